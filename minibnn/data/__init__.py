@@ -1,0 +1,1 @@
+"""Data: IDX files, MNIST and batches."""
