@@ -1,3 +1,79 @@
-"""minibnn (under construction)."""
+"""minibnn: binary neural networks on NumPy and CuPy, with every backward pass written out.
+
+>>> import numpy as np
+>>> from minibnn import Activation, Dense, Sequential, SignSTE
+>>> model = Sequential(
+...     Dense(784, 128, weight_quantizer=SignSTE()),
+...     Activation(SignSTE()),
+...     Dense(128, 10, weight_quantizer=SignSTE()),
+... ).initialize(np.random.default_rng(0))
+>>> model.forward(np.zeros((1, 784), dtype=np.float32)).shape
+(1, 10)
+"""
+
+from minibnn.backend import DeviceError, backend_of, get_backend
+from minibnn.data.labels import one_cold, one_hot
+from minibnn.data.loader import DataLoader
+from minibnn.feedback import Blocked, Feedback, FixedFeedback, Transpose
+from minibnn.functions import Function, HardTanh, Identity, ReLU, Sigmoid, SignSTE, Tanh
+from minibnn.layers import (
+    Activation,
+    BatchNorm,
+    Dense,
+    Flatten,
+    Layer,
+    Rescale,
+    Sequential,
+)
+from minibnn.losses import LogitCrossEntropy, Loss
+from minibnn.optimizers import SGD, Adam, Optimizer
+from minibnn.parameter import Fill, GlorotUniform, Parameter, Uniform, glorot_lr_scale
+from minibnn.schedules import Constant, Cosine, Exponential, PerEpoch
+from minibnn.training import DivergedError, Metrics, evaluate, fit
 
 __version__ = "0.1.0"
+
+__all__ = [
+    "SGD",
+    "Activation",
+    "Adam",
+    "BatchNorm",
+    "Blocked",
+    "Constant",
+    "Cosine",
+    "DataLoader",
+    "Dense",
+    "DeviceError",
+    "DivergedError",
+    "Exponential",
+    "Feedback",
+    "Fill",
+    "FixedFeedback",
+    "Flatten",
+    "Function",
+    "GlorotUniform",
+    "HardTanh",
+    "Identity",
+    "Layer",
+    "LogitCrossEntropy",
+    "Loss",
+    "Metrics",
+    "Optimizer",
+    "Parameter",
+    "PerEpoch",
+    "ReLU",
+    "Rescale",
+    "Sequential",
+    "Sigmoid",
+    "SignSTE",
+    "Tanh",
+    "Transpose",
+    "Uniform",
+    "backend_of",
+    "evaluate",
+    "fit",
+    "get_backend",
+    "glorot_lr_scale",
+    "one_cold",
+    "one_hot",
+]

@@ -1,0 +1,119 @@
+"""What every backend offers: a short list of primitives, with plain bodies written in `xp`."""
+
+from __future__ import annotations
+
+from types import ModuleType
+from typing import Any, TypeAlias
+
+import numpy as np
+
+# An array of whichever library holds it: numpy.ndarray or cupy.ndarray. The two share no base
+# class and no stub, so the honest static type is Any.
+Array: TypeAlias = Any
+
+
+class DeviceError(RuntimeError):
+    """The GPU was asked for and cannot be used. The message names the stage that failed."""
+
+
+class Backend:
+    """Where arrays live and how the few operations that need care are done there.
+
+    Layers write ordinary array code with `backend.xp` (`numpy` or `cupy`). Only what differs
+    between devices, or is worth a fast body, is a method here. The bodies in this class are the
+    plain ones: they run on any `xp`, and they are what a device's own fast bodies are tested
+    against.
+
+    Attributes:
+        name: ``"cpu"`` or ``"gpu"``.
+        xp: the array module.
+        array_type: the class of its arrays.
+        host: True where reading a value costs nothing. False on a device, where ``float(a)``
+            would make the program wait for everything queued before it.
+    """
+
+    name: str
+    xp: ModuleType
+    array_type: type
+    host: bool
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({self.name!r})"
+
+    def asarray(self, a: Any, dtype: Any = None) -> Array:
+        """`a` as an array of this backend, copied only if it has to be."""
+        raise NotImplementedError
+
+    def to_host(self, a: Array) -> np.ndarray[Any, Any]:
+        """`a` as a NumPy array; on a device this waits until `a` has been computed."""
+        raise NotImplementedError
+
+    def synchronize(self) -> None:
+        """Wait until all queued work is done (nothing to wait for on the host)."""
+
+    def matmul(self, a: Array, b: Array, out: Array | None = None) -> Array:
+        """The matrix product ``a @ b``; the one way layers multiply matrices."""
+        return self.xp.matmul(a, b, out=out)
+
+    def binarize(self, x: Array, out: Array | None = None) -> Array:
+        """+1 where ``x >= 0``, else -1, in the dtype of `x`. Both zeros give +1."""
+        y = self.xp.where(x >= 0, x.dtype.type(1), x.dtype.type(-1))
+        if out is None:
+            return y
+        out[...] = y
+        return out
+
+    def gather(self, a: Array, rows: Array) -> Array:
+        """A new array holding the given rows of `a`, in that order."""
+        return a.take(rows, axis=0)
+
+    def adam_step(
+        self,
+        w: Array,
+        g: Array,
+        m: Array,
+        v: Array,
+        *,
+        learning_rate: float,
+        beta1: float,
+        beta2: float,
+        epsilon: float,
+        step: int,
+        bound: float | None,
+        only_if: Array | None = None,
+    ) -> None:
+        """One Adam update of the flat arrays `w`, `m`, `v` in place, from the gradient `g`.
+
+        .. code-block:: text
+
+            m <- beta1 m + (1 - beta1) g
+            v <- beta2 v + (1 - beta2) g^2
+            w <- w - learning_rate * (m / (1 - beta1^step)) / (sqrt(v / (1 - beta2^step)) + epsilon)
+            w <- min(max(w, -bound), bound)                                    unless bound is None
+
+        Args:
+            w: parameters, shape (n,).
+            g: gradients, shape (n,); not changed.
+            m: first moments, shape (n,).
+            v: second moments, shape (n,).
+            learning_rate: step size, already multiplied by the parameter's own scale.
+            beta1: decay of the first moment.
+            beta2: decay of the second moment.
+            epsilon: added to the root of the second moment.
+            step: how many updates these moments will have seen, this one included; from 1.
+            bound: latent weights stay in [-bound, bound].
+            only_if: a 0-d boolean on the device; where it is False nothing changes. It lets
+                a training loop refuse an update without waiting for the device.
+
+        Reference: Kingma and Ba 2014, arXiv:1412.6980, Algorithm 1.
+        """
+        xp = self.xp
+        new_m = beta1 * m + (1 - beta1) * g
+        new_v = beta2 * v + (1 - beta2) * g * g
+        m_hat = new_m / (1 - beta1**step)
+        v_hat = new_v / (1 - beta2**step)
+        new_w = w - learning_rate * m_hat / (xp.sqrt(v_hat) + epsilon)
+        if bound is not None:
+            new_w = xp.clip(new_w, -bound, bound)
+        for old, new in ((m, new_m), (v, new_v), (w, new_w)):
+            xp.copyto(old, new if only_if is None else xp.where(only_if, new, old))

@@ -1,0 +1,92 @@
+"""The CPU: NumPy, with fast bodies where the profile of a training step asked for them."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from minibnn.backend.base import Array, Backend
+
+# Floats per block of the optimiser step. Four streams and two scratch rows of this length take
+# 192 KiB in float32: they stay in a core's second-level cache between the passes over them.
+ADAM_BLOCK = 8192
+
+
+class NumpyBackend(Backend):
+    """Arrays in main memory."""
+
+    name = "cpu"
+    xp = np
+    array_type = np.ndarray
+    host = True
+
+    def asarray(self, a: Any, dtype: Any = None) -> Array:
+        """`a` as a NumPy array; an array of a device is refused, since that is a transfer."""
+        if not isinstance(a, np.ndarray) and hasattr(a, "__cuda_array_interface__"):
+            raise TypeError(
+                "asarray on the CPU: expected a host array, got one on the GPU; "
+                "transfer it on purpose with backend_of(a).to_host(a)"
+            )
+        return np.asarray(a, dtype=dtype)
+
+    def to_host(self, a: Array) -> np.ndarray[Any, Any]:
+        """`a` itself."""
+        return np.asarray(a)
+
+    def binarize(self, x: Array, out: Array | None = None) -> Array:
+        """As the plain body; float32 by its sign bit, several times faster."""
+        if x.dtype != np.float32 or (out is not None and out.dtype != np.float32):
+            return super().binarize(x, out)
+        # x + 0.0 turns -0.0 into +0.0, after which the sign bit alone decides.
+        y = np.add(x, np.float32(0), out=out)
+        bits = y.view(np.uint32)
+        bits &= np.uint32(0x80000000)
+        bits |= np.uint32(0x3F800000)  # the bits of 1.0
+        return y
+
+    def adam_step(
+        self,
+        w: Array,
+        g: Array,
+        m: Array,
+        v: Array,
+        *,
+        learning_rate: float,
+        beta1: float,
+        beta2: float,
+        epsilon: float,
+        step: int,
+        bound: float | None,
+        only_if: Array | None = None,
+    ) -> None:
+        """As the plain body, block by block while a block is in cache, without temporaries.
+
+        The two bias corrections are folded into the step size and epsilon (the last lines of
+        section 2 in the paper), which saves two divisions an element.
+        """
+        if only_if is not None and not only_if:
+            return
+        root = (1 - beta2**step) ** 0.5
+        rate = learning_rate * root / (1 - beta1**step)
+        epsilon = epsilon * root
+        a = np.empty(min(ADAM_BLOCK, w.size), w.dtype)
+        b = np.empty_like(a)
+        for start in range(0, w.size, ADAM_BLOCK):
+            block = slice(start, start + ADAM_BLOCK)
+            wb, gb, mb, vb = w[block], g[block], m[block], v[block]
+            update, scratch = a[: wb.size], b[: wb.size]
+            mb *= beta1
+            np.multiply(gb, 1 - beta1, out=scratch)
+            mb += scratch
+            vb *= beta2
+            np.multiply(gb, gb, out=scratch)
+            scratch *= 1 - beta2
+            vb += scratch
+            np.sqrt(vb, out=scratch)
+            scratch += epsilon
+            np.divide(mb, scratch, out=update)
+            update *= rate
+            wb -= update
+            if bound is not None:
+                np.clip(wb, -bound, bound, out=wb)

@@ -1,0 +1,98 @@
+"""Choosing a backend: by name, or by looking at an array."""
+
+from __future__ import annotations
+
+import logging
+
+import numpy as np
+
+from minibnn.backend.base import Array, Backend, DeviceError
+from minibnn.backend.numpy_backend import NumpyBackend
+
+logger = logging.getLogger("minibnn")
+
+CPU = NumpyBackend()
+
+_by_array_type: dict[type, Backend] = {np.ndarray: CPU}
+_gpu: Backend | DeviceError | None = None  # None until somebody asks
+
+
+def get_backend(device: str | Backend = "auto") -> Backend:
+    """The backend for a device.
+
+    Args:
+        device: ``"cpu"``; ``"gpu"``; ``"auto"``, which is the GPU if it works and else the CPU,
+            and logs its choice and the reason to the logger ``minibnn`` (level INFO);
+            or a `Backend`, which is returned as it is.
+
+    The GPU is looked for at the first call that needs it, by running a kernel and a matrix
+    product there, and the answer is kept.
+
+    Raises:
+        DeviceError: for an explicit ``"gpu"`` that cannot be used; it never falls back.
+        ValueError: for another name.
+
+    >>> get_backend("cpu")
+    NumpyBackend('cpu')
+    """
+    if isinstance(device, Backend):
+        return device
+    if device == "cpu":
+        return CPU
+    if device == "gpu":
+        gpu = _find_gpu()
+        if isinstance(gpu, Backend):
+            return gpu
+        raise DeviceError(str(gpu)) from gpu.__cause__
+    if device == "auto":
+        gpu = _find_gpu()
+        if isinstance(gpu, Backend):
+            logger.info("auto: chose the GPU, which passed its check")
+            return gpu
+        logger.info("auto: chose the CPU; %s", gpu)
+        return CPU
+    raise ValueError(f'get_backend: expected "cpu", "gpu" or "auto", got {device!r}')
+
+
+def backend_of(a: Array) -> Backend:
+    """The backend whose array `a` is.
+
+    Raises:
+        TypeError: if `a` is not an array of a known backend (a list, say).
+
+    >>> import numpy as np
+    >>> backend_of(np.zeros(3))
+    NumpyBackend('cpu')
+    """
+    backend = _by_array_type.get(type(a))
+    if backend is not None:
+        return backend
+    for array_type, backend in _by_array_type.items():  # a subclass, such as numpy.memmap
+        if isinstance(a, array_type):
+            return backend
+    if isinstance(a, np.generic):  # what NumPy's reductions return
+        return CPU
+    if type(a).__module__.partition(".")[0] == "cupy":  # the user's own CuPy array
+        return get_backend("gpu")
+    raise TypeError(
+        f"backend_of: expected a NumPy or CuPy array, got {type(a).__name__}; "
+        "convert it with numpy.asarray"
+    )
+
+
+def register_backend(backend: Backend) -> None:
+    """Let `backend_of` recognise the arrays of another backend."""
+    _by_array_type[backend.array_type] = backend
+
+
+def _find_gpu() -> Backend | DeviceError:
+    global _gpu
+    if _gpu is None:
+        from minibnn.backend.cupy_backend import open_gpu
+
+        try:
+            _gpu = open_gpu()
+            register_backend(_gpu)
+        except DeviceError as error:
+            _gpu = error
+    return _gpu

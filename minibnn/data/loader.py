@@ -1,0 +1,120 @@
+"""Batches of equally long arrays."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Self
+
+import numpy as np
+
+from minibnn.backend import Array, Backend, backend_of, get_backend
+
+
+class DataLoader:
+    """Cut arrays of equal length into batches, in a new order each epoch.
+
+    Every batch is a new tuple of new arrays: keep it, change it, nothing overwrites it and
+    nothing of the data set changes with it.
+
+    The order of an epoch depends on two things only, the generator given at the start and the
+    epoch's number, and not on what was read before. ``for batch in loader`` runs epochs 0, 1,
+    2, ... one after the other; ``loader.batches(epoch)`` runs any of them.
+
+    Args:
+        arrays: for instance ``(images, labels)``; all of the same length, at least 1.
+        batch_size: samples in a batch.
+        shuffle: whether to draw a new order for each epoch.
+        drop_last: whether to leave out a last batch that would be smaller.
+        rng: a generator or a seed; needed to shuffle. One number is drawn from it, now.
+
+    Raises:
+        ValueError: for no arrays, empty ones, unequal lengths, a batch size below 1, or a
+            `drop_last` that would leave no batch at all.
+        TypeError: for shuffling without `rng`.
+
+    >>> import numpy as np
+    >>> loader = DataLoader((np.arange(5), np.arange(5) ** 2), batch_size=2)
+    >>> [(x.tolist(), y.tolist()) for x, y in loader]
+    [([0, 1], [0, 1]), ([2, 3], [4, 9]), ([4], [16])]
+    """
+
+    def __init__(
+        self,
+        arrays: Sequence[Array],
+        batch_size: int,
+        *,
+        shuffle: bool = False,
+        drop_last: bool = False,
+        rng: np.random.Generator | int | None = None,
+    ) -> None:
+        self.arrays = tuple(arrays)
+        lengths = [len(a) for a in self.arrays]
+        if not lengths or min(lengths) < 1 or min(lengths) != max(lengths):
+            raise ValueError(
+                f"DataLoader: expected arrays of one length, at least 1, got lengths {lengths}"
+            )
+        if batch_size < 1:
+            raise ValueError(f"DataLoader: expected batch_size of at least 1, got {batch_size}")
+        if drop_last and lengths[0] < batch_size:
+            raise ValueError(
+                f"DataLoader: {lengths[0]} samples make no batch of {batch_size} with "
+                "drop_last=True; use a smaller batch_size"
+            )
+        if shuffle and rng is None:
+            raise TypeError(
+                "DataLoader: expected rng, a numpy.random.Generator or a seed, with shuffle=True"
+            )
+        self.backend = backend_of(self.arrays[0])
+        if any(backend_of(a) is not self.backend for a in self.arrays):
+            raise TypeError("DataLoader: expected all arrays on one device")
+        self.batch_size = batch_size
+        self.shuffle = shuffle
+        self.drop_last = drop_last
+        self.epoch = 0
+        self._seed = int(np.random.default_rng(rng).integers(2**63)) if shuffle else 0
+
+    def __repr__(self) -> str:
+        return (
+            f"DataLoader({self.samples} samples, batch_size={self.batch_size}, "
+            f"shuffle={self.shuffle}, drop_last={self.drop_last})"
+        )
+
+    @property
+    def samples(self) -> int:
+        """The length of the arrays."""
+        return len(self.arrays[0])
+
+    def __len__(self) -> int:
+        """The number of batches in an epoch."""
+        full, rest = divmod(self.samples, self.batch_size)
+        return full + (rest > 0 and not self.drop_last)
+
+    def __iter__(self) -> Iterator[tuple[Array, ...]]:
+        """The batches of the next epoch."""
+        epoch = self.epoch
+        self.epoch += 1
+        return self.batches(epoch)
+
+    def batches(self, epoch: int) -> Iterator[tuple[Array, ...]]:
+        """The batches of the epoch with this number, whatever was read before."""
+        if self.shuffle:
+            rng = np.random.default_rng([self._seed, epoch])
+            order = self.backend.asarray(rng.permutation(self.samples))
+        for i in range(len(self)):
+            rows = slice(i * self.batch_size, (i + 1) * self.batch_size)
+            if self.shuffle:
+                yield tuple(self.backend.gather(a, order[rows]) for a in self.arrays)
+            else:
+                yield tuple(a[rows].copy() for a in self.arrays)
+
+    def in_order(self, batch_size: int | None = None) -> DataLoader:
+        """A loader of every sample once, in order: for evaluation."""
+        return DataLoader(self.arrays, batch_size or self.batch_size)
+
+    def to(self, device: str | Backend) -> Self:
+        """Move the arrays to a device, where batches are then made, and return the loader."""
+        target = get_backend(device)
+        if target is not self.backend:
+            source, self.backend = self.backend, target
+            self.arrays = tuple(target.asarray(source.to_host(a)) for a in self.arrays)
+        return self

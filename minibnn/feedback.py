@@ -1,0 +1,89 @@
+"""How an error travels back through a layer's weights.
+
+A linear layer computes ``z = x W``. Calculus sends the error back through the same weights,
+``dx = dz W.T``. A `Feedback` object may choose other ones.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+
+from minibnn.backend import Array
+from minibnn.parameter import Buffer, GlorotUniform, Initializer
+
+
+class Feedback(ABC):
+    """Which weights the error travels back through: ``dx = dz B.T``."""
+
+    @abstractmethod
+    def backward_weights(self, W: Array) -> Array | None:
+        """The matrix B, given the weights that the forward pass used (after quantizing).
+
+        Shapes: as `W`, (in_features, out_features). None stands for all zeros and is cheaper.
+        """
+
+    def initialize(self, shape: tuple[int, ...], rng: np.random.Generator, dtype: Any) -> None:
+        """Draw whatever is fixed for the layer's lifetime; nothing by default."""
+
+    def buffers(self) -> Iterator[Buffer]:
+        """What must move and be saved with the layer; nothing by default."""
+        return iter(())
+
+
+class Transpose(Feedback):
+    """Backpropagation: ``B = W``, so ``dx = dz W.T``, the true gradient."""
+
+    def __repr__(self) -> str:
+        return "Transpose()"
+
+    def backward_weights(self, W: Array) -> Array:
+        """`W` itself."""
+        return W
+
+
+class FixedFeedback(Feedback):
+    """Feedback alignment: B is drawn once at random and never learns.
+
+    The forward weights come to agree with B well enough that the error still points downhill.
+    Each layer needs an object of its own, since each has its own B.
+
+    Args:
+        initializer: draws B.
+
+    Reference: Lillicrap et al. 2016, "Random synaptic feedback weights support error
+    backpropagation for deep learning", Nature Communications 7, 13276 (arXiv:1411.0247).
+    """
+
+    def __init__(self, initializer: Initializer | None = None) -> None:
+        self.initializer = GlorotUniform() if initializer is None else initializer
+        self.weights = Buffer("feedback")
+
+    def __repr__(self) -> str:
+        return "FixedFeedback()"
+
+    def backward_weights(self, W: Array) -> Array:
+        """The fixed matrix, whatever `W` is."""
+        return self.weights.data
+
+    def initialize(self, shape: tuple[int, ...], rng: np.random.Generator, dtype: Any) -> None:
+        """Draw B."""
+        self.weights.data = np.asarray(self.initializer(shape, rng), dtype=dtype)
+
+    def buffers(self) -> Iterator[Buffer]:
+        """The matrix B."""
+        yield self.weights
+
+
+class Blocked(Feedback):
+    """No error travels back: ``dx = 0``. The layers below stay as they are."""
+
+    def __repr__(self) -> str:
+        return "Blocked()"
+
+    def backward_weights(self, W: Array) -> None:
+        """None, for zeros."""
+        return

@@ -1,0 +1,36 @@
+"""A function applied to each element."""
+
+from __future__ import annotations
+
+from minibnn.backend import Array
+from minibnn.functions import Function
+from minibnn.layers.base import Layer
+
+
+class Activation(Layer):
+    """``y = f(x)`` for each element; ``dx = f.backward(dy, x)``.
+
+    Shapes: any; y as x.
+
+    Args:
+        function: for instance ``SignSTE(clip=1.0)`` or ``ReLU()``.
+    """
+
+    def __init__(self, function: Function) -> None:
+        self.function = function
+
+    def __repr__(self) -> str:
+        return f"Activation({self.function!r})"
+
+    def forward(self, x: Array, *, train: bool = False) -> Array:
+        """``f(x)``."""
+        self._check_input(x)
+        y = self.function.forward(x)
+        if train:
+            self.saved = (y.shape, x)
+        return y
+
+    def backward(self, dy: Array, *, need_dx: bool = True) -> Array | None:
+        """``f.backward(dy, x)``."""
+        (x,) = self._take_saved(dy)
+        return self.function.backward(dy, x) if need_dx else None

@@ -1,0 +1,175 @@
+"""What every layer is: an explicit forward, an explicit backward, and the arrays it owns."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterator
+from typing import Any, Self
+
+import numpy as np
+
+from minibnn.backend import CPU, Array, Backend, backend_of, get_backend
+from minibnn.parameter import Buffer, Parameter
+
+
+class Layer(ABC):
+    """A step of a network, with its backward pass written out.
+
+    The rules, which the tests hold every layer to:
+
+    - ``forward(x, train=True)`` keeps in `saved` exactly what `backward` needs, and the next
+      `backward` releases it. ``forward(x)`` keeps nothing.
+    - `backward` overwrites each parameter's ``grad``. It changes neither weights nor arguments,
+      and draws no random number.
+    - The dtype that comes in goes out: float32 as a rule, float64 for gradient checks.
+
+    A layer of your own overrides `forward` and `backward`, and, if it has any, `parameters` and
+    `buffers`.
+
+    Attributes:
+        backend: where its arrays live; change it with `to`.
+        dtype: of its parameters; float32 unless `initialize` or `to` said otherwise.
+        saved: what backward needs, or None.
+    """
+
+    backend: Backend = CPU
+    dtype: np.dtype[Any] = np.dtype(np.float32)
+    saved: Any = None
+
+    @abstractmethod
+    def forward(self, x: Array, *, train: bool = False) -> Array:
+        """The layer's output for a batch `x`; with `train`, remember what `backward` needs."""
+
+    @abstractmethod
+    def backward(self, dy: Array, *, need_dx: bool = True) -> Array | None:
+        """Set the gradients of the parameters and return the gradient of the input.
+
+        Args:
+            dy: the gradient with respect to the output of the last ``forward(train=True)``.
+            need_dx: False where nobody will use the input's gradient; then None is returned.
+
+        Raises:
+            RuntimeError: without a ``forward(train=True)`` before it.
+        """
+
+    def parameters(self) -> Iterator[Parameter]:
+        """What an optimiser trains, this layer's and its children's."""
+        for child in self.children():
+            yield from child.parameters()
+
+    def buffers(self) -> Iterator[Buffer]:
+        """Arrays that belong to the layer and are not trained, with its children's."""
+        for child in self.children():
+            yield from child.buffers()
+
+    def children(self) -> Iterator[Layer]:
+        """The layers inside this one, in order."""
+        return iter(())
+
+    def named_parameters(self) -> Iterator[tuple[str, Parameter]]:
+        """The parameters with their paths, such as ``"2.weight"`` for layer 2 of a Sequential."""
+        children = list(self.children())
+        if not children:
+            yield from ((p.name, p) for p in self.parameters())
+        for i, child in enumerate(children):
+            yield from ((f"{i}.{name}", p) for name, p in child.named_parameters())
+
+    def initialize(self, rng: np.random.Generator | int, dtype: Any = None) -> Self:
+        """Draw all starting values, layer by layer in order, and return the layer.
+
+        Args:
+            rng: a generator, or a seed for a new one. The draws are made on the host, so one
+                seed gives one network on every device.
+            dtype: float32 (the default) or float64.
+        """
+        if rng is None:
+            raise TypeError("initialize: expected a numpy.random.Generator or a seed, got None")
+        rng = np.random.default_rng(rng)
+        dtype = _float_dtype(self.dtype if dtype is None else dtype)
+        backend = self.backend
+        self._initialize(rng, dtype)
+        return self.to(backend)
+
+    def _initialize(self, rng: np.random.Generator, dtype: np.dtype[Any]) -> None:
+        self.backend, self.dtype, self.saved = CPU, dtype, None
+        children = list(self.children())
+        for child in children:
+            child._initialize(rng, dtype)
+        if not children:
+            for p in self.parameters():
+                p.initialize(rng, dtype)
+
+    def to(self, device: str | Backend | None = None, dtype: Any = None) -> Self:
+        """Move every parameter and buffer to a device or dtype, and return the layer.
+
+        Make the optimiser after the move: it holds on to the arrays it was made with.
+        """
+        backend = self.backend if device is None else get_backend(device)
+        dtype = _float_dtype(self.dtype if dtype is None else dtype)
+        for array in (*self.parameters(), *self.buffers()):
+            array.to(backend, dtype)
+        self._set_place(backend, dtype)
+        return self
+
+    def _set_place(self, backend: Backend, dtype: np.dtype[Any]) -> None:
+        self.backend, self.dtype, self.saved = backend, dtype, None
+        for child in self.children():
+            child._set_place(backend, dtype)
+
+    def forget(self) -> None:
+        """Drop what a training forward saved, for whoever will not call `backward`."""
+        self.saved = None
+        for child in self.children():
+            child.forget()
+
+    def _check_input(self, x: Array, features: int | None = None) -> None:
+        """Raise unless `x` can enter here: right backend, dtype and, if given, last axis."""
+        if type(x) is not self.backend.array_type and backend_of(x) is not self.backend:
+            there = backend_of(x).name
+            raise TypeError(
+                f"{self!r}: expected x on its own device, {self.backend.name}, got an array on "
+                f"{there}; move one of them: model.to({there!r}) or the loader's to()"
+            )
+        if x.dtype != self.dtype:
+            raise TypeError(
+                f"{self!r}: expected x of dtype {self.dtype}, got {x.dtype}; "
+                + (
+                    "put Rescale(1 / 255) first to turn pixels into floats"
+                    if x.dtype.kind in "iub"
+                    else f"use x.astype({str(self.dtype)!r}) or model.to(dtype={str(x.dtype)!r})"
+                )
+            )
+        if features is not None and (x.ndim < 2 or x.shape[-1] != features):
+            raise ValueError(
+                f"{self!r}: expected x of shape (batch, {features}), got {x.shape}"
+                + ("; put Flatten() first" if x.ndim > 2 else "")
+            )
+
+    def _check_initialized(self, parameter: Parameter) -> None:
+        if parameter.data is None:
+            raise RuntimeError(
+                f"{self!r}: expected weights, but none have been drawn; "
+                "call model.initialize(rng) first"
+            )
+
+    def _take_saved(self, dy: Array) -> Any:
+        """Hand over what forward saved, once, after checking `dy` against the output's shape.
+
+        `saved` is a tuple that starts with the shape of the output.
+        """
+        if self.saved is None:
+            raise RuntimeError(
+                f"{self!r}: backward needs a forward(x, train=True) before it, one for each"
+            )
+        shape, *saved = self.saved
+        if dy.shape != shape:
+            raise ValueError(f"{self!r}: expected dy of shape {shape}, got {dy.shape}")
+        self.saved = None
+        return saved
+
+
+def _float_dtype(dtype: Any) -> np.dtype[Any]:
+    known: np.dtype[Any] = np.dtype(dtype)
+    if known not in (np.float32, np.float64):
+        raise TypeError(f"expected dtype float32 or float64, got {known}")
+    return known

@@ -1,0 +1,80 @@
+"""Layers that prepare the input: its shape and its scale."""
+
+from __future__ import annotations
+
+import math
+
+from minibnn.backend import Array
+from minibnn.layers.base import Layer
+
+
+class Flatten(Layer):
+    """Lay each sample out as one vector, in row-major order.
+
+    Shapes: x (batch, ...) of any dtype, y (batch, product of the rest).
+
+    >>> import numpy as np
+    >>> Flatten().forward(np.zeros((64, 28, 28))).shape
+    (64, 784)
+    """
+
+    def __repr__(self) -> str:
+        return "Flatten()"
+
+    def forward(self, x: Array, *, train: bool = False) -> Array:
+        """`x` reshaped to (batch, features)."""
+        if x.ndim < 2:
+            raise ValueError(f"{self!r}: expected x of shape (batch, ...), got {x.shape}")
+        y = x.reshape(x.shape[0], math.prod(x.shape[1:]))
+        if train:
+            self.saved = (y.shape, x.shape)
+        return y
+
+    def backward(self, dy: Array, *, need_dx: bool = True) -> Array | None:
+        """`dy` in the shape that `x` had."""
+        (shape,) = self._take_saved(dy)
+        return dy.reshape(shape) if need_dx else None
+
+
+class Rescale(Layer):
+    """``y = scale x + offset``: bytes in, floats out, so that a model states its input contract.
+
+    Integers come out in the layer's dtype (float32), floats in their own. Data sets can thus
+    stay bytes in memory, four times smaller, and what ships with the model includes its scaling.
+
+    Shapes: any; y as x.
+
+    Args:
+        scale: ``1 / 255`` takes pixels to [0, 1]; ``2 / 255`` with offset -1 to [-1, 1].
+        offset: added after scaling.
+
+    >>> import numpy as np
+    >>> Rescale(2 / 255, -1).forward(np.array([[0, 255]], dtype=np.uint8))
+    array([[-1.,  1.]], dtype=float32)
+    """
+
+    def __init__(self, scale: float, offset: float = 0.0) -> None:
+        self.scale = scale
+        self.offset = offset
+
+    def __repr__(self) -> str:
+        return f"Rescale({self.scale:.6g}, {self.offset:.6g})"
+
+    def forward(self, x: Array, *, train: bool = False) -> Array:
+        """``scale x + offset``."""
+        if x.dtype.kind in "iub":
+            y = x.astype(self.dtype)
+            y *= self.scale
+        else:
+            self._check_input(x)
+            y = x * self.scale
+        if self.offset:
+            y += self.offset
+        if train:
+            self.saved = (y.shape,)
+        return y
+
+    def backward(self, dy: Array, *, need_dx: bool = True) -> Array | None:
+        """``scale dy``."""
+        self._take_saved(dy)
+        return dy * self.scale if need_dx else None

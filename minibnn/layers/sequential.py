@@ -1,0 +1,78 @@
+"""Layers one after another."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from minibnn.backend import Array
+from minibnn.layers.base import Layer
+
+
+class Sequential(Layer):
+    """Feed each layer's output to the next; send the error back in the opposite order.
+
+    Args:
+        layers: in order; each object once, since a layer remembers one forward pass.
+
+    Raises:
+        ValueError: for a layer, parameter or feedback object that appears twice.
+        TypeError: for something that is not a layer.
+    """
+
+    def __init__(self, *layers: Layer) -> None:
+        self.layers = list(layers)
+        for i, layer in enumerate(layers):
+            if not isinstance(layer, Layer):
+                raise TypeError(f"Sequential: expected layers, got {layer!r} at position {i}")
+        owned = [*layers, *self.parameters(), *self.buffers()]
+        if len({id(thing) for thing in owned}) < len(owned):
+            raise ValueError(
+                "Sequential: expected each layer, parameter and feedback object once, got one "
+                "of them twice; make a new object for each place"
+            )
+
+    def __repr__(self) -> str:
+        return "Sequential(\n" + "".join(f"    {layer!r},\n" for layer in self.layers) + ")"
+
+    def __len__(self) -> int:
+        return len(self.layers)
+
+    def __getitem__(self, i: int) -> Layer:
+        return self.layers[i]
+
+    def __iter__(self) -> Iterator[Layer]:
+        return iter(self.layers)
+
+    def children(self) -> Iterator[Layer]:
+        """The layers, in order."""
+        return iter(self.layers)
+
+    def forward(self, x: Array, *, train: bool = False) -> Array:
+        """The output of the last layer."""
+        for i, layer in enumerate(self.layers):
+            try:
+                x = layer.forward(x, train=train)
+            except (TypeError, ValueError, RuntimeError) as error:
+                error.add_note(f"in layer {i} of Sequential: {layer!r}")
+                raise
+        return x
+
+    def backward(self, dy: Array, *, need_dx: bool = True) -> Array | None:
+        """Run every layer's backward, last first; return the gradient of the input.
+
+        Without `need_dx`, layers below the first one with parameters have nothing to compute:
+        they only forget what they saved.
+        """
+        first = 0 if need_dx else self._first_with_parameters()
+        gradient: Array | None = dy
+        for i in reversed(range(first, len(self.layers))):
+            gradient = self.layers[i].backward(gradient, need_dx=need_dx or i > first)
+        for layer in self.layers[:first]:
+            layer.forget()
+        return gradient if need_dx else None
+
+    def _first_with_parameters(self) -> int:
+        for i, layer in enumerate(self.layers):
+            if next(layer.parameters(), None) is not None:
+                return i
+        return len(self.layers)

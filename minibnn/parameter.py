@@ -1,0 +1,227 @@
+"""What is trained: parameters, how they start, and the flat arrays that hold them."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from typing import Any, NamedTuple, TypeAlias
+
+import numpy as np
+
+from minibnn.backend import Array, Backend, backend_of
+
+# How a parameter starts: its shape and a generator in, a host array out. Draws happen on the
+# host, so that one seed gives one network on every device.
+Initializer: TypeAlias = Callable[[tuple[int, ...], np.random.Generator], Any]
+
+
+@dataclass(frozen=True)
+class GlorotUniform:
+    """Uniform in ``[-a, a]`` with ``a = sqrt(6 / (fan_in + fan_out))``.
+
+    For a shape ``(..., in, out)`` the leading axes (a convolution's window) multiply both fans.
+
+    Reference: Glorot and Bengio 2010, equation 16.
+    """
+
+    def __call__(self, shape: tuple[int, ...], rng: np.random.Generator) -> Any:
+        """Draw an array of `shape`."""
+        *window, fan_in, fan_out = shape
+        a = math.sqrt(6 / (math.prod(window) * (fan_in + fan_out)))
+        return rng.uniform(-a, a, size=shape)
+
+
+@dataclass(frozen=True)
+class Uniform:
+    """Uniform in ``[low, high]``; the usual start of bounded latent weights is [-1, 1]."""
+
+    low: float = -1.0
+    high: float = 1.0
+
+    def __call__(self, shape: tuple[int, ...], rng: np.random.Generator) -> Any:
+        """Draw an array of `shape`."""
+        return rng.uniform(self.low, self.high, size=shape)
+
+
+@dataclass(frozen=True)
+class Fill:
+    """The same value everywhere; draws nothing."""
+
+    value: float = 0.0
+
+    def __call__(self, shape: tuple[int, ...], rng: np.random.Generator) -> Any:
+        """Make an array of `shape`."""
+        return np.full(shape, self.value)
+
+
+def glorot_lr_scale(fan_in: int, fan_out: int) -> float:
+    """BinaryNet's per-layer learning-rate scale, ``sqrt((fan_in + fan_out) / 1.5)``.
+
+    The inverse of the Glorot coefficient: with latent weights in [-1, 1] instead of Glorot's
+    narrow range, an update must grow by as much to matter as much. For Adam, use it as it is;
+    for plain SGD use its square.
+
+    Reference: Courbariaux et al. 2015, arXiv:1511.00363, section 2.6, and their released code.
+
+    >>> round(glorot_lr_scale(784, 4096), 1)
+    57.0
+    """
+    return math.sqrt((fan_in + fan_out) / 1.5)
+
+
+class Parameter:
+    """An array that an optimiser changes, and its gradient.
+
+    Attributes:
+        name: what it is in its layer: ``"weight"``, ``"bias"``.
+        shape: fixed from the start.
+        initializer: draws the starting values.
+        bound: the optimiser's step keeps the values in [-bound, bound]; None for no bound.
+            Latent (real-valued) weights that are binarised in the forward pass use 1.0.
+        lr_scale: the optimiser multiplies its learning rate by this.
+        data: the values; None before `initialize`.
+        grad: the gradient, same shape; a layer's backward overwrites it.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        shape: tuple[int, ...],
+        initializer: Initializer,
+        *,
+        bound: float | None = None,
+        lr_scale: float = 1.0,
+    ) -> None:
+        if min(shape) < 1:
+            raise ValueError(f"Parameter {name!r}: expected sizes of at least 1, got {shape}")
+        if bound is not None and not 0 < bound < math.inf:
+            raise ValueError(
+                f"Parameter {name!r}: expected bound to be a positive number or None, got {bound}"
+            )
+        if not 0 < lr_scale < math.inf:
+            raise ValueError(
+                f"Parameter {name!r}: expected lr_scale to be a positive number, got {lr_scale}"
+            )
+        self.name = name
+        self.shape = shape
+        self.initializer = initializer
+        self.bound = bound
+        self.lr_scale = lr_scale
+        self.data: Array = None
+        self.grad: Array = None
+
+    def __repr__(self) -> str:
+        return f"Parameter({self.name!r}, shape={self.shape}, bound={self.bound})"
+
+    @property
+    def size(self) -> int:
+        """The number of values."""
+        return math.prod(self.shape)
+
+    def initialize(self, rng: np.random.Generator, dtype: Any) -> None:
+        """Draw the values on the host and clear the gradient."""
+        self.data = np.asarray(self.initializer(self.shape, rng), dtype=dtype)
+        self.grad = np.zeros_like(self.data)
+
+    def to(self, backend: Backend, dtype: Any) -> None:
+        """Move to another backend or dtype."""
+        if self.data is not None:
+            self.data = convert(self.data, backend, dtype)
+            self.grad = convert(self.grad, backend, dtype)
+
+
+class Buffer:
+    """An array that belongs to a layer and is not trained: running statistics, feedback weights.
+
+    Attributes:
+        name: what it is in its layer.
+        data: the values; None before the layer's `initialize`.
+    """
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+        self.data: Array = None
+
+    def to(self, backend: Backend, dtype: Any) -> None:
+        """Move to another backend or dtype."""
+        if self.data is not None:
+            self.data = convert(self.data, backend, dtype)
+
+
+def convert(a: Array, backend: Backend, dtype: Any) -> Array:
+    """`a` on `backend` in `dtype`, by way of the host if it has to change device."""
+    source = backend_of(a)
+    if source is not backend:
+        a = backend.asarray(source.to_host(a))
+    return a.astype(dtype, copy=False)
+
+
+class Segment(NamedTuple):
+    """A run of the flat store whose values share a bound and a learning-rate scale."""
+
+    where: slice
+    bound: float | None
+    lr_scale: float
+
+
+class FlatStore:
+    """One array for the values and one for the gradients of many parameters.
+
+    Each parameter's `data` and `grad` become views of their part, so layers go on as before,
+    and an optimiser updates everything in one pass over contiguous memory.
+
+    Args:
+        parameters: initialised, all on one backend and of one dtype, each once.
+
+    Attributes:
+        data: shape (total size,).
+        grad: shape (total size,).
+        segments: the runs that an optimiser can treat alike, in order.
+    """
+
+    def __init__(self, parameters: Iterable[Parameter]) -> None:
+        self.parameters = list(parameters)
+        if not self.parameters:
+            raise ValueError("FlatStore: expected at least one parameter, got none")
+        if len({id(p) for p in self.parameters}) < len(self.parameters):
+            raise ValueError("FlatStore: expected each parameter once, got one of them twice")
+        for p in self.parameters:
+            if p.data is None:
+                raise RuntimeError(f"{p!r} has no values yet; call model.initialize(rng) first")
+        kinds = {(backend_of(p.data).name, str(p.data.dtype)) for p in self.parameters}
+        if len(kinds) > 1:
+            raise ValueError(f"FlatStore: expected one backend and one dtype, got {sorted(kinds)}")
+
+        self.backend = backend_of(self.parameters[0].data)
+        total = sum(p.size for p in self.parameters)
+        self.data = self.backend.xp.empty(total, dtype=self.parameters[0].data.dtype)
+        self.grad = self.backend.xp.empty_like(self.data)
+        self.segments: list[Segment] = []
+        start = 0
+        for p in self.parameters:
+            stop = start + p.size
+            p.data = _move_into(self.data[start:stop].reshape(p.shape), p.data)
+            p.grad = _move_into(self.grad[start:stop].reshape(p.shape), p.grad)
+            last = self.segments[-1] if self.segments else None
+            if last is not None and (last.bound, last.lr_scale) == (p.bound, p.lr_scale):
+                self.segments[-1] = last._replace(where=slice(last.where.start, stop))
+            else:
+                self.segments.append(Segment(slice(start, stop), p.bound, p.lr_scale))
+            start = stop
+        self._views = [(p.data, p.grad) for p in self.parameters]
+
+    def require_intact(self) -> None:
+        """Raise RuntimeError if a parameter no longer lives here, so no update goes astray."""
+        for p, (data, grad) in zip(self.parameters, self._views, strict=True):
+            if p.data is not data or p.grad is not grad:
+                raise RuntimeError(
+                    f"{p!r} was moved or replaced after the optimiser was made (by to(), "
+                    "initialize(), or a second optimiser); make the optimiser last, and write "
+                    "new values with parameter.data[...] = values"
+                )
+
+
+def _move_into(view: Array, values: Array) -> Array:
+    view[...] = values
+    return view

@@ -1,0 +1,200 @@
+"""The training loop, with what a person at a terminal needs around it."""
+
+from __future__ import annotations
+
+import math
+import signal
+import sys
+import threading
+from collections.abc import Callable
+from types import FrameType, TracebackType
+from typing import TYPE_CHECKING, Any, Self
+
+import numpy as np
+
+from minibnn.data.loader import DataLoader
+from minibnn.layers import Layer
+from minibnn.losses import Loss
+from minibnn.optimizers import Optimizer
+from minibnn.training.evaluate import check_data, device_metrics
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+COLUMNS = ("loss_train", "loss_test", "acc_train", "acc_test")
+
+
+class DivergedError(ArithmeticError):
+    """The loss of a batch was not finite. The parameters are those from before that batch.
+
+    Attributes:
+        epoch: counted from 1.
+        batch: counted from 1.
+        history: the epochs completed before, as `fit` would have returned them.
+    """
+
+    def __init__(self, value: float, epoch: int, batch: int, history: pd.DataFrame) -> None:
+        super().__init__(
+            f"fit: the loss became {value} in epoch {epoch}, batch {batch}, and training stopped "
+            "before that update; try a smaller learning rate, and look for nan or inf in the data"
+        )
+        self.epoch = epoch
+        self.batch = batch
+        self.history = history
+
+
+def fit(
+    model: Layer,
+    train: DataLoader,
+    test: DataLoader,
+    *,
+    loss: Loss,
+    optimizer: Optimizer,
+    epochs: int,
+    progress: bool | None = None,
+    on_epoch: Callable[[pd.DataFrame], None] | None = None,
+) -> pd.DataFrame:
+    """Train a model and return its history.
+
+    Each epoch runs the explicit loop (forward, loss, backward, step) over the batches of
+    `train`, then evaluates the model on every sample of `train` and of `test`.
+
+    Both loaders are moved to the model's device. Nothing in a training step waits for that
+    device; what is measured is read once an epoch.
+
+    Ctrl-C lets the batch in hand finish and returns the epochs completed so far, with
+    ``history.attrs["interrupted"] = True``. A second Ctrl-C raises KeyboardInterrupt at once.
+
+    Args:
+        model: initialised, and on its device.
+        train: batches ``(x, labels)`` for training. Its epoch counter goes on from where it is,
+            so that two calls of 5 epochs are one call of 10.
+        test: what to evaluate on: a validation split while choosing, the test set at the end.
+        loss: for instance ``LogitCrossEntropy()``.
+        optimizer: made from the model's parameters.
+        epochs: how many, at least 1.
+        progress: whether to show a bar on stderr; None shows it on a terminal only.
+        on_epoch: called after each epoch with the history so far.
+
+    Returns:
+        A pandas DataFrame with the index ``epoch``, from 1, and the columns ``loss_train``,
+        ``loss_test``, ``acc_train``, ``acc_test``: means over all samples.
+
+    Raises:
+        DivergedError: when the loss of a batch is not finite. The update is not made.
+        ValueError: for labels without an output, or an optimiser of another model.
+    """
+    if epochs < 1:
+        raise ValueError(f"fit: expected at least 1 epoch, got {epochs}")
+    trained = {id(p) for p in optimizer.store.parameters}
+    if trained.isdisjoint(id(p) for p in model.parameters()):
+        raise ValueError(
+            "fit: the optimiser holds none of the model's parameters; make it with "
+            "Adam(model.parameters(), ...)"
+        )
+    optimizer.store.require_intact()
+    for loader in (train, test):
+        loader.to(model.backend)
+        check_data(model, loader)
+
+    rows: list[list[float]] = []
+    with _Interrupt() as interrupt, _progress_bar(epochs * len(train), progress) as bar:
+        for epoch in range(1, epochs + 1):
+            bar.set_description(f"epoch {epoch}/{epochs}")
+            losses = _run_epoch(model, train, loss, optimizer, interrupt, bar)
+            metrics = [device_metrics(model, data, loss) for data in (train, test)]
+            host = model.backend.to_host(model.backend.xp.concatenate([losses, *metrics])).tolist()
+            *batch_losses, loss_train, acc_train, loss_test, acc_test = host
+            for batch, value in enumerate(batch_losses, start=1):
+                if not math.isfinite(value):
+                    raise DivergedError(value, epoch, batch, _history(rows))
+            if len(batch_losses) < len(train):  # interrupted: not a whole epoch
+                break
+            rows.append([loss_train, loss_test, acc_train, acc_test])
+            bar.set_postfix_str(f"acc_test {acc_test:.3f}")
+            if on_epoch is not None:
+                on_epoch(_history(rows))
+            if interrupt.requested:
+                break
+    history = _history(rows)
+    history.attrs["interrupted"] = interrupt.requested
+    return history
+
+
+def _run_epoch(
+    model: Layer,
+    train: DataLoader,
+    loss: Loss,
+    optimizer: Optimizer,
+    interrupt: _Interrupt,
+    bar: Any,
+) -> Any:
+    """Train on each batch; return the batches' losses, on the device, up to where it stopped.
+
+    After a loss that is not finite no update is made. The host stops right there. A device is
+    not asked, since that would make every step wait: it carries the verdict along, and every
+    later update of the epoch is refused on the device itself.
+    """
+    backend = model.backend
+    losses = backend.xp.zeros(len(train), dtype=np.float64)
+    sound = None  # on a device: a 0-d boolean, True until a loss is not finite
+    done = 0
+    for x, labels in train:
+        logits = model.forward(x, train=True)
+        value = loss.forward(logits, labels)
+        losses[done] = value
+        done += 1
+        if backend.host:
+            if not math.isfinite(value):
+                break
+        else:
+            finite = backend.xp.isfinite(value)
+            sound = finite if sound is None else sound & finite
+        model.backward(loss.backward(), need_dx=False)
+        optimizer.step(only_if=sound)
+        bar.update()
+        if interrupt.requested:
+            break
+    return losses[:done]
+
+
+def _history(rows: list[list[float]]) -> pd.DataFrame:
+    import pandas as pd
+
+    index = pd.RangeIndex(1, len(rows) + 1, name="epoch")
+    return pd.DataFrame(rows, index=index, columns=list(COLUMNS), dtype=float)
+
+
+def _progress_bar(total: int, wanted: bool | None) -> Any:
+    from tqdm.auto import tqdm
+
+    if wanted is None:
+        wanted = sys.stderr.isatty() or "ipykernel" in sys.modules
+    return tqdm(total=total, disable=not wanted, unit="batch", leave=False)
+
+
+class _Interrupt:
+    """While entered, the first Ctrl-C only sets `requested`; the second one acts as usual."""
+
+    requested = False
+
+    def __enter__(self) -> Self:
+        # Only the main thread may handle signals; elsewhere Ctrl-C is not ours to catch.
+        self._active = threading.current_thread() is threading.main_thread()
+        if self._active:
+            self._previous = signal.signal(signal.SIGINT, self._request)
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        if self._active:
+            signal.signal(signal.SIGINT, self._previous)
+
+    def _request(self, number: int, frame: FrameType | None) -> None:
+        if self.requested:
+            raise KeyboardInterrupt
+        self.requested = True
