@@ -16,6 +16,7 @@ from minibnn.data.labels import one_cold, one_hot
 from minibnn.data.loader import DataLoader
 from minibnn.feedback import Blocked, Feedback, FixedFeedback, Transpose
 from minibnn.functions import Function, HardTanh, Identity, ReLU, Sigmoid, SignSTE, Tanh
+from minibnn.gradcheck import GradientReport, check_gradients
 from minibnn.layers import (
     Activation,
     BatchNorm,
@@ -52,6 +53,7 @@ __all__ = [
     "Flatten",
     "Function",
     "GlorotUniform",
+    "GradientReport",
     "HardTanh",
     "Identity",
     "Layer",
@@ -70,6 +72,7 @@ __all__ = [
     "Transpose",
     "Uniform",
     "backend_of",
+    "check_gradients",
     "evaluate",
     "fit",
     "get_backend",

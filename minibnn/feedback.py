@@ -26,7 +26,9 @@ class Feedback(ABC):
         Shapes: as `W`, (in_features, out_features). None stands for all zeros and is cheaper.
         """
 
-    def initialize(self, shape: tuple[int, ...], rng: np.random.Generator, dtype: Any) -> None:
+    def initialize(  # noqa: B027 (most kinds have nothing to draw)
+        self, shape: tuple[int, ...], rng: np.random.Generator, dtype: Any
+    ) -> None:
         """Draw whatever is fixed for the layer's lifetime; nothing by default."""
 
     def buffers(self) -> Iterator[Buffer]:

@@ -40,6 +40,9 @@ class Backend:
     def __repr__(self) -> str:
         return f"{type(self).__name__}({self.name!r})"
 
+    def __deepcopy__(self, memo: object) -> Backend:
+        return self  # a backend is a place, not a value: copies of a model share it
+
     def asarray(self, a: Any, dtype: Any = None) -> Array:
         """`a` as an array of this backend, copied only if it has to be."""
         raise NotImplementedError

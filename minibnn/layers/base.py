@@ -106,8 +106,10 @@ class Layer(ABC):
         """
         backend = self.backend if device is None else get_backend(device)
         dtype = _float_dtype(self.dtype if dtype is None else dtype)
-        for array in (*self.parameters(), *self.buffers()):
-            array.to(backend, dtype)
+        for parameter in self.parameters():
+            parameter.to(backend, dtype)
+        for buffer in self.buffers():
+            buffer.to(backend, dtype)
         self._set_place(backend, dtype)
         return self
 
