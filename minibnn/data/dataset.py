@@ -1,0 +1,95 @@
+"""A labelled image data set in memory: four arrays and a name."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from minibnn.data.errors import DatasetMismatchError
+
+__all__ = ["ImageDataset"]
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class ImageDataset:
+    """Training and test images with their labels, as they stand in the files: bytes, unscaled.
+
+    Shapes:
+        train_images (N, 28, 28) uint8, 0 is background and 255 is ink; train_labels (N,) uint8;
+        test_images (M, 28, 28) uint8; test_labels (M,) uint8.
+
+    Raises:
+        DatasetMismatchError: a part has another number of labels than of images.
+
+    >>> images, labels = np.zeros((5, 28, 28), np.uint8), np.arange(5, dtype=np.uint8)
+    >>> ImageDataset("blank", images, labels, images[:2], labels[:2])
+    ImageDataset('blank', 5 training and 2 test images of 28x28)
+    """
+
+    name: str
+    train_images: NDArray[np.uint8]
+    train_labels: NDArray[np.uint8]
+    test_images: NDArray[np.uint8]
+    test_labels: NDArray[np.uint8]
+
+    def __post_init__(self) -> None:
+        check_counts(f"{self.name}, training part", self.train_images, self.train_labels)
+        check_counts(f"{self.name}, test part", self.test_images, self.test_labels)
+
+    def __repr__(self) -> str:
+        height, width = self.train_images.shape[1:]
+        counts = f"{len(self.train_images)} training and {len(self.test_images)} test images"
+        return f"ImageDataset({self.name!r}, {counts} of {height}x{width})"
+
+    def validation_split(self, count: int, rng: np.random.Generator) -> "ImageDataset":
+        """Return a data set to choose a model with: `count` training images become its test part.
+
+        The true test images are left out, so no choice can be made by looking at them. Both parts
+        keep the order of the training set.
+
+        Args:
+            count: how many training images to hold out, from 1 to N - 1.
+            rng: draws which ones.
+
+        Shapes:
+            train_images (N - count, 28, 28), test_images (count, 28, 28), labels to match.
+
+        Raises:
+            TypeError: `rng` is not a `numpy.random.Generator`.
+            ValueError: `count` leaves one of the two parts empty.
+
+        >>> images, labels = np.zeros((5, 28, 28), np.uint8), np.arange(5, dtype=np.uint8)
+        >>> blank = ImageDataset("blank", images, labels, images[:0], labels[:0])
+        >>> blank.validation_split(2, np.random.default_rng(0))
+        ImageDataset('blank (validation split)', 3 training and 2 test images of 28x28)
+        """
+        total = len(self.train_images)
+        if not isinstance(rng, np.random.Generator):
+            raise TypeError(
+                "validation_split: expected rng to be a numpy.random.Generator, "
+                f"got {type(rng).__name__}; pass numpy.random.default_rng(seed)"
+            )
+        if not 0 < count < total:
+            raise ValueError(
+                f"validation_split: expected count from 1 to {total - 1} "
+                f"of {total} training images, got {count}"
+            )
+        held_out = np.zeros(total, dtype=bool)
+        held_out[rng.choice(total, size=count, replace=False)] = True
+        return ImageDataset(
+            f"{self.name} (validation split)",
+            self.train_images[~held_out],
+            self.train_labels[~held_out],
+            self.train_images[held_out],
+            self.train_labels[held_out],
+        )
+
+
+def check_counts(who: str, images: NDArray[Any], labels: NDArray[Any]) -> None:
+    """Raise DatasetMismatchError unless there is one label for each image."""
+    if len(images) != len(labels):
+        raise DatasetMismatchError(
+            f"{who}: expected one label for each image, got {len(images)} images "
+            f"and {len(labels)} labels; do the two files belong together?"
+        )

@@ -1,0 +1,196 @@
+"""MNIST: find the four files or fetch them, verify them, and hand out four arrays.
+
+Reference: http://yann.lecun.com/exdb/mnist/; Y. LeCun, L. Bottou, Y. Bengio and P. Haffner,
+"Gradient-based learning applied to document recognition", Proceedings of the IEEE, 1998.
+"""
+
+import hashlib
+import os
+import warnings
+from collections.abc import Mapping
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from minibnn.data import download
+from minibnn.data.dataset import ImageDataset, check_counts
+from minibnn.data.errors import (
+    DataError,
+    DatasetMismatchError,
+    DatasetNotFoundError,
+    IdxFormatError,
+)
+from minibnn.data.idx import idx_header, read_idx
+
+__all__ = ["load_mnist", "load_sample"]
+
+# The four files in the order of ImageDataset's fields, each with the SHA-256 of its IDX bytes.
+# The hash is of the content: a mirror may compress it anew, a user may keep it unpacked.
+_SHA256 = {
+    "train-images-idx3-ubyte": "ba891046e6505d7aadcbbe25680a0738ad16aec93bde7f9b65e87a2fc25776db",
+    "train-labels-idx1-ubyte": "65a50cbbf4e906d70832878ad85ccda5333a97f0f4c3dd2ef09a8a9eef7101c5",
+    "t10k-images-idx3-ubyte": "0fa7898d509279e482958e8ce81c8e77db3f2f8254e26661ceb7762c4d494ce7",
+    "t10k-labels-idx1-ubyte": "ff7bcfd416de33731a308c3f266cc351222c34898ecbeaf847f06e48f7ec33f2",
+}
+_SIDE = 28
+_CLASSES = 10
+_SAMPLE_FOLDER = Path(__file__).parent / "sample"
+
+_Bytes = NDArray[np.uint8]
+
+
+def load_mnist(
+    data_dir: str | os.PathLike[str] | None = None, *, verify: bool = True
+) -> ImageDataset:
+    """Load the 60,000 training and 10,000 test images of MNIST.
+
+    The files are looked for in one place only: `data_dir`, else the folder that the environment
+    variable MINIBNN_DATA names, else the user's cache folder. Only the cache is ever filled by
+    download (unless MINIBNN_OFFLINE=1); a folder of your own is read and never changed. Each file
+    may be plain or gzipped.
+
+    Args:
+        data_dir: folder with the four files.
+        verify: compare the files with MNIST's published hashes. Turn it off for a drop-in set in
+            the same format, such as Fashion-MNIST, which is then named after its folder.
+            Downloads are always verified.
+
+    Shapes:
+        train_images (60000, 28, 28), train_labels (60000,), test_images (10000, 28, 28),
+        test_labels (10000,), all uint8; labels are 0 to 9.
+
+    Raises:
+        DatasetNotFoundError: a file is missing and could not be fetched; says what to do.
+        DatasetMismatchError: wrong hash, or not as many labels as images.
+        IdxFormatError: a file is damaged or does not hold what its name says.
+
+    Reference: http://yann.lecun.com/exdb/mnist/.
+    """
+    origin = "data_dir"
+    if data_dir is None:
+        origin = "MINIBNN_DATA"
+        data_dir = os.environ.get("MINIBNN_DATA") or None
+    if data_dir is None:
+        folder = download.cache_folder()
+        parts = _read_cache(folder, verify)
+    else:
+        folder = Path(data_dir).expanduser()
+        parts = _read_folder(folder, verify, origin)
+    check_counts(f"training files in {folder}", *parts[:2])
+    check_counts(f"test files in {folder}", *parts[2:])
+    return ImageDataset("MNIST" if verify else folder.name, *parts)
+
+
+def load_sample() -> ImageDataset:
+    """Load the 5,000 MNIST digits that come with minibnn: no download, good for a first look.
+
+    All are from MNIST's official training set, so accuracy on this test part is not comparable
+    with published results. Source and licence: `minibnn/data/sample/LICENSE-DATA.md`.
+
+    Shapes:
+        train_images (4000, 28, 28), train_labels (4000,), 400 for each digit;
+        test_images (1000, 28, 28), test_labels (1000,), 100 for each digit; all uint8.
+
+    >>> load_sample()
+    ImageDataset('MNIST sample (4,000 + 1,000 images)', 4000 training and 1000 test images of 28x28)
+    """
+    parts = [_read_file(_SAMPLE_FOLDER / f"{name}.gz", name, verify=False) for name in _SHA256]
+    return ImageDataset("MNIST sample (4,000 + 1,000 images)", *parts)
+
+
+def _read_folder(folder: Path, verify: bool, origin: str) -> list[_Bytes]:
+    paths = {name: _find(folder, name) for name in _SHA256}
+    if not all(paths.values()):
+        reason = f"not tried: {origin} names this folder; only minibnn's own cache is filled"
+        raise _not_found(folder, dict.fromkeys(download.MIRRORS, reason))
+    return [_read_file(path, name, verify=verify) for name, path in paths.items() if path]
+
+
+def _read_cache(folder: Path, verify: bool) -> list[_Bytes]:
+    mirrors = list(download.MIRRORS)
+    parts = []
+    for name in _SHA256:
+        path = _find(folder, name)
+        damaged = None
+        if path:
+            try:
+                parts.append(_read_file(path, name, verify=verify))
+                continue
+            except DataError as error:
+                damaged = name
+                message = f"cached file is not usable and will be downloaded again: {error}"
+                warnings.warn(message, stacklevel=3)
+        if download.is_offline():
+            reasons = dict.fromkeys(mirrors, "not tried: MINIBNN_OFFLINE is set")
+            raise _not_found(folder, reasons, damaged)
+        read = partial(_read_file, name=name, verify=True)
+        try:
+            parts.append(download.fetch(f"{name}.gz", folder, mirrors, read))
+        except download.MirrorsFailedError as error:
+            raise _not_found(folder, error.reasons, damaged) from None
+        except OSError as error:
+            reasons = dict.fromkeys(mirrors, f"not stored: the folder cannot be written: {error}")
+            raise _not_found(folder, reasons, damaged) from error
+    return parts
+
+
+def _find(folder: Path, name: str) -> Path | None:
+    # The gzipped one first: a fresh download takes precedence over a damaged plain file.
+    return next((p for p in (folder / f"{name}.gz", folder / name) if p.is_file()), None)
+
+
+def _read_file(path: Path, name: str, *, verify: bool) -> _Bytes:
+    """Read one of the four files and check that it holds what its name says."""
+    array = read_idx(path)
+    rank, other = (3, "labels") if "images" in name else (1, "images")
+    if array.dtype != np.uint8:
+        mend = "is this a file of MNIST?"
+        raise IdxFormatError(str(path), 2, "uint8 elements", f"{array.dtype}", mend)
+    if array.ndim != rank:
+        expected, mend = f"{rank} dimension(s)", f"was the {other} file given under this name?"
+        raise IdxFormatError(str(path), 3, expected, f"{array.ndim}", mend)
+    if rank == 3 and array.shape[1:] != (_SIDE, _SIDE):
+        expected, got = f"images of {_SIDE}x{_SIDE}", f"{array.shape[1]}x{array.shape[2]}"
+        raise IdxFormatError(str(path), 8, expected, got, "is this a file of MNIST?")
+    if rank == 1 and np.any(array >= _CLASSES):
+        index = int(np.argmax(array >= _CLASSES))
+        expected, got = f"labels from 0 to {_CLASSES - 1}", f"label {array[index]} at index {index}"
+        mend = "EMNIST letters are not a drop-in set"
+        raise IdxFormatError(str(path), 8 + index, expected, got, mend)
+    if verify:
+        content = hashlib.sha256(idx_header(array))
+        content.update(array.data)
+        digest = content.hexdigest()
+        if digest != _SHA256[name]:
+            raise DatasetMismatchError(
+                f"{path}: expected MNIST's own file (sha256 of the unpacked content "
+                f"{_SHA256[name]}), got sha256 {digest}; fetch the file again, or, for a drop-in "
+                "set such as Fashion-MNIST, call load_mnist(data_dir, verify=False)"
+            )
+    return array
+
+
+def _not_found(
+    folder: Path, reasons: Mapping[str, str], damaged: str | None = None
+) -> DatasetNotFoundError:
+    """Lay out what a newcomer sees first: what is missing, why, and what to do."""
+    lines = [
+        f"MNIST is not complete in {folder}" + ("" if folder.is_dir() else " (no such folder)")
+    ]
+    lines += ["", "Files, each plain or with .gz:"]
+    for name in _SHA256:
+        state = "found" if _find(folder, name) else "missing"
+        lines.append(f"    {name:<26}{'damaged' if name == damaged else state}")
+    lines += ["", "Addresses:"]
+    for mirror, reason in reasons.items():
+        lines += [f"    {mirror}", f"        {reason}"]
+    lines += [
+        "",
+        "What to do, one of:",
+        "    - fetch the four files (with .gz) from one of these addresses into a folder, and name",
+        '      it: load_mnist(data_dir="FOLDER"), or set the environment variable MINIBNN_DATA;',
+        "    - start without them: load_sample() has 5,000 of the digits and needs no download.",
+    ]
+    return DatasetNotFoundError("\n".join(lines))
