@@ -410,6 +410,19 @@ def test_file_in_use_on_windows(monkeypatch, server, cache, present):
             load_mnist()
 
 
+def test_download_is_received_inside_the_cache(monkeypatch, server, cache):
+    # Elsewhere it might be on another file system, and could not be moved in one step.
+    use_mirrors(monkeypatch, server, "good")
+    moves = []
+    real = os.replace
+    monkeypatch.setattr(download.os, "replace", lambda *pair: moves.append(pair) or real(*pair))
+    load_mnist()
+    for source, target in moves:
+        assert source.parent.parent == target.parent == cache
+        assert source.parent.name.startswith(".download-")
+    assert len(moves) == 4
+
+
 FILL = """
 from pathlib import Path
 from minibnn.data import download, load_mnist, mnist

@@ -65,6 +65,7 @@ def fetch(
     """
     folder.mkdir(parents=True, exist_ok=True)
     reasons: dict[str, str] = {}
+    # Inside `folder`, since a file can be renamed only within its file system.
     with tempfile.TemporaryDirectory(prefix=".download-", dir=folder) as own:
         received = Path(own) / file_name
         for mirror in tuple(mirrors):
@@ -90,12 +91,7 @@ def _download(url: str, path: Path) -> None:
 
     # total=1 is a stand-in: pooch sets the true size once the server has told it.
     with tqdm(desc=path.name, total=1, unit="B", unit_scale=True, disable=None) as bar:
-        get = pooch.HTTPDownloader(
-            progressbar=bar,
-            chunk_size=_CHUNK,
-            timeout=_TIMEOUT,
-            headers={"Connection": "close"},  # one request: keep no socket waiting for a second
-        )
+        get = pooch.HTTPDownloader(progressbar=bar, chunk_size=_CHUNK, timeout=_TIMEOUT)
         get(url, str(path), None)
 
 
