@@ -12,8 +12,21 @@
 """
 
 from minibnn.backend import DeviceError, backend_of, get_backend
-from minibnn.data.labels import one_cold, one_hot
-from minibnn.data.loader import DataLoader
+from minibnn.data import (
+    DataError,
+    DataLoader,
+    DatasetMismatchError,
+    DatasetNotFoundError,
+    IdxFormatError,
+    ImageDataset,
+    load_mnist,
+    load_mnist_or_sample,
+    load_sample,
+    one_cold,
+    one_hot,
+    read_idx,
+    write_idx,
+)
 from minibnn.feedback import Blocked, Feedback, FixedFeedback, Transpose
 from minibnn.functions import Function, HardTanh, Identity, ReLU, Sigmoid, SignSTE, Tanh
 from minibnn.gradcheck import GradientReport, check_gradients
@@ -29,6 +42,7 @@ from minibnn.layers import (
 from minibnn.losses import LogitCrossEntropy, Loss
 from minibnn.optimizers import SGD, Adam, Optimizer
 from minibnn.parameter import Fill, GlorotUniform, Parameter, Uniform, glorot_lr_scale
+from minibnn.plots import plot_history
 from minibnn.schedules import Constant, Cosine, Exponential, PerEpoch
 from minibnn.training import DivergedError, Metrics, evaluate, fit
 
@@ -42,7 +56,10 @@ __all__ = [
     "Blocked",
     "Constant",
     "Cosine",
+    "DataError",
     "DataLoader",
+    "DatasetMismatchError",
+    "DatasetNotFoundError",
     "Dense",
     "DeviceError",
     "DivergedError",
@@ -56,6 +73,8 @@ __all__ = [
     "GradientReport",
     "HardTanh",
     "Identity",
+    "IdxFormatError",
+    "ImageDataset",
     "Layer",
     "LogitCrossEntropy",
     "Loss",
@@ -77,6 +96,12 @@ __all__ = [
     "fit",
     "get_backend",
     "glorot_lr_scale",
+    "load_mnist",
+    "load_mnist_or_sample",
+    "load_sample",
     "one_cold",
     "one_hot",
+    "plot_history",
+    "read_idx",
+    "write_idx",
 ]

@@ -287,8 +287,8 @@ def _compare(
 def _result(c: _Comparison, tolerance: float, dy: Array, others_ok: bool) -> GradientResult:
     checked = ~np.isnan(c.numeric)
     worst = np.unravel_index(int(c.errors.argmax()), c.errors.shape)
-    if not c.error > 0:  # nothing to tell apart: show a place that was checked
-        worst = np.unravel_index(int(checked.argmax()), c.errors.shape)
+    if not c.error > 0:  # all alike: show a place that was compared
+        worst = np.unravel_index(int((checked & ~c.kinks).argmax()), c.errors.shape)
     ok = c.error <= tolerance
     return GradientResult(
         name=c.name,

@@ -59,8 +59,13 @@ class Backend:
         return self.xp.matmul(a, b, out=out)
 
     def binarize(self, x: Array, out: Array | None = None) -> Array:
-        """+1 where ``x >= 0``, else -1, in the dtype of `x`. Both zeros give +1."""
-        y = self.xp.where(x >= 0, x.dtype.type(1), x.dtype.type(-1))
+        """+1 where ``x >= 0``, else -1, in the dtype of `x`. Both zeros give +1.
+
+        NaN stays NaN: a network of signs would otherwise turn it into an ordinary value,
+        train on, and show a finite loss over ruined weights.
+        """
+        xp = self.xp
+        y = xp.where(x >= 0, x.dtype.type(1), xp.where(xp.isnan(x), x, x.dtype.type(-1)))
         if out is None:
             return y
         out[...] = y

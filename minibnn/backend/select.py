@@ -47,9 +47,9 @@ def get_backend(device: str | Backend = "auto") -> Backend:
     if device == "auto":
         gpu = _find_gpu()
         if isinstance(gpu, Backend):
-            logger.info("auto: chose the GPU, which passed its check")
+            logger.info("auto: chose the GPU; it ran a kernel and a matrix product")
             return gpu
-        logger.info("auto: chose the CPU; %s", gpu)
+        logger.info("auto: chose the CPU; %s", str(gpu).partition("\n")[0])
         return CPU
     raise ValueError(f'get_backend: expected "cpu", "gpu" or "auto", got {device!r}')
 

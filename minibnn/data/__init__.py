@@ -8,16 +8,22 @@ from minibnn.data.errors import (
     IdxFormatError,
 )
 from minibnn.data.idx import read_idx, write_idx
-from minibnn.data.mnist import load_mnist, load_sample
+from minibnn.data.labels import one_cold, one_hot
+from minibnn.data.loader import DataLoader
+from minibnn.data.mnist import load_mnist, load_mnist_or_sample, load_sample
 
 __all__ = [
     "DataError",
+    "DataLoader",
     "DatasetMismatchError",
     "DatasetNotFoundError",
     "IdxFormatError",
     "ImageDataset",
     "load_mnist",
+    "load_mnist_or_sample",
     "load_sample",
+    "one_cold",
+    "one_hot",
     "read_idx",
     "write_idx",
 ]

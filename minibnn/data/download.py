@@ -33,7 +33,7 @@ class MirrorsFailedError(Exception):
 
 def cache_folder() -> Path:
     """Return the folder that downloads go to, which need not exist yet."""
-    import pooch  # type: ignore[import-untyped]
+    import pooch
 
     return Path(pooch.os_cache("minibnn")) / "mnist"
 

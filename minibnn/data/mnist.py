@@ -5,6 +5,7 @@ Reference: http://yann.lecun.com/exdb/mnist/; Y. LeCun, L. Bottou, Y. Bengio and
 """
 
 import hashlib
+import logging
 import os
 import warnings
 from collections.abc import Mapping
@@ -24,7 +25,9 @@ from minibnn.data.errors import (
 )
 from minibnn.data.idx import idx_header, read_idx
 
-__all__ = ["load_mnist", "load_sample"]
+__all__ = ["load_mnist", "load_mnist_or_sample", "load_sample"]
+
+logger = logging.getLogger("minibnn")
 
 # The four files in the order of ImageDataset's fields, each with the SHA-256 of its IDX bytes.
 # The hash is of the content: a mirror may compress it anew, a user may keep it unpacked.
@@ -98,6 +101,26 @@ def load_sample() -> ImageDataset:
     """
     parts = [_read_file(_SAMPLE_FOLDER / f"{name}.gz", name, verify=False) for name in _SHA256]
     return ImageDataset("MNIST sample (4,000 + 1,000 images)", *parts)
+
+
+def load_mnist_or_sample() -> ImageDataset:
+    """Load MNIST, or where it is neither on disk nor reachable, the bundled sample.
+
+    Taking the sample is said aloud, as a warning of the logger ``minibnn``, and shows in the
+    `name` of what is returned. Damaged files are an error all the same: they are not absent.
+
+    Raises:
+        DatasetMismatchError, IdxFormatError: as `load_mnist`.
+    """
+    try:
+        return load_mnist()
+    except DatasetNotFoundError as error:
+        logger.warning(
+            "%s\n\n*** Going on with the bundled sample: 4,000 training and 1,000 test digits"
+            "\n*** instead of 60,000 and 10,000. Its figures are not comparable with MNIST's.\n",
+            error,
+        )
+        return load_sample()
 
 
 def _read_folder(folder: Path, verify: bool, origin: str) -> list[_Bytes]:

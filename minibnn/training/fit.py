@@ -98,7 +98,11 @@ def fit(
         check_data(model, loader)
 
     rows: list[list[float]] = []
-    with _Interrupt() as interrupt, _progress_bar(epochs * len(train), progress) as bar:
+    with (
+        _Interrupt() as interrupt,
+        _progress_bar(epochs * len(train), progress) as bar,
+        np.errstate(over="ignore", invalid="ignore"),  # what they warn of ends in DivergedError
+    ):
         for epoch in range(1, epochs + 1):
             bar.set_description(f"epoch {epoch}/{epochs}")
             losses = _run_epoch(model, train, loss, optimizer, interrupt, bar)

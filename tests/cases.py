@@ -1,0 +1,134 @@
+"""Every public layer, function and feedback, once: the generic tests run on this table.
+
+A new piece gets a row here, and with it the gradient check, dtype, batch of one, non-contiguous
+arrays, equality between devices and the rules about saved state. `test_cases.py` fails when a
+public piece has no row.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from minibnn import (
+    Activation,
+    BatchNorm,
+    Blocked,
+    Dense,
+    Feedback,
+    FixedFeedback,
+    Flatten,
+    Function,
+    HardTanh,
+    Identity,
+    Layer,
+    ReLU,
+    Rescale,
+    Sequential,
+    Sigmoid,
+    SignSTE,
+    Tanh,
+    Transpose,
+    Uniform,
+)
+
+
+@dataclass(frozen=True)
+class Case:
+    """A layer to test, and the shape of its input without the batch axis."""
+
+    name: str
+    make: Callable[[], Layer]
+    shape: tuple[int, ...] = (4,)
+    min_batch: int = 1
+    same_in_training: bool = True  # whether training and evaluation compute the same output
+
+
+def binary_net() -> Sequential:
+    """The seed's network, small."""
+    return Sequential(
+        Flatten(),
+        Rescale(0.5, -0.25),
+        Dense(6, 5, weight_quantizer=SignSTE()),
+        Activation(SignSTE()),
+        Dense(5, 4, weight_quantizer=SignSTE()),
+        Activation(SignSTE()),
+        Dense(4, 3, weight_quantizer=SignSTE()),
+    )
+
+
+def normalised_net() -> Sequential:
+    """The modern recipe's network, small."""
+
+    def dense(n_in: int, n_out: int) -> Dense:
+        return Dense(
+            n_in,
+            n_out,
+            bias=False,
+            weight_quantizer=SignSTE(),
+            weight_init=Uniform(-1, 1),
+            weight_bound=1.0,
+        )
+
+    return Sequential(
+        dense(6, 5),
+        BatchNorm(5),
+        Activation(SignSTE(clip=1.0)),
+        dense(5, 3),
+        BatchNorm(3),
+    )
+
+
+CASES = [
+    *(
+        Case(f"activation-{f!r}", lambda f=f: Activation(f))
+        for f in (
+            Identity(),
+            ReLU(),
+            Tanh(),
+            HardTanh(),
+            Sigmoid(),
+            SignSTE(),
+            SignSTE(clip=1.0),
+            SignSTE(clip=0.5),
+        )
+    ),
+    Case("dense", lambda: Dense(4, 3)),
+    Case("dense-no-bias", lambda: Dense(4, 3, bias=False)),
+    Case("dense-binary", lambda: Dense(4, 3, weight_quantizer=SignSTE())),
+    Case("dense-binary-clip", lambda: Dense(4, 3, weight_quantizer=SignSTE(clip=0.3))),
+    Case("dense-tanh-weights", lambda: Dense(4, 3, weight_quantizer=Tanh())),
+    Case("dense-transpose", lambda: Dense(4, 3, feedback=Transpose())),
+    Case("dense-feedback", lambda: Dense(4, 3, feedback=FixedFeedback())),
+    Case(
+        "dense-binary-feedback",
+        lambda: Dense(4, 3, weight_quantizer=SignSTE(), feedback=FixedFeedback()),
+    ),
+    Case("dense-blocked", lambda: Dense(4, 3, feedback=Blocked())),
+    Case("batchnorm", lambda: BatchNorm(4), min_batch=2, same_in_training=False),
+    Case("batchnorm-image", lambda: BatchNorm(2), shape=(3, 2, 2), same_in_training=False),
+    Case("flatten", Flatten, shape=(2, 3)),
+    Case("rescale", lambda: Rescale(2.0, -1.0)),
+    Case("sequential-empty", Sequential),
+    Case("binary-net", binary_net, shape=(2, 3)),
+    Case("normalised-net", normalised_net, shape=(6,), min_batch=2, same_in_training=False),
+    Case(
+        "feedback-net",
+        lambda: Sequential(
+            Dense(4, 5, feedback=FixedFeedback()),
+            Activation(ReLU()),
+            Dense(5, 4, feedback=FixedFeedback()),
+            Activation(ReLU()),
+            Dense(4, 3, feedback=FixedFeedback()),
+        ),
+    ),
+]
+
+
+def pieces(layer: Layer) -> set[type]:
+    """The classes that a layer is made of."""
+    found: set[type] = {type(layer)}
+    found |= {type(v) for v in vars(layer).values() if isinstance(v, Function | Feedback)}
+    for child in layer.children():
+        found |= pieces(child)
+    return found

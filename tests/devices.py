@@ -1,0 +1,50 @@
+"""The devices that tests run on: the CPU, a strict stand-in for CuPy, and a GPU."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+import strictdev
+
+from minibnn import DeviceError, get_backend
+from minibnn.backend import Backend, register_backend
+
+
+class StrictBackend(Backend):
+    """CuPy's rules on the host, so that machines without a GPU catch most of what breaks on one.
+
+    It has the plain bodies of every primitive: what they do here is what they do on any `xp`.
+    """
+
+    name = "strict"
+    xp = strictdev
+    array_type = strictdev.ndarray
+    host = False
+
+    def asarray(self, a: Any, dtype: Any = None) -> Any:
+        return strictdev.asarray(a, dtype=dtype)
+
+    def to_host(self, a: Any) -> np.ndarray:
+        return strictdev.asnumpy(a)
+
+    def synchronize(self) -> None:
+        strictdev.synchronize()
+
+
+STRICT = StrictBackend()
+register_backend(STRICT)
+
+
+def open_backend(name: str) -> Backend:
+    if name == "strict":
+        return STRICT
+    try:
+        return get_backend(name)
+    except DeviceError as error:
+        pytest.skip(str(error).splitlines()[0])
+
+
+ALL = ["cpu", "strict", pytest.param("gpu", marks=pytest.mark.gpu)]
+DEVICES = ALL[1:]

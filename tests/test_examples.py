@@ -1,0 +1,148 @@
+"""The examples as a user runs them: a process, its streams, its files and its exit code."""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+EXAMPLES = Path(__file__).parent.parent / "examples"
+
+
+def command(script: str, *options: str) -> list[str]:
+    return [sys.executable, "-W", "error", str(EXAMPLES / script), *options]
+
+
+@pytest.fixture
+def environment(tmp_path):
+    """No network, no MNIST, an empty cache."""
+    environment = {k: v for k, v in os.environ.items() if not k.startswith("MINIBNN_")}
+    return environment | {"MINIBNN_OFFLINE": "1", "XDG_CACHE_HOME": str(tmp_path / "cache")}
+
+
+@pytest.fixture
+def run(environment):
+    def run(script: str, *options: str):
+        return subprocess.run(
+            command(script, *options), capture_output=True, text=True, env=environment, timeout=100
+        )
+
+    return run
+
+
+def table(stdout: str) -> pd.DataFrame:
+    return pd.read_csv(io.StringIO(stdout.partition("\n")[2]), sep=r"\s+", index_col="epoch")
+
+
+def test_a_first_run_without_data_uses_the_sample_and_says_so(run):
+    done = run("mnist.py", "--device", "cpu")
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.startswith("MNIST sample (4,000 + 1,000 images), seed recipe, seed 0, cpu\n")
+    assert "Going on with the bundled sample" in done.stderr
+    assert "train-images-idx3-ubyte" in done.stderr
+    history = table(done.stdout)
+    assert list(history.columns) == ["loss_train", "loss_test", "acc_train", "acc_test"]
+    assert history.index.tolist() == list(range(1, 11))
+    assert history.acc_test.iloc[-1] > 0.7
+    assert "%|" not in done.stderr, "no progress bar in a pipe"
+
+
+def test_one_seed_prints_one_table(run):
+    options = ("--dataset", "sample", "--recipe", "modern", "--epochs", "2", "--seed", "3")
+    first, second = (run("mnist.py", *options, "--device", "cpu") for _ in range(2))
+    assert first.returncode == 0, first.stderr
+    assert first.stdout == second.stdout
+    assert table(first.stdout).acc_test.iloc[-1] > 0.8
+    other = run("mnist.py", *options[:-1], "4")
+    assert other.stdout != first.stdout
+
+
+def test_out_and_json(run, tmp_path):
+    out = tmp_path / "a" / "run"
+    done = run("mnist.py", "--dataset", "sample", "--epochs", "2", "--json", "--quiet",
+               "--device", "cpu", "--out", str(out))  # fmt: skip
+    assert (done.returncode, done.stderr) == (0, "")
+    result = json.loads(done.stdout)
+    assert (result["device"], result["recipe"], result["interrupted"]) == ("cpu", "seed", False)
+    saved = pd.read_csv(out / "history.csv")
+    assert saved.to_dict(orient="records") == pytest.approx(result["history"])
+    config = json.loads((out / "config.json").read_text())
+    assert (config["epochs"], config["seed"], config["dataset"]) == (2, 0, "sample")
+    assert (out / "history.png").stat().st_size > 5000
+
+
+@pytest.mark.parametrize(
+    ("options", "code", "said"),
+    [
+        (["--epochs", "0"], 2, "epochs: expected at least 1, got 0"),
+        (["--lr", "nan"], 2, "lr: expected a positive number"),
+        (["--recipe", "best"], 2, "invalid choice"),
+        (["--dataset", "mnist"], 3, "https://storage.googleapis.com/cvdf-datasets/mnist/"),
+        (["--data-dir", "nowhere"], 3, "MNIST is not complete in nowhere (no such folder)"),
+        (["--device", "gpu"], 4, 'device "gpu" is unavailable: failed to'),
+        (["--lr", "1e38", "--dataset", "sample"], 5, "the loss became"),
+        (["--out", __file__, "--dataset", "sample"], 1, "File exists"),
+    ],
+)
+def test_expected_errors_have_a_code_and_no_traceback(options, code, said, run):
+    if code == 4:
+        from minibnn import DeviceError, get_backend
+
+        try:
+            get_backend("gpu")
+        except DeviceError:
+            pass
+        else:
+            pytest.skip("there is a GPU")
+    done = run("mnist.py", *options)
+    assert done.returncode == code, done.stderr
+    assert said in done.stderr
+    assert "Traceback" not in done.stderr
+    assert done.stdout == ""
+
+
+def test_missing_data_names_everything(run, tmp_path):
+    done = run("mnist.py", "--dataset", "mnist")
+    names = [
+        f"{part}-{kind}-ubyte"
+        for part in ("train", "t10k")
+        for kind in ("images-idx3", "labels-idx1")
+    ]
+    for said in (str(tmp_path / "cache"), *names, "https://ossci-datasets.s3.amazonaws.com/mnist/"):
+        assert said in done.stderr
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="signals work otherwise there")
+def test_ctrl_c_prints_the_table_so_far(environment, tmp_path):
+    history = tmp_path / "history.csv"
+    process = subprocess.Popen(
+        command("mnist.py", "--dataset", "sample", "--epochs", "100000", "--out", str(tmp_path)),
+        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment,
+    )  # fmt: skip
+    deadline = time.monotonic() + 60
+    while not history.exists() and time.monotonic() < deadline:
+        time.sleep(0.05)
+    process.send_signal(signal.SIGINT)
+    stdout, stderr = process.communicate(timeout=60)
+    assert process.returncode == 130, stderr
+    assert len(table(stdout)) >= 1
+    assert "Traceback" not in stderr
+
+
+def test_feedback_alignment_is_one_word_away_from_backpropagation(run):
+    tables = {}
+    for feedback in ("FixedFeedback", "Transpose"):
+        done = run("feedback_alignment.py", "--feedback", feedback, "--epochs", "4")
+        assert done.returncode == 0, done.stderr
+        assert f", {feedback}, seed 0" in done.stdout
+        tables[feedback] = table(done.stdout)
+        assert tables[feedback].acc_test.iloc[-1] > 0.75
+    assert not tables["FixedFeedback"].equals(tables["Transpose"])

@@ -1,0 +1,178 @@
+"""What layers compute, and what they say when they cannot."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from minibnn import (
+    Activation,
+    BatchNorm,
+    Dense,
+    Flatten,
+    GlorotUniform,
+    ReLU,
+    Rescale,
+    Sequential,
+    SignSTE,
+    Uniform,
+    glorot_lr_scale,
+)
+
+
+def test_dense_by_hand():
+    layer = Dense(2, 2, weight_quantizer=SignSTE()).initialize(0)
+    layer.weight.data[...] = [[0.3, -0.2], [-0.0, 5.0]]
+    layer.bias.data[...] = [10.0, 20.0]
+    x = np.array([[1, 2], [3, -1]], np.float32)
+    np.testing.assert_array_equal(layer.forward(x, train=True), [[13, 21], [12, 16]])
+    dx = layer.backward(np.array([[1, 2], [0, -1]], np.float32))
+    np.testing.assert_array_equal(dx, [[-1, 3], [1, -1]])
+    np.testing.assert_array_equal(layer.weight.grad, [[1, -1], [2, 5]])
+    np.testing.assert_array_equal(layer.bias.grad, [1, 1])
+
+
+def test_batchnorm_by_hand():
+    layer = BatchNorm(1, momentum=0.75, epsilon=1e-12).initialize(0, np.float64)
+    layer.gamma.data[...], layer.beta.data[...] = 2.0, 5.0
+    y = layer.forward(np.array([[1.0], [3.0]]), train=True)
+    np.testing.assert_allclose(y, [[3.0], [7.0]])
+    assert layer.running_mean.data[0] == pytest.approx(0.25 * 2)
+    assert layer.running_var.data[0] == pytest.approx(0.75 * 1 + 0.25 * 2)  # unbiased: 2, not 1
+    evaluated = layer.forward(np.array([[0.5]]))
+    np.testing.assert_allclose(evaluated, [[5.0]])
+
+
+def test_batchnorm_evaluation_does_not_depend_on_the_batch(rng):
+    layer = BatchNorm(3).initialize(0)
+    for _ in range(5):
+        layer.forward(rng.standard_normal((10, 3)).astype(np.float32) * 3 + 1, train=True)
+    x = rng.standard_normal((6, 3)).astype(np.float32)
+    whole = layer.forward(x)
+    parts = np.concatenate([layer.forward(x[:1]), layer.forward(x[1:])])
+    np.testing.assert_allclose(whole, parts, rtol=1e-6)
+
+
+def test_a_bad_batch_does_not_spoil_running_statistics(backend):
+    layer = BatchNorm(2).initialize(0).to(backend)
+    x = np.array([[1, 2], [np.nan, 3]], np.float32)
+    with np.errstate(invalid="ignore"):
+        layer.forward(backend.asarray(x), train=True)
+    np.testing.assert_array_equal(backend.to_host(layer.running_mean.data), [0, 0])
+    np.testing.assert_array_equal(backend.to_host(layer.running_var.data), [1, 1])
+
+
+@pytest.mark.parametrize(
+    ("scale", "offset", "low", "high"), [(1 / 255, 0, 0, 1), (2 / 255, -1, -1, 1)]
+)
+def test_rescale_reaches_the_ends_exactly(scale, offset, low, high):
+    y = Rescale(scale, offset).forward(np.arange(256, dtype=np.uint8)[None])
+    assert y.dtype == np.float32
+    assert y[0, 0] == low
+    assert y[0, -1] == high
+    assert np.all(np.diff(y) > 0)
+
+
+def test_glorot_uniform_fills_its_range(rng):
+    W = GlorotUniform()((300, 100), rng)
+    a = np.sqrt(6 / 400)
+    assert -a <= W.min() < -0.99 * a
+    assert 0.99 * a < W.max() <= a
+    assert GlorotUniform()((3, 3, 8, 16), rng).max() <= np.sqrt(6 / (9 * 24))
+
+
+def test_uniform_fills_its_range(rng):
+    W = Uniform()((300, 100), rng)
+    assert -1 <= W.min() < -0.99
+    assert 0.99 < W.max() < 1
+
+
+def test_lr_scales_of_the_published_network():
+    scales = [glorot_lr_scale(*s) for s in ((784, 4096), (4096, 4096), (4096, 10))]
+    assert [round(s, 1) for s in scales] == [57.0, 73.9, 52.3]
+
+
+X = np.zeros((64, 28, 28), np.float32)
+FLAT = X.reshape(64, -1)
+
+
+@pytest.mark.parametrize(
+    ("layer", "x", "error", "message"),
+    [
+        (Dense(784, 128), X, ValueError, r"^Dense\(784 -> 128\): expected x of shape \(batch, 784\), got \(64, 28, 28\); put Flatten\(\) first$"),
+        (Dense(784, 128), FLAT[:, :5], ValueError, r"expected x of shape \(batch, 784\), got \(64, 5\)$"),
+        (Dense(784, 128), FLAT[0], ValueError, r"expected x of shape \(batch, 784\), got \(784,\)$"),
+        (Dense(784, 128), FLAT.astype(np.uint8), TypeError, r"expected x of dtype float32, got uint8; put Rescale\(1 / 255\) first"),
+        (Dense(784, 128), FLAT.astype(np.float64), TypeError, r"got float64; use x.astype\('float32'\) or model.to\(dtype='float64'\)"),
+        (Dense(784, 128), FLAT.tolist(), TypeError, "expected a NumPy or CuPy array, got list"),
+        (BatchNorm(784), FLAT[:1], ValueError, r"BatchNorm\(784\): expected at least 2 values a channel"),
+        (BatchNorm(10), FLAT, ValueError, r"BatchNorm\(10\): expected x of shape \(batch, 10\)"),
+        (Flatten(), FLAT[0], ValueError, r"Flatten\(\): expected x of shape \(batch, ...\), got \(784,\)"),
+        (Activation(ReLU()), FLAT.astype(np.int64), TypeError, r"Activation\(ReLU\(\)\): expected x of dtype float32, got int64"),
+    ],
+)  # fmt: skip
+def test_bad_input(layer, x, error, message):
+    with pytest.raises(error, match=message):
+        layer.initialize(0).forward(x, train=True)
+
+
+@pytest.mark.parametrize(
+    ("make", "error", "message"),
+    [
+        (lambda: Dense(0, 3), ValueError, "expected sizes of at least 1"),
+        (lambda: Dense(3, 3, weight_bound=-1), ValueError, "expected bound to be a positive number"),
+        (lambda: Dense(3, 3, lr_scale=0), ValueError, "expected lr_scale to be a positive number"),
+        (lambda: BatchNorm(3, momentum=1.0), ValueError, r"expected momentum in \[0, 1\), got 1.0"),
+        (lambda: BatchNorm(3, epsilon=0), ValueError, "expected a positive epsilon"),
+        (lambda: Sequential(Flatten(), "dense"), TypeError, "got 'dense' at position 1"),
+        (lambda: Sequential(*[Dense(3, 3)] * 2), ValueError, "got one of them twice"),
+        (lambda: Dense(3, 3).initialize(None), TypeError, "Generator or a seed, got None"),
+        (lambda: Dense(3, 3).initialize(0, np.float16), TypeError, "float32 or float64, got float16"),
+        (lambda: Dense(3, 3).forward(FLAT), RuntimeError, r"call model.initialize\(rng\) first"),
+    ],
+)  # fmt: skip
+def test_bad_construction(make, error, message):
+    with pytest.raises(error, match=message):
+        make()
+
+
+def test_an_error_in_a_network_says_which_layer():
+    model = Sequential(Flatten(), Dense(784, 8), Dense(9, 2)).initialize(0)
+    with pytest.raises(ValueError, match="expected x of shape") as caught:
+        model.forward(X)
+    assert caught.value.__notes__ == ["in layer 2 of Sequential: Dense(9 -> 2)"]
+
+
+def test_host_array_meets_device_model(device):
+    model = Dense(784, 8).initialize(0).to(device)
+    with pytest.raises(TypeError, match=f"expected x on its own device, {device.name}, got .* cpu"):
+        model.forward(FLAT)
+
+
+def test_moving_there_and_back_changes_nothing(device):
+    model = Sequential(Dense(4, 3), BatchNorm(3)).initialize(0)
+    before = [p.data.copy() for p in model.parameters()]
+    model.to(device)
+    assert all(isinstance(p.data, device.array_type) for p in model.parameters())
+    assert all(isinstance(b.data, device.array_type) for b in model.buffers())
+    model.to("cpu")
+    for p, value in zip(model.parameters(), before, strict=True):
+        np.testing.assert_array_equal(p.data, value)
+
+
+def test_initialising_again_stays_on_the_device(device):
+    model = Dense(4, 3).initialize(0).to(device).initialize(1)
+    assert isinstance(model.weight.data, device.array_type)
+    assert model.backend is device
+
+
+def test_sequential_reads_like_its_code():
+    model = Sequential(Flatten(), Rescale(0.5), Dense(4, 3), BatchNorm(3), Activation(SignSTE(1.0)))
+    assert repr(model) == (
+        "Sequential(\n    Flatten(),\n    Rescale(0.5, 0),\n    Dense(4 -> 3),\n"
+        "    BatchNorm(3),\n    Activation(SignSTE(clip=1.0)),\n)"
+    )
+    assert len(model) == 5
+    assert [name for name, _ in model.named_parameters()] == [
+        "2.weight", "2.bias", "3.gamma", "3.beta",
+    ]  # fmt: skip

@@ -1,0 +1,104 @@
+"""Batches: complete, reproducible, and belonging to whoever took them."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from minibnn import DataLoader
+
+
+def loader(n=10, size=3, **options):
+    x = np.arange(n)
+    return DataLoader((x, x * x, np.stack([x, -x], axis=1)), size, **options)
+
+
+@given(st.integers(1, 40), st.integers(1, 45), st.booleans(), st.booleans(), st.integers(0, 5))
+def test_every_sample_once(n, size, shuffle, drop_last, epoch):
+    if drop_last and n < size:
+        return
+    data = loader(n, size, shuffle=shuffle, drop_last=drop_last, rng=1)
+    batches = list(data.batches(epoch))
+    assert len(batches) == len(data)
+    assert all(len(x) == size for x, _, _ in batches[:-1])
+    seen = np.concatenate([x for x, _, _ in batches])
+    assert len(set(seen.tolist())) == len(seen) == (n // size * size if drop_last else n)
+    for x, squares, pairs in batches:
+        np.testing.assert_array_equal(squares, x * x)
+        np.testing.assert_array_equal(pairs, np.stack([x, -x], axis=1))
+
+
+def order(data, epoch):
+    return np.concatenate([x for x, _, _ in data.batches(epoch)]).tolist()
+
+
+def test_order_depends_on_seed_and_epoch_only():
+    one, two = (loader(50, 7, shuffle=True, rng=np.random.default_rng(3)) for _ in range(2))
+    for _ in one:  # a whole epoch, and a part of one
+        pass
+    next(iter(one))
+    assert order(one, 4) == order(two, 4) == order(one, 4)
+    assert order(one, 4) != order(one, 5)
+    assert order(one, 4) != order(loader(50, 7, shuffle=True, rng=4), 4)
+    # the order is the samples', not the batch size's
+    assert order(one, 4) == order(loader(50, 11, shuffle=True, rng=np.random.default_rng(3)), 4)
+
+
+def test_iteration_goes_through_the_epochs():
+    data = loader(30, 4, shuffle=True, rng=0)
+    epochs = [np.concatenate([x for x, _, _ in data]).tolist() for _ in range(3)]
+    assert epochs == [order(data, e) for e in range(3)]
+    assert data.epoch == 3
+
+
+def test_kept_batches_stay_as_they_were(backend):
+    for shuffle in (False, True):
+        data = loader(40, 6, shuffle=shuffle, rng=0).to(backend)
+        kept = [batch for _ in range(2) for batch in data]
+        values = [tuple(backend.to_host(a).copy() for a in batch) for batch in kept]
+        for batch in data:
+            for a in batch:
+                a[...] = -1
+        for batch, value in zip(kept, values, strict=True):
+            for a, b in zip(batch, value, strict=True):
+                np.testing.assert_array_equal(backend.to_host(a), b)
+        np.testing.assert_array_equal(backend.to_host(data.arrays[0]), np.arange(40))
+
+
+def test_a_device_gives_the_same_batches(device):
+    host, there = (loader(20, 6, shuffle=True, rng=5) for _ in range(2))
+    there.to(device)
+    for a, b in zip(host, there, strict=True):
+        for x, y in zip(a, b, strict=True):
+            assert isinstance(y, device.array_type)
+            np.testing.assert_array_equal(device.to_host(y), x)
+
+
+def test_in_order():
+    data = loader(10, 4, shuffle=True, drop_last=True, rng=0)
+    assert [x.tolist() for x, _, _ in data.in_order()] == [[0, 1, 2, 3], [4, 5, 6, 7], [8, 9]]
+    assert len(data.in_order(10)) == 1
+
+
+@pytest.mark.parametrize(
+    ("make", "error", "message"),
+    [
+        (lambda: DataLoader((), 3), ValueError, r"got lengths \[\]"),
+        (lambda: DataLoader((np.zeros(3), np.zeros(4)), 3), ValueError, r"got lengths \[3, 4\]"),
+        (lambda: DataLoader((np.zeros((0, 2)),), 3), ValueError, r"at least 1, got lengths \[0\]"),
+        (lambda: loader(3, 0), ValueError, "batch_size of at least 1, got 0"),
+        (lambda: loader(3, 4, drop_last=True), ValueError, "3 samples make no batch of 4"),
+        (lambda: loader(shuffle=True), TypeError, "expected rng, .* with shuffle=True"),
+        (lambda: DataLoader(([1, 2],), 1), TypeError, "expected a NumPy or CuPy array, got list"),
+    ],
+)
+def test_refuses(make, error, message):
+    with pytest.raises(error, match=message):
+        make()
+
+
+def test_arrays_on_two_devices(device):
+    with pytest.raises(TypeError, match="expected all arrays on one device"):
+        DataLoader((np.zeros(3), device.asarray(np.zeros(3))), 1)

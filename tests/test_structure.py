@@ -1,0 +1,113 @@
+"""The layout's rules: floors, lazy imports, one sign, documented names."""
+
+from __future__ import annotations
+
+import ast
+import inspect
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import minibnn
+
+ROOT = Path(__file__).parent.parent
+PACKAGE = ROOT / "minibnn"
+FILES = sorted(PACKAGE.rglob("*.py"))
+
+# Each room imports only from rooms on lower floors (and freely within itself).
+FLOORS = {
+    "backend": 1,
+    "parameter": 2,
+    "functions": 3,
+    "feedback": 3,
+    "layers": 4,
+    "losses": 4,
+    "schedules": 4,
+    "optimizers": 5,
+    "data": 5,
+    "training": 6,
+    "gradcheck": 6,
+    "plots": 6,
+}
+
+
+def room(path: Path) -> str:
+    return path.relative_to(PACKAGE).parts[0].removesuffix(".py")
+
+
+def imported_rooms(path: Path) -> set[str]:
+    rooms = set()
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        names = []
+        if isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{path}: import by full name"
+            names = [f"{node.module}.{alias.name}" for alias in node.names]
+        elif isinstance(node, ast.Import):
+            names = [alias.name for alias in node.names]
+        rooms |= {n.split(".")[1] for n in names if n.startswith("minibnn.")}
+    return rooms
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda p: str(p.relative_to(PACKAGE)))
+def test_floors(path):
+    if path == PACKAGE / "__init__.py":
+        return  # the door: it imports from every floor
+    here = room(path)
+    for there in imported_rooms(path) - {here}:
+        assert FLOORS[there] < FLOORS[here], f"{here} (floor {FLOORS[here]}) imports {there}"
+
+
+def test_every_room_has_a_floor():
+    assert {room(p) for p in FILES} - {"__init__"} == set(FLOORS)
+
+
+def test_import_is_light_and_silent():
+    heavy = ["pandas", "matplotlib", "cupy", "pooch", "tqdm", "requests"]
+    code = f"import sys, minibnn; print([m for m in {heavy} if m in sys.modules])"
+    done = subprocess.run(
+        [sys.executable, "-W", "error", "-c", code], capture_output=True, text=True, cwd=ROOT
+    )
+    assert (done.returncode, done.stdout, done.stderr) == (0, "[]\n", "")
+
+
+def test_no_library_sign():
+    """NumPy's and CuPy's sign(0) is 0; ours is +1: `Backend.binarize` is the only sign."""
+    for path in FILES:
+        assert not re.search(r"\b(np|xp|numpy|cupy)\.sign\(", path.read_text(encoding="utf-8")), (
+            path
+        )
+
+
+def test_no_asserts_on_what_users_pass():
+    for path in FILES:
+        tree = ast.parse(path.read_text(encoding="utf-8"))
+        assert not any(isinstance(node, ast.Assert) for node in ast.walk(tree)), path
+
+
+def test_core_files_are_read_in_one_sitting():
+    for path in FILES:
+        assert len(path.read_text(encoding="utf-8").splitlines()) <= 350, path
+
+
+def test_public_names():
+    assert len(set(minibnn.__all__)) == len(minibnn.__all__)
+    for name in minibnn.__all__:
+        assert inspect.getdoc(getattr(minibnn, name)), name
+
+
+PYTHON_BLOCK = re.compile(r"^```python\n(.*?)^```", re.MULTILINE | re.DOTALL)
+
+
+@pytest.mark.parametrize("page", ["README.md", "ARCHITECTURE.md"])
+def test_code_in_the_pages_runs(page, monkeypatch):
+    """Block after block in one namespace, on the bundled sample so that it takes seconds."""
+    monkeypatch.setattr(minibnn, "load_mnist", minibnn.load_sample)
+    monkeypatch.setattr(minibnn, "load_mnist_or_sample", minibnn.load_sample)
+    blocks = PYTHON_BLOCK.findall((ROOT / page).read_text(encoding="utf-8"))
+    assert page != "README.md" or len(blocks) >= 3
+    namespace = {"__name__": page}
+    for number, block in enumerate(blocks, start=1):
+        exec(compile(block, f"{page}, block {number}", "exec"), namespace)
