@@ -15,6 +15,7 @@ import json
 import logging
 import math
 import sys
+from collections.abc import Callable
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
@@ -54,8 +55,8 @@ class Args:
     recipe: str = "seed"  # seed or modern
     device: str = "auto"  # auto, cpu or gpu
     epochs: int = 10
-    batch_size: int = 64
-    lr: float | None = None  # None: the recipe's own, 3e-4 or 5e-3
+    batch_size: int | None = None  # None: the recipe's own
+    lr: float | None = None  # None: the recipe's own
     seed: int = 0
     data_dir: str | None = None  # folder with the four MNIST files
     dataset: str = "auto"  # mnist, sample, or auto: the sample only if there is no MNIST
@@ -67,19 +68,13 @@ class Args:
             if getattr(self, name) not in choices:
                 raise ValueError(f"{name}: expected one of {choices}, got {getattr(self, name)!r}")
         for name in ("epochs", "batch_size"):
-            if getattr(self, name) < 1:
-                raise ValueError(f"{name}: expected at least 1, got {getattr(self, name)}")
+            value = getattr(self, name)
+            if value is not None and value < 1:
+                raise ValueError(f"{name}: expected at least 1, got {value}")
         if self.lr is not None and not 0 < self.lr < math.inf:
             raise ValueError(f"lr: expected a positive number, got {self.lr}")
         if self.seed < 0:
             raise ValueError(f"seed: expected at least 0, got {self.seed}")
-
-
-CHOICES = {
-    "recipe": ("seed", "modern"),
-    "device": ("auto", "cpu", "gpu"),
-    "dataset": ("auto", "mnist", "sample"),
-}
 
 
 def seed_model() -> Sequential:
@@ -128,9 +123,30 @@ def modern_model() -> Sequential:
     )
 
 
+@dataclass(frozen=True)
+class Recipe:
+    """A network and how it is trained."""
+
+    build: Callable[[], Sequential]
+    batch_size: int
+    lr: float
+    decays: bool  # whether the learning rate falls to zero, along a cosine
+
+
+RECIPES = {
+    "seed": Recipe(seed_model, batch_size=64, lr=3e-4, decays=False),
+    "modern": Recipe(modern_model, batch_size=100, lr=5e-3, decays=True),
+}
+CHOICES = {
+    "recipe": tuple(RECIPES),
+    "device": ("auto", "cpu", "gpu"),
+    "dataset": ("auto", "mnist", "sample"),
+}
+
+
 def build_model(recipe: str) -> Sequential:
     """The network of a recipe, without values yet."""
-    return {"seed": seed_model, "modern": modern_model}[recipe]()
+    return RECIPES[recipe].build()
 
 
 def load_data(args: Args) -> ImageDataset:
@@ -145,24 +161,19 @@ def load_data(args: Args) -> ImageDataset:
 def train(**settings: Any) -> pd.DataFrame:
     """Train a network and return its history, one row for each epoch; see `Args` for settings."""
     args = Args(**settings)
+    recipe = RECIPES[args.recipe]
+    batch_size = args.batch_size or recipe.batch_size
+    lr = args.lr or recipe.lr
     rng = np.random.default_rng(args.seed)
     backend = get_backend(args.device)
     data = load_data(args)
     title = f"{data.name}, {args.recipe} recipe, seed {args.seed}, {backend.name}"
 
     model = build_model(args.recipe).initialize(rng).to(backend)
-    train_set = DataLoader(
-        (data.train_images, data.train_labels),
-        args.batch_size,
-        shuffle=True,
-        drop_last=True,
-        rng=rng,
-    )
-    test_set = DataLoader((data.test_images, data.test_labels), args.batch_size)
-    if args.recipe == "seed":
-        learning_rate: Any = args.lr or 3e-4
-    else:
-        learning_rate = Cosine(args.lr or 5e-3, 0.0, length=args.epochs * len(train_set))
+    train_data = (data.train_images, data.train_labels)
+    train_set = DataLoader(train_data, batch_size, shuffle=True, drop_last=True, rng=rng)
+    test_set = DataLoader((data.test_images, data.test_labels), batch_size)
+    schedule = Cosine(lr, 0.0, length=args.epochs * len(train_set)) if recipe.decays else lr
 
     folder = None if args.out is None else prepare_folder(args, title)
     history = fit(
@@ -170,7 +181,7 @@ def train(**settings: Any) -> pd.DataFrame:
         train_set,
         test_set,
         loss=LogitCrossEntropy(),
-        optimizer=Adam(model.parameters(), learning_rate),
+        optimizer=Adam(model.parameters(), schedule),
         epochs=args.epochs,
         progress=False if args.quiet else None,
         # Written after each epoch, so that a crash keeps what was measured before.
@@ -208,7 +219,7 @@ def main(argv: list[str] | None = None) -> int:
     add("--device", default="auto", choices=CHOICES["device"],
         help="default: auto, the GPU if it works and else the CPU")
     add("--epochs", type=int, default=10, metavar="N", help="default: %(default)s")
-    add("--batch-size", type=int, default=64, metavar="N", help="default: %(default)s")
+    add("--batch-size", type=int, metavar="N", help="default: 64 (seed); 100 (modern)")
     add("--lr", type=float, metavar="RATE", help="default: 3e-4 (seed); 5e-3 to 0 (modern)")
     add("--seed", type=int, default=0, metavar="N",
         help="of every random draw; default: %(default)s")

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from devices import ALL, DEVICES, open_backend
+from devices import ALL, DEVICES, STRICT, open_backend
 
-from minibnn.backend import Backend
+from minibnn.backend import Backend, register_backend
+
+register_backend(STRICT)
 
 
 @pytest.fixture(params=ALL)

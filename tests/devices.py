@@ -9,7 +9,7 @@ import pytest
 import strictdev
 
 from minibnn import DeviceError, get_backend
-from minibnn.backend import Backend, register_backend
+from minibnn.backend import Backend
 
 
 class StrictBackend(Backend):
@@ -34,7 +34,6 @@ class StrictBackend(Backend):
 
 
 STRICT = StrictBackend()
-register_backend(STRICT)
 
 
 def open_backend(name: str) -> Backend:

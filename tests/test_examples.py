@@ -73,7 +73,7 @@ def test_out_and_json(run, tmp_path):
     result = json.loads(done.stdout)
     assert (result["device"], result["recipe"], result["interrupted"]) == ("cpu", "seed", False)
     saved = pd.read_csv(out / "history.csv")
-    assert saved.to_dict(orient="records") == pytest.approx(result["history"])
+    pd.testing.assert_frame_equal(saved, pd.DataFrame(result["history"]))
     config = json.loads((out / "config.json").read_text())
     assert (config["epochs"], config["seed"], config["dataset"]) == (2, 0, "sample")
     assert (out / "history.png").stat().st_size > 5000
@@ -140,9 +140,9 @@ def test_ctrl_c_prints_the_table_so_far(environment, tmp_path):
 def test_feedback_alignment_is_one_word_away_from_backpropagation(run):
     tables = {}
     for feedback in ("FixedFeedback", "Transpose"):
-        done = run("feedback_alignment.py", "--feedback", feedback, "--epochs", "4")
+        done = run("feedback_alignment.py", "--feedback", feedback, "--epochs", "8")
         assert done.returncode == 0, done.stderr
         assert f", {feedback}, seed 0" in done.stdout
         tables[feedback] = table(done.stdout)
-        assert tables[feedback].acc_test.iloc[-1] > 0.75
+        assert tables[feedback].acc_test.iloc[-1] > 0.7
     assert not tables["FixedFeedback"].equals(tables["Transpose"])
