@@ -71,7 +71,7 @@ class SGD(Optimizer):
         learning_rate: see `Optimizer`.
         momentum: in [0, 1).
 
-    Reference: Polyak 1964, in the form of Sutskever et al. 2013 with the rate outside u.
+    Reference: Polyak 1964, "Some methods of speeding up the convergence of iteration methods".
     """
 
     def __init__(

@@ -62,7 +62,7 @@ def glorot_lr_scale(fan_in: int, fan_out: int) -> float:
     narrow range, an update must grow by as much to matter as much. For Adam, use it as it is;
     for plain SGD use its square.
 
-    Reference: Courbariaux et al. 2015, arXiv:1511.00363, section 2.6, and their released code.
+    Reference: Courbariaux et al. 2015, arXiv:1511.00363, among its "tricks", and their code.
 
     >>> round(glorot_lr_scale(784, 4096), 1)
     57.0

@@ -28,8 +28,10 @@ class SignSTE(Function):
     Raises:
         ValueError: if `clip` is not a positive number or None.
 
-    References: straight-through estimator, Bengio et al. 2013, arXiv:1308.3432, section 4;
-    with the clip, Courbariaux et al. 2016, arXiv:1602.02830, equations 1 and 4.
+    NaN stays NaN, so that a broken input shows as a loss that is not finite.
+
+    References: straight-through estimator, Bengio et al. 2013, arXiv:1308.3432; with the clip,
+    Courbariaux et al. 2016, arXiv:1602.02830, equations 1 and 4.
 
     >>> import numpy as np
     >>> x = np.array([-2.0, -0.5, 0.0, 0.5, 2.0])
