@@ -5,7 +5,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Iterable
 
-from minibnn.backend import Array
+from minibnn.backend import AdamStep, Array
 from minibnn.parameter import FlatStore, Parameter, Segment
 from minibnn.schedules import Constant, Schedule
 
@@ -133,16 +133,14 @@ class Adam(Optimizer):
 
     def _update(self, segment: Segment, learning_rate: float, only_if: Array | None) -> None:
         part = segment.where
+        numbers = AdamStep(
+            learning_rate, self.beta1, self.beta2, self.epsilon, self.steps, segment.bound
+        )
         self.backend.adam_step(
             self.store.data[part],
             self.store.grad[part],
             self._m[part],
             self._v[part],
-            learning_rate=learning_rate,
-            beta1=self.beta1,
-            beta2=self.beta2,
-            epsilon=self.epsilon,
-            step=self.steps,
-            bound=segment.bound,
-            only_if=only_if,
+            numbers,
+            only_if,
         )

@@ -15,7 +15,7 @@ import pytest
 
 import minibnn.backend.select as select
 from minibnn import Dense, DeviceError, backend_of, get_backend
-from minibnn.backend import CPU, Backend
+from minibnn.backend import CPU, AdamStep, Backend
 from minibnn.backend.cupy_backend import ADAM_BODY, ADAM_PARAMETERS, CupyBackend, open_gpu
 
 
@@ -218,10 +218,10 @@ def test_the_adam_kernel_computes_what_its_twin_does(bound, rng, tmp_path):
     expected += [np.zeros(100, np.float32), np.zeros(100, np.float32)]
     got = [a.copy() for a in expected]
     for step in range(1, 6):
-        options = {"learning_rate": 0.01, "beta1": 0.9, "beta2": 0.999, "epsilon": 1e-8, "bound": bound, "step": step}  # fmt: skip
-        refused = step == 3
-        Backend.adam_step(CPU, *expected, **options, only_if=np.bool_(not refused))
-        kernel.adam_step(*got, **options, only_if=np.bool_(not refused))
+        numbers = AdamStep(0.01, 0.9, 0.999, 1e-8, step, bound)
+        alive = np.bool_(step != 3)
+        Backend.adam_step(CPU, *expected, numbers, alive)
+        kernel.adam_step(*got, numbers, alive)
         for a, b in zip(expected, got, strict=True):
             np.testing.assert_allclose(b, a, rtol=2e-5, atol=1e-6)
 

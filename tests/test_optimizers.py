@@ -21,7 +21,7 @@ from minibnn import (
     Sequential,
     SignSTE,
 )
-from minibnn.backend import CPU, Backend
+from minibnn.backend import CPU, AdamStep, Backend
 from minibnn.backend.numpy_backend import ADAM_BLOCK
 from minibnn.parameter import FlatStore
 
@@ -89,12 +89,9 @@ def test_fast_adam_equals_its_plain_twin(dtype, bound, size, backend, rng):
     for step in range(1, 6):
         plain[1] = rng.standard_normal(size).astype(dtype)
         fast[1] = backend.asarray(plain[1].copy())
-        options = {
-            "learning_rate": 0.01, "beta1": 0.9, "beta2": 0.999, "epsilon": 1e-8,
-            "step": step, "bound": bound,
-        }  # fmt: skip
-        Backend.adam_step(CPU, *plain, **options)
-        backend.adam_step(*fast, **options)
+        numbers = AdamStep(0.01, 0.9, 0.999, 1e-8, step, bound)
+        Backend.adam_step(CPU, *plain, numbers)
+        backend.adam_step(*fast, numbers)
     tolerance = 1e-5 if dtype == np.float32 else 1e-12  # float32: the two round in another order
     for a, b in zip(plain, fast, strict=True):
         np.testing.assert_allclose(backend.to_host(b), a, rtol=tolerance, atol=tolerance)

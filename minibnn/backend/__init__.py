@@ -1,11 +1,12 @@
 """Where arrays live: one short list of primitives, on the CPU and on the GPU."""
 
-from minibnn.backend.base import Array, Backend, DeviceError
+from minibnn.backend.base import AdamStep, Array, Backend, DeviceError
 from minibnn.backend.numpy_backend import NumpyBackend
 from minibnn.backend.select import CPU, backend_of, get_backend, register_backend
 
 __all__ = [
     "CPU",
+    "AdamStep",
     "Array",
     "Backend",
     "DeviceError",

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import ctypes
 import importlib
+import math
 import sys
 from types import ModuleType
 from typing import Any
 
 import numpy as np
 
-from minibnn.backend.base import Array, Backend, DeviceError
+from minibnn.backend.base import AdamStep, Array, Backend, DeviceError
 
 # One launch does what the plain body does in a dozen. The text is C++ for one element; `alive`
 # is 0 to leave everything as it is.
@@ -58,29 +59,14 @@ class CupyBackend(Backend):
         g: Array,
         m: Array,
         v: Array,
-        *,
-        learning_rate: float,
-        beta1: float,
-        beta2: float,
-        epsilon: float,
-        step: int,
-        bound: float | None,
+        numbers: AdamStep,
         only_if: Array | None = None,
     ) -> None:
         """As the plain body, in one kernel."""
-        root = (1 - beta2**step) ** 0.5
-        self._adam_kernel(
-            g,
-            learning_rate * root / (1 - beta1**step),
-            beta1,
-            beta2,
-            epsilon * root,
-            float("inf") if bound is None else bound,
-            True if only_if is None else only_if,
-            w,
-            m,
-            v,
-        )
+        rate, epsilon = numbers.folded()
+        bound = math.inf if numbers.bound is None else numbers.bound
+        alive = True if only_if is None else only_if
+        self._adam_kernel(g, rate, numbers.beta1, numbers.beta2, epsilon, bound, alive, w, m, v)
 
 
 def open_gpu() -> CupyBackend:

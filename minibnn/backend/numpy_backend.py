@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from minibnn.backend.base import Array, Backend
+from minibnn.backend.base import AdamStep, Array, Backend
 
 # Floats per block of the optimiser step: the four streams and two scratch rows take 768 KiB in
 # float32 and stay in a core's second-level cache (1 MiB here) between the twelve passes over them.
@@ -56,25 +56,14 @@ class NumpyBackend(Backend):
         g: Array,
         m: Array,
         v: Array,
-        *,
-        learning_rate: float,
-        beta1: float,
-        beta2: float,
-        epsilon: float,
-        step: int,
-        bound: float | None,
+        numbers: AdamStep,
         only_if: Array | None = None,
     ) -> None:
-        """As the plain body, block by block while a block is in cache, without temporaries.
-
-        The two bias corrections are folded into the step size and epsilon (the last lines of
-        section 2 in the paper), which saves two divisions an element.
-        """
+        """As the plain body, block by block while a block is in cache, without temporaries."""
         if only_if is not None and not only_if:
             return
-        root = (1 - beta2**step) ** 0.5
-        rate = learning_rate * root / (1 - beta1**step)
-        epsilon = epsilon * root
+        beta1, beta2, bound = numbers.beta1, numbers.beta2, numbers.bound
+        rate, epsilon = numbers.folded()
         a = np.empty(min(ADAM_BLOCK, w.size), w.dtype)
         b = np.empty_like(a)
         for start in range(0, w.size, ADAM_BLOCK):

@@ -21,76 +21,12 @@ import numpy as np
 from minibnn.backend import CPU, Array, backend_of
 from minibnn.feedback import Transpose
 from minibnn.functions import Function
+from minibnn.gradcheck.diagnosis import likely_cause
+from minibnn.gradcheck.report import GradientReport, GradientResult
 from minibnn.layers import Layer
 from minibnn.losses import Loss
 
 STEP = 1e-5  # of the central differences; truncation and rounding are both near 1e-10 there
-
-
-@dataclass(frozen=True)
-class GradientResult:
-    """What the check found for one array.
-
-    Attributes:
-        name: the parameter's path, or ``"x"`` for the input.
-        checked: how many elements were compared.
-        size: how many there are.
-        index: where the relative error is worst.
-        analytic: what backward says there.
-        numeric: what the central difference says there.
-        error: the relative error there, ``|analytic - numeric| / max(|analytic|, |numeric|,
-            floor)``. The floor is a hundredth of the array's largest gradient or a ten-thousandth
-            of the largest incoming one, whichever is greater.
-        kinks: elements left out because the function has a kink there (the slopes on the two
-            sides differ, and backward's answer lies between them).
-        ok: whether the error is within the tolerance.
-        cause: the likely mistake, or an empty string.
-    """
-
-    name: str
-    checked: int
-    size: int
-    index: tuple[int, ...]
-    analytic: float
-    numeric: float
-    error: float
-    kinks: int
-    ok: bool
-    cause: str
-
-
-@dataclass(frozen=True, repr=False)
-class GradientReport:
-    """The results of a gradient check: true if every gradient is right, and prints as a table."""
-
-    title: str
-    results: tuple[GradientResult, ...]
-
-    @property
-    def ok(self) -> bool:
-        """Whether every array passed."""
-        return all(r.ok for r in self.results)
-
-    def __bool__(self) -> bool:
-        return self.ok
-
-    def __repr__(self) -> str:
-        width = max([5, *(len(r.name) for r in self.results)])
-        lines = [
-            f"gradient check of {self.title}: {'passed' if self.ok else 'FAILED'}",
-            f"  {'array':<{width}}  {'checked':>11}  {'worst error':>11}  "
-            f"{'at':<12} {'backward':>12} {'numeric':>12}",
-        ]
-        for r in self.results:
-            lines.append(
-                f"  {r.name:<{width}}  {f'{r.checked}/{r.size}':>11}  {r.error:>11.1e}  "
-                f"{r.index!s:<12} {r.analytic:>12.5g} {r.numeric:>12.5g}  "
-                + ("ok" if r.ok else "WRONG")
-                + (f" ({r.kinks} on a kink left out)" if r.kinks else "")
-            )
-            if r.cause:
-                lines.append(f"  {'':<{width}}  likely cause: {r.cause}")
-        return "\n".join(lines)
 
 
 def check_gradients(
@@ -300,51 +236,5 @@ def _result(c: _Comparison, tolerance: float, dy: Array, others_ok: bool) -> Gra
         error=c.error,
         kinks=int(c.kinks.sum()),
         ok=ok,
-        cause="" if ok else _likely_cause(c, dy, others_ok),
+        cause="" if ok else likely_cause(c.name, c.analytic, c.numeric, dy, others_ok),
     )
-
-
-def _likely_cause(c: _Comparison, dy: Array, others_ok: bool) -> str:
-    """Recognise the mistakes that people make; an empty string for a new one."""
-    seen = ~np.isnan(c.numeric)
-    a, n = c.analytic[seen], c.numeric[seen]
-    batch = dy.shape[0]
-    whole = bool(seen.all())
-
-    def same(u: Array, v: Array) -> bool:
-        return u.shape == v.shape and np.allclose(u, v, rtol=1e-4, atol=1e-6 * abs(n).max())
-
-    if not np.isfinite(a).all():
-        return "backward gives nan or inf here"
-    if not a.any():
-        return "backward leaves this gradient at zero"
-    if n.any():
-        factor = float(a @ n / (n @ n))
-        if same(a, factor * n):
-            if same(a, batch * n):
-                return (
-                    f"too large by the batch size ({batch}): a mean whose gradient is not divided"
-                )
-            if same(a * batch, n):
-                return f"too small by the batch size ({batch}): divided by it twice, or for a sum"
-            if same(a, -n):
-                return "the sign is flipped"
-            return f"off by the constant factor {factor:.6g}"
-    flat = abs(n) <= 1e-9 * abs(n).max(initial=1.0)
-    if same(a[~flat], n[~flat]):
-        return "non-zero where the surrogate is flat: a clip or mask is missing in backward"
-    if same(a[a != 0], n[a != 0]):
-        return "zero where the surrogate has a slope: a mask in backward is too narrow"
-    if whole and c.numeric.ndim == 2 and same(c.analytic.T, c.numeric):
-        return "this is the transpose of the right gradient"
-    if c.numeric.ndim == 1 and dy.ndim == 2 and same(c.analytic, dy.sum(axis=1)):
-        return "dy is summed over the features; sum it over the batch, axis 0"
-    if c.name == "x" and whole and others_ok:
-        means = c.numeric.mean(axis=0)
-        if same(c.analytic - c.analytic.mean(axis=0), c.numeric - means):
-            return "right but for its mean over the batch: the term of the batch mean is missing"
-        return (
-            "the parameters' gradients are right, so the way back to x is wrong: "
-            "are the weights transposed there, and the same as in forward?"
-        )
-    return ""

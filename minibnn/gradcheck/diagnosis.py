@@ -1,0 +1,61 @@
+"""Recognise the mistake behind a wrong gradient."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from minibnn.backend import Array
+
+
+def likely_cause(name: str, analytic: Array, numeric: Array, dy: Array, others_ok: bool) -> str:
+    """What probably went wrong, in words, or an empty string for a mistake not seen before.
+
+    Args:
+        name: of the array, ``"x"`` for the input.
+        analytic: what backward says.
+        numeric: what central differences say; nan where none was taken.
+        dy: the gradient that backward was given.
+        others_ok: whether the gradients of all other arrays are right.
+    """
+    seen = ~np.isnan(numeric)
+    a, n = analytic[seen], numeric[seen]
+    batch = dy.shape[0]
+    whole = bool(seen.all())
+
+    def same(u: Array, v: Array) -> bool:
+        return u.shape == v.shape and np.allclose(u, v, rtol=1e-4, atol=1e-6 * abs(n).max())
+
+    if not np.isfinite(a).all():
+        return "backward gives nan or inf here"
+    if not a.any():
+        return "backward leaves this gradient at zero"
+    if n.any():
+        factor = float(a @ n / (n @ n))
+        if same(a, factor * n):
+            if same(a, batch * n):
+                return (
+                    f"too large by the batch size ({batch}): a mean whose gradient is not divided"
+                )
+            if same(a * batch, n):
+                return f"too small by the batch size ({batch}): divided by it twice, or for a sum"
+            if same(a, -n):
+                return "the sign is flipped"
+            return f"off by the constant factor {factor:.6g}"
+    flat = abs(n) <= 1e-9 * abs(n).max(initial=1.0)
+    if same(a[~flat], n[~flat]):
+        return "non-zero where the surrogate is flat: a clip or mask is missing in backward"
+    if same(a[a != 0], n[a != 0]):
+        return "zero where the surrogate has a slope: a mask in backward is too narrow"
+    if whole and numeric.ndim == 2 and same(analytic.T, numeric):
+        return "this is the transpose of the right gradient"
+    if numeric.ndim == 1 and dy.ndim == 2 and same(analytic, dy.sum(axis=1)):
+        return "dy is summed over the features; sum it over the batch, axis 0"
+    if name == "x" and whole and others_ok:
+        means = numeric.mean(axis=0)
+        if same(analytic - analytic.mean(axis=0), numeric - means):
+            return "right but for its mean over the batch: the term of the batch mean is missing"
+        return (
+            "the parameters' gradients are right, so the way back to x is wrong: "
+            "are the weights transposed there, and the same as in forward?"
+        )
+    return ""

@@ -1,0 +1,71 @@
+"""What a gradient check found, as a table."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class GradientResult:
+    """What the check found for one array.
+
+    Attributes:
+        name: the parameter's path, or ``"x"`` for the input.
+        checked: how many elements were compared.
+        size: how many there are.
+        index: where the relative error is worst.
+        analytic: what backward says there.
+        numeric: what the central difference says there.
+        error: the relative error there, ``|analytic - numeric| / max(|analytic|, |numeric|,
+            floor)``. The floor is a hundredth of the array's largest gradient or a ten-thousandth
+            of the largest incoming one, whichever is greater.
+        kinks: elements left out because the function has a kink there (the slopes on the two
+            sides differ, and backward's answer lies between them).
+        ok: whether the error is within the tolerance.
+        cause: the likely mistake, or an empty string.
+    """
+
+    name: str
+    checked: int
+    size: int
+    index: tuple[int, ...]
+    analytic: float
+    numeric: float
+    error: float
+    kinks: int
+    ok: bool
+    cause: str
+
+
+@dataclass(frozen=True, repr=False)
+class GradientReport:
+    """The results of a gradient check: true if every gradient is right, and prints as a table."""
+
+    title: str
+    results: tuple[GradientResult, ...]
+
+    @property
+    def ok(self) -> bool:
+        """Whether every array passed."""
+        return all(r.ok for r in self.results)
+
+    def __bool__(self) -> bool:
+        return self.ok
+
+    def __repr__(self) -> str:
+        width = max([5, *(len(r.name) for r in self.results)])
+        lines = [
+            f"gradient check of {self.title}: {'passed' if self.ok else 'FAILED'}",
+            f"  {'array':<{width}}  {'checked':>11}  {'worst error':>11}  "
+            f"{'at':<12} {'backward':>12} {'numeric':>12}",
+        ]
+        for r in self.results:
+            lines.append(
+                f"  {r.name:<{width}}  {f'{r.checked}/{r.size}':>11}  {r.error:>11.1e}  "
+                f"{r.index!s:<12} {r.analytic:>12.5g} {r.numeric:>12.5g}  "
+                + ("ok" if r.ok else "WRONG")
+                + (f" ({r.kinks} on a kink left out)" if r.kinks else "")
+            )
+            if r.cause:
+                lines.append(f"  {'':<{width}}  likely cause: {r.cause}")
+        return "\n".join(lines)
