@@ -67,11 +67,14 @@ def train(feedback: str = "FixedFeedback", epochs: int = 10, seed: int = 0) -> p
 
 def main() -> int:
     """The command line."""
+    # fmt: off
     parser = argparse.ArgumentParser(description="Train a network with feedback alignment.")
     choices = ("FixedFeedback", "Transpose")
-    parser.add_argument("--feedback", choices=choices, default=choices[0])
-    parser.add_argument("--epochs", type=int, default=10)
-    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--feedback", choices=choices, default=choices[0],
+                        help="which weights the error travels back through; default: %(default)s")
+    parser.add_argument("--epochs", type=int, default=10, help="default: %(default)s")
+    parser.add_argument("--seed", type=int, default=0, help="default: %(default)s")
+    # fmt: on
     try:
         history = train(**vars(parser.parse_args()))
     except minibnn.DataError as error:

@@ -16,7 +16,7 @@ import logging
 import math
 import sys
 from collections.abc import Callable
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -168,6 +168,9 @@ def train(**settings: Any) -> pd.DataFrame:
     backend = get_backend(args.device)
     data = load_data(args)
     title = f"{data.name}, {args.recipe} recipe, seed {args.seed}, {backend.name}"
+    # What was used, not what was asked for: "auto" and None say nothing to whoever reads it later.
+    used = asdict(replace(args, device=backend.name, batch_size=batch_size, lr=lr))
+    used |= {"title": title, "minibnn": minibnn.__version__, "numpy": np.__version__}
 
     model = build_model(args.recipe).initialize(rng).to(backend)
     train_data = (data.train_images, data.train_labels)
@@ -175,7 +178,7 @@ def train(**settings: Any) -> pd.DataFrame:
     test_set = DataLoader((data.test_images, data.test_labels), batch_size)
     schedule = Cosine(lr, 0.0, length=args.epochs * len(train_set)) if recipe.decays else lr
 
-    folder = None if args.out is None else prepare_folder(args, title)
+    folder = None if args.out is None else prepare_folder(args.out, used)
     history = fit(
         model,
         train_set,
@@ -187,22 +190,20 @@ def train(**settings: Any) -> pd.DataFrame:
         # Written after each epoch, so that a crash keeps what was measured before.
         on_epoch=None if folder is None else lambda h: h.to_csv(folder / "history.csv"),
     )
-    history.attrs |= {"title": title, "device": backend.name}
+    history.attrs |= used
     if folder is not None and len(history):
         try:
-            plot_history(history, folder / "history.png", title)
+            plot_history(history, folder / "history.png", title=title)
         except ImportError as missing:
             logging.getLogger("minibnn").info("no history.png: %s", missing)
     return history
 
 
-def prepare_folder(args: Args, title: str) -> Path:
+def prepare_folder(name: str, used: dict[str, Any]) -> Path:
     """Make the output folder and note the settings in it, before any time is spent."""
-    folder = Path(args.out or ".")
+    folder = Path(name)
     folder.mkdir(parents=True, exist_ok=True)
-    versions = {"minibnn": minibnn.__version__, "numpy": np.__version__}
-    config = {"title": title, **asdict(args), "versions": versions}
-    (folder / "config.json").write_text(json.dumps(config, indent=2) + "\n")
+    (folder / "config.json").write_text(json.dumps(used, indent=2) + "\n")
     return folder
 
 
@@ -220,10 +221,12 @@ def main(argv: list[str] | None = None) -> int:
         help="default: auto, the GPU if it works and else the CPU")
     add("--epochs", type=int, default=10, metavar="N", help="default: %(default)s")
     add("--batch-size", type=int, metavar="N", help="default: 64 (seed); 100 (modern)")
-    add("--lr", type=float, metavar="RATE", help="default: 3e-4 (seed); 5e-3 to 0 (modern)")
+    add("--lr", type=float, metavar="RATE",
+        help="default: 3e-4, constant (seed); 5e-3, falling to 0 along a cosine (modern)")
     add("--seed", type=int, default=0, metavar="N",
         help="of every random draw; default: %(default)s")
-    add("--data-dir", metavar="DIR", help="folder with the four MNIST files, plain or .gz")
+    add("--data-dir", metavar="DIR", help="folder with the four MNIST files, plain or .gz; "
+        "default: $MINIBNN_DATA, else the user's cache, filled by download")
     add("--dataset", default="auto", choices=CHOICES["dataset"],
         help="default: auto, MNIST or, if there is none, the bundled sample")
     add("--out", metavar="DIR", help="gets history.csv, config.json and, with matplotlib, "
@@ -252,14 +255,20 @@ def main(argv: list[str] | None = None) -> int:
         return fail(5, error)
     except OSError as error:  # a folder that cannot be written, say
         return fail(1, error)
+    except KeyboardInterrupt:  # before training began, or a second Ctrl-C
+        print("interrupted", file=sys.stderr)
+        return 130
 
     if given.json:
         rows = history.reset_index().to_dict(orient="records")
-        print(json.dumps({**settings, **history.attrs, "history": rows}, indent=2))
-    else:
+        print(json.dumps({**history.attrs, "history": rows}, indent=2))
+    elif len(history):
         print(history.attrs["title"])
         print(history.rename_axis(index=None, columns="epoch").to_string(float_format="%.3f"))
-    return 130 if history.attrs["interrupted"] else 0
+    if history.attrs["interrupted"]:
+        print(f"interrupted after {len(history)} of {given.epochs} epochs", file=sys.stderr)
+        return 130
+    return 0
 
 
 def fail(code: int, error: Exception) -> int:

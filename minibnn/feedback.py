@@ -19,6 +19,9 @@ from minibnn.parameter import Buffer, GlorotUniform, Initializer
 class Feedback(ABC):
     """Which weights the error travels back through: ``dx = dz B.T``."""
 
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}()"
+
     @abstractmethod
     def backward_weights(self, W: Array) -> Array | None:
         """The matrix B, given the weights that the forward pass used (after quantizing).
@@ -38,9 +41,6 @@ class Feedback(ABC):
 
 class Transpose(Feedback):
     """Backpropagation: ``B = W``, so ``dx = dz W.T``, the true gradient."""
-
-    def __repr__(self) -> str:
-        return "Transpose()"
 
     def backward_weights(self, W: Array) -> Array:
         """`W` itself."""
@@ -64,9 +64,6 @@ class FixedFeedback(Feedback):
         self.initializer = GlorotUniform() if initializer is None else initializer
         self.weights = Buffer("feedback")
 
-    def __repr__(self) -> str:
-        return "FixedFeedback()"
-
     def backward_weights(self, W: Array) -> Array:
         """The fixed matrix, whatever `W` is."""
         return self.weights.data
@@ -82,9 +79,6 @@ class FixedFeedback(Feedback):
 
 class Blocked(Feedback):
     """No error travels back: ``dx = 0``. The layers below stay as they are."""
-
-    def __repr__(self) -> str:
-        return "Blocked()"
 
     def backward_weights(self, W: Array) -> None:
         """None, for zeros."""

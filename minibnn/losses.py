@@ -76,6 +76,7 @@ class LogitCrossEntropy(Loss):
             weight = 1.0
         else:
             rows = None
+            labels = labels.astype(logits.dtype, copy=False)
             # where(), not a bare product: 0 * -inf is nan.
             score = xp.where(labels > 0, labels * shifted, 0).sum(axis=1)
             weight = labels.sum(axis=1)
@@ -103,6 +104,10 @@ def _check_labels(loss: Loss, logits: Array, labels: Array, backend: Backend) ->
         )
     if logits.ndim != 2 or logits.shape[0] == 0:
         raise ValueError(f"{who}: expected logits of shape (batch, classes), got {logits.shape}")
+    if labels.ndim == 2 and labels.shape[1] == 1 != logits.shape[1]:
+        raise ValueError(
+            f"{who}: expected labels of shape (batch,), got {labels.shape}; use labels.ravel()"
+        )
     if labels.ndim == 1 and labels.shape[0] == logits.shape[0]:
         if labels.dtype.kind not in "iu":
             raise TypeError(
@@ -126,7 +131,8 @@ def check_class_labels(labels: Array, classes: int, who: str) -> None:
     low, high = int(labels.min()), int(labels.max())
     if low < 0 or high >= classes:
         raise ValueError(
-            f"{who}: expected labels in 0..{classes - 1}, got {low if low < 0 else high}"
+            f"{who}: expected labels in 0..{classes - 1}, got {low if low < 0 else high}; "
+            "classes are counted from 0, and the last layer has one output for each"
         )
 
 

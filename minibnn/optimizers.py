@@ -18,7 +18,7 @@ class Optimizer(ABC):
     applied as part of the update.
 
     Args:
-        parameters: usually ``model.parameters()``.
+        parameters: usually ``model.parameters()``. What is left out is not trained.
         learning_rate: a positive number, or a schedule: a function from the number of updates
             made so far to a number.
 
@@ -32,10 +32,17 @@ class Optimizer(ABC):
         self.backend = self.store.backend
         self.steps = 0
 
+    def __repr__(self) -> str:
+        return (
+            f"{type(self).__name__}({len(self.store.parameters)} parameters, "
+            f"{self.store.data.size:,} values, next rate {self.learning_rate:.4g}, "
+            f"after {self.steps} steps)"
+        )
+
     @property
     def learning_rate(self) -> float:
         """The rate of the next update."""
-        return self.schedule(self.steps)
+        return float(self.schedule(self.steps))
 
     def step(self, *, only_if: Array | None = None) -> None:
         """Update every parameter from its gradient.

@@ -93,8 +93,15 @@ class Parameter:
         bound: float | None = None,
         lr_scale: float = 1.0,
     ) -> None:
-        if min(shape) < 1:
+        if not isinstance(shape, tuple) or not all(isinstance(n, int) for n in shape):
+            raise TypeError(f"Parameter {name!r}: expected a tuple of integers, got {shape!r}")
+        if min(shape, default=1) < 1:
             raise ValueError(f"Parameter {name!r}: expected sizes of at least 1, got {shape}")
+        if not callable(initializer):
+            raise TypeError(
+                f"Parameter {name!r}: expected an initialiser such as Uniform(-1, 1) or "
+                f"Fill(0.5), got {initializer!r}"
+            )
         if bound is not None and not 0 < bound < math.inf:
             raise ValueError(
                 f"Parameter {name!r}: expected bound to be a positive number or None, got {bound}"
@@ -112,7 +119,10 @@ class Parameter:
         self.grad: Array = None
 
     def __repr__(self) -> str:
-        return f"Parameter({self.name!r}, shape={self.shape}, bound={self.bound})"
+        bound = "" if self.bound is None else f", bound={self.bound}"
+        scale = "" if self.lr_scale == 1 else f", lr_scale={self.lr_scale:.4g}"
+        state = ", no values yet" if self.data is None else ""
+        return f"Parameter({self.name!r}, {self.shape}{bound}{scale}{state})"
 
     @property
     def size(self) -> int:
@@ -181,17 +191,27 @@ class FlatStore:
     """
 
     def __init__(self, parameters: Iterable[Parameter]) -> None:
-        self.parameters = list(parameters)
+        try:
+            self.parameters = list(parameters)
+        except TypeError:
+            raise TypeError(
+                f"optimiser: expected parameters, got {parameters!r}; pass model.parameters()"
+            ) from None
+        for p in self.parameters:
+            if not isinstance(p, Parameter):
+                raise TypeError(
+                    f"optimiser: expected parameters, got {p!r} among them; pass model.parameters()"
+                )
         if not self.parameters:
-            raise ValueError("FlatStore: expected at least one parameter, got none")
+            raise ValueError("optimiser: expected at least one parameter, got none")
         if len({id(p) for p in self.parameters}) < len(self.parameters):
-            raise ValueError("FlatStore: expected each parameter once, got one of them twice")
+            raise ValueError("optimiser: expected each parameter once, got one of them twice")
         for p in self.parameters:
             if p.data is None:
-                raise RuntimeError(f"{p!r} has no values yet; call model.initialize(rng) first")
+                raise RuntimeError(f"{p!r}; call model.initialize(rng) before making the optimiser")
         kinds = {(backend_of(p.data).name, str(p.data.dtype)) for p in self.parameters}
         if len(kinds) > 1:
-            raise ValueError(f"FlatStore: expected one backend and one dtype, got {sorted(kinds)}")
+            raise ValueError(f"optimiser: expected one backend and one dtype, got {sorted(kinds)}")
 
         self.backend = backend_of(self.parameters[0].data)
         total = sum(p.size for p in self.parameters)
@@ -211,14 +231,18 @@ class FlatStore:
             start = stop
         self._views = [(p.data, p.grad) for p in self.parameters]
 
+    def __reduce__(self) -> Any:
+        # A copy, or what a pickle gives back, has to be views of one store again: make it anew.
+        return FlatStore, (self.parameters,)
+
     def require_intact(self) -> None:
         """Raise RuntimeError if a parameter no longer lives here, so no update goes astray."""
         for p, (data, grad) in zip(self.parameters, self._views, strict=True):
             if p.data is not data or p.grad is not grad:
                 raise RuntimeError(
                     f"{p!r} was moved or replaced after the optimiser was made (by to(), "
-                    "initialize(), or a second optimiser); make the optimiser last, and write "
-                    "new values with parameter.data[...] = values"
+                    "initialize(), a second optimiser, or an assignment to .data or .grad); make "
+                    "the optimiser last, and write into the arrays: parameter.grad[...] = values"
                 )
 
 

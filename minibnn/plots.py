@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import io
 import os
 from typing import TYPE_CHECKING, Any
 
@@ -11,7 +12,7 @@ if TYPE_CHECKING:
 
 
 def plot_history(
-    history: pd.DataFrame, path: str | os.PathLike[str] | None = None, title: str = ""
+    history: pd.DataFrame, path: str | os.PathLike[str] | None = None, *, title: str = ""
 ) -> Any:
     """Draw loss and accuracy over the epochs, training and test, side by side.
 
@@ -21,7 +22,7 @@ def plot_history(
         title: above the picture.
 
     Returns:
-        The matplotlib figure.
+        The matplotlib figure, which a notebook shows by itself.
 
     Raises:
         ImportError: without matplotlib.
@@ -54,4 +55,12 @@ def _matplotlib_figure(**options: Any) -> Any:
             'plots need matplotlib: pip install "minibnn[plot]" '
             '(in a checkout: pip install -e ".[plot]")'
         ) from error
-    return figure(**options)
+    made = figure(**options)
+
+    def png() -> bytes:
+        buffer = io.BytesIO()
+        made.savefig(buffer, format="png", dpi=100)
+        return buffer.getvalue()
+
+    made._repr_png_ = png  # what notebooks look for
+    return made

@@ -22,13 +22,14 @@ HISTORY = pd.DataFrame(
 
 def test_picture_shows_what_the_table_says(tmp_path):
     pytest.importorskip("matplotlib")
-    figure = plot_history(HISTORY, tmp_path / "h.png", "a title")
+    figure = plot_history(HISTORY, tmp_path / "h.png", title="a title")
     assert (tmp_path / "h.png").read_bytes().startswith(b"\x89PNG")
     loss, accuracy = figure.axes
     assert [line.get_ydata().tolist() for line in loss.lines] == [[2.0, 1.0], [2.1, 1.2]]
     assert [line.get_ydata().tolist() for line in accuracy.lines] == [[0.5, 0.8], [0.4, 0.7]]
     assert [line.get_xdata().tolist() for line in loss.lines] == [[1, 2]] * 2
     assert figure.get_suptitle() == "a title"
+    assert figure._repr_png_().startswith(b"\x89PNG")
 
 
 def test_without_matplotlib_the_error_names_the_command(monkeypatch):

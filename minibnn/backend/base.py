@@ -14,7 +14,18 @@ Array: TypeAlias = Any
 
 
 class DeviceError(RuntimeError):
-    """The GPU was asked for and cannot be used. The message names the stage that failed."""
+    """The GPU was asked for and cannot be used. The message names the stage that failed.
+
+    Attributes:
+        reason: the stage and its error in a few words.
+    """
+
+    def __init__(self, message: str, reason: str) -> None:
+        super().__init__(message, reason)
+        self.reason = reason
+
+    def __str__(self) -> str:
+        return str(self.args[0])
 
 
 class AdamStep(NamedTuple):
@@ -70,8 +81,14 @@ class Backend:
     def __repr__(self) -> str:
         return f"{type(self).__name__}({self.name!r})"
 
+    # A backend is a place, not a value: copies of a model, and pickles of one, share it.
     def __deepcopy__(self, memo: object) -> Backend:
-        return self  # a backend is a place, not a value: copies of a model share it
+        return self
+
+    def __reduce__(self) -> Any:
+        from minibnn.backend.select import get_backend
+
+        return get_backend, (self.name,)
 
     def asarray(self, a: Any, dtype: Any = None) -> Array:
         """`a` as an array of this backend, copied only if it has to be."""
@@ -90,6 +107,9 @@ class Backend:
 
     def binarize(self, x: Array, out: Array | None = None) -> Array:
         """+1 where ``x >= 0``, else -1, in the dtype of `x`. Both zeros give +1.
+
+        In training `x` is never denormal on purpose, yet the answer is exact there too: -1e-45 is
+        -1. (CuPy compiles comparisons to take such a float32 for zero, so its body looks at bits.)
 
         NaN stays NaN: a network of signs would otherwise turn it into an ordinary value,
         train on, and show a finite loss over ruined weights.

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import ctypes
 import importlib
+import importlib.metadata
 import math
 import sys
+import warnings
 from types import ModuleType
 from typing import Any
 
@@ -13,19 +15,28 @@ import numpy as np
 
 from minibnn.backend.base import AdamStep, Array, Backend, DeviceError
 
-# One launch does what the plain body does in a dozen. The text is C++ for one element; `alive`
-# is 0 to leave everything as it is.
-ADAM_PARAMETERS = (
-    "T g, T rate, T beta1, T beta2, T epsilon, T bound, bool alive",
-    "T w, T m, T v",
+# Each of these texts is C++ for one element: one launch does what the plain body does in several.
+ADAM_INPUTS = (  # `alive` is false to leave everything as it is
+    "T g, T rate, T beta1, T one_minus_beta1, T beta2, T one_minus_beta2, T epsilon, T bound, "
+    "bool alive"
 )
+ADAM_OUTPUTS = "T w, T m, T v"
+# The differences 1 - beta come from Python: in float32, 1 - 0.999f is off by 1e-5.
 ADAM_BODY = """
 if (alive) {
-    m = beta1 * m + (T(1) - beta1) * g;
-    v = beta2 * v + (T(1) - beta2) * g * g;
+    m = beta1 * m + one_minus_beta1 * g;
+    v = beta2 * v + one_minus_beta2 * g * g;
     w = w - rate * m / (sqrt(v) + epsilon);
     w = w > bound ? bound : (w < -bound ? -bound : w);
 }
+"""
+SIGN_BODY = "y = x >= T(0) ? T(1) : (x < T(0) ? T(-1) : x)"
+# CuPy compiles with -ftz=true, for which a denormal float32 equals zero. Bits are exact.
+SIGN_FLOAT32_BODY = """
+unsigned int bits = __float_as_uint(x);
+unsigned int size = bits & 0x7fffffffu;
+unsigned int sign = size == 0u ? 0u : bits & 0x80000000u;
+y = size > 0x7f800000u ? x : __uint_as_float(0x3f800000u | sign);
 """
 
 
@@ -38,7 +49,12 @@ class CupyBackend(Backend):
     def __init__(self, cupy: ModuleType) -> None:
         self.xp = cupy
         self.array_type = cupy.ndarray
-        self._adam_kernel = cupy.ElementwiseKernel(*ADAM_PARAMETERS, ADAM_BODY, "minibnn_adam")
+        kernel = cupy.ElementwiseKernel
+        self._adam = kernel(ADAM_INPUTS, ADAM_OUTPUTS, ADAM_BODY, "minibnn_adam")
+        self._sign = kernel("T x", "T y", SIGN_BODY, "minibnn_sign")
+        self._sign_float32 = kernel(
+            "float32 x", "float32 y", SIGN_FLOAT32_BODY, "minibnn_sign_float32"
+        )
 
     def asarray(self, a: Any, dtype: Any = None) -> Array:
         """`a` on the device; a host array is copied there."""
@@ -53,6 +69,11 @@ class CupyBackend(Backend):
         """Wait for the current stream."""
         self.xp.cuda.get_current_stream().synchronize()
 
+    def binarize(self, x: Array, out: Array | None = None) -> Array:
+        """As the plain body, in one kernel."""
+        kernel = self._sign_float32 if x.dtype == np.float32 else self._sign
+        return kernel(x) if out is None else kernel(x, out)
+
     def adam_step(
         self,
         w: Array,
@@ -64,9 +85,10 @@ class CupyBackend(Backend):
     ) -> None:
         """As the plain body, in one kernel."""
         rate, epsilon = numbers.folded()
+        beta1, beta2 = numbers.beta1, numbers.beta2
         bound = math.inf if numbers.bound is None else numbers.bound
         alive = True if only_if is None else only_if
-        self._adam_kernel(g, rate, numbers.beta1, numbers.beta2, epsilon, bound, alive, w, m, v)
+        self._adam(g, rate, beta1, 1 - beta1, beta2, 1 - beta2, epsilon, bound, alive, w, m, v)
 
 
 def open_gpu() -> CupyBackend:
@@ -79,41 +101,59 @@ def open_gpu() -> CupyBackend:
     stage = "import CuPy"
     cupy: Any = None
     try:
-        cupy = importlib.import_module("cupy")
-
+        with warnings.catch_warnings():  # a warning is no failure, also where it is made an error
+            warnings.simplefilter("default")
+            cupy = importlib.import_module("cupy")
         stage = "find a CUDA device"
-        if not cupy.is_available():
-            raise RuntimeError("CuPy sees no CUDA device")
+        # Unlike cupy.is_available(), this raises with the driver's own reason.
+        if cupy.cuda.runtime.getDeviceCount() == 0:
+            raise RuntimeError("there is none")
         stage = "compile and run a kernel"
         backend = CupyBackend(cupy)
         ones = cupy.ones((2, 2), dtype=np.float32)
-        if float((ones + ones).sum()) != 8.0:
-            raise RuntimeError("a sum of eight ones is not 8")
+        if float(backend.binarize(-ones).sum()) != -4.0:
+            raise RuntimeError("the signs of four negative numbers do not sum to -4")
         stage = "multiply matrices"
         if float(backend.matmul(ones, ones)[0, 0]) != 2.0:
             raise RuntimeError("a 2x2 product of ones is not 2")
     # A broken CUDA installation raises nearly anything (OSError, ImportError, CuPy's own
     # compile and runtime errors), and each of them means the same here: no GPU.
     except Exception as error:
-        raise DeviceError(_explain(stage, error, cupy)) from error
+        raise _explain(stage, error, cupy) from error
     return backend
 
 
-def _explain(stage: str, error: Exception, cupy: Any) -> str:
-    version = "not installed" if cupy is None else getattr(cupy, "__version__", "unknown")
+def _explain(stage: str, error: Exception, cupy: Any) -> DeviceError:
     driver = _driver_cuda_version()
-    extra = "cuda12" if driver is not None and driver < (13, 0) else "cuda13"
+    installed = next((extra for extra in ("cuda12", "cuda13") if _is_installed(extra)), None)
+    too_old = driver is not None and driver < (13, 0)  # newer drivers run both builds
+    extra = "cuda12" if too_old else installed or "cuda13"
+    mend = f'pip install -e ".[{extra}]"'
+    if installed not in (None, extra):  # two builds of CuPy in one environment break each other
+        mend = f"pip uninstall cupy-{installed}x, then {mend}"
+    mend = f"in the checkout: {mend}"
     if driver is None:
-        mend = f'install an NVIDIA driver, then: pip install "minibnn[{extra}]"'
-        seen = "no NVIDIA driver found"
-    else:
-        mend = f'pip install "minibnn[{extra}]"'
-        seen = f"driver supports CUDA {driver[0]}.{driver[1]}"
-    return (
-        f'device "gpu" is unavailable: failed to {stage}: {type(error).__name__}: {error}\n'
+        mend = f"install an NVIDIA driver, then, {mend}"
+    seen = "no NVIDIA driver" if driver is None else f"a driver for CUDA {driver[0]}.{driver[1]}"
+    version = "not installed" if cupy is None else cupy.__version__
+    reason = f"failed to {stage}: {type(error).__name__}: {error}"
+    if isinstance(error, ModuleNotFoundError) and error.name == "cupy":
+        reason = f"failed to {stage}, which is not installed"
+    return DeviceError(
+        f'device "gpu" is unavailable: {reason}\n'
         f"  found: CuPy {version}; {seen}\n"
-        f'  mend:  {mend} (in a checkout: pip install -e ".[{extra}]"), or use device "cpu"'
+        f'  mend:  {mend}; or use device "cpu"',
+        reason,
     )
+
+
+def _is_installed(extra: str) -> bool:
+    """Whether the CuPy build that an extra names is there, working or not."""
+    try:
+        importlib.metadata.distribution(f"cupy-{extra}x")
+    except importlib.metadata.PackageNotFoundError:
+        return False
+    return True
 
 
 def _driver_cuda_version() -> tuple[int, int] | None:

@@ -43,15 +43,15 @@ def get_backend(device: str | Backend = "auto") -> Backend:
         gpu = _find_gpu()
         if isinstance(gpu, Backend):
             return gpu
-        raise DeviceError(str(gpu)) from gpu.__cause__
+        raise DeviceError(str(gpu), gpu.reason) from gpu.__cause__
     if device == "auto":
         gpu = _find_gpu()
         if isinstance(gpu, Backend):
-            logger.info("auto: chose the GPU; it ran a kernel and a matrix product")
+            logger.info("device: gpu (auto found one that works)")
             return gpu
-        logger.info("auto: chose the CPU; %s", str(gpu).partition("\n")[0])
+        logger.info("device: cpu (auto found no usable GPU: %s)", gpu.reason)
         return CPU
-    raise ValueError(f'get_backend: expected "cpu", "gpu" or "auto", got {device!r}')
+    raise ValueError(f'expected device "cpu", "gpu" or "auto", got {device!r}')
 
 
 def backend_of(a: Array) -> Backend:
@@ -75,8 +75,7 @@ def backend_of(a: Array) -> Backend:
     if type(a).__module__.partition(".")[0] == "cupy":  # the user's own CuPy array
         return get_backend("gpu")
     raise TypeError(
-        f"backend_of: expected a NumPy or CuPy array, got {type(a).__name__}; "
-        "convert it with numpy.asarray"
+        f"expected a NumPy or CuPy array, got {type(a).__name__}; convert it with numpy.asarray"
     )
 
 

@@ -47,7 +47,14 @@ class DataLoader:
         drop_last: bool = False,
         rng: np.random.Generator | int | None = None,
     ) -> None:
+        if not isinstance(arrays, tuple | list) or not isinstance(batch_size, int):
+            raise TypeError(
+                "DataLoader: expected a tuple of arrays and a batch size, such as "
+                f"((x, labels), 64), got {type(arrays).__name__} and {type(batch_size).__name__}"
+            )
         self.arrays = tuple(arrays)
+        for a in self.arrays:
+            backend_of(a)  # raises for a list
         lengths = [len(a) for a in self.arrays]
         if not lengths or min(lengths) < 1 or min(lengths) != max(lengths):
             raise ValueError(

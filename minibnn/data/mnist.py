@@ -116,8 +116,9 @@ def load_mnist_or_sample() -> ImageDataset:
         return load_mnist()
     except DatasetNotFoundError as error:
         logger.warning(
-            "%s\n\n*** Going on with the bundled sample: 4,000 training and 1,000 test digits"
-            "\n*** instead of 60,000 and 10,000. Its figures are not comparable with MNIST's.\n",
+            "*** No MNIST here. Going on with the bundled sample: 4,000 training and 1,000 test"
+            "\n*** digits instead of 60,000 and 10,000. Its figures are not comparable with MNIST's."
+            "\n\n%s\n",
             error,
         )
         return load_sample()

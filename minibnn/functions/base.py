@@ -18,6 +18,9 @@ class Function(ABC):
     Shapes: any; all three methods keep the shape and the dtype of `x`.
     """
 
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}()"
+
     @abstractmethod
     def forward(self, x: Array) -> Array:
         """The value y = f(x)."""

@@ -15,7 +15,7 @@ def likely_cause(name: str, analytic: Array, numeric: Array, dy: Array, others_o
         analytic: what backward says.
         numeric: what central differences say; nan where none was taken.
         dy: the gradient that backward was given.
-        others_ok: whether the gradients of all other arrays are right.
+        others_ok: whether there are parameters and all their gradients are right.
     """
     seen = ~np.isnan(numeric)
     a, n = analytic[seen], numeric[seen]
@@ -25,6 +25,8 @@ def likely_cause(name: str, analytic: Array, numeric: Array, dy: Array, others_o
     def same(u: Array, v: Array) -> bool:
         return u.shape == v.shape and np.allclose(u, v, rtol=1e-4, atol=1e-6 * abs(n).max())
 
+    if np.isnan(a).all() and name != "x":
+        return "backward does not set this gradient, or adds to it: it has to overwrite it"
     if not np.isfinite(a).all():
         return "backward gives nan or inf here"
     if not a.any():
@@ -41,6 +43,11 @@ def likely_cause(name: str, analytic: Array, numeric: Array, dy: Array, others_o
             if same(a, -n):
                 return "the sign is flipped"
             return f"off by the constant factor {factor:.6g}"
+    if not n.any():
+        return (
+            "the function is flat at every place checked: if it is to be trained through a "
+            "surrogate, define surrogate(x), and keep the Function as an attribute of the layer"
+        )
     flat = abs(n) <= 1e-9 * abs(n).max(initial=1.0)
     if same(a[~flat], n[~flat]):
         return "non-zero where the surrogate is flat: a clip or mask is missing in backward"
@@ -58,4 +65,6 @@ def likely_cause(name: str, analytic: Array, numeric: Array, dy: Array, others_o
             "the parameters' gradients are right, so the way back to x is wrong: "
             "are the weights transposed there, and the same as in forward?"
         )
+    if name == "x" and not others_ok:
+        return "backward is not the derivative of the function's surrogate, or of its forward"
     return ""

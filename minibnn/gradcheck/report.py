@@ -11,7 +11,7 @@ class GradientResult:
 
     Attributes:
         name: the parameter's path, or ``"x"`` for the input.
-        checked: how many elements were compared.
+        checked: how many elements were compared; at least one has to be.
         size: how many there are.
         index: where the relative error is worst.
         analytic: what backward says there.

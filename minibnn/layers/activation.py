@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from minibnn.backend import Array
 from minibnn.functions import Function
-from minibnn.layers.base import Layer
+from minibnn.layers.base import Layer, require
 
 
 class Activation(Layer):
@@ -17,6 +17,7 @@ class Activation(Layer):
     """
 
     def __init__(self, function: Function) -> None:
+        require("Activation", "function", function, Function)
         self.function = function
 
     def __repr__(self) -> str:
@@ -24,7 +25,7 @@ class Activation(Layer):
 
     def forward(self, x: Array, *, train: bool = False) -> Array:
         """``f(x)``."""
-        self._check_input(x)
+        self.check_input(x)
         y = self.function.forward(x)
         if train:
             self.saved = (y.shape, x)
@@ -32,5 +33,5 @@ class Activation(Layer):
 
     def backward(self, dy: Array, *, need_dx: bool = True) -> Array | None:
         """``f.backward(dy, x)``."""
-        (x,) = self._take_saved(dy)
+        (x,) = self.take_saved(dy)
         return self.function.backward(dy, x) if need_dx else None

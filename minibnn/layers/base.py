@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
-from typing import Any, Self
+from typing import Any, Self, TypeVar
 
 import numpy as np
 
 from minibnn.backend import CPU, Array, Backend, backend_of, get_backend
 from minibnn.parameter import Buffer, Parameter
+
+_Kind = TypeVar("_Kind", Parameter, Buffer)
 
 
 class Layer(ABC):
@@ -19,12 +21,34 @@ class Layer(ABC):
 
     - ``forward(x, train=True)`` keeps in `saved` exactly what `backward` needs, and the next
       `backward` releases it. ``forward(x)`` keeps nothing.
-    - `backward` overwrites each parameter's ``grad``. It changes neither weights nor arguments,
-      and draws no random number.
+    - `backward` overwrites each parameter's ``grad``, in place. It changes neither weights nor
+      arguments, and draws no random number.
     - The dtype that comes in goes out: float32 as a rule, float64 for gradient checks.
 
-    A layer of your own overrides `forward` and `backward`, and, if it has any, `parameters` and
-    `buffers`.
+    A layer of your own overrides `forward` and `backward`. Its attributes that are a `Parameter`,
+    a `Buffer` or a `Layer` are found by themselves; `check_input` and `take_saved` do the checks
+    that every layer here does:
+
+    >>> from minibnn import Fill, Parameter, check_gradients
+    >>> class Scale(Layer):
+    ...     '''y = s x for each feature; dx = s dy, ds = sum of x dy over the batch.'''
+    ...
+    ...     def __init__(self, features):
+    ...         self.scale = Parameter("scale", (features,), Fill(1.0))
+    ...
+    ...     def forward(self, x, *, train=False):
+    ...         self.check_input(x, self.scale.size)
+    ...         y = x * self.scale.data
+    ...         if train:
+    ...             self.saved = (y.shape, x)  # the output's shape, then whatever backward needs
+    ...         return y
+    ...
+    ...     def backward(self, dy, *, need_dx=True):
+    ...         (x,) = self.take_saved(dy)
+    ...         self.scale.grad[...] = (x * dy).sum(axis=0)
+    ...         return dy * self.scale.data if need_dx else None
+    >>> bool(check_gradients(Scale(3), np.random.default_rng(0).standard_normal((5, 3))))
+    True
 
     Attributes:
         backend: where its arrays live; change it with `to`.
@@ -35,6 +59,13 @@ class Layer(ABC):
     backend: Backend = CPU
     dtype: np.dtype[Any] = np.dtype(np.float32)
     saved: Any = None
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}()"
+
+    def __str__(self) -> str:
+        """A short name, for error messages."""
+        return repr(self)
 
     @abstractmethod
     def forward(self, x: Array, *, train: bool = False) -> Array:
@@ -52,27 +83,32 @@ class Layer(ABC):
             RuntimeError: without a ``forward(train=True)`` before it.
         """
 
-    def parameters(self) -> Iterator[Parameter]:
-        """What an optimiser trains, this layer's and its children's."""
-        for child in self.children():
-            yield from child.parameters()
-
-    def buffers(self) -> Iterator[Buffer]:
-        """Arrays that belong to the layer and are not trained, with its children's."""
-        for child in self.children():
-            yield from child.buffers()
+    def named_children(self) -> Iterator[tuple[str, Layer]]:
+        """The layers inside this one with their names: the attributes that are layers."""
+        yield from ((k, v) for k, v in vars(self).items() if isinstance(v, Layer))
 
     def children(self) -> Iterator[Layer]:
         """The layers inside this one, in order."""
-        return iter(())
+        return (child for _, child in self.named_children())
 
     def named_parameters(self) -> Iterator[tuple[str, Parameter]]:
         """The parameters with their paths, such as ``"2.weight"`` for layer 2 of a Sequential."""
-        children = list(self.children())
-        if not children:
-            yield from ((p.name, p) for p in self.parameters())
-        for i, child in enumerate(children):
-            yield from ((f"{i}.{name}", p) for name, p in child.named_parameters())
+        yield from ((p.name, p) for p in self._own(Parameter))
+        for name, child in self.named_children():
+            yield from ((f"{name}.{path}", p) for path, p in child.named_parameters())
+
+    def parameters(self) -> Iterator[Parameter]:
+        """What an optimiser trains: the attributes that are parameters, then the children's."""
+        return (p for _, p in self.named_parameters())
+
+    def buffers(self) -> Iterator[Buffer]:
+        """Arrays that belong to the layer and are not trained, with its children's."""
+        yield from self._own(Buffer)
+        for child in self.children():
+            yield from child.buffers()
+
+    def _own(self, kind: type[_Kind]) -> Iterator[_Kind]:
+        return (v for v in vars(self).values() if isinstance(v, kind))
 
     def initialize(self, rng: np.random.Generator | int, dtype: Any = None) -> Self:
         """Draw all starting values, layer by layer in order, and return the layer.
@@ -92,12 +128,10 @@ class Layer(ABC):
 
     def _initialize(self, rng: np.random.Generator, dtype: np.dtype[Any]) -> None:
         self.backend, self.dtype, self.saved = CPU, dtype, None
-        children = list(self.children())
-        for child in children:
+        for parameter in self._own(Parameter):
+            parameter.initialize(rng, dtype)
+        for child in self.children():
             child._initialize(rng, dtype)
-        if not children:
-            for p in self.parameters():
-                p.initialize(rng, dtype)
 
     def to(self, device: str | Backend | None = None, dtype: Any = None) -> Self:
         """Move every parameter and buffer to a device or dtype, and return the layer.
@@ -124,17 +158,27 @@ class Layer(ABC):
         for child in self.children():
             child.forget()
 
-    def _check_input(self, x: Array, features: int | None = None) -> None:
-        """Raise unless `x` can enter here: right backend, dtype and, if given, last axis."""
+    def check_input(self, x: Array, features: int | None = None) -> None:
+        """Raise unless `x` can enter here: values drawn, right device, dtype and last axis.
+
+        Args:
+            x: what `forward` was given.
+            features: what the size of the last axis has to be; None for any.
+        """
+        if any(parameter.data is None for parameter in self._own(Parameter)):
+            raise RuntimeError(
+                f"{self}: expected weights, but none have been drawn; "
+                "call model.initialize(rng) first"
+            )
         if type(x) is not self.backend.array_type and backend_of(x) is not self.backend:
             there = backend_of(x).name
             raise TypeError(
-                f"{self!r}: expected x on its own device, {self.backend.name}, got an array on "
+                f"{self}: expected x on its own device, {self.backend.name}, got an array on "
                 f"{there}; move one of them: model.to({there!r}) or the loader's to()"
             )
         if x.dtype != self.dtype:
             raise TypeError(
-                f"{self!r}: expected x of dtype {self.dtype}, got {x.dtype}; "
+                f"{self}: expected x of dtype {self.dtype}, got {x.dtype}; "
                 + (
                     "put Rescale(1 / 255) first to turn pixels into floats"
                     if x.dtype.kind in "iub"
@@ -143,31 +187,36 @@ class Layer(ABC):
             )
         if features is not None and (x.ndim < 2 or x.shape[-1] != features):
             raise ValueError(
-                f"{self!r}: expected x of shape (batch, {features}), got {x.shape}"
+                f"{self}: expected x of shape (batch, {features}), got {x.shape}"
                 + ("; put Flatten() first" if x.ndim > 2 else "")
             )
 
-    def _check_initialized(self, parameter: Parameter) -> None:
-        if parameter.data is None:
-            raise RuntimeError(
-                f"{self!r}: expected weights, but none have been drawn; "
-                "call model.initialize(rng) first"
-            )
-
-    def _take_saved(self, dy: Array) -> Any:
+    def take_saved(self, dy: Array) -> Any:
         """Hand over what forward saved, once, after checking `dy` against the output's shape.
 
-        `saved` is a tuple that starts with the shape of the output.
+        `saved` is a tuple: the shape of the output, then what this returns as a list.
+
+        Raises:
+            RuntimeError: without a ``forward(train=True)`` since the last backward.
+            ValueError: for a `dy` of another shape than the output.
         """
         if self.saved is None:
             raise RuntimeError(
-                f"{self!r}: backward needs a forward(x, train=True) before it, one for each"
+                f"{self}: backward needs a forward(x, train=True) before it, one for each"
             )
         shape, *saved = self.saved
         if dy.shape != shape:
-            raise ValueError(f"{self!r}: expected dy of shape {shape}, got {dy.shape}")
+            raise ValueError(f"{self}: expected dy of shape {shape}, got {dy.shape}")
         self.saved = None
         return saved
+
+
+def require(who: str, name: str, value: Any, kind: type) -> None:
+    """Raise TypeError unless `value` is an object of class `kind`; a class itself is not."""
+    if not isinstance(value, kind):
+        got = f"the class {value.__name__}" if isinstance(value, type) else repr(value)
+        mend = f"; write {value.__name__}()" if isinstance(value, type) else ""
+        raise TypeError(f"{who}: expected {name} to be a {kind.__name__}, got {got}{mend}")
 
 
 def _float_dtype(dtype: Any) -> np.dtype[Any]:

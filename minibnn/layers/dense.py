@@ -10,7 +10,7 @@ import numpy as np
 from minibnn.backend import Array
 from minibnn.feedback import Feedback, Transpose
 from minibnn.functions import Function, Identity
-from minibnn.layers.base import Layer
+from minibnn.layers.base import Layer, require
 from minibnn.parameter import Buffer, Fill, GlorotUniform, Initializer, Parameter
 
 
@@ -66,6 +66,10 @@ class Dense(Layer):
         weight_bound: float | None = None,
         lr_scale: float = 1.0,
     ) -> None:
+        require("Dense", "in_features", in_features, int)
+        require("Dense", "out_features", out_features, int)
+        require("Dense", "weight_quantizer", weight_quantizer or Identity(), Function)
+        require("Dense", "feedback", feedback or Transpose(), Feedback)
         self.in_features = in_features
         self.out_features = out_features
         self.weight_quantizer = Identity() if weight_quantizer is None else weight_quantizer
@@ -79,13 +83,28 @@ class Dense(Layer):
         )
         self.bias = Parameter("bias", (out_features,), Fill(0.0)) if bias else None
 
-    def __repr__(self) -> str:
+    def __str__(self) -> str:
         return f"Dense({self.in_features} -> {self.out_features})"
+
+    def __repr__(self) -> str:
+        options = []
+        if not isinstance(self.weight_quantizer, Identity):
+            options.append(f"weight_quantizer={self.weight_quantizer!r}")
+        if not isinstance(self.feedback, Transpose):
+            options.append(f"feedback={self.feedback!r}")
+        if self.bias is None:
+            options.append("bias=False")
+        if self.weight.bound is not None:
+            options.append(f"weight_bound={self.weight.bound}")
+        return ", ".join([str(self)[:-1], *options]) + ")"
 
     def forward(self, x: Array, *, train: bool = False) -> Array:
         """``z = x Wq + b``."""
-        self._check_initialized(self.weight)
-        self._check_input(x, self.in_features)
+        self.check_input(x, self.in_features)
+        if x.ndim != 2:
+            raise ValueError(
+                f"{self}: expected x of shape (batch, {self.in_features}), got {x.shape}"
+            )
         Wq = self.weight_quantizer.forward(self.weight.data)
         z = self.product(x, Wq)
         if self.bias is not None:
@@ -96,7 +115,7 @@ class Dense(Layer):
 
     def backward(self, dz: Array, *, need_dx: bool = True) -> Array | None:
         """Set dW and db; return ``dx = dz B.T``."""
-        x, Wq = self._take_saved(dz)
+        x, Wq = self.take_saved(dz)
         dWq = self.backend.matmul(x.T, dz, out=self.weight.grad)
         dW = self.weight_quantizer.backward(dWq, self.weight.data)
         if dW is not dWq:
@@ -108,21 +127,20 @@ class Dense(Layer):
         B = self.feedback.backward_weights(Wq)
         if B is None:
             return self.backend.xp.zeros_like(x)
+        if B.shape != Wq.shape:
+            raise ValueError(
+                f"{self}: expected {self.feedback!r} to give weights of shape {Wq.shape}, "
+                f"got {B.shape}"
+            )
         return self.backend.matmul(dz, B.T)
 
     def product(self, x: Array, W: Array) -> Array:
         """The bilinear part of the layer, ``x W``."""
         return self.backend.matmul(x, W)
 
-    def parameters(self) -> Iterator[Parameter]:
-        """W, and b if there is one."""
-        yield self.weight
-        if self.bias is not None:
-            yield self.bias
-
     def buffers(self) -> Iterator[Buffer]:
         """The feedback's fixed weights, if it has any."""
-        yield from self.feedback.buffers()
+        return self.feedback.buffers()
 
     def _initialize(self, rng: np.random.Generator, dtype: np.dtype[Any]) -> None:
         super()._initialize(rng, dtype)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -62,8 +61,7 @@ class BatchNorm(Layer):
 
     def forward(self, x: Array, *, train: bool = False) -> Array:
         """``gamma x^ + beta``, with the batch's statistics in training, else the running ones."""
-        self._check_initialized(self.gamma)
-        self._check_input(x, self.channels)
+        self.check_input(x, self.channels)
         xp = self.backend.xp
         if not train:
             scale = self.gamma.data / xp.sqrt(self.running_var.data + self.epsilon)
@@ -73,7 +71,7 @@ class BatchNorm(Layer):
         n = x.size // self.channels
         if n < 2:
             raise ValueError(
-                f"{self!r}: expected at least 2 values a channel in a training batch, got {n}; "
+                f"{self}: expected at least 2 values a channel in a training batch, got {n}; "
                 "use another batch size, or drop_last=True"
             )
         mean = x.mean(axis=axes)
@@ -89,7 +87,7 @@ class BatchNorm(Layer):
 
     def backward(self, dy: Array, *, need_dx: bool = True) -> Array | None:
         """Set dgamma and dbeta; return dx."""
-        x_hat, inv_std = self._take_saved(dy)
+        x_hat, inv_std = self.take_saved(dy)
         axes = tuple(range(dy.ndim - 1))
         n = dy.size // self.channels
         dy.sum(axis=axes, out=self.beta.grad)
@@ -101,16 +99,6 @@ class BatchNorm(Layer):
         dx -= self.beta.grad / n
         dx *= self.gamma.data * inv_std
         return dx
-
-    def parameters(self) -> Iterator[Parameter]:
-        """Gamma and beta."""
-        yield self.gamma
-        yield self.beta
-
-    def buffers(self) -> Iterator[Buffer]:
-        """The running mean and variance."""
-        yield self.running_mean
-        yield self.running_var
 
     def _initialize(self, rng: np.random.Generator, dtype: np.dtype[Any]) -> None:
         super()._initialize(rng, dtype)

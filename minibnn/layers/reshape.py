@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 
-from minibnn.backend import Array
+from minibnn.backend import Array, backend_of
 from minibnn.layers.base import Layer
 
 
@@ -18,13 +18,11 @@ class Flatten(Layer):
     (64, 784)
     """
 
-    def __repr__(self) -> str:
-        return "Flatten()"
-
     def forward(self, x: Array, *, train: bool = False) -> Array:
         """`x` reshaped to (batch, features)."""
+        backend_of(x)  # a list, say, is refused here rather than in its missing methods
         if x.ndim < 2:
-            raise ValueError(f"{self!r}: expected x of shape (batch, ...), got {x.shape}")
+            raise ValueError(f"{self}: expected x of shape (batch, ...), got {x.shape}")
         y = x.reshape(x.shape[0], math.prod(x.shape[1:]))
         if train:
             self.saved = (y.shape, x.shape)
@@ -32,7 +30,7 @@ class Flatten(Layer):
 
     def backward(self, dy: Array, *, need_dx: bool = True) -> Array | None:
         """`dy` in the shape that `x` had."""
-        (shape,) = self._take_saved(dy)
+        (shape,) = self.take_saved(dy)
         return dy.reshape(shape) if need_dx else None
 
 
@@ -54,19 +52,20 @@ class Rescale(Layer):
     """
 
     def __init__(self, scale: float, offset: float = 0.0) -> None:
-        self.scale = scale
-        self.offset = offset
+        self.scale = float(scale)  # a NumPy float64 would turn every float32 into its own kind
+        self.offset = float(offset)
 
     def __repr__(self) -> str:
-        return f"Rescale({self.scale:.6g}, {self.offset:.6g})"
+        return f"Rescale({self.scale:.6g}" + (f", {self.offset:.6g})" if self.offset else ")")
 
     def forward(self, x: Array, *, train: bool = False) -> Array:
         """``scale x + offset``."""
+        backend_of(x)
         if x.dtype.kind in "iub":
             y = x.astype(self.dtype)
             y *= self.scale
         else:
-            self._check_input(x)
+            self.check_input(x)
             y = x * self.scale
         if self.offset:
             y += self.offset
@@ -76,5 +75,5 @@ class Rescale(Layer):
 
     def backward(self, dy: Array, *, need_dx: bool = True) -> Array | None:
         """``scale dy``."""
-        self._take_saved(dy)
+        self.take_saved(dy)
         return dy * self.scale if need_dx else None

@@ -43,9 +43,12 @@ class Sequential(Layer):
     def __iter__(self) -> Iterator[Layer]:
         return iter(self.layers)
 
-    def children(self) -> Iterator[Layer]:
-        """The layers, in order."""
-        return iter(self.layers)
+    def __str__(self) -> str:
+        return f"Sequential({len(self)} layers)"
+
+    def named_children(self) -> Iterator[tuple[str, Layer]]:
+        """The layers in order, each with its position as its name."""
+        return ((str(i), layer) for i, layer in enumerate(self.layers))
 
     def forward(self, x: Array, *, train: bool = False) -> Array:
         """The output of the last layer."""
@@ -53,7 +56,7 @@ class Sequential(Layer):
             try:
                 x = layer.forward(x, train=train)
             except (TypeError, ValueError, RuntimeError) as error:
-                error.add_note(f"in layer {i} of Sequential: {layer!r}")
+                _name_layer(error, i, layer)
                 raise
         return x
 
@@ -66,7 +69,14 @@ class Sequential(Layer):
         first = 0 if need_dx else self._first_with_parameters()
         gradient: Array | None = dy
         for i in reversed(range(first, len(self.layers))):
-            gradient = self.layers[i].backward(gradient, need_dx=need_dx or i > first)
+            layer, need = self.layers[i], need_dx or i > first
+            try:
+                gradient = layer.backward(gradient, need_dx=need)
+                if need and gradient is None:
+                    raise TypeError(f"{layer}: expected backward to return dx, got None")
+            except (TypeError, ValueError, RuntimeError) as error:
+                _name_layer(error, i, layer)
+                raise
         for layer in self.layers[:first]:
             layer.forget()
         return gradient if need_dx else None
@@ -76,3 +86,7 @@ class Sequential(Layer):
             if next(layer.parameters(), None) is not None:
                 return i
         return len(self.layers)
+
+
+def _name_layer(error: Exception, i: int, layer: Layer) -> None:
+    error.add_note(f"in layer {i} of Sequential: {layer!r}")

@@ -11,6 +11,7 @@ from minibnn.backend import Array
 from minibnn.data.labels import one_cold
 from minibnn.data.loader import DataLoader
 from minibnn.layers import Layer
+from minibnn.layers.base import require
 from minibnn.losses import Loss, check_class_labels, check_probabilities
 
 # Large enough that the cost of a call disappears in the work, small enough to stay in memory.
@@ -47,6 +48,7 @@ def evaluate(model: Layer, data: DataLoader, loss: Loss) -> Metrics:
     1.0
     """
     check_data(model, data)
+    require("evaluate", "loss", loss, Loss)
     mean_loss, accuracy = data.backend.to_host(device_metrics(model, data, loss)).tolist()
     return Metrics(mean_loss, accuracy)
 
@@ -69,8 +71,20 @@ def check_data(model: Layer, data: DataLoader) -> None:
 
     It looks at every label once, so that training steps need not.
     """
+    if not isinstance(model, Layer):
+        raise TypeError(f"expected a model, a Layer, got {type(model).__name__}")
+    if not isinstance(data, DataLoader):
+        raise TypeError(
+            f"expected a DataLoader, got {type(data).__name__}; "
+            "make one: DataLoader((x, labels), batch_size)"
+        )
     if len(data.arrays) != 2:
         raise ValueError(f"expected a loader of (x, labels), got {len(data.arrays)} arrays")
+    if data.backend is not model.backend:
+        raise TypeError(
+            f"expected model and data on one device, got {model.backend.name} and "
+            f"{data.backend.name}; use data.to({model.backend.name!r})"
+        )
     x, labels = data.arrays
     outputs = model.forward(x[:1])
     if labels.ndim == 1 and labels.dtype.kind in "iu":

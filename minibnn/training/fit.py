@@ -14,6 +14,7 @@ import numpy as np
 
 from minibnn.data.loader import DataLoader
 from minibnn.layers import Layer
+from minibnn.layers.base import require
 from minibnn.losses import Loss
 from minibnn.optimizers import Optimizer
 from minibnn.training.evaluate import check_data, device_metrics
@@ -71,7 +72,7 @@ def fit(
             so that two calls of 5 epochs are one call of 10.
         test: what to evaluate on: a validation split while choosing, the test set at the end.
         loss: for instance ``LogitCrossEntropy()``.
-        optimizer: made from the model's parameters.
+        optimizer: made from the model's parameters, or from some: the others stay as they are.
         epochs: how many, at least 1.
         progress: whether to show a bar on stderr; None shows it on a terminal only.
         on_epoch: called after each epoch with the history so far.
@@ -86,6 +87,8 @@ def fit(
     """
     if epochs < 1:
         raise ValueError(f"fit: expected at least 1 epoch, got {epochs}")
+    require("fit", "loss", loss, Loss)
+    require("fit", "optimizer", optimizer, Optimizer)
     trained = {id(p) for p in optimizer.store.parameters}
     if trained.isdisjoint(id(p) for p in model.parameters()):
         raise ValueError(
@@ -94,16 +97,18 @@ def fit(
         )
     optimizer.store.require_intact()
     for loader in (train, test):
-        loader.to(model.backend)
+        if isinstance(loader, DataLoader):
+            loader.to(model.backend)
         check_data(model, loader)
 
     rows: list[list[float]] = []
     with (
         _Interrupt() as interrupt,
-        _progress_bar(epochs * len(train), progress) as bar,
+        _progress_bar(len(train), progress) as bar,
         np.errstate(over="ignore", invalid="ignore"),  # what they warn of ends in DivergedError
     ):
         for epoch in range(1, epochs + 1):
+            bar.reset()
             bar.set_description(f"epoch {epoch}/{epochs}")
             losses = _run_epoch(model, train, loss, optimizer, interrupt, bar)
             metrics = [device_metrics(model, data, loss) for data in (train, test)]
@@ -170,7 +175,7 @@ def _history(rows: list[list[float]]) -> pd.DataFrame:
 
 
 def _progress_bar(total: int, wanted: bool | None) -> Any:
-    from tqdm.auto import tqdm
+    from tqdm import tqdm
 
     if wanted is None:
         wanted = sys.stderr.isatty() or "ipykernel" in sys.modules
