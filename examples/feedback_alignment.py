@@ -80,6 +80,9 @@ def main() -> int:
     except minibnn.DataError as error:
         print(f"error: {error}", file=sys.stderr)
         return 3
+    except ValueError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
     print(history.attrs["title"])
     print(history.rename_axis(index=None, columns="epoch").to_string(float_format="%.3f"))
     return 130 if history.attrs["interrupted"] else 0

@@ -73,6 +73,8 @@ class Args:
                 raise ValueError(f"{name}: expected at least 1, got {value}")
         if self.lr is not None and not 0 < self.lr < math.inf:
             raise ValueError(f"lr: expected a positive number, got {self.lr}")
+        if self.data_dir is not None and self.dataset == "sample":
+            raise ValueError("data_dir: the sample comes with minibnn; leave out one of the two")
         if self.seed < 0:
             raise ValueError(f"seed: expected at least 0, got {self.seed}")
 
@@ -203,6 +205,8 @@ def prepare_folder(name: str, used: dict[str, Any]) -> Path:
     """Make the output folder and note the settings in it, before any time is spent."""
     folder = Path(name)
     folder.mkdir(parents=True, exist_ok=True)
+    for stale in ("history.csv", "history.png"):  # of an earlier run into the same folder
+        (folder / stale).unlink(missing_ok=True)
     (folder / "config.json").write_text(json.dumps(used, indent=2) + "\n")
     return folder
 
@@ -241,9 +245,8 @@ def main(argv: list[str] | None = None) -> int:
         Args(**settings)
     except ValueError as error:
         parser.error(str(error))
-    logging.basicConfig(
-        level=logging.WARNING if given.quiet else logging.INFO, format="%(message)s"
-    )
+    logging.basicConfig(format="%(message)s")  # what the library says goes to stderr
+    logging.getLogger("minibnn").setLevel(logging.INFO)
 
     try:
         history = train(**settings)
@@ -253,6 +256,8 @@ def main(argv: list[str] | None = None) -> int:
         return fail(4, error)
     except minibnn.DivergedError as error:
         return fail(5, error)
+    except ValueError as error:  # a batch larger than the data set, say
+        return fail(2, error)
     except OSError as error:  # a folder that cannot be written, say
         return fail(1, error)
     except KeyboardInterrupt:  # before training began, or a second Ctrl-C

@@ -40,16 +40,17 @@ class LogitCrossEntropy(Loss):
         L = -1/N sum_n sum_k t[n, k] log p[n, k]        p = softmax(logits)
         dL/dlogits = (p - t) / N                        for t that sum to 1
 
-    The largest logit of each row is subtracted before the exponential, so that no finite float
-    overflows.
+    The largest logit of each row is subtracted first, so that the exponential cannot overflow.
 
     Shapes: logits (N, K) float; labels (N,) integers in 0..K-1, or (N, K) probabilities
-    (one-hot rows, for instance); the loss ().
+    (one-hot rows, for instance) of any dtype; the loss (). Loss and gradient are of the logits'
+    dtype.
 
     Raises:
         ValueError: for labels of another shape and, on the CPU, for integers outside 0..K-1
             and for rows that are not probabilities. (On a GPU that look would make every
             training step wait; `fit` and `evaluate` check the whole data set once instead.)
+        TypeError: for labels (N,) that are not integers, or on another device.
 
     >>> import numpy as np
     >>> loss = LogitCrossEntropy()

@@ -23,14 +23,14 @@ class Optimizer(ABC):
             made so far to a number.
 
     Attributes:
-        steps: how many updates were made.
+        steps: how many updates were made. (On a device refused ones count, since nobody looked.)
     """
 
     def __init__(self, parameters: Iterable[Parameter], learning_rate: float | Schedule) -> None:
-        self.schedule = learning_rate if callable(learning_rate) else Constant(learning_rate)
+        self.learning_rate = learning_rate
+        self.steps = 0
         self.store = FlatStore(parameters)
         self.backend = self.store.backend
-        self.steps = 0
 
     def __repr__(self) -> str:
         return (
@@ -41,8 +41,12 @@ class Optimizer(ABC):
 
     @property
     def learning_rate(self) -> float:
-        """The rate of the next update."""
+        """The rate of the next update; set it to a number or a schedule."""
         return float(self.schedule(self.steps))
+
+    @learning_rate.setter
+    def learning_rate(self, rate: float | Schedule) -> None:
+        self.schedule = rate if callable(rate) else Constant(rate)
 
     def step(self, *, only_if: Array | None = None) -> None:
         """Update every parameter from its gradient.
@@ -55,6 +59,8 @@ class Optimizer(ABC):
             RuntimeError: if a parameter was moved or replaced since the optimiser was made.
         """
         self.store.require_intact()
+        if self.backend.host and only_if is not None and not only_if:
+            return
         rate = self.learning_rate
         self.steps += 1
         for segment in self.store.segments:

@@ -73,13 +73,15 @@ def glorot_lr_scale(fan_in: int, fan_out: int) -> float:
 class Parameter:
     """An array that an optimiser changes, and its gradient.
 
-    Attributes:
+    Args:
         name: what it is in its layer: ``"weight"``, ``"bias"``.
-        shape: fixed from the start.
+        shape: a tuple of sizes of at least 1.
         initializer: draws the starting values.
         bound: the optimiser's step keeps the values in [-bound, bound]; None for no bound.
             Latent (real-valued) weights that are binarised in the forward pass use 1.0.
         lr_scale: the optimiser multiplies its learning rate by this.
+
+    Attributes:
         data: the values; None before `initialize`.
         grad: the gradient, same shape; a layer's backward overwrites it.
     """
@@ -113,8 +115,8 @@ class Parameter:
         self.name = name
         self.shape = shape
         self.initializer = initializer
-        self.bound = bound
-        self.lr_scale = lr_scale
+        self._bound = bound
+        self._lr_scale = lr_scale
         self.data: Array = None
         self.grad: Array = None
 
@@ -124,6 +126,17 @@ class Parameter:
         state = ", no values yet" if self.data is None else ""
         return f"Parameter({self.name!r}, {self.shape}{bound}{scale}{state})"
 
+    # Both are fixed: an optimiser sorts its parameters by them when it is made.
+    @property
+    def bound(self) -> float | None:
+        """The latent weights' bound, or None."""
+        return self._bound
+
+    @property
+    def lr_scale(self) -> float:
+        """The factor on the optimiser's learning rate."""
+        return self._lr_scale
+
     @property
     def size(self) -> int:
         """The number of values."""
@@ -131,7 +144,13 @@ class Parameter:
 
     def initialize(self, rng: np.random.Generator, dtype: Any) -> None:
         """Draw the values on the host and clear the gradient."""
-        self.data = np.asarray(self.initializer(self.shape, rng), dtype=dtype)
+        data = np.array(self.initializer(self.shape, rng), dtype=dtype)
+        if data.shape != self.shape:
+            raise ValueError(
+                f"Parameter {self.name!r}: expected {self.initializer!r} to draw an array of shape "
+                f"{self.shape}, got {data.shape}"
+            )
+        self.data = data
         self.grad = np.zeros_like(self.data)
 
     def to(self, backend: Backend, dtype: Any) -> None:

@@ -75,8 +75,20 @@ def test_out_and_json(run, tmp_path):
     saved = pd.read_csv(out / "history.csv")
     pd.testing.assert_frame_equal(saved, pd.DataFrame(result["history"]))
     config = json.loads((out / "config.json").read_text())
-    assert (config["epochs"], config["seed"], config["dataset"]) == (2, 0, "sample")
+    used = {
+        "epochs": 2,
+        "seed": 0,
+        "dataset": "sample",
+        "device": "cpu",
+        "batch_size": 64,
+        "lr": 3e-4,
+    }
+    assert used.items() <= config.items()
+    assert used.items() <= result.items()
     assert (out / "history.png").stat().st_size > 5000
+    # A later run into the same folder that fails leaves nothing of this one beside its settings.
+    run("mnist.py", "--dataset", "sample", "--lr", "1e38", "--out", str(out))
+    assert sorted(p.name for p in out.iterdir()) == ["config.json"]
 
 
 @pytest.mark.parametrize(
@@ -88,7 +100,19 @@ def test_out_and_json(run, tmp_path):
         (["--dataset", "mnist"], 3, "https://storage.googleapis.com/cvdf-datasets/mnist/"),
         (["--data-dir", "nowhere"], 3, "MNIST is not complete in nowhere (no such folder)"),
         (["--device", "gpu"], 4, 'device "gpu" is unavailable: failed to'),
+        (["--data-dir", "x", "--dataset", "sample"], 2, "leave out one of the two"),
+        (["--batch-size", "5000", "--dataset", "sample"], 2, "use a smaller batch_size"),
+        (
+            ["--recipe", "modern", "--batch-size", "1", "--dataset", "sample"],
+            2,
+            "at least 2 values",
+        ),
         (["--lr", "1e38", "--dataset", "sample"], 5, "the loss became"),
+        (
+            ["--lr", "1e38", "--dataset", "sample", "--epochs", "1", "--batch-size", "4000"],
+            5,
+            "the evaluation",
+        ),
         (["--out", __file__, "--dataset", "sample"], 1, "File exists"),
     ],
 )
@@ -133,7 +157,24 @@ def test_ctrl_c_prints_the_table_so_far(environment, tmp_path):
     process.send_signal(signal.SIGINT)
     stdout, stderr = process.communicate(timeout=60)
     assert process.returncode == 130, stderr
-    assert len(table(stdout)) >= 1
+    assert f"interrupted after {len(table(stdout))} of 100000 epochs" in stderr
+    assert "Traceback" not in stderr
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="signals work otherwise there")
+def test_ctrl_c_before_the_first_epoch_prints_no_table(environment, tmp_path):
+    process = subprocess.Popen(
+        command("mnist.py", "--dataset", "sample", "--batch-size", "1", "--out", str(tmp_path)),
+        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment,
+    )  # fmt: skip
+    deadline = time.monotonic() + 60
+    while not (tmp_path / "config.json").exists() and time.monotonic() < deadline:
+        time.sleep(0.01)
+    time.sleep(0.1)
+    process.send_signal(signal.SIGINT)
+    stdout, stderr = process.communicate(timeout=60)
+    assert (process.returncode, stdout) == (130, ""), stderr
+    assert "interrupted" in stderr
     assert "Traceback" not in stderr
 
 

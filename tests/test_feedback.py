@@ -10,6 +10,7 @@ from minibnn import (
     Blocked,
     Dense,
     Feedback,
+    Fill,
     FixedFeedback,
     ReLU,
     Sequential,
@@ -89,3 +90,8 @@ def test_two_layers_may_not_share_a_feedback_matrix():
     shared = FixedFeedback()
     with pytest.raises(ValueError, match="got one of them twice"):
         Sequential(Dense(4, 4, feedback=shared), Dense(4, 4, feedback=shared))
+
+
+def test_the_initialiser_draws_the_matrix():
+    layer = Dense(4, 3, feedback=FixedFeedback(Fill(0.25))).initialize(0)
+    np.testing.assert_array_equal(layer.feedback.weights.data, np.full((4, 3), 0.25))

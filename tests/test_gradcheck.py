@@ -13,17 +13,25 @@ import pytest
 
 from minibnn import (
     Activation,
+    Adam,
     BatchNorm,
+    DataLoader,
     Dense,
+    Fill,
     FixedFeedback,
+    Flatten,
     HardTanh,
     Layer,
     LogitCrossEntropy,
+    Parameter,
+    ReLU,
     Rescale,
     Sequential,
     SignSTE,
     Tanh,
+    Transpose,
     check_gradients,
+    load_sample,
 )
 
 
@@ -125,12 +133,46 @@ FAULTS = {
         "x",
         "the way back to x is wrong",
     ),
+    "batch-norm epsilon missing in backward": (
+        "minibnn.layers.norm",
+        "self.saved = (y.shape, x_hat, inv_std)",
+        "self.saved = (y.shape, x_hat, 1 / xp.sqrt(var))",
+        lambda m: check_gradients(
+            m.BatchNorm(4, epsilon=0.5), np.random.default_rng(0).standard_normal((5, 4))
+        ),
+        "x",
+        "the way back to x is wrong",
+    ),
+    "weight gradient without the quantizer's": (
+        "minibnn.layers.dense",
+        "dW = self.weight_quantizer.backward(dWq, self.weight.data)",
+        "dW = dWq",
+        lambda m: check_gradients(m.Dense(5, 4, weight_quantizer=SignSTE(clip=1.0)), spread(5, 5)),
+        "weight",
+        "clip or mask is missing",
+    ),
+    "gradient accumulated": (
+        "minibnn.layers.norm",
+        "(dy * x_hat).sum(axis=axes, out=self.gamma.grad)",
+        "self.gamma.grad += (dy * x_hat).sum(axis=axes)",
+        lambda m: check_gradients(m.BatchNorm(4), spread(5, 4)),
+        "gamma",
+        "does not set this gradient, or adds to it",
+    ),
+    "surrogate not the one of backward": (
+        "minibnn.functions.activations",
+        "return dy * (1 - y * y)",
+        "return dy * (1 - y)",
+        lambda m: check_gradients(Activation(m.Tanh()), spread(5, 4)),
+        "x",
+        "not the derivative of the function's surrogate",
+    ),
     "loss gradient not divided": (
         "minibnn.losses",
         "            dlogits = exp / (total * n)\n            dlogits[rows, labels] -= 1 / n\n",
         "            dlogits = exp / total\n            dlogits[rows, labels] -= 1\n",
         lambda m: with_loss(m.LogitCrossEntropy()),
-        "x",
+        "logits",
         r"too large by the batch size \(5\)",
     ),
     "sign flipped": (
@@ -168,7 +210,7 @@ def test_planted_fault_is_caught_and_named(fault):
     assert not report
     result = next(r for r in report.results if r.name == array)
     assert not result.ok
-    assert result.error > 1e-3
+    assert not result.error < 1e-3
     assert re.search(cause, result.cause), report
 
 
@@ -199,28 +241,195 @@ def test_a_whole_binarised_network_through_its_loss():
     pixels = np.random.default_rng(0).integers(0, 256, (9, 8), dtype=np.uint8)
     labels = np.arange(9) % 3
     report = check_gradients(model, pixels, loss=LogitCrossEntropy(), labels=labels)
-    assert report, report
+    assert report, str(report)
     assert "x" not in [r.name for r in report.results], "pixels have no gradient"
 
 
 def test_large_arrays_are_sampled():
     report = check_gradients(Dense(50, 40), spread(3, 50), max_elements=20)
-    assert report, report
+    assert report, str(report)
     assert [(r.checked, r.size) for r in report.results] == [(20, 2000), (20, 40), (20, 150)]
 
 
 def test_kinks_are_left_out_not_called_wrong():
-    report = check_gradients(Activation(HardTanh()), np.array([[-1.0, 0.3, 1.0, 2.0]]))
-    assert report, report
-    assert report.results[0].kinks == 2
+    report = check_gradients(HardTanh(), np.array([[-1.0, 0.3, 1.0, 2.0, 0.1]]))
+    assert report, str(report)
+    # backward takes the slope 1 at both edges, and the mean of both sides is 1/2
+    assert (report.results[0].kinks, report.results[0].checked) == (2, 3)
 
 
-def test_a_slope_outside_the_kink_is_wrong():
+@pytest.mark.parametrize("factor", [3, -0.1, 1.01])
+def test_a_slope_outside_the_kink_is_wrong(factor):
     class Steep(HardTanh):
         def backward(self, dy, x):
-            return 3 * dy * (abs(x) <= 1)
+            return np.where(abs(x) == 1, factor, 1) * super().backward(dy, x)
 
-    assert not check_gradients(Activation(Steep()), np.array([[-1.0, 1.0]]))
+    assert not check_gradients(Steep(), np.array([[-1.0, 1.0, 0.5]]))
+
+
+def test_nothing_compared_is_not_a_pass():
+    report = check_gradients(ReLU(), np.zeros((2, 3)))
+    assert not report
+    assert "every place is on a kink" in str(report)
+
+
+@pytest.mark.parametrize("x", [spread(5, 4) + 1e4, spread(5, 4) * 1e-3, spread(5, 4) * 1e3])
+def test_the_scale_of_the_input_does_not_matter(x):
+    report = check_gradients(BatchNorm(4, epsilon=1e-12), x, tolerance=1e-5)
+    assert report, str(report)
+    assert not any(r.kinks for r in report.results)
+
+
+def test_curvature_is_no_kink():
+    layers = [layer for _ in range(6) for layer in (Dense(4, 4), Activation(Tanh()))]
+    report = check_gradients(Sequential(*layers), spread(5, 4))
+    assert report, str(report)
+    assert not any(r.kinks for r in report.results)
+
+
+@pytest.mark.parametrize("size", [1e-4, 1e-5])
+@pytest.mark.parametrize("array", ["weight", "bias", "x"])
+def test_a_small_fault_in_one_element_is_seen(size, array):
+    class Nearly(Dense):
+        def backward(self, dz, *, need_dx=True):
+            dx = super().backward(dz, need_dx=need_dx)
+            where = {"weight": self.weight.grad, "bias": self.bias.grad, "x": dx}[array]
+            where[(-1,) * where.ndim] *= 1 + size
+            return dx
+
+    report = check_gradients(Nearly(4, 3), spread(5, 4))
+    assert [r.name for r in report.results if not r.ok] == [array]
+    report = check_gradients(Nearly(4, 3), spread(5, 4), tolerance=2 * size)
+    assert report, str(report)
+
+
+def test_a_trained_network_with_a_real_batch():
+    """What the README shows: small gradients, a bias that batch norm makes idle, a large loss."""
+    data = load_sample()
+    model = Sequential(
+        Flatten(), Rescale(1 / 255),
+        Dense(784, 32, weight_quantizer=SignSTE(), weight_bound=1.0),
+        BatchNorm(32), Activation(SignSTE(clip=1.0)),
+        Dense(32, 10, weight_quantizer=SignSTE(), weight_bound=1.0), BatchNorm(10),
+    ).initialize(0)  # fmt: skip
+    loss, optimizer = LogitCrossEntropy(), Adam(model.parameters(), 0.01)
+    for x, y in DataLoader((data.train_images, data.train_labels), 64, shuffle=True, rng=0):
+        loss.forward(model.forward(x, train=True), y)
+        model.backward(loss.backward(), need_dx=False)
+        optimizer.step()
+    for size in (8, 64):
+        report = check_gradients(
+            model, data.train_images[:size], loss=loss, labels=data.train_labels[:size],
+            max_elements=60,
+        )  # fmt: skip
+        assert report, str(report)
+    seed = Sequential(Flatten(), Rescale(1 / 255), Dense(784, 10, weight_quantizer=SignSTE()))
+    x = data.train_images[:64]
+    report = check_gradients(seed, x, loss=loss, labels=data.train_labels[:64], max_elements=60)
+    assert report, str(report)
+
+
+class Broken(Layer):
+    """y = w x, with one thing wrong."""
+
+    def __init__(self, fault):
+        self.fault = fault
+        self.w = Parameter("w", (4,), Fill(2.0))
+
+    def forward(self, x, *, train=False):
+        if self.fault == "forward changes x":
+            x *= 2
+        y = x * self.w.data
+        if self.fault == "forward gives nan":
+            y = np.where(x > 1, np.nan, y)
+        self.saved = (y.shape, x)
+        return y
+
+    def backward(self, dy, *, need_dx=True):
+        (x,) = self.take_saved(dy)
+        if self.fault == "backward changes dy":
+            dy *= 2
+        if self.fault == "backward changes x":
+            x *= 2
+        if self.fault == "backward changes w":
+            self.w.data += 1
+        if self.fault == "backward replaced":
+            self.w.grad = (x * dy).sum(axis=0)
+        else:
+            self.w.grad[...] = (x * dy).sum(axis=0)
+        return None if self.fault == "return dx" else dy * self.w.data
+
+
+@pytest.mark.parametrize(
+    ("fault", "message"),
+    [
+        ("forward changes x", "forward changed its input"),
+        ("forward gives nan", "forward gives nan or inf"),
+        ("backward changes dy", "backward changed dy or x"),
+        ("backward changes x", "backward changed dy or x"),
+        ("backward changes w", "backward changed w.data"),
+        ("backward replaced", "backward replaced the array w.grad"),
+        ("return dx", r"expected backward to return dx of shape \(5, 4\), got None"),
+    ],
+)
+def test_broken_rules_are_named(fault, message):
+    with pytest.raises(ValueError, match=message):
+        check_gradients(Broken(fault), spread(5, 4))
+    assert check_gradients(Broken("none"), spread(5, 4))
+
+
+def test_one_function_in_two_places_and_in_two_calls():
+    sign = SignSTE(clip=1.0)
+
+    class Twice(Layer):
+        def __init__(self):
+            self.function = sign
+
+        def forward(self, x, *, train=False):
+            self.saved = (x.shape, x)
+            return self.function.forward(x) + self.function.forward(2 * x)
+
+        def backward(self, dy, *, need_dx=True):
+            (x,) = self.take_saved(dy)
+            return self.function.backward(dy, x) + 2 * self.function.backward(dy, 2 * x)
+
+    report = check_gradients(Sequential(Twice(), Activation(sign), Activation(sign)), spread(5, 4))
+    assert report, str(report)
+
+
+def test_a_transpose_that_is_none_is_anchored_too():
+    class Doubled(Transpose):
+        def backward_weights(self, W):
+            return 2 * W
+
+    report = check_gradients(Dense(4, 3, feedback=Doubled()), spread(5, 4))
+    assert report, str(report)
+
+
+@pytest.mark.parametrize("x", [np.array(1.0), np.zeros((0, 4))])
+def test_no_batch(x):
+    with pytest.raises(ValueError, match="expected a batch x"):
+        check_gradients(Tanh(), x)
+
+
+def test_no_elements():
+    with pytest.raises(ValueError, match="expected max_elements of at least 1"):
+        check_gradients(Tanh(), spread(2, 2), max_elements=0)
+
+
+def test_a_sign_without_surrogate_is_explained():
+    class Bare(SignSTE):
+        def surrogate(self, x):
+            return self.forward(x)
+
+    assert "define surrogate(x)" in str(check_gradients(Bare(), spread(5, 4)))
+
+
+def test_arrays_on_a_device(device):
+    model = Dense(4, 3).initialize(0).to(device)
+    x, labels = device.asarray(spread(5, 4)), device.asarray(np.arange(5) % 3)
+    assert check_gradients(model, x, loss=LogitCrossEntropy(), labels=labels)
+    assert model.backend is device
 
 
 def test_gradient_of_the_wrong_shape():
@@ -232,7 +441,7 @@ def test_gradient_of_the_wrong_shape():
             return dy.sum(axis=0)
 
     with pytest.raises(
-        ValueError, match=r"expected a gradient of shape \(5, 4\) for x, got \(4,\)"
+        ValueError, match=r"expected backward to return dx of shape \(5, 4\), got \(4,\)"
     ):
         check_gradients(Broadcasting(), spread(5, 4))
 

@@ -8,9 +8,15 @@ import pytest
 from minibnn import (
     Activation,
     BatchNorm,
+    Blocked,
     Dense,
+    Feedback,
+    Fill,
+    FixedFeedback,
     Flatten,
     GlorotUniform,
+    Layer,
+    Parameter,
     ReLU,
     Rescale,
     Sequential,
@@ -43,6 +49,30 @@ def test_batchnorm_by_hand():
     np.testing.assert_allclose(evaluated, [[5.0]])
 
 
+def test_batchnorm_adds_epsilon_to_the_variance():
+    layer = BatchNorm(1, epsilon=3.0).initialize(0, np.float64)
+    x = np.array([[-1.0], [1.0]])  # variance 1
+    np.testing.assert_allclose(layer.forward(x, train=True), [[-0.5], [0.5]])
+    layer.running_mean.data[...], layer.running_var.data[...] = 0.0, 1.0
+    np.testing.assert_allclose(layer.forward(x), [[-0.5], [0.5]])
+
+
+def test_batchnorm_evaluation_keeps_small_differences_at_a_large_mean():
+    layer = BatchNorm(1, epsilon=1e-12).initialize(0)
+    layer.running_mean.data[...], layer.running_var.data[...] = 1000.0, 1e-4
+    x = np.array([[1000.0], [1000.015625]], np.float32)  # both exact in float32
+    np.testing.assert_allclose(layer.forward(x), [[0.0], [1.5625]], rtol=1e-6)
+
+
+def test_batchnorm_does_not_hide_an_overflow():
+    layer = BatchNorm(1).initialize(0)
+    with np.errstate(over="ignore", invalid="ignore"):
+        y = layer.forward(np.array([[1e25], [-1e25], [0]], np.float32), train=True)
+    assert np.isnan(y).all()
+    np.testing.assert_array_equal(layer.running_mean.data, [0])
+    np.testing.assert_array_equal(layer.running_var.data, [1])
+
+
 def test_batchnorm_evaluation_does_not_depend_on_the_batch(rng):
     layer = BatchNorm(3).initialize(0)
     for _ in range(5):
@@ -55,9 +85,10 @@ def test_batchnorm_evaluation_does_not_depend_on_the_batch(rng):
 
 def test_a_bad_batch_does_not_spoil_running_statistics(backend):
     layer = BatchNorm(2).initialize(0).to(backend)
-    x = np.array([[1, 2], [np.nan, 3]], np.float32)
-    with np.errstate(invalid="ignore"):
-        layer.forward(backend.asarray(x), train=True)
+    for bad in (np.nan, np.inf):
+        x = np.array([[1, 2], [bad, 3]], np.float32)
+        with np.errstate(invalid="ignore"):
+            layer.forward(backend.asarray(x), train=True)
     np.testing.assert_array_equal(backend.to_host(layer.running_mean.data), [0, 0])
     np.testing.assert_array_equal(backend.to_host(layer.running_var.data), [1, 1])
 
@@ -107,6 +138,10 @@ FLAT = X.reshape(64, -1)
         (Dense(784, 128), FLAT.tolist(), TypeError, "expected a NumPy or CuPy array, got list"),
         (BatchNorm(784), FLAT[:1], ValueError, r"BatchNorm\(784\): expected at least 2 values a channel"),
         (BatchNorm(10), FLAT, ValueError, r"BatchNorm\(10\): expected x of shape \(batch, 10\)"),
+        (Flatten(), FLAT.tolist(), TypeError, "expected a NumPy or CuPy array, got list"),
+        (Rescale(2.0), FLAT.tolist(), TypeError, "expected a NumPy or CuPy array, got list"),
+        (Rescale(2.0), FLAT.astype(np.float64), TypeError, "expected x of dtype float32, got float64"),
+        (Dense(28, 10), X, ValueError, r"expected x of shape \(batch, 28\), got \(64, 28, 28\)"),
         (Flatten(), FLAT[0], ValueError, r"Flatten\(\): expected x of shape \(batch, ...\), got \(784,\)"),
         (Activation(ReLU()), FLAT.astype(np.int64), TypeError, r"Activation\(ReLU\(\)\): expected x of dtype float32, got int64"),
     ],
@@ -120,6 +155,13 @@ def test_bad_input(layer, x, error, message):
     ("make", "error", "message"),
     [
         (lambda: Dense(0, 3), ValueError, "expected sizes of at least 1"),
+        (lambda: Dense(3.0, 3), TypeError, "expected in_features to be a int, got 3.0"),
+        (lambda: Dense(3, 3, weight_quantizer=SignSTE), TypeError, r"to be a Function, got the class SignSTE; write SignSTE\(\)"),
+        (lambda: Dense(3, 3, feedback="random"), TypeError, "expected feedback to be a Feedback, got 'random'"),
+        (lambda: Activation(ReLU), TypeError, r"got the class ReLU; write ReLU\(\)"),
+        (lambda: Parameter("s", 3, Fill(1.0)), TypeError, "expected a tuple of integers, got 3"),
+        (lambda: Parameter("s", (3,), 1.0), TypeError, "expected an initialiser such as .*, got 1.0"),
+        (lambda: Dense(3, 2, weight_init=lambda shape, rng: np.arange(2)).initialize(0), ValueError, r"an array of shape \(3, 2\), got \(2,\)"),
         (lambda: Dense(3, 3, weight_bound=-1), ValueError, "expected bound to be a positive number"),
         (lambda: Dense(3, 3, lr_scale=0), ValueError, "expected lr_scale to be a positive number"),
         (lambda: BatchNorm(3, momentum=1.0), ValueError, r"expected momentum in \[0, 1\), got 1.0"),
@@ -169,10 +211,98 @@ def test_initialising_again_stays_on_the_device(device):
 def test_sequential_reads_like_its_code():
     model = Sequential(Flatten(), Rescale(0.5), Dense(4, 3), BatchNorm(3), Activation(SignSTE(1.0)))
     assert repr(model) == (
-        "Sequential(\n    Flatten(),\n    Rescale(0.5, 0),\n    Dense(4 -> 3),\n"
+        "Sequential(\n    Flatten(),\n    Rescale(0.5),\n    Dense(4 -> 3),\n"
         "    BatchNorm(3),\n    Activation(SignSTE(clip=1.0)),\n)"
     )
     assert len(model) == 5
     assert [name for name, _ in model.named_parameters()] == [
         "2.weight", "2.bias", "3.gamma", "3.beta",
     ]  # fmt: skip
+
+
+def test_a_binary_layer_reads_as_one():
+    layer = Dense(
+        3, 2, weight_quantizer=SignSTE(), feedback=Blocked(), bias=False, weight_bound=1.0
+    )
+    assert str(layer) == "Dense(3 -> 2)"
+    assert repr(layer) == (
+        "Dense(3 -> 2, weight_quantizer=SignSTE(clip=None), feedback=Blocked(), bias=False, "
+        "weight_bound=1.0)"
+    )
+
+
+def test_scalar_parameters_and_nested_layers_are_found():
+    class Nested(Layer):
+        def __init__(self):
+            self.gain = Parameter("gain", (), Fill(2.0))
+            self.inner = Dense(3, 2, bias=False, feedback=FixedFeedback())
+
+        def forward(self, x, *, train=False):
+            return self.inner.forward(x, train=train) * self.gain.data
+
+        def backward(self, dy, *, need_dx=True):
+            raise NotImplementedError
+
+    model = Sequential(Nested()).initialize(0)
+    assert [n for n, _ in model.named_parameters()] == ["0.gain", "0.inner.weight"]
+    assert [b.name for b in model.buffers()] == ["feedback"]
+    x = np.ones((1, 3), np.float32)
+    np.testing.assert_allclose(model.forward(x), 2 * x @ model[0].inner.weight.data)
+    model.to(dtype=np.float64)
+    assert model[0].inner.weight.data.dtype == model[0].gain.data.dtype == np.float64
+
+
+@pytest.mark.parametrize("change", [lambda m: m.initialize(1), lambda m: m.to("cpu")])
+def test_what_was_saved_does_not_survive_a_change(change):
+    model = Dense(3, 2).initialize(0)
+    model.forward(np.ones((1, 3), np.float32), train=True)
+    change(model)
+    with pytest.raises(RuntimeError, match="backward needs a forward"):
+        model.backward(np.ones((1, 2), np.float32))
+
+
+def test_backward_refuses_another_dtype_and_lists():
+    model = Dense(3, 2).initialize(0)
+    model.forward(np.ones((1, 3), np.float32), train=True)
+    with pytest.raises(TypeError, match="expected dy of dtype float32, got float64"):
+        model.backward(np.ones((1, 2)))
+    with pytest.raises(TypeError, match="expected a NumPy or CuPy array, got list"):
+        model.backward([[1.0, 1.0]])
+
+
+def test_a_layer_that_forgets_to_return_dx_is_named():
+    class Forgetful(Layer):
+        def forward(self, x, *, train=False):
+            return x
+
+        def backward(self, dy, *, need_dx=True):
+            pass
+
+    model = Sequential(Dense(3, 3), Forgetful()).initialize(0)
+    model.forward(np.ones((1, 3), np.float32), train=True)
+    with pytest.raises(TypeError, match=r"Forgetful\(\): expected backward to return dx, got None"):
+        model.backward(np.ones((1, 3), np.float32))
+
+
+def test_feedback_of_the_wrong_shape_is_named():
+    class Turned(Feedback):
+        def backward_weights(self, W):
+            return W.T
+
+    model = Dense(3, 2, feedback=Turned()).initialize(0)
+    model.forward(np.ones((1, 3), np.float32), train=True)
+    with pytest.raises(
+        ValueError, match=r"expected Turned\(\) to give weights of shape \(3, 2\), got"
+    ):
+        model.backward(np.ones((1, 2), np.float32))
+
+
+def test_rescale_keeps_float32_with_a_numpy_scale():
+    assert Rescale(np.float64(2)).forward(np.ones((1, 2), np.float32)).dtype == np.float32
+
+
+def test_initialisers_are_copied():
+    mine = np.zeros((2, 2), np.float32)
+    layer = Dense(2, 2, weight_init=lambda shape, rng: mine).initialize(0)
+    layer.weight.data[...] = 1
+    assert not mine.any()

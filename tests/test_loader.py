@@ -91,6 +91,16 @@ def test_in_order():
         (lambda: loader(3, 0), ValueError, "batch_size of at least 1, got 0"),
         (lambda: loader(3, 4, drop_last=True), ValueError, "3 samples make no batch of 4"),
         (lambda: loader(shuffle=True), TypeError, "expected rng, .* with shuffle=True"),
+        (
+            lambda: DataLoader(np.zeros((9, 2)), 3),
+            TypeError,
+            r"expected a tuple of arrays .* got ndarray",
+        ),
+        (
+            lambda: DataLoader((np.zeros(9),), np.zeros(9)),
+            TypeError,
+            "a batch size, .* and ndarray",
+        ),
         (lambda: DataLoader(([1, 2],), 1), TypeError, "expected a NumPy or CuPy array, got list"),
     ],
 )
@@ -102,3 +112,13 @@ def test_refuses(make, error, message):
 def test_arrays_on_two_devices(device):
     with pytest.raises(TypeError, match="expected all arrays on one device"):
         DataLoader((np.zeros(3), device.asarray(np.zeros(3))), 1)
+
+
+def test_arrays_in_another_order_give_the_same_batches(backend):
+    x = np.arange(60).reshape(6, 10)
+    for array in (np.asfortranarray(x), np.repeat(x, 2, axis=1)[:, ::2]):
+        data = DataLoader((array,), 4, shuffle=True, rng=0).to(backend)
+        expected = DataLoader((x,), 4, shuffle=True, rng=0)
+        for (a,), (b,) in zip(data, expected, strict=True):
+            np.testing.assert_array_equal(backend.to_host(a), b)
+        assert data.arrays[0].flags.c_contiguous  # or each batch would copy the whole array

@@ -26,7 +26,8 @@ def test_integers_and_one_hot_agree(dtype, backend, rng):
     logits = rng.standard_normal((20, 7)).astype(dtype) * 5
     labels = rng.integers(0, 7, 20)
     results = []
-    for target in (labels, labels.astype(np.uint8), one_hot(labels, 7, dtype)):
+    kinds = (dtype, np.float32, np.float64, np.uint8, np.int64, np.bool_)
+    for target in (labels, labels.astype(np.uint8), *(one_hot(labels, 7, k) for k in kinds)):
         loss = LogitCrossEntropy()
         value = loss.forward(backend.asarray(logits), backend.asarray(target))
         assert value.shape == ()
@@ -61,17 +62,19 @@ def test_gradient_sums_to_zero_and_shift_changes_nothing(batch, classes, seed):
     assert loss.forward(logits + 123.0, labels) == pytest.approx(value, abs=1e-9)
 
 
-@pytest.mark.parametrize("kind", ["integers", "one-hot", "probabilities"])
+@pytest.mark.parametrize("kind", ["integers", "one-hot", "probabilities", "rounded"])
 def test_gradient(kind, rng):
     labels = rng.integers(0, 4, 6)
     if kind == "one-hot":
         labels = one_hot(labels, 4, np.float64)
     elif kind == "probabilities":
         labels = rng.dirichlet(np.ones(4), 6)
+    elif kind == "rounded":  # rows that sum to 1 only nearly still have their own exact gradient
+        labels = rng.dirichlet(np.ones(4), 6) * 1.0009
     report = check_gradients(
         Sequential(), rng.standard_normal((6, 4)), loss=LogitCrossEntropy(), labels=labels
     )
-    assert report, report
+    assert report, str(report)
 
 
 @pytest.mark.parametrize(
@@ -82,6 +85,12 @@ def test_gradient(kind, rng):
         ([0, 1, 2], ValueError, r"expected labels of shape \(2,\) or \(2, 3\), got \(3,\)"),
         ([0.0, 1.0], TypeError, "expected integer labels"),
         ([[0.5, 0.5, 0.5], [1, 0, 0]], ValueError, "expected rows of probabilities"),
+        ([[0.5, 0.55, 0], [1, 0, 0]], ValueError, "expected rows of probabilities"),
+        (
+            [[0], [1]],
+            ValueError,
+            r"expected labels of shape \(batch,\), got \(2, 1\); use labels.ravel",
+        ),
         ([[1.5, -0.5, 0], [1, 0, 0]], ValueError, "expected rows of probabilities"),
     ],
 )
@@ -95,6 +104,13 @@ def test_bad_logits():
         ValueError, match=r"expected logits of shape \(batch, classes\), got \(3,\)"
     ):
         LogitCrossEntropy().forward(LOGITS[0], LABELS)
+
+
+def test_empty_batch():
+    with pytest.raises(
+        ValueError, match=r"expected logits of shape \(batch, classes\), got \(0, 3\)"
+    ):
+        LogitCrossEntropy().forward(LOGITS[:0], LABELS[:0])
 
 
 def test_labels_on_another_device(device):

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import copy
 import math
+import pickle
 
 import numpy as np
 import pytest
@@ -197,8 +199,9 @@ def test_a_backward_writes_straight_into_the_store():
         lambda model: model.to(dtype=np.float64),
         lambda model: Adam(model.parameters()),
         lambda model: setattr(model.weight, "data", model.weight.data.copy()),
+        lambda model: setattr(model.weight, "grad", model.weight.grad.copy()),
     ],
-    ids=["initialize", "to", "second optimiser", "assignment"],
+    ids=["initialize", "to", "second optimiser", "data", "grad"],
 )
 def test_an_optimiser_that_lost_its_parameters_says_so(lose):
     model = Dense(3, 2).initialize(0)
@@ -211,7 +214,10 @@ def test_an_optimiser_that_lost_its_parameters_says_so(lose):
 @pytest.mark.parametrize(
     ("make", "error", "message"),
     [
-        (lambda: [Dense(2, 2).weight], RuntimeError, r"call model.initialize\(rng\) first"),
+        (lambda: [Dense(2, 2).weight], RuntimeError, r"call model.initialize\(rng\) before making"),
+        (lambda: Dense(2, 2).initialize(0), TypeError, r"pass model.parameters\(\)"),
+        (lambda: Dense(2, 2).parameters, TypeError, r"pass model.parameters\(\)"),
+        (lambda: [np.zeros(3)], TypeError, r"pass model.parameters\(\)"),
         (lambda: [parameter([1.0])] * 2, ValueError, "each parameter once"),
         (
             lambda: [parameter([1.0]), Dense(2, 2).initialize(0).weight],
@@ -229,3 +235,58 @@ def test_fill_draws_nothing():
     rng = np.random.default_rng(0)
     assert (Fill(2.5)((3, 2), rng) == 2.5).all()
     assert rng.random() == np.random.default_rng(0).random()
+
+
+@pytest.mark.parametrize(
+    "duplicate",
+    [copy.deepcopy, lambda pair: pickle.loads(pickle.dumps(pair))],
+    ids=["copy", "pickle"],
+)
+@pytest.mark.parametrize(
+    "make", [lambda p: SGD(p, 0.1, 0.9), lambda p: Adam(p)], ids=["sgd", "adam"]
+)
+def test_a_copy_of_model_and_optimiser_trains_on_its_own(make, duplicate):
+    model = Dense(3, 2).initialize(0)
+    pair = (model, make(model.parameters()))
+
+    def step(model, optimizer):
+        model.weight.grad[...] = 1.0
+        optimizer.step()
+        return model.weight.data.copy()
+
+    step(*pair)
+    other = duplicate(pair)
+    before = model.weight.data.copy()
+    np.testing.assert_array_equal(other[0].weight.data, before)
+    stepped = step(*other)
+    assert (stepped < before).all()
+    np.testing.assert_array_equal(model.weight.data, before)  # the original stayed
+    np.testing.assert_array_equal(step(*pair), stepped)  # and goes the same way
+
+
+def test_a_refused_step_does_not_count_on_the_host():
+    p = parameter([0.0])
+    optimizer = Adam([p], 0.1)
+    p.grad[...] = -1.0
+    for _ in range(50):
+        optimizer.step(only_if=np.bool_(False))
+    assert optimizer.steps == 0
+    optimizer.step()
+    np.testing.assert_allclose(p.data, [0.1], rtol=1e-6)
+
+
+def test_the_rate_can_be_set():
+    p = parameter([0.0])
+    optimizer = SGD([p], 0.1)
+    optimizer.learning_rate = 0.5
+    assert trajectory(optimizer, p, [-1.0]) == [[0.5]]
+    optimizer.learning_rate = Exponential(1.0, 0.01, length=2)
+    assert optimizer.learning_rate == pytest.approx(0.1)
+    with pytest.raises(ValueError, match="expected a positive value, got -1"):
+        optimizer.learning_rate = -1
+    assert repr(optimizer) == "SGD(1 parameters, 1 values, next rate 0.1, after 1 steps)"
+
+
+def test_bound_and_scale_are_fixed():
+    with pytest.raises(AttributeError):
+        parameter([1.0]).bound = 0.5

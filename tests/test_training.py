@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import pickle
 import signal
 import sys
 import threading
@@ -166,6 +167,8 @@ def test_a_loss_that_is_not_finite_stops_before_the_update(backend):
     with pytest.raises(DivergedError, match="the loss became nan in epoch 1, batch 3") as caught:
         train()
     assert (caught.value.epoch, caught.value.batch) == (1, 3)
+    assert all(layer.saved is None for layer in model)
+    assert str(pickle.loads(pickle.dumps(caught.value))) == str(caught.value)
     assert caught.value.history.empty
     # The parameters are those after two batches of the same training without the nan.
     twin = binary_model(backend)
@@ -177,7 +180,7 @@ def test_a_loss_that_is_not_finite_stops_before_the_update(backend):
             break
         loss.forward(twin.forward(a, train=True), b)
         twin.backward(loss.backward(), need_dx=False)
-        optimizer.step()
+        optimizer.step(only_if=backend.xp.isfinite(backend.xp.zeros(())))
     for p, q in zip(model.parameters(), twin.parameters(), strict=True):
         np.testing.assert_array_equal(backend.to_host(p.data), backend.to_host(q.data))
     for b in model.buffers():
@@ -278,6 +281,7 @@ def test_progress_only_on_a_terminal(monkeypatch, capsys, tty, progress, shown):
     monkeypatch.setattr(sys, "stderr", stderr)
     run(epochs=2, progress=progress)
     assert ("epoch 2/2" in stderr.getvalue()) == shown
+    assert ("0/10 " in stderr.getvalue()) == shown
     assert capsys.readouterr().out == ""
 
 
@@ -287,16 +291,21 @@ def test_on_epoch_sees_the_history_so_far():
     assert lengths == [1, 2, 3]
 
 
-def fit_with(model=None, data=None, optimizer=None, epochs=1):
+def fit_with(model=None, data=None, optimizer=None, epochs=1, loss=None):
     model = model or binary_model()
     data = data or DataLoader(clusters(50, 3), 32)
     optimizer = optimizer or SGD(model.parameters(), 0.1)
-    return fit(model, data, data, loss=LogitCrossEntropy(), optimizer=optimizer, epochs=epochs)
+    loss = loss or LogitCrossEntropy()
+    return fit(model, data, data, loss=loss, optimizer=optimizer, epochs=epochs)
 
 
 @pytest.mark.parametrize(
     ("options", "message"),
     [
+        (lambda: {"data": clusters(9, 0)}, "fit: train: expected a DataLoader, got tuple"),
+        (lambda: {"optimizer": LogitCrossEntropy()}, "expected optimizer to be a Optimizer"),
+        (lambda: {"optimizer": Adam}, "got the class Adam"),
+        (lambda: {"loss": LogitCrossEntropy}, r"got the class .*; write LogitCrossEntropy\(\)"),
         (lambda: {"epochs": 0}, "expected at least 1 epoch, got 0"),
         (
             lambda: {"optimizer": SGD(binary_model().parameters(), 0.1)},
@@ -317,5 +326,61 @@ def fit_with(model=None, data=None, optimizer=None, epochs=1):
     ],
 )
 def test_fit_refuses(options, message):
-    with pytest.raises(ValueError, match=message):
+    with pytest.raises((TypeError, ValueError), match=message):
         fit_with(**options())
+
+
+def test_fit_notices_a_moved_model_before_it_starts():
+    model = binary_model()
+    optimizer = SGD(model.parameters(), 0.1)
+    model.to(dtype=np.float64)
+    with pytest.raises(RuntimeError, match="moved or replaced"):
+        fit_with(model=model, optimizer=optimizer)
+
+
+def test_evaluate_checks_what_it_is_given(device):
+    model, (x, labels) = binary_model(), clusters(9, 0)
+    loss = LogitCrossEntropy()
+    with pytest.raises(TypeError, match="evaluate: data: expected a DataLoader, got tuple"):
+        evaluate(model, (x, labels), loss)
+    with pytest.raises(TypeError, match="expected the model, a Layer, first"):
+        evaluate(DataLoader((x, labels), 3), model, loss)
+    there = DataLoader((x, labels + 1), 3).to(device)
+    with pytest.raises(TypeError, match="expected model and data on one device"):
+        evaluate(model, there, loss)
+    with pytest.raises(ValueError, match=r"labels: expected labels in 0\.\.2, got 3"):
+        evaluate(model.to(device), there, loss)
+
+
+def test_a_model_that_diverged_in_its_last_update_is_not_called_trained():
+    model = Dense(8, 3).initialize(0)
+    data = DataLoader(clusters(50, 3), 50)
+    with pytest.raises(DivergedError, match="in the evaluation after epoch 1") as caught:
+        fit_with(model=model, data=data, optimizer=SGD(model.parameters(), 1e38))
+    assert caught.value.batch is None
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="signals work otherwise there")
+def test_ctrl_c_in_the_last_batch_keeps_the_epoch():
+    class Interrupting(Adam):
+        def step(self, **options):
+            super().step(**options)
+            if self.steps == 2:
+                signal.raise_signal(signal.SIGINT)
+
+    model = binary_model()
+    data = DataLoader(clusters(50, 3), 25)
+    optimizer = Interrupting(model.parameters())
+    history = fit_with(model=model, data=data, optimizer=optimizer, epochs=9)
+    assert (len(history), optimizer.steps) == (1, 2)
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="signals work otherwise there")
+def test_an_ignored_ctrl_c_stays_ignored():
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        seen = []
+        run(epochs=1, on_epoch=lambda _: seen.append(signal.getsignal(signal.SIGINT)))
+        assert seen == [signal.SIG_IGN]
+    finally:
+        signal.signal(signal.SIGINT, before)

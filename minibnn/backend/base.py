@@ -105,21 +105,14 @@ class Backend:
         """The matrix product ``a @ b``; the one way layers multiply matrices."""
         return self.xp.matmul(a, b, out=out)
 
-    def binarize(self, x: Array, out: Array | None = None) -> Array:
+    def binarize(self, x: Array) -> Array:
         """+1 where ``x >= 0``, else -1, in the dtype of `x`. Both zeros give +1.
-
-        In training `x` is never denormal on purpose, yet the answer is exact there too: -1e-45 is
-        -1. (CuPy compiles comparisons to take such a float32 for zero, so its body looks at bits.)
 
         NaN stays NaN: a network of signs would otherwise turn it into an ordinary value,
         train on, and show a finite loss over ruined weights.
         """
         xp = self.xp
-        y = xp.where(x >= 0, x.dtype.type(1), xp.where(xp.isnan(x), x, x.dtype.type(-1)))
-        if out is None:
-            return y
-        out[...] = y
-        return out
+        return xp.where(x >= 0, x.dtype.type(1), xp.where(xp.isnan(x), x, x.dtype.type(-1)))
 
     def gather(self, a: Array, rows: Array) -> Array:
         """A new array holding the given rows of `a`, in that order."""

@@ -69,10 +69,9 @@ class CupyBackend(Backend):
         """Wait for the current stream."""
         self.xp.cuda.get_current_stream().synchronize()
 
-    def binarize(self, x: Array, out: Array | None = None) -> Array:
+    def binarize(self, x: Array) -> Array:
         """As the plain body, in one kernel."""
-        kernel = self._sign_float32 if x.dtype == np.float32 else self._sign
-        return kernel(x) if out is None else kernel(x, out)
+        return self._sign_float32(x) if x.dtype == np.float32 else self._sign(x)
 
     def adam_step(
         self,

@@ -37,12 +37,12 @@ class NumpyBackend(Backend):
         """`a` itself."""
         return np.asarray(a)
 
-    def binarize(self, x: Array, out: Array | None = None) -> Array:
+    def binarize(self, x: Array) -> Array:
         """As the plain body; float32 by its sign bit, several times faster."""
-        if x.dtype != np.float32 or (out is not None and out.dtype != np.float32):
-            return super().binarize(x, out)
+        if x.dtype != np.float32 or x.ndim == 0:
+            return super().binarize(x)
         # x + 0.0 turns -0.0 into +0.0, after which the sign bit alone decides.
-        y = np.add(x, np.float32(0), out=out)
+        y = np.add(x, np.float32(0))
         bits = y.view(np.uint32)
         bits &= np.uint32(0x80000000)
         bits |= np.uint32(0x3F800000)  # the bits of 1.0

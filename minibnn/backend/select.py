@@ -22,8 +22,8 @@ def get_backend(device: str | Backend = "auto") -> Backend:
 
     Args:
         device: ``"cpu"``; ``"gpu"``; ``"auto"``, which is the GPU if it works and else the CPU,
-            and logs its choice and the reason to the logger ``minibnn`` (level INFO);
-            or a `Backend`, which is returned as it is.
+            and says which and why through the logger ``minibnn`` (at level WARNING, so that it
+            is seen without any set-up); or a `Backend`, which is returned as it is.
 
     The GPU is looked for at the first call that needs it, by running a kernel and a matrix
     product there, and the answer is kept.
@@ -47,9 +47,9 @@ def get_backend(device: str | Backend = "auto") -> Backend:
     if device == "auto":
         gpu = _find_gpu()
         if isinstance(gpu, Backend):
-            logger.info("device: gpu (auto found one that works)")
+            logger.warning("device: gpu (auto found one that works)")
             return gpu
-        logger.info("device: cpu (auto found no usable GPU: %s)", gpu.reason)
+        logger.warning("device: cpu (auto found no usable GPU: %s)", gpu.reason)
         return CPU
     raise ValueError(f'expected device "cpu", "gpu" or "auto", got {device!r}')
 

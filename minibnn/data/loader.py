@@ -30,7 +30,7 @@ class DataLoader:
     Raises:
         ValueError: for no arrays, empty ones, unequal lengths, a batch size below 1, or a
             `drop_last` that would leave no batch at all.
-        TypeError: for shuffling without `rng`.
+        TypeError: for shuffling without `rng`, for anything but arrays, all on one device.
 
     >>> import numpy as np
     >>> loader = DataLoader((np.arange(5), np.arange(5) ** 2), batch_size=2)
@@ -52,9 +52,8 @@ class DataLoader:
                 "DataLoader: expected a tuple of arrays and a batch size, such as "
                 f"((x, labels), 64), got {type(arrays).__name__} and {type(batch_size).__name__}"
             )
-        self.arrays = tuple(arrays)
-        for a in self.arrays:
-            backend_of(a)  # raises for a list
+        # Contiguous, or taking a batch would copy the whole array first.
+        self.arrays = tuple(backend_of(a).xp.ascontiguousarray(a) for a in arrays)
         lengths = [len(a) for a in self.arrays]
         if not lengths or min(lengths) < 1 or min(lengths) != max(lengths):
             raise ValueError(

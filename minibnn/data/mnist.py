@@ -116,8 +116,8 @@ def load_mnist_or_sample() -> ImageDataset:
         return load_mnist()
     except DatasetNotFoundError as error:
         logger.warning(
-            "*** No MNIST here. Going on with the bundled sample: 4,000 training and 1,000 test"
-            "\n*** digits instead of 60,000 and 10,000. Its figures are not comparable with MNIST's."
+            "*** No MNIST here. Going on with the bundled sample: 4,000 training and 1,000\n"
+            "*** test digits instead of 60,000 and 10,000. Its figures are not comparable."
             "\n\n%s\n",
             error,
         )

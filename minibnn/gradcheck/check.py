@@ -12,8 +12,7 @@ whose derivative with respect to x runs through the feedback weights B.
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
@@ -21,12 +20,10 @@ import numpy as np
 from minibnn.backend import CPU, Array, backend_of
 from minibnn.feedback import Transpose
 from minibnn.functions import Function
-from minibnn.gradcheck.diagnosis import likely_cause
+from minibnn.gradcheck.compare import Comparison, compare
 from minibnn.gradcheck.report import GradientReport, GradientResult
 from minibnn.layers import Activation, Layer
 from minibnn.losses import Loss
-
-STEP = 1e-5  # of the central differences; truncation and rounding are both near 1e-10 there
 
 
 def check_gradients(
@@ -43,14 +40,16 @@ def check_gradients(
 
     The layer may be a whole network. A copy of it is checked, on the CPU in float64 and in
     training mode; the layer itself is not touched. If its values have been drawn, it is checked
-    at them. If not, each parameter gets standard normal values, which reach beyond every clip, so
-    that is the sharper check of code.
+    at them. If not, each parameter gets standard normal values, which reach beyond the usual
+    clips, so that is the sharper check of code. So is a batch of several samples: with one, a sum
+    and a mean are the same.
 
     Args:
         layer: what to check; a `Function` is wrapped in an `Activation`.
         x: a batch of inputs; integers (pixels) are not differentiated, only the parameters are.
-        loss: check the gradient of this loss of the output. Without it the output meets a
-            random cotangent (never all ones, which hides many mistakes).
+        loss: check the gradient of this loss of the output: of the loss by the output
+            (``"logits"`` in the report), and of the network given that. Without it the output
+            meets a random cotangent (never all ones, which hides many mistakes).
         labels: for the loss.
         rng: draws the cotangent, missing values, and which elements to check.
         tolerance: the largest relative error that passes; see `GradientResult.error`.
@@ -62,8 +61,9 @@ def check_gradients(
         In a test write ``assert report, str(report)``.
 
     Raises:
-        ValueError: for a backward that returns another shape than x's, or a forward that
-            changes its input.
+        ValueError: for a forward or backward that breaks a layer's rules so that there is nothing
+            to compare: it changes its arguments or the weights, replaces a ``grad``, returns
+            another shape than x's, gives nan.
 
     >>> import numpy as np
     >>> from minibnn import Dense, SignSTE
@@ -73,42 +73,58 @@ def check_gradients(
     """
     if (loss is None) != (labels is None):
         raise TypeError("check_gradients: expected loss and labels together, got one of them")
-    rng = np.random.default_rng(rng)
+    if max_elements < 1:
+        raise ValueError(
+            f"check_gradients: expected max_elements of at least 1, got {max_elements}"
+        )
+    rng = np.random.default_rng(rng).spawn(1)[0]  # not the stream that x may have been drawn from
     if isinstance(layer, Function):
         layer = Activation(layer)
-    title = str(layer)
-    layer = _ready(layer, rng)
     x = np.array(backend_of(x).to_host(x))
+    if x.ndim == 0 or x.size == 0:
+        raise ValueError(f"check_gradients: expected a batch x, got an array of shape {x.shape}")
     with_x = x.dtype.kind == "f"
     if with_x:
         x = x.astype(np.float64)
-    before = x.copy()
+    layer, anchors = _ready(layer, rng)
 
-    y = np.array(layer.forward(x, train=True))
-    if not np.array_equal(x, before, equal_nan=True):
-        raise ValueError(f"check_gradients: {title}: forward changed its input; work on a copy")
-    dy, change = _cotangent(y, loss, labels, rng)
-    dx = _backward(layer, dy, with_x)
-    arrays = [(name, p.data, p.grad.copy()) for name, p in layer.named_parameters()]
-    if with_x:
-        arrays.append(("x", x, dx))
+    y = _forward(layer, x)
+    for anchor in anchors:
+        anchor.freeze()
+    if loss is None:
+        dy = rng.standard_normal(y.shape)
+        comparisons = []
+    else:
+        labels = backend_of(labels).to_host(labels)
+        dy, comparison = _compare_loss(loss, y, labels, rng, tolerance, max_elements)
+        comparisons = [comparison]
+    gradients = _backward(layer, x, dy, with_x)
 
-    def output() -> Array:
-        return np.array(layer.forward(x, train=True))  # a copy: it may be a view of x
+    def change(plus: Array, minus: Array) -> tuple[float, float]:
+        # The scalar is sum(y dy): with a loss, the chain rule's second half, dy being checked
+        # above. Elementwise before summing, so that what did not change cancels exactly.
+        size = abs(plus) + abs(minus)
+        return float(((plus - minus) * dy).sum()), float((size * abs(dy))[plus != minus].sum())
 
-    comparisons = []
-    for name, values, analytic in arrays:
-        places = rng.permutation(values.size)[:max_elements]
-        comparisons.append(_compare(name, values, analytic, dy, output, change, places))
-    wrong = {c.name for c in comparisons if c.error > tolerance}
-    with_parameters = len(comparisons) > with_x
-    results = [
-        _result(c, tolerance, dy, with_parameters and not wrong - {c.name}) for c in comparisons
-    ]
-    return GradientReport(title, tuple(results))
+    values = {name: p.data for name, p in layer.named_parameters()} | {"x": x}
+    for name, gradient in gradients.items():
+        places = rng.permutation(gradient.size)[:max_elements]
+        comparisons.append(
+            compare(
+                name,
+                values[name],
+                gradient,
+                dy,
+                lambda: _forward(layer, x),
+                change,
+                places,
+                tolerance,
+            )
+        )
+    return GradientReport(str(layer), tuple(_results(comparisons, tolerance, dy)))
 
 
-def _ready(layer: Layer, rng: np.random.Generator) -> Layer:
+def _ready(layer: Layer, rng: np.random.Generator) -> tuple[Layer, list[_Anchor]]:
     """Return a copy of the layer that can be differentiated numerically: float64, anchored."""
     layer = copy.deepcopy(layer)
     layer.forget()
@@ -117,158 +133,146 @@ def _ready(layer: Layer, rng: np.random.Generator) -> Layer:
         for p in layer.parameters():
             p.data[...] = rng.standard_normal(p.shape)
     layer.to(CPU, np.float64)
-    _anchor(layer)
-    return layer
+    return layer, list(_anchor(layer))
 
 
-def _cotangent(
-    y: Array, loss: Loss | None, labels: Array | None, rng: np.random.Generator
-) -> tuple[Array, Callable[[Array, Array], float]]:
-    """Return dy, and the function that says how much the scalar it belongs to changes."""
-    if loss is None:
-        dy = rng.standard_normal(y.shape)
-        # Elementwise before summing: what did not change cancels exactly.
-        return dy, lambda plus, minus: float(((plus - minus) * dy).sum())
-    loss = copy.copy(loss)
-    loss.forward(y, labels)
-    dy = loss.backward()
-    return dy, lambda plus, minus: float(loss.forward(plus, labels) - loss.forward(minus, labels))
+def _forward(layer: Layer, x: Array) -> Array:
+    """Run forward; a copy of the output, since it may be a view of x."""
+    before = x.copy()
+    y = np.array(layer.forward(x, train=True))
+    if not np.array_equal(x, before, equal_nan=True):
+        raise ValueError(f"check_gradients: {layer}: forward changed its input; work on a copy")
+    if not np.isfinite(y).all():
+        raise ValueError(
+            f"check_gradients: {layer}: forward gives nan or inf for this x; choose another"
+        )
+    return y
 
 
-def _backward(layer: Layer, dy: Array, with_x: bool) -> Array | None:
-    """Run backward on gradients full of nan: what it does not overwrite, shows."""
+def _backward(layer: Layer, x: Array, dy: Array, with_x: bool) -> dict[str, Array]:
+    """Run backward; the gradients by name, "x" last.
+
+    It starts from gradients full of nan, so that what it does not overwrite shows.
+    """
     for p in layer.parameters():
         p.grad[...] = np.nan
-    held = [(name, p, p.grad) for name, p in layer.named_parameters()]
-    dx = layer.backward(dy, need_dx=with_x)
-    for name, p, grad in held:
+    held = [(name, p, p.grad, p.data.copy()) for name, p in layer.named_parameters()]
+    given = dy.copy()
+    before = x.copy()
+    dx = layer.backward(given, need_dx=with_x)
+    gradients = {}
+    for name, p, grad, value in held:
         if p.grad is not grad:
             raise ValueError(
                 f"check_gradients: {layer}: backward replaced the array {name}.grad; write into "
                 "it, since the optimiser holds it: parameter.grad[...] = gradient"
             )
-    return dx
+        if not np.array_equal(p.data, value):
+            raise ValueError(f"check_gradients: {layer}: backward changed {name}.data")
+        gradients[name] = grad.copy()
+    if not np.array_equal(given, dy) or not np.array_equal(x, before):
+        raise ValueError(f"check_gradients: {layer}: backward changed dy or x; work on a copy")
+    if with_x:
+        if getattr(dx, "shape", None) != x.shape:
+            raise ValueError(
+                f"check_gradients: {layer}: expected backward to return dx of shape {x.shape}, "
+                f"got {getattr(dx, 'shape', dx)}"
+            )
+        gradients["x"] = dx
+    return gradients
 
 
-class _Anchored(Function):
-    """A function that remembers the first point it meets, and is smooth around it from then on."""
+def _compare_loss(
+    loss: Loss, y: Array, labels: Array, rng: np.random.Generator, tolerance: float, most: int
+) -> tuple[Array, Comparison]:
+    """Check the loss's own gradient, of the network's output; return it and the comparison."""
+    loss = copy.copy(loss)
+    loss.forward(y, labels)
+    dy = loss.backward()
+
+    def change(plus: Array, minus: Array) -> tuple[float, float]:
+        return float(plus - minus), float(abs(plus) + abs(minus))
+
+    y = y.copy()
+    places = rng.permutation(y.size)[:most]
+    return dy, compare(
+        "logits", y, dy, dy, lambda: loss.forward(y, labels), change, places, tolerance
+    )
+
+
+def _results(
+    comparisons: list[Comparison], tolerance: float, dy: Array
+) -> Iterator[GradientResult]:
+    for c in comparisons:
+        others = [o for o in comparisons if o is not c and o.name != "logits"]
+        others_ok = bool(others) and all(o.error <= tolerance for o in others)
+        yield c.result(tolerance, dy, others_ok)
+
+
+class _Anchor:
+    """Something that is replaced during the check, and held to the point where it began.
+
+    Its calls are numbered within a forward pass, so that one function may serve several places.
+    """
+
+    def __init__(self) -> None:
+        self.points: list[Any] = []
+        self.calls = 0
+        self.frozen = False
+
+    def freeze(self) -> None:
+        """From now on, stay at the points met so far."""
+        self.frozen = True
+
+    def at(self, make: Callable[[], Any]) -> Any:
+        """The point of this call: made anew until frozen, then the same in every pass."""
+        if not self.frozen:
+            self.points.append(make())
+            return self.points[-1]
+        self.calls += 1
+        return self.points[(self.calls - 1) % len(self.points)]
+
+
+class _AnchoredFunction(_Anchor, Function):
+    """``surrogate(x) + (forward(x0) - surrogate(x0))``."""
 
     def __init__(self, function: Function) -> None:
+        super().__init__()
         self.function = function
-        self.shift: Array = None
 
     def forward(self, x: Array) -> Array:
-        if self.shift is None:
-            self.shift = self.function.forward(x) - self.function.surrogate(x)
-        return self.function.surrogate(x) + self.shift
+        surrogate = self.function.surrogate(x)
+        return surrogate + self.at(lambda: self.function.forward(x) - surrogate)
 
     def backward(self, dy: Array, x: Array) -> Array:
         return self.function.backward(dy, x)
 
 
-def _anchor(layer: Layer) -> None:
+class _AnchoredProduct(_Anchor):
+    """``x0 W + (x - x0) B`` in the place of a layer's ``x W``."""
+
+    def __init__(self, layer: Any) -> None:
+        super().__init__()
+        self.product = layer.product
+        self.feedback = layer.feedback
+
+    def __call__(self, x: Array, W: Array) -> Array:
+        x0, B = self.at(lambda: (x.copy(), self.feedback.backward_weights(W)))
+        z = self.product(x0, W)
+        return z if B is None else z + self.product(x - x0, B)
+
+
+def _anchor(layer: Layer) -> Iterator[_Anchor]:
     """Replace every function of a layer and its children, and every product with feedback."""
     for name, value in vars(layer).items():
         if isinstance(value, Function):
-            setattr(layer, name, _Anchored(value))
-    if not isinstance(getattr(layer, "feedback", Transpose()), Transpose):
-        layer.product = _anchored_product(layer)  # type: ignore[attr-defined]
+            function = _AnchoredFunction(value)
+            setattr(layer, name, function)
+            yield function
+    # Only Transpose itself is known to be the derivative; what derives from it may be anything.
+    if type(getattr(layer, "feedback", Transpose())) is not Transpose:
+        product = _AnchoredProduct(layer)
+        layer.product = product  # type: ignore[attr-defined]
+        yield product
     for child in layer.children():
-        _anchor(child)
-
-
-def _anchored_product(layer: Any) -> Callable[[Array, Array], Array]:
-    product = layer.product
-    x0: Array = None
-    B: Array = None
-
-    def anchored(x: Array, W: Array) -> Array:
-        nonlocal x0, B
-        if x0 is None:
-            x0, B = x.copy(), layer.feedback.backward_weights(W)
-        z = product(x0, W)
-        return z if B is None else z + product(x - x0, B)
-
-    return anchored
-
-
-@dataclass
-class _Comparison:
-    """Both gradients of one array; `numeric` is nan where it was not computed."""
-
-    name: str
-    analytic: Array
-    numeric: Array
-    kinks: Array
-    errors: Array
-
-    @property
-    def error(self) -> float:
-        return float(self.errors.max(initial=0.0))
-
-
-def _compare(
-    name: str,
-    values: Array,
-    analytic: Array,
-    dy: Array,
-    output: Callable[[], Array],
-    change: Callable[[Array, Array], float],
-    places: Array,
-) -> _Comparison:
-    """Differentiate numerically at the given places (flat indices), on both sides of each."""
-    if getattr(analytic, "shape", None) != values.shape:
-        raise ValueError(
-            f"check_gradients: expected a gradient of shape {values.shape} for {name}, "
-            f"got {getattr(analytic, 'shape', None)}"
-        )
-    numeric, left, right = (np.full(values.shape, np.nan) for _ in range(3))
-    base = output()
-    for place in places:
-        i = np.unravel_index(place, values.shape)
-        kept = values[i]
-        h = STEP * max(1.0, abs(kept))
-        values[i] = kept + h
-        plus = output()
-        values[i] = kept - h
-        minus = output()
-        values[i] = kept
-        numeric[i] = change(plus, minus) / (2 * h)
-        left[i] = change(base, minus) / h
-        right[i] = change(plus, base) / h
-
-    scale = max(np.nanmax(abs(numeric), initial=0.0), np.nanmax(abs(analytic), initial=0.0))
-    # Below the floor a gradient counts as zero: the bias before a batch norm has only rounding.
-    floor = max(scale / 100, 1e-4 * abs(dy).max(initial=0.0))
-    size = np.maximum(np.maximum(abs(analytic), abs(numeric)), floor)
-    with np.errstate(invalid="ignore"):  # 0 / 0 where both gradients vanish
-        errors = abs(analytic - numeric) / size
-    errors[~np.isfinite(analytic)] = np.inf
-    slack = 1e-3 * size  # one-sided differences are this much coarser
-    kinks = (
-        (abs(left - right) > slack)
-        & (analytic >= np.minimum(left, right) - slack)
-        & (analytic <= np.maximum(left, right) + slack)
-    )
-    errors[kinks | np.isnan(errors)] = 0.0
-    return _Comparison(name, analytic, numeric, kinks, errors)
-
-
-def _result(c: _Comparison, tolerance: float, dy: Array, others_ok: bool) -> GradientResult:
-    checked = ~np.isnan(c.numeric) & ~c.kinks
-    worst = np.unravel_index(int(c.errors.argmax()), c.errors.shape)
-    if not c.error > 0:  # all alike: show a place that was compared
-        worst = np.unravel_index(int(checked.argmax()), c.errors.shape)
-    ok = c.error <= tolerance and bool(checked.any() or not c.errors.size)
-    return GradientResult(
-        name=c.name,
-        checked=int(checked.sum()),
-        size=c.errors.size,
-        index=tuple(int(i) for i in worst),
-        analytic=float(c.analytic[worst]),
-        numeric=float(c.numeric[worst]),
-        error=c.error,
-        kinks=int(c.kinks.sum()),
-        ok=ok,
-        cause="" if ok else likely_cause(c.name, c.analytic, c.numeric, dy, others_ok),
-    )
+        yield from _anchor(child)

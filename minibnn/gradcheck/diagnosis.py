@@ -42,6 +42,8 @@ def likely_cause(name: str, analytic: Array, numeric: Array, dy: Array, others_o
                 return f"too small by the batch size ({batch}): divided by it twice, or for a sum"
             if same(a, -n):
                 return "the sign is flipped"
+            if abs(factor - 1) < 1e-2:
+                return f"off by a relative {factor - 1:.1e} everywhere"
             return f"off by the constant factor {factor:.6g}"
     if not n.any():
         return (

@@ -20,7 +20,8 @@ class Layer(ABC):
     The rules, which the tests hold every layer to:
 
     - ``forward(x, train=True)`` keeps in `saved` exactly what `backward` needs, and the next
-      `backward` releases it. ``forward(x)`` keeps nothing.
+      `backward` releases it. ``forward(x)`` keeps nothing. What is kept may be `x` itself: do not
+      change it in between.
     - `backward` overwrites each parameter's ``grad``, in place. It changes neither weights nor
       arguments, and draws no random number.
     - The dtype that comes in goes out: float32 as a rule, float64 for gradient checks.
@@ -170,12 +171,7 @@ class Layer(ABC):
                 f"{self}: expected weights, but none have been drawn; "
                 "call model.initialize(rng) first"
             )
-        if type(x) is not self.backend.array_type and backend_of(x) is not self.backend:
-            there = backend_of(x).name
-            raise TypeError(
-                f"{self}: expected x on its own device, {self.backend.name}, got an array on "
-                f"{there}; move one of them: model.to({there!r}) or the loader's to()"
-            )
+        self._check_device(x, "x")
         if x.dtype != self.dtype:
             raise TypeError(
                 f"{self}: expected x of dtype {self.dtype}, got {x.dtype}; "
@@ -199,7 +195,9 @@ class Layer(ABC):
         Raises:
             RuntimeError: without a ``forward(train=True)`` since the last backward.
             ValueError: for a `dy` of another shape than the output.
+            TypeError: for a `dy` of another dtype or on another device.
         """
+        self._check_device(dy, "dy")
         if self.saved is None:
             raise RuntimeError(
                 f"{self}: backward needs a forward(x, train=True) before it, one for each"
@@ -207,8 +205,18 @@ class Layer(ABC):
         shape, *saved = self.saved
         if dy.shape != shape:
             raise ValueError(f"{self}: expected dy of shape {shape}, got {dy.shape}")
+        if dy.dtype != self.dtype:
+            raise TypeError(f"{self}: expected dy of dtype {self.dtype}, got {dy.dtype}")
         self.saved = None
         return saved
+
+    def _check_device(self, a: Array, name: str) -> None:
+        if type(a) is not self.backend.array_type and backend_of(a) is not self.backend:
+            here, there = self.backend.name, backend_of(a).name
+            raise TypeError(
+                f"{self}: expected {name} on its own device, {here}, got an array on {there}; "
+                f"move one of them: model.to({there!r}) or the loader's to()"
+            )
 
 
 def require(who: str, name: str, value: Any, kind: type) -> None:

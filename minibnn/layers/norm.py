@@ -65,7 +65,10 @@ class BatchNorm(Layer):
         xp = self.backend.xp
         if not train:
             scale = self.gamma.data / xp.sqrt(self.running_var.data + self.epsilon)
-            return x * scale + (self.beta.data - self.running_mean.data * scale)
+            y = x - self.running_mean.data
+            y *= scale
+            y += self.beta.data
+            return y
 
         axes = tuple(range(x.ndim - 1))
         n = x.size // self.channels
@@ -77,7 +80,9 @@ class BatchNorm(Layer):
         mean = x.mean(axis=axes)
         x_hat = x - mean
         var = (x_hat * x_hat).mean(axis=axes)
-        inv_std = 1 / xp.sqrt(var + self.epsilon)
+        # As 1 / sqrt(var + epsilon), but if var overflowed this is inf / inf, and nan shows in the
+        # loss where 1 / inf would quietly turn the layer off.
+        inv_std = xp.sqrt(var + self.epsilon) / (var + self.epsilon)
         x_hat *= inv_std
         y = self.gamma.data * x_hat
         y += self.beta.data

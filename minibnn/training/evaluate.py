@@ -39,6 +39,7 @@ def evaluate(model: Layer, data: DataLoader, loss: Loss) -> Metrics:
 
     Raises:
         ValueError: for labels that the model has no output for.
+        TypeError: for something else than a DataLoader, or one on another device.
 
     >>> import numpy as np
     >>> from minibnn import DataLoader, Dense, LogitCrossEntropy
@@ -47,7 +48,7 @@ def evaluate(model: Layer, data: DataLoader, loss: Loss) -> Metrics:
     >>> evaluate(model, data, LogitCrossEntropy()).accuracy
     1.0
     """
-    check_data(model, data)
+    check_data(model, data, "evaluate: data")
     require("evaluate", "loss", loss, Loss)
     mean_loss, accuracy = data.backend.to_host(device_metrics(model, data, loss)).tolist()
     return Metrics(mean_loss, accuracy)
@@ -66,28 +67,28 @@ def device_metrics(model: Layer, data: DataLoader, loss: Loss) -> Array:
     return total / data.samples
 
 
-def check_data(model: Layer, data: DataLoader) -> None:
+def check_data(model: Layer, data: DataLoader, who: str) -> None:
     """Raise unless the loader gives ``(x, labels)`` that the model can take, labels and all.
 
     It looks at every label once, so that training steps need not.
     """
     if not isinstance(model, Layer):
-        raise TypeError(f"expected a model, a Layer, got {type(model).__name__}")
+        raise TypeError(f"{who}: expected the model, a Layer, first, got {type(model).__name__}")
     if not isinstance(data, DataLoader):
         raise TypeError(
-            f"expected a DataLoader, got {type(data).__name__}; "
+            f"{who}: expected a DataLoader, got {type(data).__name__}; "
             "make one: DataLoader((x, labels), batch_size)"
         )
     if len(data.arrays) != 2:
-        raise ValueError(f"expected a loader of (x, labels), got {len(data.arrays)} arrays")
+        raise ValueError(f"{who}: expected a loader of (x, labels), got {len(data.arrays)} arrays")
     if data.backend is not model.backend:
         raise TypeError(
-            f"expected model and data on one device, got {model.backend.name} and "
+            f"{who}: expected model and data on one device, got {model.backend.name} and "
             f"{data.backend.name}; use data.to({model.backend.name!r})"
         )
     x, labels = data.arrays
     outputs = model.forward(x[:1])
     if labels.ndim == 1 and labels.dtype.kind in "iu":
-        check_class_labels(labels, outputs.shape[-1], "the data's labels")
+        check_class_labels(labels, outputs.shape[-1], f"{who}, labels")
     elif labels.ndim == 2:
-        check_probabilities(labels, "the data's labels")
+        check_probabilities(labels, f"{who}, labels")

@@ -26,22 +26,29 @@ COLUMNS = ("loss_train", "loss_test", "acc_train", "acc_test")
 
 
 class DivergedError(ArithmeticError):
-    """The loss of a batch was not finite. The parameters are those from before that batch.
+    """A loss was not finite. If a batch's: the parameters are those from before that batch.
 
     Attributes:
         epoch: counted from 1.
-        batch: counted from 1.
+        batch: counted from 1; None if it showed only in the evaluation after the epoch.
         history: the epochs completed before, as `fit` would have returned them.
     """
 
-    def __init__(self, value: float, epoch: int, batch: int, history: pd.DataFrame) -> None:
-        super().__init__(
-            f"fit: the loss became {value} in epoch {epoch}, batch {batch}, and training stopped "
-            "before that update; try a smaller learning rate, and look for nan or inf in the data"
-        )
+    def __init__(self, value: float, epoch: int, batch: int | None, history: pd.DataFrame) -> None:
+        super().__init__(value, epoch, batch, history)
+        self.value = value
         self.epoch = epoch
         self.batch = batch
         self.history = history
+
+    def __str__(self) -> str:
+        where = f"epoch {self.epoch}, batch {self.batch}, and training stopped before that update"
+        if self.batch is None:
+            where = f"the evaluation after epoch {self.epoch}"
+        return (
+            f"fit: the loss became {self.value} in {where}; try a smaller learning rate, and look "
+            "for nan or inf in the data"
+        )
 
 
 def fit(
@@ -82,8 +89,11 @@ def fit(
         ``loss_test``, ``acc_train``, ``acc_test``: means over all samples.
 
     Raises:
-        DivergedError: when the loss of a batch is not finite. The update is not made.
+        DivergedError: when the loss of a batch is not finite, before its update; or when the loss
+            after an epoch is not.
         ValueError: for labels without an output, or an optimiser of another model.
+        TypeError: for loaders that are none, a loss or optimiser class instead of an object.
+        RuntimeError: for an optimiser whose parameters were moved since.
     """
     if epochs < 1:
         raise ValueError(f"fit: expected at least 1 epoch, got {epochs}")
@@ -96,10 +106,10 @@ def fit(
             "Adam(model.parameters(), ...)"
         )
     optimizer.store.require_intact()
-    for loader in (train, test):
+    for name, loader in (("train", train), ("test", test)):
         if isinstance(loader, DataLoader):
             loader.to(model.backend)
-        check_data(model, loader)
+        check_data(model, loader, f"fit: {name}")
 
     rows: list[list[float]] = []
     with (
@@ -111,14 +121,18 @@ def fit(
             bar.reset()
             bar.set_description(f"epoch {epoch}/{epochs}")
             losses = _run_epoch(model, train, loss, optimizer, interrupt, bar)
-            metrics = [device_metrics(model, data, loss) for data in (train, test)]
+            whole = len(losses) == len(train)
+            metrics = [device_metrics(model, data, loss) for data in (train, test) if whole]
             host = model.backend.to_host(model.backend.xp.concatenate([losses, *metrics])).tolist()
-            *batch_losses, loss_train, acc_train, loss_test, acc_test = host
-            for batch, value in enumerate(batch_losses, start=1):
+            for batch, value in enumerate(host[: len(losses)], start=1):
                 if not math.isfinite(value):
+                    model.forget()
                     raise DivergedError(value, epoch, batch, _history(rows))
-            if len(batch_losses) < len(train):  # interrupted: not a whole epoch
+            if not whole:
                 break
+            loss_train, acc_train, loss_test, acc_test = host[len(losses) :]
+            if not math.isfinite(loss_train + loss_test):
+                raise DivergedError(loss_train + loss_test, epoch, None, _history(rows))
             rows.append([loss_train, loss_test, acc_train, acc_test])
             bar.set_postfix_str(f"acc_test {acc_test:.3f}")
             if on_epoch is not None:
@@ -140,9 +154,10 @@ def _run_epoch(
 ) -> Any:
     """Train on each batch; return the batches' losses, on the device, up to where it stopped.
 
-    After a loss that is not finite no update is made. The host stops right there. A device is
-    not asked, since that would make every step wait: it carries the verdict along, and every
-    later update of the epoch is refused on the device itself.
+    After a loss that is not finite no parameter is updated. The host stops right there. A device
+    is not asked, since that would make every step wait: it carries the verdict along, and every
+    later update of the epoch is refused on the device itself. (Batch norm's running statistics
+    do go on there; they take in finite batches only.)
     """
     backend = model.backend
     losses = backend.xp.zeros(len(train), dtype=np.float64)
@@ -188,10 +203,15 @@ class _Interrupt:
     requested = False
 
     def __enter__(self) -> Self:
-        # Only the main thread may handle signals; elsewhere Ctrl-C is not ours to catch.
-        self._active = threading.current_thread() is threading.main_thread()
+        # Only the main thread may handle signals. And whoever ignores Ctrl-C (a background job), or
+        # handles it outside Python (None), is left to it.
+        self._previous = signal.getsignal(signal.SIGINT)
+        self._active = (
+            threading.current_thread() is threading.main_thread()
+            and self._previous not in (signal.SIG_IGN, None)
+        )
         if self._active:
-            self._previous = signal.signal(signal.SIGINT, self._request)
+            signal.signal(signal.SIGINT, self._request)
         return self
 
     def __exit__(

@@ -1,0 +1,148 @@
+"""Numerical differentiation of one array, place by place, beside what backward says."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+
+from minibnn.backend import Array
+from minibnn.gradcheck.diagnosis import likely_cause
+from minibnn.gradcheck.report import GradientResult
+
+STEP = 1e-5  # of the central differences, in units of the array's spread
+FINER = 1e-2  # a kink is still one with a step this much smaller; curvature is not
+ROUNDING = 4 * np.finfo(np.float64).eps  # of one value in a forward pass, relative
+
+
+@dataclass
+class Comparison:
+    """Both gradients of one array; `numeric` is nan where it was not computed."""
+
+    name: str
+    analytic: Array
+    numeric: Array
+    kinks: Array
+    errors: Array
+
+    @property
+    def error(self) -> float:
+        """The worst relative error."""
+        return float(self.errors.max(initial=0.0))
+
+    def result(self, tolerance: float, dy: Array, others_ok: bool) -> GradientResult:
+        """The comparison in the words of a report."""
+        checked = ~np.isnan(self.numeric) & ~self.kinks
+        place = int(self.errors.argmax() if self.error > 0 else checked.argmax())
+        worst = np.unravel_index(place, self.errors.shape)
+        ok = self.error <= tolerance and bool(checked.any())
+        cause = ""
+        if not checked.any():
+            cause = "nothing was compared: every place is on a kink; choose another x"
+        elif not ok:
+            cause = likely_cause(self.name, self.analytic, self.numeric, dy, others_ok)
+        return GradientResult(
+            name=self.name,
+            checked=int(checked.sum()),
+            size=self.errors.size,
+            index=tuple(int(i) for i in worst),
+            analytic=float(self.analytic[worst]),
+            numeric=float(self.numeric[worst]),
+            error=self.error,
+            kinks=int(self.kinks.sum()),
+            ok=ok,
+            cause=cause,
+        )
+
+
+def compare(
+    name: str,
+    values: Array,
+    analytic: Array,
+    dy: Array,
+    output: Callable[[], Array],
+    change: Callable[[Array, Array], tuple[float, float]],
+    places: Array,
+    tolerance: float,
+) -> Comparison:
+    """Differentiate numerically at the given places and compare.
+
+    Args:
+        name: of the array.
+        values: the array, changed and restored in place.
+        analytic: its gradient by backward.
+        dy: the gradient that backward was given; it sets the scale of what counts as zero.
+        output: computes the output from `values`.
+        change: how much the scalar of interest differs between two outputs, and the size of the
+            numbers that it was computed from, whose rounding is no error of backward's.
+        places: flat indices.
+        tolerance: relative errors above it are looked at twice: are they kinks?
+    """
+    spread = float(values.std()) or float(abs(values).max()) or 1.0
+    numeric, noise = np.full(values.shape, np.nan), np.zeros(values.shape)
+    for place in places:
+        i = np.unravel_index(place, values.shape)
+        numeric[i], noise[i] = _slope(values, i, STEP * spread, STEP * spread, output, change)
+
+    scale = max(np.nanmax(abs(numeric), initial=0.0), np.nanmax(abs(analytic), initial=0.0))
+    # Below the floor a gradient counts as zero: the bias before a batch norm has only rounding.
+    floor = max(scale / 100, 1e-4 * abs(dy).max(initial=0.0))
+    size = np.fmax(np.fmax(abs(analytic), abs(numeric)), floor)
+    with np.errstate(invalid="ignore", divide="ignore"):  # 0 / 0: both gradients are exactly zero
+        errors = np.maximum(abs(analytic - numeric) - noise, 0.0) / size
+    errors[(size == 0) | np.isnan(numeric)] = 0.0
+    errors[~np.isfinite(analytic)] = np.inf
+
+    kinks = np.zeros(values.shape, dtype=bool)
+    for i in zip(*np.nonzero(np.isfinite(errors) & (errors > tolerance)), strict=True):
+        kinks[i] = _is_kink(values, i, STEP * spread, analytic[i], size[i], output, change)
+    errors[kinks] = 0.0
+    return Comparison(name, analytic, numeric, kinks, errors)
+
+
+def _slope(
+    values: Array,
+    i: tuple[Array, ...],
+    down: float,
+    up: float,
+    output: Callable[[], Array],
+    change: Callable[[Array, Array], tuple[float, float]],
+) -> tuple[float, float]:
+    """The slope between ``values[i] - down`` and ``values[i] + up``, and its rounding error."""
+    kept = values[i]
+    values[i] = kept + up
+    upper, plus = values[i], output()
+    values[i] = kept - down
+    lower, minus = values[i], output()
+    values[i] = kept
+    difference, size = change(plus, minus)
+    width = upper - lower  # not up + down: kept + up is rounded
+    return difference / width, ROUNDING * size / width
+
+
+def _is_kink(
+    values: Array,
+    i: tuple[Array, ...],
+    h: float,
+    analytic: float,
+    size: float,
+    output: Callable[[], Array],
+    change: Callable[[Array, Array], tuple[float, float]],
+) -> bool:
+    """Whether the slopes on the two sides differ, at a finer step too, with backward's between."""
+
+    def sides(h: float) -> tuple[float, float, float]:
+        left, left_noise = _slope(values, i, h, 0.0, output, change)
+        right, right_noise = _slope(values, i, 0.0, h, output, change)
+        return left, right, left_noise + right_noise
+
+    left, right, _ = sides(h)
+    finer_left, finer_right, noise = sides(h * FINER)
+    gap, finer_gap = abs(left - right), abs(finer_left - finer_right)
+    slack = 1e-3 * size + noise
+    return bool(
+        finer_gap > slack
+        and finer_gap > 0.5 * gap
+        and min(finer_left, finer_right) - slack <= analytic <= max(finer_left, finer_right) + slack
+    )
