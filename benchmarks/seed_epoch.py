@@ -11,25 +11,23 @@ batches; the run stops if their first losses differ. PyTorch gets its training s
 float32 tensors; minibnn gathers bytes and scales them in each step, which is counted.
 
 Prints medians with spread and the median of the pairwise ratios, and writes every single epoch to
-`benchmarks/results/seed_epoch.csv`.
+`benchmarks/results/seed_epoch.json`.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
-import os
-import platform
 import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
 from itertools import pairwise
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
+from environment import environment, save
 
 from minibnn import (
     Activation,
@@ -170,10 +168,10 @@ def main() -> None:
         worker.communicate()
 
     table = pd.DataFrame(rows)
-    table.to_csv(Path(__file__).parent / "results" / "seed_epoch.csv", index=False)
+    save("seed_epoch", table, "torch")
     times = table.pivot(index="repeat", columns="framework", values="seconds")
     ratios = times["minibnn"] / times["PyTorch eager"]
-    print(f"Python {platform.python_version()}, NumPy {np.__version__}, {os.cpu_count()} cores")
+    print(environment("torch"))
     print(times.agg(["median", "min", "max"]).T.to_string(float_format="%.3f"))
     print(f"minibnn / PyTorch eager, median of pairs: {ratios.median():.3f} "
           f"({ratios.min():.3f} to {ratios.max():.3f})")  # fmt: skip

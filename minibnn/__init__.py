@@ -1,5 +1,12 @@
 """minibnn: binary neural networks on NumPy and CuPy, with every backward pass written out.
 
+Layers       Dense, Activation, BatchNorm, Flatten, Rescale, Sequential; your own: Layer
+Functions    SignSTE, ReLU, Tanh, HardTanh, Sigmoid, Identity; your own: Function
+Feedback     Transpose (backpropagation), FixedFeedback, Blocked; your own: Feedback
+Training     LogitCrossEntropy, Adam, SGD, schedules; fit, evaluate, plot_history
+Data         load_mnist, load_sample, DataLoader, read_idx, write_idx, one_hot, one_cold
+Checking     check_gradients
+
 >>> import numpy as np
 >>> from minibnn import Activation, Dense, Sequential, SignSTE
 >>> model = Sequential(
@@ -11,7 +18,7 @@
 (1, 10)
 """
 
-from minibnn.backend import DeviceError, backend_of, get_backend
+from minibnn.backend import Backend, DeviceError, backend_of, get_backend
 from minibnn.data import (
     DataError,
     DataLoader,
@@ -29,7 +36,7 @@ from minibnn.data import (
 )
 from minibnn.feedback import Blocked, Feedback, FixedFeedback, Transpose
 from minibnn.functions import Function, HardTanh, Identity, ReLU, Sigmoid, SignSTE, Tanh
-from minibnn.gradcheck import GradientReport, check_gradients
+from minibnn.gradcheck import GradientReport, GradientResult, check_gradients
 from minibnn.layers import (
     Activation,
     BatchNorm,
@@ -41,7 +48,7 @@ from minibnn.layers import (
 )
 from minibnn.losses import LogitCrossEntropy, Loss
 from minibnn.optimizers import SGD, Adam, Optimizer
-from minibnn.parameter import Fill, GlorotUniform, Parameter, Uniform, glorot_lr_scale
+from minibnn.parameter import Buffer, Fill, GlorotUniform, Parameter, Uniform, glorot_lr_scale
 from minibnn.plots import plot_history
 from minibnn.schedules import Constant, Cosine, Exponential, PerEpoch
 from minibnn.training import DivergedError, Metrics, evaluate, fit
@@ -52,8 +59,10 @@ __all__ = [
     "SGD",
     "Activation",
     "Adam",
+    "Backend",
     "BatchNorm",
     "Blocked",
+    "Buffer",
     "Constant",
     "Cosine",
     "DataError",
@@ -71,6 +80,7 @@ __all__ = [
     "Function",
     "GlorotUniform",
     "GradientReport",
+    "GradientResult",
     "HardTanh",
     "Identity",
     "IdxFormatError",

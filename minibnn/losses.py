@@ -74,7 +74,7 @@ class LogitCrossEntropy(Loss):
         if labels.ndim == 1:
             rows = xp.arange(len(labels))
             score = shifted[rows, labels]
-            weight = 1.0
+            weight = 1
         else:
             rows = None
             labels = labels.astype(logits.dtype, copy=False)
@@ -82,7 +82,7 @@ class LogitCrossEntropy(Loss):
             score = xp.where(labels > 0, labels * shifted, 0).sum(axis=1)
             weight = labels.sum(axis=1)
         self.saved = (exp, total, rows, labels)
-        return (weight * xp.log(total[:, 0]) - score).mean()
+        return (weight * xp.log(total[:, 0]) - score).sum() / len(labels)
 
     def backward(self) -> Array:
         """``(p sum(t) - t) / N``."""

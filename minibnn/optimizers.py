@@ -118,8 +118,8 @@ class Adam(Optimizer):
     Args:
         parameters: see `Optimizer`.
         learning_rate: see `Optimizer`.
-        beta1: decay of the first moment, in [0, 1).
-        beta2: decay of the second moment, in [0, 1).
+        beta1: decay of the gradients' sum, in [0, 1).
+        beta2: decay of their squares' sum, in [0, 1).
         epsilon: added to the root of the second moment, positive.
 
     Reference: Kingma and Ba 2014, arXiv:1412.6980, algorithm 1.

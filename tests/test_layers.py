@@ -155,9 +155,9 @@ def test_bad_input(layer, x, error, message):
     ("make", "error", "message"),
     [
         (lambda: Dense(0, 3), ValueError, "expected sizes of at least 1"),
-        (lambda: Dense(3.0, 3), TypeError, "expected in_features to be a int, got 3.0"),
-        (lambda: Dense(3, 3, weight_quantizer=SignSTE), TypeError, r"to be a Function, got the class SignSTE; write SignSTE\(\)"),
-        (lambda: Dense(3, 3, feedback="random"), TypeError, "expected feedback to be a Feedback, got 'random'"),
+        (lambda: Dense(3.0, 3), TypeError, "expected in_features of type int, got 3.0"),
+        (lambda: Dense(3, 3, weight_quantizer=SignSTE), TypeError, r"of type Function, got the class SignSTE; write SignSTE\(\)"),
+        (lambda: Dense(3, 3, feedback="random"), TypeError, "expected feedback of type Feedback, got 'random'"),
         (lambda: Activation(ReLU), TypeError, r"got the class ReLU; write ReLU\(\)"),
         (lambda: Parameter("s", 3, Fill(1.0)), TypeError, "expected a tuple of integers, got 3"),
         (lambda: Parameter("s", (3,), 1.0), TypeError, "expected an initialiser such as .*, got 1.0"),

@@ -303,7 +303,7 @@ def fit_with(model=None, data=None, optimizer=None, epochs=1, loss=None):
     ("options", "message"),
     [
         (lambda: {"data": clusters(9, 0)}, "fit: train: expected a DataLoader, got tuple"),
-        (lambda: {"optimizer": LogitCrossEntropy()}, "expected optimizer to be a Optimizer"),
+        (lambda: {"optimizer": LogitCrossEntropy()}, "expected optimizer of type Optimizer"),
         (lambda: {"optimizer": Adam}, "got the class Adam"),
         (lambda: {"loss": LogitCrossEntropy}, r"got the class .*; write LogitCrossEntropy\(\)"),
         (lambda: {"epochs": 0}, "expected at least 1 epoch, got 0"),

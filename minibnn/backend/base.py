@@ -48,13 +48,14 @@ class AdamStep(NamedTuple):
     bound: float | None
 
     def folded(self) -> tuple[float, float]:
-        """Step size and epsilon with both bias corrections folded in.
+        """The step size and epsilon that make the update ``w - rate * m / (sqrt(v) + epsilon)``.
 
-        With them ``w <- w - rate * m / (sqrt(v) + epsilon)`` is the same update, and saves two
-        divisions for each element (Kingma and Ba 2014, the end of section 2).
+        They take in the factors of both moments, (1 - beta) / (1 - beta^step), which saves a
+        multiplication for each element and each moment.
         """
-        root = math.sqrt(1 - self.beta2**self.step)
-        return self.learning_rate * root / (1 - self.beta1**self.step), self.epsilon * root
+        m_factor = (1 - self.beta1) / (1 - self.beta1**self.step)
+        v_factor = math.sqrt((1 - self.beta2) / (1 - self.beta2**self.step))
+        return self.learning_rate * m_factor / v_factor, self.epsilon / v_factor
 
 
 class Backend:
@@ -131,18 +132,23 @@ class Backend:
 
         .. code-block:: text
 
-            m <- beta1 m + (1 - beta1) g
-            v <- beta2 v + (1 - beta2) g^2
-            w <- w - learning_rate * (m / (1 - beta1^step)) / (sqrt(v / (1 - beta2^step)) + epsilon)
-            w <- min(max(w, -bound), bound)                                    unless bound is None
+            m  <- beta1 m + g
+            v  <- beta2 v + g^2
+            m^  = m (1 - beta1) / (1 - beta1^step)
+            v^  = v (1 - beta2) / (1 - beta2^step)
+            w  <- w - learning_rate * m^ / (sqrt(v^) + epsilon)
+            w  <- min(max(w, -bound), bound)                                   unless bound is None
+
+        The paper keeps (1 - beta) m and (1 - beta) v. The constant factors are left to the step
+        here, where they cost nothing; m^ and v^ are the paper's.
 
         Shapes: w, g, m, v (n,), of one dtype; g is not changed.
 
         Args:
             w: parameters.
             g: gradients.
-            m: first moments.
-            v: second moments.
+            m: decaying sums of the gradients.
+            v: decaying sums of their squares.
             numbers: the rest of the equations' letters.
             only_if: a 0-d boolean on the device; where it is False nothing changes. It lets
                 a training loop refuse an update without waiting for the device.
@@ -151,10 +157,10 @@ class Backend:
         """
         xp = self.xp
         rate, beta1, beta2, epsilon, step, bound = numbers
-        new_m = beta1 * m + (1 - beta1) * g
-        new_v = beta2 * v + (1 - beta2) * g * g
-        m_hat = new_m / (1 - beta1**step)
-        v_hat = new_v / (1 - beta2**step)
+        new_m = beta1 * m + g
+        new_v = beta2 * v + g * g
+        m_hat = new_m * ((1 - beta1) / (1 - beta1**step))
+        v_hat = new_v * ((1 - beta2) / (1 - beta2**step))
         new_w = w - rate * m_hat / (xp.sqrt(v_hat) + epsilon)
         if bound is not None:
             new_w = xp.clip(new_w, -bound, bound)

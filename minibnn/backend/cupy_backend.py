@@ -16,16 +16,13 @@ import numpy as np
 from minibnn.backend.base import AdamStep, Array, Backend, DeviceError
 
 # Each of these texts is C++ for one element: one launch does what the plain body does in several.
-ADAM_INPUTS = (  # `alive` is false to leave everything as it is
-    "T g, T rate, T beta1, T one_minus_beta1, T beta2, T one_minus_beta2, T epsilon, T bound, "
-    "bool alive"
-)
+# `alive` is false to leave everything as it is.
+ADAM_INPUTS = "T g, T rate, T beta1, T beta2, T epsilon, T bound, bool alive"
 ADAM_OUTPUTS = "T w, T m, T v"
-# The differences 1 - beta come from Python: in float32, 1 - 0.999f is off by 1e-5.
 ADAM_BODY = """
 if (alive) {
-    m = beta1 * m + one_minus_beta1 * g;
-    v = beta2 * v + one_minus_beta2 * g * g;
+    m = beta1 * m + g;
+    v = beta2 * v + g * g;
     w = w - rate * m / (sqrt(v) + epsilon);
     w = w > bound ? bound : (w < -bound ? -bound : w);
 }
@@ -84,10 +81,9 @@ class CupyBackend(Backend):
     ) -> None:
         """As the plain body, in one kernel."""
         rate, epsilon = numbers.folded()
-        beta1, beta2 = numbers.beta1, numbers.beta2
         bound = math.inf if numbers.bound is None else numbers.bound
         alive = True if only_if is None else only_if
-        self._adam(g, rate, beta1, 1 - beta1, beta2, 1 - beta2, epsilon, bound, alive, w, m, v)
+        self._adam(g, rate, numbers.beta1, numbers.beta2, epsilon, bound, alive, w, m, v)
 
 
 def open_gpu() -> CupyBackend:

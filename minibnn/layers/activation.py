@@ -17,8 +17,7 @@ class Activation(Layer):
     """
 
     def __init__(self, function: Function) -> None:
-        require("Activation", "function", function, Function)
-        self.function = function
+        self.function = require("Activation", "function", function, Function)
 
     def __repr__(self) -> str:
         return f"Activation({self.function!r})"

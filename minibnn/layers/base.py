@@ -12,6 +12,7 @@ from minibnn.backend import CPU, Array, Backend, backend_of, get_backend
 from minibnn.parameter import Buffer, Parameter
 
 _Kind = TypeVar("_Kind", Parameter, Buffer)
+_Required = TypeVar("_Required")
 
 
 class Layer(ABC):
@@ -219,12 +220,13 @@ class Layer(ABC):
             )
 
 
-def require(who: str, name: str, value: Any, kind: type) -> None:
-    """Raise TypeError unless `value` is an object of class `kind`; a class itself is not."""
+def require(who: str, name: str, value: Any, kind: type[_Required]) -> _Required:
+    """Return `value`, or raise TypeError unless it is an object of class `kind`."""
     if not isinstance(value, kind):
         got = f"the class {value.__name__}" if isinstance(value, type) else repr(value)
         mend = f"; write {value.__name__}()" if isinstance(value, type) else ""
-        raise TypeError(f"{who}: expected {name} to be a {kind.__name__}, got {got}{mend}")
+        raise TypeError(f"{who}: expected {name} of type {kind.__name__}, got {got}{mend}")
+    return value
 
 
 def _float_dtype(dtype: Any) -> np.dtype[Any]:

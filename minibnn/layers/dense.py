@@ -42,7 +42,10 @@ class Dense(Layer):
         lr_scale: multiplies the learning rate of W; see `glorot_lr_scale`.
 
     Raises:
-        ValueError, TypeError: from `forward`, for an x of another width, dtype or device.
+        TypeError: for a quantizer or feedback that is none (a class instead of an object, say);
+            from `forward` for an x of another dtype or on another device.
+        ValueError: from `forward`, for an x of another shape.
+        RuntimeError: from `forward` before `initialize`, from `backward` before ``forward``.
 
     References: binary weights with a real-valued copy for the updates, Courbariaux et al. 2015,
     arXiv:1511.00363, algorithm 1.
@@ -66,14 +69,12 @@ class Dense(Layer):
         weight_bound: float | None = None,
         lr_scale: float = 1.0,
     ) -> None:
-        require("Dense", "in_features", in_features, int)
-        require("Dense", "out_features", out_features, int)
-        require("Dense", "weight_quantizer", weight_quantizer or Identity(), Function)
-        require("Dense", "feedback", feedback or Transpose(), Feedback)
-        self.in_features = in_features
-        self.out_features = out_features
-        self.weight_quantizer = Identity() if weight_quantizer is None else weight_quantizer
-        self.feedback = Transpose() if feedback is None else feedback
+        self.in_features = require("Dense", "in_features", in_features, int)
+        self.out_features = require("Dense", "out_features", out_features, int)
+        quantizer = Identity() if weight_quantizer is None else weight_quantizer
+        self.weight_quantizer = require("Dense", "weight_quantizer", quantizer, Function)
+        feedback = Transpose() if feedback is None else feedback
+        self.feedback = require("Dense", "feedback", feedback, Feedback)
         self.weight = Parameter(
             "weight",
             (in_features, out_features),

@@ -20,10 +20,14 @@ class Sequential(Layer):
     """
 
     def __init__(self, *layers: Layer) -> None:
-        self.layers = list(layers)
+        self.layers = layers
         for i, layer in enumerate(layers):
             if not isinstance(layer, Layer):
                 raise TypeError(f"Sequential: expected layers, got {layer!r} at position {i}")
+        trained = (
+            i for i, layer in enumerate(layers) if next(layer.parameters(), None) is not None
+        )
+        self._first_trained = next(trained, len(layers))
         owned = [*layers, *self.parameters(), *self.buffers()]
         if len({id(thing) for thing in owned}) < len(owned):
             raise ValueError(
@@ -66,7 +70,7 @@ class Sequential(Layer):
         Without `need_dx`, layers below the first one with parameters have nothing to compute:
         they only forget what they saved.
         """
-        first = 0 if need_dx else self._first_with_parameters()
+        first = 0 if need_dx else self._first_trained
         gradient: Array | None = dy
         for i in reversed(range(first, len(self.layers))):
             layer, need = self.layers[i], need_dx or i > first
@@ -80,12 +84,6 @@ class Sequential(Layer):
         for layer in self.layers[:first]:
             layer.forget()
         return gradient if need_dx else None
-
-    def _first_with_parameters(self) -> int:
-        for i, layer in enumerate(self.layers):
-            if next(layer.parameters(), None) is not None:
-                return i
-        return len(self.layers)
 
 
 def _name_layer(error: Exception, i: int, layer: Layer) -> None:

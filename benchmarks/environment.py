@@ -1,0 +1,48 @@
+"""What a measurement ran on, and how its results are kept."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import json
+import os
+import platform
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+RESULTS = Path(__file__).parent / "results"
+
+
+def environment(*packages: str) -> dict[str, Any]:
+    """Processor, cores, versions of Python, NumPy, its BLAS, minibnn and of other packages."""
+    blas = np.show_config(mode="dicts")["Build Dependencies"]["blas"]
+    return {
+        "processor": _processor(),
+        "cores": os.cpu_count(),
+        "system": f"{platform.system()} {platform.machine()}",
+        "python": platform.python_version(),
+        "blas": f"{blas['name']} {blas['version']}",
+        **{name: importlib.metadata.version(name) for name in ("numpy", "minibnn", *packages)},
+    }
+
+
+def save(name: str, table: pd.DataFrame, *packages: str) -> None:
+    """Write every single figure, with what it was measured on, to ``results/name.json``."""
+    RESULTS.mkdir(exist_ok=True)
+    rows = [json.dumps(row) for row in table.to_dict(orient="records")]
+    text = json.dumps({"environment": environment(*packages)}, indent=2)
+    text = text.removesuffix("\n}") + ',\n  "rows": [\n    ' + ",\n    ".join(rows) + "\n  ]\n}\n"
+    (RESULTS / f"{name}.json").write_text(text)
+
+
+def _processor() -> str:
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+    except OSError:
+        return platform.processor()
+    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
+    flags = next((line.split() for line in lines if line.startswith("flags")), [])
+    best = next((f for f in ("avx512f", "avx2", "avx") if f in flags), "")
+    return f"{names[0] if names else platform.processor()} {best}".strip()
