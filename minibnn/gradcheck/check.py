@@ -86,6 +86,7 @@ def check_gradients(
     with_x = x.dtype.kind == "f"
     if with_x:
         x = x.astype(np.float64)
+    title = str(layer)
     layer, anchors = _ready(layer, rng)
 
     y = _forward(layer, x)
@@ -121,7 +122,7 @@ def check_gradients(
                 tolerance,
             )
         )
-    return GradientReport(str(layer), tuple(_results(comparisons, tolerance, dy)))
+    return GradientReport(title, tuple(_results(comparisons, tolerance, dy)))
 
 
 def _ready(layer: Layer, rng: np.random.Generator) -> tuple[Layer, list[_Anchor]]:
@@ -239,6 +240,9 @@ class _AnchoredFunction(_Anchor, Function):
     def __init__(self, function: Function) -> None:
         super().__init__()
         self.function = function
+
+    def __repr__(self) -> str:
+        return repr(self.function)
 
     def forward(self, x: Array) -> Array:
         surrogate = self.function.surrogate(x)

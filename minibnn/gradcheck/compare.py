@@ -90,7 +90,10 @@ def compare(
     floor = max(scale / 100, 1e-4 * abs(dy).max(initial=0.0))
     size = np.fmax(np.fmax(abs(analytic), abs(numeric)), floor)
     with np.errstate(invalid="ignore", divide="ignore"):  # 0 / 0: both gradients are exactly zero
-        errors = np.maximum(abs(analytic - numeric) - noise, 0.0) / size
+        difference = abs(analytic - numeric)
+        errors = difference / size
+    within_rounding = difference <= tolerance * size + noise
+    errors[within_rounding] = np.fmin(errors[within_rounding], tolerance)
     errors[(size == 0) | np.isnan(numeric)] = 0.0
     errors[~np.isfinite(analytic)] = np.inf
 
