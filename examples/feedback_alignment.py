@@ -77,14 +77,16 @@ def main() -> int:
     # fmt: on
     try:
         history = train(**vars(parser.parse_args()))
-    except minibnn.DataError as error:
+    except (minibnn.DataError, minibnn.DivergedError, ValueError) as error:
         print(f"error: {error}", file=sys.stderr)
-        return 3
-    except ValueError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
-    print(history.attrs["title"])
-    print(history.rename_axis(index=None, columns="epoch").to_string(float_format="%.3f"))
+        codes = {minibnn.DataError: 3, minibnn.DivergedError: 5}
+        return next((code for kind, code in codes.items() if isinstance(error, kind)), 2)
+    except KeyboardInterrupt:
+        print("interrupted", file=sys.stderr)
+        return 130
+    if len(history):
+        print(history.attrs["title"])
+        print(history.rename_axis(index=None, columns="epoch").to_string(float_format="%.3f"))
     return 130 if history.attrs["interrupted"] else 0
 
 

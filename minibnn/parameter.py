@@ -252,7 +252,11 @@ class FlatStore:
 
     def __reduce__(self) -> Any:
         # A copy, or what a pickle gives back, has to be views of one store again: make it anew.
+        self.require_intact()
         return FlatStore, (self.parameters,)
+
+    def __copy__(self) -> FlatStore:
+        return self  # two stores cannot hold the same parameters
 
     def require_intact(self) -> None:
         """Raise RuntimeError if a parameter no longer lives here, so no update goes astray."""

@@ -51,7 +51,7 @@ def test_every_public_piece_has_a_case():
 def test_gradients(case):
     report = check_gradients(case.make(), batch(case, 5, np.float64), rng=11)
     assert report, str(report)
-    assert all(r.checked == r.size and not r.kinks for r in report.results)
+    assert all(r.checked == r.size and not r.left_out for r in report.results)
 
 
 @each_case

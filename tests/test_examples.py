@@ -187,3 +187,9 @@ def test_feedback_alignment_is_one_word_away_from_backpropagation(run):
         tables[feedback] = table(done.stdout)
         assert tables[feedback].acc_test.iloc[-1] > 0.7
     assert not tables["FixedFeedback"].equals(tables["Transpose"])
+
+
+def test_the_second_example_refuses_in_words_too(run):
+    done = run("feedback_alignment.py", "--epochs", "0")
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr.splitlines()[-1] == "error: fit: expected at least 1 epoch, got 0"

@@ -306,3 +306,51 @@ def test_initialisers_are_copied():
     layer = Dense(2, 2, weight_init=lambda shape, rng: mine).initialize(0)
     layer.weight.data[...] = 1
     assert not mine.any()
+
+
+@pytest.mark.parametrize("parts", [list, tuple, lambda parts: {"a": parts[0]}])
+def test_parts_in_collections_are_refused_not_forgotten(parts):
+    class Hidden(Layer):
+        def __init__(self):
+            self.parts = parts([Dense(3, 3)])
+
+        def forward(self, x, *, train=False):
+            return x
+
+        def backward(self, dy, *, need_dx=True):
+            return dy
+
+    with pytest.raises(TypeError, match="'parts'; use an attribute for each"):
+        list(Hidden().parameters())
+
+
+def test_parameters_are_named_by_attribute_and_a_shared_layer_counts_once():
+    class Pair(Layer):
+        def __init__(self):
+            self.a = Parameter("weight", (2,), Fill(1.0))
+            self.b = Parameter("weight", (2,), Fill(1.0))
+            self.one = self.other = Dense(2, 2, bias=False)
+
+        def forward(self, x, *, train=False):
+            return x
+
+        def backward(self, dy, *, need_dx=True):
+            return dy
+
+    assert [n for n, _ in Pair().named_parameters()] == ["a", "b", "one.weight"]
+
+
+def test_a_dense_of_ones_own_keeps_its_buffers():
+    class Counting(Dense):
+        def __init__(self):
+            super().__init__(3, 2, feedback=FixedFeedback())
+            self.norm = BatchNorm(2)
+
+    names = [b.name for b in Counting().buffers()]
+    assert names == ["running_mean", "running_var", "feedback"]
+
+
+def test_the_layers_of_a_sequential_are_fixed():
+    model = Sequential(Dense(3, 2))
+    with pytest.raises(AttributeError):
+        model.layers = (Flatten(), *model.layers)

@@ -290,3 +290,13 @@ def test_the_rate_can_be_set():
 def test_bound_and_scale_are_fixed():
     with pytest.raises(AttributeError):
         parameter([1.0]).bound = 0.5
+
+
+def test_an_optimiser_that_lost_its_parameters_cannot_be_copied_back_to_life():
+    model = Dense(3, 2).initialize(0)
+    stale = Adam(model.parameters())
+    live = Adam(model.parameters())
+    with pytest.raises(RuntimeError, match="moved or replaced"):
+        copy.deepcopy((model, live, stale))
+    copy.copy(live.store)
+    live.step()

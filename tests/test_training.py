@@ -170,6 +170,7 @@ def test_a_loss_that_is_not_finite_stops_before_the_update(backend):
     assert all(layer.saved is None for layer in model)
     assert str(pickle.loads(pickle.dumps(caught.value))) == str(caught.value)
     assert caught.value.history.empty
+    assert caught.value.history.attrs == {"interrupted": False}
     # The parameters are those after two batches of the same training without the nan.
     twin = binary_model(backend)
     x, labels = clusters(300, 1)

@@ -87,9 +87,9 @@ class Backend:
         return self
 
     def __reduce__(self) -> Any:
-        from minibnn.backend.select import get_backend
+        from minibnn.backend.select import backend_named
 
-        return get_backend, (self.name,)
+        return backend_named, (self.name,)
 
     def asarray(self, a: Any, dtype: Any = None) -> Array:
         """`a` as an array of this backend, copied only if it has to be."""

@@ -79,6 +79,12 @@ def backend_of(a: Array) -> Backend:
     )
 
 
+def backend_named(name: str) -> Backend:
+    """The backend of this name, as a pickle has it: a registered one, or `get_backend`'s."""
+    registered = (backend for backend in _by_array_type.values() if backend.name == name)
+    return next(registered, None) or get_backend(name)
+
+
 def register_backend(backend: Backend) -> None:
     """Let `backend_of` recognise the arrays of another backend."""
     _by_array_type[backend.array_type] = backend

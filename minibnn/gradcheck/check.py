@@ -41,8 +41,8 @@ def check_gradients(
     The layer may be a whole network. A copy of it is checked, on the CPU in float64 and in
     training mode; the layer itself is not touched. If its values have been drawn, it is checked
     at them. If not, each parameter gets standard normal values, which reach beyond the usual
-    clips, so that is the sharper check of code. So is a batch of several samples: with one, a sum
-    and a mean are the same.
+    clips, so that is the sharper check of code. So is a batch of several samples, with batch norm
+    at least four: with one, a sum and a mean are the same.
 
     Args:
         layer: what to check; a `Function` is wrapped in an `Activation`.
@@ -104,8 +104,11 @@ def check_gradients(
     def change(plus: Array, minus: Array) -> tuple[float, float]:
         # The scalar is sum(y dy): with a loss, the chain rule's second half, dy being checked
         # above. Elementwise before summing, so that what did not change cancels exactly.
-        size = abs(plus) + abs(minus)
-        return float(((plus - minus) * dy).sum()), float((size * abs(dy))[plus != minus].sum())
+        changed = plus != minus
+        if not changed.any():  # flat, or too small a change to show: then all of it is rounding
+            changed[...] = True
+        size = (abs(plus) + abs(minus)) * abs(dy)
+        return float(((plus - minus) * dy).sum()), float(size[changed].sum())
 
     values = {name: p.data for name, p in layer.named_parameters()} | {"x": x}
     for name, gradient in gradients.items():
@@ -158,6 +161,8 @@ def _backward(layer: Layer, x: Array, dy: Array, with_x: bool) -> dict[str, Arra
     for p in layer.parameters():
         p.grad[...] = np.nan
     held = [(name, p, p.grad, p.data.copy()) for name, p in layer.named_parameters()]
+    if {"x", "logits"} & {name for name, *_ in held}:
+        raise ValueError(f"check_gradients: {layer}: rename the parameter; x and logits are taken")
     given = dy.copy()
     before = x.copy()
     dx = layer.backward(given, need_dx=with_x)
@@ -269,14 +274,16 @@ class _AnchoredProduct(_Anchor):
 def _anchor(layer: Layer) -> Iterator[_Anchor]:
     """Replace every function of a layer and its children, and every product with feedback."""
     for name, value in vars(layer).items():
-        if isinstance(value, Function):
+        if isinstance(value, Function) and not isinstance(value, _Anchor):
             function = _AnchoredFunction(value)
             setattr(layer, name, function)
             yield function
     # Only Transpose itself is known to be the derivative; what derives from it may be anything.
     if type(getattr(layer, "feedback", Transpose())) is not Transpose:
+        if not hasattr(layer, "product"):
+            raise TypeError(f"check_gradients: {layer}: a layer with feedback has a product(x, W)")
         product = _AnchoredProduct(layer)
-        layer.product = product  # type: ignore[attr-defined]
+        layer.product = product
         yield product
     for child in layer.children():
         yield from _anchor(child)

@@ -39,13 +39,15 @@ def likely_cause(name: str, analytic: Array, numeric: Array, dy: Array, others_o
                     f"too large by the batch size ({batch}): a mean whose gradient is not divided"
                 )
             if same(a * batch, n):
-                return f"too small by the batch size ({batch}): divided by it twice, or for a sum"
+                return f"too small by the batch size ({batch}): divided by it once too often"
             if same(a, -n):
                 return "the sign is flipped"
             if abs(factor - 1) < 1e-2:
                 return f"off by a relative {factor - 1:.1e} everywhere"
             return f"off by the constant factor {factor:.6g}"
     if not n.any():
+        if name != "x":
+            return "the output does not depend on it, or only through a function without surrogate"
         return (
             "the function is flat at every place checked: if it is to be trained through a "
             "surrogate, define surrogate(x), and keep the Function as an attribute of the layer"
@@ -64,8 +66,8 @@ def likely_cause(name: str, analytic: Array, numeric: Array, dy: Array, others_o
         if same(analytic - analytic.mean(axis=0), numeric - means):
             return "right but for its mean over the batch: the term of the batch mean is missing"
         return (
-            "the parameters' gradients are right, so the way back to x is wrong: "
-            "are the weights transposed there, and the same as in forward?"
+            "the parameters' gradients are right, so the way back to x is wrong: is a term "
+            "missing, or are the weights not transposed there, or not the same as in forward?"
         )
     if name == "x" and not others_ok:
         return "backward is not the derivative of the function's surrogate, or of its forward"

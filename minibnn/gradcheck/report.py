@@ -19,8 +19,9 @@ class GradientResult:
         error: the relative error there, ``|analytic - numeric| / max(|analytic|, |numeric|,
             floor)``. The floor is a hundredth of the array's largest gradient or a ten-thousandth
             of the largest incoming one, whichever is greater.
-        kinks: elements left out because the function has a kink there (the slopes on the two
-            sides differ, and backward's answer lies between them).
+        left_out: elements that were not compared, because the function has a kink there (the
+            slopes on the two sides differ, and backward's answer lies between them) or because
+            rounding drowns the gradient.
         ok: whether the error is within the tolerance.
         cause: the likely mistake, or an empty string.
     """
@@ -32,7 +33,7 @@ class GradientResult:
     analytic: float
     numeric: float
     error: float
-    kinks: int
+    left_out: int
     ok: bool
     cause: str
 
@@ -64,7 +65,7 @@ class GradientReport:
                 f"  {r.name:<{width}}  {f'{r.checked}/{r.size}':>11}  {r.error:>11.1e}  "
                 f"{r.index!s:<12} {r.analytic:>12.5g} {r.numeric:>12.5g}  "
                 + ("ok" if r.ok else "WRONG")
-                + (f" ({r.kinks} on a kink left out)" if r.kinks else "")
+                + (f" ({r.left_out} left out: kink or rounding)" if r.left_out else "")
             )
             if r.cause:
                 lines.append(f"  {'':<{width}}  likely cause: {r.cause}")

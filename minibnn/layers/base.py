@@ -87,7 +87,11 @@ class Layer(ABC):
 
     def named_children(self) -> Iterator[tuple[str, Layer]]:
         """The layers inside this one with their names: the attributes that are layers."""
-        yield from ((k, v) for k, v in vars(self).items() if isinstance(v, Layer))
+        seen: set[int] = set()
+        for name, value in vars(self).items():
+            if isinstance(value, Layer) and id(value) not in seen:
+                seen.add(id(value))
+                yield name, value
 
     def children(self) -> Iterator[Layer]:
         """The layers inside this one, in order."""
@@ -95,7 +99,8 @@ class Layer(ABC):
 
     def named_parameters(self) -> Iterator[tuple[str, Parameter]]:
         """The parameters with their paths, such as ``"2.weight"`` for layer 2 of a Sequential."""
-        yield from ((p.name, p) for p in self._own(Parameter))
+        self._refuse_collections()
+        yield from ((k, v) for k, v in vars(self).items() if isinstance(v, Parameter))
         for name, child in self.named_children():
             yield from ((f"{name}.{path}", p) for path, p in child.named_parameters())
 
@@ -108,6 +113,21 @@ class Layer(ABC):
         yield from self._own(Buffer)
         for child in self.children():
             yield from child.buffers()
+
+    def _refuse_collections(self) -> None:
+        """Raise for parts in a list or dict, which would be left out of training without a word."""
+        if type(self).named_children is not Layer.named_children:
+            return  # a container that says itself what is in it
+        for name, value in vars(self).items():
+            inside = value.values() if isinstance(value, dict) else value
+            if isinstance(value, list | tuple | dict) and any(
+                isinstance(v, Parameter | Buffer | Layer) for v in inside
+            ):
+                raise TypeError(
+                    f"{self}: expected parameters, buffers and layers as attributes, got some in "
+                    f"the {type(value).__name__} {name!r}; use an attribute for each, a "
+                    "Sequential, or override named_children"
+                )
 
     def _own(self, kind: type[_Kind]) -> Iterator[_Kind]:
         return (v for v in vars(self).values() if isinstance(v, kind))

@@ -141,7 +141,8 @@ class Dense(Layer):
 
     def buffers(self) -> Iterator[Buffer]:
         """The feedback's fixed weights, if it has any."""
-        return self.feedback.buffers()
+        yield from super().buffers()
+        yield from self.feedback.buffers()
 
     def _initialize(self, rng: np.random.Generator, dtype: np.dtype[Any]) -> None:
         super()._initialize(rng, dtype)

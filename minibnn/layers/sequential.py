@@ -20,7 +20,7 @@ class Sequential(Layer):
     """
 
     def __init__(self, *layers: Layer) -> None:
-        self.layers = layers
+        self._layers = layers
         for i, layer in enumerate(layers):
             if not isinstance(layer, Layer):
                 raise TypeError(f"Sequential: expected layers, got {layer!r} at position {i}")
@@ -34,6 +34,11 @@ class Sequential(Layer):
                 "Sequential: expected each layer, parameter and feedback object once, got one "
                 "of them twice; make a new object for each place"
             )
+
+    @property
+    def layers(self) -> tuple[Layer, ...]:
+        """The layers, in order; they are fixed."""
+        return self._layers
 
     def __repr__(self) -> str:
         return "Sequential(\n" + "".join(f"    {layer!r},\n" for layer in self.layers) + ")"

@@ -115,14 +115,14 @@ def fit(
     with (
         _Interrupt() as interrupt,
         _progress_bar(len(train), progress) as bar,
-        np.errstate(over="ignore", invalid="ignore"),  # what they warn of ends in DivergedError
     ):
         for epoch in range(1, epochs + 1):
             bar.reset()
             bar.set_description(f"epoch {epoch}/{epochs}")
-            losses = _run_epoch(model, train, loss, optimizer, interrupt, bar)
-            whole = len(losses) == len(train)
-            metrics = [device_metrics(model, data, loss) for data in (train, test) if whole]
+            with np.errstate(over="ignore", invalid="ignore"):  # they end in DivergedError
+                losses = _run_epoch(model, train, loss, optimizer, interrupt, bar)
+                whole = len(losses) == len(train)
+                metrics = [device_metrics(model, data, loss) for data in (train, test) if whole]
             host = model.backend.to_host(model.backend.xp.concatenate([losses, *metrics])).tolist()
             for batch, value in enumerate(host[: len(losses)], start=1):
                 if not math.isfinite(value):
@@ -139,9 +139,7 @@ def fit(
                 on_epoch(_history(rows))
             if interrupt.requested:
                 break
-    history = _history(rows)
-    history.attrs["interrupted"] = interrupt.requested
-    return history
+    return _history(rows, interrupted=interrupt.requested)
 
 
 def _run_epoch(
@@ -182,11 +180,13 @@ def _run_epoch(
     return losses[:done]
 
 
-def _history(rows: list[list[float]]) -> pd.DataFrame:
+def _history(rows: list[list[float]], *, interrupted: bool = False) -> pd.DataFrame:
     import pandas as pd
 
     index = pd.RangeIndex(1, len(rows) + 1, name="epoch")
-    return pd.DataFrame(rows, index=index, columns=list(COLUMNS), dtype=float)
+    history = pd.DataFrame(rows, index=index, columns=list(COLUMNS), dtype=float)
+    history.attrs["interrupted"] = interrupted
+    return history
 
 
 def _progress_bar(total: int, wanted: bool | None) -> Any:
