@@ -6,7 +6,7 @@ Trains the recipe's network on 50,000 of the training images with each setting o
 five seeds each, and measures it on the 10,000 held out. The test set is never touched. Writes
 `benchmarks/results/modern_choice.json`.
 
-Near the best, settings differ by less than their spread over seeds. The recipe's 5e-3 and 100 were
+Near the best, settings differ by about their spread over seeds. The recipe's 5e-3 and 100 were
 chosen among them, on this split, before the test set was read, and not changed afterwards, although
 5e-3 and 200 has come out a little higher since.
 """
