@@ -29,9 +29,6 @@ class StrictBackend(Backend):
     def to_host(self, a: Any) -> np.ndarray:
         return strictdev.asnumpy(a)
 
-    def synchronize(self) -> None:
-        strictdev.synchronize()
-
 
 STRICT = StrictBackend()
 

@@ -234,7 +234,6 @@ def test_basics(backend, rng):
     np.testing.assert_array_equal(backend.to_host(backend.gather(on(a), on(rows))), a[rows])
     assert backend.asarray(a, np.float32).dtype == np.float32
     assert backend_of(on(a)) is backend
-    backend.synchronize()
 
 
 # What CUDA has and the host lacks, for the kernels' bodies.

@@ -99,9 +99,6 @@ class Backend:
         """`a` as a NumPy array; on a device this waits until `a` has been computed."""
         raise NotImplementedError
 
-    def synchronize(self) -> None:
-        """Wait until all queued work is done (nothing to wait for on the host)."""
-
     def matmul(self, a: Array, b: Array, out: Array | None = None) -> Array:
         """The matrix product ``a @ b``; the one way layers multiply matrices."""
         return self.xp.matmul(a, b, out=out)

@@ -62,10 +62,6 @@ class CupyBackend(Backend):
         host: np.ndarray[Any, Any] = self.xp.asnumpy(a)
         return host
 
-    def synchronize(self) -> None:
-        """Wait for the current stream."""
-        self.xp.cuda.get_current_stream().synchronize()
-
     def binarize(self, x: Array) -> Array:
         """As the plain body, in one kernel."""
         return self._sign_float32(x) if x.dtype == np.float32 else self._sign(x)

@@ -20,7 +20,7 @@ import numpy as np
 from minibnn.backend import CPU, Array, backend_of
 from minibnn.feedback import Transpose
 from minibnn.functions import Function
-from minibnn.gradcheck.compare import Comparison, compare
+from minibnn.gradcheck.compare import Comparison, Slopes, compare
 from minibnn.gradcheck.report import GradientReport, GradientResult
 from minibnn.layers import Activation, Layer
 from minibnn.losses import Loss
@@ -112,19 +112,9 @@ def check_gradients(
 
     values = {name: p.data for name, p in layer.named_parameters()} | {"x": x}
     for name, gradient in gradients.items():
+        slopes = Slopes(values[name], lambda: _forward(layer, x), change)
         places = rng.permutation(gradient.size)[:max_elements]
-        comparisons.append(
-            compare(
-                name,
-                values[name],
-                gradient,
-                dy,
-                lambda: _forward(layer, x),
-                change,
-                places,
-                tolerance,
-            )
-        )
+        comparisons.append(compare(name, slopes, gradient, dy, places, tolerance))
     return GradientReport(title, tuple(_results(comparisons, tolerance, dy)))
 
 
@@ -200,10 +190,8 @@ def _compare_loss(
         return float(plus - minus), float(abs(plus) + abs(minus))
 
     y = y.copy()
-    places = rng.permutation(y.size)[:most]
-    return dy, compare(
-        "logits", y, dy, dy, lambda: loss.forward(y, labels), change, places, tolerance
-    )
+    slopes = Slopes(y, lambda: loss.forward(y, labels), change)
+    return dy, compare("logits", slopes, dy, dy, rng.permutation(y.size)[:most], tolerance)
 
 
 def _results(

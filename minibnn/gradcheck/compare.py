@@ -60,39 +60,88 @@ class Comparison:
         )
 
 
+@dataclass
+class Slopes:
+    """Differences of one array, for one scalar of interest.
+
+    Attributes:
+        values: the array, changed and restored in place.
+        output: computes the output from `values`.
+        change: how much the scalar differs between two outputs, and the size of the numbers that
+            it was computed from, whose rounding is no error of backward's.
+    """
+
+    values: Array
+    output: Callable[[], Array]
+    change: Callable[[Array, Array], tuple[float, float]]
+
+    def between(self, i: tuple[Array, ...], down: float, up: float) -> tuple[float, float]:
+        """The slope between ``values[i] - down`` and ``values[i] + up``, and its rounding error."""
+        values = self.values
+        kept = values[i]
+        values[i] = kept + up
+        upper, plus = values[i], self.output()
+        values[i] = kept - down
+        lower, minus = values[i], self.output()
+        values[i] = kept
+        difference, size = self.change(plus, minus)
+        width = upper - lower  # not up + down: kept + up is rounded
+        return difference / width, ROUNDING * size / width
+
+    def past_a_bend(
+        self, i: tuple[Array, ...], h: float, analytic: float, numeric: float, size: float
+    ) -> float | None:
+        """A slope by a finer step that agrees with backward, if the coarse one was the culprit.
+
+        A kink or a bend that lies within the step, not at the place itself, spoils the difference
+        and not the gradient. The coarse slope is the culprit if the finer one differs from it by
+        nearly all that backward does; a smooth function's mistake stays one at every step.
+        """
+        for part in (1e-1, 1e-2, 1e-3):
+            finer, noise = self.between(i, part * h, part * h)
+            moved = abs(finer - numeric) > 0.9 * abs(analytic - numeric)
+            if moved and abs(analytic - finer) <= 1e-4 * size + noise:
+                return finer
+        return None
+
+    def has_kink(self, i: tuple[Array, ...], h: float, analytic: float, size: float) -> bool:
+        """Whether the two sides' slopes differ, at a finer step too, with backward's between."""
+        left, right = self.between(i, h, 0.0)[0], self.between(i, 0.0, h)[0]
+        (finer_left, left_noise), (finer_right, right_noise) = (
+            self.between(i, FINER * h, 0.0),
+            self.between(i, 0.0, FINER * h),
+        )
+        gap = abs(finer_left - finer_right)
+        slack = 1e-3 * size + left_noise + right_noise
+        low, high = min(finer_left, finer_right) - slack, max(finer_left, finer_right) + slack
+        return bool(gap > slack and gap > 0.5 * abs(left - right) and low <= analytic <= high)
+
+
 def compare(
-    name: str,
-    values: Array,
-    analytic: Array,
-    dy: Array,
-    output: Callable[[], Array],
-    change: Callable[[Array, Array], tuple[float, float]],
-    places: Array,
-    tolerance: float,
+    name: str, slopes: Slopes, analytic: Array, dy: Array, places: Array, tolerance: float
 ) -> Comparison:
     """Differentiate numerically at the given places and compare.
 
     Args:
         name: of the array.
-        values: the array, changed and restored in place.
-        analytic: its gradient by backward.
+        slopes: its numerical derivatives.
+        analytic: its gradient by backward, in the array's shape.
         dy: the gradient that backward was given; it sets the scale of what counts as zero.
-        output: computes the output from `values`.
-        change: how much the scalar of interest differs between two outputs, and the size of the
-            numbers that it was computed from, whose rounding is no error of backward's.
         places: flat indices.
-        tolerance: relative errors above it are looked at twice: are they kinks?
+        tolerance: relative errors above it are looked at twice: does a bend or a kink lie near?
     """
+    values = slopes.values
     spread = float(values.std()) or float(abs(values).max()) or 1.0
+    h = STEP * spread
     numeric, noise = np.full(values.shape, np.nan), np.zeros(values.shape)
     for place in places:
         i = np.unravel_index(place, values.shape)
-        numeric[i], noise[i] = _slope(values, i, STEP * spread, STEP * spread, output, change)
+        numeric[i], noise[i] = slopes.between(i, h, h)
 
     checked = ~np.isnan(numeric)
     scale = max(abs(numeric[checked]).max(initial=0.0), abs(analytic[checked]).max(initial=0.0))
     # Below the floor a gradient counts as zero: the bias before a batch norm has only rounding.
-    gain = min(1.0, float(output().std()) / spread)  # a layer that shrinks has small gradients
+    gain = min(1.0, float(slopes.output().std()) / spread)  # a layer that shrinks: small gradients
     floor = max(scale / 100, 1e-4 * gain * abs(dy).max(initial=0.0))
     size = np.fmax(np.fmax(abs(analytic), abs(numeric)), floor)
     difference = abs(analytic - numeric)
@@ -105,84 +154,10 @@ def compare(
 
     left_out = checked & (noise > LOST * size)
     for i in zip(*np.nonzero(np.isfinite(errors) & (errors > tolerance) & ~left_out), strict=True):
-        finer = _slope_past_a_bend(
-            values, i, spread, float(analytic[i]), float(numeric[i]), float(size[i]), output, change
-        )
+        finer = slopes.past_a_bend(i, h, analytic[i], float(numeric[i]), size[i])
         if finer is not None:
             numeric[i], errors[i] = finer, min(abs(analytic[i] - finer) / size[i], tolerance)
         else:
-            left_out[i] = _is_kink(values, i, STEP * spread, analytic[i], size[i], output, change)
+            left_out[i] = slopes.has_kink(i, h, analytic[i], size[i])
     errors[left_out] = 0.0
     return Comparison(name, analytic, numeric, left_out, errors)
-
-
-def _slope(
-    values: Array,
-    i: tuple[Array, ...],
-    down: float,
-    up: float,
-    output: Callable[[], Array],
-    change: Callable[[Array, Array], tuple[float, float]],
-) -> tuple[float, float]:
-    """The slope between ``values[i] - down`` and ``values[i] + up``, and its rounding error."""
-    kept = values[i]
-    values[i] = kept + up
-    upper, plus = values[i], output()
-    values[i] = kept - down
-    lower, minus = values[i], output()
-    values[i] = kept
-    difference, size = change(plus, minus)
-    width = upper - lower  # not up + down: kept + up is rounded
-    return difference / width, ROUNDING * size / width
-
-
-def _slope_past_a_bend(
-    values: Array,
-    i: tuple[Array, ...],
-    spread: float,
-    analytic: float,
-    numeric: float,
-    size: float,
-    output: Callable[[], Array],
-    change: Callable[[Array, Array], tuple[float, float]],
-) -> float | None:
-    """A slope by a finer step that agrees with backward, if the coarse one was the culprit.
-
-    A kink or a bend that lies within the step, not at the place itself, spoils the difference and
-    not the gradient. The coarse slope is the culprit if the finer one differs from it by nearly
-    all that backward does; a smooth function's mistake stays one at every step.
-    """
-    for part in (1e-1, 1e-2, 1e-3):
-        h = STEP * part * spread
-        finer, noise = _slope(values, i, h, h, output, change)
-        moved = abs(finer - numeric) > 0.9 * abs(analytic - numeric)
-        if moved and abs(analytic - finer) <= 1e-4 * size + noise:
-            return finer
-    return None
-
-
-def _is_kink(
-    values: Array,
-    i: tuple[Array, ...],
-    h: float,
-    analytic: float,
-    size: float,
-    output: Callable[[], Array],
-    change: Callable[[Array, Array], tuple[float, float]],
-) -> bool:
-    """Whether the slopes on the two sides differ, at a finer step too, with backward's between."""
-
-    def sides(h: float) -> tuple[float, float, float]:
-        left, left_noise = _slope(values, i, h, 0.0, output, change)
-        right, right_noise = _slope(values, i, 0.0, h, output, change)
-        return left, right, left_noise + right_noise
-
-    left, right, _ = sides(h)
-    finer_left, finer_right, noise = sides(h * FINER)
-    gap, finer_gap = abs(left - right), abs(finer_left - finer_right)
-    slack = 1e-3 * size + noise
-    return bool(
-        finer_gap > slack
-        and finer_gap > 0.5 * gap
-        and min(finer_left, finer_right) - slack <= analytic <= max(finer_left, finer_right) + slack
-    )
