@@ -34,6 +34,7 @@ from minibnn.data import (
     read_idx,
     write_idx,
 )
+from minibnn.draws import Draws
 from minibnn.feedback import Blocked, Feedback, FixedFeedback, Transpose
 from minibnn.functions import Function, HardTanh, Identity, ReLU, Sigmoid, SignSTE, Tanh
 from minibnn.gradcheck import GradientReport, GradientResult, check_gradients
@@ -72,6 +73,7 @@ __all__ = [
     "Dense",
     "DeviceError",
     "DivergedError",
+    "Draws",
     "Exponential",
     "Feedback",
     "Fill",

@@ -19,12 +19,14 @@ import pytest
 import minibnn.backend.select as select
 from minibnn import Dense, DeviceError, backend_of, get_backend
 from minibnn.backend import CPU, AdamStep, Backend
+from minibnn.backend.base import stream_keys
 from minibnn.backend.cupy_backend import (
     ADAM_BODY,
     ADAM_INPUTS,
     ADAM_OUTPUTS,
     SIGN_BODY,
     SIGN_FLOAT32_BODY,
+    UNIFORM_BODY,
     CupyBackend,
     open_gpu,
 )
@@ -247,6 +249,7 @@ static float __uint_as_float(unsigned u) { float x; std::memcpy(&x, &u, 4); retu
 KERNELS = {
     "adam": (ADAM_INPUTS, ADAM_OUTPUTS, ADAM_BODY, "float"),
     "sign": ("T x", "T y", SIGN_BODY + ";", "double"),
+    "uniform": ("unsigned k0, unsigned k1", "T u", UNIFORM_BODY, "float"),
     "sign_float32": ("float x", "float y", SIGN_FLOAT32_BODY, "float"),
 }
 
@@ -255,7 +258,7 @@ def source(kernel: str, cuda: bool) -> str:
     """A kernel's text as a whole program: a loop over arrays on the host, a thread each in CUDA."""
     inputs, outputs, body, kind = KERNELS[kernel]
     declared = [p.split() for p in f"{inputs}, {outputs}".split(", ")]
-    made_by_python = {"g", "x", "w", "m", "v", "y"}  # the arrays among the parameters
+    made_by_python = {"g", "x", "w", "m", "v", "y", "u"}  # the arrays among the parameters
     signature = ", ".join(f"{t}* {n}_" if n in made_by_python else f"{t} {n}" for t, n in declared)
     elements = " ".join(f"{t}& {n} = {n}_[i];" for t, n in declared if n in made_by_python)
     start = "int i = threadIdx.x; if (i < n)" if cuda else "for (int i = 0; i < n; ++i)"
@@ -285,6 +288,7 @@ def on_host(tmp_path):
             function(n, *(
                 a.ctypes.data_as(ctypes.c_void_p) if isinstance(a, np.ndarray) and a.ndim
                 else ctypes.c_bool(a) if isinstance(a, bool | np.bool_)
+                else ctypes.c_uint32(int(a)) if isinstance(a, np.uint32)
                 else ctypes.c_float(a)
                 for a in arguments
             ))  # fmt: skip
@@ -322,6 +326,16 @@ def test_the_sign_kernels_compute_what_their_twin_does(on_host):
         np.testing.assert_array_equal(y, [1, 1, 1, -1, 1, -1, 1, -1, 1, -1, np.nan, np.nan])
 
 
+def test_the_uniform_kernel_computes_what_its_twin_does(on_host):
+    kernel = on_host("uniform")
+    for count in range(3):
+        u = np.empty(1000, np.float32)
+        kernel(*stream_keys(2**63 - 1, count), u)
+        np.testing.assert_array_equal(
+            u, Backend.uniform(CPU, (1000,), 2**63 - 1, count, np.float32)
+        )
+
+
 def nvrtc():
     """NVIDIA's run-time compiler, which needs no GPU; None where it is not installed."""
     from importlib.util import find_spec
@@ -355,3 +369,50 @@ def test_the_kernels_compile_for_the_gpu(kernel, architecture):
     library.nvrtcGetProgramLog(program, log)
     assert status == 0, log.value.decode()
     library.nvrtcDestroyProgram(ctypes.byref(program))
+
+
+def test_uniform_numbers_are_the_same_everywhere(backend):
+    expected = Backend.uniform(CPU, (50, 7), 12345, 3, np.float32)
+    got = backend.uniform((50, 7), 12345, 3, np.float32)
+    assert got.dtype == np.float32
+    np.testing.assert_array_equal(backend.to_host(got), expected)
+    np.testing.assert_array_equal(
+        backend.to_host(backend.uniform((50, 7), 12345, 3, np.float64)), expected
+    )
+    assert backend.uniform((), 1, 0, np.float32).shape == ()
+
+
+def test_uniform_numbers_known_values():
+    """From the equations, worked out with Python's integers."""
+
+    def mix(h):
+        h = ((h ^ h >> 16) * 0x85EBCA6B) % 2**32
+        h = ((h ^ h >> 13) * 0xC2B2AE35) % 2**32
+        return h ^ h >> 16
+
+    assert mix(1) == 0x514E28B7  # MurmurHash3's published finaliser of 1
+    k0, k1 = (int(k) for k in stream_keys(0, 0))
+    assert k1 << 32 | k0 == 0xE220A8397B1DCDAF  # SplitMix64's published first number for seed 0
+    expected = [(mix(mix((i + k0) % 2**32) ^ k1) >> 8) / 2**24 for i in range(100)]
+    np.testing.assert_array_equal(CPU.uniform((100,), 0, 0, np.float64), expected)
+
+
+def test_uniform_numbers_are_uniform_and_independent():
+    """Two million numbers against what chance allows (five standard deviations)."""
+    u = np.stack([CPU.uniform((1000, 1000), 7, count, np.float64) for count in range(2)])
+    n = u.size
+    assert u.min() >= 0
+    assert u.max() < 1
+    assert abs(u.mean() - 0.5) < 5 * np.sqrt(1 / 12 / n)
+    counts = np.bincount((u.ravel() * 1000).astype(int), minlength=1000)
+    chi2 = ((counts - n / 1000) ** 2 / (n / 1000)).sum()
+    assert abs(chi2 - 999) < 5 * np.sqrt(2 * 999)
+    c = u - 0.5
+    pairs = [
+        (c[0, :, :-1], c[0, :, 1:]),  # neighbours
+        (c[0, :-1], c[0, 1:]),  # neighbouring rows
+        (c[0], c[1]),  # neighbouring arrays of a stream
+        (c[0], CPU.uniform((1000, 1000), 8, 0, np.float64) - 0.5),  # neighbouring streams
+    ]
+    for a, b in pairs:
+        assert abs((a * b).sum()) < 5 * np.sqrt(a.size) / 12

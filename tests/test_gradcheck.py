@@ -17,6 +17,7 @@ from minibnn import (
     BatchNorm,
     DataLoader,
     Dense,
+    Draws,
     Fill,
     FixedFeedback,
     Flatten,
@@ -97,8 +98,8 @@ FAULTS = {
     ),
     "latent instead of binary weights on the way back": (
         "minibnn.layers.dense",
-        "self.feedback.backward_weights(Wq)",
-        "self.feedback.backward_weights(self.weight.data)",
+        "self.backward_weights(Wq)",
+        "self.backward_weights(self.weight.data)",
         lambda m: check_gradients(m.Dense(4, 4, weight_quantizer=SignSTE()), spread(5, 4)),
         "x",
         "the same as in forward",
@@ -147,8 +148,8 @@ FAULTS = {
     ),
     "weight gradient without the quantizer's": (
         "minibnn.layers.dense",
-        "dW = self.weight_quantizer.backward(dWq, self.weight.data)",
-        "dW = dWq",
+        "self.set_weight_gradient(self.backend.matmul(x.T, dz, out=self.weight.grad))",
+        "self.backend.matmul(x.T, dz, out=self.weight.grad)",
         lambda m: check_gradients(m.Dense(5, 4, weight_quantizer=SignSTE(clip=1.0)), spread(5, 5)),
         "weight",
         "clip or mask is missing",
@@ -564,3 +565,56 @@ def test_nan_is_named():
 def test_loss_without_labels():
     with pytest.raises(TypeError, match="loss and labels together"):
         check_gradients(Sequential(), spread(5, 3), loss=LogitCrossEntropy())
+
+
+class Noise(Layer):
+    """A layer that draws, from a stream that the check can hold still or from one that it cannot."""
+
+    def __init__(self, source):
+        self.source = source
+
+    def forward(self, x, *, train=False):
+        if isinstance(self.source, Draws):
+            mask = self.source.uniform(self.backend, x.shape, x.dtype)
+        else:
+            mask = self.source.random(x.shape)
+        if train:
+            self.saved = (x.shape, mask)
+        return x * mask
+
+    def backward(self, dy, *, need_dx=True):
+        (mask,) = self.take_saved(dy)
+        return dy * mask if need_dx else None
+
+
+def test_random_numbers_of_a_stream_are_held_still():
+    layer = Noise(Draws()).initialize(0)
+    assert check_gradients(layer, spread(5, 4))
+    assert layer.source.count == 0, "the layer itself is not touched"
+
+
+def test_random_numbers_from_elsewhere_are_named():
+    with pytest.raises(ValueError, match=r"two forward passes differ.*minibnn\.Draws"):
+        check_gradients(Noise(np.random.default_rng(0)), spread(5, 4))
+
+
+class Frozen(Function):
+    """A scale that backward takes for constant, and a slope that depends on dy's direction."""
+
+    def forward(self, x):
+        return x * abs(x).mean()
+
+    def backward(self, dy, x):
+        return dy * abs(x).mean() * np.where(dy > 0, 2.0, 1.0)
+
+    def surrogate_at(self, x0, dy):
+        slope = abs(x0).mean() * np.where(dy > 0, 2.0, 1.0)
+        return lambda x: x * slope
+
+
+def test_a_surrogate_may_hold_things_fixed_at_the_point():
+    model = Sequential(Dense(4, 4, weight_quantizer=Frozen()), Activation(Frozen()), Dense(4, 3))
+    report = check_gradients(model, spread(5, 4))
+    assert report, str(report)
+    assert not check_gradients(type("Wrong", (Frozen,), {"surrogate_at": Function.surrogate_at})(),
+                               spread(5, 4))  # fmt: skip

@@ -21,6 +21,7 @@ FILES = sorted(PACKAGE.rglob("*.py"))
 FLOORS = {
     "backend": 1,
     "parameter": 2,
+    "draws": 2,
     "functions": 3,
     "feedback": 3,
     "layers": 4,

@@ -112,6 +112,37 @@ class Backend:
         xp = self.xp
         return xp.where(x >= 0, x.dtype.type(1), xp.where(xp.isnan(x), x, x.dtype.type(-1)))
 
+    def uniform(self, shape: tuple[int, ...], seed: int, count: int, dtype: Any) -> Array:
+        """Numbers in [0, 1) that depend on the seed, the count and their place alone.
+
+        .. code-block:: text
+
+            u[i] = (mix(mix(i + k0) xor k1) >> 8) / 2^24       k0, k1 from (seed, count)
+
+        Integers of 32 bits throughout, so every device gives the same numbers to the last bit.
+
+        Args:
+            shape: of the result, at most 2^32 numbers.
+            seed: names the stream.
+            count: names the array within the stream.
+            dtype: float32 or float64; the values are the same.
+
+        References: mix is the finaliser of MurmurHash3 (Appleby 2011), which lets each bit of its
+        argument reach all 32; that counters through a mixing function make good random numbers
+        is Salmon et al. 2011, "Parallel random numbers: as easy as 1, 2, 3".
+        """
+        xp = self.xp
+        k0, k1 = stream_keys(seed, count)
+        h = xp.arange(math.prod(shape), dtype=np.uint32)
+        h += k0
+        h = _mix(h)
+        h ^= k1
+        h = _mix(h)
+        h >>= np.uint32(8)
+        u = h.astype(dtype)
+        u *= 2.0**-24
+        return u.reshape(shape)
+
     def gather(self, a: Array, rows: Array) -> Array:
         """A new array holding the given rows of `a`, in that order."""
         return a.take(rows, axis=0)
@@ -163,3 +194,27 @@ class Backend:
             new_w = xp.clip(new_w, -bound, bound)
         for old, new in ((m, new_m), (v, new_v), (w, new_w)):
             old[...] = new if only_if is None else xp.where(only_if, new, old)
+
+
+def stream_keys(seed: int, count: int) -> tuple[np.uint32, np.uint32]:
+    """Two well-mixed words for one array of a stream.
+
+    One step of SplitMix64, whose state runs through `seed` plus multiples of the golden ratio
+    (Steele et al. 2014, "Fast splittable pseudorandom number generators").
+    """
+    mask = 2**64 - 1
+    z = (seed + (count + 1) * 0x9E3779B97F4A7C15) & mask
+    z = ((z ^ (z >> 30)) * 0xBF58476D1CE4E5B9) & mask
+    z = ((z ^ (z >> 27)) * 0x94D049BB133111EB) & mask
+    z ^= z >> 31
+    return np.uint32(z & 0xFFFFFFFF), np.uint32(z >> 32)
+
+
+def _mix(h: Array) -> Array:
+    """MurmurHash3's finaliser of 32 bits, in place."""
+    h ^= h >> np.uint32(16)
+    h *= np.uint32(0x85EBCA6B)
+    h ^= h >> np.uint32(13)
+    h *= np.uint32(0xC2B2AE35)
+    h ^= h >> np.uint32(16)
+    return h

@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from minibnn.backend.base import AdamStep, Array, Backend, DeviceError
+from minibnn.backend.base import AdamStep, Array, Backend, DeviceError, stream_keys
 
 # Each of these texts is C++ for one element: one launch does what the plain body does in several.
 # `alive` is false to leave everything as it is.
@@ -35,6 +35,19 @@ unsigned int size = bits & 0x7fffffffu;
 unsigned int sign = size == 0u ? 0u : bits & 0x80000000u;
 y = size > 0x7f800000u ? x : __uint_as_float(0x3f800000u | sign);
 """
+# The plain body's arithmetic, place by place; T is the dtype of the result.
+UNIFORM_BODY = """
+unsigned int h = (unsigned int)i + k0;
+for (int round = 0; round < 2; ++round) {
+    h ^= h >> 16;
+    h *= 0x85ebca6bu;
+    h ^= h >> 13;
+    h *= 0xc2b2ae35u;
+    h ^= h >> 16;
+    if (round == 0) h ^= k1;
+}
+u = T(h >> 8) * T(5.9604644775390625e-8);
+"""
 
 
 class CupyBackend(Backend):
@@ -52,6 +65,7 @@ class CupyBackend(Backend):
         self._sign_float32 = kernel(
             "float32 x", "float32 y", SIGN_FLOAT32_BODY, "minibnn_sign_float32"
         )
+        self._uniform = kernel("uint32 k0, uint32 k1", "T u", UNIFORM_BODY, "minibnn_uniform")
 
     def asarray(self, a: Any, dtype: Any = None) -> Array:
         """`a` on the device; a host array is copied there."""
@@ -65,6 +79,10 @@ class CupyBackend(Backend):
     def binarize(self, x: Array) -> Array:
         """As the plain body, in one kernel."""
         return self._sign_float32(x) if x.dtype == np.float32 else self._sign(x)
+
+    def uniform(self, shape: tuple[int, ...], seed: int, count: int, dtype: Any) -> Array:
+        """As the plain body, in one kernel."""
+        return self._uniform(*stream_keys(seed, count), self.xp.empty(shape, dtype=dtype))
 
     def adam_step(
         self,

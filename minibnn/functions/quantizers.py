@@ -41,6 +41,7 @@ class SignSTE(Function):
     array([0., 1., 1., 1., 0.])
     """
 
+    bits = 1
     clip: float | None = None
 
     def __post_init__(self) -> None:

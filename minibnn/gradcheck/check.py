@@ -13,11 +13,13 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
-from minibnn.backend import CPU, Array, backend_of
+from minibnn.backend import CPU, Array, Backend, backend_of
+from minibnn.draws import Draws
 from minibnn.feedback import Transpose
 from minibnn.functions import Function
 from minibnn.gradcheck.compare import Comparison, Slopes, compare
@@ -100,6 +102,11 @@ def check_gradients(
         dy, comparison = _compare_loss(loss, y, labels, rng, tolerance, max_elements)
         comparisons = [comparison]
     gradients = _backward(layer, x, dy, with_x)
+    if not np.allclose(_forward(layer, x), y, rtol=1e-9, atol=1e-9 * abs(y).max()):
+        raise ValueError(
+            f"check_gradients: {layer}: two forward passes differ; if it draws random numbers, "
+            "draw them from an attribute that is a minibnn.Draws, which the check can hold still"
+        )
 
     def change(plus: Array, minus: Array) -> tuple[float, float]:
         # The scalar is sum(y dy): with a loss, the chain rule's second half, dy being checked
@@ -227,6 +234,15 @@ class _Anchor:
         return self.points[(self.calls - 1) % len(self.points)]
 
 
+@dataclass
+class _Point:
+    """Where a function was when the check began: its argument, its value, and what came back."""
+
+    x: Array
+    y: Array
+    dy: Array = None
+
+
 class _AnchoredFunction(_Anchor, Function):
     """``surrogate(x) + (forward(x0) - surrogate(x0))``."""
 
@@ -237,12 +253,32 @@ class _AnchoredFunction(_Anchor, Function):
     def __repr__(self) -> str:
         return repr(self.function)
 
-    def forward(self, x: Array) -> Array:
-        surrogate = self.function.surrogate(x)
-        return surrogate + self.at(lambda: self.function.forward(x) - surrogate)
+    def train_forward(self, x: Array) -> Array:
+        point = self.at(lambda: _Point(x.copy(), np.array(self.function.train_forward(x))))
+        if not self.frozen:
+            return point.y
+        surrogate = self.function.surrogate_at(point.x, point.dy)
+        return surrogate(x) + (point.y - surrogate(point.x))
+
+    forward = train_forward  # for a layer of the user's that knows only this name
 
     def backward(self, dy: Array, x: Array) -> Array:
+        for point in self.points:  # one function may serve several places
+            if point.dy is None and np.array_equal(point.x, x):
+                point.dy = dy.copy()
+                break
         return self.function.backward(dy, x)
+
+
+class _AnchoredDraws(_Anchor, Draws):
+    """The same numbers in every pass."""
+
+    def __init__(self, draws: Draws) -> None:
+        super().__init__()
+        self.draws = draws
+
+    def uniform(self, backend: Backend, shape: tuple[int, ...], dtype: Any) -> Array:
+        return self.at(lambda: self.draws.uniform(backend, shape, dtype))
 
 
 class _AnchoredProduct(_Anchor):
@@ -260,12 +296,16 @@ class _AnchoredProduct(_Anchor):
 
 
 def _anchor(layer: Layer) -> Iterator[_Anchor]:
-    """Replace every function of a layer and its children, and every product with feedback."""
-    for name, value in vars(layer).items():
+    """Replace what a layer and its children draw, their functions, and products with feedback."""
+    for name, value in list(vars(layer).items()):
         if isinstance(value, Function) and not isinstance(value, _Anchor):
             function = _AnchoredFunction(value)
             setattr(layer, name, function)
             yield function
+        if isinstance(value, Draws):
+            draws = _AnchoredDraws(value)
+            setattr(layer, name, draws)
+            yield draws
     # Only Transpose itself is known to be the derivative; what derives from it may be anything.
     if type(getattr(layer, "feedback", Transpose())) is not Transpose:
         if not hasattr(layer, "product"):

@@ -25,9 +25,10 @@ class Activation(Layer):
     def forward(self, x: Array, *, train: bool = False) -> Array:
         """``f(x)``."""
         self.check_input(x)
-        y = self.function.forward(x)
-        if train:
-            self.saved = (y.shape, x)
+        if not train:
+            return self.function.forward(x)
+        y = self.function.train_forward(x)
+        self.saved = (y.shape, x)
         return y
 
     def backward(self, dy: Array, *, need_dx: bool = True) -> Array | None:

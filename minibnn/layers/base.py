@@ -9,9 +9,11 @@ from typing import Any, Self, TypeVar
 import numpy as np
 
 from minibnn.backend import CPU, Array, Backend, backend_of, get_backend
+from minibnn.draws import Draws
+from minibnn.functions import Function
 from minibnn.parameter import Buffer, Parameter
 
-_Kind = TypeVar("_Kind", Parameter, Buffer)
+_Kind = TypeVar("_Kind", Parameter, Buffer, Function, Draws)
 _Required = TypeVar("_Required")
 
 
@@ -152,6 +154,10 @@ class Layer(ABC):
         self.backend, self.dtype, self.saved = CPU, dtype, None
         for parameter in self._own(Parameter):
             parameter.initialize(rng, dtype)
+        for function in self._own(Function):
+            function.initialize(rng)
+        for draws in self._own(Draws):
+            draws.initialize(rng)
         for child in self.children():
             child._initialize(rng, dtype)
 

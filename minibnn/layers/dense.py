@@ -2,19 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from typing import Any
-
-import numpy as np
-
 from minibnn.backend import Array
-from minibnn.feedback import Feedback, Transpose
-from minibnn.functions import Function, Identity
-from minibnn.layers.base import Layer, require
-from minibnn.parameter import Buffer, Fill, GlorotUniform, Initializer, Parameter
+from minibnn.feedback import Feedback
+from minibnn.functions import Function
+from minibnn.layers.base import require
+from minibnn.layers.weighted import Weighted
+from minibnn.parameter import Initializer
 
 
-class Dense(Layer):
+class Dense(Weighted):
     """A matrix product with three independent choices: what forward sees, what backward sees, bias.
 
     .. code-block:: text
@@ -71,33 +67,18 @@ class Dense(Layer):
     ) -> None:
         self.in_features = require("Dense", "in_features", in_features, int)
         self.out_features = require("Dense", "out_features", out_features, int)
-        quantizer = Identity() if weight_quantizer is None else weight_quantizer
-        self.weight_quantizer = require("Dense", "weight_quantizer", quantizer, Function)
-        feedback = Transpose() if feedback is None else feedback
-        self.feedback = require("Dense", "feedback", feedback, Feedback)
-        self.weight = Parameter(
-            "weight",
+        self.set_weights(
             (in_features, out_features),
-            GlorotUniform() if weight_init is None else weight_init,
+            quantizer=weight_quantizer,
+            feedback=feedback,
+            bias=bias,
+            init=weight_init,
             bound=weight_bound,
             lr_scale=lr_scale,
         )
-        self.bias = Parameter("bias", (out_features,), Fill(0.0)) if bias else None
 
     def __str__(self) -> str:
         return f"Dense({self.in_features} -> {self.out_features})"
-
-    def __repr__(self) -> str:
-        options = []
-        if not isinstance(self.weight_quantizer, Identity):
-            options.append(f"weight_quantizer={self.weight_quantizer!r}")
-        if not isinstance(self.feedback, Transpose):
-            options.append(f"feedback={self.feedback!r}")
-        if self.bias is None:
-            options.append("bias=False")
-        if self.weight.bound is not None:
-            options.append(f"weight_bound={self.weight.bound}")
-        return ", ".join([str(self)[:-1], *options]) + ")"
 
     def forward(self, x: Array, *, train: bool = False) -> Array:
         """``z = x Wq + b``."""
@@ -106,7 +87,7 @@ class Dense(Layer):
             raise ValueError(
                 f"{self}: expected x of shape (batch, {self.in_features}), got {x.shape}"
             )
-        Wq = self.weight_quantizer.forward(self.weight.data)
+        Wq = self.quantized_weight(train)
         z = self.product(x, Wq)
         if self.bias is not None:
             z += self.bias.data
@@ -117,33 +98,16 @@ class Dense(Layer):
     def backward(self, dz: Array, *, need_dx: bool = True) -> Array | None:
         """Set dW and db; return ``dx = dz B.T``."""
         x, Wq = self.take_saved(dz)
-        dWq = self.backend.matmul(x.T, dz, out=self.weight.grad)
-        dW = self.weight_quantizer.backward(dWq, self.weight.data)
-        if dW is not dWq:
-            self.weight.grad[...] = dW
+        self.set_weight_gradient(self.backend.matmul(x.T, dz, out=self.weight.grad))
         if self.bias is not None:
             dz.sum(axis=0, out=self.bias.grad)
         if not need_dx:
             return None
-        B = self.feedback.backward_weights(Wq)
+        B = self.backward_weights(Wq)
         if B is None:
             return self.backend.xp.zeros_like(x)
-        if B.shape != Wq.shape:
-            raise ValueError(
-                f"{self}: expected {self.feedback!r} to give weights of shape {Wq.shape}, "
-                f"got {B.shape}"
-            )
         return self.backend.matmul(dz, B.T)
 
     def product(self, x: Array, W: Array) -> Array:
         """The bilinear part of the layer, ``x W``."""
         return self.backend.matmul(x, W)
-
-    def buffers(self) -> Iterator[Buffer]:
-        """The feedback's fixed weights, if it has any."""
-        yield from super().buffers()
-        yield from self.feedback.buffers()
-
-    def _initialize(self, rng: np.random.Generator, dtype: np.dtype[Any]) -> None:
-        super()._initialize(rng, dtype)
-        self.feedback.initialize(self.weight.shape, rng, dtype)

@@ -1,0 +1,91 @@
+"""What layers with a weight have in common: its quantizer, its feedback, its bias."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+
+from minibnn.backend import Array
+from minibnn.feedback import Feedback, Transpose
+from minibnn.functions import Function, Identity
+from minibnn.layers.base import Layer, require
+from minibnn.parameter import Buffer, Fill, GlorotUniform, Initializer, Parameter
+
+
+class Weighted(Layer):
+    """A layer with a weight, whose last axis counts the outputs, and perhaps a bias.
+
+    The forward pass sees ``Wq = quantizer(W)``; the error travels back through ``B``, which the
+    feedback chooses. What is done with them stands in the layers themselves.
+
+    Attributes:
+        weight: the latent weights W.
+        bias: one value for each output, or None.
+        weight_quantizer: `Identity` for real weights.
+        feedback: `Transpose` for backpropagation.
+    """
+
+    def set_weights(
+        self,
+        shape: tuple[int, ...],
+        *,
+        quantizer: Function | None,
+        feedback: Feedback | None,
+        bias: bool,
+        init: Initializer | None,
+        bound: float | None,
+        lr_scale: float,
+    ) -> None:
+        """Declare the weight and its three choices; for the layer's ``__init__``."""
+        who = type(self).__name__
+        quantizer = Identity() if quantizer is None else quantizer
+        self.weight_quantizer = require(who, "weight_quantizer", quantizer, Function)
+        feedback = Transpose() if feedback is None else feedback
+        self.feedback = require(who, "feedback", feedback, Feedback)
+        init = GlorotUniform() if init is None else init
+        self.weight = Parameter("weight", shape, init, bound=bound, lr_scale=lr_scale)
+        self.bias = Parameter("bias", shape[-1:], Fill(0.0)) if bias else None
+
+    def __repr__(self) -> str:
+        options = []
+        if not isinstance(self.weight_quantizer, Identity):
+            options.append(f"weight_quantizer={self.weight_quantizer!r}")
+        if not isinstance(self.feedback, Transpose):
+            options.append(f"feedback={self.feedback!r}")
+        if self.bias is None:
+            options.append("bias=False")
+        if self.weight.bound is not None:
+            options.append(f"weight_bound={self.weight.bound}")
+        return ", ".join([str(self)[:-1], *options]) + ")"
+
+    def quantized_weight(self, train: bool) -> Array:
+        """``Wq``, the weights that the forward pass sees."""
+        quantize = self.weight_quantizer.train_forward if train else self.weight_quantizer.forward
+        return quantize(self.weight.data)
+
+    def set_weight_gradient(self, dWq: Array) -> None:
+        """Send ``dWq`` back through the quantizer, to the latent weights' gradient."""
+        dW = self.weight_quantizer.backward(dWq, self.weight.data)
+        if dW is not self.weight.grad:
+            self.weight.grad[...] = dW
+
+    def backward_weights(self, Wq: Array) -> Array | None:
+        """B, the weights that the error travels back through; None for zeros."""
+        B = self.feedback.backward_weights(Wq)
+        if B is not None and B.shape != Wq.shape:
+            raise ValueError(
+                f"{self}: expected {self.feedback!r} to give weights of shape {Wq.shape}, "
+                f"got {B.shape}"
+            )
+        return B
+
+    def buffers(self) -> Iterator[Buffer]:
+        """The feedback's fixed weights, if it has any."""
+        yield from super().buffers()
+        yield from self.feedback.buffers()
+
+    def _initialize(self, rng: np.random.Generator, dtype: np.dtype[Any]) -> None:
+        super()._initialize(rng, dtype)
+        self.feedback.initialize(self.weight.shape, rng, dtype)
