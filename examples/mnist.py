@@ -4,8 +4,8 @@
     python examples/mnist.py --recipe modern       # same network, today's training
     python examples/mnist.py --device gpu --json
 
-The network is 784-128-64-10 with weights and hidden activations of +1 and -1. This page reads
-from top to bottom: the settings, the two networks, the training, the command line.
+The default network is 784-128-64-10 with weights and hidden activations of +1 and -1. The networks
+and how they are trained stand in `minibnn/recipes.py`, as plain code; this page is the command.
 """
 
 from __future__ import annotations
@@ -15,7 +15,6 @@ import json
 import logging
 import math
 import sys
-from collections.abc import Callable
 from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 from typing import Any
@@ -25,36 +24,23 @@ import pandas as pd
 
 import minibnn
 from minibnn import (
-    Activation,
-    Adam,
-    BatchNorm,
-    Cosine,
-    DataLoader,
-    Dense,
-    Flatten,
     ImageDataset,
-    LogitCrossEntropy,
-    Rescale,
-    Sequential,
-    SignSTE,
-    Uniform,
-    fit,
     get_backend,
-    glorot_lr_scale,
     load_mnist,
     load_mnist_or_sample,
     load_sample,
     plot_history,
 )
+from minibnn.recipes import RECIPES
 
 
 @dataclass(frozen=True)
 class Args:
     """The settings of a run; `train(epochs=3)` and `--epochs 3` set the same thing."""
 
-    recipe: str = "seed"  # seed or modern
+    recipe: str = "seed"  # a name in minibnn.recipes.RECIPES
     device: str = "auto"  # auto, cpu or gpu
-    epochs: int = 10
+    epochs: int | None = None  # None: the recipe's own
     batch_size: int | None = None  # None: the recipe's own
     lr: float | None = None  # None: the recipe's own
     seed: int = 0
@@ -79,76 +65,11 @@ class Args:
             raise ValueError(f"seed: expected at least 0, got {self.seed}")
 
 
-def seed_model() -> Sequential:
-    """The first binary network: sign weights, sign activations, straight-through gradients."""
-    return Sequential(
-        Flatten(),
-        Rescale(1 / 255),
-        Dense(784, 128, weight_quantizer=SignSTE()),
-        Activation(SignSTE()),
-        Dense(128, 64, weight_quantizer=SignSTE()),
-        Activation(SignSTE()),
-        Dense(64, 10, weight_quantizer=SignSTE()),
-    )
-
-
-def modern_model() -> Sequential:
-    """The same binary network, made trainable.
-
-    Batch norm centres what the sign sees, the clip stops gradients that cannot flip a sign, the
-    bound keeps latent weights where a step can flip them, and each layer's learning rate is
-    scaled to its width.
-    """
-
-    def dense(n_in: int, n_out: int) -> Dense:
-        return Dense(
-            n_in,
-            n_out,
-            bias=False,  # batch norm has its own
-            weight_quantizer=SignSTE(),
-            weight_init=Uniform(-1, 1),
-            weight_bound=1.0,
-            lr_scale=glorot_lr_scale(n_in, n_out),
-        )
-
-    return Sequential(
-        Flatten(),
-        Rescale(2 / 255, -1),
-        dense(784, 128),
-        BatchNorm(128),
-        Activation(SignSTE(clip=1.0)),
-        dense(128, 64),
-        BatchNorm(64),
-        Activation(SignSTE(clip=1.0)),
-        dense(64, 10),
-        BatchNorm(10),
-    )
-
-
-@dataclass(frozen=True)
-class Recipe:
-    """A network and how it is trained."""
-
-    build: Callable[[], Sequential]
-    batch_size: int
-    lr: float
-    decays: bool  # whether the learning rate falls to zero, along a cosine
-
-
-RECIPES = {
-    "seed": Recipe(seed_model, batch_size=64, lr=3e-4, decays=False),
-    "modern": Recipe(modern_model, batch_size=100, lr=5e-3, decays=True),
-}
 CHOICES = {
     "recipe": tuple(RECIPES),
     "device": ("auto", "cpu", "gpu"),
     "dataset": ("auto", "mnist", "sample"),
 }
-
-
-def build_model(recipe: str) -> Sequential:
-    """The network of a recipe, without values yet."""
-    return RECIPES[recipe].build()
 
 
 def load_data(args: Args) -> ImageDataset:
@@ -163,31 +84,21 @@ def load_data(args: Args) -> ImageDataset:
 def train(**settings: Any) -> pd.DataFrame:
     """Train a network and return its history, one row for each epoch; see `Args` for settings."""
     args = Args(**settings)
-    recipe = RECIPES[args.recipe]
-    batch_size = args.batch_size or recipe.batch_size
-    lr = args.lr or recipe.lr
-    rng = np.random.default_rng(args.seed)
+    given = {"epochs": args.epochs, "batch_size": args.batch_size, "lr": args.lr}
+    recipe = RECIPES[args.recipe]()
+    recipe = replace(recipe, **{k: v for k, v in given.items() if v is not None})
     backend = get_backend(args.device)
     data = load_data(args)
     title = f"{data.name}, {args.recipe} recipe, seed {args.seed}, {backend.name}"
     # What was used, not what was asked for: "auto" and None say nothing to whoever reads it later.
-    used = asdict(replace(args, device=backend.name, batch_size=batch_size, lr=lr))
+    used = asdict(replace(args, device=backend.name)) | {k: getattr(recipe, k) for k in given}
     used |= {"title": title, "minibnn": minibnn.__version__, "numpy": np.__version__}
 
-    model = build_model(args.recipe).initialize(rng).to(backend)
-    train_data = (data.train_images, data.train_labels)
-    train_set = DataLoader(train_data, batch_size, shuffle=True, drop_last=True, rng=rng)
-    test_set = DataLoader((data.test_images, data.test_labels), batch_size)
-    schedule = Cosine(lr, 0.0, length=args.epochs * len(train_set)) if recipe.decays else lr
-
     folder = None if args.out is None else prepare_folder(args.out, used)
-    history = fit(
-        model,
-        train_set,
-        test_set,
-        loss=LogitCrossEntropy(),
-        optimizer=Adam(model.parameters(), schedule),
-        epochs=args.epochs,
+    _, history = recipe.train(
+        data,
+        seed=args.seed,
+        device=backend,
         progress=False if args.quiet else None,
         # Written after each epoch, so that a crash keeps what was measured before.
         on_epoch=None if folder is None else lambda h: h.to_csv(folder / "history.csv"),
@@ -220,13 +131,13 @@ def main(argv: list[str] | None = None) -> int:
     )
     add = parser.add_argument
     # fmt: off
-    add("--recipe", default="seed", choices=CHOICES["recipe"], help="default: %(default)s")
+    add("--recipe", default="seed", choices=CHOICES["recipe"], metavar="NAME",
+        help=f"one of {', '.join(RECIPES)}; default: %(default)s")
     add("--device", default="auto", choices=CHOICES["device"],
         help="default: auto, the GPU if it works and else the CPU")
-    add("--epochs", type=int, default=10, metavar="N", help="default: %(default)s")
-    add("--batch-size", type=int, metavar="N", help="default: 64 (seed); 100 (modern)")
-    add("--lr", type=float, metavar="RATE",
-        help="default: 3e-4, constant (seed); 5e-3, falling to 0 along a cosine (modern)")
+    add("--epochs", type=int, metavar="N", help="default: the recipe's own; 10 for seed and modern")
+    add("--batch-size", type=int, metavar="N", help="default: the recipe's own")
+    add("--lr", type=float, metavar="RATE", help="at the start; default: the recipe's own")
     add("--seed", type=int, default=0, metavar="N",
         help="of every random draw; default: %(default)s")
     add("--data-dir", metavar="DIR", help="folder with the four MNIST files, plain or .gz; "
@@ -271,7 +182,7 @@ def main(argv: list[str] | None = None) -> int:
         print(history.attrs["title"])
         print(history.rename_axis(index=None, columns="epoch").to_string(float_format="%.3f"))
     if history.attrs["interrupted"]:
-        print(f"interrupted after {len(history)} of {given.epochs} epochs", file=sys.stderr)
+        print(f"interrupted after {len(history)} of {history.attrs['epochs']} epochs", file=sys.stderr)
         return 130
     return 0
 

@@ -1,0 +1,57 @@
+"""How the recipes' settings were chosen: on a validation split, never on the test set.
+
+    MINIBNN_DATA=... python benchmarks/choose.py modern --seeds 5 --lr 2e-3 5e-3 1e-2 \\
+        --batch-size 50 100 200
+    MINIBNN_DATA=... python benchmarks/choose.py finn-sfc --dropout 0 0.2 --threshold 128 64
+
+Trains a recipe on 50,000 of the training images with each setting of a small grid and measures it
+on the 10,000 held out. Adds its rows to `benchmarks/results/choice_RECIPE.json`.
+"""
+
+from __future__ import annotations
+
+import argparse
+import itertools
+import json
+import sys
+
+import numpy as np
+import pandas as pd
+from environment import RESULTS, environment, save
+
+from minibnn import load_mnist
+from minibnn.recipes import RECIPES
+
+
+def main() -> None:
+    """Run the grid and write the table."""
+    parser = argparse.ArgumentParser(description="Choose a recipe's settings on held-out images.")
+    parser.add_argument("recipe", choices=RECIPES, metavar="RECIPE")
+    parser.add_argument("--seeds", type=int, default=1, metavar="N", help="default: %(default)s")
+    training = {"lr": float, "batch_size": int, "epochs": int}
+    network = {"dropout": float, "threshold": int}  # what a recipe's function may take
+    for name, kind in (training | network).items():
+        parser.add_argument("--" + name.replace("_", "-"), type=kind, nargs="+", metavar="VALUE")
+    args = parser.parse_args()
+    grid = {n: getattr(args, n) for n in training | network if getattr(args, n) is not None}
+    data = load_mnist().validation_split(10_000, np.random.default_rng(0))
+    file = RESULTS / f"choice_{args.recipe}.json"
+    rows = json.loads(file.read_text())["rows"] if file.exists() else []
+    for seed, values in itertools.product(range(args.seeds), itertools.product(*grid.values())):
+        setting = dict(zip(grid, values, strict=True))
+        recipe = RECIPES[args.recipe](**{k: v for k, v in setting.items() if k in network})
+        changes = {k: v for k, v in setting.items() if k in training}
+        _, history = recipe.train(data, seed=seed, progress=False, held_out=0, **changes)
+        used = {k: getattr(recipe, k) for k in training} | setting
+        last = history.iloc[-1]
+        rows.append({**used, "seed": seed, "accuracy": last.acc_test, "loss": last.loss_test})
+        print(rows[-1], file=sys.stderr)
+        save(f"choice_{args.recipe}", pd.DataFrame(rows).round(5))
+    print(environment())
+    table = pd.DataFrame(rows)
+    settings = [c for c in table.columns if c not in ("seed", "accuracy", "loss")]
+    print(table.groupby(settings, dropna=False).accuracy.agg(["mean", "std", "count"]).round(4))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,146 @@
+"""``python -m minibnn compare``: the comparison as a command."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from dataclasses import replace
+from itertools import product
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+import minibnn
+from minibnn.compare.grid import Entry, compare, parse_piece
+from minibnn.compare.ranking import rank
+from minibnn.data import ImageDataset, load_mnist, load_mnist_or_sample, load_sample
+from minibnn.functions import Function
+from minibnn.optimizers import Optimizer
+from minibnn.plots import plot_comparison
+from minibnn.recipes import RECIPES
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+DESCRIPTION = """\
+Compare quantizers and optimisers on one recipe, over seeds, on images held out of the training
+set. Two entries whose difference lies inside the noise of the seeds are not ranked: they share a
+letter in the last column of the table."""
+EPILOG = """\
+example:
+  python -m minibnn compare --quantizers 'SignSTE(clip=1.0)' ApproxSign SwishSign \\
+      --optimizers Adam AdaMax 'SGD(0.1, momentum=0.9)' --recipe modern --seeds 5
+
+A piece is a name of minibnn, or a call with plain arguments. An optimiser's first argument is its
+learning rate at the start (the recipe's own if left out), which then decays as in the recipe.
+Bop flips the binary weights and leaves all other parameters to Adam."""
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the command's options."""
+    parser.description, parser.epilog = DESCRIPTION, EPILOG
+    parser.formatter_class = argparse.RawDescriptionHelpFormatter
+    add = parser.add_argument
+    # fmt: off
+    add("--recipe", default="modern", choices=RECIPES, metavar="NAME",
+        help=f"one of {', '.join(RECIPES)}; default: %(default)s")
+    add("--quantizers", nargs="+", default=[], metavar="PIECE",
+        help="of the hidden activations; default: the recipe's own")
+    add("--weight-quantizers", nargs="+", default=[], metavar="PIECE",
+        help="of the weights; default: the recipe's own")
+    add("--optimizers", nargs="+", default=[], metavar="PIECE", help="default: the recipe's own")
+    add("--seeds", type=int, default=5, metavar="N", help="runs of each entry; default: %(default)s")
+    add("--epochs", type=int, metavar="N", help="default: the recipe's own")
+    add("--held-out", type=int, metavar="N",
+        help="training images kept aside to compare on; default: a sixth of them")
+    add("--device", default="cpu", choices=("auto", "cpu", "gpu"), help="default: %(default)s")
+    add("--dataset", default="auto", choices=("auto", "mnist", "sample"),
+        help="default: auto, MNIST or, if there is none, the bundled sample")
+    add("--out", default="comparison", metavar="DIR",
+        help="gets runs.csv, table.txt, config.json and, with matplotlib, comparison.png; "
+        "default: %(default)s")
+    # fmt: on
+
+
+def run(given: argparse.Namespace) -> int:
+    """Run the comparison and print its table."""
+    kinds = (
+        (given.quantizers, Function),
+        (given.weight_quantizers, Function),
+        (given.optimizers, Optimizer),
+    )
+    choices = [[parse_piece(t, kind) for t in texts] or [None] for texts, kind in kinds]
+    entries = [Entry(*pieces) for pieces in product(*choices)]
+    recipe = RECIPES[given.recipe]()
+    if given.epochs is not None:
+        recipe = replace(recipe, epochs=given.epochs)
+    data = _load(given.dataset)
+    held_out = len(data.train_images) // 6 if given.held_out is None else given.held_out
+    split = data.validation_split(held_out, np.random.default_rng(0))
+    title = (
+        f"{given.recipe} on {data.name}, {recipe.epochs} epochs, {given.seeds} seeds; "
+        f"accuracy on {held_out:,} training images held out"
+    )
+    folder = Path(given.out)
+    folder.mkdir(parents=True, exist_ok=True)
+    settings = {**vars(given), "title": title, "minibnn": minibnn.__version__}
+    settings = {k: v for k, v in settings.items() if isinstance(v, str | int | list | None)}
+    (folder / "config.json").write_text(json.dumps(settings, indent=2) + "\n")
+    total = len(entries) * given.seeds
+
+    def on_run(runs: pd.DataFrame) -> None:
+        runs.to_csv(folder / "runs.csv", index=False)
+        last = runs.iloc[-1]
+        print(
+            f"{len(runs)}/{total}  {last.entry}, seed {last.seed}: {last.accuracy:.4f} "
+            f"in {last.seconds:.1f} s",
+            file=sys.stderr,
+        )
+
+    runs = compare(
+        recipe, entries, split, seeds=given.seeds, device=given.device, on_run=on_run
+    )
+    ranking = rank(runs)
+    text = f"{title}\n\n{format_table(ranking)}\n"
+    (folder / "table.txt").write_text(text)
+    print(text, end="")
+    try:
+        plot_comparison(runs, ranking, folder / "comparison.png", title=title)
+    except ImportError as missing:
+        print(f"no comparison.png: {missing}", file=sys.stderr)
+    return 0
+
+
+def format_table(ranking: pd.DataFrame) -> str:
+    """The ranking for people, with a last line that says what the letters mean."""
+    shown = ranking.copy()
+    shown["mean"] = [f"{v:.4f}" for v in ranking["mean"]]
+    shown["std"] = ["" if n < 2 else f"{v:.4f}" for v, n in zip(
+        ranking["std"], ranking["seeds"], strict=True
+    )]  # fmt: skip
+    width = max(len(name) for name in shown.index)
+    shown.index = [name.ljust(width) for name in shown.index]
+    table = shown.to_string()
+    count = len(ranking)
+    if count == 1:
+        return table
+    if ranking["seeds"].max() < 2:
+        return f"{table}\n\nnot ranked: one seed says nothing about noise; use --seeds 5"
+    if all(set(a) & set(b) for a in ranking.tied for b in ranking.tied):
+        return f"{table}\n\nnot ranked: every difference lies inside the noise of the seeds"
+    return (
+        f"{table}\n\nentries that share a letter are not ranked: their difference lies inside the "
+        "noise of the seeds\n(Welch's test, 95 % for the whole table)"
+    )
+
+
+def _load(dataset: str) -> ImageDataset:
+    loaders: dict[str, Any] = {
+        "auto": load_mnist_or_sample,
+        "mnist": load_mnist,
+        "sample": load_sample,
+    }
+    loaded: ImageDataset = loaders[dataset]()
+    return loaded

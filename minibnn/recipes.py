@@ -1,0 +1,473 @@
+"""Recipes: named networks with everything about their training, each as plain code.
+
+A recipe is a function that returns a `Recipe`: the network, the loss, the optimiser, the learning
+rate over time, batch size and epochs. Read one, copy it, change a line.
+
+>>> from minibnn import load_sample
+>>> model, history = RECIPES["seed"]().train(load_sample(), epochs=1, progress=False)
+>>> bool(history.acc_test[1] > 0.3)
+True
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from functools import partial
+from typing import TYPE_CHECKING, TypeAlias
+
+import numpy as np
+
+from minibnn.backend import Backend
+from minibnn.data import DataLoader, ImageDataset
+from minibnn.feedback import Feedback, FixedFeedback
+from minibnn.functions import ReLU, SignSTE, StochasticSign
+from minibnn.layers import (
+    Activation,
+    BatchNorm,
+    Conv2D,
+    Dense,
+    DirectFeedback,
+    Dropout,
+    Flatten,
+    Layer,
+    MaxPool2D,
+    Rescale,
+    Reshape,
+    Sequential,
+)
+from minibnn.losses import LogitCrossEntropy, Loss, SquaredHinge
+from minibnn.optimizers import Adam, Optimizer
+from minibnn.parameter import Uniform, glorot_lr_scale
+from minibnn.schedules import Constant, Cosine, Exponential, PerEpoch, Schedule
+from minibnn.training import fit
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+# How the learning rate moves: its start, the number of epochs and of updates in one.
+Decay: TypeAlias = Callable[[float, int, int], Schedule]
+
+
+def constant(rate: float, epochs: int, steps_per_epoch: int) -> Schedule:
+    """The same rate throughout."""
+    return Constant(rate)
+
+
+def cosine(rate: float, epochs: int, steps_per_epoch: int) -> Schedule:
+    """From `rate` to 0 along half a cosine, update by update."""
+    return Cosine(rate, 0.0, length=epochs * steps_per_epoch)
+
+
+@dataclass(frozen=True)
+class ExponentialTo:
+    """From the recipe's rate to `end` by the same factor after each epoch."""
+
+    end: float
+
+    def __call__(self, rate: float, epochs: int, steps_per_epoch: int) -> Schedule:
+        """The schedule."""
+        return PerEpoch(Exponential(rate, self.end, length=epochs), steps_per_epoch)
+
+
+def adam(model: Layer, schedule: Schedule) -> Optimizer:
+    """Adam on every parameter."""
+    return Adam(model.parameters(), schedule)
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """A network and how it is trained on images of 28x28 pixels in 10 classes.
+
+    Attributes:
+        name: as in `RECIPES`.
+        build: makes the network, without values.
+        epochs: passes over the training images.
+        batch_size: a last batch that would be smaller is left out.
+        lr: the learning rate at the start.
+        decay: how it moves from there.
+        loss: makes the loss.
+        optimizer: makes the optimiser from the model and the learning rate's schedule.
+        held_out: how many training images are kept aside to choose the epoch with; the model ends
+            as it was after the epoch with the best accuracy on them (the last one of several).
+            0 for none: the model after the last epoch.
+    """
+
+    name: str
+    build: Callable[[], Sequential]
+    epochs: int
+    batch_size: int
+    lr: float
+    decay: Decay = cosine
+    loss: Callable[[], Loss] = LogitCrossEntropy
+    optimizer: Callable[[Layer, Schedule], Optimizer] = adam
+    held_out: int = 0
+
+    def train(
+        self,
+        data: ImageDataset,
+        *,
+        seed: int = 0,
+        device: str | Backend = "cpu",
+        progress: bool | None = None,
+        on_epoch: Callable[[pd.DataFrame], None] | None = None,
+        **changes: object,
+    ) -> tuple[Sequential, pd.DataFrame]:
+        """Train a new network; return it and its history.
+
+        Args:
+            data: training images, and test images to evaluate on after each epoch. With
+                `held_out`, the history's test columns are of the images held out, and `data`'s
+                test images are not looked at.
+            seed: of every draw: initial weights, order of the batches, dropout.
+            device: see `get_backend`.
+            progress: see `fit`.
+            on_epoch: see `fit`.
+            changes: other values for attributes of the recipe: ``epochs=3``, ``lr=1e-3``.
+        """
+        recipe = replace(self, **changes)  # type: ignore[arg-type]
+        rng = np.random.default_rng(seed)
+        if recipe.held_out:
+            data = data.validation_split(recipe.held_out, rng)
+        model = recipe.build().initialize(rng).to(device)
+        arrays = (data.train_images, data.train_labels)
+        train = DataLoader(arrays, recipe.batch_size, shuffle=True, drop_last=True, rng=rng)
+        test = DataLoader((data.test_images, data.test_labels), recipe.batch_size)
+        schedule = recipe.decay(recipe.lr, recipe.epochs, len(train))
+        best = _Best(model) if recipe.held_out else None
+
+        def after_epoch(history: pd.DataFrame) -> None:
+            if best is not None:
+                best.look(float(history.acc_test.iloc[-1]))
+            if on_epoch is not None:
+                on_epoch(history)
+
+        history = fit(
+            model,
+            train,
+            test,
+            loss=recipe.loss(),
+            optimizer=recipe.optimizer(model, schedule),
+            epochs=recipe.epochs,
+            progress=progress,
+            on_epoch=after_epoch,
+        )
+        if best is not None:
+            best.restore()
+        return model, history
+
+
+class _Best:
+    """The values that a model had when its accuracy was best."""
+
+    def __init__(self, model: Layer) -> None:
+        self.model = model
+        self.accuracy = -1.0
+        self.values: list[object] = []
+
+    def look(self, accuracy: float) -> None:
+        """Keep the model's values if they are at least as good as the best so far."""
+        if accuracy >= self.accuracy:
+            self.accuracy = accuracy
+            self.values = [a.data.copy() for a in self._arrays()]
+
+    def restore(self) -> None:
+        """Give the model its best values back."""
+        for a, value in zip(self._arrays(), self.values, strict=True):
+            a.data[...] = value
+
+    def _arrays(self) -> list[object]:
+        return [*self.model.parameters(), *self.model.buffers()]
+
+
+def binary_dense(n_in: int, n_out: int, feedback: Feedback | None = None) -> Dense:
+    """A dense layer of binary weights in today's form.
+
+    Latent weights start in [-1, 1] and are kept there, where a step can flip their sign; the
+    learning rate is scaled to the layer's width; batch norm, which follows, makes a bias idle.
+    """
+    return Dense(
+        n_in,
+        n_out,
+        bias=False,
+        weight_quantizer=SignSTE(),
+        feedback=feedback,
+        weight_init=Uniform(-1, 1),
+        weight_bound=1.0,
+        lr_scale=glorot_lr_scale(n_in, n_out),
+    )
+
+
+def binary_hidden(n_in: int, n_out: int, feedback: Feedback | None = None) -> list[Layer]:
+    """A hidden layer of binary weights and activations.
+
+    Batch norm centres what the sign sees; the clip stops gradients that cannot flip a sign.
+    """
+    return [binary_dense(n_in, n_out, feedback), BatchNorm(n_out), Activation(SignSTE(clip=1.0))]
+
+
+def seed() -> Recipe:
+    """The first binary network: sign weights, sign activations, straight-through gradients.
+
+    784-128-64-10 with biases and nothing else: Adam at 3e-4, batches of 64, ten epochs.
+
+    Reference: Bender.jl's tutorial, whose table ends at a test accuracy of 0.869.
+    """
+
+    def build() -> Sequential:
+        return Sequential(
+            Flatten(),
+            Rescale(1 / 255),
+            Dense(784, 128, weight_quantizer=SignSTE()),
+            Activation(SignSTE()),
+            Dense(128, 64, weight_quantizer=SignSTE()),
+            Activation(SignSTE()),
+            Dense(64, 10, weight_quantizer=SignSTE()),
+        )
+
+    return Recipe("seed", build, epochs=10, batch_size=64, lr=3e-4, decay=constant)
+
+
+def modern() -> Recipe:
+    """The seed's network, made trainable; see `binary_dense` and `binary_hidden` for how."""
+
+    def build() -> Sequential:
+        return Sequential(
+            Flatten(),
+            Rescale(2 / 255, -1),
+            *binary_hidden(784, 128),
+            *binary_hidden(128, 64),
+            binary_dense(64, 10),
+            BatchNorm(10),
+        )
+
+    return Recipe("modern", build, epochs=10, batch_size=100, lr=5e-3)
+
+
+def feedback_alignment() -> Recipe:
+    """`modern` with the error sent back through fixed random matrices: feedback alignment.
+
+    Reference: Lillicrap et al. 2016, arXiv:1411.0247.
+    """
+
+    def build() -> Sequential:
+        return Sequential(
+            Flatten(),
+            Rescale(2 / 255, -1),
+            *binary_hidden(784, 128, FixedFeedback()),
+            *binary_hidden(128, 64, FixedFeedback()),
+            binary_dense(64, 10, FixedFeedback()),
+            BatchNorm(10),
+        )
+
+    return replace(modern(), name="feedback-alignment", build=build)
+
+
+def direct_feedback() -> Recipe:
+    """`modern` with the output's error sent straight to each hidden layer.
+
+    Reference: Nokland 2016, arXiv:1609.01596.
+    """
+
+    def build() -> Sequential:
+        return DirectFeedback(
+            Sequential(Flatten(), Rescale(2 / 255, -1), *binary_hidden(784, 128)),
+            Sequential(*binary_hidden(128, 64)),
+            Sequential(binary_dense(64, 10), BatchNorm(10)),
+        )
+
+    return replace(modern(), name="direct-feedback", build=build)
+
+
+def finn(
+    name: str,
+    width: int,
+    *,
+    input_bits: int,
+    epochs: int,
+    lr: float,
+    dropout: float = 0.0,
+    threshold: int = 128,
+) -> Recipe:
+    """Three hidden layers of one width, every weight and activation of one bit.
+
+    FINN's networks TFC, SFC and LFC (64, 256 and 1024 wide), trained as `modern`.
+
+    Args:
+        name: of the recipe.
+        width: of the hidden layers.
+        input_bits: 8 for the pixels as they are, 1 for ink or no ink.
+        epochs: see `Recipe`.
+        lr: see `Recipe`.
+        dropout: of the input, in training.
+        threshold: with an input of 1 bit, the grey value from which on a pixel counts as ink.
+
+    References: Umuroglu et al. 2017, arXiv:1612.07119; the published accuracies with 1-bit input
+    are Brevitas's 0.9317, 0.9781 and 0.9888 after 1000 epochs.
+    """
+
+    def build() -> Sequential:
+        bits: list[Layer] = [Rescale(2 / 255, -1)]
+        if input_bits == 1:
+            bits = [Rescale(1, -threshold), Activation(SignSTE())]
+        return Sequential(
+            Flatten(),
+            *bits,
+            *([Dropout(dropout)] if dropout else []),
+            *binary_hidden(784, width),
+            *binary_hidden(width, width),
+            *binary_hidden(width, width),
+            binary_dense(width, 10),
+            BatchNorm(10),
+        )
+
+    return Recipe(name, build, epochs=epochs, batch_size=100, lr=lr)
+
+
+def binarynet() -> Recipe:
+    """The permutation-invariant MNIST network of the BinaryNet paper, exactly as published.
+
+    Dropout of 0.2 on the input, three hidden layers of 4096 with dropout of 0.5, biases before
+    batch norm (idle, as they had them), squared hinge loss, Adam from 3e-3 to 3e-7 by one factor
+    an epoch over 1000 epochs, learning rates scaled to each layer (57.0, 73.9, 73.9 and 52.3),
+    and the model of the best epoch on 10,000 images held out. Published test error: 0.96 %.
+
+    Reference: Courbariaux et al. 2016, arXiv:1602.02830, section 2.1 and their code.
+    """
+
+    def dense(n_in: int, n_out: int) -> list[Layer]:
+        return [
+            Dense(
+                n_in,
+                n_out,
+                weight_quantizer=SignSTE(),
+                weight_init=Uniform(-1, 1),
+                weight_bound=1.0,
+                lr_scale=glorot_lr_scale(n_in, n_out),
+            ),
+            BatchNorm(n_out, momentum=0.9, epsilon=1e-4),
+        ]
+
+    def build() -> Sequential:
+        hidden: list[Layer] = []
+        for n_in in (784, 4096, 4096):
+            hidden += [*dense(n_in, 4096), Activation(SignSTE(clip=1.0)), Dropout(0.5)]
+        return Sequential(
+            Flatten(), Rescale(2 / 255, -1), Dropout(0.2), *hidden, *dense(4096, 10)
+        )
+
+    return Recipe(
+        "binarynet",
+        build,
+        epochs=1000,
+        batch_size=100,
+        lr=3e-3,
+        decay=ExponentialTo(3e-7),
+        loss=SquaredHinge,
+        held_out=10_000,
+    )
+
+
+def binaryconnect() -> Recipe:
+    """Binary weights, drawn anew for each batch, and real activations (ReLU).
+
+    Three hidden layers of 2048, squared hinge loss, Adam from 1e-3 to 3e-6 over 250 epochs. The
+    authors evaluate with real weights; here the evaluation uses the signs, which is what ships.
+
+    Reference: Courbariaux et al. 2015, arXiv:1511.00363, sections 2.3 and 3.1 and their code.
+    """
+
+    def dense(n_in: int, n_out: int) -> list[Layer]:
+        return [
+            Dense(
+                n_in,
+                n_out,
+                weight_quantizer=StochasticSign(),
+                weight_init=Uniform(-1, 1),
+                weight_bound=1.0,
+                lr_scale=glorot_lr_scale(n_in, n_out),
+            ),
+            BatchNorm(n_out, momentum=0.85, epsilon=1e-4),
+        ]
+
+    def build() -> Sequential:
+        hidden: list[Layer] = []
+        for n_in in (784, 2048, 2048):
+            hidden += [*dense(n_in, 2048), Activation(ReLU())]
+        return Sequential(Flatten(), Rescale(2 / 255, -1), *hidden, *dense(2048, 10))
+
+    return Recipe(
+        "binaryconnect",
+        build,
+        epochs=250,
+        batch_size=100,
+        lr=1e-3,
+        decay=ExponentialTo(3e-6),
+        loss=SquaredHinge,
+        held_out=10_000,
+    )
+
+
+def larq_cnn() -> Recipe:
+    """The convolutional network of Larq's introduction, 13.2 KiB, every weight of one bit.
+
+    Convolutions of 32, 64 and 64 channels, dense layers of 64 and 10. Published there: 0.976 after
+    6 epochs.
+
+    Reference: Geiger and Team 2020, "Larq: an open-source library for training binarized neural
+    networks", JOSS 5(45), and its MNIST tutorial.
+    """
+
+    def conv(c_in: int, c_out: int) -> Conv2D:
+        return Conv2D(
+            c_in,
+            c_out,
+            3,
+            bias=False,
+            weight_quantizer=SignSTE(),
+            weight_init=Uniform(-1, 1),
+            weight_bound=1.0,
+            lr_scale=glorot_lr_scale(9 * c_in, 9 * c_out),
+        )
+
+    def sign(channels: int) -> list[Layer]:
+        return [BatchNorm(channels, scale=False), Activation(SignSTE(clip=1.0))]
+
+    def build() -> Sequential:
+        return Sequential(
+            Reshape((28, 28, 1)),
+            Rescale(2 / 255, -1),
+            conv(1, 32),
+            MaxPool2D(2),
+            *sign(32),
+            conv(32, 64),
+            MaxPool2D(2),
+            *sign(64),
+            conv(64, 64),
+            *sign(64),
+            Flatten(),
+            binary_dense(576, 64),
+            *sign(64),
+            binary_dense(64, 10),
+            BatchNorm(10, scale=False),
+        )
+
+    return Recipe("larq-cnn", build, epochs=15, batch_size=100, lr=5e-3)
+
+
+# Call one for its `Recipe`; those of `finn` take its other arguments too.
+RECIPES: dict[str, Callable[..., Recipe]] = {
+    "seed": seed,
+    "modern": modern,
+    "feedback-alignment": feedback_alignment,
+    "direct-feedback": direct_feedback,
+    "finn-tfc": partial(finn, "finn-tfc", 64, input_bits=1, epochs=100, lr=2e-3),
+    "finn-sfc": partial(finn, "finn-sfc", 256, input_bits=1, epochs=100, lr=2e-3),
+    "finn-lfc": partial(finn, "finn-lfc", 1024, input_bits=1, epochs=40, lr=1e-3),
+    "finn-tfc-8bit": partial(finn, "finn-tfc-8bit", 64, input_bits=8, epochs=100, lr=2e-3),
+    "finn-sfc-8bit": partial(finn, "finn-sfc-8bit", 256, input_bits=8, epochs=100, lr=2e-3),
+    "finn-lfc-8bit": partial(finn, "finn-lfc-8bit", 1024, input_bits=8, epochs=40, lr=1e-3),
+    "binarynet": binarynet,
+    "binaryconnect": binaryconnect,
+    "larq-cnn": larq_cnn,
+}

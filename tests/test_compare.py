@@ -1,0 +1,276 @@
+"""The comparison: what it ranks, what it refuses to rank, the grid and the command."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from itertools import combinations
+
+import numpy as np
+import pandas as pd
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from minibnn import (
+    Activation,
+    Adam,
+    Bop,
+    CombinedOptimizer,
+    Function,
+    Optimizer,
+    SignSTE,
+    Ternary,
+    load_sample,
+)
+from minibnn.__main__ import main
+from minibnn.compare import Entry, compare, parse_piece, rank
+from minibnn.compare.ranking import _letters, student_quantile
+from minibnn.layers.weighted import Weighted
+from minibnn.recipes import RECIPES
+
+
+# --- Ranking ----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("p", "freedom", "t"),
+    [  # from printed tables of the distribution
+        (0.975, 1, 12.706),
+        (0.975, 4, 2.776),
+        (0.975, 10, 2.228),
+        (0.995, 4, 4.604),
+        (0.9995, 8, 5.041),
+        (0.975, 120, 1.980),
+        (0.95, 2, 2.920),
+    ],
+)
+def test_student_quantile(p, freedom, t):
+    assert student_quantile(p, freedom) == pytest.approx(t, abs=6e-4 * max(1, t))
+
+
+def table(**scores):
+    rows = [{"entry": e, "seed": i, "accuracy": v} for e, vs in scores.items() for i, v in enumerate(vs)]
+    return pd.DataFrame(rows)
+
+
+def test_ranked_only_beyond_noise():
+    ranking = rank(table(worse=[0.90, 0.91, 0.92], better=[0.93, 0.95, 0.91], far=[0.5, 0.51, 0.49]))
+    assert list(ranking.index) == ["better", "worse", "far"]
+    assert ranking.tied.to_dict() == {"better": "a", "worse": "a", "far": "b"}
+    assert ranking["mean"]["far"] == pytest.approx(0.5)
+    assert ranking["std"]["far"] == pytest.approx(0.01)
+    assert ranking.seeds.to_list() == [3, 3, 3]
+
+
+def test_welch_by_hand():
+    """Means 3 and 0, variances 1 and 4, three runs each: t = 3 / sqrt(5/3) = 2.3238.
+
+    Freedom (1/3 + 4/3)^2 / ((1/3)^2 / 2 + (4/3)^2 / 2) = 2.9412; its 97.5 % point is 3.2184:
+    inside the noise. With means 5 and 0, t = 3.873: beyond.
+    """
+    assert rank(table(a=[2, 3, 4], b=[-2, 0, 2])).tied.to_list() == ["a", "a"]
+    assert rank(table(a=[4, 5, 6], b=[-2, 0, 2])).tied.to_list() == ["a", "b"]
+    # Two more entries make six pairs, and each has to be beyond the noise of its 99.6 % point, 7.0.
+    four = rank(table(a=[4, 5, 6], b=[-2, 0, 2], c=[4, 5, 6], d=[-2, 0, 2]))
+    assert four.tied.to_list() == ["a", "a", "a", "a"]
+
+
+def test_one_seed_is_never_ranked():
+    assert rank(table(a=[0.9], b=[0.1])).tied.to_list() == ["a", "a"]
+    assert rank(table(a=[0.9, 0.9], b=[0.1])).tied.to_list() == ["a", "a"]
+
+
+def test_no_spread_at_all():
+    assert rank(table(a=[0.9, 0.9], b=[0.1, 0.1], c=[0.1, 0.1])).tied.to_list() == ["a", "b", "b"]
+
+
+@given(st.integers(0, 9), st.data())
+def test_letters_say_exactly_what_is_apart(count, data):
+    pairs = list(combinations(range(count), 2))
+    apart = set(data.draw(st.lists(st.sampled_from(pairs), unique=True))) if pairs else set()
+    words = _letters(count, apart)
+    assert len(words) == count
+    assert all(words)
+    for i, j in pairs:
+        assert bool(set(words[i]) & set(words[j])) == ((i, j) not in apart)
+
+
+# --- Pieces and entries -----------------------------------------------------------------------
+
+
+def test_pieces():
+    assert parse_piece("SignSTE", Function).make() == SignSTE()
+    assert parse_piece(" SignSTE(clip=0.5) ", Function).make() == SignSTE(clip=0.5)
+    assert parse_piece("Ternary(0.1)", Function).make() == Ternary(0.1)
+
+
+@pytest.mark.parametrize(
+    ("text", "kind", "message"),
+    [
+        ("Sine", Function, "got 'Sine'; there are: .*ApproxSign"),
+        ("Adam", Function, "one of minibnn's functions, got 'Adam'"),
+        ("Function", Function, "got 'Function'"),
+        ("SignSTE", Optimizer, "one of minibnn's optimizers.*Adam"),
+        ("SignSTE(clip=open('x'))", Function, "expected a name or a call"),
+        ("os.system('x')", Function, "expected a name or a call"),
+        ("SignSTE(", Function, "expected a name or a call"),
+        ("", Function, "expected a name or a call"),
+    ],
+)
+def test_bad_pieces(text, kind, message):
+    with pytest.raises(ValueError, match=message):
+        parse_piece(text, kind)
+
+
+def entry(quantizer=None, weights=None, optimizer=None):
+    return Entry(
+        quantizer and parse_piece(quantizer, Function),
+        weights and parse_piece(weights, Function),
+        optimizer and parse_piece(optimizer, Optimizer),
+    )
+
+
+def test_an_entry_replaces_hidden_signs_and_binary_weights():
+    recipe = entry("SignSTE(clip=0.7)", "Ternary(0.2)").applied_to(RECIPES["finn-tfc"]())
+    layers = list(recipe.build())
+    functions = [layer.function for layer in layers if isinstance(layer, Activation)]
+    assert functions == [SignSTE(), *[SignSTE(clip=0.7)] * 3], "the input's own sign stays"
+    weighted = [layer for layer in layers if isinstance(layer, Weighted)]
+    assert [w.weight_quantizer for w in weighted] == [Ternary(0.2)] * 4
+
+
+def test_an_entry_reaches_into_containers_and_leaves_the_recipe_alone():
+    recipe = RECIPES["direct-feedback"]()
+    changed = entry("SignSTE(clip=0.7)").applied_to(recipe)
+    found = [
+        layer.function.clip
+        for r in (changed, recipe)
+        for block in r.build()
+        for layer in block
+        if isinstance(layer, Activation)
+    ]
+    assert found == [0.7, 0.7, 1.0, 1.0]
+
+
+def test_an_entry_replaces_the_optimiser_and_its_rate():
+    recipe = RECIPES["modern"]()
+    for text in ("Adam(0.25, beta1=0.8)", "Adam(learning_rate=0.25, beta1=0.8)"):
+        changed = entry(optimizer=text).applied_to(recipe)
+        assert changed.lr == 0.25
+        optimizer = changed.optimizer(changed.build().initialize(0), lambda t: 0.125)
+        assert isinstance(optimizer, Adam)
+        assert (optimizer.learning_rate, optimizer.beta1) == (0.125, 0.8)
+    assert entry(optimizer="Adam").applied_to(recipe).lr == recipe.lr
+
+
+def test_bop_leaves_the_rest_to_adam():
+    changed = entry(optimizer="Bop(threshold=1e-6)").applied_to(RECIPES["modern"]())
+    model = changed.build().initialize(0)
+    optimizer = changed.optimizer(model, lambda t: 0.125)
+    assert isinstance(optimizer, CombinedOptimizer)
+    bop, adam = optimizer.optimizers
+    assert isinstance(bop, Bop)
+    assert bop.threshold == 1e-6
+    assert {p.name for p in bop.parameters} == {"weight"}
+    assert {p.name for p in adam.parameters} == {"gamma", "beta"}
+
+
+# --- The grid ---------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def split():
+    sample = load_sample().validation_split(500, np.random.default_rng(0))
+    few = slice(600)
+    return replace(
+        sample, train_images=sample.train_images[few], train_labels=sample.train_labels[few]
+    )
+
+
+RECIPE = replace(RECIPES["modern"](), epochs=1)
+
+
+def test_the_grid_runs_every_entry_for_every_seed(split):
+    seen = []
+    entries = [entry(), entry("ApproxSign")]
+    runs = compare(RECIPE, entries, split, seeds=2, on_run=lambda r: seen.append(len(r)))
+    assert runs.entry.to_list() == ["the recipe as it is", "ApproxSign"] * 2
+    assert runs.seed.to_list() == [0, 0, 1, 1]
+    assert seen == [1, 2, 3, 4]
+    assert runs.accuracy.between(0.15, 1).all()
+    _, history = RECIPE.train(split, seed=1, progress=False)
+    assert runs.accuracy[2] == history.acc_test[1], "the recipe's own training, its last epoch"
+
+
+@pytest.mark.filterwarnings("ignore:overflow")
+def test_a_run_that_diverges_counts_as_zero(split):
+    runs = compare(RECIPE, [entry(weights="Identity", optimizer="SGD(1e30)")], split, seeds=1)
+    assert runs.accuracy.to_list() == [0.0]
+    assert np.isinf(runs.loss[0])
+
+
+def test_bad_grids(split):
+    with pytest.raises(ValueError, match="at least one entry"):
+        compare(RECIPE, [], split, seeds=1)
+    with pytest.raises(ValueError, match="each once"):
+        compare(RECIPE, [entry("SignSTE"), entry("SignSTE")], split, seeds=1)
+    with pytest.raises(ValueError, match="at least 1 seed"):
+        compare(RECIPE, [entry()], split, seeds=0)
+
+
+# --- The command ------------------------------------------------------------------------------
+
+
+def run(tmp_path, *arguments):
+    common = ["--dataset", "sample", "--epochs", "1", "--out", str(tmp_path / "out")]
+    return main(["compare", *common, *arguments])
+
+
+def test_command(tmp_path, capsys):
+    code = run(tmp_path, "--quantizers", "SignSTE(clip=1.0)", "ReLU", "--seeds", "2",
+               "--optimizers", "Adam", "--held-out", "3000")  # fmt: skip
+    printed = capsys.readouterr().out
+    assert code == 0
+    assert "modern on sample" in printed
+    assert "3,000 training images held out" in printed
+    out = tmp_path / "out"
+    assert sorted(p.name for p in out.iterdir()) == [
+        "comparison.png", "config.json", "runs.csv", "table.txt",
+    ]  # fmt: skip
+    assert (out / "table.txt").read_text() == printed
+    runs = pd.read_csv(out / "runs.csv")
+    assert runs.entry.to_list() == ["SignSTE(clip=1.0) + Adam", "ReLU + Adam"] * 2
+    assert json.loads((out / "config.json").read_text())["seeds"] == 2
+
+
+def test_command_does_not_rank_one_seed(tmp_path, capsys):
+    assert run(tmp_path, "--quantizers", "SignSTE(clip=1.0)", "ApproxSign", "--seeds", "1") == 0
+    printed = capsys.readouterr().out
+    assert "not ranked: one seed says nothing about noise" in printed
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--quantizers", "Sine"], "got 'Sine'"),
+        (["--seeds", "0"], "at least 1 seed"),
+        (["--held-out", "0"], "validation_split: expected count"),
+        (["--quantizers", "SignSTE(clip=-1)"], "expected clip to be a positive number"),
+        (["--quantizers", "SignSTE(depth=1)"], "unexpected keyword argument 'depth'"),
+    ],
+)
+def test_command_errors(tmp_path, capsys, arguments, message):
+    assert run(tmp_path, *arguments) == 2
+    assert message in capsys.readouterr().err
+
+
+def test_help_and_unknown_recipe(capsys):
+    for arguments in (["--help"], ["compare", "--help"]):
+        with pytest.raises(SystemExit) as stop:
+            main(arguments)
+        assert stop.value.code == 0
+    assert "SignSTE(clip=1.0)" in capsys.readouterr().out
+    with pytest.raises(SystemExit) as stop:
+        main(["compare", "--recipe", "mordern"])
+    assert stop.value.code == 2

@@ -1,0 +1,173 @@
+"""The recipes: what they are made of, how they train, and that the best epoch is kept."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from minibnn import (
+    Activation,
+    Adam,
+    BatchNorm,
+    DataLoader,
+    Dense,
+    DirectFeedback,
+    Dropout,
+    FixedFeedback,
+    Flatten,
+    LogitCrossEntropy,
+    Rescale,
+    Sequential,
+    SignSTE,
+    SquaredHinge,
+    evaluate,
+    fit,
+    load_sample,
+)
+from minibnn.layers.weighted import Weighted
+from minibnn.recipes import RECIPES, Recipe, constant
+
+MODELS = {name: make() for name, make in RECIPES.items()}
+
+
+def weighted(model):
+    if isinstance(model, Weighted):
+        return [model]
+    return [layer for child in model.children() for layer in weighted(child)]
+
+
+@pytest.fixture(scope="module")
+def sample():
+    """A hundred and twenty training images and as many test images."""
+    data = load_sample()
+    few = slice(120)
+    return replace(
+        data,
+        train_images=data.train_images[few],
+        train_labels=data.train_labels[few],
+        test_images=data.test_images[few],
+        test_labels=data.test_labels[few],
+    )
+
+
+@pytest.mark.parametrize("name", RECIPES)
+def test_every_recipe_takes_bytes_and_gives_ten_scores(name, sample):
+    recipe = MODELS[name]
+    assert recipe.name == name
+    if name == "binarynet":  # 37 million weights: its small twin below trains instead
+        return
+    model = recipe.build().initialize(0)
+    scores = model.forward(sample.train_images[:20], train=True)
+    assert scores.shape == (20, 10)
+    loss = recipe.loss()
+    assert np.isfinite(loss.forward(scores, sample.train_labels[:20]))
+    model.backward(loss.backward(), need_dx=False)
+    assert all(np.isfinite(p.grad).all() and p.grad.any() for p in model.parameters() if p.size > 9)
+
+
+@pytest.mark.parametrize("name", set(RECIPES) - {"binaryconnect"})
+def test_every_weight_has_one_bit(name):
+    layers = weighted(MODELS[name].build())
+    assert {layer.weight_quantizer.bits for layer in layers} == {1}
+
+
+@pytest.mark.parametrize(("name", "widths"), [("tfc", 64), ("sfc", 256), ("lfc", 1024)])
+@pytest.mark.parametrize("suffix", ["", "-8bit"])
+def test_finn_shapes(name, widths, suffix, sample):
+    model = MODELS[f"finn-{name}{suffix}"].build().initialize(0)
+    assert [layer.out_features for layer in weighted(model)] == [widths, widths, widths, 10]
+    x = sample.train_images[:5]
+    for layer in model:
+        if isinstance(layer, Dense):
+            break
+        x = layer.forward(x)
+    values = set(np.unique(x))
+    assert (values == {-1.0, 1.0}) == (suffix == "")
+    assert values <= {-1.0, 1.0} or len(values) > 50
+
+
+def test_one_bit_input_counts_ink_from_the_threshold():
+    recipe = RECIPES["finn-tfc"](threshold=60)
+    x = np.array([[0, 59, 60, 61, 255]], np.uint8)
+    for layer in list(recipe.build().initialize(0))[1:3]:
+        x = layer.forward(x)
+    assert x.tolist() == [[-1, -1, 1, 1, 1]]
+
+
+def test_feedback_recipes_are_modern_with_another_way_back():
+    for layer in weighted(MODELS["feedback-alignment"].build()):
+        assert isinstance(layer.feedback, FixedFeedback)
+    assert isinstance(MODELS["direct-feedback"].build(), DirectFeedback)
+    x = np.random.default_rng(0).integers(0, 256, (7, 28, 28), dtype=np.uint8)
+    scores = [MODELS[n].build().initialize(3).forward(x) for n in ("modern", "direct-feedback")]
+    np.testing.assert_array_equal(*scores)
+
+
+def test_binarynet_as_published():
+    """The check points of the published code: scales, rates, loss, structure."""
+    recipe = MODELS["binarynet"]
+    model = recipe.build()
+    assert [round(d.weight.lr_scale, 1) for d in weighted(model)] == [57.0, 73.9, 73.9, 52.3]
+    assert [d.bias is not None for d in weighted(model)] == [True] * 4
+    kinds = [Dense, BatchNorm, Activation, Dropout]
+    assert [type(layer) for layer in model] == [
+        Flatten, Rescale, Dropout, *kinds, *kinds, *kinds, Dense, BatchNorm,
+    ]  # fmt: skip
+    assert [layer.rate for layer in model if isinstance(layer, Dropout)] == [0.2, 0.5, 0.5, 0.5]
+    norms = [layer for layer in model if isinstance(layer, BatchNorm)]
+    assert {(n.momentum, n.epsilon) for n in norms} == {(0.9, 1e-4)}
+    assert isinstance(recipe.loss(), SquaredHinge)
+    assert (recipe.epochs, recipe.batch_size, recipe.held_out) == (1000, 100, 10_000)
+    rate = recipe.decay(recipe.lr, recipe.epochs, 500)
+    assert [rate(0), rate(499)] == [0.003, 0.003]
+    assert round(rate(500), 7) == 0.0029725
+    assert rate(500_000) == pytest.approx(3e-7)
+
+
+def test_training_is_the_explicit_loop(sample):
+    """`Recipe.train` draws, batches and steps in the order that a hand-written loop does."""
+    recipe = replace(MODELS["modern"], epochs=2, batch_size=32)
+    model, history = recipe.train(sample, seed=5, progress=False)
+
+    rng = np.random.default_rng(5)
+    other = recipe.build().initialize(rng)
+    train = DataLoader(
+        (sample.train_images, sample.train_labels), 32, shuffle=True, drop_last=True, rng=rng
+    )
+    test = DataLoader((sample.test_images, sample.test_labels), 32)
+    optimizer = Adam(other.parameters(), recipe.decay(5e-3, 2, len(train)))
+    loss = LogitCrossEntropy()
+    expected = fit(other, train, test, loss=loss, optimizer=optimizer, epochs=2, progress=False)
+    for p, q in zip(model.parameters(), other.parameters(), strict=True):
+        np.testing.assert_array_equal(p.data, q.data)
+    np.testing.assert_array_equal(history.to_numpy(), expected.to_numpy())
+
+
+def small() -> Recipe:
+    def build():
+        return Sequential(Flatten(), Rescale(1 / 255), Dense(784, 10), Activation(SignSTE(clip=2.0)))
+
+    return Recipe("small", build, epochs=6, batch_size=20, lr=0.3, decay=constant, held_out=60)
+
+
+def test_the_best_epoch_on_images_held_out_is_kept(sample):
+    """A rate so high that accuracy jumps up and down: the best epoch is not the last."""
+    recipe = small()
+    model, history = recipe.train(sample, seed=2, progress=False)
+    best = history.acc_test.max()
+    assert best > history.acc_test.iloc[-1]
+    split = sample.validation_split(60, np.random.default_rng(2))
+    held_out = DataLoader((split.test_images, split.test_labels), 20)
+    assert evaluate(model, held_out, LogitCrossEntropy()).accuracy == pytest.approx(best)
+    unseen = replace(sample, test_images=255 - sample.test_images)
+    _, again = recipe.train(unseen, seed=2, progress=False)
+    np.testing.assert_array_equal(again.to_numpy(), history.to_numpy())
+
+
+def test_changes(sample):
+    _, history = small().train(sample, epochs=1, held_out=0, progress=False)
+    assert len(history) == 1
+    with pytest.raises(TypeError, match="unexpected keyword argument 'epoch'"):
+        small().train(sample, epoch=1)
