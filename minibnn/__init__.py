@@ -1,7 +1,9 @@
 """minibnn: binary neural networks on NumPy and CuPy, with every backward pass written out.
 
 Layers       Dense, Activation, BatchNorm, Flatten, Rescale, Sequential; your own: Layer
-Functions    SignSTE, ReLU, Tanh, HardTanh, Sigmoid, Identity; your own: Function
+Functions    ReLU, Tanh, HardTanh, Sigmoid, Identity; your own: Function
+Quantizers   SignSTE, ApproxSign, SwishSign, MagnitudeAwareSign, StochasticSign, AdaSTE, Ternary,
+             TernaryWeights, Heaviside, DoReFaActivations, DoReFaWeights; plot_function draws one
 Feedback     Transpose (backpropagation), FixedFeedback, Blocked; your own: Feedback
 Training     LogitCrossEntropy, Adam, SGD, schedules; fit, evaluate, plot_history
 Data         load_mnist, load_sample, DataLoader, read_idx, write_idx, one_hot, one_cold
@@ -36,7 +38,26 @@ from minibnn.data import (
 )
 from minibnn.draws import Draws
 from minibnn.feedback import Blocked, Feedback, FixedFeedback, Transpose
-from minibnn.functions import Function, HardTanh, Identity, ReLU, Sigmoid, SignSTE, Tanh
+from minibnn.functions import (
+    AdaSTE,
+    ApproxSign,
+    DoReFaActivations,
+    DoReFaWeights,
+    Function,
+    HardTanh,
+    Heaviside,
+    Identity,
+    MagnitudeAwareSign,
+    ReLU,
+    Sigmoid,
+    SignSTE,
+    StochasticSign,
+    StraightThrough,
+    SwishSign,
+    Tanh,
+    Ternary,
+    TernaryWeights,
+)
 from minibnn.gradcheck import GradientReport, GradientResult, check_gradients
 from minibnn.layers import (
     Activation,
@@ -50,7 +71,7 @@ from minibnn.layers import (
 from minibnn.losses import LogitCrossEntropy, Loss
 from minibnn.optimizers import SGD, Adam, Optimizer
 from minibnn.parameter import Buffer, Fill, GlorotUniform, Parameter, Uniform, glorot_lr_scale
-from minibnn.plots import plot_history
+from minibnn.plots import plot_function, plot_history
 from minibnn.schedules import Constant, Cosine, Exponential, PerEpoch
 from minibnn.training import DivergedError, Metrics, evaluate, fit
 
@@ -59,7 +80,9 @@ __version__ = "0.1.0"
 __all__ = [
     "SGD",
     "Activation",
+    "AdaSTE",
     "Adam",
+    "ApproxSign",
     "Backend",
     "BatchNorm",
     "Blocked",
@@ -73,6 +96,8 @@ __all__ = [
     "Dense",
     "DeviceError",
     "DivergedError",
+    "DoReFaActivations",
+    "DoReFaWeights",
     "Draws",
     "Exponential",
     "Feedback",
@@ -84,12 +109,14 @@ __all__ = [
     "GradientReport",
     "GradientResult",
     "HardTanh",
+    "Heaviside",
     "Identity",
     "IdxFormatError",
     "ImageDataset",
     "Layer",
     "LogitCrossEntropy",
     "Loss",
+    "MagnitudeAwareSign",
     "Metrics",
     "Optimizer",
     "Parameter",
@@ -99,7 +126,12 @@ __all__ = [
     "Sequential",
     "Sigmoid",
     "SignSTE",
+    "StochasticSign",
+    "StraightThrough",
+    "SwishSign",
     "Tanh",
+    "Ternary",
+    "TernaryWeights",
     "Transpose",
     "Uniform",
     "backend_of",
@@ -113,6 +145,7 @@ __all__ = [
     "load_sample",
     "one_cold",
     "one_hot",
+    "plot_function",
     "plot_history",
     "read_idx",
     "write_idx",

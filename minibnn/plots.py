@@ -7,8 +7,14 @@ import io
 import os
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
+from minibnn.functions import Function
+
 if TYPE_CHECKING:
     import pandas as pd
+
+POINTS = 2401  # of a function's grid; odd, so that its middle is a point
 
 
 def plot_history(
@@ -46,52 +52,87 @@ def plot_history(
     return figure
 
 
-def plot_comparison(
-    runs: pd.DataFrame,
-    ranking: pd.DataFrame,
+def plot_function(
+    f: Function,
     path: str | os.PathLike[str] | None = None,
     *,
-    title: str = "",
+    limits: tuple[float, float] = (-3, 3),
 ) -> Any:
-    """Draw every run of a comparison as a dot and every entry's mean as a line, best on top.
+    """Draw a function beside the derivative that training uses in its place.
 
-    The letters on the right are the ranking's: entries that share one are not ranked.
+    Left ``y = f(x)`` and, dashed, the surrogate; right ``f.backward`` of ones. Where backward
+    depends on the direction of dy, it is drawn for both. A jump is a gap. A function that takes
+    a mean or a maximum of its argument takes it of the picture's grid, as one channel.
 
     Args:
-        runs: what `compare` returned.
-        ranking: what `rank` made of them.
+        f: for instance ``SwishSign()``.
         path: where to save the picture (.png, .svg, .pdf); None does not save.
-        title: above the picture.
+        limits: the first and the last x.
 
     Returns:
         The matplotlib figure, which a notebook shows by itself.
 
     Raises:
+        TypeError: if `f` is not a `Function`.
+        ValueError: if the limits do not increase.
         ImportError: without matplotlib.
     """
-    figure = _matplotlib_figure(figsize=(9, 1.4 + 0.34 * len(ranking)), layout="constrained")
-    axes = figure.subplots()
-    for place, (entry, row) in enumerate(ranking.iterrows()):
-        scores = runs.loc[runs.entry == entry, "accuracy"]
-        axes.plot(scores, [place] * len(scores), "o", color="tab:blue", alpha=0.45, markersize=5)
-        axes.plot([row["mean"]] * 2, [place - 0.32, place + 0.32], color="black", linewidth=2)
-        axes.annotate(
-            row.tied,
-            (1, place),
-            xycoords=axes.get_yaxis_transform(),
-            xytext=(6, 0),
-            textcoords="offset points",
-            va="center",
-            family="monospace",
-        )
-    axes.set_yticks(range(len(ranking)), ranking.index)
-    axes.invert_yaxis()
-    axes.set_xlabel("accuracy on the images held out; a dot for each seed, a line for the mean")
-    axes.grid(axis="x", alpha=0.3)
-    figure.suptitle(title, fontsize="medium")
+    if not isinstance(f, Function):
+        raise TypeError(f"plot_function: expected an object of class Function, got {f!r}")
+    if not limits[0] < limits[1]:
+        raise ValueError(f"plot_function: expected limits that increase, got {limits}")
+    figure = _matplotlib_figure(figsize=(9, 3.6), layout="constrained")
+    draw_function(figure, f, limits)
     if path is not None:
         figure.savefig(path, dpi=150)
     return figure
+
+
+def draw_function(figure: Any, f: Function, limits: tuple[float, float]) -> None:
+    """Draw what `plot_function` shows into a figure, or into a part of one (a subfigure)."""
+    x = np.linspace(*limits, POINTS)[:, None]
+    one = np.ones_like(x)
+    y, surrogate = f.forward(x), f.surrogate_at(x, one)(x)
+    slope, slope_back = f.backward(one, x), -f.backward(-one, x)
+
+    value, gradient = figure.subplots(1, 2)
+    if not np.array_equal(y, surrogate):
+        value.plot(x, _with_gaps(surrogate), "--", color="tab:orange", label="surrogate")
+    value.plot(x, _with_gaps(y), color="tab:blue", label="forward")
+    margin = 0.6 * np.ptp(y) or 1.0  # a surrogate without end would flatten the function itself
+    value.set_ylim(
+        max(y.min() - margin, min(y.min(), surrogate.min()) - 0.1 * margin),
+        min(y.max() + margin, max(y.max(), surrogate.max()) + 0.1 * margin),
+    )
+    value.set_ylabel("y")
+
+    gradient.plot(x, _with_gaps(slope), color="tab:green", label="dy = 1")
+    if not np.array_equal(slope, slope_back):
+        gradient.plot(x, _with_gaps(slope_back), ":", color="tab:red", label="-dx for dy = -1")
+        gradient.legend(frameon=False, loc="lower center")
+    low, high = min(0.0, slope.min(), slope_back.min()), max(slope.max(), slope_back.max())
+    gap = 0.05 * (high - low) or 1.0
+    gradient.set_ylim(low - gap, high + gap)  # with 0 in it, so that a constant looks like one
+    gradient.set_ylabel("dx for dy = 1")
+    for axes in (value, gradient):
+        axes.set_xlim(limits)
+        axes.set_xlabel("x")
+        axes.grid(alpha=0.3)
+    value.legend(frameon=False)
+    figure.suptitle(repr(f))
+
+
+def _with_gaps(y: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
+    """`y` with nan where it jumps: no line is drawn to or from there.
+
+    A jump is a difference far above both differences beside it; neither a steep slope nor a
+    kink is.
+    """
+    y = y.copy()
+    d = abs(np.diff(y[:, 0]))
+    beside = np.maximum(np.append(d[1:], 0), np.append(0, d[:-1]))
+    y[1:][d > 8 * beside + 1e-9] = np.nan
+    return y
 
 
 def _matplotlib_figure(**options: Any) -> Any:

@@ -7,27 +7,38 @@ public piece has no row.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 from minibnn import (
     Activation,
+    AdaSTE,
+    ApproxSign,
     BatchNorm,
     Blocked,
     Dense,
+    DoReFaActivations,
+    DoReFaWeights,
+    Draws,
     Feedback,
     FixedFeedback,
     Flatten,
     Function,
     HardTanh,
+    Heaviside,
     Identity,
     Layer,
+    MagnitudeAwareSign,
     ReLU,
     Rescale,
     Sequential,
     Sigmoid,
     SignSTE,
+    StochasticSign,
+    SwishSign,
     Tanh,
+    Ternary,
+    TernaryWeights,
     Transpose,
     Uniform,
 )
@@ -91,7 +102,59 @@ CASES = [
             SignSTE(),
             SignSTE(clip=1.0),
             SignSTE(clip=0.5),
+            ApproxSign(),
+            SwishSign(),
+            SwishSign(beta=1.0),
+            AdaSTE(),
+            Ternary(),
+            Ternary(threshold=0.5, clip=None),
+            Heaviside(),
+            Heaviside(clip=None),
+            DoReFaActivations(bits=1),
+            DoReFaActivations(bits=3),
         )
+    ),
+    *(
+        Case(f"dense-{f!r}", lambda f=f: Dense(4, 3, weight_quantizer=f))
+        for f in (
+            ApproxSign(),
+            SwishSign(),
+            MagnitudeAwareSign(),
+            MagnitudeAwareSign(clip=None),
+            AdaSTE(),
+            Ternary(),
+            TernaryWeights(),
+            TernaryWeights(clip=None),
+            DoReFaWeights(bits=1),
+            DoReFaWeights(bits=3),
+        )
+    ),
+    # It holds a stream, so each layer gets its own.
+    Case(
+        "activation-stochastic",
+        lambda: Activation(StochasticSign()),
+        same_in_training=False,
+    ),
+    Case(
+        "activation-stochastic-clip",
+        lambda: Activation(StochasticSign(clip=1.0)),
+        same_in_training=False,
+    ),
+    Case(
+        "dense-stochastic",
+        lambda: Dense(4, 3, weight_quantizer=StochasticSign()),
+        same_in_training=False,
+    ),
+    Case(
+        "quantized-net",
+        lambda: Sequential(
+            Dense(4, 5, weight_quantizer=DoReFaWeights(bits=2)),
+            Activation(AdaSTE()),
+            Dense(5, 4, weight_quantizer=MagnitudeAwareSign()),
+            Activation(StochasticSign(clip=1.0)),
+            Dense(4, 3, weight_quantizer=StochasticSign()),
+        ),
+        same_in_training=False,
     ),
     Case("dense", lambda: Dense(4, 3)),
     Case("dense-no-bias", lambda: Dense(4, 3, bias=False)),
@@ -132,3 +195,12 @@ def pieces(layer: Layer) -> set[type]:
     for child in layer.children():
         found |= pieces(child)
     return found
+
+
+def streams(layer: Layer) -> Iterator[Draws]:
+    """What a layer draws from in training: its own streams, its functions', its children's."""
+    for value in vars(layer).values():
+        inside = vars(value).values() if isinstance(value, Function) else [value]
+        yield from (v for v in inside if isinstance(v, Draws))
+    for child in layer.children():
+        yield from streams(child)

@@ -6,7 +6,7 @@ import inspect
 
 import numpy as np
 import pytest
-from cases import CASES, Case, pieces
+from cases import CASES, Case, pieces, streams
 
 import minibnn
 from minibnn import Feedback, Function, Layer, check_gradients
@@ -14,9 +14,19 @@ from minibnn import Feedback, Function, Layer, check_gradients
 each_case = pytest.mark.parametrize("case", CASES, ids=lambda c: c.name)
 
 
+def replay(layer: Layer) -> None:
+    """Set every stream of random numbers back, so that a layer draws again what it drew first."""
+    for draws in streams(layer):
+        draws.count = 0
+
+
 def run(layer, x, dy_rng, *, need_dx=True, dy=None):
-    """A forward and a backward on the layer's device: the output, dx and all gradients, on the host."""
+    """A forward and a backward on the layer's device: the output, dx and all gradients, on the host.
+
+    Two runs of one layer draw the same random numbers.
+    """
     backend = layer.backend
+    replay(layer)
     y = layer.forward(backend.asarray(x), train=True)
     if dy is None:
         dy = np.random.default_rng(dy_rng).standard_normal(y.shape).astype(x.dtype)
@@ -85,6 +95,18 @@ def test_arguments_and_weights_are_left_alone(case, backend):
     layer.backward(dy)
     for array, value in zip(held, before, strict=True):
         np.testing.assert_array_equal(backend.to_host(array), value)
+
+
+@each_case
+def test_only_forward_in_training_draws(case, backend):
+    layer = case.make().initialize(0).to(backend)
+    x = backend.asarray(batch(case, 4))
+    layer.forward(x)
+    assert not any(draws.count for draws in streams(layer)), "evaluation must draw nothing"
+    y = layer.forward(x, train=True)
+    counts = [draws.count for draws in streams(layer)]
+    layer.backward(backend.asarray(np.ones(y.shape, np.float32)))
+    assert [draws.count for draws in streams(layer)] == counts, "backward must draw nothing"
 
 
 @each_case
@@ -176,3 +198,6 @@ def test_a_seed_gives_one_layer(case):
         np.testing.assert_array_equal(p.data, q.data)
     for p, q in zip(one.buffers(), two.buffers(), strict=True):
         np.testing.assert_array_equal(p.data, q.data)
+    seeds = [draws.seed for draws in streams(one)]
+    assert None not in seeds
+    assert [draws.seed for draws in streams(two)] == seeds

@@ -65,7 +65,7 @@ def with_loss(loss):
 # What is broken; where; the line and its faulty twin; how to check it; which array; the diagnosis.
 FAULTS = {
     "clip dropped": (
-        "minibnn.functions.quantizers",
+        "minibnn.functions.signs",
         "return dy * (abs(x) <= self.clip)",
         "return dy",
         lambda m: check_gradients(Activation(m.SignSTE(clip=0.5)), spread(5, 4)),
@@ -73,7 +73,7 @@ FAULTS = {
         "clip or mask is missing",
     ),
     "clip too narrow": (
-        "minibnn.functions.quantizers",
+        "minibnn.functions.signs",
         "return dy * (abs(x) <= self.clip)",
         "return dy * (abs(x) <= self.clip / 2)",
         lambda m: check_gradients(Activation(m.SignSTE(clip=1.0)), spread(5, 4)),

@@ -14,11 +14,11 @@ import numpy as np
 
 import minibnn
 from minibnn.compare.grid import Entry, compare, parse_piece
+from minibnn.compare.picture import plot_comparison
 from minibnn.compare.ranking import rank
 from minibnn.data import ImageDataset, load_mnist, load_mnist_or_sample, load_sample
 from minibnn.functions import Function
 from minibnn.optimizers import Optimizer
-from minibnn.plots import plot_comparison
 from minibnn.recipes import RECIPES
 
 if TYPE_CHECKING:

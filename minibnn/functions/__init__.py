@@ -2,6 +2,38 @@
 
 from minibnn.functions.activations import HardTanh, Identity, ReLU, Sigmoid, Tanh
 from minibnn.functions.base import Function
-from minibnn.functions.quantizers import SignSTE
+from minibnn.functions.levels import (
+    DoReFaActivations,
+    DoReFaWeights,
+    Heaviside,
+    Ternary,
+    TernaryWeights,
+)
+from minibnn.functions.shaped_signs import AdaSTE, ApproxSign, SwishSign
+from minibnn.functions.signs import (
+    MagnitudeAwareSign,
+    SignSTE,
+    StochasticSign,
+    StraightThrough,
+)
 
-__all__ = ["Function", "HardTanh", "Identity", "ReLU", "Sigmoid", "SignSTE", "Tanh"]
+__all__ = [
+    "AdaSTE",
+    "ApproxSign",
+    "DoReFaActivations",
+    "DoReFaWeights",
+    "Function",
+    "HardTanh",
+    "Heaviside",
+    "Identity",
+    "MagnitudeAwareSign",
+    "ReLU",
+    "Sigmoid",
+    "SignSTE",
+    "StochasticSign",
+    "StraightThrough",
+    "SwishSign",
+    "Tanh",
+    "Ternary",
+    "TernaryWeights",
+]

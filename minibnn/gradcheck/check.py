@@ -133,8 +133,20 @@ def _ready(layer: Layer, rng: np.random.Generator) -> tuple[Layer, list[_Anchor]
         layer.initialize(rng, np.float64)
         for p in layer.parameters():
             p.data[...] = rng.standard_normal(p.shape)
+    for draws in _streams(layer):
+        if draws.seed is None:  # no parameters, so nothing above called initialize
+            draws.initialize(rng)
     layer.to(CPU, np.float64)
     return layer, list(_anchor(layer))
+
+
+def _streams(layer: Layer) -> Iterator[Draws]:
+    """What a layer, its functions and its children draw from."""
+    for value in vars(layer).values():
+        inside = vars(value).values() if isinstance(value, Function) else [value]
+        yield from (v for v in inside if isinstance(v, Draws))
+    for child in layer.children():
+        yield from _streams(child)
 
 
 def _forward(layer: Layer, x: Array) -> Array:
@@ -257,7 +269,9 @@ class _AnchoredFunction(_Anchor, Function):
         point = self.at(lambda: _Point(x.copy(), np.array(self.function.train_forward(x))))
         if not self.frozen:
             return point.y
-        surrogate = self.function.surrogate_at(point.x, point.dy)
+        # Without a dy nothing came back here, as below the first parameters: any slope will do.
+        dy = np.zeros_like(point.y) if point.dy is None else point.dy
+        surrogate = self.function.surrogate_at(point.x, dy)
         return surrogate(x) + (point.y - surrogate(point.x))
 
     forward = train_forward  # for a layer of the user's that knows only this name

@@ -1,0 +1,59 @@
+"""The picture of a comparison."""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING, Any
+
+from minibnn.plots import matplotlib_figure
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+
+def plot_comparison(
+    runs: pd.DataFrame,
+    ranking: pd.DataFrame,
+    path: str | os.PathLike[str] | None = None,
+    *,
+    title: str = "",
+) -> Any:
+    """Draw every run of a comparison as a dot and every entry's mean as a line, best on top.
+
+    The letters on the right are the ranking's: entries that share one are not ranked.
+
+    Args:
+        runs: what `compare` returned.
+        ranking: what `rank` made of them.
+        path: where to save the picture (.png, .svg, .pdf); None does not save.
+        title: above the picture.
+
+    Returns:
+        The matplotlib figure, which a notebook shows by itself.
+
+    Raises:
+        ImportError: without matplotlib.
+    """
+    figure = matplotlib_figure(figsize=(9, 1.4 + 0.34 * len(ranking)), layout="constrained")
+    axes = figure.subplots()
+    for place, (entry, row) in enumerate(ranking.iterrows()):
+        scores = runs.loc[runs.entry == entry, "accuracy"]
+        axes.plot(scores, [place] * len(scores), "o", color="tab:blue", alpha=0.45, markersize=5)
+        axes.plot([row["mean"]] * 2, [place - 0.32, place + 0.32], color="black", linewidth=2)
+        axes.annotate(
+            row.tied,
+            (1, place),
+            xycoords=axes.get_yaxis_transform(),
+            xytext=(6, 0),
+            textcoords="offset points",
+            va="center",
+            family="monospace",
+        )
+    axes.set_yticks(range(len(ranking)), ranking.index)
+    axes.invert_yaxis()
+    axes.set_xlabel("accuracy on the images held out; a dot for each seed, a line for the mean")
+    axes.grid(axis="x", alpha=0.3)
+    figure.suptitle(title, fontsize="medium")
+    if path is not None:
+        figure.savefig(path, dpi=150)
+    return figure

@@ -1,0 +1,65 @@
+"""Draw docs/pictures/quantizers.png: every quantizer with the derivative that trains it.
+
+python tools/draw_functions.py
+"""
+
+from __future__ import annotations
+
+import io
+from pathlib import Path
+
+from matplotlib.figure import Figure
+from PIL import Image
+
+from minibnn import (
+    AdaSTE,
+    ApproxSign,
+    DoReFaActivations,
+    DoReFaWeights,
+    Function,
+    Heaviside,
+    MagnitudeAwareSign,
+    SignSTE,
+    StochasticSign,
+    SwishSign,
+    Ternary,
+    TernaryWeights,
+)
+from minibnn.plots import draw_function
+
+PICTURE = Path(__file__).parents[1] / "docs" / "pictures" / "quantizers.png"
+LIMITS = (-2.5, 2.5)
+COLUMNS = 2
+
+QUANTIZERS: tuple[Function, ...] = (
+    SignSTE(),
+    SignSTE(clip=1.0),
+    ApproxSign(),
+    SwishSign(),
+    MagnitudeAwareSign(),
+    StochasticSign(clip=1.0),
+    AdaSTE(),
+    Heaviside(),
+    Ternary(threshold=0.5),  # the default, 0.05, is too narrow to be seen
+    TernaryWeights(),
+    DoReFaActivations(bits=2),
+    DoReFaWeights(bits=2),
+)
+
+
+def draw(path: Path = PICTURE) -> Path:
+    """Draw the sheet into a file and return its path."""
+    rows = -(-len(QUANTIZERS) // COLUMNS)
+    sheet = Figure(figsize=(6.4 * COLUMNS, 2.4 * rows), layout="constrained")
+    for part, quantizer in zip(sheet.subfigures(rows, COLUMNS).flat, QUANTIZERS, strict=False):
+        draw_function(part, quantizer, LIMITS)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    pixels = io.BytesIO()
+    sheet.savefig(pixels, dpi=80)
+    # A palette takes half the bytes of full colour, and shows these few colours as well.
+    Image.open(pixels).convert("RGB").quantize(128).save(path, optimize=True)
+    return path
+
+
+if __name__ == "__main__":
+    print(draw())
