@@ -3,7 +3,9 @@
 Layers       Dense, Activation, BatchNorm, Flatten, Rescale, Sequential; your own: Layer
 Functions    SignSTE, ReLU, Tanh, HardTanh, Sigmoid, Identity; your own: Function
 Feedback     Transpose (backpropagation), FixedFeedback, Blocked; your own: Feedback
-Training     LogitCrossEntropy, Adam, SGD, schedules; fit, evaluate, plot_history
+Losses       LogitCrossEntropy, SquaredHinge, Hinge, MeanSquaredError; your own: Loss
+Optimisers   SGD, Adam, AdaMax, ShiftAdaMax, Bop; OptimizerGroup, split_parameters; schedules
+Training     fit, evaluate, plot_history
 Data         load_mnist, load_sample, DataLoader, read_idx, write_idx, one_hot, one_cold
 Checking     check_gradients
 
@@ -47,8 +49,17 @@ from minibnn.layers import (
     Rescale,
     Sequential,
 )
-from minibnn.losses import LogitCrossEntropy, Loss
-from minibnn.optimizers import SGD, Adam, Optimizer
+from minibnn.losses import Hinge, LogitCrossEntropy, Loss, MeanSquaredError, SquaredHinge
+from minibnn.optimizers import (
+    SGD,
+    Adam,
+    AdaMax,
+    Bop,
+    Optimizer,
+    OptimizerGroup,
+    ShiftAdaMax,
+    split_parameters,
+)
 from minibnn.parameter import Buffer, Fill, GlorotUniform, Parameter, Uniform, glorot_lr_scale
 from minibnn.plots import plot_history
 from minibnn.schedules import Constant, Cosine, Exponential, PerEpoch
@@ -59,10 +70,12 @@ __version__ = "0.1.0"
 __all__ = [
     "SGD",
     "Activation",
+    "AdaMax",
     "Adam",
     "Backend",
     "BatchNorm",
     "Blocked",
+    "Bop",
     "Buffer",
     "Constant",
     "Cosine",
@@ -84,21 +97,26 @@ __all__ = [
     "GradientReport",
     "GradientResult",
     "HardTanh",
+    "Hinge",
     "Identity",
     "IdxFormatError",
     "ImageDataset",
     "Layer",
     "LogitCrossEntropy",
     "Loss",
+    "MeanSquaredError",
     "Metrics",
     "Optimizer",
+    "OptimizerGroup",
     "Parameter",
     "PerEpoch",
     "ReLU",
     "Rescale",
     "Sequential",
+    "ShiftAdaMax",
     "Sigmoid",
     "SignSTE",
+    "SquaredHinge",
     "Tanh",
     "Transpose",
     "Uniform",
@@ -115,5 +133,6 @@ __all__ = [
     "one_hot",
     "plot_history",
     "read_idx",
+    "split_parameters",
     "write_idx",
 ]
