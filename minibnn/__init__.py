@@ -5,7 +5,9 @@ Functions    ReLU, Tanh, HardTanh, Sigmoid, Identity; your own: Function
 Quantizers   SignSTE, ApproxSign, SwishSign, MagnitudeAwareSign, StochasticSign, AdaSTE, Ternary,
              TernaryWeights, Heaviside, DoReFaActivations, DoReFaWeights; plot_function draws one
 Feedback     Transpose (backpropagation), FixedFeedback, Blocked; your own: Feedback
-Training     LogitCrossEntropy, Adam, SGD, schedules; fit, evaluate, plot_history
+Losses       LogitCrossEntropy, SquaredHinge, Hinge, MeanSquaredError; your own: Loss
+Optimisers   SGD, Adam, AdaMax, ShiftAdaMax, Bop; OptimizerGroup, split_parameters; schedules
+Training     fit, evaluate, plot_history
 Data         load_mnist, load_sample, DataLoader, read_idx, write_idx, one_hot, one_cold
 Checking     check_gradients
 
@@ -68,8 +70,17 @@ from minibnn.layers import (
     Rescale,
     Sequential,
 )
-from minibnn.losses import LogitCrossEntropy, Loss
-from minibnn.optimizers import SGD, Adam, Optimizer
+from minibnn.losses import Hinge, LogitCrossEntropy, Loss, MeanSquaredError, SquaredHinge
+from minibnn.optimizers import (
+    SGD,
+    Adam,
+    AdaMax,
+    Bop,
+    Optimizer,
+    OptimizerGroup,
+    ShiftAdaMax,
+    split_parameters,
+)
 from minibnn.parameter import Buffer, Fill, GlorotUniform, Parameter, Uniform, glorot_lr_scale
 from minibnn.plots import plot_function, plot_history
 from minibnn.schedules import Constant, Cosine, Exponential, PerEpoch
@@ -81,11 +92,13 @@ __all__ = [
     "SGD",
     "Activation",
     "AdaSTE",
+    "AdaMax",
     "Adam",
     "ApproxSign",
     "Backend",
     "BatchNorm",
     "Blocked",
+    "Bop",
     "Buffer",
     "Constant",
     "Cosine",
@@ -110,6 +123,7 @@ __all__ = [
     "GradientResult",
     "HardTanh",
     "Heaviside",
+    "Hinge",
     "Identity",
     "IdxFormatError",
     "ImageDataset",
@@ -117,18 +131,22 @@ __all__ = [
     "LogitCrossEntropy",
     "Loss",
     "MagnitudeAwareSign",
+    "MeanSquaredError",
     "Metrics",
     "Optimizer",
+    "OptimizerGroup",
     "Parameter",
     "PerEpoch",
     "ReLU",
     "Rescale",
     "Sequential",
+    "ShiftAdaMax",
     "Sigmoid",
     "SignSTE",
     "StochasticSign",
     "StraightThrough",
     "SwishSign",
+    "SquaredHinge",
     "Tanh",
     "Ternary",
     "TernaryWeights",
@@ -148,5 +166,6 @@ __all__ = [
     "plot_function",
     "plot_history",
     "read_idx",
+    "split_parameters",
     "write_idx",
 ]

@@ -35,10 +35,7 @@ def plot_history(
     """
     figure = _matplotlib_figure(figsize=(9, 3.6), layout="constrained")
     loss, accuracy = figure.subplots(1, 2)
-    for axes, name, label in (
-        (loss, "loss", "cross-entropy (nats)"),
-        (accuracy, "acc", "accuracy"),
-    ):
+    for axes, name, label in ((loss, "loss", "loss"), (accuracy, "acc", "accuracy")):
         for part, style in (("train", "o--"), ("test", "o-")):
             axes.plot(history.index, history[f"{name}_{part}"], style, markersize=3, label=part)
         axes.set_xlabel("epoch")

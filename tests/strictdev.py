@@ -258,11 +258,11 @@ _UFUNC = "out=None, *, dtype=None, casting='same_kind'"
 _TABLE = {
     f"x, {_UFUNC}": """exp expm1 log log1p log2 sqrt square reciprocal tanh sin cos abs absolute
         negative positive sign floor ceil rint trunc signbit isfinite isnan isinf logical_not
-        bitwise_not invert bitwise_count""",
+        bitwise_not invert bitwise_count frexp""",
     f"x1, x2, {_UFUNC}": """add subtract multiply divide true_divide floor_divide remainder mod
         power matmul maximum minimum copysign logical_and logical_or logical_xor equal not_equal
         less less_equal greater greater_equal bitwise_and bitwise_or bitwise_xor left_shift
-        right_shift""",
+        right_shift ldexp""",
     "a, axis=None, dtype=None, out=None, keepdims=False": "sum prod mean",
     "a, axis=None, dtype=None, out=None, ddof=0, keepdims=False": "var std",
     "a, axis=None, out=None, keepdims=False": "max min amax amin any all",

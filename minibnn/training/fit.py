@@ -99,13 +99,13 @@ def fit(
         raise ValueError(f"fit: expected at least 1 epoch, got {epochs}")
     require("fit", "loss", loss, Loss)
     require("fit", "optimizer", optimizer, Optimizer)
-    trained = {id(p) for p in optimizer.store.parameters}
+    trained = {id(p) for p in optimizer.parameters}
     if trained.isdisjoint(id(p) for p in model.parameters()):
         raise ValueError(
             "fit: the optimiser holds none of the model's parameters; make it with "
             "Adam(model.parameters(), ...)"
         )
-    optimizer.store.require_intact()
+    optimizer.require_intact()
     for name, loader in (("train", train), ("test", test)):
         if isinstance(loader, DataLoader):
             loader.to(model.backend)

@@ -1,4 +1,4 @@
-"""Losses: how wrong a batch of outputs is, and the gradient of that."""
+"""What every loss is, and what labels it takes."""
 
 from __future__ import annotations
 
@@ -32,70 +32,7 @@ class Loss(ABC):
         return saved
 
 
-class LogitCrossEntropy(Loss):
-    """Cross-entropy, in nats, between label distributions t and the softmax p of the logits.
-
-    .. code-block:: text
-
-        L = -1/N sum_n sum_k t[n, k] log p[n, k]        p = softmax(logits)
-        dL/dlogits = (p - t) / N                        for t that sum to 1
-
-    The largest logit of each row is subtracted first, so that the exponential cannot overflow.
-
-    Shapes: logits (N, K) float; labels (N,) integers in 0..K-1, or (N, K) probabilities
-    (one-hot rows, for instance) of any dtype; the loss (). Loss and gradient are of the logits'
-    dtype.
-
-    Raises:
-        ValueError: for labels of another shape and, on the CPU, for integers outside 0..K-1
-            and for rows that are not probabilities. (On a GPU that look would make every
-            training step wait; `fit` and `evaluate` check the whole data set once instead.)
-        TypeError: for labels (N,) that are not integers, or on another device.
-
-    >>> import numpy as np
-    >>> loss = LogitCrossEntropy()
-    >>> float(loss.forward(np.array([[1000.0, 0.0]]), np.array([1])))
-    1000.0
-    >>> loss.backward()
-    array([[ 1., -1.]])
-    """
-
-    def __repr__(self) -> str:
-        return "LogitCrossEntropy()"
-
-    def forward(self, logits: Array, labels: Array) -> Array:
-        """The mean cross-entropy of the batch."""
-        backend = backend_of(logits)
-        _check_labels(self, logits, labels, backend)
-        xp = backend.xp
-        shifted = logits - logits.max(axis=1, keepdims=True)
-        exp = xp.exp(shifted)
-        total = exp.sum(axis=1, keepdims=True)
-        if labels.ndim == 1:
-            rows = xp.arange(len(labels))
-            score = shifted[rows, labels]
-            weight = 1
-        else:
-            rows = None
-            labels = labels.astype(logits.dtype, copy=False)
-            # where(), not a bare product: 0 * -inf is nan.
-            score = xp.where(labels > 0, labels * shifted, 0).sum(axis=1)
-            weight = labels.sum(axis=1)
-        self.saved = (exp, total, rows, labels)
-        return (weight * xp.log(total[:, 0]) - score).sum() / len(labels)
-
-    def backward(self) -> Array:
-        """``(p sum(t) - t) / N``."""
-        exp, total, rows, labels = self._take_saved()
-        n = len(labels)
-        if rows is not None:
-            dlogits = exp / (total * n)
-            dlogits[rows, labels] -= 1 / n
-            return dlogits
-        return (exp * (labels.sum(axis=1, keepdims=True) / total) - labels) / n
-
-
-def _check_labels(loss: Loss, logits: Array, labels: Array, backend: Backend) -> None:
+def check_labels(loss: Loss, logits: Array, labels: Array, backend: Backend) -> None:
     """Raise unless `labels` fit `logits`; the values are looked at on the host only."""
     who = type(loss).__name__
     if backend_of(labels) is not backend:

@@ -1,0 +1,15 @@
+"""Losses: how wrong a batch of outputs is, and the gradient of that."""
+
+from minibnn.losses.base import Loss, check_class_labels, check_probabilities
+from minibnn.losses.cross_entropy import LogitCrossEntropy
+from minibnn.losses.margins import Hinge, MeanSquaredError, SquaredHinge
+
+__all__ = [
+    "Hinge",
+    "LogitCrossEntropy",
+    "Loss",
+    "MeanSquaredError",
+    "SquaredHinge",
+    "check_class_labels",
+    "check_probabilities",
+]

@@ -1,0 +1,20 @@
+"""Optimisers: one update of every parameter from its gradient."""
+
+from minibnn.optimizers.adamax import AdaMax, ShiftAdaMax
+from minibnn.optimizers.base import Descent, FlatOptimizer, Optimizer
+from minibnn.optimizers.bop import Bop
+from minibnn.optimizers.descent import SGD, Adam
+from minibnn.optimizers.group import OptimizerGroup, split_parameters
+
+__all__ = [
+    "SGD",
+    "AdaMax",
+    "Adam",
+    "Bop",
+    "Descent",
+    "FlatOptimizer",
+    "Optimizer",
+    "OptimizerGroup",
+    "ShiftAdaMax",
+    "split_parameters",
+]

@@ -1,0 +1,114 @@
+"""AdaMax, and its relative that shifts instead of multiplying."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+
+from minibnn.backend import Array, backend_of
+from minibnn.optimizers.base import Descent, check_betas
+from minibnn.parameter import Parameter, Segment
+from minibnn.schedules import Schedule
+
+
+class AdaMax(Descent):
+    """AdaMax: Adam with the largest recent gradient in the place of their root mean square.
+
+    .. code-block:: text
+
+        m <- beta1 m + (1 - beta1) g
+        u <- max(beta2 u, |g| + epsilon)
+        w <- w - learning_rate / (1 - beta1^t) * m / u,   then into [-bound, bound]
+
+    t counts the updates from 1. The paper has no epsilon, and so divides 0 by 0 where every
+    gradient so far was 0 (a pixel that is always black).
+
+    Args:
+        parameters: see `Descent`.
+        learning_rate: see `Descent`.
+        beta1: decay of the gradients' mean, in [0, 1).
+        beta2: decay of the largest gradient, in [0, 1).
+        epsilon: the smallest u, positive.
+
+    Reference: Kingma and Ba 2014, arXiv:1412.6980, algorithm 2.
+    """
+
+    def __init__(
+        self,
+        parameters: Iterable[Parameter],
+        learning_rate: float | Schedule = 2e-3,
+        beta1: float = 0.9,
+        beta2: float = 0.999,
+        epsilon: float = 1e-8,
+    ) -> None:
+        check_betas(type(self).__name__, beta1, beta2, epsilon)
+        super().__init__(parameters, learning_rate)
+        self.beta1 = beta1
+        self.beta2 = beta2
+        self.epsilon = epsilon
+        self._m = self.backend.xp.zeros_like(self.store.data)
+        self._u = self.backend.xp.zeros_like(self.store.data)
+
+    def _descend(self, segment: Segment, learning_rate: float, only_if: Array | None) -> None:
+        xp, part = self.backend.xp, segment.where
+        w, g, m, u = self.store.data[part], self.store.grad[part], self._m[part], self._u[part]
+        new_m = self.beta1 * m + (1 - self.beta1) * g
+        new_u = xp.maximum(self.beta2 * u, abs(g) + self.epsilon)
+        change = self._change(new_m, new_u, learning_rate / (1 - self.beta1**self.steps))
+        self._write(only_if, (m, new_m), (u, new_u), (w, self._bounded(segment, w - change)))
+
+    def _change(self, m: Array, u: Array, rate: float) -> Array:
+        return rate * m / u
+
+
+class ShiftAdaMax(AdaMax):
+    """AdaMax for arithmetic without multiplications: its step is a shift.
+
+    .. code-block:: text
+
+        m <- beta1 m + (1 - beta1) g
+        v <- max(beta2 v, |g| + epsilon)
+        w <- w - AP2(learning_rate / (1 - beta1^t)) * m / AP2(v),   then into [-bound, bound]
+
+        AP2(a) = 2^round(log2(a))        the power of two next to a in the logarithm
+
+    Two numbers are rounded to powers of two, and only where they are used: the step size with
+    its correction (and with the parameter's `lr_scale` in it), and v as a divisor. So
+    ``w`` changes by ``m`` shifted by an integer. The kept m and v are not rounded; with the
+    default betas, 1 - 2^-3 and 1 - 2^-10, their decays are a shift and a subtraction each.
+
+    The authors' Torch code differs in this: it keeps the rounded v, which then never decays, since
+    the rounding undoes a factor close to 1; it rounds the step size without the layer's scale; and
+    it adds epsilon to AP2(v).
+
+    Args:
+        parameters: see `Descent`.
+        learning_rate: see `Descent`; the paper's 2^-10.
+        beta1: decay of the gradients' mean, in [0, 1).
+        beta2: decay of the largest gradient, in [0, 1).
+        epsilon: the smallest v, positive.
+
+    Reference: Courbariaux et al. 2016, arXiv:1602.02830, algorithm 4.
+    """
+
+    def __init__(
+        self,
+        parameters: Iterable[Parameter],
+        learning_rate: float | Schedule = 2**-10,
+        beta1: float = 1 - 2**-3,
+        beta2: float = 1 - 2**-10,
+        epsilon: float = 2**-27,
+    ) -> None:
+        super().__init__(parameters, learning_rate, beta1, beta2, epsilon)
+
+    def _change(self, m: Array, u: Array, rate: float) -> Array:
+        if rate == 0:  # a schedule that has come to its end
+            return 0 * m
+        left = round(math.log2(rate))
+        return backend_of(m).xp.ldexp(m, left - nearest_exponent(u))
+
+
+def nearest_exponent(a: Array) -> Array:
+    """``round(log2(a))`` of positive numbers, exactly: no logarithm rounds on the way."""
+    f, exponent = backend_of(a).xp.frexp(a)  # a = f 2^exponent with f in [1/2, 1)
+    return exponent - (f * f < 0.5)  # one less below the square root of 1/2

@@ -1,0 +1,152 @@
+"""What every optimiser is, and what those have in common that update a flat store."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterable, Sequence
+from typing import ClassVar
+
+from minibnn.backend import Array, Backend
+from minibnn.parameter import FlatStore, Parameter, Segment
+from minibnn.schedules import Constant, Schedule
+
+
+class Optimizer(ABC):
+    """Changes the parameters it was made with, in place, from their gradients.
+
+    Make it after ``model.initialize(...)`` and ``model.to(...)``, since it takes the arrays over.
+
+    Attributes:
+        backend: where the parameters live.
+    """
+
+    backend: Backend
+
+    @property
+    @abstractmethod
+    def parameters(self) -> Sequence[Parameter]:
+        """The parameters that it updates."""
+
+    @abstractmethod
+    def require_intact(self) -> None:
+        """Raise RuntimeError if a parameter was moved or replaced since the optimiser was made."""
+
+    @abstractmethod
+    def step(self, *, only_if: Array | None = None) -> None:
+        """Update every parameter from its gradient.
+
+        Args:
+            only_if: a 0-d boolean on the parameters' device. Where it is False nothing changes,
+                and nobody had to wait to find out.
+
+        Raises:
+            RuntimeError: if a parameter was moved or replaced since the optimiser was made.
+        """
+
+
+class FlatOptimizer(Optimizer):
+    """Holds the parameters in a flat store and updates it segment by segment.
+
+    Args:
+        parameters: usually ``model.parameters()``. What is left out is not trained.
+        rate: a positive number, or a schedule: a function from the number of updates made so far
+            to a number. What it is the rate of is for the optimiser to say.
+
+    Attributes:
+        store: the values and gradients.
+        steps: how many updates were made. (On a device refused ones count, since nobody looked.)
+    """
+
+    _rate_name: ClassVar[str] = "rate"
+
+    def __init__(self, parameters: Iterable[Parameter], rate: float | Schedule) -> None:
+        self._set_rate(rate)
+        self.steps = 0
+        self.store = FlatStore(parameters)
+        self.backend = self.store.backend
+
+    def __repr__(self) -> str:
+        return (
+            f"{type(self).__name__}({len(self.store.parameters)} parameters, "
+            f"{self.store.data.size:,} values, next {self._rate_name} {self._rate():.4g}, "
+            f"after {self.steps} steps)"
+        )
+
+    def _rate(self) -> float:
+        return float(self.schedule(self.steps))
+
+    def _set_rate(self, rate: float | Schedule) -> None:
+        self.schedule = rate if callable(rate) else Constant(rate)
+
+    @property
+    def parameters(self) -> Sequence[Parameter]:
+        """The parameters that it updates."""
+        return self.store.parameters
+
+    def require_intact(self) -> None:
+        """Raise RuntimeError if a parameter was moved or replaced since the optimiser was made."""
+        self.store.require_intact()
+
+    def step(self, *, only_if: Array | None = None) -> None:
+        """Update every parameter from its gradient; see `Optimizer.step`."""
+        self.require_intact()
+        if self.backend.host and only_if is not None and not only_if:
+            return
+        rate = self._rate()
+        self.steps += 1
+        for segment in self.store.segments:
+            self._update(segment, rate, only_if)
+
+    @abstractmethod
+    def _update(self, segment: Segment, rate: float, only_if: Array | None) -> None:
+        """Update one run of the flat store."""
+
+    def _write(self, only_if: Array | None, *pairs: tuple[Array, Array]) -> None:
+        """Write each pair's second array into its first, unless the device says no."""
+        for old, new in pairs:
+            old[...] = new if only_if is None else self.backend.xp.where(only_if, new, old)
+
+
+class Descent(FlatOptimizer):
+    """Steps against the gradient by a learning rate.
+
+    Each parameter's learning rate is the optimiser's times its own `lr_scale`; its `bound` is
+    applied as part of the update.
+
+    Args:
+        parameters: usually ``model.parameters()``. What is left out is not trained.
+        learning_rate: a positive number, or a schedule: a function from the number of updates
+            made so far to a number.
+    """
+
+    def __init__(self, parameters: Iterable[Parameter], learning_rate: float | Schedule) -> None:
+        super().__init__(parameters, learning_rate)
+
+    @property
+    def learning_rate(self) -> float:
+        """The rate of the next update; set it to a number or a schedule."""
+        return self._rate()
+
+    @learning_rate.setter
+    def learning_rate(self, rate: float | Schedule) -> None:
+        self._set_rate(rate)
+
+    def _update(self, segment: Segment, rate: float, only_if: Array | None) -> None:
+        self._descend(segment, rate * segment.lr_scale, only_if)
+
+    @abstractmethod
+    def _descend(self, segment: Segment, learning_rate: float, only_if: Array | None) -> None:
+        """Update one run of the flat store, whose scale is in the learning rate already."""
+
+    def _bounded(self, segment: Segment, w: Array) -> Array:
+        if segment.bound is None:
+            return w
+        return self.backend.xp.clip(w, -segment.bound, segment.bound)
+
+
+def check_betas(who: str, beta1: float, beta2: float, epsilon: float) -> None:
+    """Raise ValueError unless both decays are in [0, 1) and epsilon is positive."""
+    if not (0 <= beta1 < 1 and 0 <= beta2 < 1):
+        raise ValueError(f"{who}: expected beta1, beta2 in [0, 1), got {beta1}, {beta2}")
+    if not epsilon > 0:
+        raise ValueError(f"{who}: expected a positive epsilon, got {epsilon}")

@@ -1,0 +1,88 @@
+"""Bop: binary weights that flip, with no latent weights behind them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import ClassVar
+
+from minibnn.backend import Array
+from minibnn.optimizers.base import FlatOptimizer
+from minibnn.parameter import Parameter, Segment
+from minibnn.schedules import Schedule
+
+
+class Bop(FlatOptimizer):
+    """The binary optimiser: a weight flips once the mean of its gradients asks for it.
+
+    .. code-block:: text
+
+        m <- (1 - gamma) m + gamma g
+        w <- -w    where |m| > threshold and m has the sign of w, that is w m > threshold
+
+    The weights are +1 or -1, always: making the optimiser replaces each by its sign, and there is
+    no latent weight and no learning rate. A large gamma forgets old gradients fast, and a small
+    threshold flips readily. Neither `lr_scale` nor `bound` means anything here.
+
+    The weights' quantizer must let the gradient through at -1 and +1: ``SignSTE()`` and
+    ``SignSTE(clip=1.0)`` do, a smaller clip stops it, and with it all training.
+
+    Everything that is not binary (biases, batch norm) needs another optimiser beside this one:
+    see `OptimizerGroup`.
+
+    Args:
+        parameters: the weights of layers with binary weights; see `split_parameters`.
+        threshold: at least 0.
+        gamma: in (0, 1], or a schedule: a function from the number of updates made so far.
+
+    Reference: Helwegen et al. 2019, arXiv:1906.02107, algorithm 1.
+
+    >>> import numpy as np
+    >>> from minibnn import Dense, SignSTE
+    >>> layer = Dense(2, 2, weight_quantizer=SignSTE(), bias=False).initialize(0)
+    >>> optimizer = Bop(layer.parameters(), threshold=0.1, gamma=0.5)
+    >>> layer.weight.data
+    array([[ 1., -1.],
+           [-1., -1.]], dtype=float32)
+    >>> layer.weight.grad[...] = [[1, 1], [-1, -0.1]]
+    >>> optimizer.step()
+    >>> layer.weight.data
+    array([[-1., -1.],
+           [ 1., -1.]], dtype=float32)
+    """
+
+    _rate_name: ClassVar[str] = "gamma"
+
+    def __init__(
+        self,
+        parameters: Iterable[Parameter],
+        threshold: float = 1e-8,
+        gamma: float | Schedule = 1e-4,
+    ) -> None:
+        if not threshold >= 0:
+            raise ValueError(f"Bop: expected a threshold of at least 0, got {threshold}")
+        super().__init__(parameters, gamma)
+        self.threshold = threshold
+        self.store.data[...] = self.backend.binarize(self.store.data)
+        self._m = self.backend.xp.zeros_like(self.store.data)
+
+    @property
+    def gamma(self) -> float:
+        """The gamma of the next update; set it to a number or a schedule."""
+        return self._rate()
+
+    @gamma.setter
+    def gamma(self, gamma: float | Schedule) -> None:
+        self._set_rate(gamma)
+
+    def _set_rate(self, rate: float | Schedule) -> None:
+        if not callable(rate) and not 0 < rate <= 1:
+            raise ValueError(f"Bop: expected gamma in (0, 1], got {rate}")
+        super()._set_rate(rate)
+
+    def _update(self, segment: Segment, rate: float, only_if: Array | None) -> None:
+        part = segment.where
+        w, g, m = self.store.data[part], self.store.grad[part], self._m[part]
+        new_m = (1 - rate) * m + rate * g
+        # The sign of what is left of the threshold: it keeps a nan, where a comparison would hide it.
+        new_w = w * self.backend.binarize(self.threshold - w * new_m)
+        self._write(only_if, (m, new_m), (w, new_w))

@@ -1,0 +1,92 @@
+"""Gradient descent: plain, with momentum, and Adam."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from minibnn.backend import AdamStep, Array
+from minibnn.optimizers.base import Descent, check_betas
+from minibnn.parameter import Parameter, Segment
+from minibnn.schedules import Schedule
+
+
+class SGD(Descent):
+    """Gradient descent with (heavy-ball) momentum.
+
+    .. code-block:: text
+
+        u <- momentum u + g
+        w <- w - learning_rate u,   then into [-bound, bound]
+
+    Args:
+        parameters: see `Descent`.
+        learning_rate: see `Descent`.
+        momentum: in [0, 1).
+
+    Reference: Polyak 1964, "Some methods of speeding up the convergence of iteration methods".
+    """
+
+    def __init__(
+        self,
+        parameters: Iterable[Parameter],
+        learning_rate: float | Schedule,
+        momentum: float = 0.0,
+    ) -> None:
+        if not 0 <= momentum < 1:
+            raise ValueError(f"SGD: expected momentum in [0, 1), got {momentum}")
+        super().__init__(parameters, learning_rate)
+        self.momentum = momentum
+        self._velocity = self.backend.xp.zeros_like(self.store.data)
+
+    def _descend(self, segment: Segment, learning_rate: float, only_if: Array | None) -> None:
+        part = segment.where
+        w, g, u = self.store.data[part], self.store.grad[part], self._velocity[part]
+        new_u = self.momentum * u + g
+        new_w = self._bounded(segment, w - learning_rate * new_u)
+        self._write(only_if, (u, new_u), (w, new_w))
+
+
+class Adam(Descent):
+    """Adam: steps of about the learning rate in each coordinate, whatever the gradient's scale.
+
+    The equations stand in `Backend.adam_step`.
+
+    Args:
+        parameters: see `Descent`.
+        learning_rate: see `Descent`.
+        beta1: decay of the gradients' sum, in [0, 1).
+        beta2: decay of their squares' sum, in [0, 1).
+        epsilon: added to the root of the second moment, positive.
+
+    Reference: Kingma and Ba 2014, arXiv:1412.6980, algorithm 1.
+    """
+
+    def __init__(
+        self,
+        parameters: Iterable[Parameter],
+        learning_rate: float | Schedule = 1e-3,
+        beta1: float = 0.9,
+        beta2: float = 0.999,
+        epsilon: float = 1e-8,
+    ) -> None:
+        check_betas("Adam", beta1, beta2, epsilon)
+        super().__init__(parameters, learning_rate)
+        self.beta1 = beta1
+        self.beta2 = beta2
+        self.epsilon = epsilon
+        self._m = self.backend.xp.zeros_like(self.store.data)
+        self._v = self.backend.xp.zeros_like(self.store.data)
+
+    def _descend(self, segment: Segment, learning_rate: float, only_if: Array | None) -> None:
+        part = segment.where
+        numbers = AdamStep(
+            learning_rate, self.beta1, self.beta2, self.epsilon, self.steps, segment.bound
+        )
+        self.backend.adam_step(
+            self.store.data[part],
+            self.store.grad[part],
+            self._m[part],
+            self._v[part],
+            numbers,
+            only_if,
+        )

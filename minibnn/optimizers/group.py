@@ -1,0 +1,112 @@
+"""Different optimisers for different parameters of one model."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+from minibnn.backend import Array
+from minibnn.layers import Layer
+from minibnn.layers.base import require
+from minibnn.layers.weighted import Weighted
+from minibnn.optimizers.base import Optimizer
+from minibnn.parameter import Parameter
+
+
+class OptimizerGroup(Optimizer):
+    """Several optimisers that act as one, each on its own parameters.
+
+    Args:
+        optimizers: at least one, on one device, no parameter in two of them.
+
+    Attributes:
+        optimizers: them, in order, each with its own rate and schedule.
+
+    Raises:
+        TypeError: for something that is no optimiser, or optimisers on different devices.
+        ValueError: without an optimiser, or with a parameter that two of them hold.
+
+    >>> import numpy as np
+    >>> from minibnn import Adam, BatchNorm, Bop, Dense, Sequential, SignSTE
+    >>> model = Sequential(
+    ...     Dense(784, 10, weight_quantizer=SignSTE(), bias=False), BatchNorm(10)
+    ... ).initialize(np.random.default_rng(0))
+    >>> binary, rest = split_parameters(model)
+    >>> optimizer = OptimizerGroup(Bop(binary), Adam(rest, learning_rate=0.01))
+    >>> print(optimizer)
+    OptimizerGroup(
+        Bop(1 parameters, 7,840 values, next gamma 0.0001, after 0 steps),
+        Adam(2 parameters, 20 values, next rate 0.01, after 0 steps),
+    )
+    """
+
+    def __init__(self, *optimizers: Optimizer) -> None:
+        if not optimizers:
+            raise ValueError("OptimizerGroup: expected at least one optimiser, got none")
+        for optimizer in optimizers:
+            require("OptimizerGroup", "each optimiser", optimizer, Optimizer)
+        places = {optimizer.backend.name for optimizer in optimizers}
+        if len(places) > 1:
+            raise TypeError(
+                f"OptimizerGroup: expected optimisers on one device, got {sorted(places)}; "
+                "make them after model.to(device)"
+            )
+        self.optimizers = optimizers
+        self.backend = optimizers[0].backend
+        held: set[int] = set()
+        for p in self.parameters:
+            if id(p) in held:
+                raise ValueError(
+                    f"OptimizerGroup: expected each parameter in one optimiser, got {p!r} in two"
+                )
+            held.add(id(p))
+
+    def __repr__(self) -> str:
+        lines = [f"    {line}" for o in self.optimizers for line in f"{o!r},".splitlines()]
+        return "\n".join(["OptimizerGroup(", *lines, ")"])
+
+    @property
+    def parameters(self) -> Sequence[Parameter]:
+        """The parameters of all of them."""
+        return [p for optimizer in self.optimizers for p in optimizer.parameters]
+
+    def require_intact(self) -> None:
+        """Raise RuntimeError if a parameter was moved or replaced since its optimiser was made."""
+        for optimizer in self.optimizers:
+            optimizer.require_intact()
+
+    def step(self, *, only_if: Array | None = None) -> None:
+        """Let each optimiser make its step, or none of them; see `Optimizer.step`."""
+        self.require_intact()  # of all of them, before the first one changes anything
+        for optimizer in self.optimizers:
+            optimizer.step(only_if=only_if)
+
+
+def split_parameters(model: Layer) -> tuple[list[Parameter], list[Parameter]]:
+    """A model's parameters in two lists: weights that are quantized to 1 bit, and the others.
+
+    Binary are the weights of layers whose `weight_quantizer` has ``bits == 1``, as `SignSTE` has;
+    real-valued weights, biases and the parameters of batch norm are the rest. Both lists are in
+    the order of ``model.parameters()``.
+
+    >>> from minibnn import BatchNorm, Dense, Sequential, SignSTE
+    >>> model = Sequential(Dense(4, 3, weight_quantizer=SignSTE()), BatchNorm(3), Dense(3, 2))
+    >>> binary, rest = split_parameters(model)
+    >>> binary
+    [Parameter('weight', (4, 3), no values yet)]
+    >>> len(rest)
+    5
+    """
+    require("split_parameters", "model", model, Layer)
+    binary = {id(p) for p in _binary_weights(model)}
+    parameters = list(model.parameters())
+    return (
+        [p for p in parameters if id(p) in binary],
+        [p for p in parameters if id(p) not in binary],
+    )
+
+
+def _binary_weights(layer: Layer) -> Iterator[Parameter]:
+    if isinstance(layer, Weighted) and layer.weight_quantizer.bits == 1:
+        yield layer.weight
+    for child in layer.children():
+        yield from _binary_weights(child)
