@@ -180,7 +180,8 @@ def main(argv: list[str] | None = None) -> int:
         print(json.dumps({**history.attrs, "history": rows}, indent=2))
     elif len(history):
         print(history.attrs["title"])
-        print(history.rename_axis(index=None, columns="epoch").to_string(float_format="%.3f"))
+        table = history[["loss_train", "loss_test", "acc_train", "acc_test"]]
+        print(table.rename_axis(index=None, columns="epoch").to_string(float_format="%.3f"))
     if history.attrs["interrupted"]:
         print(f"interrupted after {len(history)} of {history.attrs['epochs']} epochs", file=sys.stderr)
         return 130

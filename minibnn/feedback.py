@@ -62,7 +62,7 @@ class FixedFeedback(Feedback):
 
     def __init__(self, initializer: Initializer | None = None) -> None:
         self.initializer = GlorotUniform() if initializer is None else initializer
-        self.weights = Buffer("feedback")
+        self.weights = Buffer("feedback", ships=False)
 
     def backward_weights(self, W: Array) -> Array:
         """The fixed matrix, whatever `W` is."""

@@ -163,13 +163,18 @@ class Parameter:
 class Buffer:
     """An array that belongs to a layer and is not trained: running statistics, feedback weights.
 
-    Attributes:
+    Args:
         name: what it is in its layer.
+        ships: whether evaluation needs it, so that it counts in a shipped model's size; False
+            for what only training needs, such as feedback weights.
+
+    Attributes:
         data: the values; None before the layer's `initialize`.
     """
 
-    def __init__(self, name: str) -> None:
+    def __init__(self, name: str, *, ships: bool = True) -> None:
         self.name = name
+        self.ships = ships
         self.data: Array = None
 
     def to(self, backend: Backend, dtype: Any) -> None:

@@ -71,7 +71,8 @@ def test_it_learns():
 
 def test_history(backend):
     model, history = run(backend)
-    assert list(history.columns) == ["loss_train", "loss_test", "acc_train", "acc_test"]
+    measured = ["loss_train", "loss_test", "acc_train", "acc_test"]
+    assert list(history.columns) == [*measured, "flips_0.weight", "flips_3.weight"]
     assert history.index.tolist() == [1, 2, 3]
     assert history.index.name == "epoch"
     assert set(history.dtypes) == {np.dtype(np.float64)}

@@ -35,3 +35,7 @@ class Activation(Layer):
         """``f.backward(dy, x)``."""
         (x,) = self.take_saved(dy)
         return self.function.backward(dy, x) if need_dx else None
+
+    def output_bits(self, x_bits: int) -> int:
+        """The function's."""
+        return self.function.bits

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
-from typing import Any, Self, TypeVar
+from typing import TYPE_CHECKING, Any, Self, TypeVar
 
 import numpy as np
 
@@ -12,6 +12,9 @@ from minibnn.backend import CPU, Array, Backend, backend_of, get_backend
 from minibnn.draws import Draws
 from minibnn.functions import Function
 from minibnn.parameter import Buffer, Parameter
+
+if TYPE_CHECKING:
+    from minibnn.layers.summary import Summary
 
 _Kind = TypeVar("_Kind", Parameter, Buffer, Function, Draws)
 _Required = TypeVar("_Required")
@@ -116,6 +119,17 @@ class Layer(ABC):
         for child in self.children():
             yield from child.buffers()
 
+    def named_quantized(self) -> Iterator[tuple[str, Parameter, Function]]:
+        """The parameters that forward sees through a function of few bits: path, it, function."""
+        for name, child in self.named_children():
+            yield from ((f"{name}.{path}", p, f) for path, p, f in child.named_quantized())
+
+    def own_parts(self) -> tuple[list[Parameter], list[Buffer]]:
+        """Its parameters and buffers without its children's."""
+        inside = {id(buffer) for child in self.children() for buffer in child.buffers()}
+        buffers = [buffer for buffer in self.buffers() if id(buffer) not in inside]
+        return list(self._own(Parameter)), buffers
+
     def _refuse_collections(self) -> None:
         """Raise for parts in a list or dict, which would be left out of training without a word."""
         if type(self).named_children is not Layer.named_children:
@@ -179,6 +193,45 @@ class Layer(ABC):
         self.backend, self.dtype, self.saved = backend, dtype, None
         for child in self.children():
             child._set_place(backend, dtype)
+
+    def macs(self, y_shape: tuple[int, ...]) -> int:
+        """How many products a sample's forward pass adds up, its output being of shape `y_shape`.
+
+        Both without the batch axis; 0 for a layer that sums no products.
+        """
+        return 0
+
+    def output_bits(self, x_bits: int) -> int:
+        """How many bits one value of the output takes in evaluation, the input's taking `x_bits`.
+
+        `x_bits` in a layer that only moves or picks values, so that each output is an input.
+        """
+        return 32
+
+    def shipped_floats(self) -> int:
+        """How many 32-bit numbers of its own it needs in evaluation, beside quantized weights."""
+        parameters, buffers = self.own_parts()
+        quantized = {id(parameter) for _, parameter, _ in self.named_quantized()}
+        size: int = sum(p.size for p in parameters if id(p) not in quantized)
+        size += sum(b.data.size for b in buffers if b.ships and b.data is not None)
+        return size
+
+    def summary(self, input_shape: tuple[int, ...] | None = None) -> Summary:
+        """Sizes and costs, layer by layer: print it, or take its ``table``.
+
+        Args:
+            input_shape: of one sample, such as ``(28, 28)``; None where a layer fixes it.
+
+        Raises:
+            ValueError: for None where no layer fixes the shape.
+
+        >>> from minibnn import Dense, SignSTE
+        >>> Dense(784, 10, weight_quantizer=SignSTE()).summary().bytes
+        1020
+        """
+        from minibnn.layers.summary import summarize
+
+        return summarize(self, input_shape)
 
     def forget(self) -> None:
         """Drop what a training forward saved, for whoever will not call `backward`."""

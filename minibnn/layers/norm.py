@@ -105,6 +105,10 @@ class BatchNorm(Layer):
         dx *= self.gamma.data * inv_std
         return dx
 
+    def shipped_floats(self) -> int:
+        """Two for each channel: in evaluation all four arrays fold into ``y = a x + c``."""
+        return 2 * self.channels
+
     def _initialize(self, rng: np.random.Generator, dtype: np.dtype[Any]) -> None:
         super()._initialize(rng, dtype)
         self.running_mean.data = np.zeros(self.channels, dtype)

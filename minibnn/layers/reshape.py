@@ -33,6 +33,10 @@ class Flatten(Layer):
         (shape,) = self.take_saved(dy)
         return dy.reshape(shape) if need_dx else None
 
+    def output_bits(self, x_bits: int) -> int:
+        """As the input's: it only moves values."""
+        return x_bits
+
 
 class Rescale(Layer):
     """``y = scale x + offset``: bytes in, floats out, so that a model states its input contract.

@@ -71,6 +71,12 @@ class Weighted(Layer):
         if dW is not self.weight.grad:
             self.weight.grad[...] = dW
 
+    def named_quantized(self) -> Iterator[tuple[str, Parameter, Function]]:
+        """The weight, if its quantizer's values take fewer than 32 bits."""
+        if self.weight_quantizer.bits < 32:
+            yield "weight", self.weight, self.weight_quantizer
+        yield from super().named_quantized()
+
     def backward_weights(self, Wq: Array) -> Array | None:
         """B, the weights that the error travels back through; None for zeros."""
         B = self.feedback.backward_weights(Wq)

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 
+from minibnn.backend import Array, backend_of
 from minibnn.data.loader import DataLoader
 from minibnn.layers import Layer
 from minibnn.layers.base import require
@@ -86,7 +87,9 @@ def fit(
 
     Returns:
         A pandas DataFrame with the index ``epoch``, from 1, and the columns ``loss_train``,
-        ``loss_test``, ``acc_train``, ``acc_test``: means over all samples.
+        ``loss_test``, ``acc_train``, ``acc_test``: means over all samples. After them, for each
+        quantized weight, ``flips_<path>`` (``flips_2.weight``): the share of its values that the
+        epoch changed; of 1-bit weights, the share of the bits.
 
     Raises:
         DivergedError: when the loss of a batch is not finite, before its update; or when the loss
@@ -112,6 +115,7 @@ def fit(
         check_data(model, loader, f"fit: {name}")
 
     rows: list[list[float]] = []
+    columns = [*COLUMNS, *(f"flips_{path}" for path, _, _ in model.named_quantized())]
     with (
         _Interrupt() as interrupt,
         _progress_bar(len(train), progress) as bar,
@@ -120,26 +124,29 @@ def fit(
             bar.reset()
             bar.set_description(f"epoch {epoch}/{epochs}")
             with np.errstate(over="ignore", invalid="ignore"):  # they end in DivergedError
+                codes = _codes(model)
                 losses = _run_epoch(model, train, loss, optimizer, interrupt, bar)
                 whole = len(losses) == len(train)
                 metrics = [device_metrics(model, data, loss) for data in (train, test) if whole]
+                if whole and codes:
+                    metrics.append(_flips(codes, _codes(model)))
             host = model.backend.to_host(model.backend.xp.concatenate([losses, *metrics])).tolist()
             for batch, value in enumerate(host[: len(losses)], start=1):
                 if not math.isfinite(value):
                     model.forget()
-                    raise DivergedError(value, epoch, batch, _history(rows))
+                    raise DivergedError(value, epoch, batch, _history(rows, columns))
             if not whole:
                 break
-            loss_train, acc_train, loss_test, acc_test = host[len(losses) :]
+            loss_train, acc_train, loss_test, acc_test, *flips = host[len(losses) :]
             if not math.isfinite(loss_train + loss_test):
-                raise DivergedError(loss_train + loss_test, epoch, None, _history(rows))
-            rows.append([loss_train, loss_test, acc_train, acc_test])
+                raise DivergedError(loss_train + loss_test, epoch, None, _history(rows, columns))
+            rows.append([loss_train, loss_test, acc_train, acc_test, *flips])
             bar.set_postfix_str(f"acc_test {acc_test:.3f}")
             if on_epoch is not None:
-                on_epoch(_history(rows))
+                on_epoch(_history(rows, columns))
             if interrupt.requested:
                 break
-    return _history(rows, interrupted=interrupt.requested)
+    return _history(rows, columns, interrupted=interrupt.requested)
 
 
 def _run_epoch(
@@ -180,11 +187,33 @@ def _run_epoch(
     return losses[:done]
 
 
-def _history(rows: list[list[float]], *, interrupted: bool = False) -> pd.DataFrame:
+def _codes(model: Layer) -> list[Array]:
+    """The quantized weights, on the device; of 1-bit weights only which of the two values it is.
+
+    Some 1-bit quantizers scale their two values by a mean that moves with every step. The bit does
+    not: the value is above zero or not. (Kept as booleans, a quarter of the memory.)
+    """
+    codes = []
+    for _, parameter, function in model.named_quantized():
+        values = function.forward(parameter.data)
+        codes.append(values > 0 if function.bits == 1 else values)
+    return codes
+
+
+def _flips(before: list[Array], after: list[Array]) -> Array:
+    """The share of places in which each pair of arrays differs, on the device."""
+    xp = backend_of(before[0]).xp
+    pairs = zip(before, after, strict=True)
+    return xp.stack([(old != new).mean(dtype=np.float64) for old, new in pairs])
+
+
+def _history(
+    rows: list[list[float]], columns: list[str], *, interrupted: bool = False
+) -> pd.DataFrame:
     import pandas as pd
 
     index = pd.RangeIndex(1, len(rows) + 1, name="epoch")
-    history = pd.DataFrame(rows, index=index, columns=list(COLUMNS), dtype=float)
+    history = pd.DataFrame(rows, index=index, columns=columns, dtype=float)
     history.attrs["interrupted"] = interrupted
     return history
 
