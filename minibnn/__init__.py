@@ -1,6 +1,7 @@
 """minibnn: binary neural networks on NumPy and CuPy, with every backward pass written out.
 
 Layers       Dense, Activation, BatchNorm, Flatten, Rescale, Sequential; your own: Layer
+Images       Conv2D, MaxPool2D, AveragePool2D, Reshape
 Functions    SignSTE, ReLU, Tanh, HardTanh, Sigmoid, Identity; your own: Function
 Feedback     Transpose (backpropagation), FixedFeedback, Blocked; your own: Feedback
 Training     LogitCrossEntropy, Adam, SGD, schedules; fit, evaluate, plot_history
@@ -40,11 +41,15 @@ from minibnn.functions import Function, HardTanh, Identity, ReLU, Sigmoid, SignS
 from minibnn.gradcheck import GradientReport, GradientResult, check_gradients
 from minibnn.layers import (
     Activation,
+    AveragePool2D,
     BatchNorm,
+    Conv2D,
     Dense,
     Flatten,
     Layer,
+    MaxPool2D,
     Rescale,
+    Reshape,
     Sequential,
 )
 from minibnn.losses import LogitCrossEntropy, Loss
@@ -60,11 +65,13 @@ __all__ = [
     "SGD",
     "Activation",
     "Adam",
+    "AveragePool2D",
     "Backend",
     "BatchNorm",
     "Blocked",
     "Buffer",
     "Constant",
+    "Conv2D",
     "Cosine",
     "DataError",
     "DataLoader",
@@ -90,12 +97,14 @@ __all__ = [
     "Layer",
     "LogitCrossEntropy",
     "Loss",
+    "MaxPool2D",
     "Metrics",
     "Optimizer",
     "Parameter",
     "PerEpoch",
     "ReLU",
     "Rescale",
+    "Reshape",
     "Sequential",
     "Sigmoid",
     "SignSTE",
