@@ -4,6 +4,8 @@ Layers       Dense, Activation, BatchNorm, Flatten, Rescale, Sequential; your ow
 Functions    ReLU, Tanh, HardTanh, Sigmoid, Identity; your own: Function
 Quantizers   SignSTE, ApproxSign, SwishSign, MagnitudeAwareSign, StochasticSign, AdaSTE, Ternary,
              TernaryWeights, Heaviside, DoReFaActivations, DoReFaWeights; plot_function draws one
+Images       Conv2D, MaxPool2D, AveragePool2D, Reshape
+Functions    SignSTE, ReLU, Tanh, HardTanh, Sigmoid, Identity; your own: Function
 Feedback     Transpose (backpropagation), FixedFeedback, Blocked; your own: Feedback
 Losses       LogitCrossEntropy, SquaredHinge, Hinge, MeanSquaredError; your own: Loss
 Optimisers   SGD, Adam, AdaMax, ShiftAdaMax, Bop; OptimizerGroup, split_parameters; schedules
@@ -63,11 +65,15 @@ from minibnn.functions import (
 from minibnn.gradcheck import GradientReport, GradientResult, check_gradients
 from minibnn.layers import (
     Activation,
+    AveragePool2D,
     BatchNorm,
+    Conv2D,
     Dense,
     Flatten,
     Layer,
+    MaxPool2D,
     Rescale,
+    Reshape,
     Sequential,
 )
 from minibnn.losses import Hinge, LogitCrossEntropy, Loss, MeanSquaredError, SquaredHinge
@@ -95,12 +101,14 @@ __all__ = [
     "AdaMax",
     "Adam",
     "ApproxSign",
+    "AveragePool2D",
     "Backend",
     "BatchNorm",
     "Blocked",
     "Bop",
     "Buffer",
     "Constant",
+    "Conv2D",
     "Cosine",
     "DataError",
     "DataLoader",
@@ -132,6 +140,7 @@ __all__ = [
     "Loss",
     "MagnitudeAwareSign",
     "MeanSquaredError",
+    "MaxPool2D",
     "Metrics",
     "Optimizer",
     "OptimizerGroup",
@@ -139,6 +148,7 @@ __all__ = [
     "PerEpoch",
     "ReLU",
     "Rescale",
+    "Reshape",
     "Sequential",
     "ShiftAdaMax",
     "Sigmoid",

@@ -33,7 +33,7 @@ def plot_history(
     Raises:
         ImportError: without matplotlib.
     """
-    figure = _matplotlib_figure(figsize=(9, 3.6), layout="constrained")
+    figure = matplotlib_figure(figsize=(9, 3.6), layout="constrained")
     loss, accuracy = figure.subplots(1, 2)
     for axes, name, label in ((loss, "loss", "loss"), (accuracy, "acc", "accuracy")):
         for part, style in (("train", "o--"), ("test", "o-")):
@@ -78,7 +78,7 @@ def plot_function(
         raise TypeError(f"plot_function: expected an object of class Function, got {f!r}")
     if not limits[0] < limits[1]:
         raise ValueError(f"plot_function: expected limits that increase, got {limits}")
-    figure = _matplotlib_figure(figsize=(9, 3.6), layout="constrained")
+    figure = matplotlib_figure(figsize=(9, 3.6), layout="constrained")
     draw_function(figure, f, limits)
     if path is not None:
         figure.savefig(path, dpi=150)
@@ -132,7 +132,7 @@ def _with_gaps(y: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
     return y
 
 
-def _matplotlib_figure(**options: Any) -> Any:
+def matplotlib_figure(**options: Any) -> Any:
     try:
         # Figure, not pyplot: no global state and no window, also on a machine without a display.
         figure = importlib.import_module("matplotlib.figure").Figure

@@ -14,8 +14,10 @@ from minibnn import (
     Activation,
     AdaSTE,
     ApproxSign,
+    AveragePool2D,
     BatchNorm,
     Blocked,
+    Conv2D,
     Dense,
     DoReFaActivations,
     DoReFaWeights,
@@ -29,8 +31,10 @@ from minibnn import (
     Identity,
     Layer,
     MagnitudeAwareSign,
+    MaxPool2D,
     ReLU,
     Rescale,
+    Reshape,
     Sequential,
     Sigmoid,
     SignSTE,
@@ -87,6 +91,24 @@ def normalised_net() -> Sequential:
         Activation(SignSTE(clip=1.0)),
         dense(5, 3),
         BatchNorm(3),
+    )
+
+
+def image_net() -> Sequential:
+    """A binary convolutional network, small."""
+
+    def conv(n_in: int, n_out: int) -> Conv2D:
+        return Conv2D(n_in, n_out, 2, bias=False, weight_quantizer=SignSTE())
+
+    return Sequential(
+        Reshape((6, 5, 1)),
+        conv(1, 3),
+        MaxPool2D(2),
+        BatchNorm(3),
+        Activation(SignSTE(clip=1.0)),
+        conv(3, 2),
+        Flatten(),
+        Dense(2, 3),
     )
 
 
@@ -170,6 +192,44 @@ CASES = [
     Case("dense-blocked", lambda: Dense(4, 3, feedback=Blocked())),
     Case("batchnorm", lambda: BatchNorm(4), min_batch=2, same_in_training=False),
     Case("batchnorm-image", lambda: BatchNorm(2), shape=(3, 2, 2), same_in_training=False),
+    Case("conv", lambda: Conv2D(2, 3, (2, 3), stride=(2, 1)), shape=(5, 4, 2)),
+    Case("conv-same", lambda: Conv2D(1, 2, (2, 3), padding="same"), shape=(3, 3, 1)),
+    Case(
+        "conv-binary-padded",
+        lambda: Conv2D(
+            2, 3, 3, stride=2, padding=(1, 2), padding_value=-1.0, weight_quantizer=SignSTE()
+        ),
+        shape=(4, 3, 2),
+    ),
+    Case("conv-groups", lambda: Conv2D(4, 6, 2, groups=2), shape=(3, 3, 4)),
+    Case("conv-depthwise", lambda: Conv2D(2, 2, 3, groups=2, bias=False), shape=(4, 3, 2)),
+    Case("conv-dilated", lambda: Conv2D(1, 2, (2, 3), dilation=(3, 1)), shape=(5, 4, 1)),
+    Case(
+        "conv-feedback",
+        lambda: Conv2D(
+            2,
+            2,
+            2,
+            padding=1,
+            padding_value=1.0,
+            weight_quantizer=SignSTE(),
+            feedback=FixedFeedback(),
+        ),
+        shape=(3, 3, 2),
+    ),
+    Case(
+        "conv-groups-feedback",
+        lambda: Conv2D(2, 4, 2, groups=2, feedback=FixedFeedback()),
+        shape=(3, 3, 2),
+    ),
+    Case("conv-blocked", lambda: Conv2D(1, 2, 2, padding=1, feedback=Blocked()), shape=(3, 3, 1)),
+    Case("max-pool", lambda: MaxPool2D(2), shape=(5, 4, 2)),
+    Case("max-pool-overlapping", lambda: MaxPool2D((3, 2), stride=(2, 1)), shape=(5, 4, 2)),
+    Case("max-pool-apart", lambda: MaxPool2D(2, stride=3), shape=(5, 6, 2)),
+    Case("average-pool", lambda: AveragePool2D(2), shape=(5, 4, 2)),
+    Case("average-pool-overlapping", lambda: AveragePool2D((3, 2), stride=(2, 1)), shape=(5, 4, 2)),
+    Case("image-net", image_net, shape=(6, 5), same_in_training=False),
+    Case("reshape", lambda: Reshape((3, 1, 2)), shape=(2, 3)),
     Case("flatten", Flatten, shape=(2, 3)),
     Case("rescale", lambda: Rescale(2.0, -1.0)),
     Case("sequential-empty", Sequential),

@@ -16,7 +16,7 @@ from minibnn import (
     Activation,
     Adam,
     Bop,
-    CombinedOptimizer,
+    OptimizerGroup,
     Function,
     Optimizer,
     SignSTE,
@@ -168,7 +168,7 @@ def test_bop_leaves_the_rest_to_adam():
     changed = entry(optimizer="Bop(threshold=1e-6)").applied_to(RECIPES["modern"]())
     model = changed.build().initialize(0)
     optimizer = changed.optimizer(model, lambda t: 0.125)
-    assert isinstance(optimizer, CombinedOptimizer)
+    assert isinstance(optimizer, OptimizerGroup)
     bop, adam = optimizer.optimizers
     assert isinstance(bop, Bop)
     assert bop.threshold == 1e-6

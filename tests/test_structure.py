@@ -32,6 +32,9 @@ FLOORS = {
     "training": 6,
     "gradcheck": 6,
     "plots": 6,
+    "recipes": 7,
+    "compare": 8,
+    "__main__": 9,
 }
 
 

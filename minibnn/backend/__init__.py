@@ -3,6 +3,7 @@
 from minibnn.backend.base import AdamStep, Array, Backend, DeviceError
 from minibnn.backend.numpy_backend import NumpyBackend
 from minibnn.backend.select import CPU, backend_of, get_backend, register_backend
+from minibnn.backend.windows import Windows
 
 __all__ = [
     "CPU",
@@ -11,6 +12,7 @@ __all__ = [
     "Backend",
     "DeviceError",
     "NumpyBackend",
+    "Windows",
     "backend_of",
     "get_backend",
     "register_backend",

@@ -8,6 +8,9 @@ from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
 
+from minibnn.backend import convolution
+from minibnn.backend.windows import Windows
+
 # An array of whichever library holds it: numpy.ndarray or cupy.ndarray. The two share no base
 # class and no stub, so the honest static type is Any.
 Array: TypeAlias = Any
@@ -194,6 +197,42 @@ class Backend:
             new_w = xp.clip(new_w, -bound, bound)
         for old, new in ((m, new_m), (v, new_v), (w, new_w)):
             old[...] = new if only_if is None else xp.where(only_if, new, old)
+
+    def convolve(self, x: Array, W: Array, windows: Windows) -> Array:
+        """The products of a kernel with all windows of images, summed over each window.
+
+        .. code-block:: text
+
+            z[n, p, q] = sum over i, j of x[n, p stride + i dilation, q stride + j dilation] W[i, j]
+
+        Shapes: x (batch, H, W, C), W (kh, kw, C / groups, out), z (batch, H', W', out); all
+        three methods of a convolution. A new array, as from the two others.
+        """
+        return convolution.convolve(self, x, W, windows)
+
+    def convolve_dw(self, x: Array, dz: Array, windows: Windows, out: Array) -> Array:
+        """The gradient of `convolve` with respect to W, written into `out`, which it returns."""
+        return convolution.convolve_dw(self, x, dz, windows, out)
+
+    def convolve_dx(self, dz: Array, W: Array, windows: Windows, shape: tuple[int, ...]) -> Array:
+        """The gradient of `convolve` with respect to x, which is of the given shape."""
+        return convolution.convolve_dx(self, dz, W, windows, shape)
+
+    def max_pool(self, x: Array, windows: Windows) -> tuple[Array, Array]:
+        """The maximum of each window and channel, and which position in its window that is.
+
+        Positions count in row-major order; of equal values it is the first, of NaNs any. A window
+        with a NaN in it has NaN for its maximum.
+
+        Shapes: x (batch, H, W, C), both results (batch, H', W', C).
+        """
+        return convolution.max_pool(self, x, windows)
+
+    def max_pool_dx(
+        self, dy: Array, which: Array, windows: Windows, shape: tuple[int, ...]
+    ) -> Array:
+        """Send each window's gradient to the position of its maximum."""
+        return convolution.max_pool_dx(self, dy, which, windows, shape)
 
 
 def stream_keys(seed: int, count: int) -> tuple[np.uint32, np.uint32]:

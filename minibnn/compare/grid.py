@@ -17,7 +17,7 @@ from minibnn.data import ImageDataset
 from minibnn.functions import Function
 from minibnn.layers import Activation, Layer, Sequential
 from minibnn.layers.weighted import Weighted
-from minibnn.optimizers import Adam, Bop, CombinedOptimizer, Optimizer, split_parameters
+from minibnn.optimizers import Adam, Bop, OptimizerGroup, Optimizer, split_parameters
 from minibnn.recipes import Recipe
 from minibnn.schedules import Schedule
 from minibnn.training import DivergedError
@@ -103,7 +103,8 @@ class Entry:
             if kind is not Bop:
                 return kind(model.parameters(), schedule, **options)  # type: ignore[no-any-return]
             binary, rest = split_parameters(model)
-            return CombinedOptimizer(Bop(binary, **options), Adam(rest, schedule))
+            bop = Bop(binary, **options)
+            return OptimizerGroup(bop, Adam(rest, schedule)) if rest else bop
 
         return replace(changed, optimizer=optimizer, lr=float(rate))
 

@@ -2,9 +2,23 @@
 
 from minibnn.layers.activation import Activation
 from minibnn.layers.base import Layer
+from minibnn.layers.conv import Conv2D
 from minibnn.layers.dense import Dense
 from minibnn.layers.norm import BatchNorm
-from minibnn.layers.reshape import Flatten, Rescale
+from minibnn.layers.pooling import AveragePool2D, MaxPool2D
+from minibnn.layers.reshape import Flatten, Rescale, Reshape
 from minibnn.layers.sequential import Sequential
 
-__all__ = ["Activation", "BatchNorm", "Dense", "Flatten", "Layer", "Rescale", "Sequential"]
+__all__ = [
+    "Activation",
+    "AveragePool2D",
+    "BatchNorm",
+    "Conv2D",
+    "Dense",
+    "Flatten",
+    "Layer",
+    "MaxPool2D",
+    "Rescale",
+    "Reshape",
+    "Sequential",
+]

@@ -38,6 +38,50 @@ class Flatten(Layer):
         return x_bits
 
 
+class Reshape(Layer):
+    """Give each sample another shape, in row-major order.
+
+    Shapes: x (batch, ...) of any dtype, y (batch, *shape).
+
+    Args:
+        shape: of a sample; ``(28, 28, 1)`` turns images of bytes into images with one channel.
+
+    Raises:
+        ValueError: from `forward`, for samples of another size.
+
+    >>> import numpy as np
+    >>> Reshape((28, 28, 1)).forward(np.zeros((64, 28, 28), dtype=np.uint8)).shape
+    (64, 28, 28, 1)
+    """
+
+    def __init__(self, shape: tuple[int, ...]) -> None:
+        both = isinstance(shape, tuple | list) and all(isinstance(n, int) for n in shape)
+        if not both or min(shape, default=0) < 1:
+            raise ValueError(f"Reshape: expected a tuple of sizes of at least 1, got {shape!r}")
+        self.shape = tuple(shape)
+
+    def __repr__(self) -> str:
+        return f"Reshape({self.shape})"
+
+    def forward(self, x: Array, *, train: bool = False) -> Array:
+        """`x` reshaped to (batch, *shape)."""
+        backend_of(x)
+        if x.ndim < 1 or math.prod(x.shape[1:]) != math.prod(self.shape):
+            raise ValueError(
+                f"{self}: expected samples of {math.prod(self.shape)} values, got x of shape "
+                f"{x.shape}"
+            )
+        y = x.reshape(x.shape[0], *self.shape)
+        if train:
+            self.saved = (y.shape, x.shape)
+        return y
+
+    def backward(self, dy: Array, *, need_dx: bool = True) -> Array | None:
+        """`dy` in the shape that `x` had."""
+        (shape,) = self.take_saved(dy)
+        return dy.reshape(shape) if need_dx else None
+
+
 class Rescale(Layer):
     """``y = scale x + offset``: bytes in, floats out, so that a model states its input contract.
 

@@ -1,0 +1,84 @@
+"""Convolution and pooling in plain array code, for any `xp`.
+
+Each works on one position (i, j) of the windows at a time: ``x[:, rows, columns]`` are the pixels
+that all windows see there. A convolution is then a sum of matrix products, one for each position.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from minibnn.backend.windows import Windows
+
+if TYPE_CHECKING:
+    from minibnn.backend.base import Array, Backend
+
+
+def convolve(backend: Backend, x: Array, W: Array, windows: Windows) -> Array:
+    """``z = sum over i, j of x_ij W[i, j]``."""
+    batch, (down, across) = x.shape[0], windows.counts(x.shape)
+    groups, outputs = windows.groups, W.shape[-1]
+    z = backend.xp.zeros((groups, batch * down * across, outputs // groups), dtype=x.dtype)
+    for i, j, rows, columns in windows.positions(x.shape):
+        x_ij = _by_group(x[:, rows, columns], groups)
+        z += backend.matmul(x_ij, _by_group(W[i, j], groups))
+    return z.transpose(1, 0, 2).reshape(batch, down, across, outputs)
+
+
+def convolve_dw(backend: Backend, x: Array, dz: Array, windows: Windows, out: Array) -> Array:
+    """``dW[i, j] = x_ij.T dz``."""
+    groups = windows.groups
+    dz = _by_group(dz, groups)
+    for i, j, rows, columns in windows.positions(x.shape):
+        x_ij = _by_group(x[:, rows, columns], groups)
+        dW_ij = backend.matmul(x_ij.transpose(0, 2, 1), dz)
+        out[i, j] = dW_ij.transpose(1, 0, 2).reshape(out.shape[2:])
+    return out
+
+
+def convolve_dx(
+    backend: Backend, dz: Array, W: Array, windows: Windows, shape: tuple[int, ...]
+) -> Array:
+    """``dx_ij += dz W[i, j].T``."""
+    groups = windows.groups
+    counts, dz = dz.shape[:3], _by_group(dz, groups)
+    dx = backend.xp.zeros(shape, dtype=dz.dtype)
+    for i, j, rows, columns in windows.positions(shape):
+        dx_ij = backend.matmul(dz, _by_group(W[i, j], groups).transpose(0, 2, 1))
+        dx[:, rows, columns] += dx_ij.transpose(1, 0, 2).reshape(*counts, shape[-1])
+    return dx
+
+
+def max_pool(backend: Backend, x: Array, windows: Windows) -> tuple[Array, Array]:
+    """The maxima, and which position of its window each of them stands at."""
+    xp = backend.xp
+    positions = list(windows.positions(x.shape))
+    first, *others = (x[:, rows, columns] for _, _, rows, columns in positions)
+    y = first.copy()
+    which = xp.zeros(y.shape, dtype=_index_dtype(windows))
+    for k, x_ij in enumerate(others, start=1):
+        better = (x_ij > y) | xp.isnan(x_ij)  # not >=, so that the first of equals stays
+        y = xp.where(better, x_ij, y)
+        which = xp.where(better, which.dtype.type(k), which)
+    return y, which
+
+
+def max_pool_dx(
+    backend: Backend, dy: Array, which: Array, windows: Windows, shape: tuple[int, ...]
+) -> Array:
+    """``dx_ij += dy where the maximum stands at (i, j)``."""
+    dx = backend.xp.zeros(shape, dtype=dy.dtype)
+    for k, (_, _, rows, columns) in enumerate(windows.positions(shape)):
+        dx[:, rows, columns] += backend.xp.where(which == k, dy, dy.dtype.type(0))
+    return dx
+
+
+def _index_dtype(windows: Windows) -> Any:
+    return np.uint8 if windows.size[0] * windows.size[1] <= 256 else np.int32
+
+
+def _by_group(a: Array, groups: int) -> Array:
+    """(..., channels) as (groups, product of the rest, channels / groups)."""
+    return a.reshape(-1, groups, a.shape[-1] // groups).transpose(1, 0, 2)

@@ -1,0 +1,209 @@
+"""The convolutional layer."""
+
+from __future__ import annotations
+
+from minibnn.backend import Array, Windows
+from minibnn.feedback import Feedback
+from minibnn.functions import Function
+from minibnn.layers.base import require
+from minibnn.layers.weighted import Weighted
+from minibnn.layers.window import check_fit, check_images, pair
+from minibnn.parameter import Initializer
+
+
+class Conv2D(Weighted):
+    """The same small `Dense` layer at every place of an image.
+
+    .. code-block:: text
+
+        forward    Wq = quantizer(W)                         the weights that the windows meet
+                   X  = x inside a border of padding_value
+                   z[n, p, q] = b + sum over i, j of X_ij[n, p, q] Wq[i, j]
+        backward   dWq[i, j] = X_ij.T dz
+                   dW  = quantizer.backward(dWq, W)
+                   db  = sum of dz over the batch and all places
+                   dX_ij += dz B[i, j].T                     B = feedback.backward_weights(Wq)
+                   dx  = dX without the border
+
+    ``X_ij[n, p, q] = X[n, p stride + i dilation, q stride + j dilation]`` is the pixel, a vector
+    of channels, that window (p, q) sees at its position (i, j). The kernel is not flipped. Rows
+    and columns that are left over, because no further window fits, are not seen.
+
+    In a binary network a border of zeros is a third value beside -1 and +1, which a packed,
+    bitwise convolution cannot represent: pad with -1 or +1 there.
+
+    Shapes: x (batch, height, width, in_channels), W and B (kernel height, kernel width,
+    in_channels / groups, out_channels), b (out_channels,), z (batch, H', W', out_channels) with
+    ``H' = (height + padding above and below - dilation (kernel height - 1) - 1) // stride + 1``.
+
+    Args:
+        in_channels: channels of the input.
+        out_channels: channels of the output.
+        kernel_size: rows and columns of a window, or one number for both. So for the next four.
+        stride: steps from one window to the next.
+        padding: rows added above and also below, columns added left and also right; or
+            ``"same"``, for an output as large as the input (with a stride of 1; where the border
+            is odd, below and right get the larger part).
+        padding_value: what the border is filled with: 0.0, -1.0 or +1.0.
+        dilation: steps from one position in a window to the next.
+        groups: divides the channels: each group of outputs sees one group of inputs.
+        weight_quantizer: the function between the latent weights W and the windows;
+            ``SignSTE()`` makes the weights binary. None for real weights.
+        feedback: which weights the error travels back through; None for `Transpose`, which is
+            backpropagation.
+        bias: whether there is a b.
+        weight_init: draws W. b starts at 0.
+        weight_bound: the optimiser keeps W in [-weight_bound, weight_bound]; None for no bound.
+        lr_scale: multiplies the learning rate of W; see `glorot_lr_scale`.
+
+    Raises:
+        TypeError: for sizes that are not integers, a quantizer or feedback that is none; from
+            `forward` for an x of another dtype or on another device.
+        ValueError: for sizes that do not go together; from `forward`, for an x of another shape
+            or smaller than a window.
+        RuntimeError: from `forward` before `initialize`, from `backward` before ``forward``.
+
+    References: LeCun et al. 1989, "Backpropagation applied to handwritten zip code recognition";
+    binary: Courbariaux et al. 2016, arXiv:1602.02830, section 1.
+
+    >>> import numpy as np
+    >>> layer = Conv2D(1, 8, 3, padding="same").initialize(np.random.default_rng(0))
+    >>> layer.forward(np.ones((2, 28, 28, 1), dtype=np.float32)).shape
+    (2, 28, 28, 8)
+    """
+
+    def __init__(
+        self,
+        in_channels: int,
+        out_channels: int,
+        kernel_size: int | tuple[int, int],
+        *,
+        stride: int | tuple[int, int] = 1,
+        padding: int | tuple[int, int] | str = 0,
+        padding_value: float = 0.0,
+        dilation: int | tuple[int, int] = 1,
+        groups: int = 1,
+        weight_quantizer: Function | None = None,
+        feedback: Feedback | None = None,
+        bias: bool = True,
+        weight_init: Initializer | None = None,
+        weight_bound: float | None = None,
+        lr_scale: float = 1.0,
+    ) -> None:
+        self.in_channels = require("Conv2D", "in_channels", in_channels, int)
+        self.out_channels = require("Conv2D", "out_channels", out_channels, int)
+        require("Conv2D", "groups", groups, int)
+        if groups < 1 or in_channels % groups or out_channels % groups:
+            raise ValueError(
+                f"Conv2D: expected groups to divide in_channels and out_channels, got {groups} "
+                f"groups of {in_channels} and {out_channels}"
+            )
+        if padding_value not in (-1, 0, 1):
+            raise ValueError(f"Conv2D: expected padding_value 0, -1 or +1, got {padding_value!r}")
+        self.windows = Windows(
+            pair("Conv2D", "kernel_size", kernel_size, least=1),
+            pair("Conv2D", "stride", stride, least=1),
+            pair("Conv2D", "dilation", dilation, least=1),
+            groups,
+        )
+        self.border = _border(padding, self.windows)
+        self.padding_value = float(padding_value)
+        self.set_weights(
+            (*self.windows.size, in_channels // groups, out_channels),
+            quantizer=weight_quantizer,
+            feedback=feedback,
+            bias=bias,
+            init=weight_init,
+            bound=weight_bound,
+            lr_scale=lr_scale,
+        )
+
+    def __str__(self) -> str:
+        (height, width), stride, dilation, groups = self.windows
+        options = [
+            f", {name}={value}"
+            for name, value, default in (
+                ("stride", stride, (1, 1)),
+                ("border", self.border, ((0, 0), (0, 0))),
+                ("dilation", dilation, (1, 1)),
+                ("groups", groups, 1),
+            )
+            if value != default
+        ]
+        start = f"Conv2D({self.in_channels} -> {self.out_channels}, {height}x{width}"
+        return start + "".join(options) + ")"
+
+    def forward(self, x: Array, *, train: bool = False) -> Array:
+        """``z = b + sum over i, j of X_ij Wq[i, j]``."""
+        self.check_input(x)
+        check_images(self, x, self.in_channels)
+        X = self.pad(x)
+        check_fit(self, self.windows, X.shape)
+        Wq = self.quantized_weight(train)
+        z = self.product(X, Wq)
+        if self.bias is not None:
+            z += self.bias.data
+        if train:
+            self.saved = (z.shape, X, Wq)
+        return z
+
+    def backward(self, dz: Array, *, need_dx: bool = True) -> Array | None:
+        """Set dW and db; return dx, through B."""
+        X, Wq = self.take_saved(dz)
+        self.set_weight_gradient(
+            self.backend.convolve_dw(X, dz, self.windows, out=self.weight.grad)
+        )
+        if self.bias is not None:
+            dz.sum(axis=(0, 1, 2), out=self.bias.grad)
+        if not need_dx:
+            return None
+        B = self.backward_weights(Wq)
+        if B is None:
+            return self.crop(self.backend.xp.zeros_like(X))
+        return self.crop(self.backend.convolve_dx(dz, B, self.windows, X.shape))
+
+    def product(self, X: Array, W: Array) -> Array:
+        """The bilinear part of the layer: all windows of the padded images, times the kernel."""
+        return self.backend.convolve(X, W, self.windows)
+
+    def pad(self, x: Array) -> Array:
+        """`x` inside the border."""
+        if self.border == ((0, 0), (0, 0)):
+            return x
+        batch, height, width, channels = x.shape
+        (above, below), (left, right) = self.border
+        shape = (batch, above + height + below, left + width + right, channels)
+        X = self.backend.xp.full(shape, self.padding_value, dtype=x.dtype)
+        X[:, above : above + height, left : left + width] = x
+        return X
+
+    def crop(self, X: Array) -> Array:
+        """`X` without the border."""
+        (above, below), (left, right) = self.border
+        return X[:, above : X.shape[1] - below, left : X.shape[2] - right]
+
+    def macs(self, y_shape: tuple[int, ...]) -> int:
+        """Multiplications with a weight, each with an addition, that one sample takes.
+
+        Args:
+            y_shape: of the output, with the batch or without it.
+        """
+        height, width = y_shape[-3:-1]
+        return height * width * self.weight.size
+
+
+def _border(
+    padding: int | tuple[int, int] | str, windows: Windows
+) -> tuple[tuple[int, int], tuple[int, int]]:
+    """Rows added (above, below) and columns added (left, right)."""
+    if padding == "same":
+        if windows.stride != (1, 1):
+            raise ValueError(
+                'Conv2D: expected a stride of 1 with padding="same", '
+                f"got {windows.stride}; give the padding as a number"
+            )
+        extra = [d * (n - 1) for n, d in zip(windows.size, windows.dilation, strict=True)]
+        rows, columns = ((n // 2, n - n // 2) for n in extra)
+        return rows, columns
+    height, width = pair("Conv2D", "padding", padding, least=0, other=' or "same"')
+    return (height, height), (width, width)

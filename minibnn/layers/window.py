@@ -1,0 +1,49 @@
+"""What layers with windows on images have in common: their arguments and their errors."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from minibnn.backend import Array, Windows
+from minibnn.layers.base import Layer
+
+
+def pair(who: str, name: str, value: Any, *, least: int, other: str = "") -> tuple[int, int]:
+    """Rows and columns: `value` twice, or the two that it holds."""
+    both = value if isinstance(value, tuple | list) else (value, value)
+    if len(both) != 2 or not all(isinstance(n, int) and not isinstance(n, bool) for n in both):
+        raise TypeError(
+            f"{who}: expected {name} to be an integer or a pair of them{other}, got {value!r}"
+        )
+    if min(both) < least:
+        raise ValueError(f"{who}: expected {name} of at least {least}, got {value!r}")
+    return both[0], both[1]
+
+
+def check_images(layer: Layer, x: Array, channels: int | None = None) -> None:
+    """Raise ValueError unless `x` is a batch of images with so many channels."""
+    if x.ndim == 4 and channels in (None, x.shape[-1]):
+        return
+    mend = ""
+    if x.ndim == 3:
+        mend = f"; images need a channel axis: put Reshape({(*x.shape[1:], 1)}) first"
+    elif x.ndim == 2:
+        mend = (
+            "; images have rows, columns and channels: put Reshape((height, width, channels)) first"
+        )
+    elif x.ndim == 4 and x.shape[1] == channels:
+        mend = "; channels are the last axis: x.transpose(0, 2, 3, 1)"
+    wanted = "channels" if channels is None else channels
+    raise ValueError(
+        f"{layer}: expected x of shape (batch, height, width, {wanted}), got {x.shape}{mend}"
+    )
+
+
+def check_fit(layer: Layer, windows: Windows, shape: tuple[int, ...]) -> None:
+    """Raise ValueError unless at least one window fits on images of this (padded) shape."""
+    if min(windows.counts(shape)) < 1:
+        reach = [d * (n - 1) + 1 for n, d in zip(windows.size, windows.dilation, strict=True)]
+        raise ValueError(
+            f"{layer}: expected images of at least {reach[0]} x {reach[1]} pixels, the reach of a "
+            f"window, got {shape[1]} x {shape[2]}; use smaller windows or padding"
+        )
