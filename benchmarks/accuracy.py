@@ -46,7 +46,9 @@ def main() -> None:
         for seed in range(args.seeds):
             start, cpu = time.perf_counter(), time.process_time()
             # The test set is read after the last epoch only: until then a single image of it.
-            blind = replace(data, test_images=data.test_images[:1], test_labels=data.test_labels[:1])
+            blind = replace(
+                data, test_images=data.test_images[:1], test_labels=data.test_labels[:1]
+            )
             model, history = recipe.train(blind, seed=seed, epochs=epochs, progress=False)
             seconds, cpu = time.perf_counter() - start, time.process_time() - cpu
             test = DataLoader((data.test_images, data.test_labels), recipe.batch_size)

@@ -183,7 +183,9 @@ def main(argv: list[str] | None = None) -> int:
         table = history[["loss_train", "loss_test", "acc_train", "acc_test"]]
         print(table.rename_axis(index=None, columns="epoch").to_string(float_format="%.3f"))
     if history.attrs["interrupted"]:
-        print(f"interrupted after {len(history)} of {history.attrs['epochs']} epochs", file=sys.stderr)
+        print(
+            f"interrupted after {len(history)} of {history.attrs['epochs']} epochs", file=sys.stderr
+        )
         return 130
     return 0
 

@@ -352,9 +352,7 @@ def binarynet() -> Recipe:
         hidden: list[Layer] = []
         for n_in in (784, 4096, 4096):
             hidden += [*dense(n_in, 4096), Activation(SignSTE(clip=1.0)), Dropout(0.5)]
-        return Sequential(
-            Flatten(), Rescale(2 / 255, -1), Dropout(0.2), *hidden, *dense(4096, 10)
-        )
+        return Sequential(Flatten(), Rescale(2 / 255, -1), Dropout(0.2), *hidden, *dense(4096, 10))
 
     return Recipe(
         "binarynet",

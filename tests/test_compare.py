@@ -16,9 +16,9 @@ from minibnn import (
     Activation,
     Adam,
     Bop,
-    OptimizerGroup,
     Function,
     Optimizer,
+    OptimizerGroup,
     SignSTE,
     Ternary,
     load_sample,
@@ -28,7 +28,6 @@ from minibnn.compare import Entry, compare, parse_piece, rank
 from minibnn.compare.ranking import _letters, student_quantile
 from minibnn.layers.weighted import Weighted
 from minibnn.recipes import RECIPES
-
 
 # --- Ranking ----------------------------------------------------------------------------------
 
@@ -50,12 +49,16 @@ def test_student_quantile(p, freedom, t):
 
 
 def table(**scores):
-    rows = [{"entry": e, "seed": i, "accuracy": v} for e, vs in scores.items() for i, v in enumerate(vs)]
+    rows = [
+        {"entry": e, "seed": i, "accuracy": v} for e, vs in scores.items() for i, v in enumerate(vs)
+    ]
     return pd.DataFrame(rows)
 
 
 def test_ranked_only_beyond_noise():
-    ranking = rank(table(worse=[0.90, 0.91, 0.92], better=[0.93, 0.95, 0.91], far=[0.5, 0.51, 0.49]))
+    ranking = rank(
+        table(worse=[0.90, 0.91, 0.92], better=[0.93, 0.95, 0.91], far=[0.5, 0.51, 0.49])
+    )
     assert list(ranking.index) == ["better", "worse", "far"]
     assert ranking.tied.to_dict() == {"better": "a", "worse": "a", "far": "b"}
     assert ranking["mean"]["far"] == pytest.approx(0.5)

@@ -147,7 +147,9 @@ def test_training_is_the_explicit_loop(sample):
 
 def small() -> Recipe:
     def build():
-        return Sequential(Flatten(), Rescale(1 / 255), Dense(784, 10), Activation(SignSTE(clip=2.0)))
+        return Sequential(
+            Flatten(), Rescale(1 / 255), Dense(784, 10), Activation(SignSTE(clip=2.0))
+        )
 
     return Recipe("small", build, epochs=6, batch_size=20, lr=0.3, decay=constant, held_out=60)
 

@@ -99,9 +99,7 @@ def run(given: argparse.Namespace) -> int:
             file=sys.stderr,
         )
 
-    runs = compare(
-        recipe, entries, split, seeds=given.seeds, device=given.device, on_run=on_run
-    )
+    runs = compare(recipe, entries, split, seeds=given.seeds, device=given.device, on_run=on_run)
     ranking = rank(runs)
     text = f"{title}\n\n{format_table(ranking)}\n"
     (folder / "table.txt").write_text(text)

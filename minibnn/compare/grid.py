@@ -14,10 +14,9 @@ from typing import TYPE_CHECKING, Any
 import minibnn
 from minibnn.backend import Backend
 from minibnn.data import ImageDataset
-from minibnn.functions import Function
 from minibnn.layers import Activation, Layer, Sequential
 from minibnn.layers.weighted import Weighted
-from minibnn.optimizers import Adam, Bop, OptimizerGroup, Optimizer, split_parameters
+from minibnn.optimizers import Adam, Bop, Optimizer, OptimizerGroup, split_parameters
 from minibnn.recipes import Recipe
 from minibnn.schedules import Schedule
 from minibnn.training import DivergedError
