@@ -51,7 +51,8 @@ def draw(path: Path = PICTURE) -> Path:
     """Draw the sheet into a file and return its path."""
     rows = -(-len(QUANTIZERS) // COLUMNS)
     sheet = Figure(figsize=(6.4 * COLUMNS, 2.4 * rows), layout="constrained")
-    for part, quantizer in zip(sheet.subfigures(rows, COLUMNS).flat, QUANTIZERS, strict=False):
+    parts = sheet.subfigures(rows, COLUMNS, squeeze=False).ravel()
+    for part, quantizer in zip(parts, QUANTIZERS, strict=False):
         draw_function(part, quantizer, LIMITS)
     path.parent.mkdir(parents=True, exist_ok=True)
     pixels = io.BytesIO()
