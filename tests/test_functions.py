@@ -7,11 +7,14 @@ import pytest
 
 from minibnn import (
     Adam,
+    AdaMax,
     BatchNorm,
+    Bop,
     Dense,
     HardTanh,
     Identity,
     ReLU,
+    ShiftAdaMax,
     Sigmoid,
     SignSTE,
     Tanh,
@@ -91,6 +94,12 @@ def test_the_papers_defaults():
     """Values that people rely on and nothing else would hold in place."""
     adam = Adam(Dense(2, 2).initialize(0).parameters())
     assert (adam.learning_rate, adam.beta1, adam.beta2, adam.epsilon) == (1e-3, 0.9, 0.999, 1e-8)
+    adamax = AdaMax(Dense(2, 2).initialize(0).parameters())
+    assert (adamax.learning_rate, adamax.beta1, adamax.beta2) == (2e-3, 0.9, 0.999)
+    shift = ShiftAdaMax(Dense(2, 2).initialize(0).parameters())
+    assert (shift.learning_rate, shift.beta1, shift.beta2) == (2**-10, 1 - 2**-3, 1 - 2**-10)
+    bop = Bop(Dense(2, 2).initialize(0).parameters())
+    assert (bop.threshold, bop.gamma) == (1e-8, 1e-4)
     norm = BatchNorm(3)
     assert (norm.momentum, norm.epsilon) == (0.9, 1e-5)
     assert SignSTE().clip is None

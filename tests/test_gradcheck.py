@@ -171,9 +171,9 @@ FAULTS = {
         "not the derivative of the function's surrogate",
     ),
     "loss gradient not divided": (
-        "minibnn.losses",
-        "            dlogits = exp / (total * n)\n            dlogits[rows, labels] -= 1 / n\n",
-        "            dlogits = exp / total\n            dlogits[rows, labels] -= 1\n",
+        "minibnn.losses.cross_entropy",
+        "            dlogits = exp / (total * n)\n            dlogits[rows, labels] -= (1 - e) / n\n",
+        "            dlogits = exp / total\n            dlogits[rows, labels] -= 1 - e\n",
         lambda m: with_loss(m.LogitCrossEntropy()),
         "logits",
         r"too large by the batch size \(5\)",

@@ -1,4 +1,4 @@
-"""Cross-entropy: values, stability, gradients, labels."""
+"""Losses: values, stability, gradients, labels."""
 
 from __future__ import annotations
 
@@ -7,10 +7,27 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from minibnn import LogitCrossEntropy, Sequential, check_gradients, one_cold, one_hot
+from minibnn import (
+    Hinge,
+    LogitCrossEntropy,
+    MeanSquaredError,
+    Sequential,
+    SquaredHinge,
+    check_gradients,
+    one_cold,
+    one_hot,
+)
 
 LOGITS = np.array([[1.0, 2.0, 3.0], [0.5, -0.5, 0.0]])
 LABELS = np.array([2, 1])
+LOSSES = [
+    LogitCrossEntropy(),
+    LogitCrossEntropy(label_smoothing=0.3),
+    Hinge(),
+    SquaredHinge(),
+    MeanSquaredError(),
+]
+every_loss = pytest.mark.parametrize("loss", LOSSES, ids=repr)
 
 
 def test_by_hand():
@@ -21,14 +38,82 @@ def test_by_hand():
     np.testing.assert_allclose(loss.backward(), (p - one_hot(LABELS, 3)) / 2, rtol=1e-12)
 
 
+# The table behind the next test: labels 2 and 1, so t is -1 -1 +1 and -1 +1 -1.
+#   y       1     2     3  |  0.5  -0.5   0
+#   t y    -1    -2     3  | -0.5  -0.5   0
+#   1-t y   2     3    -2  |  1.5   1.5   1    positive part: 2 3 0, 1.5 1.5 1
+#   y - p   1     2     2  |  0.5  -1.5   0
+@pytest.mark.parametrize(
+    ("loss", "total", "gradient"),
+    [
+        (Hinge(), 9.0, [[1, 1, 0], [1, -1, 1]]),
+        # 4 + 9 + 2.25 + 2.25 + 1
+        (SquaredHinge(), 18.5, [[4, 6, 0], [3, -3, 2]]),
+        # 1 + 4 + 4 + 0.25 + 2.25
+        (MeanSquaredError(), 11.5, [[2, 4, 4], [1, -3, 0]]),
+    ],
+    ids=lambda v: repr(v) if hasattr(v, "forward") else "",
+)
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
-def test_integers_and_one_hot_agree(dtype, backend, rng):
+def test_margins_by_hand(loss, total, gradient, dtype, backend):
+    value = loss.forward(backend.asarray(LOGITS.astype(dtype)), backend.asarray(LABELS))
+    assert (value.dtype, value.shape) == (dtype, ())
+    assert float(backend.to_host(value)) == pytest.approx(total / 6, rel=1e-6)
+    got = backend.to_host(loss.backward())
+    np.testing.assert_allclose(got, np.array(gradient) / 6, rtol=1e-6)
+    assert got.dtype == dtype
+
+
+def test_targets_of_probabilities_by_hand():
+    y, p = np.array([[1.0, 3.0]]), np.array([[0.25, 0.75]])
+    # t = 2 p - 1: -0.5, 0.5; t y: -0.5, 1.5; the margin is missed by 1.5, and not
+    for loss, value, slope in ((Hinge(), 1.5, 0.5), (SquaredHinge(), 2.25, 1.5)):
+        assert float(loss.forward(y, p)) == value / 2
+        np.testing.assert_array_equal(loss.backward(), [[slope / 2, 0]])
+    mse = MeanSquaredError()
+    assert float(mse.forward(y, p)) == (0.75**2 + 2.25**2) / 2
+    np.testing.assert_array_equal(mse.backward(), [[0.75, 2.25]])
+
+
+def test_hinge_at_the_edge_has_no_slope():
+    for loss in (Hinge(), SquaredHinge()):
+        assert loss.forward(np.array([[1.0, -1.0]]), np.array([0])) == 0
+        np.testing.assert_array_equal(loss.backward(), [[0, 0]])
+
+
+def test_smoothing_by_hand():
+    """e = 0.3 over 3 classes: 0.8 for the class, 0.1 for each other one."""
+    loss = LogitCrossEntropy(label_smoothing=0.3)
+    p = np.exp(LOGITS) / np.exp(LOGITS).sum(axis=1, keepdims=True)
+    t = np.array([[0.1, 0.1, 0.8], [0.1, 0.8, 0.1]])
+    assert loss.forward(LOGITS, LABELS) == pytest.approx(-(t * np.log(p)).sum() / 2, rel=1e-12)
+    np.testing.assert_allclose(loss.backward(), (p - t) / 2, rtol=1e-12)
+    assert repr(loss) == "LogitCrossEntropy(label_smoothing=0.3)"
+    assert repr(LogitCrossEntropy()) == "LogitCrossEntropy()"
+
+
+@pytest.mark.parametrize("smoothing", [-0.1, 1.0, float("nan")])
+def test_smoothing_refuses(smoothing):
+    with pytest.raises(ValueError, match="expected label_smoothing of at least 0 and below 1"):
+        LogitCrossEntropy(smoothing)
+
+
+@every_loss
+def test_nan_shows(loss, backend):
+    y = np.array([[np.nan, 0.0, 1.0]], np.float32)
+    for labels in (np.array([2]), one_hot(np.array([2]), 3)):
+        value = loss.forward(backend.asarray(y), backend.asarray(labels))
+        assert np.isnan(backend.to_host(value))
+
+
+@every_loss
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_integers_and_one_hot_agree(loss, dtype, backend, rng):
     logits = rng.standard_normal((20, 7)).astype(dtype) * 5
     labels = rng.integers(0, 7, 20)
     results = []
     kinds = (dtype, np.float32, np.float64, np.uint8, np.int64, np.bool_)
     for target in (labels, labels.astype(np.uint8), *(one_hot(labels, 7, k) for k in kinds)):
-        loss = LogitCrossEntropy()
         value = loss.forward(backend.asarray(logits), backend.asarray(target))
         assert value.shape == ()
         results.append((backend.to_host(value), backend.to_host(loss.backward())))
@@ -62,8 +147,9 @@ def test_gradient_sums_to_zero_and_shift_changes_nothing(batch, classes, seed):
     assert loss.forward(logits + 123.0, labels) == pytest.approx(value, abs=1e-9)
 
 
+@every_loss
 @pytest.mark.parametrize("kind", ["integers", "one-hot", "probabilities", "rounded"])
-def test_gradient(kind, rng):
+def test_gradient(kind, loss, rng):
     labels = rng.integers(0, 4, 6)
     if kind == "one-hot":
         labels = one_hot(labels, 4, np.float64)
@@ -71,9 +157,7 @@ def test_gradient(kind, rng):
         labels = rng.dirichlet(np.ones(4), 6)
     elif kind == "rounded":  # rows that sum to 1 only nearly still have their own exact gradient
         labels = rng.dirichlet(np.ones(4), 6) * 1.0009
-    report = check_gradients(
-        Sequential(), rng.standard_normal((6, 4)), loss=LogitCrossEntropy(), labels=labels
-    )
+    report = check_gradients(Sequential(), rng.standard_normal((6, 4)), loss=loss, labels=labels)
     assert report, str(report)
 
 
@@ -94,9 +178,10 @@ def test_gradient(kind, rng):
         ([[1.5, -0.5, 0], [1, 0, 0]], ValueError, "expected rows of probabilities"),
     ],
 )
-def test_bad_labels(labels, error, message):
-    with pytest.raises(error, match=message):
-        LogitCrossEntropy().forward(LOGITS, np.array(labels))
+@every_loss
+def test_bad_labels(loss, labels, error, message):
+    with pytest.raises(error, match=f"{type(loss).__name__}: {message}"):
+        loss.forward(LOGITS, np.array(labels))
 
 
 def test_bad_logits():
@@ -113,13 +198,15 @@ def test_empty_batch():
         LogitCrossEntropy().forward(LOGITS[:0], LABELS[:0])
 
 
-def test_labels_on_another_device(device):
+@every_loss
+def test_labels_on_another_device(loss, device):
     with pytest.raises(TypeError, match="expected labels on the logits' device"):
-        LogitCrossEntropy().forward(device.asarray(LOGITS), LABELS)
+        loss.forward(device.asarray(LOGITS), LABELS)
 
 
-def test_backward_needs_forward():
-    loss = LogitCrossEntropy()
+@every_loss
+def test_backward_needs_forward(loss):
+    loss.saved = None
     with pytest.raises(RuntimeError, match="backward needs a forward before it"):
         loss.backward()
     loss.forward(LOGITS, LABELS)

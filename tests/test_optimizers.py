@@ -12,15 +12,19 @@ import pytest
 from minibnn import (
     SGD,
     Adam,
+    AdaMax,
     BatchNorm,
+    Bop,
     Constant,
     Cosine,
     Dense,
     Exponential,
     Fill,
+    OptimizerGroup,
     Parameter,
     PerEpoch,
     Sequential,
+    ShiftAdaMax,
     SignSTE,
 )
 from minibnn.backend import CPU, AdamStep, Backend
@@ -64,7 +68,9 @@ def test_sgd_three_steps_by_hand():
 
 
 @pytest.mark.parametrize(
-    "make", [lambda p: SGD(p, 1.0), lambda p: Adam(p, 1.0)], ids=["sgd", "adam"]
+    "make",
+    [lambda p: SGD(p, 1.0), lambda p: Adam(p, 1.0), lambda p: AdaMax(p, 1.0)],
+    ids=["sgd", "adam", "adamax"],
 )
 def test_bound_scale_and_order(make):
     bounded = parameter([0.9, -0.9, 0.0], bound=1.0)
@@ -100,7 +106,15 @@ def test_fast_adam_equals_its_plain_twin(dtype, bound, size, backend, rng):
 
 
 @pytest.mark.parametrize(
-    "make", [lambda p: SGD(p, 0.1, 0.9), lambda p: Adam(p)], ids=["sgd", "adam"]
+    "make",
+    [
+        lambda p: SGD(p, 0.1, 0.9),
+        lambda p: Adam(p),
+        lambda p: AdaMax(p),
+        lambda p: ShiftAdaMax(p),
+        lambda p: Bop(p),
+    ],
+    ids=["sgd", "adam", "adamax", "shift-adamax", "bop"],
 )
 def test_a_refused_step_changes_nothing(make, backend):
     model = Dense(5, 4).initialize(0).to(backend)
@@ -150,6 +164,11 @@ def test_schedule_is_asked_before_each_update():
         lambda: Adam([parameter([1.0])], beta1=1.0),
         lambda: Adam([parameter([1.0])], epsilon=0),
         lambda: Adam([]),
+        lambda: AdaMax([parameter([1.0])], beta2=1.0),
+        lambda: ShiftAdaMax([parameter([1.0])], epsilon=-1.0),
+        lambda: Bop([parameter([1.0])], threshold=-1e-9),
+        lambda: Bop([parameter([1.0])], gamma=1.5),
+        lambda: Bop([parameter([1.0])], gamma=0.0),
     ],
 )
 def test_settings_that_make_no_sense(make):
@@ -243,7 +262,14 @@ def test_fill_draws_nothing():
     ids=["copy", "pickle"],
 )
 @pytest.mark.parametrize(
-    "make", [lambda p: SGD(p, 0.1, 0.9), lambda p: Adam(p)], ids=["sgd", "adam"]
+    "make",
+    [
+        lambda p: SGD(p, 0.1, 0.9),
+        lambda p: Adam(p),
+        lambda p: ShiftAdaMax(p),
+        lambda p: OptimizerGroup(*(Adam([q]) for q in p)),
+    ],
+    ids=["sgd", "adam", "shift-adamax", "group"],
 )
 def test_a_copy_of_model_and_optimiser_trains_on_its_own(make, duplicate):
     model = Dense(3, 2).initialize(0)

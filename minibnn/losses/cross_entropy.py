@@ -84,13 +84,13 @@ class LogitCrossEntropy(Loss):
         return (weight * xp.log(total[:, 0]) - score).sum() / len(labels)
 
     def backward(self) -> Array:
-        """``(p sum(t) - t) / N``."""
+        """``(p sum(t) - t) / N``, of the smoothed t."""
         exp, total, rows, labels = self._take_saved()
         n, e = len(labels), self.label_smoothing
         if rows is not None:
             dlogits = exp / (total * n)
+            dlogits[rows, labels] -= (1 - e) / n
             if e:
                 dlogits -= e / (n * exp.shape[1])
-            dlogits[rows, labels] -= (1 - e) / n
             return dlogits
         return (exp * (labels.sum(axis=1, keepdims=True) / total) - labels) / n

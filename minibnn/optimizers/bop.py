@@ -83,6 +83,6 @@ class Bop(FlatOptimizer):
         part = segment.where
         w, g, m = self.store.data[part], self.store.grad[part], self._m[part]
         new_m = (1 - rate) * m + rate * g
-        # The sign of what is left of the threshold: it keeps a nan, where a comparison would hide it.
+        # The sign of what is left of the threshold: it keeps a nan, which a comparison hides.
         new_w = w * self.backend.binarize(self.threshold - w * new_m)
         self._write(only_if, (m, new_m), (w, new_w))
