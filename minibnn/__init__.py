@@ -1,8 +1,10 @@
 """minibnn: binary neural networks on NumPy and CuPy, with every backward pass written out.
 
-Layers       Dense, Activation, BatchNorm, Flatten, Rescale, Sequential; your own: Layer
-Functions    SignSTE, ReLU, Tanh, HardTanh, Sigmoid, Identity; your own: Function
-Feedback     Transpose (backpropagation), FixedFeedback, Blocked; your own: Feedback
+Layers       Dense, Radial, Activation, Dropout, Flatten, Rescale, Sequential; your own: Layer
+             BatchNorm, ShiftBatchNorm, TensorNorm
+Functions    SignSTE, ReLU, Tanh, HardTanh, Sigmoid, Identity, PowerOfTwo; your own: Function
+Feedback     Transpose (backpropagation), FixedFeedback, Blocked; your own: Feedback;
+             DirectFeedback, a Sequential
 Training     LogitCrossEntropy, Adam, SGD, schedules; fit, evaluate, plot_history
 Data         load_mnist, load_sample, DataLoader, read_idx, write_idx, one_hot, one_cold
 Checking     check_gradients
@@ -36,16 +38,21 @@ from minibnn.data import (
 )
 from minibnn.draws import Draws
 from minibnn.feedback import Blocked, Feedback, FixedFeedback, Transpose
-from minibnn.functions import Function, HardTanh, Identity, ReLU, Sigmoid, SignSTE, Tanh
+from minibnn.functions import Function, HardTanh, Identity, PowerOfTwo, ReLU, Sigmoid, SignSTE, Tanh
 from minibnn.gradcheck import GradientReport, GradientResult, check_gradients
 from minibnn.layers import (
     Activation,
     BatchNorm,
     Dense,
+    DirectFeedback,
+    Dropout,
     Flatten,
     Layer,
+    Radial,
     Rescale,
     Sequential,
+    ShiftBatchNorm,
+    TensorNorm,
 )
 from minibnn.losses import LogitCrossEntropy, Loss
 from minibnn.optimizers import SGD, Adam, Optimizer
@@ -72,8 +79,10 @@ __all__ = [
     "DatasetNotFoundError",
     "Dense",
     "DeviceError",
+    "DirectFeedback",
     "DivergedError",
     "Draws",
+    "Dropout",
     "Exponential",
     "Feedback",
     "Fill",
@@ -94,12 +103,16 @@ __all__ = [
     "Optimizer",
     "Parameter",
     "PerEpoch",
+    "PowerOfTwo",
+    "Radial",
     "ReLU",
     "Rescale",
     "Sequential",
+    "ShiftBatchNorm",
     "Sigmoid",
     "SignSTE",
     "Tanh",
+    "TensorNorm",
     "Transpose",
     "Uniform",
     "backend_of",

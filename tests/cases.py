@@ -15,6 +15,8 @@ from minibnn import (
     BatchNorm,
     Blocked,
     Dense,
+    DirectFeedback,
+    Dropout,
     Feedback,
     FixedFeedback,
     Flatten,
@@ -22,12 +24,16 @@ from minibnn import (
     HardTanh,
     Identity,
     Layer,
+    PowerOfTwo,
+    Radial,
     ReLU,
     Rescale,
     Sequential,
+    ShiftBatchNorm,
     Sigmoid,
     SignSTE,
     Tanh,
+    TensorNorm,
     Transpose,
     Uniform,
 )
@@ -79,6 +85,28 @@ def normalised_net() -> Sequential:
     )
 
 
+class Fold(Layer):
+    """(batch, 2 n) to (batch, 2, n): outputs that are no vectors."""
+
+    def forward(self, x, *, train=False):
+        if train:
+            self.saved = ((len(x), 2, x.shape[1] // 2),)
+        return x.reshape(len(x), 2, x.shape[1] // 2)
+
+    def backward(self, dy, *, need_dx=True):
+        self.take_saved(dy)
+        return dy.reshape(len(dy), -1) if need_dx else None
+
+
+def direct_feedback_net(features: int = 4) -> DirectFeedback:
+    """Three blocks, the second with outputs that are no vectors."""
+    return DirectFeedback(
+        Sequential(Dense(features, 5, weight_quantizer=SignSTE()), Activation(Tanh())),
+        Sequential(Dense(5, 6), Fold(), Activation(SignSTE(clip=1.0))),
+        Sequential(Flatten(), Dense(6, 3)),
+    )
+
+
 CASES = [
     *(
         Case(f"activation-{f!r}", lambda f=f: Activation(f))
@@ -91,6 +119,7 @@ CASES = [
             SignSTE(),
             SignSTE(clip=1.0),
             SignSTE(clip=0.5),
+            PowerOfTwo(),
         )
     ),
     Case("dense", lambda: Dense(4, 3)),
@@ -107,6 +136,33 @@ CASES = [
     Case("dense-blocked", lambda: Dense(4, 3, feedback=Blocked())),
     Case("batchnorm", lambda: BatchNorm(4), min_batch=2, same_in_training=False),
     Case("batchnorm-image", lambda: BatchNorm(2), shape=(3, 2, 2), same_in_training=False),
+    Case(
+        "batchnorm-no-scale", lambda: BatchNorm(4, scale=False), min_batch=2, same_in_training=False
+    ),
+    Case("tensornorm", TensorNorm, same_in_training=False),
+    Case("tensornorm-image", TensorNorm, shape=(3, 2, 2), same_in_training=False),
+    Case("shift-batchnorm", lambda: ShiftBatchNorm(4), min_batch=2, same_in_training=False),
+    Case(
+        "shift-batchnorm-image", lambda: ShiftBatchNorm(2), shape=(3, 2, 2), same_in_training=False
+    ),
+    Case("dropout", lambda: Dropout(0.4), shape=(3, 4), same_in_training=False),
+    Case("dropout-zero", lambda: Dropout(0)),
+    Case("dropout-no-rescale", lambda: Dropout(0.4, rescale=False), same_in_training=False),
+    Case("radial", lambda: Radial(4, 3)),
+    Case("radial-binary", lambda: Radial(4, 3, bias=False, weight_quantizer=SignSTE(clip=1.0))),
+    Case("radial-feedback", lambda: Radial(4, 3, feedback=FixedFeedback())),
+    Case("radial-blocked", lambda: Radial(4, 3, feedback=Blocked())),
+    Case("direct-feedback", direct_feedback_net),
+    Case("direct-feedback-one", lambda: DirectFeedback(Dense(4, 3))),
+    Case(
+        "direct-feedback-inside",
+        lambda: Sequential(
+            Dense(4, 5),
+            direct_feedback_net(5),
+            Activation(Tanh()),
+            Dense(3, 2),
+        ),
+    ),
     Case("flatten", Flatten, shape=(2, 3)),
     Case("rescale", lambda: Rescale(2.0, -1.0)),
     Case("sequential-empty", Sequential),

@@ -2,6 +2,7 @@
 
 from minibnn.functions.activations import HardTanh, Identity, ReLU, Sigmoid, Tanh
 from minibnn.functions.base import Function
+from minibnn.functions.power_of_two import PowerOfTwo
 from minibnn.functions.quantizers import SignSTE
 
-__all__ = ["Function", "HardTanh", "Identity", "ReLU", "Sigmoid", "SignSTE", "Tanh"]
+__all__ = ["Function", "HardTanh", "Identity", "PowerOfTwo", "ReLU", "Sigmoid", "SignSTE", "Tanh"]

@@ -3,8 +3,25 @@
 from minibnn.layers.activation import Activation
 from minibnn.layers.base import Layer
 from minibnn.layers.dense import Dense
-from minibnn.layers.norm import BatchNorm
+from minibnn.layers.direct_feedback import DirectFeedback
+from minibnn.layers.dropout import Dropout
+from minibnn.layers.norm import BatchNorm, TensorNorm
+from minibnn.layers.radial import Radial
 from minibnn.layers.reshape import Flatten, Rescale
 from minibnn.layers.sequential import Sequential
+from minibnn.layers.shift_norm import ShiftBatchNorm
 
-__all__ = ["Activation", "BatchNorm", "Dense", "Flatten", "Layer", "Rescale", "Sequential"]
+__all__ = [
+    "Activation",
+    "BatchNorm",
+    "Dense",
+    "DirectFeedback",
+    "Dropout",
+    "Flatten",
+    "Layer",
+    "Radial",
+    "Rescale",
+    "Sequential",
+    "ShiftBatchNorm",
+    "TensorNorm",
+]
