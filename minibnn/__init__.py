@@ -10,6 +10,12 @@ Feedback     Transpose (backpropagation), FixedFeedback, Blocked; your own: Feed
 Losses       LogitCrossEntropy, SquaredHinge, Hinge, MeanSquaredError; your own: Loss
 Optimisers   SGD, Adam, AdaMax, ShiftAdaMax, Bop; OptimizerGroup, split_parameters; schedules
 Training     fit, evaluate, plot_history
+Layers       Dense, Radial, Activation, Dropout, Flatten, Rescale, Sequential; your own: Layer
+             BatchNorm, ShiftBatchNorm, TensorNorm
+Functions    SignSTE, ReLU, Tanh, HardTanh, Sigmoid, Identity, PowerOfTwo; your own: Function
+Feedback     Transpose (backpropagation), FixedFeedback, Blocked; your own: Feedback;
+             DirectFeedback, a Sequential
+Training     LogitCrossEntropy, Adam, SGD, schedules; fit, evaluate, plot_history
 Data         load_mnist, load_sample, DataLoader, read_idx, write_idx, one_hot, one_cold
 Checking     check_gradients
 
@@ -62,6 +68,7 @@ from minibnn.functions import (
     Ternary,
     TernaryWeights,
 )
+from minibnn.functions import Function, HardTanh, Identity, PowerOfTwo, ReLU, Sigmoid, SignSTE, Tanh
 from minibnn.gradcheck import GradientReport, GradientResult, check_gradients
 from minibnn.layers import (
     Activation,
@@ -69,12 +76,17 @@ from minibnn.layers import (
     BatchNorm,
     Conv2D,
     Dense,
+    DirectFeedback,
+    Dropout,
     Flatten,
     Layer,
     MaxPool2D,
+    Radial,
     Rescale,
     Reshape,
     Sequential,
+    ShiftBatchNorm,
+    TensorNorm,
 )
 from minibnn.losses import Hinge, LogitCrossEntropy, Loss, MeanSquaredError, SquaredHinge
 from minibnn.optimizers import (
@@ -116,10 +128,12 @@ __all__ = [
     "DatasetNotFoundError",
     "Dense",
     "DeviceError",
+    "DirectFeedback",
     "DivergedError",
     "DoReFaActivations",
     "DoReFaWeights",
     "Draws",
+    "Dropout",
     "Exponential",
     "Feedback",
     "Fill",
@@ -146,11 +160,14 @@ __all__ = [
     "OptimizerGroup",
     "Parameter",
     "PerEpoch",
+    "PowerOfTwo",
+    "Radial",
     "ReLU",
     "Rescale",
     "Reshape",
     "Sequential",
     "ShiftAdaMax",
+    "ShiftBatchNorm",
     "Sigmoid",
     "SignSTE",
     "SquaredHinge",
@@ -160,6 +177,7 @@ __all__ = [
     "Tanh",
     "Ternary",
     "TernaryWeights",
+    "TensorNorm",
     "Transpose",
     "Uniform",
     "backend_of",

@@ -22,6 +22,8 @@ from minibnn import (
     DoReFaActivations,
     DoReFaWeights,
     Draws,
+    DirectFeedback,
+    Dropout,
     Feedback,
     FixedFeedback,
     Flatten,
@@ -32,10 +34,13 @@ from minibnn import (
     Layer,
     MagnitudeAwareSign,
     MaxPool2D,
+    PowerOfTwo,
+    Radial,
     ReLU,
     Rescale,
     Reshape,
     Sequential,
+    ShiftBatchNorm,
     Sigmoid,
     SignSTE,
     StochasticSign,
@@ -43,6 +48,7 @@ from minibnn import (
     Tanh,
     Ternary,
     TernaryWeights,
+    TensorNorm,
     Transpose,
     Uniform,
 )
@@ -109,6 +115,25 @@ def image_net() -> Sequential:
         conv(3, 2),
         Flatten(),
         Dense(2, 3),
+class Fold(Layer):
+    """(batch, 2 n) to (batch, 2, n): outputs that are no vectors."""
+
+    def forward(self, x, *, train=False):
+        if train:
+            self.saved = ((len(x), 2, x.shape[1] // 2),)
+        return x.reshape(len(x), 2, x.shape[1] // 2)
+
+    def backward(self, dy, *, need_dx=True):
+        self.take_saved(dy)
+        return dy.reshape(len(dy), -1) if need_dx else None
+
+
+def direct_feedback_net(features: int = 4) -> DirectFeedback:
+    """Three blocks, the second with outputs that are no vectors."""
+    return DirectFeedback(
+        Sequential(Dense(features, 5, weight_quantizer=SignSTE()), Activation(Tanh())),
+        Sequential(Dense(5, 6), Fold(), Activation(SignSTE(clip=1.0))),
+        Sequential(Flatten(), Dense(6, 3)),
     )
 
 
@@ -134,6 +159,7 @@ CASES = [
             Heaviside(clip=None),
             DoReFaActivations(bits=1),
             DoReFaActivations(bits=3),
+            PowerOfTwo(),
         )
     ),
     *(
@@ -230,6 +256,33 @@ CASES = [
     Case("average-pool-overlapping", lambda: AveragePool2D((3, 2), stride=(2, 1)), shape=(5, 4, 2)),
     Case("image-net", image_net, shape=(6, 5), same_in_training=False),
     Case("reshape", lambda: Reshape((3, 1, 2)), shape=(2, 3)),
+    Case(
+        "batchnorm-no-scale", lambda: BatchNorm(4, scale=False), min_batch=2, same_in_training=False
+    ),
+    Case("tensornorm", TensorNorm, same_in_training=False),
+    Case("tensornorm-image", TensorNorm, shape=(3, 2, 2), same_in_training=False),
+    Case("shift-batchnorm", lambda: ShiftBatchNorm(4), min_batch=2, same_in_training=False),
+    Case(
+        "shift-batchnorm-image", lambda: ShiftBatchNorm(2), shape=(3, 2, 2), same_in_training=False
+    ),
+    Case("dropout", lambda: Dropout(0.4), shape=(3, 4), same_in_training=False),
+    Case("dropout-zero", lambda: Dropout(0)),
+    Case("dropout-no-rescale", lambda: Dropout(0.4, rescale=False), same_in_training=False),
+    Case("radial", lambda: Radial(4, 3)),
+    Case("radial-binary", lambda: Radial(4, 3, bias=False, weight_quantizer=SignSTE(clip=1.0))),
+    Case("radial-feedback", lambda: Radial(4, 3, feedback=FixedFeedback())),
+    Case("radial-blocked", lambda: Radial(4, 3, feedback=Blocked())),
+    Case("direct-feedback", direct_feedback_net),
+    Case("direct-feedback-one", lambda: DirectFeedback(Dense(4, 3))),
+    Case(
+        "direct-feedback-inside",
+        lambda: Sequential(
+            Dense(4, 5),
+            direct_feedback_net(5),
+            Activation(Tanh()),
+            Dense(3, 2),
+        ),
+    ),
     Case("flatten", Flatten, shape=(2, 3)),
     Case("rescale", lambda: Rescale(2.0, -1.0)),
     Case("sequential-empty", Sequential),

@@ -122,7 +122,7 @@ FAULTS = {
     ),
     "batch-norm mean term missing": (
         "minibnn.layers.norm",
-        "        dx -= self.beta.grad / n\n",
+        "        dx -= self._spread(self.beta.grad / n, dy)\n",
         "",
         lambda m: check_gradients(m.BatchNorm(4), spread(5, 4)),
         "x",
@@ -130,16 +130,16 @@ FAULTS = {
     ),
     "batch-norm variance term missing": (
         "minibnn.layers.norm",
-        "dx = x_hat * (self.gamma.grad / -n)",
-        "dx = x_hat * 0",
+        "self._spread(inv_std * dgamma / -n, dy)",
+        "self._spread(inv_std * 0, dy)",
         lambda m: check_gradients(m.BatchNorm(4), spread(5, 4)),
         "x",
         "the way back to x is wrong",
     ),
     "batch-norm epsilon missing in backward": (
         "minibnn.layers.norm",
-        "self.saved = (y.shape, x_hat, inv_std)",
-        "self.saved = (y.shape, x_hat, 1 / xp.sqrt(var))",
+        "self.saved = (x.shape, centred, inv_std, scale)",
+        "self.saved = (x.shape, centred, inv_std, self.gamma.data / xp.sqrt(var))",
         lambda m: check_gradients(
             m.BatchNorm(4, epsilon=0.5), np.random.default_rng(0).standard_normal((5, 4))
         ),
@@ -156,8 +156,8 @@ FAULTS = {
     ),
     "gradient accumulated": (
         "minibnn.layers.norm",
-        "(dy * x_hat).sum(axis=axes, out=self.gamma.grad)",
-        "self.gamma.grad += (dy * x_hat).sum(axis=axes)",
+        "dgamma = self.backend.channel_sums(dx, self.channels, out=out)",
+        "dgamma = out; dgamma += self.backend.channel_sums(dx, self.channels)",
         lambda m: check_gradients(m.BatchNorm(4), spread(5, 4)),
         "gamma",
         "does not set this gradient, or adds to it",
@@ -196,8 +196,8 @@ FAULTS = {
     ),
     "gradient never set": (
         "minibnn.layers.norm",
-        "(dy * x_hat).sum(axis=axes, out=self.gamma.grad)",
-        "self.gamma.grad[...] = 0",
+        "dgamma *= inv_std  # x^ = centred inv_std",
+        "dgamma = dgamma * inv_std; self.gamma.grad[...] = 0",
         lambda m: check_gradients(m.BatchNorm(4), spread(5, 4)),
         "gamma",
         "leaves this gradient at zero",

@@ -146,6 +146,25 @@ class Backend:
         u *= 2.0**-24
         return u.reshape(shape)
 
+    def channel_sums(self, rows: Array, channels: int, out: Array | None = None) -> Array:
+        """Sums over the batch and over the places in a sample, accurate in float32.
+
+        .. code-block:: text
+
+            sums[c] = sum over i and p of rows[i, p channels + c]
+
+        In two stages, first over the batch, then over the places. A sum's rounding error grows
+        with how many numbers one accumulator takes in, and a batch of images has a million for
+        each channel. The first stage is a product with ones, the fastest sum of rows there is.
+
+        Shapes: rows (batch, places * channels), which is (batch, ..., channels) with each sample
+        laid out as one row; the sums and `out` (channels,).
+        """
+        ones = self.xp.ones((1, len(rows)), dtype=rows.dtype)
+        if rows.shape[1] == channels:
+            return self.matmul(ones, rows, out=None if out is None else out[None])[0]
+        return self.matmul(ones, rows).reshape(-1, channels).sum(axis=0, out=out)
+
     def gather(self, a: Array, rows: Array) -> Array:
         """A new array holding the given rows of `a`, in that order."""
         return a.take(rows, axis=0)

@@ -37,3 +37,7 @@ __all__ = [
     "Ternary",
     "TernaryWeights",
 ]
+from minibnn.functions.power_of_two import PowerOfTwo
+from minibnn.functions.quantizers import SignSTE
+
+__all__ = ["Function", "HardTanh", "Identity", "PowerOfTwo", "ReLU", "Sigmoid", "SignSTE", "Tanh"]

@@ -6,7 +6,8 @@ perturbs inputs and weights, it computes ``surrogate(x) + (forward(x0) - surroga
 that has the true, binary value, and around it the surrogate's slope, so that central differences
 in float64 apply to a whole binarised network. A layer whose feedback is not the transpose is
 anchored alike: its product becomes ``x0 W + (x - x0) B``, which has the same value at x0 and
-whose derivative with respect to x runs through the feedback weights B.
+whose derivative with respect to x runs through the feedback weights B. So is direct feedback:
+each block stays at the input h0 it met, and its output h adds ``(h - h0) B`` to the network's.
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ from minibnn.feedback import Transpose
 from minibnn.functions import Function
 from minibnn.gradcheck.compare import Comparison, Slopes, compare
 from minibnn.gradcheck.report import GradientReport, GradientResult
-from minibnn.layers import Activation, Layer
+from minibnn.layers import Activation, DirectFeedback, Layer
 from minibnn.losses import Loss
 
 
@@ -129,7 +130,8 @@ def _ready(layer: Layer, rng: np.random.Generator) -> tuple[Layer, list[_Anchor]
     """Return a copy of the layer that can be differentiated numerically: float64, anchored."""
     layer = copy.deepcopy(layer)
     layer.forget()
-    if any(p.data is None for p in layer.parameters()):
+    parameters = list(layer.parameters())
+    if not parameters or any(p.data is None for p in parameters):  # or only draws to be seeded
         layer.initialize(rng, np.float64)
         for p in layer.parameters():
             p.data[...] = rng.standard_normal(p.shape)
@@ -296,7 +298,7 @@ class _AnchoredDraws(_Anchor, Draws):
 
 
 class _AnchoredProduct(_Anchor):
-    """``x0 W + (x - x0) B`` in the place of a layer's ``x W``."""
+    """``p(x0, W) + p(x, B) - p(x0, B)`` in the place of a layer's ``p(x, W)``, such as ``x W``."""
 
     def __init__(self, layer: Any) -> None:
         super().__init__()
@@ -306,7 +308,29 @@ class _AnchoredProduct(_Anchor):
     def __call__(self, x: Array, W: Array) -> Array:
         x0, B = self.at(lambda: (x.copy(), self.feedback.backward_weights(W)))
         z = self.product(x0, W)
-        return z if B is None else z + self.product(x - x0, B)
+        return z if B is None else z + (self.product(x, B) - self.product(x0, B))
+
+
+class _AnchoredBlocks(_Anchor):
+    """The outputs of blocks that are trained by direct feedback, each at the input it met."""
+
+    def __init__(self, layer: DirectFeedback) -> None:
+        super().__init__()
+        self.layer = layer
+        self.outputs = layer.outputs
+
+    def __call__(self, x: Array, train: bool) -> list[Array]:
+        if not self.frozen:
+            outputs = self.outputs(x, train)
+            self.at(lambda: [h.copy() for h in outputs])
+            return outputs
+        before: list[Array] = self.at(list)
+        inputs = [x, *before[:-1]]
+        pairs = zip(self.layer, inputs, strict=True)
+        *hidden, y = [block.forward(x, train=train) for block, x in pairs]
+        for h, h0, B in zip(hidden, before, self.layer.feedback_weights, strict=False):
+            y = y + ((h - h0).reshape(len(h), -1) @ B.data).reshape(y.shape)
+        return [*hidden, y]
 
 
 def _anchor(layer: Layer) -> Iterator[_Anchor]:
@@ -327,5 +351,9 @@ def _anchor(layer: Layer) -> Iterator[_Anchor]:
         product = _AnchoredProduct(layer)
         layer.product = product
         yield product
+    if isinstance(layer, DirectFeedback):
+        blocks = _AnchoredBlocks(layer)
+        layer.outputs = blocks  # type: ignore[method-assign]
+        yield blocks
     for child in layer.children():
         yield from _anchor(child)

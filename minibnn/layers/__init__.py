@@ -7,7 +7,13 @@ from minibnn.layers.dense import Dense
 from minibnn.layers.norm import BatchNorm
 from minibnn.layers.pooling import AveragePool2D, MaxPool2D
 from minibnn.layers.reshape import Flatten, Rescale, Reshape
+from minibnn.layers.direct_feedback import DirectFeedback
+from minibnn.layers.dropout import Dropout
+from minibnn.layers.norm import BatchNorm, TensorNorm
+from minibnn.layers.radial import Radial
+from minibnn.layers.reshape import Flatten, Rescale
 from minibnn.layers.sequential import Sequential
+from minibnn.layers.shift_norm import ShiftBatchNorm
 
 __all__ = [
     "Activation",
@@ -21,4 +27,15 @@ __all__ = [
     "Rescale",
     "Reshape",
     "Sequential",
+    "BatchNorm",
+    "Dense",
+    "DirectFeedback",
+    "Dropout",
+    "Flatten",
+    "Layer",
+    "Radial",
+    "Rescale",
+    "Sequential",
+    "ShiftBatchNorm",
+    "TensorNorm",
 ]

@@ -1,7 +1,8 @@
-"""Batch normalisation."""
+"""Batch normalisation: for each channel, or for the whole tensor at once."""
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy as np
@@ -11,7 +12,69 @@ from minibnn.layers.base import Layer
 from minibnn.parameter import Buffer, Fill, Parameter
 
 
-class BatchNorm(Layer):
+class Normalization(Layer):
+    """What layers that normalise over the batch have in common: their arrays, not their equations.
+
+    Attributes:
+        channels: how many means and variances there are.
+        momentum: how much of the running statistics each batch keeps.
+        epsilon: added to the variance.
+        running_mean: of the batches seen in training, for evaluation.
+        running_var: likewise.
+    """
+
+    def __init__(self, channels: int, *, momentum: float, epsilon: float) -> None:
+        who = type(self).__name__
+        if not 0 <= momentum < 1:
+            raise ValueError(f"{who}: expected momentum in [0, 1), got {momentum}")
+        if not epsilon > 0:
+            raise ValueError(f"{who}: expected a positive epsilon, got {epsilon}")
+        self.channels = channels
+        self.momentum = momentum
+        self.epsilon = epsilon
+        self.running_mean = Buffer("running_mean")
+        self.running_var = Buffer("running_var")
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({self.channels})"
+
+    def _initialize(self, rng: np.random.Generator, dtype: np.dtype[Any]) -> None:
+        super()._initialize(rng, dtype)
+        self.running_mean.data = np.zeros(self.channels, dtype)
+        self.running_var.data = np.ones(self.channels, dtype)
+
+    def _values_a_channel(self, x: Array) -> int:
+        """How many values a training batch has for each channel, which must be two or more."""
+        n: int = x.size // self.channels
+        if n < 2:
+            raise ValueError(
+                f"{self}: expected at least 2 values a channel in a training batch, got {n}; "
+                "use another batch size, or drop_last=True"
+            )
+        return n
+
+    def _rows(self, a: Array) -> Array:
+        """A batch with each sample as one row: arithmetic is fast on rows that are long."""
+        return a if a.ndim == 2 else a.reshape(len(a), math.prod(a.shape[1:]))
+
+    def _spread(self, v: Array, rows: Array) -> Array:
+        """One value for each channel, repeated along a row; ready to meet `rows`."""
+        width, channels = rows.shape[1], self.channels
+        if width == channels or channels == 1:
+            return v
+        places = width // channels
+        return self.backend.xp.broadcast_to(v, (places, channels)).reshape(-1)
+
+    def _update_running(self, mean: Array, var: Array) -> None:
+        """Mix a batch's statistics into the running ones, unless one of them is not finite."""
+        xp = self.backend.xp
+        finite = xp.isfinite(mean).all() & xp.isfinite(var).all()
+        for running, batch in ((self.running_mean, mean), (self.running_var, var)):
+            mixed = self.momentum * running.data + (1 - self.momentum) * batch
+            running.data[...] = xp.where(finite, mixed, running.data)
+
+
+class BatchNorm(Normalization):
     """Normalise each channel over the batch, then scale and shift it.
 
     .. code-block:: text
@@ -35,6 +98,8 @@ class BatchNorm(Layer):
         channels: size of the last axis.
         momentum: how much of the running statistics each batch keeps, in [0, 1).
         epsilon: added to the variance, positive.
+        scale: whether there is a gamma; without, it is 1. A sign after the layer needs
+            none, since beta alone moves its threshold.
 
     Raises:
         ValueError: from `forward` in training, for a batch with one value a channel: it has no
@@ -43,68 +108,64 @@ class BatchNorm(Layer):
     Reference: Ioffe and Szegedy 2015, arXiv:1502.03167, algorithms 1 and 2, section 3.
     """
 
-    def __init__(self, channels: int, *, momentum: float = 0.9, epsilon: float = 1e-5) -> None:
-        if not 0 <= momentum < 1:
-            raise ValueError(f"BatchNorm: expected momentum in [0, 1), got {momentum}")
-        if not epsilon > 0:
-            raise ValueError(f"BatchNorm: expected a positive epsilon, got {epsilon}")
-        self.channels = channels
-        self.momentum = momentum
-        self.epsilon = epsilon
-        self.gamma = Parameter("gamma", (channels,), Fill(1.0))
+    def __init__(
+        self, channels: int, *, momentum: float = 0.9, epsilon: float = 1e-5, scale: bool = True
+    ) -> None:
+        super().__init__(channels, momentum=momentum, epsilon=epsilon)
+        self.gamma = Parameter("gamma", (channels,), Fill(1.0)) if scale else None
         self.beta = Parameter("beta", (channels,), Fill(0.0))
-        self.running_mean = Buffer("running_mean")
-        self.running_var = Buffer("running_var")
 
     def __repr__(self) -> str:
-        return f"BatchNorm({self.channels})"
+        return f"BatchNorm({self.channels}" + (", scale=False)" if self.gamma is None else ")")
 
     def forward(self, x: Array, *, train: bool = False) -> Array:
         """``gamma x^ + beta``, with the batch's statistics in training, else the running ones."""
         self.check_input(x, self.channels)
         xp = self.backend.xp
+        rows = self._rows(x)
         if not train:
-            scale = self.gamma.data / xp.sqrt(self.running_var.data + self.epsilon)
-            y = x - self.running_mean.data
-            y *= scale
-            y += self.beta.data
-            return y
+            gamma = 1 if self.gamma is None else self.gamma.data
+            scale = gamma / xp.sqrt(self.running_var.data + self.epsilon)
+            y = rows - self._spread(self.running_mean.data, rows)
+            y *= self._spread(scale, rows)
+            y += self._spread(self.beta.data, rows)
+            return y.reshape(x.shape)
 
-        axes = tuple(range(x.ndim - 1))
-        n = x.size // self.channels
-        if n < 2:
-            raise ValueError(
-                f"{self}: expected at least 2 values a channel in a training batch, got {n}; "
-                "use another batch size, or drop_last=True"
-            )
-        mean = x.mean(axis=axes)
-        x_hat = x - mean
-        var = (x_hat * x_hat).mean(axis=axes)
+        n = self._values_a_channel(x)
+        mean = self.backend.channel_sums(rows, self.channels) / n
+        centred = rows - self._spread(mean, rows)
+        y = centred * centred  # for the variance; then its memory takes the output
+        var = self.backend.channel_sums(y, self.channels) / n
         # As 1 / sqrt(var + epsilon), but if var overflowed this is inf / inf, and nan shows in the
         # loss where 1 / inf would quietly turn the layer off.
         inv_std = xp.sqrt(var + self.epsilon) / (var + self.epsilon)
-        x_hat *= inv_std
-        y = self.gamma.data * x_hat
-        y += self.beta.data
+        scale = inv_std if self.gamma is None else self.gamma.data * inv_std
+        xp.multiply(centred, self._spread(scale, rows), out=y)
+        y += self._spread(self.beta.data, rows)
         self._update_running(mean, var * (n / (n - 1)))
-        self.saved = (y.shape, x_hat, inv_std)
-        return y
+        self.saved = (x.shape, centred, inv_std, scale)
+        return y.reshape(x.shape)
 
     def backward(self, dy: Array, *, need_dx: bool = True) -> Array | None:
         """Set dgamma and dbeta; return dx."""
-        x_hat, inv_std = self.take_saved(dy)
-        axes = tuple(range(dy.ndim - 1))
-        n = dy.size // self.channels
-        dy.sum(axis=axes, out=self.beta.grad)
-        (dy * x_hat).sum(axis=axes, out=self.gamma.grad)
+        centred, inv_std, scale = self.take_saved(dy)
+        shape, n, dy = dy.shape, dy.size // self.channels, self._rows(dy)
+        self.backend.channel_sums(dy, self.channels, out=self.beta.grad)
+        if self.gamma is None and not need_dx:
+            return None
+        dx = dy * centred  # for dgamma; then its memory takes dx
+        out = None if self.gamma is None else self.gamma.grad
+        dgamma = self.backend.channel_sums(dx, self.channels, out=out)
+        dgamma *= inv_std  # x^ = centred inv_std
         if not need_dx:
             return None
-        dx = x_hat * (self.gamma.grad / -n)
+        self.backend.xp.multiply(centred, self._spread(inv_std * dgamma / -n, dy), out=dx)
         dx += dy
-        dx -= self.beta.grad / n
-        dx *= self.gamma.data * inv_std
-        return dx
+        dx -= self._spread(self.beta.grad / n, dy)
+        dx *= self._spread(scale, dy)
+        return dx.reshape(shape)
 
+<<<<<<< HEAD
     def shipped_floats(self) -> int:
         """Two for each channel: in evaluation all four arrays fold into ``y = a x + c``."""
         return 2 * self.channels
@@ -113,10 +174,38 @@ class BatchNorm(Layer):
         super()._initialize(rng, dtype)
         self.running_mean.data = np.zeros(self.channels, dtype)
         self.running_var.data = np.ones(self.channels, dtype)
+=======
+>>>>>>> a09356f6cfc5b9f2bc4f8d0adc78f21bb167c7a2
 
-    def _update_running(self, mean: Array, var: Array) -> None:
-        xp = self.backend.xp
-        finite = xp.isfinite(mean).all() & xp.isfinite(var).all()
-        for running, batch in ((self.running_mean, mean), (self.running_var, var)):
-            mixed = self.momentum * running.data + (1 - self.momentum) * batch
-            running.data[...] = xp.where(finite, mixed, running.data)
+class TensorNorm(BatchNorm):
+    """Batch normalisation with one mean, variance, gamma and beta for the whole tensor.
+
+    The equations are those of `BatchNorm`, with means and sums over all axes: the tensor is one
+    channel. After the last layer of a network it scales all classes alike: as long as gamma is
+    positive it does not change which class is largest.
+
+    Shapes: x and y (batch, ...); gamma, beta and the statistics (1,).
+
+    Args:
+        momentum: how much of the running statistics each batch keeps, in [0, 1).
+        epsilon: added to the variance, positive.
+
+    Reference: the output layer of the binary MNIST networks that ship with Xilinx Brevitas (its
+    ``bnn_pynq`` examples, for FINN), which has these defaults.
+
+    >>> import numpy as np
+    >>> layer = TensorNorm().initialize(0)
+    >>> layer.forward(np.array([[1, 3], [3, 1]], dtype=np.float32), train=True).round(3)
+    array([[-1.,  1.],
+           [ 1., -1.]], dtype=float32)
+    """
+
+    def __init__(self, *, momentum: float = 0.9, epsilon: float = 1e-4) -> None:
+        super().__init__(1, momentum=momentum, epsilon=epsilon)
+
+    def __repr__(self) -> str:
+        return "TensorNorm()"
+
+    def check_input(self, x: Array, features: int | None = None) -> None:
+        """As in every layer, for a last axis of any size."""
+        super().check_input(x)

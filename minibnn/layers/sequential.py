@@ -61,12 +61,8 @@ class Sequential(Layer):
 
     def forward(self, x: Array, *, train: bool = False) -> Array:
         """The output of the last layer."""
-        for i, layer in enumerate(self.layers):
-            try:
-                x = layer.forward(x, train=train)
-            except (TypeError, ValueError, RuntimeError) as error:
-                _name_layer(error, i, layer)
-                raise
+        for i in range(len(self.layers)):
+            x = self._layer_forward(i, x, train)
         return x
 
     def backward(self, dy: Array, *, need_dx: bool = True) -> Array | None:
@@ -78,18 +74,30 @@ class Sequential(Layer):
         first = 0 if need_dx else self._first_trained
         gradient: Array | None = dy
         for i in reversed(range(first, len(self.layers))):
-            layer, need = self.layers[i], need_dx or i > first
-            try:
-                gradient = layer.backward(gradient, need_dx=need)
-                if need and gradient is None:
-                    raise TypeError(f"{layer}: expected backward to return dx, got None")
-            except (TypeError, ValueError, RuntimeError) as error:
-                _name_layer(error, i, layer)
-                raise
+            gradient = self._layer_backward(i, gradient, need_dx or i > first)
         for layer in self.layers[:first]:
             layer.forget()
         return gradient if need_dx else None
 
+    def _layer_forward(self, i: int, x: Array, train: bool) -> Array:
+        """One layer's forward; its errors say which layer it was."""
+        try:
+            return self.layers[i].forward(x, train=train)
+        except (TypeError, ValueError, RuntimeError) as error:
+            self._name_layer(error, i)
+            raise
 
-def _name_layer(error: Exception, i: int, layer: Layer) -> None:
-    error.add_note(f"in layer {i} of Sequential: {layer!r}")
+    def _layer_backward(self, i: int, dy: Array, need_dx: bool) -> Array | None:
+        """One layer's backward, held to its promise of a dx; its errors say which layer it was."""
+        layer = self.layers[i]
+        try:
+            dx = layer.backward(dy, need_dx=need_dx)
+            if need_dx and dx is None:
+                raise TypeError(f"{layer}: expected backward to return dx, got None")
+        except (TypeError, ValueError, RuntimeError) as error:
+            self._name_layer(error, i)
+            raise
+        return dx
+
+    def _name_layer(self, error: Exception, i: int) -> None:
+        error.add_note(f"in layer {i} of {type(self).__name__}: {self.layers[i]!r}")

@@ -1,0 +1,78 @@
+"""Dropout."""
+
+from __future__ import annotations
+
+from minibnn.backend import Array
+from minibnn.draws import Draws
+from minibnn.layers.base import Layer
+
+
+class Dropout(Layer):
+    """Set each element to 0 with probability `rate`, in training only.
+
+    .. code-block:: text
+
+        training     m  = 1 with probability 1 - rate, else 0        for each element
+                     y  = s m x                      s = 1 / (1 - rate), or 1 without rescaling
+        backward     dx = s m dy
+        evaluation   y  = x,                         or (1 - rate) x without rescaling
+
+    Either way, the mean of y in training is y in evaluation. Rescaled activations are no longer
+    signs in training: +1 and -1 become 0 and plus or minus s. NaN and infinity that are dropped
+    give NaN, so that no mask hides a fault. With rate 0 the layer does and draws nothing.
+
+    Shapes: any; y as x.
+
+    Args:
+        rate: the part that is dropped, in [0, 1).
+        rescale: scale up in training (True), or down in evaluation (False).
+
+    Raises:
+        ValueError: for another rate.
+        RuntimeError: from `forward` in training, before `initialize`.
+
+    Reference: Srivastava et al. 2014, "Dropout: a simple way to prevent neural networks from
+    overfitting", Journal of Machine Learning Research 15; without rescaling as in its section 4,
+    with it as in section 10.
+
+    >>> import numpy as np
+    >>> layer = Dropout(0.5).initialize(np.random.default_rng(1))
+    >>> layer.forward(np.ones((2, 4), dtype=np.float32), train=True)
+    array([[2., 2., 2., 0.],
+           [0., 0., 2., 0.]], dtype=float32)
+    """
+
+    def __init__(self, rate: float, *, rescale: bool = True) -> None:
+        if not 0 <= rate < 1:
+            raise ValueError(f"Dropout: expected a rate in [0, 1), got {rate!r}")
+        self.rate = float(rate)
+        self.rescale = rescale
+        self.draws = Draws()
+
+    def __repr__(self) -> str:
+        return f"Dropout({self.rate:g}" + (")" if self.rescale else ", rescale=False)")
+
+    def forward(self, x: Array, *, train: bool = False) -> Array:
+        """``s m x`` in training, `x` or ``(1 - rate) x`` in evaluation."""
+        self.check_input(x)
+        if not train:
+            return x if self.rescale else x * (1 - self.rate)
+        if self.rate == 0:
+            self.saved = (x.shape, None)
+            return x
+        kept = self.draws.uniform(self.backend, x.shape, x.dtype) >= self.rate
+        self.saved = (x.shape, kept)
+        return self._keep(x, kept)
+
+    def backward(self, dy: Array, *, need_dx: bool = True) -> Array | None:
+        """``s m dy``."""
+        (kept,) = self.take_saved(dy)
+        if not need_dx:
+            return None
+        return dy if kept is None else self._keep(dy, kept)
+
+    def _keep(self, a: Array, kept: Array) -> Array:
+        y = a * kept
+        if self.rescale:
+            y *= 1 / (1 - self.rate)
+        return y

@@ -1,0 +1,104 @@
+"""Batch normalisation that multiplies by powers of two only."""
+
+from __future__ import annotations
+
+from minibnn.backend import Array
+from minibnn.functions.power_of_two import PowerOfTwo
+from minibnn.layers.norm import Normalization
+from minibnn.parameter import Fill, Parameter
+
+
+class ShiftBatchNorm(Normalization):
+    """Batch normalisation in which every product of two values is a shift.
+
+    .. code-block:: text
+
+        AP2(v)  the power of two nearest to v, with v's sign: PowerOfTwo
+        training     c   = x - mean of x                           over all axes but the last
+                     var = mean of c AP2(c)
+                     r   = 1 / sqrt(var + epsilon)
+                     y   = AP2(gamma) (c AP2(r)) + beta
+                     running <- momentum running + (1 - momentum) batch's   for mean and var
+        evaluation   the same with the running mean and variance
+        backward     dbeta  = sum dy
+                     dgamma = sum dy c AP2(r)
+                     dr     = AP2(gamma) sum dy c,  dvar = -r^3 dr / 2
+                     dc     = AP2(gamma) AP2(r) dy + dvar / n (c + AP2(c))
+                     dx     = dc - mean of dc
+
+    The backward is the exact derivative of the forward in which each AP2 is straight-through: it
+    has the rounded value and the slope 1. The paper gives no backward. Its authors' Torch code
+    also rounds r and c where they appear in dvar, and c AP2(r) in dgamma.
+
+    The forward is the paper's, with the beta that the Torch code adds. That code keeps a running
+    r, not a running variance; here it is the variance, so that both kinds of batch norm are read
+    alike. var is between 1 / sqrt(2) and sqrt(2) of the true variance, and no factor turns it into
+    an unbiased one. A batch whose mean or variance is not finite leaves the running ones alone.
+
+    Shapes: x and y (batch, ..., channels); gamma, beta and the statistics (channels,).
+
+    Args:
+        channels: size of the last axis.
+        momentum: how much of the running statistics each batch keeps, in [0, 1); 7/8 is the
+            Torch code's.
+        epsilon: added to the variance, positive.
+
+    Raises:
+        ValueError: from `forward` in training, for a batch with one value a channel.
+
+    Reference: Courbariaux et al. 2016, arXiv:1602.02830, algorithm 3 (shift-based batch
+    normalising transform), and the module ``BatchNormalizationShiftPow2`` of their Torch code.
+    """
+
+    def __init__(self, channels: int, *, momentum: float = 0.875, epsilon: float = 1e-5) -> None:
+        super().__init__(channels, momentum=momentum, epsilon=epsilon)
+        self.gamma = Parameter("gamma", (channels,), Fill(1.0))
+        self.beta = Parameter("beta", (channels,), Fill(0.0))
+        self.ap2 = PowerOfTwo()
+
+    def forward(self, x: Array, *, train: bool = False) -> Array:
+        """``AP2(gamma) (c AP2(r)) + beta``, with the batch's statistics in training."""
+        self.check_input(x, self.channels)
+        sums, spread = self.backend.channel_sums, self._spread
+        rows = self._rows(x)
+        gamma = self.ap2.forward(self.gamma.data)
+        if not train:
+            r = 1 / self.backend.xp.sqrt(self.running_var.data + self.epsilon)
+            y = rows - spread(self.running_mean.data, rows)
+            y *= spread(gamma * self.ap2.forward(r), rows)
+            y += spread(self.beta.data, rows)
+            return y.reshape(x.shape)
+
+        n = self._values_a_channel(x)
+        mean = sums(rows, self.channels) / n
+        c = rows - spread(mean, rows)
+        c_ap2 = self.ap2.forward(c)
+        y = c * c_ap2  # for the variance; then its memory takes the output
+        var = sums(y, self.channels) / n
+        # As 1 / sqrt(var + epsilon), but nan where var overflowed; see BatchNorm.
+        r = self.backend.xp.sqrt(var + self.epsilon) / (var + self.epsilon)
+        r_ap2 = self.ap2.forward(r)
+        self.backend.xp.multiply(c, spread(gamma * r_ap2, rows), out=y)
+        y += spread(self.beta.data, rows)
+        self._update_running(mean, var)
+        self.saved = (x.shape, c, c_ap2, r, r_ap2, gamma)
+        return y.reshape(x.shape)
+
+    def backward(self, dy: Array, *, need_dx: bool = True) -> Array | None:
+        """Set dgamma and dbeta; return dx."""
+        c, c_ap2, r, r_ap2, gamma = self.take_saved(dy)
+        sums, spread = self.backend.channel_sums, self._spread
+        shape, n, dy = dy.shape, dy.size // self.channels, self._rows(dy)
+        sums(dy, self.channels, out=self.beta.grad)
+        dx = dy * c  # for its sum; then its memory takes dx
+        dy_c = sums(dx, self.channels)
+        self.gamma.grad[...] = dy_c * r_ap2
+        if not need_dx:
+            return None
+        # dc without its factor AP2(gamma) AP2(r), which is put in last.
+        self.backend.xp.add(c, c_ap2, out=dx)
+        dx *= spread(r * r * r * dy_c / (-2 * n * r_ap2), dy)
+        dx += dy
+        dx -= spread(sums(dx, self.channels) / n, dy)
+        dx *= spread(gamma * r_ap2, dy)
+        return dx.reshape(shape)
