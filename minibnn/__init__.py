@@ -5,7 +5,7 @@ Functions    SignSTE, ReLU, Tanh, HardTanh, Sigmoid, Identity; your own: Functio
 Feedback     Transpose (backpropagation), FixedFeedback, Blocked; your own: Feedback
 Training     LogitCrossEntropy, Adam, SGD, schedules; fit, evaluate, plot_history
 Data         load_mnist, load_sample, DataLoader, read_idx, write_idx, one_hot, one_cold
-Checking     check_gradients
+Checking     check_gradients, diagnose, confusion_matrix; model.summary()
 
 >>> import numpy as np
 >>> from minibnn import Activation, Dense, Sequential, SignSTE
@@ -34,6 +34,7 @@ from minibnn.data import (
     read_idx,
     write_idx,
 )
+from minibnn.diagnosis import Diagnosis, Finding, diagnose
 from minibnn.draws import Draws
 from minibnn.feedback import Blocked, Feedback, FixedFeedback, Transpose
 from minibnn.functions import Function, HardTanh, Identity, ReLU, Sigmoid, SignSTE, Tanh
@@ -72,11 +73,13 @@ __all__ = [
     "DatasetNotFoundError",
     "Dense",
     "DeviceError",
+    "Diagnosis",
     "DivergedError",
     "Draws",
     "Exponential",
     "Feedback",
     "Fill",
+    "Finding",
     "FixedFeedback",
     "Flatten",
     "Function",
@@ -104,6 +107,7 @@ __all__ = [
     "Uniform",
     "backend_of",
     "check_gradients",
+    "diagnose",
     "evaluate",
     "fit",
     "get_backend",

@@ -32,6 +32,7 @@ FLOORS = {
     "training": 6,
     "gradcheck": 6,
     "plots": 6,
+    "diagnosis": 7,
 }
 
 
