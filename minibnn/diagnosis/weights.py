@@ -156,7 +156,8 @@ def at_bound(passes: Passes, gauge: Gauge) -> None:
                 f"{percent(share)} of the latent weights lie at their bound",
                 "steps as large as the bound carry them from one end to the other, and nothing "
                 "of the gradients before is remembered",
-                "a smaller learning rate, or a smaller lr_scale",
+                "a smaller learning rate, or a smaller lr_scale; Bop's weights always lie at 1, so "
+                "give them no weight_bound",
             )
 
         gauge.ask(judge, (abs(parameter.data) >= parameter.bound).mean())
