@@ -17,7 +17,7 @@ Feedback     Transpose (backpropagation), FixedFeedback, Blocked; your own: Feed
              DirectFeedback, a Sequential
 Training     LogitCrossEntropy, Adam, SGD, schedules; fit, evaluate, plot_history
 Data         load_mnist, load_sample, DataLoader, read_idx, write_idx, one_hot, one_cold
-Checking     check_gradients
+Checking     check_gradients, diagnose, confusion_matrix; model.summary()
 
 >>> import numpy as np
 >>> from minibnn import Activation, Dense, Sequential, SignSTE
@@ -46,6 +46,7 @@ from minibnn.data import (
     read_idx,
     write_idx,
 )
+from minibnn.diagnosis import Diagnosis, Finding, diagnose
 from minibnn.draws import Draws
 from minibnn.feedback import Blocked, Feedback, FixedFeedback, Transpose
 from minibnn.functions import (
@@ -129,6 +130,7 @@ __all__ = [
     "Dense",
     "DeviceError",
     "DirectFeedback",
+    "Diagnosis",
     "DivergedError",
     "DoReFaActivations",
     "DoReFaWeights",
@@ -137,6 +139,7 @@ __all__ = [
     "Exponential",
     "Feedback",
     "Fill",
+    "Finding",
     "FixedFeedback",
     "Flatten",
     "Function",
@@ -182,6 +185,7 @@ __all__ = [
     "Uniform",
     "backend_of",
     "check_gradients",
+    "diagnose",
     "evaluate",
     "fit",
     "get_backend",

@@ -35,6 +35,7 @@ FLOORS = {
     "recipes": 7,
     "compare": 8,
     "__main__": 9,
+    "diagnosis": 7,
 }
 
 

@@ -58,3 +58,10 @@ class Function(ABC):
 
     def initialize(self, rng: np.random.Generator) -> None:  # noqa: B027 (most have no state)
         """Draw whatever the function needs before it can draw; nothing by default."""
+
+    def shipped_floats(self, shape: tuple[int, ...]) -> int:
+        """How many real numbers ship beside the quantized values of a weight of this shape.
+
+        For a quantizer with a scale for each output channel, ``shape[-1]``.
+        """
+        return 0

@@ -168,7 +168,7 @@ class BatchNorm(Normalization):
 <<<<<<< HEAD
     def shipped_floats(self) -> int:
         """Two for each channel: in evaluation all four arrays fold into ``y = a x + c``."""
-        return 2 * self.channels
+        return 2 * self.gamma.size
 
     def _initialize(self, rng: np.random.Generator, dtype: np.dtype[Any]) -> None:
         super()._initialize(rng, dtype)

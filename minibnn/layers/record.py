@@ -36,7 +36,7 @@ class Recorder:
     """A copy of a model that notes what enters and leaves its layers.
 
     Only the copy runs, so the model keeps its saved state, its running statistics and its draws.
-    Noted are the layers without children, and containers that own arrays of their own.
+    Noted are the layers without children, and containers with arrays of their own that ship.
 
     Attributes:
         model: the copy; run it with `forward` and `backward`.
@@ -86,7 +86,8 @@ def _noted(path: str, layer: Layer) -> Iterator[tuple[str, Layer]]:
     children = list(layer.named_children())
     for name, child in children:
         yield from _noted(f"{path}.{name}" if path else name, child)
-    if not children or any(layer.own_parts()):
+    parameters, buffers = layer.own_parts()
+    if not children or parameters or any(buffer.ships for buffer in buffers):
         yield path, layer
 
 

@@ -184,14 +184,14 @@ def _rows(recorder: Recorder) -> list[SummaryRow]:
     for path, layer in order:
         steps = [step for step in recorder.steps if step.layer is layer]
         values: dict[int, int] = {}
-        size = weight_bits = 0
+        floats, size, weight_bits = layer.shipped_floats(), 0, 0
         own = {id(parameter) for parameter in layer.own_parts()[0]}
         for _, parameter, function in layer.named_quantized():
             if id(parameter) in own:
                 n, weight_bits = parameter.size, max(weight_bits, function.bits)
                 values[function.bits] = values.get(function.bits, 0) + n
                 size += -(-n * function.bits // 8)
-        floats = layer.shipped_floats()
+                floats += function.shipped_floats(parameter.shape)
         if floats:
             values[32] = floats
         macs = sum(layer.macs(tuple(step.y.shape[1:])) for step in steps)

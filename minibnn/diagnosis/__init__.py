@@ -1,0 +1,6 @@
+"""What keeps a binary network from learning, found by looking at one batch."""
+
+from minibnn.diagnosis.diagnose import diagnose
+from minibnn.diagnosis.report import Diagnosis, Finding
+
+__all__ = ["Diagnosis", "Finding", "diagnose"]

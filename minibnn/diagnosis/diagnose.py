@@ -1,0 +1,104 @@
+"""Look at a model on one batch and say what is wrong with it."""
+
+from __future__ import annotations
+
+import copy
+
+import numpy as np
+
+from minibnn.data.loader import DataLoader
+from minibnn.diagnosis.activations import constant, real_input, saturated, zero_at_sign
+from minibnn.diagnosis.gauge import Gauge
+from minibnn.diagnosis.passes import Passes
+from minibnn.diagnosis.report import SEVERITIES, Diagnosis
+from minibnn.diagnosis.weights import at_bound, non_finite, small_scale, starved
+from minibnn.layers import Layer
+from minibnn.layers.base import require
+from minibnn.layers.record import Recorder
+from minibnn.losses import LogitCrossEntropy, Loss
+from minibnn.training.evaluate import check_data
+
+CHECKS = (
+    non_finite,
+    starved,
+    saturated,
+    at_bound,
+    constant,
+    small_scale,
+    zero_at_sign,
+    real_input,
+)
+
+
+def diagnose(
+    model: Layer, data: DataLoader, loss: Loss | None = None, *, samples: int = 500
+) -> Diagnosis:
+    """Look for what keeps a binary network from learning, or from being binary.
+
+    A copy of the model runs one batch in evaluation, then forward and backward in training. The
+    model itself, its statistics and its draws are left alone, and so is the loader. On a device
+    all figures are read back together at the end.
+
+    .. code-block:: text
+
+        non-finite    nan or inf in data, parameters, outputs, loss or gradients
+        starved       quantized weights whose gradient is exactly zero, whatever the sample
+        clipped       latent weights outside their quantizer's clip, where no gradient moves them
+        zero-input    weights of an input that is zero in every sample, so they cannot learn
+        saturated     binary activations outside their clip, where the gradient stops
+        at-bound      latent weights that lie at their bound
+        constant      units with the same output for every sample
+        small-scale   batch norm scales near zero
+        zero-at-sign  exact zeros that enter a sign, which makes them all +1
+        real-input    real numbers that enter a layer with binary weights, past the first one
+
+    Args:
+        model: initialised, trained or not.
+        data: batches ``(x, labels)`` on the model's device.
+        loss: what it is trained with; None for ``LogitCrossEntropy()``.
+        samples: how many to look at, at most, evenly spread over the data set.
+
+    Returns:
+        A report that is true for a healthy model and prints as a list: what was measured, where,
+        what it means, and what to try. The thresholds and their reasons stand where the
+        checks are, in ``minibnn/diagnosis/``.
+
+    Raises:
+        TypeError: for data that is no DataLoader, or on another device than the model.
+        ValueError: for labels without an output, or fewer samples than 2.
+
+    >>> import numpy as np
+    >>> from minibnn import Activation, DataLoader, Dense, ReLU, Sequential, SignSTE
+    >>> x = np.random.default_rng(0).standard_normal((50, 6)).astype(np.float32)
+    >>> data = DataLoader((x, np.arange(50) % 3), 10)
+    >>> def dense(n, m):
+    ...     return Dense(n, m, weight_quantizer=SignSTE(), bias=False)
+    >>> good = Sequential(dense(6, 15), Activation(SignSTE()), dense(15, 3)).initialize(0)
+    >>> diagnose(good, data)
+    diagnosis of Sequential(3 layers) on 50 samples: healthy
+    >>> odd = Sequential(dense(6, 15), Activation(ReLU()), Activation(SignSTE()), dense(15, 3))
+    >>> [(f.kind, f.where) for f in diagnose(odd.initialize(0), data).findings]
+    [('constant', '2'), ('zero-at-sign', '2')]
+    """
+    loss = LogitCrossEntropy() if loss is None else loss
+    loss = copy.copy(require("diagnose", "loss", loss, Loss))
+    with np.errstate(all="ignore"):  # what is not finite becomes a finding
+        check_data(model, data, "diagnose: data")
+        count = min(samples, data.samples)
+        if count < 2:
+            raise ValueError(f"diagnose: expected at least 2 samples to compare, got {count}")
+        rows = data.backend.asarray(np.linspace(0, data.samples - 1, count).astype(np.int64))
+        x, labels = (data.backend.gather(a, rows) for a in data.arrays)
+
+        recorder = Recorder(model)
+        recorder.model.forward(x)
+        evaluation = recorder.steps
+        recorder.clear()
+        value = loss.forward(recorder.model.forward(x, train=True), labels)
+        recorder.model.backward(loss.backward(), need_dx=False)
+        passes = Passes(recorder.model, x, value, evaluation, recorder.steps)
+        gauge = Gauge(model.backend)
+        for check in CHECKS:
+            check(passes, gauge)
+    findings = sorted(gauge.findings(), key=lambda f: SEVERITIES.index(f.severity))
+    return Diagnosis(str(model), count, tuple(findings))
