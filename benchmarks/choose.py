@@ -1,6 +1,6 @@
-"""How the recipes' settings were chosen: on a validation split, never on the test set.
+r"""How the recipes' settings were chosen: on a validation split, never on the test set.
 
-    MINIBNN_DATA=... python benchmarks/choose.py modern --seeds 5 --lr 2e-3 5e-3 1e-2 \\
+    MINIBNN_DATA=... python benchmarks/choose.py modern --seeds 5 --lr 2e-3 5e-3 1e-2 \
         --batch-size 50 100 200
     MINIBNN_DATA=... python benchmarks/choose.py finn-sfc --dropout 0 0.2 --threshold 128 64
 

@@ -84,7 +84,7 @@ def load_data(args: Args) -> ImageDataset:
 def train(**settings: Any) -> pd.DataFrame:
     """Train a network and return its history, one row for each epoch; see `Args` for settings."""
     args = Args(**settings)
-    given = {"epochs": args.epochs, "batch_size": args.batch_size, "lr": args.lr}
+    given: dict[str, Any] = {"epochs": args.epochs, "batch_size": args.batch_size, "lr": args.lr}
     recipe = RECIPES[args.recipe]()
     recipe = replace(recipe, **{k: v for k, v in given.items() if v is not None})
     backend = get_backend(args.device)

@@ -1,23 +1,18 @@
 """minibnn: binary neural networks on NumPy and CuPy, with every backward pass written out.
 
-Layers       Dense, Activation, BatchNorm, Flatten, Rescale, Sequential; your own: Layer
-Functions    ReLU, Tanh, HardTanh, Sigmoid, Identity; your own: Function
+Layers       Dense, Conv2D, Radial, Activation, Dropout, BatchNorm, ShiftBatchNorm, TensorNorm,
+             MaxPool2D, AveragePool2D, Flatten, Reshape, Rescale, Sequential; your own: Layer
+Functions    ReLU, Tanh, HardTanh, Sigmoid, Identity, PowerOfTwo; your own: Function
 Quantizers   SignSTE, ApproxSign, SwishSign, MagnitudeAwareSign, StochasticSign, AdaSTE, Ternary,
              TernaryWeights, Heaviside, DoReFaActivations, DoReFaWeights; plot_function draws one
-Images       Conv2D, MaxPool2D, AveragePool2D, Reshape
-Functions    SignSTE, ReLU, Tanh, HardTanh, Sigmoid, Identity; your own: Function
-Feedback     Transpose (backpropagation), FixedFeedback, Blocked; your own: Feedback
+Feedback     Transpose (backpropagation), FixedFeedback, Blocked; DirectFeedback, a container;
+             your own: Feedback
 Losses       LogitCrossEntropy, SquaredHinge, Hinge, MeanSquaredError; your own: Loss
 Optimisers   SGD, Adam, AdaMax, ShiftAdaMax, Bop; OptimizerGroup, split_parameters; schedules
-Training     fit, evaluate, plot_history
-Layers       Dense, Radial, Activation, Dropout, Flatten, Rescale, Sequential; your own: Layer
-             BatchNorm, ShiftBatchNorm, TensorNorm
-Functions    SignSTE, ReLU, Tanh, HardTanh, Sigmoid, Identity, PowerOfTwo; your own: Function
-Feedback     Transpose (backpropagation), FixedFeedback, Blocked; your own: Feedback;
-             DirectFeedback, a Sequential
-Training     LogitCrossEntropy, Adam, SGD, schedules; fit, evaluate, plot_history
+Training     fit, evaluate, confusion_matrix; plot_history, plot_confusion, plot_weight_bits
+Recipes      minibnn.recipes.RECIPES; python -m minibnn compare
 Data         load_mnist, load_sample, DataLoader, read_idx, write_idx, one_hot, one_cold
-Checking     check_gradients, diagnose, confusion_matrix; model.summary()
+Checking     check_gradients, diagnose; model.summary()
 
 >>> import numpy as np
 >>> from minibnn import Activation, Dense, Sequential, SignSTE
@@ -59,6 +54,7 @@ from minibnn.functions import (
     Heaviside,
     Identity,
     MagnitudeAwareSign,
+    PowerOfTwo,
     ReLU,
     Sigmoid,
     SignSTE,
@@ -69,7 +65,6 @@ from minibnn.functions import (
     Ternary,
     TernaryWeights,
 )
-from minibnn.functions import Function, HardTanh, Identity, PowerOfTwo, ReLU, Sigmoid, SignSTE, Tanh
 from minibnn.gradcheck import GradientReport, GradientResult, check_gradients
 from minibnn.layers import (
     Activation,
@@ -129,8 +124,8 @@ __all__ = [
     "DatasetNotFoundError",
     "Dense",
     "DeviceError",
-    "DirectFeedback",
     "Diagnosis",
+    "DirectFeedback",
     "DivergedError",
     "DoReFaActivations",
     "DoReFaWeights",
@@ -178,9 +173,9 @@ __all__ = [
     "StraightThrough",
     "SwishSign",
     "Tanh",
+    "TensorNorm",
     "Ternary",
     "TernaryWeights",
-    "TensorNorm",
     "Transpose",
     "Uniform",
     "backend_of",

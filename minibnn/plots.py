@@ -133,6 +133,7 @@ def _with_gaps(y: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
 
 
 def matplotlib_figure(**options: Any) -> Any:
+    """Make a figure that notebooks show, or say how to install matplotlib."""
     try:
         # Figure, not pyplot: no global state and no window, also on a machine without a display.
         figure = importlib.import_module("matplotlib.figure").Figure

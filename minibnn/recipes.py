@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, TypeAlias
 
 import numpy as np
 
-from minibnn.backend import Backend
+from minibnn.backend import Array, Backend
 from minibnn.data import DataLoader, ImageDataset
 from minibnn.feedback import Feedback, FixedFeedback
 from minibnn.functions import ReLU, SignSTE, StochasticSign
@@ -38,7 +38,7 @@ from minibnn.layers import (
 )
 from minibnn.losses import LogitCrossEntropy, Loss, SquaredHinge
 from minibnn.optimizers import Adam, Optimizer
-from minibnn.parameter import Uniform, glorot_lr_scale
+from minibnn.parameter import Buffer, Parameter, Uniform, glorot_lr_scale
 from minibnn.schedules import Constant, Cosine, Exponential, PerEpoch, Schedule
 from minibnn.training import fit
 
@@ -163,7 +163,7 @@ class _Best:
     def __init__(self, model: Layer) -> None:
         self.model = model
         self.accuracy = -1.0
-        self.values: list[object] = []
+        self.values: list[Array] = []
 
     def look(self, accuracy: float) -> None:
         """Keep the model's values if they are at least as good as the best so far."""
@@ -176,7 +176,7 @@ class _Best:
         for a, value in zip(self._arrays(), self.values, strict=True):
             a.data[...] = value
 
-    def _arrays(self) -> list[object]:
+    def _arrays(self) -> list[Parameter | Buffer]:
         return [*self.model.parameters(), *self.model.buffers()]
 
 

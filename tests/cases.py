@@ -19,10 +19,10 @@ from minibnn import (
     Blocked,
     Conv2D,
     Dense,
+    DirectFeedback,
     DoReFaActivations,
     DoReFaWeights,
     Draws,
-    DirectFeedback,
     Dropout,
     Feedback,
     FixedFeedback,
@@ -46,9 +46,9 @@ from minibnn import (
     StochasticSign,
     SwishSign,
     Tanh,
+    TensorNorm,
     Ternary,
     TernaryWeights,
-    TensorNorm,
     Transpose,
     Uniform,
 )
@@ -115,6 +115,9 @@ def image_net() -> Sequential:
         conv(3, 2),
         Flatten(),
         Dense(2, 3),
+    )
+
+
 class Fold(Layer):
     """(batch, 2 n) to (batch, 2, n): outputs that are no vectors."""
 

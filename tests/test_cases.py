@@ -9,7 +9,7 @@ import pytest
 from cases import CASES, Case, pieces, streams
 
 import minibnn
-from minibnn import Draws, Feedback, Function, Layer, check_gradients
+from minibnn import Feedback, Function, Layer, check_gradients
 
 each_case = pytest.mark.parametrize("case", CASES, ids=lambda c: c.name)
 
@@ -38,15 +38,6 @@ def run(layer, x, dy_rng, *, need_dx=True, dy=None):
 
 def batch(case: Case, size: int, dtype=np.float32) -> np.ndarray:
     return np.random.default_rng(3).standard_normal((size, *case.shape)).astype(dtype)
-
-
-def replay(layer: Layer) -> None:
-    """Set every stream of random numbers back, so that the next forward draws the same again."""
-    for value in vars(layer).values():
-        if isinstance(value, Draws):
-            value.count = 0
-    for child in layer.children():
-        replay(child)
 
 
 def saved_anywhere(layer: Layer) -> bool:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 import minibnn
-from minibnn.compare.grid import Entry, compare, parse_piece
+from minibnn.compare.grid import Entry, Piece, compare, parse_piece
 from minibnn.compare.picture import plot_comparison
 from minibnn.compare.ranking import rank
 from minibnn.data import ImageDataset, load_mnist, load_mnist_or_sample, load_sample
@@ -51,7 +51,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--weight-quantizers", nargs="+", default=[], metavar="PIECE",
         help="of the weights; default: the recipe's own")
     add("--optimizers", nargs="+", default=[], metavar="PIECE", help="default: the recipe's own")
-    add("--seeds", type=int, default=5, metavar="N", help="runs of each entry; default: %(default)s")
+    add("--seeds", type=int, default=5, metavar="N",
+        help="runs of each entry; default: %(default)s")
     add("--epochs", type=int, metavar="N", help="default: the recipe's own")
     add("--held-out", type=int, metavar="N",
         help="training images kept aside to compare on; default: a sixth of them")
@@ -71,7 +72,9 @@ def run(given: argparse.Namespace) -> int:
         (given.weight_quantizers, Function),
         (given.optimizers, Optimizer),
     )
-    choices = [[parse_piece(t, kind) for t in texts] or [None] for texts, kind in kinds]
+    choices: list[list[Piece | None]] = [
+        list(map(parse_piece, texts, [kind] * len(texts))) or [None] for texts, kind in kinds
+    ]
     entries = [Entry(*pieces) for pieces in product(*choices)]
     recipe = RECIPES[given.recipe]()
     if given.epochs is not None:

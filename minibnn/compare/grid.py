@@ -63,7 +63,7 @@ def parse_piece(text: str, kind: type) -> Piece:
         raise ValueError(
             f"expected a name or a call such as SwishSign(beta=3), got {text!r}"
         ) from None
-    found = getattr(minibnn, call.func.id, None)
+    found: Any = getattr(minibnn, call.func.id, None)
     if not _is_concrete(found, kind):
         names = ", ".join(n for n in minibnn.__all__ if _is_concrete(getattr(minibnn, n), kind))
         raise ValueError(
@@ -119,9 +119,13 @@ class Entry:
                 behind_weights = True
                 if self.weight_quantizer is not None and layer.weight_quantizer.bits == 1:
                     layer.weight_quantizer = self.weight_quantizer.make()
-            elif isinstance(layer, Activation) and layer.function.bits == 1:
-                if self.quantizer is not None and behind_weights:
-                    layer.function = self.quantizer.make()
+            elif (
+                isinstance(layer, Activation)
+                and behind_weights
+                and self.quantizer is not None
+                and layer.function.bits == 1
+            ):
+                layer.function = self.quantizer.make()
         return model
 
 

@@ -9,6 +9,7 @@ from minibnn.functions.levels import (
     Ternary,
     TernaryWeights,
 )
+from minibnn.functions.power_of_two import PowerOfTwo
 from minibnn.functions.shaped_signs import AdaSTE, ApproxSign, SwishSign
 from minibnn.functions.signs import (
     MagnitudeAwareSign,
@@ -27,6 +28,7 @@ __all__ = [
     "Heaviside",
     "Identity",
     "MagnitudeAwareSign",
+    "PowerOfTwo",
     "ReLU",
     "Sigmoid",
     "SignSTE",
@@ -37,7 +39,3 @@ __all__ = [
     "Ternary",
     "TernaryWeights",
 ]
-from minibnn.functions.power_of_two import PowerOfTwo
-from minibnn.functions.quantizers import SignSTE
-
-__all__ = ["Function", "HardTanh", "Identity", "PowerOfTwo", "ReLU", "Sigmoid", "SignSTE", "Tanh"]

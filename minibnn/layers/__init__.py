@@ -4,14 +4,12 @@ from minibnn.layers.activation import Activation
 from minibnn.layers.base import Layer
 from minibnn.layers.conv import Conv2D
 from minibnn.layers.dense import Dense
-from minibnn.layers.norm import BatchNorm
-from minibnn.layers.pooling import AveragePool2D, MaxPool2D
-from minibnn.layers.reshape import Flatten, Rescale, Reshape
 from minibnn.layers.direct_feedback import DirectFeedback
 from minibnn.layers.dropout import Dropout
 from minibnn.layers.norm import BatchNorm, TensorNorm
+from minibnn.layers.pooling import AveragePool2D, MaxPool2D
 from minibnn.layers.radial import Radial
-from minibnn.layers.reshape import Flatten, Rescale
+from minibnn.layers.reshape import Flatten, Rescale, Reshape
 from minibnn.layers.sequential import Sequential
 from minibnn.layers.shift_norm import ShiftBatchNorm
 
@@ -21,20 +19,14 @@ __all__ = [
     "BatchNorm",
     "Conv2D",
     "Dense",
-    "Flatten",
-    "Layer",
-    "MaxPool2D",
-    "Rescale",
-    "Reshape",
-    "Sequential",
-    "BatchNorm",
-    "Dense",
     "DirectFeedback",
     "Dropout",
     "Flatten",
     "Layer",
+    "MaxPool2D",
     "Radial",
     "Rescale",
+    "Reshape",
     "Sequential",
     "ShiftBatchNorm",
     "TensorNorm",

@@ -38,6 +38,10 @@ class Normalization(Layer):
     def __repr__(self) -> str:
         return f"{type(self).__name__}({self.channels})"
 
+    def shipped_floats(self) -> int:
+        """Two for each channel: in evaluation all its arrays fold into ``y = a x + c``."""
+        return 2 * self.channels
+
     def _initialize(self, rng: np.random.Generator, dtype: np.dtype[Any]) -> None:
         super()._initialize(rng, dtype)
         self.running_mean.data = np.zeros(self.channels, dtype)
@@ -165,17 +169,6 @@ class BatchNorm(Normalization):
         dx *= self._spread(scale, dy)
         return dx.reshape(shape)
 
-<<<<<<< HEAD
-    def shipped_floats(self) -> int:
-        """Two for each channel: in evaluation all four arrays fold into ``y = a x + c``."""
-        return 2 * self.gamma.size
-
-    def _initialize(self, rng: np.random.Generator, dtype: np.dtype[Any]) -> None:
-        super()._initialize(rng, dtype)
-        self.running_mean.data = np.zeros(self.channels, dtype)
-        self.running_var.data = np.ones(self.channels, dtype)
-=======
->>>>>>> a09356f6cfc5b9f2bc4f8d0adc78f21bb167c7a2
 
 class TensorNorm(BatchNorm):
     """Batch normalisation with one mean, variance, gamma and beta for the whole tensor.
