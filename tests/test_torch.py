@@ -10,7 +10,7 @@ from minibnn import SGD, Adam, AdaMax, LogitCrossEntropy, MeanSquaredError, Para
 pytestmark = pytest.mark.torch
 torch = pytest.importorskip("torch")
 
-# The two round in another order; with one thread and the same order they would be equal.
+# The two round in another order.
 TOLERANCE = {np.float32: 1e-5, np.float64: 1e-12}
 
 OPTIMIZERS = {

@@ -27,7 +27,7 @@ from minibnn.optimizers.adamax import nearest_exponent
 
 GRADIENTS = [5, -1, 3]
 
-# How far each of the three steps goes down, for the rate 1/4 and a parameter without scale.
+# How far each of the three steps goes down, for a parameter without scale.
 STEPS = {
     # u: 5, 5/2 - 1, 3/4 + 3; each times 1/4
     "sgd": (
@@ -47,13 +47,14 @@ STEPS = {
         lambda p: AdaMax(p, 1 / 4, beta1=1 / 2, beta2=3 / 4, epsilon=2**-60),
         [Fraction(1, 4), Fraction(1, 15), Fraction(5, 28)],
     ),
-    # m as before, not corrected; 1/4 over 1 - 1/2^t: 1/2, 1/3, 2/7, rounded: 1/2, 1/4, 1/4
+    # m as before, not corrected; 5/16 over 1 - 1/2^t: 5/8, 5/12, 5/14, and log2 of these is -0.68,
+    # -1.26, -1.49, so all are rounded to 1/2
     # v: 5, max(25/16, 1) = 25/16, max(125/256, 3) = 3, rounded: 4, 2, 4 (log2 3 is 1.585).
     # Had the rounded v been kept, the second one would be max(20/16, 1), rounded 1.
-    # step: 1/2 * 5/2 / 4, 1/4 * 3/4 / 2, 1/4 * 15/8 / 4
+    # step: 1/2 of 5/2 / 4, 3/4 / 2, 15/8 / 4
     "shift-adamax": (
-        lambda p: ShiftAdaMax(p, 1 / 4, beta1=1 / 2, beta2=5 / 16, epsilon=2**-60),
-        [Fraction(5, 16), Fraction(3, 32), Fraction(15, 128)],
+        lambda p: ShiftAdaMax(p, 5 / 16, beta1=1 / 2, beta2=5 / 16, epsilon=2**-60),
+        [Fraction(5, 16), Fraction(3, 16), Fraction(15, 64)],
     ),
 }
 
@@ -85,13 +86,13 @@ def path(optimizer, gradients, *parameters):
 def test_three_steps(name, dtype, backend):
     make, (a, b, c) = STEPS[name]
     free = parameter([1.0], backend, dtype)
-    # From the bound 3a with the scale 4, the first two steps end inside the bound, the third beyond.
-    edge = float(3 * a)
+    # From a bound of 3.5 a with the scale 4, two steps end inside the bound and the third beyond.
+    edge = float(7 * a / 2)
     scaled = parameter([edge], backend, dtype, lr_scale=4.0, bound=edge)
     got_free, got_scaled = path(make([free, scaled]), GRADIENTS, free, scaled)
     expected_free = [1 - a, 1 - a - b, 1 - a - b - c]
-    expected_scaled = [-a, -a - 4 * b, -3 * a]
-    assert -a - 4 * b - 4 * c < -3 * a < -a - 4 * b
+    expected_scaled = [-a / 2, -a / 2 - 4 * b, -7 * a / 2]
+    assert -a / 2 - 4 * b - 4 * c < -7 * a / 2 < -a / 2 - 4 * b
     rtol = 1e-6 if dtype == np.float32 else 1e-12  # a few roundings of the dtype
     for got, expected in ((got_free, expected_free), (got_scaled, expected_scaled)):
         assert all(v.dtype == dtype for v in got)
@@ -114,6 +115,13 @@ def test_nan_shows(make, backend):
     ((values,),) = path(make([p]), [[np.nan, 0.0]], p)
     assert np.isnan(values[0])
     assert np.isfinite(values[1])
+
+
+def test_shift_adamax_rounds_rate_and_scale_together(backend):
+    p = parameter([0.0], backend, np.float64, lr_scale=5.0)
+    # 5/8 * 5 = 3.125, rounded 4; each rounded alone they would give 1/2 * 4
+    optimizer = ShiftAdaMax([p], 5 / 8, beta1=0.0, beta2=0.0)
+    assert path(optimizer, [1.0], p) == [[[-4]]]
 
 
 def test_shift_adamax_at_the_end_of_a_schedule(backend):
