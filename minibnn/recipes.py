@@ -12,14 +12,9 @@ True
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import partial
-from typing import TYPE_CHECKING, TypeAlias
 
-import numpy as np
-
-from minibnn.backend import Array, Backend
-from minibnn.data import DataLoader, ImageDataset
 from minibnn.feedback import Feedback, FixedFeedback
 from minibnn.functions import ReLU, SignSTE, StochasticSign
 from minibnn.layers import (
@@ -36,148 +31,9 @@ from minibnn.layers import (
     Reshape,
     Sequential,
 )
-from minibnn.losses import LogitCrossEntropy, Loss, SquaredHinge
-from minibnn.optimizers import Adam, Optimizer
-from minibnn.parameter import Buffer, Parameter, Uniform, glorot_lr_scale
-from minibnn.schedules import Constant, Cosine, Exponential, PerEpoch, Schedule
-from minibnn.training import fit
-
-if TYPE_CHECKING:
-    import pandas as pd
-
-# How the learning rate moves: its start, the number of epochs and of updates in one.
-Decay: TypeAlias = Callable[[float, int, int], Schedule]
-
-
-def constant(rate: float, epochs: int, steps_per_epoch: int) -> Schedule:
-    """The same rate throughout."""
-    return Constant(rate)
-
-
-def cosine(rate: float, epochs: int, steps_per_epoch: int) -> Schedule:
-    """From `rate` to 0 along half a cosine, update by update."""
-    return Cosine(rate, 0.0, length=epochs * steps_per_epoch)
-
-
-@dataclass(frozen=True)
-class ExponentialTo:
-    """From the recipe's rate to `end` by the same factor after each epoch."""
-
-    end: float
-
-    def __call__(self, rate: float, epochs: int, steps_per_epoch: int) -> Schedule:
-        """The schedule."""
-        return PerEpoch(Exponential(rate, self.end, length=epochs), steps_per_epoch)
-
-
-def adam(model: Layer, schedule: Schedule) -> Optimizer:
-    """Adam on every parameter."""
-    return Adam(model.parameters(), schedule)
-
-
-@dataclass(frozen=True)
-class Recipe:
-    """A network and how it is trained on images of 28x28 pixels in 10 classes.
-
-    Attributes:
-        name: as in `RECIPES`.
-        build: makes the network, without values.
-        epochs: passes over the training images.
-        batch_size: a last batch that would be smaller is left out.
-        lr: the learning rate at the start.
-        decay: how it moves from there.
-        loss: makes the loss.
-        optimizer: makes the optimiser from the model and the learning rate's schedule.
-        held_out: how many training images are kept aside to choose the epoch with; the model ends
-            as it was after the epoch with the best accuracy on them (the last one of several).
-            0 for none: the model after the last epoch.
-    """
-
-    name: str
-    build: Callable[[], Sequential]
-    epochs: int
-    batch_size: int
-    lr: float
-    decay: Decay = cosine
-    loss: Callable[[], Loss] = LogitCrossEntropy
-    optimizer: Callable[[Layer, Schedule], Optimizer] = adam
-    held_out: int = 0
-
-    def train(
-        self,
-        data: ImageDataset,
-        *,
-        seed: int = 0,
-        device: str | Backend = "cpu",
-        progress: bool | None = None,
-        on_epoch: Callable[[pd.DataFrame], None] | None = None,
-        **changes: object,
-    ) -> tuple[Sequential, pd.DataFrame]:
-        """Train a new network; return it and its history.
-
-        Args:
-            data: training images, and test images to evaluate on after each epoch. With
-                `held_out`, the history's test columns are of the images held out, and `data`'s
-                test images are not looked at.
-            seed: of every draw: initial weights, order of the batches, dropout.
-            device: see `get_backend`.
-            progress: see `fit`.
-            on_epoch: see `fit`.
-            changes: other values for attributes of the recipe: ``epochs=3``, ``lr=1e-3``.
-        """
-        recipe = replace(self, **changes)  # type: ignore[arg-type]
-        rng = np.random.default_rng(seed)
-        if recipe.held_out:
-            data = data.validation_split(recipe.held_out, rng)
-        model = recipe.build().initialize(rng).to(device)
-        arrays = (data.train_images, data.train_labels)
-        train = DataLoader(arrays, recipe.batch_size, shuffle=True, drop_last=True, rng=rng)
-        test = DataLoader((data.test_images, data.test_labels), recipe.batch_size)
-        schedule = recipe.decay(recipe.lr, recipe.epochs, len(train))
-        best = _Best(model) if recipe.held_out else None
-
-        def after_epoch(history: pd.DataFrame) -> None:
-            if best is not None:
-                best.look(float(history.acc_test.iloc[-1]))
-            if on_epoch is not None:
-                on_epoch(history)
-
-        history = fit(
-            model,
-            train,
-            test,
-            loss=recipe.loss(),
-            optimizer=recipe.optimizer(model, schedule),
-            epochs=recipe.epochs,
-            progress=progress,
-            on_epoch=after_epoch,
-        )
-        if best is not None:
-            best.restore()
-        return model, history
-
-
-class _Best:
-    """The values that a model had when its accuracy was best."""
-
-    def __init__(self, model: Layer) -> None:
-        self.model = model
-        self.accuracy = -1.0
-        self.values: list[Array] = []
-
-    def look(self, accuracy: float) -> None:
-        """Keep the model's values if they are at least as good as the best so far."""
-        if accuracy >= self.accuracy:
-            self.accuracy = accuracy
-            self.values = [a.data.copy() for a in self._arrays()]
-
-    def restore(self) -> None:
-        """Give the model its best values back."""
-        for a, value in zip(self._arrays(), self.values, strict=True):
-            a.data[...] = value
-
-    def _arrays(self) -> list[Parameter | Buffer]:
-        return [*self.model.parameters(), *self.model.buffers()]
+from minibnn.losses import SquaredHinge
+from minibnn.parameter import Uniform, glorot_lr_scale
+from minibnn.training.recipe import ExponentialTo, Recipe, constant
 
 
 def binary_dense(n_in: int, n_out: int, feedback: Feedback | None = None) -> Dense:

@@ -236,7 +236,7 @@ def test_command(tmp_path, capsys):
                "--optimizers", "Adam", "--held-out", "3000")  # fmt: skip
     printed = capsys.readouterr().out
     assert code == 0
-    assert "modern on sample" in printed
+    assert "modern on MNIST sample" in printed
     assert "3,000 training images held out" in printed
     out = tmp_path / "out"
     assert sorted(p.name for p in out.iterdir()) == [

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import sys
-from pathlib import Path
-
 import numpy as np
 import pytest
 import strictdev
@@ -31,9 +28,7 @@ from minibnn import (
     fit,
     load_sample,
 )
-
-sys.path.insert(0, str(Path(__file__).parent.parent / "examples"))
-import mnist
+from minibnn.recipes import RECIPES
 
 LABELS = np.arange(300) % 3
 X = np.random.default_rng(5).standard_normal((3, 12))[LABELS]
@@ -97,7 +92,7 @@ def test_the_examples_are_sound_fresh_and_after_an_epoch(recipe, seed):
     data = DataLoader(
         (digits.train_images, digits.train_labels), 100, shuffle=True, drop_last=True, rng=seed
     )
-    settings = mnist.RECIPES[recipe]
+    settings = RECIPES[recipe]()
     model = settings.build().initialize(seed)
     noted = [("zero-input", "2.weight")] if recipe == "seed" else []
     report = diagnose(model, data)

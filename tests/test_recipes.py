@@ -27,7 +27,8 @@ from minibnn import (
     load_sample,
 )
 from minibnn.layers.weighted import Weighted
-from minibnn.recipes import RECIPES, Recipe, constant
+from minibnn.recipes import RECIPES
+from minibnn.training.recipe import Recipe, constant
 
 MODELS = {name: make() for name, make in RECIPES.items()}
 
@@ -155,16 +156,16 @@ def small() -> Recipe:
 
 
 def test_the_best_epoch_on_images_held_out_is_kept(sample):
-    """A rate so high that accuracy jumps up and down: the best epoch is not the last."""
+    """With this seed accuracy falls from the first epoch on: the best is not the last."""
     recipe = small()
-    model, history = recipe.train(sample, seed=2, progress=False)
+    model, history = recipe.train(sample, seed=1, progress=False)
     best = history.acc_test.max()
     assert best > history.acc_test.iloc[-1]
-    split = sample.validation_split(60, np.random.default_rng(2))
+    split = sample.validation_split(60, np.random.default_rng(1))
     held_out = DataLoader((split.test_images, split.test_labels), 20)
     assert evaluate(model, held_out, LogitCrossEntropy()).accuracy == pytest.approx(best)
     unseen = replace(sample, test_images=255 - sample.test_images)
-    _, again = recipe.train(unseen, seed=2, progress=False)
+    _, again = recipe.train(unseen, seed=1, progress=False)
     np.testing.assert_array_equal(again.to_numpy(), history.to_numpy())
 
 

@@ -17,9 +17,9 @@ from minibnn.data import ImageDataset
 from minibnn.layers import Activation, Layer, Sequential
 from minibnn.layers.weighted import Weighted
 from minibnn.optimizers import Adam, Bop, Optimizer, OptimizerGroup, split_parameters
-from minibnn.recipes import Recipe
 from minibnn.schedules import Schedule
 from minibnn.training import DivergedError
+from minibnn.training.recipe import Recipe
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -49,6 +49,7 @@ def parse_piece(text: str, kind: type) -> Piece:
     Raises:
         ValueError: for text that is no such call, or a name that is no such class; it lists them.
 
+    >>> from minibnn import Function
     >>> parse_piece("SwishSign(beta=3)", Function).make()
     SwishSign(beta=3)
     """

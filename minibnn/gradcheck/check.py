@@ -13,19 +13,17 @@ each block stays at the input h0 it met, and its output h adds ``(h - h0) B`` to
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
-from typing import Any
+from collections.abc import Iterator
 
 import numpy as np
 
-from minibnn.backend import CPU, Array, Backend, backend_of
+from minibnn.backend import CPU, Array, backend_of
 from minibnn.draws import Draws
-from minibnn.feedback import Transpose
 from minibnn.functions import Function
+from minibnn.gradcheck.anchors import Anchor, anchor
 from minibnn.gradcheck.compare import Comparison, Slopes, compare
 from minibnn.gradcheck.report import GradientReport, GradientResult
-from minibnn.layers import Activation, DirectFeedback, Layer
+from minibnn.layers import Activation, Layer
 from minibnn.losses import Loss
 
 
@@ -93,8 +91,8 @@ def check_gradients(
     layer, anchors = _ready(layer, rng)
 
     y = _forward(layer, x)
-    for anchor in anchors:
-        anchor.freeze()
+    for held in anchors:
+        held.freeze()
     if loss is None:
         dy = rng.standard_normal(y.shape)
         comparisons = []
@@ -126,12 +124,11 @@ def check_gradients(
     return GradientReport(title, tuple(_results(comparisons, tolerance, dy)))
 
 
-def _ready(layer: Layer, rng: np.random.Generator) -> tuple[Layer, list[_Anchor]]:
+def _ready(layer: Layer, rng: np.random.Generator) -> tuple[Layer, list[Anchor]]:
     """Return a copy of the layer that can be differentiated numerically: float64, anchored."""
     layer = copy.deepcopy(layer)
     layer.forget()
-    parameters = list(layer.parameters())
-    if not parameters or any(p.data is None for p in parameters):  # or only draws to be seeded
+    if any(p.data is None for p in layer.parameters()):
         layer.initialize(rng, np.float64)
         for p in layer.parameters():
             p.data[...] = rng.standard_normal(p.shape)
@@ -139,7 +136,7 @@ def _ready(layer: Layer, rng: np.random.Generator) -> tuple[Layer, list[_Anchor]
         if draws.seed is None:  # no parameters, so nothing above called initialize
             draws.initialize(rng)
     layer.to(CPU, np.float64)
-    return layer, list(_anchor(layer))
+    return layer, list(anchor(layer))
 
 
 def _streams(layer: Layer) -> Iterator[Draws]:
@@ -222,138 +219,3 @@ def _results(
         others = [o for o in comparisons if o is not c and o.name != "logits"]
         others_ok = bool(others) and all(o.error <= tolerance for o in others)
         yield c.result(tolerance, dy, others_ok)
-
-
-class _Anchor:
-    """Something that is replaced during the check, and held to the point where it began.
-
-    Its calls are numbered within a forward pass, so that one function may serve several places.
-    """
-
-    def __init__(self) -> None:
-        self.points: list[Any] = []
-        self.calls = 0
-        self.frozen = False
-
-    def freeze(self) -> None:
-        """From now on, stay at the points met so far."""
-        self.frozen = True
-
-    def at(self, make: Callable[[], Any]) -> Any:
-        """The point of this call: made anew until frozen, then the same in every pass."""
-        if not self.frozen:
-            self.points.append(make())
-            return self.points[-1]
-        self.calls += 1
-        return self.points[(self.calls - 1) % len(self.points)]
-
-
-@dataclass
-class _Point:
-    """Where a function was when the check began: its argument, its value, and what came back."""
-
-    x: Array
-    y: Array
-    dy: Array = None
-
-
-class _AnchoredFunction(_Anchor, Function):
-    """``surrogate(x) + (forward(x0) - surrogate(x0))``."""
-
-    def __init__(self, function: Function) -> None:
-        super().__init__()
-        self.function = function
-
-    def __repr__(self) -> str:
-        return repr(self.function)
-
-    def train_forward(self, x: Array) -> Array:
-        point = self.at(lambda: _Point(x.copy(), np.array(self.function.train_forward(x))))
-        if not self.frozen:
-            return point.y
-        # Without a dy nothing came back here, as below the first parameters: any slope will do.
-        dy = np.zeros_like(point.y) if point.dy is None else point.dy
-        surrogate = self.function.surrogate_at(point.x, dy)
-        return surrogate(x) + (point.y - surrogate(point.x))
-
-    forward = train_forward  # for a layer of the user's that knows only this name
-
-    def backward(self, dy: Array, x: Array) -> Array:
-        for point in self.points:  # one function may serve several places
-            if point.dy is None and np.array_equal(point.x, x):
-                point.dy = dy.copy()
-                break
-        return self.function.backward(dy, x)
-
-
-class _AnchoredDraws(_Anchor, Draws):
-    """The same numbers in every pass."""
-
-    def __init__(self, draws: Draws) -> None:
-        super().__init__()
-        self.draws = draws
-
-    def uniform(self, backend: Backend, shape: tuple[int, ...], dtype: Any) -> Array:
-        return self.at(lambda: self.draws.uniform(backend, shape, dtype))
-
-
-class _AnchoredProduct(_Anchor):
-    """``p(x0, W) + p(x, B) - p(x0, B)`` in the place of a layer's ``p(x, W)``, such as ``x W``."""
-
-    def __init__(self, layer: Any) -> None:
-        super().__init__()
-        self.product = layer.product
-        self.feedback = layer.feedback
-
-    def __call__(self, x: Array, W: Array) -> Array:
-        x0, B = self.at(lambda: (x.copy(), self.feedback.backward_weights(W)))
-        z = self.product(x0, W)
-        return z if B is None else z + (self.product(x, B) - self.product(x0, B))
-
-
-class _AnchoredBlocks(_Anchor):
-    """The outputs of blocks that are trained by direct feedback, each at the input it met."""
-
-    def __init__(self, layer: DirectFeedback) -> None:
-        super().__init__()
-        self.layer = layer
-        self.outputs = layer.outputs
-
-    def __call__(self, x: Array, train: bool) -> list[Array]:
-        if not self.frozen:
-            outputs = self.outputs(x, train)
-            self.at(lambda: [h.copy() for h in outputs])
-            return outputs
-        before: list[Array] = self.at(list)
-        inputs = [x, *before[:-1]]
-        pairs = zip(self.layer, inputs, strict=True)
-        *hidden, y = [block.forward(x, train=train) for block, x in pairs]
-        for h, h0, B in zip(hidden, before, self.layer.feedback_weights, strict=False):
-            y = y + ((h - h0).reshape(len(h), -1) @ B.data).reshape(y.shape)
-        return [*hidden, y]
-
-
-def _anchor(layer: Layer) -> Iterator[_Anchor]:
-    """Replace what a layer and its children draw, their functions, and products with feedback."""
-    for name, value in list(vars(layer).items()):
-        if isinstance(value, Function) and not isinstance(value, _Anchor):
-            function = _AnchoredFunction(value)
-            setattr(layer, name, function)
-            yield function
-        if isinstance(value, Draws):
-            draws = _AnchoredDraws(value)
-            setattr(layer, name, draws)
-            yield draws
-    # Only Transpose itself is known to be the derivative; what derives from it may be anything.
-    if type(getattr(layer, "feedback", Transpose())) is not Transpose:
-        if not hasattr(layer, "product"):
-            raise TypeError(f"check_gradients: {layer}: a layer with feedback has a product(x, W)")
-        product = _AnchoredProduct(layer)
-        layer.product = product
-        yield product
-    if isinstance(layer, DirectFeedback):
-        blocks = _AnchoredBlocks(layer)
-        layer.outputs = blocks  # type: ignore[method-assign]
-        yield blocks
-    for child in layer.children():
-        yield from _anchor(child)

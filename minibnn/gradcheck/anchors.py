@@ -1,0 +1,150 @@
+"""Anchors: what stands in for functions, draws and products while gradients are checked."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from minibnn.backend import Array, Backend
+from minibnn.draws import Draws
+from minibnn.feedback import Transpose
+from minibnn.functions import Function
+from minibnn.layers import DirectFeedback, Layer
+
+
+class Anchor:
+    """Something that is replaced during the check, and held to the point where it began.
+
+    Its calls are numbered within a forward pass, so that one function may serve several places.
+    """
+
+    def __init__(self) -> None:
+        self.points: list[Any] = []
+        self.calls = 0
+        self.frozen = False
+
+    def freeze(self) -> None:
+        """From now on, stay at the points met so far."""
+        self.frozen = True
+
+    def at(self, make: Callable[[], Any]) -> Any:
+        """The point of this call: made anew until frozen, then the same in every pass."""
+        if not self.frozen:
+            self.points.append(make())
+            return self.points[-1]
+        self.calls += 1
+        return self.points[(self.calls - 1) % len(self.points)]
+
+
+@dataclass
+class _Point:
+    """Where a function was when the check began: its argument, its value, and what came back."""
+
+    x: Array
+    y: Array
+    dy: Array = None
+
+
+class _AnchoredFunction(Anchor, Function):
+    """``surrogate(x) + (forward(x0) - surrogate(x0))``."""
+
+    def __init__(self, function: Function) -> None:
+        super().__init__()
+        self.function = function
+
+    def __repr__(self) -> str:
+        return repr(self.function)
+
+    def train_forward(self, x: Array) -> Array:
+        point = self.at(lambda: _Point(x.copy(), np.array(self.function.train_forward(x))))
+        if not self.frozen:
+            return point.y
+        # Without a dy nothing came back here, as below the first parameters: any slope will do.
+        dy = np.zeros_like(point.y) if point.dy is None else point.dy
+        surrogate = self.function.surrogate_at(point.x, dy)
+        return surrogate(x) + (point.y - surrogate(point.x))
+
+    forward = train_forward  # for a layer of the user's that knows only this name
+
+    def backward(self, dy: Array, x: Array) -> Array:
+        for point in self.points:  # one function may serve several places
+            if point.dy is None and np.array_equal(point.x, x):
+                point.dy = dy.copy()
+                break
+        return self.function.backward(dy, x)
+
+
+class _AnchoredDraws(Anchor, Draws):
+    """The same numbers in every pass."""
+
+    def __init__(self, draws: Draws) -> None:
+        super().__init__()
+        self.draws = draws
+
+    def uniform(self, backend: Backend, shape: tuple[int, ...], dtype: Any) -> Array:
+        return self.at(lambda: self.draws.uniform(backend, shape, dtype))
+
+
+class _AnchoredProduct(Anchor):
+    """``p(x0, W) + p(x, B) - p(x0, B)`` in the place of a layer's ``p(x, W)``, such as ``x W``."""
+
+    def __init__(self, layer: Any) -> None:
+        super().__init__()
+        self.product = layer.product
+        self.feedback = layer.feedback
+
+    def __call__(self, x: Array, W: Array) -> Array:
+        x0, B = self.at(lambda: (x.copy(), self.feedback.backward_weights(W)))
+        z = self.product(x0, W)
+        return z if B is None else z + (self.product(x, B) - self.product(x0, B))
+
+
+class _AnchoredBlocks(Anchor):
+    """The outputs of blocks that are trained by direct feedback, each at the input it met."""
+
+    def __init__(self, layer: DirectFeedback) -> None:
+        super().__init__()
+        self.layer = layer
+        self.outputs = layer.outputs
+
+    def __call__(self, x: Array, train: bool) -> list[Array]:
+        if not self.frozen:
+            outputs = self.outputs(x, train)
+            self.at(lambda: [h.copy() for h in outputs])
+            return outputs
+        before: list[Array] = self.at(list)
+        inputs = [x, *before[:-1]]
+        pairs = zip(self.layer, inputs, strict=True)
+        *hidden, y = [block.forward(x, train=train) for block, x in pairs]
+        for h, h0, B in zip(hidden, before, self.layer.feedback_weights, strict=False):
+            y = y + ((h - h0).reshape(len(h), -1) @ B.data).reshape(y.shape)
+        return [*hidden, y]
+
+
+def anchor(layer: Layer) -> Iterator[Anchor]:
+    """Replace what a layer and its children draw, their functions, and products with feedback."""
+    for name, value in list(vars(layer).items()):
+        if isinstance(value, Function) and not isinstance(value, Anchor):
+            function = _AnchoredFunction(value)
+            setattr(layer, name, function)
+            yield function
+        if isinstance(value, Draws):
+            draws = _AnchoredDraws(value)
+            setattr(layer, name, draws)
+            yield draws
+    # Only Transpose itself is known to be the derivative; what derives from it may be anything.
+    if type(getattr(layer, "feedback", Transpose())) is not Transpose:
+        if not hasattr(layer, "product"):
+            raise TypeError(f"check_gradients: {layer}: a layer with feedback has a product(x, W)")
+        product = _AnchoredProduct(layer)
+        layer.product = product
+        yield product
+    if isinstance(layer, DirectFeedback):
+        blocks = _AnchoredBlocks(layer)
+        layer.outputs = blocks  # type: ignore[method-assign]
+        yield blocks
+    for child in layer.children():
+        yield from anchor(child)
