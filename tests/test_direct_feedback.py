@@ -112,6 +112,26 @@ def test_a_seed_gives_one_network_and_another_seed_another():
     assert not np.allclose(same[0][:5], same[1][:5])
 
 
+def test_each_block_has_a_matrix_of_its_own():
+    first, second = matrices(drawn(DirectFeedback(Dense(4, 5), Dense(5, 5), Dense(5, 3))))
+    assert first.shape == second.shape
+    assert not np.allclose(first, second)
+
+
+def test_only_the_first_block_is_asked_for_its_dx():
+    class Asked(Dense):
+        def backward(self, dz, *, need_dx=True):
+            asked.append(need_dx)
+            return super().backward(dz, need_dx=need_dx)
+
+    model = drawn(DirectFeedback(Asked(4, 5), Asked(5, 5), Asked(5, 3)))
+    for need_dx, expected in ((True, [False, False, True]), (False, [False] * 3)):
+        asked = []
+        model.forward(np.ones((2, 4), np.float32), train=True)
+        model.backward(np.ones((2, 3), np.float32), need_dx=need_dx)
+        assert asked == expected  # last block first
+
+
 def test_initialising_again_draws_again():
     model = drawn()
     before = matrices(model)
