@@ -5,7 +5,7 @@ So each function is *anchored* at the point x0 where the check takes place: whil
 perturbs inputs and weights, it computes ``surrogate(x) + (forward(x0) - surrogate(x0))``. At x0
 that has the true, binary value, and around it the surrogate's slope, so that central differences
 in float64 apply to a whole binarised network. A layer whose feedback is not the transpose is
-anchored alike: its product becomes ``x0 W + (x - x0) B``, which has the same value at x0 and
+anchored alike: ``x W`` becomes ``x0 W + x B - x0 B``, which has the same value at x0 and
 whose derivative with respect to x runs through the feedback weights B. So is direct feedback:
 each block stays at the input h0 it met, and its output h adds ``(h - h0) B`` to the network's.
 """

@@ -133,7 +133,7 @@ class BatchNorm(Normalization):
             y = rows - self._spread(self.running_mean.data, rows)
             y *= self._spread(scale, rows)
             y += self._spread(self.beta.data, rows)
-            return y.reshape(x.shape)
+            return y if rows is x else y.reshape(x.shape)
 
         n = self._values_a_channel(x)
         mean = self.backend.channel_sums(rows, self.channels) / n
