@@ -5,7 +5,8 @@ Functions    SignSTE, ReLU, Tanh, HardTanh, Sigmoid, Identity; your own: Functio
 Feedback     Transpose (backpropagation), FixedFeedback, Blocked; your own: Feedback
 Training     LogitCrossEntropy, Adam, SGD, schedules; fit, evaluate, plot_history
 Data         load_mnist, load_sample, DataLoader, read_idx, write_idx, one_hot, one_cold
-Checking     check_gradients, diagnose, confusion_matrix; model.summary()
+Looking      model.summary(), diagnose, confusion_matrix, plot_confusion, plot_weight_bits
+Checking     check_gradients
 
 >>> import numpy as np
 >>> from minibnn import Activation, Dense, Sequential, SignSTE
@@ -51,9 +52,9 @@ from minibnn.layers import (
 from minibnn.losses import LogitCrossEntropy, Loss
 from minibnn.optimizers import SGD, Adam, Optimizer
 from minibnn.parameter import Buffer, Fill, GlorotUniform, Parameter, Uniform, glorot_lr_scale
-from minibnn.plots import plot_history
+from minibnn.plots import plot_confusion, plot_history, plot_weight_bits
 from minibnn.schedules import Constant, Cosine, Exponential, PerEpoch
-from minibnn.training import DivergedError, Metrics, evaluate, fit
+from minibnn.training import DivergedError, Metrics, confusion_matrix, evaluate, fit
 
 __version__ = "0.1.0"
 
@@ -107,6 +108,7 @@ __all__ = [
     "Uniform",
     "backend_of",
     "check_gradients",
+    "confusion_matrix",
     "diagnose",
     "evaluate",
     "fit",
@@ -117,7 +119,9 @@ __all__ = [
     "load_sample",
     "one_cold",
     "one_hot",
+    "plot_confusion",
     "plot_history",
+    "plot_weight_bits",
     "read_idx",
     "write_idx",
 ]
