@@ -32,11 +32,10 @@ def confusion_matrix(model: Layer, data: DataLoader) -> pd.DataFrame:
     >>> import numpy as np
     >>> from minibnn import DataLoader, Rescale
     >>> scores = np.array([[2, 1], [0, 1], [3, 0]], dtype=np.float32)
-    >>> confusion_matrix(Rescale(1.0), DataLoader((scores, np.array([0, 1, 1])), 2))
-    predicted  0  1
-    true
-    0          1  0
-    1          1  1
+    >>> data = DataLoader((scores, np.array([0, 1, 1])), 2)
+    >>> confusion_matrix(Rescale(1.0), data).to_numpy()
+    array([[1, 0],
+           [1, 1]])
     """
     import pandas as pd
 
