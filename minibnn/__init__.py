@@ -9,10 +9,11 @@ Feedback     Transpose (backpropagation), FixedFeedback, Blocked; DirectFeedback
              your own: Feedback
 Losses       LogitCrossEntropy, SquaredHinge, Hinge, MeanSquaredError; your own: Loss
 Optimisers   SGD, Adam, AdaMax, ShiftAdaMax, Bop; OptimizerGroup, split_parameters; schedules
-Training     fit, evaluate, confusion_matrix; plot_history, plot_confusion, plot_weight_bits
+Training     fit, evaluate, plot_history
 Recipes      minibnn.recipes.RECIPES; python -m minibnn compare
 Data         load_mnist, load_sample, DataLoader, read_idx, write_idx, one_hot, one_cold
-Checking     check_gradients, diagnose; model.summary()
+Looking      model.summary(), diagnose, confusion_matrix, plot_confusion, plot_weight_bits
+Checking     check_gradients
 
 >>> import numpy as np
 >>> from minibnn import Activation, Dense, Sequential, SignSTE
@@ -96,9 +97,9 @@ from minibnn.optimizers import (
     split_parameters,
 )
 from minibnn.parameter import Buffer, Fill, GlorotUniform, Parameter, Uniform, glorot_lr_scale
-from minibnn.plots import plot_function, plot_history
+from minibnn.plots import plot_confusion, plot_function, plot_history, plot_weight_bits
 from minibnn.schedules import Constant, Cosine, Exponential, PerEpoch
-from minibnn.training import DivergedError, Metrics, evaluate, fit
+from minibnn.training import DivergedError, Metrics, confusion_matrix, evaluate, fit
 
 __version__ = "0.1.0"
 
@@ -180,6 +181,7 @@ __all__ = [
     "Uniform",
     "backend_of",
     "check_gradients",
+    "confusion_matrix",
     "diagnose",
     "evaluate",
     "fit",
@@ -190,8 +192,10 @@ __all__ = [
     "load_sample",
     "one_cold",
     "one_hot",
+    "plot_confusion",
     "plot_function",
     "plot_history",
+    "plot_weight_bits",
     "read_idx",
     "split_parameters",
     "write_idx",

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING, Any
 
-from minibnn.plots import matplotlib_figure
+from minibnn.plots.figure import matplotlib_figure
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -86,7 +86,8 @@ def starved(passes: Passes, gauge: Gauge) -> None:
             dark = dark | ((low == 0) & (high == 0))[:, None]
         unfed = zero & ~stuck & ~idle
         axes = tuple(range(unfed.ndim - 1))
-        units = (unfed | idle).all(axis=axes) & unfed.any(axis=axes)
+        units = zero.all(axis=axes) & unfed.any(axis=axes)
+        unfed = unfed | units  # all of such a unit's weights, the idle ones too
 
         def judge_starved(
             share: float, units: float, path: str = path, n: int = parameter.shape[-1]
@@ -101,8 +102,8 @@ def starved(passes: Passes, gauge: Gauge) -> None:
                 f"{percent(share)} of the weights get a gradient of exactly zero from the whole "
                 "batch" + (f", all those of {units:.0f} of {n} units" if units else ""),
                 "they stay as they are: no error reaches them",
-                "look above: units outside their activation's clip, a scale of zero, or a "
-                "feedback that blocks the error",
+                "look at what follows: units outside their activation's clip, a scale of zero, "
+                "a feedback that blocks the error",
             )
 
         def judge_clipped(share: float, path: str = path) -> Finding | None:

@@ -1,52 +1,16 @@
-"""Pictures, with matplotlib, which is imported only here and only when one is drawn."""
+"""A function beside the derivative that trains it."""
 
 from __future__ import annotations
 
-import importlib
-import io
 import os
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
 from minibnn.functions import Function
-
-if TYPE_CHECKING:
-    import pandas as pd
+from minibnn.plots.figure import matplotlib_figure
 
 POINTS = 2401  # of a function's grid; odd, so that its middle is a point
-
-
-def plot_history(
-    history: pd.DataFrame, path: str | os.PathLike[str] | None = None, *, title: str = ""
-) -> Any:
-    """Draw loss and accuracy over the epochs, training and test, side by side.
-
-    Args:
-        history: what `fit` returned.
-        path: where to save the picture (.png, .svg, .pdf); None does not save.
-        title: above the picture.
-
-    Returns:
-        The matplotlib figure, which a notebook shows by itself.
-
-    Raises:
-        ImportError: without matplotlib.
-    """
-    figure = matplotlib_figure(figsize=(9, 3.6), layout="constrained")
-    loss, accuracy = figure.subplots(1, 2)
-    for axes, name, label in ((loss, "loss", "loss"), (accuracy, "acc", "accuracy")):
-        for part, style in (("train", "o--"), ("test", "o-")):
-            axes.plot(history.index, history[f"{name}_{part}"], style, markersize=3, label=part)
-        axes.set_xlabel("epoch")
-        axes.set_ylabel(label)
-        axes.xaxis.get_major_locator().set_params(integer=True)
-        axes.grid(alpha=0.3)
-        axes.legend(frameon=False)
-    figure.suptitle(title)
-    if path is not None:
-        figure.savefig(path, dpi=150)
-    return figure
 
 
 def plot_function(
@@ -130,24 +94,3 @@ def _with_gaps(y: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
     beside = np.maximum(np.append(d[1:], 0), np.append(0, d[:-1]))
     y[1:][d > 8 * beside + 1e-9] = np.nan
     return y
-
-
-def matplotlib_figure(**options: Any) -> Any:
-    """Make a figure that notebooks show, or say how to install matplotlib."""
-    try:
-        # Figure, not pyplot: no global state and no window, also on a machine without a display.
-        figure = importlib.import_module("matplotlib.figure").Figure
-    except ImportError as error:
-        raise ImportError(
-            'plots need matplotlib: pip install "minibnn[plot]" '
-            '(in a checkout: pip install -e ".[plot]")'
-        ) from error
-    made = figure(**options)
-
-    def png() -> bytes:
-        buffer = io.BytesIO()
-        made.savefig(buffer, format="png", dpi=100)
-        return buffer.getvalue()
-
-    made._repr_png_ = png  # what notebooks look for
-    return made

@@ -1,0 +1,7 @@
+"""Pictures, with matplotlib, which is imported only when one is drawn."""
+
+from minibnn.plots.function import draw_function, plot_function
+from minibnn.plots.history import plot_history
+from minibnn.plots.model import plot_confusion, plot_weight_bits
+
+__all__ = ["draw_function", "plot_confusion", "plot_function", "plot_history", "plot_weight_bits"]

@@ -1,0 +1,46 @@
+"""How training went."""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING, Any
+
+from minibnn.plots.figure import matplotlib_figure
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+
+def plot_history(
+    history: pd.DataFrame, path: str | os.PathLike[str] | None = None, *, title: str = ""
+) -> Any:
+    """Draw loss and accuracy over the epochs, training and test, side by side.
+
+    Args:
+        history: what `fit` returned.
+        path: where to save the picture (.png, .svg, .pdf); None does not save.
+        title: above the picture.
+
+    Returns:
+        The matplotlib figure, which a notebook shows by itself.
+
+    Raises:
+        ImportError: without matplotlib.
+    """
+    figure = matplotlib_figure(figsize=(9, 3.6), layout="constrained")
+    loss, accuracy = figure.subplots(1, 2)
+    for axes, name, label in (
+        (loss, "loss", "cross-entropy (nats)"),
+        (accuracy, "acc", "accuracy"),
+    ):
+        for part, style in (("train", "o--"), ("test", "o-")):
+            axes.plot(history.index, history[f"{name}_{part}"], style, markersize=3, label=part)
+        axes.set_xlabel("epoch")
+        axes.set_ylabel(label)
+        axes.xaxis.get_major_locator().set_params(integer=True)
+        axes.grid(alpha=0.3)
+        axes.legend(frameon=False)
+    figure.suptitle(title)
+    if path is not None:
+        figure.savefig(path, dpi=150)
+    return figure

@@ -1,0 +1,140 @@
+"""What a trained model confuses, and what its first layer looks for."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from minibnn.layers import Layer
+from minibnn.layers.weighted import Weighted
+from minibnn.plots.figure import matplotlib_figure
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+
+def plot_confusion(
+    matrix: pd.DataFrame, path: str | os.PathLike[str] | None = None, *, title: str = ""
+) -> Any:
+    """Draw a confusion matrix: the mistakes in colour, what was right as a number.
+
+    Args:
+        matrix: what `confusion_matrix` returned.
+        path: where to save the picture (.png, .svg, .pdf); None does not save.
+        title: above the picture.
+
+    Returns:
+        The matplotlib figure, which a notebook shows by itself.
+
+    Raises:
+        ImportError: without matplotlib.
+    """
+    counts = matrix.to_numpy()
+    classes = len(counts)
+    wrong = np.where(np.eye(classes, dtype=bool), 0, counts)
+    figure = matplotlib_figure(
+        figsize=(1.6 + 0.42 * classes, 1.3 + 0.42 * classes), layout="constrained"
+    )
+    axes = figure.subplots()
+    most = max(int(wrong.max()), 1)
+    axes.imshow(wrong, cmap="Oranges", vmin=0, vmax=1.4 * most)  # dark enough, and black is legible
+    for i, row in enumerate(counts):
+        for j, count in enumerate(row):
+            if i == j:
+                # A light square: the diagonal is no mistake, and its counts would drown the others.
+                axes.fill_between([j - 0.5, j + 0.5], i - 0.5, i + 0.5, color="0.9", linewidth=0)
+            if count:
+                axes.text(j, i, f"{count}", ha="center", va="center", fontsize=8)
+    axes.set_xticks(range(classes), matrix.columns)
+    axes.set_yticks(range(classes), matrix.index)
+    axes.tick_params(length=0)
+    axes.set_xlabel("predicted")
+    axes.set_ylabel("true")
+    right = int(counts.trace())
+    axes.set_title(
+        f"{right:,} of {counts.sum():,} right, {right / max(counts.sum(), 1):.2%}", fontsize=9
+    )
+    figure.suptitle(title)
+    if path is not None:
+        figure.savefig(path, dpi=120)
+    return figure
+
+
+def plot_weight_bits(
+    model: Layer,
+    path: str | os.PathLike[str] | None = None,
+    *,
+    image_shape: tuple[int, int] = (28, 28),
+    columns: int = 16,
+    title: str = "",
+) -> Any:
+    """Draw what each unit of the first weighted layer looks for: its weights as an image.
+
+    A weight of +1 is white, one of -1 black; real weights come out in grey.
+
+    Args:
+        model: initialised; its first layer with weights is a `Dense` on images laid out flat, or
+            a convolution of one channel.
+        path: where to save the picture (.png, .svg, .pdf); None does not save.
+        image_shape: (height, width) of an image; a convolution has its own.
+        columns: units in a row.
+        title: above the picture.
+
+    Returns:
+        The matplotlib figure, which a notebook shows by itself.
+
+    Raises:
+        ImportError: without matplotlib.
+        ValueError: for a model without a weighted layer, or weights that are no such images.
+    """
+    layer = next(_weighted(model), None)
+    if layer is None:
+        raise ValueError(f"plot_weight_bits: expected a layer with weights, found none in {model}")
+    if layer.weight.data is None:
+        raise RuntimeError(
+            f"plot_weight_bits: {layer} has no weights yet; call model.initialize(rng) first"
+        )
+    W = layer.backend.to_host(layer.quantized_weight(train=False))
+    height, width = image_shape if W.ndim == 2 else W.shape[:2]
+    units = W.shape[-1]
+    if W.size != height * width * units:
+        raise ValueError(
+            f"plot_weight_bits: expected {layer} to see images of one channel, of shape "
+            f"{(height, width)}, got weights of shape {W.shape}; pass image_shape=(height, width)"
+        )
+    images = W.reshape(height * width, units).T.reshape(units, height, width)
+    columns = min(columns, units)
+    rows = -(-units // columns)
+    # One picture of all, so that each weight is a square; between images shows what lies behind.
+    gap = max(1, width // 14)
+    mosaic = np.full((rows * (height + gap) + gap, columns * (width + gap) + gap), np.nan)
+    for i, image in enumerate(images):
+        y, x = i // columns * (height + gap) + gap, i % columns * (width + gap) + gap
+        mosaic[y : y + height, x : x + width] = image
+    most = float(abs(images).max()) or 1.0
+
+    # A whole number of pixels for each weight, or some would come out wider than others.
+    pixels = max(2, -(-900 // mosaic.shape[1]))
+    rows, columns = mosaic.shape
+    head = 0.35 if title else 0.0  # in inches, as all that follows
+    figure = matplotlib_figure(figsize=(pixels * columns / 100, pixels * rows / 100 + head))
+    axes = figure.add_axes((0, 0, 1, 1 - head / figure.get_figheight()))
+    axes.set_facecolor("steelblue")
+    axes.spines[:].set_visible(False)
+    axes.imshow(mosaic, cmap="gray", vmin=-most, vmax=most, interpolation="nearest", aspect="auto")
+    axes.set_xticks([])
+    axes.set_yticks([])
+    figure.suptitle(title, y=1 - 0.1 / figure.get_figheight(), va="top", fontsize=11)
+    if path is not None:
+        figure.savefig(path, dpi=100)
+    return figure
+
+
+def _weighted(layer: Layer) -> Iterator[Weighted]:
+    if isinstance(layer, Weighted):
+        yield layer
+    for child in layer.children():
+        yield from _weighted(child)

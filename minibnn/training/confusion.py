@@ -1,0 +1,55 @@
+"""Which classes a model takes for which."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from minibnn.data.labels import one_cold
+from minibnn.data.loader import DataLoader
+from minibnn.layers import Layer
+from minibnn.training.evaluate import EVALUATION_BATCH, check_data
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+
+def confusion_matrix(model: Layer, data: DataLoader) -> pd.DataFrame:
+    """Count the samples of each class by the class that a model gives them.
+
+    Every sample of the loader counts once. The model runs in evaluation mode and is not changed.
+
+    Args:
+        model: on the loader's device.
+        data: batches ``(x, labels)``, as for `evaluate`.
+
+    Returns:
+        A pandas DataFrame of integers: a row for each true class, a column for each predicted one.
+
+    Raises:
+        ValueError: for labels that the model has no output for.
+        TypeError: for something else than a DataLoader, or one on another device.
+
+    >>> import numpy as np
+    >>> from minibnn import DataLoader, Rescale
+    >>> scores = np.array([[2, 1], [0, 1], [3, 0]], dtype=np.float32)
+    >>> data = DataLoader((scores, np.array([0, 1, 1])), 2)
+    >>> confusion_matrix(Rescale(1.0), data).to_numpy()
+    array([[1, 0],
+           [1, 1]])
+    """
+    import pandas as pd
+
+    check_data(model, data, "confusion_matrix: data")
+    backend = data.backend
+    counts = None
+    for x, labels in data.in_order(max(data.batch_size, EVALUATION_BATCH)):
+        logits = model.forward(x)
+        classes = logits.shape[1]
+        truth = labels if labels.ndim == 1 else one_cold(labels)
+        # One number for each pair of classes, so that one pass counts them all.
+        pairs = truth.astype("int64") * classes + one_cold(logits)
+        batch = backend.xp.bincount(pairs, minlength=classes * classes)
+        counts = batch if counts is None else counts + batch
+    table = backend.to_host(counts).reshape(classes, classes)
+    index, columns = (pd.RangeIndex(classes, name=name) for name in ("true", "predicted"))
+    return pd.DataFrame(table, index=index, columns=columns)

@@ -1,0 +1,48 @@
+"""Train the modern recipe on MNIST and draw README's pictures into docs/pictures/.
+
+MINIBNN_DATA=... python tools/draw_pictures.py
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+
+from minibnn import (
+    DataLoader,
+    confusion_matrix,
+    load_mnist,
+    plot_confusion,
+    plot_history,
+    plot_weight_bits,
+)
+from minibnn.recipes import modern
+
+ROOT = Path(__file__).parent.parent
+
+
+def main() -> None:
+    """Train, and write the pictures."""
+    parser = argparse.ArgumentParser(description="Draw README's pictures.")
+    parser.add_argument("--epochs", type=int, default=10, metavar="N", help="default: %(default)s")
+    parser.add_argument("--seed", type=int, default=0, metavar="N", help="default: %(default)s")
+    parser.add_argument("--out", type=Path, default=ROOT / "docs" / "pictures", metavar="DIR")
+    args = parser.parse_args()
+
+    data = load_mnist()
+    model, history = modern().train(data, seed=args.seed, epochs=args.epochs)
+    test = DataLoader((data.test_images, data.test_labels), 1000)
+    print(history.round(3).to_string())
+    args.out.mkdir(parents=True, exist_ok=True)
+    plot_history(history, args.out / "history.png", title="modern recipe, MNIST")
+    plot_confusion(
+        confusion_matrix(model, test), args.out / "confusion.png", title="modern recipe, MNIST test"
+    )
+    plot_weight_bits(model, args.out / "weight_bits.png")
+    for path in sorted(args.out.glob("*.png")):
+        print(f"{path}: {path.stat().st_size / 1024:.0f} KiB", file=sys.stderr)
+
+
+if __name__ == "__main__":
+    main()
