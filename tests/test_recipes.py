@@ -174,3 +174,10 @@ def test_changes(sample):
     assert len(history) == 1
     with pytest.raises(TypeError, match="unexpected keyword argument 'epoch'"):
         small().train(sample, epoch=1)
+
+
+def test_the_cnn_is_as_small_as_published():
+    """13.19 KiB and 93,088 bits of weights, as Larq's summary of it says."""
+    summary = MODELS["larq-cnn"].build().initialize(0).summary((28, 28))
+    assert "= 13.19 KiB" in str(summary)
+    assert "93,088" in str(summary)

@@ -116,3 +116,22 @@ def test_code_in_the_pages_runs(page, monkeypatch):
     namespace = {"__name__": page}
     for number, block in enumerate(blocks, start=1):
         exec(compile(block, f"{page}, block {number}", "exec"), namespace)
+
+
+BENDER = """GenDense GenConv sign_STE hardtanh_AdaSTE radialSim radialSim_asym matmul matmul_asym_∂x
+    matmul_blocked_∂x conv_asym_∂x linear linear_asym_∂x radial radial_asym_∂x
+    direct_feedback_loss"""  # what the package exports
+
+
+def test_every_export_of_bender_has_a_row_a_name_and_a_test():
+    text = (ROOT / "docs" / "bender.md").read_text(encoding="utf-8")
+    rows = [line.split("|")[1:4] for line in text.splitlines() if line.startswith("|")][2:]
+    theirs = {name for row in rows for name in re.findall(r"[\w∂]+", row[0])}
+    assert set(BENDER.split()) <= theirs
+    for row, ours, test in rows:
+        names = set(re.findall(r"\b[A-Z]\w+", "".join(re.findall(r"`([^`]+)`", ours))))
+        assert names, row
+        assert all(hasattr(minibnn, name) for name in names), ours
+        file, _, function = test.strip(" `").partition("::")
+        source = (ROOT / "tests" / file).read_text(encoding="utf-8")
+        assert f"\ndef {function}(" in source, test

@@ -30,7 +30,7 @@ def plot_history(
     figure = matplotlib_figure(figsize=(9, 3.6), layout="constrained")
     loss, accuracy = figure.subplots(1, 2)
     for axes, name, label in (
-        (loss, "loss", "cross-entropy (nats)"),
+        (loss, "loss", "loss"),
         (accuracy, "acc", "accuracy"),
     ):
         for part, style in (("train", "o--"), ("test", "o-")):
