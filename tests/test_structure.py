@@ -129,7 +129,7 @@ def test_every_export_of_bender_has_a_row_a_name_and_a_test():
     theirs = {name for row in rows for name in re.findall(r"[\w∂]+", row[0])}
     assert set(BENDER.split()) <= theirs
     for row, ours, test in rows:
-        names = set(re.findall(r"\b[A-Z]\w+", "".join(re.findall(r"`([^`]+)`", ours))))
+        names = set(re.findall(r"\b[A-Z]\w+", " ".join(re.findall(r"`([^`]+)`", ours))))
         assert names, row
         assert all(hasattr(minibnn, name) for name in names), ours
         file, _, function = test.strip(" `").partition("::")
