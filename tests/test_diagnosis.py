@@ -393,6 +393,32 @@ def test_images_of_channels(backend):
     assert found == pytest.approx({("starved", "0.weight"): 1 / 7, ("constant", "2"): 1 / 7})
 
 
+def test_a_sparse_relu_is_not_saturated(backend):
+    layers = [Dense(12, 21), BatchNorm(21), Activation(ReLU()), Dense(21, 3), BatchNorm(3)]
+    model = build(layers, backend)
+    model[1].beta.data[...] = -1.2
+    assert diagnosed(model).findings == ()
+
+
+def test_a_starved_unit_counts_with_the_weights_of_constant_inputs(backend):
+    x = X.copy()
+    x[:, :4] = -1.0
+    model, _ = shifted_away()
+    found = {f.kind: f.figure for f in diagnosed(model.to(backend), loader(x)).findings}
+    assert found["starved"] == pytest.approx(1 / 21)
+
+
+def test_what_a_container_does_is_not_blamed_on_the_next_layer(backend):
+    class Spoiling(Sequential):
+        def forward(self, x, *, train=False):
+            return super().forward(x * np.float32("inf"), train=train)
+
+    report = diagnosed(Spoiling(*sound()).initialize(3).to(backend))
+    (finding,) = report.findings
+    assert (finding.kind, finding.where) == ("non-finite", "")
+    assert "100% of the losses are nan or inf" in str(report)
+
+
 # --- The report and the rules ---------------------------------------------------------------
 
 

@@ -43,6 +43,16 @@ class Levels(Function):
         return shape[-1] if self.scaled else 0
 
 
+class HandsOn(Layer):
+    """The input itself comes out, as from dropout in evaluation."""
+
+    def forward(self, x, *, train=False):
+        return x
+
+    def backward(self, dy, *, need_dx=True):
+        return dy
+
+
 def net():
     """Binary, mixed and float products, a bias, batch norm, feedback weights."""
     return Sequential(
@@ -141,6 +151,8 @@ def test_the_published_sizes_of_a_dense_stack_with_batch_norm():
         ([Activation(SignSTE())], SignSTE(), "binary"),
         ([Activation(SignSTE())], None, "mixed"),
         ([Activation(SignSTE()), Flatten()], SignSTE(), "binary"),
+        ([Activation(SignSTE()), HandsOn()], SignSTE(), "binary"),
+        ([Activation(ReLU()), HandsOn()], SignSTE(), "mixed"),
         ([Activation(SignSTE()), BatchNorm(4)], SignSTE(), "mixed"),
         ([Activation(SignSTE()), Rescale(2.0)], SignSTE(), "mixed"),
         ([Activation(ReLU()), Flatten()], SignSTE(), "mixed"),

@@ -25,7 +25,6 @@ from minibnn import (  # noqa: E402
     fit,
     load_mnist,
     plot_confusion,
-    plot_history,
     plot_weight_bits,
 )
 
@@ -61,7 +60,6 @@ def main() -> None:
     )
     print(history.round(3).to_string())
     args.out.mkdir(parents=True, exist_ok=True)
-    plot_history(history, args.out / "history.png", title="modern recipe, MNIST")
     plot_confusion(
         confusion_matrix(model, test), args.out / "confusion.png", title="modern recipe, MNIST test"
     )
