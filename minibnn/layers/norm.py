@@ -106,8 +106,8 @@ class BatchNorm(Layer):
         return dx
 
     def shipped_floats(self) -> int:
-        """Two for each channel: in evaluation all four arrays fold into ``y = a x + c``."""
-        return 2 * self.gamma.size
+        """Two for each channel: in evaluation its arrays fold into ``y = a x + c``."""
+        return 2 * self.beta.size
 
     def _initialize(self, rng: np.random.Generator, dtype: np.dtype[Any]) -> None:
         super()._initialize(rng, dtype)
