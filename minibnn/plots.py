@@ -52,6 +52,26 @@ def plot_history(
     return figure
 
 
+def _matplotlib_figure(**options: Any) -> Any:
+    try:
+        # Figure, not pyplot: no global state and no window, also on a machine without a display.
+        figure = importlib.import_module("matplotlib.figure").Figure
+    except ImportError as error:
+        raise ImportError(
+            'plots need matplotlib: pip install "minibnn[plot]" '
+            '(in a checkout: pip install -e ".[plot]")'
+        ) from error
+    made = figure(**options)
+
+    def png() -> bytes:
+        buffer = io.BytesIO()
+        made.savefig(buffer, format="png", dpi=100)
+        return buffer.getvalue()
+
+    made._repr_png_ = png  # what notebooks look for
+    return made
+
+
 def plot_confusion(
     matrix: pd.DataFrame, path: str | os.PathLike[str] | None = None, *, title: str = ""
 ) -> Any:
@@ -174,23 +194,3 @@ def _weighted(layer: Layer) -> Iterator[Weighted]:
         yield layer
     for child in layer.children():
         yield from _weighted(child)
-
-
-def _matplotlib_figure(**options: Any) -> Any:
-    try:
-        # Figure, not pyplot: no global state and no window, also on a machine without a display.
-        figure = importlib.import_module("matplotlib.figure").Figure
-    except ImportError as error:
-        raise ImportError(
-            'plots need matplotlib: pip install "minibnn[plot]" '
-            '(in a checkout: pip install -e ".[plot]")'
-        ) from error
-    made = figure(**options)
-
-    def png() -> bytes:
-        buffer = io.BytesIO()
-        made.savefig(buffer, format="png", dpi=100)
-        return buffer.getvalue()
-
-    made._repr_png_ = png  # what notebooks look for
-    return made
