@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -391,6 +392,29 @@ def test_images_of_channels(backend):
     model[1].beta.data[2] = 30.0
     found = {(f.kind, f.where): f.figure for f in diagnosed(model, images).findings}
     assert found == pytest.approx({("starved", "0.weight"): 1 / 7, ("constant", "2"): 1 / 7})
+
+
+@dataclass
+class OneWay(Function):
+    """A sign that stops the gradients which would carry a value further outside."""
+
+    bits = 1
+
+    def forward(self, x):
+        return SignSTE().forward(x)
+
+    def backward(self, dy, x):
+        return dy * ~((x >= 1) & (dy < 0) | (x <= -1) & (dy > 0))
+
+
+def test_weights_at_an_edge_that_lets_them_back_are_not_starved(backend):
+    layers = sound()
+    layers[3] = Dense(
+        21, 15, bias=False, weight_quantizer=OneWay(), weight_init=Uniform(-2, 2), weight_bound=1.0
+    )
+    model = build(layers, backend)
+    model[3].weight.data[...] = model[3].weight.data.clip(-1, 1)  # half of them at the edge
+    assert diagnosed(model).findings == ()
 
 
 def test_a_sparse_relu_is_not_saturated(backend):
