@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import numpy as np
 import pytest
 import strictdev
@@ -386,6 +388,55 @@ def test_images_of_channels(backend):
     model[1].beta.data[2] = 30.0
     found = {(f.kind, f.where): f.figure for f in diagnosed(model, images).findings}
     assert found == pytest.approx({("starved", "0.weight"): 1 / 7, ("constant", "2"): 1 / 7})
+
+
+@dataclass
+class OneWay(Function):
+    """A sign that stops the gradients which would carry a value further outside."""
+
+    bits = 1
+
+    def forward(self, x):
+        return SignSTE().forward(x)
+
+    def backward(self, dy, x):
+        return dy * ~((x >= 1) & (dy < 0) | (x <= -1) & (dy > 0))
+
+
+def test_weights_at_an_edge_that_lets_them_back_are_not_starved(backend):
+    layers = sound()
+    layers[3] = Dense(
+        21, 15, bias=False, weight_quantizer=OneWay(), weight_init=Uniform(-2, 2), weight_bound=1.0
+    )
+    model = build(layers, backend)
+    model[3].weight.data[...] = model[3].weight.data.clip(-1, 1)  # half of them at the edge
+    assert diagnosed(model).findings == ()
+
+
+def test_a_sparse_relu_is_not_saturated(backend):
+    layers = [Dense(12, 21), BatchNorm(21), Activation(ReLU()), Dense(21, 3), BatchNorm(3)]
+    model = build(layers, backend)
+    model[1].beta.data[...] = -1.2
+    assert diagnosed(model).findings == ()
+
+
+def test_a_starved_unit_counts_with_the_weights_of_constant_inputs(backend):
+    x = X.copy()
+    x[:, :4] = -1.0
+    model, _ = shifted_away()
+    found = {f.kind: f.figure for f in diagnosed(model.to(backend), loader(x)).findings}
+    assert found["starved"] == pytest.approx(1 / 21)
+
+
+def test_what_a_container_does_is_not_blamed_on_the_next_layer(backend):
+    class Spoiling(Sequential):
+        def forward(self, x, *, train=False):
+            return super().forward(x * np.float32("inf"), train=train)
+
+    report = diagnosed(Spoiling(*sound()).initialize(3).to(backend))
+    (finding,) = report.findings
+    assert (finding.kind, finding.where) == ("non-finite", "")
+    assert "100% of the losses are nan or inf" in str(report)
 
 
 # --- The report and the rules ---------------------------------------------------------------

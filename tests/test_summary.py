@@ -7,19 +7,27 @@ import pytest
 
 from minibnn import (
     Activation,
+    AveragePool2D,
     BatchNorm,
     Buffer,
+    Conv2D,
     Dense,
+    DirectFeedback,
     Draws,
+    Dropout,
     Fill,
     FixedFeedback,
     Flatten,
     Function,
     Identity,
     Layer,
+    MagnitudeAwareSign,
+    MaxPool2D,
     Parameter,
+    Radial,
     ReLU,
     Rescale,
+    Reshape,
     Sequential,
     SignSTE,
 )
@@ -41,6 +49,16 @@ class Levels(Function):
 
     def shipped_floats(self, shape):
         return shape[-1] if self.scaled else 0
+
+
+class HandsOn(Layer):
+    """The input itself comes out, as from dropout in evaluation."""
+
+    def forward(self, x, *, train=False):
+        return x
+
+    def backward(self, dy, *, need_dx=True):
+        return dy
 
 
 def net():
@@ -141,6 +159,8 @@ def test_the_published_sizes_of_a_dense_stack_with_batch_norm():
         ([Activation(SignSTE())], SignSTE(), "binary"),
         ([Activation(SignSTE())], None, "mixed"),
         ([Activation(SignSTE()), Flatten()], SignSTE(), "binary"),
+        ([Activation(SignSTE()), HandsOn()], SignSTE(), "binary"),
+        ([Activation(ReLU()), HandsOn()], SignSTE(), "mixed"),
         ([Activation(SignSTE()), BatchNorm(4)], SignSTE(), "mixed"),
         ([Activation(SignSTE()), Rescale(2.0)], SignSTE(), "mixed"),
         ([Activation(ReLU()), Flatten()], SignSTE(), "mixed"),
@@ -321,3 +341,39 @@ def test_the_recorder_notes_both_ways(backend):
     assert all(layer.saved is None for layer in model)
     recorder.clear()
     assert recorder.steps == []
+
+
+@pytest.mark.parametrize(
+    ("layer", "kind"),
+    [
+        (Conv2D(3, 4, 3, weight_quantizer=SignSTE()), "binary"),
+        (Conv2D(3, 4, 3, padding=1, padding_value=-1, weight_quantizer=SignSTE()), "binary"),
+        (Conv2D(3, 4, 3, padding=1, weight_quantizer=SignSTE()), "mixed"),
+    ],
+)
+def test_a_border_of_zeros_is_not_binary(layer, kind):
+    summary = Sequential(Activation(SignSTE()), layer).summary((6, 5, 3))
+    assert summary.rows[1].kind == kind
+
+
+@pytest.mark.parametrize(
+    "between", [Flatten(), Reshape((8, 1, 3)), MaxPool2D(2), Dropout(0.5), AveragePool2D(2)]
+)
+def test_layers_that_pick_values_keep_them_binary(between):
+    model = Sequential(Activation(SignSTE()), between, Flatten())
+    features = model.initialize(0).forward(np.zeros((1, 4, 2, 3), np.float32)).shape[1]
+    model = Sequential(*model, Dense(features, 2, weight_quantizer=SignSTE()))
+    kind = "mixed" if isinstance(between, AveragePool2D) else "binary"
+    assert model.summary((4, 2, 3)).rows[-1].kind == kind
+
+
+def test_what_other_layers_ship_and_cost():
+    def of(layer):
+        (row,) = layer.initialize(0).summary((4,)).rows
+        return row.bytes, row.macs
+
+    assert of(Radial(4, 3)) == (4 * 15, 12)
+    assert of(Dense(4, 3, bias=False, weight_quantizer=MagnitudeAwareSign())) == (2 + 4 * 3, 12)
+    model = DirectFeedback(Dense(4, 3, bias=False), Dense(3, 2, bias=False)).initialize(0)
+    model.forward(np.zeros((1, 4), np.float32), train=True)  # which draws the feedback weights
+    assert model.summary((4,)).bytes == 4 * (12 + 6)

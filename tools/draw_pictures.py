@@ -14,7 +14,6 @@ from minibnn import (
     confusion_matrix,
     load_mnist,
     plot_confusion,
-    plot_history,
     plot_weight_bits,
 )
 from minibnn.recipes import modern
@@ -35,7 +34,6 @@ def main() -> None:
     test = DataLoader((data.test_images, data.test_labels), 1000)
     print(history.round(3).to_string())
     args.out.mkdir(parents=True, exist_ok=True)
-    plot_history(history, args.out / "history.png", title="modern recipe, MNIST")
     plot_confusion(
         confusion_matrix(model, test), args.out / "confusion.png", title="modern recipe, MNIST test"
     )

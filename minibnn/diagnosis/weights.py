@@ -72,10 +72,11 @@ def starved(passes: Passes, gauge: Gauge) -> None:
         xp = backend_of(parameter.data).xp
         zero = parameter.grad == 0
         ones = xp.ones_like(parameter.data)
-        # Both directions: some functions let a gradient pass only if it leads back inside.
-        stuck = (function.backward(ones, parameter.data) == 0) & (
-            function.backward(-ones, parameter.data) == 0
-        )
+        # Some functions let a gradient pass only if it leads back inside: at their edge a zero is
+        # no fault, and a weight is stuck only if it can go neither way.
+        up = function.backward(-ones, parameter.data) == 0
+        down = function.backward(ones, parameter.data) == 0
+        stuck = up & down
         # An input that never changes teaches its weights nothing that a bias does not learn, and
         # batch norm takes out even that: their gradients are zero but for rounding.
         idle = dark = xp.zeros_like(zero)
@@ -84,7 +85,7 @@ def starved(passes: Passes, gauge: Gauge) -> None:
             low, high = step.x.min(axis=axes), step.x.max(axis=axes)
             idle = idle | (low == high)[:, None]
             dark = dark | ((low == 0) & (high == 0))[:, None]
-        unfed = zero & ~stuck & ~idle
+        unfed = zero & ~(up | down) & ~idle
         axes = tuple(range(unfed.ndim - 1))
         units = zero.all(axis=axes) & unfed.any(axis=axes)
         unfed = unfed | units  # all of such a unit's weights, the idle ones too

@@ -133,6 +133,10 @@ class MagnitudeAwareSign(StraightThrough):
             )
         return abs(x).mean(axis=tuple(range(x.ndim - 1)))
 
+    def shipped_floats(self, shape: tuple[int, ...]) -> int:
+        """One scale for each channel."""
+        return shape[-1]
+
     def forward(self, x: Array) -> Array:
         """``a sign(x)``."""
         return self.scale(x) * backend_of(x).binarize(x)

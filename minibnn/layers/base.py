@@ -201,6 +201,10 @@ class Layer(ABC):
         """
         return 0
 
+    def product_bits(self, x_bits: int) -> int:
+        """How many bits one value takes that meets a weight, the input's taking `x_bits`."""
+        return x_bits
+
     def output_bits(self, x_bits: int) -> int:
         """How many bits one value of the output takes in evaluation, the input's taking `x_bits`.
 

@@ -64,7 +64,9 @@ class DirectFeedback(Sequential):
             raise ValueError("DirectFeedback: expected at least one block, got none")
         self.initializer = GlorotUniform() if initializer is None else initializer
         self.seed: int | None = None
-        self.feedback_weights = [Buffer(f"feedback_{i}") for i in range(len(blocks) - 1)]
+        self.feedback_weights = [
+            Buffer(f"feedback_{i}", ships=False) for i in range(len(blocks) - 1)
+        ]
         super().__init__(*blocks)
 
     def __repr__(self) -> str:

@@ -123,3 +123,7 @@ class Radial(Weighted):
         z -= (W * W).sum(axis=0)
         z -= (x * x).sum(axis=1, keepdims=True)
         return z
+
+    def macs(self, y_shape: tuple[int, ...]) -> int:
+        """One for each weight: the squares add one for each input and are not counted."""
+        return self.weight.size

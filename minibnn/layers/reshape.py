@@ -63,6 +63,10 @@ class Reshape(Layer):
     def __repr__(self) -> str:
         return f"Reshape({self.shape})"
 
+    def output_bits(self, x_bits: int) -> int:
+        """As the input's: it only moves values."""
+        return x_bits
+
     def forward(self, x: Array, *, train: bool = False) -> Array:
         """`x` reshaped to (batch, *shape)."""
         backend_of(x)

@@ -197,7 +197,8 @@ def _rows(recorder: Recorder) -> list[SummaryRow]:
         macs = sum(layer.macs(tuple(step.y.shape[1:])) for step in steps)
         kind = ""
         if macs:
-            both = {weight_bits or 32, *(bits.get(id(step.x), 32) for step in steps)}
+            met = {layer.product_bits(bits.get(id(step.x), 32)) for step in steps}
+            both = {weight_bits or 32, *met}
             kind = "binary" if both == {1} else "float" if both == {32} else "mixed"
         output = tuple(steps[-1].y.shape[1:]) if steps else None
         rows.append(SummaryRow(path, str(layer), output, values, size + 4 * floats, macs, kind))
