@@ -21,6 +21,7 @@ from minibnn import (
     Reshape,
     SignSTE,
 )
+from minibnn.backend import CPU, Backend, Windows, numpy_convolution
 
 
 def pair(value):
@@ -98,6 +99,42 @@ def test_convolution_is_six_loops(shape, out, kernel, options, dtype, backend, r
     got = (layer.weight.grad, layer.bias.grad, dx)
     for gradient, expected in zip(got, gradients, strict=True):
         np.testing.assert_allclose(host(gradient), expected, **near)
+
+
+@pytest.mark.parametrize("values", [1, 500, 2**30])  # blocks of one image, of some, one block
+@pytest.mark.parametrize(("shape", "out", "kernel", "options"), GEOMETRIES)
+def test_blocks_of_images_compute_what_the_plain_bodies_do(
+    shape, out, kernel, options, values, rng, monkeypatch
+):
+    monkeypatch.setattr(numpy_convolution, "BLOCK", values)
+    layer = Conv2D(shape[-1], out, kernel, **options)
+    X = layer.pad(rng.standard_normal((7, *shape[1:])))
+    W = rng.standard_normal(layer.weight.shape)
+    z = CPU.convolve(X, W, layer.windows)
+    np.testing.assert_allclose(z, Backend.convolve(CPU, X, W, layer.windows), rtol=1e-10)
+    dz = rng.standard_normal(z.shape)
+    dW, plain_dW = np.full(W.shape, np.nan), np.full(W.shape, np.nan)
+    assert CPU.convolve_dw(X, dz, layer.windows, dW) is dW
+    Backend.convolve_dw(CPU, X, dz, layer.windows, plain_dW)
+    np.testing.assert_allclose(dW, plain_dW, rtol=1e-10, atol=1e-12)
+    dX = CPU.convolve_dx(dz, W, layer.windows, X.shape)
+    plain_dX = Backend.convolve_dx(CPU, dz, W, layer.windows, X.shape)
+    np.testing.assert_allclose(dX, plain_dX, rtol=1e-10, atol=1e-12)
+
+
+def test_windows_that_overlap():
+    for size, stride, dilation, overlap in [
+        ((2, 2), (2, 2), (1, 1), False),
+        ((2, 2), (1, 2), (1, 1), True),
+        ((2, 2), (2, 1), (1, 1), True),
+        ((2, 1), (3, 1), (2, 1), False),
+        ((2, 1), (2, 1), (2, 1), True),
+    ]:
+        windows = Windows(size, stride, dilation)
+        seen = np.zeros((1, 6, 6, 1), int)
+        for _, _, rows, columns in windows.positions(seen.shape):
+            seen[:, rows, columns] += 1
+        assert windows.overlap == overlap == (seen.max() > 1)
 
 
 def test_a_small_convolution_by_hand():

@@ -237,22 +237,6 @@ class Backend:
         """The gradient of `convolve` with respect to x, which is of the given shape."""
         return convolution.convolve_dx(self, dz, W, windows, shape)
 
-    def max_pool(self, x: Array, windows: Windows) -> tuple[Array, Array]:
-        """The maximum of each window and channel, and which position in its window that is.
-
-        Positions count in row-major order; of equal values it is the first, of NaNs any. A window
-        with a NaN in it has NaN for its maximum.
-
-        Shapes: x (batch, H, W, C), both results (batch, H', W', C).
-        """
-        return convolution.max_pool(self, x, windows)
-
-    def max_pool_dx(
-        self, dy: Array, which: Array, windows: Windows, shape: tuple[int, ...]
-    ) -> Array:
-        """Send each window's gradient to the position of its maximum."""
-        return convolution.max_pool_dx(self, dy, which, windows, shape)
-
 
 def stream_keys(seed: int, count: int) -> tuple[np.uint32, np.uint32]:
     """Two well-mixed words for one array of a stream.

@@ -1,4 +1,4 @@
-"""Convolution and pooling in plain array code, for any `xp`.
+"""Convolution in plain array code, for any `xp`.
 
 Each works on one position (i, j) of the windows at a time: ``x[:, rows, columns]`` are the pixels
 that all windows see there. A convolution is then a sum of matrix products, one for each position.
@@ -6,9 +6,7 @@ that all windows see there. A convolution is then a sum of matrix products, one 
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
-
-import numpy as np
+from typing import TYPE_CHECKING
 
 from minibnn.backend.windows import Windows
 
@@ -49,34 +47,6 @@ def convolve_dx(
         dx_ij = backend.matmul(dz, _by_group(W[i, j], groups).transpose(0, 2, 1))
         dx[:, rows, columns] += dx_ij.transpose(1, 0, 2).reshape(*counts, shape[-1])
     return dx
-
-
-def max_pool(backend: Backend, x: Array, windows: Windows) -> tuple[Array, Array]:
-    """The maxima, and which position of its window each of them stands at."""
-    xp = backend.xp
-    positions = list(windows.positions(x.shape))
-    first, *others = (x[:, rows, columns] for _, _, rows, columns in positions)
-    y = first.copy()
-    which = xp.zeros(y.shape, dtype=_index_dtype(windows))
-    for k, x_ij in enumerate(others, start=1):
-        better = (x_ij > y) | xp.isnan(x_ij)  # not >=, so that the first of equals stays
-        y = xp.where(better, x_ij, y)
-        which = xp.where(better, which.dtype.type(k), which)
-    return y, which
-
-
-def max_pool_dx(
-    backend: Backend, dy: Array, which: Array, windows: Windows, shape: tuple[int, ...]
-) -> Array:
-    """``dx_ij += dy where the maximum stands at (i, j)``."""
-    dx = backend.xp.zeros(shape, dtype=dy.dtype)
-    for k, (_, _, rows, columns) in enumerate(windows.positions(shape)):
-        dx[:, rows, columns] += backend.xp.where(which == k, dy, dy.dtype.type(0))
-    return dx
-
-
-def _index_dtype(windows: Windows) -> Any:
-    return np.uint8 if windows.size[0] * windows.size[1] <= 256 else np.int32
 
 
 def _by_group(a: Array, groups: int) -> Array:

@@ -29,6 +29,12 @@ class Windows(NamedTuple):
     dilation: tuple[int, int] = (1, 1)
     groups: int = 1
 
+    @property
+    def overlap(self) -> bool:
+        """Whether a pixel may be in several windows."""
+        reach = ((n - 1) * d for n, d in zip(self.size, self.dilation, strict=True))
+        return any(r >= s for r, s in zip(reach, self.stride, strict=True))
+
     def counts(self, shape: tuple[int, ...]) -> tuple[int, int]:
         """How many windows lie below and beside each other on images of shape (batch, H, W, C).
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import numpy as np
+
 from minibnn.backend import Array, Windows
 from minibnn.layers.base import Layer
 from minibnn.layers.window import check_fit, check_images, pair
@@ -59,15 +61,30 @@ class MaxPool2D(Layer):
         self.check_input(x)
         check_images(self, x)
         check_fit(self, self.windows, x.shape)
-        y, which = self.backend.max_pool(x, self.windows)
+        xp = self.backend.xp
+        first, *others = (x[:, i, j] for _, _, i, j in self.windows.positions(x.shape))
+        y = first.copy()
+        place = xp.zeros(y.shape, dtype=np.min_scalar_type(len(others)))
+        for k, x_ij in enumerate(others, start=1):
+            if train:  # k grows, so the last strict rise, which is the first maximum, stays
+                place = xp.maximum(place, (x_ij > y) * place.dtype.type(k))
+            xp.maximum(y, x_ij, out=y)
         if train:
-            self.saved = (y.shape, which, x.shape)
+            self.saved = (y.shape, x.shape, place)
         return y
 
     def backward(self, dy: Array, *, need_dx: bool = True) -> Array | None:
         """`dy` where the maxima stand, 0 elsewhere."""
-        which, shape = self.take_saved(dy)
-        return self.backend.max_pool_dx(dy, which, self.windows, shape) if need_dx else None
+        shape, place = self.take_saved(dy)
+        if not need_dx:
+            return None
+        dx = self.backend.xp.zeros(shape, dtype=dy.dtype)
+        for k, (_, _, rows, columns) in enumerate(self.windows.positions(shape)):
+            if self.windows.overlap:
+                dx[:, rows, columns] += dy * (place == k)
+            else:  # the same without reading dx
+                dx[:, rows, columns] = dy * (place == k)
+        return dx
 
 
 class AveragePool2D(Layer):
