@@ -1,6 +1,8 @@
 """Convolution on the CPU: few large matrix products, on blocks of images that fit into the cache.
 
-The same functions as in `convolution`, for one group of channels.
+The same functions as in `convolution`, for one group of channels. There is no `convolve_dx`: the
+plain one was as fast as what was tried instead (one product and nine additions of its parts, and a
+convolution of dz with the flipped kernel).
 """
 
 from __future__ import annotations
@@ -15,15 +17,14 @@ from minibnn.backend.windows import Windows
 
 FloatArray = np.ndarray[Any, Any]
 
-# Values of scratch per block of images. On two cores with AVX-512 and 1 MiB of second-level cache
-# each, one thread took for the second layer of benchmarks/larq_cnn_step.py (batch 100, 32 to 64
-# channels) 16.0 ms forward and back with 2^17, 15.4 with 2^19 and 18.2 with one block.
+# Values of scratch per block of images. On a core with AVX-512 and 1 MiB of second-level cache the
+# second layer of benchmarks/larq_cnn_step.py (batch 100, 32 to 64 channels) took for z and dW
+# 9.9 ms with 2^17, 9.4 with 2^19 and 12.0 with one block.
 BLOCK = 2**19
 
 
 def convolve(x: FloatArray, W: FloatArray, windows: Windows) -> FloatArray:
     """All windows as the rows of a matrix, times the kernel as another."""
-    x = np.ascontiguousarray(x)
     z = np.empty((len(x), *windows.counts(x.shape), W.shape[-1]), x.dtype)
     kernel = W.reshape(-1, W.shape[-1])
     for block in _blocks(len(x), z[0].size // z.shape[-1] * len(kernel)):
@@ -37,43 +38,12 @@ def convolve_dw(x: FloatArray, dz: FloatArray, windows: Windows, out: FloatArray
     It is made anew: that takes a tenth of the product's time, and kept it would take nine times
     the memory of x.
     """
-    x, dz = np.ascontiguousarray(x), np.ascontiguousarray(dz)
     outputs = dz.shape[-1]
     out[...] = 0
     for block in _blocks(len(x), dz[0].size // outputs * (out.size // outputs)):
         dW = np.matmul(_columns(x[block], windows).T, dz[block].reshape(-1, outputs))
         out += dW.reshape(out.shape)
     return out
-
-
-def convolve_dx(
-    dz: FloatArray, W: FloatArray, windows: Windows, shape: tuple[int, ...]
-) -> FloatArray:
-    """For a stride of 1: what each position (i, j) sends back, added in long runs.
-
-    dz gets zeros at the right of its rows, until they are as long as those of x. Then what comes
-    back from position (i, j) lies in memory as dx does, only shifted by a constant, and can be
-    added in one run for each image. The zeros are what would run over into the next row.
-    """
-    batch, _, width, channels = shape
-    down, across, outputs = dz.shape[1:]
-    dx = np.zeros(shape, dz.dtype)
-    flat_dx = dx.reshape(batch, -1)
-    blocks = list(_blocks(batch, down * width * (channels + outputs)))
-    most = blocks[0].stop
-    wide = np.zeros((most, down, width, outputs), dz.dtype)
-    sent = np.empty((most * down * width, channels), dz.dtype)
-    for block in blocks:
-        n = block.stop - block.start
-        wide[:n, :, :across] = dz[block]
-        rows = wide[:n].reshape(-1, outputs)
-        for i in range(windows.size[0]):
-            for j in range(windows.size[1]):
-                np.matmul(rows, W[i, j].T, out=sent[: len(rows)])
-                shift = (i * windows.dilation[0] * width + j * windows.dilation[1]) * channels
-                target = flat_dx[block, shift : shift + down * width * channels]
-                target += sent[: len(rows)].reshape(n, -1)[:, : target.shape[1]]
-    return dx
 
 
 def _columns(x: FloatArray, windows: Windows) -> FloatArray:
