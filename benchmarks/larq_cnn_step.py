@@ -200,7 +200,7 @@ def race(threads: int, repeats: int) -> list[dict[str, Any]]:
         return seconds, first
 
     workers = {name: open_worker(name) for name in CONTESTANTS}
-    rows = []
+    rows: list[dict[str, Any]] = []
     for repeat in range(-1, repeats):  # the first round loads the data and warms up
         losses = []
         for name, worker in workers.items():

@@ -69,6 +69,10 @@ class NumpyBackend(Backend):
             return super().convolve_dw(x, dz, windows, out)
         return numpy_convolution.convolve_dw(x, dz, windows, out)
 
+    def convolve_dx(self, dz: Array, W: Array, windows: Windows, shape: tuple[int, ...]) -> Array:
+        """The plain body, without what a pooling dropped."""
+        return super().convolve_dx(numpy_convolution.without_zero_edge(dz), W, windows, shape)
+
     def adam_step(
         self,
         w: Array,

@@ -7,6 +7,7 @@ convolution of dz with the flipped kernel).
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from typing import Any
 
@@ -25,10 +26,11 @@ BLOCK = 2**19
 
 def convolve(x: FloatArray, W: FloatArray, windows: Windows) -> FloatArray:
     """All windows as the rows of a matrix, times the kernel as another."""
-    z = np.empty((len(x), *windows.counts(x.shape), W.shape[-1]), x.dtype)
-    kernel = W.reshape(-1, W.shape[-1])
-    for block in _blocks(len(x), z[0].size // z.shape[-1] * len(kernel)):
-        np.matmul(_columns(x[block], windows), kernel, out=z[block].reshape(-1, z.shape[-1]))
+    counts, outputs = windows.counts(x.shape), W.shape[-1]
+    z = np.empty((len(x), *counts, outputs), x.dtype)
+    kernel = W.reshape(-1, outputs)
+    for block in _blocks(len(x), math.prod(counts) * len(kernel)):
+        np.matmul(_columns(x[block], counts, windows), kernel, out=z[block].reshape(-1, outputs))
     return z
 
 
@@ -38,21 +40,34 @@ def convolve_dw(x: FloatArray, dz: FloatArray, windows: Windows, out: FloatArray
     It is made anew: that takes a tenth of the product's time, and kept it would take nine times
     the memory of x.
     """
-    outputs = dz.shape[-1]
+    dz = without_zero_edge(dz)
+    counts, outputs = dz.shape[1:3], dz.shape[-1]
     out[...] = 0
-    for block in _blocks(len(x), dz[0].size // outputs * (out.size // outputs)):
-        dW = np.matmul(_columns(x[block], windows).T, dz[block].reshape(-1, outputs))
+    for block in _blocks(len(x), math.prod(counts) * (out.size // outputs)):
+        dW = np.matmul(_columns(x[block], counts, windows).T, dz[block].reshape(-1, outputs))
         out += dW.reshape(out.shape)
     return out
 
 
-def _columns(x: FloatArray, windows: Windows) -> FloatArray:
+def without_zero_edge(dz: FloatArray) -> FloatArray:
+    """`dz` without its last row and column where those are zeros.
+
+    They are after a pooling that dropped an odd row and column. To look costs little beside the
+    products it can save.
+    """
+    rows, columns = (max(1, n) for n in dz.shape[1:3])
+    rows -= rows > 1 and not dz[:, -1].any()
+    columns -= columns > 1 and not dz[:, :, -1].any()
+    return dz[:, :rows, :columns]
+
+
+def _columns(x: FloatArray, counts: tuple[int, ...], windows: Windows) -> FloatArray:
     """The matrix of windows: a row for each window, a column for each of its values."""
-    (down, across), (height, width) = windows.counts(x.shape), windows.size
+    height, width = windows.size
     n, row, column, channel = x.strides
     view = as_strided(
         x,
-        (len(x), down, across, height, width, x.shape[-1]),
+        (len(x), *counts, height, width, x.shape[-1]),
         (
             n,
             row * windows.stride[0],
@@ -64,7 +79,7 @@ def _columns(x: FloatArray, windows: Windows) -> FloatArray:
         writeable=False,
     )
     if x.shape[-1] > 1:
-        return view.reshape(len(x) * down * across, -1)
+        return view.reshape(len(x) * math.prod(counts), -1)
     # With one channel the transpose is copied in longer runs: a row of windows, not of a window.
     return view.transpose(3, 4, 5, 0, 1, 2).reshape(height * width, -1).T
 
