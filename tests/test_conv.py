@@ -330,6 +330,9 @@ def test_the_short_names():
     assert repr(Conv2D(2, 2, (1, 2), stride=2, groups=2, bias=False)) == (
         "Conv2D(2 -> 2, 1x2, stride=(2, 2), groups=2, bias=False)"
     )
+    assert str(Conv2D(1, 2, 3, padding=1, padding_value=-1)) == (
+        "Conv2D(1 -> 2, 3x3, border=((1, 1), (1, 1)), padding_value=-1.0)"
+    )
     assert repr(MaxPool2D(2)) == "MaxPool2D(2x2)"
     assert repr(AveragePool2D((2, 3), stride=1)) == "AveragePool2D(2x3, stride=(1, 1))"
 
