@@ -12,7 +12,8 @@ step.
 PyTorch runs in its default layout (batch, channels, height, width) and in `channels_last`. Each
 contestant has a process of its own, so that their thread pools do not meet, and the same number of
 threads; they take turns, some steps each. All start from the same weights and see the same
-batches; the run stops if their first losses differ.
+batches; the run stops if their first losses differ. On a machine that has other work to do, two
+threads that wait for each other can be slower than one, so both are measured.
 
 Prints medians with spread and the medians of the ratios within a turn, and writes every turn to
 `benchmarks/results/larq_cnn_step.json`.
@@ -180,25 +181,14 @@ def work(name: str) -> None:
         print(json.dumps([(time.perf_counter() - start) / STEPS, first]), flush=True)
 
 
-def main() -> None:
-    """Time the turns and write the table."""
-    parser = argparse.ArgumentParser(description="Time of a binary CNN's training step.")
-    parser.add_argument("--repeats", type=int, default=15, metavar="N", help="default: %(default)s")
-    parser.add_argument(
-        "--threads", type=int, default=os.cpu_count(), metavar="N", help="default: %(default)s"
-    )
-    parser.add_argument("--work", choices=CONTESTANTS, help=argparse.SUPPRESS)
-    args = parser.parse_args()
-    if args.work:
-        work(args.work)
-        return
-    load_mnist()  # if it is missing, this says so once
-    threads = {f"{name}_NUM_THREADS": str(args.threads) for name in ("OMP", "OPENBLAS", "MKL")}
+def race(threads: int, repeats: int) -> list[dict[str, Any]]:
+    """Let the contestants take turns; a row for each turn."""
+    limits = {f"{name}_NUM_THREADS": str(threads) for name in ("OMP", "OPENBLAS", "MKL")}
 
     def open_worker(name: str) -> subprocess.Popen[str]:
         own = [sys.executable, __file__, "--work", name]
         return subprocess.Popen(
-            own, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=os.environ | threads
+            own, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=os.environ | limits
         )
 
     def run_turn(worker: subprocess.Popen[str]) -> tuple[float, float]:
@@ -210,30 +200,46 @@ def main() -> None:
         return seconds, first
 
     workers = {name: open_worker(name) for name in CONTESTANTS}
-    rows = []
-    for repeat in range(-1, args.repeats):  # the first round loads the data and warms up
+    rows: list[dict[str, Any]] = []
+    for repeat in range(-1, repeats):  # the first round loads the data and warms up
         losses = []
         for name, worker in workers.items():
             seconds, first = run_turn(worker)
             losses.append(first)
-            if repeat >= 0:
-                step = round(1000 * seconds, 3)
-                rows.append({"framework": name, "repeat": repeat, "milliseconds": step})
+            row = {"threads": threads, "framework": name, "repeat": repeat}
+            rows.append(row | {"milliseconds": round(1000 * seconds, 3)})
         # Sums in another order put some values near 0 on the other side of a sign.
         if repeat == -1 and max(losses) - min(losses) > 1e-2 * max(losses):
             sys.exit(f"larq_cnn_step.py: the frameworks do different work: first losses {losses}")
     for worker in workers.values():
         worker.communicate()
+    return [row for row in rows if row["repeat"] >= 0]
 
-    table = pd.DataFrame(rows)
+
+def main() -> None:
+    """Time the turns and write the table."""
+    parser = argparse.ArgumentParser(description="Time of a binary CNN's training step.")
+    parser.add_argument("--repeats", type=int, default=15, metavar="N", help="default: %(default)s")
+    parser.add_argument(
+        "--threads", type=int, nargs="+", default=[1, 2], metavar="N", help="default: %(default)s"
+    )
+    parser.add_argument("--work", choices=CONTESTANTS, help=argparse.SUPPRESS)
+    args = parser.parse_args()
+    if args.work:
+        work(args.work)
+        return
+    load_mnist()  # if it is missing, this says so once
+    table = pd.DataFrame([row for n in args.threads for row in race(n, args.repeats)])
     save("larq_cnn_step", table, "torch")
-    times = table.pivot(index="repeat", columns="framework", values="milliseconds")
-    print(environment("torch") | {"threads": args.threads})
-    print(times.agg(["median", "min", "max"]).T.to_string(float_format="%.1f"))
-    for name in RIVALS:
-        ratios = times["minibnn"] / times[name]
-        print(f"minibnn / {name}, median of pairs: {ratios.median():.3f} "
-              f"({ratios.min():.3f} to {ratios.max():.3f})")  # fmt: skip
+    print(environment("torch"))
+    for threads, rows in table.groupby("threads"):
+        times = rows.pivot(index="repeat", columns="framework", values="milliseconds")
+        print(f"threads: {threads}")
+        print(times.agg(["median", "min", "max"]).T.to_string(float_format="%.1f"))
+        for name in RIVALS:
+            ratios = times["minibnn"] / times[name]
+            print(f"minibnn / {name}, median of pairs: {ratios.median():.3f} "
+                  f"({ratios.min():.3f} to {ratios.max():.3f})")  # fmt: skip
 
 
 if __name__ == "__main__":

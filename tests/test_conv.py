@@ -117,9 +117,32 @@ def test_blocks_of_images_compute_what_the_plain_bodies_do(
     assert CPU.convolve_dw(X, dz, layer.windows, dW) is dW
     Backend.convolve_dw(CPU, X, dz, layer.windows, plain_dW)
     np.testing.assert_allclose(dW, plain_dW, rtol=1e-10, atol=1e-12)
+
+
+@pytest.mark.parametrize("rows", [0, 1])
+@pytest.mark.parametrize("columns", [0, 1])
+@pytest.mark.parametrize(("shape", "out", "kernel", "options"), GEOMETRIES)
+def test_gradients_of_zeros_from_dropped_edges(shape, out, kernel, options, rows, columns, rng):
+    """The CPU leaves them out; with nothing but zeros it must not leave out everything."""
+    layer = Conv2D(shape[-1], out, kernel, **options)
+    X = layer.pad(rng.standard_normal(shape))
+    W, dW, plain_dW = rng.standard_normal((3, *layer.weight.shape))
+    dz = rng.standard_normal(CPU.convolve(X, W, layer.windows).shape)
+    dz[:, dz.shape[1] - rows :] = 0
+    dz[:, :, dz.shape[2] - columns :] = 0
+    CPU.convolve_dw(X, dz, layer.windows, dW)
+    Backend.convolve_dw(CPU, X, dz, layer.windows, plain_dW)
+    np.testing.assert_allclose(dW, plain_dW, rtol=1e-10, atol=1e-12)
     dX = CPU.convolve_dx(dz, W, layer.windows, X.shape)
     plain_dX = Backend.convolve_dx(CPU, dz, W, layer.windows, X.shape)
     np.testing.assert_allclose(dX, plain_dX, rtol=1e-10, atol=1e-12)
+
+
+def test_an_empty_batch_passes():
+    layer = Conv2D(2, 3, 2).initialize(0)
+    z = layer.forward(np.zeros((0, 4, 4, 2), np.float32), train=True)
+    assert (z.shape, layer.backward(z).shape) == ((0, 3, 3, 3), (0, 4, 4, 2))
+    np.testing.assert_array_equal(layer.weight.grad, np.zeros((2, 2, 2, 3)))
 
 
 def test_windows_that_overlap():
@@ -132,7 +155,7 @@ def test_windows_that_overlap():
     ]:
         windows = Windows(size, stride, dilation)
         seen = np.zeros((1, 6, 6, 1), int)
-        for _, _, rows, columns in windows.positions(seen.shape):
+        for _, _, rows, columns in windows.positions(windows.counts(seen.shape)):
             seen[:, rows, columns] += 1
         assert windows.overlap == overlap == (seen.max() > 1)
 
@@ -306,6 +329,9 @@ def test_the_short_names():
     assert str(Conv2D(1, 2, 3)) == "Conv2D(1 -> 2, 3x3)"
     assert repr(Conv2D(2, 2, (1, 2), stride=2, groups=2, bias=False)) == (
         "Conv2D(2 -> 2, 1x2, stride=(2, 2), groups=2, bias=False)"
+    )
+    assert str(Conv2D(1, 2, 3, padding=1, padding_value=-1)) == (
+        "Conv2D(1 -> 2, 3x3, border=((1, 1), (1, 1)), padding_value=-1.0)"
     )
     assert repr(MaxPool2D(2)) == "MaxPool2D(2x2)"
     assert repr(AveragePool2D((2, 3), stride=1)) == "AveragePool2D(2x3, stride=(1, 1))"

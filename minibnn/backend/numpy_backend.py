@@ -58,22 +58,20 @@ class NumpyBackend(Backend):
         return y
 
     def convolve(self, x: Array, W: Array, windows: Windows) -> Array:
-        """As the plain body, in large matrix products; so for the two others."""
+        """As the plain body, in larger matrix products."""
         if windows.groups > 1:
             return super().convolve(x, W, windows)
         return numpy_convolution.convolve(x, W, windows)
 
     def convolve_dw(self, x: Array, dz: Array, windows: Windows, out: Array) -> Array:
-        """See `convolve`."""
+        """As the plain body, in larger matrix products."""
         if windows.groups > 1:
             return super().convolve_dw(x, dz, windows, out)
         return numpy_convolution.convolve_dw(x, dz, windows, out)
 
     def convolve_dx(self, dz: Array, W: Array, windows: Windows, shape: tuple[int, ...]) -> Array:
-        """See `convolve`."""
-        if windows.groups > 1 or windows.stride != (1, 1):
-            return super().convolve_dx(dz, W, windows, shape)
-        return numpy_convolution.convolve_dx(dz, W, windows, shape)
+        """The plain body, without what a pooling dropped."""
+        return super().convolve_dx(numpy_convolution.without_zero_edge(dz), W, windows, shape)
 
     def adam_step(
         self,

@@ -48,13 +48,15 @@ class Windows(NamedTuple):
         )
         return down, across
 
-    def positions(self, shape: tuple[int, ...]) -> Iterator[tuple[int, int, slice, slice]]:
+    def positions(self, counts: tuple[int, ...]) -> Iterator[tuple[int, int, slice, slice]]:
         """Each position (i, j) in a window, with the rows and columns that all windows see there.
 
         ``x[:, rows, columns]`` has the shape (batch, windows below, windows beside, C) and no
         pixel twice.
+
+        Args:
+            counts: windows below and beside each other.
         """
-        counts = self.counts(shape)
         for i in range(self.size[0]):
             for j in range(self.size[1]):
                 rows, columns = (

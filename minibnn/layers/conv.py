@@ -125,6 +125,7 @@ class Conv2D(Weighted):
             for name, value, default in (
                 ("stride", stride, (1, 1)),
                 ("border", self.border, ((0, 0), (0, 0))),
+                ("padding_value", self.padding_value, 0.0),
                 ("dilation", dilation, (1, 1)),
                 ("groups", groups, 1),
             )

@@ -61,8 +61,8 @@ class MaxPool2D(Layer):
         self.check_input(x)
         check_images(self, x)
         check_fit(self, self.windows, x.shape)
-        xp = self.backend.xp
-        first, *others = (x[:, i, j] for _, _, i, j in self.windows.positions(x.shape))
+        xp, counts = self.backend.xp, self.windows.counts(x.shape)
+        first, *others = (x[:, i, j] for _, _, i, j in self.windows.positions(counts))
         y = first.copy()
         place = xp.zeros(y.shape, dtype=np.min_scalar_type(len(others)))
         for k, x_ij in enumerate(others, start=1):
@@ -79,7 +79,7 @@ class MaxPool2D(Layer):
         if not need_dx:
             return None
         dx = self.backend.xp.zeros(shape, dtype=dy.dtype)
-        for k, (_, _, rows, columns) in enumerate(self.windows.positions(shape)):
+        for k, (_, _, rows, columns) in enumerate(self.windows.positions(dy.shape[1:3])):
             if self.windows.overlap:
                 dx[:, rows, columns] += dy * (place == k)
             else:  # the same without reading dx
@@ -127,9 +127,9 @@ class AveragePool2D(Layer):
         self.check_input(x)
         check_images(self, x)
         check_fit(self, self.windows, x.shape)
-        height, width = self.windows.counts(x.shape)
-        y = self.backend.xp.zeros((x.shape[0], height, width, x.shape[-1]), dtype=x.dtype)
-        for _, _, rows, columns in self.windows.positions(x.shape):
+        counts = self.windows.counts(x.shape)
+        y = self.backend.xp.zeros((x.shape[0], *counts, x.shape[-1]), dtype=x.dtype)
+        for _, _, rows, columns in self.windows.positions(counts):
             y += x[:, rows, columns]
         y *= self._share()
         if train:
@@ -143,7 +143,7 @@ class AveragePool2D(Layer):
             return None
         dx = self.backend.xp.zeros(shape, dtype=dy.dtype)
         share = dy * self._share()
-        for _, _, rows, columns in self.windows.positions(shape):
+        for _, _, rows, columns in self.windows.positions(dy.shape[1:3]):
             dx[:, rows, columns] += share
         return dx
 
