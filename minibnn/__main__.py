@@ -36,7 +36,7 @@ def main(argv: list[str] | None = None) -> int:
     except OSError as error:
         return _fail(1, error)
     except KeyboardInterrupt:
-        print("interrupted; the runs so far are in runs.csv", file=sys.stderr)
+        print("interrupted", file=sys.stderr)
         return 130
 
 

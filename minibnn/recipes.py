@@ -158,9 +158,14 @@ def finn(
         dropout: of the input, in training.
         threshold: with an input of 1 bit, the grey value from which on a pixel counts as ink.
 
+    Raises:
+        ValueError: for other input_bits.
+
     References: Umuroglu et al. 2017, arXiv:1612.07119; the published accuracies with 1-bit input
     are Brevitas's 0.9317, 0.9781 and 0.9888 after 1000 epochs.
     """
+    if input_bits not in (1, 8):
+        raise ValueError(f"finn: expected input_bits of 1 or 8, got {input_bits!r}")
 
     def build() -> Sequential:
         bits: list[Layer] = [Rescale(2 / 255, -1)]
@@ -181,12 +186,16 @@ def finn(
 
 
 def binarynet() -> Recipe:
-    """The permutation-invariant MNIST network of the BinaryNet paper, exactly as published.
+    """The permutation-invariant MNIST network of BinaryNet, as the authors' code trains it.
 
     Dropout of 0.2 on the input, three hidden layers of 4096 with dropout of 0.5, biases before
     batch norm (idle, as they had them), squared hinge loss, Adam from 3e-3 to 3e-7 by one factor
     an epoch over 1000 epochs, learning rates scaled to each layer (57.0, 73.9, 73.9 and 52.3),
     and the model of the best epoch on 10,000 images held out. Published test error: 0.96 %.
+
+    Three details are this library's: which images are held out is drawn (theirs are the last
+    10,000), batch norm keeps a running variance (theirs, a running 1 / sqrt(variance)), and Adam's
+    epsilon of 1e-8 is added after the second moment is corrected (theirs, before).
 
     Reference: Courbariaux et al. 2016, arXiv:1602.02830, section 2.1 and their code.
     """

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import signal
+import sys
 from dataclasses import replace
 from itertools import combinations
 
@@ -88,6 +90,32 @@ def test_no_spread_at_all():
     assert rank(table(a=[0.9, 0.9], b=[0.1, 0.1], c=[0.1, 0.1])).tied.to_list() == ["a", "b", "b"]
 
 
+def test_runs_that_agree_by_chance_are_no_proof():
+    """Two runs of each on 500 images, alike to the image: one image apart is within rounding.
+
+    With no spread beyond rounding's, 1 / 500 / sqrt(12), t = 1 / sqrt(1/12) = 3.46 for one image
+    and 6.93 for two; the 97.5 % point at 2 degrees of freedom is 4.30.
+    """
+    one = table(a=[0.502, 0.502], b=[0.5, 0.5])
+    assert rank(one, resolution=1 / 500).tied.to_list() == ["a", "a"]
+    assert rank(one).tied.to_list() == ["a", "b"]
+    two = table(a=[0.504, 0.504], b=[0.5, 0.5])
+    assert rank(two, resolution=1 / 500).tied.to_list() == ["a", "b"]
+
+
+@pytest.mark.parametrize("score", [np.nan, np.inf])
+def test_a_score_that_is_no_number_is_refused(score):
+    with pytest.raises(ValueError, match=f"finite accuracy of every run, got {score} for 'b'"):
+        rank(table(a=[0.5, 0.6], b=[0.5, score]))
+
+
+def test_many_letters_stay_apart():
+    """Thirty entries, each beyond the noise of all others: no word has a part of another."""
+    words = _letters(30, set(combinations(range(30), 2)))
+    assert {len(word) for word in words} == {1}
+    assert len(set(words)) == 30
+
+
 @given(st.integers(0, 9), st.data())
 def test_letters_say_exactly_what_is_apart(count, data):
     pairs = list(combinations(range(count), 2))
@@ -106,6 +134,7 @@ def test_pieces():
     assert parse_piece("SignSTE", Function).make() == SignSTE()
     assert parse_piece(" SignSTE(clip=0.5) ", Function).make() == SignSTE(clip=0.5)
     assert parse_piece("Ternary(0.1)", Function).make() == Ternary(0.1)
+    assert parse_piece("Ternary( 0.1,\n clip=2 )", Function).text == "Ternary( 0.1, clip=2 )"
 
 
 @pytest.mark.parametrize(
@@ -115,10 +144,14 @@ def test_pieces():
         ("Adam", Function, "one of minibnn's functions, got 'Adam'"),
         ("Function", Function, "got 'Function'"),
         ("SignSTE", Optimizer, "one of minibnn's optimizers.*Adam"),
-        ("SignSTE(clip=open('x'))", Function, "expected a name or a call"),
-        ("os.system('x')", Function, "expected a name or a call"),
-        ("SignSTE(", Function, "expected a name or a call"),
-        ("", Function, "expected a name or a call"),
+        ("SignSTE(clip=open('x'))", Function, "expected a name, or a call"),
+        ("os.system('x')", Function, "expected a name, or a call"),
+        ("SignSTE(", Function, "expected a name, or a call"),
+        ("SignSTE({[]: 1})", Function, "expected a name, or a call"),
+        ("SignSTE(**{'clip': 1})", Function, "expected a name, or a call"),
+        ("SignSTE(" + "-" * 9999 + "1)", Function, "expected a name, or a call"),
+        ("OptimizerGroup", Optimizer, "one of minibnn's optimizers, got 'OptimizerGroup'"),
+        ("", Function, "expected a name, or a call"),
     ],
 )
 def test_bad_pieces(text, kind, message):
@@ -165,10 +198,40 @@ def test_an_entry_replaces_the_optimiser_and_its_rate():
         assert isinstance(optimizer, Adam)
         assert (optimizer.learning_rate, optimizer.beta1) == (0.125, 0.8)
     assert entry(optimizer="Adam").applied_to(recipe).lr == recipe.lr
+    changed = entry(optimizer="Adam(0.25, 0.8, beta2=0.9)").applied_to(recipe)
+    optimizer = changed.optimizer(changed.build().initialize(0), lambda t: 0.125)
+    assert (optimizer.beta1, optimizer.beta2) == (0.8, 0.9), "positional ones are not lost"
+
+
+@pytest.mark.parametrize(
+    ("optimizer", "message"),
+    [
+        ("Adam(0.1, learning_rate=0.2)", r"expected one learning rate, got two: \[0.1, 0.2\]"),
+        ("Adam(-1)", r"Adam\(-1\): expected a positive learning rate, got -1"),
+        ("Adam('fast')", "expected a positive learning rate, got 'fast'"),
+        ("Adam(beta1=2)", r"Adam\(beta1=2\): Adam: expected beta1, beta2 in \[0, 1\)"),
+        ("Adam(1, 2, 3, 4, 5, 6)", r"6\): Adam.__init__\(\) takes"),
+        ("Bop(gamma=3)", r"Bop\(gamma=3\): Bop: expected gamma"),
+    ],
+)
+def test_optimisers_are_tried_out_before_the_first_run(optimizer, message):
+    with pytest.raises(ValueError, match=message):
+        entry(optimizer=optimizer).require_usable(RECIPES["modern"]())
+
+
+def test_an_entry_that_would_change_nothing_is_refused():
+    recipe = RECIPES["binaryconnect"]()  # its activations are ReLU
+    with pytest.raises(ValueError, match=r"ApproxSign: expected activations of one bit.*has none"):
+        entry("ApproxSign").require_usable(recipe)
+    entry(weights="SignSTE").require_usable(recipe)
+    with pytest.raises(ValueError, match="Bop: expected weights of one bit"):
+        entry(weights="Ternary", optimizer="Bop").require_usable(recipe)
 
 
 def test_bop_leaves_the_rest_to_adam():
-    changed = entry(optimizer="Bop(threshold=1e-6)").applied_to(RECIPES["modern"]())
+    recipe = RECIPES["modern"]()
+    changed = entry(optimizer="Bop(1e-6)").applied_to(recipe)
+    assert changed.lr == recipe.lr, "Bop's first argument is no learning rate"
     model = changed.build().initialize(0)
     optimizer = changed.optimizer(model, lambda t: 0.125)
     assert isinstance(optimizer, OptimizerGroup)
@@ -217,10 +280,14 @@ def test_a_run_that_diverges_counts_as_zero(split):
 def test_bad_grids(split):
     with pytest.raises(ValueError, match="at least one entry"):
         compare(RECIPE, [], split, seeds=1)
-    with pytest.raises(ValueError, match="each once"):
+    with pytest.raises(ValueError, match="each entry once, got twice: SignSTE"):
         compare(RECIPE, [entry("SignSTE"), entry("SignSTE")], split, seeds=1)
     with pytest.raises(ValueError, match="at least 1 seed"):
         compare(RECIPE, [entry()], split, seeds=0)
+    with pytest.raises(ValueError, match="at least 1 epoch"):
+        compare(replace(RECIPE, epochs=0), [entry()], split, seeds=1)
+    with pytest.raises(ValueError, match=r"SignSTE.*unexpected keyword argument 'depth'"):
+        compare(RECIPE, [entry(), entry("SignSTE(depth=1)")], split, seeds=1, on_run=pytest.fail)
 
 
 # --- The command ------------------------------------------------------------------------------
@@ -245,7 +312,8 @@ def test_command(tmp_path, capsys):
     assert (out / "table.txt").read_text() == printed
     runs = pd.read_csv(out / "runs.csv")
     assert runs.entry.to_list() == ["SignSTE(clip=1.0) + Adam", "ReLU + Adam"] * 2
-    assert json.loads((out / "config.json").read_text())["seeds"] == 2
+    config = json.loads((out / "config.json").read_text())
+    assert (config["seeds"], config["epochs"], config["held_out"]) == (2, 1, 3000)
 
 
 def test_command_does_not_rank_one_seed(tmp_path, capsys):
@@ -260,6 +328,8 @@ def test_command_does_not_rank_one_seed(tmp_path, capsys):
         (["--quantizers", "Sine"], "got 'Sine'"),
         (["--seeds", "0"], "at least 1 seed"),
         (["--held-out", "0"], "validation_split: expected count"),
+        (["--epochs", "0"], "at least 1 epoch"),
+        (["--quantizers", "SignSTE(clip='a')"], "SignSTE(clip='a'): "),
         (["--quantizers", "SignSTE(clip=-1)"], "expected clip to be a positive number"),
         (["--quantizers", "SignSTE(depth=1)"], "unexpected keyword argument 'depth'"),
     ],
@@ -267,6 +337,54 @@ def test_command_does_not_rank_one_seed(tmp_path, capsys):
 def test_command_errors(tmp_path, capsys, arguments, message):
     assert run(tmp_path, *arguments) == 2
     assert message in capsys.readouterr().err
+    assert not (tmp_path / "out").exists(), "an earlier comparison there stays whole"
+
+
+def test_a_folder_that_cannot_be_made(tmp_path, capsys):
+    (tmp_path / "out").write_text("a file")
+    assert run(tmp_path, "--seeds", "1") == 1
+    assert "out" in capsys.readouterr().err
+
+
+def test_a_diverged_run_is_told(tmp_path, capsys):
+    options = ["--recipe", "seed", "--weight-quantizers", "Identity", "--optimizers", "SGD(1e30)"]
+    assert run(tmp_path, *options, "--seeds", "1") == 0
+    said = capsys.readouterr()
+    assert "SGD(1e30), seed 0: diverged, counts as 0" in said.err
+    assert said.out.endswith("1 run diverged and counts as 0\n")
+
+
+def test_very_long_names_leave_room_for_the_picture(tmp_path):
+    name = "SignSTE(clip=1." + "0" * 120 + ")"
+    assert run(tmp_path, "--quantizers", name, "--seeds", "1") == 0  # a warning is an error here
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="signals work otherwise there")
+@pytest.mark.parametrize("finished", [0, 1])
+def test_ctrl_c_keeps_the_runs_so_far(tmp_path, capsys, monkeypatch, finished):
+    step, steps = Adam.step, []
+
+    def interrupted(self, **options):
+        steps.append(self)
+        if len({id(optimizer) for optimizer in steps}) > finished:
+            signal.raise_signal(signal.SIGINT)
+        step(self, **options)
+
+    out = tmp_path / "out"
+    out.mkdir()
+    for stale in ("runs.csv", "table.txt", "comparison.png"):
+        (out / stale).write_text("of an earlier comparison")
+    monkeypatch.setattr(Adam, "step", interrupted)
+    assert run(tmp_path, "--quantizers", "SignSTE", "--seeds", "3") == 130
+    said = capsys.readouterr()
+    assert said.out == ""
+    kept = ["config.json", "runs.csv"][: finished + 1]
+    assert sorted(p.name for p in out.iterdir()) == kept
+    if finished:
+        assert f"interrupted; the runs so far are in {out / 'runs.csv'}" in said.err
+        assert len(pd.read_csv(out / "runs.csv")) == 1
+    else:
+        assert "interrupted; no run was finished" in said.err
 
 
 def test_help_and_unknown_recipe(capsys):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import signal
+import sys
 from dataclasses import replace
 
 import numpy as np
@@ -57,8 +59,6 @@ def sample():
 def test_every_recipe_takes_bytes_and_gives_ten_scores(name, sample):
     recipe = MODELS[name]
     assert recipe.name == name
-    if name == "binarynet":  # 37 million weights: its small twin below trains instead
-        return
     model = recipe.build().initialize(0)
     scores = model.forward(sample.train_images[:20], train=True)
     assert scores.shape == (20, 10)
@@ -161,12 +161,46 @@ def test_the_best_epoch_on_images_held_out_is_kept(sample):
     model, history = recipe.train(sample, seed=1, progress=False)
     best = history.acc_test.max()
     assert best > history.acc_test.iloc[-1]
-    split = sample.validation_split(60, np.random.default_rng(1))
-    held_out = DataLoader((split.test_images, split.test_labels), 20)
-    assert evaluate(model, held_out, LogitCrossEntropy()).accuracy == pytest.approx(best)
+    end = evaluate(model, held_out_of(sample), LogitCrossEntropy())
+    assert end.accuracy == pytest.approx(best)
     unseen = replace(sample, test_images=255 - sample.test_images)
     _, again = recipe.train(unseen, seed=1, progress=False)
     np.testing.assert_array_equal(again.to_numpy(), history.to_numpy())
+
+
+def held_out_of(data):
+    split = data.validation_split(60, np.random.default_rng(1))
+    return DataLoader((split.test_images, split.test_labels), 20)
+
+
+def test_of_equally_good_epochs_the_last_is_kept(sample):
+    def build():
+        return Sequential(Flatten(), Rescale(1 / 255), Dense(784, 10))
+
+    slow = replace(small(), build=build, epochs=3, lr=1e-6)  # moves the weights, no prediction
+    model, history = slow.train(sample, seed=1, progress=False)
+    assert history.acc_test.nunique() == 1
+    assert history.loss_test.nunique() == 3
+    end = evaluate(model, held_out_of(sample), LogitCrossEntropy())
+    assert end.loss == pytest.approx(history.loss_test[3], rel=1e-12)
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="signals work otherwise there")
+def test_ctrl_c_in_the_first_epoch_leaves_nothing_to_choose_from(sample):
+    class Interrupting(Adam):
+        def step(self, **options):
+            signal.raise_signal(signal.SIGINT)
+            super().step(**options)
+
+    recipe = replace(small(), optimizer=lambda m, rate: Interrupting(m.parameters(), rate))
+    _, history = recipe.train(sample, progress=False)
+    assert len(history) == 0
+    assert history.attrs["interrupted"]
+
+
+def test_finn_has_pixels_of_one_bit_or_eight():
+    with pytest.raises(ValueError, match="input_bits of 1 or 8, got 2"):
+        RECIPES["finn-tfc"](input_bits=2)
 
 
 def test_changes(sample):

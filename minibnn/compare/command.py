@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import math
 import sys
 from dataclasses import replace
 from itertools import product
@@ -13,7 +14,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 import minibnn
-from minibnn.compare.grid import Entry, Piece, compare, parse_piece
+from minibnn.backend import get_backend
+from minibnn.compare.grid import Entry, Piece, compare, parse_piece, require_usable
 from minibnn.compare.picture import plot_comparison
 from minibnn.compare.ranking import rank
 from minibnn.data import ImageDataset, load_mnist, load_mnist_or_sample, load_sample
@@ -35,7 +37,9 @@ example:
 
 A piece is a name of minibnn, or a call with plain arguments. An optimiser's first argument is its
 learning rate at the start (the recipe's own if left out), which then decays as in the recipe.
-Bop flips the binary weights and leaves all other parameters to Adam."""
+Bop has none: it flips the binary weights, and leaves all other parameters to Adam at the recipe's
+rate."""
+FILES = ("runs.csv", "table.txt", "comparison.png")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -79,32 +83,47 @@ def run(given: argparse.Namespace) -> int:
     recipe = RECIPES[given.recipe]()
     if given.epochs is not None:
         recipe = replace(recipe, epochs=given.epochs)
+    require_usable(recipe, entries, given.seeds)
+    backend = get_backend(given.device)
     data = _load(given.dataset)
     held_out = len(data.train_images) // 6 if given.held_out is None else given.held_out
     split = data.validation_split(held_out, np.random.default_rng(0))
     title = (
-        f"{given.recipe} on {data.name}, {recipe.epochs} epochs, {given.seeds} seeds; "
+        f"{given.recipe} on {data.name}, {_several(recipe.epochs, 'epoch')}, "
+        f"{_several(given.seeds, 'seed')}; "
         f"accuracy on {held_out:,} training images held out"
     )
     folder = Path(given.out)
     folder.mkdir(parents=True, exist_ok=True)
-    settings = {**vars(given), "title": title, "minibnn": minibnn.__version__}
-    settings = {k: v for k, v in settings.items() if isinstance(v, str | int | list | None)}
+    for stale in FILES:  # of an earlier comparison into the same folder
+        (folder / stale).unlink(missing_ok=True)
+    # What was used, not what was asked for: "auto" and None say nothing to whoever reads it later.
+    used = {"epochs": recipe.epochs, "held_out": held_out, "device": backend.name}
+    settings = {**vars(given), **used, "title": title, "minibnn": minibnn.__version__}
     (folder / "config.json").write_text(json.dumps(settings, indent=2) + "\n")
     total = len(entries) * given.seeds
 
     def on_run(runs: pd.DataFrame) -> None:
         runs.to_csv(folder / "runs.csv", index=False)
         last = runs.iloc[-1]
+        end = f"{last.accuracy:.4f}" if math.isfinite(last.loss) else "diverged, counts as 0"
         print(
-            f"{len(runs)}/{total}  {last.entry}, seed {last.seed}: {last.accuracy:.4f} "
-            f"in {last.seconds:.1f} s",
+            f"{len(runs)}/{total}  {last.entry}, seed {last.seed}: {end} in {last.seconds:.1f} s",
             file=sys.stderr,
         )
 
-    runs = compare(recipe, entries, split, seeds=given.seeds, device=given.device, on_run=on_run)
-    ranking = rank(runs)
+    try:
+        runs = compare(recipe, entries, split, seeds=given.seeds, device=backend, on_run=on_run)
+    except KeyboardInterrupt:
+        file = folder / "runs.csv"
+        kept = f"the runs so far are in {file}" if file.exists() else "no run was finished"
+        print(f"interrupted; {kept}", file=sys.stderr)
+        return 130
+    ranking = rank(runs, resolution=1 / held_out)
     text = f"{title}\n\n{format_table(ranking)}\n"
+    diverged = int(np.isinf(runs.loss).sum())
+    if diverged:
+        text += f"{_several(diverged, 'run')} diverged and count{'s' * (diverged == 1)} as 0\n"
     (folder / "table.txt").write_text(text)
     print(text, end="")
     try:
@@ -135,6 +154,10 @@ def format_table(ranking: pd.DataFrame) -> str:
         f"{table}\n\nentries that share a letter are not ranked: their difference lies inside the "
         "noise of the seeds\n(Welch's test, 95 % for the whole table)"
     )
+
+
+def _several(count: int, what: str) -> str:
+    return f"{count} {what}" + "s" * (count != 1)
 
 
 def _load(dataset: str) -> ImageDataset:

@@ -8,13 +8,15 @@ import math
 import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
+from functools import partial
 from itertools import product
 from typing import TYPE_CHECKING, Any
 
 import minibnn
 from minibnn.backend import Backend
 from minibnn.data import ImageDataset
-from minibnn.layers import Activation, Layer, Sequential
+from minibnn.functions import SignSTE
+from minibnn.layers import Activation, Dense, Layer, Sequential
 from minibnn.layers.weighted import Weighted
 from minibnn.optimizers import Adam, Bop, Optimizer, OptimizerGroup, split_parameters
 from minibnn.schedules import Schedule
@@ -35,8 +37,15 @@ class Piece:
     named: dict[str, Any]
 
     def make(self, *first: Any) -> Any:
-        """A new object; `first` stands before the user's arguments."""
-        return self.kind(*first, *self.positional, **self.named)
+        """A new object; `first` stands before the user's arguments.
+
+        Raises:
+            ValueError: for arguments that the class does not take; it says which piece.
+        """
+        try:
+            return self.kind(*first, *self.positional, **self.named)
+        except (TypeError, ValueError) as error:
+            raise ValueError(f"{self.text}: {error}") from error
 
 
 def parse_piece(text: str, kind: type) -> Piece:
@@ -53,16 +62,18 @@ def parse_piece(text: str, kind: type) -> Piece:
     >>> parse_piece("SwishSign(beta=3)", Function).make()
     SwishSign(beta=3)
     """
+    text = " ".join(text.split())  # one line in every table
     try:
-        node = ast.parse(text.strip(), mode="eval").body
+        node = ast.parse(text, mode="eval").body
         call = node if isinstance(node, ast.Call) else ast.Call(node, [], [])
-        if not isinstance(call.func, ast.Name):
+        if not isinstance(call.func, ast.Name) or not all(k.arg for k in call.keywords):
             raise SyntaxError
         positional = tuple(ast.literal_eval(a) for a in call.args)
         named = {str(k.arg): ast.literal_eval(k.value) for k in call.keywords}
-    except (SyntaxError, ValueError):
+    except (SyntaxError, ValueError, TypeError, RecursionError, MemoryError):
         raise ValueError(
-            f"expected a name or a call such as SwishSign(beta=3), got {text!r}"
+            "expected a name, or a call with plain arguments such as SwishSign(beta=3), "
+            f"got {text!r}"
         ) from None
     found: Any = getattr(minibnn, call.func.id, None)
     if not _is_concrete(found, kind):
@@ -71,11 +82,14 @@ def parse_piece(text: str, kind: type) -> Piece:
             f"expected one of minibnn's {kind.__name__.lower()}s, got {call.func.id!r}; "
             f"there are: {names}"
         )
-    return Piece(text.strip(), found, positional, named)
+    return Piece(text, found, positional, named)
 
 
 def _is_concrete(value: Any, kind: type) -> bool:
-    return inspect.isclass(value) and issubclass(value, kind) and not inspect.isabstract(value)
+    """Whether it is a class that can be made from plain arguments; a group of others cannot."""
+    if not inspect.isclass(value) or inspect.isabstract(value) or value is OptimizerGroup:
+        return False
+    return issubclass(value, kind)
 
 
 @dataclass(frozen=True)
@@ -95,18 +109,47 @@ class Entry:
         changed = replace(recipe, build=lambda: self._replace_quantizers(recipe.build()))
         if self.optimizer is None:
             return changed
-        options = dict(self.optimizer.named)
-        rate = next(iter(self.optimizer.positional), options.pop("learning_rate", recipe.lr))
-        kind = self.optimizer.kind
+        piece = self.optimizer
+        if piece.kind is Bop:
+            return replace(changed, optimizer=partial(_bop_and_adam, piece))
+        named = dict(piece.named)
+        rates = [
+            *piece.positional[:1],
+            *([named.pop("learning_rate")] if "learning_rate" in named else []),
+        ]
+        if len(rates) > 1:
+            raise ValueError(f"{piece.text}: expected one learning rate, got two: {rates}")
+        rate = rates[0] if rates else recipe.lr
+        if isinstance(rate, bool) or not isinstance(rate, int | float) or not 0 < rate < math.inf:
+            raise ValueError(f"{piece.text}: expected a positive learning rate, got {rate!r}")
+        rest = replace(piece, positional=piece.positional[1:], named=named)
 
         def optimizer(model: Layer, schedule: Schedule) -> Optimizer:
-            if kind is not Bop:
-                return kind(model.parameters(), schedule, **options)  # type: ignore[no-any-return]
-            binary, rest = split_parameters(model)
-            bop = Bop(binary, **options)
-            return OptimizerGroup(bop, Adam(rest, schedule)) if rest else bop
+            made: Optimizer = rest.make(model.parameters(), schedule)
+            return made
 
         return replace(changed, optimizer=optimizer, lr=float(rate))
+
+    def require_usable(self, recipe: Recipe) -> None:
+        """Raise ValueError now, before any time is spent, if a piece cannot do its work.
+
+        Its arguments are tried out, its optimiser on a model of one weight.
+        """
+        changed = self.applied_to(recipe)
+        weights = self.weight_quantizer.make() if self.weight_quantizer else SignSTE()
+        tiny = Sequential(Dense(1, 1, weight_quantizer=weights)).initialize(0)
+        changed.optimizer(tiny, changed.decay(changed.lr, changed.epochs, 1))
+        places = _places(recipe.build())
+        for piece, found, what in zip(
+            (self.quantizer, self.weight_quantizer), places, ("activations", "weights"), strict=True
+        ):
+            if piece is not None:
+                piece.make()
+                if not found:
+                    raise ValueError(
+                        f"{piece.text}: expected {what} of one bit to replace, but the recipe "
+                        f"{recipe.name!r} has none; leave them out, or choose another recipe"
+                    )
 
     def _replace_quantizers(self, model: Sequential) -> Sequential:
         """Put the quantizers into a new model, in place.
@@ -114,25 +157,62 @@ class Entry:
         The activations replaced are those of one bit behind the first layer with weights (a
         binarised input stays what it is); the weights replaced are those of one bit.
         """
-        behind_weights = False
-        for layer in _leaves(model):
-            if isinstance(layer, Weighted):
-                behind_weights = True
-                if self.weight_quantizer is not None and layer.weight_quantizer.bits == 1:
-                    layer.weight_quantizer = self.weight_quantizer.make()
-            elif (
-                isinstance(layer, Activation)
-                and behind_weights
-                and self.quantizer is not None
-                and layer.function.bits == 1
-            ):
-                layer.function = self.quantizer.make()
+        activations, weights = _places(model)
+        if self.quantizer is not None:
+            for activation in activations:
+                activation.function = self.quantizer.make()
+        if self.weight_quantizer is not None:
+            for layer in weights:
+                layer.weight_quantizer = self.weight_quantizer.make()
         return model
+
+
+def _bop_and_adam(bop: Piece, model: Layer, schedule: Schedule) -> Optimizer:
+    binary, rest = split_parameters(model)
+    if not binary:
+        raise ValueError(f"{bop.text}: expected weights of one bit, which it flips, got none")
+    made: Optimizer = bop.make(binary)
+    return OptimizerGroup(made, Adam(rest, schedule)) if rest else made
+
+
+def _places(model: Layer) -> tuple[list[Activation], list[Weighted]]:
+    """The activations and the layers whose quantizers an entry replaces."""
+    activations: list[Activation] = []
+    weights: list[Weighted] = []
+    behind_weights = False
+    for layer in _leaves(model):
+        if isinstance(layer, Weighted):
+            behind_weights = True
+            if layer.weight_quantizer.bits == 1:
+                weights.append(layer)
+        elif isinstance(layer, Activation) and behind_weights and layer.function.bits == 1:
+            activations.append(layer)
+    return activations, weights
 
 
 def _leaves(layer: Layer) -> list[Layer]:
     inside = [leaf for child in layer.children() for leaf in _leaves(child)]
     return inside or [layer]
+
+
+def require_usable(recipe: Recipe, entries: list[Entry], seeds: int) -> None:
+    """Raise unless the grid can be run.
+
+    Raises:
+        ValueError: for no entries, an entry twice, fewer than one seed or epoch, a piece with
+            wrong arguments or with nothing to replace.
+    """
+    names = [str(entry) for entry in entries]
+    twice = sorted({name for name in names if names.count(name) > 1})
+    if twice:
+        raise ValueError(f"compare: expected each entry once, got twice: {', '.join(twice)}")
+    if not entries:
+        raise ValueError("compare: expected at least one entry, got none")
+    for count, what in ((seeds, "seed"), (recipe.epochs, "epoch")):
+        if count < 1:
+            raise ValueError(f"compare: expected at least 1 {what}, got {count}")
+    for entry in entries:
+        entry.require_usable(recipe)
 
 
 def compare(
@@ -164,16 +244,13 @@ def compare(
         ``seconds``. A run that diverged counts as accuracy 0.
 
     Raises:
-        ValueError: for no entries, an entry twice, or fewer than one seed.
+        ValueError: as from `require_usable`, before the first run.
+        KeyboardInterrupt: after Ctrl-C; `on_run` has had the runs that were finished.
     """
     import pandas as pd
 
     entries = list(entries)
-    names = [str(entry) for entry in entries]
-    if not entries or len(set(names)) < len(names):
-        raise ValueError(f"compare: expected at least one entry, each once, got {names}")
-    if seeds < 1:
-        raise ValueError(f"compare: expected at least 1 seed, got {seeds}")
+    require_usable(recipe, entries, seeds)
     rows: list[dict[str, Any]] = []
     for seed, entry in product(range(seeds), entries):
         start = time.perf_counter()

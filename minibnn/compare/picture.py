@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import textwrap
 from typing import TYPE_CHECKING, Any
 
 from minibnn.plots.figure import matplotlib_figure
@@ -34,7 +35,10 @@ def plot_comparison(
     Raises:
         ImportError: without matplotlib.
     """
-    figure = matplotlib_figure(figsize=(9, 1.4 + 0.34 * len(ranking)), layout="constrained")
+    names = [textwrap.fill(name, 44) for name in ranking.index]
+    lines = sum(name.count("\n") + 1 for name in names)
+    height = 1.4 + 0.34 * max(len(names), 0.5 * lines)
+    figure = matplotlib_figure(figsize=(9, height), layout="constrained")
     axes = figure.subplots()
     for place, (entry, row) in enumerate(ranking.iterrows()):
         scores = runs.loc[runs.entry == entry, "accuracy"]
@@ -49,7 +53,7 @@ def plot_comparison(
             va="center",
             family="monospace",
         )
-    axes.set_yticks(range(len(ranking)), ranking.index)
+    axes.set_yticks(range(len(names)), names, parse_math=False)
     axes.invert_yaxis()
     axes.set_xlabel("accuracy on the images held out; a dot for each seed, a line for the mean")
     axes.grid(axis="x", alpha=0.3)

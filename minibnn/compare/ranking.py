@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import string
 from itertools import combinations
 from typing import TYPE_CHECKING
 
@@ -12,9 +13,11 @@ if TYPE_CHECKING:
     import pandas as pd
 
 CONFIDENCE = 0.95  # that not one pair of the whole table is told apart by chance alone
+# One character for each letter, so that words of them compare as sets: a to z, A to Z, then others.
+LETTERS = string.ascii_letters + "".join(filter(str.isalpha, map(chr, range(0xC0, 0x3000))))
 
 
-def rank(runs: pd.DataFrame, score: str = "accuracy") -> pd.DataFrame:
+def rank(runs: pd.DataFrame, score: str = "accuracy", *, resolution: float = 0.0) -> pd.DataFrame:
     """Mean and spread of each entry over seeds, best first, with letters for what is a tie.
 
     Two entries share a letter if the difference of their means lies inside the noise of the
@@ -24,10 +27,16 @@ def rank(runs: pd.DataFrame, score: str = "accuracy") -> pd.DataFrame:
     Args:
         runs: one row for each run, with a column ``entry`` and a column of scores.
         score: the name of that column; higher is better.
+        resolution: the smallest step of a score, 1 / n for an accuracy on n images. Two runs may
+            agree by chance on the same step, which does not make the noise zero: no spread counts
+            as less than that of rounding to such steps, resolution / sqrt(12).
 
     Returns:
         A DataFrame with the index ``entry`` and the columns ``mean``, ``std`` (of single runs,
         with n - 1), ``seeds`` and ``tied`` (the letters).
+
+    Raises:
+        ValueError: for a score that is not finite.
 
     References: Welch 1947, Biometrika 34; the letters, Piepho 2004, "An algorithm for a
     letter-based representation of all-pairwise comparisons".
@@ -38,12 +47,19 @@ def rank(runs: pd.DataFrame, score: str = "accuracy") -> pd.DataFrame:
     >>> rank(runs).tied.to_dict()
     {'x': 'a', 'y': 'a', 'z': 'b'}
     """
+    broken = runs[~np.isfinite(runs[score].astype(float))]
+    if len(broken):
+        raise ValueError(
+            f"rank: expected a finite {score} of every run, got {broken[score].iloc[0]} for "
+            f"{broken.entry.iloc[0]!r}; count a run that failed as the worst score there is"
+        )
     groups = runs.groupby("entry", sort=False)[score]
     table = groups.agg(["mean", "std", "count"]).rename(columns={"count": "seeds"})
     table = table.sort_values("mean", ascending=False, kind="stable")
     pairs = list(combinations(range(len(table)), 2))
     level = 1 - (1 - CONFIDENCE) / 2 / max(len(pairs), 1)
-    statistics = list(zip(table["mean"], table["std"], table["seeds"], strict=True))
+    spreads = table["std"].clip(lower=resolution / math.sqrt(12))
+    statistics = list(zip(table["mean"], spreads, table["seeds"], strict=True))
     apart = {(i, j) for i, j in pairs if _beyond_noise(statistics[i], statistics[j], level)}
     table["tied"] = _letters(len(table), apart)
     return table
@@ -54,7 +70,7 @@ def _beyond_noise(
 ) -> bool:
     """Whether two means differ by more than Welch's interval; never with a single seed."""
     (mean1, std1, n1), (mean2, std2, n2) = one, two
-    if min(n1, n2) < 2 or not all(map(math.isfinite, (mean1, mean2))):
+    if min(n1, n2) < 2:
         return False
     v1, v2 = std1**2 / n1, std2**2 / n2
     if v1 + v2 == 0:
@@ -101,11 +117,5 @@ def _letters(count: int, apart: set[tuple[int, int]]) -> list[str]:
             if not any(s <= other for other in sets):
                 sets = [other for other in sets if not other <= s] + [s]
     sets.sort(key=sorted)
-    names = [_name(k) for k in range(len(sets))]
+    names = LETTERS[: len(sets)]
     return ["".join(n for n, s in zip(names, sets, strict=True) if i in s) for i in range(count)]
-
-
-def _name(k: int) -> str:
-    """A, b, ..., z, then a1, b1, ..."""
-    round_, letter = divmod(k, 26)
-    return chr(ord("a") + letter) + (str(round_) if round_ else "")

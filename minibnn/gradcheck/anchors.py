@@ -10,7 +10,7 @@ import numpy as np
 
 from minibnn.backend import Array, Backend
 from minibnn.draws import Draws
-from minibnn.feedback import Transpose
+from minibnn.feedback import Feedback, Transpose
 from minibnn.functions import Function
 from minibnn.layers import DirectFeedback, Layer
 
@@ -19,16 +19,23 @@ class Anchor:
     """Something that is replaced during the check, and held to the point where it began.
 
     Its calls are numbered within a forward pass, so that one function may serve several places.
+    What a layer gets from it is the layer's own, to change in place as it would the real thing.
     """
 
     def __init__(self) -> None:
         self.points: list[Any] = []
         self.calls = 0
         self.frozen = False
+        self.backward_time = False
 
     def freeze(self) -> None:
-        """From now on, stay at the points met so far."""
-        self.frozen = True
+        """From now on, stay at the points met so far; what comes next is the backward pass."""
+        self.frozen = self.backward_time = True
+
+    def restart(self) -> None:
+        """A new forward pass begins."""
+        self.calls = 0
+        self.backward_time = False
 
     def at(self, make: Callable[[], Any]) -> Any:
         """The point of this call: made anew until frozen, then the same in every pass."""
@@ -54,14 +61,23 @@ class _AnchoredFunction(Anchor, Function):
     def __init__(self, function: Function) -> None:
         super().__init__()
         self.function = function
+        self.bits = function.bits
 
     def __repr__(self) -> str:
         return repr(self.function)
 
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.function, name)  # what only this function has, such as its clip
+
     def train_forward(self, x: Array) -> Array:
+        if self.backward_time:  # which computes again what it did not keep
+            for point in self.points:
+                if np.array_equal(point.x, x):
+                    return point.y.copy()
+            return self.function.forward(x)
         point = self.at(lambda: _Point(x.copy(), np.array(self.function.train_forward(x))))
         if not self.frozen:
-            return point.y
+            return point.y.copy()
         # Without a dy nothing came back here, as below the first parameters: any slope will do.
         dy = np.zeros_like(point.y) if point.dy is None else point.dy
         surrogate = self.function.surrogate_at(point.x, dy)
@@ -70,7 +86,8 @@ class _AnchoredFunction(Anchor, Function):
     forward = train_forward  # for a layer of the user's that knows only this name
 
     def backward(self, dy: Array, x: Array) -> Array:
-        for point in self.points:  # one function may serve several places
+        # One function may serve several places; at equal ones the last comes back first.
+        for point in reversed(self.points):
             if point.dy is None and np.array_equal(point.x, x):
                 point.dy = dy.copy()
                 break
@@ -83,9 +100,10 @@ class _AnchoredDraws(Anchor, Draws):
     def __init__(self, draws: Draws) -> None:
         super().__init__()
         self.draws = draws
+        self.seed, self.count = draws.seed, draws.count
 
     def uniform(self, backend: Backend, shape: tuple[int, ...], dtype: Any) -> Array:
-        return self.at(lambda: self.draws.uniform(backend, shape, dtype))
+        return self.at(lambda: self.draws.uniform(backend, shape, dtype)).copy()
 
 
 class _AnchoredProduct(Anchor):
@@ -136,9 +154,13 @@ def anchor(layer: Layer) -> Iterator[Anchor]:
             setattr(layer, name, draws)
             yield draws
     # Only Transpose itself is known to be the derivative; what derives from it may be anything.
-    if type(getattr(layer, "feedback", Transpose())) is not Transpose:
+    feedback = getattr(layer, "feedback", None)
+    if isinstance(feedback, Feedback) and type(feedback) is not Transpose:
         if not hasattr(layer, "product"):
-            raise TypeError(f"check_gradients: {layer}: a layer with feedback has a product(x, W)")
+            raise TypeError(
+                f"check_gradients: {layer}: expected a method product(x, W) in a layer with "
+                "feedback, got none; define it and let forward call self.product(x, W)"
+            )
         product = _AnchoredProduct(layer)
         layer.product = product
         yield product

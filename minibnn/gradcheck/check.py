@@ -90,7 +90,12 @@ def check_gradients(
     title = str(layer)
     layer, anchors = _ready(layer, rng)
 
-    y = _forward(layer, x)
+    def output() -> Array:
+        for held in anchors:
+            held.restart()
+        return _forward(layer, x)
+
+    y = output()
     for held in anchors:
         held.freeze()
     if loss is None:
@@ -101,7 +106,7 @@ def check_gradients(
         dy, comparison = _compare_loss(loss, y, labels, rng, tolerance, max_elements)
         comparisons = [comparison]
     gradients = _backward(layer, x, dy, with_x)
-    if not np.allclose(_forward(layer, x), y, rtol=1e-9, atol=1e-9 * abs(y).max()):
+    if not np.allclose(output(), y, rtol=1e-9, atol=1e-9 * abs(y).max()):
         raise ValueError(
             f"check_gradients: {layer}: two forward passes differ; if it draws random numbers, "
             "draw them from an attribute that is a minibnn.Draws, which the check can hold still"
@@ -118,7 +123,7 @@ def check_gradients(
 
     values = {name: p.data for name, p in layer.named_parameters()} | {"x": x}
     for name, gradient in gradients.items():
-        slopes = Slopes(values[name], lambda: _forward(layer, x), change)
+        slopes = Slopes(values[name], output, change)
         places = rng.permutation(gradient.size)[:max_elements]
         comparisons.append(compare(name, slopes, gradient, dy, places, tolerance))
     return GradientReport(title, tuple(_results(comparisons, tolerance, dy)))
@@ -201,8 +206,16 @@ def _compare_loss(
 ) -> tuple[Array, Comparison]:
     """Check the loss's own gradient, of the network's output; return it and the comparison."""
     loss = copy.copy(loss)
+    before = y.copy()
     loss.forward(y, labels)
-    dy = loss.backward()
+    dy = np.array(loss.backward())  # a copy: the loss may write the next one into the same array
+    if dy.shape != y.shape:
+        raise ValueError(
+            f"check_gradients: {loss}: expected backward to return the outputs' shape {y.shape}, "
+            f"got {dy.shape}"
+        )
+    if not np.array_equal(y, before):
+        raise ValueError(f"check_gradients: {loss}: the loss changed the outputs; work on a copy")
 
     def change(plus: Array, minus: Array) -> tuple[float, float]:
         return float(plus - minus), float(abs(plus) + abs(minus))

@@ -148,8 +148,9 @@ class _Best:
 
     def restore(self) -> None:
         """Give the model its best values back."""
-        for a, value in zip(self._arrays(), self.values, strict=True):
-            a.data[...] = value
+        if self.values:  # not if the first epoch was interrupted
+            for a, value in zip(self._arrays(), self.values, strict=True):
+                a.data[...] = value
 
     def _arrays(self) -> list[Parameter | Buffer]:
         return [*self.model.parameters(), *self.model.buffers()]
