@@ -326,13 +326,13 @@ RECIPES: dict[str, Callable[..., Recipe]] = {
     "direct-feedback": direct_feedback,
     "finn-tfc": partial(finn, "finn-tfc", 64, input_bits=1, epochs=100, lr=2e-3),
     "finn-sfc": partial(finn, "finn-sfc", 256, input_bits=1, epochs=100, lr=2e-3, dropout=0.1),
-    "finn-lfc": partial(finn, "finn-lfc", 1024, input_bits=1, epochs=40, lr=1e-3, dropout=0.2),
+    "finn-lfc": partial(finn, "finn-lfc", 1024, input_bits=1, epochs=30, lr=1e-3, dropout=0.2),
     "finn-tfc-8bit": partial(finn, "finn-tfc-8bit", 64, input_bits=8, epochs=100, lr=2e-3),
     "finn-sfc-8bit": partial(
         finn, "finn-sfc-8bit", 256, input_bits=8, epochs=100, lr=2e-3, dropout=0.1
     ),
     "finn-lfc-8bit": partial(
-        finn, "finn-lfc-8bit", 1024, input_bits=8, epochs=40, lr=1e-3, dropout=0.2
+        finn, "finn-lfc-8bit", 1024, input_bits=8, epochs=30, lr=1e-3, dropout=0.2
     ),
     "binarynet": binarynet,
     "binaryconnect": binaryconnect,
