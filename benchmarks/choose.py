@@ -5,12 +5,14 @@ r"""How the recipes' settings were chosen: on a validation split, never on the t
     MINIBNN_DATA=... python benchmarks/choose.py finn-sfc --dropout 0 0.2 --threshold 128 64
 
 Trains a recipe on 50,000 of the training images with each setting of a small grid and measures it
-on the 10,000 held out. Adds its rows to `benchmarks/results/choice_RECIPE.json`.
+on the 10,000 held out. Adds its rows to `benchmarks/results/choice_RECIPE.json`, where a setting
+and seed measured again replaces its row; the environment noted there is that of the last call.
 """
 
 from __future__ import annotations
 
 import argparse
+import inspect
 import itertools
 import json
 import sys
@@ -33,6 +35,10 @@ def main() -> None:
     for name, kind in (training | network).items():
         parser.add_argument("--" + name.replace("_", "-"), type=kind, nargs="+", metavar="VALUE")
     args = parser.parse_args()
+    taken = inspect.signature(RECIPES[args.recipe]).parameters
+    for name in network:
+        if getattr(args, name) is not None and name not in taken:
+            parser.error(f"--{name}: the recipe {args.recipe} has no {name}; finn-... have")
     grid = {n: getattr(args, n) for n in training | network if getattr(args, n) is not None}
     data = load_mnist().validation_split(10_000, np.random.default_rng(0))
     file = RESULTS / f"choice_{args.recipe}.json"
@@ -44,9 +50,12 @@ def main() -> None:
         _, history = recipe.train(data, seed=seed, progress=False, held_out=0, **changes)
         used = {k: getattr(recipe, k) for k in training} | setting
         last = history.iloc[-1]
-        rows.append({**used, "seed": seed, "accuracy": last.acc_test, "loss": last.loss_test})
+        run = {**used, "seed": seed}
+        measured = {"accuracy": round(last.acc_test, 5), "loss": round(last.loss_test, 5)}
+        rows = [row for row in rows if {k: row[k] for k in row if k not in measured} != run]
+        rows.append({**run, **measured})
         print(rows[-1], file=sys.stderr)
-        save(f"choice_{args.recipe}", pd.DataFrame(rows).round(5))
+        save(f"choice_{args.recipe}", pd.DataFrame(rows))
     print(environment())
     table = pd.DataFrame(rows)
     settings = [c for c in table.columns if c not in ("seed", "accuracy", "loss")]

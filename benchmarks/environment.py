@@ -31,7 +31,10 @@ def environment(*packages: str) -> dict[str, Any]:
 def save(name: str, table: pd.DataFrame, *packages: str) -> None:
     """Write every single figure, with what it was measured on, to ``results/name.json``."""
     RESULTS.mkdir(exist_ok=True)
-    rows = [json.dumps(row) for row in table.to_dict(orient="records")]
+    rows = [
+        json.dumps({k: v for k, v in row.items() if not pd.isna(v)})  # JSON knows no nan
+        for row in table.to_dict(orient="records")
+    ]
     text = json.dumps({"environment": environment(*packages)}, indent=2)
     text = text.removesuffix("\n}") + ',\n  "rows": [\n    ' + ",\n    ".join(rows) + "\n  ]\n}\n"
     (RESULTS / f"{name}.json").write_text(text)

@@ -382,6 +382,12 @@ def test_uniform_numbers_are_the_same_everywhere(backend):
     assert backend.uniform((), 1, 0, np.float32).shape == ()
 
 
+def test_uniform_numbers_end_where_they_would_begin_anew(backend):
+    with pytest.raises(ValueError, match=r"at most 2\^32 numbers, got \(65537, 65536, 4096\)"):
+        backend.uniform((65537, 65536, 4096), 1, 0, np.float32)
+    assert backend.uniform((3, 0), 1, 0, np.float32).shape == (3, 0)
+
+
 def test_uniform_numbers_known_values():
     """From the equations, worked out with Python's integers."""
 

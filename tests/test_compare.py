@@ -269,6 +269,12 @@ def test_the_grid_runs_every_entry_for_every_seed(split):
     assert runs.accuracy[2] == history.acc_test[1], "the recipe's own training, its last epoch"
 
 
+def test_a_recipe_that_chooses_its_epoch_is_compared_at_its_last(split):
+    choosing = replace(RECIPE, held_out=100)
+    runs = [compare(recipe, [entry()], split, seeds=1) for recipe in (RECIPE, choosing)]
+    assert runs[0].loss[0] == runs[1].loss[0]
+
+
 @pytest.mark.filterwarnings("ignore:overflow")
 def test_a_run_that_diverges_counts_as_zero(split):
     unbounded = replace(RECIPES["seed"](), epochs=1)
@@ -338,6 +344,14 @@ def test_command_errors(tmp_path, capsys, arguments, message):
     assert run(tmp_path, *arguments) == 2
     assert message in capsys.readouterr().err
     assert not (tmp_path / "out").exists(), "an earlier comparison there stays whole"
+
+
+def test_the_command_knows_how_coarse_an_accuracy_is(tmp_path, capsys, monkeypatch):
+    runs = table(ApproxSign=[0.5, 0.5], SwishSign=[0.5 + 1 / 666] * 2).assign(loss=0.0)
+    monkeypatch.setattr("minibnn.compare.command.compare", lambda *a, **k: runs)
+    assert run(tmp_path, "--seeds", "2") == 0
+    assert "666 training images held out" in (printed := capsys.readouterr().out)
+    assert "not ranked: every difference lies inside the noise" in printed
 
 
 def test_a_folder_that_cannot_be_made(tmp_path, capsys):

@@ -24,6 +24,7 @@ from minibnn import (
     Sequential,
     SignSTE,
     SquaredHinge,
+    StochasticSign,
     evaluate,
     fit,
     load_sample,
@@ -127,6 +128,26 @@ def test_binarynet_as_published():
     assert rate(500_000) == pytest.approx(3e-7)
 
 
+def test_binaryconnect_as_published():
+    """The check points of the published code, as of BinaryNet's above."""
+    recipe = MODELS["binaryconnect"]
+    layers = list(recipe.build())
+    dense = weighted(recipe.build())
+    assert [d.out_features for d in dense] == [2048, 2048, 2048, 10]
+    assert all(d.weight_quantizer == StochasticSign() for d in dense)
+    kinds = [Dense, BatchNorm, Activation]
+    assert [type(layer) for layer in layers] == [
+        Flatten, Rescale, *kinds, *kinds, *kinds, Dense, BatchNorm,
+    ]  # fmt: skip
+    norms = [layer for layer in layers if isinstance(layer, BatchNorm)]
+    assert {(n.momentum, n.epsilon) for n in norms} == {(0.85, 1e-4)}
+    assert isinstance(recipe.loss(), SquaredHinge)
+    assert (recipe.epochs, recipe.batch_size, recipe.held_out) == (250, 100, 10_000)
+    rate = recipe.decay(recipe.lr, recipe.epochs, 500)
+    assert rate(0) == 1e-3
+    assert rate(125_000) == pytest.approx(3e-6)
+
+
 def test_training_is_the_explicit_loop(sample):
     """`Recipe.train` draws, batches and steps in the order that a hand-written loop does."""
     recipe = replace(MODELS["modern"], epochs=2, batch_size=32)
@@ -168,8 +189,8 @@ def test_the_best_epoch_on_images_held_out_is_kept(sample):
     np.testing.assert_array_equal(again.to_numpy(), history.to_numpy())
 
 
-def held_out_of(data):
-    split = data.validation_split(60, np.random.default_rng(1))
+def held_out_of(data, seed=1):
+    split = data.validation_split(60, np.random.default_rng(seed))
     return DataLoader((split.test_images, split.test_labels), 20)
 
 
@@ -183,6 +204,18 @@ def test_of_equally_good_epochs_the_last_is_kept(sample):
     assert history.loss_test.nunique() == 3
     end = evaluate(model, held_out_of(sample), LogitCrossEntropy())
     assert end.loss == pytest.approx(history.loss_test[3], rel=1e-12)
+
+
+def test_what_batch_norm_measured_is_kept_with_the_epoch(sample):
+    def build():
+        return Sequential(Flatten(), Rescale(1 / 255), Dense(784, 10), BatchNorm(10))
+
+    recipe = replace(small(), build=build, lr=0.5)
+    model, history = recipe.train(sample, seed=3, progress=False)
+    best = history.acc_test.idxmax()
+    assert best == 5, "with this seed the sixth epoch is worse"
+    end = evaluate(model, held_out_of(sample, seed=3), LogitCrossEntropy())
+    assert end.loss == pytest.approx(history.loss_test[best], rel=1e-12)
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="signals work otherwise there")
@@ -215,3 +248,4 @@ def test_the_cnn_is_as_small_as_published():
     summary = MODELS["larq-cnn"].build().initialize(0).summary((28, 28))
     assert "= 13.19 KiB" in str(summary)
     assert "93,088" in str(summary)
+    assert len(list(MODELS["larq-cnn"].build().parameters())) == 10, "batch norm without gamma"

@@ -130,13 +130,16 @@ class Backend:
             count: names the array within the stream.
             dtype: float32 or float64; the values are the same.
 
+        Raises:
+            ValueError: for a larger shape, in which the numbers would begin anew.
+
         References: mix is the finaliser of MurmurHash3 (Appleby 2011), which lets each bit of its
         argument reach all 32; that counters through a mixing function make good random numbers
         is Salmon et al. 2011, "Parallel random numbers: as easy as 1, 2, 3".
         """
         xp = self.xp
         k0, k1 = stream_keys(seed, count)
-        h = xp.arange(math.prod(shape), dtype=np.uint32)
+        h = xp.arange(places(shape), dtype=np.uint32)
         h += k0
         h = _mix(h)
         h ^= k1
@@ -236,6 +239,16 @@ class Backend:
     def convolve_dx(self, dz: Array, W: Array, windows: Windows, shape: tuple[int, ...]) -> Array:
         """The gradient of `convolve` with respect to x, which is of the given shape."""
         return convolution.convolve_dx(self, dz, W, windows, shape)
+
+
+def places(shape: tuple[int, ...]) -> int:
+    """How many numbers an array of this shape draws; a count of 32 bits has to reach them."""
+    size = math.prod(shape)
+    if size > 2**32:
+        raise ValueError(
+            f"uniform: expected a shape of at most 2^32 numbers, got {shape}; draw it in parts"
+        )
+    return size
 
 
 def stream_keys(seed: int, count: int) -> tuple[np.uint32, np.uint32]:

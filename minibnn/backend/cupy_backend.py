@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from minibnn.backend.base import AdamStep, Array, Backend, DeviceError, stream_keys
+from minibnn.backend.base import AdamStep, Array, Backend, DeviceError, places, stream_keys
 
 # Each of these texts is C++ for one element: one launch does what the plain body does in several.
 # `alive` is false to leave everything as it is.
@@ -82,6 +82,7 @@ class CupyBackend(Backend):
 
     def uniform(self, shape: tuple[int, ...], seed: int, count: int, dtype: Any) -> Array:
         """As the plain body, in one kernel."""
+        places(shape)
         return self._uniform(*stream_keys(seed, count), self.xp.empty(shape, dtype=dtype))
 
     def adam_step(
