@@ -236,6 +236,11 @@ def test_finn_has_pixels_of_one_bit_or_eight():
         RECIPES["finn-tfc"](input_bits=2)
 
 
+def test_a_recipe_that_holds_out_more_than_there_is(sample):
+    with pytest.raises(ValueError, match=r"binarynet: .*10,000.*got 120; use all of MNIST"):
+        MODELS["binarynet"].train(sample)
+
+
 def test_changes(sample):
     _, history = small().train(sample, epochs=1, held_out=0, progress=False)
     assert len(history) == 1

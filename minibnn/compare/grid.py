@@ -170,7 +170,10 @@ class Entry:
 def _bop_and_adam(bop: Piece, model: Layer, schedule: Schedule) -> Optimizer:
     binary, rest = split_parameters(model)
     if not binary:
-        raise ValueError(f"{bop.text}: expected weights of one bit, which it flips, got none")
+        raise ValueError(
+            f"{bop.text}: expected weights of one bit, which it flips, got none; compare it "
+            "without weight quantizers of more bits"
+        )
     made: Optimizer = bop.make(binary)
     return OptimizerGroup(made, Adam(rest, schedule)) if rest else made
 

@@ -99,10 +99,20 @@ class Recipe:
             progress: see `fit`.
             on_epoch: see `fit`.
             changes: other values for attributes of the recipe: ``epochs=3``, ``lr=1e-3``.
+
+        Raises:
+            ValueError: for fewer training images than it holds out; as from `fit`.
+            TypeError: for a change of something that a recipe does not have.
         """
         recipe = replace(self, **changes)  # type: ignore[arg-type]
         rng = np.random.default_rng(seed)
         if recipe.held_out:
+            images = len(data.train_images)
+            if recipe.held_out >= images:
+                raise ValueError(
+                    f"{self.name}: expected more than the {recipe.held_out:,} training images that "
+                    f"it holds out, got {images:,}; use all of MNIST, or train(..., held_out=0)"
+                )
             data = data.validation_split(recipe.held_out, rng)
         model = recipe.build().initialize(rng).to(device)
         arrays = (data.train_images, data.train_labels)
