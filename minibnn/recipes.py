@@ -315,7 +315,7 @@ def larq_cnn() -> Recipe:
             BatchNorm(10, scale=False),
         )
 
-    return Recipe("larq-cnn", build, epochs=15, batch_size=100, lr=5e-3)
+    return Recipe("larq-cnn", build, epochs=6, batch_size=100, lr=5e-3)
 
 
 # Call one for its `Recipe`; those of `finn` take its other arguments too.
@@ -329,7 +329,7 @@ RECIPES: dict[str, Callable[..., Recipe]] = {
     "finn-lfc": partial(finn, "finn-lfc", 1024, input_bits=1, epochs=30, lr=1e-3, dropout=0.2),
     "finn-tfc-8bit": partial(finn, "finn-tfc-8bit", 64, input_bits=8, epochs=100, lr=2e-3),
     "finn-sfc-8bit": partial(
-        finn, "finn-sfc-8bit", 256, input_bits=8, epochs=100, lr=2e-3, dropout=0.1
+        finn, "finn-sfc-8bit", 256, input_bits=8, epochs=50, lr=2e-3, dropout=0.1
     ),
     "finn-lfc-8bit": partial(
         finn, "finn-lfc-8bit", 1024, input_bits=8, epochs=30, lr=1e-3, dropout=0.2
