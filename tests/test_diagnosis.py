@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from dataclasses import dataclass
 
 import numpy as np
@@ -19,12 +20,14 @@ from minibnn import (
     Draws,
     Flatten,
     Function,
+    Hinge,
     Layer,
     LogitCrossEntropy,
     ReLU,
     Rescale,
     Sequential,
     SignSTE,
+    SquaredHinge,
     Uniform,
     diagnose,
     fit,
@@ -437,6 +440,28 @@ def test_what_a_container_does_is_not_blamed_on_the_next_layer(backend):
     (finding,) = report.findings
     assert (finding.kind, finding.where) == ("non-finite", "")
     assert "100% of the losses are nan or inf" in str(report)
+
+
+def test_a_model_that_leaves_its_loss_nothing_to_ask_is_not_starved(backend):
+    """Beyond a hinge's margin, and where a softmax underflows, gradients are exactly zero."""
+    model = build([*sound(), Rescale(1e6)], backend)
+    y = copy.deepcopy(model).forward(backend.asarray(X), train=True)
+    labels = backend.to_host(y).argmax(axis=1)
+    assert float(LogitCrossEntropy().forward(y, backend.asarray(labels))) == 0
+    for wrong in (0, 1):  # samples that still have a loss
+        labels[:wrong] = (labels[:wrong] + 1) % 3
+        for loss in (LogitCrossEntropy(), Hinge(), SquaredHinge()):
+            report = diagnose(model, loader(labels=labels).to(backend), loss)
+            assert report.findings == (), str(report)
+
+
+def test_a_loss_without_a_gradient_is_found(backend):
+    class Flat(LogitCrossEntropy):
+        def backward(self):
+            return super().backward() * 0
+
+    report = diagnose(build(sound(), backend), loader().to(backend), Flat())
+    assert [f.figure for f in report.findings if f.kind == "starved"] == [1, 1, 1]
 
 
 # --- The report and the rules ---------------------------------------------------------------
