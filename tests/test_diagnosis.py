@@ -530,3 +530,44 @@ def test_it_looks_at_samples_from_the_whole_data_set():
 def test_it_refuses(call, message):
     with pytest.raises((TypeError, ValueError), match=message):
         call(build(sound()), loader())
+
+
+# --- Where the line is ----------------------------------------------------------------------
+
+
+def few(report, kind):
+    return [(f.severity, f.where) for f in report.findings if f.kind == kind]
+
+
+@pytest.mark.parametrize(("units", "severity"), [(1, "note"), (2, "warning")])  # of 21: 4.8%, 9.5%
+def test_a_constant_unit_or_two(units, severity):
+    model = build(sound())
+    model[1].beta.data[:units] = 40.0
+    assert few(diagnosed(model), "constant") == [(severity, "2")]
+
+
+@pytest.mark.parametrize(("width", "found"), [(51, True), (101, False)])  # 2.0%, 0.99%
+def test_one_starved_unit(width, found):
+    layers = [dense(12, width), BatchNorm(width), Activation(SignSTE(clip=1.0)), dense(width, 3)]
+    model = build(layers)
+    model[1].beta.data[0] = 40.0
+    assert few(diagnosed(model), "starved") == [("warning", "0.weight")] * found
+
+
+@pytest.mark.parametrize(("outside", "found"), [(14, False), (18, True)])  # of 315: 4.4%, 5.7%
+def test_a_few_weights_outside_their_clip(outside, found):
+    layers = sound()
+    layers[3] = Dense(21, 15, bias=False, weight_quantizer=SignSTE(clip=1.0))
+    model = build(layers)
+    model[3].weight.data.ravel()[:outside] = 1.5
+    assert few(diagnosed(model), "clipped") == [("warning", "3.weight")] * found
+
+
+def test_weights_of_inputs_that_never_change_are_not_called_clipped():
+    x = X.copy()
+    x[:, :4] = -1.0
+    layers = sound()
+    layers[0] = Dense(12, 21, bias=False, weight_quantizer=SignSTE(clip=1.0))
+    model = build(layers)
+    model[0].weight.data[:4] = 1.5
+    assert diagnosed(model, loader(x)).findings == ()
