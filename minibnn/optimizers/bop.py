@@ -36,6 +36,9 @@ class Bop(FlatOptimizer):
         threshold: at least 0.
         gamma: in (0, 1], or a schedule: a function from the number of updates made so far.
 
+    Raises:
+        ValueError, TypeError, RuntimeError: as from `Descent`.
+
     Reference: Helwegen et al. 2019, arXiv:1906.02107, algorithm 1.
 
     >>> import numpy as np
