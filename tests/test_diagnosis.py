@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from dataclasses import dataclass
 
 import numpy as np
@@ -19,12 +20,14 @@ from minibnn import (
     Draws,
     Flatten,
     Function,
+    Hinge,
     Layer,
     LogitCrossEntropy,
     ReLU,
     Rescale,
     Sequential,
     SignSTE,
+    SquaredHinge,
     Uniform,
     diagnose,
     fit,
@@ -439,6 +442,28 @@ def test_what_a_container_does_is_not_blamed_on_the_next_layer(backend):
     assert "100% of the losses are nan or inf" in str(report)
 
 
+def test_a_model_that_leaves_its_loss_nothing_to_ask_is_not_starved(backend):
+    """Beyond a hinge's margin, and where a softmax underflows, gradients are exactly zero."""
+    model = build([*sound(), Rescale(1e6)], backend)
+    y = copy.deepcopy(model).forward(backend.asarray(X), train=True)
+    labels = backend.to_host(y).argmax(axis=1)
+    assert float(LogitCrossEntropy().forward(y, backend.asarray(labels))) == 0
+    for wrong in (0, 1):  # samples that still have a loss
+        labels[:wrong] = (labels[:wrong] + 1) % 3
+        for loss in (LogitCrossEntropy(), Hinge(), SquaredHinge()):
+            report = diagnose(model, loader(labels=labels).to(backend), loss)
+            assert report.findings == (), str(report)
+
+
+def test_a_loss_without_a_gradient_is_found(backend):
+    class Flat(LogitCrossEntropy):
+        def backward(self):
+            return super().backward() * 0
+
+    report = diagnose(build(sound(), backend), loader().to(backend), Flat())
+    assert [f.figure for f in report.findings if f.kind == "starved"] == [1, 1, 1]
+
+
 # --- The report and the rules ---------------------------------------------------------------
 
 
@@ -505,3 +530,44 @@ def test_it_looks_at_samples_from_the_whole_data_set():
 def test_it_refuses(call, message):
     with pytest.raises((TypeError, ValueError), match=message):
         call(build(sound()), loader())
+
+
+# --- Where the line is ----------------------------------------------------------------------
+
+
+def few(report, kind):
+    return [(f.severity, f.where) for f in report.findings if f.kind == kind]
+
+
+@pytest.mark.parametrize(("units", "severity"), [(1, "note"), (2, "warning")])  # of 21: 4.8%, 9.5%
+def test_a_constant_unit_or_two(units, severity):
+    model = build(sound())
+    model[1].beta.data[:units] = 40.0
+    assert few(diagnosed(model), "constant") == [(severity, "2")]
+
+
+@pytest.mark.parametrize(("width", "found"), [(51, True), (101, False)])  # 2.0%, 0.99%
+def test_one_starved_unit(width, found):
+    layers = [dense(12, width), BatchNorm(width), Activation(SignSTE(clip=1.0)), dense(width, 3)]
+    model = build(layers)
+    model[1].beta.data[0] = 40.0
+    assert few(diagnosed(model), "starved") == [("warning", "0.weight")] * found
+
+
+@pytest.mark.parametrize(("outside", "found"), [(14, False), (18, True)])  # of 315: 4.4%, 5.7%
+def test_a_few_weights_outside_their_clip(outside, found):
+    layers = sound()
+    layers[3] = Dense(21, 15, bias=False, weight_quantizer=SignSTE(clip=1.0))
+    model = build(layers)
+    model[3].weight.data.ravel()[:outside] = 1.5
+    assert few(diagnosed(model), "clipped") == [("warning", "3.weight")] * found
+
+
+def test_weights_of_inputs_that_never_change_are_not_called_clipped():
+    x = X.copy()
+    x[:, :4] = -1.0
+    layers = sound()
+    layers[0] = Dense(12, 21, bias=False, weight_quantizer=SignSTE(clip=1.0))
+    model = build(layers)
+    model[0].weight.data[:4] = 1.5
+    assert diagnosed(model, loader(x)).findings == ()

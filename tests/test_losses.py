@@ -106,6 +106,13 @@ def test_nan_shows(loss, backend):
         assert np.isnan(backend.to_host(value))
 
 
+def test_a_smoothing_that_is_a_numpy_float64_widens_nothing():
+    loss = LogitCrossEntropy(np.float64(0.1))
+    for labels in (LABELS, one_hot(LABELS, 3)):
+        value = loss.forward(LOGITS.astype(np.float32), labels)
+        assert value.dtype == loss.backward().dtype == np.float32
+
+
 @every_loss
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
 def test_integers_and_one_hot_agree(loss, dtype, backend, rng):

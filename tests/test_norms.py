@@ -84,6 +84,17 @@ def test_an_empty_batch_can_be_evaluated():
     assert BatchNorm(3).initialize(0).forward(np.zeros((0, 2, 3), np.float32)).shape == (0, 2, 3)
 
 
+@pytest.mark.parametrize("kind", [BatchNorm, ShiftBatchNorm])
+@pytest.mark.parametrize("shape", [(2, 5, 5, 4), (2, 4), (3,)])
+def test_other_channels_are_refused_and_not_told_to_be_laid_flat(kind, shape):
+    layer = kind(3).initialize(0)
+    with pytest.raises(
+        ValueError, match=r"expected x of shape \(batch, \.\.\., 3\), got "
+    ) as caught:
+        layer.forward(np.zeros(shape, np.float32))
+    assert "Flatten" not in str(caught.value)
+
+
 # --- TensorNorm -------------------------------------------------------------------------------
 
 

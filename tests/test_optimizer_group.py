@@ -16,11 +16,14 @@ from minibnn import (
     Bop,
     DataLoader,
     Dense,
+    Fill,
     HardTanh,
     Hinge,
+    Layer,
     LogitCrossEntropy,
     MeanSquaredError,
     OptimizerGroup,
+    Parameter,
     Sequential,
     ShiftAdaMax,
     SignSTE,
@@ -43,6 +46,26 @@ def test_split():
     assert [len(part) for part in split_parameters(first)] == [1, 1]
     with pytest.raises(TypeError, match="expected model of type Layer"):
         split_parameters(Dense)
+
+
+def test_split_asks_the_layers():
+    """What a layer of one's own names as quantized is what `summary`, `fit` and Bop go by."""
+
+    class Own(Layer):
+        def __init__(self):
+            self.gate, self.offset = (Parameter(n, (3,), Fill(1.0)) for n in ("gate", "offset"))
+
+        def named_quantized(self):
+            yield "gate", self.gate, SignSTE()
+
+        def forward(self, x, *, train=False):
+            raise NotImplementedError
+
+        def backward(self, dy, *, need_dx=True):
+            raise NotImplementedError
+
+    own = Own()
+    assert split_parameters(Sequential(own)) == ([own.gate], [own.offset])
 
 
 def group(model):

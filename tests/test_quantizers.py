@@ -385,6 +385,12 @@ def test_dorefa_takes_the_nearest_level(values, bits):
     assert (abs(y - np.clip(x, 0, 1)) <= 0.5 / n + 1e-12).all()
 
 
+def test_a_setting_that_is_a_numpy_float64_widens_nothing():
+    x = np.ones((2, 3), np.float32)
+    f = SwishSign(beta=np.float64(5))
+    assert {a.dtype for a in (f.forward(x), f.backward(x, x), f.surrogate(x))} == {x.dtype}
+
+
 # --- The one that draws -----------------------------------------------------------------------
 
 

@@ -227,6 +227,40 @@ def test_containers_shared_layers_and_layers_out_of_use():
     assert "not run" in str(summary)
 
 
+def test_what_a_container_adds_is_its_own_only():
+    """Its children's binary weights are in their rows."""
+
+    class Gated(Sequential):
+        def __init__(self, *layers):
+            self.gate = Parameter("gate", (3,), Fill(1.0))
+            super().__init__(*layers)
+
+        def forward(self, x, *, train=False):
+            return super().forward(x, train=train) * self.gate.data
+
+    model = Gated(Dense(4, 3, bias=False, weight_quantizer=SignSTE()))
+    assert [(row.path, row.values) for row in model.summary().rows] == [
+        ("0", {1: 12}),
+        ("", {32: 3}),
+    ]
+
+
+def test_a_layer_that_runs_on_signs_and_on_reals_is_mixed():
+    class Twofold(Layer):
+        def __init__(self):
+            self.sign = Activation(SignSTE())
+            self.dense = Dense(3, 3, weight_quantizer=SignSTE())
+
+        def forward(self, x, *, train=False):
+            return self.dense.forward(x) + self.dense.forward(self.sign.forward(x))
+
+        def backward(self, dy, *, need_dx=True):
+            raise NotImplementedError
+
+    rows = {row.path: (row.macs, row.kind) for row in Twofold().summary((3,)).rows}
+    assert rows == {"sign": (0, ""), "dense": (18, "mixed")}
+
+
 def test_no_numbers_at_all():
     summary = Sequential(Flatten()).summary((2, 2))
     assert (summary.bytes, summary.float_bytes, summary.values) == (0, 0, {})

@@ -15,12 +15,16 @@ from minibnn import (
     SGD,
     Adam,
     AdaMax,
+    AdaSTE,
+    ApproxSign,
     Bop,
     Cosine,
     Exponential,
     Parameter,
     PerEpoch,
     ShiftAdaMax,
+    SignSTE,
+    SwishSign,
     glorot_lr_scale,
 )
 from minibnn.optimizers.adamax import nearest_exponent
@@ -195,6 +199,25 @@ def test_bop_flips_exactly_as_the_paper_says(backend, rng):
                 flips += 1
         np.testing.assert_array_equal(got, w)
     assert flips > size
+
+
+@pytest.mark.parametrize(
+    ("quantizer", "slopes"),  # for gradients that ask for a flip, and for those that do not
+    [
+        (SignSTE(), [1, 1]),
+        (SignSTE(clip=1.0), [1, 1]),
+        (SignSTE(clip=0.9), [0, 0]),
+        (ApproxSign(), [0, 0]),
+        (SwishSign(), [-0.195, -0.195]),
+        (AdaSTE(), [1, 0]),
+    ],
+    ids=repr,
+)
+def test_what_bop_gets_from_a_quantizer(quantizer, slopes):
+    """As its docstring says: Bop's weights are always at -1 or +1."""
+    w = np.array([1.0, -1.0])
+    got = [quantizer.backward(dy, w) / dy for dy in (w, -w)]
+    np.testing.assert_allclose(got, np.repeat(slopes, 2).reshape(2, 2), atol=1e-4)
 
 
 def test_gamma_is_a_number_or_a_schedule(backend):

@@ -6,6 +6,7 @@ import copy
 
 import numpy as np
 
+from minibnn.backend import Array
 from minibnn.data.loader import DataLoader
 from minibnn.diagnosis.activations import constant, real_input, saturated, zero_at_sign
 from minibnn.diagnosis.gauge import Gauge
@@ -37,7 +38,9 @@ def diagnose(
 
     A copy of the model runs one batch in evaluation, then forward and backward in training. The
     model itself, its statistics and its draws are left alone, and so is the loader. On a device
-    all figures are read back together at the end.
+    all figures are read back together at the end. Where a loss asks for nothing any more (a hinge
+    of a sample that is right by the margin), a small error is sent back in its place: what is
+    judged is the way that errors take, not how few a good model has left.
 
     .. code-block:: text
 
@@ -95,10 +98,22 @@ def diagnose(
         evaluation = recorder.steps
         recorder.clear()
         value = loss.forward(recorder.model.forward(x, train=True), labels)
-        recorder.model.backward(loss.backward(), need_dx=False)
+        recorder.model.backward(_everywhere(model, value, loss.backward()), need_dx=False)
         passes = Passes(recorder.model, x, value, evaluation, recorder.steps)
         gauge = Gauge(model.backend)
         for check in CHECKS:
             check(passes, gauge)
     findings = sorted(gauge.findings(), key=lambda f: SEVERITIES.index(f.severity))
     return Diagnosis(str(model), count, tuple(findings))
+
+
+def _everywhere(model: Layer, value: Array, error: Array) -> Array:
+    """The loss's gradient, and where that is exactly zero an error of no meaning.
+
+    A gradient without anything but zeros stays, if there is a loss: that is a fault of the loss.
+    """
+    backend = model.backend
+    idle = (error == 0) & ((error != 0).any() | (value == 0))
+    # Not the same for all samples, nor in step with the outputs: batch norm would take it out.
+    noise = (backend.uniform(error.shape, 0, 0, error.dtype) - 0.5) / error.size
+    return backend.xp.where(idle, noise, error)

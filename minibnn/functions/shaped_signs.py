@@ -91,7 +91,7 @@ class SwishSign(Function):
         xp = backend_of(x).xp
         u = abs(self._scaled(x))  # the slope is even
         e = xp.exp(-u)  # cosh would overflow: 1 / (1 + cosh u) = 2 e / (1 + e)^2
-        return dy * (self.beta * (2 - u * xp.tanh(u / 2)) * (2 * e / (1 + e) ** 2))
+        return dy * (float(self.beta) * (2 - u * xp.tanh(u / 2)) * (2 * e / (1 + e) ** 2))
 
     def surrogate(self, x: Array) -> Array:
         """``tanh(u / 2) + u / (1 + cosh u)``."""
@@ -102,8 +102,9 @@ class SwishSign(Function):
 
     def _scaled(self, x: Array) -> Array:
         """``beta x``, held where e^-|u| has long been 0, so that it cannot overflow."""
-        limit = 1000 / self.beta
-        return self.beta * backend_of(x).xp.clip(x, -limit, limit)
+        beta = float(self.beta)  # a NumPy float64 would turn float32 into its own kind
+        limit = 1000 / beta
+        return beta * backend_of(x).xp.clip(x, -limit, limit)
 
 
 @dataclass(frozen=True)

@@ -39,7 +39,8 @@ class Conv2D(Weighted):
     Args:
         in_channels: channels of the input.
         out_channels: channels of the output.
-        kernel_size: rows and columns of a window, or one number for both. So for the next four.
+        kernel_size: rows and columns of a window, or one number for both. So for `stride`,
+            `padding` and `dilation`.
         stride: steps from one window to the next.
         padding: rows added above and also below, columns added left and also right; or
             ``"same"``, for an output as large as the input (with a stride of 1; where the border

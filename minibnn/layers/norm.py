@@ -47,6 +47,12 @@ class Normalization(Layer):
         self.running_mean.data = np.zeros(self.channels, dtype)
         self.running_var.data = np.ones(self.channels, dtype)
 
+    def check_input(self, x: Array, features: int | None = None) -> None:
+        """As in every layer; images keep their shape, so only the last axis has to fit."""
+        super().check_input(x)
+        if features is not None and (x.ndim < 2 or x.shape[-1] != features):
+            raise ValueError(f"{self}: expected x of shape (batch, ..., {features}), got {x.shape}")
+
     def _values_a_channel(self, x: Array) -> int:
         """How many values a training batch has for each channel, which must be two or more."""
         n: int = x.size // self.channels

@@ -107,6 +107,8 @@ class AveragePool2D(Layer):
     Raises:
         ValueError: from `forward`, for an x of another rank or smaller than a window.
 
+    Reference: windows as large as the image, Lin et al. 2013, arXiv:1312.4400, section 3.2.
+
     >>> import numpy as np
     >>> x = np.arange(16, dtype=np.float32).reshape(1, 4, 4, 1)
     >>> AveragePool2D(2).forward(x)[0, :, :, 0]

@@ -52,7 +52,7 @@ class LogitCrossEntropy(Loss):
                 "LogitCrossEntropy: expected label_smoothing of at least 0 and below 1, "
                 f"got {label_smoothing}"
             )
-        self.label_smoothing = label_smoothing
+        self.label_smoothing = float(label_smoothing)  # a NumPy float64 would widen float32
 
     def __repr__(self) -> str:
         options = f"label_smoothing={self.label_smoothing}" if self.label_smoothing else ""

@@ -53,6 +53,9 @@ class Hinge(_TargetLoss):
     Raises:
         ValueError, TypeError: for labels, as in `LogitCrossEntropy`.
 
+    Reference: for two classes, Cortes and Vapnik 1995, "Support-vector networks", Machine Learning
+    20; here each class stands against the others.
+
     >>> import numpy as np
     >>> loss = Hinge()
     >>> float(loss.forward(np.array([[0.5, -3.0]]), np.array([0])))

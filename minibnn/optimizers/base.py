@@ -117,6 +117,12 @@ class Descent(FlatOptimizer):
         parameters: usually ``model.parameters()``. What is left out is not trained.
         learning_rate: a positive number, or a schedule: a function from the number of updates
             made so far to a number.
+
+    Raises:
+        ValueError: for a setting outside of its range; without a parameter, with one twice, or
+            with parameters of different devices or dtypes.
+        TypeError: for something that is no parameter.
+        RuntimeError: for parameters without values; from `step`, see `Optimizer`.
     """
 
     def __init__(self, parameters: Iterable[Parameter], learning_rate: float | Schedule) -> None:

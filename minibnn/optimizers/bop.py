@@ -23,8 +23,10 @@ class Bop(FlatOptimizer):
     no latent weight and no learning rate. A large gamma forgets old gradients fast, and a small
     threshold flips readily. Neither `lr_scale` nor `bound` means anything here.
 
-    The weights' quantizer must let the gradient through at -1 and +1: ``SignSTE()`` and
-    ``SignSTE(clip=1.0)`` do, a smaller clip stops it, and with it all training.
+    The weights' quantizer must let the gradient through at -1 and +1, in both directions:
+    ``SignSTE()`` and ``SignSTE(clip=1.0)`` do. There a smaller clip and ``ApproxSign()`` stop it,
+    and with it all training; ``SwishSign()`` turns it round; ``AdaSTE()`` lets only the gradients
+    pass that ask for a flip.
 
     Everything that is not binary (biases, batch norm) needs another optimiser beside this one:
     see `OptimizerGroup`.
@@ -33,6 +35,9 @@ class Bop(FlatOptimizer):
         parameters: the weights of layers with binary weights; see `split_parameters`.
         threshold: at least 0.
         gamma: in (0, 1], or a schedule: a function from the number of updates made so far.
+
+    Raises:
+        ValueError, TypeError, RuntimeError: as from `Descent`.
 
     Reference: Helwegen et al. 2019, arXiv:1906.02107, algorithm 1.
 

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 
 from minibnn.backend import Array
 from minibnn.layers import Layer
 from minibnn.layers.base import require
-from minibnn.layers.weighted import Weighted
 from minibnn.optimizers.base import Optimizer
 from minibnn.parameter import Parameter
 
@@ -84,9 +83,9 @@ class OptimizerGroup(Optimizer):
 def split_parameters(model: Layer) -> tuple[list[Parameter], list[Parameter]]:
     """A model's parameters in two lists: weights that are quantized to 1 bit, and the others.
 
-    Binary are the weights of layers whose `weight_quantizer` has ``bits == 1``, as `SignSTE` has;
-    real-valued weights, biases and the parameters of batch norm are the rest. Both lists are in
-    the order of ``model.parameters()``.
+    Binary is what `Layer.named_quantized` gives with a function of ``bits == 1``, such as the
+    weights of layers with `SignSTE`. Real-valued weights, biases and the parameters of batch norm
+    are the rest. Both lists are in the order of ``model.parameters()``.
 
     >>> from minibnn import BatchNorm, Dense, Sequential, SignSTE
     >>> model = Sequential(Dense(4, 3, weight_quantizer=SignSTE()), BatchNorm(3), Dense(3, 2))
@@ -97,16 +96,9 @@ def split_parameters(model: Layer) -> tuple[list[Parameter], list[Parameter]]:
     5
     """
     require("split_parameters", "model", model, Layer)
-    binary = {id(p) for p in _binary_weights(model)}
+    binary = {id(p) for _, p, function in model.named_quantized() if function.bits == 1}
     parameters = list(model.parameters())
     return (
         [p for p in parameters if id(p) in binary],
         [p for p in parameters if id(p) not in binary],
     )
-
-
-def _binary_weights(layer: Layer) -> Iterator[Parameter]:
-    if isinstance(layer, Weighted) and layer.weight_quantizer.bits == 1:
-        yield layer.weight
-    for child in layer.children():
-        yield from _binary_weights(child)
