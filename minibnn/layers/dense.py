@@ -65,8 +65,9 @@ class Dense(Weighted):
         weight_bound: float | None = None,
         lr_scale: float = 1.0,
     ) -> None:
-        self.in_features = require("Dense", "in_features", in_features, int)
-        self.out_features = require("Dense", "out_features", out_features, int)
+        who = type(self).__name__
+        self.in_features = require(who, "in_features", in_features, int)
+        self.out_features = require(who, "out_features", out_features, int)
         self.set_weights(
             (in_features, out_features),
             quantizer=weight_quantizer,
@@ -78,7 +79,7 @@ class Dense(Weighted):
         )
 
     def __str__(self) -> str:
-        return f"Dense({self.in_features} -> {self.out_features})"
+        return f"{type(self).__name__}({self.in_features} -> {self.out_features})"
 
     def forward(self, x: Array, *, train: bool = False) -> Array:
         """``z = x Wq + b``."""

@@ -3,14 +3,10 @@
 from __future__ import annotations
 
 from minibnn.backend import Array
-from minibnn.feedback import Feedback
-from minibnn.functions import Function
-from minibnn.layers.base import require
-from minibnn.layers.weighted import Weighted
-from minibnn.parameter import Initializer
+from minibnn.layers.dense import Dense
 
 
-class Radial(Weighted):
+class Radial(Dense):
     """The negative squared distance of the input to each column of the weights.
 
     .. code-block:: text
@@ -24,25 +20,9 @@ class Radial(Weighted):
                    dx   = 2 (dz B.T - x sum of dz over the outputs)
                                                          B = feedback.backward_weights(Wq)
 
-    The three choices are those of `Dense`. A feedback takes the place of the weights, not of x;
-    with `Blocked`, dx is 0. In float32, distances that are small beside ``|x|^2`` lose digits.
-
-    Shapes: x (batch, in_features), W and B (in_features, out_features), b (out_features,),
-    z (batch, out_features).
-
-    Args:
-        in_features: width of the input.
-        out_features: how many points the distance is taken to.
-        weight_quantizer: the function between the latent weights W and the points.
-        feedback: which weights the error travels back through; None for `Transpose`.
-        bias: whether there is a b.
-        weight_init: draws W. b starts at 0.
-        weight_bound: the optimiser keeps W in [-weight_bound, weight_bound]; None for no bound.
-        lr_scale: multiplies the learning rate of W.
-
-    Raises:
-        TypeError: as from `Dense`.
-        ValueError: from `forward`, for an x of another shape.
+    It is `Dense` with another product: arguments, shapes and the three choices are those of `Dense`,
+    and the points are the columns of its weight. A feedback takes the place of the weights, not of
+    x; with `Blocked`, dx is 0. In float32, distances that are small beside ``|x|^2`` lose digits.
 
     Reference: ``radial`` and ``radial_asym`` of the Julia package Bender.jl.
 
@@ -53,48 +33,6 @@ class Radial(Weighted):
     array([[  0., -25.],
            [-18.,  -1.]], dtype=float32)
     """
-
-    def __init__(
-        self,
-        in_features: int,
-        out_features: int,
-        *,
-        weight_quantizer: Function | None = None,
-        feedback: Feedback | None = None,
-        bias: bool = True,
-        weight_init: Initializer | None = None,
-        weight_bound: float | None = None,
-        lr_scale: float = 1.0,
-    ) -> None:
-        self.in_features = require("Radial", "in_features", in_features, int)
-        self.out_features = require("Radial", "out_features", out_features, int)
-        self.set_weights(
-            (in_features, out_features),
-            quantizer=weight_quantizer,
-            feedback=feedback,
-            bias=bias,
-            init=weight_init,
-            bound=weight_bound,
-            lr_scale=lr_scale,
-        )
-
-    def __str__(self) -> str:
-        return f"Radial({self.in_features} -> {self.out_features})"
-
-    def forward(self, x: Array, *, train: bool = False) -> Array:
-        """``z = -|x - w|^2 + b``."""
-        self.check_input(x, self.in_features)
-        if x.ndim != 2:
-            raise ValueError(
-                f"{self}: expected x of shape (batch, {self.in_features}), got {x.shape}"
-            )
-        Wq = self.quantized_weight(train)
-        z = self.product(x, Wq)
-        if self.bias is not None:
-            z += self.bias.data
-        if train:
-            self.saved = (z.shape, x, Wq)
-        return z
 
     def backward(self, dz: Array, *, need_dx: bool = True) -> Array | None:
         """Set dW and db; return ``dx = 2 (dz B.T - x sum_k dz)``."""
@@ -123,7 +61,3 @@ class Radial(Weighted):
         z -= (W * W).sum(axis=0)
         z -= (x * x).sum(axis=1, keepdims=True)
         return z
-
-    def macs(self, y_shape: tuple[int, ...]) -> int:
-        """One for each weight: the squares add one for each input and are not counted."""
-        return self.weight.size
