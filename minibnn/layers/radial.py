@@ -20,7 +20,7 @@ class Radial(Dense):
                    dx   = 2 (dz B.T - x sum of dz over the outputs)
                                                          B = feedback.backward_weights(Wq)
 
-    It is `Dense` with another product: arguments, shapes and the three choices are those of `Dense`,
+    It is `Dense` with another product: arguments, shapes and the three choices are its,
     and the points are the columns of its weight. A feedback takes the place of the weights, not of
     x; with `Blocked`, dx is 0. In float32, distances that are small beside ``|x|^2`` lose digits.
 
