@@ -437,3 +437,14 @@ def test_a_step_reads_nothing_back(layer):
     x = STRICT.asarray(np.ones((2, 5, 5, 2), np.float32))
     with strictdev.no_sync():
         layer.backward(layer.forward(x, train=True) * 2)
+
+
+def test_the_bias_gradient_of_large_images_is_accurate(rng):
+    """In float32 a plain sum over the places is off by 1e-5 and more of the sum of |dz|."""
+    layer = Conv2D(1, 2, 1).initialize(rng)
+    x = np.zeros((100, 40, 40, 1), np.float32)
+    layer.forward(x, train=True)
+    dz = rng.uniform(0.5, 1.5, (100, 40, 40, 2)).astype(np.float32)
+    layer.backward(dz, need_dx=False)
+    expected = dz.sum(axis=(0, 1, 2), dtype=np.float64)
+    np.testing.assert_allclose(layer.bias.grad, expected, rtol=1e-6)

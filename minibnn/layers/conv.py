@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 from minibnn.backend import Array, Windows
 from minibnn.feedback import Feedback
 from minibnn.functions import Function
@@ -156,7 +158,8 @@ class Conv2D(Weighted):
             self.backend.convolve_dw(X, dz, self.windows, out=self.weight.grad)
         )
         if self.bias is not None:
-            dz.sum(axis=(0, 1, 2), out=self.bias.grad)
+            rows = dz.reshape(len(dz), math.prod(dz.shape[1:]))
+            self.backend.channel_sums(rows, self.out_channels, out=self.bias.grad)
         if not need_dx:
             return None
         B = self.backward_weights(Wq)
