@@ -30,6 +30,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description="Choose a recipe's settings on held-out images.")
     parser.add_argument("recipe", choices=RECIPES, metavar="RECIPE")
     parser.add_argument("--seeds", type=int, default=1, metavar="N", help="default: %(default)s")
+    parser.add_argument("--first-seed", type=int, default=0, metavar="N", help="default: 0")
     training = {"lr": float, "batch_size": int, "epochs": int}
     network = {"dropout": float, "threshold": int}  # what a recipe's function may take
     for name, kind in (training | network).items():
@@ -43,7 +44,9 @@ def main() -> None:
     data = load_mnist().validation_split(10_000, np.random.default_rng(0))
     file = RESULTS / f"choice_{args.recipe}.json"
     rows = json.loads(file.read_text())["rows"] if file.exists() else []
-    for seed, values in itertools.product(range(args.seeds), itertools.product(*grid.values())):
+    for seed, values in itertools.product(
+        range(args.first_seed, args.first_seed + args.seeds), itertools.product(*grid.values())
+    ):
         setting = dict(zip(grid, values, strict=True))
         recipe = RECIPES[args.recipe](**{k: v for k, v in setting.items() if k in network})
         changes = {k: v for k, v in setting.items() if k in training}
