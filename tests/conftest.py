@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import signal
 from collections import Counter
+from collections.abc import Iterator
 
 import numpy as np
 import pytest
@@ -23,6 +25,14 @@ def backend(request: pytest.FixtureRequest) -> Backend:
 def device(request: pytest.FixtureRequest) -> Backend:
     """Each backend that is not the host."""
     return open_backend(request.param)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def ctrl_c() -> Iterator[None]:
+    """Let tests send Ctrl-C, also in a background job, whose shell has it ignored."""
+    previous = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, previous)
 
 
 @pytest.fixture

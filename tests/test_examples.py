@@ -144,16 +144,36 @@ def test_missing_data_names_everything(run, tmp_path):
         assert said in done.stderr
 
 
-@pytest.mark.skipif(sys.platform == "win32", reason="signals work otherwise there")
-def test_ctrl_c_prints_the_table_so_far(environment, tmp_path):
-    history = tmp_path / "history.csv"
-    process = subprocess.Popen(
-        command("mnist.py", "--dataset", "sample", "--epochs", "100000", "--out", str(tmp_path)),
-        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment,
-    )  # fmt: skip
+@pytest.fixture
+def start(environment):
+    """Start an example that takes Ctrl-C, also where this process ignores it; end it at the end."""
+    started = []
+
+    def start_example(*options):
+        process = subprocess.Popen(
+            command("mnist.py", *options), text=True, env=environment,
+            stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+            preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
+        )  # fmt: skip
+        started.append(process)
+        return process
+
+    yield start_example
+    for process in started:
+        process.kill()
+        process.communicate()
+
+
+def wait_for(path):
     deadline = time.monotonic() + 60
-    while not history.exists() and time.monotonic() < deadline:
-        time.sleep(0.05)
+    while not path.exists() and time.monotonic() < deadline:
+        time.sleep(0.01)
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="signals work otherwise there")
+def test_ctrl_c_prints_the_table_so_far(start, tmp_path):
+    process = start("--dataset", "sample", "--epochs", "100000", "--out", str(tmp_path))
+    wait_for(tmp_path / "history.csv")
     process.send_signal(signal.SIGINT)
     stdout, stderr = process.communicate(timeout=60)
     assert process.returncode == 130, stderr
@@ -162,14 +182,9 @@ def test_ctrl_c_prints_the_table_so_far(environment, tmp_path):
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="signals work otherwise there")
-def test_ctrl_c_before_the_first_epoch_prints_no_table(environment, tmp_path):
-    process = subprocess.Popen(
-        command("mnist.py", "--dataset", "sample", "--batch-size", "1", "--out", str(tmp_path)),
-        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment,
-    )  # fmt: skip
-    deadline = time.monotonic() + 60
-    while not (tmp_path / "config.json").exists() and time.monotonic() < deadline:
-        time.sleep(0.01)
+def test_ctrl_c_before_the_first_epoch_prints_no_table(start, tmp_path):
+    process = start("--dataset", "sample", "--batch-size", "1", "--out", str(tmp_path))
+    wait_for(tmp_path / "config.json")
     time.sleep(0.1)
     process.send_signal(signal.SIGINT)
     stdout, stderr = process.communicate(timeout=60)
