@@ -16,6 +16,7 @@ from minibnn import (
     Adam,
     AdaSTE,
     BatchNorm,
+    Conv2D,
     DataLoader,
     Dense,
     Draws,
@@ -26,6 +27,7 @@ from minibnn import (
     HardTanh,
     Layer,
     LogitCrossEntropy,
+    MaxPool2D,
     Parameter,
     ReLU,
     Rescale,
@@ -762,3 +764,40 @@ def test_losses_of_unusual_habits():
         check_gradients(Dense(4, 3), x, loss=Transposed(), labels=labels)
     with pytest.raises(ValueError, match="the loss changed the outputs"):
         check_gradients(Dense(4, 3), x, loss=InPlace(), labels=labels)
+
+
+def binary_cnn():
+    def conv(n_in, n_out):
+        return Conv2D(n_in, n_out, 3, padding=1, padding_value=-1.0, weight_quantizer=SignSTE())
+
+    return Sequential(
+        Activation(SignSTE()), conv(2, 3), MaxPool2D(2), BatchNorm(3), Activation(SignSTE(clip=1.0)),
+        conv(3, 3), MaxPool2D((2, 1), stride=1), Flatten(), Dense(18, 3),
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_equal_maxima_of_whole_numbers_are_no_mistake(seed):
+    """Sums of signs in a window are often equal: kinks in nearly every weight."""
+    report = check_gradients(binary_cnn().initialize(seed), spread(4, 6, 6, 2), rng=seed)
+    assert report, str(report)
+
+
+@pytest.mark.parametrize(
+    ("right", "wrong"),
+    [
+        ("dx[:, rows, columns] = dy * (place == k)", "dx[:, rows, columns] = dy"),
+        ("dx[:, rows, columns] += dy * (place == k)", "dx[:, rows, columns] = dy * (place == k)"),
+    ],
+)
+def test_wrong_pooling_is_still_caught(right, wrong):
+    broken = mutant("minibnn.layers.pooling", right, wrong).MaxPool2D
+    broken = type("Broken", (MaxPool2D,), {"backward": broken.backward})
+    for windows in ((2, 2), (2, 1)):
+        real = MaxPool2D(*windows)
+        pool = broken(*windows)
+        assert check_gradients(real, spread(2, 4, 4, 2))
+        if real.windows.overlap == ("+=" in right):
+            assert not check_gradients(pool, spread(2, 4, 4, 2))
+            signs = Sequential(Activation(SignSTE()), pool)
+            assert not check_gradients(signs, spread(2, 4, 4, 2))

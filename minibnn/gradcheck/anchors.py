@@ -12,7 +12,7 @@ from minibnn.backend import Array, Backend
 from minibnn.draws import Draws
 from minibnn.feedback import Feedback, Transpose
 from minibnn.functions import Function
-from minibnn.layers import DirectFeedback, Layer
+from minibnn.layers import DirectFeedback, Layer, MaxPool2D
 
 
 class Anchor:
@@ -120,6 +120,26 @@ class _AnchoredProduct(Anchor):
         return z if B is None else z + (self.product(x, B) - self.product(x0, B))
 
 
+class _AnchoredMaxima(Anchor):
+    """The values where the maxima stood when the check began.
+
+    Sums of signs are whole numbers, so that windows full of equal maxima are common in a binary
+    network. There the maximum has a kink, and its gradient goes to one of several: this one.
+    """
+
+    def __init__(self, layer: MaxPool2D) -> None:
+        super().__init__()
+        self.maxima = layer.maxima
+
+    def __call__(self, seen: list[Array], with_places: bool) -> tuple[Array, Array | None]:
+        if not self.frozen:
+            y, place = self.maxima(seen, True)
+            self.at(lambda: place)
+            return y, place
+        place = self.at(list)
+        return sum(x_ij * (place == k) for k, x_ij in enumerate(seen)), place
+
+
 class _AnchoredBlocks(Anchor):
     """The outputs of blocks that are trained by direct feedback, each at the input it met."""
 
@@ -143,7 +163,7 @@ class _AnchoredBlocks(Anchor):
 
 
 def anchor(layer: Layer) -> Iterator[Anchor]:
-    """Replace what a layer and its children draw, their functions, and products with feedback."""
+    """Replace what a layer and its children draw and choose, functions, products with feedback."""
     for name, value in list(vars(layer).items()):
         if isinstance(value, Function) and not isinstance(value, Anchor):
             function = _AnchoredFunction(value)
@@ -164,6 +184,10 @@ def anchor(layer: Layer) -> Iterator[Anchor]:
         product = _AnchoredProduct(layer)
         layer.product = product
         yield product
+    if isinstance(layer, MaxPool2D):
+        maxima = _AnchoredMaxima(layer)
+        layer.maxima = maxima  # type: ignore[method-assign]
+        yield maxima
     if isinstance(layer, DirectFeedback):
         blocks = _AnchoredBlocks(layer)
         layer.outputs = blocks  # type: ignore[method-assign]

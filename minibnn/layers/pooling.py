@@ -61,17 +61,27 @@ class MaxPool2D(Layer):
         self.check_input(x)
         check_images(self, x)
         check_fit(self, self.windows, x.shape)
-        xp, counts = self.backend.xp, self.windows.counts(x.shape)
-        first, *others = (x[:, i, j] for _, _, i, j in self.windows.positions(counts))
-        y = first.copy()
-        place = xp.zeros(y.shape, dtype=np.min_scalar_type(len(others)))
-        for k, x_ij in enumerate(others, start=1):
-            if train:  # k grows, so the last strict rise, which is the first maximum, stays
-                place = xp.maximum(place, (x_ij > y) * place.dtype.type(k))
-            xp.maximum(y, x_ij, out=y)
+        y, place = self.maxima(self.seen(x), with_places=train)
         if train:
             self.saved = (y.shape, x.shape, place)
         return y
+
+    def seen(self, x: Array) -> list[Array]:
+        """What all windows see at each of their positions, in row-major order."""
+        counts = self.windows.counts(x.shape)
+        return [x[:, rows, columns] for _, _, rows, columns in self.windows.positions(counts)]
+
+    def maxima(self, seen: list[Array], with_places: bool) -> tuple[Array, Array | None]:
+        """The largest values and the positions where they were seen, the first of several."""
+        xp = self.backend.xp
+        first, *others = seen
+        y = first.copy()
+        place = xp.zeros(y.shape, dtype=np.min_scalar_type(len(others))) if with_places else None
+        for k, x_ij in enumerate(others, start=1):
+            if place is not None:  # k grows, so the last strict rise, the first maximum, stays
+                place = xp.maximum(place, (x_ij > y) * place.dtype.type(k))
+            xp.maximum(y, x_ij, out=y)
+        return y, place
 
     def backward(self, dy: Array, *, need_dx: bool = True) -> Array | None:
         """`dy` where the maxima stand, 0 elsewhere."""
