@@ -5,15 +5,19 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+import minibnn
 from minibnn import (
     Activation,
     BatchNorm,
     Blocked,
+    Bop,
+    Conv2D,
     Dense,
     Feedback,
     Fill,
     FixedFeedback,
     Flatten,
+    Function,
     GlorotUniform,
     Layer,
     Parameter,
@@ -354,3 +358,49 @@ def test_the_layers_of_a_sequential_are_fixed():
     model = Sequential(Dense(3, 2))
     with pytest.raises(AttributeError):
         model.layers = (Flatten(), *model.layers)
+
+
+class Float64Sign(Function):
+    """What everyone writes first: NumPy makes float64 of two Python numbers."""
+
+    def forward(self, x):
+        return np.where(x >= 0, 1.0, -1.0)
+
+    def backward(self, dy, x):
+        return dy
+
+
+@pytest.mark.parametrize(
+    "layer", [Activation(Float64Sign()), Dense(3, 2, weight_quantizer=Float64Sign())]
+)
+@pytest.mark.parametrize("train", [False, True])
+def test_a_function_that_changes_the_dtype_is_named(layer, train):
+    with pytest.raises(
+        TypeError,
+        match=r"Float64Sign\(\).*float32, got float64; end its forward"
+        if isinstance(layer, Dense)
+        else r"Float64Sign.*got float64; end its forward",
+    ):
+        layer.initialize(0).forward(np.ones((2, 3), np.float32), train=train)
+
+
+@pytest.mark.parametrize(
+    ("make", "mend"),
+    [
+        (lambda: Sequential(Flatten, Dense(3, 2)), r"write Flatten\(\)"),
+        (lambda: Sequential([Flatten(), Dense(3, 2)]), r"write Sequential\(\*layers\)"),
+        (lambda: Sequential(Dense(3, 2), SignSTE()), r"write Activation\(SignSTE\(clip=None\)\)"),
+        (lambda: Dense(3, 2, weight_quantizer="ste_sign"), r"write an object such as SignSTE\(\)"),
+        (lambda: Activation(np.sign), r"write an object such as SignSTE\(\)"),
+        (lambda: Conv2D(1, 2, 3, padding=-1), "write padding=1, padding_value=-1"),
+        (
+            lambda: Conv2D(1, 2, 3).initialize(0).forward(np.ones((9, 9, 1), np.float32)),
+            r"x\[None\]",
+        ),
+        (lambda: Bop(BatchNorm(3).initialize(0).parameters()), r"split_parameters\(model\)"),
+        (lambda: minibnn.check_gradients(SignSTE, np.ones((2, 3))), r"write SignSTE\(\)"),
+    ],
+)
+def test_what_newcomers_write_gets_a_mend(make, mend):
+    with pytest.raises((TypeError, ValueError), match=mend):
+        make()

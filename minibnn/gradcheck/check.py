@@ -24,6 +24,7 @@ from minibnn.gradcheck.anchors import Anchor, anchor
 from minibnn.gradcheck.compare import Comparison, Slopes, compare
 from minibnn.gradcheck.report import GradientReport, GradientResult
 from minibnn.layers import Activation, Layer
+from minibnn.layers.base import require
 from minibnn.losses import Loss
 
 
@@ -81,6 +82,7 @@ def check_gradients(
     rng = np.random.default_rng(rng).spawn(1)[0]  # not the stream that x may have been drawn from
     if isinstance(layer, Function):
         layer = Activation(layer)
+    layer = require("check_gradients", "layer", layer, Layer)
     x = np.array(backend_of(x).to_host(x))
     if x.ndim == 0 or x.size == 0:
         raise ValueError(f"check_gradients: expected a batch x, got an array of shape {x.shape}")

@@ -25,10 +25,14 @@ class Activation(Layer):
     def forward(self, x: Array, *, train: bool = False) -> Array:
         """``f(x)``."""
         self.check_input(x)
-        if not train:
-            return self.function.forward(x)
-        y = self.function.train_forward(x)
-        self.saved = (y.shape, x)
+        y = self.function.train_forward(x) if train else self.function.forward(x)
+        if y.dtype != x.dtype:
+            raise TypeError(
+                f"{self}: expected the function to keep the dtype {x.dtype}, got {y.dtype}; end "
+                "its forward with .astype(x.dtype), or use backend_of(x).binarize"
+            )
+        if train:
+            self.saved = (y.shape, x)
         return y
 
     def backward(self, dy: Array, *, need_dx: bool = True) -> Array | None:

@@ -308,6 +308,8 @@ def require(who: str, name: str, value: Any, kind: type[_Required]) -> _Required
     if not isinstance(value, kind):
         got = f"the class {value.__name__}" if isinstance(value, type) else repr(value)
         mend = f"; write {value.__name__}()" if isinstance(value, type) else ""
+        if kind is Function and (isinstance(value, str) or (callable(value) and not mend)):
+            mend = "; write an object such as SignSTE(), or a Function of your own"
         raise TypeError(f"{who}: expected {name} of type {kind.__name__}, got {got}{mend}")
     return value
 

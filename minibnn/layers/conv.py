@@ -215,5 +215,10 @@ def _border(
         extra = [d * (n - 1) for n, d in zip(windows.size, windows.dilation, strict=True)]
         rows, columns = ((n // 2, n - n // 2) for n in extra)
         return rows, columns
+    if padding == -1:
+        raise ValueError(
+            "Conv2D: expected padding of at least 0, got -1; for a border of -1 write "
+            "padding=1, padding_value=-1"
+        )
     height, width = pair("Conv2D", "padding", padding, least=0, other=' or "same"')
     return (height, height), (width, width)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from minibnn.backend import Array
+from minibnn.functions import Function
 from minibnn.layers.base import Layer
 
 
@@ -23,7 +24,9 @@ class Sequential(Layer):
         self._layers = layers
         for i, layer in enumerate(layers):
             if not isinstance(layer, Layer):
-                raise TypeError(f"Sequential: expected layers, got {layer!r} at position {i}")
+                raise TypeError(
+                    f"Sequential: expected layers, got {layer!r} at position {i}{_mend(layer)}"
+                )
         trained = (
             i for i, layer in enumerate(layers) if next(layer.parameters(), None) is not None
         )
@@ -101,3 +104,12 @@ class Sequential(Layer):
 
     def _name_layer(self, error: Exception, i: int) -> None:
         error.add_note(f"in layer {i} of {type(self).__name__}: {self.layers[i]!r}")
+
+
+def _mend(value: object) -> str:
+    """What who puts this into a Sequential probably means."""
+    if isinstance(value, type):
+        return f"; write {value.__name__}()"
+    if isinstance(value, Function):
+        return f"; write Activation({value!r})"
+    return "; write Sequential(*layers)" if isinstance(value, list | tuple) else ""

@@ -63,7 +63,13 @@ class Weighted(Layer):
     def quantized_weight(self, train: bool) -> Array:
         """``Wq``, the weights that the forward pass sees."""
         quantize = self.weight_quantizer.train_forward if train else self.weight_quantizer.forward
-        return quantize(self.weight.data)
+        Wq = quantize(self.weight.data)
+        if Wq.dtype != self.dtype:
+            raise TypeError(
+                f"{self}: expected {self.weight_quantizer!r} to keep the dtype {self.dtype}, got "
+                f"{Wq.dtype}; end its forward with .astype(x.dtype), or use backend_of(x).binarize"
+            )
+        return Wq
 
     def set_weight_gradient(self, dWq: Array) -> None:
         """Send ``dWq`` back through the quantizer, to the latent weights' gradient."""

@@ -27,6 +27,8 @@ def check_images(layer: Layer, x: Array, channels: int | None = None) -> None:
     mend = ""
     if x.ndim == 3:
         mend = f"; images need a channel axis: put Reshape({(*x.shape[1:], 1)}) first"
+        if channels == x.shape[-1]:
+            mend = "; for a single image, give a batch of one: x[None]"
     elif x.ndim == 2:
         mend = (
             "; images have rows, columns and channels: put Reshape((height, width, channels)) first"

@@ -66,6 +66,12 @@ class Bop(FlatOptimizer):
         if not threshold >= 0:
             raise ValueError(f"Bop: expected a threshold of at least 0, got {threshold}")
         super().__init__(parameters, gamma)
+        for p in self.parameters:
+            if p.name in ("bias", "gamma", "beta"):
+                raise ValueError(
+                    f"Bop: expected binary weights, got {p!r}; write binary, rest = "
+                    "split_parameters(model), then OptimizerGroup(Bop(binary), Adam(rest))"
+                )
         self.threshold = threshold
         self.store.data[...] = self.backend.binarize(self.store.data)
         self._m = self.backend.xp.zeros_like(self.store.data)

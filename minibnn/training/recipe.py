@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from typing import TYPE_CHECKING, TypeAlias
 
 import numpy as np
@@ -104,6 +104,13 @@ class Recipe:
             ValueError: for fewer training images than it holds out; as from `fit`.
             TypeError: for a change of something that a recipe does not have.
         """
+        names = [field.name for field in fields(self)]
+        unknown = sorted(set(changes) - set(names))
+        if unknown:
+            raise TypeError(
+                f"{self.name}: expected changes to the recipe's attributes, got {unknown}; "
+                f"there are {', '.join(names)}"
+            )
         recipe = replace(self, **changes)  # type: ignore[arg-type]
         rng = np.random.default_rng(seed)
         if recipe.held_out:
