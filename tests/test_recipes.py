@@ -25,6 +25,7 @@ from minibnn import (
     SignSTE,
     SquaredHinge,
     StochasticSign,
+    check_gradients,
     evaluate,
     fit,
     load_sample,
@@ -257,3 +258,15 @@ def test_the_cnn_is_as_small_as_published():
     assert "= 13.19 KiB" in str(summary)
     assert "93,088" in str(summary)
     assert len(list(MODELS["larq-cnn"].build().parameters())) == 10, "batch norm without gamma"
+
+
+@pytest.mark.parametrize(
+    "name", ["seed", "modern", "feedback-alignment", "direct-feedback", "finn-tfc", "larq-cnn"]
+)
+def test_gradients_of_whole_recipes(name, sample):
+    """Through the loss, at a few places of each array."""
+    recipe = MODELS[name]
+    model = recipe.build().initialize(0)
+    x, labels = sample.train_images[:6], sample.train_labels[:6]
+    report = check_gradients(model, x, loss=recipe.loss(), labels=labels, max_elements=6)
+    assert report, str(report)
