@@ -318,23 +318,30 @@ def larq_cnn() -> Recipe:
     return Recipe("larq-cnn", build, epochs=6, batch_size=100, lr=5e-3)
 
 
+class _Recipes(dict[str, Callable[..., Recipe]]):
+    def __missing__(self, name: str) -> Callable[..., Recipe]:
+        raise KeyError(f"expected the name of a recipe, got {name!r}; there are {', '.join(self)}")
+
+
 # Call one for its `Recipe`; those of `finn` take its other arguments too.
-RECIPES: dict[str, Callable[..., Recipe]] = {
-    "seed": seed,
-    "modern": modern,
-    "feedback-alignment": feedback_alignment,
-    "direct-feedback": direct_feedback,
-    "finn-tfc": partial(finn, "finn-tfc", 64, input_bits=1, epochs=100, lr=2e-3),
-    "finn-sfc": partial(finn, "finn-sfc", 256, input_bits=1, epochs=100, lr=2e-3, dropout=0.1),
-    "finn-lfc": partial(finn, "finn-lfc", 1024, input_bits=1, epochs=30, lr=1e-3, dropout=0.2),
-    "finn-tfc-8bit": partial(finn, "finn-tfc-8bit", 64, input_bits=8, epochs=100, lr=2e-3),
-    "finn-sfc-8bit": partial(
-        finn, "finn-sfc-8bit", 256, input_bits=8, epochs=50, lr=2e-3, dropout=0.1
-    ),
-    "finn-lfc-8bit": partial(
-        finn, "finn-lfc-8bit", 1024, input_bits=8, epochs=30, lr=1e-3, dropout=0.2
-    ),
-    "binarynet": binarynet,
-    "binaryconnect": binaryconnect,
-    "larq-cnn": larq_cnn,
-}
+RECIPES = _Recipes(
+    {
+        "seed": seed,
+        "modern": modern,
+        "feedback-alignment": feedback_alignment,
+        "direct-feedback": direct_feedback,
+        "finn-tfc": partial(finn, "finn-tfc", 64, input_bits=1, epochs=100, lr=2e-3),
+        "finn-sfc": partial(finn, "finn-sfc", 256, input_bits=1, epochs=100, lr=2e-3, dropout=0.1),
+        "finn-lfc": partial(finn, "finn-lfc", 1024, input_bits=1, epochs=30, lr=1e-3, dropout=0.2),
+        "finn-tfc-8bit": partial(finn, "finn-tfc-8bit", 64, input_bits=8, epochs=100, lr=2e-3),
+        "finn-sfc-8bit": partial(
+            finn, "finn-sfc-8bit", 256, input_bits=8, epochs=50, lr=2e-3, dropout=0.1
+        ),
+        "finn-lfc-8bit": partial(
+            finn, "finn-lfc-8bit", 1024, input_bits=8, epochs=30, lr=1e-3, dropout=0.2
+        ),
+        "binarynet": binarynet,
+        "binaryconnect": binaryconnect,
+        "larq-cnn": larq_cnn,
+    }
+)

@@ -270,3 +270,8 @@ def test_gradients_of_whole_recipes(name, sample):
     x, labels = sample.train_images[:6], sample.train_labels[:6]
     report = check_gradients(model, x, loss=recipe.loss(), labels=labels, max_elements=6)
     assert report, str(report)
+
+
+def test_a_misspelt_name_lists_the_recipes():
+    with pytest.raises(KeyError, match="got 'mdoern'; there are seed, modern, feedback-alignment"):
+        RECIPES["mdoern"]

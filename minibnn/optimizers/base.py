@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Sequence
 from typing import ClassVar
@@ -76,6 +77,9 @@ class FlatOptimizer(Optimizer):
         return float(self.schedule(self.steps))
 
     def _set_rate(self, rate: float | Schedule) -> None:
+        if not callable(rate) and not 0 < rate < math.inf:
+            name = self._rate_name.replace("rate", "learning rate")
+            raise ValueError(f"{type(self).__name__}: expected a positive {name}, got {rate}")
         self.schedule = rate if callable(rate) else Constant(rate)
 
     @property
