@@ -308,7 +308,7 @@ def test_the_rate_can_be_set():
     assert trajectory(optimizer, p, [-1.0]) == [[0.5]]
     optimizer.learning_rate = Exponential(1.0, 0.01, length=2)
     assert optimizer.learning_rate == pytest.approx(0.1)
-    with pytest.raises(ValueError, match="expected a positive value, got -1"):
+    with pytest.raises(ValueError, match="SGD: expected a positive learning rate, got -1"):
         optimizer.learning_rate = -1
     assert repr(optimizer) == "SGD(1 parameters, 1 values, next rate 0.1, after 1 steps)"
 
