@@ -13,12 +13,13 @@ here. `--train-images` and `--epochs` make shorter runs, to try the script out; 
 from __future__ import annotations
 
 import argparse
+import json
 import sys
 import time
 from dataclasses import replace
 
 import pandas as pd
-from environment import environment, save
+from environment import RESULTS, environment, save
 
 from minibnn import DataLoader, evaluate, load_mnist
 from minibnn.recipes import RECIPES
@@ -29,6 +30,8 @@ def main() -> None:
     parser = argparse.ArgumentParser(description="Accuracy of the recipes, over seeds.")
     parser.add_argument("recipes", nargs="+", choices=RECIPES, metavar="RECIPE")
     parser.add_argument("--seeds", type=int, default=5, metavar="N", help="default: %(default)s")
+    parser.add_argument("--first-seed", type=int, default=0, metavar="N",
+                        help="to go on with further seeds; default: 0")  # fmt: skip
     parser.add_argument("--epochs", type=int, metavar="N", help="default: the recipe's own")
     parser.add_argument("--train-images", type=int, metavar="N", help="default: all")
     args = parser.parse_args()
@@ -42,8 +45,12 @@ def main() -> None:
     for name in args.recipes:
         recipe = RECIPES[name]()
         epochs = recipe.epochs if args.epochs is None else args.epochs
-        rows = []
-        for seed in range(args.seeds):
+        kept = args.train_images is None and args.epochs is None
+        seeds = range(args.first_seed, args.first_seed + args.seeds)
+        file = RESULTS / f"accuracy_{name}.json"
+        earlier = json.loads(file.read_text())["rows"] if kept and file.exists() else []
+        rows = [row for row in earlier if row["seed"] < args.first_seed]
+        for seed in seeds:
             start, cpu = time.perf_counter(), time.process_time()
             # The test set is read after the last epoch only: until then a single image of it.
             blind = replace(
@@ -67,7 +74,7 @@ def main() -> None:
             )
             print(f"{name} {seed}: {rows[-1]}", file=sys.stderr)
         table = pd.DataFrame(rows).round(5)
-        if args.train_images is None and args.epochs is None:
+        if kept:
             save(f"accuracy_{name}", table)
         print(table.groupby("recipe").acc_test.agg(["mean", "std", "min", "max", "count"]).round(4))
 

@@ -98,7 +98,7 @@ def test_the_papers_defaults():
     assert (adamax.learning_rate, adamax.beta1, adamax.beta2) == (2e-3, 0.9, 0.999)
     shift = ShiftAdaMax(Dense(2, 2).initialize(0).parameters())
     assert (shift.learning_rate, shift.beta1, shift.beta2) == (2**-10, 1 - 2**-3, 1 - 2**-10)
-    bop = Bop(Dense(2, 2).initialize(0).parameters())
+    bop = Bop(Dense(2, 2, bias=False).initialize(0).parameters())
     assert (bop.threshold, bop.gamma) == (1e-8, 1e-4)
     norm = BatchNorm(3)
     assert (norm.momentum, norm.epsilon) == (0.9, 1e-5)
