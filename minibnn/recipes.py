@@ -16,7 +16,7 @@ from dataclasses import replace
 from functools import partial
 
 from minibnn.feedback import Feedback, FixedFeedback
-from minibnn.functions import ReLU, SignSTE, StochasticSign
+from minibnn.functions import Function, ReLU, SignSTE, StochasticSign
 from minibnn.layers import (
     Activation,
     BatchNorm,
@@ -185,6 +185,21 @@ def finn(
     return Recipe(name, build, epochs=epochs, batch_size=100, lr=lr)
 
 
+def published_dense(
+    n_in: int, n_out: int, quantizer: Function, momentum: float
+) -> tuple[Dense, BatchNorm]:
+    """A dense layer as BinaryConnect and BinaryNet have it: `binary_dense` with an idle bias."""
+    dense = Dense(
+        n_in,
+        n_out,
+        weight_quantizer=quantizer,
+        weight_init=Uniform(-1, 1),
+        weight_bound=1.0,
+        lr_scale=glorot_lr_scale(n_in, n_out),
+    )
+    return dense, BatchNorm(n_out, momentum=momentum, epsilon=1e-4)
+
+
 def binarynet() -> Recipe:
     """The permutation-invariant MNIST network of BinaryNet, as the authors' code trains it.
 
@@ -200,24 +215,13 @@ def binarynet() -> Recipe:
     Reference: Courbariaux et al. 2016, arXiv:1602.02830, section 2.1 and their code.
     """
 
-    def dense(n_in: int, n_out: int) -> list[Layer]:
-        return [
-            Dense(
-                n_in,
-                n_out,
-                weight_quantizer=SignSTE(),
-                weight_init=Uniform(-1, 1),
-                weight_bound=1.0,
-                lr_scale=glorot_lr_scale(n_in, n_out),
-            ),
-            BatchNorm(n_out, momentum=0.9, epsilon=1e-4),
-        ]
-
     def build() -> Sequential:
         hidden: list[Layer] = []
         for n_in in (784, 4096, 4096):
-            hidden += [*dense(n_in, 4096), Activation(SignSTE(clip=1.0)), Dropout(0.5)]
-        return Sequential(Flatten(), Rescale(2 / 255, -1), Dropout(0.2), *hidden, *dense(4096, 10))
+            hidden += published_dense(n_in, 4096, SignSTE(), momentum=0.9)
+            hidden += [Activation(SignSTE(clip=1.0)), Dropout(0.5)]
+        output = published_dense(4096, 10, SignSTE(), momentum=0.9)
+        return Sequential(Flatten(), Rescale(2 / 255, -1), Dropout(0.2), *hidden, *output)
 
     return Recipe(
         "binarynet",
@@ -240,24 +244,13 @@ def binaryconnect() -> Recipe:
     Reference: Courbariaux et al. 2015, arXiv:1511.00363, sections 2.3 and 3.1 and their code.
     """
 
-    def dense(n_in: int, n_out: int) -> list[Layer]:
-        return [
-            Dense(
-                n_in,
-                n_out,
-                weight_quantizer=StochasticSign(),
-                weight_init=Uniform(-1, 1),
-                weight_bound=1.0,
-                lr_scale=glorot_lr_scale(n_in, n_out),
-            ),
-            BatchNorm(n_out, momentum=0.85, epsilon=1e-4),
-        ]
-
     def build() -> Sequential:
         hidden: list[Layer] = []
         for n_in in (784, 2048, 2048):
-            hidden += [*dense(n_in, 2048), Activation(ReLU())]
-        return Sequential(Flatten(), Rescale(2 / 255, -1), *hidden, *dense(2048, 10))
+            hidden += published_dense(n_in, 2048, StochasticSign(), momentum=0.85)
+            hidden += [Activation(ReLU())]
+        output = published_dense(2048, 10, StochasticSign(), momentum=0.85)
+        return Sequential(Flatten(), Rescale(2 / 255, -1), *hidden, *output)
 
     return Recipe(
         "binaryconnect",
