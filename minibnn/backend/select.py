@@ -7,11 +7,13 @@ import logging
 import numpy as np
 
 from minibnn.backend.base import Array, Backend, DeviceError
+from minibnn.backend.compiled import CompiledBackend, open_library
 from minibnn.backend.numpy_backend import NumpyBackend
 
 logger = logging.getLogger("minibnn")
 
-CPU = NumpyBackend()
+_library = open_library()
+CPU = NumpyBackend() if _library is None else CompiledBackend(_library)
 
 _by_array_type: dict[type, Backend] = {np.ndarray: CPU}
 _gpu: Backend | DeviceError | None = None  # None until somebody asks
@@ -32,8 +34,8 @@ def get_backend(device: str | Backend = "auto") -> Backend:
         DeviceError: for an explicit ``"gpu"`` that cannot be used; it never falls back.
         ValueError: for another name.
 
-    >>> get_backend("cpu")
-    NumpyBackend('cpu')
+    >>> get_backend("cpu").name
+    'cpu'
     """
     if isinstance(device, Backend):
         return device
@@ -61,8 +63,8 @@ def backend_of(a: Array) -> Backend:
         TypeError: if `a` is not an array of a known backend (a list, say).
 
     >>> import numpy as np
-    >>> backend_of(np.zeros(3))
-    NumpyBackend('cpu')
+    >>> backend_of(np.zeros(3)).name
+    'cpu'
     """
     backend = _by_array_type.get(type(a))
     if backend is not None:

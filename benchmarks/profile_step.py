@@ -1,0 +1,186 @@
+"""Where the time of a training step goes, phase by phase, in microseconds.
+
+    MINIBNN_DATA=... python benchmarks/profile_step.py                  # the seed's network
+    MINIBNN_DATA=... python benchmarks/profile_step.py --recipe modern
+    MINIBNN_DATA=... python benchmarks/profile_step.py --width 1024     # 784-1024-1024-1024-10
+
+The phases are the backend's primitives, timed by a clock around each while an ordinary loop
+trains: taking the batch (gather), signs of weights and activations (binarise), matrix products of
+the forward and of the backward pass, the optimiser, the loss; what remains of the two passes is
+elementwise array code and Python. Products also show the rate at which they compute. The clocks
+cost about half a microsecond a call; the line "step" is measured without them.
+
+Prints a table of medians over the steps.
+"""
+
+from __future__ import annotations
+
+import argparse
+import time
+from collections import Counter
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from minibnn import (
+    Activation,
+    BatchNorm,
+    Constant,
+    DataLoader,
+    Dense,
+    Flatten,
+    Rescale,
+    Sequential,
+    SignSTE,
+    Uniform,
+    load_mnist,
+)
+from minibnn.layers import Layer
+from minibnn.recipes import RECIPES
+from minibnn.training.recipe import Recipe
+
+
+def network(width: int, depth: int = 3) -> Sequential:
+    """784-width-...-width-10 with binary weights, batch norm and clipped signs."""
+    layers: list[Layer] = [Flatten(), Rescale(1 / 255)]
+    sizes = [784] + depth * [width] + [10]
+    for i, (n_in, n_out) in enumerate(zip(sizes, sizes[1:], strict=False)):
+        layers += [Activation(SignSTE(clip=1.0))] if i else []
+        layers += [
+            Dense(
+                n_in,
+                n_out,
+                bias=False,
+                weight_quantizer=SignSTE(),
+                weight_init=Uniform(-1, 1),
+                weight_bound=1.0,
+            ),
+            BatchNorm(n_out),
+        ]
+    return Sequential(*layers)
+
+
+class Clock:
+    """Adds up the time inside named calls; of nested ones only the outermost counts."""
+
+    def __init__(self) -> None:
+        self.seconds: Counter[str] = Counter()
+        self.flops: Counter[str] = Counter()
+        self.direction = "forward"
+        self._inside = False
+
+    def around(self, call: Callable[..., Any], name: str) -> Callable[..., Any]:
+        """`call`, timed under `name`; products under their direction, with their operations."""
+
+        def timed(*args: Any, **options: Any) -> Any:
+            if self._inside:
+                return call(*args, **options)
+            self._inside = True
+            start = time.perf_counter()
+            try:
+                return call(*args, **options)
+            finally:
+                spent = time.perf_counter() - start
+                self._inside = False
+                row = f"{self.direction} products" if name == "products" else name
+                self.seconds[row] += spent
+                if call.__name__ == "matmul":
+                    a, b = args
+                    self.flops[row] += 2 * a.shape[0] * a.shape[1] * b.shape[1]
+
+        return timed
+
+
+PRIMITIVES = {
+    "matmul": "products",
+    "convolve": "products",
+    "convolve_dw": "products",
+    "convolve_dx": "products",
+    "binarize": "binarise",
+    "channel_sums": "channel sums",
+}
+
+
+def profile(model: Layer, loss: Any, optimizer: Any, loader: DataLoader, steps: int) -> Any:
+    """A row for each step: seconds of each phase, and of the whole step without clocks."""
+    backend = model.backend
+    rows, flops = [], {}
+    clock = Clock()
+    for name, phase in PRIMITIVES.items():
+        setattr(backend, name, clock.around(getattr(backend, name), phase))
+    try:
+        source = iter(loader)
+        for _ in range(steps):
+            clock.seconds, clock.flops = Counter(), Counter()
+            t0 = time.perf_counter()
+            x, labels = next(source)
+            t1 = time.perf_counter()
+            clock.direction = "forward"
+            logits = model.forward(x, train=True)
+            t2 = time.perf_counter()
+            loss.forward(logits, labels)
+            dlogits = loss.backward()
+            t3 = time.perf_counter()
+            clock.direction = "backward"
+            model.backward(dlogits, need_dx=False)
+            t4 = time.perf_counter()
+            inside = clock.seconds.total()
+            optimizer.step()
+            t5 = time.perf_counter()
+            rows.append(
+                {"gather": t1 - t0}
+                | {phase: clock.seconds[phase] for phase in ("binarise", "channel sums")}
+                | {f"{d} products": clock.seconds[f"{d} products"] for d in ("forward", "backward")}
+                | {"elementwise": t2 - t1 + t4 - t3 - inside, "loss": t3 - t2, "optimiser": t5 - t4}
+            )
+            flops = dict(clock.flops)
+    finally:
+        for name in PRIMITIVES:
+            delattr(backend, name)  # the class's own come back
+    whole = []
+    source = iter(loader)
+    for _ in range(steps):
+        start = time.perf_counter()
+        x, labels = next(source)
+        loss.forward(model.forward(x, train=True), labels)
+        model.backward(loss.backward(), need_dx=False)
+        optimizer.step()
+        whole.append(time.perf_counter() - start)
+    table = pd.DataFrame(rows).median().rename("microseconds").to_frame() * 1e6
+    total = 1e6 * float(np.median(whole))
+    table["share"] = table["microseconds"] / table["microseconds"].sum()
+    table["GFLOP/s"] = pd.Series(flops) / 1e3 / table["microseconds"]
+    return table, total
+
+
+def main() -> None:
+    """Profile one network and print the table."""
+    parser = argparse.ArgumentParser(description="Microseconds of a training step, by phase.")
+    what = parser.add_mutually_exclusive_group()
+    what.add_argument("--recipe", choices=RECIPES, default="seed", help="default: %(default)s")
+    what.add_argument("--width", type=int, metavar="N", help="784-N-N-N-10 with batch norm")
+    parser.add_argument("--batch-size", type=int, metavar="N", help="default: the recipe's, or 100")
+    parser.add_argument("--steps", type=int, default=200, metavar="N", help="default: %(default)s")
+    args = parser.parse_args()
+
+    recipe = RECIPES[args.recipe]()
+    if args.width:
+        recipe = Recipe("", lambda: network(args.width), epochs=1, batch_size=100, lr=1e-3)
+    batch = args.batch_size or recipe.batch_size
+    model, loss = recipe.build().initialize(0), recipe.loss()
+    optimizer = recipe.optimizer(model, Constant(recipe.lr))
+    data = load_mnist()
+    arrays = (data.train_images, data.train_labels)
+    loader = DataLoader(arrays, batch, shuffle=True, drop_last=True, rng=0)
+    steps = min(args.steps, len(loader))
+    table, total = profile(model, loss, optimizer, loader, steps)
+    name = f"784-{args.width}-{args.width}-{args.width}-10" if args.width else args.recipe
+    print(f"{name}, batches of {batch}, median of {steps} steps")
+    print(table.to_string(float_format=lambda v: f"{v:.2f}" if v < 1 else f"{v:.0f}", na_rep=""))
+    print(f"step, without the clocks: {total:.0f} us")
+
+
+if __name__ == "__main__":
+    main()
