@@ -17,8 +17,9 @@ from __future__ import annotations
 
 import argparse
 import time
-from collections import Counter
+from collections import defaultdict
 from collections.abc import Callable
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -46,7 +47,7 @@ def network(width: int, depth: int = 3) -> Sequential:
     """784-width-...-width-10 with binary weights, batch norm and clipped signs."""
     layers: list[Layer] = [Flatten(), Rescale(1 / 255)]
     sizes = [784] + depth * [width] + [10]
-    for i, (n_in, n_out) in enumerate(zip(sizes, sizes[1:], strict=False)):
+    for i, (n_in, n_out) in enumerate(pairwise(sizes)):
         layers += [Activation(SignSTE(clip=1.0))] if i else []
         layers += [
             Dense(
@@ -66,8 +67,8 @@ class Clock:
     """Adds up the time inside named calls; of nested ones only the outermost counts."""
 
     def __init__(self) -> None:
-        self.seconds: Counter[str] = Counter()
-        self.flops: Counter[str] = Counter()
+        self.seconds: defaultdict[str, float] = defaultdict(float)
+        self.flops: defaultdict[str, float] = defaultdict(float)
         self.direction = "forward"
         self._inside = False
 
@@ -94,12 +95,16 @@ class Clock:
 
 
 PRIMITIVES = {
+    "standardize": "batch norm",
+    "affine": "batch norm",
+    "channel_dots": "batch norm",
+    "gate": "masks",
     "matmul": "products",
     "convolve": "products",
     "convolve_dw": "products",
     "convolve_dx": "products",
     "binarize": "binarise",
-    "channel_sums": "channel sums",
+    "channel_sums": "batch norm",
 }
 
 
@@ -113,7 +118,7 @@ def profile(model: Layer, loss: Any, optimizer: Any, loader: DataLoader, steps: 
     try:
         source = iter(loader)
         for _ in range(steps):
-            clock.seconds, clock.flops = Counter(), Counter()
+            clock.seconds, clock.flops = defaultdict(float), defaultdict(float)
             t0 = time.perf_counter()
             x, labels = next(source)
             t1 = time.perf_counter()
@@ -126,12 +131,12 @@ def profile(model: Layer, loss: Any, optimizer: Any, loader: DataLoader, steps: 
             clock.direction = "backward"
             model.backward(dlogits, need_dx=False)
             t4 = time.perf_counter()
-            inside = clock.seconds.total()
+            inside = sum(clock.seconds.values())
             optimizer.step()
             t5 = time.perf_counter()
             rows.append(
                 {"gather": t1 - t0}
-                | {phase: clock.seconds[phase] for phase in ("binarise", "channel sums")}
+                | {phase: clock.seconds[phase] for phase in ("binarise", "batch norm", "masks")}
                 | {f"{d} products": clock.seconds[f"{d} products"] for d in ("forward", "backward")}
                 | {"elementwise": t2 - t1 + t4 - t3 - inside, "loss": t3 - t2, "optimiser": t5 - t4}
             )

@@ -211,7 +211,8 @@ class FlatStore:
     Attributes:
         data: shape (total size,).
         grad: shape (total size,).
-        segments: the runs that an optimiser can treat alike, in order.
+        segments: the runs that an optimiser can treat alike, one for each bound and learning-rate
+            scale.
     """
 
     def __init__(self, parameters: Iterable[Parameter]) -> None:
@@ -241,17 +242,19 @@ class FlatStore:
         total = sum(p.size for p in self.parameters)
         self.data = self.backend.xp.empty(total, dtype=self.parameters[0].data.dtype)
         self.grad = self.backend.xp.empty_like(self.data)
-        self.segments: list[Segment] = []
-        start = 0
+        # Alike parameters lie side by side, whatever their order, so that one update does them all.
+        alike: dict[tuple[float | None, float], list[Parameter]] = {}
         for p in self.parameters:
-            stop = start + p.size
-            p.data = _move_into(self.data[start:stop].reshape(p.shape), p.data)
-            p.grad = _move_into(self.grad[start:stop].reshape(p.shape), p.grad)
-            last = self.segments[-1] if self.segments else None
-            if last is not None and (last.bound, last.lr_scale) == (p.bound, p.lr_scale):
-                self.segments[-1] = last._replace(where=slice(last.where.start, stop))
-            else:
-                self.segments.append(Segment(slice(start, stop), p.bound, p.lr_scale))
+            alike.setdefault((p.bound, p.lr_scale), []).append(p)
+        self.segments: list[Segment] = []
+        start = stop = 0
+        for (bound, lr_scale), group in alike.items():
+            for p in group:
+                part = slice(stop, stop + p.size)
+                p.data = _move_into(self.data[part].reshape(p.shape), p.data)
+                p.grad = _move_into(self.grad[part].reshape(p.shape), p.grad)
+                stop += p.size
+            self.segments.append(Segment(slice(start, stop), bound, lr_scale))
             start = stop
         self._views = [(p.data, p.grad) for p in self.parameters]
 

@@ -190,14 +190,20 @@ def test_parameters_become_views_of_one_store(backend):
     assert (backend.to_host(store.grad)[:20] == 3).all()
 
 
-def test_alike_neighbours_share_a_segment():
+def test_alike_parameters_share_a_segment():
     def binary(n, m):
         return Dense(n, m, weight_quantizer=SignSTE(), weight_bound=1.0)
 
     model = Sequential(binary(5, 4), BatchNorm(4), Dense(4, 3), binary(3, 2)).initialize(0)
-    spans = [(s.where.start, s.where.stop, s.bound) for s in FlatStore(model.parameters()).segments]
-    # the first weight; its bias, the norm, all of the second layer; the last weight; its bias
-    assert spans == [(0, 20, 1.0), (20, 47, None), (47, 53, 1.0), (53, 55, None)]
+    values = [p.data.copy() for p in model.parameters()]
+    store = FlatStore(model.parameters())
+    spans = [(s.where.start, s.where.stop, s.bound) for s in store.segments]
+    # both binary weights; then their biases, the norm and the second layer
+    assert spans == [(0, 26, 1.0), (26, 55, None)]
+    for p, value in zip(model.parameters(), values, strict=True):
+        np.testing.assert_array_equal(p.data, value)
+        assert p.data.base is store.data
+        assert p.grad.base is store.grad
 
 
 def test_a_backward_writes_straight_into_the_store():

@@ -20,7 +20,8 @@ from packaging.tags import platform_tags
 
 # No fused multiply-adds: the C bodies equal NumPy's to the last bit. Nobody reads errno, nor the
 # floating-point flags, and loops that may set them are not vectorised.
-FLAGS = "-O3 -std=gnu11 -shared -fPIC -ffp-contract=off -fno-math-errno -fno-trapping-math".split()
+FLAGS = ["-O3", "-std=gnu11", "-shared", "-fPIC"]
+FLAGS += ["-ffp-contract=off", "-fno-math-errno", "-fno-trapping-math"]
 
 
 def compile_kernels(folder: Path) -> str | None:

@@ -7,7 +7,9 @@ import logging
 import math
 import os
 import zlib
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -17,31 +19,81 @@ from minibnn.backend.numpy_backend import NumpyBackend
 SOURCE = Path(__file__).with_name("kernels.c")
 LIBRARY = Path(__file__).with_name("_kernels.so")
 
-_POINTER, _LENGTH, _FLOAT = ctypes.c_void_p, ctypes.c_ssize_t, ctypes.c_float
-
 
 class CompiledBackend(NumpyBackend):
     """Arrays in main memory, float32 primitives in C; the rest is `NumpyBackend`'s.
+
+    C reads where it is told to: each body checks shapes and layout, and leaves what it cannot take
+    to NumPy's, which computes it or raises.
 
     Args:
         library: from `open_library`.
     """
 
     def __init__(self, library: ctypes.CDLL) -> None:
-        self._binarize = library.minibnn_binarize
-        self._binarize.argtypes = (_LENGTH, _POINTER, _POINTER)
-        self._binarize.restype = None
-        self._adam = library.minibnn_adam
-        self._adam.argtypes = (_LENGTH, *4 * (_POINTER,), *5 * (_FLOAT,))
-        self._adam.restype = None
+        self._binarize = _declare(library.minibnn_binarize, 1, 2)
+        self._column_sums = _declare(library.minibnn_column_sums, 2, 2)
+        self._column_dots = _declare(library.minibnn_column_dots, 2, 3)
+        self._affine = _declare(library.minibnn_affine, 2, 6)
+        self._standardize = _declare(library.minibnn_standardize, 3, 4, 1)
+        self._gate = _declare(library.minibnn_gate, 1, 3, 1)
+        self._adam = _declare(library.minibnn_adam, 1, 4, 5)
 
     def binarize(self, x: Array) -> Array:
         """As the plain body, in one pass."""
-        if x.dtype != np.float32 or not x.flags.c_contiguous or x.ndim == 0:
+        if not _plain(x) or x.ndim == 0:
             return super().binarize(x)
         y = np.empty(x.shape, np.float32)
-        self._binarize(x.size, x.ctypes.data, y.ctypes.data)
+        self._binarize(x.size, _at(x), _at(y))
         return y
+
+    def channel_sums(self, rows: Array, channels: int, out: Array | None = None) -> Array:
+        """As the plain body, in one pass."""
+        if not _plain(rows):
+            return super().channel_sums(rows, channels, out)
+        sums = np.empty(rows.shape[1], np.float32)
+        self._column_sums(*rows.shape, _at(rows), _at(sums))
+        return _over_places(sums, channels, out)
+
+    def channel_dots(self, a: Array, b: Array, channels: int, out: Array | None = None) -> Array:
+        """As the plain body, in one pass."""
+        if not _plain(a, b) or a.shape != b.shape:
+            return super().channel_dots(a, b, channels, out)
+        sums = np.empty(a.shape[1], np.float32)
+        self._column_dots(*a.shape, _at(a), _at(b), _at(sums))
+        return _over_places(sums, channels, out)
+
+    def standardize(
+        self, rows: Array, channels: int, epsilon: float
+    ) -> tuple[Array, Array, Array, Array]:
+        """As the plain body, in three passes."""
+        if not _plain(rows) or rows.shape[1] % channels:
+            return super().standardize(rows, channels, epsilon)
+        x = np.empty(rows.shape, np.float32)
+        stats = np.empty((3, channels), np.float32)
+        scratch = np.empty(rows.shape[1], np.float32)
+        self._standardize(*rows.shape, channels, *map(_at, (rows, x, stats, scratch)), epsilon)
+        return x, *stats
+
+    def affine(self, shift: Array, *terms: tuple[Array, Array]) -> Array:
+        """As the plain body, in one pass."""
+        x = terms[0][1]
+        arrays = [shift, *(a for term in terms for a in term)]
+        shapes = [x.shape[1:], *([x.shape[1:], x.shape] * len(terms))]
+        if len(terms) > 2 or not _plain(*arrays) or [a.shape for a in arrays] != shapes:
+            return super().affine(shift, *terms)
+        y = np.empty(x.shape, np.float32)
+        other = [None, None] if len(terms) == 1 else []
+        self._affine(*x.shape, *map(_at, arrays), *other, _at(y))
+        return y
+
+    def gate(self, dy: Array, x: Array, limit: float) -> Array:
+        """As the plain body, in one pass."""
+        if not _plain(dy, x) or dy.shape != x.shape:
+            return super().gate(dy, x, limit)
+        dx = np.empty(x.shape, np.float32)
+        self._gate(x.size, _at(dy), _at(x), _at(dx), limit)
+        return dx
 
     def adam_step(
         self,
@@ -53,12 +105,39 @@ class CompiledBackend(NumpyBackend):
         only_if: Array | None = None,
     ) -> None:
         """As the plain body, in one pass."""
-        if any(a.dtype != np.float32 or not a.flags.c_contiguous for a in (w, g, m, v)):
+        if not _plain(w, g, m, v) or not w.shape == g.shape == m.shape == v.shape:
             super().adam_step(w, g, m, v, numbers, only_if)
         elif only_if is None or only_if:
-            addresses = [a.ctypes.data for a in (w, g, m, v)]
             bound = math.inf if numbers.bound is None else numbers.bound
-            self._adam(w.size, *addresses, numbers.beta1, numbers.beta2, *numbers.folded(), bound)
+            beta1, beta2, (rate, epsilon) = numbers.beta1, numbers.beta2, numbers.folded()
+            self._adam(w.size, *map(_at, (w, g, m, v)), beta1, beta2, rate, epsilon, bound)
+
+
+def _declare(function: Any, lengths: int, pointers: int, floats: int = 0) -> Any:
+    """Tell ctypes the arguments, which always come in this order."""
+    kinds = (ctypes.c_ssize_t, lengths), (ctypes.c_void_p, pointers), (ctypes.c_float, floats)
+    function.argtypes = [kind for kind, count in kinds for _ in range(count)]
+    function.restype = None
+    return function
+
+
+def _plain(*arrays: Array) -> bool:
+    """Whether the C bodies can take these: float32, row-major without gaps, aligned, writable."""
+    return all(a.dtype == np.float32 and a.flags.carray for a in arrays)
+
+
+# What ctypes passes as the address of an array, in half the time of `a.ctypes.data`.
+_at: Callable[[Array], Any] = (ctypes.c_char * 0).from_buffer
+
+
+def _over_places(sums: Array, channels: int, out: Array | None) -> Array:
+    """The second stage of `channel_sums`: of one sum for each column, over the places."""
+    if sums.size != channels:
+        return sums.reshape(-1, channels).sum(axis=0, out=out)
+    if out is None:
+        return sums
+    out[...] = sums
+    return out
 
 
 def open_library() -> ctypes.CDLL | None:

@@ -33,6 +33,114 @@ EXPORT void minibnn_binarize(ptrdiff_t n, const float *restrict x, float *restri
     }
 }
 
+/* Sums of the columns of x (rows, width), or of the products a b. Blocks of rows are summed first:
+ * a sum's rounding error grows with how many numbers one accumulator takes in. */
+enum { ROWS = 64, COLUMNS = 1024 };
+
+static inline __attribute__((always_inline)) void
+column_sums(ptrdiff_t rows, ptrdiff_t width, const float *a, const float *b, float *restrict sums)
+{
+    float part[COLUMNS];
+    for (ptrdiff_t left = 0; left < width; left += COLUMNS) {
+        ptrdiff_t n = width - left < COLUMNS ? width - left : COLUMNS;
+        for (ptrdiff_t j = 0; j < n; j++)
+            sums[left + j] = 0.0f;
+        for (ptrdiff_t top = 0; top < rows; top += ROWS) {
+            ptrdiff_t end = rows - top < ROWS ? rows : top + ROWS;
+            for (ptrdiff_t j = 0; j < n; j++)
+                part[j] = 0.0f;
+            for (ptrdiff_t i = top; i < end; i++) {
+                const float *row = a + i * width + left;
+                const float *other = b == NULL ? NULL : b + i * width + left;
+                for (ptrdiff_t j = 0; j < n; j++)
+                    part[j] += b == NULL ? row[j] : row[j] * other[j];
+            }
+            for (ptrdiff_t j = 0; j < n; j++)
+                sums[left + j] += part[j];
+        }
+    }
+}
+
+EXPORT void minibnn_column_sums(ptrdiff_t rows, ptrdiff_t width, const float *x, float *sums)
+{
+    column_sums(rows, width, x, NULL, sums);
+}
+
+EXPORT void minibnn_column_dots(ptrdiff_t rows, ptrdiff_t width, const float *a, const float *b,
+                                float *sums)
+{
+    column_sums(rows, width, a, b, sums);
+}
+
+/* From one sum for each column to one mean for each channel, and back to one value a column. */
+static inline __attribute__((always_inline)) void
+means(ptrdiff_t rows, ptrdiff_t width, ptrdiff_t channels, float *restrict columns,
+      float *restrict mean)
+{
+    for (ptrdiff_t c = 0; c < channels; c++)
+        mean[c] = 0.0f;
+    for (ptrdiff_t j = 0; j < width; j += channels)
+        for (ptrdiff_t c = 0; c < channels; c++)
+            mean[c] += columns[j + c];
+    for (ptrdiff_t c = 0; c < channels; c++)
+        mean[c] /= (float)(rows * (width / channels));
+}
+
+static inline __attribute__((always_inline)) void
+spread(ptrdiff_t width, ptrdiff_t channels, const float *restrict v, float *restrict columns)
+{
+    for (ptrdiff_t j = 0; j < width; j += channels)
+        for (ptrdiff_t c = 0; c < channels; c++)
+            columns[j + c] = v[c];
+}
+
+/* x^ = (x - mean) inv_std for each channel; stats (3, channels) takes mean, variance, inv_std. */
+EXPORT void minibnn_standardize(ptrdiff_t rows, ptrdiff_t width, ptrdiff_t channels,
+                                const float *restrict x, float *restrict y, float *restrict stats,
+                                float *restrict columns, float epsilon)
+{
+    float *mean = stats, *var = stats + channels, *inv_std = stats + 2 * channels;
+    column_sums(rows, width, x, NULL, columns);
+    means(rows, width, channels, columns, mean);
+    spread(width, channels, mean, columns);
+    for (ptrdiff_t i = 0; i < rows; i++)
+        for (ptrdiff_t j = 0; j < width; j++)
+            y[i * width + j] = x[i * width + j] - columns[j];
+    column_sums(rows, width, y, y, columns);
+    means(rows, width, channels, columns, var);
+    for (ptrdiff_t c = 0; c < channels; c++)
+        inv_std[c] = sqrtf(var[c] + epsilon) / (var[c] + epsilon);
+    spread(width, channels, inv_std, columns);
+    for (ptrdiff_t i = 0; i < rows; i++)
+        for (ptrdiff_t j = 0; j < width; j++)
+            y[i * width + j] *= columns[j];
+}
+
+/* y = scale x + shift for each column, or scale x + other_scale other + shift. */
+EXPORT void minibnn_affine(ptrdiff_t rows, ptrdiff_t width, const float *restrict shift,
+                           const float *restrict scale, const float *restrict x,
+                           const float *restrict other_scale, const float *restrict other,
+                           float *restrict y)
+{
+    for (ptrdiff_t i = 0; i < rows; i++, x += width, y += width)
+        if (other == NULL) {
+            for (ptrdiff_t j = 0; j < width; j++)
+                y[j] = x[j] * scale[j] + shift[j];
+        } else {
+            for (ptrdiff_t j = 0; j < width; j++)
+                y[j] = x[j] * scale[j] + other[j] * other_scale[j] + shift[j];
+            other += width;
+        }
+}
+
+/* dx = dy where |x| <= limit, else 0 (as a product, so that nan stays nan). */
+EXPORT void minibnn_gate(ptrdiff_t n, const float *restrict dy, const float *restrict x,
+                         float *restrict dx, float limit)
+{
+    for (ptrdiff_t i = 0; i < n; i++)
+        dx[i] = dy[i] * (fabsf(x[i]) <= limit ? 1.0f : 0.0f);
+}
+
 /* Adam; rate and epsilon take in the factors of both moments. bound is infinite for none. */
 EXPORT void minibnn_adam(ptrdiff_t n, float *restrict w, const float *restrict g,
                          float *restrict m, float *restrict v, float beta1, float beta2,

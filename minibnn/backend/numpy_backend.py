@@ -8,7 +8,6 @@ import numpy as np
 
 from minibnn.backend import numpy_convolution
 from minibnn.backend.base import AdamStep, Array, Backend
-from minibnn.backend.openblas import use_avx512
 from minibnn.backend.windows import Windows
 
 # Floats per block of the optimiser step: four streams and a scratch row, which the ten passes over
@@ -22,8 +21,6 @@ ADAM_BLOCK = 65536
 # malloc keeps what is freed after it has once seen a block of this size come and go; no page of
 # this one is touched. Other systems' malloc takes no notice.
 np.empty(31 * 2**20, np.uint8)
-
-use_avx512()
 
 
 class NumpyBackend(Backend):

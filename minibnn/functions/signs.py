@@ -39,7 +39,7 @@ class StraightThrough(Function):
         """`dy`, or with a clip `dy` inside it (edges included) and 0 outside."""
         if self.clip is None:
             return dy
-        return dy * (abs(x) <= self.clip)
+        return backend_of(x).gate(dy, x, self.clip)
 
     def surrogate(self, x: Array) -> Array:
         """`x`, or with a clip `x` limited to [-clip, clip]."""

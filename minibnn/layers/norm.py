@@ -69,19 +69,15 @@ class Normalization(Layer):
 
     def _spread(self, v: Array, rows: Array) -> Array:
         """One value for each channel, repeated along a row; ready to meet `rows`."""
-        width, channels = rows.shape[1], self.channels
-        if width == channels or channels == 1:
-            return v
-        places = width // channels
-        return self.backend.xp.broadcast_to(v, (places, channels)).reshape(-1)
+        return self.backend.spread(v, rows.shape[1])
 
     def _update_running(self, mean: Array, var: Array) -> None:
         """Mix a batch's statistics into the running ones, unless one of them is not finite."""
         xp = self.backend.xp
-        finite = xp.isfinite(mean).all() & xp.isfinite(var).all()
+        finite = xp.isfinite(mean + var).all()
         for running, batch in ((self.running_mean, mean), (self.running_var, var)):
             mixed = self.momentum * running.data + (1 - self.momentum) * batch
-            running.data[...] = xp.where(finite, mixed, running.data)
+            xp.copyto(running.data, mixed, where=finite)
 
 
 class BatchNorm(Normalization):
@@ -142,37 +138,33 @@ class BatchNorm(Normalization):
             return y if rows is x else y.reshape(x.shape)
 
         n = self._values_a_channel(x)
-        mean = self.backend.channel_sums(rows, self.channels) / n
-        centred = rows - self._spread(mean, rows)
-        y = centred * centred  # for the variance; then its memory takes the output
-        var = self.backend.channel_sums(y, self.channels) / n
-        # As 1 / sqrt(var + epsilon), but if var overflowed this is inf / inf, and nan shows in the
-        # loss where 1 / inf would quietly turn the layer off.
-        inv_std = xp.sqrt(var + self.epsilon) / (var + self.epsilon)
-        scale = inv_std if self.gamma is None else self.gamma.data * inv_std
-        xp.multiply(centred, self._spread(scale, rows), out=y)
-        y += self._spread(self.beta.data, rows)
+        standard, mean, var, inv_std = self.backend.standardize(rows, self.channels, self.epsilon)
+        beta = self._spread(self.beta.data, rows)
+        if self.gamma is None:
+            y = standard + beta
+        else:
+            y = self.backend.affine(beta, (self._spread(self.gamma.data, rows), standard))
         self._update_running(mean, var * (n / (n - 1)))
-        self.saved = (x.shape, centred, inv_std, scale)
+        self.saved = (x.shape, standard, inv_std)
         return y.reshape(x.shape)
 
     def backward(self, dy: Array, *, need_dx: bool = True) -> Array | None:
         """Set dgamma and dbeta; return dx."""
-        centred, inv_std, scale = self.take_saved(dy)
+        standard, inv_std = self.take_saved(dy)
         shape, n, dy = dy.shape, dy.size // self.channels, self._rows(dy)
-        self.backend.channel_sums(dy, self.channels, out=self.beta.grad)
+        dbeta = self.backend.channel_sums(dy, self.channels, out=self.beta.grad)
         if self.gamma is None and not need_dx:
             return None
-        dx = dy * centred  # for dgamma; then its memory takes dx
         out = None if self.gamma is None else self.gamma.grad
-        dgamma = self.backend.channel_sums(dx, self.channels, out=out)
-        dgamma *= inv_std  # x^ = centred inv_std
+        dgamma = self.backend.channel_dots(dy, standard, self.channels, out=out)
         if not need_dx:
             return None
-        self.backend.xp.multiply(centred, self._spread(inv_std * dgamma / -n, dy), out=dx)
-        dx += dy
-        dx -= self._spread(self.beta.grad / n, dy)
-        dx *= self._spread(scale, dy)
+        scale = inv_std if self.gamma is None else self.gamma.data * inv_std
+        dx = self.backend.affine(
+            self._spread(scale * dbeta / -n, dy),
+            (self._spread(scale, dy), dy),
+            (self._spread(scale * dgamma / -n, dy), standard),
+        )
         return dx.reshape(shape)
 
 

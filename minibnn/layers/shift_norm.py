@@ -59,7 +59,7 @@ class ShiftBatchNorm(Normalization):
     def forward(self, x: Array, *, train: bool = False) -> Array:
         """``AP2(gamma) (c AP2(r)) + beta``, with the batch's statistics in training."""
         self.check_input(x, self.channels)
-        sums, spread = self.backend.channel_sums, self._spread
+        sums, dots, spread = self.backend.channel_sums, self.backend.channel_dots, self._spread
         rows = self._rows(x)
         gamma = self.ap2.forward(self.gamma.data)
         if not train:
@@ -73,13 +73,11 @@ class ShiftBatchNorm(Normalization):
         mean = sums(rows, self.channels) / n
         c = rows - spread(mean, rows)
         c_ap2 = self.ap2.forward(c)
-        y = c * c_ap2  # for the variance; then its memory takes the output
-        var = sums(y, self.channels) / n
+        var = dots(c, c_ap2, self.channels) / n
         # As 1 / sqrt(var + epsilon), but nan where var overflowed; see BatchNorm.
         r = self.backend.xp.sqrt(var + self.epsilon) / (var + self.epsilon)
         r_ap2 = self.ap2.forward(r)
-        self.backend.xp.multiply(c, spread(gamma * r_ap2, rows), out=y)
-        y += spread(self.beta.data, rows)
+        y = self.backend.affine(spread(self.beta.data, rows), (spread(gamma * r_ap2, rows), c))
         self._update_running(mean, var)
         self.saved = (x.shape, c, c_ap2, r, r_ap2, gamma)
         return y.reshape(x.shape)
@@ -87,16 +85,15 @@ class ShiftBatchNorm(Normalization):
     def backward(self, dy: Array, *, need_dx: bool = True) -> Array | None:
         """Set dgamma and dbeta; return dx."""
         c, c_ap2, r, r_ap2, gamma = self.take_saved(dy)
-        sums, spread = self.backend.channel_sums, self._spread
+        sums, dots, spread = self.backend.channel_sums, self.backend.channel_dots, self._spread
         shape, n, dy = dy.shape, dy.size // self.channels, self._rows(dy)
         sums(dy, self.channels, out=self.beta.grad)
-        dx = dy * c  # for its sum; then its memory takes dx
-        dy_c = sums(dx, self.channels)
+        dy_c = dots(dy, c, self.channels)
         self.gamma.grad[...] = dy_c * r_ap2
         if not need_dx:
             return None
         # dc without its factor AP2(gamma) AP2(r), which is put in last.
-        self.backend.xp.add(c, c_ap2, out=dx)
+        dx = c + c_ap2
         dx *= spread(r * r * r * dy_c / (-2 * n * r_ap2), dy)
         dx += dy
         dx -= spread(sums(dx, self.channels) / n, dy)
