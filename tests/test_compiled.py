@@ -1,0 +1,209 @@
+"""The CPU's primitives in C: equal to NumPy's, and left out whenever anything about them is wrong."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+import types
+
+import numpy as np
+import pytest
+
+from minibnn.backend import CPU, AdamStep, NumpyBackend, compiled
+
+NUMPY = NumpyBackend()
+SHAPES = [(1, 1), (3, 7), (64, 10), (65, 1024), (130, 1025), (2, 3000), (5, 0)]
+
+built = pytest.mark.skipif(
+    not isinstance(CPU, compiled.CompiledBackend), reason="the C kernels were not built"
+)
+
+
+def awkward(rng, shape):
+    """Ordinary values, both zeros, infinities, nan, and numbers too small for full precision."""
+    x = rng.standard_normal(shape).astype(np.float32)
+    for value in (0.0, -0.0, np.inf, -np.inf, np.nan, 1e-40, -1e-40, 1.0, -1.0):
+        x[rng.random(shape) < 0.03] = value
+    return x
+
+
+@built
+@pytest.mark.parametrize("shape", SHAPES)
+def test_c_equals_numpy_to_the_last_bit(shape, rng):
+    x, dy = awkward(rng, shape), awkward(rng, shape)
+    scale, shift, other = (rng.standard_normal(shape[1]).astype(np.float32) for _ in range(3))
+    with np.errstate(invalid="ignore"):
+        for got, expected in (
+            (CPU.binarize(x), NUMPY.binarize(x)),
+            (CPU.gate(dy, x, 1.0), NUMPY.gate(dy, x, 1.0)),
+            (CPU.affine(shift, (scale, x)), NUMPY.affine(shift, (scale, x))),
+            (
+                CPU.affine(shift, (scale, dy), (other, x)),
+                NUMPY.affine(shift, (scale, dy), (other, x)),
+            ),
+        ):
+            assert got.dtype == np.float32
+            assert got.shape == shape
+            # Bits, except that there is more than one nan.
+            number = ~np.isnan(expected)
+            np.testing.assert_array_equal(np.isnan(got), ~number)
+            assert (got.view(np.uint32) == expected.view(np.uint32))[number].all()
+
+
+@built
+@pytest.mark.parametrize("size", [1, 15, 4097])
+@pytest.mark.parametrize("bound", [None, 0.5])
+def test_adam_in_c_equals_numpy_to_the_last_bit(size, bound, rng):
+    ours = [awkward(rng, size) for _ in range(2)] + [np.zeros(size, np.float32) for _ in range(2)]
+    theirs = [a.copy() for a in ours]
+    with np.errstate(invalid="ignore"):
+        for step in range(1, 8):
+            numbers = AdamStep(0.01, 0.9, 0.999, 1e-8, step, bound)
+            CPU.adam_step(*ours, numbers)
+            NUMPY.adam_step(*theirs, numbers)
+    for a, b in zip(ours, theirs, strict=True):
+        np.testing.assert_array_equal(a, b)
+
+
+@built
+@pytest.mark.parametrize(
+    ("shape", "channels"), [((2, 3), 3), ((100, 256), 256), ((9, 676 * 32), 32), ((50, 64), 1)]
+)
+def test_statistics_in_c_are_as_good_as_numpys(shape, channels, rng):
+    """They add up in another order; measured against float64, neither is worse than 3 roundings."""
+    rows = (rng.standard_normal(shape) + rng.standard_normal(shape[1]) * 3).astype(np.float32)
+    other = rng.standard_normal(shape).astype(np.float32)
+    exact = NUMPY.standardize(rows.astype(np.float64), channels, 1e-5)
+    for backend in (CPU, NUMPY):
+        for got, expected in zip(backend.standardize(rows, channels, 1e-5), exact, strict=True):
+            np.testing.assert_allclose(got, expected, rtol=2e-6, atol=2e-6)
+    for name, arrays in (("channel_sums", [rows]), ("channel_dots", [rows, other])):
+        expected = getattr(NUMPY, name)(*[a.astype(np.float64) for a in arrays], channels)
+        size = getattr(NUMPY, name)(*[abs(a.astype(np.float64)) for a in arrays], channels)
+        out = np.empty(channels, np.float32)
+        got = getattr(CPU, name)(*arrays, channels, out=out)
+        np.testing.assert_array_equal(got, out)
+        assert (abs(got - expected) <= 3e-7 * size).all()
+
+
+@built
+def test_a_variance_that_overflows_shows_as_nan():
+    rows = np.array([[1e30, 1.0], [-1e30, 2.0]], np.float32)
+    standard, _, var, inv_std = CPU.standardize(rows, 2, 1e-5)
+    assert np.isinf(var[0])
+    assert np.isnan(inv_std[0])
+    assert np.isnan(standard[:, 0]).all()
+    assert np.isfinite(standard[:, 1]).all()
+
+
+@built
+def test_what_c_cannot_take_goes_to_numpy(rng, monkeypatch):
+    """Gaps, column order, float64, read-only arrays; and shapes that do not fit raise as ever."""
+
+    def refuse(*args):
+        raise AssertionError("the C body was called")
+
+    x = rng.standard_normal((8, 6)).astype(np.float32)
+    frozen = x.copy()
+    frozen.flags.writeable = False
+    strange = [x[::2], x[:, ::2], np.asfortranarray(x), x.astype(np.float64), frozen]
+    # Not the two sums: NumPy's other bodies hand them new arrays, which they can take.
+    for name in ("_binarize", "_affine", "_standardize", "_gate", "_adam"):
+        monkeypatch.setattr(CPU, name, refuse)
+    for a in strange:
+        v = np.ones(a.shape[1], a.dtype)
+        np.testing.assert_array_equal(CPU.binarize(a), NUMPY.binarize(a))
+        np.testing.assert_array_equal(CPU.gate(a, a, 1.0), NUMPY.gate(a, a, 1.0))
+        np.testing.assert_array_equal(CPU.affine(v, (v, a)), NUMPY.affine(v, (v, a)))
+        for got, expected in (
+            (CPU.channel_sums(a, 1), NUMPY.channel_sums(a, 1)),
+            (CPU.channel_dots(a, a, 1), NUMPY.channel_dots(a, a, 1)),
+            *zip(CPU.standardize(a, 1, 1e-5), NUMPY.standardize(a, 1, 1e-5), strict=True),
+        ):
+            assert got.dtype == a.dtype
+            np.testing.assert_allclose(got, expected, rtol=1e-5)
+    short = np.ones(5, np.float32)
+    numbers = AdamStep(0.01, 0.9, 0.999, 1e-8, 1, None)
+    for call in (
+        lambda: CPU.gate(x, x[:7].copy(), 1.0),
+        lambda: CPU.affine(short, (short, x)),
+        lambda: CPU.affine(x[0], (x[0], x), (short, x)),
+        lambda: CPU.channel_dots(x, x[:, :5].copy(), 6),
+        lambda: CPU.standardize(x, 4, 1e-5),
+        lambda: CPU.adam_step(x[0], short, x[1], x[2], numbers),
+    ):
+        with pytest.raises(ValueError, match=r"broadcast|reshape"):
+            call()
+
+
+@built
+def test_a_library_of_another_source_is_left_out(tmp_path, monkeypatch, caplog):
+    changed = tmp_path / "kernels.c"
+    changed.write_bytes(compiled.SOURCE.read_bytes() + b"\n")
+    monkeypatch.setattr(compiled, "SOURCE", changed)
+    assert compiled.open_library() is None
+    assert "_kernels.so was built from another kernels.c" in caplog.text
+    assert 'pip install -e "."' in caplog.text
+
+
+def test_without_the_library_everything_runs_on_numpy(tmp_path, monkeypatch):
+    monkeypatch.setattr(compiled, "LIBRARY", tmp_path / "none.so")
+    assert compiled.open_library() is None
+    code = "import minibnn; print(type(minibnn.get_backend('cpu')).__name__)"
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        env=os.environ | {"MINIBNN_COMPILED": "0"},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert done.stdout == "NumpyBackend\n"
+
+
+@pytest.fixture
+def build(monkeypatch):
+    """`tools/build_kernels.py`, without hatchling, which only an installation has."""
+    hook = types.ModuleType("hatchling.builders.hooks.plugin.interface")
+    hook.BuildHookInterface = dict  # something that can be subscripted and derived from
+    tags = types.ModuleType("packaging.tags")
+    tags.platform_tags = lambda: iter(["linux_x86_64"])
+    for name in ("hatchling", "hatchling.builders", "hatchling.builders.hooks"):
+        monkeypatch.setitem(sys.modules, name, types.ModuleType(name))
+    monkeypatch.setitem(sys.modules, "hatchling.builders.hooks.plugin", types.ModuleType("plugin"))
+    monkeypatch.setitem(sys.modules, hook.__name__, hook)
+    monkeypatch.setitem(sys.modules, tags.__name__, tags)
+    path = compiled.SOURCE.parents[2] / "tools" / "build_kernels.py"
+    module = types.ModuleType("build_kernels")
+    exec(compile(path.read_text(), str(path), "exec"), vars(module))
+    return module
+
+
+@pytest.mark.skipif(shutil.which("cc") is None, reason="there is no C compiler")
+def test_the_kernels_compile_without_a_warning(build, tmp_path, monkeypatch):
+    shutil.copy(compiled.SOURCE, tmp_path)
+    monkeypatch.setattr(build, "FLAGS", [*build.FLAGS, "-Wall", "-Wextra", "-Werror"])
+    assert build.compile_kernels(tmp_path) is None
+    monkeypatch.delenv("MINIBNN_COMPILED", raising=False)
+    monkeypatch.setattr(compiled, "LIBRARY", tmp_path / "_kernels.so")
+    library = compiled.open_library()
+    assert library is not None
+    assert compiled.CompiledBackend(library).binarize(np.zeros(3, np.float32)).tolist() == [1, 1, 1]
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["_kernels.so", "kernels.c"]
+
+
+@pytest.mark.skipif(shutil.which("cc") is None, reason="there is no C compiler")
+def test_a_failed_build_says_why_and_leaves_no_old_library(build, tmp_path):
+    (tmp_path / "kernels.c").write_text("this is not C\n")
+    (tmp_path / "_kernels.so").write_text("of yesterday")
+    problem = build.compile_kernels(tmp_path)
+    assert "kernels.c:1" in problem
+    assert [p.name for p in tmp_path.iterdir()] == ["kernels.c"]
+
+
+def test_no_compiler_is_no_failure(build, tmp_path, monkeypatch):
+    monkeypatch.setenv("CC", "no-such-compiler")
+    monkeypatch.setenv("PATH", str(tmp_path))
+    monkeypatch.setattr(build.sysconfig, "get_config_var", lambda name: None)
+    assert build.compile_kernels(tmp_path) == "no C compiler was found"
