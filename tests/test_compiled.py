@@ -53,6 +53,18 @@ def test_c_equals_numpy_to_the_last_bit(shape, rng):
 
 
 @built
+@pytest.mark.parametrize(("scale", "offset"), [(1 / 255, 0.0), (2 / 255, -1.0), (-0.5, 3.0)])
+def test_pixels_in_c_equal_numpy_to_the_last_bit(scale, offset):
+    x = np.arange(256, dtype=np.uint8).reshape(4, 64)
+    for a in (x, x[:, ::2], x.astype(np.int8), x[:0]):
+        got = CPU.rescale(a, scale, offset, np.dtype(np.float32))
+        assert got.dtype == np.float32
+        np.testing.assert_array_equal(got, NUMPY.rescale(a, scale, offset, np.float32))
+    wide = CPU.rescale(x, scale, offset, np.dtype(np.float64))
+    np.testing.assert_array_equal(wide, x * scale + offset)
+
+
+@built
 @pytest.mark.parametrize("size", [1, 15, 4097])
 @pytest.mark.parametrize("bound", [None, 0.5])
 def test_adam_in_c_equals_numpy_to_the_last_bit(size, bound, rng):

@@ -115,6 +115,14 @@ class Backend:
         xp = self.xp
         return xp.where(x >= 0, x.dtype.type(1), xp.where(xp.isnan(x), x, x.dtype.type(-1)))
 
+    def rescale(self, x: Array, scale: float, offset: float, dtype: Any) -> Array:
+        """``scale x + offset`` in `dtype`, of an `x` of integers: a new array."""
+        y = x.astype(dtype)
+        y *= scale
+        if offset:
+            y += offset
+        return y
+
     def uniform(self, shape: tuple[int, ...], seed: int, count: int, dtype: Any) -> Array:
         """Numbers in [0, 1) that depend on the seed, the count and their place alone.
 

@@ -33,6 +33,14 @@ EXPORT void minibnn_binarize(ptrdiff_t n, const float *restrict x, float *restri
     }
 }
 
+/* y = scale x + offset of bytes. */
+EXPORT void minibnn_rescale_bytes(ptrdiff_t n, const uint8_t *restrict x, float *restrict y,
+                                  float scale, float offset)
+{
+    for (ptrdiff_t i = 0; i < n; i++)
+        y[i] = (float)x[i] * scale + offset;
+}
+
 /* Sums of the columns of x (rows, width), or of the products a b. Blocks of rows are summed first:
  * a sum's rounding error grows with how many numbers one accumulator takes in. */
 enum { ROWS = 64, COLUMNS = 1024 };

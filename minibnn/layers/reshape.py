@@ -114,13 +114,12 @@ class Rescale(Layer):
         """``scale x + offset``."""
         backend_of(x)
         if x.dtype.kind in "iub":
-            y = x.astype(self.dtype)
-            y *= self.scale
+            y = self.backend.rescale(x, self.scale, self.offset, self.dtype)
         else:
             self.check_input(x)
             y = x * self.scale
-        if self.offset:
-            y += self.offset
+            if self.offset:
+                y += self.offset
         if train:
             self.saved = (y.shape,)
         return y

@@ -66,7 +66,8 @@ def check_labels(loss: Loss, logits: Array, labels: Array, backend: Backend) -> 
 
 def check_class_labels(labels: Array, classes: int, who: str) -> None:
     """Raise ValueError unless every label is in ``0..classes-1``."""
-    low, high = int(labels.min()), int(labels.max())
+    low = 0 if labels.dtype.kind == "u" else int(labels.min())
+    high = int(labels.max())
     if low < 0 or high >= classes:
         raise ValueError(
             f"{who}: expected labels in 0..{classes - 1}, got {low if low < 0 else high}; "
