@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import ctypes
+import datetime
 import importlib.metadata
 import json
 import os
 import platform
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
+from rivals import NAMES, versions
 
 RESULTS = Path(__file__).parent / "results"
 
@@ -38,6 +42,38 @@ def save(name: str, table: pd.DataFrame, *packages: str) -> None:
     text = json.dumps({"environment": environment(*packages)}, indent=2)
     text = text.removesuffix("\n}") + ',\n  "rows": [\n    ' + ",\n    ".join(rows) + "\n  ]\n}\n"
     (RESULTS / f"{name}.json").write_text(text)
+
+
+def save_run(
+    folder: Path, name: str, table: pd.DataFrame, homes: Iterable[str], threads: int
+) -> None:
+    """Write a race's turns to ``name.csv`` and what they ran on to ``name.json``."""
+    folder.mkdir(parents=True, exist_ok=True)
+    table.to_csv(folder / f"{name}.csv", index=False, float_format="%.6g")
+    found = environment() | {
+        "blas_kernel": _blas_kernel(),
+        "release": platform.platform(),
+        "threads": threads,
+        "date": datetime.date.today().isoformat(),
+        "rivals": {home: versions(home) for home in sorted(homes) if home in NAMES},
+    }
+    (folder / f"{name}.json").write_text(json.dumps(found, indent=2) + "\n")
+
+
+def _blas_kernel() -> str:
+    """Which of its kernels OpenBLAS chose for this processor; it knows only when it runs."""
+    try:
+        maps = Path("/proc/self/maps").read_text().split()
+    except OSError:
+        return ""
+    for file in dict.fromkeys(part for part in maps if "openblas" in part):
+        library = ctypes.CDLL(file)
+        for name in ("scipy_openblas_get_corename64_", "openblas_get_corename"):
+            if hasattr(library, name):
+                corename = getattr(library, name)
+                corename.restype = ctypes.c_char_p
+                return str(corename().decode())
+    return ""
 
 
 def _processor() -> str:
