@@ -16,6 +16,8 @@ import numpy as np
 import pandas as pd
 from rivals import NAMES, versions
 
+# What can change how a BLAS or a thread pool runs.
+VARIABLES = ("OPENBLAS_", "OMP_", "MKL_", "KMP_", "GOMP_", "XLA_", "TF_")
 RESULTS = Path(__file__).parent / "results"
 
 
@@ -52,6 +54,7 @@ def save_run(
     table.to_csv(folder / f"{name}.csv", index=False, float_format="%.6g")
     found = environment() | {
         "blas_kernel": _blas_kernel(),
+        "variables": {k: v for k, v in os.environ.items() if k.startswith(VARIABLES)},
         "release": platform.platform(),
         "threads": threads,
         "date": datetime.date.today().isoformat(),

@@ -36,15 +36,22 @@ sign.defvjp(sign_forward, sign_backward)
 
 
 def convolve(x: Any, W: Any) -> Any:
-    """A 3x3 convolution, channels last."""
-    return lax.conv_general_dilated(
-        x, W, (1, 1), "VALID", dimension_numbers=("NHWC", "HWIO", "NHWC")
-    )
+    """A 3x3 convolution, channels last, as one product with the matrix of windows.
+
+    In a step on the CPU this is faster than `lax.conv_general_dilated`, and inside `lax.scan` more
+    than ten times so.
+    """
+    n, height, width = x.shape[0], x.shape[1] - 2, x.shape[2] - 2
+    parts = [x[:, i : i + height, j : j + width] for i in range(3) for j in range(3)]
+    windows = jnp.concatenate(parts, axis=-1).reshape(n * height * width, -1)
+    return (windows @ W.reshape(-1, W.shape[-1])).reshape(n, height, width, -1)
 
 
 def pool(x: Any) -> Any:
-    """2x2 max pooling."""
-    return lax.reduce_window(x, -jnp.inf, lax.max, (1, 2, 2, 1), (1, 2, 2, 1), "VALID")
+    """2x2 max pooling; faster than `lax.reduce_window` here."""
+    n, height, width, channels = x.shape[0], x.shape[1] // 2, x.shape[2] // 2, x.shape[3]
+    x = x[:, : 2 * height, : 2 * width].reshape(n, height, 2, width, 2, channels)
+    return x.max((2, 4))
 
 
 class Jax:
@@ -86,7 +93,9 @@ class Jax:
                 if train:
                     axes = tuple(range(x.ndim - 1))
                     n = x.size // x.shape[-1]
-                    mean = x.mean(axes)
+                    # A division, which XLA would turn into a product with 1/n: of sums of signs
+                    # some means are whole numbers, equal to some x, whose sign then is of 0.
+                    mean = x.sum(axes) / lax.optimization_barrier(jnp.float32(n))
                     var = jnp.square(x - mean).mean(axes)
                     new = mean, var * (n / (n - 1))
                     updated.append(tuple(0.9 * r + 0.1 * s for r, s in zip(running[i], new)))  # noqa: B905
