@@ -44,7 +44,12 @@ THINC = Contestant("Thinc, of floats", "thinc", "thinc_float.py")
 
 SEED = Job("train", (784, 128, 64, 10), bias=True, norm=False, clip=None, bound=None,
            scale=1 / 255, shift=0.0, rate=3e-4, batch=64, steps=937)  # fmt: skip
-MODULES = {"pytorch": "torch", "jax": "jax", "thinc": "thinc", "larq": "larq"}
+MODULES = {  # as they are called and imported
+    "pytorch": ("PyTorch", "torch"),
+    "jax": ("JAX", "jax"),
+    "thinc": ("Thinc", "thinc"),
+    "larq": ("Larq", "larq"),
+}
 TOUCH = "import minibnn; minibnn.Dense, minibnn.Adam, minibnn.fit"
 IMPORT_ROUNDS = 3  # of the light imports, for one of the rivals'
 
@@ -196,16 +201,19 @@ def measure_imports(
     """Imports in fresh processes, timed inside them; each round once, rivals in every third."""
     statements = {
         "minibnn": ("import minibnn", OURS),
-        "numpy": ("import numpy", OURS),
-        "minibnn, with Dense, Adam and fit": (TOUCH, OURS),
+        "NumPy": ("import numpy", OURS),
+        "in use": (TOUCH, OURS),
     }
-    rivals = {MODULES[h]: Contestant(h, h, "") for h in homes if h in MODULES}
+    rivals = {}
+    for home in sorted(set(homes) & set(MODULES)):
+        title, module = MODULES[home]
+        rivals[title] = f"import {module}", Contestant(title, home, "")
     environment = os.environ | limits(threads)
     rows: list[Row] = []
     for repeat in range(IMPORT_ROUNDS * repeats):
         taking_part = dict(statements)
         if repeat % IMPORT_ROUNDS == 0:
-            taking_part |= {m: (f"import {m}", c) for m, c in rivals.items()}
+            taking_part |= rivals
         names = list(taking_part)
         start = repeat % len(names)
         for name in names[start:] + names[:start]:
@@ -219,7 +227,12 @@ def measure_imports(
             if done.returncode:
                 return rows, [f"{statement} failed:\n{done.stderr}"]
             seconds = float(done.stdout.split()[-1])
-            rows.append({"contestant": name, "repeat": repeat, "value": seconds})
+            row = {"contestant": name, "repeat": repeat, "value": seconds}
+            if name != "in use":
+                rows.append(row)
+            if name in ("in use", "NumPy"):  # NumPy's time stands beside both
+                name = "minibnn" if name == "in use" else name
+                rows.append(row | {"work": "import-and-use", "contestant": name})
     return rows, []
 
 
@@ -280,21 +293,31 @@ def draw(table: pd.DataFrame, file: Path) -> None:
     works, rivals = list(rows.work.unique()), list(rows.rival.unique())
     if not works:
         return
+    families = list(dict.fromkeys(rival.split()[0].strip(",") for rival in rivals))
     figure = Figure(figsize=(9, 1.6 + 0.65 * len(works)), layout="constrained")
     axes = figure.subplots()
     for number, rival in enumerate(rivals):
         mine = rows[rows.rival == rival]
         middle = 1 / mine.ratio
         ends = [middle - 1 / mine.greatest, 1 / mine.least - middle]
-        y = [works.index(w) + 0.7 * (number + 0.5) / len(rivals) - 0.35 for w in mine.work]
-        axes.errorbar(middle, y, xerr=ends, fmt="osD^vP*X"[number % 8], color=f"C{number % 10}",
-                      mfc="none" if number >= 10 else None, ms=5, lw=1, label=rival)  # fmt: skip
+        # Beside each other within the work, whoever else takes part in others.
+        y = []
+        for work in mine.work:
+            there = list(rows[rows.work == work].rival)
+            y.append(works.index(work) + 0.8 * (there.index(rival) + 0.5) / len(there) - 0.4)
+        family = families.index(rival.split()[0].strip(","))
+        alike = [r for r in rivals[:number] if r.split()[0] == rival.split()[0]]
+        axes.errorbar(middle, y, xerr=ends, fmt="osD^v"[len(alike) % 5], color=f"C{family % 10}",
+                      ms=5, lw=1, label=rival)  # fmt: skip
     axes.axvline(1, color="black", lw=1)
     for border in range(1, len(works)):
         axes.axhline(border - 0.5, color="0.9", lw=0.8)
     axes.set(xscale="log", ylim=(len(works) - 0.5, -0.5), yticks=range(len(works)))
     axes.set_yticklabels(works)
     axes.set_xlabel("rival's time (or memory) / minibnn's: minibnn is ahead on the right of 1")
+    ends = axes.get_xlim()
+    ticks = [t * 10.0**e for e in range(-3, 4) for t in (1, 2, 5)]
+    axes.set_xticks([t for t in ticks if ends[0] <= t <= ends[1]])
     axes.xaxis.set_major_formatter("{x:g}")
     axes.grid(axis="x", which="both", color="0.92")
     axes.set_axisbelow(True)

@@ -7,9 +7,10 @@ The networks of `cpu.py`'s step works, 784-N-N-N-10: N from 64 to 4096 at batch 
 what it ran on to `scaling.json`, and two panels to `scaling.png`; with `--widths` or `--batches` it
 does so only with `--out FOLDER`.
 
-Below about 2^8 units or samples the calls bound a step: its time hardly depends on the size, and
-what counts is how many array operations there are and what each costs before its first number.
-Above, the matrix products do, whose own line is the floor.
+Where a line is flat, calls bound a step: what counts is how many array operations there are and
+what each costs before its first number. Where it runs along the floor, the matrix products do.
+Between the two it is the passes over memory: against width those over the weights (binarising,
+Adam), against batch those over the activations (batch norm, signs).
 """
 
 from __future__ import annotations
