@@ -242,6 +242,8 @@ def ratios(table: pd.DataFrame) -> pd.DataFrame:
     for work in table.work.unique():
         rows = table[table.work == work]
         values = rows.pivot(index="repeat", columns="contestant", values="value")
+        if "minibnn" not in values:  # it failed, and the run said so
+            continue
         for name in rows.contestant.unique():
             pairs = (values["minibnn"] / values[name]).dropna()
             found.append(
@@ -281,6 +283,11 @@ def markdown(table: pd.DataFrame) -> str:
     return "\n".join(lines)
 
 
+def family_of(rival: str) -> str:
+    """PyTorch, for each of its forms."""
+    return rival.split()[0].strip(",")
+
+
 def draw(table: pd.DataFrame, file: Path) -> None:
     """How many times minibnn's time each rival takes, on a logarithmic axis."""
     try:
@@ -293,7 +300,7 @@ def draw(table: pd.DataFrame, file: Path) -> None:
     works, rivals = list(rows.work.unique()), list(rows.rival.unique())
     if not works:
         return
-    families = list(dict.fromkeys(rival.split()[0].strip(",") for rival in rivals))
+    families = list(dict.fromkeys(map(family_of, rivals)))
     figure = Figure(figsize=(9, 1.6 + 0.65 * len(works)), layout="constrained")
     axes = figure.subplots()
     for number, rival in enumerate(rivals):
@@ -305,8 +312,8 @@ def draw(table: pd.DataFrame, file: Path) -> None:
         for work in mine.work:
             there = list(rows[rows.work == work].rival)
             y.append(works.index(work) + 0.8 * (there.index(rival) + 0.5) / len(there) - 0.4)
-        family = families.index(rival.split()[0].strip(","))
-        alike = [r for r in rivals[:number] if r.split()[0] == rival.split()[0]]
+        family = families.index(family_of(rival))
+        alike = [r for r in rivals[:number] if family_of(r) == family_of(rival)]
         axes.errorbar(middle, y, xerr=ends, fmt="osD^v"[len(alike) % 5], color=f"C{family % 10}",
                       ms=5, lw=1, label=rival)  # fmt: skip
     axes.axvline(1, color="black", lw=1)
@@ -315,9 +322,9 @@ def draw(table: pd.DataFrame, file: Path) -> None:
     axes.set(xscale="log", ylim=(len(works) - 0.5, -0.5), yticks=range(len(works)))
     axes.set_yticklabels(works)
     axes.set_xlabel("rival's time (or memory) / minibnn's: minibnn is ahead on the right of 1")
-    ends = axes.get_xlim()
+    left, right = axes.get_xlim()
     ticks = [t * 10.0**e for e in range(-3, 4) for t in (1, 2, 5)]
-    axes.set_xticks([t for t in ticks if ends[0] <= t <= ends[1]])
+    axes.set_xticks([t for t in ticks if left <= t <= right])
     axes.xaxis.set_major_formatter("{x:g}")
     axes.grid(axis="x", which="both", color="0.92")
     axes.set_axisbelow(True)
