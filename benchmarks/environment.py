@@ -55,12 +55,19 @@ def save_run(
     found = environment() | {
         "blas_kernel": _blas_kernel(),
         "variables": {k: v for k, v in os.environ.items() if k.startswith(VARIABLES)},
-        "release": platform.platform(),
+        "release": _release(),
         "threads": threads,
         "date": datetime.date.today().isoformat(),
         "rivals": {home: versions(home) for home in sorted(homes) if home in NAMES},
     }
     (folder / f"{name}.json").write_text(json.dumps(found, indent=2) + "\n")
+
+
+def _release() -> str:
+    try:
+        return platform.freedesktop_os_release()["PRETTY_NAME"]
+    except (OSError, KeyError):
+        return platform.release()
 
 
 def _blas_kernel() -> str:
