@@ -2,17 +2,48 @@
 
 from __future__ import annotations
 
+import ctypes
+import datetime
 import importlib.metadata
 import json
 import os
 import platform
+import sys
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
+from rivals import NAMES, versions
 
+# What forces kernels upon one library, where the others choose for the processor they meet.
+FORCING = (
+    "OPENBLAS_CORETYPE",
+    "OPENBLAS_L2_SIZE",
+    "NPY_DISABLE_CPU_FEATURES",
+    "MKL_DEBUG_CPU_TYPE",
+    "MKL_ENABLE_INSTRUCTIONS",
+    "ONEDNN_MAX_CPU_ISA",
+    "ATEN_CPU_CAPABILITY",
+    "XLA_FLAGS",
+)
+# What can change how a BLAS or a thread pool runs.
+VARIABLES = ("OPENBLAS_", "OMP_", "MKL_", "KMP_", "GOMP_", "XLA_", "TF_")
 RESULTS = Path(__file__).parent / "results"
+
+
+def let_every_library_choose() -> None:
+    """Start again without the variables that force kernels upon a library, if there are any.
+
+    A race in which one library may not use the processor's vectors says nothing. Call it first.
+    """
+    forced = {name: os.environ.pop(name) for name in FORCING if name in os.environ}
+    if forced:
+        names = ", ".join(f"{name}={value}" for name, value in forced.items())
+        print(f"every library chooses its own kernels: leaving out {names}", file=sys.stderr)
+        sys.stderr.flush()
+        os.execv(sys.executable, [sys.executable, *sys.argv])
 
 
 def environment(*packages: str) -> dict[str, Any]:
@@ -38,6 +69,46 @@ def save(name: str, table: pd.DataFrame, *packages: str) -> None:
     text = json.dumps({"environment": environment(*packages)}, indent=2)
     text = text.removesuffix("\n}") + ',\n  "rows": [\n    ' + ",\n    ".join(rows) + "\n  ]\n}\n"
     (RESULTS / f"{name}.json").write_text(text)
+
+
+def save_run(
+    folder: Path, name: str, table: pd.DataFrame, homes: Iterable[str], threads: int
+) -> None:
+    """Write a race's turns to ``name.csv`` and what they ran on to ``name.json``."""
+    folder.mkdir(parents=True, exist_ok=True)
+    table.to_csv(folder / f"{name}.csv", index=False, float_format="%.6g")
+    found = environment() | {
+        "blas_kernel": _blas_kernel(),
+        "variables": {k: v for k, v in os.environ.items() if k.startswith(VARIABLES)},
+        "release": _release(),
+        "threads": threads,
+        "date": datetime.date.today().isoformat(),
+        "rivals": {home: versions(home) for home in sorted(homes) if home in NAMES},
+    }
+    (folder / f"{name}.json").write_text(json.dumps(found, indent=2) + "\n")
+
+
+def _release() -> str:
+    try:
+        return platform.freedesktop_os_release()["PRETTY_NAME"]
+    except (OSError, KeyError):
+        return platform.release()
+
+
+def _blas_kernel() -> str:
+    """Which of its kernels OpenBLAS chose for this processor; it knows only when it runs."""
+    try:
+        maps = Path("/proc/self/maps").read_text().split()
+    except OSError:
+        return ""
+    for file in dict.fromkeys(part for part in maps if "openblas" in part):
+        library = ctypes.CDLL(file)
+        for name in ("scipy_openblas_get_corename64_", "openblas_get_corename"):
+            if hasattr(library, name):
+                corename = getattr(library, name)
+                corename.restype = ctypes.c_char_p
+                return str(corename().decode())
+    return ""
 
 
 def _processor() -> str:

@@ -1,0 +1,171 @@
+"""JAX: all steps of a turn are one compiled `lax.scan`, with Adam written out inside it.
+
+The training set is a ready-made float32 array on the device, batches are gathered inside the scan,
+and the state's memory is donated. Form `steps` calls one compiled step from Python instead: XLA's
+CPU runtime may give operations inside a loop less parallelism than outside.
+"""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from jax import lax
+from turns import Array, Data, Job, run
+
+
+@partial(jax.custom_vjp, nondiff_argnums=(1,))
+def sign(x: Any, clip: float | None) -> Any:
+    """+1 or -1; straight through within the clip."""
+    return jnp.where(x >= 0, 1.0, -1.0).astype(x.dtype)
+
+
+def sign_forward(x: Any, clip: float | None) -> tuple[Any, Any]:
+    """What backward needs: x, if there is a clip."""
+    return sign(x, clip), None if clip is None else x
+
+
+def sign_backward(clip: float | None, x: Any, dy: Any) -> tuple[Any]:
+    """Straight through within the clip."""
+    return (dy if clip is None else jnp.where(jnp.abs(x) <= clip, dy, 0.0),)
+
+
+sign.defvjp(sign_forward, sign_backward)
+
+
+def convolve(x: Any, W: Any) -> Any:
+    """A 3x3 convolution, channels last, as one product with the matrix of windows.
+
+    In a step on the CPU this is faster than `lax.conv_general_dilated`, and inside `lax.scan` more
+    than ten times so.
+    """
+    n, height, width = x.shape[0], x.shape[1] - 2, x.shape[2] - 2
+    parts = [x[:, i : i + height, j : j + width] for i in range(3) for j in range(3)]
+    windows = jnp.concatenate(parts, axis=-1).reshape(n * height * width, -1)
+    return (windows @ W.reshape(-1, W.shape[-1])).reshape(n, height, width, -1)
+
+
+def pool(x: Any) -> Any:
+    """2x2 max pooling; faster than `lax.reduce_window` here."""
+    n, height, width, channels = x.shape[0], x.shape[1] // 2, x.shape[2] // 2, x.shape[3]
+    x = x[:, : 2 * height, : 2 * width].reshape(n, height, 2, width, 2, channels)
+    return x.max((2, 4))
+
+
+class Jax:
+    """Form: scan or steps."""
+
+    def __init__(self, job: Job, weights: list[Array], data: Data, form: str) -> None:
+        self.job, self.form = job, form
+        n_outs = [W.shape[-1] for W in weights]
+        parameters = {
+            "W": [jnp.array(W) for W in weights],
+            "b": [jnp.zeros(n) for n in n_outs if job.bias],
+            "gamma": [jnp.ones(n) for n in n_outs if job.norm],
+            "beta": [jnp.zeros(n) for n in n_outs if job.norm],
+        }
+        running = [(jnp.zeros(n), jnp.ones(n)) for n in n_outs if job.norm]
+        m, v = (jax.tree.map(jnp.zeros_like, parameters) for _ in range(2))
+        self.state = (parameters, running, m, v, jnp.zeros((), jnp.int32))
+        self.images = jnp.asarray(job.pixels(data.train_images))
+        self.labels = jnp.asarray(data.train_labels)
+        self.many = jax.jit(self.scan, donate_argnums=0)
+        self.one = jax.jit(self.step, donate_argnums=0)
+        self.test = jax.jit(self.metrics)
+
+    def forward(self, parameters: Any, running: Any, x: Any, train: bool) -> tuple[Any, Any]:
+        """The logits and the new running statistics."""
+        job, updated = self.job, []
+        last = len(parameters["W"]) - 1
+        for i, W in enumerate(parameters["W"]):
+            W = sign(W, None)
+            if W.ndim == 4:
+                x = convolve(x, W)
+                x = pool(x) if i in job.pooled else x
+            else:
+                x = x.reshape(len(x), -1) @ W
+            if job.bias:
+                x = x + parameters["b"][i]
+            if job.norm:
+                mean, var = running[i]
+                if train:
+                    axes = tuple(range(x.ndim - 1))
+                    n = x.size // x.shape[-1]
+                    # A division, which XLA would turn into a product with 1/n: of sums of signs
+                    # some means are whole numbers, equal to some x, whose sign then is of 0.
+                    mean = x.sum(axes) / lax.optimization_barrier(jnp.float32(n))
+                    var = jnp.square(x - mean).mean(axes)
+                    new = mean, var * (n / (n - 1))
+                    updated.append(tuple(0.9 * r + 0.1 * s for r, s in zip(running[i], new)))  # noqa: B905
+                scale = parameters["gamma"][i] * lax.rsqrt(var + 1e-5)
+                x = (x - mean) * scale + parameters["beta"][i]
+            x = sign(x, job.clip) if i < last else x
+        return x, updated
+
+    def batch_loss(self, parameters: Any, running: Any, x: Any, labels: Any) -> tuple[Any, Any]:
+        """What is differentiated."""
+        logits, running = self.forward(parameters, running, x, True)
+        return cross_entropy(logits, labels), running
+
+    def step(self, state: Any, row: Any, images: Any, labels: Any) -> tuple[Any, Any]:
+        """One training step."""
+        parameters, running, m, v, t = state
+        loss, grad = jax.value_and_grad(self.batch_loss, has_aux=True)(
+            parameters, running, images[row], labels[row]
+        )
+        loss, running = loss
+        t = t + 1
+        c1, c2 = 1 - 0.9**t, 1 - 0.999**t
+        m = jax.tree.map(lambda m, g: 0.9 * m + 0.1 * g, m, grad)
+        v = jax.tree.map(lambda v, g: 0.999 * v + 0.001 * g * g, v, grad)
+        parameters = jax.tree.map(
+            lambda p, m, v: p - self.job.rate * (m / c1) / (jnp.sqrt(v / c2) + 1e-8),
+            parameters, m, v,
+        )  # fmt: skip
+        if self.job.bound is not None:
+            bound = self.job.bound
+            parameters["W"] = [jnp.clip(W, -bound, bound) for W in parameters["W"]]
+        return (parameters, running, m, v, t), loss
+
+    def scan(self, state: Any, rows: Any, images: Any, labels: Any) -> tuple[Any, Any]:
+        """A step for each row."""
+        found: tuple[Any, Any] = lax.scan(
+            lambda state, row: self.step(state, row, images, labels), state, rows
+        )
+        return found
+
+    def train(self, rows: Array) -> list[float]:
+        """A step for each row."""
+        device_rows = jnp.asarray(rows.astype("int32"))
+        if self.form == "steps":
+            losses = []
+            for row in device_rows:
+                self.state, loss = self.one(self.state, row, self.images, self.labels)
+                losses.append(loss)
+        else:
+            self.state, losses = self.many(self.state, device_rows, self.images, self.labels)
+        jax.block_until_ready((self.state, losses))
+        return [float(losses[0]), float(losses[-1])]
+
+    def metrics(self, parameters: Any, running: Any, images: Any, labels: Any) -> tuple[Any, Any]:
+        """Mean loss and accuracy over images of bytes."""
+        x = images.reshape(len(images), -1).astype(jnp.float32) * self.job.scale + self.job.shift
+        logits, _ = self.forward(parameters, running, x, False)
+        return cross_entropy(logits, labels), (logits.argmax(1) == labels).mean()
+
+    def evaluate(self, images: Array, labels: Array) -> tuple[float, float]:
+        """All images in one compiled call."""
+        loss, accuracy = self.test(*self.state[:2], images, labels)
+        return float(loss), float(accuracy)
+
+
+def cross_entropy(logits: Any, labels: Any) -> Any:
+    """Mean over the samples."""
+    logp = jax.nn.log_softmax(logits)
+    return -jnp.take_along_axis(logp, labels[:, None].astype(jnp.int32), axis=1).mean()
+
+
+if __name__ == "__main__":
+    run(Jax)

@@ -1,0 +1,171 @@
+"""What all contestants have in common. It needs NumPy alone: rivals' environments have no minibnn.
+
+A contestant is a class with three methods:
+
+    __init__(job, weights, data, form)      builds the network with these weights
+    train(rows) -> losses                   a step for each row of `rows` (steps, batch)
+    evaluate(images, labels) -> loss, accuracy
+
+and a script whose last line is ``run(TheClass)``. It is started as ``script.py FOLDER [FORM]``: the
+folder has the job, the weights, the data and the order of the samples; the form says which variant
+of the contestant is meant. For each line on its stdin it does one turn and answers with a line of
+JSON: seconds a step, first loss, last loss.
+"""
+
+from __future__ import annotations
+
+import gzip
+import json
+import os
+import sys
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import Any, NamedTuple, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+Array = NDArray[Any]
+
+CLASSES = 10
+
+
+@dataclass(frozen=True)
+class Job:
+    """What to do in a turn, and with which network.
+
+    The network: convolutions 3x3 with `convs` output channels, each followed by 2x2 max pooling if
+    it is in `pooled`, then dense layers of `sizes`. All weights are binarised. After each layer
+    comes batch norm if `norm`, and after each but the last a sign.
+    """
+
+    kind: str  # train, evaluate, load or whole
+    sizes: tuple[int, ...]
+    convs: tuple[int, ...] = ()
+    pooled: tuple[int, ...] = ()
+    bias: bool = False
+    norm: bool = True
+    clip: float | None = 1.0  # |x| beyond which the sign of an activation passes no gradient
+    bound: float | None = 1.0  # the optimiser keeps weights in [-bound, bound]
+    scale: float = 2 / 255  # of the pixels
+    shift: float = -1.0
+    rate: float = 1e-3
+    batch: int = 100
+    steps: int = 100  # in a turn; of an evaluation or of loading: how often
+    threads: int = 2
+
+    @classmethod
+    def read(cls, folder: Path) -> Job:
+        """The job that the driver wrote."""
+        job: dict[str, Any] = json.loads((folder / "job.json").read_text())
+        for name in ("sizes", "convs", "pooled"):
+            job[name] = tuple(job[name])
+        return cls(**job)
+
+    def write(self, folder: Path) -> None:
+        """Write it for the contestants."""
+        job = {field.name: getattr(self, field.name) for field in fields(self)}
+        (folder / "job.json").write_text(json.dumps(job))
+
+    def pixels(self, images: Array) -> Array:
+        """The network's input from images of bytes: (n, 784), or (n, 28, 28, 1) to convolve."""
+        x = images.astype(np.float32) * np.float32(self.scale) + np.float32(self.shift)
+        return x.reshape(len(x), 28, 28, 1) if self.convs else x.reshape(len(x), -1)
+
+
+class Data(NamedTuple):
+    """The four arrays of MNIST, in bytes."""
+
+    train_images: Array
+    train_labels: Array
+    test_images: Array
+    test_labels: Array
+
+
+NAMES = ("train-images-idx3", "train-labels-idx1", "t10k-images-idx3", "t10k-labels-idx1")
+
+
+def read_mnist(folder: Path) -> Data:
+    """MNIST from its four IDX files, gzipped or plain, by hand."""
+    arrays = []
+    for name in NAMES:
+        file = folder / f"{name}-ubyte.gz"
+        data = (
+            gzip.decompress(file.read_bytes())
+            if file.exists()
+            else file.with_suffix("").read_bytes()
+        )
+        if "images" in name:
+            arrays.append(np.frombuffer(data, np.uint8, offset=16).reshape(-1, 28, 28))
+        else:
+            arrays.append(np.frombuffer(data, np.uint8, offset=8))
+    return Data(*arrays)
+
+
+class Contestant(Protocol):
+    """See the head of this file."""
+
+    def train(self, rows: Array) -> Sequence[float]:
+        """Do a step for each row; return the losses, or the first and the last."""
+
+    def evaluate(self, images: Array, labels: Array) -> tuple[float, float]:
+        """Mean loss and accuracy."""
+
+
+Maker = Callable[[Job, list[Array], Data, str], Any]
+
+
+def run(make: Maker) -> None:
+    """Be the contestant that the command line asks for."""
+    folder = Path(sys.argv[1])
+    form = sys.argv[2] if len(sys.argv) > 2 else ""
+    job = Job.read(folder)
+    threads = range(job.threads)
+    if hasattr(os, "sched_setaffinity") and len(threads) < len(os.sched_getaffinity(0)):
+        # JAX has no setting for it, so all are held to the cores that they may use.
+        os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[: len(threads)])
+    if job.kind == "whole":
+        whole(make, job, form)
+        return
+    answers = os.fdopen(os.dup(1), "w")
+    os.dup2(2, 1)  # what a framework prints is no answer
+    data = Data(*(np.load(folder / f"{name}.npy") for name in Data._fields))
+    weights = [np.load(file) for file in sorted(folder.glob("weight_*.npy"))]
+    contestant = make(job, weights, data, form)
+    orders = np.load(folder / "orders.npy")
+    for turn, _ in enumerate(sys.stdin):
+        start = time.perf_counter()
+        losses: Sequence[float] = []
+        if job.kind == "train":
+            losses = contestant.train(orders[turn])
+        for _ in range(job.steps if job.kind == "evaluate" else 0):
+            losses = contestant.evaluate(data.test_images, data.test_labels)[:1]
+        for _ in range(job.steps if job.kind == "load" else 0):
+            contestant.load()
+        seconds = time.perf_counter() - start
+        # Larq's fit gives no single batch's loss; it says, untimed, what the first one was.
+        first = getattr(contestant, "first_loss", losses[0] if len(losses) else None)
+        last = losses[-1] if len(losses) else None
+        answer = [seconds / job.steps, *(None if v is None else float(v) for v in (first, last))]
+        print(json.dumps(answer), file=answers, flush=True)
+
+
+def whole(make: Maker, job: Job, form: str) -> None:
+    """The seed job as one process: read the files, train ten epochs, print the table."""
+    data = read_mnist(Path(os.environ["MINIBNN_DATA"]))
+    rng = np.random.default_rng(0)
+    weights: list[Array] = []
+    for n_in, n_out in zip(job.sizes[:-1], job.sizes[1:], strict=True):
+        limit = np.sqrt(6 / (n_in + n_out))
+        weights.append(rng.uniform(-limit, limit, (n_in, n_out)).astype(np.float32))
+    contestant = make(job, weights, data, form)
+    steps = len(data.train_images) // job.batch
+    print("epoch  loss_train  loss_test  acc_train  acc_test")
+    for epoch in range(1, 11):
+        rows = rng.permutation(len(data.train_images))[: steps * job.batch]
+        contestant.train(rows.reshape(steps, job.batch))
+        loss_train, acc_train = contestant.evaluate(data.train_images, data.train_labels)
+        loss_test, acc_test = contestant.evaluate(data.test_images, data.test_labels)
+        print(f"{epoch:5} {loss_train:11.3f} {loss_test:10.3f} {acc_train:10.3f} {acc_test:9.3f}")

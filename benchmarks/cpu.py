@@ -1,0 +1,338 @@
+"""minibnn beside its rivals on the CPU: the same work, turn by turn.
+
+    python benchmarks/rivals.py pytorch jax larq thinc    # an environment for each
+    MINIBNN_DATA=... python benchmarks/cpu.py             # every work, every rival installed
+    python benchmarks/cpu.py --work seed-epoch step-3x256 --rivals jax pytorch --repeats 7
+
+Prints a table in Markdown: for each work and rival the medians, and the ratio minibnn / rival,
+which is the median (least to greatest) over the rounds of the two turns' ratio. A whole run writes
+every turn to `benchmarks/results/cpu.csv`, what it ran on to `cpu.json`, and the ratios as a
+picture to `cpu.png`; a run of parts does so with `--out FOLDER`. `benchmarks/README.md` says what
+each work is.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import subprocess
+import sys
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+from environment import RESULTS, let_every_library_choose, save_run
+from race import Contestant, RaceError, Row, cold_run, limits, prepared, race
+from rivals import NAMES, installed
+from turns import Job
+
+from minibnn import ImageDataset, load_mnist_or_sample
+from minibnn.data import download
+
+OURS = Contestant("minibnn", "minibnn", "ours.py")
+PLAIN = Contestant("plain NumPy", "numpy", "plain_numpy.py")
+PRODUCTS = Contestant("matrix products alone", "numpy", "products.py")
+EAGER = Contestant("PyTorch eager", "pytorch", "pytorch.py", "eager")
+CHANNELS_LAST = Contestant("PyTorch channels_last", "pytorch", "pytorch.py", "channels_last")
+COMPILED = Contestant("PyTorch compiled", "pytorch", "pytorch.py", "compiled")
+JAX = Contestant("JAX", "jax", "jax_scan.py", "scan")
+FIT = Contestant("Larq, model.fit", "larq", "larq_keras.py", "fit")
+FUNCTION = Contestant("Larq, tf.function", "larq", "larq_keras.py", "function")
+THINC = Contestant("Thinc, of floats", "thinc", "thinc_float.py")
+
+SEED = Job("train", (784, 128, 64, 10), bias=True, norm=False, clip=None, bound=None,
+           scale=1 / 255, shift=0.0, rate=3e-4, batch=64, steps=937)  # fmt: skip
+MODULES = {  # as they are called and imported
+    "pytorch": ("PyTorch", "torch"),
+    "jax": ("JAX", "jax"),
+    "thinc": ("Thinc", "thinc"),
+    "larq": ("Larq", "larq"),
+}
+TOUCH = "import minibnn; minibnn.Dense, minibnn.Adam, minibnn.fit"
+IMPORT_ROUNDS = 3  # of the light imports, for one of the rivals'
+
+
+def step_job(*hidden: int, steps: int, batch: int = 100, threads: int = 2) -> Job:
+    """Training steps of a dense binary network."""
+    return Job("train", (784, *hidden, 10), batch=batch, steps=steps, threads=threads)
+
+
+@dataclass(frozen=True)
+class Work:
+    """Something to measure."""
+
+    unit: str
+    job: Job
+    contestants: tuple[Contestant, ...]
+    tolerance: float = 1e-2  # of the first loss: sums in another order flip signs near zero
+    whole_mnist: bool = False  # needs its files, not just some images
+
+
+WORKS = {
+    "seed-epoch": Work(
+        "epoch", SEED, (OURS, PLAIN, EAGER, COMPILED, JAX, FIT, FUNCTION, THINC), 1e-3
+    ),
+    "seed-job": Work("job", replace(SEED, kind="whole"), (OURS, PLAIN, EAGER, JAX),
+                     whole_mnist=True),
+    "step-3x256": Work(
+        "step", step_job(256, 256, 256, steps=300), (OURS, EAGER, COMPILED, JAX, PRODUCTS)
+    ),
+    "step-3x1024": Work(
+        "step", step_job(1024, 1024, 1024, steps=30), (OURS, EAGER, COMPILED, JAX, PRODUCTS)
+    ),
+    "step-3x4096": Work(
+        "step", step_job(4096, 4096, 4096, steps=2), (OURS, EAGER, JAX, PRODUCTS)
+    ),
+    "step-larq-cnn": Work(
+        "step",
+        Job("train", (576, 64, 10), convs=(32, 64, 64), pooled=(0, 1), steps=15),
+        (OURS, EAGER, CHANNELS_LAST, JAX, FUNCTION, PRODUCTS),
+    ),
+    "evaluate": Work(
+        "10,000 images", replace(SEED, kind="evaluate", steps=20), (OURS, EAGER, JAX)
+    ),
+    "load-mnist": Work("load", replace(SEED, kind="load", steps=1), (OURS, PLAIN),
+                       whole_mnist=True),
+    "import": Work("import", replace(SEED, kind="import"), ()),
+}  # fmt: skip
+
+
+def main() -> None:
+    """Measure, and write the results."""
+    parser = argparse.ArgumentParser(description="minibnn beside its rivals on the CPU.")
+    parser.add_argument("--work", nargs="+", choices=WORKS, default=list(WORKS), metavar="WORK",
+                        help=f"any of {', '.join(WORKS)}; default: all")  # fmt: skip
+    parser.add_argument("--rivals", nargs="+", choices=("numpy", *NAMES, "none"), metavar="RIVAL",
+                        help="numpy, none, or any of " + ", ".join(NAMES)
+                        + "; default: numpy and all installed")  # fmt: skip
+    parser.add_argument("--repeats", type=int, default=7, metavar="N", help="default: %(default)s")
+    parser.add_argument("--steps", type=int, metavar="N", help="in a turn; default: the work's")
+    parser.add_argument("--threads", type=int, default=os.cpu_count(), metavar="N",
+                        help="of every contestant; default: %(default)s, all cores")  # fmt: skip
+    parser.add_argument("--out", type=Path, metavar="FOLDER",
+                        help="keep the results there; default: benchmarks/results")  # fmt: skip
+    args = parser.parse_args()
+    let_every_library_choose()
+    homes = {"minibnn", *(args.rivals or ["numpy", *installed()])} - {"none"}
+    missing = homes - {"minibnn", "numpy", *installed()}
+    if missing:
+        parser.error(f"not installed: {', '.join(missing)}; see benchmarks/rivals.py")
+    whole = set(args.work) == set(WORKS) and not args.steps and not args.rivals
+    whole = whole and set(installed()) == set(NAMES)
+    out = args.out or (RESULTS if whole else None)
+
+    data = load_mnist_or_sample()
+    rows: list[Row] = []
+    complaints: list[str] = []
+    for name in args.work:
+        print(f"{name} ...", file=sys.stderr, flush=True)
+        work = replace(WORKS[name], job=replace(WORKS[name].job, threads=args.threads))
+        found, wrong = measure(name, work, homes, args.repeats, args.steps, data)
+        rows += found
+        complaints += [f"{name}: {text}" for text in wrong]
+        if out is not None and rows:  # after each work, so that a crash keeps what was measured
+            save_run(out, "cpu", pd.DataFrame(rows), homes, args.threads)
+    for complaint in complaints:
+        print(complaint, file=sys.stderr)
+    if not rows:
+        sys.exit("cpu.py: nothing was measured")
+    table = pd.DataFrame(rows)
+    print(markdown(table))
+    if out is None:
+        print("a part of the suite: not kept without --out", file=sys.stderr)
+    else:
+        draw(table, out / "cpu.png")
+    sys.exit(1 if complaints else 0)
+
+
+def measure(
+    name: str, work: Work, homes: Iterable[str], repeats: int, steps: int | None, data: ImageDataset
+) -> tuple[list[Row], list[str]]:
+    """A work's rows, and what went wrong."""
+    if work.whole_mnist and "sample" in data.name:
+        return [], ["left out: it needs the files of MNIST; set MINIBNN_DATA"]
+    contestants = [c for c in work.contestants if c.home in homes]
+    job = work.job
+    if job.kind == "train":
+        job = replace(job, steps=min(job.steps, len(data.train_images) // job.batch))
+    if steps is not None:
+        job = replace(job, steps=steps)
+    folder = Path(os.environ.get("MINIBNN_DATA") or download.cache_folder())
+    if job.kind == "import":
+        found, wrong = measure_imports(homes, repeats, job.threads)
+    elif job.kind == "whole":
+        found, wrong = measure_whole(job, contestants, repeats, data, folder)
+    else:
+        found, wrong = race(
+            job, contestants, repeats, data, tolerance=work.tolerance, data_folder=folder
+        )
+        if name == "seed-epoch":
+            found = [row | {"value": row["value"] * job.steps} for row in found]
+    return [{"work": name, "unit": f"s/{work.unit}", **row} for row in found], wrong
+
+
+def measure_whole(
+    job: Job, contestants: list[Contestant], repeats: int, data: ImageDataset, data_folder: Path
+) -> tuple[list[Row], list[str]]:
+    """The seed job, cold: seconds, and beside them the peak memory of the same runs."""
+    environment = limits(job.threads, data_folder)
+    example = Path(__file__).parent.parent / "examples" / "mnist.py"
+    ours = [sys.executable, str(example), "--device", "cpu", "--quiet"]
+    rows: list[Row] = []
+    with prepared(job, data, 0) as folder:
+        for repeat in range(repeats):
+            start = repeat % len(contestants)
+            for contestant in contestants[start:] + contestants[:start]:
+                command = ours if contestant is OURS else contestant.command(folder)
+                try:
+                    seconds, peak = cold_run(command, environment)
+                except RaceError as error:
+                    return rows, [str(error)]
+                row = {"contestant": contestant.name, "repeat": repeat}
+                rows.append(row | {"value": seconds})
+                rows.append(row | {"work": "peak-memory", "unit": "MiB", "value": peak})
+    return rows, []
+
+
+def measure_imports(
+    homes: Iterable[str], repeats: int, threads: int
+) -> tuple[list[Row], list[str]]:
+    """Imports in fresh processes, timed inside them; each round once, rivals in every third."""
+    statements = {
+        "minibnn": ("import minibnn", OURS),
+        "NumPy": ("import numpy", OURS),
+        "in use": (TOUCH, OURS),
+    }
+    rivals = {}
+    for home in sorted(set(homes) & set(MODULES)):
+        title, module = MODULES[home]
+        rivals[title] = f"import {module}", Contestant(title, home, "")
+    environment = os.environ | limits(threads)
+    rows: list[Row] = []
+    for repeat in range(IMPORT_ROUNDS * repeats):
+        taking_part = dict(statements)
+        if repeat % IMPORT_ROUNDS == 0:
+            taking_part |= rivals
+        names = list(taking_part)
+        start = repeat % len(names)
+        for name in names[start:] + names[:start]:
+            statement, contestant = taking_part[name]
+            code = (
+                f"import time; s = time.perf_counter(); {statement}; print(time.perf_counter()-s)"
+            )
+            done = subprocess.run(
+                [contestant.python, "-c", code], capture_output=True, text=True, env=environment
+            )
+            if done.returncode:
+                return rows, [f"{statement} failed:\n{done.stderr}"]
+            seconds = float(done.stdout.split()[-1])
+            row = {"contestant": name, "repeat": repeat, "value": seconds}
+            if name != "in use":
+                rows.append(row)
+            if name in ("in use", "NumPy"):  # NumPy's time stands beside both
+                name = "minibnn" if name == "in use" else name
+                rows.append(row | {"work": "import-and-use", "contestant": name})
+    return rows, []
+
+
+def ratios(table: pd.DataFrame) -> pd.DataFrame:
+    """For each work and rival the medians, and the ratio minibnn / rival over the rounds."""
+    found = []
+    for work in table.work.unique():
+        rows = table[table.work == work]
+        values = rows.pivot(index="repeat", columns="contestant", values="value")
+        if "minibnn" not in values:  # it failed, and the run said so
+            continue
+        for name in rows.contestant.unique():
+            pairs = (values["minibnn"] / values[name]).dropna()
+            found.append(
+                {"work": work, "rival": name, "unit": rows.unit.iloc[0],
+                 "ours": values["minibnn"].median(), "its": values[name].median(),
+                 "ratio": pairs.median(), "least": pairs.min(), "greatest": pairs.max()}
+            )  # fmt: skip
+    return pd.DataFrame(found)
+
+
+def quantity(value: float, unit: str) -> str:
+    """A time or an amount of memory with three digits."""
+    if unit == "MiB":
+        return f"{value:.0f} MiB"
+    name, factor = "s", 1.0
+    if value < 1:
+        name, factor = ("ms", 1e3) if value >= 1e-3 else ("us", 1e6)
+    number = value * factor
+    return f"{number:.{0 if number >= 100 else 1 if number >= 10 else 2}f} {name}"
+
+
+def markdown(table: pd.DataFrame) -> str:
+    """The table of README, lost rows included."""
+    lines = ["| work | minibnn | rival | its | minibnn / rival |", "|---|---|---|---|---|"]
+    row: Any
+    for row in ratios(table).itertuples():
+        if row.rival == "minibnn":
+            alone = (table[table.work == row.work].contestant == "minibnn").all()
+            if alone:
+                lines.append(f"| {row.work} | {quantity(row.ours, row.unit)} | | | |")
+            continue
+        lines.append(
+            f"| {row.work} | {quantity(row.ours, row.unit)} | {row.rival} "
+            f"| {quantity(row.its, row.unit)} "
+            f"| {row.ratio:.2f} ({row.least:.2f} to {row.greatest:.2f}) |"
+        )
+    return "\n".join(lines)
+
+
+def family_of(rival: str) -> str:
+    """PyTorch, for each of its forms."""
+    return rival.split()[0].strip(",")
+
+
+def draw(table: pd.DataFrame, file: Path) -> None:
+    """How many times minibnn's time each rival takes, on a logarithmic axis."""
+    try:
+        from matplotlib.figure import Figure
+    except ImportError:
+        print("no picture: it needs matplotlib", file=sys.stderr)
+        return
+    rows = ratios(table)
+    rows = rows[rows.rival != "minibnn"]
+    works, rivals = list(rows.work.unique()), list(rows.rival.unique())
+    if not works:
+        return
+    families = list(dict.fromkeys(map(family_of, rivals)))
+    figure = Figure(figsize=(9, 1.6 + 0.65 * len(works)), layout="constrained")
+    axes = figure.subplots()
+    for number, rival in enumerate(rivals):
+        mine = rows[rows.rival == rival]
+        middle = 1 / mine.ratio
+        ends = [middle - 1 / mine.greatest, 1 / mine.least - middle]
+        # Beside each other within the work, whoever else takes part in others.
+        y = []
+        for work in mine.work:
+            there = list(rows[rows.work == work].rival)
+            y.append(works.index(work) + 0.8 * (there.index(rival) + 0.5) / len(there) - 0.4)
+        family = families.index(family_of(rival))
+        alike = [r for r in rivals[:number] if family_of(r) == family_of(rival)]
+        axes.errorbar(middle, y, xerr=ends, fmt="osD^v"[len(alike) % 5], color=f"C{family % 10}",
+                      ms=5, lw=1, label=rival)  # fmt: skip
+    axes.axvline(1, color="black", lw=1)
+    for border in range(1, len(works)):
+        axes.axhline(border - 0.5, color="0.9", lw=0.8)
+    axes.set(xscale="log", ylim=(len(works) - 0.5, -0.5), yticks=range(len(works)))
+    axes.set_yticklabels(works)
+    axes.set_xlabel("rival's time (or memory) / minibnn's: minibnn is ahead on the right of 1")
+    left, right = axes.get_xlim()
+    ticks = [t * 10.0**e for e in range(-3, 4) for t in (1, 2, 5)]
+    axes.set_xticks([t for t in ticks if left <= t <= right])
+    axes.xaxis.set_major_formatter("{x:g}")
+    axes.grid(axis="x", which="both", color="0.92")
+    axes.set_axisbelow(True)
+    figure.legend(loc="outside right upper", fontsize="small", frameon=False)
+    file.parent.mkdir(parents=True, exist_ok=True)
+    figure.savefig(file, dpi=130)
+
+
+if __name__ == "__main__":
+    main()

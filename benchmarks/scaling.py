@@ -1,0 +1,123 @@
+"""Time of a training step against the network's width and against the batch size.
+
+    MINIBNN_DATA=... python benchmarks/scaling.py
+
+The networks of `cpu.py`'s step works, 784-N-N-N-10: N from 64 to 4096 at batch 100, and batches of
+2 (batch norm needs two) to 4096 at N = 256. Writes every turn to `benchmarks/results/scaling.csv`,
+what it ran on to `scaling.json`, and two panels to `scaling.png`; with `--widths` or `--batches` it
+does so only with `--out FOLDER`.
+
+Where a line is flat, calls bound a step: what counts is how many array operations there are and
+what each costs before its first number. Where it runs along the floor, the matrix products do.
+Between the two it is the passes over memory: against width those over the weights (binarising,
+Adam), against batch those over the activations (batch norm, signs).
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+from cpu import EAGER, JAX, OURS, PRODUCTS, step_job
+from environment import RESULTS, let_every_library_choose, save_run
+from products import operations
+from race import race
+from rivals import NAMES, installed
+from turns import Job
+
+from minibnn import load_mnist_or_sample
+
+WIDTHS = (64, 128, 256, 512, 1024, 2048, 4096)
+BATCHES = (2, 4, 16, 64, 256, 1024, 4096)
+CONTESTANTS = (OURS, EAGER, JAX, PRODUCTS)
+
+
+def turn_of(width: int, batch: int, threads: int, images: int) -> Job:
+    """A job whose turn takes about a third of a second, by a rough guess at the machine."""
+    one = step_job(width, width, width, batch=batch, steps=1, threads=threads)
+    seconds = 1e-3 + operations(one) / 50e9
+    steps = int(min(max(0.3 / seconds, 2), 200))
+    return step_job(width, width, width, batch=min(batch, images), steps=steps, threads=threads)
+
+
+def main() -> None:
+    """Measure, print and draw."""
+    parser = argparse.ArgumentParser(description="Time of a training step against its size.")
+    parser.add_argument("--widths", type=int, nargs="*", default=WIDTHS, metavar="N")
+    parser.add_argument("--batches", type=int, nargs="*", default=BATCHES, metavar="N")
+    parser.add_argument("--rivals", nargs="+", choices=("numpy", *NAMES, "none"), metavar="RIVAL",
+                        help="default: numpy and all installed")  # fmt: skip
+    parser.add_argument("--repeats", type=int, default=5, metavar="N", help="default: %(default)s")
+    parser.add_argument("--threads", type=int, default=os.cpu_count(), metavar="N",
+                        help="of every contestant; default: %(default)s, all cores")  # fmt: skip
+    parser.add_argument("--out", type=Path, metavar="FOLDER", help="default: benchmarks/results")
+    args = parser.parse_args()
+    let_every_library_choose()
+    homes = {"minibnn", *(args.rivals or ["numpy", *installed()])} - {"none"}
+    contestants = [c for c in CONTESTANTS if c.home in homes]
+    whole = len(contestants) == len(CONTESTANTS) and not args.rivals
+    whole = whole and (args.widths, args.batches) == (WIDTHS, BATCHES)
+    out = args.out or (RESULTS if whole else None)
+
+    data = load_mnist_or_sample()
+    points = [("width", n, n, 100) for n in args.widths]
+    points += [("batch", n, 256, n) for n in args.batches]
+    rows = []
+    failed = False
+    for against, size, width, batch in points:
+        print(f"{against} {size} ...", file=sys.stderr, flush=True)
+        job = turn_of(width, batch, args.threads, len(data.train_images))
+        found, complaints = race(job, contestants, args.repeats, data)
+        rows += [{"against": against, "size": size, **row} for row in found]
+        for complaint in complaints:
+            failed = True
+            print(complaint, file=sys.stderr)
+        if out is not None:
+            save_run(out, "scaling", pd.DataFrame(rows), {c.home for c in contestants},
+                     args.threads)  # fmt: skip
+    table = pd.DataFrame(rows)
+    medians = table.pivot_table("value", ["against", "size"], "contestant", aggfunc="median")
+    print((1000 * medians).to_string(float_format="%.3g"))  # in ms
+    if out is not None:
+        draw(table, out / "scaling.png")
+    sys.exit(1 if failed else 0)
+
+
+def draw(table: pd.DataFrame, file: Path) -> None:
+    """Two panels, log-log: medians, with the range of the turns behind them."""
+    try:
+        from matplotlib.figure import Figure
+    except ImportError:
+        print("no picture: it needs matplotlib", file=sys.stderr)
+        return
+    figure = Figure(figsize=(9, 4), layout="constrained")
+    panels = figure.subplots(1, 2, sharey=True)
+    titles = {"width": "batch 100", "batch": "784-256-256-256-10"}
+    for axes, (against, title) in zip(panels, titles.items(), strict=True):
+        part = table[table.against == against]
+        for number, (name, mine) in enumerate(part.groupby("contestant", sort=False)):
+            times = 1000 * mine.groupby("size").value.agg(["median", "min", "max"])
+            style: dict[str, Any] = (
+                {"color": "0.5", "ls": "--"} if name == PRODUCTS.name else {"marker": "o"}
+            )
+            style = {"color": f"C{number}", "ms": 4, **style}
+            axes.plot(times.index, times["median"], label=name, **style)
+            axes.fill_between(times.index, times["min"], times["max"], alpha=0.2,
+                              color=style["color"], lw=0)  # fmt: skip
+        axes.set(xscale="log", yscale="log", xlabel=against, title=title)
+        axes.set_xticks(sorted(set(part["size"])), minor=False)
+        axes.minorticks_off()
+        axes.xaxis.set_major_formatter("{x:.0f}")
+        axes.grid(color="0.92")
+    panels[0].set_ylabel("ms a training step")
+    panels[0].legend(fontsize="small", frameon=False)
+    file.parent.mkdir(parents=True, exist_ok=True)
+    figure.savefig(file, dpi=130)
+
+
+if __name__ == "__main__":
+    main()
