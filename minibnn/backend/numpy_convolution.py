@@ -19,8 +19,8 @@ from minibnn.backend.windows import Windows
 FloatArray = np.ndarray[Any, Any]
 
 # Values of scratch per block of images. On a core with AVX-512 and 1 MiB of second-level cache the
-# second layer of `step-larq-cnn` of benchmarks/cpu.py (batch 100, 32 to 64 channels) took for z and dW
-# 9.9 ms with 2^17, 9.4 with 2^19 and 12.0 with one block.
+# second layer of `step-larq-cnn` of benchmarks/cpu.py (batch 100, 32 to 64 channels) took for z and
+# dW 9.9 ms with 2^17, 9.4 with 2^19 and 12.0 with one block.
 BLOCK = 2**19
 
 
