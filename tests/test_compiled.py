@@ -101,6 +101,19 @@ def test_statistics_in_c_are_as_good_as_numpys(shape, channels, rng):
 
 
 @built
+@pytest.mark.parametrize("shape", [(1, 1), (64, 10), (7, 1000)])
+def test_softmax_in_c_equals_numpys(shape, rng):
+    """To a few roundings of the larger term: the exponential is another one."""
+    x = (rng.standard_normal(shape) * 20).astype(np.float32)
+    for got, expected in zip(CPU.log_softmax(x), NUMPY.log_softmax(x), strict=True):
+        np.testing.assert_allclose(got, expected, rtol=3e-6, atol=3e-7 * shape[1] ** 0.5)
+    x = np.array([[1e4, 0], [np.inf, 0], [np.nan, 0], [0, np.nan], [-np.inf, 0]], np.float32)
+    with np.errstate(invalid="ignore", divide="ignore"):
+        for got, expected in zip(CPU.log_softmax(x), NUMPY.log_softmax(x), strict=True):
+            np.testing.assert_array_equal(got, expected)
+
+
+@built
 def test_a_variance_that_overflows_shows_as_nan():
     rows = np.array([[1e30, 1.0], [-1e30, 2.0]], np.float32)
     standard, _, var, inv_std = CPU.standardize(rows, 2, 1e-5)

@@ -176,8 +176,8 @@ FAULTS = {
     ),
     "loss gradient not divided": (
         "minibnn.losses.cross_entropy",
-        "            dlogits = exp / (total * n)\n            dlogits[rows, labels] -= (1 - e) / n\n",
-        "            dlogits = exp / total\n            dlogits[rows, labels] -= 1 - e\n",
+        "        p /= n\n        p[rows, labels] -= (1 - e) / n\n",
+        "        p[rows, labels] -= 1 - e\n",
         lambda m: with_loss(m.LogitCrossEntropy()),
         "logits",
         r"too large by the batch size \(5\)",

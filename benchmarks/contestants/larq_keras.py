@@ -1,8 +1,8 @@
 """Larq: its layers and quantizers in a Keras model.
 
-Form `fit`: `model.fit` on arrays in the turn's order, which is what people write, with
-`steps_per_execution` of a whole turn, which keeps Keras's Python out of it. Form `function`: one
-`tf.function` over the turn's steps, with the same model and optimiser.
+Form `fit`: `model.fit` on arrays in the turn's order, with its defaults, which is what people
+write. Form `function`: one `tf.function` over the turn's steps, with the same model and optimiser,
+which keeps Keras's Python out of it.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ class Larq:
             layer.kernel.assign(W)
         self.loss = tf.keras.losses.SparseCategoricalCrossentropy(from_logits=True)
         self.optimizer = tf.keras.optimizers.Adam(job.rate, epsilon=1e-8)
-        self.model.compile(self.optimizer, self.loss, steps_per_execution=job.steps)
+        self.model.compile(self.optimizer, self.loss)
         if form == "function":
             self.x, self.y = tf.constant(self.images), tf.constant(self.labels)
             self.optimizer.build(self.model.trainable_variables)

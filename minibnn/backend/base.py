@@ -9,6 +9,7 @@ from typing import Any, NamedTuple, TypeAlias
 import numpy as np
 
 from minibnn.backend import convolution
+from minibnn.backend.hashing import mix, places, stream_keys
 from minibnn.backend.windows import Windows
 
 # An array of whichever library holds it: numpy.ndarray or cupy.ndarray. The two share no base
@@ -149,9 +150,9 @@ class Backend:
         k0, k1 = stream_keys(seed, count)
         h = xp.arange(places(shape), dtype=np.uint32)
         h += k0
-        h = _mix(h)
+        h = mix(h)
         h ^= k1
-        h = _mix(h)
+        h = mix(h)
         h >>= np.uint32(8)
         u = h.astype(dtype)
         u *= 2.0**-24
@@ -235,6 +236,23 @@ class Backend:
         """A new array holding the given rows of `a`, in that order."""
         return a.take(rows, axis=0)
 
+    def log_softmax(self, logits: Array) -> tuple[Array, Array]:
+        """The logarithm of the softmax of each row, and the softmax itself.
+
+        .. code-block:: text
+
+            log p = s - log(sum of exp(s))          s = logits - their greatest, row by row
+
+        Subtracting the greatest first changes nothing but keeps the exponential from overflowing.
+
+        Shapes: logits, log p and p (batch, classes).
+        """
+        xp = self.xp
+        shifted = logits - logits.max(axis=1, keepdims=True)
+        exp = xp.exp(shifted)
+        total = exp.sum(axis=1, keepdims=True)
+        return shifted - xp.log(total), exp / total
+
     def gate(self, dy: Array, x: Array, limit: float) -> Array:
         """``dy`` where ``|x| <= limit``, else 0."""
         return dy * (abs(x) <= limit)
@@ -306,37 +324,3 @@ class Backend:
     def convolve_dx(self, dz: Array, W: Array, windows: Windows, shape: tuple[int, ...]) -> Array:
         """The gradient of `convolve` with respect to x, which is of the given shape."""
         return convolution.convolve_dx(self, dz, W, windows, shape)
-
-
-def places(shape: tuple[int, ...]) -> int:
-    """How many numbers an array of this shape draws; a count of 32 bits has to reach them."""
-    size = math.prod(shape)
-    if size > 2**32:
-        raise ValueError(
-            f"uniform: expected a shape of at most 2^32 numbers, got {shape}; draw it in parts"
-        )
-    return size
-
-
-def stream_keys(seed: int, count: int) -> tuple[np.uint32, np.uint32]:
-    """Two well-mixed words for one array of a stream.
-
-    One step of SplitMix64, whose state runs through `seed` plus multiples of the golden ratio
-    (Steele et al. 2014, "Fast splittable pseudorandom number generators").
-    """
-    mask = 2**64 - 1
-    z = (seed + (count + 1) * 0x9E3779B97F4A7C15) & mask
-    z = ((z ^ (z >> 30)) * 0xBF58476D1CE4E5B9) & mask
-    z = ((z ^ (z >> 27)) * 0x94D049BB133111EB) & mask
-    z ^= z >> 31
-    return np.uint32(z & 0xFFFFFFFF), np.uint32(z >> 32)
-
-
-def _mix(h: Array) -> Array:
-    """MurmurHash3's finaliser of 32 bits, in place."""
-    h ^= h >> np.uint32(16)
-    h *= np.uint32(0x85EBCA6B)
-    h ^= h >> np.uint32(13)
-    h *= np.uint32(0xC2B2AE35)
-    h ^= h >> np.uint32(16)
-    return h

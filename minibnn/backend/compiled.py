@@ -18,6 +18,7 @@ from minibnn.backend.numpy_backend import NumpyBackend
 
 SOURCE = Path(__file__).with_name("kernels.c")
 LIBRARY = Path(__file__).with_name("_kernels.so")
+FLOAT32 = np.dtype(np.float32)
 
 
 class CompiledBackend(NumpyBackend):
@@ -37,6 +38,7 @@ class CompiledBackend(NumpyBackend):
         self._column_dots = _declare(library.minibnn_column_dots, 2, 3)
         self._affine = _declare(library.minibnn_affine, 2, 6)
         self._standardize = _declare(library.minibnn_standardize, 3, 4, 1)
+        self._log_softmax = _declare(library.minibnn_log_softmax, 2, 3)
         self._gate = _declare(library.minibnn_gate, 1, 3, 1)
         self._adam = _declare(library.minibnn_adam, 1, 4, 5)
 
@@ -96,6 +98,14 @@ class CompiledBackend(NumpyBackend):
         self._affine(*x.shape, *map(_at, arrays), *other, _at(y))
         return y
 
+    def log_softmax(self, logits: Array) -> tuple[Array, Array]:
+        """As the plain body, row by row."""
+        if not _plain(logits):
+            return super().log_softmax(logits)
+        logp, p = np.empty(logits.shape, np.float32), np.empty(logits.shape, np.float32)
+        self._log_softmax(*logits.shape, _at(logits), _at(logp), _at(p))
+        return logp, p
+
     def gate(self, dy: Array, x: Array, limit: float) -> Array:
         """As the plain body, in one pass."""
         if not _plain(dy, x) or dy.shape != x.shape:
@@ -132,7 +142,10 @@ def _declare(function: Any, lengths: int, pointers: int, floats: int = 0) -> Any
 
 def _plain(*arrays: Array) -> bool:
     """Whether the C bodies can take these: float32, row-major without gaps, aligned, writable."""
-    return all(a.dtype == np.float32 and a.flags.carray for a in arrays)
+    for a in arrays:  # noqa: SIM110  # several times faster than all()
+        if a.dtype != FLOAT32 or not a.flags.carray:
+            return False
+    return True
 
 
 # What ctypes passes as the address of an array, in half the time of `a.ctypes.data`.

@@ -13,7 +13,8 @@ from typing import Any
 
 import numpy as np
 
-from minibnn.backend.base import AdamStep, Array, Backend, DeviceError, places, stream_keys
+from minibnn.backend.base import AdamStep, Array, Backend, DeviceError
+from minibnn.backend.hashing import places, stream_keys
 
 # Each of these texts is C++ for one element: one launch does what the plain body does in several.
 # `alive` is false to leave everything as it is.

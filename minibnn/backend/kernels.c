@@ -141,6 +141,26 @@ EXPORT void minibnn_affine(ptrdiff_t rows, ptrdiff_t width, const float *restric
         }
 }
 
+/* log p = s - log(sum of exp(s)) and p, with s = x - greatest, for each row. */
+EXPORT void minibnn_log_softmax(ptrdiff_t rows, ptrdiff_t width, const float *restrict x,
+                                float *restrict logp, float *restrict p)
+{
+    for (ptrdiff_t i = 0; i < rows; i++, x += width, logp += width, p += width) {
+        float greatest = x[0], total = 0.0f;
+        for (ptrdiff_t j = 1; j < width; j++)
+            greatest = x[j] > greatest ? x[j] : greatest;
+        for (ptrdiff_t j = 0; j < width; j++) {
+            p[j] = expf(x[j] - greatest);
+            total += p[j];
+        }
+        float log_total = logf(total);
+        for (ptrdiff_t j = 0; j < width; j++) {
+            logp[j] = x[j] - greatest - log_total;
+            p[j] /= total;
+        }
+    }
+}
+
 /* dx = dy where |x| <= limit, else 0 (as a product, so that nan stays nan). */
 EXPORT void minibnn_gate(ptrdiff_t n, const float *restrict dy, const float *restrict x,
                          float *restrict dx, float limit)

@@ -66,6 +66,7 @@ class Layer(ABC):
     backend: Backend = CPU
     dtype: np.dtype[Any] = np.dtype(np.float32)
     saved: Any = None
+    _drawn = False  # whether all parameters were seen to have values; they do not lose them
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}()"
@@ -250,11 +251,13 @@ class Layer(ABC):
             x: what `forward` was given.
             features: what the size of the last axis has to be; None for any.
         """
-        if any(parameter.data is None for parameter in self._own(Parameter)):
-            raise RuntimeError(
-                f"{self}: expected weights, but none have been drawn; "
-                "call model.initialize(rng) first"
-            )
+        if not self._drawn:
+            if any(parameter.data is None for parameter in self._own(Parameter)):
+                raise RuntimeError(
+                    f"{self}: expected weights, but none have been drawn; "
+                    "call model.initialize(rng) first"
+                )
+            self._drawn = True
         self._check_device(x, "x")
         if x.dtype != self.dtype:
             raise TypeError(

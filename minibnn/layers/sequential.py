@@ -64,7 +64,7 @@ class Sequential(Layer):
 
     def forward(self, x: Array, *, train: bool = False) -> Array:
         """The output of the last layer."""
-        for i in range(len(self.layers)):
+        for i in range(len(self._layers)):
             x = self._layer_forward(i, x, train)
         return x
 
@@ -85,14 +85,14 @@ class Sequential(Layer):
     def _layer_forward(self, i: int, x: Array, train: bool) -> Array:
         """One layer's forward; its errors say which layer it was."""
         try:
-            return self.layers[i].forward(x, train=train)
+            return self._layers[i].forward(x, train=train)
         except (TypeError, ValueError, RuntimeError) as error:
             self._name_layer(error, i)
             raise
 
     def _layer_backward(self, i: int, dy: Array, need_dx: bool) -> Array | None:
         """One layer's backward, held to its promise of a dx; its errors say which layer it was."""
-        layer = self.layers[i]
+        layer = self._layers[i]
         try:
             dx = layer.backward(dy, need_dx=need_dx)
             if need_dx and dx is None:

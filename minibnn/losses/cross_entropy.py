@@ -21,8 +21,6 @@ class LogitCrossEntropy(Loss):
 
         t <- (1 - e) t + e / K
 
-    The largest logit of each row is subtracted first, so that the exponential cannot overflow.
-
     Shapes: logits (N, K) float; labels (N,) integers in 0..K-1, or (N, K) probabilities
     (one-hot rows, for instance) of any dtype; the loss (). Loss and gradient are of the logits'
     dtype.
@@ -62,35 +60,31 @@ class LogitCrossEntropy(Loss):
         """The mean cross-entropy of the batch."""
         backend = backend_of(logits)
         check_labels(self, logits, labels, backend)
-        xp, e = backend.xp, self.label_smoothing
-        shifted = logits - logits.max(axis=1, keepdims=True)
-        exp = xp.exp(shifted)
-        total = exp.sum(axis=1, keepdims=True)
+        xp, e, (n, classes) = backend.xp, self.label_smoothing, logits.shape
+        logp, p = backend.log_softmax(logits)
         if labels.ndim == 1:
-            rows = xp.arange(len(labels))
-            score = shifted[rows, labels]
+            rows = xp.arange(n)
+            score = logp[rows, labels]
             if e:
-                score = (1 - e) * score + (shifted * (e / logits.shape[1])).sum(axis=1)
-            weight = 1
+                score = (1 - e) * score + (logp * (e / classes)).sum(axis=1)
         else:
             rows = None
             labels = labels.astype(logits.dtype, copy=False)
             if e:
-                labels = (1 - e) * labels + e / logits.shape[1]
+                labels = (1 - e) * labels + e / classes
             # where(), not a bare product: 0 * -inf is nan.
-            score = xp.where(labels > 0, labels * shifted, 0).sum(axis=1)
-            weight = labels.sum(axis=1)
-        self.saved = (exp, total, rows, labels)
-        return (weight * xp.log(total[:, 0]) - score).sum() / len(labels)
+            score = xp.where(labels > 0, labels * logp, 0).sum(axis=1)
+        self.saved = (p, rows, labels)
+        return -score.sum() / n
 
     def backward(self) -> Array:
         """``(p sum(t) - t) / N``, of the smoothed t."""
-        exp, total, rows, labels = self._take_saved()
+        p, rows, labels = self._take_saved()
         n, e = len(labels), self.label_smoothing
-        if rows is not None:
-            dlogits = exp / (total * n)
-            dlogits[rows, labels] -= (1 - e) / n
-            if e:
-                dlogits -= e / (n * exp.shape[1])
-            return dlogits
-        return (exp * (labels.sum(axis=1, keepdims=True) / total) - labels) / n
+        if rows is None:
+            return (p * labels.sum(axis=1, keepdims=True) - labels) / n
+        p /= n
+        p[rows, labels] -= (1 - e) / n
+        if e:
+            p -= e / (n * p.shape[1])
+        return p
