@@ -29,7 +29,6 @@ from minibnn import (
     load_mnist,
     load_mnist_or_sample,
     load_sample,
-    plot_history,
 )
 from minibnn.recipes import RECIPES
 
@@ -106,7 +105,7 @@ def train(**settings: Any) -> pd.DataFrame:
     history.attrs |= used
     if folder is not None and len(history):
         try:
-            plot_history(history, folder / "history.png", title=title)
+            minibnn.plot_history(history, folder / "history.png", title=title)
         except ImportError as missing:
             logging.getLogger("minibnn").info("no history.png: %s", missing)
     return history

@@ -26,80 +26,86 @@ Checking     check_gradients
 (1, 10)
 """
 
-from minibnn.backend import Backend, DeviceError, backend_of, get_backend
-from minibnn.data import (
-    DataError,
-    DataLoader,
-    DatasetMismatchError,
-    DatasetNotFoundError,
-    IdxFormatError,
-    ImageDataset,
-    load_mnist,
-    load_mnist_or_sample,
-    load_sample,
-    one_cold,
-    one_hot,
-    read_idx,
-    write_idx,
-)
-from minibnn.diagnosis import Diagnosis, Finding, diagnose
-from minibnn.draws import Draws
-from minibnn.feedback import Blocked, Feedback, FixedFeedback, Transpose
-from minibnn.functions import (
-    AdaSTE,
-    ApproxSign,
-    DoReFaActivations,
-    DoReFaWeights,
-    Function,
-    HardTanh,
-    Heaviside,
-    Identity,
-    MagnitudeAwareSign,
-    PowerOfTwo,
-    ReLU,
-    Sigmoid,
-    SignSTE,
-    StochasticSign,
-    StraightThrough,
-    SwishSign,
-    Tanh,
-    Ternary,
-    TernaryWeights,
-)
-from minibnn.gradcheck import GradientReport, GradientResult, check_gradients
-from minibnn.layers import (
-    Activation,
-    AveragePool2D,
-    BatchNorm,
-    Conv2D,
-    Dense,
-    DirectFeedback,
-    Dropout,
-    Flatten,
-    Layer,
-    MaxPool2D,
-    Radial,
-    Rescale,
-    Reshape,
-    Sequential,
-    ShiftBatchNorm,
-    TensorNorm,
-)
-from minibnn.losses import Hinge, LogitCrossEntropy, Loss, MeanSquaredError, SquaredHinge
-from minibnn.optimizers import (
-    SGD,
-    Adam,
-    AdaMax,
-    Bop,
-    Optimizer,
-    OptimizerGroup,
-    ShiftAdaMax,
-    split_parameters,
-)
-from minibnn.parameter import Buffer, Fill, GlorotUniform, Parameter, Uniform, glorot_lr_scale
-from minibnn.plots import plot_confusion, plot_function, plot_history, plot_weight_bits
-from minibnn.schedules import Constant, Cosine, Exponential, PerEpoch
-from minibnn.training import DivergedError, Metrics, confusion_matrix, evaluate, fit
+import importlib
+from typing import TYPE_CHECKING
+
+# Type checkers and editors read these imports. At run time the same names come from the same rooms
+# by `__getattr__`, each room when the first of its names is used.
+if TYPE_CHECKING:
+    from minibnn.backend import Backend, DeviceError, backend_of, get_backend
+    from minibnn.data import (
+        DataError,
+        DataLoader,
+        DatasetMismatchError,
+        DatasetNotFoundError,
+        IdxFormatError,
+        ImageDataset,
+        load_mnist,
+        load_mnist_or_sample,
+        load_sample,
+        one_cold,
+        one_hot,
+        read_idx,
+        write_idx,
+    )
+    from minibnn.diagnosis import Diagnosis, Finding, diagnose
+    from minibnn.draws import Draws
+    from minibnn.feedback import Blocked, Feedback, FixedFeedback, Transpose
+    from minibnn.functions import (
+        AdaSTE,
+        ApproxSign,
+        DoReFaActivations,
+        DoReFaWeights,
+        Function,
+        HardTanh,
+        Heaviside,
+        Identity,
+        MagnitudeAwareSign,
+        PowerOfTwo,
+        ReLU,
+        Sigmoid,
+        SignSTE,
+        StochasticSign,
+        StraightThrough,
+        SwishSign,
+        Tanh,
+        Ternary,
+        TernaryWeights,
+    )
+    from minibnn.gradcheck import GradientReport, GradientResult, check_gradients
+    from minibnn.layers import (
+        Activation,
+        AveragePool2D,
+        BatchNorm,
+        Conv2D,
+        Dense,
+        DirectFeedback,
+        Dropout,
+        Flatten,
+        Layer,
+        MaxPool2D,
+        Radial,
+        Rescale,
+        Reshape,
+        Sequential,
+        ShiftBatchNorm,
+        TensorNorm,
+    )
+    from minibnn.losses import Hinge, LogitCrossEntropy, Loss, MeanSquaredError, SquaredHinge
+    from minibnn.optimizers import (
+        SGD,
+        Adam,
+        AdaMax,
+        Bop,
+        Optimizer,
+        OptimizerGroup,
+        ShiftAdaMax,
+        split_parameters,
+    )
+    from minibnn.parameter import Buffer, Fill, GlorotUniform, Parameter, Uniform, glorot_lr_scale
+    from minibnn.plots import plot_confusion, plot_function, plot_history, plot_weight_bits
+    from minibnn.schedules import Constant, Cosine, Exponential, PerEpoch
+    from minibnn.training import DivergedError, Metrics, confusion_matrix, evaluate, fit
 
 __version__ = "0.1.0"
 
@@ -200,3 +206,66 @@ __all__ = [
     "split_parameters",
     "write_idx",
 ]
+
+# The rooms, and which of the names above each one has.
+_ROOMS = {
+    "backend": "Backend DeviceError backend_of get_backend",
+    "data": (
+        "DataError DataLoader DatasetMismatchError DatasetNotFoundError IdxFormatError "
+        "ImageDataset load_mnist load_mnist_or_sample load_sample one_cold one_hot read_idx "
+        "write_idx"
+    ),
+    "diagnosis": "Diagnosis Finding diagnose",
+    "draws": "Draws",
+    "feedback": "Blocked Feedback FixedFeedback Transpose",
+    "functions": (
+        "AdaSTE ApproxSign DoReFaActivations DoReFaWeights Function HardTanh Heaviside "
+        "Identity MagnitudeAwareSign PowerOfTwo ReLU Sigmoid SignSTE StochasticSign "
+        "StraightThrough SwishSign Tanh Ternary TernaryWeights"
+    ),
+    "gradcheck": "GradientReport GradientResult check_gradients",
+    "layers": (
+        "Activation AveragePool2D BatchNorm Conv2D Dense DirectFeedback Dropout Flatten Layer "
+        "MaxPool2D Radial Rescale Reshape Sequential ShiftBatchNorm TensorNorm"
+    ),
+    "losses": "Hinge LogitCrossEntropy Loss MeanSquaredError SquaredHinge",
+    "optimizers": "SGD Adam AdaMax Bop Optimizer OptimizerGroup ShiftAdaMax split_parameters",
+    "parameter": "Buffer Fill GlorotUniform Parameter Uniform glorot_lr_scale",
+    "plots": "plot_confusion plot_function plot_history plot_weight_bits",
+    "schedules": "Constant Cosine Exponential PerEpoch",
+    "training": "DivergedError Metrics confusion_matrix evaluate fit",
+    "compare": "",
+    "recipes": "",
+}
+_ROOM_OF = {name: room for room, names in _ROOMS.items() for name in names.split()}
+
+if not TYPE_CHECKING:  # or a type checker would believe in any name at all
+
+    def __getattr__(name: str) -> object:
+        """Import a room, or the room of a public name, at its first use (PEP 562)."""
+        room = name if name in _ROOMS else _ROOM_OF.get(name)
+        if room is None:
+            # With a name but no object, Python adds no second guess of its own to the traceback.
+            raise AttributeError(_no_such_name(name), name=name)
+        try:
+            module = importlib.import_module(f"{__name__}.{room}")
+            value = module if name == room else getattr(module, name)
+        except AttributeError as error:
+            # `hasattr`, and so `from minibnn import ...`, would take it for a name that is missing.
+            raise ImportError(f"{__name__}.{room} cannot be imported: {error}") from error
+        globals()[name] = value  # the next use does not come here
+        return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__, *_ROOMS})
+
+
+def _no_such_name(name: str) -> str:
+    message = f"module {__name__!r} has no attribute {name!r}"
+    if name.startswith("_"):  # asked for by tools, not mistyped by people
+        return message
+    import difflib
+
+    close = difflib.get_close_matches(name, [*__all__, *_ROOMS], n=1)
+    return f"{message}; did you mean {close[0]!r}?" if close else message

@@ -13,7 +13,8 @@ from minibnn.backend import Array, Backend, backend_of
 
 # How a parameter starts: its shape and a generator in, a host array out. Draws happen on the
 # host, so that one seed gives one network on every device.
-Initializer: TypeAlias = Callable[[tuple[int, ...], np.random.Generator], Any]
+# In quotes, since to name numpy.random is to import it: a fifth of `import numpy`.
+Initializer: TypeAlias = "Callable[[tuple[int, ...], np.random.Generator], Any]"
 
 
 @dataclass(frozen=True)

@@ -19,7 +19,6 @@ import pytest
 import minibnn.backend.select as select
 from minibnn import Dense, DeviceError, backend_of, get_backend
 from minibnn.backend import CPU, AdamStep, Backend
-from minibnn.backend.hashing import stream_keys
 from minibnn.backend.cupy_backend import (
     ADAM_BODY,
     ADAM_INPUTS,
@@ -30,6 +29,7 @@ from minibnn.backend.cupy_backend import (
     CupyBackend,
     open_gpu,
 )
+from minibnn.backend.hashing import stream_keys
 
 
 class FakeKernel:

@@ -7,6 +7,7 @@ import shutil
 import subprocess
 import sys
 import types
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -166,15 +167,15 @@ def test_what_c_cannot_take_goes_to_numpy(rng, monkeypatch):
 @built
 def test_a_library_of_another_source_is_left_out(tmp_path, monkeypatch, caplog):
     changed = tmp_path / "kernels.c"
-    changed.write_bytes(compiled.SOURCE.read_bytes() + b"\n")
-    monkeypatch.setattr(compiled, "SOURCE", changed)
+    changed.write_bytes(Path(compiled.SOURCE).read_bytes() + b"\n")
+    monkeypatch.setattr(compiled, "SOURCE", str(changed))
     assert compiled.open_library() is None
     assert "_kernels.so was built from another kernels.c" in caplog.text
     assert 'pip install -e "."' in caplog.text
 
 
 def test_without_the_library_everything_runs_on_numpy(tmp_path, monkeypatch):
-    monkeypatch.setattr(compiled, "LIBRARY", tmp_path / "none.so")
+    monkeypatch.setattr(compiled, "LIBRARY", str(tmp_path / "none.so"))
     assert compiled.open_library() is None
     code = "import minibnn; print(type(minibnn.get_backend('cpu')).__name__)"
     done = subprocess.run(
@@ -199,7 +200,7 @@ def build(monkeypatch):
     monkeypatch.setitem(sys.modules, "hatchling.builders.hooks.plugin", types.ModuleType("plugin"))
     monkeypatch.setitem(sys.modules, hook.__name__, hook)
     monkeypatch.setitem(sys.modules, tags.__name__, tags)
-    path = compiled.SOURCE.parents[2] / "tools" / "build_kernels.py"
+    path = Path(compiled.SOURCE).parents[2] / "tools" / "build_kernels.py"
     module = types.ModuleType("build_kernels")
     exec(compile(path.read_text(), str(path), "exec"), vars(module))
     return module
@@ -211,7 +212,7 @@ def test_the_kernels_compile_without_a_warning(build, tmp_path, monkeypatch):
     monkeypatch.setattr(build, "FLAGS", [*build.FLAGS, "-Wall", "-Wextra", "-Werror"])
     assert build.compile_kernels(tmp_path) is None
     monkeypatch.delenv("MINIBNN_COMPILED", raising=False)
-    monkeypatch.setattr(compiled, "LIBRARY", tmp_path / "_kernels.so")
+    monkeypatch.setattr(compiled, "LIBRARY", str(tmp_path / "_kernels.so"))
     library = compiled.open_library()
     assert library is not None
     assert compiled.CompiledBackend(library).binarize(np.zeros(3, np.float32)).tolist() == [1, 1, 1]

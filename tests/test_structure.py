@@ -69,13 +69,105 @@ def test_every_room_has_a_floor():
     assert {room(p) for p in FILES} - {"__init__"} == set(FLOORS)
 
 
+def run(code: str) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-W", "error", "-c", code]
+    return subprocess.run(command, capture_output=True, text=True, cwd=ROOT)
+
+
+def modules_after(code: str) -> set[str]:
+    """What a fresh process has loaded after `code`, beyond what NumPy loads itself."""
+    before = "import numpy, sys; before = set(sys.modules)"
+    done = run(f"{before}\n{code}\nprint(*set(sys.modules) - before)")
+    assert (done.returncode, done.stderr) == (0, ""), done.stderr
+    return set(done.stdout.split())
+
+
+TRAINING = """
+from minibnn import Activation, Adam, DataLoader, Dense, LogitCrossEntropy, Sequential, SignSTE
+from minibnn import fit, load_mnist
+"""
+OPTIONAL = {"pandas", "matplotlib", "cupy", "pooch", "requests", "tqdm"}
+HEAVY = OPTIONAL | {"numpy.random", "numpy.typing", "logging", "hashlib", "secrets", "tempfile"}
+HEAVY |= {"shutil", "pathlib", "difflib"}
+
+
 def test_import_is_light_and_silent():
-    heavy = ["pandas", "matplotlib", "cupy", "pooch", "tqdm", "requests"]
-    code = f"import sys, minibnn; print([m for m in {heavy} if m in sys.modules])"
-    done = subprocess.run(
-        [sys.executable, "-W", "error", "-c", code], capture_output=True, text=True, cwd=ROOT
-    )
-    assert (done.returncode, done.stdout, done.stderr) == (0, "[]\n", "")
+    for code in ("import minibnn", "from minibnn import *; from minibnn import recipes, compare"):
+        done = run(code)
+        assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
+        assert modules_after(code).isdisjoint(OPTIONAL)
+
+
+def test_import_loads_nothing_but_the_door():
+    assert {m for m in modules_after("import minibnn") if "minibnn" in m} == {"minibnn"}
+    assert modules_after("import minibnn").isdisjoint(HEAVY)
+
+
+def test_training_loads_its_own_rooms_only():
+    loaded = modules_after(TRAINING)
+    assert loaded.isdisjoint(HEAVY)
+    rooms = {name.split(".")[1] for name in loaded if name.startswith("minibnn.")}
+    core = "backend data draws feedback functions layers losses optimizers parameter schedules"
+    assert rooms == {*core.split(), "training"}
+
+
+def test_the_door_names_each_thing_as_its_imports_do():
+    """`__all__`, the imports for type checkers, and the table for run time."""
+    tree = ast.parse((PACKAGE / "__init__.py").read_text(encoding="utf-8"))
+    imported = {
+        alias.name: node.module.removeprefix("minibnn.")
+        for node in ast.walk(tree)
+        if isinstance(node, ast.ImportFrom) and node.module.startswith("minibnn.")
+        for alias in node.names
+    }
+    assert imported == minibnn._ROOM_OF
+    assert sorted(imported) == sorted(minibnn.__all__)
+    assert set(minibnn._ROOMS) == set(FLOORS) - {"__main__"}
+    assert set(imported).isdisjoint(FLOORS), "a room of that name would hide it"
+
+
+@pytest.mark.parametrize(
+    "code",
+    [
+        "import minibnn; minibnn.Dense(2, 3); minibnn.layers.Dense; minibnn.recipes.RECIPES",
+        "from minibnn import Dense, recipes, layers; Dense(2, 3); recipes.RECIPES",
+        "from minibnn import *; Dense(2, 3); fit; diagnose",
+        "import minibnn, inspect; assert 'frozen' in inspect.getsource(minibnn.SignSTE)",
+        "import minibnn; assert {'Dense', 'recipes', '__version__'} <= set(dir(minibnn))",
+        "import minibnn, pickle; assert pickle.loads(pickle.dumps(minibnn.fit)) is minibnn.fit",
+        "import minibnn, pydoc; assert 'class Dense(' in pydoc.plaintext.document(minibnn)",
+        "import minibnn, rlcompleter; c = rlcompleter.Completer({'minibnn': minibnn}); "
+        "assert c.complete('minibnn.Den', 0).startswith('minibnn.Dense')",
+        "import minibnn; minibnn.Dense; assert 'Dense' in vars(minibnn)  # found once",
+    ],
+)
+def test_the_door_opens(code):
+    done = run(code)
+    assert (done.returncode, done.stderr) == (0, "")
+
+
+def test_a_misspelt_name_is_answered_with_the_closest():
+    with pytest.raises(AttributeError, match="no attribute 'Dens'; did you mean 'Dense'") as caught:
+        minibnn.Dens  # noqa: B018
+    assert caught.value.name == "Dens"
+    assert run("import minibnn; minibnn.Dens").stderr.count("id you mean") == 1
+    assert not hasattr(minibnn, "nothing_like_it")
+    with pytest.raises(ImportError, match="Dens"):
+        from minibnn import Dens  # noqa: F401
+
+
+@pytest.mark.parametrize("wrong", ["import nowhere_to_be_found", "(1).no_such_thing", "1 / 0"])
+@pytest.mark.parametrize(
+    "use", ["import minibnn; hasattr(minibnn, 'fit')", "from minibnn import fit"]
+)
+def test_errors_inside_a_room_come_out(tmp_path, wrong, use):
+    package = tmp_path / "minibnn"
+    (package / "training").mkdir(parents=True)
+    (package / "__init__.py").write_bytes((PACKAGE / "__init__.py").read_bytes())
+    (package / "training" / "__init__.py").write_text(wrong + "\n")
+    done = run(f"import sys; sys.path.insert(0, {str(tmp_path)!r}); {use}")
+    assert done.returncode == 1
+    assert wrong in done.stderr  # the line, in the traceback
 
 
 def test_no_library_sign():

@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import ctypes
-import logging
 import math
 import os
 import zlib
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -16,8 +14,8 @@ import numpy as np
 from minibnn.backend.base import AdamStep, Array
 from minibnn.backend.numpy_backend import NumpyBackend
 
-SOURCE = Path(__file__).with_name("kernels.c")
-LIBRARY = Path(__file__).with_name("_kernels.so")
+SOURCE = os.path.join(os.path.dirname(__file__), "kernels.c")
+LIBRARY = os.path.join(os.path.dirname(__file__), "_kernels.so")
 FLOAT32 = np.dtype(np.float32)
 
 
@@ -167,14 +165,18 @@ def open_library() -> ctypes.CDLL | None:
 
     The environment variable ``MINIBNN_COMPILED=0`` leaves them out.
     """
-    if os.environ.get("MINIBNN_COMPILED") == "0" or not LIBRARY.exists():
+    if os.environ.get("MINIBNN_COMPILED") == "0" or not os.path.exists(LIBRARY):
         return None
-    library = ctypes.CDLL(str(LIBRARY))
-    if library.minibnn_source() & 0xFFFFFFFF != zlib.crc32(SOURCE.read_bytes()):
+    library = ctypes.CDLL(LIBRARY)
+    with open(SOURCE, "rb") as source:
+        today = zlib.crc32(source.read())
+    if library.minibnn_source() & 0xFFFFFFFF != today:
+        import logging
+
         logging.getLogger("minibnn").warning(
             "backend: %s was built from another kernels.c and is left out; "
             'build it again: pip install -e "."',
-            LIBRARY.name,
+            os.path.basename(LIBRARY),
         )
         return None
     return library

@@ -2,15 +2,11 @@
 
 from __future__ import annotations
 
-import logging
-
 import numpy as np
 
 from minibnn.backend.base import Array, Backend, DeviceError
 from minibnn.backend.compiled import CompiledBackend, open_library
 from minibnn.backend.numpy_backend import NumpyBackend
-
-logger = logging.getLogger("minibnn")
 
 _library = open_library()
 CPU = NumpyBackend() if _library is None else CompiledBackend(_library)
@@ -47,6 +43,9 @@ def get_backend(device: str | Backend = "auto") -> Backend:
             return gpu
         raise DeviceError(str(gpu), gpu.reason) from gpu.__cause__
     if device == "auto":
+        import logging
+
+        logger = logging.getLogger("minibnn")
         gpu = _find_gpu()
         if isinstance(gpu, Backend):
             logger.warning("device: gpu (auto found one that works)")

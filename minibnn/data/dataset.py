@@ -1,12 +1,16 @@
 """A labelled image data set in memory: four arrays and a name."""
 
+from __future__ import annotations
+
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from minibnn.data.errors import DatasetMismatchError
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
 
 __all__ = ["ImageDataset"]
 
@@ -42,7 +46,7 @@ class ImageDataset:
         counts = f"{len(self.train_images)} training and {len(self.test_images)} test images"
         return f"ImageDataset({self.name!r}, {counts} of {height}x{width})"
 
-    def validation_split(self, count: int, rng: np.random.Generator) -> "ImageDataset":
+    def validation_split(self, count: int, rng: np.random.Generator) -> ImageDataset:
         """Return a data set to choose a model with: `count` training images become its test part.
 
         The true test images are left out, so no choice can be made by looking at them. Both parts

@@ -1,15 +1,18 @@
 """Fetch the MNIST files into the user's cache folder: two mirrors, whole files only.
 
-pooch and tqdm are imported inside the functions: whoever has the files needs neither.
+pooch, tqdm and tempfile are imported inside the functions: whoever has the files needs none.
 """
 
+from __future__ import annotations
+
 import os
-import tempfile
 from collections.abc import Callable
-from pathlib import Path
-from typing import TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 from minibnn.data.errors import DataError, DatasetMismatchError, IdxFormatError
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 __all__ = ["MIRRORS", "MirrorsFailedError", "cache_folder", "fetch", "is_offline"]
 
@@ -33,6 +36,8 @@ class MirrorsFailedError(Exception):
 
 def cache_folder() -> Path:
     """Return the folder that downloads go to, which need not exist yet."""
+    from pathlib import Path
+
     import pooch
 
     return Path(pooch.os_cache("minibnn")) / "mnist"
@@ -63,11 +68,13 @@ def fetch(
         MirrorsFailedError: no mirror gave a good file.
         OSError: the folder cannot be written.
     """
+    import tempfile
+
     folder.mkdir(parents=True, exist_ok=True)
     reasons: dict[str, str] = {}
     # Inside `folder`, since a file can be renamed only within its file system.
     with tempfile.TemporaryDirectory(prefix=".download-", dir=folder) as own:
-        received = Path(own) / file_name
+        received = folder / own / file_name
         for mirror in tuple(mirrors):
             try:
                 _download(mirror + file_name, received)

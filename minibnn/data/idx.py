@@ -11,18 +11,22 @@ Layout, all numbers big-endian:
 Reference: http://yann.lecun.com/exdb/mnist/, section "The IDX file format".
 """
 
+from __future__ import annotations
+
 import gzip
 import math
 import os
 import struct
 import zlib
-from typing import Any, BinaryIO
+from typing import TYPE_CHECKING, Any, BinaryIO
 
 import numpy as np
-from numpy.typing import NDArray
 
 from minibnn.data.errors import IdxFormatError
 from minibnn.data.whole_file import whole_file
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
 
 __all__ = ["read_idx", "write_idx"]
 

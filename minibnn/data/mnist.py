@@ -4,16 +4,15 @@ Reference: http://yann.lecun.com/exdb/mnist/; Y. LeCun, L. Bottou, Y. Bengio and
 "Gradient-based learning applied to document recognition", Proceedings of the IEEE, 1998.
 """
 
-import hashlib
-import logging
+from __future__ import annotations
+
 import os
 import warnings
 from collections.abc import Mapping
 from functools import partial
-from pathlib import Path
+from typing import TYPE_CHECKING, TypeAlias
 
 import numpy as np
-from numpy.typing import NDArray
 
 from minibnn.data import download
 from minibnn.data.dataset import ImageDataset, check_counts
@@ -25,9 +24,12 @@ from minibnn.data.errors import (
 )
 from minibnn.data.idx import idx_header, read_idx
 
-__all__ = ["load_mnist", "load_mnist_or_sample", "load_sample"]
+if TYPE_CHECKING:
+    from pathlib import Path
 
-logger = logging.getLogger("minibnn")
+    from numpy.typing import NDArray
+
+__all__ = ["load_mnist", "load_mnist_or_sample", "load_sample"]
 
 # The four files in the order of ImageDataset's fields, each with the SHA-256 of its IDX bytes.
 # The hash is of the content: a mirror may compress it anew, a user may keep it unpacked.
@@ -39,9 +41,8 @@ _SHA256 = {
 }
 _SIDE = 28
 _CLASSES = 10
-_SAMPLE_FOLDER = Path(__file__).parent / "sample"
 
-_Bytes = NDArray[np.uint8]
+_Bytes: TypeAlias = "NDArray[np.uint8]"
 
 
 def load_mnist(
@@ -71,6 +72,8 @@ def load_mnist(
 
     Reference: http://yann.lecun.com/exdb/mnist/.
     """
+    from pathlib import Path
+
     origin = "data_dir"
     if data_dir is None:
         origin = "MINIBNN_DATA"
@@ -99,7 +102,10 @@ def load_sample() -> ImageDataset:
     >>> load_sample()
     ImageDataset('MNIST sample (4,000 + 1,000 images)', 4000 training and 1000 test images of 28x28)
     """
-    parts = [_read_file(_SAMPLE_FOLDER / f"{name}.gz", name, verify=False) for name in _SHA256]
+    from pathlib import Path
+
+    folder = Path(__file__).parent / "sample"
+    parts = [_read_file(folder / f"{name}.gz", name, verify=False) for name in _SHA256]
     return ImageDataset("MNIST sample (4,000 + 1,000 images)", *parts)
 
 
@@ -115,7 +121,9 @@ def load_mnist_or_sample() -> ImageDataset:
     try:
         return load_mnist()
     except DatasetNotFoundError as error:
-        logger.warning(
+        import logging
+
+        logging.getLogger("minibnn").warning(
             "*** No MNIST here. Going on with the bundled sample: 4,000 training and 1,000\n"
             "*** test digits instead of 60,000 and 10,000. Its figures are not comparable."
             "\n\n%s\n",
@@ -184,6 +192,8 @@ def _read_file(path: Path, name: str, *, verify: bool) -> _Bytes:
         mend = "EMNIST letters are not a drop-in set"
         raise IdxFormatError(str(path), 8 + index, expected, got, mend)
     if verify:
+        import hashlib
+
         content = hashlib.sha256(idx_header(array))
         content.update(array.data)
         digest = content.hexdigest()

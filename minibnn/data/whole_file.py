@@ -1,7 +1,6 @@
 """Write a file so that it appears whole or not at all."""
 
 import os
-import secrets
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from typing import BinaryIO
@@ -27,6 +26,8 @@ def whole_file(path: str | os.PathLike[str]) -> Iterator[BinaryIO]:
     ...     path.read_bytes()
     b'42'
     """
+    import secrets  # imports hashlib and OpenSSL, which reading data does not need
+
     folder, name = os.path.split(os.path.abspath(path))
     # In the same folder, since a file can be renamed only within its file system; and not by
     # tempfile, whose files nobody but their owner may read.
