@@ -23,7 +23,7 @@ from pathlib import Path
 from typing import Any
 
 import pandas as pd
-from environment import RESULTS, let_every_library_choose, save_run
+from environment import RESULTS, save_run, start_even
 from race import Contestant, RaceError, Row, cold_run, limits, prepared, race
 from rivals import NAMES, installed
 from turns import Job
@@ -114,7 +114,7 @@ def main() -> None:
     parser.add_argument("--out", type=Path, metavar="FOLDER",
                         help="keep the results there; default: benchmarks/results")  # fmt: skip
     args = parser.parse_args()
-    let_every_library_choose()
+    start_even()
     homes = {"minibnn", *(args.rivals or ["numpy", *installed()])} - {"none"}
     missing = homes - {"minibnn", "numpy", *installed()}
     if missing:

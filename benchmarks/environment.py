@@ -17,8 +17,10 @@ import numpy as np
 import pandas as pd
 from rivals import NAMES, versions
 
-# What forces kernels upon one library, where the others choose for the processor they meet.
-FORCING = (
+# What hinders one contestant and no other: most of them force kernels upon one library, where the
+# others choose for the processor they meet; the last one makes Python compile minibnn at each
+# start, and not what pip has compiled.
+HINDERING = (
     "OPENBLAS_CORETYPE",
     "OPENBLAS_L2_SIZE",
     "NPY_DISABLE_CPU_FEATURES",
@@ -27,21 +29,22 @@ FORCING = (
     "ONEDNN_MAX_CPU_ISA",
     "ATEN_CPU_CAPABILITY",
     "XLA_FLAGS",
+    "PYTHONDONTWRITEBYTECODE",
 )
 # What can change how a BLAS or a thread pool runs.
 VARIABLES = ("OPENBLAS_", "OMP_", "MKL_", "KMP_", "GOMP_", "XLA_", "TF_")
 RESULTS = Path(__file__).parent / "results"
 
 
-def let_every_library_choose() -> None:
-    """Start again without the variables that force kernels upon a library, if there are any.
+def start_even() -> None:
+    """Start again without the variables that hinder one contestant, if there are any.
 
     A race in which one library may not use the processor's vectors says nothing. Call it first.
     """
-    forced = {name: os.environ.pop(name) for name in FORCING if name in os.environ}
-    if forced:
-        names = ", ".join(f"{name}={value}" for name, value in forced.items())
-        print(f"every library chooses its own kernels: leaving out {names}", file=sys.stderr)
+    found = {name: os.environ.pop(name) for name in HINDERING if name in os.environ}
+    if found:
+        names = ", ".join(f"{name}={value}" for name, value in found.items())
+        print(f"started again without what hinders one contestant: {names}", file=sys.stderr)
         sys.stderr.flush()
         os.execv(sys.executable, [sys.executable, *sys.argv])
 

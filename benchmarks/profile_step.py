@@ -24,6 +24,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+from environment import start_even
 
 from minibnn import (
     Activation,
@@ -169,6 +170,7 @@ def main() -> None:
     parser.add_argument("--batch-size", type=int, metavar="N", help="default: the recipe's, or 100")
     parser.add_argument("--steps", type=int, default=200, metavar="N", help="default: %(default)s")
     args = parser.parse_args()
+    start_even()
 
     recipe = RECIPES[args.recipe]()
     if args.width:

@@ -23,7 +23,7 @@ from typing import Any
 
 import pandas as pd
 from cpu import EAGER, JAX, OURS, PRODUCTS, step_job
-from environment import RESULTS, let_every_library_choose, save_run
+from environment import RESULTS, save_run, start_even
 from products import operations
 from race import race
 from rivals import NAMES, installed
@@ -56,7 +56,7 @@ def main() -> None:
                         help="of every contestant; default: %(default)s, all cores")  # fmt: skip
     parser.add_argument("--out", type=Path, metavar="FOLDER", help="default: benchmarks/results")
     args = parser.parse_args()
-    let_every_library_choose()
+    start_even()
     homes = {"minibnn", *(args.rivals or ["numpy", *installed()])} - {"none"}
     contestants = [c for c in CONTESTANTS if c.home in homes]
     whole = len(contestants) == len(CONTESTANTS) and not args.rivals
