@@ -83,7 +83,7 @@ WORKS = {
         "step", step_job(1024, 1024, 1024, steps=30), (OURS, EAGER, COMPILED, JAX, PRODUCTS)
     ),
     "step-3x4096": Work(
-        "step", step_job(4096, 4096, 4096, steps=2), (OURS, EAGER, JAX, PRODUCTS)
+        "step", step_job(4096, 4096, 4096, steps=6), (OURS, EAGER, JAX, PRODUCTS)
     ),
     "step-larq-cnn": Work(
         "step",

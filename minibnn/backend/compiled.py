@@ -58,7 +58,7 @@ class CompiledBackend(NumpyBackend):
 
     def channel_sums(self, rows: Array, channels: int, out: Array | None = None) -> Array:
         """As the plain body, in one pass."""
-        if not _plain(rows):
+        if not _plain(rows) or not rows.size:
             return super().channel_sums(rows, channels, out)
         sums = np.empty(rows.shape[1], np.float32)
         self._column_sums(*rows.shape, _at(rows), _at(sums))
@@ -66,7 +66,7 @@ class CompiledBackend(NumpyBackend):
 
     def channel_dots(self, a: Array, b: Array, channels: int, out: Array | None = None) -> Array:
         """As the plain body, in one pass."""
-        if not _plain(a, b) or a.shape != b.shape:
+        if not _plain(a, b) or a.shape != b.shape or not a.size:
             return super().channel_dots(a, b, channels, out)
         sums = np.empty(a.shape[1], np.float32)
         self._column_dots(*a.shape, _at(a), _at(b), _at(sums))
@@ -76,7 +76,7 @@ class CompiledBackend(NumpyBackend):
         self, rows: Array, channels: int, epsilon: float
     ) -> tuple[Array, Array, Array, Array]:
         """As the plain body, in three passes."""
-        if not _plain(rows) or rows.shape[1] % channels:
+        if not _plain(rows) or not rows.size or rows.shape[1] % channels:
             return super().standardize(rows, channels, epsilon)
         x = np.empty(rows.shape, np.float32)
         stats = np.empty((3, channels), np.float32)
@@ -98,7 +98,7 @@ class CompiledBackend(NumpyBackend):
 
     def log_softmax(self, logits: Array) -> tuple[Array, Array]:
         """As the plain body, row by row."""
-        if not _plain(logits):
+        if not _plain(logits) or logits.ndim != 2 or not logits.size:
             return super().log_softmax(logits)
         logp, p = np.empty(logits.shape, np.float32), np.empty(logits.shape, np.float32)
         self._log_softmax(*logits.shape, _at(logits), _at(logp), _at(p))

@@ -12,7 +12,7 @@
 
 #if defined(_WIN32)
 #define EXPORT __declspec(dllexport)
-#elif defined(__x86_64__) && defined(__linux__) && defined(__GNUC__) && !defined(__clang__)
+#elif defined(__x86_64__) && defined(__GLIBC__) && !defined(__clang__)
 #define EXPORT __attribute__((target_clones("avx512f", "avx2", "default")))
 #else
 #define EXPORT
