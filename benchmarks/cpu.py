@@ -32,6 +32,9 @@ from minibnn import ImageDataset, load_mnist_or_sample
 from minibnn.data import download
 
 OURS = Contestant("minibnn", "minibnn", "ours.py")
+ON_NUMPY = Contestant(
+    "minibnn without its C", "numpy", "ours.py", variables=(("MINIBNN_COMPILED", "0"),)
+)
 PLAIN = Contestant("plain NumPy", "numpy", "plain_numpy.py")
 PRODUCTS = Contestant("matrix products alone", "numpy", "products.py")
 EAGER = Contestant("PyTorch eager", "pytorch", "pytorch.py", "eager")
@@ -72,15 +75,16 @@ class Work:
 
 WORKS = {
     "seed-epoch": Work(
-        "epoch", SEED, (OURS, PLAIN, EAGER, COMPILED, JAX, FIT, FUNCTION, THINC), 1e-3
+        "epoch", SEED, (OURS, ON_NUMPY, PLAIN, EAGER, COMPILED, JAX, FIT, FUNCTION, THINC), 1e-3
     ),
     "seed-job": Work("job", replace(SEED, kind="whole"), (OURS, PLAIN, EAGER, JAX),
                      whole_mnist=True),
     "step-3x256": Work(
-        "step", step_job(256, 256, 256, steps=300), (OURS, EAGER, COMPILED, JAX, PRODUCTS)
+        "step", step_job(256, 256, 256, steps=300), (OURS, ON_NUMPY, EAGER, COMPILED, JAX, PRODUCTS)
     ),
     "step-3x1024": Work(
-        "step", step_job(1024, 1024, 1024, steps=30), (OURS, EAGER, COMPILED, JAX, PRODUCTS)
+        "step", step_job(1024, 1024, 1024, steps=30),
+        (OURS, ON_NUMPY, EAGER, COMPILED, JAX, PRODUCTS)
     ),
     "step-3x4096": Work(
         "step", step_job(4096, 4096, 4096, steps=6), (OURS, EAGER, JAX, PRODUCTS)
@@ -88,7 +92,7 @@ WORKS = {
     "step-larq-cnn": Work(
         "step",
         Job("train", (576, 64, 10), convs=(32, 64, 64), pooled=(0, 1), steps=15),
-        (OURS, EAGER, CHANNELS_LAST, JAX, FUNCTION, PRODUCTS),
+        (OURS, ON_NUMPY, EAGER, CHANNELS_LAST, JAX, FUNCTION, PRODUCTS),
     ),
     "evaluate": Work(
         "10,000 images", replace(SEED, kind="evaluate", steps=20), (OURS, EAGER, JAX)

@@ -41,6 +41,7 @@ class Contestant:
     home: str  # minibnn, numpy (in minibnn's environment) or a rival's name
     script: str
     form: str = ""
+    variables: tuple[tuple[str, str], ...] = ()  # of its process, beside everybody's
 
     @property
     def python(self) -> Path:
@@ -65,7 +66,7 @@ class Worker:
         self._errors = tempfile.TemporaryFile("w+")  # noqa: SIM115  # see close
         self._process = subprocess.Popen(
             contestant.command(folder), stdin=subprocess.PIPE, stdout=subprocess.PIPE,
-            stderr=self._errors, text=True, env=os.environ | limits,
+            stderr=self._errors, text=True, env=os.environ | limits | dict(contestant.variables),
         )  # fmt: skip
 
     def turn(self) -> tuple[float, float | None, float | None]:
