@@ -28,6 +28,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 from cpu import EAGER, JAX, OURS, PRODUCTS, step_job
 from environment import RESULTS, save_run, start_even
@@ -109,7 +110,8 @@ def draw(table: pd.DataFrame, file: Path) -> None:
     for axes, (against, title) in zip(panels, titles.items(), strict=True):
         part = table[table.against == against]
         for number, (name, mine) in enumerate(part.groupby("contestant", sort=False)):
-            times = 1000 * mine.groupby("size").value.quantile([0.25, 0.5, 0.75]).unstack()
+            quartiles = np.array([0.25, 0.5, 0.75])
+            times = 1000 * mine.groupby("size").value.quantile(quartiles).unstack()
             style: dict[str, Any] = (
                 {"color": "0.5", "ls": "--"} if name == PRODUCTS.name else {"marker": "o"}
             )

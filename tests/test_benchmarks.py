@@ -34,13 +34,14 @@ def test_a_race_gives_a_table_every_turn_and_a_picture(run, tmp_path):
         "--threads", "1", "--out", str(tmp_path),
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
-    head, _, row = done.stdout.splitlines()
+    head, _, without_c, row = done.stdout.splitlines()
     assert head == "| work | minibnn | rival | its | minibnn / rival |"
     cells = [cell.strip() for cell in row.strip("|").split("|")]
     assert cells[0] == "step-3x256"
     assert cells[2] == "matrix products alone"
+    assert "| minibnn without its C |" in without_c
     turns = pd.read_csv(tmp_path / "cpu.csv").set_index(["contestant", "repeat"])
-    assert len(turns) == 4
+    assert len(turns) == 6
     assert turns.index.is_unique
     assert set(turns.unit) == {"s/step"}
     ratios = turns.value["minibnn"] / turns.value["matrix products alone"]
