@@ -40,7 +40,7 @@ PRODUCTS = Contestant("matrix products alone", "numpy", "products.py")
 EAGER = Contestant("PyTorch eager", "pytorch", "pytorch.py", "eager")
 CHANNELS_LAST = Contestant("PyTorch channels_last", "pytorch", "pytorch.py", "channels_last")
 COMPILED = Contestant("PyTorch compiled", "pytorch", "pytorch.py", "compiled")
-JAX = Contestant("JAX", "jax", "jax_scan.py", "scan")
+JAX = Contestant("JAX", "jax", "jax_scan.py")
 FIT = Contestant("Larq, model.fit", "larq", "larq_keras.py", "fit")
 FUNCTION = Contestant("Larq, tf.function", "larq", "larq_keras.py", "function")
 THINC = Contestant("Thinc, of floats", "thinc", "thinc_float.py")
@@ -137,7 +137,7 @@ def main() -> None:
         rows += found
         complaints += [f"{name}: {text}" for text in wrong]
         if out is not None and rows:  # after each work, so that a crash keeps what was measured
-            save_run(out, "cpu", pd.DataFrame(rows), homes, args.threads)
+            save_run(out, "cpu", pd.DataFrame(rows), homes, args.threads, complaints)
     for complaint in complaints:
         print(complaint, file=sys.stderr)
     if not rows:

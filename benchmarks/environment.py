@@ -9,13 +9,15 @@ import json
 import os
 import platform
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
 from rivals import NAMES, versions
+
+from minibnn import get_backend
 
 # What hinders one contestant and no other: most of them force kernels upon one library, where the
 # others choose for the processor they meet; the last one makes Python compile minibnn at each
@@ -32,7 +34,7 @@ HINDERING = (
     "PYTHONDONTWRITEBYTECODE",
 )
 # What can change how a BLAS or a thread pool runs.
-VARIABLES = ("OPENBLAS_", "OMP_", "MKL_", "KMP_", "GOMP_", "XLA_", "TF_")
+VARIABLES = ("OPENBLAS_", "OMP_", "MKL_", "KMP_", "GOMP_", "XLA_", "TF_NUM_", "TF_ENABLE_")
 RESULTS = Path(__file__).parent / "results"
 
 
@@ -75,7 +77,12 @@ def save(name: str, table: pd.DataFrame, *packages: str) -> None:
 
 
 def save_run(
-    folder: Path, name: str, table: pd.DataFrame, homes: Iterable[str], threads: int
+    folder: Path,
+    name: str,
+    table: pd.DataFrame,
+    homes: Iterable[str],
+    threads: int,
+    left_out: Sequence[str],
 ) -> None:
     """Write a race's turns to ``name.csv`` and what they ran on to ``name.json``."""
     folder.mkdir(parents=True, exist_ok=True)
@@ -85,6 +92,8 @@ def save_run(
         "variables": {k: v for k, v in os.environ.items() if k.startswith(VARIABLES)},
         "release": _release(),
         "threads": threads,
+        "minibnn_backend": type(get_backend("cpu")).__name__,
+        "left_out": list(left_out),
         "date": datetime.date.today().isoformat(),
         "rivals": {home: versions(home) for home in sorted(homes) if home in NAMES},
     }

@@ -82,17 +82,31 @@ class Clock:
             self._inside = True
             start = time.perf_counter()
             try:
-                return call(*args, **options)
+                result = call(*args, **options)
             finally:
                 spent = time.perf_counter() - start
                 self._inside = False
                 row = f"{self.direction} products" if name == "products" else name
                 self.seconds[row] += spent
-                if call.__name__ == "matmul":
-                    a, b = args
-                    self.flops[row] += 2 * a.shape[0] * a.shape[1] * b.shape[1]
+            if name == "products":
+                self.flops[row] += operations(call.__name__, args, result)
+            return result
 
         return timed
+
+
+def operations(name: str, args: tuple[Any, ...], result: Any) -> int:
+    """Multiplications and additions of a product: two for each weight at each place it meets."""
+    if name == "matmul":
+        return 2 * int(args[0].size) * int(args[1].shape[1])
+    # z or its gradient has a place for each time that W was met.
+    if name == "convolve":
+        z, W = result, args[1]
+    elif name == "convolve_dw":
+        z, W = args[1], result
+    else:
+        z, W = args[0], args[1]
+    return 2 * int(z.size) // int(z.shape[-1]) * int(W.size)
 
 
 PRIMITIVES = {

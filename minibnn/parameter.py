@@ -3,18 +3,23 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Any, NamedTuple, TypeAlias
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 
 from minibnn.backend import Array, Backend, backend_of
 
-# How a parameter starts: its shape and a generator in, a host array out. Draws happen on the
-# host, so that one seed gives one network on every device.
-# In quotes, since to name numpy.random is to import it: a fifth of `import numpy`.
-Initializer: TypeAlias = "Callable[[tuple[int, ...], np.random.Generator], Any]"
+
+class Initializer(Protocol):
+    """How a parameter starts: a shape and a generator in, a host array out.
+
+    Draws happen on the host, so that one seed gives one network on every device.
+    """
+
+    def __call__(self, shape: tuple[int, ...], rng: np.random.Generator, /) -> Any:
+        """Draw an array of `shape`."""
 
 
 @dataclass(frozen=True)

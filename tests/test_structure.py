@@ -7,6 +7,7 @@ import inspect
 import re
 import subprocess
 import sys
+import typing
 from pathlib import Path
 
 import pytest
@@ -227,3 +228,8 @@ def test_every_export_of_bender_has_a_row_a_name_and_a_test():
         file, _, function = test.strip(" `").partition("::")
         source = (ROOT / "tests" / file).read_text(encoding="utf-8")
         assert f"\ndef {function}(" in source, test
+
+
+def test_type_hints_can_be_read_at_run_time():
+    for thing in (minibnn.Dense.__init__, minibnn.ImageDataset, minibnn.read_idx):
+        assert typing.get_type_hints(thing)

@@ -7,6 +7,7 @@ compiler, or if it fails, minibnn is installed without, and runs on its NumPy bo
 from __future__ import annotations
 
 import os
+import shlex
 import shutil
 import subprocess
 import sys
@@ -27,18 +28,19 @@ FLAGS += ["-ffp-contract=off", "-fno-math-errno", "-fno-trapping-math"]
 def compile_kernels(folder: Path) -> str | None:
     """Compile ``folder/kernels.c`` to ``folder/_kernels.so``; return what went wrong, or None."""
     source, library = folder / "kernels.c", folder / "_kernels.so"
-    library.unlink(missing_ok=True)
     configured = (sysconfig.get_config_var("CC") or "").split()
-    names = [os.environ.get("CC"), *configured[:1], "cc", "gcc", "clang"]
-    compiler = next((found for name in names if name and (found := shutil.which(name))), None)
+    names = [shlex.split(os.environ.get("CC", "")), configured[:1], ["cc"], ["gcc"], ["clang"]]
+    compiler = next((name for name in names if name and shutil.which(name[0])), None)
     if compiler is None:
+        library.unlink(missing_ok=True)
         return "no C compiler was found"
     part = library.with_suffix(f".{os.getpid()}")  # so that nobody loads half a library
     stamp = f"-DMINIBNN_SOURCE={zlib.crc32(source.read_bytes())}u"
-    command = [compiler, *FLAGS, stamp, str(source), "-o", str(part), "-lm"]
+    command = [*compiler, *FLAGS, stamp, str(source), "-o", str(part), "-lm"]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     if done.returncode:
         part.unlink(missing_ok=True)
+        library.unlink(missing_ok=True)  # an old one would be left out, with a warning
         return f"{' '.join(command)}\n{done.stderr}"
     part.replace(library)
     return None
@@ -55,5 +57,6 @@ class KernelHook(BuildHookInterface[Any]):
         if problem is not None:
             self.app.display_warning(f"minibnn without its C kernels: {problem}")
             return
+        build_data["artifacts"].append("minibnn/backend/_kernels.so")
         build_data["pure_python"] = False
         build_data["tag"] = f"py3-none-{next(platform_tags())}"

@@ -1,8 +1,8 @@
 """JAX: all steps of a turn are one compiled `lax.scan`, with Adam written out inside it.
 
 The training set is a ready-made float32 array on the device, batches are gathered inside the scan,
-and the state's memory is donated. Form `steps` calls one compiled step from Python instead: XLA's
-CPU runtime may give operations inside a loop less parallelism than outside.
+and the state's memory is donated. (One compiled step at a time, called from Python, was slower for
+every work.)
 """
 
 from __future__ import annotations
@@ -55,10 +55,10 @@ def pool(x: Any) -> Any:
 
 
 class Jax:
-    """Form: scan or steps."""
+    """Has one form."""
 
     def __init__(self, job: Job, weights: list[Array], data: Data, form: str) -> None:
-        self.job, self.form = job, form
+        self.job = job
         n_outs = [W.shape[-1] for W in weights]
         parameters = {
             "W": [jnp.array(W) for W in weights],
@@ -72,7 +72,6 @@ class Jax:
         self.images = jnp.asarray(job.pixels(data.train_images))
         self.labels = jnp.asarray(data.train_labels)
         self.many = jax.jit(self.scan, donate_argnums=0)
-        self.one = jax.jit(self.step, donate_argnums=0)
         self.test = jax.jit(self.metrics)
 
     def forward(self, parameters: Any, running: Any, x: Any, train: bool) -> tuple[Any, Any]:
@@ -139,13 +138,7 @@ class Jax:
     def train(self, rows: Array) -> list[float]:
         """A step for each row."""
         device_rows = jnp.asarray(rows.astype("int32"))
-        if self.form == "steps":
-            losses = []
-            for row in device_rows:
-                self.state, loss = self.one(self.state, row, self.images, self.labels)
-                losses.append(loss)
-        else:
-            self.state, losses = self.many(self.state, device_rows, self.images, self.labels)
+        self.state, losses = self.many(self.state, device_rows, self.images, self.labels)
         jax.block_until_ready((self.state, losses))
         return [float(losses[0]), float(losses[-1])]
 

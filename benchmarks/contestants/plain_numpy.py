@@ -11,7 +11,8 @@ from turns import Array, Data, Job, read_mnist, run
 
 def sign(x: Array) -> Array:
     """+1 or -1."""
-    return np.where(x >= 0, np.float32(1), np.float32(-1))
+    y: Array = (x >= 0) * np.float32(2) - np.float32(1)
+    return y
 
 
 def softmax(z: Array) -> Array:
@@ -32,30 +33,31 @@ class PlainNumpy:
         self.v = [np.zeros_like(p) for p in self.parameters]
         self.t = 0
 
-    def forward(self, x: Array) -> tuple[list[Array], Array]:
-        """Each layer's input, and the logits."""
-        inputs: list[Array] = []
+    def forward(self, x: Array) -> tuple[list[tuple[Array, Array]], Array]:
+        """Each layer's input and signs of weights, and the logits."""
+        met: list[tuple[Array, Array]] = []
         for W, b in zip(self.parameters[0::2], self.parameters[1::2], strict=True):
-            x = sign(x) if inputs else x
-            inputs.append(x)
-            x = x @ sign(W) + b
-        return inputs, x
+            x = sign(x) if met else x
+            met.append((x, sign(W)))
+            x = x @ met[-1][1] + b
+        return met, x
 
     def train(self, rows: Array) -> list[float]:
         """A step for each row."""
         losses = []
         for row in rows:
             labels = self.labels[row]
-            inputs, logits = self.forward(self.images[row])
+            met, logits = self.forward(self.images[row])
             p = softmax(logits)
             samples = np.arange(len(row))
             losses.append(float(-np.log(p[samples, labels]).mean()))
             p[samples, labels] -= 1
             dz = p / np.float32(len(row))
             gradients: list[Array] = []
-            for x, W in zip(inputs[::-1], self.parameters[-2::-2], strict=True):
+            for layer, (x, Wq) in reversed(list(enumerate(met))):
                 gradients = [x.T @ dz, dz.sum(axis=0), *gradients]
-                dz = dz @ sign(W).T
+                if layer:
+                    dz = dz @ Wq.T
             self.adam(gradients)
         return losses
 

@@ -10,18 +10,13 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#if defined(_WIN32)
-#define EXPORT __declspec(dllexport)
-#elif defined(__x86_64__) && defined(__GLIBC__) && !defined(__clang__)
+#if defined(__x86_64__) && defined(__GLIBC__) && !defined(__clang__)
 #define EXPORT __attribute__((target_clones("avx512f", "avx2", "default")))
 #else
 #define EXPORT
 #endif
 
 /* Which text this library was built from: compiled.py compares it with the file beside it. */
-#if defined(_WIN32)
-__declspec(dllexport)
-#endif
 uint32_t minibnn_source(void) { return MINIBNN_SOURCE; }
 
 /* y = +1 where x >= 0 (both zeros), else -1; nan stays nan. */
@@ -38,7 +33,7 @@ EXPORT void minibnn_rescale_bytes(ptrdiff_t n, const uint8_t *restrict x, float 
                                   float scale, float offset)
 {
     for (ptrdiff_t i = 0; i < n; i++)
-        y[i] = (float)x[i] * scale + offset;
+        y[i] = offset == 0.0f ? (float)x[i] * scale : (float)x[i] * scale + offset;
 }
 
 /* Sums of the columns of x (rows, width), or of the products a b. Blocks of rows are summed first:
@@ -69,31 +64,29 @@ column_sums(ptrdiff_t rows, ptrdiff_t width, const float *a, const float *b, flo
     }
 }
 
-EXPORT void minibnn_column_sums(ptrdiff_t rows, ptrdiff_t width, const float *x, float *sums)
-{
-    column_sums(rows, width, x, NULL, sums);
-}
-
 EXPORT void minibnn_column_dots(ptrdiff_t rows, ptrdiff_t width, const float *a, const float *b,
                                 float *sums)
 {
     column_sums(rows, width, a, b, sums);
 }
 
-/* From one sum for each column to one mean for each channel, and back to one value a column. */
+/* From one sum for each column to one mean for each channel. The places are added up in pairs, the
+ * pairs in pairs, and so on, in the columns themselves: rounding errors stay small. */
 static inline __attribute__((always_inline)) void
-means(ptrdiff_t rows, ptrdiff_t width, ptrdiff_t channels, float *restrict columns,
-      float *restrict mean)
+means(ptrdiff_t rows, ptrdiff_t width, ptrdiff_t channels, float *columns, float *restrict mean)
 {
+    for (ptrdiff_t places = width / channels; places > 1;) {
+        ptrdiff_t left = places - places / 2;
+        const float *second = columns + left * channels;
+        for (ptrdiff_t j = 0; j < places / 2 * channels; j++)
+            columns[j] += second[j];
+        places = left;
+    }
     for (ptrdiff_t c = 0; c < channels; c++)
-        mean[c] = 0.0f;
-    for (ptrdiff_t j = 0; j < width; j += channels)
-        for (ptrdiff_t c = 0; c < channels; c++)
-            mean[c] += columns[j + c];
-    for (ptrdiff_t c = 0; c < channels; c++)
-        mean[c] /= (float)(rows * (width / channels));
+        mean[c] = columns[c] / (float)(rows * (width / channels));
 }
 
+/* And back: each channel's value for each of its columns. */
 static inline __attribute__((always_inline)) void
 spread(ptrdiff_t width, ptrdiff_t channels, const float *restrict v, float *restrict columns)
 {

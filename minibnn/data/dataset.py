@@ -3,14 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
 from minibnn.data.errors import DatasetMismatchError
-
-if TYPE_CHECKING:
-    from numpy.typing import NDArray
 
 __all__ = ["ImageDataset"]
 
@@ -32,10 +29,10 @@ class ImageDataset:
     """
 
     name: str
-    train_images: NDArray[np.uint8]
-    train_labels: NDArray[np.uint8]
-    test_images: NDArray[np.uint8]
-    test_labels: NDArray[np.uint8]
+    train_images: np.ndarray[Any, np.dtype[np.uint8]]
+    train_labels: np.ndarray[Any, np.dtype[np.uint8]]
+    test_images: np.ndarray[Any, np.dtype[np.uint8]]
+    test_labels: np.ndarray[Any, np.dtype[np.uint8]]
 
     def __post_init__(self) -> None:
         check_counts(f"{self.name}, training part", self.train_images, self.train_labels)
@@ -90,7 +87,7 @@ class ImageDataset:
         )
 
 
-def check_counts(who: str, images: NDArray[Any], labels: NDArray[Any]) -> None:
+def check_counts(who: str, images: np.ndarray[Any, Any], labels: np.ndarray[Any, Any]) -> None:
     """Raise DatasetMismatchError unless there is one label for each image."""
     if len(images) != len(labels):
         raise DatasetMismatchError(

@@ -74,7 +74,7 @@ def fetch(
     reasons: dict[str, str] = {}
     # Inside `folder`, since a file can be renamed only within its file system.
     with tempfile.TemporaryDirectory(prefix=".download-", dir=folder) as own:
-        received = folder / own / file_name
+        received = folder / os.path.basename(own) / file_name
         for mirror in tuple(mirrors):
             try:
                 _download(mirror + file_name, received)

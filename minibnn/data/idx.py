@@ -18,15 +18,12 @@ import math
 import os
 import struct
 import zlib
-from typing import TYPE_CHECKING, Any, BinaryIO
+from typing import Any, BinaryIO
 
 import numpy as np
 
 from minibnn.data.errors import IdxFormatError
 from minibnn.data.whole_file import whole_file
-
-if TYPE_CHECKING:
-    from numpy.typing import NDArray
 
 __all__ = ["read_idx", "write_idx"]
 
@@ -60,7 +57,7 @@ def read_idx(
     path: str | os.PathLike[str],
     *,
     max_bytes: int = 2**31,
-) -> NDArray[Any]:
+) -> np.ndarray[Any, Any]:
     r"""Read the array in an IDX file, plain or gzipped (the first two bytes tell, not the name).
 
     Every byte is accounted for: a file that is cut, damaged or too long is refused, and a header
@@ -103,7 +100,7 @@ def read_idx(
                 raise _gzip_error(name, stream, f"corrupt gzip data ({error})") from error
 
 
-def write_idx(path: str | os.PathLike[str], array: NDArray[Any]) -> None:
+def write_idx(path: str | os.PathLike[str], array: np.ndarray[Any, Any]) -> None:
     """Write an array as an IDX file, gzipped if the name ends in `.gz`.
 
     The file appears whole or not at all: an interrupted write leaves what stood there before. The
@@ -140,7 +137,7 @@ def write_idx(path: str | os.PathLike[str], array: NDArray[Any]) -> None:
             stream.write(payload.data)
 
 
-def idx_header(array: NDArray[Any]) -> bytes:
+def idx_header(array: np.ndarray[Any, Any]) -> bytes:
     """Return the bytes that stand before the elements of `array` in an IDX file."""
     code = _CODES.get(array.dtype.newbyteorder("="))
     if code is None:
@@ -162,7 +159,9 @@ def idx_header(array: NDArray[Any]) -> bytes:
     return struct.pack(f">HBB{array.ndim}I", 0, code, array.ndim, *array.shape)
 
 
-def _read_array(path: str, stream: BinaryIO | gzip.GzipFile, max_bytes: int) -> NDArray[Any]:
+def _read_array(
+    path: str, stream: BinaryIO | gzip.GzipFile, max_bytes: int
+) -> np.ndarray[Any, Any]:
     """Read header and elements, and make sure that the file ends there."""
     dtype, shape = _read_header(path, stream)
     start = 4 + 4 * len(shape)
