@@ -211,11 +211,12 @@ def test_what_batch_norm_measured_is_kept_with_the_epoch(sample):
     def build():
         return Sequential(Flatten(), Rescale(1 / 255), Dense(784, 10), BatchNorm(10))
 
-    recipe = replace(small(), build=build, lr=0.5)
-    model, history = recipe.train(sample, seed=3, progress=False)
+    recipe = replace(small(), build=build, lr=1.0)
+    model, history = recipe.train(sample, seed=6, progress=False)
     best = history.acc_test.idxmax()
+    # Here the fifth epoch leads by two or more of the 60 images, more than rounding moves.
     assert best == 5, "with this seed the sixth epoch is worse"
-    end = evaluate(model, held_out_of(sample, seed=3), LogitCrossEntropy())
+    end = evaluate(model, held_out_of(sample, seed=6), LogitCrossEntropy())
     assert end.loss == pytest.approx(history.loss_test[best], rel=1e-12)
 
 
