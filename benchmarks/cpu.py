@@ -5,10 +5,11 @@
     python benchmarks/cpu.py --work seed-epoch step-3x256 --rivals jax pytorch --repeats 7
 
 Prints a table in Markdown: for each work and rival the medians, and the ratio minibnn / rival,
-which is the median (least to greatest) over the rounds of the two turns' ratio. A whole run writes
-every turn to `benchmarks/results/cpu.csv`, what it ran on to `cpu.json`, and the ratios as a
-picture to `cpu.png`; a run of parts does so with `--out FOLDER`. `benchmarks/README.md` says what
-each work is.
+which is the median (and the quartiles) over the rounds of the two turns' ratio. What is raced in
+steps or epochs is raced in several sittings, each with new processes: where a process's memory
+happens to lie makes it faster or slower for as long as it lives. A whole run writes every turn to
+`benchmarks/results/cpu.csv`, what it ran on to `cpu.json`, and the ratios as a picture to
+`cpu.png`; a run of parts does so with `--out FOLDER`. `benchmarks/README.md` says what each work is.
 """
 
 from __future__ import annotations
@@ -111,7 +112,10 @@ def main() -> None:
     parser.add_argument("--rivals", nargs="+", choices=("numpy", *NAMES, "none"), metavar="RIVAL",
                         help="numpy, none, or any of " + ", ".join(NAMES)
                         + "; default: numpy and all installed")  # fmt: skip
-    parser.add_argument("--repeats", type=int, default=7, metavar="N", help="default: %(default)s")
+    parser.add_argument("--repeats", type=int, default=5, metavar="N",
+                        help="rounds of each sitting; default: %(default)s")  # fmt: skip
+    parser.add_argument("--sittings", type=int, default=3, metavar="N",
+                        help="with new processes for everybody; default: %(default)s")  # fmt: skip
     parser.add_argument("--steps", type=int, metavar="N", help="in a turn; default: the work's")
     parser.add_argument("--threads", type=int, default=os.cpu_count(), metavar="N",
                         help="of every contestant; default: %(default)s, all cores")  # fmt: skip
@@ -133,7 +137,7 @@ def main() -> None:
     for name in args.work:
         print(f"{name} ...", file=sys.stderr, flush=True)
         work = replace(WORKS[name], job=replace(WORKS[name].job, threads=args.threads))
-        found, wrong = measure(name, work, homes, args.repeats, args.steps, data)
+        found, wrong = measure(name, work, homes, (args.sittings, args.repeats), args.steps, data)
         rows += found
         complaints += [f"{name}: {text}" for text in wrong]
         if out is not None and rows:  # after each work, so that a crash keeps what was measured
@@ -152,9 +156,15 @@ def main() -> None:
 
 
 def measure(
-    name: str, work: Work, homes: Iterable[str], repeats: int, steps: int | None, data: ImageDataset
+    name: str,
+    work: Work,
+    homes: Iterable[str],
+    rounds: tuple[int, int],
+    steps: int | None,
+    data: ImageDataset,
 ) -> tuple[list[Row], list[str]]:
-    """A work's rows, and what went wrong."""
+    """A work's rows, and what went wrong; `rounds` are sittings, and repeats in each of them."""
+    sittings, repeats = rounds
     if work.whole_mnist and "sample" in data.name:
         return [], ["left out: it needs the files of MNIST; set MINIBNN_DATA"]
     contestants = [c for c in work.contestants if c.home in homes]
@@ -169,9 +179,13 @@ def measure(
     elif job.kind == "whole":
         found, wrong = measure_whole(job, contestants, repeats, data, folder)
     else:
-        found, wrong = race(
-            job, contestants, repeats, data, tolerance=work.tolerance, data_folder=folder
-        )
+        found, wrong = [], []
+        for sitting in range(sittings):
+            rows, complaints = race(
+                job, contestants, repeats, data, tolerance=work.tolerance, data_folder=folder
+            )
+            found += [row | {"repeat": sitting * repeats + row["repeat"]} for row in rows]
+            wrong += [text for text in complaints if text not in wrong]
         if name == "seed-epoch":
             found = [row | {"value": row["value"] * job.steps} for row in found]
     return [{"work": name, "unit": f"s/{work.unit}", **row} for row in found], wrong
@@ -254,7 +268,7 @@ def ratios(table: pd.DataFrame) -> pd.DataFrame:
             found.append(
                 {"work": work, "rival": name, "unit": rows.unit.iloc[0],
                  "ours": values["minibnn"].median(), "its": values[name].median(),
-                 "ratio": pairs.median(), "least": pairs.min(), "greatest": pairs.max()}
+                 "ratio": pairs.median(), "low": pairs.quantile(0.25), "high": pairs.quantile(0.75)}
             )  # fmt: skip
     return pd.DataFrame(found)
 
@@ -283,7 +297,7 @@ def markdown(table: pd.DataFrame) -> str:
         lines.append(
             f"| {row.work} | {quantity(row.ours, row.unit)} | {row.rival} "
             f"| {quantity(row.its, row.unit)} "
-            f"| {row.ratio:.2f} ({row.least:.2f} to {row.greatest:.2f}) |"
+            f"| {row.ratio:.2f} ({row.low:.2f} to {row.high:.2f}) |"
         )
     return "\n".join(lines)
 
@@ -311,7 +325,7 @@ def draw(table: pd.DataFrame, file: Path) -> None:
     for number, rival in enumerate(rivals):
         mine = rows[rows.rival == rival]
         middle = 1 / mine.ratio
-        ends = [middle - 1 / mine.greatest, 1 / mine.least - middle]
+        ends = [middle - 1 / mine.high, 1 / mine.low - middle]
         # Beside each other within the work, whoever else takes part in others.
         y = []
         for work in mine.work:
