@@ -9,7 +9,8 @@ which is the median (and the quartiles) over the rounds of the two turns' ratio.
 steps or epochs is raced in several sittings, each with new processes: where a process's memory
 happens to lie makes it faster or slower for as long as it lives. A whole run writes every turn to
 `benchmarks/results/cpu.csv`, what it ran on to `cpu.json`, and the ratios as a picture to
-`cpu.png`; a run of parts does so with `--out FOLDER`. `benchmarks/README.md` says what each work is.
+`cpu.png`; a run of parts does so with `--out FOLDER`. `benchmarks/README.md` says what each work
+is.
 """
 
 from __future__ import annotations
