@@ -14,6 +14,7 @@ Recipes      minibnn.recipes.RECIPES; python -m minibnn compare
 Data         load_mnist, load_sample, DataLoader, read_idx, write_idx, one_hot, one_cold
 Looking      model.summary(), diagnose, confusion_matrix, plot_confusion, plot_weight_bits
 Checking     check_gradients
+Shipping     pack, disagreements, save_packed, load_packed
 
 >>> import numpy as np
 >>> from minibnn import Activation, Dense, Sequential, SignSTE
@@ -102,6 +103,16 @@ if TYPE_CHECKING:
         ShiftAdaMax,
         split_parameters,
     )
+    from minibnn.packed import (
+        Disagreements,
+        PackedFileError,
+        PackedModel,
+        PackError,
+        disagreements,
+        load_packed,
+        pack,
+        save_packed,
+    )
     from minibnn.parameter import Buffer, Fill, GlorotUniform, Parameter, Uniform, glorot_lr_scale
     from minibnn.plots import plot_confusion, plot_function, plot_history, plot_weight_bits
     from minibnn.schedules import Constant, Cosine, Exponential, PerEpoch
@@ -133,6 +144,7 @@ __all__ = [
     "DeviceError",
     "Diagnosis",
     "DirectFeedback",
+    "Disagreements",
     "DivergedError",
     "DoReFaActivations",
     "DoReFaWeights",
@@ -163,6 +175,9 @@ __all__ = [
     "Metrics",
     "Optimizer",
     "OptimizerGroup",
+    "PackError",
+    "PackedFileError",
+    "PackedModel",
     "Parameter",
     "PerEpoch",
     "PowerOfTwo",
@@ -189,20 +204,24 @@ __all__ = [
     "check_gradients",
     "confusion_matrix",
     "diagnose",
+    "disagreements",
     "evaluate",
     "fit",
     "get_backend",
     "glorot_lr_scale",
     "load_mnist",
     "load_mnist_or_sample",
+    "load_packed",
     "load_sample",
     "one_cold",
     "one_hot",
+    "pack",
     "plot_confusion",
     "plot_function",
     "plot_history",
     "plot_weight_bits",
     "read_idx",
+    "save_packed",
     "split_parameters",
     "write_idx",
 ]
@@ -230,6 +249,10 @@ _ROOMS = {
     ),
     "losses": "Hinge LogitCrossEntropy Loss MeanSquaredError SquaredHinge",
     "optimizers": "SGD Adam AdaMax Bop Optimizer OptimizerGroup ShiftAdaMax split_parameters",
+    "packed": (
+        "Disagreements PackError PackedFileError PackedModel disagreements load_packed pack "
+        "save_packed"
+    ),
     "parameter": "Buffer Fill GlorotUniform Parameter Uniform glorot_lr_scale",
     "plots": "plot_confusion plot_function plot_history plot_weight_bits",
     "schedules": "Constant Cosine Exponential PerEpoch",

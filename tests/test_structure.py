@@ -37,6 +37,7 @@ FLOORS = {
     "compare": 8,
     "__main__": 9,
     "diagnosis": 7,
+    "packed": 7,
 }
 
 

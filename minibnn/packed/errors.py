@@ -6,7 +6,7 @@ __all__ = ["PackError", "PackedFileError"]
 
 
 class PackError(ValueError):
-    """A model cannot become bits that give the same answer; the message says which layer and why."""
+    """A model has no packed form; the message says which layer is in the way, and why."""
 
 
 class PackedFileError(ValueError):

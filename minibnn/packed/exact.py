@@ -6,7 +6,7 @@ import math
 from dataclasses import dataclass
 from fractions import Fraction
 
-# Relative bits of an approximation, enough for any parameters in float32 even if their terms cancel.
+# Relative bits of an approximation, enough for parameters in float32 even if their terms cancel.
 # Only for speed and for rounding: what an approximation leaves open, `sign_of_roots` decides.
 PRECISION = 512
 
@@ -34,7 +34,7 @@ class Line:
 
     def parallel(self, other: Line) -> bool:
         """Whether both have no root in them, and one slope other than 0."""
-        plain = (self.variance, other.variance, self.beta, other.beta) == (1, 1, 0, 0)
+        plain = self.variance == other.variance == 1 and self.beta == other.beta == 0
         return plain and self.slope == other.slope != 0
 
     def sign(self, acc: int) -> int:
@@ -65,8 +65,8 @@ def sign_of_roots(
     c: Fraction,
     a: Fraction,
     p: Fraction,
-    b: Fraction = Fraction(0),  # noqa: B008 (immutable)
-    q: Fraction = Fraction(0),  # noqa: B008
+    b: Fraction = Fraction(0),
+    q: Fraction = Fraction(0),
 ) -> int:
     """The sign of ``c + a sqrt(p) + b sqrt(q)``, by squaring until no root is left.
 

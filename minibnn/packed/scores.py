@@ -79,9 +79,7 @@ def score_stage(fold: Fold, shape: Shape) -> ScoreStage:
     largest = max((abs(c) for pair in exact for c in pair), default=Fraction(0))
     for s in _shifts(largest):
         A, B = ([round(pair[k] * Fraction(2) ** s) for pair in exact] for k in (0, 1))
-        reach = [
-            max(abs(a * acc) for acc in ends) for a, *ends in zip(A, low, high, strict=True)
-        ]
+        reach = [max(abs(a * acc) for acc in ends) for a, *ends in zip(A, low, high, strict=True)]
         most = max(r + abs(b) for r, b in zip(reach, B, strict=True))
         if most >= 2**62:
             break

@@ -18,6 +18,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 from typing import Any, ClassVar, TypeAlias
+from weakref import WeakKeyDictionary
 
 import numpy as np
 
@@ -26,6 +27,11 @@ from minibnn.packed.bits import blocks, pack_rows, unpack_rows, xnor_products
 
 HostArray: TypeAlias = np.ndarray[Any, Any]
 Shape: TypeAlias = tuple[int, ...]
+
+
+# Copies of the stages' arrays on devices, as long as the stages live. Not an attribute of theirs:
+# pickling, copying and comparing stages should not meet them.
+_ON_DEVICES: WeakKeyDictionary[Stage, dict[tuple[Backend, str], Array]] = WeakKeyDictionary()
 
 
 @dataclass(frozen=True, eq=False)
@@ -51,8 +57,13 @@ class Stage:
         raise NotImplementedError
 
     def on(self, backend: Backend, name: str) -> Array:
-        """One of its arrays on a device; on the host it is the array itself."""
-        return backend.asarray(getattr(self, name))
+        """One of its arrays on a device, where it stays; on the host it is the array itself."""
+        if backend.host:
+            return getattr(self, name)
+        copies = _ON_DEVICES.setdefault(self, {})
+        if (backend, name) not in copies:
+            copies[backend, name] = backend.asarray(getattr(self, name))
+        return copies[backend, name]
 
 
 @dataclass(frozen=True, eq=False)
@@ -226,7 +237,8 @@ class ThresholdStage(Stage):
     def run(self, x: Array) -> Array:
         """0 and 1."""
         backend = backend_of(x)
-        x = x.reshape(len(x), -1, len(self.thresholds))
+        channels = len(self.thresholds)
+        x = x.reshape(len(x), size_of(self.in_shape) // channels, channels)
         t, falling = self.on(backend, "thresholds"), self.on(backend, "falling")
         bits = backend.xp.where(falling, x <= t, x >= t)
         return bits.astype(np.uint8).reshape(len(x), *self.out_shape)

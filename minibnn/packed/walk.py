@@ -6,7 +6,7 @@ import math
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from fractions import Fraction
-from typing import NoReturn
+from typing import Any, NoReturn
 
 import numpy as np
 
@@ -43,9 +43,24 @@ from minibnn.packed.stages import (
 )
 
 PACKABLE = (
-    "packable are Flatten, Reshape, Rescale (first), Dropout, Dense and Conv2D with binary weights, "
-    "MaxPool2D, BatchNorm, TensorNorm, ShiftBatchNorm, and Activation of a sign"
+    "packable are Flatten, Reshape, Rescale (first), Dropout, Dense and Conv2D with binary "
+    "weights, MaxPool2D, BatchNorm, TensorNorm, ShiftBatchNorm, and Activation of a sign"
 )
+
+
+@dataclass(frozen=True)
+class Sign:
+    """A place where the model and its program have the same bits: behind a sign.
+
+    Attributes:
+        layers: how many of the model's layers have run there.
+        steps: how many of the program's steps.
+        fold: the step that is this sign's `Fold`.
+    """
+
+    layers: int
+    steps: int
+    fold: int
 
 
 @dataclass(eq=False)
@@ -55,12 +70,11 @@ class Plan:
     Attributes:
         steps: stages, and a `Fold` where a threshold stage, or at last the scores, belong, with
             the shape of a sample there.
-        signs: for each sign of the model that follows a product: how many of the model's layers,
-            and how many of the steps, have run after it.
+        signs: those that follow a product, in order.
     """
 
     steps: list[Stage | tuple[Fold, Shape]] = field(default_factory=list)
-    signs: list[tuple[int, int]] = field(default_factory=list)
+    signs: list[Sign] = field(default_factory=list)
 
 
 def layers_of(model: Layer) -> Iterator[tuple[str, Layer]]:
@@ -80,13 +94,11 @@ def read(model: Layer, input_shape: Shape) -> Plan:
         PackError: for what cannot be packed, by name.
     """
     reader = _Reader(input_shape)
-    count = 0
-    for path, layer in layers_of(model):
-        count += 1
+    for count, (path, layer) in enumerate(layers_of(model), start=1):
         reader.where = f"layer {path or 0}, {layer}"
         reader.take(layer)
         if type(layer) is Activation and reader.after_product:
-            reader.note_sign(count)
+            reader.note_sign(count)  # behind the pools that were put off until after it
     return reader.finish()
 
 
@@ -147,6 +159,8 @@ class _Reader:
     def rescale(self, layer: Rescale) -> None:
         if self.holds != "pixels":
             self.refuse("expected it before the first product or sign", "only pixels are rescaled")
+        if not (math.isfinite(layer.scale) and math.isfinite(layer.offset)):
+            self.refuse("expected finite numbers")
         scale, offset = Fraction(layer.scale), Fraction(layer.offset)
         self.scale, self.offset = scale * self.scale, scale * self.offset + offset
         self.rescales.append(layer)
@@ -168,7 +182,8 @@ class _Reader:
 
     def note_sign(self, layers: int) -> None:
         """Remember where the model and the plan have the same bits."""
-        self.plan.signs.append((layers, len(self.plan.steps)))
+        folds = [i for i, step in enumerate(self.plan.steps) if not isinstance(step, Stage)]
+        self.plan.signs.append(Sign(layers, len(self.plan.steps), folds[-1]))
 
     def rescaled(self) -> HostArray:
         """What the model's own layers make of the 256 pixels."""
@@ -196,9 +211,7 @@ class _Reader:
         weights, size = self.weights(layer)
         shape = (layer.out_features,)
         pixels = self.holds == "pixels"
-        self.product(
-            DenseStage(self.shape, shape, weights, layer.in_features, pixels), layer, size
-        )
+        self.product(DenseStage(self.shape, shape, weights, layer.in_features, pixels), layer, size)
 
     def conv(self, layer: Conv2D) -> None:
         windows = layer.windows
@@ -279,9 +292,7 @@ class _Reader:
         plus = (stage.reach()[1] // 255).tolist() if stage.pixels else [0] * stage.channels
         sizes = [Fraction(float(a)) for a in size]
         unit = tuple(a * scale for a in sizes)
-        zero = tuple(
-            a * offset * (2 * p - stage.width) for a, p in zip(sizes, plus, strict=True)
-        )
+        zero = tuple(a * offset * (2 * p - stage.width) for a, p in zip(sizes, plus, strict=True))
         self.fold = Fold(self.where, stage, layer, unit, zero)
         self.shape, self.holds = stage.out_shape, "acc"
 
@@ -332,7 +343,7 @@ class _Reader:
         return self.plan
 
 
-def is_sign(function: Function, dtype: np.dtype) -> bool:  # type: ignore[type-arg]
+def is_sign(function: Function, dtype: np.dtype[Any]) -> bool:
     """Whether a function's values in evaluation are +1 where ``x >= 0`` and -1 elsewhere.
 
     It is asked, on numbers of every size that the dtype has, both zeros among them, and twice,
