@@ -15,7 +15,8 @@ from minibnn.packed.exact import Line, compare
 from minibnn.packed.fold import Fold
 from minibnn.packed.model import CHUNK, PackedModel, on_host
 from minibnn.packed.stages import HostArray, Stage
-from minibnn.packed.walk import Plan, Sign, layers_of, read
+from minibnn.packed.plan import Plan, Sign, layers_of
+from minibnn.packed.walk import read
 
 
 @dataclass
