@@ -35,9 +35,11 @@ FLOORS = {
     "plots": 6,
     "recipes": 7,
     "compare": 8,
-    "__main__": 9,
+    "commands": 9,
+    "__main__": 10,
     "diagnosis": 7,
     "packed": 7,
+    "export": 8,
 }
 
 
