@@ -257,7 +257,9 @@ _ROOMS = {
     "plots": "plot_confusion plot_function plot_history plot_weight_bits",
     "schedules": "Constant Cosine Exponential PerEpoch",
     "training": "DivergedError Metrics confusion_matrix evaluate fit",
+    "commands": "",
     "compare": "",
+    "export": "",
     "recipes": "",
 }
 _ROOM_OF = {name: room for room, names in _ROOMS.items() for name in names.split()}
