@@ -37,7 +37,7 @@ def run(given: argparse.Namespace) -> int:
     print(f"{given.file}: a packed model, {version}\n")
     print(f"{packed.summary()}\n")
     for name, text in _lines(packed, info):
-        print(f"{name:<12}{text}")
+        print(f"{name:<13}{text}")
     return 0
 
 
@@ -53,7 +53,8 @@ def _lines(packed: PackedModel, info: PackedFileInfo) -> list[tuple[str, str]]:
     without = " without latent weights" if info.latent_bytes else ""
     lines = [
         ("file", f"{info.bytes:,} bytes = {sizes}"),
-        ("float32", f"{full:,} bytes, {full / small:.1f} times as much as the file{without}"),
+        ("float32", f"{full:,} bytes for the same numbers, {full / small:.1f} times as much as the "
+         f"file{without}"),
         ("sha256", f"{info.sha256}, checked now: not a bit has changed"),
         ("thresholds", "checked now: their sha256 are those of the certificate"),
     ]
@@ -73,20 +74,6 @@ def _plain(value: Any) -> str:
 
 def _for_machines(path: str, packed: PackedModel, info: PackedFileInfo) -> dict[str, Any]:
     """The same as plain values."""
-    arrays = packed.file_arrays()
-    stages = [
-        {
-            "kind": stage.kind,
-            "in_shape": stage.in_shape,
-            "out_shape": stage.out_shape,
-            "arrays": {
-                name.partition(".")[2]: {"dtype": str(array.dtype), "bytes": array.nbytes}
-                for name, array in arrays.items()
-                if name.partition(".")[0] == str(i)
-            },
-        }
-        for i, stage in enumerate(packed.stages)
-    ]
     sizes = {
         "file": info.bytes,
         "header": info.header_bytes,
@@ -100,7 +87,7 @@ def _for_machines(path: str, packed: PackedModel, info: PackedFileInfo) -> dict[
         "minibnn": info.minibnn,
         "input_shape": packed.input_shape,
         "classes": packed.classes,
-        "stages": stages,
+        "stages": [vars(row) for row in packed.summary().rows],
         "bytes": sizes,
         "sha256": info.sha256,
         "certificate": packed.certificate,

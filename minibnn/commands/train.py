@@ -20,6 +20,7 @@ from minibnn.packed import (
     disagreements,
     load_latents,
     pack,
+    packed_file_info,
     save_packed,
 )
 from minibnn.recipes import RECIPES
@@ -68,7 +69,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(given: argparse.Namespace) -> int:
     """Train, pack, save."""
     shared.check_output(given.output)
-    before = {} if given.source is None else shared.read_packed(given.source).training
+    before = _figures(given.source)
     name, seed = _recipe_name(given, before), _seed(given, before)
     changes = {k: v for k in ("epochs", "lr") if (v := getattr(given, k)) is not None}
     recipe = replace(RECIPES[name](), **changes)
@@ -96,10 +97,8 @@ def run(given: argparse.Namespace) -> int:
         "recipe": name,
         "seed": seed,
         "epochs": len(history) + before.get("epochs", 0),
-        "batch_size": recipe.batch_size,
         "lr": recipe.lr,
         "dataset": data.name,
-        "device": backend.name,
         **_test(model, packed, data, recipe),
     }
     latents = None if given.no_latents else model
@@ -110,6 +109,19 @@ def run(given: argparse.Namespace) -> int:
         f"the packed model takes {packed.nbytes:,}"
     )
     return 130 if interrupted else 0
+
+
+def _figures(source: str | None) -> dict[str, Any]:
+    """What the file to go on from knows of its training."""
+    if source is None:
+        return {}
+    packed = shared.read_packed(source)
+    if not packed_file_info(source).latent_bytes:
+        raise PackedFileError(
+            f"{source}: expected latent weights to go on from, got the bits only; use the file "
+            "before `pack`, or train without --no-latents"
+        )
+    return packed.training
 
 
 def _recipe_name(given: argparse.Namespace, before: dict[str, Any]) -> str:
@@ -179,7 +191,7 @@ def _test(
     return {
         "accuracy": right,
         "float_accuracy": accuracy,
-        "float_loss": loss,
+        "float_loss": round(loss, 6),
         "labels_differ": found.labels,
         "test_images": len(images),
     }
