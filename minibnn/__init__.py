@@ -14,7 +14,7 @@ Recipes      minibnn.recipes.RECIPES; python -m minibnn compare
 Data         load_mnist, load_sample, DataLoader, read_idx, write_idx, one_hot, one_cold
 Looking      model.summary(), diagnose, confusion_matrix, plot_confusion, plot_weight_bits
 Checking     check_gradients
-Shipping     pack, disagreements, save_packed, load_packed
+Shipping     pack, disagreements, save_packed, load_packed, load_latents
 
 >>> import numpy as np
 >>> from minibnn import Activation, Dense, Sequential, SignSTE
@@ -109,6 +109,7 @@ if TYPE_CHECKING:
         PackedModel,
         PackError,
         disagreements,
+        load_latents,
         load_packed,
         pack,
         save_packed,
@@ -209,6 +210,7 @@ __all__ = [
     "fit",
     "get_backend",
     "glorot_lr_scale",
+    "load_latents",
     "load_mnist",
     "load_mnist_or_sample",
     "load_packed",
@@ -250,8 +252,8 @@ _ROOMS = {
     "losses": "Hinge LogitCrossEntropy Loss MeanSquaredError SquaredHinge",
     "optimizers": "SGD Adam AdaMax Bop Optimizer OptimizerGroup ShiftAdaMax split_parameters",
     "packed": (
-        "Disagreements PackError PackedFileError PackedModel disagreements load_packed pack "
-        "save_packed"
+        "Disagreements PackError PackedFileError PackedModel disagreements load_latents "
+        "load_packed pack save_packed"
     ),
     "parameter": "Buffer Fill GlorotUniform Parameter Uniform glorot_lr_scale",
     "plots": "plot_confusion plot_function plot_history plot_weight_bits",

@@ -57,8 +57,8 @@ from minibnn.packed.bits import (
 )
 from minibnn.packed.exact import Line, compare, inverse_root, sign_of_roots
 from minibnn.packed.fold import digest
-from minibnn.packed.stages import ThresholdStage
 from minibnn.packed.plan import is_sign, layers_of
+from minibnn.packed.stages import ThresholdStage
 from minibnn.packed.walk import read
 from minibnn.recipes import RECIPES
 
@@ -177,7 +177,9 @@ positive = st.fractions(Fraction(1, 40), 50, max_denominator=40)
 @given(rationals, rationals, positive, rationals, positive)
 def test_sign_of_roots(c, a, p, b, q):
     with localcontext(prec=120):
-        value = sum(decimal_of(x) * decimal_of(y).sqrt() for x, y in ((c, 1 + 0 * c), (a, p), (b, q)))
+        value = sum(
+            decimal_of(x) * decimal_of(y).sqrt() for x, y in ((c, 1 + 0 * c), (a, p), (b, q))
+        )
         expected = 0 if abs(value) < Decimal("1e-90") else 1 if value > 0 else -1
     assert sign_of_roots(c, a, p, b, q) == expected
 
@@ -276,7 +278,10 @@ def exact_bits(model, images):
     """By decimals of 100 digits, from the latent weights; an oracle of its own."""
     rescale, first, *norm = list(model)[:3]
     with localcontext(prec=100):
-        W = [[Decimal(float(w)) for w in row] for row in first.weight_quantizer.forward(first.weight.data)]
+        W = [
+            [Decimal(float(w)) for w in row]
+            for row in first.weight_quantizer.forward(first.weight.data)
+        ]
         rows = []
         for image in images.tolist():
             x = [Decimal(rescale.scale) * p + Decimal(rescale.offset) for p in image]
@@ -287,7 +292,12 @@ def exact_bits(model, images):
                 if isinstance(norm[0], BatchNorm):
                     g, b, m, v = (
                         Decimal(float(a.data[c if a.data.size > 1 else 0]))
-                        for a in (norm[0].gamma, norm[0].beta, norm[0].running_mean, norm[0].running_var)
+                        for a in (
+                            norm[0].gamma,
+                            norm[0].beta,
+                            norm[0].running_mean,
+                            norm[0].running_var,
+                        )
                     )
                     z = g * (z - m) / (v + Decimal(norm[0].epsilon)).sqrt() + b
                 row.append(z >= 0)
@@ -365,7 +375,9 @@ def test_one_bit_inputs_by_all_256_pixels():
 
 def test_disagreements_say_who_is_right(rng):
     """Biases that put images on the threshold, as far as floats can say."""
-    model = Sequential(Rescale(1 / 255), dense(300, 40), Activation(SIGN), dense(40, 5)).initialize(rng)
+    model = Sequential(Rescale(1 / 255), dense(300, 40), Activation(SIGN), dense(40, 5)).initialize(
+        rng
+    )
     images = rng.integers(0, 256, (40, 300), np.uint8)
     z = model[1].forward(model[0].forward(images))
     model[1].bias.data[...] = -np.diagonal(z)  # image k, channel k: 0 in floats, or nearly
@@ -391,7 +403,8 @@ def true_order(lines, accs):
     with localcontext(prec=250):
         values = [
             [
-                (decimal_of(line.slope) * a + decimal_of(line.start)) / decimal_of(line.variance).sqrt()
+                (decimal_of(line.slope) * a + decimal_of(line.start))
+                / decimal_of(line.variance).sqrt()
                 + decimal_of(line.beta)
                 for a in accs
             ]
@@ -527,7 +540,7 @@ def test_images(name, rng):
         assert (ours != theirs).mean() < 0.001
         assert 0.02 < theirs.mean() < 0.9999
     found = disagreements(model, packed, images)
-    first, *hidden, last = found.layers
+    first, *hidden, _ = found.layers
     assert first.values == 0 or "Norm" in first.where
     assert first.packed_right == first.values
     assert sum(layer.values for layer in hidden) == found.unexplained == 0
@@ -571,7 +584,9 @@ def test_trained_networks_give_the_same_labels(trained, name):
     for layer in found.layers:
         assert layer.packed_right == layer.values
     if differ == 0:
-        np.testing.assert_allclose(packed.logits(images), model.forward(images), rtol=1e-5, atol=1e-5)
+        np.testing.assert_allclose(
+            packed.logits(images), model.forward(images), rtol=1e-5, atol=1e-5
+        )
     assert packed.scores.fits_int32
     by = [entry["by"] for entry in packed.certificate["thresholds"]]
     assert set(by[1:]) <= {"enumeration"}
@@ -605,7 +620,9 @@ def test_devices_give_the_same(trained, device, name):
 
 
 def test_a_model_on_a_device_is_packed_and_stays_there(device, rng):
-    model = Sequential(Rescale(2 / 255, -1), dense(9, 8), BatchNorm(8), Activation(SIGN), dense(8, 3))
+    model = Sequential(
+        Rescale(2 / 255, -1), dense(9, 8), BatchNorm(8), Activation(SIGN), dense(8, 3)
+    )
     model.initialize(rng)
     images = rng.integers(0, 256, (50, 9), np.uint8)
     scores = pack(model, (9,)).predict_scores(images)
@@ -709,10 +726,27 @@ class MyDense(Dense):
 
 
 def test_what_counts_as_a_sign():
-    for function in (SIGN, SignSTE(clip=1.0), ApproxSign(), SwishSign(), AdaSTE(), StochasticSign(), DoReFaWeights(bits=1)):
+    for function in (
+        SIGN,
+        SignSTE(clip=1.0),
+        ApproxSign(),
+        SwishSign(),
+        AdaSTE(),
+        StochasticSign(),
+        DoReFaWeights(bits=1),
+    ):
         for dtype in (np.float32, np.float64):
             assert is_sign(function, np.dtype(dtype)), function
-    for function in (Heaviside(), Ternary(), ReLU(), MagnitudeAwareSign(), DoReFaActivations(bits=1), DoReFaWeights(bits=2), Odd(), Relative()):
+    for function in (
+        Heaviside(),
+        Ternary(),
+        ReLU(),
+        MagnitudeAwareSign(),
+        DoReFaActivations(bits=1),
+        DoReFaWeights(bits=2),
+        Odd(),
+        Relative(),
+    ):
         assert not is_sign(function, np.dtype(np.float32)), function
 
 
@@ -728,7 +762,7 @@ def refusals():
         r"Radial": [Rescale(1), Radial(4, 2)],
         r"got MyDense": [Rescale(1), MyDense(4, 2)],
         r"weights of two values.*Identity": [Rescale(1), Dense(4, 2)],
-        r"weights of two values.*Ternary": [Rescale(1), Dense(4, 2, weight_quantizer=Ternary())],
+        r"weights of two values.*Ternary": [Rescale(1), Dense(4, 2, weight_quantizer=Ternary(0.5))],
         r"real values; put a sign": [*hidden, end],
         r"AveragePool2D": [*image, AveragePool2D(2), Flatten(), dense(1, 2)],
         r"before any product": [*image, MaxPool2D(2), Flatten(), dense(1, 2)],
@@ -778,6 +812,6 @@ def test_nested_containers_and_float64(rng):
     packed = pack(model, (9,))
     assert disagreements(model, packed, images).unexplained == 0
     np.testing.assert_allclose(packed.logits(images), model.forward(images), rtol=1e-6)
+    inner[1][1].function = ReLU()
     with pytest.raises(PackError, match=r"layer 0.1.1.1, Activation"):
-        inner[1][1].function = ReLU()
         pack(model, (9,))

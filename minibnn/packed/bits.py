@@ -96,8 +96,8 @@ def flat_bits(words: np.ndarray[Any, Any], width: int) -> np.ndarray[Any, Any]:
     return np.packbits(unpack_rows(words, width).reshape(-1), bitorder="little")
 
 
-def rows_of_flat(octets: np.ndarray[Any, Any], rows: int, width: int) -> np.ndarray[Any, Any]:
-    """The words of the rows that `flat_bits` was given.
+def bits_of_flat(octets: np.ndarray[Any, Any], rows: int, width: int) -> np.ndarray[Any, Any]:
+    """The rows of 0 and 1 whose words `flat_bits` was given.
 
     Raises:
         ValueError: for another number of bytes, or bits beyond the last row that are not 0.
@@ -108,5 +108,14 @@ def rows_of_flat(octets: np.ndarray[Any, Any], rows: int, width: int) -> np.ndar
     bits = np.unpackbits(octets, bitorder="little")
     if bits[rows * width :].any():
         raise ValueError("expected zeros beyond the last bit")
-    packed: np.ndarray[Any, Any] = pack_rows(bits[: rows * width].reshape(rows, width))
+    return bits[: rows * width].reshape(rows, width)
+
+
+def rows_of_flat(octets: np.ndarray[Any, Any], rows: int, width: int) -> np.ndarray[Any, Any]:
+    """The words that `flat_bits` was given.
+
+    Raises:
+        ValueError: as from `bits_of_flat`.
+    """
+    packed: np.ndarray[Any, Any] = pack_rows(bits_of_flat(octets, rows, width))
     return packed

@@ -14,8 +14,8 @@ from minibnn.packed.errors import PackError
 from minibnn.packed.exact import Line, compare
 from minibnn.packed.fold import Fold
 from minibnn.packed.model import CHUNK, PackedModel, on_host
-from minibnn.packed.stages import HostArray, Stage
 from minibnn.packed.plan import Plan, Sign, layers_of
+from minibnn.packed.stages import HostArray, Stage
 from minibnn.packed.walk import read
 
 

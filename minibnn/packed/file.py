@@ -1,39 +1,54 @@
-"""A packed model as one safetensors file that knows whether it is whole."""
+"""A packed model as one file, with the latent weights beside it if training is to go on."""
 
 from __future__ import annotations
 
-import hashlib
-import json
+import copy
 import os
-from dataclasses import replace
-from typing import Any, NamedTuple, NoReturn, TypeVar
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any, TypeVar
 
 import numpy as np
 
 import minibnn
+from minibnn.backend import backend_of
 from minibnn.data.whole_file import whole_file
-from minibnn.packed.bits import rows_of_flat
+from minibnn.layers import Layer
+from minibnn.packed.container import VERSION, Container, read, write
+from minibnn.packed.describe import build, describe, from_json, to_json
 from minibnn.packed.errors import PackedFileError, PackError
 from minibnn.packed.model import PackedModel, check_certificate
-from minibnn.packed.stages import (
-    Binarize,
-    ConvStage,
-    DenseStage,
-    HostArray,
-    PoolStage,
-    Product,
-    ScoreStage,
-    Stage,
-    ThresholdStage,
-    size_of,
-)
+from minibnn.packed.stages import HostArray
+from minibnn.parameter import Buffer, Parameter
 
-FORMAT, VERSION = "minibnn-packed", 1
-NO_DIGEST = "0" * 64  # stands where the digest will, while it is computed
-_CLASSES = {
-    kind.kind: kind for kind in (Binarize, DenseStage, ConvStage, PoolStage, ThresholdStage)
-} | {ScoreStage.kind: ScoreStage}
-_ValueT = TypeVar("_ValueT")
+LATENT = "latent."  # how the names of arrays begin that are not the packed model's
+_Model = TypeVar("_Model", bound=Layer)
+
+
+@dataclass(frozen=True)
+class PackedFileInfo:
+    """What a file of `save_packed` consists of; the three parts add up to its bytes.
+
+    Attributes:
+        format_version: of the file.
+        minibnn: the version that wrote it.
+        sha256: the digest of all its bytes, with zeros in the digest's own place.
+        header_bytes: everything but arrays.
+        payload_bytes: the packed model's arrays, its `nbytes`.
+        latent_bytes: the latent weights and buffers that `load_latents` reads; 0 without.
+    """
+
+    format_version: int
+    minibnn: str
+    sha256: str
+    header_bytes: int
+    payload_bytes: int
+    latent_bytes: int
+
+    @property
+    def bytes(self) -> int:
+        """The size of the file."""
+        return self.header_bytes + self.payload_bytes + self.latent_bytes
 
 
 def save_packed(
@@ -41,28 +56,51 @@ def save_packed(
     path: str | os.PathLike[str],
     *,
     training: dict[str, Any] | None = None,
+    model: Layer | None = None,
 ) -> None:
     """Write a packed model to one file, which appears whole or not at all.
 
-    The file is safetensors: any reader of these opens it. Its arrays are named ``<stage>.<name>``,
-    weights as bits row after row without padding (bit i of byte j is bit 8 j + i), directions as
-    bits too, integers in 16, 32 or 64 bits. Its metadata has ``format``, ``format_version``,
-    ``minibnn`` (the version that wrote it), and as JSON ``architecture``, ``certificate`` and
-    ``training``; ``sha256`` is the digest of the whole file with 64 zeros in its own place. One
-    model gives the same bytes every time.
+    The file is safetensors: any reader of these opens it, and ``docs/packed-format.md`` describes
+    it. One model gives the same bytes every time.
 
     Args:
         packed: the model.
-        path: of the file.
-        training: figures to keep beside it, such as ``{"accuracy": 0.966}``; anything that JSON
-            can hold. None for those that `packed` has.
+        path: of the file; what stands there is replaced.
+        training: figures to keep beside it, such as ``{"accuracy": 0.966}``; a dict of anything
+            that JSON can hold. None for those that `packed` has.
+        model: the model that was packed, whose latent weights and buffers are to go into the file
+            too, in its dtype, so that `load_latents` can go on training. They are several times
+            as large as the rest.
 
     Raises:
         TypeError: for figures that JSON cannot hold.
+        PackError: if `model` is not what was packed.
         OSError: if the file cannot be written.
+
+    >>> import pathlib, tempfile
+    >>> from minibnn import Dense, Rescale, Sequential, SignSTE, pack
+    >>> def build():
+    ...     return Sequential(Rescale(1 / 255), Dense(784, 10, weight_quantizer=SignSTE()))
+    >>> model = build().initialize(0)
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     path = pathlib.Path(folder) / "digits.safetensors"
+    ...     save_packed(pack(model, (784,)), path, model=model)
+    ...     again = load_latents(path, build())
+    >>> bool((again[1].weight.data == model[1].weight.data).all())
+    True
     """
     training = packed.training if training is None else training
-    data = _to_bytes(replace(packed, training=training))
+    arrays = packed.file_arrays()
+    if model is not None:
+        packed.verify(model)
+        arrays |= {LATENT + name: value for name, value in _values(model).items()}
+    data = write(_metadata(packed, training), arrays)
+    try:
+        _packed(read(data, os.fspath(path)))
+    except PackedFileError as error:
+        raise PackError(
+            f"save_packed: expected a model that can be loaded again, got {error}"
+        ) from None
     with whole_file(path) as file:
         file.write(data)
 
@@ -70,161 +108,194 @@ def save_packed(
 def load_packed(path: str | os.PathLike[str]) -> PackedModel:
     """Read a file that `save_packed` wrote, and refuse any other.
 
+    Latent weights in it are checked as part of the file and left where they are.
+
     Raises:
         PackedFileError: for a file that is cut off, damaged anywhere, of another program or of a
             newer version.
         OSError: if it cannot be read.
     """
-    with open(path, "rb") as file:
-        data = file.read()
-    return _from_bytes(data, os.fspath(path))
+    return _packed(_read(path))
 
 
-class _Header(NamedTuple):
-    entries: dict[str, Any]  # by the name of an array: its dtype, shape and place
-    metadata: dict[str, str]
-    size: int  # of the header in the file, with its length
+def packed_file_info(path: str | os.PathLike[str]) -> PackedFileInfo:
+    """How large the parts of a file are, and what it says of itself.
 
-    def to_bytes(self, digest: str) -> bytes:
-        """In the one form that this module writes."""
-        content = {"__metadata__": {**self.metadata, "sha256": digest}, **self.entries}
-        text = json.dumps(content, sort_keys=True, separators=(",", ":")).encode()
-        text += b" " * (-len(text) % 8)  # so that the arrays are aligned
-        return len(text).to_bytes(8, "little") + text
-
-
-def _to_bytes(packed: PackedModel) -> bytes:
-    from safetensors.numpy import save
-
-    architecture = {
-        "input_shape": list(packed.input_shape),
-        "stages": [_describe(stage) for stage in packed.stages],
-    }
-    metadata = {
-        "format": FORMAT,
-        "format_version": str(VERSION),
-        "minibnn": minibnn.__version__,
-        "architecture": _json("architecture", architecture),
-        "certificate": _json("certificate", packed.certificate),
-        "training": _json("training", packed.training),
-    }
-    arrays = {name: np.ascontiguousarray(a) for name, a in packed.file_arrays().items()}
-    data = save(arrays)
-    # The library writes metadata in no fixed order; the header is written anew in a fixed one.
-    start = 8 + int.from_bytes(data[:8], "little")
-    entries = json.loads(data[8:start])
-    header = _Header(entries, metadata, start)
-    digest = hashlib.sha256(header.to_bytes(NO_DIGEST) + data[start:]).hexdigest()
-    return header.to_bytes(digest) + data[start:]
+    Raises:
+        PackedFileError: as from `load_packed`.
+        OSError: if it cannot be read.
+    """
+    container = _read(path)
+    _packed(container)
+    sizes = container.sizes()
+    latent = sum(n for name, n in sizes.items() if name.startswith(LATENT))
+    return PackedFileInfo(
+        VERSION,
+        container.metadata["minibnn"],
+        container.sha256,
+        container.header_bytes,
+        sum(sizes.values()) - latent,
+        latent,
+    )
 
 
-def _json(name: str, value: Any) -> str:
-    try:
-        return json.dumps(value, sort_keys=True, separators=(",", ":"), allow_nan=False)
-    except (TypeError, ValueError) as error:
-        raise TypeError(f"save_packed: expected {name} that JSON can hold: {error}") from None
+def load_latents(path: str | os.PathLike[str], model: _Model) -> _Model:
+    """Fill a model with the latent weights and buffers of a file, to go on training.
 
+    Everything is checked before anything is written: names, shapes, dtypes, and that the filled
+    model, bit for bit, is the one that the file has packed (`PackedModel.verify`). What only the
+    optimiser knows is not in the file: its moments start anew. So do the streams that dropout and
+    stochastic signs draw from.
 
-def _describe(stage: Stage) -> dict[str, Any]:
-    """A stage without its arrays; what follows from these, or is the usual, is left out."""
-    values = {k: v for k, v in vars(stage).items() if not isinstance(v, np.ndarray)}
-    return {"kind": stage.kind, **{k: v for k, v in values.items() if k != "width"}}
+    Args:
+        path: a file of ``save_packed(packed, path, model=model)``.
+        model: of the same architecture, freshly built or with values; on any device. Its arrays
+            are written in place, so an optimiser that holds them stays intact.
 
+    Returns:
+        the model.
 
-def _from_bytes(data: bytes, path: str) -> PackedModel:
-    def refuse(expected: str, got: str, mend: str = "save it again") -> NoReturn:
-        raise PackedFileError(f"{path}: expected {expected}, got {got}; {mend}")
-
-    header = _read_header(data, path)
-    metadata = header.metadata
-    if metadata.get("format") != FORMAT:
-        got = "none" if "format" not in metadata else repr(metadata["format"])
-        refuse(f"safetensors of the format {FORMAT!r}", got, "use a file of save_packed")
-    if metadata.get("format_version") != str(VERSION):
-        refuse(
-            f"format version {VERSION}",
-            repr(metadata.get("format_version")),
-            f"use the minibnn that wrote it ({metadata.get('minibnn')!r}) or a later one",
+    Raises:
+        PackedFileError: for a file without latent weights, or with those of another model; and as
+            from `load_packed`.
+        OSError: if it cannot be read.
+    """
+    container = _read(path)
+    packed = _packed(container)
+    arrays = container.arrays()
+    latents = {k.removeprefix(LATENT): a for k, a in arrays.items() if k.startswith(LATENT)}
+    name = os.fspath(path)
+    if not latents:
+        raise PackedFileError(
+            f"{name}: expected latent weights, got the packed model alone; save it with "
+            "save_packed(packed, path, model=model)"
         )
-    ends = [entry["data_offsets"][1] for entry in header.entries.values()]
-    size = header.size + max(ends, default=0)
-    if len(data) != size:
-        refuse(f"{size:,} bytes", f"{len(data):,}: it is cut off, or something follows it")
-    stated = metadata.pop("sha256", None)
-    digest = hashlib.sha256(header.to_bytes(NO_DIGEST) + data[header.size :]).hexdigest()
-    if stated != digest or header.to_bytes(digest) != data[: header.size]:
-        refuse("the content that its sha256 is of", "another: it is damaged")
-    from safetensors import SafetensorError
-    from safetensors.numpy import load
-
+    fresh = any(parameter.data is None for parameter in model.parameters())
+    dtype = next(iter(latents.values())).dtype if fresh else model.dtype
+    trial = copy.deepcopy(model).to("cpu")
+    if fresh:
+        trial.initialize(0, dtype)
+    _require_fit(name, trial, packed, latents)
+    _fill(trial, latents)
     try:
-        architecture = json.loads(metadata["architecture"])
-        certificate, training = (json.loads(metadata[k]) for k in ("certificate", "training"))
-        shape = tuple(architecture["input_shape"])
-        stages = _stages(architecture["stages"], load(data))
-        packed = PackedModel(shape, stages, certificate, training)
-        _require_fit(packed)
+        packed.verify(trial)
+    except PackError as error:
+        raise PackedFileError(
+            f"{name}: expected the latent weights of the model that it has packed, got others "
+            f"({error}); save it again, or build the model that was saved"
+        ) from None
+    if fresh:
+        model.initialize(0, dtype)
+    _fill(model, latents)
+    return model
+
+
+# --- the packed part ------------------------------------------------------------------------------
+
+
+def _metadata(packed: PackedModel, training: dict[str, Any]) -> dict[str, str]:
+    if type(training) is not dict:
+        raise TypeError(f"save_packed: expected training as a dict, got {training!r}")
+    try:
+        figures = to_json(training)
+    except (TypeError, ValueError, RecursionError) as error:
+        raise TypeError(f"save_packed: expected training that JSON can hold: {error}") from None
+    return {
+        "minibnn": minibnn.__version__,
+        "architecture": to_json(describe(packed.input_shape, packed.stages)),
+        "certificate": to_json(packed.certificate),
+        "training": figures,
+    }
+
+
+def _read(path: str | os.PathLike[str]) -> Container:
+    with open(path, "rb") as file:
+        return read(file.read(), os.fspath(path))
+
+
+def _packed(container: Container) -> PackedModel:
+    arrays = {k: a for k, a in container.arrays().items() if not k.startswith(LATENT)}
+    metadata = container.metadata
+    try:
+        expected = {"format", "format_version", "minibnn", "architecture", "certificate"}
+        if set(metadata) != expected | {"training"}:
+            raise ValueError(f"metadata {sorted(metadata)}")
+        shape, stages = build(from_json(metadata["architecture"]), arrays)
+        packed = PackedModel(
+            shape, stages, from_json(metadata["certificate"]), from_json(metadata["training"])
+        )
         check_certificate(packed)
-    except (SafetensorError, KeyError, TypeError, ValueError, PackError) as error:
-        refuse("a packed model", f"what is none ({error})")
+        if type(packed.training) is not dict:
+            raise ValueError("training that is no object")
+    except (ValueError, PackError) as error:
+        raise PackedFileError(
+            f"{container.path}: expected a packed model, got what is none ({error}); save it again"
+        ) from None
     return packed
 
 
-def _read_header(data: bytes, path: str) -> _Header:
-    """The header as it stands, its form checked as far as this module relies on it."""
-    length = int.from_bytes(data[:8], "little")
-    if len(data) < 8 or length > len(data) - 8:
-        raise PackedFileError(
-            f"{path}: expected a whole safetensors file, got {len(data):,} bytes, too few for its "
-            "header; it is cut off, or no safetensors"
-        )
-    try:
-        entries = json.loads(data[8 : 8 + length])
-        metadata = entries.pop("__metadata__", {})
-        texts = all(isinstance(v, str) for v in metadata.values())
-        ends = all(isinstance(entry["data_offsets"][1], int) for entry in entries.values())
-    except (ValueError, KeyError, TypeError, AttributeError, IndexError, RecursionError):
-        texts = ends = False
-    if not (texts and ends):
-        raise PackedFileError(
-            f"{path}: expected a safetensors header, got something else; it is damaged, or no "
-            "safetensors"
-        )
-    return _Header(entries, metadata, 8 + length)
+# --- the latent part ------------------------------------------------------------------------------
 
 
-def _stages(described: list[dict[str, Any]], arrays: dict[str, HostArray]) -> tuple[Stage, ...]:
-    stages: list[Stage] = []
-    for i, description in enumerate(described):
-        values = {k: _tuples(v) for k, v in description.items()}
-        kind = _CLASSES[values.pop("kind")]
-        own = {k.partition(".")[2]: a for k, a in arrays.items() if k.partition(".")[0] == str(i)}
-        if issubclass(kind, Product):
-            values["width"] = size_of(values["in_shape"])
-            if kind is ConvStage:
-                values["width"] = size_of((*values["size"], values["in_shape"][-1]))
-            own["weights"] = rows_of_flat(own["weights"], values["out_shape"][-1], values["width"])
-        elif kind is ThresholdStage:
-            n = len(own["thresholds"])
-            bits = own.get("falling", np.zeros(-(-n // 8), np.uint8))
-            own["falling"] = np.unpackbits(bits, bitorder="little", count=n).astype(bool)
-            own["thresholds"] = own["thresholds"].astype(np.int32)
-        elif kind is ScoreStage:
-            own |= {name: own[name].astype(np.int64) for name in ("A", "B")}
-        stages.append(kind(**{**values, **own}))
-    return tuple(stages)
+def _holders(model: Layer) -> Iterator[tuple[str, Parameter | Buffer]]:
+    """All parameters and buffers with their paths.
+
+    Raises:
+        PackError: for two of one path.
+    """
+    yield from model.named_parameters()
+    yield from _buffers("", model)
 
 
-def _tuples(value: Any) -> Any:
-    return tuple(_tuples(v) for v in value) if isinstance(value, list) else value
+def _buffers(path: str, layer: Layer) -> Iterator[tuple[str, Buffer]]:
+    yield from ((path + buffer.name, buffer) for buffer in layer.own_parts()[1])
+    for name, child in layer.named_children():
+        yield from _buffers(f"{path}{name}.", child)
 
 
-def _require_fit(packed: PackedModel) -> None:
-    """Raise ValueError unless each stage takes as many values as the one before gives."""
-    size = size_of(packed.input_shape)
-    for stage in packed.stages:
-        if size_of(stage.in_shape) != size:
-            raise ValueError(f"a {stage.kind} stage of {stage.in_shape} after {size} values")
-        size = size_of(stage.out_shape)
-    if packed.classes != size:
-        raise ValueError(f"{packed.classes} scores of {size} values")
+def _values(model: Layer) -> dict[str, HostArray]:
+    """On the host, by path; without those that nothing has been drawn for yet."""
+    values: dict[str, HostArray] = {}
+    for path, holder in _holders(model):
+        if path in values:
+            raise PackError(f"save_packed: expected one array named {path!r} in the model, got two")
+        if holder.data is not None:
+            values[path] = backend_of(holder.data).to_host(holder.data)
+    return values
+
+
+def _fill(model: Layer, latents: dict[str, HostArray]) -> None:
+    for path, holder in _holders(model):
+        if path not in latents:
+            continue
+        values = model.backend.asarray(latents[path])
+        if holder.data is None:
+            holder.data = values
+        else:
+            holder.data[...] = values
+
+
+def _require_fit(
+    name: str, trial: Layer, packed: PackedModel, latents: dict[str, HostArray]
+) -> None:
+    """Raise PackedFileError unless the file has what this initialised copy of the model takes."""
+    optional = {path for path, holder in _holders(trial) if holder.data is None}
+    if optional & set(latents):  # drawn in the first training pass, which tells their shapes
+        images = np.zeros((2, *packed.input_shape), np.uint8)
+        with np.errstate(all="ignore"):
+            trial.forward(images, train=True)
+        trial.forget()
+    shapes = {
+        path: (h.data.shape, h.data.dtype) for path, h in _holders(trial) if h.data is not None
+    }
+    for path in sorted({*shapes, *latents} - optional | set(latents)):
+        here, there = shapes.get(path), latents.get(path)
+        if here is None or there is None or here != (there.shape, there.dtype):
+            wanted, got = (
+                "none" if a is None else f"{a[1]} {a[0]}"
+                for a in (here, None if there is None else (there.shape, there.dtype))
+            )
+            raise PackedFileError(
+                f"{name}: expected latent arrays that fit the model, {wanted} for {path!r}, got "
+                f"{got}; build the model that was saved"
+            )

@@ -15,10 +15,21 @@ from minibnn.packed.bits import flat_bits
 from minibnn.packed.errors import PackError
 from minibnn.packed.fold import Fold, digest
 from minibnn.packed.scores import score_stage
-from minibnn.packed.stages import HostArray, Product, ScoreStage, Shape, Stage, ThresholdStage
+from minibnn.packed.stages import (
+    ConvStage,
+    HostArray,
+    Product,
+    ScoreStage,
+    Shape,
+    Stage,
+    ThresholdStage,
+    size_of,
+)
+from minibnn.packed.summary import PackedSummary, summarize
 from minibnn.packed.walk import read
 
-CHUNK = 256  # images at once
+CHUNK = 256  # images at once,
+SCRATCH = 2**26  # or fewer, if the windows of so many have more values than this
 
 
 @dataclass(frozen=True, eq=False)
@@ -132,6 +143,16 @@ class PackedModel:
         """
         return sum(array.nbytes for array in self.file_arrays().values())
 
+    def summary(self) -> PackedSummary:
+        """Sizes and costs, stage by stage: print it, or take its ``table``; its bytes are `nbytes`.
+
+        >>> from minibnn import Dense, Rescale, Sequential, SignSTE
+        >>> last = Dense(784, 10, weight_quantizer=SignSTE())
+        >>> pack(Sequential(Rescale(1 / 255), last).initialize(0), (784,)).summary().bits
+        7840
+        """
+        return summarize(self.input_shape, self.stages, self.file_arrays())
+
     def _checked(self, images: Array) -> Array:
         backend_of(images)
         if images.dtype != np.uint8:
@@ -144,8 +165,10 @@ class PackedModel:
     def _in_chunks(self, images: Array, last: Any, dtype: Any) -> Array:
         xp = backend_of(self._checked(images)).xp
         result = xp.empty((len(images), self.classes), dtype=dtype)
-        for start in range(0, len(images), CHUNK):
-            part = slice(start, start + CHUNK)
+        largest = max(map(_scratch, self.stages))
+        step = max(1, min(CHUNK, SCRATCH // largest))
+        for start in range(0, len(images), step):
+            part = slice(start, start + step)
             result[part] = last(self.after(images[part], len(self.stages) - 1))
         return result
 
@@ -239,12 +262,20 @@ def on_host(model: Layer) -> Layer:
 def check_certificate(packed: PackedModel) -> None:
     """Raise PackError unless the certificate is about these thresholds."""
     found = {
-        i: digest(stage)
+        i: (len(stage.thresholds), digest(stage))
         for i, stage in enumerate(packed.stages)
         if isinstance(stage, ThresholdStage)
     }
-    stated = {entry["stage"]: entry["sha256"] for entry in packed.certificate["thresholds"]}
-    if found != stated:
+    try:
+        entries = packed.certificate["thresholds"]
+        stated = {e["stage"]: (e["channels"], e["sha256"]) for e in entries}
+        known = all(
+            e["by"] in ("enumeration", "exact") and type(e["values"]) is type(e["stage"]) is int
+            for e in entries
+        )
+    except (KeyError, TypeError):
+        known = False
+    if not known or found != stated or len(entries) != len(found):
         raise PackError("expected a certificate of these thresholds, got one of others")
 
 
@@ -252,6 +283,13 @@ def _description(stage: Stage) -> dict[str, Any]:
     """Everything about a stage but its arrays."""
     values = {k: v for k, v in vars(stage).items() if not isinstance(v, np.ndarray)}
     return {"kind": stage.kind, **values}
+
+
+def _scratch(stage: Stage) -> int:
+    """How many values a stage makes of one image on its way."""
+    if isinstance(stage, ConvStage):
+        return size_of(stage.out_shape[:2]) * stage.width
+    return size_of(stage.out_shape)
 
 
 def _smallest(array: HostArray) -> HostArray:

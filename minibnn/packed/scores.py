@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fractions import Fraction
 from itertools import combinations
 
@@ -89,9 +89,9 @@ def score_stage(fold: Fold, shape: Shape) -> ScoreStage:
             scale, offset = (
                 np.array([_float32(pair[k]) for pair in logits], np.float32) for k in (0, 1)
             )
-            fits = max(most, *map(abs, A)) < 2**31
             a64, b64 = np.array(A, np.int64), np.array(B, np.int64)
-            return ScoreStage(shape, (len(A),), a64, b64, s, fits, scale, offset)
+            stage = ScoreStage(shape, shape, a64, b64, s, True, scale, offset)
+            return replace(stage, fits_int32=stage.largest(fold.product) < 2**31)
     raise PackError(
         f"{fold.where}: expected classes that integers of 64 bits can compare, got parameters too "
         "far apart; end the model in TensorNorm, or in a Dense without batch norm"

@@ -16,6 +16,7 @@ change, never the order of the values: flattening and reshaping are no stages.
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, ClassVar, TypeAlias
 from weakref import WeakKeyDictionary
@@ -29,9 +30,9 @@ HostArray: TypeAlias = np.ndarray[Any, Any]
 Shape: TypeAlias = tuple[int, ...]
 
 
-# Copies of the stages' arrays on devices, as long as the stages live. Not an attribute of theirs:
-# pickling, copying and comparing stages should not meet them.
-_ON_DEVICES: WeakKeyDictionary[Stage, dict[tuple[Backend, str], Array]] = WeakKeyDictionary()
+# Copies of the stages' arrays on devices, and other forms of them, as long as the stages live. Not
+# an attribute of theirs: pickling, copying and comparing stages should not meet them.
+_KEPT: WeakKeyDictionary[Stage, dict[tuple[Backend, str], Array]] = WeakKeyDictionary()
 
 
 @dataclass(frozen=True, eq=False)
@@ -60,10 +61,14 @@ class Stage:
         """One of its arrays on a device, where it stays; on the host it is the array itself."""
         if backend.host:
             return getattr(self, name)
-        copies = _ON_DEVICES.setdefault(self, {})
-        if (backend, name) not in copies:
-            copies[backend, name] = backend.asarray(getattr(self, name))
-        return copies[backend, name]
+        return self.kept(backend, name, lambda: backend.asarray(getattr(self, name)))
+
+    def kept(self, backend: Backend, name: str, make: Callable[[], Array]) -> Array:
+        """What `make` gives, made once on each device: for what follows from arrays alone."""
+        kept = _KEPT.setdefault(self, {})
+        if (backend, name) not in kept:
+            kept[backend, name] = make()
+        return kept[backend, name]
 
 
 @dataclass(frozen=True, eq=False)
@@ -129,7 +134,9 @@ class Product(Stage):
         # Floats add whole numbers exactly as long as every partial sum has a place in the mantissa,
         # in whatever order: 255 width < 2^24 for float32.
         dtype = np.float32 if 255 * self.width < 2**24 else np.float64
-        signs = unpack_rows(weights, self.width).astype(dtype) * 2 - 1
+        signs = self.kept(
+            backend, "signs", lambda: unpack_rows(weights, self.width).astype(dtype) * 2 - 1
+        )
         result = backend.xp.empty((len(rows), self.channels), dtype=np.int32)
         for block in blocks(len(rows), self.width):
             sums = backend.matmul(rows[block].astype(dtype), signs.T)
@@ -273,6 +280,16 @@ class ScoreStage(Stage):
     def arrays(self) -> dict[str, HostArray]:
         """Both forms of the affine."""
         return {"A": self.A, "B": self.B, "scale": self.scale, "offset": self.offset}
+
+    def largest(self, product: Product) -> int:
+        """The largest size that meets in computing a score: of A, of A acc, or of A acc + B."""
+        low, high = product.reach()
+        reach = np.maximum(abs(low), abs(high)).tolist()
+        scores: list[int] = [
+            abs(a) * max(r, 1) + abs(b)
+            for a, b, r in zip(self.A.tolist(), self.B.tolist(), reach, strict=True)
+        ]
+        return max(scores)
 
     def run(self, x: Array) -> Array:
         """The scores (batch, classes) of int64."""
