@@ -1,17 +1,15 @@
 """From training to every form that ships, and the proof that they all agree.
 
-    python examples/ship.py                     # on MNIST, or without it on the bundled sample
-    python examples/ship.py --dataset sample
+    python examples/ship.py     # on MNIST, or without it on the bundled sample
 
-It trains the modern recipe's 784-128-64-10 network, packs it into bits, and writes it as a file, as
-C, as ONNX and as a web page. Each form then scores every test image, in its own language, and must
-give the packed model's integers. The same, one step at a time: python -m minibnn --help.
+It trains a 784-128-64-10 network, packs it into bits, and writes it as a file, as C, as ONNX and as
+a web page. Each form then scores every test image, in its own language, and must give the packed
+model's integers. The same, one step at a time: python -m minibnn --help.
 """
 
 from __future__ import annotations
 
 import argparse
-import json
 import re
 import shutil
 import subprocess
@@ -28,24 +26,21 @@ from minibnn.export.html import export_html
 from minibnn.export.onnx import export_onnx
 from minibnn.recipes import RECIPES
 
-LOADERS = {"auto": "load_mnist_or_sample", "mnist": "load_mnist", "sample": "load_sample"}
+DATA = {"auto": "load_mnist_or_sample", "mnist": "load_mnist", "sample": "load_sample"}
 PROGRAM = """#include <stdio.h>
 #include "digits.h"
 int main(void) {  /* images in, scores out */
-    static uint8_t image[784];
-    static int32_t scores[10];
+    static uint8_t image[784]; static int32_t scores[10];
     while (fread(image, sizeof image, 1, stdin) == 1) {
         digits_scores(image, scores);
         fwrite(scores, sizeof scores, 1, stdout);
     }
-    return 0;
 }
 """
 SCRIPT = """
-const images = require("fs").readFileSync(0), network = loadNetwork(model), scores = [];
+const images = require("fs").readFileSync(0), network = loadNetwork(model);
 for (let k = 0; k < images.length; k += 784)
-  scores.push(runNetwork(network, images.subarray(k, k + 784)).scores.map(Number));
-console.log(JSON.stringify(scores));
+  console.log(runNetwork(network, images.subarray(k, k + 784)).scores.join(" "));
 """
 
 
@@ -56,9 +51,10 @@ class CannotRunError(Exception):
 def ship(dataset: str, epochs: int, folder: Path) -> bool:
     """Train, pack, write every form, run each; whether all agree."""
     # 1. Train, with latent weights of 32 bits, as binary networks are.
-    data = getattr(minibnn, LOADERS[dataset])()
+    data = getattr(minibnn, DATA[dataset])()
     model, _ = RECIPES["modern"]().train(data, epochs=epochs)
     images, labels = data.test_images, data.test_labels
+    floats = model.forward(images).argmax(axis=1)
 
     # 2. Pack: weights become bits; bias, batch norm and sign become one integer for each unit.
     # Where the float model rounds to another answer, exact arithmetic says who is right.
@@ -69,30 +65,28 @@ def ship(dataset: str, epochs: int, folder: Path) -> bool:
 
     # 3. One file with all of it. From here on only what was read back counts.
     folder.mkdir(parents=True, exist_ok=True)
-    save_packed(packed, folder / "digits.safetensors")
-    packed = load_packed(folder / "digits.safetensors")
+    file = folder / "digits.safetensors"
+    save_packed(packed, file)
+    packed = load_packed(file)
     scores = packed.predict_scores(images)
 
     # 4. The other forms: write each, run it, and hold its scores against the packed model's.
-    def line(form: str, size: object, predicted: Any, verdict: str) -> None:
-        accuracy = "" if predicted is None else f"{(predicted == labels).mean():.4f}"
-        print(f"{form:<10}{size:>9}{accuracy:>10}  {verdict}")
+    def line(form: str, size: int, predicted: Any, differ: str) -> None:
+        print(f"{form:<10}{size:>12,}{(predicted == labels).mean():>10.4f}  {differ}")
 
-    print("form          bytes  accuracy  images that differ from packed")
-    line("float32", f"{model.summary((28, 28)).float_bytes:,}", model.forward(images).argmax(axis=1),
-         f"{found.labels:,} labels")  # fmt: skip
-    size = (folder / "digits.safetensors").stat().st_size
-    line("packed", f"{size:,}", scores.argmax(axis=1), "")
+    print("form        file bytes  accuracy  images that differ from packed")
+    line("float32", model.summary((28, 28)).float_bytes, floats, f"{found.labels:,}, labels")
+    line("packed", file.stat().st_size, scores.argmax(axis=1), "")
     for form, run in {"C": run_c, "ONNX": run_onnx, "web page": run_page}.items():
         try:
             path, theirs = run(packed, images, folder)
         except CannotRunError as missing:
-            line(form, "not run:", None, str(missing))
+            print(f"{form:<10}    not run: {missing}")
             continue
         differ = int((theirs != scores).any(axis=1).sum())
         agree = agree and differ == 0
-        line(form, f"{path.stat().st_size:,}", theirs.argmax(axis=1), f"{differ:,}")
-    print(f"\nThe files are in {folder}. Open digits.html in a browser and draw a digit.")
+        line(form, path.stat().st_size, theirs.argmax(axis=1), f"{differ:,}, scores")
+    print(f"\nthe files are in {folder}; open digits.html in a browser and draw a digit")
     return agree
 
 
@@ -100,13 +94,13 @@ def run_c(packed: PackedModel, images: Any, folder: Path) -> tuple[Path, Any]:
     """One header, and a program that includes it."""
     path = folder / "digits.h"
     export_c(packed, path)
-    compiler = shutil.which("cc") or shutil.which("gcc") or shutil.which("clang")
-    if compiler is None:
+    if not (compiler := shutil.which("cc") or shutil.which("gcc") or shutil.which("clang")):
         raise CannotRunError("needs a C compiler: install gcc or clang")
-    (folder / "digits.c").write_text(PROGRAM)
-    subprocess.run([compiler, "-std=c99", "-O2", "digits.c", "-o", "digits"], cwd=folder, check=True)
+    kind = "int32" if packed.scores.fits_int32 else "int64"
+    (folder / "digits.c").write_text(PROGRAM.replace("int32", kind))
+    subprocess.run([compiler, "-O2", "digits.c", "-o", "digits"], cwd=folder, check=True)
     scores = run_program([folder.resolve() / "digits"], images)
-    return path, np.frombuffer(scores, np.int32).reshape(-1, 10)
+    return path, np.frombuffer(scores, kind).reshape(-1, 10)
 
 
 def run_onnx(packed: PackedModel, images: Any, folder: Path) -> tuple[Path, Any]:
@@ -125,31 +119,30 @@ def run_page(packed: PackedModel, images: Any, folder: Path) -> tuple[Path, Any]
     """A web page; its network is a script of its own, which node runs as a browser does."""
     path = folder / "digits.html"
     export_html(packed, path)
-    node = shutil.which("node")
-    if node is None:
+    if not (node := shutil.which("node")):
         raise CannotRunError("needs node: install Node.js (the page also tests itself when opened)")
     parts = re.findall(r'<script[^>]* id="(\w+)".*?>(.*?)</script>', path.read_text(), re.DOTALL)
     code = dict(parts)["network"] + f"const model = {dict(parts)['model']};" + SCRIPT
-    return path, np.array(json.loads(run_program([node, "-e", code], images)))
+    return path, np.array(run_program([node, "-e", code], images).split(), np.int64).reshape(-1, 10)
 
 
-def run_program(command: list[Any], images: Any) -> bytes:
+def run_program(command: list[Any], images: Any) -> Any:
     """What a program writes when it reads all images."""
-    return subprocess.run(command, input=images.tobytes(), capture_output=True, check=True).stdout
+    return subprocess.run(command, input=bytes(images), stdout=subprocess.PIPE, check=True).stdout
 
 
 def main() -> int:
     """The command line."""
     parser = argparse.ArgumentParser(description="Ship a trained network in every form.")
-    parser.add_argument("--dataset", default="auto", choices=LOADERS, help="default: %(default)s")
+    parser.add_argument("--dataset", default="auto", choices=DATA, help="default: %(default)s")
     parser.add_argument("--epochs", type=int, default=3, help="default: %(default)s")
     parser.add_argument("--out", type=Path, default=Path("shipped"), help="default: %(default)s")
     given = parser.parse_args()
     try:
         return 0 if ship(given.dataset, given.epochs, given.out) else 1
-    except (minibnn.DataError, OSError, ValueError) as error:
+    except (minibnn.DataError, ValueError, OSError) as error:
         print(f"error: {error}", file=sys.stderr)
-        return 3 if isinstance(error, minibnn.DataError) else 2
+        return 3 if isinstance(error, minibnn.DataError) else 1 if isinstance(error, OSError) else 2
 
 
 if __name__ == "__main__":

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -63,7 +64,9 @@ def test_train_prints_each_epoch_and_saves_what_it_measured(tmp_path, capsys, sa
     model, history = RECIPES["seed"]().train(sample, epochs=2, lr=1e-3, seed=5)
     head, *rows = tables(printed)
     assert head == COLUMNS
-    expected = [[str(epoch), *(f"{v:.3f}" for v in row[:4])] for epoch, *row in history.itertuples()]
+    expected = [
+        [str(epoch), *(f"{v:.3f}" for v in row[:4])] for epoch, *row in history.itertuples()
+    ]
     assert rows == expected
 
     packed, same = load_packed(path), pack(model)
@@ -321,6 +324,24 @@ def test_export_c(trained, tmp_path, capsys):
     assert "thumb_predict" in path.read_text(), "what was there stays"
 
 
+@pytest.mark.skipif(shutil.which("cc") is None, reason="no C compiler")
+def test_the_printed_line_compiles_and_tests_the_header(trained, tmp_path, capsys):
+    folder = tmp_path / "a folder"
+    folder.mkdir()
+    path = folder / "digits.h"
+    assert main(["export", "c", str(trained), "-o", str(path)]) == 0
+    *_, line = capsys.readouterr().out.splitlines()
+
+    def passes():
+        done = subprocess.run(line, shell=True, cwd=folder, capture_output=True, text=True)
+        return done.stdout == "passed\n" and done.returncode == 0
+
+    assert passes()
+    weights = re.search(r"0x[0-9a-f]{8}", path.read_text())[0]
+    path.write_text(path.read_text().replace(weights, "0x00000000", 1))
+    assert not passes()
+
+
 def test_export_html(trained, tmp_path, capsys):
     path = tmp_path / "digits.html"
     title = "Digits & co"
@@ -419,7 +440,9 @@ def test_places_that_cannot_be_written(trained, tmp_path, capsys, monkeypatch, c
 )  # fmt: skip
 def test_other_errors(words, code, said, capsys, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr("minibnn.commands.train.pack", lambda model: None)  # binarynet takes seconds
+    monkeypatch.setattr(
+        "minibnn.commands.train.pack", lambda model: None
+    )  # binarynet takes seconds
     assert main(words) == code
     assert said in capsys.readouterr().err
     assert not list(tmp_path.iterdir())

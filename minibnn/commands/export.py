@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import shlex
 
 from minibnn.commands import shared
 from minibnn.packed import PackedModel
@@ -48,7 +49,14 @@ def _c(packed: PackedModel, given: argparse.Namespace) -> str:
 
     name = "digits" if given.name is None else given.name
     export_c(packed, given.output, name=name)
-    return f"C99; label = {name}_predict(image)"
+    path = shlex.quote(os.path.abspath(given.output))
+    main = f"int main(void) {{ return {name}_selftest(); }}"
+    compile = f"cc -std=c99 -D{name.upper()}_SELFTEST -include {path} -x c - -o selftest"
+    return (
+        f"C99: label = {name}_predict(image)\n"
+        "it tests itself, on a dozen images:\n"
+        f"  echo '{main}' | {compile} && ./selftest && echo passed"
+    )
 
 
 def _onnx(packed: PackedModel, given: argparse.Namespace) -> str:

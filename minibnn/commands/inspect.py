@@ -53,8 +53,11 @@ def _lines(packed: PackedModel, info: PackedFileInfo) -> list[tuple[str, str]]:
     without = " without latent weights" if info.latent_bytes else ""
     lines = [
         ("file", f"{info.bytes:,} bytes = {sizes}"),
-        ("float32", f"{full:,} bytes for the same numbers, {full / small:.1f} times as much as the "
-         f"file{without}"),
+        (
+            "float32",
+            f"{full:,} bytes for the same numbers, {full / small:.1f} times as much as the "
+            f"file{without}",
+        ),
         ("sha256", f"{info.sha256}, checked now: not a bit has changed"),
         ("thresholds", "checked now: their sha256 are those of the certificate"),
     ]

@@ -33,5 +33,5 @@ def run(given: argparse.Namespace) -> int:
     full = shared.float_bytes(packed)
     print(f"before    {before:>12,} bytes  {given.file}")
     print(f"after     {after:>12,} bytes  {given.output}")
-    print(f"float32   {full:>12,} bytes  for the same numbers, {full / after:.1f} times as much as after")
+    print(f"float32   {full:>12,} bytes  {full / after:.1f} times as much, for the same numbers")
     return 0

@@ -81,7 +81,9 @@ def check_output(path: str) -> None:
     if not os.path.isdir(folder):
         raise FileNotFoundError(f"{path}: expected a folder {folder}, got none; make it first")
     if not os.access(folder, os.W_OK):
-        raise PermissionError(f"{path}: expected a folder to write in; choose another than {folder}")
+        raise PermissionError(
+            f"{path}: expected a folder to write in; choose another than {folder}"
+        )
     if os.path.exists(path):
         note(f"{path} is there and will be replaced")
 
