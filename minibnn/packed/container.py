@@ -1,4 +1,4 @@
-"""A safetensors file that knows whether it is whole: named arrays, metadata, and a digest of all."""
+"""A safetensors file that knows whether it is whole: arrays, metadata, and a digest of both."""
 
 from __future__ import annotations
 
