@@ -46,6 +46,7 @@ from minibnn import (
     pack,
 )
 from minibnn.packed import bits as packed_bits
+from minibnn.packed import model as packed_model
 from minibnn.packed.bits import (
     flat_bits,
     pack_rows,
@@ -236,6 +237,25 @@ def test_nan_is_refused(name, pixels):
     getattr(owner, name).data[1] = np.nan
     with pytest.raises(PackError, match=r"Dense\(3 -> 4\).*nan"):
         pack(model, (3,))
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_huge_and_infinite_biases(dtype, rng):
+    """Constant channels, and sums in which the accumulator drowns or just does not."""
+    biases = [np.inf, -np.inf, 1e38, -1e38, 2.0**24, -(2.0**24), 2.0**24 + 2, 1e-45, -1e-45, 3]
+    model = Sequential(*ink(), dense(33, 10), BatchNorm(10), Activation(SIGN), dense(10, 2))
+    model.initialize(rng, dtype)
+    model[2].bias.data[...] = biases
+    model[3].running_mean.data[...] = [0, 0, 1e38, -1e38, 2.0**24, -(2.0**24), 2.0**24, 0, 0, 3]
+    model[2].weight.data[...] = 1
+    packed = pack(model, (33,))
+    images = np.where(np.arange(33) < np.arange(34)[:, None], 255, 0).astype(np.uint8)
+    ((ours, theirs),) = sign_bits(model, packed, images)
+    np.testing.assert_array_equal(ours, theirs)
+    assert (ours.all(axis=0) | ~ours.any(axis=0)).tolist()[:2] == [True, True]
+    model[3].running_var.data[4] = -1
+    with pytest.raises(PackError, match="nan"):
+        pack(model, (33,))
 
 
 # --- the first layer: exact arithmetic ------------------------------------------------------------
@@ -486,6 +506,130 @@ def test_images(name, rng):
     assert first.packed_right == first.values
     assert sum(layer.values for layer in hidden) == found.unexplained == 0
     assert packed.verify(model) == packed.certificate
+
+
+@settings(deadline=None, max_examples=60)
+@given(st.data())
+def test_images_of_any_shape(data):
+    """Strides, dilations, borders and pools of every size; bits in, so that all is exact."""
+    number = lambda low, high: data.draw(st.integers(low, high))  # noqa: E731
+    rng = np.random.default_rng(number(0, 2**32))
+    dtype = data.draw(st.sampled_from([np.float32, np.float64]))
+    shape = (number(4, 9), number(4, 9), number(1, 3))
+    channels = [shape[-1], number(1, 5), number(1, 5)]
+    layers, size = [*ink()], shape
+    for c_in, c_out in itertools.pairwise(channels):
+        window = (number(1, min(3, size[0])), number(1, min(3, size[1])))
+        conv = Conv2D(
+            c_in, c_out, window, stride=(number(1, 3), number(1, 2)), weight_quantizer=SIGN,
+            padding=(number(0, 2), number(0, 2)), dilation=(number(1, 2), number(1, 2)),
+            padding_value=data.draw(st.sampled_from([-1, 1])), bias=data.draw(st.booleans()),
+        )  # fmt: skip
+        (above, _), (left, _) = conv.border
+        counts = conv.windows.counts((1, size[0] + 2 * above, size[1] + 2 * left, c_in))
+        if min(counts) < 1:
+            return
+        layers.append(conv)
+        pool = data.draw(st.sampled_from(["before", "between", "after", "none"]))
+        size = (*counts, c_out)
+        pools = []
+        if pool != "none":
+            pools = [
+                MaxPool2D((number(1, size[0]), number(1, size[1])), (number(1, 2), number(1, 3)))
+            ]
+            size = (*pools[0].windows.counts((1, *size)), c_out)
+        norm = data.draw(st.sampled_from(norms(c_out)))
+        layers += pools if pool == "before" else []
+        layers += [*norm, *(pools if pool == "between" else []), Activation(SIGN)]
+        layers += pools if pool == "after" else []
+    model = Sequential(*layers, Flatten(), dense(int(np.prod(size)), 3)).initialize(rng, dtype)
+    packed = pack(shake(model, rng), shape)
+    images = rng.integers(0, 256, (7, *shape), np.uint8)
+    for ours, theirs in sign_bits(model, packed, images):
+        np.testing.assert_array_equal(ours, theirs)
+    np.testing.assert_array_equal(packed.predict(images), model.forward(images).argmax(1))
+    assert {e["by"] for e in packed.certificate["thresholds"]} == {"enumeration"}
+
+
+# --- sizes and costs -----------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", images_models())
+def test_summary(name, rng):
+    model = Sequential(*images_models()[name]).initialize(rng)
+    packed = pack(model, (8, 9))
+    summary = packed.summary()
+    assert summary.bytes == packed.nbytes == sum(a.nbytes for a in packed.file_arrays().values())
+    for i, (row, stage) in enumerate(zip(summary.rows, packed.stages, strict=True)):
+        assert (row.stage, row.kind, row.in_shape) == (i, stage.kind, stage.in_shape)
+        assert row.out_shape == stage.out_shape
+        arrays = [a for k, a in packed.file_arrays().items() if k.split(".")[0] == str(i)]
+        assert row.bytes == sum(a.nbytes for a in arrays)
+        assert row.bytes >= -(-row.bits // 8) + 2 * row.integers + 4 * row.floats
+    # The products are those of the float model.
+    weights = {k: n for k, n in summary.operations.items() if k in ("xnor", "add")}
+    assert sum(weights.values()) == sum(model.summary((8, 9)).macs.values())
+    shipped = model.summary((8, 9)).values[1]
+    assert sum(row.bits for row in summary.rows if row.kind in ("dense", "conv")) == shipped
+    assert summary.table["bytes"].sum() == summary.bytes
+    assert list(summary.table.index) == list(range(len(packed.stages)))
+
+
+def test_a_summary_by_hand():
+    model = Sequential(
+        Reshape((4, 4, 1)), *ink(), Conv2D(1, 3, 3, weight_quantizer=SIGN), Activation(SIGN),
+        MaxPool2D(2), Flatten(), dense(3, 2),
+    ).initialize(0)  # fmt: skip
+    rows = pack(model, (4, 4)).summary().rows
+    assert [
+        (r.kind, r.bits, r.integers, r.floats, r.bytes, r.count, r.operation) for r in rows
+    ] == [
+        ("binarize", 0, 0, 0, 0, 16, "compare"),
+        ("conv", 27, 0, 0, 4, 108, "xnor"),
+        ("threshold", 0, 3, 0, 6, 12, "compare"),
+        ("pool", 0, 0, 0, 0, 9, "compare"),
+        ("dense", 6, 0, 0, 1, 6, "xnor"),
+        ("scores", 0, 4, 4, 24, 2, "multiply"),
+    ]
+    text = str(pack(model, (4, 4)).summary())
+    assert text.splitlines()[0] == "PackedModel, one image (4, 4)"
+    assert text.splitlines()[-1] == "operations an image: 114 xnor, 0 add, 37 compare, 2 multiply"
+    assert "total" in text.splitlines()[-2]
+    assert all(line == line.rstrip() and len(line) < 100 for line in text.splitlines())
+
+
+def test_a_model_that_falls_ships_its_directions():
+    model = Sequential(*ink(), dense(5, 9), BatchNorm(9), Activation(SIGN), dense(9, 2)).initialize(
+        0
+    )
+    row = pack(model, (5,)).summary().rows[2]
+    assert (row.bits, row.integers, row.bytes) == (0, 9, 18)
+    model[3].gamma.data[0] = -1
+    row = pack(model, (5,)).summary().rows[2]
+    assert (row.bits, row.integers, row.bytes) == (9, 9, 20)
+
+
+def test_large_windows_go_in_smaller_chunks(monkeypatch, rng):
+    model = Sequential(*images_models()["two"]).initialize(rng)
+    packed = pack(model, (8, 9))
+    images = rng.integers(0, 256, (20, 8, 9), np.uint8)
+    whole = packed.predict_scores(images)
+    seen = []
+    run = packed.stages[0].__class__.run
+    monkeypatch.setattr(
+        packed.stages[0].__class__, "run", lambda s, x: (seen.append(len(x)), run(s, x))[1]
+    )
+    monkeypatch.setattr(packed_model, "SCRATCH", 7 * 6 * 7 * 45)
+    np.testing.assert_array_equal(packed.predict_scores(images), whole)
+    assert set(seen) == {7, 6}
+    monkeypatch.setattr(packed_model, "SCRATCH", 1)
+    np.testing.assert_array_equal(packed.predict_scores(images[:2]), whole[:2])
+
+
+def test_weights_cannot_be_changed_behind_what_is_kept_of_them():
+    stage = pack(Sequential(Rescale(1), dense(3, 2)).initialize(0), (3,)).stages[0]
+    with pytest.raises(ValueError, match="read-only"):
+        stage.weights[0] ^= np.uint64(1)
 
 
 # --- whole networks ------------------------------------------------------------------------------
