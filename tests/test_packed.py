@@ -12,6 +12,7 @@ import strictdev
 from devices import STRICT
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from packed_models import SIGN, dense, images_models, ink, norms, shake
 
 from minibnn import (
     Activation,
@@ -35,18 +36,17 @@ from minibnn import (
     Rescale,
     Reshape,
     Sequential,
-    ShiftBatchNorm,
     SignSTE,
     StochasticSign,
     StraightThrough,
     SwishSign,
-    TensorNorm,
     Ternary,
     disagreements,
     load_sample,
     pack,
 )
 from minibnn.packed import bits as packed_bits
+from minibnn.packed import model as packed_model
 from minibnn.packed.bits import (
     flat_bits,
     pack_rows,
@@ -63,34 +63,6 @@ from minibnn.packed.walk import read
 from minibnn.recipes import RECIPES
 
 WIDTHS = [1, 7, 8, 31, 63, 64, 65, 127, 784]
-SIGN = SignSTE()
-
-
-def dense(n_in, n_out, **options):
-    return Dense(n_in, n_out, weight_quantizer=SIGN, **options)
-
-
-def ink():
-    """Pixels to bits."""
-    return [Rescale(1, -128), Activation(SIGN)]
-
-
-def shake(model, rng):
-    """Values for everything that training would move, wild ones among them."""
-    for parameter in model.parameters():
-        data = parameter.data
-        if parameter.name == "bias":
-            data[...] = rng.normal(0, 3, data.shape).round(rng.integers(0, 5))
-        elif parameter.name == "gamma":
-            data[...] = rng.choice([1, -1, 0, -0.0, 1e-42, -1e-42, 0.3, -7, 1e20], data.shape)
-        elif parameter.name == "beta":
-            data[...] = rng.choice([0, -0.0, 0.5, -0.5, 1e-42, -2, 3], data.shape)
-    for buffer in model.buffers():
-        if buffer.name == "running_mean":
-            buffer.data[...] = rng.choice([0, 1, -2, 0.1, 3.7, -20], buffer.data.shape)
-        elif buffer.name == "running_var":
-            buffer.data[...] = rng.choice([0, 1, 1e-40, 17.3, 900], buffer.data.shape)
-    return model
 
 
 def run(model, images):
@@ -202,10 +174,6 @@ def test_inverse_root(v):
 # --- hidden layers: the float model's bits, always -----------------------------------------------
 
 
-def norms(n):
-    return [[], [BatchNorm(n)], [BatchNorm(n, scale=False)], [TensorNorm()], [ShiftBatchNorm(n)]]
-
-
 @pytest.mark.parametrize("width", WIDTHS)
 @pytest.mark.parametrize("norm", range(5))
 def test_hidden_bits_are_the_models(width, norm, rng):
@@ -269,6 +237,25 @@ def test_nan_is_refused(name, pixels):
     getattr(owner, name).data[1] = np.nan
     with pytest.raises(PackError, match=r"Dense\(3 -> 4\).*nan"):
         pack(model, (3,))
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_huge_and_infinite_biases(dtype, rng):
+    """Constant channels, and sums in which the accumulator drowns or just does not."""
+    biases = [np.inf, -np.inf, 1e38, -1e38, 2.0**24, -(2.0**24), 2.0**24 + 2, 1e-45, -1e-45, 3]
+    model = Sequential(*ink(), dense(33, 10), BatchNorm(10), Activation(SIGN), dense(10, 2))
+    model.initialize(rng, dtype)
+    model[2].bias.data[...] = biases
+    model[3].running_mean.data[...] = [0, 0, 1e38, -1e38, 2.0**24, -(2.0**24), 2.0**24, 0, 0, 3]
+    model[2].weight.data[...] = 1
+    packed = pack(model, (33,))
+    images = np.where(np.arange(33) < np.arange(34)[:, None], 255, 0).astype(np.uint8)
+    ((ours, theirs),) = sign_bits(model, packed, images)
+    np.testing.assert_array_equal(ours, theirs)
+    assert (ours.all(axis=0) | ~ours.any(axis=0)).tolist()[:2] == [True, True]
+    model[3].running_var.data[4] = -1
+    with pytest.raises(PackError, match="nan"):
+        pack(model, (33,))
 
 
 # --- the first layer: exact arithmetic ------------------------------------------------------------
@@ -499,32 +486,6 @@ def test_compare(p, q, v, r, s, w, acc):
 # --- images --------------------------------------------------------------------------------------
 
 
-def images_models():
-    def conv(c_in, c_out, size=3, **options):
-        return Conv2D(c_in, c_out, size, weight_quantizer=SIGN, **options)
-
-    # Whole numbers in floats are exact, so even the first layer has no other order.
-    whole = [Reshape((8, 9, 1)), Rescale(1, -100)]
-    sign = Activation(SIGN)
-    tail = [Flatten()]
-    return {
-        "plain": [*whole, conv(1, 5), BatchNorm(5), sign, *tail, dense(6 * 7 * 5, 4)],
-        "pooled": [*whole, conv(1, 5), MaxPool2D(2), BatchNorm(5), sign, *tail, dense(45, 4)],
-        "pooled after the norm": [*whole, conv(1, 5), BatchNorm(5), MaxPool2D(2, 1), sign, *tail, dense(150, 4)],
-        "pooled signs": [*whole, conv(1, 5), BatchNorm(5), sign, MaxPool2D((3, 2)), *tail, dense(30, 4)],
-        "two": [*whole, conv(1, 5), sign, conv(5, 3, padding=1, padding_value=-1), MaxPool2D(2), BatchNorm(3), Activation(SIGN), *tail, dense(27, 4)],
-        "border +1": [*whole, conv(1, 5), sign, conv(5, 3, (2, 4), padding=(2, 1), padding_value=1, stride=(2, 1), dilation=(1, 2)), Activation(SIGN), *tail, dense(5 * 3 * 3, 4)],
-        "same": [*whole, conv(1, 5), sign, conv(5, 3, 2, padding="same", padding_value=-1), Activation(SIGN), *tail, dense(6 * 7 * 3, 4)],
-        "bits": [Reshape((8, 9, 1)), *ink(), conv(1, 5, padding=1, padding_value=-1), BatchNorm(5), sign, *tail, dense(360, 4)],
-        "pixel border": [Reshape((8, 9, 1)), Rescale(1, -1), conv(1, 5, padding=1, padding_value=-1), sign, *tail, dense(360, 4)],
-        "pixel border 0": [Reshape((8, 9, 1)), Rescale(1, 0), conv(1, 5, padding=2), BatchNorm(5), sign, *tail, dense(10 * 11 * 5, 4)],
-        "falling pixels": [Reshape((8, 9, 1)), Rescale(-1, 100), conv(1, 5), MaxPool2D(2), sign, *tail, dense(45, 4)],
-        "channels": [Reshape((4, 6, 3)), Rescale(1, -100), conv(3, 5, 2), Dropout(0.5), BatchNorm(5), sign, *tail, dense(75, 4)],
-        "conv last": [*whole, conv(1, 5), sign, conv(5, 4, (6, 7)), *tail, BatchNorm(4)],
-        "reshaped acc": [*whole, conv(1, 5), Reshape((42, 5)), BatchNorm(5), sign, *tail, dense(210, 4)],
-    }  # fmt: skip
-
-
 @pytest.mark.parametrize("name", images_models())
 def test_images(name, rng):
     model = shake(Sequential(*images_models()[name]).initialize(rng), rng)
@@ -545,6 +506,130 @@ def test_images(name, rng):
     assert first.packed_right == first.values
     assert sum(layer.values for layer in hidden) == found.unexplained == 0
     assert packed.verify(model) == packed.certificate
+
+
+@settings(deadline=None, max_examples=60)
+@given(st.data())
+def test_images_of_any_shape(data):
+    """Strides, dilations, borders and pools of every size; bits in, so that all is exact."""
+    number = lambda low, high: data.draw(st.integers(low, high))  # noqa: E731
+    rng = np.random.default_rng(number(0, 2**32))
+    dtype = data.draw(st.sampled_from([np.float32, np.float64]))
+    shape = (number(4, 9), number(4, 9), number(1, 3))
+    channels = [shape[-1], number(1, 5), number(1, 5)]
+    layers, size = [*ink()], shape
+    for c_in, c_out in itertools.pairwise(channels):
+        window = (number(1, min(3, size[0])), number(1, min(3, size[1])))
+        conv = Conv2D(
+            c_in, c_out, window, stride=(number(1, 3), number(1, 2)), weight_quantizer=SIGN,
+            padding=(number(0, 2), number(0, 2)), dilation=(number(1, 2), number(1, 2)),
+            padding_value=data.draw(st.sampled_from([-1, 1])), bias=data.draw(st.booleans()),
+        )  # fmt: skip
+        (above, _), (left, _) = conv.border
+        counts = conv.windows.counts((1, size[0] + 2 * above, size[1] + 2 * left, c_in))
+        if min(counts) < 1:
+            return
+        layers.append(conv)
+        pool = data.draw(st.sampled_from(["before", "between", "after", "none"]))
+        size = (*counts, c_out)
+        pools = []
+        if pool != "none":
+            pools = [
+                MaxPool2D((number(1, size[0]), number(1, size[1])), (number(1, 2), number(1, 3)))
+            ]
+            size = (*pools[0].windows.counts((1, *size)), c_out)
+        norm = data.draw(st.sampled_from(norms(c_out)))
+        layers += pools if pool == "before" else []
+        layers += [*norm, *(pools if pool == "between" else []), Activation(SIGN)]
+        layers += pools if pool == "after" else []
+    model = Sequential(*layers, Flatten(), dense(int(np.prod(size)), 3)).initialize(rng, dtype)
+    packed = pack(shake(model, rng), shape)
+    images = rng.integers(0, 256, (7, *shape), np.uint8)
+    for ours, theirs in sign_bits(model, packed, images):
+        np.testing.assert_array_equal(ours, theirs)
+    np.testing.assert_array_equal(packed.predict(images), model.forward(images).argmax(1))
+    assert {e["by"] for e in packed.certificate["thresholds"]} == {"enumeration"}
+
+
+# --- sizes and costs -----------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", images_models())
+def test_summary(name, rng):
+    model = Sequential(*images_models()[name]).initialize(rng)
+    packed = pack(model, (8, 9))
+    summary = packed.summary()
+    assert summary.bytes == packed.nbytes == sum(a.nbytes for a in packed.file_arrays().values())
+    for i, (row, stage) in enumerate(zip(summary.rows, packed.stages, strict=True)):
+        assert (row.stage, row.kind, row.in_shape) == (i, stage.kind, stage.in_shape)
+        assert row.out_shape == stage.out_shape
+        arrays = [a for k, a in packed.file_arrays().items() if k.split(".")[0] == str(i)]
+        assert row.bytes == sum(a.nbytes for a in arrays)
+        assert row.bytes >= -(-row.bits // 8) + 2 * row.integers + 4 * row.floats
+    # The products are those of the float model.
+    weights = {k: n for k, n in summary.operations.items() if k in ("xnor", "add")}
+    assert sum(weights.values()) == sum(model.summary((8, 9)).macs.values())
+    shipped = model.summary((8, 9)).values[1]
+    assert sum(row.bits for row in summary.rows if row.kind in ("dense", "conv")) == shipped
+    assert summary.table["bytes"].sum() == summary.bytes
+    assert list(summary.table.index) == list(range(len(packed.stages)))
+
+
+def test_a_summary_by_hand():
+    model = Sequential(
+        Reshape((4, 4, 1)), *ink(), Conv2D(1, 3, 3, weight_quantizer=SIGN), Activation(SIGN),
+        MaxPool2D(2), Flatten(), dense(3, 2),
+    ).initialize(0)  # fmt: skip
+    rows = pack(model, (4, 4)).summary().rows
+    assert [
+        (r.kind, r.bits, r.integers, r.floats, r.bytes, r.count, r.operation) for r in rows
+    ] == [
+        ("binarize", 0, 0, 0, 0, 16, "compare"),
+        ("conv", 27, 0, 0, 4, 108, "xnor"),
+        ("threshold", 0, 3, 0, 6, 12, "compare"),
+        ("pool", 0, 0, 0, 0, 9, "compare"),
+        ("dense", 6, 0, 0, 1, 6, "xnor"),
+        ("scores", 0, 4, 4, 24, 2, "multiply"),
+    ]
+    text = str(pack(model, (4, 4)).summary())
+    assert text.splitlines()[0] == "PackedModel, one image (4, 4)"
+    assert text.splitlines()[-1] == "operations an image: 114 xnor, 0 add, 37 compare, 2 multiply"
+    assert "total" in text.splitlines()[-2]
+    assert all(line == line.rstrip() and len(line) < 100 for line in text.splitlines())
+
+
+def test_a_model_that_falls_ships_its_directions():
+    model = Sequential(*ink(), dense(5, 9), BatchNorm(9), Activation(SIGN), dense(9, 2)).initialize(
+        0
+    )
+    row = pack(model, (5,)).summary().rows[2]
+    assert (row.bits, row.integers, row.bytes) == (0, 9, 18)
+    model[3].gamma.data[0] = -1
+    row = pack(model, (5,)).summary().rows[2]
+    assert (row.bits, row.integers, row.bytes) == (9, 9, 20)
+
+
+def test_large_windows_go_in_smaller_chunks(monkeypatch, rng):
+    model = Sequential(*images_models()["two"]).initialize(rng)
+    packed = pack(model, (8, 9))
+    images = rng.integers(0, 256, (20, 8, 9), np.uint8)
+    whole = packed.predict_scores(images)
+    seen = []
+    run = packed.stages[0].__class__.run
+    monkeypatch.setattr(
+        packed.stages[0].__class__, "run", lambda s, x: (seen.append(len(x)), run(s, x))[1]
+    )
+    monkeypatch.setattr(packed_model, "SCRATCH", 7 * 6 * 7 * 45)
+    np.testing.assert_array_equal(packed.predict_scores(images), whole)
+    assert set(seen) == {7, 6}
+    monkeypatch.setattr(packed_model, "SCRATCH", 1)
+    np.testing.assert_array_equal(packed.predict_scores(images[:2]), whole[:2])
+
+
+def test_weights_cannot_be_changed_behind_what_is_kept_of_them():
+    stage = pack(Sequential(Rescale(1), dense(3, 2)).initialize(0), (3,)).stages[0]
+    with pytest.raises(ValueError, match="read-only"):
+        stage.weights[0] ^= np.uint64(1)
 
 
 # --- whole networks ------------------------------------------------------------------------------

@@ -68,10 +68,13 @@ def xnor_products(a: Array, b: Array, width: int) -> Array:
     array([[ 1, -3]], dtype=int32)
     """
     backend = backend_of(a)
-    result = backend.xp.empty((len(a), len(b)), dtype=np.int32)
-    for block in blocks(len(a), b.size):
-        different = popcount(backend, a[block][:, None] ^ b[None])
-        result[block] = width - 2 * different.sum(axis=-1, dtype=np.int32)
+    result = backend.xp.full((len(a), len(b)), width, dtype=np.int32)
+    # Word by word, with all pairs of rows at once: a sum over the few words of a row is slow.
+    columns = backend.xp.ascontiguousarray(b.T)
+    for block in blocks(len(a), len(b)):
+        for i, column in enumerate(columns):
+            different = popcount(backend, a[block, i, None] ^ column)
+            result[block] -= 2 * different.astype(np.int32)
     return result
 
 

@@ -92,7 +92,10 @@ def save_packed(
     training = packed.training if training is None else training
     arrays = packed.file_arrays()
     if model is not None:
-        packed.verify(model)
+        try:
+            packed.verify(model)
+        except PackError as error:
+            raise PackError(f"save_packed: expected the model that was packed: {error}") from None
         arrays |= {LATENT + name: value for name, value in _values(model).items()}
     data = write(_metadata(packed, training), arrays)
     try:

@@ -270,7 +270,9 @@ def check_certificate(packed: PackedModel) -> None:
         entries = packed.certificate["thresholds"]
         stated = {e["stage"]: (e["channels"], e["sha256"]) for e in entries}
         known = all(
-            e["by"] in ("enumeration", "exact") and type(e["values"]) is type(e["stage"]) is int
+            e["by"] in ("enumeration", "exact")
+            and type(e["values"]) is type(e["stage"]) is int
+            and e["values"] > 0
             for e in entries
         )
     except (KeyError, TypeError):

@@ -103,6 +103,9 @@ class Product(Stage):
     width: int
     pixels: bool
 
+    def __post_init__(self) -> None:
+        self.weights.flags.writeable = False  # other forms of them are kept
+
     @property
     def channels(self) -> int:
         """How many rows there are."""
