@@ -273,12 +273,14 @@ def test_inspect_adds_up(trained, tmp_path, capsys):
         assert str(load_packed(path).summary()) in printed
         for said in (
             f"{sizes['file']:,} bytes = {sizes['header']:,} header + {sizes['packed']:,} packed",
-            f"{sizes['float32'] / (sizes['file'] - sizes['latents']):.1f} times as much",
+            f"same numbers: {sizes['float32'] / sizes['packed']:.1f} times the packed model",
             found["sha256"],
             "stage 3: 64 channels, 8,256 accumulators compared with the float layers",
             "recipe modern, ",
         ):
             assert said in printed
+        of_file = f", {sizes['float32'] / sizes['file']:.1f} times the file\n"
+        assert (of_file in printed) == (path == small)
 
 
 def test_inspect_without_figures(tmp_path, capsys):

@@ -49,15 +49,13 @@ def _lines(packed: PackedModel, info: PackedFileInfo) -> list[tuple[str, str]]:
         "latent weights": info.latent_bytes,
     }
     sizes = " + ".join(f"{size:,} {name}" for name, size in parts.items())
-    small, full = info.bytes - info.latent_bytes, shared.float_bytes(packed)
-    without = " without latent weights" if info.latent_bytes else ""
+    full = shared.float_bytes(packed)
+    ratios = f"{full / info.payload_bytes:.1f} times the packed model"
+    if not info.latent_bytes:
+        ratios += f", {full / info.bytes:.1f} times the file"
     lines = [
         ("file", f"{info.bytes:,} bytes = {sizes}"),
-        (
-            "float32",
-            f"{full:,} bytes for the same numbers, {full / small:.1f} times as much as the "
-            f"file{without}",
-        ),
+        ("float32", f"{full:,} bytes for the same numbers: {ratios}"),
         ("sha256", f"{info.sha256}, checked now: not a bit has changed"),
         ("thresholds", "checked now: their sha256 are those of the certificate"),
     ]
