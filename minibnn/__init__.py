@@ -10,7 +10,7 @@ Feedback     Transpose (backpropagation), FixedFeedback, Blocked; DirectFeedback
 Losses       LogitCrossEntropy, SquaredHinge, Hinge, MeanSquaredError; your own: Loss
 Optimisers   SGD, Adam, AdaMax, ShiftAdaMax, Bop; OptimizerGroup, split_parameters; schedules
 Training     fit, evaluate, plot_history
-Recipes      minibnn.recipes.RECIPES; python -m minibnn compare
+Recipes      minibnn.recipes.RECIPES; python -m minibnn train, compare
 Data         load_mnist, load_sample, DataLoader, read_idx, write_idx, one_hot, one_cold
 Looking      model.summary(), diagnose, confusion_matrix, plot_confusion, plot_weight_bits
 Checking     check_gradients

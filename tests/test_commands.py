@@ -206,6 +206,22 @@ def test_ctrl_c_saves_complete_epochs(tmp_path, capsys, monkeypatch, steps):
         assert load_packed(path).training["epochs"] == 1
 
 
+def test_commands_on_a_device(tmp_path, capsys, monkeypatch, device, sample):
+    for command in ("train", "evaluate"):
+        monkeypatch.setattr(f"minibnn.commands.{command}.get_backend", lambda name: device)
+    path = str(tmp_path / "digits.safetensors")
+    for options in ((), ("--from", path)):
+        assert main(["train", *SAMPLE, *options, "--epochs", "1", "-o", path]) == 0
+    packed = load_packed(path)
+    right = (packed.predict(sample.test_images) == sample.test_labels).mean()
+    assert packed.training["accuracy"] == right
+    capsys.readouterr()
+    assert main(["evaluate", path, *SAMPLE]) == 0
+    printed = capsys.readouterr().out
+    assert f"accuracy      {right:.4f}, " in printed
+    assert f"({device.name}, once" in printed
+
+
 def test_a_diverged_training_leaves_no_file(tmp_path, capsys):
     path = tmp_path / "digits.safetensors"
     assert main(["train", "--recipe", "seed", "--lr", "1e38", *SAMPLE, "-o", str(path)]) == 5
