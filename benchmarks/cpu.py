@@ -27,7 +27,7 @@ from typing import Any
 import pandas as pd
 from environment import RESULTS, save_run, start_even
 from race import Contestant, RaceError, Row, cold_run, limits, prepared, race
-from rivals import NAMES, installed
+from rivals import installed
 from turns import Job
 
 from minibnn import ImageDataset, load_mnist_or_sample
@@ -56,6 +56,7 @@ MODULES = {  # as they are called and imported
     "larq": ("Larq", "larq"),
 }
 TOUCH = "import minibnn; minibnn.Dense, minibnn.Adam, minibnn.fit"
+RIVALS = tuple(MODULES)  # of all that `rivals.py` knows, those that train
 IMPORT_ROUNDS = 3  # of the light imports, for one of the rivals'
 
 
@@ -110,8 +111,8 @@ def main() -> None:
     parser = argparse.ArgumentParser(description="minibnn beside its rivals on the CPU.")
     parser.add_argument("--work", nargs="+", choices=WORKS, default=list(WORKS), metavar="WORK",
                         help=f"any of {', '.join(WORKS)}; default: all")  # fmt: skip
-    parser.add_argument("--rivals", nargs="+", choices=("numpy", *NAMES, "none"), metavar="RIVAL",
-                        help="numpy, none, or any of " + ", ".join(NAMES)
+    parser.add_argument("--rivals", nargs="+", choices=("numpy", *RIVALS, "none"), metavar="RIVAL",
+                        help="numpy, none, or any of " + ", ".join(RIVALS)
                         + "; default: numpy and all installed")  # fmt: skip
     parser.add_argument("--repeats", type=int, default=5, metavar="N",
                         help="rounds of each sitting; default: %(default)s")  # fmt: skip
@@ -124,12 +125,13 @@ def main() -> None:
                         help="keep the results there; default: benchmarks/results")  # fmt: skip
     args = parser.parse_args()
     start_even()
-    homes = {"minibnn", *(args.rivals or ["numpy", *installed()])} - {"none"}
-    missing = homes - {"minibnn", "numpy", *installed()}
+    there = [name for name in installed() if name in RIVALS]
+    homes = {"minibnn", *(args.rivals or ["numpy", *there])} - {"none"}
+    missing = homes - {"minibnn", "numpy", *there}
     if missing:
         parser.error(f"not installed: {', '.join(missing)}; see benchmarks/rivals.py")
     whole = set(args.work) == set(WORKS) and not args.steps and not args.rivals
-    whole = whole and set(installed()) == set(NAMES)
+    whole = whole and set(there) == set(RIVALS)
     out = args.out or (RESULTS if whole else None)
 
     data = load_mnist_or_sample()

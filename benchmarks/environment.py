@@ -81,10 +81,11 @@ def save_run(
     name: str,
     table: pd.DataFrame,
     homes: Iterable[str],
-    threads: int,
+    threads: int | Sequence[int],
     left_out: Sequence[str],
+    **more: object,
 ) -> None:
-    """Write a race's turns to ``name.csv`` and what they ran on to ``name.json``."""
+    """Write a race's turns to ``name.csv`` and what they ran on, and `more`, to ``name.json``."""
     folder.mkdir(parents=True, exist_ok=True)
     table.to_csv(folder / f"{name}.csv", index=False, float_format="%.6g")
     found = environment() | {
@@ -96,6 +97,7 @@ def save_run(
         "left_out": list(left_out),
         "date": datetime.date.today().isoformat(),
         "rivals": {home: versions(home) for home in sorted(homes) if home in NAMES},
+        **more,
     }
     (folder / f"{name}.json").write_text(json.dumps(found, indent=2) + "\n")
 

@@ -138,10 +138,23 @@ def race(
     A first turn of each, in which things are compiled, is kept apart as `warmup_seconds`. Its first
     loss has to be minibnn's within the tolerance; who differs or fails is out of the race.
     """
+    with prepared(job, data, repeats + 1) as folder:
+        environment = limits(job.threads, data_folder)
+        return take_turns(folder, contestants, repeats, environment, job.steps, tolerance)
+
+
+def take_turns(
+    folder: Path,
+    contestants: Sequence[Contestant],
+    repeats: int,
+    environment: Mapping[str, str],
+    steps: int,
+    tolerance: float,
+) -> tuple[list[Row], list[str]]:
+    """`race` in a folder that is prepared, with turns of so many steps."""
     complaints: list[str] = []
     rows: list[Row] = []
-    environment = limits(job.threads, data_folder)
-    with prepared(job, data, repeats + 1) as folder, ExitStack() as stack:
+    with ExitStack() as stack:
         racing: dict[str, tuple[Worker, float]] = {}
         expected: float | None = None
         for contestant in contestants:
@@ -161,7 +174,7 @@ def race(
                     f"{worker.name} does other work: its first loss is {first}, not {expected}"
                 )
                 continue
-            racing[worker.name] = worker, seconds * job.steps
+            racing[worker.name] = worker, seconds * steps
         for repeat in range(repeats):
             names = list(racing)
             start = repeat % max(1, len(names))

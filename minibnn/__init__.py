@@ -10,10 +10,11 @@ Feedback     Transpose (backpropagation), FixedFeedback, Blocked; DirectFeedback
 Losses       LogitCrossEntropy, SquaredHinge, Hinge, MeanSquaredError; your own: Loss
 Optimisers   SGD, Adam, AdaMax, ShiftAdaMax, Bop; OptimizerGroup, split_parameters; schedules
 Training     fit, evaluate, plot_history
-Recipes      minibnn.recipes.RECIPES; python -m minibnn compare
+Recipes      minibnn.recipes.RECIPES; python -m minibnn train, compare
 Data         load_mnist, load_sample, DataLoader, read_idx, write_idx, one_hot, one_cold
 Looking      model.summary(), diagnose, confusion_matrix, plot_confusion, plot_weight_bits
 Checking     check_gradients
+Shipping     pack, disagreements, save_packed, load_packed, load_latents
 
 >>> import numpy as np
 >>> from minibnn import Activation, Dense, Sequential, SignSTE
@@ -102,6 +103,17 @@ if TYPE_CHECKING:
         ShiftAdaMax,
         split_parameters,
     )
+    from minibnn.packed import (
+        Disagreements,
+        PackedFileError,
+        PackedModel,
+        PackError,
+        disagreements,
+        load_latents,
+        load_packed,
+        pack,
+        save_packed,
+    )
     from minibnn.parameter import Buffer, Fill, GlorotUniform, Parameter, Uniform, glorot_lr_scale
     from minibnn.plots import plot_confusion, plot_function, plot_history, plot_weight_bits
     from minibnn.schedules import Constant, Cosine, Exponential, PerEpoch
@@ -133,6 +145,7 @@ __all__ = [
     "DeviceError",
     "Diagnosis",
     "DirectFeedback",
+    "Disagreements",
     "DivergedError",
     "DoReFaActivations",
     "DoReFaWeights",
@@ -163,6 +176,9 @@ __all__ = [
     "Metrics",
     "Optimizer",
     "OptimizerGroup",
+    "PackError",
+    "PackedFileError",
+    "PackedModel",
     "Parameter",
     "PerEpoch",
     "PowerOfTwo",
@@ -189,20 +205,25 @@ __all__ = [
     "check_gradients",
     "confusion_matrix",
     "diagnose",
+    "disagreements",
     "evaluate",
     "fit",
     "get_backend",
     "glorot_lr_scale",
+    "load_latents",
     "load_mnist",
     "load_mnist_or_sample",
+    "load_packed",
     "load_sample",
     "one_cold",
     "one_hot",
+    "pack",
     "plot_confusion",
     "plot_function",
     "plot_history",
     "plot_weight_bits",
     "read_idx",
+    "save_packed",
     "split_parameters",
     "write_idx",
 ]
@@ -230,11 +251,17 @@ _ROOMS = {
     ),
     "losses": "Hinge LogitCrossEntropy Loss MeanSquaredError SquaredHinge",
     "optimizers": "SGD Adam AdaMax Bop Optimizer OptimizerGroup ShiftAdaMax split_parameters",
+    "packed": (
+        "Disagreements PackError PackedFileError PackedModel disagreements load_latents "
+        "load_packed pack save_packed"
+    ),
     "parameter": "Buffer Fill GlorotUniform Parameter Uniform glorot_lr_scale",
     "plots": "plot_confusion plot_function plot_history plot_weight_bits",
     "schedules": "Constant Cosine Exponential PerEpoch",
     "training": "DivergedError Metrics confusion_matrix evaluate fit",
+    "commands": "",
     "compare": "",
+    "export": "",
     "recipes": "",
 }
 _ROOM_OF = {name: room for room, names in _ROOMS.items() for name in names.split()}

@@ -3,41 +3,83 @@
 from __future__ import annotations
 
 import argparse
-import logging
 import sys
+from importlib import import_module
 
 import minibnn
-from minibnn.compare import command
+
+# Each command's module, and its line in the help. A module is imported when its command is asked
+# for, so that the others need not wait for what it imports.
+COMMANDS = {
+    "train": ("minibnn.commands.train", "train a recipe and keep it as one file of bits"),
+    "evaluate": ("minibnn.commands.evaluate", "how good the bits in a file are"),
+    "inspect": ("minibnn.commands.inspect", "what is in a file, byte by byte"),
+    "pack": ("minibnn.commands.pack", "a file without what only training needs"),
+    "export": ("minibnn.commands.export", "a file as C, ONNX or a web page"),
+    "compare": ("minibnn.compare.command", "quantizers and optimisers, over seeds"),
+}
+EPILOG = """\
+from training to a microcontroller:
+  python -m minibnn train --recipe modern -o digits.safetensors
+  python -m minibnn inspect digits.safetensors
+  python -m minibnn export c digits.safetensors -o digits.h
+
+python -m minibnn COMMAND --help has a command's options and examples.
+
+exit codes:
+  0    done
+  1    something failed: a file cannot be written, an optional package is missing
+  2    wrong usage, or a network that has no packed or exported form
+  3    no usable data, or a file that is missing, damaged or no packed model
+  4    no usable device
+  5    training diverged
+  130  interrupted"""
 
 
 def main(argv: list[str] | None = None) -> int:
     """The command line. Results go to stdout, everything else to stderr."""
+    argv = sys.argv[1:] if argv is None else argv
     parser = argparse.ArgumentParser(
         prog="python -m minibnn",
         description="Binary neural networks, every backward pass written out.",
-        epilog="exit codes: 0 done, 1 unexpected error, 2 wrong usage, 3 no usable data, "
-        "4 no usable device, 130 interrupted",
+        epilog=EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("--version", action="version", version=f"minibnn {minibnn.__version__}")
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
-    compare = commands.add_parser("compare", help="quantizers and optimisers, over seeds")
-    command.add_arguments(compare)
+    # No option before the command takes a value, so the first word is the command.
+    asked = next((word for word in argv if not word.startswith("-")), None)
+    for name, (module, line) in COMMANDS.items():
+        command = commands.add_parser(name, help=line)
+        if name == asked:
+            import_module(module).add_arguments(command)
     given = parser.parse_args(argv)
+    return _run(given)
+
+
+def _run(given: argparse.Namespace) -> int:
+    """Run the command that was asked for, and make an exit code of what it raises."""
+    import logging
+
     logging.basicConfig(format="%(message)s")  # what the library says goes to stderr
     logging.getLogger("minibnn").setLevel(logging.INFO)
+    module, _ = COMMANDS[given.command]
     try:
-        return command.run(given)
-    except minibnn.DataError as error:
+        code: int = import_module(module).run(given)
+    except (minibnn.DataError, minibnn.PackedFileError) as error:
         return _fail(3, error)
     except minibnn.DeviceError as error:
         return _fail(4, error)
+    except minibnn.DivergedError as error:
+        return _fail(5, error)
     except (ValueError, TypeError) as error:
         return _fail(2, error)
-    except OSError as error:
+    except (OSError, ImportError) as error:
         return _fail(1, error)
     except KeyboardInterrupt:
         print("interrupted", file=sys.stderr)
         return 130
+    return code
 
 
 def _fail(code: int, error: Exception) -> int:

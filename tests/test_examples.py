@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import importlib.util
 import io
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -208,3 +210,75 @@ def test_the_second_example_refuses_in_words_too(run):
     done = run("feedback_alignment.py", "--epochs", "0")
     assert (done.returncode, done.stdout) == (2, "")
     assert done.stderr.splitlines()[-1] == "error: fit: expected at least 1 epoch, got 0"
+
+
+@pytest.fixture
+def ship(environment, tmp_path):
+    """Run ship.py on the sample, with a PATH of its own; give it back with its verdicts."""
+
+    def run(path=None, without_onnx=False):
+        here = environment | ({} if path is None else {"PATH": str(path)})
+        if without_onnx:
+            (tmp_path / "onnxruntime.py").write_text("raise ImportError")
+            here["PYTHONPATH"] = os.pathsep.join([str(tmp_path), here.get("PYTHONPATH", "")])
+        words = command("ship.py", "--dataset", "sample", "--epochs", "1")
+        words += ["--out", str(tmp_path / "out")]
+        done = subprocess.run(words, capture_output=True, text=True, env=here, timeout=100)
+        lines = done.stdout.partition("that differ from packed\n")[2].splitlines()
+        return done, {line[:10].strip(): line[34:].strip() for line in lines[:5]}
+
+    return run
+
+
+def test_shipped_forms_agree(ship, tmp_path):
+    done, verdicts = ship()
+    assert done.returncode == 0, done.stderr
+    tools = {
+        "C": any(map(shutil.which, ("cc", "gcc", "clang"))),
+        "ONNX": all(map(importlib.util.find_spec, ("onnx", "onnxruntime"))),
+        "web page": shutil.which("node"),
+    }
+    assert list(verdicts) == ["float32", "packed", *tools]
+    assert verdicts["float32"] == "0, labels"
+    for form, can_run in tools.items():
+        assert not can_run or verdicts[form] == "0, scores", done.stdout
+    names = {"digits.safetensors", "digits.h", "digits.html"}
+    assert names <= {path.name for path in (tmp_path / "out").iterdir()}
+    accuracies = [line[22:32] for line in done.stdout.splitlines() if line.endswith(", scores")]
+    assert len(set(accuracies)) <= 1
+
+
+def test_forms_that_cannot_run_are_named(ship, tmp_path):
+    done, _ = ship(path=tmp_path, without_onnx=True)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.count("not run: ") == 3
+    for said in ("install gcc or clang", "pip install onnx onnxruntime", "install Node.js"):
+        assert said in done.stdout
+    assert "scores" not in done.stdout
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="needs a first line that names a program")
+def test_a_form_that_disagrees_is_an_error(ship, tmp_path):
+    node = tmp_path / "node"
+    script = f"#!{sys.executable}\nimport sys\nsys.stdin.buffer.read()\nprint('0 ' * 10_000)\n"
+    node.write_text(script)
+    node.chmod(0o755)
+    done, verdicts = ship(path=tmp_path, without_onnx=True)
+    assert done.returncode == 1, done.stderr
+    assert verdicts["web page"] == "1,000, scores"
+
+
+@pytest.mark.parametrize(
+    ("options", "code", "said"),
+    [
+        (["--epochs", "0"], 2, "got 0"),
+        (["--dataset", "mnist"], 3, "MNIST is not complete"),
+        (["--out", __file__], 1, "File exists"),
+    ],
+)
+def test_ship_refuses_in_words(run, options, code, said, tmp_path):
+    common = ["--dataset", "sample", "--epochs", "1", "--out", str(tmp_path)]
+    done = run("ship.py", *common, *options)
+    assert done.returncode == code
+    assert said in done.stderr
+    assert "Traceback" not in done.stderr

@@ -243,6 +243,16 @@ def test_a_recipe_that_holds_out_more_than_there_is(sample):
         MODELS["binarynet"].train(sample)
 
 
+def test_a_start_of_ones_own(sample):
+    def zero(model):
+        for parameter in model.parameters():
+            parameter.data[...] = 0
+
+    recipe = RECIPES["seed"]()
+    model, _ = recipe.train(sample, epochs=1, lr=1e-30, start=zero, progress=False)
+    assert max(abs(parameter.data).max() for parameter in model.parameters()) < 1e-20
+
+
 def test_changes(sample):
     _, history = small().train(sample, epochs=1, held_out=0, progress=False)
     assert len(history) == 1

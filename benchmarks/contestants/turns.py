@@ -22,7 +22,7 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol, TextIO
 
 import numpy as np
 from numpy.typing import NDArray
@@ -117,20 +117,29 @@ class Contestant(Protocol):
 Maker = Callable[[Job, list[Array], Data, str], Any]
 
 
+def hold_to(threads: int) -> None:
+    """Keep this process on so many cores, if there are more: JAX has no setting for threads."""
+    if hasattr(os, "sched_setaffinity") and threads < len(os.sched_getaffinity(0)):
+        os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[:threads])
+
+
+def open_answers() -> TextIO:
+    """Where answers go. From here on what a framework prints, which is no answer, goes to stderr."""
+    answers = os.fdopen(os.dup(1), "w")
+    os.dup2(2, 1)
+    return answers
+
+
 def run(make: Maker) -> None:
     """Be the contestant that the command line asks for."""
     folder = Path(sys.argv[1])
     form = sys.argv[2] if len(sys.argv) > 2 else ""
     job = Job.read(folder)
-    threads = range(job.threads)
-    if hasattr(os, "sched_setaffinity") and len(threads) < len(os.sched_getaffinity(0)):
-        # JAX has no setting for it, so all are held to the cores that they may use.
-        os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[: len(threads)])
+    hold_to(job.threads)
     if job.kind == "whole":
         whole(make, job, form)
         return
-    answers = os.fdopen(os.dup(1), "w")
-    os.dup2(2, 1)  # what a framework prints is no answer
+    answers = open_answers()
     data = Data(*(np.load(folder / f"{name}.npy") for name in Data._fields))
     weights = [np.load(file) for file in sorted(folder.glob("weight_*.npy"))]
     contestant = make(job, weights, data, form)

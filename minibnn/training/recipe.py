@@ -86,6 +86,7 @@ class Recipe:
         device: str | Backend = "cpu",
         progress: bool | None = None,
         on_epoch: Callable[[pd.DataFrame], None] | None = None,
+        start: Callable[[Sequential], object] | None = None,
         **changes: object,
     ) -> tuple[Sequential, pd.DataFrame]:
         """Train a new network; return it and its history.
@@ -98,6 +99,8 @@ class Recipe:
             device: see `get_backend`.
             progress: see `fit`.
             on_epoch: see `fit`.
+            start: called with the network after its values are drawn, to give it others: those of
+                an earlier training, say.
             changes: other values for attributes of the recipe: ``epochs=3``, ``lr=1e-3``.
 
         Raises:
@@ -121,7 +124,10 @@ class Recipe:
                     f"it holds out, got {images:,}; use all of MNIST, or train(..., held_out=0)"
                 )
             data = data.validation_split(recipe.held_out, rng)
-        model = recipe.build().initialize(rng).to(device)
+        model = recipe.build().initialize(rng)
+        if start is not None:
+            start(model)
+        model.to(device)
         arrays = (data.train_images, data.train_labels)
         train = DataLoader(arrays, recipe.batch_size, shuffle=True, drop_last=True, rng=rng)
         test = DataLoader((data.test_images, data.test_labels), recipe.batch_size)

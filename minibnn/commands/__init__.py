@@ -1,0 +1,1 @@
+"""The commands of ``python -m minibnn``, a file each."""

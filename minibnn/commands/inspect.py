@@ -1,0 +1,96 @@
+"""``python -m minibnn inspect``: what is in a file, byte by byte."""
+
+from __future__ import annotations
+
+import argparse
+import json
+from typing import Any
+
+from minibnn.commands import shared
+from minibnn.packed import PackedModel, packed_file_info
+from minibnn.packed.file import PackedFileInfo
+
+DESCRIPTION = """\
+Say what is in a packed model's file: its stages, where every byte goes, what was checked while it
+was read, what was certified when it was packed, and the figures about its training."""
+EPILOG = """\
+examples:
+  python -m minibnn inspect digits.safetensors
+  python -m minibnn inspect digits.safetensors --json | python -m json.tool"""
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the command's options."""
+    shared.describe(parser, DESCRIPTION, EPILOG)
+    shared.add_file(parser)
+    parser.add_argument("--json", action="store_true", help="print one JSON object, for machines")
+
+
+def run(given: argparse.Namespace) -> int:
+    """Print what the file has."""
+    packed = shared.read_packed(given.file)
+    info = packed_file_info(given.file)
+    if given.json:
+        print(json.dumps(_for_machines(given.file, packed, info), indent=2))
+        return 0
+    version = f"format {info.format_version}, written by minibnn {info.minibnn}"
+    print(f"{given.file}: a packed model, {version}\n")
+    print(f"{packed.summary()}\n")
+    for name, text in _lines(packed, info):
+        print(f"{name:<13}{text}")
+    return 0
+
+
+def _lines(packed: PackedModel, info: PackedFileInfo) -> list[tuple[str, str]]:
+    """The file for people, line by line."""
+    parts = {
+        "header": info.header_bytes,
+        "packed model": info.payload_bytes,
+        "latent weights": info.latent_bytes,
+    }
+    sizes = " + ".join(f"{size:,} {name}" for name, size in parts.items())
+    full = shared.float_bytes(packed)
+    ratios = f"{full / info.payload_bytes:.1f} times the packed model"
+    if not info.latent_bytes:
+        ratios += f", {full / info.bytes:.1f} times the file"
+    lines = [
+        ("file", f"{info.bytes:,} bytes = {sizes}"),
+        ("float32", f"{full:,} bytes for the same numbers: {ratios}"),
+        ("sha256", f"{info.sha256}, checked now: not a bit has changed"),
+        ("thresholds", "checked now: their sha256 are those of the certificate"),
+    ]
+    for entry in packed.certificate["thresholds"]:
+        counts = f"{shared.several(entry['channels'], 'channel')}, {entry['values']:,} accumulators"
+        how = "the float layers" if entry["by"] == "enumeration" else "exact arithmetic"
+        lines.append(("certificate", f"stage {entry['stage']}: {counts} compared with {how}"))
+    if not packed.training:
+        return [*lines, ("training", "no figures")]
+    figures = ", ".join(f"{name} {_plain(value)}" for name, value in packed.training.items())
+    return [*lines, ("training", figures)]
+
+
+def _plain(value: Any) -> str:
+    return f"{value:.4g}" if isinstance(value, float) else str(value)
+
+
+def _for_machines(path: str, packed: PackedModel, info: PackedFileInfo) -> dict[str, Any]:
+    """The same as plain values."""
+    sizes = {
+        "file": info.bytes,
+        "header": info.header_bytes,
+        "packed": info.payload_bytes,
+        "latents": info.latent_bytes,
+        "float32": shared.float_bytes(packed),
+    }
+    return {
+        "path": path,
+        "format_version": info.format_version,
+        "minibnn": info.minibnn,
+        "input_shape": packed.input_shape,
+        "classes": packed.classes,
+        "stages": [vars(row) for row in packed.summary().rows],
+        "bytes": sizes,
+        "sha256": info.sha256,
+        "certificate": packed.certificate,
+        "training": packed.training,
+    }

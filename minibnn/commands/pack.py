@@ -1,0 +1,37 @@
+"""``python -m minibnn pack``: a file without what only training needs."""
+
+from __future__ import annotations
+
+import argparse
+import os
+
+from minibnn.commands import shared
+from minibnn.packed import save_packed
+
+DESCRIPTION = """\
+Write a packed model to a file of bits only: without the latent weights that `train` keeps to go on
+from. What is shipped does not change, and neither do the figures about its training."""
+EPILOG = """\
+example:
+  python -m minibnn pack digits.safetensors -o small.safetensors"""
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the command's options."""
+    shared.describe(parser, DESCRIPTION, EPILOG)
+    shared.add_file(parser)
+    shared.add_output(parser)
+
+
+def run(given: argparse.Namespace) -> int:
+    """Write the smaller file and print the sizes."""
+    packed = shared.read_packed(given.file)
+    before = os.path.getsize(given.file)
+    shared.check_output(given.output)
+    save_packed(packed, given.output)
+    after = os.path.getsize(given.output)
+    full = shared.float_bytes(packed)
+    print(f"before    {before:>12,} bytes  {given.file}")
+    print(f"after     {after:>12,} bytes  {given.output}")
+    print(f"float32   {full:>12,} bytes  {full / after:.1f} times as much, for the same numbers")
+    return 0

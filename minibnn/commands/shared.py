@@ -1,0 +1,135 @@
+"""What several commands have in common: options, data, files, and words."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from collections.abc import Callable
+
+from minibnn.data import ImageDataset, load_mnist, load_mnist_or_sample, load_sample
+from minibnn.packed import PackedFileError, PackedModel, load_packed
+from minibnn.packed.stages import Product, ThresholdStage
+
+MAKE_ONE = "python -m minibnn train -o FILE makes one"
+
+
+def describe(parser: argparse.ArgumentParser, description: str, epilog: str) -> None:
+    """Give a command its text, with line breaks as they are."""
+    parser.description, parser.epilog = description, epilog
+    parser.formatter_class = argparse.RawDescriptionHelpFormatter
+
+
+def add_file(parser: argparse.ArgumentParser) -> None:
+    """The packed model that a command reads."""
+    parser.add_argument("file", metavar="FILE", help="a packed model, as train and pack write it")
+
+
+def add_output(parser: argparse.ArgumentParser) -> None:
+    """The file that a command writes."""
+    parser.add_argument("-o", "--output", required=True, metavar="OUT",
+                        help="the file to write; one that is there is replaced")  # fmt: skip
+
+
+def add_data(parser: argparse.ArgumentParser) -> None:
+    """Which images, and where the computing happens."""
+    add = parser.add_argument
+    # fmt: off
+    add("--dataset", default="auto", choices=("auto", "mnist", "sample"),
+        help="default: auto, MNIST or, if there is none, the bundled sample")
+    add("--data-dir", metavar="DIR", help="folder with the four MNIST files, plain or .gz; "
+        "default: $MINIBNN_DATA, else the user's cache, filled by download")
+    add("--device", default="auto", choices=("auto", "cpu", "gpu"),
+        help="default: auto, the GPU if it works and else the CPU")
+    # fmt: on
+
+
+def load_data(given: argparse.Namespace) -> ImageDataset:
+    """The images that `add_data`'s options ask for."""
+    if given.data_dir is not None and given.dataset == "sample":
+        raise ValueError("--data-dir: the sample comes with minibnn; leave out one of the two")
+    if given.dataset == "mnist" or given.data_dir is not None:
+        return load_mnist(given.data_dir)
+    return load_sample() if given.dataset == "sample" else load_mnist_or_sample()
+
+
+def read_packed(path: str) -> PackedModel:
+    """The packed model in a file.
+
+    Raises:
+        PackedFileError: for any file that gives none, also one that cannot be read.
+    """
+    if os.path.isdir(path):
+        raise PackedFileError(f"{path}: expected a packed model, got a folder; name a file in it")
+    try:
+        return load_packed(path)
+    except FileNotFoundError:
+        raise PackedFileError(
+            f"{path}: expected a packed model, got no such file; {MAKE_ONE}"
+        ) from None
+    except OSError as error:
+        raise PackedFileError(
+            f"{path}: expected a packed model, got {error.strerror}; make the file readable"
+        ) from None
+
+
+def check_output(path: str) -> None:
+    """Before any work: raise OSError if the file cannot be written, say if it will be replaced."""
+    folder = os.path.dirname(path) or "."
+    if os.path.isdir(path) or not os.path.basename(path):
+        raise IsADirectoryError(f"{path}: expected a file to write, got a folder; add a name")
+    if not os.path.isdir(folder):
+        raise FileNotFoundError(f"{path}: expected a folder {folder}, got none; make it first")
+    if not os.access(folder, os.W_OK):
+        raise PermissionError(
+            f"{path}: expected a folder to write in; choose another than {folder}"
+        )
+    if os.path.exists(path):
+        note(f"{path} is there and will be replaced")
+
+
+def note(text: str) -> None:
+    """Say something beside the results."""
+    print(text, file=sys.stderr)
+
+
+def several(count: int, what: str) -> str:
+    """``1 image``, ``2 images``."""
+    return f"{count:,} {what}" + "s" * (count != 1)
+
+
+def at_least(least: int) -> Callable[[str], int]:
+    """Whole numbers for an option, from `least` on."""
+
+    def number(text: str) -> int:
+        try:
+            value = int(text)
+        except ValueError:
+            raise argparse.ArgumentTypeError(f"expected a whole number, got {text!r}") from None
+        if value < least:
+            raise argparse.ArgumentTypeError(f"expected at least {least}, got {value}")
+        return value
+
+    return number
+
+
+def rate(text: str) -> float:
+    """A learning rate for an option."""
+    try:
+        value = float(text)
+    except ValueError:
+        value = 0.0
+    if not 0 < value < float("inf"):
+        raise argparse.ArgumentTypeError(f"expected a positive number, got {text!r}")
+    return value
+
+
+def float_bytes(packed: PackedModel) -> int:
+    """The same network in float32: its weights, one number a threshold, and two for each class."""
+    numbers = 2 * packed.classes
+    for stage in packed.stages:
+        if isinstance(stage, Product):
+            numbers += stage.channels * stage.width
+        elif isinstance(stage, ThresholdStage):
+            numbers += len(stage.thresholds)
+    return 4 * numbers

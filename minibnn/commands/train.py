@@ -1,0 +1,197 @@
+"""``python -m minibnn train``: a recipe, from its first epoch to a file."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from dataclasses import replace
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+from minibnn.backend import get_backend
+from minibnn.commands import shared
+from minibnn.data import DataLoader, ImageDataset
+from minibnn.layers import Layer
+from minibnn.packed import (
+    PackedFileError,
+    PackedModel,
+    PackError,
+    disagreements,
+    load_latents,
+    pack,
+    packed_file_info,
+    save_packed,
+)
+from minibnn.recipes import RECIPES
+from minibnn.training.evaluate import evaluate
+from minibnn.training.fit import COLUMNS
+from minibnn.training.recipe import Recipe
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+DESCRIPTION = """\
+Train a recipe, pack it into bits, and save these with figures about the training. The latent
+weights are saved too, so that `train --from` can go on; `pack` strips them, or --no-latents."""
+EPILOG = """\
+examples:
+  python -m minibnn train -o digits.safetensors
+  python -m minibnn train --recipe larq-cnn --epochs 2 --dataset sample -o cnn.safetensors
+  python -m minibnn train --from digits.safetensors --epochs 3 --lr 1e-3 -o digits.safetensors
+
+Going on starts from the latent weights and batch norm's statistics. The optimiser starts anew, and
+so does the learning rate, which decays over the new epochs. Ctrl-C ends the training after the
+batch in hand, and saves the model as it is, if an epoch is complete; a second Ctrl-C saves nothing.
+The recipes are plain code in minibnn/recipes.py."""
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the command's options."""
+    shared.describe(parser, DESCRIPTION, EPILOG)
+    add = parser.add_argument
+    # fmt: off
+    add("--recipe", choices=RECIPES, metavar="NAME",
+        help=f"one of {', '.join(RECIPES)}; default: modern, or with --from the file's own")
+    add("--from", dest="source", metavar="FILE", help="go on training this file's model")
+    add("--epochs", type=shared.at_least(1), metavar="N",
+        help="default: the recipe's own; 10 for seed and modern")
+    add("--lr", type=shared.rate, metavar="RATE", help="at the start; default: the recipe's own")
+    add("--seed", type=shared.at_least(0), metavar="N",
+        help="of every random draw; default: 0, or with --from the file's own")
+    add("--no-latents", action="store_true",
+        help="save the bits only: a small file, from which no training can go on")
+    # fmt: on
+    shared.add_data(parser)
+    shared.add_output(parser)
+
+
+def run(given: argparse.Namespace) -> int:
+    """Train, pack, save."""
+    shared.check_output(given.output)
+    before = _figures(given.source)
+    name, seed = _recipe_name(given, before), _seed(given, before)
+    changes = {k: v for k in ("epochs", "lr") if (v := getattr(given, k)) is not None}
+    recipe = replace(RECIPES[name](), **changes)
+    if recipe.held_out and before and seed != before.get("seed"):
+        raise ValueError(
+            f"--seed: expected the file's own ({before.get('seed')}), got {seed}: it draws which "
+            f"images {name} holds out, and others would have been trained on"
+        )
+    start = None if given.source is None else partial(_restore, path=given.source)
+    _require_packable(recipe, start)
+    backend = get_backend(given.device)
+    data = shared.load_data(given)
+    print(f"{data.name}, {name} recipe, seed {seed}, {backend.name}")
+    print("epoch" + "".join(f"  {column}" for column in COLUMNS), flush=True)
+    model, history = recipe.train(data, seed=seed, device=backend, on_epoch=_print_last,
+                                  start=start)  # fmt: skip
+    interrupted = bool(history.attrs["interrupted"])
+    if interrupted:
+        epochs = f"{len(history)} of {shared.several(recipe.epochs, 'epoch')}"
+        shared.note(f"interrupted after {epochs}" + "; nothing is saved" * (not len(history)))
+        if not len(history):
+            return 130
+    packed = pack(model)
+    figures = {
+        "recipe": name,
+        "seed": seed,
+        "epochs": len(history) + before.get("epochs", 0),
+        "lr": recipe.lr,
+        "dataset": data.name,
+        **_test(model, packed, data, recipe),
+    }
+    latents = None if given.no_latents else model
+    save_packed(packed, given.output, training=figures, model=latents)
+    beside = "the bits only" if latents is None else "with latent weights to go on from"
+    print(
+        f"{given.output}: {os.path.getsize(given.output):,} bytes, {beside}; "
+        f"the packed model takes {packed.nbytes:,}"
+    )
+    return 130 if interrupted else 0
+
+
+def _figures(source: str | None) -> dict[str, Any]:
+    """What the file to go on from knows of its training."""
+    if source is None:
+        return {}
+    packed = shared.read_packed(source)
+    if not packed_file_info(source).latent_bytes:
+        raise PackedFileError(
+            f"{source}: expected latent weights to go on from, got the bits only; use the file "
+            "before `pack`, or train without --no-latents"
+        )
+    return packed.training
+
+
+def _recipe_name(given: argparse.Namespace, before: dict[str, Any]) -> str:
+    if given.recipe is not None or given.source is None:
+        return given.recipe or "modern"
+    name = before.get("recipe")
+    if name not in RECIPES:
+        raise PackedFileError(
+            f"{given.source}: expected figures that name the recipe it was trained by, got "
+            f"{name!r}; name it with --recipe"
+        )
+    return str(name)
+
+
+def _seed(given: argparse.Namespace, before: dict[str, Any]) -> int:
+    return int(before.get("seed", 0)) if given.seed is None else given.seed
+
+
+def _restore(model: Layer, path: str) -> None:
+    """Give a new model the values that a file keeps for training."""
+    load_latents(path, model)
+
+
+def _require_packable(recipe: Recipe, start: Any) -> None:
+    """Try to pack the untrained network: better now than after an hour.
+
+    Raises:
+        PackError: if it has no packed form.
+        PackedFileError: if it is not the one whose values are in the file to go on from.
+    """
+    model = recipe.build().initialize(0)
+    if start is not None:
+        start(model)
+    try:
+        pack(model)
+    except PackError as error:
+        raise PackError(
+            f"the recipe {recipe.name} cannot be packed, so it is not trained here: {error}; "
+            f"to train it all the same: python examples/mnist.py --recipe {recipe.name}"
+        ) from None
+
+
+def _print_last(history: pd.DataFrame) -> None:
+    """The last epoch's row, without tearing a progress bar apart."""
+    from tqdm import tqdm
+
+    last = history.iloc[-1]
+    cells = "".join(f"{last[column]:>{len(column) + 2}.3f}" for column in COLUMNS)
+    tqdm.write(f"{history.index[-1]:<5}{cells}")
+    sys.stdout.flush()  # in a pipe too
+
+
+def _test(
+    model: Layer, packed: PackedModel, data: ImageDataset, recipe: Recipe
+) -> dict[str, float | int]:
+    """What the model and its packed form make of the test images; printed, and to be kept."""
+    loader = DataLoader((data.test_images, data.test_labels), recipe.batch_size)
+    loss, accuracy = evaluate(model, loader.to(model.backend), recipe.loss())
+    images = model.backend.asarray(data.test_images)
+    labels = model.backend.to_host(packed.predict(images))
+    right = float((labels == data.test_labels).mean())
+    found = disagreements(model, packed, images)
+    print(f"on {shared.several(len(images), 'test image')}: float {accuracy:.4f} "
+          f"(loss {loss:.4f}), packed {right:.4f}, another label {found.labels:,}")  # fmt: skip
+    if found.labels:
+        shared.note(str(found))
+    return {
+        "accuracy": right,
+        "float_accuracy": accuracy,
+        "float_loss": round(loss, 6),
+        "labels_differ": found.labels,
+        "test_images": len(images),
+    }

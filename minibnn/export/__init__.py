@@ -1,0 +1,1 @@
+"""A packed model in the forms that it leaves Python in."""

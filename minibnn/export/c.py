@@ -1,0 +1,229 @@
+"""A packed model as one C99 header that needs nothing else: for microcontrollers and hosts."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import re
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+
+import minibnn
+from minibnn.data.whole_file import whole_file
+from minibnn.export.c_program import Program, describe, wrap
+from minibnn.export.vectors import TestVectors, vectors_of
+from minibnn.packed import PackedModel
+from minibnn.packed.stages import HostArray, size_of
+
+PARTS = os.path.join(os.path.dirname(__file__), "c_parts.h")
+# Letters, digits and single underscores: names with two in a row are reserved in C++.
+NAME = re.compile(r"[A-Za-z](_?[A-Za-z0-9])*", re.ASCII)
+
+
+def export_c(
+    packed: PackedModel,
+    path: str | os.PathLike[str],
+    *,
+    name: str = "digits",
+    images: HostArray | None = None,
+) -> None:
+    """Write a packed model as one header in C99, which is C++11 too, and needs no library.
+
+    .. code-block:: text
+
+        int NAME_predict(const uint8_t *image)                       the label
+        void NAME_scores(const uint8_t *image, int32_t scores[10])   the integer scores
+        int NAME_selftest(void)                                      0, if it works as it should
+
+    There are no floats and no allocation: constants, integers, and scratch on the stack. The
+    scores are those of ``packed.predict_scores`` (int64_t where they do not fit into 32 bits), and
+    the label is the first class with the greatest. The comment at the head of the file says what it
+    takes, and how to call it. One model gives the same bytes every time.
+
+    Args:
+        packed: the model.
+        path: of the file.
+        name: what all names in the file begin with; macros in capitals.
+        images: (n, *input_shape) of uint8, at least one, on which the header tests itself; a dozen
+            of its own choice by default. They take no flash unless the test is asked for.
+
+    Raises:
+        ValueError: for a name that C and C++ would not have, and for no images.
+        PackError: for a stage that cannot be exported, by name.
+        OSError: if the file cannot be written.
+    """
+    if not isinstance(packed, PackedModel):
+        got = type(packed).__name__
+        raise TypeError(f"export_c: expected a PackedModel, got {got}; pack the model first")
+    if not NAME.fullmatch(name) or len(name) > 31:
+        raise ValueError(
+            f"export_c: expected a name of at most 31 letters, digits and single underscores, a "
+            f"letter first, got {name!r}"
+        )
+    vectors = vectors_of(packed, images)
+    if not len(vectors.images):
+        raise ValueError("export_c: expected at least one image to test with, got none")
+    text = "\n".join(_lines(packed, vectors)) + "\n"
+    text = text.replace("NAME_", f"{name.upper()}_").replace("name_", f"{name}_")
+    with whole_file(path) as file:
+        file.write(text.encode("ascii"))
+
+
+def _lines(packed: PackedModel, vectors: TestVectors) -> Iterator[str]:
+    program = Program().read(packed)
+    parts = _parts()
+    score = program.types["score"]
+    yield _head(packed, program, len(vectors.images))
+    yield from ["#ifndef NAME_H", "#define NAME_H", "", "#include <stdint.h>", ""]
+    yield f"#define NAME_INPUT_BYTES {size_of(packed.input_shape)}"
+    yield f"#define NAME_CLASSES {packed.classes}"
+    if "sums" in program.parts:
+        yield f"#define NAME_MOST_PIXELS {program.most_pixels} /* in a sum */"
+    yield from ["", parts.pop("words")]
+    simd = parts.pop("simd")
+    if "sums" in program.parts:
+        yield simd
+    yield from ["#ifdef __cplusplus", 'extern "C" {', "#endif", ""]
+    yield from (f"typedef {program.types[t]} name_{t};" for t in sorted(program.types))
+    yield ""
+    yield from (text for part, text in parts.items() if part in program.parts)
+    yield from ["/* The network. */", "", *program.constants, ""]
+    yield from _scratch(program)
+    yield from [
+        "/* The score of each class. */",
+        f"static inline void name_scores(const uint8_t *image, {score} scores[NAME_CLASSES])",
+        "{",
+        "    NAME_STORAGE name_scratch s;",
+        "    uint32_t p;",
+        *program.body,
+        "}",
+        "",
+        parts["predict"],
+        "#ifdef NAME_SELFTEST",
+        *_vectors(vectors, score),
+        parts["selftest"] + "#endif",
+        "",
+        *["#ifdef __cplusplus", "}", "#endif", "", "#endif"],
+    ]
+
+
+def _parts() -> dict[str, str]:
+    """The parts of `c_parts.h`, in their order there."""
+    with open(PARTS, encoding="ascii") as file:
+        pieces = re.split(r"^//: (.*)\n", file.read(), flags=re.MULTILINE)[1:]
+    texts = (text.strip("\n") + "\n" for text in pieces[1::2])
+    return dict(zip(pieces[::2], texts, strict=True))
+
+
+def _scratch(program: Program) -> list[str]:
+    """The struct of all buffers."""
+    words = [f"    name_word {k}[NAME_WORDS({n})];" for k, n in program.bits.items() if n]
+    pixels, sums = program.sizes["pixels"], program.sizes["sums"]
+    others = [f"    int32_t sums[{sums}];"] + [f"    uint8_t pixels[{pixels}];"] * (pixels > 0)
+    return ["typedef struct {", *words, *others, "} name_scratch;", ""]
+
+
+def _ram(program: Program) -> int:
+    """Bytes of scratch with words of 32 bits: the struct, and the tables of sums of pixels."""
+    words = sum(-(-n // 32) for n in program.bits.values())
+    pixels = -(-program.sizes["pixels"] // 4) * 4
+    return 4 * words + 4 * program.sizes["sums"] + pixels + 256 * ("sums" in program.parts)
+
+
+HEAD = """\
+/* A binary neural network in integers; generated by minibnn {version}.
+
+{usage}
+
+   {input}
+
+   The label is the first class with the greatest score. Scores are whole numbers without a unit.
+
+   Steps:
+
+{steps}
+
+   {figures}
+   SHA-256 of the network: {digest}
+
+   Nothing is kept between calls, so threads may call at the same time. With NAME_STATIC defined
+   the scratch is static instead of on the stack; then one call at a time.
+
+   Weights are bits, 1 for +1 and 0 for -1. Bit i of a row is bit i % 32 of 32-bit word i / 32;
+   the bits behind the last one are 0. Words of 64 bits are two of those, low and high.
+
+   All names begin with name_ or NAME_. All functions are static: each file that includes this has
+   its own copy of what it calls. Macros that may be defined before it is included:
+
+       NAME_SELFTEST, for
+           int name_selftest(void);
+           which runs {vectors} images: 0, or 1 + the index of the first with another answer.
+           Without the macro they take no flash.
+       NAME_STATIC, see above.
+       NAME_WORD_BITS, 32 or 64; else what suits the machine.
+       NAME_POPCOUNT, 1 the compiler's builtin, 2 arithmetic, 3 a table; else what suits it.
+       NAME_SSE2, 0 to do without these instructions where there are some.
+*/"""
+
+
+def _head(packed: PackedModel, program: Program, vectors: int) -> str:
+    """The comment at the head of the file."""
+    calls = ["int label = name_predict(image);", f"{program.types['score']} scores[NAME_CLASSES];"]
+    calls.append("name_scores(image, scores);")
+    n = size_of(packed.input_shape)
+    shape = " x ".join(map(str, packed.input_shape))
+    image = f"image: {n} bytes (uint8_t), {shape}, the last index the fastest; as they are, without"
+    contract = "scaling."
+    if packed.input_shape[:2] == (28, 28):
+        contract += " In MNIST 0 is paper and 255 is ink, and rows go from the top."
+    figures = [
+        f"Flash: {program.constant_bytes:,} bytes of constants, with words of 32 bits; and code.",
+        f"RAM: {_ram(program):,} bytes of stack, with words of 32 bits; and what calls take.",
+    ]
+    for key, value in sorted(packed.training.items()):
+        if re.fullmatch(r"\w*accuracy\w*", key, re.ASCII) and type(value) in (int, float):
+            figures.append(f"{key.replace('_', ' ').capitalize()}: {value:.6g}")
+    return HEAD.format(
+        version=minibnn.__version__,
+        usage="\n".join(f"       {call}" for call in calls),
+        input="\n   ".join((image, contract)),
+        steps="\n".join(f"       {describe(stage)}" for stage in packed.stages),
+        figures="\n   ".join(figures),
+        digest=digest(packed),
+        vectors=vectors,
+    )
+
+
+def digest(packed: PackedModel) -> str:
+    """Of all that decides the scores: the stages' numbers and arrays, in their order."""
+    sha = hashlib.sha256(repr(packed.input_shape).encode())
+    for stage in packed.stages:
+        plain: dict[str, Any] = {
+            k: v for k, v in sorted(vars(stage).items()) if not isinstance(v, np.ndarray)
+        }
+        sha.update(repr((stage.kind, plain)).encode())
+        for name, array in sorted(stage.arrays().items()):
+            little = array.astype(array.dtype.newbyteorder("<"))
+            sha.update(name.encode() + little.tobytes())
+    return sha.hexdigest()
+
+
+def _vectors(vectors: TestVectors, score: str) -> Iterator[str]:
+    n, size = len(vectors.images), size_of(vectors.images.shape[1:])
+    yield f"#define NAME_VECTORS {n}"
+    tables = {
+        f"uint8_t name_images[NAME_VECTORS][{size}]": vectors.images.reshape(n, size),
+        f"{score} name_expected[NAME_VECTORS][NAME_CLASSES]": vectors.scores,
+    }
+    for head, table in tables.items():
+        yield f"static const {head} = {{"
+        for row in table.tolist():
+            words = [f"INT64_C({v})" if "int64" in head else str(v) for v in row]
+            lines = wrap(words)
+            yield from ["  {", *lines, "  },"]
+        yield "};"
+    yield "static const int name_labels[NAME_VECTORS] = {"
+    yield from wrap([str(v) for v in vectors.labels.tolist()])
+    yield from ["};", ""]

@@ -1,0 +1,383 @@
+/* The parts that `export_c` puts a header together from. A part begins at a line of its name, as
+   below; `name_` and `NAME_` become the network's name. Nothing includes this file. */
+
+//: words
+#ifndef NAME_WORD_BITS
+#if UINTPTR_MAX > 0xFFFFFFFF
+#define NAME_WORD_BITS 64
+#else
+#define NAME_WORD_BITS 32
+#endif
+#endif
+
+#if NAME_WORD_BITS == 64
+typedef uint64_t name_word;
+#define NAME_2(low, high) (((uint64_t)(high) << 32) | (low))
+#elif NAME_WORD_BITS == 32
+typedef uint32_t name_word;
+#define NAME_2(low, high) (low), (high)
+#else
+#error "NAME_WORD_BITS: expected 32 or 64"
+#endif
+#define NAME_1(low) (low)
+#ifdef NAME_STATIC
+#define NAME_STORAGE static
+#else
+#define NAME_STORAGE
+#endif
+#define NAME_WORDS(bits) (((bits) + NAME_WORD_BITS - 1) / NAME_WORD_BITS)
+
+//: simd
+/* Sums of pixels with SSE2, which every 64-bit x86 has, or with a table. */
+#ifndef NAME_SSE2
+#if defined(__SSE2__) && NAME_WORD_BITS == 64
+#define NAME_SSE2 1
+#else
+#define NAME_SSE2 0
+#endif
+#endif
+#if NAME_SSE2
+#include <emmintrin.h>
+#endif
+
+//: popcount
+/* How bits are counted: 1 the compiler's builtin, 2 arithmetic, 3 a table of 16 bytes. */
+#ifndef NAME_POPCOUNT
+#if defined(__POPCNT__) || defined(__aarch64__) || defined(__riscv_zbb)
+#define NAME_POPCOUNT 1
+#else
+#define NAME_POPCOUNT 2
+#endif
+#endif
+
+static inline uint32_t name_popcount(name_word x)
+{
+#if NAME_POPCOUNT == 1 && NAME_WORD_BITS == 64
+    return (uint32_t)__builtin_popcountll(x);
+#elif NAME_POPCOUNT == 1
+    return (uint32_t)__builtin_popcountl(x);
+#elif NAME_POPCOUNT == 2
+    const name_word ones = (name_word)-1;
+    x -= (x >> 1) & (ones / 3);
+    x = (x & (ones / 5)) + ((x >> 2) & (ones / 5));
+    x = (x + (x >> 4)) & (ones / 17);
+    return (uint32_t)((x * (ones / 255)) >> (NAME_WORD_BITS - 8));
+#else
+    static const uint8_t counts[16] = {0, 1, 1, 2, 1, 2, 2, 3, 1, 2, 2, 3, 2, 3, 3, 4};
+    uint32_t n = 0;
+    for (; x != 0; x >>= 4)
+        n += counts[x & 15];
+    return n;
+#endif
+}
+
+/* In how many bits two rows differ. */
+static inline uint32_t name_distance(const name_word *a, const name_word *b, uint32_t words)
+{
+    uint32_t k, n = 0;
+    for (k = 0; k < words; k++)
+        n += name_popcount(a[k] ^ b[k]);
+    return n;
+}
+
+//: put
+/* Writes n <= NAME_WORD_BITS bits over zeros, or ORs them to what is there, from bit `at` on. */
+static inline void name_put(name_word *row, uint32_t at, name_word bits, uint32_t n)
+{
+    const uint32_t k = at / NAME_WORD_BITS, s = at % NAME_WORD_BITS;
+    row[k] |= bits << s;
+    if (s + n > NAME_WORD_BITS)
+        row[k + 1] |= bits >> (NAME_WORD_BITS - s);
+}
+
+static inline void name_clear(name_word *row, uint32_t words)
+{
+    uint32_t k;
+    for (k = 0; k < words; k++)
+        row[k] = 0;
+}
+
+//: binarize
+/* Bit i is 1 where a pixel is at least the threshold; where it is less, if `falling`. */
+static inline void name_binarize(name_word *y, const uint8_t *x, uint32_t n, uint32_t threshold,
+                                 uint32_t falling)
+{
+    uint32_t i;
+    for (i = 0; i < n; i++)
+        name_put(y, i, (name_word)((x[i] >= threshold) != falling), 1);
+}
+
+//: bits
+/* Bit c is 1 where row c of the weights differs from x in fewer than limits[c] places: there the
+   sum of products, width - 2 differences, has reached its threshold. */
+static inline void name_bits(name_word *y, uint32_t at, const name_word *x, const name_word *w,
+                             const name_limit *limits, uint32_t width, uint32_t channels)
+{
+    const uint32_t words = NAME_WORDS(width);
+    uint32_t c, start, n;
+    for (start = 0; start < channels; start += n) {
+        name_word bits = 0;
+        n = channels - start < NAME_WORD_BITS ? channels - start : NAME_WORD_BITS;
+        for (c = 0; c < n; c++, w += words)
+            bits |= (name_word)(name_distance(x, w, words) < limits[start + c]) << c;
+        name_put(y, at + start, bits, n);
+    }
+}
+
+//: products
+/* The sums of products themselves, for the scores. */
+static inline void name_products(int32_t *sums, const name_word *x, const name_word *w,
+                                 uint32_t width, uint32_t channels)
+{
+    const uint32_t words = NAME_WORDS(width);
+    uint32_t c;
+    for (c = 0; c < channels; c++, w += words)
+        sums[c] = (int32_t)width - 2 * (int32_t)name_distance(x, w, words);
+}
+
+//: sums
+/* What 4 pixels add to a sum, for each 4 bits of weights; pixels that are not there add nothing. */
+static inline void name_table(int16_t *table, const uint8_t *x, uint32_t n)
+{
+    uint32_t i, k;
+    table[0] = 0;
+    for (k = 0; k < 4; k++) {
+        const int16_t pixel = (int16_t)(k < n ? x[k] : 0);
+        for (i = 0; i < (1u << k); i++) {
+            table[(1u << k) + i] = (int16_t)(table[i] + pixel);
+            table[i] = (int16_t)(table[i] - pixel);
+        }
+    }
+}
+
+/* What 32 pixels add to a sum: 8 tables, 4 bits of weights each. */
+static inline int32_t name_look_up(const int16_t *t, uint32_t w)
+{
+    return t[w & 15] + t[16 + ((w >> 4) & 15)] + t[32 + ((w >> 8) & 15)] +
+           t[48 + ((w >> 12) & 15)] + t[64 + ((w >> 16) & 15)] + t[80 + ((w >> 20) & 15)] +
+           t[96 + ((w >> 24) & 15)] + t[112 + (w >> 28)];
+}
+
+/* The sum of the pixels with a weight of +1 minus that of the others, for each channel. */
+static inline void name_sums_by_table(int32_t *sums, const uint8_t *x, const name_word *w,
+                                      uint32_t width, uint32_t channels)
+{
+    int16_t table[4 * NAME_WORD_BITS];
+    const uint32_t words = NAME_WORDS(width);
+    uint32_t c, g, k;
+    for (c = 0; c < channels; c++)
+        sums[c] = 0;
+    for (k = 0; k < words; k++) {
+        const uint32_t at = k * NAME_WORD_BITS, left = width - at;
+        const uint32_t groups = left < NAME_WORD_BITS ? (left + 3) / 4 : NAME_WORD_BITS / 4;
+        for (g = 0; g < groups; g++)
+            name_table(table + 16 * g, x + at + 4 * g, left - 4 * g);
+        for (c = 0; c < channels; c++) {
+            name_word bits = w[c * words + k];
+            int32_t sum = sums[c];
+            for (g = 0; g + 8 <= groups; g += 8) {
+                sum += name_look_up(table + 16 * g, (uint32_t)bits);
+                bits = bits >> 16 >> 16;
+            }
+            for (; g < groups; g++, bits >>= 4)
+                sum += table[16 * g + (uint32_t)(bits & 15)];
+            sums[c] = sum;
+        }
+    }
+}
+
+#if NAME_SSE2
+/* The same, 16 pixels at once: pixel 8 i + j of 128 goes to place 16 j + i, beside those that bit j
+   of the bytes of 16 bytes of weights belongs to. */
+static inline void name_sums_by_sse2(int32_t *sums, const uint8_t *x, const name_word *w,
+                                     uint32_t width, uint32_t channels)
+{
+    __m128i sorted[8 * ((NAME_MOST_PIXELS + 127) / 128)];
+    const __m128i zero = _mm_setzero_si128();
+    const uint32_t words = NAME_WORDS(width);
+    uint8_t *const bytes = (uint8_t *)sorted;
+    uint32_t c, i, k;
+    int32_t all = 0;
+    for (i = 0; i < 8 * ((width + 127) / 128); i++)
+        sorted[i] = zero;
+    for (i = 0; i < width; i++) {
+        bytes[i / 128 * 128 + i % 8 * 16 + i % 128 / 8] = x[i];
+        all += x[i];
+    }
+    for (c = 0; c < channels; c++, w += words) {
+        __m128i even = zero, odd = zero; /* two, since each addition waits for the last one */
+        for (k = 0; k < words; k += 2) {
+            const __m128i *const p = sorted + 4 * k;
+            const __m128i v = k + 1 < words ? _mm_loadu_si128((const __m128i *)(w + k))
+                                            : _mm_loadl_epi64((const __m128i *)(w + k));
+#define NAME_ADD(sum, j)                                                                          \
+    do {                                                                                          \
+        const __m128i bit = _mm_set1_epi8((char)(1 << (j)));                                      \
+        const __m128i mask = _mm_cmpeq_epi8(_mm_and_si128(v, bit), bit);                          \
+        sum = _mm_add_epi32(sum, _mm_sad_epu8(_mm_and_si128(mask, p[j]), zero));                  \
+    } while (0)
+            NAME_ADD(even, 0);
+            NAME_ADD(odd, 1);
+            NAME_ADD(even, 2);
+            NAME_ADD(odd, 3);
+            NAME_ADD(even, 4);
+            NAME_ADD(odd, 5);
+            NAME_ADD(even, 6);
+            NAME_ADD(odd, 7);
+#undef NAME_ADD
+        }
+        even = _mm_add_epi32(even, odd);
+        even = _mm_add_epi32(even, _mm_srli_si128(even, 8));
+        sums[c] = _mm_cvtsi128_si32(even) - (all - _mm_cvtsi128_si32(even));
+    }
+}
+#endif
+
+static inline void name_sums(int32_t *sums, const uint8_t *x, const name_word *w, uint32_t width,
+                             uint32_t channels)
+{
+#if NAME_SSE2
+    if (width >= 32) {
+        name_sums_by_sse2(sums, x, w, width, channels);
+        return;
+    }
+#endif
+    name_sums_by_table(sums, x, w, width, channels);
+}
+
+//: compare
+/* Bit c is 1 where a sum has reached its threshold. */
+static inline void name_compare(name_word *y, uint32_t at, const int32_t *sums,
+                                const name_threshold *thresholds, uint32_t channels)
+{
+    uint32_t c, start, n;
+    for (start = 0; start < channels; start += n) {
+        name_word bits = 0;
+        n = channels - start < NAME_WORD_BITS ? channels - start : NAME_WORD_BITS;
+        for (c = 0; c < n; c++)
+            bits |= (name_word)(sums[start + c] >= thresholds[start + c]) << c;
+        name_put(y, at + start, bits, n);
+    }
+}
+
+//: window
+/* How windows lie on an image: pairs are (down, across). */
+typedef struct {
+    uint32_t height, width, channels; /* of the image */
+    uint32_t columns;                 /* windows side by side */
+    uint32_t size[2], stride[2], dilation[2], border[2];
+    uint32_t outside; /* the bit, or the pixel, of the border */
+} name_window;
+
+/* The place in the image of position (i, j) of window number n, or -1 outside. */
+static inline int32_t name_place(const name_window *v, uint32_t n, uint32_t i, uint32_t j)
+{
+    /* Above or left of the image these wrap around to great numbers. */
+    const uint32_t y = n / v->columns * v->stride[0] + i * v->dilation[0] - v->border[0];
+    const uint32_t x = n % v->columns * v->stride[1] + j * v->dilation[1] - v->border[1];
+    return y < v->height && x < v->width ? (int32_t)(y * v->width + x) : -1;
+}
+
+//: pixels
+/* Window number n as a row of pixels. */
+static inline void name_pixels(uint8_t *row, const uint8_t *x, const name_window *v, uint32_t n)
+{
+    uint32_t c, i, j;
+    for (i = 0; i < v->size[0]; i++)
+        for (j = 0; j < v->size[1]; j++) {
+            const int32_t place = name_place(v, n, i, j);
+            for (c = 0; c < v->channels; c++)
+                *row++ = place < 0 ? (uint8_t)v->outside
+                                   : x[(uint32_t)place * v->channels + c];
+        }
+}
+
+//: gather
+/* The bits of window number n: those of each position `step` bits behind the last position's. With a
+   step of 0 they are ORed, which is their maximum. */
+static inline void name_gather(name_word *row, uint32_t at, uint32_t step, const name_word *x,
+                               const name_window *v, uint32_t n)
+{
+    uint32_t c, i, j, m;
+    for (i = 0; i < v->size[0]; i++)
+        for (j = 0; j < v->size[1]; j++, at += step) {
+            const int32_t place = name_place(v, n, i, j);
+            for (c = 0; c < v->channels; c += m) {
+                name_word bits = (name_word)-(name_word)v->outside;
+                m = v->channels - c < NAME_WORD_BITS ? v->channels - c : NAME_WORD_BITS;
+                if (place >= 0) {
+                    const uint32_t from = (uint32_t)place * v->channels + c;
+                    const uint32_t k = from / NAME_WORD_BITS, s = from % NAME_WORD_BITS;
+                    bits = x[k] >> s;
+                    if (s + m > NAME_WORD_BITS)
+                        bits |= x[k + 1] << (NAME_WORD_BITS - s);
+                }
+                if (m < NAME_WORD_BITS)
+                    bits &= ((name_word)1 << m) - 1;
+                name_put(row, at + c, bits, m);
+            }
+        }
+}
+
+//: flip
+/* Turns around the bits of some channels at every place. */
+static inline void name_flip(name_word *x, const name_word *mask, uint32_t places,
+                             uint32_t channels)
+{
+    uint32_t c, p;
+    for (p = 0; p < places; p++)
+        for (c = 0; c < channels; c++) {
+            const uint32_t at = p * channels + c;
+            const name_word bit = (mask[c / NAME_WORD_BITS] >> (c % NAME_WORD_BITS)) & 1;
+            x[at / NAME_WORD_BITS] ^= bit << (at % NAME_WORD_BITS);
+        }
+}
+
+//: pool
+/* The greatest sum of each window and channel, in place: no later window begins before the place
+   that is written. */
+static inline void name_pool(int32_t *sums, const name_window *v, uint32_t windows)
+{
+    uint32_t c, i, j, n;
+    for (n = 0; n < windows; n++)
+        for (c = 0; c < v->channels; c++) {
+            int32_t most = INT32_MIN;
+            for (i = 0; i < v->size[0]; i++)
+                for (j = 0; j < v->size[1]; j++) {
+                    const uint32_t place = (uint32_t)name_place(v, n, i, j);
+                    const int32_t sum = sums[place * v->channels + c];
+                    most = sum > most ? sum : most;
+                }
+            sums[n * v->channels + c] = most;
+        }
+}
+
+//: predict
+static inline int name_predict(const uint8_t *image)
+{
+    name_score scores[NAME_CLASSES];
+    int c, label = 0;
+    name_scores(image, scores);
+    for (c = 1; c < NAME_CLASSES; c++)
+        if (scores[c] > scores[label])
+            label = c;
+    return label;
+}
+
+//: selftest
+/* Whether the compiled network gives the scores and labels that it had when it was packed: 0, or 1 +
+   the number of the first image with others. */
+static inline int name_selftest(void)
+{
+    int i, c;
+    for (i = 0; i < NAME_VECTORS; i++) {
+        name_score scores[NAME_CLASSES];
+        name_scores(name_images[i], scores);
+        for (c = 0; c < NAME_CLASSES; c++)
+            if (scores[c] != name_expected[i][c])
+                return 1 + i;
+        if (name_predict(name_images[i]) != name_labels[i])
+            return 1 + i;
+    }
+    return 0;
+}

@@ -1,0 +1,162 @@
+"""A packed model as one web page that draws, thinks and explains."""
+
+from __future__ import annotations
+
+import base64
+import html
+import json
+import os
+import re
+import zlib
+from importlib import resources
+from typing import Any
+
+import numpy as np
+
+from minibnn.data.whole_file import whole_file
+from minibnn.export.vectors import TestVectors, vectors_of
+from minibnn.packed.bits import flat_bits
+from minibnn.packed.errors import PackError
+from minibnn.packed.model import PackedModel
+from minibnn.packed.stages import (
+    Binarize,
+    ConvStage,
+    DenseStage,
+    HostArray,
+    PoolStage,
+    Product,
+    ScoreStage,
+    Stage,
+    ThresholdStage,
+)
+
+__all__ = ["export_html"]
+
+SHAPES = ((28, 28), (784,), (28, 28, 1))
+TITLE = "A network of single bits"
+PLACE = re.compile(r"\{\{(\w+)\}\}")
+
+
+def export_html(
+    packed: PackedModel,
+    path: str | os.PathLike[str],
+    *,
+    title: str | None = None,
+    images: HostArray | None = None,
+) -> None:
+    """Write a web page on which people draw digits and watch the packed model read them.
+
+    One file of plain HTML, CSS and JavaScript that loads nothing, on no network. The drawing is
+    fitted into 20 by 20 pixels and centred by its mass in 28 by 28, as the MNIST files have it; the
+    model's own integer program runs on that, in words of 32 bits, and the page shows every bit, the
+    scores, and the label. It works by mouse, finger, pen or keyboard.
+
+    When it opens, the page runs the model on `images` and compares the scores with those of
+    ``packed.predict_scores``, and the model with its checksum. If anything differs it says so in
+    red. The same model and images give the same bytes.
+
+    Args:
+        packed: a model of images of 28 by 28.
+        path: of the file, which appears whole or not at all.
+        title: the page's heading.
+        images: uint8 with the model's shape, for the self-test and as examples to click; None for
+            one of each digit, all pixels 0, and all 255.
+
+    Raises:
+        PackError: for a model of images of another shape, or a stage that has no form here.
+        TypeError: for images that are not uint8, or a title that is no text.
+        ValueError: for images of another shape, or none.
+        OSError: if the file cannot be written.
+
+    >>> import pathlib, tempfile
+    >>> from minibnn import Dense, Flatten, Rescale, Sequential, SignSTE, pack
+    >>> model = Sequential(Flatten(), Rescale(1), Dense(784, 10, weight_quantizer=SignSTE()))
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     page = pathlib.Path(folder) / "digits.html"
+    ...     export_html(pack(model.initialize(0)), page, title="Templates of digits")
+    ...     page.read_text(encoding="utf-8").count("Templates of digits")
+    2
+    """
+    if packed.input_shape not in SHAPES:
+        raise PackError(
+            "export_html: expected a model of images of shape (28, 28), since that is what people "
+            f"draw on the page, got {packed.input_shape}"
+        )
+    if not isinstance(title, str | None):
+        raise TypeError(f"export_html: expected title as text, got {type(title).__name__}")
+    vectors = vectors_of(packed, images)
+    if len(vectors.images) == 0:
+        raise ValueError("export_html: expected at least one image for the self-test, got none")
+    model = _json(_describe(packed))
+    heading = html.escape(TITLE if title is None else title)
+    content = {
+        "title": heading,
+        "heading": heading,
+        "model": model,
+        "vectors": _json(_describe_vectors(packed, vectors, model)),
+    }
+    template = resources.files(__package__).joinpath("page.html").read_text(encoding="utf-8")
+    # All places at once, so that nothing is put into what has been put in.
+    page = PLACE.sub(lambda place: content[place[1]], template)
+    # A title may have lone surrogates, which no encoding has.
+    data = page.encode("utf-8", errors="replace")
+    with whole_file(path) as file:
+        file.write(data)
+
+
+def _describe(packed: PackedModel) -> dict[str, Any]:
+    stages = [_describe_stage(i, stage) for i, stage in enumerate(packed.stages)]
+    return {"bytes": packed.nbytes, "stages": stages}
+
+
+def _describe_vectors(packed: PackedModel, vectors: TestVectors, model: str) -> dict[str, Any]:
+    numbers = _numbers(packed.scores)
+    return {
+        "images": _base64(vectors.images),
+        "labels": vectors.labels.tolist(),
+        "scores": [numbers(row) for row in vectors.scores],
+        "crc32": zlib.crc32(model.encode("ascii")),
+    }
+
+
+def _describe_stage(i: int, stage: Stage) -> dict[str, Any]:
+    """A stage as the page's `loadNetwork` reads it."""
+    about: dict[str, Any] = {"kind": stage.kind, "in": stage.in_shape, "out": stage.out_shape}
+    if isinstance(stage, Product):
+        about |= {"channels": stage.channels, "width": stage.width, "pixels": stage.pixels}
+        about["weights"] = _base64(flat_bits(stage.weights, stage.width))
+    if isinstance(stage, ConvStage):
+        (above, below), (left, right) = stage.border
+        about |= {"size": stage.size, "stride": stage.stride, "dilation": stage.dilation}
+        about |= {"border": [above, below, left, right], "border_value": stage.border_value}
+    elif isinstance(stage, PoolStage):
+        about |= {"size": stage.size, "stride": stage.stride}
+    elif isinstance(stage, Binarize):
+        about |= {"threshold": stage.threshold, "falling": stage.falling}
+    elif isinstance(stage, ThresholdStage):
+        about["thresholds"] = stage.thresholds.tolist()
+        about["falling"] = np.flatnonzero(stage.falling).tolist()
+    elif isinstance(stage, ScoreStage):
+        numbers = _numbers(stage)
+        about |= {"int32": stage.fits_int32, "A": numbers(stage.A), "B": numbers(stage.B)}
+    elif not isinstance(stage, DenseStage):
+        raise PackError(
+            f"export_html: stage {i}: expected a kind that the page runs, got {stage.kind}"
+        )
+    return about
+
+
+def _numbers(scores: ScoreStage) -> Any:
+    """Integers as JSON has them: as text if JavaScript's numbers might not hold them."""
+    if scores.fits_int32:
+        return lambda array: array.tolist()
+    return lambda array: [str(n) for n in array.tolist()]
+
+
+def _base64(array: HostArray) -> str:
+    return base64.b64encode(np.ascontiguousarray(array).tobytes()).decode("ascii")
+
+
+def _json(value: Any) -> str:
+    """On one line, and such that nothing in it ends a script element."""
+    return json.dumps(value, separators=(",", ":")).replace("<", "\\u003c")

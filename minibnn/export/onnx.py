@@ -1,0 +1,318 @@
+"""A packed model as an ONNX graph that gives the same integer scores."""
+
+from __future__ import annotations
+
+import hashlib
+import importlib
+import json
+import os
+from typing import Any
+
+import numpy as np
+
+import minibnn
+from minibnn.data.whole_file import whole_file
+from minibnn.packed.bits import unpack_rows
+from minibnn.packed.errors import PackError
+from minibnn.packed.model import PackedModel
+from minibnn.packed.stages import (
+    Binarize,
+    ConvStage,
+    DenseStage,
+    HostArray,
+    PoolStage,
+    Product,
+    ScoreStage,
+    Shape,
+    Stage,
+    ThresholdStage,
+    size_of,
+)
+
+# The oldest set of operators in which ArgMax says which of two equal maxima it takes, and the
+# oldest file format that may name it; both of ONNX 1.7.
+OPSET, IR_VERSION = 12, 7
+WHOLE = 2**24  # float32 holds every whole number up to here
+
+
+def export_onnx(packed: PackedModel, path: str | os.PathLike[str]) -> None:
+    """Write a packed model as an ONNX file, which appears whole or not at all.
+
+    .. code-block:: text
+
+        images   uint8  (N, *input_shape)   pixels as they are: no scaling
+        scores   int64  (N, classes)        those of packed.predict_scores
+        label    int64  (N,)                the first class with the greatest score
+
+    Dense stages are MatMulInteger: exact by definition, and what processors have instructions for.
+    Of bits the graph keeps 0 and 2, unsigned, with a zero point of 1, so that they are worth -1 and
+    +1. Convolutions are Conv in float32, which many more runtimes have than ConvInteger; so is max
+    pooling of accumulators, since MaxPool takes no int32. These are exact, too: values and partial
+    sums, in whatever order, are whole numbers within 2^24, and float32 has all of these. That holds
+    in TensorFloat32 as well (a pixel takes 8 bits), but not where a runtime is asked to add up in
+    float16, or to transform windows (Winograd). A window of more than 65,792 pixels may leave 2^24
+    and is refused.
+
+    It takes opset 12 (ONNX 1.7, of 2020) or later. ONNX has no type of one bit there: weights are
+    int8, 8 times the size of the packed ones, and a quarter of floats. The metadata has ``format``,
+    ``minibnn`` (the version), ``architecture`` (JSON, the stages without their arrays) and
+    ``sha256`` (of the packed arrays). One model gives the same bytes every time.
+
+    Args:
+        packed: the model.
+        path: of the file.
+
+    Raises:
+        ImportError: without the package onnx, which only the export needs.
+        PackError: for a convolution whose windows are too large.
+        OSError: if the file cannot be written.
+    """
+    data = _Graph(_onnx(), packed).model().SerializeToString(deterministic=True)
+    with whole_file(path) as file:
+        file.write(data)
+
+
+def _onnx() -> Any:
+    try:
+        return importlib.import_module("onnx")
+    except ImportError as error:
+        raise ImportError(
+            'export_onnx needs onnx: pip install "minibnn[onnx]" '
+            '(in a checkout: pip install -e ".[onnx]")'
+        ) from error
+
+
+class _Graph:
+    """The nodes so far, and how the last one's values lie.
+
+    Attributes:
+        value: its name.
+        dtype: of the values.
+        lies: their shape in a sample.
+        channels_first: whether that is (channels, rows, columns), as ONNX has its images, instead
+            of row-major with channels last, as packed models have them.
+    """
+
+    def __init__(self, onnx: Any, packed: PackedModel) -> None:
+        self.onnx, self.packed = onnx, packed
+        self.nodes: list[Any] = []
+        self.constants: dict[str, Any] = {}
+        self.value, self.lies = "images", packed.input_shape
+        self.dtype: Any = np.uint8
+        self.channels_first = False
+        self.prefix = ""
+
+    def model(self) -> Any:
+        """The whole model, stage by stage."""
+        helper = self.onnx.helper
+        for i, stage in enumerate(self.packed.stages):
+            self.prefix = f"{i}.{stage.kind}"
+            if isinstance(stage, Binarize):
+                self.binarize(stage, self.consumer(i))
+            elif isinstance(stage, DenseStage):
+                self.dense(stage)
+            elif isinstance(stage, ConvStage):
+                self.conv(stage)
+            elif isinstance(stage, PoolStage):
+                self.pool(stage)
+            elif isinstance(stage, ThresholdStage):
+                self.threshold(stage, self.consumer(i))
+            elif isinstance(stage, ScoreStage):
+                self.scores(stage)
+            else:
+                self.refuse(f"expected a stage that has an ONNX form, got {stage!r}")
+        integer, byte = self.onnx.TensorProto.INT64, self.onnx.TensorProto.UINT8
+        tensor = helper.make_tensor_value_info
+        graph = helper.make_graph(
+            self.nodes,
+            "minibnn",
+            [tensor("images", byte, ["N", *self.packed.input_shape])],
+            [
+                tensor("scores", integer, ["N", self.packed.classes]),
+                tensor("label", integer, ["N"]),
+            ],
+            list(self.constants.values()),
+        )
+        model = helper.make_model(
+            graph,
+            opset_imports=[helper.make_opsetid("", OPSET)],
+            ir_version=IR_VERSION,
+            producer_name="minibnn",
+            producer_version=minibnn.__version__,
+            doc_string=(
+                "A binary network. images: pixels of uint8, not scaled. scores: integers, equal to "
+                "those of the packed model. label: the first class with the greatest score."
+            ),
+        )
+        helper.set_model_props(model, _metadata(self.packed))
+        return model
+
+    def refuse(self, why: str) -> None:
+        raise PackError(f"export_onnx: stage {self.prefix}: {why}")
+
+    def consumer(self, i: int) -> Stage:
+        """The product that takes what stage `i` gives, perhaps through pools."""
+        return next(s for s in self.packed.stages[i + 1 :] if isinstance(s, Product))
+
+    # --- nodes -----------------------------------------------------------------------------------
+
+    def node(self, op: str, *more: str, output: str = "", **attributes: Any) -> None:
+        """Add a node that takes the last value, and perhaps constants after it."""
+        name = f"{self.prefix}.{len(self.nodes)}.{op}"
+        inputs, self.value = [self.value, *more], output or name
+        make = self.onnx.helper.make_node
+        self.nodes.append(make(op, inputs, [self.value], name=name, **attributes))
+
+    def constant(self, name: str, values: Any, dtype: Any) -> str:
+        """Add an array to the file; its name."""
+        name = f"{self.prefix}.{name}"
+        array = np.ascontiguousarray(np.asarray(values, dtype).astype(np.dtype(dtype)))
+        self.constants[name] = self.onnx.numpy_helper.from_array(array, name)
+        return name
+
+    def cast(self, dtype: Any) -> None:
+        """To another type, unless the values have it."""
+        if self.dtype != dtype:
+            to = self.onnx.helper.np_dtype_to_tensor_dtype(np.dtype(dtype))
+            self.node("Cast", to=to)
+            self.dtype = dtype
+
+    def rows(self, shape: Shape) -> None:
+        """Let the values lie in row-major order, channels last, in this shape."""
+        if self.channels_first:
+            channels, *places = self.lies
+            if channels > 1 and size_of(tuple(places)) > 1:
+                self.node("Transpose", perm=[0, 2, 3, 1])
+                self.lies = *places, channels
+            self.channels_first = False
+        self.reshape(shape)
+
+    def images(self, shape: Shape) -> None:
+        """Let the values of (rows, columns, channels) lie channels first."""
+        height, width, channels = shape
+        if self.channels_first and self.lies == (channels, height, width):
+            return
+        if channels == 1 or height * width == 1:  # in the same order
+            self.rows((channels, height, width))
+        else:
+            self.rows(shape)
+            self.node("Transpose", perm=[0, 3, 1, 2])
+        self.lies, self.channels_first = (channels, height, width), True
+
+    def reshape(self, shape: Shape) -> None:
+        if self.lies != shape:
+            # 0 is the size that is there: also of a batch of none, where -1 would be any number
+            self.node("Reshape", self.constant(f"shape{len(self.nodes)}", [0, *shape], np.int64))
+            self.lies = shape
+
+    # --- stages ----------------------------------------------------------------------------------
+
+    def binarize(self, stage: Binarize, consumer: Stage) -> None:
+        self.cast(np.int32)
+        self.compare(np.array(stage.threshold), np.array(stage.falling), consumer)
+
+    def threshold(self, stage: ThresholdStage, consumer: Stage) -> None:
+        channels = len(stage.thresholds)
+        height_width_channels = (*self.lies[1:], self.lies[0])
+        shape: Shape = (channels,)
+        if self.channels_first and stage.in_shape == height_width_channels:
+            shape = (channels, 1, 1)
+        elif self.channels_first or self.lies[-1] != channels:
+            self.rows((size_of(stage.in_shape) // channels, channels))
+        self.compare(stage.thresholds.reshape(shape), stage.falling.reshape(shape), consumer)
+
+    def compare(self, thresholds: HostArray, falling: HostArray, consumer: Stage) -> None:
+        """Bits as the consumer takes them: 0 and 2 of uint8, or -1 and +1 of float32.
+
+        ``acc <= t`` is the opposite of ``acc >= t + 1``: falling channels choose the other way.
+        """
+        floats = isinstance(consumer, ConvStage)
+        least = thresholds.astype(np.int64) + falling
+        self.node("GreaterOrEqual", self.constant("least", least, self.dtype))
+        self.dtype = np.float32 if floats else np.uint8
+        plus, minus = (1, -1) if floats else (2, 0)
+        if not falling.any():
+            falling = np.array(False)
+        above = self.constant("above", np.where(falling, minus, plus), self.dtype)
+        below = self.constant("below", np.where(falling, plus, minus), self.dtype)
+        self.node("Where", above, below)
+
+    def dense(self, stage: DenseStage) -> None:
+        self.rows((stage.width,))
+        weights = [self.constant("weights", _signs(stage).T, np.int8)]
+        if not stage.pixels:
+            weights.append(self.constant("zero_point", 1, np.uint8))
+        self.node("MatMulInteger", *weights)
+        self.dtype, self.lies = np.int32, stage.out_shape
+
+    def conv(self, stage: ConvStage) -> None:
+        largest = 255 * stage.width if stage.pixels else stage.width
+        if largest + 2 > WHOLE:  # a threshold out of reach is 1 beyond, and 2 if it falls
+            self.refuse(
+                f"expected windows of at most {(WHOLE - 2) // 255:,} pixels, whose sums float32 "
+                f"holds, got {stage.width:,}; use smaller ones"
+            )
+        self.cast(np.float32)
+        self.images(stage.in_shape)
+        (above, below), (left, right) = stage.border
+        value = stage.border_value if stage.pixels else 2 * stage.border_value - 1
+        pads = [above, left, below, right]
+        if any(pads) and value != 0:
+            ends = self.constant("pads", [0, 0, *pads[:2], 0, 0, *pads[2:]], np.int64)
+            self.node("Pad", ends, self.constant("border", value, np.float32), mode="constant")
+            pads = [0, 0, 0, 0]
+        channels = stage.in_shape[-1]
+        kernel = _signs(stage).reshape(-1, *stage.size, channels).transpose(0, 3, 1, 2)
+        images, self.value = self.value, self.constant("weights", kernel, np.int8)
+        self.dtype = np.int8
+        self.cast(np.float32)
+        weights, self.value = self.value, images
+        self.node(
+            "Conv",
+            weights,
+            kernel_shape=stage.size,
+            strides=stage.stride,
+            dilations=stage.dilation,
+            pads=pads,
+        )
+        height, width, channels = stage.out_shape
+        self.lies = channels, height, width
+
+    def pool(self, stage: PoolStage) -> None:
+        if self.dtype == np.int32:
+            self.cast(np.float32)  # of sums of bits, as `conv` says
+        self.images(stage.in_shape)
+        self.node("MaxPool", kernel_shape=stage.size, strides=stage.stride)
+        height, width, channels = stage.out_shape
+        self.lies = channels, height, width
+
+    def scores(self, stage: ScoreStage) -> None:
+        self.rows((len(stage.A),))
+        self.cast(np.int64)
+        self.node("Mul", self.constant("A", stage.A, np.int64))
+        self.node("Add", self.constant("B", stage.B, np.int64), output="scores")
+        self.node("ArgMax", axis=1, keepdims=0, select_last_index=0, output="label")
+
+
+def _signs(stage: Product) -> HostArray:
+    """The weights (channels, width) as +1 and -1."""
+    bits: HostArray = unpack_rows(stage.weights, stage.width).astype(np.int8)
+    return 2 * bits - 1
+
+
+def _metadata(packed: PackedModel) -> dict[str, str]:
+    stages = []
+    for stage in packed.stages:
+        values = {k: v for k, v in vars(stage).items() if not isinstance(v, np.ndarray)}
+        stages.append({"kind": stage.kind, **values})
+    architecture = {"input_shape": packed.input_shape, "stages": stages}
+    digest = hashlib.sha256()
+    for name, array in sorted(packed.file_arrays().items()):
+        digest.update(f"{name} {array.dtype.str} {array.shape}\n".encode())
+        digest.update(np.ascontiguousarray(array).tobytes())
+    return {
+        "format": "minibnn-onnx",
+        "minibnn": minibnn.__version__,
+        "architecture": json.dumps(architecture, sort_keys=True, separators=(",", ":")),
+        "sha256": digest.hexdigest(),
+    }

@@ -1,0 +1,54 @@
+"""Images with the scores that they must get: what every exported form carries to test itself."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+
+import numpy as np
+
+from minibnn.data import load_sample
+from minibnn.packed.model import PackedModel
+from minibnn.packed.stages import HostArray, size_of
+
+
+@dataclass(frozen=True)
+class TestVectors:
+    """Images and the packed model's answers to them.
+
+    Attributes:
+        images: (n, *input_shape) of uint8.
+        scores: (n, classes) of int64.
+        labels: (n,) of int64.
+    """
+
+    __test__ = False  # pytest: this is no test
+
+    images: HostArray
+    scores: HostArray
+    labels: HostArray
+
+
+def vectors_of(packed: PackedModel, images: HostArray | None = None) -> TestVectors:
+    """The answers to these images, or to `example_images`."""
+    images = example_images(packed.input_shape) if images is None else images
+    scores = packed.predict_scores(images)
+    return TestVectors(images, scores, packed.predict(images))
+
+
+def example_images(input_shape: tuple[int, ...]) -> HostArray:
+    """A dozen images: one of each digit, all pixels 0, and all 255; the same ones every time.
+
+    The digits are the first of their class among the bundled test images. For images that are not
+    28 by 28 they are noise.
+    """
+    size = size_of(input_shape)
+    extremes = np.repeat(np.array([[0], [255]], np.uint8), size, axis=1)
+    if input_shape in ((28, 28), (784,), (28, 28, 1)):
+        sample = load_sample()
+        firsts = [int(np.argmax(sample.test_labels == digit)) for digit in range(10)]
+        images = sample.test_images[firsts].reshape(10, size)
+    else:
+        noise = hashlib.shake_256(b"minibnn test vectors").digest(10 * size)
+        images = np.frombuffer(noise, np.uint8).reshape(10, size)
+    return np.concatenate([images, extremes]).reshape(-1, *input_shape)

@@ -1,0 +1,284 @@
+"""A packed model's program as JSON, and back: every number is checked before it is believed."""
+
+from __future__ import annotations
+
+import json
+import math
+from dataclasses import fields, replace
+from typing import Any
+
+import numpy as np
+
+from minibnn.backend import Windows
+from minibnn.packed.bits import bits_of_flat, rows_of_flat
+from minibnn.packed.stages import (
+    Binarize,
+    ConvStage,
+    DenseStage,
+    HostArray,
+    PoolStage,
+    Product,
+    ScoreStage,
+    Shape,
+    Stage,
+    ThresholdStage,
+)
+
+# Values that a sample may have anywhere in the program, and channels. More is nothing that anybody
+# trained, and a file that says so could ask for any amount of memory.
+LIMIT, CHANNELS = 2**28, 2**20
+# What a field has where the JSON leaves it out.
+_USUAL = {
+    "pixels": False,
+    "falling": False,
+    "stride": (1, 1),
+    "dilation": (1, 1),
+    "border": ((0, 0), (0, 0)),
+    "border_value": 0,
+}
+_KEEPS_SHAPE = (Binarize, ThresholdStage, ScoreStage)
+
+
+def to_json(value: Any) -> str:
+    """In one form, without spaces.
+
+    Raises:
+        TypeError: for what JSON cannot hold.
+        ValueError: for nan, infinity, and what contains itself.
+    """
+    return json.dumps(value, sort_keys=True, separators=(",", ":"), allow_nan=False)
+
+
+def from_json(text: str) -> Any:
+    """What `to_json` was given.
+
+    Raises:
+        ValueError: for anything else.
+    """
+    try:
+        return json.loads(text, parse_constant=_refuse_constant)
+    except RecursionError:
+        raise ValueError("JSON nested too deep") from None
+
+
+def describe(input_shape: Shape, stages: tuple[Stage, ...]) -> dict[str, Any]:
+    """A program without its arrays."""
+    shape, described = input_shape, []
+    for stage in stages:
+        described.append(_describe(stage, shape))
+        shape = stage.out_shape
+    return {"input_shape": list(input_shape), "stages": described}
+
+
+def _describe(stage: Stage, shape: Shape) -> dict[str, Any]:
+    """A stage behind values of a shape, without what follows from the rest or is the usual."""
+    values = {f.name: getattr(stage, f.name) for f in fields(stage)}
+    kept = {
+        k: v
+        for k, v in values.items()
+        if not isinstance(v, np.ndarray)
+        and k not in ("width", "fits_int32")
+        and (k not in _USUAL or v != _USUAL[k])
+    }
+    if isinstance(stage, _KEEPS_SHAPE):
+        del kept["out_shape"]
+    if stage.in_shape == shape:
+        del kept["in_shape"]
+    return {"kind": stage.kind, **kept}
+
+
+def build(described: Any, arrays: dict[str, HostArray]) -> tuple[Shape, tuple[Stage, ...]]:
+    """The input's shape and the stages of a description, with a file's arrays.
+
+    Raises:
+        ValueError: for anything that `describe` and `PackedModel.file_arrays` do not give.
+    """
+    whole = _Fields("architecture", described)
+    input_shape = whole.shape("input_shape")
+    listed = whole.take("stages")
+    whole.end()
+    if type(listed) is not list or not listed:
+        raise ValueError("expected a list of stages")
+    arrays = dict(arrays)
+    stages: list[Stage] = []
+    holds, shape = "pixels", input_shape
+    for i, description in enumerate(listed):
+        before = holds
+        stage, holds = _stage(_Fields(f"stage {i}", description), before, shape, arrays, i)
+        if math.prod(stage.in_shape) != math.prod(shape):
+            raise ValueError(f"stage {i}: expected values of {shape}, got {stage.in_shape}")
+        if before == "acc" and stage.in_shape[-1] != shape[-1]:
+            raise ValueError(f"stage {i}: expected the channels of {shape}, got {stage.in_shape}")
+        if isinstance(stage, ScoreStage):
+            stage = _with_size(stage, stages)
+        shape = stage.out_shape
+        stages.append(stage)
+    if holds != "scores":
+        raise ValueError("expected scores as the last stage")
+    if arrays:
+        raise ValueError(f"expected no arrays but the stages', got {sorted(arrays)[0]!r}")
+    return input_shape, tuple(stages)
+
+
+class _Fields:
+    """A JSON object that is taken apart field by field."""
+
+    def __init__(self, where: str, value: Any) -> None:
+        self.where = where
+        if type(value) is not dict:
+            raise ValueError(f"{where}: expected an object")
+        self.values = dict(value)
+
+    def take(self, name: str) -> Any:
+        if name not in self.values and name not in _USUAL:
+            raise ValueError(f"{self.where}: expected a field {name!r}")
+        return self.values.pop(name) if name in self.values else _USUAL[name]
+
+    def integer(self, name: str, low: int, high: int) -> int:
+        return self._checked(name, self.take(name), low, high)
+
+    def flag(self, name: str) -> bool:
+        value = self.take(name)
+        if type(value) is not bool:
+            raise ValueError(f"{self.where}: expected true or false as {name}")
+        return value
+
+    def shape(self, name: str) -> Shape:
+        values = self._several(name, self.take(name), 1)
+        if not 1 <= len(values) <= 8 or math.prod(values) > LIMIT:
+            raise ValueError(f"{self.where}: expected a shape of at most {LIMIT:,} values")
+        return values
+
+    def pair(self, name: str, low: int = 1) -> tuple[int, int]:
+        first, second = self._two(name, self._several(name, self.take(name), low))
+        return first, second
+
+    def pairs(self, name: str) -> tuple[tuple[int, int], tuple[int, int]]:
+        value = self.take(name)
+        if type(value) not in (list, tuple):
+            raise ValueError(f"{self.where}: expected pairs as {name}")
+        first, second = (
+            self._two(name, self._several(name, part, 0)) for part in self._two(name, value)
+        )
+        return (first[0], first[1]), (second[0], second[1])
+
+    def end(self) -> None:
+        if self.values:
+            raise ValueError(f"{self.where}: expected no field {sorted(self.values)[0]!r}")
+
+    def _several(self, name: str, value: Any, low: int) -> tuple[int, ...]:
+        if type(value) not in (list, tuple):
+            raise ValueError(f"{self.where}: expected integers as {name}")
+        return tuple(self._checked(name, n, low, LIMIT) for n in value)
+
+    def _two(self, name: str, value: Any) -> Any:
+        if len(value) != 2:
+            raise ValueError(f"{self.where}: expected two numbers as {name}")
+        return value
+
+    def _checked(self, name: str, value: Any, low: int, high: int) -> int:
+        if type(value) is not int or not low <= value <= high:
+            raise ValueError(f"{self.where}: expected {name} between {low} and {high}")
+        return value
+
+
+def _stage(
+    f: _Fields, holds: str, shape: Shape, arrays: dict[str, HostArray], i: int
+) -> tuple[Stage, str]:
+    """A stage behind values of a shape, which are what `holds` says; and what its own are."""
+
+    def array(name: str, *dtypes: type[np.generic]) -> HostArray:
+        value = arrays.pop(f"{i}.{name}", None)
+        if value is None or value.ndim != 1 or value.dtype.type not in dtypes:
+            raise ValueError(f"{f.where}: expected a vector {name} of its dtype")
+        return value
+
+    kind = f.take("kind")
+    in_shape = f.shape("in_shape") if "in_shape" in f.values else shape
+    stage: Stage
+    if kind == Binarize.kind and holds == "pixels":
+        # -1 and 256 are out of reach on either side.
+        stage = Binarize(in_shape, in_shape, f.integer("threshold", -1, 256), f.flag("falling"))
+        gives = "bits"
+    elif kind in (DenseStage.kind, ConvStage.kind) and holds in ("pixels", "bits"):
+        stage, gives = _product(f, kind, in_shape, array("weights", np.uint8)), "acc"
+        if stage.pixels != (holds == "pixels"):
+            raise ValueError(f"{f.where}: expected pixels where there are some")
+    elif kind == PoolStage.kind and holds in ("bits", "acc"):
+        stage = PoolStage(in_shape, f.shape("out_shape"), f.pair("size"), f.pair("stride"))
+        _check_windows(f.where, stage, Windows(stage.size, stage.stride), in_shape)
+        if stage.out_shape[-1] != in_shape[-1]:
+            raise ValueError(f"{f.where}: expected as many channels as come in")
+        gives = holds
+    elif kind == ThresholdStage.kind and holds == "acc":
+        thresholds = array("thresholds", np.int16, np.int32).astype(np.int32)
+        n = len(thresholds)
+        if in_shape[-1] != n:
+            raise ValueError(f"{f.where}: expected {in_shape[-1]} thresholds, got {n}")
+        falling = np.zeros(n, bool)
+        if f"{i}.falling" in arrays:
+            falling = bits_of_flat(array("falling", np.uint8), 1, n)[0].astype(bool)
+        stage, gives = ThresholdStage(in_shape, in_shape, thresholds, falling), "bits"
+    elif kind == ScoreStage.kind and holds == "acc" and len(in_shape) == 1:
+        A, B = (array(k, np.int16, np.int32, np.int64).astype(np.int64) for k in ("A", "B"))
+        scale, offset = (array(k, np.float32) for k in ("scale", "offset"))
+        shift = f.integer("shift", -(2**16), 2**16)
+        stage = ScoreStage(in_shape, in_shape, A, B, shift, True, scale, offset)
+        gives = "scores"
+    else:
+        raise ValueError(f"{f.where}: expected a stage that takes {holds}")
+    f.end()
+    return stage, gives
+
+
+def _product(f: _Fields, kind: str, in_shape: Shape, flat: HostArray) -> Product:
+    out_shape, pixels = f.shape("out_shape"), f.flag("pixels")
+    if out_shape[-1] > CHANNELS:
+        raise ValueError(f"{f.where}: expected at most {CHANNELS:,} channels")
+    if kind == DenseStage.kind:
+        width = math.prod(in_shape)
+        if len(out_shape) != 1 or 255 * width >= 2**31:
+            raise ValueError(f"{f.where}: expected one axis of sums that fit into int32")
+        return DenseStage(in_shape, out_shape, rows_of_flat(flat, *out_shape, width), width, pixels)
+    size, stride, dilation = f.pair("size"), f.pair("stride"), f.pair("dilation")
+    border, value = f.pairs("border"), f.integer("border_value", 0, 255 if pixels else 1)
+    width = math.prod(size) * in_shape[-1]
+    if 255 * width >= 2**31:
+        raise ValueError(f"{f.where}: expected sums that fit into int32")
+    if len(in_shape) != 3 or len(out_shape) != 3:
+        raise ValueError(f"{f.where}: expected images")
+    height, across = (n + sum(b) for n, b in zip(in_shape[:2], border, strict=True))
+    padded = (height, across, in_shape[-1])
+    if max(math.prod(padded), math.prod(out_shape[:2]) * width) > LIMIT:
+        raise ValueError(f"{f.where}: expected at most {LIMIT:,} values in all windows")
+    weights = rows_of_flat(flat, out_shape[-1], width)
+    shapes, windows = (in_shape, out_shape), Windows(size, stride, dilation)
+    stage = ConvStage(*shapes, weights, width, pixels, *windows[:3], border, value)
+    _check_windows(f.where, stage, windows, padded)
+    return stage
+
+
+def _check_windows(where: str, stage: Stage, windows: Windows, shape: Shape) -> None:
+    if len(shape) != 3 or len(stage.out_shape) != 3:
+        raise ValueError(f"{where}: expected images")
+    if windows.counts((1, *shape)) != stage.out_shape[:2]:
+        raise ValueError(f"{where}: expected as many windows as fit on {shape}")
+
+
+def _with_size(stage: ScoreStage, before: list[Stage]) -> ScoreStage:
+    """The stage with its `fits_int32`.
+
+    Raises:
+        ValueError: for numbers that are too many, too few or too large.
+    """
+    product = next(s for s in reversed(before) if isinstance(s, Product))
+    if any(a.shape != (product.channels,) for a in stage.arrays().values()):
+        raise ValueError(f"expected numbers for {product.channels} classes")
+    largest = stage.largest(product)
+    if stage.in_shape != (product.channels,) or largest >= 2**62:
+        raise ValueError("expected a score for each sum, in 62 bits")
+    return replace(stage, fits_int32=largest < 2**31)
+
+
+def _refuse_constant(name: str) -> None:
+    raise ValueError(f"expected numbers, got {name}")

@@ -1,0 +1,196 @@
+"""Where rounding lets a model and its packed form differ, and who is right."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from functools import cache
+
+import numpy as np
+
+from minibnn.backend import Array, backend_of
+from minibnn.layers import Layer
+from minibnn.packed.errors import PackError
+from minibnn.packed.exact import Line, compare
+from minibnn.packed.fold import Fold
+from minibnn.packed.model import CHUNK, PackedModel, on_host
+from minibnn.packed.plan import Plan, Sign, layers_of
+from minibnn.packed.stages import HostArray, Stage
+from minibnn.packed.walk import read
+
+
+@dataclass
+class LayerDisagreement:
+    """One layer's answers to what the packed layers before it gave.
+
+    Attributes:
+        where: the layer.
+        values: how many bits, or labels at the last layer, differ.
+        images: in how many images.
+        packed_right: of those values, how many the packed model has as exact arithmetic has them.
+        float_right: likewise the model in floats.
+    """
+
+    where: str
+    values: int = 0
+    images: int = 0
+    packed_right: int = 0
+    float_right: int = 0
+
+
+@dataclass
+class Disagreements:
+    """What `disagreements` found.
+
+    Attributes:
+        images: how many were looked at.
+        labels: for how many the two labels differ.
+        bits: in how many some bit behind a sign differs, layer for layer.
+        unexplained: for how many the labels differ although every layer agrees; 0, or something
+            is wrong.
+        layers: each layer's own.
+    """
+
+    images: int
+    labels: int = 0
+    bits: int = 0
+    unexplained: int = 0
+    layers: list[LayerDisagreement] = field(default_factory=list)
+
+    def __str__(self) -> str:
+        lines = [
+            f"{self.images:,} images: {self.labels:,} with another label, {self.bits:,} with "
+            "another bit"
+        ]
+        for layer in self.layers:
+            lines.append(
+                f"  {layer.where}: {layer.values:,} values in {layer.images:,} images; packed "
+                f"right {layer.packed_right:,}, float right {layer.float_right:,}"
+            )
+        return "\n".join(lines)
+
+
+def disagreements(model: Layer, packed: PackedModel, images: Array) -> Disagreements:
+    """Count where the float model rounds to another bit or label, and say which side is right.
+
+    A sum of rescaled pixels is rounded in an order that depends on the BLAS, and a value that is
+    exactly, or nearly, on the threshold can come out on its wrong side. Each layer of the model is
+    asked about the same bits as its packed form, so one difference does not count again in the
+    layers behind it. Right is who agrees with exact arithmetic on the pixels, the weights and the
+    parameters as they are stored.
+
+    Args:
+        model: that was packed.
+        packed: its packed form.
+        images: (batch, *input_shape) of uint8, on the model's device.
+
+    Raises:
+        PackError: if the model is not the one that was packed, as far as shapes tell.
+
+    >>> from minibnn import load_sample, pack
+    >>> from minibnn.recipes import RECIPES
+    >>> model = RECIPES["seed"]().build().initialize(0)
+    >>> found = disagreements(model, pack(model), load_sample().test_images[:100])
+    >>> found.images, found.unexplained
+    (100, 0)
+    """
+    plan = read(on_host(model), packed.input_shape)
+    if len(plan.steps) != len(packed.stages):
+        raise PackError("disagreements: expected the model that was packed, got another")
+    places = [step[0].where for step in plan.steps if not isinstance(step, Stage)]
+    found = Disagreements(len(images), layers=[LayerDisagreement(where) for where in places])
+    for start in range(0, len(images), CHUNK):
+        _count(model, plan, packed, images[start : start + CHUNK], found)
+    return found
+
+
+def _count(
+    model: Layer, plan: Plan, packed: PackedModel, images: Array, found: Disagreements
+) -> None:
+    """One batch more."""
+    layers = [layer for _, layer in layers_of(model)]
+    host = backend_of(images).to_host
+    differs = np.zeros(len(images), bool)  # in some layer
+    x = state = images
+    begin = Sign(0, 0, 0)
+    for sign, row in zip(plan.signs, found.layers, strict=False):  # the last row is the labels'
+        y = _run(layers[begin.layers : sign.layers], x)
+        acc = _run_stages(packed, state, begin.steps, sign.fold)
+        state = _run_stages(packed, acc, sign.fold, sign.steps)
+        ours, theirs = host(state).reshape(y.shape) > 0, host(y) > 0
+        rows = _differing(ours, theirs)
+        if len(rows):
+            exact = _exact_bits(plan, sign, host(acc)[rows]).reshape(len(rows), *y.shape[1:])
+            _note(row, ours[rows], theirs[rows], exact)
+        differs[rows] = True
+        # The next layer is asked about what the packed layers gave, as the model's numbers.
+        x = (state.astype(y.dtype) * 2 - 1).reshape(y.shape)
+        begin = sign
+    found.bits += int(differs.sum())
+
+    acc = _run_stages(packed, state, begin.steps, len(packed.stages) - 1)
+    ours = host(packed.scores.run(acc)).argmax(axis=1)
+    theirs = host(_run(layers[begin.layers :], x)).argmax(axis=1)
+    rows = _differing(ours, theirs)
+    if len(rows):
+        last = plan.steps[-1]
+        lines = last[0].lines if isinstance(last, tuple) else ()
+        exact = np.array([_exact_label(lines, row) for row in host(acc)[rows].tolist()])
+        _note(found.layers[-1], ours[rows], theirs[rows], exact)
+    differs[rows] = True
+    labels = host(model.forward(images)).argmax(axis=1) != ours
+    found.labels += int(labels.sum())
+    found.unexplained += int((labels & ~differs).sum())
+
+
+def _run(layers: Sequence[Layer], x: Array) -> Array:
+    for layer in layers:
+        x = layer.forward(x)
+    return x
+
+
+def _run_stages(packed: PackedModel, x: Array, start: int, stop: int) -> Array:
+    for stage in packed.stages[start:stop]:
+        x = stage.run(x)
+    return x
+
+
+def _differing(ours: HostArray, theirs: HostArray) -> HostArray:
+    """The samples with a difference somewhere."""
+    return np.flatnonzero((ours != theirs).reshape(len(ours), -1).any(axis=1))
+
+
+def _note(row: LayerDisagreement, ours: HostArray, theirs: HostArray, exact: HostArray) -> None:
+    """Add up the differing values of some samples."""
+    differ = ours != theirs
+    row.values += int(differ.sum())
+    row.images += len(ours)
+    row.packed_right += int((differ & (ours == exact)).sum())
+    row.float_right += int((differ & (theirs == exact)).sum())
+
+
+def _exact_bits(plan: Plan, sign: Sign, acc: HostArray) -> HostArray:
+    """The bits behind a sign by exact arithmetic, also through the pools that follow it."""
+    step = plan.steps[sign.fold]
+    fold: Fold = step[0]  # type: ignore[index]
+    n = fold.product.channels
+
+    @cache
+    def bit(channel: int, value: int) -> bool:
+        return fold.lines[channel].sign(value) >= 0
+
+    values = acc.reshape(-1, n).tolist()
+    bits = np.array([[bit(c, v) for c, v in enumerate(row)] for row in values], np.uint8)
+    x = bits.reshape(acc.shape)
+    for stage in plan.steps[sign.fold + 1 : sign.steps]:
+        x = stage.run(x)  # type: ignore[union-attr]
+    return x > 0
+
+
+def _exact_label(lines: Sequence[Line], acc: Sequence[int]) -> int:
+    """The first class with the greatest logit."""
+    best = 0
+    for c in range(1, len(lines)):
+        if compare(lines[c], acc[c], lines[best], acc[best]) > 0:
+            best = c
+    return best

@@ -1,0 +1,108 @@
+"""Exact comparisons of what batch norm makes of whole numbers: rationals and square roots."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from fractions import Fraction
+
+# Relative bits of an approximation, enough for parameters in float32 even if their terms cancel.
+# Only for speed and for rounding: what an approximation leaves open, `sign_of_roots` decides.
+PRECISION = 512
+
+
+@dataclass(frozen=True)
+class Line:
+    """What one channel's real arithmetic makes of its accumulator.
+
+    .. code-block:: text
+
+        y(acc) = (slope acc + start) / sqrt(variance) + beta
+
+    All four are rational numbers, the variance positive. Parameters in floats are such numbers
+    exactly, so y is what the model computes if nothing were ever rounded.
+    """
+
+    slope: Fraction
+    start: Fraction
+    variance: Fraction
+    beta: Fraction
+
+    def numerator(self, acc: int) -> Fraction:
+        """``slope acc + start``."""
+        return self.slope * acc + self.start
+
+    def parallel(self, other: Line) -> bool:
+        """Whether both have no root in them, and one slope other than 0."""
+        plain = self.variance == other.variance == 1 and self.beta == other.beta == 0
+        return plain and self.slope == other.slope != 0
+
+    def sign(self, acc: int) -> int:
+        """Of y: -1, 0 or 1.
+
+        y sqrt(variance) has the same sign, and is a rational number plus one root.
+        """
+        return sign_of_roots(self.numerator(acc), self.beta, self.variance)
+
+    def coefficients(self) -> tuple[Fraction, Fraction]:
+        """A and B in ``y = A acc + B``, to `PRECISION` bits."""
+        root = inverse_root(self.variance)
+        return self.slope * root, self.start * root + self.beta
+
+
+def compare(one: Line, acc: int, other: Line, other_acc: int) -> int:
+    """The sign of ``one.y(acc) - other.y(other_acc)``, exactly.
+
+    With r / sqrt(v) = (r / v) sqrt(v) it is that of a rational number plus two roots.
+    """
+    p, q = one.variance, other.variance
+    return sign_of_roots(
+        one.beta - other.beta, one.numerator(acc) / p, p, -other.numerator(other_acc) / q, q
+    )
+
+
+def sign_of_roots(
+    c: Fraction,
+    a: Fraction,
+    p: Fraction,
+    b: Fraction = Fraction(0),
+    q: Fraction = Fraction(0),
+) -> int:
+    """The sign of ``c + a sqrt(p) + b sqrt(q)``, by squaring until no root is left.
+
+    Two terms of one sign have that sign. Of two with opposite signs, the one with the greater
+    square wins, and the square of a sqrt(p) + b sqrt(q) has one root only, that of p q.
+
+    >>> sign_of_roots(Fraction(-3), Fraction(1), Fraction(2), Fraction(1), Fraction(3))  # 0.146
+    1
+    """
+    roots = _sign_of_sum(_sign(a) if p else 0, a * a * p, _sign(b) if q else 0, b * b * q)
+    if roots == 0 or c == 0 or roots == _sign(c):
+        return roots or _sign(c)
+    # |a sqrt(p) + b sqrt(q)| against |c|, both squared: a^2 p + b^2 q + 2 a b sqrt(p q) - c^2
+    rest, root = a * a * p + b * b * q - c * c, 2 * a * b
+    larger = _sign_of_sum(_sign(rest), rest * rest, _sign(root), root * root * p * q)
+    return roots * larger
+
+
+def inverse_root(v: Fraction) -> Fraction:
+    """``1 / sqrt(v)`` with a relative error below 2^-PRECISION."""
+    inverse = 1 / v
+    # Scaled by an even power of two until its integer root has more bits than are asked for.
+    length = inverse.numerator.bit_length() - inverse.denominator.bit_length()
+    shift = PRECISION + 2 - length // 2
+    scaled = inverse * Fraction(2) ** (2 * shift)
+    return Fraction(math.isqrt(math.floor(scaled))) / Fraction(2) ** shift
+
+
+def _sign(x: Fraction) -> int:
+    return (x > 0) - (x < 0)
+
+
+def _sign_of_sum(s: int, s_square: Fraction, t: int, t_square: Fraction) -> int:
+    """The sign of a sum of two numbers, each given by its sign and its square."""
+    if s == t or t == 0:
+        return s
+    if s == 0:
+        return t
+    return s * _sign(s_square - t_square)

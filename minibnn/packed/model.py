@@ -1,0 +1,303 @@
+"""From a trained model to a packed one, and what a packed one can do."""
+
+from __future__ import annotations
+
+import copy
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from minibnn.backend import CPU, Array, backend_of
+from minibnn.data import one_cold
+from minibnn.layers import Layer
+from minibnn.packed.bits import flat_bits
+from minibnn.packed.errors import PackError
+from minibnn.packed.fold import Fold, digest
+from minibnn.packed.scores import score_stage
+from minibnn.packed.stages import (
+    ConvStage,
+    HostArray,
+    Product,
+    ScoreStage,
+    Shape,
+    Stage,
+    ThresholdStage,
+    size_of,
+)
+from minibnn.packed.summary import PackedSummary, summarize
+from minibnn.packed.walk import read
+
+CHUNK = 256  # images at once,
+SCRATCH = 2**26  # or fewer, if the windows of so many have more values than this
+
+
+@dataclass(frozen=True, eq=False)
+class PackedModel:
+    """A binary network as a small program on integers; made by `pack` or `load_packed`.
+
+    Its stages are the whole model: run them one after another, with nothing in between, and the
+    last one gives the scores. It runs where the images are, in NumPy or CuPy.
+
+    Attributes:
+        input_shape: of one image of uint8.
+        stages: the program; `minibnn.packed.stages` says what each one is.
+        certificate: for each threshold stage, how its thresholds were compared with the model, how
+            many values that were, and the sha256 of the thresholds.
+        training: figures about the model's training that somebody gave to `save_packed`.
+    """
+
+    input_shape: Shape
+    stages: tuple[Stage, ...]
+    certificate: dict[str, Any]
+    training: dict[str, Any] = field(default_factory=dict)
+
+    def __repr__(self) -> str:
+        kinds = " ".join(stage.kind for stage in self.stages)
+        return f"PackedModel({self.input_shape}: {kinds}; {self.nbytes:,} bytes)"
+
+    @property
+    def scores(self) -> ScoreStage:
+        """The last stage."""
+        last = self.stages[-1]
+        if not isinstance(last, ScoreStage):
+            raise PackError(f"{self!r}: expected scores as the last stage")
+        return last
+
+    @property
+    def classes(self) -> int:
+        """How many scores there are."""
+        return len(self.scores.A)
+
+    def predict(self, images: Array) -> Array:
+        """The label of each image: the first class with the greatest score.
+
+        Shapes: images (batch, *input_shape) of uint8; labels (batch,).
+
+        Raises:
+            TypeError: for images of another dtype.
+            ValueError: for another shape.
+        """
+        return one_cold(self.predict_scores(images))
+
+    def predict_scores(self, images: Array) -> Array:
+        """The integer scores (batch, classes), int64; every form of the model gives the same."""
+        return self._in_chunks(images, self.scores.run, np.int64)
+
+    def logits(self, images: Array) -> Array:
+        """The output of the model that was packed, in float32, but for its order of rounding."""
+        return self._in_chunks(images, self.scores.logits, np.float32)
+
+    def after(self, images: Array, stages: int) -> Array:
+        """What so many stages make of a batch: bits, accumulators or scores."""
+        x = self._checked(images)
+        for stage in self.stages[:stages]:
+            x = stage.run(x)
+        return x
+
+    def verify(self, model: Layer) -> dict[str, Any]:
+        """Repeat the certificate: is this `model`, bit for bit, on everything it can meet?
+
+        Products must have the model's weights; the bits of every threshold stage are compared with
+        the model's as in `Fold.certify`; the scores must be those that the model folds into.
+
+        Returns:
+            the certificate, made anew.
+
+        Raises:
+            PackError: at the first difference.
+        """
+        stages, certificate = _build(model, self.input_shape, self.stages)
+        for own, other in zip(self.stages, stages, strict=True):
+            same = _description(own) == _description(other) and all(
+                np.array_equal(a, other.arrays()[name]) for name, a in own.arrays().items()
+            )
+            if not same:
+                raise PackError(f"verify: expected the model's {other.kind} stage, got another")
+        return certificate
+
+    def file_arrays(self) -> dict[str, HostArray]:
+        """What a file keeps: bits without padding, integers in as few bytes as hold them all."""
+        arrays = {}
+        for i, stage in enumerate(self.stages):
+            for name, array in stage.arrays().items():
+                if isinstance(stage, Product):
+                    array = flat_bits(array, stage.width)
+                elif name == "falling":
+                    if not array.any():
+                        continue  # thresholds mostly rise
+                    array = np.packbits(array, bitorder="little")
+                elif array.dtype.kind == "i":
+                    array = _smallest(array)
+                arrays[f"{i}.{name}"] = array
+        return arrays
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of its arrays as a file keeps them, without the header.
+
+        The weights take exactly the 1-bit bytes of ``model.summary()``. The rest differs, since
+        other numbers ship: for each channel an integer threshold (2 or 4 bytes, and a bit if any
+        channel falls) instead of the floats of bias and batch norm, and for each class A and B as
+        integers and again as floats.
+        """
+        return sum(array.nbytes for array in self.file_arrays().values())
+
+    def summary(self) -> PackedSummary:
+        """Sizes and costs, stage by stage: print it, or take its ``table``; its bytes are `nbytes`.
+
+        >>> from minibnn import Dense, Rescale, Sequential, SignSTE
+        >>> last = Dense(784, 10, weight_quantizer=SignSTE())
+        >>> pack(Sequential(Rescale(1 / 255), last).initialize(0), (784,)).summary().bits
+        7840
+        """
+        return summarize(self.input_shape, self.stages, self.file_arrays())
+
+    def _checked(self, images: Array) -> Array:
+        backend_of(images)
+        if images.dtype != np.uint8:
+            raise TypeError(f"{self!r}: expected images of dtype uint8, got {images.dtype}")
+        if images.ndim < 1 or images.shape[1:] != self.input_shape:
+            wanted = ", ".join(map(str, ("batch", *self.input_shape)))
+            raise ValueError(f"{self!r}: expected images of shape ({wanted}), got {images.shape}")
+        return images
+
+    def _in_chunks(self, images: Array, last: Any, dtype: Any) -> Array:
+        xp = backend_of(self._checked(images)).xp
+        result = xp.empty((len(images), self.classes), dtype=dtype)
+        largest = max(map(_scratch, self.stages))
+        step = max(1, min(CHUNK, SCRATCH // largest))
+        for start in range(0, len(images), step):
+            part = slice(start, start + step)
+            result[part] = last(self.after(images[part], len(self.stages) - 1))
+        return result
+
+
+def pack(model: Layer, input_shape: tuple[int, ...] = (28, 28)) -> PackedModel:
+    """A trained model as bits and integers that give the same answer.
+
+    .. code-block:: text
+
+        weights       bits, 1 for +1, in words of 64
+        products      of bits: width - 2 popcount(w xor x); of pixels: sums of +pixel and -pixel
+        bias, batch norm and sign      bit = acc >= t, or acc <= t, an integer t for each channel
+        last layer    score = A acc + B, integers that compare as the exact logits do
+
+    Thresholds behind a product of bits come from the model's own float layers, asked for every
+    accumulator that can be: these bits are the model's always. Behind a product of pixels they come
+    from exact arithmetic, since the model's sum is rounded there in an order that depends on the
+    BLAS; `disagreements` counts the images for which that matters.
+
+    Args:
+        model: in evaluation; it is left as it is.
+        input_shape: of one image of uint8.
+
+    Raises:
+        PackError: for a layer, or a value, that has no packed form; it says which, and what has.
+        RuntimeError: for a model without values.
+
+    References: XNOR and popcount, Rastegari et al. 2016, arXiv:1603.05279, section 3.2; thresholds,
+    Umuroglu et al. 2017 (FINN), arXiv:1612.07119, section 4.2.2.
+
+    >>> from minibnn import Activation, Dense, Flatten, Rescale, Sequential, SignSTE
+    >>> model = Sequential(
+    ...     Flatten(),
+    ...     Rescale(1 / 255),
+    ...     Dense(784, 128, weight_quantizer=SignSTE()),
+    ...     Activation(SignSTE()),
+    ...     Dense(128, 10, weight_quantizer=SignSTE()),
+    ... ).initialize(0)
+    >>> packed = pack(model)
+    >>> packed.predict(np.zeros((2, 28, 28), np.uint8)).shape
+    (2,)
+    >>> [stage.kind for stage in packed.stages]
+    ['dense', 'threshold', 'dense', 'scores']
+    """
+    if not isinstance(model, Layer):
+        raise TypeError(f"pack: expected a model, got {type(model).__name__}")
+    if not isinstance(input_shape, tuple) or not all(type(n) is int and n > 0 for n in input_shape):
+        raise TypeError(f"pack: expected input_shape such as (28, 28), got {input_shape!r}")
+    stages, certificate = _build(model, input_shape)
+    return PackedModel(input_shape, stages, certificate)
+
+
+def _build(
+    model: Layer, input_shape: Shape, given: tuple[Stage, ...] | None = None
+) -> tuple[tuple[Stage, ...], dict[str, Any]]:
+    """The stages of a model, and the certificate of its thresholds: found here, or those `given`.
+
+    Raises:
+        PackError: as `pack`, and if what is given has other stages.
+    """
+    stages: list[Stage] = []
+    certified = []
+    steps = read(on_host(model), input_shape).steps
+    if given is not None and len(given) != len(steps):
+        raise PackError(f"verify: expected {len(steps)} stages, got {len(given)}")
+    for i, step in enumerate(steps):
+        if isinstance(step, Stage):
+            stages.append(step)
+            continue
+        fold, shape = step
+        if fold.activation is None:
+            stages.append(score_stage(fold, shape))
+            continue
+        stage = given[i] if given is not None else fold.stage(shape)
+        if not isinstance(stage, ThresholdStage) or not _fits(stage, fold, shape):
+            raise PackError(f"verify: expected thresholds as stage {i}, got {stage.kind}")
+        certified.append({"stage": i, **fold.certify(stage)})
+        stages.append(stage)
+    return tuple(stages), {"thresholds": certified}
+
+
+def _fits(stage: ThresholdStage, fold: Fold, shape: Shape) -> bool:
+    return stage.in_shape == shape and stage.thresholds.shape == (fold.product.channels,)
+
+
+def on_host(model: Layer) -> Layer:
+    """The model, or a copy of it in main memory."""
+    return model if model.backend is CPU else copy.deepcopy(model).to("cpu")
+
+
+def check_certificate(packed: PackedModel) -> None:
+    """Raise PackError unless the certificate is about these thresholds."""
+    found = {
+        i: (len(stage.thresholds), digest(stage))
+        for i, stage in enumerate(packed.stages)
+        if isinstance(stage, ThresholdStage)
+    }
+    try:
+        entries = packed.certificate["thresholds"]
+        stated = {e["stage"]: (e["channels"], e["sha256"]) for e in entries}
+        known = all(
+            e["by"] in ("enumeration", "exact")
+            and type(e["values"]) is type(e["stage"]) is int
+            and e["values"] > 0
+            for e in entries
+        )
+    except (KeyError, TypeError):
+        known = False
+    if not known or found != stated or len(entries) != len(found):
+        raise PackError("expected a certificate of these thresholds, got one of others")
+
+
+def _description(stage: Stage) -> dict[str, Any]:
+    """Everything about a stage but its arrays."""
+    values = {k: v for k, v in vars(stage).items() if not isinstance(v, np.ndarray)}
+    return {"kind": stage.kind, **values}
+
+
+def _scratch(stage: Stage) -> int:
+    """How many values a stage makes of one image on its way."""
+    if isinstance(stage, ConvStage):
+        return size_of(stage.out_shape[:2]) * stage.width
+    return size_of(stage.out_shape)
+
+
+def _smallest(array: HostArray) -> HostArray:
+    """The same integers in the narrowest of 16, 32 and 64 bits that holds them."""
+    for dtype in (np.int16, np.int32):
+        info = np.iinfo(dtype)
+        if array.size == 0 or (array.min() >= info.min and array.max() <= info.max):
+            return array.astype(dtype)
+    return array

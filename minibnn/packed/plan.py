@@ -1,0 +1,72 @@
+"""A model seen as a program: what is read of it before any threshold is known."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from minibnn.backend import CPU
+from minibnn.functions import Function
+from minibnn.layers import DirectFeedback, Layer, Sequential
+from minibnn.packed.fold import Fold
+from minibnn.packed.stages import Shape, Stage
+
+
+@dataclass(frozen=True)
+class Sign:
+    """A place where the model and its program have the same bits: behind a sign.
+
+    Attributes:
+        layers: how many of the model's layers have run there.
+        steps: how many of the program's steps.
+        fold: the step that is this sign's `Fold`.
+    """
+
+    layers: int
+    steps: int
+    fold: int
+
+
+@dataclass(eq=False)
+class Plan:
+    """A model as a program that still lacks its thresholds and scores.
+
+    Attributes:
+        steps: stages, and a `Fold` where a threshold stage, or at last the scores, belong, with
+            the shape of a sample there.
+        signs: those that follow a product, in order.
+    """
+
+    steps: list[Stage | tuple[Fold, Shape]] = field(default_factory=list)
+    signs: list[Sign] = field(default_factory=list)
+
+
+def layers_of(model: Layer) -> Iterator[tuple[str, Layer]]:
+    """What evaluation runs in order, with paths: the layers, those of containers in their place."""
+    if type(model) in (Sequential, DirectFeedback):
+        for name, child in model.named_children():
+            for path, layer in layers_of(child):
+                yield f"{name}.{path}".rstrip("."), layer
+    else:
+        yield "", model
+
+
+def is_sign(function: Function, dtype: np.dtype[Any]) -> bool:
+    """Whether a function's values in evaluation are +1 where ``x >= 0`` and -1 elsewhere.
+
+    It is asked, on numbers of every size that the dtype has, both zeros among them, and twice,
+    since a function may look at all of x before it gives one value.
+    """
+    info = np.finfo(dtype)
+    sizes = np.ldexp(np.ones(1, dtype), np.arange(info.minexp - info.nmant, info.maxexp))
+    sizes = np.concatenate([sizes, 1.5 * sizes, np.linspace(0, 4, 4097, dtype=dtype)])
+    x = np.concatenate([sizes, -sizes]).astype(dtype)[None]
+    for part in (x, x[:, ::-3]):
+        with np.errstate(all="ignore"):
+            y = function.forward(part.copy())
+        if y.shape != part.shape or not bool((y == CPU.binarize(part)).all()):
+            return False
+    return True

@@ -1,0 +1,312 @@
+"""The stages of a packed model: a small program on integers, and what exporters walk.
+
+Between stages there are values of one of four kinds, for each sample in row-major order:
+
+.. code-block:: text
+
+    pixels   uint8
+    bits     uint8, 1 for +1 and 0 for -1
+    acc      int32, the accumulators of a product
+    scores   int64, one for each class
+
+A stage names the shapes that it takes and gives. From one stage to the next only the shape may
+change, never the order of the values: flattening and reshaping are no stages.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, ClassVar, TypeAlias
+from weakref import WeakKeyDictionary
+
+import numpy as np
+
+from minibnn.backend import Array, Backend, Windows, backend_of
+from minibnn.packed.bits import blocks, pack_rows, unpack_rows, xnor_products
+
+HostArray: TypeAlias = np.ndarray[Any, Any]
+Shape: TypeAlias = tuple[int, ...]
+
+
+# Copies of the stages' arrays on devices, and other forms of them, as long as the stages live. Not
+# an attribute of theirs: pickling, copying and comparing stages should not meet them.
+_KEPT: WeakKeyDictionary[Stage, dict[tuple[Backend, str], Array]] = WeakKeyDictionary()
+
+
+@dataclass(frozen=True, eq=False)
+class Stage:
+    """One step of the program.
+
+    Attributes:
+        kind: its name in files and for exporters.
+        in_shape: of one sample before it.
+        out_shape: of one sample after it.
+    """
+
+    kind: ClassVar[str]
+    in_shape: Shape
+    out_shape: Shape
+
+    def arrays(self) -> dict[str, HostArray]:
+        """What it keeps, by name; on the host."""
+        return {}
+
+    def run(self, x: Array) -> Array:
+        """The stage on a batch, on the device where `x` is."""
+        raise NotImplementedError
+
+    def on(self, backend: Backend, name: str) -> Array:
+        """One of its arrays on a device, where it stays; on the host it is the array itself."""
+        if backend.host:
+            return getattr(self, name)
+        return self.kept(backend, name, lambda: backend.asarray(getattr(self, name)))
+
+    def kept(self, backend: Backend, name: str, make: Callable[[], Array]) -> Array:
+        """What `make` gives, made once on each device: for what follows from arrays alone."""
+        kept = _KEPT.setdefault(self, {})
+        if (backend, name) not in kept:
+            kept[backend, name] = make()
+        return kept[backend, name]
+
+
+@dataclass(frozen=True, eq=False)
+class Binarize(Stage):
+    """Pixels to bits: ``bit = pixel >= threshold``, or ``pixel <= threshold`` if `falling`."""
+
+    kind = "binarize"
+    threshold: int
+    falling: bool
+
+    def run(self, x: Array) -> Array:
+        """0 and 1."""
+        x = x.astype(np.int32)
+        bits = x <= self.threshold if self.falling else x >= self.threshold
+        return bits.astype(np.uint8)
+
+
+@dataclass(frozen=True, eq=False)
+class Product(Stage):
+    """Rows of binary weights times bits or pixels: ``acc[c] = sum over i of w[c, i] x[i]``.
+
+    With bits, x and w are +1 and -1 and the sum is ``width - 2 popcount(w xor x)``; with pixels, it
+    is the sum of those with a weight of +1 minus the sum of the others.
+
+    Attributes:
+        weights: (channels, words) of uint64; see `pack_rows`.
+        width: bits in a row: how many values a sum has.
+        pixels: whether x are pixels (uint8) instead of bits.
+    """
+
+    weights: HostArray
+    width: int
+    pixels: bool
+
+    def __post_init__(self) -> None:
+        self.weights.flags.writeable = False  # other forms of them are kept
+
+    @property
+    def channels(self) -> int:
+        """How many rows there are."""
+        return len(self.weights)
+
+    @property
+    def step(self) -> int:
+        """From one value that an accumulator can have to the next: sums of bits have one parity."""
+        return 1 if self.pixels else 2
+
+    def reach(self) -> tuple[HostArray, HostArray]:
+        """The least and the greatest accumulator of each channel."""
+        if not self.pixels:
+            high = np.full(self.channels, self.width, np.int64)
+            return -high, high
+        plus = unpack_rows(self.weights, self.width).sum(axis=1, dtype=np.int64)
+        return -255 * (self.width - plus), 255 * plus
+
+    def arrays(self) -> dict[str, HostArray]:
+        """The weights."""
+        return {"weights": self.weights}
+
+    def sums(self, rows: Array) -> Array:
+        """Of rows (n, width) of bits or pixels: (n, channels) of int32."""
+        backend = backend_of(rows)
+        weights = self.on(backend, "weights")
+        if not self.pixels:
+            return xnor_products(pack_rows(rows), weights, self.width)
+        # Floats add whole numbers exactly as long as every partial sum has a place in the mantissa,
+        # in whatever order: 255 width < 2^24 for float32.
+        dtype = np.float32 if 255 * self.width < 2**24 else np.float64
+        signs = self.kept(
+            backend, "signs", lambda: unpack_rows(weights, self.width).astype(dtype) * 2 - 1
+        )
+        result = backend.xp.empty((len(rows), self.channels), dtype=np.int32)
+        for block in blocks(len(rows), self.width):
+            sums = backend.matmul(rows[block].astype(dtype), signs.T)
+            result[block] = sums.astype(np.int32)
+        return result
+
+
+@dataclass(frozen=True, eq=False)
+class DenseStage(Product):
+    """`Product` of a whole sample."""
+
+    kind = "dense"
+
+    def run(self, x: Array) -> Array:
+        """The accumulators (batch, channels)."""
+        return self.sums(x.reshape(len(x), self.width))
+
+
+@dataclass(frozen=True, eq=False)
+class ConvStage(Product):
+    """`Product` of each window of an image; a row of weights goes over (row, column, channel).
+
+    Attributes:
+        size: rows and columns of a window.
+        stride: from one window to the next.
+        dilation: from one position in a window to the next.
+        border: rows and columns added ((above, below), (left, right)).
+        border_value: what they are filled with: a bit, or a pixel.
+    """
+
+    kind = "conv"
+    size: tuple[int, int]
+    stride: tuple[int, int]
+    dilation: tuple[int, int]
+    border: tuple[tuple[int, int], tuple[int, int]]
+    border_value: int
+
+    def run(self, x: Array) -> Array:
+        """The accumulators (batch, rows, columns, channels)."""
+        rows = self.rows(x)
+        return self.sums(rows).reshape(len(x), *self.out_shape)
+
+    def rows(self, x: Array) -> Array:
+        """The windows inside the border as rows (batch places, width)."""
+        xp, n = backend_of(x).xp, len(x)
+        height, width, channels = self.in_shape
+        (above, below), (left, right) = self.border
+        shape = (n, above + height + below, left + width + right, channels)
+        X = xp.full(shape, self.border_value, dtype=np.uint8)
+        X[:, above : above + height, left : left + width] = x.reshape(n, *self.in_shape)
+        down, across = self.out_shape[:2]
+        rows = xp.empty((n, down, across, *self.size, channels), dtype=np.uint8)
+        windows = Windows(self.size, self.stride, self.dilation)
+        for i, j, ys, xs in windows.positions((down, across)):
+            rows[:, :, :, i, j] = X[:, ys, xs]
+        return rows.reshape(n * down * across, self.width)
+
+
+@dataclass(frozen=True, eq=False)
+class PoolStage(Stage):
+    """The greatest value of each window and channel: of accumulators, or of bits, which is OR."""
+
+    kind = "pool"
+    size: tuple[int, int]
+    stride: tuple[int, int]
+
+    def run(self, x: Array) -> Array:
+        """The maxima, of the dtype of `x`."""
+        xp = backend_of(x).xp
+        x = x.reshape(len(x), *self.in_shape)
+        windows = Windows(self.size, self.stride)
+        seen = [x[:, ys, xs] for _, _, ys, xs in windows.positions(self.out_shape[:2])]
+        y = seen[0].copy()
+        for other in seen[1:]:
+            y = xp.maximum(y, other)
+        return y
+
+
+@dataclass(frozen=True, eq=False)
+class ThresholdStage(Stage):
+    """Accumulators to bits, each channel (the last axis) by its own integer.
+
+    .. code-block:: text
+
+        bit = acc >= thresholds[c]      or, where falling[c],     acc <= thresholds[c]
+
+    A channel that never changes has a threshold out of reach of its accumulators.
+
+    Attributes:
+        thresholds: (channels,) of int32.
+        falling: (channels,) of bool.
+
+    Reference: batch norm and sign as one threshold, Umuroglu et al. 2017 (FINN), arXiv:1612.07119,
+    section 4.2.2.
+    """
+
+    kind = "threshold"
+    thresholds: HostArray
+    falling: HostArray
+
+    def arrays(self) -> dict[str, HostArray]:
+        """The thresholds and the directions."""
+        return {"thresholds": self.thresholds, "falling": self.falling}
+
+    def run(self, x: Array) -> Array:
+        """0 and 1."""
+        backend = backend_of(x)
+        channels = len(self.thresholds)
+        x = x.reshape(len(x), size_of(self.in_shape) // channels, channels)
+        t, falling = self.on(backend, "thresholds"), self.on(backend, "falling")
+        bits = backend.xp.where(falling, x <= t, x >= t)
+        return bits.astype(np.uint8).reshape(len(x), *self.out_shape)
+
+
+@dataclass(frozen=True, eq=False)
+class ScoreStage(Stage):
+    """The last layer's accumulators to one score for each class.
+
+    .. code-block:: text
+
+        score = A[c] acc + B[c]                  integers; the label is the first greatest
+        logit = scale[c] acc + offset[c]         float32: the model's own output
+
+    Attributes:
+        A: (classes,) of int64.
+        B: (classes,) of int64.
+        shift: the s with which A and B are the exact affine times 2^s, rounded.
+        fits_int32: whether A, B, every product and every score fit into 32 bits.
+        scale: (classes,) of float32.
+        offset: (classes,) of float32.
+    """
+
+    kind = "scores"
+    A: HostArray
+    B: HostArray
+    shift: int
+    fits_int32: bool
+    scale: HostArray
+    offset: HostArray
+
+    def arrays(self) -> dict[str, HostArray]:
+        """Both forms of the affine."""
+        return {"A": self.A, "B": self.B, "scale": self.scale, "offset": self.offset}
+
+    def largest(self, product: Product) -> int:
+        """The largest size that meets in computing a score: of A, of A acc, or of A acc + B."""
+        low, high = product.reach()
+        reach = np.maximum(abs(low), abs(high)).tolist()
+        scores: list[int] = [
+            abs(a) * max(r, 1) + abs(b)
+            for a, b, r in zip(self.A.tolist(), self.B.tolist(), reach, strict=True)
+        ]
+        return max(scores)
+
+    def run(self, x: Array) -> Array:
+        """The scores (batch, classes) of int64."""
+        backend = backend_of(x)
+        acc = x.reshape(len(x), len(self.A)).astype(np.int64)
+        return acc * self.on(backend, "A") + self.on(backend, "B")
+
+    def logits(self, x: Array) -> Array:
+        """The model's output in float32, rounded in its own order."""
+        backend = backend_of(x)
+        acc = x.reshape(len(x), len(self.A)).astype(np.float32)
+        return acc * self.on(backend, "scale") + self.on(backend, "offset")
+
+
+def size_of(shape: Shape) -> int:
+    """How many values a sample of this shape has."""
+    return math.prod(shape)

@@ -1,0 +1,166 @@
+"""A packed model's sizes and costs, stage by stage."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from functools import cached_property
+from typing import TYPE_CHECKING
+
+from minibnn.packed.stages import (
+    DenseStage,
+    HostArray,
+    PoolStage,
+    Product,
+    ScoreStage,
+    Shape,
+    Stage,
+    size_of,
+)
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+OPERATIONS = ("xnor", "add", "compare", "multiply")
+
+
+@dataclass(frozen=True)
+class PackedRow:
+    """One stage.
+
+    Attributes:
+        stage: its number, as in the names of its arrays.
+        kind: of stage.
+        in_shape: of one sample before it.
+        out_shape: of one sample after it.
+        bits: how many it ships: weights, and directions of thresholds if some fall.
+        integers: how many it ships: thresholds, or the A and B of the scores.
+        floats: how many it ships: the scale and the offset of the logits.
+        bytes: what all those take in a file.
+        count: of its operations for one image.
+        operation: ``"xnor"``: two bits compared, and the result counted; a word does 64 of them.
+            ``"add"``: a pixel added or subtracted. ``"compare"``: of two integers or bits.
+            ``"multiply"``: of two integers, with an addition.
+    """
+
+    stage: int
+    kind: str
+    in_shape: Shape
+    out_shape: Shape
+    bits: int
+    integers: int
+    floats: int
+    bytes: int
+    count: int
+    operation: str
+
+
+@dataclass(frozen=True, repr=False)
+class PackedSummary:
+    """What a packed model takes to store and to run; prints as a table.
+
+    Attributes:
+        input_shape: of one image.
+        rows: one for each stage, in order.
+    """
+
+    input_shape: Shape
+    rows: tuple[PackedRow, ...]
+
+    @property
+    def bytes(self) -> int:
+        """Of all arrays: the model's `nbytes`, and a file's payload."""
+        return sum(row.bytes for row in self.rows)
+
+    @property
+    def bits(self) -> int:
+        """How many single bits it ships."""
+        return sum(row.bits for row in self.rows)
+
+    @property
+    def operations(self) -> dict[str, int]:
+        """For one image by kind: xnor, add, compare, multiply."""
+        return {k: sum(r.count for r in self.rows if r.operation == k) for k in OPERATIONS}
+
+    @cached_property
+    def table(self) -> pd.DataFrame:
+        """The rows as a pandas DataFrame, with the index ``stage``."""
+        import pandas as pd
+
+        return pd.DataFrame([vars(row) for row in self.rows]).set_index("stage")
+
+    def __repr__(self) -> str:
+        head = ["", "stage", "in", "out", "bits", "integers", "floats", "bytes", "operations", ""]
+        lines = [head]
+        for row in self.rows:
+            counts = (row.bits, row.integers, row.floats, row.bytes, row.count)
+            shapes = (str(row.in_shape), str(row.out_shape))
+            lines.append([str(row.stage), row.kind, *shapes, *map(_count, counts), row.operation])
+        totals = (
+            self.bits,
+            sum(row.integers for row in self.rows),
+            sum(row.floats for row in self.rows),
+            self.bytes,
+        )
+        lines.append(["", "total", "", "", *map(_count, totals), "", ""])
+        size = [max(len(line[i]) for line in lines) for i in range(len(head))]
+        text = [
+            "  ".join(
+                # Names to the left, numbers to the right.
+                cell.ljust(n) if i < 4 or i == len(head) - 1 else cell.rjust(n)
+                for i, (cell, n) in enumerate(zip(line, size, strict=True))
+            ).rstrip()
+            for line in lines
+        ]
+        rule = "-" * max(map(len, text))
+        operations = ", ".join(f"{n:,} {kind}" for kind, n in self.operations.items())
+        return "\n".join(
+            [
+                f"PackedModel, one image {self.input_shape}",
+                text[0],
+                rule,
+                *text[1:-1],
+                rule,
+                text[-1],
+                f"operations an image: {operations}",
+            ]
+        )
+
+
+def summarize(
+    input_shape: Shape, stages: tuple[Stage, ...], arrays: dict[str, HostArray]
+) -> PackedSummary:
+    """The rows of a program, with the arrays that a file keeps of it."""
+    rows = []
+    for i, stage in enumerate(stages):
+        own = {k.partition(".")[2]: a for k, a in arrays.items() if k.partition(".")[0] == str(i)}
+        bits = integers = floats = 0
+        for name, array in own.items():
+            if name == "weights" and isinstance(stage, Product):
+                bits += stage.channels * stage.width
+            elif name == "falling":
+                bits += stage.in_shape[-1]
+            elif array.dtype.kind == "f":
+                floats += array.size
+            else:
+                integers += array.size
+        size = sum(array.nbytes for array in own.values())
+        count, operation = _operations(stage)
+        shapes = (stage.in_shape, stage.out_shape)
+        rows.append(
+            PackedRow(i, stage.kind, *shapes, bits, integers, floats, size, count, operation)
+        )
+    return PackedSummary(input_shape, tuple(rows))
+
+
+def _operations(stage: Stage) -> tuple[int, str]:
+    if isinstance(stage, Product):
+        places = 1 if isinstance(stage, DenseStage) else size_of(stage.out_shape[:2])
+        return places * stage.channels * stage.width, "add" if stage.pixels else "xnor"
+    if isinstance(stage, PoolStage):
+        return size_of(stage.out_shape) * (math.prod(stage.size) - 1), "compare"
+    return size_of(stage.in_shape), "multiply" if isinstance(stage, ScoreStage) else "compare"
+
+
+def _count(n: int) -> str:
+    return f"{n:,}" if n else "-"

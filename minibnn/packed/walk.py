@@ -1,0 +1,302 @@
+"""Reading a model: which of its layers become which stage, and what cannot become any."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+from fractions import Fraction
+from typing import NoReturn
+
+import numpy as np
+
+from minibnn.backend import Windows
+from minibnn.layers import (
+    Activation,
+    BatchNorm,
+    Conv2D,
+    Dense,
+    Dropout,
+    Flatten,
+    Layer,
+    MaxPool2D,
+    Rescale,
+    Reshape,
+    ShiftBatchNorm,
+    TensorNorm,
+)
+from minibnn.packed.bits import pack_rows
+from minibnn.packed.errors import PackError
+from minibnn.packed.fold import Fold
+from minibnn.packed.plan import Plan, Sign, is_sign, layers_of
+from minibnn.packed.stages import (
+    Binarize,
+    ConvStage,
+    DenseStage,
+    HostArray,
+    PoolStage,
+    Product,
+    Shape,
+    Stage,
+)
+
+PACKABLE = (
+    "packable are Flatten, Reshape, Rescale (first), Dropout, Dense and Conv2D with binary "
+    "weights, MaxPool2D, BatchNorm, TensorNorm, ShiftBatchNorm, and Activation of a sign"
+)
+
+
+def read(model: Layer, input_shape: Shape) -> Plan:
+    """The plan of a model on the CPU.
+
+    Raises:
+        PackError: for what cannot be packed, by name.
+    """
+    reader = _Reader(input_shape)
+    for count, (path, layer) in enumerate(layers_of(model), start=1):
+        reader.where = f"layer {path or 0}, {layer}"
+        reader.take(layer)
+        if type(layer) is Activation and reader.after_product:
+            reader.note_sign(count)  # behind the pools that were put off until after it
+    return reader.finish()
+
+
+class _Reader:
+    """What passes between the layers so far: pixels, bits or accumulators, and their shape."""
+
+    def __init__(self, input_shape: Shape) -> None:
+        self.shape = input_shape
+        self.holds = "pixels"
+        self.where = ""
+        self.plan = Plan()
+        self.rescales: list[Rescale] = []
+        self.scale, self.offset = Fraction(1), Fraction(0)
+        self.fold: Fold | None = None  # what comes after the last product, up to the next sign
+        self.later: list[Stage] = []  # pools behind a norm, which run after the threshold
+        self.after_product = False
+
+    def refuse(self, why: str, mend: str = PACKABLE) -> NoReturn:
+        raise PackError(f"pack: {self.where}: {why}; {mend}")
+
+    def take(self, layer: Layer) -> None:
+        """One layer more. Types are compared exactly: a subclass may compute anything."""
+        kind = type(layer)
+        if isinstance(layer, Flatten | Reshape) and kind in (Flatten, Reshape):
+            self.reshape(layer)
+        elif isinstance(layer, Rescale) and kind is Rescale:
+            self.rescale(layer)
+        elif isinstance(layer, Dropout) and kind is Dropout:
+            if layer.rate and not layer.rescale:
+                self.refuse("scales in evaluation", "Dropout(rate) scales in training instead")
+        elif isinstance(layer, Activation) and kind is Activation:
+            self.activate(layer)
+        elif isinstance(layer, Dense) and kind is Dense:
+            self.dense(layer)
+        elif isinstance(layer, Conv2D) and kind is Conv2D:
+            self.conv(layer)
+        elif isinstance(layer, MaxPool2D) and kind is MaxPool2D:
+            self.pool(layer)
+        elif isinstance(layer, BatchNorm | ShiftBatchNorm) and kind in (
+            BatchNorm,
+            TensorNorm,
+            ShiftBatchNorm,
+        ):
+            self.normalize(layer)
+        else:
+            self.refuse(f"expected a layer that has a packed form, got {kind.__name__}")
+
+    def reshape(self, layer: Flatten | Reshape) -> None:
+        """Only the shape changes; of accumulators it must keep the channels, the last axis."""
+        n = math.prod(self.shape)
+        shape = (n,) if isinstance(layer, Flatten) else layer.shape
+        if math.prod(shape) != n:
+            self.refuse(f"expected samples of {math.prod(shape)} values, got {self.shape}")
+        if self.holds == "acc" and shape[-1] != self.shape[-1]:
+            self.refuse("it mixes channels before the sign", "put it behind the sign")
+        self.shape = shape
+
+    def rescale(self, layer: Rescale) -> None:
+        if self.holds != "pixels":
+            self.refuse("expected it before the first product or sign", "only pixels are rescaled")
+        if not (math.isfinite(layer.scale) and math.isfinite(layer.offset)):
+            self.refuse("expected finite numbers")
+        scale, offset = Fraction(layer.scale), Fraction(layer.offset)
+        self.scale, self.offset = scale * self.scale, scale * self.offset + offset
+        self.rescales.append(layer)
+
+    def activate(self, layer: Activation) -> None:
+        if not is_sign(layer.function, layer.dtype):
+            self.refuse(
+                "its values are not those of a sign, -1 below 0 and else +1",
+                "packable are SignSTE, ApproxSign, SwishSign, AdaSTE and what else has such values",
+            )
+        self.after_product = self.holds == "acc"
+        if self.holds == "pixels":
+            self.plan.steps.append(self.binarize(layer))
+        elif self.fold is not None:
+            shape = self.later[0].in_shape if self.later else self.shape
+            self.plan.steps.append((replace(self.fold, activation=layer), shape))
+            self.plan.steps += self.later
+            self.fold, self.later = None, []
+        self.holds = "bits"
+
+    def note_sign(self, layers: int) -> None:
+        """Remember where the model and the plan have the same bits."""
+        folds = [i for i, step in enumerate(self.plan.steps) if not isinstance(step, Stage)]
+        self.plan.signs.append(Sign(layers, len(self.plan.steps), folds[-1]))
+
+    def rescaled(self) -> HostArray:
+        """What the model's own layers make of the 256 pixels."""
+        if not self.rescales:
+            self.refuse("expected a Rescale first, since a packed model takes pixels", "add one")
+        x: HostArray = np.arange(256, dtype=np.uint8)[:, None]
+        for layer in self.rescales:
+            x = layer.forward(x)
+        return x
+
+    def binarize(self, layer: Activation) -> Binarize:
+        """From the 256 pixels through the model's own layers: rounding included."""
+        x = self.rescaled()
+        bits = layer.forward(x)[:, 0] > 0
+        changes = np.flatnonzero(bits[1:] != bits[:-1])
+        if len(changes) > 1:
+            self.refuse("the sign of a pixel changes more than once")
+        falling = bool(bits[0]) and len(changes) == 1
+        change = int(changes[0]) if len(changes) else -1 if bits[0] else 255
+        return Binarize(self.shape, self.shape, change if falling else change + 1, falling)
+
+    def dense(self, layer: Dense) -> None:
+        if self.shape != (layer.in_features,):
+            self.refuse(f"expected samples of shape {(layer.in_features,)}, got {self.shape}")
+        weights, size = self.weights(layer)
+        shape = (layer.out_features,)
+        pixels = self.holds == "pixels"
+        self.product(DenseStage(self.shape, shape, weights, layer.in_features, pixels), layer, size)
+
+    def conv(self, layer: Conv2D) -> None:
+        windows = layer.windows
+        if windows.groups != 1:
+            self.refuse(f"{windows.groups} groups", "packable is one group")
+        if len(self.shape) != 3 or self.shape[-1] != layer.in_channels:
+            self.refuse(f"expected images with {layer.in_channels} channels, got {self.shape}")
+        (above, below), (left, right) = layer.border
+        height, width, channels = self.shape
+        padded = (1, above + height + below, left + width + right, channels)
+        counts = windows.counts(padded)
+        if min(counts) < 1:
+            self.refuse(f"expected images that windows fit on, got {self.shape}")
+        weights, size = self.weights(layer)
+        stage = ConvStage(
+            self.shape,
+            (*counts, layer.out_channels),
+            weights,
+            math.prod(windows.size) * channels,
+            self.holds == "pixels",
+            windows.size,
+            windows.stride,
+            windows.dilation,
+            layer.border,
+            self.border_value(layer),
+        )
+        self.product(stage, layer, size)
+
+    def border_value(self, layer: Conv2D) -> int:
+        """The border as a bit, or as the pixel that the model's own Rescale takes to it."""
+        value = layer.padding_value
+        if layer.border == ((0, 0), (0, 0)):
+            return 0
+        if self.holds == "pixels":
+            same = np.flatnonzero(self.rescaled()[:, 0] == value)
+            if not len(same):
+                self.refuse(
+                    f"its border of {value:g} is no pixel after the Rescale",
+                    "choose padding_value to be the value of a pixel, or padding=0",
+                )
+            return int(same[0])
+        if value == 0:
+            self.refuse(
+                "its border of 0 is a third value beside -1 and +1",
+                "use padding_value=-1 or +1, or padding=0",
+            )
+        return int(value > 0)
+
+    def weights(self, layer: Dense | Conv2D) -> tuple[HostArray, HostArray]:
+        """The rows of bits, and what +1 is worth in each; from the values that evaluation sees."""
+        if self.holds == "acc":
+            self.refuse("its input has real values", "put a sign before it")
+        layer.check_input(np.zeros(1, layer.dtype))  # says so if no weights have been drawn
+        Wq = np.asarray(layer.quantized_weight(False))
+        rows = Wq.reshape(-1, Wq.shape[-1]).T
+        size = abs(rows[:, 0])
+        if not (abs(rows) == size[:, None]).all() or not np.isfinite(size).all():
+            self.refuse(
+                f"expected weights of two values, plus and minus one number for each channel, got "
+                f"others from {layer.weight_quantizer!r}",
+                "packable is weight_quantizer=SignSTE() and what else gives such values",
+            )
+        return pack_rows((rows >= 0).astype(np.uint8)), size
+
+    def product(self, stage: Product, layer: Dense | Conv2D, size: HostArray) -> None:
+        """Add a product, and begin the fold of what comes after it.
+
+        With pixels, the layer's input is s pixel + o, so its sum is
+        ``size (s acc + o (sum of the signs))``.
+        """
+        scale, offset = Fraction(1), Fraction(0)
+        if stage.pixels:
+            self.rescaled()  # there has to be one
+            scale, offset = self.scale, self.offset
+        if 255 * stage.width >= 2**31:
+            self.refuse("its sums do not fit into int32", "use fewer inputs")
+        self.plan.steps.append(stage)
+        plus = (stage.reach()[1] // 255).tolist() if stage.pixels else [0] * stage.channels
+        sizes = [Fraction(float(a)) for a in size]
+        unit = tuple(a * scale for a in sizes)
+        zero = tuple(a * offset * (2 * p - stage.width) for a, p in zip(sizes, plus, strict=True))
+        self.fold = Fold(self.where, stage, layer, unit, zero)
+        self.shape, self.holds = stage.out_shape, "acc"
+
+    def pool(self, layer: MaxPool2D) -> None:
+        """Of accumulators before a norm; of bits after it, since a maximum's sign is the signs'.
+
+        sign(max v) = max sign(v) for any v, whatever made them.
+        """
+        if self.holds == "pixels":
+            self.refuse("it comes before any product or sign", "put it behind the first Conv2D")
+        windows: Windows = layer.windows
+        counts = windows.counts((1, *self.shape)) if len(self.shape) == 3 else (0, 0)
+        if min(counts) < 1:
+            self.refuse(f"expected images that windows fit on, got {self.shape}")
+        stage = PoolStage(self.shape, (*counts, self.shape[-1]), windows.size, windows.stride)
+        # A maximum of accumulators is one of values only if these rise with them; unit >= 0.
+        rises = self.fold is not None and min(self.fold.unit) >= 0
+        if self.fold is not None and (self.fold.norm is not None or not rises or self.later):
+            self.later.append(stage)
+        else:
+            self.plan.steps.append(stage)
+        self.shape = stage.out_shape
+
+    def normalize(self, layer: BatchNorm | ShiftBatchNorm) -> None:
+        layer.check_input(np.zeros((1, 1), layer.dtype), None)
+        if self.fold is None:
+            self.refuse("expected it between a product and its sign", "move it there")
+        if self.fold.norm is not None:
+            self.refuse("a second batch norm before one sign", "packable is one")
+        if self.later:
+            self.refuse("pooling before it does not commute", "rescale by a positive number")
+        if layer.channels not in (1, self.shape[-1]) or (
+            layer.channels == 1 != self.shape[-1] and type(layer) is not TensorNorm
+        ):
+            self.refuse(f"expected {self.shape[-1]} channels")
+        self.fold = replace(self.fold, norm=layer, where=f"{self.fold.where}, and {layer!r}")
+
+    def finish(self) -> Plan:
+        """The last fold gives the scores."""
+        mend = "end it in a Dense with binary weights, and perhaps a batch norm"
+        self.where = "the model's end"
+        if self.fold is None or len(self.shape) != 1:
+            got = f"{self.holds} of shape {self.shape}"
+            self.refuse(f"expected one value for each class, got {got}", mend)
+        if self.later:
+            self.refuse("a MaxPool2D after the last batch norm", "put it before the batch norm")
+        self.plan.steps.append((self.fold, self.shape))
+        return self.plan

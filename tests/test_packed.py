@@ -1,0 +1,902 @@
+"""Packed models: the bits of the float model, or of exact arithmetic where floats have no order."""
+
+from __future__ import annotations
+
+import itertools
+from decimal import Decimal, localcontext
+from fractions import Fraction
+
+import numpy as np
+import pytest
+import strictdev
+from devices import STRICT
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from packed_models import SIGN, dense, images_models, ink, norms, shake
+
+from minibnn import (
+    Activation,
+    AdaSTE,
+    ApproxSign,
+    AveragePool2D,
+    BatchNorm,
+    Conv2D,
+    Dense,
+    DirectFeedback,
+    DoReFaActivations,
+    DoReFaWeights,
+    Dropout,
+    Flatten,
+    Heaviside,
+    MagnitudeAwareSign,
+    MaxPool2D,
+    PackError,
+    Radial,
+    ReLU,
+    Rescale,
+    Reshape,
+    Sequential,
+    SignSTE,
+    StochasticSign,
+    StraightThrough,
+    SwishSign,
+    Ternary,
+    disagreements,
+    load_sample,
+    pack,
+)
+from minibnn.packed import bits as packed_bits
+from minibnn.packed import model as packed_model
+from minibnn.packed.bits import (
+    flat_bits,
+    pack_rows,
+    popcount,
+    rows_of_flat,
+    unpack_rows,
+    xnor_products,
+)
+from minibnn.packed.exact import Line, compare, inverse_root, sign_of_roots
+from minibnn.packed.fold import digest
+from minibnn.packed.plan import is_sign, layers_of
+from minibnn.packed.stages import ThresholdStage
+from minibnn.packed.walk import read
+from minibnn.recipes import RECIPES
+
+WIDTHS = [1, 7, 8, 31, 63, 64, 65, 127, 784]
+
+
+def run(model, images):
+    """The model on images, behind each of its layers."""
+    x, outputs = images, []
+    with np.errstate(all="ignore"):
+        for _, layer in layers_of(model):
+            x = layer.forward(x)
+            outputs.append(x)
+    return outputs
+
+
+def sign_bits(model, packed, images):
+    """At each sign behind a product: the packed bits and the model's."""
+    outputs = run(model, images)
+    for sign in read(model, packed.input_shape).signs:
+        theirs = outputs[sign.layers - 1] > 0
+        yield packed.after(images, sign.steps).reshape(theirs.shape) > 0, theirs
+
+
+# --- bits ----------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("width", [*WIDTHS, 128])
+def test_xnor_products(backend, rng, width):
+    a, b = rng.integers(0, 2, (5, width), np.uint8), rng.integers(0, 2, (3, width), np.uint8)
+    rows = [pack_rows(backend.asarray(m)) for m in (a, b)]
+    assert rows[0].shape == (5, -(-width // 64))
+    assert rows[0].dtype == np.uint64
+    got = backend.to_host(xnor_products(*rows, width))
+    signs = [m.astype(int) * 2 - 1 for m in (a, b)]
+    np.testing.assert_array_equal(got, signs[0] @ signs[1].T)
+    assert got.dtype == np.int32
+    np.testing.assert_array_equal(backend.to_host(unpack_rows(rows[0], width)), a)
+
+
+def test_a_bit_has_its_place():
+    bits = np.zeros((2, 70), np.uint8)
+    bits[0, 3] = bits[1, 64] = 1
+    assert pack_rows(bits).tolist() == [[8, 0], [0, 1]]
+
+
+@pytest.mark.parametrize("width", WIDTHS)
+def test_flat_bits(rng, width):
+    bits = rng.integers(0, 2, (3, width), np.uint8)
+    flat = flat_bits(pack_rows(bits), width)
+    assert len(flat) == -(-3 * width // 8)
+    assert [int(flat[k // 8]) >> k % 8 & 1 for k in range(3 * width)] == bits.ravel().tolist()
+    np.testing.assert_array_equal(rows_of_flat(flat, 3, width), pack_rows(bits))
+    with pytest.raises(ValueError, match="bytes of bits"):
+        rows_of_flat(flat[:-1], 3, width)
+    if 3 * width % 8:
+        with pytest.raises(ValueError, match="beyond the last bit"):
+            rows_of_flat(flat | np.uint8(128), 3, width)
+
+
+def test_popcount_without_bitwise_count(monkeypatch, rng):
+    words = rng.integers(0, 2**64, (3, 4), np.uint64)
+    device = STRICT.asarray(words)
+    expected = [[int(w).bit_count() for w in row] for row in words]
+    for _ in range(2):
+        assert STRICT.to_host(popcount(STRICT, device)).tolist() == expected
+        monkeypatch.delitem(strictdev._names, "bitwise_count", raising=False)
+
+
+def test_products_in_blocks(monkeypatch, rng):
+    a, b = (rng.integers(0, 2, (n, 100), np.uint8) for n in (9, 4))
+    whole = xnor_products(pack_rows(a), pack_rows(b), 100)
+    monkeypatch.setattr(packed_bits, "BLOCK", 20)
+    np.testing.assert_array_equal(xnor_products(pack_rows(a), pack_rows(b), 100), whole)
+
+
+# --- exact arithmetic ----------------------------------------------------------------------------
+
+
+def decimal_of(x):
+    return Decimal(x.numerator) / Decimal(x.denominator)
+
+
+rationals = st.fractions(-50, 50, max_denominator=40)
+positive = st.fractions(Fraction(1, 40), 50, max_denominator=40)
+
+
+@given(rationals, rationals, positive, rationals, positive)
+def test_sign_of_roots(c, a, p, b, q):
+    with localcontext(prec=120):
+        value = sum(
+            decimal_of(x) * decimal_of(y).sqrt() for x, y in ((c, 1 + 0 * c), (a, p), (b, q))
+        )
+        expected = 0 if abs(value) < Decimal("1e-90") else 1 if value > 0 else -1
+    assert sign_of_roots(c, a, p, b, q) == expected
+
+
+@given(rationals, rationals, positive, positive)
+def test_sign_of_roots_at_zero(a, b, p, q):
+    """Squares have rational roots, so zero is met."""
+    assert sign_of_roots(-a * p - b * q, a, p * p, b, q * q) == 0
+    assert sign_of_roots(Fraction(0), a, p, -2 * a, p / 4) == 0
+    tiny = Fraction(1, 10**60)
+    assert sign_of_roots(-a * p - b * q + tiny, a, p * p, b, q * q) == 1
+
+
+@given(st.fractions(Fraction(1, 10**30), 10**30))
+def test_inverse_root(v):
+    error = inverse_root(v) ** 2 * v - 1
+    assert -Fraction(1, 2**510) < error <= 0
+
+
+# --- hidden layers: the float model's bits, always -----------------------------------------------
+
+
+@pytest.mark.parametrize("width", WIDTHS)
+@pytest.mark.parametrize("norm", range(5))
+def test_hidden_bits_are_the_models(width, norm, rng):
+    for bias in (True, False):
+        hidden = dense(width, 12, bias=bias), *norms(12)[norm], Activation(SIGN)
+        model = shake(Sequential(*ink(), *hidden, dense(12, 4)).initialize(rng), rng)
+        packed = pack(model, (width,))
+        images = rng.integers(0, 256, (300, width), np.uint8)
+        for ours, theirs in sign_bits(model, packed, images):
+            np.testing.assert_array_equal(ours, theirs)
+        (entry,) = packed.certificate["thresholds"]
+        assert (entry["by"], entry["channels"]) == ("enumeration", 12)
+        assert entry["values"] == 12 * (width + 1)
+        assert entry["sha256"] == digest(packed.stages[entry["stage"]])
+        assert packed.verify(model) == packed.certificate
+
+
+@settings(deadline=None, max_examples=60)
+@given(st.integers(0, 2**32), st.sampled_from([1, 2, 7, 16]))
+def test_every_accumulator_through_the_float_layers(seed, width):
+    """All of them, not those that images happen to have: identity weights would not reach many."""
+    rng = np.random.default_rng(seed)
+    norm = norms(5)[seed % 5]
+    model = Sequential(*ink(), dense(width, 5), *norm, Activation(SIGN), dense(5, 2))
+    shake(model.initialize(rng), rng)
+    model[2].weight.data[...] = 1  # the accumulator counts the bits
+    packed = pack(model, (width,))
+    images = np.where(np.arange(width) < np.arange(width + 1)[:, None], 255, 0).astype(np.uint8)
+    ((ours, theirs),) = sign_bits(model, packed, images)
+    np.testing.assert_array_equal(ours, theirs)
+
+
+def test_constant_channels_are_out_of_reach():
+    model = Sequential(*ink(), dense(3, 4), BatchNorm(4), Activation(SIGN), dense(4, 2))
+    model.initialize(0)
+    model[3].gamma.data[...] = [0, 0, 1, -1]
+    model[3].beta.data[...] = [1, -1, 100, -100]
+    stage = pack(model, (3,)).stages[2]
+    assert stage.thresholds.tolist() == [-4, 4, -4, 4]
+    assert not stage.falling.any()
+
+
+def test_directions_and_ties_at_zero():
+    """acc in {-2, 0, 2}; y = acc, -acc, acc - 1, 1 - acc."""
+    model = Sequential(*ink(), dense(2, 4), BatchNorm(4), Activation(SIGN), dense(4, 2))
+    model.initialize(0)
+    model[3].gamma.data[...] = [1, -1, 1, -1]
+    model[3].running_mean.data[...] = [0, 0, 1, 1]
+    stage = pack(model, (2,)).stages[2]
+    assert stage.thresholds.tolist() == [0, 0, 2, 0]
+    assert stage.falling.tolist() == [False, True, False, True]
+
+
+@pytest.mark.parametrize("name", ["running_var", "running_mean", "gamma", "beta", "bias"])
+@pytest.mark.parametrize("pixels", [True, False])
+def test_nan_is_refused(name, pixels):
+    first = [Rescale(1 / 255)] if pixels else ink()
+    model = Sequential(*first, dense(3, 4), BatchNorm(4), Activation(SIGN), dense(4, 2))
+    model.initialize(0)
+    owner = model[len(first) + (name != "bias")]
+    getattr(owner, name).data[1] = np.nan
+    with pytest.raises(PackError, match=r"Dense\(3 -> 4\).*nan"):
+        pack(model, (3,))
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_huge_and_infinite_biases(dtype, rng):
+    """Constant channels, and sums in which the accumulator drowns or just does not."""
+    biases = [np.inf, -np.inf, 1e38, -1e38, 2.0**24, -(2.0**24), 2.0**24 + 2, 1e-45, -1e-45, 3]
+    model = Sequential(*ink(), dense(33, 10), BatchNorm(10), Activation(SIGN), dense(10, 2))
+    model.initialize(rng, dtype)
+    model[2].bias.data[...] = biases
+    model[3].running_mean.data[...] = [0, 0, 1e38, -1e38, 2.0**24, -(2.0**24), 2.0**24, 0, 0, 3]
+    model[2].weight.data[...] = 1
+    packed = pack(model, (33,))
+    images = np.where(np.arange(33) < np.arange(34)[:, None], 255, 0).astype(np.uint8)
+    ((ours, theirs),) = sign_bits(model, packed, images)
+    np.testing.assert_array_equal(ours, theirs)
+    assert (ours.all(axis=0) | ~ours.any(axis=0)).tolist()[:2] == [True, True]
+    model[3].running_var.data[4] = -1
+    with pytest.raises(PackError, match="nan"):
+        pack(model, (33,))
+
+
+# --- the first layer: exact arithmetic ------------------------------------------------------------
+
+
+def exact_bits(model, images):
+    """By decimals of 100 digits, from the latent weights; an oracle of its own."""
+    rescale, first, *norm = list(model)[:3]
+    with localcontext(prec=100):
+        W = [
+            [Decimal(float(w)) for w in row]
+            for row in first.weight_quantizer.forward(first.weight.data)
+        ]
+        rows = []
+        for image in images.tolist():
+            x = [Decimal(rescale.scale) * p + Decimal(rescale.offset) for p in image]
+            row = []
+            for c in range(first.out_features):
+                z = sum(v * W[i][c] for i, v in enumerate(x))
+                z += Decimal(float(first.bias.data[c])) if first.bias is not None else 0
+                if isinstance(norm[0], BatchNorm):
+                    g, b, m, v = (
+                        Decimal(float(a.data[c if a.data.size > 1 else 0]))
+                        for a in (
+                            norm[0].gamma,
+                            norm[0].beta,
+                            norm[0].running_mean,
+                            norm[0].running_var,
+                        )
+                    )
+                    z = g * (z - m) / (v + Decimal(norm[0].epsilon)).sqrt() + b
+                row.append(z >= 0)
+            rows.append(row)
+    return np.array(rows)
+
+
+@pytest.mark.parametrize("width", [1, 7, 31, 64, 65])
+@pytest.mark.parametrize("rescale", [(1 / 255, 0), (2 / 255, -1), (1, -100), (-0.5, 3)])
+@pytest.mark.parametrize("norm", [0, 1, 3])
+def test_first_layer_is_exact(width, rescale, norm, rng):
+    model = Sequential(
+        Rescale(*rescale), dense(width, 8), *norms(8)[norm], Activation(SIGN), dense(8, 3)
+    )
+    shake(model.initialize(rng), rng)
+    packed = pack(model, (width,))
+    images = rng.integers(0, 256, (40, width), np.uint8)
+    images[:3] = np.array([0, 255, 100])[:, None]
+    ((ours, _),) = sign_bits(model, packed, images)
+    np.testing.assert_array_equal(ours, exact_bits(model, images))
+    (entry,) = packed.certificate["thresholds"]
+    assert entry["by"] == "exact"
+    found = disagreements(model, packed, images)
+    assert found.unexplained == 0
+    assert found.layers[0].float_right == 0
+    assert found.layers[0].packed_right == found.layers[0].values
+
+
+def test_accumulators_of_pixels_are_sums(rng):
+    model = Sequential(Rescale(1 / 255), dense(784, 6)).initialize(rng)
+    images = rng.integers(0, 256, (20, 784), np.uint8)
+    images[0] = 255
+    signs = np.where(model[1].weight.data >= 0, 1, -1)
+    acc = pack(model, (784,)).after(images, 1)
+    np.testing.assert_array_equal(acc, images.astype(int) @ signs)
+    assert acc.dtype == np.int32
+
+
+def test_magnitude_aware_weights_fold_into_the_threshold(rng):
+    """-a, +a: the sums are rounded in floats, so their layers are exact too."""
+    weights = {"weight_quantizer": MagnitudeAwareSign()}
+    model = Sequential(
+        Rescale(2 / 255, -1), Dense(20, 8, **weights), BatchNorm(8), Activation(SIGN),
+        Dense(8, 6, **weights), BatchNorm(6), Activation(SIGN), Dense(6, 3, **weights),
+    ).initialize(rng)  # fmt: skip
+    model[1].weight.data[:, 2] = 0  # a = 0: constant
+    shake(model, rng)
+    packed = pack(model, (20,))
+    images = rng.integers(0, 256, (100, 20), np.uint8)
+    first = packed.after(images, 2)
+    np.testing.assert_array_equal(first > 0, exact_bits(model, images))
+    assert [e["by"] for e in packed.certificate["thresholds"]] == ["exact", "exact"]
+    hidden = Sequential(Rescale(1), *list(model)[4:])  # its bits as pixels 0 and 1 would be wrong
+    hidden[0].scale, hidden[0].offset = 2.0, -1.0
+    np.testing.assert_array_equal(packed.after(images, 4) > 0, exact_bits(hidden, first))
+    assert disagreements(model, packed, images).unexplained == 0
+
+
+def test_one_bit_inputs_by_all_256_pixels():
+    images = np.arange(256, dtype=np.uint8)[:, None]
+    for rescale, expected in {
+        (1, -64): images >= 64,
+        (1 / 255, -0.5): images >= 128,
+        (-1, 64): images <= 64,
+        (1, 0): images >= 0,
+        (1, -300): images > 255,
+        (0.1, -0.7): images >= 7,
+    }.items():
+        model = Sequential(Rescale(*rescale), Activation(SIGN), dense(1, 2)).initialize(0)
+        packed = pack(model, (1,))
+        np.testing.assert_array_equal(packed.after(images, 1) > 0, expected)
+        np.testing.assert_array_equal(model[1].forward(model[0].forward(images)) > 0, expected)
+        assert packed.stages[0].kind == "binarize"
+
+
+def test_disagreements_say_who_is_right(rng):
+    """Biases that put images on the threshold, as far as floats can say."""
+    model = Sequential(Rescale(1 / 255), dense(300, 40), Activation(SIGN), dense(40, 5)).initialize(
+        rng
+    )
+    images = rng.integers(0, 256, (40, 300), np.uint8)
+    z = model[1].forward(model[0].forward(images))
+    model[1].bias.data[...] = -np.diagonal(z)  # image k, channel k: 0 in floats, or nearly
+    packed = pack(model, (300,))
+    found = disagreements(model, packed, images)
+    layer = found.layers[0]
+    assert layer.values > 5
+    assert layer.packed_right == layer.values
+    assert layer.float_right == found.unexplained == found.layers[-1].values == 0
+    assert found.bits == layer.images <= layer.values
+    assert found.labels == (packed.predict(images) != model.forward(images).argmax(1)).sum()
+    assert f"40 images: {found.labels} with another label, {found.bits}" in str(found)
+    other = Sequential(Rescale(1 / 255), dense(300, 5)).initialize(rng)
+    with pytest.raises(PackError, match="another"):
+        disagreements(other, packed, images)
+
+
+# --- scores --------------------------------------------------------------------------------------
+
+
+def true_order(lines, accs):
+    """The sign of every comparison, as decimals say it; ties by 150 digits."""
+    with localcontext(prec=250):
+        values = [
+            [
+                (decimal_of(line.slope) * a + decimal_of(line.start))
+                / decimal_of(line.variance).sqrt()
+                + decimal_of(line.beta)
+                for a in accs
+            ]
+            for line in lines
+        ]
+        return np.array([
+            [0 if abs(x - y) < Decimal("1e-150") else 1 if x > y else -1 for x in one for y in other]
+            for one, other in itertools.combinations(values, 2)
+        ])  # fmt: skip
+
+
+def integer_order(A, B, accs):
+    values = [[a * acc + b for acc in accs] for a, b in zip(A, B, strict=True)]
+    return np.array([
+        [(x > y) - (x < y) for x in one for y in other]
+        for one, other in itertools.combinations(values, 2)
+    ])  # fmt: skip
+
+
+@settings(deadline=None, max_examples=80)
+@given(st.integers(0, 2**32), st.sampled_from([1, 2, 5, 9]), st.integers(0, 4))
+def test_scores_compare_as_exact_logits_do(seed, width, norm):
+    rng = np.random.default_rng(seed)
+    model = Sequential(*ink(), dense(width, 4), *norms(4)[norm]).initialize(rng)
+    for parameter in model.parameters():
+        if parameter.name != "weight":  # few values, so that ties are common
+            parameter.data[...] = rng.choice([1, -1, 0.5, 2, 0, 0.1, 0.3], parameter.shape)
+    for buffer in model.buffers():
+        if buffer.name == "running_var":
+            buffer.data[...] = rng.choice([1, 4, 0.3], buffer.data.shape)
+    packed = pack(model, (width,))
+    scores = packed.scores
+    fold = read(model, (width,)).steps[-1][0]
+    accs = range(-width, width + 1, 2)
+    order = true_order(fold.lines, accs)
+    np.testing.assert_array_equal(integer_order(scores.A.tolist(), scores.B.tolist(), accs), order)
+    assert scores.fits_int32 == (max(abs(scores.A) * width + abs(scores.B)) < 2**31)
+
+
+def test_shift_is_the_smallest():
+    """Without batch norm the logits are acc + bias: A = 2^s, B = round(2^s bias)."""
+    model = Sequential(*ink(), dense(4, 3)).initialize(0)
+    model[2].bias.data[...] = [0.0, 0.5, 0.25]
+    scores = pack(model, (4,)).scores
+    # s = 0 rounds 0.5 and 0.25 to 0 (to even), s = 1 gives 0, 1, 0 (ties); s = 2 gives 0, 2, 1.
+    assert (scores.shift, scores.A.tolist(), scores.B.tolist()) == (2, [4, 4, 4], [0, 2, 1])
+    model[2].bias.data[...] = [0.0, 2.0, 0.0]  # ties across accumulators, and they stay ties
+    scores = pack(model, (4,)).scores
+    accs = range(-4, 5, 2)
+    expected = true_order(read(model, (4,)).steps[-1][0].lines, accs)
+    assert (expected == 0).sum() == 4 + 5 + 4
+    got = integer_order(scores.A.tolist(), scores.B.tolist(), accs)
+    np.testing.assert_array_equal(got, expected)
+    model[2].bias.data[...] = 0
+    assert pack(model, (4,)).scores.A.tolist() == [1, 1, 1]
+
+
+def test_labels_are_the_first_maximum():
+    model = Sequential(*ink(), dense(2, 3, bias=False)).initialize(0)
+    model[2].weight.data[...] = [[-1, 1, 1], [-1, 1, 1]]
+    packed = pack(model, (2,))
+    images = np.array([[255, 255], [0, 0], [255, 0]], np.uint8)
+    assert packed.predict(images).tolist() == [1, 0, 0]
+    assert packed.predict(images).tolist() == model.forward(images).argmax(1).tolist()
+
+
+def test_scores_too_far_apart_are_refused():
+    model = Sequential(*ink(), dense(4, 3), BatchNorm(3)).initialize(0)
+    model[3].gamma.data[...] = [1e-30, 1e30, 1]
+    model[3].beta.data[...] = [1e-35, 0, 0]
+    with pytest.raises(PackError, match="64 bits"):
+        pack(model, (4,))
+
+
+def test_a_last_layer_on_pixels(rng):
+    for rescale, bias in (((2 / 255, -1), True), ((1, 0), False), ((1 / 255, 0), True)):
+        model = Sequential(Flatten(), Rescale(*rescale), dense(30, 4, bias=bias)).initialize(rng)
+        packed = pack(model, (5, 6))
+        images = rng.integers(0, 256, (500, 5, 6), np.uint8)
+        logits = model.forward(images)
+        np.testing.assert_allclose(packed.logits(images), logits, rtol=1e-4, atol=1e-4)
+        assert disagreements(model, packed, images).unexplained == 0
+
+
+@given(rationals, rationals, positive, rationals, rationals, positive, st.integers(-9, 9))
+def test_compare(p, q, v, r, s, w, acc):
+    one, other = Line(p, q, v, r), Line(q, r, w, s)
+    (order,) = true_order([one, other], [acc]).ravel()
+    assert compare(one, acc, other, acc) == order == -compare(other, acc, one, acc)
+
+
+# --- images --------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", images_models())
+def test_images(name, rng):
+    model = shake(Sequential(*images_models()[name]).initialize(rng), rng)
+    for parameter in model.parameters():  # whole numbers, too, where pixels are
+        if parameter.name == "bias":
+            parameter.data[...] = parameter.data.round()
+    if name == "conv last":
+        model[-1].initialize(0)  # logits within reach of each other
+    packed = pack(model, (8, 9))
+    images = rng.integers(0, 256, (60, 8, 9), np.uint8)
+    for ours, theirs in sign_bits(model, packed, images):
+        # The whole numbers behind pixels are exact, what batch norm makes of them is rounded.
+        assert (ours != theirs).mean() < 0.001
+        assert 0.02 < theirs.mean() < 0.9999
+    found = disagreements(model, packed, images)
+    first, *hidden, _ = found.layers
+    assert first.values == 0 or "Norm" in first.where
+    assert first.packed_right == first.values
+    assert sum(layer.values for layer in hidden) == found.unexplained == 0
+    assert packed.verify(model) == packed.certificate
+
+
+@settings(deadline=None, max_examples=60)
+@given(st.data())
+def test_images_of_any_shape(data):
+    """Strides, dilations, borders and pools of every size; bits in, so that all is exact."""
+    number = lambda low, high: data.draw(st.integers(low, high))  # noqa: E731
+    rng = np.random.default_rng(number(0, 2**32))
+    dtype = data.draw(st.sampled_from([np.float32, np.float64]))
+    shape = (number(4, 9), number(4, 9), number(1, 3))
+    channels = [shape[-1], number(1, 5), number(1, 5)]
+    layers, size = [*ink()], shape
+    for c_in, c_out in itertools.pairwise(channels):
+        window = (number(1, min(3, size[0])), number(1, min(3, size[1])))
+        conv = Conv2D(
+            c_in, c_out, window, stride=(number(1, 3), number(1, 2)), weight_quantizer=SIGN,
+            padding=(number(0, 2), number(0, 2)), dilation=(number(1, 2), number(1, 2)),
+            padding_value=data.draw(st.sampled_from([-1, 1])), bias=data.draw(st.booleans()),
+        )  # fmt: skip
+        (above, _), (left, _) = conv.border
+        counts = conv.windows.counts((1, size[0] + 2 * above, size[1] + 2 * left, c_in))
+        if min(counts) < 1:
+            return
+        layers.append(conv)
+        pool = data.draw(st.sampled_from(["before", "between", "after", "none"]))
+        size = (*counts, c_out)
+        pools = []
+        if pool != "none":
+            pools = [
+                MaxPool2D((number(1, size[0]), number(1, size[1])), (number(1, 2), number(1, 3)))
+            ]
+            size = (*pools[0].windows.counts((1, *size)), c_out)
+        norm = data.draw(st.sampled_from(norms(c_out)))
+        layers += pools if pool == "before" else []
+        layers += [*norm, *(pools if pool == "between" else []), Activation(SIGN)]
+        layers += pools if pool == "after" else []
+    model = Sequential(*layers, Flatten(), dense(int(np.prod(size)), 3)).initialize(rng, dtype)
+    packed = pack(shake(model, rng), shape)
+    images = rng.integers(0, 256, (7, *shape), np.uint8)
+    for ours, theirs in sign_bits(model, packed, images):
+        np.testing.assert_array_equal(ours, theirs)
+    np.testing.assert_array_equal(packed.predict(images), model.forward(images).argmax(1))
+    assert {e["by"] for e in packed.certificate["thresholds"]} == {"enumeration"}
+
+
+# --- sizes and costs -----------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", images_models())
+def test_summary(name, rng):
+    model = Sequential(*images_models()[name]).initialize(rng)
+    packed = pack(model, (8, 9))
+    summary = packed.summary()
+    assert summary.bytes == packed.nbytes == sum(a.nbytes for a in packed.file_arrays().values())
+    for i, (row, stage) in enumerate(zip(summary.rows, packed.stages, strict=True)):
+        assert (row.stage, row.kind, row.in_shape) == (i, stage.kind, stage.in_shape)
+        assert row.out_shape == stage.out_shape
+        arrays = [a for k, a in packed.file_arrays().items() if k.split(".")[0] == str(i)]
+        assert row.bytes == sum(a.nbytes for a in arrays)
+        assert row.bytes >= -(-row.bits // 8) + 2 * row.integers + 4 * row.floats
+    # The products are those of the float model.
+    weights = {k: n for k, n in summary.operations.items() if k in ("xnor", "add")}
+    assert sum(weights.values()) == sum(model.summary((8, 9)).macs.values())
+    shipped = model.summary((8, 9)).values[1]
+    assert sum(row.bits for row in summary.rows if row.kind in ("dense", "conv")) == shipped
+    assert summary.table["bytes"].sum() == summary.bytes
+    assert list(summary.table.index) == list(range(len(packed.stages)))
+
+
+def test_a_summary_by_hand():
+    model = Sequential(
+        Reshape((4, 4, 1)), *ink(), Conv2D(1, 3, 3, weight_quantizer=SIGN), Activation(SIGN),
+        MaxPool2D(2), Flatten(), dense(3, 2),
+    ).initialize(0)  # fmt: skip
+    rows = pack(model, (4, 4)).summary().rows
+    assert [
+        (r.kind, r.bits, r.integers, r.floats, r.bytes, r.count, r.operation) for r in rows
+    ] == [
+        ("binarize", 0, 0, 0, 0, 16, "compare"),
+        ("conv", 27, 0, 0, 4, 108, "xnor"),
+        ("threshold", 0, 3, 0, 6, 12, "compare"),
+        ("pool", 0, 0, 0, 0, 9, "compare"),
+        ("dense", 6, 0, 0, 1, 6, "xnor"),
+        ("scores", 0, 4, 4, 24, 2, "multiply"),
+    ]
+    text = str(pack(model, (4, 4)).summary())
+    assert text.splitlines()[0] == "PackedModel, one image (4, 4)"
+    assert text.splitlines()[-1] == "operations an image: 114 xnor, 0 add, 37 compare, 2 multiply"
+    assert "total" in text.splitlines()[-2]
+    assert all(line == line.rstrip() and len(line) < 100 for line in text.splitlines())
+
+
+def test_a_model_that_falls_ships_its_directions():
+    model = Sequential(*ink(), dense(5, 9), BatchNorm(9), Activation(SIGN), dense(9, 2)).initialize(
+        0
+    )
+    row = pack(model, (5,)).summary().rows[2]
+    assert (row.bits, row.integers, row.bytes) == (0, 9, 18)
+    model[3].gamma.data[0] = -1
+    row = pack(model, (5,)).summary().rows[2]
+    assert (row.bits, row.integers, row.bytes) == (9, 9, 20)
+
+
+def test_large_windows_go_in_smaller_chunks(monkeypatch, rng):
+    model = Sequential(*images_models()["two"]).initialize(rng)
+    packed = pack(model, (8, 9))
+    images = rng.integers(0, 256, (20, 8, 9), np.uint8)
+    whole = packed.predict_scores(images)
+    seen = []
+    run = packed.stages[0].__class__.run
+    monkeypatch.setattr(
+        packed.stages[0].__class__, "run", lambda s, x: (seen.append(len(x)), run(s, x))[1]
+    )
+    monkeypatch.setattr(packed_model, "SCRATCH", 7 * 6 * 7 * 45)
+    np.testing.assert_array_equal(packed.predict_scores(images), whole)
+    assert set(seen) == {7, 6}
+    monkeypatch.setattr(packed_model, "SCRATCH", 1)
+    np.testing.assert_array_equal(packed.predict_scores(images[:2]), whole[:2])
+
+
+def test_weights_cannot_be_changed_behind_what_is_kept_of_them():
+    stage = pack(Sequential(Rescale(1), dense(3, 2)).initialize(0), (3,)).stages[0]
+    with pytest.raises(ValueError, match="read-only"):
+        stage.weights[0] ^= np.uint64(1)
+
+
+# --- whole networks ------------------------------------------------------------------------------
+
+
+def small_larq():
+    def conv(c_in, c_out):
+        return Conv2D(c_in, c_out, 3, bias=False, weight_quantizer=SIGN, weight_bound=1.0)
+
+    return Sequential(
+        Reshape((28, 28, 1)), Rescale(2 / 255, -1),
+        conv(1, 8), MaxPool2D(2), BatchNorm(8, scale=False), Activation(SignSTE(clip=1.0)),
+        conv(8, 8), MaxPool2D(2), BatchNorm(8, scale=False), Activation(SignSTE(clip=1.0)),
+        Flatten(), dense(200, 10), BatchNorm(10),
+    )  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def trained():
+    """Networks after an epoch on the bundled digits."""
+    data = load_sample()
+    recipes = {name: RECIPES[name]() for name in ("seed", "modern", "finn-tfc", "direct-feedback")}
+    recipes["larq"] = RECIPES["larq-cnn"]()
+    object.__setattr__(recipes["larq"], "build", small_larq)
+    models = {k: r.train(data, epochs=1, progress=False)[0] for k, r in recipes.items()}
+    return models, data.test_images
+
+
+@pytest.mark.parametrize("name", ["seed", "modern", "finn-tfc", "direct-feedback", "larq"])
+def test_trained_networks_give_the_same_labels(trained, name):
+    models, images = trained
+    model = models[name]
+    packed = pack(model)
+    differ = int((packed.predict(images) != model.forward(images).argmax(1)).sum())
+    found = disagreements(model, packed, images)
+    assert (found.labels, found.unexplained) == (differ, 0)
+    for layer in found.layers:
+        assert layer.packed_right == layer.values
+    if differ == 0:
+        np.testing.assert_allclose(
+            packed.logits(images), model.forward(images), rtol=1e-5, atol=1e-5
+        )
+    assert packed.scores.fits_int32
+    by = [entry["by"] for entry in packed.certificate["thresholds"]]
+    assert set(by[1:]) <= {"enumeration"}
+    assert by[0] == ("enumeration" if name == "finn-tfc" else "exact")
+    assert packed.verify(model) == packed.certificate
+
+
+def test_permuted_hidden_units_change_nothing(trained, rng):
+    models, images = trained
+    model = models["modern"]
+    scores = pack(model).predict_scores(images)
+    order = rng.permutation(128)
+    dense1, norm, _, dense2 = list(model)[2:6]
+    for array in (norm.gamma, norm.beta, norm.running_mean, norm.running_var):
+        array.data[...] = array.data[order]
+    dense1.weight.data[...] = dense1.weight.data[:, order]
+    dense2.weight.data[...] = dense2.weight.data[order]
+    np.testing.assert_array_equal(pack(model).predict_scores(images), scores)
+
+
+@pytest.mark.parametrize("name", ["modern", "larq"])
+def test_devices_give_the_same(trained, device, name):
+    models, images = trained
+    packed = pack(models[name])
+    there = device.asarray(images[:40])
+    for method in ("predict", "predict_scores", "logits"):
+        ours = getattr(packed, method)(images[:40])
+        theirs = getattr(packed, method)(there)
+        assert type(theirs) is device.array_type
+        np.testing.assert_array_equal(device.to_host(theirs), ours)
+
+
+def test_a_model_on_a_device_is_packed_and_stays_there(device, rng):
+    model = Sequential(
+        Rescale(2 / 255, -1), dense(9, 8), BatchNorm(8), Activation(SIGN), dense(8, 3)
+    )
+    model.initialize(rng)
+    images = rng.integers(0, 256, (50, 9), np.uint8)
+    scores = pack(model, (9,)).predict_scores(images)
+    packed = pack(model.to(device), (9,))
+    np.testing.assert_array_equal(packed.predict_scores(images), scores)
+    assert model.backend is device
+    found = disagreements(model, packed, device.asarray(images))
+    assert (found.images, found.unexplained) == (50, 0)
+
+
+def test_packing_leaves_the_model_alone(trained):
+    models, images = trained
+    model = models["seed"]
+    before = [p.data.copy() for p in model.parameters()]
+    y = model.forward(images[:5])
+    packed = pack(model)
+    packed.verify(model)
+    assert all((p.data == b).all() for p, b in zip(model.parameters(), before, strict=True))
+    np.testing.assert_array_equal(model.forward(images[:5]), y)
+    model[2].weight.data[...] *= -1  # and the packed one does not look at it any more
+    np.testing.assert_array_equal(packed.logits(images[:5]), y)
+    model[2].weight.data[...] *= -1
+
+
+@pytest.mark.parametrize("batch", [0, 1, 255, 257])
+def test_batches_of_any_size(trained, batch):
+    models, images = trained
+    for name in ("seed", "larq", "finn-tfc"):
+        packed = pack(models[name])
+        assert packed.predict(images[:batch]).shape == (batch,)
+        whole = packed.predict_scores(images[:300])
+        np.testing.assert_array_equal(packed.predict_scores(images[:batch]), whole[:batch])
+
+
+def test_images_are_checked(trained):
+    packed = pack(trained[0]["seed"])
+    with pytest.raises(TypeError, match="uint8, got float32"):
+        packed.predict(np.zeros((1, 28, 28), np.float32))
+    with pytest.raises(ValueError, match=r"\(batch, 28, 28\), got \(28, 28\)"):
+        packed.predict(np.zeros((28, 28), np.uint8))
+    with pytest.raises(TypeError, match="NumPy or CuPy"):
+        packed.logits([[0]])
+    assert repr(packed).startswith("PackedModel((28, 28): dense threshold dense threshold dense")
+
+
+def test_verify_finds_every_difference(trained):
+    models, _ = trained
+    model = models["modern"]
+    packed = pack(model)
+    for parameter in model.parameters():
+        kept = parameter.data.copy()
+        if parameter.name == "weight":
+            parameter.data[0, 1] *= -1
+        elif parameter.name == "gamma":
+            parameter.data[1] *= -1
+        else:
+            parameter.data[1] += 1
+        with pytest.raises(PackError):
+            packed.verify(model)
+        parameter.data[...] = kept
+    packed.verify(model)
+    stage = packed.stages[3]
+    assert isinstance(stage, ThresholdStage)
+    for array, change in ((stage.thresholds, 2), (stage.thresholds, -2), (stage.falling, True)):
+        kept = array.copy()
+        array[5] = array[5] ^ True if array.dtype == bool else array[5] + change
+        with pytest.raises(PackError, match="channel 5"):
+            packed.verify(model)
+        array[...] = kept
+    first = packed.stages[1]
+    for change in (1, -1):
+        first.thresholds[7] += change
+        with pytest.raises(PackError, match="channel 7"):
+            packed.verify(model)
+        first.thresholds[7] -= change
+    with pytest.raises(PackError, match="expected"):
+        packed.verify(models["finn-tfc"])
+
+
+# --- refusals ------------------------------------------------------------------------------------
+
+
+class Odd(StraightThrough):
+    """A sign that jumps at 1e-20."""
+
+    clip = None
+
+    def forward(self, x):
+        return np.where(x >= 1e-20, 1, -1).astype(x.dtype)
+
+
+class Relative(Odd):
+    """A sign that depends on all of x."""
+
+    def forward(self, x):
+        return np.where(x >= x.flat[-1] - abs(x.flat[-1]), 1, -1).astype(x.dtype)
+
+
+class MyDense(Dense):
+    pass
+
+
+def test_what_counts_as_a_sign():
+    for function in (
+        SIGN,
+        SignSTE(clip=1.0),
+        ApproxSign(),
+        SwishSign(),
+        AdaSTE(),
+        StochasticSign(),
+        DoReFaWeights(bits=1),
+    ):
+        for dtype in (np.float32, np.float64):
+            assert is_sign(function, np.dtype(dtype)), function
+    for function in (
+        Heaviside(),
+        Ternary(),
+        ReLU(),
+        MagnitudeAwareSign(),
+        DoReFaActivations(bits=1),
+        DoReFaWeights(bits=2),
+        Odd(),
+        Relative(),
+    ):
+        assert not is_sign(function, np.dtype(np.float32)), function
+
+
+def refusals():
+    hidden = [Rescale(1 / 255), dense(4, 4)]
+    conv = Conv2D(1, 2, 2, weight_quantizer=SIGN)
+    image = [Reshape((2, 2, 1)), Rescale(1 / 255)]
+    end = dense(4, 2)
+    return {
+        r"layer 0, Dense\(4 -> 2\): expected a Rescale": [end],
+        r"layer 2, Activation\(ReLU\(\)\): its values": [*hidden, Activation(ReLU()), end],
+        r"Activation\(Heaviside.*-1 below 0": [*hidden, Activation(Heaviside()), end],
+        r"Radial": [Rescale(1), Radial(4, 2)],
+        r"got MyDense": [Rescale(1), MyDense(4, 2)],
+        r"weights of two values.*Identity": [Rescale(1), Dense(4, 2)],
+        r"weights of two values.*Ternary": [Rescale(1), Dense(4, 2, weight_quantizer=Ternary(0.5))],
+        r"real values; put a sign": [*hidden, end],
+        r"AveragePool2D": [*image, AveragePool2D(2), Flatten(), dense(1, 2)],
+        r"before any product": [*image, MaxPool2D(2), Flatten(), dense(1, 2)],
+        r"only pixels": [*hidden, Rescale(2.0), Activation(SIGN), end],
+        r"BatchNorm\(4\): expected it between": [Rescale(1), BatchNorm(4), end],
+        r"a second batch norm": [*hidden, BatchNorm(4), BatchNorm(4), Activation(SIGN), end],
+        r"Dropout\(0.5, rescale=False\): scales": [*hidden, Activation(SIGN), Dropout(0.5, rescale=False), end],
+        r"2 groups": [Reshape((1, 2, 2)), Rescale(1), Conv2D(2, 2, 1, groups=2, weight_quantizer=SIGN), Flatten()],
+        r"border of 0 is a third value.*padding_value=-1": [*image, Activation(SIGN), Conv2D(1, 2, 2, padding=1, weight_quantizer=SIGN), Flatten(), BatchNorm(8)],
+        r"border of -1 is no pixel": [*image, Conv2D(1, 2, 2, padding=1, padding_value=-1, weight_quantizer=SIGN), Flatten()],
+        r"mixes channels": [*image, Conv2D(1, 2, 1, weight_quantizer=SIGN), Flatten(), Activation(SIGN), dense(8, 2)],
+        r"after the last batch norm": [*image, Conv2D(1, 2, 1, weight_quantizer=SIGN), BatchNorm(2), MaxPool2D(2), Flatten()],
+        r"the model's end: expected one value for each class": [*image, conv],
+        r"the model's end.*bits": [*hidden, Activation(SIGN)],
+        r"expected 4 channels": [*hidden, BatchNorm(3), Activation(SIGN), end],
+        r"expected samples of shape \(5,\), got \(4,\)": [Rescale(1), dense(5, 2)],
+        r"changes more than once|finite": [Rescale(np.inf), Activation(SIGN), end],
+        r"rescale by a positive": [Reshape((2, 2, 1)), Rescale(-1), Conv2D(1, 2, 1, weight_quantizer=SIGN), MaxPool2D(2), BatchNorm(2), Activation(SIGN), Flatten(), dense(2, 2)],
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize("message", refusals())
+def test_refusals(message):
+    model = Sequential(*refusals()[message]).initialize(0)
+    with pytest.raises(PackError, match=message):
+        pack(model, (4,))
+
+
+def test_other_wrong_arguments():
+    model = Sequential(Flatten(), Rescale(1), dense(4, 2))
+    with pytest.raises(RuntimeError, match="initialize"):
+        pack(model, (4,))
+    model.initialize(0)
+    with pytest.raises(TypeError, match="input_shape such as"):
+        pack(model, 4)
+    with pytest.raises(TypeError, match="input_shape such as"):
+        pack(model, (2, 0))
+    with pytest.raises(TypeError, match="expected a model, got str"):
+        pack("model")
+
+
+def test_nested_containers_and_float64(rng):
+    inner = Sequential(dense(9, 8), Sequential(BatchNorm(8), Activation(SIGN)))
+    model = DirectFeedback(Sequential(Rescale(1 / 255), inner), Sequential(dense(8, 3)))
+    model.initialize(rng, np.float64)
+    images = rng.integers(0, 256, (50, 9), np.uint8)
+    packed = pack(model, (9,))
+    assert disagreements(model, packed, images).unexplained == 0
+    np.testing.assert_allclose(packed.logits(images), model.forward(images), rtol=1e-6)
+    inner[1][1].function = ReLU()
+    with pytest.raises(PackError, match=r"layer 0.1.1.1, Activation"):
+        pack(model, (9,))
