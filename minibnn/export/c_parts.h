@@ -208,8 +208,9 @@ static inline void name_sums_by_sse2(int32_t *sums, const uint8_t *x, const name
         __m128i even = zero, odd = zero; /* two, since each addition waits for the last one */
         for (k = 0; k < words; k += 2) {
             const __m128i *const p = sorted + 4 * k;
-            const __m128i v = k + 1 < words ? _mm_loadu_si128((const __m128i *)(w + k))
-                                            : _mm_loadl_epi64((const __m128i *)(w + k));
+            const void *const here = w + k; /* two words, or the last one */
+            const __m128i v = k + 1 < words ? _mm_loadu_si128((const __m128i *)here)
+                                            : _mm_loadl_epi64((const __m128i *)here);
 #define NAME_ADD(sum, j)                                                                          \
     do {                                                                                          \
         const __m128i bit = _mm_set1_epi8((char)(1 << (j)));                                      \
