@@ -31,7 +31,7 @@ from minibnn import (
     load_sample,
     pack,
 )
-from minibnn.export.html import export_html
+from minibnn.export.html import _json, export_html
 from minibnn.packed.stages import PoolStage, Stage
 from minibnn.recipes import RECIPES
 
@@ -366,6 +366,11 @@ class Odd(Stage):
 
     def run(self, x):
         return x
+
+
+def test_nothing_ends_a_script():
+    assert "<" not in _json({"a": "</script><!--"})
+    assert json.loads(_json({"a": "</script>"})) == {"a": "</script>"}
 
 
 def test_what_is_refused(modern, tmp_path):
