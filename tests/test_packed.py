@@ -58,7 +58,7 @@ from minibnn.packed.bits import (
 from minibnn.packed.exact import Line, compare, inverse_root, sign_of_roots
 from minibnn.packed.fold import digest
 from minibnn.packed.plan import is_sign, layers_of
-from minibnn.packed.stages import ThresholdStage
+from minibnn.packed.stages import DenseStage, ThresholdStage
 from minibnn.packed.walk import read
 from minibnn.recipes import RECIPES
 
@@ -323,6 +323,17 @@ def test_accumulators_of_pixels_are_sums(rng):
     assert acc.dtype == np.int32
 
 
+def test_accumulators_beyond_float32(rng):
+    """Sums of more than 2^24, odd ones among them."""
+    width = 70_001
+    images = np.full((4, width), 255, np.uint8)
+    images[1:, 0] = [254, 253, 0]
+    stage = DenseStage((width,), (1,), pack_rows(np.ones((1, width), np.uint8)), width, True)
+    expected = images.sum(axis=1, dtype=np.int64)
+    assert expected.max() > 2**24
+    assert stage.run(images)[:, 0].tolist() == expected.tolist()
+
+
 def test_magnitude_aware_weights_fold_into_the_threshold(rng):
     """-a, +a: the sums are rounded in floats, so their layers are exact too."""
     weights = {"weight_quantizer": MagnitudeAwareSign()}
@@ -429,6 +440,22 @@ def test_scores_compare_as_exact_logits_do(seed, width, norm):
     order = true_order(fold.lines, accs)
     np.testing.assert_array_equal(integer_order(scores.A.tolist(), scores.B.tolist(), accs), order)
     assert scores.fits_int32 == (max(abs(scores.A) * width + abs(scores.B)) < 2**31)
+
+
+def test_ties_through_roots():
+    """1 / sqrt(9/4) = 2 / sqrt(9) and so on: no binary number has this value, and all are equal."""
+    roots = np.array([1.5, 3, 6, 7.5, 10.5, 100.5])
+    model = Sequential(*ink(), dense(30, 6, bias=False), BatchNorm(6, epsilon=0.25)).initialize(0)
+    model[3].running_var.data[...] = roots**2 - 0.25
+    model[3].gamma.data[...] = roots / 1.5
+    scores, accs = pack(model, (30,)).scores, range(-30, 31, 2)
+    order = true_order(read(model, (30,)).steps[-1][0].lines, accs)
+    assert (order == 0).sum() == 15 * 31
+    got = integer_order(scores.A.tolist(), scores.B.tolist(), accs)
+    np.testing.assert_array_equal(got, order)
+    model[3].gamma.data[0] = 2  # 4/3 and 2/3: rounded, one is never twice the other
+    with pytest.raises(PackError, match="ties that rounding breaks"):
+        pack(model, (30,))
 
 
 def test_shift_is_the_smallest():

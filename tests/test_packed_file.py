@@ -541,6 +541,46 @@ def test_named_absurdities(programs):
     assert not wide.scores.fits_int32
 
 
+def test_programs_that_would_take_too_much(programs):
+    """Consistent, but for sizes that no sensible file has."""
+
+    def first(weights, **values):
+        def change(architecture, arrays, *_):
+            architecture["input_shape"] = values["in_shape"]
+            architecture["stages"][0] = {"pixels": True, **values}
+            arrays["0.weights"] = np.zeros(weights, np.uint8)
+
+        return changed(programs[1], change)
+
+    channels = {"kind": "dense", "in_shape": [1], "out_shape": [2**20 + 1]}
+    windows = {
+        "kind": "conv", "in_shape": [1, 1, 1], "out_shape": [16000, 16000, 1], "size": [2, 2],
+        "border": [[8000, 8000], [8000, 8000]],
+    }  # fmt: skip
+    wide = {"kind": "dense", "in_shape": [2**14, 2**14, 2], "out_shape": [1]}
+    sums = {"kind": "dense", "in_shape": [2**24], "out_shape": [1]}
+    for crafted, match in (
+        (first(2**17 + 1, **channels), "at most 1,048,576 channels"),
+        (first(1, **windows), "at most 268,435,456 values in all windows"),
+        (first(1, **wide), "at most 268,435,456 values"),
+        (first(2**21, **sums), "fit into int32"),
+    ):
+        with pytest.raises(PackedFileError, match=match):
+            load_bytes(crafted)
+
+
+def test_channels_stay_channels_until_the_threshold(programs):
+    """A pool that takes an image of three channels for a wider one of one channel."""
+
+    def change(architecture, *_):
+        stages = architecture["stages"]
+        stages[3].update(in_shape=[6, 21, 1], size=[2, 5], stride=[2, 2], out_shape=[3, 9, 1])
+        stages[4]["in_shape"] = [3, 3, 3]
+
+    with pytest.raises(PackedFileError, match="stage 3: expected the channels of"):
+        load_bytes(changed(programs[1], change))
+
+
 def test_bits_beyond_the_last(programs):
     def overflow(name):
         def change(_, arrays, *__):
@@ -559,7 +599,7 @@ ENTRIES = [None, {}, [], 1, {"dtype": "U8", "shape": [3]},
 ENTRIES += [
     {"dtype": dtype, "shape": shape, "data_offsets": offsets}
     for dtype, shape, offsets in [
-        ("U8", [3], [0, 4]), ("U8", [3], [1, 4]), ("U8", [3], [4, 1]), ("U8", [-3], [0, 3]),
+        ("U8", [3], [0, 4]), ("U8", [3], [1, 4]), ("U8", [3], [4, 1]), ("U8", [-3], [0, 3]), ("U8", [-1, -3], [0, 3]),
         ("U8", [2**40], [0, 2**40]), ("U8", [2**40, 2**40], [0, 3]), ("U8", [2**80, 0], [0, 0]),
         ("U8", [2**61, 8], [0, 0]), ("I64", [2**61], [0, 0]), ("U8", [3.0], [0, 3]),
         ("U8", [True, 3], [0, 3]), ("U8", 3, [0, 3]), ("U8", "3", [0, 3]), ("U8", [3], [0]),

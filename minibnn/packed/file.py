@@ -291,7 +291,7 @@ def _require_fit(
     shapes = {
         path: (h.data.shape, h.data.dtype) for path, h in _holders(trial) if h.data is not None
     }
-    for path in sorted({*shapes, *latents} - optional | set(latents)):
+    for path in sorted({*shapes, *latents}):
         here, there = shapes.get(path), latents.get(path)
         if here is None or there is None or here != (there.shape, there.dtype):
             wanted, got = (

@@ -94,7 +94,8 @@ def score_stage(fold: Fold, shape: Shape) -> ScoreStage:
             return replace(stage, fits_int32=stage.largest(fold.product) < 2**31)
     raise PackError(
         f"{fold.where}: expected classes that integers of 64 bits can compare, got parameters too "
-        "far apart; end the model in TensorNorm, or in a Dense without batch norm"
+        "far apart, or ties that rounding breaks; end the model in TensorNorm, or in a Dense "
+        "without batch norm"
     )
 
 
