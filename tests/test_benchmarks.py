@@ -7,6 +7,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 import pytest
 
@@ -105,3 +106,99 @@ def test_scaling(run, tmp_path):
         "width": [16, 32],
     }
     assert (tmp_path / "scaling.png").stat().st_size > 5000
+
+
+def test_deploy_has_every_form_that_is_there(run, tmp_path):
+    done = run("deploy.py", "--rivals", "none", "--threads", "1", "--epochs", "1", "--repeats", "1",
+               "--batches", "1", "--calls", "20", "--out", str(tmp_path))  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    turns = pd.read_csv(tmp_path / "deploy.csv")
+    forms = {"packed NumPy", "minibnn's float model", "NumPy, folded floats"}
+    if "C left out" not in done.stderr:
+        forms |= {"C -O3 -march=native", "C -O2", "C -O3 -march=native from Python"}
+        assert "compiled C / form" in done.stdout
+    assert set(turns.contestant) == forms
+    assert (turns.agreement >= 0.99).all()
+    assert (turns.agreement[~turns.contestant.str.contains("float")] == 1).all()
+    latency = turns[turns.work == "latency"].set_index(["batch", "contestant", "repeat"])
+    assert len(latency) == len(forms)
+    assert latency.index.is_unique
+    assert latency.value.between(1e-7, 10).all()
+    if "C -O2" in forms:
+        pair = latency.value[1].unstack("contestant")
+        ratio = (pair["C -O3 -march=native"] / pair["packed NumPy"]).median()
+        assert f"{ratio:.3g} (" in next(r for r in done.stdout.splitlines() if "packed NumPy" in r)
+    shipped = turns.groupby("contestant").shipped.first()
+    assert shipped["packed NumPy"] < 17_000 < 20 * 17_000 < shipped["minibnn's float model"]
+    memory = turns[turns.work == "memory"].groupby("contestant").value.median()
+    assert len(memory) in (0, len(forms))  # Linux alone
+    assert (memory.drop("packed NumPy", errors="ignore") < 100).all()
+    assert '"recipe": "modern"' in (tmp_path / "deploy.json").read_text()
+
+
+def test_folded_floats_are_the_packed_network(monkeypatch):
+    """Thresholds of both directions, ties on them, and channels that never change."""
+    monkeypatch.syspath_prepend(str(BENCHMARKS / "contestants"))
+    monkeypatch.syspath_prepend(str(BENCHMARKS))
+    from deploy import fold
+
+    from minibnn import load_sample, pack
+    from minibnn.recipes import RECIPES
+
+    model = RECIPES["modern"]().build().initialize(0)
+    rng = np.random.default_rng(0)
+    for part in model.parameters():
+        if part.name == "gamma":
+            part.data[...] = rng.choice([-1, 0, 1, 0.01], part.data.shape)
+        elif part.name == "beta":
+            part.data[...] = rng.choice([-1, 0, 1], part.data.shape)
+    packed = pack(model)
+    x = load_sample().test_images.reshape(-1, 784).astype(np.float32)
+    bits = [packed.after(load_sample().test_images, stages) for stages in (2, 4)]
+    *hidden, (W, b) = fold(packed)
+    assert packed.stages[1].falling.any()
+    for (weights, biases), expected in zip(hidden, bits, strict=True):
+        y = x @ weights.T + biases
+        assert (abs(y) >= 0.5).all()
+        np.testing.assert_array_equal(y > 0, expected == 1)
+        x = np.copysign(np.float32(1), y)
+    np.testing.assert_allclose(
+        x @ W.T + b, packed.logits(load_sample().test_images), rtol=1e-4, atol=1e-4
+    )
+
+
+def test_agree_names_what_it_did_not_run(run, tmp_path):
+    done = run("agree.py", "--recipes", "modern", "--images", "100", "--out", str(tmp_path))
+    assert done.returncode == 0, done.stderr
+    table = pd.read_csv(tmp_path / "agree.csv").set_index("form")
+    forms = ["packed NumPy", "compiled C", "ONNX Runtime", "JavaScript", "CuPy", "float model"]
+    assert list(table.index) == forms
+    assert table.verdict["packed NumPy"] == "reference"
+    assert table.verdict["float model"] == "explained"
+    exported = table.loc[forms[1:-1]]
+    assert set(exported.verdict) <= {"identical", "not run"}
+    ran = exported[exported.verdict == "identical"]
+    assert (ran[["images", "other_scores", "other_labels"]] == [100, 0, 0]).all(axis=None)
+    rest = exported[exported.verdict == "not run"]
+    assert (rest.images == 0).all()
+    assert rest.why.notna().all()
+    for form in forms:
+        assert f"| modern | {form} | " in done.stdout
+
+
+def test_agree_sees_one_wrong_score_and_one_wrong_label(monkeypatch):
+    monkeypatch.syspath_prepend(str(BENCHMARKS / "contestants"))
+    monkeypatch.syspath_prepend(str(BENCHMARKS))
+    from agree import row_of
+
+    scores = np.arange(30).reshape(10, 3)
+    labels = scores.argmax(axis=1)
+    row = row_of("same", (scores.copy(), labels.copy()), scores, labels, labels)
+    assert (row["verdict"], row["other_scores"], row["other_labels"]) == ("identical", 0, 0)
+    wrong, other = scores.copy(), labels.copy()
+    wrong[3, 0] += 1
+    other[4] = 0
+    assert row_of("a", (wrong, labels), scores, labels, labels)["verdict"] == "DIFFERS"
+    assert row_of("b", (scores, other), scores, labels, labels)["verdict"] == "DIFFERS"
+    with pytest.raises(RuntimeError, match=r"expected scores \(10, 3\), got \(9, 3\)"):
+        row_of("c", (scores[1:], labels), scores, labels, labels)

@@ -124,7 +124,7 @@ def hold_to(threads: int) -> None:
 
 
 def open_answers() -> TextIO:
-    """Where answers go. From here on what a framework prints, which is no answer, goes to stderr."""
+    """Where answers go; what a framework prints from here on is none, and goes to stderr."""
     answers = os.fdopen(os.dup(1), "w")
     os.dup2(2, 1)
     return answers

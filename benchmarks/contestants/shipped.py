@@ -1,0 +1,123 @@
+"""What the forms that a trained network ships in have in common. It needs NumPy alone.
+
+A form is a class
+
+    __init__(folder, threads, form)      loads what is shipped, and nothing that trains
+    prepare(images) -> batch             untimed: what its users have images in, such as tensors
+    predict(batch) -> labels             timed
+    shipped                              bytes of that network as it is shipped
+
+and a script whose last line is ``run(TheClass)``, started as ``script.py FOLDER [FORM]``. The
+folder has the task, the network as every form takes it, and images with the labels of the packed
+model. For each line on its stdin a form does one turn and answers with a line of JSON: seconds a
+call (or bytes of memory), the share of images to which it gives the packed model's label, and
+`shipped`.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+from turns import Array, hold_to, open_answers
+
+
+@dataclass(frozen=True)
+class Task:
+    """What a turn is: so many calls with so many images each, or, with no calls, its memory."""
+
+    recipe: str
+    batch: int
+    calls: int
+    threads: int
+
+    @classmethod
+    def read(cls, folder: Path) -> Task:
+        """The task that the driver wrote."""
+        return cls(**json.loads((folder / "task.json").read_text()))
+
+    def write(self, folder: Path) -> None:
+        """Write it for the forms."""
+        (folder / "task.json").write_text(json.dumps(asdict(self)))
+
+
+class Form(Protocol):
+    """See the head of this file."""
+
+    shipped: int
+
+    def __init__(self, folder: Path, threads: int, form: str) -> None: ...
+
+    def prepare(self, images: Array) -> Any:
+        """The batch as `predict` takes it."""
+
+    def predict(self, batch: Any) -> Any:
+        """Labels."""
+
+
+def folded(folder: Path) -> list[tuple[Array, Array]]:
+    """The network as weights (outputs, inputs) and biases: ``x = sign(x W.T + b)``, then logits.
+
+    Batch norm and thresholds are in them; no sum is 0. The first layer takes pixels.
+    """
+    with np.load(folder / "folded.npz") as file:
+        arrays = [file[name] for name in file.files]
+    return list(zip(arrays[::2], arrays[1::2], strict=True))
+
+
+def run(make: type[Form]) -> None:
+    """Be the form that the command line asks for."""
+    folder = Path(sys.argv[1])
+    name = sys.argv[2] if len(sys.argv) > 2 else ""
+    task = Task.read(folder)
+    hold_to(task.threads)
+    answers = open_answers()
+    images, labels = np.load(folder / "images.npy"), np.load(folder / "labels.npy")
+    before = memory_from_here()
+    form = make(folder, task.threads, name)
+    agreement = np.mean(np.asarray(form.predict(form.prepare(images))) == labels)
+    form.predict(form.prepare(images[:1]))
+    growth = peak_memory() - before
+    batches: list[Any] = []
+    if task.calls:
+        starts = range(0, len(images), task.batch)
+        batches = [form.prepare(images[i : i + task.batch]) for i in starts]
+    for _ in sys.stdin:
+        value = growth
+        if task.calls:  # by a form's own clock, if it has one
+            own: Any = getattr(form, "seconds_a_call", partial(clocked, form.predict))
+            value = own(batches, task.calls)
+        answer = [float(value), float(agreement), form.shipped]
+        print(json.dumps(answer), file=answers, flush=True)
+
+
+def clocked(predict: Callable[[Any], Any], batches: list[Any], calls: int) -> float:
+    """Seconds a call, with one batch after another."""
+    order = [batches[i % len(batches)] for i in range(calls)]
+    start = time.perf_counter()
+    for batch in order:
+        predict(batch)
+    return (time.perf_counter() - start) / calls
+
+
+def memory_from_here() -> float:
+    """Bytes that this process has in memory; from now on `peak_memory` counts anew (Linux)."""
+    Path("/proc/self/clear_refs").write_text("5")
+    return _status("VmRSS")
+
+
+def peak_memory() -> float:
+    """The most bytes that it had in memory since."""
+    return _status("VmHWM")
+
+
+def _status(field: str) -> float:
+    lines = Path("/proc/self/status").read_text().splitlines()
+    return 1024.0 * next(int(line.split()[1]) for line in lines if line.startswith(field))

@@ -1,0 +1,68 @@
+"""NumPy: the packed model, minibnn's float model, and the folded network by hand.
+
+Forms: packed, float, folded.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from shipped import Task, folded, run
+from turns import Array
+
+
+class Numpy:
+    """One of the three; the last needs no minibnn."""
+
+    def __init__(self, folder: Path, threads: int, form: str) -> None:
+        self.layers: list[tuple[Array, Array]] = []
+        self.predict: Any
+        if form == "packed":
+            from minibnn import load_packed
+
+            file = folder / "model.safetensors"
+            self.predict, self.shipped = load_packed(file).predict, file.stat().st_size
+        elif form == "float":
+            from minibnn.recipes import RECIPES
+
+            self.model = RECIPES[Task.read(folder).recipe]().build().initialize(0)
+            with np.load(folder / "float.npz") as file:
+                for array, own in zip(file.files, float_arrays(self.model), strict=True):
+                    own[...] = file[array]
+            self.shipped = sum(array.nbytes for array in float_arrays(self.model))
+            self.predict = self.by_layers
+        else:
+            self.layers = [(np.ascontiguousarray(W.T), b) for W, b in folded(folder)]
+            self.shipped = sum(W.nbytes + b.nbytes for W, b in self.layers)
+            self.predict = self.by_hand
+
+    def prepare(self, images: Array) -> Array:
+        """Bytes, as they are."""
+        return images
+
+    def by_layers(self, images: Array) -> Array:
+        """The own layers of minibnn in evaluation."""
+        labels: Array = self.model.forward(images).argmax(axis=1)
+        return labels
+
+    def by_hand(self, images: Array) -> Array:
+        """The least that NumPy can do in floats."""
+        x = images.reshape(len(images), -1).astype(np.float32)
+        *hidden, (W, b) = self.layers
+        for weights, bias in hidden:
+            y = x @ weights
+            y += bias
+            x = np.copysign(np.float32(1), y)
+        labels: Array = (x @ W + b).argmax(axis=1)
+        return labels
+
+
+def float_arrays(model: Any) -> list[Array]:
+    """All parameters and buffers of a model, in its order."""
+    return [part.data for part in (*model.parameters(), *model.buffers())]
+
+
+if __name__ == "__main__":
+    run(Numpy)
