@@ -20,10 +20,16 @@ from typing import Any
 import numpy as np
 
 import minibnn
-from minibnn import PackedModel, disagreements, load_packed, pack, save_packed
-from minibnn.export.c import export_c
-from minibnn.export.html import export_html
-from minibnn.export.onnx import export_onnx
+from minibnn import (
+    PackedModel,
+    disagreements,
+    export_c,
+    export_html,
+    export_onnx,
+    load_packed,
+    pack,
+    save_packed,
+)
 from minibnn.recipes import RECIPES
 
 DATA = {"auto": "load_mnist_or_sample", "mnist": "load_mnist", "sample": "load_sample"}

@@ -14,7 +14,8 @@ Recipes      minibnn.recipes.RECIPES; python -m minibnn train, compare
 Data         load_mnist, load_sample, DataLoader, read_idx, write_idx, one_hot, one_cold
 Looking      model.summary(), diagnose, confusion_matrix, plot_confusion, plot_weight_bits
 Checking     check_gradients
-Shipping     pack, disagreements, save_packed, load_packed, load_latents
+Shipping     pack, disagreements, save_packed, load_packed, load_latents, export_c, export_onnx,
+             export_html
 
 >>> import numpy as np
 >>> from minibnn import Activation, Dense, Sequential, SignSTE
@@ -51,6 +52,7 @@ if TYPE_CHECKING:
     )
     from minibnn.diagnosis import Diagnosis, Finding, diagnose
     from minibnn.draws import Draws
+    from minibnn.export import export_c, export_html, export_onnx
     from minibnn.feedback import Blocked, Feedback, FixedFeedback, Transpose
     from minibnn.functions import (
         AdaSTE,
@@ -207,6 +209,9 @@ __all__ = [
     "diagnose",
     "disagreements",
     "evaluate",
+    "export_c",
+    "export_html",
+    "export_onnx",
     "fit",
     "get_backend",
     "glorot_lr_scale",
@@ -261,7 +266,7 @@ _ROOMS = {
     "training": "DivergedError Metrics confusion_matrix evaluate fit",
     "commands": "",
     "compare": "",
-    "export": "",
+    "export": "export_c export_html export_onnx",
     "recipes": "",
 }
 _ROOM_OF = {name: room for room, names in _ROOMS.items() for name in names.split()}

@@ -45,7 +45,7 @@ def run(given: argparse.Namespace) -> int:
 
 
 def _c(packed: PackedModel, given: argparse.Namespace) -> str:
-    from minibnn.export.c import export_c
+    from minibnn.export import export_c
 
     name = "digits" if given.name is None else given.name
     export_c(packed, given.output, name=name)
@@ -60,14 +60,14 @@ def _c(packed: PackedModel, given: argparse.Namespace) -> str:
 
 
 def _onnx(packed: PackedModel, given: argparse.Namespace) -> str:
-    from minibnn.export.onnx import export_onnx
+    from minibnn.export import export_onnx
 
     export_onnx(packed, given.output)
     return "ONNX; images (uint8) in, scores and label (int64) out"
 
 
 def _html(packed: PackedModel, given: argparse.Namespace) -> str:
-    from minibnn.export.html import export_html
+    from minibnn.export import export_html
 
     export_html(packed, given.output, title=given.name)
     return "a web page; open it in a browser"
