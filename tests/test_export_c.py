@@ -40,7 +40,10 @@ BUILDS = {
     "gcc, words of 32 bits, counting by a table": [
         "gcc", *C99, *SANITIZE, "-fsanitize=undefined", "-DNAME_WORD_BITS=32", "-DNAME_POPCOUNT=3",
     ],
-    "clang, no SSE2, the builtin": ["clang", *C99, "-O1", "-DNAME_POPCOUNT=1", "-DNAME_SSE2=0"],
+    "clang, no vectors, the builtin": ["clang", *C99, "-O1", "-DNAME_POPCOUNT=1", "-DNAME_SIMD=0"],
+    "gcc, AVX-512, sanitized": [
+        "gcc", *C99, *SANITIZE, "-fsanitize=address,undefined", "-mavx512bw", "-mpopcnt",
+    ],
     "g++, static": ["g++", *CPP, "-DNAME_STATIC"],
 }  # fmt: skip
 
@@ -111,7 +114,7 @@ def program(models, tmp_path_factory):
     lines = ["#include <stdio.h>"]
     for k, (packed, images) in enumerate(models):
         export_c(packed, folder / f"m{k}.h", name=f"m{k}", images=images[:5])
-        macros = ("WORD_BITS", "POPCOUNT", "SSE2", "STATIC")
+        macros = ("WORD_BITS", "POPCOUNT", "SIMD", "STATIC")
         for macro in macros:
             lines += [f"#ifdef NAME_{macro}", f"#define M{k}_{macro} NAME_{macro}", "#endif"]
         lines += [f"#define M{k}_SELFTEST", f'#include "m{k}.h"']
@@ -146,11 +149,15 @@ def build(folder, command, sources, output="run"):
 def test_scores_and_labels_are_the_packed_models(models, program, name):
     command = BUILDS[name]
     compiler(command[0])
-    if any(option.startswith("-fsanitize") for option in command):
-        (program / "nothing.c").write_text("int main(void) { return 0; }\n")
-        probe = [*command, "nothing.c", "-o", "nothing"]
-        if subprocess.run(probe, cwd=program, capture_output=True).returncode:
-            pytest.skip("no sanitizers")
+    probe = "0"  # something that every machine has
+    if "-mavx512bw" in command:
+        probe = '!(__builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("popcnt"))'
+    (program / "probe.c").write_text(f"int main(void) {{ return {probe}; }}\n")
+    compiled = subprocess.run(
+        [*command, "probe.c", "-o", "probe"], cwd=program, capture_output=True
+    )
+    if compiled.returncode or subprocess.run([program / "probe"]).returncode:
+        pytest.skip("this machine has no sanitizers, or no AVX-512")
     build(program, command, ["main.c", "idle.c"])
     images = b"".join(images.tobytes() for _, images in models)
     done = subprocess.run([program / "run"], input=images, capture_output=True)
@@ -237,7 +244,7 @@ def test_the_seeds_network_takes_16_kib_of_flash(seed, tmp_path):
         typedef char flash[{" + ".join(f"sizeof {t}" for t in tables)} == {flash} ? 1 : -1];
         typedef char ram[sizeof(digits_scratch) + 256 == {ram} ? 1 : -1];
     """)
-    options = ["-Os", "-DDIGITS_WORD_BITS=32", "-DDIGITS_SSE2=0", "-fno-asynchronous-unwind-tables"]
+    options = ["-Os", "-DDIGITS_WORD_BITS=32", "-DDIGITS_SIMD=0", "-fno-asynchronous-unwind-tables"]
     build(tmp_path, ["gcc", *C99, *options, "-ffreestanding", "-c"], ["one.c"], "one.o")
     sizes = subprocess.run(
         ["size", "one.o"], cwd=tmp_path, capture_output=True, text=True, check=True

@@ -164,7 +164,7 @@ HEAD = """\
        NAME_STATIC, see above.
        NAME_WORD_BITS, 32 or 64; else what suits the machine.
        NAME_POPCOUNT, 1 the compiler's builtin, 2 arithmetic, 3 a table; else what suits it.
-       NAME_SSE2, 0 to do without these instructions where there are some.
+       NAME_SIMD, how pixels are summed: 0 a table, 1 SSE2, 2 AVX-512; else what suits it.
 */"""
 
 

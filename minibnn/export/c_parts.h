@@ -28,16 +28,22 @@ typedef uint32_t name_word;
 #define NAME_WORDS(bits) (((bits) + NAME_WORD_BITS - 1) / NAME_WORD_BITS)
 
 //: simd
-/* Sums of pixels with SSE2, which every 64-bit x86 has, or with a table. */
-#ifndef NAME_SSE2
-#if defined(__SSE2__) && NAME_WORD_BITS == 64
-#define NAME_SSE2 1
+/* How pixels are summed: 0 with a table, 1 with SSE2, which every 64-bit x86 has, 2 with AVX-512. */
+#ifndef NAME_SIMD
+#if NAME_WORD_BITS == 32
+#define NAME_SIMD 0
+#elif defined(__AVX512BW__)
+#define NAME_SIMD 2
+#elif defined(__SSE2__)
+#define NAME_SIMD 1
 #else
-#define NAME_SSE2 0
+#define NAME_SIMD 0
 #endif
 #endif
-#if NAME_SSE2
+#if NAME_SIMD == 1
 #include <emmintrin.h>
+#elif NAME_SIMD == 2
+#include <immintrin.h>
 #endif
 
 //: popcount
@@ -186,10 +192,10 @@ static inline void name_sums_by_table(int32_t *sums, const uint8_t *x, const nam
     }
 }
 
-#if NAME_SSE2
+#if NAME_SIMD == 1
 /* The same, 16 pixels at once: pixel 8 i + j of 128 goes to place 16 j + i, beside those that bit j
    of the bytes of 16 bytes of weights belongs to. */
-static inline void name_sums_by_sse2(int32_t *sums, const uint8_t *x, const name_word *w,
+static inline void name_sums_by_simd(int32_t *sums, const uint8_t *x, const name_word *w,
                                      uint32_t width, uint32_t channels)
 {
     __m128i sorted[8 * ((NAME_MOST_PIXELS + 127) / 128)];
@@ -232,14 +238,39 @@ static inline void name_sums_by_sse2(int32_t *sums, const uint8_t *x, const name
         sums[c] = _mm_cvtsi128_si32(even) - (all - _mm_cvtsi128_si32(even));
     }
 }
+#elif NAME_SIMD == 2
+/* The same, 64 pixels at once: a word of weights is the mask of those that count. */
+static inline void name_sums_by_simd(int32_t *sums, const uint8_t *x, const name_word *w,
+                                     uint32_t width, uint32_t channels)
+{
+    uint8_t pixels[64 * NAME_WORDS(NAME_MOST_PIXELS)];
+    const __m512i zero = _mm512_setzero_si512();
+    const uint32_t words = NAME_WORDS(width);
+    uint32_t c, i, k;
+    int32_t all = 0;
+    for (i = 0; i < width; i++) {
+        pixels[i] = x[i];
+        all += x[i];
+    }
+    for (; i < 64 * words; i++)
+        pixels[i] = 0;
+    for (c = 0; c < channels; c++, w += words) {
+        __m512i plus = zero;
+        for (k = 0; k < words; k++) {
+            const __m512i counted = _mm512_maskz_loadu_epi8(w[k], pixels + 64 * k);
+            plus = _mm512_add_epi64(plus, _mm512_sad_epu8(counted, zero));
+        }
+        sums[c] = 2 * (int32_t)_mm512_reduce_add_epi64(plus) - all;
+    }
+}
 #endif
 
 static inline void name_sums(int32_t *sums, const uint8_t *x, const name_word *w, uint32_t width,
                              uint32_t channels)
 {
-#if NAME_SSE2
+#if NAME_SIMD
     if (width >= 32) {
-        name_sums_by_sse2(sums, x, w, width, channels);
+        name_sums_by_simd(sums, x, w, width, channels);
         return;
     }
 #endif
