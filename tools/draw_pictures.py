@@ -6,13 +6,19 @@ MINIBNN_DATA=... python tools/draw_pictures.py
 from __future__ import annotations
 
 import argparse
+import shutil
+import subprocess
 import sys
+import tempfile
 from pathlib import Path
 
 from minibnn import (
     DataLoader,
+    Layer,
     confusion_matrix,
+    export_html,
     load_mnist,
+    pack,
     plot_confusion,
     plot_weight_bits,
 )
@@ -38,8 +44,23 @@ def main() -> None:
         confusion_matrix(model, test), args.out / "confusion.png", title="modern recipe, MNIST test"
     )
     plot_weight_bits(model, args.out / "weight_bits.png")
+    draw_page(model, args.out / "page.png")
     for path in sorted(args.out.glob("*.png")):
         print(f"{path}: {path.stat().st_size / 1024:.0f} KiB", file=sys.stderr)
+
+
+def draw_page(model: Layer, path: Path) -> None:
+    """The web page, as Chromium shows it when it opens; nothing without Chromium."""
+    chromium = shutil.which("chromium") or shutil.which("google-chrome")
+    if chromium is None:
+        print(f"{path}: left out, for lack of Chromium", file=sys.stderr)
+        return
+    with tempfile.TemporaryDirectory() as folder:
+        page = Path(folder, "page.html")
+        export_html(pack(model), page)
+        command = [chromium, "--headless=new", "--hide-scrollbars", "--window-size=1280,900"]
+        command += ["--no-sandbox", f"--screenshot={path.resolve()}", page.as_uri()]
+        subprocess.run(command, check=True, capture_output=True, timeout=60)
 
 
 if __name__ == "__main__":
