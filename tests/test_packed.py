@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from dataclasses import replace
 from decimal import Decimal, localcontext
 from fractions import Fraction
 
@@ -704,6 +705,22 @@ def test_trained_networks_give_the_same_labels(trained, name):
     assert set(by[1:]) <= {"enumeration"}
     assert by[0] == ("enumeration" if name == "finn-tfc" else "exact")
     assert packed.verify(model) == packed.certificate
+
+
+def test_the_digest_is_of_the_network_alone(trained):
+    models, _ = trained
+    packed = pack(models["modern"])
+    assert packed.sha256 == replace(packed, training={"accuracy": 0.5}).sha256
+    found = {packed.sha256, pack(models["seed"]).sha256, pack(models["larq"]).sha256}
+    for i, name in ((0, "weights"), (1, "thresholds"), (4, "weights"), (5, "B"), (5, "offset")):
+        array = packed.stages[i].arrays()[name].copy()
+        array.flat[3] += 1
+        stages = list(packed.stages)
+        stages[i] = replace(stages[i], **{name: array})
+        found.add(replace(packed, stages=tuple(stages)).sha256)
+    turned = replace(packed.stages[1], falling=~packed.stages[1].falling)
+    found.add(replace(packed, stages=(packed.stages[0], turned, *packed.stages[2:])).sha256)
+    assert len(found) == 9
 
 
 def test_permuted_hidden_units_change_nothing(trained, rng):

@@ -532,6 +532,10 @@ def test_named_absurdities(programs):
             load_bytes(
                 changed(programs[1], lambda _, a, *__, n=f"6.{name}", b=big: a.update({n: b}))
             )
+    for number in (-(2**31), 2**31 - 1, 2 * 255 * 9):
+        far = np.full(5, number, np.int32)
+        with pytest.raises(PackedFileError, match="within the sums' reach"):
+            load_bytes(changed(programs[1], lambda _, a, *__, b=far: a.update({"1.thresholds": b})))
     # Wider integers than need be are fine; whether 32 bits are enough follows from them.
     wide = load_bytes(
         changed(programs[1], lambda _, a, *__: a.update({"6.B": a["6.B"].astype(np.int64)}))

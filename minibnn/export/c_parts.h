@@ -40,7 +40,9 @@ typedef uint32_t name_word;
 #define NAME_SIMD 0
 #endif
 #endif
-#if NAME_SIMD == 1
+#if NAME_SIMD != 0 && NAME_WORD_BITS != 64 || NAME_SIMD < 0 || NAME_SIMD > 2
+#error "NAME_SIMD: expected 0, or with words of 64 bits 1 or 2"
+#elif NAME_SIMD == 1
 #include <emmintrin.h>
 #elif NAME_SIMD == 2
 #include <immintrin.h>
@@ -56,6 +58,9 @@ typedef uint32_t name_word;
 #endif
 #endif
 
+#if NAME_POPCOUNT < 1 || NAME_POPCOUNT > 3
+#error "NAME_POPCOUNT: expected 1, 2 or 3"
+#endif
 static inline uint32_t name_popcount(name_word x)
 {
 #if NAME_POPCOUNT == 1 && NAME_WORD_BITS == 64
@@ -260,7 +265,8 @@ static inline void name_sums_by_simd(int32_t *sums, const uint8_t *x, const name
             const __m512i counted = _mm512_maskz_loadu_epi8(w[k], pixels + 64 * k);
             plus = _mm512_add_epi64(plus, _mm512_sad_epu8(counted, zero));
         }
-        sums[c] = 2 * (int32_t)_mm512_reduce_add_epi64(plus) - all;
+        sums[c] = (int32_t)_mm512_reduce_add_epi64(plus);
+        sums[c] -= all - sums[c];
     }
 }
 #endif

@@ -128,7 +128,8 @@ class Program:
         self.need("put")
         if stage.pixels:
             self.sizes["sums"] = max(self.sizes["sums"], n)
-            self.types["threshold"] = _ctype(t.tolist())
+            # Signed, or of fewer bits than an int, since sums below 0 are compared with them.
+            self.types["threshold"] = _ctype([-1, *t.tolist()])
             t_i = self.numbers(f"thresholds_{i}", "name_threshold", t, self.types["threshold"])
             lines += self.sums("s.sums", x, w, stage)
             lines.append(f"name_compare({y}, {at}, s.sums, {t_i}, {n});")

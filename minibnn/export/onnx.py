@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import hashlib
 import importlib
-import json
 import os
 from typing import Any
 
@@ -13,6 +11,7 @@ import numpy as np
 import minibnn
 from minibnn.data.whole_file import whole_file
 from minibnn.packed.bits import unpack_rows
+from minibnn.packed.describe import describe, to_json
 from minibnn.packed.errors import PackError
 from minibnn.packed.model import PackedModel
 from minibnn.packed.stages import (
@@ -56,7 +55,7 @@ def export_onnx(packed: PackedModel, path: str | os.PathLike[str]) -> None:
     It takes opset 12 (ONNX 1.7, of 2020) or later. ONNX has no type of one bit there: weights are
     int8, 8 times the size of the packed ones, and a quarter of floats. The metadata has ``format``,
     ``minibnn`` (the version), ``architecture`` (JSON, the stages without their arrays) and
-    ``sha256`` (of the packed arrays). One model gives the same bytes every time.
+    ``sha256`` (`PackedModel.sha256`). One model gives the same bytes every time.
 
     Args:
         packed: the model.
@@ -301,18 +300,9 @@ def _signs(stage: Product) -> HostArray:
 
 
 def _metadata(packed: PackedModel) -> dict[str, str]:
-    stages = []
-    for stage in packed.stages:
-        values = {k: v for k, v in vars(stage).items() if not isinstance(v, np.ndarray)}
-        stages.append({"kind": stage.kind, **values})
-    architecture = {"input_shape": packed.input_shape, "stages": stages}
-    digest = hashlib.sha256()
-    for name, array in sorted(packed.file_arrays().items()):
-        digest.update(f"{name} {array.dtype.str} {array.shape}\n".encode())
-        digest.update(np.ascontiguousarray(array).tobytes())
     return {
         "format": "minibnn-onnx",
         "minibnn": minibnn.__version__,
-        "architecture": json.dumps(architecture, sort_keys=True, separators=(",", ":")),
-        "sha256": digest.hexdigest(),
+        "architecture": to_json(describe(packed.input_shape, packed.stages)),
+        "sha256": packed.sha256,
     }

@@ -111,6 +111,8 @@ def build(described: Any, arrays: dict[str, HostArray]) -> tuple[Shape, tuple[St
             raise ValueError(f"stage {i}: expected the channels of {shape}, got {stage.in_shape}")
         if isinstance(stage, ScoreStage):
             stage = _with_size(stage, stages)
+        elif isinstance(stage, ThresholdStage):
+            _check_reach(i, stage, stages)
         shape = stage.out_shape
         stages.append(stage)
     if holds != "scores":
@@ -263,6 +265,14 @@ def _check_windows(where: str, stage: Stage, windows: Windows, shape: Shape) -> 
         raise ValueError(f"{where}: expected images")
     if windows.counts((1, *shape)) != stage.out_shape[:2]:
         raise ValueError(f"{where}: expected as many windows as fit on {shape}")
+
+
+def _check_reach(i: int, stage: ThresholdStage, before: list[Stage]) -> None:
+    """Thresholds lie where sums can be or 1 beyond: exports need no more bits than sums do."""
+    product = next(s for s in reversed(before) if isinstance(s, Product))
+    low, high = product.reach()
+    if (stage.thresholds < low - 1).any() or (stage.thresholds > high + 1).any():
+        raise ValueError(f"stage {i}: expected thresholds within the sums' reach, or 1 beyond it")
 
 
 def _with_size(stage: ScoreStage, before: list[Stage]) -> ScoreStage:

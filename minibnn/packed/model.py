@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import hashlib
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -12,6 +13,7 @@ from minibnn.backend import CPU, Array, backend_of
 from minibnn.data import one_cold
 from minibnn.layers import Layer
 from minibnn.packed.bits import flat_bits
+from minibnn.packed.describe import describe, to_json
 from minibnn.packed.errors import PackError
 from minibnn.packed.fold import Fold, digest
 from minibnn.packed.scores import score_stage
@@ -142,6 +144,19 @@ class PackedModel:
         integers and again as floats.
         """
         return sum(array.nbytes for array in self.file_arrays().values())
+
+    @property
+    def sha256(self) -> str:
+        """Digest of the network alone, whatever its training figures: exports state it too.
+
+        Of the architecture's JSON as in a file, and then of each array's name, dtype and bytes,
+        little-endian, in the order of the names.
+        """
+        sha = hashlib.sha256(to_json(describe(self.input_shape, self.stages)).encode())
+        for name, array in sorted(self.file_arrays().items()):
+            little = array.astype(array.dtype.newbyteorder("<"))
+            sha.update(f"{name} {little.dtype.str} ".encode() + little.tobytes())
+        return sha.hexdigest()
 
     def summary(self) -> PackedSummary:
         """Sizes and costs, stage by stage: print it, or take its ``table``; its bytes are `nbytes`.
