@@ -640,14 +640,13 @@ def test_only_files_are_replaced(trained, tmp_path, capsys, monkeypatch, command
     monkeypatch.setattr("minibnn.training.recipe.fit", pytest.fail)
     loop = tmp_path / "loop"
     link(loop, loop)
-    places = [loop, os.devnull]
+    places = [loop]  # and no real device: where this fails, it would be gone
     if hasattr(os, "mkfifo"):
         os.mkfifo(tmp_path / "fifo")
         places += [tmp_path / "fifo", link(tmp_path / "to it", tmp_path / "fifo")]
     for out in places:
         words = with_paths(READERS[command], trained, out)
         refuses(capsys, words, 1, f"{out}: expected a file to write, got a device, a pipe or")
-    assert not os.path.isfile(os.devnull)
 
 
 @pytest.mark.parametrize("command", ["pack", "export", "train"])
