@@ -33,7 +33,7 @@ def run(given: argparse.Namespace) -> int:
     if given.json:
         print(json.dumps(_for_machines(given.file, packed, info), indent=2))
         return 0
-    version = f"format {info.format_version}, written by minibnn {info.minibnn}"
+    version = f"format {info.format_version}, written by minibnn {shared.on_one_line(info.minibnn)}"
     print(f"{given.file}: a packed model, {version}\n")
     print(f"{packed.summary()}\n")
     for name, text in _lines(packed, info):
@@ -65,12 +65,14 @@ def _lines(packed: PackedModel, info: PackedFileInfo) -> list[tuple[str, str]]:
         lines.append(("certificate", f"stage {entry['stage']}: {counts} compared with {how}"))
     if not packed.training:
         return [*lines, ("training", "no figures")]
-    figures = ", ".join(f"{name} {_plain(value)}" for name, value in packed.training.items())
+    figures = ", ".join(
+        f"{shared.on_one_line(name)} {_plain(value)}" for name, value in packed.training.items()
+    )
     return [*lines, ("training", figures)]
 
 
 def _plain(value: Any) -> str:
-    return f"{value:.4g}" if isinstance(value, float) else str(value)
+    return f"{value:.4g}" if isinstance(value, float) else shared.on_one_line(str(value))
 
 
 def _for_machines(path: str, packed: PackedModel, info: PackedFileInfo) -> dict[str, Any]:
