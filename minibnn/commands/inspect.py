@@ -56,7 +56,8 @@ def _lines(packed: PackedModel, info: PackedFileInfo) -> list[tuple[str, str]]:
     lines = [
         ("file", f"{info.bytes:,} bytes = {sizes}"),
         ("float32", f"{full:,} bytes for the same numbers: {ratios}"),
-        ("sha256", f"{info.sha256}, checked now: not a bit has changed"),
+        ("sha256", f"{info.sha256} of the file, checked now: not a bit has changed"),
+        ("", f"{packed.sha256} of the network, which its exports state too"),
         ("thresholds", "checked now: their sha256 are those of the certificate"),
     ]
     for entry in packed.certificate["thresholds"]:
@@ -93,6 +94,7 @@ def _for_machines(path: str, packed: PackedModel, info: PackedFileInfo) -> dict[
         "stages": [vars(row) for row in packed.summary().rows],
         "bytes": sizes,
         "sha256": info.sha256,
+        "network_sha256": packed.sha256,
         "certificate": packed.certificate,
         "training": packed.training,
     }
