@@ -61,7 +61,11 @@ class Fold:
         gain, mean, variance, beta = self._norm_numbers()
         bias = _fractions(self.layer.bias, self.product.channels, self.where)
         numbers = zip(self.unit, self.zero, bias, gain, mean, variance, beta, strict=True)
-        return tuple(Line(g * u, g * (z + b - m), v, h) for u, z, b, g, m, v, h in numbers)
+        return tuple(
+            # Without a root, the shift is one summand more.
+            Line(g * u, g * (z + b - m) + h * (v == 1), v, h * (v != 1))
+            for u, z, b, g, m, v, h in numbers
+        )
 
     def _norm_numbers(self) -> tuple[list[Fraction], ...]:
         """Gain, mean, variance and shift of each channel."""
