@@ -85,7 +85,9 @@ def disagreements(model: Layer, packed: PackedModel, images: Array) -> Disagreem
         images: (batch, *input_shape) of uint8, on the model's device.
 
     Raises:
-        PackError: if the model is not the one that was packed, as far as shapes tell.
+        TypeError: for arguments of other types, and images that are not of uint8.
+        ValueError: for images of another shape.
+        PackError: if the model is not the one that was packed (`PackedModel.verify`).
 
     >>> from minibnn import load_sample, pack
     >>> from minibnn.recipes import RECIPES
@@ -94,9 +96,18 @@ def disagreements(model: Layer, packed: PackedModel, images: Array) -> Disagreem
     >>> found.images, found.unexplained
     (100, 0)
     """
+    if not isinstance(model, Layer) or not isinstance(packed, PackedModel):
+        got = f"{type(model).__name__} and {type(packed).__name__}"
+        raise TypeError(f"disagreements: expected a model and its PackedModel, got {got}")
+    packed._checked(images)
+    # Layer by layer both sides start from the packed sums: it has to be sure that these are right.
+    try:
+        packed.verify(model)
+    except PackError as error:
+        raise PackError(
+            f"disagreements: expected the model that was packed, got another ({error})"
+        ) from None
     plan = read(on_host(model), packed.input_shape)
-    if len(plan.steps) != len(packed.stages):
-        raise PackError("disagreements: expected the model that was packed, got another")
     places = [step[0].where for step in plan.steps if not isinstance(step, Stage)]
     found = Disagreements(len(images), layers=[LayerDisagreement(where) for where in places])
     for start in range(0, len(images), CHUNK):

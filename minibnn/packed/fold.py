@@ -197,9 +197,9 @@ class Fold:
                 compared += bits.size
         else:
             agree = np.ones(channels, bool)
-            for c, points in enumerate(self._points(stage)):
+            for c, accs in enumerate(points(self.product, stage)):
                 t, falling = int(stage.thresholds[c]), bool(stage.falling[c])
-                for acc in points:
+                for acc in accs:
                     agree[c] &= (self.lines[c].sign(acc) >= 0) == (
                         acc <= t if falling else acc >= t
                     )
@@ -212,24 +212,37 @@ class Fold:
             "sha256": digest(stage),
         }
 
-    def _points(self, stage: ThresholdStage) -> Iterator[list[int]]:
-        """The accumulators of each channel where an exact check decides."""
-        step, falling = self.product.step, stage.falling
-        reach = (bound.tolist() for bound in self.product.reach())
-        for c, (a, b) in enumerate(zip(*reach, strict=True)):
-            # The last accumulator on the threshold's lower side, and the next one.
-            t = int(stage.thresholds[c])
-            below = t if falling[c] else t - 1
-            k = (below - a) // step
-            near = [a + k * step, a + (k + 1) * step]
-            yield sorted({a, b, *(v for v in near if a <= v <= b)})
-
     def _require(self, agree: HostArray) -> None:
         if not agree.all():
             raise PackError(
                 f"{self.where}: expected the model's bits from every threshold, got others in "
                 f"channel {int(np.argmin(agree))}; pack the model again"
             )
+
+
+def points(product: Product, stage: ThresholdStage) -> Iterator[list[int]]:
+    """The accumulators of each channel where an exact check decides."""
+    reach = (bound.tolist() for bound in product.reach())
+    for c, (a, b) in enumerate(zip(*reach, strict=True)):
+        # The last accumulator on the threshold's lower side, and the next one.
+        t = int(stage.thresholds[c])
+        below = t if stage.falling[c] else t - 1
+        k = (below - a) // product.step
+        near = [a + k * product.step, a + (k + 1) * product.step]
+        yield sorted({a, b, *(v for v in near if a <= v <= b)})
+
+
+def certificates(product: Product, stage: ThresholdStage) -> list[dict[str, Any]]:
+    """All that `Fold.certify` could say of a stage behind this product: what a file may say."""
+    n = product.channels
+    counts = {"exact": sum(map(len, points(product, stage)))}
+    if not product.pixels:
+        counts["enumeration"] = n * (product.width + 1)
+    sha256 = digest(stage)
+    return [
+        {"by": by, "channels": n, "values": values, "sha256": sha256}
+        for by, values in counts.items()
+    ]
 
 
 def digest(stage: ThresholdStage) -> str:
