@@ -11,7 +11,8 @@ table in Markdown; a whole run writes it to `benchmarks/results/agree.csv`, a ru
 
 A form that cannot run here is named, with the reason: not run is not agreed. The exit code is 1 if
 a score or a label differs that should not. The float model may differ where it rounds to the other
-side of a threshold, which `disagreements` has to explain.
+side of a threshold: `disagreements` has to explain every label, and exact arithmetic has to side
+with the packed model every time.
 """
 
 from __future__ import annotations
@@ -40,6 +41,7 @@ from minibnn import (
     pack,
     save_packed,
 )
+from minibnn.commands.shared import at_least
 from minibnn.packed import PackedModel
 from minibnn.recipes import RECIPES
 
@@ -137,8 +139,12 @@ def main() -> None:
     parser = argparse.ArgumentParser(description="Every form beside the packed model.")
     parser.add_argument("--recipes", nargs="+", choices=sorted(RECIPES), default=list(CHOICE),
                         metavar="RECIPE", help=f"default: {' '.join(CHOICE)}")  # fmt: skip
-    parser.add_argument("--epochs", type=int, default=1, metavar="N", help="default: %(default)s")
-    parser.add_argument("--images", type=int, metavar="N", help="default: the whole test set")
+    parser.add_argument(
+        "--epochs", type=at_least(1), default=1, metavar="N", help="default: %(default)s"
+    )
+    parser.add_argument(
+        "--images", type=at_least(1), metavar="N", help="default: the whole test set"
+    )
     parser.add_argument("--keep", type=Path, metavar="FOLDER", help="keep the exported files there")
     parser.add_argument("--out", type=Path, metavar="FOLDER",
                         help="keep the table there; default: benchmarks/results")  # fmt: skip
@@ -189,7 +195,7 @@ def compare(
     values = sum(layer.values for layer in found.layers)
     rows.append(
         {"form": "float model", "images": found.images, "other_labels": found.labels,
-         "verdict": "DIFFERS" if found.unexplained else "explained",
+         "verdict": "explained" if found.packed_is_right else "DIFFERS",
          "why": f"{found.bits} images with another bit; {values} values, the packed model right in "
          f"{right}; {found.unexplained} unexplained"}
     )  # fmt: skip

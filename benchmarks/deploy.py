@@ -15,8 +15,11 @@ labels. Every form answers to the same 1000 test images; at batch 1 each call ha
 A form whose labels are not the packed model's, but for one in a hundred, is out. Compiled C and
 packed NumPy's products of bits use one core whatever `threads` says.
 
-Shipped: bytes of code and constants (C), of the file (packed model, ONNX), of parameters and
-buffers in float32 (the others).
+Shipped, in bytes: the code and constants of one call (C); the file, with its header (packed model,
+ONNX); all parameters and buffers, which are four numbers of batch norm for a channel beside the
+weights (minibnn's float model); weights and one bias for a channel, with batch norm folded into
+them (the other floats). All floats are float32. `inspect` and `pack` count one number for a
+threshold and two for a class.
 
 Memory: how much a process grows at most, from after its imports and the loading of images until it
 has the network and has answered 1000 images at once and one alone. Libraries do not count, what
@@ -75,6 +78,10 @@ BATCHES = (1, IMAGES)
 CALLS = {1: 2000, IMAGES: 20}  # in a turn
 MEMORY_REPEATS = 3
 TOLERANCE = 0.01
+SHIPPED = (
+    "Shipped: C, code and constants; packed NumPy and ONNX Runtime, the file; minibnn's float "
+    "model, parameters and buffers; other floats, weights and biases with batch norm folded in."
+)
 
 
 def main() -> None:
@@ -170,7 +177,8 @@ def write_forms(
         try:
             write()
         except ImportError as error:
-            left_out.setdefault(form, f"{form} left out: {error}")
+            names = [f.name for f in FORMS if form in (f.script, (f.script, f.form))]
+            left_out.setdefault(form, f"{', '.join(names)} left out: {error}")
     return left_out
 
 
@@ -281,7 +289,7 @@ def markdown(table: pd.DataFrame) -> str:
         others = round(IMAGES * (1 - rows.agreement.min()))
         grown = f"{rows.value.median():.2f} MiB"
         lines.append(f"| {name} | {int(rows.shipped.iloc[0]):,} bytes | {grown} | {others} |")
-    return "\n".join(lines)
+    return "\n".join([*lines, "", SHIPPED])
 
 
 def compiler_version() -> str:

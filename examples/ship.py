@@ -30,6 +30,7 @@ from minibnn import (
     pack,
     save_packed,
 )
+from minibnn.commands.shared import float_bytes
 from minibnn.recipes import RECIPES
 
 DATA = {"auto": "load_mnist_or_sample", "mnist": "load_mnist", "sample": "load_sample"}
@@ -67,7 +68,7 @@ def ship(dataset: str, epochs: int, folder: Path) -> bool:
     packed = pack(model)
     found = disagreements(model, packed, images)
     print(f"{data.name}, the float model beside the packed one:\n{found}\n")
-    agree = found.unexplained == 0 and all(r.packed_right == r.values for r in found.layers)
+    agree = found.packed_is_right
 
     # 3. One file with all of it. From here on only what was read back counts.
     folder.mkdir(parents=True, exist_ok=True)
@@ -81,13 +82,18 @@ def ship(dataset: str, epochs: int, folder: Path) -> bool:
         print(f"{form:<10}{size:>12,}{(predicted == labels).mean():>10.4f}  {differ}")
 
     print("form        file bytes  accuracy  images that differ from packed")
-    line("float32", model.summary((28, 28)).float_bytes, floats, f"{found.labels:,}, labels")
+    line("float32", float_bytes(packed), floats, f"{found.labels:,}, labels")
     line("packed", file.stat().st_size, scores.argmax(axis=1), "")
     for form, run in {"C": run_c, "ONNX": run_onnx, "web page": run_page}.items():
         try:
             path, theirs = run(packed, images, folder)
         except CannotRunError as missing:
             print(f"{form:<10}    not run: {missing}")
+            continue
+        except subprocess.CalledProcessError as error:  # it has said why itself, on stderr
+            name = Path(error.cmd[0]).name
+            print(f"{form:<10}    failed: {name} ended with exit code {error.returncode}")
+            agree = False
             continue
         differ = int((theirs != scores).any(axis=1).sum())
         agree = agree and differ == 0
@@ -144,6 +150,8 @@ def main() -> int:
     parser.add_argument("--epochs", type=int, default=3, help="default: %(default)s")
     parser.add_argument("--out", type=Path, default=Path("shipped"), help="default: %(default)s")
     given = parser.parse_args()
+    if given.epochs < 1:
+        parser.error(f"--epochs: expected at least 1, got {given.epochs}")
     try:
         return 0 if ship(given.dataset, given.epochs, given.out) else 1
     except (minibnn.DataError, ValueError, OSError) as error:

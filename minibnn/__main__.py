@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 from importlib import import_module
 
@@ -33,11 +34,26 @@ exit codes:
   3    no usable data, or a file that is missing, damaged or no packed model
   4    no usable device
   5    training diverged
-  130  interrupted"""
+  130  interrupted
+  141  what reads the output has ended, as `head` does"""
 
 
 def main(argv: list[str] | None = None) -> int:
     """The command line. Results go to stdout, everything else to stderr."""
+    code = 0
+    try:
+        try:
+            code = _main(argv)
+        finally:
+            print(end="", flush=True)  # what fails here is told below, and not by the interpreter
+    except OSError as error:
+        # The interpreter would try once more when it ends.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 141 if isinstance(error, BrokenPipeError) else code or _fail(1, error)
+    return code
+
+
+def _main(argv: list[str] | None) -> int:
     argv = sys.argv[1:] if argv is None else argv
     parser = argparse.ArgumentParser(
         prog="python -m minibnn",
@@ -74,6 +90,8 @@ def _run(given: argparse.Namespace) -> int:
         return _fail(5, error)
     except (ValueError, TypeError) as error:
         return _fail(2, error)
+    except BrokenPipeError:
+        raise
     except (OSError, ImportError) as error:
         return _fail(1, error)
     except KeyboardInterrupt:

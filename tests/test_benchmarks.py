@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -130,6 +131,7 @@ def test_deploy_has_every_form_that_is_there(run, tmp_path):
         assert f"{ratio:.3g} (" in next(r for r in done.stdout.splitlines() if "packed NumPy" in r)
     shipped = turns.groupby("contestant").shipped.first()
     assert shipped["packed NumPy"] < 17_000 < 20 * 17_000 < shipped["minibnn's float model"]
+    assert "Shipped: C, code and constants; " in done.stdout
     memory = turns[turns.work == "memory"].groupby("contestant").value.median()
     assert len(memory) in (0, len(forms))  # Linux alone
     assert (memory.drop("packed NumPy", errors="ignore") < 100).all()
@@ -202,3 +204,75 @@ def test_agree_sees_one_wrong_score_and_one_wrong_label(monkeypatch):
     assert row_of("b", (scores, other), scores, labels, labels)["verdict"] == "DIFFERS"
     with pytest.raises(RuntimeError, match=r"expected scores \(10, 3\), got \(9, 3\)"):
         row_of("c", (scores[1:], labels), scores, labels, labels)
+
+
+@pytest.fixture
+def modules(monkeypatch):
+    """The scripts can be imported."""
+    monkeypatch.syspath_prepend(str(BENCHMARKS / "contestants"))
+    monkeypatch.syspath_prepend(str(BENCHMARKS))
+
+
+@pytest.mark.usefixtures("modules")
+def test_agree_calls_a_wrong_packed_model_wrong(monkeypatch):
+    """Also where each of its labels has an explanation: another bit in some layer."""
+    import agree
+
+    from minibnn import disagreements, load_sample, pack
+    from minibnn.recipes import RECIPES
+
+    monkeypatch.setattr(agree, "FORMS", {})
+    model = RECIPES["modern"]().build().initialize(0)
+    data = load_sample()
+    images, labels = data.test_images[:200], data.test_labels[:200]
+    packed = pack(model)
+    _, row = agree.compare(packed, model, images, labels, BENCHMARKS)
+    assert row["verdict"] == "explained"
+    packed.stages[1].thresholds[:] += 3000
+    assert disagreements(model, packed, images).unexplained == 0
+    _, row = agree.compare(packed, model, images, labels, BENCHMARKS)
+    assert row["verdict"] == "DIFFERS"
+
+
+@pytest.mark.parametrize("option", ["--epochs", "--images"])
+def test_agree_refuses_in_words(run, option):
+    done = run("agree.py", option, "0")
+    assert (done.returncode, done.stdout) == (2, "")
+    assert f"argument {option}: expected at least 1, got 0" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+@pytest.mark.usefixtures("modules")
+@pytest.mark.skipif(not any(map(shutil.which, ("gcc", "clang", "cc"))), reason="no C compiler")
+def test_another_header_in_the_same_folder_is_compiled_anew(tmp_path, monkeypatch):
+    import compiled_c
+
+    from minibnn import export_c, load_sample, pack
+    from minibnn.recipes import RECIPES
+
+    images = load_sample().test_images[:20]
+    for seed in (0, 1):
+        packed = pack(RECIPES["modern"]().build().initialize(seed))
+        export_c(packed, tmp_path / "digits.h")
+        scores = compiled_c.Library(tmp_path, ("-O1",)).scores(images, 10)
+        np.testing.assert_array_equal(scores, packed.predict_scores(images))
+    export_c(packed, tmp_path / "digits.h")
+    monkeypatch.setattr(compiled_c, "compile_in", pytest.fail)
+    compiled_c.Library(tmp_path, ("-O1",))
+
+
+@pytest.mark.usefixtures("modules")
+def test_deploy_names_the_forms_that_it_leaves_out(tmp_path, monkeypatch):
+    import deploy
+
+    from minibnn import load_sample, pack
+    from minibnn.recipes import RECIPES
+
+    monkeypatch.setitem(sys.modules, "onnx", None)
+    model = RECIPES["modern"]().build().initialize(0)
+    left_out = deploy.write_forms(tmp_path, model, pack(model), load_sample())
+    texts = sorted(text for text in left_out.values() if "no C compiler" not in text)
+    assert [text.partition(" left out: ")[0] for text in texts] == [
+        "ONNX Runtime, floats",
+        "ONNX Runtime, integers",
+    ]

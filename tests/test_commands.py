@@ -18,6 +18,7 @@ from minibnn import (
     Dense,
     Flatten,
     PackedModel,
+    PackError,
     Rescale,
     Sequential,
     SignSTE,
@@ -28,6 +29,7 @@ from minibnn import (
     save_packed,
 )
 from minibnn.__main__ import COMMANDS, main
+from minibnn.commands import train
 from minibnn.recipes import RECIPES
 
 SAMPLE = ("--dataset", "sample", "--device", "cpu")
@@ -158,7 +160,122 @@ def test_every_other_recipe_can_be_packed(name):
 def test_another_network_cannot_go_on(trained, tmp_path, capsys):
     options = ("--from", str(trained), "--recipe", "seed")
     assert main(["train", *options, *SAMPLE, "-o", str(tmp_path / "x")]) == 3
-    assert "build the model that was saved" in capsys.readouterr().err
+    said = capsys.readouterr().err
+    assert "expected the latent weights of the recipe seed, got those of another network" in said
+    assert said.endswith("; leave out --recipe\n")
+
+
+def with_figures(path, **training):
+    """A file of a modern network, with latent weights and anybody's figures."""
+    model = RECIPES["modern"]().build().initialize(0)
+    save_packed(pack(model), path, training=training, model=model)
+    return str(path)
+
+
+def test_another_network_cannot_go_on_under_the_files_own_name(tmp_path, capsys):
+    source = with_figures(tmp_path / "own", recipe="seed")
+    assert main(["train", "--from", source, *SAMPLE, "-o", str(tmp_path / "x")]) == 3
+    assert "name the recipe it was trained by: --recipe" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("figures", "said"),
+    [
+        ({"epochs": "10"}, "as epochs in its figures, got '10'; train from"),
+        ({"epochs": -1}, "as epochs in its figures, got -1; train from"),
+        ({"epochs": None}, "as epochs in its figures, got None; train from"),
+        ({"epochs": True}, "as epochs in its figures, got True; train from"),
+        ({"seed": None}, "as seed in its figures, got None; name one with --seed"),
+        ({"seed": -1}, "as seed in its figures, got -1; name one with --seed"),
+        ({"seed": 1.0}, "as seed in its figures, got 1.0; name one with --seed"),
+        ({"recipe": ["modern"]}, "got ['modern']; name it with --recipe"),
+    ],
+)
+def test_figures_of_anybody_are_checked_before_training(
+    figures, said, tmp_path, capsys, monkeypatch
+):
+    monkeypatch.setattr("minibnn.training.recipe.fit", pytest.fail)
+    source = with_figures(tmp_path / "own", **{"recipe": "modern", **figures})
+    out = tmp_path / "out"
+    words = ["train", "--from", source, *SAMPLE, "-o", str(out)]
+    refuses(capsys, words, 3, f"{source}: expected ")
+    main(words)
+    assert said in capsys.readouterr().err
+    assert not out.exists()
+
+
+def test_a_named_seed_does_for_one_that_is_none(tmp_path):
+    path = with_figures(tmp_path / "own", recipe="modern", seed=None)
+    words = ["train", "--from", path, "--seed", "2", "--epochs", "1", *SAMPLE, "-o", path]
+    assert main(words) == 0
+    assert load_packed(path).training["seed"] == 2
+
+
+@pytest.mark.parametrize("what", ["pack", "disagreements", "save_packed"])
+@pytest.mark.parametrize("error", [PackError("no"), OSError("no"), KeyboardInterrupt()])
+def test_what_was_trained_outlives_a_failure(tmp_path, capsys, monkeypatch, what, error, sample):
+    """Its arrays are enough to have the same model again, as the message says."""
+    real, calls = getattr(train, what), []
+
+    def fails(*args, **options):
+        calls.append(args)
+        if what == "pack" and len(calls) == 1:  # before training
+            return real(*args, **options)
+        raise error
+
+    monkeypatch.setattr(train, what, fails)
+    path = tmp_path / "digits.safetensors"
+    code = {PackError: 2, OSError: 1, KeyboardInterrupt: 130}[type(error)]
+    assert main(["train", *SAMPLE, "--epochs", "1", "--seed", "3", "-o", str(path)]) == code
+    said = capsys.readouterr().err
+    rescued = tmp_path / "digits.safetensors.rescued.npz"
+    assert f"could not be kept as {path}; its arrays are in\n  {rescued}\n" in said
+    assert [p.name for p in tmp_path.iterdir()] == [rescued.name]
+
+    model = RECIPES["modern"]().build().initialize(0)
+    with np.load(rescued) as arrays:
+        values = list(arrays.values())
+    for part, array in zip([*model.parameters(), *model.buffers()], values, strict=True):
+        part.data = array
+    expected, _ = RECIPES["modern"]().train(sample, epochs=1, seed=3)
+    images = sample.test_images
+    np.testing.assert_array_equal(model.forward(images), expected.forward(images))
+
+
+def test_what_was_trained_outlives_a_full_disk(tmp_path, capsys, monkeypatch):
+    spare = tmp_path / "spare"
+    spare.mkdir()
+    monkeypatch.setattr("tempfile.gettempdir", lambda: str(spare))
+    real = train.whole_file
+
+    def full(path):
+        if os.path.dirname(path) != str(spare):
+            raise OSError(28, "No space left on device")
+        return real(path)
+
+    monkeypatch.setattr(train, "whole_file", full)
+    monkeypatch.setattr("minibnn.packed.file.whole_file", full)
+    path = tmp_path / "digits.safetensors"
+    assert main(["train", *SAMPLE, "--epochs", "1", "-o", str(path)]) == 1
+    said = capsys.readouterr().err
+    assert f"{path}.rescued.npz: [Errno 28] No space left on device\n" in said
+    assert f"  {spare / path.name}.rescued.npz\n" in said
+    assert said.endswith("error: [Errno 28] No space left on device\n")
+    assert [p.name for p in spare.iterdir()] == [f"{path.name}.rescued.npz"]
+
+
+def test_a_wrong_packed_model_is_called_wrong(tmp_path, capsys, monkeypatch):
+    def wrong(model):
+        packed = pack(model)
+        packed.stages[1].thresholds[3] += 10_000
+        return packed
+
+    monkeypatch.setattr(train, "pack", wrong)
+    path = tmp_path / "digits.safetensors"
+    words = ["train", *SAMPLE, "--epochs", "1", "--no-latents", "-o", str(path)]
+    monkeypatch.setattr(train, "save_packed", lambda packed, path, **_: open(path, "w").close())
+    assert main(words) == 1
+    assert "*** The packed model is wrong" in capsys.readouterr().err
 
 
 def test_a_file_that_names_no_recipe(tmp_path, capsys):
@@ -306,6 +423,19 @@ def test_inspect_without_figures(tmp_path, capsys):
     assert "training     no figures\n" in capsys.readouterr().out
 
 
+def test_figures_forge_no_lines(tmp_path, capsys):
+    path = tmp_path / "own.safetensors"
+    training = {"a\nsha256       of a key": "b\r\x1b[2Jthresholds", "list": ["c\nd"], "ü": "é"}
+    save_packed(pack(RECIPES["seed"]().build().initialize(0)), path, training=training)
+    assert main(["inspect", str(path)]) == 0
+    last = capsys.readouterr().out.splitlines()[-1]
+    assert last == (
+        r"training     a\nsha256       of a key b\r\x1b[2Jthresholds, list ['c\nd'], ü é"
+    )
+    assert main(["inspect", str(path), "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["training"] == training
+
+
 # --- pack -----------------------------------------------------------------------------------------
 
 
@@ -373,7 +503,10 @@ def test_export_onnx(trained, tmp_path, capsys):
     path = tmp_path / "digits.onnx"
     assert main(["export", "onnx", str(trained), "-o", str(path)]) == 0
     assert f"{path.stat().st_size:,} bytes, ONNX" in capsys.readouterr().out
-    assert main(["export", "onnx", str(trained), "-o", str(path), "--name", "x"]) == 2
+    with pytest.raises(SystemExit) as stop:
+        main(["export", "onnx", str(trained), "-o", str(path), "--name", "x"])
+    assert stop.value.code == 2
+    assert "unrecognized arguments: --name x" in capsys.readouterr().err
 
 
 def test_export_onnx_without_onnx(trained, tmp_path, capsys, monkeypatch):
@@ -382,6 +515,29 @@ def test_export_onnx_without_onnx(trained, tmp_path, capsys, monkeypatch):
     assert main(["export", "onnx", str(trained), "-o", str(path)]) == 1
     assert "pip install" in capsys.readouterr().err
     assert not path.exists()
+
+
+@pytest.mark.parametrize("title", ["", " "])
+def test_a_page_has_a_title(trained, tmp_path, capsys, title):
+    out = tmp_path / "digits.html"
+    words = ["export", "html", str(trained), "-o", str(out), "--name", title]
+    refuses(capsys, words, 2, f"--name: expected a title, got {title!r}; leave it out")
+    assert not out.exists()
+
+
+@pytest.mark.parametrize(
+    ("form", "said", "others"),
+    [("c", "default: digits", ["onnx", "html"]), ("onnx", "graph", ["--name", "html", "export c"]),
+     ("html", "the page's title", ["onnx", "export c"])],
+)  # fmt: skip
+def test_every_form_explains_itself(form, said, others, capsys):
+    with pytest.raises(SystemExit) as stop:
+        main(["export", form, "--help"])
+    assert stop.value.code == 0
+    printed = capsys.readouterr().out
+    assert f"python -m minibnn export {form} digits.safetensors -o " in printed
+    assert said in printed
+    assert not [word for word in others if word in printed]
 
 
 # --- what is refused, and how ---------------------------------------------------------------------
@@ -446,6 +602,99 @@ def test_places_that_cannot_be_written(trained, tmp_path, capsys, monkeypatch, c
     out = tmp_path / "out"
     refuses(capsys, with_paths(READERS[command], trained, out), 1, "a folder to write in")
     assert not out.exists()
+
+
+def link(path, to):
+    """Another way to a file; only where links can be made."""
+    try:
+        path.symlink_to(to)
+    except OSError:
+        pytest.skip("no links here")
+    return path
+
+
+@pytest.mark.parametrize("command", ["pack", "export"])
+@pytest.mark.parametrize("by", ["name", "link", "hard link"])
+def test_the_model_is_not_written_over(trained, tmp_path, capsys, command, by):
+    file = tmp_path / "digits.safetensors"
+    file.write_bytes(trained.read_bytes())
+    out = {"name": lambda: file, "link": lambda: link(tmp_path / "other", file)}.get(by)
+    if out is None:
+        (tmp_path / "other").hardlink_to(file)
+    out = out() if out else tmp_path / "other"
+    said = "got the same; choose another name after -o"
+    refuses(capsys, with_paths(READERS[command], file, out), 2, said)
+    assert file.read_bytes() == out.read_bytes() == trained.read_bytes()
+
+
+def test_bits_alone_may_be_packed_in_place(trained, tmp_path):
+    path = tmp_path / "small.safetensors"
+    save_packed(load_packed(trained), path)
+    before = path.read_bytes()
+    assert main(["pack", str(path), "-o", str(path)]) == 0
+    assert path.read_bytes() == before
+
+
+@pytest.mark.parametrize("command", ["pack", "export", "train"])
+def test_only_files_are_replaced(trained, tmp_path, capsys, monkeypatch, command):
+    monkeypatch.setattr("minibnn.training.recipe.fit", pytest.fail)
+    loop = tmp_path / "loop"
+    link(loop, loop)
+    places = [loop]  # and no real device: where this fails, it would be gone
+    if hasattr(os, "mkfifo"):
+        os.mkfifo(tmp_path / "fifo")
+        places += [tmp_path / "fifo", link(tmp_path / "to it", tmp_path / "fifo")]
+    for out in places:
+        words = with_paths(READERS[command], trained, out)
+        refuses(capsys, words, 1, f"{out}: expected a file to write, got a device, a pipe or")
+
+
+@pytest.mark.parametrize("command", ["pack", "export", "train"])
+@pytest.mark.parametrize("there", [True, False])
+def test_links_are_followed(trained, tmp_path, capsys, command, there):
+    real = tmp_path / "folder" / "real"
+    real.parent.mkdir()
+    if there:
+        real.write_text("old")
+    out = link(tmp_path / "out", real)
+    words = with_paths(READERS[command], trained, out)
+    assert main(words + ["--epochs", "1"] * (command == "train")) == 0
+    assert out.is_symlink()
+    assert real.stat().st_size > 1000
+    assert f"{out}" in capsys.readouterr().out
+
+
+def test_missing_data_is_answered_with_options(tmp_path, capsys):
+    assert main(["train", "--data-dir", str(tmp_path), "-o", str(tmp_path / "x")]) == 3
+    said = capsys.readouterr().err
+    assert "it: --data-dir FOLDER, or" in said
+    assert "--dataset sample has 5,000" in said
+    assert "load_" not in said
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="pipes work otherwise there")
+@pytest.mark.parametrize("words", [["inspect", "FILE"], ["inspect", "FILE", "--json"]])
+def test_an_end_of_reading_is_quiet(trained, words):
+    """As behind `| head -1`, but always before the first line."""
+    reading, writing = os.pipe()
+    os.close(reading)
+    done = subprocess.run(
+        [sys.executable, "-m", "minibnn", *with_paths(words, trained, "")],
+        stdout=writing, stderr=subprocess.PIPE, text=True,
+    )  # fmt: skip
+    os.close(writing)
+    assert (done.stderr, done.returncode) == ("", 141)
+
+
+@pytest.mark.skipif(not os.path.exists("/dev/full"), reason="no /dev/full")
+def test_a_full_disk_behind_the_output_is_an_error(trained):
+    with open("/dev/full", "w") as full:
+        done = subprocess.run(
+            [sys.executable, "-m", "minibnn", "inspect", str(trained)],
+            stdout=full, stderr=subprocess.PIPE, text=True,
+        )  # fmt: skip
+    assert done.returncode == 1
+    assert done.stderr == "error: [Errno 28] No space left on device\n"
 
 
 @pytest.mark.parametrize(

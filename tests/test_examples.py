@@ -240,6 +240,7 @@ def test_shipped_forms_agree(ship, tmp_path):
     }
     assert list(verdicts) == ["float32", "packed", *tools]
     assert verdicts["float32"] == "0, labels"
+    assert "float32        437,584 " in done.stdout, "as inspect and pack have it"
     for form, can_run in tools.items():
         assert not can_run or verdicts[form] == "0, scores", done.stdout
     names = {"digits.safetensors", "digits.h", "digits.html"}
@@ -268,10 +269,23 @@ def test_a_form_that_disagrees_is_an_error(ship, tmp_path):
     assert verdicts["web page"] == "1,000, scores"
 
 
+@pytest.mark.skipif(sys.platform == "win32", reason="needs a first line that names a program")
+def test_a_program_that_fails_is_named_and_the_others_run(ship, tmp_path):
+    for name, code in {"cc": 3, "node": 4}.items():
+        (tmp_path / name).write_text(f"#!{sys.executable}\nimport sys\nsys.exit({code})\n")
+        (tmp_path / name).chmod(0o755)
+    done, _ = ship(path=tmp_path, without_onnx=True)
+    assert done.returncode == 1
+    assert "\nC             failed: cc ended with exit code 3\n" in done.stdout
+    assert "\nweb page      failed: node ended with exit code 4\n" in done.stdout
+    assert done.stdout.count("not run: ") == 1
+    assert "Traceback" not in done.stderr
+
+
 @pytest.mark.parametrize(
     ("options", "code", "said"),
     [
-        (["--epochs", "0"], 2, "got 0"),
+        (["--epochs", "0"], 2, "--epochs: expected at least 1, got 0"),
         (["--dataset", "mnist"], 3, "MNIST is not complete"),
         (["--out", __file__], 1, "File exists"),
     ],

@@ -59,6 +59,7 @@ from minibnn.packed.bits import (
     unpack_rows,
     xnor_products,
 )
+from minibnn.packed.disagree import Disagreements, LayerDisagreement
 from minibnn.packed.exact import Line, compare, inverse_root, sign_of_roots
 from minibnn.packed.fold import digest
 from minibnn.packed.plan import is_sign, layers_of
@@ -443,6 +444,19 @@ def test_one_bit_inputs_by_all_256_pixels():
         np.testing.assert_array_equal(packed.after(images, 1) > 0, expected)
         np.testing.assert_array_equal(model[1].forward(model[0].forward(images)) > 0, expected)
         assert packed.stages[0].kind == "binarize"
+
+
+@pytest.mark.parametrize(
+    ("unexplained", "rights", "right"),
+    [(0, [0, 0], False), (0, [5, 2], True), (1, [5, 2], False), (0, [5, 1], False)],
+)
+def test_the_packed_model_is_right_if_it_is_so_everywhere(unexplained, rights, right):
+    layers = [
+        LayerDisagreement("", values=values, packed_right=packed_right)
+        for values, packed_right in zip([5, 2], rights, strict=True)
+    ]
+    assert Disagreements(10, unexplained=unexplained, layers=layers).packed_is_right == right
+    assert Disagreements(10).packed_is_right
 
 
 def test_disagreements_say_who_is_right(rng):

@@ -7,6 +7,7 @@ on one core, however many there are.
 from __future__ import annotations
 
 import ctypes
+import hashlib
 import os
 import shutil
 from pathlib import Path
@@ -68,10 +69,10 @@ def compiler() -> str | None:
 
 
 class Library:
-    """A header `digits.h` in a folder as functions of arrays; compiled there once."""
+    """A header `digits.h` in a folder as functions of arrays; compiled there once for a content."""
 
     def __init__(self, folder: Path, flags: tuple[str, ...]) -> None:
-        made = folder.absolute() / "".join(flags)
+        made = folder.absolute() / "".join([*flags, "-", digest(folder / "digits.h")])
         if not made.exists():
             compile_in(folder.absolute(), made, flags)
         self.functions = ctypes.CDLL(str(made / "library.so"))
@@ -89,6 +90,15 @@ class Library:
         result = np.empty((len(images), classes), np.int64)
         self.functions.many_scores(*_arguments(images, len(images)), _pointer(result))
         return result
+
+
+def digest(header: Path) -> str:
+    """Of a file's content, read a little at a time: the memory of this process is measured."""
+    sha = hashlib.sha256()
+    with header.open("rb", buffering=0) as file:
+        while part := file.read(4096):
+            sha.update(part)
+    return sha.hexdigest()[:16]
 
 
 def compile_in(folder: Path, made: Path, flags: tuple[str, ...]) -> None:

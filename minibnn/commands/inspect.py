@@ -33,7 +33,7 @@ def run(given: argparse.Namespace) -> int:
     if given.json:
         print(json.dumps(_for_machines(given.file, packed, info), indent=2))
         return 0
-    version = f"format {info.format_version}, written by minibnn {info.minibnn}"
+    version = f"format {info.format_version}, written by minibnn {shared.on_one_line(info.minibnn)}"
     print(f"{given.file}: a packed model, {version}\n")
     print(f"{packed.summary()}\n")
     for name, text in _lines(packed, info):
@@ -56,7 +56,8 @@ def _lines(packed: PackedModel, info: PackedFileInfo) -> list[tuple[str, str]]:
     lines = [
         ("file", f"{info.bytes:,} bytes = {sizes}"),
         ("float32", f"{full:,} bytes for the same numbers: {ratios}"),
-        ("sha256", f"{info.sha256}, checked now: not a bit has changed"),
+        ("sha256", f"{info.sha256} of the file, checked now: not a bit has changed"),
+        ("", f"{packed.sha256} of the network, which its exports state too"),
         ("thresholds", "checked now: their sha256 are those of the certificate"),
     ]
     for entry in packed.certificate["thresholds"]:
@@ -65,12 +66,14 @@ def _lines(packed: PackedModel, info: PackedFileInfo) -> list[tuple[str, str]]:
         lines.append(("certificate", f"stage {entry['stage']}: {counts} compared with {how}"))
     if not packed.training:
         return [*lines, ("training", "no figures")]
-    figures = ", ".join(f"{name} {_plain(value)}" for name, value in packed.training.items())
+    figures = ", ".join(
+        f"{shared.on_one_line(name)} {_plain(value)}" for name, value in packed.training.items()
+    )
     return [*lines, ("training", figures)]
 
 
 def _plain(value: Any) -> str:
-    return f"{value:.4g}" if isinstance(value, float) else str(value)
+    return f"{value:.4g}" if isinstance(value, float) else shared.on_one_line(str(value))
 
 
 def _for_machines(path: str, packed: PackedModel, info: PackedFileInfo) -> dict[str, Any]:
@@ -91,6 +94,7 @@ def _for_machines(path: str, packed: PackedModel, info: PackedFileInfo) -> dict[
         "stages": [vars(row) for row in packed.summary().rows],
         "bytes": sizes,
         "sha256": info.sha256,
+        "network_sha256": packed.sha256,
         "certificate": packed.certificate,
         "training": packed.training,
     }

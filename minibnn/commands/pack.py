@@ -6,7 +6,7 @@ import argparse
 import os
 
 from minibnn.commands import shared
-from minibnn.packed import save_packed
+from minibnn.packed import packed_file_info, save_packed
 
 DESCRIPTION = """\
 Write a packed model to a file of bits only: without the latent weights that `train` keeps to go on
@@ -27,9 +27,14 @@ def run(given: argparse.Namespace) -> int:
     """Write the smaller file and print the sizes."""
     packed = shared.read_packed(given.file)
     before = os.path.getsize(given.file)
-    shared.check_output(given.output)
-    save_packed(packed, given.output)
-    after = os.path.getsize(given.output)
+    if shared.same_file(given.file, given.output) and packed_file_info(given.file).latent_bytes:
+        raise ValueError(
+            f"{given.output}: expected another file than the one with the latent weights, which "
+            "would be lost, got the same; choose another name after -o"
+        )
+    path = shared.check_output(given.output)
+    save_packed(packed, path)
+    after = os.path.getsize(path)
     full = shared.float_bytes(packed)
     print(f"before    {before:>12,} bytes  {given.file}")
     print(f"after     {after:>12,} bytes  {given.output}")

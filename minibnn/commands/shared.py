@@ -7,7 +7,13 @@ import os
 import sys
 from collections.abc import Callable
 
-from minibnn.data import ImageDataset, load_mnist, load_mnist_or_sample, load_sample
+from minibnn.data import (
+    DatasetNotFoundError,
+    ImageDataset,
+    load_mnist,
+    load_mnist_or_sample,
+    load_sample,
+)
 from minibnn.packed import PackedFileError, PackedModel, load_packed
 from minibnn.packed.stages import Product, ThresholdStage
 
@@ -49,8 +55,22 @@ def load_data(given: argparse.Namespace) -> ImageDataset:
     if given.data_dir is not None and given.dataset == "sample":
         raise ValueError("--data-dir: the sample comes with minibnn; leave out one of the two")
     if given.dataset == "mnist" or given.data_dir is not None:
-        return load_mnist(given.data_dir)
+        try:
+            return load_mnist(given.data_dir)
+        except DatasetNotFoundError as error:
+            raise DatasetNotFoundError(_in_options(str(error))) from None
     return load_sample() if given.dataset == "sample" else load_mnist_or_sample()
+
+
+def _in_options(advice: str) -> str:
+    """What `load_mnist` advises, for people who call no functions."""
+    words = {
+        'load_mnist(data_dir="FOLDER")': "--data-dir FOLDER",
+        "load_sample() has": "--dataset sample has",
+    }
+    for function, option in words.items():
+        advice = advice.replace(function, option)
+    return advice
 
 
 def read_packed(path: str) -> PackedModel:
@@ -73,11 +93,23 @@ def read_packed(path: str) -> PackedModel:
         ) from None
 
 
-def check_output(path: str) -> None:
-    """Before any work: raise OSError if the file cannot be written, say if it will be replaced."""
-    folder = os.path.dirname(path) or "."
+def check_output(path: str) -> str:
+    """Before any work: the file to write, which is where `path` leads if it is a link.
+
+    Says so if a file will be replaced.
+
+    Raises:
+        OSError: if it cannot be written, or is no file but a device or a pipe.
+    """
     if os.path.isdir(path) or not os.path.basename(path):
         raise IsADirectoryError(f"{path}: expected a file to write, got a folder; add a name")
+    real = os.path.realpath(path)
+    if (os.path.exists(path) and not os.path.isfile(path)) or os.path.islink(real):
+        raise OSError(
+            f"{path}: expected a file to write, got a device, a pipe or a link to itself, which "
+            "a file would take the place of; choose another name"
+        )
+    folder = os.path.dirname(real)
     if not os.path.isdir(folder):
         raise FileNotFoundError(f"{path}: expected a folder {folder}, got none; make it first")
     if not os.access(folder, os.W_OK):
@@ -86,11 +118,26 @@ def check_output(path: str) -> None:
         )
     if os.path.exists(path):
         note(f"{path} is there and will be replaced")
+    return real
+
+
+def same_file(path: str, other: str) -> bool:
+    """Whether two paths lead to one file that is there."""
+    return os.path.exists(other) and os.path.samefile(path, other)
 
 
 def note(text: str) -> None:
     """Say something beside the results."""
     print(text, file=sys.stderr)
+
+
+def on_one_line(text: str) -> str:
+    r"""Text from a file, in which what would move the cursor or hide is escaped.
+
+    >>> on_one_line("no\nline of its own")
+    'no\\nline of its own'
+    """
+    return "".join(c if c.isprintable() else repr(c)[1:-1] for c in text)
 
 
 def several(count: int, what: str) -> str:

@@ -9,9 +9,12 @@ from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from minibnn.backend import get_backend
 from minibnn.commands import shared
 from minibnn.data import DataLoader, ImageDataset
+from minibnn.data.whole_file import whole_file
 from minibnn.layers import Layer
 from minibnn.packed import (
     PackedFileError,
@@ -23,6 +26,7 @@ from minibnn.packed import (
     packed_file_info,
     save_packed,
 )
+from minibnn.parameter import Buffer, Parameter
 from minibnn.recipes import RECIPES
 from minibnn.training.evaluate import evaluate
 from minibnn.training.fit import COLUMNS
@@ -43,7 +47,15 @@ examples:
 Going on starts from the latent weights and batch norm's statistics. The optimiser starts anew, and
 so does the learning rate, which decays over the new epochs. Ctrl-C ends the training after the
 batch in hand, and saves the model as it is, if an epoch is complete; a second Ctrl-C saves nothing.
-The recipes are plain code in minibnn/recipes.py."""
+If a trained model cannot be packed or saved, its arrays go to OUT.rescued.npz or, if that cannot be
+written, to the folder for temporary files: numpy.load reads them. The recipes are plain code in
+minibnn/recipes.py."""
+RESCUED = """\
+the model is trained, but could not be kept as {output}; its arrays are in
+  {path}
+in Python, to go on from: model = RECIPES[{recipe!r}]().build().initialize(0), and
+  for part, array in zip([*model.parameters(), *model.buffers()], numpy.load(...).values()):
+      part.data = array"""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -68,9 +80,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(given: argparse.Namespace) -> int:
     """Train, pack, save."""
-    shared.check_output(given.output)
+    path = shared.check_output(given.output)
     before = _figures(given.source)
     name, seed = _recipe_name(given, before), _seed(given, before)
+    epochs_before = _whole_number(given.source, before, "epochs", "train from a file of `train`")
     changes = {k: v for k in ("epochs", "lr") if (v := getattr(given, k)) is not None}
     recipe = replace(RECIPES[name](), **changes)
     if recipe.held_out and before and seed != before.get("seed"):
@@ -79,7 +92,7 @@ def run(given: argparse.Namespace) -> int:
             f"images {name} holds out, and others would have been trained on"
         )
     start = None if given.source is None else partial(_restore, path=given.source)
-    _require_packable(recipe, start)
+    _require_packable(recipe, start, given.source, before)
     backend = get_backend(given.device)
     data = shared.load_data(given)
     print(f"{data.name}, {name} recipe, seed {seed}, {backend.name}")
@@ -92,23 +105,28 @@ def run(given: argparse.Namespace) -> int:
         shared.note(f"interrupted after {epochs}" + "; nothing is saved" * (not len(history)))
         if not len(history):
             return 130
-    packed = pack(model)
-    figures = {
-        "recipe": name,
-        "seed": seed,
-        "epochs": len(history) + before.get("epochs", 0),
-        "lr": recipe.lr,
-        "dataset": data.name,
-        **_test(model, packed, data, recipe),
-    }
-    latents = None if given.no_latents else model
-    save_packed(packed, given.output, training=figures, model=latents)
+    try:
+        packed = pack(model)
+        tested, packed_is_right = _test(model, packed, data, recipe)
+        figures = {
+            "recipe": name,
+            "seed": seed,
+            "epochs": len(history) + epochs_before,
+            "lr": recipe.lr,
+            "dataset": data.name,
+            **tested,
+        }
+        latents = None if given.no_latents else model
+        save_packed(packed, path, training=figures, model=latents)
+    except BaseException:
+        _rescue(model, given.output, name)
+        raise
     beside = "the bits only" if latents is None else "with latent weights to go on from"
     print(
-        f"{given.output}: {os.path.getsize(given.output):,} bytes, {beside}; "
+        f"{given.output}: {os.path.getsize(path):,} bytes, {beside}; "
         f"the packed model takes {packed.nbytes:,}"
     )
-    return 130 if interrupted else 0
+    return 130 if interrupted else 0 if packed_is_right else 1
 
 
 def _figures(source: str | None) -> dict[str, Any]:
@@ -128,16 +146,29 @@ def _recipe_name(given: argparse.Namespace, before: dict[str, Any]) -> str:
     if given.recipe is not None or given.source is None:
         return given.recipe or "modern"
     name = before.get("recipe")
-    if name not in RECIPES:
+    if type(name) is not str or name not in RECIPES:
         raise PackedFileError(
             f"{given.source}: expected figures that name the recipe it was trained by, got "
             f"{name!r}; name it with --recipe"
         )
-    return str(name)
+    return name
 
 
 def _seed(given: argparse.Namespace, before: dict[str, Any]) -> int:
-    return int(before.get("seed", 0)) if given.seed is None else given.seed
+    if given.seed is not None:
+        return int(given.seed)
+    return _whole_number(given.source, before, "seed", "name one with --seed")
+
+
+def _whole_number(source: str | None, before: dict[str, Any], name: str, mend: str) -> int:
+    """A figure of the file to go on from, which may be anybody's; 0 if it has none of that name."""
+    value = before.get(name, 0)
+    if type(value) is not int or value < 0:
+        raise PackedFileError(
+            f"{source}: expected a whole number from 0 on as {name} in its figures, got {value!r}; "
+            f"{mend}"
+        )
+    return value
 
 
 def _restore(model: Layer, path: str) -> None:
@@ -145,7 +176,9 @@ def _restore(model: Layer, path: str) -> None:
     load_latents(path, model)
 
 
-def _require_packable(recipe: Recipe, start: Any) -> None:
+def _require_packable(
+    recipe: Recipe, start: Any, source: str | None, before: dict[str, Any]
+) -> None:
     """Try to pack the untrained network: better now than after an hour.
 
     Raises:
@@ -154,7 +187,15 @@ def _require_packable(recipe: Recipe, start: Any) -> None:
     """
     model = recipe.build().initialize(0)
     if start is not None:
-        start(model)
+        try:
+            start(model)
+        except PackedFileError:
+            known = before.get("recipe") not in (None, recipe.name)
+            mend = "leave out --recipe" if known else "name the recipe it was trained by: --recipe"
+            raise PackedFileError(
+                f"{source}: expected the latent weights of the recipe {recipe.name}, got those of "
+                f"another network; {mend}"
+            ) from None
     try:
         pack(model)
     except PackError as error:
@@ -174,10 +215,29 @@ def _print_last(history: pd.DataFrame) -> None:
     sys.stdout.flush()  # in a pipe too
 
 
+def _rescue(model: Layer, output: str, recipe: str) -> None:
+    """Keep what was trained somewhere, when it cannot be kept as was asked."""
+    import tempfile
+
+    parts: list[Parameter | Buffer] = [*model.parameters(), *model.buffers()]
+    arrays = [model.backend.to_host(part.data) for part in parts if part.data is not None]
+    name = f"{os.path.basename(output)}.rescued.npz"
+    for folder in (os.path.dirname(os.path.realpath(output)), tempfile.gettempdir()):
+        path = os.path.join(folder, name)
+        try:
+            with whole_file(path) as file:
+                np.savez(file, *arrays)
+        except OSError as error:
+            shared.note(f"{path}: {error}")
+            continue
+        shared.note(RESCUED.format(output=output, path=path, recipe=recipe))
+        return
+
+
 def _test(
     model: Layer, packed: PackedModel, data: ImageDataset, recipe: Recipe
-) -> dict[str, float | int]:
-    """What the model and its packed form make of the test images; printed, and to be kept."""
+) -> tuple[dict[str, float | int], bool]:
+    """What both make of the test images, printed and to be kept; and whether the bits are right."""
     loader = DataLoader((data.test_images, data.test_labels), recipe.batch_size)
     loss, accuracy = evaluate(model, loader.to(model.backend), recipe.loss())
     images = model.backend.asarray(data.test_images)
@@ -186,12 +246,19 @@ def _test(
     found = disagreements(model, packed, images)
     print(f"on {shared.several(len(images), 'test image')}: float {accuracy:.4f} "
           f"(loss {loss:.4f}), packed {right:.4f}, another label {found.labels:,}")  # fmt: skip
-    if found.labels:
+    if found.labels or not found.packed_is_right:
         shared.note(str(found))
-    return {
+    if not found.packed_is_right:
+        shared.note(
+            "*** The packed model is wrong: expected the bits and labels of exact arithmetic "
+            f"wherever the two differ, got others ({found.unexplained:,} labels unexplained). "
+            "This is an error in minibnn; please report it."
+        )
+    figures = {
         "accuracy": right,
         "float_accuracy": accuracy,
         "float_loss": round(loss, 6),
         "labels_differ": found.labels,
         "test_images": len(images),
     }
+    return figures, found.packed_is_right

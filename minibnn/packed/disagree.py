@@ -57,6 +57,15 @@ class Disagreements:
     unexplained: int = 0
     layers: list[LayerDisagreement] = field(default_factory=list)
 
+    @property
+    def packed_is_right(self) -> bool:
+        """Whether every difference is the float model's rounding.
+
+        Nothing is unexplained, and in every layer all values that differ are in the packed model
+        as exact arithmetic has them.
+        """
+        return not self.unexplained and all(r.packed_right == r.values for r in self.layers)
+
     def __str__(self) -> str:
         lines = [
             f"{self.images:,} images: {self.labels:,} with another label, {self.bits:,} with "
