@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import copy
 import itertools
+import pickle
 import tracemalloc
 from dataclasses import replace
 from decimal import Decimal, localcontext
@@ -60,6 +62,7 @@ from minibnn.packed.bits import (
     xnor_products,
 )
 from minibnn.packed.disagree import Disagreements, LayerDisagreement
+from minibnn.packed.disagree import _exact_label as exact_label
 from minibnn.packed.exact import Line, compare, inverse_root, sign_of_roots
 from minibnn.packed.fold import digest
 from minibnn.packed.plan import is_sign, layers_of
@@ -86,6 +89,17 @@ def sign_bits(model, packed, images):
     for sign in read(model, packed.input_shape).signs:
         theirs = outputs[sign.layers - 1] > 0
         yield packed.after(images, sign.steps).reshape(theirs.shape) > 0, theirs
+
+
+def moved(packed, i, name, index, change):
+    """The model with one number of one array moved, or turned over."""
+    array = packed.stages[i].arrays()[name].copy()
+    array.flat[index] = (
+        array.flat[index] ^ change if array.dtype == bool else array.flat[index] + change
+    )
+    stages = list(packed.stages)
+    stages[i] = replace(stages[i], **{name: array})
+    return replace(packed, stages=tuple(stages))
 
 
 # --- bits ----------------------------------------------------------------------------------------
@@ -476,9 +490,64 @@ def test_disagreements_say_who_is_right(rng):
     assert found.bits == layer.images <= layer.values
     assert found.labels == (packed.predict(images) != model.forward(images).argmax(1)).sum()
     assert f"40 images: {found.labels} with another label, {found.bits}" in str(found)
-    other = Sequential(Rescale(1 / 255), dense(300, 5)).initialize(rng)
-    with pytest.raises(PackError, match="another"):
-        disagreements(other, packed, images)
+
+
+def test_disagreements_are_about_the_model_that_was_packed(rng):
+    def net(hidden=8, classes=3, first=4):
+        layers = dense(first, hidden), Activation(SIGN), dense(hidden, classes)
+        return Sequential(Rescale(1 / 255), *layers).initialize(rng)
+
+    model = net()
+    packed = pack(model, (4,))
+    images = rng.integers(0, 256, (9, 4), np.uint8)
+    short = Sequential(Rescale(1 / 255), dense(4, 3)).initialize(rng)
+    for other in (short, net(hidden=9), net(classes=5), net(first=5), net()):
+        with pytest.raises(PackError, match=r"disagreements: expected .*, got another"):
+            disagreements(other, packed, images)
+    for i, name in ((0, "weights"), (1, "thresholds"), (2, "weights"), (3, "A"), (3, "B")):
+        with pytest.raises(PackError, match=r"disagreements: expected .*, got another"):
+            disagreements(model, moved(packed, i, name, 2, 3), images)
+    for wrong in (images.astype(np.float32), images.astype(np.int64), images.tolist()):
+        with pytest.raises(TypeError, match=r"uint8|NumPy or CuPy"):
+            disagreements(model, packed, wrong)
+    for wrong in (images[0], images[:, :3]):
+        with pytest.raises(ValueError, match=r"expected images of shape \(batch, 4\)"):
+            disagreements(model, packed, wrong)
+    with pytest.raises(TypeError, match="a model and its PackedModel, got PackedModel and Seq"):
+        disagreements(packed, model, images)
+    with pytest.raises(TypeError, match="got str and PackedModel"):
+        disagreements("model", packed, images)
+    with pytest.raises(TypeError, match="verify: expected the model, got str"):
+        packed.verify("model")
+    assert disagreements(model, packed, images[:0]).packed_is_right
+
+
+def test_disagreements_count_images_once(rng, monkeypatch):
+    """Logits that floats round to a tie, beside bits that agree; and a model that is not its layers."""
+    model = Sequential(*ink(), dense(4, 3)).initialize(rng)
+    model[2].weight.data[...] = [[-1, 1, -1]] * 4
+    model[2].bias.data[...] = 2.0**28
+    packed = pack(model, (4,))
+    images = np.repeat(np.uint8([[255] * 4, [0] * 4]), [5, 2], axis=0)  # sums -4 4 -4, or 4 -4 4
+    found = disagreements(model, packed, images)
+    assert (found.labels, found.unexplained) == (5, 0)
+    (layer,) = found.layers
+    assert (layer.values, layer.images, layer.packed_right, layer.float_right) == (5, 5, 5, 0)
+    assert found.packed_is_right
+    monkeypatch.setattr(model, "forward", lambda x: np.eye(3)[[2] * len(x)])
+    found = disagreements(model, packed, images)
+    assert (found.labels, found.unexplained) == (7, 2)
+    assert not found.packed_is_right
+
+
+def test_exact_labels_are_the_first_greatest():
+    lines = [
+        Line(Fraction(a), Fraction(b), Fraction(v), Fraction(0))
+        for a, b, v in ((1, 0, 1), (2, 0, 4), (1, 1, 2))
+    ]
+    assert exact_label(lines, [3, 3, 0]) == 0
+    assert exact_label(lines, [3, 4, 4]) == 1
+    assert exact_label(lines, [3, 3, 4]) == 2  # 5 / sqrt(2) is more than 3
 
 
 # --- scores --------------------------------------------------------------------------------------
@@ -832,17 +901,30 @@ def test_large_windows_go_in_smaller_chunks(monkeypatch, rng):
     monkeypatch.setattr(
         packed.stages[0].__class__, "run", lambda s, x: (seen.append(len(x)), run(s, x))[1]
     )
-    monkeypatch.setattr(packed_model, "SCRATCH", 7 * 6 * 7 * 45)
+    monkeypatch.setattr(packed_model, "SCRATCH", 7 * 6 * 7 * (45 + 3))  # windows, and their sums
     np.testing.assert_array_equal(packed.predict_scores(images), whole)
     assert set(seen) == {7, 6}
     monkeypatch.setattr(packed_model, "SCRATCH", 1)
     np.testing.assert_array_equal(packed.predict_scores(images[:2]), whole[:2])
 
 
-def test_weights_cannot_be_changed_behind_what_is_kept_of_them():
-    stage = pack(Sequential(Rescale(1), dense(3, 2)).initialize(0), (3,)).stages[0]
-    with pytest.raises(ValueError, match="read-only"):
-        stage.weights[0] ^= np.uint64(1)
+@pytest.mark.parametrize(
+    "form", [lambda p: p, copy.copy, copy.deepcopy, lambda p: pickle.loads(pickle.dumps(p))]
+)
+def test_arrays_cannot_be_changed_behind_what_is_kept_of_them(form, rng):
+    model = Sequential(Rescale(1), dense(3, 5), Activation(SIGN), dense(5, 2)).initialize(rng)
+    packed = pack(model, (3,))
+    again = form(packed)
+    seen = 0
+    for stage in again.stages:
+        for array in stage.arrays().values():
+            with pytest.raises(ValueError, match="read-only"):
+                array[0] += 1
+            seen += 1
+    assert seen == 8
+    images = rng.integers(0, 256, (20, 3), np.uint8)
+    np.testing.assert_array_equal(again.predict_scores(images), packed.predict_scores(images))
+    assert again.sha256 == packed.sha256
 
 
 # --- whole networks ------------------------------------------------------------------------------
@@ -898,11 +980,7 @@ def test_the_digest_is_of_the_network_alone(trained):
     assert packed.sha256 == replace(packed, training={"accuracy": 0.5}).sha256
     found = {packed.sha256, pack(models["seed"]).sha256, pack(models["larq"]).sha256}
     for i, name in ((0, "weights"), (1, "thresholds"), (4, "weights"), (5, "B"), (5, "offset")):
-        array = packed.stages[i].arrays()[name].copy()
-        array.flat[3] += 1
-        stages = list(packed.stages)
-        stages[i] = replace(stages[i], **{name: array})
-        found.add(replace(packed, stages=tuple(stages)).sha256)
+        found.add(moved(packed, i, name, 3, 1).sha256)
     turned = replace(packed.stages[1], falling=~packed.stages[1].falling)
     found.add(replace(packed, stages=(packed.stages[0], turned, *packed.stages[2:])).sha256)
     assert len(found) == 9
@@ -998,20 +1076,13 @@ def test_verify_finds_every_difference(trained):
             packed.verify(model)
         parameter.data[...] = kept
     packed.verify(model)
-    stage = packed.stages[3]
-    assert isinstance(stage, ThresholdStage)
-    for array, change in ((stage.thresholds, 2), (stage.thresholds, -2), (stage.falling, True)):
-        kept = array.copy()
-        array[5] = array[5] ^ True if array.dtype == bool else array[5] + change
-        with pytest.raises(PackError, match="channel 5"):
-            packed.verify(model)
-        array[...] = kept
-    first = packed.stages[1]
-    for change in (1, -1):
-        first.thresholds[7] += change
-        with pytest.raises(PackError, match="channel 7"):
-            packed.verify(model)
-        first.thresholds[7] -= change
+    assert isinstance(packed.stages[3], ThresholdStage)
+    for i, name, channel, change in (
+        (3, "thresholds", 5, 2), (3, "thresholds", 5, -2), (3, "falling", 5, True),
+        (1, "thresholds", 7, 1), (1, "thresholds", 7, -1),
+    ):  # fmt: skip
+        with pytest.raises(PackError, match=f"channel {channel}"):
+            moved(packed, i, name, channel, change).verify(model)
     with pytest.raises(PackError, match="expected"):
         packed.verify(models["finn-tfc"])
 
