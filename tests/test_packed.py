@@ -495,18 +495,27 @@ def test_disagreements_say_who_is_right(rng):
 def test_disagreements_are_about_the_model_that_was_packed(rng):
     def net(hidden=8, classes=3, first=4):
         layers = dense(first, hidden), Activation(SIGN), dense(hidden, classes)
-        return Sequential(Rescale(1 / 255), *layers).initialize(rng)
+        return Sequential(Rescale(1), *layers).initialize(rng)  # whole numbers: nothing is rounded
 
     model = net()
     packed = pack(model, (4,))
-    images = rng.integers(0, 256, (9, 4), np.uint8)
+    images = rng.integers(0, 256, (200, 4), np.uint8)
     short = Sequential(Rescale(1 / 255), dense(4, 3)).initialize(rng)
     for other in (short, net(hidden=9), net(classes=5), net(first=5), net()):
-        with pytest.raises(PackError, match=r"disagreements: expected .*, got another"):
+        with pytest.raises(
+            PackError, match=r"disagreements: expected .* packed, got another|expected samples"
+        ):
             disagreements(other, packed, images)
-    for i, name in ((0, "weights"), (1, "thresholds"), (2, "weights"), (3, "A"), (3, "B")):
-        with pytest.raises(PackError, match=r"disagreements: expected .*, got another"):
-            disagreements(model, moved(packed, i, name, 2, 3), images)
+    for i in (0, 2):  # whose sums tell exact arithmetic what is right
+        with pytest.raises(PackError, match=r"disagreements: expected .* packed, got another"):
+            disagreements(model, moved(packed, i, "weights", 2, 3), images)
+    for i, name, change in ((1, "thresholds", 999), (3, "A", 1000), (3, "B", 10**6)):
+        found = disagreements(model, moved(packed, i, name, 2, change), images)
+        (layer,) = [layer for layer in found.layers if layer.values]
+        assert layer.where.startswith(f"layer {i if i == 1 else 3}, Dense")
+        assert (layer.packed_right, layer.float_right) == (0, layer.values)
+        assert not found.unexplained
+        assert not found.packed_is_right
     for wrong in (images.astype(np.float32), images.astype(np.int64), images.tolist()):
         with pytest.raises(TypeError, match=r"uint8|NumPy or CuPy"):
             disagreements(model, packed, wrong)

@@ -16,7 +16,7 @@ from minibnn.layers.norm import Normalization
 from minibnn.layers.weighted import Weighted
 from minibnn.packed.errors import PackError
 from minibnn.packed.exact import Line
-from minibnn.packed.stages import HostArray, Product, ThresholdStage
+from minibnn.packed.stages import HostArray, Product, ScoreStage, Shape, Stage, ThresholdStage
 
 BLOCK = 2**20  # accumulators that go through the float layers at once
 
@@ -105,6 +105,13 @@ class Fold:
         """The thresholds as a stage on samples of this shape."""
         thresholds, falling = self.thresholds()
         return ThresholdStage(shape, shape, thresholds.astype(np.int32), falling)
+
+    def fits(self, stage: Stage, shape: Shape) -> bool:
+        """Whether a stage could be this fold's, on samples of this shape."""
+        kind = ScoreStage if self.activation is None else ThresholdStage
+        sizes = {array.shape for array in stage.arrays().values()}
+        right = type(stage) is kind and stage.in_shape == stage.out_shape == shape
+        return right and sizes == {(self.product.channels,)}
 
     def bits(self, acc: HostArray) -> HostArray:
         """What the float layers make of rows of accumulators (n, channels): the model's own bits.

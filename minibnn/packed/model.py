@@ -15,7 +15,7 @@ from minibnn.layers import Layer
 from minibnn.packed.bits import flat_bits
 from minibnn.packed.describe import describe, to_json
 from minibnn.packed.errors import PackError
-from minibnn.packed.fold import Fold, certificates
+from minibnn.packed.fold import certificates
 from minibnn.packed.scores import score_stage
 from minibnn.packed.stages import (
     ConvStage,
@@ -117,10 +117,7 @@ class PackedModel:
             raise TypeError(f"verify: expected the model, got {type(model).__name__}")
         stages, certificate = _build(model, self.input_shape, self.stages)
         for own, other in zip(self.stages, stages, strict=True):
-            same = _description(own) == _description(other) and all(
-                np.array_equal(a, other.arrays()[name]) for name, a in own.arrays().items()
-            )
-            if not same:
+            if not same_stage(own, other):
                 raise PackError(f"verify: expected the model's {other.kind} stage, got another")
         return certificate
 
@@ -265,15 +262,11 @@ def _build(
             stages.append(score_stage(fold, shape))
             continue
         stage = given[i] if given is not None else fold.stage(shape)
-        if not isinstance(stage, ThresholdStage) or not _fits(stage, fold, shape):
+        if not isinstance(stage, ThresholdStage) or not fold.fits(stage, shape):
             raise PackError(f"verify: expected thresholds as stage {i}, got {stage.kind}")
         certified.append({"stage": i, **fold.certify(stage)})
         stages.append(stage)
     return tuple(stages), {"thresholds": certified}
-
-
-def _fits(stage: ThresholdStage, fold: Fold, shape: Shape) -> bool:
-    return stage.in_shape == shape and stage.thresholds.shape == (fold.product.channels,)
 
 
 def on_host(model: Layer) -> Layer:
@@ -297,6 +290,13 @@ def check_certificate(packed: PackedModel) -> None:
         or not all(to_json(e) in texts for e, texts in zip(entries, known, strict=True))
     ):
         raise PackError("expected a certificate of these thresholds, got another")
+
+
+def same_stage(one: Stage, other: Stage) -> bool:
+    """Whether two stages do the same by the same numbers."""
+    return _description(one) == _description(other) and all(
+        np.array_equal(a, other.arrays()[name]) for name, a in one.arrays().items()
+    )
 
 
 def _description(stage: Stage) -> dict[str, Any]:
