@@ -228,6 +228,7 @@ def test_agree_calls_a_wrong_packed_model_wrong(monkeypatch):
     packed = pack(model)
     _, row = agree.compare(packed, model, images, labels, BENCHMARKS)
     assert row["verdict"] == "explained"
+    packed.stages[1].thresholds.flags.writeable = True
     packed.stages[1].thresholds[:] += 3000
     assert disagreements(model, packed, images).unexplained == 0
     _, row = agree.compare(packed, model, images, labels, BENCHMARKS)

@@ -267,6 +267,7 @@ def test_what_was_trained_outlives_a_full_disk(tmp_path, capsys, monkeypatch):
 def test_a_wrong_packed_model_is_called_wrong(tmp_path, capsys, monkeypatch):
     def wrong(model):
         packed = pack(model)
+        packed.stages[1].thresholds.flags.writeable = True
         packed.stages[1].thresholds[3] += 10_000
         return packed
 

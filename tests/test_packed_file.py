@@ -8,6 +8,7 @@ import json
 import re
 import tempfile
 import tracemalloc
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -39,6 +40,7 @@ from minibnn import (
     save_packed,
 )
 from minibnn.packed import container, packed_file_info
+from minibnn.packed.describe import to_json
 from minibnn.packed.file import _packed
 from minibnn.packed.stages import ThresholdStage
 from minibnn.recipes import RECIPES
@@ -176,6 +178,21 @@ def test_sizes_add_up(tmp_path, latents):
     )
     blank = data.replace(info.sha256.encode(), b"0" * 64)
     assert hashlib.sha256(blank).hexdigest() == info.sha256
+
+
+def test_what_is_no_packed_model(tmp_path):
+    path = tmp_path / "net.safetensors"
+    for first, second, got in (
+        (small(), path, "Sequential"),
+        (path, pack(small(), (10,)), "Posix"),
+    ):
+        with pytest.raises(
+            TypeError, match=rf"save_packed: expected a PackedModel, got {got}.*pack"
+        ):
+            save_packed(first, second)
+    with pytest.raises(TypeError, match="expected the model, got str"):
+        save_packed(pack(small(), (10,)), path, model="model")
+    assert not path.exists()
 
 
 def test_what_cannot_be_saved(tmp_path):
@@ -374,7 +391,7 @@ def test_arrays_that_the_certificate_is_not_about(saved):
 
 def test_wrong_certificates(saved):
     def of(value):
-        return lambda _, __, certificate, metadata: metadata.update(certificate=json.dumps(value))
+        return lambda _, __, certificate, metadata: metadata.update(certificate=to_json(value))
 
     certificate = json.loads(container.read(saved[0], "file").metadata["certificate"])
     (entry,) = certificate["thresholds"]
@@ -382,9 +399,43 @@ def test_wrong_certificates(saved):
     wrong += [{"thresholds": [entry, entry]}, {"thresholds": [{**entry, "stage": [3]}]}]
     wrong += [{"thresholds": [{**entry, k: v}]} for k in entry for v in (None, "x", -1, {}, 2.5)]
     wrong += [{"thresholds": [{k: v for k, v in entry.items() if k != gone}]} for gone in entry]
+    wrong += [{"thresholds": [{**entry, "more": 1}]}, {**certificate, "more": 1}]
+    wrong += [{"thresholds": [{**entry, "values": entry["values"] + k}]} for k in (1, -1)]
+    wrong += [{"thresholds": [{**entry, "by": "exact"}]}]  # which compares fewer values
     for value in wrong:
-        with pytest.raises(PackedFileError, match="certificate"):
+        with pytest.raises(PackedFileError, match="expected a certificate of these thresholds"):
             load_bytes(changed(saved[0], of(value)))
+
+
+def test_certificates_behind_pixels(tmp_path, rng):
+    """Floats do not meet the sums themselves there, so nobody can have enumerated them."""
+    layers = Dense(9, 5, weight_quantizer=MagnitudeAwareSign()), Activation(SIGN)
+    model = Sequential(
+        Rescale(1 / 255),
+        dense(9, 9),
+        Activation(SIGN),
+        *layers,
+        dense(5, 6),
+        Activation(SIGN),
+        dense(6, 2),
+    ).initialize(rng)
+    data = bytes_of(pack(model, (9,)), tmp_path)
+    entries = load_bytes(data).certificate["thresholds"]
+    assert [e["by"] for e in entries] == ["exact", "exact", "enumeration"]
+    assert entries[-1]["values"] == 6 * 6
+
+    def say(k, **values):
+        return lambda _, __, certificate, ___: certificate["thresholds"][k].update(values)
+
+    for k, values in (
+        (0, {"by": "enumeration"}), (0, {"by": "enumeration", "values": 9 * (255 * 9 + 1)}),
+        (0, {"by": "enumeration", "values": 9 * 10}), (0, {"values": 9 * 4 + 1}),
+        (0, {"values": 1}), (1, {"values": 10_000}), (2, {"values": 6 * 5}), (2, {"stage": 1}),
+    ):  # fmt: skip
+        with pytest.raises(PackedFileError, match="expected a certificate of these thresholds"):
+            load_bytes(changed(data, say(k, **values)))
+    with pytest.raises(PackedFileError, match="expected a certificate of these thresholds"):
+        load_bytes(changed(data, lambda _, __, c, ___: c["thresholds"].reverse()))
 
 
 def test_wrong_metadata(saved):
@@ -563,11 +614,18 @@ def test_programs_that_would_take_too_much(programs):
     }  # fmt: skip
     wide = {"kind": "dense", "in_shape": [2**14, 2**14, 2], "out_shape": [1]}
     sums = {"kind": "dense", "in_shape": [2**24], "out_shape": [1]}
+    image = {
+        "kind": "conv",
+        "in_shape": [2902, 2902, 1],
+        "size": [2902, 2902],
+        "out_shape": [1, 1, 1],
+    }
     for crafted, match in (
         (first(2**17 + 1, **channels), "at most 1,048,576 channels"),
         (first(1, **windows), "at most 268,435,456 values in all windows"),
         (first(1, **wide), "at most 268,435,456 values"),
         (first(2**21, **sums), "fit into int32"),
+        (first(-(-(2902**2) // 8), **image), "fit into int32"),
     ):
         with pytest.raises(PackedFileError, match=match):
             load_bytes(crafted)
@@ -645,6 +703,64 @@ def test_one_content_has_one_form(saved):
             right = hashlib.sha256(blank + payload).hexdigest()
             with pytest.raises(PackedFileError):
                 load_bytes(start.replace(digest.encode(), right.encode()) + payload)
+
+
+def test_json_inside_has_one_form_too(programs, tmp_path):
+    """Spaces, order, escapes, a name twice, numbers in another form, and fields that go without saying."""
+    packed = replace(load_bytes(programs[1]), training={"a": 1, "b": [1e-5, "x"]})
+    data = bytes_of(packed, tmp_path)
+
+    def of(name, text):
+        return changed(data, lambda *args: args[3].update({name: text}))
+
+    texts = container.read(data, "file").metadata
+    for name in ("architecture", "certificate", "training"):
+        value, text = json.loads(texts[name]), texts[name]
+        assert load_bytes(of(name, text)).sha256 == packed.sha256
+        forms = [json.dumps(value), json.dumps(value, indent=1, sort_keys=True), text + " "]
+        forms += [json.dumps(dict(reversed(value.items())), separators=(",", ":"))]
+        first = next(iter(value))
+        forms += [text.replace(f'"{first}"', f'"\\u{ord(first[0]):04x}{first[1:]}"', 1)]
+        forms += [f'{{"{first}":0,' + text[1:]]
+        for form in forms:
+            if form != text:
+                with pytest.raises(PackedFileError, match=f"{name} in another form"):
+                    load_bytes(of(name, form))
+    for old, new in (
+        ("1e-05", "0.00001"),
+        ("1e-05", "1E-05"),
+        ('"a":1', '"a":-0'),
+        ("1e-05", "1e400"),
+    ):
+        with pytest.raises(PackedFileError):
+            load_bytes(of("training", texts["training"].replace(old, new)))
+    for values in (
+        {"pixels": False}, {"falling": False}, {"stride": [1, 1]}, {"dilation": [1, 1]},
+        {"border": [[0, 0], [0, 0]]}, {"border_value": 0}, {"in_shape": None},
+    ):  # fmt: skip
+        architecture = json.loads(texts["architecture"])
+        shape, said = architecture["input_shape"], 0
+        for stage in architecture["stages"]:
+            (field,) = values
+            usual = shape if field == "in_shape" else values[field]
+            takes = {"conv": {"pixels", "stride", "dilation", "border", "border_value"}, "dense": {"pixels"},
+                     "pool": {"stride"}, "binarize": {"falling"}}.get(stage["kind"], set())  # fmt: skip
+            if field not in stage and field in takes | {"in_shape"}:
+                kept = dict(stage)
+                stage[field] = usual
+                said += 1
+                with pytest.raises(PackedFileError, match="architecture in another form"):
+                    load_bytes(of("architecture", to_json(architecture)))
+                del stage[field]
+                assert stage == kept
+            shape = stage.get("out_shape", stage.get("in_shape", shape))
+        assert said or field in ("falling", "border")
+
+
+def test_logits_that_are_no_numbers(programs):
+    for name in ("6.scale", "6.offset"):
+        with pytest.raises(PackedFileError, match=r"stage 6: expected numbers .*, got nan"):
+            load_bytes(changed(programs[1], lambda _, a, *__, n=name: a[n].__setitem__(1, np.nan)))
 
 
 # --- latent weights --------------------------------------------------------------------------------

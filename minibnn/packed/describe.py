@@ -224,6 +224,8 @@ def _stage(
     elif kind == ScoreStage.kind and holds == "acc" and len(in_shape) == 1:
         A, B = (array(k, np.int16, np.int32, np.int64).astype(np.int64) for k in ("A", "B"))
         scale, offset = (array(k, np.float32) for k in ("scale", "offset"))
+        if np.isnan(scale).any() or np.isnan(offset).any():
+            raise ValueError(f"{f.where}: expected numbers as scale and offset, got nan")
         shift = f.integer("shift", -(2**16), 2**16)
         stage = ScoreStage(in_shape, in_shape, A, B, shift, True, scale, offset)
         gives = "scores"

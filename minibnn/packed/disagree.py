@@ -13,9 +13,9 @@ from minibnn.layers import Layer
 from minibnn.packed.errors import PackError
 from minibnn.packed.exact import Line, compare
 from minibnn.packed.fold import Fold
-from minibnn.packed.model import CHUNK, PackedModel, on_host
+from minibnn.packed.model import CHUNK, PackedModel, on_host, same_stage
 from minibnn.packed.plan import Plan, Sign, layers_of
-from minibnn.packed.stages import HostArray, Stage
+from minibnn.packed.stages import HostArray, Shape, Stage
 from minibnn.packed.walk import read
 
 
@@ -94,7 +94,9 @@ def disagreements(model: Layer, packed: PackedModel, images: Array) -> Disagreem
         images: (batch, *input_shape) of uint8, on the model's device.
 
     Raises:
-        PackError: if the model is not the one that was packed, as far as shapes tell.
+        TypeError: for arguments of other types, and images that are not of uint8.
+        ValueError: for images of another shape.
+        PackError: for a model with other layers or weights than the one that was packed.
 
     >>> from minibnn import load_sample, pack
     >>> from minibnn.recipes import RECIPES
@@ -103,14 +105,26 @@ def disagreements(model: Layer, packed: PackedModel, images: Array) -> Disagreem
     >>> found.images, found.unexplained
     (100, 0)
     """
+    if not isinstance(model, Layer) or not isinstance(packed, PackedModel):
+        got = f"{type(model).__name__} and {type(packed).__name__}"
+        raise TypeError(f"disagreements: expected a model and its PackedModel, got {got}")
+    packed._checked(images)
     plan = read(on_host(model), packed.input_shape)
-    if len(plan.steps) != len(packed.stages):
+    # Exact arithmetic starts from the packed sums, so these have to be the model's. Thresholds and
+    # scores need not: if they are wrong, that is found.
+    stages, steps = packed.stages, plan.steps
+    if len(stages) != len(steps) or not all(map(_are_one, stages, steps)):
         raise PackError("disagreements: expected the model that was packed, got another")
     places = [step[0].where for step in plan.steps if not isinstance(step, Stage)]
     found = Disagreements(len(images), layers=[LayerDisagreement(where) for where in places])
     for start in range(0, len(images), CHUNK):
         _count(model, plan, packed, images[start : start + CHUNK], found)
     return found
+
+
+def _are_one(stage: Stage, step: Stage | tuple[Fold, Shape]) -> bool:
+    """Whether a stage is this step of a plan, as far as that does not take folding."""
+    return same_stage(stage, step) if isinstance(step, Stage) else step[0].fits(stage, step[1])
 
 
 def _count(

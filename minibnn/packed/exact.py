@@ -32,10 +32,14 @@ class Line:
         """``slope acc + start``."""
         return self.slope * acc + self.start
 
+    @property
+    def rational(self) -> bool:
+        """Whether there is no root in it."""
+        return self.variance == 1 and self.beta == 0
+
     def parallel(self, other: Line) -> bool:
-        """Whether both have no root in them, and one slope other than 0."""
-        plain = self.variance == other.variance == 1 and self.beta == other.beta == 0
-        return plain and self.slope == other.slope != 0
+        """Whether both have no root in them, and one slope."""
+        return self.rational and other.rational and self.slope == other.slope
 
     def sign(self, acc: int) -> int:
         """Of y: -1, 0 or 1.

@@ -73,7 +73,7 @@ def save_packed(
             as large as the rest.
 
     Raises:
-        TypeError: for figures that JSON cannot hold.
+        TypeError: for figures that JSON cannot hold, and for what is no packed model.
         PackError: if `model` is not what was packed.
         OSError: if the file cannot be written.
 
@@ -89,6 +89,9 @@ def save_packed(
     >>> bool((again[1].weight.data == model[1].weight.data).all())
     True
     """
+    if not isinstance(packed, PackedModel):
+        got = type(packed).__name__
+        raise TypeError(f"save_packed: expected a PackedModel, got {got}; pack(model) makes one")
     training = packed.training if training is None else training
     arrays = packed.file_arrays()
     if model is not None:
@@ -223,13 +226,17 @@ def _packed(container: Container) -> PackedModel:
         expected = {"format", "format_version", "minibnn", "architecture", "certificate"}
         if set(metadata) != expected | {"training"}:
             raise ValueError(f"metadata {sorted(metadata)}")
-        shape, stages = build(from_json(metadata["architecture"]), arrays)
-        packed = PackedModel(
-            shape, stages, from_json(metadata["certificate"]), from_json(metadata["training"])
-        )
+        texts = {name: metadata[name] for name in ("architecture", "certificate", "training")}
+        values = {name: from_json(text) for name, text in texts.items()}
+        shape, stages = build(values["architecture"], arrays)
+        packed = PackedModel(shape, stages, values["certificate"], values["training"])
         check_certificate(packed)
         if type(packed.training) is not dict:
             raise ValueError("training that is no object")
+        values["architecture"] = describe(shape, stages)  # without what it need not say
+        for name, text in texts.items():
+            if to_json(values[name]) != text:
+                raise ValueError(f"{name} in another form of JSON than save_packed's")
     except (ValueError, PackError) as error:
         raise PackedFileError(
             f"{container.path}: expected a packed model, got what is none ({error}); save it again"

@@ -16,7 +16,7 @@ from minibnn.layers.norm import Normalization
 from minibnn.layers.weighted import Weighted
 from minibnn.packed.errors import PackError
 from minibnn.packed.exact import Line
-from minibnn.packed.stages import HostArray, Product, ThresholdStage
+from minibnn.packed.stages import HostArray, Product, ScoreStage, Shape, Stage, ThresholdStage
 
 BLOCK = 2**20  # accumulators that go through the float layers at once
 
@@ -61,7 +61,11 @@ class Fold:
         gain, mean, variance, beta = self._norm_numbers()
         bias = _fractions(self.layer.bias, self.product.channels, self.where)
         numbers = zip(self.unit, self.zero, bias, gain, mean, variance, beta, strict=True)
-        return tuple(Line(g * u, g * (z + b - m), v, h) for u, z, b, g, m, v, h in numbers)
+        return tuple(
+            # Without a root, the shift is one summand more.
+            Line(g * u, g * (z + b - m) + h * (v == 1), v, h * (v != 1))
+            for u, z, b, g, m, v, h in numbers
+        )
 
     def _norm_numbers(self) -> tuple[list[Fraction], ...]:
         """Gain, mean, variance and shift of each channel."""
@@ -101,6 +105,13 @@ class Fold:
         """The thresholds as a stage on samples of this shape."""
         thresholds, falling = self.thresholds()
         return ThresholdStage(shape, shape, thresholds.astype(np.int32), falling)
+
+    def fits(self, stage: Stage, shape: Shape) -> bool:
+        """Whether a stage could be this fold's, on samples of this shape."""
+        kind = ScoreStage if self.activation is None else ThresholdStage
+        sizes = {array.shape for array in stage.arrays().values()}
+        right = type(stage) is kind and stage.in_shape == stage.out_shape == shape
+        return right and sizes == {(self.product.channels,)}
 
     def bits(self, acc: HostArray) -> HostArray:
         """What the float layers make of rows of accumulators (n, channels): the model's own bits.
@@ -193,9 +204,9 @@ class Fold:
                 compared += bits.size
         else:
             agree = np.ones(channels, bool)
-            for c, points in enumerate(self._points(stage)):
+            for c, accs in enumerate(points(self.product, stage)):
                 t, falling = int(stage.thresholds[c]), bool(stage.falling[c])
-                for acc in points:
+                for acc in accs:
                     agree[c] &= (self.lines[c].sign(acc) >= 0) == (
                         acc <= t if falling else acc >= t
                     )
@@ -208,24 +219,37 @@ class Fold:
             "sha256": digest(stage),
         }
 
-    def _points(self, stage: ThresholdStage) -> Iterator[list[int]]:
-        """The accumulators of each channel where an exact check decides."""
-        step, falling = self.product.step, stage.falling
-        reach = (bound.tolist() for bound in self.product.reach())
-        for c, (a, b) in enumerate(zip(*reach, strict=True)):
-            # The last accumulator on the threshold's lower side, and the next one.
-            t = int(stage.thresholds[c])
-            below = t if falling[c] else t - 1
-            k = (below - a) // step
-            near = [a + k * step, a + (k + 1) * step]
-            yield sorted({a, b, *(v for v in near if a <= v <= b)})
-
     def _require(self, agree: HostArray) -> None:
         if not agree.all():
             raise PackError(
                 f"{self.where}: expected the model's bits from every threshold, got others in "
                 f"channel {int(np.argmin(agree))}; pack the model again"
             )
+
+
+def points(product: Product, stage: ThresholdStage) -> Iterator[list[int]]:
+    """The accumulators of each channel where an exact check decides."""
+    reach = (bound.tolist() for bound in product.reach())
+    for c, (a, b) in enumerate(zip(*reach, strict=True)):
+        # The last accumulator on the threshold's lower side, and the next one.
+        t = int(stage.thresholds[c])
+        below = t if stage.falling[c] else t - 1
+        k = (below - a) // product.step
+        near = [a + k * product.step, a + (k + 1) * product.step]
+        yield sorted({a, b, *(v for v in near if a <= v <= b)})
+
+
+def certificates(product: Product, stage: ThresholdStage) -> list[dict[str, Any]]:
+    """All that `Fold.certify` could say of a stage behind this product: what a file may say."""
+    n = product.channels
+    counts = {"exact": sum(map(len, points(product, stage)))}
+    if not product.pixels:
+        counts["enumeration"] = n * (product.width + 1)
+    sha256 = digest(stage)
+    return [
+        {"by": by, "channels": n, "values": values, "sha256": sha256}
+        for by, values in counts.items()
+    ]
 
 
 def digest(stage: ThresholdStage) -> str:

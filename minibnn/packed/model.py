@@ -15,7 +15,7 @@ from minibnn.layers import Layer
 from minibnn.packed.bits import flat_bits
 from minibnn.packed.describe import describe, to_json
 from minibnn.packed.errors import PackError
-from minibnn.packed.fold import Fold, digest
+from minibnn.packed.fold import certificates
 from minibnn.packed.scores import score_stage
 from minibnn.packed.stages import (
     ConvStage,
@@ -91,7 +91,10 @@ class PackedModel:
         return self._in_chunks(images, self.scores.logits, np.float32)
 
     def after(self, images: Array, stages: int) -> Array:
-        """What so many stages make of a batch: bits, accumulators or scores."""
+        """What so many stages make of a batch: bits, accumulators or scores.
+
+        All images go at once, so memory grows with the batch; `predict` takes it in parts.
+        """
         x = self._checked(images)
         for stage in self.stages[:stages]:
             x = stage.run(x)
@@ -107,14 +110,14 @@ class PackedModel:
             the certificate, made anew.
 
         Raises:
+            TypeError: for what is no model.
             PackError: at the first difference.
         """
+        if not isinstance(model, Layer):
+            raise TypeError(f"verify: expected the model, got {type(model).__name__}")
         stages, certificate = _build(model, self.input_shape, self.stages)
         for own, other in zip(self.stages, stages, strict=True):
-            same = _description(own) == _description(other) and all(
-                np.array_equal(a, other.arrays()[name]) for name, a in own.arrays().items()
-            )
-            if not same:
+            if not same_stage(own, other):
                 raise PackError(f"verify: expected the model's {other.kind} stage, got another")
         return certificate
 
@@ -199,9 +202,10 @@ def pack(model: Layer, input_shape: tuple[int, ...] = (28, 28)) -> PackedModel:
         last layer    score = A acc + B, integers that compare as the exact logits do
 
     Thresholds behind a product of bits come from the model's own float layers, asked for every
-    accumulator that can be: these bits are the model's always. Behind a product of pixels they come
-    from exact arithmetic, since the model's sum is rounded there in an order that depends on the
-    BLAS; `disagreements` counts the images for which that matters.
+    accumulator that can be: with weights of +1 and -1 these bits are the model's always. Behind a
+    product of pixels, and with weights of other sizes (`MagnitudeAwareSign`), they come from exact
+    arithmetic, since the model's sum is rounded there in an order that depends on the BLAS;
+    `disagreements` counts the images for which that matters.
 
     Args:
         model: in evaluation; it is left as it is.
@@ -258,15 +262,11 @@ def _build(
             stages.append(score_stage(fold, shape))
             continue
         stage = given[i] if given is not None else fold.stage(shape)
-        if not isinstance(stage, ThresholdStage) or not _fits(stage, fold, shape):
+        if not isinstance(stage, ThresholdStage) or not fold.fits(stage, shape):
             raise PackError(f"verify: expected thresholds as stage {i}, got {stage.kind}")
         certified.append({"stage": i, **fold.certify(stage)})
         stages.append(stage)
     return tuple(stages), {"thresholds": certified}
-
-
-def _fits(stage: ThresholdStage, fold: Fold, shape: Shape) -> bool:
-    return stage.in_shape == shape and stage.thresholds.shape == (fold.product.channels,)
 
 
 def on_host(model: Layer) -> Layer:
@@ -275,25 +275,28 @@ def on_host(model: Layer) -> Layer:
 
 
 def check_certificate(packed: PackedModel) -> None:
-    """Raise PackError unless the certificate is about these thresholds."""
-    found = {
-        i: (len(stage.thresholds), digest(stage))
-        for i, stage in enumerate(packed.stages)
-        if isinstance(stage, ThresholdStage)
-    }
-    try:
-        entries = packed.certificate["thresholds"]
-        stated = {e["stage"]: (e["channels"], e["sha256"]) for e in entries}
-        known = all(
-            e["by"] in ("enumeration", "exact")
-            and type(e["values"]) is type(e["stage"]) is int
-            and e["values"] > 0
-            for e in entries
-        )
-    except (KeyError, TypeError):
-        known = False
-    if not known or found != stated or len(entries) != len(found):
-        raise PackError("expected a certificate of these thresholds, got one of others")
+    """Raise PackError unless the certificate is one that `pack` gives with these thresholds."""
+    certificate, known = packed.certificate, []
+    for i, stage in enumerate(packed.stages):
+        if isinstance(stage, Product):
+            product = stage
+        elif isinstance(stage, ThresholdStage):
+            known.append([to_json({"stage": i, **e}) for e in certificates(product, stage)])
+    entries = certificate.get("thresholds") if type(certificate) is dict else None
+    if (
+        type(entries) is not list
+        or len(certificate) > 1
+        or len(entries) != len(known)
+        or not all(to_json(e) in texts for e, texts in zip(entries, known, strict=True))
+    ):
+        raise PackError("expected a certificate of these thresholds, got another")
+
+
+def same_stage(one: Stage, other: Stage) -> bool:
+    """Whether two stages do the same by the same numbers."""
+    return _description(one) == _description(other) and all(
+        np.array_equal(a, other.arrays()[name]) for name, a in one.arrays().items()
+    )
 
 
 def _description(stage: Stage) -> dict[str, Any]:
@@ -305,7 +308,7 @@ def _description(stage: Stage) -> dict[str, Any]:
 def _scratch(stage: Stage) -> int:
     """How many values a stage makes of one image on its way."""
     if isinstance(stage, ConvStage):
-        return size_of(stage.out_shape[:2]) * stage.width
+        return size_of(stage.out_shape[:2]) * (stage.width + stage.channels)
     return size_of(stage.out_shape)
 
 

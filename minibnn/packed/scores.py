@@ -6,6 +6,7 @@ import math
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from fractions import Fraction
+from functools import cached_property
 from itertools import combinations
 
 import numpy as np
@@ -25,12 +26,18 @@ class _Values:
     Attributes:
         line: of the class.
         acc: the accumulators, ordered so that the line rises.
-        near: its values, scaled alike for all classes and rounded to integers.
+        fixed: the line's two coefficients in fixed point, scaled alike for all classes.
     """
 
     line: Line
     acc: HostArray
-    near: HostArray
+    fixed: tuple[int, int]
+
+    @cached_property
+    def near(self) -> HostArray:
+        """Its values as integers of 62 bits, off by less than 1."""
+        a, b = self.fixed
+        return np.array([(a * n + b) >> 64 for n in self.acc.tolist()], np.int64)
 
 
 @dataclass(frozen=True, eq=False)
@@ -63,40 +70,31 @@ def score_stage(fold: Fold, shape: Shape) -> ScoreStage:
     are compared: each class's values lie on a line, so in order, and it is enough to know for each
     value of i how many values of j are less, and how many are less or equal.
 
-    Where all classes share one variance and one shift (no batch norm, or `TensorNorm`), these and
-    the common size of the slopes drop out of every comparison; a and b are then taken without them,
-    which leaves rational numbers only.
+    Where all classes share one variance and one shift (no batch norm, or `TensorNorm`), these, the
+    common size of the slopes and what all starts have in common drop out of every comparison; a and
+    b are then taken without them, which leaves rational numbers only. If the slopes are one number,
+    too, and no s in 64 bits does it (biases 0, 1e-20 and 1e30), `_ranked` gives A and B.
 
     Raises:
         PackError: if no s does it in 64 bits.
     """
-    lines = fold.lines
-    ranking = _without_common(lines)
+    ranking = _without_common(fold.lines)
     low, high = (bound.tolist() for bound in fold.product.reach())
-    exact = [line.coefficients() for line in ranking]
-    values = _values(ranking, exact, low, high, fold.product.step)
-    orders = [_order(values, i, j) for i, j in combinations(range(len(lines)), 2)]
-    largest = max((abs(c) for pair in exact for c in pair), default=Fraction(0))
-    for s in _shifts(largest):
-        A, B = ([round(pair[k] * Fraction(2) ** s) for pair in exact] for k in (0, 1))
-        reach = [max(abs(a * acc) for acc in ends) for a, *ends in zip(A, low, high, strict=True)]
-        most = max(r + abs(b) for r, b in zip(reach, B, strict=True))
-        if most >= 2**62:
-            break
-        scores = [a * v.acc + b for a, b, v in zip(A, B, values, strict=True)]
-        if all(_holds(scores, order) for order in orders):
-            logits = [line.coefficients() for line in lines]
-            scale, offset = (
-                np.array([_float32(pair[k]) for pair in logits], np.float32) for k in (0, 1)
-            )
-            a64, b64 = np.array(A, np.int64), np.array(B, np.int64)
-            stage = ScoreStage(shape, shape, a64, b64, s, True, scale, offset)
-            return replace(stage, fits_int32=stage.largest(fold.product) < 2**31)
-    raise PackError(
-        f"{fold.where}: expected classes that integers of 64 bits can compare, got parameters too "
-        "far apart, or ties that rounding breaks; end the model in TensorNorm, or in a Dense "
-        "without batch norm"
-    )
+    found = _rounded(ranking, low, high, fold.product.step)
+    if found is None and all(line.parallel(ranking[0]) for line in ranking):
+        found = *_ranked(ranking, max(high) - min(low)), 0
+    if found is None:
+        raise PackError(
+            f"{fold.where}: expected classes that integers of 64 bits can compare, got parameters "
+            "too far apart, or ties that rounding breaks; packable with any finite parameters is a "
+            "last Dense with weights of +1 and -1, and behind it TensorNorm or no batch norm"
+        )
+    A, B, shift = found
+    logits = [line.coefficients() for line in fold.lines]
+    scale, offset = (np.array([_float32(pair[k]) for pair in logits], np.float32) for k in (0, 1))
+    a64, b64 = np.array(A, np.int64), np.array(B, np.int64)
+    stage = ScoreStage(shape, shape, a64, b64, shift, True, scale, offset)
+    return replace(stage, fits_int32=stage.largest(fold.product) < 2**31)
 
 
 def _without_common(lines: tuple[Line, ...]) -> tuple[Line, ...]:
@@ -106,7 +104,72 @@ def _without_common(lines: tuple[Line, ...]) -> tuple[Line, ...]:
         return lines
     unit = max(abs(line.slope) for line in lines) or Fraction(1)
     one, zero = Fraction(1), Fraction(0)
-    return tuple(Line(line.slope / unit, line.start / unit, one, zero) for line in lines)
+    # Starts on both sides of 0 stay; others move until the nearest is 0, so that B is small.
+    starts = [line.start for line in lines]
+    common = max(min(starts), zero) + min(max(starts), zero)
+    return tuple(Line(line.slope / unit, (line.start - common) / unit, one, zero) for line in lines)
+
+
+def _ranked(lines: tuple[Line, ...], span: int) -> tuple[list[int], list[int]]:
+    """A and B of lines with one rational slope, whatever their starts; accumulators span so much.
+
+    .. code-block:: text
+
+        logit = slope (acc + whole + rest)        whole an integer, 0 <= rest < 1
+        score = +-(n (acc + whole) + rank)        the rank of rest among the n different rests
+
+    Whole numbers that differ decide alone in both, and else the rests do, in both alike. A gap
+    between neighbouring wholes that is beyond what accumulators make up for may be any such gap.
+    """
+    slope = lines[0].slope
+    if slope == 0:
+        starts = sorted({line.start for line in lines})
+        return [0] * len(lines), [starts.index(line.start) for line in lines]
+    ratios = [line.start / slope for line in lines]
+    rests = sorted({r - math.floor(r) for r in ratios})
+    place, least, last = {}, 0, None
+    for whole in sorted({math.floor(r) for r in ratios}):
+        least += 0 if last is None else min(whole - last, span + 2)
+        place[whole], last = least, whole
+    n, sign = len(rests), 1 if slope > 0 else -1
+    B = [n * place[math.floor(r)] + rests.index(r - math.floor(r)) for r in ratios]
+    return [sign * n] * len(lines), [sign * b for b in B]
+
+
+def _rounded(
+    lines: tuple[Line, ...], low: list[int], high: list[int], step: int
+) -> tuple[list[int], list[int], int] | None:
+    """A, B and the smallest s for which all classes compare as their lines do, if there is one.
+
+    Orders take as much memory as the accumulators, so there is one at a time, in turn, until all
+    pairs of classes in a row have agreed with one s: what fails for one pair is out for good.
+    """
+    exact = [line.coefficients() for line in lines]
+    values = _values(lines, exact, low, high, step)
+    largest = max((abs(c) for pair in exact for c in pair), default=Fraction(0))
+    candidates = _candidates(exact, low, high, largest)
+    found = next(candidates, None)
+    pairs = list(combinations(range(len(lines)), 2))
+    agreed, turn = 0, 0
+    while found is not None and agreed < len(pairs):
+        order = _order(values, *pairs[turn % len(pairs)])
+        while found is not None and not _holds(values, order, found):
+            found, agreed = next(candidates, None), 0
+        agreed, turn = agreed + 1, turn + 1
+    return found
+
+
+def _candidates(
+    exact: list[tuple[Fraction, Fraction]], low: list[int], high: list[int], largest: Fraction
+) -> Iterator[tuple[list[int], list[int], int]]:
+    """A, B and s, from the s that leaves at most a single bit upwards, while scores fit."""
+    length = largest.numerator.bit_length() - largest.denominator.bit_length()
+    for s in range(-length - 1, -length + 64) if largest else (0,):
+        A, B = ([round(pair[k] * Fraction(2) ** s) for pair in exact] for k in (0, 1))
+        reach = [max(abs(a * acc) for acc in ends) for a, *ends in zip(A, low, high, strict=True)]
+        if max(r + abs(b) for r, b in zip(reach, B, strict=True)) >= 2**62:
+            return
+        yield A, B, s
 
 
 def _values(
@@ -116,7 +179,7 @@ def _values(
     high: list[int],
     step: int,
 ) -> list[_Values]:
-    """Each class's values as integers of 62 bits, off by less than 1."""
+    """Each class's own, with fixed-point numbers for all."""
     sizes = [
         abs(a * acc + b) for (a, b), *ends in zip(exact, low, high, strict=True) for acc in ends
     ]
@@ -125,10 +188,8 @@ def _values(
     for line, (a, b), least, most in zip(lines, exact, low, high, strict=True):
         acc = np.arange(least, most + 1, step)
         acc = acc[::-1] if line.slope < 0 else acc
-        # In fixed point: 64 bits more than the result has, so that the products' error is small.
-        big_a, big_b = (round(v * scale * 2**64) for v in (a, b))
-        near = np.array([(big_a * n + big_b) >> 64 for n in acc.tolist()], np.int64)
-        result.append(_Values(line, acc, near))
+        # 64 bits more than the result has, so that the products' error is small.
+        result.append(_Values(line, acc, (round(a * scale * 2**64), round(b * scale * 2**64))))
     return result
 
 
@@ -143,8 +204,8 @@ def _power_below(bits: int, size: Fraction) -> Fraction:
 def _order(values: list[_Values], i: int, j: int) -> _Order:
     """Counts by the integers where these are apart, by exact arithmetic where they are close."""
     one, other = values[i], values[j]
-    if one.line.parallel(other.line):
-        return _Order(i, j, *_parallel_counts(one, other))
+    if one.line.rational and other.line.rational:
+        return _Order(i, j, *_rational_counts(one, other))
     slack = 2  # each is off by less than 1
     sure = np.searchsorted(other.near, one.near - slack, side="left")
     perhaps = np.searchsorted(other.near, one.near + slack, side="right")
@@ -156,19 +217,27 @@ def _order(values: list[_Values], i: int, j: int) -> _Order:
     return _Order(i, j, below, not_above)
 
 
-def _parallel_counts(one: _Values, other: _Values) -> tuple[HostArray, HostArray]:
-    """The counts of two lines of one rational slope, where ties are common; in whole numbers.
+def _rational_counts(one: _Values, other: _Values) -> tuple[HostArray, HostArray]:
+    """The counts of two lines without roots, where ties are common; in whole numbers.
 
-    With d the difference of the starts over the slope, a value of j is less if its accumulator is
-    less than that of i plus d (greater, if the slope is negative).
+    With everything times the common denominator, the lines are ``p n + q`` and ``r m``. A value of
+    j is less if its m is less than (p n + q) / r, or greater, if r is negative.
     """
-    d = (one.line.start - other.line.start) / one.line.slope
-    up, down, acc = math.ceil(d), math.floor(d), np.sort(other.acc)
-    less = np.searchsorted(acc, one.acc + up, side="left")
-    not_greater = np.searchsorted(acc, one.acc + down, side="right")
-    if one.line.slope > 0:
-        return less, not_greater
-    return len(acc) - not_greater, len(acc) - less
+    numbers = one.line.slope, one.line.start - other.line.start, other.line.slope
+    common = math.lcm(*(number.denominator for number in numbers))
+    p, q, r = (int(number * common) for number in numbers)
+    size = abs(p) * int(abs(one.acc).max()) + abs(q)
+    value = one.acc.astype(object if max(size, abs(r)) >= 2**62 else np.int64) * p + q
+    n = len(other.acc)
+    if r == 0:
+        return n * (value > 0), n * (value >= 0)
+    acc = np.sort(other.acc)
+    # Rounded up and down, and then no further out than just beyond all of them: int64 again.
+    ends = int(acc[0]) - 1, int(acc[-1]) + 1
+    up, down = (np.clip(v, *ends).astype(np.int64) for v in (-(-value // r), value // r))
+    less = np.searchsorted(acc, up, side="left")
+    not_greater = np.searchsorted(acc, down, side="right")
+    return (less, not_greater) if r > 0 else (n - not_greater, n - less)
 
 
 def _count(line: Line, acc: int, other: _Values, span: tuple[int, int], least: int) -> int:
@@ -183,20 +252,13 @@ def _count(line: Line, acc: int, other: _Values, span: tuple[int, int], least: i
     return start
 
 
-def _holds(scores: list[HostArray], order: _Order) -> bool:
-    """Whether integer scores lie among each other in this order."""
-    one, other = scores[order.i], scores[order.j]
+def _holds(values: list[_Values], order: _Order, found: tuple[list[int], list[int], int]) -> bool:
+    """Whether the integer scores of two classes lie among each other in this order."""
+    A, B, _ = found
+    one, other = (A[c] * values[c].acc + B[c] for c in (order.i, order.j))
     below = np.searchsorted(other, one, side="left")
     not_above = np.searchsorted(other, one, side="right")
     return bool((below == order.below).all() and (not_above == order.not_above).all())
-
-
-def _shifts(largest: Fraction) -> Iterator[int]:
-    """From the one that leaves at most a single bit upwards."""
-    if largest == 0:
-        return iter((0,))
-    length = largest.numerator.bit_length() - largest.denominator.bit_length()
-    return iter(range(-length - 1, -length + 64))
 
 
 def _float32(x: Fraction) -> float:

@@ -49,8 +49,17 @@ class Stage:
     in_shape: Shape
     out_shape: Shape
 
+    def __post_init__(self) -> None:
+        for array in self.arrays().values():
+            array.flags.writeable = False  # other forms of them are kept
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        """For copies and pickles, whose arrays are new ones."""
+        self.__dict__.update(state)
+        self.__post_init__()
+
     def arrays(self) -> dict[str, HostArray]:
-        """What it keeps, by name; on the host."""
+        """What it keeps, by name; on the host, and read-only."""
         return {}
 
     def run(self, x: Array) -> Array:
@@ -102,9 +111,6 @@ class Product(Stage):
     weights: HostArray
     width: int
     pixels: bool
-
-    def __post_init__(self) -> None:
-        self.weights.flags.writeable = False  # other forms of them are kept
 
     @property
     def channels(self) -> int:

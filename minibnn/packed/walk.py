@@ -200,18 +200,24 @@ class _Reader:
         self.product(stage, layer, size)
 
     def border_value(self, layer: Conv2D) -> int:
-        """The border as a bit, or as the pixel that the model's own Rescale takes to it."""
+        """The border as a bit, or as the pixel that is exactly as much once it is rescaled.
+
+        A pixel that only rounds to it would not do: a sum's exact value, and so its bit, can lie
+        on the other side of a threshold.
+        """
         value = layer.padding_value
         if layer.border == ((0, 0), (0, 0)):
             return 0
         if self.holds == "pixels":
-            same = np.flatnonzero(self.rescaled()[:, 0] == value)
-            if not len(same):
-                self.refuse(
-                    f"its border of {value:g} is no pixel after the Rescale",
-                    "choose padding_value to be the value of a pixel, or padding=0",
-                )
-            return int(same[0])
+            self.rescaled()  # there has to be one
+            for pixel in range(256):
+                if self.scale * pixel + self.offset == Fraction(value):
+                    return pixel
+            self.refuse(
+                f"its border of {value:g} is exactly no pixel after the Rescale",
+                "use Rescale(1 / 255) with a border of 0, Rescale(2 / 255, -1) with -1, "
+                "Rescale(-2 / 255, 1) with +1, or padding=0",
+            )
         if value == 0:
             self.refuse(
                 "its border of 0 is a third value beside -1 and +1",
@@ -227,7 +233,9 @@ class _Reader:
         Wq = np.asarray(layer.quantized_weight(False))
         rows = Wq.reshape(-1, Wq.shape[-1]).T
         size = abs(rows[:, 0])
-        if not (abs(rows) == size[:, None]).all() or not np.isfinite(size).all():
+        if not np.isfinite(rows).all():
+            self.refuse("expected finite weights, got nan or infinity", "train it again")
+        if not (abs(rows) == size[:, None]).all():
             self.refuse(
                 f"expected weights of two values, plus and minus one number for each channel, got "
                 f"others from {layer.weight_quantizer!r}",
@@ -269,7 +277,7 @@ class _Reader:
         stage = PoolStage(self.shape, (*counts, self.shape[-1]), windows.size, windows.stride)
         # A maximum of accumulators is one of values only if these rise with them; unit >= 0.
         rises = self.fold is not None and min(self.fold.unit) >= 0
-        if self.fold is not None and (self.fold.norm is not None or not rises or self.later):
+        if self.fold is not None and (self.fold.norm is not None or not rises):
             self.later.append(stage)
         else:
             self.plan.steps.append(stage)
@@ -296,6 +304,10 @@ class _Reader:
         if self.fold is None or len(self.shape) != 1:
             got = f"{self.holds} of shape {self.shape}"
             self.refuse(f"expected one value for each class, got {got}", mend)
+        if self.later and self.fold.norm is None:
+            self.refuse(
+                "a MaxPool2D of sums that fall with the pixels", "rescale by a positive number"
+            )
         if self.later:
             self.refuse("a MaxPool2D after the last batch norm", "put it before the batch norm")
         self.plan.steps.append((self.fold, self.shape))
