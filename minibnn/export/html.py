@@ -36,7 +36,7 @@ SHAPES = ((28, 28), (784,), (28, 28, 1))
 TITLE = "A network of single bits"
 PLACE = re.compile(r"\{\{(\w+)\}\}")
 
-# The digits of base 91: the printable characters that neither JSON nor HTML treats in a special way.
+# The digits of base 91: printable characters that have no special meaning in JSON and scripts.
 DIGITS = np.array([c for c in range(33, 127) if chr(c) not in '"\\<'], np.uint8)
 
 
@@ -104,11 +104,33 @@ def export_html(
     }
     template = resources.files(__package__).joinpath("page.html").read_text(encoding="utf-8")
     # All places at once, so that nothing is put into what has been put in.
-    page = PLACE.sub(lambda place: content[place[1]], template)
+    page = PLACE.sub(lambda place: content[place[1]], _shortened(template))
     # A title may have lone surrogates, which no encoding has.
     data = page.encode("utf-8", errors="replace")
     with whole_file(path) as file:
         file.write(data)
+
+
+def _shortened(template: str) -> str:
+    """The same lines with fewer blanks, and without most comments that fill a line.
+
+    The scripts that people may want to read, the network's and the picture's, keep their comments
+    and half of their indentation.
+    """
+    lines, part = [], ""
+    for line in template.splitlines():
+        if opened := re.match(r'<(style|script id="(?:network|picture))', line):
+            part = opened[1]
+        elif line.startswith("</"):
+            part = ""
+        bare = line.lstrip()
+        if part.startswith("script"):
+            lines.append(line[(len(line) - len(bare)) // 2 :])
+        elif bare and not bare.startswith(("//", "/*", "<!--")):
+            for blanks in (": ", "; ", ", ", " {", "{ ") if part == "style" else ():
+                bare = bare.replace(blanks, blanks.strip())
+            lines.append(bare)
+    return "\n".join(lines) + "\n"
 
 
 def _describe(packed: PackedModel) -> dict[str, Any]:
@@ -128,7 +150,9 @@ def _describe_vectors(packed: PackedModel, vectors: TestVectors, model: str) -> 
 
 def _describe_stage(i: int, stage: Stage) -> dict[str, Any]:
     """A stage as the page's `loadNetwork` reads it."""
-    about: dict[str, Any] = {"kind": stage.kind, "in": stage.in_shape, "out": stage.out_shape}
+    about: dict[str, Any] = {"kind": stage.kind, "out": stage.out_shape}
+    if isinstance(stage, ConvStage | PoolStage):
+        about["in"] = stage.in_shape
     if isinstance(stage, Product):
         about |= {"channels": stage.channels, "width": stage.width, "pixels": stage.pixels}
         about["weights"] = _text(flat_bits(stage.weights, stage.width).tobytes())
@@ -161,10 +185,11 @@ def _numbers(scores: ScoreStage) -> Any:
 
 
 def _text(data: bytes) -> str:
-    """Bytes for the page's `bytesOf`: two digits of base 91 hold 13 bits, since 91 squared > 2^13."""
+    """Bytes for the page's `bytesOf`: two digits of base 91 hold 13 bits, as 91 squared > 2^13."""
     bits = np.unpackbits(np.frombuffer(data, np.uint8), bitorder="little")
     groups = np.pad(bits, (0, -len(bits) % 13)).reshape(-1, 13) @ (1 << np.arange(13))
-    return DIGITS[np.stack(np.divmod(groups, 91), 1)].tobytes().decode("ascii")
+    digits: HostArray = DIGITS[np.stack(np.divmod(groups, 91), 1)]
+    return bytes(digits).decode("ascii")
 
 
 def _packbits(data: bytes) -> bytes:
