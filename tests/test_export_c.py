@@ -265,11 +265,7 @@ def test_only_integers_and_no_allocation(models, program):
         words = set(re.findall(r"[A-Za-z_]\w*", code))
         assert words.isdisjoint({"float", "double", "malloc", "calloc", "alloca", "memcpy", "math"})
         assert not re.search(r"\d\.\d|\be\d", code)
-        assert set(re.findall(r"#include (.*)", code)) <= {
-            "<stdint.h>",
-            "<emmintrin.h>",
-            "<immintrin.h>",
-        }
+        assert set(re.findall(r"#include (.*)", code)) <= {"<stdint.h>", "<emmintrin.h>", "<immintrin.h>"}
         names = set(
             re.findall(
                 r"^(?:static inline|typedef|static const|#define)[^\n]*?\b(\w+)(?=[ (;[])",
