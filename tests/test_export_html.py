@@ -377,6 +377,7 @@ def test_small_files(name, tmp_path):
     page = exported(packed, tmp_path)
     assert len(page.encode()) < 100_000
     assert f'"bytes":{packed.nbytes},' in page
+    assert f'<meta name="network-sha256" content="{packed.sha256}">' in page
 
 
 def template():

@@ -99,6 +99,7 @@ def export_html(
     content = {
         "title": heading,
         "heading": heading,
+        "sha256": packed.sha256,
         "model": model,
         "vectors": _json(_describe_vectors(packed, vectors, model)),
     }
