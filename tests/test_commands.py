@@ -401,6 +401,7 @@ def test_inspect_adds_up(trained, tmp_path, capsys):
             "dense", "threshold", "dense", "threshold", "dense", "scores",
         ]  # fmt: skip
         assert found["training"]["recipe"] == "modern"
+        assert found["network_sha256"] == load_packed(path).sha256
 
         assert main(["inspect", str(path)]) == 0
         printed = capsys.readouterr().out
@@ -409,6 +410,7 @@ def test_inspect_adds_up(trained, tmp_path, capsys):
             f"{sizes['file']:,} bytes = {sizes['header']:,} header + {sizes['packed']:,} packed",
             f"same numbers: {sizes['float32'] / sizes['packed']:.1f} times the packed model",
             found["sha256"],
+            found["network_sha256"],
             "stage 3: 64 channels, 8,256 accumulators compared with the float layers",
             "recipe modern, ",
         ):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import base64
 import dataclasses
 import itertools
 import json
@@ -11,6 +10,7 @@ import re
 import shutil
 import subprocess
 import zlib
+from importlib import resources
 
 import numpy as np
 import pytest
@@ -31,7 +31,7 @@ from minibnn import (
     load_sample,
     pack,
 )
-from minibnn.export.html import _json, export_html
+from minibnn.export.html import _json, _packbits, _shortened, _text, export_html
 from minibnn.packed.stages import PoolStage, Stage
 from minibnn.recipes import RECIPES
 
@@ -148,11 +148,10 @@ def node(*parts, given=None):
 def node_scores(page, images):
     run = """
     const network = loadNetwork(JSON.parse(given.model));
-    const answers = given.images.map((image) => runNetwork(network, bytesOf(image)));
+    const answers = given.images.map((image) => runNetwork(network, Uint8Array.from(image)));
     console.log(JSON.stringify(answers.map((a) => [a.label, a.scores.map(String)])));
     """
-    pictures = [base64.b64encode(image.tobytes()).decode() for image in images]
-    given = {"model": element(page, "model"), "images": pictures}
+    given = {"model": element(page, "model"), "images": images.reshape(len(images), -1).tolist()}
     answers = node(element(page, "network"), run, given=given)
     labels, scores = zip(*answers, strict=True)
     return list(labels), [[int(score) for score in row] for row in scores]
@@ -227,7 +226,7 @@ def test_a_changed_weight_is_found(place, tmp_path, rng):
     page = exported(packed, tmp_path)
     weights = json.loads(element(page, "model"))["stages"][0]["weights"]
     place %= len(weights)
-    other = "B" if weights[place] == "A" else "A"
+    other = "2" if weights[place] == "1" else "1"
     changed = page.replace(weights, weights[:place] + other + weights[place + 1 :])
     test = node_test(changed)
     assert not test["intact"]
@@ -240,15 +239,58 @@ def test_a_changed_model_with_its_checksum_is_found(tmp_path, rng):
     page = exported(packed, tmp_path)
     text = element(page, "model")
     model = json.loads(text)
-    bytes_ = bytearray(base64.b64decode(model["stages"][2]["weights"]))
-    bytes_[5] ^= 255  # of the last layer: its scores are sums of all its weights
-    model["stages"][2]["weights"] = base64.b64encode(bytes_).decode()
+    weights = model["stages"][2]["weights"]
+    # Of the last layer: its scores are sums of all its weights.
+    model["stages"][2]["weights"] = ("!!" if weights[:2] != "!!" else "##") + weights[2:]
     changed = json.dumps(model, separators=(",", ":"))
     crcs = [str(zlib.crc32(t.encode())) for t in (text, changed)]
     test = node_test(page.replace(text, changed).replace(*crcs))
     assert test["intact"]
     assert test["same"] < test["of"] == 12
     assert not test["passed"]
+
+
+@needs_node
+def test_a_changed_label_is_found(tmp_path, rng):
+    page = exported(packed_of("modern", rng), tmp_path)
+    labels = json.loads(element(page, "vectors"))["labels"]
+    old, new = (json.dumps(x).replace(" ", "") for x in (labels, [labels[0] ^ 1, *labels[1:]]))
+    test = node_test(page.replace(f'"labels":{old}', f'"labels":{new}'))
+    assert test == {"same": 11, "of": 12, "intact": True, "passed": False}
+
+
+@needs_node
+def test_bytes_as_text(tmp_path, rng):
+    """What Python packs the page's script unpacks: every length, and runs of every length."""
+    data = [rng.integers(0, 256, n, np.uint8).tobytes() for n in (*range(40), 1000)]
+    data += [bytes([0]), bytes([255] * 7), bytes(range(256))]
+    runs = [n for n in range(1, 400) if n < 10 or n % 128 < 4 or n % 128 > 125]
+    images = [*data, *(b"a" + bytes([v]) * n + b"bb" for n in runs for v in (0, 255))]
+    images.append(b"".join(bytes([k % 7]) * (k % 5) for k in range(2000)))
+    texts = [_text(d) for d in data]
+    assert set("".join(texts)) == set(map(chr, range(33, 127))) - set('"\\<')
+    assert all(json.dumps(text) == f'"{text}"' for text in texts)
+    assert all(
+        len(text) == 2 * math.ceil(8 * len(d) / 13) for text, d in zip(texts, data, strict=True)
+    )
+    run = """
+    const bytes = given[0].map((text) => [...bytesOf(text)]);
+    const images = given[1].map((text) => [...unpacked(bytesOf(text))]);
+    console.log(JSON.stringify([bytes, images]));
+    """
+    script = element(exported(packed_of("modern", rng), tmp_path), "network")
+    packed = [_text(_packbits(image)) for image in images]
+    unpacked = node(script, run, given=[texts, packed])
+    for given, got in zip(data, unpacked[0], strict=True):
+        assert got[: len(given)] == list(given)
+        assert got[len(given) :] in ([], [0])
+    assert unpacked[1] == [list(image) for image in images]
+
+
+def test_packbits():
+    assert _packbits(b"") == b""
+    assert _packbits(b"abbccc" + b"d" * 129) == b"\x02abb\xfec\x81d\x00d"
+    assert _packbits(bytes(range(130))) == bytes([127, *range(128), 1, 128, 129])
 
 
 @needs_node
@@ -328,11 +370,50 @@ def test_ink_is_about_that_of_mnist(tmp_path, rng):
 # --- the file ------------------------------------------------------------------------------------
 
 
-def test_small_files(modern, tmp_path, rng):
-    for packed in (modern, packed_of("larq-cnn", rng)):
-        page = exported(packed, tmp_path)
-        assert len(page.encode()) < 100_000
-        assert f'"bytes":{packed.nbytes},' in page
+@pytest.mark.parametrize("name", ["modern", "larq-cnn", "finn-sfc", "finn-sfc-8bit"])
+def test_small_files(name, tmp_path):
+    """The finn-* networks are 784-256-256-256-10: 334,336 weights."""
+    packed = pack(RECIPES[name]().train(load_sample(), epochs=1, progress=False)[0])
+    page = exported(packed, tmp_path)
+    assert len(page.encode()) < 100_000
+    assert f'"bytes":{packed.nbytes},' in page
+    assert f'<meta name="network-sha256" content="{packed.sha256}">' in page
+
+
+def template():
+    return resources.files("minibnn.export").joinpath("page.html").read_text(encoding="utf-8")
+
+
+def test_the_page_can_be_read(modern, tmp_path):
+    """All lines of the two scripts that explain are there, with their comments, and indented."""
+    whole, page = template(), exported(modern, tmp_path)
+    for name in ("network", "picture"):
+        there = element(page, name).splitlines()
+        assert [line.strip() for line in there] == [
+            line.strip() for line in element(whole, name).splitlines()
+        ]
+        assert sum(line.startswith("//") for line in there) > 3
+        assert [line for line in there if line.startswith("    ")]
+    # Elsewhere lines stay lines, only their first blanks and the comments go.
+    lines = [line.strip() for line in element(whole, "page").splitlines()]
+    there = element(page, "page").splitlines()[1:]
+    assert there == [line for line in lines if line and not line.startswith("//")]
+    assert len(there) > 500
+
+
+def test_shortening_breaks_no_text():
+    """It looks at lines one by one: no text or comment in the page's source may have several."""
+    for line in template().splitlines():
+        assert line.count("`") % 2 == 0
+        assert line.count("/*") == line.count("*/") == int(line.strip().startswith("/*"))
+        assert line.count("<!--") == line.count("-->")
+        if line.strip().startswith(("/*", "<!--")):
+            assert line.endswith(("*/", "-->"))
+    style = re.search("<style>(.*?)</style>", template(), re.DOTALL)[1]
+    assert not [text for text in re.findall('"[^"]*"', style) if re.search("[:;,{]", text)]
+    assert _shortened("<style>\n  a { b: c, d; }\n</style>\n  a: b\n// c\n") == (
+        "<style>\na{b:c,d;}\n</style>\na: b\n"
+    )
 
 
 def test_the_same_model_gives_the_same_bytes(modern, tmp_path):
@@ -344,6 +425,8 @@ def test_the_same_model_gives_the_same_bytes(modern, tmp_path):
 
 def test_it_names_no_address(modern, tmp_path):
     page = exported(modern, tmp_path)
+    for data in ("model", "vectors"):  # whose text is random
+        page = page.replace(element(page, data), "")
     assert set(re.findall(r"\w+://[^'\" ]*", page)) == {"http://www.w3.org/2000/svg"}
     assert not re.search(r"@import|url\(|<link(?! rel=\"icon\" href=\"data:)|\bsrc=", page)
     assert "default-src 'none'" in page
@@ -351,7 +434,7 @@ def test_it_names_no_address(modern, tmp_path):
 
 @pytest.mark.parametrize(
     "title",
-    ["</title><script>alert(1)</script>", "a & b \"c\" 'd'", "{{model}}", "\\1 \ud800 é", ""],
+    ["</title><script>alert(1)</script>", "a & b \"c\" 'd'", "{{model}}", "\\1 \ud800 é"],
 )
 def test_titles_are_text(title, modern, tmp_path):
     plain, page = exported(modern, tmp_path), exported(modern, tmp_path, title=title)
@@ -381,6 +464,9 @@ def test_what_is_refused(modern, tmp_path):
         export_html(pack(Sequential(Flatten(), *model).initialize(0), (5, 6)), path)
     with pytest.raises(TypeError, match="title as text, got int"):
         export_html(modern, path, title=3)
+    for title in ("", " \n"):
+        with pytest.raises(ValueError, match=f"expected a title .*got {re.escape(repr(title))}"):
+            export_html(modern, path, title=title)
     with pytest.raises(ValueError, match="at least one image"):
         export_html(modern, path, images=np.zeros((0, 28, 28), np.uint8))
     with pytest.raises(TypeError, match="uint8"):
@@ -452,7 +538,7 @@ def test_the_page_gives_the_packed_models_labels(page, modern):
 
 
 def test_the_page_says_what_it_is(page, modern, address):
-    test = "self-test: 12 of 12 images give the packed model's scores"
+    test = "self-test: 12 of 12 images give the packed model's scores and labels"
     assert text(page, "selftest") == test
     assert page.run("document.querySelector('#selftest').className") == "passed"
     assert text(page, "facts").startswith("28\u00d728 pixels → 128 bits → 64 bits → 10 scores.")
@@ -488,6 +574,97 @@ def test_every_bit_and_every_score_is_shown(page, modern):
     page.wait(f"document.getElementById('live').textContent.startsWith('It says {label}.')")
 
 
+def place_of(page, name):
+    """Left, top, right, bottom in the window."""
+    return page.run(f"(() => {{ const b = document.getElementById({name!r}).getBoundingClientRect();"
+                    " return [b.left, b.top, b.right, b.bottom]; })()")  # fmt: skip
+
+
+@pytest.mark.parametrize("how", ["c", "Delete", "show", "clear"])
+@pytest.mark.parametrize("pointer", ["mouse", "finger"])
+def test_a_drawing_that_goes_while_it_is_drawn(how, pointer, page):
+    if pointer == "finger":
+        page.call("Emulation.setTouchEmulationEnabled", enabled=True)
+    left, top, right, bottom = place_of(page, "draw")
+
+    def move(kind, x, y):
+        at = (left + x * (right - left), top + y * (bottom - top))
+        if pointer == "mouse":
+            kinds = {"Start": "Pressed", "Move": "Moved", "End": "Released"}
+            page.mouse(kinds[kind], *at, buttons=int(kind != "End"))
+        else:
+            page.touch(kind, *([at] if kind != "End" else []))
+
+    page.run("document.getElementById('draw').focus()")
+    move("Start", 0.3, 0.3)
+    move("Move", 0.4, 0.4)
+    page.settle()
+    if how in ("show", "clear"):
+        page.run({"show": "document.querySelectorAll('#examples button')[5].click()",
+                  "clear": "document.getElementById('clear').click()"}[how])  # fmt: skip
+    else:
+        page.key(how, text="c" if how == "c" else None)
+    page.settle()
+    stays = page.run("[...minibnn.pixels]")
+    assert any(stays) == (how == "show")
+    for x in (0.5, 0.6, 0.7):
+        move("Move", x, 0.5)
+    page.settle()
+    assert page.run("[...minibnn.pixels]") == stays  # that line has ended
+    move("End", 0.7, 0.5)
+    move("Start", 0.5, 0.2)  # and this is the next one
+    move("Move", 0.5, 0.5)
+    move("Move", 0.5, 0.8)
+    move("End", 0.5, 0.8)
+    page.settle()
+    pixels = np.array(page.run("[...minibnn.pixels]")).reshape(28, 28)
+    assert (np.ptp(np.nonzero(pixels)[1]) < 6, np.ptp(np.nonzero(pixels)[0]) > 18) == (True, True)
+    assert page.complaints() == []
+
+
+def test_the_keys_pen_ends_the_mouses_line(page):
+    left, top, right, bottom = place_of(page, "draw")
+    page.key("Tab")
+    page.mouse("Pressed", left + 20, top + 20)
+    page.mouse("Moved", left + 40, top + 20)
+    page.key(" ", "Space")
+    page.mouse("Moved", right - 20, bottom - 20)
+    page.settle()
+    before = page.run("[...minibnn.pixels]")
+    page.mouse("Moved", left + 20, bottom - 20)
+    page.settle()
+    assert page.run("[...minibnn.pixels]") == before
+    page.key("ArrowRight")
+    page.settle()
+    assert page.run("[...minibnn.pixels]") != before
+    assert page.complaints() == []
+
+
+def bars(page):
+    """Lengths as shares of the greatest there can be."""
+    return page.run(
+        "[...document.querySelectorAll('.bar')].map((b) => parseFloat(b.style.width) / 50)"
+    )
+
+
+def test_a_digits_bars_do_not_depend_on_extremes(chromium, modern, tmp_path):  # noqa: F811
+    # A model with far greater scores for the picture of nothing but ink.
+    images = np.concatenate([load_sample().test_images[:6], np.full((1, 28, 28), 255, np.uint8)])
+    most = abs(modern.predict_scores(images)).max(1)
+    sizes = np.sort(most)
+    path = tmp_path / "page.html"
+    export_html(modern, path, images=images)
+    page = chromium.page(path.as_uri())
+    for image, greatest in zip([*images, images[0]], [*most, most[0]], strict=True):
+        show(page, image)
+        shares = bars(page)
+        assert max(shares) == pytest.approx(min(1, greatest / sizes[3]), abs=1e-4)
+        expected = abs(modern.predict_scores(image[None])[0]) / max(greatest, sizes[3])
+        np.testing.assert_allclose(shares, expected, atol=1e-4)
+    assert len(set(most > sizes[3])) == 2
+    page.close()
+
+
 @pytest.mark.parametrize(("strokes", "label"), [(ONE, 1), (ZERO, 0), (SEVEN, 7)])
 def test_a_digit_drawn_by_hand(strokes, label, page):
     draw(page, strokes)
@@ -519,6 +696,46 @@ def test_a_finger_on_a_phone(chromium, address):  # noqa: F811
     assert page.run("scrollY") == before  # the finger drew and did not scroll
     assert page.complaints() == []
     page.close()
+
+
+@pytest.mark.parametrize(
+    "size", [(320, 568), (360, 740), (390, 664), (719, 1000), (740, 360), (844, 390), (1000, 519)]
+)
+@pytest.mark.parametrize("touch", [True, False])
+def test_a_small_screen_shows_drawing_and_answer_together(size, touch, chromium, address):  # noqa: F811
+    page = chromium.page(address, size=size)
+    page.call("Emulation.setTouchEmulationEnabled", enabled=touch)
+    draw(page, ONE)
+    assert text(page, "sentence").startswith("It says 1.")
+    assert page.run("[scrollX, scrollY]") == [0, 0]
+    places = {name: place_of(page, name) for name in ("draw", "digit", "scores", "clear")}
+    for name, (left, top, right, bottom) in places.items():
+        assert 0 <= left < right <= size[0], name
+        assert 0 <= top < bottom <= size[1], name
+    for one, other in itertools.combinations(places.values(), 2):  # and nothing hides another
+        assert one[2] <= other[0] or other[2] <= one[0] or one[3] <= other[1] or other[3] <= one[1]
+    left, top, right, bottom = places["draw"]
+    assert right - left == pytest.approx(bottom - top)
+    assert right - left >= 0.45 * min(size[1], 1.5 * size[0])
+    assert page.run("document.documentElement.scrollWidth") <= size[0]
+    keys = "document.getElementById('keys').checkVisibility()"
+    assert page.run(keys) == (not touch)
+    page.close()
+
+
+def test_a_failure_on_a_phone(chromium, modern, tmp_path):  # noqa: F811
+    whole = exported(modern, tmp_path)
+    for old, new in [
+        ("const stages = network", "const stages = = network"),
+        ('"crc32":', '"crc32":1'),
+    ]:
+        assert old in whole
+        path = tmp_path / "changed.html"
+        path.write_text(whole.replace(old, new), encoding="utf-8")
+        page = chromium.page(path.as_uri(), size=(360, 740))
+        left, top, right, _ = place_of(page, "selftest")
+        assert (left < 30, right > 330, 0 <= top < 30) == (True, True, True)
+        page.close()
 
 
 @pytest.mark.parametrize("width", [320, 360, 719, 721, 1060, 1920])
@@ -607,7 +824,7 @@ def test_a_failure_cannot_be_missed(chromium, modern, tmp_path):  # noqa: F811
     row = vectors["scores"][4]
     right, wrong = (json.dumps([n, *row[1:]]).replace(" ", "") for n in (row[0], row[0] + 1))
     for old, new, message in [
-        (weights, "////" + weights[4:], r"self-test: \d+ of 12 images .*checksum"),
+        (weights, "zzzz" + weights[4:], r"self-test: \d+ of 12 images .*checksum"),
         (right, wrong, r"self-test: 11 of 12 images"),
         (weights, weights[:-8], "weights are missing"),
         ('"model">{', '"model">', "cannot be run"),
@@ -640,7 +857,10 @@ def test_other_networks_in_the_browser(name, chromium, tmp_path, rng):  # noqa: 
     path = tmp_path / "page.html"
     export_html(packed, path, images=images, title=title)
     page = chromium.page(path.as_uri(), size=(360, 740))
-    assert text(page, "selftest") == "self-test: 5 of 5 images give the packed model's scores"
+    assert (
+        text(page, "selftest")
+        == "self-test: 5 of 5 images give the packed model's scores and labels"
+    )
     assert [show(page, image) for image in images] == packed.predict(images).tolist()
     assert page.run("document.title") == page.run("document.querySelector('h1').innerText") == title
     assert page.run("document.documentElement.scrollWidth") == 360

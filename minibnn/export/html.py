@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import base64
 import html
+import itertools
 import json
 import os
 import re
@@ -36,6 +36,9 @@ SHAPES = ((28, 28), (784,), (28, 28, 1))
 TITLE = "A network of single bits"
 PLACE = re.compile(r"\{\{(\w+)\}\}")
 
+# The digits of base 91: printable characters that have no special meaning in JSON and scripts.
+DIGITS = np.array([c for c in range(33, 127) if chr(c) not in '"\\<'], np.uint8)
+
 
 def export_html(
     packed: PackedModel,
@@ -65,7 +68,7 @@ def export_html(
     Raises:
         PackError: for a model of images of another shape, or a stage that has no form here.
         TypeError: for images that are not uint8, or a title that is no text.
-        ValueError: for images of another shape, or none.
+        ValueError: for images of another shape, or none, or a title without letters.
         OSError: if the file cannot be written.
 
     >>> import pathlib, tempfile
@@ -84,6 +87,10 @@ def export_html(
         )
     if not isinstance(title, str | None):
         raise TypeError(f"export_html: expected title as text, got {type(title).__name__}")
+    if title is not None and not title.strip():
+        raise ValueError(
+            f"export_html: expected a title that can be read, got {title!r}; None gives {TITLE!r}"
+        )
     vectors = vectors_of(packed, images)
     if len(vectors.images) == 0:
         raise ValueError("export_html: expected at least one image for the self-test, got none")
@@ -92,16 +99,39 @@ def export_html(
     content = {
         "title": heading,
         "heading": heading,
+        "sha256": packed.sha256,
         "model": model,
         "vectors": _json(_describe_vectors(packed, vectors, model)),
     }
     template = resources.files(__package__).joinpath("page.html").read_text(encoding="utf-8")
     # All places at once, so that nothing is put into what has been put in.
-    page = PLACE.sub(lambda place: content[place[1]], template)
+    page = PLACE.sub(lambda place: content[place[1]], _shortened(template))
     # A title may have lone surrogates, which no encoding has.
     data = page.encode("utf-8", errors="replace")
     with whole_file(path) as file:
         file.write(data)
+
+
+def _shortened(template: str) -> str:
+    """The same lines with fewer blanks, and without most comments that fill a line.
+
+    The scripts that people may want to read, the network's and the picture's, keep their comments
+    and half of their indentation.
+    """
+    lines, part = [], ""
+    for line in template.splitlines():
+        if opened := re.match(r'<(style|script id="(?:network|picture))', line):
+            part = opened[1]
+        elif line.startswith("</"):
+            part = ""
+        bare = line.lstrip()
+        if part.startswith("script"):
+            lines.append(line[(len(line) - len(bare)) // 2 :])
+        elif bare and not bare.startswith(("//", "/*", "<!--")):
+            for blanks in (": ", "; ", ", ", " {", "{ ") if part == "style" else ():
+                bare = bare.replace(blanks, blanks.strip())
+            lines.append(bare)
+    return "\n".join(lines) + "\n"
 
 
 def _describe(packed: PackedModel) -> dict[str, Any]:
@@ -112,7 +142,7 @@ def _describe(packed: PackedModel) -> dict[str, Any]:
 def _describe_vectors(packed: PackedModel, vectors: TestVectors, model: str) -> dict[str, Any]:
     numbers = _numbers(packed.scores)
     return {
-        "images": _base64(vectors.images),
+        "images": _text(_packbits(vectors.images.tobytes())),
         "labels": vectors.labels.tolist(),
         "scores": [numbers(row) for row in vectors.scores],
         "crc32": zlib.crc32(model.encode("ascii")),
@@ -121,10 +151,12 @@ def _describe_vectors(packed: PackedModel, vectors: TestVectors, model: str) -> 
 
 def _describe_stage(i: int, stage: Stage) -> dict[str, Any]:
     """A stage as the page's `loadNetwork` reads it."""
-    about: dict[str, Any] = {"kind": stage.kind, "in": stage.in_shape, "out": stage.out_shape}
+    about: dict[str, Any] = {"kind": stage.kind, "out": stage.out_shape}
+    if isinstance(stage, ConvStage | PoolStage):
+        about["in"] = stage.in_shape
     if isinstance(stage, Product):
         about |= {"channels": stage.channels, "width": stage.width, "pixels": stage.pixels}
-        about["weights"] = _base64(flat_bits(stage.weights, stage.width))
+        about["weights"] = _text(flat_bits(stage.weights, stage.width).tobytes())
     if isinstance(stage, ConvStage):
         (above, below), (left, right) = stage.border
         about |= {"size": stage.size, "stride": stage.stride, "dilation": stage.dilation}
@@ -153,8 +185,39 @@ def _numbers(scores: ScoreStage) -> Any:
     return lambda array: [str(n) for n in array.tolist()]
 
 
-def _base64(array: HostArray) -> str:
-    return base64.b64encode(np.ascontiguousarray(array).tobytes()).decode("ascii")
+def _text(data: bytes) -> str:
+    """Bytes for the page's `bytesOf`: two digits of base 91 hold 13 bits, as 91 squared > 2^13."""
+    bits = np.unpackbits(np.frombuffer(data, np.uint8), bitorder="little")
+    groups = np.pad(bits, (0, -len(bits) % 13)).reshape(-1, 13) @ (1 << np.arange(13))
+    digits: HostArray = DIGITS[np.stack(np.divmod(groups, 91), 1)]
+    return bytes(digits).decode("ascii")
+
+
+def _packbits(data: bytes) -> bytes:
+    """Runs of equal bytes made short, for the page's `unpacked`.
+
+    Apple's PackBits, as in TIFF 6.0, section 9: n below 128 and n + 1 bytes as they are, or n above
+    128 and one byte that stands there 257 - n times.
+    """
+    packed, plain = bytearray(), bytearray()
+
+    def flush() -> None:
+        for start in range(0, len(plain), 128):
+            part = plain[start : start + 128]
+            packed.extend([len(part) - 1, *part])
+        plain.clear()
+
+    for value, run in itertools.groupby(data):
+        length = len(list(run))
+        if length < 3:
+            plain.extend([value] * length)
+            continue
+        flush()
+        for start in range(0, length, 128):
+            n = min(128, length - start)
+            packed.extend([257 - n, value] if n > 1 else [0, value])
+    flush()
+    return bytes(packed)
 
 
 def _json(value: Any) -> str:
