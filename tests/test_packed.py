@@ -354,10 +354,11 @@ def test_accumulators_beyond_float32(rng):
 
 
 @pytest.mark.parametrize(
-    ("rescale", "border"), [((1 / 255, 0), 0), ((2 / 255, -1), -1), ((-2 / 255, 1), 1)]
+    ("rescale", "border"),
+    [((1 / 255, 0), 0), ((2 / 255, -1), -1), ((-2 / 255, 1), 1), ((1, -100), 0), ((-1, 255), 0)],
 )
 def test_borders_that_are_pixels(rescale, border, rng):
-    """The pixel 0 in each: its sums are those of an image that has a border of it."""
+    """The sums are those of an image that has a border of the pixel."""
     conv = Conv2D(1, 4, 3, padding=1, padding_value=border, weight_quantizer=SIGN)
     inside = Sequential(
         Reshape((4, 4, 1)), Rescale(*rescale), conv, Activation(SIGN), Flatten(), dense(64, 2)
@@ -367,7 +368,8 @@ def test_borders_that_are_pixels(rescale, border, rng):
     plain.weight.data[...], plain.bias.data[...] = conv.weight.data, conv.bias.data
     outside = Sequential(Reshape((6, 6, 1)), Rescale(*rescale), plain, *list(inside)[3:])
     images = rng.integers(0, 256, (40, 4, 4), np.uint8)
-    framed = np.pad(images, [(0, 0), (1, 1), (1, 1)])
+    pixel = {-100: 100, 255: 255}.get(rescale[1], 0)
+    framed = np.pad(images, [(0, 0), (1, 1), (1, 1)], constant_values=pixel)
     ours, exact = pack(inside, (4, 4)), pack(outside, (6, 6))
     np.testing.assert_array_equal(ours.after(images, 2), exact.after(framed, 2))
 
@@ -505,6 +507,10 @@ def test_disagreements_are_about_the_model_that_was_packed(rng):
         with pytest.raises(
             PackError, match=r"disagreements: expected .* packed, got another|expected samples"
         ):
+            disagreements(other, packed, images)
+    longer = Sequential(*model, Activation(SIGN), dense(3, 3).initialize(rng))
+    for other in (longer, Sequential(model[0], model[1])):
+        with pytest.raises(PackError, match="disagreements: expected the model"):
             disagreements(other, packed, images)
     for i in (0, 2):  # whose sums tell exact arithmetic what is right
         with pytest.raises(PackError, match=r"disagreements: expected .* packed, got another"):
@@ -910,7 +916,8 @@ def test_large_windows_go_in_smaller_chunks(monkeypatch, rng):
     monkeypatch.setattr(
         packed.stages[0].__class__, "run", lambda s, x: (seen.append(len(x)), run(s, x))[1]
     )
-    monkeypatch.setattr(packed_model, "SCRATCH", 7 * 6 * 7 * (45 + 3))  # windows, and their sums
+    # Windows, and their sums: not quite enough for 8 images.
+    monkeypatch.setattr(packed_model, "SCRATCH", 8 * 6 * 7 * (45 + 3) - 1)
     np.testing.assert_array_equal(packed.predict_scores(images), whole)
     assert set(seen) == {7, 6}
     monkeypatch.setattr(packed_model, "SCRATCH", 1)
@@ -1094,6 +1101,15 @@ def test_verify_finds_every_difference(trained):
             moved(packed, i, name, channel, change).verify(model)
     with pytest.raises(PackError, match="expected"):
         packed.verify(models["finn-tfc"])
+    first, stage, *rest = packed.stages
+    short = {name: array[:-1] for name, array in stage.arrays().items()}
+    for wrong in (
+        replace(stage, **short),
+        replace(stage, in_shape=(64, 2), out_shape=(64, 2)),
+        first,
+    ):
+        with pytest.raises(PackError, match="verify: expected thresholds as stage 1"):
+            replace(packed, stages=(first, wrong, *rest)).verify(model)
 
 
 # --- refusals ------------------------------------------------------------------------------------

@@ -111,9 +111,8 @@ def disagreements(model: Layer, packed: PackedModel, images: Array) -> Disagreem
     packed._checked(images)
     plan = read(on_host(model), packed.input_shape)
     # Exact arithmetic starts from the packed sums, so these have to be the model's. Thresholds and
-    # scores need not: if they are wrong, that is found.
-    stages, steps = packed.stages, plan.steps
-    if len(stages) != len(steps) or not all(map(_are_one, stages, steps)):
+    # scores need not: if they are wrong, that is found. Scores end both, so the lengths agree, too.
+    if not all(map(_are_one, packed.stages, plan.steps)):
         raise PackError("disagreements: expected the model that was packed, got another")
     places = [step[0].where for step in plan.steps if not isinstance(step, Stage)]
     found = Disagreements(len(images), layers=[LayerDisagreement(where) for where in places])
