@@ -699,7 +699,17 @@ def test_a_finger_on_a_phone(chromium, address):  # noqa: F811
 
 
 @pytest.mark.parametrize(
-    "size", [(320, 568), (360, 740), (390, 664), (719, 1000), (740, 360), (844, 390), (1000, 519)]
+    "size",
+    [
+        (320, 568),
+        (360, 740),
+        (390, 664),
+        (600, 700),
+        (719, 1000),
+        (740, 360),
+        (844, 390),
+        (1000, 519),
+    ],
 )
 @pytest.mark.parametrize("touch", [True, False])
 def test_a_small_screen_shows_drawing_and_answer_together(size, touch, chromium, address):  # noqa: F811
