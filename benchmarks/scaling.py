@@ -9,14 +9,14 @@ does so only with `--out FOLDER`.
 
 What bounds each region, from the run whose results are kept (2 cores, AVX-512):
 
-- Batches below 16, widths below 128: calls. The lines are flat and the products take a sixth to a
-  third of a step. The rest is what some eighty array operations cost before their first number,
+- Batches below 16, widths below 128: calls. The lines are flat and the products take an eighth to
+  a third of a step. The rest is what some eighty array operations cost before their first number,
   and Adam's one pass over the weights, whatever the batch.
-- Width 256 to 2048 at batch 100: the products take 50 to 70 % of a step. The rest are passes over
+- Width 256 to 2048 at batch 100: the products take 45 to 70 % of a step. The rest are passes over
   the weights (their signs; Adam, which moves 28 bytes for each), so they grow together.
 - Width 4096: weights, gradients and Adam's sums are 0.6 GB, far more than any cache holds, and both
   the products and the passes wait for memory.
-- Batch 64 and more at width 256: the products take 45 to 85 %. The rest are passes over the
+- Batch 64 and more at width 256: the products take 40 to 70 %. The rest are passes over the
   activations (batch norm, signs, the clip).
 """
 
