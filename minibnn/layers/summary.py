@@ -107,30 +107,16 @@ class Summary:
         for row in self.rows:
             counts = [*(row.values.get(bits, 0) for bits in widths), row.bytes, row.macs]
             output = "not run" if row.output is None else str(row.output)
-            lines.append([row.path, row.layer, output, *map(_count, counts), row.kind])
+            lines.append([row.path, row.layer, output, *map(or_dash, counts), row.kind])
         totals = self.values
         counts = [*(totals.get(bits, 0) for bits in widths), self.bytes, sum(self.macs.values())]
-        lines.append(["", "total", "", *map(_count, counts), ""])
-        size = [max(len(line[i]) for line in lines) for i in range(len(head))]
-        text = [
-            "  ".join(
-                # Names to the left, numbers to the right.
-                cell.ljust(n) if i < 3 or i == len(head) - 1 else cell.rjust(n)
-                for i, (cell, n) in enumerate(zip(line, size, strict=True))
-            ).rstrip()
-            for line in lines
-        ]
-        rule = "-" * max(map(len, text))
+        lines.append(["", "total", "", *map(or_dash, counts), ""])
         ratio = f", {self.float_bytes / self.bytes:.1f} times as much" if self.bytes else ""
         macs = ", ".join(f"{n:,} {kind}" for kind, n in self.macs.items())
         return "\n".join(
             [
                 f"{self.title}, one sample {self.input_shape}",
-                text[0],
-                rule,
-                *text[1:-1],
-                rule,
-                text[-1],
+                *ruled(lines, names=3),
                 f"as shipped {_kib(self.bytes)}; in float32 {_kib(self.float_bytes)}{ratio}",
                 f"multiply-accumulates a sample: {macs}",
             ]
@@ -207,7 +193,26 @@ def _rows(recorder: Recorder) -> list[SummaryRow]:
     return rows
 
 
-def _count(n: int) -> str:
+def ruled(lines: list[list[str]], names: int) -> list[str]:
+    """Lines of cells as text, with rules below the head and above the total.
+
+    So many first columns are names and stand to the left, as does the last column; the others are
+    numbers and stand to the right.
+    """
+    size = [max(map(len, column)) for column in zip(*lines, strict=True)]
+    text = [
+        "  ".join(
+            cell.ljust(n) if i < names or i == len(size) - 1 else cell.rjust(n)
+            for i, (cell, n) in enumerate(zip(line, size, strict=True))
+        ).rstrip()
+        for line in lines
+    ]
+    rule = "-" * max(map(len, text))
+    return [text[0], rule, *text[1:-1], rule, text[-1]]
+
+
+def or_dash(n: int) -> str:
+    """A number, or a dash for 0."""
     return f"{n:,}" if n else "-"
 
 

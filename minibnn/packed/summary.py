@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING
 
+from minibnn.layers.summary import or_dash, ruled
 from minibnn.packed.stages import (
     DenseStage,
     HostArray,
@@ -95,33 +96,19 @@ class PackedSummary:
         for row in self.rows:
             counts = (row.bits, row.integers, row.floats, row.bytes, row.count)
             shapes = (str(row.in_shape), str(row.out_shape))
-            lines.append([str(row.stage), row.kind, *shapes, *map(_count, counts), row.operation])
+            lines.append([str(row.stage), row.kind, *shapes, *map(or_dash, counts), row.operation])
         totals = (
             self.bits,
             sum(row.integers for row in self.rows),
             sum(row.floats for row in self.rows),
             self.bytes,
         )
-        lines.append(["", "total", "", "", *map(_count, totals), "", ""])
-        size = [max(len(line[i]) for line in lines) for i in range(len(head))]
-        text = [
-            "  ".join(
-                # Names to the left, numbers to the right.
-                cell.ljust(n) if i < 4 or i == len(head) - 1 else cell.rjust(n)
-                for i, (cell, n) in enumerate(zip(line, size, strict=True))
-            ).rstrip()
-            for line in lines
-        ]
-        rule = "-" * max(map(len, text))
+        lines.append(["", "total", "", "", *map(or_dash, totals), "", ""])
         operations = ", ".join(f"{n:,} {kind}" for kind, n in self.operations.items())
         return "\n".join(
             [
                 f"PackedModel, one image {self.input_shape}",
-                text[0],
-                rule,
-                *text[1:-1],
-                rule,
-                text[-1],
+                *ruled(lines, names=4),
                 f"operations an image: {operations}",
             ]
         )
@@ -160,7 +147,3 @@ def _operations(stage: Stage) -> tuple[int, str]:
     if isinstance(stage, PoolStage):
         return size_of(stage.out_shape) * (math.prod(stage.size) - 1), "compare"
     return size_of(stage.in_shape), "multiply" if isinstance(stage, ScoreStage) else "compare"
-
-
-def _count(n: int) -> str:
-    return f"{n:,}" if n else "-"
