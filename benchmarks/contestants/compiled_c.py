@@ -136,10 +136,10 @@ class CompiledC:
     """A form of it."""
 
     def __init__(self, folder: Path, threads: int, form: str) -> None:
-        self.library = Library(folder, FLAGS.get(form, FLAGS["native"]))
-        self.shipped = self.library.size
+        self.compiled = Library(folder, FLAGS.get(form, FLAGS["native"]))
+        self.shipped = self.compiled.size
         self.by_python = form == "ctypes"
-        self.labels, self.one = np.empty(1000, np.int64), self.library.functions.many_labels
+        self.labels, self.one = np.empty(1000, np.int64), self.compiled.functions.many_labels
 
     def prepare(self, images: Array) -> Any:
         """The images, and where they are."""
@@ -150,7 +150,7 @@ class CompiledC:
     def predict(self, batch: Any) -> Array:
         """Labels."""
         if not self.by_python:
-            return self.library.labels(batch)
+            return self.compiled.labels(batch)
         _, arguments, result, n = batch
         self.one(*arguments, result)
         return self.labels[:n]
@@ -161,7 +161,7 @@ class CompiledC:
             return clocked(self.predict, batches, calls)
         images = np.concatenate(batches)
         arguments = _arguments(images, len(images), len(batches[0]), calls)
-        return float(self.library.functions.seconds(*arguments)) / calls
+        return float(self.compiled.functions.seconds(*arguments)) / calls
 
 
 if __name__ == "__main__":
