@@ -1,6 +1,8 @@
 """Where arrays live: one short list of primitives, on the CPU and on the GPU."""
 
-from minibnn.backend.base import AdamStep, Array, Backend, DeviceError
+from minibnn.backend.adam import AdamStep
+from minibnn.backend.array import Array
+from minibnn.backend.base import Backend, DeviceError
 from minibnn.backend.numpy_backend import NumpyBackend
 from minibnn.backend.select import CPU, backend_of, get_backend, register_backend
 from minibnn.backend.windows import Windows

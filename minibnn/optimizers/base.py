@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Sequence
-from typing import ClassVar
+from typing import Any, ClassVar
 
 from minibnn.backend import Array, Backend
 from minibnn.parameter import FlatStore, Parameter, Segment
@@ -96,14 +96,38 @@ class FlatOptimizer(Optimizer):
         self.require_intact()
         if self.backend.host and only_if is not None and not only_if:
             return
-        rate = self._rate()
+        segments = self.store.segments
+        numbers = self.backend.numbers(self._all_numbers, self.steps, self.store.data.dtype)
+        each = len(numbers) // len(segments)
+        for i, segment in enumerate(segments):
+            self._update(segment, numbers[i * each : (i + 1) * each], only_if)
         self.steps += 1
-        for segment in self.store.segments:
-            self._update(segment, rate, only_if)
+
+    def _all_numbers(self, step: int) -> tuple[float, ...]:
+        """The numbers of all segments, one after another."""
+        rate = float(self.schedule(step))
+        return tuple(n for s in self.store.segments for n in self._numbers(s, rate, step))
 
     @abstractmethod
-    def _update(self, segment: Segment, rate: float, only_if: Array | None) -> None:
-        """Update one run of the flat store."""
+    def _numbers(self, segment: Segment, rate: float, step: int) -> tuple[float, ...]:
+        """What `_update` has to know that changes from step to step, always as many numbers.
+
+        Args:
+            segment: of the flat store.
+            rate: of this step, from the schedule.
+            step: how many updates were made before.
+        """
+
+    @abstractmethod
+    def _update(self, segment: Segment, numbers: tuple[Any, ...], only_if: Array | None) -> None:
+        """Update one run of the flat store.
+
+        Args:
+            segment: which.
+            numbers: what `_numbers` gave. In a recorded step they are 0-d arrays, so compute with
+                them and do not look at them; and read neither `steps` nor the rate here.
+            only_if: see `Optimizer.step`.
+        """
 
     def _write(self, only_if: Array | None, *pairs: tuple[Array, Array]) -> None:
         """Write each pair's second array into its first, unless the device says no."""
@@ -141,12 +165,8 @@ class Descent(FlatOptimizer):
     def learning_rate(self, rate: float | Schedule) -> None:
         self._set_rate(rate)
 
-    def _update(self, segment: Segment, rate: float, only_if: Array | None) -> None:
-        self._descend(segment, rate * segment.lr_scale, only_if)
-
-    @abstractmethod
-    def _descend(self, segment: Segment, learning_rate: float, only_if: Array | None) -> None:
-        """Update one run of the flat store, whose scale is in the learning rate already."""
+    def _numbers(self, segment: Segment, rate: float, step: int) -> tuple[float, ...]:
+        return (rate * segment.lr_scale,)
 
     def _bounded(self, segment: Segment, w: Array) -> Array:
         if segment.bound is None:
