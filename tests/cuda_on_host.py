@@ -145,6 +145,7 @@ class HostCudaBackend(CupyBackend):
         self.xp = np
         self.array_type = np.ndarray
         self.kernels = HostKernels()
+        self.records = False
 
     def asarray(self, a: Any, dtype: Any = None) -> Any:
         return np.asarray(a, dtype=dtype)

@@ -13,8 +13,10 @@ from minibnn.backend import convolution
 from minibnn.backend.adam import AdamStep
 from minibnn.backend.array import Array
 from minibnn.backend.channels import Channels
+from minibnn.backend.graphs import Graphs
 from minibnn.backend.hashing import mix, places, stream_keys
 from minibnn.backend.questions import questions
+from minibnn.backend.steps import Steps
 from minibnn.backend.windows import Windows
 
 
@@ -33,7 +35,7 @@ class DeviceError(RuntimeError):
         return str(self.args[0])
 
 
-class Backend(Channels):
+class Backend(Channels, Steps, Graphs):
     """Where arrays live and how the few operations that need care are done there.
 
     Layers write ordinary array code with `backend.xp` (`numpy` or `cupy`). Only what differs
@@ -47,14 +49,12 @@ class Backend(Channels):
         array_type: the class of its arrays.
         host: True where reading a value costs nothing. False on a device, where ``float(a)``
             would make the program wait for everything queued before it.
-        records: whether `record` works, so that steps can be replayed.
     """
 
     name: str
     xp: ModuleType
     array_type: type
     host: bool
-    records: bool = False
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({self.name!r})"

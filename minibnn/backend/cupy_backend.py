@@ -17,12 +17,20 @@ import numpy as np
 from minibnn.backend.adam import AdamStep
 from minibnn.backend.array import Array
 from minibnn.backend.base import Backend, DeviceError
+from minibnn.backend.cublas import TYPES, Cublas, fits
 from minibnn.backend.cuda import Kernels
+from minibnn.backend.cupy_steps import CupySteps
 from minibnn.backend.hashing import places, stream_keys
 
 
-class CupyBackend(Backend):
-    """Arrays in the memory of a CUDA device."""
+class CupyBackend(CupySteps, Backend):
+    """Arrays in the memory of a CUDA device.
+
+    Attributes:
+        tf32: whether products of float32 may round their factors to 10 bits of mantissa, as
+            NVIDIA's tensor cores want them. Off at first: the fast products are not those that the
+            CPU computes. Products of signs are exact either way.
+    """
 
     name = "gpu"
     host = False
@@ -31,6 +39,8 @@ class CupyBackend(Backend):
         self.xp = cupy
         self.array_type = cupy.ndarray
         self.kernels = Kernels(cupy)
+        self.tf32 = False
+        self._cublas: Cublas | None = None
 
     def asarray(self, a: Any, dtype: Any = None) -> Array:
         """`a` on the device; a host array is copied there."""
@@ -40,6 +50,55 @@ class CupyBackend(Backend):
         """`a` copied to the host, after waiting for it."""
         host: np.ndarray[Any, Any] = self.xp.asnumpy(a)
         return host
+
+    def prove_recording(self) -> None:
+        """Find out whether work can be recorded, by recording some; set `records`."""
+        try:
+            self._cublas = Cublas(self.xp)
+            x, y = self.xp.ones((2, 2), np.float32), self.xp.empty((2, 2), np.float32)
+
+            def work() -> None:
+                self.matmul(self.binarize(x), x, out=y)
+
+            with self.stream():
+                work()
+                recording = self.record(work, times=2)
+                x.fill(-3)
+                recording.replay()
+            if float(y.sum()) != 24.0:
+                raise RuntimeError("a recorded product gave a wrong result")
+            self.records = True
+        # Libraries, drivers and graphs fail in their own ways; training works without recording.
+        except Exception as error:
+            self._cublas, self.records = None, False
+            self.records_not = f"{type(error).__name__}: {error}"
+
+    def matmul(self, a: Array, b: Array, out: Array | None = None) -> Array:
+        """The matrix product ``a @ b``; matrices of one float type by our own handle of cuBLAS."""
+        kind = np.float32 if a.dtype == np.float16 else a.dtype
+        known = a.dtype == b.dtype and a.dtype in TYPES and a.ndim == b.ndim
+        if self._cublas is None or not known or a.ndim not in (2, 3):
+            return super().matmul(a, b, out)
+        if a.shape[-1] != b.shape[-2] or a.shape[:-2] != b.shape[:-2]:
+            return super().matmul(a, b, out)  # which says what is wrong, or broadcasts
+        shape = (*a.shape[:-1], b.shape[-1])
+        if out is None or (out.shape, out.dtype) != (shape, kind) or not out.flags.c_contiguous:
+            target = self.xp.empty(shape, kind)
+        else:
+            target = out
+        triples: Any = [(a, b, target)] if a.ndim == 2 else zip(a, b, target, strict=True)
+        for left, right, product in triples:
+            left = left if fits(left) else self.xp.ascontiguousarray(left)
+            right = right if fits(right) else self.xp.ascontiguousarray(right)
+            self._cublas.multiply(left, right, product, tf32=self.tf32)
+        if out is not None and target is not out:
+            out[...] = target
+            return out
+        return target
+
+    def half_matmul(self, a: Array, b: Array) -> Array:
+        """``a b`` of float16, added up in float32: exact for whole numbers up to 2^24."""
+        return self.matmul(a, b)
 
     def binarize(self, x: Array) -> Array:
         """As the plain body, in one kernel."""
@@ -146,6 +205,7 @@ def open_gpu() -> CupyBackend:
         stage = "multiply matrices"
         if float(backend.matmul(ones, ones)[0, 0]) != 2.0:
             raise RuntimeError("a 2x2 product of ones is not 2")
+        backend.prove_recording()
     # A broken CUDA installation raises nearly anything (OSError, ImportError, CuPy's own
     # compile and runtime errors), and each of them means the same here: no GPU.
     except Exception as error:

@@ -64,8 +64,12 @@ class Kernels:
     def each(self, file: str, name: str, dtype: Any, n: int, arguments: tuple[Any, ...]) -> None:
         """Run a kernel that loops with EACH over n elements; its last parameter is n."""
         if n:
-            blocks = min(-(-n // THREADS), MOST_BLOCKS)
-            self.launch(file, name, dtype, (*arguments, np.int64(n)), blocks=blocks)
+            self.launch(file, name, dtype, (*arguments, np.int64(n)), blocks=blocks_for(n))
+
+
+def blocks_for(n: int) -> int:
+    """So many blocks that a loop with EACH over n elements has a thread for each, within limits."""
+    return max(1, min(-(-n // THREADS), MOST_BLOCKS))
 
 
 def pointer(argument: Array | np.generic | None) -> Any:

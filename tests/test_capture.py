@@ -1,0 +1,194 @@
+"""Recorded training steps against plain ones: the same numbers, to the last bit."""
+
+from __future__ import annotations
+
+import warnings
+
+import numpy as np
+import pytest
+import strictdev
+from devices import STRICT
+
+from minibnn import (
+    SGD,
+    Activation,
+    Adam,
+    AdaMax,
+    BatchNorm,
+    Bop,
+    Conv2D,
+    Cosine,
+    DataLoader,
+    Dense,
+    DirectFeedback,
+    Dropout,
+    FixedFeedback,
+    Flatten,
+    Layer,
+    LogitCrossEntropy,
+    MagnitudeAwareSign,
+    MaxPool2D,
+    OptimizerGroup,
+    Rescale,
+    Reshape,
+    Sequential,
+    ShiftAdaMax,
+    ShiftBatchNorm,
+    SignSTE,
+    SquaredHinge,
+    StochasticSign,
+    Uniform,
+    evaluate,
+    fit,
+    split_parameters,
+)
+from minibnn.training import PlainSteps, RecordedSteps
+
+SIDE, CLASSES, SAMPLES = 8, 4, 90
+
+
+def data(backend, samples=SAMPLES, seed=3):
+    rng = np.random.default_rng(seed)
+    labels = rng.integers(0, CLASSES, samples)
+    patterns = rng.integers(0, 200, (CLASSES, SIDE, SIDE))
+    images = (patterns[labels] + rng.integers(0, 56, (samples, SIDE, SIDE))).astype(np.uint8)
+    return backend.asarray(images), backend.asarray(labels.astype(np.uint8))
+
+
+def batches(backend, batch=10, **options):
+    options = {"shuffle": True, "drop_last": False, "rng": 5} | options
+    return DataLoader(data(backend), batch, **options)
+
+
+def dense(*between, quantizer=None, feedback=None):
+    weights = {"weight_quantizer": quantizer or SignSTE(), "weight_init": Uniform(), "weight_bound": 1.0}
+    return Sequential(
+        Flatten(),
+        Rescale(2 / 255, -1),
+        Dense(SIDE * SIDE, 12, feedback=feedback, **weights),
+        *between,
+        Activation(SignSTE(clip=1.0)),
+        Dense(12, CLASSES, **weights),
+    )
+
+
+def convolutional():
+    weights = {"weight_quantizer": SignSTE(), "weight_init": Uniform(), "weight_bound": 1.0}
+    return Sequential(
+        Reshape((SIDE, SIDE, 1)),
+        Rescale(2 / 255, -1),
+        Conv2D(1, 6, 3, **weights),
+        MaxPool2D(2),
+        BatchNorm(6),
+        Activation(SignSTE(clip=1.0)),
+        Conv2D(6, 5, 3, padding=1, padding_value=-1, **weights),
+        Activation(SignSTE(clip=1.0)),
+        Flatten(),
+        Dense(45, CLASSES, **weights),
+    )
+
+
+MODELS = {
+    "dense": dense,
+    "batch norm": lambda: dense(BatchNorm(12)),
+    "shift-based batch norm": lambda: dense(ShiftBatchNorm(12)),
+    "dropout": lambda: dense(Dropout(0.3), Dropout(0.2)),
+    "stochastic signs": lambda: dense(Activation(StochasticSign()), quantizer=StochasticSign()),
+    "scaled signs": lambda: dense(quantizer=MagnitudeAwareSign()),
+    "feedback alignment": lambda: dense(feedback=FixedFeedback()),
+    "direct feedback": lambda: Sequential(
+        DirectFeedback(
+            Sequential(Flatten(), Rescale(2 / 255, -1), Dense(64, 12), Activation(SignSTE(clip=1.0))),
+            Sequential(Dense(12, CLASSES)),
+        )
+    ),
+    "convolutions": convolutional,
+}
+OPTIMIZERS = {
+    "sgd": lambda m: SGD(m.parameters(), Cosine(0.1, 0, length=20), momentum=0.9),
+    "adam": lambda m: Adam(m.parameters(), Cosine(0.01, 0, length=20)),
+    "adamax": lambda m: AdaMax(m.parameters(), 0.01),
+    "shift-adamax": lambda m: ShiftAdaMax(m.parameters(), Cosine(0.01, 0, length=12)),
+    "bop and adam": lambda m: OptimizerGroup(
+        Bop(split_parameters(m)[0], gamma=Cosine(0.1, 0.01, length=20)),
+        Adam(split_parameters(m)[1], 0.01),
+    ),
+}
+
+
+def training(kind, backend, build, make_optimizer, loss=None, **options):
+    model = build().initialize(1).to(backend)
+    return kind(model, loss or LogitCrossEntropy(), make_optimizer(model), **options)
+
+
+def everything(steps):
+    """All that training changes, on the host."""
+    model, to_host = steps.model, steps.model.backend.to_host
+    values = {path: to_host(p.data).copy() for path, p in model.named_parameters()}
+    values |= {f"buffer {i}": to_host(b.data).copy() for i, b in enumerate(model.buffers())}
+    members = getattr(steps.optimizer, "optimizers", [steps.optimizer])
+    for i, member in enumerate(members):
+        values[f"steps of {i}"] = np.array(member.steps)
+        for name, value in vars(member).items():
+            if isinstance(value, model.backend.array_type):
+                values[f"{i}.{name}"] = to_host(value).copy()
+    return values
+
+
+def assert_equal(one, other):
+    one, other = everything(one), everything(other)
+    assert one.keys() == other.keys()
+    for name, value in one.items():
+        np.testing.assert_array_equal(other[name], value, err_msg=name)
+
+
+def run_both(backend, build, make_optimizer, *, epochs=3, loss=None, most=4, **options):
+    """Train plainly and by recording; hold every parameter against the other after each epoch."""
+    plain = training(PlainSteps, backend, build, make_optimizer, loss)
+    recorded = training(
+        RecordedSteps, backend, build, make_optimizer, loss, steps_a_recording=most
+    )
+    one, other = batches(backend, **options), batches(backend, **options)
+    for _ in range(epochs):
+        losses = [backend.to_host(s.epoch(l)).tolist() for s, l in ((plain, one), (recorded, other))]
+        assert losses[0] == losses[1]
+        assert_equal(plain, recorded)
+    assert recorded.refused is None
+    assert recorded._tape.recordings
+    return plain, recorded
+
+
+@pytest.mark.parametrize("model", MODELS)
+def test_every_kind_of_layer(model, device):
+    run_both(device, MODELS[model], OPTIMIZERS["adam"])
+
+
+@pytest.mark.parametrize("optimizer", OPTIMIZERS)
+def test_every_optimiser(optimizer, device):
+    run_both(device, MODELS["batch norm"], OPTIMIZERS[optimizer])
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"batch": 10},  # nine batches
+        {"batch": 11},  # and a smaller one
+        {"batch": 11, "drop_last": True},
+        {"batch": 12, "shuffle": False},
+        {"batch": 22},  # the fewest that are recorded
+    ],
+)
+def test_every_kind_of_epoch(options, device):
+    run_both(device, MODELS["dropout"], OPTIMIZERS["adam"], **options)
+
+
+@pytest.mark.parametrize("loss", [LogitCrossEntropy(label_smoothing=0.1), SquaredHinge()])
+def test_other_losses(loss, device):
+    run_both(device, MODELS["dense"], OPTIMIZERS["adam"], loss=loss)
+
+
+def test_float64(device):
+    def build():
+        return MODELS["batch norm"]().to(dtype=np.float64)
+
+    run_both(device, build, OPTIMIZERS["adam"])
