@@ -45,8 +45,9 @@ class Graph:
         self.made: list[np.ndarray[Any, Any]] = []
 
     def launch(self, stream: Stream | None = None) -> None:
-        for operation in self.operations:
-            operation()
+        with np.errstate(all="ignore"):  # a GPU says nothing of nan and overflow
+            for operation in self.operations:
+                operation()
 
     def upload(self, stream: Stream | None = None) -> None:
         """Nothing to do here."""

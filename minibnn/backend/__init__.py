@@ -4,7 +4,7 @@ from minibnn.backend.adam import AdamStep
 from minibnn.backend.array import Array
 from minibnn.backend.base import Backend, DeviceError
 from minibnn.backend.numpy_backend import NumpyBackend
-from minibnn.backend.questions import Question, Questions
+from minibnn.backend.questions import Question, Questions, questions
 from minibnn.backend.select import CPU, backend_of, get_backend, register_backend
 from minibnn.backend.steps import StepTables
 from minibnn.backend.windows import Windows
@@ -22,5 +22,6 @@ __all__ = [
     "Windows",
     "backend_of",
     "get_backend",
+    "questions",
     "register_backend",
 ]

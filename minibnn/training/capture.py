@@ -71,6 +71,11 @@ class RecordedSteps(PlainSteps):
         self.refused: str | None = None
         self._tape: _Tape | None = None
 
+    @property
+    def recorded(self) -> bool:
+        """Whether there is a recording: from the first epoch on, if nothing speaks against it."""
+        return self._tape is not None and bool(self._tape.recordings)
+
     def epoch(self, loader: DataLoader, on_steps: OnSteps | None = None) -> Array:
         """As `PlainSteps.epoch`; `on_steps` may be told of many steps at once."""
         backend = self.model.backend
@@ -97,6 +102,7 @@ class RecordedSteps(PlainSteps):
             else:
                 try:
                     tape.record(self.steps_a_recording)
+                    self._announce(tape)
                 except CannotRecord as error:
                     self._refuse(str(error))
                 continue
@@ -110,6 +116,13 @@ class RecordedSteps(PlainSteps):
             model=self.model,
             loss=self.loss,
             optimizer=self.optimizer,
+        )
+
+    def _announce(self, tape: _Tape) -> None:
+        import logging
+
+        logging.getLogger("minibnn").info(
+            "a training step is recorded and replayed, up to %d at once", max(tape.recordings)
         )
 
     def _refuse(self, why: str) -> None:

@@ -156,19 +156,21 @@ def fit(
             for batch, value in enumerate(host[: len(losses)], start=1):
                 if not math.isfinite(value):
                     model.forget()
-                    raise DivergedError(value, epoch, batch, _history(rows, columns))
+                    raise DivergedError(value, epoch, batch, _history(rows, columns, steps))
             if not whole:
                 break
             loss_train, acc_train, loss_test, acc_test, *flips = host[len(losses) :]
             if not math.isfinite(loss_train + loss_test):
-                raise DivergedError(loss_train + loss_test, epoch, None, _history(rows, columns))
+                raise DivergedError(
+                    loss_train + loss_test, epoch, None, _history(rows, columns, steps)
+                )
             rows.append([loss_train, loss_test, acc_train, acc_test, *flips])
             bar.set_postfix_str(f"acc_test {acc_test:.3f}")
             if on_epoch is not None:
-                on_epoch(_history(rows, columns))
+                on_epoch(_history(rows, columns, steps))
             if interrupt.requested:
                 break
-    return _history(rows, columns, interrupted=interrupt.requested)
+    return _history(rows, columns, steps, interrupted=interrupt.requested)
 
 
 def _codes(model: Layer) -> list[Array]:
@@ -192,13 +194,13 @@ def _flips(before: list[Array], after: list[Array]) -> Array:
 
 
 def _history(
-    rows: list[list[float]], columns: list[str], *, interrupted: bool = False
+    rows: list[list[float]], columns: list[str], steps: PlainSteps, *, interrupted: bool = False
 ) -> pd.DataFrame:
     import pandas as pd
 
     index = pd.RangeIndex(1, len(rows) + 1, name="epoch")
     history = pd.DataFrame(rows, index=index, columns=columns, dtype=float)
-    history.attrs["interrupted"] = interrupted
+    history.attrs |= {"interrupted": interrupted, "recorded": steps.recorded}
     return history
 
 

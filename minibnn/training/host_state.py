@@ -19,9 +19,13 @@ from minibnn.losses import Loss
 from minibnn.optimizers.base import FlatOptimizer
 
 # What a step leaves behind for the next one to find, of objects of ours.
-COUNTERS = ((Draws, "count"), (FlatOptimizer, "steps"))
+COUNTERS = ((Draws, "count"), (FlatOptimizer, "_steps"))
 # What only lives between a forward and its backward, or is a note that changes nothing.
-PASSING = ((Layer, ("saved", "_drawn")), (Loss, ("saved",)))
+PASSING = (
+    (Layer, ("saved", "_drawn")),
+    (Loss, ("saved",)),
+    (FlatOptimizer, ("schedule",)),  # a step asks for its rates through `Backend.numbers`
+)
 NUMBERS = (type(None), bool, int, float, complex, str, bytes, np.generic, np.dtype)
 
 

@@ -32,6 +32,11 @@ class PlainSteps:
         self.loss = loss
         self.optimizer = optimizer
 
+    @property
+    def recorded(self) -> bool:
+        """Whether steps are replays of a recorded one."""
+        return False
+
     def epoch(self, loader: DataLoader, on_steps: OnSteps | None = None) -> Array:
         """Train on each batch of the loader's next epoch.
 
