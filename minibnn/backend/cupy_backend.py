@@ -16,14 +16,15 @@ import numpy as np
 
 from minibnn.backend.adam import AdamStep
 from minibnn.backend.array import Array
-from minibnn.backend.base import Backend, DeviceError
-from minibnn.backend.cublas import TYPES, Cublas, fits
-from minibnn.backend.cuda import Kernels
+from minibnn.backend.base import DeviceError
+from minibnn.backend.cublas import Cublas, fits
+from minibnn.backend.cuda import Kernels, floats
 from minibnn.backend.cupy_steps import CupySteps
+from minibnn.backend.cupy_windows import CupyWindows
 from minibnn.backend.hashing import places, stream_keys
 
 
-class CupyBackend(CupySteps, Backend):
+class CupyBackend(CupySteps, CupyWindows):
     """Arrays in the memory of a CUDA device.
 
     Attributes:
@@ -75,15 +76,13 @@ class CupyBackend(CupySteps, Backend):
 
     def matmul(self, a: Array, b: Array, out: Array | None = None) -> Array:
         """The matrix product ``a @ b``; matrices of one float type by our own handle of cuBLAS."""
-        kind = np.float32 if a.dtype == np.float16 else a.dtype
-        known = a.dtype == b.dtype and a.dtype in TYPES and a.ndim == b.ndim
-        if self._cublas is None or not known or a.ndim not in (2, 3):
+        if self._cublas is None or not floats(a, b) or a.ndim != b.ndim or a.ndim not in (2, 3):
             return super().matmul(a, b, out)
         if a.shape[-1] != b.shape[-2] or a.shape[:-2] != b.shape[:-2]:
             return super().matmul(a, b, out)  # which says what is wrong, or broadcasts
         shape = (*a.shape[:-1], b.shape[-1])
-        if out is None or (out.shape, out.dtype) != (shape, kind) or not out.flags.c_contiguous:
-            target = self.xp.empty(shape, kind)
+        if out is None or (out.shape, out.dtype) != (shape, a.dtype) or not out.flags.c_contiguous:
+            target = self.xp.empty(shape, a.dtype)
         else:
             target = out
         triples: Any = [(a, b, target)] if a.ndim == 2 else zip(a, b, target, strict=True)
@@ -97,12 +96,17 @@ class CupyBackend(CupySteps, Backend):
         return target
 
     def half_matmul(self, a: Array, b: Array) -> Array:
-        """``a b`` of float16, added up in float32: exact for whole numbers up to 2^24."""
-        return self.matmul(a, b)
+        """As the plain body, on tensor cores, which add up in float32."""
+        if self._cublas is None:
+            return super().half_matmul(a, b)
+        product = self.xp.empty((len(a), b.shape[1]), np.float32)
+        a, b = (m if fits(m) else self.xp.ascontiguousarray(m) for m in (a, b))
+        self._cublas.multiply(a, b, product, tf32=False)
+        return product
 
     def binarize(self, x: Array) -> Array:
         """As the plain body, in one kernel."""
-        if not _floats(x):
+        if not floats(x):
             return super().binarize(x)
         x = self.xp.ascontiguousarray(x)
         y = self.xp.empty_like(x)
@@ -122,7 +126,7 @@ class CupyBackend(CupySteps, Backend):
 
     def gate(self, dy: Array, x: Array, limit: float) -> Array:
         """As the plain body, in one kernel."""
-        if not _floats(dy, x) or dy.shape != x.shape:
+        if not floats(dy, x) or dy.shape != x.shape:
             return super().gate(dy, x, limit)
         dy, x = self.xp.ascontiguousarray(dy), self.xp.ascontiguousarray(x)
         dx = self.xp.empty_like(dy)
@@ -134,7 +138,7 @@ class CupyBackend(CupySteps, Backend):
         """As the plain body, in one kernel."""
         arrays = [self.xp.ascontiguousarray(a) for a in (shift, *(a for t in terms for a in t))]
         x = arrays[2]
-        if not _floats(*arrays) or x.ndim != 2 or len(terms) > 2:
+        if not floats(*arrays) or x.ndim != 2 or len(terms) > 2:
             return super().affine(shift, *terms)
         y = self.xp.empty_like(x)
         second = arrays[3:] if len(terms) == 2 else (None, None)
@@ -172,12 +176,6 @@ class CupyBackend(CupySteps, Backend):
         """A number as a kernel takes it: where it stands on the device, or its value."""
         scalar = np.dtype(dtype).type
         return (value, scalar(0)) if isinstance(value, self.array_type) else (None, scalar(value))
-
-
-def _floats(*arrays: Array) -> bool:
-    """Whether these arrays are all float32, or all float64."""
-    kind = arrays[0].dtype
-    return kind in (np.float32, np.float64) and all(a.dtype == kind for a in arrays)
 
 
 def open_gpu() -> CupyBackend:

@@ -11,7 +11,7 @@ import numpy as np
 from minibnn.backend.array import Array
 
 FOLDER = Path(__file__).parent
-FILES = ("elementwise", "batch")
+FILES = ("elementwise", "batch", "windows")
 C_NAMES = {np.dtype(np.float32): "float", np.dtype(np.float64): "double"}
 THREADS = 256  # in a block, where nothing else is said
 MOST_BLOCKS = 65535
@@ -70,6 +70,12 @@ class Kernels:
 def blocks_for(n: int) -> int:
     """So many blocks that a loop with EACH over n elements has a thread for each, within limits."""
     return max(1, min(-(-n // THREADS), MOST_BLOCKS))
+
+
+def floats(*arrays: Array) -> bool:
+    """Whether these arrays are all float32, or all float64: then T can be that type."""
+    kind = arrays[0].dtype
+    return kind in C_NAMES and all(a.dtype == kind for a in arrays)
 
 
 def pointer(argument: Array | np.generic | None) -> Any:
