@@ -147,6 +147,9 @@ class HostCudaBackend(CupyBackend):
         self.kernels = HostKernels()
         self.records = False
 
+    def address(self, a: Any) -> int:
+        return a.ctypes.data
+
     def asarray(self, a: Any, dtype: Any = None) -> Any:
         return np.asarray(a, dtype=dtype)
 

@@ -21,10 +21,12 @@ import numpy as np
 
 from minibnn.backend import Array, Questions, StepTables
 from minibnn.backend.graphs import Recording
+from minibnn.backend.kept_signs import KeptSigns
 from minibnn.data.loader import DataLoader
+from minibnn.functions import SignSTE
 from minibnn.layers import Layer
 from minibnn.losses import Loss
-from minibnn.optimizers import Optimizer
+from minibnn.optimizers import Adam, Optimizer, OptimizerGroup
 from minibnn.training.host_state import HostState
 from minibnn.training.step import OnSteps, PlainSteps
 from minibnn.training.step_numbers import CannotRecord, NumberTables, Series, find_series
@@ -181,6 +183,7 @@ class _Tape:
         self.done = 0
         if self.recordings:
             self.numbers.fill(0)
+            self._refresh_signs()
 
     def learn(self) -> None:
         """Make a step, and see what it asks for and what it changes on the host."""
@@ -207,6 +210,8 @@ class _Tape:
         self.series = find_series([q.asked for q in self.asked], self.begins)
         self.changes = [b - a for (_, a), (_, b) in zip(before.counts, after.counts, strict=True)]
         self.numbers = self._tables(self.series)
+        self.numbers.signs = self._keep_signs()
+        self._refresh_signs()
         try:
             with self.numbers.in_charge():
                 for times in {1, most} if self.full >= 2 * most else {1}:
@@ -249,6 +254,20 @@ class _Tape:
         value = steps._forward(x, labels)
         backend.note_loss(self.losses, self.sound, self.now, value)
         steps._update(self.sound)
+
+    def _keep_signs(self) -> KeptSigns | None:
+        """Ready signs of the weights that layers see as such, and that Adam changes."""
+        optimizer = self.steps.optimizer
+        members = optimizer.optimizers if isinstance(optimizer, OptimizerGroup) else [optimizer]
+        adams = [m for m in members if isinstance(m, Adam) and type(m)._update is Adam._update]
+        held = {id(p) for m in adams for p in m.parameters}
+        quantized = self.steps.model.named_quantized()
+        weights = [p.data for _, p, f in quantized if type(f) is SignSTE and id(p) in held]
+        return self.backend.keep_signs([m.store.data for m in adams], weights)
+
+    def _refresh_signs(self) -> None:
+        if self.numbers.signs is not None:
+            self.numbers.signs.refresh(self.backend.binarize)
 
     def _tables(self, series: list[Series]) -> NumberTables:
         return NumberTables(self.backend, self.steps.model.dtype, len(self.losses), series)
