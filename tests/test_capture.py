@@ -225,7 +225,7 @@ def test_an_epoch_is_three_uploads_and_no_read_back(device):
 
         steps.epoch(loader)
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore", DeprecationWarning)
+            warnings.simplefilter("ignore")  # it is deprecated, and experimental
             with cupyx.allow_synchronize(False):
                 steps.epoch(loader)
 
