@@ -18,10 +18,12 @@ from minibnn.backend.adam import AdamStep
 from minibnn.backend.array import Array
 from minibnn.backend.base import Backend, DeviceError
 from minibnn.backend.cuda import Kernels
+from minibnn.backend.cuda.kernels import floats
+from minibnn.backend.cupy_channels import CupyChannels
 from minibnn.backend.hashing import places, stream_keys
 
 
-class CupyBackend(Backend):
+class CupyBackend(CupyChannels, Backend):
     """Arrays in the memory of a CUDA device."""
 
     name = "gpu"
@@ -43,7 +45,7 @@ class CupyBackend(Backend):
 
     def binarize(self, x: Array) -> Array:
         """As the plain body, in one kernel."""
-        if not _floats(x):
+        if not floats(x):
             return super().binarize(x)
         x = self.xp.ascontiguousarray(x)
         y = self.xp.empty_like(x)
@@ -63,7 +65,7 @@ class CupyBackend(Backend):
 
     def gate(self, dy: Array, x: Array, limit: float) -> Array:
         """As the plain body, in one kernel."""
-        if not _floats(dy, x) or dy.shape != x.shape:
+        if not floats(dy, x) or dy.shape != x.shape:
             return super().gate(dy, x, limit)
         dy, x = self.xp.ascontiguousarray(dy), self.xp.ascontiguousarray(x)
         dx = self.xp.empty_like(dy)
@@ -75,7 +77,7 @@ class CupyBackend(Backend):
         """As the plain body, in one kernel."""
         arrays = [self.xp.ascontiguousarray(a) for a in (shift, *(a for t in terms for a in t))]
         x = arrays[2]
-        if not _floats(*arrays) or x.ndim != 2 or len(terms) > 2:
+        if not floats(*arrays) or x.ndim != 2 or len(terms) > 2:
             return super().affine(shift, *terms)
         y = self.xp.empty_like(x)
         second = arrays[3:] if len(terms) == 2 else (None, None)
@@ -113,12 +115,6 @@ class CupyBackend(Backend):
         """A number as a kernel takes it: where it stands on the device, or its value."""
         scalar = np.dtype(dtype).type
         return (value, scalar(0)) if isinstance(value, self.array_type) else (None, scalar(value))
-
-
-def _floats(*arrays: Array) -> bool:
-    """Whether these arrays are all float32, or all float64."""
-    kind = arrays[0].dtype
-    return kind in (np.float32, np.float64) and all(a.dtype == kind for a in arrays)
 
 
 def open_gpu() -> CupyBackend:

@@ -11,7 +11,7 @@ import numpy as np
 from minibnn.backend.array import Array
 
 FOLDER = Path(__file__).parent
-FILES = ("elementwise", "batch")
+FILES = ("elementwise", "batch", "channels")
 C_NAMES = {np.dtype(np.float32): "float", np.dtype(np.float64): "double"}
 THREADS = 256  # in a block, where nothing else is said
 MOST_BLOCKS = 65535
@@ -66,6 +66,12 @@ class Kernels:
         if n:
             blocks = min(-(-n // THREADS), MOST_BLOCKS)
             self.launch(file, name, dtype, (*arguments, np.int64(n)), blocks=blocks)
+
+
+def floats(*arrays: Array) -> bool:
+    """Whether these arrays are all float32, or all float64."""
+    kind = arrays[0].dtype
+    return kind in (np.float32, np.float64) and all(a.dtype == kind for a in arrays)
 
 
 def pointer(argument: Array | np.generic | None) -> Any:
