@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from types import ModuleType
+from typing import Any
 
 from minibnn.backend.array import Array
 
@@ -20,6 +21,10 @@ class Channels:
         """See `Backend`."""
         raise NotImplementedError
 
+    def ones(self, n: int, dtype: Any) -> Array:
+        """A row of `n` ones, for products; not to be written to."""
+        return self.xp.ones((1, n), dtype=dtype)
+
     def channel_sums(self, rows: Array, channels: int, out: Array | None = None) -> Array:
         """Sums over the batch and over the places in a sample, accurate in float32.
 
@@ -34,7 +39,7 @@ class Channels:
         Shapes: rows (batch, places * channels), which is (batch, ..., channels) with each sample
         laid out as one row; the sums and `out` (channels,).
         """
-        ones = self.xp.ones((1, len(rows)), dtype=rows.dtype)
+        ones = self.ones(len(rows), rows.dtype)
         if rows.shape[1] == channels:
             return self.matmul(ones, rows, out=None if out is None else out[None])[0]
         return self.matmul(ones, rows).reshape(-1, channels).sum(axis=0, out=out)
