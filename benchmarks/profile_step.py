@@ -7,8 +7,9 @@
 The phases are the backend's primitives, timed by a clock around each while an ordinary loop
 trains: taking the batch (gather), signs of weights and activations (binarise), matrix products of
 the forward and of the backward pass, sums over the batch (of biases), the optimiser, the loss; what
-remains of the two passes is elementwise array code and Python. Products also show the rate at which they compute. The clocks
-cost about half a microsecond a call; the line "step" is measured without them.
+remains of the two passes is elementwise array code and Python. Products also show the rate at which
+they compute. The clocks cost about half a microsecond a call; the line "step" is measured without
+them.
 
 Prints a table of medians over the steps.
 """

@@ -21,9 +21,11 @@
 #define __launch_bounds__(...)
 #define __shared__ static __attribute__((section("shared_memory")))
 #define __restrict__
+using std::exp;
 using std::fabs;
 using std::isfinite;
 using std::isnan;
+using std::log;
 using std::sqrt;
 
 struct dim3 {

@@ -176,8 +176,8 @@ FAULTS = {
     ),
     "loss gradient not divided": (
         "minibnn.losses.cross_entropy",
-        "        p /= n\n        p[rows, labels] -= (1 - e) / n\n",
-        "        p[rows, labels] -= 1 - e\n",
+        "cross_entropy_gradient(kept, labels, self.label_smoothing)",
+        "cross_entropy_gradient(kept, labels, self.label_smoothing) * len(labels)",
         lambda m: with_loss(m.LogitCrossEntropy()),
         "logits",
         r"too large by the batch size \(5\)",

@@ -13,6 +13,7 @@ from minibnn.backend import convolution
 from minibnn.backend.adam import AdamStep
 from minibnn.backend.array import Array
 from minibnn.backend.channels import Channels
+from minibnn.backend.classes import Classes
 from minibnn.backend.hashing import mix, places, stream_keys
 from minibnn.backend.questions import questions
 from minibnn.backend.windows import Windows
@@ -33,7 +34,7 @@ class DeviceError(RuntimeError):
         return str(self.args[0])
 
 
-class Backend(Channels):
+class Backend(Channels, Classes):
     """Where arrays live and how the few operations that need care are done there.
 
     Layers write ordinary array code with `backend.xp` (`numpy` or `cupy`). Only what differs

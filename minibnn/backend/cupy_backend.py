@@ -20,10 +20,11 @@ from minibnn.backend.base import Backend, DeviceError
 from minibnn.backend.cuda import Kernels
 from minibnn.backend.cuda.kernels import floats
 from minibnn.backend.cupy_channels import CupyChannels
+from minibnn.backend.cupy_classes import CupyClasses
 from minibnn.backend.hashing import places, stream_keys
 
 
-class CupyBackend(CupyChannels, Backend):
+class CupyBackend(CupyClasses, CupyChannels, Backend):
     """Arrays in the memory of a CUDA device."""
 
     name = "gpu"

@@ -113,10 +113,10 @@ class CupyChannels(Channels):
         parts = None
         if grid.chunks > 1:
             parts = self.xp.empty((2, grid.chunks, channels), dy.dtype)
-            self._launch("gradient_sums", grid, grid.chunks, (parts, dy, standard))
+            self._launch_channels("gradient_sums", grid, grid.chunks, (parts, dy, standard))
         dx = self.xp.empty(dy.shape, dy.dtype) if need_dx else None
         arguments = (dx, dbeta, dgamma, dy, standard, inv_std, gamma, parts, np.int64(grid.chunks))
-        self._launch("batch_norm_gradient", grid, grid.chunks if need_dx else 1, arguments)
+        self._launch_channels("batch_norm_gradient", grid, grid.chunks if need_dx else 1, arguments)
         return dx
 
     def update_running(
@@ -145,12 +145,14 @@ class CupyChannels(Channels):
         b = None if b is None else self.xp.ascontiguousarray(b)
         sums = self.xp.empty(channels, a.dtype) if out is None else out
         if grid.chunks == 1:
-            self._launch("column_sums", grid, 1, (sums, a, b))
+            self._launch_channels("column_sums", grid, 1, (sums, a, b))
             return sums
         parts = self.xp.empty((grid.chunks, channels), a.dtype)
-        self._launch("column_sums", grid, grid.chunks, (parts, a, b))
+        self._launch_channels("column_sums", grid, grid.chunks, (parts, a, b))
         # The chunks' sums are a short matrix.
-        self._launch("column_sums", Grid.over(grid.chunks, channels), 1, (sums, parts, None))
+        self._launch_channels(
+            "column_sums", Grid.over(grid.chunks, channels), 1, (sums, parts, None)
+        )
         return sums
 
     def _batch_norm(
@@ -169,13 +171,15 @@ class CupyChannels(Channels):
         parts = None
         if grid.chunks > 1:
             parts = self.xp.empty((3, grid.chunks, channels), rows.dtype)
-            self._launch("moments", grid, grid.chunks, (parts, rows))
+            self._launch_channels("moments", grid, grid.chunks, (parts, rows))
         numbers = (rows.dtype.type(epsilon), parts, np.int64(grid.chunks))
         arguments = (y, standard, mean, var, inv_std, rows, gamma, beta, *numbers)
-        self._launch("batch_norm", grid, grid.chunks, arguments)
+        self._launch_channels("batch_norm", grid, grid.chunks, arguments)
         return standard, mean, var, inv_std
 
-    def _launch(self, name: str, grid: Grid, chunks: int, arguments: tuple[object, ...]) -> None:
+    def _launch_channels(
+        self, name: str, grid: Grid, chunks: int, arguments: tuple[object, ...]
+    ) -> None:
         dtype = next(a.dtype for a in arguments if isinstance(a, self.xp.ndarray))
         self.kernels.launch(
             "channels",
