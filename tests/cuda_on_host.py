@@ -26,7 +26,7 @@ from minibnn.backend.cuda.kernels import Kernels, _three
 from minibnn.backend.cupy_backend import CupyBackend
 
 HEADER = Path(__file__).with_suffix(".h")
-NAMES = re.compile(r"^KERNEL (?:__launch_bounds__\(.*?\) )?(\w+)\(", re.MULTILINE)
+NAMES = re.compile(r"^KERNEL (?:__launch_bounds__\(.*?\)\s)?(\w+)\(", re.MULTILINE)
 GUARD = 64  # bytes of a pattern before and after each array, which must still be there afterwards
 
 

@@ -19,6 +19,8 @@ from minibnn.backend.array import Array
 from minibnn.backend.base import DeviceError
 from minibnn.backend.cublas import Cublas, fits
 from minibnn.backend.cuda import Kernels, floats
+from minibnn.backend.cupy_channels import CupyChannels
+from minibnn.backend.cupy_classes import CupyClasses
 from minibnn.backend.cupy_steps import CupySteps
 from minibnn.backend.cupy_windows import CupyWindows
 from minibnn.backend.hashing import places, stream_keys
@@ -26,7 +28,7 @@ from minibnn.backend.kept_signs import KeptSigns
 from minibnn.backend.questions import questions
 
 
-class CupyBackend(CupySteps, CupyWindows):
+class CupyBackend(CupyClasses, CupyChannels, CupySteps, CupyWindows):
     """Arrays in the memory of a CUDA device.
 
     Attributes:
