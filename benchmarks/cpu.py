@@ -22,7 +22,6 @@ import sys
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 import pandas as pd
 from environment import RESULTS, save_run, start_even
@@ -199,23 +198,26 @@ def measure_whole(
     job: Job, contestants: list[Contestant], repeats: int, data: ImageDataset, data_folder: Path
 ) -> tuple[list[Row], list[str]]:
     """The seed job, cold: seconds, and beside them the peak memory of the same runs."""
-    environment = limits(job.threads, data_folder)
+    environment = limits(job.threads, data_folder, job.device)
     example = Path(__file__).parent.parent / "examples" / "mnist.py"
     ours = [sys.executable, str(example), "--device", "cpu", "--quiet"]
     rows: list[Row] = []
+    complaints: list[str] = []
     with prepared(job, data, 0) as folder:
         for repeat in range(repeats):
-            start = repeat % len(contestants)
+            start = repeat % max(1, len(contestants))
             for contestant in contestants[start:] + contestants[:start]:
                 command = ours if contestant is OURS else contestant.command(folder)
                 try:
                     seconds, peak = cold_run(command, environment)
                 except RaceError as error:
-                    return rows, [str(error)]
+                    complaints.append(str(error))
+                    contestants = [c for c in contestants if c is not contestant]
+                    continue
                 row = {"contestant": contestant.name, "repeat": repeat}
                 rows.append(row | {"value": seconds})
                 rows.append(row | {"work": "peak-memory", "unit": "MiB", "value": peak})
-    return rows, []
+    return rows, complaints
 
 
 def measure_imports(
