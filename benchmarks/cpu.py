@@ -204,8 +204,9 @@ def measure_whole(
     rows: list[Row] = []
     complaints: list[str] = []
     with prepared(job, data, 0) as folder:
-        for repeat in range(repeats):
-            start = repeat % max(1, len(contestants))
+        # What GPUs run is compiled in the first process that needs it, and kept on the disk.
+        for repeat in range(-1 if job.device == "gpu" else 0, repeats):
+            start = max(0, repeat) % max(1, len(contestants))
             for contestant in contestants[start:] + contestants[:start]:
                 command = ours if contestant is OURS else contestant.command(folder)
                 try:
@@ -213,6 +214,8 @@ def measure_whole(
                 except RaceError as error:
                     complaints.append(str(error))
                     contestants = [c for c in contestants if c is not contestant]
+                    continue
+                if repeat < 0:
                     continue
                 row = {"contestant": contestant.name, "repeat": repeat}
                 rows.append(row | {"value": seconds})

@@ -19,86 +19,24 @@ import argparse
 import importlib.util
 import os
 import sys
-import tempfile
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pandas as pd
-from cpu import CHANNELS_LAST, COMPILED, EAGER, JAX, MODULES, SEED, Work, measure, step_job
-from deploy import fold, tidy
+from cpu import MODULES, measure
 from environment import RESULTS, save_run, start_even
 from floor import Ceilings, floor, measure_ceilings, needs
-from ours import network
-from race import Contestant, Row, limits, take_turns
+from gpu_works import BASE, LOSS, RECORDING, RIVALS, WORKS, measure_packed
+from race import Contestant, Row
 from rivals import has, python_of, versions
-from shipped import Task
 from tables import draw, quantity, ratios
-from turns import Job
 
-from minibnn import DeviceError, ImageDataset, get_backend, load_mnist_or_sample, pack, save_packed
+from minibnn import DeviceError, ImageDataset, get_backend, load_mnist_or_sample
 
-OURS = Contestant("minibnn", "minibnn", "ours.py", "captured")
-PLAIN = Contestant("minibnn, plain steps", "minibnn", "ours.py", "plain")
-AS_USED = Contestant("minibnn", "minibnn", "ours.py")
-GRAPH = Contestant("PyTorch graph", "pytorch", "pytorch_graph.py", "1")
-GRAPH_8 = Contestant("PyTorch graph of 8 steps", "pytorch", "pytorch_graph.py", "8")
-COMPILED_8 = Contestant("PyTorch compiled, graph of 8", "pytorch", "pytorch_graph.py", "8 compiled")
-UNROLLED = Contestant("JAX, 8 steps unrolled", "jax", "jax_scan.py", "unrolled")
-WINDOWS = Contestant("JAX, windows", "jax", "jax_scan.py", "windows")
-CACHED = Contestant("JAX, compiled before", "jax", "jax_scan.py", "cached")
-PACKED = Contestant("minibnn", "minibnn", "shipped_numpy.py", "packed")
-HALF = Contestant("PyTorch float16", "pytorch", "shipped_pytorch.py", "half")
-HALF_GRAPH = Contestant("PyTorch float16, graph", "pytorch", "shipped_pytorch.py", "half graph")
-RECORDING = (OURS, GRAPH, GRAPH_8, COMPILED_8, HALF_GRAPH)  # CUDA graphs, which no CPU has
-
-TRAINING = (OURS, PLAIN, EAGER, COMPILED, GRAPH, COMPILED_8, JAX)
-INFERENCE = (PACKED, HALF, HALF_GRAPH)
-BASE = (OURS.name, PLAIN.name)  # whom the others are compared with: who is there
 FLOOR = "floor"
-AGREEMENT = 0.02  # float16 rounds the first layer's biases
-RIVALS = ("pytorch", "jax")
-
-
-def by_epoch(job: Job) -> Job:
-    """The same job as a loader's epoch, which is what minibnn's steps on a GPU take."""
-    return replace(job, by_epoch=True)
-
-
-def wide(n: int, steps: int) -> Job:
-    """Training steps of three hidden layers with batch norm."""
-    return by_epoch(step_job(n, n, n, steps=steps))
-
-
-def predict(*hidden: int, batch: int, calls: int) -> Job:
-    """Labels of packed images."""
-    return replace(step_job(*hidden, batch=batch, steps=calls), kind="predict")
-
-
-WORKS = {
-    "seed-epoch": Work("epoch", by_epoch(SEED), (*TRAINING, GRAPH_8, UNROLLED), 1e-3),
-    "step-3x256": Work("step", wide(256, 600), TRAINING),
-    "step-3x1024": Work("step", wide(1024, 600), TRAINING),
-    "step-3x4096": Work("step", wide(4096, 100), TRAINING),
-    "step-larq-cnn": Work(
-        "step",
-        by_epoch(Job("train", (576, 64, 10), convs=(32, 64, 64), pooled=(0, 1), steps=200)),
-        (*TRAINING, CHANNELS_LAST, WINDOWS),
-    ),
-    "evaluate": Work("10,000 images", by_epoch(replace(SEED, kind="evaluate", steps=50)),
-                     (AS_USED, EAGER, COMPILED, GRAPH, JAX)),
-    "packed-1": Work("call", predict(128, 64, batch=1, calls=500), INFERENCE),
-    "packed-10000": Work("call", predict(128, 64, batch=10_000, calls=50), INFERENCE),
-    "packed-3x4096-1": Work("call", predict(4096, 4096, 4096, batch=1, calls=200), INFERENCE),
-    "packed-3x4096-10000": Work(
-        "call", predict(4096, 4096, 4096, batch=10_000, calls=5), INFERENCE
-    ),
-    "seed-job": Work("job", replace(SEED, kind="whole"), (AS_USED, EAGER, GRAPH_8, JAX, CACHED),
-                     whole_mnist=True),
-}  # fmt: skip
 
 
 def main() -> None:
@@ -161,11 +99,8 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--out", type=Path, metavar="FOLDER",
                         help="keep the results there; default: benchmarks/results")  # fmt: skip
     args = parser.parse_args()
-    if (
-        args.device == "cpu"
-        and args.out
-        and RESULTS in (args.out.resolve(), *args.out.resolve().parents)
-    ):
+    out = (args.out or Path()).resolve()
+    if args.device == "cpu" and RESULTS.resolve() in (out, *out.parents):
         parser.error("--out: a rehearsal on the CPU is no result of a GPU; take another folder")
     return args
 
@@ -193,21 +128,19 @@ def run(
         work = WORKS[name]
         job = replace(work.job, device=args.device, tf32=tf32, threads=os.cpu_count() or 1)
         racing, absent = contestants(work.contestants, pythons, args.device)
-        wrong_here = []
         if args.device == "cpu":
             for text in absent:
                 print(f"{name}: {text}", file=sys.stderr)
-        work = replace(work, job=job, contestants=racing,
-                       tolerance=max(work.tolerance, 2e-2 if tf32 else 0.0))  # fmt: skip
+        work = replace(work, job=job, contestants=racing, tolerance=LOSS)
         if job.kind == "predict":
             found, wrong_here = measure_packed(name, work, args.repeats, args.steps, data)
         else:
-            repeats = min(args.repeats, 3) if job.kind == "whole" else args.repeats
+            repeats = min(args.repeats, 2) if job.kind == "whole" else args.repeats
             homes = {c.home for c in racing}
             rounds = (args.sittings, repeats)
             found, wrong_here = measure(name, work, homes, rounds, args.steps, data)
         seconds, by = floor(job, ceilings)
-        units = job.steps if work.unit == "epoch" else 1
+        units = (args.steps or job.steps) if work.unit == "epoch" else 1
         more = {"tf32": setting, "floor": seconds * units, "floor_by": by}
         rows += [row | more for row in found if row["work"] == name]
         wrong += [f"{name}: {text}" for text in wrong_here]
@@ -267,32 +200,6 @@ def contestants(
     return tuple(racing), absent
 
 
-def measure_packed(
-    name: str, work: Work, repeats: int, steps: int | None, data: ImageDataset
-) -> tuple[list[Row], list[str]]:
-    """Calls of a packed model and of the same network folded into float16 products.
-
-    Images are on the device before a call, and labels on the host after it. The network is as it
-    was initialised: what it has learnt changes no time.
-    """
-    job = work.job
-    calls = steps or job.steps
-    packed = pack(network(job))
-    images = data.test_images[: max(job.batch, 1000)]
-    with tempfile.TemporaryDirectory() as folder_name:
-        folder = Path(folder_name)
-        np.save(folder / "images.npy", images)
-        np.save(folder / "labels.npy", packed.predict(images))
-        save_packed(packed, folder / "model.safetensors")
-        np.savez(folder / "folded.npz", *(array for layer in fold(packed) for array in layer))
-        Task(name, job.batch, calls, job.threads, job.device).write(folder)
-        environment = limits(job.threads, device=job.device)
-        found, wrong = take_turns(
-            folder, work.contestants, repeats, environment, calls, AGREEMENT, together=True
-        )
-    return [{"work": name, "unit": f"s/{work.unit}", **tidy(row)} for row in found], wrong
-
-
 def with_floor(table: pd.DataFrame) -> pd.DataFrame:
     """The turns, and in each round one of a contestant that takes the floor's time."""
     first = table.drop_duplicates(["work", "repeat"])
@@ -321,8 +228,14 @@ def markdown(table: pd.DataFrame, ceilings: Ceilings | None = None) -> str:
                 if len(pair) and pair.base.iloc[0] != name:
                     one = pair.iloc[0]
                     ratio = f"{one.ratio:.2f} ({one.low:.2f} to {one.high:.2f})"
-            cells = [work, name, f"{middle} ({low} to {high})", ratio,
-                     f"{quantity(seconds, 's')} ({by})", f"{values.median() / seconds:.3g}"]  # fmt: skip
+            cells = [
+                work,
+                name,
+                f"{middle} ({low} to {high})",
+                ratio,
+                f"{quantity(seconds, 's')} ({by})",
+                f"{values.median() / seconds:.3g}",
+            ]
             lines.append(f"| {' | '.join(cells)} |")
     return "\n".join(lines)
 

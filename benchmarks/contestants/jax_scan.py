@@ -133,7 +133,7 @@ class Jax:
         """One training step."""
         parameters, running, m, v, t = state
         loss, grad = jax.value_and_grad(self.batch_loss, has_aux=True)(
-            parameters, running, images[row], labels[row]
+            parameters, running, taken(images, row), taken(labels, row)
         )
         loss, running = loss
         t = t + 1
@@ -182,6 +182,11 @@ class Jax:
         """All images in one compiled call."""
         loss, accuracy = jax.device_get(self.test(*self.state[:2], images, labels))
         return float(loss), float(accuracy)
+
+
+def taken(array: Any, row: Any) -> Any:
+    """These rows, which are there."""
+    return array.at[row].get(mode="promise_in_bounds")
 
 
 def cross_entropy(logits: Any, labels: Any) -> Any:
