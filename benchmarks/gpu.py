@@ -127,6 +127,9 @@ def run(
         print(f"TF32 {setting}, {name}, after {gone:.0f} s ...", file=sys.stderr, flush=True)
         work = WORKS[name]
         job = replace(work.job, device=args.device, tf32=tf32, threads=os.cpu_count() or 1)
+        if job.kind == "train":
+            most = len(data.train_images) // job.batch
+            job = replace(job, steps=min(args.steps or job.steps, most))
         racing, absent = contestants(work.contestants, pythons, args.device)
         if args.device == "cpu":
             for text in absent:
@@ -140,11 +143,11 @@ def run(
             rounds = (args.sittings, repeats)
             found, wrong_here = measure(name, work, homes, rounds, args.steps, data)
         seconds, by = floor(job, ceilings)
-        units = (args.steps or job.steps) if work.unit == "epoch" else 1
+        units = job.steps if work.unit == "epoch" else 1
         more = {"tf32": setting, "floor": seconds * units, "floor_by": by}
         rows += [row | more for row in found if row["work"] == name]
         wrong += [f"{name}: {text}" for text in wrong_here]
-        wanted[name] = needs(job)._asdict() | {"per": "step" if units > 1 else work.unit}
+        wanted[name] = needs(job)._asdict() | {"per": "step" if job.kind == "train" else work.unit}
         if out is not None and rows:  # after each work, so that a run cut short keeps the rest
             save_run(
                 out, file_name(tf32), pd.DataFrame(rows), (), os.cpu_count() or 1, wrong,
