@@ -282,7 +282,7 @@ def test_deploy_names_the_forms_that_it_leaves_out(tmp_path, monkeypatch):
 
 @pytest.mark.usefixtures("modules")
 def test_the_floor_is_the_account_of_its_docstring():
-    from floor import Ceilings, floor, inference_needs, needs, training_needs
+    from floor import Ceilings, floor, inference_needs, needs, pooled_places, training_needs
     from turns import Job
 
     def job(**fields):
@@ -309,9 +309,10 @@ def test_the_floor_is_the_account_of_its_docstring():
     expected = 18 * 2 / 8 + 3380 * 3 / 8 + 32 * (18 + 2 + 3380 + 10)
     expected += 26 * 26 * 2 * 16 + 338 * 8 + 338 * 3 / 8 + 10 * 20 + 2 * 784 + 5
     assert conv == (expected, 4 * 26 * 26 * 18 + 6 * 3380)
-    # 26 -> 24, after which pooling drops nothing; 24 -> 12.
-    second = training_needs(job(sizes=(288, 10), convs=(1, 2), pooled=(1,), batch=2))
-    assert second.operations == 2 * (4 * 676 * 9 + 6 * 576 * 18 + 6 * 2880)
+    # 28 -> 26 -> 13 -> 11, of which pooling drops a row and a column.
+    twice = job(sizes=(50, 10), convs=(1, 2), pooled=(0, 1), batch=2)
+    assert training_needs(twice).operations == 2 * (4 * 676 * 9 + 6 * 121 * 18 + 6 * 500)
+    assert [pooled_places(twice, i) for i in (0, 1)] == [2 * 13 * 13, 2 * 5 * 5 * 2]
 
     assert inference_needs(job(), 10, bits=False) == (4 * weights + 7850, 20 * weights)
     assert inference_needs(job(), 10, bits=True) == (weights / 8 + 20 + 7850, 20 * weights)
@@ -334,7 +335,7 @@ def test_the_floor_is_the_account_of_its_docstring():
 
 
 @pytest.mark.usefixtures("modules")
-def test_the_table_and_the_picture_of_a_gpu_run_are_made_from_its_csv(tmp_path):
+def test_the_table_and_the_picture_of_a_gpu_run_are_made_from_its_csv(tmp_path, monkeypatch):
     import gpu
 
     rows = [
@@ -360,7 +361,10 @@ def test_the_table_and_the_picture_of_a_gpu_run_are_made_from_its_csv(tmp_path):
     ]
     gpu.picture(table, tmp_path / "gpu.png")
     assert (tmp_path / "gpu.png").stat().st_size > 5000
-    against = gpu.ratios(gpu.with_floor(table), gpu.BASE).set_index(["work", "rival"])
+    drawn = []
+    monkeypatch.setattr(gpu, "draw", lambda rows, file, ours: drawn.append(gpu.ratios(rows, ours)))
+    gpu.picture(table, tmp_path / "gpu.png")
+    against = drawn[0].set_index(["work", "rival"])
     assert against.ratio["a", "floor"] == pytest.approx(2.5)
     assert set(against.index.get_level_values("work")) == {"a", "b"}
 
