@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import tempfile
 from dataclasses import replace
+from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -12,9 +13,10 @@ from deploy import fold, tidy
 from ours import network
 from race import Contestant, Row, limits, take_turns
 from shipped import Task
-from turns import Job
+from turns import Array, Job
 
 from minibnn import ImageDataset, pack, save_packed
+from minibnn.packed import PackedModel
 
 OURS = Contestant("minibnn", "minibnn", "ours.py", "captured")
 PLAIN = Contestant("minibnn, plain steps", "minibnn", "ours.py", "plain")
@@ -37,6 +39,7 @@ AGREEMENT = 0.02  # float16 rounds the first layer's biases
 # Of the first loss. Sums of pixels that are 0 get either sign, by the order of summing, and a value
 # weighs 1 / batch.
 LOSS = 2e-2
+FEW = 1000  # images whose labels are compared
 RIVALS = ("pytorch", "jax")
 
 
@@ -78,24 +81,33 @@ WORKS = {
 }  # fmt: skip
 
 
+@cache
+def packed_of(sizes: tuple[int, ...]) -> tuple[PackedModel, list[tuple[Array, Array]]]:
+    """A packed network, and the same in folded floats; wide ones take their time."""
+    packed = pack(network(Job("predict", sizes)))
+    return packed, fold(packed)
+
+
 def measure_packed(
     name: str, work: Work, repeats: int, steps: int | None, data: ImageDataset
 ) -> tuple[list[Row], list[str]]:
     """Calls of a packed model and of the same network folded into float16 products.
 
     Images are on the device before a call, and labels on the host after it. The network is as it
-    was initialised: what it has learnt changes no time.
+    was initialised, and the images are the same thousand over and over: neither changes a time.
     """
     job = work.job
     calls = steps or job.steps
-    packed = pack(network(job))
-    images = data.test_images[: max(job.batch, 1000)]
+    packed, layers = packed_of(job.sizes)
+    few = data.test_images[:FEW]
+    labels = packed.predict(few)
+    n = max(job.batch, FEW)
     with tempfile.TemporaryDirectory() as folder_name:
         folder = Path(folder_name)
-        np.save(folder / "images.npy", images)
-        np.save(folder / "labels.npy", packed.predict(images))
+        np.save(folder / "images.npy", np.resize(few, (n, *few.shape[1:])))
+        np.save(folder / "labels.npy", np.resize(labels, n))
         save_packed(packed, folder / "model.safetensors")
-        np.savez(folder / "folded.npz", *(array for layer in fold(packed) for array in layer))
+        np.savez(folder / "folded.npz", *(array for layer in layers for array in layer))
         Task(name, job.batch, calls, job.threads, job.device).write(folder)
         environment = limits(job.threads, device=job.device)
         found, wrong = take_turns(
