@@ -74,7 +74,7 @@ def test_adam_in_c_equals_numpy_to_the_last_bit(size, bound, rng):
     theirs = [a.copy() for a in ours]
     with np.errstate(invalid="ignore"):
         for step in range(1, 8):
-            numbers = AdamStep(0.01, 0.9, 0.999, 1e-8, step, bound)
+            numbers = AdamStep.of(0.01, 0.9, 0.999, 1e-8, step, bound)
             CPU.adam_step(*ours, numbers)
             NUMPY.adam_step(*theirs, numbers)
     for a, b in zip(ours, theirs, strict=True):
@@ -156,7 +156,7 @@ def test_what_c_cannot_take_goes_to_numpy(rng, monkeypatch):
             assert got.dtype == a.dtype
             np.testing.assert_allclose(got, expected, rtol=1e-5)
     short = np.ones(5, np.float32)
-    numbers = AdamStep(0.01, 0.9, 0.999, 1e-8, 1, None)
+    numbers = AdamStep.of(0.01, 0.9, 0.999, 1e-8, 1, None)
     for call in (
         lambda: CPU.gate(x, x[:7].copy(), 1.0),
         lambda: CPU.affine(short, (short, x)),

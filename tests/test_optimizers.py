@@ -97,7 +97,7 @@ def test_fast_adam_equals_its_plain_twin(dtype, bound, size, backend, rng):
     for step in range(1, 6):
         plain[1] = rng.standard_normal(size).astype(dtype)
         fast[1] = backend.asarray(plain[1].copy())
-        numbers = AdamStep(0.01, 0.9, 0.999, 1e-8, step, bound)
+        numbers = AdamStep.of(0.01, 0.9, 0.999, 1e-8, step, bound)
         Backend.adam_step(CPU, *plain, numbers)
         backend.adam_step(*fast, numbers)
     tolerance = 1e-5 if dtype == np.float32 else 1e-12  # float32: the two round in another order

@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
-import math
+from collections.abc import Callable
+from functools import partial
 from types import ModuleType
-from typing import Any, NamedTuple, TypeAlias
+from typing import Any
 
 import numpy as np
 
 from minibnn.backend import convolution
+from minibnn.backend.adam import AdamStep
+from minibnn.backend.array import Array
+from minibnn.backend.channels import Channels
+from minibnn.backend.graphs import Graphs
 from minibnn.backend.hashing import mix, places, stream_keys
+from minibnn.backend.pooling import Pooling
+from minibnn.backend.questions import questions
+from minibnn.backend.steps import Steps
 from minibnn.backend.windows import Windows
-
-# An array of whichever library holds it: numpy.ndarray or cupy.ndarray. The two share no base
-# class and no stub, so the honest static type is Any.
-Array: TypeAlias = Any
 
 
 class DeviceError(RuntimeError):
@@ -32,37 +36,7 @@ class DeviceError(RuntimeError):
         return str(self.args[0])
 
 
-class AdamStep(NamedTuple):
-    """The numbers of one Adam update.
-
-    Attributes:
-        learning_rate: step size, already multiplied by the parameter's own scale.
-        beta1: decay of the first moment.
-        beta2: decay of the second moment.
-        epsilon: added to the root of the second moment.
-        step: how many updates the moments will have seen, this one included; from 1.
-        bound: latent weights stay in [-bound, bound]; None for no bound.
-    """
-
-    learning_rate: float
-    beta1: float
-    beta2: float
-    epsilon: float
-    step: int
-    bound: float | None
-
-    def folded(self) -> tuple[float, float]:
-        """The step size and epsilon that make the update ``w - rate * m / (sqrt(v) + epsilon)``.
-
-        They take in the factors of both moments, (1 - beta) / (1 - beta^step), which saves a
-        multiplication for each element and each moment.
-        """
-        m_factor = (1 - self.beta1) / (1 - self.beta1**self.step)
-        v_factor = math.sqrt((1 - self.beta2) / (1 - self.beta2**self.step))
-        return self.learning_rate * m_factor / v_factor, self.epsilon / v_factor
-
-
-class Backend:
+class Backend(Channels, Pooling, Steps, Graphs):
     """Where arrays live and how the few operations that need care are done there.
 
     Layers write ordinary array code with `backend.xp` (`numpy` or `cupy`). Only what differs
@@ -103,9 +77,34 @@ class Backend:
         """`a` as a NumPy array; on a device this waits until `a` has been computed."""
         raise NotImplementedError
 
+    def numbers(
+        self, values: Callable[[int], tuple[Any, ...]], count: int, dtype: Any
+    ) -> tuple[Any, ...]:
+        """``values(count)``: numbers of the host that are others in every step.
+
+        Whatever a training step computes from a counter of its own (a learning rate, the keys of
+        random numbers) it asks for here, since in a recorded step a plain number would stay the
+        same for ever. While a step is recorded, 0-d arrays of the given dtype are the answer, which
+        hold the numbers of whichever step is replayed.
+
+        Args:
+            values: from a count to numbers, always as many; a function of the count alone.
+            count: of this step; the next steps' counts go on evenly.
+            dtype: of the numbers on the device.
+        """
+        asked = questions()
+        return values(count) if asked is None else asked.answer(values, count, dtype)
+
     def matmul(self, a: Array, b: Array, out: Array | None = None) -> Array:
         """The matrix product ``a @ b``; the one way layers multiply matrices."""
         return self.xp.matmul(a, b, out=out)
+
+    def half_matmul(self, a: Array, b: Array) -> Array:
+        """``a @ b`` of float16, added up in float32: exact for whole numbers up to 2^24.
+
+        Shapes: a (n, k), b (k, m), both float16; the result (n, m) of float32.
+        """
+        return self.matmul(a.astype(np.float32), b.astype(np.float32))
 
     def binarize(self, x: Array) -> Array:
         """+1 where ``x >= 0``, else -1, in the dtype of `x`. Both zeros give +1.
@@ -147,7 +146,7 @@ class Backend:
         is Salmon et al. 2011, "Parallel random numbers: as easy as 1, 2, 3".
         """
         xp = self.xp
-        k0, k1 = stream_keys(seed, count)
+        k0, k1 = self.numbers(partial(stream_keys, seed), count, np.uint32)
         h = xp.arange(places(shape), dtype=np.uint32)
         h += k0
         h = mix(h)
@@ -157,80 +156,6 @@ class Backend:
         u = h.astype(dtype)
         u *= 2.0**-24
         return u.reshape(shape)
-
-    def channel_sums(self, rows: Array, channels: int, out: Array | None = None) -> Array:
-        """Sums over the batch and over the places in a sample, accurate in float32.
-
-        .. code-block:: text
-
-            sums[c] = sum over i and p of rows[i, p channels + c]
-
-        In two stages, first over the batch, then over the places. A sum's rounding error grows
-        with how many numbers one accumulator takes in, and a batch of images has a million for
-        each channel. The first stage is a product with ones, the fastest sum of rows there is.
-
-        Shapes: rows (batch, places * channels), which is (batch, ..., channels) with each sample
-        laid out as one row; the sums and `out` (channels,).
-        """
-        ones = self.xp.ones((1, len(rows)), dtype=rows.dtype)
-        if rows.shape[1] == channels:
-            return self.matmul(ones, rows, out=None if out is None else out[None])[0]
-        return self.matmul(ones, rows).reshape(-1, channels).sum(axis=0, out=out)
-
-    def channel_dots(self, a: Array, b: Array, channels: int, out: Array | None = None) -> Array:
-        """`channel_sums` of the products ``a b``; shapes as there."""
-        return self.channel_sums(a * b, channels, out)
-
-    def spread(self, v: Array, width: int) -> Array:
-        """One value for each channel, repeated over the places: shape (width,), to meet rows."""
-        if v.size == width:
-            return v
-        return self.xp.broadcast_to(v, (width // v.size, v.size)).reshape(-1)
-
-    def standardize(
-        self, rows: Array, channels: int, epsilon: float
-    ) -> tuple[Array, Array, Array, Array]:
-        """Each channel with mean 0 and variance 1 over the batch and the places.
-
-        .. code-block:: text
-
-            x^ = (x - mean) / sqrt(var + epsilon)       var = mean of (x - mean)^2
-
-        The last factor is computed as sqrt(var + epsilon) / (var + epsilon): where var overflows
-        that is inf / inf, and nan shows in the loss where 1 / inf would quietly give zeros.
-
-        Shapes: rows and x^ (batch, places * channels); mean, var and inv_std (channels,).
-
-        Returns:
-            x^, mean, var, and inv_std, which is that last factor.
-        """
-        n, width = rows.size // channels, rows.shape[1]
-        mean = self.channel_sums(rows, channels) / n
-        x = rows - self.spread(mean, width)
-        var = self.channel_dots(x, x, channels) / n
-        inv_std = self.xp.sqrt(var + epsilon) / (var + epsilon)
-        x *= self.spread(inv_std, width)
-        return x, mean, var, inv_std
-
-    def affine(self, shift: Array, *terms: tuple[Array, Array]) -> Array:
-        """Scale each column of one or two arrays, add them up, and shift: a new array.
-
-        .. code-block:: text
-
-            y[i, j] = shift[j] + sum over the terms of scale[j] x[i, j]
-
-        Shapes: shift and each scale (width,); each x, and y, (batch, width).
-
-        Args:
-            shift: for each column.
-            terms: pairs (scale, x).
-        """
-        scale, x = terms[0]
-        y = x * scale
-        for scale, x in terms[1:]:
-            y += x * scale
-        y += shift
-        return y
 
     def gather(self, a: Array, rows: Array) -> Array:
         """A new array holding the given rows of `a`, in that order."""
@@ -272,13 +197,11 @@ class Backend:
 
             m  <- beta1 m + g
             v  <- beta2 v + g^2
-            m^  = m (1 - beta1) / (1 - beta1^step)
-            v^  = v (1 - beta2) / (1 - beta2^step)
-            w  <- w - learning_rate * m^ / (sqrt(v^) + epsilon)
-            w  <- min(max(w, -bound), bound)                                   unless bound is None
+            w  <- w - rate m / (sqrt(v) + epsilon)
+            w  <- min(max(w, -bound), bound)                 unless bound is None
 
-        The paper keeps (1 - beta) m and (1 - beta) v. The constant factors are left to the step
-        here, where they cost nothing; m^ and v^ are the paper's.
+        The paper keeps (1 - beta) m and (1 - beta) v, and divides them by 1 - beta^step. These
+        factors are the same for all elements, so they stand in `rate` and `epsilon`.
 
         Shapes: w, g, m, v (n,), of one dtype; g is not changed.
 
@@ -294,12 +217,10 @@ class Backend:
         Reference: Kingma and Ba 2014, arXiv:1412.6980, algorithm 1.
         """
         xp = self.xp
-        rate, beta1, beta2, epsilon, step, bound = numbers
+        rate, epsilon, beta1, beta2, bound = numbers
         new_m = beta1 * m + g
         new_v = beta2 * v + g * g
-        m_hat = new_m * ((1 - beta1) / (1 - beta1**step))
-        v_hat = new_v * ((1 - beta2) / (1 - beta2**step))
-        new_w = w - rate * m_hat / (xp.sqrt(v_hat) + epsilon)
+        new_w = w - rate * new_m / (xp.sqrt(new_v) + epsilon)
         if bound is not None:
             new_w = xp.clip(new_w, -bound, bound)
         for old, new in ((m, new_m), (v, new_v), (w, new_w)):

@@ -11,7 +11,8 @@ from typing import Any
 
 import numpy as np
 
-from minibnn.backend.base import AdamStep, Array
+from minibnn.backend.adam import AdamStep
+from minibnn.backend.array import Array
 from minibnn.backend.numpy_backend import NumpyBackend
 
 SOURCE = os.path.join(os.path.dirname(__file__), "kernels.c")
@@ -120,8 +121,8 @@ class CompiledBackend(NumpyBackend):
         if not _plain(w, g, m, v) or not w.shape == g.shape == m.shape == v.shape:
             super().adam_step(w, g, m, v, numbers, only_if)
         elif only_if is None or only_if:
-            bound = math.inf if numbers.bound is None else numbers.bound
-            beta1, beta2, (rate, epsilon) = numbers.beta1, numbers.beta2, numbers.folded()
+            rate, epsilon, beta1, beta2, bound = numbers
+            bound = math.inf if bound is None else bound
             self._adam(w.size, *map(_at, (w, g, m, v)), beta1, beta2, rate, epsilon, bound)
 
 

@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING
 from minibnn.backend.windows import Windows
 
 if TYPE_CHECKING:
-    from minibnn.backend.base import Array, Backend
+    from minibnn.backend.array import Array
+    from minibnn.backend.base import Backend
 
 
 def convolve(backend: Backend, x: Array, W: Array, windows: Windows) -> Array:

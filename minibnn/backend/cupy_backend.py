@@ -8,51 +8,32 @@ import importlib.metadata
 import math
 import sys
 import warnings
+from functools import partial
 from types import ModuleType
 from typing import Any
 
 import numpy as np
 
-from minibnn.backend.base import AdamStep, Array, Backend, DeviceError
+from minibnn.backend.adam import AdamStep
+from minibnn.backend.array import Array
+from minibnn.backend.base import DeviceError
+from minibnn.backend.cublas import Cublas, fits
+from minibnn.backend.cuda import Kernels, floats
+from minibnn.backend.cupy_steps import CupySteps
+from minibnn.backend.cupy_windows import CupyWindows
 from minibnn.backend.hashing import places, stream_keys
-
-# Each of these texts is C++ for one element: one launch does what the plain body does in several.
-# `alive` is false to leave everything as it is.
-ADAM_INPUTS = "T g, T rate, T beta1, T beta2, T epsilon, T bound, bool alive"
-ADAM_OUTPUTS = "T w, T m, T v"
-ADAM_BODY = """
-if (alive) {
-    m = beta1 * m + g;
-    v = beta2 * v + g * g;
-    w = w - rate * m / (sqrt(v) + epsilon);
-    w = w > bound ? bound : (w < -bound ? -bound : w);
-}
-"""
-SIGN_BODY = "y = x >= T(0) ? T(1) : (x < T(0) ? T(-1) : x)"
-# CuPy compiles with -ftz=true, for which a denormal float32 equals zero. Bits are exact.
-SIGN_FLOAT32_BODY = """
-unsigned int bits = __float_as_uint(x);
-unsigned int size = bits & 0x7fffffffu;
-unsigned int sign = size == 0u ? 0u : bits & 0x80000000u;
-y = size > 0x7f800000u ? x : __uint_as_float(0x3f800000u | sign);
-"""
-# The plain body's arithmetic, place by place; T is the dtype of the result.
-UNIFORM_BODY = """
-unsigned int h = (unsigned int)i + k0;
-for (int round = 0; round < 2; ++round) {
-    h ^= h >> 16;
-    h *= 0x85ebca6bu;
-    h ^= h >> 13;
-    h *= 0xc2b2ae35u;
-    h ^= h >> 16;
-    if (round == 0) h ^= k1;
-}
-u = T(h >> 8) * T(5.9604644775390625e-8);
-"""
+from minibnn.backend.kept_signs import KeptSigns
+from minibnn.backend.questions import questions
 
 
-class CupyBackend(Backend):
-    """Arrays in the memory of a CUDA device."""
+class CupyBackend(CupySteps, CupyWindows):
+    """Arrays in the memory of a CUDA device.
+
+    Attributes:
+        tf32: whether products of float32 may round their factors to 10 bits of mantissa, as
+            NVIDIA's tensor cores want them. Off at first: the fast products are not those that the
+            CPU computes. Products of signs are exact either way.
+    """
 
     name = "gpu"
     host = False
@@ -60,13 +41,9 @@ class CupyBackend(Backend):
     def __init__(self, cupy: ModuleType) -> None:
         self.xp = cupy
         self.array_type = cupy.ndarray
-        kernel = cupy.ElementwiseKernel
-        self._adam = kernel(ADAM_INPUTS, ADAM_OUTPUTS, ADAM_BODY, "minibnn_adam")
-        self._sign = kernel("T x", "T y", SIGN_BODY, "minibnn_sign")
-        self._sign_float32 = kernel(
-            "float32 x", "float32 y", SIGN_FLOAT32_BODY, "minibnn_sign_float32"
-        )
-        self._uniform = kernel("uint32 k0, uint32 k1", "T u", UNIFORM_BODY, "minibnn_uniform")
+        self.kernels = Kernels(cupy)
+        self.tf32 = False
+        self._cublas: Cublas | None = None
 
     def asarray(self, a: Any, dtype: Any = None) -> Array:
         """`a` on the device; a host array is copied there."""
@@ -77,14 +54,120 @@ class CupyBackend(Backend):
         host: np.ndarray[Any, Any] = self.xp.asnumpy(a)
         return host
 
+    def keep_signs(self, stores: list[Array], weights: list[Array]) -> KeptSigns:
+        """They cost Adam a write, and save each layer a read, a write and a launch."""
+        return KeptSigns(stores, weights, self.address)
+
+    def address(self, a: Array) -> int:
+        """Of its first value."""
+        return int(a.data.ptr)
+
+    def prove_recording(self) -> None:
+        """Find out whether work can be recorded, by recording some; set `records`."""
+        try:
+            self._cublas = Cublas(self.xp)
+            x, y = self.xp.ones((2, 2), np.float32), self.xp.empty((2, 2), np.float32)
+
+            def work() -> None:
+                self.matmul(self.binarize(x), x, out=y)
+
+            with self.stream():
+                work()
+                recording = self.record(work, times=2)
+                x.fill(-3)
+                recording.replay()
+            if float(y.sum()) != 24.0:
+                raise RuntimeError("a recorded product gave a wrong result")
+            self.records = True
+        # Libraries, drivers and graphs fail in their own ways; training works without recording.
+        except Exception as error:
+            self._cublas, self.records = None, False
+            self.records_not = f"{type(error).__name__}: {error}"
+
+    def matmul(self, a: Array, b: Array, out: Array | None = None) -> Array:
+        """The matrix product ``a @ b``; matrices of one float type by our own handle of cuBLAS."""
+        if self._cublas is None or not floats(a, b) or a.ndim != b.ndim or a.ndim not in (2, 3):
+            return super().matmul(a, b, out)
+        if a.shape[-1] != b.shape[-2] or a.shape[:-2] != b.shape[:-2]:
+            return super().matmul(a, b, out)  # which says what is wrong, or broadcasts
+        shape = (*a.shape[:-1], b.shape[-1])
+        if out is None or (out.shape, out.dtype) != (shape, a.dtype) or not out.flags.c_contiguous:
+            target = self.xp.empty(shape, a.dtype)
+        else:
+            target = out
+        triples: Any = [(a, b, target)] if a.ndim == 2 else zip(a, b, target, strict=True)
+        for left, right, product in triples:
+            left = left if fits(left) else self.xp.ascontiguousarray(left)
+            right = right if fits(right) else self.xp.ascontiguousarray(right)
+            self._cublas.multiply(left, right, product, tf32=self.tf32)
+        if out is not None and target is not out:
+            out[...] = target
+            return out
+        return target
+
+    def half_matmul(self, a: Array, b: Array) -> Array:
+        """As the plain body, on tensor cores, which add up in float32."""
+        if self._cublas is None:
+            return super().half_matmul(a, b)
+        product = self.xp.empty((len(a), b.shape[1]), np.float32)
+        a, b = (m if fits(m) else self.xp.ascontiguousarray(m) for m in (a, b))
+        self._cublas.multiply(a, b, product, tf32=False)
+        return product
+
     def binarize(self, x: Array) -> Array:
+        """As the plain body, in one kernel; or none, if the signs lie ready."""
+        asked = questions()
+        kept = None if asked is None or asked.signs is None else asked.signs.of(x)
+        if kept is not None:
+            return kept
+        if not floats(x):
+            return super().binarize(x)
+        x = self.xp.ascontiguousarray(x)
+        y = self.xp.empty_like(x)
+        self.kernels.each("elementwise", "binarize", x.dtype, x.size, (y, x))
+        return y
+
+    def rescale(self, x: Array, scale: float, offset: float, dtype: Any) -> Array:
+        """As the plain body, in one kernel; for bytes."""
+        if x.dtype != np.uint8:
+            return super().rescale(x, scale, offset, dtype)
+        x = self.xp.ascontiguousarray(x)
+        y = self.xp.empty(x.shape, dtype)
+        number = y.dtype.type
+        arguments = (y, x, number(scale), number(offset))
+        self.kernels.each("elementwise", "rescale", dtype, x.size, arguments)
+        return y
+
+    def gate(self, dy: Array, x: Array, limit: float) -> Array:
         """As the plain body, in one kernel."""
-        return self._sign_float32(x) if x.dtype == np.float32 else self._sign(x)
+        if not floats(dy, x) or dy.shape != x.shape:
+            return super().gate(dy, x, limit)
+        dy, x = self.xp.ascontiguousarray(dy), self.xp.ascontiguousarray(x)
+        dx = self.xp.empty_like(dy)
+        arguments = (dx, dy, x, x.dtype.type(limit))
+        self.kernels.each("elementwise", "gate", x.dtype, x.size, arguments)
+        return dx
+
+    def affine(self, shift: Array, *terms: tuple[Array, Array]) -> Array:
+        """As the plain body, in one kernel."""
+        arrays = [self.xp.ascontiguousarray(a) for a in (shift, *(a for t in terms for a in t))]
+        x = arrays[2]
+        if not floats(*arrays) or x.ndim != 2 or len(terms) > 2:
+            return super().affine(shift, *terms)
+        y = self.xp.empty_like(x)
+        second = arrays[3:] if len(terms) == 2 else (None, None)
+        arguments = (y, *arrays[:3], *second, np.int64(x.shape[1]))
+        self.kernels.each("elementwise", "affine", x.dtype, x.size, arguments)
+        return y
 
     def uniform(self, shape: tuple[int, ...], seed: int, count: int, dtype: Any) -> Array:
         """As the plain body, in one kernel."""
         places(shape)
-        return self._uniform(*stream_keys(seed, count), self.xp.empty(shape, dtype=dtype))
+        u = self.xp.empty(shape, dtype=dtype)
+        k0, k1 = self.numbers(partial(stream_keys, seed), count, np.uint32)
+        arguments = (u, *self._number(k0, np.uint32), *self._number(k1, np.uint32))
+        self.kernels.each("elementwise", "uniform", dtype, u.size, arguments)
+        return u
 
     def adam_step(
         self,
@@ -96,10 +179,19 @@ class CupyBackend(Backend):
         only_if: Array | None = None,
     ) -> None:
         """As the plain body, in one kernel."""
-        rate, epsilon = numbers.folded()
-        bound = math.inf if numbers.bound is None else numbers.bound
-        alive = True if only_if is None else only_if
-        self._adam(g, rate, numbers.beta1, numbers.beta2, epsilon, bound, alive, w, m, v)
+        rate, epsilon, beta1, beta2, bound = numbers
+        number = w.dtype.type
+        constants = (number(beta1), number(beta2), number(math.inf if bound is None else bound))
+        variables = (*self._number(rate, w.dtype), *self._number(epsilon, w.dtype))
+        asked = questions()
+        signs = None if asked is None or asked.signs is None else asked.signs.beside(w)
+        arguments = (w, g, m, v, signs, *variables, *constants, only_if)
+        self.kernels.each("elementwise", "adam", w.dtype, w.size, arguments)
+
+    def _number(self, value: Any, dtype: Any) -> tuple[Array | None, np.generic]:
+        """A number as a kernel takes it: where it stands on the device, or its value."""
+        scalar = np.dtype(dtype).type
+        return (value, scalar(0)) if isinstance(value, self.array_type) else (None, scalar(value))
 
 
 def open_gpu() -> CupyBackend:
@@ -127,6 +219,7 @@ def open_gpu() -> CupyBackend:
         stage = "multiply matrices"
         if float(backend.matmul(ones, ones)[0, 0]) != 2.0:
             raise RuntimeError("a 2x2 product of ones is not 2")
+        backend.prove_recording()
     # A broken CUDA installation raises nearly anything (OSError, ImportError, CuPy's own
     # compile and runtime errors), and each of them means the same here: no GPU.
     except Exception as error:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 if TYPE_CHECKING:
-    from minibnn.backend.base import Array
+    from minibnn.backend.array import Array
 
 
 def places(shape: tuple[int, ...]) -> int:

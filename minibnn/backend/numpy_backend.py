@@ -7,7 +7,9 @@ from typing import Any
 import numpy as np
 
 from minibnn.backend import numpy_convolution
-from minibnn.backend.base import AdamStep, Array, Backend
+from minibnn.backend.adam import AdamStep
+from minibnn.backend.array import Array
+from minibnn.backend.base import Backend
 from minibnn.backend.windows import Windows
 
 # Floats per block of the optimiser step: four streams and a scratch row, which the ten passes over
@@ -85,8 +87,7 @@ class NumpyBackend(Backend):
         """As the plain body, block by block while a block is in cache, without temporaries."""
         if only_if is not None and not only_if:
             return
-        beta1, beta2, bound = numbers.beta1, numbers.beta2, numbers.bound
-        rate, epsilon = numbers.folded()
+        rate, epsilon, beta1, beta2, bound = numbers
         scratch = np.empty(min(ADAM_BLOCK, w.size), w.dtype)
         for start in range(0, w.size, ADAM_BLOCK):
             block = slice(start, start + ADAM_BLOCK)

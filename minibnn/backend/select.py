@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from minibnn.backend.base import Array, Backend, DeviceError
+from minibnn.backend.array import Array
+from minibnn.backend.base import Backend, DeviceError
 from minibnn.backend.compiled import CompiledBackend, open_library
 from minibnn.backend.numpy_backend import NumpyBackend
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable
+from typing import Any
 
 from minibnn.backend import Array, backend_of
 from minibnn.optimizers.base import Descent, check_betas
@@ -49,15 +50,18 @@ class AdaMax(Descent):
         self._m = self.backend.xp.zeros_like(self.store.data)
         self._u = self.backend.xp.zeros_like(self.store.data)
 
-    def _descend(self, segment: Segment, learning_rate: float, only_if: Array | None) -> None:
-        xp, part = self.backend.xp, segment.where
+    def _numbers(self, segment: Segment, rate: float, step: int) -> tuple[float, ...]:
+        return (rate * segment.lr_scale / (1 - self.beta1 ** (step + 1)),)
+
+    def _update(self, segment: Segment, numbers: tuple[Any, ...], only_if: Array | None) -> None:
+        xp, part, (rate,) = self.backend.xp, segment.where, numbers
         w, g, m, u = self.store.data[part], self.store.grad[part], self._m[part], self._u[part]
         new_m = self.beta1 * m + (1 - self.beta1) * g
         new_u = xp.maximum(self.beta2 * u, abs(g) + self.epsilon)
-        change = self._change(new_m, new_u, learning_rate / (1 - self.beta1**self.steps))
-        self._write(only_if, (m, new_m), (u, new_u), (w, self._bounded(segment, w - change)))
+        new_w = self._bounded(segment, w - self._change(new_m, new_u, rate))
+        self._write(only_if, (m, new_m), (u, new_u), (w, new_w))
 
-    def _change(self, m: Array, u: Array, rate: float) -> Array:
+    def _change(self, m: Array, u: Array, rate: Any) -> Array:
         return rate * m / u
 
 
@@ -101,11 +105,12 @@ class ShiftAdaMax(AdaMax):
     ) -> None:
         super().__init__(parameters, learning_rate, beta1, beta2, epsilon)
 
-    def _change(self, m: Array, u: Array, rate: float) -> Array:
-        if rate == 0:  # a schedule that has come to its end
-            return 0 * m
-        left = round(math.log2(rate))
-        return backend_of(m).xp.ldexp(m, left - nearest_exponent(u))
+    def _numbers(self, segment: Segment, rate: float, step: int) -> tuple[float, ...]:
+        (rate,) = super()._numbers(segment, rate, step)
+        return (2.0 ** round(math.log2(rate)) if rate else 0.0,)  # 0 at a schedule's end
+
+    def _change(self, m: Array, u: Array, rate: Any) -> Array:
+        return backend_of(m).xp.ldexp(rate * m, -nearest_exponent(u))
 
 
 def nearest_exponent(a: Array) -> Array:

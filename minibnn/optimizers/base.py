@@ -5,9 +5,9 @@ from __future__ import annotations
 import math
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Sequence
-from typing import ClassVar
+from typing import Any, ClassVar
 
-from minibnn.backend import Array, Backend
+from minibnn.backend import Array, Backend, questions
 from minibnn.parameter import FlatStore, Parameter, Segment
 from minibnn.schedules import Constant, Schedule
 
@@ -55,14 +55,13 @@ class FlatOptimizer(Optimizer):
 
     Attributes:
         store: the values and gradients.
-        steps: how many updates were made. (On a device refused ones count, since nobody looked.)
     """
 
     _rate_name: ClassVar[str] = "rate"
 
     def __init__(self, parameters: Iterable[Parameter], rate: float | Schedule) -> None:
         self._set_rate(rate)
-        self.steps = 0
+        self._steps = 0
         self.store = FlatStore(parameters)
         self.backend = self.store.backend
 
@@ -72,6 +71,21 @@ class FlatOptimizer(Optimizer):
             f"{self.store.data.size:,} values, next {self._rate_name} {self._rate():.4g}, "
             f"after {self.steps} steps)"
         )
+
+    @property
+    def steps(self) -> int:
+        """How many updates were made; on a device refused ones count, since nobody looked."""
+        asked = questions()
+        if asked is not None and asked.recording:
+            raise RuntimeError(
+                f"{type(self).__name__}: its steps or rate were read while a step is recorded, "
+                "which would keep them for ever; take what changes from step to step from _numbers"
+            )
+        return self._steps
+
+    @steps.setter
+    def steps(self, steps: int) -> None:
+        self._steps = steps
 
     def _rate(self) -> float:
         return float(self.schedule(self.steps))
@@ -96,14 +110,38 @@ class FlatOptimizer(Optimizer):
         self.require_intact()
         if self.backend.host and only_if is not None and not only_if:
             return
-        rate = self._rate()
-        self.steps += 1
-        for segment in self.store.segments:
-            self._update(segment, rate, only_if)
+        segments = self.store.segments
+        numbers = self.backend.numbers(self._all_numbers, self._steps, self.store.data.dtype)
+        each = len(numbers) // len(segments)
+        for i, segment in enumerate(segments):
+            self._update(segment, numbers[i * each : (i + 1) * each], only_if)
+        self._steps += 1
+
+    def _all_numbers(self, step: int) -> tuple[float, ...]:
+        """The numbers of all segments, one after another."""
+        rate = float(self.schedule(step))
+        return tuple(n for s in self.store.segments for n in self._numbers(s, rate, step))
 
     @abstractmethod
-    def _update(self, segment: Segment, rate: float, only_if: Array | None) -> None:
-        """Update one run of the flat store."""
+    def _numbers(self, segment: Segment, rate: float, step: int) -> tuple[float, ...]:
+        """What `_update` has to know that changes from step to step, always as many numbers.
+
+        Args:
+            segment: of the flat store.
+            rate: of this step, from the schedule.
+            step: how many updates were made before.
+        """
+
+    @abstractmethod
+    def _update(self, segment: Segment, numbers: tuple[Any, ...], only_if: Array | None) -> None:
+        """Update one run of the flat store.
+
+        Args:
+            segment: which.
+            numbers: what `_numbers` gave. In a recorded step they are 0-d arrays, so compute with
+                them and do not look at them; and read neither `steps` nor the rate here.
+            only_if: see `Optimizer.step`.
+        """
 
     def _write(self, only_if: Array | None, *pairs: tuple[Array, Array]) -> None:
         """Write each pair's second array into its first, unless the device says no."""
@@ -141,12 +179,8 @@ class Descent(FlatOptimizer):
     def learning_rate(self, rate: float | Schedule) -> None:
         self._set_rate(rate)
 
-    def _update(self, segment: Segment, rate: float, only_if: Array | None) -> None:
-        self._descend(segment, rate * segment.lr_scale, only_if)
-
-    @abstractmethod
-    def _descend(self, segment: Segment, learning_rate: float, only_if: Array | None) -> None:
-        """Update one run of the flat store, whose scale is in the learning rate already."""
+    def _numbers(self, segment: Segment, rate: float, step: int) -> tuple[float, ...]:
+        return (rate * segment.lr_scale,)
 
     def _bounded(self, segment: Segment, w: Array) -> Array:
         if segment.bound is None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import ClassVar
+from typing import Any, ClassVar
 
 from minibnn.backend import Array
 from minibnn.optimizers.base import FlatOptimizer
@@ -90,10 +90,13 @@ class Bop(FlatOptimizer):
             raise ValueError(f"Bop: expected gamma in (0, 1], got {rate}")
         super()._set_rate(rate)
 
-    def _update(self, segment: Segment, rate: float, only_if: Array | None) -> None:
-        part = segment.where
+    def _numbers(self, segment: Segment, rate: float, step: int) -> tuple[float, ...]:
+        return 1 - rate, rate
+
+    def _update(self, segment: Segment, numbers: tuple[Any, ...], only_if: Array | None) -> None:
+        part, (keep, gamma) = segment.where, numbers
         w, g, m = self.store.data[part], self.store.grad[part], self._m[part]
-        new_m = (1 - rate) * m + rate * g
+        new_m = keep * m + gamma * g
         # The sign of what is left of the threshold: it keeps a nan, which a comparison hides.
         new_w = w * self.backend.binarize(self.threshold - w * new_m)
         self._write(only_if, (m, new_m), (w, new_w))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from typing import Any
 
 from minibnn.backend import AdamStep, Array
 from minibnn.optimizers.base import Descent, check_betas
@@ -38,8 +39,8 @@ class SGD(Descent):
         self.momentum = momentum
         self._velocity = self.backend.xp.zeros_like(self.store.data)
 
-    def _descend(self, segment: Segment, learning_rate: float, only_if: Array | None) -> None:
-        part = segment.where
+    def _update(self, segment: Segment, numbers: tuple[Any, ...], only_if: Array | None) -> None:
+        part, (learning_rate,) = segment.where, numbers
         w, g, u = self.store.data[part], self.store.grad[part], self._velocity[part]
         new_u = self.momentum * u + g
         new_w = self._bounded(segment, w - learning_rate * new_u)
@@ -49,7 +50,15 @@ class SGD(Descent):
 class Adam(Descent):
     """Adam: steps of about the learning rate in each coordinate, whatever the gradient's scale.
 
-    The equations stand in `Backend.adam_step`.
+    .. code-block:: text
+
+        m  <- beta1 m + (1 - beta1) g
+        v  <- beta2 v + (1 - beta2) g^2
+        m^  = m / (1 - beta1^t)
+        v^  = v / (1 - beta2^t)
+        w  <- w - learning_rate * m^ / (sqrt(v^) + epsilon),   then into [-bound, bound]
+
+    t counts the updates from 1. `Backend.adam_step` computes the same with fewer multiplications.
 
     Args:
         parameters: see `Descent`.
@@ -77,16 +86,18 @@ class Adam(Descent):
         self._m = self.backend.xp.zeros_like(self.store.data)
         self._v = self.backend.xp.zeros_like(self.store.data)
 
-    def _descend(self, segment: Segment, learning_rate: float, only_if: Array | None) -> None:
-        part = segment.where
-        numbers = AdamStep(
-            learning_rate, self.beta1, self.beta2, self.epsilon, self.steps, segment.bound
+    def _numbers(self, segment: Segment, rate: float, step: int) -> tuple[float, ...]:
+        return AdamStep.folded(
+            rate * segment.lr_scale, self.beta1, self.beta2, self.epsilon, step + 1
         )
+
+    def _update(self, segment: Segment, numbers: tuple[Any, ...], only_if: Array | None) -> None:
+        part, (rate, epsilon) = segment.where, numbers
         self.backend.adam_step(
             self.store.data[part],
             self.store.grad[part],
             self._m[part],
             self._v[part],
-            numbers,
+            AdamStep(rate, epsilon, self.beta1, self.beta2, segment.bound),
             only_if,
         )

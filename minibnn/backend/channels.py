@@ -1,0 +1,95 @@
+"""Primitives on the channels of a batch: sums, means, variances, and what is done with them."""
+
+from __future__ import annotations
+
+from types import ModuleType
+
+from minibnn.backend.array import Array
+
+
+class Channels:
+    """Part of `Backend`; the plain bodies.
+
+    A batch stands as rows: (batch, places * channels), which is (batch, ..., channels) with each
+    sample laid out as one row.
+    """
+
+    xp: ModuleType
+
+    def matmul(self, a: Array, b: Array, out: Array | None = None) -> Array:
+        """See `Backend`."""
+        raise NotImplementedError
+
+    def channel_sums(self, rows: Array, channels: int, out: Array | None = None) -> Array:
+        """Sums over the batch and over the places in a sample, accurate in float32.
+
+        .. code-block:: text
+
+            sums[c] = sum over i and p of rows[i, p channels + c]
+
+        In two stages, first over the batch, then over the places. A sum's rounding error grows
+        with how many numbers one accumulator takes in, and a batch of images has a million for
+        each channel. The first stage is a product with ones, the fastest sum of rows there is.
+
+        Shapes: rows (batch, places * channels), which is (batch, ..., channels) with each sample
+        laid out as one row; the sums and `out` (channels,).
+        """
+        ones = self.xp.ones((1, len(rows)), dtype=rows.dtype)
+        if rows.shape[1] == channels:
+            return self.matmul(ones, rows, out=None if out is None else out[None])[0]
+        return self.matmul(ones, rows).reshape(-1, channels).sum(axis=0, out=out)
+
+    def channel_dots(self, a: Array, b: Array, channels: int, out: Array | None = None) -> Array:
+        """`channel_sums` of the products ``a b``; shapes as there."""
+        return self.channel_sums(a * b, channels, out)
+
+    def spread(self, v: Array, width: int) -> Array:
+        """One value for each channel, repeated over the places: shape (width,), to meet rows."""
+        if v.size == width:
+            return v
+        return self.xp.broadcast_to(v, (width // v.size, v.size)).reshape(-1)
+
+    def standardize(
+        self, rows: Array, channels: int, epsilon: float
+    ) -> tuple[Array, Array, Array, Array]:
+        """Each channel with mean 0 and variance 1 over the batch and the places.
+
+        .. code-block:: text
+
+            x^ = (x - mean) / sqrt(var + epsilon)       var = mean of (x - mean)^2
+
+        The last factor is computed as sqrt(var + epsilon) / (var + epsilon): where var overflows
+        that is inf / inf, and nan shows in the loss where 1 / inf would quietly give zeros.
+
+        Shapes: rows and x^ (batch, places * channels); mean, var and inv_std (channels,).
+
+        Returns:
+            x^, mean, var, and inv_std, which is that last factor.
+        """
+        n, width = rows.size // channels, rows.shape[1]
+        mean = self.channel_sums(rows, channels) / n
+        x = rows - self.spread(mean, width)
+        var = self.channel_dots(x, x, channels) / n
+        inv_std = self.xp.sqrt(var + epsilon) / (var + epsilon)
+        x *= self.spread(inv_std, width)
+        return x, mean, var, inv_std
+
+    def affine(self, shift: Array, *terms: tuple[Array, Array]) -> Array:
+        """Scale each column of one or two arrays, add them up, and shift: a new array.
+
+        .. code-block:: text
+
+            y[i, j] = shift[j] + sum over the terms of scale[j] x[i, j]
+
+        Shapes: shift and each scale (width,); each x, and y, (batch, width).
+
+        Args:
+            shift: for each column.
+            terms: pairs (scale, x).
+        """
+        scale, x = terms[0]
+        y = x * scale
+        for scale, x in terms[1:]:
+            y += x * scale
+        y += shift
+        return y

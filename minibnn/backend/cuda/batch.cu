@@ -1,0 +1,24 @@
+// What a recorded step does around the layers: it finds its numbers and its batch, and notes its loss.
+
+// The step that begins takes its numbers out of the tables, and the next one will be the one after it.
+// One thread. Tables: floats (steps, n_floats), keys (steps, n_keys); `now` gets the step's number.
+KERNEL begin_step(i64* counter, i64* now, T* floats, const T* float_table, i64 n_floats, u32* keys,
+                  const u32* key_table, i64 n_keys) {
+    i64 step = *counter;
+    *now = step;
+    *counter = step + 1;
+    for (i64 j = 0; j < n_floats; ++j) floats[j] = float_table[step * n_floats + j];
+    for (i64 j = 0; j < n_keys; ++j) keys[j] = key_table[step * n_keys + j];
+}
+
+// Rows of an array, each of so many bytes: out[i] = a[order[now batch + i]].
+KERNEL gather(u8* out, const u8* a, const i64* order, const i64* now, i64 batch, i64 row) {
+    order += *now * batch;
+    EACH(i, batch * row) out[i] = a[order[i / row] * row + i % row];
+}
+
+// losses[now] = loss; sound stays true as long as every loss is finite. One thread.
+KERNEL note_loss(double* losses, bool* sound, const i64* now, const T* loss) {
+    losses[*now] = *loss;
+    *sound = *sound && isfinite(*loss);
+}

@@ -1,0 +1,87 @@
+"""Compiling and launching the kernels of the ``.cu`` files beside this one."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import numpy as np
+
+from minibnn.backend.array import Array
+
+FOLDER = Path(__file__).parent
+FILES = ("elementwise", "batch", "windows")
+C_NAMES = {np.dtype(np.float32): "float", np.dtype(np.float64): "double"}
+THREADS = 256  # in a block, where nothing else is said
+MOST_BLOCKS = 65535
+
+
+def source(file: str, dtype: Any) -> str:
+    """The text of a file for one type of floats, as the compiler gets it."""
+    parts = (f"typedef {C_NAMES[np.dtype(dtype)]} T;", "common", file)
+    return "\n".join([parts[0], *(Path(FOLDER, f"{name}.cu").read_text() for name in parts[1:])])
+
+
+class Kernels:
+    """The kernels, by file and name. A file is compiled when its first kernel is asked for.
+
+    CuPy compiles with NVRTC and keeps what it made on disk, so it is done once on a machine.
+    """
+
+    def __init__(self, cupy: ModuleType) -> None:
+        self._cupy = cupy
+        self._functions: dict[tuple[str, str, np.dtype[Any]], Any] = {}
+
+    def launch(
+        self,
+        file: str,
+        name: str,
+        dtype: Any,
+        arguments: tuple[Any, ...],
+        *,
+        blocks: int | tuple[int, ...],
+        threads: int | tuple[int, ...] = THREADS,
+    ) -> None:
+        """Run a kernel, on the current stream.
+
+        Args:
+            file: without its ending.
+            name: of the kernel.
+            dtype: float32 or float64, the kernel's T.
+            arguments: device arrays, contiguous, or None for a null pointer; everything else as a
+                NumPy scalar of exactly the type that the kernel declares.
+            blocks: in the grid.
+            threads: in a block.
+        """
+        key = file, name, np.dtype(dtype)
+        function = self._functions.get(key)
+        if function is None:
+            module = self._cupy.RawModule(code=source(file, dtype), options=("-std=c++17",))
+            function = self._functions[key] = module.get_function(name)
+        function(_three(blocks), _three(threads), tuple(map(pointer, arguments)))
+
+    def each(self, file: str, name: str, dtype: Any, n: int, arguments: tuple[Any, ...]) -> None:
+        """Run a kernel that loops with EACH over n elements; its last parameter is n."""
+        if n:
+            self.launch(file, name, dtype, (*arguments, np.int64(n)), blocks=blocks_for(n))
+
+
+def blocks_for(n: int) -> int:
+    """So many blocks that a loop with EACH over n elements has a thread for each, within limits."""
+    return max(1, min(-(-n // THREADS), MOST_BLOCKS))
+
+
+def floats(*arrays: Array) -> bool:
+    """Whether these arrays are all float32, or all float64: then T can be that type."""
+    kind = arrays[0].dtype
+    return kind in C_NAMES and all(a.dtype == kind for a in arrays)
+
+
+def pointer(argument: Array | np.generic | None) -> Any:
+    """An argument as a launch takes it: a null pointer for None, arrays and numbers as they are."""
+    return np.uintp(0) if argument is None else argument
+
+
+def _three(size: int | tuple[int, ...]) -> tuple[int, ...]:
+    return (size,) if isinstance(size, int) else size

@@ -1,0 +1,212 @@
+// Enough of CUDA to run the kernels of minibnn/backend/cuda on the host.
+//
+// Blocks run one after another, and each thread of a block is a fiber, which runs until it comes to a
+// barrier. Between two barriers the threads run in an order that the caller chooses: a result that
+// depends on it lacks a barrier. Shared memory starts with garbage in every block.
+
+#include <cmath>
+#include <cstdint>
+#include <cstdio>
+#include <cstring>
+#include <tuple>
+#include <type_traits>
+#include <ucontext.h>
+#include <utility>
+#include <vector>
+
+#define __global__
+#define __device__
+#define __forceinline__ inline
+#define __launch_bounds__(...)
+#define __shared__ static __attribute__((section("shared_memory")))
+#define __restrict__
+using std::fabs;
+using std::isfinite;
+using std::isnan;
+using std::sqrt;
+
+struct dim3 {
+    unsigned x, y, z;
+};
+static dim3 threadIdx, blockIdx, blockDim, gridDim;
+static const unsigned warpSize = 32;
+
+extern char __start_shared_memory[], __stop_shared_memory[];
+static char shared_memory_exists __attribute__((section("shared_memory"), used));
+
+namespace host {
+
+enum State { RUNS, AT_WARP_BARRIER, AT_BLOCK_BARRIER, DONE };
+
+struct Thread {
+    ucontext_t context;
+    std::vector<char> stack;
+    State state;
+};
+
+static std::vector<Thread> threads;
+static ucontext_t scheduler;
+static unsigned current;
+static uint64_t slots[32 * 32];  // what the lanes of a warp show each other
+
+static void wait(State where) {
+    threads[current].state = where;
+    swapcontext(&threads[current].context, &scheduler);
+}
+
+static unsigned lane() { return current % warpSize; }
+static uint64_t* warp() { return slots + current / warpSize * warpSize; }
+
+// Shows `value` to the warp and gives what lane `from` shows.
+template <typename V>
+static V exchange(V value, unsigned from) {
+    static_assert(sizeof(V) <= 8, "a lane shows at most 8 bytes");
+    std::memcpy(&warp()[lane()], &value, sizeof(V));
+    wait(AT_WARP_BARRIER);
+    V other;
+    std::memcpy(&other, &warp()[from % warpSize], sizeof(V));
+    wait(AT_WARP_BARRIER);  // nobody shows the next value before everybody has read this one
+    return other;
+}
+
+static unsigned ballot(bool yes) {
+    warp()[lane()] = yes;
+    wait(AT_WARP_BARRIER);
+    unsigned bits = 0, first = current / warpSize * warpSize;
+    for (unsigned i = 0; i < warpSize && first + i < threads.size(); ++i)
+        if (threads[first + i].state != DONE && warp()[i]) bits |= 1u << i;
+    wait(AT_WARP_BARRIER);
+    return bits;
+}
+
+using Body = void (*)(void**);
+static Body body;
+static void** arguments;
+
+static void entry() {
+    body(arguments);
+    threads[current].state = DONE;
+    swapcontext(&threads[current].context, &scheduler);
+}
+
+// Where all threads of [first, last) that are not done wait at `barrier`, they go on.
+static bool release(unsigned first, unsigned last, State barrier) {
+    bool any = false;
+    for (unsigned i = first; i < last; ++i) {
+        if (threads[i].state == DONE) continue;
+        if (threads[i].state != barrier) return false;
+        any = true;
+    }
+    for (unsigned i = first; any && i < last; ++i)
+        if (threads[i].state == barrier) threads[i].state = RUNS;
+    return any;
+}
+
+static bool run_block(bool descending) {
+    std::memset(__start_shared_memory, 0xA5, __stop_shared_memory - __start_shared_memory);
+    unsigned count = threads.size();
+    for (Thread& t : threads) {
+        t.state = RUNS;
+        getcontext(&t.context);
+        t.context.uc_stack.ss_sp = t.stack.data();
+        t.context.uc_stack.ss_size = t.stack.size();
+        t.context.uc_link = &scheduler;
+        makecontext(&t.context, entry, 0);
+    }
+    for (;;) {
+        bool progress = false, all_done = true;
+        for (unsigned k = 0; k < count; ++k) {
+            current = descending ? count - 1 - k : k;
+            if (threads[current].state == RUNS) {
+                threadIdx = {current % blockDim.x, current / blockDim.x % blockDim.y,
+                             current / blockDim.x / blockDim.y};
+                swapcontext(&scheduler, &threads[current].context);
+                progress = true;
+            }
+        }
+        for (unsigned first = 0; first < count; first += warpSize)
+            progress |= release(first, first + warpSize < count ? first + warpSize : count,
+                                AT_WARP_BARRIER);
+        progress |= release(0, count, AT_BLOCK_BARRIER);
+        for (Thread& t : threads) all_done &= t.state == DONE;
+        if (all_done) return true;
+        if (!progress) return false;  // threads wait at different barriers for ever
+    }
+}
+
+static int run(Body kernel, void** given, dim3 grid, dim3 block, bool descending) {
+    body = kernel;
+    arguments = given;
+    gridDim = grid;
+    blockDim = block;
+    threads.resize(block.x * block.y * block.z);
+    for (Thread& t : threads) t.stack.resize(1 << 15);
+    unsigned blocks = grid.x * grid.y * grid.z;
+    for (unsigned k = 0; k < blocks; ++k) {
+        unsigned b = descending ? blocks - 1 - k : k;
+        blockIdx = {b % grid.x, b / grid.x % grid.y, b / grid.x / grid.y};
+        if (!run_block(descending)) return 1;
+    }
+    return 0;
+}
+
+template <typename... A, std::size_t... I>
+static void call(void (*f)(A...), void** a, std::index_sequence<I...>) {
+    f(*static_cast<std::decay_t<A>*>(a[I])...);
+}
+
+template <typename... A>
+static void call(void (*f)(A...), void** a) {
+    call(f, a, std::index_sequence_for<A...>{});
+}
+
+// The sizes of a kernel's parameters: the caller holds its arguments against them.
+template <typename... A>
+static int sizes(void (*)(A...), int* out) {
+    int n = 0;
+    ((out[n++] = std::is_pointer<A>::value ? -1 : int(sizeof(A))), ...);
+    return n;
+}
+
+}  // namespace host
+
+static inline void __syncthreads() { host::wait(host::AT_BLOCK_BARRIER); }
+static inline void __syncwarp(unsigned = ~0u) { host::wait(host::AT_WARP_BARRIER); }
+template <typename V>
+static V __shfl_sync(unsigned, V value, int from) {
+    return host::exchange(value, from);
+}
+template <typename V>
+static V __shfl_xor_sync(unsigned, V value, int mask) {
+    return host::exchange(value, host::lane() ^ mask);
+}
+template <typename V>
+static V __shfl_down_sync(unsigned, V value, unsigned delta) {
+    unsigned from = host::lane() + delta;
+    return host::exchange(value, from < warpSize ? from : host::lane());
+}
+static inline unsigned __ballot_sync(unsigned, bool yes) { return host::ballot(yes); }
+static inline int __popc(unsigned x) { return __builtin_popcount(x); }
+static inline int __popcll(unsigned long long x) { return __builtin_popcountll(x); }
+static inline unsigned __float_as_uint(float x) {
+    unsigned bits;
+    std::memcpy(&bits, &x, 4);
+    return bits;
+}
+static inline float __uint_as_float(unsigned bits) {
+    float x;
+    std::memcpy(&x, &bits, 4);
+    return x;
+}
+template <typename V>
+static V __ldg(const V* at) {
+    return *at;
+}
+template <typename V>
+static V min(V a, V b) {
+    return b < a ? b : a;
+}
+template <typename V>
+static V max(V a, V b) {
+    return a < b ? b : a;
+}

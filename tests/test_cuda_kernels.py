@@ -1,0 +1,223 @@
+"""The CUDA kernels: on the host against their plain twins, and through NVIDIA's compiler."""
+
+from __future__ import annotations
+
+import ctypes
+from pathlib import Path
+
+import numpy as np
+import pytest
+from cuda_on_host import HOST_CUDA, kernel_names
+
+from minibnn.backend import CPU, AdamStep, Backend, Questions, StepTables
+from minibnn.backend.cuda import FILES, source
+
+FLOATS = [np.float32, np.float64]
+
+
+@pytest.fixture(autouse=True)
+def forget_launches() -> None:
+    HOST_CUDA.kernels.launches.clear()
+
+
+def launched(*names: str) -> None:
+    """Each test of a kernel says which it means, so that none passes on the plain body."""
+    assert HOST_CUDA.kernels.launches == list(names)
+
+
+@pytest.mark.parametrize("dtype", FLOATS)
+@pytest.mark.parametrize("bound", [None, 0.5])
+def test_adam(bound, dtype, rng):
+    """200 steps beside the plain body in float64; step 3 is refused."""
+    expected = [rng.standard_normal(300).astype(np.float32).astype(np.float64) for _ in range(2)]
+    expected[1][:50] *= np.float32(1e-8)  # so small that epsilon matters
+    expected += [np.zeros(300), np.zeros(300)]
+    got = [a.astype(dtype) for a in expected]
+    for step in range(1, 201):
+        numbers = AdamStep.of(0.01, 0.9, 0.999, 1e-8, step, bound)
+        alive = np.array(step != 3)
+        Backend.adam_step(CPU, *expected, numbers, alive)
+        HOST_CUDA.adam_step(*got, numbers, None if alive and step % 2 else alive)
+    launched(*["adam"] * 200)
+    # Each of 200 steps rounds v, by at most 2^-24 (2^-53) of it.
+    tolerance = 1.2e-5 if dtype == np.float32 else 1e-13
+    for a, b in zip(expected, got, strict=True):
+        np.testing.assert_allclose(b, a, rtol=tolerance, atol=tolerance)
+
+
+@pytest.mark.parametrize("dtype", FLOATS)
+def test_adam_reads_its_numbers_where_a_replay_puts_them(dtype, rng):
+    w, g, m, v = rng.uniform(0.1, 1, (4, 50)).astype(dtype)
+    numbers = AdamStep.of(0.01, 0.9, 0.999, 1e-8, 7)
+    there = numbers._replace(
+        rate=np.array(numbers.rate, dtype), epsilon=np.array(numbers.epsilon, dtype)
+    )
+    one, other = [w, g, m, v], [a.copy() for a in (w, g, m, v)]
+    HOST_CUDA.adam_step(*one, numbers)
+    HOST_CUDA.adam_step(*other, there)
+    for a, b in zip(one, other, strict=True):
+        np.testing.assert_array_equal(a, b)
+
+
+@pytest.mark.parametrize("dtype", FLOATS)
+def test_adam_keeps_signs_that_layers_then_find_ready(dtype, rng):
+    w, g, m, v = rng.uniform(-0.01, 0.01, (4, 60)).astype(dtype)
+    v = abs(v)
+    weight, other = w[10:40].reshape(5, 6), w[40:]
+    questions = Questions()
+    questions.signs = HOST_CUDA.keep_signs([w], [weight])
+    questions.signs.refresh(HOST_CUDA.binarize)
+    launched("binarize")
+    with questions.in_charge():
+        for part in (slice(0, 25), slice(25, 60)):
+            before = w.copy()
+            numbers = AdamStep.of(0.05, 0.9, 0.999, 1e-8, 1)
+            HOST_CUDA.adam_step(w[part], g[part], m[part], v[part], numbers)
+            assert (np.sign(before[part]) != np.sign(w[part])).any(), "signs that never change"
+        np.testing.assert_array_equal(HOST_CUDA.binarize(weight), np.where(weight >= 0, 1, -1))
+        launched("binarize", "adam", "adam")
+        HOST_CUDA.binarize(other)
+        HOST_CUDA.binarize(weight + 0)
+        HOST_CUDA.adam_step(g.copy(), g, m, v, numbers)  # another store
+    HOST_CUDA.binarize(weight)
+    launched("binarize", "adam", "adam", "binarize", "binarize", "adam", "binarize")
+
+
+@pytest.mark.parametrize("dtype", FLOATS)
+def test_signs(dtype):
+    points = [0.0, -0.0, 1.0, -2.5, 1e-45, -1e-45, 3e38, -3e38, np.inf, -np.inf, np.nan, -np.nan]
+    y = HOST_CUDA.binarize(np.array(points, dtype))
+    launched("binarize")
+    assert y.dtype == dtype
+    np.testing.assert_array_equal(y, Backend.binarize(CPU, np.array(points, dtype)))
+
+
+@pytest.mark.parametrize("dtype", FLOATS)
+def test_uniform(dtype):
+    for count in range(3):
+        u = HOST_CUDA.uniform((7, 143), 2**63 - 1, count, dtype)
+        np.testing.assert_array_equal(u, Backend.uniform(CPU, (7, 143), 2**63 - 1, count, dtype))
+    launched("uniform", "uniform", "uniform")
+
+
+@pytest.mark.parametrize("dtype", FLOATS)
+def test_gate(dtype, rng):
+    x, dy = rng.standard_normal((2, 5, 70)).astype(dtype)
+    x[0, :4] = 1, -1, np.nan, np.inf
+    dy[1, 0], x[1, 0] = np.nan, 5
+    np.testing.assert_array_equal(HOST_CUDA.gate(dy, x, 1.0), Backend.gate(CPU, dy, x, 1.0))
+    launched("gate")
+
+
+@pytest.mark.parametrize("dtype", FLOATS)
+@pytest.mark.parametrize("offset", [0.0, -1.0])
+def test_rescale(offset, dtype, rng):
+    x = rng.integers(0, 256, (3, 28, 28), dtype=np.uint8)
+    got = HOST_CUDA.rescale(x, 2 / 255, offset, dtype)
+    launched("rescale")
+    assert got.dtype == dtype
+    np.testing.assert_array_equal(got, Backend.rescale(CPU, x, 2 / 255, offset, dtype))
+
+
+@pytest.mark.parametrize("dtype", FLOATS)
+@pytest.mark.parametrize("terms", [1, 2])
+def test_affine(terms, dtype, rng):
+    shift, *scales = rng.standard_normal((3, 33)).astype(dtype)
+    pairs = list(zip(scales, rng.standard_normal((2, 20, 33)).astype(dtype), strict=True))[:terms]
+    expected = Backend.affine(CPU, shift, *pairs)
+    np.testing.assert_array_equal(HOST_CUDA.affine(shift, *pairs), expected)
+    launched("affine")
+
+
+@pytest.mark.parametrize("dtype", FLOATS)
+@pytest.mark.parametrize(("n_floats", "n_keys"), [(0, 0), (3, 0), (2, 4)])
+def test_a_step_begins(n_floats, n_keys, dtype, rng):
+    def tables():
+        return StepTables(
+            np.array(1), np.array(-7),
+            np.zeros(n_floats, dtype), np.arange(5 * n_floats).reshape(5, n_floats).astype(dtype),
+            np.zeros(n_keys, np.uint32), np.arange(5 * n_keys, dtype=np.uint32).reshape(5, n_keys),
+        )  # fmt: skip
+
+    one, other = tables(), tables()
+    for step in (1, 2, 3):
+        HOST_CUDA.begin_step(one)
+        Backend.begin_step(CPU, other)
+        for a, b in zip(one, other, strict=True):
+            np.testing.assert_array_equal(a, b)
+        assert (one.now, one.counter) == (step, step + 1)
+    launched(*["begin_step"] * 3)
+
+
+@pytest.mark.parametrize("shape", [(50, 28, 28), (50, 3), (50,)])
+@pytest.mark.parametrize("dtype", [np.uint8, np.int64, np.float32])
+def test_batches_are_gathered(shape, dtype, rng):
+    a = rng.integers(0, 256, shape).astype(dtype)
+    order, now = rng.permutation(50)[:48], np.array(2)
+    got = HOST_CUDA.gather_batch(a, order, now, 12)
+    launched("gather")
+    np.testing.assert_array_equal(got, a[order[24:36]])
+    np.testing.assert_array_equal(got, Backend.gather_batch(CPU, a, order, now, 12))
+
+
+@pytest.mark.parametrize("dtype", FLOATS)
+def test_losses_are_noted(dtype):
+    for backend in (HOST_CUDA, CPU):
+        losses, sound = np.zeros(4), np.ones((), bool)
+        for now, value in enumerate([1.5, 2.5, np.nan, 0.5]):
+            type(backend).note_loss(backend, losses, sound, np.array(now), np.array(value, dtype))
+            assert sound == (now < 2)
+        np.testing.assert_array_equal(losses, [1.5, 2.5, np.nan, 0.5])
+    launched(*["note_loss"] * 4)
+
+
+# --- What the host cannot show: that NVIDIA's compiler takes the sources ----------------------
+
+
+def nvrtc():
+    """NVIDIA's run-time compiler, which needs no GPU; None where it is not installed."""
+    from importlib.util import find_spec
+
+    spec = find_spec("nvidia")
+    places = [Path(p) for p in (spec.submodule_search_locations or [])] if spec else []
+    names = [str(f) for p in places for f in p.glob("**/libnvrtc.so.*")]
+    for name in (*names, "libnvrtc.so", "libnvrtc.so.13", "libnvrtc.so.12"):
+        try:
+            return ctypes.CDLL(name)
+        except OSError:
+            continue
+    return None
+
+
+@pytest.mark.parametrize("file", FILES)
+@pytest.mark.parametrize("dtype", FLOATS)
+@pytest.mark.parametrize("architecture", ["sm_80", "sm_90"])
+def test_the_kernels_compile_for_the_gpu(file, dtype, architecture):
+    library = nvrtc()
+    if library is None:
+        pytest.skip("NVRTC is not installed")
+    text = source(file, dtype)
+    assert kernel_names(text)
+    program = ctypes.c_void_p()
+    assert (
+        library.nvrtcCreateProgram(ctypes.byref(program), text.encode(), b"k.cu", 0, None, None)
+        == 0
+    )
+    flags = [
+        f"--gpu-architecture={architecture}",
+        "-std=c++17",
+        "-ftz=true",
+    ]
+    options = (ctypes.c_char_p * len(flags))(*(flag.encode() for flag in flags))
+    status = library.nvrtcCompileProgram(program, len(flags), options)
+    size = ctypes.c_size_t()
+    library.nvrtcGetProgramLogSize(program, ctypes.byref(size))
+    log = ctypes.create_string_buffer(size.value)
+    library.nvrtcGetProgramLog(program, log)
+    assert (status, log.value) == (0, b"")  # no warning either
+    library.nvrtcGetPTXSize(program, ctypes.byref(size))
+    ptx = ctypes.create_string_buffer(size.value)
+    library.nvrtcGetPTX(program, ptx)
+    for name in kernel_names(text):
+        assert f".entry {name}(" in ptx.value.decode(), name
+    library.nvrtcDestroyProgram(ctypes.byref(program))
