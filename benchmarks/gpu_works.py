@@ -22,17 +22,19 @@ OURS = Contestant("minibnn", "minibnn", "ours.py", "captured")
 PLAIN = Contestant("minibnn, plain steps", "minibnn", "ours.py", "plain")
 AS_USED = Contestant("minibnn", "minibnn", "ours.py")
 GRAPH = Contestant("PyTorch graph", "pytorch", "pytorch_graph.py", "1")
-GRAPH_8 = Contestant("PyTorch graph of 8 steps", "pytorch", "pytorch_graph.py", "8")
-COMPILED_8 = Contestant("PyTorch compiled, graph of 8", "pytorch", "pytorch_graph.py", "8 compiled")
+GRAPH_32 = Contestant("PyTorch graph of 32 steps", "pytorch", "pytorch_graph.py", "32")
+COMPILED_32 = Contestant(
+    "PyTorch compiled, graph of 32", "pytorch", "pytorch_graph.py", "32 compiled"
+)
 UNROLLED = Contestant("JAX, 8 steps unrolled", "jax", "jax_scan.py", "unrolled")
 WINDOWS = Contestant("JAX, windows", "jax", "jax_scan.py", "windows")
 CACHED = Contestant("JAX, compiled before", "jax", "jax_scan.py", "cached")
 PACKED = Contestant("minibnn", "minibnn", "shipped_numpy.py", "packed")
 HALF = Contestant("PyTorch float16", "pytorch", "shipped_pytorch.py", "half")
 HALF_GRAPH = Contestant("PyTorch float16, graph", "pytorch", "shipped_pytorch.py", "half graph")
-RECORDING = (OURS, GRAPH, GRAPH_8, COMPILED_8, HALF_GRAPH)  # CUDA graphs, which no CPU has
+RECORDING = (OURS, GRAPH, GRAPH_32, COMPILED_32, HALF_GRAPH)  # CUDA graphs, which no CPU has
 
-TRAINING = (OURS, PLAIN, EAGER, COMPILED, GRAPH, COMPILED_8, JAX)
+TRAINING = (OURS, PLAIN, EAGER, COMPILED, GRAPH, COMPILED_32, JAX)
 INFERENCE = (PACKED, HALF, HALF_GRAPH)
 BASE = (OURS.name, PLAIN.name)  # whom the others are compared with: who is there
 AGREEMENT = 0.1  # float16 rounds the first layer's biases; an untrained network shows it
@@ -59,7 +61,7 @@ def predict(*hidden: int, batch: int, calls: int) -> Job:
 
 
 WORKS = {
-    "seed-epoch": Work("epoch", by_epoch(SEED), (*TRAINING, GRAPH_8, UNROLLED)),
+    "seed-epoch": Work("epoch", by_epoch(SEED), (*TRAINING, GRAPH_32, UNROLLED)),
     "step-3x256": Work("step", wide(256, 600), TRAINING),
     "step-3x1024": Work("step", wide(1024, 600), TRAINING),
     "step-3x4096": Work("step", wide(4096, 100), TRAINING),
@@ -76,7 +78,7 @@ WORKS = {
     "packed-3x4096-10000": Work(
         "call", predict(4096, 4096, 4096, batch=10_000, calls=5), INFERENCE
     ),
-    "seed-job": Work("job", replace(SEED, kind="whole"), (AS_USED, EAGER, GRAPH_8, JAX, CACHED),
+    "seed-job": Work("job", replace(SEED, kind="whole"), (AS_USED, EAGER, GRAPH_32, JAX, CACHED),
                      whole_mnist=True),
 }  # fmt: skip
 

@@ -6,6 +6,7 @@ import os
 import shutil
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -430,47 +431,49 @@ def test_rivals_come_from_where_they_are(tmp_path, monkeypatch):
 
 
 @pytest.mark.usefixtures("modules")
-def test_a_turn_on_a_gpu_is_an_epoch_of_as_many_steps(monkeypatch):
-    """minibnn's forms there, on the strict stand-in: own steps, the batches that rivals get."""
+def test_a_turn_on_a_gpu_is_an_epoch_of_the_batches_that_rivals_get(monkeypatch):
+    """minibnn's forms there, on the strict stand-in, beside its plain loop on the CPU."""
     import ours
     from turns import Data, Job
 
-    from minibnn import load_sample, training
+    from minibnn import get_backend, load_sample
 
-    backend = open_backend("strict")
-    monkeypatch.setattr(ours, "get_backend", {"gpu": backend}.__getitem__)
-    monkeypatch.setattr(backend, "tf32", False, raising=False)
+    strict = open_backend("strict")
+    monkeypatch.setattr(ours, "get_backend", {"gpu": strict, "cpu": get_backend("cpu")}.get)
+    monkeypatch.setattr(strict, "tf32", False, raising=False)
     monkeypatch.setattr(ours.Minibnn, "wait", lambda self: None)
-    met = []
-
-    class Steps:
-        def __init__(self, model, loss, optimizer):
-            assert model.backend is backend
-            assert optimizer.parameters[0] is next(iter(model.parameters()))
-
-        def epoch(self, loader):
-            assert loader.backend is backend
-            met.extend(backend.to_host(labels) for _, labels in loader)
-            return backend.asarray(np.arange(len(loader)) + 0.5)
-
-    monkeypatch.setattr(training, "RecordedSteps", Steps, raising=False)
     sample = load_sample()
     data = Data(*(getattr(sample, field) for field in Data._fields))
-    job = Job("train", (784, 8, 10), batch=20, steps=3, device="gpu", tf32=True, by_epoch=True)
-    contestant = ours.Minibnn(job, [], data, "captured")
-    assert backend.tf32 is True
+    job = Job("train", (784, 8, 10), batch=20, steps=6, by_epoch=True)
+    there = replace(job, device="gpu", tf32=True)
+    contestants = {form: ours.Minibnn(there, [], data, form) for form in ("plain", "captured")}
+    assert strict.tf32 is True
+    loop = ours.Minibnn(job, [], data, "")
     rows = ours.endless(ours.loader(job, np.arange(len(data.train_images))))
+    met = []
+    monkeypatch.setattr(
+        loop.loss,
+        "forward",
+        lambda z, labels, f=loop.loss.forward: met.append(labels) or f(z, labels),
+    )
     for _ in range(2):  # turns
-        expected = [data.train_labels[next(rows)[0]] for _ in range(3)]
-        assert contestant.train(np.zeros((3, 20), int)) == [0.5, 2.5]
-        np.testing.assert_array_equal(met, expected)
+        orders = np.stack([next(rows)[0] for _ in range(6)])
+        losses = loop.train(orders)
+        np.testing.assert_array_equal(met, data.train_labels[orders])
+        for form, contestant in contestants.items():
+            found = contestant.train(orders)
+            np.testing.assert_allclose(found, [losses[0], losses[-1]], rtol=1e-5, err_msg=form)
         met.clear()
-    with pytest.raises(RuntimeError, match="expected an epoch of 4 steps, got 3"):
-        contestant.train(np.zeros((4, 20), int))
-    images, labels = contestant.put(data.test_images), contestant.put(data.test_labels)
-    loss, accuracy = contestant.evaluate(images, labels)
-    assert 0 < loss < 20
-    assert 0 <= accuracy <= 1
+    images, labels = (contestants["plain"].put(a) for a in (data.test_images, data.test_labels))
+    expected = loop.evaluate(data.test_images, data.test_labels)
+    np.testing.assert_allclose(contestants["plain"].evaluate(images, labels), expected, rtol=1e-4)
+    with pytest.raises(RuntimeError, match="expected an epoch of 4 steps, got 6"):
+        contestants["plain"].train(orders[:4])
+
+    monkeypatch.setattr(type(strict), "records", False)
+    with pytest.warns(UserWarning, match="without a recorded step"):  # noqa: SIM117
+        with pytest.raises(RuntimeError, match="no step was recorded: this device does not record"):
+            ours.Minibnn(there, [], data, "captured").train(orders)
 
 
 @pytest.mark.usefixtures("modules")

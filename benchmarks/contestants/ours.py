@@ -39,7 +39,6 @@ from minibnn import (
 )
 from minibnn.backend import Backend
 
-STEPS = {"plain": "PlainSteps", "captured": "RecordedSteps"}
 EXAMPLE = Path(__file__).parents[2] / "examples" / "mnist.py"
 
 
@@ -103,8 +102,9 @@ class Minibnn:
         self.data = loader(job, data.train_images, data.train_labels).to(self.backend)
         self.batches = endless(self.data)
         self.steps: Any = None
-        if form and (job.device == "gpu" or hasattr(training, STEPS[form])):
-            steps = getattr(training, STEPS[form])
+        self.form = form
+        if form:
+            steps = {"plain": training.PlainSteps, "captured": training.RecordedSteps}[form]
             self.steps = steps(self.model, self.loss, self.optimizer)
 
     def train(self, rows: Array) -> list[Any]:
@@ -113,6 +113,8 @@ class Minibnn:
             read = self.backend.to_host(self.steps.epoch(self.data))
             if len(read) != len(rows):
                 raise RuntimeError(f"expected an epoch of {len(rows)} steps, got {len(read)}")
+            if self.form == "captured" and not self.steps.recorded:
+                raise RuntimeError(f"no step was recorded: {self.steps.refused}")
             return [read[0], read[-1]]
         losses = []
         for x, labels in islice(self.batches, len(rows)):
