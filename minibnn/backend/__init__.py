@@ -3,6 +3,7 @@
 from minibnn.backend.adam import AdamStep
 from minibnn.backend.array import Array
 from minibnn.backend.base import Backend, DeviceError
+from minibnn.backend.bits import BitMatrix, DenseLayers
 from minibnn.backend.numpy_backend import NumpyBackend
 from minibnn.backend.select import CPU, backend_of, get_backend, register_backend
 from minibnn.backend.windows import Windows
@@ -12,6 +13,8 @@ __all__ = [
     "AdamStep",
     "Array",
     "Backend",
+    "BitMatrix",
+    "DenseLayers",
     "DeviceError",
     "NumpyBackend",
     "Windows",
