@@ -21,6 +21,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from minibnn.backend import register_backend
 from minibnn.backend.cuda import source
 from minibnn.backend.cuda.kernels import Kernels, _three
 from minibnn.backend.cupy_backend import CupyBackend
@@ -157,3 +158,41 @@ class HostCudaBackend(CupyBackend):
 
 
 HOST_CUDA = HostCudaBackend()
+
+
+class OnCuda(np.ndarray):
+    """An array of `CUDA_ARRAYS`, by which `backend_of` knows it."""
+
+
+class _Xp:
+    """NumPy whose results are OnCuda."""
+
+    def __getattr__(self, name: str) -> Any:
+        function = getattr(np, name)
+
+        def on_cuda(*args: Any, **kwargs: Any) -> Any:
+            result = function(*args, **kwargs)
+            return result.view(OnCuda) if isinstance(result, np.ndarray) else result
+
+        return on_cuda
+
+
+class CudaArraysBackend(HostCudaBackend):
+    """HostCudaBackend with arrays of its own, for code that asks arrays where they are."""
+
+    name = "cuda arrays on host"
+
+    def __init__(self) -> None:
+        self.kernels = HOST_CUDA.kernels
+        self.xp = _Xp()
+        self.array_type = OnCuda
+
+    def asarray(self, a: Any, dtype: Any = None) -> Any:
+        return np.array(a, dtype=dtype).view(OnCuda)
+
+    def to_host(self, a: Any) -> Any:
+        return a.view(np.ndarray)
+
+
+CUDA_ARRAYS = CudaArraysBackend()
+register_backend(CUDA_ARRAYS)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
 from types import ModuleType
 from typing import Any
 
@@ -16,21 +15,11 @@ WORD = 64
 BLOCK = 2**18
 
 
-@dataclass(frozen=True, eq=False)
-class BitMatrix:
-    """Rows of +1 and -1 as bits; whoever has one may keep other forms of it inside.
+class Forms:
+    """Something constant, beside which a backend may keep other forms of it."""
 
-    Attributes:
-        words: (rows, words) of uint64, as `Bits.pack_rows` gives them; they must not change.
-        width: how many signs a row has.
-    """
-
-    words: Array
-    width: int
-    _forms: dict[str, Any] = field(default_factory=dict)
-
-    def __len__(self) -> int:
-        return len(self.words)
+    def __init__(self) -> None:
+        self._forms: dict[str, Any] = {}
 
     def form(self, name: str, make: Callable[[], Any]) -> Any:
         """What `make` gives, made once."""
@@ -39,8 +28,24 @@ class BitMatrix:
         return self._forms[name]
 
 
-@dataclass(frozen=True, eq=False)
-class DenseLayers:
+class BitMatrix(Forms):
+    """Rows of +1 and -1 as bits.
+
+    Attributes:
+        words: (rows, words) of uint64, as `Bits.pack_rows` gives them; they must not change.
+        width: how many signs a row has.
+    """
+
+    def __init__(self, words: Array, width: int) -> None:
+        super().__init__()
+        self.words = words
+        self.width = width
+
+    def __len__(self) -> int:
+        return len(self.words)
+
+
+class DenseLayers(Forms):
     """Dense layers one after another, with thresholds between them: from values to accumulators.
 
     Attributes:
@@ -50,12 +55,16 @@ class DenseLayers:
             `Bits.threshold_bits`.
     """
 
-    pixels: bool
-    layers: tuple[BitMatrix, ...]
-    thresholds: tuple[tuple[Array, Array], ...]
-    _forms: dict[str, Any] = field(default_factory=dict)
-
-    form = BitMatrix.form
+    def __init__(
+        self,
+        pixels: bool,
+        layers: tuple[BitMatrix, ...],
+        thresholds: tuple[tuple[Array, Array], ...],
+    ) -> None:
+        super().__init__()
+        self.pixels = pixels
+        self.layers = layers
+        self.thresholds = thresholds
 
 
 class Bits:

@@ -18,10 +18,11 @@ from minibnn.backend.adam import AdamStep
 from minibnn.backend.array import Array
 from minibnn.backend.base import Backend, DeviceError
 from minibnn.backend.cuda import Kernels
+from minibnn.backend.cupy_bits import CupyBits
 from minibnn.backend.hashing import places, stream_keys
 
 
-class CupyBackend(Backend):
+class CupyBackend(CupyBits, Backend):
     """Arrays in the memory of a CUDA device."""
 
     name = "gpu"
