@@ -146,6 +146,7 @@ class HostCudaBackend(CupyBackend):
         self.xp = np
         self.array_type = np.ndarray
         self.kernels = HostKernels()
+        self._cublas, self.records = None, False
 
     def asarray(self, a: Any, dtype: Any = None) -> Any:
         return np.asarray(a, dtype=dtype)
@@ -184,6 +185,7 @@ class CudaArraysBackend(HostCudaBackend):
 
     def __init__(self) -> None:
         self.kernels = HOST_CUDA.kernels
+        self._cublas, self.records = None, False
         self.xp = _Xp()
         self.array_type = OnCuda
 

@@ -5,7 +5,9 @@ from minibnn.backend.array import Array
 from minibnn.backend.base import Backend, DeviceError
 from minibnn.backend.bits import BitMatrix, DenseLayers
 from minibnn.backend.numpy_backend import NumpyBackend
+from minibnn.backend.questions import Question, Questions, questions
 from minibnn.backend.select import CPU, backend_of, get_backend, register_backend
+from minibnn.backend.steps import StepTables
 from minibnn.backend.windows import Windows
 
 __all__ = [
@@ -17,8 +19,12 @@ __all__ = [
     "DenseLayers",
     "DeviceError",
     "NumpyBackend",
+    "Question",
+    "Questions",
+    "StepTables",
     "Windows",
     "backend_of",
     "get_backend",
+    "questions",
     "register_backend",
 ]

@@ -161,15 +161,6 @@ class Bits:
             result[block] = sums.astype(np.int32)
         return result
 
-    def half_matmul(self, a: Array, b: Array) -> Array:
-        """The product of matrices of float16, summed in float32.
-
-        Exact for integers if the sizes of a sum's terms add up to less than 2^24.
-
-        Shapes: a (n, k), b (k, m); the result (n, m) of float32.
-        """
-        return self.matmul(a.astype(np.float32), b.astype(np.float32))
-
     def threshold_bits(self, acc: Array, thresholds: Array, falling: Array) -> Array:
         """Accumulators to bits, each channel (the last axis) by its own integer.
 

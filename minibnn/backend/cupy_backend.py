@@ -16,14 +16,23 @@ import numpy as np
 
 from minibnn.backend.adam import AdamStep
 from minibnn.backend.array import Array
-from minibnn.backend.base import Backend, DeviceError
-from minibnn.backend.cuda import Kernels
+from minibnn.backend.base import DeviceError
+from minibnn.backend.cublas import Cublas, fits
+from minibnn.backend.cuda import Kernels, floats
 from minibnn.backend.cupy_bits import CupyBits
+from minibnn.backend.cupy_steps import CupySteps
+from minibnn.backend.cupy_windows import CupyWindows
 from minibnn.backend.hashing import places, stream_keys
 
 
-class CupyBackend(CupyBits, Backend):
-    """Arrays in the memory of a CUDA device."""
+class CupyBackend(CupySteps, CupyWindows, CupyBits):
+    """Arrays in the memory of a CUDA device.
+
+    Attributes:
+        tf32: whether products of float32 may round their factors to 10 bits of mantissa, as
+            NVIDIA's tensor cores want them. Off at first: the fast products are not those that the
+            CPU computes. Products of signs are exact either way.
+    """
 
     name = "gpu"
     host = False
@@ -32,6 +41,8 @@ class CupyBackend(CupyBits, Backend):
         self.xp = cupy
         self.array_type = cupy.ndarray
         self.kernels = Kernels(cupy)
+        self.tf32 = False
+        self._cublas: Cublas | None = None
 
     def asarray(self, a: Any, dtype: Any = None) -> Array:
         """`a` on the device; a host array is copied there."""
@@ -42,9 +53,61 @@ class CupyBackend(CupyBits, Backend):
         host: np.ndarray[Any, Any] = self.xp.asnumpy(a)
         return host
 
+    def prove_recording(self) -> None:
+        """Find out whether work can be recorded, by recording some; set `records`."""
+        try:
+            self._cublas = Cublas(self.xp)
+            x, y = self.xp.ones((2, 2), np.float32), self.xp.empty((2, 2), np.float32)
+
+            def work() -> None:
+                self.matmul(self.binarize(x), x, out=y)
+
+            with self.stream():
+                work()
+                recording = self.record(work, times=2)
+                x.fill(-3)
+                recording.replay()
+            if float(y.sum()) != 24.0:
+                raise RuntimeError("a recorded product gave a wrong result")
+            self.records = True
+        # Libraries, drivers and graphs fail in their own ways; training works without recording.
+        except Exception as error:
+            self._cublas, self.records = None, False
+            self.records_not = f"{type(error).__name__}: {error}"
+
+    def matmul(self, a: Array, b: Array, out: Array | None = None) -> Array:
+        """The matrix product ``a @ b``; matrices of one float type by our own handle of cuBLAS."""
+        if self._cublas is None or not floats(a, b) or a.ndim != b.ndim or a.ndim not in (2, 3):
+            return super().matmul(a, b, out)
+        if a.shape[-1] != b.shape[-2] or a.shape[:-2] != b.shape[:-2]:
+            return super().matmul(a, b, out)  # which says what is wrong, or broadcasts
+        shape = (*a.shape[:-1], b.shape[-1])
+        if out is None or (out.shape, out.dtype) != (shape, a.dtype) or not out.flags.c_contiguous:
+            target = self.xp.empty(shape, a.dtype)
+        else:
+            target = out
+        triples: Any = [(a, b, target)] if a.ndim == 2 else zip(a, b, target, strict=True)
+        for left, right, product in triples:
+            left = left if fits(left) else self.xp.ascontiguousarray(left)
+            right = right if fits(right) else self.xp.ascontiguousarray(right)
+            self._cublas.multiply(left, right, product, tf32=self.tf32)
+        if out is not None and target is not out:
+            out[...] = target
+            return out
+        return target
+
+    def half_matmul(self, a: Array, b: Array) -> Array:
+        """As the plain body, on tensor cores, which add up in float32."""
+        if self._cublas is None:
+            return super().half_matmul(a, b)
+        product = self.xp.empty((len(a), b.shape[1]), np.float32)
+        a, b = (m if fits(m) else self.xp.ascontiguousarray(m) for m in (a, b))
+        self._cublas.multiply(a, b, product, tf32=False)
+        return product
+
     def binarize(self, x: Array) -> Array:
         """As the plain body, in one kernel."""
-        if not _floats(x):
+        if not floats(x):
             return super().binarize(x)
         x = self.xp.ascontiguousarray(x)
         y = self.xp.empty_like(x)
@@ -64,7 +127,7 @@ class CupyBackend(CupyBits, Backend):
 
     def gate(self, dy: Array, x: Array, limit: float) -> Array:
         """As the plain body, in one kernel."""
-        if not _floats(dy, x) or dy.shape != x.shape:
+        if not floats(dy, x) or dy.shape != x.shape:
             return super().gate(dy, x, limit)
         dy, x = self.xp.ascontiguousarray(dy), self.xp.ascontiguousarray(x)
         dx = self.xp.empty_like(dy)
@@ -76,7 +139,7 @@ class CupyBackend(CupyBits, Backend):
         """As the plain body, in one kernel."""
         arrays = [self.xp.ascontiguousarray(a) for a in (shift, *(a for t in terms for a in t))]
         x = arrays[2]
-        if not _floats(*arrays) or x.ndim != 2 or len(terms) > 2:
+        if not floats(*arrays) or x.ndim != 2 or len(terms) > 2:
             return super().affine(shift, *terms)
         y = self.xp.empty_like(x)
         second = arrays[3:] if len(terms) == 2 else (None, None)
@@ -116,12 +179,6 @@ class CupyBackend(CupyBits, Backend):
         return (value, scalar(0)) if isinstance(value, self.array_type) else (None, scalar(value))
 
 
-def _floats(*arrays: Array) -> bool:
-    """Whether these arrays are all float32, or all float64."""
-    kind = arrays[0].dtype
-    return kind in (np.float32, np.float64) and all(a.dtype == kind for a in arrays)
-
-
 def open_gpu() -> CupyBackend:
     """The GPU backend, after proving that it works.
 
@@ -147,6 +204,7 @@ def open_gpu() -> CupyBackend:
         stage = "multiply matrices"
         if float(backend.matmul(ones, ones)[0, 0]) != 2.0:
             raise RuntimeError("a 2x2 product of ones is not 2")
+        backend.prove_recording()
     # A broken CUDA installation raises nearly anything (OSError, ImportError, CuPy's own
     # compile and runtime errors), and each of them means the same here: no GPU.
     except Exception as error:

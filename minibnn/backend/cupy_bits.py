@@ -14,7 +14,8 @@ from typing import Any
 import numpy as np
 
 from minibnn.backend.array import Array
-from minibnn.backend.bits import BitMatrix, Bits, DenseLayers, exact_in_float32, words_of
+from minibnn.backend.base import Backend
+from minibnn.backend.bits import BitMatrix, DenseLayers, exact_in_float32, words_of
 from minibnn.backend.cuda import Kernels
 from minibnn.backend.cuda.kernels import MOST_BLOCKS, THREADS
 
@@ -40,7 +41,7 @@ CHAIN_WEIGHTS = 2**21
 CHAIN_WORK = 2**29
 
 
-class CupyBits(Bits):
+class CupyBits(Backend):
     """Part of `CupyBackend`."""
 
     kernels: Kernels

@@ -31,8 +31,11 @@ class Questions:
     """Notes what is asked, and answers as always.
 
     Attributes:
+        recording: whether a step is recorded, whose numbers are not those of this moment.
         asked: the questions so far, in order.
     """
+
+    recording = False
 
     def __init__(self) -> None:
         self.asked: list[Question] = []
