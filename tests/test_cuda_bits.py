@@ -10,7 +10,7 @@ from cuda_on_host import CUDA_ARRAYS, HOST_CUDA
 from packed_models import SIGN, dense, images_models, ink
 
 from minibnn import Activation, BatchNorm, Rescale, Sequential, pack
-from minibnn.backend import CPU, Backend, BitMatrix, DenseLayers, backend_of, cupy_bits
+from minibnn.backend import CPU, Backend, BitMatrix, DenseLayers, Windows, backend_of, cupy_bits
 from minibnn.recipes import RECIPES
 
 WIDTHS = [*range(1, 131), 784]
@@ -157,6 +157,20 @@ def test_scores_and_labels(rows, classes, rng):
     launched(*["integer_scores", "score_labels"] * 2)
 
 
+@pytest.mark.parametrize("windows", [
+    Windows((3, 3)), Windows((2, 4), (2, 1), (1, 2)), Windows((1, 1)), Windows((5, 6), (9, 9)),
+])  # fmt: skip
+@pytest.mark.parametrize("channels", [1, 3, 40])
+def test_windows_of_integers(windows, channels, rng):
+    x = pixels(rng, 2, 6, 9, channels)
+    same(HOST_CUDA.window_rows(x, windows), Backend.window_rows(CPU, x, windows))
+    launched("columns_of_windows")
+    for values in (x, rng.integers(-9, 9, x.shape, np.int32)):
+        same(HOST_CUDA.max_pool(values, windows, False)[0],
+             Backend.max_pool(CPU, values, windows, False)[0])  # fmt: skip
+    launched("columns_of_windows", "max_pool", "max_pool")
+
+
 def network(rng, pixels, widths):
     layers = tuple(matrix(rng, m, k) for k, m in pairwise(widths))
     between = [
@@ -286,7 +300,10 @@ def test_convolutions(name, rng):
     packed, images = images_model(name, rng)
     same_stages(packed, images)
     same_answers(packed, images)
-    assert "threshold_bits" in HOST_CUDA.kernels.launches
+    expected = {"threshold_bits", "columns_of_windows"} | (
+        {"max_pool"} if "pool" in name else set()
+    )
+    assert expected <= set(HOST_CUDA.kernels.launches)
 
 
 def test_convolutions_of_float16(monkeypatch, rng):

@@ -186,18 +186,13 @@ class ConvStage(Product):
 
     def rows(self, x: Array) -> Array:
         """The windows inside the border as rows (batch places, width)."""
-        xp, n = backend_of(x).xp, len(x)
+        backend, n = backend_of(x), len(x)
         height, width, channels = self.in_shape
         (above, below), (left, right) = self.border
         shape = (n, above + height + below, left + width + right, channels)
-        X = xp.full(shape, self.border_value, dtype=np.uint8)
+        X = backend.xp.full(shape, self.border_value, dtype=np.uint8)
         X[:, above : above + height, left : left + width] = x.reshape(n, *self.in_shape)
-        down, across = self.out_shape[:2]
-        rows = xp.empty((n, down, across, *self.size, channels), dtype=np.uint8)
-        windows = Windows(self.size, self.stride, self.dilation)
-        for i, j, ys, xs in windows.positions((down, across)):
-            rows[:, :, :, i, j] = X[:, ys, xs]
-        return rows.reshape(n * down * across, self.width)
+        return backend.window_rows(X, Windows(self.size, self.stride, self.dilation))
 
 
 @dataclass(frozen=True, eq=False)
@@ -210,14 +205,9 @@ class PoolStage(Stage):
 
     def run(self, x: Array) -> Array:
         """The maxima, of the dtype of `x`."""
-        xp = backend_of(x).xp
+        backend = backend_of(x)
         x = x.reshape(len(x), *self.in_shape)
-        windows = Windows(self.size, self.stride)
-        seen = [x[:, ys, xs] for _, _, ys, xs in windows.positions(self.out_shape[:2])]
-        y = seen[0].copy()
-        for other in seen[1:]:
-            y = xp.maximum(y, other)
-        return y
+        return backend.max_pool(x, Windows(self.size, self.stride), with_places=False)[0]
 
 
 @dataclass(frozen=True, eq=False)
