@@ -60,7 +60,9 @@ class HostKernels(Kernels):
             )
             cpp.write_text(f'#include "{HEADER}"\n{text}\n{ways}')
             options = ["-std=c++17", "-O1", "-ffp-contract=off", "-Wall", "-Wextra", "-Werror",
-                       "-Wno-unknown-pragmas", "-Wno-unused-function", "-shared", "-fPIC"]  # fmt: skip
+                       "-Wno-unknown-pragmas", "-Wno-unused-function", "-shared", "-fPIC",
+                       # A load that is not aligned ends the process: a GPU would refuse it, too.
+                       "-fsanitize=alignment", "-fsanitize-undefined-trap-on-error"]  # fmt: skip
             library = cpp.with_suffix(".so")
             done = subprocess.run(
                 ["g++", *options, cpp, "-o", library], capture_output=True, text=True
@@ -122,9 +124,9 @@ class Guarded:
 
     def __init__(self, a: np.ndarray) -> None:
         self.size = a.nbytes
-        # As aligned as what CUDA allocates, so that wide loads may be used.
+        # As aligned as the array: wide loads must ask. What NumPy allocates they may use.
         raw = np.full(self.size + 2 * GUARD + 512, 0xFF, np.uint8)  # as floats: nan
-        start = -(raw.ctypes.data + GUARD) % 256
+        start = -(raw.ctypes.data + GUARD) % 256 + a.ctypes.data % 16
         self.memory = raw[start : start + self.size + 2 * GUARD]
         self.memory[GUARD : GUARD + self.size] = np.frombuffer(a.tobytes(), np.uint8)
         self.address = self.memory.ctypes.data + GUARD

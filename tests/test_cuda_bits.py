@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import re
 from itertools import pairwise
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -11,6 +13,7 @@ from packed_models import SIGN, dense, images_models, ink
 
 from minibnn import Activation, BatchNorm, Rescale, Sequential, pack
 from minibnn.backend import CPU, Backend, BitMatrix, DenseLayers, Windows, backend_of, cupy_bits
+from minibnn.backend.cuda.kernels import FOLDER
 from minibnn.recipes import RECIPES
 
 WIDTHS = [*range(1, 131), 784]
@@ -60,7 +63,7 @@ def test_pack_rows(rows, rng):
         same(HOST_CUDA.pack_rows(x), Backend.pack_rows(CPU, x))
         same(HOST_CUDA.pack_rows(x.astype(bool)), Backend.pack_rows(CPU, x))
         same(HOST_CUDA.pack_rows(x * 255), Backend.pack_rows(CPU, x))  # nonzero is 1
-    every = np.unpackbits(np.arange(256, dtype=np.uint8)[:, None], axis=1) * np.uint8(0x50)
+    every = np.arange(256, dtype=np.uint8).reshape(4, 64)
     same(HOST_CUDA.pack_rows(every), Backend.pack_rows(CPU, every))
     launched(*["pack_rows"] * (3 * len(WIDTHS) + 1))
 
@@ -134,6 +137,19 @@ def test_unaligned_arrays(rng):
     x, W = pixels(rng, 3, 128), matrix(rng, 9, 128)
     same(HOST_CUDA.pixel_products(off(x), W), Backend.pixel_products(CPU, x, W))
     same(HOST_CUDA.pack_rows(off(x)), Backend.pack_rows(CPU, x))
+    a = CPU.pack_rows(x)
+    expected = Backend.xnor_products(CPU, a, W.words, 128)
+    same(HOST_CUDA.xnor_products(off(a), W.words, 128), expected)
+    same(HOST_CUDA.xnor_products(a, off(W.words), 128), expected)
+    layers = network(rng, True, [128, 3, 2])
+    same(HOST_CUDA.dense_layers(off(x), layers), Backend.dense_layers(CPU, x, layers))
+
+
+def test_both_languages_have_the_same_sizes():
+    text = Path(FOLDER, "bits.cu").read_text()
+    sizes = {name: int(size) for name, size in re.findall(r"#define (\w+) (\d+)", text)}
+    ours = {"ROWS": cupy_bits.ROWS, "TILE": cupy_bits.TILE, "MOST": cupy_bits.WIDEST}
+    assert sizes == ours | {"DEPTH": 8, "LANES": 8}
 
 
 @pytest.mark.parametrize("shape", [(1, 7), (300, 7), (4, 3, 5, 7), (6, 21), (0, 7)])
