@@ -6,9 +6,10 @@
 
 The phases are the backend's primitives, timed by a clock around each while an ordinary loop
 trains: taking the batch (gather), signs of weights and activations (binarise), matrix products of
-the forward and of the backward pass, the optimiser, the loss; what remains of the two passes is
-elementwise array code and Python. Products also show the rate at which they compute. The clocks
-cost about half a microsecond a call; the line "step" is measured without them.
+the forward and of the backward pass, sums over the batch (of biases), the optimiser, the loss; what
+remains of the two passes is elementwise array code and Python. Products also show the rate at which
+they compute. The clocks cost about half a microsecond a call; the line "step" is measured without
+them.
 
 Prints a table of medians over the steps.
 """
@@ -110,7 +111,9 @@ def operations(name: str, args: tuple[Any, ...], result: Any) -> int:
 
 
 PRIMITIVES = {
-    "standardize": "batch norm",
+    "batch_norm": "batch norm",
+    "batch_norm_gradient": "batch norm",
+    "update_running": "batch norm",
     "affine": "batch norm",
     "channel_dots": "batch norm",
     "gate": "masks",
@@ -119,7 +122,7 @@ PRIMITIVES = {
     "convolve_dw": "products",
     "convolve_dx": "products",
     "binarize": "binarise",
-    "channel_sums": "batch norm",
+    "channel_sums": "sums",
 }
 
 
@@ -151,7 +154,10 @@ def profile(model: Layer, loss: Any, optimizer: Any, loader: DataLoader, steps: 
             t5 = time.perf_counter()
             rows.append(
                 {"gather": t1 - t0}
-                | {phase: clock.seconds[phase] for phase in ("binarise", "batch norm", "masks")}
+                | {
+                    phase: clock.seconds[phase]
+                    for phase in ("binarise", "batch norm", "sums", "masks")
+                }
                 | {f"{d} products": clock.seconds[f"{d} products"] for d in ("forward", "backward")}
                 | {"elementwise": t2 - t1 + t4 - t3 - inside, "loss": t3 - t2, "optimiser": t5 - t4}
             )

@@ -5,6 +5,7 @@
 // depends on it lacks a barrier. Shared memory starts with garbage in every block.
 
 #include <cmath>
+#include <csetjmp>
 #include <cstdint>
 #include <cstdio>
 #include <cstring>
@@ -20,9 +21,11 @@
 #define __launch_bounds__(...)
 #define __shared__ static __attribute__((section("shared_memory")))
 #define __restrict__
+using std::exp;
 using std::fabs;
 using std::isfinite;
 using std::isnan;
+using std::log;
 using std::sqrt;
 
 struct dim3 {
@@ -42,19 +45,20 @@ namespace host {
 enum State { RUNS, AT_WARP_BARRIER, AT_BLOCK_BARRIER, DONE };
 
 struct Thread {
-    ucontext_t context;
+    jmp_buf here;
     std::vector<char> stack;
     State state;
 };
 
 static std::vector<Thread> threads;
-static ucontext_t scheduler;
+static jmp_buf scheduler;
 static unsigned current;
 static uint64_t slots[32 * 32];  // what the lanes of a warp show each other
 
-static void wait(State where) {
+// Jumps, since swapcontext asks the system twice each time.
+__attribute__((noinline)) static void wait(State where) {
     threads[current].state = where;
-    swapcontext(&threads[current].context, &scheduler);
+    if (!_setjmp(threads[current].here)) _longjmp(scheduler, 1);
 }
 
 static unsigned lane() { return current % warpSize; }
@@ -86,10 +90,25 @@ using Body = void (*)(void**);
 static Body body;
 static void** arguments;
 
+// A fiber lives on from block to block and from launch to launch.
 static void entry() {
-    body(arguments);
-    threads[current].state = DONE;
-    swapcontext(&threads[current].context, &scheduler);
+    for (;;) {
+        body(arguments);
+        wait(DONE);
+    }
+}
+
+__attribute__((noinline)) static void resume(Thread& t) {
+    if (_setjmp(scheduler)) return;
+    if (!t.stack.empty()) _longjmp(t.here, 1);
+    t.stack.resize(1 << 15);
+    ucontext_t start;
+    getcontext(&start);
+    start.uc_stack.ss_sp = t.stack.data();
+    start.uc_stack.ss_size = t.stack.size();
+    start.uc_link = nullptr;
+    makecontext(&start, entry, 0);
+    setcontext(&start);
 }
 
 // Where all threads of [first, last) that are not done wait at `barrier`, they go on.
@@ -108,14 +127,7 @@ static bool release(unsigned first, unsigned last, State barrier) {
 static bool run_block(bool descending) {
     std::memset(__start_shared_memory, 0xA5, __stop_shared_memory - __start_shared_memory);
     unsigned count = threads.size();
-    for (Thread& t : threads) {
-        t.state = RUNS;
-        getcontext(&t.context);
-        t.context.uc_stack.ss_sp = t.stack.data();
-        t.context.uc_stack.ss_size = t.stack.size();
-        t.context.uc_link = &scheduler;
-        makecontext(&t.context, entry, 0);
-    }
+    for (Thread& t : threads) t.state = RUNS;
     for (;;) {
         bool progress = false, all_done = true;
         for (unsigned k = 0; k < count; ++k) {
@@ -123,7 +135,7 @@ static bool run_block(bool descending) {
             if (threads[current].state == RUNS) {
                 threadIdx = {current % blockDim.x, current / blockDim.x % blockDim.y,
                              current / blockDim.x / blockDim.y};
-                swapcontext(&scheduler, &threads[current].context);
+                resume(threads[current]);
                 progress = true;
             }
         }
@@ -143,12 +155,14 @@ static int run(Body kernel, void** given, dim3 grid, dim3 block, bool descending
     gridDim = grid;
     blockDim = block;
     threads.resize(block.x * block.y * block.z);
-    for (Thread& t : threads) t.stack.resize(1 << 15);
     unsigned blocks = grid.x * grid.y * grid.z;
     for (unsigned k = 0; k < blocks; ++k) {
         unsigned b = descending ? blocks - 1 - k : k;
         blockIdx = {b % grid.x, b / grid.x % grid.y, b / grid.x / grid.y};
-        if (!run_block(descending)) return 1;
+        if (!run_block(descending)) {
+            threads.clear();  // their fibers would wait on
+            return 1;
+        }
     }
     return 0;
 }

@@ -28,7 +28,7 @@ from minibnn.backend.cuda.kernels import Kernels, _three
 from minibnn.backend.cupy_backend import CupyBackend
 
 HEADER = Path(__file__).with_suffix(".h")
-NAMES = re.compile(r"^KERNEL (?:__launch_bounds__\(.*?\) )?(\w+)\(", re.MULTILINE)
+NAMES = re.compile(r"^KERNEL (?:__launch_bounds__\(.*?\)\s)?(\w+)\(", re.MULTILINE)
 GUARD = 64  # bytes of a pattern before each array, at least, which must still be there afterwards
 
 
@@ -164,6 +164,9 @@ class HostCudaBackend(CupyBackend):
         self.array_type = np.ndarray
         self.kernels = HostKernels()
         self._cublas, self.records = None, False
+
+    def address(self, a: Any) -> int:
+        return a.ctypes.data
 
     def asarray(self, a: Any, dtype: Any = None) -> Any:
         return np.asarray(a, dtype=dtype)

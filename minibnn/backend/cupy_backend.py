@@ -20,12 +20,16 @@ from minibnn.backend.base import DeviceError
 from minibnn.backend.cublas import Cublas, fits
 from minibnn.backend.cuda import Kernels, floats
 from minibnn.backend.cupy_bits import CupyBits
+from minibnn.backend.cupy_channels import CupyChannels
+from minibnn.backend.cupy_classes import CupyClasses
 from minibnn.backend.cupy_steps import CupySteps
 from minibnn.backend.cupy_windows import CupyWindows
 from minibnn.backend.hashing import places, stream_keys
+from minibnn.backend.kept_signs import KeptSigns
+from minibnn.backend.questions import questions
 
 
-class CupyBackend(CupySteps, CupyWindows, CupyBits):
+class CupyBackend(CupyClasses, CupyChannels, CupySteps, CupyWindows, CupyBits):
     """Arrays in the memory of a CUDA device.
 
     Attributes:
@@ -52,6 +56,14 @@ class CupyBackend(CupySteps, CupyWindows, CupyBits):
         """`a` copied to the host, after waiting for it."""
         host: np.ndarray[Any, Any] = self.xp.asnumpy(a)
         return host
+
+    def keep_signs(self, stores: list[Array], weights: list[Array]) -> KeptSigns:
+        """They cost Adam a write, and save each layer a read, a write and a launch."""
+        return KeptSigns(stores, weights, self.address)
+
+    def address(self, a: Array) -> int:
+        """Of its first value."""
+        return int(a.data.ptr)
 
     def prove_recording(self) -> None:
         """Find out whether work can be recorded, by recording some; set `records`."""
@@ -106,7 +118,11 @@ class CupyBackend(CupySteps, CupyWindows, CupyBits):
         return product
 
     def binarize(self, x: Array) -> Array:
-        """As the plain body, in one kernel."""
+        """As the plain body, in one kernel; or none, if the signs lie ready."""
+        asked = questions()
+        kept = None if asked is None or asked.signs is None else asked.signs.of(x)
+        if kept is not None:
+            return kept
         if not floats(x):
             return super().binarize(x)
         x = self.xp.ascontiguousarray(x)
@@ -170,7 +186,9 @@ class CupyBackend(CupySteps, CupyWindows, CupyBits):
         number = w.dtype.type
         constants = (number(beta1), number(beta2), number(math.inf if bound is None else bound))
         variables = (*self._number(rate, w.dtype), *self._number(epsilon, w.dtype))
-        arguments = (w, g, m, v, None, *variables, *constants, only_if)
+        asked = questions()
+        signs = None if asked is None or asked.signs is None else asked.signs.beside(w)
+        arguments = (w, g, m, v, signs, *variables, *constants, only_if)
         self.kernels.each("elementwise", "adam", w.dtype, w.size, arguments)
 
     def _number(self, value: Any, dtype: Any) -> tuple[Array | None, np.generic]:

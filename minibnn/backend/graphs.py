@@ -8,6 +8,9 @@ from contextlib import contextmanager, suppress
 from types import ModuleType
 from typing import Any
 
+from minibnn.backend.array import Array
+from minibnn.backend.kept_signs import KeptSigns
+
 
 class Recording:
     """Work of a device that was recorded; `replay` queues all of it at once.
@@ -36,6 +39,10 @@ class Graphs:
     xp: ModuleType
     records: bool = False
     records_not: str = "only a GPU can"
+
+    def keep_signs(self, stores: list[Array], weights: list[Array]) -> KeptSigns | None:
+        """Let `adam_step` keep the signs of weights, where that is worth it; see `KeptSigns`."""
+        return None
 
     @contextmanager
     def stream(self) -> Iterator[None]:

@@ -101,7 +101,7 @@ class Dense(Weighted):
         x, Wq = self.take_saved(dz)
         self.set_weight_gradient(self.backend.matmul(x.T, dz, out=self.weight.grad))
         if self.bias is not None:
-            dz.sum(axis=0, out=self.bias.grad)
+            self.backend.channel_sums(dz, self.out_features, out=self.bias.grad)
         if not need_dx:
             return None
         B = self.backward_weights(Wq)

@@ -71,13 +71,10 @@ class Normalization(Layer):
         """One value for each channel, repeated along a row; ready to meet `rows`."""
         return self.backend.spread(v, rows.shape[1])
 
-    def _update_running(self, mean: Array, var: Array) -> None:
+    def _update_running(self, mean: Array, var: Array, unbias: float = 1.0) -> None:
         """Mix a batch's statistics into the running ones, unless one of them is not finite."""
-        xp = self.backend.xp
-        finite = xp.isfinite(mean + var).all()
-        for running, batch in ((self.running_mean, mean), (self.running_var, var)):
-            mixed = self.momentum * running.data + (1 - self.momentum) * batch
-            xp.copyto(running.data, mixed, where=finite)
+        running = self.running_mean.data, self.running_var.data
+        self.backend.update_running(*running, mean, var, self.momentum, unbias)
 
 
 class BatchNorm(Normalization):
@@ -127,45 +124,32 @@ class BatchNorm(Normalization):
     def forward(self, x: Array, *, train: bool = False) -> Array:
         """``gamma x^ + beta``, with the batch's statistics in training, else the running ones."""
         self.check_input(x, self.channels)
-        xp = self.backend.xp
         rows = self._rows(x)
         if not train:
             gamma = 1 if self.gamma is None else self.gamma.data
-            scale = gamma / xp.sqrt(self.running_var.data + self.epsilon)
+            scale = gamma / self.backend.xp.sqrt(self.running_var.data + self.epsilon)
             y = rows - self._spread(self.running_mean.data, rows)
             y *= self._spread(scale, rows)
             y += self._spread(self.beta.data, rows)
             return y if rows is x else y.reshape(x.shape)
 
         n = self._values_a_channel(x)
-        standard, mean, var, inv_std = self.backend.standardize(rows, self.channels, self.epsilon)
-        beta = self._spread(self.beta.data, rows)
-        if self.gamma is None:
-            y = standard + beta
-        else:
-            y = self.backend.affine(beta, (self._spread(self.gamma.data, rows), standard))
-        self._update_running(mean, var * (n / (n - 1)))
+        gamma = None if self.gamma is None else self.gamma.data
+        y, standard, mean, var, inv_std = self.backend.batch_norm(
+            rows, gamma, self.beta.data, self.epsilon
+        )
+        self._update_running(mean, var, n / (n - 1))
         self.saved = (x.shape, standard, inv_std)
         return y.reshape(x.shape)
 
     def backward(self, dy: Array, *, need_dx: bool = True) -> Array | None:
         """Set dgamma and dbeta; return dx."""
         standard, inv_std = self.take_saved(dy)
-        shape, n, dy = dy.shape, dy.size // self.channels, self._rows(dy)
-        dbeta = self.backend.channel_sums(dy, self.channels, out=self.beta.grad)
-        if self.gamma is None and not need_dx:
-            return None
-        out = None if self.gamma is None else self.gamma.grad
-        dgamma = self.backend.channel_dots(dy, standard, self.channels, out=out)
-        if not need_dx:
-            return None
-        scale = inv_std if self.gamma is None else self.gamma.data * inv_std
-        dx = self.backend.affine(
-            self._spread(scale * dbeta / -n, dy),
-            (self._spread(scale, dy), dy),
-            (self._spread(scale * dgamma / -n, dy), standard),
+        gamma, dgamma = (None, None) if self.gamma is None else (self.gamma.data, self.gamma.grad)
+        dx = self.backend.batch_norm_gradient(
+            self._rows(dy), standard, inv_std, gamma, self.beta.grad, dgamma, need_dx=need_dx
         )
-        return dx.reshape(shape)
+        return None if dx is None else dx.reshape(dy.shape)
 
 
 class TensorNorm(BatchNorm):

@@ -60,31 +60,24 @@ class LogitCrossEntropy(Loss):
         """The mean cross-entropy of the batch."""
         backend = backend_of(logits)
         check_labels(self, logits, labels, backend)
-        xp, e, (n, classes) = backend.xp, self.label_smoothing, logits.shape
-        logp, p = backend.log_softmax(logits)
+        e = self.label_smoothing
         if labels.ndim == 1:
-            rows = xp.arange(n)
-            score = logp[rows, labels]
-            if e:
-                score = (1 - e) * score + (logp * (e / classes)).sum(axis=1)
-        else:
-            rows = None
-            labels = labels.astype(logits.dtype, copy=False)
-            if e:
-                labels = (1 - e) * labels + e / classes
-            # where(), not a bare product: 0 * -inf is nan.
-            score = xp.where(labels > 0, labels * logp, 0).sum(axis=1)
-        self.saved = (p, rows, labels)
+            loss, kept = backend.cross_entropy(logits, labels, e)
+            self.saved = (kept, labels)
+            return loss
+        n, classes = logits.shape
+        logp, p = backend.log_softmax(logits)
+        labels = labels.astype(logits.dtype, copy=False)
+        if e:
+            labels = (1 - e) * labels + e / classes
+        # where(), not a bare product: 0 * -inf is nan.
+        score = backend.xp.where(labels > 0, labels * logp, 0).sum(axis=1)
+        self.saved = (p, labels)
         return -score.sum() / n
 
     def backward(self) -> Array:
         """``(p sum(t) - t) / N``, of the smoothed t."""
-        p, rows, labels = self._take_saved()
-        n, e = len(labels), self.label_smoothing
-        if rows is None:
-            return (p * labels.sum(axis=1, keepdims=True) - labels) / n
-        p /= n
-        p[rows, labels] -= (1 - e) / n
-        if e:
-            p -= e / (n * p.shape[1])
-        return p
+        kept, labels = self._take_saved()
+        if labels.ndim == 1:
+            return backend_of(labels).cross_entropy_gradient(kept, labels, self.label_smoothing)
+        return (kept * labels.sum(axis=1, keepdims=True) - labels) / len(labels)

@@ -21,24 +21,26 @@ import numpy as np
 
 from minibnn.backend import Array, Questions, StepTables
 from minibnn.backend.graphs import Recording
+from minibnn.backend.kept_signs import KeptSigns
 from minibnn.data.loader import DataLoader
+from minibnn.functions import SignSTE
 from minibnn.layers import Layer
 from minibnn.losses import Loss
-from minibnn.optimizers import Optimizer
+from minibnn.optimizers import Adam, Optimizer, OptimizerGroup
 from minibnn.training.host_state import HostState
 from minibnn.training.step import OnSteps, PlainSteps
 from minibnn.training.step_numbers import CannotRecord, NumberTables, Series, find_series
 
 # The host needs some microseconds to launch a recording, however long it is; many steps share them.
 STEPS_A_RECORDING = 32
-# Two steps show what a step asks for; with fewer than these there is little left to replay.
+# Two steps show what a step asks for, and a third is the rehearsal; then there is one to replay.
 FEWEST_STEPS = 4
 
 
 class RecordedSteps(PlainSteps):
     """Trains a model by replaying a recorded step, on a backend that records.
 
-    The first two steps run as they are, and all others are replays of a recording of the third.
+    The first three steps run as they are, and all others are replays of a recording of the next.
     They change parameters, running statistics and the counts of draws and updates exactly as those
     of `PlainSteps` do. What cannot be recorded is named in a warning, and training goes on with
     plain steps: a layer that reads a value back, a loader that makes its batches itself, whatever
@@ -83,7 +85,9 @@ class RecordedSteps(PlainSteps):
             self._refuse(f"this device does not record: {backend.records_not}")
         if self.refused is None and not loader.only_gathers():
             self._refuse(f"{type(loader).__name__} makes its batches itself")
-        if self.refused is not None or loader.samples // loader.batch_size < FEWEST_STEPS:
+        few = loader.samples // loader.batch_size < FEWEST_STEPS
+        strange = loader.backend is not backend or len(loader.arrays) != 2  # plain steps say so
+        if self.refused is not None or few or strange:
             return super().epoch(loader, on_steps)
         with backend.stream():
             state = self._state()
@@ -101,12 +105,13 @@ class RecordedSteps(PlainSteps):
                 tape.learn()
             else:
                 try:
+                    tape.rehearse()
                     tape.record(self.steps_a_recording)
                     self._announce(tape)
                 except CannotRecord as error:
                     self._refuse(str(error))
-                continue
-            if on_steps is not None and on_steps(tape.done - before):
+            made = tape.done - before
+            if made and on_steps is not None and on_steps(made):
                 break
         return tape.losses[: tape.done].copy()
 
@@ -181,6 +186,7 @@ class _Tape:
         self.done = 0
         if self.recordings:
             self.numbers.fill(0)
+            self._refresh_signs()
 
     def learn(self) -> None:
         """Make a step, and see what it asks for and what it changes on the host."""
@@ -190,11 +196,13 @@ class _Tape:
             self._step()
         self.done += 1
 
-    def record(self, most: int) -> None:
-        """Record a step, alone and many times in a row, without making one.
+    def rehearse(self) -> None:
+        """Make a step with numbers from the device, as a recorded one gets them.
+
+        So everything is ready that its first run has to make: kernels for such numbers, say.
 
         Raises:
-            CannotRecord: saying why.
+            CannotRecord: saying why; the step is not made then.
         """
         self.begins.append(self.steps._state())
         _, before, after = self.begins
@@ -207,6 +215,21 @@ class _Tape:
         self.series = find_series([q.asked for q in self.asked], self.begins)
         self.changes = [b - a for (_, a), (_, b) in zip(before.counts, after.counts, strict=True)]
         self.numbers = self._tables(self.series)
+        self.numbers.fill(self.done)
+        self.numbers.signs = self._keep_signs()
+        self._refresh_signs()
+        with self.numbers.in_charge():
+            self._step()
+        self.done += 1
+
+    def record(self, most: int) -> None:
+        """Record a step, alone and many times in a row, without making one.
+
+        Raises:
+            CannotRecord: saying why.
+        """
+        counts = [(counter, counter.value) for counter, _ in self.begins[-1].counts]
+        self.numbers.recording = True
         try:
             with self.numbers.in_charge():
                 for times in {1, most} if self.full >= 2 * most else {1}:
@@ -218,10 +241,8 @@ class _Tape:
             notes = "".join(f", {note}" for note in getattr(error, "__notes__", ()))
             raise CannotRecord(f"{type(error).__name__}: {error}{notes}") from error
         finally:
-            for counter, value in after.counts:  # recording is not doing
+            for counter, value in counts:  # recording is not doing
                 counter.set(value)
-        self.numbers.fill(self.done)
-        self.counter.fill(self.done)
 
     def go_on(self) -> None:
         """Make the next steps, as many as one recording has."""
@@ -241,14 +262,26 @@ class _Tape:
         backend.begin_step(StepTables(self.counter, self.now, numbers.floats, numbers.float_table,
                                       numbers.keys, numbers.key_table))  # fmt: skip
         if self.done < self.full:
-            x, labels = (
-                backend.gather_batch(a, self.order, self.now, self.batch) for a in self.arrays
-            )
+            x, labels = backend.gather_batch(self.arrays, self.order, self.now, self.batch)
         else:
             x, labels = (backend.gather(a, self.rest) for a in self.arrays)
         value = steps._forward(x, labels)
         backend.note_loss(self.losses, self.sound, self.now, value)
         steps._update(self.sound)
+
+    def _keep_signs(self) -> KeptSigns | None:
+        """Ready signs of the weights that layers see as such, and that Adam changes."""
+        optimizer = self.steps.optimizer
+        members = optimizer.optimizers if isinstance(optimizer, OptimizerGroup) else [optimizer]
+        adams = [m for m in members if isinstance(m, Adam) and type(m)._update is Adam._update]
+        held = {id(p) for m in adams for p in m.parameters}
+        quantized = self.steps.model.named_quantized()
+        weights = [p.data for _, p, f in quantized if type(f) is SignSTE and id(p) in held]
+        return self.backend.keep_signs([m.store.data for m in adams], weights)
+
+    def _refresh_signs(self) -> None:
+        if self.numbers.signs is not None:
+            self.numbers.signs.refresh(self.backend.binarize)
 
     def _tables(self, series: list[Series]) -> NumberTables:
         return NumberTables(self.backend, self.steps.model.dtype, len(self.losses), series)

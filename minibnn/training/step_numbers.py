@@ -86,8 +86,6 @@ class NumberTables(Questions):
         key_table: uint32 (steps, k).
     """
 
-    recording = True
-
     def __init__(self, backend: Backend, dtype: Any, steps: int, series: list[Series]) -> None:
         super().__init__()
         self._backend = backend

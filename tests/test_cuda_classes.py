@@ -1,0 +1,143 @@
+"""The CUDA kernels of losses and counts, on the host, against their plain twins."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from cuda_on_host import HOST_CUDA
+
+from minibnn import DataLoader, Dense, LogitCrossEntropy, evaluate
+from minibnn.backend import CPU, Backend, select
+
+# (batch, classes): for one block, and for several.
+SMALL = [(1, 1), (1, 10), (64, 10), (100, 10), (512, 10), (5, 2), (33, 32), (7, 33), (40, 100)]
+LARGE = [(513, 10), (300, 100), (9000, 1)]
+
+every_shape = pytest.mark.parametrize("shape", SMALL + LARGE)
+both_floats = pytest.mark.parametrize("dtype", [np.float32, np.float64])
+
+
+@pytest.fixture(autouse=True)
+def forget_launches():
+    HOST_CUDA.kernels.launches.clear()
+
+
+def launched(*names):
+    assert HOST_CUDA.kernels.launches == list(names)
+    HOST_CUDA.kernels.launches.clear()
+
+
+def loss_and_gradient(backend, logits, labels, smoothing):
+    """Of a backend; for the CPU the plain bodies."""
+    if backend is CPU:
+        loss, kept = Backend.cross_entropy(CPU, logits, labels, smoothing)
+        return loss, Backend.cross_entropy_gradient(CPU, kept, labels, smoothing)
+    loss, kept = backend.cross_entropy(logits, labels, smoothing)
+    return loss, backend.cross_entropy_gradient(kept, labels, smoothing)
+
+
+@both_floats
+@every_shape
+@pytest.mark.parametrize("smoothing", [0.0, 0.3])
+def test_cross_entropy(smoothing, shape, dtype, rng):
+    logits = (5 * rng.standard_normal(shape)).astype(dtype)
+    labels = rng.integers(0, shape[1], shape[0])
+    before = logits.copy()
+    loss, gradient = loss_and_gradient(HOST_CUDA, logits, labels, smoothing)
+    launched("cross_entropy", *["column_sums"] * (shape in LARGE))
+    exact = loss_and_gradient(CPU, logits.astype(np.float64), labels, smoothing)
+    assert (loss.shape, loss.dtype, gradient.dtype) == ((), dtype, dtype)
+    np.testing.assert_array_equal(logits, before)
+    # A dozen roundings in a row's softmax, a few dozen in the sums.
+    tolerance = 2e-6 if dtype == np.float32 else 1e-14
+    np.testing.assert_allclose(loss, exact[0], rtol=tolerance, atol=tolerance)
+    np.testing.assert_allclose(gradient, exact[1], rtol=0, atol=tolerance / shape[0])
+
+
+@pytest.mark.parametrize("kind", ["u1", "i4", "i8", "i1", "u2", "u8"])
+@pytest.mark.parametrize("classes", [10, 200])
+def test_labels_of_all_kinds(classes, kind, rng):
+    logits = rng.standard_normal((70, classes)).astype(np.float32)
+    labels = rng.integers(0, min(classes, 128), 70)
+    labels[0] = classes - 1 if kind != "i1" else 1  # 199 is negative if a byte is read with a sign
+    results = []
+    for given in (labels, labels.astype(kind), np.repeat(labels.astype(kind), 2)[::2]):
+        loss, gradient = loss_and_gradient(HOST_CUDA, logits, given, 0.1)
+        results.append([loss, gradient, HOST_CUDA.count_correct(logits, given)])
+    launched(*["cross_entropy", "count_correct"] * 3)
+    for result in results[1:]:
+        for got, expected in zip(result, results[0], strict=True):
+            np.testing.assert_array_equal(got, expected)
+
+
+@both_floats
+@pytest.mark.parametrize("smoothing", [0.0, 0.3])
+@pytest.mark.parametrize("value", [1e37, -1e37, np.inf, -np.inf, np.nan])
+@pytest.mark.parametrize("classes", [5, 40])
+@pytest.mark.parametrize("place", [0, 3, "all", "all but one"])
+def test_awkward_logits(place, classes, value, smoothing, dtype, rng):
+    """The row's own, and not its neighbours'."""
+    logits = rng.standard_normal((3, classes)).astype(dtype)
+    labels = np.array([0, 3, 1])
+    logits[1, slice(None) if isinstance(place, str) else place] = value
+    if place == "all but one":
+        logits[1, 2] = 0
+    for label in (0, 2, 3):
+        labels[1] = label
+        got = loss_and_gradient(HOST_CUDA, logits, labels, smoothing)
+        with np.errstate(invalid="ignore", divide="ignore"):
+            expected = loss_and_gradient(CPU, logits, labels, smoothing)
+        for a, b in zip(got, expected, strict=True):
+            np.testing.assert_allclose(a, b, rtol=2e-6, atol=1e-7)
+        counts = (b.count_correct(logits, labels) for b in (HOST_CUDA, CPU))
+        assert len({int(count) for count in counts}) == 1
+    launched(*["cross_entropy", "count_correct"] * 3)
+
+
+def test_a_label_that_is_no_class_shows():
+    logits = np.zeros((4, 3), np.float32)
+    for wrong in (3, -1, 2**40):
+        labels = np.array([0, 1, wrong, 2])
+        loss, gradient = loss_and_gradient(HOST_CUDA, logits, labels, 0.0)
+        assert np.isnan(loss)
+        np.testing.assert_allclose(gradient[2], [1 / 12] * 3)
+        assert HOST_CUDA.count_correct(logits, labels) == 1
+
+
+@both_floats
+@every_shape
+def test_counts(shape, dtype, rng):
+    logits = rng.integers(0, 4, shape).astype(dtype)  # many are equal
+    labels = rng.integers(0, shape[1], shape[0])
+    logits[rng.random(shape) < 0.01] = np.nan
+    logits[rng.random(shape) < 0.1] = -0.0
+    count = HOST_CUDA.count_correct(logits, labels)
+    launched("count_correct", *["add_counts"] * (shape in LARGE))
+    assert (count.shape, count.dtype) == ((), np.int64)
+    assert count == (logits.argmax(axis=1) == labels).sum() == CPU.count_correct(logits, labels)
+    best = logits.argmax(axis=1)
+    assert HOST_CUDA.count_correct(logits, best) == shape[0]
+
+
+def test_what_the_kernels_cannot_take():
+    half = np.zeros((4, 3), np.float16)
+    assert HOST_CUDA.count_correct(half, np.array([0, 0, 1, 2])) == 2
+    loss, gradient = loss_and_gradient(HOST_CUDA, half, np.array([0, 0, 1, 2]), 0.0)
+    assert (loss.dtype, gradient.dtype) == (np.float16, np.float16)
+    launched()
+
+
+def test_loss_and_evaluation(rng, monkeypatch):
+    """From uint8 labels and a layout with gaps, through the loss and `evaluate`."""
+    x, labels = rng.standard_normal((30, 8)).astype(np.float32), rng.integers(0, 5, 30, np.uint8)
+    results = []
+    for backend in (CPU, HOST_CUDA):
+        monkeypatch.setitem(select._by_array_type, np.ndarray, backend)
+        model = Dense(8, 5).initialize(0).to(backend)
+        logits, loss = model.forward(x).repeat(2, axis=1)[:, ::2], LogitCrossEntropy(0.1)
+        value = loss.forward(logits, labels)
+        data = DataLoader((x, labels), 7).to(backend)
+        results.append([value, loss.backward(), *evaluate(model, data, loss)])
+    for a, b in zip(*results, strict=True):
+        np.testing.assert_allclose(a, b, rtol=2e-6, atol=1e-7)
+    launched(*["cross_entropy", "cross_entropy", "count_correct"])
