@@ -31,7 +31,7 @@ HALF_ROWS, HALF_WIDTH = 2048, 512
 # From so many multiplications products of pixels are of float16. Where bits mask pixels, four
 # multiplications take about ten instructions: this many take 5 us, as long as two more launches.
 HALF_PIXELS = 2**26
-# Float16 inputs and float32 results at once, in values: 400 MB at most.
+# Float16 inputs, and float32 results counted twice, at once: 128 MiB of them.
 HALF_VALUES = 2**26
 # Weights up to which one multiprocessor runs all dense layers of an image: it reads these bits, and
 # counts them, in about 5 us, the time of two or three launches.
