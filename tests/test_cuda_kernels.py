@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+from itertools import product
 from pathlib import Path
 
 import numpy as np
@@ -192,8 +193,10 @@ def nvrtc():
     return None
 
 
-@pytest.mark.parametrize("file", FILES)
-@pytest.mark.parametrize("dtype", FLOATS)
+@pytest.mark.parametrize(
+    ("file", "dtype"),
+    [*product(FILES, FLOATS), ("windows", np.uint8), ("windows", np.int32)],
+)
 @pytest.mark.parametrize("architecture", ["sm_80", "sm_90"])
 def test_the_kernels_compile_for_the_gpu(file, dtype, architecture):
     library = nvrtc()

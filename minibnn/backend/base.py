@@ -12,6 +12,7 @@ import numpy as np
 from minibnn.backend import convolution
 from minibnn.backend.adam import AdamStep
 from minibnn.backend.array import Array
+from minibnn.backend.bits import Bits
 from minibnn.backend.channels import Channels
 from minibnn.backend.classes import Classes
 from minibnn.backend.graphs import Graphs
@@ -37,7 +38,7 @@ class DeviceError(RuntimeError):
         return str(self.args[0])
 
 
-class Backend(Channels, Classes, Pooling, Steps, Graphs):
+class Backend(Channels, Classes, Pooling, Bits, Steps, Graphs):
     """Where arrays live and how the few operations that need care are done there.
 
     Layers write ordinary array code with `backend.xp` (`numpy` or `cupy`). Only what differs

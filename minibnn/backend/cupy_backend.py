@@ -20,6 +20,7 @@ from minibnn.backend.array import Array
 from minibnn.backend.base import DeviceError
 from minibnn.backend.cublas import Cublas, fits
 from minibnn.backend.cuda import Kernels, floats
+from minibnn.backend.cupy_bits import CupyBits
 from minibnn.backend.cupy_channels import CupyChannels
 from minibnn.backend.cupy_classes import CupyClasses
 from minibnn.backend.cupy_steps import CupySteps
@@ -29,7 +30,7 @@ from minibnn.backend.kept_signs import KeptSigns
 from minibnn.backend.questions import questions
 
 
-class CupyBackend(CupyClasses, CupyChannels, CupySteps, CupyWindows):
+class CupyBackend(CupyClasses, CupyChannels, CupySteps, CupyWindows, CupyBits):
     """Arrays in the memory of a CUDA device.
 
     Attributes:
