@@ -9,7 +9,7 @@ Feedback     Transpose (backpropagation), FixedFeedback, Blocked; DirectFeedback
              your own: Feedback
 Losses       LogitCrossEntropy, SquaredHinge, Hinge, MeanSquaredError; your own: Loss
 Optimisers   SGD, Adam, AdaMax, ShiftAdaMax, Bop; OptimizerGroup, split_parameters; schedules
-Training     fit, evaluate, plot_history
+Training     fit, evaluate, plot_history; PlainSteps, RecordedSteps
 Recipes      minibnn.recipes.RECIPES; python -m minibnn train, compare
 Data         load_mnist, load_sample, DataLoader, read_idx, write_idx, one_hot, one_cold
 Looking      model.summary(), diagnose, confusion_matrix, plot_confusion, plot_weight_bits
@@ -119,7 +119,15 @@ if TYPE_CHECKING:
     from minibnn.parameter import Buffer, Fill, GlorotUniform, Parameter, Uniform, glorot_lr_scale
     from minibnn.plots import plot_confusion, plot_function, plot_history, plot_weight_bits
     from minibnn.schedules import Constant, Cosine, Exponential, PerEpoch
-    from minibnn.training import DivergedError, Metrics, confusion_matrix, evaluate, fit
+    from minibnn.training import (
+        DivergedError,
+        Metrics,
+        PlainSteps,
+        RecordedSteps,
+        confusion_matrix,
+        evaluate,
+        fit,
+    )
 
 __version__ = "0.1.0"
 
@@ -183,9 +191,11 @@ __all__ = [
     "PackedModel",
     "Parameter",
     "PerEpoch",
+    "PlainSteps",
     "PowerOfTwo",
     "Radial",
     "ReLU",
+    "RecordedSteps",
     "Rescale",
     "Reshape",
     "Sequential",
@@ -263,7 +273,7 @@ _ROOMS = {
     "parameter": "Buffer Fill GlorotUniform Parameter Uniform glorot_lr_scale",
     "plots": "plot_confusion plot_function plot_history plot_weight_bits",
     "schedules": "Constant Cosine Exponential PerEpoch",
-    "training": "DivergedError Metrics confusion_matrix evaluate fit",
+    "training": "DivergedError Metrics PlainSteps RecordedSteps confusion_matrix evaluate fit",
     "commands": "",
     "compare": "",
     "export": "export_c export_html export_onnx",

@@ -145,6 +145,10 @@ class HostCudaBackend(CupyBackend):
         self.xp = np
         self.array_type = np.ndarray
         self.kernels = HostKernels()
+        self.records = False
+
+    def address(self, a: Any) -> int:
+        return a.ctypes.data
 
     def asarray(self, a: Any, dtype: Any = None) -> Any:
         return np.asarray(a, dtype=dtype)

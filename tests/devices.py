@@ -22,6 +22,13 @@ class StrictBackend(Backend):
     xp = strictdev
     array_type = strictdev.ndarray
     host = False
+    records = True
+
+    def record(self, work: Any, times: int = 1) -> Any:
+        """As on a GPU; and a number of the host that is another one each time is an error."""
+        recording = super().record(work, times)
+        recording._graph.check_repeats(times)
+        return recording
 
     def asarray(self, a: Any, dtype: Any = None) -> Any:
         return strictdev.asarray(a, dtype=dtype)

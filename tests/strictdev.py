@@ -18,7 +18,9 @@ CuPy differs from NumPy, or quietly does something slow or wrong, this module ra
   so does assigning an array through repeated indices (on a GPU any of the writers may win).
 - No warnings. NaN, overflow and division by zero pass in silence, as they do on a GPU.
 
-Kernels, streams, float-to-unsigned casts of negative numbers and summation order are not imitated.
+Streams record graphs as described in `strictcuda`: `with capturing(): ...`, or `cuda.Stream`.
+
+Kernels, float-to-unsigned casts of negative numbers and summation order are not imitated.
 """
 
 from __future__ import annotations
@@ -33,6 +35,8 @@ from typing import Any
 from weakref import WeakValueDictionary
 
 import numpy as np
+import strictcuda as cuda
+from strictcuda import Graph, perform, poison
 
 # --- What crosses between host and device -----------------------------------------------------
 
@@ -58,6 +62,8 @@ class _Traffic:
         self.listeners = [Counter()]  # the first one listens for ever
 
     def happen(self, who: str) -> None:
+        if cuda.capturing() is not None:
+            raise DeviceSynchronized(f"{who} is a {self.kind}, and a capture forbids it")
         if _Traffic.forbidden:
             raise DeviceSynchronized(f"{who} is a {self.kind}, and no_sync() forbids it")
         for counter in self.listeners:
@@ -89,6 +95,20 @@ def no_sync() -> Iterator[None]:
         yield
     finally:
         _Traffic.forbidden -= 1
+
+
+@contextmanager
+def capturing() -> Iterator[Graph]:
+    """Inside, operations are captured instead of performed; what it gives is their graph."""
+    stream, pool = cuda.Stream(non_blocking=True), cuda.MemoryPool()
+    with stream, cuda.using_allocator(pool.malloc):
+        stream.begin_capture()
+        graph = stream.graph
+        assert graph is not None
+        try:
+            yield graph
+        finally:
+            stream.end_capture()
 
 
 def synchronize() -> None:
@@ -210,7 +230,8 @@ class ndarray:  # noqa: N801 (CuPy's name)
         return self.transpose()
 
     def __getitem__(self, key: Any) -> Any:
-        return _wrap(self._a[_index(key)[0]])
+        key = _index(key)[0]
+        return _wrap(perform("indexing", _take_item, (self._a, key), {}))
 
     def __setitem__(self, key: Any, value: Any) -> None:
         key, by_arrays = _index(key)
@@ -221,13 +242,22 @@ class ndarray:  # noqa: N801 (CuPy's name)
             places = np.arange(self.size).reshape(self.shape)[key]
             if np.unique(places).size < places.size:
                 raise IndexError("repeated indices in an assignment: the last writer is undefined")
-        _quietly(self._a.__setitem__, key, host)
+        _quietly(perform, "assignment", _put_item, (self._a, key, host), {}, self._a)
 
     def fill(self, value: Any) -> None:
-        _quietly(self._a.fill, _unwrap(value, "fill()"))
+        host = _unwrap(value, "fill()")
+        _quietly(perform, "fill", np.ndarray.fill, (self._a, host), {}, self._a)
 
     def clip(self, min: Any = None, max: Any = None, out: Any = None) -> ndarray:
         return _functions["clip"](self, min, max, out)
+
+
+def _take_item(a: np.ndarray[Any, Any], key: Any) -> Any:
+    return a[key]
+
+
+def _put_item(a: np.ndarray[Any, Any], key: Any, value: Any) -> None:
+    a[key] = value
 
 
 def _index(key: Any) -> tuple[tuple[Any, ...], bool]:
@@ -335,8 +365,7 @@ def _poisoned(make: Callable[..., Any]) -> Callable[..., Any]:
 
     def poisoned(*args: Any, **kwargs: Any) -> Any:
         a = make(*args, **kwargs)
-        pattern = {"f": np.nan, "c": np.nan, "b": True}
-        a[...] = pattern.get(a.dtype.kind, np.array([0xCD] * a.itemsize, np.uint8).view(a.dtype))
+        poison(a)
         return a
 
     return poisoned
@@ -386,7 +415,10 @@ def _function(name: str, taught: Signature) -> Callable[..., Any]:
                 keywords[key] = host
         if name in _WAITING:
             _readbacks.happen(f"{name}()")
-        result = _quietly(compute, *positional, **keywords)
+        target = positional[0] if name == "copyto" else keywords.get("out")
+        result = _quietly(perform, name, compute, positional, keywords, target)
+        if name == "copyto":
+            return None
         return result if name.endswith("_memory") else _wrap(result)
 
     function.__name__ = function.__qualname__ = name
@@ -397,7 +429,8 @@ def _function(name: str, taught: Signature) -> Callable[..., Any]:
 def asarray(a: Any, dtype: Any = None, order: Any = None, *, copy: bool | None = None) -> Any:
     """Give the device array itself, or upload a host array, a list or a scalar."""
     if isinstance(a, ndarray):
-        return _wrap(_quietly(np.array, a._a, dtype=dtype, order=order or "K", copy=copy))
+        options = {"dtype": dtype, "order": order or "K", "copy": copy}
+        return _wrap(_quietly(perform, "asarray", np.array, (a._a,), options))
     _uploads.happen("asarray() of host data")
     return _wrap(_quietly(np.array, a, dtype=dtype, order=order or "K"))
 
@@ -446,7 +479,10 @@ def _attribute(name: str) -> property:
 
 
 def _layout_method(name: str) -> Callable[..., Any]:
-    return lambda self, *args, **kwargs: _wrap(_quietly(getattr(self._a, name), *args, **kwargs))
+    method = getattr(np.ndarray, name)
+    return lambda self, *args, **kwargs: _wrap(
+        _quietly(perform, name, method, (self._a, *args), kwargs)
+    )
 
 
 def _reading(kind: type) -> Callable[..., Any]:

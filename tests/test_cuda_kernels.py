@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from cuda_on_host import HOST_CUDA, kernel_names
 
-from minibnn.backend import CPU, AdamStep, Backend
+from minibnn.backend import CPU, AdamStep, Backend, Questions, StepTables
 from minibnn.backend.cuda import FILES, source
 
 FLOATS = [np.float32, np.float64]
@@ -22,7 +22,7 @@ def forget_launches() -> None:
 
 def launched(*names: str) -> None:
     """Each test of a kernel says which it means, so that none passes on the plain body."""
-    assert [n for n in HOST_CUDA.kernels.launches if n in names] == list(names)
+    assert HOST_CUDA.kernels.launches == list(names)
 
 
 @pytest.mark.parametrize("dtype", FLOATS)
@@ -57,6 +57,30 @@ def test_adam_reads_its_numbers_where_a_replay_puts_them(dtype, rng):
     HOST_CUDA.adam_step(*other, there)
     for a, b in zip(one, other, strict=True):
         np.testing.assert_array_equal(a, b)
+
+
+@pytest.mark.parametrize("dtype", FLOATS)
+def test_adam_keeps_signs_that_layers_then_find_ready(dtype, rng):
+    w, g, m, v = rng.uniform(-0.01, 0.01, (4, 60)).astype(dtype)
+    v = abs(v)
+    weight, other = w[10:40].reshape(5, 6), w[40:]
+    questions = Questions()
+    questions.signs = HOST_CUDA.keep_signs([w], [weight])
+    questions.signs.refresh(HOST_CUDA.binarize)
+    launched("binarize")
+    with questions.in_charge():
+        for part in (slice(0, 25), slice(25, 60)):
+            before = w.copy()
+            numbers = AdamStep.of(0.05, 0.9, 0.999, 1e-8, 1)
+            HOST_CUDA.adam_step(w[part], g[part], m[part], v[part], numbers)
+            assert (np.sign(before[part]) != np.sign(w[part])).any(), "signs that never change"
+        np.testing.assert_array_equal(HOST_CUDA.binarize(weight), np.where(weight >= 0, 1, -1))
+        launched("binarize", "adam", "adam")
+        HOST_CUDA.binarize(other)
+        HOST_CUDA.binarize(weight + 0)
+        HOST_CUDA.adam_step(g.copy(), g, m, v, numbers)  # another store
+    HOST_CUDA.binarize(weight)
+    launched("binarize", "adam", "adam", "binarize", "binarize", "adam", "binarize")
 
 
 @pytest.mark.parametrize("dtype", FLOATS)
@@ -103,6 +127,48 @@ def test_affine(terms, dtype, rng):
     expected = Backend.affine(CPU, shift, *pairs)
     np.testing.assert_array_equal(HOST_CUDA.affine(shift, *pairs), expected)
     launched("affine")
+
+
+@pytest.mark.parametrize("dtype", FLOATS)
+@pytest.mark.parametrize(("n_floats", "n_keys"), [(0, 0), (3, 0), (2, 4)])
+def test_a_step_begins(n_floats, n_keys, dtype, rng):
+    def tables():
+        return StepTables(
+            np.array(1), np.array(-7),
+            np.zeros(n_floats, dtype), np.arange(5 * n_floats).reshape(5, n_floats).astype(dtype),
+            np.zeros(n_keys, np.uint32), np.arange(5 * n_keys, dtype=np.uint32).reshape(5, n_keys),
+        )  # fmt: skip
+
+    one, other = tables(), tables()
+    for step in (1, 2, 3):
+        HOST_CUDA.begin_step(one)
+        Backend.begin_step(CPU, other)
+        for a, b in zip(one, other, strict=True):
+            np.testing.assert_array_equal(a, b)
+        assert (one.now, one.counter) == (step, step + 1)
+    launched(*["begin_step"] * 3)
+
+
+@pytest.mark.parametrize("shape", [(50, 28, 28), (50, 3), (50,)])
+@pytest.mark.parametrize("dtype", [np.uint8, np.int64, np.float32])
+def test_batches_are_gathered(shape, dtype, rng):
+    a = rng.integers(0, 256, shape).astype(dtype)
+    order, now = rng.permutation(50)[:48], np.array(2)
+    got = HOST_CUDA.gather_batch(a, order, now, 12)
+    launched("gather")
+    np.testing.assert_array_equal(got, a[order[24:36]])
+    np.testing.assert_array_equal(got, Backend.gather_batch(CPU, a, order, now, 12))
+
+
+@pytest.mark.parametrize("dtype", FLOATS)
+def test_losses_are_noted(dtype):
+    for backend in (HOST_CUDA, CPU):
+        losses, sound = np.zeros(4), np.ones((), bool)
+        for now, value in enumerate([1.5, 2.5, np.nan, 0.5]):
+            type(backend).note_loss(backend, losses, sound, np.array(now), np.array(value, dtype))
+            assert sound == (now < 2)
+        np.testing.assert_array_equal(losses, [1.5, 2.5, np.nan, 0.5])
+    launched(*["note_loss"] * 4)
 
 
 # --- What the host cannot show: that NVIDIA's compiler takes the sources ----------------------

@@ -4,7 +4,9 @@ from minibnn.backend.adam import AdamStep
 from minibnn.backend.array import Array
 from minibnn.backend.base import Backend, DeviceError
 from minibnn.backend.numpy_backend import NumpyBackend
+from minibnn.backend.questions import Question, Questions, questions
 from minibnn.backend.select import CPU, backend_of, get_backend, register_backend
+from minibnn.backend.steps import StepTables
 from minibnn.backend.windows import Windows
 
 __all__ = [
@@ -14,8 +16,12 @@ __all__ = [
     "Backend",
     "DeviceError",
     "NumpyBackend",
+    "Question",
+    "Questions",
+    "StepTables",
     "Windows",
     "backend_of",
     "get_backend",
+    "questions",
     "register_backend",
 ]

@@ -14,8 +14,11 @@ from minibnn.backend.adam import AdamStep
 from minibnn.backend.array import Array
 from minibnn.backend.channels import Channels
 from minibnn.backend.classes import Classes
+from minibnn.backend.graphs import Graphs
 from minibnn.backend.hashing import mix, places, stream_keys
+from minibnn.backend.pooling import Pooling
 from minibnn.backend.questions import questions
+from minibnn.backend.steps import Steps
 from minibnn.backend.windows import Windows
 
 
@@ -34,7 +37,7 @@ class DeviceError(RuntimeError):
         return str(self.args[0])
 
 
-class Backend(Channels, Classes):
+class Backend(Channels, Classes, Pooling, Steps, Graphs):
     """Where arrays live and how the few operations that need care are done there.
 
     Layers write ordinary array code with `backend.xp` (`numpy` or `cupy`). Only what differs
@@ -48,14 +51,12 @@ class Backend(Channels, Classes):
         array_type: the class of its arrays.
         host: True where reading a value costs nothing. False on a device, where ``float(a)``
             would make the program wait for everything queued before it.
-        records: whether `record` works, so that steps can be replayed.
     """
 
     name: str
     xp: ModuleType
     array_type: type
     host: bool
-    records: bool = False
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({self.name!r})"
@@ -98,6 +99,13 @@ class Backend(Channels, Classes):
     def matmul(self, a: Array, b: Array, out: Array | None = None) -> Array:
         """The matrix product ``a @ b``; the one way layers multiply matrices."""
         return self.xp.matmul(a, b, out=out)
+
+    def half_matmul(self, a: Array, b: Array) -> Array:
+        """``a @ b`` of float16, added up in float32: exact for whole numbers up to 2^24.
+
+        Shapes: a (n, k), b (k, m), both float16; the result (n, m) of float32.
+        """
+        return self.matmul(a.astype(np.float32), b.astype(np.float32))
 
     def binarize(self, x: Array) -> Array:
         """+1 where ``x >= 0``, else -1, in the dtype of `x`. Both zeros give +1.

@@ -16,16 +16,26 @@ import numpy as np
 
 from minibnn.backend.adam import AdamStep
 from minibnn.backend.array import Array
-from minibnn.backend.base import Backend, DeviceError
-from minibnn.backend.cuda import Kernels
-from minibnn.backend.cuda.kernels import floats
+from minibnn.backend.base import DeviceError
+from minibnn.backend.cublas import Cublas, fits
+from minibnn.backend.cuda import Kernels, floats
 from minibnn.backend.cupy_channels import CupyChannels
 from minibnn.backend.cupy_classes import CupyClasses
+from minibnn.backend.cupy_steps import CupySteps
+from minibnn.backend.cupy_windows import CupyWindows
 from minibnn.backend.hashing import places, stream_keys
+from minibnn.backend.kept_signs import KeptSigns
+from minibnn.backend.questions import questions
 
 
-class CupyBackend(CupyClasses, CupyChannels, Backend):
-    """Arrays in the memory of a CUDA device."""
+class CupyBackend(CupyChannels, CupyClasses, CupySteps, CupyWindows):
+    """Arrays in the memory of a CUDA device.
+
+    Attributes:
+        tf32: whether products of float32 may round their factors to 10 bits of mantissa, as
+            NVIDIA's tensor cores want them. Off at first: the fast products are not those that the
+            CPU computes. Products of signs are exact either way.
+    """
 
     name = "gpu"
     host = False
@@ -34,6 +44,8 @@ class CupyBackend(CupyClasses, CupyChannels, Backend):
         self.xp = cupy
         self.array_type = cupy.ndarray
         self.kernels = Kernels(cupy)
+        self.tf32 = False
+        self._cublas: Cublas | None = None
 
     def asarray(self, a: Any, dtype: Any = None) -> Array:
         """`a` on the device; a host array is copied there."""
@@ -44,8 +56,72 @@ class CupyBackend(CupyClasses, CupyChannels, Backend):
         host: np.ndarray[Any, Any] = self.xp.asnumpy(a)
         return host
 
+    def keep_signs(self, stores: list[Array], weights: list[Array]) -> KeptSigns:
+        """They cost Adam a write, and save each layer a read, a write and a launch."""
+        return KeptSigns(stores, weights, self.address)
+
+    def address(self, a: Array) -> int:
+        """Of its first value."""
+        return int(a.data.ptr)
+
+    def prove_recording(self) -> None:
+        """Find out whether work can be recorded, by recording some; set `records`."""
+        try:
+            self._cublas = Cublas(self.xp)
+            x, y = self.xp.ones((2, 2), np.float32), self.xp.empty((2, 2), np.float32)
+
+            def work() -> None:
+                self.matmul(self.binarize(x), x, out=y)
+
+            with self.stream():
+                work()
+                recording = self.record(work, times=2)
+                x.fill(-3)
+                recording.replay()
+            if float(y.sum()) != 24.0:
+                raise RuntimeError("a recorded product gave a wrong result")
+            self.records = True
+        # Libraries, drivers and graphs fail in their own ways; training works without recording.
+        except Exception as error:
+            self._cublas, self.records = None, False
+            self.records_not = f"{type(error).__name__}: {error}"
+
+    def matmul(self, a: Array, b: Array, out: Array | None = None) -> Array:
+        """The matrix product ``a @ b``; matrices of one float type by our own handle of cuBLAS."""
+        if self._cublas is None or not floats(a, b) or a.ndim != b.ndim or a.ndim not in (2, 3):
+            return super().matmul(a, b, out)
+        if a.shape[-1] != b.shape[-2] or a.shape[:-2] != b.shape[:-2]:
+            return super().matmul(a, b, out)  # which says what is wrong, or broadcasts
+        shape = (*a.shape[:-1], b.shape[-1])
+        if out is None or (out.shape, out.dtype) != (shape, a.dtype) or not out.flags.c_contiguous:
+            target = self.xp.empty(shape, a.dtype)
+        else:
+            target = out
+        triples: Any = [(a, b, target)] if a.ndim == 2 else zip(a, b, target, strict=True)
+        for left, right, product in triples:
+            left = left if fits(left) else self.xp.ascontiguousarray(left)
+            right = right if fits(right) else self.xp.ascontiguousarray(right)
+            self._cublas.multiply(left, right, product, tf32=self.tf32)
+        if out is not None and target is not out:
+            out[...] = target
+            return out
+        return target
+
+    def half_matmul(self, a: Array, b: Array) -> Array:
+        """As the plain body, on tensor cores, which add up in float32."""
+        if self._cublas is None:
+            return super().half_matmul(a, b)
+        product = self.xp.empty((len(a), b.shape[1]), np.float32)
+        a, b = (m if fits(m) else self.xp.ascontiguousarray(m) for m in (a, b))
+        self._cublas.multiply(a, b, product, tf32=False)
+        return product
+
     def binarize(self, x: Array) -> Array:
-        """As the plain body, in one kernel."""
+        """As the plain body, in one kernel; or none, if the signs lie ready."""
+        asked = questions()
+        kept = None if asked is None or asked.signs is None else asked.signs.of(x)
+        if kept is not None:
+            return kept
         if not floats(x):
             return super().binarize(x)
         x = self.xp.ascontiguousarray(x)
@@ -109,7 +185,9 @@ class CupyBackend(CupyClasses, CupyChannels, Backend):
         number = w.dtype.type
         constants = (number(beta1), number(beta2), number(math.inf if bound is None else bound))
         variables = (*self._number(rate, w.dtype), *self._number(epsilon, w.dtype))
-        arguments = (w, g, m, v, None, *variables, *constants, only_if)
+        asked = questions()
+        signs = None if asked is None or asked.signs is None else asked.signs.beside(w)
+        arguments = (w, g, m, v, signs, *variables, *constants, only_if)
         self.kernels.each("elementwise", "adam", w.dtype, w.size, arguments)
 
     def _number(self, value: Any, dtype: Any) -> tuple[Array | None, np.generic]:
@@ -143,6 +221,7 @@ def open_gpu() -> CupyBackend:
         stage = "multiply matrices"
         if float(backend.matmul(ones, ones)[0, 0]) != 2.0:
             raise RuntimeError("a 2x2 product of ones is not 2")
+        backend.prove_recording()
     # A broken CUDA installation raises nearly anything (OSError, ImportError, CuPy's own
     # compile and runtime errors), and each of them means the same here: no GPU.
     except Exception as error:

@@ -14,6 +14,8 @@ from typing import Any
 
 import numpy as np
 
+from minibnn.backend.kept_signs import KeptSigns
+
 _charge = threading.local()  # two threads that train must not answer each other's questions
 
 
@@ -31,11 +33,16 @@ class Questions:
     """Notes what is asked, and answers as always.
 
     Attributes:
+        recording: whether a step is recorded, whose numbers are not those of this moment.
         asked: the questions so far, in order.
+        signs: signs of weights that lie ready, for backends that keep them.
     """
+
+    recording = False
 
     def __init__(self) -> None:
         self.asked: list[Question] = []
+        self.signs: KeptSigns | None = None
 
     def answer(
         self, values: Callable[[int], tuple[Any, ...]], count: int, dtype: Any

@@ -35,6 +35,11 @@ class Windows(NamedTuple):
         reach = ((n - 1) * d for n, d in zip(self.size, self.dilation, strict=True))
         return any(r >= s for r, s in zip(reach, self.stride, strict=True))
 
+    @property
+    def share(self) -> float:
+        """What each position contributes to a mean over the window."""
+        return 1 / (self.size[0] * self.size[1])
+
     def counts(self, shape: tuple[int, ...]) -> tuple[int, int]:
         """How many windows lie below and beside each other on images of shape (batch, H, W, C).
 

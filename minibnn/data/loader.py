@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import Self
+from typing import Any, Self
 
 import numpy as np
 
@@ -104,14 +104,25 @@ class DataLoader:
     def batches(self, epoch: int) -> Iterator[tuple[Array, ...]]:
         """The batches of the epoch with this number, whatever was read before."""
         if self.shuffle:
-            rng = np.random.default_rng([self._seed, epoch])
-            order = self.backend.asarray(rng.permutation(self.samples))
+            order = self.backend.asarray(self.order(epoch))
         for i in range(len(self)):
             rows = slice(i * self.batch_size, (i + 1) * self.batch_size)
             if self.shuffle:
                 yield tuple(self.backend.gather(a, order[rows]) for a in self.arrays)
             else:
                 yield tuple(a[rows].copy() for a in self.arrays)
+
+    def order(self, epoch: int) -> np.ndarray[Any, Any]:
+        """The row numbers of all samples as the epoch with this number takes them, on the host."""
+        if not self.shuffle:
+            return np.arange(self.samples)
+        return np.random.default_rng([self._seed, epoch]).permutation(self.samples)
+
+    def only_gathers(self) -> bool:
+        """Whether batches are rows of the arrays in `order`, as in a loader that nobody changed."""
+        kind = type(self)
+        own = (DataLoader.__iter__, DataLoader.batches, DataLoader.order, DataLoader.__len__)
+        return (kind.__iter__, kind.batches, kind.order, kind.__len__) == own
 
     def in_order(self, batch_size: int | None = None) -> DataLoader:
         """A loader of every sample once, in order: for evaluation."""

@@ -129,14 +129,16 @@ class _AnchoredMaxima(Anchor):
 
     def __init__(self, layer: MaxPool2D) -> None:
         super().__init__()
-        self.maxima = layer.maxima
+        self.maxima, self.windows = layer.maxima, layer.windows
 
-    def __call__(self, seen: list[Array], with_places: bool) -> tuple[Array, Array | None]:
+    def __call__(self, x: Array, with_places: bool) -> tuple[Array, Array | None]:
         if not self.frozen:
-            y, place = self.maxima(seen, True)
+            y, place = self.maxima(x, True)
             self.at(lambda: place)
             return y, place
         place = self.at(list)
+        positions = self.windows.positions(self.windows.counts(x.shape))
+        seen = (x[:, rows, columns] for _, _, rows, columns in positions)
         return sum(x_ij * (place == k) for k, x_ij in enumerate(seen)), place
 
 

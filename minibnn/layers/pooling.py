@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import numpy as np
-
 from minibnn.backend import Array, Windows
 from minibnn.layers.base import Layer
 from minibnn.layers.window import check_fit, check_images, pair
@@ -61,40 +59,21 @@ class MaxPool2D(Layer):
         self.check_input(x)
         check_images(self, x)
         check_fit(self, self.windows, x.shape)
-        y, place = self.maxima(self.seen(x), with_places=train)
+        y, place = self.maxima(x, with_places=train)
         if train:
             self.saved = (y.shape, x.shape, place)
         return y
 
-    def seen(self, x: Array) -> list[Array]:
-        """What all windows see at each of their positions, in row-major order."""
-        counts = self.windows.counts(x.shape)
-        return [x[:, rows, columns] for _, _, rows, columns in self.windows.positions(counts)]
-
-    def maxima(self, seen: list[Array], with_places: bool) -> tuple[Array, Array | None]:
+    def maxima(self, x: Array, with_places: bool) -> tuple[Array, Array | None]:
         """The largest values and the positions where they were seen, the first of several."""
-        xp = self.backend.xp
-        first, *others = seen
-        y = first.copy()
-        place = xp.zeros(y.shape, dtype=np.min_scalar_type(len(others))) if with_places else None
-        for k, x_ij in enumerate(others, start=1):
-            if place is not None:  # k grows, so the last strict rise, the first maximum, stays
-                place = xp.maximum(place, (x_ij > y) * place.dtype.type(k))
-            xp.maximum(y, x_ij, out=y)
-        return y, place
+        return self.backend.max_pool(x, self.windows, with_places)
 
     def backward(self, dy: Array, *, need_dx: bool = True) -> Array | None:
         """`dy` where the maxima stand, 0 elsewhere."""
         shape, place = self.take_saved(dy)
         if not need_dx:
             return None
-        dx = self.backend.xp.zeros(shape, dtype=dy.dtype)
-        for k, (_, _, rows, columns) in enumerate(self.windows.positions(dy.shape[1:3])):
-            if self.windows.overlap:
-                dx[:, rows, columns] += dy * (place == k)
-            else:  # the same without reading dx
-                dx[:, rows, columns] = dy * (place == k)
-        return dx
+        return self.backend.max_pool_dx(dy, place, self.windows, shape)
 
 
 class AveragePool2D(Layer):
@@ -139,11 +118,7 @@ class AveragePool2D(Layer):
         self.check_input(x)
         check_images(self, x)
         check_fit(self, self.windows, x.shape)
-        counts = self.windows.counts(x.shape)
-        y = self.backend.xp.zeros((x.shape[0], *counts, x.shape[-1]), dtype=x.dtype)
-        for _, _, rows, columns in self.windows.positions(counts):
-            y += x[:, rows, columns]
-        y *= self._share()
+        y = self.backend.average_pool(x, self.windows)
         if train:
             self.saved = (y.shape, x.shape)
         return y
@@ -153,14 +128,7 @@ class AveragePool2D(Layer):
         (shape,) = self.take_saved(dy)
         if not need_dx:
             return None
-        dx = self.backend.xp.zeros(shape, dtype=dy.dtype)
-        share = dy * self._share()
-        for _, _, rows, columns in self.windows.positions(dy.shape[1:3]):
-            dx[:, rows, columns] += share
-        return dx
-
-    def _share(self) -> float:
-        return 1 / (self.windows.size[0] * self.windows.size[1])
+        return self.backend.average_pool_dx(dy, self.windows, shape)
 
 
 def _windows(

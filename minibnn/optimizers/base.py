@@ -7,7 +7,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterable, Sequence
 from typing import Any, ClassVar
 
-from minibnn.backend import Array, Backend
+from minibnn.backend import Array, Backend, questions
 from minibnn.parameter import FlatStore, Parameter, Segment
 from minibnn.schedules import Constant, Schedule
 
@@ -55,14 +55,13 @@ class FlatOptimizer(Optimizer):
 
     Attributes:
         store: the values and gradients.
-        steps: how many updates were made. (On a device refused ones count, since nobody looked.)
     """
 
     _rate_name: ClassVar[str] = "rate"
 
     def __init__(self, parameters: Iterable[Parameter], rate: float | Schedule) -> None:
         self._set_rate(rate)
-        self.steps = 0
+        self._steps = 0
         self.store = FlatStore(parameters)
         self.backend = self.store.backend
 
@@ -72,6 +71,21 @@ class FlatOptimizer(Optimizer):
             f"{self.store.data.size:,} values, next {self._rate_name} {self._rate():.4g}, "
             f"after {self.steps} steps)"
         )
+
+    @property
+    def steps(self) -> int:
+        """How many updates were made; on a device refused ones count, since nobody looked."""
+        asked = questions()
+        if asked is not None and asked.recording:
+            raise RuntimeError(
+                f"{type(self).__name__}: its steps or rate were read while a step is recorded, "
+                "which would keep them for ever; take what changes from step to step from _numbers"
+            )
+        return self._steps
+
+    @steps.setter
+    def steps(self, steps: int) -> None:
+        self._steps = steps
 
     def _rate(self) -> float:
         return float(self.schedule(self.steps))
@@ -97,11 +111,11 @@ class FlatOptimizer(Optimizer):
         if self.backend.host and only_if is not None and not only_if:
             return
         segments = self.store.segments
-        numbers = self.backend.numbers(self._all_numbers, self.steps, self.store.data.dtype)
+        numbers = self.backend.numbers(self._all_numbers, self._steps, self.store.data.dtype)
         each = len(numbers) // len(segments)
         for i, segment in enumerate(segments):
             self._update(segment, numbers[i * each : (i + 1) * each], only_if)
-        self.steps += 1
+        self._steps += 1
 
     def _all_numbers(self, step: int) -> tuple[float, ...]:
         """The numbers of all segments, one after another."""

@@ -1,7 +1,17 @@
 """Training and evaluation."""
 
+from minibnn.training.capture import RecordedSteps
 from minibnn.training.confusion import confusion_matrix
 from minibnn.training.evaluate import Metrics, evaluate
 from minibnn.training.fit import DivergedError, fit
+from minibnn.training.step import PlainSteps
 
-__all__ = ["DivergedError", "Metrics", "confusion_matrix", "evaluate", "fit"]
+__all__ = [
+    "DivergedError",
+    "Metrics",
+    "PlainSteps",
+    "RecordedSteps",
+    "confusion_matrix",
+    "evaluate",
+    "fit",
+]

@@ -14,8 +14,9 @@ from minibnn.layers import Layer
 from minibnn.layers.base import require
 from minibnn.losses import Loss, check_class_labels, check_probabilities
 
-# Large enough that the cost of a call disappears in the work, small enough to stay in memory.
-EVALUATION_BATCH = 1000
+# Large enough that the cost of a call disappears in the work, small enough to stay in memory. On a
+# device calls cost more and there is more to do at once.
+EVALUATION_BATCH, DEVICE_EVALUATION_BATCH = 1000, 5000
 
 
 class Metrics(NamedTuple):
@@ -59,7 +60,8 @@ def device_metrics(model: Layer, data: DataLoader, loss: Loss) -> Array:
     xp = data.backend.xp
     loss = copy.copy(loss)  # the caller's may be between its forward and its backward
     total = xp.zeros(2, dtype=np.float64)
-    for x, labels in data.in_order(max(data.batch_size, EVALUATION_BATCH)):
+    least = EVALUATION_BATCH if data.backend.host else DEVICE_EVALUATION_BATCH
+    for x, labels in data.in_order(max(data.batch_size, least)):
         logits = model.forward(x)
         total[0] += loss.forward(logits, labels).astype(np.float64) * len(x)
         classes = labels if labels.ndim == 1 else one_cold(labels)

@@ -18,7 +18,9 @@ from minibnn.layers import Layer
 from minibnn.layers.base import require
 from minibnn.losses import Loss
 from minibnn.optimizers import Optimizer
+from minibnn.training.capture import RecordedSteps
 from minibnn.training.evaluate import check_data, device_metrics
+from minibnn.training.step import PlainSteps
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -62,6 +64,7 @@ def fit(
     epochs: int,
     progress: bool | None = None,
     on_epoch: Callable[[pd.DataFrame], None] | None = None,
+    capture: bool | None = None,
 ) -> pd.DataFrame:
     """Train a model and return its history.
 
@@ -70,6 +73,9 @@ def fit(
 
     Both loaders are moved to the model's device. Nothing in a training step waits for that
     device; what is measured is read once an epoch.
+
+    On a GPU the steps are replays of one that was recorded (`RecordedSteps`): the same
+    computation without Python in between. ``history.attrs["recorded"]`` says whether they were.
 
     Ctrl-C lets the batch in hand finish and returns the epochs completed so far, with
     ``history.attrs["interrupted"] = True``. A second Ctrl-C raises KeyboardInterrupt at once.
@@ -84,6 +90,8 @@ def fit(
         epochs: how many, at least 1.
         progress: whether to show a bar on stderr; None shows it on a terminal only.
         on_epoch: called after each epoch with the history so far.
+        capture: whether to replay recorded steps; None does where the device can. A step that
+            cannot be recorded is named in a warning, and training goes on with plain steps.
 
     Returns:
         A pandas DataFrame with the index ``epoch``, from 1, and the columns ``loss_train``,
@@ -94,7 +102,8 @@ def fit(
     Raises:
         DivergedError: when the loss of a batch is not finite, before its update; or when the loss
             after an epoch is not.
-        ValueError: for labels without an output, or an optimiser of another model.
+        ValueError: for labels without an output, or an optimiser of another model; for
+            ``capture=True`` on a device that cannot.
         TypeError: for loaders that are none, a loss or optimiser class instead of an object.
         RuntimeError: for an optimiser whose parameters were moved since.
     """
@@ -114,18 +123,31 @@ def fit(
             loader.to(model.backend)
         check_data(model, loader, f"fit: {name}")
 
+    recording = model.backend.records if capture is None else capture
+    if recording and not model.backend.records:
+        raise ValueError(
+            f"fit: expected a device that records with capture=True, got {model.backend.name} "
+            f"({model.backend.records_not}); leave capture out"
+        )
+    steps = (RecordedSteps if recording else PlainSteps)(model, loss, optimizer)
+
     rows: list[list[float]] = []
     columns = [*COLUMNS, *(f"flips_{path}" for path, _, _ in model.named_quantized())]
     with (
         _Interrupt() as interrupt,
         _progress_bar(len(train), progress) as bar,
     ):
+
+        def on_steps(count: int) -> bool:
+            bar.update(count)
+            return interrupt.requested
+
         for epoch in range(1, epochs + 1):
             bar.reset()
             bar.set_description(f"epoch {epoch}/{epochs}")
             with np.errstate(over="ignore", invalid="ignore"):  # they end in DivergedError
                 codes = _codes(model)
-                losses = _run_epoch(model, train, loss, optimizer, interrupt, bar)
+                losses = steps.epoch(train, on_steps)
                 whole = len(losses) == len(train)
                 metrics = [device_metrics(model, data, loss) for data in (train, test) if whole]
                 if whole and codes:
@@ -134,57 +156,21 @@ def fit(
             for batch, value in enumerate(host[: len(losses)], start=1):
                 if not math.isfinite(value):
                     model.forget()
-                    raise DivergedError(value, epoch, batch, _history(rows, columns))
+                    raise DivergedError(value, epoch, batch, _history(rows, columns, steps))
             if not whole:
                 break
             loss_train, acc_train, loss_test, acc_test, *flips = host[len(losses) :]
             if not math.isfinite(loss_train + loss_test):
-                raise DivergedError(loss_train + loss_test, epoch, None, _history(rows, columns))
+                raise DivergedError(
+                    loss_train + loss_test, epoch, None, _history(rows, columns, steps)
+                )
             rows.append([loss_train, loss_test, acc_train, acc_test, *flips])
             bar.set_postfix_str(f"acc_test {acc_test:.3f}")
             if on_epoch is not None:
-                on_epoch(_history(rows, columns))
+                on_epoch(_history(rows, columns, steps))
             if interrupt.requested:
                 break
-    return _history(rows, columns, interrupted=interrupt.requested)
-
-
-def _run_epoch(
-    model: Layer,
-    train: DataLoader,
-    loss: Loss,
-    optimizer: Optimizer,
-    interrupt: _Interrupt,
-    bar: Any,
-) -> Any:
-    """Train on each batch; return the batches' losses, on the device, up to where it stopped.
-
-    After a loss that is not finite no parameter is updated. The host stops right there. A device
-    is not asked, since that would make every step wait: it carries the verdict along, and every
-    later update of the epoch is refused on the device itself. (Batch norm's running statistics
-    do go on there; they take in finite batches only.)
-    """
-    backend = model.backend
-    losses = backend.xp.zeros(len(train), dtype=np.float64)
-    sound = None  # on a device: a 0-d boolean, True until a loss is not finite
-    done = 0
-    for x, labels in train:
-        logits = model.forward(x, train=True)
-        value = loss.forward(logits, labels)
-        losses[done] = value
-        done += 1
-        if backend.host:
-            if not math.isfinite(value):
-                break
-        else:
-            finite = backend.xp.isfinite(value)
-            sound = finite if sound is None else sound & finite
-        model.backward(loss.backward(), need_dx=False)
-        optimizer.step(only_if=sound)
-        bar.update()
-        if interrupt.requested:
-            break
-    return losses[:done]
+    return _history(rows, columns, steps, interrupted=interrupt.requested)
 
 
 def _codes(model: Layer) -> list[Array]:
@@ -208,13 +194,13 @@ def _flips(before: list[Array], after: list[Array]) -> Array:
 
 
 def _history(
-    rows: list[list[float]], columns: list[str], *, interrupted: bool = False
+    rows: list[list[float]], columns: list[str], steps: PlainSteps, *, interrupted: bool = False
 ) -> pd.DataFrame:
     import pandas as pd
 
     index = pd.RangeIndex(1, len(rows) + 1, name="epoch")
     history = pd.DataFrame(rows, index=index, columns=columns, dtype=float)
-    history.attrs["interrupted"] = interrupted
+    history.attrs |= {"interrupted": interrupted, "recorded": steps.recorded}
     return history
 
 

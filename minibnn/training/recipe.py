@@ -87,6 +87,7 @@ class Recipe:
         progress: bool | None = None,
         on_epoch: Callable[[pd.DataFrame], None] | None = None,
         start: Callable[[Sequential], object] | None = None,
+        capture: bool | None = None,
         **changes: object,
     ) -> tuple[Sequential, pd.DataFrame]:
         """Train a new network; return it and its history.
@@ -101,6 +102,7 @@ class Recipe:
             on_epoch: see `fit`.
             start: called with the network after its values are drawn, to give it others: those of
                 an earlier training, say.
+            capture: see `fit`.
             changes: other values for attributes of the recipe: ``epochs=3``, ``lr=1e-3``.
 
         Raises:
@@ -149,6 +151,7 @@ class Recipe:
             epochs=recipe.epochs,
             progress=progress,
             on_epoch=after_epoch,
+            capture=capture,
         )
         if best is not None:
             best.restore()

@@ -11,7 +11,7 @@ import numpy as np
 from minibnn.backend.array import Array
 
 FOLDER = Path(__file__).parent
-FILES = ("elementwise", "batch", "channels", "classes")
+FILES = ("elementwise", "batch", "windows", "channels", "classes")
 C_NAMES = {np.dtype(np.float32): "float", np.dtype(np.float64): "double"}
 THREADS = 256  # in a block, where nothing else is said
 MOST_BLOCKS = 65535
@@ -64,14 +64,18 @@ class Kernels:
     def each(self, file: str, name: str, dtype: Any, n: int, arguments: tuple[Any, ...]) -> None:
         """Run a kernel that loops with EACH over n elements; its last parameter is n."""
         if n:
-            blocks = min(-(-n // THREADS), MOST_BLOCKS)
-            self.launch(file, name, dtype, (*arguments, np.int64(n)), blocks=blocks)
+            self.launch(file, name, dtype, (*arguments, np.int64(n)), blocks=blocks_for(n))
+
+
+def blocks_for(n: int) -> int:
+    """So many blocks that a loop with EACH over n elements has a thread for each, within limits."""
+    return max(1, min(-(-n // THREADS), MOST_BLOCKS))
 
 
 def floats(*arrays: Array) -> bool:
-    """Whether these arrays are all float32, or all float64."""
+    """Whether these arrays are all float32, or all float64: then T can be that type."""
     kind = arrays[0].dtype
-    return kind in (np.float32, np.float64) and all(a.dtype == kind for a in arrays)
+    return kind in C_NAMES and all(a.dtype == kind for a in arrays)
 
 
 def pointer(argument: Array | np.generic | None) -> Any:

@@ -1,0 +1,42 @@
+"""The primitives around a recorded step, in one kernel each."""
+
+from __future__ import annotations
+
+from types import ModuleType
+
+import numpy as np
+
+from minibnn.backend.array import Array
+from minibnn.backend.cuda import Kernels, blocks_for
+from minibnn.backend.steps import Steps, StepTables
+
+
+class CupySteps(Steps):
+    """Part of `CupyBackend`."""
+
+    xp: ModuleType
+    kernels: Kernels
+
+    def begin_step(self, tables: StepTables) -> None:
+        """As the plain body, in one kernel."""
+        counter, now, floats, float_table, keys, key_table = tables
+        arguments = (
+            counter, now,
+            floats, float_table, np.int64(floats.size),
+            keys, key_table, np.int64(keys.size),
+        )  # fmt: skip
+        self.kernels.launch("batch", "begin_step", floats.dtype, arguments, blocks=1, threads=1)
+
+    def gather_batch(self, a: Array, order: Array, now: Array, batch: int) -> Array:
+        """As the plain body, in one kernel."""
+        out = self.xp.empty((batch, *a.shape[1:]), a.dtype)
+        row = out.nbytes // batch
+        arguments = (out, a, order, now, np.int64(batch), np.int64(row))
+        blocks = blocks_for(out.nbytes)
+        self.kernels.launch("batch", "gather", np.float32, arguments, blocks=blocks)
+        return out
+
+    def note_loss(self, losses: Array, sound: Array, now: Array, loss: Array) -> None:
+        """As the plain body, in one kernel."""
+        arguments = (losses, sound, now, loss)
+        self.kernels.launch("batch", "note_loss", loss.dtype, arguments, blocks=1, threads=1)

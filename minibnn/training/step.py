@@ -1,0 +1,80 @@
+"""The training step, and an epoch of them."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import TypeAlias
+
+import numpy as np
+
+from minibnn.backend import Array
+from minibnn.data.loader import DataLoader
+from minibnn.layers import Layer
+from minibnn.losses import Loss
+from minibnn.optimizers import Optimizer
+
+# Told after some steps how many they were; True asks to stop there.
+OnSteps: TypeAlias = Callable[[int], bool]
+
+
+class PlainSteps:
+    """Trains a model step by step: forward, loss, backward, optimiser.
+
+    Args:
+        model: initialised, and on its device.
+        loss: for instance ``LogitCrossEntropy()``.
+        optimizer: made from the model's parameters.
+    """
+
+    def __init__(self, model: Layer, loss: Loss, optimizer: Optimizer) -> None:
+        self.model = model
+        self.loss = loss
+        self.optimizer = optimizer
+
+    @property
+    def recorded(self) -> bool:
+        """Whether steps are replays of a recorded one."""
+        return False
+
+    def epoch(self, loader: DataLoader, on_steps: OnSteps | None = None) -> Array:
+        """Train on each batch of the loader's next epoch.
+
+        After a loss that is not finite no parameter is updated. The host stops right there. A
+        device is not asked, since that would make every step wait: it carries the verdict along,
+        and every later update of the epoch is refused on the device itself. (Batch norm's running
+        statistics do go on there; they take in finite batches only.)
+
+        Args:
+            loader: batches (x, labels), on the model's device.
+            on_steps: see `OnSteps`; told after each step.
+
+        Returns:
+            the loss of each batch up to where it stopped, float64, on the device.
+        """
+        backend = self.model.backend
+        losses = backend.xp.zeros(len(loader), dtype=np.float64)
+        sound = None if backend.host else backend.xp.ones((), dtype=bool)
+        done = 0
+        for x, labels in loader:
+            value = self._forward(x, labels)
+            losses[done] = value
+            done += 1
+            if sound is None:
+                if not math.isfinite(value):
+                    break
+            else:
+                sound &= backend.xp.isfinite(value)
+            self._update(sound)
+            if on_steps is not None and on_steps(1):
+                break
+        return losses[:done]
+
+    def _forward(self, x: Array, labels: Array) -> Array:
+        """The loss of a batch."""
+        return self.loss.forward(self.model.forward(x, train=True), labels)
+
+    def _update(self, only_if: Array | None) -> None:
+        """Send the loss back and update the parameters."""
+        self.model.backward(self.loss.backward(), need_dx=False)
+        self.optimizer.step(only_if=only_if)

@@ -1,0 +1,512 @@
+"""Recorded training steps against plain ones: the same numbers, to the last bit."""
+
+from __future__ import annotations
+
+import warnings
+
+import numpy as np
+import pytest
+import strictdev
+from devices import STRICT
+
+from minibnn import (
+    SGD,
+    Activation,
+    Adam,
+    AdaMax,
+    BatchNorm,
+    Bop,
+    Conv2D,
+    Cosine,
+    DataLoader,
+    Dense,
+    DirectFeedback,
+    Dropout,
+    FixedFeedback,
+    Flatten,
+    Layer,
+    LogitCrossEntropy,
+    MagnitudeAwareSign,
+    MaxPool2D,
+    OptimizerGroup,
+    Rescale,
+    Reshape,
+    Sequential,
+    ShiftAdaMax,
+    ShiftBatchNorm,
+    SignSTE,
+    SquaredHinge,
+    StochasticSign,
+    Uniform,
+    evaluate,
+    fit,
+    split_parameters,
+)
+from minibnn.training import PlainSteps, RecordedSteps
+
+SIDE, CLASSES, SAMPLES = 8, 4, 90
+
+
+def data(backend, samples=SAMPLES, seed=3):
+    rng = np.random.default_rng(seed)
+    labels = rng.integers(0, CLASSES, samples)
+    patterns = rng.integers(0, 200, (CLASSES, SIDE, SIDE))
+    images = (patterns[labels] + rng.integers(0, 56, (samples, SIDE, SIDE))).astype(np.uint8)
+    return backend.asarray(images), backend.asarray(labels.astype(np.uint8))
+
+
+def batches(backend, batch=10, **options):
+    options = {"shuffle": True, "drop_last": False, "rng": 5} | options
+    return DataLoader(data(backend), batch, **options)
+
+
+def dense(*between, quantizer=None, feedback=None):
+    weights = {
+        "weight_quantizer": quantizer or SignSTE(),
+        "weight_init": Uniform(),
+        "weight_bound": 1.0,
+    }
+    return Sequential(
+        Flatten(),
+        Rescale(2 / 255, -1),
+        Dense(SIDE * SIDE, 12, feedback=feedback, **weights),
+        *between,
+        Activation(SignSTE(clip=1.0)),
+        Dense(12, CLASSES, **weights),
+    )
+
+
+def convolutional():
+    weights = {"weight_quantizer": SignSTE(), "weight_init": Uniform(), "weight_bound": 1.0}
+    return Sequential(
+        Reshape((SIDE, SIDE, 1)),
+        Rescale(2 / 255, -1),
+        Conv2D(1, 6, 3, **weights),
+        MaxPool2D(2),
+        BatchNorm(6),
+        Activation(SignSTE(clip=1.0)),
+        Conv2D(6, 5, 3, padding=1, padding_value=-1, **weights),
+        Activation(SignSTE(clip=1.0)),
+        Flatten(),
+        Dense(45, CLASSES, **weights),
+    )
+
+
+MODELS = {
+    "dense": dense,
+    "batch norm": lambda: dense(BatchNorm(12)),
+    "shift-based batch norm": lambda: dense(ShiftBatchNorm(12)),
+    "dropout": lambda: dense(Dropout(0.3), Dropout(0.2)),
+    "stochastic signs": lambda: dense(Activation(StochasticSign()), quantizer=StochasticSign()),
+    "scaled signs": lambda: dense(quantizer=MagnitudeAwareSign()),
+    "feedback alignment": lambda: dense(feedback=FixedFeedback()),
+    "direct feedback": lambda: Sequential(
+        DirectFeedback(
+            Sequential(
+                Flatten(), Rescale(2 / 255, -1), Dense(64, 12), Activation(SignSTE(clip=1.0))
+            ),
+            Sequential(Dense(12, CLASSES)),
+        )
+    ),
+    "convolutions": convolutional,
+}
+OPTIMIZERS = {
+    "sgd": lambda m: SGD(m.parameters(), Cosine(0.1, 0, length=20), momentum=0.9),
+    "adam": lambda m: Adam(m.parameters(), Cosine(0.01, 0, length=20)),
+    "adamax": lambda m: AdaMax(m.parameters(), 0.01),
+    "shift-adamax": lambda m: ShiftAdaMax(m.parameters(), Cosine(0.01, 0, length=12)),
+    "bop and adam": lambda m: OptimizerGroup(
+        Bop(split_parameters(m)[0], gamma=Cosine(0.1, 0.01, length=20)),
+        Adam(split_parameters(m)[1], 0.01),
+    ),
+}
+
+
+def training(kind, backend, build, make_optimizer, loss=None, **options):
+    model = build().initialize(1).to(backend)
+    return kind(model, loss or LogitCrossEntropy(), make_optimizer(model), **options)
+
+
+def everything(steps):
+    """All that training changes, on the host."""
+    model, to_host = steps.model, steps.model.backend.to_host
+    values = {path: to_host(p.data).copy() for path, p in model.named_parameters()}
+    values |= {f"buffer {i}": to_host(b.data).copy() for i, b in enumerate(model.buffers())}
+    members = getattr(steps.optimizer, "optimizers", [steps.optimizer])
+    for i, member in enumerate(members):
+        values[f"steps of {i}"] = np.array(member.steps)
+        for name, value in vars(member).items():
+            if isinstance(value, model.backend.array_type):
+                values[f"{i}.{name}"] = to_host(value).copy()
+    return values
+
+
+def assert_equal(one, other):
+    one, other = everything(one), everything(other)
+    assert one.keys() == other.keys()
+    for name, value in one.items():
+        np.testing.assert_array_equal(other[name], value, err_msg=name)
+
+
+def run_both(backend, build, make_optimizer, *, epochs=3, loss=None, most=4, **options):
+    """Train plainly and by recording; hold every parameter against the other after each epoch."""
+    plain = training(PlainSteps, backend, build, make_optimizer, loss)
+    recorded = training(RecordedSteps, backend, build, make_optimizer, loss, steps_a_recording=most)
+    one, other = batches(backend, **options), batches(backend, **options)
+    for _ in range(epochs):
+        losses = [
+            backend.to_host(s.epoch(data)).tolist() for s, data in ((plain, one), (recorded, other))
+        ]
+        assert losses[0] == losses[1]
+        assert_equal(plain, recorded)
+    assert recorded.refused is None
+    assert recorded._tape.recordings
+    return plain, recorded
+
+
+@pytest.mark.parametrize("model", MODELS)
+def test_every_kind_of_layer(model, device):
+    run_both(device, MODELS[model], OPTIMIZERS["adam"])
+
+
+@pytest.mark.parametrize("optimizer", OPTIMIZERS)
+def test_every_optimiser(optimizer, device):
+    run_both(device, MODELS["batch norm"], OPTIMIZERS[optimizer])
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"batch": 10},  # nine batches
+        {"batch": 11},  # and a smaller one
+        {"batch": 11, "drop_last": True},
+        {"batch": 12, "shuffle": False},
+        {"batch": 22},  # the fewest that are recorded
+    ],
+)
+def test_every_kind_of_epoch(options, device):
+    run_both(device, MODELS["dropout"], OPTIMIZERS["adam"], **options)
+
+
+@pytest.mark.parametrize("loss", [LogitCrossEntropy(label_smoothing=0.1), SquaredHinge()])
+def test_other_losses(loss, device):
+    run_both(device, MODELS["dense"], OPTIMIZERS["adam"], loss=loss)
+
+
+def test_float64(device):
+    def build():
+        return MODELS["batch norm"]().to(dtype=np.float64)
+
+    run_both(device, build, OPTIMIZERS["adam"])
+
+
+# --- The device is left alone -------------------------------------------------------------------
+
+
+def test_an_epoch_is_three_uploads_and_no_read_back(device):
+    """The first epoch learns and records; the next one may bring its order and its tables."""
+    steps = training(RecordedSteps, device, MODELS["dropout"], OPTIMIZERS["adam"])
+    loader = batches(device)
+    if device is STRICT:
+        with strictdev.count_readbacks() as readbacks:
+            steps.epoch(loader)
+        assert readbacks.count == 0
+        with strictdev.no_sync(), strictdev.count_uploads() as uploads:
+            begin = steps._tape.begin
+            steps._tape.begin = lambda loader: None
+            steps.epoch(loader)
+        assert uploads.count == 0
+        steps._tape.begin = begin
+        with strictdev.count_uploads() as uploads:
+            steps.epoch(loader)
+        assert uploads.count == 3  # the order, the rates, the keys
+    else:
+        import cupyx
+
+        steps.epoch(loader)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # it is deprecated, and experimental
+            with cupyx.allow_synchronize(False):
+                steps.epoch(loader)
+
+
+def test_a_plain_epoch_never_waits_either(device):
+    steps = training(PlainSteps, device, MODELS["batch norm"], OPTIMIZERS["adam"])
+    loader = batches(device)
+    if device is STRICT:
+        with strictdev.count_readbacks() as readbacks:
+            steps.epoch(loader)
+        assert readbacks.count == 0
+
+
+def test_one_seed_gives_the_same_bits_again(device):
+    one, other = (
+        training(RecordedSteps, device, convolutional, OPTIMIZERS["adam"]) for _ in range(2)
+    )
+    for steps in (one, other):
+        loader = batches(device)
+        for _ in range(2):
+            steps.epoch(loader)
+    assert_equal(one, other)
+
+
+# --- What changes between epochs ----------------------------------------------------------------
+
+
+def train_and_change(device, kind, change):
+    steps = training(kind, device, MODELS["dropout"], OPTIMIZERS["adam"])
+    loader = batches(device)
+    tapes = []
+    for epoch in range(4):
+        if epoch == 2:
+            loader = change(steps, loader) or loader
+        steps.epoch(loader)
+        tapes.append(getattr(steps, "_tape", None))
+    return steps, tapes
+
+
+CHANGES = {  # and whether the recording is kept
+    "rate": (lambda s, loader: setattr(s.optimizer, "learning_rate", 0.5), True),
+    "draws set back": (
+        lambda s, loader: [setattr(d, "count", 0) for d in draws(s)] and None,
+        False,
+    ),
+    "one of two streams set back": (lambda s, loader: setattr(next(draws(s)), "count", 0), False),
+    "dropout's rate": (lambda s, loader: setattr(s.model[3], "rate", 0.9), False),
+    "an array": (lambda s, loader: replace_buffer(s), False),
+    "loader": (lambda s, loader: batches(s.model.backend, 15), False),
+    "values": (lambda s, loader: s.model[2].weight.data.fill(0.5), True),
+}
+
+
+def draws(steps):
+    return (layer.draws for layer in steps.model if isinstance(layer, Dropout))
+
+
+def replace_buffer(steps):
+    steps.optimizer._m = steps.optimizer._m * 2
+
+
+@pytest.mark.parametrize("name", CHANGES)
+def test_a_change_between_epochs(name, device):
+    change, still_right = CHANGES[name]
+    plain, _ = train_and_change(device, PlainSteps, change)
+    recorded, tapes = train_and_change(device, RecordedSteps, change)
+    assert_equal(plain, recorded)
+    assert tapes[0] is tapes[1]
+    assert (tapes[1] is tapes[2]) == still_right
+    assert tapes[2] is tapes[3]
+    assert all(tape.recordings for tape in tapes)
+
+
+# --- What cannot be recorded --------------------------------------------------------------------
+
+
+class Own(Layer):
+    """A layer that does something to its input, or to itself, on the way."""
+
+    def __init__(self, what):
+        self.what = what
+        self.scale = 1.0
+        self.seen = None
+
+    def forward(self, x, *, train=False):
+        self.check_input(x)
+        y = self.what(self, x) if train else x
+        if train:
+            self.saved = (x.shape,)
+        return y
+
+    def backward(self, dy, *, need_dx=True):
+        self.take_saved(dy)
+        return dy
+
+
+def reads(layer, x):
+    return x * (1.0 if float(x[0, 0]) < 1e9 else 2.0)
+
+
+def anneals(layer, x):
+    layer.scale *= 0.9
+    return x * layer.scale
+
+
+def keeps(layer, x):
+    layer.seen = x.mean(axis=0)
+    return x
+
+
+def draws_on_the_host(layer, x):
+    layer.rng = getattr(layer, "rng", np.random.default_rng(0))
+    return x * float(layer.rng.random())
+
+
+def alternates(layer, x):
+    layer.seen = not layer.seen
+    return x + 1 if layer.seen else x
+
+
+REFUSED = {
+    "reads": (reads, r"reading one element .*in layer 3 of Sequential: Own\(\)"),
+    "anneals": (anneals, r"model\._layers\[3\]\.scale changed during a step"),
+    "keeps": (keeps, r"model\._layers\[3\]\.seen changed during a step"),
+    "draws on the host": (draws_on_the_host, r"model\._layers\[3\]\.rng changed during a step"),
+    "alternates": (alternates, r"model\._layers\[3\]\.seen changed during a step"),
+}
+
+
+def warned(steps, loader, match, epochs=2):
+    with pytest.warns(UserWarning, match=match):
+        steps.epoch(loader)
+    for _ in range(epochs - 1):
+        steps.epoch(loader)  # and no second warning
+    assert steps.refused
+    assert not steps.recorded
+
+
+@pytest.mark.parametrize("name", REFUSED)
+def test_a_layer_that_cannot_be_recorded_is_named_and_trained_all_the_same(name, device):
+    what, match = REFUSED[name]
+    if device is not STRICT and name == "reads":
+        match = r"in layer 3 of Sequential: Own\(\)"  # CUDA has its own words for the rest
+    plain = training(PlainSteps, device, lambda: dense(Own(what)), OPTIMIZERS["adam"])
+    recorded = training(RecordedSteps, device, lambda: dense(Own(what)), OPTIMIZERS["adam"])
+    one, other = batches(device, 11), batches(device, 11)
+    for _ in range(2):
+        plain.epoch(one)
+    warned(recorded, other, match)
+    assert_equal(plain, recorded)
+
+
+class Halving(SGD):
+    """An optimiser of a user's own, which looks at its steps."""
+
+    def _update(self, segment, numbers, only_if):
+        super()._update(segment, (numbers[0] / 2**self.steps,), only_if)
+
+
+def test_an_optimiser_that_reads_its_steps_is_refused(device):
+    steps = training(RecordedSteps, device, dense, lambda m: Halving(m.parameters(), 0.1))
+    warned(steps, batches(device), "Halving: its steps or rate were read while a step is recorded")
+
+
+class Doubled(DataLoader):
+    def batches(self, epoch):
+        return ((x, labels) for x, labels in super().batches(epoch))
+
+
+def test_a_loader_with_batches_of_its_own_is_refused(device):
+    steps = training(RecordedSteps, device, dense, OPTIMIZERS["adam"])
+    loader = Doubled(data(device), 10)
+    warned(steps, loader, "Doubled makes its batches itself")
+
+
+def test_a_device_that_does_not_record(monkeypatch):
+    monkeypatch.setattr(STRICT, "records", False, raising=False)
+    monkeypatch.setattr(STRICT, "records_not", "no such driver", raising=False)
+    steps = training(RecordedSteps, STRICT, dense, OPTIMIZERS["adam"])
+    warned(steps, batches(STRICT), "does not record: no such driver")
+
+
+def test_a_stand_in_without_a_pool_for_the_recording(monkeypatch):
+    """Memory from the common pool would be given to others while the recording writes to it."""
+    monkeypatch.setattr(strictdev.cuda, "using_allocator", lambda allocator: strictdev.no_sync())
+    steps = training(RecordedSteps, STRICT, dense, OPTIMIZERS["adam"])
+    warned(steps, batches(STRICT), "AllocationOutsidePool")
+
+
+def test_few_batches_are_not_worth_a_recording(device):
+    steps = training(RecordedSteps, device, dense, OPTIMIZERS["adam"])
+    losses = steps.epoch(batches(device, 30))
+    assert len(losses) == 3
+    assert steps.refused is None
+    assert not steps.recorded
+
+
+# --- The way out --------------------------------------------------------------------------------
+
+
+def test_training_stops_where_it_is_asked_to(device):
+    plain = training(PlainSteps, device, MODELS["dropout"], OPTIMIZERS["adam"])
+    recorded = training(
+        RecordedSteps, device, MODELS["dropout"], OPTIMIZERS["adam"], steps_a_recording=2
+    )
+    one, other = batches(device), batches(device)
+    told = []
+
+    def stop(count):
+        told.append(count)
+        return sum(told) >= 6
+
+    for expected in ([1, 1, 1, 2, 2], [2, 2, 2]):
+        told.clear()
+        done = recorded.epoch(other, stop)
+        assert told == expected
+        assert len(done) == sum(expected)
+        left = iter([False] * (len(done) - 1) + [True])
+        assert len(plain.epoch(one, lambda count: next(left))) == len(done)  # noqa: B023
+        assert_equal(plain, recorded)
+
+
+def test_after_a_loss_that_is_not_finite_nothing_changes(device):
+    """One white image makes its batch's sums inf - inf."""
+
+    def overflow(layer, x):
+        return x / (x.min(axis=1, keepdims=True) < 0.99)
+
+    def spoiled():
+        flatten, rescale, *others = dense()
+        return Sequential(flatten, rescale, Own(overflow), *others)
+
+    results = []
+    for kind in (PlainSteps, RecordedSteps):
+        steps = training(kind, device, spoiled, OPTIMIZERS["adam"])
+        images, labels = data(device)
+        images[60] = 255
+        loader = DataLoader((images, labels), 10, shuffle=True, rng=5)
+        results.append((steps, [device.to_host(steps.epoch(loader)) for _ in range(3)]))
+    (plain, losses), (recorded, same) = results
+    np.testing.assert_array_equal(losses, same)
+    assert_equal(plain, recorded)
+    assert (~np.isfinite(losses)).sum(axis=1).tolist() == [1, 1, 1]
+
+
+# --- fit ----------------------------------------------------------------------------------------
+
+
+def fitted(device, capture=None, build=None):
+    model = (build or MODELS["batch norm"])().initialize(1).to(device)
+    loss = LogitCrossEntropy()
+    train, test = batches(device), batches(device, 40, shuffle=False)
+    history = fit(
+        model, train, test, loss=loss, optimizer=Adam(model.parameters(), 0.01), epochs=3,
+        capture=capture, progress=False,
+    )  # fmt: skip
+    return history, evaluate(model, test, loss)
+
+
+def test_fit_records_by_default_and_says_so(device, caplog):
+    with caplog.at_level("INFO", logger="minibnn"):
+        history, metrics = fitted(device)
+    assert history.attrs["recorded"]
+    assert "a training step is recorded and replayed" in caplog.text
+    plain, plain_metrics = fitted(device, capture=False)
+    assert not plain.attrs["recorded"]
+    np.testing.assert_array_equal(history.to_numpy(), plain.to_numpy())
+    assert metrics == plain_metrics
+
+
+def test_fit_on_the_host_does_not_record():
+    from minibnn import get_backend
+
+    history, _ = fitted(get_backend("cpu"))
+    assert not history.attrs["recorded"]
+    with pytest.raises(ValueError, match=r"a device that records with capture=True, got cpu"):
+        fitted(get_backend("cpu"), capture=True)
+
+
+def test_fit_trains_on_when_a_layer_cannot_be_recorded(device):
+    with pytest.warns(UserWarning, match=r"training without a recorded step: .*scale changed"):
+        history, _ = fitted(device, build=lambda: dense(Own(anneals)))
+    assert not history.attrs["recorded"]
+    assert len(history) == 3
