@@ -152,12 +152,15 @@ def test_a_step_begins(n_floats, n_keys, dtype, rng):
 @pytest.mark.parametrize("shape", [(50, 28, 28), (50, 3), (50,)])
 @pytest.mark.parametrize("dtype", [np.uint8, np.int64, np.float32])
 def test_batches_are_gathered(shape, dtype, rng):
-    a = rng.integers(0, 256, shape).astype(dtype)
+    arrays = rng.integers(0, 256, shape).astype(dtype), rng.standard_normal((50, 5))
     order, now = rng.permutation(50)[:48], np.array(2)
-    got = HOST_CUDA.gather_batch(a, order, now, 12)
+    got = HOST_CUDA.gather_batch(arrays, order, now, 12)
     launched("gather")
-    np.testing.assert_array_equal(got, a[order[24:36]])
-    np.testing.assert_array_equal(got, Backend.gather_batch(CPU, a, order, now, 12))
+    plain = Backend.gather_batch(CPU, arrays, order, now, 12)
+    for one, other, a in zip(got, plain, arrays, strict=True):
+        assert one.dtype == a.dtype
+        np.testing.assert_array_equal(one, a[order[24:36]])
+        np.testing.assert_array_equal(one, other)
 
 
 @pytest.mark.parametrize("dtype", FLOATS)

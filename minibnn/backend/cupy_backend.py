@@ -28,7 +28,7 @@ from minibnn.backend.kept_signs import KeptSigns
 from minibnn.backend.questions import questions
 
 
-class CupyBackend(CupyChannels, CupyClasses, CupySteps, CupyWindows):
+class CupyBackend(CupyClasses, CupyChannels, CupySteps, CupyWindows):
     """Arrays in the memory of a CUDA device.
 
     Attributes:

@@ -27,14 +27,16 @@ class CupySteps(Steps):
         )  # fmt: skip
         self.kernels.launch("batch", "begin_step", floats.dtype, arguments, blocks=1, threads=1)
 
-    def gather_batch(self, a: Array, order: Array, now: Array, batch: int) -> Array:
+    def gather_batch(
+        self, arrays: tuple[Array, Array], order: Array, now: Array, batch: int
+    ) -> tuple[Array, Array]:
         """As the plain body, in one kernel."""
-        out = self.xp.empty((batch, *a.shape[1:]), a.dtype)
-        row = out.nbytes // batch
-        arguments = (out, a, order, now, np.int64(batch), np.int64(row))
-        blocks = blocks_for(out.nbytes)
+        x, y = (self.xp.empty((batch, *a.shape[1:]), a.dtype) for a in arrays)
+        rows = [np.int64(out.nbytes // batch) for out in (x, y)]
+        arguments = (x, arrays[0], rows[0], y, arrays[1], rows[1], order, now, np.int64(batch))
+        blocks = blocks_for(x.nbytes + y.nbytes)
         self.kernels.launch("batch", "gather", np.float32, arguments, blocks=blocks)
-        return out
+        return x, y
 
     def note_loss(self, losses: Array, sound: Array, now: Array, loss: Array) -> None:
         """As the plain body, in one kernel."""

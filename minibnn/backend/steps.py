@@ -44,17 +44,20 @@ class Steps:
                 numbers[...] = table.take(counter, axis=0)
         counter += 1
 
-    def gather_batch(self, a: Array, order: Array, now: Array, batch: int) -> Array:
-        """A new array holding batch number `now` of the rows of `a`.
+    def gather_batch(
+        self, arrays: tuple[Array, Array], order: Array, now: Array, batch: int
+    ) -> tuple[Array, Array]:
+        """New arrays holding batch number `now` of the rows of two arrays.
 
         .. code-block:: text
 
             out[i] = a[order[now batch + i]]
 
-        Shapes: a (n, ...), order int64 (steps * batch,), now (), out (batch, ...).
+        Shapes: each a (n, ...), order int64 (steps * batch,), now (), each out (batch, ...).
         """
         rows = order.reshape(-1, batch).take(now, axis=0)
-        return a.take(rows, axis=0)
+        one, other = arrays
+        return one.take(rows, axis=0), other.take(rows, axis=0)
 
     def note_loss(self, losses: Array, sound: Array, now: Array, loss: Array) -> None:
         """``losses[now] = loss``; `sound` stays True as long as every loss was finite.

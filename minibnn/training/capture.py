@@ -262,9 +262,7 @@ class _Tape:
         backend.begin_step(StepTables(self.counter, self.now, numbers.floats, numbers.float_table,
                                       numbers.keys, numbers.key_table))  # fmt: skip
         if self.done < self.full:
-            x, labels = (
-                backend.gather_batch(a, self.order, self.now, self.batch) for a in self.arrays
-            )
+            x, labels = backend.gather_batch(self.arrays, self.order, self.now, self.batch)
         else:
             x, labels = (backend.gather(a, self.rest) for a in self.arrays)
         value = steps._forward(x, labels)

@@ -11,10 +11,20 @@ KERNEL begin_step(i64* counter, i64* now, T* floats, const T* float_table, i64 n
     for (i64 j = 0; j < n_keys; ++j) keys[j] = key_table[step * n_keys + j];
 }
 
-// Rows of an array, each of so many bytes: out[i] = a[order[now batch + i]].
-KERNEL gather(u8* out, const u8* a, const i64* order, const i64* now, i64 batch, i64 row) {
+// A batch's rows of two arrays, of so many bytes each: out[i] = a[order[now batch + i]], and likewise
+// `other` from b.
+KERNEL gather(u8* out, const u8* a, i64 row, u8* other, const u8* b, i64 row_b, const i64* order,
+              const i64* now, i64 batch) {
     order += *now * batch;
-    EACH(i, batch * row) out[i] = a[order[i / row] * row + i % row];
+    i64 first = batch * row;
+    EACH(i, first + batch * row_b) {
+        if (i < first) {
+            out[i] = a[order[i / row] * row + i % row];
+        } else {
+            i64 k = i - first;
+            other[k] = b[order[k / row_b] * row_b + k % row_b];
+        }
+    }
 }
 
 // losses[now] = loss; sound stays true as long as every loss is finite. One thread.

@@ -11,7 +11,7 @@ import numpy as np
 from minibnn.backend.array import Array
 
 FOLDER = Path(__file__).parent
-FILES = ("elementwise", "batch", "windows", "channels", "classes")
+FILES = ("elementwise", "batch", "channels", "classes", "windows")
 C_NAMES = {np.dtype(np.float32): "float", np.dtype(np.float64): "double"}
 THREADS = 256  # in a block, where nothing else is said
 MOST_BLOCKS = 65535
