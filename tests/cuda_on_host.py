@@ -17,6 +17,7 @@ import subprocess
 import tempfile
 from pathlib import Path
 from typing import Any
+from weakref import WeakValueDictionary
 
 import numpy as np
 import pytest
@@ -146,6 +147,9 @@ class HostCudaBackend(CupyBackend):
         self.array_type = np.ndarray
         self.kernels = HostKernels()
         self.records = False
+        self.tf32 = False
+        self._cublas = None
+        self._signs = WeakValueDictionary()
 
     def address(self, a: Any) -> int:
         return a.ctypes.data
