@@ -11,6 +11,7 @@ import warnings
 from functools import partial
 from types import ModuleType
 from typing import Any
+from weakref import WeakValueDictionary
 
 import numpy as np
 
@@ -35,7 +36,8 @@ class CupyBackend(CupyClasses, CupyChannels, CupySteps, CupyWindows, CupyBits):
     Attributes:
         tf32: whether products of float32 may round their factors to 10 bits of mantissa, as
             NVIDIA's tensor cores want them. Off at first: the fast products are not those that the
-            CPU computes. Products of signs are exact either way.
+            CPU computes. Products of signs with signs are exact in this form too, and always take
+            it.
     """
 
     name = "gpu"
@@ -47,6 +49,8 @@ class CupyBackend(CupyClasses, CupyChannels, CupySteps, CupyWindows, CupyBits):
         self.kernels = Kernels(cupy)
         self.tf32 = False
         self._cublas: Cublas | None = None
+        # What `signs` has given, as long as it lives, by id; each thread may add to it.
+        self._signs: WeakValueDictionary[int, Array] = WeakValueDictionary()
 
     def asarray(self, a: Any, dtype: Any = None) -> Array:
         """`a` on the device; a host array is copied there."""
@@ -98,11 +102,12 @@ class CupyBackend(CupyClasses, CupyChannels, CupySteps, CupyWindows, CupyBits):
             target = self.xp.empty(shape, a.dtype)
         else:
             target = out
+        tf32 = self.tf32 or (self.known_signs(a) and self.known_signs(b))
         triples: Any = [(a, b, target)] if a.ndim == 2 else zip(a, b, target, strict=True)
         for left, right, product in triples:
             left = left if fits(left) else self.xp.ascontiguousarray(left)
             right = right if fits(right) else self.xp.ascontiguousarray(right)
-            self._cublas.multiply(left, right, product, tf32=self.tf32)
+            self._cublas.multiply(left, right, product, tf32=tf32)
         if out is not None and target is not out:
             out[...] = target
             return out
@@ -129,6 +134,16 @@ class CupyBackend(CupyClasses, CupyChannels, CupySteps, CupyWindows, CupyBits):
         y = self.xp.empty_like(x)
         self.kernels.each("elementwise", "binarize", x.dtype, x.size, (y, x))
         return y
+
+    def signs(self, x: Array) -> Array:
+        """As the plain body; products of two such arrays then go to the tensor cores."""
+        y = self.binarize(x)
+        self._signs[id(y)] = y
+        return y
+
+    def known_signs(self, a: Array) -> bool:
+        """Whether `signs` has given this very array."""
+        return self._signs.get(id(a)) is a
 
     def rescale(self, x: Array, scale: float, offset: float, dtype: Any) -> Array:
         """As the plain body, in one kernel; for bytes."""
