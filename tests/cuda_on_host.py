@@ -24,9 +24,8 @@ import numpy as np
 import pytest
 
 from minibnn.backend import register_backend
-from minibnn.backend.cuda import source
-from minibnn.backend.cuda.kernels import Kernels, _three
-from minibnn.backend.cupy_backend import CupyBackend
+from minibnn.backend.cuda.backend import CupyBackend
+from minibnn.backend.cuda.kernels import Kernels, _three, source
 
 HEADER = Path(__file__).with_suffix(".h")
 NAMES = re.compile(r"^KERNEL (?:__launch_bounds__\(.*?\)\s)?(\w+)\(", re.MULTILINE)

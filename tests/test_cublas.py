@@ -11,8 +11,8 @@ import pytest
 from cuda_on_host import HOST_CUDA
 
 from minibnn import SignSTE
-from minibnn.backend import cublas
-from minibnn.backend.cupy_backend import CupyBackend
+from minibnn.backend.cuda import cublas
+from minibnn.backend.cuda.backend import CupyBackend
 
 TYPES = {cublas.REAL_16: np.float16, cublas.REAL_32: np.float32, cublas.REAL_64: np.float64}
 

@@ -12,7 +12,8 @@ from cuda_on_host import CUDA_ARRAYS, HOST_CUDA
 from packed_models import SIGN, dense, images_models, ink
 
 from minibnn import Activation, BatchNorm, Rescale, Sequential, pack
-from minibnn.backend import CPU, Backend, BitMatrix, DenseLayers, Windows, backend_of, cupy_bits
+from minibnn.backend import CPU, Backend, BitMatrix, DenseLayers, Windows, backend_of
+from minibnn.backend.cuda import bits as cuda_bits
 from minibnn.backend.cuda.kernels import FOLDER
 from minibnn.recipes import RECIPES
 
@@ -98,10 +99,10 @@ def test_pixel_products_beyond_float32(rng):
 
 
 def test_products_of_float16(monkeypatch, rng):
-    monkeypatch.setattr(cupy_bits, "HALF_ROWS", 5)
-    monkeypatch.setattr(cupy_bits, "HALF_WIDTH", 60)
-    monkeypatch.setattr(cupy_bits, "HALF_PIXELS", 5 * 61 * 60)
-    monkeypatch.setattr(cupy_bits, "HALF_VALUES", 2 * (130 + 2 * 61))
+    monkeypatch.setattr(cuda_bits, "HALF_ROWS", 5)
+    monkeypatch.setattr(cuda_bits, "HALF_WIDTH", 60)
+    monkeypatch.setattr(cuda_bits, "HALF_PIXELS", 5 * 61 * 60)
+    monkeypatch.setattr(cuda_bits, "HALF_VALUES", 2 * (130 + 2 * 61))
     for width in (60, 64, 130):
         W = matrix(rng, 61, width)
         x, ink = bits(rng, 5, width), pixels(rng, 5, width)
@@ -122,7 +123,7 @@ def test_products_of_float16(monkeypatch, rng):
 
 def test_the_extreme_sums_in_float16(monkeypatch):
     """White images and alike weights: the greatest partial sums, just below 2^24."""
-    monkeypatch.setattr(cupy_bits, "HALF_PIXELS", 1)
+    monkeypatch.setattr(cuda_bits, "HALF_PIXELS", 1)
     x = np.full((2, 65_793), 255, np.uint8)
     x[1, 0] = 254
     W = BitMatrix(CPU.pack_rows(np.ones((1, 65_793), np.uint8)), 65_793)
@@ -148,7 +149,7 @@ def test_unaligned_arrays(rng):
 def test_both_languages_have_the_same_sizes():
     text = Path(FOLDER, "bits.cu").read_text()
     sizes = {name: int(size) for name, size in re.findall(r"#define (\w+) (\d+)", text)}
-    ours = {"ROWS": cupy_bits.ROWS, "TILE": cupy_bits.TILE, "MOST": cupy_bits.WIDEST}
+    ours = {"ROWS": cuda_bits.ROWS, "TILE": cuda_bits.TILE, "MOST": cuda_bits.WIDEST}
     assert sizes == ours | {"DEPTH": 8, "LANES": 8}
 
 
@@ -235,7 +236,7 @@ def test_larger_networks_run_layer_by_layer(limit, monkeypatch, rng):
     for most, kernels in ((at, ["dense_layers"]),
                           (at - 1, ["pixel_few", "threshold_bits", "pack_rows", "xnor_few"])):  # fmt: skip
         HOST_CUDA.kernels.launches.clear()
-        monkeypatch.setattr(cupy_bits, limit, most)
+        monkeypatch.setattr(cuda_bits, limit, most)
         same(HOST_CUDA.dense_layers(x, layers), Backend.dense_layers(CPU, x, layers))
         launched(*kernels)
 
@@ -298,7 +299,7 @@ def test_layer_by_layer_and_as_one(batch, first, monkeypatch, rng):
     images = pixels(rng, batch, 40)
     same_answers(packed, images)
     launched("dense_layers", "integer_scores", "dense_layers", "score_labels", "dense_layers")
-    monkeypatch.setattr(cupy_bits, "CHAIN_WORK", 0)
+    monkeypatch.setattr(cuda_bits, "CHAIN_WORK", 0)
     same_answers(packed, images)
     assert HOST_CUDA.kernels.launches.count("dense_layers") == 3
     same_stages(packed, images)
@@ -323,10 +324,10 @@ def test_convolutions(name, rng):
 
 
 def test_convolutions_of_float16(monkeypatch, rng):
-    monkeypatch.setattr(cupy_bits, "HALF_ROWS", 1)
-    monkeypatch.setattr(cupy_bits, "HALF_WIDTH", 1)
-    monkeypatch.setattr(cupy_bits, "HALF_PIXELS", 1)
-    monkeypatch.setattr(cupy_bits, "HALF_VALUES", 1000)
+    monkeypatch.setattr(cuda_bits, "HALF_ROWS", 1)
+    monkeypatch.setattr(cuda_bits, "HALF_WIDTH", 1)
+    monkeypatch.setattr(cuda_bits, "HALF_PIXELS", 1)
+    monkeypatch.setattr(cuda_bits, "HALF_VALUES", 1000)
     same_stages(*images_model("two", rng))
     assert not {"xnor_few", "xnor_tiled", "pixel_few"} & set(HOST_CUDA.kernels.launches)
 

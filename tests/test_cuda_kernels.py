@@ -11,7 +11,7 @@ import pytest
 from cuda_on_host import HOST_CUDA, kernel_names
 
 from minibnn.backend import CPU, AdamStep, Backend, Questions, StepTables
-from minibnn.backend.cuda import FILES, source
+from minibnn.backend.cuda.kernels import FILES, source
 
 FLOATS = [np.float32, np.float64]
 

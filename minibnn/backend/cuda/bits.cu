@@ -4,7 +4,7 @@
 #define ROWS 4        // of inputs that a warp takes at once, where there are few
 #define TILE 64       // rows and columns of a block's part of a large product; 256 threads
 #define DEPTH 8       // words of them in shared memory at a time
-#define MOST 4096     // values of a layer in `dense_layers`; WIDEST in `cupy_bits.py`
+#define MOST 4096     // values of a layer in `dense_layers`; WIDEST in `bits.py`
 #define LANES 8       // that share a sum in `dense_layers`
 
 // Bytes that are 0 or not, eight of them, to the bits of one byte.

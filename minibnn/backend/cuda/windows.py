@@ -10,8 +10,7 @@ import numpy as np
 
 from minibnn.backend.array import Array
 from minibnn.backend.base import Backend
-from minibnn.backend.cuda import Kernels
-from minibnn.backend.cuda.kernels import C_NAMES, FLOATS, THREADS
+from minibnn.backend.cuda.kernels import C_NAMES, FLOATS, THREADS, Kernels
 from minibnn.backend.windows import Windows
 
 # Values of scratch for the matrix of windows: 256 MiB of float32, whatever the batch. At batch 100

@@ -16,8 +16,7 @@ import numpy as np
 from minibnn.backend.array import Array
 from minibnn.backend.base import Backend
 from minibnn.backend.bits import BitMatrix, DenseLayers, exact_in_float32, words_of
-from minibnn.backend.cuda import Kernels
-from minibnn.backend.cuda.kernels import MOST_BLOCKS, THREADS
+from minibnn.backend.cuda.kernels import MOST_BLOCKS, THREADS, Kernels
 
 WARP = 32
 ROWS, TILE, WIDEST = 4, 64, 4096  # as in `bits.cu`
