@@ -11,6 +11,7 @@ import pytest
 from cuda_on_host import HOST_CUDA
 
 from minibnn import SignSTE
+from minibnn.backend import CPU, Backend, Windows
 from minibnn.backend.cuda import cublas
 from minibnn.backend.cuda.backend import CupyBackend
 
@@ -235,3 +236,16 @@ def test_functions_say_that_their_values_are_signs(backend):
     np.testing.assert_array_equal(backend.to_host(y), [[-1, 1]])
     if backend.name == "gpu":
         assert backend.known_signs(y)
+
+
+def test_convolutions_of_signs_go_to_the_tensor_cores_too(products, rng):
+    x = rng.standard_normal((2, 6, 6, 3)).astype(np.float32)
+    W = rng.standard_normal((3, 3, 3, 4)).astype(np.float32)
+    windows = Windows((3, 3), (1, 1))
+    signs, weights = HOST_CUDA.signs(x), HOST_CUDA.signs(W)
+    for a, b, fast in ((signs, weights, True), (x, weights, False), (signs, W, False)):
+        z = HOST_CUDA.convolve(a, b, windows)
+        np.testing.assert_allclose(z, Backend.convolve(CPU, a, b, windows), atol=1e-5)
+        assert products.tf32.pop() is fast
+    HOST_CUDA.convolve_dw(signs, z, windows, np.empty_like(W))
+    assert products.tf32.pop() is False
