@@ -129,20 +129,22 @@ def test_empty_sums_are_zeros(library):
     assert library.computes == []
 
 
-def test_a_stream_is_set_once_and_the_workspace_after_it(library):
+def test_each_stream_has_a_handle_and_its_workspace_is_set_last(library):
     cupy = fake_cupy()
     products = cublas.Cublas(cupy)
     one = OnDevice(np.ones((2, 2), np.float32))
-    for stream in (7, 7, 8):
+    for stream in (7, 7, 8, 7):
         cupy.cuda.stream = stream
         products.multiply(one, one, OnDevice(np.empty((2, 2), np.float32)), tf32=False)
     calls = [call for call in library.calls if call[0] != "Create_v2"]
     assert calls == [
-        ("SetMathMode", cublas.DEFAULT_MATH),
-        ("SetStream_v2", 7),
-        ("SetWorkspace_v2", 4096, cublas.WORKSPACE),
-        ("SetStream_v2", 8),
-        ("SetWorkspace_v2", 4096, cublas.WORKSPACE),
+        call
+        for stream in (7, 8)
+        for call in (
+            ("SetMathMode", cublas.DEFAULT_MATH),
+            ("SetStream_v2", stream),
+            ("SetWorkspace_v2", 4096, cublas.WORKSPACE),
+        )
     ]
 
 

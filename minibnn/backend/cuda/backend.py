@@ -53,6 +53,11 @@ class CupyBackend(CupyClasses, CupyChannels, CupySteps, CupyWindows, CupyBits):
         host: np.ndarray[Any, Any] = self.xp.asnumpy(a)
         return host
 
+    def prepare_stream(self) -> None:
+        """The handle for its products."""
+        if self._cublas is not None:
+            self._cublas.handle()
+
     def prove_recording(self) -> None:
         """Find out whether work can be recorded, by recording some; set `records`."""
         try:
@@ -60,11 +65,13 @@ class CupyBackend(CupyClasses, CupyChannels, CupySteps, CupyWindows, CupyBits):
             x, y = self.xp.ones((2, 2), np.float32), self.xp.empty((2, 2), np.float32)
 
             def work() -> None:
-                self.matmul(self.binarize(x), x, out=y)
+                with self.aside(x):
+                    self.matmul(self.binarize(x), x, out=y)
+                self.join()
 
             with self.stream():
                 work()
-                recording = self.record(work, times=2)
+                recording = self.record(work, times=2, lanes=True)
                 x.fill(-3)
                 recording.replay()
             if float(y.sum()) != 24.0:
