@@ -117,13 +117,12 @@ class Backend(Channels, Classes, Pooling, Bits, Steps, Graphs):
         xp = self.xp
         return xp.where(x >= 0, x.dtype.type(1), xp.where(xp.isnan(x), x, x.dtype.type(-1)))
 
-    def signs(self, x: Array) -> Array:
-        """`binarize`, for a result that nobody changes in place, such as a layer's input.
+    def mark_signs(self, a: Array) -> None:  # most devices gain nothing by it
+        """Know that an array has signs alone, and that nobody will change it in place.
 
         A product of two such arrays is a sum of +1 and -1, which is exact in low precision too. A
         device that is faster there may use that.
         """
-        return self.binarize(x)
 
     def rescale(self, x: Array, scale: float, offset: float, dtype: Any) -> Array:
         """``scale x + offset`` in `dtype`, of an `x` of integers: a new array."""
