@@ -90,7 +90,8 @@ class Backend(Channels, Classes, Pooling, Bits, Steps, Graphs):
         hold the numbers of whichever step is replayed.
 
         Args:
-            values: from a count to numbers, always as many; a function of the count alone.
+            values: from a count to numbers, always as many; a function of the count alone, and
+                nothing else that the step does may depend on the count.
             count: of this step; the next steps' counts go on evenly.
             dtype: of the numbers on the device.
         """
