@@ -16,7 +16,7 @@
 #include <vector>
 
 #define __global__
-#define __device__
+#define __device__ inline __attribute__((always_inline))  // so that accesses know what array they are in
 #define __forceinline__ inline
 #define __launch_bounds__(...)
 #define __shared__ static __attribute__((section("shared_memory")))
@@ -84,6 +84,16 @@ static unsigned ballot(bool yes) {
         if (threads[first + i].state != DONE && warp()[i]) bits |= 1u << i;
     wait(AT_WARP_BARRIER);
     return bits;
+}
+
+static bool anybody(bool yes) {
+    static bool said[1024];
+    said[current] = yes;
+    wait(AT_BLOCK_BARRIER);
+    bool any = false;
+    for (unsigned i = 0; i < threads.size(); ++i) any |= threads[i].state != DONE && said[i];
+    wait(AT_BLOCK_BARRIER);
+    return any;
 }
 
 using Body = void (*)(void**);
@@ -188,6 +198,7 @@ static int sizes(void (*)(A...), int* out) {
 }  // namespace host
 
 static inline void __syncthreads() { host::wait(host::AT_BLOCK_BARRIER); }
+static inline int __syncthreads_or(int yes) { return host::anybody(yes); }
 static inline void __syncwarp(unsigned = ~0u) { host::wait(host::AT_WARP_BARRIER); }
 template <typename V>
 static V __shfl_sync(unsigned, V value, int from) {

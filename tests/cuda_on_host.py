@@ -63,7 +63,9 @@ class HostKernels(Kernels):
             options = ["-std=c++17", "-O1", "-ffp-contract=off", "-Wall", "-Wextra", "-Werror",
                        "-Wno-unknown-pragmas", "-Wno-unused-function", "-shared", "-fPIC",
                        # A load that is not aligned ends the process: a GPU would refuse it, too.
-                       "-fsanitize=alignment", "-fsanitize-undefined-trap-on-error"]  # fmt: skip
+                       # So does an access beside a static array: shared memory has no guards.
+                       "-fsanitize=alignment,bounds,object-size",
+                       "-fsanitize-undefined-trap-on-error"]  # fmt: skip
             library = cpp.with_suffix(".so")
             done = subprocess.run(
                 ["g++", *options, cpp, "-o", library], capture_output=True, text=True

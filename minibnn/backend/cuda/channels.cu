@@ -172,13 +172,10 @@ batch_norm_gradient(T* dx, T* dbeta, T* dgamma, const T* dy, const T* standard, 
 KERNEL __launch_bounds__(1024)
 update_running(T* running_mean, T* running_var, const T* mean, const T* var, T keep, T take,
                T unbias, i64 channels) {
-    __shared__ bool broken;
-    if (threadIdx.x == 0) broken = false;
-    __syncthreads();
+    bool broken = false;
     for (i64 c = threadIdx.x; c < channels; c += blockDim.x)
-        if (!isfinite(mean[c] + var[c] * unbias)) broken = true;  // whoever writes, writes the same
-    __syncthreads();
-    if (broken) return;
+        broken |= !isfinite(mean[c] + var[c] * unbias);
+    if (__syncthreads_or(broken)) return;
     for (i64 c = threadIdx.x; c < channels; c += blockDim.x) {
         running_mean[c] = keep * running_mean[c] + take * mean[c];
         running_var[c] = keep * running_var[c] + take * (var[c] * unbias);
