@@ -44,6 +44,7 @@ class HostKernels(Kernels):
         self._libraries: dict[tuple[str, np.dtype], ctypes.CDLL] = {}
         self._folder = tempfile.TemporaryDirectory()
         self.launches: list[str] = []
+        self.grids: list[tuple[int, ...]] = []  # of each launch, in blocks
 
     def library(self, file: str, dtype: Any) -> ctypes.CDLL:
         key = file, np.dtype(dtype)
@@ -83,6 +84,7 @@ class HostKernels(Kernels):
         count = getattr(library, f"sizes_{name}")(sizes)
         assert count == len(arguments), f"{name} takes {count} arguments, got {len(arguments)}"
         grid = [*_three(blocks), 1, 1][:3] + [*_three(threads), 1, 1][:3]
+        self.grids.append(tuple(grid[:3]))
         assert np.prod(grid[3:]) <= 1024, f"{name}: more than 1024 threads in a block"
         assert grid[1] <= 65535, f"{name}: more than 65535 blocks in y"
         before = {id(a): a.copy() for a in arguments if isinstance(a, np.ndarray)}
@@ -156,13 +158,31 @@ class Guarded:
         return np.frombuffer(self.inside.tobytes(), a.dtype).reshape(a.shape)
 
 
+class _Numpy:
+    """NumPy whose empty arrays are full of a pattern: what a kernel leaves out shows."""
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(np, name)
+
+    def empty(self, *args: Any, **kwargs: Any) -> Any:
+        return _spoiled(np.empty(*args, **kwargs))
+
+    def empty_like(self, *args: Any, **kwargs: Any) -> Any:
+        return _spoiled(np.empty_like(*args, **kwargs))
+
+
+def _spoiled(a: Any) -> Any:
+    a[...] = np.frombuffer(b"\xa5" * a.itemsize, a.dtype)[0]
+    return a
+
+
 class HostCudaBackend(CupyBackend):
     """CupyBackend with NumPy for CuPy: its kernels run on the host."""
 
     name = "cuda on host"
 
     def __init__(self, kernels: HostKernels) -> None:
-        self.xp = np
+        self.xp = _Numpy()
         self.array_type = np.ndarray
         self.kernels = kernels
         self.records = False
@@ -191,10 +211,10 @@ class OnCuda(np.ndarray):
 
 
 class _Xp:
-    """NumPy whose results are OnCuda."""
+    """_Numpy whose results are OnCuda."""
 
     def __getattr__(self, name: str) -> Any:
-        function = getattr(np, name)
+        function = getattr(_Numpy(), name)
 
         def on_cuda(*args: Any, **kwargs: Any) -> Any:
             result = function(*args, **kwargs)

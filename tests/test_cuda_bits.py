@@ -14,6 +14,7 @@ from packed_models import SIGN, dense, images_models, ink
 from minibnn import Activation, BatchNorm, Rescale, Sequential, pack
 from minibnn.backend import CPU, Backend, BitMatrix, DenseLayers, Windows, backend_of
 from minibnn.backend.cuda import bits as cuda_bits
+from minibnn.backend.cuda import kernels as cuda_kernels
 from minibnn.backend.cuda.kernels import FOLDER
 from minibnn.recipes import RECIPES
 
@@ -82,6 +83,30 @@ def test_tiles_of_several_blocks(rng):
     a, b = CPU.pack_rows(bits(rng, 200, 700)), CPU.pack_rows(bits(rng, 130, 700))
     same(HOST_CUDA.xnor_products(a, b, 700), Backend.xnor_products(CPU, a, b, 700))
     launched("xnor_tiled")
+
+
+def test_more_columns_than_tiles_can_have(monkeypatch, rng):
+    """A grid has 65,535 blocks in y; here it has two."""
+    monkeypatch.setattr(cuda_bits, "MOST_BLOCKS", 2)
+    a = CPU.pack_rows(bits(rng, 40, 70))
+    for columns in (128, 129):
+        b = CPU.pack_rows(bits(rng, columns, 70))
+        same(HOST_CUDA.xnor_products(a, b, 70), Backend.xnor_products(CPU, a, b, 70))
+    launched("xnor_tiled", "xnor_few")
+
+
+def test_few_blocks_share_many_elements(monkeypatch, rng):
+    """Two blocks have 512 threads: there are more than twice as many elements."""
+    monkeypatch.setattr(cuda_kernels, "MOST_BLOCKS", 2)
+    x, acc = bits(rng, 110, 70), rng.integers(-5, 6, (110, 10), np.int32)
+    t, falling = rng.integers(-5, 6, 10, np.int32), rng.integers(0, 2, 10).astype(bool)
+    A, B = rng.integers(-9, 10, (2, 10))
+    same(HOST_CUDA.pack_rows(x), Backend.pack_rows(CPU, x))
+    same(HOST_CUDA.threshold_bits(acc, t, falling), Backend.threshold_bits(CPU, acc, t, falling))
+    same(HOST_CUDA.integer_scores(acc, A, B), Backend.integer_scores(CPU, acc, A, B))
+    same(HOST_CUDA._half_signs(x), x.astype(np.float16) * 2 - 1)
+    launched("pack_rows", "threshold_bits", "integer_scores", "half_signs")
+    assert set(HOST_CUDA.kernels.grids[-4:]) == {(2, 1, 1)}
 
 
 @pytest.mark.parametrize("n", [1, 4, 7])

@@ -8,6 +8,7 @@ from cuda_on_host import HOST_CUDA
 
 from minibnn import DataLoader, Dense, LogitCrossEntropy, evaluate
 from minibnn.backend import CPU, Backend, select
+from minibnn.backend.cuda import classes as cuda_classes
 
 # (batch, classes): for one block, and for several.
 SMALL = [(1, 1), (1, 10), (64, 10), (100, 10), (512, 10), (5, 2), (33, 32), (7, 33), (40, 100)]
@@ -117,6 +118,31 @@ def test_counts(shape, dtype, rng):
     assert count == (logits.argmax(axis=1) == labels).sum() == CPU.count_correct(logits, labels)
     best = logits.argmax(axis=1)
     assert HOST_CUDA.count_correct(logits, best) == shape[0]
+
+
+@both_floats
+@pytest.mark.parametrize("shape", [(1700, 10), (2500, 3)])
+def test_few_blocks_go_on_until_all_rows_are_done(shape, dtype, monkeypatch, rng):
+    monkeypatch.setattr(cuda_classes, "MOST_BLOCKS", 3)
+    monkeypatch.setattr(cuda_classes, "TURNS", 1)
+    logits = rng.standard_normal(shape).astype(dtype)
+    labels = rng.integers(0, shape[1], shape[0])
+    loss, gradient = loss_and_gradient(HOST_CUDA, logits, labels, 0.1)
+    exact = loss_and_gradient(CPU, logits.astype(np.float64), labels, 0.1)
+    tolerance = 2e-6 if dtype == np.float32 else 1e-14  # as in test_cross_entropy
+    np.testing.assert_allclose(loss, exact[0], rtol=tolerance)
+    np.testing.assert_allclose(gradient, exact[1], rtol=0, atol=tolerance / shape[0])
+    assert HOST_CUDA.count_correct(logits, labels) == CPU.count_correct(logits, labels)
+    launched("cross_entropy", "column_sums", "count_correct", "add_counts")
+    grids = HOST_CUDA.kernels.grids[-4:]
+    assert (grids[0], grids[2]) == ((3, 1, 1), (3, 1, 1))
+
+
+def test_more_counts_than_a_block_has_threads(rng):
+    counts, total = rng.integers(0, 9, 2500), np.empty((), np.int64)
+    arguments = (total, counts, np.int64(counts.size))
+    HOST_CUDA.kernels.launch("classes", "add_counts", np.float32, arguments, blocks=1, threads=1024)
+    assert total == counts.sum()
 
 
 def test_what_the_kernels_cannot_take():

@@ -11,7 +11,8 @@ import pytest
 from cuda_on_host import HOST_CUDA, kernel_names
 
 from minibnn.backend import CPU, AdamStep, Backend, Questions, StepTables
-from minibnn.backend.cuda.kernels import FILES, source
+from minibnn.backend.cuda import kernels as cuda_kernels
+from minibnn.backend.cuda.kernels import FILES, OPTIONS, source
 
 FLOATS = [np.float32, np.float64]
 
@@ -85,6 +86,24 @@ def test_adam_keeps_signs_that_layers_then_find_ready(dtype, rng):
 
 
 @pytest.mark.parametrize("dtype", FLOATS)
+def test_a_refused_step_of_adam_writes_neither_numbers_nor_signs(dtype, rng):
+    w, g, m, v = rng.uniform(-0.01, 0.01, (4, 60)).astype(dtype)
+    v = abs(v)
+    questions = Questions()
+    questions.signs = HOST_CUDA.keep_signs([w], [w])
+    questions.signs.refresh(HOST_CUDA.binarize)
+    before = [a.copy() for a in (w, g, m, v, questions.signs.of(w))]
+    numbers = AdamStep.of(0.05, 0.9, 0.999, 1e-8, 1)
+    with questions.in_charge():
+        for alive in (False, True):
+            HOST_CUDA.adam_step(w, g, m, v, numbers, np.array(alive))
+            after = (w, g, m, v, questions.signs.of(w))
+            changed = [(a != b).any() for a, b in zip(after, before, strict=True)]
+            assert changed == [alive, False, alive, alive, alive]
+    launched("binarize", "adam", "adam")
+
+
+@pytest.mark.parametrize("dtype", FLOATS)
 def test_signs(dtype):
     points = [0.0, -0.0, 1.0, -2.5, 1e-45, -1e-45, 3e38, -3e38, np.inf, -np.inf, np.nan, -np.nan]
     y = HOST_CUDA.binarize(np.array(points, dtype))
@@ -152,15 +171,16 @@ def test_a_step_begins(n_floats, n_keys, dtype, rng):
 
 @pytest.mark.parametrize("shape", [(50, 28, 28), (50, 3), (50,)])
 @pytest.mark.parametrize("dtype", [np.uint8, np.int64, np.float32])
-def test_batches_are_gathered(shape, dtype, rng):
+@pytest.mark.parametrize("batch", [12, 7])
+def test_batches_are_gathered(batch, shape, dtype, rng):
     arrays = rng.integers(0, 256, shape).astype(dtype), rng.standard_normal((50, 5))
-    order, now = rng.permutation(50)[:48], np.array(2)
-    got = HOST_CUDA.gather_batch(arrays, order, now, 12)
+    order, now = rng.permutation(50)[: 4 * batch], np.array(2)
+    got = HOST_CUDA.gather_batch(arrays, order, now, batch)
     launched("gather")
-    plain = Backend.gather_batch(CPU, arrays, order, now, 12)
+    plain = Backend.gather_batch(CPU, arrays, order, now, batch)
     for one, other, a in zip(got, plain, arrays, strict=True):
         assert one.dtype == a.dtype
-        np.testing.assert_array_equal(one, a[order[24:36]])
+        np.testing.assert_array_equal(one, a[order[2 * batch : 3 * batch]])
         np.testing.assert_array_equal(one, other)
 
 
@@ -173,6 +193,37 @@ def test_losses_are_noted(dtype):
             assert sound == (now < 2)
         np.testing.assert_array_equal(losses, [1.5, 2.5, np.nan, 0.5])
     launched(*["note_loss"] * 4)
+
+
+@pytest.mark.parametrize("dtype", FLOATS)
+def test_few_blocks_share_many_elements(dtype, monkeypatch, rng):
+    """Two blocks have 512 threads: there are twice as many elements, and some."""
+    monkeypatch.setattr(cuda_kernels, "MOST_BLOCKS", 2)
+    n = 1100
+    a, b, m = rng.uniform(-1, 1, (3, n)).astype(dtype)
+    shift, scale = rng.standard_normal((2, 10)).astype(dtype)
+    table, order = rng.integers(0, 256, (50, n), np.uint8), rng.permutation(48)
+    numbers = AdamStep.of(0.01, 0.9, 0.999, 1e-8, 1)
+    calls = {
+        "binarize": lambda on: on("binarize", a),
+        "gate": lambda on: on("gate", a, b, 0.5),
+        "rescale": lambda on: on("rescale", table[0], 2 / 255, -1.0, dtype),
+        "uniform": lambda on: on("uniform", (n,), 1, 2, dtype),
+        "affine": lambda on: on("affine", shift, (scale, a.reshape(-1, 10))),
+        "gather": lambda on: on("gather_batch", (table, a[:50]), order, np.array(1), 3),
+    }
+    for name, call in calls.items():
+        got = call(lambda primitive, *given: getattr(HOST_CUDA, primitive)(*given))
+        plain = call(lambda primitive, *given: getattr(Backend, primitive)(CPU, *given))
+        for one, other in zip(got, plain, strict=True):
+            np.testing.assert_array_equal(one, other, name)
+    got, plain = ([x.copy() for x in (a, b, m, abs(b))] for _ in range(2))
+    HOST_CUDA.adam_step(*got, numbers)
+    Backend.adam_step(CPU, *plain, numbers)
+    for one, other in zip(got, plain, strict=True):
+        np.testing.assert_allclose(one, other, rtol=1e-6, atol=1e-7)  # a few roundings
+    launched(*calls, "adam")
+    assert set(HOST_CUDA.kernels.grids[-len(calls) - 1 :]) == {(2, 1, 1)}
 
 
 # --- What the host cannot show: that NVIDIA's compiler takes the sources ----------------------

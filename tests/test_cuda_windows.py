@@ -89,6 +89,15 @@ def test_views_are_taken_as_they_read(rng, launches):
     assert launches == [*there_and_back(1), "sums_over_windows"]
 
 
+def test_more_places_than_numbers_are_left_to_the_plain_bodies(rng, launches, monkeypatch):
+    x, W = whole(rng, (2, 5, 4, 3), np.float32), whole(rng, (2, 2, 3, 4), np.float32)
+    monkeypatch.setattr(cuda_windows, "PLACES", 2 * 5 * 4)
+    check_convolution(x, W, Windows((2, 2)), rng)
+    check_max_pool(x, Windows((2, 2)), rng)
+    check_average_pool(x, Windows((2, 2)), rng)
+    assert launches == []
+
+
 def test_an_empty_batch_and_other_numbers_are_left_to_the_plain_bodies(rng, launches):
     W, windows = np.ones((2, 2, 3, 4), np.float32), Windows((2, 2))
     empty = np.zeros((0, 5, 5, 3), np.float32)
