@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from cuda_on_host import CUDA_ARRAYS, HOST_CUDA
+from devices import open_backend
 from packed_models import SIGN, dense, images_models, ink
 
 from minibnn import Activation, BatchNorm, Rescale, Sequential, pack
@@ -24,6 +25,12 @@ WIDTHS = [*range(1, 131), 784]
 @pytest.fixture(autouse=True)
 def forget_launches():
     HOST_CUDA.kernels.launches.clear()
+
+
+@pytest.fixture(params=["host", pytest.param("gpu", marks=pytest.mark.gpu)])
+def kernels(request):
+    """The backend with the kernels: on the host, and on a GPU."""
+    return HOST_CUDA if request.param == "host" else open_backend("gpu")
 
 
 def launched(*names):
@@ -123,40 +130,72 @@ def test_pixel_products_beyond_float32(rng):
     launched("pixel_few")
 
 
-def test_products_of_float16(monkeypatch, rng):
+def move(backend, *given):
+    """Arrays, and weights of bits, to a backend."""
+    moved = [
+        BitMatrix(backend.asarray(a.words), a.width) if isinstance(a, BitMatrix)
+        else backend.asarray(a) for a in given
+    ]  # fmt: skip
+    return moved[0] if len(moved) == 1 else moved
+
+
+def test_products_of_float16(kernels, monkeypatch, rng):
     monkeypatch.setattr(cuda_bits, "HALF_ROWS", 5)
     monkeypatch.setattr(cuda_bits, "HALF_WIDTH", 60)
     monkeypatch.setattr(cuda_bits, "HALF_PIXELS", 5 * 61 * 60)
     monkeypatch.setattr(cuda_bits, "HALF_VALUES", 2 * (130 + 2 * 61))
     for width in (60, 64, 130):
-        W = matrix(rng, 61, width)
-        x, ink = bits(rng, 5, width), pixels(rng, 5, width)
+        W, x, ink = matrix(rng, 61, width), bits(rng, 5, width), pixels(rng, 5, width)
         expected = Backend.bit_products(CPU, x, W), Backend.pixel_products(CPU, ink, W)
+        x, ink, there = move(kernels, x, ink, W)
         HOST_CUDA.kernels.launches.clear()
         for _ in range(2):
-            same(HOST_CUDA.bit_products(x, W), expected[0])
-            same(HOST_CUDA.pixel_products(ink, W), expected[1])
+            same(kernels.to_host(kernels.bit_products(x, there)), expected[0])
+            same(kernels.to_host(kernels.pixel_products(ink, there)), expected[1])
         assert "pack_rows" not in HOST_CUDA.kernels.launches
         assert "pixel_few" not in HOST_CUDA.kernels.launches
-        assert W.form("half", None).dtype == np.float16
+        assert there.form("half", None).dtype == np.float16
+
+
+def test_which_products_are_of_float16(monkeypatch, rng):
+    monkeypatch.setattr(cuda_bits, "HALF_ROWS", 5)
+    monkeypatch.setattr(cuda_bits, "HALF_WIDTH", 60)
+    monkeypatch.setattr(cuda_bits, "HALF_PIXELS", 5 * 61 * 60)
+    HOST_CUDA.bit_products(bits(rng, 5, 60), matrix(rng, 61, 60))
+    HOST_CUDA.pixel_products(pixels(rng, 5, 60), matrix(rng, 61, 60))
     HOST_CUDA.bit_products(bits(rng, 4, 64), matrix(rng, 61, 64))
     HOST_CUDA.bit_products(bits(rng, 5, 59), matrix(rng, 61, 59))
     HOST_CUDA.bit_products(bits(rng, 5, 64), matrix(rng, 59, 64))
     HOST_CUDA.pixel_products(pixels(rng, 4, 60), matrix(rng, 61, 60))
-    assert HOST_CUDA.kernels.launches[-7:] == [*["pack_rows", "xnor_few"] * 3, "pixel_few"]
+    halves = ["half_signs", "half_signs", "half_signs"]  # weights, bits; weights
+    launched(*halves, *["pack_rows", "xnor_few"] * 3, "pixel_few")
 
 
-def test_the_extreme_sums_in_float16(monkeypatch):
-    """White images and alike weights: the greatest partial sums, just below 2^24."""
+@pytest.mark.parametrize(("rows", "columns"), [(2, 1), (64, 32)])
+def test_the_extreme_sums_in_float16(rows, columns, kernels, monkeypatch):
+    """White images and alike weights: the greatest partial sums, just below 2^24.
+
+    Of such an image and of one that is 1 darker; all weights +1 and all -1 in turn.
+    """
     monkeypatch.setattr(cuda_bits, "HALF_PIXELS", 1)
-    x = np.full((2, 65_793), 255, np.uint8)
-    x[1, 0] = 254
-    W = BitMatrix(CPU.pack_rows(np.ones((1, 65_793), np.uint8)), 65_793)
-    assert HOST_CUDA.pixel_products(x, W).tolist() == [[255 * 65_793 - k] for k in (0, 1)]
-    wider = BitMatrix(CPU.pack_rows(np.ones((1, 65_794), np.uint8)), 65_794)
-    HOST_CUDA.pixel_products(np.full((2, 65_794), 255, np.uint8), wider)
-    assert "signs" in wider._forms  # float64
+    x, ones = np.full((rows, 65_793), 255, np.uint8), np.ones((columns, 65_793), np.uint8)
+    x[1::2, 0] -= 1
+    ones[1::2] = 0
+    there, W = move(kernels, x, BitMatrix(CPU.pack_rows(ones), 65_793))
+    sums, signs = 255 * 65_793 - np.arange(rows) % 2, 1 - 2 * (np.arange(columns) % 2)
+    got = kernels.to_host(kernels.pixel_products(there, W))
+    np.testing.assert_array_equal(got, sums[:, None] * signs)
     assert "half" in W._forms
+
+
+def test_wider_sums_are_not_of_float16(kernels, monkeypatch):
+    monkeypatch.setattr(cuda_bits, "HALF_PIXELS", 1)
+    ones = BitMatrix(CPU.pack_rows(np.ones((1, 65_794), np.uint8)), 65_794)
+    x, W = move(kernels, np.full((2, 65_794), 255, np.uint8), ones)
+    got = kernels.to_host(kernels.pixel_products(x, W))
+    assert got.tolist() == [[255 * 65_794]] * 2
+    assert "signs" in W._forms  # float64
+    assert "half" not in W._forms
 
 
 def test_unaligned_arrays(rng):
@@ -264,6 +303,65 @@ def test_larger_networks_run_layer_by_layer(limit, monkeypatch, rng):
         monkeypatch.setattr(cuda_bits, limit, most)
         same(HOST_CUDA.dense_layers(x, layers), Backend.dense_layers(CPU, x, layers))
         launched(*kernels)
+
+
+# --- What does not agree -------------------------------------------------------------------------
+
+
+def test_rows_that_do_not_agree_are_refused(rng):
+    """Beyond them a kernel would read what is not theirs."""
+    W, short = matrix(rng, 5, 130), BitMatrix(CPU.pack_rows(bits(rng, 5, 64)), 130)
+    acc, falling = rng.integers(-5, 6, (4, 10), np.int32), np.zeros(10, bool)
+    A, B, t = np.ones(10, np.int64), np.ones(10, np.int64), np.zeros(10, np.int32)
+    x = bits(rng, 4, 129)
+    cases = [
+        ("bit_products", (x, W), r"rows of 130 values, got \(4, 129\)"),
+        ("bit_products", (bits(rng, 130), W), "rows of 130 values"),
+        ("bit_products", (bits(rng, 4, 130), short), r"rows of 3 words, got \(5, 1\)"),
+        ("pixel_products", (x, W), r"rows of 130 values, got \(4, 129\)"),
+        ("pixel_products", (bits(rng, 4, 130), short), r"rows of 3 words, got \(5, 1\)"),
+        ("xnor_products", (W.words, short.words, 130), r"as many words.*\(5, 3\) and \(5, 1\)"),
+        ("threshold_bits", (acc, t[:7], falling[:7]), r"\(4, 10\) and \(7,\) and \(7,\)"),
+        ("threshold_bits", (acc, t, falling[:7]), r"\(4, 10\) and \(10,\) and \(7,\)"),
+        ("integer_scores", (acc, A[:9], B), r"integers for 10 classes, got \(9,\) and \(10,\)"),
+        ("score_labels", (acc, A, B[:9]), r"integers for 10 classes, got \(10,\) and \(9,\)"),
+    ]
+    for most in (2**26, 1):  # in kernels; in float16
+        with pytest.MonkeyPatch.context() as patch:
+            for limit in ("HALF_ROWS", "HALF_WIDTH", "HALF_PIXELS"):
+                patch.setattr(cuda_bits, limit, most)
+            for name, arguments, message in cases:
+                with pytest.raises(ValueError, match=f"^{name}: expected .*{message}"):
+                    getattr(HOST_CUDA, name)(*arguments)
+    launched()
+    for name, arguments in (("integer_scores", (acc, t, t)), ("score_labels", (acc, t, t))):
+        same(getattr(HOST_CUDA, name)(*arguments), getattr(Backend, name)(CPU, *arguments))
+    launched()  # integers of another type are the plain body's
+
+
+def test_layers_that_do_not_agree_are_refused(rng):
+    good, x = network(rng, True, [70, 9, 6, 4]), pixels(rng, 2, 70)
+    first, second, third = good.layers
+    (t, falling), other = good.thresholds
+    narrow = BitMatrix(second.words, 8)
+    short = BitMatrix(CPU.pack_rows(bits(rng, 9, 64)), 70)
+    cases = [
+        (good, x[:, :-1], r"rows of 70 values, got \(2, 69\)"),
+        (good, x[0], r"rows of 70 values, got \(70,\)"),
+        (DenseLayers(True, (first, narrow, third), good.thresholds), x, r"8 rows.*got \(9, 2\)"),
+        (DenseLayers(True, (short, second, third), good.thresholds), x, r"2 words, got \(9, 1\)"),
+        (DenseLayers(True, good.layers, ((t[:5], falling[:5]), other)), x, r"for 9 channels"),
+        (DenseLayers(True, good.layers, ((t, falling[:3]), other)), x, r"for 9 channels, got"),
+    ]
+    for layers, values, message in cases:
+        with pytest.raises(ValueError, match=f"^dense_layers: expected .*{message}"):
+            HOST_CUDA.dense_layers(values, layers)
+        with pytest.raises((ValueError, IndexError)):
+            Backend.dense_layers(CPU, values, layers)
+    with pytest.raises(ValueError, match="shorter"):
+        HOST_CUDA.dense_layers(x, DenseLayers(True, good.layers, good.thresholds[:1]))
+    launched()
+    same(HOST_CUDA.dense_layers(x.reshape(2, 7, 10), good), Backend.dense_layers(CPU, x, good))
 
 
 # --- whole packed models -------------------------------------------------------------------------

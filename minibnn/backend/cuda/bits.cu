@@ -193,15 +193,16 @@ KERNEL dense_layers(int* acc, const u8* x, const u64* words, const int* threshol
     for (i64 i = threadIdx.x; i < (table[0] + 63) / 64 * 64; i += blockDim.x)
         first[i] = i < table[0] ? x[i] : 0;
     for (int layer = 0; layer < layers; ++layer, table += 4) {
-        i64 width = table[0], channels = table[1], count = (width + 63) / 64;
-        bool of_pixels = pixels && layer == 0;
+        // All now: behind what is stored below, the compiler would have to read it again.
+        i64 width = table[0], channels = table[1], first_word = table[2], first_channel = table[3];
+        i64 count = (width + 63) / 64;
+        bool of_pixels = pixels && layer == 0, last = first_channel < 0;
         __syncthreads();  // the layer before has ended
         if (!of_pixels) {
             for (i64 i = threadIdx.x; i < 8 * count; i += blockDim.x)
                 ((u8*)row)[i] = octet(bytes[i]);
             __syncthreads();
         }
-        bool last = table[3] < 0;
         i64 filled = last ? 0 : (channels + 63) / 64 * 64;
         for (i64 c = channels + threadIdx.x; c < filled; c += blockDim.x) ((u8*)bytes)[c] = 0;
         int ink_sum = 0;  // of this lane's pixels
@@ -209,8 +210,13 @@ KERNEL dense_layers(int* acc, const u8* x, const u64* words, const int* threshol
             for (int j = 0; j < 8; ++j) ink_sum += __dp4a(ink[8 * i + j], 0x01010101u, 0u);
         for (i64 start = 0; start < channels; start += groups) {
             i64 c = start + group;
-            const u64* signs = words + table[2] + c * count;
-            int sum = 0;
+            const u64* signs = words + first_word + c * count;
+            int threshold = 0, sum = 0;
+            bool falls = false;
+            if (c < channels && !last) {  // before the sum, to arrive with its words
+                threshold = thresholds[first_channel + c];
+                falls = falling[first_channel + c];
+            }
             if (c < channels && of_pixels) {
                 for (i64 i = lane; i < 2 * count; i += LANES) {
                     u32 word = ((const u32*)signs)[i];
@@ -227,7 +233,7 @@ KERNEL dense_layers(int* acc, const u8* x, const u64* words, const int* threshol
             if (last)
                 acc[blockIdx.x * channels + c] = value;
             else
-                ((u8*)bytes)[c] = passes(value, thresholds[table[3] + c], falling[table[3] + c]);
+                ((u8*)bytes)[c] = passes(value, threshold, falls);
         }
     }
 }

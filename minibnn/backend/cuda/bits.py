@@ -8,7 +8,9 @@ measured on a GPU.
 
 from __future__ import annotations
 
+import math
 from functools import partial
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -19,6 +21,7 @@ from minibnn.backend.bits import BitMatrix, DenseLayers, exact_in_float32, words
 from minibnn.backend.cuda.kernels import MOST_BLOCKS, THREADS, Kernels
 
 WARP = 32
+SCORES = [np.dtype(kind) for kind in (np.int32, np.int64, np.int64)]  # acc, A, B
 ROWS, TILE, WIDEST = 4, 64, 4096  # as in `bits.cu`
 
 # Rows up to which each column of a product has a warp: in a tile of 64 rows most would be idle.
@@ -36,9 +39,12 @@ HALF_VALUES = 2**26
 # In the block that runs all dense layers on an image, a weight of a pixel takes about as many
 # instructions as four weights of bits, of which a multiprocessor does about 230 in a clock.
 PIXEL = 4
-# Weights of bits up to which one multiprocessor runs all layers: up to 40,000 clocks, in which five
-# to ten launches are made.
-CHAIN_WEIGHTS = 2**23
+# Weights of bits up to which one multiprocessor runs all layers on an image. At the rate above
+# these would take 5,000 clocks, but one image waits: 32 channels are summed at once, and for each
+# 512 weights of a channel a lane loads a word. That makes 64 loads one after another: if none
+# overlap and each takes 300 clocks, about 20,000, in which five to ten launches are made. Counted,
+# not measured.
+CHAIN_WEIGHTS = 2**20
 # Weights times images up to which each image goes through such a block: 140,000 clocks of all
 # multiprocessors. That is as long as layer by layer at peak rates, and its launches.
 CHAIN_WORK = 2**32
@@ -62,11 +68,13 @@ class CupyBits(Backend):
         """As the plain body, in one kernel."""
         if not self._words(a, b):
             return super().xnor_products(a, b, width)
+        _expect(a.shape[1] == b.shape[1], "xnor_products", "as many words in a row of both", a, b)
         few = len(a) <= FEW_ROWS or len(b) > TILE * MOST_BLOCKS
         return self._products("xnor_few" if few else "xnor_tiled", a, b, width)
 
     def bit_products(self, bits: Array, W: BitMatrix) -> Array:
         """As the plain body; of many rows as float16."""
+        _expect_rows("bit_products", bits, W)
         many = len(bits) >= HALF_ROWS and min(len(W), W.width) >= HALF_WIDTH
         if not many or bits.dtype != np.uint8 or not exact_in_float32(1, W.width):
             return super().bit_products(bits, W)
@@ -74,6 +82,7 @@ class CupyBits(Backend):
 
     def pixel_products(self, pixels: Array, W: BitMatrix) -> Array:
         """As the plain body; of few rows in one kernel, of many as float16."""
+        _expect_rows("pixel_products", pixels, W)
         if pixels.dtype != np.uint8 or not self._words(W.words) or 255 * W.width >= 2**31:
             return super().pixel_products(pixels, W)
         if len(pixels) * len(W) * W.width < HALF_PIXELS:
@@ -87,6 +96,14 @@ class CupyBits(Backend):
         kinds = [a.dtype for a in (acc, thresholds, falling)]
         if kinds != [np.int32, np.int32, np.bool_]:
             return super().threshold_bits(acc, thresholds, falling)
+        _expect(
+            thresholds.ndim == 1
+            and falling.shape == thresholds.shape
+            and acc.size % max(1, thresholds.size) == 0,
+            "threshold_bits",
+            "values that go through the channels in turn, and a threshold and a direction for each",
+            *(acc, thresholds, falling),
+        )
         acc, thresholds, falling = map(self.xp.ascontiguousarray, (acc, thresholds, falling))
         bits = self.xp.empty(acc.shape, np.uint8)
         channels = np.int64(len(thresholds))
@@ -95,25 +112,30 @@ class CupyBits(Backend):
 
     def integer_scores(self, acc: Array, A: Array, B: Array) -> Array:
         """As the plain body, in one kernel."""
-        if acc.dtype != np.int32 or acc.ndim != 2:
+        if [a.dtype for a in (acc, A, B)] != SCORES or acc.ndim != 2:
             return super().integer_scores(acc, A, B)
+        _expect_classes("integer_scores", acc, A, B)
         scores = self.xp.empty(acc.shape, np.int64)
-        acc = self.xp.ascontiguousarray(acc)
+        acc, A, B = map(self.xp.ascontiguousarray, (acc, A, B))
         self._each("integer_scores", acc.size, scores, acc, A, B, np.int64(acc.shape[1]))
         return scores
 
     def score_labels(self, acc: Array, A: Array, B: Array) -> Array:
         """As the plain body, in one kernel."""
-        if acc.dtype != np.int32 or acc.ndim != 2 or not acc.size:
+        if [a.dtype for a in (acc, A, B)] != SCORES or acc.ndim != 2 or not acc.size:
             return super().score_labels(acc, A, B)
+        _expect_classes("score_labels", acc, A, B)
         labels = self.xp.empty(len(acc), np.int64)
-        acc = self.xp.ascontiguousarray(acc)
+        acc, A, B = map(self.xp.ascontiguousarray, (acc, A, B))
         numbers = np.int64(acc.shape[1]), np.int64(len(acc))
         self._warps("score_labels", len(acc), labels, acc, A, B, *numbers)
         return labels
 
     def dense_layers(self, x: Array, network: DenseLayers) -> Array:
         """As the plain body; small networks in one kernel, a block for each row."""
+        width = network.layers[0].width
+        agrees = x.ndim > 1 and math.prod(x.shape[1:]) == width
+        _expect(agrees, "dense_layers", f"rows of {width} values", x)
         if x.dtype != np.uint8 or not len(x) or not self._fits_a_block(network, len(x)):
             return super().dense_layers(x, network)
         x = self.xp.ascontiguousarray(x)
@@ -137,6 +159,7 @@ class CupyBits(Backend):
 
     def _one_after_another(self, network: DenseLayers) -> tuple[Array, Array, Array, Array]:
         """What `dense_layers` of `bits.cu` reads: words, thresholds, falling, table."""
+        _expect_chain(network)
         xp, table, word, threshold = self.xp, [], 0, 0
         for i, W in enumerate(network.layers):
             last = i == len(network.thresholds)
@@ -199,3 +222,36 @@ class CupyBits(Backend):
 
     def _launch(self, name: str, blocks: int | tuple[int, ...], *arguments: Any) -> None:
         self.kernels.launch("bits", name, np.float32, arguments, blocks=blocks, threads=THREADS)
+
+
+def _expect(agrees: bool, who: str, expected: str, *got: Array) -> None:
+    """Kernels read as far as they are told, so arrays that do not agree stop here."""
+    if not agrees:
+        shapes = " and ".join(str(a.shape) for a in got)
+        raise ValueError(f"{who}: expected {expected}, got {shapes}")
+
+
+def _expect_rows(who: str, x: Array, W: BitMatrix) -> None:
+    """Whether a product of these rows and weights is one."""
+    _expect(x.ndim == 2 and x.shape[1] == W.width, who, f"rows of {W.width} values", x)
+    words = words_of(W.width)
+    _expect(W.words.shape[1:] == (words,), who, f"weights in rows of {words} words", W.words)
+
+
+def _expect_classes(who: str, acc: Array, A: Array, B: Array) -> None:
+    """Whether each class has its integers."""
+    classes = acc.shape[1:]
+    _expect(A.shape == B.shape == classes, who, f"integers for {classes[0]} classes", A, B)
+
+
+def _expect_chain(network: DenseLayers) -> None:
+    """Whether each layer takes what the one before it gives."""
+    who, layers = "dense_layers", network.layers
+    for W in layers:
+        words = words_of(W.width)
+        _expect(W.words.shape[1:] == (words,), who, f"weights in rows of {words} words", W.words)
+    # Places of one channel share its threshold, so there may be fewer.
+    for (W, following), (t, falling) in zip(pairwise(layers), network.thresholds, strict=True):
+        _expect(len(W) == following.width, who, f"{following.width} rows of weights", W.words)
+        agrees = t.shape == falling.shape == (t.size,) and t.size > 0 and len(W) % t.size == 0
+        _expect(agrees, who, f"thresholds and directions for {len(W)} channels", t, falling)
