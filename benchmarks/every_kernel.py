@@ -1,0 +1,303 @@
+"""Every hand-written CUDA kernel, launched through the primitives that use it.
+
+    compute-sanitizer --tool memcheck python benchmarks/every_kernel.py
+    compute-sanitizer --tool racecheck python benchmarks/every_kernel.py
+
+Runs each primitive of the GPU backend that has a kernel, in float32 and float64, on arrays of odd
+sizes that each have an allocation of their own, so that a sanitizer sees every access beside one.
+Fails if a kernel of the ``.cu`` files was not launched. `confirm_gpu.py` compares the same results
+with those of the CPU, and measures the same launches at the sizes of a wide network.
+"""
+
+from __future__ import annotations
+
+import re
+import sys
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, NamedTuple, TypeAlias
+
+import numpy as np
+
+ROOT = Path(__file__).parent.parent
+sys.path.insert(0, str(ROOT))  # where minibnn is not installed
+
+from minibnn import DeviceError, get_backend  # noqa: E402
+from minibnn.backend import AdamStep, Array, Backend, Questions, StepTables, Windows  # noqa: E402
+from minibnn.backend.cuda import FILES, Kernels, source  # noqa: E402
+from minibnn.backend.cupy_backend import CupyBackend  # noqa: E402
+
+FLOATS = (np.dtype(np.float32), np.dtype(np.float64))
+KERNEL = re.compile(r"^KERNEL (?:__launch_bounds__\(.*?\)\s)?(\w+)\((.*?)\)\s*\{", re.M | re.S)
+
+Results: TypeAlias = Iterator[tuple[str, Array]]
+
+
+@dataclass(frozen=True)
+class Sizes:
+    """How large the arrays are.
+
+    Attributes:
+        batch: rows.
+        width: of a layer.
+        pixels: of an image as a row.
+        weights: of a layer.
+        parameters: of a network, at least as many as the weights.
+        images: (number, side, channels, output channels) of a convolution.
+        long: rows of an evaluation.
+        steps: rows of the tables of an epoch.
+    """
+
+    batch: int
+    width: int
+    pixels: int
+    weights: tuple[int, int]
+    parameters: int
+    images: tuple[int, int, int, int]
+    long: int
+    steps: int
+
+
+# Each kernel gets several blocks, the last one not full; sums over channels get several chunks.
+ODD = Sizes(13, 67, 29, (31, 67), 2111, (53, 11, 5, 7), 1031, 7)
+# 784-4096-4096-4096-10 at batch 100, and the second convolution of larq-cnn.
+WIDE = Sizes(100, 4096, 784, (4096, 4096), 36_831_232, (100, 13, 32, 64), 10_000, 1000)
+
+
+class Inputs:
+    """Arrays that hold the same numbers on every backend: those of `Backend.uniform`."""
+
+    def __init__(self, backend: Backend, dtype: Any) -> None:
+        self.backend = backend
+        self.dtype = np.dtype(dtype)
+        self.made = 0
+
+    def floats(self, *shape: int) -> Array:
+        """From -1 to 1."""
+        self.made += 1
+        u = self.backend.uniform(shape, 7, self.made, self.dtype)
+        return u * 2 - 1
+
+    def whole(self, *shape: int) -> Array:
+        """Whole numbers from -4 to 3: their sums are exact, in whatever order."""
+        return self.backend.xp.floor(self.floats(*shape) * 4)
+
+    def bytes(self, *shape: int, below: int = 256) -> Array:
+        """Integers of a byte."""
+        return ((self.floats(*shape) + 1) * (below / 2)).astype(np.uint8)
+
+
+def elementwise(backend: Backend, make: Inputs, sizes: Sizes) -> Results:
+    """The kernels of `elementwise.cu`."""
+    rows, width = sizes.batch, sizes.width
+    x, dy = make.floats(rows, width), make.floats(rows, width)
+    yield "binarize", backend.binarize(make.floats(*sizes.weights))
+    yield "gate", backend.gate(dy, x, 0.5)
+    pixels = make.bytes(rows, sizes.pixels)
+    yield "rescale", backend.rescale(pixels, 2 / 255, -1.0, make.dtype)
+    shift, a, b = (make.floats(width) for _ in range(3))
+    yield "affine", backend.affine(shift, (a, x))
+    yield "affine of two", backend.affine(shift, (a, x), (b, dy))
+    yield "uniform", backend.uniform((rows, width), 2**63 - 1, 3, make.dtype)
+    w, g, m = (make.floats(sizes.parameters) for _ in range(3))
+    v = abs(make.floats(sizes.parameters))
+    inputs, outputs = sizes.weights
+    weights = w[: inputs * outputs].reshape(inputs, outputs)
+    kept = Questions()
+    kept.signs = backend.keep_signs([w], [weights])
+    numbers = AdamStep.of(0.01, 0.9, 0.999, 1e-8, 7, 0.5)
+    with kept.in_charge():
+        backend.adam_step(w, g, m, v, numbers, backend.xp.ones((), bool))
+        signs = backend.binarize(weights)
+    yield from zip(("adam: w", "adam: m", "adam: v"), (w, m, v), strict=True)
+    yield "adam: signs", signs * weights  # a weight that rounds to another side of 0 is no error
+
+
+def batch(backend: Backend, make: Inputs, sizes: Sizes) -> Results:
+    """The kernels of `batch.cu`."""
+    put, steps = backend.asarray, sizes.steps
+    samples = 5 * sizes.batch
+    number = np.zeros((), np.int64)
+    keys = make.bytes(steps, 2).astype(np.uint32)
+    floats = make.floats(steps, 3)
+    tables = StepTables(
+        put(number + 2), put(number.copy()), make.floats(3), floats, keys[0].copy(), keys
+    )
+    backend.begin_step(tables)
+    yield from zip(("begin_step: floats", "begin_step: keys"), (tables.floats, tables.keys),
+                   strict=True)  # fmt: skip
+    yield "begin_step: now", tables.counter * 100 + tables.now
+    arrays = make.bytes(samples, sizes.pixels), make.bytes(samples)
+    order = put(np.random.default_rng(0).permutation(samples))
+    gathered = backend.gather_batch(arrays, order, tables.now, sizes.batch)
+    yield from zip(("gather: images", "gather: labels"), gathered, strict=True)
+    losses, sound = put(np.zeros(steps)), put(np.ones((), bool))
+    backend.note_loss(losses, sound, tables.now, make.floats(1).reshape(()))
+    yield from zip(("note_loss: losses", "note_loss: sound"), (losses, sound), strict=True)
+
+
+def windows(backend: Backend, make: Inputs, sizes: Sizes) -> Results:
+    """The kernels of `windows.cu`."""
+    n, side, channels, outputs = sizes.images
+    x, W = make.whole(n, side, side, channels), make.whole(3, 3, channels, outputs)
+    dense, apart = Windows((3, 3)), Windows((2, 2), stride=(2, 2))
+    z = backend.convolve(x, W, dense)
+    yield "convolve", z
+    dz = make.whole(*z.shape)
+    yield "convolve_dw", backend.convolve_dw(x, dz, dense, backend.xp.empty_like(W))
+    yield "convolve_dx", backend.convolve_dx(dz, W, dense, x.shape)
+    for name, seen in (("", apart), (" of windows that overlap", dense)):
+        y, place = backend.max_pool(x, seen, with_places=True)
+        dy = make.floats(*y.shape)
+        yield f"max_pool{name}", y
+        yield f"max_pool_dx{name}", backend.max_pool_dx(dy, place, seen, x.shape)
+        yield f"average_pool{name}", backend.average_pool(x, seen)
+        yield f"average_pool_dx{name}", backend.average_pool_dx(dy, seen, x.shape)
+
+
+def channels(backend: Backend, make: Inputs, sizes: Sizes) -> Results:
+    """The kernels of `channels.cu`: of a dense layer, and of images, which have many rows."""
+    n, side, depth, _ = sizes.images
+    for name, shape, width in (
+        ("dense", (sizes.batch, sizes.width), sizes.width),
+        ("images", (n, side * side * depth), depth),
+    ):
+        x, dy = make.floats(*shape), make.floats(*shape)
+        yield f"channel_sums, {name}", backend.channel_sums(x, width)
+        yield f"channel_dots, {name}", backend.channel_dots(x, dy, width)
+        gamma, beta, dgamma, dbeta, mean = (make.floats(width) for _ in range(5))
+        parts = ("y", "x^", "mean", "var", "inv_std")
+        found = dict(zip(parts, backend.batch_norm(x, gamma, beta, 1e-3), strict=True))
+        yield from ((f"batch_norm: {part}, {name}", a) for part, a in found.items())
+        inv_std = found["inv_std"]
+        dx = backend.batch_norm_gradient(dy, found["x^"], inv_std, gamma, dbeta, dgamma)
+        yield from ((f"batch_norm_gradient: {part}, {name}", a)
+                    for part, a in (("dx", dx), ("dbeta", dbeta), ("dgamma", dgamma)))  # fmt: skip
+        var = abs(make.floats(width))
+        backend.update_running(mean, var, found["mean"], found["var"], 0.9, 1.01)
+        yield f"update_running: mean, {name}", mean
+        yield f"update_running: var, {name}", var
+
+
+def classes(backend: Backend, make: Inputs, sizes: Sizes) -> Results:
+    """The kernels of `classes.cu`, on a batch and on an evaluation."""
+    for name, rows in (("batch", sizes.batch), ("evaluation", sizes.long)):
+        logits, labels = make.floats(rows, 11) * 5, make.bytes(rows, below=11)
+        loss, kept = backend.cross_entropy(logits, labels, 0.1)
+        yield f"cross_entropy, {name}", loss
+        gradient = backend.cross_entropy_gradient(kept, labels, 0.1)
+        yield f"cross_entropy_gradient, {name}", gradient
+        yield f"count_correct, {name}", backend.count_correct(logits, labels)
+
+
+PRIMITIVES = (elementwise, batch, windows, channels, classes)
+
+
+def results(backend: Backend, dtype: Any, sizes: Sizes) -> Results:
+    """The result of each primitive, one after the other."""
+    make = Inputs(backend, dtype)
+    for primitives in PRIMITIVES:
+        yield from primitives(backend, make, sizes)
+
+
+# --- Which kernels these are --------------------------------------------------------------------
+
+
+class Key(NamedTuple):
+    """A kernel, compiled for one type of floats."""
+
+    file: str
+    name: str
+    dtype: str
+
+
+class Launch(NamedTuple):
+    """A kernel with its arguments."""
+
+    key: Key
+    arguments: tuple[Any, ...]
+    blocks: int | tuple[int, ...]
+    threads: int | tuple[int, ...]
+
+    @property
+    def size(self) -> int:
+        """Bytes of its arrays."""
+        return sum(a.nbytes for a in self.arguments if a is not None and a.ndim)
+
+
+class Listening(Kernels):
+    """Kernels that note who is launched; of several launches, the one with the largest arrays."""
+
+    def __init__(self, kernels: Kernels) -> None:
+        self.kernels = kernels
+        self.heard: dict[Key, Launch] = {}
+
+    def launch(
+        self,
+        file: str,
+        name: str,
+        dtype: Any,
+        arguments: tuple[Any, ...],
+        *,
+        blocks: int | tuple[int, ...],
+        threads: int | tuple[int, ...] = 256,
+    ) -> None:
+        """As `Kernels`."""
+        self.kernels.launch(file, name, dtype, arguments, blocks=blocks, threads=threads)
+        key = Key(file, name, np.dtype(dtype).name)
+        launch = Launch(key, arguments, blocks, threads)
+        if key not in self.heard or launch.size > self.heard[key].size:
+            self.heard[key] = launch
+
+
+@contextmanager
+def listening(backend: CupyBackend) -> Iterator[Listening]:
+    """While entered, the backend's launches are noted."""
+    kernels = backend.kernels
+    backend.kernels = ears = Listening(kernels)
+    try:
+        yield ears
+    finally:
+        backend.kernels = kernels
+
+
+def missing(heard: Iterable[Key]) -> list[str]:
+    """The kernels that the ``.cu`` files have and nobody launched.
+
+    Those that take the type of floats are needed for both.
+    """
+    heard = set(heard)
+    lacking = []
+    for file in FILES:
+        for name, parameters in KERNEL.findall(source(file, np.float32)):
+            keys = {Key(file, name, dtype.name) for dtype in FLOATS}
+            both = re.search(r"\bT\b", parameters)
+            if not keys & heard or (both and keys - heard):
+                lacking += [f"{key.file}/{key.name} {key.dtype}" for key in sorted(keys - heard)]
+    return lacking
+
+
+def main() -> None:
+    """Launch all of them."""
+    try:
+        backend = get_backend("gpu")
+    except DeviceError as error:
+        print(f"every_kernel.py: {error}", file=sys.stderr)
+        sys.exit(4)
+    assert isinstance(backend, CupyBackend)
+    # From a pool an array may have neighbours, and no sanitizer would see who writes to them.
+    backend.xp.cuda.set_allocator(None)
+    with listening(backend) as ears:
+        for dtype in FLOATS:
+            for _, array in results(backend, dtype, ODD):
+                backend.to_host(array)
+    lacking = missing(ears.heard)
+    if lacking:
+        sys.exit(f"every_kernel.py: not launched: {', '.join(lacking)}")
+    print(f"every kernel was launched: {len(ears.heard)}")
+
+
+if __name__ == "__main__":
+    main()
