@@ -131,10 +131,11 @@ def batch(backend: Backend, make: Inputs, sizes: Sizes) -> Results:
     yield "begin_step: now", tables.counter * 100 + tables.now
     arrays = make.bytes(samples, sizes.pixels), make.bytes(samples)
     order = put(np.random.default_rng(0).permutation(samples))
-    gathered = backend.gather_batch(arrays, order, tables.now, sizes.batch)
+    now = tables.now.copy()  # who launches `begin_step` again must not move it
+    gathered = backend.gather_batch(arrays, order, now, sizes.batch)
     yield from zip(("gather: images", "gather: labels"), gathered, strict=True)
     losses, sound = put(np.zeros(steps)), put(np.ones((), bool))
-    backend.note_loss(losses, sound, tables.now, make.floats(1).reshape(()))
+    backend.note_loss(losses, sound, now, make.floats(1).reshape(()))
     yield from zip(("note_loss: losses", "note_loss: sound"), (losses, sound), strict=True)
 
 
