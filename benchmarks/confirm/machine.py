@@ -14,6 +14,7 @@ import minibnn
 from confirm.setting import BENCHMARKS, NOT_RUN, Outcome, Setting, run, verdict
 from minibnn.backend import Backend, cublas
 
+USUAL = "/usr/local/cuda/bin/compute-sanitizer"
 SCRIPT = BENCHMARKS / "every_kernel.py"
 
 
@@ -114,8 +115,7 @@ def read_suite(code: int | None, output: str) -> Outcome:
 def sanitizer(setting: Setting) -> Outcome:
     """Every kernel under compute-sanitizer: accesses beside arrays, races in shared memory."""
     program = setting.sanitizer or shutil.which("compute-sanitizer")
-    usual = "/usr/local/cuda/bin/compute-sanitizer"
-    program = program or (usual if Path(usual).exists() else None)
+    program = program or (USUAL if Path(USUAL).exists() else None)
     if program is None:
         return Outcome(NOT_RUN, "compute-sanitizer is not on the PATH; --sanitizer says where", {})
     complaints, found = [], {}
