@@ -22,12 +22,12 @@ import sys
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 import pandas as pd
 from environment import RESULTS, save_run, start_even
 from race import Contestant, RaceError, Row, cold_run, limits, prepared, race
 from rivals import installed
+from tables import draw, markdown
 from turns import Job
 
 from minibnn import ImageDataset, load_mnist_or_sample
@@ -198,23 +198,29 @@ def measure_whole(
     job: Job, contestants: list[Contestant], repeats: int, data: ImageDataset, data_folder: Path
 ) -> tuple[list[Row], list[str]]:
     """The seed job, cold: seconds, and beside them the peak memory of the same runs."""
-    environment = limits(job.threads, data_folder)
+    environment = limits(job.threads, data_folder, job.device)
     example = Path(__file__).parent.parent / "examples" / "mnist.py"
     ours = [sys.executable, str(example), "--device", "cpu", "--quiet"]
     rows: list[Row] = []
+    complaints: list[str] = []
     with prepared(job, data, 0) as folder:
-        for repeat in range(repeats):
-            start = repeat % len(contestants)
+        # What GPUs run is compiled in the first process that needs it, and kept on the disk.
+        for repeat in range(-1 if job.device == "gpu" else 0, repeats):
+            start = max(0, repeat) % max(1, len(contestants))
             for contestant in contestants[start:] + contestants[:start]:
                 command = ours if contestant is OURS else contestant.command(folder)
                 try:
                     seconds, peak = cold_run(command, environment)
                 except RaceError as error:
-                    return rows, [str(error)]
+                    complaints.append(str(error))
+                    contestants = [c for c in contestants if c is not contestant]
+                    continue
+                if repeat < 0:
+                    continue
                 row = {"contestant": contestant.name, "repeat": repeat}
                 rows.append(row | {"value": seconds})
                 rows.append(row | {"work": "peak-memory", "unit": "MiB", "value": peak})
-    return rows, []
+    return rows, complaints
 
 
 def measure_imports(
@@ -256,103 +262,6 @@ def measure_imports(
                 name = "minibnn" if name == "in use" else name
                 rows.append(row | {"work": "import-and-use", "contestant": name})
     return rows, []
-
-
-def ratios(table: pd.DataFrame) -> pd.DataFrame:
-    """For each work and rival the medians, and the ratio minibnn / rival over the rounds."""
-    found = []
-    for work in table.work.unique():
-        rows = table[table.work == work]
-        values = rows.pivot(index="repeat", columns="contestant", values="value")
-        if "minibnn" not in values:  # it failed, and the run said so
-            continue
-        for name in rows.contestant.unique():
-            pairs = (values["minibnn"] / values[name]).dropna()
-            found.append(
-                {"work": work, "rival": name, "unit": rows.unit.iloc[0],
-                 "ours": values["minibnn"].median(), "its": values[name].median(),
-                 "ratio": pairs.median(), "low": pairs.quantile(0.25), "high": pairs.quantile(0.75)}
-            )  # fmt: skip
-    return pd.DataFrame(found)
-
-
-def quantity(value: float, unit: str) -> str:
-    """A time or an amount of memory with three digits."""
-    if unit == "MiB":
-        return f"{value:.0f} MiB"
-    name, factor = "s", 1.0
-    if value < 1:
-        name, factor = ("ms", 1e3) if value >= 1e-3 else ("us", 1e6)
-    number = value * factor
-    return f"{number:.{0 if number >= 100 else 1 if number >= 10 else 2}f} {name}"
-
-
-def markdown(table: pd.DataFrame) -> str:
-    """The table of README, lost rows included."""
-    lines = ["| work | minibnn | rival | its | minibnn / rival |", "|---|---|---|---|---|"]
-    row: Any
-    for row in ratios(table).itertuples():
-        if row.rival == "minibnn":
-            alone = (table[table.work == row.work].contestant == "minibnn").all()
-            if alone:
-                lines.append(f"| {row.work} | {quantity(row.ours, row.unit)} | | | |")
-            continue
-        lines.append(
-            f"| {row.work} | {quantity(row.ours, row.unit)} | {row.rival} "
-            f"| {quantity(row.its, row.unit)} "
-            f"| {row.ratio:.2f} ({row.low:.2f} to {row.high:.2f}) |"
-        )
-    return "\n".join(lines)
-
-
-def family_of(rival: str) -> str:
-    """PyTorch, for each of its forms."""
-    return rival.split()[0].strip(",")
-
-
-def draw(table: pd.DataFrame, file: Path) -> None:
-    """How many times minibnn's time each rival takes, on a logarithmic axis."""
-    try:
-        from matplotlib.figure import Figure
-    except ImportError:
-        print("no picture: it needs matplotlib", file=sys.stderr)
-        return
-    rows = ratios(table)
-    rows = rows[rows.rival != "minibnn"]
-    works, rivals = list(rows.work.unique()), list(rows.rival.unique())
-    if not works:
-        return
-    families = list(dict.fromkeys(map(family_of, rivals)))
-    figure = Figure(figsize=(9, 1.6 + 0.65 * len(works)), layout="constrained")
-    axes = figure.subplots()
-    for number, rival in enumerate(rivals):
-        mine = rows[rows.rival == rival]
-        middle = 1 / mine.ratio
-        ends = [middle - 1 / mine.high, 1 / mine.low - middle]
-        # Beside each other within the work, whoever else takes part in others.
-        y = []
-        for work in mine.work:
-            there = list(rows[rows.work == work].rival)
-            y.append(works.index(work) + 0.8 * (there.index(rival) + 0.5) / len(there) - 0.4)
-        family = families.index(family_of(rival))
-        alike = [r for r in rivals[:number] if family_of(r) == family_of(rival)]
-        axes.errorbar(middle, y, xerr=ends, fmt="osD^v"[len(alike) % 5], color=f"C{family % 10}",
-                      ms=5, lw=1, label=rival)  # fmt: skip
-    axes.axvline(1, color="black", lw=1)
-    for border in range(1, len(works)):
-        axes.axhline(border - 0.5, color="0.9", lw=0.8)
-    axes.set(xscale="log", ylim=(len(works) - 0.5, -0.5), yticks=range(len(works)))
-    axes.set_yticklabels(works)
-    axes.set_xlabel("rival's time (or memory) / minibnn's: minibnn is ahead on the right of 1")
-    left, right = axes.get_xlim()
-    ticks = [t * 10.0**e for e in range(-3, 4) for t in (1, 2, 5)]
-    axes.set_xticks([t for t in ticks if left <= t <= right])
-    axes.xaxis.set_major_formatter("{x:g}")
-    axes.grid(axis="x", which="both", color="0.92")
-    axes.set_axisbelow(True)
-    figure.legend(loc="outside right upper", fontsize="small", frameon=False)
-    file.parent.mkdir(parents=True, exist_ok=True)
-    figure.savefig(file, dpi=130)
 
 
 if __name__ == "__main__":

@@ -40,10 +40,10 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from cpu import quantity
 from environment import RESULTS, save_run, start_even
 from race import Contestant, RaceError, Row, Worker, limits, take_turns
 from rivals import installed
+from tables import quantity
 
 from minibnn import ImageDataset, Sequential, load_mnist_or_sample, pack, save_packed
 from minibnn.packed import PackedModel

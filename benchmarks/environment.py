@@ -17,11 +17,12 @@ import numpy as np
 import pandas as pd
 from rivals import NAMES, versions
 
+import minibnn
 from minibnn import get_backend
 
 # What hinders one contestant and no other: most of them force kernels upon one library, where the
-# others choose for the processor they meet; the last one makes Python compile minibnn at each
-# start, and not what pip has compiled.
+# others choose for the processor they meet, or set TF32 for one; the last one makes Python compile
+# minibnn at each start, and not what pip has compiled.
 HINDERING = (
     "OPENBLAS_CORETYPE",
     "OPENBLAS_L2_SIZE",
@@ -31,6 +32,11 @@ HINDERING = (
     "ONEDNN_MAX_CPU_ISA",
     "ATEN_CPU_CAPABILITY",
     "XLA_FLAGS",
+    "NVIDIA_TF32_OVERRIDE",
+    "TORCH_ALLOW_TF32_CUBLAS_OVERRIDE",
+    "CUPY_TF32",
+    "CUPY_ACCELERATORS",
+    "CUDA_LAUNCH_BLOCKING",
     "PYTHONDONTWRITEBYTECODE",
 )
 # What can change how a BLAS or a thread pool runs.
@@ -60,7 +66,8 @@ def environment(*packages: str) -> dict[str, Any]:
         "system": f"{platform.system()} {platform.machine()}",
         "python": platform.python_version(),
         "blas": f"{blas['name']} {blas['version']}",
-        **{name: importlib.metadata.version(name) for name in ("numpy", "minibnn", *packages)},
+        "minibnn": minibnn.__version__,  # in a checkout it may not be installed
+        **{name: importlib.metadata.version(name) for name in ("numpy", *packages)},
     }
 
 

@@ -8,7 +8,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from itertools import islice
@@ -42,10 +42,13 @@ class Contestant:
     script: str
     form: str = ""
     variables: tuple[tuple[str, str], ...] = ()  # of its process, beside everybody's
+    interpreter: Path | None = None  # instead of its home's
 
     @property
     def python(self) -> Path:
         """Its interpreter."""
+        if self.interpreter is not None:
+            return self.interpreter
         own = self.home in ("minibnn", "numpy")
         return Path(sys.executable) if own else python_of(self.home)
 
@@ -93,11 +96,15 @@ class Worker:
         self._errors.close()
 
 
-def limits(threads: int, data_folder: Path | None = None) -> dict[str, str]:
+def limits(threads: int, data_folder: Path | None = None, device: str = "cpu") -> dict[str, str]:
     """The environment variables that all contestants get."""
     names = ("OMP", "OPENBLAS", "MKL", "NUMEXPR")
     found = {f"{name}_NUM_THREADS": str(threads) for name in names}
-    found |= {"TF_CPP_MIN_LOG_LEVEL": "2", "CUDA_VISIBLE_DEVICES": "", "JAX_PLATFORMS": "cpu"}
+    found |= {"TF_CPP_MIN_LOG_LEVEL": "2"}
+    if device == "cpu":
+        found |= {"CUDA_VISIBLE_DEVICES": "", "JAX_PLATFORMS": "cpu"}
+    else:  # JAX takes most of the memory at once, and it is not alone there
+        found |= {"JAX_PLATFORMS": "cuda", "XLA_PYTHON_CLIENT_MEM_FRACTION": "0.2"}
     return found | ({} if data_folder is None else {"MINIBNN_DATA": str(data_folder)})
 
 
@@ -139,8 +146,9 @@ def race(
     loss has to be minibnn's within the tolerance; who differs or fails is out of the race.
     """
     with prepared(job, data, repeats + 1) as folder:
-        environment = limits(job.threads, data_folder)
-        return take_turns(folder, contestants, repeats, environment, job.steps, tolerance)
+        environment = limits(job.threads, data_folder, job.device)
+        return take_turns(folder, contestants, repeats, environment, job.steps, tolerance,
+                          together=job.by_epoch)  # fmt: skip
 
 
 def take_turns(
@@ -150,16 +158,27 @@ def take_turns(
     environment: Mapping[str, str],
     steps: int,
     tolerance: float,
+    *,
+    together: bool = False,
 ) -> tuple[list[Row], list[str]]:
-    """`race` in a folder that is prepared, with turns of so many steps."""
+    """`race` in a folder that is prepared, with turns of so many steps.
+
+    Together, all start at once and only then take their first turns, one after another: frameworks
+    take long to load.
+    """
     complaints: list[str] = []
     rows: list[Row] = []
     with ExitStack() as stack:
         racing: dict[str, tuple[Worker, float]] = {}
         expected: float | None = None
-        for contestant in contestants:
+
+        def start(contestant: Contestant) -> Worker:
             worker = Worker(contestant, folder, environment)
             stack.callback(worker.close)
+            return worker
+
+        workers: Iterable[Worker] = map(start, contestants)
+        for worker in list(workers) if together else workers:
             try:
                 seconds, first, _ = worker.turn()
             except RaceError as error:
@@ -177,8 +196,8 @@ def take_turns(
             racing[worker.name] = worker, seconds * steps
         for repeat in range(repeats):
             names = list(racing)
-            start = repeat % max(1, len(names))
-            for name in names[start:] + names[:start]:
+            first_one = repeat % max(1, len(names))
+            for name in names[first_one:] + names[:first_one]:
                 worker, warmup = racing[name]
                 time.sleep(PAUSE)
                 seconds, first, last = worker.turn()

@@ -34,8 +34,14 @@ def installed() -> list[str]:
     return [name for name in NAMES if python_of(name).exists()]
 
 
-def versions(rival: str) -> dict[str, str]:
-    """Of its Python and of the packages on its list."""
+def has(python: Path, module: str) -> bool:
+    """Whether an interpreter finds a module."""
+    code = f"import importlib.util as u, sys; sys.exit(u.find_spec({module!r}) is None)"
+    return subprocess.run([python, "-c", code]).returncode == 0
+
+
+def versions(rival: str, python: Path | None = None) -> dict[str, str]:
+    """Of its Python, or another one, and of the packages on its list."""
     names = re.findall(r"^[\w-]+", (LISTS / f"{rival}.txt").read_text(), re.MULTILINE)
     code = (
         "import json, platform; from importlib.metadata import version;"
@@ -43,7 +49,7 @@ def versions(rival: str) -> dict[str, str]:
         f" | {{n: version(n) for n in {names}}}))"
     )
     done = subprocess.run(
-        [python_of(rival), "-c", code], capture_output=True, text=True, check=True
+        [python or python_of(rival), "-c", code], capture_output=True, text=True, check=True
     )
     found: dict[str, str] = json.loads(done.stdout)
     return found

@@ -31,6 +31,9 @@ using std::sqrt;
 struct dim3 {
     unsigned x, y, z;
 };
+struct alignas(16) ulonglong2 {
+    unsigned long long x, y;
+};
 static dim3 threadIdx, blockIdx, blockDim, gridDim;
 static const unsigned warpSize = 32;
 
@@ -202,6 +205,10 @@ static V __shfl_down_sync(unsigned, V value, unsigned delta) {
 static inline unsigned __ballot_sync(unsigned, bool yes) { return host::ballot(yes); }
 static inline int __popc(unsigned x) { return __builtin_popcount(x); }
 static inline int __popcll(unsigned long long x) { return __builtin_popcountll(x); }
+static inline unsigned __dp4a(unsigned a, unsigned b, unsigned c) {
+    for (int i = 0; i < 32; i += 8) c += (a >> i & 255u) * (b >> i & 255u);
+    return c;
+}
 static inline unsigned __float_as_uint(float x) {
     unsigned bits;
     std::memcpy(&bits, &x, 4);

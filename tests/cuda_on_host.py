@@ -11,23 +11,25 @@ barriers, and must write the same bytes both times: a race shows.
 from __future__ import annotations
 
 import ctypes
+import mmap
 import re
 import shutil
 import subprocess
 import tempfile
 from pathlib import Path
 from typing import Any
+from weakref import WeakValueDictionary
 
 import numpy as np
 import pytest
 
-from minibnn.backend.cuda import source
-from minibnn.backend.cuda.kernels import Kernels, _three
-from minibnn.backend.cupy_backend import CupyBackend
+from minibnn.backend import register_backend
+from minibnn.backend.cuda.backend import CupyBackend
+from minibnn.backend.cuda.kernels import Kernels, _three, source
 
 HEADER = Path(__file__).with_suffix(".h")
 NAMES = re.compile(r"^KERNEL (?:__launch_bounds__\(.*?\)\s)?(\w+)\(", re.MULTILINE)
-GUARD = 64  # bytes of a pattern before and after each array, which must still be there afterwards
+GUARD = 64  # bytes of a pattern before each array, at least, which must still be there afterwards
 
 
 def kernel_names(text: str) -> list[str]:
@@ -59,7 +61,9 @@ class HostKernels(Kernels):
             )
             cpp.write_text(f'#include "{HEADER}"\n{text}\n{ways}')
             options = ["-std=c++17", "-O1", "-ffp-contract=off", "-Wall", "-Wextra", "-Werror",
-                       "-Wno-unknown-pragmas", "-Wno-unused-function", "-shared", "-fPIC"]  # fmt: skip
+                       "-Wno-unknown-pragmas", "-Wno-unused-function", "-shared", "-fPIC",
+                       # A load that is not aligned ends the process: a GPU would refuse it, too.
+                       "-fsanitize=alignment", "-fsanitize-undefined-trap-on-error"]  # fmt: skip
             library = cpp.with_suffix(".so")
             done = subprocess.run(
                 ["g++", *options, cpp, "-o", library], capture_output=True, text=True
@@ -117,23 +121,37 @@ class HostKernels(Kernels):
 
 
 class Guarded:
-    """A copy of an array with a guard on both sides."""
+    """A copy of an array with a guard on both sides.
+
+    It ends where a page begins that nobody may touch, so to read on beyond the array ends the
+    process (from the 16th byte on). Its address is as aligned as the array's, no better: a kernel
+    with wide loads must ask. What NumPy allocates they may use.
+    """
 
     def __init__(self, a: np.ndarray) -> None:
         self.size = a.nbytes
-        # As aligned as what CUDA allocates, so that wide loads may be used.
-        raw = np.full(self.size + 2 * GUARD + 512, 0xFF, np.uint8)  # as floats: nan
-        start = -(raw.ctypes.data + GUARD) % 256
-        self.memory = raw[start : start + self.size + 2 * GUARD]
-        self.memory[GUARD : GUARD + self.size] = np.frombuffer(a.tobytes(), np.uint8)
-        self.address = self.memory.ctypes.data + GUARD
+        usable = -(-(self.size + GUARD + 16) // mmap.PAGESIZE) * mmap.PAGESIZE
+        pages = mmap.mmap(-1, usable + mmap.PAGESIZE)
+        base = ctypes.addressof(ctypes.c_char.from_buffer(pages))
+        last = ctypes.c_void_p(base + usable)
+        assert ctypes.CDLL(None).mprotect(last, ctypes.c_size_t(mmap.PAGESIZE), 0) == 0
+        end = base + usable - self.size
+        self.address = end - (end - a.ctypes.data) % 16
+        self.memory = np.frombuffer(pages, np.uint8, usable)
+        self.memory[...] = 0xFF  # as floats: nan
+        self.start = self.address - base
+        self.inside[...] = np.frombuffer(a.tobytes(), np.uint8)
+
+    @property
+    def inside(self) -> np.ndarray:
+        return self.memory[self.start : self.start + self.size]
 
     def intact(self) -> bool:
-        return bool((self.memory[:GUARD] == 0xFF).all() and (self.memory[-GUARD:] == 0xFF).all())
+        before, after = self.memory[: self.start], self.memory[self.start + self.size :]
+        return bool((before == 0xFF).all() and (after == 0xFF).all())
 
     def values(self, a: np.ndarray) -> np.ndarray:
-        inside = self.memory[GUARD : GUARD + self.size]
-        return np.frombuffer(inside.tobytes(), a.dtype).reshape(a.shape)
+        return np.frombuffer(self.inside.tobytes(), a.dtype).reshape(a.shape)
 
 
 class HostCudaBackend(CupyBackend):
@@ -146,6 +164,9 @@ class HostCudaBackend(CupyBackend):
         self.array_type = np.ndarray
         self.kernels = HostKernels()
         self.records = False
+        self.tf32 = False
+        self._cublas = None
+        self._signs = WeakValueDictionary()
 
     def address(self, a: Any) -> int:
         return a.ctypes.data
@@ -161,3 +182,42 @@ class HostCudaBackend(CupyBackend):
 
 
 HOST_CUDA = HostCudaBackend()
+
+
+class OnCuda(np.ndarray):
+    """An array of `CUDA_ARRAYS`, by which `backend_of` knows it."""
+
+
+class _Xp:
+    """NumPy whose results are OnCuda."""
+
+    def __getattr__(self, name: str) -> Any:
+        function = getattr(np, name)
+
+        def on_cuda(*args: Any, **kwargs: Any) -> Any:
+            result = function(*args, **kwargs)
+            return result.view(OnCuda) if isinstance(result, np.ndarray) else result
+
+        return on_cuda
+
+
+class CudaArraysBackend(HostCudaBackend):
+    """HostCudaBackend with arrays of its own, for code that asks arrays where they are."""
+
+    name = "cuda arrays on host"
+
+    def __init__(self) -> None:
+        self.kernels = HOST_CUDA.kernels
+        self._cublas, self.records = None, False
+        self.xp = _Xp()
+        self.array_type = OnCuda
+
+    def asarray(self, a: Any, dtype: Any = None) -> Any:
+        return np.array(a, dtype=dtype).view(OnCuda)
+
+    def to_host(self, a: Any) -> Any:
+        return a.view(np.ndarray)
+
+
+CUDA_ARRAYS = CudaArraysBackend()
+register_backend(CUDA_ARRAYS)

@@ -17,7 +17,7 @@ import pytest
 import minibnn.backend.select as select
 from minibnn import Dense, DeviceError, backend_of, get_backend
 from minibnn.backend import CPU, Backend
-from minibnn.backend.cupy_backend import CupyBackend, open_gpu
+from minibnn.backend.cuda import CupyBackend, open_gpu
 from minibnn.backend.hashing import stream_keys
 
 
@@ -147,7 +147,7 @@ def test_the_answer_is_kept(install):
     ],
 )  # fmt: skip
 def test_the_mend_fits_the_driver_and_what_is_there(driver, installed, mend, install, monkeypatch):
-    module = "minibnn.backend.cupy_backend"
+    module = "minibnn.backend.cuda.open"
     monkeypatch.setattr(f"{module}._driver_cuda_version", lambda: driver)
     monkeypatch.setattr(f"{module}._is_installed", lambda extra: extra == installed)
     install(None)
@@ -174,7 +174,7 @@ def test_a_warning_is_not_a_broken_gpu(install, monkeypatch):
         return cupy
 
     install(cupy)
-    monkeypatch.setattr("minibnn.backend.cupy_backend.importlib.import_module", warn)
+    monkeypatch.setattr("minibnn.backend.cuda.open.importlib.import_module", warn)
     with pytest.warns(UserWarning, match="several CuPy"):
         assert isinstance(get_backend("gpu"), CupyBackend)
 

@@ -6,11 +6,13 @@ import os
 import shutil
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
+from devices import open_backend
 
 BENCHMARKS = Path(__file__).parent.parent / "benchmarks"
 
@@ -277,3 +279,214 @@ def test_deploy_names_the_forms_that_it_leaves_out(tmp_path, monkeypatch):
         "ONNX Runtime, floats",
         "ONNX Runtime, integers",
     ]
+
+
+@pytest.mark.usefixtures("modules")
+def test_the_floor_is_the_account_of_its_docstring():
+    from floor import Ceilings, floor, inference_needs, needs, pooled_places, training_needs
+    from turns import Job
+
+    def job(**fields):
+        given = {"kind": "train", "sizes": (784, 2, 3), "bias": True, "norm": False, "clip": None}
+        return Job(**given | {"batch": 5} | fields)
+
+    weights = 784 * 2 + 2 * 3
+    parameters = weights + 2 + 3
+    one = 784 * 2 * 2 / 8 + 2 * 3 * 3 / 8  # signs: written and read; read once more behind a layer
+    one += 32 * parameters
+    one += 5 * 2 * 16 + 5 * 3 * 20  # z, dz; dz once more where there is a dx
+    one += 5 * 2 * 3 / 8  # signs of the hidden layer
+    one += 5 * (2 * 784 + 5)
+    flops = 5 * (784 * 2 * 4 + 2 * 3 * 6)
+    assert training_needs(job()) == (one, flops)
+    # Batch norm: two numbers a channel instead of one, and z read again.
+    normed = job(bias=False, norm=True, clip=1.0)
+    assert training_needs(normed) == (one + 32 * 5 + 4 * 5 * (2 + 3), flops)
+    clipped = job(clip=1.0)  # the last layer has no sign, and reads nothing again
+    assert training_needs(clipped) == (one + 4 * 5 * 2, flops)
+
+    # 28x28 -> 26x26x2, pooled to 13x13x2 = 338.
+    conv = training_needs(job(sizes=(338, 10), convs=(2,), pooled=(0,), batch=1))
+    expected = 18 * 2 / 8 + 3380 * 3 / 8 + 32 * (18 + 2 + 3380 + 10)
+    expected += 26 * 26 * 2 * 16 + 338 * 8 + 338 * 3 / 8 + 10 * 20 + 2 * 784 + 5
+    assert conv == (expected, 4 * 26 * 26 * 18 + 6 * 3380)
+    # 28 -> 26 -> 13 -> 11, of which pooling drops a row and a column.
+    twice = job(sizes=(50, 10), convs=(1, 2), pooled=(0, 1), batch=2)
+    assert training_needs(twice).operations == 2 * (4 * 676 * 9 + 6 * 121 * 18 + 6 * 500)
+    assert [pooled_places(twice, i) for i in (0, 1)] == [2 * 13 * 13, 2 * 5 * 5 * 2]
+
+    assert inference_needs(job(), 10, bits=False) == (4 * weights + 7850, 20 * weights)
+    assert inference_needs(job(), 10, bits=True) == (weights / 8 + 20 + 7850, 20 * weights)
+    assert needs(job(kind="predict")) == inference_needs(job(), 5, bits=True)
+    assert needs(job(kind="evaluate")) == inference_needs(job(), 10_000, bits=False)
+    test = inference_needs(job(), 70_000, bits=False)
+    assert needs(job(kind="whole")) == (
+        10 * (12_000 * one + test.bytes), 10 * (12_000 * flops + test.operations)
+    )  # fmt: skip
+    with pytest.raises(ValueError, match="no floor is known for load"):
+        needs(job(kind="load"))
+
+    slow_copy = Ceilings(copy=one / 2, float32=flops, tf32=8 * flops, float16=16 * flops)
+    assert floor(job(), slow_copy) == (2, "bytes")
+    quick_copy = Ceilings(copy=8 * one, float32=flops, tf32=4 * flops, float16=16 * flops)
+    assert floor(job(), quick_copy) == (1, "operations")
+    assert floor(job(tf32=True), quick_copy) == (0.25, "operations")
+    packed = Ceilings(copy=1e30, float32=1, tf32=1, float16=10 * weights)
+    assert floor(job(kind="predict"), packed) == (1, "operations")
+
+
+@pytest.mark.usefixtures("modules")
+def test_the_table_and_the_picture_of_a_gpu_run_are_made_from_its_csv(tmp_path, monkeypatch):
+    import gpu
+
+    rows = [
+        ("a", "minibnn", 0, 0.002), ("a", "rival", 0, 0.004), ("a", "minibnn, plain steps", 0, 0.02),
+        ("a", "minibnn", 1, 0.003), ("a", "rival", 1, 0.003), ("a", "minibnn, plain steps", 1, 0.02),
+        ("b", "minibnn, plain steps", 0, 0.5), ("b", "rival", 0, 0.25), ("c", "rival", 0, 0.25),
+    ]  # fmt: skip
+    table = pd.DataFrame(rows, columns=["work", "contestant", "repeat", "value"])
+    table = table.assign(unit="s/step", tf32="off", floor=0.001, floor_by="bytes")
+    table.to_csv(tmp_path / "gpu.csv", index=False)
+    table = pd.read_csv(tmp_path / "gpu.csv")
+    assert gpu.markdown(table, gpu.Ceilings(3e12, 5e13, 4e14, 8e14)).splitlines() == [
+        "TF32 off. Measured in this run: a copy 3000 GB/s, float32 50, TF32 400, float16 800 Tflop/s.",
+        "",
+        "| work | contestant | time (quartiles) | minibnn / contestant | floor | time / floor |",
+        "|---|---|---|---|---|---|",
+        "| a | minibnn | 2.50 ms (2.25 ms to 2.75 ms) |  | 1.00 ms (bytes) | 2.5 |",
+        "| a | rival | 3.50 ms (3.25 ms to 3.75 ms) | 0.75 (0.62 to 0.88) | 1.00 ms (bytes) | 3.5 |",
+        "| a | minibnn, plain steps | 20.0 ms (20.0 ms to 20.0 ms) | 0.12 (0.11 to 0.14) | 1.00 ms (bytes) | 20 |",
+        "| b | minibnn, plain steps | 500 ms (500 ms to 500 ms) |  | 1.00 ms (bytes) | 500 |",
+        "| b | rival | 250 ms (250 ms to 250 ms) | 2.00 (2.00 to 2.00) | 1.00 ms (bytes) | 250 |",
+        "| c | rival | 250 ms (250 ms to 250 ms) |  | 1.00 ms (bytes) | 250 |",
+    ]
+    gpu.picture(table, tmp_path / "gpu.png")
+    assert (tmp_path / "gpu.png").stat().st_size > 5000
+    drawn = []
+    monkeypatch.setattr(gpu, "draw", lambda rows, file, ours: drawn.append(gpu.ratios(rows, ours)))
+    gpu.picture(table, tmp_path / "gpu.png")
+    against = drawn[0].set_index(["work", "rival"])
+    assert against.ratio["a", "floor"] == pytest.approx(2.5)
+    assert set(against.index.get_level_values("work")) == {"a", "b"}
+
+
+def test_a_gpu_run_without_a_gpu_says_so_before_it_measures(run):
+    from minibnn import DeviceError, get_backend
+
+    try:
+        get_backend("gpu")
+    except DeviceError:
+        pass
+    else:
+        pytest.skip("there is a GPU")
+    done = run("gpu.py")
+    assert (done.returncode, done.stdout) == (1, "")
+    assert 'gpu.py: device "gpu" is unavailable: ' in done.stderr
+    assert "mend:" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_a_rehearsal_of_a_gpu_run(run, tmp_path):
+    kept = sorted((BENCHMARKS / "results").iterdir())
+    done = run("gpu.py", "--device", "cpu", "--rivals", "none", "--repeats", "2", "--steps", "2",
+               "--work", "seed-epoch", "evaluate", "packed-1", "--out", str(tmp_path))  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    assert "its figures say nothing of a GPU" in done.stderr
+    assert "seed-epoch: minibnn left out: the CPU has no CUDA graphs" in done.stderr
+    turns = pd.read_csv(tmp_path / "gpu.csv")
+    assert dict(zip(turns.work, turns.contestant, strict=True)) == {
+        "seed-epoch": "minibnn, plain steps", "evaluate": "minibnn", "packed-1": "minibnn",
+    }  # fmt: skip
+    assert len(turns) == 6
+    assert set(turns.tf32) == {"off"}
+    assert (turns.floor > 0).all()
+    assert (turns.agreement.dropna() == 1).all()
+    assert done.stdout.count("\n| ") == 1 + 3
+    assert '"tf32": "off"' in (tmp_path / "gpu.json").read_text()
+    assert sorted((BENCHMARKS / "results").iterdir()) == kept
+    done = run("gpu.py", "--device", "cpu", "--out", str(BENCHMARKS / "results" / "more"))
+    assert done.returncode == 2
+    assert "no result of a GPU" in done.stderr
+
+
+@pytest.mark.usefixtures("modules")
+def test_rivals_come_from_where_they_are(tmp_path, monkeypatch):
+    import gpu
+
+    monkeypatch.setenv("MINIBNN_RIVALS", str(tmp_path))
+    here = Path(sys.executable)
+    monkeypatch.setattr(gpu, "MODULES", {"pytorch": ("", "json"), "jax": ("", "no_such_module")})
+    assert gpu.find_rivals(None, None) == {"pytorch": here}
+    assert gpu.find_rivals(here, None) == {"pytorch": here}
+    assert gpu.find_rivals(None, ["none"]) == {}
+    own = tmp_path / "pytorch" / "bin"
+    own.mkdir(parents=True)
+    (own / "python").symlink_to(here)
+    assert gpu.find_rivals(None, ["pytorch"])["pytorch"] == own / "python"
+    assert gpu.find_rivals(here, ["pytorch"])["pytorch"] == here
+    found, absent = gpu.contestants(gpu.WORKS["seed-epoch"].contestants, {"pytorch": here}, "gpu")
+    assert {c.home: c.python for c in found} == {"minibnn": here, "pytorch": here}
+    assert len(found) == 7
+    assert absent == []
+
+
+@pytest.mark.usefixtures("modules")
+def test_a_turn_on_a_gpu_is_an_epoch_of_the_batches_that_rivals_get(monkeypatch):
+    """minibnn's forms there, on the strict stand-in, beside its plain loop on the CPU."""
+    import ours
+    from turns import Data, Job
+
+    from minibnn import get_backend, load_sample
+
+    strict = open_backend("strict")
+    monkeypatch.setattr(ours, "get_backend", {"gpu": strict, "cpu": get_backend("cpu")}.get)
+    monkeypatch.setattr(strict, "tf32", False, raising=False)
+    monkeypatch.setattr(ours.Minibnn, "wait", lambda self: None)
+    sample = load_sample()
+    data = Data(*(getattr(sample, field) for field in Data._fields))
+    job = Job("train", (784, 8, 10), batch=20, steps=6, by_epoch=True)
+    there = replace(job, device="gpu", tf32=True)
+    contestants = {form: ours.Minibnn(there, [], data, form) for form in ("plain", "captured")}
+    assert strict.tf32 is True
+    loop = ours.Minibnn(job, [], data, "")
+    rows = ours.endless(ours.loader(job, np.arange(len(data.train_images))))
+    met = []
+    monkeypatch.setattr(
+        loop.loss,
+        "forward",
+        lambda z, labels, f=loop.loss.forward: met.append(labels) or f(z, labels),
+    )
+    for _ in range(2):  # turns
+        orders = np.stack([next(rows)[0] for _ in range(6)])
+        losses = loop.train(orders)
+        np.testing.assert_array_equal(met, data.train_labels[orders])
+        for form, contestant in contestants.items():
+            found = contestant.train(orders)
+            np.testing.assert_allclose(found, [losses[0], losses[-1]], rtol=1e-5, err_msg=form)
+        met.clear()
+    images, labels = (contestants["plain"].put(a) for a in (data.test_images, data.test_labels))
+    expected = loop.evaluate(data.test_images, data.test_labels)
+    # With batch norm's running statistics an image of the thousand has a sum at the edge of a sign.
+    np.testing.assert_allclose(contestants["plain"].evaluate(images, labels), expected, atol=2e-3)
+    with pytest.raises(RuntimeError, match="expected an epoch of 4 steps, got 6"):
+        contestants["plain"].train(orders[:4])
+
+    monkeypatch.setattr(type(strict), "records", False)
+    with pytest.warns(UserWarning, match="without a recorded step"):  # noqa: SIM117
+        with pytest.raises(RuntimeError, match="no step was recorded: this device does not record"):
+            ours.Minibnn(there, [], data, "captured").train(orders)
+
+
+@pytest.mark.usefixtures("modules")
+def test_products_that_are_rounded_in_secret_are_refused():
+    from turns import Job, require_exact
+
+    def in_ten_bits(a, b):
+        mantissa, exponent = np.frexp(a)
+        return np.ldexp(np.round(mantissa * 2**11) / 2**11, exponent) @ b
+
+    exact = Job("train", (784, 10))
+    require_exact(exact, np.matmul)
+    require_exact(Job("train", (784, 10), tf32=True), in_ten_bits)
+    with pytest.raises(RuntimeError, match="rounded to TF32"):
+        require_exact(exact, in_ten_bits)

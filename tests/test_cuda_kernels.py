@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+from itertools import product
 from pathlib import Path
 
 import numpy as np
@@ -10,7 +11,7 @@ import pytest
 from cuda_on_host import HOST_CUDA, kernel_names
 
 from minibnn.backend import CPU, AdamStep, Backend, Questions, StepTables
-from minibnn.backend.cuda import FILES, source
+from minibnn.backend.cuda.kernels import FILES, source
 
 FLOATS = [np.float32, np.float64]
 
@@ -192,8 +193,10 @@ def nvrtc():
     return None
 
 
-@pytest.mark.parametrize("file", FILES)
-@pytest.mark.parametrize("dtype", FLOATS)
+@pytest.mark.parametrize(
+    ("file", "dtype"),
+    [*product(FILES, FLOATS), ("windows", np.uint8), ("windows", np.int32)],
+)
 @pytest.mark.parametrize("architecture", ["sm_80", "sm_90"])
 def test_the_kernels_compile_for_the_gpu(file, dtype, architecture):
     library = nvrtc()

@@ -11,7 +11,8 @@ from cuda_on_host import HOST_CUDA
 from test_conv import GEOMETRIES, POOLS, pair
 
 from minibnn import AveragePool2D, Conv2D, MaxPool2D
-from minibnn.backend import CPU, Backend, Windows, cupy_windows
+from minibnn.backend import CPU, Backend, Windows
+from minibnn.backend.cuda import windows as cuda_windows
 from minibnn.recipes import RECIPES
 
 FLOATS = [np.float32, np.float64]
@@ -65,7 +66,7 @@ def test_convolution(shape, out, kernel, options, dtype, rng, launches):
 
 @pytest.mark.parametrize(("values", "blocks"), [(1, 7), (3 * 480, 3), (7 * 480, 1)])
 def test_large_batches_are_done_in_blocks(values, blocks, rng, launches, monkeypatch):
-    monkeypatch.setattr(cupy_windows, "SCRATCH", values)
+    monkeypatch.setattr(cuda_windows, "SCRATCH", values)
     windows = Windows((2, 3), stride=(1, 2))  # 5 x 4 of them, each of 24 values
     x, W = whole(rng, (7, 6, 9, 4), np.float32), whole(rng, (2, 3, 4, 5), np.float32)
     check_convolution(x, W, windows, rng)

@@ -17,6 +17,7 @@ from minibnn import (
     one_cold,
     one_hot,
 )
+from minibnn.backend import CPU
 
 LOGITS = np.array([[1.0, 2.0, 3.0], [0.5, -0.5, 0.0]])
 LABELS = np.array([2, 1])
@@ -140,6 +141,22 @@ def test_huge_logits(dtype, size, backend):
         assert float(backend.to_host(value)) == pytest.approx(size, rel=1e-6)
         gradient = backend.to_host(loss.backward())
         np.testing.assert_allclose(gradient, [[0, 0, 0], [-0.5, 0.5, 0]], atol=1e-6)
+
+
+@pytest.mark.parametrize("smoothing", [0.0, 0.1])
+@pytest.mark.parametrize("shape", [(64, 10), (3000, 10), (500, 100)])
+def test_large_batches_on_devices(shape, smoothing, device, rng):
+    logits = 5 * rng.standard_normal(shape)
+    labels = rng.integers(0, shape[1], shape[0], np.uint8)
+    results = []
+    for backend in (CPU, device):
+        loss = LogitCrossEntropy(smoothing)
+        given = backend.asarray(logits), backend.asarray(labels)
+        value = loss.forward(*given)
+        arrays = value, loss.backward(), backend.count_correct(*given)
+        results.append([*map(backend.to_host, arrays)])
+    for got, expected in zip(*results[::-1], strict=True):
+        np.testing.assert_allclose(got, expected, rtol=1e-12, atol=1e-15)
 
 
 @given(st.integers(1, 6), st.integers(1, 9), st.integers(0, 2**32 - 1))

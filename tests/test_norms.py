@@ -36,15 +36,16 @@ def test_channel_sums_are_exact_on_small_integers(backend):
     np.testing.assert_array_equal(backend.to_host(got), x.sum(axis=(0, 1)))
 
 
-def test_batchnorm_of_images_is_accurate_in_float32(rng):
+def test_batchnorm_of_images_is_accurate_in_float32(backend, rng):
     x = (rng.standard_normal((100, 26, 26, 4)) + 3).astype(np.float32)
     dy = rng.standard_normal(x.shape).astype(np.float32)
     results = []
     for dtype in (np.float32, np.float64):
-        layer = BatchNorm(4).initialize(0, dtype)
-        y = layer.forward(x.astype(dtype), train=True)
-        dx = layer.backward(dy.astype(dtype))
-        results.append([y, dx, layer.gamma.grad, layer.beta.grad, layer.running_mean.data])
+        layer = BatchNorm(4).initialize(0, dtype).to(backend)
+        y = layer.forward(backend.asarray(x.astype(dtype)), train=True)
+        dx = layer.backward(backend.asarray(dy.astype(dtype)))
+        arrays = y, dx, layer.gamma.grad, layer.beta.grad, layer.running_mean.data
+        results.append([*map(backend.to_host, arrays), backend.to_host(layer.running_var.data)])
     for got, exact in zip(*results, strict=True):
         # 3e-6 of the largest: a mean of 3 with float32's digits, seen at a spread of 1.
         np.testing.assert_allclose(got, exact, rtol=0, atol=3e-6 * abs(exact).max())

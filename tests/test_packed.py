@@ -51,12 +51,11 @@ from minibnn import (
     load_sample,
     pack,
 )
-from minibnn.packed import bits as packed_bits
+from minibnn.backend import bits as backend_bits
 from minibnn.packed import model as packed_model
 from minibnn.packed.bits import (
     flat_bits,
     pack_rows,
-    popcount,
     rows_of_flat,
     unpack_rows,
     xnor_products,
@@ -143,14 +142,14 @@ def test_popcount_without_bitwise_count(monkeypatch, rng):
     device = STRICT.asarray(words)
     expected = [[int(w).bit_count() for w in row] for row in words]
     for _ in range(2):
-        assert STRICT.to_host(popcount(STRICT, device)).tolist() == expected
+        assert STRICT.to_host(STRICT.popcount(device)).tolist() == expected
         monkeypatch.delitem(strictdev._names, "bitwise_count", raising=False)
 
 
 def test_products_in_blocks(monkeypatch, rng):
     a, b = (rng.integers(0, 2, (n, 100), np.uint8) for n in (9, 4))
     whole = xnor_products(pack_rows(a), pack_rows(b), 100)
-    monkeypatch.setattr(packed_bits, "BLOCK", 20)
+    monkeypatch.setattr(backend_bits, "BLOCK", 20)
     np.testing.assert_array_equal(xnor_products(pack_rows(a), pack_rows(b), 100), whole)
 
 

@@ -3,17 +3,22 @@
 The training set is a ready-made float32 array on the device, batches are gathered inside the scan,
 and the state's memory is donated. (One compiled step at a time, called from Python, was slower for
 every work.)
+
+Forms, any of them together: `unrolled` writes eight steps into the scan's body; `windows` makes a
+GPU convolve as the CPU does; `cached` keeps compiled code for the next process.
 """
 
 from __future__ import annotations
 
+import tempfile
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 from jax import lax
-from turns import Array, Data, Job, run
+from turns import Array, Data, Job, require_exact, run
 
 
 @partial(jax.custom_vjp, nondiff_argnums=(1,))
@@ -47,6 +52,11 @@ def convolve(x: Any, W: Any) -> Any:
     return (windows @ W.reshape(-1, W.shape[-1])).reshape(n, height, width, -1)
 
 
+def convolve_by_library(x: Any, W: Any) -> Any:
+    """The same by cuDNN."""
+    return lax.conv_general_dilated(x, W, (1, 1), "VALID", None, None, ("NHWC", "HWIO", "NHWC"))
+
+
 def pool(x: Any) -> Any:
     """2x2 max pooling; faster than `lax.reduce_window` here."""
     n, height, width, channels = x.shape[0], x.shape[1] // 2, x.shape[2] // 2, x.shape[3]
@@ -55,10 +65,21 @@ def pool(x: Any) -> Any:
 
 
 class Jax:
-    """Has one form."""
+    """On the platform that the environment names."""
 
     def __init__(self, job: Job, weights: list[Array], data: Data, form: str) -> None:
         self.job = job
+        precision = "tensorfloat32" if job.tf32 else "highest"
+        jax.config.update("jax_default_matmul_precision", precision)
+        require_exact(job, jnp.matmul)
+        if "cached" in form:
+            folder = Path(tempfile.gettempdir()) / "minibnn-benchmark-jax"
+            jax.config.update("jax_compilation_cache_dir", str(folder))
+            jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.0)
+            jax.config.update("jax_persistent_cache_min_entry_size_bytes", -1)
+        windows = job.device == "cpu" or "windows" in form
+        self.convolve = convolve if windows else convolve_by_library
+        self.unroll = 8 if "unrolled" in form else 1
         n_outs = [W.shape[-1] for W in weights]
         parameters = {
             "W": [jnp.array(W) for W in weights],
@@ -81,7 +102,7 @@ class Jax:
         for i, W in enumerate(parameters["W"]):
             W = sign(W, None)
             if W.ndim == 4:
-                x = convolve(x, W)
+                x = self.convolve(x, W)
                 x = pool(x) if i in job.pooled else x
             else:
                 x = x.reshape(len(x), -1) @ W
@@ -112,7 +133,7 @@ class Jax:
         """One training step."""
         parameters, running, m, v, t = state
         loss, grad = jax.value_and_grad(self.batch_loss, has_aux=True)(
-            parameters, running, images[row], labels[row]
+            parameters, running, taken(images, row), taken(labels, row)
         )
         loss, running = loss
         t = t + 1
@@ -131,8 +152,9 @@ class Jax:
     def scan(self, state: Any, rows: Any, images: Any, labels: Any) -> tuple[Any, Any]:
         """A step for each row."""
         found: tuple[Any, Any] = lax.scan(
-            lambda state, row: self.step(state, row, images, labels), state, rows
-        )
+            lambda state, row: self.step(state, row, images, labels), state, rows,
+            unroll=self.unroll,
+        )  # fmt: skip
         return found
 
     def train(self, rows: Array) -> list[float]:
@@ -148,10 +170,23 @@ class Jax:
         logits, _ = self.forward(parameters, running, x, False)
         return cross_entropy(logits, labels), (logits.argmax(1) == labels).mean()
 
-    def evaluate(self, images: Array, labels: Array) -> tuple[float, float]:
+    def put(self, array: Array) -> Any:
+        """On the device."""
+        return jnp.asarray(array)
+
+    def wait(self) -> None:
+        """For the last turn; `train` has waited for its own."""
+        jax.block_until_ready(self.state)
+
+    def evaluate(self, images: Any, labels: Any) -> tuple[float, float]:
         """All images in one compiled call."""
-        loss, accuracy = self.test(*self.state[:2], images, labels)
+        loss, accuracy = jax.device_get(self.test(*self.state[:2], images, labels))
         return float(loss), float(accuracy)
+
+
+def taken(array: Any, row: Any) -> Any:
+    """These rows, which are there."""
+    return array.at[row].get(mode="promise_in_bounds")
 
 
 def cross_entropy(logits: Any, labels: Any) -> Any:

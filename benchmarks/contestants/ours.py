@@ -1,13 +1,20 @@
-"""minibnn: the plain loop that README shows, over bytes that the model scales."""
+"""minibnn: the plain loop that README shows, over bytes that the model scales.
+
+Of a job by epochs there are two forms: plain, whose steps are that loop, and captured, which
+records a step on the GPU and replays it; both by `epoch` of minibnn.training.
+"""
 
 from __future__ import annotations
 
+import runpy
+import sys
 from collections.abc import Iterator
 from itertools import islice
+from pathlib import Path
 from typing import Any
 
 import numpy as np
-from turns import Array, Data, Job, run
+from turns import Array, Data, Job, Maker, require_exact, run
 
 from minibnn import (
     Activation,
@@ -26,8 +33,13 @@ from minibnn import (
     SignSTE,
     Uniform,
     evaluate,
+    get_backend,
     load_mnist,
+    training,
 )
+from minibnn.backend import Backend
+
+EXAMPLE = Path(__file__).parents[2] / "examples" / "mnist.py"
 
 
 def network(job: Job) -> Sequential:
@@ -58,7 +70,9 @@ def network(job: Job) -> Sequential:
 
 def loader(job: Job, *arrays: Array) -> DataLoader:
     """The training batches; over row numbers it says in which order the samples come."""
-    return DataLoader(arrays, job.batch, shuffle=True, drop_last=True, rng=0)
+    n = job.samples(len(arrays[0]))
+    parts = tuple(array[:n] for array in arrays)
+    return DataLoader(parts, job.batch, shuffle=True, drop_last=True, rng=0)
 
 
 def endless(batches: DataLoader) -> Iterator[Any]:
@@ -67,18 +81,41 @@ def endless(batches: DataLoader) -> Iterator[Any]:
         yield from batches
 
 
+def backend_for(device: str, tf32: bool) -> Backend:
+    """The device's backend, and whether it may round products to TF32."""
+    backend: Any = get_backend(device)
+    if device == "gpu":
+        backend.tf32 = tf32
+    return backend  # type: ignore[no-any-return]
+
+
 class Minibnn:
     """Forward, loss, backward, step."""
 
     def __init__(self, job: Job, weights: list[Array], data: Data, form: str) -> None:
         self.job = job
-        self.model = network(job)
+        self.backend = backend_for(job.device, job.tf32)
+        require_exact(job, self.product)
+        self.model = network(job).to(self.backend)
         self.loss = LogitCrossEntropy()
         self.optimizer = Adam(self.model.parameters(), job.rate)
-        self.batches = endless(loader(job, data.train_images, data.train_labels))
+        self.data = loader(job, data.train_images, data.train_labels).to(self.backend)
+        self.batches = endless(self.data)
+        self.steps: Any = None
+        self.form = form
+        if form:
+            steps = {"plain": training.PlainSteps, "captured": training.RecordedSteps}[form]
+            self.steps = steps(self.model, self.loss, self.optimizer)
 
     def train(self, rows: Array) -> list[Any]:
         """As many steps as there are rows, with its own loader, which gives these very rows."""
+        if self.steps is not None:
+            read = self.backend.to_host(self.steps.epoch(self.data))
+            if len(read) != len(rows):
+                raise RuntimeError(f"expected an epoch of {len(rows)} steps, got {len(read)}")
+            if self.form == "captured" and not self.steps.recorded:
+                raise RuntimeError(f"no step was recorded: {self.steps.refused}")
+            return [read[0], read[-1]]
         losses = []
         for x, labels in islice(self.batches, len(rows)):
             logits = self.model.forward(x, train=True)
@@ -86,6 +123,20 @@ class Minibnn:
             self.model.backward(self.loss.backward(), need_dx=False)
             self.optimizer.step()
         return losses
+
+    def product(self, a: Array, b: Array) -> Array:
+        """Of matrices of the host."""
+        a, b = map(self.put, (a, b))
+        return self.backend.to_host(self.backend.matmul(a, b))
+
+    def put(self, array: Array) -> Any:
+        """On the device."""
+        return self.backend.asarray(array)
+
+    def wait(self) -> None:
+        """For all that the device has to do, on any stream."""
+        if not self.backend.host:
+            self.backend.xp.cuda.Device().synchronize()
 
     def evaluate(self, images: Array, labels: Array) -> tuple[float, float]:
         """Over all images, which are bytes."""
@@ -98,5 +149,12 @@ class Minibnn:
         load_mnist()
 
 
+def example(make: Maker, job: Job, form: str) -> None:
+    """The seed job as users start it."""
+    backend_for(job.device, job.tf32)
+    sys.argv = [str(EXAMPLE), "--device", job.device, "--quiet"]
+    runpy.run_path(str(EXAMPLE), run_name="__main__")
+
+
 if __name__ == "__main__":
-    run(Minibnn)
+    run(Minibnn, example)

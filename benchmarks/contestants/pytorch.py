@@ -4,6 +4,9 @@ Eager: straight-through functions whose forward is one kernel (`copysign`) and w
 one kernel (`hardtanh_backward`), Adam with `fused=True`, the training set as ready-made float32
 tensors.
 Compiled: forward, loss and backward by `torch.compile`, the update by the same fused Adam.
+
+On a GPU all of it lies there, a turn's rows go there in one copy, and nothing is read before the
+turn's end. `pytorch_graph.py` has the forms that record a step.
 """
 
 from __future__ import annotations
@@ -12,18 +15,18 @@ from typing import Any
 
 import torch
 from torch.nn import functional
-from turns import Array, Data, Job, run
-
-ONE = torch.ones(())
+from turns import Array, Data, Job, require_exact, run
 
 
 class Sign(torch.autograd.Function):  # type: ignore[misc]
     """Sign whose gradient passes; of -0.0 it is -1, where no sum here ends."""
 
+    one: Any = torch.ones(())  # on the job's device
+
     @staticmethod
     def forward(ctx: Any, x: Any) -> Any:
         """+1 or -1."""
-        return torch.copysign(ONE, x)
+        return torch.copysign(Sign.one, x)
 
     @staticmethod
     def backward(ctx: Any, *dy: Any) -> Any:
@@ -38,7 +41,7 @@ class ClippedSign(torch.autograd.Function):  # type: ignore[misc]
     def forward(ctx: Any, x: Any) -> Any:
         """+1 or -1."""
         ctx.save_for_backward(x)
-        return torch.copysign(ONE, x)
+        return torch.copysign(Sign.one, x)
 
     @staticmethod
     def backward(ctx: Any, *dy: Any) -> Any:
@@ -50,18 +53,24 @@ class ClippedSign(torch.autograd.Function):  # type: ignore[misc]
 class PyTorch:
     """Form: eager, compiled or channels_last."""
 
+    capturable = False  # whether a CUDA graph may record Adam's step
+
     def __init__(self, job: Job, weights: list[Array], data: Data, form: str) -> None:
         torch.set_num_threads(job.threads)
         self.job = job
+        self.device = torch.device("cuda" if job.device == "gpu" else "cpu")
+        allow_tf32(job.tf32)
+        require_exact(job, self.product)
+        Sign.one = Sign.one.to(self.device)
         self.sign = (Sign if job.clip is None else ClippedSign).apply
         self.layout = torch.contiguous_format
         if form == "channels_last":
             self.layout = torch.channels_last
-        self.images = self.pixels(data.train_images)
-        self.labels = torch.tensor(data.train_labels).long()
+        self.images = self.pixels(data.train_images).to(self.device)
+        self.labels = torch.tensor(data.train_labels).long().to(self.device)
         self.weights, self.biases, self.norms = [], [], []
         for i, W in enumerate(weights):
-            w = torch.tensor(W)
+            w = torch.tensor(W, device=self.device)
             if w.ndim == 4:
                 w = w.permute(3, 2, 0, 1).contiguous(memory_format=self.layout)
             else:
@@ -71,15 +80,20 @@ class PyTorch:
                     w = w.reshape(-1, c, w.shape[1]).transpose(0, 1).reshape(w.shape)
                 w = w.T.contiguous()
             self.weights.append(w.requires_grad_())
-            n = len(w)
+            zeros, ones = w.new_zeros(len(w)), w.new_ones(len(w))
             if job.bias:
-                self.biases.append(torch.zeros(n, requires_grad=True))
+                self.biases.append(zeros.clone().requires_grad_())
             if job.norm:
-                learnt = torch.ones(n, requires_grad=True), torch.zeros(n, requires_grad=True)
-                self.norms.append((torch.zeros(n), torch.ones(n), *learnt))
-        parameters = [*self.weights, *self.biases, *(p for norm in self.norms for p in norm[2:])]
-        self.optimizer = torch.optim.Adam(parameters, lr=job.rate, fused=True)
-        self.loss = torch.compile(self.batch_loss) if form == "compiled" else self.batch_loss
+                learnt = ones.clone().requires_grad_(), zeros.clone().requires_grad_()
+                self.norms.append((zeros, ones, *learnt))
+        self.parameters = [*self.weights, *self.biases]
+        self.parameters += [p for norm in self.norms for p in norm[2:]]
+        self.optimizer = torch.optim.Adam(
+            self.parameters, lr=job.rate, fused=True, capturable=self.capturable
+        )
+        compiled = form == "compiled"
+        self.loss = torch.compile(self.batch_loss) if compiled else self.batch_loss
+        self.test = torch.compile(self.metrics) if compiled else self.metrics
 
     def pixels(self, images: Array) -> Any:
         """Bytes to the network's input."""
@@ -111,32 +125,60 @@ class PyTorch:
         """What is differentiated."""
         return functional.cross_entropy(self.forward(x, True), labels)
 
+    def step(self, row: Any) -> Any:
+        """A step on these samples; their loss, where it was computed."""
+        loss = self.loss(self.images[row], self.labels[row])
+        self.optimizer.zero_grad(set_to_none=True)
+        loss.backward()
+        self.optimizer.step()
+        if self.job.bound is not None:
+            with torch.no_grad():
+                for weight in self.weights:
+                    weight.clamp_(-self.job.bound, self.job.bound)
+        return loss.detach()
+
     def train(self, rows: Array) -> list[float]:
         """A step for each row."""
-        losses = []
-        for row in torch.from_numpy(rows):
-            loss = self.loss(self.images[row], self.labels[row])
-            self.optimizer.zero_grad(set_to_none=True)
-            loss.backward()
-            self.optimizer.step()
-            if self.job.bound is not None:
-                with torch.no_grad():
-                    for weight in self.weights:
-                        weight.clamp_(-self.job.bound, self.job.bound)
-            losses.append(loss.detach())
+        losses = [self.step(row) for row in torch.from_numpy(rows).to(self.device)]
         return [float(losses[0]), float(losses[-1])]
 
+    def product(self, a: Array, b: Array) -> Array:
+        """Of matrices of the host."""
+        found: Array = (self.put(a) @ self.put(b)).cpu().numpy()
+        return found
+
+    def put(self, array: Array) -> Any:
+        """On the device."""
+        return torch.from_numpy(array.copy()).to(self.device)
+
+    def wait(self) -> None:
+        """For all that the device has to do."""
+        if self.device.type == "cuda":
+            torch.cuda.synchronize()
+
+    def metrics(self, images: Any, labels: Any) -> Any:
+        """The sum of the losses and the number of right answers, from bytes."""
+        y = labels.long()
+        x = images.flatten(1).float().mul_(self.job.scale).add_(self.job.shift)
+        logits = self.forward(x, False)
+        loss = functional.cross_entropy(logits, y, reduction="sum")
+        return torch.stack([loss, (logits.argmax(1) == y).sum().float()])
+
     @torch.inference_mode()  # type: ignore[untyped-decorator]
-    def evaluate(self, images: Array, labels: Array) -> tuple[float, float]:
-        """In batches of 1000, as minibnn does, from bytes."""
-        loss = correct = 0.0
-        for i in range(0, len(images), 1000):
-            x = torch.from_numpy(images[i : i + 1000]).flatten(1)
-            y = torch.from_numpy(labels[i : i + 1000]).long()
-            logits = self.forward(x.float().mul_(self.job.scale).add_(self.job.shift), False)
-            loss += float(functional.cross_entropy(logits, y, reduction="sum"))
-            correct += int((logits.argmax(1) == y).sum())
-        return loss / len(images), correct / len(images)
+    def evaluate(self, images: Any, labels: Any) -> tuple[float, float]:
+        """In batches of 1000, as minibnn does; on a GPU all at once. One read at the end."""
+        size = len(images) if self.device.type == "cuda" else 1000
+        parts = zip(images.split(size), labels.split(size), strict=True)
+        loss, right = sum(self.test(x, y) for x, y in parts).tolist()
+        return loss / len(images), right / len(images)
+
+
+def allow_tf32(allowed: bool) -> None:
+    """Or forbid it, in all the places where PyTorch keeps that."""
+    torch.set_float32_matmul_precision("high" if allowed else "highest")
+    torch.backends.cuda.matmul.allow_tf32 = allowed
+    torch.backends.cudnn.allow_tf32 = allowed
+    torch.backends.cudnn.benchmark = True
 
 
 if __name__ == "__main__":

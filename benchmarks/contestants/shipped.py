@@ -4,7 +4,7 @@ A form is a class
 
     __init__(folder, threads, form)      loads what is shipped, and nothing that trains
     prepare(images) -> batch             untimed: what its users have images in, such as tensors
-    predict(batch) -> labels             timed
+    predict(batch) -> labels             timed; on a GPU from images there to labels on the host
     shipped                              bytes of that network as it is shipped
 
 and a script whose last line is ``run(TheClass)``, started as ``script.py FOLDER [FORM]``. The
@@ -37,6 +37,7 @@ class Task:
     batch: int
     calls: int
     threads: int
+    device: str = "cpu"
 
     @classmethod
     def read(cls, folder: Path) -> Task:
@@ -80,11 +81,11 @@ def run(make: type[Form]) -> None:
     hold_to(task.threads)
     answers = open_answers()
     images, labels = np.load(folder / "images.npy"), np.load(folder / "labels.npy")
-    before = memory_from_here()
+    before = 0.0 if task.calls else memory_from_here()
     form = make(folder, task.threads, name)
     agreement = np.mean(np.asarray(form.predict(form.prepare(images))) == labels)
     form.predict(form.prepare(images[:1]))
-    growth = peak_memory() - before
+    growth = 0.0 if task.calls else peak_memory() - before
     batches: list[Any] = []
     if task.calls:
         starts = range(0, len(images), task.batch)

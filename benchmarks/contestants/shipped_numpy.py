@@ -1,6 +1,6 @@
 """NumPy: the packed model, minibnn's float model, and the folded network by hand.
 
-Forms: packed, float, folded.
+Forms: packed (on the task's device), float, folded.
 """
 
 from __future__ import annotations
@@ -19,11 +19,19 @@ class Numpy:
     def __init__(self, folder: Path, threads: int, form: str) -> None:
         self.layers: list[tuple[Array, Array]] = []
         self.predict: Any
+        self.backend: Any = None
         if form == "packed":
             from minibnn import load_packed
 
             file = folder / "model.safetensors"
-            self.predict, self.shipped = load_packed(file).predict, file.stat().st_size
+            self.packed, self.shipped = load_packed(file), file.stat().st_size
+            self.predict = self.packed.predict
+            device = Task.read(folder).device
+            if device == "gpu":
+                from minibnn import get_backend
+
+                self.backend = get_backend(device)
+                self.predict = self.by_bits_there
         elif form == "float":
             from minibnn.recipes import RECIPES
 
@@ -38,9 +46,14 @@ class Numpy:
             self.shipped = sum(W.nbytes + b.nbytes for W, b in self.layers)
             self.predict = self.by_hand
 
-    def prepare(self, images: Array) -> Array:
-        """Bytes, as they are."""
-        return images
+    def prepare(self, images: Array) -> Any:
+        """Bytes, as they are; on the GPU if that is where the work is."""
+        return images if self.backend is None else self.backend.asarray(images)
+
+    def by_bits_there(self, images: Any) -> Array:
+        """The packed model on a GPU, with the labels brought back."""
+        labels: Array = self.backend.to_host(self.packed.predict(images))
+        return labels
 
     def by_layers(self, images: Array) -> Array:
         """The own layers of minibnn in evaluation."""

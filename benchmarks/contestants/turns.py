@@ -6,6 +6,11 @@ A contestant is a class with three methods:
     train(rows) -> losses                   a step for each row of `rows` (steps, batch)
     evaluate(images, labels) -> loss, accuracy
 
+and, if it works on a GPU,
+
+    put(array) -> array                     where `evaluate` wants its images and labels; untimed
+    wait()                                  for the device: the clock starts and stops after it
+
 and a script whose last line is ``run(TheClass)``. It is started as ``script.py FOLDER [FORM]``: the
 folder has the job, the weights, the data and the order of the samples; the form says which variant
 of the contestant is meant. For each line on its stdin it does one turn and answers with a line of
@@ -55,6 +60,9 @@ class Job:
     batch: int = 100
     steps: int = 100  # in a turn; of an evaluation or of loading: how often
     threads: int = 2
+    device: str = "cpu"  # or gpu
+    tf32: bool = False  # whether products of float32 matrices may be rounded to TF32
+    by_epoch: bool = False  # whether a turn is an epoch of a loader: see `samples`
 
     @classmethod
     def read(cls, folder: Path) -> Job:
@@ -68,6 +76,14 @@ class Job:
         """Write it for the contestants."""
         job = {field.name: getattr(self, field.name) for field in fields(self)}
         (folder / "job.json").write_text(json.dumps(job))
+
+    def samples(self, there: int) -> int:
+        """How many training samples a loader has, of those that are there.
+
+        All; by epoch, as many as a turn takes, so that an epoch has a turn's steps.
+        """
+        all_of_them = not self.by_epoch or there // self.batch == self.steps
+        return there if all_of_them else self.batch * self.steps
 
     def pixels(self, images: Array) -> Array:
         """The network's input from images of bytes: (n, 784), or (n, 28, 28, 1) to convolve."""
@@ -117,6 +133,17 @@ class Contestant(Protocol):
 Maker = Callable[[Job, list[Array], Data, str], Any]
 
 
+def require_exact(job: Job, product: Callable[[Array, Array], Any]) -> None:
+    """Raise if a contestant's products are rounded to TF32, of 10 bits, where the job forbids it.
+
+    Libraries differ in their defaults, and whoever rounds is several times as fast.
+    """
+    a = np.full((256, 256), 1 + 2**-12, np.float32)
+    rounded = not np.array_equal(np.asarray(product(a, np.eye(256, dtype=np.float32))), a)
+    if rounded and not job.tf32:
+        raise RuntimeError("products are rounded to TF32, which this job forbids")
+
+
 def hold_to(threads: int) -> None:
     """Keep this process on so many cores, if there are more: JAX has no setting for threads."""
     if hasattr(os, "sched_setaffinity") and threads < len(os.sched_getaffinity(0)):
@@ -130,37 +157,6 @@ def open_answers() -> TextIO:
     return answers
 
 
-def run(make: Maker) -> None:
-    """Be the contestant that the command line asks for."""
-    folder = Path(sys.argv[1])
-    form = sys.argv[2] if len(sys.argv) > 2 else ""
-    job = Job.read(folder)
-    hold_to(job.threads)
-    if job.kind == "whole":
-        whole(make, job, form)
-        return
-    answers = open_answers()
-    data = Data(*(np.load(folder / f"{name}.npy") for name in Data._fields))
-    weights = [np.load(file) for file in sorted(folder.glob("weight_*.npy"))]
-    contestant = make(job, weights, data, form)
-    orders = np.load(folder / "orders.npy")
-    for turn, _ in enumerate(sys.stdin):
-        start = time.perf_counter()
-        losses: Sequence[float] = []
-        if job.kind == "train":
-            losses = contestant.train(orders[turn])
-        for _ in range(job.steps if job.kind == "evaluate" else 0):
-            losses = contestant.evaluate(data.test_images, data.test_labels)[:1]
-        for _ in range(job.steps if job.kind == "load" else 0):
-            contestant.load()
-        seconds = time.perf_counter() - start
-        # Larq's fit gives no single batch's loss; it says, untimed, what the first one was.
-        first = getattr(contestant, "first_loss", losses[0] if len(losses) else None)
-        last = losses[-1] if len(losses) else None
-        answer = [seconds / job.steps, *(None if v is None else float(v) for v in (first, last))]
-        print(json.dumps(answer), file=answers, flush=True)
-
-
 def whole(make: Maker, job: Job, form: str) -> None:
     """The seed job as one process: read the files, train ten epochs, print the table."""
     data = read_mnist(Path(os.environ["MINIBNN_DATA"]))
@@ -170,11 +166,50 @@ def whole(make: Maker, job: Job, form: str) -> None:
         limit = np.sqrt(6 / (n_in + n_out))
         weights.append(rng.uniform(-limit, limit, (n_in, n_out)).astype(np.float32))
     contestant = make(job, weights, data, form)
+    put: Callable[[Array], Any] = getattr(contestant, "put", lambda array: array)
+    images, labels = put(data.train_images), put(data.train_labels)
+    test_images, test_labels = put(data.test_images), put(data.test_labels)
     steps = len(data.train_images) // job.batch
     print("epoch  loss_train  loss_test  acc_train  acc_test")
     for epoch in range(1, 11):
         rows = rng.permutation(len(data.train_images))[: steps * job.batch]
         contestant.train(rows.reshape(steps, job.batch))
-        loss_train, acc_train = contestant.evaluate(data.train_images, data.train_labels)
-        loss_test, acc_test = contestant.evaluate(data.test_images, data.test_labels)
+        loss_train, acc_train = contestant.evaluate(images, labels)
+        loss_test, acc_test = contestant.evaluate(test_images, test_labels)
         print(f"{epoch:5} {loss_train:11.3f} {loss_test:10.3f} {acc_train:10.3f} {acc_test:9.3f}")
+
+
+def run(make: Maker, cold: Callable[[Maker, Job, str], None] = whole) -> None:
+    """Be the contestant that the command line asks for; `cold` does the whole seed job."""
+    folder = Path(sys.argv[1])
+    form = sys.argv[2] if len(sys.argv) > 2 else ""
+    job = Job.read(folder)
+    hold_to(job.threads)
+    if job.kind == "whole":
+        cold(make, job, form)
+        return
+    answers = open_answers()
+    data = Data(*(np.load(folder / f"{name}.npy") for name in Data._fields))
+    weights = [np.load(file) for file in sorted(folder.glob("weight_*.npy"))]
+    contestant = make(job, weights, data, form)
+    put: Callable[[Array], Any] = getattr(contestant, "put", lambda array: array)
+    wait: Callable[[], None] = getattr(contestant, "wait", lambda: None)
+    test = put(data.test_images), put(data.test_labels)
+    orders = np.load(folder / "orders.npy")
+    for turn, _ in enumerate(sys.stdin):
+        wait()
+        start = time.perf_counter()
+        losses: Sequence[float] = []
+        if job.kind == "train":
+            losses = contestant.train(orders[turn])
+        for _ in range(job.steps if job.kind == "evaluate" else 0):
+            losses = contestant.evaluate(*test)[:1]
+        for _ in range(job.steps if job.kind == "load" else 0):
+            contestant.load()
+        wait()
+        seconds = time.perf_counter() - start
+        # Larq's fit gives no single batch's loss; it says, untimed, what the first one was.
+        first = getattr(contestant, "first_loss", losses[0] if len(losses) else None)
+        last = losses[-1] if len(losses) else None
+        answer = [seconds / job.steps, *(None if v is None else float(v) for v in (first, last))]
+        print(json.dumps(answer), file=answers, flush=True)

@@ -3,6 +3,7 @@
 from minibnn.backend.adam import AdamStep
 from minibnn.backend.array import Array
 from minibnn.backend.base import Backend, DeviceError
+from minibnn.backend.bits import BitMatrix, DenseLayers
 from minibnn.backend.numpy_backend import NumpyBackend
 from minibnn.backend.questions import Question, Questions, questions
 from minibnn.backend.select import CPU, backend_of, get_backend, register_backend
@@ -14,6 +15,8 @@ __all__ = [
     "AdamStep",
     "Array",
     "Backend",
+    "BitMatrix",
+    "DenseLayers",
     "DeviceError",
     "NumpyBackend",
     "Question",

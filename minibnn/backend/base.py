@@ -12,6 +12,7 @@ import numpy as np
 from minibnn.backend import convolution
 from minibnn.backend.adam import AdamStep
 from minibnn.backend.array import Array
+from minibnn.backend.bits import Bits
 from minibnn.backend.channels import Channels
 from minibnn.backend.classes import Classes
 from minibnn.backend.graphs import Graphs
@@ -37,7 +38,7 @@ class DeviceError(RuntimeError):
         return str(self.args[0])
 
 
-class Backend(Channels, Classes, Pooling, Steps, Graphs):
+class Backend(Channels, Classes, Pooling, Bits, Steps, Graphs):
     """Where arrays live and how the few operations that need care are done there.
 
     Layers write ordinary array code with `backend.xp` (`numpy` or `cupy`). Only what differs
@@ -115,6 +116,14 @@ class Backend(Channels, Classes, Pooling, Steps, Graphs):
         """
         xp = self.xp
         return xp.where(x >= 0, x.dtype.type(1), xp.where(xp.isnan(x), x, x.dtype.type(-1)))
+
+    def signs(self, x: Array) -> Array:
+        """`binarize`, for a result that nobody changes in place, such as a layer's input.
+
+        A product of two such arrays is a sum of +1 and -1, which is exact in low precision too. A
+        device that is faster there may use that.
+        """
+        return self.binarize(x)
 
     def rescale(self, x: Array, scale: float, offset: float, dtype: Any) -> Array:
         """``scale x + offset`` in `dtype`, of an `x` of integers: a new array."""

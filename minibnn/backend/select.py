@@ -95,7 +95,7 @@ def register_backend(backend: Backend) -> None:
 def _find_gpu() -> Backend | DeviceError:
     global _gpu
     if _gpu is None:
-        from minibnn.backend.cupy_backend import open_gpu
+        from minibnn.backend.cuda.open import open_gpu
 
         try:
             _gpu = open_gpu()

@@ -34,7 +34,7 @@ class ApproxSign(Function):
 
     def forward(self, x: Array) -> Array:
         """+1 where ``x >= 0``, else -1."""
-        return backend_of(x).binarize(x)
+        return backend_of(x).signs(x)
 
     def backward(self, dy: Array, x: Array) -> Array:
         """``dy (2 - 2|x|)`` inside [-1, 1], 0 outside."""
@@ -84,7 +84,7 @@ class SwishSign(Function):
 
     def forward(self, x: Array) -> Array:
         """+1 where ``x >= 0``, else -1."""
-        return backend_of(x).binarize(x)
+        return backend_of(x).signs(x)
 
     def backward(self, dy: Array, x: Array) -> Array:
         """``dy beta (2 - u tanh(u / 2)) / (1 + cosh u)``."""
@@ -139,7 +139,7 @@ class AdaSTE(Function):
 
     def forward(self, x: Array) -> Array:
         """+1 where ``x >= 0``, else -1."""
-        return backend_of(x).binarize(x)
+        return backend_of(x).signs(x)
 
     def backward(self, dy: Array, x: Array) -> Array:
         """`dy` inside, ``dy 2 / (1 + |x|)`` outside and back, 0 outside and away."""

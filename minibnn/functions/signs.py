@@ -87,7 +87,7 @@ class SignSTE(StraightThrough):
 
     def forward(self, x: Array) -> Array:
         """+1 where ``x >= 0``, else -1."""
-        return backend_of(x).binarize(x)
+        return backend_of(x).signs(x)
 
 
 @dataclass(frozen=True)
@@ -202,7 +202,7 @@ class StochasticSign(StraightThrough):
 
     def forward(self, x: Array) -> Array:
         """+1 where ``x >= 0``, else -1."""
-        return backend_of(x).binarize(x)
+        return backend_of(x).signs(x)
 
     def train_forward(self, x: Array) -> Array:
         """+1 with probability ``clip((x + 1) / 2, 0, 1)``, else -1."""

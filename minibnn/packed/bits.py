@@ -1,40 +1,21 @@
-"""Signs as bits: rows of words, and the products of rows of +1 and -1 by XOR and popcount."""
+"""Signs as bits: rows of words, their products, and the bytes of a file."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
 
-from minibnn.backend import Array, Backend, backend_of
-
-WORD = 64
-# Words of scratch for a block of XORs: 2 MiB, which the second-level cache of a core mostly holds.
-BLOCK = 2**18
-
-
-def words_of(width: int) -> int:
-    """How many words a row of so many bits takes."""
-    return -(-width // WORD)
+from minibnn.backend import Array, backend_of
 
 
 def pack_rows(bits: Array) -> Array:
-    """Rows of 0 and 1 as words: bit i of a row goes to word ``i // 64``, position ``i % 64``.
-
-    Bits beyond the width are 0 in every row, so that of two rows they differ nowhere.
-
-    Shapes: bits (rows, width) of bool or uint8; the result (rows, words) of uint64.
+    """Rows of 0 and 1 as words; see `Backend.pack_rows`.
 
     >>> pack_rows(np.array([[1, 0, 1]], dtype=np.uint8))
     array([[5]], dtype=uint64)
     """
-    xp = backend_of(bits).xp
-    rows, width = bits.shape
-    padded = xp.zeros((rows, words_of(width) * WORD), dtype=np.uint8)
-    padded[:, :width] = bits
-    octets = xp.packbits(padded.reshape(-1), bitorder="little")
-    return octets.view("<u8").astype(np.uint64, copy=False).reshape(rows, words_of(width))
+    return backend_of(bits).pack_rows(bits)
 
 
 def unpack_rows(words: Array, width: int) -> Array:
@@ -43,55 +24,18 @@ def unpack_rows(words: Array, width: int) -> Array:
     >>> unpack_rows(np.array([[5]], dtype=np.uint64), 3)
     array([[1, 0, 1]], dtype=uint8)
     """
-    xp = backend_of(words).xp
-    octets = xp.ascontiguousarray(words.astype("<u8")).reshape(-1).view(np.uint8)
-    return xp.unpackbits(octets, bitorder="little").reshape(len(words), -1)[:, :width]
+    return backend_of(words).unpack_rows(words, width)
 
 
 def xnor_products(a: Array, b: Array, width: int) -> Array:
-    """The products of each row of `a` with each row of `b`, all of them rows of +1 and -1 as bits.
-
-    .. code-block:: text
-
-        sum over i of a_i b_i = width - 2 popcount(a xor b)
-
-    Where two bits are equal the product is +1, else -1, and the bits beyond the width are equal.
-
-    Shapes: a (n, words), b (m, words), both uint64; the result (n, m) of int32.
-
-    Reference: Rastegari et al. 2016, arXiv:1603.05279, section 3.2: a product of binary vectors
-    takes XNOR and a count of bits.
+    """The products of each row of `a` with each row of `b`; see `Backend.xnor_products`.
 
     >>> a = pack_rows(np.array([[1, 1, 0]], dtype=np.uint8))
     >>> b = pack_rows(np.array([[1, 0, 0], [0, 0, 1]], dtype=np.uint8))
     >>> xnor_products(a, b, 3)
     array([[ 1, -3]], dtype=int32)
     """
-    backend = backend_of(a)
-    result = backend.xp.full((len(a), len(b)), width, dtype=np.int32)
-    # Word by word, with all pairs of rows at once: a sum over the few words of a row is slow.
-    columns = backend.xp.ascontiguousarray(b.T)
-    for block in blocks(len(a), len(b)):
-        for i, column in enumerate(columns):
-            different = popcount(backend, a[block, i, None] ^ column)
-            result[block] -= 2 * different.astype(np.int32)
-    return result
-
-
-def popcount(backend: Backend, words: Array) -> Array:
-    """How many bits of each word are 1; by a table of bytes where the library cannot count."""
-    count = getattr(backend.xp, "bitwise_count", None)
-    if count is not None:
-        return count(words)
-    table = backend.asarray(np.bitwise_count(np.arange(256, dtype=np.uint8)))
-    octets = backend.xp.ascontiguousarray(words).view(np.uint8)
-    return table.take(octets.reshape(*words.shape, 8)).sum(axis=-1, dtype=np.uint8)
-
-
-def blocks(rows: int, words_a_row: int) -> Iterator[slice]:
-    """Parts of so many rows that each takes at most BLOCK words, but one row at least."""
-    step = max(1, BLOCK // max(1, words_a_row))
-    return (slice(start, min(start + step, rows)) for start in range(0, rows, step))
+    return backend_of(a).xnor_products(a, b, width)
 
 
 def flat_bits(words: np.ndarray[Any, Any], width: int) -> np.ndarray[Any, Any]:

@@ -9,8 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from minibnn.backend import CPU, Array, backend_of
-from minibnn.data import one_cold
+from minibnn.backend import CPU, Array, Backend, backend_of
 from minibnn.layers import Layer
 from minibnn.packed.bits import flat_bits
 from minibnn.packed.describe import describe, to_json
@@ -28,6 +27,7 @@ from minibnn.packed.stages import (
     size_of,
 )
 from minibnn.packed.summary import PackedSummary, summarize
+from minibnn.packed.tail import dense_tail
 from minibnn.packed.walk import read
 
 CHUNK = 256  # images at once,
@@ -80,15 +80,15 @@ class PackedModel:
             TypeError: for images of another dtype.
             ValueError: for another shape.
         """
-        return one_cold(self.predict_scores(images))
+        return self._in_chunks(images, self.scores.labels, (), np.intp)
 
     def predict_scores(self, images: Array) -> Array:
         """The integer scores (batch, classes), int64; every form of the model gives the same."""
-        return self._in_chunks(images, self.scores.run, np.int64)
+        return self._in_chunks(images, self.scores.run, (self.classes,), np.int64)
 
     def logits(self, images: Array) -> Array:
         """The output of the model that was packed, in float32, but for its order of rounding."""
-        return self._in_chunks(images, self.scores.logits, np.float32)
+        return self._in_chunks(images, self.scores.logits, (self.classes,), np.float32)
 
     def after(self, images: Array, stages: int) -> Array:
         """What so many stages make of a batch: bits, accumulators or scores.
@@ -180,15 +180,25 @@ class PackedModel:
             raise ValueError(f"{self!r}: expected images of shape ({wanted}), got {images.shape}")
         return images
 
-    def _in_chunks(self, images: Array, last: Any, dtype: Any) -> Array:
-        xp = backend_of(self._checked(images)).xp
-        result = xp.empty((len(images), self.classes), dtype=dtype)
+    def _in_chunks(self, images: Array, last: Any, shape: Shape, dtype: Any) -> Array:
+        backend = backend_of(self._checked(images))
         largest = max(map(_scratch, self.stages))
-        step = max(1, min(CHUNK, SCRATCH // largest))
+        step = max(1, SCRATCH // largest)
+        if backend.host:  # which has caches to stay in, where a device has launches to save
+            step = min(step, CHUNK)
+        if 0 < len(images) <= step:
+            return last(self._accumulators(backend, images))  # no copy
+        result = backend.xp.empty((len(images), *shape), dtype=dtype)
         for start in range(0, len(images), step):
             part = slice(start, start + step)
-            result[part] = last(self.after(images[part], len(self.stages) - 1))
+            result[part] = last(self._accumulators(backend, images[part]))
         return result
+
+    def _accumulators(self, backend: Backend, images: Array) -> Array:
+        """What the last stage takes; dense layers before it go as one."""
+        first, layers = dense_tail(self, backend)
+        x = self.after(images, first)
+        return x if layers is None else backend.dense_layers(x, layers)
 
 
 def pack(model: Layer, input_shape: tuple[int, ...] = (28, 28)) -> PackedModel:

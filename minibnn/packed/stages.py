@@ -23,8 +23,8 @@ from weakref import WeakKeyDictionary
 
 import numpy as np
 
-from minibnn.backend import Array, Backend, Windows, backend_of
-from minibnn.packed.bits import blocks, pack_rows, unpack_rows, xnor_products
+from minibnn.backend import Array, Backend, BitMatrix, Windows, backend_of
+from minibnn.packed.bits import unpack_rows
 
 HostArray: TypeAlias = np.ndarray[Any, Any]
 Shape: TypeAlias = tuple[int, ...]
@@ -32,7 +32,7 @@ Shape: TypeAlias = tuple[int, ...]
 
 # Copies of the stages' arrays on devices, and other forms of them, as long as the stages live. Not
 # an attribute of theirs: pickling, copying and comparing stages should not meet them.
-_KEPT: WeakKeyDictionary[Stage, dict[tuple[Backend, str], Array]] = WeakKeyDictionary()
+_KEPT: WeakKeyDictionary[Stage, dict[tuple[Backend, str], Any]] = WeakKeyDictionary()
 
 
 @dataclass(frozen=True, eq=False)
@@ -72,7 +72,7 @@ class Stage:
             return getattr(self, name)
         return self.kept(backend, name, lambda: backend.asarray(getattr(self, name)))
 
-    def kept(self, backend: Backend, name: str, make: Callable[[], Array]) -> Array:
+    def kept(self, backend: Backend, name: str, make: Callable[[], Any]) -> Any:
         """What `make` gives, made once on each device: for what follows from arrays alone."""
         kept = _KEPT.setdefault(self, {})
         if (backend, name) not in kept:
@@ -137,20 +137,16 @@ class Product(Stage):
     def sums(self, rows: Array) -> Array:
         """Of rows (n, width) of bits or pixels: (n, channels) of int32."""
         backend = backend_of(rows)
-        weights = self.on(backend, "weights")
-        if not self.pixels:
-            return xnor_products(pack_rows(rows), weights, self.width)
-        # Floats add whole numbers exactly as long as every partial sum has a place in the mantissa,
-        # in whatever order: 255 width < 2^24 for float32.
-        dtype = np.float32 if 255 * self.width < 2**24 else np.float64
-        signs = self.kept(
-            backend, "signs", lambda: unpack_rows(weights, self.width).astype(dtype) * 2 - 1
+        weights = self.matrix(backend)
+        products = backend.pixel_products if self.pixels else backend.bit_products
+        return products(rows, weights)
+
+    def matrix(self, backend: Backend) -> BitMatrix:
+        """The weights on a device, with the forms that products need."""
+        matrix: BitMatrix = self.kept(
+            backend, "matrix", lambda: BitMatrix(self.on(backend, "weights"), self.width)
         )
-        result = backend.xp.empty((len(rows), self.channels), dtype=np.int32)
-        for block in blocks(len(rows), self.width):
-            sums = backend.matmul(rows[block].astype(dtype), signs.T)
-            result[block] = sums.astype(np.int32)
-        return result
+        return matrix
 
 
 @dataclass(frozen=True, eq=False)
@@ -190,18 +186,13 @@ class ConvStage(Product):
 
     def rows(self, x: Array) -> Array:
         """The windows inside the border as rows (batch places, width)."""
-        xp, n = backend_of(x).xp, len(x)
+        backend, n = backend_of(x), len(x)
         height, width, channels = self.in_shape
         (above, below), (left, right) = self.border
         shape = (n, above + height + below, left + width + right, channels)
-        X = xp.full(shape, self.border_value, dtype=np.uint8)
+        X = backend.xp.full(shape, self.border_value, dtype=np.uint8)
         X[:, above : above + height, left : left + width] = x.reshape(n, *self.in_shape)
-        down, across = self.out_shape[:2]
-        rows = xp.empty((n, down, across, *self.size, channels), dtype=np.uint8)
-        windows = Windows(self.size, self.stride, self.dilation)
-        for i, j, ys, xs in windows.positions((down, across)):
-            rows[:, :, :, i, j] = X[:, ys, xs]
-        return rows.reshape(n * down * across, self.width)
+        return backend.window_rows(X, Windows(self.size, self.stride, self.dilation))
 
 
 @dataclass(frozen=True, eq=False)
@@ -214,14 +205,9 @@ class PoolStage(Stage):
 
     def run(self, x: Array) -> Array:
         """The maxima, of the dtype of `x`."""
-        xp = backend_of(x).xp
+        backend = backend_of(x)
         x = x.reshape(len(x), *self.in_shape)
-        windows = Windows(self.size, self.stride)
-        seen = [x[:, ys, xs] for _, _, ys, xs in windows.positions(self.out_shape[:2])]
-        y = seen[0].copy()
-        for other in seen[1:]:
-            y = xp.maximum(y, other)
-        return y
+        return backend.max_pool(x, Windows(self.size, self.stride), with_places=False)[0]
 
 
 @dataclass(frozen=True, eq=False)
@@ -253,11 +239,12 @@ class ThresholdStage(Stage):
     def run(self, x: Array) -> Array:
         """0 and 1."""
         backend = backend_of(x)
-        channels = len(self.thresholds)
-        x = x.reshape(len(x), size_of(self.in_shape) // channels, channels)
-        t, falling = self.on(backend, "thresholds"), self.on(backend, "falling")
-        bits = backend.xp.where(falling, x <= t, x >= t)
-        return bits.astype(np.uint8).reshape(len(x), *self.out_shape)
+        bits = backend.threshold_bits(x, *self.constants(backend))
+        return bits.reshape(len(x), *self.out_shape)
+
+    def constants(self, backend: Backend) -> tuple[Array, Array]:
+        """The thresholds and the directions, on a device."""
+        return self.on(backend, "thresholds"), self.on(backend, "falling")
 
 
 @dataclass(frozen=True, eq=False)
@@ -303,8 +290,14 @@ class ScoreStage(Stage):
     def run(self, x: Array) -> Array:
         """The scores (batch, classes) of int64."""
         backend = backend_of(x)
-        acc = x.reshape(len(x), len(self.A)).astype(np.int64)
-        return acc * self.on(backend, "A") + self.on(backend, "B")
+        acc = x.reshape(len(x), len(self.A))
+        return backend.integer_scores(acc, self.on(backend, "A"), self.on(backend, "B"))
+
+    def labels(self, x: Array) -> Array:
+        """The first class with the greatest score (batch,)."""
+        backend = backend_of(x)
+        acc = x.reshape(len(x), len(self.A))
+        return backend.score_labels(acc, self.on(backend, "A"), self.on(backend, "B"))
 
     def logits(self, x: Array) -> Array:
         """The model's output in float32, rounded in its own order."""

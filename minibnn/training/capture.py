@@ -277,7 +277,8 @@ class _Tape:
         held = {id(p) for m in adams for p in m.parameters}
         quantized = self.steps.model.named_quantized()
         weights = [p.data for _, p, f in quantized if type(f) is SignSTE and id(p) in held]
-        return self.backend.keep_signs([m.store.data for m in adams], weights)
+        stores = [m.store.data for m in adams]
+        return self.backend.keep_signs(stores, weights) if weights else None
 
     def _refresh_signs(self) -> None:
         if self.numbers.signs is not None:

@@ -1,5 +1,10 @@
-"""Kernels written in CUDA C++, and what launches them."""
+"""The GPU: CuPy, cuBLAS, and kernels of our own. Imported only when a GPU is asked for.
 
-from minibnn.backend.cuda.kernels import FILES, Kernels, blocks_for, floats, source
+A file ``x.cu`` has the kernels of the primitives in ``x.py``; `kernels.py` launches them.
+"""
 
-__all__ = ["FILES", "Kernels", "blocks_for", "floats", "source"]
+from minibnn.backend.cuda.backend import CupyBackend
+from minibnn.backend.cuda.kernels import FILES, Kernels, source
+from minibnn.backend.cuda.open import open_gpu
+
+__all__ = ["FILES", "CupyBackend", "Kernels", "open_gpu", "source"]

@@ -11,14 +11,15 @@ import numpy as np
 from minibnn.backend.array import Array
 
 FOLDER = Path(__file__).parent
-FILES = ("elementwise", "batch", "channels", "classes", "windows")
-C_NAMES = {np.dtype(np.float32): "float", np.dtype(np.float64): "double"}
+FILES = ("elementwise", "steps", "channels", "classes", "windows", "bits")
+FLOATS = {np.dtype(np.float32): "float", np.dtype(np.float64): "double"}
+C_NAMES = FLOATS | {np.dtype(np.uint8): "unsigned char", np.dtype(np.int32): "int"}
 THREADS = 256  # in a block, where nothing else is said
 MOST_BLOCKS = 65535
 
 
 def source(file: str, dtype: Any) -> str:
-    """The text of a file for one type of floats, as the compiler gets it."""
+    """The text of a file for one type of numbers, as the compiler gets it."""
     parts = (f"typedef {C_NAMES[np.dtype(dtype)]} T;", "common", file)
     return "\n".join([parts[0], *(Path(FOLDER, f"{name}.cu").read_text() for name in parts[1:])])
 
@@ -48,7 +49,7 @@ class Kernels:
         Args:
             file: without its ending.
             name: of the kernel.
-            dtype: float32 or float64, the kernel's T.
+            dtype: the kernel's T: float32 or float64; in `windows` also uint8 or int32.
             arguments: device arrays, contiguous, or None for a null pointer; everything else as a
                 NumPy scalar of exactly the type that the kernel declares.
             blocks: in the grid.
@@ -75,7 +76,7 @@ def blocks_for(n: int) -> int:
 def floats(*arrays: Array) -> bool:
     """Whether these arrays are all float32, or all float64: then T can be that type."""
     kind = arrays[0].dtype
-    return kind in C_NAMES and all(a.dtype == kind for a in arrays)
+    return kind in FLOATS and all(a.dtype == kind for a in arrays)
 
 
 def pointer(argument: Array | np.generic | None) -> Any:

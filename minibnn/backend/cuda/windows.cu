@@ -93,6 +93,10 @@ KERNEL sums_over_windows(T* __restrict__ dx, const T* __restrict__ rows_of_windo
     }
 }
 
+__device__ bool is_nan(float x) { return isnan(x); }
+__device__ bool is_nan(double x) { return isnan(x); }
+__device__ bool is_nan(int) { return false; }
+
 // `at`, unless null, gets the position of the first maximum.
 KERNEL max_pool(T* __restrict__ y, u8* __restrict__ at, const T* __restrict__ x, u32 count,
                 int channels, WINDOWS) {
@@ -110,7 +114,7 @@ KERNEL max_pool(T* __restrict__ y, u8* __restrict__ at, const T* __restrict__ x,
                 if (value > best) {  // never true once best is nan
                     best = value;
                     first = i * w.width + j;
-                } else if (isnan(value)) {
+                } else if (is_nan(value)) {
                     best = value;
                 }
             }

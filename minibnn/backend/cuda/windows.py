@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Container, Iterator
+from typing import Any
 
 import numpy as np
 
 from minibnn.backend.array import Array
 from minibnn.backend.base import Backend
-from minibnn.backend.cuda import Kernels, floats
-from minibnn.backend.cuda.kernels import THREADS
+from minibnn.backend.cuda.kernels import C_NAMES, FLOATS, THREADS, Kernels
 from minibnn.backend.windows import Windows
 
 # Values of scratch for the matrix of windows: 256 MiB of float32, whatever the batch. At batch 100
@@ -73,13 +73,20 @@ class CupyWindows(Backend):
 
     def max_pool(self, x: Array, windows: Windows, with_places: bool) -> tuple[Array, Array | None]:
         """As the plain body, in one kernel; for windows whose positions a byte can number."""
-        if not _fits(windows, x.shape, x) or (with_places and math.prod(windows.size) > 256):
+        numbered = not with_places or math.prod(windows.size) <= 256
+        if not numbered or not _fits(windows, x.shape, x, kinds=C_NAMES):
             return super().max_pool(x, windows, with_places)
         x = self.xp.ascontiguousarray(x)
         y = self.xp.empty(_pooled(x, windows), dtype=x.dtype)
         place = self.xp.empty(y.shape, dtype=np.uint8) if with_places else None
         self._each_place("max_pool", windows, x.shape, y, place, x)
         return y, place
+
+    def window_rows(self, x: Array, windows: Windows) -> Array:
+        """As the plain body, in one kernel."""
+        if not _fits(windows, x.shape, x, kinds=C_NAMES):
+            return super().window_rows(x, windows)
+        return self._columns(self.xp.ascontiguousarray(x), windows)
 
     def max_pool_dx(
         self, dy: Array, place: Array, windows: Windows, shape: tuple[int, ...]
@@ -155,13 +162,16 @@ class CupyWindows(Backend):
         )
 
 
-def _fits(windows: Windows, shape: tuple[int, ...], *arrays: Array) -> bool:
+def _fits(
+    windows: Windows, shape: tuple[int, ...], *arrays: Array, kinds: Container[Any] = FLOATS
+) -> bool:
     """Whether the kernels can take these windows on images of this shape, and these arrays."""
     return (
         windows.groups == 1
         and math.prod(shape) > 0
         and math.prod(shape[:3]) < PLACES
-        and floats(*arrays)
+        and arrays[0].dtype in kinds
+        and all(a.dtype == arrays[0].dtype for a in arrays)
     )
 
 

@@ -9,7 +9,7 @@ import numpy as np
 from minibnn.backend.array import Array
 from minibnn.backend.channels import Channels
 from minibnn.backend.classes import Classes
-from minibnn.backend.cuda import Kernels
+from minibnn.backend.cuda.kernels import Kernels
 
 THREADS = 1024  # in a block
 TURNS = 8  # of one block, before a second launch for the blocks' sums costs less than more turns

@@ -7,7 +7,7 @@ from types import ModuleType
 import numpy as np
 
 from minibnn.backend.array import Array
-from minibnn.backend.cuda import Kernels, blocks_for
+from minibnn.backend.cuda.kernels import Kernels, blocks_for
 from minibnn.backend.steps import Steps, StepTables
 
 
@@ -25,7 +25,7 @@ class CupySteps(Steps):
             floats, float_table, np.int64(floats.size),
             keys, key_table, np.int64(keys.size),
         )  # fmt: skip
-        self.kernels.launch("batch", "begin_step", floats.dtype, arguments, blocks=1, threads=1)
+        self.kernels.launch("steps", "begin_step", floats.dtype, arguments, blocks=1, threads=1)
 
     def gather_batch(
         self, arrays: tuple[Array, Array], order: Array, now: Array, batch: int
@@ -35,10 +35,10 @@ class CupySteps(Steps):
         rows = [np.int64(out.nbytes // batch) for out in (x, y)]
         arguments = (x, arrays[0], rows[0], y, arrays[1], rows[1], order, now, np.int64(batch))
         blocks = blocks_for(x.nbytes + y.nbytes)
-        self.kernels.launch("batch", "gather", np.float32, arguments, blocks=blocks)
+        self.kernels.launch("steps", "gather", np.float32, arguments, blocks=blocks)
         return x, y
 
     def note_loss(self, losses: Array, sound: Array, now: Array, loss: Array) -> None:
         """As the plain body, in one kernel."""
         arguments = (losses, sound, now, loss)
-        self.kernels.launch("batch", "note_loss", loss.dtype, arguments, blocks=1, threads=1)
+        self.kernels.launch("steps", "note_loss", loss.dtype, arguments, blocks=1, threads=1)

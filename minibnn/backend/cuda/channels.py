@@ -8,8 +8,7 @@ import numpy as np
 
 from minibnn.backend.array import Array
 from minibnn.backend.channels import Channels
-from minibnn.backend.cuda import Kernels
-from minibnn.backend.cuda.kernels import floats
+from minibnn.backend.cuda.kernels import Kernels, floats
 
 THREADS = 1024  # in a block
 SHORT = 32  # as many rows for a thread are still one chunk: its block finds them in cache again

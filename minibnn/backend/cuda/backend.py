@@ -2,39 +2,36 @@
 
 from __future__ import annotations
 
-import ctypes
-import importlib
-import importlib.metadata
 import math
-import sys
-import warnings
 from functools import partial
 from types import ModuleType
 from typing import Any
+from weakref import WeakValueDictionary
 
 import numpy as np
 
 from minibnn.backend.adam import AdamStep
 from minibnn.backend.array import Array
-from minibnn.backend.base import DeviceError
-from minibnn.backend.cublas import Cublas, fits
-from minibnn.backend.cuda import Kernels, floats
-from minibnn.backend.cupy_channels import CupyChannels
-from minibnn.backend.cupy_classes import CupyClasses
-from minibnn.backend.cupy_steps import CupySteps
-from minibnn.backend.cupy_windows import CupyWindows
+from minibnn.backend.cuda.bits import CupyBits
+from minibnn.backend.cuda.channels import CupyChannels
+from minibnn.backend.cuda.classes import CupyClasses
+from minibnn.backend.cuda.cublas import Cublas, fits
+from minibnn.backend.cuda.kernels import Kernels, floats
+from minibnn.backend.cuda.steps import CupySteps
+from minibnn.backend.cuda.windows import CupyWindows
 from minibnn.backend.hashing import places, stream_keys
 from minibnn.backend.kept_signs import KeptSigns
 from minibnn.backend.questions import questions
 
 
-class CupyBackend(CupyClasses, CupyChannels, CupySteps, CupyWindows):
+class CupyBackend(CupyClasses, CupyChannels, CupySteps, CupyWindows, CupyBits):
     """Arrays in the memory of a CUDA device.
 
     Attributes:
         tf32: whether products of float32 may round their factors to 10 bits of mantissa, as
             NVIDIA's tensor cores want them. Off at first: the fast products are not those that the
-            CPU computes. Products of signs are exact either way.
+            CPU computes. Products of signs with signs are exact in this form too, and always take
+            it.
     """
 
     name = "gpu"
@@ -46,6 +43,8 @@ class CupyBackend(CupyClasses, CupyChannels, CupySteps, CupyWindows):
         self.kernels = Kernels(cupy)
         self.tf32 = False
         self._cublas: Cublas | None = None
+        # What `signs` has given, as long as it lives, by id; each thread may add to it.
+        self._signs: WeakValueDictionary[int, Array] = WeakValueDictionary()
 
     def asarray(self, a: Any, dtype: Any = None) -> Array:
         """`a` on the device; a host array is copied there."""
@@ -97,11 +96,12 @@ class CupyBackend(CupyClasses, CupyChannels, CupySteps, CupyWindows):
             target = self.xp.empty(shape, a.dtype)
         else:
             target = out
+        tf32 = self.tf32 or (self.known_signs(a) and self.known_signs(b))
         triples: Any = [(a, b, target)] if a.ndim == 2 else zip(a, b, target, strict=True)
         for left, right, product in triples:
             left = left if fits(left) else self.xp.ascontiguousarray(left)
             right = right if fits(right) else self.xp.ascontiguousarray(right)
-            self._cublas.multiply(left, right, product, tf32=self.tf32)
+            self._cublas.multiply(left, right, product, tf32=tf32)
         if out is not None and target is not out:
             out[...] = target
             return out
@@ -128,6 +128,16 @@ class CupyBackend(CupyClasses, CupyChannels, CupySteps, CupyWindows):
         y = self.xp.empty_like(x)
         self.kernels.each("elementwise", "binarize", x.dtype, x.size, (y, x))
         return y
+
+    def signs(self, x: Array) -> Array:
+        """As the plain body; products of two such arrays then go to the tensor cores."""
+        y = self.binarize(x)
+        self._signs[id(y)] = y
+        return y
+
+    def known_signs(self, a: Array) -> bool:
+        """Whether `signs` has given this very array."""
+        return self._signs.get(id(a)) is a
 
     def rescale(self, x: Array, scale: float, offset: float, dtype: Any) -> Array:
         """As the plain body, in one kernel; for bytes."""
@@ -194,81 +204,3 @@ class CupyBackend(CupyClasses, CupyChannels, CupySteps, CupyWindows):
         """A number as a kernel takes it: where it stands on the device, or its value."""
         scalar = np.dtype(dtype).type
         return (value, scalar(0)) if isinstance(value, self.array_type) else (None, scalar(value))
-
-
-def open_gpu() -> CupyBackend:
-    """The GPU backend, after proving that it works.
-
-    Raises:
-        DeviceError: if CuPy cannot be imported, finds no device, cannot compile and run
-            a kernel, or cannot multiply two matrices.
-    """
-    stage = "import CuPy"
-    cupy: Any = None
-    try:
-        with warnings.catch_warnings():  # a warning is no failure, also where it is made an error
-            warnings.simplefilter("default")
-            cupy = importlib.import_module("cupy")
-        stage = "find a CUDA device"
-        # Unlike cupy.is_available(), this raises with the driver's own reason.
-        if cupy.cuda.runtime.getDeviceCount() == 0:
-            raise RuntimeError("there is none")
-        stage = "compile and run a kernel"
-        backend = CupyBackend(cupy)
-        ones = cupy.ones((2, 2), dtype=np.float32)
-        if float(backend.binarize(-ones).sum()) != -4.0:
-            raise RuntimeError("the signs of four negative numbers do not sum to -4")
-        stage = "multiply matrices"
-        if float(backend.matmul(ones, ones)[0, 0]) != 2.0:
-            raise RuntimeError("a 2x2 product of ones is not 2")
-        backend.prove_recording()
-    # A broken CUDA installation raises nearly anything (OSError, ImportError, CuPy's own
-    # compile and runtime errors), and each of them means the same here: no GPU.
-    except Exception as error:
-        raise _explain(stage, error, cupy) from error
-    return backend
-
-
-def _explain(stage: str, error: Exception, cupy: Any) -> DeviceError:
-    driver = _driver_cuda_version()
-    installed = next((extra for extra in ("cuda12", "cuda13") if _is_installed(extra)), None)
-    too_old = driver is not None and driver < (13, 0)  # newer drivers run both builds
-    extra = "cuda12" if too_old else installed or "cuda13"
-    mend = f'pip install -e ".[{extra}]"'
-    if installed not in (None, extra):  # two builds of CuPy in one environment break each other
-        mend = f"pip uninstall cupy-{installed}x, then {mend}"
-    mend = f"in the checkout: {mend}"
-    if driver is None:
-        mend = f"install an NVIDIA driver, then, {mend}"
-    seen = "no NVIDIA driver" if driver is None else f"a driver for CUDA {driver[0]}.{driver[1]}"
-    version = "not installed" if cupy is None else cupy.__version__
-    reason = f"failed to {stage}: {type(error).__name__}: {error}"
-    if isinstance(error, ModuleNotFoundError) and error.name == "cupy":
-        reason = f"failed to {stage}, which is not installed"
-    return DeviceError(
-        f'device "gpu" is unavailable: {reason}\n'
-        f"  found: CuPy {version}; {seen}\n"
-        f'  mend:  {mend}; or use device "cpu"',
-        reason,
-    )
-
-
-def _is_installed(extra: str) -> bool:
-    """Whether the CuPy build that an extra names is there, working or not."""
-    try:
-        importlib.metadata.distribution(f"cupy-{extra}x")
-    except importlib.metadata.PackageNotFoundError:
-        return False
-    return True
-
-
-def _driver_cuda_version() -> tuple[int, int] | None:
-    """The newest CUDA version that the installed driver supports, or None without a driver."""
-    try:
-        library = ctypes.CDLL("nvcuda.dll" if sys.platform == "win32" else "libcuda.so.1")
-        version = ctypes.c_int()
-        if library.cuDriverGetVersion(ctypes.byref(version)) != 0:
-            return None
-    except (OSError, AttributeError):
-        return None
-    return version.value // 1000, version.value % 1000 // 10

@@ -1,0 +1,93 @@
+"""Finding a GPU that works, and saying why there is none."""
+
+from __future__ import annotations
+
+import ctypes
+import importlib
+import importlib.metadata
+import sys
+import warnings
+from typing import Any
+
+import numpy as np
+
+from minibnn.backend.base import DeviceError
+from minibnn.backend.cuda.backend import CupyBackend
+
+
+def open_gpu() -> CupyBackend:
+    """The GPU backend, after proving that it works.
+
+    Raises:
+        DeviceError: if CuPy cannot be imported, finds no device, cannot compile and run
+            a kernel, or cannot multiply two matrices.
+    """
+    stage = "import CuPy"
+    cupy: Any = None
+    try:
+        with warnings.catch_warnings():  # a warning is no failure, also where it is made an error
+            warnings.simplefilter("default")
+            cupy = importlib.import_module("cupy")
+        stage = "find a CUDA device"
+        # Unlike cupy.is_available(), this raises with the driver's own reason.
+        if cupy.cuda.runtime.getDeviceCount() == 0:
+            raise RuntimeError("there is none")
+        stage = "compile and run a kernel"
+        backend = CupyBackend(cupy)
+        ones = cupy.ones((2, 2), dtype=np.float32)
+        if float(backend.binarize(-ones).sum()) != -4.0:
+            raise RuntimeError("the signs of four negative numbers do not sum to -4")
+        stage = "multiply matrices"
+        if float(backend.matmul(ones, ones)[0, 0]) != 2.0:
+            raise RuntimeError("a 2x2 product of ones is not 2")
+        backend.prove_recording()
+    # A broken CUDA installation raises nearly anything (OSError, ImportError, CuPy's own
+    # compile and runtime errors), and each of them means the same here: no GPU.
+    except Exception as error:
+        raise _explain(stage, error, cupy) from error
+    return backend
+
+
+def _explain(stage: str, error: Exception, cupy: Any) -> DeviceError:
+    driver = _driver_cuda_version()
+    installed = next((extra for extra in ("cuda12", "cuda13") if _is_installed(extra)), None)
+    too_old = driver is not None and driver < (13, 0)  # newer drivers run both builds
+    extra = "cuda12" if too_old else installed or "cuda13"
+    mend = f'pip install -e ".[{extra}]"'
+    if installed not in (None, extra):  # two builds of CuPy in one environment break each other
+        mend = f"pip uninstall cupy-{installed}x, then {mend}"
+    mend = f"in the checkout: {mend}"
+    if driver is None:
+        mend = f"install an NVIDIA driver, then, {mend}"
+    seen = "no NVIDIA driver" if driver is None else f"a driver for CUDA {driver[0]}.{driver[1]}"
+    version = "not installed" if cupy is None else cupy.__version__
+    reason = f"failed to {stage}: {type(error).__name__}: {error}"
+    if isinstance(error, ModuleNotFoundError) and error.name == "cupy":
+        reason = f"failed to {stage}, which is not installed"
+    return DeviceError(
+        f'device "gpu" is unavailable: {reason}\n'
+        f"  found: CuPy {version}; {seen}\n"
+        f'  mend:  {mend}; or use device "cpu"',
+        reason,
+    )
+
+
+def _is_installed(extra: str) -> bool:
+    """Whether the CuPy build that an extra names is there, working or not."""
+    try:
+        importlib.metadata.distribution(f"cupy-{extra}x")
+    except importlib.metadata.PackageNotFoundError:
+        return False
+    return True
+
+
+def _driver_cuda_version() -> tuple[int, int] | None:
+    """The newest CUDA version that the installed driver supports, or None without a driver."""
+    try:
+        library = ctypes.CDLL("nvcuda.dll" if sys.platform == "win32" else "libcuda.so.1")
+        version = ctypes.c_int()
+        if library.cuDriverGetVersion(ctypes.byref(version)) != 0:
+            return None
+    except (OSError, AttributeError):
+        return None
+    return version.value // 1000, version.value % 1000 // 10

@@ -1,0 +1,46 @@
+"""The dense layers at the end of a packed model, which a backend may compute as one."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, TypeAlias
+from weakref import WeakKeyDictionary
+
+from minibnn.backend import Backend, DenseLayers
+from minibnn.packed.stages import DenseStage, Stage, ThresholdStage
+
+if TYPE_CHECKING:
+    from minibnn.packed.model import PackedModel
+
+Tail: TypeAlias = tuple[int, DenseLayers | None]
+
+# On each device where a model ran; kept as other forms of stages are, see `_KEPT` in `stages`.
+_TAILS: WeakKeyDictionary[PackedModel, dict[Backend, Tail]] = WeakKeyDictionary()
+
+
+def dense_tail(packed: PackedModel, backend: Backend) -> Tail:
+    """The number of the first stage of the tail, and the tail up to the last stage, on a device.
+
+    Without a dense stage just before the last one the tail is empty: the last stage's number, None.
+    """
+    known = _TAILS.setdefault(packed, {})
+    if backend not in known:
+        known[backend] = _find(packed.stages, backend)
+    return known[backend]
+
+
+def _find(stages: tuple[Stage, ...], backend: Backend) -> Tail:
+    first = last = len(stages) - 1
+    if last > 0 and isinstance(stages[last - 1], DenseStage):
+        first = last - 1
+    pair = [DenseStage, ThresholdStage]
+    while 2 <= first < last and [type(stage) for stage in stages[first - 2 : first]] == pair:
+        first -= 2
+    products = [stage for stage in stages[first:last] if isinstance(stage, DenseStage)]
+    if not products:
+        return last, None
+    between = [stage for stage in stages[first:last] if isinstance(stage, ThresholdStage)]
+    return first, DenseLayers(
+        products[0].pixels,
+        tuple(stage.matrix(backend) for stage in products),
+        tuple(stage.constants(backend) for stage in between),
+    )

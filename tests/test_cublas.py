@@ -1,0 +1,237 @@
+"""Matrix products through cuBLAS without cuBLAS: a stand-in that multiplies as its manual says."""
+
+from __future__ import annotations
+
+import ctypes
+import gc
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+from cuda_on_host import HOST_CUDA
+
+from minibnn import SignSTE
+from minibnn.backend.cuda import cublas
+from minibnn.backend.cuda.backend import CupyBackend
+
+TYPES = {cublas.REAL_16: np.float16, cublas.REAL_32: np.float32, cublas.REAL_64: np.float64}
+
+
+class OnDevice:
+    """A NumPy array with the attributes of CuPy's that the wrapper looks at."""
+
+    def __init__(self, a):
+        self.a = a
+        self.data = SimpleNamespace(ptr=a.ctypes.data)
+
+    def __getattr__(self, name):
+        return getattr(self.a, name)
+
+
+class Library:
+    """The functions of cuBLAS that minibnn calls, and what was called."""
+
+    def __init__(self):
+        self.calls = []
+        self.computes = []
+        for name in ("Create_v2", "SetStream_v2", "SetWorkspace_v2", "SetMathMode"):
+            setattr(self, f"cublas{name}", self._named(name))
+        self.cublasGemmEx = lambda *arguments: self.multiply(*arguments)
+
+    def _named(self, name):
+        def call(*arguments):
+            self.calls.append((name, *arguments[1:]))
+            return 0
+
+        return call
+
+    def multiply(self, handle, ta, tb, m, n, k, alpha, a, a_type, lda, b, b_type, ldb, beta, c, c_type, ldc, compute, algorithm):  # fmt: skip
+        if min(m, n, k) < 1 or lda < (k if ta else m) or ldb < (n if tb else k) or ldc < m:
+            return 7  # CUBLAS_STATUS_INVALID_VALUE
+        assert a_type == b_type
+        self.computes.append(compute)
+        A = self.columns(a, a_type, *((k, m) if ta else (m, k)), lda)
+        B = self.columns(b, b_type, *((n, k) if tb else (k, n)), ldb)
+        C = self.columns(c, c_type, m, n, ldc)
+        kind = np.float64 if c_type == cublas.REAL_64 else np.float32
+        A, B = (x.astype(kind).T if t else x.astype(kind) for x, t in ((A, ta), (B, tb)))
+        C[...] = alpha._obj.value * (A @ B)
+        assert beta._obj.value == 0
+        return 0
+
+    @staticmethod
+    def columns(address, kind, rows, columns, leading):
+        """A matrix that stands in memory column by column, each `leading` numbers after the last."""
+        dtype = np.dtype(TYPES[kind])
+        size = ((columns - 1) * leading + rows) * dtype.itemsize
+        memory = np.frombuffer((ctypes.c_char * size).from_address(address), dtype)
+        strides = (dtype.itemsize, leading * dtype.itemsize)
+        return np.lib.stride_tricks.as_strided(memory, (rows, columns), strides)
+
+
+@pytest.fixture
+def library(monkeypatch):
+    library = Library()
+    monkeypatch.setattr(cublas, "_load", lambda: library)
+    return library
+
+
+def fake_cupy():
+    cuda = SimpleNamespace(
+        runtime=SimpleNamespace(getDevice=lambda: 0),
+        alloc=lambda size: SimpleNamespace(ptr=4096, size=size),
+        stream=7,
+    )
+    cuda.get_current_stream = lambda: SimpleNamespace(ptr=cuda.stream)
+    return SimpleNamespace(cuda=cuda)
+
+
+def layouts(a):
+    """The same matrix, in every way that it can stand in memory."""
+    n, m = a.shape
+    wide = np.full((n + 1, m + 3), np.nan, a.dtype)
+    wide[:n, :m] = a
+    tall = np.full((m + 2, n + 3), np.nan, a.dtype)
+    tall[:m, :n] = a.T
+    return [a.copy(), np.asfortranarray(a), wide[:n, :m], tall[:m, :n].T]
+
+
+@pytest.mark.parametrize(
+    "shape", [(5, 7, 3), (1, 7, 3), (5, 1, 3), (5, 7, 1), (1, 1, 1), (64, 20, 10)]
+)
+@pytest.mark.parametrize("dtype", [np.float32, np.float64, np.float16])
+def test_products_of_matrices_in_every_layout(shape, dtype, library, rng):
+    n, k, m = shape
+    products = cublas.Cublas(fake_cupy())
+    a, b = rng.integers(-9, 10, (n, k)).astype(dtype), rng.integers(-9, 10, (k, m)).astype(dtype)
+    result = np.float32 if dtype == np.float16 else dtype
+    for left in layouts(a):
+        for right in layouts(b):
+            assert cublas.fits(OnDevice(left))
+            out = np.full((n, m), np.nan, result)
+            products.multiply(OnDevice(left), OnDevice(right), OnDevice(out), tf32=False)
+            np.testing.assert_array_equal(out, a.astype(result) @ b.astype(result))
+
+
+def test_what_no_layout_fits():
+    a = np.zeros((8, 6), np.float32)
+    for strided in (a[:, ::2], a[::-1], a[:, ::-1], np.broadcast_to(a[:1], (4, 6))):
+        assert not cublas.fits(OnDevice(strided))
+
+
+def test_empty_sums_are_zeros(library):
+    products = cublas.Cublas(fake_cupy())
+    out = np.full((2, 3), np.nan, np.float32)
+    empty = [OnDevice(np.zeros(shape, np.float32)) for shape in ((2, 0), (0, 3))]
+    products.multiply(*empty, OnDevice(out), tf32=False)
+    np.testing.assert_array_equal(out, np.zeros((2, 3)))
+    assert library.computes == []
+
+
+def test_a_stream_is_set_once_and_the_workspace_after_it(library):
+    cupy = fake_cupy()
+    products = cublas.Cublas(cupy)
+    one = OnDevice(np.ones((2, 2), np.float32))
+    for stream in (7, 7, 8):
+        cupy.cuda.stream = stream
+        products.multiply(one, one, OnDevice(np.empty((2, 2), np.float32)), tf32=False)
+    calls = [call for call in library.calls if call[0] != "Create_v2"]
+    assert calls == [
+        ("SetMathMode", cublas.DEFAULT_MATH),
+        ("SetStream_v2", 7),
+        ("SetWorkspace_v2", 4096, cublas.WORKSPACE),
+        ("SetStream_v2", 8),
+        ("SetWorkspace_v2", 4096, cublas.WORKSPACE),
+    ]
+
+
+def test_precision(library):
+    products = cublas.Cublas(fake_cupy())
+    for dtype in (np.float32, np.float64, np.float16):
+        one = OnDevice(np.ones((2, 2), dtype))
+        out = np.float64 if dtype == np.float64 else np.float32
+        for tf32 in (False, True):
+            products.multiply(one, one, OnDevice(np.empty((2, 2), out)), tf32=tf32)
+    exact, rounded = cublas.COMPUTE_32, cublas.COMPUTE_32_AS_TF32
+    assert library.computes == [exact, rounded, cublas.COMPUTE_64, cublas.COMPUTE_64, exact, exact]
+
+
+def test_a_status_is_an_error(library, monkeypatch):
+    products = cublas.Cublas(fake_cupy())
+    monkeypatch.setattr(library, "cublasGemmEx", lambda *arguments: 13)
+    one = OnDevice(np.ones((2, 2), np.float32))
+    with pytest.raises(RuntimeError, match="cublasGemmEx answered with status 13"):
+        products.multiply(one, one, one, tf32=False)
+
+
+# --- The backend's products ---------------------------------------------------------------------
+
+
+class Products:
+    """Stands in for `Cublas`."""
+
+    def __init__(self):
+        self.tf32 = []
+
+    def multiply(self, a, b, out, *, tf32):
+        assert cublas.fits(a)
+        assert cublas.fits(b)
+        self.tf32.append(tf32)
+        np.matmul(a.astype(out.dtype), b.astype(out.dtype), out=out)
+
+
+@pytest.fixture
+def products(monkeypatch):
+    products = Products()
+    monkeypatch.setattr(HOST_CUDA, "_cublas", products, raising=False)
+    monkeypatch.setattr(HOST_CUDA, "matmul", CupyBackend.matmul.__get__(HOST_CUDA))
+    return products
+
+
+def test_the_backend_multiplies_whatever_layers_give_it(products, rng):
+    a, b = rng.standard_normal((4, 6)), rng.standard_normal((6, 5))
+    expected = a @ b
+    np.testing.assert_array_equal(HOST_CUDA.matmul(a, b), expected)
+    np.testing.assert_array_equal(HOST_CUDA.matmul(np.repeat(a, 2, 1)[:, ::2], b), expected)
+    for out in (np.empty((4, 5)), np.empty((5, 4)).T, np.empty((4, 5), np.float32)):
+        assert HOST_CUDA.matmul(a, b, out=out) is out
+        np.testing.assert_array_equal(out, expected.astype(out.dtype))
+    groups = HOST_CUDA.matmul(np.stack([a, -a]), np.stack([b, b]))
+    np.testing.assert_array_equal(groups, [expected, -expected])
+    assert len(products.tf32) == 7
+    np.testing.assert_allclose(HOST_CUDA.matmul(a, b[:, 0]), expected[:, 0])  # the library's own
+    with pytest.raises(ValueError, match="mismatch"):
+        HOST_CUDA.matmul(a, a)
+    assert len(products.tf32) == 7
+
+
+def test_signs_with_signs_go_to_the_tensor_cores(products, rng):
+    x, W = rng.standard_normal((2, 8, 8)).astype(np.float32)
+    signs, weights = HOST_CUDA.signs(x), HOST_CUDA.signs(W)
+    for a, b, fast in (
+        (signs, weights, True),
+        (x, weights, False),
+        (signs, W, False),
+        (signs, weights.T, False),  # safe, but not known
+        (HOST_CUDA.binarize(x), weights, False),  # somebody may change it in place
+    ):
+        HOST_CUDA.matmul(a, b)
+        assert products.tf32.pop() is fast
+    kept = len(HOST_CUDA._signs)
+    del signs, a
+    gc.collect()
+    assert len(HOST_CUDA._signs) == kept - 1
+    HOST_CUDA.tf32 = True
+    try:
+        HOST_CUDA.matmul(x, W)
+    finally:
+        HOST_CUDA.tf32 = False
+    assert products.tf32 == [True]
+
+
+def test_functions_say_that_their_values_are_signs(backend):
+    x = backend.asarray(np.array([[-0.5, 0.0]], np.float32))
+    y = SignSTE().forward(x)
+    np.testing.assert_array_equal(backend.to_host(y), [[-1, 1]])
+    if backend.name == "gpu":
+        assert backend.known_signs(y)

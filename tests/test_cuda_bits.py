@@ -1,0 +1,345 @@
+"""The kernels on bits, on the host: equal to their plain twins, and whole packed models."""
+
+from __future__ import annotations
+
+import re
+from itertools import pairwise
+from pathlib import Path
+
+import numpy as np
+import pytest
+from cuda_on_host import CUDA_ARRAYS, HOST_CUDA
+from packed_models import SIGN, dense, images_models, ink
+
+from minibnn import Activation, BatchNorm, Rescale, Sequential, pack
+from minibnn.backend import CPU, Backend, BitMatrix, DenseLayers, Windows, backend_of
+from minibnn.backend.cuda import bits as cuda_bits
+from minibnn.backend.cuda.kernels import FOLDER
+from minibnn.recipes import RECIPES
+
+WIDTHS = [*range(1, 131), 784]
+
+
+@pytest.fixture(autouse=True)
+def forget_launches():
+    HOST_CUDA.kernels.launches.clear()
+
+
+def launched(*names):
+    assert HOST_CUDA.kernels.launches == list(names)
+
+
+def bits(rng, *shape):
+    return rng.integers(0, 2, shape, np.uint8)
+
+
+def pixels(rng, *shape):
+    x = rng.integers(0, 256, shape, np.uint8)
+    x[0] = 255
+    return x
+
+
+def matrix(rng, rows, width):
+    return BitMatrix(CPU.pack_rows(bits(rng, rows, width)), width)
+
+
+def same(got, expected):
+    assert (got.dtype, got.shape) == (expected.dtype, expected.shape)
+    np.testing.assert_array_equal(got, expected)
+
+
+def off(a):
+    """The same values at an address that wide loads cannot take."""
+    memory = np.empty(a.nbytes + 16, np.uint8)
+    start = 16 - memory.ctypes.data % 16 + a.itemsize
+    moved = memory[start % 16 :][: a.nbytes].view(a.dtype).reshape(a.shape)
+    moved[...] = a
+    return moved
+
+
+@pytest.mark.parametrize("rows", [1, 5])
+def test_pack_rows(rows, rng):
+    for width in WIDTHS:
+        x = bits(rng, rows, width)
+        same(HOST_CUDA.pack_rows(x), Backend.pack_rows(CPU, x))
+        same(HOST_CUDA.pack_rows(x.astype(bool)), Backend.pack_rows(CPU, x))
+        same(HOST_CUDA.pack_rows(x * 255), Backend.pack_rows(CPU, x))  # nonzero is 1
+    every = np.arange(256, dtype=np.uint8).reshape(4, 64)
+    same(HOST_CUDA.pack_rows(every), Backend.pack_rows(CPU, every))
+    launched(*["pack_rows"] * (3 * len(WIDTHS) + 1))
+
+
+@pytest.mark.parametrize(("n", "kernel"), [(1, "xnor_few"), (6, "xnor_few"), (33, "xnor_tiled")])
+def test_xnor_products(n, kernel, rng):
+    for width in (1, 63, 64, 65, 127, 128, 129, 511, 513, 784, 1024, 4100):
+        for m in (1, 10, 65) if width < 1000 else (9,):
+            a, b = CPU.pack_rows(bits(rng, n, width)), CPU.pack_rows(bits(rng, m, width))
+            same(HOST_CUDA.xnor_products(a, b, width), Backend.xnor_products(CPU, a, b, width))
+    assert set(HOST_CUDA.kernels.launches) == {kernel}
+
+
+def test_tiles_of_several_blocks(rng):
+    a, b = CPU.pack_rows(bits(rng, 200, 700)), CPU.pack_rows(bits(rng, 130, 700))
+    same(HOST_CUDA.xnor_products(a, b, 700), Backend.xnor_products(CPU, a, b, 700))
+    launched("xnor_tiled")
+
+
+@pytest.mark.parametrize("n", [1, 4, 7])
+def test_pixel_products(n, rng):
+    for width in [*range(1, 131, 3), 784, 1000]:
+        W, x = matrix(rng, 1 + width % 11, width), pixels(rng, n, width)
+        same(HOST_CUDA.pixel_products(x, W), Backend.pixel_products(CPU, x, W))
+    assert set(HOST_CUDA.kernels.launches) == {"pixel_few"}
+
+
+def test_pixel_products_beyond_float32(rng):
+    W, x = BitMatrix(CPU.pack_rows(np.ones((1, 70_001), np.uint8)), 70_001), pixels(rng, 2, 70_001)
+    same(HOST_CUDA.pixel_products(x, W), x.sum(axis=1, dtype=np.int32)[:, None])
+    launched("pixel_few")
+
+
+def test_products_of_float16(monkeypatch, rng):
+    monkeypatch.setattr(cuda_bits, "HALF_ROWS", 5)
+    monkeypatch.setattr(cuda_bits, "HALF_WIDTH", 60)
+    monkeypatch.setattr(cuda_bits, "HALF_PIXELS", 5 * 61 * 60)
+    monkeypatch.setattr(cuda_bits, "HALF_VALUES", 2 * (130 + 2 * 61))
+    for width in (60, 64, 130):
+        W = matrix(rng, 61, width)
+        x, ink = bits(rng, 5, width), pixels(rng, 5, width)
+        expected = Backend.bit_products(CPU, x, W), Backend.pixel_products(CPU, ink, W)
+        HOST_CUDA.kernels.launches.clear()
+        for _ in range(2):
+            same(HOST_CUDA.bit_products(x, W), expected[0])
+            same(HOST_CUDA.pixel_products(ink, W), expected[1])
+        assert "pack_rows" not in HOST_CUDA.kernels.launches
+        assert "pixel_few" not in HOST_CUDA.kernels.launches
+        assert W.form("half", None).dtype == np.float16
+    HOST_CUDA.bit_products(bits(rng, 4, 64), matrix(rng, 61, 64))
+    HOST_CUDA.bit_products(bits(rng, 5, 59), matrix(rng, 61, 59))
+    HOST_CUDA.bit_products(bits(rng, 5, 64), matrix(rng, 59, 64))
+    HOST_CUDA.pixel_products(pixels(rng, 4, 60), matrix(rng, 61, 60))
+    assert HOST_CUDA.kernels.launches[-7:] == [*["pack_rows", "xnor_few"] * 3, "pixel_few"]
+
+
+def test_the_extreme_sums_in_float16(monkeypatch):
+    """White images and alike weights: the greatest partial sums, just below 2^24."""
+    monkeypatch.setattr(cuda_bits, "HALF_PIXELS", 1)
+    x = np.full((2, 65_793), 255, np.uint8)
+    x[1, 0] = 254
+    W = BitMatrix(CPU.pack_rows(np.ones((1, 65_793), np.uint8)), 65_793)
+    assert HOST_CUDA.pixel_products(x, W).tolist() == [[255 * 65_793 - k] for k in (0, 1)]
+    wider = BitMatrix(CPU.pack_rows(np.ones((1, 65_794), np.uint8)), 65_794)
+    HOST_CUDA.pixel_products(np.full((2, 65_794), 255, np.uint8), wider)
+    assert "signs" in wider._forms  # float64
+    assert "half" in W._forms
+
+
+def test_unaligned_arrays(rng):
+    x, W = pixels(rng, 3, 128), matrix(rng, 9, 128)
+    same(HOST_CUDA.pixel_products(off(x), W), Backend.pixel_products(CPU, x, W))
+    same(HOST_CUDA.pack_rows(off(x)), Backend.pack_rows(CPU, x))
+    a = CPU.pack_rows(x)
+    expected = Backend.xnor_products(CPU, a, W.words, 128)
+    same(HOST_CUDA.xnor_products(off(a), W.words, 128), expected)
+    same(HOST_CUDA.xnor_products(a, off(W.words), 128), expected)
+    layers = network(rng, True, [128, 3, 2])
+    same(HOST_CUDA.dense_layers(off(x), layers), Backend.dense_layers(CPU, x, layers))
+
+
+def test_both_languages_have_the_same_sizes():
+    text = Path(FOLDER, "bits.cu").read_text()
+    sizes = {name: int(size) for name, size in re.findall(r"#define (\w+) (\d+)", text)}
+    ours = {"ROWS": cuda_bits.ROWS, "TILE": cuda_bits.TILE, "MOST": cuda_bits.WIDEST}
+    assert sizes == ours | {"DEPTH": 8, "LANES": 8}
+
+
+@pytest.mark.parametrize("shape", [(1, 7), (300, 7), (4, 3, 5, 7), (6, 21), (0, 7)])
+def test_threshold_bits(shape, rng):
+    acc = rng.integers(-5, 6, shape, np.int32)
+    t, falling = rng.integers(-5, 6, 7, np.int32), rng.integers(0, 2, 7).astype(bool)
+    same(HOST_CUDA.threshold_bits(acc, t, falling), Backend.threshold_bits(CPU, acc, t, falling))
+    launched(*["threshold_bits"] * bool(acc.size))
+
+
+@pytest.mark.parametrize("rows", [1, 9, 300])
+@pytest.mark.parametrize("classes", [1, 2, 10, 31, 32, 33, 100])
+def test_scores_and_labels(rows, classes, rng):
+    """Few different scores, so that there are ties; and large ones."""
+    for size in (1, 2**40):
+        acc = rng.integers(-2, 3, (rows, classes), np.int32)
+        A, B = rng.integers(-1, 2, (2, classes)) * size
+        B -= 10 * size  # all below 0, which lanes without a class must not win with
+        same(HOST_CUDA.integer_scores(acc, A, B), Backend.integer_scores(CPU, acc, A, B))
+        same(HOST_CUDA.score_labels(acc, A, B), Backend.score_labels(CPU, acc, A, B))
+    launched(*["integer_scores", "score_labels"] * 2)
+
+
+@pytest.mark.parametrize("windows", [
+    Windows((3, 3)), Windows((2, 4), (2, 1), (1, 2)), Windows((1, 1)), Windows((5, 6), (9, 9)),
+])  # fmt: skip
+@pytest.mark.parametrize("channels", [1, 3, 40])
+def test_windows_of_integers(windows, channels, rng):
+    x = pixels(rng, 2, 6, 9, channels)
+    same(HOST_CUDA.window_rows(x, windows), Backend.window_rows(CPU, x, windows))
+    launched("columns_of_windows")
+    for values in (x, rng.integers(-9, 9, x.shape, np.int32)):
+        same(HOST_CUDA.max_pool(values, windows, False)[0],
+             Backend.max_pool(CPU, values, windows, False)[0])  # fmt: skip
+    launched("columns_of_windows", "max_pool", "max_pool")
+
+
+def network(rng, pixels, widths):
+    layers = tuple(matrix(rng, m, k) for k, m in pairwise(widths))
+    between = [
+        (rng.integers(-9, 10, m, np.int32), rng.integers(0, 2, m).astype(bool))
+        for m in widths[1:-1]
+    ]
+    return DenseLayers(pixels, layers, tuple(between))
+
+
+@pytest.mark.parametrize("of_pixels", [True, False])
+def test_dense_layers(of_pixels, rng):
+    for width in (1, 7, 63, 64, 65, 130):
+        for widths in ([width, 3], [9, width, 4], [width, 70, width, 33], [70, 64, 128, 1, 5]):
+            layers = network(rng, of_pixels, widths)
+            x = (pixels if of_pixels else bits)(rng, 2, widths[0])
+            same(HOST_CUDA.dense_layers(x, layers), Backend.dense_layers(CPU, x, layers))
+    assert set(HOST_CUDA.kernels.launches) == {"dense_layers"}
+
+
+def test_thresholds_for_several_places(rng):
+    layers = network(rng, True, [9, 12, 4])
+    thresholds = tuple((t[:4], f[:4]) for t, f in layers.thresholds)
+    fewer = DenseLayers(True, layers.layers, thresholds)
+    x = pixels(rng, 5, 9)
+    same(HOST_CUDA.dense_layers(x, fewer), Backend.dense_layers(CPU, x, fewer))
+    launched("dense_layers")
+
+
+@pytest.mark.parametrize("of_pixels", [True, False])
+def test_dense_layers_as_wide_as_a_block_takes(of_pixels, rng):
+    layers = network(rng, of_pixels, [4096, 6, 4096, 10])
+    x = (pixels if of_pixels else bits)(rng, 1, 4096)
+    same(HOST_CUDA.dense_layers(x, layers), Backend.dense_layers(CPU, x, layers))
+    launched("dense_layers")
+    wider = network(rng, of_pixels, [4097, 6, 4])
+    x = (pixels if of_pixels else bits)(rng, 1, 4097)
+    same(HOST_CUDA.dense_layers(x, wider), Backend.dense_layers(CPU, x, wider))
+    assert HOST_CUDA.kernels.launches.count("dense_layers") == 1
+
+
+@pytest.mark.parametrize("limit", ["CHAIN_WEIGHTS", "CHAIN_WORK"])
+def test_larger_networks_run_layer_by_layer(limit, monkeypatch, rng):
+    layers, x = network(rng, True, [20, 8, 4]), pixels(rng, 3, 20)
+    weights = 20 * 8 + 8 * 4
+    at = weights * (3 if limit == "CHAIN_WORK" else 1)
+    for most, kernels in ((at, ["dense_layers"]),
+                          (at - 1, ["pixel_few", "threshold_bits", "pack_rows", "xnor_few"])):  # fmt: skip
+        HOST_CUDA.kernels.launches.clear()
+        monkeypatch.setattr(cuda_bits, limit, most)
+        same(HOST_CUDA.dense_layers(x, layers), Backend.dense_layers(CPU, x, layers))
+        launched(*kernels)
+
+
+# --- whole packed models -------------------------------------------------------------------------
+
+
+def tame(model, rng):
+    """Values for batch norm, of both directions, with which the last layer can be packed."""
+    for array in (*model.parameters(), *model.buffers()):
+        name, shape = array.name, array.data.shape
+        if name == "gamma":
+            array.data[...] = rng.choice([1, -1], shape)
+        elif name in ("bias", "beta", "running_mean"):
+            array.data[...] = rng.integers(-3, 4, shape)
+    return model
+
+
+def same_answers(packed, images):
+    """Scores, labels, logits."""
+    there = CUDA_ARRAYS.asarray(images)
+    for method in ("predict_scores", "predict", "logits"):
+        got = getattr(packed, method)(there)
+        assert backend_of(got) is CUDA_ARRAYS
+        same(CUDA_ARRAYS.to_host(got), getattr(packed, method)(images))
+
+
+def same_stages(packed, images):
+    """What is behind each stage."""
+    here, there = images, CUDA_ARRAYS.asarray(images)
+    for stage in packed.stages:
+        here, there = stage.run(here), stage.run(there)
+        same(CUDA_ARRAYS.to_host(there), here)
+
+
+@pytest.mark.parametrize("recipe", ["seed", "modern"])
+def test_recipes(recipe, rng):
+    packed = pack(tame(RECIPES[recipe]().build().initialize(rng), rng))
+    assert recipe == "seed" or packed.stages[1].falling.any()
+    images = pixels(rng, 2, 28, 28)
+    same_answers(packed, images[:1])
+    same_stages(packed, images)
+
+
+def test_few_launches_for_one_image(rng):
+    packed = pack(RECIPES["seed"]().build().initialize(rng))
+    packed.predict(CUDA_ARRAYS.asarray(pixels(rng, 1, 28, 28)))
+    launched("dense_layers", "score_labels")
+
+
+@pytest.mark.parametrize("first", ["pixels", "bits"])
+@pytest.mark.parametrize("batch", [1, 33, 300])
+def test_layer_by_layer_and_as_one(batch, first, monkeypatch, rng):
+    start = [Rescale(1, -100)] if first == "pixels" else ink()
+    model = Sequential(
+        *start, dense(40, 33), BatchNorm(33), Activation(SIGN), dense(33, 16), BatchNorm(16),
+        Activation(SIGN), dense(16, 5),
+    )  # fmt: skip
+    packed = pack(tame(model.initialize(rng), rng), (40,))
+    images = pixels(rng, batch, 40)
+    same_answers(packed, images)
+    launched("dense_layers", "integer_scores", "dense_layers", "score_labels", "dense_layers")
+    monkeypatch.setattr(cuda_bits, "CHAIN_WORK", 0)
+    same_answers(packed, images)
+    assert HOST_CUDA.kernels.launches.count("dense_layers") == 3
+    same_stages(packed, images)
+
+
+@pytest.mark.parametrize("width", range(1, 131, 8))
+def test_models_of_odd_widths(width, rng):
+    model = Sequential(*ink(), dense(width, 6), BatchNorm(6), Activation(SIGN), dense(6, 3))
+    packed = pack(tame(model.initialize(rng), rng), (width,))
+    same_answers(packed, pixels(rng, 5, width))
+
+
+@pytest.mark.parametrize("name", images_models())
+def test_convolutions(name, rng):
+    packed, images = images_model(name, rng)
+    same_stages(packed, images)
+    same_answers(packed, images)
+    expected = {"threshold_bits", "columns_of_windows"} | (
+        {"max_pool"} if "pool" in name else set()
+    )
+    assert expected <= set(HOST_CUDA.kernels.launches)
+
+
+def test_convolutions_of_float16(monkeypatch, rng):
+    monkeypatch.setattr(cuda_bits, "HALF_ROWS", 1)
+    monkeypatch.setattr(cuda_bits, "HALF_WIDTH", 1)
+    monkeypatch.setattr(cuda_bits, "HALF_PIXELS", 1)
+    monkeypatch.setattr(cuda_bits, "HALF_VALUES", 1000)
+    same_stages(*images_model("two", rng))
+    assert not {"xnor_few", "xnor_tiled", "pixel_few"} & set(HOST_CUDA.kernels.launches)
+
+
+def images_model(name, rng):
+    model = tame(Sequential(*images_models()[name]).initialize(rng), rng)
+    shape = (4, 6, 3) if name == "channels" else (8, 9)
+    return pack(model, shape), pixels(rng, 2, *shape)
+
+
+def test_no_images(rng):
+    packed = pack(RECIPES["seed"]().build().initialize(rng))
+    none = CUDA_ARRAYS.asarray(np.zeros((0, 28, 28), np.uint8))
+    assert packed.predict(none).shape == (0,)
+    assert packed.predict_scores(none).shape == (0, 10)
