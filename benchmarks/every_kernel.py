@@ -11,26 +11,31 @@ with those of the CPU, and measures the same launches at the sizes of a wide net
 
 from __future__ import annotations
 
-import re
 import sys
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NamedTuple, TypeAlias
+from typing import Any, TypeAlias
 
 import numpy as np
 
 ROOT = Path(__file__).parent.parent
 sys.path.insert(0, str(ROOT))  # where minibnn is not installed
 
-from minibnn import DeviceError, get_backend  # noqa: E402
-from minibnn.backend import AdamStep, Array, Backend, Questions, StepTables, Windows  # noqa: E402
-from minibnn.backend.cuda import FILES, Kernels, source  # noqa: E402
-from minibnn.backend.cupy_backend import CupyBackend  # noqa: E402
+from launches import FLOATS, listening, missing  # noqa: E402
 
-FLOATS = (np.dtype(np.float32), np.dtype(np.float64))
-KERNEL = re.compile(r"^KERNEL (?:__launch_bounds__\(.*?\)\s)?(\w+)\((.*?)\)\s*\{", re.M | re.S)
+from minibnn import DeviceError, get_backend  # noqa: E402
+from minibnn.backend import (  # noqa: E402
+    AdamStep,
+    Array,
+    Backend,
+    BitMatrix,
+    DenseLayers,
+    Questions,
+    StepTables,
+    Windows,
+)
+from minibnn.backend.cuda import CupyBackend  # noqa: E402
 
 Results: TypeAlias = Iterator[tuple[str, Array]]
 
@@ -46,6 +51,7 @@ class Sizes:
         weights: of a layer.
         parameters: of a network, at least as many as the weights.
         images: (number, side, channels, output channels) of a convolution.
+        bits: (rows, width) of a packed layer.
         long: rows of an evaluation.
         steps: rows of the tables of an epoch.
     """
@@ -56,14 +62,17 @@ class Sizes:
     weights: tuple[int, int]
     parameters: int
     images: tuple[int, int, int, int]
+    bits: tuple[int, int]
     long: int
     steps: int
 
 
 # Each kernel gets several blocks, the last one not full; sums over channels get several chunks.
-ODD = Sizes(13, 67, 29, (31, 67), 2111, (53, 11, 5, 7), 1031, 7)
+ODD = Sizes(13, 67, 29, (31, 67), 2111, (53, 11, 5, 7), (257, 259), 1031, 7)
 # 784-4096-4096-4096-10 at batch 100, and the second convolution of larq-cnn.
-WIDE = Sizes(100, 4096, 784, (4096, 4096), 36_831_232, (100, 13, 32, 64), 10_000, 1000)
+WIDE = Sizes(
+    100, 4096, 784, (4096, 4096), 36_831_232, (100, 13, 32, 64), (4096, 4096), 10_000, 1000
+)
 
 
 class Inputs:
@@ -115,13 +124,13 @@ def elementwise(backend: Backend, make: Inputs, sizes: Sizes) -> Results:
     yield "adam: signs", signs * weights  # a weight that rounds to another side of 0 is no error
 
 
-def batch(backend: Backend, make: Inputs, sizes: Sizes) -> Results:
-    """The kernels of `batch.cu`."""
-    put, steps = backend.asarray, sizes.steps
+def steps(backend: Backend, make: Inputs, sizes: Sizes) -> Results:
+    """The kernels of `steps.cu`."""
+    put, rows = backend.asarray, sizes.steps
     samples = 5 * sizes.batch
     number = np.zeros((), np.int64)
-    keys = make.bytes(steps, 2).astype(np.uint32)
-    floats = make.floats(steps, 3)
+    keys = make.bytes(rows, 2).astype(np.uint32)
+    floats = make.floats(rows, 3)
     tables = StepTables(
         put(number + 2), put(number.copy()), make.floats(3), floats, keys[0].copy(), keys
     )
@@ -134,7 +143,7 @@ def batch(backend: Backend, make: Inputs, sizes: Sizes) -> Results:
     now = tables.now.copy()  # who launches `begin_step` again must not move it
     gathered = backend.gather_batch(arrays, order, now, sizes.batch)
     yield from zip(("gather: images", "gather: labels"), gathered, strict=True)
-    losses, sound = put(np.zeros(steps)), put(np.ones((), bool))
+    losses, sound = put(np.zeros(rows)), put(np.ones((), bool))
     backend.note_loss(losses, sound, now, make.floats(1).reshape(()))
     yield from zip(("note_loss: losses", "note_loss: sound"), (losses, sound), strict=True)
 
@@ -156,6 +165,11 @@ def windows(backend: Backend, make: Inputs, sizes: Sizes) -> Results:
         yield f"max_pool_dx{name}", backend.max_pool_dx(dy, place, seen, x.shape)
         yield f"average_pool{name}", backend.average_pool(x, seen)
         yield f"average_pool_dx{name}", backend.average_pool_dx(dy, seen, x.shape)
+    pixels = make.bytes(n, side, side, channels)
+    yield "window_rows", backend.window_rows(pixels, dense)
+    yield "max_pool of bytes", backend.max_pool(pixels, apart, with_places=False)[0]
+    integers = (x * 1000).astype(np.int32)
+    yield "max_pool of integers", backend.max_pool(integers, dense, with_places=False)[0]
 
 
 def channels(backend: Backend, make: Inputs, sizes: Sizes) -> Results:
@@ -193,7 +207,44 @@ def classes(backend: Backend, make: Inputs, sizes: Sizes) -> Results:
         yield f"count_correct, {name}", backend.count_correct(logits, labels)
 
 
-PRIMITIVES = (elementwise, batch, windows, channels, classes)
+def bits(backend: Backend, make: Inputs, sizes: Sizes) -> Results:
+    """The kernels of `bits.cu`; they know no type of floats."""
+    outputs, width = sizes.bits
+    few, many = (make.bytes(n, width, below=2) for n in (sizes.batch, sizes.long))
+    W = BitMatrix(backend.pack_rows(make.bytes(outputs, width, below=2)), width)
+    yield "pack_rows", W.words
+    packed = [backend.pack_rows(rows) for rows in (few, many)]
+    yield "xnor_products of few rows", backend.xnor_products(packed[0], W.words, width)
+    acc = backend.xnor_products(packed[1], W.words, width)
+    yield "xnor_products", acc
+    yield "bit_products", backend.bit_products(many, W)
+    yield "pixel_products of few rows", backend.pixel_products(make.bytes(7, width), W)
+    yield "pixel_products", backend.pixel_products(make.bytes(sizes.long, width), W)
+    thresholds = (make.floats(outputs) * 9).astype(np.int32)
+    falling = make.bytes(outputs, below=2).astype(bool)
+    yield "threshold_bits", backend.threshold_bits(acc, thresholds, falling)
+    A, B = ((make.floats(11) * 1000).astype(np.int64) for _ in range(2))
+    yield "integer_scores", backend.integer_scores(acc[:, :11], A, B)
+    yield "score_labels", backend.score_labels(acc[:, :11], A, B)
+    pair = make.bytes(61, width, below=2), make.bytes(11, 61, below=2)
+    layers = tuple(BitMatrix(backend.pack_rows(rows), rows.shape[1]) for rows in pair)
+    ends = ((thresholds[:61], falling[:61]),)
+    for pixels, x in ((True, make.bytes(sizes.batch, width)), (False, few)):
+        network = DenseLayers(pixels, layers, ends)
+        yield f"dense_layers of {'pixels' if pixels else 'bits'}", backend.dense_layers(x, network)
+
+
+def products(backend: Backend, make: Inputs, sizes: Sizes) -> Results:
+    """Through cuBLAS, no kernels of ours: exact for signs, and for floats not rounded to TF32."""
+    a, b = make.floats(sizes.batch, sizes.width), make.floats(sizes.width, sizes.batch)
+    yield "matmul", backend.matmul(a, b)
+    yield "matmul, both transposed", backend.matmul(b.T, a.T)
+    yield "matmul of signs", backend.matmul(backend.signs(a), backend.signs(b))
+    whole = [make.whole(*m.shape).astype(np.float16) for m in (a, b)]
+    yield "half_matmul", backend.half_matmul(*whole)
+
+
+PRIMITIVES = (elementwise, steps, windows, channels, classes, bits, products)
 
 
 def results(backend: Backend, dtype: Any, sizes: Sizes) -> Results:
@@ -201,83 +252,6 @@ def results(backend: Backend, dtype: Any, sizes: Sizes) -> Results:
     make = Inputs(backend, dtype)
     for primitives in PRIMITIVES:
         yield from primitives(backend, make, sizes)
-
-
-# --- Which kernels these are --------------------------------------------------------------------
-
-
-class Key(NamedTuple):
-    """A kernel, compiled for one type of floats."""
-
-    file: str
-    name: str
-    dtype: str
-
-
-class Launch(NamedTuple):
-    """A kernel with its arguments."""
-
-    key: Key
-    arguments: tuple[Any, ...]
-    blocks: int | tuple[int, ...]
-    threads: int | tuple[int, ...]
-
-    @property
-    def size(self) -> int:
-        """Bytes of its arrays."""
-        return sum(a.nbytes for a in self.arguments if a is not None and a.ndim)
-
-
-class Listening(Kernels):
-    """Kernels that note who is launched; of several launches, the one with the largest arrays."""
-
-    def __init__(self, kernels: Kernels) -> None:
-        self.kernels = kernels
-        self.heard: dict[Key, Launch] = {}
-
-    def launch(
-        self,
-        file: str,
-        name: str,
-        dtype: Any,
-        arguments: tuple[Any, ...],
-        *,
-        blocks: int | tuple[int, ...],
-        threads: int | tuple[int, ...] = 256,
-    ) -> None:
-        """As `Kernels`."""
-        self.kernels.launch(file, name, dtype, arguments, blocks=blocks, threads=threads)
-        key = Key(file, name, np.dtype(dtype).name)
-        launch = Launch(key, arguments, blocks, threads)
-        if key not in self.heard or launch.size > self.heard[key].size:
-            self.heard[key] = launch
-
-
-@contextmanager
-def listening(backend: CupyBackend) -> Iterator[Listening]:
-    """While entered, the backend's launches are noted."""
-    kernels = backend.kernels
-    backend.kernels = ears = Listening(kernels)
-    try:
-        yield ears
-    finally:
-        backend.kernels = kernels
-
-
-def missing(heard: Iterable[Key]) -> list[str]:
-    """The kernels that the ``.cu`` files have and nobody launched.
-
-    Those that take the type of floats are needed for both.
-    """
-    heard = set(heard)
-    lacking = []
-    for file in FILES:
-        for name, parameters in KERNEL.findall(source(file, np.float32)):
-            keys = {Key(file, name, dtype.name) for dtype in FLOATS}
-            both = re.search(r"\bT\b", parameters)
-            if not keys & heard or (both and keys - heard):
-                lacking += [f"{key.file}/{key.name} {key.dtype}" for key in sorted(keys - heard)]
-    return lacking
 
 
 def main() -> None:

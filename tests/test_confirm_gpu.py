@@ -21,10 +21,11 @@ BENCHMARKS = Path(__file__).parent.parent / "benchmarks"
 sys.path.insert(0, str(BENCHMARKS))
 
 import confirm_gpu  # noqa: E402
-import every_kernel  # noqa: E402
+import launches  # noqa: E402
 from confirm import machine, speed, training  # noqa: E402
 from confirm.setting import FAILED, NOT_RUN, OK, Outcome, Setting, run, verdict  # noqa: E402
-from every_kernel import FLOATS, ODD, Key, listening, missing, results  # noqa: E402
+from every_kernel import ODD, results  # noqa: E402
+from launches import FLOATS, Key, listening, missing  # noqa: E402
 
 sys.path.remove(str(BENCHMARKS))
 
@@ -65,19 +66,19 @@ def test_every_kernel_is_launched_and_right(on_the_host):
 def test_a_kernel_that_nobody_launches_is_named(on_the_host, monkeypatch):
     _, heard = on_the_host
     without = [key for key in heard if key.name != "gather"]
-    assert missing(without) == ["batch/gather float32", "batch/gather float64"]
+    assert missing(without) == ["steps/gather float32", "steps/gather float64"]
     assert missing(set(heard) - {Key("elementwise", "gate", "float64")}) == [
         "elementwise/gate float64"
     ]
     text = "KERNEL __launch_bounds__(1024)\nbrand_new(T* a,\n  i64 n) {"
-    monkeypatch.setattr(every_kernel, "source", lambda *a: source(*a) + text * (a[0] == "batch"))
-    assert missing(heard) == ["batch/brand_new float32", "batch/brand_new float64"]
+    monkeypatch.setattr(launches, "source", lambda *a: source(*a) + text * (a[0] == "steps"))
+    assert missing(heard) == ["steps/brand_new float32", "steps/brand_new float64"]
 
 
 @pytest.mark.parametrize("file", FILES)
 def test_the_kernels_of_a_file_are_found(file):
     text = source(file, np.float32)
-    assert [name for name, _ in every_kernel.KERNEL.findall(text)] == kernel_names(text)
+    assert [name for name, _ in launches.KERNEL.findall(text)] == kernel_names(text)
 
 
 def test_the_largest_launch_is_kept(on_the_host):
@@ -102,6 +103,18 @@ def test_a_wrong_kernel_fails(spoil, monkeypatch):
     assert outcome.status == FAILED
     assert outcome.line.startswith("float32 gate: ")
     assert outcome.line.endswith(" away from the CPU's (and 1 more)")
+
+
+def test_errors_of_floats_and_of_integers():
+    a = np.array([1.0, -4.0, 2.0])
+    assert training.error_of(a, a) == 0
+    assert training.error_of(a + [0, 0, 0.5], a) == 0.125
+    assert training.error_of(a / 100, a / 100 + 0.001) == pytest.approx(0.001)
+    assert training.error_of(a.astype(np.float32), a) == np.inf
+    words = np.array([2**63], np.uint64)
+    assert training.error_of(words, words) == 0
+    assert training.error_of(words, words + np.uint64(1)) == np.inf
+    assert training.error_of(a * np.nan, a) == np.inf
 
 
 # --- Training -----------------------------------------------------------------------------------
@@ -240,8 +253,18 @@ def test_kernels_are_listed_the_slowest_first(monkeypatch, on_the_host):
     assert by_name["elementwise/binarize"]["bytes"] == 2 * 4 * np.prod(ODD.weights)
     assert by_name["elementwise/binarize"]["gb_per_s"] == pytest.approx(1)
     assert by_name["elementwise/gate"]["bytes"] == 3 * 4 * ODD.batch * width
-    assert by_name["batch/gather"]["bytes"] == 2 * ODD.batch * (ODD.pixels + 1)
-    assert by_name["batch/begin_step"]["bytes"] == 2 * (8 + 8 + 3 * 4 + 2 * 4)
+    assert by_name["steps/gather"]["bytes"] == 2 * ODD.batch * (ODD.pixels + 1)
+    assert by_name["steps/begin_step"]["bytes"] == 2 * (8 + 8 + 3 * 4 + 2 * 4)
+
+
+def test_products_are_those_of_a_wide_layer(monkeypatch):
+    called = []
+    monkeypatch.setattr(speed, "WIDE", ODD)
+    monkeypatch.setattr(speed, "mean_seconds", lambda backend, call: called.append(call()) or 1e-6)
+    rows = speed.product_table(HOST_CUDA)
+    n, (k, m) = ODD.batch, ODD.weights
+    assert [out.shape for out in called] == [(n, m), (k, m), (n, k)]
+    assert {row["tflop_per_s"] for row in rows} == {2 * n * k * m / 1e6}
 
 
 # --- The tests, the sanitizer -------------------------------------------------------------------

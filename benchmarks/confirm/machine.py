@@ -12,7 +12,8 @@ from typing import Any
 
 import minibnn
 from confirm.setting import BENCHMARKS, NOT_RUN, Outcome, Setting, run, verdict
-from minibnn.backend import Backend, cublas
+from minibnn.backend import Backend
+from minibnn.backend.cuda import cublas
 
 USUAL = "/usr/local/cuda/bin/compute-sanitizer"
 SCRIPT = BENCHMARKS / "every_kernel.py"

@@ -13,14 +13,15 @@ from typing import Any
 from unittest.mock import patch
 
 import numpy as np
-from every_kernel import WIDE, Key, Launch, listening, results
+from every_kernel import WIDE, Inputs, results
+from launches import Key, Launch, listening
 from profile_step import network
 
 from confirm.setting import Outcome, Setting, verdict
 from confirm.training import training
 from minibnn import DataLoader, ImageDataset, evaluate
 from minibnn.backend import Backend
-from minibnn.backend.cupy_backend import CupyBackend
+from minibnn.backend.cuda import CupyBackend
 from minibnn.backend.graphs import Recording
 from minibnn.recipes import RECIPES
 from minibnn.training import PlainSteps, RecordedSteps, capture
@@ -56,6 +57,9 @@ def speed(setting: Setting) -> Outcome:
               "(what fits into the cache exceeds the memory's rate)")  # fmt: skip
         for row in found["kernels"]:
             print(f"  {row['kernel']:<32}{row['us']:>10.2f} us {row['gb_per_s']:>8.0f} GB/s")
+        found["products"] = product_table(backend)
+        for row in found["products"]:
+            print(f"  {row['product']:<32}{row['us']:>10.2f} us {row['tflop_per_s']:>8.1f} Tflop/s")
     seed = rows[0]
     line = f"seed step {seed['recorded_us']:.1f} us recorded, {seed['plain_us']:.1f} us plain"
     return verdict(complaints, f"{line}; {job['epochs']} epochs {job['seconds']:.2f} s", found)
@@ -213,13 +217,35 @@ def traffic(key: Key, launch: Launch) -> int:
     return launch.size
 
 
-def launch_seconds(backend: CupyBackend, launch: Launch) -> float:
-    """The mean of many launches, by the device's clock."""
-    event = backend.xp.cuda.Event
-    key, arguments, blocks, threads = launch
+def product_table(backend: CupyBackend) -> list[dict[str, Any]]:
+    """A wide layer's products: of signs, and the float32 ones of its gradients."""
+    make = Inputs(backend, np.float32)
+    n, (k, m) = WIDE.batch, WIDE.weights
+    x, W, dz = make.floats(n, k), make.floats(k, m), make.floats(n, m)
+    rows = []
+    for name, a, b in (
+        ("z = signs x signs", backend.signs(x), backend.signs(W)),
+        ("dW = x^T x dz", x.T, dz),
+        ("dx = dz x W^T", dz, W.T),
+    ):
+        out = backend.xp.empty((a.shape[0], b.shape[1]), np.float32)
+        seconds = mean_seconds(backend, partial(backend.matmul, a, b, out))
+        rows.append({"product": name, "us": seconds * 1e6,
+                     "tflop_per_s": 2 * n * k * m / seconds / 1e12})  # fmt: skip
+    return rows
 
-    def again() -> None:
-        backend.kernels.launch(*key, arguments, blocks=blocks, threads=threads)
+
+def launch_seconds(backend: CupyBackend, launch: Launch) -> float:
+    """The mean of many launches of a kernel."""
+    key, arguments, blocks, threads = launch
+    return mean_seconds(
+        backend, partial(backend.kernels.launch, *key, arguments, blocks=blocks, threads=threads)
+    )
+
+
+def mean_seconds(backend: CupyBackend, again: Callable[[], object]) -> float:
+    """The mean of many calls, by the device's clock."""
+    event = backend.xp.cuda.Event
 
     def plainly() -> None:
         for _ in range(LAUNCHES):

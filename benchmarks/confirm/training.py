@@ -7,7 +7,8 @@ from dataclasses import replace
 from typing import Any
 
 import numpy as np
-from every_kernel import FLOATS, ODD, results
+from every_kernel import ODD, results
+from launches import FLOATS
 
 from confirm.setting import BENCHMARKS, NOT_RUN, Outcome, Setting, verdict
 from minibnn import (
@@ -54,11 +55,15 @@ def kernels(setting: Setting) -> Outcome:
 
 
 def error_of(a: Array, b: Array) -> float:
-    """The greatest difference, as a share of the greatest number (at least 1); inf for nan."""
+    """The greatest difference, as a share of the greatest number (at least 1); inf for nan.
+
+    Integers and booleans must be equal: inf, if they are not.
+    """
     if a.shape != b.shape or a.dtype != b.dtype:
         return float("inf")
-    one, other = a.astype(np.float64), b.astype(np.float64)
-    error = float(abs(one - other).max() / max(1.0, abs(other).max()))
+    if a.dtype.kind != "f":
+        return 0.0 if np.array_equal(a, b) else float("inf")
+    error = float(abs(a - b).max() / max(1.0, abs(b).max()))
     return error if np.isfinite(error) else float("inf")
 
 
