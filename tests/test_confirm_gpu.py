@@ -108,7 +108,7 @@ def test_a_wrong_kernel_fails(spoil, monkeypatch):
 def test_errors_of_floats_and_of_integers():
     a = np.array([1.0, -4.0, 2.0])
     assert training.error_of(a, a) == 0
-    assert training.error_of(a + [0, 0, 0.5], a) == 0.125
+    assert training.error_of(a + np.array([0, 0, 0.5]), a) == 0.125
     assert training.error_of(a / 100, a / 100 + 0.001) == pytest.approx(0.001)
     assert training.error_of(a.astype(np.float32), a) == np.inf
     words = np.array([2**63], np.uint64)
