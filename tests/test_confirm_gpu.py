@@ -83,6 +83,8 @@ def test_the_kernels_of_a_file_are_found(file):
 
 def test_the_largest_launch_is_kept(on_the_host):
     _, heard = on_the_host
+    # The batch comes before the evaluation, and a layer's weights before its inputs.
+    assert heard[Key("classes", "cross_entropy", "float32")].arguments[1].shape == (ODD.long, 11)
     assert heard[Key("elementwise", "binarize", "float32")].arguments[0].shape == ODD.weights
 
 
