@@ -159,10 +159,10 @@ class HostCudaBackend(CupyBackend):
 
     name = "cuda on host"
 
-    def __init__(self) -> None:
+    def __init__(self, kernels: HostKernels) -> None:
         self.xp = np
         self.array_type = np.ndarray
-        self.kernels = HostKernels()
+        self.kernels = kernels
         self.records = False
         self.tf32 = False
         self._cublas = None
@@ -181,7 +181,7 @@ class HostCudaBackend(CupyBackend):
         return np.matmul(a, b, out=out)
 
 
-HOST_CUDA = HostCudaBackend()
+HOST_CUDA = HostCudaBackend(HostKernels())
 
 
 class OnCuda(np.ndarray):
@@ -206,9 +206,8 @@ class CudaArraysBackend(HostCudaBackend):
 
     name = "cuda arrays on host"
 
-    def __init__(self) -> None:
-        self.kernels = HOST_CUDA.kernels
-        self._cublas, self.records = None, False
+    def __init__(self, kernels: HostKernels) -> None:
+        super().__init__(kernels)
         self.xp = _Xp()
         self.array_type = OnCuda
 
@@ -219,5 +218,5 @@ class CudaArraysBackend(HostCudaBackend):
         return a.view(np.ndarray)
 
 
-CUDA_ARRAYS = CudaArraysBackend()
+CUDA_ARRAYS = CudaArraysBackend(HOST_CUDA.kernels)
 register_backend(CUDA_ARRAYS)

@@ -24,9 +24,9 @@ class StrictBackend(Backend):
     host = False
     records = True
 
-    def record(self, work: Any, times: int = 1) -> Any:
+    def record(self, work: Any, times: int = 1, *, lanes: bool = False) -> Any:
         """As on a GPU; and a number of the host that is another one each time is an error."""
-        recording = super().record(work, times)
+        recording = super().record(work, times, lanes=lanes)
         recording._graph.check_repeats(times)
         return recording
 

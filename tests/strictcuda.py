@@ -16,6 +16,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -37,17 +38,49 @@ class MemoryPool:
 
 
 class Graph:
-    """Operations in the order in which they were captured."""
+    """Operations in the order in which they were captured, on one stream or several.
 
-    def __init__(self) -> None:
-        self.operations: list[Callable[[], object]] = []
+    What another stream does is done as late as can be: when somebody waits for it. So a result that
+    is used without waiting for it is not there yet.
+    """
+
+    def __init__(self, origin: Stream) -> None:
+        self.origin = origin
+        self.lanes: dict[Stream, list[Callable[[], object]]] = {origin: []}
         self.descriptions: list[tuple[Any, ...]] = []
         self.made: list[np.ndarray[Any, Any]] = []
+        self._done: dict[Stream, int] = {}
+
+    def note(self, operation: Callable[[], object]) -> None:
+        self.lanes.setdefault(_Current.stream, []).append(operation)
 
     def launch(self, stream: Stream | None = None) -> None:
+        self._done = dict.fromkeys(self.lanes, 0)
         with np.errstate(all="ignore"):  # a GPU says nothing of nan and overflow
-            for operation in self.operations:
-                operation()
+            self.drain(self.origin, len(self.lanes[self.origin]))
+
+    def drain(self, stream: Stream, until: int) -> None:
+        """Do what one of the streams does, up to its operation of that number."""
+        while self._done[stream] < until:
+            self._done[stream] += 1
+            self.lanes[stream][self._done[stream] - 1]()
+
+    def check_joined(self) -> None:
+        """Raise unless the origin waits for everything, as CUDA does at the end of a capture."""
+        self._done = dict.fromkeys(self.lanes, 0)
+        waited = dict.fromkeys(self.lanes, 0)
+        for stream, until in self.waits:
+            waited[stream] = max(waited[stream], until)
+        for stream, operations in self.lanes.items():
+            if stream is not self.origin and waited[stream] < len(operations):
+                raise RuntimeError("cudaErrorStreamCaptureUnjoined: a stream's work is not awaited")
+
+    @property
+    def waits(self) -> list[tuple[Stream, int]]:
+        return [
+            operation.args for operations in self.lanes.values() for operation in operations
+            if isinstance(operation, partial) and operation.func == self.drain
+        ]  # fmt: skip
 
     def upload(self, stream: Stream | None = None) -> None:
         """Nothing to do here."""
@@ -88,24 +121,36 @@ class Stream:
             raise RuntimeError("cudaErrorStreamCaptureUnsupported: give Stream(non_blocking=True)")
         if self.graph is not None:
             raise RuntimeError("cudaErrorIllegalState: this stream captures already")
-        self.graph = Graph()
+        self.graph = Graph(self)
 
     def end_capture(self) -> Graph:
-        graph, self.graph = self.graph, None
-        if graph is None:
+        graph = self.graph
+        if graph is None or graph.origin is not self:
             raise RuntimeError("cudaErrorIllegalState: this stream does not capture")
+        for stream in graph.lanes:
+            stream.graph = None
         for a in graph.made:  # nothing was computed
             poison(a)
+        graph.check_joined()
         return graph
 
     def is_capturing(self) -> bool:
         return self.graph is not None
 
     def record(self) -> Event:
-        return Event()
+        done = len(self.graph.lanes[self]) if self.graph is not None else 0
+        return Event(self.graph, self, done)
 
     def wait_event(self, event: Event) -> None:
-        """Streams are always in step here."""
+        """Outside of captures streams are always in step here."""
+        if event.graph is None:
+            return
+        if self.graph is None:  # the wait brings this stream into the capture
+            self.graph = event.graph
+            event.graph.lanes.setdefault(self, [])
+        if self.graph is not event.graph:
+            raise RuntimeError("cudaErrorStreamCaptureIsolation: an event of another capture")
+        self.graph.lanes[self].append(partial(event.graph.drain, event.stream, event.done))
 
     def synchronize(self) -> None:
         import strictdev
@@ -114,7 +159,12 @@ class Stream:
 
 
 class Event:
-    """A point in a stream."""
+    """A point in a stream, after so many of its operations in a capture."""
+
+    def __init__(self, graph: Graph | None, stream: Stream, done: int) -> None:
+        self.graph = graph
+        self.stream = stream
+        self.done = done
 
 
 class _Current:
@@ -216,7 +266,7 @@ def _note(
     positional: tuple[Any, ...] | list[Any],
     keywords: dict[str, Any],
 ) -> None:
-    graph.operations.append(operation)
+    graph.note(operation)
     graph.descriptions.append((name, *map(_describe, (*positional, *keywords.values()))))
 
 

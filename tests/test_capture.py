@@ -423,6 +423,48 @@ def test_few_batches_are_not_worth_a_recording(device):
     assert not steps.recorded
 
 
+# --- What goes beside ---------------------------------------------------------------------------
+
+
+class Clipped(Sequential):
+    """A user's container, which looks at gradients as soon as they are there."""
+
+    def backward(self, dy, *, need_dx=True):
+        dx = super().backward(dy, need_dx=need_dx)
+        for p in self.parameters():
+            p.grad[...] = self.backend.xp.clip(p.grad, -0.01, 0.01)
+        return dx
+
+
+def test_who_looks_at_gradients_finds_them(device):
+    """The stand-in does what is put aside as late as it may: at the join, which comes after."""
+
+    def build():
+        flatten, rescale, *others = convolutional()
+        return Sequential(flatten, rescale, Clipped(*others))
+
+    run_both(device, build, OPTIMIZERS["adam"])
+
+
+def test_gradients_of_weights_go_beside_the_rest(monkeypatch):
+    steps = training(RecordedSteps, STRICT, convolutional, OPTIMIZERS["adam"])
+    seen = []
+    record = type(STRICT).record
+    monkeypatch.setattr(
+        type(STRICT), "record", lambda *a, **b: seen.append(record(*a, **b)) or seen[-1]
+    )
+    steps.epoch(batches(STRICT))
+    lanes = seen[0]._graph.lanes
+    assert len(lanes) == 3
+    assert all(len(operations) > 10 for operations in lanes.values())
+
+
+def test_without_the_join_the_optimiser_would_be_too_early(monkeypatch):
+    monkeypatch.setattr(type(STRICT), "join", lambda self: None)
+    steps = training(RecordedSteps, STRICT, dense, OPTIMIZERS["adam"])
+    warned(steps, batches(STRICT), "cudaErrorStreamCaptureUnjoined")
+
+
 # --- The way out --------------------------------------------------------------------------------
 
 

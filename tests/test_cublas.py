@@ -11,6 +11,7 @@ import pytest
 from cuda_on_host import HOST_CUDA
 
 from minibnn import SignSTE
+from minibnn.backend import CPU, Backend, Windows
 from minibnn.backend.cuda import cublas
 from minibnn.backend.cuda.backend import CupyBackend
 
@@ -128,20 +129,22 @@ def test_empty_sums_are_zeros(library):
     assert library.computes == []
 
 
-def test_a_stream_is_set_once_and_the_workspace_after_it(library):
+def test_each_stream_has_a_handle_and_its_workspace_is_set_last(library):
     cupy = fake_cupy()
     products = cublas.Cublas(cupy)
     one = OnDevice(np.ones((2, 2), np.float32))
-    for stream in (7, 7, 8):
+    for stream in (7, 7, 8, 7):
         cupy.cuda.stream = stream
         products.multiply(one, one, OnDevice(np.empty((2, 2), np.float32)), tf32=False)
     calls = [call for call in library.calls if call[0] != "Create_v2"]
     assert calls == [
-        ("SetMathMode", cublas.DEFAULT_MATH),
-        ("SetStream_v2", 7),
-        ("SetWorkspace_v2", 4096, cublas.WORKSPACE),
-        ("SetStream_v2", 8),
-        ("SetWorkspace_v2", 4096, cublas.WORKSPACE),
+        call
+        for stream in (7, 8)
+        for call in (
+            ("SetMathMode", cublas.DEFAULT_MATH),
+            ("SetStream_v2", stream),
+            ("SetWorkspace_v2", 4096, cublas.WORKSPACE),
+        )
     ]
 
 
@@ -235,3 +238,16 @@ def test_functions_say_that_their_values_are_signs(backend):
     np.testing.assert_array_equal(backend.to_host(y), [[-1, 1]])
     if backend.name == "gpu":
         assert backend.known_signs(y)
+
+
+def test_convolutions_of_signs_go_to_the_tensor_cores_too(products, rng):
+    x = rng.standard_normal((2, 6, 6, 3)).astype(np.float32)
+    W = rng.standard_normal((3, 3, 3, 4)).astype(np.float32)
+    windows = Windows((3, 3), (1, 1))
+    signs, weights = HOST_CUDA.signs(x), HOST_CUDA.signs(W)
+    for a, b, fast in ((signs, weights, True), (x, weights, False), (signs, W, False)):
+        z = HOST_CUDA.convolve(a, b, windows)
+        np.testing.assert_allclose(z, Backend.convolve(CPU, a, b, windows), atol=1e-5)
+        assert products.tf32.pop() is fast
+    HOST_CUDA.convolve_dw(signs, z, windows, np.empty_like(W))
+    assert products.tf32.pop() is False

@@ -231,7 +231,7 @@ def test_dense_layers_as_wide_as_a_block_takes(of_pixels, rng):
 @pytest.mark.parametrize("limit", ["CHAIN_WEIGHTS", "CHAIN_WORK"])
 def test_larger_networks_run_layer_by_layer(limit, monkeypatch, rng):
     layers, x = network(rng, True, [20, 8, 4]), pixels(rng, 3, 20)
-    weights = 20 * 8 + 8 * 4
+    weights = 4 * 20 * 8 + 8 * 4
     at = weights * (3 if limit == "CHAIN_WORK" else 1)
     for most, kernels in ((at, ["dense_layers"]),
                           (at - 1, ["pixel_few", "threshold_bits", "pack_rows", "xnor_few"])):  # fmt: skip

@@ -4,12 +4,24 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from types import ModuleType
 from typing import Any
 
 from minibnn.backend.array import Array
 from minibnn.backend.kept_signs import KeptSigns
+
+LANES = 2  # what is put aside goes to these streams in turn
+NOTHING = nullcontext()
+
+
+class _Streams(threading.local):
+    """A thread's own streams, and what it has put aside while it records into them."""
+
+    main: Any = None
+    lanes: tuple[Any, ...] | list[Any] = ()
+    turn = 0
+    pending: Any = None  # pairs of an event and the arrays that are held; None: nothing goes aside
 
 
 class Recording:
@@ -44,6 +56,9 @@ class Graphs:
         """Let `adam_step` keep the signs of weights, where that is worth it; see `KeptSigns`."""
         return None
 
+    def prepare_stream(self) -> None:
+        """Make what work on the current stream will need, since a recording cannot make it."""
+
     @contextmanager
     def stream(self) -> Iterator[None]:
         """While entered, work goes to a stream of this thread's own, the only kind that records.
@@ -52,10 +67,7 @@ class Graphs:
         it; the host never does.
         """
         cuda = self.xp.cuda
-        own = vars(self).setdefault("_own", threading.local())
-        if not hasattr(own, "stream"):
-            own.stream = cuda.Stream(non_blocking=True)
-        stream, outside = own.stream, cuda.get_current_stream()
+        outside, stream = cuda.get_current_stream(), self._streams().main
         stream.wait_event(outside.record())
         with stream:
             try:
@@ -63,27 +75,86 @@ class Graphs:
             finally:
                 outside.wait_event(stream.record())
 
-    def record(self, work: Callable[[], object], times: int = 1) -> Recording:
+    def record(
+        self, work: Callable[[], object], times: int = 1, *, lanes: bool = False
+    ) -> Recording:
         """Record some work, so many times in a row, without doing it. To be called in `stream`.
 
         Everything that the work needs the first time it runs (compiled kernels, handles) must be
         there: run it once before. It takes its memory from a pool that belongs to the recording,
         since a common one would give the same memory to others while the recording still uses it.
 
+        Args:
+            work: what to record.
+            times: how often.
+            lanes: whether what the work does `aside` is recorded beside the rest.
+
         Raises:
             Exception: whatever the work raises when it does something that cannot be recorded, such
                 as reading a value. Nothing is left behind then.
         """
-        cuda = self.xp.cuda
+        cuda, own = self.xp.cuda, self._streams()
         stream, pool = cuda.get_current_stream(), cuda.MemoryPool()
+        for lane in own.lanes:
+            with lane:
+                self.prepare_stream()
         with cuda.using_allocator(pool.malloc):
             stream.begin_capture()
+            own.pending = [] if lanes else None
             try:
                 for _ in range(times):
                     work()
+                self.join()
             except BaseException:
-                with suppress(Exception):  # what spoilt the capture is said again at its end
-                    stream.end_capture()
+                for end in (self.join, stream.end_capture):
+                    with suppress(Exception):  # they say again what spoilt the capture
+                        end()
                 raise
+            finally:
+                own.pending = None
             graph = stream.end_capture()
         return Recording(graph, stream, pool)
+
+    def aside(self, *needed: Array) -> AbstractContextManager[None]:
+        """A context for work whose results nobody asks for before `join`: gradients of weights.
+
+        In a recording it may run beside what follows. Everywhere else it changes nothing.
+
+        Args:
+            needed: the arrays that the work reads, apart from parameters. They are held until
+                `join`, since freed memory would be given to what runs beside.
+        """
+        own: _Streams | None = vars(self).get("_own")
+        return NOTHING if own is None or own.pending is None else self._lane(own, needed)
+
+    def join(self) -> None:
+        """Wait, on the device, for everything that was put `aside`."""
+        own: _Streams | None = vars(self).get("_own")
+        if own is None or not own.pending:
+            return
+        stream = self.xp.cuda.get_current_stream()
+        for event, _ in own.pending:
+            stream.wait_event(event)
+        own.pending.clear()
+
+    @contextmanager
+    def _lane(self, own: _Streams, needed: tuple[Array, ...]) -> Iterator[None]:
+        lane = own.lanes[own.turn % len(own.lanes)]
+        own.turn += 1
+        lane.wait_event(self.xp.cuda.get_current_stream().record())
+        try:
+            with lane:
+                yield
+        except BaseException:
+            with suppress(Exception):  # the capture may be spoilt
+                own.pending.append((lane.record(), needed))
+            raise
+        own.pending.append((lane.record(), needed))
+
+    def _streams(self) -> _Streams:
+        own: _Streams = vars(self).setdefault("_own", _Streams())
+        if own.main is None:
+            own.main, *own.lanes = (
+                self.xp.cuda.Stream(non_blocking=True) for _ in range(1 + LANES)
+            )
+        return own

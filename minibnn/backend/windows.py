@@ -45,12 +45,9 @@ class Windows(NamedTuple):
 
         At most 0 where not even one fits.
         """
-        down, across = (
-            (length - (size - 1) * dilation - 1) // stride + 1
-            for length, size, stride, dilation in zip(
-                shape[1:3], self.size, self.stride, self.dilation, strict=True
-            )
-        )
+        (height, width), (stride_y, stride_x), (dilation_y, dilation_x) = self[:3]
+        down = (shape[1] - (height - 1) * dilation_y - 1) // stride_y + 1
+        across = (shape[2] - (width - 1) * dilation_x - 1) // stride_x + 1
         return down, across
 
     def positions(self, counts: tuple[int, ...]) -> Iterator[tuple[int, int, slice, slice]]:

@@ -154,12 +154,13 @@ class Conv2D(Weighted):
     def backward(self, dz: Array, *, need_dx: bool = True) -> Array | None:
         """Set dW and db; return dx, through B."""
         X, Wq = self.take_saved(dz)
-        self.set_weight_gradient(
-            self.backend.convolve_dw(X, dz, self.windows, out=self.weight.grad)
-        )
-        if self.bias is not None:
-            rows = dz.reshape(len(dz), math.prod(dz.shape[1:]))
-            self.backend.channel_sums(rows, self.out_channels, out=self.bias.grad)
+        with self.backend.aside(X, dz):
+            self.set_weight_gradient(
+                self.backend.convolve_dw(X, dz, self.windows, out=self.weight.grad)
+            )
+            if self.bias is not None:
+                rows = dz.reshape(len(dz), math.prod(dz.shape[1:]))
+                self.backend.channel_sums(rows, self.out_channels, out=self.bias.grad)
         if not need_dx:
             return None
         B = self.backward_weights(Wq)

@@ -99,9 +99,10 @@ class Dense(Weighted):
     def backward(self, dz: Array, *, need_dx: bool = True) -> Array | None:
         """Set dW and db; return ``dx = dz B.T``."""
         x, Wq = self.take_saved(dz)
-        self.set_weight_gradient(self.backend.matmul(x.T, dz, out=self.weight.grad))
-        if self.bias is not None:
-            self.backend.channel_sums(dz, self.out_features, out=self.bias.grad)
+        with self.backend.aside(x, dz):
+            self.set_weight_gradient(self.backend.matmul(x.T, dz, out=self.weight.grad))
+            if self.bias is not None:
+                self.backend.channel_sums(dz, self.out_features, out=self.bias.grad)
         if not need_dx:
             return None
         B = self.backward_weights(Wq)

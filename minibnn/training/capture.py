@@ -233,7 +233,9 @@ class _Tape:
         try:
             with self.numbers.in_charge():
                 for times in {1, most} if self.full >= 2 * most else {1}:
-                    self.recordings[times] = self.backend.record(self._step, times)
+                    self.recordings[times] = self.backend.record(
+                        self._step, times, lanes=_knows_its_layers(self.steps.model)
+                    )
         except Exception as error:  # whatever a layer does that cannot be recorded
             self.recordings = {}
             self.steps.model.forget()
@@ -266,7 +268,8 @@ class _Tape:
         else:
             x, labels = (backend.gather(a, self.rest) for a in self.arrays)
         value = steps._forward(x, labels)
-        backend.note_loss(self.losses, self.sound, self.now, value)
+        with backend.aside(value):
+            backend.note_loss(self.losses, self.sound, self.now, value)
         steps._update(self.sound)
 
     def _keep_signs(self) -> KeptSigns | None:
@@ -286,3 +289,12 @@ class _Tape:
 
     def _tables(self, series: list[Series]) -> NumberTables:
         return NumberTables(self.backend, self.steps.model.dtype, len(self.losses), series)
+
+
+def _knows_its_layers(model: Layer) -> bool:
+    """Whether all layers are minibnn's, which ask for no gradient of a weight in their backward.
+
+    Only then may weights' gradients be computed beside what follows.
+    """
+    ours = type(model).__module__.startswith("minibnn.")
+    return ours and all(map(_knows_its_layers, model.children()))

@@ -77,4 +77,5 @@ class PlainSteps:
     def _update(self, only_if: Array | None) -> None:
         """Send the loss back and update the parameters."""
         self.model.backward(self.loss.backward(), need_dx=False)
+        self.model.backend.join()
         self.optimizer.step(only_if=only_if)

@@ -20,7 +20,6 @@ from minibnn.backend.cuda.kernels import Kernels, floats
 from minibnn.backend.cuda.steps import CupySteps
 from minibnn.backend.cuda.windows import CupyWindows
 from minibnn.backend.hashing import places, stream_keys
-from minibnn.backend.kept_signs import KeptSigns
 from minibnn.backend.questions import questions
 
 
@@ -43,8 +42,7 @@ class CupyBackend(CupyClasses, CupyChannels, CupySteps, CupyWindows, CupyBits):
         self.kernels = Kernels(cupy)
         self.tf32 = False
         self._cublas: Cublas | None = None
-        # What `signs` has given, as long as it lives, by id; each thread may add to it.
-        self._signs: WeakValueDictionary[int, Array] = WeakValueDictionary()
+        self._signs = WeakValueDictionary()
 
     def asarray(self, a: Any, dtype: Any = None) -> Array:
         """`a` on the device; a host array is copied there."""
@@ -55,13 +53,10 @@ class CupyBackend(CupyClasses, CupyChannels, CupySteps, CupyWindows, CupyBits):
         host: np.ndarray[Any, Any] = self.xp.asnumpy(a)
         return host
 
-    def keep_signs(self, stores: list[Array], weights: list[Array]) -> KeptSigns:
-        """They cost Adam a write, and save each layer a read, a write and a launch."""
-        return KeptSigns(stores, weights, self.address)
-
-    def address(self, a: Array) -> int:
-        """Of its first value."""
-        return int(a.data.ptr)
+    def prepare_stream(self) -> None:
+        """The handle for its products."""
+        if self._cublas is not None:
+            self._cublas.handle()
 
     def prove_recording(self) -> None:
         """Find out whether work can be recorded, by recording some; set `records`."""
@@ -70,11 +65,13 @@ class CupyBackend(CupyClasses, CupyChannels, CupySteps, CupyWindows, CupyBits):
             x, y = self.xp.ones((2, 2), np.float32), self.xp.empty((2, 2), np.float32)
 
             def work() -> None:
-                self.matmul(self.binarize(x), x, out=y)
+                with self.aside(x):
+                    self.matmul(self.binarize(x), x, out=y)
+                self.join()
 
             with self.stream():
                 work()
-                recording = self.record(work, times=2)
+                recording = self.record(work, times=2, lanes=True)
                 x.fill(-3)
                 recording.replay()
             if float(y.sum()) != 24.0:
@@ -115,29 +112,6 @@ class CupyBackend(CupyClasses, CupyChannels, CupySteps, CupyWindows, CupyBits):
         a, b = (m if fits(m) else self.xp.ascontiguousarray(m) for m in (a, b))
         self._cublas.multiply(a, b, product, tf32=False)
         return product
-
-    def binarize(self, x: Array) -> Array:
-        """As the plain body, in one kernel; or none, if the signs lie ready."""
-        asked = questions()
-        kept = None if asked is None or asked.signs is None else asked.signs.of(x)
-        if kept is not None:
-            return kept
-        if not floats(x):
-            return super().binarize(x)
-        x = self.xp.ascontiguousarray(x)
-        y = self.xp.empty_like(x)
-        self.kernels.each("elementwise", "binarize", x.dtype, x.size, (y, x))
-        return y
-
-    def signs(self, x: Array) -> Array:
-        """As the plain body; products of two such arrays then go to the tensor cores."""
-        y = self.binarize(x)
-        self._signs[id(y)] = y
-        return y
-
-    def known_signs(self, a: Array) -> bool:
-        """Whether `signs` has given this very array."""
-        return self._signs.get(id(a)) is a
 
     def rescale(self, x: Array, scale: float, offset: float, dtype: Any) -> Array:
         """As the plain body, in one kernel; for bytes."""

@@ -4,7 +4,7 @@
 #define ROWS 4        // of inputs that a warp takes at once, where there are few
 #define TILE 64       // rows and columns of a block's part of a large product; 256 threads
 #define DEPTH 8       // words of them in shared memory at a time
-#define MOST 4096     // values of a layer in `dense_layers`; WIDEST in `cupy_bits.py`
+#define MOST 4096     // values of a layer in `dense_layers`; WIDEST in `bits.py`
 #define LANES 8       // that share a sum in `dense_layers`
 
 // Bytes that are 0 or not, eight of them, to the bits of one byte.
@@ -69,7 +69,8 @@ KERNEL xnor_few(int* out, const u64* a, const u64* b, i64 n, i64 m, i64 words, i
         count_differing(sums, a, b, n - first, words);
     for (int r = 0; r < ROWS; ++r) {
         int sum = sum_of_warp(sums[r]);
-        if (threadIdx.x % 32 == 0 && first + r < n) out[(first + r) * m + column] = (int)width - 2 * sum;
+        if (threadIdx.x % 32 == 0 && first + r < n)
+            out[(first + r) * m + column] = (int)width - 2 * sum;
     }
 }
 
@@ -89,7 +90,8 @@ KERNEL xnor_tiled(int* out, const u64* a, const u64* b, i64 n, i64 m, i64 words,
         __syncthreads();
         for (int d = 0; d < depth; ++d)
             for (int i = 0; i < 4; ++i)
-                for (int j = 0; j < 4; ++j) sums[i][j] += differing(A[d][y + 16 * i], B[d][x + 16 * j]);
+                for (int j = 0; j < 4; ++j)
+                    sums[i][j] += differing(A[d][y + 16 * i], B[d][x + 16 * j]);
         __syncthreads();
     }
     for (int i = 0; i < 4; ++i)
@@ -157,7 +159,8 @@ KERNEL integer_scores(i64* scores, const int* acc, const i64* A, const i64* B, i
 }
 
 // The first greatest score of a row, by a warp.
-KERNEL score_labels(i64* labels, const int* acc, const i64* A, const i64* B, i64 classes, i64 rows) {
+KERNEL score_labels(i64* labels, const int* acc, const i64* A, const i64* B, i64 classes,
+                    i64 rows) {
     i64 row = (blockIdx.x * (i64)blockDim.x + threadIdx.x) / 32;
     if (row >= rows) return;
     i64 best = 0, score = 0;
@@ -194,20 +197,27 @@ KERNEL dense_layers(int* acc, const u8* x, const u64* words, const int* threshol
         bool of_pixels = pixels && layer == 0;
         __syncthreads();  // the layer before has ended
         if (!of_pixels) {
-            for (i64 i = threadIdx.x; i < 8 * count; i += blockDim.x) ((u8*)row)[i] = octet(bytes[i]);
+            for (i64 i = threadIdx.x; i < 8 * count; i += blockDim.x)
+                ((u8*)row)[i] = octet(bytes[i]);
             __syncthreads();
         }
         bool last = table[3] < 0;
-        for (i64 c = channels + threadIdx.x; !last && c < (channels + 63) / 64 * 64; c += blockDim.x)
-            ((u8*)bytes)[c] = 0;
+        i64 filled = last ? 0 : (channels + 63) / 64 * 64;
+        for (i64 c = channels + threadIdx.x; c < filled; c += blockDim.x) ((u8*)bytes)[c] = 0;
+        int ink_sum = 0;  // of this lane's pixels
+        for (i64 i = lane; of_pixels && i < 2 * count; i += LANES)
+            for (int j = 0; j < 8; ++j) ink_sum += __dp4a(ink[8 * i + j], 0x01010101u, 0u);
         for (i64 start = 0; start < channels; start += groups) {
             i64 c = start + group;
             const u64* signs = words + table[2] + c * count;
             int sum = 0;
             if (c < channels && of_pixels) {
-                for (i64 i = lane; i < 2 * count; i += LANES)
+                for (i64 i = lane; i < 2 * count; i += LANES) {
+                    u32 word = ((const u32*)signs)[i];
                     for (int j = 0; j < 8; ++j)
-                        sum += signed_sum(ink[8 * i + j], four_bits(((const u32*)signs)[i] >> 4 * j));
+                        sum += __dp4a(ink[8 * i + j], four_bits(word >> 4 * j), 0u);
+                }
+                sum = 2 * sum - ink_sum;
             } else if (c < channels) {
                 for (i64 i = lane; i < count; i += LANES) sum += differing(row[i], signs[i]);
             }

@@ -27,17 +27,21 @@ FEW_ROWS = 32
 # that of counting bits. They move 4 bytes more for an input and 8 for a result, and are three
 # launches instead of two: about 6 us + n (4 k + 8 m) / 4.3 TB/s, against n m k / 150 T/s gained.
 HALF_ROWS, HALF_WIDTH = 2048, 512
-# From so many multiplications products of pixels are of float16. Where bits mask pixels, four
-# multiplications take about ten instructions: this many take 5 us, as long as two more launches.
+# From so many multiplications products of pixels are of float16. Masked by bits, four of them take
+# about ten instructions: at 128 in a clock on each multiprocessor this many take 10,000 clocks, as
+# long as two more launches and the copy in float16.
 HALF_PIXELS = 2**26
 # Float16 inputs, and float32 results counted twice, at once: 128 MiB of them.
 HALF_VALUES = 2**26
-# Weights up to which one multiprocessor runs all dense layers of an image: it reads these bits, and
-# counts them, in about 5 us, the time of two or three launches.
-CHAIN_WEIGHTS = 2**21
-# Weights times images up to which it does so for each image: 10 ns for 2^17 weights of pixels, so
-# 40 us in all, as long as ten to twenty launches.
-CHAIN_WORK = 2**29
+# In the block that runs all dense layers on an image, a weight of a pixel takes about as many
+# instructions as four weights of bits, of which a multiprocessor does about 230 in a clock.
+PIXEL = 4
+# Weights of bits up to which one multiprocessor runs all layers: up to 40,000 clocks, in which five
+# to ten launches are made.
+CHAIN_WEIGHTS = 2**23
+# Weights times images up to which each image goes through such a block: 140,000 clocks of all
+# multiprocessors. That is as long as layer by layer at peak rates, and its launches.
+CHAIN_WORK = 2**32
 
 
 class CupyBits(Backend):
@@ -122,6 +126,8 @@ class CupyBits(Backend):
     def _fits_a_block(self, network: DenseLayers, rows: int) -> bool:
         """Whether `dense_layers` of `bits.cu` can take them, and should."""
         weights = sum(len(W) * W.width for W in network.layers)
+        if network.pixels:
+            weights += (PIXEL - 1) * len(network.layers[0]) * network.layers[0].width
         return (
             weights <= CHAIN_WEIGHTS
             and rows * weights <= CHAIN_WORK

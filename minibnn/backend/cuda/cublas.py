@@ -60,9 +60,8 @@ class Cublas:
             ctypes.c_void_p, ctypes.c_void_p, ctypes.c_size_t,
         ]  # fmt: skip
         self._library.cublasSetMathMode.argtypes = [ctypes.c_void_p, ctypes.c_int]
-        # A handle serves one device and one thread at a time. None is ever destroyed: recordings
-        # hold on to its workspace.
-        self._handles: dict[tuple[int, int], _Handle] = {}
+        # None is ever destroyed: recordings hold on to its workspace.
+        self._handles: dict[tuple[int, int, int], tuple[ctypes.c_void_p, Any]] = {}
 
     def multiply(self, a: Array, b: Array, out: Array, *, tf32: bool) -> None:
         """``out = a b``, of matrices in which either rows or columns are contiguous.
@@ -90,7 +89,7 @@ class Cublas:
         # By columns, out is its transpose, and that is the product of b's and a's, in this order.
         left, right = operand(b), operand(a)
         status = self._library.cublasGemmEx(
-            self._handle(), left.transposed, right.transposed, m, n, k,
+            self.handle(), left.transposed, right.transposed, m, n, k,
             ctypes.byref(one), left.address, kind, left.leading,
             right.address, kind, right.leading,
             ctypes.byref(zero), out.data.ptr, result, operand(out).leading,
@@ -98,31 +97,26 @@ class Cublas:
         )  # fmt: skip
         _check("cublasGemmEx", status)
 
-    def _handle(self) -> ctypes.c_void_p:
+    def handle(self) -> ctypes.c_void_p:
+        """The handle of this thread for the current device and stream, made at its first use.
+
+        With one for each stream, and a workspace of its own, a product gives the same bits whatever
+        runs beside it.
+        """
         cuda = self._cupy.cuda
-        key = threading.get_ident(), cuda.runtime.getDevice()
-        handle = self._handles.get(key)
-        if handle is None:
-            address = ctypes.c_void_p()
-            _check("cublasCreate", self._library.cublasCreate_v2(ctypes.byref(address)))
-            _check("cublasSetMathMode", self._library.cublasSetMathMode(address, DEFAULT_MATH))
-            handle = self._handles[key] = _Handle(address, cuda.alloc(WORKSPACE))
         stream = cuda.get_current_stream().ptr
-        if handle.stream != stream:
-            library, address = self._library, handle.address
-            _check("cublasSetStream", library.cublasSetStream_v2(address, stream))
+        key = threading.get_ident(), cuda.runtime.getDevice(), stream
+        if key not in self._handles:
+            library, handle = self._library, ctypes.c_void_p()
+            _check("cublasCreate", library.cublasCreate_v2(ctypes.byref(handle)))
+            _check("cublasSetMathMode", library.cublasSetMathMode(handle, DEFAULT_MATH))
+            _check("cublasSetStream", library.cublasSetStream_v2(handle, stream))
+            workspace = cuda.alloc(WORKSPACE)
             # After the stream, which resets it.
-            status = library.cublasSetWorkspace_v2(address, handle.workspace.ptr, WORKSPACE)
+            status = library.cublasSetWorkspace_v2(handle, workspace.ptr, WORKSPACE)
             _check("cublasSetWorkspace", status)
-            handle.stream = stream
-        return handle.address
-
-
-class _Handle:
-    def __init__(self, address: ctypes.c_void_p, workspace: Any) -> None:
-        self.address = address
-        self.workspace = workspace
-        self.stream: int | None = None
+            self._handles[key] = handle, workspace
+        return self._handles[key][0]
 
 
 def operand(a: Array) -> Operand:

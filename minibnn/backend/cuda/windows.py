@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 
 from minibnn.backend.array import Array
-from minibnn.backend.base import Backend
 from minibnn.backend.cuda.kernels import C_NAMES, FLOATS, THREADS, Kernels
+from minibnn.backend.cuda.signs import CupySigns
 from minibnn.backend.windows import Windows
 
 # Values of scratch for the matrix of windows: 256 MiB of float32, whatever the batch. At batch 100
@@ -22,7 +22,7 @@ PLACES = 2**31  # pixels in a batch that the kernels no longer number: 8 GiB of 
 LANES = 32  # threads beside each other that share a place, at most: a warp then reads 128 bytes
 
 
-class CupyWindows(Backend):
+class CupyWindows(CupySigns):
     """Part of `CupyBackend`: the primitives that look through windows."""
 
     kernels: Kernels
@@ -31,12 +31,17 @@ class CupyWindows(Backend):
         """As the plain body; all windows as the rows of a matrix, times the kernel as another."""
         if not _fits(windows, x.shape, x, W):
             return super().convolve(x, W, windows)
+        signs = self.known_signs(x) and self.known_signs(W)
         x = self.xp.ascontiguousarray(x)
         counts, outputs = windows.counts(x.shape), W.shape[-1]
         kernel = W.reshape(-1, outputs)
+        if signs:
+            self.mark_signs(kernel)
         z = self.xp.empty((len(x), *counts, outputs), dtype=x.dtype)
         for block in _blocks(x.shape, windows):
             rows = self._columns(x[block], windows)
+            if signs:
+                self.mark_signs(rows)
             self.matmul(rows, kernel, out=z[block].reshape(-1, outputs))
         return z
 

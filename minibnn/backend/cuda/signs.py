@@ -1,0 +1,53 @@
+"""Signs on the GPU: made in one kernel, kept by the optimiser, and known to products."""
+
+from __future__ import annotations
+
+from weakref import WeakValueDictionary
+
+from minibnn.backend.array import Array
+from minibnn.backend.base import Backend
+from minibnn.backend.cuda.kernels import Kernels, floats
+from minibnn.backend.kept_signs import KeptSigns
+from minibnn.backend.questions import questions
+
+
+class CupySigns(Backend):
+    """Part of `CupyBackend`."""
+
+    kernels: Kernels
+    # Arrays known to have signs alone, as long as they live, by id.
+    _signs: WeakValueDictionary[int, Array]
+
+    def binarize(self, x: Array) -> Array:
+        """As the plain body, in one kernel; or none, if the signs lie ready."""
+        asked = questions()
+        kept = None if asked is None or asked.signs is None else asked.signs.of(x)
+        if kept is not None:
+            return kept
+        if not floats(x):
+            return super().binarize(x)
+        x = self.xp.ascontiguousarray(x)
+        y = self.xp.empty_like(x)
+        self.kernels.each("elementwise", "binarize", x.dtype, x.size, (y, x))
+        return y
+
+    def signs(self, x: Array) -> Array:
+        """As the plain body; products of two such arrays then go to the tensor cores."""
+        return self.mark_signs(self.binarize(x))
+
+    def mark_signs(self, a: Array) -> Array:
+        """Know that an array has signs alone, and give it back."""
+        self._signs[id(a)] = a
+        return a
+
+    def known_signs(self, a: Array) -> bool:
+        """Whether this very array is known to have signs alone."""
+        return self._signs.get(id(a)) is a
+
+    def keep_signs(self, stores: list[Array], weights: list[Array]) -> KeptSigns:
+        """They cost Adam a write, and save each layer a read, a write and a launch."""
+        return KeptSigns(stores, weights, self.address)
+
+    def address(self, a: Array) -> int:
+        """Of its first value."""
+        return int(a.data.ptr)
