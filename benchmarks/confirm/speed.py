@@ -38,13 +38,13 @@ def speed(setting: Setting) -> Outcome:
     backend = setting.backend
     complaints: list[str] = []
     rows = []
-    print(f"  {'steps of':<16}{'plain':>10}{'recorded':>10}{'begin':>10}  a step is")
+    print(f"  {'steps of':<16}{'plain':>12}{'recorded':>12}{'begin':>12}  a step is")
     for name, recipe, data in works(setting):
         row, refused = step_times(name, recipe, data, setting)
         complaints += [f"{name}: not recorded: {refused}"] if refused else []
         rows.append(row)
-        print(f"  {name:<16}{row['plain_us']:>7.1f} us{row['recorded_us']:>7.1f} us"
-              f"{row['begin_ms']:>7.2f} ms  {row['a_step_is']}")  # fmt: skip
+        print(f"  {name:<16}{row['plain_us']:>9.1f} us{row['recorded_us']:>9.1f} us"
+              f"{row['begin_ms']:>9.2f} ms  {row['a_step_is']}")  # fmt: skip
     job = whole_job(setting)
     print(f"  the seed job, {job['epochs']} epochs with evaluations, after imports: "
           f"{job['seconds']:.2f} s, of which {job['evaluation_ms']:.1f} ms each for "
@@ -56,10 +56,10 @@ def speed(setting: Setting) -> Outcome:
               f"{' in one recording' if backend.records else ''}; GB/s of its arrays, each once "
               "(what fits into the cache exceeds the memory's rate)")  # fmt: skip
         for row in found["kernels"]:
-            print(f"  {row['kernel']:<32}{row['us']:>10.2f} us {row['gb_per_s']:>8.0f} GB/s")
+            print(f"  {row['kernel']:<36}{row['us']:>10.2f} us {row['gb_per_s']:>8.0f} GB/s")
         found["products"] = product_table(backend)
         for row in found["products"]:
-            print(f"  {row['product']:<32}{row['us']:>10.2f} us {row['tflop_per_s']:>8.1f} Tflop/s")
+            print(f"  {row['product']:<36}{row['us']:>10.2f} us {row['tflop_per_s']:>8.1f} Tflop/s")
     seed = rows[0]
     line = f"seed step {seed['recorded_us']:.1f} us recorded, {seed['plain_us']:.1f} us plain"
     return verdict(complaints, f"{line}; {job['epochs']} epochs {job['seconds']:.2f} s", found)
@@ -194,7 +194,9 @@ def kernel_table(backend: CupyBackend) -> list[dict[str, Any]]:
     for key, launch in ears.heard.items():
         seconds = launch_seconds(backend, launch)
         moved = traffic(key, launch)
-        rows.append({"kernel": f"{key.file}/{key.name}", "us": seconds * 1e6, "bytes": moved,
+        name = f"{key.file}/{key.name}"
+        name += "" if key.dtype == "float32" else f" of {key.dtype}"
+        rows.append({"kernel": name, "us": seconds * 1e6, "bytes": moved,
                      "gb_per_s": moved / seconds / 1e9})  # fmt: skip
     return sorted(rows, key=lambda row: -row["us"])
 
