@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from minibnn.backend import Array, Backend
+from minibnn.backend import Array, Backend, questions
 
 
 class Draws:
@@ -21,7 +21,6 @@ class Draws:
 
     Attributes:
         seed: 0 to 2^63 - 1; None before `initialize`.
-        count: how many arrays were drawn so far.
 
     >>> from minibnn.backend import CPU
     >>> draws = Draws()
@@ -34,10 +33,25 @@ class Draws:
 
     def __init__(self) -> None:
         self.seed: int | None = None
-        self.count = 0
+        self._count = 0
 
     def __repr__(self) -> str:
-        return f"Draws(seed={self.seed}, count={self.count})"
+        return f"Draws(seed={self.seed}, count={self._count})"
+
+    @property
+    def count(self) -> int:
+        """How many arrays were drawn so far; set it back to draw them again."""
+        asked = questions()
+        if asked is not None and asked.recording:
+            raise RuntimeError(
+                "Draws: its count was read while a step is recorded, which would keep it for ever; "
+                "ask for what changes from step to step through Backend.numbers"
+            )
+        return self._count
+
+    @count.setter
+    def count(self, count: int) -> None:
+        self._count = count
 
     def initialize(self, rng: np.random.Generator) -> None:
         """Draw the seed and start from the beginning."""
@@ -54,5 +68,5 @@ class Draws:
             raise RuntimeError(
                 "Draws: expected a seed, but none has been drawn; call model.initialize(rng) first"
             )
-        self.count += 1
-        return backend.uniform(shape, self.seed, self.count - 1, dtype)
+        self._count += 1
+        return backend.uniform(shape, self.seed, self._count - 1, dtype)

@@ -24,11 +24,12 @@ class StrictBackend(Backend):
     host = False
     records = True
 
-    def record(self, work: Any, times: int = 1, *, lanes: bool = False) -> Any:
+    def record(self, work: Any, times: Any = (1,), *, lanes: bool = False) -> Any:
         """As on a GPU; and a number of the host that is another one each time is an error."""
-        recording = super().record(work, times, lanes=lanes)
-        recording._graph.check_repeats(times)
-        return recording
+        recordings = super().record(work, times, lanes=lanes)
+        for count, recording in recordings.items():
+            recording._graph.check_repeats(count)
+        return recordings
 
     def asarray(self, a: Any, dtype: Any = None) -> Any:
         return strictdev.asarray(a, dtype=dtype)

@@ -454,7 +454,7 @@ def test_gradients_of_weights_go_beside_the_rest(monkeypatch):
         type(STRICT), "record", lambda *a, **b: seen.append(record(*a, **b)) or seen[-1]
     )
     steps.epoch(batches(STRICT))
-    lanes = seen[0]._graph.lanes
+    lanes = seen[0][1]._graph.lanes
     assert len(lanes) == 3
     assert all(len(operations) > 10 for operations in lanes.values())
 
@@ -543,7 +543,7 @@ def test_fit_on_the_host_does_not_record():
 
     history, _ = fitted(get_backend("cpu"))
     assert not history.attrs["recorded"]
-    with pytest.raises(ValueError, match=r"a device that records with capture=True, got cpu"):
+    with pytest.raises(ValueError, match=r"a GPU with capture=True, got cpu"):
         fitted(get_backend("cpu"), capture=True)
 
 

@@ -9,12 +9,24 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 from cuda_on_host import HOST_CUDA
+from devices import open_backend
 
-from minibnn import SignSTE
+from minibnn import (
+    Activation,
+    AdaSTE,
+    ApproxSign,
+    Dense,
+    MagnitudeAwareSign,
+    ReLU,
+    SignSTE,
+    StochasticSign,
+    SwishSign,
+)
 from minibnn.backend import CPU, Backend, Windows
 from minibnn.backend.cuda import cublas
 from minibnn.backend.cuda.backend import CupyBackend
 
+SIGNS = [SignSTE(), SignSTE(clip=1.0), ApproxSign(), SwishSign(), StochasticSign(), AdaSTE()]
 TYPES = {cublas.REAL_16: np.float16, cublas.REAL_32: np.float32, cublas.REAL_64: np.float64}
 
 
@@ -210,7 +222,9 @@ def test_the_backend_multiplies_whatever_layers_give_it(products, rng):
 
 def test_signs_with_signs_go_to_the_tensor_cores(products, rng):
     x, W = rng.standard_normal((2, 8, 8)).astype(np.float32)
-    signs, weights = HOST_CUDA.signs(x), HOST_CUDA.signs(W)
+    signs, weights = HOST_CUDA.binarize(x), HOST_CUDA.binarize(W)
+    HOST_CUDA.mark_signs(signs)
+    HOST_CUDA.mark_signs(weights)
     for a, b, fast in (
         (signs, weights, True),
         (x, weights, False),
@@ -232,19 +246,34 @@ def test_signs_with_signs_go_to_the_tensor_cores(products, rng):
     assert products.tf32 == [True]
 
 
-def test_functions_say_that_their_values_are_signs(backend):
-    x = backend.asarray(np.array([[-0.5, 0.0]], np.float32))
-    y = SignSTE().forward(x)
-    np.testing.assert_array_equal(backend.to_host(y), [[-1, 1]])
-    if backend.name == "gpu":
-        assert backend.known_signs(y)
+@pytest.mark.gpu
+def test_layers_say_what_is_signs():
+    gpu = open_backend("gpu")
+    x = gpu.asarray(np.array([[-0.5, 0.0]], np.float32))
+    for function, known in ((SignSTE(), True), (ReLU(), False), (MagnitudeAwareSign(), False)):
+        layer = Activation(function).initialize(0).to(gpu)
+        assert gpu.known_signs(layer.forward(x)) is known
+        dense = Dense(2, 2, weight_quantizer=function).initialize(0).to(gpu)
+        assert gpu.known_signs(dense.quantized_weight(train=True)) is known
+    assert not gpu.known_signs(SignSTE().forward(x))  # whoever calls it may change it in place
+
+
+@pytest.mark.parametrize("function", SIGNS)
+def test_functions_that_give_signs_say_so(function, rng):
+    assert function.signs
+    function.initialize(rng)
+    x = np.append(rng.standard_normal((40, 3)), [[0, -0.0, np.nan]], axis=0)
+    for y in (function.forward(x), function.train_forward(x)):
+        assert set(np.unique(y[~np.isnan(y)])) == {-1, 1}
 
 
 def test_convolutions_of_signs_go_to_the_tensor_cores_too(products, rng):
     x = rng.standard_normal((2, 6, 6, 3)).astype(np.float32)
     W = rng.standard_normal((3, 3, 3, 4)).astype(np.float32)
     windows = Windows((3, 3), (1, 1))
-    signs, weights = HOST_CUDA.signs(x), HOST_CUDA.signs(W)
+    signs, weights = HOST_CUDA.binarize(x), HOST_CUDA.binarize(W)
+    HOST_CUDA.mark_signs(signs)
+    HOST_CUDA.mark_signs(weights)
     for a, b, fast in ((signs, weights, True), (x, weights, False), (signs, W, False)):
         z = HOST_CUDA.convolve(a, b, windows)
         np.testing.assert_allclose(z, Backend.convolve(CPU, a, b, windows), atol=1e-5)

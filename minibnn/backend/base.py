@@ -90,7 +90,8 @@ class Backend(Channels, Classes, Pooling, Bits, Steps, Graphs):
         hold the numbers of whichever step is replayed.
 
         Args:
-            values: from a count to numbers, always as many; a function of the count alone.
+            values: from a count to numbers, always as many; a function of the count alone, and
+                nothing else that the step does may depend on the count.
             count: of this step; the next steps' counts go on evenly.
             dtype: of the numbers on the device.
         """
@@ -117,13 +118,12 @@ class Backend(Channels, Classes, Pooling, Bits, Steps, Graphs):
         xp = self.xp
         return xp.where(x >= 0, x.dtype.type(1), xp.where(xp.isnan(x), x, x.dtype.type(-1)))
 
-    def signs(self, x: Array) -> Array:
-        """`binarize`, for a result that nobody changes in place, such as a layer's input.
+    def mark_signs(self, a: Array) -> None:  # most devices gain nothing by it
+        """Know that an array has signs alone, and that nobody will change it in place.
 
         A product of two such arrays is a sum of +1 and -1, which is exact in low precision too. A
         device that is faster there may use that.
         """
-        return self.binarize(x)
 
     def rescale(self, x: Array, scale: float, offset: float, dtype: Any) -> Array:
         """``scale x + offset`` in `dtype`, of an `x` of integers: a new array."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from types import ModuleType
 from typing import Any
@@ -39,6 +39,10 @@ class Recording:
         """Do it again, after everything that is queued on the stream it was recorded on."""
         self._graph.launch(self._stream)
 
+    def is_on(self, stream: Any) -> bool:
+        """Whether this is the stream it was recorded on."""
+        return stream is self._stream
+
 
 class Graphs:
     """Part of `Backend`, for array modules that have CuPy's streams and memory pools.
@@ -55,6 +59,9 @@ class Graphs:
     def keep_signs(self, stores: list[Array], weights: list[Array]) -> KeptSigns | None:
         """Let `adam_step` keep the signs of weights, where that is worth it; see `KeptSigns`."""
         return None
+
+    def free_idle_memory(self) -> None:
+        """Give back what is kept for others, before a recording takes memory of its own."""
 
     def prepare_stream(self) -> None:
         """Make what work on the current stream will need, since a recording cannot make it."""
@@ -76,43 +83,56 @@ class Graphs:
                 outside.wait_event(stream.record())
 
     def record(
-        self, work: Callable[[], object], times: int = 1, *, lanes: bool = False
-    ) -> Recording:
-        """Record some work, so many times in a row, without doing it. To be called in `stream`.
+        self, work: Callable[[], object], times: Sequence[int] = (1,), *, lanes: bool = False
+    ) -> dict[int, Recording]:
+        """Record some work, once or many times in a row, without doing it; only within `stream`.
 
         Everything that the work needs the first time it runs (compiled kernels, handles) must be
-        there: run it once before. It takes its memory from a pool that belongs to the recording,
-        since a common one would give the same memory to others while the recording still uses it.
+        there: run it once before. It takes its memory from a pool that belongs to the recordings,
+        since a common one would give the same memory to others while they still use it. They share
+        it, so they are to be replayed one after another.
 
         Args:
             work: what to record.
-            times: how often.
+            times: how often, for each recording.
             lanes: whether what the work does `aside` is recorded beside the rest.
+
+        Returns:
+            a recording for each of `times`.
 
         Raises:
             Exception: whatever the work raises when it does something that cannot be recorded, such
                 as reading a value. Nothing is left behind then.
         """
         cuda, own = self.xp.cuda, self._streams()
-        stream, pool = cuda.get_current_stream(), cuda.MemoryPool()
         for lane in own.lanes:
             with lane:
                 self.prepare_stream()
+        self.free_idle_memory()
+        pool = cuda.MemoryPool()
         with cuda.using_allocator(pool.malloc):
+            return {n: self._record(work, n, pool, own, lanes) for n in times}
+
+    def _record(
+        self, work: Callable[[], object], times: int, pool: Any, own: _Streams, lanes: bool
+    ) -> Recording:
+        stream = self.xp.cuda.get_current_stream()
+        try:
             stream.begin_capture()
             own.pending = [] if lanes else None
-            try:
-                for _ in range(times):
-                    work()
-                self.join()
-            except BaseException:
-                for end in (self.join, stream.end_capture):
+            for _ in range(times):
+                work()
+            self.join()
+            graph = stream.end_capture()
+            graph.upload(stream)
+        except BaseException:
+            for end in (self.join, stream.end_capture):
+                if stream.is_capturing():
                     with suppress(Exception):  # they say again what spoilt the capture
                         end()
-                raise
-            finally:
-                own.pending = None
-            graph = stream.end_capture()
+            raise
+        finally:
+            own.pending = None
         return Recording(graph, stream, pool)
 
     def aside(self, *needed: Array) -> AbstractContextManager[None]:

@@ -25,9 +25,11 @@ class Function(ABC):
 
     Attributes:
         bits: how many bits one value of the output takes: 1 for a sign, 32 for a real number.
+        signs: whether every value of the output is +1 or -1 (or nan).
     """
 
     bits: int = 32
+    signs: bool = False
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}()"

@@ -31,10 +31,11 @@ class ApproxSign(Function):
     """
 
     bits = 1
+    signs = True
 
     def forward(self, x: Array) -> Array:
         """+1 where ``x >= 0``, else -1."""
-        return backend_of(x).signs(x)
+        return backend_of(x).binarize(x)
 
     def backward(self, dy: Array, x: Array) -> Array:
         """``dy (2 - 2|x|)`` inside [-1, 1], 0 outside."""
@@ -76,6 +77,7 @@ class SwishSign(Function):
     """
 
     bits = 1
+    signs = True
     beta: float = 5.0
 
     def __post_init__(self) -> None:
@@ -84,7 +86,7 @@ class SwishSign(Function):
 
     def forward(self, x: Array) -> Array:
         """+1 where ``x >= 0``, else -1."""
-        return backend_of(x).signs(x)
+        return backend_of(x).binarize(x)
 
     def backward(self, dy: Array, x: Array) -> Array:
         """``dy beta (2 - u tanh(u / 2)) / (1 + cosh u)``."""
@@ -136,10 +138,11 @@ class AdaSTE(Function):
     """
 
     bits = 1
+    signs = True
 
     def forward(self, x: Array) -> Array:
         """+1 where ``x >= 0``, else -1."""
-        return backend_of(x).signs(x)
+        return backend_of(x).binarize(x)
 
     def backward(self, dy: Array, x: Array) -> Array:
         """`dy` inside, ``dy 2 / (1 + |x|)`` outside and back, 0 outside and away."""

@@ -83,11 +83,12 @@ class SignSTE(StraightThrough):
     """
 
     bits = 1
+    signs = True
     clip: float | None = None
 
     def forward(self, x: Array) -> Array:
         """+1 where ``x >= 0``, else -1."""
-        return backend_of(x).signs(x)
+        return backend_of(x).binarize(x)
 
 
 @dataclass(frozen=True)
@@ -193,6 +194,7 @@ class StochasticSign(StraightThrough):
     """
 
     bits = 1
+    signs = True
     clip: float | None = None
     draws: Draws = field(default_factory=Draws, init=False, repr=False, compare=False)
 
@@ -202,7 +204,7 @@ class StochasticSign(StraightThrough):
 
     def forward(self, x: Array) -> Array:
         """+1 where ``x >= 0``, else -1."""
-        return backend_of(x).signs(x)
+        return backend_of(x).binarize(x)
 
     def train_forward(self, x: Array) -> Array:
         """+1 with probability ``clip((x + 1) / 2, 0, 1)``, else -1."""

@@ -31,6 +31,8 @@ class Activation(Layer):
                 f"{self}: expected the function to keep the dtype {x.dtype}, got {y.dtype}; end "
                 "its forward with .astype(x.dtype), or use backend_of(x).binarize"
             )
+        if self.function.signs:
+            self.backend.mark_signs(y)
         if train:
             self.saved = (y.shape, x)
         return y

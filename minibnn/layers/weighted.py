@@ -69,6 +69,8 @@ class Weighted(Layer):
                 f"{self}: expected {self.weight_quantizer!r} to keep the dtype {self.dtype}, got "
                 f"{Wq.dtype}; end its forward with .astype(x.dtype), or use backend_of(x).binarize"
             )
+        if self.weight_quantizer.signs:
+            self.backend.mark_signs(Wq)
         return Wq
 
     def set_weight_gradient(self, dWq: Array) -> None:

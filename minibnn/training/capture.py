@@ -35,6 +35,7 @@ from minibnn.training.step_numbers import CannotRecord, NumberTables, Series, fi
 STEPS_A_RECORDING = 32
 # Two steps show what a step asks for, and a third is the rehearsal; then there is one to replay.
 FEWEST_STEPS = 4
+LOSSES = (np.float32, np.float64)  # what a loss may be without a conversion
 
 
 class RecordedSteps(PlainSteps):
@@ -44,8 +45,8 @@ class RecordedSteps(PlainSteps):
     They change parameters, running statistics and the counts of draws and updates exactly as those
     of `PlainSteps` do. What cannot be recorded is named in a warning, and training goes on with
     plain steps: a layer that reads a value back, a loader that makes its batches itself, whatever
-    keeps a state on the host that changes from step to step. (A state in a closure or a global
-    variable cannot be seen. What a step reads from there stays as it was when it was recorded.)
+    keeps a state on the host that changes from step to step. (A state in a global variable cannot
+    be seen. What a step reads from there stays as it was when it was recorded.)
 
     Between epochs everything may change, such as rates, schedules, attributes of layers, the
     loader. If more than known counters has changed, a new recording is made.
@@ -69,6 +70,10 @@ class RecordedSteps(PlainSteps):
         steps_a_recording: int = STEPS_A_RECORDING,
     ) -> None:
         super().__init__(model, loss, optimizer)
+        if steps_a_recording < 1:
+            raise ValueError(
+                f"RecordedSteps: expected steps_a_recording of at least 1, got {steps_a_recording}"
+            )
         self.steps_a_recording = steps_a_recording
         self.refused: str | None = None
         self._tape: _Tape | None = None
@@ -90,10 +95,10 @@ class RecordedSteps(PlainSteps):
         if self.refused is not None or few or strange:
             return super().epoch(loader, on_steps)
         with backend.stream():
-            state = self._state()
-            if self._tape is None or not self._tape.fits(loader, state):
-                self._tape = _Tape(self, loader)
-            return self._run(self._tape, loader, on_steps)
+            tape = self._tape
+            if tape is None or not tape.fits(loader):
+                tape = self._tape = _Tape(self, loader)
+            return self._run(tape, loader, on_steps)
 
     def _run(self, tape: _Tape, loader: DataLoader, on_steps: OnSteps | None) -> Array:
         tape.begin(loader)
@@ -101,13 +106,14 @@ class RecordedSteps(PlainSteps):
             before = tape.done
             if self.refused is not None or tape.recordings:
                 tape.go_on()
-            elif len(tape.begins) < 2:
-                tape.learn()
             else:
                 try:
-                    tape.rehearse()
-                    tape.record(self.steps_a_recording)
-                    self._announce(tape)
+                    if len(tape.begins) < 2:
+                        tape.learn()
+                    else:
+                        tape.rehearse()
+                        tape.record(self.steps_a_recording)
+                        self._announce(tape)
                 except CannotRecord as error:
                     self._refuse(str(error))
             made = tape.done - before
@@ -116,12 +122,16 @@ class RecordedSteps(PlainSteps):
         return tape.losses[: tape.done].copy()
 
     def _state(self) -> HostState:
-        return HostState(
-            self.model.backend.array_type,
-            model=self.model,
-            loss=self.loss,
-            optimizer=self.optimizer,
-        )
+        try:
+            return HostState(
+                self.model.backend.array_type,
+                model=self.model,
+                loss=self.loss,
+                optimizer=self.optimizer,
+                tf32=getattr(self.model.backend, "tf32", None),
+            )
+        except Exception as error:  # somebody's attribute that raises when it is looked at
+            raise CannotRecord(f"the host's state cannot be seen: {_told(error)}") from error
 
     def _announce(self, tape: _Tape) -> None:
         import logging
@@ -164,14 +174,16 @@ class _Tape:
         self.changes: list[int] = []  # of the counters, in a step
         self.done = 0
 
-    def fits(self, loader: DataLoader, state: HostState) -> bool:
+    def fits(self, loader: DataLoader) -> bool:
         """Whether the recordings are still right: the same loader, and nothing else has changed."""
+        stream = self.backend.xp.cuda.get_current_stream()
         return (
             bool(self.recordings)
+            and all(recording.is_on(stream) for recording in self.recordings.values())
             and len(self.losses) == len(loader)
             and self.batch == loader.batch_size
             and all(a is b for a, b in zip(self.arrays, loader.arrays, strict=True))
-            and not self.begins[-1].changed(state)
+            and not self.begins[-1].changed(self.steps._state())
             and all(series.next_count() is not None for series in self.series)
         )
 
@@ -218,8 +230,16 @@ class _Tape:
         self.numbers.fill(self.done)
         self.numbers.signs = self._keep_signs()
         self._refresh_signs()
-        with self.numbers.in_charge():
-            self._step()
+        copies = [(a, a.copy()) for a in after.arrays]
+        try:
+            with self.numbers.in_charge():
+                self._step()
+        except Exception as error:  # with a number it would have run: undo what it did
+            for a, before_it in copies:
+                a[...] = before_it
+            self._as_before(after)
+            self.counter.fill(self.done)
+            raise CannotRecord(f"with numbers from the device: {_told(error)}") from error
         self.done += 1
 
     def record(self, most: int) -> None:
@@ -228,23 +248,25 @@ class _Tape:
         Raises:
             CannotRecord: saying why.
         """
-        counts = [(counter, counter.value) for counter, _ in self.begins[-1].counts]
+        before = self.steps._state()
+        lanes = _has_only_our_layers(self.steps.model)
         self.numbers.recording = True
         try:
             with self.numbers.in_charge():
-                for times in {1, most} if self.full >= 2 * most else {1}:
-                    self.recordings[times] = self.backend.record(
-                        self._step, times, lanes=_knows_its_layers(self.steps.model)
-                    )
+                times = sorted({1, most}) if self.full >= 2 * most else [1]
+                self.recordings = self.backend.record(self._step, times, lanes=lanes)
         except Exception as error:  # whatever a layer does that cannot be recorded
-            self.recordings = {}
-            self.steps.model.forget()
-            self.steps.loss.saved = None
-            notes = "".join(f", {note}" for note in getattr(error, "__notes__", ()))
-            raise CannotRecord(f"{type(error).__name__}: {error}{notes}") from error
+            raise CannotRecord(_told(error)) from error
         finally:
-            for counter, value in counts:  # recording is not doing
-                counter.set(value)
+            self.numbers.recording = False
+            self._as_before(before)  # recording is not doing
+
+    def _as_before(self, state: HostState) -> None:
+        """Set the host's counters back, and forget a forward without its backward."""
+        for counter, value in state.counts:
+            counter.set(value)
+        self.steps.model.forget()
+        self.steps.loss.saved = None
 
     def go_on(self) -> None:
         """Make the next steps, as many as one recording has."""
@@ -267,18 +289,20 @@ class _Tape:
             x, labels = backend.gather_batch(self.arrays, self.order, self.now, self.batch)
         else:
             x, labels = (backend.gather(a, self.rest) for a in self.arrays)
-        value = steps._forward(x, labels)
+        value: Array = steps._forward(x, labels)
+        if not isinstance(value, backend.array_type) or value.dtype not in LOSSES:
+            value = backend.asarray(value).astype(np.float64)  # a user's loss; an upload, perhaps
         with backend.aside(value):
             backend.note_loss(self.losses, self.sound, self.now, value)
         steps._update(self.sound)
 
     def _keep_signs(self) -> KeptSigns | None:
         """Ready signs of the weights that layers see as such, and that Adam changes."""
-        optimizer = self.steps.optimizer
-        members = optimizer.optimizers if isinstance(optimizer, OptimizerGroup) else [optimizer]
-        adams = [m for m in members if isinstance(m, Adam) and type(m)._update is Adam._update]
+        optimizer, model = self.steps.optimizer, self.steps.model
+        members = optimizer.optimizers if type(optimizer) is OptimizerGroup else [optimizer]
+        adams = [m for m in members if type(m) is Adam] if _has_only_our_layers(model) else []
         held = {id(p) for m in adams for p in m.parameters}
-        quantized = self.steps.model.named_quantized()
+        quantized = model.named_quantized()
         weights = [p.data for _, p, f in quantized if type(f) is SignSTE and id(p) in held]
         stores = [m.store.data for m in adams]
         return self.backend.keep_signs(stores, weights) if weights else None
@@ -291,10 +315,17 @@ class _Tape:
         return NumberTables(self.backend, self.steps.model.dtype, len(self.losses), series)
 
 
-def _knows_its_layers(model: Layer) -> bool:
+def _has_only_our_layers(model: Layer) -> bool:
     """Whether all layers are minibnn's, which ask for no gradient of a weight in their backward.
 
-    Only then may weights' gradients be computed beside what follows.
+    Only then may weights' gradients be computed beside what follows. And only then does nobody
+    change a weight but the optimiser, so that signs of weights may be kept.
     """
     ours = type(model).__module__.startswith("minibnn.")
-    return ours and all(map(_knows_its_layers, model.children()))
+    return ours and all(map(_has_only_our_layers, model.children()))
+
+
+def _told(error: Exception) -> str:
+    """An error in a line, with where in the model it was raised."""
+    notes = "".join(f", {note}" for note in getattr(error, "__notes__", ()))
+    return f"{type(error).__name__}: {error}{notes}"

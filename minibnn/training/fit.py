@@ -77,7 +77,8 @@ def fit(
     On a GPU the steps are replays of one that was recorded (`RecordedSteps`): the same
     computation without Python in between. ``history.attrs["recorded"]`` says whether they were.
 
-    Ctrl-C lets the batch in hand finish and returns the epochs completed so far, with
+    Ctrl-C lets the batch in hand finish (with recorded steps, the epoch: the host queues all of it
+    in no time) and returns the epochs completed so far, with
     ``history.attrs["interrupted"] = True``. A second Ctrl-C raises KeyboardInterrupt at once.
 
     Args:
@@ -90,8 +91,8 @@ def fit(
         epochs: how many, at least 1.
         progress: whether to show a bar on stderr; None shows it on a terminal only.
         on_epoch: called after each epoch with the history so far.
-        capture: whether to replay recorded steps; None does where the device can. A step that
-            cannot be recorded is named in a warning, and training goes on with plain steps.
+        capture: whether to replay recorded steps; None for whether it is a GPU. A step, or a GPU,
+            that cannot be recorded is named in a warning, and training goes on with plain steps.
 
     Returns:
         A pandas DataFrame with the index ``epoch``, from 1, and the columns ``loss_train``,
@@ -103,7 +104,7 @@ def fit(
         DivergedError: when the loss of a batch is not finite, before its update; or when the loss
             after an epoch is not.
         ValueError: for labels without an output, or an optimiser of another model; for
-            ``capture=True`` on a device that cannot.
+            ``capture=True`` on the CPU.
         TypeError: for loaders that are none, a loss or optimiser class instead of an object.
         RuntimeError: for an optimiser whose parameters were moved since.
     """
@@ -123,11 +124,10 @@ def fit(
             loader.to(model.backend)
         check_data(model, loader, f"fit: {name}")
 
-    recording = model.backend.records if capture is None else capture
-    if recording and not model.backend.records:
+    recording = not model.backend.host if capture is None else capture
+    if recording and model.backend.host:
         raise ValueError(
-            f"fit: expected a device that records with capture=True, got {model.backend.name} "
-            f"({model.backend.records_not}); leave capture out"
+            f"fit: expected a GPU with capture=True, got {model.backend.name}; leave capture out"
         )
     steps = (RecordedSteps if recording else PlainSteps)(model, loss, optimizer)
 

@@ -56,6 +56,8 @@ def find_series(asked: list[list[Question]], begins: list[HostState]) -> list[Se
             known counters'.
     """
     one, two = asked
+    if len(begins[0].counts) != len(begins[1].counts):
+        raise CannotRecord("the first step made an optimiser or a Draws that was not there before")
     if [(q.dtype, q.size) for q in one] != [(q.dtype, q.size) for q in two]:
         raise CannotRecord("a step asks for other numbers than the one before")
     found = []

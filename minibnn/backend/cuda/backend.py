@@ -29,8 +29,8 @@ class CupyBackend(CupyClasses, CupyChannels, CupySteps, CupyWindows, CupyBits):
     Attributes:
         tf32: whether products of float32 may round their factors to 10 bits of mantissa, as
             NVIDIA's tensor cores want them. Off at first: the fast products are not those that the
-            CPU computes. Products of signs with signs are exact in this form too, and always take
-            it.
+            CPU computes. A product of signs with signs is exact in this form too, and takes it
+            where a layer said that both are signs (`mark_signs`).
     """
 
     name = "gpu"
@@ -53,6 +53,10 @@ class CupyBackend(CupyClasses, CupyChannels, CupySteps, CupyWindows, CupyBits):
         host: np.ndarray[Any, Any] = self.xp.asnumpy(a)
         return host
 
+    def free_idle_memory(self) -> None:
+        """Empty CuPy's common pool of what nobody uses."""
+        self.xp.get_default_memory_pool().free_all_blocks()
+
     def prepare_stream(self) -> None:
         """The handle for its products."""
         if self._cublas is not None:
@@ -71,9 +75,9 @@ class CupyBackend(CupyClasses, CupyChannels, CupySteps, CupyWindows, CupyBits):
 
             with self.stream():
                 work()
-                recording = self.record(work, times=2, lanes=True)
+                recordings = self.record(work, (2,), lanes=True)
                 x.fill(-3)
-                recording.replay()
+                recordings[2].replay()
             if float(y.sum()) != 24.0:
                 raise RuntimeError("a recorded product gave a wrong result")
             self.records = True
@@ -165,6 +169,13 @@ class CupyBackend(CupyClasses, CupyChannels, CupySteps, CupyWindows, CupyBits):
         only_if: Array | None = None,
     ) -> None:
         """As the plain body, in one kernel."""
+        if only_if is not None and not isinstance(only_if, self.array_type):
+            only_if = self.asarray(only_if)
+        if only_if is not None and (only_if.dtype != bool or only_if.ndim):
+            raise TypeError(
+                f"adam_step: expected only_if to be a 0-d boolean, got {only_if.dtype} of shape "
+                f"{only_if.shape}"
+            )
         rate, epsilon, beta1, beta2, bound = numbers
         number = w.dtype.type
         constants = (number(beta1), number(beta2), number(math.inf if bound is None else bound))

@@ -14,6 +14,9 @@ FOLDER = Path(__file__).parent
 FILES = ("elementwise", "steps", "channels", "classes", "windows", "bits")
 FLOATS = {np.dtype(np.float32): "float", np.dtype(np.float64): "double"}
 C_NAMES = FLOATS | {np.dtype(np.uint8): "unsigned char", np.dtype(np.int32): "int"}
+# No fused multiply-adds: what the plain bodies round, the kernels round, so a sign behind a sum of
+# floats is the same on every device. Nearly all kernels wait for memory, not for arithmetic.
+OPTIONS = ("-std=c++17", "-fmad=false")
 THREADS = 256  # in a block, where nothing else is said
 MOST_BLOCKS = 65535
 
@@ -58,7 +61,7 @@ class Kernels:
         key = file, name, np.dtype(dtype)
         function = self._functions.get(key)
         if function is None:
-            module = self._cupy.RawModule(code=source(file, dtype), options=("-std=c++17",))
+            module = self._cupy.RawModule(code=source(file, dtype), options=OPTIONS)
             function = self._functions[key] = module.get_function(name)
         function(_three(blocks), _three(threads), tuple(map(pointer, arguments)))
 

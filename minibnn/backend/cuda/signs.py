@@ -31,14 +31,9 @@ class CupySigns(Backend):
         self.kernels.each("elementwise", "binarize", x.dtype, x.size, (y, x))
         return y
 
-    def signs(self, x: Array) -> Array:
-        """As the plain body; products of two such arrays then go to the tensor cores."""
-        return self.mark_signs(self.binarize(x))
-
-    def mark_signs(self, a: Array) -> Array:
-        """Know that an array has signs alone, and give it back."""
+    def mark_signs(self, a: Array) -> None:
+        """Products of two such arrays then go to the tensor cores."""
         self._signs[id(a)] = a
-        return a
 
     def known_signs(self, a: Array) -> bool:
         """Whether this very array is known to have signs alone."""
