@@ -11,7 +11,7 @@ import pytest
 from cuda_on_host import HOST_CUDA, kernel_names
 
 from minibnn.backend import CPU, AdamStep, Backend, Questions, StepTables
-from minibnn.backend.cuda.kernels import FILES, source
+from minibnn.backend.cuda.kernels import FILES, OPTIONS, source
 
 FLOATS = [np.float32, np.float64]
 
@@ -211,7 +211,7 @@ def test_the_kernels_compile_for_the_gpu(file, dtype, architecture):
     )
     flags = [
         f"--gpu-architecture={architecture}",
-        "-std=c++17",
+        *OPTIONS,
         "-ftz=true",
     ]
     options = (ctypes.c_char_p * len(flags))(*(flag.encode() for flag in flags))
