@@ -109,6 +109,7 @@ def elementwise(backend: Backend, make: Inputs, sizes: Sizes) -> Results:
     shift, a, b = (make.floats(width) for _ in range(3))
     yield "affine", backend.affine(shift, (a, x))
     yield "affine of two", backend.affine(shift, (a, x), (b, dy))
+    yield "normalize", backend.normalize(x, shift, a, b)
     yield "uniform", backend.uniform((rows, width), 2**63 - 1, 3, make.dtype)
     w, g, m = (make.floats(sizes.parameters) for _ in range(3))
     v = abs(make.floats(sizes.parameters))

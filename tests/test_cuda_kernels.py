@@ -175,6 +175,16 @@ def test_losses_are_noted(dtype):
     launched(*["note_loss"] * 4)
 
 
+@pytest.mark.parametrize("dtype", FLOATS)
+@pytest.mark.parametrize("places", [1, 9])
+def test_normalize(places, dtype, rng):
+    rows = rng.standard_normal((7, 5 * places)).astype(dtype)
+    mean, scale, shift = rng.standard_normal((3, 5)).astype(dtype)
+    got = HOST_CUDA.normalize(rows, mean, scale, shift)
+    launched("normalize")
+    np.testing.assert_array_equal(got, Backend.normalize(CPU, rows, mean, scale, shift))
+
+
 # --- What the host cannot show: that NVIDIA's compiler takes the sources ----------------------
 
 

@@ -150,6 +150,16 @@ class CupyBackend(CupyClasses, CupyChannels, CupySteps, CupyWindows, CupyBits):
         self.kernels.each("elementwise", "affine", x.dtype, x.size, arguments)
         return y
 
+    def normalize(self, rows: Array, mean: Array, scale: Array, shift: Array) -> Array:
+        """As the plain body, in one kernel."""
+        if not floats(rows, mean, scale, shift):
+            return super().normalize(rows, mean, scale, shift)
+        rows = self.xp.ascontiguousarray(rows)
+        y = self.xp.empty_like(rows)
+        arguments = (y, rows, mean, scale, shift, np.int64(mean.size))
+        self.kernels.each("elementwise", "normalize", rows.dtype, rows.size, arguments)
+        return y
+
     def uniform(self, shape: tuple[int, ...], seed: int, count: int, dtype: Any) -> Array:
         """As the plain body, in one kernel."""
         places(shape)
