@@ -61,6 +61,7 @@ class HostKernels(Kernels):
                 for name in kernel_names(text)
             )
             cpp.write_text(f'#include "{HEADER}"\n{text}\n{ways}')
+            # No fused multiply-adds, as OPTIONS of the kernels asks of NVIDIA's compiler.
             options = ["-std=c++17", "-O1", "-ffp-contract=off", "-Wall", "-Wextra", "-Werror",
                        "-Wno-unknown-pragmas", "-Wno-unused-function", "-shared", "-fPIC",
                        # A load that is not aligned ends the process: a GPU would refuse it, too.

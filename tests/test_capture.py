@@ -2,7 +2,13 @@
 
 from __future__ import annotations
 
+import itertools
+import math
+import random
 import warnings
+from collections import deque
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 
 import numpy as np
 import pytest
@@ -21,6 +27,7 @@ from minibnn import (
     DataLoader,
     Dense,
     DirectFeedback,
+    Draws,
     Dropout,
     FixedFeedback,
     Flatten,
@@ -421,6 +428,261 @@ def test_few_batches_are_not_worth_a_recording(device):
     assert len(losses) == 3
     assert steps.refused is None
     assert not steps.recorded
+
+
+class Fading(Layer):
+    """Reads how often its stream was drawn from."""
+
+    def __init__(self):
+        self.draws = Draws()
+
+    def forward(self, x, *, train=False):
+        self.check_input(x)
+        if train:
+            x = x + self.draws.uniform(self.backend, x.shape, x.dtype) / (1 + self.draws.count)
+            self.saved = (x.shape,)
+        return x
+
+    def backward(self, dy, *, need_dx=True):
+        self.take_saved(dy)
+        return dy
+
+
+class Late(Layer):
+    """Makes its stream in the first step."""
+
+    def __init__(self):
+        self.draws = None
+
+    def forward(self, x, *, train=False):
+        self.check_input(x)
+        if train:
+            if self.draws is None:
+                self.draws = Draws()
+                self.draws.initialize(np.random.default_rng(1))
+            x = x + self.draws.uniform(self.backend, x.shape, x.dtype)
+            self.saved = (x.shape,)
+        return x
+
+    def backward(self, dy, *, need_dx=True):
+        self.take_saved(dy)
+        return dy
+
+
+class Slotted:
+    __slots__ = ("value",)
+
+    def __init__(self):
+        self.value = 1.0
+
+
+def hidden(state, read):
+    """A layer's `what` that keeps its state somewhere else than in a plain attribute."""
+
+    def what(layer, x):
+        if not hasattr(layer, "hidden"):
+            layer.hidden = state()
+        return x * read(layer.hidden)
+
+    return what
+
+
+def next_of_list(numbers):
+    numbers.append(numbers[-1] * 0.9)
+    return numbers[-1]
+
+
+def fade_slot(slotted):
+    slotted.value *= 0.9
+    return slotted.value
+
+
+def closure():
+    value = 1.0
+
+    def fade():
+        nonlocal value
+        value *= 0.9
+        return value
+
+    return fade
+
+
+class InClass:
+    value = 1.0
+
+
+def fade_class(kind):
+    kind.value = kind.value * 0.9 if kind.value > 0.5 else 1.0
+    return kind.value
+
+
+HIDDEN = {
+    "list": (lambda: [1.0], next_of_list),
+    "deque": (lambda: deque([1.0]), next_of_list),
+    "slots": (Slotted, fade_slot),
+    "closure": (closure, lambda fade: fade()),
+    "partial": (lambda: partial(fade_slot, Slotted()), lambda fade: fade()),
+    "bound method": (lambda: np.random.RandomState(1).random, lambda draw: float(draw())),
+    "count": (itertools.count, lambda numbers: 1.0 / (1 + next(numbers))),
+    "Random": (lambda: random.Random(1), lambda r: r.random()),
+    "class": (lambda: InClass, fade_class),
+    "random": (lambda: None, lambda _: random.random()),
+    "numpy.random": (lambda: None, lambda _: float(np.random.random())),  # noqa: NPY002
+}
+
+
+@pytest.mark.parametrize("name", HIDDEN)
+def test_hidden_states_are_seen(name, device):
+    state, read = HIDDEN[name]
+    random.seed(1)
+    InClass.value = 1.0
+    steps = training(
+        RecordedSteps, device, lambda: dense(Own(hidden(state, read))), OPTIMIZERS["adam"]
+    )
+    warned(steps, batches(device), "changed during a step")
+
+
+def test_a_layer_may_hold_a_module(device):
+    """`self.xp = cupy` is a habit of array code, and modules are no state."""
+
+    class Scaled(Own):
+        def __init__(self):
+            super().__init__(lambda layer, x: layer.xp.abs(x) * layer.math.pi)
+            self.xp, self.math = device.xp, math
+
+    run_both(device, lambda: dense(Scaled()), OPTIMIZERS["adam"])
+
+
+def test_a_stream_whose_count_is_read_is_refused(device):
+    plain = training(PlainSteps, device, lambda: dense(Fading()), OPTIMIZERS["adam"])
+    recorded = training(RecordedSteps, device, lambda: dense(Fading()), OPTIMIZERS["adam"])
+    one, other = batches(device), batches(device)
+    for _ in range(2):
+        plain.epoch(one)
+    warned(recorded, other, "Draws: its count was read while a step is recorded")
+    assert_equal(plain, recorded)
+
+
+def test_a_stream_that_the_first_step_makes(device):
+    steps = training(RecordedSteps, device, lambda: dense(Late()), OPTIMIZERS["adam"])
+    warned(steps, batches(device), "the first step made an optimiser or a Draws")
+
+
+class InNumPy(SGD):
+    """Wants its rate as a number of NumPy's."""
+
+    def _update(self, segment, numbers, only_if):
+        super()._update(segment, (np.float32(numbers[0]),), only_if)
+
+
+class Odd(SGD):
+    """Asks for more in its third step, after the gradients are there."""
+
+    def _update(self, segment, numbers, only_if):
+        if self.steps >= 2 and not self.done:
+            self.backend.numbers(lambda step: (1.0, 2.0, 3.0), self.steps, np.float32)
+        super()._update(segment, numbers, only_if)
+
+    done = False
+
+
+@pytest.mark.parametrize("make", [InNumPy, Odd])
+def test_a_step_that_fails_with_the_devices_numbers_is_undone(make, device):
+    """Batch norm and the stream have moved on by then, and must not do so twice."""
+
+    def build():
+        return dense(BatchNorm(12), Dropout(0.3))
+
+    plain = training(PlainSteps, device, build, lambda m: make(m.parameters(), 0.1))
+    recorded = training(RecordedSteps, device, build, lambda m: make(m.parameters(), 0.1))
+    one, other = batches(device), batches(device)
+    losses = [device.to_host(plain.epoch(one)) for _ in range(2)]
+    with pytest.warns(UserWarning, match="training without a recorded step: with numbers from"):
+        first = device.to_host(recorded.epoch(other))
+    np.testing.assert_array_equal([first, device.to_host(recorded.epoch(other))], losses)
+    assert_equal(plain, recorded)
+
+
+class OnHost(LogitCrossEntropy):
+    def forward(self, logits, labels):
+        return float(super().forward(logits, labels))
+
+
+class Halved(LogitCrossEntropy):
+    def forward(self, logits, labels):
+        return super().forward(logits, labels).astype(np.float16)
+
+
+def test_losses_of_other_types(device):
+    run_both(device, dense, OPTIMIZERS["adam"], loss=Halved())
+    steps = training(RecordedSteps, device, dense, OPTIMIZERS["adam"], OnHost())
+    warned(steps, batches(device), "reading one element" if device is STRICT else "")
+
+
+def test_ctrl_c_while_it_records_leaves_nothing_open(monkeypatch, device):
+    """In the first moment of the capture, and in the middle of it."""
+    for moment in ("begin", "middle"):
+        steps = training(RecordedSteps, device, dense, OPTIMIZERS["adam"])
+        loader = batches(device)
+        with monkeypatch.context() as patch:
+            if moment == "middle":
+                patch.setattr(type(steps.loss), "backward", interrupt(type(steps.loss).backward, 4))
+            elif device is STRICT:
+                begin = strictdev.cuda.Stream.begin_capture
+                patch.setattr(
+                    strictdev.cuda.Stream, "begin_capture", interrupt(begin, 1, after=True)
+                )
+            else:
+                continue
+            with pytest.raises(KeyboardInterrupt):
+                steps.epoch(loader)
+        assert not steps.recorded
+        steps.epoch(loader)
+        assert steps.recorded
+        assert sorted(steps._tape.recordings) == [1]
+
+
+def interrupt(function, call, after=False):
+    calls = itertools.count(1)
+
+    def interrupted(*arguments):
+        result = function(*arguments) if after else None
+        if next(calls) == call:
+            raise KeyboardInterrupt
+        return result if after else function(*arguments)
+
+    return interrupted
+
+
+def test_two_threads_take_turns(device):
+    plain = training(PlainSteps, device, dense, OPTIMIZERS["adam"])
+    recorded = training(RecordedSteps, device, dense, OPTIMIZERS["adam"])
+    one, other = batches(device), batches(device)
+    for _ in range(3):
+        with ThreadPoolExecutor(1) as pool:
+            losses = pool.submit(lambda: device.to_host(recorded.epoch(other))).result()
+        np.testing.assert_array_equal(device.to_host(plain.epoch(one)), losses)
+    assert_equal(plain, recorded)
+
+
+def test_a_loader_whose_batches_were_replaced_is_refused(device):
+    steps = training(RecordedSteps, device, dense, OPTIMIZERS["adam"])
+    loader = batches(device)
+    loader.batches = lambda epoch: DataLoader.batches(loader, 0)
+    warned(steps, loader, "DataLoader makes its batches itself")
+
+
+class Centred(Adam):
+    """Changes the weights after the step, behind the back of whoever has kept their signs."""
+
+    def step(self, *, only_if=None):
+        super().step(only_if=only_if)
+        self.store.data[...] -= self.store.data.mean()
+
+
+def test_an_adam_of_a_users_own_is_trained_as_it_is(device):
+    run_both(device, MODELS["batch norm"], lambda m: Centred(m.parameters(), 0.01))
 
 
 # --- What goes beside ---------------------------------------------------------------------------

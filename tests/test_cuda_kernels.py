@@ -1,4 +1,8 @@
-"""The CUDA kernels: on the host against their plain twins, and through NVIDIA's compiler."""
+"""The CUDA kernels: on the host against their plain twins, and through NVIDIA's compiler.
+
+Where a test says that floats are equal, to the bit, they are because nothing is fused: the host's
+compiler and NVIDIA's are both told so (`-ffp-contract=off`, `-fmad=false`).
+"""
 
 from __future__ import annotations
 
@@ -196,6 +200,16 @@ def test_losses_are_noted(dtype):
 
 
 @pytest.mark.parametrize("dtype", FLOATS)
+@pytest.mark.parametrize("places", [1, 9])
+def test_normalize(places, dtype, rng):
+    rows = rng.standard_normal((7, 5 * places)).astype(dtype)
+    mean, scale, shift = rng.standard_normal((3, 5)).astype(dtype)
+    got = HOST_CUDA.normalize(rows, mean, scale, shift)
+    launched("normalize")
+    np.testing.assert_array_equal(got, Backend.normalize(CPU, rows, mean, scale, shift))
+
+
+@pytest.mark.parametrize("dtype", FLOATS)
 def test_few_blocks_share_many_elements(dtype, monkeypatch, rng):
     """Two blocks have 512 threads: there are twice as many elements, and some."""
     monkeypatch.setattr(cuda_kernels, "MOST_BLOCKS", 2)
@@ -209,6 +223,7 @@ def test_few_blocks_share_many_elements(dtype, monkeypatch, rng):
         "gate": lambda on: on("gate", a, b, 0.5),
         "rescale": lambda on: on("rescale", table[0], 2 / 255, -1.0, dtype),
         "uniform": lambda on: on("uniform", (n,), 1, 2, dtype),
+        "normalize": lambda on: on("normalize", a.reshape(-1, 10), shift, scale, shift),
         "affine": lambda on: on("affine", shift, (scale, a.reshape(-1, 10))),
         "gather": lambda on: on("gather_batch", (table, a[:50]), order, np.array(1), 3),
     }

@@ -1,6 +1,7 @@
 """The kernels of convolution and pooling, on the host, against their plain twins.
 
-Most numbers here are small and whole, so that sums are exact in any order and all is equal.
+Most numbers here are small and whole, so that sums are exact in any order and all is equal. Where
+they are not, a kernel adds in the order of its plain twin, and fuses no product with a sum.
 """
 
 from __future__ import annotations

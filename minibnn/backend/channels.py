@@ -107,6 +107,20 @@ class Channels:
             y = self.affine(shift, (self.spread(gamma, rows.shape[1]), standard))
         return y, standard, mean, var, inv_std
 
+    def normalize(self, rows: Array, mean: Array, scale: Array, shift: Array) -> Array:
+        """Each channel less its mean, scaled and shifted: batch norm in evaluation.
+
+        .. code-block:: text
+
+            y = (x - mean) scale + shift
+
+        Shapes: rows and y (batch, places * channels); mean, scale and shift (channels,).
+        """
+        y = rows - self.spread(mean, rows.shape[1])
+        y *= self.spread(scale, rows.shape[1])
+        y += self.spread(shift, rows.shape[1])
+        return y
+
     def batch_norm_gradient(
         self,
         dy: Array,

@@ -22,6 +22,7 @@ class _Streams(threading.local):
     lanes: tuple[Any, ...] | list[Any] = ()
     turn = 0
     pending: Any = None  # pairs of an event and the arrays that are held; None: nothing goes aside
+    events: Any = ()  # of the capture: none is destroyed before its end
 
 
 class Recording:
@@ -119,7 +120,7 @@ class Graphs:
         stream = self.xp.cuda.get_current_stream()
         try:
             stream.begin_capture()
-            own.pending = [] if lanes else None
+            own.pending, own.events = [] if lanes else None, []
             for _ in range(times):
                 work()
             self.join()
@@ -132,7 +133,7 @@ class Graphs:
                         end()
             raise
         finally:
-            own.pending = None
+            own.pending, own.events = None, ()
         return Recording(graph, stream, pool)
 
     def aside(self, *needed: Array) -> AbstractContextManager[None]:
@@ -155,13 +156,16 @@ class Graphs:
         stream = self.xp.cuda.get_current_stream()
         for event, _ in own.pending:
             stream.wait_event(event)
+            own.events.append(event)
         own.pending.clear()
 
     @contextmanager
     def _lane(self, own: _Streams, needed: tuple[Array, ...]) -> Iterator[None]:
         lane = own.lanes[own.turn % len(own.lanes)]
         own.turn += 1
-        lane.wait_event(self.xp.cuda.get_current_stream().record())
+        fork = self.xp.cuda.get_current_stream().record()
+        own.events.append(fork)
+        lane.wait_event(fork)
         try:
             with lane:
                 yield

@@ -46,7 +46,8 @@ examples:
 
 Going on starts from the latent weights and batch norm's statistics. The optimiser starts anew, and
 so does the learning rate, which decays over the new epochs. Ctrl-C ends the training after the
-batch in hand, and saves the model as it is, if an epoch is complete; a second Ctrl-C saves nothing.
+batch in hand (on a GPU, the epoch), and saves the model as it is, if an epoch is complete; a second
+Ctrl-C saves nothing.
 If a trained model cannot be packed or saved, its arrays go to OUT.rescued.npz or, if that cannot be
 written, to the folder for temporary files: numpy.load reads them. The recipes are plain code in
 minibnn/recipes.py."""

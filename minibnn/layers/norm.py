@@ -128,9 +128,7 @@ class BatchNorm(Normalization):
         if not train:
             gamma = 1 if self.gamma is None else self.gamma.data
             scale = gamma / self.backend.xp.sqrt(self.running_var.data + self.epsilon)
-            y = rows - self._spread(self.running_mean.data, rows)
-            y *= self._spread(scale, rows)
-            y += self._spread(self.beta.data, rows)
+            y = self.backend.normalize(rows, self.running_mean.data, scale, self.beta.data)
             return y if rows is x else y.reshape(x.shape)
 
         n = self._values_a_channel(x)

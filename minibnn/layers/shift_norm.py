@@ -64,9 +64,8 @@ class ShiftBatchNorm(Normalization):
         gamma = self.ap2.forward(self.gamma.data)
         if not train:
             r = 1 / self.backend.xp.sqrt(self.running_var.data + self.epsilon)
-            y = rows - spread(self.running_mean.data, rows)
-            y *= spread(gamma * self.ap2.forward(r), rows)
-            y += spread(self.beta.data, rows)
+            scale = gamma * self.ap2.forward(r)
+            y = self.backend.normalize(rows, self.running_mean.data, scale, self.beta.data)
             return y.reshape(x.shape)
 
         n = self._values_a_channel(x)

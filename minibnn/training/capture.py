@@ -290,7 +290,7 @@ class _Tape:
         else:
             x, labels = (backend.gather(a, self.rest) for a in self.arrays)
         value: Array = steps._forward(x, labels)
-        if not isinstance(value, backend.array_type) or value.dtype not in LOSSES:
+        if getattr(value, "dtype", None) not in LOSSES:
             value = backend.asarray(value).astype(np.float64)  # a user's loss; an upload, perhaps
         with backend.aside(value):
             backend.note_loss(self.losses, self.sound, self.now, value)

@@ -150,6 +150,16 @@ class CupyBackend(CupyClasses, CupyChannels, CupySteps, CupyWindows, CupyBits):
         self.kernels.each("elementwise", "affine", x.dtype, x.size, arguments)
         return y
 
+    def normalize(self, rows: Array, mean: Array, scale: Array, shift: Array) -> Array:
+        """As the plain body, in one kernel."""
+        if not floats(rows, mean, scale, shift):
+            return super().normalize(rows, mean, scale, shift)
+        rows = self.xp.ascontiguousarray(rows)
+        y = self.xp.empty_like(rows)
+        arguments = (y, rows, mean, scale, shift, np.int64(mean.size))
+        self.kernels.each("elementwise", "normalize", rows.dtype, rows.size, arguments)
+        return y
+
     def uniform(self, shape: tuple[int, ...], seed: int, count: int, dtype: Any) -> Array:
         """As the plain body, in one kernel."""
         places(shape)
@@ -169,20 +179,21 @@ class CupyBackend(CupyClasses, CupyChannels, CupySteps, CupyWindows, CupyBits):
         only_if: Array | None = None,
     ) -> None:
         """As the plain body, in one kernel."""
-        if only_if is not None and not isinstance(only_if, self.array_type):
-            only_if = self.asarray(only_if)
-        if only_if is not None and (only_if.dtype != bool or only_if.ndim):
-            raise TypeError(
-                f"adam_step: expected only_if to be a 0-d boolean, got {only_if.dtype} of shape "
-                f"{only_if.shape}"
-            )
+        alive: Array = only_if
+        if alive is not None:
+            alive = self.asarray(alive)
+            if alive.dtype != bool or alive.ndim:
+                raise TypeError(
+                    f"adam_step: expected only_if to be a 0-d boolean, got {alive.dtype} of shape "
+                    f"{alive.shape}"
+                )
         rate, epsilon, beta1, beta2, bound = numbers
         number = w.dtype.type
         constants = (number(beta1), number(beta2), number(math.inf if bound is None else bound))
         variables = (*self._number(rate, w.dtype), *self._number(epsilon, w.dtype))
         asked = questions()
         signs = None if asked is None or asked.signs is None else asked.signs.beside(w)
-        arguments = (w, g, m, v, signs, *variables, *constants, only_if)
+        arguments = (w, g, m, v, signs, *variables, *constants, alive)
         self.kernels.each("elementwise", "adam", w.dtype, w.size, arguments)
 
     def _number(self, value: Any, dtype: Any) -> tuple[Array | None, np.generic]:

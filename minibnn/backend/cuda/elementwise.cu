@@ -34,6 +34,15 @@ KERNEL affine(T* y, const T* shift, const T* a, const T* x1, const T* b, const T
     }
 }
 
+// Batch norm in evaluation; c is the channel of a value.
+KERNEL normalize(T* y, const T* x, const T* mean, const T* scale, const T* shift, i64 channels,
+                 i64 n) {
+    EACH(i, n) {
+        i64 c = i % channels;
+        y[i] = (x[i] - mean[c]) * scale[c] + shift[c];
+    }
+}
+
 // `signs`, unless null, gets the signs of the new w. Where `alive` points to false nothing changes.
 KERNEL adam(T* w, const T* g, T* m, T* v, T* signs, const T* rate_at, T rate, const T* epsilon_at,
             T epsilon, T beta1, T beta2, T bound, const bool* alive, i64 n) {

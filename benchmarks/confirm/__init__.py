@@ -1,0 +1,1 @@
+"""The parts of `confirm_gpu.py`."""
