@@ -8,7 +8,7 @@ import pytest
 from confirm import speed, training
 from confirm.setting import FAILED, OK, Setting
 from cuda_on_host import HOST_CUDA, kernel_names
-from devices import STRICT
+from devices import STRICT, open_backend
 from every_kernel import ODD, results
 from launches import FLOATS, Key, listening, missing
 
@@ -29,6 +29,15 @@ def test_every_kernel_is_launched_and_right(on_the_host):
     assert missing(heard) == []
     assert (outcome.status, outcome.line) == (OK, "as on the CPU")
     assert HOST_CUDA.kernels.launches  # the listener is gone again
+
+
+@pytest.mark.gpu
+def test_every_kernel_is_launched_and_right_on_a_gpu():
+    gpu = open_backend("gpu")
+    with listening(gpu) as ears:
+        outcome = training.kernels(Setting(gpu))
+    assert missing(ears.heard) == []
+    assert (outcome.status, outcome.line) == (OK, "as on the CPU")
 
 
 def test_a_kernel_that_nobody_launches_is_named(on_the_host, monkeypatch):
