@@ -134,7 +134,7 @@ class CupyBits(Backend):
     def dense_layers(self, x: Array, network: DenseLayers) -> Array:
         """As the plain body; small networks in one kernel, a block for each row."""
         width = network.layers[0].width
-        agrees = x.ndim > 1 and math.prod(x.shape[1:]) == width
+        agrees = math.prod(x.shape[1:]) == width
         _expect(agrees, "dense_layers", f"rows of {width} values", x)
         if x.dtype != np.uint8 or not len(x) or not self._fits_a_block(network, len(x)):
             return super().dense_layers(x, network)
