@@ -122,6 +122,16 @@ def elementwise(backend: Backend, make: Inputs, sizes: Sizes) -> Results:
         backend.adam_step(w, g, m, v, numbers, backend.xp.ones((), bool))
         signs = backend.binarize(weights)
     yield from zip(("adam: w", "adam: m", "adam: v"), (w, m, v), strict=True)
+    row = abs(make.floats(4)) + 1e-3
+    rates = [row[i : i + 1].reshape(()) for i in range(4)]  # in a row on the device
+    middle = w.size // 3
+    parts = [
+        (slice(0, middle), AdamStep(rates[0], rates[1], 0.9, 0.999, 0.5)),
+        (slice(middle, w.size), AdamStep(rates[2], rates[3], 0.9, 0.999, None)),
+    ]
+    w_parts = w.copy()
+    backend.adam_steps(w_parts, g, m.copy(), v.copy(), parts)
+    yield "adam on parts", w_parts
     yield "adam: signs", signs * weights  # a weight that rounds to another side of 0 is no error
 
 

@@ -66,6 +66,51 @@ def test_adam_reads_its_numbers_where_a_replay_puts_them(dtype, rng):
 
 
 @pytest.mark.parametrize("dtype", FLOATS)
+@pytest.mark.parametrize("cuts", [[100], [30, 31], [1, 40, 99]])
+@pytest.mark.parametrize("alive", [None, True, False])
+def test_adam_on_parts(alive, cuts, dtype, rng):
+    """In one launch where the numbers lie in a row on the device, else part by part."""
+    edges = [0, *cuts, 100] if cuts != [100] else [0, 100]
+    steps = [
+        AdamStep.of(0.1 / (i + 1), 0.9, 0.999, 1e-8, 3 + i, (None, 0.5)[i % 2])
+        for i in range(len(edges) - 1)
+    ]
+    row = np.array([n for step in steps for n in (step.rate, step.epsilon)], dtype)
+    there = [s._replace(rate=row[2 * i : 2 * i + 1].reshape(()),
+                        epsilon=row[2 * i + 1 : 2 * i + 2].reshape(()))
+             for i, s in enumerate(steps)]  # fmt: skip
+    apart = [
+        s._replace(rate=np.array(s.rate, dtype), epsilon=np.array(s.epsilon, dtype)) for s in steps
+    ]
+    start = [*rng.standard_normal((3, 100)).astype(dtype), rng.random(100).astype(dtype)]
+    only_if = None if alive is None else np.array(alive)
+    results = []
+    for numbers in (there, apart, steps):
+        arrays = [a.copy() for a in start]
+        parts = [(slice(a, b), n) for a, b, n in zip(edges[:-1], edges[1:], numbers, strict=True)]
+        HOST_CUDA.kernels.launches.clear()
+        HOST_CUDA.adam_steps(*arrays, parts, only_if)
+        one = numbers is there and len(parts) > 1
+        launched(*(["adam_parts"] if one else ["adam"] * len(parts)))
+        results.append(arrays)
+    for arrays in results[1:]:
+        for a, b in zip(results[0], arrays, strict=True):
+            np.testing.assert_array_equal(a, b)
+    assert (results[0][0] == start[0]).all() == (alive is False)
+
+
+def test_only_a_truth_refuses_an_update(rng):
+    arrays = rng.random((4, 10))
+    numbers = AdamStep.of(0.1, 0.9, 0.999, 1e-8, 1)
+    before = arrays.copy()
+    HOST_CUDA.adam_step(*arrays, numbers, False)
+    np.testing.assert_array_equal(arrays, before)
+    for wrong in (np.array(1.0), np.array([True])):
+        with pytest.raises(TypeError, match="expected only_if to be a 0-d boolean"):
+            HOST_CUDA.adam_step(*arrays, numbers, wrong)
+
+
+@pytest.mark.parametrize("dtype", FLOATS)
 def test_adam_keeps_signs_that_layers_then_find_ready(dtype, rng):
     w, g, m, v = rng.uniform(-0.01, 0.01, (4, 60)).astype(dtype)
     v = abs(v)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from types import ModuleType
 from typing import Any
@@ -235,6 +235,22 @@ class Backend(Channels, Classes, Pooling, Bits, Steps, Graphs):
             new_w = xp.clip(new_w, -bound, bound)
         for old, new in ((m, new_m), (v, new_v), (w, new_w)):
             old[...] = new if only_if is None else xp.where(only_if, new, old)
+
+    def adam_steps(
+        self,
+        w: Array,
+        g: Array,
+        m: Array,
+        v: Array,
+        parts: Sequence[tuple[slice, AdamStep]],
+        only_if: Array | None = None,
+    ) -> None:
+        """`adam_step` on parts of the arrays, one after another, each with its own numbers.
+
+        The parts cover the arrays, and have their betas in common.
+        """
+        for part, numbers in parts:
+            self.adam_step(w[part], g[part], m[part], v[part], numbers, only_if)
 
     def convolve(self, x: Array, W: Array, windows: Windows) -> Array:
         """The products of a kernel with all windows of images, summed over each window.

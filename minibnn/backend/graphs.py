@@ -137,7 +137,7 @@ class Graphs:
         return Recording(graph, stream, pool)
 
     def aside(self, *needed: Array) -> AbstractContextManager[None]:
-        """A context for work whose results nobody asks for before `join`: gradients of weights.
+        """A context for work whose results nobody asks for before `join`: gradients, statistics.
 
         In a recording it may run beside what follows. Everywhere else it changes nothing.
 

@@ -74,7 +74,8 @@ class Normalization(Layer):
     def _update_running(self, mean: Array, var: Array, unbias: float = 1.0) -> None:
         """Mix a batch's statistics into the running ones, unless one of them is not finite."""
         running = self.running_mean.data, self.running_var.data
-        self.backend.update_running(*running, mean, var, self.momentum, unbias)
+        with self.backend.aside(mean, var):  # only evaluation will look at them
+            self.backend.update_running(*running, mean, var, self.momentum, unbias)
 
 
 class BatchNorm(Normalization):

@@ -113,9 +113,15 @@ class FlatOptimizer(Optimizer):
         segments = self.store.segments
         numbers = self.backend.numbers(self._all_numbers, self._steps, self.store.data.dtype)
         each = len(numbers) // len(segments)
-        for i, segment in enumerate(segments):
-            self._update(segment, numbers[i * each : (i + 1) * each], only_if)
+        self._update_all(
+            [numbers[i * each : (i + 1) * each] for i in range(len(segments))], only_if
+        )
         self._steps += 1
+
+    def _update_all(self, numbers: list[tuple[Any, ...]], only_if: Array | None) -> None:
+        """Update all segments, each from its numbers."""
+        for segment, of_segment in zip(self.store.segments, numbers, strict=True):
+            self._update(segment, of_segment, only_if)
 
     def _all_numbers(self, step: int) -> tuple[float, ...]:
         """The numbers of all segments, one after another."""

@@ -92,12 +92,27 @@ class Adam(Descent):
         )
 
     def _update(self, segment: Segment, numbers: tuple[Any, ...], only_if: Array | None) -> None:
-        part, (rate, epsilon) = segment.where, numbers
+        part, step = segment.where, self._step(segment, numbers)
         self.backend.adam_step(
             self.store.data[part],
             self.store.grad[part],
             self._m[part],
             self._v[part],
-            AdamStep(rate, epsilon, self.beta1, self.beta2, segment.bound),
+            step,
             only_if,
         )
+
+    def _update_all(self, numbers: list[tuple[Any, ...]], only_if: Array | None) -> None:
+        if type(self)._update is not Adam._update:  # somebody's own, segment by segment
+            super()._update_all(numbers, only_if)
+            return
+        parts = [
+            (segment.where, self._step(segment, of_segment))
+            for segment, of_segment in zip(self.store.segments, numbers, strict=True)
+        ]
+        store = self.store
+        self.backend.adam_steps(store.data, store.grad, self._m, self._v, parts, only_if)
+
+    def _step(self, segment: Segment, numbers: tuple[Any, ...]) -> AdamStep:
+        rate, epsilon = numbers
+        return AdamStep(rate, epsilon, self.beta1, self.beta2, segment.bound)

@@ -316,10 +316,10 @@ class _Tape:
 
 
 def _has_only_our_layers(model: Layer) -> bool:
-    """Whether all layers are minibnn's, which ask for no gradient of a weight in their backward.
+    """Whether all layers are minibnn's: they look at no gradient of a weight in their backward.
 
-    Only then may weights' gradients be computed beside what follows. And only then does nobody
-    change a weight but the optimiser, so that signs of weights may be kept.
+    Only then may these be computed beside what follows. And only then does nobody change a weight
+    but the optimiser, so that signs of weights may be kept.
     """
     ours = type(model).__module__.startswith("minibnn.")
     return ours and all(map(_has_only_our_layers, model.children()))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from functools import partial
 from types import ModuleType
 from typing import Any
@@ -10,8 +9,8 @@ from weakref import WeakValueDictionary
 
 import numpy as np
 
-from minibnn.backend.adam import AdamStep
 from minibnn.backend.array import Array
+from minibnn.backend.cuda.adam import CupyAdam
 from minibnn.backend.cuda.bits import CupyBits
 from minibnn.backend.cuda.channels import CupyChannels
 from minibnn.backend.cuda.classes import CupyClasses
@@ -20,10 +19,9 @@ from minibnn.backend.cuda.kernels import Kernels, floats
 from minibnn.backend.cuda.steps import CupySteps
 from minibnn.backend.cuda.windows import CupyWindows
 from minibnn.backend.hashing import places, stream_keys
-from minibnn.backend.questions import questions
 
 
-class CupyBackend(CupyClasses, CupyChannels, CupySteps, CupyWindows, CupyBits):
+class CupyBackend(CupyAdam, CupyClasses, CupyChannels, CupySteps, CupyWindows, CupyBits):
     """Arrays in the memory of a CUDA device.
 
     Attributes:
@@ -43,6 +41,7 @@ class CupyBackend(CupyClasses, CupyChannels, CupySteps, CupyWindows, CupyBits):
         self.tf32 = False
         self._cublas: Cublas | None = None
         self._signs = WeakValueDictionary()
+        self._adam_parts = {}
 
     def asarray(self, a: Any, dtype: Any = None) -> Array:
         """`a` on the device; a host array is copied there."""
@@ -165,38 +164,6 @@ class CupyBackend(CupyClasses, CupyChannels, CupySteps, CupyWindows, CupyBits):
         places(shape)
         u = self.xp.empty(shape, dtype=dtype)
         k0, k1 = self.numbers(partial(stream_keys, seed), count, np.uint32)
-        arguments = (u, *self._number(k0, np.uint32), *self._number(k1, np.uint32))
+        arguments = (u, *self.number(k0, np.uint32), *self.number(k1, np.uint32))
         self.kernels.each("elementwise", "uniform", dtype, u.size, arguments)
         return u
-
-    def adam_step(
-        self,
-        w: Array,
-        g: Array,
-        m: Array,
-        v: Array,
-        numbers: AdamStep,
-        only_if: Array | None = None,
-    ) -> None:
-        """As the plain body, in one kernel."""
-        alive: Array = only_if
-        if alive is not None:
-            alive = self.asarray(alive)
-            if alive.dtype != bool or alive.ndim:
-                raise TypeError(
-                    f"adam_step: expected only_if to be a 0-d boolean, got {alive.dtype} of shape "
-                    f"{alive.shape}"
-                )
-        rate, epsilon, beta1, beta2, bound = numbers
-        number = w.dtype.type
-        constants = (number(beta1), number(beta2), number(math.inf if bound is None else bound))
-        variables = (*self._number(rate, w.dtype), *self._number(epsilon, w.dtype))
-        asked = questions()
-        signs = None if asked is None or asked.signs is None else asked.signs.beside(w)
-        arguments = (w, g, m, v, signs, *variables, *constants, alive)
-        self.kernels.each("elementwise", "adam", w.dtype, w.size, arguments)
-
-    def _number(self, value: Any, dtype: Any) -> tuple[Array | None, np.generic]:
-        """A number as a kernel takes it: where it stands on the device, or its value."""
-        scalar = np.dtype(dtype).type
-        return (value, scalar(0)) if isinstance(value, self.array_type) else (None, scalar(value))

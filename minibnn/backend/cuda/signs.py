@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from typing import Any
 from weakref import WeakValueDictionary
+
+import numpy as np
 
 from minibnn.backend.array import Array
 from minibnn.backend.base import Backend
@@ -46,3 +49,8 @@ class CupySigns(Backend):
     def address(self, a: Array) -> int:
         """Of its first value."""
         return int(a.data.ptr)
+
+    def number(self, value: Any, dtype: Any) -> tuple[Array | None, np.generic]:
+        """A number as a kernel takes it: where it stands on the device, or its value."""
+        scalar = np.dtype(dtype).type
+        return (value, scalar(0)) if isinstance(value, self.array_type) else (None, scalar(value))
