@@ -134,8 +134,20 @@ def test_adam_keeps_signs_that_layers_then_find_ready(dtype, rng):
     launched("binarize", "adam", "adam", "binarize", "binarize", "adam", "binarize")
 
 
+def in_a_row(parts, dtype):
+    """Parts whose rates and epsilons lie in a row, as in a recorded step."""
+    row = np.array([n for _, s in parts for n in (s.rate, s.epsilon)], dtype)
+    places = [row[i : i + 1].reshape(()) for i in range(row.size)]
+    pairs = zip(places[::2], places[1::2], strict=True)
+    return [
+        (part, s._replace(rate=rate, epsilon=epsilon))
+        for (part, s), (rate, epsilon) in zip(parts, pairs, strict=True)
+    ]
+
+
 @pytest.mark.parametrize("dtype", FLOATS)
-def test_a_refused_step_of_adam_writes_neither_numbers_nor_signs(dtype, rng):
+@pytest.mark.parametrize("kernel", ["adam", "adam_parts"])
+def test_a_refused_step_of_adam_writes_neither_numbers_nor_signs(kernel, dtype, rng):
     w, g, m, v = rng.uniform(-0.01, 0.01, (4, 60)).astype(dtype)
     v = abs(v)
     questions = Questions()
@@ -145,11 +157,15 @@ def test_a_refused_step_of_adam_writes_neither_numbers_nor_signs(dtype, rng):
     numbers = AdamStep.of(0.05, 0.9, 0.999, 1e-8, 1)
     with questions.in_charge():
         for alive in (False, True):
-            HOST_CUDA.adam_step(w, g, m, v, numbers, np.array(alive))
+            if kernel == "adam":
+                HOST_CUDA.adam_step(w, g, m, v, numbers, np.array(alive))
+            else:
+                parts = in_a_row([(slice(0, 7), numbers), (slice(7, 60), numbers)], dtype)
+                HOST_CUDA.adam_steps(w, g, m, v, parts, np.array(alive))
             after = (w, g, m, v, questions.signs.of(w))
             changed = [(a != b).any() for a, b in zip(after, before, strict=True)]
             assert changed == [alive, False, alive, alive, alive]
-    launched("binarize", "adam", "adam")
+    launched("binarize", kernel, kernel)
 
 
 @pytest.mark.parametrize("dtype", FLOATS)
@@ -277,13 +293,15 @@ def test_few_blocks_share_many_elements(dtype, monkeypatch, rng):
         plain = call(lambda primitive, *given: getattr(Backend, primitive)(CPU, *given))
         for one, other in zip(got, plain, strict=True):
             np.testing.assert_array_equal(one, other, name)
-    got, plain = ([x.copy() for x in (a, b, m, abs(b))] for _ in range(2))
-    HOST_CUDA.adam_step(*got, numbers)
-    Backend.adam_step(CPU, *plain, numbers)
-    for one, other in zip(got, plain, strict=True):
-        np.testing.assert_allclose(one, other, rtol=1e-6, atol=1e-7)  # a few roundings
-    launched(*calls, "adam")
-    assert set(HOST_CUDA.kernels.grids[-len(calls) - 1 :]) == {(2, 1, 1)}
+    parts = in_a_row([(slice(0, 700), numbers), (slice(700, n), numbers)], dtype)
+    for name, given in (("adam_step", numbers), ("adam_steps", parts)):
+        got, plain = ([x.copy() for x in (a, b, m, abs(b))] for _ in range(2))
+        getattr(HOST_CUDA, name)(*got, given)
+        getattr(Backend, name)(CPU, *plain, given)
+        for one, other in zip(got, plain, strict=True):
+            np.testing.assert_allclose(one, other, rtol=1e-6, atol=1e-7)  # a few roundings
+    launched(*calls, "adam", "adam_parts")
+    assert set(HOST_CUDA.kernels.grids[-len(calls) - 2 :]) == {(2, 1, 1)}
 
 
 # --- What the host cannot show: that NVIDIA's compiler takes the sources ----------------------
