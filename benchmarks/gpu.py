@@ -42,13 +42,14 @@ FLOOR = "floor"
 def main() -> None:
     """Measure, and write the results."""
     args = arguments()
-    start_even()
     if args.device == "gpu":
         try:
             get_backend("gpu")
         except DeviceError as error:
-            sys.exit(f"gpu.py: {error}")
-    else:
+            print(f"gpu.py: {error}", file=sys.stderr)
+            sys.exit(4)
+    start_even()
+    if args.device == "cpu":
         print("a rehearsal on the CPU: its figures say nothing of a GPU", file=sys.stderr)
     pythons = find_rivals(args.rivals_python, args.rivals)
     lacking = set(args.rivals or ()) - set(pythons) - {"none"}
@@ -99,6 +100,10 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--out", type=Path, metavar="FOLDER",
                         help="keep the results there; default: benchmarks/results")  # fmt: skip
     args = parser.parse_args()
+    for name in ("repeats", "sittings", "steps", "minutes"):
+        value = getattr(args, name)
+        if value is not None and value <= 0:
+            parser.error(f"--{name}: expected a positive number, got {value}")
     out = (args.out or Path()).resolve()
     if args.device == "cpu" and RESULTS.resolve() in (out, *out.parents):
         parser.error("--out: a rehearsal on the CPU is no result of a GPU; take another folder")

@@ -196,6 +196,13 @@ def test_copies_and_pickles_share_the_backend(backend):
     )
 
 
+def test_only_a_gpu_has_tf32():
+    assert CPU.tf32 is False
+    CPU.tf32 = False
+    with pytest.raises(ValueError, match="tf32: expected a GPU, got cpu"):
+        CPU.tf32 = True
+
+
 def test_names():
     assert get_backend("cpu") is CPU
     assert get_backend(CPU) is CPU

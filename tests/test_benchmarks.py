@@ -380,7 +380,7 @@ def test_a_gpu_run_without_a_gpu_says_so_before_it_measures(run):
     else:
         pytest.skip("there is a GPU")
     done = run("gpu.py")
-    assert (done.returncode, done.stdout) == (1, "")
+    assert (done.returncode, done.stdout) == (4, "")
     assert 'gpu.py: device "gpu" is unavailable: ' in done.stderr
     assert "mend:" in done.stderr
     assert "Traceback" not in done.stderr
@@ -473,7 +473,7 @@ def test_a_turn_on_a_gpu_is_an_epoch_of_the_batches_that_rivals_get(monkeypatch)
 
     monkeypatch.setattr(type(strict), "records", False)
     with pytest.warns(UserWarning, match="without a recorded step"):  # noqa: SIM117
-        with pytest.raises(RuntimeError, match="no step was recorded: this device does not record"):
+        with pytest.raises(RuntimeError, match="no step was recorded: the strict does not record"):
             ours.Minibnn(there, [], data, "captured").train(orders)
 
 

@@ -412,7 +412,7 @@ def test_a_device_that_does_not_record(monkeypatch):
     monkeypatch.setattr(STRICT, "records", False, raising=False)
     monkeypatch.setattr(STRICT, "records_not", "no such driver", raising=False)
     steps = training(RecordedSteps, STRICT, dense, OPTIMIZERS["adam"])
-    warned(steps, batches(STRICT), "does not record: no such driver")
+    warned(steps, batches(STRICT), "the strict does not record, no such driver")
 
 
 def test_a_stand_in_without_a_pool_for_the_recording(monkeypatch):
@@ -671,6 +671,29 @@ def test_a_loader_whose_batches_were_replaced_is_refused(device):
     loader = batches(device)
     loader.batches = lambda epoch: DataLoader.batches(loader, 0)
     warned(steps, loader, "DataLoader makes its batches itself")
+
+
+@pytest.mark.parametrize("wrong", ["model", "loss", "optimizer", "another", "loader"])
+@pytest.mark.parametrize("kind", [PlainSteps, RecordedSteps])
+def test_what_cannot_be_trained_together_is_refused(kind, wrong):
+    model, other = dense().initialize(1), dense().initialize(1)
+    given = {"model": model, "loss": LogitCrossEntropy(), "optimizer": SGD(model.parameters(), 0.1)}
+    if wrong == "loader":
+        with pytest.raises(TypeError, match=f"{kind.__name__}: expected a DataLoader, got list"):
+            kind(**given).epoch([])
+    elif wrong == "another":
+        with pytest.raises(ValueError, match=f"{kind.__name__}: the optimiser holds none of the"):
+            kind(**given | {"model": other})
+    else:
+        with pytest.raises(TypeError, match=f"{kind.__name__}: expected {wrong} of type"):
+            kind(**given | {wrong: LogitCrossEntropy})
+
+
+def test_capture_is_a_truth():
+    from minibnn import get_backend
+
+    with pytest.raises(TypeError, match="expected capture to be None, True or False, got 'auto'"):
+        fitted(get_backend("cpu"), capture="auto")
 
 
 class Centred(Adam):

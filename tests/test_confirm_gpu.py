@@ -70,7 +70,7 @@ def test_steps_that_are_not_recorded_fail(monkeypatch):
     with pytest.warns(UserWarning, match="no such driver"):
         outcome = training.recorded(on(STRICT))
     assert outcome.status == FAILED
-    assert outcome.line.startswith("seed: not recorded: this device does not record: no such")
+    assert outcome.line.startswith("seed: not recorded: the strict does not record, no such")
 
 
 def test_the_last_batch_is_smaller_where_it_is_asked_for():

@@ -79,6 +79,16 @@ class Backend(Channels, Classes, Pooling, Bits, Steps, Graphs):
         """`a` as a NumPy array; on a device this waits until `a` has been computed."""
         raise NotImplementedError
 
+    @property
+    def tf32(self) -> bool:
+        """Whether products of float32 may be rounded to TF32; only a GPU can."""
+        return False
+
+    @tf32.setter
+    def tf32(self, allowed: bool) -> None:
+        if allowed:
+            raise ValueError(f"tf32: expected a GPU, got {self.name}, which has no such products")
+
     def numbers(
         self, values: Callable[[int], tuple[Any, ...]], count: int, dtype: Any
     ) -> tuple[Any, ...]:

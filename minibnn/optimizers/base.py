@@ -17,6 +17,9 @@ class Optimizer(ABC):
 
     Make it after ``model.initialize(...)`` and ``model.to(...)``, since it takes the arrays over.
 
+    One of your own derives from `minibnn.optimizers.Descent` and has an ``_update(segment, numbers,
+    only_if)``, as `SGD` has; what else changes from step to step it adds in ``_numbers``.
+
     Attributes:
         backend: where the parameters live.
     """

@@ -28,7 +28,7 @@ from minibnn.layers import Layer
 from minibnn.losses import Loss
 from minibnn.optimizers import Adam, Optimizer, OptimizerGroup
 from minibnn.training.host_state import HostState
-from minibnn.training.step import OnSteps, PlainSteps
+from minibnn.training.step import OnSteps, PlainSteps, check_loader
 from minibnn.training.step_numbers import CannotRecord, NumberTables, Series, find_series
 
 # The host needs some microseconds to launch a recording, however long it is; many steps share them.
@@ -85,9 +85,10 @@ class RecordedSteps(PlainSteps):
 
     def epoch(self, loader: DataLoader, on_steps: OnSteps | None = None) -> Array:
         """As `PlainSteps.epoch`; `on_steps` may be told of many steps at once."""
+        check_loader(type(self).__name__, loader)
         backend = self.model.backend
         if self.refused is None and not backend.records:
-            self._refuse(f"this device does not record: {backend.records_not}")
+            self._refuse(f"the {backend.name} does not record, {backend.records_not}")
         if self.refused is None and not loader.only_gathers():
             self._refuse(f"{type(loader).__name__} makes its batches itself")
         few = loader.samples // loader.batch_size < FEWEST_STEPS
@@ -115,7 +116,7 @@ class RecordedSteps(PlainSteps):
                         tape.record(self.steps_a_recording)
                         self._announce(tape)
                 except CannotRecord as error:
-                    self._refuse(str(error))
+                    self._refuse(str(error), frames=4)
             made = tape.done - before
             if made and on_steps is not None and on_steps(made):
                 break
@@ -128,7 +129,7 @@ class RecordedSteps(PlainSteps):
                 model=self.model,
                 loss=self.loss,
                 optimizer=self.optimizer,
-                tf32=getattr(self.model.backend, "tf32", None),
+                tf32=self.model.backend.tf32,
             )
         except Exception as error:  # somebody's attribute that raises when it is looked at
             raise CannotRecord(f"the host's state cannot be seen: {_told(error)}") from error
@@ -140,9 +141,11 @@ class RecordedSteps(PlainSteps):
             "a training step is recorded and replayed, up to %d at once", max(tape.recordings)
         )
 
-    def _refuse(self, why: str) -> None:
+    def _refuse(self, why: str, *, frames: int = 3) -> None:
+        """Remember it, and tell whoever called `epoch`, so many frames above."""
         self.refused = why
-        warnings.warn(f"training without a recorded step: {why}", UserWarning, stacklevel=4)
+        text = f"training without a recorded step: {why}"
+        warnings.warn(text, UserWarning, stacklevel=frames)
 
 
 class _Tape:

@@ -15,12 +15,11 @@ import numpy as np
 from minibnn.backend import Array, backend_of
 from minibnn.data.loader import DataLoader
 from minibnn.layers import Layer
-from minibnn.layers.base import require
 from minibnn.losses import Loss
 from minibnn.optimizers import Optimizer
 from minibnn.training.capture import RecordedSteps
 from minibnn.training.evaluate import check_data, device_metrics
-from minibnn.training.step import PlainSteps
+from minibnn.training.step import PlainSteps, check_training
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -110,15 +109,9 @@ def fit(
     """
     if epochs < 1:
         raise ValueError(f"fit: expected at least 1 epoch, got {epochs}")
-    require("fit", "loss", loss, Loss)
-    require("fit", "optimizer", optimizer, Optimizer)
-    trained = {id(p) for p in optimizer.parameters}
-    if trained.isdisjoint(id(p) for p in model.parameters()):
-        raise ValueError(
-            "fit: the optimiser holds none of the model's parameters; make it with "
-            "Adam(model.parameters(), ...)"
-        )
-    optimizer.require_intact()
+    if capture not in (None, True, False):
+        raise TypeError(f"fit: expected capture to be None, True or False, got {capture!r}")
+    check_training("fit", model, loss, optimizer)
     for name, loader in (("train", train), ("test", test)):
         if isinstance(loader, DataLoader):
             loader.to(model.backend)

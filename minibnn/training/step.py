@@ -11,6 +11,7 @@ import numpy as np
 from minibnn.backend import Array
 from minibnn.data.loader import DataLoader
 from minibnn.layers import Layer
+from minibnn.layers.base import require
 from minibnn.losses import Loss
 from minibnn.optimizers import Optimizer
 
@@ -25,9 +26,15 @@ class PlainSteps:
         model: initialised, and on its device.
         loss: for instance ``LogitCrossEntropy()``.
         optimizer: made from the model's parameters.
+
+    Raises:
+        TypeError: for something else, a class instead of an object, say.
+        ValueError: for an optimiser of another model.
+        RuntimeError: for an optimiser whose parameters were moved since.
     """
 
     def __init__(self, model: Layer, loss: Loss, optimizer: Optimizer) -> None:
+        check_training(type(self).__name__, model, loss, optimizer)
         self.model = model
         self.loss = loss
         self.optimizer = optimizer
@@ -51,7 +58,11 @@ class PlainSteps:
 
         Returns:
             the loss of each batch up to where it stopped, float64, on the device.
+
+        Raises:
+            TypeError: for a loader that is none.
         """
+        check_loader(type(self).__name__, loader)
         backend = self.model.backend
         losses = backend.xp.zeros(len(loader), dtype=np.float64)
         sound = None if backend.host else backend.xp.ones((), dtype=bool)
@@ -79,3 +90,26 @@ class PlainSteps:
         self.model.backward(self.loss.backward(), need_dx=False)
         self.model.backend.join()
         self.optimizer.step(only_if=only_if)
+
+
+def check_training(who: str, model: Layer, loss: Loss, optimizer: Optimizer) -> None:
+    """Raise unless these three can be trained together."""
+    require(who, "model", model, Layer)
+    require(who, "loss", loss, Loss)
+    require(who, "optimizer", optimizer, Optimizer)
+    trained = {id(p) for p in optimizer.parameters}
+    if trained.isdisjoint(id(p) for p in model.parameters()):
+        raise ValueError(
+            f"{who}: the optimiser holds none of the model's parameters; make it with "
+            "Adam(model.parameters(), ...)"
+        )
+    optimizer.require_intact()
+
+
+def check_loader(who: str, loader: DataLoader) -> None:
+    """Raise unless it is a loader."""
+    if not isinstance(loader, DataLoader):
+        raise TypeError(
+            f"{who}: expected a DataLoader, got {type(loader).__name__}; "
+            "make one: DataLoader((x, labels), batch_size)"
+        )

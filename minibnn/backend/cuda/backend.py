@@ -22,14 +22,7 @@ from minibnn.backend.hashing import places, stream_keys
 
 
 class CupyBackend(CupyAdam, CupyClasses, CupyChannels, CupySteps, CupyWindows, CupyBits):
-    """Arrays in the memory of a CUDA device.
-
-    Attributes:
-        tf32: whether products of float32 may round their factors to 10 bits of mantissa, as
-            NVIDIA's tensor cores want them. Off at first: the fast products are not those that the
-            CPU computes. A product of signs with signs is exact in this form too, and takes it
-            where a layer said that both are signs (`mark_signs`).
-    """
+    """Arrays in the memory of a CUDA device."""
 
     name = "gpu"
     host = False
@@ -38,10 +31,24 @@ class CupyBackend(CupyAdam, CupyClasses, CupyChannels, CupySteps, CupyWindows, C
         self.xp = cupy
         self.array_type = cupy.ndarray
         self.kernels = Kernels(cupy)
-        self.tf32 = False
+        self._tf32 = False
         self._cublas: Cublas | None = None
         self._signs = WeakValueDictionary()
         self._adam_parts = {}
+
+    @property
+    def tf32(self) -> bool:
+        """Whether products of float32 may round their factors to 10 bits of mantissa.
+
+        NVIDIA's tensor cores want them so. Off at first: the fast products are not those that the
+        CPU computes. A product of signs with signs is exact in this form too, and takes it where a
+        layer said that both are signs (`mark_signs`).
+        """
+        return self._tf32
+
+    @tf32.setter
+    def tf32(self, allowed: bool) -> None:
+        self._tf32 = bool(allowed)
 
     def asarray(self, a: Any, dtype: Any = None) -> Array:
         """`a` on the device; a host array is copied there."""
