@@ -23,6 +23,7 @@ class StrictBackend(Backend):
     array_type = strictdev.ndarray
     host = False
     records = True
+    tf32 = False  # a plain attribute, as whoever sets it on a GPU expects
 
     def record(self, work: Any, times: Any = (1,), *, lanes: bool = False) -> Any:
         """As on a GPU; and a number of the host that is another one each time is an error."""
