@@ -46,7 +46,7 @@ class HostKernels(Kernels):
         self.launches: list[str] = []
         self.grids: list[tuple[int, ...]] = []  # of each launch, in blocks
 
-    def library(self, file: str, dtype: Any) -> ctypes.CDLL:
+    def compiled(self, file: str, dtype: Any) -> ctypes.CDLL:
         key = file, np.dtype(dtype)
         if key not in self._libraries:
             if shutil.which("g++") is None:
@@ -79,7 +79,7 @@ class HostKernels(Kernels):
     def launch(
         self, file: str, name: str, dtype: Any, arguments: Any, *, blocks: Any, threads: Any = 256
     ) -> None:
-        library = self.library(file, dtype)
+        library = self.compiled(file, dtype)
         self.launches.append(name)
         sizes = (ctypes.c_int * 64)()
         count = getattr(library, f"sizes_{name}")(sizes)
