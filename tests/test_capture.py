@@ -655,6 +655,32 @@ def interrupt(function, call, after=False):
     return interrupted
 
 
+def test_a_state_that_cannot_be_seen(device):
+    """Neither in the first epoch nor in a later one."""
+
+    class Shy(dict):
+        shy = True
+
+        def items(self):
+            if self.shy:
+                raise RuntimeError("do not look at me")
+            return super().items()
+
+    for epochs in (0, 1):
+        layer = Own(lambda layer, x: x)
+        layer.notes = Shy()
+        Shy.shy = epochs == 0
+        steps = training(
+            RecordedSteps, device, lambda layer=layer: dense(layer), OPTIMIZERS["adam"]
+        )
+        loader = batches(device)
+        for _ in range(epochs):
+            steps.epoch(loader)
+            assert steps.recorded
+        Shy.shy = True
+        warned(steps, loader, "the host's state cannot be seen: RuntimeError: do not look at me")
+
+
 def test_two_threads_take_turns(device):
     plain = training(PlainSteps, device, dense, OPTIMIZERS["adam"])
     recorded = training(RecordedSteps, device, dense, OPTIMIZERS["adam"])

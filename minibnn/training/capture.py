@@ -180,15 +180,18 @@ class _Tape:
     def fits(self, loader: DataLoader) -> bool:
         """Whether the recordings are still right: the same loader, and nothing else has changed."""
         stream = self.backend.xp.cuda.get_current_stream()
-        return (
+        same = (
             bool(self.recordings)
             and all(recording.is_on(stream) for recording in self.recordings.values())
             and len(self.losses) == len(loader)
             and self.batch == loader.batch_size
             and all(a is b for a, b in zip(self.arrays, loader.arrays, strict=True))
-            and not self.begins[-1].changed(self.steps._state())
             and all(series.next_count() is not None for series in self.series)
         )
+        try:
+            return same and not self.begins[-1].changed(self.steps._state())
+        except CannotRecord:  # a new tape will say why
+            return False
 
     def begin(self, loader: DataLoader) -> None:
         """Take the loader's next epoch: what it needs of the host goes to the device."""
