@@ -8,6 +8,7 @@ from collections.abc import Iterator
 
 import numpy as np
 import pytest
+from cuda_on_host import HOST_CUDA
 from devices import ALL, DEVICES, STRICT, open_backend
 
 from minibnn.backend import Backend, register_backend
@@ -33,6 +34,12 @@ def ctrl_c() -> Iterator[None]:
     previous = signal.signal(signal.SIGINT, signal.default_int_handler)
     yield
     signal.signal(signal.SIGINT, previous)
+
+
+@pytest.fixture(autouse=True)
+def forget_launches() -> None:
+    """Each test counts its own kernels."""
+    HOST_CUDA.kernels.launches.clear()
 
 
 @pytest.fixture

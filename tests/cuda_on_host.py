@@ -244,3 +244,15 @@ class CudaArraysBackend(HostCudaBackend):
 
 CUDA_ARRAYS = CudaArraysBackend(HOST_CUDA.kernels)
 register_backend(CUDA_ARRAYS)
+
+
+def launched(*names: str, forget: bool = False) -> None:
+    """Each test of a kernel says which it means, so that none passes on the plain body.
+
+    Args:
+        names: of the kernels launched in this test, in order.
+        forget: whether to begin anew after that.
+    """
+    assert HOST_CUDA.kernels.launches == list(names)
+    if forget:
+        HOST_CUDA.kernels.launches.clear()

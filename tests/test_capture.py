@@ -8,6 +8,7 @@ import random
 import warnings
 from collections import deque
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from functools import partial
 
 import numpy as np
@@ -210,40 +211,51 @@ def test_float64(device):
 # --- The device is left alone -------------------------------------------------------------------
 
 
+@contextmanager
+def not_waiting(device):
+    """Inside, whatever would make the host wait for the device is an error."""
+    if device is STRICT:
+        with strictdev.count_readbacks() as readbacks:
+            yield
+        assert readbacks.count == 0
+    else:
+        import cupyx
+
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # it is deprecated, and experimental
+            with cupyx.allow_synchronize(False):
+                yield
+
+
 def test_an_epoch_is_three_uploads_and_no_read_back(device):
     """The first epoch learns and records; the next one may bring its order and its tables."""
     steps = training(RecordedSteps, device, MODELS["dropout"], OPTIMIZERS["adam"])
     loader = batches(device)
-    if device is STRICT:
-        with strictdev.count_readbacks() as readbacks:
-            steps.epoch(loader)
-        assert readbacks.count == 0
-        with strictdev.no_sync(), strictdev.count_uploads() as uploads:
-            begin = steps._tape.begin
-            steps._tape.begin = lambda loader: None
-            steps.epoch(loader)
-        assert uploads.count == 0
-        steps._tape.begin = begin
-        with strictdev.count_uploads() as uploads:
-            steps.epoch(loader)
-        assert uploads.count == 3  # the order, the rates, the keys
-    else:
-        import cupyx
-
+    steps.epoch(loader)
+    with not_waiting(device):
         steps.epoch(loader)
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # it is deprecated, and experimental
-            with cupyx.allow_synchronize(False):
-                steps.epoch(loader)
+    if device is not STRICT:
+        return
+    begin = steps._tape.begin
+    with strictdev.count_uploads() as uploads:
+        begin(loader)
+    assert uploads.count == 3  # the order, the rates, the keys
+    steps._tape.begin = lambda loader: None  # the rest of that epoch
+    before = everything(steps)
+    with strictdev.no_sync():
+        losses = steps.epoch(loader)
+    assert len(losses) == 9
+    after = everything(steps)
+    assert after["steps of 0"] == before["steps of 0"] + 9
+    assert (after["2.weight"] != before["2.weight"]).any()
 
 
-def test_a_plain_epoch_never_waits_either(device):
-    steps = training(PlainSteps, device, MODELS["batch norm"], OPTIMIZERS["adam"])
+@pytest.mark.parametrize("kind", [PlainSteps, RecordedSteps])
+def test_a_first_epoch_never_waits_either(kind, device):
+    steps = training(kind, device, MODELS["batch norm"], OPTIMIZERS["adam"])
     loader = batches(device)
-    if device is STRICT:
-        with strictdev.count_readbacks() as readbacks:
-            steps.epoch(loader)
-        assert readbacks.count == 0
+    with not_waiting(device):
+        assert len(steps.epoch(loader)) == 9
 
 
 def test_one_seed_gives_the_same_bits_again(device):

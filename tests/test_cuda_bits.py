@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from cuda_on_host import CUDA_ARRAYS, HOST_CUDA
+from cuda_on_host import CUDA_ARRAYS, HOST_CUDA, launched
 from devices import open_backend
 from packed_models import SIGN, dense, images_models, ink
 
@@ -22,19 +22,10 @@ from minibnn.recipes import RECIPES
 WIDTHS = [*range(1, 131), 784]
 
 
-@pytest.fixture(autouse=True)
-def forget_launches():
-    HOST_CUDA.kernels.launches.clear()
-
-
 @pytest.fixture(params=["host", pytest.param("gpu", marks=pytest.mark.gpu)])
 def kernels(request):
     """The backend with the kernels: on the host, and on a GPU."""
     return HOST_CUDA if request.param == "host" else open_backend("gpu")
-
-
-def launched(*names):
-    assert HOST_CUDA.kernels.launches == list(names)
 
 
 def bits(rng, *shape):

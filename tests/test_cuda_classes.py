@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from functools import partial
+
+import cuda_on_host
 import numpy as np
 import pytest
 from cuda_on_host import HOST_CUDA
@@ -18,14 +21,7 @@ every_shape = pytest.mark.parametrize("shape", SMALL + LARGE)
 both_floats = pytest.mark.parametrize("dtype", [np.float32, np.float64])
 
 
-@pytest.fixture(autouse=True)
-def forget_launches():
-    HOST_CUDA.kernels.launches.clear()
-
-
-def launched(*names):
-    assert HOST_CUDA.kernels.launches == list(names)
-    HOST_CUDA.kernels.launches.clear()
+launched = partial(cuda_on_host.launched, forget=True)
 
 
 def loss_and_gradient(backend, logits, labels, smoothing):

@@ -12,23 +12,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from cuda_on_host import HOST_CUDA, kernel_names
+from cuda_on_host import HOST_CUDA, kernel_names, launched
 
 from minibnn.backend import CPU, AdamStep, Backend, Questions, StepTables
 from minibnn.backend.cuda import kernels as cuda_kernels
 from minibnn.backend.cuda.kernels import FILES, OPTIONS, source
 
 FLOATS = [np.float32, np.float64]
-
-
-@pytest.fixture(autouse=True)
-def forget_launches() -> None:
-    HOST_CUDA.kernels.launches.clear()
-
-
-def launched(*names: str) -> None:
-    """Each test of a kernel says which it means, so that none passes on the plain body."""
-    assert HOST_CUDA.kernels.launches == list(names)
 
 
 @pytest.mark.parametrize("dtype", FLOATS)

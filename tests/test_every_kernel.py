@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from confirm import speed, training
 from confirm.setting import FAILED, OK, Setting
-from cuda_on_host import HOST_CUDA, kernel_names
+from cuda_on_host import HOST_CUDA, HostKernels, kernel_names
 from devices import STRICT, open_backend
 from every_kernel import ODD, results
 from launches import FLOATS, Key, listening, missing
@@ -28,7 +28,7 @@ def test_every_kernel_is_launched_and_right(on_the_host):
     outcome, heard = on_the_host
     assert missing(heard) == []
     assert (outcome.status, outcome.line) == (OK, "as on the CPU")
-    assert HOST_CUDA.kernels.launches  # the listener is gone again
+    assert type(HOST_CUDA.kernels) is HostKernels, "the listener is gone again"
 
 
 @pytest.mark.gpu
