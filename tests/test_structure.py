@@ -21,6 +21,7 @@ FILES = sorted(PACKAGE.rglob("*.py"))
 # Each room imports only from rooms on lower floors (and freely within itself).
 FLOORS = {
     "backend": 1,
+    "checks": 1,
     "parameter": 2,
     "draws": 2,
     "functions": 3,
@@ -111,7 +112,9 @@ def test_training_loads_its_own_rooms_only():
     loaded = modules_after(TRAINING)
     assert loaded.isdisjoint(HEAVY)
     rooms = {name.split(".")[1] for name in loaded if name.startswith("minibnn.")}
-    core = "backend data draws feedback functions layers losses optimizers parameter schedules"
+    core = (
+        "backend checks data draws feedback functions layers losses optimizers parameter schedules"
+    )
     assert rooms == {*core.split(), "training"}
 
 

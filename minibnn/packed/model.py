@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from minibnn.backend import CPU, Array, Backend, backend_of
+from minibnn.checks import shape as check_shape
 from minibnn.layers import Layer
 from minibnn.packed.bits import flat_bits
 from minibnn.packed.describe import describe, to_json
@@ -244,8 +245,7 @@ def pack(model: Layer, input_shape: tuple[int, ...] = (28, 28)) -> PackedModel:
     """
     if not isinstance(model, Layer):
         raise TypeError(f"pack: expected a model, got {type(model).__name__}")
-    if not isinstance(input_shape, tuple) or not all(type(n) is int and n > 0 for n in input_shape):
-        raise TypeError(f"pack: expected input_shape such as (28, 28), got {input_shape!r}")
+    input_shape = check_shape("pack", "input_shape", input_shape)
     stages, certificate = _build(model, input_shape)
     return PackedModel(input_shape, stages, certificate)
 
