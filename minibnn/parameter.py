@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -87,6 +88,13 @@ def glorot_lr_scale(fan_in: int, fan_out: int) -> float:
     return math.sqrt(fans / 1.5)
 
 
+class _Uses:
+    """When the gradient of any parameter was used: a clock of what is trained, for all threads."""
+
+    clock = itertools.count(1)
+    last = 0
+
+
 class Parameter:
     """An array that an optimiser changes, and its gradient.
 
@@ -101,7 +109,10 @@ class Parameter:
     Attributes:
         data: the values; None before `initialize`.
         grad: the gradient, same shape; a layer's backward overwrites it.
+        quantizer: the function that its layer's forward sees it through; None if nobody said.
     """
+
+    quantizer: Any = None
 
     def __init__(
         self,
@@ -135,13 +146,33 @@ class Parameter:
         self._bound = bound
         self._lr_scale = lr_scale
         self.data: Array = None
-        self.grad: Array = None
+        self._grad: Array = None
+        self._used = 0
 
     def __repr__(self) -> str:
         bound = "" if self.bound is None else f", bound={self.bound}"
         scale = "" if self.lr_scale == 1 else f", lr_scale={self.lr_scale:.4g}"
         state = ", no values yet" if self.data is None else ""
         return f"Parameter({self.name!r}, {self.shape}{bound}{scale}{state})"
+
+    def __getstate__(self) -> dict[str, Any]:
+        state = {k: v for k, v in vars(self).items() if k not in ("_grad", "_used")}
+        return {**state, "grad": self._grad}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        vars(self).update(state)
+        self._grad, self._used = vars(self).pop("grad"), 0
+
+    @property
+    def grad(self) -> Array:
+        """The gradient. That somebody used it is noted, for `FlatStore.require_gradients`."""
+        self._used = _Uses.last = next(_Uses.clock)
+        return self._grad
+
+    @grad.setter
+    def grad(self, grad: Array) -> None:
+        self._used = _Uses.last = next(_Uses.clock)
+        self._grad = grad
 
     # Both are fixed: an optimiser sorts its parameters by them when it is made.
     @property
@@ -168,13 +199,13 @@ class Parameter:
                 f"{self.shape}, got {data.shape}"
             )
         self.data = data
-        self.grad = np.zeros_like(self.data)
+        self._grad = np.zeros_like(self.data)
 
     def to(self, backend: Backend, dtype: Any) -> None:
         """Move to another backend or dtype."""
         if self.data is not None:
             self.data = convert(self.data, backend, dtype)
-            self.grad = convert(self.grad, backend, dtype)
+            self._grad = convert(self._grad, backend, dtype)
 
 
 class Buffer:
@@ -269,11 +300,12 @@ class FlatStore:
             for p in group:
                 part = slice(stop, stop + p.size)
                 p.data = _move_into(self.data[part].reshape(p.shape), p.data)
-                p.grad = _move_into(self.grad[part].reshape(p.shape), p.grad)
+                p._grad = _move_into(self.grad[part].reshape(p.shape), p._grad)
                 stop += p.size
             self.segments.append(Segment(slice(start, stop), bound, lr_scale))
             start = stop
-        self._views = [(p.data, p.grad) for p in self.parameters]
+        self._views = [(p.data, p._grad) for p in self.parameters]
+        self._used = next(_Uses.clock)
 
     def __reduce__(self) -> Any:
         # A copy, or what a pickle gives back, has to be views of one store again: make it anew.
@@ -286,12 +318,27 @@ class FlatStore:
     def require_intact(self) -> None:
         """Raise RuntimeError if a parameter no longer lives here, so no update goes astray."""
         for p, (data, grad) in zip(self.parameters, self._views, strict=True):
-            if p.data is not data or p.grad is not grad:
+            if p.data is not data or p._grad is not grad:
                 raise RuntimeError(
                     f"{p!r} was moved or replaced after the optimiser was made (by to(), "
                     "initialize(), a second optimiser, or an assignment to .data or .grad); make "
                     "the optimiser last, and write into the arrays: parameter.grad[...] = values"
                 )
+
+    def require_gradients(self, who: str) -> None:
+        """Raise RuntimeError if since the last call only other parameters' gradients were used.
+
+        Then it is another model that is trained: a copy of the one that these parameters belong
+        to, or theirs is the copy.
+        """
+        if _Uses.last > self._used and all(p._used <= self._used for p in self.parameters):
+            raise RuntimeError(
+                f"{who}: expected gradients for its {len(self.parameters)} parameters since its "
+                "last step, got some for others only: the model that was trained is not the one "
+                "whose parameters it holds; copy, pickle or load both as one object, (model, "
+                "optimizer), or make a new optimiser of that model's parameters"
+            )
+        self._used = next(_Uses.clock)
 
 
 def _move_into(view: Array, values: Array) -> Array:

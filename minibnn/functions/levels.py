@@ -9,8 +9,7 @@ from minibnn.backend import Array, backend_of
 from minibnn.checks import integer, number
 from minibnn.functions.base import Function
 from minibnn.functions.signs import StraightThrough
-
-MAX_BITS = 16  # float32 holds 2^24 steps; beyond 16 bits the rounding is no quantization any more
+from minibnn.functions.values import MAX_BITS
 
 
 @dataclass(frozen=True)
@@ -39,7 +38,6 @@ class Ternary(StraightThrough):
     array([-1., -1.,  0.,  0.,  0.,  1.])
     """
 
-    bits = 2
     threshold: float = 0.05
     clip: float | None = 1.0
 
@@ -87,7 +85,6 @@ class TernaryWeights(StraightThrough):
     array([-1., -1.,  0.,  0.,  1.])
     """
 
-    bits = 2
     clip: float | None = 1.0
 
     def threshold(self, x: Array) -> Array:
@@ -134,7 +131,6 @@ class Heaviside(StraightThrough):
     array([0., 0., 1.])
     """
 
-    bits = 1
     clip: float | None = 1.0
 
     def forward(self, x: Array) -> Array:

@@ -121,7 +121,11 @@ class Layer(ABC):
             yield from child.buffers()
 
     def named_quantized(self) -> Iterator[tuple[str, Parameter, Function]]:
-        """The parameters that forward sees through a function of few bits: path, it, function."""
+        """The parameters that forward sees through a quantizer: path, it, function.
+
+        A layer of your own that has one yields it here. Of how many bits it is, is found out from
+        the function's values.
+        """
         for name, child in self.named_children():
             yield from ((f"{name}.{path}", p, f) for path, p, f in child.named_quantized())
 

@@ -36,6 +36,14 @@ class Optimizer(ABC):
     def require_intact(self) -> None:
         """Raise RuntimeError if a parameter was moved or replaced since the optimiser was made."""
 
+    def require_gradients(self) -> None:  # noqa: B027 (not everybody can tell)
+        """Raise RuntimeError if another model's gradients were computed since the last step.
+
+        An optimiser that was copied or unpickled without its model holds parameters of its own,
+        which nobody trains; so does one whose model was copied and goes on as the copy. Whether a
+        gradient was used at all is noted on the host, so nothing is read back.
+        """
+
     @abstractmethod
     def step(self, *, only_if: Array | None = None) -> None:
         """Update every parameter from its gradient.
@@ -45,7 +53,8 @@ class Optimizer(ABC):
                 and nobody had to wait to find out.
 
         Raises:
-            RuntimeError: if a parameter was moved or replaced since the optimiser was made.
+            RuntimeError: if a parameter was moved or replaced since the optimiser was made, or if
+                since its last step the gradients of others were computed, but none of its own.
         """
 
 
@@ -120,9 +129,14 @@ class FlatOptimizer(Optimizer):
         """Raise RuntimeError if a parameter was moved or replaced since the optimiser was made."""
         self.store.require_intact()
 
+    def require_gradients(self) -> None:
+        """See `Optimizer.require_gradients`."""
+        self.store.require_gradients(type(self).__name__)
+
     def step(self, *, only_if: Array | None = None) -> None:
         """Update every parameter from its gradient; see `Optimizer.step`."""
         self.require_intact()
+        self.require_gradients()
         if self.backend.host and only_if is not None and not only_if:
             return
         segments = self.store.segments

@@ -92,7 +92,9 @@ def plot_weight_bits(
         ImportError: without matplotlib.
         ValueError: for a model without a weighted layer, or weights that are no such images.
     """
-    image_shape = check_shape("plot_weight_bits", "image_shape", image_shape)
+    size = check_shape("plot_weight_bits", "image_shape", image_shape)
+    if len(size) != 2:
+        raise ValueError(f"plot_weight_bits: expected image_shape=(height, width), got {size}")
     columns = integer("plot_weight_bits", "columns", columns, least=1)
     layer = next(_weighted(model), None)
     if layer is None:
@@ -102,7 +104,7 @@ def plot_weight_bits(
             f"plot_weight_bits: {layer} has no weights yet; call model.initialize(rng) first"
         )
     W = layer.backend.to_host(layer.quantized_weight(train=False))
-    height, width = image_shape if W.ndim == 2 else W.shape[:2]
+    height, width = size if W.ndim == 2 else W.shape[:2]
     units = W.shape[-1]
     if W.size != height * width * units:
         raise ValueError(
