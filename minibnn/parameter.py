@@ -10,7 +10,7 @@ from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 
-from minibnn.backend import Array, Backend, backend_of
+from minibnn.backend import Array, Backend, backend_of, require_plain
 from minibnn.checks import finite, integer, number
 from minibnn.checks import shape as check_shape
 
@@ -192,7 +192,9 @@ class Parameter:
 
     def initialize(self, rng: np.random.Generator, dtype: Any) -> None:
         """Draw the values on the host and clear the gradient."""
-        data = np.array(self.initializer(self.shape, rng), dtype=dtype)
+        drawn = self.initializer(self.shape, rng)
+        require_plain(drawn)
+        data = np.array(drawn, dtype=dtype)
         if data.shape != self.shape:
             raise ValueError(
                 f"Parameter {self.name!r}: expected {self.initializer!r} to draw an array of shape "

@@ -174,6 +174,7 @@ def test_bop_three_steps(backend):
     for dtype in (np.float32, np.float64):
         # Neither scale nor bound changes anything.
         p = parameter([0.3, -0.0, -2.0], backend, dtype, lr_scale=7.0, bound=0.5)
+        p.quantizer = SignSTE()
         optimizer = Bop([p], threshold=1 / 4, gamma=1 / 2)
         assert backend.to_host(p.data).tolist() == [1, 1, -1]
         (values,) = path(optimizer, [[1, -1, -0.5], [-1, 1, -0.25], [-1, 0.5, -1]], p)
@@ -185,6 +186,7 @@ def test_bop_flips_exactly_as_the_paper_says(backend, rng):
     size, gamma, threshold = 50, Fraction(1, 8), Fraction(1, 16)
     start = rng.standard_normal(size)
     p = parameter(start, backend, np.float64)
+    p.quantizer = SignSTE()
     optimizer = Bop([p], threshold=float(threshold), gamma=float(gamma))
     w = [1 if value >= 0 else -1 for value in start]
     m = [Fraction(0)] * size
