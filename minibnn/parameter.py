@@ -88,11 +88,11 @@ def glorot_lr_scale(fan_in: int, fan_out: int) -> float:
     return math.sqrt(fans / 1.5)
 
 
-class _Uses:
-    """When the gradient of any parameter was used: a clock of what is trained, for all threads."""
+class Backwards:
+    """A clock, on the host, that goes on with each layer's backward and each use of a gradient."""
 
     clock = itertools.count(1)
-    last = 0
+    last = 0  # when a layer last ran backward
 
 
 class Parameter:
@@ -146,7 +146,7 @@ class Parameter:
         self._bound = bound
         self._lr_scale = lr_scale
         self.data: Array = None
-        self._grad: Array = None
+        vars(self)["grad"] = None
         self._used = 0
 
     def __repr__(self) -> str:
@@ -156,23 +156,18 @@ class Parameter:
         return f"Parameter({self.name!r}, {self.shape}{bound}{scale}{state})"
 
     def __getstate__(self) -> dict[str, Any]:
-        state = {k: v for k, v in vars(self).items() if k not in ("_grad", "_used")}
-        return {**state, "grad": self._grad}
-
-    def __setstate__(self, state: dict[str, Any]) -> None:
-        vars(self).update(state)
-        self._grad, self._used = vars(self).pop("grad"), 0
+        return {**vars(self), "_used": 0}  # nobody used the gradient of a copy yet
 
     @property
     def grad(self) -> Array:
-        """The gradient. That somebody used it is noted, for `FlatStore.require_gradients`."""
-        self._used = _Uses.last = next(_Uses.clock)
-        return self._grad
+        """The gradient; when it was used is noted for `FlatStore.require_gradients`."""
+        self._used = next(Backwards.clock)
+        return vars(self)["grad"]
 
     @grad.setter
     def grad(self, grad: Array) -> None:
-        self._used = _Uses.last = next(_Uses.clock)
-        self._grad = grad
+        self._used = next(Backwards.clock)
+        vars(self)["grad"] = grad
 
     # Both are fixed: an optimiser sorts its parameters by them when it is made.
     @property
@@ -201,13 +196,13 @@ class Parameter:
                 f"{self.shape}, got {data.shape}"
             )
         self.data = data
-        self._grad = np.zeros_like(self.data)
+        vars(self)["grad"] = np.zeros_like(self.data)
 
     def to(self, backend: Backend, dtype: Any) -> None:
         """Move to another backend or dtype."""
         if self.data is not None:
             self.data = convert(self.data, backend, dtype)
-            self._grad = convert(self._grad, backend, dtype)
+            vars(self)["grad"] = convert(vars(self)["grad"], backend, dtype)
 
 
 class Buffer:
@@ -302,12 +297,12 @@ class FlatStore:
             for p in group:
                 part = slice(stop, stop + p.size)
                 p.data = _move_into(self.data[part].reshape(p.shape), p.data)
-                p._grad = _move_into(self.grad[part].reshape(p.shape), p._grad)
+                vars(p)["grad"] = _move_into(self.grad[part].reshape(p.shape), vars(p)["grad"])
                 stop += p.size
             self.segments.append(Segment(slice(start, stop), bound, lr_scale))
             start = stop
-        self._views = [(p.data, p._grad) for p in self.parameters]
-        self._used = next(_Uses.clock)
+        self._views = [(p.data, vars(p)["grad"]) for p in self.parameters]
+        self._used = next(Backwards.clock)
 
     def __reduce__(self) -> Any:
         # A copy, or what a pickle gives back, has to be views of one store again: make it anew.
@@ -320,7 +315,7 @@ class FlatStore:
     def require_intact(self) -> None:
         """Raise RuntimeError if a parameter no longer lives here, so no update goes astray."""
         for p, (data, grad) in zip(self.parameters, self._views, strict=True):
-            if p.data is not data or p._grad is not grad:
+            if p.data is not data or vars(p)["grad"] is not grad:
                 raise RuntimeError(
                     f"{p!r} was moved or replaced after the optimiser was made (by to(), "
                     "initialize(), a second optimiser, or an assignment to .data or .grad); make "
@@ -328,19 +323,19 @@ class FlatStore:
                 )
 
     def require_gradients(self, who: str) -> None:
-        """Raise RuntimeError if since the last call only other parameters' gradients were used.
+        """Raise RuntimeError if layers ran backward since the last call, but used no gradient here.
 
         Then it is another model that is trained: a copy of the one that these parameters belong
         to, or theirs is the copy.
         """
-        if _Uses.last > self._used and all(p._used <= self._used for p in self.parameters):
+        if Backwards.last > self._used and all(p._used <= self._used for p in self.parameters):
             raise RuntimeError(
-                f"{who}: expected gradients for its {len(self.parameters)} parameters since its "
-                "last step, got some for others only: the model that was trained is not the one "
-                "whose parameters it holds; copy, pickle or load both as one object, (model, "
-                "optimizer), or make a new optimiser of that model's parameters"
+                f"{who}: expected a backward that sets gradients of its {len(self.parameters)} "
+                "parameters before each step, got one of another model; copy, pickle or load both "
+                "as one object, (model, optimizer), or make a new optimiser of that model's "
+                "parameters"
             )
-        self._used = next(_Uses.clock)
+        self._used = next(Backwards.clock)
 
 
 def _move_into(view: Array, values: Array) -> Array:

@@ -12,7 +12,7 @@ from minibnn.backend import CPU, Array, Backend, backend_of, get_backend
 from minibnn.checks import generator
 from minibnn.draws import Draws
 from minibnn.functions import Function
-from minibnn.parameter import Buffer, Parameter
+from minibnn.parameter import Backwards, Buffer, Parameter
 
 if TYPE_CHECKING:
     from minibnn.layers.summary import Summary
@@ -298,6 +298,7 @@ class Layer(ABC):
         if dy.dtype != self.dtype:
             raise TypeError(f"{self}: expected dy of dtype {self.dtype}, got {dy.dtype}")
         self.saved = None
+        Backwards.last = next(Backwards.clock)
         return saved
 
     def _checked_saved(self) -> Any:
