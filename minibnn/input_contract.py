@@ -69,5 +69,5 @@ class InputContract:
         if self.dtype.kind not in "biu":
             return False
         if self.low is not None and self.high is not None:
-            return 0 <= self.low and self.high <= 255
+            return self.low >= 0 and self.high <= 255
         return self.dtype in (np.uint8, np.bool_)

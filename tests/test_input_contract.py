@@ -281,7 +281,7 @@ def test_test_samples_are_prepared_as_those_for_training(images):
     x, labels = images
     model = network(Flatten(), Rescale(1 / 255))
     train, test = DataLoader((x, labels), 16), DataLoader((scaled(x), labels), 16)
-    with pytest.raises(TypeError, match="test samples of dtype uint8, .* got float32"):
+    with pytest.raises(TypeError, match=r"test samples of dtype uint8, .* got float32"):
         fit(model, train, test, loss=LogitCrossEntropy(),
             optimizer=Adam(model.parameters(), 0.01), epochs=1)  # fmt: skip
     assert model.input_contract is None
@@ -330,7 +330,9 @@ def test_range_of_floats_is_that_of_all_samples(images):
 def test_one_output_is_no_classifier(norm):
     last = [dense(16, 1), BatchNorm(1)] if norm else [dense(16, 1)]
     model = Sequential(Rescale(1), dense(20, 16), Activation(SignSTE()), *last).initialize(0)
-    with pytest.raises(PackError, match="at least two outputs.* label 0 always; end it in a Dense"):
+    with pytest.raises(
+        PackError, match=r"at least two outputs.* label 0 always; end it in a Dense"
+    ):
         pack(model, (20,))
     assert pack(network(Rescale(1), classes=2), (20,)).classes == 2
 

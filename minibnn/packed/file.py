@@ -195,7 +195,7 @@ def load_latents(path: str | os.PathLike[str], model: _Model) -> _Model:
         model.initialize(0, dtype)
     _fill(model, latents)
     model.input_contract = InputContract(
-        np.uint8, packed.input_shape, source=f"load_latents, {name}"
+        np.dtype(np.uint8), packed.input_shape, source=f"load_latents, {name}"
     )
     return model
 

@@ -20,19 +20,19 @@ def trained_shape(model: Layer, given: Shape | None) -> Shape:
         PackError: for a model that was trained on anything but bytes, for another shape than it was
             trained on, and if no shape is known.
     """
-    known = _known_shape(model, given)
-    if known is None and given is None:
+    shape = _known_shape(model, given) or given
+    if shape is None:
         raise PackError(
             "pack: expected input_shape, the shape of one sample, since the model has not been "
             "trained on any; write pack(model, (28, 28)) for images, pack(model, (30,)) for rows "
             "of 30 bytes"
         )
-    if known is not None and given not in (None, known):
+    if given not in (None, shape):
         raise PackError(
-            f"pack: expected input_shape {known}, which the model was trained on, got {given}; "
+            f"pack: expected input_shape {shape}, which the model was trained on, got {given}; "
             "leave it out: pack(model)"
         )
-    return given if known is None else known
+    return shape
 
 
 def _known_shape(model: Layer, given: Shape | None) -> Shape | None:
@@ -83,7 +83,7 @@ def _spans(contract: InputContract, ends: HostArray) -> bool:
     """Whether training met just the range that bytes have after a Rescale, to half a byte."""
     if contract.low is None or contract.high is None:
         return False
-    low, high = sorted(ends[:, 0].tolist())
+    low, high = sorted(map(float, ends[:, 0]))
     half = (high - low) / 510
     return abs(contract.low - low) <= half and abs(contract.high - high) <= half
 
