@@ -12,12 +12,14 @@ from minibnn import (
     Activation,
     Adam,
     BatchNorm,
+    Conv2D,
     DataLoader,
     Dense,
     DirectFeedback,
     Flatten,
     InputContract,
     LogitCrossEntropy,
+    MaxPool2D,
     PackError,
     Rescale,
     Reshape,
@@ -348,3 +350,25 @@ def test_a_file_of_one_output_is_refused():
     arrays[f"{last - 1}.weights"] = arrays[f"{last - 1}.weights"][:2]
     with pytest.raises(ValueError, match="at least two classes"):
         build_program(described, arrays)
+
+
+# --- README -----------------------------------------------------------------------------------
+
+
+def test_the_cnn_in_readme_packs_with_the_changes_that_it_names():
+    first = [
+        Reshape((28, 28, 1)),
+        Rescale(2 / 255, -1),
+        Conv2D(1, 16, 3, bias=False, weight_quantizer=SignSTE()),
+        MaxPool2D(2),
+        BatchNorm(16),
+        Activation(SignSTE(clip=1.0)),
+        Conv2D(16, 16, 3, padding=1, padding_value=-1, bias=False, weight_quantizer=SignSTE()),
+        MaxPool2D(13),
+        BatchNorm(16),
+    ]
+    real = Sequential(*first, Flatten(), Dense(16, 10)).initialize(0)
+    with pytest.raises(PackError, match=r"layer 10, Dense\(16 -> 10\): its input has real values"):
+        pack(real, (28, 28))
+    last = [Activation(SignSTE(clip=1.0)), Flatten(), dense(16, 10)]
+    assert pack(Sequential(*first, *last).initialize(0), (28, 28)).classes == 10
