@@ -48,6 +48,8 @@ def rank(runs: pd.DataFrame, score: str = "accuracy", *, resolution: float = 0.0
     >>> rank(runs).tied.to_dict()
     {'x': 'a', 'y': 'a', 'z': 'b'}
     """
+    import pandas as pd
+
     runs = runs.assign(**{score: runs[score].astype(float)})
     broken = runs[~np.isfinite(runs[score])]
     if len(broken):
@@ -58,8 +60,9 @@ def rank(runs: pd.DataFrame, score: str = "accuracy", *, resolution: float = 0.0
     groups = runs.groupby("entry", sort=False, observed=True, dropna=False)[score]
     # Exact sums: those of floats would give equal scores a spread, and a mean that depends on how
     # many they are.
-    table = groups.agg(mean=statistics.mean, std=_deviation, seeds="count")
-    table = table.sort_values("mean", ascending=False, kind="stable")
+    table = pd.DataFrame(
+        {"mean": groups.agg(statistics.mean), "std": groups.agg(_deviation), "seeds": groups.size()}
+    ).sort_values("mean", ascending=False, kind="stable")
     pairs = list(combinations(range(len(table)), 2))
     level = 1 - (1 - CONFIDENCE) / 2 / max(len(pairs), 1)
     spreads = table["std"].clip(lower=resolution / math.sqrt(12))
