@@ -248,6 +248,7 @@ __all__ = [
 # The rooms, and which of the names above each one has.
 _ROOMS = {
     "backend": "Backend DeviceError backend_of get_backend",
+    "checks": "",
     "data": (
         "DataError DataLoader DatasetMismatchError DatasetNotFoundError IdxFormatError "
         "ImageDataset load_mnist load_mnist_or_sample load_sample one_cold one_hot read_idx "

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Self, TypeVar
 import numpy as np
 
 from minibnn.backend import CPU, Array, Backend, backend_of, get_backend
+from minibnn.checks import generator
 from minibnn.draws import Draws
 from minibnn.functions import Function
 from minibnn.input_contract import InputContract
@@ -18,7 +19,6 @@ if TYPE_CHECKING:
     from minibnn.layers.summary import Summary
 
 _Kind = TypeVar("_Kind", Parameter, Buffer, Function, Draws)
-_Required = TypeVar("_Required")
 
 
 class Layer(ABC):
@@ -160,9 +160,7 @@ class Layer(ABC):
                 seed gives one network on every device.
             dtype: float32 (the default) or float64.
         """
-        if rng is None:
-            raise TypeError("initialize: expected a numpy.random.Generator or a seed, got None")
-        rng = np.random.default_rng(rng)
+        rng = generator("initialize", rng)
         dtype = _float_dtype(self.dtype if dtype is None else dtype)
         backend = self.backend
         self._initialize(rng, dtype)
@@ -317,17 +315,6 @@ class Layer(ABC):
                 f"{self}: expected {name} on its own device, {here}, got an array on {there}; "
                 f"move one of them: model.to({there!r}) or the loader's to()"
             )
-
-
-def require(who: str, name: str, value: Any, kind: type[_Required]) -> _Required:
-    """Return `value`, or raise TypeError unless it is an object of class `kind`."""
-    if not isinstance(value, kind):
-        got = f"the class {value.__name__}" if isinstance(value, type) else repr(value)
-        mend = f"; write {value.__name__}()" if isinstance(value, type) else ""
-        if kind is Function and (isinstance(value, str) or (callable(value) and not mend)):
-            mend = "; write an object such as SignSTE(), or a Function of your own"
-        raise TypeError(f"{who}: expected {name} of type {kind.__name__}, got {got}{mend}")
-    return value
 
 
 def _float_dtype(dtype: Any) -> np.dtype[Any]:

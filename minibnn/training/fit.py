@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Self
 import numpy as np
 
 from minibnn.backend import Array, backend_of
+from minibnn.checks import integer
 from minibnn.data.loader import DataLoader
 from minibnn.input_contract import InputContract
 from minibnn.layers import Layer
@@ -108,6 +109,7 @@ def fit(
         TypeError: for loaders that are none, a loss or optimiser class instead of an object.
         RuntimeError: for an optimiser whose parameters were moved since.
     """
+    epochs = integer("fit", "epochs", epochs)
     if epochs < 1:
         raise ValueError(f"fit: expected at least 1 epoch, got {epochs}")
     if capture not in (None, True, False):
