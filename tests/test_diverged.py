@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import itertools
 import pickle
+from contextlib import nullcontext
 
 import numpy as np
 import pytest
@@ -36,6 +37,7 @@ from minibnn import (
 )
 from minibnn.training import PlainSteps, RecordedSteps
 
+LOSS = LogitCrossEntropy()
 BATCH, BAD, FEATURE = 20, 50, 3  # sample 50 stands in batch 3
 
 
@@ -167,19 +169,13 @@ def test_fit_stops_before_the_update(name, kind, capture, backend):
 @pytest.mark.parametrize("kind", OPTIMIZERS)
 def test_a_loop_of_ones_own_is_stopped_on_the_cpu(kind):
     model, optimizer, data = made("a sign", kind, "cpu")
-    loss, done = LogitCrossEntropy(), 0
-    with (
-        np.errstate(all="ignore"),
-        pytest.raises(
-            DivergedError, match=r"the gradient of Parameter\('weight', \(8, 16\).* nan"
-        ) as caught,
-    ):
-        for x, labels in data:
-            loss.forward(model.forward(x, train=True), labels)
-            model.backward(loss.backward(), need_dx=False)
-            optimizer.step()
-            done += 1
-    assert done == 2
+    message = r"the gradient of Parameter\('weight', \(8, 16\).* nan"
+    with np.errstate(all="ignore"):
+        for i, (x, labels) in enumerate(itertools.islice(data, 3)):
+            LOSS.forward(model.forward(x, train=True), labels)
+            model.backward(LOSS.backward(), need_dx=False)
+            with pytest.raises(DivergedError, match=message) if i == 2 else nullcontext() as caught:
+                optimizer.step()
     assert (caught.value.epoch, caught.value.batch) == (None, None)
     assert same(values(model), after_two_batches("a sign", kind, model.backend))
     assert str(pickle.loads(pickle.dumps(caught.value))) == str(caught.value)

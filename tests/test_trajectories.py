@@ -121,7 +121,7 @@ def test_nan_goes_into_no_parameter(make, backend):
     before = backend.to_host(p.data).copy()
     p.grad[...] = backend.asarray([np.nan, 0.0])
     if backend.host:
-        with pytest.raises(DivergedError, match="the gradient of Parameter.* became nan"):
+        with pytest.raises(DivergedError, match=r"the gradient of Parameter.* became nan"):
             optimizer.step()
     else:
         optimizer.step()

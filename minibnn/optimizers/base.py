@@ -145,7 +145,7 @@ class FlatOptimizer(Optimizer):
         return None if self.backend.host else all_finite
 
     def _still_finite(self, only_if: Array | None, a: Array) -> Array:
-        """`only_if` or, on the host and if there is none, a new flag: False if `a` is not finite."""
+        """`only_if`, or a new flag on the host and for None: False if `a` is not finite."""
         if only_if is None or self.backend.host:
             only_if = self.backend.xp.ones((), bool)
         self.backend.note_finite(only_if, a)

@@ -39,7 +39,7 @@ def in_batch(model: Layer, loss: Loss, train: DataLoader, batch: int, value: flo
     try:
         with np.errstate(all="ignore"):
             found = _rerun(model, copy.copy(loss), x, labels, value)
-    except Exception:  # noqa: S110  # of a layer that cannot be copied, say: no reason to hide the rest
+    except Exception:  # of a layer that cannot be copied, say; nothing may hide the news
         pass
     what, value, cause = found
     data = _in_samples(x, rows.tolist())
