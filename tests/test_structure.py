@@ -20,6 +20,9 @@ FILES = sorted(PACKAGE.rglob("*.py"))
 
 # Each room imports only from rooms on lower floors (and freely within itself).
 FLOORS = {
+    "atomic_file": 1,
+    "regular_file": 1,
+    "result_folder": 2,
     "backend": 1,
     "parameter": 2,
     "draws": 2,
@@ -112,7 +115,8 @@ def test_training_loads_its_own_rooms_only():
     assert loaded.isdisjoint(HEAVY)
     rooms = {name.split(".")[1] for name in loaded if name.startswith("minibnn.")}
     core = "backend data draws feedback functions layers losses optimizers parameter schedules"
-    assert rooms == {*core.split(), "training"}
+    files = "atomic_file regular_file"
+    assert rooms == {*core.split(), *files.split(), "training"}
 
 
 def test_the_door_names_each_thing_as_its_imports_do():
