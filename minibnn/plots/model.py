@@ -12,7 +12,7 @@ from minibnn.checks import integer
 from minibnn.checks import shape as check_shape
 from minibnn.layers import Layer
 from minibnn.layers.weighted import Weighted
-from minibnn.plots.figure import matplotlib_figure
+from minibnn.plots.figure import matplotlib_figure, save_figure
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -60,8 +60,7 @@ def plot_confusion(
         f"{right:,} of {counts.sum():,} right, {right / max(counts.sum(), 1):.2%}", fontsize=9
     )
     figure.suptitle(title)
-    if path is not None:
-        figure.savefig(path, dpi=120)
+    save_figure(figure, path, dpi=120)
     return figure
 
 
@@ -132,8 +131,7 @@ def plot_weight_bits(
     axes.set_xticks([])
     axes.set_yticks([])
     figure.suptitle(title, y=1 - 0.1 / figure.get_figheight(), va="top", fontsize=11)
-    if path is not None:
-        figure.savefig(path, dpi=100)
+    save_figure(figure, path, dpi=100)
     return figure
 
 
