@@ -52,6 +52,7 @@ from minibnn import (
     pack,
 )
 from minibnn.backend import bits as backend_bits
+from minibnn.packed import costs
 from minibnn.packed import model as packed_model
 from minibnn.packed.bits import (
     flat_bits,
@@ -915,8 +916,8 @@ def test_large_windows_go_in_smaller_chunks(monkeypatch, rng):
     monkeypatch.setattr(
         packed.stages[0].__class__, "run", lambda s, x: (seen.append(len(x)), run(s, x))[1]
     )
-    # Windows, and their sums: not quite enough for 8 images.
-    monkeypatch.setattr(packed_model, "SCRATCH", 8 * 6 * 7 * (45 + 3) - 1)
+    # Not quite enough for 8 images.
+    monkeypatch.setattr(packed_model, "SCRATCH", 8 * costs.total(packed.stages).bytes - 1)
     np.testing.assert_array_equal(packed.predict_scores(images), whole)
     assert set(seen) == {7, 6}
     monkeypatch.setattr(packed_model, "SCRATCH", 1)
