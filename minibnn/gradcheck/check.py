@@ -82,6 +82,8 @@ def check_gradients(
     rng = np.random.default_rng(rng).spawn(1)[0]  # not the stream that x may have been drawn from
     if isinstance(layer, Function):
         layer = Activation(layer)
+    if isinstance(layer, type) and issubclass(layer, Function):
+        require("check_gradients", "layer", layer, Function)  # it says how to make an object
     layer = require("check_gradients", "layer", layer, Layer)
     x = np.array(backend_of(x).to_host(x))
     if x.ndim == 0 or x.size == 0:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any, Self, TypeVar
@@ -260,18 +261,13 @@ class Layer(ABC):
             self._drawn = True
         self._check_device(x, "x")
         if x.dtype != self.dtype:
-            raise TypeError(
-                f"{self}: expected x of dtype {self.dtype}, got {x.dtype}; "
-                + (
-                    "put Rescale(1 / 255) first to turn pixels into floats"
-                    if x.dtype.kind in "iub"
-                    else f"use x.astype({str(self.dtype)!r}) or model.to(dtype={str(x.dtype)!r})"
-                )
-            )
+            hint = dtype_hint(x.dtype, self.dtype)
+            raise TypeError(f"{self}: expected x of dtype {self.dtype}, got {x.dtype}{hint}")
         if features is not None and (x.ndim < 2 or x.shape[-1] != features):
+            flat = x.ndim > 2 and math.prod(x.shape[1:]) == features
+            hint = "; put Flatten() first" if flat else ""
             raise ValueError(
-                f"{self}: expected x of shape (batch, {features}), got {x.shape}"
-                + ("; put Flatten() first" if x.ndim > 2 else "")
+                f"{self}: expected x of shape (batch, {features}), got {x.shape}{hint}"
             )
 
     def take_saved(self, dy: Array) -> Any:
@@ -309,12 +305,40 @@ class Layer(ABC):
 def require(who: str, name: str, value: Any, kind: type[_Required]) -> _Required:
     """Return `value`, or raise TypeError unless it is an object of class `kind`."""
     if not isinstance(value, kind):
-        got = f"the class {value.__name__}" if isinstance(value, type) else repr(value)
-        mend = f"; write {value.__name__}()" if isinstance(value, type) else ""
-        if kind is Function and (isinstance(value, str) or (callable(value) and not mend)):
-            mend = "; write an object such as SignSTE(), or a Function of your own"
-        raise TypeError(f"{who}: expected {name} of type {kind.__name__}, got {got}{mend}")
+        got, hint = repr(value), ""
+        if isinstance(value, type):
+            got = f"the class {value.__name__}"
+            hint = f"; write {call_of(value)}" if issubclass(value, kind) else ""
+        elif kind is Function and (isinstance(value, str) or callable(value)):
+            hint = "; write an object such as SignSTE(), or a Function of your own"
+        raise TypeError(f"{who}: expected {name} of type {kind.__name__}, got {got}{hint}")
     return value
+
+
+def call_of(cls: type) -> str:
+    """How an object of a class is made: its name, and the arguments that it needs.
+
+    >>> from minibnn import Dense
+    >>> call_of(Dense)
+    'Dense(in_features, out_features)'
+    """
+    import inspect  # only errors need it
+
+    parameters = inspect.signature(cls).parameters.values()
+    needed = [p.name for p in parameters if p.default is p.empty and p.kind < p.VAR_POSITIONAL]
+    return f"{cls.__name__}({', '.join(needed)})"
+
+
+def dtype_hint(got: np.dtype[Any], wanted: np.dtype[Any]) -> str:
+    """What to do about an x of another dtype than the model's."""
+    if got.kind == "c":
+        return ""
+    hint = f"use x.astype({str(wanted)!r})"
+    if got.kind in "iub":
+        return f"; put Rescale(1 / 255) first if these are pixels, else {hint}"
+    if got in (np.float32, np.float64):  # what a model can have
+        hint += f" or model.to(dtype={str(got)!r})"
+    return f"; {hint}"
 
 
 def _float_dtype(dtype: Any) -> np.dtype[Any]:
