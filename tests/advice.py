@@ -104,14 +104,18 @@ class _Reader:
     def hints(self, node: ast.AST) -> Iterator[ast.expr]:
         """The texts that `node` makes a hint."""
         if isinstance(node, ast.Call):
-            yield from (t for k in node.keywords if HINT.search(k.arg or "") for t in self.texts(k.value))
+            yield from (
+                t for k in node.keywords if HINT.search(k.arg or "") for t in self.texts(k.value)
+            )
             name = getattr(node.func, "id", getattr(node.func, "attr", ""))
             at = self.places.get(name)
             if at is not None and at < len(node.args):
                 yield from self.texts(node.args[at])
         elif isinstance(node, ast.FunctionDef):
             pairs = zip(reversed(node.args.args), reversed(node.args.defaults), strict=False)
-            yield from (t for a, default in pairs if HINT.search(a.arg) for t in self.texts(default))
+            yield from (
+                t for a, default in pairs if HINT.search(a.arg) for t in self.texts(default)
+            )
             if HINT.search(node.name):
                 yield from (t for value in _returned(node) for t in self.texts(value))
         elif isinstance(node, ast.Assign | ast.For | ast.AugAssign):

@@ -79,9 +79,7 @@ def test_an_array_of_a_device_is_transferred_on_purpose():
 def test_what_lies_on_two_devices_is_moved_to_one():
     model, x = Dense(3, 2).initialize(0), ones(4, 3)
     right = model.forward(x)
-    with advised(
-        "layers/base.py", "move one of them: model.to({}) or the loader's to()"
-    ) as caught:
+    with advised("layers/base.py", "move one of them: model.to({}) or the loader's to()") as caught:
         model.forward(STRICT.asarray(x))
     assert "model.to('strict')" in caught.text
     loader = DataLoader((STRICT.asarray(x), STRICT.asarray(np.zeros(4, int))), 4)
@@ -144,7 +142,7 @@ def test_whole_numbers_of_a_table_are_converted(dtype):
 
 
 def test_complex_numbers_get_no_advice_that_drops_half_of_them():
-    with pytest.raises(TypeError, match="got complex64$"):
+    with pytest.raises(TypeError, match=r"got complex64$"):
         Dense(3, 2).initialize(0).forward(ones(1, 3, dtype=np.complex64))
 
 
@@ -162,9 +160,7 @@ def test_images_are_flattened_where_that_helps():
 def test_images_get_a_channel_axis():
     images = ones(2, 5, 6)
     conv = Conv2D(1, 4, 3)
-    with advised(
-        "layers/window.py", "images need a channel axis: put Reshape({}) first"
-    ) as caught:
+    with advised("layers/window.py", "images need a channel axis: put Reshape({}) first") as caught:
         conv.initialize(0).forward(images)
     assert "Reshape((5, 6, 1))" in caught.text
     model = Sequential(Reshape((5, 6, 1)), conv).initialize(0)
@@ -267,9 +263,9 @@ def test_a_class_is_made_an_object(build, right):
 
 
 def test_a_class_of_another_kind_gets_no_advice():
-    with pytest.raises(TypeError, match="got the class Dropout$"):
+    with pytest.raises(TypeError, match=r"got the class Dropout$"):
         Activation(Dropout)
-    with pytest.raises(TypeError, match="got the class Dense$"):
+    with pytest.raises(TypeError, match=r"got the class Dense$"):
         Dense(3, 2, weight_quantizer=Dense)
 
 
@@ -446,7 +442,12 @@ def test_a_function_keeps_the_dtype():
         Dense(2, 1, weight_quantizer=Wide("")).initialize(0).forward(x)
     for way in ("astype", "binarize"):
         assert Activation(Wide(way)).forward(x).tolist() == [[1, -1]]
-        assert Dense(2, 1, weight_quantizer=Wide(way)).initialize(0).forward(x).item() in (-3, -1, 1, 3)
+        assert Dense(2, 1, weight_quantizer=Wide(way)).initialize(0).forward(x).item() in (
+            -3,
+            -1,
+            1,
+            3,
+        )
 
 
 def test_batch_norm_gets_two_values():
