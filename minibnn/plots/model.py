@@ -98,19 +98,19 @@ def plot_weight_bits(
             f"plot_weight_bits: {layer} has no weights yet; call model.initialize(rng) first"
         )
     W = layer.backend.to_host(layer.quantized_weight(train=False))
-    window = None if W.ndim == 2 else W.shape[:2]
-    height, width = image_shape or window or (28, 28)
     units = W.shape[-1]
-    if window not in (None, (height, width)):
-        raise ValueError(
-            f"plot_weight_bits: expected the shape of {layer}'s window, {window}, got "
-            f"image_shape={image_shape}; leave image_shape out"
-        )
+    window = None if W.ndim == 2 else W.shape[:2]
+    height, width = window or image_shape or (28, 28)
     if W.size != height * width * units:
         hint = "" if window else "; pass image_shape=(height, width), whose product is its inputs"
         raise ValueError(
             f"plot_weight_bits: expected {layer} to see images of one channel, of shape "
             f"{(height, width)}, got weights of shape {W.shape}{hint}"
+        )
+    if window and image_shape not in (None, window):
+        raise ValueError(
+            f"plot_weight_bits: expected the shape of {layer}'s window, {window}, got "
+            f"image_shape={image_shape}; leave image_shape out"
         )
     images = W.reshape(height * width, units).T.reshape(units, height, width)
     columns = min(columns, units)
