@@ -12,6 +12,7 @@ import numpy as np
 from minibnn.backend import CPU, Array, Backend, backend_of, get_backend
 from minibnn.draws import Draws
 from minibnn.functions import Function
+from minibnn.input_contract import InputContract
 from minibnn.parameter import Buffer, Parameter
 
 if TYPE_CHECKING:
@@ -62,11 +63,13 @@ class Layer(ABC):
         backend: where its arrays live; change it with `to`.
         dtype: of its parameters; float32 unless `initialize` or `to` said otherwise.
         saved: what backward needs, or None.
+        input_contract: what it was trained on, or None; see `InputContract`.
     """
 
     backend: Backend = CPU
     dtype: np.dtype[Any] = np.dtype(np.float32)
     saved: Any = None
+    input_contract: InputContract | None = None
     _drawn = False  # whether all parameters were seen to have values; they do not lose them
 
     def __repr__(self) -> str:
@@ -168,6 +171,7 @@ class Layer(ABC):
 
     def _initialize(self, rng: np.random.Generator, dtype: np.dtype[Any]) -> None:
         self.backend, self.dtype, self.saved = CPU, dtype, None
+        self.input_contract = None  # nothing has been trained now
         for parameter in self._own(Parameter):
             parameter.initialize(rng, dtype)
         for function in self._own(Function):
@@ -244,6 +248,15 @@ class Layer(ABC):
         self.saved = None
         for child in self.children():
             child.forget()
+
+    def note_input(self, x: Array) -> None:
+        """Remember the dtype and shape of what it is trained on, unless they are known."""
+        if self.input_contract is None or not self.input_contract.describes(x):
+            self.set_input_contract(InputContract(x.dtype, x.shape[1:], source="a training step"))
+
+    def set_input_contract(self, contract: InputContract) -> None:
+        """Remember what it is trained on; a container tells those inside that take the same."""
+        self.input_contract = contract
 
     def check_input(self, x: Array, features: int | None = None) -> None:
         """Raise unless `x` can enter here: values drawn, right device, dtype and last axis.

@@ -148,6 +148,7 @@ class Conv2D(Weighted):
         if self.bias is not None:
             z += self.bias.data
         if train:
+            self.note_input(x)
             self.saved = (z.shape, X, Wq)
         return z
 

@@ -14,6 +14,7 @@ import numpy as np
 
 from minibnn.backend import Array, backend_of
 from minibnn.data.loader import DataLoader
+from minibnn.input_contract import InputContract
 from minibnn.layers import Layer
 from minibnn.losses import Loss
 from minibnn.optimizers import Optimizer
@@ -116,6 +117,7 @@ def fit(
         if isinstance(loader, DataLoader):
             loader.to(model.backend)
         check_data(model, loader, f"fit: {name}")
+    _note_input(model, train, test)
 
     recording = not model.backend.host if capture is None else capture
     if recording and model.backend.host:
@@ -164,6 +166,23 @@ def fit(
             if interrupt.requested:
                 break
     return _history(rows, columns, steps, interrupted=interrupt.requested)
+
+
+def _note_input(model: Layer, train: DataLoader, test: DataLoader) -> None:
+    """Tell the model, and whatever of it takes the same samples, what it is trained on.
+
+    Raises:
+        TypeError: for test samples of another dtype: scaled outside, as the others are not, say.
+    """
+    if not (train.only_gathers() and test.only_gathers()):  # the arrays may not be what they give
+        return
+    x = train.arrays[0]
+    if test.arrays[0].dtype != x.dtype:
+        raise TypeError(
+            f"fit: expected test samples of dtype {x.dtype}, as those for training, got "
+            f"{test.arrays[0].dtype}; prepare both in the same way"
+        )
+    model.set_input_contract(InputContract.of(x, f"fit, {train.samples:,} samples"))
 
 
 def _codes(model: Layer) -> list[Array]:
