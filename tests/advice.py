@@ -219,13 +219,17 @@ def shows(file: str, advice: str, text: str) -> None:
     assert said(advice, text), f"expected {advice!r} in {text!r}"
 
 
-def followed(tests: Path) -> set[Advice]:
-    """The advice that tests name in their calls of `advised` and `shows`."""
-    found = set()
+def followed(tests: Path, found: set[Advice]) -> set[Advice]:
+    """What of the advice found stands in the texts that tests give to `advised` and `shows`."""
+    named = set()
     for path in sorted(tests.glob("test_advice*.py")):
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
             name = getattr(getattr(node, "func", None), "id", "")
             if name in ("advised", "shows"):
                 file, advice = node.args[:2]
-                found.add((file.value, advice.value))
-    return found
+                named.add((file.value, advice.value))
+    return {
+        (file, text)
+        for file, text in found
+        if any(file == there and said(text, advice) for there, advice in named)
+    }

@@ -201,7 +201,7 @@ def test_channels_are_moved_to_the_last_axis():
 
 def test_windows_that_reach_too_far_are_made_smaller_or_padded():
     images = ones(2, 3, 3, 1)
-    with advised("layers/window.py", "use smaller windows or padding"):
+    with advised("layers/conv.py", "use smaller windows or padding"):
         Conv2D(1, 2, 5).initialize(0).forward(images)
     assert Conv2D(1, 2, 3).initialize(0).forward(images).shape == (2, 1, 1, 2)
     assert Conv2D(1, 2, 5, padding=1).initialize(0).forward(images).shape == (2, 1, 1, 2)
@@ -209,7 +209,7 @@ def test_windows_that_reach_too_far_are_made_smaller_or_padded():
 
 @pytest.mark.parametrize("pool", [MaxPool2D, AveragePool2D])
 def test_windows_of_a_pool_are_made_smaller_for_it_has_no_padding(pool):
-    with advised("layers/window.py", "use smaller windows") as caught:
+    with advised("layers/pooling.py", "use smaller windows") as caught:
         pool(5).forward(ones(2, 3, 3, 1))
     assert "padding" not in caught.text
     assert pool(3).forward(ones(2, 3, 3, 1)).tolist() == ones(2, 1, 1, 1).tolist()
