@@ -51,7 +51,14 @@ class Scale(Layer):
         elif wrong == "replaces":
             self.scale.grad = ds
         elif wrong != "forgets":
-            factor = {"zero": 0, "inf": np.inf, "sign": -1, "factor": 3, "batch": 6, "divided": 1 / 6}
+            factor = {
+                "zero": 0,
+                "inf": np.inf,
+                "sign": -1,
+                "factor": 3,
+                "batch": 6,
+                "divided": 1 / 6,
+            }
             factor |= {"relative": 1.001}
             self.scale.grad[...] = ds * factor.get(wrong, 1)
         if wrong == "changes dy":
@@ -452,9 +459,7 @@ class WithProduct(Own):
 
 
 def test_a_layer_with_feedback_defines_its_product():
-    with advised(
-        "gradcheck/anchors.py", "define it and let forward call self.product(x, W)"
-    ):
+    with advised("gradcheck/anchors.py", "define it and let forward call self.product(x, W)"):
         check_gradients(Own(), X)
     assert check_gradients(WithProduct(), X)
     assert issubclass(FixedFeedback, Feedback)
