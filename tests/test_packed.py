@@ -1218,9 +1218,9 @@ def test_other_wrong_arguments():
     with pytest.raises(RuntimeError, match="initialize"):
         pack(model, (4,))
     model.initialize(0)
-    with pytest.raises(TypeError, match="input_shape such as"):
+    with pytest.raises(TypeError, match="input_shape is such as"):
         pack(model, 4)
-    with pytest.raises(TypeError, match="input_shape such as"):
+    with pytest.raises(TypeError, match="input_shape is such as"):
         pack(model, (2, 0))
     with pytest.raises(TypeError, match="expected a model, got str"):
         pack("model")

@@ -75,10 +75,7 @@ def _onnx() -> Any:
     try:
         return importlib.import_module("onnx")
     except ImportError as error:
-        raise ImportError(
-            'export_onnx needs onnx: pip install "minibnn[onnx]" '
-            '(in a checkout: pip install -e ".[onnx]")'
-        ) from error
+        raise ImportError("export_onnx needs onnx: pip install onnx") from error
 
 
 class _Graph:
