@@ -1220,7 +1220,7 @@ def test_other_wrong_arguments():
     model.initialize(0)
     with pytest.raises(TypeError, match="input_shape is such as"):
         pack(model, 4)
-    with pytest.raises(TypeError, match="input_shape is such as"):
+    with pytest.raises(ValueError, match="sizes of at least 1 in input_shape"):
         pack(model, (2, 0))
     with pytest.raises(TypeError, match="expected a model, got str"):
         pack("model")

@@ -19,14 +19,7 @@ from minibnn.packed.errors import PackError
 from minibnn.packed.fold import Fold, certificates
 from minibnn.packed.input import trained_shape
 from minibnn.packed.scores import score_stage
-from minibnn.packed.stages import (
-    HostArray,
-    Product,
-    ScoreStage,
-    Shape,
-    Stage,
-    ThresholdStage,
-)
+from minibnn.packed.stages import HostArray, Product, ScoreStage, Shape, Stage, ThresholdStage
 from minibnn.packed.summary import PackedSummary, summarize
 from minibnn.packed.tail import dense_tail
 from minibnn.packed.walk import read
