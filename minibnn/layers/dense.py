@@ -93,6 +93,7 @@ class Dense(Weighted):
         if self.bias is not None:
             z += self.bias.data
         if train:
+            self.note_input(x)
             self.saved = (z.shape, x, Wq)
         return z
 

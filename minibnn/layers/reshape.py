@@ -122,6 +122,7 @@ class Rescale(Layer):
             if self.offset:
                 y += self.offset
         if train:
+            self.note_input(x)
             self.saved = (y.shape,)
         return y
 

@@ -7,8 +7,9 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterable, Sequence
 from typing import Any, ClassVar
 
-from minibnn.backend import Array, Backend, questions
+from minibnn.backend import Array, Backend, backend_of, questions
 from minibnn.checks import integer, number
+from minibnn.optimizers.diverged import MEND, DivergedError
 from minibnn.parameter import FlatStore, Parameter, Segment
 from minibnn.schedules import Constant, Schedule, rate_of, require_schedule
 
@@ -46,16 +47,26 @@ class Optimizer(ABC):
 
     @abstractmethod
     def step(self, *, only_if: Array | None = None) -> None:
-        """Update every parameter from its gradient.
+        """Update every parameter from its gradient, unless a gradient is not finite.
 
         Args:
             only_if: a 0-d boolean on the parameters' device. Where it is False nothing changes,
-                and nobody had to wait to find out.
+                and nobody had to wait to find out. On a device it becomes False where a gradient
+                is nan or inf, so that it carries the verdict on to the next step.
 
         Raises:
             RuntimeError: if a parameter was moved or replaced since the optimiser was made, or if
                 since its last step the gradients of others were computed, but none of its own.
+            DivergedError: on the CPU, before anything is changed, for a gradient that is nan or
+                inf. A device would have to be waited for; there such an update is left out.
         """
+
+    def judge(self, only_if: Array | None) -> Array | None:
+        """`only_if`, False if a gradient is not finite, without a step: see there.
+
+        On the host None for True, since an answer of False is final there.
+        """
+        return only_if
 
 
 class FlatOptimizer(Optimizer):
@@ -137,7 +148,8 @@ class FlatOptimizer(Optimizer):
         """Update every parameter from its gradient; see `Optimizer.step`."""
         self.require_intact()
         self.require_gradients()
-        if self.backend.host and only_if is not None and not only_if:
+        only_if = self.judge(only_if)
+        if self.backend.host and only_if is not None:
             return
         segments = self.store.segments
         numbers = self.backend.numbers(self._all_numbers, self._steps, self.store.data.dtype)
@@ -146,6 +158,24 @@ class FlatOptimizer(Optimizer):
             [numbers[i * each : (i + 1) * each] for i in range(len(segments))], only_if
         )
         self._steps += 1
+
+    def judge(self, only_if: Array | None) -> Array | None:
+        """Look at all gradients in one pass; see `Optimizer`."""
+        if self.backend.host and only_if is not None and not only_if:
+            return only_if
+        all_finite = self._still_finite(only_if, self.store.grad)
+        if self.backend.host and not all_finite:
+            xp = self.backend.xp
+            p = next(p for p in self.parameters if not xp.isfinite(p.grad).all())
+            raise _diverged(f"the gradient of {p!r}", p.grad, MEND)
+        return None if self.backend.host else all_finite
+
+    def _still_finite(self, only_if: Array | None, a: Array) -> Array:
+        """`only_if`, or a new flag on the host and for None: False if `a` is not finite."""
+        if only_if is None or self.backend.host:
+            only_if = self.backend.xp.ones((), bool)
+        self.backend.note_finite(only_if, a)
+        return only_if
 
     def _update_all(self, numbers: list[tuple[Any, ...]], only_if: Array | None) -> None:
         """Update all segments, each from its numbers."""
@@ -179,7 +209,14 @@ class FlatOptimizer(Optimizer):
         """
 
     def _write(self, only_if: Array | None, *pairs: tuple[Array, Array]) -> None:
-        """Write each pair's second array into its first, unless the device says no."""
+        """Write each pair's second array into its first, unless one of them is not finite.
+
+        On the host that is a DivergedError; a device says no, in `only_if`.
+        """
+        for _, new in pairs:
+            all_finite = self._still_finite(only_if, new)
+            if self.backend.host and not all_finite:
+                raise _diverged("a value after the update", new, "use a smaller learning rate")
         for old, new in pairs:
             old[...] = new if only_if is None else self.backend.xp.where(only_if, new, old)
 
@@ -223,6 +260,12 @@ class Descent(FlatOptimizer):
         if segment.bound is None:
             return w
         return self.backend.xp.clip(w, -segment.bound, segment.bound)
+
+
+def _diverged(what: str, a: Array, mend: str) -> DivergedError:
+    """The error for an array on the host that is not finite."""
+    value = float(a[~backend_of(a).xp.isfinite(a)][0])
+    return DivergedError(value, None, None, None, what, mend)
 
 
 def check_betas(who: str, beta1: float, beta2: float, epsilon: float) -> tuple[float, float, float]:

@@ -79,11 +79,18 @@ class OptimizerGroup(Optimizer):
         for optimizer in self.optimizers:
             optimizer.require_gradients()
 
+    def judge(self, only_if: Array | None) -> Array | None:
+        """`only_if`, False if a gradient of one of them is not finite; see `Optimizer.judge`."""
+        for optimizer in self.optimizers:
+            only_if = optimizer.judge(only_if)
+        return only_if
+
     def step(self, *, only_if: Array | None = None) -> None:
         """Let each optimiser make its step, or none of them; see `Optimizer.step`."""
         # Of all of them, before the first one changes anything.
         self.require_intact()
         self.require_gradients()
+        only_if = self.judge(only_if)
         for optimizer in self.optimizers:
             optimizer.step(only_if=only_if)
 

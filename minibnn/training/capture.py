@@ -164,7 +164,7 @@ class _Tape:
         self.batch, self.full = loader.batch_size, loader.samples // loader.batch_size
         xp = backend.xp
         self.losses = xp.zeros(len(loader), np.float64)
-        self.sound = xp.ones((), bool)
+        self.all_finite = xp.ones((), bool)
         self.order = xp.zeros(self.full * self.batch, np.int64)
         self.rest: Array = None  # of the samples, for a last, smaller batch
         self.counter, self.now = xp.zeros((), np.int64), xp.zeros((), np.int64)
@@ -199,7 +199,7 @@ class _Tape:
         self.order[...] = order[: self.order.size]
         self.rest = order[self.order.size :]
         self.counter.fill(0)
-        self.sound.fill(True)
+        self.all_finite.fill(True)
         self.done = 0
         if self.recordings:
             self.numbers.fill(0)
@@ -298,8 +298,9 @@ class _Tape:
         if getattr(value, "dtype", None) not in LOSSES:
             value = backend.asarray(value).astype(np.float64)  # a user's loss; an upload, perhaps
         with backend.aside(value):
-            backend.note_loss(self.losses, self.sound, self.now, value)
-        steps._update(self.sound)
+            backend.note_loss(self.losses, self.all_finite, self.now, value)
+        steps._update(self.all_finite)
+        backend.note_refused(self.losses, self.all_finite, self.now)
 
     def _keep_signs(self) -> KeptSigns | None:
         """Ready signs of the weights that layers see as such, and that Adam changes."""
