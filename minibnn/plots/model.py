@@ -91,7 +91,7 @@ def plot_weight_bits(
         ImportError: without matplotlib.
         ValueError: for a model without a weighted layer, or weights that are no such images.
     """
-    size = (28, 28)
+    size: tuple[int, ...] = (28, 28)
     if image_shape is not None:
         size = check_shape("plot_weight_bits", "image_shape", image_shape)
         if len(size) != 2:
