@@ -286,3 +286,16 @@ def test_copies_are_what_is_looked_at():
         fit(model, data, data, loss=LogitCrossEntropy(), optimizer=optimizer, epochs=1)
     assert all(layer.saved is None for layer in model)
     assert copy.deepcopy(model).layers[0].weight.data.shape == (8, 16)
+
+
+@pytest.mark.parametrize("kind", [SGD, Adam, AdaMax])
+@pytest.mark.parametrize("rate", [1e39, lambda step: 1e39])
+def test_a_rate_that_float32_cannot_hold_is_refused(kind, rate, backend):
+    """It would be infinite in float32, and infinity times a gradient of zero is nan."""
+    layer = Dense(2, 2).initialize(0).to(backend)
+    before = values(layer)
+    optimizer = kind(layer.parameters(), rate)
+    with pytest.raises(ValueError, match="expected a learning rate whose steps float32 can hold"):
+        optimizer.step()
+    assert same(values(layer), before)
+    kind(Dense(2, 2).initialize(0, np.float64).parameters(), rate).step()

@@ -22,6 +22,7 @@ from typing import Any, BinaryIO
 
 import numpy as np
 
+from minibnn.checks import integer
 from minibnn.data.errors import IdxFormatError
 from minibnn.data.whole_file import whole_file
 
@@ -85,6 +86,7 @@ def read_idx(
     array([7, 2, 1], dtype=uint8)
     """
     name = os.fspath(path)
+    max_bytes = integer("read_idx", "max_bytes", max_bytes)
     with open(name, "rb") as file:
         gzipped = file.read(2) == _GZIP_MAGIC
         file.seek(0)

@@ -35,6 +35,8 @@ class Program:
         types: of C, for the thresholds of bits ("limit") and of pixels ("threshold").
         constants: definitions of arrays.
         constant_bytes: of all of them, with words of 32 bits.
+        checksum: of all words and numbers in them.
+        checks: the statements that compute it.
         body: statements.
         bits: how many each buffer of words holds.
         sizes: of the other buffers.
@@ -46,6 +48,8 @@ class Program:
     types: dict[str, str] = field(default_factory=dict)
     constants: list[str] = field(default_factory=list)
     constant_bytes: int = 0
+    checksum: int = 0
+    checks: list[str] = field(default_factory=list)
     body: list[str] = field(default_factory=list)
     bits: dict[str, int] = field(default_factory=lambda: {"x": 0, "y": 0, "row": 0})
     sizes: dict[str, int] = field(default_factory=lambda: {"pixels": 0, "sums": 0})
@@ -272,6 +276,8 @@ class Program:
         size = f"{len(rows)} * NAME_WORDS({width})"
         self.constants += [f"static const name_word name_{name}[{size}] = {{", *lines, "};"]
         self.constant_bytes += 4 * half * len(rows)
+        self.mix(halves)
+        self.checks.append(f"h = name_mix_words(h, name_{name}, {len(rows)}, {width});")
         return f"name_{name}"
 
     def numbers(self, name: str, alias: str, values: HostArray, ctype: str) -> str:
@@ -280,7 +286,19 @@ class Program:
         size = f"{len(numbers)}"
         self.constants += [f"static const {alias} name_{name}[{size}] = {{", *wrap(numbers), "};"]
         self.constant_bytes += len(numbers) * int(ctype.strip("uint_")) // 8
+        self.mix(values.astype(np.int64))
+        self.checks.append(f"NAME_MIX_NUMBERS(h, name_{name})")
         return f"name_{name}"
+
+    def mix(self, numbers: HostArray) -> None:
+        """Go on with the checksum as `name_mix` does, with each number as two of 32 bits."""
+        if numbers.dtype == np.int64:
+            numbers = np.stack([numbers & 0xFFFFFFFF, numbers >> 32 & 0xFFFFFFFF], axis=-1)
+        h = self.checksum
+        for number in numbers.reshape(-1).tolist():
+            h = (h ^ number) * 0x9E3779B1 & 0xFFFFFFFF
+            h ^= h >> 15
+        self.checksum = h
 
 
 def _ctype(values: Iterable[int]) -> str:

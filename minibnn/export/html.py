@@ -76,7 +76,7 @@ def export_html(
     >>> model = Sequential(Flatten(), Rescale(1), Dense(784, 10, weight_quantizer=SignSTE()))
     >>> with tempfile.TemporaryDirectory() as folder:
     ...     page = pathlib.Path(folder) / "digits.html"
-    ...     export_html(pack(model.initialize(0)), page, title="Templates of digits")
+    ...     export_html(pack(model.initialize(0), (28, 28)), page, title="Templates of digits")
     ...     page.read_text(encoding="utf-8").count("Templates of digits")
     2
     """

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 from minibnn.backend import Array
 from minibnn.functions import Function
+from minibnn.input_contract import InputContract
 from minibnn.layers.base import Layer
 
 
@@ -64,9 +65,18 @@ class Sequential(Layer):
 
     def forward(self, x: Array, *, train: bool = False) -> Array:
         """The output of the last layer."""
+        y = x
         for i in range(len(self._layers)):
-            x = self._layer_forward(i, x, train)
-        return x
+            y = self._layer_forward(i, y, train)
+        if train:
+            self.note_input(x)
+        return y
+
+    def set_input_contract(self, contract: InputContract) -> None:
+        """Remember what it is trained on, which is what its first layer is trained on, too."""
+        super().set_input_contract(contract)
+        if self._layers:
+            self._layers[0].set_input_contract(contract)
 
     def backward(self, dy: Array, *, need_dx: bool = True) -> Array | None:
         """Run every layer's backward, last first; return the gradient of the input.

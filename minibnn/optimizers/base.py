@@ -7,10 +7,13 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterable, Sequence
 from typing import Any, ClassVar
 
+import numpy as np
+
 from minibnn.backend import Array, Backend, backend_of, questions
+from minibnn.checks import integer, number
 from minibnn.optimizers.diverged import MEND, DivergedError
 from minibnn.parameter import FlatStore, Parameter, Segment
-from minibnn.schedules import Constant, Schedule
+from minibnn.schedules import Constant, Schedule, rate_of, require_schedule
 
 
 class Optimizer(ABC):
@@ -72,6 +75,7 @@ class FlatOptimizer(Optimizer):
     """
 
     _rate_name: ClassVar[str] = "rate"
+    _most: ClassVar[float] = math.inf  # the largest rate that makes sense
 
     def __init__(self, parameters: Iterable[Parameter], rate: float | Schedule) -> None:
         self._set_rate(rate)
@@ -99,16 +103,26 @@ class FlatOptimizer(Optimizer):
 
     @steps.setter
     def steps(self, steps: int) -> None:
-        self._steps = steps
+        self._steps = integer(type(self).__name__, "steps", steps, least=0)
 
     def _rate(self) -> float:
-        return float(self.schedule(self.steps))
+        return self._rate_at(self.steps)
+
+    def _rate_at(self, step: int) -> float:
+        return rate_of(type(self).__name__, self._name(), self.schedule, step, self._most)
+
+    def _name(self) -> str:
+        return self._rate_name.replace("rate", "learning rate")
 
     def _set_rate(self, rate: float | Schedule) -> None:
-        if not callable(rate) and not 0 < rate < math.inf:
-            name = self._rate_name.replace("rate", "learning rate")
-            raise ValueError(f"{type(self).__name__}: expected a positive {name}, got {rate}")
-        self.schedule = rate if callable(rate) else Constant(rate)
+        who = type(self).__name__
+        if callable(rate):
+            self.schedule = require_schedule(who, self._name(), rate)
+            return
+        rate = number(who, self._name(), rate)
+        if not 0 < rate < math.inf:
+            raise ValueError(f"{who}: expected a positive {self._name()}, got {rate}")
+        self.schedule = Constant(rate)
 
     @property
     def parameters(self) -> Sequence[Parameter]:
@@ -158,8 +172,15 @@ class FlatOptimizer(Optimizer):
 
     def _all_numbers(self, step: int) -> tuple[float, ...]:
         """The numbers of all segments, one after another."""
-        rate = float(self.schedule(step))
-        return tuple(n for s in self.store.segments for n in self._numbers(s, rate, step))
+        rate, dtype = self._rate_at(step), self.store.data.dtype
+        numbers = tuple(n for s in self.store.segments for n in self._numbers(s, rate, step))
+        most = float(np.finfo(dtype).max)
+        if not all(-most <= n <= most for n in numbers):
+            raise ValueError(
+                f"{type(self).__name__}: expected a {self._name()} whose steps {dtype} can hold, "
+                f"got {rate:g} after {step} updates; use a smaller one, or a smaller lr_scale"
+            )
+        return numbers
 
     @abstractmethod
     def _numbers(self, segment: Segment, rate: float, step: int) -> tuple[float, ...]:
@@ -204,12 +225,14 @@ class Descent(FlatOptimizer):
     Args:
         parameters: usually ``model.parameters()``. What is left out is not trained.
         learning_rate: a positive number, or a schedule: a function from the number of updates
-            made so far to a number.
+            made so far to a number, at least 0.
 
     Raises:
         ValueError: for a setting outside of its range; without a parameter, with one twice, or
-            with parameters of different devices or dtypes.
-        TypeError: for something that is no parameter.
+            with parameters of different devices or dtypes; from `step`, for a schedule that gives
+            a negative number, nan or infinity.
+        TypeError: for something that is no parameter, or a setting that is no number, such as
+            ``True``; from `step`, for a schedule that gives no number.
         RuntimeError: for parameters without values; from `step`, see `Optimizer`.
     """
 
@@ -240,9 +263,12 @@ def _diverged(what: str, a: Array, mend: str) -> DivergedError:
     return DivergedError(value, None, None, None, what, mend)
 
 
-def check_betas(who: str, beta1: float, beta2: float, epsilon: float) -> None:
-    """Raise ValueError unless both decays are in [0, 1) and epsilon is positive."""
+def check_betas(who: str, beta1: float, beta2: float, epsilon: float) -> tuple[float, float, float]:
+    """Return the three, or raise unless both decays are in [0, 1) and epsilon is positive."""
+    beta1, beta2 = number(who, "beta1", beta1), number(who, "beta2", beta2)
+    epsilon = number(who, "epsilon", epsilon)
     if not (0 <= beta1 < 1 and 0 <= beta2 < 1):
         raise ValueError(f"{who}: expected beta1, beta2 in [0, 1), got {beta1}, {beta2}")
-    if not epsilon > 0:
+    if not 0 < epsilon < math.inf:
         raise ValueError(f"{who}: expected a positive epsilon, got {epsilon}")
+    return beta1, beta2, epsilon

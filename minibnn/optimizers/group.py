@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from minibnn.backend import Array
+from minibnn.checks import require
 from minibnn.layers import Layer
-from minibnn.layers.base import require
 from minibnn.optimizers.base import Optimizer
 from minibnn.parameter import Parameter
 

@@ -13,6 +13,7 @@ import numpy as np
 import minibnn
 from minibnn.backend import backend_of
 from minibnn.data.whole_file import whole_file
+from minibnn.input_contract import InputContract
 from minibnn.layers import Layer
 from minibnn.packed.container import VERSION, Container, read, write
 from minibnn.packed.describe import build, describe, from_json, to_json
@@ -193,6 +194,9 @@ def load_latents(path: str | os.PathLike[str], model: _Model) -> _Model:
     if fresh:
         model.initialize(0, dtype)
     _fill(model, latents)
+    model.input_contract = InputContract(
+        np.dtype(np.uint8), packed.input_shape, source=f"load_latents, {name}"
+    )
     return model
 
 

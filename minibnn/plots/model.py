@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from minibnn.checks import integer
+from minibnn.checks import shape as check_shape
 from minibnn.layers import Layer
 from minibnn.layers.weighted import Weighted
 from minibnn.plots.figure import matplotlib_figure
@@ -90,6 +92,8 @@ def plot_weight_bits(
         ImportError: without matplotlib.
         ValueError: for a model without a weighted layer, or weights that are no such images.
     """
+    image_shape = check_shape("plot_weight_bits", "image_shape", image_shape)
+    columns = integer("plot_weight_bits", "columns", columns, least=1)
     layer = next(_weighted(model), None)
     if layer is None:
         raise ValueError(f"plot_weight_bits: expected a layer with weights, found none in {model}")

@@ -22,6 +22,7 @@ import numpy as np
 from minibnn.backend import Array, Questions, StepTables
 from minibnn.backend.graphs import Recording
 from minibnn.backend.kept_signs import KeptSigns
+from minibnn.checks import integer
 from minibnn.data.loader import DataLoader
 from minibnn.functions import SignSTE
 from minibnn.layers import Layer
@@ -70,11 +71,9 @@ class RecordedSteps(PlainSteps):
         steps_a_recording: int = STEPS_A_RECORDING,
     ) -> None:
         super().__init__(model, loss, optimizer)
-        if steps_a_recording < 1:
-            raise ValueError(
-                f"RecordedSteps: expected steps_a_recording of at least 1, got {steps_a_recording}"
-            )
-        self.steps_a_recording = steps_a_recording
+        self.steps_a_recording = integer(
+            "RecordedSteps", "steps_a_recording", steps_a_recording, least=1
+        )
         self.refused: str | None = None
         self._tape: _Tape | None = None
 

@@ -13,7 +13,9 @@ from typing import TYPE_CHECKING, Any, Self
 import numpy as np
 
 from minibnn.backend import Array, backend_of
+from minibnn.checks import integer
 from minibnn.data.loader import DataLoader
+from minibnn.input_contract import InputContract
 from minibnn.layers import Layer
 from minibnn.losses import Loss
 from minibnn.optimizers import Optimizer
@@ -83,6 +85,7 @@ def fit(
         TypeError: for loaders that are none, a loss or optimiser class instead of an object.
         RuntimeError: for an optimiser whose parameters were moved since.
     """
+    epochs = integer("fit", "epochs", epochs)
     if epochs < 1:
         raise ValueError(f"fit: expected at least 1 epoch, got {epochs}")
     if capture not in (None, True, False):
@@ -92,6 +95,7 @@ def fit(
         if isinstance(loader, DataLoader):
             loader.to(model.backend)
         check_data(model, loader, f"fit: {name}")
+    _note_input(model, train, test)
 
     recording = not model.backend.host if capture is None else capture
     if recording and model.backend.host:
@@ -158,6 +162,23 @@ def _all_finite(model: Layer) -> Array:
     for p in model.parameters():
         backend.note_finite(all_finite, p.data)
     return all_finite.astype(np.float64).reshape(1)
+
+
+def _note_input(model: Layer, train: DataLoader, test: DataLoader) -> None:
+    """Tell the model, and whatever of it takes the same samples, what it is trained on.
+
+    Raises:
+        TypeError: for test samples of another dtype: scaled outside, as the others are not, say.
+    """
+    if not (train.only_gathers() and test.only_gathers()):  # the arrays may not be what they give
+        return
+    x = train.arrays[0]
+    if test.arrays[0].dtype != x.dtype:
+        raise TypeError(
+            f"fit: expected test samples of dtype {x.dtype}, as those for training, got "
+            f"{test.arrays[0].dtype}; prepare both in the same way"
+        )
+    model.set_input_contract(InputContract.of(x, f"fit, {train.samples:,} samples"))
 
 
 def _codes(model: Layer) -> list[Array]:

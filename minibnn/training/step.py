@@ -9,9 +9,9 @@ from typing import TypeAlias
 import numpy as np
 
 from minibnn.backend import Array
+from minibnn.checks import require
 from minibnn.data.loader import DataLoader
 from minibnn.layers import Layer
-from minibnn.layers.base import require
 from minibnn.losses import Loss
 from minibnn.optimizers import Optimizer
 from minibnn.optimizers.diverged import DivergedError
