@@ -246,14 +246,14 @@ def test_test_data_that_is_not_finite_is_named_too(backend):
     assert f"test: sample {BAD} has nan at [{FEATURE}]" in str(caught.value)
 
 
-@pytest.mark.parametrize("kind", [SGD, AdaMax])
-def test_an_update_that_overflows_is_refused(kind, backend):
+@pytest.mark.parametrize(("kind", "rate"), [(SGD, 3e38), (AdaMax, 3e37)])
+def test_an_update_that_overflows_is_refused(kind, rate, backend):
     """The sign would hide infinite weights, and a step later they would be nan."""
     layers = dense(8, 16, bias=False), Activation(SignSTE()), dense(16, 3, bias=False)
     model = Sequential(*layers).initialize(0).to(backend)
     data = DataLoader(arrays(0.0), BATCH)
     with pytest.raises(DivergedError, match="a value after the update became") as caught:
-        fit(model, data, data, loss=LogitCrossEntropy(), optimizer=kind(model.parameters(), 3e38),
+        fit(model, data, data, loss=LogitCrossEntropy(), optimizer=kind(model.parameters(), rate),
             epochs=9)  # fmt: skip
     assert all(np.isfinite(v).all() for v in values(model))
     assert caught.value.batch is not None

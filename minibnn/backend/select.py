@@ -60,7 +60,7 @@ def backend_of(a: Array) -> Backend:
     """The backend whose array `a` is.
 
     Raises:
-        TypeError: if `a` is not an array of a known backend (a list, say).
+        TypeError: if `a` is not an array of a known backend (a list, say), or is a masked array.
 
     >>> import numpy as np
     >>> backend_of(np.zeros(3)).name
@@ -69,6 +69,11 @@ def backend_of(a: Array) -> Backend:
     backend = _by_array_type.get(type(a))
     if backend is not None:
         return backend
+    if isinstance(a, np.ma.MaskedArray):
+        raise TypeError(
+            "expected an array without a mask, which would be ignored, got a masked array; leave "
+            "masked samples out, or write a.filled(value)"
+        )
     for array_type, backend in _by_array_type.items():  # a subclass, such as numpy.memmap
         if isinstance(a, array_type):
             return backend

@@ -9,10 +9,10 @@ import numpy as np
 
 from minibnn.backend import Array
 from minibnn.checks import require
-from minibnn.data.labels import one_cold
 from minibnn.data.loader import DataLoader
 from minibnn.layers import Layer
-from minibnn.losses import Loss, check_class_labels, check_probabilities
+from minibnn.losses import Loss
+from minibnn.losses.base import require_labels
 
 # Large enough that the cost of a call disappears in the work, small enough to stay in memory. On a
 # device calls cost more and there is more to do at once.
@@ -29,6 +29,9 @@ class Metrics(NamedTuple):
 def evaluate(model: Layer, data: DataLoader, loss: Loss) -> Metrics:
     """Mean loss and accuracy of a model over every sample of a data set.
 
+    A sample is right if its greatest logit, the first of equals, is its label's. A logit that is
+    nan counts as the greatest, and one that is nan or infinite is never right.
+
     Every sample counts once and equally, whatever the loader's batches: shuffling and
     `drop_last` are for training. The model runs in evaluation mode and is not changed.
 
@@ -39,8 +42,10 @@ def evaluate(model: Layer, data: DataLoader, loss: Loss) -> Metrics:
         loss: for instance ``LogitCrossEntropy()``.
 
     Raises:
-        ValueError: for labels that the model has no output for.
-        TypeError: for something else than a DataLoader, or one on another device.
+        ValueError: for labels that the model has no output for, or of another shape; for a model
+            that does not give (batch, classes), with at least 2 classes.
+        TypeError: for something else than a DataLoader, or one on another device; for labels that
+            are not integers.
 
     >>> import numpy as np
     >>> from minibnn import DataLoader, Dense, LogitCrossEntropy
@@ -64,7 +69,7 @@ def device_metrics(model: Layer, data: DataLoader, loss: Loss) -> Array:
     for x, labels in data.in_order(max(data.batch_size, least)):
         logits = model.forward(x)
         total[0] += loss.forward(logits, labels).astype(np.float64) * len(x)
-        classes = labels if labels.ndim == 1 else one_cold(labels)
+        classes = labels if labels.ndim == 1 else labels.argmax(axis=1)
         total[1] += data.backend.count_correct(logits, classes)
     return total / data.samples
 
@@ -90,7 +95,9 @@ def check_data(model: Layer, data: DataLoader, who: str) -> None:
         )
     x, labels = data.arrays
     outputs = model.forward(x[:1])
-    if labels.ndim == 1 and labels.dtype.kind in "iu":
-        check_class_labels(labels, outputs.shape[-1], f"{who}, labels")
-    elif labels.ndim == 2:
-        check_probabilities(labels, f"{who}, labels")
+    if outputs.ndim != 2:
+        raise ValueError(
+            f"{who}: expected the model to give (batch, classes), got {outputs.shape} for a batch "
+            "of one; end it with Flatten() and a layer that has an output for each class"
+        )
+    require_labels(f"{who}, labels", labels, data.samples, outputs.shape[1], look=True)
