@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from minibnn.data.loader import DataLoader
 from minibnn.layers import Layer
-from minibnn.training.evaluate import EVALUATION_BATCH, check_data
+from minibnn.training.evaluate import EVALUATION_BATCH, check_data, samples_at_once
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -42,7 +42,7 @@ def confusion_matrix(model: Layer, data: DataLoader) -> pd.DataFrame:
     backend = data.backend
     xp = backend.xp
     counts, unknown = None, xp.zeros((), "int64")
-    for x, labels in data.in_order(max(data.batch_size, EVALUATION_BATCH)):
+    for x, labels in data.in_order(samples_at_once(model, data, EVALUATION_BATCH)):
         logits = model.forward(x)
         classes = logits.shape[1]
         unknown += (~xp.isfinite(logits.max(axis=1))).sum()
