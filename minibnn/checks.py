@@ -20,14 +20,28 @@ _Kind = TypeVar("_Kind")
 def require(who: str, name: str, value: Any, kind: type[_Kind]) -> _Kind:
     """Return `value`, or raise TypeError unless it is an object of class `kind`."""
     if not isinstance(value, kind):
-        got = f"the class {value.__name__}" if isinstance(value, type) else repr(value)
-        hint = f"; write {value.__name__}()" if isinstance(value, type) else ""
-        if kind.__name__ == "Function" and (
-            isinstance(value, str) or (callable(value) and not hint)
-        ):
+        got, hint = repr(value), ""
+        if isinstance(value, type):
+            got = f"the class {value.__name__}"
+            hint = f"; write {call_of(value)}" if issubclass(value, kind) else ""
+        elif kind.__name__ == "Function" and (isinstance(value, str) or callable(value)):
             hint = "; write an object such as SignSTE(), or a Function of your own"
         raise TypeError(f"{who}: expected {name} of type {kind.__name__}, got {got}{hint}")
     return value
+
+
+def call_of(cls: type) -> str:
+    """How an object of a class is made: its name, and the arguments that it needs.
+
+    >>> from minibnn import Dense
+    >>> call_of(Dense)
+    'Dense(in_features, out_features)'
+    """
+    import inspect  # only errors need it
+
+    parameters = inspect.signature(cls).parameters.values()
+    needed = [p.name for p in parameters if p.default is p.empty and p.kind < p.VAR_POSITIONAL]
+    return f"{cls.__name__}({', '.join(needed)})"
 
 
 def integer(who: str, name: str, value: Any, *, least: int | None = None) -> int:

@@ -81,6 +81,8 @@ def check_gradients(
     rng = generator("check_gradients", rng).spawn(1)[0]
     if isinstance(layer, Function):
         layer = Activation(layer)
+    if isinstance(layer, type) and issubclass(layer, Function):
+        require("check_gradients", "layer", layer, Function)  # it says how to make an object
     layer = require("check_gradients", "layer", layer, Layer)
     x = np.array(backend_of(x).to_host(x))
     if x.ndim == 0 or x.size == 0:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any, Self, TypeVar
@@ -271,18 +272,13 @@ class Layer(ABC):
             self._drawn = True
         self._check_device(x, "x")
         if x.dtype != self.dtype:
-            raise TypeError(
-                f"{self}: expected x of dtype {self.dtype}, got {x.dtype}; "
-                + (
-                    "put Rescale(1 / 255) first to turn pixels into floats"
-                    if x.dtype.kind in "iub"
-                    else f"use x.astype({str(self.dtype)!r}) or model.to(dtype={str(x.dtype)!r})"
-                )
-            )
+            hint = dtype_hint(x.dtype, self.dtype)
+            raise TypeError(f"{self}: expected x of dtype {self.dtype}, got {x.dtype}{hint}")
         if features is not None and (x.ndim < 2 or x.shape[-1] != features):
+            flat = x.ndim > 2 and math.prod(x.shape[1:]) == features
+            hint = "; put Flatten() first" if flat else ""
             raise ValueError(
-                f"{self}: expected x of shape (batch, {features}), got {x.shape}"
-                + ("; put Flatten() first" if x.ndim > 2 else "")
+                f"{self}: expected x of shape (batch, {features}), got {x.shape}{hint}"
             )
 
     def take_saved(self, dy: Array) -> Any:
@@ -315,6 +311,18 @@ class Layer(ABC):
                 f"{self}: expected {name} on its own device, {here}, got an array on {there}; "
                 f"move one of them: model.to({there!r}) or the loader's to()"
             )
+
+
+def dtype_hint(got: np.dtype[Any], wanted: np.dtype[Any]) -> str:
+    """What to do about an x of another dtype than the model's."""
+    if got.kind == "c":
+        return ""
+    hint = f"use x.astype({str(wanted)!r})"
+    if got.kind in "iub":
+        return f"; put Rescale(1 / 255) first if these are pixels, else {hint}"
+    if got in (np.float32, np.float64):  # what a model can have
+        hint += f" or model.to(dtype={str(got)!r})"
+    return f"; {hint}"
 
 
 def _float_dtype(dtype: Any) -> np.dtype[Any]:

@@ -142,7 +142,7 @@ class Conv2D(Weighted):
         self.check_input(x)
         check_images(self, x, self.in_channels)
         X = self.pad(x)
-        check_fit(self, self.windows, X.shape)
+        check_fit(self, self.windows, X.shape, "use smaller windows or padding")
         Wq = self.quantized_weight(train)
         z = self.product(X, Wq)
         if self.bias is not None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from minibnn.backend import Array
+from minibnn.checks import call_of
 from minibnn.functions import Function
 from minibnn.input_contract import InputContract
 from minibnn.layers.base import Layer
@@ -26,7 +27,7 @@ class Sequential(Layer):
         for i, layer in enumerate(layers):
             if not isinstance(layer, Layer):
                 raise TypeError(
-                    f"Sequential: expected layers, got {layer!r} at position {i}{_mend(layer)}"
+                    f"Sequential: expected layers, got {layer!r} at position {i}{_hint(layer)}"
                 )
         trained = (
             i for i, layer in enumerate(layers) if next(layer.parameters(), None) is not None
@@ -116,10 +117,12 @@ class Sequential(Layer):
         error.add_note(f"in layer {i} of {type(self).__name__}: {self.layers[i]!r}")
 
 
-def _mend(value: object) -> str:
+def _hint(value: object) -> str:
     """What who puts this into a Sequential probably means."""
-    if isinstance(value, type):
-        return f"; write {value.__name__}()"
+    if isinstance(value, type) and issubclass(value, Layer):
+        return f"; write {call_of(value)}"
+    if isinstance(value, type) and issubclass(value, Function):
+        return f"; write Activation({call_of(value)})"
     if isinstance(value, Function):
         return f"; write Activation({value!r})"
     return "; write Sequential(*layers)" if isinstance(value, list | tuple) else ""

@@ -82,15 +82,13 @@ def require_labels(who: str, labels: Array, samples: int, classes: int, *, look:
 
 def require_integers(who: str, labels: Array) -> None:
     """Raise TypeError unless the labels are of an integer dtype, and say how to make them so."""
-    kind = labels.dtype.kind
-    if kind in "iu":
+    if labels.dtype.kind in "iu":
         return
-    mend = "number the classes: names, labels = numpy.unique(labels, return_inverse=True)"
-    if kind in "fb":
-        whole = " if they are whole numbers" if kind == "f" else ""
-        mend = f"use labels.astype('int64'){whole}"
+    hint = "names, labels = numpy.unique(labels, return_inverse=True) numbers them"
+    if _are_whole(labels):
+        hint = "use labels.astype('int64')"
     raise TypeError(
-        f"{who}: expected integer labels for shape (batch,), got {labels.dtype}; {mend}"
+        f"{who}: expected integer labels for shape (batch,), got {labels.dtype}; {hint}"
     )
 
 
@@ -107,8 +105,20 @@ def check_class_labels(labels: Array, classes: int, who: str) -> None:
 
 def check_probabilities(labels: Array, who: str) -> None:
     """Raise ValueError unless every row is non-negative and sums to 1 (within 1e-3)."""
-    if not bool((labels >= 0).all()) or not bool((abs(labels.sum(axis=1) - 1) <= 1e-3).all()):
-        raise ValueError(
-            f"{who}: expected rows of probabilities (non-negative, sum 1); "
-            "divide each row by its sum"
-        )
+    sums = labels.sum(axis=1)
+    positive = bool((labels >= 0).all())
+    if positive and bool((abs(sums - 1) <= 1e-3).all()):
+        return
+    hint = "divide each row by its sum"
+    if not positive:
+        hint = "for one class a row use labels.argmax(axis=1)"
+    elif not bool(sums.all()):
+        hint = "leave out the rows that sum to 0"
+    raise ValueError(f"{who}: expected rows of probabilities (non-negative, sum 1); {hint}")
+
+
+def _are_whole(labels: Array) -> bool:
+    """Whether each label is a whole number; of a device's, whether it may be."""
+    if labels.dtype.kind == "f" and backend_of(labels).host:
+        return bool((labels == labels.round()).all())
+    return labels.dtype.kind in "bf"

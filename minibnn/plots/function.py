@@ -9,7 +9,7 @@ import numpy as np
 
 from minibnn.checks import finite
 from minibnn.functions import Function
-from minibnn.plots.figure import matplotlib_figure
+from minibnn.plots.figure import matplotlib_figure, save_figure
 
 POINTS = 2401  # of a function's grid; odd, so that its middle is a point
 
@@ -50,8 +50,7 @@ def plot_function(
         raise ValueError(f"plot_function: expected limits that increase, got {limits}")
     figure = matplotlib_figure(figsize=(9, 3.6), layout="constrained")
     draw_function(figure, f, limits)
-    if path is not None:
-        figure.savefig(path, dpi=150)
+    save_figure(figure, path, dpi=150)
     return figure
 
 

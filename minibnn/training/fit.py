@@ -156,15 +156,6 @@ def fit(
     return _history(rows, columns, steps, interrupted=interrupt.requested)
 
 
-def _all_finite(model: Layer) -> Array:
-    """Whether every parameter is finite, as an array of one number on the device."""
-    backend = model.backend
-    all_finite = backend.xp.ones((), bool)
-    for p in model.parameters():
-        backend.note_finite(all_finite, p.data)
-    return all_finite.astype(np.float64).reshape(1)
-
-
 def _note_input(model: Layer, train: DataLoader, test: DataLoader) -> None:
     """Tell the model, and whatever of it takes the same samples, what it is trained on.
 
@@ -180,6 +171,15 @@ def _note_input(model: Layer, train: DataLoader, test: DataLoader) -> None:
             f"{test.arrays[0].dtype}; prepare both in the same way"
         )
     model.set_input_contract(InputContract.of(x, f"fit, {train.samples:,} samples"))
+
+
+def _all_finite(model: Layer) -> Array:
+    """Whether every parameter is finite, as an array of one number on the device."""
+    backend = model.backend
+    all_finite = backend.xp.ones((), bool)
+    for p in model.parameters():
+        backend.note_finite(all_finite, p.data)
+    return all_finite.astype(np.float64).reshape(1)
 
 
 def _codes(model: Layer) -> list[Array]:
