@@ -156,7 +156,7 @@ def test_folded_floats_are_the_packed_network(monkeypatch):
             part.data[...] = rng.choice([-1, 0, 1, 0.01], part.data.shape)
         elif part.name == "beta":
             part.data[...] = rng.choice([-1, 0, 1], part.data.shape)
-    packed = pack(model)
+    packed = pack(model, (28, 28))
     x = load_sample().test_images.reshape(-1, 784).astype(np.float32)
     bits = [packed.after(load_sample().test_images, stages) for stages in (2, 4)]
     *hidden, (W, b) = fold(packed)
@@ -227,7 +227,7 @@ def test_agree_calls_a_wrong_packed_model_wrong(monkeypatch):
     model = RECIPES["modern"]().build().initialize(0)
     data = load_sample()
     images, labels = data.test_images[:200], data.test_labels[:200]
-    packed = pack(model)
+    packed = pack(model, (28, 28))
     _, row = agree.compare(packed, model, images, labels, BENCHMARKS)
     assert row["verdict"] == "explained"
     packed.stages[1].thresholds.flags.writeable = True
@@ -255,7 +255,7 @@ def test_another_header_in_the_same_folder_is_compiled_anew(tmp_path, monkeypatc
 
     images = load_sample().test_images[:20]
     for seed in (0, 1):
-        packed = pack(RECIPES["modern"]().build().initialize(seed))
+        packed = pack(RECIPES["modern"]().build().initialize(seed), (28, 28))
         export_c(packed, tmp_path / "digits.h")
         scores = compiled_c.Library(tmp_path, ("-O1",)).scores(images, 10)
         np.testing.assert_array_equal(scores, packed.predict_scores(images))
@@ -273,7 +273,7 @@ def test_deploy_names_the_forms_that_it_leaves_out(tmp_path, monkeypatch):
 
     monkeypatch.setitem(sys.modules, "onnx", None)
     model = RECIPES["modern"]().build().initialize(0)
-    left_out = deploy.write_forms(tmp_path, model, pack(model), load_sample())
+    left_out = deploy.write_forms(tmp_path, model, pack(model, (28, 28)), load_sample())
     texts = sorted(text for text in left_out.values() if "no C compiler" not in text)
     assert [text.partition(" left out: ")[0] for text in texts] == [
         "ONNX Runtime, floats",

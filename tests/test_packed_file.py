@@ -224,7 +224,7 @@ def test_the_recipes_files_are_small(name, tmp_path):
     if name == "modern":  # thresholds that fall have a line in the header
         model[3].gamma.data[:9] *= -1
         model[6].gamma.data[3] *= -1
-    packed = pack(model)
+    packed = pack(model, (28, 28))
     training = {
         "recipe": name, "seed": 0, "epochs": 20, "dataset": "mnist", "test_accuracy": 0.9663,
         "test_loss": 0.11523, "packed_accuracy": 0.9663, "disagreements": 12,

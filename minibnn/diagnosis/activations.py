@@ -96,8 +96,8 @@ def zero_at_sign(passes: Passes, gauge: Gauge) -> None:
                 share,
                 f"{percent(share)} of the values that enter {step.layer} are exactly zero",
                 "sign(0) is +1, so they say the same as positive ones",
-                "leave out the ReLU (or what else makes zeros) before a sign; use BatchNorm, or an "
-                "odd number of inputs",
+                "leave out the ReLU (or what else makes zeros) before a sign; use an odd number of "
+                "inputs, or BatchNorm, which moves them once it is trained",
             )
 
         gauge.ask(judge, (step.x == 0).mean(), (below != at).sum())

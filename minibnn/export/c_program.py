@@ -35,6 +35,8 @@ class Program:
         types: of C, for the thresholds of bits ("limit") and of pixels ("threshold").
         constants: definitions of arrays, whose lines are made when they are asked for.
         constant_bytes: of all of them, with words of 32 bits.
+        checksum: of all words and numbers in them.
+        checks: the statements that compute it.
         body: statements.
         bits: how many each buffer of words holds.
         sizes: of the other buffers.
@@ -46,6 +48,8 @@ class Program:
     types: dict[str, str] = field(default_factory=dict)
     constants: list[Iterable[str]] = field(default_factory=list)
     constant_bytes: int = 0
+    checksum: int = 0
+    checks: list[str] = field(default_factory=list)
     body: list[str] = field(default_factory=list)
     bits: dict[str, int] = field(default_factory=lambda: {"x": 0, "y": 0, "row": 0})
     sizes: dict[str, int] = field(default_factory=lambda: {"pixels": 0, "sums": 0})
@@ -265,6 +269,8 @@ class Program:
         lines = (line for row in rows for line in wrap(_words(row.tolist(), width)))
         self.constants.append(_array(f"name_word name_{name}[{size}]", lines))
         self.constant_bytes += 4 * -(-width // 32) * len(rows)
+        self.mix(word for row in rows for word in row.tolist())
+        self.checks.append(f"h = name_mix_words(h, name_{name}, {len(rows)}, {width});")
         return f"name_{name}"
 
     def numbers(self, name: str, alias: str, values: HostArray, ctype: str) -> str:
@@ -272,7 +278,18 @@ class Program:
         numbers = (f"INT64_C({v})" if ctype == "int64_t" else f"{v}" for v in values.tolist())
         self.constants.append(_array(f"{alias} name_{name}[{len(values)}]", wrap(numbers)))
         self.constant_bytes += len(values) * int(ctype.strip("uint_")) // 8
+        self.mix(values.tolist())
+        self.checks.append(f"NAME_MIX_NUMBERS(h, name_{name})")
         return f"name_{name}"
+
+    def mix(self, values: Iterable[int]) -> None:
+        """Go on with the checksum as `name_mix` does, with each value as two numbers of 32 bits."""
+        h = self.checksum
+        for value in values:
+            for half in (value & 0xFFFFFFFF, value >> 32 & 0xFFFFFFFF):
+                h = (h ^ half) * 0x9E3779B1 & 0xFFFFFFFF
+                h ^= h >> 15
+        self.checksum = h
 
 
 def _ctype(values: Iterable[int]) -> str:

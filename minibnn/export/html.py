@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from minibnn.data.whole_file import whole_file
+from minibnn.atomic_file import whole_file
 from minibnn.export.vectors import TestVectors, vectors_of
 from minibnn.packed.bits import flat_bits
 from minibnn.packed.errors import PackError
@@ -76,7 +76,7 @@ def export_html(
     >>> model = Sequential(Flatten(), Rescale(1), Dense(784, 10, weight_quantizer=SignSTE()))
     >>> with tempfile.TemporaryDirectory() as folder:
     ...     page = pathlib.Path(folder) / "digits.html"
-    ...     export_html(pack(model.initialize(0)), page, title="Templates of digits")
+    ...     export_html(pack(model.initialize(0), (28, 28)), page, title="Templates of digits")
     ...     page.read_text(encoding="utf-8").count("Templates of digits")
     2
     """

@@ -79,6 +79,7 @@ class DirectFeedback(Sequential):
         """The output of the last block."""
         *hidden, y = self.outputs(x, train)
         if train:
+            self.note_input(x)
             self._draw([h.shape for h in hidden], y.shape)
             self.saved = (y.shape, [h.shape for h in hidden])
         return y

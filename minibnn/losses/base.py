@@ -48,9 +48,11 @@ def check_labels(loss: Loss, logits: Array, labels: Array, backend: Backend) -> 
         )
     if labels.ndim == 1 and labels.shape[0] == logits.shape[0]:
         if labels.dtype.kind not in "iu":
+            hint = "names, labels = numpy.unique(labels, return_inverse=True) numbers them"
+            if _are_whole(labels, backend):
+                hint = "use labels.astype('int64')"
             raise TypeError(
-                f"{who}: expected integer labels for shape (batch,), got {labels.dtype}; "
-                "use labels.astype('int64'), or one_hot(labels, classes)"
+                f"{who}: expected integer labels for shape (batch,), got {labels.dtype}; {hint}"
             )
         if backend.host:
             check_class_labels(labels, logits.shape[1], who)
@@ -77,8 +79,20 @@ def check_class_labels(labels: Array, classes: int, who: str) -> None:
 
 def check_probabilities(labels: Array, who: str) -> None:
     """Raise ValueError unless every row is non-negative and sums to 1 (within 1e-3)."""
-    if not bool((labels >= 0).all()) or not bool((abs(labels.sum(axis=1) - 1) <= 1e-3).all()):
-        raise ValueError(
-            f"{who}: expected rows of probabilities (non-negative, sum 1); "
-            "divide each row by its sum"
-        )
+    sums = labels.sum(axis=1)
+    positive = bool((labels >= 0).all())
+    if positive and bool((abs(sums - 1) <= 1e-3).all()):
+        return
+    hint = "divide each row by its sum"
+    if not positive:
+        hint = "for one class a row use labels.argmax(axis=1)"
+    elif not bool(sums.all()):
+        hint = "leave out the rows that sum to 0"
+    raise ValueError(f"{who}: expected rows of probabilities (non-negative, sum 1); {hint}")
+
+
+def _are_whole(labels: Array, backend: Backend) -> bool:
+    """Whether each label is a whole number; of a device's, whether it may be."""
+    if labels.dtype.kind == "f" and backend.host:
+        return bool((labels == labels.round()).all())
+    return labels.dtype.kind in "bf"

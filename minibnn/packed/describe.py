@@ -286,6 +286,8 @@ def _with_size(stage: ScoreStage, before: list[Stage]) -> ScoreStage:
     product = next(s for s in reversed(before) if isinstance(s, Product))
     if any(a.shape != (product.channels,) for a in stage.arrays().values()):
         raise ValueError(f"expected numbers for {product.channels} classes")
+    if product.channels < 2:
+        raise ValueError("expected at least two classes, got one, whose label is always 0")
     largest = stage.largest(product)
     if stage.in_shape != (product.channels,) or largest >= 2**62:
         raise ValueError("expected a score for each sum, in 62 bits")

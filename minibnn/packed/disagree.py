@@ -101,7 +101,7 @@ def disagreements(model: Layer, packed: PackedModel, images: Array) -> Disagreem
     >>> from minibnn import load_sample, pack
     >>> from minibnn.recipes import RECIPES
     >>> model = RECIPES["seed"]().build().initialize(0)
-    >>> found = disagreements(model, pack(model), load_sample().test_images[:100])
+    >>> found = disagreements(model, pack(model, (28, 28)), load_sample().test_images[:100])
     >>> found.images, found.unexplained
     (100, 0)
     """

@@ -10,21 +10,16 @@ from typing import Any
 import numpy as np
 
 from minibnn.backend import CPU, Array, Backend, backend_of
+from minibnn.checks import shape as check_shape
 from minibnn.layers import Layer
 from minibnn.packed.bits import flat_bits
 from minibnn.packed.costs import require_affordable, total
 from minibnn.packed.describe import describe, to_json
 from minibnn.packed.errors import PackError
 from minibnn.packed.fold import Fold, certificates
+from minibnn.packed.input import trained_shape
 from minibnn.packed.scores import score_stage
-from minibnn.packed.stages import (
-    HostArray,
-    Product,
-    ScoreStage,
-    Shape,
-    Stage,
-    ThresholdStage,
-)
+from minibnn.packed.stages import HostArray, Product, ScoreStage, Shape, Stage, ThresholdStage
 from minibnn.packed.summary import PackedSummary, summarize
 from minibnn.packed.tail import dense_tail
 from minibnn.packed.walk import read
@@ -205,7 +200,7 @@ class PackedModel:
         return x if layers is None else backend.dense_layers(x, layers)
 
 
-def pack(model: Layer, input_shape: tuple[int, ...] = (28, 28)) -> PackedModel:
+def pack(model: Layer, input_shape: tuple[int, ...] | None = None) -> PackedModel:
     """A trained model as bits and integers that give the same answer.
 
     .. code-block:: text
@@ -223,10 +218,12 @@ def pack(model: Layer, input_shape: tuple[int, ...] = (28, 28)) -> PackedModel:
 
     Args:
         model: in evaluation; it is left as it is.
-        input_shape: of one image of uint8.
+        input_shape: of one image of uint8; None for the shape that the model was trained on.
 
     Raises:
         PackError: for a layer, or a value, that has no packed form; it says which, and what has.
+            For a model that was trained on anything but bytes (`InputContract`), for another
+            `input_shape` than it was trained on, and for None where that is not known.
         RuntimeError: for a model without values.
 
     References: XNOR and popcount, Rastegari et al. 2016, arXiv:1603.05279, section 3.2; thresholds,
@@ -240,7 +237,7 @@ def pack(model: Layer, input_shape: tuple[int, ...] = (28, 28)) -> PackedModel:
     ...     Activation(SignSTE()),
     ...     Dense(128, 10, weight_quantizer=SignSTE()),
     ... ).initialize(0)
-    >>> packed = pack(model)
+    >>> packed = pack(model, (28, 28))
     >>> packed.predict(np.zeros((2, 28, 28), np.uint8)).shape
     (2,)
     >>> [stage.kind for stage in packed.stages]
@@ -248,8 +245,9 @@ def pack(model: Layer, input_shape: tuple[int, ...] = (28, 28)) -> PackedModel:
     """
     if not isinstance(model, Layer):
         raise TypeError(f"pack: expected a model, got {type(model).__name__}")
-    if not isinstance(input_shape, tuple) or not all(type(n) is int and n > 0 for n in input_shape):
-        raise TypeError(f"pack: expected input_shape such as (28, 28), got {input_shape!r}")
+    if input_shape is not None:
+        input_shape = check_shape("pack", "input_shape", input_shape)
+    input_shape = trained_shape(model, input_shape)
     stages, certificate = _build(model, input_shape)
     return PackedModel(input_shape, stages, certificate)
 

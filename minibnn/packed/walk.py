@@ -147,7 +147,10 @@ class _Reader:
     def rescaled(self) -> HostArray:
         """What the model's own layers make of the 256 pixels."""
         if not self.rescales:
-            self.refuse("expected a Rescale first, since a packed model takes pixels", "add one")
+            self.refuse(
+                "expected a Rescale first, since a packed model takes bytes",
+                "put Rescale(1 / 255) first, and train it on bytes",
+            )
         x: HostArray = np.arange(256, dtype=np.uint8)[:, None]
         for layer in self.rescales:
             x = layer.forward(x)
@@ -304,6 +307,12 @@ class _Reader:
         if self.fold is None or len(self.shape) != 1:
             got = f"{self.holds} of shape {self.shape}"
             self.refuse(f"expected one value for each class, got {got}", mend)
+        if self.shape[0] < 2:
+            self.refuse(
+                "expected at least two outputs, since the label is the first greatest of them, "
+                "got one, which would give label 0 always",
+                "end it in a Dense with two outputs, for two classes, and train that",
+            )
         if self.later and self.fold.norm is None:
             self.refuse(
                 "a MaxPool2D of sums that fall with the pixels", "rescale by a positive number"

@@ -27,7 +27,7 @@ from minibnn.optimizers.base import FlatOptimizer
 COUNTERS = ((Draws, "_count"), (FlatOptimizer, "_steps"))
 # What only lives between a forward and its backward, or is a note that changes nothing.
 PASSING = (
-    (Layer, ("saved", "_drawn")),
+    (Layer, ("saved", "input_contract", "_drawn")),
     (Loss, ("saved",)),
     (FlatOptimizer, ("schedule",)),  # a step asks for its rates through `Backend.numbers`
 )
