@@ -30,6 +30,9 @@ class Optimizer(ABC):
 
     backend: Backend
 
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({len(self.parameters)} parameters)"
+
     @property
     @abstractmethod
     def parameters(self) -> Sequence[Parameter]:
