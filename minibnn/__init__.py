@@ -248,6 +248,7 @@ __all__ = [
 # The rooms, and which of the names above each one has.
 _ROOMS = {
     "backend": "Backend DeviceError backend_of get_backend",
+    "checks": "",
     "data": (
         "DataError DataLoader DatasetMismatchError DatasetNotFoundError IdxFormatError "
         "ImageDataset load_mnist load_mnist_or_sample load_sample one_cold one_hot read_idx "
@@ -277,10 +278,13 @@ _ROOMS = {
     "plots": "plot_confusion plot_function plot_history plot_weight_bits",
     "schedules": "Constant Cosine Exponential PerEpoch",
     "training": "DivergedError Metrics PlainSteps RecordedSteps confusion_matrix evaluate fit",
+    "atomic_file": "",
     "commands": "",
     "compare": "",
     "export": "export_c export_html export_onnx",
     "recipes": "",
+    "regular_file": "",
+    "result_folder": "",
 }
 _ROOM_OF = {name: room for room, names in _ROOMS.items() for name in names.split()}
 

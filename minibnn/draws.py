@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from minibnn.backend import Array, Backend, questions
+from minibnn.checks import integer
 
 
 class Draws:
@@ -51,7 +52,7 @@ class Draws:
 
     @count.setter
     def count(self, count: int) -> None:
-        self._count = count
+        self._count = integer("Draws", "count", count, least=0)
 
     def initialize(self, rng: np.random.Generator) -> None:
         """Draw the seed and start from the beginning."""

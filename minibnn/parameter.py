@@ -10,6 +10,8 @@ from typing import Any, NamedTuple, Protocol
 import numpy as np
 
 from minibnn.backend import Array, Backend, backend_of
+from minibnn.checks import finite, integer, number
+from minibnn.checks import shape as check_shape
 
 
 class Initializer(Protocol):
@@ -45,6 +47,10 @@ class Uniform:
     low: float = -1.0
     high: float = 1.0
 
+    def __post_init__(self) -> None:
+        for name in ("low", "high"):
+            object.__setattr__(self, name, finite("Uniform", name, getattr(self, name)))
+
     def __call__(self, shape: tuple[int, ...], rng: np.random.Generator) -> Any:
         """Draw an array of `shape`."""
         return rng.uniform(self.low, self.high, size=shape)
@@ -55,6 +61,9 @@ class Fill:
     """The same value everywhere; draws nothing."""
 
     value: float = 0.0
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "value", number("Fill", "value", self.value))
 
     def __call__(self, shape: tuple[int, ...], rng: np.random.Generator) -> Any:
         """Make an array of `shape`."""
@@ -73,7 +82,9 @@ def glorot_lr_scale(fan_in: int, fan_out: int) -> float:
     >>> round(glorot_lr_scale(784, 4096), 1)
     57.0
     """
-    return math.sqrt((fan_in + fan_out) / 1.5)
+    who = "glorot_lr_scale"
+    fans = integer(who, "fan_in", fan_in) + integer(who, "fan_out", fan_out)
+    return math.sqrt(fans / 1.5)
 
 
 class Parameter:
@@ -101,19 +112,19 @@ class Parameter:
         bound: float | None = None,
         lr_scale: float = 1.0,
     ) -> None:
-        if not isinstance(shape, tuple) or not all(isinstance(n, int) for n in shape):
-            raise TypeError(f"Parameter {name!r}: expected a tuple of integers, got {shape!r}")
-        if min(shape, default=1) < 1:
-            raise ValueError(f"Parameter {name!r}: expected sizes of at least 1, got {shape}")
+        who = f"Parameter {name!r}"
+        shape = check_shape(who, "shape", shape, such_as="(784, 10)")
         if not callable(initializer):
             raise TypeError(
                 f"Parameter {name!r}: expected an initialiser such as Uniform(-1, 1) or "
                 f"Fill(0.5), got {initializer!r}"
             )
+        bound = None if bound is None else number(who, "bound", bound)
         if bound is not None and not 0 < bound < math.inf:
             raise ValueError(
                 f"Parameter {name!r}: expected bound to be a positive number or None, got {bound}"
             )
+        lr_scale = number(who, "lr_scale", lr_scale)
         if not 0 < lr_scale < math.inf:
             raise ValueError(
                 f"Parameter {name!r}: expected lr_scale to be a positive number, got {lr_scale}"

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from advice import find_advice, followed, said
-
 HERE = Path(__file__).parent
 # Advice that no test can follow, and why.
 NOT_EXECUTABLE = {}

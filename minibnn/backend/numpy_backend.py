@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from functools import lru_cache
 from typing import Any
 
@@ -79,6 +80,14 @@ class NumpyBackend(Backend):
     def convolve_dx(self, dz: Array, W: Array, windows: Windows, shape: tuple[int, ...]) -> Array:
         """The plain body, without what a pooling dropped."""
         return super().convolve_dx(numpy_convolution.without_zero_edge(dz), W, windows, shape)
+
+    def note_finite(self, all_finite: Array, a: Array) -> None:
+        """As the plain body; of a flat array by its dot product with itself, on the BLAS.
+
+        If that is finite, so is every value. If not, it may be an overflow.
+        """
+        if not a.flags.c_contiguous or not math.isfinite(np.dot(a.reshape(-1), a.reshape(-1))):
+            super().note_finite(all_finite, a)
 
     def adam_step(
         self,

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import minibnn
 from minibnn.backend import Backend
+from minibnn.checks import integer
 from minibnn.data import ImageDataset
 from minibnn.functions import SignSTE
 from minibnn.layers import Activation, Dense, Layer, Sequential
@@ -212,7 +213,7 @@ def require_usable(recipe: Recipe, entries: list[Entry], seeds: int) -> None:
     if not entries:
         raise ValueError("compare: expected at least one entry, got none")
     for count, what in ((seeds, "seed"), (recipe.epochs, "epoch")):
-        if count < 1:
+        if integer("compare", f"the number of {what}s", count) < 1:
             raise ValueError(f"compare: expected at least 1 {what}, got {count}")
     for entry in entries:
         entry.require_usable(recipe)

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from minibnn.checks import integer
 from minibnn.data.errors import DatasetMismatchError
 
 __all__ = ["ImageDataset"]
@@ -71,6 +72,7 @@ class ImageDataset:
                 "validation_split: expected rng to be a numpy.random.Generator, "
                 f"got {type(rng).__name__}; pass numpy.random.default_rng(seed)"
             )
+        count = integer("validation_split", "count", count)
         if not 0 < count < total:
             raise ValueError(
                 f"validation_split: expected count from 1 to {total - 1} "

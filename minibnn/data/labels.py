@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from minibnn.backend import Array, backend_of
+from minibnn.checks import integer
 
 
 def one_hot(labels: Array, classes: int, dtype: Any = np.float32) -> Array:
@@ -24,6 +25,7 @@ def one_hot(labels: Array, classes: int, dtype: Any = np.float32) -> Array:
            [1., 0., 0.]], dtype=float32)
     """
     xp = backend_of(labels).xp
+    classes = integer("one_hot", "classes", classes, least=1)
     if labels.dtype.kind not in "iu":
         raise TypeError(f"one_hot: expected integer labels, got {labels.dtype}")
     if labels.ndim != 1:
@@ -43,6 +45,7 @@ def one_cold(scores: Array) -> Array:
     >>> one_cold(np.array([[0.1, 0.7, 0.2], [3.0, 1.0, 3.0]]))
     array([1, 0])
     """
+    backend_of(scores)
     if scores.ndim != 2:
         raise ValueError(f"one_cold: expected scores of shape (batch, classes), got {scores.shape}")
     return scores.argmax(axis=1)

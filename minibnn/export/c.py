@@ -7,7 +7,7 @@ import re
 from collections.abc import Iterator
 
 import minibnn
-from minibnn.data.whole_file import whole_file
+from minibnn.atomic_file import whole_file
 from minibnn.export.c_program import Program, describe, wrap
 from minibnn.export.vectors import TestVectors, vectors_of
 from minibnn.packed import PackedModel

@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from minibnn.data.whole_file import whole_file
+from minibnn.atomic_file import whole_file
 from minibnn.export.vectors import TestVectors, vectors_of
 from minibnn.packed.bits import flat_bits
 from minibnn.packed.errors import PackError

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 import minibnn
-from minibnn.data.whole_file import whole_file
+from minibnn.atomic_file import whole_file
 from minibnn.packed.bits import unpack_rows
 from minibnn.packed.describe import describe, to_json
 from minibnn.packed.errors import PackError

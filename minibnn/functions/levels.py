@@ -6,6 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from minibnn.backend import Array, backend_of
+from minibnn.checks import integer, number
 from minibnn.functions.base import Function
 from minibnn.functions.signs import StraightThrough
 
@@ -44,6 +45,7 @@ class Ternary(StraightThrough):
 
     def __post_init__(self) -> None:
         super().__post_init__()
+        object.__setattr__(self, "threshold", number("Ternary", "threshold", self.threshold))
         if not 0 < self.threshold <= (self.threshold if self.clip is None else self.clip):
             raise ValueError(
                 f"Ternary: expected threshold to be positive and at most clip ({self.clip}), "
@@ -261,7 +263,12 @@ class DoReFaWeights(Function):
 
 
 def _check_bits(f: DoReFaActivations | DoReFaWeights) -> None:
-    if type(f.bits) is not int or not 1 <= f.bits <= MAX_BITS:
+    try:
+        object.__setattr__(f, "bits", integer("", "bits", f.bits, least=1))
+        known = f.bits <= MAX_BITS
+    except (TypeError, ValueError):
+        known = False
+    if not known:
         raise ValueError(
             f"{type(f).__name__}: expected bits to be an integer from 1 to {MAX_BITS}, "
             f"got {f.bits!r}"

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from minibnn.backend import Array, backend_of
+from minibnn.checks import number
 from minibnn.functions.base import Function
 
 
@@ -81,6 +82,7 @@ class SwishSign(Function):
     beta: float = 5.0
 
     def __post_init__(self) -> None:
+        object.__setattr__(self, "beta", number("SwishSign", "beta", self.beta))
         if not 0 < self.beta < math.inf:
             raise ValueError(f"SwishSign: expected a positive beta, got {self.beta!r}")
 

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from minibnn.backend import Array, backend_of
+from minibnn.checks import number
 from minibnn.draws import Draws
 from minibnn.functions.base import Function
 
@@ -29,6 +30,8 @@ class StraightThrough(Function):
     clip: float | None
 
     def __post_init__(self) -> None:
+        if self.clip is not None:
+            object.__setattr__(self, "clip", number(type(self).__name__, "clip", self.clip))
         if self.clip is not None and not 0 < self.clip < math.inf:
             raise ValueError(
                 f"{type(self).__name__}: expected clip to be a positive number or None, "

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from minibnn.backend import Array
+from minibnn.checks import require
 from minibnn.functions import Function
-from minibnn.layers.base import Layer, require
+from minibnn.layers.base import Layer
 
 
 class Activation(Layer):

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Self, TypeVar
 import numpy as np
 
 from minibnn.backend import CPU, Array, Backend, backend_of, get_backend
+from minibnn.checks import generator
 from minibnn.draws import Draws
 from minibnn.functions import Function
 from minibnn.input_contract import InputContract
@@ -19,7 +20,6 @@ if TYPE_CHECKING:
     from minibnn.layers.summary import Summary
 
 _Kind = TypeVar("_Kind", Parameter, Buffer, Function, Draws)
-_Required = TypeVar("_Required")
 
 
 class Layer(ABC):
@@ -161,9 +161,7 @@ class Layer(ABC):
                 seed gives one network on every device.
             dtype: float32 (the default) or float64.
         """
-        if rng is None:
-            raise TypeError("initialize: expected a numpy.random.Generator or a seed, got None")
-        rng = np.random.default_rng(rng)
+        rng = generator("initialize", rng)
         dtype = _float_dtype(self.dtype if dtype is None else dtype)
         backend = self.backend
         self._initialize(rng, dtype)
@@ -313,33 +311,6 @@ class Layer(ABC):
                 f"{self}: expected {name} on its own device, {here}, got an array on {there}; "
                 f"move one of them: model.to({there!r}) or the loader's to()"
             )
-
-
-def require(who: str, name: str, value: Any, kind: type[_Required]) -> _Required:
-    """Return `value`, or raise TypeError unless it is an object of class `kind`."""
-    if not isinstance(value, kind):
-        got, hint = repr(value), ""
-        if isinstance(value, type):
-            got = f"the class {value.__name__}"
-            hint = f"; write {call_of(value)}" if issubclass(value, kind) else ""
-        elif kind is Function and (isinstance(value, str) or callable(value)):
-            hint = "; write an object such as SignSTE(), or a Function of your own"
-        raise TypeError(f"{who}: expected {name} of type {kind.__name__}, got {got}{hint}")
-    return value
-
-
-def call_of(cls: type) -> str:
-    """How an object of a class is made: its name, and the arguments that it needs.
-
-    >>> from minibnn import Dense
-    >>> call_of(Dense)
-    'Dense(in_features, out_features)'
-    """
-    import inspect  # only errors need it
-
-    parameters = inspect.signature(cls).parameters.values()
-    needed = [p.name for p in parameters if p.default is p.empty and p.kind < p.VAR_POSITIONAL]
-    return f"{cls.__name__}({', '.join(needed)})"
 
 
 def dtype_hint(got: np.dtype[Any], wanted: np.dtype[Any]) -> str:

@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from minibnn.backend import Array
+from minibnn.checks import call_of
 from minibnn.functions import Function
 from minibnn.input_contract import InputContract
-from minibnn.layers.base import Layer, call_of
+from minibnn.layers.base import Layer
 
 
 class Sequential(Layer):

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING
 
+from minibnn.checks import shape as check_shape
 from minibnn.layers.base import Layer
 from minibnn.layers.record import Recorder, value_bits
 
@@ -128,13 +129,13 @@ class Summary:
 
 def summarize(model: Layer, input_shape: tuple[int, ...] | None) -> Summary:
     """Run one sample of zeros through a copy of the model and write down what each layer is."""
-    if input_shape is not None and not (
-        isinstance(input_shape, tuple) and all(isinstance(n, int) for n in input_shape)
-    ):
-        raise TypeError(
-            f"summary: expected input_shape to be one sample's shape, such as (28, 28), "
-            f"got {input_shape!r}"
-        )
+    if input_shape is not None:
+        if not isinstance(input_shape, tuple):
+            raise TypeError(
+                f"summary: expected input_shape to be one sample's shape, such as (28, 28), "
+                f"got {input_shape!r}"
+            )
+        input_shape = check_shape("summary", "input_shape", input_shape)
     if any(p.data is None for p in model.parameters()):
         model = copy.deepcopy(model).initialize(0)  # shapes do not depend on the values
     recorder = Recorder(model)

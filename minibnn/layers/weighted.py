@@ -8,9 +8,10 @@ from typing import Any
 import numpy as np
 
 from minibnn.backend import Array
+from minibnn.checks import require
 from minibnn.feedback import Feedback, Transpose
 from minibnn.functions import Function, Identity
-from minibnn.layers.base import Layer, require
+from minibnn.layers.base import Layer
 from minibnn.parameter import Buffer, Fill, GlorotUniform, Initializer, Parameter
 
 

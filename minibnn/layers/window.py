@@ -5,19 +5,22 @@ from __future__ import annotations
 from typing import Any
 
 from minibnn.backend import Array, Windows
+from minibnn.checks import integer
 from minibnn.layers.base import Layer
 
 
 def pair(who: str, name: str, value: Any, *, least: int, other: str = "") -> tuple[int, int]:
     """Rows and columns: `value` twice, or the two that it holds."""
-    both = value if isinstance(value, tuple | list) else (value, value)
-    if len(both) != 2 or not all(isinstance(n, int) and not isinstance(n, bool) for n in both):
+    try:
+        down, across = value if isinstance(value, tuple | list) else (value, value)
+        both = integer(who, name, down), integer(who, name, across)
+    except (TypeError, ValueError):
         raise TypeError(
             f"{who}: expected {name} to be an integer or a pair of them{other}, got {value!r}"
-        )
+        ) from None
     if min(both) < least:
         raise ValueError(f"{who}: expected {name} of at least {least}, got {value!r}")
-    return both[0], both[1]
+    return both
 
 
 def check_images(layer: Layer, x: Array, channels: int | None = None) -> None:

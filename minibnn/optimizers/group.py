@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from minibnn.backend import Array
+from minibnn.checks import require
 from minibnn.layers import Layer
-from minibnn.layers.base import require
 from minibnn.optimizers.base import Optimizer
 from minibnn.parameter import Parameter
 
@@ -73,9 +73,16 @@ class OptimizerGroup(Optimizer):
         for optimizer in self.optimizers:
             optimizer.require_intact()
 
+    def judge(self, only_if: Array | None) -> Array | None:
+        """`only_if`, False if a gradient of one of them is not finite; see `Optimizer.judge`."""
+        for optimizer in self.optimizers:
+            only_if = optimizer.judge(only_if)
+        return only_if
+
     def step(self, *, only_if: Array | None = None) -> None:
         """Let each optimiser make its step, or none of them; see `Optimizer.step`."""
         self.require_intact()  # of all of them, before the first one changes anything
+        only_if = self.judge(only_if)
         for optimizer in self.optimizers:
             optimizer.step(only_if=only_if)
 

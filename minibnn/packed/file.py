@@ -11,8 +11,8 @@ from typing import Any, TypeVar
 import numpy as np
 
 import minibnn
+from minibnn.atomic_file import whole_file
 from minibnn.backend import backend_of
-from minibnn.data.whole_file import whole_file
 from minibnn.input_contract import InputContract
 from minibnn.layers import Layer
 from minibnn.packed.container import VERSION, Container, read, write
@@ -21,7 +21,9 @@ from minibnn.packed.errors import PackedFileError, PackError
 from minibnn.packed.model import PackedModel, check_certificate
 from minibnn.packed.stages import HostArray
 from minibnn.parameter import Buffer, Parameter
+from minibnn.regular_file import SpecialFileError, open_regular
 
+MAX_BYTES = 2**31  # of a file that is read: no model here comes near it
 LATENT = "latent."  # how the names of arrays begin that are not the packed model's
 _Model = TypeVar("_Model", bound=Layer)
 
@@ -119,7 +121,7 @@ def load_packed(path: str | os.PathLike[str]) -> PackedModel:
 
     Raises:
         PackedFileError: for a file that is cut off, damaged anywhere, of another program or of a
-            newer version.
+            newer version, or larger than 2 GiB; and for a pipe or a device, which may have no end.
         OSError: if it cannot be read.
     """
     return _packed(_read(path))
@@ -219,8 +221,20 @@ def _metadata(packed: PackedModel, training: dict[str, Any]) -> dict[str, str]:
 
 
 def _read(path: str | os.PathLike[str]) -> Container:
-    with open(path, "rb") as file:
-        return read(file.read(), os.fspath(path))
+    name = os.fspath(path)
+    try:
+        file, size = open_regular(name)
+    except SpecialFileError as special:
+        raise PackedFileError(
+            f"{name}: expected a packed model, got {special.kind}; {special.hint}"
+        ) from None
+    with file:
+        if size > MAX_BYTES:
+            raise PackedFileError(
+                f"{name}: expected a packed model of at most {MAX_BYTES:,} bytes, got {size:,}; "
+                "is this a file of save_packed?"
+            )
+        return read(file.read(size), name)
 
 
 def _packed(container: Container) -> PackedModel:

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from minibnn.backend import CPU, Array, Backend, backend_of
+from minibnn.checks import shape as check_shape
 from minibnn.layers import Layer
 from minibnn.packed.bits import flat_bits
 from minibnn.packed.describe import describe, to_json
@@ -247,9 +248,8 @@ def pack(model: Layer, input_shape: tuple[int, ...] | None = None) -> PackedMode
     """
     if not isinstance(model, Layer):
         raise TypeError(f"pack: expected a model, got {type(model).__name__}")
-    shaped = isinstance(input_shape, tuple) and all(type(n) is int and n > 0 for n in input_shape)
-    if input_shape is not None and not shaped:
-        raise TypeError(f"pack: expected input_shape such as (28, 28), got {input_shape!r}")
+    if input_shape is not None:
+        input_shape = check_shape("pack", "input_shape", input_shape)
     input_shape = trained_shape(model, input_shape)
     stages, certificate = _build(model, input_shape)
     return PackedModel(input_shape, stages, certificate)

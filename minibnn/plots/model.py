@@ -8,9 +8,11 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from minibnn.checks import integer
+from minibnn.checks import shape as check_shape
 from minibnn.layers import Layer
 from minibnn.layers.weighted import Weighted
-from minibnn.plots.figure import matplotlib_figure
+from minibnn.plots.figure import matplotlib_figure, save_figure
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -58,8 +60,7 @@ def plot_confusion(
         f"{right:,} of {counts.sum():,} right, {right / max(counts.sum(), 1):.2%}", fontsize=9
     )
     figure.suptitle(title)
-    if path is not None:
-        figure.savefig(path, dpi=120)
+    save_figure(figure, path, dpi=120)
     return figure
 
 
@@ -90,6 +91,8 @@ def plot_weight_bits(
         ImportError: without matplotlib.
         ValueError: for a model without a weighted layer, or weights that are no such images.
     """
+    image_shape = check_shape("plot_weight_bits", "image_shape", image_shape)
+    columns = integer("plot_weight_bits", "columns", columns, least=1)
     layer = next(_weighted(model), None)
     if layer is None:
         raise ValueError(f"plot_weight_bits: expected a layer with weights, found none in {model}")
@@ -135,8 +138,7 @@ def plot_weight_bits(
     axes.set_xticks([])
     axes.set_yticks([])
     figure.suptitle(title, y=1 - 0.1 / figure.get_figheight(), va="top", fontsize=11)
-    if path is not None:
-        figure.savefig(path, dpi=100)
+    save_figure(figure, path, dpi=100)
     return figure
 
 

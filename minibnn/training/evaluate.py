@@ -8,10 +8,10 @@ from typing import NamedTuple
 import numpy as np
 
 from minibnn.backend import Array
+from minibnn.checks import require
 from minibnn.data.labels import one_cold
 from minibnn.data.loader import DataLoader
 from minibnn.layers import Layer
-from minibnn.layers.base import require
 from minibnn.losses import Loss, check_class_labels, check_probabilities
 
 # Large enough that the cost of a call disappears in the work, small enough to stay in memory. On a

@@ -13,11 +13,14 @@ from typing import TYPE_CHECKING, Any, Self
 import numpy as np
 
 from minibnn.backend import Array, backend_of
+from minibnn.checks import integer
 from minibnn.data.loader import DataLoader
 from minibnn.input_contract import InputContract
 from minibnn.layers import Layer
 from minibnn.losses import Loss
 from minibnn.optimizers import Optimizer
+from minibnn.optimizers.diverged import DivergedError
+from minibnn.training import cause
 from minibnn.training.capture import RecordedSteps
 from minibnn.training.evaluate import check_data, device_metrics
 from minibnn.training.step import PlainSteps, check_training
@@ -26,32 +29,6 @@ if TYPE_CHECKING:
     import pandas as pd
 
 COLUMNS = ("loss_train", "loss_test", "acc_train", "acc_test")
-
-
-class DivergedError(ArithmeticError):
-    """A loss was not finite. If a batch's: the parameters are those from before that batch.
-
-    Attributes:
-        epoch: counted from 1.
-        batch: counted from 1; None if it showed only in the evaluation after the epoch.
-        history: the epochs completed before, as `fit` would have returned them.
-    """
-
-    def __init__(self, value: float, epoch: int, batch: int | None, history: pd.DataFrame) -> None:
-        super().__init__(value, epoch, batch, history)
-        self.value = value
-        self.epoch = epoch
-        self.batch = batch
-        self.history = history
-
-    def __str__(self) -> str:
-        where = f"epoch {self.epoch}, batch {self.batch}, and training stopped before that update"
-        if self.batch is None:
-            where = f"the evaluation after epoch {self.epoch}"
-        return (
-            f"fit: the loss became {self.value} in {where}; try a smaller learning rate, and look "
-            "for nan or inf in the data"
-        )
 
 
 def fit(
@@ -101,13 +78,14 @@ def fit(
         epoch changed; of 1-bit weights, the share of the bits.
 
     Raises:
-        DivergedError: when the loss of a batch is not finite, before its update; or when the loss
-            after an epoch is not.
+        DivergedError: when the loss of a batch, or a gradient, is not finite, before its update; or
+            when the loss after an epoch, or a parameter, is not. It says where that began.
         ValueError: for labels without an output, or an optimiser of another model; for
             ``capture=True`` on the CPU.
         TypeError: for loaders that are none, a loss or optimiser class instead of an object.
         RuntimeError: for an optimiser whose parameters were moved since.
     """
+    epochs = integer("fit", "epochs", epochs)
     if epochs < 1:
         raise ValueError(f"fit: expected at least 1 epoch, got {epochs}")
     if capture not in (None, True, False):
@@ -145,20 +123,29 @@ def fit(
                 losses = steps.epoch(train, on_steps)
                 whole = len(losses) == len(train)
                 metrics = [device_metrics(model, data, loss) for data in (train, test) if whole]
+                metrics += [_all_finite(model)] if whole else []
                 if whole and codes:
                     metrics.append(_flips(codes, _codes(model)))
             host = model.backend.to_host(model.backend.xp.concatenate([losses, *metrics])).tolist()
-            for batch, value in enumerate(host[: len(losses)], start=1):
+            for batch, value in enumerate(host[: len(losses)]):
                 if not math.isfinite(value):
                     model.forget()
-                    raise DivergedError(value, epoch, batch, _history(rows, columns, steps))
+                    what, value, why = cause.in_batch(model, loss, train, batch, value)
+                    history = _history(rows, columns, steps)
+                    raise DivergedError(value, epoch, batch + 1, history, what, why)
             if not whole:
                 break
-            loss_train, acc_train, loss_test, acc_test, *flips = host[len(losses) :]
-            if not math.isfinite(loss_train + loss_test):
-                raise DivergedError(
-                    loss_train + loss_test, epoch, None, _history(rows, columns, steps)
+            loss_train, acc_train, loss_test, acc_test, finite, *flips = host[len(losses) :]
+            both = loss_train + loss_test
+            if not (math.isfinite(both) and finite):
+                found = cause.in_parameters(model)
+                what, value, why = found or (
+                    "the loss",
+                    both,
+                    cause.in_data(train=train, test=test),
                 )
+                history = _history(rows, columns, steps)
+                raise DivergedError(value, epoch, None, history, what, why)
             rows.append([loss_train, loss_test, acc_train, acc_test, *flips])
             bar.set_postfix_str(f"acc_test {acc_test:.3f}")
             if on_epoch is not None:
@@ -183,6 +170,15 @@ def _note_input(model: Layer, train: DataLoader, test: DataLoader) -> None:
             f"{test.arrays[0].dtype}; prepare both in the same way"
         )
     model.set_input_contract(InputContract.of(x, f"fit, {train.samples:,} samples"))
+
+
+def _all_finite(model: Layer) -> Array:
+    """Whether every parameter is finite, as an array of one number on the device."""
+    backend = model.backend
+    all_finite = backend.xp.ones((), bool)
+    for p in model.parameters():
+        backend.note_finite(all_finite, p.data)
+    return all_finite.astype(np.float64).reshape(1)
 
 
 def _codes(model: Layer) -> list[Array]:
