@@ -338,7 +338,7 @@ def test_a_copy_is_worked_on():
             check_gradients(Scale(wrong), X)
     assert check_gradients(Scale(), X)
 
-    class Spoils(MeanSquaredError):
+    class SpoilsLogits(MeanSquaredError):
         def forward(self, logits, labels):
             value = super().forward(logits, labels)
             logits += 1
@@ -346,7 +346,7 @@ def test_a_copy_is_worked_on():
 
     labels = np.arange(6) % 4
     with advised("gradcheck/check.py", "work on a copy"):
-        check_gradients(Scale(), X, loss=Spoils(), labels=labels)
+        check_gradients(Scale(), X, loss=SpoilsLogits(), labels=labels)
     assert check_gradients(Scale(), X, loss=MeanSquaredError(), labels=labels)
 
 

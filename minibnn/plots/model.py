@@ -91,7 +91,8 @@ def plot_weight_bits(
         ImportError: without matplotlib.
         ValueError: for a model without a weighted layer, or weights that are no such images.
     """
-    image_shape = check_shape("plot_weight_bits", "image_shape", image_shape)
+    if image_shape is not None:
+        image_shape = check_shape("plot_weight_bits", "image_shape", image_shape)
     columns = integer("plot_weight_bits", "columns", columns, least=1)
     layer = next(_weighted(model), None)
     if layer is None:
