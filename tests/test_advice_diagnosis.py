@@ -16,7 +16,6 @@ from minibnn import (
     FixedFeedback,
     Function,
     LogitCrossEntropy,
-    MeanSquaredError,
     OptimizerGroup,
     ReLU,
     Rescale,
@@ -136,7 +135,7 @@ class Odd(Function):
         return dy * (np.nan if self.wrong == "backward" else 2)
 
 
-class WrongLoss(MeanSquaredError):
+class WrongLoss(LogitCrossEntropy):
     """A loss that divides by the labels."""
 
     def forward(self, logits, labels):
@@ -200,7 +199,7 @@ def test_non_finite():
     assert not found, text
     text, found = look(*layers(""), loss=WrongLoss())
     shows("diagnosis/weights.py", "look at the loss and its labels", text)
-    text, found = look(*layers(""), loss=MeanSquaredError())
+    text, found = look(*layers(""), loss=LogitCrossEntropy())
     assert not found, text
 
 
