@@ -12,6 +12,7 @@ from minibnn.backend import numpy_convolution
 from minibnn.backend.adam import AdamStep
 from minibnn.backend.array import Array
 from minibnn.backend.base import Backend
+from minibnn.backend.bits import WORD, words_of
 from minibnn.backend.windows import Windows
 
 # Floats per block of the optimiser step: four streams and a scratch row, which the ten passes over
@@ -64,6 +65,18 @@ class NumpyBackend(Backend):
     def ones(self, n: int, dtype: Any) -> Array:
         """As the plain body, made once: of summing a small batch it was a third."""
         return _ones(n, dtype)
+
+    def pack_rows(self, bits: Array) -> Array:
+        """As the plain body, without a copy in bytes, which takes 64 for a row of one bit."""
+        octets = np.packbits(bits, axis=1, bitorder="little")
+        words = np.zeros((len(bits), words_of(bits.shape[1]) * WORD // 8), np.uint8)
+        words[:, : octets.shape[1]] = octets
+        return words.view("<u8").astype(np.uint64, copy=False)
+
+    def unpack_rows(self, words: Array, width: int) -> Array:
+        """As the plain body, without the bits beyond the width."""
+        octets = np.ascontiguousarray(words.astype("<u8", copy=False)).view(np.uint8)
+        return np.unpackbits(octets, axis=1, count=width, bitorder="little")
 
     def convolve(self, x: Array, W: Array, windows: Windows) -> Array:
         """As the plain body, in larger matrix products."""

@@ -292,8 +292,10 @@ class _Graph:
 
 def _signs(stage: Product) -> HostArray:
     """The weights (channels, width) as +1 and -1."""
-    bits: HostArray = unpack_rows(stage.weights, stage.width).astype(np.int8)
-    return 2 * bits - 1
+    signs: HostArray = unpack_rows(stage.weights, stage.width).view(np.int8)
+    signs *= 2
+    signs -= 1
+    return signs
 
 
 def _metadata(packed: PackedModel) -> dict[str, str]:

@@ -116,8 +116,10 @@ def disagreements(model: Layer, packed: PackedModel, images: Array) -> Disagreem
         raise PackError("disagreements: expected the model that was packed, got another")
     places = [step[0].where for step in plan.steps if not isinstance(step, Stage)]
     found = Disagreements(len(images), layers=[LayerDisagreement(where) for where in places])
-    for start in range(0, len(images), CHUNK):
-        _count(model, plan, packed, images[start : start + CHUNK], found)
+    # Floats take four times the bytes: for large windows, fewer images at once.
+    step = min(CHUNK, packed._at_once(backend_of(images), 2))
+    for start in range(0, len(images), step):
+        _count(model, plan, packed, images[start : start + step], found)
     return found
 
 
