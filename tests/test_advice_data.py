@@ -9,6 +9,7 @@ import hashlib
 import os
 import shutil
 import struct
+import warnings
 import zipfile
 
 import numpy as np
@@ -19,12 +20,14 @@ from devices import STRICT
 
 import minibnn
 from minibnn import (
+    SGD,
     Adam,
     Constant,
     Conv2D,
     Cosine,
     DataLoader,
     Dense,
+    Draws,
     Flatten,
     ImageDataset,
     Layer,
@@ -40,6 +43,7 @@ from minibnn import (
     diagnose,
     evaluate,
     fit,
+    get_backend,
     load_mnist,
     load_mnist_or_sample,
     load_sample,
@@ -49,7 +53,7 @@ from minibnn import (
     read_idx,
     write_idx,
 )
-from minibnn.backend import CPU
+from minibnn.backend import CPU, backend_of
 from minibnn.compare.ranking import rank
 from minibnn.data import mnist
 from minibnn.recipes import RECIPES
@@ -681,6 +685,91 @@ def test_a_step_that_changes_the_host_keeps_its_arrays_in_place(way):
     losses, recorded = epoch("writes" if way == "replaces" else "neither")
     assert recorded
     assert np.array_equal(losses, plain)
+
+
+class Peeks(Layer):
+    """Multiplies by random numbers: from the count of its draws, or from the draws."""
+
+    def __init__(self, way):
+        self.way, self.draws = way, Draws()
+
+    def forward(self, x, *, train=False):
+        factor = backend_of(x).xp.ones_like(x)
+        if train and self.way == "count":
+            factor *= 1 / (1 + self.draws.count)
+        elif train:
+            factor = self.draws.uniform(self.backend, x.shape, x.dtype)
+        if train:
+            self.saved = (x.shape, factor)
+        return x * factor
+
+    def backward(self, dy, *, need_dx=True):
+        (factor,) = self.take_saved(dy)
+        return dy * factor
+
+
+class Halving(SGD):
+    """Halves its rate in each step, as it may be recorded or not."""
+
+    def __init__(self, parameters, way):
+        super().__init__(parameters, 0.1)
+        self.way = way
+
+    def _numbers(self, segment, rate, step):
+        return (rate / 2**step if self.way == "_numbers" else rate,)
+
+    def _update(self, segment, numbers, only_if):
+        (rate,) = numbers
+        if self.way == "steps":
+            rate = rate / 2**self.steps
+        part = segment.where
+        self._write(
+            only_if, (self.store.data[part], self.store.data[part] - rate * self.store.grad[part])
+        )
+
+
+def recorded(make, steps):
+    """An epoch of steps on the strict stand-in: the losses, whether it was recorded, warnings."""
+    data = DataLoader((STRICT.asarray(np.tile(X, (6, 1))), STRICT.asarray(np.tile(LABELS, 6))), 5)
+    model, optimizer = make()
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        run = steps(model, LogitCrossEntropy(), optimizer)
+        losses = STRICT.to_host(run.epoch(data))
+    return losses, run.recorded, " ".join(str(w.message) for w in caught)
+
+
+def test_a_count_that_is_read_is_drawn_from_instead():
+    def make(way):
+        model = Sequential(Peeks(way), Dense(3, 2)).initialize(0).to(STRICT)
+        return model, Adam(model.parameters())
+
+    _, was, text = recorded(lambda: make("count"), RecordedSteps)
+    shows("draws.py", "draw with uniform, which counts on in each replay", text)
+    assert not was
+    losses, was, text = recorded(lambda: make("uniform"), RecordedSteps)
+    assert (was, text) == (True, "")
+    assert np.array_equal(losses, recorded(lambda: make("uniform"), PlainSteps)[0])
+
+
+def test_what_an_optimiser_changes_comes_from_its_numbers():
+    def make(way):
+        model = Dense(3, 2).initialize(0).to(STRICT)
+        return model, Halving(model.parameters(), way)
+
+    _, was, text = recorded(lambda: make("steps"), RecordedSteps)
+    shows("optimizers/base.py", "take what changes from step to step from _numbers", text)
+    assert not was
+    losses, was, text = recorded(lambda: make("_numbers"), RecordedSteps)
+    assert (was, text) == (True, "")
+    assert np.array_equal(losses, recorded(lambda: make("steps"), PlainSteps)[0])
+
+
+def test_a_device_that_is_not_there_is_the_cpu():
+    with advised("backend/cuda/open.py", '{} hint: {}; or use device "cpu"'):
+        if isinstance(get_backend("gpu"), minibnn.backend.Backend):
+            pytest.skip("there is a GPU")
+    assert get_backend("cpu") is CPU
 
 
 # --- pictures -------------------------------------------------------------------------------------

@@ -491,6 +491,14 @@ def test_the_summary_needs_a_shape():
     assert "(784,)" in str(model.summary((28, 28)))
     with advised(
         "layers/summary.py",
+        "pass one sample's, such as model.summary((28, 28)); its layers suggest {}, which does not "
+        "fit",
+    ):
+        Sequential(Conv2D(1, 2, 3), Flatten(), Dense(2, 2)).summary()
+    odd = Sequential(Conv2D(1, 2, 3), Flatten(), Dense(2, 2))
+    assert odd.summary((3, 3, 1)).macs["float"] == 22
+    with advised(
+        "layers/summary.py",
         "summary: expected input_shape to be one sample's shape, such as (28, 28), got {}",
     ):
         model.summary(784)
