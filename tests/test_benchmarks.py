@@ -382,7 +382,7 @@ def test_a_gpu_run_without_a_gpu_says_so_before_it_measures(run):
     done = run("gpu.py")
     assert (done.returncode, done.stdout) == (4, "")
     assert 'gpu.py: device "gpu" is unavailable: ' in done.stderr
-    assert "mend:" in done.stderr
+    assert "hint:" in done.stderr
     assert "Traceback" not in done.stderr
 
 
