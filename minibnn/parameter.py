@@ -222,6 +222,10 @@ class Buffer:
         self.ships = ships
         self.data: Array = None
 
+    def __repr__(self) -> str:
+        state = "not initialised" if self.data is None else f"shape={self.data.shape}"
+        return f"Buffer({self.name!r}, {state})"
+
     def to(self, backend: Backend, dtype: Any) -> None:
         """Move to another backend or dtype."""
         if self.data is not None:

@@ -114,6 +114,16 @@ def test_no_gradient_no_step(make, dtype, backend):
     assert path(make([p], 0.1), [0.0, 0.0], p) == [[[0.5], [0.5]]]
 
 
+def test_adamax_adds_its_epsilon_to_the_gradient_not_to_the_largest(backend):
+    """u: 1 + 1/2, max(3/4, 1/4 + 1/2) = 3/4, max(3/8, 1/8 + 1/2) = 5/8; w falls by g / u each time."""
+    p = parameter([1.0], backend, np.float64)
+    optimizer = AdaMax([p], 1.0, beta1=0.0, beta2=1 / 2, epsilon=1 / 2)
+    (values,) = path(optimizer, [1.0, 1 / 4, 1 / 8], p)
+    falls = [Fraction(2, 3), Fraction(1, 3), Fraction(1, 5)]
+    expected = [float(1 - sum(falls[: k + 1])) for k in range(3)]
+    np.testing.assert_allclose(np.concatenate(values), expected, rtol=1e-12, atol=1e-12)
+
+
 @pytest.mark.parametrize("make", [AdaMax, ShiftAdaMax, Bop])
 def test_nan_goes_into_no_parameter(make, backend):
     p = parameter([0.5, 0.5], backend, np.float32)

@@ -67,8 +67,9 @@ class TernaryWeights(StraightThrough):
         dx    = dy 1[|x| <= clip]                   as if y were c
 
     For normally distributed weights this Delta is near the one that loses least. The paper has
-    neither the clip in Delta nor in the gradient (``clip=None``); with a clip, Delta is taken
-    from the clipped x, as Larq does.
+    neither the clip in Delta nor in the gradient (``clip=None``). Larq (0.14) has it in the
+    gradient alone: its Delta is ``0.7 mean |x|``, so that weights beyond the clip raise it. Weights
+    within it, which a ``weight_bound`` of `clip` ensures, get the same values in all three.
 
     Picture: ``plot_function(TernaryWeights())``, which takes the picture's grid for the weights.
 

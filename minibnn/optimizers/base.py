@@ -7,6 +7,8 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterable, Sequence
 from typing import Any, ClassVar
 
+import numpy as np
+
 from minibnn.backend import Array, Backend, backend_of, questions
 from minibnn.checks import integer, number
 from minibnn.optimizers.diverged import MEND, DivergedError
@@ -27,6 +29,9 @@ class Optimizer(ABC):
     """
 
     backend: Backend
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({len(self.parameters)} parameters)"
 
     @property
     @abstractmethod
@@ -184,8 +189,15 @@ class FlatOptimizer(Optimizer):
 
     def _all_numbers(self, step: int) -> tuple[float, ...]:
         """The numbers of all segments, one after another."""
-        rate = self._rate_at(step)
-        return tuple(n for s in self.store.segments for n in self._numbers(s, rate, step))
+        rate, dtype = self._rate_at(step), self.store.data.dtype
+        numbers = tuple(n for s in self.store.segments for n in self._numbers(s, rate, step))
+        most = float(np.finfo(dtype).max)
+        if not all(-most <= n <= most for n in numbers):
+            raise ValueError(
+                f"{type(self).__name__}: expected a {self._name()} whose steps {dtype} can hold, "
+                f"got {rate:g} after {step} updates; use a smaller one, or a smaller lr_scale"
+            )
+        return numbers
 
     @abstractmethod
     def _numbers(self, segment: Segment, rate: float, step: int) -> tuple[float, ...]:

@@ -24,7 +24,7 @@ from minibnn.optimizers.diverged import DivergedError
 from minibnn.parameter import Parameter
 from minibnn.training import cause
 from minibnn.training.capture import RecordedSteps
-from minibnn.training.evaluate import check_data, device_metrics
+from minibnn.training.evaluate import check_data, device_metrics, samples_at_once
 from minibnn.training.step import PlainSteps, check_training
 
 if TYPE_CHECKING:
@@ -109,6 +109,7 @@ def fit(
         )
     steps = (RecordedSteps if recording else PlainSteps)(model, loss, optimizer)
 
+    evaluated = [(data, loss, samples_at_once(model, data)) for data in (train, test)]
     rows: list[list[float]] = []
     paths, quantized = _quantized(model)
     columns = [*COLUMNS, *(f"flips_{path}" for path in paths)]
@@ -128,7 +129,7 @@ def fit(
                 codes = _codes(quantized)
                 losses = steps.epoch(train, on_steps)
                 whole = len(losses) == len(train)
-                metrics = [device_metrics(model, data, loss) for data in (train, test) if whole]
+                metrics = [device_metrics(model, *given) for given in evaluated if whole]
                 metrics += [_all_finite(model)] if whole else []
                 if whole and codes:
                     metrics.append(_flips(codes, _codes(quantized)))
