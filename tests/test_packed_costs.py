@@ -63,7 +63,13 @@ def test_what_is_just_allowed_takes_bounded_memory_and_time(name, tmp_path):
     """In each use that there is; `fuzz_packed_costs.py` does that for as many files as one likes."""
     make = CRAFTED.get(name) or page
     lines = fuzz.costs(make().file())
-    assert {use for use, *_ in lines} >= {"load_packed", "export c", "predict", "evaluate", "verify"}
+    assert {use for use, *_ in lines} >= {
+        "load_packed",
+        "export c",
+        "predict",
+        "evaluate",
+        "verify",
+    }
     assert ("load_packed", "done") in [(use, result) for use, result, _ in lines]
     assert fuzz.faults(lines) == []
 
@@ -117,7 +123,13 @@ def test_small_models_of_absurd_sizes_are_not_packed(name):
 
 def test_a_network_of_large_images_works(tmp_path, rng):
     """224 by 224 by 3, as in ImageNet, through all that is done with it."""
-    layers = [Rescale(1, -128), conv(3, 8, 7, stride=2), MaxPool2D(2), BatchNorm(8), Activation(SIGN)]
+    layers = [
+        Rescale(1, -128),
+        conv(3, 8, 7, stride=2),
+        MaxPool2D(2),
+        BatchNorm(8),
+        Activation(SIGN),
+    ]
     layers += [conv(8, 8), BatchNorm(8), Activation(SIGN), MaxPool2D(52), Flatten(), dense(8, 10)]
     model = Sequential(*layers).initialize(0)
     packed = pack(model, (224, 224, 3))
@@ -173,7 +185,9 @@ def test_vgg_of_imagenet_is_allowed():
 
 def test_the_estimate_is_no_less_than_what_is_taken(rng):
     """Each stage, on one image, as `tracemalloc` sees it."""
-    program = Program(300, 301, 3).conv(9, (3, 5), border=((4, 0), (0, 3))).pool((2, 3), (2, 1)).sign()
+    program = (
+        Program(300, 301, 3).conv(9, (3, 5), border=((4, 0), (0, 3))).pool((2, 3), (2, 1)).sign()
+    )
     program.conv(70, (3, 3)).sign().pool((2, 2), (2, 2)).conv(2, (1, 1)).sign()
     end(program.pool((3, 3), (3, 3)), 50)
     large = [*program.stages]
