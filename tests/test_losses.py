@@ -239,6 +239,12 @@ def test_backward_needs_forward(loss):
         loss.backward()
 
 
+@pytest.mark.parametrize("labels", [[0, 3], [3, 0], [0, -1], [2, 200]])
+def test_one_label_outside_is_enough_for_one_hot_to_refuse(labels):
+    with pytest.raises(ValueError, match=r"one_hot: expected labels in 0..2"):
+        one_hot(np.array(labels), 3)
+
+
 @given(st.lists(st.integers(0, 8), min_size=1, max_size=30))
 def test_one_cold_undoes_one_hot(labels):
     hot = one_hot(np.array(labels), 9)

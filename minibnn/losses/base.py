@@ -13,6 +13,9 @@ class Loss(ABC):
 
     saved: Any = None
 
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}()"
+
     @abstractmethod
     def forward(self, logits: Array, labels: Array) -> Array:
         """The loss of a batch, averaged over its samples: a 0-d array on the device."""

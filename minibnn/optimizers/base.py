@@ -30,6 +30,9 @@ class Optimizer(ABC):
 
     backend: Backend
 
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({len(self.parameters)} parameters)"
+
     @property
     @abstractmethod
     def parameters(self) -> Sequence[Parameter]:
@@ -38,6 +41,14 @@ class Optimizer(ABC):
     @abstractmethod
     def require_intact(self) -> None:
         """Raise RuntimeError if a parameter was moved or replaced since the optimiser was made."""
+
+    def require_gradients(self) -> None:  # noqa: B027 (not everybody can tell)
+        """Raise RuntimeError if another model's gradients were computed since the last step.
+
+        An optimiser that was copied or unpickled without its model holds parameters of its own,
+        which nobody trains; so does one whose model was copied and goes on as the copy. Whether a
+        gradient was used at all is noted on the host, so nothing is read back.
+        """
 
     @abstractmethod
     def step(self, *, only_if: Array | None = None) -> None:
@@ -49,7 +60,8 @@ class Optimizer(ABC):
                 is nan or inf, so that it carries the verdict on to the next step.
 
         Raises:
-            RuntimeError: if a parameter was moved or replaced since the optimiser was made.
+            RuntimeError: if a parameter was moved or replaced since the optimiser was made, or if
+                since its last step the gradients of others were computed, but none of its own.
             DivergedError: on the CPU, before anything is changed, for a gradient that is nan or
                 inf. A device would have to be waited for; there such an update is left out.
         """
@@ -133,9 +145,14 @@ class FlatOptimizer(Optimizer):
         """Raise RuntimeError if a parameter was moved or replaced since the optimiser was made."""
         self.store.require_intact()
 
+    def require_gradients(self) -> None:
+        """See `Optimizer.require_gradients`."""
+        self.store.require_gradients(type(self).__name__)
+
     def step(self, *, only_if: Array | None = None) -> None:
         """Update every parameter from its gradient; see `Optimizer.step`."""
         self.require_intact()
+        self.require_gradients()
         only_if = self.judge(only_if)
         if self.backend.host and only_if is not None:
             return
