@@ -157,7 +157,6 @@ def zero_padding(passes: Passes, gauge: Gauge) -> None:
             others: float, zeros: float, step: Step = step, border: float = border
         ) -> Finding | None:
             measured = f"{percent(border)} of what the windows of {step.layer} see is a border of 0"
-            hint = "use padding_value=-1 or padding_value=1, or padding=0"
             if not others:
                 return Finding(
                     "warning",
@@ -167,7 +166,7 @@ def zero_padding(passes: Passes, gauge: Gauge) -> None:
                     measured,
                     "beside inputs of +1 and -1 it is a third value: the products are no counted "
                     "bits, and the model does not pack",
-                    hint,
+                    "use padding_value=-1 or padding_value=1, or padding=0",
                 )
             if zeros or step is not first:
                 return None  # of later layers `real_input` says what their inputs are
@@ -178,7 +177,7 @@ def zero_padding(passes: Passes, gauge: Gauge) -> None:
                 border,
                 measured,
                 "no input is 0, so the border is no pixel either, and the model does not pack",
-                hint,
+                "use padding_value=-1 behind Rescale(2 / 255, -1), or padding=0",
             )
 
         gauge.ask(judge, (abs(step.x) != 1).mean(), (step.x == 0).mean())
