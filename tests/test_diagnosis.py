@@ -596,12 +596,12 @@ def sign_layer():
     return Activation(SignSTE(clip=1.0))
 
 
-def picture(second, *between, first=None, start=(Rescale(2 / 255, -1),)):
+def picture(second, *between, first=None, start=None):
     """A convolution on pixels, a sign, what is given, and the second convolution."""
     first = windows(1, 9, padding=0) if first is None else first
-    layers = [Reshape((6, 6, 1)), *start, first, BatchNorm(9), sign_layer(), *between, second,
-              BatchNorm(15), sign_layer(), Flatten()]  # fmt: skip
-    return layers
+    start = [Rescale(2 / 255, -1)] if start is None else start
+    return [Reshape((6, 6, 1)), *start, first, BatchNorm(9), sign_layer(), *between, second,
+            BatchNorm(15), sign_layer(), Flatten()]  # fmt: skip
 
 
 def found_in(layers, backend="cpu"):
