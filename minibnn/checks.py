@@ -73,7 +73,7 @@ def number(who: str, name: str, value: Any) -> float:
     Raises:
         TypeError: for everything else.
     """
-    if type(value) is float or type(value) is int:
+    if type(value) is float:
         return value
     if isinstance(value, np.ndarray) and value.ndim == 0:
         value = value[()]
@@ -82,7 +82,13 @@ def number(who: str, name: str, value: Any) -> float:
         if _is_bool(value) or isinstance(value, str):
             hint = "; write 1.0 or 0.0" if _is_bool(value) else _quotes_hint(value, float)
         raise TypeError(f"{who}: expected {name} to be a number, got {_got(value)}{hint}")
-    return float(value)
+    try:
+        x = float(value)
+    except OverflowError:
+        raise ValueError(
+            f"{who}: expected {name} to be a number that a float can hold, got {_got(value)}"
+        ) from None
+    return value if type(value) is int else x
 
 
 def finite(who: str, name: str, value: Any) -> float:

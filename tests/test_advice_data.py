@@ -633,7 +633,7 @@ def test_numbers_are_written_as_such():
 
 
 def test_shapes_and_generators_are_written_as_such():
-    with advised("checks.py", "{} is such as {}") as caught:
+    with advised("checks.py", "write {} such as {}") as caught:
         Reshape(784)
     assert "such as (28, 28" in caught.text
     assert Reshape((28, 28)).forward(np.zeros((1, 784))).shape == (1, 28, 28)

@@ -616,7 +616,7 @@ def test_an_initialiser_is_an_object():
 @pytest.mark.parametrize("wrong", [lambda m: m, lambda m: m.parameters, lambda m: list(m)])
 @pytest.mark.parametrize("make", [Adam, lambda p: SGD(p, 0.1), Bop])
 def test_an_optimiser_gets_the_parameters(wrong, make):
-    model = Sequential(Dense(3, 2, bias=False)).initialize(0)
+    model = Sequential(Dense(3, 2, bias=False, weight_quantizer=SignSTE())).initialize(0)
     with advised("parameter.py", "pass model.parameters()"):
         make(wrong(model))
     assert make(model.parameters()).parameters == [model[0].weight]
