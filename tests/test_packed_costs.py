@@ -63,9 +63,25 @@ def test_what_is_just_allowed_takes_bounded_memory_and_time(name, tmp_path):
     """In each use that there is; `fuzz_packed_costs.py` does that for as many files as one likes."""
     make = CRAFTED.get(name) or page
     lines = fuzz.costs(make().file())
-    assert {use for use, *_ in lines} >= {"load_packed", "export c", "predict", "evaluate", "verify"}
+    assert {use for use, *_ in lines} >= {
+        "load_packed",
+        "export c",
+        "predict",
+        "evaluate",
+        "verify",
+    }
     assert ("load_packed", "done") in [(use, result) for use, result, _ in lines]
     assert fuzz.faults(lines) == []
+
+
+def test_large_images_are_tested_with_fewer(tmp_path):
+    path = tmp_path / "large.safetensors"
+    for shape, n in (((2**11, 2**11), 1), ((2**10, 2**10), 4), ((600, 601), 11), ((590, 591), 12)):
+        program = Program(*shape, 1).conv(1, (1, 1), (512, 512)).sign()
+        path.write_bytes(end(program).file())
+        vectors = vectors_of(load_packed(path))
+        assert len(vectors.images) == len(vectors.scores) == n
+        assert vectors.images[0].std() > 0  # noise first
 
 
 def page():
@@ -117,7 +133,13 @@ def test_small_models_of_absurd_sizes_are_not_packed(name):
 
 def test_a_network_of_large_images_works(tmp_path, rng):
     """224 by 224 by 3, as in ImageNet, through all that is done with it."""
-    layers = [Rescale(1, -128), conv(3, 8, 7, stride=2), MaxPool2D(2), BatchNorm(8), Activation(SIGN)]
+    layers = [
+        Rescale(1, -128),
+        conv(3, 8, 7, stride=2),
+        MaxPool2D(2),
+        BatchNorm(8),
+        Activation(SIGN),
+    ]
     layers += [conv(8, 8), BatchNorm(8), Activation(SIGN), MaxPool2D(52), Flatten(), dense(8, 10)]
     model = Sequential(*layers).initialize(0)
     packed = pack(model, (224, 224, 3))
@@ -173,12 +195,14 @@ def test_vgg_of_imagenet_is_allowed():
 
 def test_the_estimate_is_no_less_than_what_is_taken(rng):
     """Each stage, on one image, as `tracemalloc` sees it."""
-    program = Program(300, 301, 3).conv(9, (3, 5), border=((4, 0), (0, 3))).pool((2, 3), (2, 1)).sign()
+    program = (
+        Program(700, 701, 3).conv(9, (3, 5), border=((4, 0), (0, 3))).pool((2, 3), (2, 1)).sign()
+    )
     program.conv(70, (3, 3)).sign().pool((2, 2), (2, 2)).conv(2, (1, 1)).sign()
     end(program.pool((3, 3), (3, 3)), 50)
     large = [*program.stages]
     large += end(Program(900, 901, 1).binarize().conv(1, (1, 1)).sign().pool((1, 1), (9, 9))).stages
-    x = rng.integers(0, 256, (1, 300, 301, 3), np.uint8)
+    x = rng.integers(0, 256, (1, 700, 701, 3), np.uint8)
     for stage in large:
         if stage.kind == "binarize":
             x = rng.integers(0, 256, (1, 900, 901, 1), np.uint8)
