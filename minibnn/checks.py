@@ -80,7 +80,7 @@ def number(who: str, name: str, value: Any) -> float:
     if not isinstance(value, Real) or _is_bool(value):
         hint = "; float(...) makes one" if hasattr(value, "__float__") else ""
         if _is_bool(value) or isinstance(value, str):
-            hint = "; write 1.0 or 0.0" if _is_bool(value) else "; write it without quotes"
+            hint = "; write 1.0 or 0.0" if _is_bool(value) else _quotes_hint(value, float)
         raise TypeError(f"{who}: expected {name} to be a number, got {_got(value)}{hint}")
     return float(value)
 
@@ -102,7 +102,8 @@ def shape(who: str, name: str, value: Any, *, such_as: str = "(28, 28)") -> tupl
     """
     if not isinstance(value, tuple | list):
         raise TypeError(
-            f"{who}: expected a tuple of integers, got {_got(value)}; {name} is such as {such_as}"
+            f"{who}: expected a tuple of integers, got {_got(value)}; write {name} such as "
+            f"{such_as}"
         )
     sizes = tuple(integer(who, f"the sizes in {name}", n) for n in value)
     if min(sizes, default=1) < 1:
@@ -140,8 +141,16 @@ def _integer_hint(value: Any) -> str:
     if _is_bool(value):
         return "; write 1 or 0"
     if isinstance(value, str):
-        return "; write it without quotes"
-    return "; int(...) makes one" if isinstance(value, Real) else ""
+        return _quotes_hint(value, int)
+    return "; int(...) makes one" if isinstance(value, Real) and math.isfinite(value) else ""
+
+
+def _quotes_hint(text: str, kind: type) -> str:
+    try:
+        kind(text)
+    except ValueError:
+        return ""
+    return "; write it without quotes"
 
 
 def _got(value: Any) -> str:

@@ -46,7 +46,7 @@ class Draws:
         if asked is not None and asked.recording:
             raise RuntimeError(
                 "Draws: its count was read while a step is recorded, which would keep it for ever; "
-                "ask for what changes from step to step through Backend.numbers"
+                "draw with uniform, which counts on in each replay"
             )
         return self._count
 

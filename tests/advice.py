@@ -145,6 +145,8 @@ class _Reader:
             yield value
         elif isinstance(value, ast.IfExp):
             yield from (t for part in (value.body, value.orelse) for t in self.texts(part))
+        elif isinstance(value, ast.Dict):
+            yield from (t for part in value.values for t in self.texts(part))
         elif isinstance(value, ast.BinOp):
             yield from (t for part in (value.left, value.right) for t in self.texts(part))
         elif isinstance(value, ast.Name) and value.id in self.constants:

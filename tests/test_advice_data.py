@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import ast
+import decimal
 import gzip
 import hashlib
 import os
 import shutil
 import struct
+import warnings
 import zipfile
 
 import numpy as np
@@ -17,31 +20,40 @@ from devices import STRICT
 
 import minibnn
 from minibnn import (
+    SGD,
     Adam,
+    Constant,
     Conv2D,
+    Cosine,
     DataLoader,
     Dense,
+    Draws,
     Flatten,
     ImageDataset,
+    Layer,
     LogitCrossEntropy,
+    PerEpoch,
     PlainSteps,
     RecordedSteps,
     Rescale,
+    Reshape,
     Sequential,
     SignSTE,
     confusion_matrix,
     diagnose,
     evaluate,
     fit,
+    get_backend,
     load_mnist,
     load_mnist_or_sample,
     load_sample,
     one_hot,
+    plot_function,
     plot_weight_bits,
     read_idx,
     write_idx,
 )
-from minibnn.backend import CPU
+from minibnn.backend import CPU, backend_of
 from minibnn.compare.ranking import rank
 from minibnn.data import mnist
 from minibnn.recipes import RECIPES
@@ -325,7 +337,7 @@ X, LABELS = np.ones((10, 3), np.float32), np.arange(10) % 2
 
 
 def test_a_loader_takes_a_tuple_and_a_size():
-    for wrong in [(X, LABELS), ((X, LABELS), "64"), (X, 4)]:
+    for wrong in [(X, LABELS), (X, 4), ((X, LABELS), LABELS)]:
         with advised(
             "data/loader.py",
             "DataLoader: expected a tuple of arrays and a batch size, such as ((x, labels), 64), "
@@ -439,25 +451,197 @@ def test_runs_that_failed_count_as_the_worst_score():
     assert rank(runs.fillna(0.0)).index.tolist() == ["x", "y"]
 
 
-def diverge(factor, rate):
+def diverge(factor, rate, keep=slice(None)):
     model = Sequential(Rescale(1.0), Dense(3, 2)).initialize(0)
     x = np.random.default_rng(0).standard_normal((40, 3)).astype(np.float32)
     labels = (x[:, 0] > 0).astype(int)
     x[7, 1] *= factor
-    data = DataLoader((x, labels), 8)
+    data = DataLoader((x[keep], labels[keep]), 8)
     optimizer = minibnn.SGD(model.parameters(), rate)
     with np.errstate(all="ignore"):
         return fit(model, data, data, loss=LogitCrossEntropy(), optimizer=optimizer, epochs=3)
 
 
-def test_training_that_diverges_is_slowed_down_or_fed_clean_data():
-    for factor, rate in ((1.0, 1e300), (np.nan, 0.1), (np.inf, 0.1)):
-        with advised(
-            "training/fit.py",
-            "try a smaller learning rate, and look for nan or inf in the data",
-        ):
-            diverge(factor, rate)
+def error_of(call, *arguments):
+    with pytest.raises(minibnn.DivergedError) as caught:
+        call(*arguments)
+    return str(caught.value)
+
+
+def test_training_that_diverges_is_slowed_down():
+    shows("optimizers/base.py", "use a smaller learning rate", error_of(diverge, 1.0, 1e300))
     assert diverge(1.0, 0.1).acc_test[3] > 0.8
+
+
+@pytest.mark.parametrize("factor", [np.nan, np.inf])
+def test_a_sample_of_nan_is_left_out_or_cleaned(factor):
+    text = error_of(diverge, factor, 0.1)
+    shows("training/cause.py", "leave it out, or clean the data", text)
+    assert "sample 7 has" in text
+    assert diverge(1.0, 0.1).acc_test[3] > 0.8  # cleaned
+    assert diverge(factor, 0.1, keep=np.arange(40) != 7).acc_test[3] > 0.8
+
+
+class Root(Layer):
+    """y = sqrt(x), or a mended form; its slope at 0 is infinite."""
+
+    def __init__(self, forward=np.sqrt, wrong_slope=False):
+        self.f, self.wrong_slope = forward, wrong_slope
+
+    def forward(self, x, *, train=False):
+        if train:
+            self.saved = (x.shape,)
+        return self.f(x)
+
+    def backward(self, dy, *, need_dx=True):
+        self.take_saved(dy)
+        return dy / 0 if self.wrong_slope else dy
+
+
+def train_with(layer, rate=0.1, spoil=False):
+    model = Sequential(Dense(3, 4), layer, Dense(4, 2)).initialize(0)
+    if spoil:
+        model[0].weight.data[0] = np.inf
+    data = DataLoader((X, LABELS), 5)
+    with np.errstate(all="ignore"):
+        optimizer = minibnn.SGD(model.parameters(), rate)
+        return fit(model, data, data, loss=LogitCrossEntropy(), optimizer=optimizer, epochs=1)
+
+
+def test_the_layer_that_made_nan_is_named_and_mended():
+    text = error_of(train_with, Root())
+    shows("training/cause.py", "layer {}, {}, made {} of finite inputs; {}", text)
+    assert "layer 1, Root()" in text
+    assert np.isfinite(train_with(Root(abs)).loss_train[1])
+    text = error_of(train_with, Root(abs, wrong_slope=True))
+    shows("training/cause.py", "layer {}, {}, sent {} back; {}", text)
+    assert "layer 1, Root()" in text
+    assert np.isfinite(train_with(Root(abs)).loss_train[1])
+
+
+def test_a_model_of_inf_is_initialized_anew():
+    text = error_of(train_with, Root(abs), 0.1, True)
+    shows("training/cause.py", "{} was {} before this batch already; {}", text)
+    shows("training/cause.py", "initialize the model anew, and use a smaller learning rate", text)
+    assert np.isfinite(train_with(Root(abs), 0.01).loss_train[1])
+
+
+def test_a_custom_loss_that_diverges_is_given_clean_data():
+    class Spoilt(DataLoader):
+        """Batches that are not rows of its arrays, so that nobody can look for the sample."""
+
+        factor = np.nan
+
+        def batches(self, epoch):
+            for x, labels in super().batches(epoch):
+                yield x * np.float32(self.factor), labels
+
+    def train(factor):
+        model = Dense(3, 2).initialize(0)
+        data, test = Spoilt((X, LABELS), 5), DataLoader((X, LABELS), 5)
+        data.factor = factor
+        optimizer = minibnn.SGD(model.parameters(), 0.1)
+        return fit(model, data, test, loss=LogitCrossEntropy(), optimizer=optimizer, epochs=1)
+
+    shows(
+        "optimizers/diverged.py",
+        "try a smaller learning rate, and look for nan or inf in the data",
+        error_of(train, np.nan),
+    )
+    assert np.isfinite(train(1.0).loss_train[1])
+
+
+def test_training_and_test_samples_are_prepared_alike():
+    model, loss, optimizer = model_and_all()
+    bytes_ = X.astype(np.uint8)
+    model = Sequential(Rescale(1.0), model)
+    with advised("training/fit.py", "prepare both in the same way"):
+        fit(model, DataLoader((bytes_, LABELS), 5), DataLoader((X, LABELS), 5), loss=loss,
+            optimizer=optimizer, epochs=1)  # fmt: skip
+    for x in (bytes_, X):
+        data = DataLoader((x, LABELS), 5)
+        assert len(fit(model, data, data, loss=loss, optimizer=optimizer, epochs=1)) == 1
+
+
+def test_a_schedule_is_an_object_that_stays_in_its_range():
+    model = Dense(3, 2).initialize(0)
+    for wrong in (Cosine, "cosine", [0.1, 0.01]):
+        with advised(
+            "schedules.py",
+            "write an object such as Cosine(0.01, 0.0, length=1000), or Constant(0.01)",
+        ):
+            PerEpoch(wrong, 10)
+    for schedule in (Cosine(0.01, 0.0, length=1000), Constant(0.01)):
+        assert PerEpoch(schedule, 10)(0) == pytest.approx(0.01)
+
+    def train(schedule):
+        optimizer = Adam(model.parameters(), schedule)
+        for _ in range(5):
+            optimizer.step()
+        return optimizer
+
+    with advised(
+        "schedules.py", "look at how it goes on, and hold it at its last value with min or max"
+    ):
+        train(lambda t: 0.02 - 0.01 * t)
+    assert train(lambda t: max(0.0, 0.02 - 0.01 * t)).steps == 5
+
+
+# --- numbers --------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("wrong", "right", "hint"),
+    [(3.0, 3, "int"), (np.float32(3), 3, "int"), ("3", 3, "quotes"), (True, 1, "bool")],
+)
+def test_whole_numbers_are_written_as_such(wrong, right, hint):
+    for make in (lambda n: Dense(n, 2), lambda n: DataLoader((X, LABELS), n)):
+        if hint == "int":
+            with advised("checks.py", "int(...) makes one"):
+                make(wrong)
+            assert repr(make(int(wrong))) == repr(make(right))
+        elif hint == "quotes":
+            with advised("checks.py", "write it without quotes"):
+                make(wrong)
+            assert repr(make(ast.literal_eval(wrong))) == repr(make(right))
+        else:
+            with advised("checks.py", "write 1 or 0"):
+                make(wrong)
+            assert make(right)
+
+
+@pytest.mark.parametrize("wrong", ["three", float("nan"), float("inf")])
+def test_what_makes_no_whole_number_gets_no_advice(wrong):
+    with pytest.raises(TypeError, match=f"got {wrong!r}$"):
+        Dense(wrong, 2)
+
+
+def test_numbers_are_written_as_such():
+    model = Dense(3, 2).initialize(0)
+    with advised("checks.py", "write it without quotes"):
+        Adam(model.parameters(), "0.1")
+    assert Adam(model.parameters(), ast.literal_eval("0.1"))
+    with advised("checks.py", "write 1.0 or 0.0"):
+        Adam(model.parameters(), True)
+    assert Adam(model.parameters(), 1.0)
+    rate = decimal.Decimal("0.1")
+    with advised("checks.py", "float(...) makes one"):
+        Adam(model.parameters(), rate)
+    assert "rate 0.1" in repr(Adam(model.parameters(), float(rate)))
+    with pytest.raises(TypeError, match=r"got 'fast'$"):
+        Adam(model.parameters(), "fast")
+
+
+def test_shapes_and_generators_are_written_as_such():
+    with advised("checks.py", "{} is such as {}") as caught:
+        Reshape(784)
+    assert "such as (28, 28" in caught.text
+    assert Reshape((28, 28)).forward(np.zeros((1, 784))).shape == (1, 28, 28)
+    for wrong in ("seed", None, 1.5):
+        with advised("checks.py", "pass np.random.default_rng(0), or 0"):
+            Dense(3, 2).initialize(wrong)
+    one, other = (Dense(3, 2).initialize(rng) for rng in (np.random.default_rng(0), 0))
+    assert np.array_equal(one.weight.data, other.weight.data)
 
 
 # --- training on a device -------------------------------------------------------------------------
@@ -503,7 +687,98 @@ def test_a_step_that_changes_the_host_keeps_its_arrays_in_place(way):
     assert np.array_equal(losses, plain)
 
 
+class Peeks(Layer):
+    """Multiplies by random numbers: from the count of its draws, or from the draws."""
+
+    def __init__(self, way):
+        self.way, self.draws = way, Draws()
+
+    def forward(self, x, *, train=False):
+        factor = backend_of(x).xp.ones_like(x)
+        if train and self.way == "count":
+            factor *= 1 / (1 + self.draws.count)
+        elif train:
+            factor = self.draws.uniform(self.backend, x.shape, x.dtype)
+        if train:
+            self.saved = (x.shape, factor)
+        return x * factor
+
+    def backward(self, dy, *, need_dx=True):
+        (factor,) = self.take_saved(dy)
+        return dy * factor
+
+
+class Halving(SGD):
+    """Halves its rate in each step, as it may be recorded or not."""
+
+    def __init__(self, parameters, way):
+        super().__init__(parameters, 0.1)
+        self.way = way
+
+    def _numbers(self, segment, rate, step):
+        return (rate / 2**step if self.way == "_numbers" else rate,)
+
+    def _update(self, segment, numbers, only_if):
+        (rate,) = numbers
+        if self.way == "steps":
+            rate = rate / 2**self.steps
+        part = segment.where
+        self._write(
+            only_if, (self.store.data[part], self.store.data[part] - rate * self.store.grad[part])
+        )
+
+
+def recorded(make, steps):
+    """An epoch of steps on the strict stand-in: the losses, whether it was recorded, warnings."""
+    data = DataLoader((STRICT.asarray(np.tile(X, (6, 1))), STRICT.asarray(np.tile(LABELS, 6))), 5)
+    model, optimizer = make()
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        run = steps(model, LogitCrossEntropy(), optimizer)
+        losses = STRICT.to_host(run.epoch(data))
+    return losses, run.recorded, " ".join(str(w.message) for w in caught)
+
+
+def test_a_count_that_is_read_is_drawn_from_instead():
+    def make(way):
+        model = Sequential(Peeks(way), Dense(3, 2)).initialize(0).to(STRICT)
+        return model, Adam(model.parameters())
+
+    _, was, text = recorded(lambda: make("count"), RecordedSteps)
+    shows("draws.py", "draw with uniform, which counts on in each replay", text)
+    assert not was
+    losses, was, text = recorded(lambda: make("uniform"), RecordedSteps)
+    assert (was, text) == (True, "")
+    assert np.array_equal(losses, recorded(lambda: make("uniform"), PlainSteps)[0])
+
+
+def test_what_an_optimiser_changes_comes_from_its_numbers():
+    def make(way):
+        model = Dense(3, 2).initialize(0).to(STRICT)
+        return model, Halving(model.parameters(), way)
+
+    _, was, text = recorded(lambda: make("steps"), RecordedSteps)
+    shows("optimizers/base.py", "take what changes from step to step from _numbers", text)
+    assert not was
+    losses, was, text = recorded(lambda: make("_numbers"), RecordedSteps)
+    assert (was, text) == (True, "")
+    assert np.array_equal(losses, recorded(lambda: make("steps"), PlainSteps)[0])
+
+
+def test_a_device_that_is_not_there_is_the_cpu():
+    with advised("backend/cuda/open.py", '{} hint: {}; or use device "cpu"'):
+        if isinstance(get_backend("gpu"), minibnn.backend.Backend):
+            pytest.skip("there is a GPU")
+    assert get_backend("cpu") is CPU
+
+
 # --- pictures -------------------------------------------------------------------------------------
+
+
+def test_limits_of_a_picture():
+    with advised("plots/function.py", "plot_function: expected limits such as (-3, 3), got {}"):
+        plot_function(SignSTE(), limits=3)
+    assert plot_function(SignSTE(), limits=(-3, 3))
 
 
 def test_weight_bits_are_drawn_once_there_are_any():

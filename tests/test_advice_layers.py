@@ -242,14 +242,14 @@ def test_same_padding_of_a_stride_is_a_number():
     ],
 )
 def test_a_class_is_made_an_object(build, right):
-    with advised("layers/base.py", "write {}()") as caught:
+    with advised("checks.py", "write {}()") as caught:
         build(SignSTE)
     assert "write SignSTE()" in caught.text
     assert repr(right) in repr(build(SignSTE()))
-    with advised("layers/base.py", "write an object such as SignSTE(), or a Function of your own"):
+    with advised("checks.py", "write an object such as SignSTE(), or a Function of your own"):
         build("ste_sign")
     assert repr(right) in repr(build(SignSTE()))
-    with advised("layers/base.py", "write an object such as SignSTE(), or a Function of your own"):
+    with advised("checks.py", "write an object such as SignSTE(), or a Function of your own"):
         build(np.tanh)
 
     class MyTanh(Function):
@@ -272,16 +272,16 @@ def test_a_class_of_another_kind_gets_no_advice():
 def test_a_class_with_arguments_is_made_with_them():
     model = Dense(3, 2).initialize(0)
     data = DataLoader((ones(4, 3), np.array([0, 1, 0, 1])), 2)
-    with advised("layers/base.py", "write {}({})") as caught:
+    with advised("checks.py", "write {}({})") as caught:
         fit(model, data, data, loss=LogitCrossEntropy(), optimizer=Adam, epochs=1)
     assert "write Adam(parameters)" in caught.text
     optimizer = Adam(parameters=model.parameters())
     fit(model, data, data, loss=LogitCrossEntropy(), optimizer=optimizer, epochs=1)
-    with advised("layers/base.py", "write {}({})") as caught:
+    with advised("checks.py", "write {}({})") as caught:
         require("x", "model", Dense, Layer)
     assert "write Dense(in_features, out_features)" in caught.text
     assert require("x", "model", Dense(in_features=3, out_features=2), Layer)
-    with advised("layers/base.py", "write {}()"):
+    with advised("checks.py", "write {}()"):
         evaluate(model, data, LogitCrossEntropy)
     assert 0 <= evaluate(model, data, LogitCrossEntropy()).accuracy <= 1
 
@@ -489,6 +489,14 @@ def test_the_summary_needs_a_shape():
     with advised("layers/summary.py", "pass one sample's, such as model.summary((28, 28))"):
         model.summary()
     assert "(784,)" in str(model.summary((28, 28)))
+    with advised(
+        "layers/summary.py",
+        "pass one sample's, such as model.summary((28, 28)); its layers suggest {}, which does not "
+        "fit",
+    ):
+        Sequential(Conv2D(1, 2, 3), Flatten(), Dense(2, 2)).summary()
+    odd = Sequential(Conv2D(1, 2, 3), Flatten(), Dense(2, 2))
+    assert odd.summary((3, 3, 1)).macs["float"] == 22
     with advised(
         "layers/summary.py",
         "summary: expected input_shape to be one sample's shape, such as (28, 28), got {}",

@@ -177,7 +177,7 @@ def open_library() -> ctypes.CDLL | None:
     import logging
 
     logging.getLogger("minibnn").warning(
-        'backend: %s is left out: %s; build it again: pip install -e "."',
+        'backend: %s is left out: %s; build it again, in the clone: pip install -e "."',
         os.path.basename(LIBRARY),
         problem,
     )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-_WORDS = {
+_HINTS = {
     'load_mnist(data_dir="FOLDER")': "--data-dir FOLDER",
     "call load_mnist(data_dir, verify=False)": "add --no-verify",
     "load_sample() has": "--dataset sample has",
@@ -17,6 +17,6 @@ def in_options(advice: str) -> str:
     >>> in_options("start without them: load_sample() has 5,000 of the digits")
     'start without them: --dataset sample has 5,000 of the digits'
     """
-    for function, option in _WORDS.items():
+    for function, option in _HINTS.items():
         advice = advice.replace(function, option)
     return advice

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from minibnn.backend import require_plain
 from minibnn.checks import integer
 from minibnn.data.errors import DatasetMismatchError
 
@@ -94,6 +95,8 @@ class ImageDataset:
 
 def check_counts(who: str, images: np.ndarray[Any, Any], labels: np.ndarray[Any, Any]) -> None:
     """Raise DatasetMismatchError unless there is one label for each image."""
+    require_plain(images)
+    require_plain(labels)
     if len(images) != len(labels):
         raise DatasetMismatchError(
             f"{who}: expected one label for each image, got {len(images)} images "
