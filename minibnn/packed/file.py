@@ -121,7 +121,9 @@ def load_packed(path: str | os.PathLike[str]) -> PackedModel:
 
     Raises:
         PackedFileError: for a file that is cut off, damaged anywhere, of another program or of a
-            newer version, or larger than 2 GiB; and for a pipe or a device, which may have no end.
+            newer version, or larger than 2 GiB; for a pipe or a device, which may have no end; and
+            for a program that costs more than any sensible one, by the limit: memory, operations,
+            stages, channels, classes (``docs/packed-format.md`` lists them all).
         OSError: if it cannot be read.
     """
     return _packed(_read(path))
