@@ -16,6 +16,7 @@ from minibnn import (
     BatchNorm,
     Conv2D,
     Dense,
+    DirectFeedback,
     Flatten,
     MaxPool2D,
     PackedFileError,
@@ -25,12 +26,13 @@ from minibnn import (
     SignSTE,
     disagreements,
     export_c,
+    load_latents,
     load_packed,
     pack,
     save_packed,
 )
 from minibnn.export.vectors import vectors_of
-from minibnn.packed import costs
+from minibnn.packed import container, costs
 from minibnn.packed.stages import ConvStage, DenseStage, PoolStage, ThresholdStage, size_of
 from minibnn.recipes import RECIPES
 
@@ -111,6 +113,7 @@ ABSURD = {
     "operations": ((K, K, 1), [Rescale(1, -1), Activation(SIGN), MaxPool2D(1500, 100), Flatten(), dense(36, 2)], "operations"),
     "stages": ((4, 4, 1), [Rescale(1, -1), Activation(SIGN), *(MaxPool2D(1) for _ in range(1200)), Flatten(), dense(16, 2)], "stages"),
     "classes": ((1,), [Rescale(1), dense(1, 5000)], "classes"),
+    "pairs of classes": ((3 * 2**12,), [Rescale(1), dense(3 * 2**12, 80)], "pairs of classes"),
     "channels": ((1,), [Rescale(1), dense(1, 2**16 + 1), Activation(SIGN), dense(2**16 + 1, 2)], "channels"),
     "sums": ((2**17,), [Rescale(1), dense(2**17, 2)], "span at most 16,777,216"),
 }  # fmt: skip
@@ -129,6 +132,29 @@ def test_small_models_of_absurd_sizes_are_not_packed(name):
     size = sum(p.data.nbytes for p in model.parameters())
     assert taken < 2**23 + 8 * size
     assert time.monotonic() - start < 10
+
+
+def test_latents_of_a_small_model_beside_a_large_program(tmp_path):
+    """What the first training pass draws is not drawn on images of any size that a file says."""
+
+    def build():
+        hidden = Sequential(Flatten(), Rescale(1), dense(4, 3), Activation(SIGN))
+        return DirectFeedback(hidden, dense(3, 2))
+
+    model = build().initialize(0)
+    model.forward(np.zeros((2, 4), np.uint8), train=True)
+    path = tmp_path / "crafted.safetensors"
+    save_packed(pack(model, (4,)), path, model=model)
+    latents = container.read(path.read_bytes(), "saved").arrays()
+    latents = {name: array for name, array in latents.items() if name.startswith("latent.")}
+    large = container.read(end(Program(2**11, 2**11)).file(), "large")
+    path.write_bytes(container.write(large.metadata, large.arrays() | latents))
+    tracemalloc.start()
+    with pytest.raises(PackedFileError, match="those of another: pack: layer .*Dense"):
+        load_latents(path, build())
+    taken = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert taken < 2**24  # the weights of the large program, 2^20 bytes, unpacked
 
 
 def test_a_network_of_large_images_works(tmp_path, rng):
