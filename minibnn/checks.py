@@ -102,7 +102,8 @@ def shape(who: str, name: str, value: Any, *, such_as: str = "(28, 28)") -> tupl
     """
     if not isinstance(value, tuple | list):
         raise TypeError(
-            f"{who}: expected a tuple of integers, got {_got(value)}; {name} is such as {such_as}"
+            f"{who}: expected a tuple of integers, got {_got(value)}; write {name} such as "
+            f"{such_as}"
         )
     sizes = tuple(integer(who, f"the sizes in {name}", n) for n in value)
     if min(sizes, default=1) < 1:

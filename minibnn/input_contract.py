@@ -8,6 +8,8 @@ from typing import Any
 import numpy as np
 
 from minibnn.backend import Array, backend_of
+from minibnn.checks import number
+from minibnn.checks import shape as check_shape
 
 
 @dataclass(frozen=True)
@@ -41,7 +43,11 @@ class InputContract:
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "dtype", np.dtype(self.dtype))
-        object.__setattr__(self, "shape", tuple(int(n) for n in self.shape))
+        object.__setattr__(self, "shape", check_shape("InputContract", "shape", self.shape))
+        for name in ("low", "high"):
+            if getattr(self, name) is not None:
+                value = number("InputContract", name, getattr(self, name))
+                object.__setattr__(self, name, value)
 
     def __str__(self) -> str:
         between = "" if self.low is None else f" between {self.low:.6g} and {self.high:.6g}"

@@ -40,7 +40,7 @@ from minibnn.packed.stages import (
     size_of,
 )
 
-MEMORY = 2**30  # bytes that a use may take beside what Python has already taken
+MEMORY = 2**29  # bytes that a use may take beside what Python has already taken
 SECONDS = 60  # that a use may take on a busy machine
 GIVEN = 20 * SECONDS
 

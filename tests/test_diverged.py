@@ -246,14 +246,14 @@ def test_test_data_that_is_not_finite_is_named_too(backend):
     assert f"test: sample {BAD} has nan at [{FEATURE}]" in str(caught.value)
 
 
-@pytest.mark.parametrize("kind", [SGD, AdaMax])
-def test_an_update_that_overflows_is_refused(kind, backend):
+@pytest.mark.parametrize(("kind", "rate"), [(SGD, 3e38), (AdaMax, 3e37)])
+def test_an_update_that_overflows_is_refused(kind, rate, backend):
     """The sign would hide infinite weights, and a step later they would be nan."""
     layers = dense(8, 16, bias=False), Activation(SignSTE()), dense(16, 3, bias=False)
     model = Sequential(*layers).initialize(0).to(backend)
     data = DataLoader(arrays(0.0), BATCH)
     with pytest.raises(DivergedError, match="a value after the update became") as caught:
-        fit(model, data, data, loss=LogitCrossEntropy(), optimizer=kind(model.parameters(), 3e38),
+        fit(model, data, data, loss=LogitCrossEntropy(), optimizer=kind(model.parameters(), rate),
             epochs=9)  # fmt: skip
     assert all(np.isfinite(v).all() for v in values(model))
     assert caught.value.batch is not None
@@ -286,3 +286,16 @@ def test_copies_are_what_is_looked_at():
         fit(model, data, data, loss=LogitCrossEntropy(), optimizer=optimizer, epochs=1)
     assert all(layer.saved is None for layer in model)
     assert copy.deepcopy(model).layers[0].weight.data.shape == (8, 16)
+
+
+@pytest.mark.parametrize("kind", [SGD, Adam, AdaMax])
+@pytest.mark.parametrize("rate", [1e39, lambda step: 1e39])
+def test_a_rate_that_float32_cannot_hold_is_refused(kind, rate, backend):
+    """It would be infinite in float32, and infinity times a gradient of zero is nan."""
+    layer = Dense(2, 2).initialize(0).to(backend)
+    before = values(layer)
+    optimizer = kind(layer.parameters(), rate)
+    with pytest.raises(ValueError, match="expected a learning rate whose steps float32 can hold"):
+        optimizer.step()
+    assert same(values(layer), before)
+    kind(Dense(2, 2).initialize(0, np.float64).parameters(), rate).step()

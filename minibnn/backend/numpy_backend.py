@@ -10,7 +10,7 @@ import numpy as np
 
 from minibnn.backend import numpy_convolution
 from minibnn.backend.adam import AdamStep
-from minibnn.backend.array import Array
+from minibnn.backend.array import Array, require_plain
 from minibnn.backend.base import Backend
 from minibnn.backend.bits import WORD, words_of
 from minibnn.backend.windows import Windows
@@ -43,6 +43,7 @@ class NumpyBackend(Backend):
                 "asarray on the CPU: expected a host array, got one on the GPU; "
                 "transfer it on purpose with backend_of(a).to_host(a)"
             )
+        require_plain(a)
         return np.asarray(a, dtype=dtype)
 
     def to_host(self, a: Array) -> np.ndarray[Any, Any]:

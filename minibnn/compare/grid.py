@@ -16,7 +16,7 @@ import minibnn
 from minibnn.backend import Backend
 from minibnn.checks import integer
 from minibnn.data import ImageDataset
-from minibnn.functions import SignSTE
+from minibnn.functions import SignSTE, activation_bits, weight_bits
 from minibnn.layers import Activation, Dense, Layer, Sequential
 from minibnn.layers.weighted import Weighted
 from minibnn.optimizers import Adam, Bop, Optimizer, OptimizerGroup, split_parameters
@@ -187,9 +187,13 @@ def _places(model: Layer) -> tuple[list[Activation], list[Weighted]]:
     for layer in _leaves(model):
         if isinstance(layer, Weighted):
             behind_weights = True
-            if layer.weight_quantizer.bits == 1:
+            if weight_bits(layer.weight_quantizer, len(layer.weight.shape)) == 1:
                 weights.append(layer)
-        elif isinstance(layer, Activation) and behind_weights and layer.function.bits == 1:
+        elif (
+            isinstance(layer, Activation)
+            and behind_weights
+            and activation_bits(layer.function) == 1
+        ):
             activations.append(layer)
     return activations, weights
 

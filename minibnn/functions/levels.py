@@ -9,8 +9,7 @@ from minibnn.backend import Array, backend_of
 from minibnn.checks import integer, number
 from minibnn.functions.base import Function
 from minibnn.functions.signs import StraightThrough
-
-MAX_BITS = 16  # float32 holds 2^24 steps; beyond 16 bits the rounding is no quantization any more
+from minibnn.functions.values import MAX_BITS
 
 
 @dataclass(frozen=True)
@@ -39,7 +38,6 @@ class Ternary(StraightThrough):
     array([-1., -1.,  0.,  0.,  0.,  1.])
     """
 
-    bits = 2
     threshold: float = 0.05
     clip: float | None = 1.0
 
@@ -69,8 +67,9 @@ class TernaryWeights(StraightThrough):
         dx    = dy 1[|x| <= clip]                   as if y were c
 
     For normally distributed weights this Delta is near the one that loses least. The paper has
-    neither the clip in Delta nor in the gradient (``clip=None``); with a clip, Delta is taken
-    from the clipped x, as Larq does.
+    neither the clip in Delta nor in the gradient (``clip=None``). Larq (0.14) has it in the
+    gradient alone: its Delta is ``0.7 mean |x|``, so that weights beyond the clip raise it. Weights
+    within it, which a ``weight_bound`` of `clip` ensures, get the same values in all three.
 
     Picture: ``plot_function(TernaryWeights())``, which takes the picture's grid for the weights.
 
@@ -87,7 +86,6 @@ class TernaryWeights(StraightThrough):
     array([-1., -1.,  0.,  0.,  1.])
     """
 
-    bits = 2
     clip: float | None = 1.0
 
     def threshold(self, x: Array) -> Array:
@@ -134,7 +132,6 @@ class Heaviside(StraightThrough):
     array([0., 0., 1.])
     """
 
-    bits = 1
     clip: float | None = 1.0
 
     def forward(self, x: Array) -> Array:

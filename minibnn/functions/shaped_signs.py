@@ -31,9 +31,6 @@ class ApproxSign(Function):
     array([0., 1., 2., 1., 0.])
     """
 
-    bits = 1
-    signs = True
-
     def forward(self, x: Array) -> Array:
         """+1 where ``x >= 0``, else -1."""
         return backend_of(x).binarize(x)
@@ -77,8 +74,6 @@ class SwishSign(Function):
     array([-0.,  5., -0.])
     """
 
-    bits = 1
-    signs = True
     beta: float = 5.0
 
     def __post_init__(self) -> None:
@@ -138,9 +133,6 @@ class AdaSTE(Function):
     >>> AdaSTE().backward(-np.ones(4), x)
     array([-0.5, -1. , -1. , -0. ])
     """
-
-    bits = 1
-    signs = True
 
     def forward(self, x: Array) -> Array:
         """+1 where ``x >= 0``, else -1."""

@@ -85,8 +85,6 @@ class SignSTE(StraightThrough):
     array([0., 1., 1., 1., 0.])
     """
 
-    bits = 1
-    signs = True
     clip: float | None = None
 
     def forward(self, x: Array) -> Array:
@@ -125,7 +123,6 @@ class MagnitudeAwareSign(StraightThrough):
            [-1.5,  4. ]])
     """
 
-    bits = 1
     clip: float | None = 1.0
 
     def scale(self, x: Array) -> Array:
@@ -196,8 +193,6 @@ class StochasticSign(StraightThrough):
     array([-1., -1.,  1., -1., -1.,  1., -1.,  1.])
     """
 
-    bits = 1
-    signs = True
     clip: float | None = None
     draws: Draws = field(default_factory=Draws, init=False, repr=False, compare=False)
 

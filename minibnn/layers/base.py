@@ -14,7 +14,7 @@ from minibnn.checks import generator
 from minibnn.draws import Draws
 from minibnn.functions import Function
 from minibnn.input_contract import InputContract
-from minibnn.parameter import Buffer, Parameter
+from minibnn.parameter import Backwards, Buffer, Parameter
 
 if TYPE_CHECKING:
     from minibnn.layers.summary import Summary
@@ -125,7 +125,11 @@ class Layer(ABC):
             yield from child.buffers()
 
     def named_quantized(self) -> Iterator[tuple[str, Parameter, Function]]:
-        """The parameters that forward sees through a function of few bits: path, it, function."""
+        """The parameters that forward sees through a quantizer: path, it, function.
+
+        A layer of your own that has one yields it here. Of how many bits it is, is found out from
+        the function's values.
+        """
         for name, child in self.named_children():
             yield from ((f"{name}.{path}", p, f) for path, p, f in child.named_quantized())
 
@@ -289,20 +293,34 @@ class Layer(ABC):
         Raises:
             RuntimeError: without a ``forward(train=True)`` since the last backward.
             ValueError: for a `dy` of another shape than the output.
-            TypeError: for a `dy` of another dtype or on another device.
+            TypeError: for a `dy` of another dtype or on another device; for a `saved` that forward
+                filled with something else.
         """
         self._check_device(dy, "dy")
         if self.saved is None:
             raise RuntimeError(
                 f"{self}: backward needs a forward(x, train=True) before it, one for each"
             )
-        shape, *saved = self.saved
+        shape, *saved = self._checked_saved()
         if dy.shape != shape:
             raise ValueError(f"{self}: expected dy of shape {shape}, got {dy.shape}")
         if dy.dtype != self.dtype:
             raise TypeError(f"{self}: expected dy of dtype {self.dtype}, got {dy.dtype}")
         self.saved = None
+        Backwards.last = next(Backwards.clock)
         return saved
+
+    def _checked_saved(self) -> Any:
+        saved = self.saved
+        if isinstance(saved, tuple | list) and saved and isinstance(saved[0], tuple):
+            return saved
+        got = type(saved).__name__
+        if isinstance(saved, tuple | list):
+            got += f" of {', '.join(type(item).__name__ for item in saved) or 'nothing'}"
+        raise TypeError(
+            f"{self}: expected forward to leave a tuple in self.saved, the output's shape and then "
+            f"what backward needs, got {got}; write self.saved = (y.shape, x)"
+        )
 
     def _check_device(self, a: Array, name: str) -> None:
         if type(a) is not self.backend.array_type and backend_of(a) is not self.backend:

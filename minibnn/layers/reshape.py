@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 
 from minibnn.backend import Array, backend_of
-from minibnn.checks import finite
+from minibnn.checks import number
 from minibnn.checks import shape as check_shape
 from minibnn.layers.base import Layer
 
@@ -105,8 +105,8 @@ class Rescale(Layer):
     """
 
     def __init__(self, scale: float, offset: float = 0.0) -> None:
-        self.scale = float(finite("Rescale", "scale", scale))
-        self.offset = float(finite("Rescale", "offset", offset))
+        self.scale = float(number("Rescale", "scale", scale))
+        self.offset = float(number("Rescale", "offset", offset))
 
     def __repr__(self) -> str:
         return f"Rescale({self.scale:.6g}" + (f", {self.offset:.6g})" if self.offset else ")")

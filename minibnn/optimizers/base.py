@@ -7,6 +7,8 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterable, Sequence
 from typing import Any, ClassVar
 
+import numpy as np
+
 from minibnn.backend import Array, Backend, backend_of, questions
 from minibnn.checks import integer, number
 from minibnn.optimizers.diverged import MEND, DivergedError
@@ -28,6 +30,9 @@ class Optimizer(ABC):
 
     backend: Backend
 
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({len(self.parameters)} parameters)"
+
     @property
     @abstractmethod
     def parameters(self) -> Sequence[Parameter]:
@@ -36,6 +41,14 @@ class Optimizer(ABC):
     @abstractmethod
     def require_intact(self) -> None:
         """Raise RuntimeError if a parameter was moved or replaced since the optimiser was made."""
+
+    def require_gradients(self) -> None:  # noqa: B027 (not everybody can tell)
+        """Raise RuntimeError if another model's gradients were computed since the last step.
+
+        An optimiser that was copied or unpickled without its model holds parameters of its own,
+        which nobody trains; so does one whose model was copied and goes on as the copy. Whether a
+        gradient was used at all is noted on the host, so nothing is read back.
+        """
 
     @abstractmethod
     def step(self, *, only_if: Array | None = None) -> None:
@@ -47,7 +60,8 @@ class Optimizer(ABC):
                 is nan or inf, so that it carries the verdict on to the next step.
 
         Raises:
-            RuntimeError: if a parameter was moved or replaced since the optimiser was made.
+            RuntimeError: if a parameter was moved or replaced since the optimiser was made, or if
+                since its last step the gradients of others were computed, but none of its own.
             DivergedError: on the CPU, before anything is changed, for a gradient that is nan or
                 inf. A device would have to be waited for; there such an update is left out.
         """
@@ -131,9 +145,14 @@ class FlatOptimizer(Optimizer):
         """Raise RuntimeError if a parameter was moved or replaced since the optimiser was made."""
         self.store.require_intact()
 
+    def require_gradients(self) -> None:
+        """See `Optimizer.require_gradients`."""
+        self.store.require_gradients(type(self).__name__)
+
     def step(self, *, only_if: Array | None = None) -> None:
         """Update every parameter from its gradient; see `Optimizer.step`."""
         self.require_intact()
+        self.require_gradients()
         only_if = self.judge(only_if)
         if self.backend.host and only_if is not None:
             return
@@ -170,8 +189,15 @@ class FlatOptimizer(Optimizer):
 
     def _all_numbers(self, step: int) -> tuple[float, ...]:
         """The numbers of all segments, one after another."""
-        rate = self._rate_at(step)
-        return tuple(n for s in self.store.segments for n in self._numbers(s, rate, step))
+        rate, dtype = self._rate_at(step), self.store.data.dtype
+        numbers = tuple(n for s in self.store.segments for n in self._numbers(s, rate, step))
+        most = float(np.finfo(dtype).max)
+        if not all(-most <= n <= most for n in numbers):
+            raise ValueError(
+                f"{type(self).__name__}: expected a {self._name()} whose steps {dtype} can hold, "
+                f"got {rate:g} after {step} updates; use a smaller one, or a smaller lr_scale"
+            )
+        return numbers
 
     @abstractmethod
     def _numbers(self, segment: Segment, rate: float, step: int) -> tuple[float, ...]:

@@ -38,9 +38,9 @@ class LayerDisagreement:
     float_right: int = 0
 
 
-@dataclass
+@dataclass(repr=False)
 class Disagreements:
-    """What `disagreements` found.
+    """What `disagreements` found; prints as a list.
 
     Attributes:
         images: how many were looked at.
@@ -66,7 +66,7 @@ class Disagreements:
         """
         return not self.unexplained and all(r.packed_right == r.values for r in self.layers)
 
-    def __str__(self) -> str:
+    def __repr__(self) -> str:
         lines = [
             f"{self.images:,} images: {self.labels:,} with another label, {self.bits:,} with "
             "another bit"

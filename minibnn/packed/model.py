@@ -25,7 +25,7 @@ from minibnn.packed.tail import dense_tail
 from minibnn.packed.walk import read
 
 CHUNK = 256  # images at once on the host,
-SCRATCH = 2**27  # or fewer, if so many take more bytes than this;
+SCRATCH = 2**23  # or fewer, if so many take more bytes than this, which caches hold;
 DEVICE_SCRATCH = 2**29  # on a device as many as take so many bytes
 
 

@@ -91,8 +91,11 @@ def plot_weight_bits(
         ImportError: without matplotlib.
         ValueError: for a model without a weighted layer, or weights that are no such images.
     """
+    size: tuple[int, ...] = (28, 28)
     if image_shape is not None:
-        image_shape = check_shape("plot_weight_bits", "image_shape", image_shape)
+        size = check_shape("plot_weight_bits", "image_shape", image_shape)
+        if len(size) != 2:
+            raise ValueError(f"plot_weight_bits: expected image_shape=(height, width), got {size}")
     columns = integer("plot_weight_bits", "columns", columns, least=1)
     layer = next(_weighted(model), None)
     if layer is None:
@@ -104,14 +107,14 @@ def plot_weight_bits(
     W = layer.backend.to_host(layer.quantized_weight(train=False))
     units = W.shape[-1]
     window = None if W.ndim == 2 else W.shape[:2]
-    height, width = window or image_shape or (28, 28)
+    height, width = window or size
     if W.size != height * width * units:
         hint = "" if window else "; pass image_shape=(height, width), whose product is its inputs"
         raise ValueError(
             f"plot_weight_bits: expected {layer} to see images of one channel, of shape "
             f"{(height, width)}, got weights of shape {W.shape}{hint}"
         )
-    if window and image_shape not in (None, window):
+    if window and image_shape is not None and size != window:
         raise ValueError(
             f"plot_weight_bits: expected the shape of {layer}'s window, {window}, got "
             f"image_shape={image_shape}; leave image_shape out"

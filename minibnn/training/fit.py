@@ -8,25 +8,30 @@ import sys
 import threading
 from collections.abc import Callable
 from types import FrameType, TracebackType
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, Self, TypeAlias
 
 import numpy as np
 
 from minibnn.backend import Array, backend_of
 from minibnn.checks import integer
 from minibnn.data.loader import DataLoader
+from minibnn.functions import Function, weight_levels
 from minibnn.input_contract import InputContract
 from minibnn.layers import Layer
 from minibnn.losses import Loss
 from minibnn.optimizers import Optimizer
 from minibnn.optimizers.diverged import DivergedError
+from minibnn.parameter import Parameter
 from minibnn.training import cause
 from minibnn.training.capture import RecordedSteps
-from minibnn.training.evaluate import check_data, device_metrics
+from minibnn.training.evaluate import check_data, device_metrics, samples_at_once
 from minibnn.training.step import PlainSteps, check_training
 
 if TYPE_CHECKING:
     import pandas as pd
+
+# A weight, its quantizer, and whether this has two values, one above zero and one not.
+_Quantized: TypeAlias = tuple[Parameter, Function, bool]
 
 COLUMNS = ("loss_train", "loss_test", "acc_train", "acc_test")
 
@@ -104,8 +109,10 @@ def fit(
         )
     steps = (RecordedSteps if recording else PlainSteps)(model, loss, optimizer)
 
+    evaluated = [(data, loss, samples_at_once(model, data)) for data in (train, test)]
     rows: list[list[float]] = []
-    columns = [*COLUMNS, *(f"flips_{path}" for path, _, _ in model.named_quantized())]
+    paths, quantized = _quantized(model)
+    columns = [*COLUMNS, *(f"flips_{path}" for path in paths)]
     with (
         _Interrupt() as interrupt,
         _progress_bar(len(train), progress) as bar,
@@ -119,13 +126,13 @@ def fit(
             bar.reset()
             bar.set_description(f"epoch {epoch}/{epochs}")
             with np.errstate(over="ignore", invalid="ignore"):  # they end in DivergedError
-                codes = _codes(model)
+                codes = _codes(quantized)
                 losses = steps.epoch(train, on_steps)
                 whole = len(losses) == len(train)
-                metrics = [device_metrics(model, data, loss) for data in (train, test) if whole]
+                metrics = [device_metrics(model, *given) for given in evaluated if whole]
                 metrics += [_all_finite(model)] if whole else []
                 if whole and codes:
-                    metrics.append(_flips(codes, _codes(model)))
+                    metrics.append(_flips(codes, _codes(quantized)))
             host = model.backend.to_host(model.backend.xp.concatenate([losses, *metrics])).tolist()
             for batch, value in enumerate(host[: len(losses)]):
                 if not math.isfinite(value):
@@ -181,16 +188,31 @@ def _all_finite(model: Layer) -> Array:
     return all_finite.astype(np.float64).reshape(1)
 
 
-def _codes(model: Layer) -> list[Array]:
-    """The quantized weights, on the device; of 1-bit weights only which of the two values it is.
+def _quantized(model: Layer) -> tuple[list[str], list[_Quantized]]:
+    """Paths of the quantized weights; each with its function, and whether two signs are all it has.
 
-    Some 1-bit quantizers scale their two values by a mean that moves with every step. The bit does
-    not: the value is above zero or not. (Kept as booleans, a quarter of the memory.)
+    Asking functions for their values takes too long to do it in every epoch.
+    """
+    paths, found = [], []
+    for path, parameter, function in model.named_quantized():
+        levels = weight_levels(function, len(parameter.shape))
+        if levels is not None:
+            paths.append(path)
+            two_sided = len(levels) == 2 and levels[0] <= 0 < levels[1]
+            found.append((parameter, function, bool(two_sided)))
+    return paths, found
+
+
+def _codes(quantized: list[_Quantized]) -> list[Array]:
+    """The quantized weights, on the device; of signs only which of the two values it is.
+
+    Some scale their two values by a mean that moves with every step. The bit does not: the value is
+    above zero or not. (Kept as booleans, a quarter of the memory.)
     """
     codes = []
-    for _, parameter, function in model.named_quantized():
+    for parameter, function, two_sided in quantized:
         values = function.forward(parameter.data)
-        codes.append(values > 0 if function.bits == 1 else values)
+        codes.append(values > 0 if two_sided else values)
     return codes
 
 

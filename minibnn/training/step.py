@@ -40,6 +40,9 @@ class PlainSteps:
         self.loss = loss
         self.optimizer = optimizer
 
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({self.model!r}, {self.loss!r}, {self.optimizer!r})"
+
     @property
     def recorded(self) -> bool:
         """Whether steps are replays of a recorded one."""
