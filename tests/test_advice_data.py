@@ -518,7 +518,7 @@ def test_training_that_diverges_is_slowed_down():
         return np.isfinite(model.weight.data).all()
 
     with advised("optimizers/base.py", "use a smaller learning rate"):
-        step(3e37)
+        step(1e38)
     assert step(3e36)
     shows(
         "training/cause.py", "layer {}, {}, made {} of finite inputs", error_of(diverge, 1e6, 3e38)
