@@ -30,6 +30,7 @@ from minibnn import (
     Hinge,
     Layer,
     LogitCrossEntropy,
+    Loss,
     MagnitudeAwareSign,
     MaxPool2D,
     MeanSquaredError,
@@ -301,6 +302,15 @@ def test_a_class_with_arguments_is_made_with_them():
     with advised("checks.py", "write {}()"):
         evaluate(model, data, LogitCrossEntropy)
     assert 0 <= evaluate(model, data, LogitCrossEntropy()).accuracy <= 1
+
+
+def test_nobody_is_told_to_make_an_object_of_an_abstract_class():
+    model = Dense(3, 2).initialize(0)
+    data = DataLoader((ones(4, 3), np.array([0, 1, 0, 1])), 2)
+    with pytest.raises(TypeError, match=r"got the class Loss$"):
+        evaluate(model, data, Loss)
+    with pytest.raises(TypeError, match=r"at position 0$"):
+        Sequential(Layer)
 
 
 def test_what_is_no_layer_is_made_one():
