@@ -143,7 +143,7 @@ def test_pixels_are_rescaled_first():
         refused(Flatten(), dense(42, 4))
     model = trained(Sequential(Rescale(1 / 255), Flatten(), dense(42, 4)), BYTES)
     assert right(model, pack(model))
-    with advised("packed/walk.py", "leave it out"):
+    with advised("packed/walk.py", "leave it out: only pixels are rescaled"):
         refused(*start(), dense(42, 5), sign(), Rescale(0.5), dense(5, 4))
     packs(*start(), dense(42, 5), sign(), dense(5, 4))
     with advised("packed/walk.py", "write Rescale(1 / 255)"):

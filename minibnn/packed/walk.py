@@ -117,7 +117,10 @@ class _Reader:
 
     def rescale(self, layer: Rescale) -> None:
         if self.holds != "pixels":
-            self.refuse("expected it before the first product or sign", "leave it out")
+            self.refuse(
+                "expected it before the first product or sign",
+                "leave it out: only pixels are rescaled",
+            )
         if not (math.isfinite(layer.scale) and math.isfinite(layer.offset)):
             self.refuse("expected finite numbers", "write Rescale(1 / 255)")
         scale, offset = Fraction(layer.scale), Fraction(layer.offset)
