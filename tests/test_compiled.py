@@ -173,6 +173,19 @@ def test_what_c_cannot_take_goes_to_numpy(rng, monkeypatch):
     np.testing.assert_array_equal(
         CPU.affine(scale, (scale, deep)), NUMPY.affine(scale, (scale, deep))
     )
+    # What NumPy repeats, C would read beyond: each array of `affine` alone in another shape.
+    v, one = x[0], np.ones(1, np.float32)
+    for shift, *terms in (
+        (one, (v, x)),
+        (v, (one, x)),
+        (one, (v, x), (v, x)),
+        (v, (one, x), (v, x)),
+        (v, (v, x), (one, x)),
+        (v, (v, x), (v, x[:1].copy())),
+        (x, (v, x)),
+        (v, (x, x)),
+    ):
+        np.testing.assert_array_equal(CPU.affine(shift, *terms), NUMPY.affine(shift, *terms))
     for call in (
         lambda: CPU.channel_dots(deep, deep, 5),
         lambda: CPU.channel_dots(x[0], x[0], 6),
