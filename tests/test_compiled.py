@@ -75,8 +75,9 @@ def test_adam_in_c_equals_numpy_to_the_last_bit(size, bound, rng):
     with np.errstate(invalid="ignore"):
         for step in range(1, 8):
             numbers = AdamStep.of(0.01, 0.9, 0.999, 1e-8, step, bound)
-            CPU.adam_step(*ours, numbers)
-            NUMPY.adam_step(*theirs, numbers)
+            allowed = None if step == 1 else np.array(step % 3 > 0)
+            CPU.adam_step(*ours, numbers, allowed)
+            NUMPY.adam_step(*theirs, numbers, allowed)
     for a, b in zip(ours, theirs, strict=True):
         np.testing.assert_array_equal(a, b)
 
