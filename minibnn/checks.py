@@ -80,7 +80,7 @@ def number(who: str, name: str, value: Any) -> float:
     Raises:
         TypeError: for everything else.
     """
-    whole = type(value) is int
+    whole: int | None = value if type(value) is int else None
     if isinstance(value, np.ndarray) and value.ndim == 0:
         value = value[()]
     if not isinstance(value, Real) or _is_bool(value):
@@ -94,7 +94,7 @@ def number(who: str, name: str, value: Any) -> float:
         raise ValueError(
             f"{who}: expected {name} to be a number that a float can hold, got {_got(value)}"
         ) from None
-    return int(value) if whole else x
+    return x if whole is None else whole
 
 
 def finite(who: str, name: str, value: Any) -> float:
