@@ -37,7 +37,8 @@ def evaluate(model: Layer, data: DataLoader, loss: Loss) -> Metrics:
     nan counts as the greatest, and one that is nan or infinite is never right.
 
     Every sample counts once and equally, whatever the loader's batches: shuffling and
-    `drop_last` are for training. Small samples go in larger batches; see `samples_at_once`. The model runs in evaluation mode and is not changed.
+    `drop_last` are for training. The model runs in evaluation mode and is not changed. Memory
+    follows the loader's batch size: only small samples go in larger batches.
 
     Args:
         model: on the loader's device.
