@@ -143,11 +143,11 @@ def test_pixels_are_rescaled_first():
         refused(Flatten(), dense(42, 4))
     model = trained(Sequential(Rescale(1 / 255), Flatten(), dense(42, 4)), BYTES)
     assert right(model, pack(model))
-    with advised("packed/walk.py", "leave it out"):
+    with advised("packed/walk.py", "leave it out: only pixels are rescaled"):
         refused(*start(), dense(42, 5), sign(), Rescale(0.5), dense(5, 4))
     packs(*start(), dense(42, 5), sign(), dense(5, 4))
     with advised("packed/walk.py", "write Rescale(1 / 255)"):
-        refused(*start(), dense(42, 4), change=lambda m: setattr(m[1], "scale", float("inf")))
+        refused(*start(), dense(42, 4), change=lambda m: setattr(m[1], "scale", float("nan")))
     packs(Flatten(), Rescale(1 / 255), dense(42, 4))
 
 
@@ -564,7 +564,7 @@ def test_windows_of_a_graph_are_small_enough(tmp_path):
 
 def test_a_title_is_none_for_the_default(tmp_path):
     packed = pack(Sequential(*start(), dense(784, 10)).initialize(0), (28, 28))
-    with advised("export/html.py", "None gives A network of single bits") as caught:
+    with advised("export/html.py", "None gives 'A network of single bits'") as caught:
         export_html(packed, tmp_path / "page.html", title="\n")
     export_html(packed, tmp_path / "page.html", title=None)
     title = caught.text.partition("None gives ")[2].strip("'")

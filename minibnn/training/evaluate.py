@@ -20,7 +20,7 @@ from minibnn.losses.base import require_labels
 EVALUATION_BATCH, DEVICE_EVALUATION_BATCH = 1000, 5000
 # What more than the user's own batch may take; and never less than the parameters do, whose
 # quantized copies a call makes.
-EVALUATION_BYTES = 2**23
+EVALUATION_BYTES = 2**22
 
 
 class Metrics(NamedTuple):
