@@ -11,9 +11,11 @@ from minibnn import (
     BatchNorm,
     Blocked,
     Bop,
+    Conv2D,
     DataLoader,
     Dense,
     FixedFeedback,
+    Flatten,
     Function,
     LogitCrossEntropy,
     OptimizerGroup,
@@ -24,6 +26,7 @@ from minibnn import (
     Uniform,
     diagnose,
     fit,
+    pack,
     split_parameters,
 )
 
@@ -120,6 +123,37 @@ def test_real_input():
     assert ("real-input", "3") in found
     text, found = look(dense(12, 21), BatchNorm(21), Activation(SignSTE(clip=1.0)), dense(21, 3))
     assert not found, text
+
+
+def test_zero_padding():
+    pictures = np.random.default_rng(0).integers(0, 256, (300, 6, 6, 1), np.uint8)
+
+    def network(first, second):
+        conv = {"weight_quantizer": SIGN, "weight_bound": 1.0, "weight_init": Uniform(-1, 1)}
+        layers = [Rescale(2 / 255, -1), Conv2D(1, 9, 3, **conv, **first), BatchNorm(9)]
+        layers += [Activation(SIGN), Conv2D(9, 5, 3, **conv, **second), BatchNorm(5)]
+        layers += [Activation(SIGN), Flatten()]
+        rows = 6 - 2 * (first.get("padding", 0) == 0) - 2 * (second.get("padding", 0) == 0)
+        model = Sequential(*layers, dense(5 * rows * rows, 3)).initialize(3)
+        text, found = look(model, x=pictures)
+        return text, {where for kind, where in found if kind == "zero-padding"}, model
+
+    text, found, _ = network({"padding": 1, "padding_value": -1}, {"padding": 1})
+    shows("diagnosis/activations.py", "use padding_value=-1 or padding_value=1, or padding=0", text)
+    assert found == {"4"}
+    text, found, _ = network({"padding": 1}, {})
+    shows(
+        "diagnosis/activations.py",
+        "use padding_value=-1 behind Rescale(2 / 255, -1), or padding=0",
+        text,
+    )
+    assert found == {"1"}
+    first = {"padding": 1, "padding_value": -1}
+    for mended in ({"padding": 1, "padding_value": -1}, {"padding": 1, "padding_value": 1}, {}):
+        for start in (first, {}):
+            _, found, model = network(start, mended)
+            assert not found
+            assert pack(model, (6, 6, 1)).classes == 3
 
 
 class Odd(Function):

@@ -318,7 +318,7 @@ def test_scores_that_cannot_be_compared():
 
     packs(*last(), shape=(30,), change=wild)
     packs(*last(TensorNorm()), shape=(30,))
-    with advised("packed/scores.py", "put a layer with a sign before it"):
+    with advised("packed/scores.py", "put a smaller layer with a sign before it"):
         refused(Rescale(1 / 255), dense(66_000, 2), shape=(66_000,))
     packs(Rescale(1 / 255), dense(66_000, 3), sign(), dense(3, 2), shape=(66_000,))
 
