@@ -57,7 +57,7 @@ def first(clip=SIGN, norm=(), inputs=12, units=21):
 def test_saturated():
     bytes_ = (100 * X).astype(np.float32)
     text, found = look(*first(), x=bytes_)
-    shows("diagnosis/activations.py", "put BatchNorm before it, or widen the clip", text)
+    shows("diagnosis", "put BatchNorm before it, or widen the clip", text)
     assert ("saturated", "1") in found
     text, found = look(*first(norm=[BatchNorm(21)]), x=bytes_)
     assert not found, text
@@ -69,7 +69,7 @@ def test_constant():
     shifted = X + 100
     text, found = look(*first(), x=shifted)
     shows(
-        "diagnosis/activations.py",
+        "diagnosis",
         "put BatchNorm before it; if it is there, look at its shift beta",
         text,
     )
@@ -92,7 +92,7 @@ def test_zero_at_sign():
 
     text, found = look(*relu(Activation(ReLU())))
     shows(
-        "diagnosis/activations.py",
+        "diagnosis",
         "leave out the ReLU (or what else makes zeros) before a sign; use an odd number of inputs, "
         "or BatchNorm, which moves them once it is trained",
         text,
@@ -115,7 +115,7 @@ def test_zero_at_sign():
 def test_real_input():
     text, found = look(*[dense(12, 21), Activation(SIGN), BatchNorm(21), dense(21, 3)])
     shows(
-        "diagnosis/activations.py",
+        "diagnosis",
         "let Activation(SignSTE(clip=1.0)) be the last before it: normalise and pool before the "
         "sign, not after",
         text,
@@ -139,11 +139,11 @@ def test_zero_padding():
         return text, {where for kind, where in found if kind == "zero-padding"}, model
 
     text, found, _ = network({"padding": 1, "padding_value": -1}, {"padding": 1})
-    shows("diagnosis/activations.py", "use padding_value=-1 or padding_value=1, or padding=0", text)
+    shows("diagnosis", "use padding_value=-1 or padding_value=1, or padding=0", text)
     assert found == {"4"}
     text, found, _ = network({"padding": 1}, {})
     shows(
-        "diagnosis/activations.py",
+        "diagnosis",
         "use padding_value=-1 behind Rescale(2 / 255, -1), or padding=0",
         text,
     )
@@ -181,7 +181,7 @@ def test_non_finite():
     spoilt[7, 3] = np.nan
     text, found = look(*first(norm=[BatchNorm(21)]), x=spoilt)
     shows(
-        "diagnosis/weights.py",
+        "diagnosis",
         "clean the data: look for division by zero in its preparation",
         text,
     )
@@ -203,7 +203,7 @@ def test_non_finite():
 
     text, found = look(train(1e39))
     shows(
-        "diagnosis/weights.py",
+        "diagnosis",
         "initialize the model anew, and try a smaller learning rate",
         text,
     )
@@ -221,18 +221,18 @@ def test_non_finite():
 
     text, found = look(*layers("forward"))
     shows(
-        "diagnosis/weights.py",
+        "diagnosis",
         "look at this layer's forward: a division, a root or an overflow",
         text,
     )
     assert ("non-finite", "1") in found
     text, found = look(*layers("backward"))
-    shows("diagnosis/weights.py", "look at the backward of the layers from here to the loss", text)
+    shows("diagnosis", "look at the backward of the layers from here to the loss", text)
     assert ("non-finite", "0.weight") in found
     text, found = look(*layers(""))
     assert not found, text
     text, found = look(*layers(""), loss=WrongLoss())
-    shows("diagnosis/weights.py", "look at the loss and its labels", text)
+    shows("diagnosis", "look at the loss and its labels", text)
     text, found = look(*layers(""), loss=LogitCrossEntropy())
     assert not found, text
 
@@ -250,7 +250,7 @@ def test_starved():
     for wrong in ({"feedback": Blocked()}, {"gamma": 0.0}, {"clip": SignSTE(clip=1e-9)}):
         text, found = network(**wrong)
         shows(
-            "diagnosis/weights.py",
+            "diagnosis",
             "look at what follows: units outside their activation's clip, a scale of zero, a "
             "feedback that blocks the error",
             text,
@@ -267,7 +267,7 @@ def test_clipped():
         dense(21, 3),
     )  # fmt: skip
     shows(
-        "diagnosis/weights.py",
+        "diagnosis",
         "keep them inside: weight_bound equal to the clip, and a weight_init within it",
         text,
     )
@@ -288,7 +288,7 @@ def test_zero_input():
 
     text, found = network(1 / 255)
     shows(
-        "diagnosis/weights.py",
+        "diagnosis",
         "for pixels, Rescale(2 / 255, -1) makes dark ones -1 instead of 0; for a hidden layer, "
         "look at the units below",
         text,
@@ -321,7 +321,7 @@ def test_at_bound():
 
     text, found = trained(30.0)
     shows(
-        "diagnosis/weights.py",
+        "diagnosis",
         "a smaller learning rate, or a smaller lr_scale; Bop's weights always lie at 1, so give "
         "them no weight_bound",
         text,
@@ -352,7 +352,7 @@ def test_small_scale():
 
     text, found = network(1e-6)
     shows(
-        "diagnosis/weights.py",
+        "diagnosis",
         "set these scales to 1 and try a smaller learning rate",
         text,
     )
