@@ -612,6 +612,23 @@ def test_training_and_test_samples_are_prepared_alike():
         assert len(fit(model, data, data, loss=loss, optimizer=optimizer, epochs=1)) == 1
 
 
+def test_samples_to_evaluate_are_prepared_as_those_for_training():
+    rows = np.random.default_rng(0).integers(0, 256, (40, 3), np.uint8)
+    labels = (rows[:, 0] > 127).astype(int)
+    model = Sequential(Rescale(1 / 255), Dense(3, 2)).initialize(0)
+    data, optimizer = DataLoader((rows, labels), 8), Adam(model.parameters(), 0.1)
+    history = fit(model, data, data, loss=LogitCrossEntropy(), optimizer=optimizer, epochs=9)
+    floats = DataLoader(((rows / 255).astype(np.float32), labels), 8)
+    for call in (
+        lambda d: evaluate(model, d, LogitCrossEntropy()),
+        lambda d: confusion_matrix(model, d),
+    ):
+        with advised("training", "prepare them as those for training"):
+            call(floats)
+    assert evaluate(model, data, LogitCrossEntropy()).accuracy == history.acc_test[9]
+    assert confusion_matrix(model, data).to_numpy().trace() == round(40 * history.acc_test[9])
+
+
 def test_a_schedule_is_an_object_that_stays_in_its_range():
     model = Dense(3, 2).initialize(0)
     for wrong in (Cosine, "cosine", [0.1, 0.01]):
