@@ -35,6 +35,7 @@ from minibnn import (
     SwishSign,
     TensorNorm,
     disagreements,
+    evaluate,
     export_c,
     export_html,
     fit,
@@ -583,3 +584,13 @@ def test_packages_are_installed_by_their_own_names(monkeypatch, model, tmp_path)
         assert packages == [re.split("[<>=]", name)[0] for name in extras[extra]]
     monkeypatch.undo()
     assert matplotlib_figure()
+
+
+def test_samples_are_prepared_as_those_for_training():
+    model = trained(Sequential(Rescale(1 / 255), dense(42, 2)), BYTES)
+    floats = (BYTES / 255).astype(np.float32)
+    with advised("training/evaluate.py", "prepare them as those for training"):
+        evaluate(model, DataLoader((floats, CLASSES), 20), LogitCrossEntropy())
+    right = (labels_of(model, BYTES) == CLASSES).mean()
+    found = evaluate(model, DataLoader((BYTES, CLASSES), 20), LogitCrossEntropy())
+    assert found.accuracy == right
