@@ -203,7 +203,7 @@ def said(advice: str, text: str) -> bool:
 
 @contextmanager
 def advised(room: str, advice: str) -> Iterator[Any]:
-    """Expect an error with this advice, from this room of the package.
+    """Expect an error with this advice, from this room of the package, or a file in it.
 
     What is yielded has the error's whole text as `text`, so that its values can be used.
     """
@@ -214,7 +214,7 @@ def advised(room: str, advice: str) -> Iterator[Any]:
         caught.text = str(error)
         assert said(advice, caught.text), f"expected {advice!r} in {caught.text!r}"
         rooms = {room_of(path) for path in _through(error) if path.is_relative_to(PACKAGE)}
-        assert room in rooms, f"{room} is not among {sorted(rooms)}"
+        assert room_of(PACKAGE / room) in rooms, f"{room} is not among {sorted(rooms)}"
     else:
         raise AssertionError(f"expected an error with the advice {advice!r}, got none")
 
@@ -228,6 +228,7 @@ def _through(error: BaseException | None) -> Iterator[Path]:
 
 def shows(room: str, advice: str, text: str) -> None:
     """Expect this advice of this room in a text: a report, a warning, a command's output."""
+    assert room_of(PACKAGE / room)
     assert said(advice, text), f"expected {advice!r} in {text!r}"
 
 
@@ -239,7 +240,7 @@ def followed(tests: Path, found: set[Advice]) -> set[Advice]:
             name = getattr(getattr(node, "func", None), "id", "")
             if name in ("advised", "shows"):
                 room, advice = node.args[:2]
-                named.add((room.value, advice.value))
+                named.add((room_of(PACKAGE / room.value), advice.value))
     return {
         (room, text)
         for room, text in found
