@@ -52,6 +52,7 @@ from minibnn import (
     pack,
 )
 from minibnn.backend import bits as backend_bits
+from minibnn.packed import fold
 from minibnn.packed import model as packed_model
 from minibnn.packed.bits import (
     flat_bits,
@@ -208,6 +209,19 @@ def test_hidden_bits_are_the_models(width, norm, rng):
         assert entry["values"] == 12 * (width + 1)
         assert entry["sha256"] == digest(packed.stages[entry["stage"]])
         assert packed.verify(model) == packed.certificate
+
+
+@pytest.mark.parametrize("norm", range(5))
+@pytest.mark.parametrize("rows", [1, 4, 7, 21])
+def test_thresholds_do_not_depend_on_blocks(norm, rows, rng, monkeypatch):
+    """Channels that rise, fall, or never change, through the float layers a few rows at a time."""
+    hidden = dense(20, 12), *norms(12)[norm], Activation(SIGN)
+    model = shake(Sequential(*ink(), *hidden, dense(12, 4)).initialize(rng), rng)
+    whole = pack(model, (20,))
+    monkeypatch.setattr(fold, "BLOCK", 12 * rows)
+    parts = pack(model, (20,))
+    assert parts.sha256 == whole.sha256
+    assert parts.certificate == whole.certificate
 
 
 @settings(deadline=None, max_examples=60)
