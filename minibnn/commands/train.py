@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from minibnn.atomic_file import whole_file
 from minibnn.backend import get_backend
 from minibnn.commands import shared
 from minibnn.data import DataLoader, ImageDataset
-from minibnn.atomic_file import whole_file
 from minibnn.layers import Layer
 from minibnn.packed import (
     PackedFileError,
