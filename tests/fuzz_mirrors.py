@@ -37,7 +37,10 @@ def fake_files(seed=0):
     for part, count in COUNTS.items():
         images = rng.integers(0, 256, (count, 28, 28), np.uint8)
         labels = np.arange(count, dtype=np.uint8) % 10
-        for name, array in ((f"{part}-images-idx3-ubyte", images), (f"{part}-labels-idx1-ubyte", labels)):
+        for name, array in (
+            (f"{part}-images-idx3-ubyte", images),
+            (f"{part}-labels-idx1-ubyte", labels),
+        ):
             files[name] = idx_header(array) + array.tobytes()
     return files
 
@@ -200,7 +203,9 @@ def random_head(rng, body):
     if rng.random() < 0.4:
         lines.append(f"Location: {PLACES[rng.integers(len(PLACES))]}")
     if rng.random() < 0.2:
-        lines.append(f"Content-Encoding: {('gzip', 'gzip, gzip', 'br', 'deflate')[rng.integers(4)]}")
+        lines.append(
+            f"Content-Encoding: {('gzip', 'gzip, gzip', 'br', 'deflate')[rng.integers(4)]}"
+        )
     if rng.random() < 0.2:
         lines.append("Transfer-Encoding: chunked")
     if rng.random() < 0.2:

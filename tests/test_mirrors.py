@@ -23,6 +23,7 @@ pytestmark = [
     pytest.mark.filterwarnings("ignore:unclosed <socket:ResourceWarning"),
     pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning"),
 ]
+VARIABLES = ("MINIBNN_DATA", "MINIBNN_OFFLINE", "http_proxy", "HTTP_PROXY")
 MANY = bytes(1 << 16)
 
 
@@ -118,7 +119,7 @@ ANSWERS = {
 
 @pytest.fixture(autouse=True)
 def no_environment(monkeypatch):
-    for name in ("MINIBNN_DATA", "MINIBNN_OFFLINE", "http_proxy", "HTTP_PROXY"):
+    for name in VARIABLES:
         monkeypatch.delenv(name, raising=False)
 
 
@@ -126,17 +127,24 @@ def no_environment(monkeypatch):
 def server():
     running = Server()
     running.answers |= ANSWERS | {k.replace(" ", "%20"): v for k, v in ANSWERS.items()}
-    with running.running(), pytest.MonkeyPatch.context() as patch:
-        patch.delenv("MINIBNN_DATA", raising=False)
+    for make in (bomb, encoded_bomb):
+        make("train-images-idx3-ubyte.gz")  # it takes memory where it is made
+    with running.running():
         yield running
+
+
+@pytest.fixture(scope="module", autouse=True)
+def imported(server, tmp_path_factory):
+    """Imports take memory and time; not in a test that measures them."""
+    cache = tmp_path_factory.mktemp("cache") / "mnist"
+    with pytest.MonkeyPatch.context() as patch, small_world(cache, timeout=10):
+        for name in VARIABLES:
+            patch.delenv(name, raising=False)
+        check(server, "good", cache)
 
 
 @pytest.fixture
 def cache_folder(tmp_path, server):
-    for make in (bomb, encoded_bomb):
-        make("train-images-idx3-ubyte.gz")  # it takes memory where it is made
-    with small_world(tmp_path / "warm-up"):
-        check(server, "good", tmp_path / "warm-up")  # imports take memory
     with small_world(tmp_path / "cache"):
         yield tmp_path / "cache"
 
