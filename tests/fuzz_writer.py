@@ -193,11 +193,12 @@ def one_round(folder, rng):
     old_umask = os.umask(umask)
     try:
         # 1. What is found out before is what would happen, and the trial leaves nothing.
+        refusal = None
         try:
             require_writable(world.path)
-            assert world.outcome != "refused", "the trial went well"
         except OSError as error:
-            assert world.outcome == "refused", error
+            refusal = error
+        assert (world.outcome == "refused") == (refusal is not None), refusal
         assert snapshot(folder) == before, "the trial has changed something"
 
         # 2. Write, perhaps with a failure.
@@ -251,6 +252,31 @@ def expect(world, before, after, content, umask):
     name = str(world.file.relative_to(world.folder))
     mode = before[name][0] if name in before else stat.S_IFREG | (0o666 & ~umask)
     assert after == before | {name: (mode, content)}
+
+
+def killed_everywhere(folder, run, names):
+    """Kill `run` at each of its steps; each file is the old one or a new one, whole."""
+    clean = folder / "clean" / "out"
+    clean.mkdir(parents=True, exist_ok=True)
+    run(clean)
+    whole = {name: {(clean / name).read_bytes()} for name in names}
+    number, ended = 0, False
+    while not ended:
+        number += 1
+        out = folder / f"{number}" / "out"
+        out.mkdir(parents=True)
+        for name in names:
+            (out / name).write_text(f"earlier {name}")
+        try:
+            with failing(number=number, error=KilledError(), dead=True):
+                run(out)
+            ended = True
+        except KilledError:
+            pass
+        for name in names:
+            found = (out / name).read_bytes()
+            assert found in whole[name] | {f"earlier {name}".encode()}, (number, name, found)
+    return number
 
 
 def run(rounds, seed=0):

@@ -25,6 +25,7 @@ pytestmark = [
 ]
 VARIABLES = ("MINIBNN_DATA", "MINIBNN_OFFLINE", "http_proxy", "HTTP_PROXY")
 MANY = bytes(1 << 16)
+NO_ENCODING = {"\xfe\xff": "\xe9"}
 
 
 def slowly(data, pause=0.05):
@@ -84,7 +85,7 @@ ANSWERS = {
         [whole(b"", "302 Found", Content_Length=None, Location=f"/good/{name}")],
         itertools.repeat(MANY, 20_000),
     ),
-    "headers in no encoding": lambda name: [whole(b"", X="\xff", **{"\xfe\xff": "\xe9"})],
+    "headers in no encoding": lambda name: [whole(b"", X="\xff", **NO_ENCODING)],
     "a header of 70,000 letters": lambda name: [whole(packed(name), X="x" * 70_000)],
     "a thousand headers": lambda name: [whole(b"", **{f"X{i}": "x" for i in range(1000)})],
     "no answer": lambda name: [],

@@ -7,6 +7,7 @@ import os
 import sys
 from collections.abc import Callable
 
+from minibnn.atomic_file import require_writable
 from minibnn.data import (
     DatasetNotFoundError,
     ImageDataset,
@@ -54,12 +55,14 @@ def load_data(given: argparse.Namespace) -> ImageDataset:
     """The images that `add_data`'s options ask for."""
     if given.data_dir is not None and given.dataset == "sample":
         raise ValueError("--data-dir: the sample comes with minibnn; leave out one of the two")
-    if given.dataset == "mnist" or given.data_dir is not None:
-        try:
+    if given.dataset == "sample":
+        return load_sample()
+    try:
+        if given.dataset == "mnist" or given.data_dir is not None:
             return load_mnist(given.data_dir)
-        except DatasetNotFoundError as error:
-            raise DatasetNotFoundError(_in_options(str(error))) from None
-    return load_sample() if given.dataset == "sample" else load_mnist_or_sample()
+        return load_mnist_or_sample()
+    except DatasetNotFoundError as error:
+        raise DatasetNotFoundError(_in_options(str(error))) from None
 
 
 def _in_options(advice: str) -> str:
@@ -96,7 +99,8 @@ def read_packed(path: str) -> PackedModel:
 def check_output(path: str) -> str:
     """Before any work: the file to write, which is where `path` leads if it is a link.
 
-    Says so if a file will be replaced.
+    The write is tried as it will be done, with this name and mode; nothing is left or changed. Says
+    so if a file will be replaced.
 
     Raises:
         OSError: if it cannot be written, or is no file but a device or a pipe.
@@ -106,8 +110,8 @@ def check_output(path: str) -> str:
     real = os.path.realpath(path)
     if (os.path.exists(path) and not os.path.isfile(path)) or os.path.islink(real):
         raise OSError(
-            f"{path}: expected a file to write, got a device, a pipe or a link to itself, which "
-            "a file would take the place of; choose another name"
+            f"{path}: expected a file to write, got a device, a pipe or a link to itself; "
+            "choose another name"
         )
     folder = os.path.dirname(real)
     if not os.path.isdir(folder):
@@ -116,6 +120,7 @@ def check_output(path: str) -> str:
         raise PermissionError(
             f"{path}: expected a folder to write in; choose another than {folder}"
         )
+    require_writable(real)
     if os.path.exists(path):
         note(f"{path} is there and will be replaced")
     return real

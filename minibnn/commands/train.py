@@ -7,6 +7,7 @@ import os
 import sys
 from dataclasses import replace
 from functools import partial
+from itertools import chain, count
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -222,9 +223,8 @@ def _rescue(model: Layer, output: str, recipe: str) -> None:
 
     parts: list[Parameter | Buffer] = [*model.parameters(), *model.buffers()]
     arrays = [model.backend.to_host(part.data) for part in parts if part.data is not None]
-    name = f"{os.path.basename(output)}.rescued.npz"
     for folder in (os.path.dirname(os.path.realpath(output)), tempfile.gettempdir()):
-        path = os.path.join(folder, name)
+        path = _free_name(folder, os.path.basename(output))
         try:
             with whole_file(path) as file:
                 np.savez(file, *arrays)
@@ -233,6 +233,14 @@ def _rescue(model: Layer, output: str, recipe: str) -> None:
             continue
         shared.note(RESCUED.format(output=output, path=path, recipe=recipe))
         return
+
+
+def _free_name(folder: str, name: str) -> str:
+    """Where nothing stands yet: what was rescued earlier is not lost, and no link is followed."""
+    name = name[:50]  # a name that is too long may be why the model could not be saved
+    numbers = chain([""], (f"-{number}" for number in count(2)))
+    paths = (os.path.join(folder, f"{name}.rescued{number}.npz") for number in numbers)
+    return next(path for path in paths if not os.path.lexists(path))
 
 
 def _test(
