@@ -275,7 +275,7 @@ def test_what_was_rescued_earlier_stays(tmp_path, capsys, monkeypatch):
             assert main(["train", *SAMPLE, "--epochs", "1", "-o", str(tmp_path / name)]) == 1
     assert sorted(p.name for p in tmp_path.iterdir()) == sorted(
         f"{name}.rescued{number}.npz"
-        for name in ("digits", "ü" * 50)
+        for name in ("digits", "ü" * 100)
         for number in ("", "-2", "-3")
     )
 

@@ -237,7 +237,8 @@ def _rescue(model: Layer, output: str, recipe: str) -> None:
 
 def _free_name(folder: str, name: str) -> str:
     """Where nothing stands yet: what was rescued earlier is not lost, and no link is followed."""
-    name = name[:50]  # a name that is too long may be why the model could not be saved
+    while len(os.fsencode(name)) > 200:  # too long a name may be why it could not be saved
+        name = name[:-1]
     numbers = chain([""], (f"-{number}" for number in count(2)))
     paths = (os.path.join(folder, f"{name}.rescued{number}.npz") for number in numbers)
     return next(path for path in paths if not os.path.lexists(path))
