@@ -29,6 +29,7 @@ from minibnn import (
     load_mnist_or_sample,
     load_sample,
 )
+from minibnn.commands.options import in_options
 from minibnn.recipes import RECIPES
 from minibnn.result_folder import ResultFolder
 
@@ -47,6 +48,7 @@ class Args:
     seed: int = 0
     data_dir: str | None = None  # folder with the four MNIST files
     dataset: str = "auto"  # mnist, sample, or auto: the sample only if there is no MNIST
+    verify: bool = True  # False: a drop-in set such as Fashion-MNIST in data_dir
     out: str | None = None  # folder for history.csv, config.json and history.png
     quiet: bool = False  # no progress
 
@@ -77,8 +79,8 @@ def load_data(args: Args) -> ImageDataset:
     """MNIST; with the default settings the bundled sample stands in for it, and says so."""
     if args.dataset == "sample":
         return load_sample()
-    if args.dataset == "mnist" or args.data_dir is not None:
-        return load_mnist(args.data_dir)
+    if args.dataset == "mnist" or args.data_dir is not None or not args.verify:
+        return load_mnist(args.data_dir, verify=args.verify)
     return load_mnist_or_sample()
 
 
@@ -138,6 +140,8 @@ def main(argv: list[str] | None = None) -> int:
         help="of every random draw; default: %(default)s")
     add("--data-dir", metavar="DIR", help="folder with the four MNIST files, plain or .gz; "
         "default: $MINIBNN_DATA, else the user's cache, filled by download")
+    add("--no-verify", dest="verify", action="store_false",
+        help="take a drop-in set such as Fashion-MNIST: any images of 28x28 in 10 classes")
     add("--dataset", default="auto", choices=CHOICES["dataset"],
         help="default: auto, MNIST or, if there is none, the bundled sample")
     add("--out", metavar="DIR", help="gets history.csv, config.json and, with matplotlib, "
@@ -188,7 +192,7 @@ def main(argv: list[str] | None = None) -> int:
 
 def fail(code: int, error: Exception) -> int:
     """Say what went wrong, without a traceback, and return the exit code."""
-    print(f"error: {error}", file=sys.stderr)
+    print(f"error: {in_options(str(error))}", file=sys.stderr)
     return code
 
 

@@ -254,7 +254,7 @@ def run(rounds, seed=0):
                     assert found[0] < MOST_SECONDS, f"took {found[0]:.1f} s"
                     assert found[1] < 4e6, f"took {found[1]:,} bytes"
                 except BaseException:
-                    print(f"seed {seed}, round {i}: {answer[0][:500]!r}")  # noqa: T201
+                    print(f"seed {seed}, round {i}: {answer[0][:500]!r}")
                     raise
             worst = np.maximum(worst, found)
     return worst
@@ -266,4 +266,4 @@ if __name__ == "__main__":
     parser.add_argument("--seed", type=int, default=0)
     given = parser.parse_args()
     seconds, memory = run(given.rounds, given.seed)
-    print(f"{given.rounds} rounds: at most {seconds:.2f} s and {memory:,.0f} bytes")  # noqa: T201
+    print(f"{given.rounds} rounds: at most {seconds:.2f} s and {memory:,.0f} bytes")

@@ -289,7 +289,7 @@ def run(rounds, seed=0):
             try:
                 kind = one_round(folder, np.random.default_rng([seed, i]))
             except BaseException:
-                print(f"seed {seed}, round {i}")  # noqa: T201
+                print(f"seed {seed}, round {i}")
                 raise
             kinds[kind] = kinds.get(kind, 0) + 1
     return kinds
@@ -300,4 +300,4 @@ if __name__ == "__main__":
     parser.add_argument("--rounds", type=int, default=2000)
     parser.add_argument("--seed", type=int, default=0)
     given = parser.parse_args()
-    print(run(given.rounds, given.seed))  # noqa: T201
+    print(run(given.rounds, given.seed))

@@ -473,7 +473,7 @@ def test_the_report_prints_what_it_found():
     lines = str(diagnosed(model)).splitlines()
     assert lines[0].startswith("diagnosis of Sequential(9 layers) on 300 samples: 1 error, ")
     assert lines[1].startswith("  error    1.gamma, non-finite: 4.76% of the parameter's values")
-    assert lines[3].startswith("           mend: initialize the model anew")
+    assert lines[3].startswith("           hint: initialize the model anew")
     assert "  warning  3, constant: " in str(diagnosed(relu_before_sign()[0]))
     model, data = dark_pixels()
     assert str(diagnosed(model, data)).splitlines()[0].endswith("samples: healthy, 1 note")

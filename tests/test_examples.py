@@ -111,7 +111,7 @@ def test_out_and_json(run, tmp_path):
         (["--recipe", "best"], 2, "invalid choice"),
         (["--dataset", "mnist"], 3, "https://storage.googleapis.com/cvdf-datasets/mnist/"),
         (["--data-dir", "nowhere"], 3, "MNIST is not complete in nowhere (no such folder)"),
-        (["--data-dir", __file__], 3, "(not a folder)"),
+        (["--data-dir", __file__], 3, "which is a file"),
         (["--device", "gpu"], 4, 'device "gpu" is unavailable: failed to'),
         (["--data-dir", "x", "--dataset", "sample"], 2, "leave out one of the two"),
         (["--batch-size", "5000", "--dataset", "sample"], 2, "use a smaller batch_size"),

@@ -609,11 +609,10 @@ def test_what_was_named_is_never_replaced_by_the_sample(
     for load in (load_mnist, load_mnist_or_sample):
         with pytest.raises(DatasetNotFoundError, match="MINIBNN_DATA names this folder") as caught:
             load()
-    said = {a_file: " (not a folder)", nowhere: " (no such folder)", empty: ""}
-    first = str(caught.value).splitlines()[0]
-    assert first.endswith(
-        named + said.get(source, first.removeprefix(f"MNIST is not complete in {named}"))
-    )
+    first = str(caught.value).splitlines()[0].removeprefix("MNIST is not complete in ")
+    said = {a_file: f"{named}, which is a file", empty: named, incomplete: named}
+    said |= dict.fromkeys(SOURCES[6:], named)
+    assert first.startswith(said.get(source, f"{named} (no such folder)"))
 
 
 def test_the_sample_stands_in_only_if_nothing_was_named(monkeypatch, no_network, caplog):

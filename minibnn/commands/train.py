@@ -199,7 +199,7 @@ def _require_packable(
                 f"another network; {mend}"
             ) from None
     try:
-        pack(model)
+        pack(model, (28, 28))  # what recipes are for
     except PackError as error:
         raise PackError(
             f"the recipe {recipe.name} cannot be packed, so it is not trained here: {error}; "

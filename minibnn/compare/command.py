@@ -7,7 +7,7 @@ import math
 import sys
 from dataclasses import replace
 from itertools import product
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -16,7 +16,7 @@ from minibnn.backend import get_backend
 from minibnn.compare.grid import Entry, Piece, compare, parse_piece, require_usable
 from minibnn.compare.picture import plot_comparison
 from minibnn.compare.ranking import rank
-from minibnn.data import ImageDataset, load_mnist, load_mnist_or_sample, load_sample
+from minibnn.data.mnist import load_by_options
 from minibnn.functions import Function
 from minibnn.optimizers import Optimizer
 from minibnn.recipes import RECIPES
@@ -62,6 +62,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--device", default="cpu", choices=("auto", "cpu", "gpu"), help="default: %(default)s")
     add("--dataset", default="auto", choices=("auto", "mnist", "sample"),
         help="default: auto, MNIST or, if there is none, the bundled sample")
+    add("--data-dir", metavar="DIR", help="folder with the four MNIST files, plain or .gz; "
+        "default: $MINIBNN_DATA, else the user's cache, filled by download")
+    add("--no-verify", action="store_true",
+        help="take a drop-in set such as Fashion-MNIST: any images of 28x28 in 10 classes")
     add("--out", default="comparison", metavar="DIR",
         help="gets runs.csv, table.txt, config.json and, with matplotlib, comparison.png; "
         "default: %(default)s; those of an earlier comparison there are replaced at the end")
@@ -84,7 +88,7 @@ def run(given: argparse.Namespace) -> int:
         recipe = replace(recipe, epochs=given.epochs)
     require_usable(recipe, entries, given.seeds)
     backend = get_backend(given.device)
-    data = _load(given.dataset)
+    data = load_by_options(given.dataset, given.data_dir, verify=not given.no_verify)
     held_out = len(data.train_images) // 6 if given.held_out is None else given.held_out
     split = data.validation_split(held_out, np.random.default_rng(0))
     title = (
@@ -158,13 +162,3 @@ def format_table(ranking: pd.DataFrame) -> str:
 
 def _several(count: int, what: str) -> str:
     return f"{count} {what}" + "s" * (count != 1)
-
-
-def _load(dataset: str) -> ImageDataset:
-    loaders: dict[str, Any] = {
-        "auto": load_mnist_or_sample,
-        "mnist": load_mnist,
-        "sample": load_sample,
-    }
-    loaded: ImageDataset = loaders[dataset]()
-    return loaded

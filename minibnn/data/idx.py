@@ -23,6 +23,8 @@ from typing import Any, BinaryIO
 import numpy as np
 
 from minibnn.atomic_file import whole_file
+from minibnn.backend import require_plain
+from minibnn.checks import integer
 from minibnn.data.errors import IdxFormatError
 from minibnn.regular_file import SpecialFileError, open_regular
 
@@ -87,6 +89,7 @@ def read_idx(
     array([7, 2, 1], dtype=uint8)
     """
     name = os.fspath(path)
+    max_bytes = integer("read_idx", "max_bytes", max_bytes)
     try:
         file, size = open_regular(name)
     except SpecialFileError as special:
@@ -140,6 +143,7 @@ def write_idx(path: str | os.PathLike[str], array: np.ndarray[Any, Any]) -> None
     ...     path.read_bytes().hex(" ")
     '00 00 0b 01 00 00 00 02 00 01 ff fe'
     """
+    require_plain(array)
     array = np.asarray(array)
     header = idx_header(array)
     payload = np.ascontiguousarray(array, dtype=array.dtype.newbyteorder(">"))

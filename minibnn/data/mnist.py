@@ -141,6 +141,24 @@ def load_mnist_or_sample() -> ImageDataset:
         return load_sample()
 
 
+def load_by_options(dataset: str, data_dir: str | None, *, verify: bool) -> ImageDataset:
+    """What a command's options ask for: ``"mnist"``, ``"sample"``, or ``"auto"`` for either.
+
+    Raises:
+        ValueError: for the sample from a folder, or unverified.
+    """
+    if dataset == "sample":
+        for option, used in (("--data-dir", data_dir is not None), ("--no-verify", not verify)):
+            if used:
+                raise ValueError(
+                    f"{option}: the sample comes with minibnn; leave out one of the two"
+                )
+        return load_sample()
+    if dataset == "auto" and data_dir is None and verify:
+        return load_mnist_or_sample()
+    return load_mnist(data_dir, verify=verify)
+
+
 def _named_by_environment() -> str | None:
     return os.environ.get("MINIBNN_DATA") or None  # set to nothing is not set
 
@@ -258,10 +276,10 @@ def _not_found(
     damaged: str | None = None,
 ) -> DatasetNotFoundError:
     """Lay out what a newcomer sees first: what is missing, why, and what to do."""
-    what = "" if os.path.isdir(folder) else " (no such folder)"
-    if os.path.lexists(folder) and what:
-        what = " (not a folder)"
-    lines = [f"MNIST is not complete in {folder}{what}"]
+    state = "" if os.path.isdir(folder) else " (no such folder)"
+    if os.path.exists(folder) and state:
+        state = f", which is a file; the folder that it is in is {folder.parent}"
+    lines = [f"MNIST is not complete in {folder}{state}"]
     lines += ["", "Files, each plain or with .gz:"]
     for name, path in paths.items():
         state = "damaged" if name == damaged else "found" if path else "missing"

@@ -8,6 +8,7 @@ from minibnn.backend import backend_of
 from minibnn.diagnosis.gauge import Gauge
 from minibnn.diagnosis.passes import Passes, percent
 from minibnn.diagnosis.report import Finding
+from minibnn.functions import activation_bits, weight_bits
 from minibnn.layers import Activation
 from minibnn.layers.record import Step, value_bits
 from minibnn.parameter import Parameter
@@ -26,7 +27,7 @@ def saturated(passes: Passes, gauge: Gauge) -> None:
     """Quantized activations at which most of the gradient stops."""
     for step in passes.training:
         layer = step.layer
-        if not isinstance(layer, Activation) or layer.function.bits >= 32:
+        if not isinstance(layer, Activation) or activation_bits(layer.function) == 32:
             continue
         if step.dy is None or step.dx is None:
             continue
@@ -79,7 +80,7 @@ def zero_at_sign(passes: Passes, gauge: Gauge) -> None:
     """Exact zeros that enter a 1-bit activation together with the positive values."""
     for step in passes.evaluation:
         layer = step.layer
-        if not isinstance(layer, Activation) or layer.function.bits != 1:
+        if not isinstance(layer, Activation) or activation_bits(layer.function) != 1:
             continue
         xp = backend_of(step.x).xp
         # A step function that puts zero with the negative values loses nothing after a ReLU.
@@ -96,8 +97,8 @@ def zero_at_sign(passes: Passes, gauge: Gauge) -> None:
                 share,
                 f"{percent(share)} of the values that enter {step.layer} are exactly zero",
                 "sign(0) is +1, so they say the same as positive ones",
-                "leave out the ReLU (or what else makes zeros) before a sign; use BatchNorm, or an "
-                "odd number of inputs",
+                "leave out the ReLU (or what else makes zeros) before a sign; use an odd number of "
+                "inputs, or BatchNorm, which moves them once it is trained",
             )
 
         gauge.ask(judge, (step.x == 0).mean(), (below != at).sum())
@@ -107,10 +108,13 @@ def real_input(passes: Passes, gauge: Gauge) -> None:
     """Real numbers that enter a layer with 1-bit weights, the first layer apart."""
     steps = passes.evaluation
     bits = value_bits(steps)
-    binary = any(isinstance(s.layer, Activation) and s.layer.function.bits == 1 for s in steps)
+    binary = any(
+        isinstance(s.layer, Activation) and activation_bits(s.layer.function) == 1 for s in steps
+    )
     weighted = [step for step in steps if any(True for _ in _weights(step))]
     for step in weighted[1:]:
-        if not any(f.bits == 1 for _, _, f in step.layer.named_quantized()):
+        quantized = step.layer.named_quantized()
+        if not any(weight_bits(f, len(p.shape)) == 1 for _, p, f in quantized):
             continue
         if bits.get(id(step.x), 32) < 32:
             continue

@@ -7,6 +7,7 @@ import copy
 import numpy as np
 
 from minibnn.backend import Array
+from minibnn.checks import integer, require
 from minibnn.data.loader import DataLoader
 from minibnn.diagnosis.activations import constant, real_input, saturated, zero_at_sign
 from minibnn.diagnosis.gauge import Gauge
@@ -14,7 +15,6 @@ from minibnn.diagnosis.passes import Passes
 from minibnn.diagnosis.report import SEVERITIES, Diagnosis
 from minibnn.diagnosis.weights import at_bound, non_finite, small_scale, starved
 from minibnn.layers import Layer
-from minibnn.layers.base import require
 from minibnn.layers.record import Recorder
 from minibnn.losses import LogitCrossEntropy, Loss
 from minibnn.training.evaluate import check_data
@@ -87,7 +87,7 @@ def diagnose(
     loss = copy.copy(require("diagnose", "loss", loss, Loss))
     with np.errstate(all="ignore"):  # what is not finite becomes a finding
         check_data(model, data, "diagnose: data")
-        count = min(samples, data.samples)
+        count = min(integer("diagnose", "samples", samples), data.samples)
         if count < 2:
             raise ValueError(f"diagnose: expected at least 2 samples to compare, got {count}")
         rows = data.backend.asarray(np.linspace(0, data.samples - 1, count).astype(np.int64))

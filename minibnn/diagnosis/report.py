@@ -64,6 +64,6 @@ class Diagnosis:
             lines += [
                 f"  {finding.severity:<8} {place}{finding.kind}: {finding.measured}",
                 f"  {'':<8} {finding.meaning}",
-                f"  {'':<8} mend: {finding.mend}",
+                f"  {'':<8} hint: {finding.mend}",
             ]
         return "\n".join(lines)

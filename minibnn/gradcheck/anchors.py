@@ -61,7 +61,10 @@ class _AnchoredFunction(Anchor, Function):
     def __init__(self, function: Function) -> None:
         super().__init__()
         self.function = function
-        self.bits = function.bits
+
+    @property
+    def bits(self) -> int:  # type: ignore[override]
+        return self.function.bits
 
     def __repr__(self) -> str:
         return repr(self.function)

@@ -13,8 +13,9 @@ import numpy as np
 import minibnn
 from minibnn.atomic_file import whole_file
 from minibnn.backend import backend_of
+from minibnn.input_contract import InputContract
 from minibnn.layers import Layer
-from minibnn.packed.container import VERSION, Container, read, write
+from minibnn.packed.container import MAX_HEADER, VERSION, Container, read, read_header, write
 from minibnn.packed.describe import build, describe, from_json, to_json
 from minibnn.packed.errors import PackedFileError, PackError
 from minibnn.packed.model import PackedModel, check_certificate
@@ -195,6 +196,9 @@ def load_latents(path: str | os.PathLike[str], model: _Model) -> _Model:
     if fresh:
         model.initialize(0, dtype)
     _fill(model, latents)
+    model.input_contract = InputContract(
+        np.dtype(np.uint8), packed.input_shape, source=f"load_latents, {name}"
+    )
     return model
 
 
@@ -230,7 +234,12 @@ def _read(path: str | os.PathLike[str]) -> Container:
                 f"{name}: expected a packed model of at most {MAX_BYTES:,} bytes, got {size:,}; "
                 "is this a file of save_packed?"
             )
-        return read(file.read(size), name)
+        # The header first: a file that is not as long as it says is not read, however long it is.
+        head = file.read(8)
+        length = int.from_bytes(head, "little")
+        head += file.read(length if length <= min(MAX_HEADER, size) else 0)
+        read_header(head, size, name)
+        return read(head + file.read(size - len(head)), name)
 
 
 def _packed(container: Container) -> PackedModel:

@@ -16,10 +16,7 @@ def matplotlib_figure(**options: Any) -> Any:
         # Figure, not pyplot: no global state and no window, also on a machine without a display.
         figure = importlib.import_module("matplotlib.figure").Figure
     except ImportError as error:
-        raise ImportError(
-            'plots need matplotlib: pip install "minibnn[plot]" '
-            '(in a checkout: pip install -e ".[plot]")'
-        ) from error
+        raise ImportError("plots need matplotlib: pip install matplotlib") from error
     made = figure(**options)
 
     def png() -> bytes:

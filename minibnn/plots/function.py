@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from minibnn.checks import finite
 from minibnn.functions import Function
 from minibnn.plots.figure import matplotlib_figure, save_figure
 
@@ -40,6 +41,11 @@ def plot_function(
     """
     if not isinstance(f, Function):
         raise TypeError(f"plot_function: expected an object of class Function, got {f!r}")
+    try:
+        low, high = limits
+    except (TypeError, ValueError):
+        raise TypeError(f"plot_function: expected limits such as (-3, 3), got {limits!r}") from None
+    limits = finite("plot_function", "limits", low), finite("plot_function", "limits", high)
     if not limits[0] < limits[1]:
         raise ValueError(f"plot_function: expected limits that increase, got {limits}")
     figure = matplotlib_figure(figsize=(9, 3.6), layout="constrained")
