@@ -23,25 +23,32 @@ def require(who: str, name: str, value: Any, kind: type[_Kind]) -> _Kind:
         got, hint = repr(value), ""
         if isinstance(value, type):
             got = f"the class {value.__name__}"
-            hint = f"; write {call_of(value)}" if issubclass(value, kind) else ""
+            hint = write_hint(value) if issubclass(value, kind) else ""
         elif kind.__name__ == "Function" and (isinstance(value, str) or callable(value)):
             hint = "; write an object such as SignSTE(), or a Function of your own"
         raise TypeError(f"{who}: expected {name} of type {kind.__name__}, got {got}{hint}")
     return value
 
 
-def call_of(cls: type) -> str:
-    """How an object of a class is made: its name, and the arguments that it needs.
+def write_hint(cls: type, call: str = "{}") -> str:
+    """How to make an object of a class instead of passing the class; nothing for an abstract one.
+
+    Args:
+        cls: the class.
+        call: what the object goes into, with ``{}`` in its place.
 
     >>> from minibnn import Dense
-    >>> call_of(Dense)
-    'Dense(in_features, out_features)'
+    >>> write_hint(Dense)
+    '; write Dense(in_features, out_features)'
     """
     import inspect  # only errors need it
 
+    if inspect.isabstract(cls):
+        return ""
     parameters = inspect.signature(cls).parameters.values()
     needed = [p.name for p in parameters if p.default is p.empty and p.kind < p.VAR_POSITIONAL]
-    return f"{cls.__name__}({', '.join(needed)})"
+    made = f"{cls.__name__}({', '.join(needed)})"
+    return f"; write {call.format(made)}"
 
 
 def integer(who: str, name: str, value: Any, *, least: int | None = None) -> int:
@@ -73,7 +80,7 @@ def number(who: str, name: str, value: Any) -> float:
     Raises:
         TypeError: for everything else.
     """
-    if type(value) is float or type(value) is int:
+    if type(value) is float:
         return value
     if isinstance(value, np.ndarray) and value.ndim == 0:
         value = value[()]
@@ -82,7 +89,13 @@ def number(who: str, name: str, value: Any) -> float:
         if _is_bool(value) or isinstance(value, str):
             hint = "; write 1.0 or 0.0" if _is_bool(value) else _quotes_hint(value, float)
         raise TypeError(f"{who}: expected {name} to be a number, got {_got(value)}{hint}")
-    return float(value)
+    try:
+        x = float(value)
+    except OverflowError:
+        raise ValueError(
+            f"{who}: expected {name} to be a number that a float can hold, got {_got(value)}"
+        ) from None
+    return value if type(value) is int else x
 
 
 def finite(who: str, name: str, value: Any) -> float:

@@ -335,9 +335,9 @@ class FlatStore:
         if Backwards.last > self._used and all(p._used <= self._used for p in self.parameters):
             raise RuntimeError(
                 f"{who}: expected a backward that sets gradients of its {len(self.parameters)} "
-                "parameters before each step, got one of another model; copy, pickle or load both "
-                "as one object, (model, optimizer), or make a new optimiser of that model's "
-                "parameters"
+                "parameters before each step, got one of another model, or of a part without them; "
+                "copy, pickle or load both as one object, (model, optimizer), or make a new "
+                "optimiser of that model's parameters"
             )
         self._used = next(Backwards.clock)
 

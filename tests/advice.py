@@ -162,7 +162,9 @@ class _Reader:
         if isinstance(part, ast.Constant):
             return str(part.value)
         known = self.constants.get(getattr(part.value, "id", ""))
-        return self.template(known) if known is not None and _is_text(known) else "{}"
+        if known is None or not _is_text(known):
+            return "{}"
+        return repr(self.template(known)) if part.conversion == ord("r") else self.template(known)
 
 
 def _is_text(node: ast.AST) -> bool:

@@ -47,6 +47,7 @@ from minibnn import (
     load_mnist,
     load_mnist_or_sample,
     load_sample,
+    one_cold,
     one_hot,
     plot_function,
     plot_weight_bits,
@@ -375,6 +376,46 @@ def test_arrays_are_put_into_a_loader():
     assert len(steps.epoch(DataLoader((X, LABELS), 5))) == 2
 
 
+def test_a_model_gives_a_row_of_classes():
+    images = np.ones((10, 4, 4, 1), np.float32)
+    data = DataLoader((images, LABELS), 5)
+    with advised(
+        "training/evaluate.py",
+        "end it with Flatten() and a layer that has an output for each class",
+    ):
+        evaluate(Conv2D(1, 2, 3).initialize(0), data, LogitCrossEntropy())
+    model = Sequential(Conv2D(1, 2, 3), Flatten(), Dense(8, 2)).initialize(0)
+    assert evaluate(model, data, LogitCrossEntropy()).accuracy == 0.5
+
+
+def test_where_nan_comes_from_is_diagnosed():
+    model, _, _ = model_and_all()
+    model.weight.data[0, 0] = np.nan
+    data = DataLoader((X, LABELS), 5)
+    with advised("training/confusion.py", "diagnose(model, data) says where it comes from"):
+        confusion_matrix(model, data)
+    assert [f.where for f in diagnose(model, data).findings] == ["weight"]
+    with advised("data/labels.py", "diagnose(model, data) says where a model's come from"):
+        one_cold(model.forward(X))
+    model.initialize(0)
+    assert confusion_matrix(model, data).to_numpy().sum() == 10
+    assert set(one_cold(model.forward(X))) <= {0, 1}
+
+
+def test_labels_in_a_column_are_made_a_vector():
+    for call, hint in ((lambda a: one_hot(a, 2), "one_hot"), (one_cold, "one_cold")):
+        if hint == "one_hot":
+            with advised("data/labels.py", "use labels.ravel()"):
+                call(LABELS[:, None])
+        else:
+            with advised(
+                "data/labels.py", "if these are class numbers already, use labels.ravel()"
+            ):
+                call(LABELS[:, None])
+    labels = LABELS[:, None].ravel()
+    assert np.array_equal(one_cold(one_hot(labels, 2)), LABELS)
+
+
 def test_data_are_moved_to_the_model():
     model, loss, _ = model_and_all()
     data = DataLoader((STRICT.asarray(X), STRICT.asarray(LABELS)), 5)
@@ -469,7 +510,19 @@ def error_of(call, *arguments):
 
 
 def test_training_that_diverges_is_slowed_down():
-    shows("optimizers/base.py", "use a smaller learning rate", error_of(diverge, 1.0, 1e300))
+    def step(rate):
+        model = Dense(3, 2).initialize(0)
+        model.weight.grad.fill(10)
+        with np.errstate(over="ignore"):
+            SGD(model.parameters(), rate).step()
+        return np.isfinite(model.weight.data).all()
+
+    with advised("optimizers/base.py", "use a smaller learning rate"):
+        step(1e38)
+    assert step(3e36)
+    shows(
+        "training/cause.py", "layer {}, {}, made {} of finite inputs", error_of(diverge, 1e6, 3e38)
+    )
     assert diverge(1.0, 0.1).acc_test[3] > 0.8
 
 
@@ -633,9 +686,9 @@ def test_numbers_are_written_as_such():
 
 
 def test_shapes_and_generators_are_written_as_such():
-    with advised("checks.py", "{} is such as {}") as caught:
+    with advised("checks.py", "write {} such as {}") as caught:
         Reshape(784)
-    assert "such as (28, 28" in caught.text
+    assert "write shape such as (28, 28" in caught.text
     assert Reshape((28, 28)).forward(np.zeros((1, 784))).shape == (1, 28, 28)
     for wrong in ("seed", None, 1.5):
         with advised("checks.py", "pass np.random.default_rng(0), or 0"):
@@ -737,6 +790,22 @@ def recorded(make, steps):
         run = steps(model, LogitCrossEntropy(), optimizer)
         losses = STRICT.to_host(run.epoch(data))
     return losses, run.recorded, " ".join(str(w.message) for w in caught)
+
+
+def test_a_rate_that_no_float_holds_is_made_smaller():
+    def step(rate, lr_scale=1.0):
+        model = Dense(3, 2, lr_scale=lr_scale).initialize(0)
+        optimizer = SGD(model.parameters(), rate)
+        model.weight.grad.fill(1)
+        before = model.weight.data.copy()
+        optimizer.step()
+        return before - model.weight.data
+
+    for wrong in ((1e300, 1.0), (1e30, 1e30)):
+        with advised("optimizers/base.py", "use a smaller one, or a smaller lr_scale"):
+            step(*wrong)
+    assert np.allclose(step(0.1), 0.1)
+    assert np.allclose(step(0.1, 10.0), 1.0)
 
 
 def test_a_count_that_is_read_is_drawn_from_instead():

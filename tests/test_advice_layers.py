@@ -5,6 +5,9 @@ Each test makes an ordinary mistake, does what the message says, and has the rig
 
 from __future__ import annotations
 
+import copy
+import pickle
+
 import numpy as np
 import pytest
 from advice import advised
@@ -27,6 +30,7 @@ from minibnn import (
     Hinge,
     Layer,
     LogitCrossEntropy,
+    Loss,
     MagnitudeAwareSign,
     MaxPool2D,
     MeanSquaredError,
@@ -61,6 +65,20 @@ def test_what_is_no_array_is_converted(wrong):
     x = np.asarray(wrong)
     assert backend_of(x) is CPU
     assert np.array_equal(Reshape((x.size // len(x),)).forward(x).ravel(), x.ravel())
+
+
+@pytest.mark.filterwarnings("ignore:the matrix subclass")
+def test_arrays_that_compute_otherwise_are_made_plain():
+    x = np.ma.masked_array(np.ones((2, 3), np.float32), mask=[[1, 0, 0], [0, 0, 0]])
+    model = Dense(3, 2).initialize(0)
+    value = 0
+    with advised("backend/array.py", "say what stands in the masked places: a.filled(value)"):
+        model.forward(x)
+    right = model.forward(np.array([[0, 1, 1], [1, 1, 1]], np.float32))
+    assert np.array_equal(model.forward(x.filled(value)), right)
+    with advised("backend/array.py", "convert it with numpy.asarray"):
+        model.forward(np.matrix(x.filled(value)))
+    assert np.array_equal(model.forward(np.asarray(np.matrix(x.filled(value)))), right)
 
 
 def test_an_array_of_a_device_is_transferred_on_purpose():
@@ -286,6 +304,15 @@ def test_a_class_with_arguments_is_made_with_them():
     assert 0 <= evaluate(model, data, LogitCrossEntropy()).accuracy <= 1
 
 
+def test_nobody_is_told_to_make_an_object_of_an_abstract_class():
+    model = Dense(3, 2).initialize(0)
+    data = DataLoader((ones(4, 3), np.array([0, 1, 0, 1])), 2)
+    with pytest.raises(TypeError, match=r"got the class Loss$"):
+        evaluate(model, data, Loss)
+    with pytest.raises(TypeError, match=r"at position 0$"):
+        Sequential(Layer)
+
+
 def test_what_is_no_layer_is_made_one():
     dense = Dense(3, 2)
     with advised("layers/sequential.py", "write Activation({})") as caught:
@@ -484,6 +511,34 @@ def test_a_forward_before_each_backward():
     assert loss.backward().tolist() == [[-0.5, 0.5]]
 
 
+class Keeps(Layer):
+    """y = 2 x, keeping what backward needs, or something else."""
+
+    def __init__(self, wrong):
+        self.wrong = wrong
+
+    def forward(self, x, *, train=False):
+        y = 2 * x
+        if train:
+            self.saved = self.wrong(x) if self.wrong else (y.shape, x)
+        return y
+
+    def backward(self, dy, *, need_dx=True):
+        (_x,) = self.take_saved(dy)
+        return 2 * dy
+
+
+@pytest.mark.parametrize("wrong", [lambda x: x, lambda x: (x,), lambda x: [x, x], lambda x: 3])
+def test_what_backward_needs_stands_behind_the_shape(wrong):
+    model = Keeps(wrong)
+    model.forward(ones(2, 3), train=True)
+    with advised("layers/base.py", "write self.saved = (y.shape, x)"):
+        model.backward(ones(2, 3))
+    model = Keeps(None)
+    model.forward(ones(2, 3), train=True)
+    assert (model.backward(ones(2, 3)) == 2).all()
+
+
 def test_the_summary_needs_a_shape():
     model = Sequential(Flatten(), Activation(SignSTE()))
     with advised("layers/summary.py", "pass one sample's, such as model.summary((28, 28))"):
@@ -518,6 +573,13 @@ def value(loss, labels):
 
 @pytest.mark.parametrize("loss", LOSSES, ids=repr)
 class TestLabels:
+    def test_two_classes_have_two_outputs(self, loss):
+        labels = CLASSES % 2
+        with advised("losses/base.py", "for two classes end the model in a layer with 2 outputs"):
+            loss.forward(Dense(3, 1).initialize(0).forward(LOGITS), labels)
+        model = Dense(3, 2).initialize(0)
+        assert np.isfinite(loss.forward(model.forward(LOGITS), labels))
+
     def test_a_column_is_made_a_vector(self, loss):
         with advised("losses/base.py", "use labels.ravel()"):
             value(loss, CLASSES[:, None])
@@ -616,7 +678,7 @@ def test_an_initialiser_is_an_object():
 @pytest.mark.parametrize("wrong", [lambda m: m, lambda m: m.parameters, lambda m: list(m)])
 @pytest.mark.parametrize("make", [Adam, lambda p: SGD(p, 0.1), Bop])
 def test_an_optimiser_gets_the_parameters(wrong, make):
-    model = Sequential(Dense(3, 2, bias=False)).initialize(0)
+    model = Sequential(Dense(3, 2, bias=False, weight_quantizer=SignSTE())).initialize(0)
     with advised("parameter.py", "pass model.parameters()"):
         make(wrong(model))
     assert make(model.parameters()).parameters == [model[0].weight]
@@ -654,6 +716,29 @@ def test_the_optimiser_is_made_last(spoil):
     model.weight.grad[...] = 0.5
     optimizer.step()
     assert np.allclose(model.weight.data, before - 0.5)
+
+
+def test_a_model_and_its_optimiser_are_copied_together():
+    def train(model, optimizer):
+        loss = LogitCrossEntropy()
+        loss.forward(model.forward(ones(4, 3), train=True), np.array([0, 1, 1, 1]))
+        model.backward(loss.backward())
+        before = model.weight.data.copy()
+        optimizer.step()
+        assert not np.array_equal(model.weight.data, before)
+
+    model = Dense(3, 2).initialize(0)
+    optimizer = Adam(model.parameters())
+    ghost = copy.deepcopy(model)
+    with advised(
+        "parameter.py",
+        "copy, pickle or load both as one object, (model, optimizer), or make a new optimiser of "
+        "that model's parameters",
+    ):
+        train(ghost, optimizer)
+    train(*copy.deepcopy((model, optimizer)))
+    train(*pickle.loads(pickle.dumps((model, optimizer))))
+    train(ghost, Adam(ghost.parameters()))
 
 
 def test_bop_gets_binary_weights_only():

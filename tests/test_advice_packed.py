@@ -35,6 +35,7 @@ from minibnn import (
     SwishSign,
     TensorNorm,
     disagreements,
+    evaluate,
     export_c,
     export_html,
     fit,
@@ -143,11 +144,11 @@ def test_pixels_are_rescaled_first():
         refused(Flatten(), dense(42, 4))
     model = trained(Sequential(Rescale(1 / 255), Flatten(), dense(42, 4)), BYTES)
     assert right(model, pack(model))
-    with advised("packed/walk.py", "leave it out"):
+    with advised("packed/walk.py", "leave it out: only pixels are rescaled"):
         refused(*start(), dense(42, 5), sign(), Rescale(0.5), dense(5, 4))
     packs(*start(), dense(42, 5), sign(), dense(5, 4))
     with advised("packed/walk.py", "write Rescale(1 / 255)"):
-        refused(*start(), dense(42, 4), change=lambda m: setattr(m[1], "scale", float("inf")))
+        refused(*start(), dense(42, 4), change=lambda m: setattr(m[1], "scale", float("nan")))
     packs(Flatten(), Rescale(1 / 255), dense(42, 4))
 
 
@@ -564,7 +565,7 @@ def test_windows_of_a_graph_are_small_enough(tmp_path):
 
 def test_a_title_is_none_for_the_default(tmp_path):
     packed = pack(Sequential(*start(), dense(784, 10)).initialize(0), (28, 28))
-    with advised("export/html.py", "None gives A network of single bits") as caught:
+    with advised("export/html.py", "None gives 'A network of single bits'") as caught:
         export_html(packed, tmp_path / "page.html", title="\n")
     export_html(packed, tmp_path / "page.html", title=None)
     title = caught.text.partition("None gives ")[2].strip("'")
@@ -589,3 +590,13 @@ def test_packages_are_installed_by_their_own_names(monkeypatch, model, tmp_path)
         assert packages == [re.split("[<>=]", name)[0] for name in extras[extra]]
     monkeypatch.undo()
     assert matplotlib_figure()
+
+
+def test_samples_are_prepared_as_those_for_training():
+    model = trained(Sequential(Rescale(1 / 255), dense(42, 2)), BYTES)
+    floats = (BYTES / 255).astype(np.float32)
+    with advised("training/evaluate.py", "prepare them as those for training"):
+        evaluate(model, DataLoader((floats, CLASSES), 20), LogitCrossEntropy())
+    right = (labels_of(model, BYTES) == CLASSES).mean()
+    found = evaluate(model, DataLoader((BYTES, CLASSES), 20), LogitCrossEntropy())
+    assert found.accuracy == right

@@ -367,6 +367,8 @@ def test_number_keeps_what_is_pythons():
     for x in (3, 0.1, float("inf")):
         assert number("f", "x", x) is x
     assert type(number("f", "x", np.float32(0.5))) is float
+    with pytest.raises(ValueError, match="f: expected x to be a number that a float can hold, got"):
+        number("f", "x", 10**400)
 
 
 def test_shape():

@@ -295,7 +295,7 @@ def test_a_rate_that_float32_cannot_hold_is_refused(kind, rate, backend):
     layer = Dense(2, 2).initialize(0).to(backend)
     before = values(layer)
     optimizer = kind(layer.parameters(), rate)
-    with pytest.raises(ValueError, match="expected a learning rate whose steps float32 can hold"):
+    with pytest.raises(DivergedError, match="the step size in float32 became inf"):
         optimizer.step()
     assert same(values(layer), before)
     kind(Dense(2, 2).initialize(0, np.float64).parameters(), rate).step()

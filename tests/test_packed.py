@@ -1218,7 +1218,7 @@ def test_other_wrong_arguments():
     with pytest.raises(RuntimeError, match="initialize"):
         pack(model, (4,))
     model.initialize(0)
-    with pytest.raises(TypeError, match="input_shape is such as"):
+    with pytest.raises(TypeError, match="input_shape such as"):
         pack(model, 4)
     with pytest.raises(ValueError, match="sizes of at least 1 in input_shape"):
         pack(model, (2, 0))

@@ -16,6 +16,7 @@ from minibnn import (
     BatchNorm,
     Conv2D,
     Dense,
+    DirectFeedback,
     Flatten,
     MaxPool2D,
     PackedFileError,
@@ -25,12 +26,13 @@ from minibnn import (
     SignSTE,
     disagreements,
     export_c,
+    load_latents,
     load_packed,
     pack,
     save_packed,
 )
 from minibnn.export.vectors import vectors_of
-from minibnn.packed import costs
+from minibnn.packed import container, costs
 from minibnn.packed.stages import ConvStage, DenseStage, PoolStage, ThresholdStage, size_of
 from minibnn.recipes import RECIPES
 
@@ -74,6 +76,16 @@ def test_what_is_just_allowed_takes_bounded_memory_and_time(name, tmp_path):
     assert fuzz.faults(lines) == []
 
 
+def test_large_images_are_tested_with_fewer(tmp_path):
+    path = tmp_path / "large.safetensors"
+    for shape, n in (((2**11, 2**11), 1), ((2**10, 2**10), 4), ((600, 601), 11), ((590, 591), 12)):
+        program = Program(*shape, 1).conv(1, (1, 1), (512, 512)).sign()
+        path.write_bytes(end(program).file())
+        vectors = vectors_of(load_packed(path))
+        assert len(vectors.images) == len(vectors.scores) == n
+        assert vectors.images[0].std() > 0  # noise first
+
+
 def page():
     """As many windows as images of 28 by 28 may have."""
     program = Program(28, 28, 1).conv(8, (3, 3), border=((60, 60), (60, 60))).sign()
@@ -101,6 +113,7 @@ ABSURD = {
     "operations": ((K, K, 1), [Rescale(1, -1), Activation(SIGN), MaxPool2D(1500, 100), Flatten(), dense(36, 2)], "operations"),
     "stages": ((4, 4, 1), [Rescale(1, -1), Activation(SIGN), *(MaxPool2D(1) for _ in range(1200)), Flatten(), dense(16, 2)], "stages"),
     "classes": ((1,), [Rescale(1), dense(1, 5000)], "classes"),
+    "pairs of classes": ((3 * 2**12,), [Rescale(1), dense(3 * 2**12, 80)], "pairs of classes"),
     "channels": ((1,), [Rescale(1), dense(1, 2**16 + 1), Activation(SIGN), dense(2**16 + 1, 2)], "channels"),
     "sums": ((2**17,), [Rescale(1), dense(2**17, 2)], "span at most 16,777,216"),
 }  # fmt: skip
@@ -119,6 +132,29 @@ def test_small_models_of_absurd_sizes_are_not_packed(name):
     size = sum(p.data.nbytes for p in model.parameters())
     assert taken < 2**23 + 8 * size
     assert time.monotonic() - start < 10
+
+
+def test_latents_of_a_small_model_beside_a_large_program(tmp_path):
+    """What the first training pass draws is not drawn on images of any size that a file says."""
+
+    def build():
+        hidden = Sequential(Flatten(), Rescale(1), dense(4, 3), Activation(SIGN))
+        return DirectFeedback(hidden, dense(3, 2))
+
+    model = build().initialize(0)
+    model.forward(np.zeros((2, 4), np.uint8), train=True)
+    path = tmp_path / "crafted.safetensors"
+    save_packed(pack(model, (4,)), path, model=model)
+    latents = container.read(path.read_bytes(), "saved").arrays()
+    latents = {name: array for name, array in latents.items() if name.startswith("latent.")}
+    large = container.read(end(Program(2**11, 2**11)).file(), "large")
+    path.write_bytes(container.write(large.metadata, large.arrays() | latents))
+    tracemalloc.start()
+    with pytest.raises(PackedFileError, match="those of another: pack: layer .*Dense"):
+        load_latents(path, build())
+    taken = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert taken < 2**24  # the weights of the large program, 2^20 bytes, unpacked
 
 
 def test_a_network_of_large_images_works(tmp_path, rng):
@@ -186,13 +222,13 @@ def test_vgg_of_imagenet_is_allowed():
 def test_the_estimate_is_no_less_than_what_is_taken(rng):
     """Each stage, on one image, as `tracemalloc` sees it."""
     program = (
-        Program(300, 301, 3).conv(9, (3, 5), border=((4, 0), (0, 3))).pool((2, 3), (2, 1)).sign()
+        Program(700, 701, 3).conv(9, (3, 5), border=((4, 0), (0, 3))).pool((2, 3), (2, 1)).sign()
     )
     program.conv(70, (3, 3)).sign().pool((2, 2), (2, 2)).conv(2, (1, 1)).sign()
     end(program.pool((3, 3), (3, 3)), 50)
     large = [*program.stages]
     large += end(Program(900, 901, 1).binarize().conv(1, (1, 1)).sign().pool((1, 1), (9, 9))).stages
-    x = rng.integers(0, 256, (1, 300, 301, 3), np.uint8)
+    x = rng.integers(0, 256, (1, 700, 701, 3), np.uint8)
     for stage in large:
         if stage.kind == "binarize":
             x = rng.integers(0, 256, (1, 900, 901, 1), np.uint8)

@@ -124,6 +124,25 @@ def test_adamax_adds_its_epsilon_to_the_gradient_not_to_the_largest(backend):
     np.testing.assert_allclose(np.concatenate(values), expected, rtol=1e-12, atol=1e-12)
 
 
+@pytest.mark.parametrize(
+    "make",
+    [lambda p: SGD(p, 0.1, momentum=0.9), Adam, AdaMax, ShiftAdaMax, lambda p: Bop(p, 0.0, 1.0)],
+    ids=["sgd", "adam", "adamax", "shift-adamax", "bop"],
+)
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_a_step_that_the_device_forbids_leaves_everything(make, dtype, backend):
+    """Also the moments: a gradient of 0 afterwards moves nothing. One that it allows is a step."""
+    start = np.array([1.0, -1.0, 1.0])
+    p = parameter(start, backend, dtype)
+    optimizer = make([p])
+    for only_if, gradient in ((False, start), (True, 0 * start), (False, start)):
+        p.grad[...] = backend.asarray(gradient.astype(dtype))
+        optimizer.step(only_if=backend.asarray(np.array(only_if)))
+        np.testing.assert_array_equal(backend.to_host(p.data), start)
+    optimizer.step(only_if=backend.asarray(np.array(True)))
+    assert (backend.to_host(p.data) != start).all()
+
+
 @pytest.mark.parametrize("make", [AdaMax, ShiftAdaMax, Bop])
 def test_nan_goes_into_no_parameter(make, backend):
     p = parameter([0.5, 0.5], backend, np.float32)

@@ -161,6 +161,35 @@ def test_what_a_class_says_of_itself_counts_for_nothing():
     assert [type(f) in SIGNS for f in (Liar(), Wide(), SignSTE())] == [False, False, True]
 
 
+def test_what_changes_is_asked_anew():
+    class Annealed(SignSTE):  # a field more than its equality knows
+        def __init__(self, soft):
+            super().__init__()
+            object.__setattr__(self, "soft", soft)
+
+        def forward(self, x):
+            return np.tanh(x) if self.soft else super().forward(x)
+
+    function = Annealed(soft=True)
+    assert weight_bits(function) == 32
+    assert weight_bits(Annealed(soft=False)) == 1
+    object.__setattr__(function, "soft", False)
+    assert weight_bits(function) == 1
+
+    @dataclass(frozen=True)
+    class Thresholds(Function):
+        edges: list[float]
+
+        def forward(self, x):
+            return np.digitize(x, self.edges).astype(x.dtype)
+
+        def backward(self, dy, x):
+            return dy
+
+    assert weight_bits(Thresholds([-0.5, 0.0, 0.5])) == 2
+    assert weight_bits(Thresholds([0.0])) == 1
+
+
 def test_levels():
     assert weight_levels(SignSTE()).tolist() == [-1, 1]
     assert weight_levels(DoReFaActivations(2)).tolist() == pytest.approx([0, 1 / 3, 2 / 3, 1])

@@ -9,7 +9,7 @@ from minibnn.diagnosis.gauge import Gauge
 from minibnn.diagnosis.passes import Passes, percent
 from minibnn.diagnosis.report import Finding
 from minibnn.functions import activation_bits, weight_bits
-from minibnn.layers import Activation
+from minibnn.layers import Activation, Conv2D
 from minibnn.layers.record import Step, value_bits
 from minibnn.parameter import Parameter
 
@@ -135,6 +135,52 @@ def real_input(passes: Passes, gauge: Gauge) -> None:
             )
 
         gauge.ask(judge, (abs(step.x) != 1).mean())
+
+
+def zero_padding(passes: Passes, gauge: Gauge) -> None:
+    """Borders of zeros, a value that the inputs of a convolution with 1-bit weights never have."""
+    first = next((s for s in passes.evaluation if any(True for _ in _weights(s))), None)
+    for step in passes.evaluation:
+        layer = step.layer
+        if not isinstance(layer, Conv2D) or layer.padding_value != 0:
+            continue
+        quantized = layer.named_quantized()
+        if not any(weight_bits(f, len(p.shape)) == 1 for _, p, f in quantized):
+            continue
+        (above, below), (left, right) = layer.border
+        height, width = step.x.shape[1:3]
+        border = 1 - height * width / ((above + height + below) * (left + width + right))
+        if not border:
+            continue
+
+        def judge(
+            others: float, zeros: float, step: Step = step, border: float = border
+        ) -> Finding | None:
+            measured = f"{percent(border)} of what the windows of {step.layer} see is a border of 0"
+            if not others:
+                return Finding(
+                    "warning",
+                    "zero-padding",
+                    step.path,
+                    border,
+                    measured,
+                    "beside inputs of +1 and -1 it is a third value: the products are no counted "
+                    "bits, and the model does not pack",
+                    "use padding_value=-1 or padding_value=1, or padding=0",
+                )
+            if zeros or step is not first:
+                return None  # of later layers `real_input` says what their inputs are
+            return Finding(
+                "note",
+                "zero-padding",
+                step.path,
+                border,
+                measured,
+                "no input is 0, so the border is no pixel either, and the model does not pack",
+                "use padding_value=-1 behind Rescale(2 / 255, -1), or padding=0",
+            )
+
+        gauge.ask(judge, (abs(step.x) != 1).mean(), (step.x == 0).mean())
 
 
 def _weights(step: Step) -> Iterator[Parameter]:

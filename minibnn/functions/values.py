@@ -55,17 +55,18 @@ def _bits(levels: Array | None) -> int:
 
 
 def _levels(function: _HasForward, shape: tuple[int, ...]) -> Array | None:
-    params = getattr(type(function), "__dataclass_params__", None)
+    kind = type(function)
     try:
-        if params is not None and params.frozen:  # it stays as it is, so its values do
-            return _levels_of_frozen(function, shape)  # type: ignore[arg-type]
+        # Ours have numbers for fields and stay as they are, so that their values can be kept.
+        if kind.__module__.startswith("minibnn.functions.") and kind.__hash__ is not None:
+            return _levels_of_ours(function, shape)  # type: ignore[arg-type]
         return _find_levels(function, shape)
     except Exception:  # whatever a function of a user's does with numbers that it did not expect
         return None
 
 
 @lru_cache(maxsize=256)
-def _levels_of_frozen(function: Any, shape: tuple[int, ...]) -> Array | None:
+def _levels_of_ours(function: Any, shape: tuple[int, ...]) -> Array | None:
     return _find_levels(function, shape)
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from minibnn.backend import Array
-from minibnn.checks import call_of
+from minibnn.checks import write_hint
 from minibnn.functions import Function
 from minibnn.input_contract import InputContract
 from minibnn.layers.base import Layer
@@ -120,9 +120,9 @@ class Sequential(Layer):
 def _hint(value: object) -> str:
     """What who puts this into a Sequential probably means."""
     if isinstance(value, type) and issubclass(value, Layer):
-        return f"; write {call_of(value)}"
+        return write_hint(value)
     if isinstance(value, type) and issubclass(value, Function):
-        return f"; write Activation({call_of(value)})"
+        return write_hint(value, "Activation({})")
     if isinstance(value, Function):
         return f"; write Activation({value!r})"
     return "; write Sequential(*layers)" if isinstance(value, list | tuple) else ""

@@ -11,7 +11,7 @@ import numpy as np
 
 from minibnn.backend import Array, Backend, backend_of, questions
 from minibnn.checks import integer, number
-from minibnn.optimizers.diverged import MEND, DivergedError
+from minibnn.optimizers.diverged import HINT, DivergedError
 from minibnn.parameter import FlatStore, Parameter, Segment
 from minibnn.schedules import Constant, Schedule, rate_of, require_schedule
 
@@ -172,7 +172,7 @@ class FlatOptimizer(Optimizer):
         if self.backend.host and not all_finite:
             xp = self.backend.xp
             p = next(p for p in self.parameters if not xp.isfinite(p.grad).all())
-            raise _diverged(f"the gradient of {p!r}", p.grad, MEND)
+            raise _diverged(f"the gradient of {p!r}", p.grad, HINT)
         return None if self.backend.host else all_finite
 
     def _still_finite(self, only_if: Array | None, a: Array) -> Array:
@@ -193,10 +193,8 @@ class FlatOptimizer(Optimizer):
         numbers = tuple(n for s in self.store.segments for n in self._numbers(s, rate, step))
         most = float(np.finfo(dtype).max)
         if not all(-most <= n <= most for n in numbers):
-            raise ValueError(
-                f"{type(self).__name__}: expected a {self._name()} whose steps {dtype} can hold, "
-                f"got {rate:g} after {step} updates; use a smaller one, or a smaller lr_scale"
-            )
+            hint = "use a smaller learning rate, or a smaller lr_scale"
+            raise DivergedError(math.inf, None, None, None, f"the step size in {dtype}", hint)
         return numbers
 
     @abstractmethod
@@ -274,10 +272,10 @@ class Descent(FlatOptimizer):
         return self.backend.xp.clip(w, -segment.bound, segment.bound)
 
 
-def _diverged(what: str, a: Array, mend: str) -> DivergedError:
+def _diverged(what: str, a: Array, hint: str) -> DivergedError:
     """The error for an array on the host that is not finite."""
     value = float(a[~backend_of(a).xp.isfinite(a)][0])
-    return DivergedError(value, None, None, None, what, mend)
+    return DivergedError(value, None, None, None, what, hint)
 
 
 def check_betas(who: str, beta1: float, beta2: float, epsilon: float) -> tuple[float, float, float]:

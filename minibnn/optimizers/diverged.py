@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     import pandas as pd
 
-MEND = "try a smaller learning rate, and look for nan or inf in the data"
+HINT = "try a smaller learning rate, and look for nan or inf in the data"
 
 
 class DivergedError(ArithmeticError):
@@ -32,7 +32,7 @@ class DivergedError(ArithmeticError):
         batch: int | None,
         history: pd.DataFrame | None,
         what: str = "the loss",
-        cause: str = MEND,
+        cause: str = HINT,
     ) -> None:
         super().__init__(value, epoch, batch, history, what, cause)
         self.value = value

@@ -25,7 +25,7 @@ from minibnn.packed.stages import (
 PIXELS = 2**22  # of an image
 STAGES = 1000
 CHANNELS = 2**16  # of a product
-CLASSES = 2**12  # all pairs of which `pack` compares
+CLASSES = 2**10  # all pairs of which `pack` compares
 BYTES = 2**28  # that one image takes in a stage
 # Operations for one image: so many, and more for each of its pixels and each byte of weights, up to
 # a limit. Networks of 3x3 convolutions and many channels take about a tenth of that.

@@ -15,6 +15,7 @@ from minibnn.atomic_file import whole_file
 from minibnn.backend import backend_of
 from minibnn.input_contract import InputContract
 from minibnn.layers import Layer
+from minibnn.packed import walk
 from minibnn.packed.container import MAX_HEADER, VERSION, Container, read, read_header, write
 from minibnn.packed.describe import build, describe, from_json, to_json
 from minibnn.packed.errors import PackedFileError, PackError
@@ -121,7 +122,9 @@ def load_packed(path: str | os.PathLike[str]) -> PackedModel:
 
     Raises:
         PackedFileError: for a file that is cut off, damaged anywhere, of another program or of a
-            newer version, or larger than 2 GiB; and for a pipe or a device, which may have no end.
+            newer version, or larger than 2 GiB; for a pipe or a device, which may have no end; and
+            for a program that costs more than any sensible one, by the limit: memory, operations,
+            stages, channels, classes (``docs/packed-format.md`` lists them all).
         OSError: if it cannot be read.
     """
     return _packed(_read(path))
@@ -260,7 +263,7 @@ def _packed(container: Container) -> PackedModel:
         for name, text in texts.items():
             if to_json(values[name]) != text:
                 raise ValueError(f"{name} in another form of JSON than save_packed's")
-    except (ValueError, PackError) as error:
+    except (ValueError, PackError, RecursionError) as error:
         raise PackedFileError(
             f"{container.path}: expected a packed model, got what is none ({error}); save it again"
         ) from None
@@ -314,6 +317,12 @@ def _require_fit(
     """Raise PackedFileError unless the file has what this initialised copy of the model takes."""
     optional = {path for path, holder in _holders(trial) if holder.data is None}
     if optional & set(latents):  # drawn in the first training pass, which tells their shapes
+        try:
+            walk.read(trial, packed.input_shape)  # before anything is computed on such images
+        except PackError as error:
+            raise PackedFileError(
+                f"{name}: expected latent arrays that fit the model, got those of another: {error}"
+            ) from None
         images = np.zeros((2, *packed.input_shape), np.uint8)
         with np.errstate(all="ignore"):
             trial.forward(images, train=True)

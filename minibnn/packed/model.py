@@ -223,7 +223,8 @@ def pack(model: Layer, input_shape: tuple[int, ...] | None = None) -> PackedMode
     Raises:
         PackError: for a layer, or a value, that has no packed form; it says which, and what has.
             For a model that was trained on anything but bytes (`InputContract`), for another
-            `input_shape` than it was trained on, and for None where that is not known.
+            `input_shape` than it was trained on, and for None where that is not known. For a
+            model that would cost more than a file may, by the limit (``docs/packed-format.md``).
         RuntimeError: for a model without values.
 
     References: XNOR and popcount, Rastegari et al. 2016, arXiv:1603.05279, section 3.2; thresholds,

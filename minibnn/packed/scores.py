@@ -16,7 +16,8 @@ from minibnn.packed.exact import Line, compare
 from minibnn.packed.fold import Fold
 from minibnn.packed.stages import HostArray, ScoreStage, Shape
 
-SPAN = 2**24  # between the least and the greatest accumulator: each between them is compared
+# Between the least and the greatest accumulator, and times all pairs of classes: each is compared.
+SPAN, VALUES = 2**24, 2**33
 BITS = 61  # of a value's size in int64, with room for a sum or a slack beside it
 
 
@@ -83,10 +84,12 @@ def score_stage(fold: Fold, shape: Shape) -> ScoreStage:
     ranking = _without_common(fold.lines)
     low, high = (bound.tolist() for bound in fold.product.reach())
     span = max(high) - min(low)
-    if span > SPAN:
+    values = span * math.comb(len(low), 2)
+    if span > SPAN or values > VALUES:
         raise PackError(
-            f"{fold.where}: expected scores of sums that span at most {SPAN:,}, got {span:,} from "
-            f"{fold.product.width:,} inputs; put a layer with a sign before it"
+            f"{fold.where}: expected sums that span at most {SPAN:,}, and times the pairs of classes "
+            f"{VALUES:,}, got {span:,} and {values:,} from {fold.product.width:,} inputs and "
+            f"{len(low):,} classes; put a smaller layer with a sign before it"
         )
     found = _rounded(ranking, low, high, fold.product.step)
     if found is None and all(line.parallel(ranking[0]) for line in ranking):

@@ -117,7 +117,10 @@ class _Reader:
 
     def rescale(self, layer: Rescale) -> None:
         if self.holds != "pixels":
-            self.refuse("expected it before the first product or sign", "leave it out")
+            self.refuse(
+                "expected it before the first product or sign",
+                "leave it out: only pixels are rescaled",
+            )
         if not (math.isfinite(layer.scale) and math.isfinite(layer.offset)):
             self.refuse("expected finite numbers", "write Rescale(1 / 255)")
         scale, offset = Fraction(layer.scale), Fraction(layer.offset)
@@ -170,10 +173,10 @@ class _Reader:
 
     def dense(self, layer: Dense) -> None:
         if self.shape != (layer.in_features,):
-            size = layer.in_features
-            flat = len(self.shape) > 1 and math.prod(self.shape) == size
-            mend = "put Flatten() before it" if flat else _give_shape(size)
-            self.refuse(f"expected samples of shape {(size,)}, got {self.shape}", mend)
+            n = layer.in_features
+            flat = len(self.shape) > 1 and math.prod(self.shape) == n
+            mend = "put Flatten() before it" if flat else _give_shape(n)
+            self.refuse(f"expected samples of shape {(n,)}, got {self.shape}", mend)
         weights, size = self.weights(layer)
         shape = (layer.out_features,)
         pixels = self.holds == "pixels"

@@ -13,7 +13,7 @@ from minibnn.data.loader import DataLoader
 from minibnn.layers import Layer
 from minibnn.layers.record import Recorder
 from minibnn.losses import Loss
-from minibnn.optimizers.diverged import MEND
+from minibnn.optimizers.diverged import HINT
 
 # What became nan or inf, that value, and the cause with a hint.
 Found: TypeAlias = tuple[str, float, str]
@@ -31,7 +31,7 @@ def in_batch(model: Layer, loss: Loss, train: DataLoader, batch: int, value: flo
         batch: counted from 0.
         value: nan or inf.
     """
-    found = "the loss, a gradient or an update", value, MEND
+    found = "the loss, a gradient or an update", value, HINT
     if not train.only_gathers():
         return found
     rows = train.order(train.epoch - 1)[batch * train.batch_size :][: train.batch_size]
@@ -51,8 +51,8 @@ def in_parameters(model: Layer) -> Found | None:
     for path, p in model.named_parameters():
         value = _first(p.data)
         if value is not None:
-            mend = "initialize the model anew, and use a smaller learning rate"
-            return f"the parameter {path}", value, f"an update overflowed; {mend}"
+            hint = "initialize the model anew, and use a smaller learning rate"
+            return f"the parameter {path}", value, f"an update overflowed; {hint}"
     return None
 
 
@@ -62,7 +62,7 @@ def in_data(**loaders: DataLoader) -> str:
         found = _in_samples(loader.arrays[0], range(loader.samples))
         if found:
             return f"{name}: {found}"
-    return MEND
+    return HINT
 
 
 def _rerun(model: Layer, loss: Loss, x: Array, labels: Array, value: float) -> Found:
@@ -74,18 +74,18 @@ def _rerun(model: Layer, loss: Loss, x: Array, labels: Array, value: float) -> F
     for step in recorder.steps:
         if not cause and _first(step.y) is not None and _first(step.x) is None:
             cause = (
-                f"layer {step.path}, {step.layer}, made {_first(step.y)} of finite inputs; {MEND}"
+                f"layer {step.path}, {step.layer}, made {_first(step.y)} of finite inputs; {HINT}"
             )
     if _first(again) is not None:
-        return "the loss", value, cause or MEND
+        return "the loss", value, cause or HINT
     recorder.model.backward(loss.backward(), need_dx=False)
     for step in reversed(recorder.steps):
         if not cause and _first(step.dx) is not None and _first(step.dy) is None:
-            cause = f"layer {step.path}, {step.layer}, sent {_first(step.dx)} back; {MEND}"
+            cause = f"layer {step.path}, {step.layer}, sent {_first(step.dx)} back; {HINT}"
     for path, p in recorder.model.named_parameters():
         bad = _first(p.grad)
         if bad is not None:
-            return f"the gradient of {path}", bad, cause or MEND
+            return f"the gradient of {path}", bad, cause or HINT
     return "a value after the update", value, cause or "use a smaller learning rate"
 
 

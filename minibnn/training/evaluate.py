@@ -20,7 +20,7 @@ from minibnn.losses.base import require_labels
 EVALUATION_BATCH, DEVICE_EVALUATION_BATCH = 1000, 5000
 # What more than the user's own batch may take; and never less than the parameters do, whose
 # quantized copies a call makes.
-EVALUATION_BYTES = 2**23
+EVALUATION_BYTES = 2**22
 
 
 class Metrics(NamedTuple):
@@ -49,7 +49,7 @@ def evaluate(model: Layer, data: DataLoader, loss: Loss) -> Metrics:
         ValueError: for labels that the model has no output for, or of another shape; for a model
             that does not give (batch, classes), with at least 2 classes.
         TypeError: for something else than a DataLoader, or one on another device; for labels that
-            are not integers.
+            are not integers; for floats if the model was trained on integers, or the reverse.
 
     >>> import numpy as np
     >>> from minibnn import DataLoader, Dense, LogitCrossEntropy
@@ -59,6 +59,7 @@ def evaluate(model: Layer, data: DataLoader, loss: Loss) -> Metrics:
     1.0
     """
     check_data(model, data, "evaluate: data")
+    require_prepared(model, data, "evaluate: data")
     require("evaluate", "loss", loss, Loss)
     mean_loss, accuracy = data.backend.to_host(device_metrics(model, data, loss)).tolist()
     return Metrics(mean_loss, accuracy)
@@ -80,6 +81,21 @@ def device_metrics(model: Layer, data: DataLoader, loss: Loss, at_once: int | No
         classes = labels if labels.ndim == 1 else labels.argmax(axis=1)
         total[1] += data.backend.count_correct(logits, classes)
     return total / data.samples
+
+
+def require_prepared(model: Layer, data: DataLoader, who: str) -> None:
+    """Raise TypeError for samples of floats where training had integers, and the reverse.
+
+    A model trained on bytes takes pixels that were divided by 255 for paper, whatever they show.
+    """
+    contract, dtype = model.input_contract, data.arrays[0].dtype
+    if contract is None or not data.only_gathers():  # a loader may make other batches of its arrays
+        return
+    if (contract.dtype.kind == "f") != (dtype.kind == "f"):
+        raise TypeError(
+            f"{who}: expected samples of {contract.dtype}, since the model was trained on "
+            f"{contract}, got {dtype}; prepare them as those for training"
+        )
 
 
 def samples_at_once(model: Layer, data: DataLoader, most: int | None = None) -> int:
