@@ -22,7 +22,7 @@ from minibnn.functions import Function
 from minibnn.gradcheck.compare import Comparison, compare
 from minibnn.gradcheck.leaves import wrong_leaves
 from minibnn.gradcheck.no_draws import no_draws, watched_copy
-from minibnn.gradcheck.passes import after_another_batch, other_ways, streams
+from minibnn.gradcheck.passes import after_other_batches, other_ways, streams
 from minibnn.gradcheck.point import Point
 from minibnn.gradcheck.report import GradientReport, GradientResult
 from minibnn.gradcheck.slopes import Slopes
@@ -93,7 +93,7 @@ def check_gradients(
     if with_x:
         x = x.astype(np.float64)
     title = str(layer)
-    layer = after_another_batch(_ready(layer, rng), x)
+    layer = after_other_batches(_ready(layer, rng), x)
     point = Point(layer, x)
     if loss is None:
         dy, comparisons = rng.standard_normal(point.y.shape), []

@@ -24,14 +24,17 @@ from minibnn.layers import Layer
 _MISSING = object()
 _LOCKS = [name for name in ("RLock", "Lock") if hasattr(bit_generator, name)]
 _backwards: list[object] = []  # whose backward runs, innermost last
+_refused: list[ValueError] = []  # in case backward catches it
 
 
 def _refuse(source: str) -> NoReturn:
-    raise ValueError(
+    error = ValueError(
         f"check_gradients: {_backwards[-1]}: expected backward to draw no random numbers, got a "
         f"draw from {source}; draw in forward, and save the mask for backward: "
         "self.saved = (y.shape, mask)"
     )
+    _refused.append(error)
+    raise error
 
 
 class _Lock:
@@ -103,11 +106,14 @@ def no_draws(who: object) -> Iterator[None]:
     try:
         with _replaced(*sources):
             yield
-        for source, then, now in zip(("numpy", "Python's"), moved, _global_states(), strict=True):
+        if _refused:
+            raise _refused[0]
+        for source, then, now in zip(("numpy.", "Python's "), moved, _global_states(), strict=True):
             if then != now:
-                _refuse(f"the global state of {source}.random".replace("'s.", "'s "))
+                _refuse(f"the global state of {source}random")
     finally:
         _backwards.pop()
+        _refused.clear()
         np.random.set_state(before[0])  # noqa: NPY002
         random.setstate(before[1])
 

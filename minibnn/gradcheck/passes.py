@@ -68,10 +68,10 @@ def backward(layer: Layer, x: Array, dy: Array, need_dx: bool) -> dict[str, Arra
     return gradients
 
 
-def after_another_batch(layer: Layer, x: Array) -> Layer:
-    """A copy that has trained on another batch, of another size unless the layer takes none.
+def after_other_batches(layer: Layer, x: Array) -> Layer:
+    """A copy that has trained on other batches, also of another size unless the layer takes none.
 
-    What it keeps of that then shows in the gradients that are checked.
+    What it keeps of them then shows in the gradients that are checked.
     """
     for other in (np.concatenate([x[::-1], x[:1]]), x[::-1].copy()):
         after = watched_copy(layer)
@@ -80,7 +80,8 @@ def after_another_batch(layer: Layer, x: Array) -> Layer:
             after.backward(np.random.default_rng(0).standard_normal(y.shape), need_dx=False)
         except Exception:  # then x itself will say what is wrong, if anything is
             continue
-        return after
+        require_same_weights(layer, after)
+        layer = after
     return layer
 
 
@@ -128,7 +129,10 @@ def other_ways(layer: Layer, x: Array, dy: Array, with_x: bool) -> dict[str, dic
     for way, run in _WAYS.items():
         try:
             found[way] = run(watched_copy(layer), x, dy, with_x)
-        except Exception as error:
-            error.add_note(f"check_gradients: {layer}: {way} backward")
+        except ValueError:
             raise
+        except Exception as error:
+            raise ValueError(
+                f"check_gradients: {layer}: {way} backward raises {type(error).__name__}: {error}"
+            ) from error
     return found
