@@ -15,7 +15,7 @@ from minibnn.functions import Function
 from minibnn.gradcheck.zero import check_zero
 from minibnn.layers import DirectFeedback, Layer, MaxPool2D
 
-NUDGE = 1e-2  # of the values' mean size
+NUDGE = 1e-2  # relative, so that zeros and signs stay
 
 
 class Anchor:
@@ -108,13 +108,12 @@ class _AnchoredFunction(Anchor, Function):
         # Without a dy nothing came back here, as below the first parameters: any slope will do.
         dy = np.zeros_like(point.y) if point.dy is None else point.dy
         surrogate = self.function.surrogate_at(point.x, dy)
-        return surrogate(x) + (point.y - surrogate(point.x))
+        return point.y + (surrogate(x) - surrogate(point.x))  # exactly y at x0
 
     def _point(self, x: Array, value: Array) -> _Point:
         if self.nudge is None:
             return _Point(x, value, value)
-        step = NUDGE * (float(abs(value).mean()) or 1.0)
-        return _Point(x, value, value + step * self.nudge.standard_normal(value.shape))
+        return _Point(x, value, value * (1 + NUDGE * self.nudge.standard_normal(value.shape)))
 
     def backward(self, dy: Array, x: Array) -> Array:
         # One function may serve several places; at equal ones the last comes back first.

@@ -137,7 +137,8 @@ def _look_beside(
     """
     beside.backward(dy, with_x)
     try:
-        there = beside.compare(unclear, tolerance)
+        with np.errstate(all="ignore"):
+            there = beside.compare(unclear, tolerance)
     except ValueError:  # nan or inf, for values that are no signs
         return
     for name, places in unclear.items():

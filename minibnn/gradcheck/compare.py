@@ -12,6 +12,7 @@ from minibnn.gradcheck.report import GradientResult
 from minibnn.gradcheck.slopes import FINER, LOST, Slopes
 
 STEP = 1e-5  # of the central differences, in units of the array's spread
+FAR = 1e100  # for a value of which nothing depends
 LOOKED_AT = 16  # of the gradients that are small beside what reaches the layer
 
 
@@ -173,9 +174,9 @@ def _look_again(
         error, finer_error = (slopes.measured(i, part * h)[1] for part in (1.0, FINER))
     step = FINER * h
     if finer_error >= error > 0.01 * tolerance * size:  # the finer the worse: that is rounding
-        slope, error, step = slopes.grown(
-            i, h * max(1.0, float(c.noise[i]) / (LOST * size)), 0.1 * tolerance * size
-        )
+        start, enough = h * max(1.0, float(c.noise[i]) / (LOST * size)), 0.1 * tolerance * size
+        # That nothing depends on a value, as behind Blocked, any distance may show.
+        slope, error, step = slopes.grown(i, start, enough, None if a else FAR)
         if not error <= LOST * size:
             c.left_out[i] = True
             return
@@ -184,11 +185,10 @@ def _look_again(
         if abs(a - slope) <= tolerance * size + error:
             c.errors[i] = min(c.errors[i], tolerance)
             return
-    else:
-        finer = slopes.past_a_bend(i, h, a, float(c.numeric[i]), size)
-        if finer is not None:
-            c.numeric[i], c.errors[i] = finer, min(abs(a - finer) / size, tolerance)
-            return
+    finer = slopes.past_a_bend(i, h, a, float(c.numeric[i]), size)
+    if finer is not None:
+        c.numeric[i], c.errors[i] = finer, min(abs(a - finer) / size, tolerance)
+        return
     c.kinks[i], plausible = slopes.kink(i, step, a, size)
     c.left_out[i] = c.kinks[i] and plausible
 

@@ -6,7 +6,7 @@ import numpy as np
 
 from minibnn.backend import Array
 from minibnn.gradcheck.anchors import anchor
-from minibnn.gradcheck.compare import Comparison, compare
+from minibnn.gradcheck.compare import FAR, Comparison, compare
 from minibnn.gradcheck.no_draws import watched_copy
 from minibnn.gradcheck.passes import backward, forward, require_same_weights
 from minibnn.gradcheck.slopes import Slopes
@@ -29,7 +29,7 @@ class Point:
         self.y = self.output()
         for held in self.anchors:
             held.freeze()
-        require_same_weights(layer, self.layer)
+        require_same_weights(layer, [p.data for p in self.layer.parameters()])
 
     def output(self) -> Array:
         """The output, computed anew."""
@@ -59,13 +59,15 @@ class Point:
     ) -> dict[str, Comparison]:
         """Compare the gradients at the given places of each array."""
         values = {name: p.data for name, p in self.layer.named_parameters()} | {"x": self.x}
-        return {
-            name: compare(
-                name, Slopes(values[name], self.output, self._change), self.gradients[name],
-                self.dy, places[name], tolerance, ties=ties,
+        found = {}
+        for name in places:
+            # Where inputs are huge, a bias of 1 shows only if it becomes huge, too.
+            farthest = max(1.0, float(abs(self.x).max())) if name == "x" else FAR
+            slopes = Slopes(values[name], self.output, self._change, farthest)
+            found[name] = compare(
+                name, slopes, self.gradients[name], self.dy, places[name], tolerance, ties=ties
             )
-            for name in places
-        }  # fmt: skip
+        return found
 
     def _change(self, plus: Array, minus: Array) -> tuple[Array, float]:
         # The scalar is sum(y dy): with a loss, the chain rule's second half, dy being checked

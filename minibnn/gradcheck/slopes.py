@@ -27,11 +27,13 @@ class Slopes:
         output: computes the output from `values`.
         change: how much each output's part of the scalar differs between two outputs, and the size
             of the numbers that it was computed from, whose rounding is no error of backward's.
+        farthest: how far a value is moved.
     """
 
     values: Array
     output: Callable[[], Array]
     change: Callable[[Array, Array], tuple[Array, float]]
+    farthest: float = 1.0
 
     def parts(self, i: Place, down: float, up: float) -> tuple[Array, float]:
         """The slope between ``values[i] - down`` and ``values[i] + up``, for each output.
@@ -60,27 +62,32 @@ class Slopes:
 
         Rounding inside a network can be magnified, so that the outputs' own says too little.
         """
-        slopes, noises = zip(*(self.between(i, part * h, part * h) for part in (1, 0.9, 0.8)),
-                             strict=True)  # fmt: skip
-        # What is quadratic in the step changes by 0.36 of itself.
+        found = [self.between(i, part * h, part * h) for part in (1.0, 2 ** (-1 / 6), 2 ** (-1 / 3))]
+        slopes, noises = zip(*found, strict=True)
+        # What is quadratic in the step changes by 0.37 of itself. Parts that are no ratios: else
+        # three differences of a few units in the last place may agree, and be as wrong.
         return slopes[0], 3 * (max(slopes) - min(slopes)) + max(noises)
 
-    def grown(self, i: Place, h: float, enough: float) -> tuple[float, float, float]:
+    def grown(
+        self, i: Place, h: float, enough: float, farthest: float | None = None
+    ) -> tuple[float, float, float]:
         """The best slope by ever larger steps, its error, and its step.
 
         For where rounding drowns the difference: a step twice as large halves that error, until
-        curvature shows. It ends when the error is small `enough`, or grows, or at steps of 1.
+        curvature shows. It ends when the error is small `enough`, or grows, or at `farthest`.
         """
-        best, step = (np.nan, np.inf, h), h
+        best, step, error = (np.nan, np.inf, h), h, 0.0
+        farthest = self.farthest if farthest is None else farthest
         with np.errstate(all="ignore"):
-            while step <= max(1.0, float(abs(self.values).max())):
+            while step <= farthest:
                 try:
-                    slope, error = self.measured(i, step)
+                    slope, seen = self.measured(i, step)
                 except ValueError:  # nan or inf, so far away
                     break
+                error = max(error / GROWTH, seen)  # slopes that agree by chance do not count
                 if error < best[1]:
                     best = slope, error, step
-                if error <= enough or error > 100 * best[1]:
+                if error <= enough or not error <= 100 * best[1]:
                     break
                 step *= GROWTH
         return best
@@ -94,12 +101,11 @@ class Slopes:
         and not the gradient. The coarse slope is the culprit if the finer one differs from it by
         nearly all that backward does; a smooth function's mistake stays one at every step.
         """
-        for part in (1e-1, 1e-2, 1e-3, 1e-4, 1e-5, 1e-6):
-            finer, noise = self.between(i, part * h, part * h)
+        for part in (0.1**k for k in range(1, 10)):
+            finer, noise = self.measured(i, part * h)
             moved = abs(finer - numeric) > 0.9 * abs(analytic - numeric)
-            if noise > 0.1 * abs(analytic - numeric):  # chance would decide
-                return None
-            if moved and abs(analytic - finer) <= 1e-4 * size + noise:
+            by_chance = noise > 0.1 * abs(analytic - numeric)
+            if moved and not by_chance and abs(analytic - finer) <= 1e-4 * size + noise:
                 return finer
         return None
 
