@@ -1,5 +1,7 @@
 """What the gradient check asks of a layer beside right gradients: its rules, and a sign at zero."""
 
+# ruff: noqa: NPY002 (what draws from global states is tested here)
+
 from __future__ import annotations
 
 import random

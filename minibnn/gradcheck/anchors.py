@@ -69,9 +69,7 @@ class _Point:
 class _AnchoredFunction(Anchor, Function):
     """``surrogate(x) + (forward(x0) - surrogate(x0))``."""
 
-    def __init__(
-        self, function: Function, layer: Layer, nudge: np.random.Generator | None
-    ) -> None:
+    def __init__(self, function: Function, layer: Layer, nudge: np.random.Generator | None) -> None:
         super().__init__()
         self.function = function
         self.layer = layer

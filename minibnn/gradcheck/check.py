@@ -183,7 +183,9 @@ def _compare_loss(
     before = y.copy()
     loss.forward(y, labels)
     with no_draws(loss):
-        dy = np.array(loss.backward())  # a copy: the loss may write the next one into the same array
+        dy = np.array(
+            loss.backward()
+        )  # a copy: the loss may write the next one into the same array
     if dy.shape != y.shape:
         raise ValueError(
             f"check_gradients: {loss}: expected backward to return the outputs' shape {y.shape}, "

@@ -158,7 +158,7 @@ def compare(
     again = ((noise > LOST * size) | (errors > tolerance)) & checked & np.isfinite(errors)
     for i in zip(*np.nonzero(again), strict=True):
         _look_again(c, slopes, i, h, size[i], tolerance)
-    _look_at_small_ones(c, slopes, h, difference, tolerance)
+    _look_at_small_ones(c, slopes, h, np.where(again, 0.0, difference), tolerance)
     if ties:
         _check_ties(c, slopes, FINER * h)
     errors[c.left_out] = 0.0
@@ -227,9 +227,9 @@ def _check_ties(c: Comparison, slopes: Slopes, h: float) -> None:
     if not at.any():
         return
     together, size = float(c.analytic[at].sum()), float(abs(c.analytic[at]).sum())
-    kink, _ = slopes.kink(at, h, together, size)
-    slope, noise = slopes.between(at, h, h)
-    if not kink and abs(together - slope) > LOST * size + noise:
+    kink, plausible = slopes.kink(at, h, together, size)
+    slope, _ = slopes.between(at, h, h)
+    if not kink and not plausible:
         c.left_out &= ~at
         c.errors[at] = abs(together - slope) / max(size, abs(slope))
         c.cause = "equal values get the gradient of one each; together they are to get it once"

@@ -85,7 +85,7 @@ def _without_draws(layer: Layer) -> Callable[..., Any]:
 
 @contextmanager
 def no_draws(who: object) -> Iterator[None]:
-    """Raise ValueError for a random number that is drawn meanwhile; global states stay as they are."""
+    """Raise ValueError for a random number drawn meanwhile; global states stay as they are."""
 
     def refused(source: str) -> Callable[..., NoReturn]:
         return lambda *_, **__: _refuse(source)

@@ -13,6 +13,9 @@ from minibnn.backend import Array
 FINER = 1e-2  # kinks are looked for with a step this much smaller, where curvature is gone
 LOST = 1e-3  # rounding that is more than this part of a gradient leaves nothing to compare
 ROUNDING = 4 * np.finfo(np.float64).eps  # of one value in a forward pass, relative
+# No ratios of whole numbers: else differences of a few units in the last place agree by chance.
+PARTS = (1.0, 2 ** (-1 / 6), 2 ** (-1 / 3))
+MOVES = 48  # of everything else, to see what other slopes a kink has
 GROWTH = 8.0  # from one step to the next, where rounding drowns the difference
 
 Place = tuple[Any, ...] | Array  # of one element, or a mask of several
@@ -62,10 +65,9 @@ class Slopes:
 
         Rounding inside a network can be magnified, so that the outputs' own says too little.
         """
-        found = [self.between(i, part * h, part * h) for part in (1.0, 2 ** (-1 / 6), 2 ** (-1 / 3))]
+        found = [self.between(i, part * h, part * h) for part in PARTS]
         slopes, noises = zip(*found, strict=True)
-        # What is quadratic in the step changes by 0.37 of itself. Parts that are no ratios: else
-        # three differences of a few units in the last place may agree, and be as wrong.
+        # What is quadratic in the step changes by 0.37 of itself.
         return slopes[0], 3 * (max(slopes) - min(slopes)) + max(noises)
 
     def grown(
@@ -110,12 +112,26 @@ class Slopes:
         return None
 
     def kink(self, i: Place, h: float, analytic: float, size: float) -> tuple[bool, bool]:
-        """Whether the slopes on the two sides differ, and backward's can be one of a kink's.
+        """Whether the slopes around a place differ, and whether backward's can be one of a kink's.
 
-        Each output may have a kink of its own there, at which backward may take either side. So
-        the slopes on the sides are compared output by output, not in their sum.
+        Each output may have a kink of its own there, at which backward may take any side. So the
+        slopes are compared output by output, not in their sum. The two sides of the place are not
+        all sides of a kink: of three equal values, moving one moves no median. So the others are
+        moved a little as well, until a slope such as backward's is found.
         """
         (left, left_noise), (right, right_noise) = self.parts(i, h, 0.0), self.parts(i, 0.0, h)
         slack = 1e-3 * size + left_noise + right_noise
-        low, high = np.minimum(left, right).sum(), np.maximum(left, right).sum()
-        return bool(high - low > slack), bool(low - slack <= analytic <= high + slack)
+        low, high = np.minimum(left, right), np.maximum(left, right)
+        rng = np.random.default_rng(0)
+        for tried in range(MOVES):
+            differ = bool((high - low).sum() > slack)
+            plausible = bool(low.sum() - slack <= analytic <= high.sum() + slack)
+            if plausible or (tried >= MOVES // 4 and not differ):
+                break
+            kept = self.values.copy()
+            self.values += 0.1 * h * rng.standard_normal(self.values.shape)
+            beside, noise = self.parts(i, 0.01 * h, 0.01 * h)
+            self.values[...] = kept
+            slack = max(slack, 1e-3 * size + 2 * noise)
+            low, high = np.minimum(low, beside), np.maximum(high, beside)
+        return differ, plausible
