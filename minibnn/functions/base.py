@@ -21,6 +21,9 @@ class Function(ABC):
     Most functions need `forward`, `backward` and `surrogate` only. The other methods are for
     those that draw random numbers, and for those whose surrogate holds something fixed.
 
+    A function that is a sign gives +1 at both zeros; the check asks it. Where 0 is a level of its
+    own, `bits` says so: 2 or more.
+
     Shapes: any; every method keeps the shape and the dtype of `x`.
 
     Attributes:

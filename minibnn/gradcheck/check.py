@@ -8,6 +8,10 @@ in float64 apply to a whole binarised network. A layer whose feedback is not the
 anchored alike: ``x W`` becomes ``x0 W + x B - x0 B``, which has the same value at x0 and
 whose derivative with respect to x runs through the feedback weights B. So is direct feedback:
 each block stays at the input h0 it met, and its output h adds ``(h - h0) B`` to the network's.
+
+Where slopes say little because of ties, of which sums of signs are full, two checks take the place
+of one: each layer by itself at what it meets (`leaves`), and the network a little beside the
+point, where nothing is equal any more.
 """
 
 from __future__ import annotations
@@ -44,7 +48,9 @@ def check_gradients(
     """Compare a layer's backward with central differences, element by element, in float64.
 
     The layer may be a whole network. A copy of it is checked, on the CPU in float64 and in
-    training mode; the layer itself is not touched. If its values have been drawn, it is checked
+    training mode, after two other batches; the layer itself is not touched. The gradients have to
+    be the same with ``need_dx=False``, which is how `fit` calls the first layer, after an
+    evaluation between forward and backward, and for a dy that is not contiguous. If its values have been drawn, it is checked
     at them. If not, each parameter gets standard normal values, which reach beyond the usual
     clips, so that is the sharper check of code. So is a batch of several samples, with batch norm
     at least four: with one, a sum and a mean are the same.
@@ -66,9 +72,10 @@ def check_gradients(
         In a test write ``assert report, str(report)``.
 
     Raises:
-        ValueError: for a forward or backward that breaks a layer's rules so that there is nothing
-            to compare: it changes its arguments or the weights, replaces a ``grad``, returns
-            another shape than x's, gives nan.
+        ValueError: for a forward or backward that breaks a layer's rules: it changes its arguments
+            or the weights, replaces a ``grad``, returns another shape than x's, gives nan; for a
+            backward that draws random numbers, from whatever generator; for a function that is a
+            sign everywhere but at 0 (see `Function`).
 
     >>> import numpy as np
     >>> from minibnn import Dense, SignSTE
@@ -183,9 +190,7 @@ def _compare_loss(
     before = y.copy()
     loss.forward(y, labels)
     with no_draws(loss):
-        dy = np.array(
-            loss.backward()
-        )  # a copy: the loss may write the next one into the same array
+        dy = np.array(loss.backward())  # a copy: the loss may use the array again
     if dy.shape != y.shape:
         raise ValueError(
             f"check_gradients: {loss}: expected backward to return the outputs' shape {y.shape}, "

@@ -64,9 +64,7 @@ def backward(layer: Layer, x: Array, dy: Array, need_dx: bool) -> dict[str, Arra
                 f"check_gradients: {layer}: expected backward to return dx of shape {x.shape}, "
                 f"got {getattr(dx, 'shape', dx)}"
             )
-        gradients["x"] = np.array(
-            dx
-        )  # a copy: the layer may write the next one into the same array
+        gradients["x"] = np.array(dx)  # a copy: the layer may use the array again
     return gradients
 
 
