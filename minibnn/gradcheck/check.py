@@ -50,10 +50,11 @@ def check_gradients(
     The layer may be a whole network. A copy of it is checked, on the CPU in float64 and in
     training mode, after two other batches; the layer itself is not touched. The gradients have to
     be the same with ``need_dx=False``, which is how `fit` calls the first layer, after an
-    evaluation between forward and backward, and for a dy that is not contiguous. If its values have been drawn, it is checked
-    at them. If not, each parameter gets standard normal values, which reach beyond the usual
-    clips, so that is the sharper check of code. So is a batch of several samples, with batch norm
-    at least four: with one, a sum and a mean are the same.
+    evaluation between forward and backward, and for a dy that is not contiguous.
+
+    If its values have been drawn, it is checked at them. If not, each parameter gets standard
+    normal values, which reach beyond the usual clips, so that is the sharper check of code. So is a
+    batch of several samples, with batch norm at least four: with one, a sum and a mean are the same.
 
     Args:
         layer: what to check; a `Function` is wrapped in an `Activation`.
