@@ -8,6 +8,7 @@ seed, and reads the 10,000 test images after the last epoch, once. Writes every 
 `benchmarks/results/accuracy_RECIPE.json`. What the recipes settle (rates, epochs, dropout) was
 chosen on a validation split of the training set (`choose.py`); no choice is made with the figures
 here. `--train-images` and `--epochs` make shorter runs, to try the script out; they are not kept.
+Each row says what decides how its run rounded (`machine`): see README.md.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ import time
 from dataclasses import replace
 
 import pandas as pd
-from environment import RESULTS, environment, save
+from environment import RESULTS, environment, machine, save
 
 from minibnn import DataLoader, evaluate, load_mnist
 from minibnn.recipes import RECIPES
@@ -70,6 +71,7 @@ def main() -> None:
                     "acc_train": history.acc_train.iloc[-1],
                     "seconds": seconds,
                     "cpu_seconds": cpu,
+                    "machine": machine(),
                 }
             )
             print(f"{name} {seed}: {rows[-1]}", file=sys.stderr)

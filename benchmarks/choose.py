@@ -6,7 +6,8 @@ r"""How the recipes' settings were chosen: on a validation split, never on the t
 
 Trains a recipe on 50,000 of the training images with each setting of a small grid and measures it
 on the 10,000 held out. Adds its rows to `benchmarks/results/choice_RECIPE.json`, where a setting
-and seed measured again replaces its row; the environment noted there is that of the last call.
+and seed measured again replaces its row. The environment noted there is that of the last call; each
+row has its own `machine`.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ import sys
 
 import numpy as np
 import pandas as pd
-from environment import RESULTS, environment, save
+from environment import RESULTS, environment, machine, save
 
 from minibnn import load_mnist
 from minibnn.recipes import RECIPES
@@ -55,13 +56,14 @@ def main() -> None:
         last = history.iloc[-1]
         run = {**used, "seed": seed}
         measured = {"accuracy": round(last.acc_test, 5), "loss": round(last.loss_test, 5)}
+        measured["machine"] = machine()
         rows = [row for row in rows if {k: row[k] for k in row if k not in measured} != run]
         rows.append({**run, **measured})
         print(rows[-1], file=sys.stderr)
         save(f"choice_{args.recipe}", pd.DataFrame(rows))
     print(environment())
     table = pd.DataFrame(rows)
-    settings = [c for c in table.columns if c not in ("seed", "accuracy", "loss")]
+    settings = [c for c in table.columns if c not in ("seed", "accuracy", "loss", "machine")]
     print(table.groupby(settings, dropna=False).accuracy.agg(["mean", "std", "count"]).round(4))
 
 

@@ -8,6 +8,7 @@ import importlib.metadata
 import json
 import os
 import platform
+import subprocess
 import sys
 from collections.abc import Iterable, Sequence
 from pathlib import Path
@@ -41,6 +42,8 @@ HINDERING = (
 )
 # What can change how a BLAS or a thread pool runs.
 VARIABLES = ("OPENBLAS_", "OMP_", "MKL_", "KMP_", "GOMP_", "XLA_", "TF_NUM_", "TF_ENABLE_")
+# What can change how a training rounds.
+ROUNDING = ("OPENBLAS_", "OMP_", "MKL_", "BLIS_", "NPY_", "MINIBNN_COMPILED")
 RESULTS = Path(__file__).parent / "results"
 
 
@@ -71,11 +74,31 @@ def environment(*packages: str) -> dict[str, Any]:
     }
 
 
+def machine() -> dict[str, Any]:
+    """What decides how a training rounds, and with it which course it takes: see README.md.
+
+    The processor with its instructions, NumPy, the BLAS with the kernels that it chose and its
+    threads, whether minibnn's C is there, variables that steer these, and the commit; ``+`` behind
+    it says that files were changed since.
+    """
+    blas = np.show_config(mode="dicts")["Build Dependencies"]["blas"]
+    kernel, threads = _blas_state()
+    return {
+        "processor": _processor(),
+        "numpy": np.__version__,
+        "blas": f"{blas['name']} {blas['version']} {kernel}".strip(),
+        "blas_threads": threads,
+        "backend": type(get_backend("cpu")).__name__,
+        "variables": {k: v for k, v in sorted(os.environ.items()) if k.startswith(ROUNDING)},
+        "commit": _commit(),
+    }
+
+
 def save(name: str, table: pd.DataFrame, *packages: str) -> None:
     """Write every single figure, with what it was measured on, to ``results/name.json``."""
     RESULTS.mkdir(exist_ok=True)
-    rows = [
-        json.dumps({k: v for k, v in row.items() if not pd.isna(v)})  # JSON knows no nan
+    rows = [  # without what is not there, since JSON knows no nan
+        json.dumps({k: v for k, v in row.items() if not pd.isna(v)})
         for row in table.to_dict(orient="records")
     ]
     text = json.dumps({"environment": environment(*packages)}, indent=2)
@@ -96,7 +119,7 @@ def save_run(
     folder.mkdir(parents=True, exist_ok=True)
     table.to_csv(folder / f"{name}.csv", index=False, float_format="%.6g")
     found = environment() | {
-        "blas_kernel": _blas_kernel(),
+        "blas_kernel": _blas_state()[0],
         "variables": {k: v for k, v in os.environ.items() if k.startswith(VARIABLES)},
         "release": _release(),
         "threads": threads,
@@ -116,20 +139,37 @@ def _release() -> str:
         return platform.release()
 
 
-def _blas_kernel() -> str:
-    """Which of its kernels OpenBLAS chose for this processor; it knows only when it runs."""
+def _blas_state() -> tuple[str, int | None]:
+    """Which of its kernels OpenBLAS chose for this processor, and how many threads it uses.
+
+    It knows only when it runs. Empty, and None, for another BLAS.
+    """
     try:
         maps = Path("/proc/self/maps").read_text().split()
     except OSError:
-        return ""
+        return "", None
     for file in dict.fromkeys(part for part in maps if "openblas" in part):
         library = ctypes.CDLL(file)
-        for name in ("scipy_openblas_get_corename64_", "openblas_get_corename"):
+        for prefix, suffix in (("scipy_", "64_"), ("", "")):
+            name = f"{prefix}openblas_get_corename{suffix}"
             if hasattr(library, name):
                 corename = getattr(library, name)
                 corename.restype = ctypes.c_char_p
-                return str(corename().decode())
-    return ""
+                threads = getattr(library, f"{prefix}openblas_get_num_threads{suffix}")
+                return str(corename().decode()), int(threads())
+    return "", None
+
+
+def _commit() -> str:
+    def git(*arguments: str) -> str:
+        command = ["git", "-C", str(Path(__file__).parent), *arguments]
+        return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
+
+    try:
+        changed = git("status", "--porcelain", "--untracked-files=no", "--", "../minibnn")
+        return git("rev-parse", "--short=12", "HEAD") + "+" * bool(changed)
+    except (OSError, subprocess.CalledProcessError):
+        return ""  # no checkout
 
 
 def _processor() -> str:

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import json
 import os
+import platform
+import re
 import shutil
 import subprocess
 import sys
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pandas as pd
@@ -156,7 +160,7 @@ def test_folded_floats_are_the_packed_network(monkeypatch):
             part.data[...] = rng.choice([-1, 0, 1, 0.01], part.data.shape)
         elif part.name == "beta":
             part.data[...] = rng.choice([-1, 0, 1], part.data.shape)
-    packed = pack(model)
+    packed = pack(model, (28, 28))
     x = load_sample().test_images.reshape(-1, 784).astype(np.float32)
     bits = [packed.after(load_sample().test_images, stages) for stages in (2, 4)]
     *hidden, (W, b) = fold(packed)
@@ -227,7 +231,7 @@ def test_agree_calls_a_wrong_packed_model_wrong(monkeypatch):
     model = RECIPES["modern"]().build().initialize(0)
     data = load_sample()
     images, labels = data.test_images[:200], data.test_labels[:200]
-    packed = pack(model)
+    packed = pack(model, (28, 28))
     _, row = agree.compare(packed, model, images, labels, BENCHMARKS)
     assert row["verdict"] == "explained"
     packed.stages[1].thresholds.flags.writeable = True
@@ -255,7 +259,7 @@ def test_another_header_in_the_same_folder_is_compiled_anew(tmp_path, monkeypatc
 
     images = load_sample().test_images[:20]
     for seed in (0, 1):
-        packed = pack(RECIPES["modern"]().build().initialize(seed))
+        packed = pack(RECIPES["modern"]().build().initialize(seed), (28, 28))
         export_c(packed, tmp_path / "digits.h")
         scores = compiled_c.Library(tmp_path, ("-O1",)).scores(images, 10)
         np.testing.assert_array_equal(scores, packed.predict_scores(images))
@@ -273,7 +277,7 @@ def test_deploy_names_the_forms_that_it_leaves_out(tmp_path, monkeypatch):
 
     monkeypatch.setitem(sys.modules, "onnx", None)
     model = RECIPES["modern"]().build().initialize(0)
-    left_out = deploy.write_forms(tmp_path, model, pack(model), load_sample())
+    left_out = deploy.write_forms(tmp_path, model, pack(model, (28, 28)), load_sample())
     texts = sorted(text for text in left_out.values() if "no C compiler" not in text)
     assert [text.partition(" left out: ")[0] for text in texts] == [
         "ONNX Runtime, floats",
@@ -382,7 +386,7 @@ def test_a_gpu_run_without_a_gpu_says_so_before_it_measures(run):
     done = run("gpu.py")
     assert (done.returncode, done.stdout) == (4, "")
     assert 'gpu.py: device "gpu" is unavailable: ' in done.stderr
-    assert "mend:" in done.stderr
+    assert "hint:" in done.stderr
     assert "Traceback" not in done.stderr
 
 
@@ -490,3 +494,80 @@ def test_products_that_are_rounded_in_secret_are_refused():
     require_exact(Job("train", (784, 10), tf32=True), in_ten_bits)
     with pytest.raises(RuntimeError, match="rounded to TF32"):
         require_exact(exact, in_ten_bits)
+
+
+@pytest.fixture
+def scripts(monkeypatch, tmp_path):
+    """The folder of results is another one."""
+    monkeypatch.syspath_prepend(str(BENCHMARKS))
+    import environment
+
+    monkeypatch.setattr(environment, "RESULTS", tmp_path)
+    return environment
+
+
+def few_images(*_):
+    from minibnn import load_sample
+
+    data = load_sample()
+    return replace(data, train_images=data.train_images[:200], train_labels=data.train_labels[:200])
+
+
+def test_each_stored_accuracy_says_what_decides_how_it_rounds(scripts, tmp_path, monkeypatch):
+    """Of its own run; an earlier row stays as it is, without what nobody noted then."""
+    import accuracy
+
+    from minibnn.recipes import RECIPES
+
+    modern = RECIPES["modern"]()
+    monkeypatch.setitem(RECIPES, "modern", lambda: replace(modern, epochs=1))
+    monkeypatch.setattr(accuracy, "load_mnist", few_images)
+    monkeypatch.setattr(accuracy, "RESULTS", tmp_path)
+    earlier = {"recipe": "modern", "seed": 0, "epochs": 10, "acc_test": 0.9668}
+    file = tmp_path / "accuracy_modern.json"
+    file.write_text(json.dumps({"environment": {}, "rows": [earlier]}))
+    options = ["accuracy.py", "modern", "--first-seed", "1", "--seeds", "2"]
+    monkeypatch.setattr(sys, "argv", options)
+    accuracy.main()
+    first, *rows = json.loads(file.read_text())["rows"]
+    assert first == earlier
+    assert [row["seed"] for row in rows] == [1, 2]
+    assert [row["machine"] for row in rows] == [scripts.machine()] * 2
+    assert all(0 < row["acc_test"] < 1 for row in rows)
+
+
+def test_each_stored_choice_says_it_too(scripts, tmp_path, monkeypatch):
+    import choose
+
+    monkeypatch.setattr(choose, "load_mnist", lambda: SimpleNamespace(validation_split=few_images))
+    monkeypatch.setattr(choose, "RESULTS", tmp_path)
+    options = ["choose.py", "seed", "--epochs", "1", "--lr", "1e-3", "2e-3"]
+    monkeypatch.setattr(sys, "argv", options)
+    for _ in range(2):  # a setting that is measured again replaces its row
+        choose.main()
+    rows = json.loads((tmp_path / "choice_seed.json").read_text())["rows"]
+    assert [row["lr"] for row in rows] == [1e-3, 2e-3]
+    assert [row["machine"] for row in rows] == [scripts.machine()] * 2
+
+
+@pytest.mark.parametrize("threads", ["1", "2"])
+def test_the_machine_is_what_runs(threads):
+    """The kernels and threads of OpenBLAS, and minibnn's C, as the variables have them here."""
+    variables = {"OPENBLAS_NUM_THREADS": threads, "MINIBNN_COMPILED": "0"}
+    haswell = platform.machine() == "x86_64" and threads == "1"
+    variables |= {"OPENBLAS_CORETYPE": "Haswell"} if haswell else {}
+    code = "import json, numpy, environment; print(json.dumps(environment.machine()))"
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True,
+        env={**os.environ, "PYTHONPATH": str(BENCHMARKS), **variables},
+    )  # fmt: skip
+    found = json.loads(done.stdout)
+    assert found["numpy"] == np.__version__
+    assert found["backend"] == "NumpyBackend"
+    assert found["variables"].items() >= variables.items()
+    assert found["processor"]
+    if "openblas" in found["blas"]:
+        assert found["blas_threads"] == min(int(threads), os.cpu_count())
+        assert not haswell or found["blas"].endswith(" Haswell")
+    checkout = (BENCHMARKS.parent / ".git").exists()
+    assert bool(re.fullmatch(r"[0-9a-f]{12}\+?", found["commit"])) == checkout

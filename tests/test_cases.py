@@ -9,7 +9,15 @@ import pytest
 from cases import CASES, Case, pieces, streams
 
 import minibnn
-from minibnn import Feedback, Function, Layer, check_gradients
+from minibnn import (
+    Activation,
+    Dropout,
+    Feedback,
+    Function,
+    Layer,
+    StochasticSign,
+    check_gradients,
+)
 
 each_case = pytest.mark.parametrize("case", CASES, ids=lambda c: c.name)
 
@@ -107,6 +115,75 @@ def test_only_forward_in_training_draws(case, backend):
     counts = [draws.count for draws in streams(layer)]
     layer.backward(backend.asarray(np.ones(y.shape, np.float32)))
     assert [draws.count for draws in streams(layer)] == counts, "backward must draw nothing"
+
+
+# Batches beyond the blocks of the code: 32 steps, 64 rows of C's sums, 256 packed images, 1000 to
+# evaluate, and rows of several blocks of a convolution's scratch.
+PARTS, COPIES = 11, (3, 6, 24, 94)  # 33, 66, 264 and 1034 samples
+
+
+def draws_for_each_sample(layer: Layer) -> bool:
+    own = isinstance(layer, Activation | Dropout) and any(streams(layer))
+    return own or any(map(draws_for_each_sample, layer.children()))
+
+
+ALIKE = [case for case in CASES if not draws_for_each_sample(case.make())]
+
+
+@pytest.mark.parametrize("case", ALIKE, ids=lambda c: c.name)
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_every_sample_of_a_large_batch_counts(case, dtype):
+    """A batch of copies of a few samples: each copy's output is its sample's, and counts as much.
+
+    So each gradient is that of the few samples for the sum of what arrived at their copies, also
+    where samples meet, as in batch norm. Random numbers are others in a larger batch: see
+    `test_random_layers_on_a_large_batch`.
+    """
+    layer = case.make().initialize(0, dtype)
+    x = batch(case, PARTS, dtype)
+    # In float32, a thousand numbers are added up in another order than their few sums.
+    near = {"rtol": 1e-4, "atol": 1e-4} if dtype == np.float32 else {"rtol": 1e-9, "atol": 1e-9}
+    for copies in COPIES:
+        rng = np.random.default_rng(copies)
+        order = rng.permutation(np.repeat(np.arange(PARTS), copies))
+        y, _, _ = run(layer, x, 1)
+        # Copies differ by positive factors: AdaSTE's gradient depends on the sign of dy.
+        factors = rng.uniform(0.1, 2, (len(order), *[1] * (y.ndim - 1)))
+        dy = (rng.standard_normal(y.shape)[order] * factors).astype(dtype)
+        large_y, large_dx, large = run(layer, x[order], 1, dy=dy)
+        np.testing.assert_allclose(large_y, y[order], **near)
+        _, dx, few = run(layer, x, 1, dy=_sum_of_copies(dy, order))
+        np.testing.assert_allclose(_sum_of_copies(large_dx, order), dx, **near)
+        for name, gradient in few.items():
+            np.testing.assert_allclose(large[name], gradient, **near, err_msg=name)
+
+
+def _sum_of_copies(values, order):
+    sums = np.zeros((PARTS, *values.shape[1:]), np.float64)
+    np.add.at(sums, order, values)
+    return sums.astype(values.dtype)
+
+
+@pytest.mark.parametrize("samples", [33, 66, 264, 1034])
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_random_layers_on_a_large_batch(samples, dtype):
+    """What each sample drew decides about its own gradient, in the last sample as in the first."""
+    rng = np.random.default_rng(samples)
+    x, dy = (rng.uniform(-2, 2, (samples, 7)).astype(dtype) for _ in range(2))
+    for rescale, factor in ((True, 1 / 0.6), (False, 1.0)):
+        layer = Dropout(0.4, rescale=rescale).initialize(0, dtype)
+        y = layer.forward(x, train=True)
+        kept = y != 0
+        assert all(0.2 < part.mean() < 0.95 for part in np.array_split(kept, 3))
+        np.testing.assert_allclose(y[kept], (x * factor)[kept], rtol=1e-6)
+        np.testing.assert_allclose(layer.backward(dy), dy * kept * factor, rtol=1e-6)
+    layer = Activation(StochasticSign(clip=1.0)).initialize(0, dtype)
+    y = layer.forward(x, train=True)
+    np.testing.assert_array_equal(abs(y), 1)
+    np.testing.assert_array_equal(y[abs(x) >= 1], np.sign(x)[abs(x) >= 1])
+    inside = abs(x) <= 1
+    assert all((y * np.sign(x))[rows][inside[rows]].min() < 0 for rows in (np.s_[:33], np.s_[-33:]))
+    np.testing.assert_array_equal(layer.backward(dy), dy * inside)
 
 
 @each_case

@@ -71,7 +71,7 @@ def test_train_prints_each_epoch_and_saves_what_it_measured(tmp_path, capsys, sa
     ]
     assert rows == expected
 
-    packed, same = load_packed(path), pack(model)
+    packed, same = load_packed(path), pack(model, (28, 28))
     for name, array in same.file_arrays().items():
         np.testing.assert_array_equal(packed.file_arrays()[name], array)
     right = (same.predict(sample.test_images) == sample.test_labels).mean()
@@ -154,7 +154,7 @@ def test_a_recipe_without_a_packed_form_is_refused_before_training(tmp_path, cap
 
 @pytest.mark.parametrize("name", [n for n in RECIPES if n not in ("binaryconnect", "binarynet")])
 def test_every_other_recipe_can_be_packed(name):
-    assert isinstance(pack(RECIPES[name]().build().initialize(0)), PackedModel)
+    assert isinstance(pack(RECIPES[name]().build().initialize(0), (28, 28)), PackedModel)
 
 
 def test_another_network_cannot_go_on(trained, tmp_path, capsys):
@@ -168,7 +168,7 @@ def test_another_network_cannot_go_on(trained, tmp_path, capsys):
 def with_figures(path, **training):
     """A file of a modern network, with latent weights and anybody's figures."""
     model = RECIPES["modern"]().build().initialize(0)
-    save_packed(pack(model), path, training=training, model=model)
+    save_packed(pack(model, (28, 28)), path, training=training, model=model)
     return str(path)
 
 
@@ -265,8 +265,8 @@ def test_what_was_trained_outlives_a_full_disk(tmp_path, capsys, monkeypatch):
 
 
 def test_a_wrong_packed_model_is_called_wrong(tmp_path, capsys, monkeypatch):
-    def wrong(model):
-        packed = pack(model)
+    def wrong(model, shape=None):
+        packed = pack(model, (28, 28))
         packed.stages[1].thresholds.flags.writeable = True
         packed.stages[1].thresholds[3] += 10_000
         return packed
@@ -282,7 +282,7 @@ def test_a_wrong_packed_model_is_called_wrong(tmp_path, capsys, monkeypatch):
 def test_a_file_that_names_no_recipe(tmp_path, capsys):
     model = RECIPES["modern"]().build().initialize(0)
     path = tmp_path / "own.safetensors"
-    save_packed(pack(model), path, model=model)
+    save_packed(pack(model, (28, 28)), path, model=model)
     out = str(tmp_path / "on.safetensors")
     assert main(["train", "--from", str(path), *SAMPLE, "-o", out]) == 3
     assert "name it with --recipe" in capsys.readouterr().err
@@ -421,7 +421,7 @@ def test_inspect_adds_up(trained, tmp_path, capsys):
 
 def test_inspect_without_figures(tmp_path, capsys):
     path = tmp_path / "plain.safetensors"
-    save_packed(pack(RECIPES["seed"]().build().initialize(0)), path)
+    save_packed(pack(RECIPES["seed"]().build().initialize(0), (28, 28)), path)
     assert main(["inspect", str(path)]) == 0
     assert "training     no figures\n" in capsys.readouterr().out
 
@@ -429,7 +429,7 @@ def test_inspect_without_figures(tmp_path, capsys):
 def test_figures_forge_no_lines(tmp_path, capsys):
     path = tmp_path / "own.safetensors"
     training = {"a\nsha256       of a key": "b\r\x1b[2Jthresholds", "list": ["c\nd"], "ü": "é"}
-    save_packed(pack(RECIPES["seed"]().build().initialize(0)), path, training=training)
+    save_packed(pack(RECIPES["seed"]().build().initialize(0), (28, 28)), path, training=training)
     assert main(["inspect", str(path)]) == 0
     last = capsys.readouterr().out.splitlines()[-1]
     assert last == (
@@ -711,7 +711,7 @@ def test_a_full_disk_behind_the_output_is_an_error(trained):
 def test_other_errors(words, code, said, capsys, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(
-        "minibnn.commands.train.pack", lambda model: None
+        "minibnn.commands.train.pack", lambda model, shape: None
     )  # binarynet takes seconds
     assert main(words) == code
     assert said in capsys.readouterr().err

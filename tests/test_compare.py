@@ -81,6 +81,41 @@ def test_welch_by_hand():
     assert four.tied.to_list() == ["a", "a", "a", "a"]
 
 
+@pytest.mark.parametrize(
+    ("one", "two", "gap"),
+    [  # unequal numbers of seeds and unequal spreads; the gap is SciPy's, t.ppf(0.975, Welch) * se
+        ([0, 1, 2], [-3, -2, 0, 2, 3], 3.1850817379),  # t at 5.58 degrees of freedom: 2.492
+        ([0, 4], [0, 1, 2, 3, 4, 5, 6, 7], 14.4594058087),  # at 1.40: 6.634
+        ([0, 5, 10], [0, 1, 2, 3], 11.6745043015),  # at 2.20: 3.947
+        ([0, 1, 2, 3, 4, 5], [0, 3, 9], 10.3400251954),  # at 2.34: 3.755
+    ],
+)
+def test_welch_with_unequal_counts(one, two, gap):
+    """Means closer than Welch's interval are tied, those farther apart are not, to five digits.
+
+    Student's degrees of freedom (n + m - 2) would end the first interval at 3.127, and the second
+    at 5.026; swapped counts move all of them.
+    """
+    for first, second in ((one, two), (two, one)):
+        for part, letters in ((1 - 1e-5, ["a", "a"]), (1 + 1e-5, ["a", "b"])):
+            shift = np.mean(second) - np.mean(first) + gap * part
+            ranking = rank(table(a=np.array(first) + shift, b=second))
+            assert ranking.tied.to_list() == letters
+
+
+def test_between_the_quantiles_of_student_and_welch():
+    """Means 3 and 0, variances 1 and 4 as above, and 5 runs of the wider: t = 3 / sqrt(17/15).
+
+    t = 2.818 lies beyond the 97.5 % point at Student's 6 degrees of freedom (2.447) and Welch's
+    5.89 (2.458); with the counts swapped t = 2.371, inside of 2.83. With 3 runs of each and a gap
+    of 3.9, t = 3.021 lies beyond Student's 2.776, but inside of Welch's 3.218.
+    """
+    wide = list(np.array([-3, -2, 0, 2, 3]) * 2 / np.sqrt(6.5))
+    assert rank(table(a=[2, 3, 4], b=wide)).tied.to_list() == ["a", "b"]
+    assert rank(table(b=wide, a=[2, 3, 4])).tied.to_dict() == {"a": "a", "b": "b"}
+    assert rank(table(a=[2.9, 3.9, 4.9], b=[-2, 0, 2])).tied.to_list() == ["a", "a"]
+
+
 def test_one_seed_is_never_ranked():
     assert rank(table(a=[0.9], b=[0.1])).tied.to_list() == ["a", "a"]
     assert rank(table(a=[0.9, 0.9], b=[0.1])).tied.to_list() == ["a", "a"]
@@ -88,6 +123,49 @@ def test_one_seed_is_never_ranked():
 
 def test_no_spread_at_all():
     assert rank(table(a=[0.9, 0.9], b=[0.1, 0.1], c=[0.1, 0.1])).tied.to_list() == ["a", "b", "b"]
+
+
+@pytest.mark.parametrize("score", [0.1, 0.9, 0.7, 1 / 3, 1e-3, 123456.7])
+def test_equal_scores_without_spread_are_tied_whatever_the_number_of_seeds(score):
+    """The sum of n equal floats, divided by n, need not be that float, nor their spread 0."""
+    ranking = rank(table(**{f"n{n}": [score] * n for n in range(2, 13)}))
+    assert set(ranking.tied) == {"a"}
+    assert set(ranking["mean"]) == {score}
+    assert set(ranking["std"]) == {0.0}
+    assert rank(table(a=[score] * 3, b=[score * (1 + 1e-9)] * 6)).tied.to_list() == ["a", "b"]
+
+
+def test_one_of_two_without_spread():
+    """Only b has noise: standard error 1, and the 97.5 % point at its 3 degrees is 3.182."""
+    b = [-np.sqrt(3), np.sqrt(3), -np.sqrt(3), np.sqrt(3)]  # variance 4
+    assert rank(table(a=[3.1] * 2, b=b)).tied.to_list() == ["a", "a"]
+    assert rank(table(a=[3.3] * 2, b=b)).tied.to_list() == ["a", "b"]
+
+
+@pytest.mark.parametrize("unit", [1e-200, 1e-100, 1e100, 1e200])
+def test_the_unit_of_a_score_does_not_matter(unit):
+    """Squares of squares of these spreads are 0 or infinite as floats."""
+    for a, letters in (([2, 3, 4], ["a", "a"]), ([4, 5, 6], ["a", "b"])):
+        scores = table(a=np.array(a) * unit, b=np.array([-2, 0, 2]) * unit)
+        assert rank(scores).tied.to_list() == letters
+
+
+def test_every_kind_of_score_and_entry():
+    """Counts, float32 and flags are scores; an entry that is None is an entry; no runs, no rows."""
+    for dtype in (int, np.float32, bool):
+        runs = table(a=[1, 1], b=[0, 0, 0]).astype({"accuracy": dtype})
+        ranking = rank(runs)
+        assert ranking.tied.to_list() == ["a", "b"]
+        assert ranking["mean"].to_list() == [1.0, 0.0]
+        assert ranking["mean"].dtype == ranking["std"].dtype == np.float64
+    nobody = pd.DataFrame({"entry": ["a", "a", None, None], "accuracy": [1.0, 1.0, 2.0, 2.0]})
+    assert rank(nobody).seeds.to_list() == [2, 2]
+    assert rank(table(a=[0.5])).drop(columns="std").to_dict("list") == {
+        "mean": [0.5],
+        "seeds": [1],
+        "tied": ["a"],
+    }
+    assert list(rank(nobody[:0]).columns) == ["mean", "std", "seeds", "tied"]
 
 
 def test_runs_that_agree_by_chance_are_no_proof():

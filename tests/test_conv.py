@@ -202,6 +202,42 @@ def test_a_kernel_as_large_as_the_image_is_dense(rng):
         np.testing.assert_allclose(a, b.reshape(a.shape), rtol=1e-12, atol=1e-12)
 
 
+@pytest.mark.parametrize("batch", [1, 2, 40])
+def test_an_edge_is_dropped_only_where_all_samples_have_zeros(batch, rng):
+    """One nonzero number in the last row, or column, of any sample and channel keeps all of it."""
+    dz = rng.standard_normal((batch, 4, 5, 3)).astype(np.float32)
+    dz[:, -1] = dz[:, :, -1] = 0
+    assert numpy_convolution.without_zero_edge(dz).shape == (batch, 3, 4, 3)
+    for n, k, c in itertools.product({0, batch - 1}, (0, 2), (0, 2)):
+        for kept, place in (((4, 4), (n, 3, k, c)), ((3, 5), (n, k, 4, c)), ((4, 5), (n, 3, 4, c))):
+            one = dz.copy()
+            one[place] = 1e-30
+            np.testing.assert_array_equal(
+                numpy_convolution.without_zero_edge(one), one[:, : kept[0], : kept[1]]
+            )
+    one_row = np.zeros((batch, 1, 1, 2), np.float32)
+    assert numpy_convolution.without_zero_edge(one_row).shape == one_row.shape
+
+
+@pytest.mark.parametrize(("shape", "where"), [((3, 5, 5, 2), 2), ((3, 5, 5, 2), 1)])
+def test_a_sample_alone_may_use_the_last_row_and_column(shape, where, rng):
+    """The pooled windows of the other samples left zeros there: the gradients are the loops'."""
+    layer = Conv2D(2, 3, 2).initialize(0, np.float64)
+    x = rng.standard_normal(shape)
+
+    def dz_of(z):
+        dz = rng.standard_normal(z.shape)
+        others = [n for n in range(len(dz)) if n != where]
+        dz[others, -1] = dz[others, :, -1] = 0
+        return dz
+
+    z, dz, dW, db, dx = reference(x, layer.weight.data, layer.bias.data, dz_of)
+    np.testing.assert_allclose(layer.forward(x, train=True), z, atol=1e-12)
+    np.testing.assert_allclose(layer.backward(dz), dx, atol=1e-12)
+    np.testing.assert_allclose(layer.weight.grad, dW, atol=1e-12)
+    np.testing.assert_allclose(layer.bias.grad, db, atol=1e-12)
+
+
 @pytest.mark.parametrize("groups", [1, 2])
 def test_feedback_alignment_with_b_equal_to_w_is_backpropagation(groups, backend, rng):
     x = backend.asarray(rng.standard_normal((2, 5, 4, 4)).astype(np.float32))

@@ -5,7 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from minibnn import Dense, Dropout, Sequential
+from minibnn import Dense, Draws, Dropout, Sequential
+from minibnn.backend import CPU
 
 
 def ones(*shape):
@@ -42,6 +43,19 @@ def test_each_draw_is_new_and_replays():
     assert (first != second).any()
     layer.draws.count = 0
     np.testing.assert_array_equal(layer.forward(x, train=True), first)
+
+
+def test_a_stream_counts_its_arrays_from_0():
+    """Array n of a stream is the backend's with that count, on every device and in each version."""
+    draws = Draws()
+    draws.initialize(np.random.default_rng(5))
+    assert draws.seed == np.random.default_rng(5).integers(2**63)
+    for count in range(3):
+        assert draws.count == count
+        expected = CPU.uniform((2, 3), draws.seed, count, np.float32)
+        np.testing.assert_array_equal(draws.uniform(CPU, (2, 3), np.float32), expected)
+    draws.initialize(np.random.default_rng(6))
+    assert draws.count == 0, "a new seed starts from the beginning"
 
 
 def test_a_seed_gives_one_mask_and_two_layers_have_different_ones():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import re
 import shutil
 import subprocess
@@ -198,7 +199,7 @@ def seed():
     for parameter in model.parameters():
         if parameter.name == "bias":
             parameter.data[...] = rng.normal(0, 3, parameter.shape)
-    return pack(model)
+    return pack(model, (28, 28))
 
 
 def header(packed, folder, **options):
@@ -235,6 +236,67 @@ def test_selftest_finds_one_wrong_bit(seed, tmp_path):
     build(tmp_path, ["gcc", *C99, "-O1"], ["main.c"])
     done = subprocess.run([tmp_path / "run"], capture_output=True, text=True, check=True)
     assert done.stdout == "0 1 12"
+
+
+DAMAGE = """
+#include <stdio.h>
+#include <stdint.h>
+#define const /* so that the constants can be changed */
+#define NET_SELFTEST
+#include "net.h"
+#define TRY(what, array, i, changed)                                        \\
+    {                                                                       \\
+        const int at = (int)(i);                                            \\
+        array[at] = changed;                                                \\
+        printf("%s:%d\\n", what, net_selftest());                           \\
+        array[at] = saved[at];                                              \\
+    }
+#define TRY_ALL(name, array, rows)                                          \\
+    {                                                                       \\
+        static __typeof__(array[0]) saved[sizeof array / sizeof array[0]];  \\
+        const int n = (int)(sizeof array / sizeof array[0]);                \\
+        int i;                                                              \\
+        for (i = 0; i < n; i++) saved[i] = array[i];                        \\
+        TRY(name ", first", array, 0, saved[at] ^ 1)                        \\
+        TRY(name ", end of the first row", array, n / rows - 1, saved[at] ^ 1)\\
+        TRY(name ", start of the last row", array, n - n / rows, saved[at] ^ 1)\\
+        TRY(name ", last", array, n - 1, saved[at] ^ 1)                     \\
+        TRY(name ", zero", array, 0, saved[at] == 0)                        \\
+    }
+int main(void)
+{
+    printf("nothing:%d\\n", net_selftest());
+"""
+
+
+def test_selftest_finds_damage_that_no_image_shows(tmp_path, rng):
+    """One bit of each constant's first and last number, and of the ends of rows; a number of 0."""
+    compiler("gcc")
+
+    def hidden(n_in, n_out):
+        return [dense(n_in, n_out), BatchNorm(n_out), Activation(SIGN)]
+
+    image, conv = [Reshape((8, 9, 1)), Rescale(1 / 255)], Conv2D(1, 6, 3, weight_quantizer=SIGN)
+    nets = [
+        [Flatten(), Rescale(1 / 255), *hidden(72, 40), *hidden(40, 20), dense(20, 10)],
+        [*image, conv, MaxPool2D(3), BatchNorm(6), Activation(SIGN), Flatten(), dense(24, 10)],
+    ]
+    kinds = set()
+    for parts, word in itertools.product(nets, (32, 64)):
+        packed = pack(shake(Sequential(*parts).initialize(rng), rng), (8, 9))
+        text = header(packed, tmp_path, name="net", images=np.zeros((2, 8, 9), np.uint8))
+        constants = re.findall(r"^static const net_\w+ (net_(\w+))\[(?:(\d+) \*)?", text, re.M)
+        kinds |= {name.rstrip("_0123456789") for _, name, _ in constants}
+        lines = [f'TRY_ALL("{name}", {array}, {rows or 1})' for array, name, rows in constants]
+        (tmp_path / "main.c").write_text("\n".join([DAMAGE, *lines, "return 0; }\n"]))
+        build(tmp_path, ["gcc", "-std=gnu99", f"-DNET_WORD_BITS={word}"], ["main.c"])
+        done = subprocess.run([tmp_path / "run"], capture_output=True, text=True, check=True)
+        nothing, *answers = [line.rsplit(":", 1) for line in done.stdout.splitlines()]
+        assert nothing == ["nothing", "0"]
+        assert len(answers) == 5 * len(constants)
+        assert [what for what, answer in answers if answer == "0"] == []
+        assert "3" in [answer for _, answer in answers], "nothing was found by the checksum alone"
+    assert kinds == {"weights", "thresholds", "limits", "flips", "a", "b"}
 
 
 def test_the_seeds_network_takes_16_kib_of_flash(seed, tmp_path):

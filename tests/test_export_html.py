@@ -102,7 +102,7 @@ def packed_of(name, rng):
     model = layers if isinstance(layers, Sequential) else Sequential(*layers)
     model = shake(model.initialize(rng), rng)
     list(model)[-1].initialize(0)  # logits within reach of each other
-    return pack(model)
+    return pack(model, (28, 28))
 
 
 def with_wide_scores(packed):
@@ -118,7 +118,7 @@ def with_wide_scores(packed):
 @pytest.fixture(scope="module")
 def modern():
     """A network that reads digits, though it has seen only the bundled ones."""
-    return pack(RECIPES["modern"]().train(load_sample(), epochs=12, progress=False)[0])
+    return pack(RECIPES["modern"]().train(load_sample(), epochs=12, progress=False)[0], (28, 28))
 
 
 def noise(rng, n=20):
@@ -181,6 +181,54 @@ def test_scores_are_the_packed_models(name, tmp_path, rng):
     assert labels == packed.predict(images).tolist()
     assert len(np.unique(scores, axis=0)) > 5
     assert node_test(exported(packed, tmp_path))["passed"]
+
+
+def damaged(model):
+    """The page's model with one number changed, again and again: what, and its text."""
+    for i, stage in enumerate(json.loads(model)["stages"]):
+        for name in ("weights", "thresholds", "A", "B", "falling", "threshold"):
+            value = stage.get(name)
+            places = ("first", 0), ("last", -1)
+            if not isinstance(value, str | list):
+                places = [("all", None)] if name in stage else []
+            for what, k in places if value != [] else ():
+                changed = json.loads(model)
+                if name == "weights":  # a digit of base 91, 13 bits or what is left of them
+                    letters = list(value)
+                    letters[k] = "#" if letters[k] == "!" else "!"
+                    changed["stages"][i][name] = "".join(letters)
+                elif k is None:
+                    changed["stages"][i][name] = not value if value in (True, False) else value + 1
+                else:
+                    value = list(value)
+                    value[k] = type(value[k])(int(value[k]) + 1)
+                    changed["stages"][i][name] = value
+                yield f"{i}, {name}, {what}", json.dumps(changed, separators=(",", ":"))
+
+
+@needs_node
+@pytest.mark.parametrize("name", ["modern", "finn-sfc", "larq-cnn"])
+def test_the_self_test_finds_every_kind_of_damage(name, tmp_path, rng):
+    """The checksum does, also where none of the pictures meets what has changed."""
+    page = exported(packed_of(name, rng), tmp_path)
+    run = """
+    const [models, vectors] = given;
+    const failed = models.map((text) => {
+      try {
+        return !selfTest(loadNetwork(JSON.parse(text)), JSON.parse(vectors), text).passed;
+      } catch (error) {
+        return true; // the page then says that the model cannot be run
+      }
+    });
+    console.log(JSON.stringify(failed));
+    """
+    whole = element(page, "model")
+    names, texts = zip(("nothing", whole), *damaged(whole), strict=True)
+    given = [texts, element(page, "vectors")]
+    failed = dict(zip(names, node(element(page, "network"), run, given=given), strict=True))
+    assert not failed.pop("nothing")
+    assert len(failed) >= 10
+    assert all(failed.values()), failed
 
 
 def test_the_models_have_every_kind_of_stage(rng):
@@ -373,7 +421,7 @@ def test_ink_is_about_that_of_mnist(tmp_path, rng):
 @pytest.mark.parametrize("name", ["modern", "larq-cnn", "finn-sfc", "finn-sfc-8bit"])
 def test_small_files(name, tmp_path):
     """The finn-* networks are 784-256-256-256-10: 334,336 weights."""
-    packed = pack(RECIPES[name]().train(load_sample(), epochs=1, progress=False)[0])
+    packed = pack(RECIPES[name]().train(load_sample(), epochs=1, progress=False)[0], (28, 28))
     page = exported(packed, tmp_path)
     assert len(page.encode()) < 100_000
     assert f'"bytes":{packed.nbytes},' in page

@@ -122,3 +122,22 @@ def test_arrays_in_another_order_give_the_same_batches(backend):
         for (a,), (b,) in zip(data, expected, strict=True):
             np.testing.assert_array_equal(backend.to_host(a), b)
         assert data.arrays[0].flags.c_contiguous  # or each batch would copy the whole array
+
+
+@pytest.mark.parametrize("name", ["__iter__", "__len__", "batches", "order"])
+def test_a_loader_that_somebody_changed_does_more_than_gather(name):
+    """In a class of their own, or in one object."""
+    assert loader().only_gathers()
+    kind = type("Mine", (DataLoader,), {name: lambda self, *_: None})
+    assert not kind((np.arange(4),), 2).only_gathers()
+    assert type("Mine", (DataLoader,), {"other": 1})((np.arange(4),), 2).only_gathers()
+    one = loader()
+    setattr(one, name, getattr(one, name))
+    assert not one.only_gathers()
+
+
+def test_without_shuffling_the_order_is_the_arrays():
+    data = loader(7, 3)
+    for epoch in (0, 5):
+        np.testing.assert_array_equal(data.order(epoch), np.arange(7))
+        assert order(data, epoch) == list(range(7))

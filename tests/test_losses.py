@@ -159,7 +159,7 @@ def test_large_batches_on_devices(shape, smoothing, device, rng):
         np.testing.assert_allclose(got, expected, rtol=1e-12, atol=1e-15)
 
 
-@given(st.integers(1, 6), st.integers(1, 9), st.integers(0, 2**32 - 1))
+@given(st.integers(1, 6), st.integers(2, 9), st.integers(0, 2**32 - 1))
 def test_gradient_sums_to_zero_and_shift_changes_nothing(batch, classes, seed):
     rng = np.random.default_rng(seed)
     logits = rng.standard_normal((batch, classes)) * 10
@@ -237,6 +237,12 @@ def test_backward_needs_forward(loss):
     loss.backward()
     with pytest.raises(RuntimeError, match="backward needs a forward before it"):
         loss.backward()
+
+
+@pytest.mark.parametrize("labels", [[0, 3], [3, 0], [0, -1], [2, 200]])
+def test_one_label_outside_is_enough_for_one_hot_to_refuse(labels):
+    with pytest.raises(ValueError, match=r"one_hot: expected labels in 0..2"):
+        one_hot(np.array(labels), 3)
 
 
 @given(st.lists(st.integers(0, 8), min_size=1, max_size=30))

@@ -16,6 +16,7 @@ from minibnn import (
     Bop,
     DataLoader,
     Dense,
+    DoReFaWeights,
     Fill,
     HardTanh,
     Hinge,
@@ -28,6 +29,7 @@ from minibnn import (
     ShiftAdaMax,
     SignSTE,
     SquaredHinge,
+    Ternary,
     evaluate,
     fit,
     split_parameters,
@@ -46,6 +48,14 @@ def test_split():
     assert [len(part) for part in split_parameters(first)] == [1, 1]
     with pytest.raises(TypeError, match="expected model of type Layer"):
         split_parameters(Dense)
+
+
+@pytest.mark.parametrize("quantizer", [Ternary(), DoReFaWeights(bits=2), HardTanh(), None])
+def test_weights_of_more_than_one_bit_are_not_binary(quantizer):
+    layer = Dense(4, 3, weight_quantizer=quantizer)
+    assert split_parameters(layer) == ([], [layer.weight, layer.bias])
+    one_bit = Dense(4, 3, weight_quantizer=DoReFaWeights(bits=1))
+    assert split_parameters(one_bit) == ([one_bit.weight], [one_bit.bias])
 
 
 def test_split_asks_the_layers():

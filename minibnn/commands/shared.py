@@ -7,13 +7,8 @@ import os
 import sys
 from collections.abc import Callable
 
-from minibnn.data import (
-    DatasetNotFoundError,
-    ImageDataset,
-    load_mnist,
-    load_mnist_or_sample,
-    load_sample,
-)
+from minibnn.data import ImageDataset
+from minibnn.data.mnist import load_by_options
 from minibnn.packed import PackedFileError, PackedModel, load_packed
 from minibnn.packed.stages import Product, ThresholdStage
 
@@ -45,6 +40,8 @@ def add_data(parser: argparse.ArgumentParser) -> None:
         help="default: auto, MNIST or, if there is none, the bundled sample")
     add("--data-dir", metavar="DIR", help="folder with the four MNIST files, plain or .gz; "
         "default: $MINIBNN_DATA, else the user's cache, filled by download")
+    add("--no-verify", action="store_true",
+        help="take a drop-in set such as Fashion-MNIST: any images of 28x28 in 10 classes")
     add("--device", default="auto", choices=("auto", "cpu", "gpu"),
         help="default: auto, the GPU if it works and else the CPU")
     # fmt: on
@@ -52,25 +49,7 @@ def add_data(parser: argparse.ArgumentParser) -> None:
 
 def load_data(given: argparse.Namespace) -> ImageDataset:
     """The images that `add_data`'s options ask for."""
-    if given.data_dir is not None and given.dataset == "sample":
-        raise ValueError("--data-dir: the sample comes with minibnn; leave out one of the two")
-    if given.dataset == "mnist" or given.data_dir is not None:
-        try:
-            return load_mnist(given.data_dir)
-        except DatasetNotFoundError as error:
-            raise DatasetNotFoundError(_in_options(str(error))) from None
-    return load_sample() if given.dataset == "sample" else load_mnist_or_sample()
-
-
-def _in_options(advice: str) -> str:
-    """What `load_mnist` advises, for people who call no functions."""
-    words = {
-        'load_mnist(data_dir="FOLDER")': "--data-dir FOLDER",
-        "load_sample() has": "--dataset sample has",
-    }
-    for function, option in words.items():
-        advice = advice.replace(function, option)
-    return advice
+    return load_by_options(given.dataset, given.data_dir, verify=not given.no_verify)
 
 
 def read_packed(path: str) -> PackedModel:

@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from minibnn.atomic_file import whole_file
 from minibnn.backend import get_backend
 from minibnn.commands import shared
 from minibnn.data import DataLoader, ImageDataset
-from minibnn.data.whole_file import whole_file
 from minibnn.layers import Layer
 from minibnn.packed import (
     PackedFileError,
@@ -198,7 +198,7 @@ def _require_packable(
                 f"another network; {mend}"
             ) from None
     try:
-        pack(model)
+        pack(model, (28, 28))  # what recipes are for
     except PackError as error:
         raise PackError(
             f"the recipe {recipe.name} cannot be packed, so it is not trained here: {error}; "

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import statistics
 import string
 from itertools import combinations
 from typing import TYPE_CHECKING
@@ -47,20 +48,26 @@ def rank(runs: pd.DataFrame, score: str = "accuracy", *, resolution: float = 0.0
     >>> rank(runs).tied.to_dict()
     {'x': 'a', 'y': 'a', 'z': 'b'}
     """
-    broken = runs[~np.isfinite(runs[score].astype(float))]
+    import pandas as pd
+
+    runs = runs.assign(**{score: runs[score].astype(float)})
+    broken = runs[~np.isfinite(runs[score])]
     if len(broken):
         raise ValueError(
             f"rank: expected a finite {score} of every run, got {broken[score].iloc[0]} for "
             f"{broken.entry.iloc[0]!r}; count a run that failed as the worst score there is"
         )
-    groups = runs.groupby("entry", sort=False)[score]
-    table = groups.agg(["mean", "std", "count"]).rename(columns={"count": "seeds"})
-    table = table.sort_values("mean", ascending=False, kind="stable")
+    groups = runs.groupby("entry", sort=False, observed=True, dropna=False)[score]
+    # Exact sums: those of floats would give equal scores a spread, and a mean that depends on how
+    # many they are.
+    table = pd.DataFrame(
+        {"mean": groups.agg(statistics.mean), "std": groups.agg(_deviation), "seeds": groups.size()}
+    ).sort_values("mean", ascending=False, kind="stable")
     pairs = list(combinations(range(len(table)), 2))
     level = 1 - (1 - CONFIDENCE) / 2 / max(len(pairs), 1)
     spreads = table["std"].clip(lower=resolution / math.sqrt(12))
-    statistics = list(zip(table["mean"], spreads, table["seeds"], strict=True))
-    apart = {(i, j) for i, j in pairs if _beyond_noise(statistics[i], statistics[j], level)}
+    found = list(zip(table["mean"], spreads, table["seeds"], strict=True))
+    apart = {(i, j) for i, j in pairs if _beyond_noise(found[i], found[j], level)}
     table["tied"] = _letters(len(table), apart)
     return table
 
@@ -72,11 +79,19 @@ def _beyond_noise(
     (mean1, std1, n1), (mean2, std2, n2) = one, two
     if min(n1, n2) < 2:
         return False
-    v1, v2 = std1**2 / n1, std2**2 / n2
-    if v1 + v2 == 0:
+    error1, error2 = std1 / math.sqrt(n1), std2 / math.sqrt(n2)
+    error = math.hypot(error1, error2)
+    if error == 0:
         return mean1 != mean2
-    freedom = (v1 + v2) ** 2 / (v1**2 / (n1 - 1) + v2**2 / (n2 - 1))
-    return abs(mean1 - mean2) > student_quantile(level, freedom) * math.sqrt(v1 + v2)
+    # Shares of the variance of the difference, which no unit of the score makes 0 or infinite.
+    share1, share2 = (error1 / error) ** 2, (error2 / error) ** 2
+    freedom = 1 / (share1**2 / (n1 - 1) + share2**2 / (n2 - 1))
+    return abs(mean1 - mean2) > student_quantile(level, freedom) * error
+
+
+def _deviation(scores: pd.Series[float]) -> float:
+    """The standard deviation with n - 1; nan for a single score."""
+    return statistics.stdev(scores) if len(scores) > 1 else math.nan
 
 
 def student_quantile(p: float, freedom: float) -> float:

@@ -132,6 +132,24 @@ def load_mnist_or_sample() -> ImageDataset:
         return load_sample()
 
 
+def load_by_options(dataset: str, data_dir: str | None, *, verify: bool) -> ImageDataset:
+    """What a command's options ask for: ``"mnist"``, ``"sample"``, or ``"auto"`` for either.
+
+    Raises:
+        ValueError: for the sample from a folder, or unverified.
+    """
+    if dataset == "sample":
+        for option, used in (("--data-dir", data_dir is not None), ("--no-verify", not verify)):
+            if used:
+                raise ValueError(
+                    f"{option}: the sample comes with minibnn; leave out one of the two"
+                )
+        return load_sample()
+    if dataset == "auto" and data_dir is None and verify:
+        return load_mnist_or_sample()
+    return load_mnist(data_dir, verify=verify)
+
+
 def _read_folder(folder: Path, verify: bool, origin: str) -> list[_Bytes]:
     paths = {name: _find(folder, name) for name in _SHA256}
     if not all(paths.values()):
@@ -210,9 +228,10 @@ def _not_found(
     folder: Path, reasons: Mapping[str, str], damaged: str | None = None
 ) -> DatasetNotFoundError:
     """Lay out what a newcomer sees first: what is missing, why, and what to do."""
-    lines = [
-        f"MNIST is not complete in {folder}" + ("" if folder.is_dir() else " (no such folder)")
-    ]
+    state = "" if folder.is_dir() else " (no such folder)"
+    if folder.exists() and state:
+        state = f", which is a file; the folder that it is in is {folder.parent}"
+    lines = [f"MNIST is not complete in {folder}{state}"]
     lines += ["", "Files, each plain or with .gz:"]
     for name in _SHA256:
         state = "found" if _find(folder, name) else "missing"

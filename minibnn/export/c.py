@@ -5,9 +5,10 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Iterator
+from itertools import chain
 
 import minibnn
-from minibnn.data.whole_file import whole_file
+from minibnn.atomic_file import whole_file
 from minibnn.export.c_program import Program, describe, wrap
 from minibnn.export.vectors import TestVectors, vectors_of
 from minibnn.packed import PackedModel
@@ -35,7 +36,9 @@ def export_c(
 
     There are no floats and no allocation: constants, integers, and scratch on the stack. The
     scores are those of ``packed.predict_scores`` (int64_t where they do not fit into 32 bits), and
-    the label is the first class with the greatest. The comment at the head of the file says what it
+    the label is the first class with the greatest. The self-test compares scores and labels of some
+    images and, since these do not depend on every weight, a checksum of all weights, thresholds and
+    factors of scores. The comment at the head of the file says what it
     takes, and how to call it. (Of C's library only ``memset`` and ``memcpy`` are needed, if the
     compiler makes calls of them out of loops.) One model gives the same bytes every time.
 
@@ -62,10 +65,10 @@ def export_c(
     vectors = vectors_of(packed, images)
     if not len(vectors.images):
         raise ValueError("export_c: expected at least one image to test with, got none")
-    text = "\n".join(_lines(packed, vectors)) + "\n"
-    text = text.replace("NAME_", f"{name.upper()}_").replace("name_", f"{name}_")
     with whole_file(path) as file:
-        file.write(text.encode("ascii"))
+        for line in _lines(packed, vectors):  # as they come, since all take many times the memory
+            line = line.replace("NAME_", f"{name.upper()}_").replace("name_", f"{name}_")
+            file.write(f"{line}\n".encode("ascii"))
 
 
 def _lines(packed: PackedModel, vectors: TestVectors) -> Iterator[str]:
@@ -86,7 +89,7 @@ def _lines(packed: PackedModel, vectors: TestVectors) -> Iterator[str]:
     yield from (f"typedef {program.types[t]} name_{t};" for t in sorted(program.types))
     yield ""
     yield from (text for part, text in parts.items() if part in program.parts)
-    yield from ["/* The network. */", "", *program.constants, ""]
+    yield from ["/* The network. */", "", *chain.from_iterable(program.constants), ""]
     yield from _scratch(program)
     yield from [
         "/* The score of each class. */",
@@ -100,6 +103,7 @@ def _lines(packed: PackedModel, vectors: TestVectors) -> Iterator[str]:
         parts["predict"],
         "#ifdef NAME_SELFTEST",
         *_vectors(vectors, score),
+        *_checksum(program, parts["checksum"]),
         parts["selftest"] + "#endif",
         "",
         *["#ifdef __cplusplus", "}", "#endif", "", "#endif"],
@@ -156,7 +160,8 @@ HEAD = """\
 
        NAME_SELFTEST, for
            int name_selftest(void);
-           which runs {vectors} images: 0, or 1 + the index of the first with another answer.
+           which runs {vectors} images: 0, or 1 + the index of the first with another answer;
+           {vectors} + 1 if only the checksum of the constants is another.
            Without the macro they take no flash.
        NAME_STATIC, see above.
        NAME_WORD_BITS, 32 or 64; else what suits the machine.
@@ -202,11 +207,24 @@ def _vectors(vectors: TestVectors, score: str) -> Iterator[str]:
     }
     for head, table in tables.items():
         yield f"static const {head} = {{"
-        for row in table.tolist():
-            words = [f"INT64_C({v})" if "int64" in head else str(v) for v in row]
-            lines = wrap(words)
-            yield from ["  {", *lines, "  },"]
+        for row in (numbers.tolist() for numbers in table):
+            yield "  {"
+            yield from wrap(f"INT64_C({v})" if "int64" in head else f"{v}" for v in row)
+            yield "  },"
         yield "};"
     yield "static const int name_labels[NAME_VECTORS] = {"
-    yield from wrap([str(v) for v in vectors.labels.tolist()])
+    yield from wrap(f"{v}" for v in vectors.labels.tolist())
     yield from ["};", ""]
+
+
+def _checksum(program: Program, functions: str) -> Iterator[str]:
+    """The function that computes it of the constants, and what it has to be."""
+    yield functions
+    yield f"#define NAME_CHECKSUM UINT32_C(0x{program.checksum:08X})"
+    yield from [
+        "static inline uint32_t name_checksum(void)",
+        "{",
+        "    uint32_t h = 0;",
+        "    int i;",
+    ]
+    yield from [*(f"    {check}" for check in program.checks), "    return h;", "}", ""]

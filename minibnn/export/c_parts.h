@@ -402,9 +402,39 @@ static inline int name_predict(const uint8_t *image)
     return label;
 }
 
+//: checksum
+/* Mixes a number into a checksum: no single change of a number leaves it as it was. */
+static inline uint32_t name_mix(uint32_t h, uint32_t number)
+{
+    h = (h ^ number) * UINT32_C(0x9E3779B1);
+    return h ^ (h >> 15);
+}
+
+/* Of rows of bits, in pairs of 32, so that words of either size give the same. */
+static inline uint32_t name_mix_words(uint32_t h, const name_word *row, uint32_t rows,
+                                      uint32_t width)
+{
+    const uint32_t words = NAME_WORDS(width);
+    uint32_t i, k, at;
+    for (i = 0; i < rows; i++, row += words)
+        for (k = 0; k < 2 * ((width + 63) / 64); k++) {
+            at = 32 * k / NAME_WORD_BITS;
+            h = name_mix(h, at < words ? (uint32_t)(row[at] >> 32 * k % NAME_WORD_BITS) : 0);
+        }
+    return h;
+}
+
+/* Of integers of any type, each as 64 bits. */
+#define NAME_MIX_NUMBERS(h, numbers)                                       \
+    for (i = 0; i < (int)(sizeof(numbers) / sizeof((numbers)[0])); i++) {  \
+        const uint64_t number = (uint64_t)(numbers)[i];                    \
+        h = name_mix(name_mix(h, (uint32_t)number), (uint32_t)(number >> 32)); \
+    }
+
 //: selftest
-/* Whether the compiled network gives the scores and labels that it had when it was packed: 0, or 1 +
-   the number of the first image with others. */
+/* Whether the compiled network is the one that was packed: 0 if it gives the scores and labels that
+   it had then, and its constants are the same; 1 + the number of the first image with others; and
+   1 + the number of images if only the checksum of the constants differs. */
 static inline int name_selftest(void)
 {
     int i, c;
@@ -417,5 +447,5 @@ static inline int name_selftest(void)
         if (name_predict(name_images[i]) != name_labels[i])
             return 1 + i;
     }
-    return 0;
+    return name_checksum() == NAME_CHECKSUM ? 0 : 1 + NAME_VECTORS;
 }

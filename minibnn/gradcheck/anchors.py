@@ -74,7 +74,10 @@ class _AnchoredFunction(Anchor, Function):
         self.function = function
         self.layer = layer
         self.nudge = nudge
-        self.bits = function.bits
+
+    @property
+    def bits(self) -> int:  # type: ignore[override]
+        return self.function.bits
 
     def __repr__(self) -> str:
         return repr(self.function)

@@ -22,6 +22,7 @@ from collections.abc import Iterator
 import numpy as np
 
 from minibnn.backend import CPU, Array, backend_of
+from minibnn.checks import generator, integer, number, require
 from minibnn.functions import Function
 from minibnn.gradcheck.compare import Comparison, compare
 from minibnn.gradcheck.leaves import wrong_leaves
@@ -31,7 +32,6 @@ from minibnn.gradcheck.point import Point
 from minibnn.gradcheck.report import GradientReport, GradientResult
 from minibnn.gradcheck.slopes import Slopes
 from minibnn.layers import Activation, Layer
-from minibnn.layers.base import require
 from minibnn.losses import Loss
 
 
@@ -53,8 +53,9 @@ def check_gradients(
     evaluation between forward and backward, and for a dy that is not contiguous.
 
     If its values have been drawn, it is checked at them. If not, each parameter gets standard
-    normal values, which reach beyond the usual clips, so that is the sharper check of code. So is a
-    batch of several samples, with batch norm at least four: with one, a sum and a mean are the same.
+    normal values, which reach beyond the usual clips, so that is the sharper check of code. So is
+    a batch of several samples, with batch norm at least four: with one, a sum and a mean are the
+    same.
 
     Args:
         layer: what to check; a `Function` is wrapped in an `Activation`.
@@ -86,13 +87,14 @@ def check_gradients(
     """
     if (loss is None) != (labels is None):
         raise TypeError("check_gradients: expected loss and labels together, got one of them")
-    if max_elements < 1:
-        raise ValueError(
-            f"check_gradients: expected max_elements of at least 1, got {max_elements}"
-        )
-    rng = np.random.default_rng(rng).spawn(1)[0]  # not the stream that x may have been drawn from
+    max_elements = integer("check_gradients", "max_elements", max_elements, least=1)
+    tolerance = number("check_gradients", "tolerance", tolerance)
+    # A stream of its own, not the one that x may have been drawn from.
+    rng = generator("check_gradients", rng).spawn(1)[0]
     if isinstance(layer, Function):
         layer = Activation(layer)
+    if isinstance(layer, type) and issubclass(layer, Function):
+        require("check_gradients", "layer", layer, Function)  # it says how to make an object
     layer = require("check_gradients", "layer", layer, Layer)
     x = np.array(backend_of(x).to_host(x))
     if x.ndim == 0 or x.size == 0:

@@ -104,10 +104,22 @@ def _without_dx(layer: Layer, x: Array, dy: Array, with_x: bool) -> dict[str, Ar
 def _after_evaluation(layer: Layer, x: Array, dy: Array, with_x: bool) -> dict[str, Array]:
     counts = [draws.count for draws in streams(layer)]
     layer.forward(x, train=True)
-    for draws, count in zip(streams(layer), counts, strict=True):
-        draws.count = count  # whoever draws in evaluation, too, is to draw the same
+    _set_back(layer, counts)  # whoever draws in evaluation, too, is to draw the same
     layer.forward(x)
     return backward(layer, x, dy, with_x)
+
+
+def _after_another_forward(layer: Layer, x: Array, dy: Array, with_x: bool) -> dict[str, Array]:
+    counts = [draws.count for draws in streams(layer)]
+    layer.forward(x[::-1].copy(), train=True)
+    _set_back(layer, counts)
+    layer.forward(x, train=True)
+    return backward(layer, x, dy, with_x)
+
+
+def _set_back(layer: Layer, counts: list[int]) -> None:
+    for draws, count in zip(streams(layer), counts, strict=True):
+        draws.count = count
 
 
 def _scattered(layer: Layer, x: Array, dy: Array, with_x: bool) -> dict[str, Array]:
@@ -121,6 +133,7 @@ def _scattered(layer: Layer, x: Array, dy: Array, with_x: bool) -> dict[str, Arr
 _WAYS: dict[str, Callable[[Layer, Array, Array, bool], dict[str, Array]]] = {
     "with need_dx=False, as fit calls it,": _without_dx,
     "after an evaluation between forward and backward": _after_evaluation,
+    "after a forward pass that no backward followed": _after_another_forward,
     "given a dy that is not contiguous": _scattered,
 }
 

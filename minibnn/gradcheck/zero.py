@@ -17,16 +17,13 @@ def check_zero(layer: Layer, function: Function, x: Array) -> None:
     """Raise ValueError for a sign that jumps at zero and does not count both zeros as positive.
 
     A function is asked only if its values say that it is a sign: of one size, also next to zero,
-    and opposite on the two sides. With real levels at 0, or declared with two bits or more, 0 is a
-    value of its own.
+    and opposite on the two sides. If 0 is a level of its own, numbers next to zero have it, too.
 
     Args:
         layer: that has the function.
         function: what to ask; a copy of it is.
         x: an argument that it was given; the shape of a sample is taken from it.
     """
-    if 1 < function.bits < 32:
-        return
     values = np.random.default_rng(0).standard_normal((8, *x.shape[1:]))
     for row, value in enumerate((0.0, -0.0, TINY, -TINY)):
         values[row] = value
@@ -47,7 +44,7 @@ def check_zero(layer: Layer, function: Function, x: Array) -> None:
             raise ValueError(
                 f"check_gradients: {layer}: expected {function!r}, a sign, to give "
                 f"{_first(above)} at 0 and -0.0, as above zero, got {_first(zero)} and "
-                f"{_first(minus_zero)}; use backend_of(x).binarize(x), or bits = 2 if 0 is a level"
+                f"{_first(minus_zero)}; use backend_of(x).binarize(x)"
             )
 
 

@@ -80,7 +80,7 @@ def read(data: bytes, path: str) -> Container:
             newer version.
     """
 
-    def refuse(expected: str, got: str, mend: str = "save it again") -> NoReturn:
+    def refuse(expected: str, got: str, mend: str) -> NoReturn:
         raise PackedFileError(f"{path}: expected {expected}, got {got}; {mend}")
 
     length = int.from_bytes(data[:8], "little")
