@@ -225,6 +225,20 @@ def test_saved_masks_pass_and_nothing_is_left_behind():
     assert "uniform" not in vars(backend_of(ours))
 
 
+class TheSameTwice(Masked):
+    """Forward sets the count back, which it may."""
+
+    def draw(self, x):
+        mask = super().draw(x)
+        self.draws.count -= 1
+        assert (super().draw(x) == mask).all()
+        return mask
+
+
+def test_forward_may_replay():
+    assert check_gradients(TheSameTwice(), values(5, 4))
+
+
 class Redrawing(StochasticSign):
     def backward(self, dy, x):
         return dy * (self.train_forward(x) != 0)

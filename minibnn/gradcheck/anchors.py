@@ -130,12 +130,21 @@ class _AnchoredDraws(Anchor, Draws):
 
     def __init__(self, draws: Draws) -> None:
         super().__init__()
-        self.draws = draws
-        self.seed, self.count = draws.seed, draws.count
+        self.draws, self.seed = draws, draws.seed
+
+    @property
+    def count(self) -> int:
+        return self.draws.count
+
+    @count.setter
+    def count(self, count: int) -> None:
+        self.draws.count = count
 
     def uniform(self, backend: Backend, shape: tuple[int, ...], dtype: Any) -> Array:
         if self.backward_time:
             return self.draws.uniform(backend, shape, dtype)  # an error there
+        if self.frozen:
+            self.draws.count += 1  # as if it had drawn, for who sets the count back
         return self.at(lambda: self.draws.uniform(backend, shape, dtype)).copy()
 
 
