@@ -150,7 +150,7 @@ def test_latents_of_a_small_model_beside_a_large_program(tmp_path):
     large = container.read(end(Program(2**11, 2**11)).file(), "large")
     path.write_bytes(container.write(large.metadata, large.arrays() | latents))
     tracemalloc.start()
-    with pytest.raises(PackedFileError, match="those of another: pack: layer .*Dense"):
+    with pytest.raises(PackedFileError, match=r"those of another: pack: layer .*Dense"):
         load_latents(path, build())
     taken = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
