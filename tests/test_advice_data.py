@@ -802,7 +802,7 @@ def test_a_rate_that_no_float_holds_is_made_smaller():
         return before - model.weight.data
 
     for wrong in ((1e300, 1.0), (1e30, 1e30)):
-        with advised("optimizers/base.py", "use a smaller one, or a smaller lr_scale"):
+        with advised("optimizers/base.py", "use a smaller learning rate, or a smaller lr_scale"):
             step(*wrong)
     assert np.allclose(step(0.1), 0.1)
     assert np.allclose(step(0.1, 10.0), 1.0)
