@@ -53,6 +53,7 @@ class Scale(Layer):
             factor = {
                 "zero": 0,
                 "inf": np.inf,
+                "nan": np.nan,
                 "sign": -1,
                 "factor": 3,
                 "batch": 6,
@@ -76,11 +77,11 @@ def test_a_right_layer_passes():
     assert check_gradients(Scale(), X)
 
 
-@pytest.mark.parametrize("wrong", ["forgets", "adds"])
+@pytest.mark.parametrize("wrong", ["forgets", "adds", "nan"])
 def test_a_gradient_is_overwritten(wrong):
     shows(
         "gradcheck",
-        "backward does not set this gradient, or adds to it: it has to overwrite it",
+        "backward does not set this gradient, or adds to it: it has to overwrite it; or it gives nan",
         causes(Scale(wrong)),
     )
     assert check_gradients(Scale(), X)
