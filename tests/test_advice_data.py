@@ -175,6 +175,20 @@ def test_a_file_that_is_not_mnists_is_replaced(folder, wrong):
     assert same(load_mnist(folder))
 
 
+def test_a_file_that_cannot_be_read_is_made_readable(folder, tmp_path, monkeypatch):
+    def forbidden(path):
+        raise PermissionError(13, "Permission denied", str(path))
+
+    monkeypatch.setattr(mnist, "read_idx", forbidden)  # no file is unreadable for root
+    with advised("data", "make it readable, or name another folder"):
+        load_mnist(folder)
+    monkeypatch.setattr(mnist, "read_idx", read_idx)
+    assert same(load_mnist(folder))
+    other = tmp_path / "other"
+    shutil.copytree(folder, other)
+    assert same(load_mnist(other))
+
+
 def test_files_that_do_not_belong_together_are_matched(folder):
     write_idx(folder / NAMES[1], PARTS[NAMES[1]][:-1])
     with advised("data", "do the two files belong together?"):
