@@ -154,9 +154,19 @@ def steps(backend: Backend, make: Inputs, sizes: Sizes) -> Results:
     now = tables.now.copy()  # who launches `begin_step` again must not move it
     gathered = backend.gather_batch(arrays, order, now, sizes.batch)
     yield from zip(("gather: images", "gather: labels"), gathered, strict=True)
-    losses, sound = put(np.zeros(rows)), put(np.ones((), bool))
-    backend.note_loss(losses, sound, now, make.floats(1).reshape(()))
-    yield from zip(("note_loss: losses", "note_loss: sound"), (losses, sound), strict=True)
+    losses, all_finite = put(np.zeros(rows)), put(np.ones((), bool))
+    backend.note_loss(losses, all_finite, now, make.floats(1).reshape(()))
+    yield from zip(
+        ("note_loss: losses", "note_loss: all finite"), (losses, all_finite), strict=True
+    )
+    gradient = make.floats(sizes.parameters)
+    backend.note_finite(all_finite, gradient)
+    yield "note_finite: all finite", all_finite.copy()
+    gradient[-1] = np.inf
+    backend.note_finite(all_finite, gradient)
+    backend.note_refused(losses, all_finite, now)
+    yield "note_finite: not", all_finite
+    yield "note_refused", backend.xp.isfinite(losses)
 
 
 def windows(backend: Backend, make: Inputs, sizes: Sizes) -> Results:

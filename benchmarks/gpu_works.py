@@ -86,7 +86,7 @@ WORKS = {
 @cache
 def packed_of(sizes: tuple[int, ...]) -> tuple[PackedModel, list[tuple[Array, Array]]]:
     """A packed network, and the same in folded floats; wide ones take their time."""
-    packed = pack(network(Job("predict", sizes)))
+    packed = pack(network(Job("predict", sizes)), (28, 28))
     return packed, fold(packed)
 
 

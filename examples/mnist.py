@@ -16,7 +16,6 @@ import logging
 import math
 import sys
 from dataclasses import asdict, dataclass, fields, replace
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -30,7 +29,11 @@ from minibnn import (
     load_mnist_or_sample,
     load_sample,
 )
+from minibnn.commands.options import in_options
 from minibnn.recipes import RECIPES
+from minibnn.result_folder import ResultFolder
+
+RESULTS = ("history.csv", "history.png")
 
 
 @dataclass(frozen=True)
@@ -45,6 +48,7 @@ class Args:
     seed: int = 0
     data_dir: str | None = None  # folder with the four MNIST files
     dataset: str = "auto"  # mnist, sample, or auto: the sample only if there is no MNIST
+    verify: bool = True  # False: a drop-in set such as Fashion-MNIST in data_dir
     out: str | None = None  # folder for history.csv, config.json and history.png
     quiet: bool = False  # no progress
 
@@ -75,8 +79,8 @@ def load_data(args: Args) -> ImageDataset:
     """MNIST; with the default settings the bundled sample stands in for it, and says so."""
     if args.dataset == "sample":
         return load_sample()
-    if args.dataset == "mnist" or args.data_dir is not None:
-        return load_mnist(args.data_dir)
+    if args.dataset == "mnist" or args.data_dir is not None or not args.verify:
+        return load_mnist(args.data_dir, verify=args.verify)
     return load_mnist_or_sample()
 
 
@@ -93,32 +97,27 @@ def train(**settings: Any) -> pd.DataFrame:
     used = asdict(replace(args, device=backend.name)) | {k: getattr(recipe, k) for k in given}
     used |= {"title": title, "minibnn": minibnn.__version__, "numpy": np.__version__}
 
-    folder = None if args.out is None else prepare_folder(args.out, used)
+    # Tried before any time is spent. Results of an earlier run there stay until this one has ended.
+    folder = None if args.out is None else ResultFolder(args.out, RESULTS, used)
     _, history = recipe.train(
         data,
         seed=args.seed,
         device=backend,
         progress=False if args.quiet else None,
         # Written after each epoch, so that a crash keeps what was measured before.
-        on_epoch=None if folder is None else lambda h: h.to_csv(folder / "history.csv"),
+        on_epoch=None if folder is None else lambda h: folder.write("history.csv", h.to_csv()),
     )
     history.attrs |= used
     if folder is not None and len(history):
         try:
-            minibnn.plot_history(history, folder / "history.png", title=title)
+            minibnn.plot_history(history, folder.file("history.png"), title=title)
         except ImportError as missing:
             logging.getLogger("minibnn").info("no history.png: %s", missing)
+        if not history.attrs["interrupted"]:
+            folder.finish()
+        elif folder.current != folder.path:
+            logging.getLogger("minibnn").info("the results so far are in %s", folder.current)
     return history
-
-
-def prepare_folder(name: str, used: dict[str, Any]) -> Path:
-    """Make the output folder and note the settings in it, before any time is spent."""
-    folder = Path(name)
-    folder.mkdir(parents=True, exist_ok=True)
-    for stale in ("history.csv", "history.png"):  # of an earlier run into the same folder
-        (folder / stale).unlink(missing_ok=True)
-    (folder / "config.json").write_text(json.dumps(used, indent=2) + "\n")
-    return folder
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -141,10 +140,12 @@ def main(argv: list[str] | None = None) -> int:
         help="of every random draw; default: %(default)s")
     add("--data-dir", metavar="DIR", help="folder with the four MNIST files, plain or .gz; "
         "default: $MINIBNN_DATA, else the user's cache, filled by download")
+    add("--no-verify", dest="verify", action="store_false",
+        help="take a drop-in set such as Fashion-MNIST: any images of 28x28 in 10 classes")
     add("--dataset", default="auto", choices=CHOICES["dataset"],
         help="default: auto, MNIST or, if there is none, the bundled sample")
     add("--out", metavar="DIR", help="gets history.csv, config.json and, with matplotlib, "
-        "history.png")
+        "history.png; those of an earlier run there are replaced at the end")
     add("--json", action="store_true", help="print one JSON object instead of the table")
     add("--quiet", action="store_true", help="no progress")
     add("--version", action="version", version=f"minibnn {minibnn.__version__}")
@@ -191,7 +192,7 @@ def main(argv: list[str] | None = None) -> int:
 
 def fail(code: int, error: Exception) -> int:
     """Say what went wrong, without a traceback, and return the exit code."""
-    print(f"error: {error}", file=sys.stderr)
+    print(f"error: {in_options(str(error))}", file=sys.stderr)
     return code
 
 

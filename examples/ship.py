@@ -32,7 +32,9 @@ from minibnn import (
 )
 from minibnn.commands.shared import float_bytes
 from minibnn.recipes import RECIPES
+from minibnn.result_folder import ResultFolder
 
+RESULTS = ("digits.safetensors", "digits.h", "digits.c", "digits", "digits.onnx", "digits.html")
 DATA = {"auto": "load_mnist_or_sample", "mnist": "load_mnist", "sample": "load_sample"}
 PROGRAM = """#include <stdio.h>
 #include "digits.h"
@@ -55,7 +57,7 @@ class CannotRunError(Exception):
     """This machine cannot run a form; says what is missing, and how to get it."""
 
 
-def ship(dataset: str, epochs: int, folder: Path) -> bool:
+def ship(dataset: str, epochs: int, folder: ResultFolder) -> bool:
     """Train, pack, write every form, run each; whether all agree."""
     # 1. Train, with latent weights of 32 bits, as binary networks are.
     data = getattr(minibnn, DATA[dataset])()
@@ -71,8 +73,7 @@ def ship(dataset: str, epochs: int, folder: Path) -> bool:
     agree = found.packed_is_right
 
     # 3. One file with all of it. From here on only what was read back counts.
-    folder.mkdir(parents=True, exist_ok=True)
-    file = folder / "digits.safetensors"
+    file = folder.file("digits.safetensors")
     save_packed(packed, file)
     packed = load_packed(file)
     scores = packed.predict_scores(images)
@@ -98,26 +99,28 @@ def ship(dataset: str, epochs: int, folder: Path) -> bool:
         differ = int((theirs != scores).any(axis=1).sum())
         agree = agree and differ == 0
         line(form, path.stat().st_size, theirs.argmax(axis=1), f"{differ:,}, scores")
-    print(f"\nthe files are in {folder}; open digits.html in a browser and draw a digit")
+    folder.finish()  # those of an earlier run have stayed until now
+    print(f"\nthe files are in {folder.path}; open digits.html in a browser and draw a digit")
     return agree
 
 
-def run_c(packed: PackedModel, images: Any, folder: Path) -> tuple[Path, Any]:
+def run_c(packed: PackedModel, images: Any, folder: ResultFolder) -> tuple[Path, Any]:
     """One header, and a program that includes it."""
-    path = folder / "digits.h"
+    path = folder.file("digits.h")
     export_c(packed, path)
     if not (compiler := shutil.which("cc") or shutil.which("gcc") or shutil.which("clang")):
         raise CannotRunError("needs a C compiler: install gcc or clang")
     kind = "int32" if packed.scores.fits_int32 else "int64"
-    (folder / "digits.c").write_text(PROGRAM.replace("int32", kind))
-    subprocess.run([compiler, "-O2", "digits.c", "-o", "digits"], cwd=folder, check=True)
-    scores = run_program([folder.resolve() / "digits"], images)
+    folder.write("digits.c", PROGRAM.replace("int32", kind))
+    program = folder.file("digits").resolve()
+    subprocess.run([compiler, "-O2", "digits.c", "-o", program], cwd=folder.current, check=True)
+    scores = run_program([program], images)
     return path, np.frombuffer(scores, kind).reshape(-1, 10)
 
 
-def run_onnx(packed: PackedModel, images: Any, folder: Path) -> tuple[Path, Any]:
+def run_onnx(packed: PackedModel, images: Any, folder: ResultFolder) -> tuple[Path, Any]:
     """A graph of integers, in onnxruntime."""
-    path = folder / "digits.onnx"
+    path = folder.file("digits.onnx")
     try:
         export_onnx(packed, path)
         import onnxruntime
@@ -127,9 +130,9 @@ def run_onnx(packed: PackedModel, images: Any, folder: Path) -> tuple[Path, Any]
     return path, session.run(["scores"], {"images": images})[0]
 
 
-def run_page(packed: PackedModel, images: Any, folder: Path) -> tuple[Path, Any]:
+def run_page(packed: PackedModel, images: Any, folder: ResultFolder) -> tuple[Path, Any]:
     """A web page; its network is a script of its own, which node runs as a browser does."""
-    path = folder / "digits.html"
+    path = folder.file("digits.html")
     export_html(packed, path)
     if not (node := shutil.which("node")):
         raise CannotRunError("needs node: install Node.js (the page also tests itself when opened)")
@@ -153,7 +156,8 @@ def main() -> int:
     if given.epochs < 1:
         parser.error(f"--epochs: expected at least 1, got {given.epochs}")
     try:
-        return 0 if ship(given.dataset, given.epochs, given.out) else 1
+        folder = ResultFolder(given.out, RESULTS)  # before any time is spent
+        return 0 if ship(given.dataset, given.epochs, folder) else 1
     except (minibnn.DataError, ValueError, OSError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 3 if isinstance(error, minibnn.DataError) else 1 if isinstance(error, OSError) else 2

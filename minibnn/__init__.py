@@ -14,8 +14,8 @@ Recipes      minibnn.recipes.RECIPES; python -m minibnn train, compare
 Data         load_mnist, load_sample, DataLoader, read_idx, write_idx, one_hot, one_cold
 Looking      model.summary(), diagnose, confusion_matrix, plot_confusion, plot_weight_bits
 Checking     check_gradients
-Shipping     pack, disagreements, save_packed, load_packed, load_latents, export_c, export_onnx,
-             export_html
+Shipping     InputContract, pack, disagreements, save_packed, load_packed, load_latents, export_c,
+             export_onnx, export_html
 
 >>> import numpy as np
 >>> from minibnn import Activation, Dense, Sequential, SignSTE
@@ -76,6 +76,7 @@ if TYPE_CHECKING:
         TernaryWeights,
     )
     from minibnn.gradcheck import GradientReport, GradientResult, check_gradients
+    from minibnn.input_contract import InputContract
     from minibnn.layers import (
         Activation,
         AveragePool2D,
@@ -177,6 +178,7 @@ __all__ = [
     "Identity",
     "IdxFormatError",
     "ImageDataset",
+    "InputContract",
     "Layer",
     "LogitCrossEntropy",
     "Loss",
@@ -246,6 +248,7 @@ __all__ = [
 # The rooms, and which of the names above each one has.
 _ROOMS = {
     "backend": "Backend DeviceError backend_of get_backend",
+    "checks": "",
     "data": (
         "DataError DataLoader DatasetMismatchError DatasetNotFoundError IdxFormatError "
         "ImageDataset load_mnist load_mnist_or_sample load_sample one_cold one_hot read_idx "
@@ -259,6 +262,7 @@ _ROOMS = {
         "Identity MagnitudeAwareSign PowerOfTwo ReLU Sigmoid SignSTE StochasticSign "
         "StraightThrough SwishSign Tanh Ternary TernaryWeights"
     ),
+    "input_contract": "InputContract",
     "gradcheck": "GradientReport GradientResult check_gradients",
     "layers": (
         "Activation AveragePool2D BatchNorm Conv2D Dense DirectFeedback Dropout Flatten Layer "
@@ -274,10 +278,13 @@ _ROOMS = {
     "plots": "plot_confusion plot_function plot_history plot_weight_bits",
     "schedules": "Constant Cosine Exponential PerEpoch",
     "training": "DivergedError Metrics PlainSteps RecordedSteps confusion_matrix evaluate fit",
+    "atomic_file": "",
     "commands": "",
     "compare": "",
     "export": "export_c export_html export_onnx",
     "recipes": "",
+    "regular_file": "",
+    "result_folder": "",
 }
 _ROOM_OF = {name: room for room, names in _ROOMS.items() for name in names.split()}
 

@@ -6,8 +6,12 @@ import argparse
 import os
 import sys
 from importlib import import_module
+from typing import TYPE_CHECKING
 
 import minibnn
+
+if TYPE_CHECKING:
+    import logging
 
 # Each command's module, and its line in the help. A module is imported when its command is asked
 # for, so that the others need not wait for what it imports.
@@ -79,6 +83,7 @@ def _run(given: argparse.Namespace) -> int:
 
     logging.basicConfig(format="%(message)s")  # what the library says goes to stderr
     logging.getLogger("minibnn").setLevel(logging.INFO)
+    logging.getLogger("minibnn").addFilter(_in_options)
     module, _ = COMMANDS[given.command]
     try:
         code: int = import_module(module).run(given)
@@ -97,12 +102,24 @@ def _run(given: argparse.Namespace) -> int:
     except KeyboardInterrupt:
         print("interrupted", file=sys.stderr)
         return 130
+    finally:
+        logging.getLogger("minibnn").removeFilter(_in_options)
     return code
+
+
+def _in_options(record: logging.LogRecord) -> bool:
+    """Let what the library logs speak of options; everything is logged."""
+    from minibnn.commands.options import in_options
+
+    record.msg, record.args = in_options(record.getMessage()), ()
+    return True
 
 
 def _fail(code: int, error: Exception) -> int:
     """Say what went wrong, without a traceback, and return the exit code."""
-    print(f"error: {error}", file=sys.stderr)
+    from minibnn.commands.options import in_options
+
+    print(f"error: {in_options(str(error))}", file=sys.stderr)
     return code
 
 

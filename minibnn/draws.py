@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from minibnn.backend import Array, Backend, questions
+from minibnn.checks import integer
 
 
 class Draws:
@@ -17,7 +18,7 @@ class Draws:
     numbers, and setting `count` back replays a draw.
 
     An attribute of a `Layer` that is a `Draws` gets its seed from ``model.initialize(rng)``. The
-    gradient check holds such draws still.
+    gradient check holds such draws still; drawing in a backward is an error there.
 
     Attributes:
         seed: 0 to 2^63 - 1; None before `initialize`.
@@ -45,13 +46,13 @@ class Draws:
         if asked is not None and asked.recording:
             raise RuntimeError(
                 "Draws: its count was read while a step is recorded, which would keep it for ever; "
-                "ask for what changes from step to step through Backend.numbers"
+                "draw with uniform, which counts on in each replay"
             )
         return self._count
 
     @count.setter
     def count(self, count: int) -> None:
-        self._count = count
+        self._count = integer("Draws", "count", count, least=0)
 
     def initialize(self, rng: np.random.Generator) -> None:
         """Draw the seed and start from the beginning."""

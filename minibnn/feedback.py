@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from minibnn.backend import Array
+from minibnn.backend import CPU, Array
 from minibnn.parameter import Buffer, GlorotUniform, Initializer
 
 
@@ -70,7 +70,7 @@ class FixedFeedback(Feedback):
 
     def initialize(self, shape: tuple[int, ...], rng: np.random.Generator, dtype: Any) -> None:
         """Draw B."""
-        self.weights.data = np.asarray(self.initializer(shape, rng), dtype=dtype)
+        self.weights.data = CPU.asarray(self.initializer(shape, rng), dtype)
 
     def buffers(self) -> Iterator[Buffer]:
         """The matrix B."""

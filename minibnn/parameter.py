@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -9,7 +10,9 @@ from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 
-from minibnn.backend import Array, Backend, backend_of
+from minibnn.backend import Array, Backend, backend_of, require_plain
+from minibnn.checks import finite, integer, number
+from minibnn.checks import shape as check_shape
 
 
 class Initializer(Protocol):
@@ -45,6 +48,10 @@ class Uniform:
     low: float = -1.0
     high: float = 1.0
 
+    def __post_init__(self) -> None:
+        for name in ("low", "high"):
+            object.__setattr__(self, name, finite("Uniform", name, getattr(self, name)))
+
     def __call__(self, shape: tuple[int, ...], rng: np.random.Generator) -> Any:
         """Draw an array of `shape`."""
         return rng.uniform(self.low, self.high, size=shape)
@@ -55,6 +62,9 @@ class Fill:
     """The same value everywhere; draws nothing."""
 
     value: float = 0.0
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "value", number("Fill", "value", self.value))
 
     def __call__(self, shape: tuple[int, ...], rng: np.random.Generator) -> Any:
         """Make an array of `shape`."""
@@ -73,7 +83,16 @@ def glorot_lr_scale(fan_in: int, fan_out: int) -> float:
     >>> round(glorot_lr_scale(784, 4096), 1)
     57.0
     """
-    return math.sqrt((fan_in + fan_out) / 1.5)
+    who = "glorot_lr_scale"
+    fans = integer(who, "fan_in", fan_in) + integer(who, "fan_out", fan_out)
+    return math.sqrt(fans / 1.5)
+
+
+class Backwards:
+    """A clock, on the host, that goes on with each layer's backward and each use of a gradient."""
+
+    clock = itertools.count(1)
+    last = 0  # when a layer last ran backward
 
 
 class Parameter:
@@ -90,7 +109,10 @@ class Parameter:
     Attributes:
         data: the values; None before `initialize`.
         grad: the gradient, same shape; a layer's backward overwrites it.
+        quantizer: the function that its layer's forward sees it through; None if nobody said.
     """
+
+    quantizer: Any = None
 
     def __init__(
         self,
@@ -101,19 +123,19 @@ class Parameter:
         bound: float | None = None,
         lr_scale: float = 1.0,
     ) -> None:
-        if not isinstance(shape, tuple) or not all(isinstance(n, int) for n in shape):
-            raise TypeError(f"Parameter {name!r}: expected a tuple of integers, got {shape!r}")
-        if min(shape, default=1) < 1:
-            raise ValueError(f"Parameter {name!r}: expected sizes of at least 1, got {shape}")
+        who = f"Parameter {name!r}"
+        shape = check_shape(who, "shape", shape, such_as="(784, 10)")
         if not callable(initializer):
             raise TypeError(
                 f"Parameter {name!r}: expected an initialiser such as Uniform(-1, 1) or "
                 f"Fill(0.5), got {initializer!r}"
             )
+        bound = None if bound is None else number(who, "bound", bound)
         if bound is not None and not 0 < bound < math.inf:
             raise ValueError(
                 f"Parameter {name!r}: expected bound to be a positive number or None, got {bound}"
             )
+        lr_scale = number(who, "lr_scale", lr_scale)
         if not 0 < lr_scale < math.inf:
             raise ValueError(
                 f"Parameter {name!r}: expected lr_scale to be a positive number, got {lr_scale}"
@@ -124,13 +146,28 @@ class Parameter:
         self._bound = bound
         self._lr_scale = lr_scale
         self.data: Array = None
-        self.grad: Array = None
+        vars(self)["grad"] = None
+        self._used = 0
 
     def __repr__(self) -> str:
         bound = "" if self.bound is None else f", bound={self.bound}"
         scale = "" if self.lr_scale == 1 else f", lr_scale={self.lr_scale:.4g}"
         state = ", no values yet" if self.data is None else ""
         return f"Parameter({self.name!r}, {self.shape}{bound}{scale}{state})"
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**vars(self), "_used": 0}  # nobody used the gradient of a copy yet
+
+    @property
+    def grad(self) -> Array:
+        """The gradient; when it was used is noted for `FlatStore.require_gradients`."""
+        self._used = next(Backwards.clock)
+        return vars(self)["grad"]
+
+    @grad.setter
+    def grad(self, grad: Array) -> None:
+        self._used = next(Backwards.clock)
+        vars(self)["grad"] = grad
 
     # Both are fixed: an optimiser sorts its parameters by them when it is made.
     @property
@@ -150,20 +187,22 @@ class Parameter:
 
     def initialize(self, rng: np.random.Generator, dtype: Any) -> None:
         """Draw the values on the host and clear the gradient."""
-        data = np.array(self.initializer(self.shape, rng), dtype=dtype)
+        drawn = self.initializer(self.shape, rng)
+        require_plain(drawn)
+        data = np.array(drawn, dtype=dtype)
         if data.shape != self.shape:
             raise ValueError(
                 f"Parameter {self.name!r}: expected {self.initializer!r} to draw an array of shape "
                 f"{self.shape}, got {data.shape}"
             )
         self.data = data
-        self.grad = np.zeros_like(self.data)
+        vars(self)["grad"] = np.zeros_like(self.data)
 
     def to(self, backend: Backend, dtype: Any) -> None:
         """Move to another backend or dtype."""
         if self.data is not None:
             self.data = convert(self.data, backend, dtype)
-            self.grad = convert(self.grad, backend, dtype)
+            vars(self)["grad"] = convert(vars(self)["grad"], backend, dtype)
 
 
 class Buffer:
@@ -182,6 +221,10 @@ class Buffer:
         self.name = name
         self.ships = ships
         self.data: Array = None
+
+    def __repr__(self) -> str:
+        state = "not initialised" if self.data is None else f"shape={self.data.shape}"
+        return f"Buffer({self.name!r}, {state})"
 
     def to(self, backend: Backend, dtype: Any) -> None:
         """Move to another backend or dtype."""
@@ -258,11 +301,12 @@ class FlatStore:
             for p in group:
                 part = slice(stop, stop + p.size)
                 p.data = _move_into(self.data[part].reshape(p.shape), p.data)
-                p.grad = _move_into(self.grad[part].reshape(p.shape), p.grad)
+                vars(p)["grad"] = _move_into(self.grad[part].reshape(p.shape), vars(p)["grad"])
                 stop += p.size
             self.segments.append(Segment(slice(start, stop), bound, lr_scale))
             start = stop
-        self._views = [(p.data, p.grad) for p in self.parameters]
+        self._views = [(p.data, vars(p)["grad"]) for p in self.parameters]
+        self._used = next(Backwards.clock)
 
     def __reduce__(self) -> Any:
         # A copy, or what a pickle gives back, has to be views of one store again: make it anew.
@@ -275,12 +319,27 @@ class FlatStore:
     def require_intact(self) -> None:
         """Raise RuntimeError if a parameter no longer lives here, so no update goes astray."""
         for p, (data, grad) in zip(self.parameters, self._views, strict=True):
-            if p.data is not data or p.grad is not grad:
+            if p.data is not data or vars(p)["grad"] is not grad:
                 raise RuntimeError(
                     f"{p!r} was moved or replaced after the optimiser was made (by to(), "
                     "initialize(), a second optimiser, or an assignment to .data or .grad); make "
                     "the optimiser last, and write into the arrays: parameter.grad[...] = values"
                 )
+
+    def require_gradients(self, who: str) -> None:
+        """Raise RuntimeError if layers ran backward since the last call, but used no gradient here.
+
+        Then it is another model that is trained: a copy of the one that these parameters belong
+        to, or theirs is the copy.
+        """
+        if Backwards.last > self._used and all(p._used <= self._used for p in self.parameters):
+            raise RuntimeError(
+                f"{who}: expected a backward that sets gradients of its {len(self.parameters)} "
+                "parameters before each step, got one of another model, or of a part without them; "
+                "copy, pickle or load both as one object, (model, optimizer), or make a new "
+                "optimiser of that model's parameters"
+            )
+        self._used = next(Backwards.clock)
 
 
 def _move_into(view: Array, values: Array) -> Array:

@@ -15,6 +15,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
 
+from minibnn.checks import integer, number
 from minibnn.feedback import Feedback, FixedFeedback
 from minibnn.functions import Function, ReLU, SignSTE, StochasticSign
 from minibnn.layers import (
@@ -164,6 +165,9 @@ def finn(
     References: Umuroglu et al. 2017, arXiv:1612.07119; the published accuracies with 1-bit input
     are Brevitas's 0.9317, 0.9781 and 0.9888 after 1000 epochs.
     """
+    input_bits = integer("finn", "input_bits", input_bits)
+    width, threshold = integer("finn", "width", width), integer("finn", "threshold", threshold)
+    dropout = number("finn", "dropout", dropout)
     if input_bits not in (1, 8):
         raise ValueError(f"finn: expected input_bits of 1 or 8, got {input_bits!r}")
 

@@ -9,7 +9,9 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TypeAlias
+from typing import Any, TypeAlias
+
+from minibnn.checks import integer, number
 
 Schedule: TypeAlias = Callable[[int], float]
 
@@ -21,7 +23,7 @@ class Constant:
     value: float
 
     def __post_init__(self) -> None:
-        _check("Constant", value=self.value)
+        _positive(self, "value")
 
     def __call__(self, t: int) -> float:
         """The rate."""
@@ -41,7 +43,8 @@ class Exponential:
     length: int
 
     def __post_init__(self) -> None:
-        _check("Exponential", start=self.start, end=self.end, length=self.length)
+        _positive(self, "start", "end")
+        _count(self, "length")
 
     def __call__(self, t: int) -> float:
         """The rate after `t` updates."""
@@ -64,7 +67,9 @@ class Cosine:
     length: int
 
     def __post_init__(self) -> None:
-        _check("Cosine", start=self.start, length=self.length)
+        _positive(self, "start")
+        _count(self, "length")
+        object.__setattr__(self, "end", number("Cosine", "end", self.end))
         if not 0 <= self.end < math.inf:
             raise ValueError(f"Cosine: expected end of at least 0, got {self.end}")
 
@@ -87,14 +92,57 @@ class PerEpoch:
     steps_per_epoch: int
 
     def __post_init__(self) -> None:
-        _check("PerEpoch", steps_per_epoch=self.steps_per_epoch)
+        require_schedule("PerEpoch", "schedule", self.schedule)
+        _count(self, "steps_per_epoch")
 
     def __call__(self, t: int) -> float:
         """The rate after `t` updates."""
         return self.schedule(t // self.steps_per_epoch)
 
 
-def _check(who: str, **values: float) -> None:
-    for name, value in values.items():
+def require_schedule(who: str, name: str, schedule: Any) -> Schedule:
+    """Return `schedule`, or raise TypeError unless it can be called with a number of updates."""
+    if isinstance(schedule, type) or not callable(schedule):
+        got = f"the class {schedule.__name__}" if isinstance(schedule, type) else repr(schedule)
+        raise TypeError(
+            f"{who}: expected {name} to be a function of the number of updates, got {got}; write "
+            "an object such as Cosine(0.01, 0.0, length=1000), or Constant(0.01)"
+        )
+    known: Schedule = schedule
+    return known
+
+
+def rate_of(who: str, name: str, schedule: Schedule, t: int, most: float) -> float:
+    """The rate that a schedule gives after `t` updates, which nobody has checked before.
+
+    Raises:
+        TypeError: if it is no number.
+        ValueError: if it is negative, nan, infinite or beyond `most`.
+    """
+    rate = schedule(t)
+    if type(rate) is not float:
+        rate = float(number(who, f"{name} (from {schedule!r} after {t} updates)", rate))
+    if not 0 <= rate <= most or rate == math.inf:
+        upper = "" if most == math.inf else f" and at most {most:g}"
+        raise ValueError(
+            f"{who}: expected {name} of at least 0{upper}, got {rate} from {schedule!r} after {t} "
+            "updates; look at how it goes on, and hold it at its last value with min or max"
+        )
+    return rate
+
+
+def _positive(schedule: Any, *names: str) -> None:
+    who = type(schedule).__name__
+    for name in names:
+        value = number(who, name, getattr(schedule, name))
         if not 0 < value < math.inf:
             raise ValueError(f"{who}: expected a positive {name}, got {value}")
+        object.__setattr__(schedule, name, value)
+
+
+def _count(schedule: Any, name: str) -> None:
+    who = type(schedule).__name__
+    count = integer(who, name, getattr(schedule, name))
+    if count < 1:
+        raise ValueError(f"{who}: expected a positive {name}, got {count}")
+    object.__setattr__(schedule, name, count)

@@ -140,10 +140,10 @@ def test_the_answer_is_kept(install):
     [
         (None, None, 'install an NVIDIA driver, then, in the checkout: pip install -e ".[cuda13]"'),
         (None, "cuda12", 'install an NVIDIA driver, then, in the checkout: pip install -e ".[cuda12]"'),
-        ((12, 4), None, 'mend:  in the checkout: pip install -e ".[cuda12]"'),
+        ((12, 4), None, 'hint:  in the checkout: pip install -e ".[cuda12]"'),
         ((12, 4), "cuda13", 'pip uninstall cupy-cuda13x, then pip install -e ".[cuda12]"'),
-        ((13, 0), None, 'mend:  in the checkout: pip install -e ".[cuda13]"'),
-        ((13, 0), "cuda12", 'mend:  in the checkout: pip install -e ".[cuda12]"'),
+        ((13, 0), None, 'hint:  in the checkout: pip install -e ".[cuda13]"'),
+        ((13, 0), "cuda12", 'hint:  in the checkout: pip install -e ".[cuda12]"'),
     ],
 )  # fmt: skip
 def test_the_mend_fits_the_driver_and_what_is_there(driver, installed, mend, install, monkeypatch):

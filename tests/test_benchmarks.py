@@ -17,6 +17,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from devices import open_backend
+from fuzz_writer import killed_everywhere
 
 BENCHMARKS = Path(__file__).parent.parent / "benchmarks"
 
@@ -160,7 +161,7 @@ def test_folded_floats_are_the_packed_network(monkeypatch):
             part.data[...] = rng.choice([-1, 0, 1, 0.01], part.data.shape)
         elif part.name == "beta":
             part.data[...] = rng.choice([-1, 0, 1], part.data.shape)
-    packed = pack(model)
+    packed = pack(model, (28, 28))
     x = load_sample().test_images.reshape(-1, 784).astype(np.float32)
     bits = [packed.after(load_sample().test_images, stages) for stages in (2, 4)]
     *hidden, (W, b) = fold(packed)
@@ -231,7 +232,7 @@ def test_agree_calls_a_wrong_packed_model_wrong(monkeypatch):
     model = RECIPES["modern"]().build().initialize(0)
     data = load_sample()
     images, labels = data.test_images[:200], data.test_labels[:200]
-    packed = pack(model)
+    packed = pack(model, (28, 28))
     _, row = agree.compare(packed, model, images, labels, BENCHMARKS)
     assert row["verdict"] == "explained"
     packed.stages[1].thresholds.flags.writeable = True
@@ -259,7 +260,7 @@ def test_another_header_in_the_same_folder_is_compiled_anew(tmp_path, monkeypatc
 
     images = load_sample().test_images[:20]
     for seed in (0, 1):
-        packed = pack(RECIPES["modern"]().build().initialize(seed))
+        packed = pack(RECIPES["modern"]().build().initialize(seed), (28, 28))
         export_c(packed, tmp_path / "digits.h")
         scores = compiled_c.Library(tmp_path, ("-O1",)).scores(images, 10)
         np.testing.assert_array_equal(scores, packed.predict_scores(images))
@@ -277,7 +278,7 @@ def test_deploy_names_the_forms_that_it_leaves_out(tmp_path, monkeypatch):
 
     monkeypatch.setitem(sys.modules, "onnx", None)
     model = RECIPES["modern"]().build().initialize(0)
-    left_out = deploy.write_forms(tmp_path, model, pack(model), load_sample())
+    left_out = deploy.write_forms(tmp_path, model, pack(model, (28, 28)), load_sample())
     texts = sorted(text for text in left_out.values() if "no C compiler" not in text)
     assert [text.partition(" left out: ")[0] for text in texts] == [
         "ONNX Runtime, floats",
@@ -386,7 +387,7 @@ def test_a_gpu_run_without_a_gpu_says_so_before_it_measures(run):
     done = run("gpu.py")
     assert (done.returncode, done.stdout) == (4, "")
     assert 'gpu.py: device "gpu" is unavailable: ' in done.stderr
-    assert "mend:" in done.stderr
+    assert "hint:" in done.stderr
     assert "Traceback" not in done.stderr
 
 
@@ -504,6 +505,36 @@ def scripts(monkeypatch, tmp_path):
 
     monkeypatch.setattr(environment, "RESULTS", tmp_path)
     return environment
+
+
+@pytest.mark.skipif(os.name != "posix", reason="the steps are counted as they are there")
+@pytest.mark.parametrize("writer", ["save", "save_run", "confirm_gpu", "draw"])
+def test_a_kill_at_any_step_hurts_no_result(scripts, tmp_path, monkeypatch, writer):
+    import confirm_gpu
+    import tables
+    from confirm.setting import Outcome
+
+    monkeypatch.setattr(scripts, "environment", lambda *_: {})
+    monkeypatch.setattr("confirm.machine.facts", lambda _: {})
+    table = pd.DataFrame([{"work": "w", "round": 0, "seconds": 0.25}])
+
+    def write(out):
+        monkeypatch.setattr(scripts, "RESULTS", out)
+        if writer == "save":
+            scripts.save("r", table)
+        elif writer == "save_run":
+            scripts.save_run(out, "r", table, [], 1, [])
+        elif writer == "confirm_gpu":
+            parts = {name: lambda _: Outcome("ok", "", {}) for name in ("one", "two")}
+            monkeypatch.setattr(confirm_gpu.time, "monotonic", lambda: 0.0)
+            confirm_gpu.run_parts(list(parts), parts, SimpleNamespace(backend=None), out / "r.json")
+        else:
+            rows = [{"work": "w", "contestant": c, "repeat": 0, "value": v, "unit": "s"}
+                    for c, v in ((tables.OURS[0], 1.0), ("other", 2.0))]  # fmt: skip
+            tables.draw(pd.DataFrame(rows), out / "r.png")
+
+    names = {"save": ["r.json"], "save_run": ["r.csv", "r.json"], "confirm_gpu": ["r.json"]}
+    killed_everywhere(tmp_path, write, names.get(writer, ["r.png"]))
 
 
 def few_images(*_):

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import ctypes.util
 import os
+import re
 import shutil
 import subprocess
 import sys
 import types
+import zlib
+from itertools import product
 from pathlib import Path
 
 import numpy as np
@@ -209,27 +212,68 @@ def test_a_library_of_another_source_is_left_out(tmp_path, monkeypatch, caplog):
     assert 'pip install -e "."' in caplog.text
 
 
+def sealed(library):
+    """Write the seal that a build would have written beside a file."""
+    data = library.read_bytes()
+    library.with_suffix(".seal").write_text(f"{len(data)} {zlib.crc32(data)}\n")
+
+
 @built
 @pytest.mark.parametrize(
     ("library", "reason"),
     [
         (b"", "file too short"),
         (b"not a library" * 9, "invalid ELF header"),
-        (None, "undefined symbol"),
+        ("another machine's", "wrong ELF class|cannot open shared object file|invalid ELF"),
+        ("another one", "undefined symbol"),
     ],
 )
 def test_what_is_no_library_of_ours_is_left_out(library, reason, tmp_path, monkeypatch, caplog):
     if not sys.platform.startswith("linux"):
         pytest.skip("the messages are Linux's")
     file = tmp_path / "_kernels.so"
-    if library is None:  # another one
-        file = Path(ctypes.util.find_library("m"))
+    if library == "another one":
+        mapped = Path("/proc/self/maps").read_text().split()  # NumPy has loaded it
+        shutil.copy(next(w for w in mapped if ctypes.util.find_library("m") in w), file)
+    elif isinstance(library, str):
+        header = bytearray(Path(compiled.LIBRARY).read_bytes())
+        header[4] = 3 - header[4]  # 32 bits for 64
+        file.write_bytes(header)
     else:
         file.write_bytes(library)
+    sealed(file)
     monkeypatch.setattr(compiled, "LIBRARY", str(file))
-    monkeypatch.setattr(compiled.os.path, "exists", lambda path: True)
     assert compiled.open_library() is None
-    assert reason in caplog.text
+    assert re.search(reason, caplog.text)
+
+
+@built
+def test_no_damaged_library_is_loaded():
+    """Cut off, with pages of zeros, with a bit changed: a warning, where loading ends the process."""
+    command = [sys.executable, str(Path(__file__).with_name("fuzz_kernels.py"))]
+    done = subprocess.run(command, capture_output=True, text=True)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout.endswith(": 0 not as they should be\n")
+
+
+@built
+@pytest.mark.parametrize("kind", ["no seal", "a folder", "a pipe", "a device", "a seal of nothing"])
+def test_what_cannot_be_a_library_is_left_out(kind, tmp_path, monkeypatch, caplog):
+    file = tmp_path / "_kernels.so"
+    if kind == "a folder":
+        file.mkdir()
+    elif kind == "a pipe":
+        os.mkfifo(file)
+    elif kind == "a device":
+        file.symlink_to("/dev/zero")
+    else:
+        shutil.copy(compiled.LIBRARY, file)
+    if kind == "a seal of nothing":
+        (tmp_path / "_kernels.seal").write_text("")
+    monkeypatch.setattr(compiled, "LIBRARY", str(file))
+    assert compiled.open_library() is None
+    assert "_kernels.so is left out" in caplog.text
+    assert 'pip install -e "."' in caplog.text
 
 
 @built
@@ -281,16 +325,61 @@ def test_the_kernels_compile_without_a_warning(build, tmp_path, monkeypatch):
     library = compiled.open_library()
     assert library is not None
     assert compiled.CompiledBackend(library).binarize(np.zeros(3, np.float32)).tolist() == [1, 1, 1]
-    assert sorted(p.name for p in tmp_path.iterdir()) == ["_kernels.so", "kernels.c"]
+    assert sorted(p.name for p in tmp_path.iterdir()) == [
+        "_kernels.seal",
+        "_kernels.so",
+        "kernels.c",
+    ]
 
 
 @pytest.mark.skipif(shutil.which("cc") is None, reason="there is no C compiler")
 def test_a_failed_build_says_why_and_leaves_no_old_library(build, tmp_path):
     (tmp_path / "kernels.c").write_text("this is not C\n")
     (tmp_path / "_kernels.so").write_text("of yesterday")
+    sealed(tmp_path / "_kernels.so")
     problem = build.compile_kernels(tmp_path)
     assert "kernels.c:1" in problem
     assert [p.name for p in tmp_path.iterdir()] == ["kernels.c"]
+
+
+def test_a_build_that_is_killed_leaves_nothing_that_is_loaded(build, tmp_path, monkeypatch, caplog):
+    """At each of its writes; the next one that is whole clears up what the killed ones left."""
+    shutil.copy(compiled.SOURCE, tmp_path)
+    compiler = tmp_path / "compiler"  # which writes what it is told to into the file after -o
+    compiler.write_text(f"""#!{sys.executable}
+import sys
+open(sys.argv[sys.argv.index("-o") + 1], "wb").write({"x" * 9999!r}.encode())
+""")
+    compiler.chmod(0o755)
+    monkeypatch.setenv("CC", str(compiler))
+    monkeypatch.delenv("MINIBNN_COMPILED", raising=False)
+    monkeypatch.setattr(compiled, "LIBRARY", str(tmp_path / "_kernels.so"))
+    (tmp_path / "_kernels.so").write_bytes(b"of yesterday")
+    sealed(tmp_path / "_kernels.so")
+    for name, when in product(("write_bytes", "replace"), (1, 2)):
+        calls, do = [], getattr(Path, name)
+
+        def killed(self, *args, name=name, when=when, calls=calls, do=do):
+            calls.append(self)
+            if len(calls) < when:
+                return do(self, *args)
+            if name == "write_bytes":
+                do(self, args[0][: len(args[0]) // 2])
+            raise KeyboardInterrupt
+
+        with monkeypatch.context() as patch:
+            patch.setattr(Path, name, killed)
+            with pytest.raises(KeyboardInterrupt):
+                build.compile_kernels(tmp_path)
+        assert (tmp_path / "_kernels.so").read_bytes() == b"of yesterday"
+    left = sorted(p.name for p in tmp_path.iterdir() if p.name.endswith(".part"))
+    assert left
+    for name in left:
+        os.utime(tmp_path / name, (0, 0))
+    assert build.compile_kernels(tmp_path) is None
+    assert not [p for p in tmp_path.iterdir() if p.name.endswith(".part")]
+    assert compiled.open_library() is None  # it is whole, and no library
+    assert "invalid ELF header" in caplog.text or "file too short" in caplog.text
 
 
 def test_no_compiler_is_no_failure(build, tmp_path, monkeypatch):

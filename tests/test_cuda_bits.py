@@ -388,7 +388,7 @@ def same_stages(packed, images):
 
 @pytest.mark.parametrize("recipe", ["seed", "modern"])
 def test_recipes(recipe, rng):
-    packed = pack(tame(RECIPES[recipe]().build().initialize(rng), rng))
+    packed = pack(tame(RECIPES[recipe]().build().initialize(rng), rng), (28, 28))
     assert recipe == "seed" or packed.stages[1].falling.any()
     images = pixels(rng, 2, 28, 28)
     same_answers(packed, images[:1])
@@ -396,7 +396,7 @@ def test_recipes(recipe, rng):
 
 
 def test_few_launches_for_one_image(rng):
-    packed = pack(RECIPES["seed"]().build().initialize(rng))
+    packed = pack(RECIPES["seed"]().build().initialize(rng), (28, 28))
     packed.predict(CUDA_ARRAYS.asarray(pixels(rng, 1, 28, 28)))
     launched("dense_layers", "score_labels")
 
@@ -453,7 +453,7 @@ def images_model(name, rng):
 
 
 def test_no_images(rng):
-    packed = pack(RECIPES["seed"]().build().initialize(rng))
+    packed = pack(RECIPES["seed"]().build().initialize(rng), (28, 28))
     none = CUDA_ARRAYS.asarray(np.zeros((0, 28, 28), np.uint8))
     assert packed.predict(none).shape == (0,)
     assert packed.predict_scores(none).shape == (0, 10)

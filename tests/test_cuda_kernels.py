@@ -7,6 +7,7 @@ compiler and NVIDIA's are both told so (`-ffp-contract=off`, `-fmad=false`).
 from __future__ import annotations
 
 import ctypes
+from functools import partial
 from itertools import product
 from pathlib import Path
 
@@ -248,6 +249,32 @@ def test_losses_are_noted(dtype):
             assert sound == (now < 2)
         np.testing.assert_array_equal(losses, [1.5, 2.5, np.nan, 0.5])
     launched(*["note_loss"] * 4)
+
+
+@pytest.mark.parametrize("dtype", FLOATS)
+@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
+@pytest.mark.parametrize("n", [1, 255, 1100])
+def test_what_is_not_finite_is_noted(n, value, dtype):
+    for backend in (HOST_CUDA, Backend):
+        call = HOST_CUDA.note_finite if backend is HOST_CUDA else partial(Backend.note_finite, CPU)
+        for place in (None, 0, n // 2, n - 1):
+            a = np.full(n, np.finfo(dtype).max, dtype)  # a sum of these is not finite
+            if place is not None:
+                a[place] = value
+            for before in (True, False):
+                all_finite = np.array(before)
+                call(all_finite, a)
+                assert all_finite == (before and place is None)
+    launched(*["note_finite"] * 8)
+
+
+def test_refused_steps_are_noted():
+    for backend in (HOST_CUDA, CPU):
+        losses = np.array([1.5, 2.5, 3.5, np.inf])  # the last one is the epoch's before
+        for now in range(3):
+            backend.note_refused(losses, np.array(now == 0), np.array(now))
+        np.testing.assert_array_equal(losses, [1.5, np.nan, 3.5, np.inf])
+    launched(*["note_refused"] * 3)
 
 
 @pytest.mark.parametrize("dtype", FLOATS)

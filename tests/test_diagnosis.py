@@ -13,18 +13,25 @@ from devices import STRICT
 from minibnn import (
     Activation,
     Adam,
+    AveragePool2D,
     BatchNorm,
     Blocked,
+    Conv2D,
     DataLoader,
     Dense,
+    DirectFeedback,
     Draws,
+    Dropout,
     Flatten,
     Function,
     Hinge,
     Layer,
     LogitCrossEntropy,
+    MaxPool2D,
+    PackError,
     ReLU,
     Rescale,
+    Reshape,
     Sequential,
     SignSTE,
     SquaredHinge,
@@ -32,6 +39,7 @@ from minibnn import (
     diagnose,
     fit,
     load_sample,
+    pack,
 )
 from minibnn.recipes import RECIPES
 
@@ -473,7 +481,7 @@ def test_the_report_prints_what_it_found():
     lines = str(diagnosed(model)).splitlines()
     assert lines[0].startswith("diagnosis of Sequential(9 layers) on 300 samples: 1 error, ")
     assert lines[1].startswith("  error    1.gamma, non-finite: 4.76% of the parameter's values")
-    assert lines[3].startswith("           mend: initialize the model anew")
+    assert lines[3].startswith("           hint: initialize the model anew")
     assert "  warning  3, constant: " in str(diagnosed(relu_before_sign()[0]))
     model, data = dark_pixels()
     assert str(diagnosed(model, data)).splitlines()[0].endswith("samples: healthy, 1 note")
@@ -571,3 +579,123 @@ def test_weights_of_inputs_that_never_change_are_not_called_clipped():
     model = build(layers)
     model[0].weight.data[:4] = 1.5
     assert diagnosed(model, loader(x)).findings == ()
+
+
+# --- Borders, and what else stands between a sign and binary weights -------------------------
+
+PIXELS = np.random.default_rng(8).integers(0, 256, (60, 6, 6)).astype(np.uint8)
+
+
+def windows(n, m, padding=1, padding_value=0, weights=None, **options):
+    weights = SignSTE() if weights is None else weights
+    border = {"padding": padding, "padding_value": padding_value}
+    return Conv2D(n, m, 3, bias=False, weight_quantizer=weights, **border, **options)
+
+
+def sign_layer():
+    return Activation(SignSTE(clip=1.0))
+
+
+def picture(second, *between, first=None, start=None):
+    """A convolution on pixels, a sign, what is given, and the second convolution."""
+    first = windows(1, 9, padding=0) if first is None else first
+    start = [Rescale(2 / 255, -1)] if start is None else start
+    return [Reshape((6, 6, 1)), *start, first, BatchNorm(9), sign_layer(), *between, second,
+            BatchNorm(15), sign_layer(), Flatten()]  # fmt: skip
+
+
+def found_in(layers, backend="cpu"):
+    """What is found between the layers: no unit's own affair."""
+    body = Sequential(*layers).initialize(0)
+    inputs = body.forward(PIXELS[:1]).shape[1]
+    model = Sequential(*layers, dense(inputs, 3)).initialize(3).to(backend)
+    report = diagnose(model, DataLoader((PIXELS, LABELS[:60]), 20).to(backend))
+    named = ("zero-padding", "real-input")
+    return (
+        [(f.severity, f.kind, f.where) for f in report.findings if f.kind in named],
+        model,
+        report,
+    )
+
+
+@pytest.mark.parametrize(
+    "between",
+    [
+        (),
+        (Reshape((4, 4, 9)),),
+        (Sequential(Sequential(Reshape((4, 4, 9)))),),
+        (Dropout(0.5),),
+        (MaxPool2D(2, stride=1),),
+    ],
+    ids=lambda v: str(v),
+)
+def test_a_border_of_zeros_around_signs(between, backend):
+    where = str(5 + len(between))
+    wrong, model, report = found_in(picture(windows(9, 15), *between), backend)
+    assert wrong == [("warning", "zero-padding", where)], str(report)
+    assert not report
+    (finding,) = (f for f in report.findings if f.kind == "zero-padding")
+    side = 3 if any(isinstance(layer, MaxPool2D) for layer in between) else 4
+    assert finding.figure == pytest.approx(1 - side**2 / (side + 2) ** 2)
+    with pytest.raises(PackError):
+        pack(model.to("cpu"), (6, 6))
+    # What it says to try works.
+    for options in ({"padding_value": -1}, {"padding_value": 1}, {"padding": 0}):
+        clean, model, report = found_in(picture(windows(9, 15, **options), *between), backend)
+        assert clean == [], str(report)
+        pack(model.to("cpu"), (6, 6))
+
+
+def test_borders_of_zeros_wherever_they_are():
+    same = windows(9, 15, padding="same")
+    assert found_in(picture(same))[0] == [("warning", "zero-padding", "5")]
+    below = windows(9, 15, padding=(0, 1))  # at the sides alone
+    assert found_in(picture(below))[0] == [("warning", "zero-padding", "5")]
+    block = Sequential(windows(9, 15), BatchNorm(15), sign_layer())
+    inside = Sequential(DirectFeedback(block, Sequential(Flatten())))
+    layers = [*picture(windows(9, 15))[:5], inside]
+    assert found_in(layers)[0] == [("warning", "zero-padding", "5.0.0.0")]
+    signs_first = picture(windows(9, 15, padding=0), first=windows(1, 9),
+                          start=(Rescale(2 / 255, -1), sign_layer()))  # fmt: skip
+    assert found_in(signs_first)[0] == [("warning", "zero-padding", "3")]
+
+
+def test_borders_of_zeros_that_are_as_they_should_be():
+    # Around pixels among which zeros are.
+    dark = picture(windows(9, 15, padding=0), first=windows(1, 9), start=(Rescale(1 / 255),))
+    found, model, _ = found_in(dark)
+    assert found == []
+    pack(model, (6, 6))
+    # Real weights are not binary, whatever the border.
+    real = Conv2D(9, 15, 3, padding=1, bias=False)
+    assert found_in(picture(real))[0] == []
+
+
+def test_a_border_that_is_no_pixel_is_worth_a_note():
+    """Zero lies between two pixels of Rescale(2 / 255, -1): such a model trains, and does not pack."""
+    layers = picture(windows(9, 15, padding=0), first=windows(1, 9))
+    found, model, report = found_in(layers)
+    assert found == [("note", "zero-padding", "2")]
+    assert report.ok == all(f.severity == "note" for f in report.findings)
+    with pytest.raises(PackError):
+        pack(model, (6, 6))
+    for options in ({"padding_value": -1}, {"padding": 0}):
+        layers = picture(windows(9, 15, padding=0), first=windows(1, 9, **options))
+        found, model, _ = found_in(layers)
+        assert found == []
+        pack(model, (6, 6))
+
+
+@pytest.mark.parametrize(
+    "between",
+    [AveragePool2D(2, stride=1), Dropout(0.5, rescale=False), Rescale(0.5), BatchNorm(9),
+     Sequential(AveragePool2D(2))],
+    ids=lambda v: str(v),
+)  # fmt: skip
+def test_real_numbers_behind_a_sign(between, backend):
+    wrong, _, report = found_in(picture(windows(9, 15, padding_value=-1), between), backend)
+    assert wrong == [("warning", "real-input", "6")], str(report)
+    # What it says to try works: a sign last.
+    again = Sequential(copy.deepcopy(between), sign_layer())
+    wrong, _, report = found_in(picture(windows(9, 15, padding_value=-1), again), backend)
+    assert wrong == [], str(report)

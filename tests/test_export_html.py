@@ -102,7 +102,7 @@ def packed_of(name, rng):
     model = layers if isinstance(layers, Sequential) else Sequential(*layers)
     model = shake(model.initialize(rng), rng)
     list(model)[-1].initialize(0)  # logits within reach of each other
-    return pack(model)
+    return pack(model, (28, 28))
 
 
 def with_wide_scores(packed):
@@ -118,7 +118,7 @@ def with_wide_scores(packed):
 @pytest.fixture(scope="module")
 def modern():
     """A network that reads digits, though it has seen only the bundled ones."""
-    return pack(RECIPES["modern"]().train(load_sample(), epochs=12, progress=False)[0])
+    return pack(RECIPES["modern"]().train(load_sample(), epochs=12, progress=False)[0], (28, 28))
 
 
 def noise(rng, n=20):
@@ -421,7 +421,7 @@ def test_ink_is_about_that_of_mnist(tmp_path, rng):
 @pytest.mark.parametrize("name", ["modern", "larq-cnn", "finn-sfc", "finn-sfc-8bit"])
 def test_small_files(name, tmp_path):
     """The finn-* networks are 784-256-256-256-10: 334,336 weights."""
-    packed = pack(RECIPES[name]().train(load_sample(), epochs=1, progress=False)[0])
+    packed = pack(RECIPES[name]().train(load_sample(), epochs=1, progress=False)[0], (28, 28))
     page = exported(packed, tmp_path)
     assert len(page.encode()) < 100_000
     assert f'"bytes":{packed.nbytes},' in page

@@ -404,3 +404,36 @@ def test_a_function_that_changes_the_dtype_is_named(layer, train):
 def test_what_newcomers_write_gets_a_mend(make, mend):
     with pytest.raises((TypeError, ValueError), match=mend):
         make()
+
+
+@pytest.mark.parametrize(
+    ("saved", "got"),
+    [
+        (lambda x: x, "ndarray"),
+        (lambda x: x.shape, "tuple of int, int"),
+        (lambda x: (x,), "tuple of ndarray"),
+        (lambda x: (x, x.shape), "tuple of ndarray, tuple"),
+        (lambda x: [x], "list of ndarray"),
+        (lambda x: {"x": x}, "dict"),
+        (lambda x: (), "tuple of nothing"),
+        (lambda x: True, "bool"),
+    ],
+)
+def test_another_saved_than_a_shape_and_what_backward_needs(saved, got):
+    class Own(Layer):
+        def forward(self, x, *, train=False):
+            self.saved = saved(x)
+            return x
+
+        def backward(self, dy, *, need_dx=True):
+            self.take_saved(dy)
+            return dy
+
+    layer, x = Own().initialize(0), np.ones((2, 3), np.float32)
+    layer.forward(x, train=True)
+    expected = (
+        rf"Own\(\): expected forward to leave a tuple in self.saved, .*, got {got}; "
+        r"write self.saved = \(y.shape, x\)"
+    )
+    with pytest.raises(TypeError, match=expected):
+        layer.backward(x)

@@ -35,14 +35,14 @@ from minibnn.layers.record import Recorder
 
 
 class Levels(Function):
-    """A few values, which take `bits` bits, and a scale for each output."""
+    """So many levels that one takes `n` bits, and a scale for each output."""
 
-    def __init__(self, bits, scaled=False):
-        self.bits = bits
+    def __init__(self, n, scaled=False):
+        self.n = n
         self.scaled = scaled
 
     def forward(self, x):
-        return x.round()
+        return (x.clip(0, 1) * (2**self.n - 1)).round()
 
     def backward(self, dy, x):
         return dy

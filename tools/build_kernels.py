@@ -1,7 +1,8 @@
 """Compiles minibnn/backend/kernels.c when minibnn is installed; pip runs it as hatchling's hook.
 
-The result, `_kernels.so` beside its source, is loaded by `minibnn/backend/compiled.py`. Without a C
-compiler, or if it fails, minibnn is installed without, and runs on its NumPy bodies.
+The result, `_kernels.so` beside its source, is loaded by `minibnn/backend/compiled.py`, if it is as
+`_kernels.seal` says: its size and its CRC-32, in decimal. Without a C compiler, or if it fails,
+minibnn is installed without, and runs on its NumPy bodies.
 """
 
 from __future__ import annotations
@@ -12,6 +13,8 @@ import shutil
 import subprocess
 import sys
 import sysconfig
+import tempfile
+import time
 import zlib
 from pathlib import Path
 from typing import Any
@@ -27,23 +30,41 @@ FLAGS += ["-ffp-contract=off", "-fno-math-errno", "-fno-trapping-math"]
 
 def compile_kernels(folder: Path) -> str | None:
     """Compile ``folder/kernels.c`` to ``folder/_kernels.so``; return what went wrong, or None."""
-    source, library = folder / "kernels.c", folder / "_kernels.so"
+    source, library, seal = (folder / n for n in ("kernels.c", "_kernels.so", "_kernels.seal"))
+    for part in folder.glob("_kernels.*.part"):  # of a build that was killed
+        if time.time() - part.stat().st_mtime > 3600:
+            part.unlink(missing_ok=True)
     configured = (sysconfig.get_config_var("CC") or "").split()
     names = [shlex.split(os.environ.get("CC", "")), configured[:1], ["cc"], ["gcc"], ["clang"]]
     compiler = next((name for name in names if name and shutil.which(name[0])), None)
     if compiler is None:
-        library.unlink(missing_ok=True)
+        _remove(library, seal)
         return "no C compiler was found"
-    part = library.with_suffix(f".{os.getpid()}")  # so that nobody loads half a library
     stamp = f"-DMINIBNN_SOURCE={zlib.crc32(source.read_bytes())}u"
-    command = [*compiler, *FLAGS, stamp, str(source), "-o", str(part), "-lm"]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
-    if done.returncode:
-        part.unlink(missing_ok=True)
-        library.unlink(missing_ok=True)  # an old one would be left out, with a warning
-        return f"{' '.join(command)}\n{done.stderr}"
-    part.replace(library)
+    with tempfile.TemporaryDirectory() as elsewhere:  # so that nobody loads half a library
+        made = Path(elsewhere, "kernels.so")
+        command = [*compiler, *FLAGS, stamp, str(source), "-o", str(made), "-lm"]
+        done = subprocess.run(command, capture_output=True, text=True, check=False)
+        if done.returncode:
+            _remove(library, seal)  # an old one would be left out, with a warning
+            return f"{' '.join(command)}\n{done.stderr}"
+        data = made.read_bytes()
+    # If this is killed between the two, the old library has the new seal, and is left out.
+    _replace(seal, f"{len(data)} {zlib.crc32(data)}\n".encode())
+    _replace(library, data)
     return None
+
+
+def _remove(*paths: Path) -> None:
+    for path in paths:
+        path.unlink(missing_ok=True)
+
+
+def _replace(path: Path, data: bytes) -> None:
+    """Write a file that appears whole or not at all."""
+    part = path.with_name(f"{path.name}.{os.getpid()}.part")
+    part.write_bytes(data)
+    part.replace(path)
 
 
 class KernelHook(BuildHookInterface[Any]):
@@ -57,6 +78,6 @@ class KernelHook(BuildHookInterface[Any]):
         if problem is not None:
             self.app.display_warning(f"minibnn without its C kernels: {problem}")
             return
-        build_data["artifacts"].append("minibnn/backend/_kernels.so")
+        build_data["artifacts"] += [f"minibnn/backend/_kernels.{end}" for end in ("so", "seal")]
         build_data["pure_python"] = False
         build_data["tag"] = f"py3-none-{next(platform_tags())}"

@@ -1,7 +1,7 @@
 """Where arrays live: one short list of primitives, on the CPU and on the GPU."""
 
 from minibnn.backend.adam import AdamStep
-from minibnn.backend.array import Array
+from minibnn.backend.array import Array, require_plain
 from minibnn.backend.base import Backend, DeviceError
 from minibnn.backend.bits import BitMatrix, DenseLayers
 from minibnn.backend.numpy_backend import NumpyBackend
@@ -27,4 +27,5 @@ __all__ = [
     "get_backend",
     "questions",
     "register_backend",
+    "require_plain",
 ]

@@ -62,10 +62,11 @@ class Classes:
         return p
 
     def count_correct(self, logits: Array, labels: Array) -> Array:
-        """In how many rows the greatest logit, the first of equals, is the label's.
+        """In how many rows the greatest logit, the first of equals, is finite and the label's.
 
-        A nan counts as the greatest.
+        A nan counts as the greatest, so a row that has one is never right.
 
         Shapes: logits (N, K); labels (N,) integers; the count (), an int64.
         """
-        return (logits.argmax(axis=1) == labels).sum(dtype="int64")
+        right = (logits.argmax(axis=1) == labels) & self.xp.isfinite(logits.max(axis=1))
+        return right.sum(dtype="int64")

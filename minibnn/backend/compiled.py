@@ -159,23 +159,44 @@ def _over_places(sums: Array, channels: int, out: Array | None) -> Array:
 def open_library() -> ctypes.CDLL | None:
     """The compiled primitives; None if they were not built, or not from today's `kernels.c`.
 
-    The environment variable ``MINIBNN_COMPILED=0`` leaves them out.
+    The environment variable ``MINIBNN_COMPILED=0`` leaves them out. Nothing is loaded but what was
+    built, byte for byte: a page that the file lacks would end the process.
     """
     if os.environ.get("MINIBNN_COMPILED") == "0" or not os.path.exists(LIBRARY):
         return None
     try:
-        library = ctypes.CDLL(LIBRARY)
-        with open(SOURCE, "rb") as source:
-            problem = "it was built from another kernels.c"
-            if library.minibnn_source() & 0xFFFFFFFF == zlib.crc32(source.read()):
-                return library
+        problem = "it is cut off or damaged"
+        if _whole(LIBRARY):
+            library = ctypes.CDLL(LIBRARY)
+            with open(SOURCE, "rb") as source:
+                problem = "it was built from another kernels.c"
+                if library.minibnn_source() & 0xFFFFFFFF == zlib.crc32(source.read()):
+                    return library
     except (OSError, AttributeError) as error:  # of another machine, say, or not a library
         problem = str(error)
     import logging
 
     logging.getLogger("minibnn").warning(
-        'backend: %s is left out: %s; build it again: pip install -e "."',
+        'backend: %s is left out: %s; build it again, in the clone: pip install -e "."',
         os.path.basename(LIBRARY),
         problem,
     )
     return None
+
+
+def _whole(library: str) -> bool:
+    """Whether a library has the size and the checksum that its seal says.
+
+    Raises:
+        OSError: if one of the two cannot be read.
+    """
+    seal = os.path.splitext(library)[0] + ".seal"
+    if not os.path.isfile(library) or os.path.isdir(seal):
+        return False
+    with open(seal, "rb") as file:
+        said = file.read(100).split()
+    size = os.path.getsize(library)
+    if said[:1] != [b"%d" % size]:
+        return False
+    with open(library, "rb") as file:
+        return said[1:] == [b"%d" % zlib.crc32(file.read(size))]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from functools import lru_cache
 from typing import Any
 
@@ -9,8 +10,9 @@ import numpy as np
 
 from minibnn.backend import numpy_convolution
 from minibnn.backend.adam import AdamStep
-from minibnn.backend.array import Array
+from minibnn.backend.array import Array, require_plain
 from minibnn.backend.base import Backend
+from minibnn.backend.bits import WORD, words_of
 from minibnn.backend.windows import Windows
 
 # Floats per block of the optimiser step: four streams and a scratch row, which the ten passes over
@@ -41,6 +43,7 @@ class NumpyBackend(Backend):
                 "asarray on the CPU: expected a host array, got one on the GPU; "
                 "transfer it on purpose with backend_of(a).to_host(a)"
             )
+        require_plain(a)
         return np.asarray(a, dtype=dtype)
 
     def to_host(self, a: Array) -> np.ndarray[Any, Any]:
@@ -64,6 +67,18 @@ class NumpyBackend(Backend):
         """As the plain body, made once: of summing a small batch it was a third."""
         return _ones(n, dtype)
 
+    def pack_rows(self, bits: Array) -> Array:
+        """As the plain body, without a copy in bytes, which takes 64 for a row of one bit."""
+        octets = np.packbits(bits, axis=1, bitorder="little")
+        words = np.zeros((len(bits), words_of(bits.shape[1]) * WORD // 8), np.uint8)
+        words[:, : octets.shape[1]] = octets
+        return words.view("<u8").astype(np.uint64, copy=False)
+
+    def unpack_rows(self, words: Array, width: int) -> Array:
+        """As the plain body, without the bits beyond the width."""
+        octets = np.ascontiguousarray(words.astype("<u8", copy=False)).view(np.uint8)
+        return np.unpackbits(octets, axis=1, count=width, bitorder="little")
+
     def convolve(self, x: Array, W: Array, windows: Windows) -> Array:
         """As the plain body, in larger matrix products."""
         if windows.groups > 1:
@@ -79,6 +94,14 @@ class NumpyBackend(Backend):
     def convolve_dx(self, dz: Array, W: Array, windows: Windows, shape: tuple[int, ...]) -> Array:
         """The plain body, without what a pooling dropped."""
         return super().convolve_dx(numpy_convolution.without_zero_edge(dz), W, windows, shape)
+
+    def note_finite(self, all_finite: Array, a: Array) -> None:
+        """As the plain body; of a flat array by its dot product with itself, on the BLAS.
+
+        If that is finite, so is every value. If not, it may be an overflow.
+        """
+        if not a.flags.c_contiguous or not math.isfinite(np.dot(a.reshape(-1), a.reshape(-1))):
+            super().note_finite(all_finite, a)
 
     def adam_step(
         self,

@@ -35,13 +35,13 @@ class Pooling:
             maxima the first; None unless they are wanted.
         """
         xp = self.xp
-        first, *others = (
-            x[:, rows, columns]
-            for _, _, rows, columns in windows.positions(windows.counts(x.shape))
-        )
-        y = first.copy()
-        place = xp.zeros(y.shape, dtype=np.min_scalar_type(len(others))) if with_places else None
-        for k, x_ij in enumerate(others, start=1):
+        positions = windows.positions(windows.counts(x.shape))  # one at a time: there can be many
+        _, _, rows, columns = next(positions)
+        y = x[:, rows, columns].copy()
+        most = windows.size[0] * windows.size[1] - 1
+        place = xp.zeros(y.shape, dtype=np.min_scalar_type(most)) if with_places else None
+        for k, (_, _, rows, columns) in enumerate(positions, start=1):
+            x_ij = x[:, rows, columns]
             if place is not None:  # k grows, so the last strict rise, the first maximum, stays
                 place = xp.maximum(place, (x_ij > y) * place.dtype.type(k))
             xp.maximum(y, x_ij, out=y)

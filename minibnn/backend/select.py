@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from minibnn.backend.array import Array
+from minibnn.backend.array import Array, require_plain
 from minibnn.backend.base import Backend, DeviceError
 from minibnn.backend.compiled import CompiledBackend, open_library
 from minibnn.backend.numpy_backend import NumpyBackend
@@ -60,7 +60,7 @@ def backend_of(a: Array) -> Backend:
     """The backend whose array `a` is.
 
     Raises:
-        TypeError: if `a` is not an array of a known backend (a list, say).
+        TypeError: if `a` is not an array of a known backend (a list, say), or one with a mask.
 
     >>> import numpy as np
     >>> backend_of(np.zeros(3)).name
@@ -69,6 +69,7 @@ def backend_of(a: Array) -> Backend:
     backend = _by_array_type.get(type(a))
     if backend is not None:
         return backend
+    require_plain(a)
     for array_type, backend in _by_array_type.items():  # a subclass, such as numpy.memmap
         if isinstance(a, array_type):
             return backend

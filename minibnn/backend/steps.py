@@ -59,10 +59,26 @@ class Steps:
         one, other = arrays
         return one.take(rows, axis=0), other.take(rows, axis=0)
 
-    def note_loss(self, losses: Array, sound: Array, now: Array, loss: Array) -> None:
-        """``losses[now] = loss``; `sound` stays True as long as every loss was finite.
+    def note_loss(self, losses: Array, all_finite: Array, now: Array, loss: Array) -> None:
+        """``losses[now] = loss``; `all_finite` stays True as long as every loss was finite.
 
-        Shapes: losses float64 (steps,), sound bool (), now int64 (), loss ().
+        Shapes: losses float64 (steps,), all_finite bool (), now int64 (), loss ().
         """
         losses[now] = loss.astype(np.float64)
-        sound &= self.xp.isfinite(loss)
+        all_finite &= self.xp.isfinite(loss)
+
+    def note_finite(self, all_finite: Array, a: Array) -> None:
+        """`all_finite` stays True if every value of `a` is finite.
+
+        Shapes: all_finite bool (), a (n,).
+        """
+        all_finite &= self.xp.isfinite(a).all()
+
+    def note_refused(self, losses: Array, all_finite: Array, now: Array) -> None:
+        """``losses[now] = nan`` if `all_finite` is False and no loss up to now shows it.
+
+        Shapes: losses float64 (steps,), all_finite bool (), now int64 ().
+        """
+        xp = self.xp
+        shown = (~xp.isfinite(losses) & (xp.arange(losses.size) <= now)).any()
+        losses[now] = xp.where(all_finite | shown, losses[now], np.nan)

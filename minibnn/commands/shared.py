@@ -7,13 +7,9 @@ import os
 import sys
 from collections.abc import Callable
 
-from minibnn.data import (
-    DatasetNotFoundError,
-    ImageDataset,
-    load_mnist,
-    load_mnist_or_sample,
-    load_sample,
-)
+from minibnn.atomic_file import require_writable
+from minibnn.data import ImageDataset
+from minibnn.data.mnist import load_by_options
 from minibnn.packed import PackedFileError, PackedModel, load_packed
 from minibnn.packed.stages import Product, ThresholdStage
 
@@ -45,6 +41,8 @@ def add_data(parser: argparse.ArgumentParser) -> None:
         help="default: auto, MNIST or, if there is none, the bundled sample")
     add("--data-dir", metavar="DIR", help="folder with the four MNIST files, plain or .gz; "
         "default: $MINIBNN_DATA, else the user's cache, filled by download")
+    add("--no-verify", action="store_true",
+        help="take a drop-in set such as Fashion-MNIST: any images of 28x28 in 10 classes")
     add("--device", default="auto", choices=("auto", "cpu", "gpu"),
         help="default: auto, the GPU if it works and else the CPU")
     # fmt: on
@@ -52,25 +50,7 @@ def add_data(parser: argparse.ArgumentParser) -> None:
 
 def load_data(given: argparse.Namespace) -> ImageDataset:
     """The images that `add_data`'s options ask for."""
-    if given.data_dir is not None and given.dataset == "sample":
-        raise ValueError("--data-dir: the sample comes with minibnn; leave out one of the two")
-    if given.dataset == "mnist" or given.data_dir is not None:
-        try:
-            return load_mnist(given.data_dir)
-        except DatasetNotFoundError as error:
-            raise DatasetNotFoundError(_in_options(str(error))) from None
-    return load_sample() if given.dataset == "sample" else load_mnist_or_sample()
-
-
-def _in_options(advice: str) -> str:
-    """What `load_mnist` advises, for people who call no functions."""
-    words = {
-        'load_mnist(data_dir="FOLDER")': "--data-dir FOLDER",
-        "load_sample() has": "--dataset sample has",
-    }
-    for function, option in words.items():
-        advice = advice.replace(function, option)
-    return advice
+    return load_by_options(given.dataset, given.data_dir, verify=not given.no_verify)
 
 
 def read_packed(path: str) -> PackedModel:
@@ -96,7 +76,8 @@ def read_packed(path: str) -> PackedModel:
 def check_output(path: str) -> str:
     """Before any work: the file to write, which is where `path` leads if it is a link.
 
-    Says so if a file will be replaced.
+    The write is tried as it will be done, with this name and mode; nothing is left or changed. Says
+    so if a file will be replaced.
 
     Raises:
         OSError: if it cannot be written, or is no file but a device or a pipe.
@@ -106,8 +87,8 @@ def check_output(path: str) -> str:
     real = os.path.realpath(path)
     if (os.path.exists(path) and not os.path.isfile(path)) or os.path.islink(real):
         raise OSError(
-            f"{path}: expected a file to write, got a device, a pipe or a link to itself, which "
-            "a file would take the place of; choose another name"
+            f"{path}: expected a file to write, got a device, a pipe or a link to itself; "
+            "choose another name"
         )
     folder = os.path.dirname(real)
     if not os.path.isdir(folder):
@@ -116,6 +97,7 @@ def check_output(path: str) -> str:
         raise PermissionError(
             f"{path}: expected a folder to write in; choose another than {folder}"
         )
+    require_writable(real)
     if os.path.exists(path):
         note(f"{path} is there and will be replaced")
     return real

@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import argparse
-import json
 import math
 import sys
 from dataclasses import replace
 from itertools import product
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -18,10 +16,11 @@ from minibnn.backend import get_backend
 from minibnn.compare.grid import Entry, Piece, compare, parse_piece, require_usable
 from minibnn.compare.picture import plot_comparison
 from minibnn.compare.ranking import rank
-from minibnn.data import ImageDataset, load_mnist, load_mnist_or_sample, load_sample
+from minibnn.data.mnist import load_by_options
 from minibnn.functions import Function
 from minibnn.optimizers import Optimizer
 from minibnn.recipes import RECIPES
+from minibnn.result_folder import ResultFolder
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -63,9 +62,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--device", default="cpu", choices=("auto", "cpu", "gpu"), help="default: %(default)s")
     add("--dataset", default="auto", choices=("auto", "mnist", "sample"),
         help="default: auto, MNIST or, if there is none, the bundled sample")
+    add("--data-dir", metavar="DIR", help="folder with the four MNIST files, plain or .gz; "
+        "default: $MINIBNN_DATA, else the user's cache, filled by download")
+    add("--no-verify", action="store_true",
+        help="take a drop-in set such as Fashion-MNIST: any images of 28x28 in 10 classes")
     add("--out", default="comparison", metavar="DIR",
         help="gets runs.csv, table.txt, config.json and, with matplotlib, comparison.png; "
-        "default: %(default)s")
+        "default: %(default)s; those of an earlier comparison there are replaced at the end")
     # fmt: on
 
 
@@ -85,7 +88,7 @@ def run(given: argparse.Namespace) -> int:
         recipe = replace(recipe, epochs=given.epochs)
     require_usable(recipe, entries, given.seeds)
     backend = get_backend(given.device)
-    data = _load(given.dataset)
+    data = load_by_options(given.dataset, given.data_dir, verify=not given.no_verify)
     held_out = len(data.train_images) // 6 if given.held_out is None else given.held_out
     split = data.validation_split(held_out, np.random.default_rng(0))
     title = (
@@ -93,30 +96,30 @@ def run(given: argparse.Namespace) -> int:
         f"{_several(given.seeds, 'seed')}; "
         f"accuracy on {held_out:,} training images held out"
     )
-    folder = Path(given.out)
-    folder.mkdir(parents=True, exist_ok=True)
-    for stale in FILES:  # of an earlier comparison into the same folder
-        (folder / stale).unlink(missing_ok=True)
     # What was used, not what was asked for: "auto" and None say nothing to whoever reads it later.
     used = {"epochs": recipe.epochs, "held_out": held_out, "device": backend.name}
     settings = {**vars(given), **used, "title": title, "minibnn": minibnn.__version__}
-    (folder / "config.json").write_text(json.dumps(settings, indent=2) + "\n")
+    # Tried before any time is spent. An earlier comparison there stays until this one has ended.
+    folder = ResultFolder(given.out, FILES, settings)
     total = len(entries) * given.seeds
+    finished = 0
 
     def on_run(runs: pd.DataFrame) -> None:
-        runs.to_csv(folder / "runs.csv", index=False)
+        nonlocal finished
+        folder.write("runs.csv", runs.to_csv(index=False))
+        finished = len(runs)
         last = runs.iloc[-1]
         end = f"{last.accuracy:.4f}" if math.isfinite(last.loss) else "diverged, counts as 0"
         print(
-            f"{len(runs)}/{total}  {last.entry}, seed {last.seed}: {end} in {last.seconds:.1f} s",
+            f"{finished}/{total}  {last.entry}, seed {last.seed}: {end} in {last.seconds:.1f} s",
             file=sys.stderr,
         )
 
     try:
         runs = compare(recipe, entries, split, seeds=given.seeds, device=backend, on_run=on_run)
     except KeyboardInterrupt:
-        file = folder / "runs.csv"
-        kept = f"the runs so far are in {file}" if file.exists() else "no run was finished"
+        file = folder.current / "runs.csv"
+        kept = f"the runs so far are in {file}" if finished else "no run was finished"
         print(f"interrupted; {kept}", file=sys.stderr)
         return 130
     ranking = rank(runs, resolution=1 / held_out)
@@ -124,12 +127,13 @@ def run(given: argparse.Namespace) -> int:
     diverged = int(np.isinf(runs.loss).sum())
     if diverged:
         text += f"{_several(diverged, 'run')} diverged and count{'s' * (diverged == 1)} as 0\n"
-    (folder / "table.txt").write_text(text)
+    folder.write("table.txt", text)
     print(text, end="")
     try:
-        plot_comparison(runs, ranking, folder / "comparison.png", title=title)
+        plot_comparison(runs, ranking, folder.file("comparison.png"), title=title)
     except ImportError as missing:
         print(f"no comparison.png: {missing}", file=sys.stderr)
+    folder.finish()
     return 0
 
 
@@ -158,13 +162,3 @@ def format_table(ranking: pd.DataFrame) -> str:
 
 def _several(count: int, what: str) -> str:
     return f"{count} {what}" + "s" * (count != 1)
-
-
-def _load(dataset: str) -> ImageDataset:
-    loaders: dict[str, Any] = {
-        "auto": load_mnist_or_sample,
-        "mnist": load_mnist,
-        "sample": load_sample,
-    }
-    loaded: ImageDataset = loaders[dataset]()
-    return loaded

@@ -14,8 +14,9 @@ from typing import TYPE_CHECKING, Any
 
 import minibnn
 from minibnn.backend import Backend
+from minibnn.checks import integer
 from minibnn.data import ImageDataset
-from minibnn.functions import SignSTE
+from minibnn.functions import SignSTE, activation_bits, weight_bits
 from minibnn.layers import Activation, Dense, Layer, Sequential
 from minibnn.layers.weighted import Weighted
 from minibnn.optimizers import Adam, Bop, Optimizer, OptimizerGroup, split_parameters
@@ -186,9 +187,13 @@ def _places(model: Layer) -> tuple[list[Activation], list[Weighted]]:
     for layer in _leaves(model):
         if isinstance(layer, Weighted):
             behind_weights = True
-            if layer.weight_quantizer.bits == 1:
+            if weight_bits(layer.weight_quantizer, len(layer.weight.shape)) == 1:
                 weights.append(layer)
-        elif isinstance(layer, Activation) and behind_weights and layer.function.bits == 1:
+        elif (
+            isinstance(layer, Activation)
+            and behind_weights
+            and activation_bits(layer.function) == 1
+        ):
             activations.append(layer)
     return activations, weights
 
@@ -212,7 +217,7 @@ def require_usable(recipe: Recipe, entries: list[Entry], seeds: int) -> None:
     if not entries:
         raise ValueError("compare: expected at least one entry, got none")
     for count, what in ((seeds, "seed"), (recipe.epochs, "epoch")):
-        if count < 1:
+        if integer("compare", f"the number of {what}s", count) < 1:
             raise ValueError(f"compare: expected at least 1 {what}, got {count}")
     for entry in entries:
         entry.require_usable(recipe)

@@ -6,7 +6,7 @@ import os
 import textwrap
 from typing import TYPE_CHECKING, Any
 
-from minibnn.plots.figure import matplotlib_figure
+from minibnn.plots.figure import matplotlib_figure, save_figure
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -58,6 +58,5 @@ def plot_comparison(
     axes.set_xlabel("accuracy on the images held out; a dot for each seed, a line for the mean")
     axes.grid(axis="x", alpha=0.3)
     figure.suptitle(title, fontsize="medium")
-    if path is not None:
-        figure.savefig(path, dpi=150)
+    save_figure(figure, path, dpi=150)
     return figure

@@ -7,6 +7,8 @@ from typing import Any
 
 import numpy as np
 
+from minibnn.backend import require_plain
+from minibnn.checks import integer
 from minibnn.data.errors import DatasetMismatchError
 
 __all__ = ["ImageDataset"]
@@ -39,9 +41,12 @@ class ImageDataset:
         check_counts(f"{self.name}, test part", self.test_images, self.test_labels)
 
     def __repr__(self) -> str:
-        height, width = self.train_images.shape[1:]
-        counts = f"{len(self.train_images)} training and {len(self.test_images)} test images"
-        return f"ImageDataset({self.name!r}, {counts} of {height}x{width})"
+        images = np.asarray(self.train_images)
+        sizes = images.shape[1:] or (1,)
+        what = "images" if len(sizes) > 1 else "rows"
+        counts = f"{len(images)} training and {len(self.test_images)} test {what}"
+        kind = "" if images.dtype == np.uint8 else f", {images.dtype}"
+        return f"ImageDataset({self.name!r}, {counts} of {'x'.join(map(str, sizes))}{kind})"
 
     def validation_split(self, count: int, rng: np.random.Generator) -> ImageDataset:
         """Return a data set to choose a model with: `count` training images become its test part.
@@ -71,6 +76,7 @@ class ImageDataset:
                 "validation_split: expected rng to be a numpy.random.Generator, "
                 f"got {type(rng).__name__}; pass numpy.random.default_rng(seed)"
             )
+        count = integer("validation_split", "count", count)
         if not 0 < count < total:
             raise ValueError(
                 f"validation_split: expected count from 1 to {total - 1} "
@@ -89,6 +95,8 @@ class ImageDataset:
 
 def check_counts(who: str, images: np.ndarray[Any, Any], labels: np.ndarray[Any, Any]) -> None:
     """Raise DatasetMismatchError unless there is one label for each image."""
+    require_plain(images)
+    require_plain(labels)
     if len(images) != len(labels):
         raise DatasetMismatchError(
             f"{who}: expected one label for each image, got {len(images)} images "

@@ -22,10 +22,13 @@ from typing import Any, BinaryIO
 
 import numpy as np
 
+from minibnn.atomic_file import whole_file
+from minibnn.backend import require_plain
+from minibnn.checks import integer
 from minibnn.data.errors import IdxFormatError
-from minibnn.data.whole_file import whole_file
+from minibnn.regular_file import SpecialFileError, open_regular
 
-__all__ = ["read_idx", "write_idx"]
+__all__ = ["read_idx", "read_idx_stream", "write_idx"]
 
 _TYPES: dict[int, np.dtype[Any]] = {
     0x08: np.dtype(np.uint8),
@@ -72,7 +75,8 @@ def read_idx(
         machine's byte order, C-contiguous and writable.
 
     Raises:
-        IdxFormatError: the content is not exactly one IDX array of at most `max_bytes`.
+        IdxFormatError: the content is not exactly one IDX array of at most `max_bytes`, or `path`
+            names a pipe or a device, which may have no end.
         OSError: the file cannot be opened or read.
 
     Reference: http://yann.lecun.com/exdb/mnist/, "The IDX file format".
@@ -85,19 +89,35 @@ def read_idx(
     array([7, 2, 1], dtype=uint8)
     """
     name = os.fspath(path)
-    with open(name, "rb") as file:
-        gzipped = file.read(2) == _GZIP_MAGIC
-        file.seek(0)
-        if not gzipped:
-            return _read_array(name, file, max_bytes)
-        with gzip.GzipFile(fileobj=file) as stream:
-            try:
-                return _read_array(name, stream, max_bytes)
-            except EOFError as error:  # gzip's three ways to fail; no two share a useful base
-                got = "a gzip file that is cut short"
-                raise _gzip_error(name, stream, got) from error
-            except (gzip.BadGzipFile, zlib.error) as error:
-                raise _gzip_error(name, stream, f"corrupt gzip data ({error})") from error
+    max_bytes = integer("read_idx", "max_bytes", max_bytes)
+    try:
+        file, size = open_regular(name)
+    except SpecialFileError as special:
+        raise IdxFormatError(name, 0, "a file", special.kind, special.hint) from None
+    with file:
+        return read_idx_stream(name, file, size, max_bytes)
+
+
+def read_idx_stream(
+    name: str, file: BinaryIO, size: int, max_bytes: int = 2**31
+) -> np.ndarray[Any, Any]:
+    """Read the array in an open file of `size` bytes, which messages call `name`.
+
+    Raises:
+        IdxFormatError: as from `read_idx`.
+    """
+    gzipped = file.read(2) == _GZIP_MAGIC
+    file.seek(0)
+    if not gzipped:
+        return _read_array(name, file, size, max_bytes)
+    with gzip.GzipFile(fileobj=file) as stream:
+        try:
+            return _read_array(name, stream, size, max_bytes)
+        except EOFError as error:  # gzip's three ways to fail; no two share a useful base
+            got = "a gzip file that is cut short"
+            raise _gzip_error(name, stream, got) from error
+        except (gzip.BadGzipFile, zlib.error) as error:
+            raise _gzip_error(name, stream, f"corrupt gzip data ({error})") from error
 
 
 def write_idx(path: str | os.PathLike[str], array: np.ndarray[Any, Any]) -> None:
@@ -123,6 +143,7 @@ def write_idx(path: str | os.PathLike[str], array: np.ndarray[Any, Any]) -> None
     ...     path.read_bytes().hex(" ")
     '00 00 0b 01 00 00 00 02 00 01 ff fe'
     """
+    require_plain(array)
     array = np.asarray(array)
     header = idx_header(array)
     payload = np.ascontiguousarray(array, dtype=array.dtype.newbyteorder(">"))
@@ -160,7 +181,7 @@ def idx_header(array: np.ndarray[Any, Any]) -> bytes:
 
 
 def _read_array(
-    path: str, stream: BinaryIO | gzip.GzipFile, max_bytes: int
+    path: str, stream: BinaryIO | gzip.GzipFile, size: int, max_bytes: int
 ) -> np.ndarray[Any, Any]:
     """Read header and elements, and make sure that the file ends there."""
     dtype, shape = _read_header(path, stream)
@@ -171,6 +192,12 @@ def _read_array(
         mend = "raise max_bytes if the file truly is that large"
         raise IdxFormatError(path, 4, f"at most {max_bytes} bytes (max_bytes)", got, mend)
     declared = math.prod(shape) * dtype.itemsize
+    gzipped = isinstance(stream, gzip.GzipFile)
+    largest = start + declared + declared // 16 + (1 << 16)
+    if gzipped and size > largest:  # gzip would look for its end byte by byte, in a disk of zeros
+        expected = f"at most {largest} bytes of gzip for {shape} {dtype}"
+        mend = "two files joined, or wrong dimensions in the header?"
+        raise IdxFormatError(path, start, expected, f"{size}", mend)
     payload = _read_at_most(stream, declared + 1)
     expected = f"{declared} bytes of elements for {shape} {dtype}"
     if len(payload) < declared:
@@ -178,7 +205,6 @@ def _read_array(
         raise IdxFormatError(path, end, expected, f"{len(payload)} bytes", f"cut off: {_AGAIN}")
     if len(payload) > declared:
         # To know the exact excess of a gzip file would mean to unpack all of it: a bomb's wish.
-        gzipped = isinstance(stream, gzip.GzipFile)
         got = "more" if gzipped else f"{stream.seek(0, os.SEEK_END) - start} bytes"
         mend = "two files joined, or wrong dimensions in the header?"
         raise IdxFormatError(path, start + declared, expected, got, mend)

@@ -8,6 +8,7 @@ from typing import Any, Self
 import numpy as np
 
 from minibnn.backend import Array, Backend, backend_of, get_backend
+from minibnn.checks import generator, integer
 
 
 class DataLoader:
@@ -47,11 +48,12 @@ class DataLoader:
         drop_last: bool = False,
         rng: np.random.Generator | int | None = None,
     ) -> None:
-        if not isinstance(arrays, tuple | list) or not isinstance(batch_size, int):
+        if not isinstance(arrays, tuple | list) or getattr(batch_size, "shape", ()) != ():
             raise TypeError(
                 "DataLoader: expected a tuple of arrays and a batch size, such as "
                 f"((x, labels), 64), got {type(arrays).__name__} and {type(batch_size).__name__}"
             )
+        batch_size = integer("DataLoader", "batch_size", batch_size, least=1)
         # Contiguous, or taking a batch would copy the whole array first.
         self.arrays = tuple(backend_of(a).xp.ascontiguousarray(a) for a in arrays)
         lengths = [len(a) for a in self.arrays]
@@ -59,8 +61,6 @@ class DataLoader:
             raise ValueError(
                 f"DataLoader: expected arrays of one length, at least 1, got lengths {lengths}"
             )
-        if batch_size < 1:
-            raise ValueError(f"DataLoader: expected batch_size of at least 1, got {batch_size}")
         if drop_last and lengths[0] < batch_size:
             raise ValueError(
                 f"DataLoader: {lengths[0]} samples make no batch of {batch_size} with "
@@ -77,7 +77,7 @@ class DataLoader:
         self.shuffle = shuffle
         self.drop_last = drop_last
         self.epoch = 0
-        self._seed = int(np.random.default_rng(rng).integers(2**63)) if shuffle else 0
+        self._seed = int(generator("DataLoader", rng).integers(2**63)) if shuffle else 0
 
     def __repr__(self) -> str:
         return (
@@ -116,6 +116,7 @@ class DataLoader:
         """The row numbers of all samples as the epoch with this number takes them, on the host."""
         if not self.shuffle:
             return np.arange(self.samples)
+        epoch = integer("DataLoader", "epoch", epoch, least=0)
         return np.random.default_rng([self._seed, epoch]).permutation(self.samples)
 
     def only_gathers(self) -> bool:

@@ -8,7 +8,8 @@ from minibnn.backend import backend_of
 from minibnn.diagnosis.gauge import Gauge
 from minibnn.diagnosis.passes import Passes, percent
 from minibnn.diagnosis.report import Finding
-from minibnn.layers import Activation
+from minibnn.functions import activation_bits, weight_bits
+from minibnn.layers import Activation, Conv2D
 from minibnn.layers.record import Step, value_bits
 from minibnn.parameter import Parameter
 
@@ -26,7 +27,7 @@ def saturated(passes: Passes, gauge: Gauge) -> None:
     """Quantized activations at which most of the gradient stops."""
     for step in passes.training:
         layer = step.layer
-        if not isinstance(layer, Activation) or layer.function.bits >= 32:
+        if not isinstance(layer, Activation) or activation_bits(layer.function) == 32:
             continue
         if step.dy is None or step.dx is None:
             continue
@@ -79,7 +80,7 @@ def zero_at_sign(passes: Passes, gauge: Gauge) -> None:
     """Exact zeros that enter a 1-bit activation together with the positive values."""
     for step in passes.evaluation:
         layer = step.layer
-        if not isinstance(layer, Activation) or layer.function.bits != 1:
+        if not isinstance(layer, Activation) or activation_bits(layer.function) != 1:
             continue
         xp = backend_of(step.x).xp
         # A step function that puts zero with the negative values loses nothing after a ReLU.
@@ -96,8 +97,8 @@ def zero_at_sign(passes: Passes, gauge: Gauge) -> None:
                 share,
                 f"{percent(share)} of the values that enter {step.layer} are exactly zero",
                 "sign(0) is +1, so they say the same as positive ones",
-                "leave out the ReLU (or what else makes zeros) before a sign; use BatchNorm, or an "
-                "odd number of inputs",
+                "leave out the ReLU (or what else makes zeros) before a sign; use an odd number of "
+                "inputs, or BatchNorm, which moves them once it is trained",
             )
 
         gauge.ask(judge, (step.x == 0).mean(), (below != at).sum())
@@ -107,10 +108,13 @@ def real_input(passes: Passes, gauge: Gauge) -> None:
     """Real numbers that enter a layer with 1-bit weights, the first layer apart."""
     steps = passes.evaluation
     bits = value_bits(steps)
-    binary = any(isinstance(s.layer, Activation) and s.layer.function.bits == 1 for s in steps)
+    binary = any(
+        isinstance(s.layer, Activation) and activation_bits(s.layer.function) == 1 for s in steps
+    )
     weighted = [step for step in steps if any(True for _ in _weights(step))]
     for step in weighted[1:]:
-        if not any(f.bits == 1 for _, _, f in step.layer.named_quantized()):
+        quantized = step.layer.named_quantized()
+        if not any(weight_bits(f, len(p.shape)) == 1 for _, p, f in quantized):
             continue
         if bits.get(id(step.x), 32) < 32:
             continue
@@ -131,6 +135,52 @@ def real_input(passes: Passes, gauge: Gauge) -> None:
             )
 
         gauge.ask(judge, (abs(step.x) != 1).mean())
+
+
+def zero_padding(passes: Passes, gauge: Gauge) -> None:
+    """Borders of zeros, a value that the inputs of a convolution with 1-bit weights never have."""
+    first = next((s for s in passes.evaluation if any(True for _ in _weights(s))), None)
+    for step in passes.evaluation:
+        layer = step.layer
+        if not isinstance(layer, Conv2D) or layer.padding_value != 0:
+            continue
+        quantized = layer.named_quantized()
+        if not any(weight_bits(f, len(p.shape)) == 1 for _, p, f in quantized):
+            continue
+        (above, below), (left, right) = layer.border
+        height, width = step.x.shape[1:3]
+        border = 1 - height * width / ((above + height + below) * (left + width + right))
+        if not border:
+            continue
+
+        def judge(
+            others: float, zeros: float, step: Step = step, border: float = border
+        ) -> Finding | None:
+            measured = f"{percent(border)} of what the windows of {step.layer} see is a border of 0"
+            if not others:
+                return Finding(
+                    "warning",
+                    "zero-padding",
+                    step.path,
+                    border,
+                    measured,
+                    "beside inputs of +1 and -1 it is a third value: the products are no counted "
+                    "bits, and the model does not pack",
+                    "use padding_value=-1 or padding_value=1, or padding=0",
+                )
+            if zeros or step is not first:
+                return None  # of later layers `real_input` says what their inputs are
+            return Finding(
+                "note",
+                "zero-padding",
+                step.path,
+                border,
+                measured,
+                "no input is 0, so the border is no pixel either, and the model does not pack",
+                "use padding_value=-1 behind Rescale(2 / 255, -1), or padding=0",
+            )
+
+        gauge.ask(judge, (abs(step.x) != 1).mean(), (step.x == 0).mean())
 
 
 def _weights(step: Step) -> Iterator[Parameter]:

@@ -11,21 +11,23 @@ from minibnn.layers.record import Step
 
 @dataclass(frozen=True)
 class Passes:
-    """What the checks look at.
+    """What the checks look at: one pass at a time, since both would take twice the memory.
 
     Attributes:
-        model: the copy that ran, with the gradients of the training pass.
+        model: the copy that ran; after training with the gradients of that pass.
         x: the batch.
-        loss: its loss in training, on the device.
-        evaluation: the steps of the evaluation pass.
-        training: the steps of the training pass, with their gradients.
+        evaluation: the steps of the evaluation pass, empty after training.
+        training: the steps of the training pass with their gradients, empty after evaluation.
+        loss: its loss in training, on the device; None after evaluation.
+        blamed: where something was not finite, as far as it is known.
     """
 
     model: Layer
     x: Array
-    loss: Array
     evaluation: list[Step]
     training: list[Step]
+    loss: Array
+    blamed: list[str]
 
 
 def percent(share: float) -> str:

@@ -15,7 +15,7 @@ class Finding:
         severity: ``"error"`` (the model cannot work), ``"warning"`` (it learns or ships worse than
             it could) or ``"note"`` (as it should be, or harmless, and good to know).
         kind: which check: non-finite, starved, clipped, zero-input, saturated, at-bound, constant,
-            small-scale, zero-at-sign or real-input.
+            small-scale, zero-at-sign, zero-padding or real-input.
         where: path of the layer or parameter; empty for the model as a whole.
         figure: what was measured, mostly a share between 0 and 1.
         measured: the figure in words.
@@ -64,6 +64,6 @@ class Diagnosis:
             lines += [
                 f"  {finding.severity:<8} {place}{finding.kind}: {finding.measured}",
                 f"  {'':<8} {finding.meaning}",
-                f"  {'':<8} mend: {finding.mend}",
+                f"  {'':<8} hint: {finding.mend}",
             ]
         return "\n".join(lines)

@@ -32,7 +32,7 @@ VALUES = "parameter's values"
 
 def non_finite(passes: Passes, gauge: Gauge) -> None:
     """Nan or inf: the data, each parameter, each layer's own doing, the loss, the gradients."""
-    found: list[str] = []  # only the first cause matters; what follows from it is not told again
+    found = passes.blamed  # only the first cause matters; what follows from it is not told again
 
     def ask(where: str, what: str, array: Array, mend: str, *unless: Array) -> None:
         def judge(share: float, *others: float) -> Finding | None:
@@ -51,13 +51,17 @@ def non_finite(passes: Passes, gauge: Gauge) -> None:
 
         gauge.ask(judge, *(_non_finite(a) for a in (array, *unless)))
 
-    ask("", "inputs", passes.x, "clean the data: look for division by zero in its preparation")
-    for path, parameter in passes.model.named_parameters():
-        mend = "initialize the model anew, and try a smaller learning rate"
-        ask(path, VALUES, parameter.data, mend)
+    before_training = passes.loss is None
+    if before_training:
+        ask("", "inputs", passes.x, "clean the data: look for division by zero in its preparation")
+        for path, parameter in passes.model.named_parameters():
+            mend = "initialize the model anew, and try a smaller learning rate"
+            ask(path, VALUES, parameter.data, mend)
     for step in (*passes.evaluation, *passes.training):
         mend = "look at this layer's forward: a division, a root or an overflow"
         ask(step.path, "layer's outputs", step.y, mend, step.x)
+    if before_training:
+        return
     ask("", "losses", passes.loss, "look at the loss and its labels")
     for path, parameter in passes.model.named_parameters():
         mend = "look at the backward of the layers from here to the loss"

@@ -5,9 +5,10 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Iterator
+from itertools import chain
 
 import minibnn
-from minibnn.data.whole_file import whole_file
+from minibnn.atomic_file import whole_file
 from minibnn.export.c_program import Program, describe, wrap
 from minibnn.export.vectors import TestVectors, vectors_of
 from minibnn.packed import PackedModel
@@ -64,10 +65,10 @@ def export_c(
     vectors = vectors_of(packed, images)
     if not len(vectors.images):
         raise ValueError("export_c: expected at least one image to test with, got none")
-    text = "\n".join(_lines(packed, vectors)) + "\n"
-    text = text.replace("NAME_", f"{name.upper()}_").replace("name_", f"{name}_")
     with whole_file(path) as file:
-        file.write(text.encode("ascii"))
+        for line in _lines(packed, vectors):  # as they come, since all take many times the memory
+            line = line.replace("NAME_", f"{name.upper()}_").replace("name_", f"{name}_")
+            file.write(f"{line}\n".encode("ascii"))
 
 
 def _lines(packed: PackedModel, vectors: TestVectors) -> Iterator[str]:
@@ -88,7 +89,7 @@ def _lines(packed: PackedModel, vectors: TestVectors) -> Iterator[str]:
     yield from (f"typedef {program.types[t]} name_{t};" for t in sorted(program.types))
     yield ""
     yield from (text for part, text in parts.items() if part in program.parts)
-    yield from ["/* The network. */", "", *program.constants, ""]
+    yield from ["/* The network. */", "", *chain.from_iterable(program.constants), ""]
     yield from _scratch(program)
     yield from [
         "/* The score of each class. */",
@@ -206,13 +207,13 @@ def _vectors(vectors: TestVectors, score: str) -> Iterator[str]:
     }
     for head, table in tables.items():
         yield f"static const {head} = {{"
-        for row in table.tolist():
-            words = [f"INT64_C({v})" if "int64" in head else str(v) for v in row]
-            lines = wrap(words)
-            yield from ["  {", *lines, "  },"]
+        for row in (numbers.tolist() for numbers in table):
+            yield "  {"
+            yield from wrap(f"INT64_C({v})" if "int64" in head else f"{v}" for v in row)
+            yield "  },"
         yield "};"
     yield "static const int name_labels[NAME_VECTORS] = {"
-    yield from wrap([str(v) for v in vectors.labels.tolist()])
+    yield from wrap(f"{v}" for v in vectors.labels.tolist())
     yield from ["};", ""]
 
 

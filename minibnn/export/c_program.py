@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -33,7 +33,7 @@ class Program:
     Attributes:
         parts: of `c_parts.h` that are called.
         types: of C, for the thresholds of bits ("limit") and of pixels ("threshold").
-        constants: definitions of arrays.
+        constants: definitions of arrays, whose lines are made when they are asked for.
         constant_bytes: of all of them, with words of 32 bits.
         checksum: of all words and numbers in them.
         checks: the statements that compute it.
@@ -46,7 +46,7 @@ class Program:
 
     parts: set[str] = field(default_factory=set)
     types: dict[str, str] = field(default_factory=dict)
-    constants: list[str] = field(default_factory=list)
+    constants: list[Iterable[str]] = field(default_factory=list)
     constant_bytes: int = 0
     checksum: int = 0
     checks: list[str] = field(default_factory=list)
@@ -255,49 +255,40 @@ class Program:
             pairs += [(1, 1), (0, 0)]
         numbers = ", ".join(f"{{{down}, {across}}}" for down, across in pairs)
         image = ", ".join(map(str, stage.in_shape))
-        self.constants.append(
+        line = (
             f"static const name_window name_window_{i} = "
             f"{{{image}, {stage.out_shape[1]}, {numbers}, {outside}}};"
         )
+        self.constants.append([line])
         self.constant_bytes += WINDOW_BYTES
         return f"name_window_{i}"
 
     def words(self, name: str, rows: HostArray, width: int) -> str:
         """Rows of bits as an array of words of either size: pairs of 32 bits, and the odd one."""
-        half = -(-width // 32)
-        halves = np.stack([rows & 0xFFFFFFFF, rows >> np.uint64(32)], axis=-1)
-        lines = []
-        for row in halves.reshape(len(rows), -1)[:, :half].tolist():
-            pairs = zip(row[::2], row[1::2], strict=False)
-            words = [f"NAME_2(0x{low:08X}u, 0x{high:08X}u)" for low, high in pairs]
-            if half % 2:
-                words.append(f"NAME_1(0x{row[-1]:08X}u)")
-            lines += wrap(words)
         size = f"{len(rows)} * NAME_WORDS({width})"
-        self.constants += [f"static const name_word name_{name}[{size}] = {{", *lines, "};"]
-        self.constant_bytes += 4 * half * len(rows)
-        self.mix(halves)
+        lines = (line for row in rows for line in wrap(_words(row.tolist(), width)))
+        self.constants.append(_array(f"name_word name_{name}[{size}]", lines))
+        self.constant_bytes += 4 * -(-width // 32) * len(rows)
+        self.mix(word for row in rows for word in row.tolist())
         self.checks.append(f"h = name_mix_words(h, name_{name}, {len(rows)}, {width});")
         return f"name_{name}"
 
     def numbers(self, name: str, alias: str, values: HostArray, ctype: str) -> str:
         """An array of integers."""
-        numbers = [f"INT64_C({v})" if ctype == "int64_t" else str(v) for v in values.tolist()]
-        size = f"{len(numbers)}"
-        self.constants += [f"static const {alias} name_{name}[{size}] = {{", *wrap(numbers), "};"]
-        self.constant_bytes += len(numbers) * int(ctype.strip("uint_")) // 8
-        self.mix(values.astype(np.int64))
+        numbers = (f"INT64_C({v})" if ctype == "int64_t" else f"{v}" for v in values.tolist())
+        self.constants.append(_array(f"{alias} name_{name}[{len(values)}]", wrap(numbers)))
+        self.constant_bytes += len(values) * int(ctype.strip("uint_")) // 8
+        self.mix(values.tolist())
         self.checks.append(f"NAME_MIX_NUMBERS(h, name_{name})")
         return f"name_{name}"
 
-    def mix(self, numbers: HostArray) -> None:
-        """Go on with the checksum as `name_mix` does, with each number as two of 32 bits."""
-        if numbers.dtype == np.int64:
-            numbers = np.stack([numbers & 0xFFFFFFFF, numbers >> 32 & 0xFFFFFFFF], axis=-1)
+    def mix(self, values: Iterable[int]) -> None:
+        """Go on with the checksum as `name_mix` does, with each value as two numbers of 32 bits."""
         h = self.checksum
-        for number in numbers.reshape(-1).tolist():
-            h = (h ^ number) * 0x9E3779B1 & 0xFFFFFFFF
-            h ^= h >> 15
+        for value in values:
+            for half in (value & 0xFFFFFFFF, value >> 32 & 0xFFFFFFFF):
+                h = (h ^ half) * 0x9E3779B1 & 0xFFFFFFFF
+                h ^= h >> 15
         self.checksum = h
 
 
@@ -312,15 +303,30 @@ def _ctype(values: Iterable[int]) -> str:
     raise PackError(f"export_c: expected thresholds of 32 bits, got {least} to {most}")
 
 
-def wrap(words: list[str]) -> list[str]:
+def _array(declaration: str, lines: Iterable[str]) -> Iterator[str]:
+    """The definition of a constant array."""
+    yield f"static const {declaration} = {{"
+    yield from lines
+    yield "};"
+
+
+def _words(row: list[int], width: int) -> Iterator[str]:
+    """A row of 64-bit words as pairs of 32 bits, and the odd one."""
+    for i, word in enumerate(row):
+        low, high = word & 0xFFFFFFFF, word >> 32
+        odd = 64 * i + 32 >= width
+        yield f"NAME_1(0x{low:08X}u)" if odd else f"NAME_2(0x{low:08X}u, 0x{high:08X}u)"
+
+
+def wrap(words: Iterable[str]) -> Iterator[str]:
     """Elements of an initialiser as lines."""
-    lines, line = [], "   "
+    line = "   "
     for word in words:
         if len(line) + len(word) + 2 > COLUMNS:
-            lines.append(line)
+            yield line
             line = "   "
         line += f" {word},"
-    return [*lines, line]
+    yield line
 
 
 def describe(stage: Stage) -> str:

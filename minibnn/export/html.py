@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from minibnn.data.whole_file import whole_file
+from minibnn.atomic_file import whole_file
 from minibnn.export.vectors import TestVectors, vectors_of
 from minibnn.packed.bits import flat_bits
 from minibnn.packed.errors import PackError
@@ -76,7 +76,7 @@ def export_html(
     >>> model = Sequential(Flatten(), Rescale(1), Dense(784, 10, weight_quantizer=SignSTE()))
     >>> with tempfile.TemporaryDirectory() as folder:
     ...     page = pathlib.Path(folder) / "digits.html"
-    ...     export_html(pack(model.initialize(0)), page, title="Templates of digits")
+    ...     export_html(pack(model.initialize(0), (28, 28)), page, title="Templates of digits")
     ...     page.read_text(encoding="utf-8").count("Templates of digits")
     2
     """
@@ -187,10 +187,14 @@ def _numbers(scores: ScoreStage) -> Any:
 
 def _text(data: bytes) -> str:
     """Bytes for the page's `bytesOf`: two digits of base 91 hold 13 bits, as 91 squared > 2^13."""
-    bits = np.unpackbits(np.frombuffer(data, np.uint8), bitorder="little")
-    groups = np.pad(bits, (0, -len(bits) % 13)).reshape(-1, 13) @ (1 << np.arange(13))
-    digits: HostArray = DIGITS[np.stack(np.divmod(groups, 91), 1)]
-    return bytes(digits).decode("ascii")
+    parts = []
+    for start in range(0, len(data), 13 * 2**12):  # whole groups, a few at a time
+        part = np.frombuffer(data[start : start + 13 * 2**12], np.uint8)
+        bits = np.unpackbits(part, bitorder="little")
+        groups = np.pad(bits, (0, -len(bits) % 13)).reshape(-1, 13) @ (1 << np.arange(13))
+        digits: HostArray = DIGITS[np.stack(np.divmod(groups, 91), 1)]
+        parts.append(bytes(digits).decode("ascii"))
+    return "".join(parts)
 
 
 def _packbits(data: bytes) -> bytes:

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 import minibnn
-from minibnn.data.whole_file import whole_file
+from minibnn.atomic_file import whole_file
 from minibnn.packed.bits import unpack_rows
 from minibnn.packed.describe import describe, to_json
 from minibnn.packed.errors import PackError
@@ -75,10 +75,7 @@ def _onnx() -> Any:
     try:
         return importlib.import_module("onnx")
     except ImportError as error:
-        raise ImportError(
-            'export_onnx needs onnx: pip install "minibnn[onnx]" '
-            '(in a checkout: pip install -e ".[onnx]")'
-        ) from error
+        raise ImportError("export_onnx needs onnx: pip install onnx") from error
 
 
 class _Graph:
@@ -295,8 +292,10 @@ class _Graph:
 
 def _signs(stage: Product) -> HostArray:
     """The weights (channels, width) as +1 and -1."""
-    bits: HostArray = unpack_rows(stage.weights, stage.width).astype(np.int8)
-    return 2 * bits - 1
+    signs: HostArray = unpack_rows(stage.weights, stage.width).view(np.int8)
+    signs *= 2
+    signs -= 1
+    return signs
 
 
 def _metadata(packed: PackedModel) -> dict[str, str]:

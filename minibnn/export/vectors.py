@@ -8,8 +8,11 @@ from dataclasses import dataclass
 import numpy as np
 
 from minibnn.data import load_sample
+from minibnn.packed.costs import total
 from minibnn.packed.model import PackedModel
 from minibnn.packed.stages import HostArray, size_of
+
+PIXELS, OPERATIONS = 2**22, 2**31  # of all images together
 
 
 @dataclass(frozen=True)
@@ -30,25 +33,29 @@ class TestVectors:
 
 
 def vectors_of(packed: PackedModel, images: HostArray | None = None) -> TestVectors:
-    """The answers to these images, or to `example_images`."""
-    images = example_images(packed.input_shape) if images is None else images
+    """The answers to these images, or to `example_images`, of large models fewer."""
+    if images is None:
+        most = min(PIXELS // size_of(packed.input_shape), OPERATIONS // total(packed.stages)[1])
+        images = example_images(packed.input_shape, max(1, most))
     scores = packed.predict_scores(images)
-    return TestVectors(images, scores, packed.predict(images))
+    return TestVectors(images, scores, scores.argmax(axis=1))
 
 
-def example_images(input_shape: tuple[int, ...]) -> HostArray:
+def example_images(input_shape: tuple[int, ...], most: int = 12) -> HostArray:
     """A dozen images: one of each digit, all pixels 0, and all 255; the same ones every time.
 
     The digits are the first of their class among the bundled test images. For images that are not
-    28 by 28 they are noise.
+    28 by 28 they are noise. If a dozen are too many, the first ones.
     """
     size = size_of(input_shape)
-    extremes = np.repeat(np.array([[0], [255]], np.uint8), size, axis=1)
     if input_shape in ((28, 28), (784,), (28, 28, 1)):
         sample = load_sample()
         firsts = [int(np.argmax(sample.test_labels == digit)) for digit in range(10)]
         images = sample.test_images[firsts].reshape(10, size)
     else:
-        noise = hashlib.shake_256(b"minibnn test vectors").digest(10 * size)
-        images = np.frombuffer(noise, np.uint8).reshape(10, size)
-    return np.concatenate([images, extremes]).reshape(-1, *input_shape)
+        noise = hashlib.shake_256(b"minibnn test vectors").digest(min(10, most) * size)
+        images = np.frombuffer(noise, np.uint8).reshape(-1, size)
+    if most > len(images):
+        extremes = np.repeat(np.array([[0], [255]], np.uint8), size, axis=1)
+        images = np.concatenate([images, extremes])
+    return images[:most].reshape(-1, *input_shape)

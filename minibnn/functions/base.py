@@ -4,10 +4,19 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 
 from minibnn.backend import Array
+from minibnn.functions.values import weight_bits
+
+
+class _Bits:
+    """What `Function.bits` answers, unless a class has a `bits` of its own, which means nothing."""
+
+    def __get__(self, function: Function | None, kind: type | None = None) -> Any:
+        return self if function is None else weight_bits(function)
 
 
 class Function(ABC):
@@ -21,15 +30,19 @@ class Function(ABC):
     Most functions need `forward`, `backward` and `surrogate` only. The other methods are for
     those that draw random numbers, and for those whose surrogate holds something fixed.
 
+    A function that is a sign gives +1 at both zeros; the gradient check asks it.
+
     Shapes: any; every method keeps the shape and the dtype of `x`.
 
+    How many values a function has, and so whether it is a quantizer and of how many bits, is found
+    out from its `forward`, never from what it says of itself: see `weight_levels`.
+
     Attributes:
-        bits: how many bits one value of the output takes: 1 for a sign, 32 for a real number.
-        signs: whether every value of the output is +1 or -1 (or nan).
+        bits: how many bits one value takes as a weight's quantizer: 1 for two values, 32 for real
+            numbers. It is found out anew whenever it is asked for, in milliseconds.
     """
 
-    bits: int = 32
-    signs: bool = False
+    bits: int = _Bits()  # type: ignore[assignment]
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}()"

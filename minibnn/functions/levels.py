@@ -6,10 +6,10 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from minibnn.backend import Array, backend_of
+from minibnn.checks import integer, number
 from minibnn.functions.base import Function
 from minibnn.functions.signs import StraightThrough
-
-MAX_BITS = 16  # float32 holds 2^24 steps; beyond 16 bits the rounding is no quantization any more
+from minibnn.functions.values import MAX_BITS
 
 
 @dataclass(frozen=True)
@@ -38,12 +38,12 @@ class Ternary(StraightThrough):
     array([-1., -1.,  0.,  0.,  0.,  1.])
     """
 
-    bits = 2
     threshold: float = 0.05
     clip: float | None = 1.0
 
     def __post_init__(self) -> None:
         super().__post_init__()
+        object.__setattr__(self, "threshold", number("Ternary", "threshold", self.threshold))
         if not 0 < self.threshold <= (self.threshold if self.clip is None else self.clip):
             raise ValueError(
                 f"Ternary: expected threshold to be positive and at most clip ({self.clip}), "
@@ -86,7 +86,6 @@ class TernaryWeights(StraightThrough):
     array([-1., -1.,  0.,  0.,  1.])
     """
 
-    bits = 2
     clip: float | None = 1.0
 
     def threshold(self, x: Array) -> Array:
@@ -133,7 +132,6 @@ class Heaviside(StraightThrough):
     array([0., 0., 1.])
     """
 
-    bits = 1
     clip: float | None = 1.0
 
     def forward(self, x: Array) -> Array:
@@ -262,7 +260,12 @@ class DoReFaWeights(Function):
 
 
 def _check_bits(f: DoReFaActivations | DoReFaWeights) -> None:
-    if type(f.bits) is not int or not 1 <= f.bits <= MAX_BITS:
+    try:
+        object.__setattr__(f, "bits", integer("", "bits", f.bits, least=1))
+        known = f.bits <= MAX_BITS
+    except (TypeError, ValueError):
+        known = False
+    if not known:
         raise ValueError(
             f"{type(f).__name__}: expected bits to be an integer from 1 to {MAX_BITS}, "
             f"got {f.bits!r}"

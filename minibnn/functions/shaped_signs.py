@@ -7,6 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from minibnn.backend import Array, backend_of
+from minibnn.checks import number
 from minibnn.functions.base import Function
 
 
@@ -29,9 +30,6 @@ class ApproxSign(Function):
     >>> ApproxSign().backward(np.ones(5), np.array([-2.0, -0.5, 0.0, 0.5, 2.0]))
     array([0., 1., 2., 1., 0.])
     """
-
-    bits = 1
-    signs = True
 
     def forward(self, x: Array) -> Array:
         """+1 where ``x >= 0``, else -1."""
@@ -76,11 +74,10 @@ class SwishSign(Function):
     array([-0.,  5., -0.])
     """
 
-    bits = 1
-    signs = True
     beta: float = 5.0
 
     def __post_init__(self) -> None:
+        object.__setattr__(self, "beta", number("SwishSign", "beta", self.beta))
         if not 0 < self.beta < math.inf:
             raise ValueError(f"SwishSign: expected a positive beta, got {self.beta!r}")
 
@@ -136,9 +133,6 @@ class AdaSTE(Function):
     >>> AdaSTE().backward(-np.ones(4), x)
     array([-0.5, -1. , -1. , -0. ])
     """
-
-    bits = 1
-    signs = True
 
     def forward(self, x: Array) -> Array:
         """+1 where ``x >= 0``, else -1."""

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from minibnn.backend import Array, backend_of
+from minibnn.checks import number
 from minibnn.draws import Draws
 from minibnn.functions.base import Function
 
@@ -29,6 +30,8 @@ class StraightThrough(Function):
     clip: float | None
 
     def __post_init__(self) -> None:
+        if self.clip is not None:
+            object.__setattr__(self, "clip", number(type(self).__name__, "clip", self.clip))
         if self.clip is not None and not 0 < self.clip < math.inf:
             raise ValueError(
                 f"{type(self).__name__}: expected clip to be a positive number or None, "
@@ -82,8 +85,6 @@ class SignSTE(StraightThrough):
     array([0., 1., 1., 1., 0.])
     """
 
-    bits = 1
-    signs = True
     clip: float | None = None
 
     def forward(self, x: Array) -> Array:
@@ -122,7 +123,6 @@ class MagnitudeAwareSign(StraightThrough):
            [-1.5,  4. ]])
     """
 
-    bits = 1
     clip: float | None = 1.0
 
     def scale(self, x: Array) -> Array:
@@ -193,8 +193,6 @@ class StochasticSign(StraightThrough):
     array([-1., -1.,  1., -1., -1.,  1., -1.,  1.])
     """
 
-    bits = 1
-    signs = True
     clip: float | None = None
     draws: Draws = field(default_factory=Draws, init=False, repr=False, compare=False)
 

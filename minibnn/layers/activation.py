@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from minibnn.backend import Array
-from minibnn.functions import Function
-from minibnn.layers.base import Layer, require
+from minibnn.checks import require
+from minibnn.functions import SIGNS, Function, activation_bits
+from minibnn.layers.base import Layer
 
 
 class Activation(Layer):
@@ -31,7 +32,7 @@ class Activation(Layer):
                 f"{self}: expected the function to keep the dtype {x.dtype}, got {y.dtype}; end "
                 "its forward with .astype(x.dtype), or use backend_of(x).binarize"
             )
-        if self.function.signs:
+        if type(self.function) in SIGNS:
             self.backend.mark_signs(y)
         if train:
             self.saved = (y.shape, x)
@@ -44,4 +45,4 @@ class Activation(Layer):
 
     def output_bits(self, x_bits: int) -> int:
         """The function's."""
-        return self.function.bits
+        return activation_bits(self.function)

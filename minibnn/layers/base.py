@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any, Self, TypeVar
@@ -9,15 +10,16 @@ from typing import TYPE_CHECKING, Any, Self, TypeVar
 import numpy as np
 
 from minibnn.backend import CPU, Array, Backend, backend_of, get_backend
+from minibnn.checks import generator
 from minibnn.draws import Draws
 from minibnn.functions import Function
-from minibnn.parameter import Buffer, Parameter
+from minibnn.input_contract import InputContract
+from minibnn.parameter import Backwards, Buffer, Parameter
 
 if TYPE_CHECKING:
     from minibnn.layers.summary import Summary
 
 _Kind = TypeVar("_Kind", Parameter, Buffer, Function, Draws)
-_Required = TypeVar("_Required")
 
 
 class Layer(ABC):
@@ -28,8 +30,8 @@ class Layer(ABC):
     - ``forward(x, train=True)`` keeps in `saved` exactly what `backward` needs, and the next
       `backward` releases it. ``forward(x)`` keeps nothing. What is kept may be `x` itself: do not
       change it in between.
-    - `backward` overwrites each parameter's ``grad``, in place. It changes neither weights nor
-      arguments, and draws no random number.
+    - `backward` overwrites each parameter's ``grad``, in place, with and without `need_dx`. It
+      changes neither weights nor arguments, and draws no random number: `forward` saves the mask.
     - The dtype that comes in goes out: float32 as a rule, float64 for gradient checks.
 
     A layer of your own overrides `forward` and `backward`. Its attributes that are a `Parameter`,
@@ -61,11 +63,13 @@ class Layer(ABC):
         backend: where its arrays live; change it with `to`.
         dtype: of its parameters; float32 unless `initialize` or `to` said otherwise.
         saved: what backward needs, or None.
+        input_contract: what it was trained on, or None; see `InputContract`.
     """
 
     backend: Backend = CPU
     dtype: np.dtype[Any] = np.dtype(np.float32)
     saved: Any = None
+    input_contract: InputContract | None = None
     _drawn = False  # whether all parameters were seen to have values; they do not lose them
 
     def __repr__(self) -> str:
@@ -121,7 +125,11 @@ class Layer(ABC):
             yield from child.buffers()
 
     def named_quantized(self) -> Iterator[tuple[str, Parameter, Function]]:
-        """The parameters that forward sees through a function of few bits: path, it, function."""
+        """The parameters that forward sees through a quantizer: path, it, function.
+
+        A layer of your own that has one yields it here. Of how many bits it is, is found out from
+        the function's values.
+        """
         for name, child in self.named_children():
             yield from ((f"{name}.{path}", p, f) for path, p, f in child.named_quantized())
 
@@ -157,9 +165,7 @@ class Layer(ABC):
                 seed gives one network on every device.
             dtype: float32 (the default) or float64.
         """
-        if rng is None:
-            raise TypeError("initialize: expected a numpy.random.Generator or a seed, got None")
-        rng = np.random.default_rng(rng)
+        rng = generator("initialize", rng)
         dtype = _float_dtype(self.dtype if dtype is None else dtype)
         backend = self.backend
         self._initialize(rng, dtype)
@@ -167,6 +173,7 @@ class Layer(ABC):
 
     def _initialize(self, rng: np.random.Generator, dtype: np.dtype[Any]) -> None:
         self.backend, self.dtype, self.saved = CPU, dtype, None
+        self.input_contract = None  # nothing has been trained now
         for parameter in self._own(Parameter):
             parameter.initialize(rng, dtype)
         for function in self._own(Function):
@@ -244,6 +251,15 @@ class Layer(ABC):
         for child in self.children():
             child.forget()
 
+    def note_input(self, x: Array) -> None:
+        """Remember the dtype and shape of what it is trained on, unless they are known."""
+        if self.input_contract is None or not self.input_contract.describes(x):
+            self.set_input_contract(InputContract(x.dtype, x.shape[1:], source="a training step"))
+
+    def set_input_contract(self, contract: InputContract) -> None:
+        """Remember what it is trained on; a container tells those inside that take the same."""
+        self.input_contract = contract
+
     def check_input(self, x: Array, features: int | None = None) -> None:
         """Raise unless `x` can enter here: values drawn, right device, dtype and last axis.
 
@@ -260,18 +276,13 @@ class Layer(ABC):
             self._drawn = True
         self._check_device(x, "x")
         if x.dtype != self.dtype:
-            raise TypeError(
-                f"{self}: expected x of dtype {self.dtype}, got {x.dtype}; "
-                + (
-                    "put Rescale(1 / 255) first to turn pixels into floats"
-                    if x.dtype.kind in "iub"
-                    else f"use x.astype({str(self.dtype)!r}) or model.to(dtype={str(x.dtype)!r})"
-                )
-            )
+            hint = dtype_hint(x.dtype, self.dtype)
+            raise TypeError(f"{self}: expected x of dtype {self.dtype}, got {x.dtype}{hint}")
         if features is not None and (x.ndim < 2 or x.shape[-1] != features):
+            flat = x.ndim > 2 and math.prod(x.shape[1:]) == features
+            hint = "; put Flatten() first" if flat else ""
             raise ValueError(
-                f"{self}: expected x of shape (batch, {features}), got {x.shape}"
-                + ("; put Flatten() first" if x.ndim > 2 else "")
+                f"{self}: expected x of shape (batch, {features}), got {x.shape}{hint}"
             )
 
     def take_saved(self, dy: Array) -> Any:
@@ -282,20 +293,34 @@ class Layer(ABC):
         Raises:
             RuntimeError: without a ``forward(train=True)`` since the last backward.
             ValueError: for a `dy` of another shape than the output.
-            TypeError: for a `dy` of another dtype or on another device.
+            TypeError: for a `dy` of another dtype or on another device; for a `saved` that forward
+                filled with something else.
         """
         self._check_device(dy, "dy")
         if self.saved is None:
             raise RuntimeError(
                 f"{self}: backward needs a forward(x, train=True) before it, one for each"
             )
-        shape, *saved = self.saved
+        shape, *saved = self._checked_saved()
         if dy.shape != shape:
             raise ValueError(f"{self}: expected dy of shape {shape}, got {dy.shape}")
         if dy.dtype != self.dtype:
             raise TypeError(f"{self}: expected dy of dtype {self.dtype}, got {dy.dtype}")
         self.saved = None
+        Backwards.last = next(Backwards.clock)
         return saved
+
+    def _checked_saved(self) -> Any:
+        saved = self.saved
+        if isinstance(saved, tuple | list) and saved and isinstance(saved[0], tuple):
+            return saved
+        got = type(saved).__name__
+        if isinstance(saved, tuple | list):
+            got += f" of {', '.join(type(item).__name__ for item in saved) or 'nothing'}"
+        raise TypeError(
+            f"{self}: expected forward to leave a tuple in self.saved, the output's shape and then "
+            f"what backward needs, got {got}; write self.saved = (y.shape, x)"
+        )
 
     def _check_device(self, a: Array, name: str) -> None:
         if type(a) is not self.backend.array_type and backend_of(a) is not self.backend:
@@ -306,15 +331,16 @@ class Layer(ABC):
             )
 
 
-def require(who: str, name: str, value: Any, kind: type[_Required]) -> _Required:
-    """Return `value`, or raise TypeError unless it is an object of class `kind`."""
-    if not isinstance(value, kind):
-        got = f"the class {value.__name__}" if isinstance(value, type) else repr(value)
-        mend = f"; write {value.__name__}()" if isinstance(value, type) else ""
-        if kind is Function and (isinstance(value, str) or (callable(value) and not mend)):
-            mend = "; write an object such as SignSTE(), or a Function of your own"
-        raise TypeError(f"{who}: expected {name} of type {kind.__name__}, got {got}{mend}")
-    return value
+def dtype_hint(got: np.dtype[Any], wanted: np.dtype[Any]) -> str:
+    """What to do about an x of another dtype than the model's."""
+    if got.kind == "c":
+        return ""
+    hint = f"use x.astype({str(wanted)!r})"
+    if got.kind in "iub":
+        return f"; put Rescale(1 / 255) first if these are pixels, else {hint}"
+    if got in (np.float32, np.float64):  # what a model can have
+        hint += f" or model.to(dtype={str(got)!r})"
+    return f"; {hint}"
 
 
 def _float_dtype(dtype: Any) -> np.dtype[Any]:

@@ -5,9 +5,9 @@ from __future__ import annotations
 import math
 
 from minibnn.backend import Array, Windows
+from minibnn.checks import integer, number
 from minibnn.feedback import Feedback
 from minibnn.functions import Function
-from minibnn.layers.base import require
 from minibnn.layers.weighted import Weighted
 from minibnn.layers.window import check_fit, check_images, pair
 from minibnn.parameter import Initializer
@@ -93,15 +93,15 @@ class Conv2D(Weighted):
         weight_bound: float | None = None,
         lr_scale: float = 1.0,
     ) -> None:
-        self.in_channels = require("Conv2D", "in_channels", in_channels, int)
-        self.out_channels = require("Conv2D", "out_channels", out_channels, int)
-        require("Conv2D", "groups", groups, int)
+        self.in_channels = in_channels = integer("Conv2D", "in_channels", in_channels)
+        self.out_channels = out_channels = integer("Conv2D", "out_channels", out_channels)
+        groups = integer("Conv2D", "groups", groups)
         if groups < 1 or in_channels % groups or out_channels % groups:
             raise ValueError(
                 f"Conv2D: expected groups to divide in_channels and out_channels, got {groups} "
                 f"groups of {in_channels} and {out_channels}"
             )
-        if padding_value not in (-1, 0, 1):
+        if number("Conv2D", "padding_value", padding_value) not in (-1, 0, 1):
             raise ValueError(f"Conv2D: expected padding_value 0, -1 or +1, got {padding_value!r}")
         self.windows = Windows(
             pair("Conv2D", "kernel_size", kernel_size, least=1),
@@ -142,12 +142,13 @@ class Conv2D(Weighted):
         self.check_input(x)
         check_images(self, x, self.in_channels)
         X = self.pad(x)
-        check_fit(self, self.windows, X.shape)
+        check_fit(self, self.windows, X.shape, "use smaller windows or padding")
         Wq = self.quantized_weight(train)
         z = self.product(X, Wq)
         if self.bias is not None:
             z += self.bias.data
         if train:
+            self.note_input(x)
             self.saved = (z.shape, X, Wq)
         return z
 
@@ -207,7 +208,7 @@ def _border(
     padding: int | tuple[int, int] | str, windows: Windows
 ) -> tuple[tuple[int, int], tuple[int, int]]:
     """Rows added (above, below) and columns added (left, right)."""
-    if padding == "same":
+    if isinstance(padding, str) and padding == "same":
         if windows.stride != (1, 1):
             raise ValueError(
                 'Conv2D: expected a stride of 1 with padding="same", '
@@ -216,7 +217,7 @@ def _border(
         extra = [d * (n - 1) for n, d in zip(windows.size, windows.dilation, strict=True)]
         rows, columns = ((n // 2, n - n // 2) for n in extra)
         return rows, columns
-    if padding == -1:
+    if not isinstance(padding, tuple | list | str) and padding == -1:
         raise ValueError(
             "Conv2D: expected padding of at least 0, got -1; for a border of -1 write "
             "padding=1, padding_value=-1"

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from minibnn.backend import Array
+from minibnn.checks import integer
 from minibnn.feedback import Feedback
 from minibnn.functions import Function
-from minibnn.layers.base import require
 from minibnn.layers.weighted import Weighted
 from minibnn.parameter import Initializer
 
@@ -66,10 +66,10 @@ class Dense(Weighted):
         lr_scale: float = 1.0,
     ) -> None:
         who = type(self).__name__
-        self.in_features = require(who, "in_features", in_features, int)
-        self.out_features = require(who, "out_features", out_features, int)
+        self.in_features = integer(who, "in_features", in_features)
+        self.out_features = integer(who, "out_features", out_features)
         self.set_weights(
-            (in_features, out_features),
+            (self.in_features, self.out_features),
             quantizer=weight_quantizer,
             feedback=feedback,
             bias=bias,
@@ -93,6 +93,7 @@ class Dense(Weighted):
         if self.bias is not None:
             z += self.bias.data
         if train:
+            self.note_input(x)
             self.saved = (z.shape, x, Wq)
         return z
 

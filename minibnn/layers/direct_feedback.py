@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from minibnn.backend import Array
+from minibnn.backend import CPU, Array
 from minibnn.layers.base import Layer
 from minibnn.layers.sequential import Sequential
 from minibnn.parameter import Buffer, GlorotUniform, Initializer
@@ -79,6 +79,7 @@ class DirectFeedback(Sequential):
         """The output of the last block."""
         *hidden, y = self.outputs(x, train)
         if train:
+            self.note_input(x)
             self._draw([h.shape for h in hidden], y.shape)
             self.saved = (y.shape, [h.shape for h in hidden])
         return y
@@ -124,7 +125,7 @@ class DirectFeedback(Sequential):
             wanted = (math.prod(shape[1:]), math.prod(output[1:]))
             if buffer.data is None:
                 B = self.initializer(wanted, np.random.default_rng([self.seed, i]))
-                buffer.data = self.backend.asarray(np.asarray(B, dtype=self.dtype))
+                buffer.data = self.backend.asarray(CPU.asarray(B, self.dtype))
             if buffer.data.shape != wanted:
                 raise ValueError(
                     f"{self}: expected outputs that fit its feedback matrix {i}, of shape "

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from minibnn.backend import Array
+from minibnn.checks import number
 from minibnn.draws import Draws
 from minibnn.layers.base import Layer
 
@@ -43,9 +44,9 @@ class Dropout(Layer):
     """
 
     def __init__(self, rate: float, *, rescale: bool = True) -> None:
-        if not 0 <= rate < 1:
+        self.rate = float(number("Dropout", "rate", rate))
+        if not 0 <= self.rate < 1:
             raise ValueError(f"Dropout: expected a rate in [0, 1), got {rate!r}")
-        self.rate = float(rate)
         self.rescale = rescale
         self.draws = Draws()
 

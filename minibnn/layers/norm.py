@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from minibnn.backend import Array
+from minibnn.checks import integer, number
 from minibnn.layers.base import Layer
 from minibnn.parameter import Buffer, Fill, Parameter
 
@@ -25,13 +26,13 @@ class Normalization(Layer):
 
     def __init__(self, channels: int, *, momentum: float, epsilon: float) -> None:
         who = type(self).__name__
-        if not 0 <= momentum < 1:
+        self.channels = integer(who, "channels", channels)
+        self.momentum = number(who, "momentum", momentum)
+        if not 0 <= self.momentum < 1:
             raise ValueError(f"{who}: expected momentum in [0, 1), got {momentum}")
-        if not epsilon > 0:
+        self.epsilon = number(who, "epsilon", epsilon)
+        if not 0 < self.epsilon < math.inf:
             raise ValueError(f"{who}: expected a positive epsilon, got {epsilon}")
-        self.channels = channels
-        self.momentum = momentum
-        self.epsilon = epsilon
         self.running_mean = Buffer("running_mean")
         self.running_var = Buffer("running_var")
 
@@ -116,8 +117,8 @@ class BatchNorm(Normalization):
         self, channels: int, *, momentum: float = 0.9, epsilon: float = 1e-5, scale: bool = True
     ) -> None:
         super().__init__(channels, momentum=momentum, epsilon=epsilon)
-        self.gamma = Parameter("gamma", (channels,), Fill(1.0)) if scale else None
-        self.beta = Parameter("beta", (channels,), Fill(0.0))
+        self.gamma = Parameter("gamma", (self.channels,), Fill(1.0)) if scale else None
+        self.beta = Parameter("beta", (self.channels,), Fill(0.0))
 
     def __repr__(self) -> str:
         return f"BatchNorm({self.channels}" + (", scale=False)" if self.gamma is None else ")")

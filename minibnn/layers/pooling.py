@@ -58,7 +58,7 @@ class MaxPool2D(Layer):
         """The maxima."""
         self.check_input(x)
         check_images(self, x)
-        check_fit(self, self.windows, x.shape)
+        check_fit(self, self.windows, x.shape, "use smaller windows")
         y, place = self.maxima(x, with_places=train)
         if train:
             self.saved = (y.shape, x.shape, place)
@@ -117,7 +117,7 @@ class AveragePool2D(Layer):
         """The means."""
         self.check_input(x)
         check_images(self, x)
-        check_fit(self, self.windows, x.shape)
+        check_fit(self, self.windows, x.shape, "use smaller windows")
         y = self.backend.average_pool(x, self.windows)
         if train:
             self.saved = (y.shape, x.shape)

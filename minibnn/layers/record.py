@@ -6,9 +6,12 @@ import copy
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import wraps
+from typing import Any
 
 from minibnn.backend import Array
 from minibnn.layers.base import Layer
+from minibnn.layers.direct_feedback import DirectFeedback
+from minibnn.layers.sequential import Sequential
 
 
 @dataclass(eq=False)
@@ -38,14 +41,19 @@ class Recorder:
     Only the copy runs, so the model keeps its saved state, its running statistics and its draws.
     Noted are the layers without children, and containers with arrays of their own that ship.
 
+    Args:
+        model: to be copied.
+        share: whether the copy has the model's own parameters and buffers, instead of copies, for
+            passes that change none: in evaluation.
+
     Attributes:
         model: the copy; run it with `forward` and `backward`.
         steps: of the passes since the last `clear`, in the order in which they ended.
         layers: what is noted, with its path, in order.
     """
 
-    def __init__(self, model: Layer) -> None:
-        self.model = copy.deepcopy(model)
+    def __init__(self, model: Layer, *, share: bool = False) -> None:
+        self.model = copy.deepcopy(model, _held(model) if share else None)
         self.model.forget()
         self.steps: list[Step] = []
         self.layers = list(_noted("", self.model))
@@ -80,6 +88,45 @@ class Recorder:
             return dx
 
         return noting
+
+
+def _held(model: Layer) -> dict[int, Any]:
+    """For `copy.deepcopy`: arrays that are not to be copied, and saved state to be left behind."""
+    arrays = [a for p in model.parameters() for a in (p.data, p.grad)]
+    arrays += [buffer.data for buffer in model.buffers()]
+    kept: dict[int, Any] = {id(a): a for a in arrays}
+    layers = [model]
+    for layer in layers:
+        kept[id(layer.saved)] = None
+        layers += layer.children()
+    return kept
+
+
+def bytes_a_sample(model: Layer, x: Array) -> tuple[int, int]:
+    """What a sample's way through the layers takes in evaluation, by a batch of one.
+
+    Returns:
+        the bytes of the largest input and output of one layer, and those of all outputs.
+    """
+    sizes: list[tuple[int, int]] = []
+    _run_noting(model, x, sizes)
+    return max(map(sum, sizes), default=x.nbytes), sum(y for _, y in sizes)
+
+
+def _run_noting(layer: Layer, x: Array, sizes: list[tuple[int, int]]) -> Array:
+    """Its output in evaluation; adds the bytes of each layer's input and output to `sizes`."""
+    if type(layer).forward in (Sequential.forward, DirectFeedback.forward):
+        for child in layer.children():
+            x = _run_noting(child, x, sizes)
+        return x
+    if next(layer.children(), None) is None:
+        y = layer.forward(x)
+        sizes.append((x.nbytes, y.nbytes))
+        return y
+    recorder = Recorder(layer, share=True)  # only a copy shows what another container does
+    y = recorder.model.forward(x)
+    sizes += [(step.x.nbytes, step.y.nbytes) for step in recorder.steps]
+    return y
 
 
 def _noted(path: str, layer: Layer) -> Iterator[tuple[str, Layer]]:

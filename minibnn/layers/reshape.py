@@ -5,6 +5,8 @@ from __future__ import annotations
 import math
 
 from minibnn.backend import Array, backend_of
+from minibnn.checks import number
+from minibnn.checks import shape as check_shape
 from minibnn.layers.base import Layer
 
 
@@ -55,10 +57,9 @@ class Reshape(Layer):
     """
 
     def __init__(self, shape: tuple[int, ...]) -> None:
-        both = isinstance(shape, tuple | list) and all(isinstance(n, int) for n in shape)
-        if not both or min(shape, default=0) < 1:
+        self.shape = check_shape("Reshape", "shape", shape)
+        if not self.shape:
             raise ValueError(f"Reshape: expected a tuple of sizes of at least 1, got {shape!r}")
-        self.shape = tuple(shape)
 
     def __repr__(self) -> str:
         return f"Reshape({self.shape})"
@@ -104,8 +105,8 @@ class Rescale(Layer):
     """
 
     def __init__(self, scale: float, offset: float = 0.0) -> None:
-        self.scale = float(scale)  # a NumPy float64 would turn every float32 into its own kind
-        self.offset = float(offset)
+        self.scale = float(number("Rescale", "scale", scale))
+        self.offset = float(number("Rescale", "offset", offset))
 
     def __repr__(self) -> str:
         return f"Rescale({self.scale:.6g}" + (f", {self.offset:.6g})" if self.offset else ")")
@@ -121,6 +122,7 @@ class Rescale(Layer):
             if self.offset:
                 y += self.offset
         if train:
+            self.note_input(x)
             self.saved = (y.shape,)
         return y
 

@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from minibnn.backend import Array
+from minibnn.checks import write_hint
 from minibnn.functions import Function
+from minibnn.input_contract import InputContract
 from minibnn.layers.base import Layer
 
 
@@ -25,7 +27,7 @@ class Sequential(Layer):
         for i, layer in enumerate(layers):
             if not isinstance(layer, Layer):
                 raise TypeError(
-                    f"Sequential: expected layers, got {layer!r} at position {i}{_mend(layer)}"
+                    f"Sequential: expected layers, got {layer!r} at position {i}{_hint(layer)}"
                 )
         trained = (
             i for i, layer in enumerate(layers) if next(layer.parameters(), None) is not None
@@ -64,9 +66,18 @@ class Sequential(Layer):
 
     def forward(self, x: Array, *, train: bool = False) -> Array:
         """The output of the last layer."""
+        y = x
         for i in range(len(self._layers)):
-            x = self._layer_forward(i, x, train)
-        return x
+            y = self._layer_forward(i, y, train)
+        if train:
+            self.note_input(x)
+        return y
+
+    def set_input_contract(self, contract: InputContract) -> None:
+        """Remember what it is trained on, which is what its first layer is trained on, too."""
+        super().set_input_contract(contract)
+        if self._layers:
+            self._layers[0].set_input_contract(contract)
 
     def backward(self, dy: Array, *, need_dx: bool = True) -> Array | None:
         """Run every layer's backward, last first; return the gradient of the input.
@@ -106,10 +117,12 @@ class Sequential(Layer):
         error.add_note(f"in layer {i} of {type(self).__name__}: {self.layers[i]!r}")
 
 
-def _mend(value: object) -> str:
+def _hint(value: object) -> str:
     """What who puts this into a Sequential probably means."""
-    if isinstance(value, type):
-        return f"; write {value.__name__}()"
+    if isinstance(value, type) and issubclass(value, Layer):
+        return write_hint(value)
+    if isinstance(value, type) and issubclass(value, Function):
+        return write_hint(value, "Activation({})")
     if isinstance(value, Function):
         return f"; write Activation({value!r})"
     return "; write Sequential(*layers)" if isinstance(value, list | tuple) else ""

@@ -52,8 +52,8 @@ class ShiftBatchNorm(Normalization):
 
     def __init__(self, channels: int, *, momentum: float = 0.875, epsilon: float = 1e-5) -> None:
         super().__init__(channels, momentum=momentum, epsilon=epsilon)
-        self.gamma = Parameter("gamma", (channels,), Fill(1.0))
-        self.beta = Parameter("beta", (channels,), Fill(0.0))
+        self.gamma = Parameter("gamma", (self.channels,), Fill(1.0))
+        self.beta = Parameter("beta", (self.channels,), Fill(0.0))
         self.ap2 = PowerOfTwo()
 
     def forward(self, x: Array, *, train: bool = False) -> Array:

@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING
 
+from minibnn.checks import shape as check_shape
+from minibnn.functions import weight_bits
 from minibnn.layers.base import Layer
 from minibnn.layers.record import Recorder, value_bits
 
@@ -128,13 +130,13 @@ class Summary:
 
 def summarize(model: Layer, input_shape: tuple[int, ...] | None) -> Summary:
     """Run one sample of zeros through a copy of the model and write down what each layer is."""
-    if input_shape is not None and not (
-        isinstance(input_shape, tuple) and all(isinstance(n, int) for n in input_shape)
-    ):
-        raise TypeError(
-            f"summary: expected input_shape to be one sample's shape, such as (28, 28), "
-            f"got {input_shape!r}"
-        )
+    if input_shape is not None:
+        if not isinstance(input_shape, tuple):
+            raise TypeError(
+                f"summary: expected input_shape to be one sample's shape, such as (28, 28), "
+                f"got {input_shape!r}"
+            )
+        input_shape = check_shape("summary", "input_shape", input_shape)
     if any(p.data is None for p in model.parameters()):
         model = copy.deepcopy(model).initialize(0)  # shapes do not depend on the values
     recorder = Recorder(model)
@@ -172,13 +174,17 @@ def _rows(recorder: Recorder) -> list[SummaryRow]:
     for path, layer in order:
         steps = [step for step in recorder.steps if step.layer is layer]
         values: dict[int, int] = {}
-        floats, size, weight_bits = layer.shipped_floats(), 0, 0
+        floats, size, most_bits = layer.shipped_floats(), 0, 0
         own = {id(parameter) for parameter in layer.own_parts()[0]}
         for _, parameter, function in layer.named_quantized():
             if id(parameter) in own:
-                n, weight_bits = parameter.size, max(weight_bits, function.bits)
-                values[function.bits] = values.get(function.bits, 0) + n
-                size += -(-n * function.bits // 8)
+                n, width = parameter.size, weight_bits(function, len(parameter.shape))
+                most_bits = max(most_bits, width)
+                if width == 32:  # named as quantized, but its values are real numbers
+                    floats += n
+                    continue
+                values[width] = values.get(width, 0) + n
+                size += -(-n * width // 8)
                 floats += function.shipped_floats(parameter.shape)
         if floats:
             values[32] = floats
@@ -186,7 +192,7 @@ def _rows(recorder: Recorder) -> list[SummaryRow]:
         kind = ""
         if macs:
             met = {layer.product_bits(bits.get(id(step.x), 32)) for step in steps}
-            both = {weight_bits or 32, *met}
+            both = {most_bits or 32, *met}
             kind = "binary" if both == {1} else "float" if both == {32} else "mixed"
         output = tuple(steps[-1].y.shape[1:]) if steps else None
         rows.append(SummaryRow(path, str(layer), output, values, size + 4 * floats, macs, kind))

@@ -8,9 +8,10 @@ from typing import Any
 import numpy as np
 
 from minibnn.backend import Array
+from minibnn.checks import require
 from minibnn.feedback import Feedback, Transpose
-from minibnn.functions import Function, Identity
-from minibnn.layers.base import Layer, require
+from minibnn.functions import SIGNS, Function, Identity, weight_levels
+from minibnn.layers.base import Layer
 from minibnn.parameter import Buffer, Fill, GlorotUniform, Initializer, Parameter
 
 
@@ -41,12 +42,23 @@ class Weighted(Layer):
         """Declare the weight and its three choices; for the layer's ``__init__``."""
         who = type(self).__name__
         quantizer = Identity() if quantizer is None else quantizer
-        self.weight_quantizer = require(who, "weight_quantizer", quantizer, Function)
         feedback = Transpose() if feedback is None else feedback
         self.feedback = require(who, "feedback", feedback, Feedback)
         init = GlorotUniform() if init is None else init
         self.weight = Parameter("weight", shape, init, bound=bound, lr_scale=lr_scale)
+        self.weight_quantizer = require(who, "weight_quantizer", quantizer, Function)
         self.bias = Parameter("bias", shape[-1:], Fill(0.0)) if bias else None
+
+    @property
+    def weight_quantizer(self) -> Function:
+        """The function between the latent weights and those that the product sees."""
+        function: Function = vars(self)["weight_quantizer"]
+        return function
+
+    @weight_quantizer.setter
+    def weight_quantizer(self, function: Function) -> None:
+        vars(self)["weight_quantizer"] = function
+        self.weight.quantizer = function  # an optimiser that only binary weights may have asks
 
     def __repr__(self) -> str:
         options = []
@@ -69,7 +81,7 @@ class Weighted(Layer):
                 f"{self}: expected {self.weight_quantizer!r} to keep the dtype {self.dtype}, got "
                 f"{Wq.dtype}; end its forward with .astype(x.dtype), or use backend_of(x).binarize"
             )
-        if self.weight_quantizer.signs:
+        if type(self.weight_quantizer) in SIGNS:
             self.backend.mark_signs(Wq)
         return Wq
 
@@ -80,8 +92,8 @@ class Weighted(Layer):
             self.weight.grad[...] = dW
 
     def named_quantized(self) -> Iterator[tuple[str, Parameter, Function]]:
-        """The weight, if its quantizer's values take fewer than 32 bits."""
-        if self.weight_quantizer.bits < 32:
+        """The weight, if its quantizer has few values."""
+        if weight_levels(self.weight_quantizer, len(self.weight.shape)) is not None:
             yield "weight", self.weight, self.weight_quantizer
         yield from super().named_quantized()
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from minibnn.backend import Array, backend_of
+from minibnn.checks import number
 from minibnn.losses.base import Loss, check_labels
 
 
@@ -45,12 +46,13 @@ class LogitCrossEntropy(Loss):
     """
 
     def __init__(self, label_smoothing: float = 0.0) -> None:
-        if not 0 <= label_smoothing < 1:
+        e = number("LogitCrossEntropy", "label_smoothing", label_smoothing)
+        if not 0 <= e < 1:
             raise ValueError(
                 "LogitCrossEntropy: expected label_smoothing of at least 0 and below 1, "
                 f"got {label_smoothing}"
             )
-        self.label_smoothing = float(label_smoothing)  # a NumPy float64 would widen float32
+        self.label_smoothing = float(e)
 
     def __repr__(self) -> str:
         options = f"label_smoothing={self.label_smoothing}" if self.label_smoothing else ""

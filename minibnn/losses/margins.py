@@ -14,9 +14,6 @@ class _TargetLoss(Loss):
     A target is made of the class's probability p, which is 1 or 0 for integer labels.
     """
 
-    def __repr__(self) -> str:
-        return f"{type(self).__name__}()"
-
     def forward(self, logits: Array, labels: Array) -> Array:
         """The loss of a batch, averaged over its samples and the classes."""
         backend = backend_of(logits)

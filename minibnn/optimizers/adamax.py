@@ -42,11 +42,9 @@ class AdaMax(Descent):
         beta2: float = 0.999,
         epsilon: float = 1e-8,
     ) -> None:
-        check_betas(type(self).__name__, beta1, beta2, epsilon)
+        who = type(self).__name__
+        self.beta1, self.beta2, self.epsilon = check_betas(who, beta1, beta2, epsilon)
         super().__init__(parameters, learning_rate)
-        self.beta1 = beta1
-        self.beta2 = beta2
-        self.epsilon = epsilon
         self._m = self.backend.xp.zeros_like(self.store.data)
         self._u = self.backend.xp.zeros_like(self.store.data)
 

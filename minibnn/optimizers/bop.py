@@ -6,6 +6,8 @@ from collections.abc import Iterable
 from typing import Any, ClassVar
 
 from minibnn.backend import Array
+from minibnn.checks import number
+from minibnn.functions import weight_bits
 from minibnn.optimizers.base import FlatOptimizer
 from minibnn.parameter import Parameter, Segment
 from minibnn.schedules import Schedule
@@ -20,7 +22,8 @@ class Bop(FlatOptimizer):
         w <- -w    where |m| > threshold and m has the sign of w, that is w m > threshold
 
     The weights are +1 or -1, always: making the optimiser replaces each by its sign, and there is
-    no latent weight and no learning rate. A large gamma forgets old gradients fast, and a small
+    no latent weight and no learning rate. So it takes no parameter that its layer sees as real
+    numbers. A large gamma forgets old gradients fast, and a small
     threshold flips readily. Neither `lr_scale` nor `bound` means anything here.
 
     The weights' quantizer must let the gradient through at -1 and +1, in both directions:
@@ -37,7 +40,8 @@ class Bop(FlatOptimizer):
         gamma: in (0, 1], or a schedule: a function from the number of updates made so far.
 
     Raises:
-        ValueError, TypeError, RuntimeError: as from `Descent`.
+        ValueError, TypeError, RuntimeError: as from `Descent`; ValueError also for a parameter
+            that is not known to be seen through a function of two values.
 
     Reference: Helwegen et al. 2019, arXiv:1906.02107, algorithm 1.
 
@@ -56,6 +60,7 @@ class Bop(FlatOptimizer):
     """
 
     _rate_name: ClassVar[str] = "gamma"
+    _most: ClassVar[float] = 1.0
 
     def __init__(
         self,
@@ -63,16 +68,14 @@ class Bop(FlatOptimizer):
         threshold: float = 1e-8,
         gamma: float | Schedule = 1e-4,
     ) -> None:
-        if not threshold >= 0:
+        self.threshold = number("Bop", "threshold", threshold)
+        if not self.threshold >= 0:
             raise ValueError(f"Bop: expected a threshold of at least 0, got {threshold}")
+        if isinstance(parameters, Iterable):  # else `FlatStore` says what was expected
+            parameters = list(parameters)
+            for p in parameters:
+                _require_binary(p)
         super().__init__(parameters, gamma)
-        for p in self.parameters:
-            if p.name in ("bias", "gamma", "beta"):
-                raise ValueError(
-                    f"Bop: expected binary weights, got {p!r}; write binary, rest = "
-                    "split_parameters(model), then OptimizerGroup(Bop(binary), Adam(rest))"
-                )
-        self.threshold = threshold
         self.store.data[...] = self.backend.binarize(self.store.data)
         self._m = self.backend.xp.zeros_like(self.store.data)
 
@@ -86,7 +89,7 @@ class Bop(FlatOptimizer):
         self._set_rate(gamma)
 
     def _set_rate(self, rate: float | Schedule) -> None:
-        if not callable(rate) and not 0 < rate <= 1:
+        if not callable(rate) and not 0 < number("Bop", "gamma", rate) <= 1:
             raise ValueError(f"Bop: expected gamma in (0, 1], got {rate}")
         super()._set_rate(rate)
 
@@ -100,3 +103,22 @@ class Bop(FlatOptimizer):
         # The sign of what is left of the threshold: it keeps a nan, which a comparison hides.
         new_w = w * self.backend.binarize(self.threshold - w * new_m)
         self._write(only_if, (m, new_m), (w, new_w))
+
+
+def _require_binary(p: Parameter) -> None:
+    """Raise ValueError for a parameter whose values are more to its layer than two signs.
+
+    One of which no layer has said anything is taken if its values are signs already.
+    """
+    if not isinstance(p, Parameter) or p.data is None:
+        return  # `FlatStore` says so
+    if p.quantizer is not None:
+        binary, seen = weight_bits(p.quantizer, len(p.shape)) == 1, f"seen through {p.quantizer!r}"
+    else:
+        binary, seen = bool((abs(p.data) == 1).all()), "which no layer calls binary"
+        binary = binary and p.name not in ("bias", "gamma", "beta")
+    if not binary:
+        raise ValueError(
+            f"Bop: expected binary weights, got {p!r}, {seen}; write binary, rest = "
+            "split_parameters(model), then OptimizerGroup(Bop(binary), Adam(rest))"
+        )

@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from typing import Any
 
 from minibnn.backend import AdamStep, Array
+from minibnn.checks import number
 from minibnn.optimizers.base import Descent, check_betas
 from minibnn.parameter import Parameter, Segment
 from minibnn.schedules import Schedule
@@ -33,10 +34,10 @@ class SGD(Descent):
         learning_rate: float | Schedule,
         momentum: float = 0.0,
     ) -> None:
-        if not 0 <= momentum < 1:
+        self.momentum = number("SGD", "momentum", momentum)
+        if not 0 <= self.momentum < 1:
             raise ValueError(f"SGD: expected momentum in [0, 1), got {momentum}")
         super().__init__(parameters, learning_rate)
-        self.momentum = momentum
         self._velocity = self.backend.xp.zeros_like(self.store.data)
 
     def _update(self, segment: Segment, numbers: tuple[Any, ...], only_if: Array | None) -> None:
@@ -78,11 +79,8 @@ class Adam(Descent):
         beta2: float = 0.999,
         epsilon: float = 1e-8,
     ) -> None:
-        check_betas("Adam", beta1, beta2, epsilon)
+        self.beta1, self.beta2, self.epsilon = check_betas("Adam", beta1, beta2, epsilon)
         super().__init__(parameters, learning_rate)
-        self.beta1 = beta1
-        self.beta2 = beta2
-        self.epsilon = epsilon
         self._m = self.backend.xp.zeros_like(self.store.data)
         self._v = self.backend.xp.zeros_like(self.store.data)
 

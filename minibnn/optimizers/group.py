@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from minibnn.backend import Array
+from minibnn.checks import require
+from minibnn.functions import weight_bits
 from minibnn.layers import Layer
-from minibnn.layers.base import require
 from minibnn.optimizers.base import Optimizer
 from minibnn.parameter import Parameter
 
@@ -73,9 +74,23 @@ class OptimizerGroup(Optimizer):
         for optimizer in self.optimizers:
             optimizer.require_intact()
 
+    def require_gradients(self) -> None:
+        """See `Optimizer.require_gradients`; of each of them."""
+        for optimizer in self.optimizers:
+            optimizer.require_gradients()
+
+    def judge(self, only_if: Array | None) -> Array | None:
+        """`only_if`, False if a gradient of one of them is not finite; see `Optimizer.judge`."""
+        for optimizer in self.optimizers:
+            only_if = optimizer.judge(only_if)
+        return only_if
+
     def step(self, *, only_if: Array | None = None) -> None:
         """Let each optimiser make its step, or none of them; see `Optimizer.step`."""
-        self.require_intact()  # of all of them, before the first one changes anything
+        # Of all of them, before the first one changes anything.
+        self.require_intact()
+        self.require_gradients()
+        only_if = self.judge(only_if)
         for optimizer in self.optimizers:
             optimizer.step(only_if=only_if)
 
@@ -83,9 +98,10 @@ class OptimizerGroup(Optimizer):
 def split_parameters(model: Layer) -> tuple[list[Parameter], list[Parameter]]:
     """A model's parameters in two lists: weights that are quantized to 1 bit, and the others.
 
-    Binary is what `Layer.named_quantized` gives with a function of ``bits == 1``, such as the
-    weights of layers with `SignSTE`. Real-valued weights, biases and the parameters of batch norm
-    are the rest. Both lists are in the order of ``model.parameters()``.
+    Binary is what `Layer.named_quantized` gives with a function that has two values, such as the
+    weights of layers with `SignSTE`, or with a function of your own: it is asked for its values.
+    Real-valued weights, biases and the parameters of batch norm are the rest. Both lists are in the
+    order of ``model.parameters()``.
 
     >>> from minibnn import BatchNorm, Dense, Sequential, SignSTE
     >>> model = Sequential(Dense(4, 3, weight_quantizer=SignSTE()), BatchNorm(3), Dense(3, 2))
@@ -96,7 +112,11 @@ def split_parameters(model: Layer) -> tuple[list[Parameter], list[Parameter]]:
     5
     """
     require("split_parameters", "model", model, Layer)
-    binary = {id(p) for _, p, function in model.named_quantized() if function.bits == 1}
+    binary = set()
+    for _, p, function in model.named_quantized():
+        p.quantizer = function  # a layer of somebody's own may not have told it
+        if weight_bits(function, len(p.shape)) == 1:
+            binary.add(id(p))
     parameters = list(model.parameters())
     return (
         [p for p in parameters if id(p) in binary],

@@ -11,6 +11,7 @@ import numpy as np
 
 from minibnn.backend import Windows
 from minibnn.packed.bits import bits_of_flat, rows_of_flat
+from minibnn.packed.costs import CHANNELS, STAGES, require_affordable
 from minibnn.packed.stages import (
     Binarize,
     ConvStage,
@@ -24,9 +25,7 @@ from minibnn.packed.stages import (
     ThresholdStage,
 )
 
-# Values that a sample may have anywhere in the program, and channels. More is nothing that anybody
-# trained, and a file that says so could ask for any amount of memory.
-LIMIT, CHANNELS = 2**28, 2**20
+LIMIT = 2**28  # of any size; `costs` has closer limits for what sizes together come to
 # What a field has where the JSON leaves it out.
 _USUAL = {
     "pixels": False,
@@ -99,6 +98,8 @@ def build(described: Any, arrays: dict[str, HostArray]) -> tuple[Shape, tuple[St
     whole.end()
     if type(listed) is not list or not listed:
         raise ValueError("expected a list of stages")
+    if len(listed) > STAGES:
+        raise ValueError(f"expected at most {STAGES:,} stages, got {len(listed):,}")
     arrays = dict(arrays)
     stages: list[Stage] = []
     holds, shape = "pixels", input_shape
@@ -119,6 +120,7 @@ def build(described: Any, arrays: dict[str, HostArray]) -> tuple[Shape, tuple[St
         raise ValueError("expected scores as the last stage")
     if arrays:
         raise ValueError(f"expected no arrays but the stages', got {sorted(arrays)[0]!r}")
+    require_affordable(input_shape, tuple(stages))
     return input_shape, tuple(stages)
 
 
@@ -253,8 +255,6 @@ def _product(f: _Fields, kind: str, in_shape: Shape, flat: HostArray) -> Product
         raise ValueError(f"{f.where}: expected images")
     height, across = (n + sum(b) for n, b in zip(in_shape[:2], border, strict=True))
     padded = (height, across, in_shape[-1])
-    if max(math.prod(padded), math.prod(out_shape[:2]) * width) > LIMIT:
-        raise ValueError(f"{f.where}: expected at most {LIMIT:,} values in all windows")
     weights = rows_of_flat(flat, out_shape[-1], width)
     shapes, windows = (in_shape, out_shape), Windows(size, stride, dilation)
     stage = ConvStage(*shapes, weights, width, pixels, *windows[:3], border, value)
@@ -286,6 +286,8 @@ def _with_size(stage: ScoreStage, before: list[Stage]) -> ScoreStage:
     product = next(s for s in reversed(before) if isinstance(s, Product))
     if any(a.shape != (product.channels,) for a in stage.arrays().values()):
         raise ValueError(f"expected numbers for {product.channels} classes")
+    if product.channels < 2:
+        raise ValueError("expected at least two classes, got one, whose label is always 0")
     largest = stage.largest(product)
     if stage.in_shape != (product.channels,) or largest >= 2**62:
         raise ValueError("expected a score for each sum, in 62 bits")

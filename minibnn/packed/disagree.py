@@ -38,9 +38,9 @@ class LayerDisagreement:
     float_right: int = 0
 
 
-@dataclass
+@dataclass(repr=False)
 class Disagreements:
-    """What `disagreements` found.
+    """What `disagreements` found; prints as a list.
 
     Attributes:
         images: how many were looked at.
@@ -66,7 +66,7 @@ class Disagreements:
         """
         return not self.unexplained and all(r.packed_right == r.values for r in self.layers)
 
-    def __str__(self) -> str:
+    def __repr__(self) -> str:
         lines = [
             f"{self.images:,} images: {self.labels:,} with another label, {self.bits:,} with "
             "another bit"
@@ -101,7 +101,7 @@ def disagreements(model: Layer, packed: PackedModel, images: Array) -> Disagreem
     >>> from minibnn import load_sample, pack
     >>> from minibnn.recipes import RECIPES
     >>> model = RECIPES["seed"]().build().initialize(0)
-    >>> found = disagreements(model, pack(model), load_sample().test_images[:100])
+    >>> found = disagreements(model, pack(model, (28, 28)), load_sample().test_images[:100])
     >>> found.images, found.unexplained
     (100, 0)
     """
@@ -116,8 +116,10 @@ def disagreements(model: Layer, packed: PackedModel, images: Array) -> Disagreem
         raise PackError("disagreements: expected the model that was packed, got another")
     places = [step[0].where for step in plan.steps if not isinstance(step, Stage)]
     found = Disagreements(len(images), layers=[LayerDisagreement(where) for where in places])
-    for start in range(0, len(images), CHUNK):
-        _count(model, plan, packed, images[start : start + CHUNK], found)
+    # Floats take four times the bytes: for large windows, fewer images at once.
+    step = min(CHUNK, packed._at_once(backend_of(images), 2))
+    for start in range(0, len(images), step):
+        _count(model, plan, packed, images[start : start + step], found)
     return found
 
 

@@ -11,16 +11,20 @@ from typing import Any, TypeVar
 import numpy as np
 
 import minibnn
+from minibnn.atomic_file import whole_file
 from minibnn.backend import backend_of
-from minibnn.data.whole_file import whole_file
+from minibnn.input_contract import InputContract
 from minibnn.layers import Layer
-from minibnn.packed.container import VERSION, Container, read, write
+from minibnn.packed import walk
+from minibnn.packed.container import MAX_HEADER, VERSION, Container, read, read_header, write
 from minibnn.packed.describe import build, describe, from_json, to_json
 from minibnn.packed.errors import PackedFileError, PackError
 from minibnn.packed.model import PackedModel, check_certificate
 from minibnn.packed.stages import HostArray
 from minibnn.parameter import Buffer, Parameter
+from minibnn.regular_file import SpecialFileError, open_regular
 
+MAX_BYTES = 2**31  # of a file that is read: no model here comes near it
 LATENT = "latent."  # how the names of arrays begin that are not the packed model's
 _Model = TypeVar("_Model", bound=Layer)
 
@@ -118,7 +122,9 @@ def load_packed(path: str | os.PathLike[str]) -> PackedModel:
 
     Raises:
         PackedFileError: for a file that is cut off, damaged anywhere, of another program or of a
-            newer version.
+            newer version, or larger than 2 GiB; for a pipe or a device, which may have no end; and
+            for a program that costs more than any sensible one, by the limit: memory, operations,
+            stages, channels, classes (``docs/packed-format.md`` lists them all).
         OSError: if it cannot be read.
     """
     return _packed(_read(path))
@@ -193,6 +199,9 @@ def load_latents(path: str | os.PathLike[str], model: _Model) -> _Model:
     if fresh:
         model.initialize(0, dtype)
     _fill(model, latents)
+    model.input_contract = InputContract(
+        np.dtype(np.uint8), packed.input_shape, source=f"load_latents, {name}"
+    )
     return model
 
 
@@ -215,8 +224,25 @@ def _metadata(packed: PackedModel, training: dict[str, Any]) -> dict[str, str]:
 
 
 def _read(path: str | os.PathLike[str]) -> Container:
-    with open(path, "rb") as file:
-        return read(file.read(), os.fspath(path))
+    name = os.fspath(path)
+    try:
+        file, size = open_regular(name)
+    except SpecialFileError as special:
+        raise PackedFileError(
+            f"{name}: expected a packed model, got {special.kind}; {special.hint}"
+        ) from None
+    with file:
+        if size > MAX_BYTES:
+            raise PackedFileError(
+                f"{name}: expected a packed model of at most {MAX_BYTES:,} bytes, got {size:,}; "
+                "is this a file of save_packed?"
+            )
+        # The header first: a file that is not as long as it says is not read, however long it is.
+        head = file.read(8)
+        length = int.from_bytes(head, "little")
+        head += file.read(length if length <= min(MAX_HEADER, size) else 0)
+        read_header(head, size, name)
+        return read(head + file.read(size - len(head)), name)
 
 
 def _packed(container: Container) -> PackedModel:
@@ -237,7 +263,7 @@ def _packed(container: Container) -> PackedModel:
         for name, text in texts.items():
             if to_json(values[name]) != text:
                 raise ValueError(f"{name} in another form of JSON than save_packed's")
-    except (ValueError, PackError) as error:
+    except (ValueError, PackError, RecursionError) as error:
         raise PackedFileError(
             f"{container.path}: expected a packed model, got what is none ({error}); save it again"
         ) from None
@@ -291,6 +317,12 @@ def _require_fit(
     """Raise PackedFileError unless the file has what this initialised copy of the model takes."""
     optional = {path for path, holder in _holders(trial) if holder.data is None}
     if optional & set(latents):  # drawn in the first training pass, which tells their shapes
+        try:
+            walk.read(trial, packed.input_shape)  # before anything is computed on such images
+        except PackError as error:
+            raise PackedFileError(
+                f"{name}: expected latent arrays that fit the model, got those of another: {error}"
+            ) from None
         images = np.zeros((2, *packed.input_shape), np.uint8)
         with np.errstate(all="ignore"):
             trial.forward(images, train=True)

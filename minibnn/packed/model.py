@@ -10,28 +10,23 @@ from typing import Any
 import numpy as np
 
 from minibnn.backend import CPU, Array, Backend, backend_of
+from minibnn.checks import shape as check_shape
 from minibnn.layers import Layer
 from minibnn.packed.bits import flat_bits
+from minibnn.packed.costs import require_affordable, total
 from minibnn.packed.describe import describe, to_json
 from minibnn.packed.errors import PackError
-from minibnn.packed.fold import certificates
+from minibnn.packed.fold import Fold, certificates
+from minibnn.packed.input import trained_shape
 from minibnn.packed.scores import score_stage
-from minibnn.packed.stages import (
-    ConvStage,
-    HostArray,
-    Product,
-    ScoreStage,
-    Shape,
-    Stage,
-    ThresholdStage,
-    size_of,
-)
+from minibnn.packed.stages import HostArray, Product, ScoreStage, Shape, Stage, ThresholdStage
 from minibnn.packed.summary import PackedSummary, summarize
 from minibnn.packed.tail import dense_tail
 from minibnn.packed.walk import read
 
-CHUNK = 256  # images at once,
-SCRATCH = 2**26  # or fewer, if the windows of so many have more values than this
+CHUNK = 256  # images at once on the host,
+SCRATCH = 2**23  # or fewer, if so many take more bytes than this, which caches hold;
+DEVICE_SCRATCH = 2**29  # on a device as many as take so many bytes
 
 
 @dataclass(frozen=True, eq=False)
@@ -182,10 +177,7 @@ class PackedModel:
 
     def _in_chunks(self, images: Array, last: Any, shape: Shape, dtype: Any) -> Array:
         backend = backend_of(self._checked(images))
-        largest = max(map(_scratch, self.stages))
-        step = max(1, SCRATCH // largest)
-        if backend.host:  # which has caches to stay in, where a device has launches to save
-            step = min(step, CHUNK)
+        step = self._at_once(backend)
         if 0 < len(images) <= step:
             return last(self._accumulators(backend, images))  # no copy
         result = backend.xp.empty((len(images), *shape), dtype=dtype)
@@ -194,6 +186,13 @@ class PackedModel:
             result[part] = last(self._accumulators(backend, images[part]))
         return result
 
+    def _at_once(self, backend: Backend, factor: int = 1) -> int:
+        """How many images go through the stages at once, if each takes a multiple of its cost."""
+        most = factor * total(self.stages).bytes
+        if backend.host:  # which has caches to stay in, where a device has launches to save
+            return max(1, min(CHUNK, SCRATCH // most))
+        return max(1, DEVICE_SCRATCH // most)
+
     def _accumulators(self, backend: Backend, images: Array) -> Array:
         """What the last stage takes; dense layers before it go as one."""
         first, layers = dense_tail(self, backend)
@@ -201,7 +200,7 @@ class PackedModel:
         return x if layers is None else backend.dense_layers(x, layers)
 
 
-def pack(model: Layer, input_shape: tuple[int, ...] = (28, 28)) -> PackedModel:
+def pack(model: Layer, input_shape: tuple[int, ...] | None = None) -> PackedModel:
     """A trained model as bits and integers that give the same answer.
 
     .. code-block:: text
@@ -219,10 +218,13 @@ def pack(model: Layer, input_shape: tuple[int, ...] = (28, 28)) -> PackedModel:
 
     Args:
         model: in evaluation; it is left as it is.
-        input_shape: of one image of uint8.
+        input_shape: of one image of uint8; None for the shape that the model was trained on.
 
     Raises:
         PackError: for a layer, or a value, that has no packed form; it says which, and what has.
+            For a model that was trained on anything but bytes (`InputContract`), for another
+            `input_shape` than it was trained on, and for None where that is not known. For a
+            model that would cost more than a file may, by the limit (``docs/packed-format.md``).
         RuntimeError: for a model without values.
 
     References: XNOR and popcount, Rastegari et al. 2016, arXiv:1603.05279, section 3.2; thresholds,
@@ -236,7 +238,7 @@ def pack(model: Layer, input_shape: tuple[int, ...] = (28, 28)) -> PackedModel:
     ...     Activation(SignSTE()),
     ...     Dense(128, 10, weight_quantizer=SignSTE()),
     ... ).initialize(0)
-    >>> packed = pack(model)
+    >>> packed = pack(model, (28, 28))
     >>> packed.predict(np.zeros((2, 28, 28), np.uint8)).shape
     (2,)
     >>> [stage.kind for stage in packed.stages]
@@ -244,8 +246,9 @@ def pack(model: Layer, input_shape: tuple[int, ...] = (28, 28)) -> PackedModel:
     """
     if not isinstance(model, Layer):
         raise TypeError(f"pack: expected a model, got {type(model).__name__}")
-    if not isinstance(input_shape, tuple) or not all(type(n) is int and n > 0 for n in input_shape):
-        raise TypeError(f"pack: expected input_shape such as (28, 28), got {input_shape!r}")
+    if input_shape is not None:
+        input_shape = check_shape("pack", "input_shape", input_shape)
+    input_shape = trained_shape(model, input_shape)
     stages, certificate = _build(model, input_shape)
     return PackedModel(input_shape, stages, certificate)
 
@@ -261,6 +264,7 @@ def _build(
     stages: list[Stage] = []
     certified = []
     steps = read(on_host(model), input_shape).steps
+    _require_affordable(input_shape, steps)
     if given is not None and len(given) != len(steps):
         raise PackError(f"verify: expected {len(steps)} stages, got {len(given)}")
     for i, step in enumerate(steps):
@@ -277,6 +281,25 @@ def _build(
         certified.append({"stage": i, **fold.certify(stage)})
         stages.append(stage)
     return tuple(stages), {"thresholds": certified}
+
+
+def _require_affordable(input_shape: Shape, steps: list[Stage | tuple[Fold, Shape]]) -> None:
+    """Raise PackError for a model that no file may describe, before anything is computed."""
+    none = np.zeros(0, np.int64)
+    stages: list[Stage] = []
+    for step in steps:
+        if isinstance(step, Stage):
+            stages.append(step)
+            continue
+        fold, shape = step
+        if fold.activation is None:
+            stages.append(ScoreStage(shape, shape, none, none, 0, True, none, none))
+        else:
+            stages.append(ThresholdStage(shape, shape, none, none))
+    try:
+        require_affordable(input_shape, tuple(stages))
+    except ValueError as error:
+        raise PackError(f"pack: {error}") from None
 
 
 def on_host(model: Layer) -> Layer:
@@ -313,13 +336,6 @@ def _description(stage: Stage) -> dict[str, Any]:
     """Everything about a stage but its arrays."""
     values = {k: v for k, v in vars(stage).items() if not isinstance(v, np.ndarray)}
     return {"kind": stage.kind, **values}
-
-
-def _scratch(stage: Stage) -> int:
-    """How many values a stage makes of one image on its way."""
-    if isinstance(stage, ConvStage):
-        return size_of(stage.out_shape[:2]) * (stage.width + stage.channels)
-    return size_of(stage.out_shape)
 
 
 def _smallest(array: HostArray) -> HostArray:

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from fractions import Fraction
 from functools import cached_property
-from itertools import combinations
+from itertools import chain, combinations, count
 
 import numpy as np
 
@@ -16,6 +16,8 @@ from minibnn.packed.exact import Line, compare
 from minibnn.packed.fold import Fold
 from minibnn.packed.stages import HostArray, ScoreStage, Shape
 
+# Between the least and the greatest accumulator, and times all pairs of classes: each is compared.
+SPAN, VALUES = 2**24, 2**33
 BITS = 61  # of a value's size in int64, with room for a sum or a slack beside it
 
 
@@ -37,7 +39,8 @@ class _Values:
     def near(self) -> HostArray:
         """Its values as integers of 62 bits, off by less than 1."""
         a, b = self.fixed
-        return np.array([(a * n + b) >> 64 for n in self.acc.tolist()], np.int64)
+        numbers = ((a * int(n) + b) >> 64 for n in self.acc)
+        return np.fromiter(numbers, np.int64, len(self.acc))
 
 
 @dataclass(frozen=True, eq=False)
@@ -76,13 +79,21 @@ def score_stage(fold: Fold, shape: Shape) -> ScoreStage:
     too, and no s in 64 bits does it (biases 0, 1e-20 and 1e30), `_ranked` gives A and B.
 
     Raises:
-        PackError: if no s does it in 64 bits.
+        PackError: if no s does it in 64 bits, and for more accumulators than can be compared.
     """
     ranking = _without_common(fold.lines)
     low, high = (bound.tolist() for bound in fold.product.reach())
+    span = max(high) - min(low)
+    values = span * math.comb(len(low), 2)
+    if span > SPAN or values > VALUES:
+        raise PackError(
+            f"{fold.where}: expected sums that span at most {SPAN:,}, and {VALUES:,} times the "
+            f"pairs of classes, got {span:,} and {values:,} from {fold.product.width:,} inputs and "
+            f"{len(low):,} classes; put a layer with a sign before it"
+        )
     found = _rounded(ranking, low, high, fold.product.step)
     if found is None and all(line.parallel(ranking[0]) for line in ranking):
-        found = *_ranked(ranking, max(high) - min(low)), 0
+        found = *_ranked(ranking, span), 0
     if found is None:
         raise PackError(
             f"{fold.where}: expected classes that integers of 64 bits can compare, got parameters "
@@ -149,13 +160,14 @@ def _rounded(
     largest = max((abs(c) for pair in exact for c in pair), default=Fraction(0))
     candidates = _candidates(exact, low, high, largest)
     found = next(candidates, None)
-    pairs = list(combinations(range(len(lines)), 2))
-    agreed, turn = 0, 0
-    while found is not None and agreed < len(pairs):
-        order = _order(values, *pairs[turn % len(pairs)])
+    pairs = math.comb(len(lines), 2)
+    rounds = chain.from_iterable(combinations(range(len(lines)), 2) for _ in count())
+    agreed = 0
+    while found is not None and agreed < pairs:
+        order = _order(values, *next(rounds))
         while found is not None and not _holds(values, order, found):
             found, agreed = next(candidates, None), 0
-        agreed, turn = agreed + 1, turn + 1
+        agreed += 1
     return found
 
 
@@ -185,8 +197,10 @@ def _values(
     ]
     scale = _power_below(BITS, max(sizes))
     result = []
+    # All classes' accumulators are parts of one array: of many pixels there are many.
+    first, every = min(low), np.arange(min(low), max(high) + 1, step)
     for line, (a, b), least, most in zip(lines, exact, low, high, strict=True):
-        acc = np.arange(least, most + 1, step)
+        acc = every[(least - first) // step : (most - first) // step + 1]
         acc = acc[::-1] if line.slope < 0 else acc
         # 64 bits more than the result has, so that the products' error is small.
         result.append(_Values(line, acc, (round(a * scale * 2**64), round(b * scale * 2**64))))

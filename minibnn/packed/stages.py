@@ -90,7 +90,7 @@ class Binarize(Stage):
 
     def run(self, x: Array) -> Array:
         """0 and 1."""
-        x = x.astype(np.int32)
+        x = x.astype(np.int16)  # which holds -1 and 256, too
         bits = x <= self.threshold if self.falling else x >= self.threshold
         return bits.astype(np.uint8)
 

@@ -109,16 +109,20 @@ class _Reader:
         n = math.prod(self.shape)
         shape = (n,) if isinstance(layer, Flatten) else layer.shape
         if math.prod(shape) != n:
-            self.refuse(f"expected samples of {math.prod(shape)} values, got {self.shape}")
+            size = math.prod(shape)
+            self.refuse(f"expected samples of {size} values, got {self.shape}", _give_shape(size))
         if self.holds == "acc" and shape[-1] != self.shape[-1]:
             self.refuse("it mixes channels before the sign", "put it behind the sign")
         self.shape = shape
 
     def rescale(self, layer: Rescale) -> None:
         if self.holds != "pixels":
-            self.refuse("expected it before the first product or sign", "only pixels are rescaled")
+            self.refuse(
+                "expected it before the first product or sign",
+                "leave it out: only pixels are rescaled",
+            )
         if not (math.isfinite(layer.scale) and math.isfinite(layer.offset)):
-            self.refuse("expected finite numbers")
+            self.refuse("expected finite numbers", "write Rescale(1 / 255)")
         scale, offset = Fraction(layer.scale), Fraction(layer.offset)
         self.scale, self.offset = scale * self.scale, scale * self.offset + offset
         self.rescales.append(layer)
@@ -147,7 +151,10 @@ class _Reader:
     def rescaled(self) -> HostArray:
         """What the model's own layers make of the 256 pixels."""
         if not self.rescales:
-            self.refuse("expected a Rescale first, since a packed model takes pixels", "add one")
+            self.refuse(
+                "expected a Rescale first, since a packed model takes bytes",
+                "put Rescale(1 / 255) first, and train it on bytes",
+            )
         x: HostArray = np.arange(256, dtype=np.uint8)[:, None]
         for layer in self.rescales:
             x = layer.forward(x)
@@ -166,7 +173,10 @@ class _Reader:
 
     def dense(self, layer: Dense) -> None:
         if self.shape != (layer.in_features,):
-            self.refuse(f"expected samples of shape {(layer.in_features,)}, got {self.shape}")
+            n = layer.in_features
+            flat = len(self.shape) > 1 and math.prod(self.shape) == n
+            mend = "put Flatten() before it" if flat else _give_shape(n)
+            self.refuse(f"expected samples of shape {(n,)}, got {self.shape}", mend)
         weights, size = self.weights(layer)
         shape = (layer.out_features,)
         pixels = self.holds == "pixels"
@@ -177,13 +187,19 @@ class _Reader:
         if windows.groups != 1:
             self.refuse(f"{windows.groups} groups", "packable is one group")
         if len(self.shape) != 3 or self.shape[-1] != layer.in_channels:
-            self.refuse(f"expected images with {layer.in_channels} channels, got {self.shape}")
+            self.refuse(
+                f"expected images with {layer.in_channels} channels, got {self.shape}",
+                f"put Reshape((height, width, {layer.in_channels})) before it",
+            )
         (above, below), (left, right) = layer.border
         height, width, channels = self.shape
         padded = (1, above + height + below, left + width + right, channels)
         counts = windows.counts(padded)
         if min(counts) < 1:
-            self.refuse(f"expected images that windows fit on, got {self.shape}")
+            self.refuse(
+                f"expected images that windows fit on, got {self.shape}",
+                "use smaller windows or padding",
+            )
         weights, size = self.weights(layer)
         stage = ConvStage(
             self.shape,
@@ -273,7 +289,9 @@ class _Reader:
         windows: Windows = layer.windows
         counts = windows.counts((1, *self.shape)) if len(self.shape) == 3 else (0, 0)
         if min(counts) < 1:
-            self.refuse(f"expected images that windows fit on, got {self.shape}")
+            self.refuse(
+                f"expected images that windows fit on, got {self.shape}", "use smaller windows"
+            )
         stage = PoolStage(self.shape, (*counts, self.shape[-1]), windows.size, windows.stride)
         # A maximum of accumulators is one of values only if these rise with them; unit >= 0.
         rises = self.fold is not None and min(self.fold.unit) >= 0
@@ -288,13 +306,14 @@ class _Reader:
         if self.fold is None:
             self.refuse("expected it between a product and its sign", "move it there")
         if self.fold.norm is not None:
-            self.refuse("a second batch norm before one sign", "packable is one")
+            self.refuse("a second batch norm before one sign", "leave one of them out")
         if self.later:
             self.refuse("pooling before it does not commute", "rescale by a positive number")
         if layer.channels not in (1, self.shape[-1]) or (
             layer.channels == 1 != self.shape[-1] and type(layer) is not TensorNorm
         ):
-            self.refuse(f"expected {self.shape[-1]} channels")
+            n = self.shape[-1]
+            self.refuse(f"expected {n} channels", f"write {type(layer).__name__}({n})")
         self.fold = replace(self.fold, norm=layer, where=f"{self.fold.where}, and {layer!r}")
 
     def finish(self) -> Plan:
@@ -304,6 +323,12 @@ class _Reader:
         if self.fold is None or len(self.shape) != 1:
             got = f"{self.holds} of shape {self.shape}"
             self.refuse(f"expected one value for each class, got {got}", mend)
+        if self.shape[0] < 2:
+            self.refuse(
+                "expected at least two outputs, since the label is the first greatest of them, "
+                "got one, which would give label 0 always",
+                "end it in a Dense with two outputs, for two classes, and train that",
+            )
         if self.later and self.fold.norm is None:
             self.refuse(
                 "a MaxPool2D of sums that fall with the pixels", "rescale by a positive number"
@@ -312,3 +337,7 @@ class _Reader:
             self.refuse("a MaxPool2D after the last batch norm", "put it before the batch norm")
         self.plan.steps.append((self.fold, self.shape))
         return self.plan
+
+
+def _give_shape(size: int) -> str:
+    return f"give pack the shape of one sample, of {size} values"

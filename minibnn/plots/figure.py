@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import importlib
 import io
+import os
 from typing import Any
+
+from minibnn.atomic_file import whole_file
 
 
 def matplotlib_figure(**options: Any) -> Any:
@@ -13,10 +16,7 @@ def matplotlib_figure(**options: Any) -> Any:
         # Figure, not pyplot: no global state and no window, also on a machine without a display.
         figure = importlib.import_module("matplotlib.figure").Figure
     except ImportError as error:
-        raise ImportError(
-            'plots need matplotlib: pip install "minibnn[plot]" '
-            '(in a checkout: pip install -e ".[plot]")'
-        ) from error
+        raise ImportError("plots need matplotlib: pip install matplotlib") from error
     made = figure(**options)
 
     def png() -> bytes:
@@ -26,3 +26,24 @@ def matplotlib_figure(**options: Any) -> Any:
 
     made._repr_png_ = png  # what notebooks look for
     return made
+
+
+def save_figure(figure: Any, path: str | os.PathLike[str] | None, dpi: int) -> None:
+    """Write a figure to a file, which appears whole or not at all; None does not save.
+
+    The name's ending says which format; a name without one gets ``.png``, as in matplotlib.
+
+    Raises:
+        ValueError: for a format that matplotlib does not write.
+        OSError: the file cannot be written.
+    """
+    if path is None:
+        return
+    name = os.fspath(path)
+    kind = os.path.splitext(name)[1][1:]
+    if not kind and (os.path.isfile(name) or not os.path.exists(name)):  # not of /dev/stdout
+        name = f"{name.rstrip('.')}.png"
+    picture = io.BytesIO()
+    figure.savefig(picture, dpi=dpi, format=kind or "png")
+    with whole_file(name) as file:
+        file.write(picture.getvalue())

@@ -7,8 +7,9 @@ from typing import Any
 
 import numpy as np
 
+from minibnn.checks import finite
 from minibnn.functions import Function
-from minibnn.plots.figure import matplotlib_figure
+from minibnn.plots.figure import matplotlib_figure, save_figure
 
 POINTS = 2401  # of a function's grid; odd, so that its middle is a point
 
@@ -40,12 +41,16 @@ def plot_function(
     """
     if not isinstance(f, Function):
         raise TypeError(f"plot_function: expected an object of class Function, got {f!r}")
+    try:
+        low, high = limits
+    except (TypeError, ValueError):
+        raise TypeError(f"plot_function: expected limits such as (-3, 3), got {limits!r}") from None
+    limits = finite("plot_function", "limits", low), finite("plot_function", "limits", high)
     if not limits[0] < limits[1]:
         raise ValueError(f"plot_function: expected limits that increase, got {limits}")
     figure = matplotlib_figure(figsize=(9, 3.6), layout="constrained")
     draw_function(figure, f, limits)
-    if path is not None:
-        figure.savefig(path, dpi=150)
+    save_figure(figure, path, dpi=150)
     return figure
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING, Any
 
-from minibnn.plots.figure import matplotlib_figure
+from minibnn.plots.figure import matplotlib_figure, save_figure
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -41,6 +41,5 @@ def plot_history(
         axes.grid(alpha=0.3)
         axes.legend(frameon=False)
     figure.suptitle(title)
-    if path is not None:
-        figure.savefig(path, dpi=150)
+    save_figure(figure, path, dpi=150)
     return figure

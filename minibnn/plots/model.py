@@ -8,9 +8,11 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from minibnn.checks import integer
+from minibnn.checks import shape as check_shape
 from minibnn.layers import Layer
 from minibnn.layers.weighted import Weighted
-from minibnn.plots.figure import matplotlib_figure
+from minibnn.plots.figure import matplotlib_figure, save_figure
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -58,8 +60,7 @@ def plot_confusion(
         f"{right:,} of {counts.sum():,} right, {right / max(counts.sum(), 1):.2%}", fontsize=9
     )
     figure.suptitle(title)
-    if path is not None:
-        figure.savefig(path, dpi=120)
+    save_figure(figure, path, dpi=120)
     return figure
 
 
@@ -67,7 +68,7 @@ def plot_weight_bits(
     model: Layer,
     path: str | os.PathLike[str] | None = None,
     *,
-    image_shape: tuple[int, int] = (28, 28),
+    image_shape: tuple[int, int] | None = None,
     columns: int = 16,
     title: str = "",
 ) -> Any:
@@ -79,7 +80,7 @@ def plot_weight_bits(
         model: initialised; its first layer with weights is a `Dense` on images laid out flat, or
             a convolution of one channel.
         path: where to save the picture (.png, .svg, .pdf); None does not save.
-        image_shape: (height, width) of an image; a convolution has its own.
+        image_shape: (height, width) of an image; None for (28, 28), or a convolution's window.
         columns: units in a row.
         title: above the picture.
 
@@ -90,6 +91,12 @@ def plot_weight_bits(
         ImportError: without matplotlib.
         ValueError: for a model without a weighted layer, or weights that are no such images.
     """
+    size: tuple[int, ...] = (28, 28)
+    if image_shape is not None:
+        size = check_shape("plot_weight_bits", "image_shape", image_shape)
+        if len(size) != 2:
+            raise ValueError(f"plot_weight_bits: expected image_shape=(height, width), got {size}")
+    columns = integer("plot_weight_bits", "columns", columns, least=1)
     layer = next(_weighted(model), None)
     if layer is None:
         raise ValueError(f"plot_weight_bits: expected a layer with weights, found none in {model}")
@@ -98,12 +105,19 @@ def plot_weight_bits(
             f"plot_weight_bits: {layer} has no weights yet; call model.initialize(rng) first"
         )
     W = layer.backend.to_host(layer.quantized_weight(train=False))
-    height, width = image_shape if W.ndim == 2 else W.shape[:2]
     units = W.shape[-1]
+    window = None if W.ndim == 2 else W.shape[:2]
+    height, width = window or size
     if W.size != height * width * units:
+        hint = "" if window else "; pass image_shape=(height, width), whose product is its inputs"
         raise ValueError(
             f"plot_weight_bits: expected {layer} to see images of one channel, of shape "
-            f"{(height, width)}, got weights of shape {W.shape}; pass image_shape=(height, width)"
+            f"{(height, width)}, got weights of shape {W.shape}{hint}"
+        )
+    if window and image_shape is not None and size != window:
+        raise ValueError(
+            f"plot_weight_bits: expected the shape of {layer}'s window, {window}, got "
+            f"image_shape={image_shape}; leave image_shape out"
         )
     images = W.reshape(height * width, units).T.reshape(units, height, width)
     columns = min(columns, units)
@@ -128,8 +142,7 @@ def plot_weight_bits(
     axes.set_xticks([])
     axes.set_yticks([])
     figure.suptitle(title, y=1 - 0.1 / figure.get_figheight(), va="top", fontsize=11)
-    if path is not None:
-        figure.savefig(path, dpi=100)
+    save_figure(figure, path, dpi=100)
     return figure
 
 

@@ -1,9 +1,10 @@
 """Training and evaluation."""
 
+from minibnn.optimizers.diverged import DivergedError
 from minibnn.training.capture import RecordedSteps
 from minibnn.training.confusion import confusion_matrix
 from minibnn.training.evaluate import Metrics, evaluate
-from minibnn.training.fit import DivergedError, fit
+from minibnn.training.fit import fit
 from minibnn.training.step import PlainSteps
 
 __all__ = [

@@ -22,6 +22,7 @@ import numpy as np
 from minibnn.backend import Array, Questions, StepTables
 from minibnn.backend.graphs import Recording
 from minibnn.backend.kept_signs import KeptSigns
+from minibnn.checks import integer
 from minibnn.data.loader import DataLoader
 from minibnn.functions import SignSTE
 from minibnn.layers import Layer
@@ -70,11 +71,9 @@ class RecordedSteps(PlainSteps):
         steps_a_recording: int = STEPS_A_RECORDING,
     ) -> None:
         super().__init__(model, loss, optimizer)
-        if steps_a_recording < 1:
-            raise ValueError(
-                f"RecordedSteps: expected steps_a_recording of at least 1, got {steps_a_recording}"
-            )
-        self.steps_a_recording = steps_a_recording
+        self.steps_a_recording = integer(
+            "RecordedSteps", "steps_a_recording", steps_a_recording, least=1
+        )
         self.refused: str | None = None
         self._tape: _Tape | None = None
 
@@ -165,7 +164,7 @@ class _Tape:
         self.batch, self.full = loader.batch_size, loader.samples // loader.batch_size
         xp = backend.xp
         self.losses = xp.zeros(len(loader), np.float64)
-        self.sound = xp.ones((), bool)
+        self.all_finite = xp.ones((), bool)
         self.order = xp.zeros(self.full * self.batch, np.int64)
         self.rest: Array = None  # of the samples, for a last, smaller batch
         self.counter, self.now = xp.zeros((), np.int64), xp.zeros((), np.int64)
@@ -200,7 +199,7 @@ class _Tape:
         self.order[...] = order[: self.order.size]
         self.rest = order[self.order.size :]
         self.counter.fill(0)
-        self.sound.fill(True)
+        self.all_finite.fill(True)
         self.done = 0
         if self.recordings:
             self.numbers.fill(0)
@@ -299,8 +298,9 @@ class _Tape:
         if getattr(value, "dtype", None) not in LOSSES:
             value = backend.asarray(value).astype(np.float64)  # a user's loss; an upload, perhaps
         with backend.aside(value):
-            backend.note_loss(self.losses, self.sound, self.now, value)
-        steps._update(self.sound)
+            backend.note_loss(self.losses, self.all_finite, self.now, value)
+        steps._update(self.all_finite)
+        backend.note_refused(self.losses, self.all_finite, self.now)
 
     def _keep_signs(self) -> KeptSigns | None:
         """Ready signs of the weights that layers see as such, and that Adam changes."""

@@ -4,10 +4,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from minibnn.data.labels import one_cold
 from minibnn.data.loader import DataLoader
 from minibnn.layers import Layer
-from minibnn.training.evaluate import EVALUATION_BATCH, check_data
+from minibnn.training.evaluate import (
+    EVALUATION_BATCH,
+    check_data,
+    require_prepared,
+    samples_at_once,
+)
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -26,8 +30,8 @@ def confusion_matrix(model: Layer, data: DataLoader) -> pd.DataFrame:
         A pandas DataFrame of integers: a row for each true class, a column for each predicted one.
 
     Raises:
-        ValueError: for labels that the model has no output for.
-        TypeError: for something else than a DataLoader, or one on another device.
+        ValueError: for logits whose greatest is nan or infinite; as from `evaluate`.
+        TypeError: as from `evaluate`.
 
     >>> import numpy as np
     >>> from minibnn import DataLoader, Rescale
@@ -40,16 +44,25 @@ def confusion_matrix(model: Layer, data: DataLoader) -> pd.DataFrame:
     import pandas as pd
 
     check_data(model, data, "confusion_matrix: data")
+    require_prepared(model, data, "confusion_matrix: data")
     backend = data.backend
-    counts = None
-    for x, labels in data.in_order(max(data.batch_size, EVALUATION_BATCH)):
+    xp = backend.xp
+    counts, unknown = None, xp.zeros((), "int64")
+    for x, labels in data.in_order(samples_at_once(model, data, EVALUATION_BATCH)):
         logits = model.forward(x)
         classes = logits.shape[1]
-        truth = labels if labels.ndim == 1 else one_cold(labels)
+        unknown += (~xp.isfinite(logits.max(axis=1))).sum()
+        truth = labels if labels.ndim == 1 else labels.argmax(axis=1)
         # One number for each pair of classes, so that one pass counts them all.
-        pairs = truth.astype("int64") * classes + one_cold(logits)
-        batch = backend.xp.bincount(pairs, minlength=classes * classes)
+        pairs = truth.astype("int64") * classes + logits.argmax(axis=1)
+        batch = xp.bincount(pairs, minlength=classes * classes)
         counts = batch if counts is None else counts + batch
+    if int(unknown):
+        raise ValueError(
+            f"confusion_matrix: expected finite logits, got nan or infinity as the greatest of "
+            f"{int(unknown):,} of {data.samples:,} samples, which is no class; "
+            "diagnose(model, data) says where it comes from"
+        )
     table = backend.to_host(counts).reshape(classes, classes)
     index, columns = (pd.RangeIndex(classes, name=name) for name in ("true", "predicted"))
     return pd.DataFrame(table, index=index, columns=columns)

@@ -8,49 +8,32 @@ import sys
 import threading
 from collections.abc import Callable
 from types import FrameType, TracebackType
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, Self, TypeAlias
 
 import numpy as np
 
 from minibnn.backend import Array, backend_of
+from minibnn.checks import integer
 from minibnn.data.loader import DataLoader
+from minibnn.functions import Function, weight_levels
+from minibnn.input_contract import InputContract
 from minibnn.layers import Layer
 from minibnn.losses import Loss
 from minibnn.optimizers import Optimizer
+from minibnn.optimizers.diverged import DivergedError
+from minibnn.parameter import Parameter
+from minibnn.training import cause
 from minibnn.training.capture import RecordedSteps
-from minibnn.training.evaluate import check_data, device_metrics
+from minibnn.training.evaluate import check_data, device_metrics, samples_at_once
 from minibnn.training.step import PlainSteps, check_training
 
 if TYPE_CHECKING:
     import pandas as pd
 
+# A weight, its quantizer, and whether this has two values, one above zero and one not.
+_Quantized: TypeAlias = tuple[Parameter, Function, bool]
+
 COLUMNS = ("loss_train", "loss_test", "acc_train", "acc_test")
-
-
-class DivergedError(ArithmeticError):
-    """A loss was not finite. If a batch's: the parameters are those from before that batch.
-
-    Attributes:
-        epoch: counted from 1.
-        batch: counted from 1; None if it showed only in the evaluation after the epoch.
-        history: the epochs completed before, as `fit` would have returned them.
-    """
-
-    def __init__(self, value: float, epoch: int, batch: int | None, history: pd.DataFrame) -> None:
-        super().__init__(value, epoch, batch, history)
-        self.value = value
-        self.epoch = epoch
-        self.batch = batch
-        self.history = history
-
-    def __str__(self) -> str:
-        where = f"epoch {self.epoch}, batch {self.batch}, and training stopped before that update"
-        if self.batch is None:
-            where = f"the evaluation after epoch {self.epoch}"
-        return (
-            f"fit: the loss became {self.value} in {where}; try a smaller learning rate, and look "
-            "for nan or inf in the data"
-        )
 
 
 def fit(
@@ -100,13 +83,14 @@ def fit(
         epoch changed; of 1-bit weights, the share of the bits.
 
     Raises:
-        DivergedError: when the loss of a batch is not finite, before its update; or when the loss
-            after an epoch is not.
+        DivergedError: when the loss of a batch, or a gradient, is not finite, before its update; or
+            when the loss after an epoch, or a parameter, is not. It says where that began.
         ValueError: for labels without an output, or an optimiser of another model; for
             ``capture=True`` on the CPU.
         TypeError: for loaders that are none, a loss or optimiser class instead of an object.
         RuntimeError: for an optimiser whose parameters were moved since.
     """
+    epochs = integer("fit", "epochs", epochs)
     if epochs < 1:
         raise ValueError(f"fit: expected at least 1 epoch, got {epochs}")
     if capture not in (None, True, False):
@@ -116,6 +100,7 @@ def fit(
         if isinstance(loader, DataLoader):
             loader.to(model.backend)
         check_data(model, loader, f"fit: {name}")
+    _note_input(model, train, test)
 
     recording = not model.backend.host if capture is None else capture
     if recording and model.backend.host:
@@ -124,8 +109,10 @@ def fit(
         )
     steps = (RecordedSteps if recording else PlainSteps)(model, loss, optimizer)
 
+    evaluated = [(data, loss, samples_at_once(model, data)) for data in (train, test)]
     rows: list[list[float]] = []
-    columns = [*COLUMNS, *(f"flips_{path}" for path, _, _ in model.named_quantized())]
+    paths, quantized = _quantized(model)
+    columns = [*COLUMNS, *(f"flips_{path}" for path in paths)]
     with (
         _Interrupt() as interrupt,
         _progress_bar(len(train), progress) as bar,
@@ -139,24 +126,33 @@ def fit(
             bar.reset()
             bar.set_description(f"epoch {epoch}/{epochs}")
             with np.errstate(over="ignore", invalid="ignore"):  # they end in DivergedError
-                codes = _codes(model)
+                codes = _codes(quantized)
                 losses = steps.epoch(train, on_steps)
                 whole = len(losses) == len(train)
-                metrics = [device_metrics(model, data, loss) for data in (train, test) if whole]
+                metrics = [device_metrics(model, *given) for given in evaluated if whole]
+                metrics += [_all_finite(model)] if whole else []
                 if whole and codes:
-                    metrics.append(_flips(codes, _codes(model)))
+                    metrics.append(_flips(codes, _codes(quantized)))
             host = model.backend.to_host(model.backend.xp.concatenate([losses, *metrics])).tolist()
-            for batch, value in enumerate(host[: len(losses)], start=1):
+            for batch, value in enumerate(host[: len(losses)]):
                 if not math.isfinite(value):
                     model.forget()
-                    raise DivergedError(value, epoch, batch, _history(rows, columns, steps))
+                    what, value, why = cause.in_batch(model, loss, train, batch, value)
+                    history = _history(rows, columns, steps)
+                    raise DivergedError(value, epoch, batch + 1, history, what, why)
             if not whole:
                 break
-            loss_train, acc_train, loss_test, acc_test, *flips = host[len(losses) :]
-            if not math.isfinite(loss_train + loss_test):
-                raise DivergedError(
-                    loss_train + loss_test, epoch, None, _history(rows, columns, steps)
+            loss_train, acc_train, loss_test, acc_test, finite, *flips = host[len(losses) :]
+            both = loss_train + loss_test
+            if not (math.isfinite(both) and finite):
+                found = cause.in_parameters(model)
+                what, value, why = found or (
+                    "the loss",
+                    both,
+                    cause.in_data(train=train, test=test),
                 )
+                history = _history(rows, columns, steps)
+                raise DivergedError(value, epoch, None, history, what, why)
             rows.append([loss_train, loss_test, acc_train, acc_test, *flips])
             bar.set_postfix_str(f"acc_test {acc_test:.3f}")
             if on_epoch is not None:
@@ -166,16 +162,57 @@ def fit(
     return _history(rows, columns, steps, interrupted=interrupt.requested)
 
 
-def _codes(model: Layer) -> list[Array]:
-    """The quantized weights, on the device; of 1-bit weights only which of the two values it is.
+def _note_input(model: Layer, train: DataLoader, test: DataLoader) -> None:
+    """Tell the model, and whatever of it takes the same samples, what it is trained on.
 
-    Some 1-bit quantizers scale their two values by a mean that moves with every step. The bit does
-    not: the value is above zero or not. (Kept as booleans, a quarter of the memory.)
+    Raises:
+        TypeError: for test samples of another dtype: scaled outside, as the others are not, say.
+    """
+    if not (train.only_gathers() and test.only_gathers()):  # the arrays may not be what they give
+        return
+    x = train.arrays[0]
+    if test.arrays[0].dtype != x.dtype:
+        raise TypeError(
+            f"fit: expected test samples of dtype {x.dtype}, as those for training, got "
+            f"{test.arrays[0].dtype}; prepare both in the same way"
+        )
+    model.set_input_contract(InputContract.of(x, f"fit, {train.samples:,} samples"))
+
+
+def _all_finite(model: Layer) -> Array:
+    """Whether every parameter is finite, as an array of one number on the device."""
+    backend = model.backend
+    all_finite = backend.xp.ones((), bool)
+    for p in model.parameters():
+        backend.note_finite(all_finite, p.data)
+    return all_finite.astype(np.float64).reshape(1)
+
+
+def _quantized(model: Layer) -> tuple[list[str], list[_Quantized]]:
+    """Paths of the quantized weights; each with its function, and whether two signs are all it has.
+
+    Asking functions for their values takes too long to do it in every epoch.
+    """
+    paths, found = [], []
+    for path, parameter, function in model.named_quantized():
+        levels = weight_levels(function, len(parameter.shape))
+        if levels is not None:
+            paths.append(path)
+            two_sided = len(levels) == 2 and levels[0] <= 0 < levels[1]
+            found.append((parameter, function, bool(two_sided)))
+    return paths, found
+
+
+def _codes(quantized: list[_Quantized]) -> list[Array]:
+    """The quantized weights, on the device; of signs only which of the two values it is.
+
+    Some scale their two values by a mean that moves with every step. The bit does not: the value is
+    above zero or not. (Kept as booleans, a quarter of the memory.)
     """
     codes = []
-    for _, parameter, function in model.named_quantized():
+    for parameter, function, two_sided in quantized:
         values = function.forward(parameter.data)
-        codes.append(values > 0 if function.bits == 1 else values)
+        codes.append(values > 0 if two_sided else values)
     return codes
 
 

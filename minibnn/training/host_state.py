@@ -22,14 +22,16 @@ from minibnn.draws import Draws
 from minibnn.layers import Layer
 from minibnn.losses import Loss
 from minibnn.optimizers.base import FlatOptimizer
+from minibnn.parameter import FlatStore, Parameter
 
 # What a step leaves behind for the next one to find, of objects of ours.
 COUNTERS = ((Draws, "_count"), (FlatOptimizer, "_steps"))
 # What only lives between a forward and its backward, or is a note that changes nothing.
 PASSING = (
-    (Layer, ("saved", "_drawn")),
+    (Layer, ("saved", "input_contract", "_drawn")),
     (Loss, ("saved",)),
     (FlatOptimizer, ("schedule",)),  # a step asks for its rates through `Backend.numbers`
+    ((Parameter, FlatStore), ("_used",)),
 )
 NUMBERS = (type(None), bool, int, float, complex, str, bytes, np.generic, np.dtype)
 # What is not looked into: it is no state, or it is everybody's.

@@ -6,9 +6,8 @@ from collections.abc import Callable
 from dataclasses import dataclass, fields, replace
 from typing import TYPE_CHECKING, TypeAlias
 
-import numpy as np
-
 from minibnn.backend import Array, Backend
+from minibnn.checks import generator, integer, number
 from minibnn.data import DataLoader, ImageDataset
 from minibnn.layers import Layer, Sequential
 from minibnn.losses import LogitCrossEntropy, Loss
@@ -78,6 +77,11 @@ class Recipe:
     optimizer: Callable[[Layer, Schedule], Optimizer] = adam
     held_out: int = 0
 
+    def __post_init__(self) -> None:
+        for name in ("epochs", "batch_size", "held_out"):
+            object.__setattr__(self, name, integer(self.name, name, getattr(self, name)))
+        object.__setattr__(self, "lr", number(self.name, "lr", self.lr))
+
     def train(
         self,
         data: ImageDataset,
@@ -117,7 +121,7 @@ class Recipe:
                 f"there are {', '.join(names)}"
             )
         recipe = replace(self, **changes)  # type: ignore[arg-type]
-        rng = np.random.default_rng(seed)
+        rng = generator(self.name, seed)
         if recipe.held_out:
             images = len(data.train_images)
             if recipe.held_out >= images:

@@ -9,11 +9,12 @@ from typing import TypeAlias
 import numpy as np
 
 from minibnn.backend import Array
+from minibnn.checks import require
 from minibnn.data.loader import DataLoader
 from minibnn.layers import Layer
-from minibnn.layers.base import require
 from minibnn.losses import Loss
 from minibnn.optimizers import Optimizer
+from minibnn.optimizers.diverged import DivergedError
 
 # Told after some steps how many they were; True asks to stop there.
 OnSteps: TypeAlias = Callable[[int], bool]
@@ -39,6 +40,9 @@ class PlainSteps:
         self.loss = loss
         self.optimizer = optimizer
 
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({self.model!r}, {self.loss!r}, {self.optimizer!r})"
+
     @property
     def recorded(self) -> bool:
         """Whether steps are replays of a recorded one."""
@@ -47,17 +51,18 @@ class PlainSteps:
     def epoch(self, loader: DataLoader, on_steps: OnSteps | None = None) -> Array:
         """Train on each batch of the loader's next epoch.
 
-        After a loss that is not finite no parameter is updated. The host stops right there. A
-        device is not asked, since that would make every step wait: it carries the verdict along,
-        and every later update of the epoch is refused on the device itself. (Batch norm's running
-        statistics do go on there; they take in finite batches only.)
+        After a loss or a gradient that is not finite no parameter is updated. The host stops right
+        there. A device is not asked, since that would make every step wait: it carries the verdict
+        along, and every later update of the epoch is refused on the device itself. (Batch norm's
+        running statistics do go on there; they take in finite batches only.)
 
         Args:
             loader: batches (x, labels), on the model's device.
             on_steps: see `OnSteps`; told after each step.
 
         Returns:
-            the loss of each batch up to where it stopped, float64, on the device.
+            the loss of each batch up to where it stopped, float64, on the device; nan for a batch
+            that was refused for its gradients.
 
         Raises:
             TypeError: for a loader that is none.
@@ -65,18 +70,25 @@ class PlainSteps:
         check_loader(type(self).__name__, loader)
         backend = self.model.backend
         losses = backend.xp.zeros(len(loader), dtype=np.float64)
-        sound = None if backend.host else backend.xp.ones((), dtype=bool)
+        all_finite = None if backend.host else backend.xp.ones((), dtype=bool)
         done = 0
         for x, labels in loader:
             value = self._forward(x, labels)
             losses[done] = value
             done += 1
-            if sound is None:
+            if all_finite is None:
                 if not math.isfinite(value):
                     break
+                try:
+                    self._update(None)
+                except DivergedError:
+                    losses[done - 1] = math.nan
+                    break
             else:
-                sound &= backend.xp.isfinite(value)
-            self._update(sound)
+                all_finite &= backend.xp.isfinite(value)
+                before = all_finite.copy()
+                self._update(all_finite)
+                losses[done - 1] = backend.xp.where(before & ~all_finite, math.nan, value)
             if on_steps is not None and on_steps(1):
                 break
         return losses[:done]

@@ -9,7 +9,7 @@ from weakref import WeakValueDictionary
 
 import numpy as np
 
-from minibnn.backend.array import Array
+from minibnn.backend.array import Array, require_plain
 from minibnn.backend.cuda.adam import CupyAdam
 from minibnn.backend.cuda.bits import CupyBits
 from minibnn.backend.cuda.channels import CupyChannels
@@ -52,6 +52,7 @@ class CupyBackend(CupyAdam, CupyClasses, CupyChannels, CupySteps, CupyWindows, C
 
     def asarray(self, a: Any, dtype: Any = None) -> Array:
         """`a` on the device; a host array is copied there."""
+        require_plain(a)
         return self.xp.asarray(a, dtype=dtype)
 
     def to_host(self, a: Array) -> np.ndarray[Any, Any]:

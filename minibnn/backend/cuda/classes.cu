@@ -76,7 +76,8 @@ __device__ bool comes_first(T a, int i, T b, int j) {
     return b > a || (b == a && j < i);
 }
 
-// sums[block] = how many rows have their greatest logit, the first of equals, at their label.
+// sums[block] = how many rows have their greatest logit, the first of equals, at their label, and it is
+// finite.
 KERNEL __launch_bounds__(1024)
 count_correct(i64* sums, const T* logits, const void* labels, i64 label_bytes, i64 n, i64 classes) {
     __shared__ i64 shown[32];
@@ -93,7 +94,8 @@ count_correct(i64* sums, const T* logits, const void* labels, i64 label_bytes, i
             int its = __shfl_xor_sync(~0u, best, lane);
             if (comes_first(greatest, best, other, its)) greatest = other, best = its;
         }
-        if (last && threadIdx.x == 0) correct += best == label_at(labels, label_bytes, row);
+        if (last && threadIdx.x == 0)
+            correct += isfinite(greatest) && best == label_at(labels, label_bytes, row);
     }
     i64 sum = block_sum(correct, shown);
     if (threadIdx.x == 0 && threadIdx.y == 0) sums[blockIdx.x] = sum;

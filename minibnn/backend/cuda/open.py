@@ -67,7 +67,7 @@ def _explain(stage: str, error: Exception, cupy: Any) -> DeviceError:
     return DeviceError(
         f'device "gpu" is unavailable: {reason}\n'
         f"  found: CuPy {version}; {seen}\n"
-        f'  mend:  {mend}; or use device "cpu"',
+        f'  hint:  {mend}; or use device "cpu"',
         reason,
     )
 

@@ -27,8 +27,23 @@ KERNEL gather(u8* out, const u8* a, i64 row, u8* other, const u8* b, i64 row_b, 
     }
 }
 
-// losses[now] = loss; sound stays true as long as every loss is finite. One thread.
-KERNEL note_loss(double* losses, bool* sound, const i64* now, const T* loss) {
+// losses[now] = loss; all_finite stays true as long as every loss is finite. One thread.
+KERNEL note_loss(double* losses, bool* all_finite, const i64* now, const T* loss) {
     losses[*now] = *loss;
-    *sound = *sound && isfinite(*loss);
+    *all_finite = *all_finite && isfinite(*loss);
+}
+
+// all_finite stays true if every value is finite. All threads that write, write the same.
+KERNEL note_finite(bool* all_finite, const T* a, i64 n) {
+    EACH(i, n) {
+        if (!isfinite(a[i])) *all_finite = false;
+    }
+}
+
+// losses[now] = nan if all_finite is false and no loss up to now shows it. One thread.
+KERNEL note_refused(double* losses, const bool* all_finite, const i64* now) {
+    if (*all_finite) return;
+    for (i64 k = 0; k <= *now; ++k)
+        if (!isfinite(losses[k])) return;
+    losses[*now] = __uint_as_float(0x7fc00000u);
 }

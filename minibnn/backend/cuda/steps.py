@@ -7,7 +7,7 @@ from types import ModuleType
 import numpy as np
 
 from minibnn.backend.array import Array
-from minibnn.backend.cuda.kernels import Kernels, blocks_for
+from minibnn.backend.cuda.kernels import Kernels, blocks_for, floats
 from minibnn.backend.steps import Steps, StepTables
 
 
@@ -38,7 +38,19 @@ class CupySteps(Steps):
         self.kernels.launch("steps", "gather", np.float32, arguments, blocks=blocks)
         return x, y
 
-    def note_loss(self, losses: Array, sound: Array, now: Array, loss: Array) -> None:
+    def note_loss(self, losses: Array, all_finite: Array, now: Array, loss: Array) -> None:
         """As the plain body, in one kernel."""
-        arguments = (losses, sound, now, loss)
+        arguments = (losses, all_finite, now, loss)
         self.kernels.launch("steps", "note_loss", loss.dtype, arguments, blocks=1, threads=1)
+
+    def note_finite(self, all_finite: Array, a: Array) -> None:
+        """As the plain body, in one kernel."""
+        if not floats(a) or not a.flags.c_contiguous:
+            super().note_finite(all_finite, a)
+            return
+        self.kernels.each("steps", "note_finite", a.dtype, a.size, (all_finite, a))
+
+    def note_refused(self, losses: Array, all_finite: Array, now: Array) -> None:
+        """As the plain body, in one kernel."""
+        arguments = (losses, all_finite, now)
+        self.kernels.launch("steps", "note_refused", np.float32, arguments, blocks=1, threads=1)

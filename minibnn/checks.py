@@ -1,0 +1,170 @@
+"""What callers may pass: objects of a class, whole numbers, real numbers, shapes, generators.
+
+Each check returns the value in its plain form, a Python int for a NumPy one, say, so that a repr, a
+JSON text or a file does not depend on where a number came from. The errors say who was called,
+what was expected, what came, and what to write instead.
+"""
+
+from __future__ import annotations
+
+import math
+import operator
+from numbers import Real
+from typing import Any, TypeVar
+
+import numpy as np
+
+_Kind = TypeVar("_Kind")
+
+
+def require(who: str, name: str, value: Any, kind: type[_Kind]) -> _Kind:
+    """Return `value`, or raise TypeError unless it is an object of class `kind`."""
+    if not isinstance(value, kind):
+        got, hint = repr(value), ""
+        if isinstance(value, type):
+            got = f"the class {value.__name__}"
+            hint = write_hint(value) if issubclass(value, kind) else ""
+        elif kind.__name__ == "Function" and (isinstance(value, str) or callable(value)):
+            hint = "; write an object such as SignSTE(), or a Function of your own"
+        raise TypeError(f"{who}: expected {name} of type {kind.__name__}, got {got}{hint}")
+    return value
+
+
+def write_hint(cls: type, call: str = "{}") -> str:
+    """How to make an object of a class instead of passing the class; nothing for an abstract one.
+
+    Args:
+        cls: the class.
+        call: what the object goes into, with ``{}`` in its place.
+
+    >>> from minibnn import Dense
+    >>> write_hint(Dense)
+    '; write Dense(in_features, out_features)'
+    """
+    import inspect  # only errors need it
+
+    if inspect.isabstract(cls):
+        return ""
+    parameters = inspect.signature(cls).parameters.values()
+    needed = [p.name for p in parameters if p.default is p.empty and p.kind < p.VAR_POSITIONAL]
+    made = f"{cls.__name__}({', '.join(needed)})"
+    return f"; write {call.format(made)}"
+
+
+def integer(who: str, name: str, value: Any, *, least: int | None = None) -> int:
+    """Return `value` as a Python int: anything with ``__index__`` that is not a bool.
+
+    Raises:
+        TypeError: for everything else, floats that are whole numbers included.
+        ValueError: for a number below `least`.
+    """
+    try:
+        if _is_bool(value):
+            raise TypeError
+        n = operator.index(value)
+    except TypeError:
+        raise TypeError(
+            f"{who}: expected {name} of type int, got {_got(value)}{_integer_hint(value)}"
+        ) from None
+    if least is not None and n < least:
+        raise ValueError(f"{who}: expected {name} of at least {least}, got {n}")
+    return n
+
+
+def number(who: str, name: str, value: Any) -> float:
+    """Return `value` as a Python number: any real number, or a 0-d NumPy array of one; no bool.
+
+    Its range is for the caller to check, nan and infinity included. A number of a device is
+    refused, since looking at it would make the program wait.
+
+    Raises:
+        TypeError: for everything else.
+    """
+    whole: int | None = value if type(value) is int else None
+    if isinstance(value, np.ndarray) and value.ndim == 0:
+        value = value[()]
+    if not isinstance(value, Real) or _is_bool(value):
+        hint = "; float(...) makes one" if hasattr(value, "__float__") else ""
+        if _is_bool(value) or isinstance(value, str):
+            hint = "; write 1.0 or 0.0" if _is_bool(value) else _quotes_hint(value, float)
+        raise TypeError(f"{who}: expected {name} to be a number, got {_got(value)}{hint}")
+    try:
+        x = float(value)
+    except OverflowError:
+        raise ValueError(
+            f"{who}: expected {name} to be a number that a float can hold, got {_got(value)}"
+        ) from None
+    return x if whole is None else whole
+
+
+def finite(who: str, name: str, value: Any) -> float:
+    """Return `value` as `number` does, or raise ValueError if it is nan or infinite."""
+    x = number(who, name, value)
+    if not math.isfinite(x):
+        raise ValueError(f"{who}: expected {name} to be a finite number, got {x}")
+    return x
+
+
+def shape(who: str, name: str, value: Any, *, such_as: str = "(28, 28)") -> tuple[int, ...]:
+    """Return `value`, a tuple or list of integers of at least 1, as a tuple of Python ints.
+
+    Raises:
+        TypeError: for something else, an integer alone included.
+        ValueError: for a size below 1.
+    """
+    if not isinstance(value, tuple | list):
+        raise TypeError(
+            f"{who}: expected a tuple of integers, got {_got(value)}; write {name} such as "
+            f"{such_as}"
+        )
+    sizes = tuple(integer(who, f"the sizes in {name}", n) for n in value)
+    if min(sizes, default=1) < 1:
+        raise ValueError(f"{who}: expected sizes of at least 1 in {name}, got {sizes}")
+    return sizes
+
+
+def generator(who: str, rng: Any) -> np.random.Generator:
+    """Return `rng`, a generator, or a new one from it: a seed, or what else NumPy makes one of.
+
+    Raises:
+        TypeError: for anything else, None and bools included.
+        ValueError: for a negative seed.
+    """
+    if isinstance(rng, np.random.Generator):
+        return rng
+    if isinstance(rng, np.random.SeedSequence | np.random.BitGenerator):
+        return np.random.default_rng(rng)
+    try:
+        if isinstance(rng, tuple | list):
+            return np.random.default_rng([integer(who, "a seed", n, least=0) for n in rng])
+        return np.random.default_rng(integer(who, "the seed", rng, least=0))
+    except TypeError:
+        raise TypeError(
+            f"{who}: expected a numpy.random.Generator or a seed, got {_got(rng)}; "
+            "pass np.random.default_rng(0), or 0"
+        ) from None
+
+
+def _is_bool(value: Any) -> bool:
+    return isinstance(value, bool) or getattr(getattr(value, "dtype", None), "kind", "") == "b"
+
+
+def _integer_hint(value: Any) -> str:
+    if _is_bool(value):
+        return "; write 1 or 0"
+    if isinstance(value, str):
+        return _quotes_hint(value, int)
+    return "; int(...) makes one" if isinstance(value, Real) and math.isfinite(value) else ""
+
+
+def _quotes_hint(text: str, kind: type) -> str:
+    try:
+        kind(text)
+    except ValueError:
+        return ""
+    return "; write it without quotes"
+
+
+def _got(value: Any) -> str:
+    text = repr(value)
+    return text if len(text) <= 60 else f"{type(value).__name__} {text[:50]}..."

@@ -1,0 +1,22 @@
+"""What the library advises to write in Python, for people who call no functions."""
+
+from __future__ import annotations
+
+_HINTS = {
+    'load_mnist(data_dir="FOLDER")': "--data-dir FOLDER",
+    "call load_mnist(data_dir, verify=False)": "add --no-verify",
+    "load_sample() has": "--dataset sample has",
+    "use all of MNIST, or train(..., held_out=0)": "use all of MNIST: --dataset mnist",
+    'use device "cpu"': "--device cpu",
+}
+
+
+def in_options(advice: str) -> str:
+    """A message of the library with a command's options in the place of its functions.
+
+    >>> in_options("start without them: load_sample() has 5,000 of the digits")
+    'start without them: --dataset sample has 5,000 of the digits'
+    """
+    for function, option in _HINTS.items():
+        advice = advice.replace(function, option)
+    return advice

@@ -1,0 +1,79 @@
+"""What a model takes as its input: found out while it is trained, or stated."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from minibnn.backend import Array, backend_of
+from minibnn.checks import number
+from minibnn.checks import shape as check_shape
+
+
+@dataclass(frozen=True)
+class InputContract:
+    """The samples that a model takes: their dtype, shape and range, and where that is known from.
+
+    Every layer has one as `input_contract`, or None before it is trained. `fit` sets the model's
+    from all training samples; in a loop of your own `Sequential` and `Rescale` note the dtype and
+    the shape of what they are trained on. `pack` refuses a model that was trained on anything but
+    bytes. A contract of your own, for a model that was put together after training, overrides it:
+
+    >>> from minibnn import Rescale, Sequential
+    >>> model = Sequential(Rescale(1 / 255))
+    >>> model.input_contract = InputContract("uint8", (28, 28))
+    >>> print(model.input_contract)
+    uint8 of shape (28, 28) (stated)
+
+    Attributes:
+        dtype: of the samples, as they enter the model.
+        shape: of one sample.
+        low: the least value that training met; None where nobody looked.
+        high: the greatest.
+        source: where this is known from, for people to read.
+    """
+
+    dtype: np.dtype[Any]
+    shape: tuple[int, ...]
+    low: float | None = None
+    high: float | None = None
+    source: str = "stated"
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "dtype", np.dtype(self.dtype))
+        object.__setattr__(self, "shape", check_shape("InputContract", "shape", self.shape))
+        for name in ("low", "high"):
+            if getattr(self, name) is not None:
+                value = number("InputContract", name, getattr(self, name))
+                object.__setattr__(self, name, value)
+
+    def __str__(self) -> str:
+        between = "" if self.low is None else f" between {self.low:.6g} and {self.high:.6g}"
+        return f"{self.dtype} of shape {self.shape}{between} ({self.source})"
+
+    @classmethod
+    def of(cls, x: Array, source: str) -> InputContract:
+        """The contract of a whole data set `x`, with its range; on a device, this reads back."""
+        low = high = None
+        if x.dtype.kind in "biuf" and x.size:
+            to_host = backend_of(x).to_host
+            ends = (float(to_host(end())) for end in (x.min, x.max))
+            low, high = ends
+            if not np.isfinite(low + high):  # nan or infinite samples: training says so
+                low = high = None
+        return cls(x.dtype, x.shape[1:], low, high, source)
+
+    def describes(self, x: Array) -> bool:
+        """Whether the batch `x` has the contract's dtype and shape."""
+        return bool(x.dtype == self.dtype and x.shape[1:] == self.shape)
+
+    @property
+    def bytes_only(self) -> bool:
+        """Whether all its values are whole numbers from 0 to 255, whatever their dtype is."""
+        if self.dtype.kind not in "biu":
+            return False
+        if self.low is not None and self.high is not None:
+            return self.low >= 0 and self.high <= 255
+        return self.dtype in (np.uint8, np.bool_)

@@ -1,0 +1,100 @@
+"""What it takes to run a packed model, and how much of that a model may ask for.
+
+A kilobyte can describe windows of gigabytes, so what a program costs is bounded, and not only how
+long its file is. `docs/packed-format.md` has the same limits for other readers.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import NamedTuple
+
+from minibnn.backend.bits import words_of
+from minibnn.packed.stages import (
+    Binarize,
+    ConvStage,
+    PoolStage,
+    Product,
+    ScoreStage,
+    Shape,
+    Stage,
+    ThresholdStage,
+    size_of,
+)
+
+PIXELS = 2**22  # of an image
+STAGES = 1000
+CHANNELS = 2**16  # of a product
+CLASSES = 2**10  # all pairs of which `pack` compares
+BYTES = 2**28  # that one image takes in a stage
+# Operations for one image: so many, and more for each of its pixels and each byte of weights, up to
+# a limit. Networks of 3x3 convolutions and many channels take about a tenth of that.
+OPERATIONS, A_PIXEL, A_BYTE, MOST_OPERATIONS = 2**20, 2**12, 2**10, 2**31
+CALL = 2**10  # operations that take as long as one call of NumPy's, of which each position is one
+
+
+class Cost(NamedTuple):
+    """What a stage takes for one image, in NumPy.
+
+    Attributes:
+        bytes: of memory at once, with what comes in and what goes out, without the weights.
+        operations: words of 64 bits compared, or 8 pixels added, or values copied or compared.
+    """
+
+    bytes: int
+    operations: int
+
+
+def cost(stage: Stage) -> Cost:
+    """The cost of one stage."""
+    n, m = size_of(stage.in_shape), size_of(stage.out_shape)
+    if isinstance(stage, Product):
+        words = words_of(stage.width)
+        places = m // stage.channels
+        steps = m * (-(-stage.width // 8) if stage.pixels else words)
+        scratch = (12 if stage.pixels else 4) * m
+        if not isinstance(stage, ConvStage):
+            return Cost(9 * n + scratch, n + steps)
+        rows = places * (stage.width + 16 * words)
+        height, width, channels = stage.in_shape
+        (above, below), (left, right) = stage.border
+        inside = (above + height + below) * (left + width + right) * channels
+        gather = math.prod(stage.size) * (CALL + places * channels)
+        return Cost(n + inside + rows + scratch, inside + gather + steps)
+    if isinstance(stage, PoolStage):
+        return Cost(4 * n + 8 * m, math.prod(stage.size) * (CALL + m))
+    factor = 5 if isinstance(stage, Binarize) else 8 if isinstance(stage, ThresholdStage) else 28
+    return Cost(factor * n, n)
+
+
+def total(stages: tuple[Stage, ...]) -> Cost:
+    """The most bytes that a stage takes, and the operations of all."""
+    costs = [cost(stage) for stage in stages]
+    return Cost(max(c.bytes for c in costs), sum(c.operations for c in costs))
+
+
+def require_affordable(input_shape: Shape, stages: tuple[Stage, ...]) -> None:
+    """Raise ValueError, with the limit, for a program that takes more than any sensible one."""
+    pixels = size_of(input_shape)
+    _require("an image", pixels, PIXELS, "pixels")
+    _require("a model", len(stages), STAGES, "stages")
+    weights = 0
+    for i, stage in enumerate(stages):
+        where = f"stage {i}, {stage.kind}"
+        if isinstance(stage, Product):
+            _require(where, stage.channels, CHANNELS, "channels")
+            weights += stage.channels * stage.width // 8
+        elif isinstance(stage, ScoreStage):
+            _require(where, size_of(stage.out_shape), CLASSES, "classes")
+        _require(where, cost(stage).bytes, BYTES, "bytes of memory for an image")
+    most = min(OPERATIONS + A_PIXEL * pixels + A_BYTE * weights, MOST_OPERATIONS)
+    what = f"operations for an image of {pixels:,} pixels with {weights:,} bytes of weights"
+    _require("a model", total(stages).operations, most, what)
+
+
+def _require(where: str, got: int, most: int, what: str) -> None:
+    if got > most:
+        raise ValueError(
+            f"{where}: expected at most {most:,} {what}, got {got:,}; use smaller images or "
+            "windows, larger strides, or fewer channels"
+        )

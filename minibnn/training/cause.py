@@ -1,0 +1,112 @@
+"""Where nan or inf came from, found after training was stopped by it."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Sequence
+from typing import TypeAlias
+
+import numpy as np
+
+from minibnn.backend import Array, backend_of
+from minibnn.data.loader import DataLoader
+from minibnn.layers import Layer
+from minibnn.layers.record import Recorder
+from minibnn.losses import Loss
+from minibnn.optimizers.diverged import HINT, OVERFLOW
+
+# What became nan or inf, that value, and the cause with a hint.
+Found: TypeAlias = tuple[str, float, str]
+
+
+def in_batch(model: Layer, loss: Loss, train: DataLoader, batch: int, value: float) -> Found:
+    """The cause in a batch of the loader's last epoch, whose loss was noted as `value`.
+
+    A copy of the model runs the batch again. Training has ended, so a device may be waited for.
+
+    Args:
+        model: as the refused update left it, which is as the batch met it.
+        loss: what it is trained with.
+        train: batches that are not rows of its arrays cannot be made again.
+        batch: counted from 0.
+        value: nan or inf.
+    """
+    found = "the loss, a gradient or an update", value, HINT
+    if not train.only_gathers():
+        return found
+    rows = train.order(train.epoch - 1)[batch * train.batch_size :][: train.batch_size]
+    x, labels = (train.backend.gather(a, train.backend.asarray(rows)) for a in train.arrays)
+    try:
+        with np.errstate(all="ignore"):
+            found = _rerun(model, copy.copy(loss), x, labels, value)
+    except Exception:  # of a layer that cannot be copied, say; nothing may hide the news
+        pass
+    what, value, cause = found
+    data = _in_samples(x, rows.tolist())
+    return what, value, f"train: {data}" if data else cause
+
+
+def in_parameters(model: Layer) -> Found | None:
+    """The first parameter that is not finite."""
+    for path, p in model.named_parameters():
+        value = _first(p.data)
+        if value is not None:
+            hint = "initialize the model anew, and use a smaller learning rate"
+            return f"the parameter {path}", value, f"an update overflowed; {hint}"
+    return None
+
+
+def in_data(**loaders: DataLoader) -> str:
+    """The first sample that is not finite in data whose loss is not, or what else to look at."""
+    for name, loader in loaders.items():
+        found = _in_samples(loader.arrays[0], range(loader.samples))
+        if found:
+            return f"{name}: {found}"
+    return HINT
+
+
+def _rerun(model: Layer, loss: Loss, x: Array, labels: Array, value: float) -> Found:
+    """What is not finite first on the way through a copy of the model and back."""
+    known = in_parameters(model)
+    cause = f"{known[0]} was {known[1]} before this batch already; {known[2]}" if known else ""
+    recorder = Recorder(model)
+    again = loss.forward(recorder.model.forward(x, train=True), labels)
+    for step in recorder.steps:
+        if not cause and _first(step.y) is not None and _first(step.x) is None:
+            cause = (
+                f"layer {step.path}, {step.layer}, made {_first(step.y)} of finite inputs; {HINT}"
+            )
+    if _first(again) is not None:
+        return "the loss", value, cause or HINT
+    recorder.model.backward(loss.backward(), need_dx=False)
+    for step in reversed(recorder.steps):
+        if not cause and _first(step.dx) is not None and _first(step.dy) is None:
+            cause = f"layer {step.path}, {step.layer}, sent {_first(step.dx)} back; {HINT}"
+    for path, p in recorder.model.named_parameters():
+        bad = _first(p.grad)
+        if bad is not None:
+            return f"the gradient of {path}", bad, cause or HINT
+    return OVERFLOW, value, cause or "use a smaller learning rate"
+
+
+def _in_samples(x: Array, numbers: Sequence[int]) -> str:
+    """The first value that is not finite in samples of these numbers."""
+    x = backend_of(x).to_host(x)
+    if _first(x) is None:
+        return ""
+    wrong = np.argwhere(~np.isfinite(x))
+    row, *place = wrong[0].tolist()
+    more = f" (of {len(wrong):,} such values)" if len(wrong) > 1 else ""
+    return (
+        f"sample {numbers[row]} has {x[row][tuple(place)]} at {place}{more}; "
+        "leave it out, or clean the data"
+    )
+
+
+def _first(a: Array) -> float | None:
+    """The first value that is not finite, or None."""
+    if a is None or a.dtype.kind != "f":
+        return None
+    values = backend_of(a).to_host(a)
+    wrong = ~np.isfinite(values)
+    return float(values[wrong][0]) if wrong.any() else None
