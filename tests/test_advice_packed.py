@@ -488,6 +488,15 @@ def test_files_of_other_programs_are_left(path, model, tmp_path):
     assert load_packed(path).input_shape == (42,)
 
 
+def test_figures_without_end_are_left_out(model, tmp_path):
+    packed, path = pack(model), tmp_path / "digits.safetensors"
+    with advised("packed/container.py", "leave figures out of it"):
+        save_packed(packed, path, training={"accuracy": 0.9, "notes": "x" * 2**24})
+    assert not path.exists()
+    save_packed(packed, path, training={"accuracy": 0.9})
+    assert load_packed(path).training == {"accuracy": 0.9}
+
+
 def test_what_is_no_packed_model_is_saved_again(path, model):
     data = container.read(path.read_bytes(), str(path))
     odd = {k: v for k, v in data.metadata.items() if k not in ("format", "format_version")}
