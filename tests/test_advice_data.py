@@ -132,6 +132,19 @@ def test_a_file_in_place_of_the_folder(folder, what):
     assert same(load_mnist(folder))
 
 
+def test_a_file_that_may_not_be_read_is_made_readable(folder, tmp_path, monkeypatch):
+    def refused(path):
+        raise PermissionError(13, "Permission denied", str(path))
+
+    monkeypatch.setattr("minibnn.data.mnist.read_idx", refused)  # an administrator may read all
+    with advised("data/mnist.py", "make it readable, or name another folder") as caught:
+        load_mnist(folder)
+    assert NAMES[0] in caught.text
+    monkeypatch.setattr("minibnn.data.mnist.read_idx", read_idx)
+    assert same(load_mnist(folder))
+    assert same(load_mnist(shutil.copytree(folder, tmp_path / "another")))
+
+
 def test_another_file_is_fetched_again_or_not_verified(folder, tmp_path):
     fashion = tmp_path / "fashion"
     shutil.copytree(folder, fashion)
