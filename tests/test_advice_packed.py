@@ -482,19 +482,10 @@ def test_files_of_other_programs_are_left(path, model, tmp_path):
     assert load_packed(path).input_shape == (42,)
 
 
-<<<<<<< HEAD
 def test_figures_that_fill_a_header_are_left_out(path, model):
     with advised("packed", "leave figures out of it"):
         save_packed(pack(model), path, training={"accuracy": 0.9, "log": "x" * 2**24})
     save_packed(pack(model), path, training={"accuracy": 0.9})
-=======
-def test_figures_without_end_are_left_out(model, tmp_path):
-    packed, path = pack(model), tmp_path / "digits.safetensors"
-    with advised("packed/container.py", "leave figures out of it"):
-        save_packed(packed, path, training={"accuracy": 0.9, "notes": "x" * 2**24})
-    assert not path.exists()
-    save_packed(packed, path, training={"accuracy": 0.9})
->>>>>>> part-f
     assert load_packed(path).training == {"accuracy": 0.9}
 
 
