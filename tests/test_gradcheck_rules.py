@@ -467,6 +467,32 @@ def test_what_fails_in_training_is_named(kind):
         check_gradients(kind, values(5, 4))
 
 
+def test_need_dx_may_come_by_position():
+    class Plain(Layer):
+        def forward(self, x, train=False):
+            if train:
+                self.saved = (x.shape,)
+            return 2 * x
+
+        def backward(self, dy, need_dx=True):
+            self.take_saved(dy)
+            return 2 * dy
+
+    class Around(Layer):
+        def __init__(self):
+            self.inner, self.sign = Plain(), Activation(ReLU())
+
+        def forward(self, x, train=False):
+            return self.sign.forward(self.inner.forward(x, train), train=train)
+
+        def backward(self, dy, need_dx=True):
+            return self.inner.backward(self.sign.backward(dy), need_dx)
+
+    x = values(5, 4)
+    x[0, 0] = 0.0  # a kink, for which each layer is looked at
+    assert check_gradients(Around(), x)
+
+
 def test_a_batch_of_another_size_that_a_layer_refuses_is_no_fault():
     class Fixed(Rescale):
         def forward(self, x, *, train=False):
@@ -543,6 +569,11 @@ class NegatedSign(Function):
         return -dy
 
 
+class HalfAtZero(SignSTE):
+    def forward(self, x):
+        return (np.sign(x) + 1) / 2
+
+
 class TrainedSign(SignSTE):
     def train_forward(self, x):
         return np.sign(x)
@@ -565,7 +596,7 @@ class UndeclaredSign(Function):
     "f",
     [
         Sign(), Sign(clip=1.0), MinusAtZero(), MinusAtMinusZero(), NanAtZero(), ScaledSign(),
-        NegatedSign(), TrainedSign(), UndeclaredSign(),
+        NegatedSign(), HalfAtZero(), TrainedSign(), UndeclaredSign(),
     ],
     ids=lambda f: type(f).__name__,
 )  # fmt: skip

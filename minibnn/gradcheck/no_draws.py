@@ -76,9 +76,9 @@ def _without_draws(layer: Layer) -> Callable[..., Any]:
     vars(layer).pop("backward", None)  # of the watched layer that this is a copy of
     backward = layer.backward
 
-    def watching(dy: Any, **options: Any) -> Any:
+    def watching(*given: Any, **options: Any) -> Any:
         with no_draws(layer):
-            return backward(dy, **options)
+            return backward(*given, **options)
 
     return watching
 
