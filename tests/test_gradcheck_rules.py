@@ -184,6 +184,43 @@ class ByPartial(Masked):
         return partial(self.rng.random, dy.shape)() > 0.5
 
 
+OF_THE_MODULE = np.random.default_rng(5)
+
+
+class OfTheModule(Masked):
+    def again(self, dy, mask):
+        OF_THE_MODULE.random()
+        return mask
+
+
+def in_a_closure() -> type:
+    generator = np.random.default_rng(5)
+
+    class InAClosure(Masked):
+        """Set back before each draw, so that all numbers are right."""
+
+        def draw(self, x):
+            generator.bit_generator.state = np.random.PCG64(4).state
+            return generator.random(x.shape) > 0.5
+
+        def again(self, dy, mask):
+            generator.bit_generator.state = self.rng.bit_generator.state
+            return mask
+
+    return InAClosure
+
+
+class InALambda(Masked):
+    def __init__(self):
+        super().__init__()
+        generator = random.Random(3)
+        self.pick = lambda: generator.gauss(0, 1)
+
+    def again(self, dy, mask):
+        self.pick()
+        return mask
+
+
 class SwallowsErrors(Masked):
     def again(self, dy, mask):
         try:
@@ -195,7 +232,7 @@ class SwallowsErrors(Masked):
 DRAWING = [
     Drawn, SetBack, HashedAgain, OwnGenerator, OwnGeneratorUnused, OwnGeneratorReplayed, SeededAgain,
     OldGenerator, GlobalState, GlobalStateReplayed, PythonsRandom, PythonsRandomReplayed, PythonsOwn,
-    PythonsShuffle, InAList, ByPartial, SwallowsErrors,
+    PythonsShuffle, InAList, OfTheModule, in_a_closure(), InALambda, ByPartial, SwallowsErrors,
 ]  # fmt: skip
 
 
