@@ -147,7 +147,7 @@ def _shared_generators(who: object) -> dict[str, Any]:
     """What no copy of a layer has for itself: the global states, and what its code refers to."""
     found: dict[str, Any] = {
         "the global state of numpy.random": np.random.mtrand._rand,
-        "the global state of Python's random": random._inst,  # type: ignore[attr-defined]
+        "the global state of Python's random": random._inst,
     }
     inside = [v for v in vars(who).values() if hasattr(type(v), "backward")]
     for owner in (who, *inside):
