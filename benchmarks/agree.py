@@ -29,7 +29,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 from deploy import exporter
-from environment import RESULTS, start_even
+from environment import RESULTS, start_even, write_whole
 
 from minibnn import (
     DeviceError,
@@ -171,7 +171,7 @@ def main() -> None:
         print("a part: not kept without --out", file=sys.stderr)
     else:
         out.mkdir(parents=True, exist_ok=True)
-        table.to_csv(out / "agree.csv", index=False)
+        write_whole(out / "agree.csv", table.to_csv(index=False))
     sys.exit(1 if (table.verdict == "DIFFERS").any() else 0)
 
 

@@ -119,12 +119,18 @@ def run_parts(
     quick: bool = False,
     minutes: float | None = None,
 ) -> list[dict[str, Any]]:
-    """Run the parts one after the other, and write what is known after each."""
+    """Run the parts one after the other, and write what is known after each.
+
+    An earlier run's file stays until all parts have run.
+    """
     from confirm.machine import facts
     from confirm.setting import FAILED, NOT_RUN, Outcome
 
+    from minibnn.result_folder import ResultFolder
+
     head = {"date": datetime.date.today().isoformat(), "quick": quick, "on": facts(setting.backend)}
     rows: list[dict[str, Any]] = []
+    results = ResultFolder(out.parent, [out.name])
     begun = time.monotonic()
     for name in wanted:
         print(f"\n{name}", flush=True)
@@ -144,8 +150,9 @@ def run_parts(
         rows.append({"part": name, "status": outcome.status, "seconds": seconds,
                      "line": outcome.line, **outcome.details})  # fmt: skip
         print(last_line(rows[-1]), flush=True)
-        out.parent.mkdir(parents=True, exist_ok=True)
-        out.write_text(json.dumps(head | {"parts": rows}, indent=1, default=str) + "\n")
+        text = json.dumps(head | {"parts": rows}, indent=1, default=str) + "\n"
+        results.write(out.name, text)
+    results.finish()
     return rows
 
 

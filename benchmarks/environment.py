@@ -20,6 +20,7 @@ from rivals import NAMES, versions
 
 import minibnn
 from minibnn import get_backend
+from minibnn.atomic_file import whole_file
 
 # What hinders one contestant and no other: most of them force kernels upon one library, where the
 # others choose for the processor they meet, or set TF32 for one; the last one makes Python compile
@@ -94,6 +95,12 @@ def machine() -> dict[str, Any]:
     }
 
 
+def write_whole(path: Path, text: str) -> None:
+    """Write a result in one step: a kill leaves the one from before."""
+    with whole_file(path) as file:
+        file.write(text.encode())
+
+
 def save(name: str, table: pd.DataFrame, *packages: str) -> None:
     """Write every single figure, with what it was measured on, to ``results/name.json``."""
     RESULTS.mkdir(exist_ok=True)
@@ -103,7 +110,7 @@ def save(name: str, table: pd.DataFrame, *packages: str) -> None:
     ]
     text = json.dumps({"environment": environment(*packages)}, indent=2)
     text = text.removesuffix("\n}") + ',\n  "rows": [\n    ' + ",\n    ".join(rows) + "\n  ]\n}\n"
-    (RESULTS / f"{name}.json").write_text(text)
+    write_whole(RESULTS / f"{name}.json", text)
 
 
 def save_run(
@@ -117,7 +124,7 @@ def save_run(
 ) -> None:
     """Write a race's turns to ``name.csv`` and what they ran on, and `more`, to ``name.json``."""
     folder.mkdir(parents=True, exist_ok=True)
-    table.to_csv(folder / f"{name}.csv", index=False, float_format="%.6g")
+    write_whole(folder / f"{name}.csv", table.to_csv(index=False, float_format="%.6g"))
     found = environment() | {
         "blas_kernel": _blas_state()[0],
         "variables": {k: v for k, v in os.environ.items() if k.startswith(VARIABLES)},
@@ -129,7 +136,7 @@ def save_run(
         "rivals": {home: versions(home) for home in sorted(homes) if home in NAMES},
         **more,
     }
-    (folder / f"{name}.json").write_text(json.dumps(found, indent=2) + "\n")
+    write_whole(folder / f"{name}.json", json.dumps(found, indent=2) + "\n")
 
 
 def _release() -> str:

@@ -38,6 +38,7 @@ from rivals import NAMES, installed
 from turns import Job
 
 from minibnn import load_mnist_or_sample
+from minibnn.plots.figure import save_figure
 
 WIDTHS = (64, 128, 256, 512, 1024, 2048, 4096)
 BATCHES = (2, 4, 16, 64, 256, 1024, 4096)
@@ -127,7 +128,7 @@ def draw(table: pd.DataFrame, file: Path) -> None:
     panels[0].set_ylabel("ms a training step")
     panels[0].legend(fontsize="small", frameon=False)
     file.parent.mkdir(parents=True, exist_ok=True)
-    figure.savefig(file, dpi=130)
+    save_figure(figure, file, dpi=130)
 
 
 if __name__ == "__main__":

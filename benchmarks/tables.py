@@ -72,6 +72,8 @@ def draw(table: pd.DataFrame, file: Path, ours: Sequence[str] = OURS) -> None:
     """How many times minibnn's time each rival takes, on a logarithmic axis."""
     try:
         from matplotlib.figure import Figure
+
+        from minibnn.plots.figure import save_figure
     except ImportError:
         print("no picture: it needs matplotlib", file=sys.stderr)
         return
@@ -110,4 +112,4 @@ def draw(table: pd.DataFrame, file: Path, ours: Sequence[str] = OURS) -> None:
     axes.set_axisbelow(True)
     figure.legend(loc="outside right upper", fontsize="small", frameon=False)
     file.parent.mkdir(parents=True, exist_ok=True)
-    figure.savefig(file, dpi=130)
+    save_figure(figure, file, dpi=130)

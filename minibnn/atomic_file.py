@@ -56,19 +56,19 @@ def whole_file(path: str | os.PathLike[str]) -> Iterator[BinaryIO]:
         return
     _require_replaceable(target, before)
     _sweep(target)
-    file = _open_temporary(target, before)
+    file, temporary = _open_temporary(target, before)
     try:
         with file:
             yield file
             file.flush()
             os.fsync(file.fileno())
             if fcntl:  # while it is locked, so that nobody takes it for a leftover
-                os.replace(file.name, target)
+                os.replace(temporary, target)
         if not fcntl:  # Windows renames no open file
-            os.replace(file.name, target)
+            os.replace(temporary, target)
     except BaseException:
         with suppress(OSError):
-            os.unlink(file.name)
+            os.unlink(temporary)
         raise
     _sync_folder(os.path.dirname(target))
 
@@ -90,9 +90,9 @@ def require_writable(path: str | os.PathLike[str]) -> None:
         _require_no_folder(target, before)
     else:
         _require_replaceable(target, before)
-        file = _open_temporary(target, before)
+        file, temporary = _open_temporary(target, before)
         file.close()
-        os.unlink(file.name)
+        os.unlink(temporary)
 
 
 def _follow(path: str) -> str:
@@ -153,7 +153,7 @@ def _open_special(target: str, before: os.stat_result | None) -> BinaryIO:
     return open(target, "wb")
 
 
-def _open_temporary(target: str, before: os.stat_result | None) -> BinaryIO:
+def _open_temporary(target: str, before: os.stat_result | None) -> tuple[BinaryIO, str]:
     """Make a new locked file beside the target, with the mode that the target will have."""
     import secrets  # imports hashlib and OpenSSL, which reading data does not need
 
@@ -166,7 +166,7 @@ def _open_temporary(target: str, before: os.stat_result | None) -> BinaryIO:
         stem = _stem(folder, name)
         temporary = os.path.join(folder, _TEMPORARY.format(stem, secrets.token_hex(4)))
         try:
-            file = open(temporary, "xb", opener=lambda path, _: os.open(path, flags, mode))
+            file = os.fdopen(os.open(temporary, flags, mode), "wb")
         except OSError as error:
             error.filename = target  # the name that its user knows
             raise
@@ -183,7 +183,7 @@ def _open_temporary(target: str, before: os.stat_result | None) -> BinaryIO:
                 with suppress(OSError):  # and only the administrator to somebody else
                     os.fchown(file.fileno(), before.st_uid, -1)
                 os.fchmod(file.fileno(), mode)  # what the umask has taken away
-            return file
+            return file, temporary
         except BaseException:
             file.close()
             os.unlink(temporary)

@@ -46,7 +46,7 @@ def open_regular(path: str | os.PathLike[str]) -> tuple[BinaryIO, int]:
     name = os.fspath(path)
     _require_regular(name, os.stat(name))  # before, since to open some devices has effects
     flags = os.O_RDONLY | getattr(os, "O_BINARY", 0) | getattr(os, "O_NONBLOCK", 0)
-    file = open(name, "rb", opener=lambda path, _: os.open(path, flags))
+    file = os.fdopen(os.open(name, flags), "rb")
     try:
         found = os.fstat(file.fileno())
         _require_regular(name, found)  # after, since another may have taken its place

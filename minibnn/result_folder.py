@@ -51,13 +51,8 @@ class ResultFolder:
         self.path.mkdir(parents=True, exist_ok=True)
         earlier = any(os.path.lexists(self.path / name) for name in self._names)
         self.current = self.path / UNFINISHED if earlier else self.path
-        self.current.mkdir(exist_ok=True)
-        for folder in {self.path, self.current}:
-            for name in (*self._names, SETTINGS):
-                require_writable(folder / name)
-        if earlier:
-            self._remove_if_empty()
-        elif settings is not None:
+        self._require_writable()
+        if settings is not None and not earlier:
             self._write_settings(settings)
 
     def file(self, name: str) -> Path:
@@ -92,11 +87,21 @@ class ResultFolder:
         self._remove_if_empty()
         self.current = self.path
 
+    def _require_writable(self) -> None:
+        self.current.mkdir(exist_ok=True)
+        try:
+            for folder in {self.path, self.current}:
+                for name in (*self._names, SETTINGS):
+                    require_writable(folder / name)
+        finally:
+            self._remove_if_empty()
+
     def _write_settings(self, settings: Mapping[str, Any]) -> None:
         self._written.append(SETTINGS)
         with whole_file(self.current / SETTINGS) as file:
             file.write((json.dumps(settings, indent=2) + "\n").encode())
 
     def _remove_if_empty(self) -> None:
-        with suppress(OSError):
-            self.current.rmdir()
+        if self.current != self.path:
+            with suppress(OSError):
+                self.current.rmdir()

@@ -79,7 +79,7 @@ def test_a_right_layer_passes():
 @pytest.mark.parametrize("wrong", ["forgets", "adds"])
 def test_a_gradient_is_overwritten(wrong):
     shows(
-        "gradcheck/diagnosis.py",
+        "gradcheck",
         "backward does not set this gradient, or adds to it: it has to overwrite it",
         causes(Scale(wrong)),
     )
@@ -88,24 +88,24 @@ def test_a_gradient_is_overwritten(wrong):
 
 def test_what_is_said_of_each_factor_is_undone():
     """Dividing by the factor that was named gives the layer that passes."""
-    shows("gradcheck/diagnosis.py", "backward leaves this gradient at zero", causes(Scale("zero")))
-    shows("gradcheck/diagnosis.py", "backward gives nan or inf here", causes(Scale("inf")))
-    shows("gradcheck/diagnosis.py", "the sign is flipped", causes(Scale("sign")))
+    shows("gradcheck", "backward leaves this gradient at zero", causes(Scale("zero")))
+    shows("gradcheck", "backward gives nan or inf here", causes(Scale("inf")))
+    shows("gradcheck", "the sign is flipped", causes(Scale("sign")))
     text = causes(Scale("factor"))
-    shows("gradcheck/diagnosis.py", "off by the constant factor {}", text)
+    shows("gradcheck", "off by the constant factor {}", text)
     assert "factor 3" in text
     shows(
-        "gradcheck/diagnosis.py",
+        "gradcheck",
         "too large by the batch size ({}): a mean whose gradient is not divided",
         causes(Scale("batch")),
     )
     shows(
-        "gradcheck/diagnosis.py",
+        "gradcheck",
         "too small by the batch size ({}): divided by it once too often",
         causes(Scale("divided")),
     )
     text = causes(Scale("relative"))
-    shows("gradcheck/diagnosis.py", "off by a relative {} everywhere", text)
+    shows("gradcheck", "off by a relative {} everywhere", text)
     assert "relative 1.0e-03" in text
     assert check_gradients(Scale(), X)
 
@@ -137,7 +137,7 @@ class OneDense(Layer):
 
 def test_a_transposed_gradient_is_transposed():
     shows(
-        "gradcheck/diagnosis.py",
+        "gradcheck",
         "this is the transpose of the right gradient",
         causes(OneDense("transposed")),
     )
@@ -165,7 +165,7 @@ class Bias(Layer):
 def test_a_sum_over_the_features_is_one_over_the_batch():
     x = RNG.standard_normal((4, 4))
     shows(
-        "gradcheck/diagnosis.py",
+        "gradcheck",
         "dy is summed over the features; sum it over the batch, axis 0",
         causes(Bias(1), x),
     )
@@ -174,7 +174,7 @@ def test_a_sum_over_the_features_is_one_over_the_batch():
 
 def test_a_wrong_way_back_has_its_weights_transposed():
     shows(
-        "gradcheck/diagnosis.py",
+        "gradcheck",
         "the parameters' gradients are right, so the way back to x is wrong: is a term missing, or "
         "are the weights not transposed there, or not the same as in forward?",
         causes(OneDense("way back")),
@@ -194,7 +194,7 @@ class UsesUnused(OneDense):
 
 def test_a_parameter_that_does_nothing_is_made_to():
     shows(
-        "gradcheck/diagnosis.py",
+        "gradcheck",
         "the output does not depend on it, or only through a function without surrogate",
         causes(OneDense("unused")),
     )
@@ -224,7 +224,7 @@ class Centred(Layer):
 
 def test_the_term_of_the_batch_mean_is_added():
     shows(
-        "gradcheck/diagnosis.py",
+        "gradcheck",
         "right but for its mean over the batch: the term of the batch mean is missing",
         causes(Centred(False)),
     )
@@ -253,17 +253,17 @@ class Sign(Function):
 
 def test_a_mask_gets_its_width():
     shows(
-        "gradcheck/diagnosis.py",
+        "gradcheck",
         "non-zero where the surrogate is flat: a clip or mask is missing in backward",
         causes(Sign("no mask")),
     )
     shows(
-        "gradcheck/diagnosis.py",
+        "gradcheck",
         "zero where the surrogate has a slope: a mask in backward is too narrow",
         causes(Sign("narrow")),
     )
     shows(
-        "gradcheck/diagnosis.py",
+        "gradcheck",
         "backward is not the derivative of the function's surrogate, or of its forward",
         causes(Sign("else")),
     )
@@ -309,7 +309,7 @@ def test_a_flat_function_is_given_a_surrogate_where_the_check_finds_it():
     )
     for wrong in (Bare(), Hides([Told()])):
         shows(
-            "gradcheck/diagnosis.py",
+            "gradcheck",
             "the function is flat at every place checked: if it is to be trained through a "
             "surrogate, define surrogate(x), and keep the Function as an attribute of the layer",
             causes(wrong),
@@ -320,7 +320,7 @@ def test_a_flat_function_is_given_a_surrogate_where_the_check_finds_it():
 
 def test_what_could_not_be_compared_is_at_another_x():
     shows(
-        "gradcheck/compare.py",
+        "gradcheck",
         "nothing was compared: every place is on a kink or lost in rounding; choose another x, or "
         "other weights",
         causes(Activation(SignSTE(clip=1.0)), np.ones((4, 3))),
@@ -333,7 +333,7 @@ def test_what_could_not_be_compared_is_at_another_x():
 
 def test_a_copy_is_worked_on():
     for wrong in ("changes its input", "changes dy"):
-        with advised("gradcheck/check.py", "work on a copy"):
+        with advised("gradcheck", "work on a copy"):
             check_gradients(Scale(wrong), X)
     assert check_gradients(Scale(), X)
 
@@ -344,14 +344,14 @@ def test_a_copy_is_worked_on():
             return value
 
     labels = np.arange(6) % 4
-    with advised("gradcheck/check.py", "work on a copy"):
+    with advised("gradcheck", "work on a copy"):
         check_gradients(Scale(), X, loss=SpoilsLogits(), labels=labels)
     assert check_gradients(Scale(), X, loss=LogitCrossEntropy(), labels=labels)
 
 
 def test_a_gradient_is_written_into_its_array():
     with advised(
-        "gradcheck/check.py",
+        "gradcheck",
         "write into it, since the optimiser holds it: parameter.grad[...] = gradient",
     ):
         check_gradients(Scale("replaces"), X)
@@ -375,7 +375,7 @@ def test_a_parameter_is_renamed():
             return dy * getattr(self, self.name).data
 
     for name in ("x", "logits"):
-        with advised("gradcheck/check.py", "rename the parameter; x and logits are taken"):
+        with advised("gradcheck", "rename the parameter; x and logits are taken"):
             check_gradients(Taken(name), X)
     assert check_gradients(Taken("s"), X)
 
@@ -389,7 +389,7 @@ def test_another_x_is_chosen():
         def backward(self, dy, x):
             return dy / x
 
-    with advised("gradcheck/check.py", "choose another"):
+    with advised("gradcheck", "choose another"):
         check_gradients(Log(), X)
     assert check_gradients(Log(), abs(X) + 1)
 
@@ -416,7 +416,7 @@ class Noise(Layer):
 
 def test_random_numbers_come_from_draws():
     with advised(
-        "gradcheck/check.py",
+        "gradcheck",
         "if it draws random numbers, draw them from an attribute that is a minibnn.Draws, which "
         "the check can hold still",
     ):
@@ -458,14 +458,14 @@ class WithProduct(Own):
 
 
 def test_a_layer_with_feedback_defines_its_product():
-    with advised("gradcheck/anchors.py", "define it and let forward call self.product(x, W)"):
+    with advised("gradcheck", "define it and let forward call self.product(x, W)"):
         check_gradients(Own(), X)
     assert check_gradients(WithProduct(), X)
     assert issubclass(FixedFeedback, Feedback)
 
 
 def test_a_class_is_made_an_object():
-    with advised("checks.py", "write {}") as caught:
+    with advised("checks", "write {}") as caught:
         check_gradients(SignSTE, X)
     assert "write SignSTE()" in caught.text
     assert check_gradients(SignSTE(), X)

@@ -17,6 +17,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from devices import open_backend
+from fuzz_writer import killed_everywhere
 
 BENCHMARKS = Path(__file__).parent.parent / "benchmarks"
 
@@ -504,6 +505,36 @@ def scripts(monkeypatch, tmp_path):
 
     monkeypatch.setattr(environment, "RESULTS", tmp_path)
     return environment
+
+
+@pytest.mark.skipif(os.name != "posix", reason="the steps are counted as they are there")
+@pytest.mark.parametrize("writer", ["save", "save_run", "confirm_gpu", "draw"])
+def test_a_kill_at_any_step_hurts_no_result(scripts, tmp_path, monkeypatch, writer):
+    import confirm_gpu
+    import tables
+    from confirm.setting import Outcome
+
+    monkeypatch.setattr(scripts, "environment", lambda *_: {})
+    monkeypatch.setattr("confirm.machine.facts", lambda _: {})
+    table = pd.DataFrame([{"work": "w", "round": 0, "seconds": 0.25}])
+
+    def write(out):
+        monkeypatch.setattr(scripts, "RESULTS", out)
+        if writer == "save":
+            scripts.save("r", table)
+        elif writer == "save_run":
+            scripts.save_run(out, "r", table, [], 1, [])
+        elif writer == "confirm_gpu":
+            parts = {name: lambda _: Outcome("ok", "", {}) for name in ("one", "two")}
+            monkeypatch.setattr(confirm_gpu.time, "monotonic", lambda: 0.0)
+            confirm_gpu.run_parts(list(parts), parts, SimpleNamespace(backend=None), out / "r.json")
+        else:
+            rows = [{"work": "w", "contestant": c, "repeat": 0, "value": v, "unit": "s"}
+                    for c, v in ((tables.OURS[0], 1.0), ("other", 2.0))]  # fmt: skip
+            tables.draw(pd.DataFrame(rows), out / "r.png")
+
+    names = {"save": ["r.json"], "save_run": ["r.csv", "r.json"], "confirm_gpu": ["r.json"]}
+    killed_everywhere(tmp_path, write, names.get(writer, ["r.png"]))
 
 
 def few_images(*_):

@@ -12,6 +12,7 @@ import sys
 
 import numpy as np
 import pytest
+from fuzz_writer import KilledError, failing, snapshot
 
 from minibnn import (
     Adam,
@@ -262,6 +263,21 @@ def test_what_was_trained_outlives_a_full_disk(tmp_path, capsys, monkeypatch):
     assert f"  {spare / path.name}.rescued.npz\n" in said
     assert said.endswith("error: [Errno 28] No space left on device\n")
     assert [p.name for p in spare.iterdir()] == [f"{path.name}.rescued.npz"]
+
+
+def test_what_was_rescued_earlier_stays(tmp_path, capsys, monkeypatch):
+    def fails(*arguments, **options):
+        raise OSError("no")
+
+    monkeypatch.setattr(train, "save_packed", fails)
+    for name in ("digits", "ü" * 120):
+        for _ in range(3):
+            assert main(["train", *SAMPLE, "--epochs", "1", "-o", str(tmp_path / name)]) == 1
+    assert sorted(p.name for p in tmp_path.iterdir()) == sorted(
+        f"{name}.rescued{number}.npz"
+        for name in ("digits", "ü" * 100)
+        for number in ("", "-2", "-3")
+    )
 
 
 def test_a_wrong_packed_model_is_called_wrong(tmp_path, capsys, monkeypatch):
@@ -607,6 +623,52 @@ def test_places_that_cannot_be_written(trained, tmp_path, capsys, monkeypatch, c
     assert not out.exists()
 
 
+LONG = "n" * 255
+
+
+@pytest.mark.skipif(os.name != "posix", reason="names and modes are POSIX's")
+@pytest.mark.parametrize("command", ["pack", "export", "train"])
+def test_the_exact_write_is_tried_before(trained, tmp_path, capsys, monkeypatch, command):
+    """The name, the mode and the folder; without leaving or hurting anything."""
+    for name, mode, said in (
+        (LONG + "n", None, "File name too long"),
+        ("old", 0o444, "read-only; make it writable (chmod u+w), or choose another name"),
+    ):
+        out = tmp_path / name
+        if mode:
+            out.write_bytes(b"old")
+            out.chmod(mode)
+        before = snapshot(tmp_path)
+        with monkeypatch.context() as patch:
+            patch.setattr("minibnn.training.recipe.fit", pytest.fail)
+            refuses(capsys, with_paths(READERS[command], trained, out), 1, said)
+        assert snapshot(tmp_path) == before
+    out = tmp_path / LONG
+    words = with_paths(READERS[command], trained, out)
+    assert main(words + ["--epochs", "1"] * (command == "train")) == 0
+    assert out.stat().st_size > 1000
+    assert sorted(p.name for p in tmp_path.iterdir()) == sorted([LONG, "old"])
+
+
+@pytest.mark.skipif(os.name != "posix", reason="the steps are counted as they are there")
+@pytest.mark.parametrize("command", ["pack", "export", "train"])
+@pytest.mark.parametrize("step", ["open", "flock", "fsync", "replace"])
+def test_a_kill_leaves_the_old_output(trained, tmp_path, capsys, monkeypatch, command, step):
+    out = tmp_path / "out"
+    out.write_bytes(b"old")
+    out.chmod(0o640)
+    words = with_paths(READERS[command], trained, out) + ["--epochs", "1"] * (command == "train")
+    number = 2 if step in ("open", "flock") else 1  # the first is of the trial
+    number += step == "open"  # and one opens the model
+    with failing(step, number, KilledError(), dead=True), pytest.raises(KilledError):
+        main(words)
+    assert out.read_bytes() == b"old"
+    assert main(words) == 0
+    assert out.stat().st_size > 1000
+    assert out.stat().st_mode & 0o777 == 0o640
+    assert [p.name for p in tmp_path.iterdir()] == ["out"]
+
+
 def link(path, to):
     """Another way to a file; only where links can be made."""
     try:
@@ -667,12 +729,27 @@ def test_links_are_followed(trained, tmp_path, capsys, command, there):
     assert f"{out}" in capsys.readouterr().out
 
 
-def test_missing_data_is_answered_with_options(tmp_path, capsys):
-    assert main(["train", "--data-dir", str(tmp_path), "-o", str(tmp_path / "x")]) == 3
-    said = capsys.readouterr().err
-    assert "it: --data-dir FOLDER, or" in said
-    assert "--dataset sample has 5,000" in said
-    assert "load_" not in said
+@pytest.mark.parametrize("by", ["--data-dir", "MINIBNN_DATA"])
+@pytest.mark.parametrize("command", ["train", "evaluate", "compare"])
+def test_missing_data_is_answered_with_options(trained, tmp_path, capsys, monkeypatch, by, command):
+    """And never with the sample."""
+    words = {
+        "train": ["train", "-o", str(tmp_path / "x")],
+        "evaluate": ["evaluate", str(trained)],
+        "compare": ["compare", "--out", str(tmp_path / "x")],
+    }[command]
+    if by == "MINIBNN_DATA":
+        monkeypatch.setenv(by, str(tmp_path))
+    else:
+        words += [by, str(tmp_path)]
+    assert main(words) == 3
+    printed = capsys.readouterr()
+    assert printed.out == ""
+    assert "it: --data-dir FOLDER, or" in printed.err
+    assert "--dataset sample has 5,000" in printed.err
+    assert "load_" not in printed.err
+    assert "bundled" not in printed.err
+    assert not list(tmp_path.iterdir())
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="pipes work otherwise there")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import signal
 import sys
 from dataclasses import replace
@@ -11,6 +12,7 @@ from itertools import combinations
 import numpy as np
 import pandas as pd
 import pytest
+from fuzz_writer import killed_everywhere
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -26,6 +28,7 @@ from minibnn import (
     load_sample,
 )
 from minibnn.__main__ import main
+from minibnn.atomic_file import whole_file
 from minibnn.compare import Entry, compare, parse_piece, rank
 from minibnn.compare.ranking import _letters, student_quantile
 from minibnn.layers.weighted import Weighted
@@ -470,13 +473,39 @@ def test_ctrl_c_keeps_the_runs_so_far(tmp_path, capsys, monkeypatch, finished):
     assert run(tmp_path, "--quantizers", "SignSTE", "--seeds", "3") == 130
     said = capsys.readouterr()
     assert said.out == ""
-    kept = ["config.json", "runs.csv"][: finished + 1]
-    assert sorted(p.name for p in out.iterdir()) == kept
+    for earlier in ("runs.csv", "table.txt", "comparison.png"):
+        assert (out / earlier).read_text() == "of an earlier comparison"
     if finished:
-        assert f"interrupted; the runs so far are in {out / 'runs.csv'}" in said.err
-        assert len(pd.read_csv(out / "runs.csv")) == 1
+        new = out / "unfinished"
+        assert f"interrupted; the runs so far are in {new / 'runs.csv'}" in said.err
+        assert sorted(p.name for p in new.iterdir()) == ["config.json", "runs.csv"]
+        assert len(pd.read_csv(new / "runs.csv")) == 1
     else:
         assert "interrupted; no run was finished" in said.err
+        assert len(list(out.iterdir())) == 3
+
+
+@pytest.mark.skipif(os.name != "posix", reason="the steps are counted as they are there")
+def test_a_kill_at_any_step_hurts_no_result(tmp_path, monkeypatch):
+    def compare(*arguments, on_run, **options):
+        runs = table(ApproxSign=[0.5, 0.5], SwishSign=[0.75, 0.5]).assign(loss=0.0, seconds=1.0)
+        for count in range(1, len(runs) + 1):
+            on_run(runs[:count])
+        return runs
+
+    def plot(runs, ranking, path, **options):
+        with whole_file(path) as file:
+            file.write(b"picture")
+
+    def run_into(out):
+        words = ["compare", "--dataset", "sample", "--seeds", "2", "--held-out", "100"]
+        monkeypatch.chdir(out)  # the settings name the folder
+        assert main([*words, "--out", "."]) == 0
+
+    monkeypatch.setattr("minibnn.compare.command.compare", compare)
+    monkeypatch.setattr("minibnn.compare.command.plot_comparison", plot)
+    names = ["runs.csv", "table.txt", "comparison.png", "config.json"]
+    assert killed_everywhere(tmp_path, run_into, names) > 40
 
 
 def test_help_and_unknown_recipe(capsys):

@@ -15,6 +15,10 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
+from fuzz_writer import killed_everywhere
+
+import minibnn
+from minibnn.atomic_file import whole_file
 
 EXAMPLES = Path(__file__).parent.parent / "examples"
 
@@ -88,9 +92,15 @@ def test_out_and_json(run, tmp_path):
     assert used.items() <= config.items()
     assert used.items() <= result.items()
     assert (out / "history.png").stat().st_size > 5000
-    # A later run into the same folder that fails leaves nothing of this one beside its settings.
-    run("mnist.py", "--dataset", "sample", "--lr", "1e38", "--out", str(out))
-    assert sorted(p.name for p in out.iterdir()) == ["config.json"]
+    # A later run into the same folder that fails leaves all of this one as it was.
+    before = {path.name: path.read_bytes() for path in out.iterdir()}
+    assert run("mnist.py", "--dataset", "sample", "--lr", "1e38", "--out", str(out)).returncode == 5
+    assert {path.name: path.read_bytes() for path in out.iterdir()} == before
+    # And one that ends well takes its place.
+    run("mnist.py", "--dataset", "sample", "--epochs", "1", "--device", "cpu", "--out", str(out))
+    assert len(pd.read_csv(out / "history.csv")) == 1
+    assert json.loads((out / "config.json").read_text())["epochs"] == 1
+    assert {path.name for path in out.iterdir()} == set(before)
 
 
 @pytest.mark.parametrize(
@@ -101,6 +111,7 @@ def test_out_and_json(run, tmp_path):
         (["--recipe", "best"], 2, "invalid choice"),
         (["--dataset", "mnist"], 3, "https://storage.googleapis.com/cvdf-datasets/mnist/"),
         (["--data-dir", "nowhere"], 3, "MNIST is not complete in nowhere (no such folder)"),
+        (["--data-dir", __file__], 3, "which is a file"),
         (["--device", "gpu"], 4, 'device "gpu" is unavailable: failed to'),
         (["--data-dir", "x", "--dataset", "sample"], 2, "leave out one of the two"),
         (["--batch-size", "5000", "--dataset", "sample"], 2, "use a smaller batch_size"),
@@ -133,6 +144,15 @@ def test_expected_errors_have_a_code_and_no_traceback(options, code, said, run):
     assert said in done.stderr
     assert "Traceback" not in done.stderr
     assert done.stdout == ""
+
+
+@pytest.mark.parametrize("script", ["mnist.py", "feedback_alignment.py", "ship.py"])
+def test_a_mistyped_variable_is_no_reason_for_the_sample(script, run, environment, tmp_path):
+    environment["MINIBNN_DATA"] = str(tmp_path / "mistyped")
+    out = [] if script == "feedback_alignment.py" else ["--out", str(tmp_path / "out")]
+    done = run(script, "--epochs", "1", *out)
+    assert (done.returncode, done.stdout) == (3, "")
+    assert f"MNIST is not complete in {tmp_path / 'mistyped'} (no such folder)" in done.stderr
 
 
 def test_missing_data_names_everything(run, tmp_path):
@@ -181,6 +201,63 @@ def test_ctrl_c_prints_the_table_so_far(start, tmp_path):
     assert process.returncode == 130, stderr
     assert f"interrupted after {len(table(stdout))} of 100000 epochs" in stderr
     assert "Traceback" not in stderr
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="signals work otherwise there")
+def test_ctrl_c_leaves_earlier_results(start, tmp_path):
+    for name in ("history.csv", "config.json"):
+        (tmp_path / name).write_text("of an earlier run")
+    process = start("--dataset", "sample", "--epochs", "100000", "--out", str(tmp_path))
+    wait_for(tmp_path / "unfinished" / "history.csv")
+    process.send_signal(signal.SIGINT)
+    _, stderr = process.communicate(timeout=60)
+    assert process.returncode == 130, stderr
+    assert f"the results so far are in {tmp_path / 'unfinished'}\n" in stderr
+    assert json.loads((tmp_path / "unfinished" / "config.json").read_text())["epochs"] == 100_000
+    for name in ("history.csv", "config.json"):
+        assert (tmp_path / name).read_text() == "of an earlier run"
+
+
+@pytest.fixture
+def module():
+    """An example as a module."""
+    imported = []
+
+    def module(name):
+        spec = importlib.util.spec_from_file_location(f"example_{name}", EXAMPLES / f"{name}.py")
+        imported.append(sys.modules.setdefault(spec.name, importlib.util.module_from_spec(spec)))
+        spec.loader.exec_module(imported[-1])
+        return imported[-1]
+
+    yield module
+    for each in imported:
+        del sys.modules[each.__name__]
+
+
+@pytest.mark.skipif(os.name != "posix", reason="the steps are counted as they are there")
+def test_a_kill_at_any_step_hurts_no_result(module, tmp_path, monkeypatch):
+    def train(self, data, *, on_epoch, **options):
+        for epochs in (1, 2, 3):
+            index = pd.RangeIndex(1, epochs + 1, name="epoch")
+            columns = ["loss_train", "loss_test", "acc_train", "acc_test"]
+            on_epoch(history := pd.DataFrame(1 / epochs, index=index, columns=columns))
+        history.attrs["interrupted"] = False
+        return None, history
+
+    def plot(history, path, **options):
+        with whole_file(path) as file:
+            file.write(b"picture")
+
+    monkeypatch.setattr("minibnn.training.recipe.Recipe.train", train)
+    monkeypatch.setattr(minibnn, "plot_history", plot)
+    example = module("mnist")
+    names = ["history.csv", "history.png", "config.json"]
+
+    def run_into(out):
+        monkeypatch.chdir(out)  # the settings name the folder
+        example.train(dataset="sample", device="cpu", out=".")
+
+    assert killed_everywhere(tmp_path, run_into, names) > 30
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="signals work otherwise there")

@@ -25,7 +25,9 @@ from minibnn import (
     Reshape,
     Sequential,
     SignSTE,
+    confusion_matrix,
     disagreements,
+    evaluate,
     fit,
     load_latents,
     pack,
@@ -287,6 +289,21 @@ def test_test_samples_are_prepared_as_those_for_training(images):
         fit(model, train, test, loss=LogitCrossEntropy(),
             optimizer=Adam(model.parameters(), 0.01), epochs=1)  # fmt: skip
     assert model.input_contract is None
+
+
+@pytest.mark.parametrize("train", TRAININGS[:2])
+def test_evaluation_takes_what_training_took(train, images):
+    """Pixels of 0 to 1 are all dark to a model of bytes."""
+    x, labels = images
+    model = train(network(Flatten(), Rescale(1 / 255)), x, labels)
+    floats, integers = DataLoader((scaled(x), labels), 16), DataLoader((x.astype(int), labels), 16)
+    for look in (lambda data: evaluate(model, data, LogitCrossEntropy()),
+                 lambda data: confusion_matrix(model, data)):  # fmt: skip
+        with pytest.raises(TypeError, match=r"trained on uint8 .*, got float32; prepare them"):
+            look(floats)
+        look(integers)  # the same numbers
+    train(model, scaled(x), labels)  # going on with others is no mistake
+    assert evaluate(model, floats, LogitCrossEntropy()).accuracy > 0
 
 
 def test_batches_that_a_loader_makes_itself_count(images):

@@ -24,6 +24,7 @@ from minibnn.data import (
     ImageDataset,
     download,
     load_mnist,
+    load_mnist_or_sample,
     load_sample,
     mnist,
     read_idx,
@@ -384,13 +385,32 @@ def test_cache_that_cannot_be_written(cache):
         load_mnist()
 
 
-def test_full_disk_is_not_blamed_on_the_mirrors(monkeypatch):
-    def full(url, path):
+def test_full_disk_is_not_blamed_on_the_mirrors(monkeypatch, server, cache):
+    def full(handle):
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(download, "_download", full)
+    use_mirrors(monkeypatch, server, "good")
+    monkeypatch.setattr("os.fsync", full)
     with pytest.raises(DatasetNotFoundError, match=r"cannot be written: .*No space left"):
         load_mnist()
+    assert not list(cache.iterdir())
+
+
+@pytest.mark.skipif(os.name != "posix", reason="links and modes are POSIX's")
+def test_a_cached_file_that_cannot_be_read_is_fetched_again(monkeypatch, server, cache):
+    use_mirrors(monkeypatch, server, "good")
+    write_fake(cache)
+    real = mnist.read_idx
+
+    def refused(path):
+        if TEST_LABELS in str(path):
+            raise PermissionError(13, "Permission denied", str(path))
+        return real(path)
+
+    monkeypatch.setattr(mnist, "read_idx", refused)
+    with pytest.warns(UserWarning, match="Permission denied"):
+        assert_is_fake(load_mnist())
+    assert server.asked == [("good", f"{TEST_LABELS}.gz")]
 
 
 @pytest.mark.parametrize("present", [True, False])
@@ -410,17 +430,15 @@ def test_file_in_use_on_windows(monkeypatch, server, cache, present):
             load_mnist()
 
 
-def test_download_is_received_inside_the_cache(monkeypatch, server, cache):
-    # Elsewhere it might be on another file system, and could not be moved in one step.
+def test_a_download_appears_whole(monkeypatch, server, cache):
+    # Inside the cache: elsewhere it might be on another file system, and could not be moved at once.
     use_mirrors(monkeypatch, server, "good")
     moves = []
     real = os.replace
-    monkeypatch.setattr(download.os, "replace", lambda *pair: moves.append(pair) or real(*pair))
+    monkeypatch.setattr("os.replace", lambda *pair: moves.append(pair) or real(*pair))
     load_mnist()
-    for source, target in moves:
-        assert source.parent.parent == target.parent == cache
-        assert source.parent.name.startswith(".download-")
-    assert len(moves) == 4
+    assert [os.path.dirname(path) for pair in moves for path in pair] == [str(cache)] * 8
+    assert [os.path.basename(target) for _, target in moves] == [f"{name}.gz" for name in NAMES]
 
 
 FILL = """
@@ -511,6 +529,109 @@ def test_own_folder_does_not_fall_through(tmp_path, monkeypatch, no_network, cac
     assert snapshot(folder) == before
     with pytest.raises(DatasetNotFoundError, match="no such folder"):
         load_mnist(tmp_path / "none")
+
+
+SPELLINGS = ("-idx", ".idx")
+
+
+@pytest.mark.parametrize("suffix", ["", ".gz"])
+@pytest.mark.parametrize("spelling", SPELLINGS)
+@pytest.mark.parametrize("inside", ["", "raw", "MNIST/raw"])
+@pytest.mark.parametrize("by", ["data_dir", "MINIBNN_DATA"])
+def test_what_others_have_unpacked_is_read(
+    tmp_path, monkeypatch, no_network, suffix, spelling, inside, by
+):
+    """Both spellings in use, and the folders that torchvision makes, by their root or from inside."""
+    folder = write_fake(tmp_path / "own" / inside, suffix)
+    for name in NAMES:
+        (folder / f"{name}{suffix}").rename(folder / f"{name.replace('-idx', spelling)}{suffix}")
+    named = tmp_path / "own"
+    if by == "MINIBNN_DATA":
+        monkeypatch.setenv("MINIBNN_DATA", str(named))
+    for load in (load_mnist, load_mnist_or_sample) if by == "MINIBNN_DATA" else (load_mnist,):
+        assert_is_fake(load(named) if by == "data_dir" else load())
+    assert load_mnist(folder, verify=False).name == {"MNIST/raw": "MNIST"}.get(inside, "own")
+
+
+def test_spellings_may_be_mixed_and_the_complete_folder_counts(tmp_path, no_network):
+    folder = write_fake(tmp_path / "own" / "raw")
+    (folder / f"{TEST_LABELS}.gz").rename(folder / f"{TEST_LABELS.replace('-idx', '.idx')}.gz")
+    write_fake(tmp_path / "own", **{TEST_IMAGES: None})
+    assert_is_fake(load_mnist(tmp_path / "own"))
+
+
+def nowhere(folder):
+    return folder / "mistyped"
+
+
+def empty(folder):
+    folder.mkdir()
+    return folder
+
+
+def incomplete(folder):
+    return write_fake(folder, **{TEST_LABELS: None})
+
+
+def a_file(folder):
+    folder.write_text("no folder")
+    return folder
+
+
+def too_long(folder):
+    return folder / ("x" * 300)
+
+
+def nobodys_home(folder):
+    return Path("~nobody-of-this-name/mnist")
+
+
+def a_pipe(folder):
+    folder = incomplete(folder)
+    os.mkfifo(folder / f"{TEST_LABELS}.gz")
+    return folder
+
+
+SOURCES = [nowhere, empty, incomplete, a_file, too_long, nobodys_home]
+SOURCES += [a_pipe] * hasattr(os, "mkfifo")
+
+
+@pytest.mark.parametrize("source", SOURCES)
+def test_what_was_named_is_never_replaced_by_the_sample(
+    tmp_path, monkeypatch, no_network, cache, source
+):
+    """Nor by the cache."""
+    write_fake(cache)
+    named = str(source(tmp_path / "own"))
+    with pytest.raises(DatasetNotFoundError, match="data_dir names this folder"):
+        load_mnist(named)
+    monkeypatch.setenv("MINIBNN_DATA", named)
+    for load in (load_mnist, load_mnist_or_sample):
+        with pytest.raises(DatasetNotFoundError, match="MINIBNN_DATA names this folder") as caught:
+            load()
+    first = str(caught.value).splitlines()[0].removeprefix("MNIST is not complete in ")
+    said = {a_file: f"{named}, which is a file", empty: named, incomplete: named}
+    said |= dict.fromkeys(SOURCES[6:], named)
+    assert first.startswith(said.get(source, f"{named} (no such folder)"))
+
+
+def test_the_sample_stands_in_only_if_nothing_was_named(monkeypatch, no_network, caplog):
+    monkeypatch.setenv("MINIBNN_OFFLINE", "1")
+    for value in (None, ""):
+        if value is not None:
+            monkeypatch.setenv("MINIBNN_DATA", value)
+        assert load_mnist_or_sample().name.startswith("MNIST sample")
+    assert "Going on with the bundled sample" in caplog.text
+
+
+def test_a_named_file_that_cannot_be_read_is_no_data(tmp_path, monkeypatch, no_network):
+    def refused(path):
+        raise PermissionError(13, "Permission denied", str(path))
+
+    folder = write_fake(tmp_path / "own")
+    monkeypatch.setattr(mnist, "read_idx", refused)
+    with pytest.raises(DatasetNotFoundError, match="got Permission denied; make it readable"):
+        load_mnist(folder)
 
 
 def test_home_folder_is_expanded(tmp_path, monkeypatch):

@@ -25,6 +25,7 @@ from minibnn import (
     Ternary,
     TernaryWeights,
 )
+from minibnn.atomic_file import whole_file
 from minibnn.plots import draw_function
 
 PICTURE = Path(__file__).parents[1] / "docs" / "pictures" / "quantizers.png"
@@ -58,7 +59,8 @@ def draw(path: Path = PICTURE) -> Path:
     pixels = io.BytesIO()
     sheet.savefig(pixels, dpi=80)
     # A palette takes half the bytes of full colour, and shows these few colours as well.
-    Image.open(pixels).convert("RGB").quantize(128).save(path, optimize=True)
+    with whole_file(path) as file:
+        Image.open(pixels).convert("RGB").quantize(128).save(file, format="PNG", optimize=True)
     return path
 
 

@@ -7,6 +7,7 @@ import os
 import sys
 from collections.abc import Callable
 
+from minibnn.atomic_file import require_writable
 from minibnn.data import ImageDataset
 from minibnn.data.mnist import load_by_options
 from minibnn.packed import PackedFileError, PackedModel, load_packed
@@ -75,7 +76,8 @@ def read_packed(path: str) -> PackedModel:
 def check_output(path: str) -> str:
     """Before any work: the file to write, which is where `path` leads if it is a link.
 
-    Says so if a file will be replaced.
+    The write is tried as it will be done, with this name and mode; nothing is left or changed. Says
+    so if a file will be replaced.
 
     Raises:
         OSError: if it cannot be written, or is no file but a device or a pipe.
@@ -85,8 +87,8 @@ def check_output(path: str) -> str:
     real = os.path.realpath(path)
     if (os.path.exists(path) and not os.path.isfile(path)) or os.path.islink(real):
         raise OSError(
-            f"{path}: expected a file to write, got a device, a pipe or a link to itself, which "
-            "a file would take the place of; choose another name"
+            f"{path}: expected a file to write, got a device, a pipe or a link to itself; "
+            "choose another name"
         )
     folder = os.path.dirname(real)
     if not os.path.isdir(folder):
@@ -95,6 +97,7 @@ def check_output(path: str) -> str:
         raise PermissionError(
             f"{path}: expected a folder to write in; choose another than {folder}"
         )
+    require_writable(real)
     if os.path.exists(path):
         note(f"{path} is there and will be replaced")
     return real

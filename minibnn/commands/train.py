@@ -7,6 +7,7 @@ import os
 import sys
 from dataclasses import replace
 from functools import partial
+from itertools import chain, count
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -222,9 +223,8 @@ def _rescue(model: Layer, output: str, recipe: str) -> None:
 
     parts: list[Parameter | Buffer] = [*model.parameters(), *model.buffers()]
     arrays = [model.backend.to_host(part.data) for part in parts if part.data is not None]
-    name = f"{os.path.basename(output)}.rescued.npz"
     for folder in (os.path.dirname(os.path.realpath(output)), tempfile.gettempdir()):
-        path = os.path.join(folder, name)
+        path = _free_name(folder, os.path.basename(output))
         try:
             with whole_file(path) as file:
                 np.savez(file, *arrays)
@@ -233,6 +233,15 @@ def _rescue(model: Layer, output: str, recipe: str) -> None:
             continue
         shared.note(RESCUED.format(output=output, path=path, recipe=recipe))
         return
+
+
+def _free_name(folder: str, name: str) -> str:
+    """Where nothing stands yet: what was rescued earlier is not lost, and no link is followed."""
+    while len(os.fsencode(name)) > 200:  # too long a name may be why it could not be saved
+        name = name[:-1]
+    numbers = chain([""], (f"-{number}" for number in count(2)))
+    paths = (os.path.join(folder, f"{name}.rescued{number}.npz") for number in numbers)
+    return next(path for path in paths if not os.path.lexists(path))
 
 
 def _test(

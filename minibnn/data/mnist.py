@@ -9,8 +9,7 @@ from __future__ import annotations
 import os
 import warnings
 from collections.abc import Mapping
-from functools import partial
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TYPE_CHECKING, Any, BinaryIO, TypeAlias
 
 import numpy as np
 
@@ -22,7 +21,7 @@ from minibnn.data.errors import (
     DatasetNotFoundError,
     IdxFormatError,
 )
-from minibnn.data.idx import idx_header, read_idx
+from minibnn.data.idx import idx_header, read_idx, read_idx_stream
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -39,8 +38,11 @@ _SHA256 = {
     "t10k-images-idx3-ubyte": "0fa7898d509279e482958e8ce81c8e77db3f2f8254e26661ceb7762c4d494ce7",
     "t10k-labels-idx1-ubyte": "ff7bcfd416de33731a308c3f266cc351222c34898ecbeaf847f06e48f7ec33f2",
 }
+_ITEMS = {"train": 60_000, "t10k": 10_000}
 _SIDE = 28
 _CLASSES = 10
+# Where the files lie in a folder that somebody names: torchvision makes folders of its own.
+_FOLDERS = (".", "raw", os.path.join("MNIST", "raw"))
 
 _Bytes: TypeAlias = "NDArray[np.uint8]"
 
@@ -53,7 +55,9 @@ def load_mnist(
     The files are looked for in one place only: `data_dir`, else the folder that the environment
     variable MINIBNN_DATA names, else the user's cache folder. Only the cache is ever filled by
     download (unless MINIBNN_OFFLINE=1); a folder of your own is read and never changed. Each file
-    may be plain or gzipped.
+    may be plain or gzipped, and called ``train-images-idx3-ubyte`` or ``train-images.idx3-ubyte``.
+    A folder that torchvision has filled is read too, by its ``root``, ``root/MNIST`` or
+    ``root/MNIST/raw``.
 
     Args:
         data_dir: folder with the four files.
@@ -77,16 +81,17 @@ def load_mnist(
     origin = "data_dir"
     if data_dir is None:
         origin = "MINIBNN_DATA"
-        data_dir = os.environ.get("MINIBNN_DATA") or None
+        data_dir = _named_by_environment()
     if data_dir is None:
         folder = download.cache_folder()
         parts = _read_cache(folder, verify)
     else:
-        folder = Path(data_dir).expanduser()
+        folder = Path(os.path.expanduser(data_dir))
         parts = _read_folder(folder, verify, origin)
     check_counts(f"training files in {folder}", *parts[:2])
     check_counts(f"test files in {folder}", *parts[2:])
-    return ImageDataset("MNIST" if verify else folder.name, *parts)
+    own = folder.parent if folder.name == "raw" else folder
+    return ImageDataset("MNIST" if verify else own.name, *parts)
 
 
 def load_sample() -> ImageDataset:
@@ -110,17 +115,21 @@ def load_sample() -> ImageDataset:
 
 
 def load_mnist_or_sample() -> ImageDataset:
-    """Load MNIST, or where it is neither on disk nor reachable, the bundled sample.
+    """Load MNIST, or where it is neither in the cache nor reachable, the bundled sample.
 
     Taking the sample is said aloud, as a warning of the logger ``minibnn``, and shows in the
-    `name` of what is returned. Damaged files are an error all the same: they are not absent.
+    `name` of what is returned. It never stands in for a folder that MINIBNN_DATA names: what is
+    missing there is an error.
 
     Raises:
+        DatasetNotFoundError: MINIBNN_DATA names a folder without the files.
         DatasetMismatchError, IdxFormatError: as `load_mnist`.
     """
     try:
         return load_mnist()
     except DatasetNotFoundError as error:
+        if _named_by_environment() is not None:
+            raise
         import logging
 
         logging.getLogger("minibnn").warning(
@@ -150,12 +159,26 @@ def load_by_options(dataset: str, data_dir: str | None, *, verify: bool) -> Imag
     return load_mnist(data_dir, verify=verify)
 
 
+def _named_by_environment() -> str | None:
+    return os.environ.get("MINIBNN_DATA") or None  # set to nothing is not set
+
+
 def _read_folder(folder: Path, verify: bool, origin: str) -> list[_Bytes]:
-    paths = {name: _find(folder, name) for name in _SHA256}
+    found = {where: _find_all(folder / where) for where in _FOLDERS}
+    # The folder with the most of the files, and of several the first.
+    paths = max(found.values(), key=lambda paths: sum(map(bool, paths.values())))
     if not all(paths.values()):
         reason = f"not tried: {origin} names this folder; only minibnn's own cache is filled"
-        raise _not_found(folder, dict.fromkeys(download.MIRRORS, reason))
-    return [_read_file(path, name, verify=verify) for name, path in paths.items() if path]
+        raise _not_found(folder, dict.fromkeys(download.MIRRORS, reason), paths)
+    try:
+        return [_read_file(path, name, verify=verify) for name, path in paths.items() if path]
+    except DataError:
+        raise
+    except OSError as error:
+        raise DatasetNotFoundError(
+            f"{error.filename}: expected a file of MNIST that can be read, got {error.strerror}; "
+            "make it readable, or name another folder"
+        ) from error
 
 
 def _read_cache(folder: Path, verify: bool) -> list[_Bytes]:
@@ -168,47 +191,69 @@ def _read_cache(folder: Path, verify: bool) -> list[_Bytes]:
             try:
                 parts.append(_read_file(path, name, verify=verify))
                 continue
-            except DataError as error:
+            except (DataError, OSError) as error:
                 damaged = name
                 message = f"cached file is not usable and will be downloaded again: {error}"
                 warnings.warn(message, stacklevel=3)
         if download.is_offline():
             reasons = dict.fromkeys(mirrors, "not tried: MINIBNN_OFFLINE is set")
-            raise _not_found(folder, reasons, damaged)
-        read = partial(_read_file, name=name, verify=True)
+            raise _not_found(folder, reasons, _find_all(folder), damaged)
+
+        limit = _content_bytes(name)
+
+        def read(file: BinaryIO, size: int, name: str = name, limit: int = limit) -> _Bytes:
+            return _checked(read_idx_stream(name, file, size, limit), name, name, verify=True)
+
+        # Of bytes that cannot be compressed, gzip makes a thousandth more.
+        most = limit + limit // 1000 + 1000
         try:
-            parts.append(download.fetch(f"{name}.gz", folder, mirrors, read))
+            parts.append(download.fetch(f"{name}.gz", folder, mirrors, read, most))
         except download.MirrorsFailedError as error:
-            raise _not_found(folder, error.reasons, damaged) from None
+            raise _not_found(folder, error.reasons, _find_all(folder), damaged) from None
         except OSError as error:
             reasons = dict.fromkeys(mirrors, f"not stored: the folder cannot be written: {error}")
-            raise _not_found(folder, reasons, damaged) from error
+            raise _not_found(folder, reasons, _find_all(folder), damaged) from error
     return parts
+
+
+def _content_bytes(name: str) -> int:
+    """The size of MNIST's own file, unpacked and without its header."""
+    part, kind = name.split("-")[:2]
+    return _ITEMS[part] * (_SIDE**2 if kind == "images" else 1)
+
+
+def _find_all(folder: Path) -> dict[str, Path | None]:
+    return {name: _find(folder, name) for name in _SHA256}
 
 
 def _find(folder: Path, name: str) -> Path | None:
     # The gzipped one first: a fresh download takes precedence over a damaged plain file.
-    return next((p for p in (folder / f"{name}.gz", folder / name) if p.is_file()), None)
+    spellings = (name, name.replace("-idx", ".idx"))
+    paths = (folder / f"{spelling}{end}" for spelling in spellings for end in (".gz", ""))
+    return next((path for path in paths if os.path.isfile(path)), None)
 
 
 def _read_file(path: Path, name: str, *, verify: bool) -> _Bytes:
-    """Read one of the four files and check that it holds what its name says."""
-    array = read_idx(path)
+    return _checked(read_idx(path), str(path), name, verify=verify)
+
+
+def _checked(array: np.ndarray[Any, Any], path: str, name: str, *, verify: bool) -> _Bytes:
+    """The array in one of the four files, if it is what the file's name says."""
     rank, other = (3, "labels") if "images" in name else (1, "images")
     if array.dtype != np.uint8:
         mend = "is this a file of MNIST?"
-        raise IdxFormatError(str(path), 2, "uint8 elements", f"{array.dtype}", mend)
+        raise IdxFormatError(path, 2, "uint8 elements", f"{array.dtype}", mend)
     if array.ndim != rank:
         expected, mend = f"{rank} dimension(s)", f"was the {other} file given under this name?"
-        raise IdxFormatError(str(path), 3, expected, f"{array.ndim}", mend)
+        raise IdxFormatError(path, 3, expected, f"{array.ndim}", mend)
     if rank == 3 and array.shape[1:] != (_SIDE, _SIDE):
         expected, got = f"images of {_SIDE}x{_SIDE}", f"{array.shape[1]}x{array.shape[2]}"
-        raise IdxFormatError(str(path), 8, expected, got, "is this a file of MNIST?")
+        raise IdxFormatError(path, 8, expected, got, "is this a file of MNIST?")
     if rank == 1 and np.any(array >= _CLASSES):
         index = int(np.argmax(array >= _CLASSES))
         expected, got = f"labels from 0 to {_CLASSES - 1}", f"label {array[index]} at index {index}"
         mend = "EMNIST letters are not a drop-in set"
-        raise IdxFormatError(str(path), 8 + index, expected, got, mend)
+        raise IdxFormatError(path, 8 + index, expected, got, mend)
     if verify:
         import hashlib
 
@@ -225,17 +270,20 @@ def _read_file(path: Path, name: str, *, verify: bool) -> _Bytes:
 
 
 def _not_found(
-    folder: Path, reasons: Mapping[str, str], damaged: str | None = None
+    folder: Path,
+    reasons: Mapping[str, str],
+    paths: Mapping[str, Path | None],
+    damaged: str | None = None,
 ) -> DatasetNotFoundError:
     """Lay out what a newcomer sees first: what is missing, why, and what to do."""
-    state = "" if folder.is_dir() else " (no such folder)"
-    if folder.exists() and state:
+    state = "" if os.path.isdir(folder) else " (no such folder)"
+    if os.path.exists(folder) and state:
         state = f", which is a file; the folder that it is in is {folder.parent}"
     lines = [f"MNIST is not complete in {folder}{state}"]
     lines += ["", "Files, each plain or with .gz:"]
-    for name in _SHA256:
-        state = "found" if _find(folder, name) else "missing"
-        lines.append(f"    {name:<26}{'damaged' if name == damaged else state}")
+    for name, path in paths.items():
+        state = "damaged" if name == damaged else "found" if path else "missing"
+        lines.append(f"    {name:<26}{state}")
     lines += ["", "Addresses:"]
     for mirror, reason in reasons.items():
         lines += [f"    {mirror}", f"        {reason}"]

@@ -13,6 +13,7 @@ from minibnn.packed.errors import PackedFileError
 from minibnn.packed.stages import HostArray
 
 FORMAT, VERSION = "minibnn-packed", 1
+MAX_HEADER = 2**24  # bytes; a header has a line for each array, and the figures about training
 NO_DIGEST = "0" * 64  # stands where the digest will, while it is computed
 _DTYPES = {
     "U8": np.uint8,
@@ -79,18 +80,44 @@ def read(data: bytes, path: str) -> Container:
         PackedFileError: for a file that is cut off, damaged anywhere, of another program or of a
             newer version.
     """
+    metadata, entries, start = read_header(data, len(data), path)
+    stated = metadata.pop("sha256", None)
+    digest = _digest(_header(metadata, entries, NO_DIGEST), memoryview(data)[start:])
+    if stated != digest or _header(metadata, entries, digest) != data[:start]:
+        raise PackedFileError(
+            f"{path}: expected the content that its sha256 is of, got another; it is damaged"
+        )
+    return Container(path, metadata, entries, start, digest, data)
+
+
+def read_header(
+    data: bytes, size: int, path: str
+) -> tuple[dict[str, str], dict[str, dict[str, Any]], int]:
+    """The metadata, the arrays' entries, and where they start, if the file's size fits to them.
+
+    Args:
+        data: the beginning of the file, with all of its header.
+        size: of the file.
+        path: of the file, for messages.
+
+    Raises:
+        PackedFileError: as from `read`.
+    """
 
     def refuse(expected: str, got: str, mend: str) -> NoReturn:
         raise PackedFileError(f"{path}: expected {expected}, got {got}; {mend}")
 
     length = int.from_bytes(data[:8], "little")
-    if len(data) < 8 or length > len(data) - 8:
+    if len(data) < 8 or length > size - 8:
         refuse(
             "a whole safetensors file",
-            f"{len(data):,} bytes, too few for its header",
+            f"{size:,} bytes, too few for its header",
             "it is cut off, or no safetensors",
         )
     start = 8 + length
+    if length > MAX_HEADER:
+        got = f"one of {length:,} bytes"
+        refuse(f"a header of at most {MAX_HEADER:,} bytes", got, "leave figures out of it")
     try:
         entries = json.loads(data[8:start])
         metadata = entries.pop("__metadata__", {})
@@ -108,17 +135,13 @@ def read(data: bytes, path: str) -> Container:
             _short(metadata.get("format_version")),
             f"use the minibnn that wrote it ({_short(metadata.get('minibnn'))}) or a later one",
         )
-    size = _payload_size(entries)
-    if size is None:
+    payload = _payload_size(entries)
+    if payload is None:
         refuse("arrays one after another", "a header that says otherwise", "it is damaged")
-    if len(data) != start + size:
-        expected, got = f"{start + size:,} bytes", f"{len(data):,}"
+    if size != start + payload:
+        expected, got = f"{start + payload:,} bytes", f"{size:,}"
         refuse(expected, got, "it is cut off, or something follows it")
-    stated = metadata.pop("sha256", None)
-    digest = _digest(_header(metadata, entries, NO_DIGEST), memoryview(data)[start:])
-    if stated != digest or _header(metadata, entries, digest) != data[:start]:
-        refuse("the content that its sha256 is of", "another", "it is damaged")
-    return Container(path, metadata, entries, start, digest, data)
+    return metadata, entries, start
 
 
 def _header(metadata: dict[str, str], entries: dict[str, Any], digest: str) -> bytes:

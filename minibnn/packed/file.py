@@ -16,7 +16,7 @@ from minibnn.backend import backend_of
 from minibnn.input_contract import InputContract
 from minibnn.layers import Layer
 from minibnn.packed import walk
-from minibnn.packed.container import VERSION, Container, read, write
+from minibnn.packed.container import MAX_HEADER, VERSION, Container, read, read_header, write
 from minibnn.packed.describe import build, describe, from_json, to_json
 from minibnn.packed.errors import PackedFileError, PackError
 from minibnn.packed.model import PackedModel, check_certificate
@@ -237,7 +237,12 @@ def _read(path: str | os.PathLike[str]) -> Container:
                 f"{name}: expected a packed model of at most {MAX_BYTES:,} bytes, got {size:,}; "
                 "is this a file of save_packed?"
             )
-        return read(file.read(size), name)
+        # The header first: a file that is not as long as it says is not read, however long it is.
+        head = file.read(8)
+        length = int.from_bytes(head, "little")
+        head += file.read(length if length <= min(MAX_HEADER, size) else 0)
+        read_header(head, size, name)
+        return read(head + file.read(size - len(head)), name)
 
 
 def _packed(container: Container) -> PackedModel:

@@ -6,7 +6,12 @@ from typing import TYPE_CHECKING
 
 from minibnn.data.loader import DataLoader
 from minibnn.layers import Layer
-from minibnn.training.evaluate import EVALUATION_BATCH, check_data, samples_at_once
+from minibnn.training.evaluate import (
+    EVALUATION_BATCH,
+    check_data,
+    require_prepared,
+    samples_at_once,
+)
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -39,6 +44,7 @@ def confusion_matrix(model: Layer, data: DataLoader) -> pd.DataFrame:
     import pandas as pd
 
     check_data(model, data, "confusion_matrix: data")
+    require_prepared(model, data, "confusion_matrix: data")
     backend = data.backend
     xp = backend.xp
     counts, unknown = None, xp.zeros((), "int64")

@@ -37,7 +37,8 @@ def evaluate(model: Layer, data: DataLoader, loss: Loss) -> Metrics:
     nan counts as the greatest, and one that is nan or infinite is never right.
 
     Every sample counts once and equally, whatever the loader's batches: shuffling and
-    `drop_last` are for training. The model runs in evaluation mode and is not changed.
+    `drop_last` are for training. The model runs in evaluation mode and is not changed. Memory
+    follows the loader's batch size: only small samples go in larger batches.
 
     Args:
         model: on the loader's device.
@@ -49,7 +50,7 @@ def evaluate(model: Layer, data: DataLoader, loss: Loss) -> Metrics:
         ValueError: for labels that the model has no output for, or of another shape; for a model
             that does not give (batch, classes), with at least 2 classes.
         TypeError: for something else than a DataLoader, or one on another device; for labels that
-            are not integers.
+            are not integers; for floats if the model was trained on integers, or the reverse.
 
     >>> import numpy as np
     >>> from minibnn import DataLoader, Dense, LogitCrossEntropy
@@ -59,6 +60,7 @@ def evaluate(model: Layer, data: DataLoader, loss: Loss) -> Metrics:
     1.0
     """
     check_data(model, data, "evaluate: data")
+    require_prepared(model, data, "evaluate: data")
     require("evaluate", "loss", loss, Loss)
     mean_loss, accuracy = data.backend.to_host(device_metrics(model, data, loss)).tolist()
     return Metrics(mean_loss, accuracy)
@@ -82,6 +84,21 @@ def device_metrics(model: Layer, data: DataLoader, loss: Loss, at_once: int | No
     return total / data.samples
 
 
+def require_prepared(model: Layer, data: DataLoader, who: str) -> None:
+    """Raise TypeError for samples of floats where training had integers, and the reverse.
+
+    A model trained on bytes takes pixels that were divided by 255 for paper, whatever they show.
+    """
+    contract, dtype = model.input_contract, data.arrays[0].dtype
+    if contract is None or not data.only_gathers():  # a loader may make other batches of its arrays
+        return
+    if (contract.dtype.kind == "f") != (dtype.kind == "f"):
+        raise TypeError(
+            f"{who}: expected samples of {contract.dtype}, since the model was trained on "
+            f"{contract}, got {dtype}; prepare them as those for training"
+        )
+
+
 def samples_at_once(model: Layer, data: DataLoader, most: int | None = None) -> int:
     """How many samples to evaluate at once: the loader's batch, or more where these are small.
 
@@ -101,7 +118,8 @@ def samples_at_once(model: Layer, data: DataLoader, most: int | None = None) -> 
         largest, _ = bytes_a_sample(model, data.arrays[0][:1])
     except Exception:  # of a layer that cannot be copied: take what training takes
         return data.batch_size
-    budget = max(EVALUATION_BYTES, sum(p.data.nbytes for p in model.parameters()))
+    parameters: int = sum(p.data.nbytes for p in model.parameters())
+    budget = max(EVALUATION_BYTES, parameters)
     return max(data.batch_size, min(most, budget // max(1, largest)))
 
 
