@@ -236,3 +236,18 @@ def test_what_no_step_shows_is_not_called_right():
     report = check_gradients(Rescale(1e-12, 1e8), values(5, 4))
     assert not report
     assert "lost in rounding" in str(report)
+
+
+def test_a_layer_that_takes_nothing_but_signs_is_not_asked_beside_them():
+    class OnlySigns(Rescale):
+        def forward(self, x, *, train=False):
+            if not (abs(x) < 1.001).all():
+                raise TypeError("signs")
+            return super().forward(x, train=train)
+
+    x = values(5, 4)
+    x[0, 0] = 1.0  # at the clip: a kink, so that the functions' values are moved
+    model = Sequential(Activation(SignSTE(clip=1.0)), OnlySigns(2.0), Dense(4, 3))
+    report = check_gradients(model, x)
+    assert report, str(report)
+    assert report.results[-1].left_out == 1

@@ -184,6 +184,43 @@ class ByPartial(Masked):
         return partial(self.rng.random, dy.shape)() > 0.5
 
 
+OF_THE_MODULE = np.random.default_rng(5)
+
+
+class OfTheModule(Masked):
+    def again(self, dy, mask):
+        OF_THE_MODULE.random()
+        return mask
+
+
+def in_a_closure() -> type:
+    generator = np.random.default_rng(5)
+
+    class InAClosure(Masked):
+        """Set back before each draw, so that all numbers are right."""
+
+        def draw(self, x):
+            generator.bit_generator.state = np.random.PCG64(4).state
+            return generator.random(x.shape) > 0.5
+
+        def again(self, dy, mask):
+            generator.bit_generator.state = self.rng.bit_generator.state
+            return mask
+
+    return InAClosure
+
+
+class InALambda(Masked):
+    def __init__(self):
+        super().__init__()
+        generator = random.Random(3)
+        self.pick = lambda: generator.gauss(0, 1)
+
+    def again(self, dy, mask):
+        self.pick()
+        return mask
+
+
 class SwallowsErrors(Masked):
     def again(self, dy, mask):
         try:
@@ -195,7 +232,7 @@ class SwallowsErrors(Masked):
 DRAWING = [
     Drawn, SetBack, HashedAgain, OwnGenerator, OwnGeneratorUnused, OwnGeneratorReplayed, SeededAgain,
     OldGenerator, GlobalState, GlobalStateReplayed, PythonsRandom, PythonsRandomReplayed, PythonsOwn,
-    PythonsShuffle, InAList, ByPartial, SwallowsErrors,
+    PythonsShuffle, InAList, OfTheModule, in_a_closure(), InALambda, ByPartial, SwallowsErrors,
 ]  # fmt: skip
 
 
@@ -467,6 +504,32 @@ def test_what_fails_in_training_is_named(kind):
         check_gradients(kind, values(5, 4))
 
 
+def test_need_dx_may_come_by_position():
+    class Plain(Layer):
+        def forward(self, x, train=False):
+            if train:
+                self.saved = (x.shape,)
+            return 2 * x
+
+        def backward(self, dy, need_dx=True):
+            self.take_saved(dy)
+            return 2 * dy
+
+    class Around(Layer):
+        def __init__(self):
+            self.inner, self.sign = Plain(), Activation(ReLU())
+
+        def forward(self, x, train=False):
+            return self.sign.forward(self.inner.forward(x, train), train=train)
+
+        def backward(self, dy, need_dx=True):
+            return self.inner.backward(self.sign.backward(dy), need_dx)
+
+    x = values(5, 4)
+    x[0, 0] = 0.0  # a kink, for which each layer is looked at
+    assert check_gradients(Around(), x)
+
+
 def test_a_batch_of_another_size_that_a_layer_refuses_is_no_fault():
     class Fixed(Rescale):
         def forward(self, x, *, train=False):
@@ -543,6 +606,11 @@ class NegatedSign(Function):
         return -dy
 
 
+class HalfAtZero(SignSTE):
+    def forward(self, x):
+        return (np.sign(x) + 1) / 2
+
+
 class TrainedSign(SignSTE):
     def train_forward(self, x):
         return np.sign(x)
@@ -565,7 +633,7 @@ class UndeclaredSign(Function):
     "f",
     [
         Sign(), Sign(clip=1.0), MinusAtZero(), MinusAtMinusZero(), NanAtZero(), ScaledSign(),
-        NegatedSign(), TrainedSign(), UndeclaredSign(),
+        NegatedSign(), HalfAtZero(), TrainedSign(), UndeclaredSign(),
     ],
     ids=lambda f: type(f).__name__,
 )  # fmt: skip

@@ -76,8 +76,8 @@ def check_gradients(
     Raises:
         ValueError: for a forward or backward that breaks a layer's rules: it changes its arguments
             or the weights, replaces a ``grad``, returns another shape than x's, gives nan; for a
-            backward that draws random numbers, from whatever generator; for a function that is a
-            sign everywhere but at 0 (see `Function`).
+            backward that draws random numbers, from whatever generator; for a function that has two
+            values everywhere but at 0 (see `Function`).
 
     >>> import numpy as np
     >>> from minibnn import Dense, SignSTE
@@ -122,7 +122,7 @@ def check_gradients(
         if all(c.error <= tolerance for c in found.values()):
             comparisons += wrong
         if not wrong:
-            _look_beside(found, unclear, Point(layer, x, rng), dy, with_x, tolerance, leaf=leaf)
+            _look_beside(found, unclear, layer, x, dy, with_x, tolerance, rng, leaf=leaf)
     if all(c.error <= tolerance for c in found.values()):
         _compare_ways(found, gradients, other_ways(layer, x, dy, with_x), tolerance)
     results = _results([*comparisons, *found.values()], tolerance, dy)
@@ -132,10 +132,12 @@ def check_gradients(
 def _look_beside(
     found: dict[str, Comparison],
     unclear: dict[str, Array],
-    beside: Point,
+    layer: Layer,
+    x: Array,
     dy: Array,
     with_x: bool,
     tolerance: float,
+    rng: np.random.Generator,
     *,
     leaf: bool,
 ) -> None:
@@ -145,11 +147,12 @@ def _look_beside(
     nearly every weight is on several kinks at once, of which backward may take any side. Next to
     that point there are none. A layer without others in it is not excused by what is right there.
     """
-    beside.backward(dy, with_x)
     try:
         with np.errstate(all="ignore"):
+            beside = Point(layer, x, rng)
+            beside.backward(dy, with_x)
             there = beside.compare(unclear, tolerance)
-    except ValueError:  # nan or inf, for values that are no signs
+    except Exception:  # nan, or whatever a layer does with values that are no signs
         return
     for name, places in unclear.items():
         c = found[name]

@@ -189,7 +189,11 @@ def _look_again(
     if finer is not None:
         c.numeric[i], c.errors[i] = finer, min(abs(a - finer) / size, tolerance)
         return
-    c.kinks[i], plausible = slopes.kink(i, step, a, size)
+    own = max(abs(a), abs(float(c.numeric[i])))  # a small gradient has a small kink
+    for each in (step, h):  # rounding may hide the kink of a small gradient from the finer one
+        c.kinks[i], plausible = slopes.kink(i, each, a, own)
+        if c.kinks[i] or not plausible:
+            break
     c.left_out[i] = c.kinks[i] and plausible
 
 
@@ -213,7 +217,7 @@ def _look_at_small_ones(
         size = max(abs(a), abs(slope))
         if error <= LOST * abs(slope) and abs(a - slope) > LOST * size:
             kink, plausible = slopes.kink(i, step, a, size)
-            c.numeric[i], c.kinks[i], c.left_out[i] = slope, kink, kink and plausible
+            c.numeric[i], c.kinks[i], c.left_out[i] = slope, kink, plausible
             c.errors[i] = abs(a - slope) / size
 
 

@@ -66,11 +66,11 @@ def _leaves(path: str, layer: Layer) -> Iterator[tuple[str, Layer]]:
 def _note(layer: Layer) -> _Met:
     met, forward, backward = _Met(), layer.forward, layer.backward
 
-    def noting_forward(x: Array, *, train: bool = False) -> Array:
+    def noting_forward(x: Array, train: bool = False) -> Array:
         met.x = x.copy()
         return forward(x, train=train)
 
-    def noting_backward(dy: Array, *, need_dx: bool = True) -> Array | None:
+    def noting_backward(dy: Array, need_dx: bool = True) -> Array | None:
         met.dy, met.need_dx = dy.copy(), need_dx
         return backward(dy, need_dx=need_dx)
 

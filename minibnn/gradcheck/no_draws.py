@@ -8,11 +8,13 @@ also where the check, which holds draws still, would give backward the right num
 from __future__ import annotations
 
 import copy
+import inspect
 import pickle
 import random
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from threading import RLock
+from types import FunctionType
 from typing import Any, NoReturn
 
 import numpy as np
@@ -22,6 +24,7 @@ from minibnn.backend import CPU
 from minibnn.layers import Layer
 
 _MISSING = object()
+_GENERATORS = (np.random.Generator, np.random.RandomState, random.Random)
 _LOCKS = [name for name in ("RLock", "Lock") if hasattr(bit_generator, name)]
 _backwards: list[object] = []  # whose backward runs, innermost last
 _refused: list[ValueError] = []  # in case backward catches it
@@ -76,9 +79,9 @@ def _without_draws(layer: Layer) -> Callable[..., Any]:
     vars(layer).pop("backward", None)  # of the watched layer that this is a copy of
     backward = layer.backward
 
-    def watching(dy: Any, **options: Any) -> Any:
+    def watching(*given: Any, **options: Any) -> Any:
         with no_draws(layer):
-            return backward(dy, **options)
+            return backward(*given, **options)
 
     return watching
 
@@ -97,29 +100,91 @@ def no_draws(who: object) -> Iterator[None]:
         (random.Random, "getrandbits", python),
         *((bit_generator, name, _Lock) for name in _LOCKS),
     )
-    before = np.random.get_state(), random.getstate()  # noqa: NPY002
-    # Moved on, so that seeding them again, as forward did, shows.
-    np.random.random()  # noqa: NPY002
-    random.random()
-    moved = _global_states()
+    shared = _shared_generators(who)
+    with _unwatched():
+        before = [_state(generator) for generator in shared.values()]
+        for generator in shared.values():
+            _move_on(generator)  # so that setting it back, as forward did, shows
+        moved = [pickle.dumps(_state(generator)) for generator in shared.values()]
     _backwards.append(who)
     try:
         with _replaced(*sources):
             yield
         if _refused:
             raise _refused[0]
-        for source, then, now in zip(("numpy.", "Python's "), moved, _global_states(), strict=True):
+        with _unwatched():
+            after = [pickle.dumps(_state(generator)) for generator in shared.values()]
+        for source, then, now in zip(shared, moved, after, strict=True):
             if then != now:
-                _refuse(f"the global state of {source}random")
+                _refuse(source)
     finally:
         _backwards.pop()
         _refused.clear()
-        np.random.set_state(before[0])  # noqa: NPY002
-        random.setstate(before[1])
+        with _unwatched():
+            for generator, state in zip(shared.values(), before, strict=True):
+                _set_state(generator, state)
 
 
-def _global_states() -> tuple[bytes, bytes]:
-    return pickle.dumps(np.random.get_state()), pickle.dumps(random.getstate())  # noqa: NPY002
+@contextmanager
+def _unwatched() -> Iterator[None]:
+    """For our own look at generators, while a layer around this one runs its backward."""
+    held = _backwards[:]
+    _backwards.clear()
+    try:
+        yield
+    finally:
+        _backwards[:] = held
+
+
+def _move_on(generator: Any) -> None:
+    if isinstance(generator, random.Random):
+        super(random.Random, generator).random()  # its own method may be refused
+    else:
+        generator.random()
+
+
+def _shared_generators(who: object) -> dict[str, Any]:
+    """What no copy of a layer has for itself: the global states, and what its code refers to."""
+    found: dict[str, Any] = {
+        "the global state of numpy.random": np.random.mtrand._rand,
+        "the global state of Python's random": random._inst,
+    }
+    inside = [v for v in vars(who).values() if hasattr(type(v), "backward")]
+    for owner in (who, *inside):
+        methods = [f for cls in type(owner).__mro__ for f in vars(cls).values()]
+        for code in (*vars(owner).values(), *methods):
+            for name, value in _referred(code).items():
+                if isinstance(value, _GENERATORS) and not isinstance(value, random.SystemRandom):
+                    found[f"the generator {name}"] = value
+    return found
+
+
+def _referred(code: object) -> dict[str, Any]:
+    """The global variables and those of a closure that a function uses, by name."""
+    if not isinstance(code, FunctionType) or str(code.__module__).startswith("minibnn."):
+        return {}
+    try:
+        seen = inspect.getclosurevars(code)
+    except ValueError:  # a variable that has no value yet
+        return {}
+    return {**seen.globals, **seen.nonlocals}
+
+
+def _state(generator: Any) -> Any:
+    if isinstance(generator, random.Random):
+        return generator.getstate()
+    if isinstance(generator, np.random.RandomState):
+        return generator.get_state()
+    return generator.bit_generator.state
+
+
+def _set_state(generator: Any, state: Any) -> None:
+    if isinstance(generator, random.Random):
+        generator.setstate(state)
+    elif isinstance(generator, np.random.RandomState):
+        generator.set_state(state)
+    else:
+        generator.bit_generator.state = state
 
 
 @contextmanager

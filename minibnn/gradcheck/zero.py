@@ -1,4 +1,4 @@
-"""A sign of zero is +1: functions that are signs everywhere else are asked at zero."""
+"""A sign of zero is +1: functions that have two values everywhere else are asked at zero."""
 
 from __future__ import annotations
 
@@ -14,10 +14,11 @@ TINY = 1e-30  # nearer to zero than any threshold that is meant as one
 
 
 def check_zero(layer: Layer, function: Function, x: Array) -> None:
-    """Raise ValueError for a sign that jumps at zero and does not count both zeros as positive.
+    """Raise ValueError for a function of two values that has a third at zero, or the wrong one.
 
-    A function is asked only if its values say that it is a sign: of one size, also next to zero,
-    and opposite on the two sides. If 0 is a level of its own, numbers next to zero have it, too.
+    Its values say whether it is one: the same two next to zero and far from it. If they are
+    opposite, it is a sign, and both zeros count as positive. If 0 is a level of its own, numbers
+    next to zero have it, too.
 
     Args:
         layer: that has the function.
@@ -37,14 +38,19 @@ def check_zero(layer: Layer, function: Function, x: Array) -> None:
         if y.shape != values.shape or not np.array_equal(y, again, equal_nan=True):
             continue  # no function of single values, or one that draws
         zero, minus_zero, above, below, *others = y
-        is_sign = bool((above != 0).all() and (above == -below).all()) and all(
-            (abs(other) == abs(above)).all() for other in others
+        two_values = bool((above != below).all()) and all(
+            ((other == above) | (other == below)).all() for other in others
         )
-        if is_sign and not ((zero == above).all() and (minus_zero == above).all()):
+        if not two_values:
+            continue
+        is_sign = bool((above == -below).all())
+        right = (zero == above) | ((zero == below) & (not is_sign))
+        if not (right & (minus_zero == zero)).all():
+            expected = f"{_first(above)}" if is_sign else f"{_first(below)} or {_first(above)}"
             raise ValueError(
-                f"check_gradients: {layer}: expected {function!r}, a sign, to give "
-                f"{_first(above)} at 0 and -0.0, as above zero, got {_first(zero)} and "
-                f"{_first(minus_zero)}; use backend_of(x).binarize(x)"
+                f"check_gradients: {layer}: expected {function!r}, which has two values elsewhere, "
+                f"to give {expected} at both zeros, got {_first(zero)} at 0 and "
+                f"{_first(minus_zero)} at -0.0; use backend_of(x).binarize(x)"
             )
 
 
