@@ -80,8 +80,7 @@ def number(who: str, name: str, value: Any) -> float:
     Raises:
         TypeError: for everything else.
     """
-    if type(value) is float:
-        return value
+    whole: int | None = value if type(value) is int else None
     if isinstance(value, np.ndarray) and value.ndim == 0:
         value = value[()]
     if not isinstance(value, Real) or _is_bool(value):
@@ -95,7 +94,7 @@ def number(who: str, name: str, value: Any) -> float:
         raise ValueError(
             f"{who}: expected {name} to be a number that a float can hold, got {_got(value)}"
         ) from None
-    return value if type(value) is int else x
+    return x if whole is None else whole
 
 
 def finite(who: str, name: str, value: Any) -> float:

@@ -18,7 +18,7 @@ class Draws:
     numbers, and setting `count` back replays a draw.
 
     An attribute of a `Layer` that is a `Draws` gets its seed from ``model.initialize(rng)``. The
-    gradient check holds such draws still.
+    gradient check holds such draws still; drawing in a backward is an error there.
 
     Attributes:
         seed: 0 to 2^63 - 1; None before `initialize`.

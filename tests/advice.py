@@ -31,24 +31,29 @@ OTHERS = {
     "export/page.html": r'role="alert">([^<]*)</p>|([^"]*; get the file anew\.)',
 }
 
-Advice = tuple[str, str]  # file, text
+Advice = tuple[str, str]  # room, text
 
 
 def find_advice() -> set[Advice]:
-    """All that the package's Python gives."""
+    """All that the package gives, by room: what moves within its room is the same advice."""
     trees = {
-        str(path.relative_to(PACKAGE)): ast.parse(path.read_text(encoding="utf-8"))
-        for path in sorted(PACKAGE.rglob("*.py"))
+        path: ast.parse(path.read_text(encoding="utf-8")) for path in sorted(PACKAGE.rglob("*.py"))
     }
     everywhere = _hint_places(*trees.values())
     found = set()
-    for file, tree in trees.items():
+    for path, tree in trees.items():
         reader = _Reader(tree, {**everywhere, **_hint_places(tree)})
-        found |= {(file, text) for text in reader.read()}
+        found |= {(room_of(path), text) for text in reader.read()}
     for file, pattern in OTHERS.items():
         for match in re.finditer(pattern, (PACKAGE / file).read_text(encoding="utf-8")):
-            found.add((file, " ".join(match[match.lastindex or 0].split())))
+            text = " ".join(match[match.lastindex or 0].split())
+            found.add((room_of(PACKAGE / file), text))
     return found
+
+
+def room_of(path: Path) -> str:
+    """The folder or the file right in the package."""
+    return path.relative_to(PACKAGE).parts[0].removesuffix(".py")
 
 
 def _hint_places(*trees: ast.Module) -> dict[str, int]:
@@ -197,29 +202,33 @@ def said(advice: str, text: str) -> bool:
 
 
 @contextmanager
-def advised(file: str, advice: str) -> Iterator[Any]:
-    """Expect an error with this advice, from this file of the package.
+def advised(room: str, advice: str) -> Iterator[Any]:
+    """Expect an error with this advice, from this room of the package, or a file in it.
 
     What is yielded has the error's whole text as `text`, so that its values can be used.
     """
-    caught = SimpleNamespace(text="", error=None)
+    caught = SimpleNamespace(text="")
     try:
         yield caught
     except Exception as error:
-        frames = {frame.filename for frame in traceback.extract_tb(error.__traceback__)}
-        cause = error.__cause__ or error.__context__
-        if cause is not None:
-            frames |= {frame.filename for frame in traceback.extract_tb(cause.__traceback__)}
-        caught.text, caught.error = str(error), error
+        caught.text = str(error)
         assert said(advice, caught.text), f"expected {advice!r} in {caught.text!r}"
-        assert str(PACKAGE / file) in frames, f"{file} is not among {sorted(frames)}"
+        rooms = {room_of(path) for path in _through(error) if path.is_relative_to(PACKAGE)}
+        assert room_of(PACKAGE / room) in rooms, f"{room} is not among {sorted(rooms)}"
     else:
         raise AssertionError(f"expected an error with the advice {advice!r}, got none")
 
 
-def shows(file: str, advice: str, text: str) -> None:
-    """Expect this advice of this file in a text: a report, a warning, a command's output."""
-    assert (PACKAGE / file).is_file()
+def _through(error: BaseException | None) -> Iterator[Path]:
+    """The files that an error has come through, and those before it."""
+    while error is not None:
+        yield from (Path(frame.filename) for frame in traceback.extract_tb(error.__traceback__))
+        error = error.__cause__ or error.__context__
+
+
+def shows(room: str, advice: str, text: str) -> None:
+    """Expect this advice of this room in a text: a report, a warning, a command's output."""
+    assert room_of(PACKAGE / room)
     assert said(advice, text), f"expected {advice!r} in {text!r}"
 
 
@@ -230,10 +239,10 @@ def followed(tests: Path, found: set[Advice]) -> set[Advice]:
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
             name = getattr(getattr(node, "func", None), "id", "")
             if name in ("advised", "shows"):
-                file, advice = node.args[:2]
-                named.add((file.value, advice.value))
+                room, advice = node.args[:2]
+                named.add((room_of(PACKAGE / room.value), advice.value))
     return {
-        (file, text)
-        for file, text in found
-        if any(file == there and said(text, advice) for there, advice in named)
+        (room, text)
+        for room, text in found
+        if any(room == there and said(text, advice) for there, advice in named)
     }

@@ -78,14 +78,14 @@ def done(run, *words):
 def test_a_model_that_is_not_there_is_trained(run, tmp_path):
     path = tmp_path / "FILE"
     text = refused(run, 3, "inspect", path)
-    shows("commands/shared.py", "python -m minibnn train -o FILE makes one", text)
+    shows("commands", "python -m minibnn train -o FILE makes one", text)
     done(run, "train", *SAMPLE, *EPOCH, "-o", path)
     assert "a packed model" in done(run, "inspect", path)
 
 
 def test_a_file_in_the_folder_is_named(run, trained):
     text = refused(run, 3, "inspect", trained.parent)
-    shows("commands/shared.py", "name a file in it", text)
+    shows("commands", "name a file in it", text)
     assert "a packed model" in done(run, "inspect", trained)
 
 
@@ -95,7 +95,7 @@ def test_an_unreadable_file_is_made_readable(run, trained, monkeypatch):
 
     monkeypatch.setattr(shared, "load_packed", forbidden)  # no file is unreadable for root
     text = refused(run, 3, "inspect", trained)
-    shows("commands/shared.py", "make the file readable", text)
+    shows("commands", "make the file readable", text)
     monkeypatch.undo()
     assert "a packed model" in done(run, "inspect", trained)
 
@@ -105,7 +105,7 @@ def test_a_pipe_is_copied_into_a_file(run, trained, tmp_path):
     pipe = tmp_path / "pipe"
     os.mkfifo(pipe)
     text = refused(run, 3, "inspect", pipe)
-    shows("regular_file.py", "copy what it gives into a file, and name that", text)
+    shows("regular_file", "copy what it gives into a file, and name that", text)
     copy = tmp_path / "copy"
     with subprocess.Popen(["cp", trained, pipe]) as giver:
         copy.write_bytes(pipe.read_bytes())
@@ -118,14 +118,14 @@ def test_a_pipe_is_copied_into_a_file(run, trained, tmp_path):
 
 def test_a_file_to_write_gets_a_name_and_a_folder(run, trained, tmp_path, monkeypatch):
     text = refused(run, 1, "pack", trained, "-o", tmp_path)
-    shows("commands/shared.py", "add a name", text)
+    shows("commands", "add a name", text)
     done(run, "pack", trained, "-o", tmp_path / "small")
     right = load_packed(trained).sha256
     assert load_packed(tmp_path / "small").sha256 == right
 
     out = tmp_path / "new" / "small"
     text = refused(run, 1, "pack", trained, "-o", out)
-    shows("commands/shared.py", "make it first", text)
+    shows("commands", "make it first", text)
     out.parent.mkdir()
     done(run, "pack", trained, "-o", out)
     assert load_packed(out).sha256 == right
@@ -133,7 +133,7 @@ def test_a_file_to_write_gets_a_name_and_a_folder(run, trained, tmp_path, monkey
     loop = tmp_path / "loop"
     loop.symlink_to(loop)
     text = refused(run, 1, "pack", trained, "-o", loop)
-    shows("commands/shared.py", "choose another name", text)
+    shows("commands", "choose another name", text)
     done(run, "pack", trained, "-o", tmp_path / "another")
     assert load_packed(tmp_path / "another").sha256 == right
 
@@ -146,7 +146,7 @@ def test_a_folder_that_can_be_written_is_chosen(run, trained, tmp_path, monkeypa
         os, "access", lambda path, mode: not os.path.samefile(path, closed) and access(path, mode)
     )
     text = refused(run, 1, "pack", trained, "-o", closed / "small")
-    shows("commands/shared.py", "choose another than {}", text)
+    shows("commands", "choose another than {}", text)
     done(run, "pack", trained, "-o", tmp_path / "small")
     assert load_packed(tmp_path / "small").sha256 == load_packed(trained).sha256
 
@@ -156,7 +156,7 @@ def test_a_read_only_file_is_made_writable_or_left(run, trained, tmp_path):
     out.write_bytes(b"old")
     out.chmod(0o444)
     text = refused(run, 1, "pack", trained, "-o", out)
-    shows("atomic_file.py", "make it writable (chmod u+w), or choose another name", text)
+    shows("atomic_file", "make it writable (chmod u+w), or choose another name", text)
     done(run, "pack", trained, "-o", tmp_path / "another")
     subprocess.run(["chmod", "u+w", out], check=True)
     done(run, "pack", trained, "-o", out)
@@ -167,10 +167,10 @@ def test_the_model_is_not_written_over(run, trained, tmp_path):
     path = tmp_path / "digits.safetensors"
     shutil.copy(trained, path)
     text = refused(run, 2, "export", "c", path, "-o", path)
-    shows("commands/export.py", "choose another name after -o", text)
+    shows("commands", "choose another name after -o", text)
     done(run, "export", "c", path, "-o", tmp_path / "digits.h")
     text = refused(run, 2, "pack", path, "-o", path)
-    shows("commands/pack.py", "choose another name after -o", text)
+    shows("commands", "choose another name after -o", text)
     done(run, "pack", path, "-o", tmp_path / "small")
     assert path.read_bytes() == trained.read_bytes()
 
@@ -214,7 +214,7 @@ def test_a_drop_in_set_is_not_verified(run, trained, fashion, tmp_path, monkeypa
     if command == "example":
         monkeypatch.setitem(globals(), "main", example().main)
     text = refused(run, 3, *words)
-    shows("commands/options.py", "add --no-verify", text)
+    shows("commands", "add --no-verify", text)
     assert "load_mnist(" not in text
     text = done(run, *words, "--no-verify")
     assert "fashion" in text
@@ -230,8 +230,8 @@ def test_missing_files_are_put_into_a_folder_that_is_named(run, tmp_path, monkey
         "compare": (*COMPARE, "--out", tmp_path / "out"),
     }[command]
     text = refused(run, 3, *words, "--dataset", "mnist")
-    shows("commands/options.py", "--data-dir FOLDER", text)
-    shows("commands/options.py", "--dataset sample has", text)
+    shows("commands", "--data-dir FOLDER", text)
+    shows("commands", "--dataset sample has", text)
     assert "load_" not in text
     assert "sample" in done(run, *words, "--dataset", "sample")
     text = refused(run, 3, *words, "--data-dir", tmp_path / "FOLDER")
@@ -254,7 +254,7 @@ def test_the_log_speaks_of_options_too(run, tmp_path, monkeypatch, caplog):
 def test_the_sample_comes_with_minibnn(run, tmp_path, option):
     words = ("train", *EPOCH, "--device", "cpu", "-o", tmp_path / "out")
     text = refused(run, 2, *words, "--dataset", "sample", *option)
-    shows("data/mnist.py", "leave out one of the two", text)
+    shows("data", "leave out one of the two", text)
     done(run, *words, "--dataset", "sample")
 
 
@@ -263,7 +263,7 @@ def test_more_images_than_are_held_out(run, tmp_path, monkeypatch):
     monkeypatch.setitem(RECIPES, "small", lambda: small)
     words = ("train", "--recipe", "small", *EPOCH, "--device", "cpu", "-o", tmp_path / "out")
     text = refused(run, 2, *words, "--dataset", "sample")
-    shows("commands/options.py", "use all of MNIST: --dataset mnist", text)
+    shows("commands", "use all of MNIST: --dataset mnist", text)
     assert "held_out=0" not in text
     data = load_sample()
     twice = [np.concatenate([a, a]) for a in (data.train_images, data.train_labels)]
@@ -283,7 +283,7 @@ def test_a_gpu_that_is_not_there_is_left_out(run, trained, monkeypatch):
     else:
         pytest.skip("there is a GPU")
     text = refused(run, 4, "evaluate", trained, "--dataset", "sample", "--device", "gpu")
-    shows("commands/options.py", "--device cpu", text)
+    shows("commands", "--device cpu", text)
     assert 'device "cpu"' not in text
     done(run, "evaluate", trained, "--dataset", "sample", "--device", "cpu")
 
@@ -297,7 +297,7 @@ def test_training_goes_on_from_latent_weights(run, trained, tmp_path):
     on = ("train", *SAMPLE, *EPOCH, "-o", tmp_path / "on", "--from")
     text = refused(run, 3, *on, bits)
     shows(
-        "commands/train.py",
+        "commands",
         "use the file before `pack`, or train without --no-latents",
         text,
     )
@@ -320,12 +320,12 @@ def test_the_recipe_of_a_file_is_named(run, trained, tmp_path):
     path = by_hand(trained, tmp_path / "own", accuracy=0.9)
     on = ("train", *SAMPLE, *EPOCH, "-o", tmp_path / "on", "--from")
     text = refused(run, 3, *on, path)
-    shows("commands/train.py", "name it with --recipe", text)
+    shows("commands", "name it with --recipe", text)
     text = refused(run, 3, *on, path, "--recipe", "seed")
-    shows("commands/train.py", "name the recipe it was trained by: --recipe", text)
+    shows("commands", "name the recipe it was trained by: --recipe", text)
     done(run, *on, path, "--recipe", "modern")
     text = refused(run, 3, *on, trained, "--recipe", "seed")
-    shows("commands/train.py", "leave out --recipe", text)
+    shows("commands", "leave out --recipe", text)
     done(run, *on, trained)
 
 
@@ -333,11 +333,11 @@ def test_odd_figures_of_a_file_are_overruled(run, trained, tmp_path):
     path = by_hand(trained, tmp_path / "own", recipe="modern", seed="three")
     on = ("train", *SAMPLE, *EPOCH, "-o", tmp_path / "on", "--from")
     text = refused(run, 3, *on, path)
-    shows("commands/train.py", "name one with --seed", text)
+    shows("commands", "name one with --seed", text)
     done(run, *on, path, "--seed", "3")
     path = by_hand(trained, tmp_path / "own", recipe="modern", seed=3, epochs=-1)
     text = refused(run, 3, *on, path)
-    shows("commands/train.py", "train from a file of `train`", text)
+    shows("commands", "train from a file of `train`", text)
     done(run, *on, trained)
 
 
@@ -362,7 +362,7 @@ def test_what_cannot_be_packed_is_trained_by_the_example(run, tmp_path, monkeypa
     monkeypatch.setitem(RECIPES, "real", lambda: real)
     text = refused(run, 2, "train", "--recipe", "real", *SAMPLE, "-o", tmp_path / "out")
     shows(
-        "commands/train.py",
+        "commands",
         "to train it all the same: python examples/mnist.py --recipe {}",
         text,
     )
@@ -379,7 +379,7 @@ def test_a_model_that_could_not_be_kept_is_rescued(run, tmp_path, monkeypatch):
     monkeypatch.setattr(train, "save_packed", fails)
     text = refused(run, 1, "train", *SAMPLE, *EPOCH, "-o", tmp_path / "out")
     shows(
-        "commands/train.py",
+        "commands",
         "its arrays are in\n  {path}\nin Python, to go on from: model = "
         "RECIPES[{recipe!r}]().build().initialize(0), and\n  for part, array in "
         "zip([*model.parameters(), *model.buffers()], numpy.load(...).values()):\n"
@@ -404,7 +404,7 @@ def test_a_model_that_could_not_be_kept_is_rescued(run, tmp_path, monkeypatch):
 def test_an_empty_title_is_left_out(run, trained, tmp_path):
     words = ("export", "html", trained, "-o", tmp_path / "digits.html")
     text = refused(run, 2, *words, "--name", " ")
-    shows("commands/export.py", "leave it out", text)
+    shows("commands", "leave it out", text)
     done(run, *words)
     assert "<title>" in (tmp_path / "digits.html").read_text(encoding="utf-8")
 
@@ -431,10 +431,10 @@ def test_macros_of_the_c_header_take_what_they_say(run, trained, tmp_path):
             assert subprocess.run([tmp_path / "selftest"]).returncode == 0
         return made.stderr.replace("DIGITS_", "NAME_")
 
-    shows("export/c_parts.h", "NAME_WORD_BITS: expected 32 or 64", compile(WORD_BITS=16))
-    shows("export/c_parts.h", "NAME_POPCOUNT: expected 1, 2 or 3", compile(POPCOUNT=4))
+    shows("export", "NAME_WORD_BITS: expected 32 or 64", compile(WORD_BITS=16))
+    shows("export", "NAME_POPCOUNT: expected 1, 2 or 3", compile(POPCOUNT=4))
     shows(
-        "export/c_parts.h",
+        "export",
         "NAME_SIMD: expected 0, or with words of 64 bits 1 or 2",
         compile(SIMD=3),
     )
@@ -456,7 +456,7 @@ def compare(run, code, tmp_path, *words):
 def test_noise_needs_seeds(run, tmp_path):
     two = ("--quantizers", "SignSTE", "ApproxSign", "--held-out", "200")
     text = compare(run, 0, tmp_path, *two, "--seeds", "1")
-    shows("compare/command.py", "use --seeds 5", text)
+    shows("compare", "use --seeds 5", text)
     text = compare(run, 0, tmp_path, *two, "--seeds", "5")
     assert "one seed" not in text
     assert "  5 " in text
@@ -465,12 +465,12 @@ def test_noise_needs_seeds(run, tmp_path):
 def test_a_piece_is_a_name_or_a_call(run, tmp_path):
     text = compare(run, 2, tmp_path, "--seeds", "1", "--quantizers", "SwishSign(beta=np.pi)")
     shows(
-        "compare/grid.py",
+        "compare",
         "expected a name, or a call with plain arguments such as SwishSign(beta=3), got {}",
         text,
     )
     compare(run, 0, tmp_path, "--seeds", "1", "--quantizers", "SwishSign(beta=3)")
-    with advised("compare/grid.py", "there are: {}") as caught:
+    with advised("compare", "there are: {}") as caught:
         parse_piece("SwishSine", Function)
     names = caught.text.partition("there are: ")[2].split(", ")
     assert "SwishSign" in names
@@ -485,7 +485,7 @@ def test_what_has_nothing_to_replace_is_left_out(run, tmp_path, monkeypatch):
     monkeypatch.setitem(RECIPES, "bare", lambda: replace(RECIPES["modern"](), build=build))
     bare = ("--recipe", "bare", "--seeds", "1")
     text = compare(run, 2, tmp_path, *bare, "--quantizers", "ApproxSign")
-    shows("compare/grid.py", "leave them out, or choose another recipe", text)
+    shows("compare", "leave them out, or choose another recipe", text)
     compare(run, 0, tmp_path, *bare)
     compare(run, 0, tmp_path, "--seeds", "1", "--quantizers", "ApproxSign")
 
@@ -493,6 +493,6 @@ def test_what_has_nothing_to_replace_is_left_out(run, tmp_path, monkeypatch):
 def test_bop_is_compared_where_weights_have_one_bit(run, tmp_path):
     bop = ("--seeds", "1", "--optimizers", "Bop")
     text = compare(run, 2, tmp_path, *bop, "--weight-quantizers", "TernaryWeights")
-    shows("compare/grid.py", "compare it without weight quantizers of more bits", text)
+    shows("compare", "compare it without weight quantizers of more bits", text)
     assert "Bop" in compare(run, 0, tmp_path, *bop)
     assert SignSTE().bits == 1

@@ -96,7 +96,7 @@ def test_missing_files_are_fetched_into_a_folder_that_is_named(folder, tmp_path,
     new = tmp_path / "FOLDER"
     text = ""
     with advised(
-        "data/mnist.py",
+        "data",
         "- fetch the four files (with .gz) from one of these addresses into a folder, and name "
         'it: load_mnist(data_dir="FOLDER"), or set the environment variable MINIBNN_DATA; '
         "- start without them: load_sample() has 5,000 of the digits and needs no download.",
@@ -124,7 +124,7 @@ def test_a_file_in_place_of_the_folder(folder, what):
         path = folder / "mnist.zip"
         with zipfile.ZipFile(path, "w") as archive:
             archive.write(folder / NAMES[0])
-    with advised("data/mnist.py", ", which is a file; the folder that it is in is {}") as caught:
+    with advised("data", ", which is a file; the folder that it is in is {}") as caught:
         load_mnist(path)
     assert "no such folder" not in caught.text
     assert caught.text.startswith(f"MNIST is not complete in {path}, which is a file")
@@ -151,7 +151,7 @@ def test_another_file_is_fetched_again_or_not_verified(folder, tmp_path):
     other = PARTS[NAMES[0]] // 2
     write_idx(fashion / NAMES[0], other)
     with advised(
-        "data/mnist.py",
+        "data",
         "fetch the file again, or, for a drop-in set such as Fashion-MNIST, "
         "call load_mnist(data_dir, verify=False)",
     ):
@@ -172,7 +172,7 @@ def test_swapped_files_are_given_their_names(folder):
         os.replace(swapped, labels)
         if wrong == labels:
             shutil.copy(labels, images)
-        with advised("data/mnist.py", "was the {} file given under this name?"):
+        with advised("data", "was the {} file given under this name?"):
             load_mnist(folder)
         for path, name in ((images, NAMES[0]), (labels, NAMES[1])):
             write_idx(path, PARTS[name])
@@ -182,15 +182,29 @@ def test_swapped_files_are_given_their_names(folder):
 @pytest.mark.parametrize("wrong", [np.zeros((20, 32, 32), np.uint8), np.zeros((20, 28, 28), "f4")])
 def test_a_file_that_is_not_mnists_is_replaced(folder, wrong):
     write_idx(folder / NAMES[0], wrong)
-    with advised("data/mnist.py", "is this a file of MNIST?"):
+    with advised("data", "is this a file of MNIST?"):
         load_mnist(folder, verify=False)
     write_idx(folder / NAMES[0], PARTS[NAMES[0]])
     assert same(load_mnist(folder))
 
 
+def test_a_file_that_cannot_be_read_is_made_readable(folder, tmp_path, monkeypatch):
+    def forbidden(path):
+        raise PermissionError(13, "Permission denied", str(path))
+
+    monkeypatch.setattr(mnist, "read_idx", forbidden)  # no file is unreadable for root
+    with advised("data", "make it readable, or name another folder"):
+        load_mnist(folder)
+    monkeypatch.setattr(mnist, "read_idx", read_idx)
+    assert same(load_mnist(folder))
+    other = tmp_path / "other"
+    shutil.copytree(folder, other)
+    assert same(load_mnist(other))
+
+
 def test_files_that_do_not_belong_together_are_matched(folder):
     write_idx(folder / NAMES[1], PARTS[NAMES[1]][:-1])
-    with advised("data/dataset.py", "do the two files belong together?"):
+    with advised("data", "do the two files belong together?"):
         load_mnist(folder, verify=False)
     write_idx(folder / NAMES[1], PARTS[NAMES[1]])
     assert same(load_mnist(folder))
@@ -200,7 +214,7 @@ def test_a_split_gets_a_generator():
     images, labels = PARTS[NAMES[0]], PARTS[NAMES[1]]
     data = ImageDataset("own", images, labels, images[:0], labels[:0])
     seed = 3
-    with advised("data/dataset.py", "pass numpy.random.default_rng(seed)"):
+    with advised("data", "pass numpy.random.default_rng(seed)"):
         data.validation_split(5, seed)
     assert len(data.validation_split(5, np.random.default_rng(seed)).test_images) == 5
 
@@ -221,13 +235,13 @@ def test_a_damaged_file_is_fetched_again(idx):
     whole = idx.read_bytes()
     for part in (2, 9):
         idx.write_bytes(whole[:part])
-        with advised("data/idx.py", "the file is damaged, fetch it again"):
+        with advised("data", "the file is damaged, fetch it again"):
             read_idx(idx)
     idx.write_bytes(whole[:-3])
-    with advised("data/idx.py", "cut off: the file is damaged, fetch it again"):
+    with advised("data", "cut off: the file is damaged, fetch it again"):
         read_idx(idx)
     idx.write_bytes(gzip.compress(whole)[:-9])
-    with advised("data/idx.py", "the file is damaged, fetch it again"):
+    with advised("data", "the file is damaged, fetch it again"):
         read_idx(idx)
     idx.write_bytes(whole)
     assert np.array_equal(read_idx(idx), ARRAY)
@@ -237,10 +251,10 @@ def test_a_page_or_an_error_of_a_server_is_fetched_again(idx):
     whole = idx.read_bytes()
     for page in (b"<!DOCTYPE html><html>", b"  <html><body>"):
         idx.write_bytes(page)
-        with advised("data/idx.py", "a server sent a web page instead: fetch it again"):
+        with advised("data", "a server sent a web page instead: fetch it again"):
             read_idx(idx)
     idx.write_bytes(b'<?xml version="1.0"?><Error>')
-    with advised("data/idx.py", "a server sent an error instead: fetch it again"):
+    with advised("data", "a server sent an error instead: fetch it again"):
         read_idx(idx)
     idx.write_bytes(whole)
     assert np.array_equal(read_idx(idx), ARRAY)
@@ -250,7 +264,7 @@ def test_wrapped_files_are_unwrapped(idx, tmp_path):
     whole = idx.read_bytes()
     with zipfile.ZipFile(tmp_path / "a.zip", "w") as archive:
         archive.write(idx, "a.idx")
-    with advised("data/idx.py", "unpack it first"):
+    with advised("data", "unpack it first"):
         read_idx(tmp_path / "a.zip")
     with zipfile.ZipFile(tmp_path / "a.zip") as archive:
         archive.extractall(tmp_path / "out")
@@ -258,13 +272,13 @@ def test_wrapped_files_are_unwrapped(idx, tmp_path):
 
     twice = tmp_path / "a.gz"
     twice.write_bytes(gzip.compress(gzip.compress(whole)))
-    with advised("data/idx.py", "decompress it once"):
+    with advised("data", "decompress it once"):
         read_idx(twice)
     twice.write_bytes(gzip.decompress(twice.read_bytes()))
     assert np.array_equal(read_idx(twice), ARRAY)
 
     np.save(tmp_path / "a.npy", ARRAY)
-    with advised("data/idx.py", "read it with numpy.load"):
+    with advised("data", "read it with numpy.load"):
         read_idx(tmp_path / "a.npy")
     assert np.array_equal(np.load(tmp_path / "a.npy"), ARRAY)
 
@@ -272,7 +286,7 @@ def test_wrapped_files_are_unwrapped(idx, tmp_path):
 def test_a_byte_swapped_file_is_written_with_write_idx(tmp_path):
     path = tmp_path / "swapped.idx"
     path.write_bytes(struct.pack("<BBH2I", 2, 0x0B, 0, 4, 6) + ARRAY.tobytes())
-    with advised("data/idx.py", "IDX is big-endian: write it with write_idx"):
+    with advised("data", "IDX is big-endian: write it with write_idx"):
         read_idx(path)
     write_idx(path, ARRAY)
     assert np.array_equal(read_idx(path), ARRAY)
@@ -282,7 +296,7 @@ def test_what_is_no_idx_file_is_another(idx, tmp_path):
     wrong = [b"hello, world", b"\0\0\x07\1\0\0\0\1\0", b"\0\0\x08\0\0\0\0\1\0"]
     for content in wrong:
         (tmp_path / "b").write_bytes(content)
-        with advised("data/idx.py", "is this an IDX file?"):
+        with advised("data", "is this an IDX file?"):
             read_idx(tmp_path / "b")
     assert np.array_equal(read_idx(idx), ARRAY)  # the one that is
 
@@ -290,14 +304,14 @@ def test_what_is_no_idx_file_is_another(idx, tmp_path):
 def test_joined_files_are_taken_apart(idx):
     whole = idx.read_bytes()
     idx.write_bytes(whole + whole)
-    with advised("data/idx.py", "two files joined, or wrong dimensions in the header?"):
+    with advised("data", "two files joined, or wrong dimensions in the header?"):
         read_idx(idx)
     idx.write_bytes(whole)
     assert np.array_equal(read_idx(idx), ARRAY)
     header = bytearray(whole)
     header[7] = 3  # rows instead of 4
     idx.write_bytes(header)
-    with advised("data/idx.py", "two files joined, or wrong dimensions in the header?"):
+    with advised("data", "two files joined, or wrong dimensions in the header?"):
         read_idx(idx)
     header[7] = 4
     idx.write_bytes(header)
@@ -305,7 +319,7 @@ def test_joined_files_are_taken_apart(idx):
 
 
 def test_max_bytes_is_raised_for_large_files(idx):
-    with advised("data/idx.py", "raise max_bytes if the file truly is that large"):
+    with advised("data", "raise max_bytes if the file truly is that large"):
         read_idx(idx, max_bytes=47)
     assert np.array_equal(read_idx(idx, max_bytes=48), ARRAY)
 
@@ -315,11 +329,11 @@ def test_what_idx_cannot_hold_is_converted(tmp_path, dtype):
     array = np.array([0, 1, 1], dtype)
     path = tmp_path / "a.idx"
     if dtype == "bool":
-        with advised("data/idx.py", "convert it with .astype(np.uint8)"):
+        with advised("data", "convert it with .astype(np.uint8)"):
             write_idx(path, array)
         write_idx(path, array.astype(np.uint8))
     else:
-        with advised("data/idx.py", "convert it with .astype(...) to one of them") as caught:
+        with advised("data", "convert it with .astype(...) to one of them") as caught:
             write_idx(path, array)
         one = caught.text.partition("can hold (")[2].partition(",")[0]
         write_idx(path, array.astype(one))
@@ -328,7 +342,7 @@ def test_what_idx_cannot_hold_is_converted(tmp_path, dtype):
 
 def test_a_number_is_given_a_dimension(tmp_path):
     array = np.array(7, np.uint8)
-    with advised("data/idx.py", "use array.reshape(1)"):
+    with advised("data", "use array.reshape(1)"):
         write_idx(tmp_path / "a.idx", array)
     write_idx(tmp_path / "a.idx", array.reshape(1))
     assert read_idx(tmp_path / "a.idx").tolist() == [7]
@@ -336,7 +350,7 @@ def test_a_number_is_given_a_dimension(tmp_path):
 
 def test_an_array_too_long_for_the_format_is_split(tmp_path):
     array = np.empty((2**32, 0), np.uint8)  # of no bytes
-    with advised("data/idx.py", "split the array over several files"):
+    with advised("data", "split the array over several files"):
         write_idx(tmp_path / "a.idx", array)
     halves = [array[: 2**31], array[2**31 :]]
     for i, half in enumerate(halves):
@@ -353,7 +367,7 @@ X, LABELS = np.ones((10, 3), np.float32), np.arange(10) % 2
 def test_a_loader_takes_a_tuple_and_a_size():
     for wrong in [(X, LABELS), (X, 4), ((X, LABELS), LABELS)]:
         with advised(
-            "data/loader.py",
+            "data",
             "DataLoader: expected a tuple of arrays and a batch size, such as ((x, labels), 64), "
             "got {} and {}",
         ):
@@ -362,7 +376,7 @@ def test_a_loader_takes_a_tuple_and_a_size():
 
 
 def test_drop_last_leaves_a_batch():
-    with advised("data/loader.py", "use a smaller batch_size"):
+    with advised("data", "use a smaller batch_size"):
         DataLoader((X, LABELS), 16, drop_last=True)
     assert len(DataLoader((X, LABELS), 8, drop_last=True)) == 1
 
@@ -380,11 +394,11 @@ def test_arrays_are_put_into_a_loader():
         lambda data: diagnose(model, data),
         lambda data: fit(model, data, data, loss=loss, optimizer=optimizer, epochs=1),
     ):
-        with advised("training/evaluate.py", "make one: DataLoader((x, labels), batch_size)"):
+        with advised("training", "make one: DataLoader((x, labels), batch_size)"):
             call((X, LABELS))
         call(DataLoader((X, LABELS), 5))
     steps = PlainSteps(model, loss, optimizer)
-    with advised("training/step.py", "make one: DataLoader((x, labels), batch_size)"):
+    with advised("training", "make one: DataLoader((x, labels), batch_size)"):
         steps.epoch([(X, LABELS)])
     assert len(steps.epoch(DataLoader((X, LABELS), 5))) == 2
 
@@ -393,7 +407,7 @@ def test_a_model_gives_a_row_of_classes():
     images = np.ones((10, 4, 4, 1), np.float32)
     data = DataLoader((images, LABELS), 5)
     with advised(
-        "training/evaluate.py",
+        "training",
         "end it with Flatten() and a layer that has an output for each class",
     ):
         evaluate(Conv2D(1, 2, 3).initialize(0), data, LogitCrossEntropy())
@@ -405,10 +419,10 @@ def test_where_nan_comes_from_is_diagnosed():
     model, _, _ = model_and_all()
     model.weight.data[0, 0] = np.nan
     data = DataLoader((X, LABELS), 5)
-    with advised("training/confusion.py", "diagnose(model, data) says where it comes from"):
+    with advised("training", "diagnose(model, data) says where it comes from"):
         confusion_matrix(model, data)
     assert [f.where for f in diagnose(model, data).findings] == ["weight"]
-    with advised("data/labels.py", "diagnose(model, data) says where a model's come from"):
+    with advised("data", "diagnose(model, data) says where a model's come from"):
         one_cold(model.forward(X))
     model.initialize(0)
     assert confusion_matrix(model, data).to_numpy().sum() == 10
@@ -418,12 +432,10 @@ def test_where_nan_comes_from_is_diagnosed():
 def test_labels_in_a_column_are_made_a_vector():
     for call, hint in ((lambda a: one_hot(a, 2), "one_hot"), (one_cold, "one_cold")):
         if hint == "one_hot":
-            with advised("data/labels.py", "use labels.ravel()"):
+            with advised("data", "use labels.ravel()"):
                 call(LABELS[:, None])
         else:
-            with advised(
-                "data/labels.py", "if these are class numbers already, use labels.ravel()"
-            ):
+            with advised("data", "if these are class numbers already, use labels.ravel()"):
                 call(LABELS[:, None])
     labels = LABELS[:, None].ravel()
     assert np.array_equal(one_cold(one_hot(labels, 2)), LABELS)
@@ -432,7 +444,7 @@ def test_labels_in_a_column_are_made_a_vector():
 def test_data_are_moved_to_the_model():
     model, loss, _ = model_and_all()
     data = DataLoader((STRICT.asarray(X), STRICT.asarray(LABELS)), 5)
-    with advised("training/evaluate.py", "use data.to({})") as caught:
+    with advised("training", "use data.to({})") as caught:
         evaluate(model, data, loss)
     assert "use data.to('cpu')" in caught.text
     right = evaluate(model, DataLoader((X, LABELS), 5), loss)
@@ -443,7 +455,7 @@ def test_an_optimiser_is_made_of_the_models_parameters():
     model, loss, _ = model_and_all()
     stranger = Adam(Dense(3, 2).initialize(0).parameters())
     data = DataLoader((X, LABELS), 5)
-    with advised("training/step.py", "make it with Adam(model.parameters(), ...)"):
+    with advised("training", "make it with Adam(model.parameters(), ...)"):
         fit(model, data, data, loss=loss, optimizer=stranger, epochs=1)
     optimizer = Adam(model.parameters(), 0.1)
     history = fit(model, data, data, loss=loss, optimizer=optimizer, epochs=2)
@@ -453,7 +465,7 @@ def test_an_optimiser_is_made_of_the_models_parameters():
 def test_capture_is_left_out_on_the_cpu():
     model, loss, optimizer = model_and_all()
     data = DataLoader((X, LABELS), 5)
-    with advised("training/fit.py", "leave capture out"):
+    with advised("training", "leave capture out"):
         fit(model, data, data, loss=loss, optimizer=optimizer, epochs=1, capture=True)
     fit(model, data, data, loss=loss, optimizer=optimizer, epochs=1)
 
@@ -463,7 +475,7 @@ def test_a_recipe_needs_more_images_than_it_holds_out():
     small, data = RECIPES["modern"](), load_sample()
     recipe = RECIPES[name]()
     settings = {"epochs": 1, "progress": False, "build": small.build}
-    with advised("training/recipe.py", "use all of MNIST, or train(..., held_out=0)"):
+    with advised("training", "use all of MNIST, or train(..., held_out=0)"):
         recipe.train(data, **settings)
     _, history = recipe.train(data, held_out=0, **settings)
     assert history.acc_test[1] > 0.5
@@ -476,7 +488,7 @@ def test_a_recipe_needs_more_images_than_it_holds_out():
 
 def test_a_change_of_a_recipe_is_one_of_its_attributes():
     recipe, data = RECIPES["modern"](), load_sample()
-    with advised("training/recipe.py", "there are {}") as caught:
+    with advised("training", "there are {}") as caught:
         recipe.train(data, learning_rate=0.1)
     names = caught.text.partition("there are ")[2].split(", ")
     assert "lr" in names
@@ -485,14 +497,14 @@ def test_a_change_of_a_recipe_is_one_of_its_attributes():
 
 
 def test_a_recipe_has_one_of_the_names_there_are():
-    with advised("recipes.py", "there are {}") as caught:
+    with advised("recipes", "there are {}") as caught:
         RECIPES["moderm"]
     for name in caught.text.strip('"').partition("there are ")[2].split(", "):
         assert RECIPES[name]().name == name
 
 
 def test_a_name_is_spelt_as_suggested():
-    with advised("__init__.py", "{}; did you mean {}?") as caught:
+    with advised("__init__", "{}; did you mean {}?") as caught:
         minibnn.load_mnst  # noqa: B018
     name = caught.text.partition("did you mean '")[2].partition("'")[0]
     assert getattr(minibnn, name or "load_mnist") is load_mnist
@@ -500,7 +512,7 @@ def test_a_name_is_spelt_as_suggested():
 
 def test_runs_that_failed_count_as_the_worst_score():
     runs = pd.DataFrame({"entry": list("xxyy"), "accuracy": [0.9, 0.91, np.nan, 0.9]})
-    with advised("compare/ranking.py", "count a run that failed as the worst score there is"):
+    with advised("compare", "count a run that failed as the worst score there is"):
         rank(runs)
     assert rank(runs.fillna(0.0)).index.tolist() == ["x", "y"]
 
@@ -530,19 +542,17 @@ def test_training_that_diverges_is_slowed_down():
             SGD(model.parameters(), rate).step()
         return np.isfinite(model.weight.data).all()
 
-    with advised("optimizers/base.py", "use a smaller learning rate"):
+    with advised("optimizers", "use a smaller learning rate"):
         step(1e38)
     assert step(3e36)
-    shows(
-        "training/cause.py", "layer {}, {}, made {} of finite inputs", error_of(diverge, 1e6, 3e38)
-    )
+    shows("training", "layer {}, {}, made {} of finite inputs", error_of(diverge, 1e6, 3e38))
     assert diverge(1.0, 0.1).acc_test[3] > 0.8
 
 
 @pytest.mark.parametrize("factor", [np.nan, np.inf])
 def test_a_sample_of_nan_is_left_out_or_cleaned(factor):
     text = error_of(diverge, factor, 0.1)
-    shows("training/cause.py", "leave it out, or clean the data", text)
+    shows("training", "leave it out, or clean the data", text)
     assert "sample 7 has" in text
     assert diverge(1.0, 0.1).acc_test[3] > 0.8  # cleaned
     assert diverge(factor, 0.1, keep=np.arange(40) != 7).acc_test[3] > 0.8
@@ -576,19 +586,19 @@ def train_with(layer, rate=0.1, spoil=False):
 
 def test_the_layer_that_made_nan_is_named_and_mended():
     text = error_of(train_with, Root())
-    shows("training/cause.py", "layer {}, {}, made {} of finite inputs; {}", text)
+    shows("training", "layer {}, {}, made {} of finite inputs; {}", text)
     assert "layer 1, Root()" in text
     assert np.isfinite(train_with(Root(abs)).loss_train[1])
     text = error_of(train_with, Root(abs, wrong_slope=True))
-    shows("training/cause.py", "layer {}, {}, sent {} back; {}", text)
+    shows("training", "layer {}, {}, sent {} back; {}", text)
     assert "layer 1, Root()" in text
     assert np.isfinite(train_with(Root(abs)).loss_train[1])
 
 
 def test_a_model_of_inf_is_initialized_anew():
     text = error_of(train_with, Root(abs), 0.1, True)
-    shows("training/cause.py", "{} was {} before this batch already; {}", text)
-    shows("training/cause.py", "initialize the model anew, and use a smaller learning rate", text)
+    shows("training", "{} was {} before this batch already; {}", text)
+    shows("training", "initialize the model anew, and use a smaller learning rate", text)
     assert np.isfinite(train_with(Root(abs), 0.01).loss_train[1])
 
 
@@ -610,7 +620,7 @@ def test_a_custom_loss_that_diverges_is_given_clean_data():
         return fit(model, data, test, loss=LogitCrossEntropy(), optimizer=optimizer, epochs=1)
 
     shows(
-        "optimizers/diverged.py",
+        "optimizers",
         "try a smaller learning rate, and look for nan or inf in the data",
         error_of(train, np.nan),
     )
@@ -621,7 +631,7 @@ def test_training_and_test_samples_are_prepared_alike():
     model, loss, optimizer = model_and_all()
     bytes_ = X.astype(np.uint8)
     model = Sequential(Rescale(1.0), model)
-    with advised("training/fit.py", "prepare both in the same way"):
+    with advised("training", "prepare both in the same way"):
         fit(model, DataLoader((bytes_, LABELS), 5), DataLoader((X, LABELS), 5), loss=loss,
             optimizer=optimizer, epochs=1)  # fmt: skip
     for x in (bytes_, X):
@@ -629,11 +639,28 @@ def test_training_and_test_samples_are_prepared_alike():
         assert len(fit(model, data, data, loss=loss, optimizer=optimizer, epochs=1)) == 1
 
 
+def test_samples_to_evaluate_are_prepared_as_those_for_training():
+    rows = np.random.default_rng(0).integers(0, 256, (40, 3), np.uint8)
+    labels = (rows[:, 0] > 127).astype(int)
+    model = Sequential(Rescale(1 / 255), Dense(3, 2)).initialize(0)
+    data, optimizer = DataLoader((rows, labels), 8), Adam(model.parameters(), 0.1)
+    history = fit(model, data, data, loss=LogitCrossEntropy(), optimizer=optimizer, epochs=9)
+    floats = DataLoader(((rows / 255).astype(np.float32), labels), 8)
+    for call in (
+        lambda d: evaluate(model, d, LogitCrossEntropy()),
+        lambda d: confusion_matrix(model, d),
+    ):
+        with advised("training", "prepare them as those for training"):
+            call(floats)
+    assert evaluate(model, data, LogitCrossEntropy()).accuracy == history.acc_test[9]
+    assert confusion_matrix(model, data).to_numpy().trace() == round(40 * history.acc_test[9])
+
+
 def test_a_schedule_is_an_object_that_stays_in_its_range():
     model = Dense(3, 2).initialize(0)
     for wrong in (Cosine, "cosine", [0.1, 0.01]):
         with advised(
-            "schedules.py",
+            "schedules",
             "write an object such as Cosine(0.01, 0.0, length=1000), or Constant(0.01)",
         ):
             PerEpoch(wrong, 10)
@@ -647,7 +674,7 @@ def test_a_schedule_is_an_object_that_stays_in_its_range():
         return optimizer
 
     with advised(
-        "schedules.py", "look at how it goes on, and hold it at its last value with min or max"
+        "schedules", "look at how it goes on, and hold it at its last value with min or max"
     ):
         train(lambda t: 0.02 - 0.01 * t)
     assert train(lambda t: max(0.0, 0.02 - 0.01 * t)).steps == 5
@@ -663,15 +690,15 @@ def test_a_schedule_is_an_object_that_stays_in_its_range():
 def test_whole_numbers_are_written_as_such(wrong, right, hint):
     for make in (lambda n: Dense(n, 2), lambda n: DataLoader((X, LABELS), n)):
         if hint == "int":
-            with advised("checks.py", "int(...) makes one"):
+            with advised("checks", "int(...) makes one"):
                 make(wrong)
             assert repr(make(int(wrong))) == repr(make(right))
         elif hint == "quotes":
-            with advised("checks.py", "write it without quotes"):
+            with advised("checks", "write it without quotes"):
                 make(wrong)
             assert repr(make(ast.literal_eval(wrong))) == repr(make(right))
         else:
-            with advised("checks.py", "write 1 or 0"):
+            with advised("checks", "write 1 or 0"):
                 make(wrong)
             assert make(right)
 
@@ -684,14 +711,14 @@ def test_what_makes_no_whole_number_gets_no_advice(wrong):
 
 def test_numbers_are_written_as_such():
     model = Dense(3, 2).initialize(0)
-    with advised("checks.py", "write it without quotes"):
+    with advised("checks", "write it without quotes"):
         Adam(model.parameters(), "0.1")
     assert Adam(model.parameters(), ast.literal_eval("0.1"))
-    with advised("checks.py", "write 1.0 or 0.0"):
+    with advised("checks", "write 1.0 or 0.0"):
         Adam(model.parameters(), True)
     assert Adam(model.parameters(), 1.0)
     rate = decimal.Decimal("0.1")
-    with advised("checks.py", "float(...) makes one"):
+    with advised("checks", "float(...) makes one"):
         Adam(model.parameters(), rate)
     assert "rate 0.1" in repr(Adam(model.parameters(), float(rate)))
     with pytest.raises(TypeError, match=r"got 'fast'$"):
@@ -699,12 +726,12 @@ def test_numbers_are_written_as_such():
 
 
 def test_shapes_and_generators_are_written_as_such():
-    with advised("checks.py", "write {} such as {}") as caught:
+    with advised("checks", "write {} such as {}") as caught:
         Reshape(784)
     assert "write shape such as (28, 28" in caught.text
     assert Reshape((28, 28)).forward(np.zeros((1, 784))).shape == (1, 28, 28)
     for wrong in ("seed", None, 1.5):
-        with advised("checks.py", "pass np.random.default_rng(0), or 0"):
+        with advised("checks", "pass np.random.default_rng(0), or 0"):
             Dense(3, 2).initialize(wrong)
     one, other = (Dense(3, 2).initialize(rng) for rng in (np.random.default_rng(0), 0))
     assert np.array_equal(one.weight.data, other.weight.data)
@@ -743,7 +770,7 @@ def test_a_step_that_changes_the_host_keeps_its_arrays_in_place(way):
     with pytest.warns(UserWarning, match="training without a recorded step") as caught:
         plain, recorded = epoch(way)
     shows(
-        "training/capture.py",
+        "training",
         "keep arrays in place (a[...] = values), and counts in a Draws",
         str(caught[0].message),
     )
@@ -815,7 +842,7 @@ def test_a_rate_that_no_float_holds_is_made_smaller():
         return before - model.weight.data
 
     for wrong in ((1e300, 1.0), (1e30, 1e30)):
-        with advised("optimizers/base.py", "use a smaller one, or a smaller lr_scale"):
+        with advised("optimizers", "use a smaller learning rate, or a smaller lr_scale"):
             step(*wrong)
     assert np.allclose(step(0.1), 0.1)
     assert np.allclose(step(0.1, 10.0), 1.0)
@@ -827,7 +854,7 @@ def test_a_count_that_is_read_is_drawn_from_instead():
         return model, Adam(model.parameters())
 
     _, was, text = recorded(lambda: make("count"), RecordedSteps)
-    shows("draws.py", "draw with uniform, which counts on in each replay", text)
+    shows("draws", "draw with uniform, which counts on in each replay", text)
     assert not was
     losses, was, text = recorded(lambda: make("uniform"), RecordedSteps)
     assert (was, text) == (True, "")
@@ -840,7 +867,7 @@ def test_what_an_optimiser_changes_comes_from_its_numbers():
         return model, Halving(model.parameters(), way)
 
     _, was, text = recorded(lambda: make("steps"), RecordedSteps)
-    shows("optimizers/base.py", "take what changes from step to step from _numbers", text)
+    shows("optimizers", "take what changes from step to step from _numbers", text)
     assert not was
     losses, was, text = recorded(lambda: make("_numbers"), RecordedSteps)
     assert (was, text) == (True, "")
@@ -848,7 +875,7 @@ def test_what_an_optimiser_changes_comes_from_its_numbers():
 
 
 def test_a_device_that_is_not_there_is_the_cpu():
-    with advised("backend/cuda/open.py", '{} hint: {}; or use device "cpu"'):
+    with advised("backend", '{} hint: {}; or use device "cpu"'):
         if isinstance(get_backend("gpu"), minibnn.backend.Backend):
             pytest.skip("there is a GPU")
     assert get_backend("cpu") is CPU
@@ -858,14 +885,14 @@ def test_a_device_that_is_not_there_is_the_cpu():
 
 
 def test_limits_of_a_picture():
-    with advised("plots/function.py", "plot_function: expected limits such as (-3, 3), got {}"):
+    with advised("plots", "plot_function: expected limits such as (-3, 3), got {}"):
         plot_function(SignSTE(), limits=3)
     assert plot_function(SignSTE(), limits=(-3, 3))
 
 
 def test_weight_bits_are_drawn_once_there_are_any():
     model = Dense(784, 4, weight_quantizer=SignSTE())
-    with advised("plots/model.py", "call model.initialize(rng) first"):
+    with advised("plots", "call model.initialize(rng) first"):
         plot_weight_bits(model)
     assert plot_weight_bits(model.initialize(np.random.default_rng(0)))
 
@@ -873,7 +900,7 @@ def test_weight_bits_are_drawn_once_there_are_any():
 @pytest.mark.parametrize(("inputs", "shape"), [(30, (5, 6)), (64, (8, 8)), (2352, (28, 84))])
 def test_weight_bits_are_drawn_in_the_shape_that_is_passed(inputs, shape):
     model = Sequential(Flatten(), Dense(inputs, 4)).initialize(0)
-    with advised("plots/model.py", "pass image_shape=(height, width), whose product is its inputs"):
+    with advised("plots", "pass image_shape=(height, width), whose product is its inputs"):
         plot_weight_bits(model)
     figure = plot_weight_bits(model, image_shape=shape)
     rows, columns = figure.axes[0].images[0].get_array().shape
@@ -885,7 +912,7 @@ def test_weight_bits_of_windows_have_the_windows_shape():
     with pytest.raises(ValueError, match=r"images of one channel.*\(3, 3, 3, 4\)$"):
         plot_weight_bits(Conv2D(3, 4, 3).initialize(0), image_shape=(3, 9))  # no advice helps
     model = Conv2D(1, 4, 3).initialize(0)
-    with advised("plots/model.py", "leave image_shape out"):
+    with advised("plots", "leave image_shape out"):
         plot_weight_bits(model, image_shape=(28, 28))
     assert plot_weight_bits(model)
     assert plot_weight_bits(model, image_shape=(3, 3))

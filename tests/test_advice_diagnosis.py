@@ -11,9 +11,11 @@ from minibnn import (
     BatchNorm,
     Blocked,
     Bop,
+    Conv2D,
     DataLoader,
     Dense,
     FixedFeedback,
+    Flatten,
     Function,
     LogitCrossEntropy,
     OptimizerGroup,
@@ -24,6 +26,7 @@ from minibnn import (
     Uniform,
     diagnose,
     fit,
+    pack,
     split_parameters,
 )
 
@@ -54,7 +57,7 @@ def first(clip=SIGN, norm=(), inputs=12, units=21):
 def test_saturated():
     bytes_ = (100 * X).astype(np.float32)
     text, found = look(*first(), x=bytes_)
-    shows("diagnosis/activations.py", "put BatchNorm before it, or widen the clip", text)
+    shows("diagnosis", "put BatchNorm before it, or widen the clip", text)
     assert ("saturated", "1") in found
     text, found = look(*first(norm=[BatchNorm(21)]), x=bytes_)
     assert not found, text
@@ -66,7 +69,7 @@ def test_constant():
     shifted = X + 100
     text, found = look(*first(), x=shifted)
     shows(
-        "diagnosis/activations.py",
+        "diagnosis",
         "put BatchNorm before it; if it is there, look at its shift beta",
         text,
     )
@@ -89,7 +92,7 @@ def test_zero_at_sign():
 
     text, found = look(*relu(Activation(ReLU())))
     shows(
-        "diagnosis/activations.py",
+        "diagnosis",
         "leave out the ReLU (or what else makes zeros) before a sign; use an odd number of inputs, "
         "or BatchNorm, which moves them once it is trained",
         text,
@@ -112,7 +115,7 @@ def test_zero_at_sign():
 def test_real_input():
     text, found = look(*[dense(12, 21), Activation(SIGN), BatchNorm(21), dense(21, 3)])
     shows(
-        "diagnosis/activations.py",
+        "diagnosis",
         "let Activation(SignSTE(clip=1.0)) be the last before it: normalise and pool before the "
         "sign, not after",
         text,
@@ -120,6 +123,37 @@ def test_real_input():
     assert ("real-input", "3") in found
     text, found = look(dense(12, 21), BatchNorm(21), Activation(SignSTE(clip=1.0)), dense(21, 3))
     assert not found, text
+
+
+def test_zero_padding():
+    pictures = np.random.default_rng(0).integers(0, 256, (300, 6, 6, 1), np.uint8)
+
+    def network(first, second):
+        conv = {"weight_quantizer": SIGN, "weight_bound": 1.0, "weight_init": Uniform(-1, 1)}
+        layers = [Rescale(2 / 255, -1), Conv2D(1, 9, 3, **conv, **first), BatchNorm(9)]
+        layers += [Activation(SIGN), Conv2D(9, 5, 3, **conv, **second), BatchNorm(5)]
+        layers += [Activation(SIGN), Flatten()]
+        rows = 6 - 2 * (first.get("padding", 0) == 0) - 2 * (second.get("padding", 0) == 0)
+        model = Sequential(*layers, dense(5 * rows * rows, 3)).initialize(3)
+        text, found = look(model, x=pictures)
+        return text, {where for kind, where in found if kind == "zero-padding"}, model
+
+    text, found, _ = network({"padding": 1, "padding_value": -1}, {"padding": 1})
+    shows("diagnosis", "use padding_value=-1 or padding_value=1, or padding=0", text)
+    assert found == {"4"}
+    text, found, _ = network({"padding": 1}, {})
+    shows(
+        "diagnosis",
+        "use padding_value=-1 behind Rescale(2 / 255, -1), or padding=0",
+        text,
+    )
+    assert found == {"1"}
+    first = {"padding": 1, "padding_value": -1}
+    for mended in ({"padding": 1, "padding_value": -1}, {"padding": 1, "padding_value": 1}, {}):
+        for start in (first, {}):
+            _, found, model = network(start, mended)
+            assert not found
+            assert pack(model, (6, 6, 1)).classes == 3
 
 
 class Odd(Function):
@@ -147,7 +181,7 @@ def test_non_finite():
     spoilt[7, 3] = np.nan
     text, found = look(*first(norm=[BatchNorm(21)]), x=spoilt)
     shows(
-        "diagnosis/weights.py",
+        "diagnosis",
         "clean the data: look for division by zero in its preparation",
         text,
     )
@@ -169,7 +203,7 @@ def test_non_finite():
 
     text, found = look(train(1e39))
     shows(
-        "diagnosis/weights.py",
+        "diagnosis",
         "initialize the model anew, and try a smaller learning rate",
         text,
     )
@@ -187,18 +221,18 @@ def test_non_finite():
 
     text, found = look(*layers("forward"))
     shows(
-        "diagnosis/weights.py",
+        "diagnosis",
         "look at this layer's forward: a division, a root or an overflow",
         text,
     )
     assert ("non-finite", "1") in found
     text, found = look(*layers("backward"))
-    shows("diagnosis/weights.py", "look at the backward of the layers from here to the loss", text)
+    shows("diagnosis", "look at the backward of the layers from here to the loss", text)
     assert ("non-finite", "0.weight") in found
     text, found = look(*layers(""))
     assert not found, text
     text, found = look(*layers(""), loss=WrongLoss())
-    shows("diagnosis/weights.py", "look at the loss and its labels", text)
+    shows("diagnosis", "look at the loss and its labels", text)
     text, found = look(*layers(""), loss=LogitCrossEntropy())
     assert not found, text
 
@@ -216,7 +250,7 @@ def test_starved():
     for wrong in ({"feedback": Blocked()}, {"gamma": 0.0}, {"clip": SignSTE(clip=1e-9)}):
         text, found = network(**wrong)
         shows(
-            "diagnosis/weights.py",
+            "diagnosis",
             "look at what follows: units outside their activation's clip, a scale of zero, a "
             "feedback that blocks the error",
             text,
@@ -233,7 +267,7 @@ def test_clipped():
         dense(21, 3),
     )  # fmt: skip
     shows(
-        "diagnosis/weights.py",
+        "diagnosis",
         "keep them inside: weight_bound equal to the clip, and a weight_init within it",
         text,
     )
@@ -254,7 +288,7 @@ def test_zero_input():
 
     text, found = network(1 / 255)
     shows(
-        "diagnosis/weights.py",
+        "diagnosis",
         "for pixels, Rescale(2 / 255, -1) makes dark ones -1 instead of 0; for a hidden layer, "
         "look at the units below",
         text,
@@ -287,7 +321,7 @@ def test_at_bound():
 
     text, found = trained(30.0)
     shows(
-        "diagnosis/weights.py",
+        "diagnosis",
         "a smaller learning rate, or a smaller lr_scale; Bop's weights always lie at 1, so give "
         "them no weight_bound",
         text,
@@ -318,7 +352,7 @@ def test_small_scale():
 
     text, found = network(1e-6)
     shows(
-        "diagnosis/weights.py",
+        "diagnosis",
         "set these scales to 1 and try a smaller learning rate",
         text,
     )

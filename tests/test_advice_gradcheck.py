@@ -53,6 +53,7 @@ class Scale(Layer):
             factor = {
                 "zero": 0,
                 "inf": np.inf,
+                "nan": np.nan,
                 "sign": -1,
                 "factor": 3,
                 "batch": 6,
@@ -76,11 +77,11 @@ def test_a_right_layer_passes():
     assert check_gradients(Scale(), X)
 
 
-@pytest.mark.parametrize("wrong", ["forgets", "adds"])
+@pytest.mark.parametrize("wrong", ["forgets", "adds", "nan"])
 def test_a_gradient_is_overwritten(wrong):
     shows(
-        "gradcheck/diagnosis.py",
-        "backward does not set this gradient, or adds to it: it has to overwrite it",
+        "gradcheck",
+        "backward does not set this gradient, or adds to it: it has to overwrite it; or it gives nan",
         causes(Scale(wrong)),
     )
     assert check_gradients(Scale(), X)
@@ -88,24 +89,24 @@ def test_a_gradient_is_overwritten(wrong):
 
 def test_what_is_said_of_each_factor_is_undone():
     """Dividing by the factor that was named gives the layer that passes."""
-    shows("gradcheck/diagnosis.py", "backward leaves this gradient at zero", causes(Scale("zero")))
-    shows("gradcheck/diagnosis.py", "backward gives nan or inf here", causes(Scale("inf")))
-    shows("gradcheck/diagnosis.py", "the sign is flipped", causes(Scale("sign")))
+    shows("gradcheck", "backward leaves this gradient at zero", causes(Scale("zero")))
+    shows("gradcheck", "backward gives nan or inf here", causes(Scale("inf")))
+    shows("gradcheck", "the sign is flipped", causes(Scale("sign")))
     text = causes(Scale("factor"))
-    shows("gradcheck/diagnosis.py", "off by the constant factor {}", text)
+    shows("gradcheck", "off by the constant factor {}", text)
     assert "factor 3" in text
     shows(
-        "gradcheck/diagnosis.py",
+        "gradcheck",
         "too large by the batch size ({}): a mean whose gradient is not divided",
         causes(Scale("batch")),
     )
     shows(
-        "gradcheck/diagnosis.py",
+        "gradcheck",
         "too small by the batch size ({}): divided by it once too often",
         causes(Scale("divided")),
     )
     text = causes(Scale("relative"))
-    shows("gradcheck/diagnosis.py", "off by a relative {} everywhere", text)
+    shows("gradcheck", "off by a relative {} everywhere", text)
     assert "relative 1.0e-03" in text
     assert check_gradients(Scale(), X)
 
@@ -137,7 +138,7 @@ class OneDense(Layer):
 
 def test_a_transposed_gradient_is_transposed():
     shows(
-        "gradcheck/diagnosis.py",
+        "gradcheck",
         "this is the transpose of the right gradient",
         causes(OneDense("transposed")),
     )
@@ -165,7 +166,7 @@ class Bias(Layer):
 def test_a_sum_over_the_features_is_one_over_the_batch():
     x = RNG.standard_normal((4, 4))
     shows(
-        "gradcheck/diagnosis.py",
+        "gradcheck",
         "dy is summed over the features; sum it over the batch, axis 0",
         causes(Bias(1), x),
     )
@@ -174,7 +175,7 @@ def test_a_sum_over_the_features_is_one_over_the_batch():
 
 def test_a_wrong_way_back_has_its_weights_transposed():
     shows(
-        "gradcheck/diagnosis.py",
+        "gradcheck",
         "the parameters' gradients are right, so the way back to x is wrong: is a term missing, or "
         "are the weights not transposed there, or not the same as in forward?",
         causes(OneDense("way back")),
@@ -194,7 +195,7 @@ class UsesUnused(OneDense):
 
 def test_a_parameter_that_does_nothing_is_made_to():
     shows(
-        "gradcheck/diagnosis.py",
+        "gradcheck",
         "the output does not depend on it, or only through a function without surrogate",
         causes(OneDense("unused")),
     )
@@ -224,7 +225,7 @@ class Centred(Layer):
 
 def test_the_term_of_the_batch_mean_is_added():
     shows(
-        "gradcheck/diagnosis.py",
+        "gradcheck",
         "right but for its mean over the batch: the term of the batch mean is missing",
         causes(Centred(False)),
     )
@@ -253,17 +254,17 @@ class Sign(Function):
 
 def test_a_mask_gets_its_width():
     shows(
-        "gradcheck/diagnosis.py",
+        "gradcheck",
         "non-zero where the surrogate is flat: a clip or mask is missing in backward",
         causes(Sign("no mask")),
     )
     shows(
-        "gradcheck/diagnosis.py",
+        "gradcheck",
         "zero where the surrogate has a slope: a mask in backward is too narrow",
         causes(Sign("narrow")),
     )
     shows(
-        "gradcheck/diagnosis.py",
+        "gradcheck",
         "backward is not the derivative of the function's surrogate, or of its forward",
         causes(Sign("else")),
     )
@@ -309,7 +310,7 @@ def test_a_flat_function_is_given_a_surrogate_where_the_check_finds_it():
     )
     for wrong in (Bare(), Hides([Told()])):
         shows(
-            "gradcheck/diagnosis.py",
+            "gradcheck",
             "the function is flat at every place checked: if it is to be trained through a "
             "surrogate, define surrogate(x), and keep the Function as an attribute of the layer",
             causes(wrong),
@@ -320,7 +321,7 @@ def test_a_flat_function_is_given_a_surrogate_where_the_check_finds_it():
 
 def test_what_could_not_be_compared_is_at_another_x():
     shows(
-        "gradcheck/compare.py",
+        "gradcheck",
         "nothing was compared: every place is on a kink or lost in rounding; choose another x, or "
         "other weights",
         causes(Activation(SignSTE(clip=1.0)), np.ones((4, 3))),
@@ -333,7 +334,7 @@ def test_what_could_not_be_compared_is_at_another_x():
 
 def test_a_copy_is_worked_on():
     for wrong in ("changes its input", "changes dy"):
-        with advised("gradcheck/check.py", "work on a copy"):
+        with advised("gradcheck", "work on a copy"):
             check_gradients(Scale(wrong), X)
     assert check_gradients(Scale(), X)
 
@@ -344,14 +345,14 @@ def test_a_copy_is_worked_on():
             return value
 
     labels = np.arange(6) % 4
-    with advised("gradcheck/check.py", "work on a copy"):
+    with advised("gradcheck", "work on a copy"):
         check_gradients(Scale(), X, loss=SpoilsLogits(), labels=labels)
     assert check_gradients(Scale(), X, loss=LogitCrossEntropy(), labels=labels)
 
 
 def test_a_gradient_is_written_into_its_array():
     with advised(
-        "gradcheck/check.py",
+        "gradcheck",
         "write into it, since the optimiser holds it: parameter.grad[...] = gradient",
     ):
         check_gradients(Scale("replaces"), X)
@@ -375,7 +376,7 @@ def test_a_parameter_is_renamed():
             return dy * getattr(self, self.name).data
 
     for name in ("x", "logits"):
-        with advised("gradcheck/check.py", "rename the parameter; x and logits are taken"):
+        with advised("gradcheck", "rename the parameter; x and logits are taken"):
             check_gradients(Taken(name), X)
     assert check_gradients(Taken("s"), X)
 
@@ -389,7 +390,7 @@ def test_another_x_is_chosen():
         def backward(self, dy, x):
             return dy / x
 
-    with advised("gradcheck/check.py", "choose another"):
+    with advised("gradcheck", "choose another"):
         check_gradients(Log(), X)
     assert check_gradients(Log(), abs(X) + 1)
 
@@ -416,7 +417,7 @@ class Noise(Layer):
 
 def test_random_numbers_come_from_draws():
     with advised(
-        "gradcheck/check.py",
+        "gradcheck",
         "if it draws random numbers, draw them from an attribute that is a minibnn.Draws, which "
         "the check can hold still",
     ):
@@ -458,15 +459,83 @@ class WithProduct(Own):
 
 
 def test_a_layer_with_feedback_defines_its_product():
-    with advised("gradcheck/anchors.py", "define it and let forward call self.product(x, W)"):
+    with advised("gradcheck", "define it and let forward call self.product(x, W)"):
         check_gradients(Own(), X)
     assert check_gradients(WithProduct(), X)
     assert issubclass(FixedFeedback, Feedback)
 
 
 def test_a_class_is_made_an_object():
-    with advised("checks.py", "write {}") as caught:
+    with advised("checks", "write {}") as caught:
         check_gradients(SignSTE, X)
     assert "write SignSTE()" in caught.text
     assert check_gradients(SignSTE(), X)
     assert check_gradients(Dense(4, 3), X, loss=LogitCrossEntropy(), labels=np.arange(6) % 3)
+
+
+class DrawsBack(Noise):
+    """Draws its mask anew in backward."""
+
+    def backward(self, dy, *, need_dx=True):
+        self.take_saved(dy)
+        return dy * self.draws.uniform(backend_of(dy), dy.shape, dy.dtype)
+
+
+def test_a_mask_is_saved_for_backward():
+    with advised(
+        "gradcheck", "draw in forward, and save the mask for backward: self.saved = (y.shape, mask)"
+    ):
+        check_gradients(DrawsBack(Draws()), X)
+    assert check_gradients(Noise(Draws()), X)
+
+
+class Sign0(Function):
+    """A sign that is 0 at 0, or the library's."""
+
+    def __init__(self, sign):
+        self.sign = sign
+
+    def forward(self, x):
+        return self.sign(x)
+
+    def surrogate(self, x):
+        return np.clip(x, -1, 1)
+
+    def backward(self, dy, x):
+        return dy * (abs(x) <= 1)
+
+
+def test_a_sign_of_zero_is_the_librarys():
+    with advised("gradcheck", "use backend_of(x).binarize(x)"):
+        check_gradients(Sign0(np.sign), X)
+    assert check_gradients(Sign0(lambda x: backend_of(x).binarize(x)), X)
+
+
+class Maximum(Layer):
+    """The greatest of each row; the gradient goes to all that are equal to it, or to the first."""
+
+    def __init__(self, first):
+        self.first = first
+
+    def forward(self, x, *, train=False):
+        y = x.max(axis=1, keepdims=True)
+        if train:
+            self.saved = (y.shape, x)
+        return y
+
+    def backward(self, dy, *, need_dx=True):
+        (x,) = self.take_saved(dy)
+        mask = x == x.max(axis=1, keepdims=True)
+        if self.first:
+            mask = np.arange(x.shape[1]) == x.argmax(axis=1)[:, None]
+        return dy * mask
+
+
+def test_equal_maxima_share_one_gradient():
+    ties = np.array([[1.0, 1.0, 0.0], [2.0, 0.5, 2.0], [0.3, 0.1, 0.2], [1.0, -1.0, 0.0]])
+    shows(
+        "gradcheck",
+        "equal values get the gradient of one each; together they are to get it once",
+        causes(Maximum(first=False), ties),
+    )
+    assert check_gradients(Maximum(first=True), ties)

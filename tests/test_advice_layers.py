@@ -60,7 +60,7 @@ def ones(*shape, dtype=np.float32):
 
 @pytest.mark.parametrize("wrong", [[[1.0, 2.0]], ((3.0, 4.0),), range(2)])
 def test_what_is_no_array_is_converted(wrong):
-    with advised("backend/select.py", "convert it with numpy.asarray"):
+    with advised("backend", "convert it with numpy.asarray"):
         Flatten().forward(wrong)
     x = np.asarray(wrong)
     assert backend_of(x) is CPU
@@ -72,11 +72,11 @@ def test_arrays_that_compute_otherwise_are_made_plain():
     x = np.ma.masked_array(np.ones((2, 3), np.float32), mask=[[1, 0, 0], [0, 0, 0]])
     model = Dense(3, 2).initialize(0)
     value = 0
-    with advised("backend/array.py", "say what stands in the masked places: a.filled(value)"):
+    with advised("backend", "say what stands in the masked places: a.filled(value)"):
         model.forward(x)
     right = model.forward(np.array([[0, 1, 1], [1, 1, 1]], np.float32))
     assert np.array_equal(model.forward(x.filled(value)), right)
-    with advised("backend/array.py", "convert it with numpy.asarray"):
+    with advised("backend", "convert it with numpy.asarray"):
         model.forward(np.matrix(x.filled(value)))
     assert np.array_equal(model.forward(np.asarray(np.matrix(x.filled(value)))), right)
 
@@ -85,9 +85,7 @@ def test_an_array_of_a_device_is_transferred_on_purpose():
     there = STRICT.asarray(ones(2))
     there.__class__.__cuda_array_interface__ = {}  # as CuPy's have
     try:
-        with advised(
-            "backend/numpy_backend.py", "transfer it on purpose with backend_of(a).to_host(a)"
-        ):
+        with advised("backend", "transfer it on purpose with backend_of(a).to_host(a)"):
             CPU.asarray(there)
     finally:
         del there.__class__.__cuda_array_interface__
@@ -97,7 +95,7 @@ def test_an_array_of_a_device_is_transferred_on_purpose():
 def test_what_lies_on_two_devices_is_moved_to_one():
     model, x = Dense(3, 2).initialize(0), ones(4, 3)
     right = model.forward(x)
-    with advised("layers/base.py", "move one of them: model.to({}) or the loader's to()") as caught:
+    with advised("layers", "move one of them: model.to({}) or the loader's to()") as caught:
         model.forward(STRICT.asarray(x))
     assert "model.to('strict')" in caught.text
     loader = DataLoader((STRICT.asarray(x), STRICT.asarray(np.zeros(4, int))), 4)
@@ -114,7 +112,7 @@ def test_what_lies_on_two_devices_is_moved_to_one():
 def test_x_of_a_dtype_that_no_model_has_is_converted(dtype):
     x = np.array([[1, 0, 2], [0, 1, 0.5]]).astype(dtype)
     model = Dense(3, 2).initialize(0)
-    with advised("layers/base.py", "use x.astype({})") as caught:
+    with advised("layers", "use x.astype({})") as caught:
         model.forward(x)
     assert "use x.astype('float32')" in caught.text
     assert "model.to" not in caught.text
@@ -126,7 +124,7 @@ def test_x_of_a_dtype_that_no_model_has_is_converted(dtype):
 def test_x_of_the_other_float_is_converted_or_the_model_is(ours, theirs):
     model = Dense(3, 2).initialize(0, ours)
     x = ones(4, 3, dtype=theirs)
-    with advised("layers/base.py", "use x.astype({}) or model.to(dtype={})") as caught:
+    with advised("layers", "use x.astype({}) or model.to(dtype={})") as caught:
         model.forward(x)
     assert f"x.astype('{ours}') or model.to(dtype='{theirs}')" in caught.text
     y = model.forward(x.astype(ours))
@@ -138,7 +136,7 @@ def test_pixels_are_rescaled():
     images = np.array([[0, 51, 255]], np.uint8)
     dense = Dense(3, 2)
     with advised(
-        "layers/base.py",
+        "layers",
         "put Rescale(1 / 255) first if these are pixels, else use x.astype({})",
     ):
         dense.initialize(0).forward(images)
@@ -151,7 +149,7 @@ def test_whole_numbers_of_a_table_are_converted(dtype):
     x = np.array([[0, 1, 1]], dtype)
     model = Dense(3, 2).initialize(0)
     with advised(
-        "layers/base.py",
+        "layers",
         "put Rescale(1 / 255) first if these are pixels, else use x.astype({})",
     ) as caught:
         model.forward(x)
@@ -167,7 +165,7 @@ def test_complex_numbers_get_no_advice_that_drops_half_of_them():
 def test_images_are_flattened_where_that_helps():
     images = ones(5, 4, 4)
     dense = Dense(16, 2)
-    with advised("layers/base.py", "put Flatten() first"):
+    with advised("layers", "put Flatten() first"):
         dense.initialize(0).forward(images)
     y = Sequential(Flatten(), dense).initialize(0).forward(images)
     assert np.allclose(y, images.reshape(5, 16) @ dense.weight.data)
@@ -178,12 +176,12 @@ def test_images_are_flattened_where_that_helps():
 def test_images_get_a_channel_axis():
     images = ones(2, 5, 6)
     conv = Conv2D(1, 4, 3)
-    with advised("layers/window.py", "images need a channel axis: put Reshape({}) first") as caught:
+    with advised("layers", "images need a channel axis: put Reshape({}) first") as caught:
         conv.initialize(0).forward(images)
     assert "Reshape((5, 6, 1))" in caught.text
     model = Sequential(Reshape((5, 6, 1)), conv).initialize(0)
     assert np.array_equal(model.forward(images), conv.forward(images[..., None]))
-    with advised("layers/window.py", ", and make the layer's {} channels one") as caught:
+    with advised("layers", ", and make the layer's {} channels one") as caught:
         Conv2D(3, 4, 3).initialize(0).forward(images)
     assert "put Reshape((5, 6, 1)) first, and make the layer's 3 channels one" in caught.text
 
@@ -191,7 +189,7 @@ def test_images_get_a_channel_axis():
 def test_a_single_image_is_made_a_batch():
     conv = Conv2D(3, 4, 3).initialize(0)
     image = ones(5, 6, 3)
-    with advised("layers/window.py", "for a single image, give a batch of one: x[None]"):
+    with advised("layers", "for a single image, give a batch of one: x[None]"):
         conv.forward(image)
     assert conv.forward(image[None]).shape == (1, 3, 4, 4)
 
@@ -199,7 +197,7 @@ def test_a_single_image_is_made_a_batch():
 def test_rows_of_pixels_are_reshaped_to_images():
     rows = ones(2, 5 * 6 * 3)
     with advised(
-        "layers/window.py",
+        "layers",
         "images have rows, columns and channels: put Reshape((height, width, channels)) first",
     ):
         Conv2D(3, 4, 3).initialize(0).forward(rows)
@@ -212,14 +210,14 @@ def test_channels_are_moved_to_the_last_axis():
     images = rng.random((2, 5, 6, 3), dtype=np.float32)
     x = np.ascontiguousarray(images.transpose(0, 3, 1, 2))  # as PyTorch has them
     conv = Conv2D(3, 4, 3).initialize(0)
-    with advised("layers/window.py", "channels are the last axis: x.transpose(0, 2, 3, 1)"):
+    with advised("layers", "channels are the last axis: x.transpose(0, 2, 3, 1)"):
         conv.forward(x)
     assert np.array_equal(conv.forward(x.transpose(0, 2, 3, 1)), conv.forward(images))
 
 
 def test_windows_that_reach_too_far_are_made_smaller_or_padded():
     images = ones(2, 3, 3, 1)
-    with advised("layers/conv.py", "use smaller windows or padding"):
+    with advised("layers", "use smaller windows or padding"):
         Conv2D(1, 2, 5).initialize(0).forward(images)
     assert Conv2D(1, 2, 3).initialize(0).forward(images).shape == (2, 1, 1, 2)
     assert Conv2D(1, 2, 5, padding=1).initialize(0).forward(images).shape == (2, 1, 1, 2)
@@ -227,7 +225,7 @@ def test_windows_that_reach_too_far_are_made_smaller_or_padded():
 
 @pytest.mark.parametrize("pool", [MaxPool2D, AveragePool2D])
 def test_windows_of_a_pool_are_made_smaller_for_it_has_no_padding(pool):
-    with advised("layers/pooling.py", "use smaller windows") as caught:
+    with advised("layers", "use smaller windows") as caught:
         pool(5).forward(ones(2, 3, 3, 1))
     assert "padding" not in caught.text
     assert pool(3).forward(ones(2, 3, 3, 1)).tolist() == ones(2, 1, 1, 1).tolist()
@@ -237,7 +235,7 @@ def test_windows_of_a_pool_are_made_smaller_for_it_has_no_padding(pool):
 
 
 def test_a_border_of_minus_one():
-    with advised("layers/conv.py", "for a border of -1 write padding=1, padding_value=-1"):
+    with advised("layers", "for a border of -1 write padding=1, padding_value=-1"):
         Conv2D(1, 1, 3, padding=-1)
     conv = Conv2D(1, 1, 3, padding=1, padding_value=-1, bias=False).initialize(0)
     W = conv.weight.data[..., 0, 0]
@@ -245,7 +243,7 @@ def test_a_border_of_minus_one():
 
 
 def test_same_padding_of_a_stride_is_a_number():
-    with advised("layers/conv.py", "give the padding as a number"):
+    with advised("layers", "give the padding as a number"):
         Conv2D(1, 2, 3, stride=2, padding="same")
     conv = Conv2D(1, 2, 3, stride=2, padding=1).initialize(0)
     assert conv.forward(ones(1, 6, 6, 1)).shape == (1, 3, 3, 2)
@@ -260,14 +258,14 @@ def test_same_padding_of_a_stride_is_a_number():
     ],
 )
 def test_a_class_is_made_an_object(build, right):
-    with advised("checks.py", "write {}()") as caught:
+    with advised("checks", "write {}()") as caught:
         build(SignSTE)
     assert "write SignSTE()" in caught.text
     assert repr(right) in repr(build(SignSTE()))
-    with advised("checks.py", "write an object such as SignSTE(), or a Function of your own"):
+    with advised("checks", "write an object such as SignSTE(), or a Function of your own"):
         build("ste_sign")
     assert repr(right) in repr(build(SignSTE()))
-    with advised("checks.py", "write an object such as SignSTE(), or a Function of your own"):
+    with advised("checks", "write an object such as SignSTE(), or a Function of your own"):
         build(np.tanh)
 
     class MyTanh(Function):
@@ -290,16 +288,16 @@ def test_a_class_of_another_kind_gets_no_advice():
 def test_a_class_with_arguments_is_made_with_them():
     model = Dense(3, 2).initialize(0)
     data = DataLoader((ones(4, 3), np.array([0, 1, 0, 1])), 2)
-    with advised("checks.py", "write {}({})") as caught:
+    with advised("checks", "write {}({})") as caught:
         fit(model, data, data, loss=LogitCrossEntropy(), optimizer=Adam, epochs=1)
     assert "write Adam(parameters)" in caught.text
     optimizer = Adam(parameters=model.parameters())
     fit(model, data, data, loss=LogitCrossEntropy(), optimizer=optimizer, epochs=1)
-    with advised("checks.py", "write {}({})") as caught:
+    with advised("checks", "write {}({})") as caught:
         require("x", "model", Dense, Layer)
     assert "write Dense(in_features, out_features)" in caught.text
     assert require("x", "model", Dense(in_features=3, out_features=2), Layer)
-    with advised("checks.py", "write {}()"):
+    with advised("checks", "write {}()"):
         evaluate(model, data, LogitCrossEntropy)
     assert 0 <= evaluate(model, data, LogitCrossEntropy()).accuracy <= 1
 
@@ -315,22 +313,22 @@ def test_nobody_is_told_to_make_an_object_of_an_abstract_class():
 
 def test_what_is_no_layer_is_made_one():
     dense = Dense(3, 2)
-    with advised("layers/sequential.py", "write Activation({})") as caught:
+    with advised("layers", "write Activation({})") as caught:
         Sequential(dense, SignSTE(clip=1.0))
     assert "write Activation(SignSTE(clip=1.0))" in caught.text
     assert Sequential(dense, Activation(SignSTE(clip=1.0))).initialize(0).forward(ones(1, 3)).size
-    with advised("layers/sequential.py", "write Sequential(*layers)"):
+    with advised("layers", "write Sequential(*layers)"):
         Sequential([dense])
     assert Sequential(*[dense])[0] is dense
-    with advised("layers/sequential.py", "write {}()") as caught:
+    with advised("layers", "write {}()") as caught:
         Sequential(Flatten, dense)
     assert "write Flatten()" in caught.text
     assert len(Sequential(Flatten(), dense)) == 2
-    with advised("layers/sequential.py", "write {}({})") as caught:
+    with advised("layers", "write {}({})") as caught:
         Sequential(Flatten(), Dense)
     assert "write Dense(in_features, out_features)" in caught.text
     assert Sequential(Flatten(), Dense(in_features=3, out_features=2))
-    with advised("layers/sequential.py", "write Activation({}())") as caught:
+    with advised("layers", "write Activation({}())") as caught:
         Sequential(dense, SignSTE)
     assert "write Activation(SignSTE())" in caught.text
     assert Sequential(dense, Activation(SignSTE()))
@@ -338,7 +336,7 @@ def test_what_is_no_layer_is_made_one():
 
 def test_each_place_gets_an_object_of_its_own():
     sign = Activation(SignSTE())
-    with advised("layers/sequential.py", "make a new object for each place"):
+    with advised("layers", "make a new object for each place"):
         Sequential(Dense(3, 3), sign, Dense(3, 2), sign)
     model = Sequential(Dense(3, 3), sign, Dense(3, 2), Activation(SignSTE())).initialize(0)
     assert set(model.forward(ones(4, 3)).ravel()) <= {-1, 1}
@@ -370,7 +368,7 @@ def test_layers_in_a_list_are_named():
         return Dense(3, 2), Dense(3, 2)
 
     with advised(
-        "layers/base.py",
+        "layers",
         "use an attribute for each, a Sequential, or override named_children",
     ):
         Branches({"all": list(two())}).initialize(0).to("cpu")
@@ -387,16 +385,16 @@ def test_values_are_drawn_first():
         (Sequential(Flatten(), BatchNorm(3)), ones(2, 3)),
         (Radial(3, 2), ones(2, 3)),
     ]:
-        with advised("layers/base.py", "call model.initialize(rng) first"):
+        with advised("layers", "call model.initialize(rng) first"):
             model.forward(x)
         rng = np.random.default_rng(0)
         assert np.isfinite(model.initialize(rng).forward(x)).all()
-    with advised("draws.py", "call model.initialize(rng) first"):
+    with advised("draws", "call model.initialize(rng) first"):
         Dropout(0.5).forward(ones(2, 3), train=True)
     y = Dropout(0.5).initialize(np.random.default_rng(0)).forward(ones(20, 30), train=True)
     assert 0.4 < (y == 0).mean() < 0.6
     blocks = DirectFeedback(Activation(SignSTE()), Activation(SignSTE()))
-    with advised("layers/direct_feedback.py", "call model.initialize(rng) first"):
+    with advised("layers", "call model.initialize(rng) first"):
         blocks.forward(ones(2, 3), train=True)
     blocks.initialize(np.random.default_rng(0)).forward(ones(2, 3), train=True)
     assert blocks.backward(ones(2, 3)).shape == (2, 3)
@@ -404,7 +402,7 @@ def test_values_are_drawn_first():
 
 def test_a_stochastic_sign_is_given_a_seed():
     with advised(
-        "functions/signs.py",
+        "functions",
         "call model.initialize(rng), or outside a layer the function's own initialize(rng)",
     ):
         Activation(StochasticSign()).forward(ones(2, 3), train=True)
@@ -416,10 +414,10 @@ def test_a_stochastic_sign_is_given_a_seed():
 
 
 def test_a_mean_over_channels_wants_channels():
-    with advised("functions/signs.py", "one channel is x[:, None]"):
+    with advised("functions", "one channel is x[:, None]"):
         MagnitudeAwareSign().forward(np.array(2.0, np.float32))
     x = np.array([1.0, -3.0], np.float32)
-    with advised("functions/signs.py", "one channel is x[:, None]"):
+    with advised("functions", "one channel is x[:, None]"):
         MagnitudeAwareSign().forward(x)
     assert MagnitudeAwareSign().forward(x[:, None]).tolist() == [[2], [-2]]
 
@@ -430,9 +428,7 @@ def test_feedback_fits_samples_of_one_size():
     ).initialize(0)
     model.forward(ones(2, 5, 5, 1), train=True)
     model.forget()
-    with advised(
-        "layers/direct_feedback.py", "feed samples of one size, or call initialize(rng) again"
-    ):
+    with advised("layers", "feed samples of one size, or call initialize(rng) again"):
         model.forward(ones(2, 6, 6, 1), train=True)
     model.forward(ones(2, 5, 5, 1), train=True)
     assert model.backward(ones(2, 3, 3, 2)).shape == (2, 5, 5, 1)
@@ -458,12 +454,12 @@ class Wide(Function):
 def test_a_function_keeps_the_dtype():
     x = np.array([[1, -2]], np.float32)
     with advised(
-        "layers/activation.py",
+        "layers",
         "end its forward with .astype(x.dtype), or use backend_of(x).binarize",
     ):
         Activation(Wide("")).forward(x)
     with advised(
-        "layers/weighted.py",
+        "layers",
         "end its forward with .astype(x.dtype), or use backend_of(x).binarize",
     ):
         Dense(2, 1, weight_quantizer=Wide("")).initialize(0).forward(x)
@@ -487,7 +483,7 @@ def test_batch_norm_gets_two_values():
             model.forward(batch, train=True)
         return len(loader)
 
-    with advised("layers/norm.py", "use another batch size, or drop_last=True"):
+    with advised("layers", "use another batch size, or drop_last=True"):
         train(DataLoader((x,), 64))
     assert train(DataLoader((x,), 63)) == 2, advice
     assert train(DataLoader((x,), 64, drop_last=True)) == 1
@@ -496,16 +492,14 @@ def test_batch_norm_gets_two_values():
 def test_a_forward_before_each_backward():
     model = Dense(3, 2).initialize(0)
     model.forward(ones(4, 3))
-    with advised(
-        "layers/base.py", "{}: backward needs a forward(x, train=True) before it, one for each"
-    ):
+    with advised("layers", "{}: backward needs a forward(x, train=True) before it, one for each"):
         model.backward(ones(4, 2))
     for _ in range(2):
         model.forward(ones(4, 3), train=True)
         model.backward(ones(4, 2))
     assert (model.weight.grad == 4).all()
     loss = LogitCrossEntropy()
-    with advised("losses/base.py", "{}: backward needs a forward before it"):
+    with advised("losses", "{}: backward needs a forward before it"):
         loss.backward()
     loss.forward(ones(1, 2), np.array([0]))
     assert loss.backward().tolist() == [[-0.5, 0.5]]
@@ -532,7 +526,7 @@ class Keeps(Layer):
 def test_what_backward_needs_stands_behind_the_shape(wrong):
     model = Keeps(wrong)
     model.forward(ones(2, 3), train=True)
-    with advised("layers/base.py", "write self.saved = (y.shape, x)"):
+    with advised("layers", "write self.saved = (y.shape, x)"):
         model.backward(ones(2, 3))
     model = Keeps(None)
     model.forward(ones(2, 3), train=True)
@@ -541,11 +535,11 @@ def test_what_backward_needs_stands_behind_the_shape(wrong):
 
 def test_the_summary_needs_a_shape():
     model = Sequential(Flatten(), Activation(SignSTE()))
-    with advised("layers/summary.py", "pass one sample's, such as model.summary((28, 28))"):
+    with advised("layers", "pass one sample's, such as model.summary((28, 28))"):
         model.summary()
     assert "(784,)" in str(model.summary((28, 28)))
     with advised(
-        "layers/summary.py",
+        "layers",
         "pass one sample's, such as model.summary((28, 28)); its layers suggest {}, which does not "
         "fit",
     ):
@@ -553,7 +547,7 @@ def test_the_summary_needs_a_shape():
     odd = Sequential(Conv2D(1, 2, 3), Flatten(), Dense(2, 2))
     assert odd.summary((3, 3, 1)).macs["float"] == 22
     with advised(
-        "layers/summary.py",
+        "layers",
         "summary: expected input_shape to be one sample's shape, such as (28, 28), got {}",
     ):
         model.summary(784)
@@ -575,26 +569,26 @@ def value(loss, labels):
 class TestLabels:
     def test_two_classes_have_two_outputs(self, loss):
         labels = CLASSES % 2
-        with advised("losses/base.py", "for two classes end the model in a layer with 2 outputs"):
+        with advised("losses", "for two classes end the model in a layer with 2 outputs"):
             loss.forward(Dense(3, 1).initialize(0).forward(LOGITS), labels)
         model = Dense(3, 2).initialize(0)
         assert np.isfinite(loss.forward(model.forward(LOGITS), labels))
 
     def test_a_column_is_made_a_vector(self, loss):
-        with advised("losses/base.py", "use labels.ravel()"):
+        with advised("losses", "use labels.ravel()"):
             value(loss, CLASSES[:, None])
         assert value(loss, CLASSES[:, None].ravel()) == value(loss, CLASSES)
 
     @pytest.mark.parametrize("dtype", ["float32", "float64", "float16"])
     def test_whole_floats_are_converted(self, loss, dtype):
         labels = CLASSES.astype(dtype)
-        with advised("losses/base.py", "use labels.astype('int64')"):
+        with advised("losses", "use labels.astype('int64')"):
             value(loss, labels)
         assert value(loss, labels.astype("int64")) == value(loss, CLASSES)
 
     def test_booleans_are_converted(self, loss):
         labels = CLASSES > 0
-        with advised("losses/base.py", "use labels.astype('int64')"):
+        with advised("losses", "use labels.astype('int64')"):
             value(loss, labels)
         assert value(loss, labels.astype("int64")) == value(loss, np.array([0, 1, 1, 0]))
 
@@ -612,7 +606,7 @@ class TestLabels:
     def test_names_are_numbered(self, loss, labels):
         advice = "names, labels = numpy.unique(labels, return_inverse=True) numbers them"
         with advised(
-            "losses/base.py",
+            "losses",
             "names, labels = numpy.unique(labels, return_inverse=True) numbers them",
         ):
             value(loss, labels)
@@ -623,7 +617,7 @@ class TestLabels:
     def test_classes_are_counted_from_zero(self, loss):
         advice = "classes are counted from 0, and the last layer has one output for each"
         with advised(
-            "losses/base.py",
+            "losses",
             "classes are counted from 0, and the last layer has one output for each",
         ):
             value(loss, CLASSES + 1)
@@ -633,21 +627,21 @@ class TestLabels:
 
     def test_rows_are_divided_by_their_sum(self, loss):
         rows = np.array([[2, 1, 1]] * 4, np.float32)
-        with advised("losses/base.py", "divide each row by its sum"):
+        with advised("losses", "divide each row by its sum"):
             value(loss, rows)
         right = value(loss, np.array([[0.5, 0.25, 0.25]] * 4, np.float32))
         assert value(loss, rows / rows.sum(axis=1, keepdims=True)) == right
 
     def test_rows_of_signs_become_classes(self, loss):
         rows = 2 * one_hot(CLASSES, 3) - 1  # as BinaryNet's code has them
-        with advised("losses/base.py", "for one class a row use labels.argmax(axis=1)"):
+        with advised("losses", "for one class a row use labels.argmax(axis=1)"):
             value(loss, rows)
         assert value(loss, rows.argmax(axis=1)) == value(loss, CLASSES)
 
     def test_rows_of_zeros_are_left_out(self, loss):
         rows = one_hot(CLASSES, 3)
         rows[1] = 0
-        with advised("losses/base.py", "leave out the rows that sum to 0"):
+        with advised("losses", "leave out the rows that sum to 0"):
             value(loss, rows)
         kept = rows.sum(axis=1) != 0
         assert float(loss.forward(LOGITS[kept], rows[kept])) == float(
@@ -656,7 +650,7 @@ class TestLabels:
 
     def test_the_loader_is_moved(self, loss):
         data = DataLoader((LOGITS, CLASSES), 4)
-        with advised("losses/base.py", "move the loader with to()"):
+        with advised("losses", "move the loader with to()"):
             loss.forward(STRICT.asarray(LOGITS), CLASSES)
         ((x, labels),) = data.to(STRICT)
         assert float(STRICT.to_host(loss.forward(x, labels))) == pytest.approx(value(loss, CLASSES))
@@ -667,7 +661,7 @@ class TestLabels:
 
 def test_an_initialiser_is_an_object():
     with advised(
-        "parameter.py",
+        "parameter",
         "Parameter {}: expected an initialiser such as Uniform(-1, 1) or Fill(0.5), got {}",
     ):
         Dense(3, 2, weight_init="uniform")
@@ -679,14 +673,14 @@ def test_an_initialiser_is_an_object():
 @pytest.mark.parametrize("make", [Adam, lambda p: SGD(p, 0.1), Bop])
 def test_an_optimiser_gets_the_parameters(wrong, make):
     model = Sequential(Dense(3, 2, bias=False, weight_quantizer=SignSTE())).initialize(0)
-    with advised("parameter.py", "pass model.parameters()"):
+    with advised("parameter", "pass model.parameters()"):
         make(wrong(model))
     assert make(model.parameters()).parameters == [model[0].weight]
 
 
 def test_values_are_drawn_before_the_optimiser():
     model = Dense(3, 2)
-    with advised("parameter.py", "call model.initialize(rng) before making the optimiser"):
+    with advised("parameter", "call model.initialize(rng) before making the optimiser"):
         Adam(model.parameters())
     model.initialize(np.random.default_rng(0))
     assert Adam(model.parameters()).store.data.size == 8
@@ -707,7 +701,7 @@ def test_the_optimiser_is_made_last(spoil):
     optimizer = SGD(model.parameters(), 1.0)
     spoil(model)
     with advised(
-        "parameter.py",
+        "parameter",
         "make the optimiser last, and write into the arrays: parameter.grad[...] = values",
     ):
         optimizer.step()
@@ -731,7 +725,7 @@ def test_a_model_and_its_optimiser_are_copied_together():
     optimizer = Adam(model.parameters())
     ghost = copy.deepcopy(model)
     with advised(
-        "parameter.py",
+        "parameter",
         "copy, pickle or load both as one object, (model, optimizer), or make a new optimiser of "
         "that model's parameters",
     ):
@@ -744,7 +738,7 @@ def test_a_model_and_its_optimiser_are_copied_together():
 def test_bop_gets_binary_weights_only():
     model = Sequential(Dense(3, 2, weight_quantizer=SignSTE()), BatchNorm(2)).initialize(0)
     with advised(
-        "optimizers/bop.py",
+        "optimizers",
         "write binary, rest = split_parameters(model), then OptimizerGroup(Bop(binary), Adam(rest))",
     ):
         Bop(model.parameters())
@@ -759,6 +753,6 @@ def test_a_group_is_made_after_the_move():
     binary, rest = split_parameters(model)
     bop = Bop(binary)
     model.to(STRICT)
-    with advised("optimizers/group.py", "make them after model.to(device)"):
+    with advised("optimizers", "make them after model.to(device)"):
         OptimizerGroup(bop, Adam(rest))
     assert OptimizerGroup(Bop(binary), Adam(rest)).backend is STRICT

@@ -257,7 +257,7 @@ def test_an_update_that_overflows_is_refused(kind, rate, backend):
             epochs=9)  # fmt: skip
     assert all(np.isfinite(v).all() for v in values(model))
     assert caught.value.batch is not None
-    assert "a smaller learning rate" in str(caught.value)
+    assert "training stopped in that update; use a smaller learning rate" in str(caught.value)
 
 
 def test_parameters_that_are_not_finite_after_an_epoch_are_no_success(backend):

@@ -52,7 +52,7 @@ from minibnn import (
     pack,
 )
 from minibnn.backend import bits as backend_bits
-from minibnn.packed import costs
+from minibnn.packed import costs, fold
 from minibnn.packed import model as packed_model
 from minibnn.packed.bits import (
     flat_bits,
@@ -66,7 +66,8 @@ from minibnn.packed.disagree import _exact_label as exact_label
 from minibnn.packed.exact import Line, compare, inverse_root, sign_of_roots
 from minibnn.packed.fold import digest
 from minibnn.packed.plan import is_sign, layers_of
-from minibnn.packed.stages import DenseStage, ThresholdStage
+from minibnn.packed.scores import _order, _values
+from minibnn.packed.stages import DenseStage, ScoreStage, ThresholdStage
 from minibnn.packed.walk import read
 from minibnn.recipes import RECIPES
 
@@ -208,6 +209,19 @@ def test_hidden_bits_are_the_models(width, norm, rng):
         assert entry["values"] == 12 * (width + 1)
         assert entry["sha256"] == digest(packed.stages[entry["stage"]])
         assert packed.verify(model) == packed.certificate
+
+
+@pytest.mark.parametrize("norm", range(5))
+@pytest.mark.parametrize("rows", [1, 4, 7, 21])
+def test_thresholds_do_not_depend_on_blocks(norm, rows, rng, monkeypatch):
+    """Channels that rise, fall, or never change, through the float layers a few rows at a time."""
+    hidden = dense(20, 12), *norms(12)[norm], Activation(SIGN)
+    model = shake(Sequential(*ink(), *hidden, dense(12, 4)).initialize(rng), rng)
+    whole = pack(model, (20,))
+    monkeypatch.setattr(fold, "BLOCK", 12 * rows)
+    parts = pack(model, (20,))
+    assert parts.sha256 == whole.sha256
+    assert parts.certificate == whole.certificate
 
 
 @settings(deadline=None, max_examples=60)
@@ -592,6 +606,35 @@ def integer_order(A, B, accs):
         [(x > y) - (x < y) for x in one for y in other]
         for one, other in itertools.combinations(values, 2)
     ])  # fmt: skip
+
+
+@pytest.mark.parametrize("variance", [9, 25, 36, 49, 121])
+@pytest.mark.parametrize("reach", [12, 24])
+@pytest.mark.parametrize("sign", [1, -1])
+def test_ties_that_fixed_point_numbers_miss(variance, reach, sign):
+    """1 / sqrt(9) is a third, which no binary number is: three thirds still tie with 1.
+
+    The counts of `_order` against a comparison of each value with each other one.
+    """
+    one, zero = Fraction(1), Fraction(0)
+    lines = [Line(sign * one, zero, Fraction(variance), zero), Line(one, zero, one, zero)]
+    exact = [line.coefficients() for line in lines]
+    values = _values(lines, exact, [-reach] * 2, [reach] * 2, 1)
+    for i, j in ((0, 1), (1, 0)):
+        order = _order(values, i, j)
+        signs = [
+            [compare(lines[i], a, lines[j], b) for b in values[j].acc.tolist()]
+            for a in values[i].acc.tolist()
+        ]
+        assert order.below.tolist() == [sum(s > 0 for s in row) for row in signs]
+        assert order.not_above.tolist() == [sum(s >= 0 for s in row) for row in signs]
+
+
+@pytest.mark.parametrize(("largest", "fits"), [(2**31 - 1, True), (2**31, False)])
+def test_scores_of_32_bits_end_below_2_to_the_31(largest, fits, monkeypatch):
+    model = Sequential(Flatten(), Rescale(1), dense(4, 3)).initialize(0)
+    monkeypatch.setattr(ScoreStage, "largest", lambda *_: largest)
+    assert pack(model, (2, 2)).scores.fits_int32 == fits
 
 
 @settings(deadline=None, max_examples=80)

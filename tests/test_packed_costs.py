@@ -47,7 +47,7 @@ def test_files_of_absurd_sizes_are_refused(name, tmp_path):
     path = tmp_path / "crafted.safetensors"
     path.write_bytes(data)
     tracemalloc.start()
-    start = time.monotonic()
+    start = time.process_time()
     try:
         load_packed(path)
         assert name in ("many pixels to sums", "many pixels to bits"), "it is not refused"
@@ -56,7 +56,7 @@ def test_files_of_absurd_sizes_are_refused(name, tmp_path):
     taken = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
     assert taken < 2**21 + 100 * len(data)
-    assert time.monotonic() - start < 10
+    assert time.process_time() - start < 10
 
 
 @linux
@@ -113,7 +113,7 @@ ABSURD = {
     "operations": ((K, K, 1), [Rescale(1, -1), Activation(SIGN), MaxPool2D(1500, 100), Flatten(), dense(36, 2)], "operations"),
     "stages": ((4, 4, 1), [Rescale(1, -1), Activation(SIGN), *(MaxPool2D(1) for _ in range(1200)), Flatten(), dense(16, 2)], "stages"),
     "classes": ((1,), [Rescale(1), dense(1, 5000)], "classes"),
-    "pairs of classes": ((3 * 2**12,), [Rescale(1), dense(3 * 2**12, 80)], "pairs of classes"),
+    "pairs of classes": ((3 * 2**12,), [Rescale(1), dense(3 * 2**12, 80)], "times the pairs of classes"),
     "channels": ((1,), [Rescale(1), dense(1, 2**16 + 1), Activation(SIGN), dense(2**16 + 1, 2)], "channels"),
     "sums": ((2**17,), [Rescale(1), dense(2**17, 2)], "span at most 16,777,216"),
 }  # fmt: skip
@@ -124,14 +124,14 @@ def test_small_models_of_absurd_sizes_are_not_packed(name):
     shape, layers, limit = ABSURD[name]
     model = Sequential(*layers).initialize(0)
     tracemalloc.start()
-    start = time.monotonic()
+    start = time.process_time()
     with pytest.raises(PackError, match=limit):
         pack(model, shape)
     taken = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
     size = sum(p.data.nbytes for p in model.parameters())
     assert taken < 2**23 + 8 * size
-    assert time.monotonic() - start < 10
+    assert time.process_time() - start < 10
 
 
 def test_latents_of_a_small_model_beside_a_large_program(tmp_path):
@@ -150,7 +150,7 @@ def test_latents_of_a_small_model_beside_a_large_program(tmp_path):
     large = container.read(end(Program(2**11, 2**11)).file(), "large")
     path.write_bytes(container.write(large.metadata, large.arrays() | latents))
     tracemalloc.start()
-    with pytest.raises(PackedFileError, match="those of another: pack: layer .*Dense"):
+    with pytest.raises(PackedFileError, match=r"those of another: pack: layer .*Dense"):
         load_latents(path, build())
     taken = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()

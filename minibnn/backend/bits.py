@@ -155,14 +155,14 @@ class Bits:
         Shapes: pixels (n, width) of uint8, W (m, width); the result (n, m) of int32.
         """
         dtype = np.float32 if exact_in_float32(255, W.width) else np.float64
-        signs = W.form("signs", lambda: self._signs(W, dtype))
+        signs = W.form("signs", lambda: self._float_signs(W, dtype))
         result = self.xp.empty((len(pixels), len(W)), dtype=np.int32)
         for block in blocks(len(pixels), W.width):
             sums = self.matmul(pixels[block].astype(dtype), signs.T)
             result[block] = sums.astype(np.int32)
         return result
 
-    def _signs(self, W: BitMatrix, dtype: Any) -> Array:
+    def _float_signs(self, W: BitMatrix, dtype: Any) -> Array:
         """+1 and -1, in floats that take no more memory than they have to."""
         signs = self.unpack_rows(W.words, W.width).astype(dtype)
         signs *= 2

@@ -30,6 +30,8 @@ class Function(ABC):
     Most functions need `forward`, `backward` and `surrogate` only. The other methods are for
     those that draw random numbers, and for those whose surrogate holds something fixed.
 
+    A function that is a sign gives +1 at both zeros; the gradient check asks it.
+
     Shapes: any; every method keeps the shape and the dtype of `x`.
 
     How many values a function has, and so whether it is a quantizer and of how many bits, is found

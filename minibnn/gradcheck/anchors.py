@@ -12,7 +12,10 @@ from minibnn.backend import Array, Backend
 from minibnn.draws import Draws
 from minibnn.feedback import Feedback, Transpose
 from minibnn.functions import Function
+from minibnn.gradcheck.zero import check_zero
 from minibnn.layers import DirectFeedback, Layer, MaxPool2D
+
+NUDGE = 1e-2  # relative, so that zeros and signs stay
 
 
 class Anchor:
@@ -48,9 +51,17 @@ class Anchor:
 
 @dataclass
 class _Point:
-    """Where a function was when the check began: its argument, its value, and what came back."""
+    """Where a function was when the check began: its argument, its values, and what came back.
+
+    Attributes:
+        x: the argument.
+        value: what the function gave.
+        y: what stands for it in the check: the same, or a little beside it.
+        dy: what came back, None so far.
+    """
 
     x: Array
+    value: Array
     y: Array
     dy: Array = None
 
@@ -58,9 +69,11 @@ class _Point:
 class _AnchoredFunction(Anchor, Function):
     """``surrogate(x) + (forward(x0) - surrogate(x0))``."""
 
-    def __init__(self, function: Function) -> None:
+    def __init__(self, function: Function, layer: Layer, nudge: np.random.Generator | None) -> None:
         super().__init__()
         self.function = function
+        self.layer = layer
+        self.nudge = nudge
 
     @property
     def bits(self) -> int:  # type: ignore[override]
@@ -72,21 +85,36 @@ class _AnchoredFunction(Anchor, Function):
     def __getattr__(self, name: str) -> Any:
         return getattr(self.function, name)  # what only this function has, such as its clip
 
+    def freeze(self) -> None:
+        super().freeze()
+        if self.points:
+            check_zero(self.layer, self.function, self.points[0].x)
+
     def train_forward(self, x: Array) -> Array:
+        return self._value(self.function.train_forward, x)
+
+    def forward(self, x: Array) -> Array:  # for a layer of the user's that knows only this name
+        return self._value(self.function.forward, x)
+
+    def _value(self, function: Callable[[Array], Array], x: Array) -> Array:
         if self.backward_time:  # which computes again what it did not keep
+            value = function(x)
             for point in self.points:
-                if np.array_equal(point.x, x):
+                if np.array_equal(point.x, x) and np.array_equal(point.value, value):
                     return point.y.copy()
-            return self.function.forward(x)
-        point = self.at(lambda: _Point(x.copy(), np.array(self.function.train_forward(x))))
+            return value
+        point = self.at(lambda: self._point(x.copy(), np.array(function(x))))
         if not self.frozen:
             return point.y.copy()
         # Without a dy nothing came back here, as below the first parameters: any slope will do.
         dy = np.zeros_like(point.y) if point.dy is None else point.dy
         surrogate = self.function.surrogate_at(point.x, dy)
-        return surrogate(x) + (point.y - surrogate(point.x))
+        return point.y + (surrogate(x) - surrogate(point.x))  # exactly y at x0
 
-    forward = train_forward  # for a layer of the user's that knows only this name
+    def _point(self, x: Array, value: Array) -> _Point:
+        if self.nudge is None:
+            return _Point(x, value, value)
+        return _Point(x, value, value * (1 + NUDGE * self.nudge.standard_normal(value.shape)))
 
     def backward(self, dy: Array, x: Array) -> Array:
         # One function may serve several places; at equal ones the last comes back first.
@@ -102,10 +130,21 @@ class _AnchoredDraws(Anchor, Draws):
 
     def __init__(self, draws: Draws) -> None:
         super().__init__()
-        self.draws = draws
-        self.seed, self.count = draws.seed, draws.count
+        self.draws, self.seed = draws, draws.seed
+
+    @property
+    def count(self) -> int:
+        return self.draws.count
+
+    @count.setter
+    def count(self, count: int) -> None:
+        self.draws.count = count
 
     def uniform(self, backend: Backend, shape: tuple[int, ...], dtype: Any) -> Array:
+        if self.backward_time:
+            return self.draws.uniform(backend, shape, dtype)  # an error there
+        if self.frozen:
+            self.draws.count += 1  # as if it had drawn, for who sets the count back
         return self.at(lambda: self.draws.uniform(backend, shape, dtype)).copy()
 
 
@@ -167,11 +206,16 @@ class _AnchoredBlocks(Anchor):
         return [*hidden, y]
 
 
-def anchor(layer: Layer) -> Iterator[Anchor]:
-    """Replace what a layer and its children draw and choose, functions, products with feedback."""
+def anchor(layer: Layer, nudge: np.random.Generator | None = None) -> Iterator[Anchor]:
+    """Replace what a layer and its children draw and choose, functions, products with feedback.
+
+    Args:
+        layer: changed in place.
+        nudge: moves the values of all functions a little, so that no two are equal.
+    """
     for name, value in list(vars(layer).items()):
         if isinstance(value, Function) and not isinstance(value, Anchor):
-            function = _AnchoredFunction(value)
+            function = _AnchoredFunction(value, layer, nudge)
             setattr(layer, name, function)
             yield function
         if isinstance(value, Draws):
@@ -198,4 +242,4 @@ def anchor(layer: Layer) -> Iterator[Anchor]:
         layer.outputs = blocks  # type: ignore[method-assign]
         yield blocks
     for child in layer.children():
-        yield from anchor(child)
+        yield from anchor(child, nudge)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -10,22 +9,38 @@ import numpy as np
 from minibnn.backend import Array
 from minibnn.gradcheck.diagnosis import likely_cause
 from minibnn.gradcheck.report import GradientResult
+from minibnn.gradcheck.slopes import FINER, LOST, Slopes
 
 STEP = 1e-5  # of the central differences, in units of the array's spread
-FINER = 1e-2  # kinks are looked for with a step this much smaller, where curvature is gone
-LOST = 1e-3  # rounding that is more than this part of a gradient leaves nothing to compare
-ROUNDING = 4 * np.finfo(np.float64).eps  # of one value in a forward pass, relative
+FAR = 1e100  # for a value of which nothing depends
+LOOKED_AT = 16  # of the gradients that are small beside what reaches the layer
 
 
 @dataclass
 class Comparison:
-    """Both gradients of one array; `numeric` is nan where it was not computed."""
+    """Both gradients of one array; `numeric` is nan where it was not computed.
+
+    Attributes:
+        name: of the array.
+        analytic: what backward says.
+        numeric: what central differences say.
+        left_out: where they say nothing.
+        kinks: where the slopes on the two sides differ.
+        errors: relative; 0 where nothing was compared.
+        floor: below it a gradient counts as zero.
+        noise: what the outputs' rounding makes in each slope.
+        cause: of wrong gradients, where the comparison itself knows it.
+    """
 
     name: str
     analytic: Array
     numeric: Array
     left_out: Array
+    kinks: Array
     errors: Array
+    noise: Array
+    floor: float
+    cause: str = ""
 
     @property
     def error(self) -> float:
@@ -38,13 +53,13 @@ class Comparison:
         place = int(self.errors.argmax() if self.error > 0 else checked.argmax())
         worst = np.unravel_index(place, self.errors.shape)
         ok = self.error <= tolerance and bool(checked.any())
-        cause = ""
+        cause = self.cause
         if not checked.any():
             cause = (
                 "nothing was compared: every place is on a kink or lost in rounding; "
                 "choose another x, or other weights"
             )
-        elif not ok:
+        elif not ok and not cause:
             cause = likely_cause(self.name, self.analytic, self.numeric, dy, others_ok)
         return GradientResult(
             name=self.name,
@@ -59,65 +74,49 @@ class Comparison:
             cause=cause,
         )
 
+    def unclear(self, tolerance: float) -> Array:
+        """Flat indices of the places that are on a kink or wrong."""
+        return np.flatnonzero(self.kinks | (self.errors > tolerance))
 
-@dataclass
-class Slopes:
-    """Differences of one array, for one scalar of interest.
+    def take(self, other: Comparison, places: Array) -> None:
+        """Put another comparison's findings in the place of these, where it has any."""
+        found = np.zeros(self.errors.size, bool)
+        found[places] = True
+        found = found.reshape(self.errors.shape) & ~np.isnan(other.numeric) & ~other.left_out
+        self.analytic = np.where(found, other.analytic, self.analytic)
+        self.numeric = np.where(found, other.numeric, self.numeric)
+        self.errors = np.where(found, other.errors, self.errors)
+        self.left_out = self.left_out & ~found
 
-    Attributes:
-        values: the array, changed and restored in place.
-        output: computes the output from `values`.
-        change: how much the scalar differs between two outputs, and the size of the numbers that
-            it was computed from, whose rounding is no error of backward's.
-    """
-
-    values: Array
-    output: Callable[[], Array]
-    change: Callable[[Array, Array], tuple[float, float]]
-
-    def between(self, i: tuple[Array, ...], down: float, up: float) -> tuple[float, float]:
-        """The slope between ``values[i] - down`` and ``values[i] + up``, and its rounding error."""
-        values = self.values
-        kept = values[i]
-        values[i] = kept + up
-        upper, plus = values[i], self.output()
-        values[i] = kept - down
-        lower, minus = values[i], self.output()
-        values[i] = kept
-        difference, size = self.change(plus, minus)
-        width = upper - lower  # not up + down: kept + up is rounded
-        return difference / width, ROUNDING * size / width
-
-    def past_a_bend(
-        self, i: tuple[Array, ...], h: float, analytic: float, numeric: float, size: float
-    ) -> float | None:
-        """A slope by a finer step that agrees with backward, if the coarse one was the culprit.
-
-        A kink or a bend that lies within the step, not at the place itself, spoils the difference
-        and not the gradient. The coarse slope is the culprit if the finer one differs from it by
-        nearly all that backward does; a smooth function's mistake stays one at every step.
-        """
-        for part in (1e-1, 1e-2, 1e-3):
-            finer, noise = self.between(i, part * h, part * h)
-            moved = abs(finer - numeric) > 0.9 * abs(analytic - numeric)
-            if moved and abs(analytic - finer) <= 1e-4 * size + noise:
-                return finer
-        return None
-
-    def has_kink(self, i: tuple[Array, ...], h: float, analytic: float, size: float) -> bool:
-        """Whether the slopes on the two sides differ, with backward's between.
-
-        The step is so fine that mere curvature leaves no difference.
-        """
-        left, left_noise = self.between(i, FINER * h, 0.0)
-        right, right_noise = self.between(i, 0.0, FINER * h)
-        slack = 1e-3 * size + left_noise + right_noise
-        between = min(left, right) - slack <= analytic <= max(left, right) + slack
-        return bool(abs(left - right) > slack and between)
+    def strays(self, checked: Array, gradient: Array, way: str, tolerance: float) -> None:
+        """Note where a gradient is another one than that which was checked."""
+        size = np.fmax(np.fmax(abs(checked), abs(gradient)), self.floor)
+        difference = abs(gradient - checked)
+        astray = ~(difference <= tolerance * size + self.noise.max())
+        if not astray.any():
+            return
+        errors = np.where(np.isfinite(difference), difference, np.inf)
+        errors = np.divide(errors, size, out=np.full(size.shape, np.inf), where=size > 0)
+        missing = np.isnan(gradient[astray]).any()
+        self.cause = f"{way} backward " + (
+            "does not set this gradient, or adds to it: it has to overwrite it"
+            if missing
+            else "gives another gradient"
+        )
+        self.numeric = np.where(astray, checked, self.numeric)
+        self.analytic, self.left_out = gradient, self.left_out & ~astray
+        self.errors = np.where(astray, errors, self.errors)
 
 
 def compare(
-    name: str, slopes: Slopes, analytic: Array, dy: Array, places: Array, tolerance: float
+    name: str,
+    slopes: Slopes,
+    analytic: Array,
+    dy: Array,
+    places: Array,
+    tolerance: float,
+    *,
+    ties: bool = False,
 ) -> Comparison:
     """Differentiate numerically at the given places and compare.
 
@@ -128,6 +127,7 @@ def compare(
         dy: the gradient that backward was given; it sets the scale of what counts as zero.
         places: flat indices.
         tolerance: relative errors above it are looked at twice: does a bend or a kink lie near?
+        ties: whether to look at all kinks at once, too; see `_check_ties`.
     """
     values = slopes.values
     spread = float(values.std()) or float(abs(values).max()) or 1.0
@@ -151,12 +151,89 @@ def compare(
     errors[(size == 0) | ~checked] = 0.0
     errors[~np.isfinite(analytic)] = np.inf
 
-    left_out = checked & (noise > LOST * size)
-    for i in zip(*np.nonzero(np.isfinite(errors) & (errors > tolerance) & ~left_out), strict=True):
-        finer = slopes.past_a_bend(i, h, analytic[i], float(numeric[i]), size[i])
-        if finer is not None:
-            numeric[i], errors[i] = finer, min(abs(analytic[i] - finer) / size[i], tolerance)
-        else:
-            left_out[i] = slopes.has_kink(i, h, analytic[i], size[i])
-    errors[left_out] = 0.0
-    return Comparison(name, analytic, numeric, left_out, errors)
+    c = Comparison(
+        name, analytic, numeric, np.zeros(values.shape, bool), np.zeros(values.shape, bool),
+        errors, noise, floor,
+    )  # fmt: skip
+    again = ((noise > LOST * size) | (errors > tolerance)) & checked & np.isfinite(errors)
+    for i in zip(*np.nonzero(again), strict=True):
+        _look_again(c, slopes, i, h, size[i], tolerance)
+    _look_at_small_ones(c, slopes, h, np.where(again, 0.0, difference), tolerance)
+    if ties:
+        _check_ties(c, slopes, FINER * h)
+    errors[c.left_out] = 0.0
+    return c
+
+
+def _look_again(
+    c: Comparison, slopes: Slopes, i: tuple[Array, ...], h: float, size: float, tolerance: float
+) -> None:
+    """Where the slopes differ, find out whether rounding, a bend or a kink is why."""
+    a = float(c.analytic[i])
+    with np.errstate(all="ignore"):
+        error, finer_error = (slopes.measured(i, part * h)[1] for part in (1.0, FINER))
+    step = FINER * h
+    if finer_error >= error > 0.01 * tolerance * size:  # the finer the worse: that is rounding
+        start, enough = h * max(1.0, float(c.noise[i]) / (LOST * size)), 0.1 * tolerance * size
+        # That nothing depends on a value, as behind Blocked, any distance may show.
+        slope, error, step = slopes.grown(i, start, enough, None if a else FAR)
+        if not error <= LOST * size:
+            c.left_out[i] = True
+            return
+        c.numeric[i] = slope
+        c.errors[i] = abs(a - slope) / max(abs(a), abs(slope), c.floor)
+        if abs(a - slope) <= tolerance * size + error:
+            c.errors[i] = min(c.errors[i], tolerance)
+            return
+    finer = slopes.past_a_bend(i, h, a, float(c.numeric[i]), size)
+    if finer is not None:
+        c.numeric[i], c.errors[i] = finer, min(abs(a - finer) / size, tolerance)
+        return
+    own = max(abs(a), abs(float(c.numeric[i])))  # a small gradient has a small kink
+    for each in (step, h):  # rounding may hide the kink of a small gradient from the finer one
+        c.kinks[i], plausible = slopes.kink(i, each, a, own)
+        if c.kinks[i] or not plausible:
+            break
+    c.left_out[i] = c.kinks[i] and plausible
+
+
+def _look_at_small_ones(
+    c: Comparison, slopes: Slopes, h: float, difference: Array, tolerance: float
+) -> None:
+    """Compare gradients that seem to be zero beside rounding, or beside what reaches the layer.
+
+    With inputs of 1e-8 all of a weight's gradients are that small, wrong ones too. Larger steps
+    show them, unless they are nothing but rounding.
+    """
+    own = np.fmax(abs(c.analytic), abs(c.numeric))
+    unsure = (difference > tolerance * own) & (c.errors <= tolerance) & ~c.left_out
+    places = np.flatnonzero(unsure & (c.analytic != 0))
+    for place in places[np.argsort(-abs(c.analytic.ravel()[places]))][:LOOKED_AT]:
+        i = np.unravel_index(place, own.shape)
+        a = float(c.analytic[i])
+        slope, error, step = slopes.grown(
+            i, h * max(1.0, float(c.noise[i]) / (LOST * abs(a))), 0.1 * LOST * abs(a)
+        )
+        size = max(abs(a), abs(slope))
+        if error <= LOST * abs(slope) and abs(a - slope) > LOST * size:
+            kink, plausible = slopes.kink(i, step, a, size)
+            c.numeric[i], c.kinks[i], c.left_out[i] = slope, kink, plausible
+            c.errors[i] = abs(a - slope) / size
+
+
+def _check_ties(c: Comparison, slopes: Slopes, h: float) -> None:
+    """Move all kinks at once: where equal values stay equal, a maximum has no kink any more.
+
+    So a backward that gives each of several equal maxima the whole gradient is found out, although
+    for each of them alone it is one that a kink may have.
+    """
+    at = c.kinks & c.left_out
+    if not at.any():
+        return
+    together, size = float(c.analytic[at].sum()), float(abs(c.analytic[at]).sum())
+    kink, plausible = slopes.kink(at, h, together, size)
+    slope, _ = slopes.between(at, h, h)
+    if not kink and not plausible:
+        c.left_out &= ~at
+        c.errors[at] = abs(together - slope) / max(size, abs(slope))
+        c.cause = "equal values get the gradient of one each; together they are to get it once"

@@ -10,7 +10,8 @@ class GradientResult:
     """What the check found for one array.
 
     Attributes:
-        name: the parameter's path, or ``"x"`` for the input.
+        name: the parameter's path, or ``"x"`` for the input; ``"2.x"`` is the input of layer 2,
+            which has a line if only that layer by itself, at a tie, is wrong.
         checked: how many elements were compared; at least one has to be.
         size: how many there are.
         index: where the relative error is worst.
@@ -20,7 +21,7 @@ class GradientResult:
             floor)``. The floor is a hundredth of the array's largest gradient or a ten-thousandth
             of the largest incoming one, whichever is greater.
         left_out: elements that were not compared, because the function has a kink there (the
-            slopes on the two sides differ, and backward's answer lies between them) or because
+            slopes around it differ, and backward's answer is one that the kink may have) or because
             rounding drowns the gradient.
         ok: whether the error is within the tolerance.
         cause: the likely mistake, or an empty string.

@@ -30,8 +30,8 @@ class Layer(ABC):
     - ``forward(x, train=True)`` keeps in `saved` exactly what `backward` needs, and the next
       `backward` releases it. ``forward(x)`` keeps nothing. What is kept may be `x` itself: do not
       change it in between.
-    - `backward` overwrites each parameter's ``grad``, in place. It changes neither weights nor
-      arguments, and draws no random number.
+    - `backward` overwrites each parameter's ``grad``, in place, with and without `need_dx`. It
+      changes neither weights nor arguments, and draws no random number: `forward` saves the mask.
     - The dtype that comes in goes out: float32 as a rule, float64 for gradient checks.
 
     A layer of your own overrides `forward` and `backward`. Its attributes that are a `Parameter`,

@@ -11,7 +11,7 @@ import numpy as np
 
 from minibnn.backend import Array, Backend, backend_of, questions
 from minibnn.checks import integer, number
-from minibnn.optimizers.diverged import HINT, DivergedError
+from minibnn.optimizers.diverged import HINT, OVERFLOW, DivergedError
 from minibnn.parameter import FlatStore, Parameter, Segment
 from minibnn.schedules import Constant, Schedule, rate_of, require_schedule
 
@@ -226,7 +226,7 @@ class FlatOptimizer(Optimizer):
         for _, new in pairs:
             all_finite = self._still_finite(only_if, new)
             if self.backend.host and not all_finite:
-                raise _diverged("a value after the update", new, "use a smaller learning rate")
+                raise _diverged(OVERFLOW, new, "use a smaller learning rate")
         for old, new in pairs:
             old[...] = new if only_if is None else self.backend.xp.where(only_if, new, old)
 

@@ -9,12 +9,15 @@ if TYPE_CHECKING:
 
 HINT = "try a smaller learning rate, and look for nan or inf in the data"
 
+OVERFLOW = "a value after the update"
+
 
 class DivergedError(ArithmeticError):
     """Nan or inf in a loss, in a gradient, or in what an update would have made of a parameter.
 
-    The update was refused: the parameters are those from before that batch. (Batch norm's running
-    statistics may have taken the batch in, if its means and variances are finite.)
+    The update was refused: the parameters are those from before that batch. Of an update that
+    overflows those parts are refused, alike in bound and lr_scale, where it does. Batch norm's
+    running statistics may have taken the batch in, if its means and variances are finite.
 
     Attributes:
         value: what was found, nan or inf.
@@ -45,7 +48,10 @@ class DivergedError(ArithmeticError):
     def __str__(self) -> str:
         if self.epoch is None:
             return f"{self.what} became {self.value}, and nothing was updated; {self.cause}"
-        where = f"epoch {self.epoch}, batch {self.batch}, and training stopped before that update"
+        stopped = "in" if self.what == OVERFLOW else "before"
+        where = (
+            f"epoch {self.epoch}, batch {self.batch}, and training stopped {stopped} that update"
+        )
         if self.batch is None:
             where = f"the evaluation after epoch {self.epoch}"
             if self.what != "the loss":

@@ -63,8 +63,8 @@ def cost(stage: Stage) -> Cost:
         return Cost(n + inside + rows + scratch, inside + gather + steps)
     if isinstance(stage, PoolStage):
         return Cost(4 * n + 8 * m, math.prod(stage.size) * (CALL + m))
-    factor = {Binarize: 5, ThresholdStage: 8, ScoreStage: 28}
-    return Cost(factor[type(stage)] * n, n)
+    factor = 5 if isinstance(stage, Binarize) else 8 if isinstance(stage, ThresholdStage) else 28
+    return Cost(factor * n, n)
 
 
 def total(stages: tuple[Stage, ...]) -> Cost:

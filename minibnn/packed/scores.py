@@ -87,9 +87,9 @@ def score_stage(fold: Fold, shape: Shape) -> ScoreStage:
     values = span * math.comb(len(low), 2)
     if span > SPAN or values > VALUES:
         raise PackError(
-            f"{fold.where}: expected sums that span at most {SPAN:,}, and times the pairs of classes "
-            f"{VALUES:,}, got {span:,} and {values:,} from {fold.product.width:,} inputs and "
-            f"{len(low):,} classes; put a smaller layer with a sign before it"
+            f"{fold.where}: expected sums that span at most {SPAN:,}, and {VALUES:,} times the "
+            f"pairs of classes, got {span:,} and {values:,} from {fold.product.width:,} inputs and "
+            f"{len(low):,} classes; put a layer with a sign before it"
         )
     found = _rounded(ranking, low, high, fold.product.step)
     if found is None and all(line.parallel(ranking[0]) for line in ranking):

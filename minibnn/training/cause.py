@@ -13,7 +13,7 @@ from minibnn.data.loader import DataLoader
 from minibnn.layers import Layer
 from minibnn.layers.record import Recorder
 from minibnn.losses import Loss
-from minibnn.optimizers.diverged import HINT
+from minibnn.optimizers.diverged import HINT, OVERFLOW
 
 # What became nan or inf, that value, and the cause with a hint.
 Found: TypeAlias = tuple[str, float, str]
@@ -86,7 +86,7 @@ def _rerun(model: Layer, loss: Loss, x: Array, labels: Array, value: float) -> F
         bad = _first(p.grad)
         if bad is not None:
             return f"the gradient of {path}", bad, cause or HINT
-    return "a value after the update", value, cause or "use a smaller learning rate"
+    return OVERFLOW, value, cause or "use a smaller learning rate"
 
 
 def _in_samples(x: Array, numbers: Sequence[int]) -> str:

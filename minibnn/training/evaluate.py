@@ -37,7 +37,8 @@ def evaluate(model: Layer, data: DataLoader, loss: Loss) -> Metrics:
     nan counts as the greatest, and one that is nan or infinite is never right.
 
     Every sample counts once and equally, whatever the loader's batches: shuffling and
-    `drop_last` are for training. The model runs in evaluation mode and is not changed.
+    `drop_last` are for training. The model runs in evaluation mode and is not changed. Memory
+    follows the loader's batch size: only small samples go in larger batches.
 
     Args:
         model: on the loader's device.
@@ -117,7 +118,8 @@ def samples_at_once(model: Layer, data: DataLoader, most: int | None = None) -> 
         largest, _ = bytes_a_sample(model, data.arrays[0][:1])
     except Exception:  # of a layer that cannot be copied: take what training takes
         return data.batch_size
-    budget = max(EVALUATION_BYTES, sum(p.data.nbytes for p in model.parameters()))
+    parameters: int = sum(p.data.nbytes for p in model.parameters())
+    budget = max(EVALUATION_BYTES, parameters)
     return max(data.batch_size, min(most, budget // max(1, largest)))
 
 

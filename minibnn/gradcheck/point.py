@@ -1,0 +1,79 @@
+"""A layer at the point where its gradients are checked."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from minibnn.backend import Array
+from minibnn.gradcheck.anchors import anchor
+from minibnn.gradcheck.compare import FAR, Comparison, compare
+from minibnn.gradcheck.no_draws import watched_copy
+from minibnn.gradcheck.passes import backward, forward, require_same_weights
+from minibnn.gradcheck.slopes import Slopes
+from minibnn.layers import Layer
+
+
+class Point:
+    """A layer, and everything that is held still in it, where the check takes place.
+
+    Attributes:
+        layer: a copy of the given one, anchored.
+        y: its output.
+        dy: the gradient that backward was given.
+        gradients: those that backward gave, by name.
+    """
+
+    def __init__(self, layer: Layer, x: Array, nudge: np.random.Generator | None = None) -> None:
+        self.layer, self.x = watched_copy(layer), x
+        self.anchors = list(anchor(self.layer, nudge))
+        self.y = self.output()
+        for held in self.anchors:
+            held.freeze()
+        require_same_weights(layer, [p.data for p in self.layer.parameters()])
+
+    def output(self) -> Array:
+        """The output, computed anew."""
+        for held in self.anchors:
+            held.restart()
+        return forward(self.layer, self.x)
+
+    def backward(self, dy: Array, with_x: bool) -> dict[str, Array]:
+        """The gradients by name, "x" last."""
+        for held in self.anchors:
+            held.backward_time = True
+        self.dy = dy
+        self.gradients = backward(self.layer, self.x, dy.copy(), with_x)
+        return self.gradients
+
+    def require_repeatable(self) -> None:
+        """Raise ValueError if another forward pass gives another output."""
+        if not np.allclose(self.output(), self.y, rtol=1e-9, atol=1e-9 * abs(self.y).max()):
+            raise ValueError(
+                f"check_gradients: {self.layer}: two forward passes differ; if it draws random "
+                "numbers, draw them from an attribute that is a minibnn.Draws, which the check can "
+                "hold still"
+            )
+
+    def compare(
+        self, places: dict[str, Array], tolerance: float, *, ties: bool = False
+    ) -> dict[str, Comparison]:
+        """Compare the gradients at the given places of each array."""
+        values = {name: p.data for name, p in self.layer.named_parameters()} | {"x": self.x}
+        found = {}
+        for name in places:
+            # Where inputs are huge, a bias of 1 shows only if it becomes huge, too.
+            farthest = max(1.0, float(abs(self.x).max())) if name == "x" else FAR
+            slopes = Slopes(values[name], self.output, self._change, farthest)
+            found[name] = compare(
+                name, slopes, self.gradients[name], self.dy, places[name], tolerance, ties=ties
+            )
+        return found
+
+    def _change(self, plus: Array, minus: Array) -> tuple[Array, float]:
+        # The scalar is sum(y dy): with a loss, the chain rule's second half, dy being checked
+        # before. Output by output, so that what did not change cancels exactly.
+        changed = plus != minus
+        if not changed.any():  # flat, or too small a change to show: then all of it is rounding
+            changed[...] = True
+        size = (abs(plus) + abs(minus)) * abs(self.dy)
+        return (plus - minus) * self.dy, float(size[changed].sum())
