@@ -132,6 +132,19 @@ def test_a_file_in_place_of_the_folder(folder, what):
     assert same(load_mnist(folder))
 
 
+def test_a_file_that_may_not_be_read_is_made_readable(folder, tmp_path, monkeypatch):
+    def refused(path):
+        raise PermissionError(13, "Permission denied", str(path))
+
+    monkeypatch.setattr("minibnn.data.mnist.read_idx", refused)  # an administrator may read all
+    with advised("data/mnist.py", "make it readable, or name another folder") as caught:
+        load_mnist(folder)
+    assert NAMES[0] in caught.text
+    monkeypatch.setattr("minibnn.data.mnist.read_idx", read_idx)
+    assert same(load_mnist(folder))
+    assert same(load_mnist(shutil.copytree(folder, tmp_path / "another")))
+
+
 def test_another_file_is_fetched_again_or_not_verified(folder, tmp_path):
     fashion = tmp_path / "fashion"
     shutil.copytree(folder, fashion)
@@ -173,6 +186,20 @@ def test_a_file_that_is_not_mnists_is_replaced(folder, wrong):
         load_mnist(folder, verify=False)
     write_idx(folder / NAMES[0], PARTS[NAMES[0]])
     assert same(load_mnist(folder))
+
+
+def test_a_file_that_cannot_be_read_is_made_readable(folder, tmp_path, monkeypatch):
+    def forbidden(path):
+        raise PermissionError(13, "Permission denied", str(path))
+
+    monkeypatch.setattr(mnist, "read_idx", forbidden)  # no file is unreadable for root
+    with advised("data", "make it readable, or name another folder"):
+        load_mnist(folder)
+    monkeypatch.setattr(mnist, "read_idx", read_idx)
+    assert same(load_mnist(folder))
+    other = tmp_path / "other"
+    shutil.copytree(folder, other)
+    assert same(load_mnist(other))
 
 
 def test_files_that_do_not_belong_together_are_matched(folder):

@@ -53,6 +53,7 @@ class Scale(Layer):
             factor = {
                 "zero": 0,
                 "inf": np.inf,
+                "nan": np.nan,
                 "sign": -1,
                 "factor": 3,
                 "batch": 6,
@@ -76,11 +77,11 @@ def test_a_right_layer_passes():
     assert check_gradients(Scale(), X)
 
 
-@pytest.mark.parametrize("wrong", ["forgets", "adds"])
+@pytest.mark.parametrize("wrong", ["forgets", "adds", "nan"])
 def test_a_gradient_is_overwritten(wrong):
     shows(
         "gradcheck",
-        "backward does not set this gradient, or adds to it: it has to overwrite it",
+        "backward does not set this gradient, or adds to it: it has to overwrite it; or it gives nan",
         causes(Scale(wrong)),
     )
     assert check_gradients(Scale(), X)
@@ -470,3 +471,71 @@ def test_a_class_is_made_an_object():
     assert "write SignSTE()" in caught.text
     assert check_gradients(SignSTE(), X)
     assert check_gradients(Dense(4, 3), X, loss=LogitCrossEntropy(), labels=np.arange(6) % 3)
+
+
+class DrawsBack(Noise):
+    """Draws its mask anew in backward."""
+
+    def backward(self, dy, *, need_dx=True):
+        self.take_saved(dy)
+        return dy * self.draws.uniform(backend_of(dy), dy.shape, dy.dtype)
+
+
+def test_a_mask_is_saved_for_backward():
+    with advised(
+        "gradcheck", "draw in forward, and save the mask for backward: self.saved = (y.shape, mask)"
+    ):
+        check_gradients(DrawsBack(Draws()), X)
+    assert check_gradients(Noise(Draws()), X)
+
+
+class Sign0(Function):
+    """A sign that is 0 at 0, or the library's."""
+
+    def __init__(self, sign):
+        self.sign = sign
+
+    def forward(self, x):
+        return self.sign(x)
+
+    def surrogate(self, x):
+        return np.clip(x, -1, 1)
+
+    def backward(self, dy, x):
+        return dy * (abs(x) <= 1)
+
+
+def test_a_sign_of_zero_is_the_librarys():
+    with advised("gradcheck", "use backend_of(x).binarize(x)"):
+        check_gradients(Sign0(np.sign), X)
+    assert check_gradients(Sign0(lambda x: backend_of(x).binarize(x)), X)
+
+
+class Maximum(Layer):
+    """The greatest of each row; the gradient goes to all that are equal to it, or to the first."""
+
+    def __init__(self, first):
+        self.first = first
+
+    def forward(self, x, *, train=False):
+        y = x.max(axis=1, keepdims=True)
+        if train:
+            self.saved = (y.shape, x)
+        return y
+
+    def backward(self, dy, *, need_dx=True):
+        (x,) = self.take_saved(dy)
+        mask = x == x.max(axis=1, keepdims=True)
+        if self.first:
+            mask = np.arange(x.shape[1]) == x.argmax(axis=1)[:, None]
+        return dy * mask
+
+
+def test_equal_maxima_share_one_gradient():
+    ties = np.array([[1.0, 1.0, 0.0], [2.0, 0.5, 2.0], [0.3, 0.1, 0.2], [1.0, -1.0, 0.0]])
+    shows(
+        "gradcheck",
+        "equal values get the gradient of one each; together they are to get it once",
+        causes(Maximum(first=False), ties),
+    )
+    assert check_gradients(Maximum(first=True), ties)

@@ -315,7 +315,7 @@ def test_scores_that_cannot_be_compared():
 
     packs(*last(), shape=(30,), change=wild)
     packs(*last(TensorNorm()), shape=(30,))
-    with advised("packed", "put a smaller layer with a sign before it"):
+    with advised("packed", "put a layer with a sign before it"):
         refused(Rescale(1 / 255), dense(66_000, 2), shape=(66_000,))
     packs(Rescale(1 / 255), dense(66_000, 3), sign(), dense(3, 2), shape=(66_000,))
 
@@ -480,6 +480,13 @@ def test_files_of_other_programs_are_left(path, model, tmp_path):
     with advised("packed", "is this a file of save_packed?"):
         load_packed(other)
     assert load_packed(path).input_shape == (42,)
+
+
+def test_figures_that_fill_a_header_are_left_out(path, model):
+    with advised("packed", "leave figures out of it"):
+        save_packed(pack(model), path, training={"accuracy": 0.9, "log": "x" * 2**24})
+    save_packed(pack(model), path, training={"accuracy": 0.9})
+    assert load_packed(path).training == {"accuracy": 0.9}
 
 
 def test_what_is_no_packed_model_is_saved_again(path, model):

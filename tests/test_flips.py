@@ -16,6 +16,7 @@ from minibnn import (
     Dense,
     DivergedError,
     Function,
+    Heaviside,
     Identity,
     LogitCrossEntropy,
     Sequential,
@@ -68,7 +69,9 @@ def train(model, rate=0.05, epochs=3, backend="cpu", on_epoch=None):
     )
 
 
-@pytest.mark.parametrize("quantizer", [SignSTE(), ScaledSign(), Rounded()], ids=repr)
+@pytest.mark.parametrize(
+    "quantizer", [SignSTE(), ScaledSign(), Rounded(), Heaviside(clip=None)], ids=repr
+)
 def test_they_are_counted_from_the_start_of_each_epoch_to_its_end(quantizer, backend):
     model = net(quantizer, quantizer)
     seen = []

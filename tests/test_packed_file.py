@@ -700,6 +700,23 @@ def test_one_content_has_one_form(saved):
                 load_bytes(start.replace(digest.encode(), right.encode()) + payload)
 
 
+@pytest.mark.parametrize("where", ["before the first", "between", "behind the last"])
+def test_bytes_that_belong_to_no_array(saved, where):
+    """Under a right digest: they could hide anything, and one content would have many forms."""
+    data = saved[0]
+    start = 8 + int.from_bytes(data[:8], "little")
+    header, payload = json.loads(data[8:start]), data[start:]
+    entries = sorted(
+        (e["data_offsets"] for name, e in header.items() if name != "__metadata__"), key=min
+    )
+    at = {"before the first": 0, "between": entries[1][0], "behind the last": len(payload)}[where]
+    for offsets in entries:
+        offsets[:] = [n + 8 * (offsets[0] >= at) for n in offsets]
+    payload = payload[:at] + bytes(8) + payload[at:]
+    with pytest.raises(PackedFileError, match=r"arrays one after another|bytes, got"):
+        load_bytes(sealed(header, payload))
+
+
 def test_json_inside_has_one_form_too(programs, tmp_path):
     """Spaces, order, escapes, a name twice, numbers in another form, and fields that go without saying."""
     packed = replace(load_bytes(programs[1]), training={"a": 1, "b": [1e-5, "x"]})

@@ -227,6 +227,23 @@ def test_containers_shared_layers_and_layers_out_of_use():
     assert "not run" in str(summary)
 
 
+def test_a_layer_that_meets_bits_and_then_numbers_is_mixed():
+    """Its second run takes the sums of its first."""
+
+    class Twice(Sequential):
+        def forward(self, x, *, train=False):
+            return self[1].forward(self[1].forward(self[0].forward(x)))
+
+        def backward(self, dy, *, need_dx=True):
+            raise NotImplementedError
+
+    shared = Dense(3, 3, weight_quantizer=SignSTE())
+    rows = Twice(Activation(SignSTE()), shared).initialize(0).summary((3,)).rows
+    assert [(row.macs, row.kind) for row in rows if row.macs] == [(18, "mixed")]
+    once = Sequential(Activation(SignSTE()), shared).initialize(0).summary((3,)).rows
+    assert [(row.macs, row.kind) for row in once if row.macs] == [(9, "binary")]
+
+
 def test_what_a_container_adds_is_its_own_only():
     """Its children's binary weights are in their rows."""
 

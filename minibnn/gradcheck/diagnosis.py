@@ -26,7 +26,10 @@ def likely_cause(name: str, analytic: Array, numeric: Array, dy: Array, others_o
         return u.shape == v.shape and np.allclose(u, v, rtol=1e-4, atol=1e-6 * abs(n).max())
 
     if np.isnan(a).all() and name != "x":
-        return "backward does not set this gradient, or adds to it: it has to overwrite it"
+        return (
+            "backward does not set this gradient, or adds to it: it has to overwrite it; "
+            "or it gives nan"
+        )
     if not np.isfinite(a).all():
         return "backward gives nan or inf here"
     if not a.any():
