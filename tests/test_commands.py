@@ -805,6 +805,8 @@ def test_other_errors(words, code, said, capsys, tmp_path, monkeypatch):
         (["train", "-o", "x", "--epochs", "few"], "--epochs: expected a whole number, got 'few'"),
         (["train", "-o", "x", "--seed", "-1"], "--seed: expected at least 0, got -1"),
         (["train", "-o", "x", "--lr", "nan"], "--lr: expected a positive number, got 'nan'"),
+        (["train", "-o", "x", "--lr", "inf"], "--lr: expected a positive number, got 'inf'"),
+        (["train", "-o", "x", "--lr", "0"], "--lr: expected a positive number, got '0'"),
         (["train", "-o", "x", "--recipe", "mordern"], "invalid choice: 'mordern'"),
         (["export", "c++", "x", "-o", "y"], "invalid choice: 'c++'"),
         (["evaluate"], "required: FILE"),

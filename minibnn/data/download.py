@@ -1,15 +1,12 @@
 """Fetch the MNIST files into the user's cache folder: two mirrors, whole files only.
 
-pooch, requests and tqdm are imported inside the functions: whoever has the files needs none.
+What only that needs is imported inside the functions: whoever has the files needs none of it.
 """
 
 from __future__ import annotations
 
 import io
 import os
-import queue
-import shutil
-import threading
 import time
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any, BinaryIO, TypeVar
@@ -83,6 +80,8 @@ def fetch(
         MirrorsFailedError: no mirror gave a good file.
         OSError: the folder cannot be written.
     """
+    import shutil
+
     target = folder / file_name
     folder.mkdir(parents=True, exist_ok=True)
     require_writable(target)
@@ -112,6 +111,9 @@ def _download(url: str, limit: int) -> bytes:
     Raises:
         Exception: of any kind.
     """
+    import queue
+    import threading
+
     import requests  # noqa: F401  # so that the time which that takes is not the server's
     from tqdm import tqdm
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import importlib
 import io
 import os
-from typing import Any
+from typing import Any, BinaryIO
 
 from minibnn.atomic_file import whole_file
 
@@ -28,8 +28,10 @@ def matplotlib_figure(**options: Any) -> Any:
     return made
 
 
-def save_figure(figure: Any, path: str | os.PathLike[str] | None, dpi: int) -> None:
+def save_figure(figure: Any, path: str | os.PathLike[str] | BinaryIO | None, dpi: int) -> None:
     """Write a figure to a file, which appears whole or not at all; None does not save.
+
+    A binary file that is open is written into, as matplotlib does it.
 
     The name's ending says which format; a name without one gets ``.png``, as in matplotlib.
 
@@ -39,7 +41,10 @@ def save_figure(figure: Any, path: str | os.PathLike[str] | None, dpi: int) -> N
     """
     if path is None:
         return
-    name = os.fspath(path)
+    if not isinstance(path, str | bytes | os.PathLike):  # an open file: its owner's affair
+        figure.savefig(path, dpi=dpi)
+        return
+    name = os.fsdecode(path)
     kind = os.path.splitext(name)[1][1:]
     if not kind and (os.path.isfile(name) or not os.path.exists(name)):  # not of /dev/stdout
         name = f"{name.rstrip('.')}.png"
