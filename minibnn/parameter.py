@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 import math
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -13,6 +12,7 @@ import numpy as np
 from minibnn.backend import Array, Backend, backend_of, require_plain
 from minibnn.checks import finite, integer, number
 from minibnn.checks import shape as check_shape
+from minibnn.gradient_clock import Backwards
 
 
 class Initializer(Protocol):
@@ -86,13 +86,6 @@ def glorot_lr_scale(fan_in: int, fan_out: int) -> float:
     who = "glorot_lr_scale"
     fans = integer(who, "fan_in", fan_in) + integer(who, "fan_out", fan_out)
     return math.sqrt(fans / 1.5)
-
-
-class Backwards:
-    """A clock, on the host, that goes on with each layer's backward and each use of a gradient."""
-
-    clock = itertools.count(1)
-    last = 0  # when a layer last ran backward
 
 
 class Parameter:
@@ -259,7 +252,7 @@ class FlatStore:
 
     Attributes:
         data: shape (total size,).
-        grad: shape (total size,).
+        grad: shape (total size,); who asks for it uses the gradient of every parameter.
         segments: the runs that an optimiser can treat alike, one for each bound and learning-rate
             scale.
     """
@@ -290,7 +283,7 @@ class FlatStore:
         self.backend = backend_of(self.parameters[0].data)
         total = sum(p.size for p in self.parameters)
         self.data = self.backend.xp.empty(total, dtype=self.parameters[0].data.dtype)
-        self.grad = self.backend.xp.empty_like(self.data)
+        self._grad = self.backend.xp.empty_like(self.data)
         # Alike parameters lie side by side, whatever their order, so that one update does them all.
         alike: dict[tuple[float | None, float], list[Parameter]] = {}
         for p in self.parameters:
@@ -301,12 +294,18 @@ class FlatStore:
             for p in group:
                 part = slice(stop, stop + p.size)
                 p.data = _move_into(self.data[part].reshape(p.shape), p.data)
-                vars(p)["grad"] = _move_into(self.grad[part].reshape(p.shape), vars(p)["grad"])
+                vars(p)["grad"] = _move_into(self._grad[part].reshape(p.shape), vars(p)["grad"])
                 stop += p.size
             self.segments.append(Segment(slice(start, stop), bound, lr_scale))
             start = stop
         self._views = [(p.data, vars(p)["grad"]) for p in self.parameters]
-        self._used = next(Backwards.clock)
+        self._grad_used = self._used = next(Backwards.clock)
+
+    @property
+    def grad(self) -> Array:
+        """The gradients; when they were used is noted for `require_gradients`."""
+        self._grad_used = next(Backwards.clock)
+        return self._grad
 
     def __reduce__(self) -> Any:
         # A copy, or what a pickle gives back, has to be views of one store again: make it anew.
@@ -332,13 +331,17 @@ class FlatStore:
         Then it is another model that is trained: a copy of the one that these parameters belong
         to, or theirs is the copy.
         """
-        if Backwards.last > self._used and all(p._used <= self._used for p in self.parameters):
+        if Backwards.last > self._used >= max(self._grad_used, *(p._used for p in self.parameters)):
             raise RuntimeError(
                 f"{who}: expected a backward that sets gradients of its {len(self.parameters)} "
                 "parameters before each step, got one of another model, or of a part without them; "
                 "copy, pickle or load both as one object, (model, optimizer), or make a new "
                 "optimiser of that model's parameters"
             )
+        self.end_step()
+
+    def end_step(self) -> None:
+        """What used the gradients up to now belongs to the step that ends here."""
         self._used = next(Backwards.clock)
 
 

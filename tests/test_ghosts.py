@@ -269,3 +269,29 @@ def test_what_a_pickle_held_before_this_look_can_be_read():
     vars(old).update(state)
     assert (old.grad == p.grad).all()
     assert old.quantizer is None
+
+
+@pytest.mark.parametrize("duplicate", COPIES.values(), ids=COPIES)
+@pytest.mark.parametrize("whole", [Scale, lambda: Sequential(Scale(), Scale())])
+def test_a_model_of_nothing_but_a_users_own_layers(whole, duplicate):
+    """No layer of it calls `take_saved`; the loss, or the Sequential, is heard of all the same."""
+    model = whole().initialize(0)
+    optimizer = SGD(model.parameters(), 0.1)
+    train(model, optimizer)
+    with pytest.raises(RuntimeError, match="another model"):
+        train(model, duplicate(optimizer))
+
+
+def test_gradients_of_copies_are_put_together_in_the_store():
+    """As over several processes: each copy has a part of the batch, one store takes the mean."""
+    model, optimizer = pair()
+    copies = [copy.deepcopy((model, optimizer)) for _ in range(2)]
+    loss = LogitCrossEntropy()
+    for _ in range(3):
+        for i, (each, _) in enumerate(copies):
+            loss.forward(each.forward(X[i::2], train=True), LABELS[i::2])
+            each.backward(loss.backward(), need_dx=False)
+        optimizer.store.grad[...] = sum(own.store.grad for _, own in copies) / 2
+        optimizer.step()
+    with pytest.raises(RuntimeError, match="another model"):
+        train(copies[0][0], optimizer)  # its own look at the gradients does not count as a use

@@ -117,7 +117,7 @@ def test_training_loads_its_own_rooms_only():
     assert loaded.isdisjoint(HEAVY)
     rooms = {name.split(".")[1] for name in loaded if name.startswith("minibnn.")}
     core = "backend checks data draws feedback functions input_contract layers losses optimizers"
-    files = "atomic_file parameter regular_file schedules training"
+    files = "atomic_file gradient_clock parameter regular_file schedules training"
     assert rooms == {*core.split(), *files.split()}
 
 

@@ -101,8 +101,12 @@ class NumpyBackend(Backend):
 
         If that is finite, so is every value. If not, it may be an overflow.
         """
-        if not a.flags.c_contiguous or not math.isfinite(np.dot(a.reshape(-1), a.reshape(-1))):
-            super().note_finite(all_finite, a)
+        if a.flags.c_contiguous:
+            with np.errstate(over="ignore"):
+                square = np.dot(a.reshape(-1), a.reshape(-1))
+            if math.isfinite(square):
+                return
+        super().note_finite(all_finite, a)
 
     def adam_step(
         self,

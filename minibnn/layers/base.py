@@ -13,8 +13,9 @@ from minibnn.backend import CPU, Array, Backend, backend_of, get_backend
 from minibnn.checks import generator
 from minibnn.draws import Draws
 from minibnn.functions import Function
+from minibnn.gradient_clock import Backwards
 from minibnn.input_contract import InputContract
-from minibnn.parameter import Backwards, Buffer, Parameter
+from minibnn.parameter import Buffer, Parameter
 
 if TYPE_CHECKING:
     from minibnn.layers.summary import Summary
@@ -307,7 +308,7 @@ class Layer(ABC):
         if dy.dtype != self.dtype:
             raise TypeError(f"{self}: expected dy of dtype {self.dtype}, got {dy.dtype}")
         self.saved = None
-        Backwards.last = next(Backwards.clock)
+        Backwards.note()
         return saved
 
     def _checked_saved(self) -> Any:

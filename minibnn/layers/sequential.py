@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from minibnn.backend import Array
 from minibnn.checks import write_hint
 from minibnn.functions import Function
+from minibnn.gradient_clock import Backwards
 from minibnn.input_contract import InputContract
 from minibnn.layers.base import Layer
 
@@ -85,6 +86,7 @@ class Sequential(Layer):
         Without `need_dx`, layers below the first one with parameters have nothing to compute:
         they only forget what they saved.
         """
+        Backwards.note()  # layers of a user's own may do without `take_saved`
         first = 0 if need_dx else self._first_trained
         gradient: Array | None = dy
         for i in reversed(range(first, len(self.layers))):

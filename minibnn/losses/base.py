@@ -6,6 +6,7 @@ from abc import ABC, abstractmethod
 from typing import Any
 
 from minibnn.backend import Array, Backend, backend_of
+from minibnn.gradient_clock import Backwards
 
 
 class Loss(ABC):
@@ -32,6 +33,7 @@ class Loss(ABC):
         if self.saved is None:
             raise RuntimeError(f"{type(self).__name__}: backward needs a forward before it")
         saved, self.saved = self.saved, None
+        Backwards.note()  # what follows may be a layer of a user's own, without `take_saved`
         return saved
 
 
@@ -123,5 +125,6 @@ def check_probabilities(labels: Array, who: str) -> None:
 def _are_whole(labels: Array) -> bool:
     """Whether each label is a whole number; of a device's, whether it may be."""
     if labels.dtype.kind == "f" and backend_of(labels).host:
-        return bool((labels == labels.round()).all())
+        xp = backend_of(labels).xp
+        return bool((xp.isfinite(labels) & (labels == labels.round())).all())
     return labels.dtype.kind in "bf"

@@ -162,6 +162,7 @@ class FlatOptimizer(Optimizer):
         self._update_all(
             [numbers[i * each : (i + 1) * each] for i in range(len(segments))], only_if
         )
+        self.store.end_step()  # it has used the gradients itself
         self._steps += 1
 
     def judge(self, only_if: Array | None) -> Array | None:

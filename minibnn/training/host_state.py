@@ -31,7 +31,7 @@ PASSING = (
     (Layer, ("saved", "input_contract", "_drawn")),
     (Loss, ("saved",)),
     (FlatOptimizer, ("schedule",)),  # a step asks for its rates through `Backend.numbers`
-    ((Parameter, FlatStore), ("_used",)),
+    ((Parameter, FlatStore), ("_used", "_grad_used")),
 )
 NUMBERS = (type(None), bool, int, float, complex, str, bytes, np.generic, np.dtype)
 # What is not looked into: it is no state, or it is everybody's.
