@@ -345,7 +345,6 @@ def dtype_hint(got: np.dtype[Any], wanted: np.dtype[Any]) -> str:
 
 
 def _float_dtype(dtype: Any) -> np.dtype[Any]:
-    known: np.dtype[Any] = np.dtype(dtype)
-    if known not in (np.float32, np.float64):
+    if (known := np.dtype(dtype)) not in (np.float32, np.float64):
         raise TypeError(f"expected dtype float32 or float64, got {known}")
     return known
