@@ -294,8 +294,7 @@ class Layer(ABC):
         Raises:
             RuntimeError: without a ``forward(train=True)`` since the last backward.
             ValueError: for a `dy` of another shape than the output.
-            TypeError: for a `dy` of another dtype or on another device; for a `saved` that forward
-                filled with something else.
+            TypeError: for a `dy` of another dtype or device; for a `saved` with something else.
         """
         self._check_device(dy, "dy")
         if self.saved is None:
@@ -345,6 +344,7 @@ def dtype_hint(got: np.dtype[Any], wanted: np.dtype[Any]) -> str:
 
 
 def _float_dtype(dtype: Any) -> np.dtype[Any]:
-    if (known := np.dtype(dtype)) not in (np.float32, np.float64):
+    known: np.dtype[Any] = np.dtype(dtype)
+    if known not in (np.float32, np.float64):
         raise TypeError(f"expected dtype float32 or float64, got {known}")
     return known
