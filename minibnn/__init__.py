@@ -284,6 +284,7 @@ _ROOMS = {
     "export": "export_c export_html export_onnx",
     "recipes": "",
     "regular_file": "",
+    "gradient_clock": "",
     "result_folder": "",
 }
 _ROOM_OF = {name: room for room, names in _ROOMS.items() for name in names.split()}

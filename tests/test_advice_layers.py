@@ -598,6 +598,7 @@ class TestLabels:
             np.array(["ant", "bee", "cow", "ant"]),
             np.array(["ant", "bee", "cow", "ant"], object),
             np.array([b"1", b"2", b"3", b"1"]),
+            np.array([0.0, 1.0, np.inf, 0.0]),  # no integer stands for infinity
             np.array([0.5, 1.5, 2.5, 0.5]),
             np.array(["2020-01", "2020-02", "2020-03", "2020-01"], "datetime64[M]"),
         ],

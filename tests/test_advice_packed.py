@@ -371,13 +371,48 @@ def test_a_model_of_floats_is_trained_on_bytes():
     assert np.array_equal(packed.predict(BYTES), labels_of(on_bytes, BYTES))
     shows(
         "packed",
-        "if these were bytes that you scaled outside, put that scaling inside, and say so: "
-        "whole = Sequential(Rescale(1 / 255), model); whole.{}; pack(whole)",
+        "if these were bytes that you scaled outside, 0 to 0 and 255 to 1, put that scaling "
+        "inside, and say so: whole = Sequential(Rescale(1 / 255), model); whole.{}; pack(whole)",
         caught.text,
     )
     whole = Sequential(Rescale(1 / 255), model)
     stated(caught.text, "whole", whole)
     assert np.array_equal(pack(whole).predict(BYTES), labels_of(model, floats))
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "brightest"), [(-1, 1, 255), (-1, 1, 240), (0, 1, 240), (-0.42, 2.82, 255)]
+)
+def test_the_advice_has_the_scaling_that_training_met(low, high, brightest):
+    """In a usual range no image need be as bright as can be; what was standardised shows its own."""
+    x = np.minimum(BYTES, brightest).astype(np.uint8)
+    floats = (x * ((high - low) / 255) + low).astype(np.float32)
+    model = trained(Sequential(dense(42, 9), BatchNorm(9), sign(), dense(9, 2)), floats)
+    with advised(
+        "packed",
+        "if these were bytes that you scaled outside, {} to {} and {} to {}, put that scaling "
+        "inside, and say so: whole = Sequential({}, model); whole.{}; pack(whole)",
+    ) as caught:
+        pack(model)
+    assert f"0 to {low:g} and 255 to {high:g}, put" in caught.text
+    written = re.search(r"whole = (Sequential\(.*?\), model\))", caught.text)[1]
+    whole = eval(written, {"Sequential": Sequential, "Rescale": Rescale, "model": model})
+    stated(caught.text, "whole", whole)
+    # Floats that were scaled outside round otherwise, so a sign may differ; another scale shows.
+    assert np.mean(pack(whole).predict(x) == labels_of(model, floats)) > 0.95
+
+
+@pytest.mark.parametrize("dtype", ["float32", "int16"])
+def test_bytes_as_other_numbers_in_a_loop_by_hand(dtype):
+    """Nobody has seen their range there, so all ways out are named."""
+    model = Sequential(Rescale(1 / 255), dense(42, 2)).initialize(0)
+    model[1].bias.data[...] = 0, 0.001  # no equal scores
+    model.forward(BYTES.astype(dtype), train=True)
+    with advised("packed", "if these were bytes as {}, say so: model.{}; pack(model)") as caught:
+        pack(model)
+    assert ("scaled outside" in caught.text) == (dtype == "float32")
+    stated(caught.text, "model", model)
+    assert np.array_equal(pack(model).predict(BYTES), labels_of(model, BYTES))
 
 
 def test_bytes_as_floats_are_stated():

@@ -25,6 +25,7 @@ FLOORS = {
     "result_folder": 2,
     "backend": 1,
     "checks": 1,
+    "gradient_clock": 1,
     "input_contract": 2,
     "parameter": 2,
     "draws": 2,

@@ -294,8 +294,7 @@ class Layer(ABC):
         Raises:
             RuntimeError: without a ``forward(train=True)`` since the last backward.
             ValueError: for a `dy` of another shape than the output.
-            TypeError: for a `dy` of another dtype or on another device; for a `saved` that forward
-                filled with something else.
+            TypeError: for a `dy` of another dtype or device; for a `saved` with something else.
         """
         self._check_device(dy, "dy")
         if self.saved is None:

@@ -89,14 +89,30 @@ def _spans(contract: InputContract, ends: HostArray) -> bool:
 
 
 def _refuse_direct(contract: InputContract, said: str) -> NoReturn:
-    hint = (
-        "if these were bytes that you scaled outside, put that scaling inside, and say so: "
-        f"whole = Sequential(Rescale(1 / 255), model); whole.{said}; pack(whole)"
-    )
-    if (contract.low, contract.high) == (0, 255):
-        hint = f"if these were bytes as floats, say so: model.{said}; pack(model)"
+    hints = ["train it on bytes (uint8), with Rescale(1 / 255) as its first layer"]
+    floats = contract.dtype.kind == "f"
+    if (contract.low, contract.high) in ((None, None), (0, 255)):
+        what = "floats" if floats else contract.dtype
+        hints.append(f"if these were bytes as {what}, say so: model.{said}; pack(model)")
+    if floats and (contract.low, contract.high) != (0, 255):
+        low, high = _scaled_range(contract)
+        offset = f", {low:.7g}" if low else ""
+        hints.append(
+            f"if these were bytes that you scaled outside, 0 to {low:.7g} and 255 to {high:.7g}, "
+            "put that scaling inside, and say so: whole = "
+            f"Sequential(Rescale({high - low:.7g} / 255{offset}), model); whole.{said}; pack(whole)"
+        )
     raise PackError(
         "pack: expected a model that was trained on bytes, whole numbers from 0 to 255, which are "
-        f"all that its packed form takes, got one trained on {contract}; train it on bytes "
-        f"(uint8), with Rescale(1 / 255) as its first layer; or, {hint}"
+        f"all that its packed form takes, got one trained on {contract}; {'; or, '.join(hints)}"
     )
+
+
+def _scaled_range(contract: InputContract) -> tuple[float, float]:
+    """What 0 and 255 became outside, probably: the usual ranges, or what training met."""
+    if contract.low is None or contract.high is None:
+        return 0.0, 1.0
+    for low, high in ((0.0, 1.0), (-1.0, 1.0)):
+        if low <= contract.low and contract.high <= high:
+            return low, high
+    return contract.low, contract.high
