@@ -5,7 +5,7 @@ from __future__ import annotations
 import importlib
 import io
 import os
-from typing import Any
+from typing import Any, BinaryIO
 
 from minibnn.atomic_file import whole_file
 
@@ -28,16 +28,20 @@ def matplotlib_figure(**options: Any) -> Any:
     return made
 
 
-def save_figure(figure: Any, path: str | os.PathLike[str] | None, dpi: int) -> None:
+def save_figure(figure: Any, path: str | os.PathLike[str] | BinaryIO | None, dpi: int) -> None:
     """Write a figure to a file, which appears whole or not at all; None does not save.
 
-    The name's ending says which format; a name without one gets ``.png``, as in matplotlib.
+    The name's ending says which format; a name without one gets ``.png``, as in matplotlib. An open
+    binary file, such as `io.BytesIO`, gets a PNG where it stands.
 
     Raises:
         ValueError: for a format that matplotlib does not write.
         OSError: the file cannot be written.
     """
     if path is None:
+        return
+    if not isinstance(path, str | os.PathLike) and hasattr(path, "write"):
+        figure.savefig(path, dpi=dpi, format="png")
         return
     name = os.fspath(path)
     kind = os.path.splitext(name)[1][1:]
