@@ -40,11 +40,10 @@ def save_figure(figure: Any, path: str | os.PathLike[str] | BinaryIO | None, dpi
     """
     if path is None:
         return
-    if isinstance(path, str | bytes | os.PathLike):
-        name = os.fsdecode(path)
-    else:
+    if not isinstance(path, str | bytes | os.PathLike):
         figure.savefig(path, dpi=dpi, format="png")
         return
+    name = os.fsdecode(path)
     kind = os.path.splitext(name)[1][1:]
     if not kind and (os.path.isfile(name) or not os.path.exists(name)):  # not of /dev/stdout
         name = f"{name.rstrip('.')}.png"
