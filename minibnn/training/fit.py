@@ -195,7 +195,7 @@ def _quantized(model: Layer) -> tuple[list[str], list[_Quantized]]:
     """
     paths, found = [], []
     for path, parameter, function in model.named_quantized():
-        levels = weight_levels(function, len(parameter.shape))
+        levels = weight_levels(function, len(parameter.shape), parameter.shape[-1])
         if levels is not None:
             paths.append(path)
             two_sided = len(levels) == 2 and levels[0] <= 0 < levels[1]
