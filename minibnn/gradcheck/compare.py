@@ -91,7 +91,8 @@ class Comparison:
     def forgive(self, rounding: float, tolerance: float) -> None:
         """Take for right what differs by no more than rounding makes, a thousandth at most."""
         size = np.fmax(np.fmax(abs(self.analytic), abs(self.numeric)), self.floor)
-        within = abs(self.analytic - self.numeric) <= np.minimum(32 * rounding, LOST * size)
+        with np.errstate(invalid="ignore"):
+            within = abs(self.analytic - self.numeric) <= np.minimum(32 * rounding, LOST * size)
         self.errors[within] = np.fmin(self.errors[within], tolerance)
 
     def strays(self, checked: Array, gradient: Array, way: str, tolerance: float) -> None:
