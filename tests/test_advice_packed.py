@@ -139,6 +139,29 @@ def test_weights_have_one_bit():
     packs(*start(), Dense(42, 4, weight_quantizer=ApproxSign()))
 
 
+def test_a_weight_quantizer_is_one_for_all_weights():
+    class Own(Function):
+        def __init__(self, scale, noise=None):
+            self.scale, self.noise = scale, noise
+
+        def forward(self, x):
+            if self.noise is not None:
+                x = x + self.noise.standard_normal(x.shape).astype(x.dtype)
+            return backend_of(x).binarize(x) * np.asarray(self.scale, x.dtype)
+
+        def backward(self, dy, x):
+            return dy
+
+    def last(function):
+        return *start(), Dense(42, 4, weight_quantizer=function)
+
+    with advised("packed", "let its forward draw and count nothing; train_forward may"):
+        refused(*last(Own(1, np.random.default_rng(0))))
+    with advised("packed", "let its forward give few values, for any number of rows"):
+        refused(*last(Own(np.ones((42, 4)))))
+    packs(*last(Own(np.ones(4))))
+
+
 def test_pixels_are_rescaled_first():
     with advised("packed", "put Rescale(1 / 255) first, and train it on bytes"):
         refused(Flatten(), dense(42, 4))

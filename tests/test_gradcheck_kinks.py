@@ -251,3 +251,25 @@ def test_a_layer_that_takes_nothing_but_signs_is_not_asked_beside_them():
     report = check_gradients(model, x)
     assert report, str(report)
     assert report.results[-1].left_out == 1
+
+
+class FirstSix(Dense):
+    """Takes its gradient from all samples but the last two."""
+
+    def backward(self, dy, *, need_dx=True):
+        (x, *_), dx = self.saved[1:], super().backward(dy, need_dx=need_dx)
+        self.weight.grad[...] = x[:6].T @ dy[:6]
+        return dx
+
+
+@pytest.mark.parametrize("mean", [1e2, 1e5])
+@pytest.mark.parametrize("seed", range(3))
+def test_features_that_vary_little_beside_their_mean(mean, seed):
+    """Batch norm magnifies the rounding of backward itself; a mistake still is one."""
+    rng = np.random.default_rng(seed)
+    x = rng.standard_normal((8, 5)) + mean * rng.uniform(0.5, 1, 5)
+    for first, right in ((Dense, True), (FirstSix, False)):
+        for function in (SignSTE(clip=1.0), ReLU()):
+            model = Sequential(first(5, 8), BatchNorm(8), Activation(function), Dense(8, 3))
+            report = check_gradients(model, x)
+            assert bool(report) == right, str(report)

@@ -208,6 +208,23 @@ def test_the_latest_training_counts(images):
     assert model.input_contract is None
 
 
+@pytest.mark.parametrize("front", [(), (Flatten(),), (Sequential(Flatten()),)])
+def test_a_range_of_earlier_is_no_more(front, images):
+    """`fit` has seen one range; in a loop afterwards there may be any."""
+    x, labels = images
+    floats = scaled(x) if front else scaled(x).reshape(len(x), -1)
+    model = trained_by_fit(network(*front), floats, labels)
+    assert pack(Sequential(Rescale(1 / 255), model), SHAPE if front else floats.shape[1:])
+    trained_by_hand(model, 3 * floats - 1, labels)
+    with pytest.raises(PackError, match="got one trained on float32"):
+        pack(Sequential(Rescale(1 / 255), model), SHAPE if front else floats.shape[1:])
+    whole = trained_by_fit(network(Flatten(), Rescale(1 / 255)), x.astype(np.int16), labels)
+    assert pack(whole)
+    trained_by_hand(whole, 4 * x.astype(np.int16) - 300, labels)
+    with pytest.raises(PackError, match="got one trained on int16"):
+        pack(whole)
+
+
 def test_the_shape_is_that_of_training(images):
     x, labels = images
     model = trained_by_hand(network(Flatten(), Rescale(1 / 255)), x, labels)

@@ -27,6 +27,7 @@ from minibnn import (
     LogitCrossEntropy,
     MagnitudeAwareSign,
     OptimizerGroup,
+    PackError,
     Parameter,
     PowerOfTwo,
     ReLU,
@@ -377,3 +378,56 @@ def test_all_of_ours_are_listed_above():
     public = {v for n in minibnn.__all__ if isinstance(v := getattr(minibnn, n), type)}
     signs = {v for v in public if v in SIGNS}
     assert signs == SIGNS
+
+
+class ScalesOfItsOwn(Own):
+    """A function that holds a number for each channel, so it cannot be asked about one alone."""
+
+    def __init__(self, f, scales):
+        super().__init__(lambda x: f(x / self.scales) * self.scales, f"{len(scales)} scales")
+        self.scales = np.asarray(scales, np.float32)
+
+
+@pytest.mark.parametrize("channels", [3, 1024])
+@pytest.mark.parametrize(
+    ("f", "bits"),
+    [(sign, 1), (np.sign, 2), (lambda x: np.rint(7 * x.clip(-1, 1)), 4), (np.tanh, 32)],
+)
+def test_a_scale_for_each_channel_that_the_function_holds(f, bits, channels):
+    function = ScalesOfItsOwn(f, np.linspace(0.5, 2, channels))
+    assert weight_bits(function, 2, channels) == weight_bits(function, 4, channels) == bits
+    assert weight_bits(function, 2, channels + 1) == 32
+
+
+def test_all_agree_on_scales_that_the_function_holds():
+    model = net(SignSTE())
+    model[4].weight_quantizer = ScalesOfItsOwn(sign, [0.5, 1, 2])
+    assert model.summary((6,)).values == {1: 45, 32: 8}
+    assert len(split_parameters(model)[0]) == 2
+    history = epoch(model, Adam(model.parameters(), 0.01))
+    assert "flips_4.weight" in history
+    assert pack(model).predict_scores(X).shape == (40, 3)
+    Bop([model[4].weight])
+
+
+class Drawing(Own):
+    def __init__(self):
+        super().__init__(lambda x: sign(x + self.rng.normal(0, 1, x.shape)), "Drawing()")
+        self.rng = np.random.default_rng(0)
+
+
+def test_what_no_other_room_calls_quantized_does_not_pack():
+    """Weights that happen to be two values, of a function of one shape or of real numbers."""
+    mask = np.where(np.arange(15).reshape(5, 3) % 2, 1, -1)
+    for function in (Own(lambda x: sign(x) * mask, "masked"), Own(lambda x: sign(x) + x, "real")):
+        model = net(SignSTE())
+        model[4].weight_quantizer = function
+        model[4].weight.data[...] = np.sign(model[4].weight.data)
+        assert model.summary((6,)).values == {1: 30, 32: 23}
+        with pytest.raises(PackError, match=r"layer 4, .*is no quantizer by its values elsewhere"):
+            pack(model, (6,))
+
+
+def test_weights_that_are_drawn_anew_do_not_pack():
+    with pytest.raises(PackError, match=r"Drawing\(\) gives other weights each time"):
+        pack(net(Drawing()), (6,))

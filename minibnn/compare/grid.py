@@ -187,7 +187,10 @@ def _places(model: Layer) -> tuple[list[Activation], list[Weighted]]:
     for layer in _leaves(model):
         if isinstance(layer, Weighted):
             behind_weights = True
-            if weight_bits(layer.weight_quantizer, len(layer.weight.shape)) == 1:
+            if (
+                weight_bits(layer.weight_quantizer, len(layer.weight.shape), layer.weight.shape[-1])
+                == 1
+            ):
                 weights.append(layer)
         elif (
             isinstance(layer, Activation)

@@ -114,7 +114,7 @@ def real_input(passes: Passes, gauge: Gauge) -> None:
     weighted = [step for step in steps if any(True for _ in _weights(step))]
     for step in weighted[1:]:
         quantized = step.layer.named_quantized()
-        if not any(weight_bits(f, len(p.shape)) == 1 for _, p, f in quantized):
+        if not any(weight_bits(f, len(p.shape), p.shape[-1]) == 1 for _, p, f in quantized):
             continue
         if bits.get(id(step.x), 32) < 32:
             continue
@@ -145,7 +145,7 @@ def zero_padding(passes: Passes, gauge: Gauge) -> None:
         if not isinstance(layer, Conv2D) or layer.padding_value != 0:
             continue
         quantized = layer.named_quantized()
-        if not any(weight_bits(f, len(p.shape)) == 1 for _, p, f in quantized):
+        if not any(weight_bits(f, len(p.shape), p.shape[-1]) == 1 for _, p, f in quantized):
             continue
         (above, below), (left, right) = layer.border
         height, width = step.x.shape[1:3]

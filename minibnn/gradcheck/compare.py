@@ -88,6 +88,13 @@ class Comparison:
         self.errors = np.where(found, other.errors, self.errors)
         self.left_out = self.left_out & ~found
 
+    def forgive(self, rounding: float, tolerance: float) -> None:
+        """Take for right what differs by no more than rounding makes, a thousandth at most."""
+        size = np.fmax(np.fmax(abs(self.analytic), abs(self.numeric)), self.floor)
+        with np.errstate(invalid="ignore"):
+            within = abs(self.analytic - self.numeric) <= np.minimum(32 * rounding, LOST * size)
+        self.errors[within] = np.fmin(self.errors[within], tolerance)
+
     def strays(self, checked: Array, gradient: Array, way: str, tolerance: float) -> None:
         """Note where a gradient is another one than that which was checked."""
         size = np.fmax(np.fmax(abs(checked), abs(gradient)), self.floor)

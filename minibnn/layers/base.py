@@ -253,8 +253,12 @@ class Layer(ABC):
             child.forget()
 
     def note_input(self, x: Array) -> None:
-        """Remember the dtype and shape of what it is trained on, unless they are known."""
-        if self.input_contract is None or not self.input_contract.describes(x):
+        """Remember the dtype and shape of what it is trained on; a range of earlier is no more."""
+        if (
+            (known := self.input_contract) is None
+            or known.low is not None
+            or not known.describes(x)
+        ):
             self.set_input_contract(InputContract(x.dtype, x.shape[1:], source="a training step"))
 
     def set_input_contract(self, contract: InputContract) -> None:

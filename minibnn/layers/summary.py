@@ -178,7 +178,10 @@ def _rows(recorder: Recorder) -> list[SummaryRow]:
         own = {id(parameter) for parameter in layer.own_parts()[0]}
         for _, parameter, function in layer.named_quantized():
             if id(parameter) in own:
-                n, width = parameter.size, weight_bits(function, len(parameter.shape))
+                n, width = (
+                    parameter.size,
+                    weight_bits(function, len(parameter.shape), parameter.shape[-1]),
+                )
                 most_bits = max(most_bits, width)
                 if width == 32:  # named as quantized, but its values are real numbers
                     floats += n

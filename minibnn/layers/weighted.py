@@ -93,7 +93,10 @@ class Weighted(Layer):
 
     def named_quantized(self) -> Iterator[tuple[str, Parameter, Function]]:
         """The weight, if its quantizer has few values."""
-        if weight_levels(self.weight_quantizer, len(self.weight.shape)) is not None:
+        if (
+            weight_levels(self.weight_quantizer, len(self.weight.shape), self.weight.shape[-1])
+            is not None
+        ):
             yield "weight", self.weight, self.weight_quantizer
         yield from super().named_quantized()
 

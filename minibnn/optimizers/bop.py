@@ -113,7 +113,10 @@ def _require_binary(p: Parameter) -> None:
     if not isinstance(p, Parameter) or p.data is None:
         return  # `FlatStore` says so
     if p.quantizer is not None:
-        binary, seen = weight_bits(p.quantizer, len(p.shape)) == 1, f"seen through {p.quantizer!r}"
+        binary, seen = (
+            weight_bits(p.quantizer, len(p.shape), p.shape[-1]) == 1,
+            f"seen through {p.quantizer!r}",
+        )
     else:
         binary, seen = bool((abs(p.data) == 1).all()), "which no layer calls binary"
         binary = binary and p.name not in ("bias", "gamma", "beta")

@@ -115,7 +115,7 @@ def split_parameters(model: Layer) -> tuple[list[Parameter], list[Parameter]]:
     binary = set()
     for _, p, function in model.named_quantized():
         p.quantizer = function  # a layer of somebody's own may not have told it
-        if weight_bits(function, len(p.shape)) == 1:
+        if weight_bits(function, len(p.shape), p.shape[-1]) == 1:
             binary.add(id(p))
     parameters = list(model.parameters())
     return (

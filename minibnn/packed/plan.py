@@ -8,9 +8,9 @@ from typing import Any
 
 import numpy as np
 
-from minibnn.backend import CPU
-from minibnn.functions import Function
-from minibnn.layers import DirectFeedback, Layer, Sequential
+from minibnn.backend import CPU, Array
+from minibnn.functions import Function, Identity, weight_levels
+from minibnn.layers import Conv2D, Dense, DirectFeedback, Layer, Sequential
 from minibnn.packed.fold import Fold
 from minibnn.packed.stages import Shape, Stage
 
@@ -70,3 +70,20 @@ def is_sign(function: Function, dtype: np.dtype[Any]) -> bool:
         if y.shape != part.shape or not bool((y == CPU.binarize(part)).all()):
             return False
     return True
+
+
+def quantizer_flaw(layer: Dense | Conv2D, Wq: Array) -> tuple[str, str] | None:
+    """Why quantized weights that have two values are no binary weights all the same, and a hint."""
+    function = layer.weight_quantizer
+    if not np.array_equal(Wq, layer.quantized_weight(False)):
+        return (
+            f"{function!r} gives other weights each time it is asked, so there is no one model",
+            "let its forward draw and count nothing; train_forward may",
+        )
+    quantizes = weight_levels(function, Wq.ndim, Wq.shape[-1]) is not None
+    if quantizes or type(function) is Identity:  # without a function, the weights say it all
+        return None
+    return (
+        f"{function!r} is no quantizer by its values elsewhere, though these weights have two",
+        "let its forward give few values, for any number of rows",
+    )

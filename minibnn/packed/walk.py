@@ -27,7 +27,7 @@ from minibnn.layers import (
 from minibnn.packed.bits import pack_rows
 from minibnn.packed.errors import PackError
 from minibnn.packed.fold import Fold
-from minibnn.packed.plan import Plan, Sign, is_sign, layers_of
+from minibnn.packed.plan import Plan, Sign, is_sign, layers_of, quantizer_flaw
 from minibnn.packed.stages import (
     Binarize,
     ConvStage,
@@ -257,6 +257,8 @@ class _Reader:
                 f"others from {layer.weight_quantizer!r}",
                 "packable is weight_quantizer=SignSTE() and what else gives such values",
             )
+        if flaw := quantizer_flaw(layer, Wq):
+            self.refuse(*flaw)
         return pack_rows((rows >= 0).astype(np.uint8)), size
 
     def product(self, stage: Product, layer: Dense | Conv2D, size: HostArray) -> None:

@@ -100,7 +100,7 @@ def fit(
         if isinstance(loader, DataLoader):
             loader.to(model.backend)
         check_data(model, loader, f"fit: {name}")
-    _note_input(model, train, test)
+    contract = _contract(train, test)
 
     recording = not model.backend.host if capture is None else capture
     if recording and model.backend.host:
@@ -128,6 +128,8 @@ def fit(
             with np.errstate(over="ignore", invalid="ignore"):  # they end in DivergedError
                 codes = _codes(quantized)
                 losses = steps.epoch(train, on_steps)
+                if contract is not None:  # the steps themselves see no range
+                    model.set_input_contract(contract)
                 whole = len(losses) == len(train)
                 metrics = [device_metrics(model, *given) for given in evaluated if whole]
                 metrics += [_all_finite(model)] if whole else []
@@ -162,21 +164,21 @@ def fit(
     return _history(rows, columns, steps, interrupted=interrupt.requested)
 
 
-def _note_input(model: Layer, train: DataLoader, test: DataLoader) -> None:
-    """Tell the model, and whatever of it takes the same samples, what it is trained on.
+def _contract(train: DataLoader, test: DataLoader) -> InputContract | None:
+    """What a model is trained on with these samples; None if nobody knows before.
 
     Raises:
         TypeError: for test samples of another dtype: scaled outside, as the others are not, say.
     """
     if not (train.only_gathers() and test.only_gathers()):  # the arrays may not be what they give
-        return
+        return None
     x = train.arrays[0]
     if test.arrays[0].dtype != x.dtype:
         raise TypeError(
             f"fit: expected test samples of dtype {x.dtype}, as those for training, got "
             f"{test.arrays[0].dtype}; prepare both in the same way"
         )
-    model.set_input_contract(InputContract.of(x, f"fit, {train.samples:,} samples"))
+    return InputContract.of(x, f"fit, {train.samples:,} samples")
 
 
 def _all_finite(model: Layer) -> Array:
@@ -195,7 +197,7 @@ def _quantized(model: Layer) -> tuple[list[str], list[_Quantized]]:
     """
     paths, found = [], []
     for path, parameter, function in model.named_quantized():
-        levels = weight_levels(function, len(parameter.shape))
+        levels = weight_levels(function, len(parameter.shape), parameter.shape[-1])
         if levels is not None:
             paths.append(path)
             two_sided = len(levels) == 2 and levels[0] <= 0 < levels[1]
