@@ -30,6 +30,17 @@ def require(who: str, name: str, value: Any, kind: type[_Kind]) -> _Kind:
     return value
 
 
+def require_methods(owner: object, *names: str) -> None:
+    """Raise TypeError if an attribute hides a method, which then nobody could call any more."""
+    for name in names:
+        value = vars(owner).get(name, require_methods)
+        if not callable(value):
+            raise TypeError(
+                f"{type(owner).__name__}: expected {name} to be a method, got an attribute of type "
+                f"{type(value).__name__}; give it another name"
+            )
+
+
 def write_hint(cls: type, call: str = "{}") -> str:
     """How to make an object of a class instead of passing the class; nothing for an abstract one.
 

@@ -40,7 +40,7 @@ def save_figure(figure: Any, path: str | os.PathLike[str] | BinaryIO | None, dpi
     """
     if path is None:
         return
-    if not isinstance(path, str | os.PathLike) and hasattr(path, "write"):
+    if not isinstance(path, str | os.PathLike):
         figure.savefig(path, dpi=dpi, format="png")
         return
     name = os.fspath(path)
