@@ -50,6 +50,9 @@ def main(argv: list[str] | None = None) -> int:
             code = _main(argv)
         finally:
             print(end="", flush=True)  # what fails here is told below, and not by the interpreter
+    except KeyboardInterrupt:  # while modules are imported, too
+        print("interrupted", file=sys.stderr)
+        return 130
     except OSError as error:
         # The interpreter would try once more when it ends.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
@@ -101,9 +104,6 @@ def _run(given: argparse.Namespace) -> int:
         return _fail(1, error)
     except MemoryError:
         return _fail(1, MemoryError("expected more memory than there is; use a smaller file"))
-    except KeyboardInterrupt:
-        print("interrupted", file=sys.stderr)
-        return 130
     finally:
         logging.getLogger("minibnn").removeFilter(_in_options)
     return code

@@ -835,6 +835,15 @@ def test_every_command_explains_itself(command, capsys):
     assert re.search(r"^examples?:\n  python -m minibnn " + command, printed, re.MULTILINE)
 
 
+def test_ctrl_c_while_a_command_is_imported(monkeypatch, capsys):
+    def interrupted(name):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("minibnn.__main__.import_module", interrupted)
+    assert main(["inspect", "any"]) == 130
+    assert capsys.readouterr().err == "interrupted\n"
+
+
 def test_help_is_there_at_once():
     """The list of commands imports none of them, nor NumPy."""
     code = (
