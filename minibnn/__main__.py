@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import io
 import os
 import sys
 from importlib import import_module
@@ -45,6 +46,8 @@ exit codes:
 def main(argv: list[str] | None = None) -> int:
     """The command line. Results go to stdout, everything else to stderr."""
     code = 0
+    if isinstance(sys.stdout, io.TextIOWrapper):  # names of files can have any characters
+        sys.stdout.reconfigure(errors="backslashreplace")
     try:
         try:
             code = _main(argv)
