@@ -113,6 +113,8 @@ def train(**settings: Any) -> pd.DataFrame:
             minibnn.plot_history(history, folder.file("history.png"), title=title)
         except ImportError as missing:
             logging.getLogger("minibnn").info("no history.png: %s", missing)
+        except KeyboardInterrupt:  # all epochs are there
+            history.attrs["interrupted"] = True
         if not history.attrs["interrupted"]:
             folder.finish()
         elif folder.current != folder.path:

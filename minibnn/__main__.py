@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import io
 import os
 import sys
 from importlib import import_module
@@ -45,11 +46,16 @@ exit codes:
 def main(argv: list[str] | None = None) -> int:
     """The command line. Results go to stdout, everything else to stderr."""
     code = 0
+    if isinstance(sys.stdout, io.TextIOWrapper):  # names of files can have any characters
+        sys.stdout.reconfigure(errors="backslashreplace")
     try:
         try:
             code = _main(argv)
         finally:
             print(end="", flush=True)  # what fails here is told below, and not by the interpreter
+    except KeyboardInterrupt:  # while modules are imported, too
+        print("interrupted", file=sys.stderr)
+        return 130
     except OSError as error:
         # The interpreter would try once more when it ends.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
@@ -101,9 +107,6 @@ def _run(given: argparse.Namespace) -> int:
         return _fail(1, error)
     except MemoryError:
         return _fail(1, MemoryError("expected more memory than there is; use a smaller file"))
-    except KeyboardInterrupt:
-        print("interrupted", file=sys.stderr)
-        return 130
     finally:
         logging.getLogger("minibnn").removeFilter(_in_options)
     return code

@@ -30,6 +30,17 @@ def require(who: str, name: str, value: Any, kind: type[_Kind]) -> _Kind:
     return value
 
 
+def require_methods(owner: object, *names: str) -> None:
+    """Raise TypeError if an attribute hides a method, which then nobody could call any more."""
+    for name in names:
+        value = vars(owner).get(name, require_methods)
+        if not callable(value):
+            raise TypeError(
+                f"{type(owner).__name__}: expected {name} to be a method, got an attribute of type "
+                f"{type(value).__name__}; give it another name"
+            )
+
+
 def write_hint(cls: type, call: str = "{}") -> str:
     """How to make an object of a class instead of passing the class; nothing for an abstract one.
 
@@ -121,6 +132,14 @@ def shape(who: str, name: str, value: Any, *, such_as: str = "(28, 28)") -> tupl
     if min(sizes, default=1) < 1:
         raise ValueError(f"{who}: expected sizes of at least 1 in {name}, got {sizes}")
     return sizes
+
+
+def float_dtype(dtype: Any) -> np.dtype[Any]:
+    """Return `dtype` as NumPy's, or raise TypeError unless it is float32 or float64."""
+    known: np.dtype[Any] = np.dtype(dtype)
+    if known not in (np.float32, np.float64):
+        raise TypeError(f"expected dtype float32 or float64, got {known}")
+    return known
 
 
 def generator(who: str, rng: Any) -> np.random.Generator:

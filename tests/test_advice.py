@@ -13,6 +13,7 @@ HERE = Path(__file__).parent
 
 # Advice that no test can follow, and why not.
 NOT_EXECUTABLE = {
+    ("__main__", "use a smaller file"): "takes all memory",
     ("backend", 'build it again, in the clone: pip install -e "."'): "installs",
     ("backend", "in the checkout: {}"): "installs CuPy",
     ("backend", "install an NVIDIA driver, then, {}"): "needs a GPU",

@@ -496,3 +496,13 @@ def test_bop_is_compared_where_weights_have_one_bit(run, tmp_path):
     shows("compare", "compare it without weight quantizers of more bits", text)
     assert "Bop" in compare(run, 0, tmp_path, *bop)
     assert SignSTE().bits == 1
+
+
+def test_results_go_into_a_folder(run, tmp_path):
+    (tmp_path / "file").write_text("no folder")
+    words = (*COMPARE, "--dataset", "sample", "--out")
+    code, text = run(*words, tmp_path / "file")
+    assert code == 1
+    shows("result_folder", "choose another name", text)
+    assert run(*words, tmp_path / "folder")[0] == 0
+    assert (tmp_path / "folder" / "runs.csv").exists()

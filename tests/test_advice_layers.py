@@ -757,3 +757,20 @@ def test_a_group_is_made_after_the_move():
     with advised("optimizers", "make them after model.to(device)"):
         OptimizerGroup(bop, Adam(rest))
     assert OptimizerGroup(Bop(binary), Adam(rest)).backend is STRICT
+
+
+def test_attributes_leave_the_names_of_methods_alone():
+    class Named(Layer):
+        def __init__(self, name):
+            setattr(self, name, [1.0])
+
+        def forward(self, x, *, train=False):
+            return x
+
+        def backward(self, dy, *, need_dx=True):
+            return dy
+
+    with advised("checks", "give it another name"):
+        Sequential(Named("parameters"), Dense(3, 2)).initialize(0)
+    model = Sequential(Named("values"), Dense(3, 2)).initialize(0)
+    assert len(list(model.parameters())) == 2

@@ -659,3 +659,26 @@ def test_samples_are_prepared_as_those_for_training():
     right = (labels_of(model, BYTES) == CLASSES).mean()
     found = evaluate(model, DataLoader((BYTES, CLASSES), 20), LogitCrossEntropy())
     assert found.accuracy == right
+
+
+def test_images_get_the_form_that_a_packed_model_takes():
+    packed = pack(Sequential(Flatten(), Rescale(1 / 255), dense(42, 2)).initialize(0), (6, 7))
+    images, labels = BYTES.reshape(-1, 6, 7), packed.predict(BYTES.reshape(-1, 6, 7))
+    with advised("packed", "of whole numbers from 0 to 255, use images.astype('uint8')"):
+        packed.predict(images.astype(np.int64))
+    assert np.array_equal(packed.predict(images.astype(np.int64).astype("uint8")), labels)
+    for given in (images.reshape(-1, 42), images[..., None], images[0]):
+        with advised("packed", "if only the axes differ, use images.reshape(-1, {})") as caught:
+            packed.predict(given)
+        assert "images.reshape(-1, 6, 7)" in caught.text
+        found = packed.predict(given.reshape(-1, 6, 7))
+        assert np.array_equal(found, labels[: len(found)])
+
+
+def test_figures_are_python_floats(tmp_path):
+    packed = pack(Sequential(Flatten(), Rescale(1 / 255), dense(42, 2)).initialize(0), (6, 7))
+    value = np.float32(0.5)
+    with advised("packed", "float(...) makes a number that it can"):
+        save_packed(packed, tmp_path / "model", training={"accuracy": value})
+    save_packed(packed, tmp_path / "model", training={"accuracy": float(value)})
+    assert load_packed(tmp_path / "model").training == {"accuracy": 0.5}

@@ -837,6 +837,29 @@ def test_every_command_explains_itself(command, capsys):
     assert re.search(r"^examples?:\n  python -m minibnn " + command, printed, re.MULTILINE)
 
 
+@pytest.mark.parametrize("encoding", ["ascii", "utf-8"])
+def test_a_name_that_cannot_be_printed_is_written(trained, tmp_path, encoding):
+    name = os.fsdecode("é".encode() + b"\xff") if os.name == "posix" else "é"
+    done = subprocess.run(
+        [sys.executable, "-m", "minibnn", "pack", trained, "-o", name],
+        cwd=tmp_path,
+        env=os.environ | {"PYTHONIOENCODING": f"{encoding}:strict"},
+        capture_output=True,
+    )
+    assert (done.returncode, done.stderr) == (0, b"")
+    assert b"after" in done.stdout
+    assert load_packed(tmp_path / name)
+
+
+def test_ctrl_c_while_a_command_is_imported(monkeypatch, capsys):
+    def interrupted(name):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("minibnn.__main__.import_module", interrupted)
+    assert main(["inspect", "any"]) == 130
+    assert capsys.readouterr().err == "interrupted\n"
+
+
 def test_help_is_there_at_once():
     """The list of commands imports none of them, nor NumPy."""
     code = (

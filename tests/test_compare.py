@@ -485,6 +485,18 @@ def test_ctrl_c_keeps_the_runs_so_far(tmp_path, capsys, monkeypatch, finished):
         assert len(list(out.iterdir())) == 3
 
 
+def test_ctrl_c_while_the_picture_is_drawn(tmp_path, capsys, monkeypatch):
+    def interrupted(*arguments, **options):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("minibnn.compare.command.plot_comparison", interrupted)
+    assert run(tmp_path, "--quantizers", "SignSTE", "--seeds", "1") == 130
+    said = capsys.readouterr()
+    runs = tmp_path / "out" / "runs.csv"
+    assert f"interrupted; the runs so far are in {runs}" in said.err
+    assert len(pd.read_csv(runs)) == 1
+
+
 @pytest.mark.skipif(os.name != "posix", reason="the steps are counted as they are there")
 def test_a_kill_at_any_step_hurts_no_result(tmp_path, monkeypatch):
     def compare(*arguments, on_run, **options):

@@ -260,6 +260,18 @@ def test_a_kill_at_any_step_hurts_no_result(module, tmp_path, monkeypatch):
     assert killed_everywhere(tmp_path, run_into, names) > 30
 
 
+def test_ctrl_c_while_the_picture_is_drawn_keeps_the_table(module, tmp_path, monkeypatch, capsys):
+    def interrupted(*arguments, **options):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(minibnn, "plot_history", interrupted)
+    words = ["--dataset", "sample", "--device", "cpu", "--epochs", "1", "--out", str(tmp_path)]
+    assert module("mnist").main(words) == 130
+    said = capsys.readouterr()
+    assert len(table(said.out)) == 1
+    assert "interrupted after 1 of 1 epochs" in said.err
+
+
 @pytest.mark.skipif(sys.platform == "win32", reason="signals work otherwise there")
 def test_ctrl_c_before_the_first_epoch_prints_no_table(start, tmp_path):
     process = start("--dataset", "sample", "--batch-size", "1", "--out", str(tmp_path))

@@ -312,6 +312,25 @@ def test_initialisers_are_copied():
     assert not mine.any()
 
 
+@pytest.mark.parametrize("name", ["parameters", "buffers", "forward"])
+def test_an_attribute_does_not_hide_a_method(name):
+    class Hiding(Layer):
+        def __init__(self):
+            setattr(self, name, [1.0])
+
+        def forward(self, x, *, train=False):
+            return x
+
+        def backward(self, dy, *, need_dx=True):
+            return dy
+
+    message = f"Hiding: expected {name} to be a method, got an attribute of type list; give"
+    with pytest.raises(TypeError, match=message):
+        Sequential(Hiding(), Dense(3, 2)).initialize(0)
+    with pytest.raises(TypeError, match=message):
+        minibnn.check_gradients(Hiding(), np.ones((2, 3)))
+
+
 @pytest.mark.parametrize("parts", [list, tuple, lambda parts: {"a": parts[0]}])
 def test_parts_in_collections_are_refused_not_forgotten(parts):
     class Hidden(Layer):

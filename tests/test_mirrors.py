@@ -88,6 +88,7 @@ ANSWERS = {
     "headers in no encoding": lambda name: [whole(b"", X="\xff", **NO_ENCODING)],
     "a header of 70,000 letters": lambda name: [whole(packed(name), X="x" * 70_000)],
     "a thousand headers": lambda name: [whole(b"", **{f"X{i}": "x" for i in range(1000)})],
+    "a header without a colon": lambda name: [b"HTTP/1.1 200 OK\r\nno header\r\nX: 1\r\n\r\n"],
     "no answer": lambda name: [],
     "no HTTP": lambda name: [b"220 mail.example.org ESMTP\r\n"],
     "status of letters": lambda name: [whole(packed(name), "OK")],
@@ -148,6 +149,11 @@ def imported(server, tmp_path_factory):
 def cache_folder(tmp_path, server):
     with small_world(tmp_path / "cache"):
         yield tmp_path / "cache"
+
+
+def test_broken_headers_are_no_news(server, cache_folder, caplog):
+    check(server, "a%20header%20without%20a%20colon", cache_folder)
+    assert caplog.text == ""
 
 
 @pytest.mark.parametrize("kind", ANSWERS)

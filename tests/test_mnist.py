@@ -216,12 +216,15 @@ def test_progress_bar_on_a_terminal(monkeypatch, server):
     assert "100%" in shown
 
 
+# As in test_mirrors.py: urllib3 leaves a socket to the garbage collector.
+@pytest.mark.filterwarnings("ignore:unclosed <socket:ResourceWarning")
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
 @pytest.mark.parametrize(
     ("behaviour", "reason"),
     [
         ("403", "403 Client Error"),
         ("503", "503 Server Error"),
-        ("short", "IncompleteRead"),
+        ("short", ("IncompleteRead", "cut short")),  # urllib3 2 says so, 1 leaves it to us
         ("cut", "cut short"),
         ("html", "got an HTML page"),
         ("wrong", "other content (sha256 differs)"),
@@ -242,7 +245,8 @@ def test_bad_mirror_is_passed_over(monkeypatch, server, cache, behaviour, reason
     server.asked.clear()
     with pytest.raises(DatasetNotFoundError) as caught:
         load_mnist()
-    assert reason in str(caught.value)
+    reasons = reason if isinstance(reason, tuple) else (reason,)
+    assert any(text in str(caught.value) for text in reasons)
     assert server.asked == [(behaviour, f"{TRAIN_IMAGES}.gz")]  # stopped at the first file
     assert not list(cache.iterdir())
 

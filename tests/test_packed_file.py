@@ -195,6 +195,14 @@ def test_what_is_no_packed_model(tmp_path):
     assert not path.exists()
 
 
+def test_figures_may_be_numpy_integers(tmp_path):
+    packed = pack(small(), (10,))
+    data = bytes_of(packed, tmp_path, training={"a": np.int64(3), "b": [np.uint8(4)]})
+    assert data == bytes_of(packed, tmp_path, training={"a": 3, "b": [4]})
+    with pytest.raises(TypeError, match=r"JSON can hold: got .* float32; float\(\.\.\.\) makes a"):
+        bytes_of(packed, tmp_path, training={"a": np.float32(1)})
+
+
 def test_what_cannot_be_saved(tmp_path):
     packed, path = pack(small(), (10,)), tmp_path / "model"
     path.write_text("before")

@@ -117,22 +117,22 @@ def run(given: argparse.Namespace) -> int:
 
     try:
         runs = compare(recipe, entries, split, seeds=given.seeds, device=backend, on_run=on_run)
+        ranking = rank(runs, resolution=1 / held_out)
+        text = f"{title}\n\n{format_table(ranking)}\n"
+        diverged = int(np.isinf(runs.loss).sum())
+        if diverged:
+            text += f"{_several(diverged, 'run')} diverged and count{'s' * (diverged == 1)} as 0\n"
+        folder.write("table.txt", text)
+        print(text, end="")
+        try:
+            plot_comparison(runs, ranking, folder.file("comparison.png"), title=title)
+        except ImportError as missing:
+            print(f"no comparison.png: {missing}", file=sys.stderr)
     except KeyboardInterrupt:
         file = folder.current / "runs.csv"
         kept = f"the runs so far are in {file}" if finished else "no run was finished"
         print(f"interrupted; {kept}", file=sys.stderr)
         return 130
-    ranking = rank(runs, resolution=1 / held_out)
-    text = f"{title}\n\n{format_table(ranking)}\n"
-    diverged = int(np.isinf(runs.loss).sum())
-    if diverged:
-        text += f"{_several(diverged, 'run')} diverged and count{'s' * (diverged == 1)} as 0\n"
-    folder.write("table.txt", text)
-    print(text, end="")
-    try:
-        plot_comparison(runs, ranking, folder.file("comparison.png"), title=title)
-    except ImportError as missing:
-        print(f"no comparison.png: {missing}", file=sys.stderr)
     folder.finish()
     return 0
 

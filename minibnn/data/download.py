@@ -15,6 +15,7 @@ from minibnn.atomic_file import require_writable, whole_file
 from minibnn.data.errors import DatasetMismatchError, IdxFormatError
 
 if TYPE_CHECKING:
+    import logging
     from pathlib import Path
 
 __all__ = ["MIRRORS", "MirrorsFailedError", "cache_folder", "fetch", "is_offline"]
@@ -111,6 +112,7 @@ def _download(url: str, limit: int) -> bytes:
     Raises:
         Exception: of any kind.
     """
+    import logging
     import queue
     import threading
 
@@ -133,6 +135,8 @@ def _download(url: str, limit: int) -> bytes:
     received = bytearray()
     start = time.monotonic()
     name = os.path.basename(url)
+    connections = logging.getLogger("urllib3.connection")
+    connections.addFilter(_is_error)
     with tqdm(desc=name, unit="B", unit_scale=True, disable=None) as bar:
         threading.Thread(target=receive, daemon=True).start()
         try:
@@ -159,6 +163,12 @@ def _download(url: str, limit: int) -> bytes:
                     raise ValueError(f"more than the {limit:,} bytes of the file") from None
         finally:
             stop.set()
+            connections.removeFilter(_is_error)
+
+
+def _is_error(record: logging.LogRecord) -> bool:
+    """Leave out warnings, with tracebacks, about headers that nobody here reads."""
+    return record.levelno >= 40
 
 
 def _chunks(url: str) -> Iterator[int | bytes]:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Self, TypeVar
 import numpy as np
 
 from minibnn.backend import CPU, Array, Backend, backend_of, get_backend
-from minibnn.checks import generator
+from minibnn.checks import float_dtype, generator, require_methods
 from minibnn.draws import Draws
 from minibnn.functions import Function
 from minibnn.gradient_clock import Backwards
@@ -110,7 +110,7 @@ class Layer(ABC):
 
     def named_parameters(self) -> Iterator[tuple[str, Parameter]]:
         """The parameters with their paths, such as ``"2.weight"`` for layer 2 of a Sequential."""
-        self._refuse_collections()
+        self._refuse_attributes()
         yield from ((k, v) for k, v in vars(self).items() if isinstance(v, Parameter))
         for name, child in self.named_children():
             yield from ((f"{name}.{path}", p) for path, p in child.named_parameters())
@@ -140,8 +140,9 @@ class Layer(ABC):
         buffers = [buffer for buffer in self.buffers() if id(buffer) not in inside]
         return list(self._own(Parameter)), buffers
 
-    def _refuse_collections(self) -> None:
+    def _refuse_attributes(self) -> None:
         """Raise for parts in a list or dict, which would be left out of training without a word."""
+        require_methods(self, "forward", "backward", "parameters", "buffers")
         if type(self).named_children is not Layer.named_children:
             return  # a container that says itself what is in it
         for name, value in vars(self).items():
@@ -166,10 +167,9 @@ class Layer(ABC):
                 seed gives one network on every device.
             dtype: float32 (the default) or float64.
         """
-        rng = generator("initialize", rng)
-        dtype = _float_dtype(self.dtype if dtype is None else dtype)
+        dtype = float_dtype(self.dtype if dtype is None else dtype)
         backend = self.backend
-        self._initialize(rng, dtype)
+        self._initialize(generator("initialize", rng), dtype)
         return self.to(backend)
 
     def _initialize(self, rng: np.random.Generator, dtype: np.dtype[Any]) -> None:
@@ -190,7 +190,7 @@ class Layer(ABC):
         Make the optimiser after the move: it holds on to the arrays it was made with.
         """
         backend = self.backend if device is None else get_backend(device)
-        dtype = _float_dtype(self.dtype if dtype is None else dtype)
+        dtype = float_dtype(self.dtype if dtype is None else dtype)
         for parameter in self.parameters():
             parameter.to(backend, dtype)
         for buffer in self.buffers():
@@ -345,10 +345,3 @@ def dtype_hint(got: np.dtype[Any], wanted: np.dtype[Any]) -> str:
     if got in (np.float32, np.float64):  # what a model can have
         hint += f" or model.to(dtype={str(got)!r})"
     return f"; {hint}"
-
-
-def _float_dtype(dtype: Any) -> np.dtype[Any]:
-    known: np.dtype[Any] = np.dtype(dtype)
-    if known not in (np.float32, np.float64):
-        raise TypeError(f"expected dtype float32 or float64, got {known}")
-    return known

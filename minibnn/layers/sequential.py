@@ -31,7 +31,7 @@ class Sequential(Layer):
                     f"Sequential: expected layers, got {layer!r} at position {i}{_hint(layer)}"
                 )
         trained = (
-            i for i, layer in enumerate(layers) if next(layer.parameters(), None) is not None
+            i for i, layer in enumerate(layers) if next(layer.named_parameters(), None) is not None
         )
         self._first_trained = next(trained, len(layers))
         owned = [*layers, *self.parameters(), *self.buffers()]

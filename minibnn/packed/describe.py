@@ -39,13 +39,20 @@ _KEEPS_SHAPE = (Binarize, ThresholdStage, ScoreStage)
 
 
 def to_json(value: Any) -> str:
-    """In one form, without spaces.
+    """In one form, without spaces; NumPy's integers become Python's.
 
     Raises:
         TypeError: for what JSON cannot hold.
         ValueError: for nan, infinity, and what contains itself.
     """
-    return json.dumps(value, sort_keys=True, separators=(",", ":"), allow_nan=False)
+    return json.dumps(value, sort_keys=True, separators=(",", ":"), allow_nan=False, default=_plain)
+
+
+def _plain(value: Any) -> int:
+    if isinstance(value, np.integer):
+        return int(value)
+    hint = "; float(...) makes a number that it can" if isinstance(value, np.floating) else ""
+    raise TypeError(f"got {value!r} of type {type(value).__name__}{hint}")
 
 
 def from_json(text: str) -> Any:

@@ -169,10 +169,13 @@ class PackedModel:
     def _checked(self, images: Array) -> Array:
         backend_of(images)
         if images.dtype != np.uint8:
-            raise TypeError(f"{self!r}: expected images of dtype uint8, got {images.dtype}")
+            hint = "of whole numbers from 0 to 255, use images.astype('uint8')"
+            raise TypeError(f"{self!r}: expected images of dtype uint8, got {images.dtype}; {hint}")
         if images.ndim < 1 or images.shape[1:] != self.input_shape:
-            wanted = ", ".join(map(str, ("batch", *self.input_shape)))
-            raise ValueError(f"{self!r}: expected images of shape ({wanted}), got {images.shape}")
+            sizes = ", ".join(map(str, self.input_shape))
+            hint = f"if only the axes differ, use images.reshape(-1, {sizes})"
+            wanted = f"expected images of shape (batch, {sizes})"
+            raise ValueError(f"{self!r}: {wanted}, got {images.shape}; {hint}")
         return images
 
     def _in_chunks(self, images: Array, last: Any, shape: Shape, dtype: Any) -> Array:

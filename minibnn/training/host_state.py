@@ -34,6 +34,8 @@ PASSING = (
     ((Parameter, FlatStore), ("_used", "_grad_used")),
 )
 NUMBERS = (type(None), bool, int, float, complex, str, bytes, np.generic, np.dtype)
+# What Python itself notes about a class: where it stands in its file, and its like.
+NOTES = ("__firstlineno__", "__static_attributes__")
 # What is not looked into: it is no state, or it is everybody's.
 CLOSED = (Backend, ModuleType)
 OURS = ("minibnn.", "builtins", "abc", "typing", "enum", "dataclasses", "numpy", "cupy")
@@ -131,7 +133,8 @@ class HostState:
             yield from ((f".{n}", getattr(value, n)) for n in ("func", "args", "keywords"))
         elif isinstance(value, type):
             if not value.__module__.startswith(OURS):
-                yield from ((f".{n}", v) for n, v in list(vars(value).items()) if _is_data(v))
+                data = [(n, v) for n, v in list(vars(value).items()) if _is_data(v)]
+                yield from ((f".{n}", v) for n, v in data if n not in NOTES)
         else:
             yield from self._attributes(value)
 
