@@ -99,6 +99,8 @@ def _run(given: argparse.Namespace) -> int:
         raise
     except (OSError, ImportError) as error:
         return _fail(1, error)
+    except MemoryError:
+        return _fail(1, MemoryError("expected more memory than there is; use a smaller file"))
     except KeyboardInterrupt:
         print("interrupted", file=sys.stderr)
         return 130

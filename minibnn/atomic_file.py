@@ -66,7 +66,9 @@ def whole_file(path: str | os.PathLike[str]) -> Iterator[BinaryIO]:
                 os.replace(temporary, target)
         if not fcntl:  # Windows renames no open file
             os.replace(temporary, target)
-    except BaseException:
+    except BaseException as error:
+        if isinstance(error, OSError) and error.errno is not None and error.filename is None:
+            error.filename = target  # a full disk, say, knows no name
         with suppress(OSError):
             os.unlink(temporary)
         raise

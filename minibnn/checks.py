@@ -86,7 +86,7 @@ def number(who: str, name: str, value: Any) -> float:
     if not isinstance(value, Real) or _is_bool(value):
         hint = "; float(...) makes one" if hasattr(value, "__float__") else ""
         if _is_bool(value) or isinstance(value, str):
-            hint = "; write 1.0 or 0.0" if _is_bool(value) else _quotes_hint(value, float)
+            hint = f"; write {float(value)}" if _is_bool(value) else _quotes_hint(value, float)
         raise TypeError(f"{who}: expected {name} to be a number, got {_got(value)}{hint}")
     try:
         x = float(value)
@@ -151,7 +151,7 @@ def _is_bool(value: Any) -> bool:
 
 def _integer_hint(value: Any) -> str:
     if _is_bool(value):
-        return "; write 1 or 0"
+        return f"; write {int(value)}"
     if isinstance(value, str):
         return _quotes_hint(value, int)
     return "; int(...) makes one" if isinstance(value, Real) and math.isfinite(value) else ""

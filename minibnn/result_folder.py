@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 from collections.abc import Iterable, Mapping
@@ -47,45 +48,72 @@ class ResultFolder:
         self.path = Path(path)
         self._names = [*results]
         self._settings = settings
-        self._written: list[str] = []
-        self.path.mkdir(parents=True, exist_ok=True)
+        self._written: set[str] = set()
+        self._begun = False
+        try:
+            self.path.mkdir(parents=True, exist_ok=True)
+        except FileExistsError:
+            raise FileExistsError(
+                errno.EEXIST,
+                "expected a folder for results, got a file; choose another name",
+                str(self.path),
+            ) from None
         earlier = any(os.path.lexists(self.path / name) for name in self._names)
         self.current = self.path / UNFINISHED if earlier else self.path
         self._require_writable()
-        if settings is not None and not earlier:
-            self._write_settings(settings)
+        if not earlier:
+            self._begin()
 
     def file(self, name: str) -> Path:
         """The path for a result, in a folder that is there."""
         self.current.mkdir(exist_ok=True)
-        if not self._written and self._settings is not None:
-            self._write_settings(self._settings)
-        if name not in self._written:
-            self._written.append(name)
+        if not self._begun:
+            self._begin()
         return self.current / name
 
     def write(self, name: str, text: str) -> None:
         """Write a result whole, in place of the one of this name from earlier in the run."""
         with whole_file(self.file(name)) as file:
             file.write(text.encode())
+        self._written.add(name)
 
     def finish(self) -> None:
-        """Let the run's set take the earlier one's place; what it has no file for goes."""
+        """Let the run's set take the earlier one's place; what it has no file for goes.
+
+        What was written and is gone was moved by another run into this folder, and stays there.
+        """
         if self.current == self.path:
             return
-        for name in {*self._names, *self._written}:
+        for name in (*self._names, SETTINGS):
             new, old = self.current / name, self.path / name
-            if name not in self._written or not new.exists():
+            if new.exists():
+                with suppress(FileNotFoundError):
+                    self._move(new, old)
+            elif name not in self._written and name != SETTINGS:
                 old.unlink(missing_ok=True)
-            elif old.exists():  # its mode stays, and if it is a link, that too
-                with whole_file(old) as file:
-                    file.write(new.read_bytes())
-            else:
-                os.replace(new, old)
-        for name in self._written:
-            (self.current / name).unlink(missing_ok=True)
+        self._remove_results()
         self._remove_if_empty()
         self.current = self.path
+
+    def _begin(self) -> None:
+        self._begun = True
+        if self.current != self.path:
+            self._remove_results()  # of a run that was stopped, with other settings
+        if self._settings is not None:
+            with whole_file(self.current / SETTINGS) as file:
+                file.write((json.dumps(self._settings, indent=2) + "\n").encode())
+
+    @staticmethod
+    def _move(new: Path, old: Path) -> None:
+        if os.path.lexists(old):  # its mode stays, and if it is a link, that too
+            with whole_file(old) as file:
+                file.write(new.read_bytes())
+        else:
+            os.replace(new, old)
+
+    def _remove_results(self) -> None:
+        for name in (*self._names, SETTINGS):
+            (self.current / name).unlink(missing_ok=True)
 
     def _require_writable(self) -> None:
         self.current.mkdir(exist_ok=True)
@@ -95,11 +123,6 @@ class ResultFolder:
                     require_writable(folder / name)
         finally:
             self._remove_if_empty()
-
-    def _write_settings(self, settings: Mapping[str, Any]) -> None:
-        self._written.append(SETTINGS)
-        with whole_file(self.current / SETTINGS) as file:
-            file.write((json.dumps(settings, indent=2) + "\n").encode())
 
     def _remove_if_empty(self) -> None:
         if self.current != self.path:

@@ -307,10 +307,10 @@ def test_a_full_disk_leaves_the_old_file(tmp_path):
         f"resource.setrlimit(resource.RLIMIT_FSIZE, (1000, {resource.RLIM_INFINITY}))\n"
         f"from minibnn.atomic_file import whole_file\n"
         f"try:\n    with whole_file({str(path)!r}) as file: file.write(bytes(2000))\n"
-        f"except OSError as error: print(error.errno)"
+        f"except OSError as error: print(error.errno, error.filename)"
     )
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True)
-    assert (done.stdout, done.stderr) == (f"{errno.EFBIG}\n", "")
+    assert (done.stdout, done.stderr) == (f"{errno.EFBIG} {path}\n", "")
     assert (path.read_bytes(), list(tmp_path.iterdir())) == (b"old", [path])
 
 
@@ -350,6 +350,38 @@ def test_earlier_results_stay_until_the_new_ones_are_complete(tmp_path):
     assert '"third"' in (out / "config.json").read_text()
 
 
+def test_a_stopped_runs_picture_is_not_taken_for_the_next_ones(tmp_path):
+    run_into(tmp_path, "first")
+    run_into(tmp_path, "stopped", finish=False)
+    results = run_into(tmp_path, "third", finish=False, picture=False)
+    results.file("picture.png")  # which then could not be drawn
+    results.finish()
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["config.json", "table.csv"]
+    assert '"third"' in (tmp_path / "config.json").read_text()
+
+
+def test_two_runs_at_once_lose_nothing(tmp_path):
+    """Whose results stay is up to chance, but there are some of each name."""
+    run_into(tmp_path, "first")
+    one = run_into(tmp_path, "one", finish=False)
+    two = run_into(tmp_path, "two", finish=False, picture=False)
+    one.finish()
+    two.finish()
+    assert (tmp_path / "table.csv").read_text() == "two\n" * 3
+    assert '"two"' in (tmp_path / "config.json").read_text()
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["config.json", "table.csv"]
+
+
+def test_a_link_to_nothing_among_results_stays(tmp_path):
+    out = tmp_path / "out"
+    run_into(out, "first")
+    (out / "picture.png").unlink()
+    (out / "picture.png").symlink_to(tmp_path / "elsewhere.png")
+    run_into(out, "second")
+    assert (tmp_path / "elsewhere.png").read_text() == "second"
+    assert (out / "picture.png").is_symlink()
+
+
 def test_settings_alone_are_no_results(tmp_path):
     ResultFolder(tmp_path, NAMES, {"version": "stopped"})
     results = ResultFolder(tmp_path, NAMES, {"version": "next"})
@@ -366,7 +398,7 @@ def test_a_place_that_cannot_be_written_is_found_out_before(tmp_path):
     (tmp_path / "picture.png").chmod(0o444)
     with pytest.raises(PermissionError):
         ResultFolder(tmp_path, NAMES)
-    with pytest.raises(FileExistsError):
+    with pytest.raises(FileExistsError, match="expected a folder for results, got a file; choose"):
         ResultFolder(tmp_path / "picture.png", NAMES)
     (tmp_path / "picture.png").chmod(0o600)
     (tmp_path / "unfinished").write_text("a file")

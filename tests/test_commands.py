@@ -819,6 +819,15 @@ def test_wrong_usage(words, said, capsys):
     assert said in capsys.readouterr().err
 
 
+def test_too_little_memory_is_said_in_one_line(monkeypatch, capsys):
+    def run(given):
+        raise MemoryError
+
+    monkeypatch.setattr("minibnn.commands.inspect.run", run)
+    assert main(["inspect", "any"]) == 1
+    assert capsys.readouterr().err.startswith("error: expected more memory than there is; use a")
+
+
 @pytest.mark.parametrize("command", COMMANDS)
 def test_every_command_explains_itself(command, capsys):
     with pytest.raises(SystemExit) as stop:

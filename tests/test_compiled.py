@@ -277,6 +277,23 @@ def test_what_cannot_be_a_library_is_left_out(kind, tmp_path, monkeypatch, caplo
 
 
 @built
+@pytest.mark.parametrize("name", ["SEAL", "SOURCE"])
+def test_a_pipe_beside_the_library_is_not_waited_for(name, tmp_path):
+    pipe = tmp_path / "_kernels.seal"
+    os.mkfifo(pipe)
+    shutil.copy(compiled.LIBRARY, tmp_path / "_kernels.so")
+    change = {"SEAL": ("LIBRARY", tmp_path / "_kernels.so"), "SOURCE": ("SOURCE", pipe)}[name]
+    code = (
+        "from minibnn.backend import compiled\n"
+        f"compiled.{change[0]} = {str(change[1])!r}\n"
+        "print(compiled.open_library())"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=30)
+    assert done.stdout == "None\n"
+    assert "_kernels.so is left out" in done.stderr
+
+
+@built
 def test_without_its_source_the_library_is_left_out(tmp_path, monkeypatch, caplog):
     monkeypatch.setattr(compiled, "SOURCE", str(tmp_path / "kernels.c"))
     assert compiled.open_library() is None

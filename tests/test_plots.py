@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import sys
 from pathlib import Path
 
@@ -128,6 +129,14 @@ def test_functions_of_a_whole_array_take_the_grid():
     np.testing.assert_allclose(abs(y[~np.isnan(y)]), 1, rtol=1e-3)  # the mean of |x| on [-2, 2]
     x, y = lines(plot_function(TernaryWeights(clip=None), limits=(-2, 2)).axes[0])["forward"]
     assert x[y == 1].min() == pytest.approx(0.7, abs=0.01)
+
+
+def test_an_open_file_gets_a_png():
+    pytest.importorskip("matplotlib")
+    for draw in (lambda f: plot_function(SignSTE(), f), lambda f: plot_history(HISTORY, f)):
+        file = io.BytesIO()
+        draw(file)
+        assert file.getvalue().startswith(b"\x89PNG")
 
 
 def test_what_cannot_be_drawn():

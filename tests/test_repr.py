@@ -167,3 +167,14 @@ def test_disagreements_say_where():
         "40 images: 1 with another label, 2 with another bit\n"
         "  layer 1, Dense: 3 values in 2 images; packed right 3, float right 0"
     )
+
+
+def test_an_optimiser_whose_schedule_is_wrong_can_be_printed():
+    """Somebody who looks for the mistake prints it first."""
+    for schedule, shown in (
+        (lambda _: -0.1, "wrong"),
+        (lambda _: "0.1", "wrong"),
+        (lambda _: 1, "1"),
+    ):
+        adam = Adam(Dense(2, 1).initialize(0).parameters(), schedule)
+        assert f"next rate {shown}, after 0 steps" in repr(adam)

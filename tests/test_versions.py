@@ -47,6 +47,13 @@ def test_each_requirement_is_pinned_to_its_lower_bound(tool, project):
     }
 
 
+def test_what_follows_two_dashes_goes_to_pytest(tool):
+    """As its own page says; argparse takes `-q` for an unknown option of the tool."""
+    given, rest = tool.parse(["newest", "--python", "python3.13", "--", "-q", "tests"])
+    assert (given.versions, given.python, rest) == ("newest", "python3.13", ["-q", "tests"])
+    assert tool.parse(["minimum"])[1] == ["-q"]
+
+
 def test_what_has_no_lower_bound_is_refused(tool):
     with pytest.raises(ValueError, match="numpy: expected a lower bound"):
         tool.requirements({"dependencies": ["numpy"], "optional-dependencies": {"dev": []}}, True)

@@ -46,13 +46,24 @@ def requirements(project: dict[str, Any], oldest: bool) -> list[str]:
     return [*dict.fromkeys(need.replace(">=", "==") for need in needed), *OF_THAT_TIME]
 
 
-def main() -> int:
-    """Make the environment, install, and run pytest; its exit code."""
-    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
+def parse(words: list[str]) -> tuple[argparse.Namespace, list[str]]:
+    """The tool's own arguments, and those for pytest, which argparse would take for its own.
+
+    >>> parse(["newest", "--python", "python3.13", "--", "-q", "tests"])
+    (Namespace(versions='newest', python='python3.13'), ['-q', 'tests'])
+    """
+    end = words.index("--") if "--" in words else len(words)
+    parser = argparse.ArgumentParser(
+        description=(__doc__ or "").partition("\n")[0], epilog="-- ARGUMENTS go to pytest"
+    )
     parser.add_argument("versions", choices=("minimum", "newest"))
     parser.add_argument("--python", default=sys.executable, help="default: this one")
-    parser.add_argument("pytest", nargs="*", help="its arguments, after --; default: -q")
-    given = parser.parse_args()
+    return parser.parse_args(words[:end]), words[end + 1 :] or ["-q"]
+
+
+def main() -> int:
+    """Make the environment, install, and run pytest; its exit code."""
+    given, for_pytest = parse(sys.argv[1:])
     with open(ROOT / "pyproject.toml", "rb") as file:
         project = tomllib.load(file)["project"]
     needed = requirements(project, given.versions == "minimum")
@@ -65,7 +76,7 @@ def main() -> int:
         subprocess.run([python, "-m", "pip", "list"], check=True)
         # Programs that the tests start are to find this Python first.
         path = os.path.dirname(python) + os.pathsep + os.environ.get("PATH", "")
-        command = [python, "-m", "pytest", *(given.pytest or ["-q"])]
+        command = [python, "-m", "pytest", *for_pytest]
         environment = os.environ | {"PATH": path}
         return subprocess.run(command, cwd=ROOT, env=environment, check=False).returncode
 

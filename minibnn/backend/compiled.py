@@ -168,10 +168,9 @@ def open_library() -> ctypes.CDLL | None:
         problem = "it is cut off or damaged"
         if _whole(LIBRARY):
             library = ctypes.CDLL(LIBRARY)
-            with open(SOURCE, "rb") as source:
-                problem = "it was built from another kernels.c"
-                if library.minibnn_source() & 0xFFFFFFFF == zlib.crc32(source.read()):
-                    return library
+            problem = "it was built from another kernels.c"
+            if library.minibnn_source() & 0xFFFFFFFF == zlib.crc32(_content(SOURCE)):
+                return library
     except (OSError, AttributeError) as error:  # of another machine, say, or not a library
         problem = str(error)
     import logging
@@ -190,13 +189,15 @@ def _whole(library: str) -> bool:
     Raises:
         OSError: if one of the two cannot be read.
     """
-    seal = os.path.splitext(library)[0] + ".seal"
-    if not os.path.isfile(library) or os.path.isdir(seal):
+    said = _content(os.path.splitext(library)[0] + ".seal", 100).split()
+    if not os.path.isfile(library) or said[:1] != [b"%d" % os.path.getsize(library)]:
         return False
-    with open(seal, "rb") as file:
-        said = file.read(100).split()
-    size = os.path.getsize(library)
-    if said[:1] != [b"%d" % size]:
-        return False
-    with open(library, "rb") as file:
-        return said[1:] == [b"%d" % zlib.crc32(file.read(size))]
+    return said[1:] == [b"%d" % zlib.crc32(_content(library))]
+
+
+def _content(path: str, size: int = -1) -> bytes:
+    """What a file has, or nothing for a pipe, a device or a folder, which may never end."""
+    if os.path.exists(path) and not os.path.isfile(path):
+        return b""
+    with open(path, "rb") as file:
+        return file.read(size)

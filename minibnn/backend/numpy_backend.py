@@ -77,7 +77,8 @@ class NumpyBackend(Backend):
     def unpack_rows(self, words: Array, width: int) -> Array:
         """As the plain body, without the bits beyond the width."""
         octets = np.ascontiguousarray(words.astype("<u8", copy=False)).view(np.uint8)
-        return np.unpackbits(octets, axis=1, count=width, bitorder="little")
+        there = min(width, 8 * octets.shape[1])  # beyond, NumPy would make up zeros
+        return np.unpackbits(octets, axis=1, count=there, bitorder="little")
 
     def convolve(self, x: Array, W: Array, windows: Windows) -> Array:
         """As the plain body, in larger matrix products."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import textwrap
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, BinaryIO
 
 from minibnn.plots.figure import matplotlib_figure, save_figure
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 def plot_comparison(
     runs: pd.DataFrame,
     ranking: pd.DataFrame,
-    path: str | os.PathLike[str] | None = None,
+    path: str | os.PathLike[str] | BinaryIO | None = None,
     *,
     title: str = "",
 ) -> Any:
@@ -26,7 +26,8 @@ def plot_comparison(
     Args:
         runs: what `compare` returned.
         ranking: what `rank` made of them.
-        path: where to save the picture (.png, .svg, .pdf); None does not save.
+        path: where to save the picture (.png, .svg, .pdf), or an open binary file, which gets a
+            PNG; None does not save.
         title: above the picture.
 
     Returns:

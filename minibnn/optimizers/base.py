@@ -96,9 +96,13 @@ class FlatOptimizer(Optimizer):
         self.backend = self.store.backend
 
     def __repr__(self) -> str:
+        try:
+            rate = f"{self._rate():.4g}"
+        except (TypeError, ValueError):  # of a schedule: the next step says so
+            rate = "wrong"
         return (
             f"{type(self).__name__}({len(self.store.parameters)} parameters, "
-            f"{self.store.data.size:,} values, next {self._rate_name} {self._rate():.4g}, "
+            f"{self.store.data.size:,} values, next {self._rate_name} {rate}, "
             f"after {self.steps} steps)"
         )
 

@@ -31,9 +31,8 @@ def matplotlib_figure(**options: Any) -> Any:
 def save_figure(figure: Any, path: str | os.PathLike[str] | BinaryIO | None, dpi: int) -> None:
     """Write a figure to a file, which appears whole or not at all; None does not save.
 
-    A binary file that is open is written into, as matplotlib does it.
-
-    The name's ending says which format; a name without one gets ``.png``, as in matplotlib.
+    The name's ending says which format; a name without one gets ``.png``, as in matplotlib. An open
+    binary file, such as `io.BytesIO`, gets a PNG where it stands.
 
     Raises:
         ValueError: for a format that matplotlib does not write.
@@ -41,8 +40,8 @@ def save_figure(figure: Any, path: str | os.PathLike[str] | BinaryIO | None, dpi
     """
     if path is None:
         return
-    if not isinstance(path, str | bytes | os.PathLike):  # an open file: its owner's affair
-        figure.savefig(path, dpi=dpi)
+    if not isinstance(path, str | bytes | os.PathLike):
+        figure.savefig(path, dpi=dpi, format="png")
         return
     name = os.fsdecode(path)
     kind = os.path.splitext(name)[1][1:]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from typing import Any
+from typing import Any, BinaryIO
 
 import numpy as np
 
@@ -16,7 +16,7 @@ POINTS = 2401  # of a function's grid; odd, so that its middle is a point
 
 def plot_function(
     f: Function,
-    path: str | os.PathLike[str] | None = None,
+    path: str | os.PathLike[str] | BinaryIO | None = None,
     *,
     limits: tuple[float, float] = (-3, 3),
 ) -> Any:
@@ -28,7 +28,8 @@ def plot_function(
 
     Args:
         f: for instance ``SwishSign()``.
-        path: where to save the picture (.png, .svg, .pdf); None does not save.
+        path: where to save the picture (.png, .svg, .pdf), or an open binary file, which gets a
+            PNG; None does not save.
         limits: the first and the last x.
 
     Returns:

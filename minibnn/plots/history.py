@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, BinaryIO
 
 from minibnn.plots.figure import matplotlib_figure, save_figure
 
@@ -12,13 +12,14 @@ if TYPE_CHECKING:
 
 
 def plot_history(
-    history: pd.DataFrame, path: str | os.PathLike[str] | None = None, *, title: str = ""
+    history: pd.DataFrame, path: str | os.PathLike[str] | BinaryIO | None = None, *, title: str = ""
 ) -> Any:
     """Draw loss and accuracy over the epochs, training and test, side by side.
 
     Args:
         history: what `fit` returned.
-        path: where to save the picture (.png, .svg, .pdf); None does not save.
+        path: where to save the picture (.png, .svg, .pdf), or an open binary file, which gets a
+            PNG; None does not save.
         title: above the picture.
 
     Returns:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, BinaryIO
 
 import numpy as np
 
@@ -19,13 +19,14 @@ if TYPE_CHECKING:
 
 
 def plot_confusion(
-    matrix: pd.DataFrame, path: str | os.PathLike[str] | None = None, *, title: str = ""
+    matrix: pd.DataFrame, path: str | os.PathLike[str] | BinaryIO | None = None, *, title: str = ""
 ) -> Any:
     """Draw a confusion matrix: the mistakes in colour, what was right as a number.
 
     Args:
         matrix: what `confusion_matrix` returned.
-        path: where to save the picture (.png, .svg, .pdf); None does not save.
+        path: where to save the picture (.png, .svg, .pdf), or an open binary file, which gets a
+            PNG; None does not save.
         title: above the picture.
 
     Returns:
@@ -66,7 +67,7 @@ def plot_confusion(
 
 def plot_weight_bits(
     model: Layer,
-    path: str | os.PathLike[str] | None = None,
+    path: str | os.PathLike[str] | BinaryIO | None = None,
     *,
     image_shape: tuple[int, int] | None = None,
     columns: int = 16,
@@ -79,7 +80,8 @@ def plot_weight_bits(
     Args:
         model: initialised; its first layer with weights is a `Dense` on images laid out flat, or
             a convolution of one channel.
-        path: where to save the picture (.png, .svg, .pdf); None does not save.
+        path: where to save the picture (.png, .svg, .pdf), or an open binary file, which gets a
+            PNG; None does not save.
         image_shape: (height, width) of an image; None for (28, 28), or a convolution's window.
         columns: units in a row.
         title: above the picture.
