@@ -65,9 +65,9 @@ class InputContract:
                 low = high = None
         return cls(x.dtype, x.shape[1:], low, high, source)
 
-    def describes(self, x: Array) -> bool:
-        """Whether the batch `x` has the contract's dtype and shape."""
-        return bool(x.dtype == self.dtype and x.shape[1:] == self.shape)
+    def fits(self, x: Array) -> bool:
+        """Whether it has the dtype and shape of `x`, a batch, and no range, which `x` may leave."""
+        return bool(self.low is None and x.dtype == self.dtype and x.shape[1:] == self.shape)
 
     @property
     def bytes_only(self) -> bool:

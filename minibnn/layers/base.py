@@ -254,11 +254,7 @@ class Layer(ABC):
 
     def note_input(self, x: Array) -> None:
         """Remember the dtype and shape of what it is trained on; a range of earlier is no more."""
-        if (
-            (known := self.input_contract) is None
-            or known.low is not None
-            or not known.describes(x)
-        ):
+        if self.input_contract is None or not self.input_contract.fits(x):
             self.set_input_contract(InputContract(x.dtype, x.shape[1:], source="a training step"))
 
     def set_input_contract(self, contract: InputContract) -> None:
