@@ -167,3 +167,12 @@ def test_disagreements_say_where():
         "40 images: 1 with another label, 2 with another bit\n"
         "  layer 1, Dense: 3 values in 2 images; packed right 3, float right 0"
     )
+
+
+@pytest.mark.parametrize("part", [None, np.zeros(()), 5])
+def test_a_data_set_of_no_arrays_says_which_part(part):
+    images, labels = np.zeros((2, 28, 28), np.uint8), np.zeros(2, np.uint8)
+    with pytest.raises(TypeError, match=r"mine, test part: expected an array of labels, got "):
+        ImageDataset("mine", images, labels, images, part)
+    with pytest.raises(TypeError, match=r"mine, training part: expected an array of images, got "):
+        ImageDataset("mine", part, labels, images, labels)
