@@ -67,8 +67,9 @@ def whole_file(path: str | os.PathLike[str]) -> Iterator[BinaryIO]:
         if not fcntl:  # Windows renames no open file
             os.replace(temporary, target)
     except BaseException as error:
-        if isinstance(error, OSError) and error.errno is not None and error.filename is None:
-            error.filename = target  # a full disk, say, knows no name
+        if isinstance(error, OSError) and error.errno and error.filename in (None, temporary):
+            error.filename = target  # the name that its user knows
+            del error.filename2  # which None would leave in the text
         with suppress(OSError):
             os.unlink(temporary)
         raise

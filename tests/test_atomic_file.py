@@ -287,6 +287,19 @@ def test_errors_name_the_file_and_not_the_temporary_one(tmp_path):
     assert not list(tmp_path.iterdir())
 
 
+def test_a_file_that_only_its_owner_may_replace_is_named(tmp_path, monkeypatch):
+    """In a folder such as /tmp; the system says so to `replace` alone."""
+
+    def replace(source, target):
+        raise PermissionError(errno.EPERM, "Operation not permitted", source, None, target)
+
+    monkeypatch.setattr(os, "replace", replace)
+    with pytest.raises(PermissionError) as caught:
+        put(tmp_path / "file")
+    assert str(caught.value) == f"[Errno 1] Operation not permitted: '{tmp_path / 'file'}'"
+    assert not list(tmp_path.iterdir())
+
+
 @pytest.mark.skipif(
     not hasattr(os, "geteuid") or os.geteuid() != 0, reason="only root gives files away"
 )

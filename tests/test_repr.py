@@ -178,3 +178,12 @@ def test_an_optimiser_whose_schedule_is_wrong_can_be_printed():
     ):
         adam = Adam(Dense(2, 1).initialize(0).parameters(), schedule)
         assert f"next rate {shown}, after 0 steps" in repr(adam)
+
+
+@pytest.mark.parametrize("part", [None, np.zeros(()), 5])
+def test_a_data_set_of_no_arrays_says_which_part(part):
+    images, labels = np.zeros((2, 28, 28), np.uint8), np.zeros(2, np.uint8)
+    with pytest.raises(TypeError, match=r"mine, test part: expected an array of labels, got "):
+        ImageDataset("mine", images, labels, images, part)
+    with pytest.raises(TypeError, match=r"mine, training part: expected an array of images, got "):
+        ImageDataset("mine", part, labels, images, labels)

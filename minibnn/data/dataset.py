@@ -24,6 +24,7 @@ class ImageDataset:
 
     Raises:
         DatasetMismatchError: a part has another number of labels than of images.
+        TypeError: a part is no array of samples.
 
     >>> images, labels = np.zeros((5, 28, 28), np.uint8), np.arange(5, dtype=np.uint8)
     >>> ImageDataset("blank", images, labels, images[:2], labels[:2])
@@ -95,8 +96,10 @@ class ImageDataset:
 
 def check_counts(who: str, images: np.ndarray[Any, Any], labels: np.ndarray[Any, Any]) -> None:
     """Raise DatasetMismatchError unless there is one label for each image."""
-    require_plain(images)
-    require_plain(labels)
+    for name, array in (("images", images), ("labels", labels)):
+        require_plain(array)
+        if not np.ndim(array):
+            raise TypeError(f"{who}: expected an array of {name}, got {type(array).__name__}")
     if len(images) != len(labels):
         raise DatasetMismatchError(
             f"{who}: expected one label for each image, got {len(images)} images "
