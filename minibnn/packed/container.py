@@ -13,7 +13,7 @@ from minibnn.packed.errors import PackedFileError
 from minibnn.packed.stages import HostArray
 
 FORMAT, VERSION = "minibnn-packed", 1
-MAX_HEADER = 2**24  # bytes; a header has a line for each array, and the figures about training
+MAX_HEADER = 2**22  # bytes; a header has a line for each array, and the figures about training
 NO_DIGEST = "0" * 64  # stands where the digest will, while it is computed
 _DTYPES = {
     "U8": np.uint8,
