@@ -126,7 +126,7 @@ def test_out_and_json(run, tmp_path):
             5,
             "the evaluation",
         ),
-        (["--out", __file__, "--dataset", "sample"], 1, "File exists"),
+        (["--out", __file__, "--dataset", "sample"], 1, "expected a folder for results, got a file; choose another name"),
     ],
 )
 def test_expected_errors_have_a_code_and_no_traceback(options, code, said, run):
@@ -376,7 +376,7 @@ def test_a_program_that_fails_is_named_and_the_others_run(ship, tmp_path):
     [
         (["--epochs", "0"], 2, "--epochs: expected at least 1, got 0"),
         (["--dataset", "mnist"], 3, "MNIST is not complete"),
-        (["--out", __file__], 1, "File exists"),
+        (["--out", __file__], 1, "expected a folder for results, got a file; choose another name"),
     ],
 )
 def test_ship_refuses_in_words(run, options, code, said, tmp_path):

@@ -63,7 +63,8 @@ def _known_shape(model: Layer, given: Shape | None) -> Shape | None:
                 )
             return contract.shape if shape_is_kept else None
         if isinstance(layer, Rescale):
-            ends = layer.forward(ends)
+            with np.errstate(all="ignore"):  # a scale of infinity is refused later, by name
+                ends = layer.forward(ends)
         elif isinstance(layer, Flatten | Reshape):
             shape_is_kept = False
         elif not isinstance(layer, Sequential | Dropout):
