@@ -126,7 +126,11 @@ def test_out_and_json(run, tmp_path):
             5,
             "the evaluation",
         ),
-        (["--out", __file__, "--dataset", "sample"], 1, "expected a folder for results, got a file; choose another name"),
+        (
+            ["--out", __file__, "--dataset", "sample"],
+            1,
+            "expected a folder for results, got a file; choose another name",
+        ),
     ],
 )
 def test_expected_errors_have_a_code_and_no_traceback(options, code, said, run):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import gzip
 import itertools
 import os
@@ -23,6 +24,15 @@ pytestmark = [
     pytest.mark.filterwarnings("ignore:unclosed <socket:ResourceWarning"),
     pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning"),
 ]
+
+
+@pytest.fixture(autouse=True)
+def sockets_are_collected():
+    """Here, where their warning is ignored, and not in some later test."""
+    yield
+    gc.collect()
+
+
 VARIABLES = ("MINIBNN_DATA", "MINIBNN_OFFLINE", "http_proxy", "HTTP_PROXY")
 MANY = bytes(1 << 16)
 NO_ENCODING = {"\xfe\xff": "\xe9"}
