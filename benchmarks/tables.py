@@ -88,7 +88,8 @@ def draw(table: pd.DataFrame, file: Path, ours: Sequence[str] = OURS) -> None:
     for number, rival in enumerate(rivals):
         mine = rows[rows.rival == rival]
         middle = 1 / mine.ratio.to_numpy()
-        ends = [middle - 1 / mine.high.to_numpy(), 1 / mine.low.to_numpy() - middle]
+        below, above = middle - 1 / mine.high.to_numpy(), 1 / mine.low.to_numpy() - middle
+        ends = [below.tolist(), above.tolist()]
         # Beside each other within the work, whoever else takes part in others.
         y = []
         for work in mine.work:

@@ -135,8 +135,10 @@ def _download(url: str, limit: int) -> bytes:
     received = bytearray()
     start = time.monotonic()
     name = os.path.basename(url)
-    connections = logging.getLogger("urllib3.connection")
-    connections.addFilter(_is_error)
+    # Version 2 of urllib3 speaks by the one, version 1 by the other.
+    loggers = [logging.getLogger(f"urllib3.{n}") for n in ("connection", "connectionpool")]
+    for logger in loggers:
+        logger.addFilter(_is_error)
     with tqdm(desc=name, unit="B", unit_scale=True, disable=None) as bar:
         threading.Thread(target=receive, daemon=True).start()
         try:
@@ -163,7 +165,8 @@ def _download(url: str, limit: int) -> bytes:
                     raise ValueError(f"more than the {limit:,} bytes of the file") from None
         finally:
             stop.set()
-            connections.removeFilter(_is_error)
+            for logger in loggers:
+                logger.removeFilter(_is_error)
 
 
 def _is_error(record: logging.LogRecord) -> bool:
