@@ -1,4 +1,4 @@
-"""What every public callable takes for a number: NumPy's as Python's, and nothing that is none."""
+"""What every public callable takes for a number: NumPy's as Python's, and nothing else."""
 
 from __future__ import annotations
 

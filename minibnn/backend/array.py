@@ -14,7 +14,7 @@ Array: TypeAlias = Any
 def require_plain(a: Any) -> None:
     """Raise TypeError for a NumPy array whose class computes otherwise than a plain one.
 
-    A masked array would lose its mask without a word, a matrix has another product. Subclasses that
+    The mask of a masked array would be ignored, and a matrix has another product. Subclasses that
     compute as arrays do, such as `numpy.memmap`, are welcome.
     """
     if isinstance(a, np.ma.MaskedArray):

@@ -68,14 +68,14 @@ class NumpyBackend(Backend):
         return _ones(n, dtype)
 
     def pack_rows(self, bits: Array) -> Array:
-        """As the plain body, without a copy in bytes, which takes 64 for a row of one bit."""
+        """Without a copy in bytes, of which a row of one bit would take 64."""
         octets = np.packbits(bits, axis=1, bitorder="little")
         words = np.zeros((len(bits), words_of(bits.shape[1]) * WORD // 8), np.uint8)
         words[:, : octets.shape[1]] = octets
         return words.view("<u8").astype(np.uint64, copy=False)
 
     def unpack_rows(self, words: Array, width: int) -> Array:
-        """As the plain body, without the bits beyond the width."""
+        """Without unpacking the bits beyond the width."""
         octets = np.ascontiguousarray(words.astype("<u8", copy=False)).view(np.uint8)
         there = min(width, 8 * octets.shape[1])  # beyond, NumPy would make up zeros
         return np.unpackbits(octets, axis=1, count=there, bitorder="little")
@@ -97,7 +97,7 @@ class NumpyBackend(Backend):
         return super().convolve_dx(numpy_convolution.without_zero_edge(dz), W, windows, shape)
 
     def note_finite(self, all_finite: Array, a: Array) -> None:
-        """As the plain body; of a flat array by its dot product with itself, on the BLAS.
+        """By the dot product of a flat array with itself, on the BLAS.
 
         If that is finite, so is every value. If not, it may be an overflow.
         """

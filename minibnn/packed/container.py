@@ -104,8 +104,8 @@ def read_header(
         PackedFileError: as from `read`.
     """
 
-    def refuse(expected: str, got: str, mend: str) -> NoReturn:
-        raise PackedFileError(f"{path}: expected {expected}, got {got}; {mend}")
+    def refuse(expected: str, got: str, hint: str) -> NoReturn:
+        raise PackedFileError(f"{path}: expected {expected}, got {got}; {hint}")
 
     length = int.from_bytes(data[:8], "little")
     if len(data) < 8 or length > size - 8:

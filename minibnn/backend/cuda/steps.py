@@ -44,13 +44,13 @@ class CupySteps(Steps):
         self.kernels.launch("steps", "note_loss", loss.dtype, arguments, blocks=1, threads=1)
 
     def note_finite(self, all_finite: Array, a: Array) -> None:
-        """As the plain body, in one kernel."""
+        """One kernel, for contiguous floats; else the reference implementation."""
         if not floats(a) or not a.flags.c_contiguous:
             super().note_finite(all_finite, a)
             return
         self.kernels.each("steps", "note_finite", a.dtype, a.size, (all_finite, a))
 
     def note_refused(self, losses: Array, all_finite: Array, now: Array) -> None:
-        """As the plain body, in one kernel."""
+        """One kernel of one thread."""
         arguments = (losses, all_finite, now)
         self.kernels.launch("steps", "note_refused", np.float32, arguments, blocks=1, threads=1)
