@@ -7,7 +7,7 @@ public piece has no row.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from minibnn import (
@@ -22,7 +22,6 @@ from minibnn import (
     DirectFeedback,
     DoReFaActivations,
     DoReFaWeights,
-    Draws,
     Dropout,
     Feedback,
     FixedFeedback,
@@ -311,12 +310,3 @@ def pieces(layer: Layer) -> set[type]:
     for child in layer.children():
         found |= pieces(child)
     return found
-
-
-def streams(layer: Layer) -> Iterator[Draws]:
-    """What a layer draws from in training: its own streams, its functions', its children's."""
-    for value in vars(layer).values():
-        inside = vars(value).values() if isinstance(value, Function) else [value]
-        yield from (v for v in inside if isinstance(v, Draws))
-    for child in layer.children():
-        yield from streams(child)

@@ -6,7 +6,7 @@ import inspect
 
 import numpy as np
 import pytest
-from cases import CASES, Case, pieces, streams
+from cases import CASES, Case, pieces
 
 import minibnn
 from minibnn import (
@@ -18,6 +18,7 @@ from minibnn import (
     StochasticSign,
     check_gradients,
 )
+from minibnn.gradcheck.passes import streams
 
 each_case = pytest.mark.parametrize("case", CASES, ids=lambda c: c.name)
 
