@@ -215,21 +215,21 @@ class Backend(Channels, Classes, Pooling, Bits, Steps, Graphs):
 
         .. code-block:: text
 
-            m  <- beta1 m + g
-            v  <- beta2 v + g^2
+            m  <- beta1 m + (1 - beta1) g
+            v  <- beta2 v + (1 - beta2) g^2
             w  <- w - rate m / (sqrt(v) + epsilon)
             w  <- min(max(w, -bound), bound)                 unless bound is None
 
-        The paper keeps (1 - beta) m and (1 - beta) v, and divides them by 1 - beta^step. These
-        factors are the same for all elements, so they stand in `rate` and `epsilon`.
+        The paper divides m by 1 - beta1^step and v by 1 - beta2^step. These corrections are the
+        same for all elements, so they stand in `rate` and `epsilon`; see `AdamStep.folded`.
 
         Shapes: w, g, m, v (n,), of one dtype; g is not changed.
 
         Args:
             w: parameters.
             g: gradients.
-            m: decaying sums of the gradients.
-            v: decaying sums of their squares.
+            m: decaying means of the gradients.
+            v: decaying means of their squares.
             numbers: the rest of the equations' letters.
             only_if: a 0-d boolean on the device; where it is False nothing changes. It lets
                 a training loop refuse an update without waiting for the device.
@@ -238,9 +238,9 @@ class Backend(Channels, Classes, Pooling, Bits, Steps, Graphs):
         """
         xp = self.xp
         rate, epsilon, beta1, beta2, bound = numbers
-        new_m = beta1 * m + g
-        new_v = beta2 * v + g * g
-        new_w = w - rate * new_m / (xp.sqrt(new_v) + epsilon)
+        new_m = beta1 * m + (1 - beta1) * g
+        new_v = beta2 * v + (1 - beta2) * (g * g)
+        new_w = w - rate * (new_m / (xp.sqrt(new_v) + epsilon))
         if bound is not None:
             new_w = xp.clip(new_w, -bound, bound)
         for old, new in ((m, new_m), (v, new_v), (w, new_w)):

@@ -41,7 +41,7 @@ class CompiledBackend(NumpyBackend):
         self._standardize = _declare(library.minibnn_standardize, 3, 4, 1)
         self._log_softmax = _declare(library.minibnn_log_softmax, 2, 3)
         self._gate = _declare(library.minibnn_gate, 1, 3, 1)
-        self._adam = _declare(library.minibnn_adam, 1, 4, 5)
+        self._adam = _declare(library.minibnn_adam, 1, 4, 7)
 
     def binarize(self, x: Array) -> Array:
         """As the plain body, in one pass."""
@@ -123,7 +123,8 @@ class CompiledBackend(NumpyBackend):
         elif only_if is None or only_if:
             rate, epsilon, beta1, beta2, bound = numbers
             bound = math.inf if bound is None else bound
-            self._adam(w.size, *map(_at, (w, g, m, v)), beta1, beta2, rate, epsilon, bound)
+            betas = beta1, 1 - beta1, beta2, 1 - beta2
+            self._adam(w.size, *map(_at, (w, g, m, v)), *betas, rate, epsilon, bound)
 
 
 def _declare(function: Any, lengths: int, pointers: int, floats: int = 0) -> Any:

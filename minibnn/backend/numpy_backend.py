@@ -126,10 +126,12 @@ class NumpyBackend(Backend):
             block = slice(start, start + ADAM_BLOCK)
             wb, gb, mb, vb = w[block], g[block], m[block], v[block]
             a = scratch[: wb.size]
+            np.multiply(gb, 1 - beta1, out=a)
             mb *= beta1
-            mb += gb
-            vb *= beta2
+            mb += a
             np.multiply(gb, gb, out=a)
+            a *= 1 - beta2
+            vb *= beta2
             vb += a
             np.sqrt(vb, out=a)
             a += epsilon
