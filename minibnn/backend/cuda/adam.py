@@ -10,8 +10,8 @@ import numpy as np
 
 from minibnn.backend.adam import AdamStep
 from minibnn.backend.array import Array
+from minibnn.backend.capture.questions import questions
 from minibnn.backend.cuda.signs import CupySigns
-from minibnn.backend.questions import questions
 
 
 class CupyAdam(CupySigns):
