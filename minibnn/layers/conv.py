@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import math
-
-from minibnn.backend import Array, Windows
+from minibnn.backend import Array, Windows, batch_sum
 from minibnn.checks import integer, number
 from minibnn.feedback import Feedback
 from minibnn.functions import Function
@@ -160,8 +158,7 @@ class Conv2D(Weighted):
                 self.backend.convolve_dw(X, dz, self.windows, out=self.weight.grad)
             )
             if self.bias is not None:
-                rows = dz.reshape(len(dz), math.prod(dz.shape[1:]))
-                self.backend.channel_sums(rows, self.out_channels, out=self.bias.grad)
+                batch_sum(dz, out=self.bias.grad)
         if not need_dx:
             return None
         B = self.backward_weights(Wq)
