@@ -4,7 +4,7 @@
     MINIBNN_DATA=... python benchmarks/profile_step.py --recipe modern
     MINIBNN_DATA=... python benchmarks/profile_step.py --width 1024     # 784-1024-1024-1024-10
 
-The phases are the backend's primitives, timed by a clock around each while an ordinary loop
+The phases are operations of the backend, timed by a clock around each while an ordinary loop
 trains: taking the batch (gather), signs of weights and activations (binarise), matrix products of
 the forward and of the backward pass, sums over the batch (of biases), the optimiser, the loss; what
 remains of the two passes is elementwise array code and Python. Products also show the rate at which
@@ -20,6 +20,7 @@ import argparse
 import time
 from collections import defaultdict
 from collections.abc import Callable
+from functools import partial
 from itertools import pairwise
 from typing import Any
 
@@ -90,17 +91,30 @@ class Clock:
                 row = f"{self.direction} products" if name == "products" else name
                 self.seconds[row] += spent
             if name == "products":
-                self.flops[row] += operations(call.__name__, args, result)
+                self.flops[row] += multiplications(call.__name__, args, result)
             return result
 
         return timed
 
+    def around_run(self, run: Callable[..., Any]) -> Callable[..., Any]:
+        """`Backend.run`, with a clock around the operations of `PHASES`."""
 
-def operations(name: str, args: tuple[Any, ...], result: Any) -> int:
-    """Multiplications and additions of a product: two for each weight at each place it meets."""
+        def timed_run(reference: Callable[..., Any], *args: Any) -> Any:
+            phase = PHASES.get(reference.__name__)
+            if phase is None:
+                return run(reference, *args)
+            call = partial(run, reference)
+            vars(call)["__name__"] = reference.__name__
+            return self.around(call, phase)(*args)
+
+        return timed_run
+
+
+def multiplications(name: str, args: tuple[Any, ...], result: Any) -> int:
+    """And additions of a product: two for each weight at each position that it meets."""
     if name == "matmul":
         return 2 * int(args[0].size) * int(args[1].shape[1])
-    # z or its gradient has a place for each time that W was met.
+    # z or its gradient has a position for each time that W was met.
     if name == "convolve":
         z, W = result, args[1]
     elif name == "convolve_dw":
@@ -110,19 +124,17 @@ def operations(name: str, args: tuple[Any, ...], result: Any) -> int:
     return 2 * int(z.size) // int(z.shape[-1]) * int(W.size)
 
 
-PRIMITIVES = {
+PHASES = {  # of operations, and of methods of the backend
     "batch_norm": "batch norm",
     "batch_norm_gradient": "batch norm",
     "update_running": "batch norm",
-    "affine": "batch norm",
-    "channel_dots": "batch norm",
     "gate": "masks",
     "matmul": "products",
     "convolve": "products",
     "convolve_dw": "products",
     "convolve_dx": "products",
     "binarize": "binarise",
-    "channel_sums": "sums",
+    "two_stage_sum": "sums",
 }
 
 
@@ -131,8 +143,10 @@ def profile(model: Layer, loss: Any, optimizer: Any, loader: DataLoader, steps: 
     backend = model.backend
     rows, flops = [], {}
     clock = Clock()
-    for name, phase in PRIMITIVES.items():
+    methods = {name: phase for name, phase in PHASES.items() if hasattr(backend, name)}
+    for name, phase in methods.items():
         setattr(backend, name, clock.around(getattr(backend, name), phase))
+    backend.run = clock.around_run(backend.run)  # type: ignore[method-assign]
     try:
         source = iter(loader)
         for _ in range(steps):
@@ -163,7 +177,7 @@ def profile(model: Layer, loss: Any, optimizer: Any, loader: DataLoader, steps: 
             )
             flops = dict(clock.flops)
     finally:
-        for name in PRIMITIVES:
+        for name in (*methods, "run"):
             delattr(backend, name)  # the class's own come back
     whole = []
     source = iter(loader)
