@@ -8,7 +8,6 @@ from minibnn.backend.capture.questions import Question, Questions, questions
 from minibnn.backend.capture.steps import StepTables
 from minibnn.backend.cpu import NumpyBackend
 from minibnn.backend.select import CPU, backend_of, get_backend, register_backend
-from minibnn.backend.windows import Windows
 
 __all__ = [
     "CPU",
@@ -22,7 +21,6 @@ __all__ = [
     "Question",
     "Questions",
     "StepTables",
-    "Windows",
     "backend_of",
     "get_backend",
     "questions",

@@ -17,12 +17,12 @@ from minibnn.backend.cuda.classes import CupyClasses
 from minibnn.backend.cuda.cublas import Cublas, fits
 from minibnn.backend.cuda.kernels import Kernels, floats
 from minibnn.backend.cuda.steps import CupySteps
-from minibnn.backend.cuda.windows import CupyWindows
+from minibnn.backend.cuda.signs import CupySigns
 from minibnn.backend.hashing import places, stream_keys
 from minibnn.backend.implementations import CUDA
 
 
-class CupyBackend(CupyAdam, CupyClasses, CupyChannels, CupySteps, CupyWindows, CupyBits):
+class CupyBackend(CupyAdam, CupyClasses, CupyChannels, CupySteps, CupySigns, CupyBits):
     """Arrays in the memory of a CUDA device."""
 
     name = "gpu"
