@@ -7,6 +7,7 @@ from minibnn.backend.bits import BitMatrix, DenseLayers
 from minibnn.backend.capture.questions import Question, Questions, questions
 from minibnn.backend.capture.steps import StepTables
 from minibnn.backend.cpu import NumpyBackend
+from minibnn.backend.operations import batch_mean, batch_sum, matmul
 from minibnn.backend.select import CPU, backend_of, get_backend, register_backend
 
 __all__ = [
@@ -22,7 +23,10 @@ __all__ = [
     "Questions",
     "StepTables",
     "backend_of",
+    "batch_mean",
+    "batch_sum",
     "get_backend",
+    "matmul",
     "questions",
     "register_backend",
     "require_plain",
