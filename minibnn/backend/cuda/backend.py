@@ -16,8 +16,8 @@ from minibnn.backend.cuda.channels import CupyChannels
 from minibnn.backend.cuda.classes import CupyClasses
 from minibnn.backend.cuda.cublas import Cublas, fits
 from minibnn.backend.cuda.kernels import Kernels, floats
-from minibnn.backend.cuda.steps import CupySteps
 from minibnn.backend.cuda.signs import CupySigns
+from minibnn.backend.cuda.steps import CupySteps
 from minibnn.backend.hashing import places, stream_keys
 from minibnn.backend.implementations import CUDA
 

@@ -44,14 +44,13 @@ def convolve_dW(backend: Any, x: Array, dz: Array, windows: Windows) -> Array:
         return NotImplemented
     x, dz = backend.xp.ascontiguousarray(x), backend.xp.ascontiguousarray(dz)
     outputs = dz.shape[-1]
-    dW = None
-    for block in _blocks(x.shape, windows):
-        matrix = _im2col(backend, x[block], windows)
-        part = backend.matmul(matrix.T, dz[block].reshape(-1, outputs))
-        if dW is None:
-            dW = part
-        else:
-            dW += part
+    parts = (
+        backend.matmul(_im2col(backend, x[block], windows).T, dz[block].reshape(-1, outputs))
+        for block in _blocks(x.shape, windows)
+    )
+    dW = next(parts)
+    for part in parts:
+        dW += part
     return dW.reshape(*windows.size, x.shape[-1], outputs)
 
 

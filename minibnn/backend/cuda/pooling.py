@@ -15,9 +15,7 @@ from minibnn.windows import Windows
 
 
 @CUDA.implements("max_pool")
-def max_pool(
-    backend: Any, x: Array, windows: Windows, with_positions: bool
-) -> tuple[Array, Array | None]:
+def max_pool(backend: Any, x: Array, windows: Windows, with_positions: bool) -> Any:
     """For windows whose positions a byte can number."""
     numbered = not with_positions or math.prod(windows.size) <= 256
     if not numbered or not fits(windows, x.shape, x, kinds=C_NAMES):
