@@ -15,7 +15,6 @@ from minibnn.backend.bits import Bits
 from minibnn.backend.capture.graphs import Graphs
 from minibnn.backend.capture.questions import questions
 from minibnn.backend.capture.steps import Steps
-from minibnn.backend.channels import Channels
 from minibnn.backend.classes import Classes
 from minibnn.backend.hashing import mix, places, stream_keys
 from minibnn.backend.implementations import Implementations
@@ -36,7 +35,7 @@ class DeviceError(RuntimeError):
         return str(self.args[0])
 
 
-class Backend(Channels, Classes, Bits, Steps, Graphs):
+class Backend(Classes, Bits, Steps, Graphs):
     """Where arrays live and how the few operations that need care are done there.
 
     Layers write ordinary array code with `backend.xp` (`numpy` or `cupy`). Only what differs
