@@ -92,10 +92,14 @@ def test_a_checkout_equals_its_copy_and_not_one_with_another_constant(copy, tmp_
     assert done.stdout == ""
 
 
-def test_kernels_that_cannot_be_compiled_are_not_passed_over(copy):
+@pytest.mark.parametrize("state", ["missing", "stale"])
+def test_kernels_that_cannot_be_compiled_are_not_passed_over(copy, state):
     """A copy without pyproject.toml; one checkout with and one without C is no comparison."""
-    for file in copy.rglob("_kernels.*"):
-        file.unlink()
+    for file in copy.rglob("_kernels.*" if state == "missing" else "*.c"):
+        if state == "missing":
+            file.unlink()
+        else:
+            file.write_text(file.read_text() + "/* changed */\n")
     done = run("results", copy, "--keep", copy / "kept", *SHORT)
     assert done.returncode == 2
     assert "compiling the C kernels of" in done.stderr
@@ -175,6 +179,8 @@ def test_speed_gives_a_table_and_every_turn(tmp_path):
     turns = pd.DataFrame(kept["turns"])
     assert len(turns) == 2 * 2 * 2 * 3  # workloads, sessions, rounds, contestants
     assert (turns.value > 0).all()
+    assert set(turns.contestant) == {"old", "new", "again"}
+    assert all(float(ratio) > 0 for row in rows[2:] for ratio in row[3:5])
     assert {"processor", "numpy", "blas"} <= set(kept["environment"])
     for row, median in zip(rows[2:], kept["medians"], strict=True):
         assert row[2] == f"{median['old_ms']:.4g}"

@@ -21,7 +21,6 @@ from typing import Any
 import numpy as np
 
 import minibnn
-from minibnn.recipes import RECIPES
 
 warnings: list[str] = []  # what the library says of compiled kernels that it leaves out
 
@@ -50,6 +49,8 @@ def train(folder: Path, settings: dict[str, Any]) -> None:
 
     Histories of binary networks see only signs and may be equal where weights are not yet.
     """
+    from minibnn.recipes import RECIPES  # not above: loading the kernels would warn unheard
+
     data = minibnn.load_sample() if settings["sample"] else minibnn.load_mnist()
     count = settings["train images"]
     images, labels = data.train_images[:count], data.train_labels[:count]
@@ -60,8 +61,8 @@ def train(folder: Path, settings: dict[str, Any]) -> None:
         out = folder / name
         out.mkdir(parents=True)
         (out / "history.csv").write_text(history.to_csv())
-        values = [part.data.tobytes() for part in (*model.parameters(), *model.buffers())]
-        (out / "values.bin").write_bytes(b"".join(values))
+        parts: list[Any] = [*model.parameters(), *model.buffers()]
+        (out / "values.bin").write_bytes(b"".join(part.data.tobytes() for part in parts))
         if name in settings["exported"]:
             packed = minibnn.pack(model)
             minibnn.save_packed(packed, out / "packed.safetensors")
