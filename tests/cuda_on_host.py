@@ -23,7 +23,7 @@ from weakref import WeakValueDictionary
 import numpy as np
 import pytest
 
-from minibnn.backend import register_backend
+from minibnn.backend import Backend, register_backend
 from minibnn.backend.cuda.backend import CupyBackend
 from minibnn.backend.cuda.kernels import Kernels, _three, source
 
@@ -183,6 +183,7 @@ class HostCudaBackend(CupyBackend):
     name = "cuda on host"
 
     def __init__(self, kernels: HostKernels) -> None:
+        Backend.__init__(self)
         self.xp = _Numpy()
         self.array_type = np.ndarray
         self.kernels = kernels
