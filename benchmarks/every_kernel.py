@@ -36,6 +36,7 @@ from minibnn.backend import (  # noqa: E402
     Windows,
 )
 from minibnn.backend.cuda import CupyBackend  # noqa: E402
+from minibnn.layers.reshape import rescale  # noqa: E402
 
 Results: TypeAlias = Iterator[tuple[str, Array]]
 
@@ -105,7 +106,7 @@ def elementwise(backend: Backend, make: Inputs, sizes: Sizes) -> Results:
     yield "binarize", backend.binarize(make.floats(*sizes.weights))
     yield "gate", backend.gate(dy, x, 0.5)
     pixels = make.bytes(rows, sizes.pixels)
-    yield "rescale", backend.rescale(pixels, 2 / 255, -1.0, make.dtype)
+    yield "rescale", backend.run(rescale, pixels, 2 / 255, -1.0, make.dtype)
     shift, a, b = (make.floats(width) for _ in range(3))
     yield "affine", backend.affine(shift, (a, x))
     yield "affine of two", backend.affine(shift, (a, x), (b, dy))

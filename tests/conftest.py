@@ -12,10 +12,15 @@ import numpy as np
 import pytest
 from cuda_on_host import HOST_CUDA
 from devices import ALL, DEVICES, STRICT, open_backend
+from hypothesis import settings
 
 from minibnn.backend import Backend, register_backend, select
 
 register_backend(STRICT)
+# One tree, one answer: every run tries the same examples. Others: --hypothesis-profile explore
+settings.register_profile("suite", derandomize=True)
+settings.register_profile("explore", derandomize=False)
+settings.load_profile("suite")
 
 
 @pytest.fixture(params=ALL)

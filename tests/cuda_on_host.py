@@ -24,7 +24,7 @@ from weakref import WeakValueDictionary
 import numpy as np
 import pytest
 
-from minibnn.backend import register_backend
+from minibnn.backend import Backend, register_backend
 from minibnn.backend.cuda.backend import CupyBackend
 from minibnn.backend.cuda.kernels import Kernels, _three, source
 
@@ -189,6 +189,7 @@ class HostCudaBackend(CupyBackend):
     name = "cuda on host"
 
     def __init__(self, kernels: HostKernels) -> None:
+        Backend.__init__(self)
         self.device = SimpleNamespace(capability=(9, 0), has_tf32=True)
         self.xp = _Numpy()
         self.array_type = np.ndarray

@@ -18,7 +18,8 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from minibnn.backend import compiled
+from minibnn.backend.cpu import CompiledBackend
+from minibnn.backend.cpu import library as compiled
 
 PAGE = 4096
 
@@ -79,7 +80,7 @@ def main() -> int:
             before = len(said)
             library = compiled.open_library()
             if library is not None:
-                compiled.CompiledBackend(library).binarize(np.zeros(2**14, np.float32))
+                CompiledBackend(library).binarize(np.zeros(2**14, np.float32))
             right = (
                 library is not None if data == whole else (library is None and len(said) > before)
             )

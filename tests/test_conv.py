@@ -21,7 +21,8 @@ from minibnn import (
     Reshape,
     SignSTE,
 )
-from minibnn.backend import CPU, Backend, Windows, numpy_convolution
+from minibnn.backend import CPU, Backend, Windows
+from minibnn.backend.cpu import convolution as numpy_convolution
 
 
 def pair(value):

@@ -20,6 +20,7 @@ from cuda_on_host import HOST_CUDA, kernel_names, launched
 from minibnn.backend import CPU, AdamStep, Backend, Questions, StepTables
 from minibnn.backend.cuda import kernels as cuda_kernels
 from minibnn.backend.cuda.kernels import FILES, source
+from minibnn.layers.reshape import rescale
 
 FLOATS = [np.float32, np.float64]
 
@@ -191,10 +192,10 @@ def test_gate(dtype, rng):
 @pytest.mark.parametrize("offset", [0.0, -1.0])
 def test_rescale(offset, dtype, rng):
     x = rng.integers(0, 256, (3, 28, 28), dtype=np.uint8)
-    got = HOST_CUDA.rescale(x, 2 / 255, offset, dtype)
+    got = HOST_CUDA.run(rescale, x, 2 / 255, offset, dtype)
     launched("rescale")
     assert got.dtype == dtype
-    np.testing.assert_array_equal(got, Backend.rescale(CPU, x, 2 / 255, offset, dtype))
+    np.testing.assert_array_equal(got, rescale(x, 2 / 255, offset, dtype))
 
 
 @pytest.mark.parametrize("dtype", FLOATS)
@@ -301,15 +302,15 @@ def test_few_blocks_share_many_elements(dtype, monkeypatch, rng):
     calls = {
         "binarize": lambda on: on("binarize", a),
         "gate": lambda on: on("gate", a, b, 0.5),
-        "rescale": lambda on: on("rescale", table[0], 2 / 255, -1.0, dtype),
+        "rescale": lambda on: on(rescale, table[0], 2 / 255, -1.0, dtype),
         "uniform": lambda on: on("uniform", (n,), 1, 2, dtype),
         "normalize": lambda on: on("normalize", a.reshape(-1, 10), shift, scale, shift),
         "affine": lambda on: on("affine", shift, (scale, a.reshape(-1, 10))),
         "gather": lambda on: on("gather_batch", (table, a[:50]), order, np.array(1), 3),
     }
     for name, call in calls.items():
-        got = call(lambda primitive, *given: getattr(HOST_CUDA, primitive)(*given))
-        plain = call(lambda primitive, *given: getattr(Backend, primitive)(CPU, *given))
+        got = call(on_host_cuda)
+        plain = call(reference)
         for one, other in zip(got, plain, strict=True):
             np.testing.assert_array_equal(one, other, name)
     parts = in_a_row([(slice(0, 700), numbers), (slice(700, n), numbers)], dtype)
@@ -321,6 +322,16 @@ def test_few_blocks_share_many_elements(dtype, monkeypatch, rng):
             np.testing.assert_allclose(one, other, rtol=1e-6, atol=1e-7)  # a few roundings
     launched(*calls, "adam", "adam_parts")
     assert set(HOST_CUDA.kernels.grids[-len(calls) - 2 :]) == {(2, 1, 1)}
+
+
+def on_host_cuda(operation, *given):
+    if callable(operation):
+        return HOST_CUDA.run(operation, *given)
+    return getattr(HOST_CUDA, operation)(*given)
+
+
+def reference(operation, *given):
+    return operation(*given) if callable(operation) else getattr(Backend, operation)(CPU, *given)
 
 
 # --- What the host cannot show: that NVIDIA's compiler takes the sources ----------------------

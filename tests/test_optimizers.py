@@ -28,7 +28,7 @@ from minibnn import (
     SignSTE,
 )
 from minibnn.backend import CPU, AdamStep, Backend
-from minibnn.backend.numpy_backend import ADAM_BLOCK
+from minibnn.backend.cpu.backend import ADAM_BLOCK
 from minibnn.parameter import FlatStore
 
 

@@ -851,7 +851,11 @@ def test_images(name, rng):
 @settings(deadline=None, max_examples=60)
 @given(st.data())
 def test_images_of_any_shape(data):
-    """Strides, dilations, borders and pools of every size; bits in, so that all is exact."""
+    """Strides, dilations, borders and pools of every size; bits in, so that all bits are exact.
+
+    The biases of the last layer are no whole numbers: its sums round in the float model, which may
+    then name the other of two classes that are equal but for that. Exact arithmetic decides.
+    """
     number = lambda low, high: data.draw(st.integers(low, high))  # noqa: E731
     rng = np.random.default_rng(number(0, 2**32))
     dtype = data.draw(st.sampled_from([np.float32, np.float64]))
@@ -887,7 +891,9 @@ def test_images_of_any_shape(data):
     images = rng.integers(0, 256, (7, *shape), np.uint8)
     for ours, theirs in sign_bits(model, packed, images):
         np.testing.assert_array_equal(ours, theirs)
-    np.testing.assert_array_equal(packed.predict(images), model.forward(images).argmax(1))
+    found = disagreements(model, packed, images)
+    assert found.packed_is_right, found
+    assert found.bits == 0
     assert {e["by"] for e in packed.certificate["thresholds"]} == {"enumeration"}
 
 

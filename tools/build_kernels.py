@@ -1,8 +1,8 @@
-"""Compiles minibnn/backend/kernels.c when minibnn is installed; pip runs it as hatchling's hook.
+"""Compiles the C kernels when minibnn is installed; pip runs it as hatchling's hook.
 
-The result, `_kernels.so` beside its source, is loaded by `minibnn/backend/compiled.py`, if it is as
-`_kernels.seal` says: its size and its CRC-32, in decimal. Without a C compiler, or if it fails,
-minibnn is installed without, and runs on its NumPy bodies.
+The result, `_kernels.so` beside its source `minibnn/backend/cpu/kernels.c`, is loaded by
+`library.py` there, if it is as `_kernels.seal` says: its size and its CRC-32, in decimal. Without a
+C compiler, or if it fails, minibnn is installed without, and runs on its NumPy implementations.
 """
 
 from __future__ import annotations
@@ -74,10 +74,10 @@ class KernelHook(BuildHookInterface[Any]):
         """Compile, and mark the wheel as one for this platform."""
         if self.target_name != "wheel" or sys.platform == "win32":
             return
-        problem = compile_kernels(Path(self.root, "minibnn", "backend"))
+        problem = compile_kernels(Path(self.root, "minibnn", "backend", "cpu"))
         if problem is not None:
             self.app.display_warning(f"minibnn without its C kernels: {problem}")
             return
-        build_data["artifacts"] += [f"minibnn/backend/_kernels.{end}" for end in ("so", "seal")]
+        build_data["artifacts"] += [f"minibnn/backend/cpu/_kernels.{end}" for end in ("so", "seal")]
         build_data["pure_python"] = False
         build_data["tag"] = f"py3-none-{next(platform_tags())}"

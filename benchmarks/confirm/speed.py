@@ -21,8 +21,8 @@ from confirm.setting import Outcome, Setting, verdict
 from confirm.training import training
 from minibnn import DataLoader, ImageDataset, evaluate
 from minibnn.backend import Backend
+from minibnn.backend.capture.graphs import Recording
 from minibnn.backend.cuda import CupyBackend
-from minibnn.backend.graphs import Recording
 from minibnn.recipes import RECIPES
 from minibnn.training import PlainSteps, RecordedSteps, capture
 from minibnn.training.recipe import Recipe

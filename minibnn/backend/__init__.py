@@ -4,10 +4,10 @@ from minibnn.backend.adam import AdamStep
 from minibnn.backend.array import Array, require_plain
 from minibnn.backend.base import Backend, DeviceError
 from minibnn.backend.bits import BitMatrix, DenseLayers
-from minibnn.backend.numpy_backend import NumpyBackend
-from minibnn.backend.questions import Question, Questions, questions
+from minibnn.backend.capture.questions import Question, Questions, questions
+from minibnn.backend.capture.steps import StepTables
+from minibnn.backend.cpu import NumpyBackend
 from minibnn.backend.select import CPU, backend_of, get_backend, register_backend
-from minibnn.backend.steps import StepTables
 from minibnn.backend.windows import Windows
 
 __all__ = [

@@ -10,8 +10,8 @@ class AdamStep(NamedTuple):
     """The numbers of one Adam update.
 
     Attributes:
-        rate: step size, which takes in the constant factors of both moments; see `of`.
-        epsilon: added to the root of the second moment, with the same factors in it.
+        rate: step size, with the corrections of both moments in it; see `folded`.
+        epsilon: added to the root of the second moment, with its correction in it.
         beta1: decay of the first moment.
         beta2: decay of the second moment.
         bound: latent weights stay in [-bound, bound]; None for no bound.
@@ -46,10 +46,11 @@ class AdamStep(NamedTuple):
 
         .. code-block:: text
 
-            m_factor = (1 - beta1) / (1 - beta1^step)
-            v_factor = sqrt((1 - beta2) / (1 - beta2^step))
-            rate = learning_rate m_factor / v_factor        epsilon <- epsilon / v_factor
+            rate = learning_rate sqrt(1 - beta2^step) / (1 - beta1^step)
+            epsilon <- epsilon sqrt(1 - beta2^step)
+
+        This is algorithm 1 of Kingma and Ba 2014 with both bias corrections taken out of the
+        elements, as the end of its section 2 advises.
         """
-        m_factor = (1 - beta1) / (1 - beta1**step)
-        v_factor = math.sqrt((1 - beta2) / (1 - beta2**step))
-        return learning_rate * m_factor / v_factor, epsilon / v_factor
+        correction = math.sqrt(1 - beta2**step)
+        return learning_rate * correction / (1 - beta1**step), epsilon * correction

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from functools import partial
 from types import ModuleType
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 
@@ -13,13 +13,14 @@ from minibnn.backend import convolution
 from minibnn.backend.adam import AdamStep
 from minibnn.backend.array import Array
 from minibnn.backend.bits import Bits
+from minibnn.backend.capture.graphs import Graphs
+from minibnn.backend.capture.questions import questions
+from minibnn.backend.capture.steps import Steps
 from minibnn.backend.channels import Channels
 from minibnn.backend.classes import Classes
-from minibnn.backend.graphs import Graphs
 from minibnn.backend.hashing import mix, places, stream_keys
+from minibnn.backend.implementations import Implementations
 from minibnn.backend.pooling import Pooling
-from minibnn.backend.questions import questions
-from minibnn.backend.steps import Steps
 from minibnn.backend.windows import Windows
 
 
@@ -52,6 +53,7 @@ class Backend(Channels, Classes, Pooling, Bits, Steps, Graphs):
         name: ``"cpu"`` or ``"gpu"``.
         xp: the array module.
         array_type: the class of its arrays.
+        tables: of implementations, the first that takes the arguments computes.
         host: True where reading a value costs nothing. False on a device, where ``float(a)``
             would make the program wait for everything queued before it.
     """
@@ -60,6 +62,11 @@ class Backend(Channels, Classes, Pooling, Bits, Steps, Graphs):
     xp: ModuleType
     array_type: type
     host: bool
+    tables: ClassVar[tuple[Implementations, ...]] = ()
+
+    def __init__(self) -> None:
+        names = {name for table in self.tables for name in table.names()}
+        self._bodies = {n: [t[n] for t in self.tables if n in t.names()] for n in names}
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({self.name!r})"
@@ -72,6 +79,19 @@ class Backend(Channels, Classes, Pooling, Bits, Steps, Graphs):
         from minibnn.backend.select import backend_named
 
         return backend_named, (self.name,)
+
+    def run(self, reference: Callable[..., Any], *args: Any) -> Any:
+        """``reference(*args)``, by the device's own implementation of that name if there is one.
+
+        Args:
+            reference: the operation in plain array code.
+            args: its arguments, all by position.
+        """
+        for body in self._bodies.get(reference.__name__, ()):
+            result = body(self, *args)
+            if result is not NotImplemented:
+                return result
+        return reference(*args)
 
     def asarray(self, a: Any, dtype: Any = None) -> Array:
         """`a` as an array of this backend, copied only if it has to be."""
@@ -136,14 +156,6 @@ class Backend(Channels, Classes, Pooling, Bits, Steps, Graphs):
         A product of two such arrays is a sum of +1 and -1, which is exact in low precision too. A
         device that is faster there may use that.
         """
-
-    def rescale(self, x: Array, scale: float, offset: float, dtype: Any) -> Array:
-        """``scale x + offset`` in `dtype`, of an `x` of integers: a new array."""
-        y = x.astype(dtype)
-        y *= scale
-        if offset:
-            y += offset
-        return y
 
     def uniform(self, shape: tuple[int, ...], seed: int, count: int, dtype: Any) -> Array:
         """Numbers in [0, 1) that depend on the seed, the count and their place alone.
@@ -217,21 +229,21 @@ class Backend(Channels, Classes, Pooling, Bits, Steps, Graphs):
 
         .. code-block:: text
 
-            m  <- beta1 m + g
-            v  <- beta2 v + g^2
+            m  <- beta1 m + (1 - beta1) g
+            v  <- beta2 v + (1 - beta2) g^2
             w  <- w - rate m / (sqrt(v) + epsilon)
             w  <- min(max(w, -bound), bound)                 unless bound is None
 
-        The paper keeps (1 - beta) m and (1 - beta) v, and divides them by 1 - beta^step. These
-        factors are the same for all elements, so they stand in `rate` and `epsilon`.
+        The paper divides m by 1 - beta1^step and v by 1 - beta2^step. These corrections are the
+        same for all elements, so they stand in `rate` and `epsilon`; see `AdamStep.folded`.
 
         Shapes: w, g, m, v (n,), of one dtype; g is not changed.
 
         Args:
             w: parameters.
             g: gradients.
-            m: decaying sums of the gradients.
-            v: decaying sums of their squares.
+            m: decaying means of the gradients.
+            v: decaying means of their squares.
             numbers: the rest of the equations' letters.
             only_if: a 0-d boolean on the device; where it is False nothing changes. It lets
                 a training loop refuse an update without waiting for the device.
@@ -240,9 +252,9 @@ class Backend(Channels, Classes, Pooling, Bits, Steps, Graphs):
         """
         xp = self.xp
         rate, epsilon, beta1, beta2, bound = numbers
-        new_m = beta1 * m + g
-        new_v = beta2 * v + g * g
-        new_w = w - rate * new_m / (xp.sqrt(new_v) + epsilon)
+        new_m = beta1 * m + (1 - beta1) * g
+        new_v = beta2 * v + (1 - beta2) * (g * g)
+        new_w = w - rate * (new_m / (xp.sqrt(new_v) + epsilon))
         if bound is not None:
             new_w = xp.clip(new_w, -bound, bound)
         for old, new in ((m, new_m), (v, new_v), (w, new_w)):

@@ -6,8 +6,7 @@ import numpy as np
 
 from minibnn.backend.array import Array, require_plain
 from minibnn.backend.base import Backend, DeviceError
-from minibnn.backend.compiled import CompiledBackend, open_library
-from minibnn.backend.numpy_backend import NumpyBackend
+from minibnn.backend.cpu import CompiledBackend, NumpyBackend, open_library
 
 _library = open_library()
 CPU = NumpyBackend() if _library is None else CompiledBackend(_library)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
 from minibnn.backend import Array, backend_of
 from minibnn.checks import number
@@ -87,6 +88,15 @@ class Reshape(Layer):
         return dy.reshape(shape) if need_dx else None
 
 
+def rescale(x: Array, scale: float, offset: float, dtype: Any) -> Array:
+    """``scale x + offset`` in `dtype`, of an `x` of integers: a new array."""
+    y = x.astype(dtype)
+    y *= scale
+    if offset:
+        y += offset
+    return y
+
+
 class Rescale(Layer):
     """``y = scale x + offset``: bytes in, floats out, so that a model states its input contract.
 
@@ -115,7 +125,7 @@ class Rescale(Layer):
         """``scale x + offset``."""
         backend_of(x)
         if x.dtype.kind in "iub":
-            y = self.backend.rescale(x, self.scale, self.offset, self.dtype)
+            y = self.backend.run(rescale, x, self.scale, self.offset, self.dtype)
         else:
             self.check_input(x)
             y = x * self.scale

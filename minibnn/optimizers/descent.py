@@ -64,8 +64,8 @@ class Adam(Descent):
     Args:
         parameters: see `Descent`.
         learning_rate: see `Descent`.
-        beta1: decay of the gradients' sum, in [0, 1).
-        beta2: decay of their squares' sum, in [0, 1).
+        beta1: decay of the gradients' mean, in [0, 1).
+        beta2: decay of their squares' mean, in [0, 1).
         epsilon: added to the root of the second moment, positive.
 
     Reference: Kingma and Ba 2014, arXiv:1412.6980, algorithm 1.

@@ -20,8 +20,8 @@ import warnings
 import numpy as np
 
 from minibnn.backend import Array, Questions, StepTables
-from minibnn.backend.graphs import Recording
-from minibnn.backend.kept_signs import KeptSigns
+from minibnn.backend.capture.graphs import Recording
+from minibnn.backend.capture.kept_signs import KeptSigns
 from minibnn.checks import integer
 from minibnn.data.loader import DataLoader
 from minibnn.functions import SignSTE

@@ -10,8 +10,8 @@ import numpy as np
 
 from minibnn.backend.adam import AdamStep
 from minibnn.backend.array import Array
+from minibnn.backend.capture.questions import questions
 from minibnn.backend.cuda.signs import CupySigns
-from minibnn.backend.questions import questions
 
 
 class CupyAdam(CupySigns):
@@ -35,7 +35,7 @@ class CupyAdam(CupySigns):
         arguments = (
             w, g, m, v, self._beside(w),
             *self.number(rate, w.dtype), *self.number(epsilon, w.dtype),
-            number(beta1), number(beta2), number(_limit(bound)), self._alive(only_if),
+            *_decays(beta1, beta2, w.dtype), number(_limit(bound)), self._alive(only_if),
         )  # fmt: skip
         self.kernels.each("elementwise", "adam", w.dtype, w.size, arguments)
 
@@ -62,10 +62,10 @@ class CupyAdam(CupySigns):
                 self.asarray(np.array(ends, np.int64)),
                 self.asarray(np.array(limits, w.dtype)),
             )
-        number, (_, first) = w.dtype.type, parts[0]
+        _, first = parts[0]
         arguments = (
             w, g, m, v, self._beside(w), numbers, *self._adam_parts[key],
-            number(first.beta1), number(first.beta2), self._alive(only_if),
+            *_decays(first.beta1, first.beta2, w.dtype), self._alive(only_if),
         )  # fmt: skip
         self.kernels.each("elementwise", "adam_parts", w.dtype, w.size, arguments)
 
@@ -99,6 +99,11 @@ class CupyAdam(CupySigns):
         """Where the signs of some weights belong, if they are kept."""
         asked = questions()
         return None if asked is None or asked.signs is None else asked.signs.beside(w)
+
+
+def _decays(beta1: float, beta2: float, dtype: np.dtype[Any]) -> list[np.generic]:
+    """What stays of each moment, and what comes in."""
+    return [dtype.type(value) for value in (beta1, 1 - beta1, beta2, 1 - beta2)]
 
 
 def _limit(bound: float | None) -> float:

@@ -21,6 +21,7 @@ from minibnn.backend.cuda.kernels import Kernels, floats
 from minibnn.backend.cuda.steps import CupySteps
 from minibnn.backend.cuda.windows import CupyWindows
 from minibnn.backend.hashing import places, stream_keys
+from minibnn.backend.implementations import CUDA
 
 
 class CupyBackend(CupyAdam, CupyClasses, CupyChannels, CupySteps, CupyWindows, CupyBits):
@@ -28,8 +29,10 @@ class CupyBackend(CupyAdam, CupyClasses, CupyChannels, CupySteps, CupyWindows, C
 
     name = "gpu"
     host = False
+    tables = (CUDA,)
 
     def __init__(self, cupy: ModuleType, device: Device) -> None:
+        super().__init__()
         self.xp = cupy
         self.array_type = cupy.ndarray
         self.device = device
@@ -144,17 +147,6 @@ class CupyBackend(CupyAdam, CupyClasses, CupyChannels, CupySteps, CupyWindows, C
         a, b = (m if fits(m) else self.xp.ascontiguousarray(m) for m in (a, b))
         self._cublas.multiply(a, b, product, tf32=False)
         return product
-
-    def rescale(self, x: Array, scale: float, offset: float, dtype: Any) -> Array:
-        """As the plain body, in one kernel; for bytes."""
-        if x.dtype != np.uint8:
-            return super().rescale(x, scale, offset, dtype)
-        x = self.xp.ascontiguousarray(x)
-        y = self.xp.empty(x.shape, dtype)
-        number = y.dtype.type
-        arguments = (y, x, number(scale), number(offset))
-        self.kernels.each("elementwise", "rescale", dtype, x.size, arguments)
-        return y
 
     def gate(self, dy: Array, x: Array, limit: float) -> Array:
         """As the plain body, in one kernel."""

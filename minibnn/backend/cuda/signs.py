@@ -9,9 +9,9 @@ import numpy as np
 
 from minibnn.backend.array import Array
 from minibnn.backend.base import Backend
+from minibnn.backend.capture.kept_signs import KeptSigns
+from minibnn.backend.capture.questions import questions
 from minibnn.backend.cuda.kernels import Kernels, floats
-from minibnn.backend.kept_signs import KeptSigns
-from minibnn.backend.questions import questions
 
 
 class CupySigns(Backend):

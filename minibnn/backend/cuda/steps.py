@@ -7,8 +7,8 @@ from types import ModuleType
 import numpy as np
 
 from minibnn.backend.array import Array
+from minibnn.backend.capture.steps import Steps, StepTables
 from minibnn.backend.cuda.kernels import Kernels, blocks_for, floats
-from minibnn.backend.steps import Steps, StepTables
 
 
 class CupySteps(Steps):

@@ -9,7 +9,7 @@ from types import ModuleType
 from typing import Any
 
 from minibnn.backend.array import Array
-from minibnn.backend.kept_signs import KeptSigns
+from minibnn.backend.capture.kept_signs import KeptSigns
 
 LANES = 2  # what is put aside goes to these streams in turn
 NOTHING = nullcontext()

@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from minibnn.backend.kept_signs import KeptSigns
+from minibnn.backend.capture.kept_signs import KeptSigns
 
 _charge = threading.local()  # two threads that train must not answer each other's questions
 

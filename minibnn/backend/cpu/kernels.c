@@ -162,14 +162,15 @@ EXPORT void minibnn_gate(ptrdiff_t n, const float *restrict dy, const float *res
         dx[i] = dy[i] * (fabsf(x[i]) <= limit ? 1.0f : 0.0f);
 }
 
-/* Adam; rate and epsilon take in the factors of both moments. bound is infinite for none. */
+/* Adam; rest1 and rest2 are 1 - beta1 and 1 - beta2; rate and epsilon take in the corrections of
+ * both moments. bound is infinite for none. */
 EXPORT void minibnn_adam(ptrdiff_t n, float *restrict w, const float *restrict g,
-                         float *restrict m, float *restrict v, float beta1, float beta2,
-                         float rate, float epsilon, float bound)
+                         float *restrict m, float *restrict v, float beta1, float rest1,
+                         float beta2, float rest2, float rate, float epsilon, float bound)
 {
     for (ptrdiff_t i = 0; i < n; i++) {
-        float new_m = m[i] * beta1 + g[i];
-        float new_v = v[i] * beta2 + g[i] * g[i];
+        float new_m = m[i] * beta1 + g[i] * rest1;
+        float new_v = v[i] * beta2 + g[i] * g[i] * rest2;
         float new_w = w[i] - new_m / (sqrtf(new_v) + epsilon) * rate;
         new_w = new_w > bound ? bound : new_w;
         m[i] = new_m;

@@ -1,0 +1,10 @@
+"""The CPU: NumPy and, where they were built, C kernels.
+
+A file for each family of operations has their implementations; `library.py` loads the C kernels.
+"""
+
+from minibnn.backend.cpu import rescale
+from minibnn.backend.cpu.backend import CompiledBackend, NumpyBackend
+from minibnn.backend.cpu.library import open_library
+
+__all__ = ["CompiledBackend", "NumpyBackend", "open_library", "rescale"]

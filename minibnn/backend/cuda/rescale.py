@@ -1,0 +1,23 @@
+"""Rescaling of bytes on the GPU, in one kernel."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from minibnn.backend.array import Array
+from minibnn.backend.implementations import CUDA
+
+
+@CUDA.implements("rescale")
+def rescale(backend: Any, x: Array, scale: float, offset: float, dtype: Any) -> Array:
+    """For bytes."""
+    if x.dtype != np.uint8:
+        return NotImplemented
+    x = backend.xp.ascontiguousarray(x)
+    y = backend.xp.empty(x.shape, dtype)
+    number = y.dtype.type
+    arguments = (y, x, number(scale), number(offset))
+    backend.kernels.each("elementwise", "rescale", dtype, x.size, arguments)
+    return y

@@ -1,0 +1,56 @@
+"""The tables of fast implementations: an operation's name, and who computes it on a kind of device.
+
+An operation is a function of plain array code, its reference, in the file of the layer, loss or
+optimiser that uses it. `Backend.run` looks its name up in the tables of the device.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+Body = TypeVar("Body", bound=Callable[..., Any])
+
+
+class Implementations:
+    """What one kind of device computes in a way of its own, by the operation's name.
+
+    >>> table = Implementations()
+    >>> @table.implements("double")
+    ... def double(backend, x):
+    ...     return x + x
+    >>> table["double"] is double
+    True
+    """
+
+    def __init__(self) -> None:
+        self._bodies: dict[str, Callable[..., Any]] = {}
+
+    def __getitem__(self, name: str) -> Callable[..., Any]:
+        return self._bodies[name]
+
+    def names(self) -> set[str]:
+        """Of the operations that it has."""
+        return set(self._bodies)
+
+    def implements(self, name: str) -> Callable[[Body], Body]:
+        """Enter a function as the implementation of an operation.
+
+        It takes the backend, then what the reference takes, by position. It returns what the
+        reference returns, or NotImplemented, before it has written anything, for arguments that it
+        does not take: then the next table is asked, and at last the reference.
+
+        Raises:
+            ValueError: for a name that the table has already.
+        """
+
+        def enter(body: Body) -> Body:
+            if name in self._bodies:
+                raise ValueError(f"implements: expected one implementation of {name!r}, got two")
+            self._bodies[name] = body
+            return body
+
+        return enter
+
+
+NUMPY, COMPILED, CUDA = Implementations(), Implementations(), Implementations()
