@@ -7,16 +7,15 @@ that all windows see there. A convolution is then a sum of matrix products, one 
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from minibnn.backend.windows import Windows
 
 if TYPE_CHECKING:
     from minibnn.backend.array import Array
-    from minibnn.backend.base import Backend
 
 
-def convolve(backend: Backend, x: Array, W: Array, windows: Windows) -> Array:
+def convolve(backend: Any, x: Array, W: Array, windows: Windows) -> Array:
     """``z = sum over i, j of x_ij W[i, j]``."""
     batch, counts = x.shape[0], windows.counts(x.shape)
     groups, outputs = windows.groups, W.shape[-1]
@@ -27,7 +26,7 @@ def convolve(backend: Backend, x: Array, W: Array, windows: Windows) -> Array:
     return z.transpose(1, 0, 2).reshape(batch, *counts, outputs)
 
 
-def convolve_dw(backend: Backend, x: Array, dz: Array, windows: Windows, out: Array) -> Array:
+def convolve_dw(backend: Any, x: Array, dz: Array, windows: Windows, out: Array) -> Array:
     """``dW[i, j] = x_ij.T dz``."""
     groups = windows.groups
     counts, dz = dz.shape[1:3], _by_group(dz, groups)
@@ -39,7 +38,7 @@ def convolve_dw(backend: Backend, x: Array, dz: Array, windows: Windows, out: Ar
 
 
 def convolve_dx(
-    backend: Backend, dz: Array, W: Array, windows: Windows, shape: tuple[int, ...]
+    backend: Any, dz: Array, W: Array, windows: Windows, shape: tuple[int, ...]
 ) -> Array:
     """``dx_ij += dz W[i, j].T``."""
     groups = windows.groups
