@@ -4,12 +4,12 @@
     MINIBNN_DATA=... python benchmarks/profile_step.py --recipe modern
     MINIBNN_DATA=... python benchmarks/profile_step.py --width 1024     # 784-1024-1024-1024-10
 
-The phases are operations of the backend, timed by a clock around each while an ordinary loop
-trains: taking the batch (gather), signs of weights and activations (binarise), matrix products of
-the forward and of the backward pass, sums over the batch (of biases), the optimiser, the loss; what
-remains of the two passes is elementwise array code and Python. Products also show the rate at which
-they compute. The clocks cost about half a microsecond a call; the line "step" is measured without
-them.
+The phases are operations and methods of the backend, timed by a clock around each while an ordinary
+loop trains: taking the batch (gather), signs of weights and activations (binarise), matrix products
+of the forward and of the backward pass, sums over the batch (of biases), the optimiser, the loss;
+what remains of the two passes is elementwise array code and Python. Products also show the rate at
+which they compute. The clocks cost about half a microsecond a call; the line "step" is measured
+without them.
 
 Prints a table of medians over the steps.
 """
@@ -75,8 +75,9 @@ class Clock:
         self.direction = "forward"
         self._inside = False
 
-    def around(self, call: Callable[..., Any], name: str) -> Callable[..., Any]:
-        """`call`, timed under `name`; products under their direction, with their operations."""
+    def around(self, call: Callable[..., Any], operation: str) -> Callable[..., Any]:
+        """`call`, timed under its phase; products under their direction, with their operations."""
+        name = PHASES[operation]
 
         def timed(*args: Any, **options: Any) -> Any:
             if self._inside:
@@ -91,51 +92,50 @@ class Clock:
                 row = f"{self.direction} products" if name == "products" else name
                 self.seconds[row] += spent
             if name == "products":
-                self.flops[row] += multiplications(call.__name__, args, result)
+                self.flops[row] += operations(operation, args, result)
             return result
 
         return timed
 
     def around_run(self, run: Callable[..., Any]) -> Callable[..., Any]:
-        """`Backend.run`, with a clock around the operations of `PHASES`."""
+        """`Backend.run` that times the operations with a phase."""
 
         def timed_run(reference: Callable[..., Any], *args: Any) -> Any:
-            phase = PHASES.get(reference.__name__)
-            if phase is None:
+            name = reference.__name__
+            if name not in PHASES:
                 return run(reference, *args)
-            call = partial(run, reference)
-            vars(call)["__name__"] = reference.__name__
-            return self.around(call, phase)(*args)
+            return self.around(partial(run, reference), name)(*args)
 
         return timed_run
 
 
-def multiplications(name: str, args: tuple[Any, ...], result: Any) -> int:
-    """And additions of a product: two for each weight at each position that it meets."""
+def operations(name: str, args: tuple[Any, ...], result: Any) -> int:
+    """Multiplications and additions of a product: two for each weight at each place it meets."""
     if name == "matmul":
         return 2 * int(args[0].size) * int(args[1].shape[1])
-    # z or its gradient has a position for each time that W was met.
+    # z or its gradient has a place for each time that W was met.
     if name == "convolve":
         z, W = result, args[1]
-    elif name == "convolve_dw":
+    elif name == "convolve_dW":
         z, W = args[1], result
     else:
         z, W = args[0], args[1]
     return 2 * int(z.size) // int(z.shape[-1]) * int(W.size)
 
 
-PHASES = {  # of operations, and of methods of the backend
+PHASES = {
     "batch_norm": "batch norm",
     "batch_norm_gradient": "batch norm",
     "update_running": "batch norm",
     "gate": "masks",
     "matmul": "products",
     "convolve": "products",
-    "convolve_dw": "products",
+    "convolve_dW": "products",
     "convolve_dx": "products",
     "binarize": "binarise",
     "two_stage_sum": "sums",
 }
+METHODS = ("matmul", "binarize", "gate")  # of the backend; the others are operations
 
 
 def profile(model: Layer, loss: Any, optimizer: Any, loader: DataLoader, steps: int) -> Any:
@@ -143,10 +143,9 @@ def profile(model: Layer, loss: Any, optimizer: Any, loader: DataLoader, steps: 
     backend = model.backend
     rows, flops = [], {}
     clock = Clock()
-    methods = {name: phase for name, phase in PHASES.items() if hasattr(backend, name)}
-    for name, phase in methods.items():
-        setattr(backend, name, clock.around(getattr(backend, name), phase))
-    backend.run = clock.around_run(backend.run)  # type: ignore[method-assign]
+    for name in METHODS:
+        setattr(backend, name, clock.around(getattr(backend, name), name))
+    vars(backend)["run"] = clock.around_run(backend.run)
     try:
         source = iter(loader)
         for _ in range(steps):
@@ -177,7 +176,7 @@ def profile(model: Layer, loss: Any, optimizer: Any, loader: DataLoader, steps: 
             )
             flops = dict(clock.flops)
     finally:
-        for name in (*methods, "run"):
+        for name in (*METHODS, "run"):
             delattr(backend, name)  # the class's own come back
     whole = []
     source = iter(loader)

@@ -9,7 +9,6 @@ from minibnn.backend.capture.steps import StepTables
 from minibnn.backend.cpu import NumpyBackend
 from minibnn.backend.operations import batch_mean, batch_sum, matmul
 from minibnn.backend.select import CPU, backend_of, get_backend, register_backend
-from minibnn.backend.windows import Windows
 
 __all__ = [
     "CPU",
@@ -23,7 +22,6 @@ __all__ = [
     "Question",
     "Questions",
     "StepTables",
-    "Windows",
     "backend_of",
     "batch_mean",
     "batch_sum",
