@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from functools import partial
 from types import ModuleType
 from typing import Any
 from weakref import WeakValueDictionary
@@ -18,7 +17,6 @@ from minibnn.backend.cuda.cublas import Cublas, fits
 from minibnn.backend.cuda.kernels import Kernels, floats
 from minibnn.backend.cuda.steps import CupySteps
 from minibnn.backend.cuda.windows import CupyWindows
-from minibnn.backend.hashing import places, stream_keys
 from minibnn.backend.implementations import CUDA
 
 
@@ -158,12 +156,3 @@ class CupyBackend(CupyAdam, CupyClasses, CupyChannels, CupySteps, CupyWindows, C
         arguments = (y, rows, mean, scale, shift, np.int64(mean.size))
         self.kernels.each("elementwise", "normalize", rows.dtype, rows.size, arguments)
         return y
-
-    def uniform(self, shape: tuple[int, ...], seed: int, count: int, dtype: Any) -> Array:
-        """As the plain body, in one kernel."""
-        places(shape)
-        u = self.xp.empty(shape, dtype=dtype)
-        k0, k1 = self.numbers(partial(stream_keys, seed), count, np.uint32)
-        arguments = (u, *self.number(k0, np.uint32), *self.number(k1, np.uint32))
-        self.kernels.each("elementwise", "uniform", dtype, u.size, arguments)
-        return u

@@ -11,7 +11,7 @@ import numpy as np
 from minibnn.backend.array import Array
 
 FOLDER = Path(__file__).parent
-FILES = ("elementwise", "steps", "channels", "classes", "windows", "bits")
+FILES = ("elementwise", "steps", "channels", "classes", "windows", "bits", "random_stream")
 FLOATS = {np.dtype(np.float32): "float", np.dtype(np.float64): "double"}
 C_NAMES = FLOATS | {np.dtype(np.uint8): "unsigned char", np.dtype(np.int32): "int"}
 # No fused multiply-adds: what the plain bodies round, the kernels round, so a sign behind a sum of
@@ -80,6 +80,13 @@ def floats(*arrays: Array) -> bool:
     """Whether these arrays are all float32, or all float64: then T can be that type."""
     kind = arrays[0].dtype
     return kind in FLOATS and all(a.dtype == kind for a in arrays)
+
+
+def number(value: Any, dtype: Any) -> tuple[Array | None, np.generic]:
+    """A number as a kernel takes it: where it stands on the device, or its value."""
+    scalar = np.dtype(dtype).type
+    known = isinstance(value, int | float | np.generic)
+    return (None, scalar(value)) if known else (value, scalar(0))
 
 
 def pointer(argument: Array | np.generic | None) -> Any:
