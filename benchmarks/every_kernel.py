@@ -31,11 +31,12 @@ from minibnn.backend import (  # noqa: E402
     Backend,
     BitMatrix,
     DenseLayers,
-    Questions,
     StepTables,
     Windows,
 )
 from minibnn.backend.cuda import CupyBackend  # noqa: E402
+from minibnn.functions import sign  # noqa: E402
+from minibnn.functions.signs import binary_sign, straight_through_gradient  # noqa: E402
 from minibnn.layers.reshape import rescale  # noqa: E402
 from minibnn.random_stream import stream_keys, uniform  # noqa: E402
 
@@ -104,29 +105,29 @@ class Inputs:
         return ((self.floats(*shape) + 1) * (below / 2)).astype(np.uint8)
 
 
+def functions(backend: Backend, make: Inputs, sizes: Sizes) -> Results:
+    """The kernels of `signs.cu` and `random_stream.cu`."""
+    x, dy = make.floats(sizes.batch, sizes.width), make.floats(sizes.batch, sizes.width)
+    yield "binary_sign", backend.run(binary_sign, make.floats(*sizes.weights))
+    gradient = backend.run(straight_through_gradient, dy, x, 0.5)
+    yield "straight_through_gradient", gradient
+    yield "uniform", make.drawn((sizes.batch, sizes.width), 2**63 - 1, 3)
+
+
 def elementwise(backend: Backend, make: Inputs, sizes: Sizes) -> Results:
     """The kernels of `elementwise.cu`."""
     rows, width = sizes.batch, sizes.width
     x, dy = make.floats(rows, width), make.floats(rows, width)
-    yield "binarize", backend.binarize(make.floats(*sizes.weights))
-    yield "gate", backend.gate(dy, x, 0.5)
     pixels = make.bytes(rows, sizes.pixels)
     yield "rescale", backend.run(rescale, pixels, 2 / 255, -1.0, make.dtype)
     shift, a, b = (make.floats(width) for _ in range(3))
     yield "affine", backend.affine(shift, (a, x))
     yield "affine of two", backend.affine(shift, (a, x), (b, dy))
     yield "normalize", backend.normalize(x, shift, a, b)
-    yield "uniform", make.drawn((rows, width), 2**63 - 1, 3)
     w, g, m = (make.floats(sizes.parameters) for _ in range(3))
     v = abs(make.floats(sizes.parameters))
-    inputs, outputs = sizes.weights
-    weights = w[: inputs * outputs].reshape(inputs, outputs)
-    kept = Questions()
-    kept.signs = backend.keep_signs([w], [weights])
     numbers = AdamStep.of(0.01, 0.9, 0.999, 1e-8, 7, 0.5)
-    with kept.in_charge():
-        backend.adam_step(w, g, m, v, numbers, backend.xp.ones((), bool))
-        signs = backend.binarize(weights)
+    backend.adam_step(w, g, m, v, numbers, backend.xp.ones((), bool))
     yield from zip(("adam: w", "adam: m", "adam: v"), (w, m, v), strict=True)
     row = abs(make.floats(4)) + 1e-3
     rates = [row[i : i + 1].reshape(()) for i in range(4)]  # in a row on the device
@@ -138,7 +139,6 @@ def elementwise(backend: Backend, make: Inputs, sizes: Sizes) -> Results:
     w_parts = w.copy()
     backend.adam_steps(w_parts, g, m.copy(), v.copy(), parts)
     yield "adam on parts", w_parts
-    yield "adam: signs", signs * weights  # a weight that rounds to another side of 0 is no error
 
 
 def steps(backend: Backend, make: Inputs, sizes: Sizes) -> Results:
@@ -266,15 +266,13 @@ def products(backend: Backend, make: Inputs, sizes: Sizes) -> Results:
     a, b = make.floats(sizes.batch, sizes.width), make.floats(sizes.width, sizes.batch)
     yield "matmul", backend.matmul(a, b)
     yield "matmul, both transposed", backend.matmul(b.T, a.T)
-    signs = [backend.binarize(m) for m in (a, b)]
-    for m in signs:
-        backend.mark_signs(m)
+    signs = [sign(m) for m in (a, b)]
     yield "matmul of signs", backend.matmul(*signs)
     whole = [make.whole(*m.shape).astype(np.float16) for m in (a, b)]
     yield "half_matmul", backend.half_matmul(*whole)
 
 
-PRIMITIVES = (elementwise, steps, windows, channels, classes, bits, products)
+PRIMITIVES = (functions, elementwise, steps, windows, channels, classes, bits, products)
 
 
 def results(backend: Backend, dtype: Any, sizes: Sizes) -> Results:

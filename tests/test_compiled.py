@@ -19,6 +19,7 @@ import pytest
 from minibnn.backend import CPU, AdamStep, NumpyBackend
 from minibnn.backend.cpu import CompiledBackend
 from minibnn.backend.cpu import library as compiled
+from minibnn.functions.signs import binary_sign
 from minibnn.layers.reshape import rescale
 
 NUMPY = NumpyBackend()
@@ -44,8 +45,6 @@ def test_c_equals_numpy_to_the_last_bit(shape, rng):
     scale, shift, other = (rng.standard_normal(shape[1]).astype(np.float32) for _ in range(3))
     with np.errstate(invalid="ignore"):
         for got, expected in (
-            (CPU.binarize(x), NUMPY.binarize(x)),
-            (CPU.gate(dy, x, 1.0), NUMPY.gate(dy, x, 1.0)),
             (CPU.affine(shift, (scale, x)), NUMPY.affine(shift, (scale, x))),
             (
                 CPU.affine(shift, (scale, dy), (other, x)),
@@ -149,12 +148,10 @@ def test_what_c_cannot_take_goes_to_numpy(rng, monkeypatch):
     frozen.flags.writeable = False
     strange = [x[::2], x[:, ::2], np.asfortranarray(x), x.astype(np.float64), frozen]
     # Not the dots: NumPy's body of `standardize` hands them new arrays, which they can take.
-    for name in ("binarize", "affine", "standardize", "gate", "adam"):
+    for name in ("affine", "standardize", "adam"):
         monkeypatch.setattr(CPU.c, name, refuse)
     for a in strange:
         v = np.ones(a.shape[1], a.dtype)
-        np.testing.assert_array_equal(CPU.binarize(a), NUMPY.binarize(a))
-        np.testing.assert_array_equal(CPU.gate(a, a, 1.0), NUMPY.gate(a, a, 1.0))
         np.testing.assert_array_equal(CPU.affine(v, (v, a)), NUMPY.affine(v, (v, a)))
         for got, expected in (
             (CPU.channel_dots(a, a, 1), NUMPY.channel_dots(a, a, 1)),
@@ -165,7 +162,6 @@ def test_what_c_cannot_take_goes_to_numpy(rng, monkeypatch):
     short = np.ones(5, np.float32)
     numbers = AdamStep.of(0.01, 0.9, 0.999, 1e-8, 1, None)
     for call in (
-        lambda: CPU.gate(x, x[:7].copy(), 1.0),
         lambda: CPU.affine(short, (short, x)),
         lambda: CPU.affine(x[0], (x[0], x), (short, x)),
         lambda: CPU.channel_dots(x, x[:, :5].copy(), 6),
@@ -175,7 +171,6 @@ def test_what_c_cannot_take_goes_to_numpy(rng, monkeypatch):
         with pytest.raises(ValueError, match=r"broadcast|reshape"):
             call()
     deep = rng.standard_normal((3, 4, 5)).astype(np.float32)
-    np.testing.assert_array_equal(CPU.gate(x, x, x), NUMPY.gate(x, x, x))
     scale = np.ones((4, 5), np.float32)
     np.testing.assert_array_equal(
         CPU.affine(scale, (scale, deep)), NUMPY.affine(scale, (scale, deep))
@@ -344,7 +339,7 @@ def test_the_kernels_compile_without_a_warning(build, tmp_path, monkeypatch):
     monkeypatch.setattr(compiled, "LIBRARY", str(tmp_path / "_kernels.so"))
     library = compiled.open_library()
     assert library is not None
-    assert CompiledBackend(library).binarize(np.zeros(3, np.float32)).tolist() == [1, 1, 1]
+    assert CompiledBackend(library).run(binary_sign, np.zeros(3, np.float32)).tolist() == [1, 1, 1]
     assert sorted(p.name for p in tmp_path.iterdir()) == [
         "_kernels.seal",
         "_kernels.so",

@@ -15,9 +15,10 @@ import numpy as np
 import pytest
 from cuda_on_host import HOST_CUDA, kernel_names, launched
 
-from minibnn.backend import CPU, AdamStep, Backend, Questions, StepTables
+from minibnn.backend import CPU, AdamStep, Backend, StepTables
 from minibnn.backend.cuda import kernels as cuda_kernels
 from minibnn.backend.cuda.kernels import FILES, OPTIONS, source
+from minibnn.functions.signs import binary_sign, straight_through_gradient
 from minibnn.layers.reshape import rescale
 from minibnn.random_stream import stream_keys, uniform
 
@@ -103,30 +104,6 @@ def test_only_a_truth_refuses_an_update(rng):
             HOST_CUDA.adam_step(*arrays, numbers, wrong)
 
 
-@pytest.mark.parametrize("dtype", FLOATS)
-def test_adam_keeps_signs_that_layers_then_find_ready(dtype, rng):
-    w, g, m, v = rng.uniform(-0.01, 0.01, (4, 60)).astype(dtype)
-    v = abs(v)
-    weight, other = w[10:40].reshape(5, 6), w[40:]
-    questions = Questions()
-    questions.signs = HOST_CUDA.keep_signs([w], [weight])
-    questions.signs.refresh(HOST_CUDA.binarize)
-    launched("binarize")
-    with questions.in_charge():
-        for part in (slice(0, 25), slice(25, 60)):
-            before = w.copy()
-            numbers = AdamStep.of(0.05, 0.9, 0.999, 1e-8, 1)
-            HOST_CUDA.adam_step(w[part], g[part], m[part], v[part], numbers)
-            assert (np.sign(before[part]) != np.sign(w[part])).any(), "signs that never change"
-        np.testing.assert_array_equal(HOST_CUDA.binarize(weight), np.where(weight >= 0, 1, -1))
-        launched("binarize", "adam", "adam")
-        HOST_CUDA.binarize(other)
-        HOST_CUDA.binarize(weight + 0)
-        HOST_CUDA.adam_step(g.copy(), g, m, v, numbers)  # another store
-    HOST_CUDA.binarize(weight)
-    launched("binarize", "adam", "adam", "binarize", "binarize", "adam", "binarize")
-
-
 def in_a_row(parts, dtype):
     """Parts whose rates and epsilons lie in a row, as in a recorded step."""
     row = np.array([n for _, s in parts for n in (s.rate, s.epsilon)], dtype)
@@ -140,34 +117,20 @@ def in_a_row(parts, dtype):
 
 @pytest.mark.parametrize("dtype", FLOATS)
 @pytest.mark.parametrize("kernel", ["adam", "adam_parts"])
-def test_a_refused_step_of_adam_writes_neither_numbers_nor_signs(kernel, dtype, rng):
+def test_a_refused_step_of_adam_writes_nothing(kernel, dtype, rng):
     w, g, m, v = rng.uniform(-0.01, 0.01, (4, 60)).astype(dtype)
     v = abs(v)
-    questions = Questions()
-    questions.signs = HOST_CUDA.keep_signs([w], [w])
-    questions.signs.refresh(HOST_CUDA.binarize)
-    before = [a.copy() for a in (w, g, m, v, questions.signs.of(w))]
+    before = [a.copy() for a in (w, g, m, v)]
     numbers = AdamStep.of(0.05, 0.9, 0.999, 1e-8, 1)
-    with questions.in_charge():
-        for alive in (False, True):
-            if kernel == "adam":
-                HOST_CUDA.adam_step(w, g, m, v, numbers, np.array(alive))
-            else:
-                parts = in_a_row([(slice(0, 7), numbers), (slice(7, 60), numbers)], dtype)
-                HOST_CUDA.adam_steps(w, g, m, v, parts, np.array(alive))
-            after = (w, g, m, v, questions.signs.of(w))
-            changed = [(a != b).any() for a, b in zip(after, before, strict=True)]
-            assert changed == [alive, False, alive, alive, alive]
-    launched("binarize", kernel, kernel)
-
-
-@pytest.mark.parametrize("dtype", FLOATS)
-def test_signs(dtype):
-    points = [0.0, -0.0, 1.0, -2.5, 1e-45, -1e-45, 3e38, -3e38, np.inf, -np.inf, np.nan, -np.nan]
-    y = HOST_CUDA.binarize(np.array(points, dtype))
-    launched("binarize")
-    assert y.dtype == dtype
-    np.testing.assert_array_equal(y, Backend.binarize(CPU, np.array(points, dtype)))
+    for alive in (False, True):
+        if kernel == "adam":
+            HOST_CUDA.adam_step(w, g, m, v, numbers, np.array(alive))
+        else:
+            parts = in_a_row([(slice(0, 7), numbers), (slice(7, 60), numbers)], dtype)
+            HOST_CUDA.adam_steps(w, g, m, v, parts, np.array(alive))
+        changed = [(a != b).any() for a, b in zip((w, g, m, v), before, strict=True)]
+        assert changed == [alive, False, alive, alive]
+    launched(kernel, kernel)
 
 
 @pytest.mark.parametrize("dtype", FLOATS)
@@ -183,15 +146,6 @@ def test_uniform(dtype):
             assert u.dtype == dtype
             np.testing.assert_array_equal(u, expected)
     launched(*["uniform"] * 18)
-
-
-@pytest.mark.parametrize("dtype", FLOATS)
-def test_gate(dtype, rng):
-    x, dy = rng.standard_normal((2, 5, 70)).astype(dtype)
-    x[0, :4] = 1, -1, np.nan, np.inf
-    dy[1, 0], x[1, 0] = np.nan, 5
-    np.testing.assert_array_equal(HOST_CUDA.gate(dy, x, 1.0), Backend.gate(CPU, dy, x, 1.0))
-    launched("gate")
 
 
 @pytest.mark.parametrize("dtype", FLOATS)
@@ -306,8 +260,8 @@ def test_few_blocks_share_many_elements(dtype, monkeypatch, rng):
     table, order = rng.integers(0, 256, (50, n), np.uint8), rng.permutation(48)
     numbers = AdamStep.of(0.01, 0.9, 0.999, 1e-8, 1)
     calls = {
-        "binarize": lambda on: on("binarize", a),
-        "gate": lambda on: on("gate", a, b, 0.5),
+        "binary_sign": lambda on: on(binary_sign, a),
+        "straight_through_gradient": lambda on: on(straight_through_gradient, a, b, 0.5),
         "rescale": lambda on: on(rescale, table[0], 2 / 255, -1.0, dtype),
         "uniform": lambda on: on(uniform, np, (n,), np.uint32(1), np.uint32(2), 0, dtype),
         "normalize": lambda on: on("normalize", a.reshape(-1, 10), shift, scale, shift),

@@ -71,7 +71,7 @@ def with_loss(loss):
 FAULTS = {
     "clip dropped": (
         "minibnn.functions.signs",
-        "return backend_of(x).gate(dy, x, self.clip)",
+        "return backend_of(x).run(straight_through_gradient, dy, x, self.clip)",
         "return dy",
         lambda m: check_gradients(Activation(m.SignSTE(clip=0.5)), spread(5, 4)),
         "x",
@@ -79,8 +79,8 @@ FAULTS = {
     ),
     "clip too narrow": (
         "minibnn.functions.signs",
-        "return backend_of(x).gate(dy, x, self.clip)",
-        "return backend_of(x).gate(dy, x, self.clip / 2)",
+        "return backend_of(x).run(straight_through_gradient, dy, x, self.clip)",
+        "return backend_of(x).run(straight_through_gradient, dy, x, self.clip / 2)",
         lambda m: check_gradients(Activation(m.SignSTE(clip=1.0)), spread(5, 4)),
         "x",
         "mask in backward is too narrow",

@@ -23,6 +23,7 @@ from minibnn import DataLoader, ImageDataset, evaluate
 from minibnn.backend import Backend
 from minibnn.backend.capture.graphs import Recording
 from minibnn.backend.cuda import CupyBackend
+from minibnn.functions import sign
 from minibnn.recipes import RECIPES
 from minibnn.training import PlainSteps, RecordedSteps, capture
 from minibnn.training.recipe import Recipe
@@ -208,8 +209,8 @@ def traffic(key: Key, launch: Launch) -> int:
     def bytes_of(*places: int) -> int:
         return sum(int(arguments[i].nbytes) for i in places)
 
-    if key.name == "adam":  # w, g, m, v read; w, m, v and the signs written
-        return launch.size * 8 // 5
+    if key.name == "adam":  # w, g, m, v read; w, m, v written
+        return launch.size * 7 // 4
     if key.name == "gather":  # a batch read and written, out of a large array
         return 2 * bytes_of(0, 3)
     if key.name == "begin_step":  # a row of each table
@@ -224,9 +225,7 @@ def product_table(backend: CupyBackend) -> list[dict[str, Any]]:
     make = Inputs(backend, np.float32)
     n, (k, m) = WIDE.batch, WIDE.weights
     x, W, dz = make.floats(n, k), make.floats(k, m), make.floats(n, m)
-    signs = [backend.binarize(m) for m in (x, W)]
-    for a in signs:
-        backend.mark_signs(a)
+    signs = [sign(m) for m in (x, W)]
     rows = []
     for name, a, b in (
         ("z = signs x signs", *signs),

@@ -137,15 +137,6 @@ class Backend(Channels, Classes, Pooling, Bits, Steps, Graphs):
         """
         return self.matmul(a.astype(np.float32), b.astype(np.float32))
 
-    def binarize(self, x: Array) -> Array:
-        """+1 where ``x >= 0``, else -1, in the dtype of `x`. Both zeros give +1.
-
-        NaN stays NaN: a network of signs would otherwise turn it into an ordinary value,
-        train on, and show a finite loss over ruined weights.
-        """
-        xp = self.xp
-        return xp.where(x >= 0, x.dtype.type(1), xp.where(xp.isnan(x), x, x.dtype.type(-1)))
-
     def mark_signs(self, a: Array) -> None:  # most devices gain nothing by it
         """Know that an array has signs alone, and that nobody will change it in place.
 
@@ -173,10 +164,6 @@ class Backend(Channels, Classes, Pooling, Bits, Steps, Graphs):
         exp = xp.exp(shifted)
         total = exp.sum(axis=1, keepdims=True)
         return shifted - xp.log(total), exp / total
-
-    def gate(self, dy: Array, x: Array, limit: float) -> Array:
-        """``dy`` where ``|x| <= limit``, else 0."""
-        return dy * (abs(x) <= limit)
 
     def adam_step(
         self,

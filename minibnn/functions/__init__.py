@@ -16,6 +16,7 @@ from minibnn.functions.signs import (
     SignSTE,
     StochasticSign,
     StraightThrough,
+    sign,
 )
 from minibnn.functions.values import activation_bits, weight_bits, weight_levels
 
@@ -45,6 +46,7 @@ __all__ = [
     "Ternary",
     "TernaryWeights",
     "activation_bits",
+    "sign",
     "weight_bits",
     "weight_levels",
 ]

@@ -7,7 +7,7 @@ from typing import Any, ClassVar
 
 from minibnn.backend import Array
 from minibnn.checks import number
-from minibnn.functions import weight_bits
+from minibnn.functions import sign, weight_bits
 from minibnn.optimizers.base import FlatOptimizer
 from minibnn.parameter import Parameter, Segment
 from minibnn.schedules import Schedule
@@ -76,7 +76,7 @@ class Bop(FlatOptimizer):
             for p in parameters:
                 _require_binary(p)
         super().__init__(parameters, gamma)
-        self.store.data[...] = self.backend.binarize(self.store.data)
+        self.store.data[...] = sign(self.store.data)
         self._m = self.backend.xp.zeros_like(self.store.data)
 
     @property
@@ -101,7 +101,7 @@ class Bop(FlatOptimizer):
         w, g, m = self.store.data[part], self.store.grad[part], self._m[part]
         new_m = keep * m + gamma * g
         # The sign of what is left of the threshold: it keeps a nan, which a comparison hides.
-        new_w = w * self.backend.binarize(self.threshold - w * new_m)
+        new_w = w * sign(self.threshold - w * new_m)
         self._write(only_if, (m, new_m), (w, new_w))
 
 

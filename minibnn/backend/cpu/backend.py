@@ -57,19 +57,6 @@ class NumpyBackend(Backend):
         """`a` itself."""
         return np.asarray(a)
 
-    def binarize(self, x: Array) -> Array:
-        """As the plain body; float32 by its sign bit, several times faster."""
-        if x.dtype != np.float32 or x.ndim == 0:
-            return super().binarize(x)
-        # x + 0.0 turns -0.0 into +0.0, after which the sign bit alone decides.
-        y = np.add(x, np.float32(0))
-        bits = y.view(np.uint32)
-        bits &= np.uint32(0x80000000)
-        bits |= np.uint32(0x3F800000)  # the bits of 1.0
-        if x.size and np.isnan(x.min()):  # one cheap pass, instead of two over a mask
-            y[np.isnan(x)] = np.nan
-        return y
-
     def ones(self, n: int, dtype: Any) -> Array:
         """As the plain body, made once: of summing a small batch it was a third."""
         return _ones(n, dtype)
@@ -165,14 +152,6 @@ class CompiledBackend(NumpyBackend):
         super().__init__()
         self.c = Library(library)
 
-    def binarize(self, x: Array) -> Array:
-        """As the plain body, in one pass."""
-        if not fits(x) or x.ndim == 0:
-            return super().binarize(x)
-        y = np.empty(x.shape, np.float32)
-        self.c.binarize(x.size, at(x), at(y))
-        return y
-
     def channel_dots(self, a: Array, b: Array, channels: int, out: Array | None = None) -> Array:
         """As the plain body, in one pass."""
         if not fits(a, b) or a.ndim != 2 or a.shape != b.shape or not a.size:
@@ -213,14 +192,6 @@ class CompiledBackend(NumpyBackend):
         logp, p = np.empty(logits.shape, np.float32), np.empty(logits.shape, np.float32)
         self.c.log_softmax(*logits.shape, at(logits), at(logp), at(p))
         return logp, p
-
-    def gate(self, dy: Array, x: Array, limit: float) -> Array:
-        """As the plain body, in one pass."""
-        if not fits(dy, x) or dy.shape != x.shape or not isinstance(limit, float | int):
-            return super().gate(dy, x, limit)
-        dx = np.empty(x.shape, np.float32)
-        self.c.gate(x.size, at(dy), at(x), at(dx), limit)
-        return dx
 
     def adam_step(
         self,

@@ -6,9 +6,19 @@ A file ``x.cu`` has the kernels of the primitives in ``x.py``; `kernels.py` laun
 from minibnn.backend.cuda import (
     random_stream,
     rescale,
+    signs,
 )
 from minibnn.backend.cuda.backend import CupyBackend
 from minibnn.backend.cuda.kernels import FILES, Kernels, source
 from minibnn.backend.cuda.open import open_gpu
 
-__all__ = ["FILES", "CupyBackend", "Kernels", "open_gpu", "random_stream", "rescale", "source"]
+__all__ = [
+    "FILES",
+    "CupyBackend",
+    "Kernels",
+    "open_gpu",
+    "random_stream",
+    "rescale",
+    "signs",
+    "source",
+]

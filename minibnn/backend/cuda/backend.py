@@ -15,6 +15,7 @@ from minibnn.backend.cuda.channels import CupyChannels
 from minibnn.backend.cuda.classes import CupyClasses
 from minibnn.backend.cuda.cublas import Cublas, fits
 from minibnn.backend.cuda.kernels import Kernels, floats
+from minibnn.backend.cuda.signs import binary_sign
 from minibnn.backend.cuda.steps import CupySteps
 from minibnn.backend.cuda.windows import CupyWindows
 from minibnn.backend.implementations import CUDA
@@ -78,7 +79,7 @@ class CupyBackend(CupyAdam, CupyClasses, CupyChannels, CupySteps, CupyWindows, C
 
             def work() -> None:
                 with self.aside(x):
-                    self.matmul(self.binarize(x), x, out=y)
+                    self.matmul(binary_sign(self, x), x, out=y)
                 self.join()
 
             with self.stream():
@@ -124,16 +125,6 @@ class CupyBackend(CupyAdam, CupyClasses, CupyChannels, CupySteps, CupyWindows, C
         a, b = (m if fits(m) else self.xp.ascontiguousarray(m) for m in (a, b))
         self._cublas.multiply(a, b, product, tf32=False)
         return product
-
-    def gate(self, dy: Array, x: Array, limit: float) -> Array:
-        """As the plain body, in one kernel."""
-        if not floats(dy, x) or dy.shape != x.shape:
-            return super().gate(dy, x, limit)
-        dy, x = self.xp.ascontiguousarray(dy), self.xp.ascontiguousarray(x)
-        dx = self.xp.empty_like(dy)
-        arguments = (dx, dy, x, x.dtype.type(limit))
-        self.kernels.each("elementwise", "gate", x.dtype, x.size, arguments)
-        return dx
 
     def affine(self, shift: Array, *terms: tuple[Array, Array]) -> Array:
         """As the plain body, in one kernel."""

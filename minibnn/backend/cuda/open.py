@@ -13,6 +13,7 @@ import numpy as np
 
 from minibnn.backend.base import DeviceError
 from minibnn.backend.cuda.backend import CupyBackend
+from minibnn.backend.cuda.signs import binary_sign
 
 
 def open_gpu() -> CupyBackend:
@@ -35,7 +36,7 @@ def open_gpu() -> CupyBackend:
         stage = "compile and run a kernel"
         backend = CupyBackend(cupy)
         ones = cupy.ones((2, 2), dtype=np.float32)
-        if float(backend.binarize(-ones).sum()) != -4.0:
+        if float(binary_sign(backend, -ones).sum()) != -4.0:
             raise RuntimeError("the signs of four negative numbers do not sum to -4")
         stage = "multiply matrices"
         if float(backend.matmul(ones, ones)[0, 0]) != 2.0:

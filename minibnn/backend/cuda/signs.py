@@ -1,4 +1,4 @@
-"""Signs on the GPU: made in one kernel, kept by the optimiser, and known to products."""
+"""Signs and their straight-through gradients on the GPU, in one kernel each."""
 
 from __future__ import annotations
 
@@ -9,9 +9,31 @@ import numpy as np
 
 from minibnn.backend.array import Array
 from minibnn.backend.base import Backend
-from minibnn.backend.capture.kept_signs import KeptSigns
-from minibnn.backend.capture.questions import questions
 from minibnn.backend.cuda.kernels import Kernels, floats
+from minibnn.backend.implementations import CUDA
+
+
+@CUDA.implements("binary_sign")
+def binary_sign(backend: Any, x: Array) -> Array:
+    """For float32 and float64."""
+    if not floats(x):
+        return NotImplemented
+    x = backend.xp.ascontiguousarray(x)
+    y = backend.xp.empty_like(x)
+    backend.kernels.each("signs", "binary_sign", x.dtype, x.size, (y, x))
+    return y
+
+
+@CUDA.implements("straight_through_gradient")
+def straight_through_gradient(backend: Any, dy: Array, x: Array, clip: float) -> Array:
+    """For float32 and float64."""
+    if not floats(dy, x) or dy.shape != x.shape or not isinstance(clip, float | int):
+        return NotImplemented
+    dy, x = backend.xp.ascontiguousarray(dy), backend.xp.ascontiguousarray(x)
+    dx = backend.xp.empty_like(dy)
+    arguments = (dx, dy, x, x.dtype.type(clip))
+    backend.kernels.each("signs", "straight_through_gradient", x.dtype, x.size, arguments)
+    return dx
 
 
 class CupySigns(Backend):
@@ -21,19 +43,6 @@ class CupySigns(Backend):
     # Arrays known to have signs alone, as long as they live, by id.
     _signs: WeakValueDictionary[int, Array]
 
-    def binarize(self, x: Array) -> Array:
-        """As the plain body, in one kernel; or none, if the signs lie ready."""
-        asked = questions()
-        kept = None if asked is None or asked.signs is None else asked.signs.of(x)
-        if kept is not None:
-            return kept
-        if not floats(x):
-            return super().binarize(x)
-        x = self.xp.ascontiguousarray(x)
-        y = self.xp.empty_like(x)
-        self.kernels.each("elementwise", "binarize", x.dtype, x.size, (y, x))
-        return y
-
     def mark_signs(self, a: Array) -> None:
         """Products of two such arrays then go to the tensor cores."""
         self._signs[id(a)] = a
@@ -41,10 +50,6 @@ class CupySigns(Backend):
     def known_signs(self, a: Array) -> bool:
         """Whether this very array is known to have signs alone."""
         return self._signs.get(id(a)) is a
-
-    def keep_signs(self, stores: list[Array], weights: list[Array]) -> KeptSigns:
-        """They cost Adam a write, and save each layer a read, a write and a launch."""
-        return KeptSigns(stores, weights, self.address)
 
     def address(self, a: Array) -> int:
         """Of its first value."""
