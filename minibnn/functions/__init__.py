@@ -20,12 +20,7 @@ from minibnn.functions.signs import (
 )
 from minibnn.functions.values import activation_bits, weight_bits, weight_levels
 
-# Whose values in training and evaluation are +1 and -1 alone. By class, exactly: what derives from
-# one may compute anything.
-SIGNS = frozenset({AdaSTE, ApproxSign, SignSTE, StochasticSign, SwishSign})
-
 __all__ = [
-    "SIGNS",
     "AdaSTE",
     "ApproxSign",
     "DoReFaActivations",

@@ -24,7 +24,7 @@ from minibnn.backend.capture.graphs import Recording
 from minibnn.backend.capture.kept_signs import KeptSigns
 from minibnn.checks import integer
 from minibnn.data.loader import DataLoader
-from minibnn.functions import SignSTE
+from minibnn.functions import SignSTE, sign
 from minibnn.layers import Layer
 from minibnn.losses import Loss
 from minibnn.optimizers import Adam, Optimizer, OptimizerGroup
@@ -315,7 +315,7 @@ class _Tape:
 
     def _refresh_signs(self) -> None:
         if self.numbers.signs is not None:
-            self.numbers.signs.refresh(self.backend.binarize)
+            self.numbers.signs.refresh(sign)
 
     def _tables(self, series: list[Series]) -> NumberTables:
         return NumberTables(self.backend, self.steps.model.dtype, len(self.losses), series)

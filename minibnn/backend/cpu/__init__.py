@@ -3,11 +3,16 @@
 A file for each family of operations has their implementations; `library.py` loads the C kernels.
 """
 
-from minibnn.backend.cpu import (
-    rescale,
-    signs,
-)
+from minibnn.backend.cpu import batch_norm, convolution, rescale, signs
 from minibnn.backend.cpu.backend import CompiledBackend, NumpyBackend
 from minibnn.backend.cpu.library import open_library
 
-__all__ = ["CompiledBackend", "NumpyBackend", "open_library", "rescale", "signs"]
+__all__ = [
+    "CompiledBackend",
+    "NumpyBackend",
+    "batch_norm",
+    "convolution",
+    "open_library",
+    "rescale",
+    "signs",
+]

@@ -1,9 +1,12 @@
 """The GPU: CuPy, cuBLAS, and kernels of our own. Imported only when a GPU is asked for.
 
-A file ``x.cu`` has the kernels of the primitives in ``x.py``; `kernels.py` launches them.
+A file ``x.cu`` has the kernels of ``x.py``; `kernels.py` launches them.
 """
 
 from minibnn.backend.cuda import (
+    batch_norm,
+    convolution,
+    pooling,
     random_stream,
     rescale,
     signs,
@@ -16,7 +19,10 @@ __all__ = [
     "FILES",
     "CupyBackend",
     "Kernels",
+    "batch_norm",
+    "convolution",
     "open_gpu",
+    "pooling",
     "random_stream",
     "rescale",
     "signs",

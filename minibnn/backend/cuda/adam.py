@@ -10,12 +10,19 @@ import numpy as np
 
 from minibnn.backend.adam import AdamStep
 from minibnn.backend.array import Array
+from minibnn.backend.base import Backend
 from minibnn.backend.capture.questions import questions
-from minibnn.backend.cuda.signs import CupySigns
+from minibnn.backend.cuda.kernels import Kernels, number
 
 
-class CupyAdam(CupySigns):
+class CupyAdam(Backend):
     """Part of `CupyBackend`."""
+
+    kernels: Kernels
+
+    def address(self, a: Array) -> int:
+        """Of its first value."""
+        return int(a.data.ptr)
 
     # Where parts end and their bounds, on the device.
     _adam_parts: dict[tuple[Any, ...], tuple[Array, Array]]
@@ -31,11 +38,11 @@ class CupyAdam(CupySigns):
     ) -> None:
         """As the plain body, in one kernel."""
         rate, epsilon, beta1, beta2, bound = numbers
-        number = w.dtype.type
+        kind = w.dtype.type
         arguments = (
             w, g, m, v, self._beside(w),
-            *self.number(rate, w.dtype), *self.number(epsilon, w.dtype),
-            *_decays(beta1, beta2, w.dtype), number(_limit(bound)), self._alive(only_if),
+            *number(rate, w.dtype), *number(epsilon, w.dtype),
+            *_decays(beta1, beta2, w.dtype), kind(_limit(bound)), self._alive(only_if),
         )  # fmt: skip
         self.kernels.each("elementwise", "adam", w.dtype, w.size, arguments)
 

@@ -3,13 +3,9 @@
 from __future__ import annotations
 
 from typing import Any
-from weakref import WeakValueDictionary
-
-import numpy as np
 
 from minibnn.backend.array import Array
-from minibnn.backend.base import Backend
-from minibnn.backend.cuda.kernels import Kernels, floats
+from minibnn.backend.cuda.kernels import floats
 from minibnn.backend.implementations import CUDA
 
 
@@ -34,28 +30,3 @@ def straight_through_gradient(backend: Any, dy: Array, x: Array, clip: float) ->
     arguments = (dx, dy, x, x.dtype.type(clip))
     backend.kernels.each("signs", "straight_through_gradient", x.dtype, x.size, arguments)
     return dx
-
-
-class CupySigns(Backend):
-    """Part of `CupyBackend`."""
-
-    kernels: Kernels
-    # Arrays known to have signs alone, as long as they live, by id.
-    _signs: WeakValueDictionary[int, Array]
-
-    def mark_signs(self, a: Array) -> None:
-        """Products of two such arrays then go to the tensor cores."""
-        self._signs[id(a)] = a
-
-    def known_signs(self, a: Array) -> bool:
-        """Whether this very array is known to have signs alone."""
-        return self._signs.get(id(a)) is a
-
-    def address(self, a: Array) -> int:
-        """Of its first value."""
-        return int(a.data.ptr)
-
-    def number(self, value: Any, dtype: Any) -> tuple[Array | None, np.generic]:
-        """A number as a kernel takes it: where it stands on the device, or its value."""
-        scalar = np.dtype(dtype).type
-        return (value, scalar(0)) if isinstance(value, self.array_type) else (None, scalar(value))
