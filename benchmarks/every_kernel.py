@@ -44,8 +44,13 @@ from minibnn.layers.pooling import (  # noqa: E402
     max_pool_gradient,
 )
 from minibnn.layers.reshape import rescale  # noqa: E402
+from minibnn.losses.cross_entropy import (  # noqa: E402
+    cross_entropy,
+    cross_entropy_gradient,
+)
 from minibnn.packed.stages import window_rows  # noqa: E402
 from minibnn.random_stream import stream_keys, uniform  # noqa: E402
+from minibnn.training.accuracy import count_correct  # noqa: E402
 from minibnn.windows import Windows  # noqa: E402
 
 Results: TypeAlias = Iterator[tuple[str, Array]]
@@ -241,15 +246,16 @@ def channels(backend: Backend, make: Inputs, sizes: Sizes) -> Results:
         yield f"update_running: var, {name}", var
 
 
-def classes(backend: Backend, make: Inputs, sizes: Sizes) -> Results:
-    """The kernels of `classes.cu`, on a batch and on an evaluation."""
+def losses(backend: Backend, make: Inputs, sizes: Sizes) -> Results:
+    """The kernels of `cross_entropy.cu` and `accuracy.cu`, on a batch and on an evaluation."""
     for name, rows in (("batch", sizes.batch), ("evaluation", sizes.long)):
         logits, labels = make.floats(rows, 11) * 5, make.bytes(rows, below=11)
-        loss, kept = backend.cross_entropy(logits, labels, 0.1)
+        loss, p = backend.run(cross_entropy, logits, labels, 0.1)
         yield f"cross_entropy, {name}", loss
-        gradient = backend.cross_entropy_gradient(kept, labels, 0.1)
+        yield f"cross_entropy: p, {name}", p
+        gradient = backend.run(cross_entropy_gradient, p, labels, 0.1)
         yield f"cross_entropy_gradient, {name}", gradient
-        yield f"count_correct, {name}", backend.count_correct(logits, labels)
+        yield f"count_correct, {name}", backend.run(count_correct, logits, labels)
 
 
 def bits(backend: Backend, make: Inputs, sizes: Sizes) -> Results:
@@ -297,7 +303,7 @@ PRIMITIVES = (
     convolution,
     pooling,
     channels,
-    classes,
+    losses,
     bits,
     products,
 )

@@ -313,7 +313,7 @@ def test_the_kernels_compile_for_the_gpu(file, dtype, capability):
     for name in names:
         assert f".entry {name}(" in ptx, name
     # Nothing is fused, as on the host, and as OPTIONS says; only exp and log are made of it.
-    assert ("fma.rn" in ptx) == (file == "classes")
+    assert ("fma.rn" in ptx) == (file == "cross_entropy")
     # Four products of bytes in one instruction, where there is one.
     assert ("dp4a" in ptx) == (file == "bits" and capability > 60)
 

@@ -62,7 +62,10 @@ def test_the_kernels_of_a_file_are_found(file):
 def test_the_largest_launch_is_kept(on_the_host):
     _, heard = on_the_host
     # The batch comes before the evaluation, and a layer's weights before its inputs.
-    assert heard[Key("classes", "cross_entropy", "float32")].arguments[1].shape == (ODD.long, 11)
+    assert heard[Key("cross_entropy", "cross_entropy", "float32")].arguments[1].shape == (
+        ODD.long,
+        11,
+    )
     assert heard[Key("signs", "binary_sign", "float32")].arguments[0].shape == ODD.weights
 
 

@@ -177,8 +177,8 @@ FAULTS = {
     ),
     "loss gradient not divided": (
         "minibnn.losses.cross_entropy",
-        "cross_entropy_gradient(kept, labels, self.label_smoothing)",
-        "cross_entropy_gradient(kept, labels, self.label_smoothing) * len(labels)",
+        "run(cross_entropy_gradient, p, labels, self.label_smoothing)",
+        "run(cross_entropy_gradient, p, labels, self.label_smoothing) * len(labels)",
         lambda m: with_loss(m.LogitCrossEntropy()),
         "logits",
         r"too large by the batch size \(5\)",

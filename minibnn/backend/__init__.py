@@ -7,7 +7,7 @@ from minibnn.backend.bits import BitMatrix, DenseLayers
 from minibnn.backend.capture.questions import Question, Questions, questions
 from minibnn.backend.capture.steps import StepTables
 from minibnn.backend.cpu import NumpyBackend
-from minibnn.backend.operations import batch_mean, batch_sum, matmul
+from minibnn.backend.operations import batch_mean, batch_sum, batch_total, matmul
 from minibnn.backend.select import CPU, backend_of, get_backend, register_backend
 
 __all__ = [
@@ -25,6 +25,7 @@ __all__ = [
     "backend_of",
     "batch_mean",
     "batch_sum",
+    "batch_total",
     "get_backend",
     "matmul",
     "questions",

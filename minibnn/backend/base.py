@@ -14,7 +14,6 @@ from minibnn.backend.bits import Bits
 from minibnn.backend.capture.graphs import Graphs
 from minibnn.backend.capture.questions import questions
 from minibnn.backend.capture.steps import Steps
-from minibnn.backend.classes import Classes
 from minibnn.backend.implementations import Implementations
 
 
@@ -35,7 +34,7 @@ class DeviceError(RuntimeError):
         return str(self.args[0])
 
 
-class Backend(Classes, Bits, Steps, Graphs):
+class Backend(Bits, Steps, Graphs):
     """Where arrays live and how the few operations that need care are done there.
 
     Layers write ordinary array code with `backend.xp` (`numpy` or `cupy`). Only what differs
@@ -133,23 +132,6 @@ class Backend(Classes, Bits, Steps, Graphs):
     def gather(self, a: Array, rows: Array) -> Array:
         """A new array holding the given rows of `a`, in that order."""
         return a.take(rows, axis=0)
-
-    def log_softmax(self, logits: Array) -> tuple[Array, Array]:
-        """The logarithm of the softmax of each row, and the softmax itself.
-
-        .. code-block:: text
-
-            log p = s - log(sum of exp(s))          s = logits - their greatest, row by row
-
-        Subtracting the greatest first changes nothing but keeps the exponential from overflowing.
-
-        Shapes: logits, log p and p (batch, classes).
-        """
-        xp = self.xp
-        shifted = logits - logits.max(axis=1, keepdims=True)
-        exp = xp.exp(shifted)
-        total = exp.sum(axis=1, keepdims=True)
-        return shifted - xp.log(total), exp / total
 
     def adam_step(
         self,

@@ -3,7 +3,7 @@
 A file for each family of operations has their implementations; `library.py` loads the C kernels.
 """
 
-from minibnn.backend.cpu import batch_norm, convolution, rescale, signs
+from minibnn.backend.cpu import batch_norm, convolution, cross_entropy, rescale, signs
 from minibnn.backend.cpu.backend import CompiledBackend, NumpyBackend
 from minibnn.backend.cpu.library import open_library
 
@@ -12,6 +12,7 @@ __all__ = [
     "NumpyBackend",
     "batch_norm",
     "convolution",
+    "cross_entropy",
     "open_library",
     "rescale",
     "signs",

@@ -15,9 +15,6 @@ from minibnn.backend.bits import WORD, words_of
 from minibnn.backend.cpu.library import Library, at, fits
 from minibnn.backend.implementations import COMPILED, NUMPY, Implementations
 
-# C's exponential takes one number at a time. For rows of 100 that costs more than NumPy's calls:
-# 39 us against 21 for a batch of 100, and 6 against 9 for rows of 10.
-FEW_CLASSES = 40
 # Floats per block of the optimiser step: four streams and a scratch row, which the ten passes over
 # them should find in a core's second-level cache. Two cores with AVX-512 and 1 MiB of it took, for
 # 109,386 parameters, 106 us with 24,576, 95 us with 65,536 and as much with one block; for
@@ -128,14 +125,6 @@ class CompiledBackend(NumpyBackend):
     def __init__(self, library: ctypes.CDLL) -> None:
         super().__init__()
         self.c = Library(library)
-
-    def log_softmax(self, logits: Array) -> tuple[Array, Array]:
-        """As the plain body, row by row."""
-        if not fits(logits) or logits.ndim != 2 or not 0 < logits.shape[1] <= FEW_CLASSES:
-            return super().log_softmax(logits)
-        logp, p = np.empty(logits.shape, np.float32), np.empty(logits.shape, np.float32)
-        self.c.log_softmax(*logits.shape, at(logits), at(logp), at(p))
-        return logp, p
 
     def adam_step(
         self,

@@ -4,8 +4,10 @@ A file ``x.cu`` has the kernels of ``x.py``; `kernels.py` launches them.
 """
 
 from minibnn.backend.cuda import (
+    accuracy,
     batch_norm,
     convolution,
+    cross_entropy,
     pooling,
     random_stream,
     rescale,
@@ -19,8 +21,10 @@ __all__ = [
     "FILES",
     "CupyBackend",
     "Kernels",
+    "accuracy",
     "batch_norm",
     "convolution",
+    "cross_entropy",
     "open_gpu",
     "pooling",
     "random_stream",

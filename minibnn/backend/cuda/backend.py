@@ -11,7 +11,6 @@ import numpy as np
 from minibnn.backend.array import Array, require_plain
 from minibnn.backend.cuda.adam import CupyAdam
 from minibnn.backend.cuda.bits import CupyBits
-from minibnn.backend.cuda.classes import CupyClasses
 from minibnn.backend.cuda.cublas import Cublas, fits
 from minibnn.backend.cuda.device import WITH_TF32, Device, passing_hint, version_words
 from minibnn.backend.cuda.kernels import Kernels, floats
@@ -20,7 +19,7 @@ from minibnn.backend.cuda.steps import CupySteps
 from minibnn.backend.implementations import CUDA
 
 
-class CupyBackend(CupyAdam, CupyClasses, CupySteps, CupyBits):
+class CupyBackend(CupyAdam, CupySteps, CupyBits):
     """Arrays in the memory of one CUDA device: the one that was current when it was opened."""
 
     name = "gpu"

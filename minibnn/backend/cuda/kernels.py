@@ -16,14 +16,20 @@ FILES = (
     "elementwise",
     "steps",
     "batch_norm",
-    "classes",
+    "cross_entropy",
+    "accuracy",
     "convolution",
     "pooling",
     "bits",
     "random_stream",
     "signs",
 )
-SHARED = {"convolution": ("windows",), "pooling": ("windows",)}  # files to stand before a file
+SHARED = {
+    "convolution": ("windows",),
+    "pooling": ("windows",),
+    "cross_entropy": ("labels",),
+    "accuracy": ("labels",),
+}  # files to stand before a file
 FLOATS = {np.dtype(np.float32): "float", np.dtype(np.float64): "double"}
 C_NAMES = FLOATS | {np.dtype(np.uint8): "unsigned char", np.dtype(np.int32): "int"}
 # No fused multiply-adds: what the plain bodies round, the kernels round, so a sign behind a sum of

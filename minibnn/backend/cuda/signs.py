@@ -14,8 +14,8 @@ def binary_sign(backend: Any, x: Array) -> Array:
     """For float32 and float64."""
     if not floats(x):
         return NotImplemented
+    y = backend.xp.empty(x.shape, x.dtype)
     x = backend.xp.ascontiguousarray(x)
-    y = backend.xp.empty_like(x)
     backend.kernels.each("signs", "binary_sign", x.dtype, x.size, (y, x))
     return y
 
@@ -25,8 +25,8 @@ def straight_through_gradient(backend: Any, dy: Array, x: Array, clip: float) ->
     """For float32 and float64."""
     if not floats(dy, x) or dy.shape != x.shape or not isinstance(clip, float | int):
         return NotImplemented
+    dx = backend.xp.empty(x.shape, x.dtype)
     dy, x = backend.xp.ascontiguousarray(dy), backend.xp.ascontiguousarray(x)
-    dx = backend.xp.empty_like(dy)
     arguments = (dx, dy, x, x.dtype.type(clip))
     backend.kernels.each("signs", "straight_through_gradient", x.dtype, x.size, arguments)
     return dx
