@@ -25,11 +25,13 @@ class DeviceError(RuntimeError):
 
     Attributes:
         reason: the stage and its error in a few words.
+        passing: whether the GPU was only full or taken, so that a later call may find it free.
     """
 
-    def __init__(self, message: str, reason: str) -> None:
+    def __init__(self, message: str, reason: str, *, passing: bool = False) -> None:
         super().__init__(message, reason)
         self.reason = reason
+        self.passing = passing
 
     def __str__(self) -> str:
         return str(self.args[0])
@@ -65,14 +67,9 @@ class Backend(Classes, Bits, Steps, Graphs):
     def __repr__(self) -> str:
         return f"{type(self).__name__}({self.name!r})"
 
-    # A backend is a place, not a value: copies of a model, and pickles of one, share it.
+    # A backend is a place, not a value: copies of a model share it. So do pickles, see `select`.
     def __deepcopy__(self, memo: object) -> Backend:
         return self
-
-    def __reduce__(self) -> Any:
-        from minibnn.backend.select import backend_named
-
-        return backend_named, (self.name,)
 
     def run(self, reference: Callable[..., Any], *args: Any) -> Any:
         """``reference(*args)``, by the device's own implementation of that name if there is one.
