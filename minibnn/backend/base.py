@@ -127,13 +127,6 @@ class Backend(Channels, Classes, Pooling, Bits, Steps, Graphs):
         """The matrix product ``a @ b``; the one way layers multiply matrices."""
         return self.xp.matmul(a, b, out=out)
 
-    def half_matmul(self, a: Array, b: Array) -> Array:
-        """``a @ b`` of float16, added up in float32: exact for whole numbers up to 2^24.
-
-        Shapes: a (n, k), b (k, m), both float16; the result (n, m) of float32.
-        """
-        return self.matmul(a.astype(np.float32), b.astype(np.float32))
-
     def binarize(self, x: Array) -> Array:
         """+1 where ``x >= 0``, else -1, in the dtype of `x`. Both zeros give +1.
 

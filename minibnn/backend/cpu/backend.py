@@ -12,7 +12,6 @@ import numpy as np
 from minibnn.backend.adam import AdamStep
 from minibnn.backend.array import Array, require_plain
 from minibnn.backend.base import Backend
-from minibnn.backend.bits import WORD, words_of
 from minibnn.backend.cpu import convolution as numpy_convolution
 from minibnn.backend.cpu.library import Library, at, fits
 from minibnn.backend.implementations import COMPILED, NUMPY, Implementations
@@ -73,19 +72,6 @@ class NumpyBackend(Backend):
     def ones(self, n: int, dtype: Any) -> Array:
         """As the plain body, made once: of summing a small batch it was a third."""
         return _ones(n, dtype)
-
-    def pack_rows(self, bits: Array) -> Array:
-        """Without a copy in bytes, of which a row of one bit would take 64."""
-        octets = np.packbits(bits, axis=1, bitorder="little")
-        words = np.zeros((len(bits), words_of(bits.shape[1]) * WORD // 8), np.uint8)
-        words[:, : octets.shape[1]] = octets
-        return words.view("<u8").astype(np.uint64, copy=False)
-
-    def unpack_rows(self, words: Array, width: int) -> Array:
-        """Without unpacking the bits beyond the width."""
-        octets = np.ascontiguousarray(words.astype("<u8", copy=False)).view(np.uint8)
-        there = min(width, 8 * octets.shape[1])  # beyond, NumPy would make up zeros
-        return np.unpackbits(octets, axis=1, count=there, bitorder="little")
 
     def convolve(self, x: Array, W: Array, windows: Windows) -> Array:
         """As the plain body, in larger matrix products."""

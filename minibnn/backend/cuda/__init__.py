@@ -3,9 +3,9 @@
 A file ``x.cu`` has the kernels of the primitives in ``x.py``; `kernels.py` launches them.
 """
 
-from minibnn.backend.cuda import rescale
+from minibnn.backend.cuda import packed_bits, rescale
 from minibnn.backend.cuda.backend import CupyBackend
 from minibnn.backend.cuda.kernels import FILES, Kernels, source
 from minibnn.backend.cuda.open import open_gpu
 
-__all__ = ["FILES", "CupyBackend", "Kernels", "open_gpu", "rescale", "source"]
+__all__ = ["FILES", "CupyBackend", "Kernels", "open_gpu", "packed_bits", "rescale", "source"]
