@@ -288,6 +288,7 @@ _ROOMS = {
     "gradient_clock": "",
     "inspection": "",
     "result_folder": "",
+    "windows": "",
     "version": "",
 }
 _ROOM_OF = {name: room for room, names in _ROOMS.items() for name in names.split()}

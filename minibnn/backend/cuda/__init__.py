@@ -1,11 +1,22 @@
 """The GPU: CuPy, cuBLAS, and kernels of our own. Imported only when a GPU is asked for.
 
-A file ``x.cu`` has the kernels of the primitives in ``x.py``; `kernels.py` launches them.
+A file ``x.cu`` has the kernels of ``x.py``; `kernels.py` launches them.
 """
 
-from minibnn.backend.cuda import packed_bits, rescale
+from minibnn.backend.cuda import batch_norm, convolution, packed_bits, pooling, rescale
 from minibnn.backend.cuda.backend import CupyBackend
 from minibnn.backend.cuda.kernels import FILES, Kernels, source
 from minibnn.backend.cuda.open import open_gpu
 
-__all__ = ["FILES", "CupyBackend", "Kernels", "open_gpu", "packed_bits", "rescale", "source"]
+__all__ = [
+    "FILES",
+    "CupyBackend",
+    "Kernels",
+    "batch_norm",
+    "convolution",
+    "open_gpu",
+    "packed_bits",
+    "pooling",
+    "rescale",
+    "source",
+]
