@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from cuda_on_host import HOST_CUDA
 from devices import open_backend
+from fake_cupy import fake_cuda
 
 from minibnn import (
     Activation,
@@ -26,6 +27,7 @@ from minibnn import (
 from minibnn.backend import CPU, Backend, Windows
 from minibnn.backend.cuda import cublas
 from minibnn.backend.cuda.backend import CupyBackend
+from minibnn.backend.cuda.device import Device
 
 SIGNS = [SignSTE(), SignSTE(clip=1.0), ApproxSign(), SwishSign(), StochasticSign(), AdaSTE()]
 TYPES = {cublas.REAL_16: np.float16, cublas.REAL_32: np.float32, cublas.REAL_64: np.float64}
@@ -36,7 +38,7 @@ class OnDevice:
 
     def __init__(self, a):
         self.a = a
-        self.data = SimpleNamespace(ptr=a.ctypes.data)
+        self.data = SimpleNamespace(ptr=a.ctypes.data, device_id=0)
 
     def __getattr__(self, name):
         return getattr(self.a, name)
@@ -91,13 +93,15 @@ def library(monkeypatch):
 
 
 def fake_cupy():
-    cuda = SimpleNamespace(
-        runtime=SimpleNamespace(getDevice=lambda: 0),
-        alloc=lambda size: SimpleNamespace(ptr=4096, size=size),
-        stream=7,
-    )
+    cuda = fake_cuda()
+    cuda.alloc = lambda size: SimpleNamespace(ptr=4096, size=size)
+    cuda.stream = 7
     cuda.get_current_stream = lambda: SimpleNamespace(ptr=cuda.stream)
     return SimpleNamespace(cuda=cuda)
+
+
+def open_products(cupy):
+    return cublas.Cublas(cupy, Device(cupy))
 
 
 def layouts(a):
@@ -116,7 +120,7 @@ def layouts(a):
 @pytest.mark.parametrize("dtype", [np.float32, np.float64, np.float16])
 def test_products_of_matrices_in_every_layout(shape, dtype, library, rng):
     n, k, m = shape
-    products = cublas.Cublas(fake_cupy())
+    products = open_products(fake_cupy())
     a, b = rng.integers(-9, 10, (n, k)).astype(dtype), rng.integers(-9, 10, (k, m)).astype(dtype)
     result = np.float32 if dtype == np.float16 else dtype
     for left in layouts(a):
@@ -134,7 +138,7 @@ def test_what_no_layout_fits():
 
 
 def test_empty_sums_are_zeros(library):
-    products = cublas.Cublas(fake_cupy())
+    products = open_products(fake_cupy())
     out = np.full((2, 3), np.nan, np.float32)
     empty = [OnDevice(np.zeros(shape, np.float32)) for shape in ((2, 0), (0, 3))]
     products.multiply(*empty, OnDevice(out), tf32=False)
@@ -144,7 +148,7 @@ def test_empty_sums_are_zeros(library):
 
 def test_each_stream_has_a_handle_and_its_workspace_is_set_last(library):
     cupy = fake_cupy()
-    products = cublas.Cublas(cupy)
+    products = open_products(cupy)
     one = OnDevice(np.ones((2, 2), np.float32))
     for stream in (7, 7, 8, 7):
         cupy.cuda.stream = stream
@@ -162,7 +166,7 @@ def test_each_stream_has_a_handle_and_its_workspace_is_set_last(library):
 
 
 def test_precision(library):
-    products = cublas.Cublas(fake_cupy())
+    products = open_products(fake_cupy())
     for dtype in (np.float32, np.float64, np.float16):
         one = OnDevice(np.ones((2, 2), dtype))
         out = np.float64 if dtype == np.float64 else np.float32
@@ -173,7 +177,7 @@ def test_precision(library):
 
 
 def test_a_status_is_an_error(library, monkeypatch):
-    products = cublas.Cublas(fake_cupy())
+    products = open_products(fake_cupy())
     monkeypatch.setattr(library, "cublasGemmEx", lambda *arguments: 13)
     one = OnDevice(np.ones((2, 2), np.float32))
     with pytest.raises(RuntimeError, match="cublasGemmEx answered with status 13"):

@@ -29,11 +29,13 @@ class DeviceError(RuntimeError):
 
     Attributes:
         reason: the stage and its error in a few words.
+        passing: whether the GPU was only full or taken, so that a later call may find it free.
     """
 
-    def __init__(self, message: str, reason: str) -> None:
+    def __init__(self, message: str, reason: str, *, passing: bool = False) -> None:
         super().__init__(message, reason)
         self.reason = reason
+        self.passing = passing
 
     def __str__(self) -> str:
         return str(self.args[0])

@@ -12,7 +12,7 @@ _library = open_library()
 CPU = NumpyBackend() if _library is None else CompiledBackend(_library)
 
 _by_array_type: dict[type, Backend] = {np.ndarray: CPU}
-_gpu: Backend | DeviceError | None = None  # None until somebody asks
+_gpu: Backend | DeviceError | None = None  # None until somebody asks, or while it is taken
 
 
 def get_backend(device: str | Backend = "auto") -> Backend:
@@ -24,7 +24,7 @@ def get_backend(device: str | Backend = "auto") -> Backend:
             is seen without any set-up); or a `Backend`, which is returned as it is.
 
     The GPU is looked for at the first call that needs it, by running a kernel and a matrix
-    product there, and the answer is kept.
+    product there, and the answer is kept, unless the GPU was only full or taken.
 
     Raises:
         DeviceError: for an explicit ``"gpu"`` that cannot be used; it never falls back.
@@ -41,7 +41,7 @@ def get_backend(device: str | Backend = "auto") -> Backend:
         gpu = _find_gpu()
         if isinstance(gpu, Backend):
             return gpu
-        raise DeviceError(str(gpu), gpu.reason) from gpu.__cause__
+        raise DeviceError(str(gpu), gpu.reason, passing=gpu.passing) from gpu.__cause__
     if device == "auto":
         import logging
 
@@ -101,5 +101,7 @@ def _find_gpu() -> Backend | DeviceError:
             _gpu = open_gpu()
             register_backend(_gpu)
         except DeviceError as error:
+            if error.passing:
+                return error
             _gpu = error
     return _gpu

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from minibnn.backend.array import Array
+from minibnn.backend.cuda.device import Device
 
 FOLDER = Path(__file__).parent
 FILES = ("elementwise", "steps", "channels", "classes", "windows", "bits")
@@ -33,8 +34,9 @@ class Kernels:
     CuPy compiles with NVRTC and keeps what it made on disk, so it is done once on a machine.
     """
 
-    def __init__(self, cupy: ModuleType) -> None:
+    def __init__(self, cupy: ModuleType, device: Device) -> None:
         self._cupy = cupy
+        self._device = device
         self._functions: dict[tuple[str, str, np.dtype[Any]], Any] = {}
 
     def launch(
@@ -57,7 +59,15 @@ class Kernels:
                 NumPy scalar of exactly the type that the kernel declares.
             blocks: in the grid.
             threads: in a block.
+
+        Raises:
+            RuntimeError: if another device is current.
+            ValueError: for an array of another device.
         """
+        self._device.require_current()
+        for argument in arguments:
+            if isinstance(argument, self._cupy.ndarray):  # CuPy itself would pass any address
+                self._device.require_own(argument)
         key = file, name, np.dtype(dtype)
         function = self._functions.get(key)
         if function is None:
