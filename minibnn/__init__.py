@@ -286,6 +286,7 @@ _ROOMS = {
     "regular_file": "",
     "gradient_clock": "",
     "result_folder": "",
+    "windows": "",
 }
 _ROOM_OF = {name: room for room, names in _ROOMS.items() for name in names.split()}
 

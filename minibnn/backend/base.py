@@ -9,7 +9,6 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from minibnn.backend import convolution
 from minibnn.backend.adam import AdamStep
 from minibnn.backend.array import Array
 from minibnn.backend.bits import Bits
@@ -20,8 +19,6 @@ from minibnn.backend.channels import Channels
 from minibnn.backend.classes import Classes
 from minibnn.backend.hashing import mix, places, stream_keys
 from minibnn.backend.implementations import Implementations
-from minibnn.backend.pooling import Pooling
-from minibnn.backend.windows import Windows
 
 
 class DeviceError(RuntimeError):
@@ -41,7 +38,7 @@ class DeviceError(RuntimeError):
         return str(self.args[0])
 
 
-class Backend(Channels, Classes, Pooling, Bits, Steps, Graphs):
+class Backend(Channels, Classes, Bits, Steps, Graphs):
     """Where arrays live and how the few operations that need care are done there.
 
     Layers write ordinary array code with `backend.xp` (`numpy` or `cupy`). Only what differs
@@ -275,23 +272,3 @@ class Backend(Channels, Classes, Pooling, Bits, Steps, Graphs):
         """
         for part, numbers in parts:
             self.adam_step(w[part], g[part], m[part], v[part], numbers, only_if)
-
-    def convolve(self, x: Array, W: Array, windows: Windows) -> Array:
-        """The products of a kernel with all windows of images, summed over each window.
-
-        .. code-block:: text
-
-            z[n, p, q] = sum over i, j of x[n, p stride + i dilation, q stride + j dilation] W[i, j]
-
-        Shapes: x (batch, H, W, C), W (kh, kw, C / groups, out), z (batch, H', W', out); all
-        three methods of a convolution. A new array, as from the two others.
-        """
-        return convolution.convolve(self, x, W, windows)
-
-    def convolve_dw(self, x: Array, dz: Array, windows: Windows, out: Array) -> Array:
-        """The gradient of `convolve` with respect to W, written into `out`, which it returns."""
-        return convolution.convolve_dw(self, x, dz, windows, out)
-
-    def convolve_dx(self, dz: Array, W: Array, windows: Windows, shape: tuple[int, ...]) -> Array:
-        """The gradient of `convolve` with respect to x, which is of the given shape."""
-        return convolution.convolve_dx(self, dz, W, windows, shape)

@@ -147,7 +147,7 @@ def zero_padding(passes: Passes, gauge: Gauge) -> None:
         quantized = layer.named_quantized()
         if not any(weight_bits(f, len(p.shape), p.shape[-1]) == 1 for _, p, f in quantized):
             continue
-        (above, below), (left, right) = layer.border
+        (above, below), (left, right) = layer.padding
         height, width = step.x.shape[1:3]
         border = 1 - height * width / ((above + height + below) * (left + width + right))
         if not border:

@@ -13,10 +13,8 @@ from minibnn.backend.adam import AdamStep
 from minibnn.backend.array import Array, require_plain
 from minibnn.backend.base import Backend
 from minibnn.backend.bits import WORD, words_of
-from minibnn.backend.cpu import convolution as numpy_convolution
 from minibnn.backend.cpu.library import Library, at, fits
 from minibnn.backend.implementations import COMPILED, NUMPY, Implementations
-from minibnn.backend.windows import Windows
 
 # C's exponential takes one number at a time. For rows of 100 that costs more than NumPy's calls:
 # 39 us against 21 for a batch of 100, and 6 against 9 for rows of 10.
@@ -86,22 +84,6 @@ class NumpyBackend(Backend):
         octets = np.ascontiguousarray(words.astype("<u8", copy=False)).view(np.uint8)
         there = min(width, 8 * octets.shape[1])  # beyond, NumPy would make up zeros
         return np.unpackbits(octets, axis=1, count=there, bitorder="little")
-
-    def convolve(self, x: Array, W: Array, windows: Windows) -> Array:
-        """As the plain body, in larger matrix products."""
-        if windows.groups > 1:
-            return super().convolve(x, W, windows)
-        return numpy_convolution.convolve(x, W, windows)
-
-    def convolve_dw(self, x: Array, dz: Array, windows: Windows, out: Array) -> Array:
-        """As the plain body, in larger matrix products."""
-        if windows.groups > 1:
-            return super().convolve_dw(x, dz, windows, out)
-        return numpy_convolution.convolve_dw(x, dz, windows, out)
-
-    def convolve_dx(self, dz: Array, W: Array, windows: Windows, shape: tuple[int, ...]) -> Array:
-        """The plain body, without what a pooling dropped."""
-        return super().convolve_dx(numpy_convolution.without_zero_edge(dz), W, windows, shape)
 
     def note_finite(self, all_finite: Array, a: Array) -> None:
         """By the dot product of a flat array with itself, on the BLAS.

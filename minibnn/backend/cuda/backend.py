@@ -18,13 +18,13 @@ from minibnn.backend.cuda.classes import CupyClasses
 from minibnn.backend.cuda.cublas import Cublas, fits
 from minibnn.backend.cuda.device import WITH_TF32, Device, passing_hint, version_words
 from minibnn.backend.cuda.kernels import Kernels, floats
+from minibnn.backend.cuda.signs import CupySigns
 from minibnn.backend.cuda.steps import CupySteps
-from minibnn.backend.cuda.windows import CupyWindows
 from minibnn.backend.hashing import places, stream_keys
 from minibnn.backend.implementations import CUDA
 
 
-class CupyBackend(CupyAdam, CupyClasses, CupyChannels, CupySteps, CupyWindows, CupyBits):
+class CupyBackend(CupyAdam, CupyClasses, CupyChannels, CupySteps, CupySigns, CupyBits):
     """Arrays in the memory of one CUDA device: the one that was current when it was opened."""
 
     name = "gpu"

@@ -12,7 +12,8 @@ from minibnn.backend.array import Array
 from minibnn.backend.cuda.device import Device
 
 FOLDER = Path(__file__).parent
-FILES = ("elementwise", "steps", "channels", "classes", "windows", "bits")
+FILES = ("elementwise", "steps", "channels", "classes", "convolution", "pooling", "bits")
+SHARED = {"convolution": ("windows",), "pooling": ("windows",)}  # files to stand before a file
 FLOATS = {np.dtype(np.float32): "float", np.dtype(np.float64): "double"}
 C_NAMES = FLOATS | {np.dtype(np.uint8): "unsigned char", np.dtype(np.int32): "int"}
 # No fused multiply-adds: what the plain bodies round, the kernels round, so a sign behind a sum of
@@ -24,8 +25,9 @@ MOST_BLOCKS = 65535
 
 def source(file: str, dtype: Any) -> str:
     """The text of a file for one type of numbers, as the compiler gets it."""
-    parts = (f"typedef {C_NAMES[np.dtype(dtype)]} T;", "common", file)
-    return "\n".join([parts[0], *(Path(FOLDER, f"{name}.cu").read_text() for name in parts[1:])])
+    names = ("common", *SHARED.get(file, ()), file)
+    texts = (Path(FOLDER, f"{name}.cu").read_text() for name in names)
+    return "\n".join([f"typedef {C_NAMES[np.dtype(dtype)]} T;", *texts])
 
 
 class Kernels:
@@ -54,7 +56,7 @@ class Kernels:
         Args:
             file: without its ending.
             name: of the kernel.
-            dtype: the kernel's T: float32 or float64; in `windows` also uint8 or int32.
+            dtype: the kernel's T: float32 or float64; in some files also uint8 or int32.
             arguments: device arrays, contiguous, or None for a null pointer; everything else as a
                 NumPy scalar of exactly the type that the kernel declares.
             blocks: in the grid.
