@@ -13,8 +13,6 @@ from minibnn.backend.adam import AdamStep
 from minibnn.backend.array import Array
 from minibnn.backend.bits import Bits
 from minibnn.backend.capture.graphs import Graphs
-from minibnn.backend.capture.questions import questions
-from minibnn.backend.capture.steps import Steps
 from minibnn.backend.channels import Channels
 from minibnn.backend.classes import Classes
 from minibnn.backend.hashing import mix, places, stream_keys
@@ -38,7 +36,7 @@ class DeviceError(RuntimeError):
         return str(self.args[0])
 
 
-class Backend(Channels, Classes, Bits, Steps, Graphs):
+class Backend(Channels, Classes, Bits):
     """Where arrays live and how the few operations that need care are done there.
 
     Layers write ordinary array code with `backend.xp` (`numpy` or `cupy`). Only what differs
@@ -51,6 +49,8 @@ class Backend(Channels, Classes, Bits, Steps, Graphs):
         xp: the array module.
         array_type: the class of its arrays.
         tables: of implementations, the first that takes the arguments computes.
+        graphs: captures work, where the device can.
+        no_graphs: if it cannot, why.
         host: True where reading a value costs nothing. False on a device, where ``float(a)``
             would make the program wait for everything queued before it.
     """
@@ -59,6 +59,8 @@ class Backend(Channels, Classes, Bits, Steps, Graphs):
     xp: ModuleType
     array_type: type
     host: bool
+    graphs: Graphs | None = None
+    no_graphs: str = "only a GPU can"
     tables: ClassVar[tuple[Implementations, ...]] = ()
 
     def __init__(self) -> None:
@@ -108,25 +110,6 @@ class Backend(Channels, Classes, Bits, Steps, Graphs):
         if allowed:
             raise ValueError(f"tf32: expected a GPU, got {self.name}, which has no such products")
 
-    def numbers(
-        self, values: Callable[[int], tuple[Any, ...]], count: int, dtype: Any
-    ) -> tuple[Any, ...]:
-        """``values(count)``: numbers of the host that are others in every step.
-
-        Whatever a training step computes from a counter of its own (a learning rate, the keys of
-        random numbers) it asks for here, since in a recorded step a plain number would stay the
-        same for ever. While a step is recorded, 0-d arrays of the given dtype are the answer, which
-        hold the numbers of whichever step is replayed.
-
-        Args:
-            values: from a count to numbers, always as many; a function of the count alone, and
-                nothing else that the step does may depend on the count.
-            count: of this step; the next steps' counts go on evenly.
-            dtype: of the numbers on the device.
-        """
-        asked = questions()
-        return values(count) if asked is None else asked.answer(values, count, dtype)
-
     def matmul(self, a: Array, b: Array, out: Array | None = None) -> Array:
         """The matrix product ``a @ b``; the one way layers multiply matrices."""
         return self.xp.matmul(a, b, out=out)
@@ -146,13 +129,6 @@ class Backend(Channels, Classes, Bits, Steps, Graphs):
         """
         xp = self.xp
         return xp.where(x >= 0, x.dtype.type(1), xp.where(xp.isnan(x), x, x.dtype.type(-1)))
-
-    def mark_signs(self, a: Array) -> None:  # most devices gain nothing by it
-        """Know that an array has signs alone, and that nobody will change it in place.
-
-        A product of two such arrays is a sum of +1 and -1, which is exact in low precision too. A
-        device that is faster there may use that.
-        """
 
     def uniform(self, shape: tuple[int, ...], seed: int, count: int, dtype: Any) -> Array:
         """Numbers in [0, 1) that depend on the seed, the count and their place alone.

@@ -3,7 +3,7 @@
 A file ``x.cu`` has the kernels of ``x.py``; `kernels.py` launches them.
 """
 
-from minibnn.backend.cuda import convolution, pooling, rescale
+from minibnn.backend.cuda import captured_step, convolution, pooling, rescale
 from minibnn.backend.cuda.backend import CupyBackend
 from minibnn.backend.cuda.kernels import FILES, Kernels, source
 from minibnn.backend.cuda.open import open_gpu
@@ -12,6 +12,7 @@ __all__ = [
     "FILES",
     "CupyBackend",
     "Kernels",
+    "captured_step",
     "convolution",
     "open_gpu",
     "pooling",

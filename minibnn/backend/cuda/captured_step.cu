@@ -1,6 +1,6 @@
-// What a recorded step does around the layers: it finds its numbers and its batch, and notes its loss.
+// What a captured step does around the model; the references are in `training/capture/operations.py`.
 
-// The step that begins takes its numbers out of the tables, and the next one will be the one after it.
+// The step that begins takes its scalars out of the tables, and the next one will be the one after it.
 // One thread. Tables: floats (steps, n_floats), keys (steps, n_keys); `now` gets the step's number.
 KERNEL begin_step(i64* counter, i64* now, T* floats, const T* float_table, i64 n_floats, u32* keys,
                   const u32* key_table, i64 n_keys) {
@@ -13,8 +13,8 @@ KERNEL begin_step(i64* counter, i64* now, T* floats, const T* float_table, i64 n
 
 // A batch's rows of two arrays, of so many bytes each: out[i] = a[order[now batch + i]], and likewise
 // `other` from b.
-KERNEL gather(u8* out, const u8* a, i64 row, u8* other, const u8* b, i64 row_b, const i64* order,
-              const i64* now, i64 batch) {
+KERNEL gather_batch(u8* out, const u8* a, i64 row, u8* other, const u8* b, i64 row_b,
+                    const i64* order, const i64* now, i64 batch) {
     order += *now * batch;
     i64 first = batch * row;
     EACH(i, first + batch * row_b) {
@@ -31,13 +31,6 @@ KERNEL gather(u8* out, const u8* a, i64 row, u8* other, const u8* b, i64 row_b, 
 KERNEL note_loss(double* losses, bool* all_finite, const i64* now, const T* loss) {
     losses[*now] = *loss;
     *all_finite = *all_finite && isfinite(*loss);
-}
-
-// all_finite stays true if every value is finite. All threads that write, write the same.
-KERNEL note_finite(bool* all_finite, const T* a, i64 n) {
-    EACH(i, n) {
-        if (!isfinite(a[i])) *all_finite = false;
-    }
 }
 
 // losses[now] = nan if all_finite is false and no loss up to now shows it. One thread.
