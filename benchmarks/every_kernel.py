@@ -37,6 +37,7 @@ from minibnn.backend import (  # noqa: E402
 )
 from minibnn.backend.cuda import CupyBackend  # noqa: E402
 from minibnn.layers.reshape import rescale  # noqa: E402
+from minibnn.random_stream import stream_keys, uniform  # noqa: E402
 
 Results: TypeAlias = Iterator[tuple[str, Array]]
 
@@ -77,7 +78,7 @@ WIDE = Sizes(
 
 
 class Inputs:
-    """Arrays that hold the same numbers on every backend: those of `Backend.uniform`."""
+    """Arrays that hold the same numbers on every backend: those of `uniform`."""
 
     def __init__(self, backend: Backend, dtype: Any) -> None:
         self.backend = backend
@@ -87,8 +88,12 @@ class Inputs:
     def floats(self, *shape: int) -> Array:
         """From -1 to 1."""
         self.made += 1
-        u = self.backend.uniform(shape, 7, self.made, self.dtype)
-        return u * 2 - 1
+        return self.drawn(shape, 7, self.made) * 2 - 1
+
+    def drawn(self, shape: tuple[int, ...], seed: int, count: int) -> Array:
+        """From 0 to 1."""
+        backend = self.backend
+        return backend.run(uniform, backend.xp, shape, *stream_keys(seed, count), 0, self.dtype)
 
     def whole(self, *shape: int) -> Array:
         """Whole numbers from -4 to 3: their sums are exact, in whatever order."""
@@ -111,7 +116,7 @@ def elementwise(backend: Backend, make: Inputs, sizes: Sizes) -> Results:
     yield "affine", backend.affine(shift, (a, x))
     yield "affine of two", backend.affine(shift, (a, x), (b, dy))
     yield "normalize", backend.normalize(x, shift, a, b)
-    yield "uniform", backend.uniform((rows, width), 2**63 - 1, 3, make.dtype)
+    yield "uniform", make.drawn((rows, width), 2**63 - 1, 3)
     w, g, m = (make.floats(sizes.parameters) for _ in range(3))
     v = abs(make.floats(sizes.parameters))
     inputs, outputs = sizes.weights

@@ -51,7 +51,6 @@ if TYPE_CHECKING:
         write_idx,
     )
     from minibnn.diagnosis import Diagnosis, Finding, diagnose
-    from minibnn.draws import Draws
     from minibnn.export import export_c, export_html, export_onnx
     from minibnn.feedback import Blocked, Feedback, FixedFeedback, Transpose
     from minibnn.functions import (
@@ -119,6 +118,7 @@ if TYPE_CHECKING:
     )
     from minibnn.parameter import Buffer, Fill, GlorotUniform, Parameter, Uniform, glorot_lr_scale
     from minibnn.plots import plot_confusion, plot_function, plot_history, plot_weight_bits
+    from minibnn.random_stream import RandomStream
     from minibnn.schedules import Constant, Cosine, Exponential, PerEpoch
     from minibnn.training import (
         DivergedError,
@@ -160,7 +160,6 @@ __all__ = [
     "DivergedError",
     "DoReFaActivations",
     "DoReFaWeights",
-    "Draws",
     "Dropout",
     "Exponential",
     "Feedback",
@@ -196,6 +195,7 @@ __all__ = [
     "PlainSteps",
     "PowerOfTwo",
     "Radial",
+    "RandomStream",
     "ReLU",
     "RecordedSteps",
     "Rescale",
@@ -255,7 +255,6 @@ _ROOMS = {
         "write_idx"
     ),
     "diagnosis": "Diagnosis Finding diagnose",
-    "draws": "Draws",
     "feedback": "Blocked Feedback FixedFeedback Transpose",
     "functions": (
         "AdaSTE ApproxSign DoReFaActivations DoReFaWeights Function HardTanh Heaviside "
@@ -276,6 +275,7 @@ _ROOMS = {
     ),
     "parameter": "Buffer Fill GlorotUniform Parameter Uniform glorot_lr_scale",
     "plots": "plot_confusion plot_function plot_history plot_weight_bits",
+    "random_stream": "RandomStream",
     "schedules": "Constant Cosine Exponential PerEpoch",
     "training": "DivergedError Metrics PlainSteps RecordedSteps confusion_matrix evaluate fit",
     "atomic_file": "",

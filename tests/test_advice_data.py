@@ -27,13 +27,13 @@ from minibnn import (
     Cosine,
     DataLoader,
     Dense,
-    Draws,
     Flatten,
     ImageDataset,
     Layer,
     LogitCrossEntropy,
     PerEpoch,
     PlainSteps,
+    RandomStream,
     RecordedSteps,
     Rescale,
     Reshape,
@@ -771,7 +771,7 @@ def test_a_step_that_changes_the_host_keeps_its_arrays_in_place(way):
         plain, recorded = epoch(way)
     shows(
         "training",
-        "keep arrays in place (a[...] = values), and counts in a Draws",
+        "keep arrays in place (a[...] = values), and counts in a RandomStream",
         str(caught[0].message),
     )
     assert not recorded
@@ -784,14 +784,14 @@ class Peeks(Layer):
     """Multiplies by random numbers: from the count of its draws, or from the draws."""
 
     def __init__(self, way):
-        self.way, self.draws = way, Draws()
+        self.way, self.stream = way, RandomStream()
 
     def forward(self, x, *, train=False):
         factor = backend_of(x).xp.ones_like(x)
         if train and self.way == "count":
-            factor *= 1 / (1 + self.draws.count)
+            factor *= 1 / (1 + self.stream.count)
         elif train:
-            factor = self.draws.uniform(self.backend, x.shape, x.dtype)
+            factor = self.stream.uniform(self.backend, x.shape, x.dtype)
         if train:
             self.saved = (x.shape, factor)
         return x * factor

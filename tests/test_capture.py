@@ -28,7 +28,6 @@ from minibnn import (
     DataLoader,
     Dense,
     DirectFeedback,
-    Draws,
     Dropout,
     FixedFeedback,
     Flatten,
@@ -37,6 +36,7 @@ from minibnn import (
     MagnitudeAwareSign,
     MaxPool2D,
     OptimizerGroup,
+    RandomStream,
     Rescale,
     Reshape,
     Sequential,
@@ -299,7 +299,7 @@ CHANGES = {  # and whether the recording is kept
 
 
 def draws(steps):
-    return (layer.draws for layer in steps.model if isinstance(layer, Dropout))
+    return (layer.stream for layer in steps.model if isinstance(layer, Dropout))
 
 
 def replace_buffer(steps):
@@ -446,12 +446,12 @@ class Fading(Layer):
     """Reads how often its stream was drawn from."""
 
     def __init__(self):
-        self.draws = Draws()
+        self.stream = RandomStream()
 
     def forward(self, x, *, train=False):
         self.check_input(x)
         if train:
-            x = x + self.draws.uniform(self.backend, x.shape, x.dtype) / (1 + self.draws.count)
+            x = x + self.stream.uniform(self.backend, x.shape, x.dtype) / (1 + self.stream.count)
             self.saved = (x.shape,)
         return x
 
@@ -464,15 +464,15 @@ class Late(Layer):
     """Makes its stream in the first step."""
 
     def __init__(self):
-        self.draws = None
+        self.stream = None
 
     def forward(self, x, *, train=False):
         self.check_input(x)
         if train:
-            if self.draws is None:
-                self.draws = Draws()
-                self.draws.initialize(np.random.default_rng(1))
-            x = x + self.draws.uniform(self.backend, x.shape, x.dtype)
+            if self.stream is None:
+                self.stream = RandomStream()
+                self.stream.initialize(np.random.default_rng(1))
+            x = x + self.stream.uniform(self.backend, x.shape, x.dtype)
             self.saved = (x.shape,)
         return x
 
@@ -572,13 +572,13 @@ def test_a_stream_whose_count_is_read_is_refused(device):
     one, other = batches(device), batches(device)
     for _ in range(2):
         plain.epoch(one)
-    warned(recorded, other, "Draws: its count was read while a step is recorded")
+    warned(recorded, other, "RandomStream: its count was read while a step is recorded")
     assert_equal(plain, recorded)
 
 
 def test_a_stream_that_the_first_step_makes(device):
     steps = training(RecordedSteps, device, lambda: dense(Late()), OPTIMIZERS["adam"])
-    warned(steps, batches(device), "the first step made an optimiser or a Draws")
+    warned(steps, batches(device), "the first step made an optimiser or a RandomStream")
 
 
 class InNumPy(SGD):

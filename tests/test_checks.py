@@ -26,7 +26,6 @@ from minibnn import (
     Dense,
     DoReFaActivations,
     DoReFaWeights,
-    Draws,
     Dropout,
     Exponential,
     Fill,
@@ -40,6 +39,7 @@ from minibnn import (
     Parameter,
     PerEpoch,
     Radial,
+    RandomStream,
     RecordedSteps,
     Rescale,
     Reshape,
@@ -92,9 +92,9 @@ def steps(n):
 
 
 def drawn(n):
-    draws = Draws()
-    draws.count = n
-    return draws
+    stream = RandomStream()
+    stream.count = n
+    return stream
 
 
 def stepped(n):
@@ -163,7 +163,7 @@ INTEGERS = {
     "Dense.out_features": (lambda n: Dense(2, n), 3),
     "DoReFaActivations.bits": (DoReFaActivations, 3),
     "DoReFaWeights.bits": (DoReFaWeights, 3),
-    "Draws.count": (drawn, 3),
+    "RandomStream.count": (drawn, 3),
     "Exponential.length": (lambda n: Exponential(1.0, 0.1, n), 5),
     "InputContract.shape": (lambda n: InputContract("uint8", (n, 2)), 3),
     "Layer.initialize": (lambda n: Dense(2, 2).initialize(n).weight.data.tobytes(), 3),

@@ -19,6 +19,7 @@ from minibnn.backend import CPU, AdamStep, Backend, Questions, StepTables
 from minibnn.backend.cuda import kernels as cuda_kernels
 from minibnn.backend.cuda.kernels import FILES, OPTIONS, source
 from minibnn.layers.reshape import rescale
+from minibnn.random_stream import stream_keys, uniform
 
 FLOATS = [np.float32, np.float64]
 
@@ -171,10 +172,17 @@ def test_signs(dtype):
 
 @pytest.mark.parametrize("dtype", FLOATS)
 def test_uniform(dtype):
-    for count in range(3):
-        u = HOST_CUDA.uniform((7, 143), 2**63 - 1, count, dtype)
-        np.testing.assert_array_equal(u, Backend.uniform(CPU, (7, 143), 2**63 - 1, count, dtype))
-    launched("uniform", "uniform", "uniform")
+    for count, first in product(range(3), (0, 5, 2**32 - 1001)):
+        k0, k1 = stream_keys(2**63 - 1, count)
+        expected = uniform(np, (7, 143), k0, k1, first, dtype)
+        for keys in (
+            (k0, k1),
+            (np.array(k0), np.array(k1)),
+        ):  # as a plain step has them, or a replay
+            u = HOST_CUDA.run(uniform, np, (7, 143), *keys, first, dtype)
+            assert u.dtype == dtype
+            np.testing.assert_array_equal(u, expected)
+    launched(*["uniform"] * 18)
 
 
 @pytest.mark.parametrize("dtype", FLOATS)
@@ -301,7 +309,7 @@ def test_few_blocks_share_many_elements(dtype, monkeypatch, rng):
         "binarize": lambda on: on("binarize", a),
         "gate": lambda on: on("gate", a, b, 0.5),
         "rescale": lambda on: on(rescale, table[0], 2 / 255, -1.0, dtype),
-        "uniform": lambda on: on("uniform", (n,), 1, 2, dtype),
+        "uniform": lambda on: on(uniform, np, (n,), np.uint32(1), np.uint32(2), 0, dtype),
         "normalize": lambda on: on("normalize", a.reshape(-1, 10), shift, scale, shift),
         "affine": lambda on: on("affine", shift, (scale, a.reshape(-1, 10))),
         "gather": lambda on: on("gather_batch", (table, a[:50]), order, np.array(1), 3),

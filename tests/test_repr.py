@@ -86,7 +86,7 @@ def objects():
     yield from (minibnn.Hinge(), minibnn.SquaredHinge(), minibnn.MeanSquaredError())
     yield from (minibnn.Constant(0.1), minibnn.Cosine(0.1, 0.0, length=3))
     yield from (minibnn.Exponential(0.1, 0.01, length=3), minibnn.PerEpoch(minibnn.Constant(1), 3))
-    yield minibnn.Draws()
+    yield minibnn.RandomStream()
     yield minibnn.InputContract("uint8", (28, 28))
     yield minibnn.InputContract("float32", (), 0.0, 1.0)
     other = model()

@@ -29,7 +29,7 @@ FLOORS = {
     "gradient_clock": 1,
     "input_contract": 2,
     "parameter": 2,
-    "draws": 2,
+    "random_stream": 2,
     "functions": 3,
     "feedback": 3,
     "layers": 4,
@@ -118,8 +118,9 @@ def test_training_loads_its_own_rooms_only():
     loaded = modules_after(TRAINING)
     assert loaded.isdisjoint(HEAVY)
     rooms = {name.split(".")[1] for name in loaded if name.startswith("minibnn.")}
-    core = "backend checks data draws feedback functions input_contract layers losses optimizers"
-    files = "atomic_file gradient_clock parameter regular_file schedules training windows"
+    core = "backend checks data feedback functions input_contract layers losses optimizers"
+    files = "atomic_file gradient_clock parameter random_stream regular_file schedules training"
+    files += " windows"
     assert rooms == {*core.split(), *files.split()}
 
 

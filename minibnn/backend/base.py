@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from functools import partial
 from types import ModuleType
 from typing import Any, ClassVar
 
@@ -15,7 +14,6 @@ from minibnn.backend.bits import Bits
 from minibnn.backend.capture.graphs import Graphs
 from minibnn.backend.channels import Channels
 from minibnn.backend.classes import Classes
-from minibnn.backend.hashing import mix, places, stream_keys
 from minibnn.backend.implementations import Implementations
 
 
@@ -129,40 +127,6 @@ class Backend(Channels, Classes, Bits):
         """
         xp = self.xp
         return xp.where(x >= 0, x.dtype.type(1), xp.where(xp.isnan(x), x, x.dtype.type(-1)))
-
-    def uniform(self, shape: tuple[int, ...], seed: int, count: int, dtype: Any) -> Array:
-        """Numbers in [0, 1) that depend on the seed, the count and their place alone.
-
-        .. code-block:: text
-
-            u[i] = (mix(mix(i + k0) xor k1) >> 8) / 2^24       k0, k1 from (seed, count)
-
-        Integers of 32 bits throughout, so every device gives the same numbers to the last bit.
-
-        Args:
-            shape: of the result, at most 2^32 numbers.
-            seed: names the stream.
-            count: names the array within the stream.
-            dtype: float32 or float64; the values are the same.
-
-        Raises:
-            ValueError: for a larger shape, in which the numbers would begin anew.
-
-        References: mix is the finaliser of MurmurHash3 (Appleby 2011), which lets each bit of its
-        argument reach all 32; that counters through a mixing function make good random numbers
-        is Salmon et al. 2011, "Parallel random numbers: as easy as 1, 2, 3".
-        """
-        xp = self.xp
-        k0, k1 = self.numbers(partial(stream_keys, seed), count, np.uint32)
-        h = xp.arange(places(shape), dtype=np.uint32)
-        h += k0
-        h = mix(h)
-        h ^= k1
-        h = mix(h)
-        h >>= np.uint32(8)
-        u = h.astype(dtype)
-        u *= 2.0**-24
-        return u.reshape(shape)
 
     def gather(self, a: Array, rows: Array) -> Array:
         """A new array holding the given rows of `a`, in that order."""

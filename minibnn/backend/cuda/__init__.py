@@ -3,7 +3,7 @@
 A file ``x.cu`` has the kernels of ``x.py``; `kernels.py` launches them.
 """
 
-from minibnn.backend.cuda import captured_step, convolution, pooling, rescale
+from minibnn.backend.cuda import captured_step, convolution, pooling, random_stream, rescale
 from minibnn.backend.cuda.backend import CupyBackend
 from minibnn.backend.cuda.kernels import FILES, Kernels, source
 from minibnn.backend.cuda.open import open_gpu
@@ -16,6 +16,7 @@ __all__ = [
     "convolution",
     "open_gpu",
     "pooling",
+    "random_stream",
     "rescale",
     "source",
 ]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import warnings
-from functools import partial
 from types import ModuleType
 from typing import Any
 
@@ -19,7 +18,6 @@ from minibnn.backend.cuda.cublas import Cublas, fits
 from minibnn.backend.cuda.device import WITH_TF32, Device, passing_hint, version_words
 from minibnn.backend.cuda.kernels import Kernels, floats
 from minibnn.backend.cuda.signs import CupySigns
-from minibnn.backend.hashing import places, stream_keys
 from minibnn.backend.implementations import CUDA
 
 
@@ -164,12 +162,3 @@ class CupyBackend(CupyAdam, CupyClasses, CupyChannels, CupySigns, CupyBits):
         arguments = (y, rows, mean, scale, shift, np.int64(mean.size))
         self.kernels.each("elementwise", "normalize", rows.dtype, rows.size, arguments)
         return y
-
-    def uniform(self, shape: tuple[int, ...], seed: int, count: int, dtype: Any) -> Array:
-        """As the plain body, in one kernel."""
-        places(shape)
-        u = self.xp.empty(shape, dtype=dtype)
-        k0, k1 = self.numbers(partial(stream_keys, seed), count, np.uint32)
-        arguments = (u, *self.number(k0, np.uint32), *self.number(k1, np.uint32))
-        self.kernels.each("elementwise", "uniform", dtype, u.size, arguments)
-        return u

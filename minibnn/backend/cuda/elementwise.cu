@@ -77,17 +77,3 @@ KERNEL adam_parts(T* w, const T* g, T* m, T* v, T* signs, const T* numbers, cons
                  beta2, rest2, bounds[part]);
     }
 }
-
-__device__ u32 mixed(u32 h) {
-    h ^= h >> 16;
-    h *= 0x85ebca6bu;
-    h ^= h >> 13;
-    h *= 0xc2b2ae35u;
-    return h ^ h >> 16;
-}
-
-KERNEL uniform(T* u, const u32* k0_at, u32 k0, const u32* k1_at, u32 k1, i64 n) {
-    k0 = number(k0_at, k0);
-    k1 = number(k1_at, k1);
-    EACH(i, n) u[i] = T(mixed(mixed((u32)i + k0) ^ k1) >> 8) * T(5.9604644775390625e-8);
-}

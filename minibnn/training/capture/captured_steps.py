@@ -227,7 +227,7 @@ class _Tape:
         if changed:
             raise CannotRecord(
                 f"{', '.join(changed[:3])} changed during a step, and a recorded step would repeat "
-                "it as it was; keep arrays in place (a[...] = values), and counts in a Draws"
+                "it as it was; keep arrays in place (a[...] = values), and counts in a RandomStream"
             )
         self.series = find_series([q.asked for q in self.asked], self.begins)
         self.changes = [b - a for (_, a), (_, b) in zip(before.counts, after.counts, strict=True)]

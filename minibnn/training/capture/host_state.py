@@ -18,14 +18,14 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from minibnn.backend import Array, Backend
-from minibnn.draws import Draws
 from minibnn.layers import Layer
 from minibnn.losses import Loss
 from minibnn.optimizers.base import FlatOptimizer
 from minibnn.parameter import FlatStore, Parameter
+from minibnn.random_stream import RandomStream
 
 # What a step leaves behind for the next one to find, of objects of ours.
-COUNTERS = ((Draws, "_count"), (FlatOptimizer, "_steps"))
+COUNTERS = ((RandomStream, "_count"), (FlatOptimizer, "_steps"))
 # What only lives between a forward and its backward, or is a note that changes nothing.
 PASSING = (
     (Layer, ("saved", "input_contract", "_drawn")),

@@ -57,7 +57,9 @@ def find_series(asked: list[list[Question]], begins: list[HostState]) -> list[Se
     """
     one, two = asked
     if len(begins[0].counts) != len(begins[1].counts):
-        raise CannotRecord("the first step made an optimiser or a Draws that was not there before")
+        raise CannotRecord(
+            "the first step made an optimiser or a RandomStream that was not there before"
+        )
     if [(q.dtype, q.size) for q in one] != [(q.dtype, q.size) for q in two]:
         raise CannotRecord("a step asks for other numbers than the one before")
     found = []
@@ -72,7 +74,7 @@ def find_series(asked: list[list[Question]], begins: list[HostState]) -> list[Se
         ]
         if stride and not follows:
             raise CannotRecord(
-                "a step asks for numbers by a count that is not an optimiser's or a Draws'"
+                "a step asks for numbers by a count that is not an optimiser's or a RandomStream's"
             )
         found.append(Series(second, stride, follows))
     return found
