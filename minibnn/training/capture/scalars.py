@@ -1,137 +1,218 @@
-"""The numbers that a recorded step needs from the host, for a whole epoch in advance.
+"""The scalars that change from step to step, for a whole epoch in advance.
 
-A step asks for them through `Backend.numbers`: each time the same questions, by counts that go on
-evenly. Two plain steps show how; then the answers for all steps can be written down.
+An optimiser's are a function of its count of updates, and a random stream's keys of its count of
+arrays. Two plain steps show by how much each count grows in a step. So the scalars of all steps can
+be written down, and a captured step finds its own on the device.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
 
-from minibnn.backend import Array, Backend, Question, Questions
-from minibnn.training.host_state import Counter, HostState
+from minibnn.backend import Array, Backend
+from minibnn.optimizers import Optimizer, OptimizerGroup
+from minibnn.optimizers.base import FlatOptimizer
+from minibnn.random_stream import RandomStream, stream_keys
+from minibnn.training.capture.host_state import Counter, HostState
 
-KEYS = np.dtype(np.uint32)
-
-
-class CannotRecord(Exception):  # noqa: N818  # no error: training goes on without a recording
-    """This step cannot be recorded; the message says why."""
-
-
-@dataclass(frozen=True)
-class Series:
-    """A question that every step asks.
-
-    Attributes:
-        question: as it was asked in a step.
-        stride: how much its count grows from a step to the next.
-        follows: the counters that it may be asked by, and how far its count is ahead of each when a
-            step begins. Several ones if they said the same.
-    """
-
-    question: Question
-    stride: int
-    follows: list[tuple[Counter, int]]
-
-    def next_count(self) -> int | None:
-        """The count by which the next step will ask; None if its counters disagree by now."""
-        if not self.stride:
-            return self.question.count
-        counts = {counter.value + ahead for counter, ahead in self.follows}
-        return counts.pop() if len(counts) == 1 else None
+# What an optimiser must leave as it is, or its own way to a step would be passed by.
+STEPPING = ("step", "next_scalars", "scalars_at", "end_step")
+HINTS = {
+    FlatOptimizer: "take what changes from step to step from scalars(rate, step)",
+    RandomStream: "draw with uniform, which counts on in each replay",
+}
 
 
-def find_series(asked: list[list[Question]], begins: list[HostState]) -> list[Series]:
-    """The questions of a step, from those of two steps in a row.
+class CannotCapture(Exception):  # noqa: N818  # no error: training goes on without a capture
+    """This step cannot be captured; the message says why."""
 
-    Args:
-        asked: by the first step, and by the second one.
-        begins: the host's state when each of them began.
+
+def flat_optimizers(optimizer: Optimizer) -> list[FlatOptimizer]:
+    """The optimisers that a step drives, in the order of their scalars.
 
     Raises:
-        CannotRecord: if the second step asks for something else, or by a count that is none of the
-            known counters'.
+        CannotCapture: for one that makes its steps in a way of its own.
     """
-    one, two = asked
-    if len(begins[0].counts) != len(begins[1].counts):
-        raise CannotRecord(
-            "the first step made an optimiser or a RandomStream that was not there before"
-        )
-    if [(q.dtype, q.size) for q in one] != [(q.dtype, q.size) for q in two]:
-        raise CannotRecord("a step asks for other numbers than the one before")
+    kind = OptimizerGroup if isinstance(optimizer, OptimizerGroup) else FlatOptimizer
+    if not isinstance(optimizer, kind):
+        raise CannotCapture(f"{type(optimizer).__name__} is no FlatOptimizer")
+    for name in STEPPING:
+        ours = getattr(getattr(optimizer, name, None), "__func__", None)
+        if ours is not getattr(kind, name, None):
+            raise CannotCapture(f"{type(optimizer).__name__} has a {name}() of its own")
+    if isinstance(optimizer, OptimizerGroup):
+        return [flat for member in optimizer.optimizers for flat in flat_optimizers(member)]
+    return [optimizer]
+
+
+def growth(
+    states: Sequence[HostState], optimizers: Sequence[FlatOptimizer]
+) -> list[tuple[Counter, int]]:
+    """By how much each counter grows in a step.
+
+    Args:
+        states: before a step, after it, and after another one.
+        optimizers: those that make one update in a step; others may make none.
+
+    Raises:
+        CannotCapture: if a counter grows otherwise, or was not there from the beginning.
+    """
+    first, second, third = (state.counts for state in states)
+    if [counter for counter, _ in first] != [counter for counter, _ in second]:
+        raise CannotCapture("the first step made an optimiser or a RandomStream, not there before")
     found = []
-    for first, second in zip(one, two, strict=True):
-        stride = second.count - first.count
-        follows = [
-            (counter, second.count - value)
-            for (counter, value), (_, before) in zip(
-                begins[1].counts, begins[0].counts, strict=True
-            )
-            if value - before == stride and 0 <= second.count - value < stride
-        ]
-        if stride and not follows:
-            raise CannotRecord(
-                "a step asks for numbers by a count that is not an optimiser's or a RandomStream's"
-            )
-        found.append(Series(second, stride, follows))
+    for (counter, a), (_, b), (_, c) in zip(first, second, third, strict=True):
+        who = type(counter.owner).__name__
+        if b - a != c - b:
+            raise CannotCapture(f"{who}: its count grew by {b - a} in a step, then by {c - b}")
+        made = any(counter.owner is optimizer for optimizer in optimizers)
+        if isinstance(counter.owner, FlatOptimizer) and c - b != made:
+            raise CannotCapture(f"{who} makes {c - b} updates in a step, expected {int(made)}")
+        found.append((counter, c - b))
     return found
 
 
-class NumberTables(Questions):
-    """The answers for all steps of an epoch, on the device; in charge while a step is recorded.
+class Scalars:
+    """The scalars of all steps of an epoch, in tables on the device.
+
+    Args:
+        backend: where.
+        dtype: the parameters'.
+        steps: how many an epoch has.
+        optimizers: whose scalars a step takes, in this order.
+        growth: of their counts and those of random streams in a step.
 
     Attributes:
-        floats: (n,), those of the step that runs.
+        views: of `floats`, a tuple of 0-d arrays for each segment of all optimisers.
+        floats: (n,), the optimisers' scalars in the step that runs.
         float_table: (steps, n).
-        keys: uint32 (k,), likewise.
+        keys: uint32 (k,), the streams' keys in the step that runs.
         key_table: uint32 (steps, k).
     """
 
-    def __init__(self, backend: Backend, dtype: Any, steps: int, series: list[Series]) -> None:
-        super().__init__()
+    def __init__(
+        self,
+        backend: Backend,
+        dtype: Any,
+        steps: int,
+        optimizers: Sequence[FlatOptimizer] = (),
+        growth: Sequence[tuple[Counter, int]] = (),
+    ) -> None:
         self._backend = backend
-        self._series = series
-        self._kinds = {np.dtype(dtype): 0, KEYS: 1}
-        sizes = [0, 0]
-        places: list[tuple[int, slice]] = []
-        for s in series:
-            kind = self._kinds.get(s.question.dtype)
-            if kind is None:
-                raise CannotRecord(
-                    f"a step asks for numbers of {s.question.dtype}, not {dtype} or {KEYS}"
-                )
-            places.append((kind, slice(sizes[kind], sizes[kind] + s.question.size)))
-            sizes[kind] += s.question.size
+        self.optimizers = optimizers
+        self._streams = [(c.owner, draws) for c, draws in growth if type(c.owner) is RandomStream]
+        for counter, _ in growth:
+            owner = counter.owner
+            if isinstance(owner, RandomStream) and type(owner) is not RandomStream:
+                raise CannotCapture(f"{type(owner).__name__} may draw in a way of its own")
+        if any(optimizer.store.data.dtype != dtype for optimizer in optimizers):
+            raise CannotCapture(f"an optimiser's parameters are not of the model's {dtype}")
+        row = self._float_row(0)
+        sizes = sum(map(len, row)), 2 * sum(draws for _, draws in self._streams)
         zeros = backend.xp.zeros
         self.floats, self.float_table = zeros(sizes[0], dtype), zeros((steps, sizes[0]), dtype)
-        self.keys, self.key_table = zeros(sizes[1], KEYS), zeros((steps, sizes[1]), KEYS)
-        self._places = places
-        self._views: list[tuple[Array, ...]] = [
-            tuple((self.floats, self.keys)[kind][i] for i in range(part.start, part.stop))
-            for kind, part in places
-        ]
+        self.keys, self.key_table = zeros(sizes[1], np.uint32), zeros((steps, sizes[1]), np.uint32)
+        places = iter(range(sizes[0]))
+        self.views = [tuple(self.floats[next(places)] for _ in part) for part in row]
 
     def fill(self, done: int) -> None:
-        """Write down the answers for an epoch's steps from number `done` on, which is the next."""
-        rows = [np.zeros(t.shape, t.dtype) for t in (self.float_table, self.key_table)]
-        for series, (kind, part) in zip(self._series, self._places, strict=True):
-            count, values = series.next_count(), series.question.values
-            if count is None:
-                continue  # its counters disagree: `_Tape.fits` has seen to it
-            for step in range(done, len(self.float_table)):
-                rows[kind][step, part] = values(count + (step - done) * series.stride)
-        for table, numbers in zip((self.float_table, self.key_table), rows, strict=True):
-            if numbers.size:
-                table[...] = self._backend.asarray(numbers)
+        """Write down the scalars of an epoch's steps from number `done` on, which is the next."""
+        for table, row in ((self.float_table, self._flat_floats), (self.key_table, self._key_row)):
+            if table.size:
+                rows = np.zeros(table.shape, table.dtype)
+                for step in range(done, len(rows)):
+                    rows[step] = row(step - done)
+                table[...] = self._backend.asarray(rows)
 
-    def answer(self, values: Any, count: int, dtype: Any) -> tuple[Any, ...]:
-        """Where the numbers of the running step stand on the device."""
-        i = len(self.asked) % max(1, len(self._series))
-        numbers = super().answer(values, count, dtype)
-        expected = self._series[i].question if self._series else None
-        if expected is None or (expected.dtype, expected.size) != (np.dtype(dtype), len(numbers)):
-            raise CannotRecord("a step asks for other numbers than the one before")
-        return self._views[i]
+    def _float_row(self, ahead: int) -> list[tuple[float, ...]]:
+        """The optimisers' scalars so many steps from now, a tuple for each segment."""
+        return [part for o in self.optimizers for part in o.scalars_at(o.steps + ahead)]
+
+    def _flat_floats(self, ahead: int) -> list[float]:
+        return [number for part in self._float_row(ahead) for number in part]
+
+    def _key_row(self, ahead: int) -> list[np.uint32]:
+        """The streams' keys so many steps from now."""
+        return [
+            key
+            for stream, draws in self._streams
+            for i in range(draws)
+            for key in stream_keys(stream.seed, stream.count + ahead * draws + i)
+        ]
+
+    @contextmanager
+    def from_tables(self) -> Iterator[None]:
+        """While entered, a step takes its scalars from the device.
+
+        Streams give the keys that lie there. Nobody can read a counter, or a rate, which would stay
+        in a captured step what it is at this moment.
+
+        Raises:
+            CannotCapture: if the step draws otherwise than expected, or sets a counter.
+        """
+        guarded = [(o, name) for o in self.optimizers for name in ("steps", "schedule")]
+        guarded += [(stream, "_count") for stream, _ in self._streams]
+        kept = [vars(owner)[name] for owner, name in guarded]
+        guards = [Unreadable(owner) for owner, _ in guarded]
+        places = iter(range(0, self.keys.size, 2))
+        left = []
+        try:
+            for (owner, name), guard in zip(guarded, guards, strict=True):
+                vars(owner)[name] = guard
+            for stream, draws in self._streams:
+                left.append([next(places) for _ in range(draws)])
+                stream.next_keys = self._giver(left[-1])
+            yield
+            found = [vars(owner)[name] for owner, name in guarded]
+        finally:
+            for (owner, name), value in zip(guarded, kept, strict=True):
+                vars(owner)[name] = value
+            for stream, _ in self._streams:
+                vars(stream).pop("next_keys", None)
+        if any(left):
+            raise CannotCapture("RandomStream: a step draws fewer arrays than the one before")
+        for guard, value in zip(guards, found, strict=True):
+            if value is not guard:
+                raise CannotCapture(f"{type(guard.owner).__name__}: a step sets its count or rate")
+
+    def _giver(self, places: list[int]) -> Callable[[], tuple[Array, Array]]:
+        """A stream's `next_keys`: those on the device, one pair after the other."""
+
+        def next_keys() -> tuple[Array, Array]:
+            if not places:
+                raise CannotCapture("RandomStream: a step draws more arrays than the one before")
+            place = places.pop(0)
+            return self.keys[place], self.keys[place + 1]
+
+        return next_keys
+
+
+class Unreadable:
+    """In the place of a number that a captured step must not read: every use of it is an error.
+
+    Attributes:
+        owner: of the number.
+    """
+
+    def __init__(self, owner: FlatOptimizer | RandomStream) -> None:
+        self.owner = owner
+
+    def _refuse(self, *_: Any, **__: Any) -> Any:
+        what, hint = next((kind, h) for kind, h in HINTS.items() if isinstance(self.owner, kind))
+        read = "its count was" if what is RandomStream else "its steps or rate were"
+        raise RuntimeError(
+            f"{type(self.owner).__name__}: {read} read while a step is captured, which would keep "
+            f"what it is for ever; {hint}"
+        )
+
+
+for _name in (
+    "abs add and array bool call complex divmod eq float floor floordiv format ge getitem gt hash "
+    "index int invert iter le lt mod mul ne neg or pos pow radd rand rdivmod repr rfloordiv rmod "
+    "rmul ror round rpow rshift rsub rtruediv str sub truediv trunc xor"
+).split():
+    setattr(Unreadable, f"__{_name}__", Unreadable._refuse)
