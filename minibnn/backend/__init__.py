@@ -1,8 +1,7 @@
 """Where arrays live: one short list of primitives, on the CPU and on the GPU."""
 
-from minibnn.backend.adam import AdamStep
 from minibnn.backend.array import Array, require_plain
-from minibnn.backend.base import Backend, DeviceError
+from minibnn.backend.base import Backend, DeviceError, NotFinite
 from minibnn.backend.bits import BitMatrix, DenseLayers
 from minibnn.backend.capture.questions import Question, Questions, questions
 from minibnn.backend.capture.steps import StepTables
@@ -12,12 +11,12 @@ from minibnn.backend.windows import Windows
 
 __all__ = [
     "CPU",
-    "AdamStep",
     "Array",
     "Backend",
     "BitMatrix",
     "DenseLayers",
     "DeviceError",
+    "NotFinite",
     "NumpyBackend",
     "Question",
     "Questions",

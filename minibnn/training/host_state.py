@@ -25,7 +25,7 @@ from minibnn.optimizers.base import FlatOptimizer
 from minibnn.parameter import FlatStore, Parameter
 
 # What a step leaves behind for the next one to find, of objects of ours.
-COUNTERS = ((Draws, "_count"), (FlatOptimizer, "_steps"))
+COUNTERS = ((Draws, "_count"), (FlatOptimizer, "steps"))
 # What only lives between a forward and its backward, or is a note that changes nothing.
 PASSING = (
     (Layer, ("saved", "input_contract", "_drawn")),

@@ -67,13 +67,6 @@ class Steps:
         losses[now] = loss.astype(np.float64)
         all_finite &= self.xp.isfinite(loss)
 
-    def note_finite(self, all_finite: Array, a: Array) -> None:
-        """`all_finite` stays True if every value of `a` is finite.
-
-        Shapes: all_finite bool (), a (n,).
-        """
-        all_finite &= self.xp.isfinite(a).all()
-
     def note_refused(self, losses: Array, all_finite: Array, now: Array) -> None:
         """``losses[now] = nan`` if `all_finite` is False and no loss up to now shows it.
 

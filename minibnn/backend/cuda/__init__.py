@@ -3,9 +3,18 @@
 A file ``x.cu`` has the kernels of the primitives in ``x.py``; `kernels.py` launches them.
 """
 
-from minibnn.backend.cuda import rescale
+from minibnn.backend.cuda import adam, finite, rescale
 from minibnn.backend.cuda.backend import CupyBackend
 from minibnn.backend.cuda.kernels import FILES, Kernels, source
 from minibnn.backend.cuda.open import open_gpu
 
-__all__ = ["FILES", "CupyBackend", "Kernels", "open_gpu", "rescale", "source"]
+__all__ = [
+    "FILES",
+    "CupyBackend",
+    "Kernels",
+    "adam",
+    "finite",
+    "open_gpu",
+    "rescale",
+    "source",
+]

@@ -10,19 +10,19 @@ from weakref import WeakValueDictionary
 import numpy as np
 
 from minibnn.backend.array import Array, require_plain
-from minibnn.backend.cuda.adam import CupyAdam
 from minibnn.backend.cuda.bits import CupyBits
 from minibnn.backend.cuda.channels import CupyChannels
 from minibnn.backend.cuda.classes import CupyClasses
 from minibnn.backend.cuda.cublas import Cublas, fits
 from minibnn.backend.cuda.kernels import Kernels, floats
+from minibnn.backend.cuda.signs import CupySigns
 from minibnn.backend.cuda.steps import CupySteps
 from minibnn.backend.cuda.windows import CupyWindows
 from minibnn.backend.hashing import places, stream_keys
 from minibnn.backend.implementations import CUDA
 
 
-class CupyBackend(CupyAdam, CupyClasses, CupyChannels, CupySteps, CupyWindows, CupyBits):
+class CupyBackend(CupyClasses, CupyChannels, CupySteps, CupyWindows, CupyBits, CupySigns):
     """Arrays in the memory of a CUDA device."""
 
     name = "gpu"
@@ -37,7 +37,6 @@ class CupyBackend(CupyAdam, CupyClasses, CupyChannels, CupySteps, CupyWindows, C
         self._tf32 = False
         self._cublas: Cublas | None = None
         self._signs = WeakValueDictionary()
-        self._adam_parts = {}
 
     @property
     def tf32(self) -> bool:

@@ -11,7 +11,7 @@ import numpy as np
 from minibnn.backend.array import Array
 
 FOLDER = Path(__file__).parent
-FILES = ("elementwise", "steps", "channels", "classes", "windows", "bits")
+FILES = ("elementwise", "adam", "finite", "steps", "channels", "classes", "windows", "bits")
 FLOATS = {np.dtype(np.float32): "float", np.dtype(np.float64): "double"}
 C_NAMES = FLOATS | {np.dtype(np.uint8): "unsigned char", np.dtype(np.int32): "int"}
 # No fused multiply-adds: what the plain bodies round, the kernels round, so a sign behind a sum of

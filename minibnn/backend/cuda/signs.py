@@ -1,4 +1,4 @@
-"""Signs on the GPU: made in one kernel, kept by the optimiser, and known to products."""
+"""Signs on the GPU: made in one kernel, and known to products."""
 
 from __future__ import annotations
 
@@ -9,7 +9,6 @@ import numpy as np
 
 from minibnn.backend.array import Array
 from minibnn.backend.base import Backend
-from minibnn.backend.capture.kept_signs import KeptSigns
 from minibnn.backend.capture.questions import questions
 from minibnn.backend.cuda.kernels import Kernels, floats
 
@@ -41,10 +40,6 @@ class CupySigns(Backend):
     def known_signs(self, a: Array) -> bool:
         """Whether this very array is known to have signs alone."""
         return self._signs.get(id(a)) is a
-
-    def keep_signs(self, stores: list[Array], weights: list[Array]) -> KeptSigns:
-        """They cost Adam a write, and save each layer a read, a write and a launch."""
-        return KeptSigns(stores, weights, self.address)
 
     def address(self, a: Array) -> int:
         """Of its first value."""

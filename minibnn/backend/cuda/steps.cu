@@ -33,13 +33,6 @@ KERNEL note_loss(double* losses, bool* all_finite, const i64* now, const T* loss
     *all_finite = *all_finite && isfinite(*loss);
 }
 
-// all_finite stays true if every value is finite. All threads that write, write the same.
-KERNEL note_finite(bool* all_finite, const T* a, i64 n) {
-    EACH(i, n) {
-        if (!isfinite(a[i])) *all_finite = false;
-    }
-}
-
 // losses[now] = nan if all_finite is false and no loss up to now shows it. One thread.
 KERNEL note_refused(double* losses, const bool* all_finite, const i64* now) {
     if (*all_finite) return;

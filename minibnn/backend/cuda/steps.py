@@ -8,7 +8,7 @@ import numpy as np
 
 from minibnn.backend.array import Array
 from minibnn.backend.capture.steps import Steps, StepTables
-from minibnn.backend.cuda.kernels import Kernels, blocks_for, floats
+from minibnn.backend.cuda.kernels import Kernels, blocks_for
 
 
 class CupySteps(Steps):
@@ -42,13 +42,6 @@ class CupySteps(Steps):
         """As the plain body, in one kernel."""
         arguments = (losses, all_finite, now, loss)
         self.kernels.launch("steps", "note_loss", loss.dtype, arguments, blocks=1, threads=1)
-
-    def note_finite(self, all_finite: Array, a: Array) -> None:
-        """One kernel, for contiguous floats; else the reference implementation."""
-        if not floats(a) or not a.flags.c_contiguous:
-            super().note_finite(all_finite, a)
-            return
-        self.kernels.each("steps", "note_finite", a.dtype, a.size, (all_finite, a))
 
     def note_refused(self, losses: Array, all_finite: Array, now: Array) -> None:
         """One kernel of one thread."""
