@@ -198,7 +198,6 @@ class HostCudaBackend(CupyBackend):
         self._tf32 = False
         self._cublas = None
         self._signs = WeakValueDictionary()
-        self._adam_parts = {}
 
     def address(self, a: Any) -> int:
         return a.ctypes.data

@@ -400,8 +400,8 @@ def test_a_layer_that_cannot_be_recorded_is_named_and_trained_all_the_same(name,
 class Halving(SGD):
     """An optimiser of a user's own, which looks at its steps."""
 
-    def _update(self, segment, numbers, only_if):
-        super()._update(segment, (numbers[0] / 2**self.steps,), only_if)
+    def update(self, segment, scalars):
+        super().update(segment, (scalars[0] / 2**self.steps,))
 
 
 def test_an_optimiser_that_reads_its_steps_is_refused(device):
@@ -584,17 +584,17 @@ def test_a_stream_that_the_first_step_makes(device):
 class InNumPy(SGD):
     """Wants its rate as a number of NumPy's."""
 
-    def _update(self, segment, numbers, only_if):
-        super()._update(segment, (np.float32(numbers[0]),), only_if)
+    def update(self, segment, scalars):
+        super().update(segment, (np.float32(scalars[0]),))
 
 
 class Odd(SGD):
     """Asks for more in its third step, after the gradients are there."""
 
-    def _update(self, segment, numbers, only_if):
+    def update(self, segment, scalars):
         if self.steps >= 2 and not self.done:
             self.backend.numbers(lambda step: (1.0, 2.0, 3.0), self.steps, np.float32)
-        super()._update(segment, numbers, only_if)
+        super().update(segment, scalars)
 
     done = False
 
@@ -737,8 +737,8 @@ def test_capture_is_a_truth():
 class Centred(Adam):
     """Changes the weights after the step, behind the back of whoever has kept their signs."""
 
-    def step(self, *, only_if=None):
-        super().step(only_if=only_if)
+    def step(self):
+        super().step()
         self.store.data[...] -= self.store.data.mean()
 
 

@@ -1,8 +1,7 @@
 """Where arrays live: one short list of primitives, on the CPU and on the GPU."""
 
-from minibnn.backend.adam import AdamStep
 from minibnn.backend.array import Array, require_plain
-from minibnn.backend.base import Backend, DeviceError
+from minibnn.backend.base import Backend, DeviceError, NotFinite
 from minibnn.backend.bits import BitMatrix, DenseLayers
 from minibnn.backend.cpu import NumpyBackend
 from minibnn.backend.operations import batch_mean, batch_sum, matmul
@@ -10,12 +9,12 @@ from minibnn.backend.select import CPU, backend_of, get_backend, register_backen
 
 __all__ = [
     "CPU",
-    "AdamStep",
     "Array",
     "Backend",
     "BitMatrix",
     "DenseLayers",
     "DeviceError",
+    "NotFinite",
     "NumpyBackend",
     "backend_of",
     "batch_mean",

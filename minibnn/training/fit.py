@@ -185,8 +185,9 @@ def _all_finite(model: Layer) -> Array:
     """Whether every parameter is finite, as an array of one number on the device."""
     backend = model.backend
     all_finite = backend.xp.ones((), bool)
-    for p in model.parameters():
-        backend.note_finite(all_finite, p.data)
+    with backend.update(allowed=all_finite):  # a device notes it there
+        for p in model.parameters():
+            all_finite &= backend.all_finite(p.data)
     return all_finite.astype(np.float64).reshape(1)
 
 

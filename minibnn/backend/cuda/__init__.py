@@ -3,7 +3,15 @@
 A file ``x.cu`` has the kernels of ``x.py``; `kernels.py` launches them.
 """
 
-from minibnn.backend.cuda import captured_step, convolution, pooling, random_stream, rescale
+from minibnn.backend.cuda import (
+    adam,
+    captured_step,
+    convolution,
+    finite,
+    pooling,
+    random_stream,
+    rescale,
+)
 from minibnn.backend.cuda.backend import CupyBackend
 from minibnn.backend.cuda.kernels import FILES, Kernels, source
 from minibnn.backend.cuda.open import open_gpu
@@ -12,8 +20,10 @@ __all__ = [
     "FILES",
     "CupyBackend",
     "Kernels",
+    "adam",
     "captured_step",
     "convolution",
+    "finite",
     "open_gpu",
     "pooling",
     "random_stream",

@@ -10,7 +10,6 @@ import numpy as np
 
 from minibnn.backend.array import Array, require_plain
 from minibnn.backend.capture.graphs import Graphs
-from minibnn.backend.cuda.adam import CupyAdam
 from minibnn.backend.cuda.bits import CupyBits
 from minibnn.backend.cuda.channels import CupyChannels
 from minibnn.backend.cuda.classes import CupyClasses
@@ -21,7 +20,7 @@ from minibnn.backend.cuda.signs import CupySigns
 from minibnn.backend.implementations import CUDA
 
 
-class CupyBackend(CupyAdam, CupyClasses, CupyChannels, CupySigns, CupyBits):
+class CupyBackend(CupyClasses, CupyChannels, CupySigns, CupyBits):
     """Arrays in the memory of one CUDA device: the one that was current when it was opened."""
 
     name = "gpu"
@@ -36,7 +35,6 @@ class CupyBackend(CupyAdam, CupyClasses, CupyChannels, CupySigns, CupyBits):
         self.kernels = Kernels(cupy, device)
         self._tf32 = False
         self._cublas: Cublas | None = None
-        self._adam_parts = {}
 
     @property
     def tf32(self) -> bool:

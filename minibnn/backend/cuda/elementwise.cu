@@ -42,38 +42,3 @@ KERNEL normalize(T* y, const T* x, const T* mean, const T* scale, const T* shift
         y[i] = (x[i] - mean[c]) * scale[c] + shift[c];
     }
 }
-
-// rest1 and rest2 are 1 - beta1 and 1 - beta2.
-// `signs`, unless null, gets the signs of the new w. Where `alive` points to false nothing changes.
-__device__ void adam_one(i64 i, T* w, const T* g, T* m, T* v, T* signs, T rate, T epsilon,
-                         T beta1, T rest1, T beta2, T rest2, T bound) {
-    T new_m = beta1 * m[i] + rest1 * g[i];
-    T new_v = beta2 * v[i] + rest2 * (g[i] * g[i]);
-    T new_w = w[i] - rate * (new_m / (sqrt(new_v) + epsilon));
-    new_w = new_w > bound ? bound : (new_w < -bound ? -bound : new_w);
-    m[i] = new_m;
-    v[i] = new_v;
-    w[i] = new_w;
-    if (signs) signs[i] = signed_one(new_w);
-}
-
-KERNEL adam(T* w, const T* g, T* m, T* v, T* signs, const T* rate_at, T rate, const T* epsilon_at,
-            T epsilon, T beta1, T rest1, T beta2, T rest2, T bound, const bool* alive, i64 n) {
-    if (alive && !*alive) return;
-    rate = number(rate_at, rate);
-    epsilon = number(epsilon_at, epsilon);
-    EACH(i, n) adam_one(i, w, g, m, v, signs, rate, epsilon, beta1, rest1, beta2, rest2, bound);
-}
-
-// The same on parts, each up to its end. Numbers (parts, 2): rate and epsilon; bounds (parts,).
-KERNEL adam_parts(T* w, const T* g, T* m, T* v, T* signs, const T* numbers, const i64* ends,
-                  const T* bounds, T beta1, T rest1, T beta2, T rest2, const bool* alive,
-                  i64 n) {
-    if (alive && !*alive) return;
-    EACH(i, n) {
-        int part = 0;
-        while (i >= ends[part]) ++part;
-        adam_one(i, w, g, m, v, signs, numbers[2 * part], numbers[2 * part + 1], beta1, rest1,
-                 beta2, rest2, bounds[part]);
-    }
-}

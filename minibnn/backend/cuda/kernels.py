@@ -13,8 +13,8 @@ from minibnn.backend.cuda.device import Device
 
 FOLDER = Path(__file__).parent
 FILES = (
-    "elementwise", "captured_step", "channels", "classes", "convolution", "pooling", "bits",
-    "random_stream",
+    "elementwise", "adam", "finite", "captured_step", "channels", "classes", "convolution",
+    "pooling", "bits", "random_stream",
 )  # fmt: skip
 SHARED = {"convolution": ("windows",), "pooling": ("windows",)}  # files to stand before a file
 FLOATS = {np.dtype(np.float32): "float", np.dtype(np.float64): "double"}
