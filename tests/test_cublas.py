@@ -24,10 +24,11 @@ from minibnn import (
     SwishSign,
     functions,
 )
-from minibnn.backend import CPU, Backend, Windows
 from minibnn.backend.cuda import cublas
 from minibnn.backend.cuda.backend import CupyBackend
 from minibnn.backend.cuda.device import Device
+from minibnn.layers.conv import convolve, convolve_dW, convolve_dx
+from minibnn.windows import Windows
 
 SIGNS = [SignSTE(), SignSTE(clip=1.0), ApproxSign(), SwishSign(), StochasticSign(), AdaSTE()]
 TYPES = {cublas.REAL_16: np.float16, cublas.REAL_32: np.float32, cublas.REAL_64: np.float64}
@@ -272,16 +273,15 @@ def test_functions_that_give_signs_say_so(function, rng):
         assert set(np.unique(y[~np.isnan(y)])) == {-1, 1}
 
 
-def test_convolutions_of_signs_go_to_the_tensor_cores_too(products, rng):
-    x = rng.standard_normal((2, 6, 6, 3)).astype(np.float32)
-    W = rng.standard_normal((3, 3, 3, 4)).astype(np.float32)
-    windows = Windows((3, 3), (1, 1))
-    signs, weights = HOST_CUDA.binarize(x), HOST_CUDA.binarize(W)
-    HOST_CUDA.mark_signs(signs)
-    HOST_CUDA.mark_signs(weights)
-    for a, b, fast in ((signs, weights, True), (x, weights, False), (signs, W, False)):
-        z = HOST_CUDA.convolve(a, b, windows)
-        np.testing.assert_allclose(z, Backend.convolve(CPU, a, b, windows), atol=1e-5)
-        assert products.tf32.pop() is fast
-    HOST_CUDA.convolve_dw(signs, z, windows, np.empty_like(W))
-    assert products.tf32.pop() is False
+def test_convolutions_multiply_through_the_handle(products, rng):
+    x, W = (rng.integers(-4, 5, n).astype(np.float32) for n in ((2, 6, 6, 3), (3, 3, 3, 4)))
+    windows = Windows((3, 3))
+    z = convolve(x, W, windows)
+    for reference, arguments in (
+        (convolve, (x, W, windows)),
+        (convolve_dW, (x, z, windows)),
+        (convolve_dx, (z, W, windows, x.shape)),
+    ):
+        result = HOST_CUDA.run(reference, *arguments)
+        np.testing.assert_array_equal(result, reference(*arguments))
+    assert products.tf32 == [False] * 3

@@ -173,11 +173,13 @@ class Conv2D(Weighted):
 
     def __str__(self) -> str:
         (height, width), stride, dilation, groups = self.windows
+        (above, below), (left, right) = self.padding
+        even = above == below and left == right
         options = [
             f", {name}={value}"
             for name, value, default in (
                 ("stride", stride, (1, 1)),
-                ("padding", self.padding, ((0, 0), (0, 0))),
+                ("padding", (above, left) if even else '"same"', (0, 0)),
                 ("padding_value", self.padding_value, 0.0),
                 ("dilation", dilation, (1, 1)),
                 ("groups", groups, 1),
