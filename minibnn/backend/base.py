@@ -14,7 +14,6 @@ import numpy as np
 from minibnn.backend.array import Array
 from minibnn.backend.bits import Bits
 from minibnn.backend.capture.graphs import Graphs
-from minibnn.backend.channels import Channels
 from minibnn.backend.classes import Classes
 from minibnn.backend.implementations import Implementations
 
@@ -76,7 +75,7 @@ def note_finite(allowed: Array, a: Array) -> None:
     allowed &= (abs(a) < math.inf).all()
 
 
-class Backend(Channels, Classes, Bits):
+class Backend(Classes, Bits):
     """Where arrays live and how the few operations that need care are done there.
 
     Layers write ordinary array code with `backend.xp` (`numpy` or `cupy`). Only what differs

@@ -5,6 +5,7 @@ A file ``x.cu`` has the kernels of ``x.py``; `kernels.py` launches them.
 
 from minibnn.backend.cuda import (
     adam,
+    batch_norm,
     captured_step,
     convolution,
     finite,
@@ -21,6 +22,7 @@ __all__ = [
     "CupyBackend",
     "Kernels",
     "adam",
+    "batch_norm",
     "captured_step",
     "convolution",
     "finite",

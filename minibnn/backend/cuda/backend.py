@@ -11,7 +11,6 @@ import numpy as np
 from minibnn.backend.array import Array, require_plain
 from minibnn.backend.capture.graphs import Graphs
 from minibnn.backend.cuda.bits import CupyBits
-from minibnn.backend.cuda.channels import CupyChannels
 from minibnn.backend.cuda.classes import CupyClasses
 from minibnn.backend.cuda.cublas import Cublas, fits
 from minibnn.backend.cuda.device import WITH_TF32, Device, passing_hint, version_words
@@ -20,7 +19,7 @@ from minibnn.backend.cuda.signs import CupySigns
 from minibnn.backend.implementations import CUDA
 
 
-class CupyBackend(CupyClasses, CupyChannels, CupySigns, CupyBits):
+class CupyBackend(CupyClasses, CupySigns, CupyBits):
     """Arrays in the memory of one CUDA device: the one that was current when it was opened."""
 
     name = "gpu"
@@ -139,24 +138,3 @@ class CupyBackend(CupyClasses, CupyChannels, CupySigns, CupyBits):
         self.kernels.each("elementwise", "gate", x.dtype, x.size, arguments)
         return dx
 
-    def affine(self, shift: Array, *terms: tuple[Array, Array]) -> Array:
-        """As the plain body, in one kernel."""
-        arrays = [self.xp.ascontiguousarray(a) for a in (shift, *(a for t in terms for a in t))]
-        x = arrays[2]
-        if not floats(*arrays) or x.ndim != 2 or len(terms) > 2:
-            return super().affine(shift, *terms)
-        y = self.xp.empty_like(x)
-        second = arrays[3:] if len(terms) == 2 else (None, None)
-        arguments = (y, *arrays[:3], *second, np.int64(x.shape[1]))
-        self.kernels.each("elementwise", "affine", x.dtype, x.size, arguments)
-        return y
-
-    def normalize(self, rows: Array, mean: Array, scale: Array, shift: Array) -> Array:
-        """As the plain body, in one kernel."""
-        if not floats(rows, mean, scale, shift):
-            return super().normalize(rows, mean, scale, shift)
-        rows = self.xp.ascontiguousarray(rows)
-        y = self.xp.empty_like(rows)
-        arguments = (y, rows, mean, scale, shift, np.int64(mean.size))
-        self.kernels.each("elementwise", "normalize", rows.dtype, rows.size, arguments)
-        return y

@@ -13,7 +13,7 @@ from minibnn.backend.cuda.device import Device
 
 FOLDER = Path(__file__).parent
 FILES = (
-    "elementwise", "adam", "finite", "captured_step", "channels", "classes", "convolution",
+    "elementwise", "adam", "finite", "captured_step", "batch_norm", "classes", "convolution",
     "pooling", "bits", "random_stream",
 )  # fmt: skip
 SHARED = {"convolution": ("windows",), "pooling": ("windows",)}  # files to stand before a file
