@@ -246,4 +246,3 @@ class Backend(Classes, Bits):
     def gate(self, dy: Array, x: Array, limit: float) -> Array:
         """``dy`` where ``|x| <= limit``, else 0."""
         return dy * (abs(x) <= limit)
-

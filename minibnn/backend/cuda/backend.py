@@ -137,4 +137,3 @@ class CupyBackend(CupyClasses, CupySigns, CupyBits):
         arguments = (dx, dy, x, x.dtype.type(limit))
         self.kernels.each("elementwise", "gate", x.dtype, x.size, arguments)
         return dx
-

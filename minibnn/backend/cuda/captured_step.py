@@ -51,19 +51,15 @@ def gather_batch(
     return x, y
 
 
-@CUDA.implements("note_loss")
-def note_loss(backend: Any, losses: Array, all_finite: Array, now: Array, loss: Array) -> None:
+@CUDA.implements("note_step")
+def note_step(
+    backend: Any, losses: Array, verdicts: Array, now: Array, loss: Array, allowed: Array
+) -> None:
     """For float32 and float64."""
     if loss.dtype not in FLOATS:
         return NotImplemented
-    _launch(backend, "note_loss", loss.dtype, (losses, all_finite, now, loss))
+    _launch(backend, "note_step", loss.dtype, (losses, verdicts, now, loss, allowed))
     return None
-
-
-@CUDA.implements("note_refused")
-def note_refused(backend: Any, losses: Array, all_finite: Array, now: Array) -> None:
-    """One thread."""
-    _launch(backend, "note_refused", np.float32, (losses, all_finite, now))
 
 
 def _compact(*arrays: Array) -> bool:

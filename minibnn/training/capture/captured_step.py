@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 import numpy as np
 
 from minibnn.backend import Array
@@ -13,8 +11,9 @@ from minibnn.layers import Layer
 from minibnn.losses import Loss
 from minibnn.optimizers import Optimizer
 from minibnn.training.capture.host_state import Counter, HostState
-from minibnn.training.capture.operations import begin_step, gather_batch, note_loss, note_refused
-from minibnn.training.capture.scalars import CannotCapture, Scalars, flat_optimizers, growth
+from minibnn.training.capture.operations import begin_step, gather_batch, note_step
+from minibnn.training.capture.scalars import CannotCapture, OptimizerScalars, StreamKeys, growth
+from minibnn.training.step import PlainSteps, with_refused
 
 LOSSES = (np.float32, np.float64)  # what a loss may be without a conversion
 
@@ -23,27 +22,26 @@ class CapturedStep:
     """A step's captured work, and the arrays on the device that it works on.
 
     Attributes:
-        losses: of the epoch's batches.
-        done: how many of its steps were made, or queued.
+        done: how many of the epoch's steps were made, or queued.
         captured: the work, by how many steps it makes; empty before `capture`.
         states: the host's before the first steps, which run plainly.
     """
 
     def __init__(self, model: Layer, loss: Loss, optimizer: Optimizer, loader: DataLoader) -> None:
-        self.model, self.loss, self.optimizer = model, loss, optimizer
+        self._plain = PlainSteps(model, loss, optimizer)
         self.backend = backend = model.backend
         self.arrays = loader.arrays
         self.batch, self.full = loader.batch_size, loader.samples // loader.batch_size
         xp = backend.xp
         self.losses = xp.zeros(len(loader), np.float64)
-        self.all_finite = xp.ones((), bool)
+        self.verdicts = xp.ones(len(loader), bool)  # whether updates were allowed by then
+        self.allowed = xp.ones((), bool)
         self.order = xp.zeros(self.full * self.batch, np.int64)
         self.rest: Array = None  # of the samples, for a last, smaller batch
         self.counter, self.now = xp.zeros((), np.int64), xp.zeros((), np.int64)
-        self.scalars = Scalars(backend, model.dtype, len(self.losses))
+        self._set_tables([])
         self.captured: dict[int, CapturedWork] = {}
         self.states: list[HostState] = []
-        self.growth: list[tuple[Counter, int]] = []
         self.done = 0
 
     def fits(self, loader: DataLoader) -> bool:
@@ -68,15 +66,19 @@ class CapturedStep:
         self.order[...] = order[: self.order.size]
         self.rest = order[self.order.size :]
         self.counter.fill(0)
-        self.all_finite.fill(True)
+        self.allowed.fill(True)
         self.done = 0
         if self.captured:
-            self.scalars.fill(0)
+            self._fill_tables()
+
+    def end(self) -> Array:
+        """The losses of the epoch up to here; see `PlainSteps.epoch`."""
+        return with_refused(self.losses[: self.done], self.verdicts[: self.done])
 
     def learn(self) -> None:
         """Make a plain step, and see what it changes on the host."""
         self.states.append(self._state())
-        self._step(self.optimizer.step)
+        self._step()
         self.done += 1
 
     def warm_up(self) -> None:
@@ -95,12 +97,8 @@ class CapturedStep:
                 f"{', '.join(changed[:3])} changed during a step, and a captured step would repeat "
                 "it as it was; keep arrays in place (a[...] = values), and counts in a RandomStream"
             )
-        optimizers = flat_optimizers(self.optimizer)
-        self.growth = growth(self.states, optimizers)
-        self.scalars = Scalars(
-            self.backend, self.model.dtype, len(self.losses), optimizers, self.growth
-        )
-        self.scalars.fill(self.done)
+        self._set_tables(growth(self.states))
+        self._fill_tables()
         copies = [(a, a.copy()) for a in after.arrays]
         try:
             self._step_by_tables()
@@ -134,58 +132,56 @@ class CapturedStep:
             self.captured[times].replay()
             self._count(times)
         else:  # nothing captured, or the last, smaller batch
-            self._step(self.optimizer.step)
+            self._step()
             self.done += 1
 
-    def _step(self, update: Callable[[], None]) -> None:
+    def _step(self) -> None:
         """The step itself. What is captured never has the last, smaller batch."""
-        run, scalars = self.backend.run, self.scalars
-        tables = scalars.floats, scalars.float_table, scalars.keys, scalars.key_table
-        run(begin_step, self.counter, self.now, *tables)
+        run, floats, keys = self.backend.run, self.floats, self.keys
+        run(begin_step, self.counter, self.now, floats.now, floats.rows, keys.now, keys.rows)
         if self.done < self.full:
             x, labels = run(gather_batch, self.arrays, self.order, self.now, self.batch)
         else:
             x, labels = (a.take(self.rest, axis=0) for a in self.arrays)
-        value: Array = self.loss.forward(self.model.forward(x, train=True), labels)
-        if getattr(value, "dtype", None) not in LOSSES:  # a user's loss; an upload, perhaps
-            value = self.backend.asarray(value).astype(np.float64)
-        run(note_loss, self.losses, self.all_finite, self.now, value)
-        self.model.backward(self.loss.backward(), need_dx=False)
-        with self.backend.update(self.all_finite):
-            update()
-        run(note_refused, self.losses, self.all_finite, self.now)
+        loss = self._plain.step(x, labels, self.allowed)
+        if getattr(loss, "dtype", None) not in LOSSES:  # a user's loss; an upload, perhaps
+            loss = self.backend.asarray(loss).astype(np.float64)
+        run(note_step, self.losses, self.verdicts, self.now, loss, self.allowed)
 
     def _step_by_tables(self) -> None:
         """The step with everything that changes from step to step from the device."""
-        with self.scalars.from_tables():
-            self._step(self._update)
+        with self.floats.in_charge(), self.keys.in_charge():
+            self._step()
 
-    def _update(self) -> None:
-        """As `Optimizer.step`, without counting."""
-        self.optimizer.require_intact()
-        self.optimizer.require_gradients()
-        self.optimizer.update_all(self.scalars.views)
-        for optimizer in self.scalars.optimizers:
-            optimizer.store.end_step()  # it has used the gradients
+    def _set_tables(self, grown: list[tuple[Counter, int]]) -> None:
+        dtype, steps = self._plain.model.dtype, len(self.losses)
+        self.growth = grown
+        self.floats = OptimizerScalars(self.backend, dtype, steps, grown)
+        self.keys = StreamKeys(self.backend, np.uint32, steps, grown)
+
+    def _fill_tables(self) -> None:
+        self.floats.fill(self.done)
+        self.keys.fill(self.done)
 
     def _count(self, steps: int) -> None:
-        """Let the host's counters count steps that the device has made without them."""
+        """Let the host's counters count steps that the device makes without them."""
         for counter, grows in self.growth:
             counter.set(counter.value + steps * grows)
         self.done += steps
 
     def _forget(self) -> None:
         """Forget a forward without its backward: capturing is not doing."""
-        self.model.forget()
-        self.loss.saved = None
+        self._plain.model.forget()
+        self._plain.loss.saved = None
 
     def _state(self) -> HostState:
+        plain = self._plain
         try:
             return HostState(
                 self.backend.array_type,
-                model=self.model,
-                loss=self.loss,
-                optimizer=self.optimizer,
+                model=plain.model,
+                loss=plain.loss,
+                optimizer=plain.optimizer,
                 tf32=self.backend.tf32,
             )
         except Exception as error:  # somebody's attribute that raises when it is looked at

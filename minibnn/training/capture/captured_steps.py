@@ -55,12 +55,12 @@ class CapturedSteps(PlainSteps):
         super().__init__(model, loss, optimizer)
         self.steps_at_once = integer("CapturedSteps", "steps_at_once", steps_at_once, least=1)
         self.refused: str | None = None
-        self._step: CapturedStep | None = None
+        self._captured: CapturedStep | None = None
 
     @property
     def captured(self) -> bool:
         """Whether there is a captured step: from the first epoch on, if nothing prevents it."""
-        return self._step is not None and bool(self._step.captured)
+        return self._captured is not None and bool(self._captured.captured)
 
     def epoch(self, loader: DataLoader, on_steps: OnSteps | None = None) -> Array:
         """As `PlainSteps.epoch`; `on_steps` may be told of many steps at once."""
@@ -75,14 +75,14 @@ class CapturedSteps(PlainSteps):
         if self.refused is not None or backend.graphs is None or few or strange:
             return super().epoch(loader, on_steps)
         with backend.graphs.stream():
-            if self._step is None or not self._step.fits(loader):
-                self._step = None  # its memory goes before that of the next one comes
-                self._step = CapturedStep(self.model, self.loss, self.optimizer, loader)
-            return self._run(self._step, loader, on_steps)
+            if self._captured is None or not self._captured.fits(loader):
+                self._captured = None  # its memory goes before that of the next one comes
+                self._captured = CapturedStep(self.model, self.loss, self.optimizer, loader)
+            return self._run(self._captured, loader, on_steps)
 
     def _run(self, step: CapturedStep, loader: DataLoader, on_steps: OnSteps | None) -> Array:
         step.begin(loader)
-        while step.done < len(step.losses):
+        while step.done < len(loader):
             before = step.done
             if self.refused is not None or step.captured:
                 step.go_on()
@@ -99,7 +99,7 @@ class CapturedSteps(PlainSteps):
             made = step.done - before
             if made and on_steps is not None and on_steps(made):
                 break
-        return step.losses[: step.done].copy()
+        return step.end()
 
     def _announce(self, step: CapturedStep) -> None:
         import logging

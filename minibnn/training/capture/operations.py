@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from minibnn.backend import Array, backend_of
+from minibnn.backend import Array
 
 
 def begin_step(
@@ -17,7 +17,10 @@ def begin_step(
 
     .. code-block:: text
 
-        now <- counter;  floats <- float_table[now];  keys <- key_table[now];  counter <- counter + 1
+        now     <- counter
+        floats  <- float_table[now]
+        keys    <- key_table[now]
+        counter <- counter + 1
 
     Shapes: counter and now int64 (), floats (n,), float_table (steps, n), keys uint32 (k,),
     key_table uint32 (steps, k).
@@ -45,20 +48,10 @@ def gather_batch(
     return one.take(rows, axis=0), other.take(rows, axis=0)
 
 
-def note_loss(losses: Array, all_finite: Array, now: Array, loss: Array) -> None:
-    """``losses[now] = loss``; `all_finite` stays True as long as every loss was finite.
+def note_step(losses: Array, verdicts: Array, now: Array, loss: Array, allowed: Array) -> None:
+    """``losses[now] = loss``, ``verdicts[now] = allowed``.
 
-    Shapes: losses float64 (steps,), all_finite bool (), now int64 (), loss ().
+    Shapes: losses float64 (steps,), verdicts bool (steps,), now int64 (), loss (), allowed bool ().
     """
     losses[now] = loss.astype(np.float64)
-    all_finite &= backend_of(loss).xp.isfinite(loss)
-
-
-def note_refused(losses: Array, all_finite: Array, now: Array) -> None:
-    """``losses[now] = nan`` if `all_finite` is False and no loss up to now shows it.
-
-    Shapes: losses float64 (steps,), all_finite bool (), now int64 ().
-    """
-    xp = backend_of(losses).xp
-    shown = (~xp.isfinite(losses) & (xp.arange(losses.size) <= now)).any()
-    losses[now] = xp.where(all_finite | shown, losses[now], np.nan)
+    verdicts[now] = allowed

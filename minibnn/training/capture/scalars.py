@@ -1,218 +1,217 @@
 """The scalars that change from step to step, for a whole epoch in advance.
 
-An optimiser's are a function of its count of updates, and a random stream's keys of its count of
-arrays. Two plain steps show by how much each count grows in a step. So the scalars of all steps can
-be written down, and a captured step finds its own on the device.
+An optimiser's are a function of how many updates it has made, and a random stream's keys of how
+many arrays it has drawn. Two plain steps show by how much each count grows in a step. So the
+scalars of all steps can be written down, and a captured step finds its own on the device.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 
 from minibnn.backend import Array, Backend
-from minibnn.optimizers import Optimizer, OptimizerGroup
 from minibnn.optimizers.base import FlatOptimizer
 from minibnn.random_stream import RandomStream, stream_keys
 from minibnn.training.capture.host_state import Counter, HostState
-
-# What an optimiser must leave as it is, or its own way to a step would be passed by.
-STEPPING = ("step", "next_scalars", "scalars_at", "end_step")
-HINTS = {
-    FlatOptimizer: "take what changes from step to step from scalars(rate, step)",
-    RandomStream: "draw with uniform, which counts on in each replay",
-}
 
 
 class CannotCapture(Exception):  # noqa: N818  # no error: training goes on without a capture
     """This step cannot be captured; the message says why."""
 
 
-def flat_optimizers(optimizer: Optimizer) -> list[FlatOptimizer]:
-    """The optimisers that a step drives, in the order of their scalars.
-
-    Raises:
-        CannotCapture: for one that makes its steps in a way of its own.
-    """
-    kind = OptimizerGroup if isinstance(optimizer, OptimizerGroup) else FlatOptimizer
-    if not isinstance(optimizer, kind):
-        raise CannotCapture(f"{type(optimizer).__name__} is no FlatOptimizer")
-    for name in STEPPING:
-        ours = getattr(getattr(optimizer, name, None), "__func__", None)
-        if ours is not getattr(kind, name, None):
-            raise CannotCapture(f"{type(optimizer).__name__} has a {name}() of its own")
-    if isinstance(optimizer, OptimizerGroup):
-        return [flat for member in optimizer.optimizers for flat in flat_optimizers(member)]
-    return [optimizer]
-
-
-def growth(
-    states: Sequence[HostState], optimizers: Sequence[FlatOptimizer]
-) -> list[tuple[Counter, int]]:
+def growth(states: Sequence[HostState]) -> list[tuple[Counter, int]]:
     """By how much each counter grows in a step.
 
     Args:
         states: before a step, after it, and after another one.
-        optimizers: those that make one update in a step; others may make none.
 
     Raises:
-        CannotCapture: if a counter grows otherwise, or was not there from the beginning.
+        CannotCapture: if a counter does not grow evenly, or was not there from the beginning.
     """
     first, second, third = (state.counts for state in states)
     if [counter for counter, _ in first] != [counter for counter, _ in second]:
-        raise CannotCapture("the first step made an optimiser or a RandomStream, not there before")
-    found = []
+        raise CannotCapture(
+            "the first step made an optimiser or a RandomStream that was not there before"
+        )
+    grown = []
     for (counter, a), (_, b), (_, c) in zip(first, second, third, strict=True):
-        who = type(counter.owner).__name__
-        if b - a != c - b:
-            raise CannotCapture(f"{who}: its count grew by {b - a} in a step, then by {c - b}")
-        made = any(counter.owner is optimizer for optimizer in optimizers)
-        if isinstance(counter.owner, FlatOptimizer) and c - b != made:
-            raise CannotCapture(f"{who} makes {c - b} updates in a step, expected {int(made)}")
-        found.append((counter, c - b))
-    return found
+        if not 0 <= b - a == c - b:
+            raise CannotCapture(
+                f"{type(counter.owner).__name__}: its count grew by {b - a} in a step and by "
+                f"{c - b} in the next"
+            )
+        grown.append((counter, c - b))
+    return grown
 
 
-class Scalars:
-    """The scalars of all steps of an epoch, in tables on the device.
+class Table:
+    """The scalars of objects of one kind, for all steps of an epoch, on the device.
 
     Args:
         backend: where.
-        dtype: the parameters'.
+        dtype: of the scalars.
         steps: how many an epoch has.
-        optimizers: whose scalars a step takes, in this order.
-        growth: of their counts and those of random streams in a step.
+        growth: of counters in a step; those of other kinds are left out.
 
     Attributes:
-        views: of `floats`, a tuple of 0-d arrays for each segment of all optimisers.
-        floats: (n,), the optimisers' scalars in the step that runs.
-        float_table: (steps, n).
-        keys: uint32 (k,), the streams' keys in the step that runs.
-        key_table: uint32 (steps, k).
+        now: (n,), the scalars of the step that runs.
+        rows: (steps, n), those of all steps.
+
+    Raises:
+        CannotCapture: for an object that has another way to its scalars.
     """
 
+    kind: ClassVar[type]
+    source: ClassVar[str]  # the method by which an object takes its next scalars
+    guarded: ClassVar[
+        tuple[str, ...]
+    ]  # the attributes that nobody may read; the count is the first
+    what: ClassVar[str]
+    hint: ClassVar[str]
+
     def __init__(
-        self,
-        backend: Backend,
-        dtype: Any,
-        steps: int,
-        optimizers: Sequence[FlatOptimizer] = (),
-        growth: Sequence[tuple[Counter, int]] = (),
+        self, backend: Backend, dtype: Any, steps: int, growth: Sequence[tuple[Counter, int]] = ()
     ) -> None:
         self._backend = backend
-        self.optimizers = optimizers
-        self._streams = [(c.owner, draws) for c, draws in growth if type(c.owner) is RandomStream]
-        for counter, _ in growth:
-            owner = counter.owner
-            if isinstance(owner, RandomStream) and type(owner) is not RandomStream:
-                raise CannotCapture(f"{type(owner).__name__} may draw in a way of its own")
-        if any(optimizer.store.data.dtype != dtype for optimizer in optimizers):
-            raise CannotCapture(f"an optimiser's parameters are not of the model's {dtype}")
-        row = self._float_row(0)
-        sizes = sum(map(len, row)), 2 * sum(draws for _, draws in self._streams)
-        zeros = backend.xp.zeros
-        self.floats, self.float_table = zeros(sizes[0], dtype), zeros((steps, sizes[0]), dtype)
-        self.keys, self.key_table = zeros(sizes[1], np.uint32), zeros((steps, sizes[1]), np.uint32)
-        places = iter(range(sizes[0]))
-        self.views = [tuple(self.floats[next(places)] for _ in part) for part in row]
-
-    def fill(self, done: int) -> None:
-        """Write down the scalars of an epoch's steps from number `done` on, which is the next."""
-        for table, row in ((self.float_table, self._flat_floats), (self.key_table, self._key_row)):
-            if table.size:
-                rows = np.zeros(table.shape, table.dtype)
-                for step in range(done, len(rows)):
-                    rows[step] = row(step - done)
-                table[...] = self._backend.asarray(rows)
-
-    def _float_row(self, ahead: int) -> list[tuple[float, ...]]:
-        """The optimisers' scalars so many steps from now, a tuple for each segment."""
-        return [part for o in self.optimizers for part in o.scalars_at(o.steps + ahead)]
-
-    def _flat_floats(self, ahead: int) -> list[float]:
-        return [number for part in self._float_row(ahead) for number in part]
-
-    def _key_row(self, ahead: int) -> list[np.uint32]:
-        """The streams' keys so many steps from now."""
-        return [
-            key
-            for stream, draws in self._streams
-            for i in range(draws)
-            for key in stream_keys(stream.seed, stream.count + ahead * draws + i)
+        self._owners = [(c.owner, times) for c, times in growth if isinstance(c.owner, self.kind)]
+        for owner, _ in self._owners:
+            if getattr(owner, self.source).__func__ is not getattr(self.kind, self.source):
+                raise CannotCapture(f"{type(owner).__name__} has a {self.source}() of its own")
+        row = list(self._row(0))
+        size = sum(len(part) for _, times in row for scalars in times for part in scalars)
+        self.now, self.rows = backend.xp.zeros(size, dtype), backend.xp.zeros((steps, size), dtype)
+        places = iter(range(size))
+        self._views = [
+            (owner, [[tuple(self.now[next(places)] for _ in part) for part in s] for s in times])
+            for owner, times in row
         ]
 
-    @contextmanager
-    def from_tables(self) -> Iterator[None]:
-        """While entered, a step takes its scalars from the device.
+    def scalars_at(self, owner: Any, count: int) -> list[tuple[Any, ...]]:
+        """What an object takes after so many times, in tuples."""
+        raise NotImplementedError
 
-        Streams give the keys that lie there. Nobody can read a counter, or a rate, which would stay
-        in a captured step what it is at this moment.
+    def _row(self, ahead: int) -> Iterator[tuple[Any, list[list[tuple[Any, ...]]]]]:
+        """What each object takes in a step that comes after so many others, each time."""
+        for owner, times in self._owners:
+            start = getattr(owner, self.guarded[0]) + ahead * times
+            yield owner, [self.scalars_at(owner, start + i) for i in range(times)]
+
+    def fill(self, done: int) -> None:
+        """Write down the rows of the steps from number `done` on, which is the next."""
+        rows = np.zeros(self.rows.shape, self.rows.dtype)
+        if rows.size:
+            for i in range(done, len(rows)):
+                rows[i] = [
+                    value
+                    for _, times in self._row(i - done)
+                    for scalars in times
+                    for part in scalars
+                    for value in part
+                ]
+            self.rows[...] = self._backend.asarray(rows)
+
+    @contextmanager
+    def in_charge(self) -> Iterator[None]:
+        """While entered, objects take the scalars in `now`.
+
+        Nobody can read a count, or a rate: in a captured step it would stay what it is.
 
         Raises:
-            CannotCapture: if the step draws otherwise than expected, or sets a counter.
+            CannotCapture: if a step takes scalars more or fewer times, or sets a count or rate.
         """
-        guarded = [(o, name) for o in self.optimizers for name in ("steps", "schedule")]
-        guarded += [(stream, "_count") for stream, _ in self._streams]
-        kept = [vars(owner)[name] for owner, name in guarded]
-        guards = [Unreadable(owner) for owner, _ in guarded]
-        places = iter(range(0, self.keys.size, 2))
-        left = []
+        left = [(owner, list(times)) for owner, times in self._views]
+        guards = [
+            (vars(owner), name, vars(owner)[name], Unreadable(owner, self))
+            for owner, _ in left
+            for name in self.guarded
+        ]
         try:
-            for (owner, name), guard in zip(guarded, guards, strict=True):
-                vars(owner)[name] = guard
-            for stream, draws in self._streams:
-                left.append([next(places) for _ in range(draws)])
-                stream.next_keys = self._giver(left[-1])
+            for owner, times in left:
+                vars(owner)[self.source] = self._giver(owner, times)
+            for attributes, name, _, guard in guards:
+                attributes[name] = guard
             yield
-            found = [vars(owner)[name] for owner, name in guarded]
+            changed = [name for a, name, _, guard in guards if a[name] is not guard]
         finally:
-            for (owner, name), value in zip(guarded, kept, strict=True):
-                vars(owner)[name] = value
-            for stream, _ in self._streams:
-                vars(stream).pop("next_keys", None)
-        if any(left):
-            raise CannotCapture("RandomStream: a step draws fewer arrays than the one before")
-        for guard, value in zip(guards, found, strict=True):
-            if value is not guard:
-                raise CannotCapture(f"{type(guard.owner).__name__}: a step sets its count or rate")
+            for owner, _ in left:
+                vars(owner).pop(self.source, None)
+            for attributes, name, value, _ in guards:
+                attributes[name] = value
+        for owner, times in left:
+            if times:
+                raise CannotCapture(f"{type(owner).__name__}: fewer {self.what} in this step")
+        if changed:
+            raise CannotCapture(f"a step sets {changed[0].strip('_')} of a {self.kind.__name__}")
 
-    def _giver(self, places: list[int]) -> Callable[[], tuple[Array, Array]]:
-        """A stream's `next_keys`: those on the device, one pair after the other."""
+    def _giver(self, owner: Any, times: list[Any]) -> Callable[[], Any]:
+        def give() -> Any:
+            if not times:
+                raise CannotCapture(f"{type(owner).__name__}: more {self.what} in this step")
+            return self.given(times.pop(0))
 
-        def next_keys() -> tuple[Array, Array]:
-            if not places:
-                raise CannotCapture("RandomStream: a step draws more arrays than the one before")
-            place = places.pop(0)
-            return self.keys[place], self.keys[place + 1]
+        return give
 
-        return next_keys
+    def given(self, scalars: list[tuple[Array, ...]]) -> Any:
+        """Scalars as the object's own method gives them."""
+        return scalars
+
+
+class OptimizerScalars(Table):
+    """The scalars of optimisers' updates."""
+
+    kind = FlatOptimizer
+    source = "next_scalars"
+    guarded = ("steps", "schedule")
+    what = "updates"
+    hint = "take what changes from step to step from scalars(rate, step)"
+
+    def scalars_at(self, owner: FlatOptimizer, count: int) -> list[tuple[Any, ...]]:
+        """A tuple for each segment."""
+        return owner.scalars_at(count)
+
+
+class StreamKeys(Table):
+    """The keys of random streams' arrays."""
+
+    kind = RandomStream
+    source = "next_keys"
+    guarded = ("_count",)
+    what = "arrays"
+    hint = "draw with uniform, which counts on in each replay"
+
+    def scalars_at(self, owner: RandomStream, count: int) -> list[tuple[Any, ...]]:
+        """One tuple, of two keys."""
+        return [stream_keys(owner.seed, count)]
+
+    def given(self, scalars: list[tuple[Array, ...]]) -> Any:
+        """The pair of keys."""
+        return scalars[0]
 
 
 class Unreadable:
-    """In the place of a number that a captured step must not read: every use of it is an error.
+    """Stands for a number that a captured step must not read: every use of it is an error.
 
-    Attributes:
-        owner: of the number.
+    Counting it up is none, since the host counts replayed steps afterwards.
     """
 
-    def __init__(self, owner: FlatOptimizer | RandomStream) -> None:
-        self.owner = owner
-
-    def _refuse(self, *_: Any, **__: Any) -> Any:
-        what, hint = next((kind, h) for kind, h in HINTS.items() if isinstance(self.owner, kind))
-        read = "its count was" if what is RandomStream else "its steps or rate were"
-        raise RuntimeError(
-            f"{type(self.owner).__name__}: {read} read while a step is captured, which would keep "
-            f"what it is for ever; {hint}"
+    def __init__(self, owner: Any, table: Table) -> None:
+        vars(self)["_why"] = (
+            f"{type(owner).__name__}: its count or rate was read while a step is captured, which "
+            f"would keep it for ever; {table.hint}"
         )
 
+    def __iadd__(self, _: object) -> Unreadable:
+        return self
 
-for _name in (
-    "abs add and array bool call complex divmod eq float floor floordiv format ge getitem gt hash "
-    "index int invert iter le lt mod mul ne neg or pos pow radd rand rdivmod repr rfloordiv rmod "
-    "rmul ror round rpow rshift rsub rtruediv str sub truediv trunc xor"
-).split():
+    def _refuse(self, *_: Any) -> Any:
+        raise RuntimeError(vars(self)["_why"])
+
+
+for _name in """abs add and array bool call complex divmod eq float floor floordiv format ge getattr
+getitem gt hash index int invert iter le lt mod mul ne neg or pos pow radd rand rdivmod repr
+rfloordiv rmod rmul ror round rpow rshift rsub rtruediv str sub truediv trunc xor""".split():  # noqa: SIM905
     setattr(Unreadable, f"__{_name}__", Unreadable._refuse)
