@@ -110,14 +110,9 @@ class Backend(Classes, Bits):
     def __repr__(self) -> str:
         return f"{type(self).__name__}({self.name!r})"
 
-    # A backend is a place, not a value: copies of a model, and pickles of one, share it.
+    # A backend is a place, not a value: copies of a model share it. So do pickles, see `select`.
     def __deepcopy__(self, memo: object) -> Backend:
         return self
-
-    def __reduce__(self) -> Any:
-        from minibnn.backend.select import backend_named
-
-        return backend_named, (self.name,)
 
     def run(self, reference: Callable[..., Any], *args: Any) -> Any:
         """``reference(*args)``, by the device's own implementation of that name if there is one.

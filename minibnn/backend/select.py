@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import copyreg
+from collections.abc import Callable
+
 import numpy as np
 
 from minibnn.backend.array import Array, require_plain
@@ -11,7 +14,7 @@ from minibnn.backend.cpu import CompiledBackend, NumpyBackend, open_library
 _library = open_library()
 CPU = NumpyBackend() if _library is None else CompiledBackend(_library)
 
-_by_array_type: dict[type, Backend] = {np.ndarray: CPU}
+_by_array_type: dict[type, Backend] = {}
 _gpu: Backend | DeviceError | None = None  # None until somebody asks, or while it is taken
 
 
@@ -88,8 +91,17 @@ def backend_named(name: str) -> Backend:
 
 
 def register_backend(backend: Backend) -> None:
-    """Let `backend_of` recognise the arrays of another backend."""
+    """Let `backend_of` recognise the arrays of another backend, and pickles name it."""
     _by_array_type[backend.array_type] = backend
+    copyreg.pickle(type(backend), _reduce)
+
+
+def _reduce(backend: Backend) -> tuple[Callable[[str], Backend], tuple[str]]:
+    """For `pickle`, as ``__reduce__``: a backend is a place, which its name says."""
+    return backend_named, (backend.name,)
+
+
+register_backend(CPU)
 
 
 def _find_gpu() -> Backend | DeviceError:

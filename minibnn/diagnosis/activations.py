@@ -9,8 +9,8 @@ from minibnn.diagnosis.gauge import Gauge
 from minibnn.diagnosis.passes import Passes, percent
 from minibnn.diagnosis.report import Finding
 from minibnn.functions import activation_bits, weight_bits
+from minibnn.inspection.recorder import Step, value_bits
 from minibnn.layers import Activation, Conv2D
-from minibnn.layers.record import Step, value_bits
 from minibnn.parameter import Parameter
 
 # Of normal values with the clip's standard deviation, as batch norm makes them, 32% lie outside. At

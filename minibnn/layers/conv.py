@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import math
 
-from minibnn.backend import Array, backend_of
-from minibnn.backend.operations import batch_sum, matmul
+from minibnn.backend import Array, backend_of, batch_sum, matmul
 from minibnn.checks import integer, number
 from minibnn.feedback import Feedback
 from minibnn.functions import Function
