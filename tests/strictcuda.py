@@ -45,7 +45,7 @@ class IllegalAddress(RuntimeError):  # noqa: N818
     """A graph works on memory that is not its own any more."""
 
 
-class CUDARuntimeError(RuntimeError):  # noqa: N818 (CuPy's name)
+class CUDARuntimeError(RuntimeError):
     """Here only for an allocation that does not fit."""
 
 

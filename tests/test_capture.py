@@ -50,7 +50,7 @@ from minibnn import (
     fit,
     split_parameters,
 )
-from minibnn.training import PlainSteps, CapturedSteps
+from minibnn.training import CapturedSteps, PlainSteps
 
 SIDE, CLASSES, SAMPLES = 8, 4, 90
 

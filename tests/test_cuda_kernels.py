@@ -17,7 +17,7 @@ import nvrtc
 import pytest
 from cuda_on_host import HOST_CUDA, kernel_names, launched
 
-from minibnn.backend import CPU, AdamStep, Backend, Questions, StepTables
+from minibnn.backend import CPU, AdamStep, Backend, Questions
 from minibnn.backend.cuda import kernels as cuda_kernels
 from minibnn.backend.cuda.kernels import FILES, source
 from minibnn.layers.reshape import rescale
@@ -130,7 +130,7 @@ def test_adam_keeps_signs_that_layers_then_find_ready(dtype, rng):
 
 
 def in_a_row(parts, dtype):
-    """Parts whose rates and epsilons lie in a row, as in a recorded step."""
+    """Parts whose rates and epsilons lie in a row, as in a captured step."""
     row = np.array([n for _, s in parts for n in (s.rate, s.epsilon)], dtype)
     places = [row[i : i + 1].reshape(()) for i in range(row.size)]
     pairs = zip(places[::2], places[1::2], strict=True)
@@ -217,52 +217,6 @@ def test_affine(terms, dtype, rng):
 
 
 @pytest.mark.parametrize("dtype", FLOATS)
-@pytest.mark.parametrize(("n_floats", "n_keys"), [(0, 0), (3, 0), (2, 4)])
-def test_a_step_begins(n_floats, n_keys, dtype, rng):
-    def tables():
-        return StepTables(
-            np.array(1), np.array(-7),
-            np.zeros(n_floats, dtype), np.arange(5 * n_floats).reshape(5, n_floats).astype(dtype),
-            np.zeros(n_keys, np.uint32), np.arange(5 * n_keys, dtype=np.uint32).reshape(5, n_keys),
-        )  # fmt: skip
-
-    one, other = tables(), tables()
-    for step in (1, 2, 3):
-        HOST_CUDA.begin_step(one)
-        Backend.begin_step(CPU, other)
-        for a, b in zip(one, other, strict=True):
-            np.testing.assert_array_equal(a, b)
-        assert (one.now, one.counter) == (step, step + 1)
-    launched(*["begin_step"] * 3)
-
-
-@pytest.mark.parametrize("shape", [(50, 28, 28), (50, 3), (50,)])
-@pytest.mark.parametrize("dtype", [np.uint8, np.int64, np.float32])
-@pytest.mark.parametrize("batch", [12, 7])
-def test_batches_are_gathered(batch, shape, dtype, rng):
-    arrays = rng.integers(0, 256, shape).astype(dtype), rng.standard_normal((50, 5))
-    order, now = rng.permutation(50)[: 4 * batch], np.array(2)
-    got = HOST_CUDA.gather_batch(arrays, order, now, batch)
-    launched("gather")
-    plain = Backend.gather_batch(CPU, arrays, order, now, batch)
-    for one, other, a in zip(got, plain, arrays, strict=True):
-        assert one.dtype == a.dtype
-        np.testing.assert_array_equal(one, a[order[2 * batch : 3 * batch]])
-        np.testing.assert_array_equal(one, other)
-
-
-@pytest.mark.parametrize("dtype", FLOATS)
-def test_losses_are_noted(dtype):
-    for backend in (HOST_CUDA, CPU):
-        losses, sound = np.zeros(4), np.ones((), bool)
-        for now, value in enumerate([1.5, 2.5, np.nan, 0.5]):
-            type(backend).note_loss(backend, losses, sound, np.array(now), np.array(value, dtype))
-            assert sound == (now < 2)
-        np.testing.assert_array_equal(losses, [1.5, 2.5, np.nan, 0.5])
-    launched(*["note_loss"] * 4)
-
-
-@pytest.mark.parametrize("dtype", FLOATS)
 @pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
 @pytest.mark.parametrize("n", [1, 255, 1100])
 def test_what_is_not_finite_is_noted(n, value, dtype):
@@ -277,15 +231,6 @@ def test_what_is_not_finite_is_noted(n, value, dtype):
                 call(all_finite, a)
                 assert all_finite == (before and place is None)
     launched(*["note_finite"] * 8)
-
-
-def test_refused_steps_are_noted():
-    for backend in (HOST_CUDA, CPU):
-        losses = np.array([1.5, 2.5, 3.5, np.inf])  # the last one is the epoch's before
-        for now in range(3):
-            backend.note_refused(losses, np.array(now == 0), np.array(now))
-        np.testing.assert_array_equal(losses, [1.5, np.nan, 3.5, np.inf])
-    launched(*["note_refused"] * 3)
 
 
 @pytest.mark.parametrize("dtype", FLOATS)
