@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from minibnn.backend import Array
-from minibnn.backend.capture.graphs import CapturedWork
+from minibnn.backend.capture.graphs import CapturedWork, Graphs
 from minibnn.data.loader import DataLoader
 from minibnn.layers import Layer
 from minibnn.losses import Loss
@@ -110,16 +110,15 @@ class CapturedStep:
             raise CannotCapture(f"with scalars from the device: {_told(error)}") from error
         self._count(1)
 
-    def capture(self, most: int) -> None:
-        """Capture a step, alone and many times in a row, without making one.
+    def capture(self, graphs: Graphs, most: int) -> None:
+        """Capture a step, alone and up to `most` times in a row, without making one.
 
         Raises:
             CannotCapture: saying why.
         """
-        assert self.backend.graphs is not None
         times = sorted({1, most}) if self.full >= 2 * most else [1]
         try:
-            self.captured = self.backend.graphs.capture(self._step_by_tables, times)
+            self.captured = graphs.capture(self._step_by_tables, times)
         except Exception as error:  # whatever a layer does that cannot be captured
             raise CannotCapture(_told(error)) from error
         finally:

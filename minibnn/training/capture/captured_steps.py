@@ -5,6 +5,7 @@ from __future__ import annotations
 import warnings
 
 from minibnn.backend import Array
+from minibnn.backend.capture.graphs import Graphs
 from minibnn.checks import integer
 from minibnn.data.loader import DataLoader
 from minibnn.layers import Layer
@@ -65,22 +66,24 @@ class CapturedSteps(PlainSteps):
     def epoch(self, loader: DataLoader, on_steps: OnSteps | None = None) -> Array:
         """As `PlainSteps.epoch`; `on_steps` may be told of many steps at once."""
         check_loader(type(self).__name__, loader)
-        backend = self.model.backend
-        if self.refused is None and backend.graphs is None:
+        backend, graphs = self.model.backend, self.model.backend.graphs
+        if self.refused is None and graphs is None:
             self._refuse(f"the {backend.name} captures nothing, {backend.no_graphs}")
         if self.refused is None and not loader.only_gathers():
             self._refuse(f"{type(loader).__name__} makes its batches itself")
         few = loader.samples // loader.batch_size < FEWEST_STEPS
         strange = loader.backend is not backend or len(loader.arrays) != 2  # plain steps say so
-        if self.refused is not None or backend.graphs is None or few or strange:
+        if self.refused is not None or graphs is None or few or strange:
             return super().epoch(loader, on_steps)
-        with backend.graphs.stream():
+        with graphs.stream():
             if self._captured is None or not self._captured.fits(loader):
                 self._captured = None  # its memory goes before that of the next one comes
                 self._captured = CapturedStep(self.model, self.loss, self.optimizer, loader)
-            return self._run(self._captured, loader, on_steps)
+            return self._run(self._captured, graphs, loader, on_steps)
 
-    def _run(self, step: CapturedStep, loader: DataLoader, on_steps: OnSteps | None) -> Array:
+    def _run(
+        self, step: CapturedStep, graphs: Graphs, loader: DataLoader, on_steps: OnSteps | None
+    ) -> Array:
         step.begin(loader)
         while step.done < len(loader):
             before = step.done
@@ -92,7 +95,7 @@ class CapturedSteps(PlainSteps):
                         step.learn()
                     else:
                         step.warm_up()
-                        step.capture(self.steps_at_once)
+                        step.capture(graphs, self.steps_at_once)
                         self._announce(step)
                 except CannotCapture as error:
                     self._refuse(str(error), frames=4)
