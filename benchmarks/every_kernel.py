@@ -34,7 +34,14 @@ from minibnn.backend import (  # noqa: E402
     Questions,
 )
 from minibnn.backend.cuda import CupyBackend  # noqa: E402
+from minibnn.backend.operations import two_stage_sum  # noqa: E402
 from minibnn.layers.conv import convolve, convolve_dW, convolve_dx  # noqa: E402
+from minibnn.layers.norm import (  # noqa: E402
+    batch_norm,
+    batch_norm_gradient,
+    normalize,
+    update_running,
+)
 from minibnn.layers.pooling import (  # noqa: E402
     average_pool,
     average_pool_gradient,
@@ -124,10 +131,6 @@ def elementwise(backend: Backend, make: Inputs, sizes: Sizes) -> Results:
     yield "gate", backend.gate(dy, x, 0.5)
     pixels = make.bytes(rows, sizes.pixels)
     yield "rescale", backend.run(rescale, pixels, 2 / 255, -1.0, make.dtype)
-    shift, a, b = (make.floats(width) for _ in range(3))
-    yield "affine", backend.affine(shift, (a, x))
-    yield "affine of two", backend.affine(shift, (a, x), (b, dy))
-    yield "normalize", backend.normalize(x, shift, a, b)
     yield "uniform", make.drawn((rows, width), 2**63 - 1, 3)
     w, g, m = (make.floats(sizes.parameters) for _ in range(3))
     v = abs(make.floats(sizes.parameters))
@@ -209,28 +212,25 @@ def pooling(backend: Backend, make: Inputs, sizes: Sizes) -> Results:
     yield "max_pool of integers", backend.run(max_pool, integers, overlapping, False)[0]
 
 
-def channels(backend: Backend, make: Inputs, sizes: Sizes) -> Results:
-    """The kernels of `channels.cu`: of a dense layer, and of images, which have many rows."""
+def norms(backend: Backend, make: Inputs, sizes: Sizes) -> Results:
+    """The kernels of `batch_norm.cu`: of a dense layer, and of images, which have many rows."""
     n, side, depth, _ = sizes.images
-    for name, shape, width in (
-        ("dense", (sizes.batch, sizes.width), sizes.width),
-        ("images", (n, side * side * depth), depth),
-    ):
+    for name, shape in (("dense", (sizes.batch, sizes.width)), ("images", (n, side, side, depth))):
         x, dy = make.floats(*shape), make.floats(*shape)
-        yield f"channel_sums, {name}", backend.channel_sums(x, width)
-        yield f"channel_dots, {name}", backend.channel_dots(x, dy, width)
-        gamma, beta, dgamma, dbeta, mean = (make.floats(width) for _ in range(5))
-        parts = ("y", "x^", "mean", "var", "inv_std")
-        found = dict(zip(parts, backend.batch_norm(x, gamma, beta, 1e-3), strict=True))
-        yield from ((f"batch_norm: {part}, {name}", a) for part, a in found.items())
-        inv_std = found["inv_std"]
-        dx = backend.batch_norm_gradient(dy, found["x^"], inv_std, gamma, dbeta, dgamma)
+        gamma, beta, dgamma, dbeta, running = (make.floats(shape[-1]) for _ in range(5))
+        yield f"two_stage_sum, {name}", backend.run(two_stage_sum, x, None)
+        found = backend.run(batch_norm, x, gamma, beta, 1e-3)
+        _, x_hat, mean, var, inv_std = found
+        parts = ("y", "x_hat", "mean", "var", "inv_std")
+        yield from ((f"batch_norm: {p}, {name}", a) for p, a in zip(parts, found, strict=True))
+        dx = backend.run(batch_norm_gradient, dy, x_hat, inv_std, gamma, dgamma, dbeta, True)
         yield from ((f"batch_norm_gradient: {part}, {name}", a)
-                    for part, a in (("dx", dx), ("dbeta", dbeta), ("dgamma", dgamma)))  # fmt: skip
-        var = abs(make.floats(width))
-        backend.update_running(mean, var, found["mean"], found["var"], 0.9, 1.01)
-        yield f"update_running: mean, {name}", mean
-        yield f"update_running: var, {name}", var
+                    for part, a in (("dx", dx), ("dgamma", dgamma), ("dbeta", dbeta)))  # fmt: skip
+        yield f"normalize, {name}", backend.run(normalize, x, mean, gamma, beta)
+        running_var = abs(make.floats(shape[-1]))
+        backend.run(update_running, running, running_var, mean, var, 0.9, 1.01)
+        yield f"update_running: mean, {name}", running
+        yield f"update_running: var, {name}", running_var
 
 
 def classes(backend: Backend, make: Inputs, sizes: Sizes) -> Results:
@@ -280,7 +280,7 @@ def products(backend: Backend, make: Inputs, sizes: Sizes) -> Results:
     yield "half_matmul", backend.half_matmul(*whole)
 
 
-PRIMITIVES = (elementwise, captured_step, convolution, pooling, channels, classes, bits, products)
+PRIMITIVES = (elementwise, captured_step, convolution, pooling, norms, classes, bits, products)
 
 
 def results(backend: Backend, dtype: Any, sizes: Sizes) -> Results:
