@@ -270,7 +270,8 @@ def reference(operation, *given):
 # --- What the host cannot show: that NVIDIA's compiler takes the sources ----------------------
 
 
-EVERY_TYPE = [*product(FILES, FLOATS), ("windows", np.uint8), ("windows", np.int32)]
+IMAGES = product(("convolution", "pooling"), (np.uint8, np.int32))
+EVERY_TYPE = [*product(FILES, FLOATS), *IMAGES]
 
 
 @pytest.mark.parametrize(

@@ -869,7 +869,7 @@ def test_images_of_any_shape(data):
             padding=(number(0, 2), number(0, 2)), dilation=(number(1, 2), number(1, 2)),
             padding_value=data.draw(st.sampled_from([-1, 1])), bias=data.draw(st.booleans()),
         )  # fmt: skip
-        (above, _), (left, _) = conv.border
+        (above, _), (left, _) = conv.padding
         counts = conv.windows.counts((1, size[0] + 2 * above, size[1] + 2 * left, c_in))
         if min(counts) < 1:
             return
