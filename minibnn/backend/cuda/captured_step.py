@@ -23,7 +23,7 @@ def begin_step(
     float_table: Array,
     keys: Array,
     key_table: Array,
-) -> None:
+) -> Any:
     """For float32 and float64."""
     if floats.dtype not in FLOATS or not _compact(floats, float_table, keys, key_table):
         return NotImplemented
@@ -39,7 +39,7 @@ def begin_step(
 @CUDA.implements("gather_batch")
 def gather_batch(
     backend: Any, arrays: tuple[Array, Array], order: Array, now: Array, batch: int
-) -> tuple[Array, Array]:
+) -> Any:
     """Bytes are copied, of whatever dtype."""
     if not _compact(*arrays, order):
         return NotImplemented
@@ -54,7 +54,7 @@ def gather_batch(
 @CUDA.implements("note_step")
 def note_step(
     backend: Any, losses: Array, verdicts: Array, now: Array, loss: Array, allowed: Array
-) -> None:
+) -> Any:
     """For float32 and float64."""
     if loss.dtype not in FLOATS:
         return NotImplemented

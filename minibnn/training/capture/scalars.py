@@ -185,6 +185,8 @@ class StreamKeys(Table):
 
     def scalars_at(self, owner: RandomStream, count: int) -> list[tuple[Any, ...]]:
         """One tuple, of two keys."""
+        if owner.seed is None:  # only who never draws has none
+            return []
         return [stream_keys(owner.seed, count)]
 
     def given(self, scalars: list[tuple[Array, ...]]) -> Any:
