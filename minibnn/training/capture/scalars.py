@@ -169,9 +169,10 @@ class OptimizerScalars(Table):
     what = "updates"
     hint = "take what changes from step to step from scalars(rate, step)"
 
-    def scalars_at(self, owner: FlatOptimizer, count: int) -> list[tuple[Any, ...]]:
+    def scalars_at(self, owner: Any, count: int) -> list[tuple[Any, ...]]:
         """A tuple for each segment."""
-        return owner.scalars_at(count)
+        found: list[tuple[Any, ...]] = owner.scalars_at(count)
+        return found
 
 
 class StreamKeys(Table):
@@ -183,10 +184,8 @@ class StreamKeys(Table):
     what = "arrays"
     hint = "draw with uniform, which counts on in each replay"
 
-    def scalars_at(self, owner: RandomStream, count: int) -> list[tuple[Any, ...]]:
+    def scalars_at(self, owner: Any, count: int) -> list[tuple[Any, ...]]:
         """One tuple, of two keys."""
-        if owner.seed is None:  # only who never draws has none
-            return []
         return [stream_keys(owner.seed, count)]
 
     def given(self, scalars: list[tuple[Array, ...]]) -> Any:
