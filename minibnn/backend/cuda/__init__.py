@@ -3,7 +3,17 @@
 A file ``x.cu`` has the kernels of ``x.py``; `kernels.py` launches them.
 """
 
-from minibnn.backend.cuda import batch_norm, convolution, packed_bits, pooling, rescale
+from minibnn.backend.cuda import (
+    adam,
+    batch_norm,
+    captured_step,
+    convolution,
+    finite,
+    packed_bits,
+    pooling,
+    random_stream,
+    rescale,
+)
 from minibnn.backend.cuda.backend import CupyBackend
 from minibnn.backend.cuda.kernels import FILES, Kernels, source
 from minibnn.backend.cuda.open import open_gpu
@@ -12,11 +22,15 @@ __all__ = [
     "FILES",
     "CupyBackend",
     "Kernels",
+    "adam",
     "batch_norm",
+    "captured_step",
     "convolution",
+    "finite",
     "open_gpu",
     "packed_bits",
     "pooling",
+    "random_stream",
     "rescale",
     "source",
 ]
