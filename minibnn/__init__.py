@@ -9,7 +9,7 @@ Feedback     Transpose (backpropagation), FixedFeedback, Blocked; DirectFeedback
              your own: Feedback
 Losses       LogitCrossEntropy, SquaredHinge, Hinge, MeanSquaredError; your own: Loss
 Optimisers   SGD, Adam, AdaMax, ShiftAdaMax, Bop; OptimizerGroup, split_parameters; schedules
-Training     fit, evaluate, plot_history; PlainSteps, RecordedSteps
+Training     fit, evaluate, plot_history; PlainSteps, CapturedSteps
 Recipes      minibnn.recipes.RECIPES; python -m minibnn train, compare
 Data         load_mnist, load_sample, DataLoader, read_idx, write_idx, one_hot, one_cold
 Looking      model.summary(), diagnose, confusion_matrix, plot_confusion, plot_weight_bits
@@ -123,10 +123,10 @@ if TYPE_CHECKING:
     from minibnn.random_stream import RandomStream
     from minibnn.schedules import Constant, Cosine, Exponential, PerEpoch
     from minibnn.training import (
+        CapturedSteps,
         DivergedError,
         Metrics,
         PlainSteps,
-        RecordedSteps,
         confusion_matrix,
         evaluate,
         fit,
@@ -145,6 +145,7 @@ __all__ = [
     "Blocked",
     "Bop",
     "Buffer",
+    "CapturedSteps",
     "Constant",
     "Conv2D",
     "Cosine",
@@ -197,7 +198,6 @@ __all__ = [
     "Radial",
     "RandomStream",
     "ReLU",
-    "RecordedSteps",
     "Rescale",
     "Reshape",
     "Sequential",
@@ -277,8 +277,9 @@ _ROOMS = {
     "plots": "plot_confusion plot_function plot_history plot_weight_bits",
     "random_stream": "RandomStream",
     "schedules": "Constant Cosine Exponential PerEpoch",
-    "training": "DivergedError Metrics PlainSteps RecordedSteps confusion_matrix evaluate fit",
+    "training": "DivergedError Metrics PlainSteps CapturedSteps confusion_matrix evaluate fit",
     "atomic_file": "",
+    "bit_words": "",
     "commands": "",
     "compare": "",
     "export": "export_c export_html export_onnx",

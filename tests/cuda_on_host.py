@@ -193,10 +193,8 @@ class HostCudaBackend(CupyBackend):
         self.xp = _Numpy()
         self.array_type = np.ndarray
         self.kernels = kernels
-        self.records = False
         self._tf32 = False
         self._cublas = None
-        self._adam_parts = {}
 
     def address(self, a: Any) -> int:
         return a.ctypes.data

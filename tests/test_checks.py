@@ -19,6 +19,7 @@ from minibnn import (
     AveragePool2D,
     BatchNorm,
     Bop,
+    CapturedSteps,
     Constant,
     Conv2D,
     Cosine,
@@ -40,7 +41,6 @@ from minibnn import (
     PerEpoch,
     Radial,
     RandomStream,
-    RecordedSteps,
     Rescale,
     Reshape,
     Sequential,
@@ -88,7 +88,7 @@ def trained(epochs):
 
 
 def steps(n):
-    return RecordedSteps(*parts(), steps_a_recording=n).steps_a_recording
+    return CapturedSteps(*parts(), steps_at_once=n).steps_at_once
 
 
 def drawn(n):
@@ -175,7 +175,7 @@ INTEGERS = {
     "PerEpoch.steps_per_epoch": (lambda n: PerEpoch(Constant(0.1), n), 3),
     "Radial.in_features": (lambda n: Radial(n, 2), 3),
     "Radial.out_features": (lambda n: Radial(2, n), 3),
-    "RecordedSteps.steps_a_recording": (steps, 3),
+    "CapturedSteps.steps_at_once": (steps, 3),
     "Reshape.shape": (lambda n: Reshape((n, 2)), 3),
     "ShiftBatchNorm.channels": (ShiftBatchNorm, 3),
     "check_gradients.rng": (lambda n: checked(rng=n), 3),

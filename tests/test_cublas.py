@@ -212,16 +212,17 @@ def test_the_backend_multiplies_whatever_layers_give_it(products, rng):
     assert len(products.tf32) == 7
 
 
-def test_products_round_where_the_user_says_so(products, rng):
+def test_only_who_asks_for_tf32_gets_it(products, rng):
+    """Also of signs, whose products would be exact in it."""
     x, W = rng.standard_normal((2, 8, 8)).astype(np.float32)
-    signs = [sign(a) for a in (x, W)]
-    HOST_CUDA.matmul(*signs)
+    for a, b in ((sign(x), sign(W)), (x, W)):
+        HOST_CUDA.matmul(a, b)
     HOST_CUDA.tf32 = True
     try:
         HOST_CUDA.matmul(x, W)
     finally:
         HOST_CUDA.tf32 = False
-    assert products.tf32 == [False, True]
+    assert products.tf32 == [False, False, True]
 
 
 def test_convolutions_multiply_through_the_handle(products, rng):

@@ -9,17 +9,16 @@ from typing import Any
 import numpy as np
 
 from minibnn.backend.array import Array, require_plain
-from minibnn.backend.cuda.adam import CupyAdam
-from minibnn.backend.cuda.bits import CupyBits
+from minibnn.backend.base import Backend
+from minibnn.backend.capture.graphs import Graphs
 from minibnn.backend.cuda.cublas import Cublas, fits
 from minibnn.backend.cuda.device import WITH_TF32, Device, passing_hint, version_words
 from minibnn.backend.cuda.kernels import Kernels, floats
 from minibnn.backend.cuda.signs import binary_sign
-from minibnn.backend.cuda.steps import CupySteps
 from minibnn.backend.implementations import CUDA
 
 
-class CupyBackend(CupyAdam, CupySteps, CupyBits):
+class CupyBackend(Backend):
     """Arrays in the memory of one CUDA device: the one that was current when it was opened."""
 
     name = "gpu"
@@ -34,7 +33,6 @@ class CupyBackend(CupyAdam, CupySteps, CupyBits):
         self.kernels = Kernels(cupy, device)
         self._tf32 = False
         self._cublas: Cublas | None = None
-        self._adam_parts = {}
 
     @property
     def tf32(self) -> bool:
@@ -59,7 +57,7 @@ class CupyBackend(CupyAdam, CupySteps, CupyBits):
                 f"this GPU has compute capability {version_words(self.device.capability)}, and "
                 f"TF32 came with {version_words(WITH_TF32)}"
             )
-        return "" if self._cublas is not None else f"CuPy multiplies ({self.records_not})"
+        return "" if self._cublas is not None else f"CuPy multiplies ({self.no_graphs})"
 
     def asarray(self, a: Any, dtype: Any = None) -> Array:
         """`a` on the device; a host array is copied there."""
@@ -74,40 +72,30 @@ class CupyBackend(CupyAdam, CupySteps, CupyBits):
         host: np.ndarray[Any, Any] = self.xp.asnumpy(a)
         return host
 
-    def free_idle_memory(self) -> None:
-        """Empty CuPy's common pool of what nobody uses."""
-        self.xp.get_default_memory_pool().free_all_blocks()
-
-    def prepare_stream(self) -> None:
-        """The handle for its products."""
-        if self._cublas is not None:
-            self._cublas.handle()
-
-    def prove_recording(self) -> None:
-        """Find out whether work can be recorded, by recording some; set `records`."""
+    def prove_graphs(self) -> None:
+        """Find out whether work can be captured, by capturing some; set `graphs`."""
         try:
             self._cublas = Cublas(self.xp, self.device)
+            graphs = Graphs(self.xp)
             x, y = self.xp.ones((2, 2), np.float32), self.xp.empty((2, 2), np.float32)
 
             def work() -> None:
-                with self.aside(x):
-                    self.matmul(binary_sign(self, x), x, out=y)
-                self.join()
+                self.matmul(binary_sign(self, x), x, out=y)
 
-            with self.stream():
+            with graphs.stream():
                 work()
-                recordings = self.record(work, (2,), lanes=True)
+                captured = graphs.capture(work, (2,))
                 x.fill(-3)
-                recordings[2].replay()
+                captured[2].replay()
             if float(y.sum()) != 24.0:
-                raise RuntimeError("a recorded product gave a wrong result")
-            self.records = True
-        # Libraries, drivers and graphs fail in their own ways; training works without recording.
+                raise RuntimeError("a captured product gave a wrong result")
+            self.graphs = graphs
+        # Libraries, drivers and graphs fail in their own ways; training works without them.
         except Exception as error:
             if passing_hint(error):  # not for ever
                 raise
-            self._cublas, self.records = None, False
-            self.records_not = f"{type(error).__name__}: {error}"
+            self._cublas, self.graphs = None, None
+            self.no_graphs = f"{type(error).__name__}: {error}"
 
     def matmul(self, a: Array, b: Array, out: Array | None = None) -> Array:
         """The matrix product ``a @ b``; matrices of one float type by our own handle of cuBLAS."""
@@ -131,9 +119,14 @@ class CupyBackend(CupyAdam, CupySteps, CupyBits):
         return target
 
     def half_matmul(self, a: Array, b: Array) -> Array:
-        """As the plain body, on tensor cores, which add up in float32."""
+        """``a @ b`` of float16, added up in float32: exact for whole numbers up to 2^24.
+
+        On tensor cores, if cuBLAS was found.
+
+        Shapes: a (n, k), b (k, m), both float16; the result (n, m) of float32.
+        """
         if self._cublas is None:
-            return super().half_matmul(a, b)
+            return self.matmul(a.astype(np.float32), b.astype(np.float32))
         product = self.xp.empty((len(a), b.shape[1]), np.float32)
         a, b = (m if fits(m) else self.xp.ascontiguousarray(m) for m in (a, b))
         self._cublas.multiply(a, b, product, tf32=False)

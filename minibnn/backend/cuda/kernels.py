@@ -13,23 +13,15 @@ from minibnn.backend.cuda.device import Device
 
 FOLDER = Path(__file__).parent
 FILES = (
-    "elementwise",
-    "steps",
-    "batch_norm",
-    "cross_entropy",
-    "accuracy",
-    "convolution",
-    "pooling",
-    "bits",
-    "random_stream",
-    "signs",
-)
-SHARED = {
-    "convolution": ("windows",),
-    "pooling": ("windows",),
-    "cross_entropy": ("labels",),
+    "accuracy", "adam", "batch_norm", "captured_step", "convolution", "cross_entropy", "finite",
+    "packed_bits", "pooling", "random_stream", "rescale", "signs",
+)  # fmt: skip
+SHARED = {  # files to stand before a file
     "accuracy": ("labels",),
-}  # files to stand before a file
+    "convolution": ("windows",),
+    "cross_entropy": ("labels",),
+    "pooling": ("windows",),
+}
 FLOATS = {np.dtype(np.float32): "float", np.dtype(np.float64): "double"}
 C_NAMES = FLOATS | {np.dtype(np.uint8): "unsigned char", np.dtype(np.int32): "int"}
 # No fused multiply-adds: what the plain bodies round, the kernels round, so a sign behind a sum of
