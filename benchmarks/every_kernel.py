@@ -29,8 +29,6 @@ from minibnn.backend import (  # noqa: E402
     AdamStep,
     Array,
     Backend,
-    BitMatrix,
-    DenseLayers,
     Questions,
 )
 from minibnn.backend.cuda import CupyBackend  # noqa: E402
@@ -49,6 +47,17 @@ from minibnn.layers.pooling import (  # noqa: E402
     max_pool_gradient,
 )
 from minibnn.layers.reshape import rescale  # noqa: E402
+from minibnn.packed.bits import pack_rows, xnor_products  # noqa: E402
+from minibnn.packed.inference import (  # noqa: E402
+    BitMatrix,
+    DenseLayers,
+    bit_products,
+    dense_layers,
+    integer_scores,
+    pixel_products,
+    score_labels,
+    threshold_bits,
+)
 from minibnn.packed.stages import window_rows  # noqa: E402
 from minibnn.random_stream import stream_keys, uniform  # noqa: E402
 from minibnn.training.capture.operations import (  # noqa: E402
@@ -244,31 +253,32 @@ def classes(backend: Backend, make: Inputs, sizes: Sizes) -> Results:
         yield f"count_correct, {name}", backend.count_correct(logits, labels)
 
 
-def bits(backend: Backend, make: Inputs, sizes: Sizes) -> Results:
-    """The kernels of `bits.cu`; they know no type of floats."""
+def packed_bits(backend: Backend, make: Inputs, sizes: Sizes) -> Results:
+    """The kernels of `packed_bits.cu`; they know no type of floats."""
     outputs, width = sizes.bits
     few, many = (make.bytes(n, width, below=2) for n in (sizes.batch, sizes.long))
-    W = BitMatrix(backend.pack_rows(make.bytes(outputs, width, below=2)), width)
+    W = BitMatrix(backend.run(pack_rows, make.bytes(outputs, width, below=2)), width)
     yield "pack_rows", W.words
-    packed = [backend.pack_rows(rows) for rows in (few, many)]
-    yield "xnor_products of few rows", backend.xnor_products(packed[0], W.words, width)
-    acc = backend.xnor_products(packed[1], W.words, width)
+    packed = [backend.run(pack_rows, rows) for rows in (few, many)]
+    yield "xnor_products of few rows", backend.run(xnor_products, packed[0], W.words, width)
+    acc = backend.run(xnor_products, packed[1], W.words, width)
     yield "xnor_products", acc
-    yield "bit_products", backend.bit_products(many, W)
-    yield "pixel_products of few rows", backend.pixel_products(make.bytes(7, width), W)
-    yield "pixel_products", backend.pixel_products(make.bytes(sizes.long, width), W)
+    yield "bit_products", backend.run(bit_products, many, W)
+    for name, rows in ((" of few rows", 7), ("", sizes.long)):
+        yield f"pixel_products{name}", backend.run(pixel_products, make.bytes(rows, width), W)
     thresholds = (make.floats(outputs) * 9).astype(np.int32)
     falling = make.bytes(outputs, below=2).astype(bool)
-    yield "threshold_bits", backend.threshold_bits(acc, thresholds, falling)
+    yield "threshold_bits", backend.run(threshold_bits, acc, thresholds, falling)
     A, B = ((make.floats(11) * 1000).astype(np.int64) for _ in range(2))
-    yield "integer_scores", backend.integer_scores(acc[:, :11], A, B)
-    yield "score_labels", backend.score_labels(acc[:, :11], A, B)
+    yield "integer_scores", backend.run(integer_scores, acc[:, :11], A, B)
+    yield "score_labels", backend.run(score_labels, acc[:, :11], A, B)
     pair = make.bytes(61, width, below=2), make.bytes(11, 61, below=2)
-    layers = tuple(BitMatrix(backend.pack_rows(rows), rows.shape[1]) for rows in pair)
+    layers = tuple(BitMatrix(backend.run(pack_rows, rows), rows.shape[1]) for rows in pair)
     ends = ((thresholds[:61], falling[:61]),)
     for pixels, x in ((True, make.bytes(sizes.batch, width)), (False, few)):
         network = DenseLayers(pixels, layers, ends)
-        yield f"dense_layers of {'pixels' if pixels else 'bits'}", backend.dense_layers(x, network)
+        name = f"dense_layers of {'pixels' if pixels else 'bits'}"
+        yield name, backend.run(dense_layers, x, network)
 
 
 def products(backend: Backend, make: Inputs, sizes: Sizes) -> Results:
@@ -277,10 +287,22 @@ def products(backend: Backend, make: Inputs, sizes: Sizes) -> Results:
     yield "matmul", backend.matmul(a, b)
     yield "matmul, both transposed", backend.matmul(b.T, a.T)
     whole = [make.whole(*m.shape).astype(np.float16) for m in (a, b)]
-    yield "half_matmul", backend.half_matmul(*whole)
+    if isinstance(backend, CupyBackend):
+        yield "half_matmul", backend.half_matmul(*whole)
+    else:  # what it is compared with
+        yield "half_matmul", backend.matmul(*(m.astype(np.float32) for m in whole))
 
 
-PRIMITIVES = (elementwise, captured_step, convolution, pooling, norms, classes, bits, products)
+PRIMITIVES = (
+    elementwise,
+    captured_step,
+    convolution,
+    pooling,
+    norms,
+    classes,
+    packed_bits,
+    products,
+)
 
 
 def results(backend: Backend, dtype: Any, sizes: Sizes) -> Results:

@@ -2,7 +2,6 @@
 
 from minibnn.backend.array import Array, require_plain
 from minibnn.backend.base import Backend, DeviceError, NotFinite
-from minibnn.backend.bits import BitMatrix, DenseLayers
 from minibnn.backend.cpu import NumpyBackend
 from minibnn.backend.operations import batch_mean, batch_sum, matmul
 from minibnn.backend.select import CPU, backend_of, get_backend, register_backend
@@ -11,8 +10,6 @@ __all__ = [
     "CPU",
     "Array",
     "Backend",
-    "BitMatrix",
-    "DenseLayers",
     "DeviceError",
     "NotFinite",
     "NumpyBackend",

@@ -12,7 +12,6 @@ from typing import Any, ClassVar
 import numpy as np
 
 from minibnn.backend.array import Array
-from minibnn.backend.bits import Bits
 from minibnn.backend.capture.graphs import Graphs
 from minibnn.backend.classes import Classes
 from minibnn.backend.implementations import Implementations
@@ -75,7 +74,7 @@ def note_finite(allowed: Array, a: Array) -> None:
     allowed &= (abs(a) < math.inf).all()
 
 
-class Backend(Classes, Bits):
+class Backend(Classes):
     """Where arrays live and how the few operations that need care are done there.
 
     Layers write ordinary array code with `backend.xp` (`numpy` or `cupy`). Only what differs
@@ -200,13 +199,6 @@ class Backend(Classes, Bits):
     def matmul(self, a: Array, b: Array, out: Array | None = None) -> Array:
         """The matrix product ``a @ b``; the one way layers multiply matrices."""
         return self.xp.matmul(a, b, out=out)
-
-    def half_matmul(self, a: Array, b: Array) -> Array:
-        """``a @ b`` of float16, added up in float32: exact for whole numbers up to 2^24.
-
-        Shapes: a (n, k), b (k, m), both float16; the result (n, m) of float32.
-        """
-        return self.matmul(a.astype(np.float32), b.astype(np.float32))
 
     def binarize(self, x: Array) -> Array:
         """+1 where ``x >= 0``, else -1, in the dtype of `x`. Both zeros give +1.

@@ -10,7 +10,6 @@ import numpy as np
 
 from minibnn.backend.array import Array, require_plain
 from minibnn.backend.capture.graphs import Graphs
-from minibnn.backend.cuda.bits import CupyBits
 from minibnn.backend.cuda.classes import CupyClasses
 from minibnn.backend.cuda.cublas import Cublas, fits
 from minibnn.backend.cuda.device import WITH_TF32, Device, passing_hint, version_words
@@ -19,7 +18,7 @@ from minibnn.backend.cuda.signs import CupySigns
 from minibnn.backend.implementations import CUDA
 
 
-class CupyBackend(CupyClasses, CupySigns, CupyBits):
+class CupyBackend(CupyClasses, CupySigns):
     """Arrays in the memory of one CUDA device: the one that was current when it was opened."""
 
     name = "gpu"
@@ -120,9 +119,14 @@ class CupyBackend(CupyClasses, CupySigns, CupyBits):
         return target
 
     def half_matmul(self, a: Array, b: Array) -> Array:
-        """As the plain body, on tensor cores, which add up in float32."""
+        """``a @ b`` of float16, added up in float32: exact for whole numbers up to 2^24.
+
+        On tensor cores, if cuBLAS was found.
+
+        Shapes: a (n, k), b (k, m), both float16; the result (n, m) of float32.
+        """
         if self._cublas is None:
-            return super().half_matmul(a, b)
+            return self.matmul(a.astype(np.float32), b.astype(np.float32))
         product = self.xp.empty((len(a), b.shape[1]), np.float32)
         a, b = (m if fits(m) else self.xp.ascontiguousarray(m) for m in (a, b))
         self._cublas.multiply(a, b, product, tf32=False)

@@ -14,7 +14,7 @@ from minibnn.backend.cuda.device import Device
 FOLDER = Path(__file__).parent
 FILES = (
     "elementwise", "adam", "finite", "captured_step", "batch_norm", "classes", "convolution",
-    "pooling", "bits", "random_stream",
+    "pooling", "packed_bits", "random_stream",
 )  # fmt: skip
 SHARED = {"convolution": ("windows",), "pooling": ("windows",)}  # files to stand before a file
 FLOATS = {np.dtype(np.float32): "float", np.dtype(np.float64): "double"}
