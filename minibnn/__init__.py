@@ -279,6 +279,7 @@ _ROOMS = {
     "schedules": "Constant Cosine Exponential PerEpoch",
     "training": "DivergedError Metrics PlainSteps RecordedSteps confusion_matrix evaluate fit",
     "atomic_file": "",
+    "bit_words": "",
     "commands": "",
     "compare": "",
     "export": "export_c export_html export_onnx",

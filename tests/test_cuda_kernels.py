@@ -20,6 +20,7 @@ from cuda_on_host import HOST_CUDA, kernel_names, launched
 from minibnn.backend import CPU, AdamStep, Backend, Questions, StepTables
 from minibnn.backend.cuda import kernels as cuda_kernels
 from minibnn.backend.cuda.kernels import FILES, source
+from minibnn.layers.norm import normalize
 from minibnn.layers.reshape import rescale
 
 FLOATS = [np.float32, np.float64]
@@ -199,16 +200,6 @@ def test_rescale(offset, dtype, rng):
 
 
 @pytest.mark.parametrize("dtype", FLOATS)
-@pytest.mark.parametrize("terms", [1, 2])
-def test_affine(terms, dtype, rng):
-    shift, *scales = rng.standard_normal((3, 33)).astype(dtype)
-    pairs = list(zip(scales, rng.standard_normal((2, 20, 33)).astype(dtype), strict=True))[:terms]
-    expected = Backend.affine(CPU, shift, *pairs)
-    np.testing.assert_array_equal(HOST_CUDA.affine(shift, *pairs), expected)
-    launched("affine")
-
-
-@pytest.mark.parametrize("dtype", FLOATS)
 @pytest.mark.parametrize(("n_floats", "n_keys"), [(0, 0), (3, 0), (2, 4)])
 def test_a_step_begins(n_floats, n_keys, dtype, rng):
     def tables():
@@ -281,16 +272,6 @@ def test_refused_steps_are_noted():
 
 
 @pytest.mark.parametrize("dtype", FLOATS)
-@pytest.mark.parametrize("places", [1, 9])
-def test_normalize(places, dtype, rng):
-    rows = rng.standard_normal((7, 5 * places)).astype(dtype)
-    mean, scale, shift = rng.standard_normal((3, 5)).astype(dtype)
-    got = HOST_CUDA.normalize(rows, mean, scale, shift)
-    launched("normalize")
-    np.testing.assert_array_equal(got, Backend.normalize(CPU, rows, mean, scale, shift))
-
-
-@pytest.mark.parametrize("dtype", FLOATS)
 def test_few_blocks_share_many_elements(dtype, monkeypatch, rng):
     """Two blocks have 512 threads: there are twice as many elements, and some."""
     monkeypatch.setattr(cuda_kernels, "MOST_BLOCKS", 2)
@@ -304,8 +285,7 @@ def test_few_blocks_share_many_elements(dtype, monkeypatch, rng):
         "gate": lambda on: on("gate", a, b, 0.5),
         "rescale": lambda on: on(rescale, table[0], 2 / 255, -1.0, dtype),
         "uniform": lambda on: on("uniform", (n,), 1, 2, dtype),
-        "normalize": lambda on: on("normalize", a.reshape(-1, 10), shift, scale, shift),
-        "affine": lambda on: on("affine", shift, (scale, a.reshape(-1, 10))),
+        "normalize": lambda on: on(normalize, a.reshape(-1, 10), shift, scale, shift),
         "gather": lambda on: on("gather_batch", (table, a[:50]), order, np.array(1), 3),
     }
     for name, call in calls.items():

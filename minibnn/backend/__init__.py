@@ -3,7 +3,6 @@
 from minibnn.backend.adam import AdamStep
 from minibnn.backend.array import Array, require_plain
 from minibnn.backend.base import Backend, DeviceError
-from minibnn.backend.bits import BitMatrix, DenseLayers
 from minibnn.backend.capture.questions import Question, Questions, questions
 from minibnn.backend.capture.steps import StepTables
 from minibnn.backend.cpu import NumpyBackend
@@ -15,8 +14,6 @@ __all__ = [
     "AdamStep",
     "Array",
     "Backend",
-    "BitMatrix",
-    "DenseLayers",
     "DeviceError",
     "NumpyBackend",
     "Question",

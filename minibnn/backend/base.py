@@ -11,7 +11,6 @@ import numpy as np
 
 from minibnn.backend.adam import AdamStep
 from minibnn.backend.array import Array
-from minibnn.backend.bits import Bits
 from minibnn.backend.capture.graphs import Graphs
 from minibnn.backend.capture.questions import questions
 from minibnn.backend.capture.steps import Steps
@@ -37,7 +36,7 @@ class DeviceError(RuntimeError):
         return str(self.args[0])
 
 
-class Backend(Classes, Bits, Steps, Graphs):
+class Backend(Classes, Steps, Graphs):
     """Where arrays live and how the few operations that need care are done there.
 
     Layers write ordinary array code with `backend.xp` (`numpy` or `cupy`). Only what differs
@@ -124,13 +123,6 @@ class Backend(Classes, Bits, Steps, Graphs):
     def matmul(self, a: Array, b: Array, out: Array | None = None) -> Array:
         """The matrix product ``a @ b``; the one way layers multiply matrices."""
         return self.xp.matmul(a, b, out=out)
-
-    def half_matmul(self, a: Array, b: Array) -> Array:
-        """``a @ b`` of float16, added up in float32: exact for whole numbers up to 2^24.
-
-        Shapes: a (n, k), b (k, m), both float16; the result (n, m) of float32.
-        """
-        return self.matmul(a.astype(np.float32), b.astype(np.float32))
 
     def binarize(self, x: Array) -> Array:
         """+1 where ``x >= 0``, else -1, in the dtype of `x`. Both zeros give +1.

@@ -3,7 +3,7 @@
 A file for each family of operations has their implementations; `library.py` loads the C kernels.
 """
 
-from minibnn.backend.cpu import batch_norm, convolution, rescale
+from minibnn.backend.cpu import batch_norm, convolution, packed_bits, rescale
 from minibnn.backend.cpu.backend import CompiledBackend, NumpyBackend
 from minibnn.backend.cpu.library import open_library
 
@@ -13,5 +13,6 @@ __all__ = [
     "batch_norm",
     "convolution",
     "open_library",
+    "packed_bits",
     "rescale",
 ]

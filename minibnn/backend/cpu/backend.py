@@ -11,7 +11,6 @@ import numpy as np
 from minibnn.backend.adam import AdamStep
 from minibnn.backend.array import Array, require_plain
 from minibnn.backend.base import Backend
-from minibnn.backend.bits import WORD, words_of
 from minibnn.backend.cpu.library import Library, at, fits
 from minibnn.backend.implementations import COMPILED, NUMPY, Implementations
 
@@ -66,19 +65,6 @@ class NumpyBackend(Backend):
         if x.size and np.isnan(x.min()):  # one cheap pass, instead of two over a mask
             y[np.isnan(x)] = np.nan
         return y
-
-    def pack_rows(self, bits: Array) -> Array:
-        """Without a copy in bytes, of which a row of one bit would take 64."""
-        octets = np.packbits(bits, axis=1, bitorder="little")
-        words = np.zeros((len(bits), words_of(bits.shape[1]) * WORD // 8), np.uint8)
-        words[:, : octets.shape[1]] = octets
-        return words.view("<u8").astype(np.uint64, copy=False)
-
-    def unpack_rows(self, words: Array, width: int) -> Array:
-        """Without unpacking the bits beyond the width."""
-        octets = np.ascontiguousarray(words.astype("<u8", copy=False)).view(np.uint8)
-        there = min(width, 8 * octets.shape[1])  # beyond, NumPy would make up zeros
-        return np.unpackbits(octets, axis=1, count=there, bitorder="little")
 
     def note_finite(self, all_finite: Array, a: Array) -> None:
         """By the dot product of a flat array with itself, on the BLAS.

@@ -3,7 +3,7 @@
 A file ``x.cu`` has the kernels of ``x.py``; `kernels.py` launches them.
 """
 
-from minibnn.backend.cuda import batch_norm, convolution, pooling, rescale
+from minibnn.backend.cuda import batch_norm, convolution, packed_bits, pooling, rescale
 from minibnn.backend.cuda.backend import CupyBackend
 from minibnn.backend.cuda.kernels import FILES, Kernels, source
 from minibnn.backend.cuda.open import open_gpu
@@ -15,6 +15,7 @@ __all__ = [
     "batch_norm",
     "convolution",
     "open_gpu",
+    "packed_bits",
     "pooling",
     "rescale",
     "source",

@@ -12,7 +12,6 @@ import numpy as np
 
 from minibnn.backend.array import Array, require_plain
 from minibnn.backend.cuda.adam import CupyAdam
-from minibnn.backend.cuda.bits import CupyBits
 from minibnn.backend.cuda.classes import CupyClasses
 from minibnn.backend.cuda.cublas import Cublas, fits
 from minibnn.backend.cuda.device import WITH_TF32, Device, passing_hint, version_words
@@ -23,7 +22,7 @@ from minibnn.backend.hashing import places, stream_keys
 from minibnn.backend.implementations import CUDA
 
 
-class CupyBackend(CupyAdam, CupyClasses, CupySteps, CupySigns, CupyBits):
+class CupyBackend(CupyAdam, CupyClasses, CupySteps, CupySigns):
     """Arrays in the memory of one CUDA device: the one that was current when it was opened."""
 
     name = "gpu"
@@ -139,9 +138,14 @@ class CupyBackend(CupyAdam, CupyClasses, CupySteps, CupySigns, CupyBits):
         return target
 
     def half_matmul(self, a: Array, b: Array) -> Array:
-        """As the plain body, on tensor cores, which add up in float32."""
+        """``a @ b`` of float16, added up in float32: exact for whole numbers up to 2^24.
+
+        On tensor cores, if cuBLAS was found.
+
+        Shapes: a (n, k), b (k, m), both float16; the result (n, m) of float32.
+        """
         if self._cublas is None:
-            return super().half_matmul(a, b)
+            return self.matmul(a.astype(np.float32), b.astype(np.float32))
         product = self.xp.empty((len(a), b.shape[1]), np.float32)
         a, b = (m if fits(m) else self.xp.ascontiguousarray(m) for m in (a, b))
         self._cublas.multiply(a, b, product, tf32=False)

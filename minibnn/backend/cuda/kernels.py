@@ -12,7 +12,7 @@ from minibnn.backend.array import Array
 from minibnn.backend.cuda.device import Device
 
 FOLDER = Path(__file__).parent
-FILES = ("elementwise", "steps", "batch_norm", "classes", "convolution", "pooling", "bits")
+FILES = ("elementwise", "steps", "batch_norm", "classes", "convolution", "pooling", "packed_bits")
 SHARED = {"convolution": ("windows",), "pooling": ("windows",)}  # files to stand before a file
 FLOATS = {np.dtype(np.float32): "float", np.dtype(np.float64): "double"}
 C_NAMES = FLOATS | {np.dtype(np.uint8): "unsigned char", np.dtype(np.int32): "int"}
