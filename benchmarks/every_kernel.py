@@ -26,17 +26,17 @@ from launches import FLOATS, listening, missing  # noqa: E402
 
 from minibnn import DeviceError, get_backend  # noqa: E402
 from minibnn.backend import (  # noqa: E402
-    AdamStep,
     Array,
     Backend,
     BitMatrix,
     DenseLayers,
-    Questions,
     StepTables,
     Windows,
 )
+from minibnn.backend.base import note_finite  # noqa: E402
 from minibnn.backend.cuda import CupyBackend  # noqa: E402
 from minibnn.layers.reshape import rescale  # noqa: E402
+from minibnn.optimizers.adam import adam  # noqa: E402
 
 Results: TypeAlias = Iterator[tuple[str, Array]]
 
@@ -100,7 +100,7 @@ class Inputs:
 
 
 def elementwise(backend: Backend, make: Inputs, sizes: Sizes) -> Results:
-    """The kernels of `elementwise.cu`."""
+    """The kernels of `elementwise.cu` and `adam.cu`."""
     rows, width = sizes.batch, sizes.width
     x, dy = make.floats(rows, width), make.floats(rows, width)
     yield "binarize", backend.binarize(make.floats(*sizes.weights))
@@ -114,26 +114,20 @@ def elementwise(backend: Backend, make: Inputs, sizes: Sizes) -> Results:
     yield "uniform", backend.uniform((rows, width), 2**63 - 1, 3, make.dtype)
     w, g, m = (make.floats(sizes.parameters) for _ in range(3))
     v = abs(make.floats(sizes.parameters))
-    inputs, outputs = sizes.weights
-    weights = w[: inputs * outputs].reshape(inputs, outputs)
-    kept = Questions()
-    kept.signs = backend.keep_signs([w], [weights])
-    numbers = AdamStep.of(0.01, 0.9, 0.999, 1e-8, 7, 0.5)
-    with kept.in_charge():
-        backend.adam_step(w, g, m, v, numbers, backend.xp.ones((), bool))
-        signs = backend.binarize(weights)
+    with backend.update():
+        backend.run(adam, w, g, m, v, 0.01, 1e-8, 0.9, 0.999, 0.5)
     yield from zip(("adam: w", "adam: m", "adam: v"), (w, m, v), strict=True)
-    row = abs(make.floats(4)) + 1e-3
-    rates = [row[i : i + 1].reshape(()) for i in range(4)]  # in a row on the device
-    middle = w.size // 3
-    parts = [
-        (slice(0, middle), AdamStep(rates[0], rates[1], 0.9, 0.999, 0.5)),
-        (slice(middle, w.size), AdamStep(rates[2], rates[3], 0.9, 0.999, None)),
-    ]
-    w_parts = w.copy()
-    backend.adam_steps(w_parts, g, m.copy(), v.copy(), parts)
-    yield "adam on parts", w_parts
-    yield "adam: signs", signs * weights  # a weight that rounds to another side of 0 is no error
+    yield from finite(backend, g)
+
+
+def finite(backend: Backend, a: Array) -> Results:
+    """The kernel of `finite.cu`."""
+    allowed = backend.asarray(np.ones((), bool))
+    backend.run(note_finite, allowed, a)
+    yield "note_finite: all finite", allowed.copy()
+    a[-1] = np.inf
+    backend.run(note_finite, allowed, a)
+    yield "note_finite: not", allowed
 
 
 def steps(backend: Backend, make: Inputs, sizes: Sizes) -> Results:
@@ -160,13 +154,7 @@ def steps(backend: Backend, make: Inputs, sizes: Sizes) -> Results:
     yield from zip(
         ("note_loss: losses", "note_loss: all finite"), (losses, all_finite), strict=True
     )
-    gradient = make.floats(sizes.parameters)
-    backend.note_finite(all_finite, gradient)
-    yield "note_finite: all finite", all_finite.copy()
-    gradient[-1] = np.inf
-    backend.note_finite(all_finite, gradient)
-    backend.note_refused(losses, all_finite, now)
-    yield "note_finite: not", all_finite
+    backend.note_refused(losses, backend.asarray(np.zeros((), bool)), now)
     yield "note_refused", backend.xp.isfinite(losses)
 
 

@@ -808,17 +808,15 @@ class Halving(SGD):
         super().__init__(parameters, 0.1)
         self.way = way
 
-    def _numbers(self, segment, rate, step):
-        return (rate / 2**step if self.way == "_numbers" else rate,)
+    def scalars(self, learning_rate, step):
+        return (learning_rate / 2**step if self.way == "scalars" else learning_rate,)
 
-    def _update(self, segment, numbers, only_if):
-        (rate,) = numbers
+    def update(self, segment, scalars):
+        (rate,) = scalars
         if self.way == "steps":
             rate = rate / 2**self.steps
-        part = segment.where
-        self._write(
-            only_if, (self.store.data[part], self.store.data[part] - rate * self.store.grad[part])
-        )
+        w, g = self.store.data[segment.where], self.store.grad[segment.where]
+        self.backend.masked_write((w, w - rate * g))
 
 
 def recorded(make, steps):
@@ -861,15 +859,15 @@ def test_a_count_that_is_read_is_drawn_from_instead():
     assert np.array_equal(losses, recorded(lambda: make("uniform"), PlainSteps)[0])
 
 
-def test_what_an_optimiser_changes_comes_from_its_numbers():
+def test_what_an_optimiser_changes_comes_from_its_scalars():
     def make(way):
         model = Dense(3, 2).initialize(0).to(STRICT)
         return model, Halving(model.parameters(), way)
 
     _, was, text = recorded(lambda: make("steps"), RecordedSteps)
-    shows("optimizers", "take what changes from step to step from _numbers", text)
+    shows("optimizers", "take what changes from step to step from scalars", text)
     assert not was
-    losses, was, text = recorded(lambda: make("_numbers"), RecordedSteps)
+    losses, was, text = recorded(lambda: make("scalars"), RecordedSteps)
     assert (was, text) == (True, "")
     assert np.array_equal(losses, recorded(lambda: make("steps"), PlainSteps)[0])
 
