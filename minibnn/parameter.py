@@ -233,9 +233,7 @@ def convert(a: Array, backend: Backend, dtype: Any) -> Array:
     return a.astype(dtype, copy=False)
 
 
-# So many values, 256 bytes of float32, lie between places at which a segment may begin. By how far
-# its operands are aligned cuBLAS chooses among kernels, which add up in different orders.
-ALIGNMENT = 64
+ALIGNMENT = 64  # values; by the alignment of its operands cuBLAS chooses how to add up
 
 
 class Segment(NamedTuple):
@@ -258,8 +256,7 @@ class FlatStore:
     Attributes:
         data: the values, flat, and zeros between segments.
         grad: the gradients likewise; who asks for it uses the gradient of every parameter.
-        segments: the runs that an optimiser can treat alike, one for each bound and learning-rate
-            scale. They begin at multiples of `ALIGNMENT`, and have no gaps.
+        segments: the runs alike in bound and lr_scale; each begins at a multiple of `ALIGNMENT`.
     """
 
     def __init__(self, parameters: Iterable[Parameter]) -> None:
@@ -301,9 +298,10 @@ class FlatStore:
         for segment, group in zip(self.segments, alike.values(), strict=True):
             start = segment.where.start
             for p in group:
-                part = slice(start, start + p.size)
-                p.data = _move_into(self.data[part].reshape(p.shape), p.data)
-                vars(p)["grad"] = _move_into(self._grad[part].reshape(p.shape), vars(p)["grad"])
+                for name, flat in (("data", self.data), ("grad", self._grad)):
+                    view = flat[start : start + p.size].reshape(p.shape)
+                    view[...] = vars(p)[name]
+                    vars(p)[name] = view
                 start += p.size
         self._views = [(p.data, vars(p)["grad"]) for p in self.parameters]
         self._grad_used = self._used = next(Backwards.clock)
@@ -350,8 +348,3 @@ class FlatStore:
     def end_step(self) -> None:
         """What used the gradients up to now belongs to the step that ends here."""
         self._used = next(Backwards.clock)
-
-
-def _move_into(view: Array, values: Array) -> Array:
-    view[...] = values
-    return view

@@ -846,6 +846,28 @@ def test_a_rate_that_no_float_holds_is_made_smaller():
     assert np.allclose(step(0.1, 10.0), 1.0)
 
 
+def test_a_host_that_says_no_makes_no_update():
+    layer = Dense(3, 2).initialize(0)
+    optimizer, before = SGD(layer.parameters(), 0.1), layer.weight.data.copy()
+    layer.weight.grad[...] = 1
+
+    def step(value):
+        if CPU.all_finite(value):
+            optimizer.step()
+        return optimizer.steps
+
+    with (
+        advised("backend", "ask all_finite, and make no update where it says no"),
+        CPU.update(allowed=np.isfinite(np.nan)),
+    ):
+        optimizer.step()
+    assert np.array_equal(layer.weight.data, before)
+    assert (step(np.nan), step(1.0)) == (0, 1)
+    with CPU.update(allowed=np.isfinite(1.0)):
+        optimizer.step()
+    assert optimizer.steps == 2
+
+
 def test_a_count_that_is_read_is_drawn_from_instead():
     def make(way):
         model = Sequential(Peeks(way), Dense(3, 2)).initialize(0).to(STRICT)
@@ -865,7 +887,7 @@ def test_what_an_optimiser_changes_comes_from_its_scalars():
         return model, Halving(model.parameters(), way)
 
     _, was, text = recorded(lambda: make("steps"), RecordedSteps)
-    shows("optimizers", "take what changes from step to step from scalars", text)
+    shows("training", "take what changes from step to step from scalars", text)
     assert not was
     losses, was, text = recorded(lambda: make("scalars"), RecordedSteps)
     assert (was, text) == (True, "")

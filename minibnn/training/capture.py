@@ -16,10 +16,6 @@ the same, and the device finds them by a counter of steps that it keeps itself:
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterator
-from contextlib import contextmanager
-from functools import partial
-from typing import Any
 
 import numpy as np
 
@@ -31,10 +27,10 @@ from minibnn.data.loader import DataLoader
 from minibnn.functions import SignSTE
 from minibnn.layers import Layer
 from minibnn.losses import Loss
-from minibnn.optimizers import Adam, FlatOptimizer, Optimizer, OptimizerGroup
+from minibnn.optimizers import Adam, Optimizer, OptimizerGroup
 from minibnn.training.host_state import HostState
 from minibnn.training.step import OnSteps, PlainSteps, check_loader
-from minibnn.training.step_numbers import CannotRecord, NumberTables, Series, find_series
+from minibnn.training.step_numbers import CannotRecord, NumberTables, Series, asking, find_series
 
 # The host needs some microseconds to launch a recording, however long it is; many steps share them.
 STEPS_A_RECORDING = 32
@@ -305,7 +301,7 @@ class _Tape:
             backend.note_loss(self.losses, self.all_finite, self.now, value)
         steps.model.backward(steps.loss.backward(), need_dx=False)
         backend.join()
-        with backend.update(self.all_finite), _asking(steps.optimizer):
+        with backend.update(self.all_finite), asking(steps.optimizer, numbers.recording):
             steps.optimizer.step()
         backend.note_refused(self.losses, self.all_finite, self.now)
 
@@ -326,38 +322,6 @@ class _Tape:
 
     def _tables(self, series: list[Series]) -> NumberTables:
         return NumberTables(self.backend, self.steps.model.dtype, len(self.losses), series)
-
-
-@contextmanager
-def _asking(optimizer: Optimizer) -> Iterator[None]:
-    """While entered, optimisers take their scalars from `Backend.numbers`."""
-    members = list(_members(optimizer))
-    for member in members:
-        vars(member)["next_scalars"] = partial(_asked_scalars, member)
-    try:
-        yield
-    finally:
-        for member in members:
-            del vars(member)["next_scalars"]
-
-
-def _members(optimizer: Optimizer) -> Iterator[FlatOptimizer]:
-    if isinstance(optimizer, FlatOptimizer):
-        yield optimizer
-    for member in getattr(optimizer, "optimizers", ()):
-        yield from _members(member)
-
-
-def _asked_scalars(member: FlatOptimizer) -> list[tuple[Any, ...]]:
-    numbers = member.backend.numbers(
-        partial(_flat_scalars, member), member.steps, member.store.data.dtype
-    )
-    each = len(numbers) // len(member.segments)
-    return [numbers[i : i + each] for i in range(0, len(numbers), each)]
-
-
-def _flat_scalars(member: FlatOptimizer, step: int) -> tuple[float, ...]:
-    return tuple(number for scalars in member.scalars_at(step) for number in scalars)
 
 
 def _has_only_our_layers(model: Layer) -> bool:

@@ -6,12 +6,16 @@ evenly. Two plain steps show how; then the answers for all steps can be written 
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any
+from functools import partial
+from typing import Any, NoReturn
 
 import numpy as np
 
 from minibnn.backend import Array, Backend, Question, Questions
+from minibnn.optimizers import FlatOptimizer, Optimizer
 from minibnn.training.host_state import Counter, HostState
 
 KEYS = np.dtype(np.uint32)
@@ -133,3 +137,57 @@ class NumberTables(Questions):
         if expected is None or (expected.dtype, expected.size) != (np.dtype(dtype), len(numbers)):
             raise CannotRecord("a step asks for other numbers than the one before")
         return self._views[i]
+
+
+class _Changing:
+    """Stands for an optimiser's count of steps while a step is recorded; to use it is an error."""
+
+    def __init__(self, who: str) -> None:
+        self._who = who
+
+    def _used(self, *others: object) -> NoReturn:
+        raise RuntimeError(
+            f"{self._who}: its steps or rate were read while a step is recorded, which would keep "
+            "them for ever; take what changes from step to step from scalars"
+        )
+
+    __int__ = __float__ = __index__ = __bool__ = __add__ = __radd__ = __sub__ = __rsub__ = _used
+    __mul__ = __rmul__ = __truediv__ = __rtruediv__ = __floordiv__ = __mod__ = __pow__ = _used
+    __rpow__ = __lt__ = __le__ = __gt__ = __ge__ = __format__ = __str__ = __repr__ = _used
+
+
+@contextmanager
+def asking(optimizer: Optimizer, recording: bool) -> Iterator[None]:
+    """While entered, optimisers take their scalars from `Backend.numbers`."""
+    members = [(member, member.steps) for member in _members(optimizer)]
+    for member, step in members:
+        vars(member)["next_scalars"] = partial(_asked_scalars, member, step)
+        if recording:
+            vars(member)["end_step"] = member.store.end_step
+            vars(member)["steps"] = _Changing(type(member).__name__)
+    try:
+        yield
+    finally:
+        for member, step in members:
+            del vars(member)["next_scalars"]
+            if recording:
+                del vars(member)["end_step"]
+                member.steps = step + 1
+
+
+def _members(optimizer: Optimizer) -> Iterator[FlatOptimizer]:
+    if isinstance(optimizer, FlatOptimizer):
+        yield optimizer
+    for member in getattr(optimizer, "optimizers", ()):
+        yield from _members(member)
+
+
+def _asked_scalars(member: FlatOptimizer, step: int) -> list[tuple[Any, ...]]:
+    dtype = member.store.data.dtype
+    numbers = member.backend.numbers(partial(_flat_scalars, member), step, dtype)
+    each = len(numbers) // len(member.segments)
+    return [numbers[i : i + each] for i in range(0, len(numbers), each)]
+
+
+def _flat_scalars(member: FlatOptimizer, step: int) -> tuple[float, ...]:
+    return tuple(number for scalars in member.scalars_at(step) for number in scalars)
