@@ -28,15 +28,39 @@ from minibnn import DeviceError, get_backend  # noqa: E402
 from minibnn.backend import (  # noqa: E402
     Array,
     Backend,
-    BitMatrix,
-    DenseLayers,
     StepTables,
-    Windows,
 )
 from minibnn.backend.base import note_finite  # noqa: E402
 from minibnn.backend.cuda import CupyBackend  # noqa: E402
+from minibnn.backend.operations import two_stage_sum  # noqa: E402
+from minibnn.layers.conv import convolve, convolve_dW, convolve_dx  # noqa: E402
+from minibnn.layers.norm import (  # noqa: E402
+    batch_norm,
+    batch_norm_gradient,
+    normalize,
+    update_running,
+)
+from minibnn.layers.pooling import (  # noqa: E402
+    average_pool,
+    average_pool_gradient,
+    max_pool,
+    max_pool_gradient,
+)
 from minibnn.layers.reshape import rescale  # noqa: E402
 from minibnn.optimizers.adam import adam  # noqa: E402
+from minibnn.packed.bits import pack_rows, xnor_products  # noqa: E402
+from minibnn.packed.inference import (  # noqa: E402
+    BitMatrix,
+    DenseLayers,
+    bit_products,
+    dense_layers,
+    integer_scores,
+    pixel_products,
+    score_labels,
+    threshold_bits,
+)
+from minibnn.packed.stages import window_rows  # noqa: E402
+from minibnn.windows import Windows  # noqa: E402
 
 Results: TypeAlias = Iterator[tuple[str, Array]]
 
@@ -107,10 +131,6 @@ def elementwise(backend: Backend, make: Inputs, sizes: Sizes) -> Results:
     yield "gate", backend.gate(dy, x, 0.5)
     pixels = make.bytes(rows, sizes.pixels)
     yield "rescale", backend.run(rescale, pixels, 2 / 255, -1.0, make.dtype)
-    shift, a, b = (make.floats(width) for _ in range(3))
-    yield "affine", backend.affine(shift, (a, x))
-    yield "affine of two", backend.affine(shift, (a, x), (b, dy))
-    yield "normalize", backend.normalize(x, shift, a, b)
     yield "uniform", backend.uniform((rows, width), 2**63 - 1, 3, make.dtype)
     w, g, m = (make.floats(sizes.parameters) for _ in range(3))
     v = abs(make.floats(sizes.parameters))
@@ -158,52 +178,59 @@ def steps(backend: Backend, make: Inputs, sizes: Sizes) -> Results:
     yield "note_refused", backend.xp.isfinite(losses)
 
 
-def windows(backend: Backend, make: Inputs, sizes: Sizes) -> Results:
-    """The kernels of `windows.cu`."""
+def convolution(backend: Backend, make: Inputs, sizes: Sizes) -> Results:
+    """The kernels of `convolution.cu`."""
     n, side, channels, outputs = sizes.images
     x, W = make.whole(n, side, side, channels), make.whole(3, 3, channels, outputs)
-    dense, apart = Windows((3, 3)), Windows((2, 2), stride=(2, 2))
-    z = backend.convolve(x, W, dense)
+    windows = Windows((3, 3))
+    z = backend.run(convolve, x, W, windows)
     yield "convolve", z
     dz = make.whole(*z.shape)
-    yield "convolve_dw", backend.convolve_dw(x, dz, dense, backend.xp.empty_like(W))
-    yield "convolve_dx", backend.convolve_dx(dz, W, dense, x.shape)
-    for name, seen in (("", apart), (" of windows that overlap", dense)):
-        y, place = backend.max_pool(x, seen, with_places=True)
+    yield "convolve_dW", backend.run(convolve_dW, x, dz, windows)
+    yield "convolve_dx", backend.run(convolve_dx, dz, W, windows, x.shape)
+    pixels = make.bytes(n, side, side, channels)
+    yield "window_rows", backend.run(window_rows, pixels, windows)
+
+
+def pooling(backend: Backend, make: Inputs, sizes: Sizes) -> Results:
+    """The kernels of `pooling.cu`."""
+    n, side, channels, _ = sizes.images
+    x = make.whole(n, side, side, channels)
+    tiles, overlapping = Windows((2, 2), stride=(2, 2)), Windows((3, 3))
+    for name, windows in (("", tiles), (" of windows that overlap", overlapping)):
+        y, position = backend.run(max_pool, x, windows, True)
         dy = make.floats(*y.shape)
         yield f"max_pool{name}", y
-        yield f"max_pool_dx{name}", backend.max_pool_dx(dy, place, seen, x.shape)
-        yield f"average_pool{name}", backend.average_pool(x, seen)
-        yield f"average_pool_dx{name}", backend.average_pool_dx(dy, seen, x.shape)
+        dx = backend.run(max_pool_gradient, dy, position, windows, x.shape)
+        yield f"max_pool_gradient{name}", dx
+        yield f"average_pool{name}", backend.run(average_pool, x, windows)
+        dx = backend.run(average_pool_gradient, dy, windows, x.shape)
+        yield f"average_pool_gradient{name}", dx
     pixels = make.bytes(n, side, side, channels)
-    yield "window_rows", backend.window_rows(pixels, dense)
-    yield "max_pool of bytes", backend.max_pool(pixels, apart, with_places=False)[0]
+    yield "max_pool of bytes", backend.run(max_pool, pixels, tiles, False)[0]
     integers = (x * 1000).astype(np.int32)
-    yield "max_pool of integers", backend.max_pool(integers, dense, with_places=False)[0]
+    yield "max_pool of integers", backend.run(max_pool, integers, overlapping, False)[0]
 
 
-def channels(backend: Backend, make: Inputs, sizes: Sizes) -> Results:
-    """The kernels of `channels.cu`: of a dense layer, and of images, which have many rows."""
+def norms(backend: Backend, make: Inputs, sizes: Sizes) -> Results:
+    """The kernels of `batch_norm.cu`: of a dense layer, and of images, which have many rows."""
     n, side, depth, _ = sizes.images
-    for name, shape, width in (
-        ("dense", (sizes.batch, sizes.width), sizes.width),
-        ("images", (n, side * side * depth), depth),
-    ):
+    for name, shape in (("dense", (sizes.batch, sizes.width)), ("images", (n, side, side, depth))):
         x, dy = make.floats(*shape), make.floats(*shape)
-        yield f"channel_sums, {name}", backend.channel_sums(x, width)
-        yield f"channel_dots, {name}", backend.channel_dots(x, dy, width)
-        gamma, beta, dgamma, dbeta, mean = (make.floats(width) for _ in range(5))
-        parts = ("y", "x^", "mean", "var", "inv_std")
-        found = dict(zip(parts, backend.batch_norm(x, gamma, beta, 1e-3), strict=True))
-        yield from ((f"batch_norm: {part}, {name}", a) for part, a in found.items())
-        inv_std = found["inv_std"]
-        dx = backend.batch_norm_gradient(dy, found["x^"], inv_std, gamma, dbeta, dgamma)
+        gamma, beta, dgamma, dbeta, running = (make.floats(shape[-1]) for _ in range(5))
+        yield f"two_stage_sum, {name}", backend.run(two_stage_sum, x, None)
+        found = backend.run(batch_norm, x, gamma, beta, 1e-3)
+        _, x_hat, mean, var, inv_std = found
+        parts = ("y", "x_hat", "mean", "var", "inv_std")
+        yield from ((f"batch_norm: {p}, {name}", a) for p, a in zip(parts, found, strict=True))
+        dx = backend.run(batch_norm_gradient, dy, x_hat, inv_std, gamma, dgamma, dbeta, True)
         yield from ((f"batch_norm_gradient: {part}, {name}", a)
-                    for part, a in (("dx", dx), ("dbeta", dbeta), ("dgamma", dgamma)))  # fmt: skip
-        var = abs(make.floats(width))
-        backend.update_running(mean, var, found["mean"], found["var"], 0.9, 1.01)
-        yield f"update_running: mean, {name}", mean
-        yield f"update_running: var, {name}", var
+                    for part, a in (("dx", dx), ("dgamma", dgamma), ("dbeta", dbeta)))  # fmt: skip
+        yield f"normalize, {name}", backend.run(normalize, x, mean, gamma, beta)
+        running_var = abs(make.floats(shape[-1]))
+        backend.run(update_running, running, running_var, mean, var, 0.9, 1.01)
+        yield f"update_running: mean, {name}", running
+        yield f"update_running: var, {name}", running_var
 
 
 def classes(backend: Backend, make: Inputs, sizes: Sizes) -> Results:
@@ -217,31 +244,32 @@ def classes(backend: Backend, make: Inputs, sizes: Sizes) -> Results:
         yield f"count_correct, {name}", backend.count_correct(logits, labels)
 
 
-def bits(backend: Backend, make: Inputs, sizes: Sizes) -> Results:
-    """The kernels of `bits.cu`; they know no type of floats."""
+def packed_bits(backend: Backend, make: Inputs, sizes: Sizes) -> Results:
+    """The kernels of `packed_bits.cu`; they know no type of floats."""
     outputs, width = sizes.bits
     few, many = (make.bytes(n, width, below=2) for n in (sizes.batch, sizes.long))
-    W = BitMatrix(backend.pack_rows(make.bytes(outputs, width, below=2)), width)
+    W = BitMatrix(backend.run(pack_rows, make.bytes(outputs, width, below=2)), width)
     yield "pack_rows", W.words
-    packed = [backend.pack_rows(rows) for rows in (few, many)]
-    yield "xnor_products of few rows", backend.xnor_products(packed[0], W.words, width)
-    acc = backend.xnor_products(packed[1], W.words, width)
+    packed = [backend.run(pack_rows, rows) for rows in (few, many)]
+    yield "xnor_products of few rows", backend.run(xnor_products, packed[0], W.words, width)
+    acc = backend.run(xnor_products, packed[1], W.words, width)
     yield "xnor_products", acc
-    yield "bit_products", backend.bit_products(many, W)
-    yield "pixel_products of few rows", backend.pixel_products(make.bytes(7, width), W)
-    yield "pixel_products", backend.pixel_products(make.bytes(sizes.long, width), W)
+    yield "bit_products", backend.run(bit_products, many, W)
+    for name, rows in ((" of few rows", 7), ("", sizes.long)):
+        yield f"pixel_products{name}", backend.run(pixel_products, make.bytes(rows, width), W)
     thresholds = (make.floats(outputs) * 9).astype(np.int32)
     falling = make.bytes(outputs, below=2).astype(bool)
-    yield "threshold_bits", backend.threshold_bits(acc, thresholds, falling)
+    yield "threshold_bits", backend.run(threshold_bits, acc, thresholds, falling)
     A, B = ((make.floats(11) * 1000).astype(np.int64) for _ in range(2))
-    yield "integer_scores", backend.integer_scores(acc[:, :11], A, B)
-    yield "score_labels", backend.score_labels(acc[:, :11], A, B)
+    yield "integer_scores", backend.run(integer_scores, acc[:, :11], A, B)
+    yield "score_labels", backend.run(score_labels, acc[:, :11], A, B)
     pair = make.bytes(61, width, below=2), make.bytes(11, 61, below=2)
-    layers = tuple(BitMatrix(backend.pack_rows(rows), rows.shape[1]) for rows in pair)
+    layers = tuple(BitMatrix(backend.run(pack_rows, rows), rows.shape[1]) for rows in pair)
     ends = ((thresholds[:61], falling[:61]),)
     for pixels, x in ((True, make.bytes(sizes.batch, width)), (False, few)):
         network = DenseLayers(pixels, layers, ends)
-        yield f"dense_layers of {'pixels' if pixels else 'bits'}", backend.dense_layers(x, network)
+        name = f"dense_layers of {'pixels' if pixels else 'bits'}"
+        yield name, backend.run(dense_layers, x, network)
 
 
 def products(backend: Backend, make: Inputs, sizes: Sizes) -> Results:
@@ -254,10 +282,13 @@ def products(backend: Backend, make: Inputs, sizes: Sizes) -> Results:
         backend.mark_signs(m)
     yield "matmul of signs", backend.matmul(*signs)
     whole = [make.whole(*m.shape).astype(np.float16) for m in (a, b)]
-    yield "half_matmul", backend.half_matmul(*whole)
+    if isinstance(backend, CupyBackend):
+        yield "half_matmul", backend.half_matmul(*whole)
+    else:  # what it is compared with
+        yield "half_matmul", backend.matmul(*(m.astype(np.float32) for m in whole))
 
 
-PRIMITIVES = (elementwise, steps, windows, channels, classes, bits, products)
+PRIMITIVES = (elementwise, steps, convolution, pooling, norms, classes, packed_bits, products)
 
 
 def results(backend: Backend, dtype: Any, sizes: Sizes) -> Results:

@@ -23,8 +23,18 @@ from weakref import WeakKeyDictionary
 
 import numpy as np
 
-from minibnn.backend import Array, Backend, BitMatrix, Windows, backend_of
+from minibnn.backend import CPU, Array, Backend, backend_of
+from minibnn.layers.pooling import max_pool
 from minibnn.packed.bits import unpack_rows
+from minibnn.packed.inference import (
+    BitMatrix,
+    bit_products,
+    integer_scores,
+    pixel_products,
+    score_labels,
+    threshold_bits,
+)
+from minibnn.windows import Windows
 
 HostArray: TypeAlias = np.ndarray[Any, Any]
 Shape: TypeAlias = tuple[int, ...]
@@ -127,7 +137,7 @@ class Product(Stage):
         if not self.pixels:
             high = np.full(self.channels, self.width, np.int64)
             return -high, high
-        plus = unpack_rows(self.weights, self.width).sum(axis=1, dtype=np.int64)
+        plus = CPU.run(unpack_rows, self.weights, self.width).sum(axis=1, dtype=np.int64)
         return -255 * (self.width - plus), 255 * plus
 
     def arrays(self) -> dict[str, HostArray]:
@@ -138,8 +148,7 @@ class Product(Stage):
         """Of rows (n, width) of bits or pixels: (n, channels) of int32."""
         backend = backend_of(rows)
         weights = self.matrix(backend)
-        products = backend.pixel_products if self.pixels else backend.bit_products
-        return products(rows, weights)
+        return backend.run(pixel_products if self.pixels else bit_products, rows, weights)
 
     def matrix(self, backend: Backend) -> BitMatrix:
         """The weights on a device, with the forms that products need."""
@@ -158,6 +167,20 @@ class DenseStage(Product):
     def run(self, x: Array) -> Array:
         """The accumulators (batch, channels)."""
         return self.sums(x.reshape(len(x), self.width))
+
+
+def window_rows(x: Array, windows: Windows) -> Array:
+    """The im2col matrix: what each window sees, in the order (row, column, channel), as a row.
+
+    Shapes: x (batch, height, width, channels) of uint8; the result (batch * windows, values of a
+    window).
+    """
+    down, across = windows.counts(x.shape)
+    n, channels = len(x), x.shape[-1]
+    rows = backend_of(x).xp.empty((n, down, across, *windows.size, channels), dtype=x.dtype)
+    for i, j, ys, xs in windows.positions((down, across)):
+        rows[:, :, :, i, j] = x[:, ys, xs]
+    return rows.reshape(n * down * across, windows.size[0] * windows.size[1] * channels)
 
 
 @dataclass(frozen=True, eq=False)
@@ -185,14 +208,16 @@ class ConvStage(Product):
         return self.sums(rows).reshape(len(x), *self.out_shape)
 
     def rows(self, x: Array) -> Array:
-        """The windows inside the border as rows (batch places, width)."""
+        """The im2col matrix (batch * windows, width) of the padded images."""
         backend, n = backend_of(x), len(x)
         height, width, channels = self.in_shape
         (above, below), (left, right) = self.border
         shape = (n, above + height + below, left + width + right, channels)
         X = backend.xp.full(shape, self.border_value, dtype=np.uint8)
         X[:, above : above + height, left : left + width] = x.reshape(n, *self.in_shape)
-        return backend.window_rows(X, Windows(self.size, self.stride, self.dilation))
+        windows = Windows(self.size, self.stride, self.dilation)
+        matrix: Array = backend.run(window_rows, X, windows)
+        return matrix
 
 
 @dataclass(frozen=True, eq=False)
@@ -205,9 +230,9 @@ class PoolStage(Stage):
 
     def run(self, x: Array) -> Array:
         """The maxima, of the dtype of `x`."""
-        backend = backend_of(x)
-        x = x.reshape(len(x), *self.in_shape)
-        return backend.max_pool(x, Windows(self.size, self.stride), with_places=False)[0]
+        windows, images = Windows(self.size, self.stride), x.reshape(len(x), *self.in_shape)
+        y, _ = backend_of(x).run(max_pool, images, windows, False)
+        return y
 
 
 @dataclass(frozen=True, eq=False)
@@ -239,7 +264,7 @@ class ThresholdStage(Stage):
     def run(self, x: Array) -> Array:
         """0 and 1."""
         backend = backend_of(x)
-        bits = backend.threshold_bits(x, *self.constants(backend))
+        bits = backend.run(threshold_bits, x, *self.constants(backend))
         return bits.reshape(len(x), *self.out_shape)
 
     def constants(self, backend: Backend) -> tuple[Array, Array]:
@@ -291,13 +316,13 @@ class ScoreStage(Stage):
         """The scores (batch, classes) of int64."""
         backend = backend_of(x)
         acc = x.reshape(len(x), len(self.A))
-        return backend.integer_scores(acc, self.on(backend, "A"), self.on(backend, "B"))
+        return backend.run(integer_scores, acc, self.on(backend, "A"), self.on(backend, "B"))
 
     def labels(self, x: Array) -> Array:
         """The first class with the greatest score (batch,)."""
         backend = backend_of(x)
         acc = x.reshape(len(x), len(self.A))
-        return backend.score_labels(acc, self.on(backend, "A"), self.on(backend, "B"))
+        return backend.run(score_labels, acc, self.on(backend, "A"), self.on(backend, "B"))
 
     def logits(self, x: Array) -> Array:
         """The model's output in float32, rounded in its own order."""

@@ -3,8 +3,17 @@
 A file for each family of operations has their implementations; `library.py` loads the C kernels.
 """
 
-from minibnn.backend.cpu import adam, rescale
+from minibnn.backend.cpu import adam, batch_norm, convolution, packed_bits, rescale
 from minibnn.backend.cpu.backend import CompiledBackend, NumpyBackend
 from minibnn.backend.cpu.library import open_library
 
-__all__ = ["CompiledBackend", "NumpyBackend", "adam", "open_library", "rescale"]
+__all__ = [
+    "CompiledBackend",
+    "NumpyBackend",
+    "adam",
+    "batch_norm",
+    "convolution",
+    "open_library",
+    "packed_bits",
+    "rescale",
+]

@@ -1,9 +1,17 @@
 """The GPU: CuPy, cuBLAS, and kernels of our own. Imported only when a GPU is asked for.
 
-A file ``x.cu`` has the kernels of the primitives in ``x.py``; `kernels.py` launches them.
+A file ``x.cu`` has the kernels of ``x.py``; `kernels.py` launches them.
 """
 
-from minibnn.backend.cuda import adam, finite, rescale
+from minibnn.backend.cuda import (
+    adam,
+    batch_norm,
+    convolution,
+    finite,
+    packed_bits,
+    pooling,
+    rescale,
+)
 from minibnn.backend.cuda.backend import CupyBackend
 from minibnn.backend.cuda.kernels import FILES, Kernels, source
 from minibnn.backend.cuda.open import open_gpu
@@ -13,8 +21,12 @@ __all__ = [
     "CupyBackend",
     "Kernels",
     "adam",
+    "batch_norm",
+    "convolution",
     "finite",
     "open_gpu",
+    "packed_bits",
+    "pooling",
     "rescale",
     "source",
 ]
