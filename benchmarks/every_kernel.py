@@ -28,7 +28,6 @@ from minibnn import DeviceError, get_backend  # noqa: E402
 from minibnn.backend import (  # noqa: E402
     Array,
     Backend,
-    StepTables,
 )
 from minibnn.backend.base import note_finite  # noqa: E402
 from minibnn.backend.cuda import CupyBackend  # noqa: E402
@@ -60,6 +59,12 @@ from minibnn.packed.inference import (  # noqa: E402
     threshold_bits,
 )
 from minibnn.packed.stages import window_rows  # noqa: E402
+from minibnn.random_stream import stream_keys, uniform  # noqa: E402
+from minibnn.training.capture.operations import (  # noqa: E402
+    begin_step,
+    gather_batch,
+    note_step,
+)
 from minibnn.windows import Windows  # noqa: E402
 
 Results: TypeAlias = Iterator[tuple[str, Array]]
@@ -101,7 +106,7 @@ WIDE = Sizes(
 
 
 class Inputs:
-    """Arrays that hold the same numbers on every backend: those of `Backend.uniform`."""
+    """Arrays that hold the same numbers on every backend: those of `uniform`."""
 
     def __init__(self, backend: Backend, dtype: Any) -> None:
         self.backend = backend
@@ -111,8 +116,12 @@ class Inputs:
     def floats(self, *shape: int) -> Array:
         """From -1 to 1."""
         self.made += 1
-        u = self.backend.uniform(shape, 7, self.made, self.dtype)
-        return u * 2 - 1
+        return self.drawn(shape, 7, self.made) * 2 - 1
+
+    def drawn(self, shape: tuple[int, ...], seed: int, count: int) -> Array:
+        """From 0 to 1."""
+        backend = self.backend
+        return backend.run(uniform, backend.xp, shape, *stream_keys(seed, count), 0, self.dtype)
 
     def whole(self, *shape: int) -> Array:
         """Whole numbers from -4 to 3: their sums are exact, in whatever order."""
@@ -131,7 +140,7 @@ def elementwise(backend: Backend, make: Inputs, sizes: Sizes) -> Results:
     yield "gate", backend.gate(dy, x, 0.5)
     pixels = make.bytes(rows, sizes.pixels)
     yield "rescale", backend.run(rescale, pixels, 2 / 255, -1.0, make.dtype)
-    yield "uniform", backend.uniform((rows, width), 2**63 - 1, 3, make.dtype)
+    yield "uniform", make.drawn((rows, width), 2**63 - 1, 3)
     w, g, m = (make.floats(sizes.parameters) for _ in range(3))
     v = abs(make.floats(sizes.parameters))
     with backend.update():
@@ -150,32 +159,26 @@ def finite(backend: Backend, a: Array) -> Results:
     yield "note_finite: not", allowed
 
 
-def steps(backend: Backend, make: Inputs, sizes: Sizes) -> Results:
-    """The kernels of `steps.cu`."""
+def captured_step(backend: Backend, make: Inputs, sizes: Sizes) -> Results:
+    """The kernels of `captured_step.cu`."""
     put, rows = backend.asarray, sizes.steps
     samples = 5 * sizes.batch
     number = np.zeros((), np.int64)
-    keys = make.bytes(rows, 2).astype(np.uint32)
-    floats = make.floats(rows, 3)
-    tables = StepTables(
-        put(number + 2), put(number.copy()), make.floats(3), floats, keys[0].copy(), keys
-    )
-    backend.begin_step(tables)
-    yield from zip(("begin_step: floats", "begin_step: keys"), (tables.floats, tables.keys),
-                   strict=True)  # fmt: skip
-    yield "begin_step: now", tables.counter * 100 + tables.now
+    counter, now = put(number + 2), put(number.copy())
+    keys, key_table = put(np.zeros(2, np.uint32)), make.bytes(rows, 2).astype(np.uint32)
+    floats, float_table = make.floats(3), make.floats(rows, 3)
+    backend.run(begin_step, counter, now, floats, float_table, keys, key_table)
+    yield from zip(("begin_step: floats", "begin_step: keys"), (floats, keys), strict=True)
+    yield "begin_step: now", counter * 100 + now
     arrays = make.bytes(samples, sizes.pixels), make.bytes(samples)
     order = put(np.random.default_rng(0).permutation(samples))
-    now = tables.now.copy()  # who launches `begin_step` again must not move it
-    gathered = backend.gather_batch(arrays, order, now, sizes.batch)
-    yield from zip(("gather: images", "gather: labels"), gathered, strict=True)
-    losses, all_finite = put(np.zeros(rows)), put(np.ones((), bool))
-    backend.note_loss(losses, all_finite, now, make.floats(1).reshape(()))
-    yield from zip(
-        ("note_loss: losses", "note_loss: all finite"), (losses, all_finite), strict=True
-    )
-    backend.note_refused(losses, backend.asarray(np.zeros((), bool)), now)
-    yield "note_refused", backend.xp.isfinite(losses)
+    now = now.copy()  # who launches `begin_step` again must not move it
+    gathered = backend.run(gather_batch, arrays, order, now, sizes.batch)
+    yield from zip(("gather_batch: images", "gather_batch: labels"), gathered, strict=True)
+    losses, verdicts = put(np.zeros(rows)), put(np.ones(rows, bool))
+    refused = put(np.zeros((), bool))
+    backend.run(note_step, losses, verdicts, now, make.floats(1).reshape(()), refused)
+    yield from zip(("note_step: losses", "note_step: verdicts"), (losses, verdicts), strict=True)
 
 
 def convolution(backend: Backend, make: Inputs, sizes: Sizes) -> Results:
@@ -273,14 +276,10 @@ def packed_bits(backend: Backend, make: Inputs, sizes: Sizes) -> Results:
 
 
 def products(backend: Backend, make: Inputs, sizes: Sizes) -> Results:
-    """Through cuBLAS, no kernels of ours: exact for signs, and for floats not rounded to TF32."""
+    """Through cuBLAS, no kernels of ours: not rounded to TF32."""
     a, b = make.floats(sizes.batch, sizes.width), make.floats(sizes.width, sizes.batch)
     yield "matmul", backend.matmul(a, b)
     yield "matmul, both transposed", backend.matmul(b.T, a.T)
-    signs = [backend.binarize(m) for m in (a, b)]
-    for m in signs:
-        backend.mark_signs(m)
-    yield "matmul of signs", backend.matmul(*signs)
     whole = [make.whole(*m.shape).astype(np.float16) for m in (a, b)]
     if isinstance(backend, CupyBackend):
         yield "half_matmul", backend.half_matmul(*whole)
@@ -288,7 +287,16 @@ def products(backend: Backend, make: Inputs, sizes: Sizes) -> Results:
         yield "half_matmul", backend.matmul(*(m.astype(np.float32) for m in whole))
 
 
-PRIMITIVES = (elementwise, steps, convolution, pooling, norms, classes, packed_bits, products)
+PRIMITIVES = (
+    elementwise,
+    captured_step,
+    convolution,
+    pooling,
+    norms,
+    classes,
+    packed_bits,
+    products,
+)
 
 
 def results(backend: Backend, dtype: Any, sizes: Sizes) -> Results:

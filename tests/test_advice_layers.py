@@ -389,7 +389,7 @@ def test_values_are_drawn_first():
             model.forward(x)
         rng = np.random.default_rng(0)
         assert np.isfinite(model.initialize(rng).forward(x)).all()
-    with advised("draws", "call model.initialize(rng) first"):
+    with advised("random_stream", "call model.initialize(rng) first"):
         Dropout(0.5).forward(ones(2, 3), train=True)
     y = Dropout(0.5).initialize(np.random.default_rng(0)).forward(ones(20, 30), train=True)
     assert 0.4 < (y == 0).mean() < 0.6

@@ -18,13 +18,15 @@ import nvrtc
 import pytest
 from cuda_on_host import HOST_CUDA, kernel_names, launched
 
-from minibnn.backend import CPU, Backend, StepTables
+from minibnn.backend import CPU, Backend
 from minibnn.backend.base import note_finite
 from minibnn.backend.cuda import kernels as cuda_kernels
 from minibnn.backend.cuda.kernels import FILES, source
 from minibnn.layers.norm import normalize
 from minibnn.layers.reshape import rescale
 from minibnn.optimizers.adam import adam, step_size
+from minibnn.random_stream import stream_keys, uniform
+from minibnn.training.capture.operations import gather_batch
 
 FLOATS = [np.float32, np.float64]
 
@@ -100,10 +102,17 @@ def test_signs(dtype):
 
 @pytest.mark.parametrize("dtype", FLOATS)
 def test_uniform(dtype):
-    for count in range(3):
-        u = HOST_CUDA.uniform((7, 143), 2**63 - 1, count, dtype)
-        np.testing.assert_array_equal(u, Backend.uniform(CPU, (7, 143), 2**63 - 1, count, dtype))
-    launched("uniform", "uniform", "uniform")
+    for count, first in product(range(3), (0, 5, 2**32 - 1001)):
+        k0, k1 = stream_keys(2**63 - 1, count)
+        expected = uniform(np, (7, 143), k0, k1, first, dtype)
+        for keys in (
+            (k0, k1),
+            (np.array(k0), np.array(k1)),
+        ):  # as a plain step has them, or a replay
+            u = HOST_CUDA.run(uniform, np, (7, 143), *keys, first, dtype)
+            assert u.dtype == dtype
+            np.testing.assert_array_equal(u, expected)
+    launched(*["uniform"] * 18)
 
 
 @pytest.mark.parametrize("dtype", FLOATS)
@@ -123,52 +132,6 @@ def test_rescale(offset, dtype, rng):
     launched("rescale")
     assert got.dtype == dtype
     np.testing.assert_array_equal(got, rescale(x, 2 / 255, offset, dtype))
-
-
-@pytest.mark.parametrize("dtype", FLOATS)
-@pytest.mark.parametrize(("n_floats", "n_keys"), [(0, 0), (3, 0), (2, 4)])
-def test_a_step_begins(n_floats, n_keys, dtype, rng):
-    def tables():
-        return StepTables(
-            np.array(1), np.array(-7),
-            np.zeros(n_floats, dtype), np.arange(5 * n_floats).reshape(5, n_floats).astype(dtype),
-            np.zeros(n_keys, np.uint32), np.arange(5 * n_keys, dtype=np.uint32).reshape(5, n_keys),
-        )  # fmt: skip
-
-    one, other = tables(), tables()
-    for step in (1, 2, 3):
-        HOST_CUDA.begin_step(one)
-        Backend.begin_step(CPU, other)
-        for a, b in zip(one, other, strict=True):
-            np.testing.assert_array_equal(a, b)
-        assert (one.now, one.counter) == (step, step + 1)
-    launched(*["begin_step"] * 3)
-
-
-@pytest.mark.parametrize("shape", [(50, 28, 28), (50, 3), (50,)])
-@pytest.mark.parametrize("dtype", [np.uint8, np.int64, np.float32])
-@pytest.mark.parametrize("batch", [12, 7])
-def test_batches_are_gathered(batch, shape, dtype, rng):
-    arrays = rng.integers(0, 256, shape).astype(dtype), rng.standard_normal((50, 5))
-    order, now = rng.permutation(50)[: 4 * batch], np.array(2)
-    got = HOST_CUDA.gather_batch(arrays, order, now, batch)
-    launched("gather")
-    plain = Backend.gather_batch(CPU, arrays, order, now, batch)
-    for one, other, a in zip(got, plain, arrays, strict=True):
-        assert one.dtype == a.dtype
-        np.testing.assert_array_equal(one, a[order[2 * batch : 3 * batch]])
-        np.testing.assert_array_equal(one, other)
-
-
-@pytest.mark.parametrize("dtype", FLOATS)
-def test_losses_are_noted(dtype):
-    for backend in (HOST_CUDA, CPU):
-        losses, sound = np.zeros(4), np.ones((), bool)
-        for now, value in enumerate([1.5, 2.5, np.nan, 0.5]):
-            type(backend).note_loss(backend, losses, sound, np.array(now), np.array(value, dtype))
-            assert sound == (now < 2)
-        np.testing.assert_array_equal(losses, [1.5, 2.5, np.nan, 0.5])
-    launched(*["note_loss"] * 4)
 
 
 @pytest.mark.parametrize("dtype", FLOATS)
@@ -201,15 +164,6 @@ def test_what_the_kernel_cannot_take_is_looked_at_all_the_same():
     launched()
 
 
-def test_refused_steps_are_noted():
-    for backend in (HOST_CUDA, CPU):
-        losses = np.array([1.5, 2.5, 3.5, np.inf])  # the last one is the epoch's before
-        for now in range(3):
-            backend.note_refused(losses, np.array(now == 0), np.array(now))
-        np.testing.assert_array_equal(losses, [1.5, np.nan, 3.5, np.inf])
-    launched(*["note_refused"] * 3)
-
-
 @pytest.mark.parametrize("dtype", FLOATS)
 def test_few_blocks_share_many_elements(dtype, monkeypatch, rng):
     """Two blocks have 512 threads: there are twice as many elements, and some."""
@@ -222,9 +176,9 @@ def test_few_blocks_share_many_elements(dtype, monkeypatch, rng):
         "binarize": lambda on: on("binarize", a),
         "gate": lambda on: on("gate", a, b, 0.5),
         "rescale": lambda on: on(rescale, table[0], 2 / 255, -1.0, dtype),
-        "uniform": lambda on: on("uniform", (n,), 1, 2, dtype),
+        "uniform": lambda on: on(uniform, np, (n,), np.uint32(1), np.uint32(2), 0, dtype),
         "normalize": lambda on: on(normalize, a.reshape(-1, 10), shift, scale, shift),
-        "gather": lambda on: on("gather_batch", (table, a[:50]), order, np.array(1), 3),
+        "gather_batch": lambda on: on(gather_batch, (table, a[:50]), order, np.array(1), 3),
     }
     for name, call in calls.items():
         got = call(on_host_cuda)

@@ -42,14 +42,22 @@ def test_every_kernel_is_launched_and_right_on_a_gpu():
 
 def test_a_kernel_that_nobody_launches_is_named(on_the_host, monkeypatch):
     _, heard = on_the_host
-    without = [key for key in heard if key.name != "gather"]
-    assert missing(without) == ["steps/gather float32", "steps/gather float64"]
+    without = [key for key in heard if key.name != "gather_batch"]
+    assert missing(without) == [
+        "captured_step/gather_batch float32",
+        "captured_step/gather_batch float64",
+    ]
     assert missing(set(heard) - {Key("elementwise", "gate", "float64")}) == [
         "elementwise/gate float64"
     ]
     text = "KERNEL __launch_bounds__(1024)\nbrand_new(T* a,\n  i64 n) {"
-    monkeypatch.setattr(launches, "source", lambda *a: source(*a) + text * (a[0] == "steps"))
-    assert missing(heard) == ["steps/brand_new float32", "steps/brand_new float64"]
+    monkeypatch.setattr(
+        launches, "source", lambda *a: source(*a) + text * (a[0] == "captured_step")
+    )
+    assert missing(heard) == [
+        "captured_step/brand_new float32",
+        "captured_step/brand_new float64",
+    ]
 
 
 @pytest.mark.parametrize("file", FILES)
@@ -115,8 +123,8 @@ def test_kernels_are_listed_the_slowest_first(monkeypatch, on_the_host):
     assert by_name["elementwise/binarize"]["bytes"] == 2 * 4 * np.prod(ODD.weights)
     assert by_name["elementwise/binarize"]["gb_per_s"] == pytest.approx(1)
     assert by_name["elementwise/gate"]["bytes"] == 3 * 4 * ODD.batch * width
-    assert by_name["steps/gather"]["bytes"] == 2 * ODD.batch * (ODD.pixels + 1)
-    assert by_name["steps/begin_step"]["bytes"] == 2 * (8 + 8 + 3 * 4 + 2 * 4)
+    assert by_name["captured_step/gather_batch"]["bytes"] == 2 * ODD.batch * (ODD.pixels + 1)
+    assert by_name["captured_step/begin_step"]["bytes"] == 2 * (8 + 8 + 3 * 4 + 2 * 4)
 
 
 def test_products_are_those_of_a_wide_layer(monkeypatch):

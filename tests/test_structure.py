@@ -32,7 +32,7 @@ FLOORS = {
     "gradient_clock": 1,
     "input_contract": 2,
     "parameter": 2,
-    "draws": 2,
+    "random_stream": 2,
     "functions": 3,
     "feedback": 3,
     "layers": 4,
@@ -214,8 +214,8 @@ def test_training_loads_its_own_rooms_only():
     loaded = modules_after(TRAINING)
     assert loaded.isdisjoint(HEAVY)
     rooms = {name.split(".")[1] for name in loaded if name.startswith("minibnn.")}
-    core = "backend checks data draws feedback functions input_contract inspection layers losses"
-    files = "atomic_file bit_words gradient_clock optimizers parameter regular_file schedules"
+    core = "backend checks data feedback functions input_contract inspection layers losses"
+    files = "atomic_file gradient_clock optimizers parameter random_stream regular_file schedules"
     assert rooms == {*core.split(), *files.split(), "training", "version", "windows"}
 
 

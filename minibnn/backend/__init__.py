@@ -2,8 +2,6 @@
 
 from minibnn.backend.array import Array, require_plain
 from minibnn.backend.base import Backend, DeviceError, NotFinite
-from minibnn.backend.capture.questions import Question, Questions, questions
-from minibnn.backend.capture.steps import StepTables
 from minibnn.backend.cpu import NumpyBackend
 from minibnn.backend.operations import batch_mean, batch_sum, matmul
 from minibnn.backend.select import CPU, backend_of, get_backend, register_backend
@@ -15,15 +13,11 @@ __all__ = [
     "DeviceError",
     "NotFinite",
     "NumpyBackend",
-    "Question",
-    "Questions",
-    "StepTables",
     "backend_of",
     "batch_mean",
     "batch_sum",
     "get_backend",
     "matmul",
-    "questions",
     "register_backend",
     "require_plain",
 ]

@@ -6,7 +6,6 @@ import math
 import threading
 from collections.abc import Callable
 from contextlib import AbstractContextManager
-from functools import partial
 from types import ModuleType
 from typing import Any, ClassVar
 
@@ -14,10 +13,7 @@ import numpy as np
 
 from minibnn.backend.array import Array
 from minibnn.backend.capture.graphs import Graphs
-from minibnn.backend.capture.questions import questions
-from minibnn.backend.capture.steps import Steps
 from minibnn.backend.classes import Classes
-from minibnn.backend.hashing import mix, places, stream_keys
 from minibnn.backend.implementations import Implementations
 
 
@@ -78,7 +74,7 @@ def note_finite(allowed: Array, a: Array) -> None:
     allowed &= (abs(a) < math.inf).all()
 
 
-class Backend(Classes, Steps, Graphs):
+class Backend(Classes):
     """Where arrays live and how the few operations that need care are done there.
 
     Layers write ordinary array code with `backend.xp` (`numpy` or `cupy`). Only what differs
@@ -91,6 +87,8 @@ class Backend(Classes, Steps, Graphs):
         xp: the array module.
         array_type: the class of its arrays.
         tables: of implementations, the first that takes the arguments computes.
+        graphs: captures work, where the device can.
+        no_graphs: if it cannot, why.
         host: True where reading a value costs nothing. False on a device, where ``float(a)``
             would make the program wait for everything queued before it.
     """
@@ -99,6 +97,8 @@ class Backend(Classes, Steps, Graphs):
     xp: ModuleType
     array_type: type
     host: bool
+    graphs: Graphs | None = None
+    no_graphs: str = "only a GPU can"
     tables: ClassVar[tuple[Implementations, ...]] = ()
 
     def __init__(self) -> None:
@@ -197,25 +197,6 @@ class Backend(Classes, Steps, Graphs):
             for old, new in pairs:
                 old[...] = self.xp.where(self.allowed, new, old)
 
-    def numbers(
-        self, values: Callable[[int], tuple[Any, ...]], count: int, dtype: Any
-    ) -> tuple[Any, ...]:
-        """``values(count)``: numbers of the host that are others in every step.
-
-        Whatever a training step computes from a counter of its own (a learning rate, the keys of
-        random numbers) it asks for here, since in a recorded step a plain number would stay the
-        same for ever. While a step is recorded, 0-d arrays of the given dtype are the answer, which
-        hold the numbers of whichever step is replayed.
-
-        Args:
-            values: from a count to numbers, always as many; a function of the count alone, and
-                nothing else that the step does may depend on the count.
-            count: of this step; the next steps' counts go on evenly.
-            dtype: of the numbers on the device.
-        """
-        asked = questions()
-        return values(count) if asked is None else asked.answer(values, count, dtype)
-
     def matmul(self, a: Array, b: Array, out: Array | None = None) -> Array:
         """The matrix product ``a @ b``; the one way layers multiply matrices."""
         return self.xp.matmul(a, b, out=out)
@@ -228,47 +209,6 @@ class Backend(Classes, Steps, Graphs):
         """
         xp = self.xp
         return xp.where(x >= 0, x.dtype.type(1), xp.where(xp.isnan(x), x, x.dtype.type(-1)))
-
-    def mark_signs(self, a: Array) -> None:  # most devices gain nothing by it
-        """Know that an array has signs alone, and that nobody will change it in place.
-
-        A product of two such arrays is a sum of +1 and -1, which is exact in low precision too. A
-        device that is faster there may use that.
-        """
-
-    def uniform(self, shape: tuple[int, ...], seed: int, count: int, dtype: Any) -> Array:
-        """Numbers in [0, 1) that depend on the seed, the count and their place alone.
-
-        .. code-block:: text
-
-            u[i] = (mix(mix(i + k0) xor k1) >> 8) / 2^24       k0, k1 from (seed, count)
-
-        Integers of 32 bits throughout, so every device gives the same numbers to the last bit.
-
-        Args:
-            shape: of the result, at most 2^32 numbers.
-            seed: names the stream.
-            count: names the array within the stream.
-            dtype: float32 or float64; the values are the same.
-
-        Raises:
-            ValueError: for a larger shape, in which the numbers would begin anew.
-
-        References: mix is the finaliser of MurmurHash3 (Appleby 2011), which lets each bit of its
-        argument reach all 32; that counters through a mixing function make good random numbers
-        is Salmon et al. 2011, "Parallel random numbers: as easy as 1, 2, 3".
-        """
-        xp = self.xp
-        k0, k1 = self.numbers(partial(stream_keys, seed), count, np.uint32)
-        h = xp.arange(places(shape), dtype=np.uint32)
-        h += k0
-        h = mix(h)
-        h ^= k1
-        h = mix(h)
-        h >>= np.uint32(8)
-        u = h.astype(dtype)
-        u *= 2.0**-24
-        return u.reshape(shape)
 
     def gather(self, a: Array, rows: Array) -> Array:
         """A new array holding the given rows of `a`, in that order."""

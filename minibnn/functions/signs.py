@@ -10,8 +10,8 @@ import numpy as np
 
 from minibnn.backend import Array, backend_of
 from minibnn.checks import number
-from minibnn.draws import Draws
 from minibnn.functions.base import Function
+from minibnn.random_stream import RandomStream
 
 
 class StraightThrough(Function):
@@ -170,8 +170,8 @@ class StochasticSign(StraightThrough):
 
     Between -1 and 1 the mean of y is ``2p - 1 = x``, so that the noise has no bias.
 
-    ``model.initialize(rng)`` seeds the draws; for use outside a layer, call `initialize` itself.
-    The same seed gives the same draws on every device, and setting ``draws.count`` back repeats
+    ``model.initialize(rng)`` seeds its stream; for use outside a layer, call `initialize` itself.
+    The same seed gives the same draws on every device, and setting ``stream.count`` back repeats
     them. Give each layer its own object: one that serves two layers draws for both in turn.
 
     Picture: ``plot_function(StochasticSign(clip=1.0))``; the dashed line is the mean.
@@ -194,11 +194,13 @@ class StochasticSign(StraightThrough):
     """
 
     clip: float | None = None
-    draws: Draws = field(default_factory=Draws, init=False, repr=False, compare=False)
+    stream: RandomStream = field(
+        default_factory=RandomStream, init=False, repr=False, compare=False
+    )
 
     def initialize(self, rng: np.random.Generator) -> None:
         """Draw the seed of the stream."""
-        self.draws.initialize(rng)
+        self.stream.initialize(rng)
 
     def forward(self, x: Array) -> Array:
         """+1 where ``x >= 0``, else -1."""
@@ -206,13 +208,13 @@ class StochasticSign(StraightThrough):
 
     def train_forward(self, x: Array) -> Array:
         """+1 with probability ``clip((x + 1) / 2, 0, 1)``, else -1."""
-        if self.draws.seed is None:
+        if self.stream.seed is None:
             raise RuntimeError(
-                f"{self!r}: expected a seed for its draws, but none has been drawn; call "
+                f"{self!r}: expected a seed for its stream, but none has been drawn; call "
                 "model.initialize(rng), or outside a layer the function's own initialize(rng)"
             )
         backend = backend_of(x)
         p = backend.xp.clip((x + 1) / 2, 0, 1)
-        u = self.draws.uniform(backend, x.shape, x.dtype)
+        u = self.stream.uniform(backend, x.shape, x.dtype)
         # u lies in [0, 1), so u < p never happens for p = 0 and always for p = 1.
         return -backend.binarize(u - p)

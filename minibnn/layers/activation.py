@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from minibnn.backend import Array
 from minibnn.checks import require
-from minibnn.functions import SIGNS, Function, activation_bits
+from minibnn.functions import Function, activation_bits
 from minibnn.layers.base import Layer
 
 
@@ -32,8 +32,6 @@ class Activation(Layer):
                 f"{self}: expected the function to keep the dtype {x.dtype}, got {y.dtype}; end "
                 "its forward with .astype(x.dtype), or use backend_of(x).binarize"
             )
-        if type(self.function) in SIGNS:
-            self.backend.mark_signs(y)
         if train:
             self.saved = (y.shape, x)
         return y

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from minibnn.backend import Array
 from minibnn.checks import number
-from minibnn.draws import Draws
 from minibnn.layers.base import Layer
+from minibnn.random_stream import RandomStream
 
 
 class Dropout(Layer):
@@ -48,7 +48,7 @@ class Dropout(Layer):
         if not 0 <= self.rate < 1:
             raise ValueError(f"Dropout: expected a rate in [0, 1), got {rate!r}")
         self.rescale = rescale
-        self.draws = Draws()
+        self.stream = RandomStream()
 
     def __repr__(self) -> str:
         return f"Dropout({self.rate:g}" + (")" if self.rescale else ", rescale=False)")
@@ -65,7 +65,7 @@ class Dropout(Layer):
         if self.rate == 0:
             self.saved = (x.shape, None)
             return x
-        kept = self.draws.uniform(self.backend, x.shape, x.dtype) >= self.rate
+        kept = self.stream.uniform(self.backend, x.shape, x.dtype) >= self.rate
         self.saved = (x.shape, kept)
         return self._keep(x, kept)
 

@@ -44,8 +44,8 @@ class PlainSteps:
         return f"{type(self).__name__}({self.model!r}, {self.loss!r}, {self.optimizer!r})"
 
     @property
-    def recorded(self) -> bool:
-        """Whether steps are replays of a recorded one."""
+    def captured(self) -> bool:
+        """Whether steps are replays of a captured one."""
         return False
 
     def epoch(self, loader: DataLoader, on_steps: OnSteps | None = None) -> Array:
@@ -74,7 +74,7 @@ class PlainSteps:
         done = 0
         for x, labels in loader:
             try:
-                losses[done] = self._step(x, labels, allowed)
+                losses[done] = self.step(x, labels, allowed)
             except DivergedError as error:
                 losses[done] = error.value if error.what == LOSS else math.nan
                 return losses[: done + 1]
@@ -82,9 +82,9 @@ class PlainSteps:
             done += 1
             if on_steps is not None and on_steps(1):
                 break
-        return _with_refused(losses[:done], verdicts[:done])
+        return with_refused(losses[:done], verdicts[:done])
 
-    def _step(self, x: Array, labels: Array, allowed: Array) -> Array:
+    def step(self, x: Array, labels: Array, allowed: Array) -> Array:
         """One training step, unless `allowed` is False; returns the loss.
 
         Raises:
@@ -101,7 +101,7 @@ class PlainSteps:
         return value
 
 
-def _with_refused(losses: Array, verdicts: Array) -> Array:
+def with_refused(losses: Array, verdicts: Array) -> Array:
     """`losses`, with nan for the update that was refused first, if it was not for its loss.
 
     Shapes: losses (steps,), verdicts bool (steps,), True as long as updates were allowed.

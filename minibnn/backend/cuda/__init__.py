@@ -6,10 +6,12 @@ A file ``x.cu`` has the kernels of ``x.py``; `kernels.py` launches them.
 from minibnn.backend.cuda import (
     adam,
     batch_norm,
+    captured_step,
     convolution,
     finite,
     packed_bits,
     pooling,
+    random_stream,
     rescale,
 )
 from minibnn.backend.cuda.backend import CupyBackend
@@ -22,11 +24,13 @@ __all__ = [
     "Kernels",
     "adam",
     "batch_norm",
+    "captured_step",
     "convolution",
     "finite",
     "open_gpu",
     "packed_bits",
     "pooling",
+    "random_stream",
     "rescale",
     "source",
 ]

@@ -1,15 +1,13 @@
-"""Signs on the GPU: made in one kernel, and known to products."""
+"""Signs on the GPU, made in one kernel."""
 
 from __future__ import annotations
 
 from typing import Any
-from weakref import WeakValueDictionary
 
 import numpy as np
 
 from minibnn.backend.array import Array
 from minibnn.backend.base import Backend
-from minibnn.backend.capture.questions import questions
 from minibnn.backend.cuda.kernels import Kernels, floats
 
 
@@ -17,29 +15,15 @@ class CupySigns(Backend):
     """Part of `CupyBackend`."""
 
     kernels: Kernels
-    # Arrays known to have signs alone, as long as they live, by id.
-    _signs: WeakValueDictionary[int, Array]
 
     def binarize(self, x: Array) -> Array:
-        """As the plain body, in one kernel; or none, if the signs lie ready."""
-        asked = questions()
-        kept = None if asked is None or asked.signs is None else asked.signs.of(x)
-        if kept is not None:
-            return kept
+        """For floats."""
         if not floats(x):
             return super().binarize(x)
         x = self.xp.ascontiguousarray(x)
         y = self.xp.empty_like(x)
         self.kernels.each("elementwise", "binarize", x.dtype, x.size, (y, x))
         return y
-
-    def mark_signs(self, a: Array) -> None:
-        """Products of two such arrays then go to the tensor cores."""
-        self._signs[id(a)] = a
-
-    def known_signs(self, a: Array) -> bool:
-        """Whether this very array is known to have signs alone."""
-        return self._signs.get(id(a)) is a
 
     def address(self, a: Array) -> int:
         """Of its first value."""
