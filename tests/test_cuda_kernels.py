@@ -22,6 +22,7 @@ from minibnn.backend import CPU, Backend
 from minibnn.backend.base import note_finite
 from minibnn.backend.cuda import kernels as cuda_kernels
 from minibnn.backend.cuda.kernels import FILES, source
+from minibnn.functions.signs import binary_sign, straight_through_gradient
 from minibnn.layers.norm import normalize
 from minibnn.layers.reshape import rescale
 from minibnn.optimizers.adam import adam, step_size
@@ -92,15 +93,6 @@ def test_adam_declines_what_its_kernel_does_not_take(rng):
 
 
 @pytest.mark.parametrize("dtype", FLOATS)
-def test_signs(dtype):
-    points = [0.0, -0.0, 1.0, -2.5, 1e-45, -1e-45, 3e38, -3e38, np.inf, -np.inf, np.nan, -np.nan]
-    y = HOST_CUDA.binarize(np.array(points, dtype))
-    launched("binarize")
-    assert y.dtype == dtype
-    np.testing.assert_array_equal(y, Backend.binarize(CPU, np.array(points, dtype)))
-
-
-@pytest.mark.parametrize("dtype", FLOATS)
 def test_uniform(dtype):
     for count, first in product(range(3), (0, 5, 2**32 - 1001)):
         k0, k1 = stream_keys(2**63 - 1, count)
@@ -113,15 +105,6 @@ def test_uniform(dtype):
             assert u.dtype == dtype
             np.testing.assert_array_equal(u, expected)
     launched(*["uniform"] * 18)
-
-
-@pytest.mark.parametrize("dtype", FLOATS)
-def test_gate(dtype, rng):
-    x, dy = rng.standard_normal((2, 5, 70)).astype(dtype)
-    x[0, :4] = 1, -1, np.nan, np.inf
-    dy[1, 0], x[1, 0] = np.nan, 5
-    np.testing.assert_array_equal(HOST_CUDA.gate(dy, x, 1.0), Backend.gate(CPU, dy, x, 1.0))
-    launched("gate")
 
 
 @pytest.mark.parametrize("dtype", FLOATS)
@@ -173,8 +156,8 @@ def test_few_blocks_share_many_elements(dtype, monkeypatch, rng):
     shift, scale = rng.standard_normal((2, 10)).astype(dtype)
     table, order = rng.integers(0, 256, (50, n), np.uint8), rng.permutation(48)
     calls = {
-        "binarize": lambda on: on("binarize", a),
-        "gate": lambda on: on("gate", a, b, 0.5),
+        "binary_sign": lambda on: on(binary_sign, a),
+        "straight_through_gradient": lambda on: on(straight_through_gradient, a, b, 0.5),
         "rescale": lambda on: on(rescale, table[0], 2 / 255, -1.0, dtype),
         "uniform": lambda on: on(uniform, np, (n,), np.uint32(1), np.uint32(2), 0, dtype),
         "normalize": lambda on: on(normalize, a.reshape(-1, 10), shift, scale, shift),
@@ -225,7 +208,7 @@ def test_the_kernels_compile_for_the_gpu(file, dtype, capability):
     for name in names:
         assert f".entry {name}(" in ptx, name
     # Nothing is fused, as on the host, and as OPTIONS says; only exp and log are made of it.
-    assert ("fma.rn" in ptx) == (file == "classes")
+    assert ("fma.rn" in ptx) == (file == "cross_entropy")
     # Four products of bytes in one instruction, where there is one.
     assert ("dp4a" in ptx) == (file == "bits" and capability > 60)
 

@@ -281,7 +281,7 @@ def test_errors_inside_a_room_come_out(tmp_path, wrong, use):
 
 
 def test_no_library_sign():
-    """NumPy's and CuPy's sign(0) is 0; ours is +1: `Backend.binarize` is the only sign."""
+    """NumPy's and CuPy's sign(0) is 0; ours is +1: `minibnn.functions.sign` is the only sign."""
     for path in FILES:
         assert not re.search(r"\b(np|xp|numpy|cupy)\.sign\(", path.read_text(encoding="utf-8")), (
             path

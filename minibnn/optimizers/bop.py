@@ -7,7 +7,7 @@ from typing import Any, ClassVar
 
 from minibnn.backend import Array, backend_of
 from minibnn.checks import number
-from minibnn.functions import weight_bits
+from minibnn.functions import sign, weight_bits
 from minibnn.optimizers.base import FlatOptimizer
 from minibnn.parameter import Parameter, Segment
 from minibnn.schedules import Schedule
@@ -26,7 +26,7 @@ def bop(w: Array, g: Array, m: Array, gamma: Any, keep: Any, threshold: float) -
     """
     new_m = keep * m + gamma * g
     # The sign of what is left of the threshold: it keeps a nan, which a comparison hides.
-    new_w = w * backend_of(w).binarize(threshold - w * new_m)
+    new_w = w * sign(threshold - w * new_m)
     backend_of(w).masked_write((m, new_m), (w, new_w))
 
 
@@ -94,7 +94,7 @@ class Bop(FlatOptimizer):
                 _require_binary(p)
         super().__init__(parameters, gamma)
         for p in self.parameters:
-            p.data[...] = self.backend.binarize(p.data)
+            p.data[...] = sign(p.data)
         self._m = self.backend.xp.zeros_like(self.store.data)
 
     @property
