@@ -371,6 +371,7 @@ def in_this_process(monkeypatch):
     monkeypatch.setattr(confirm_gpu, "parts", lambda: INSIDE)
     monkeypatch.setattr("minibnn.get_backend", lambda device: STRICT)
     monkeypatch.setattr("confirm.compiling.kept_kernels", lambda: 0)
+    monkeypatch.setattr("confirm.compiling.watch_compiler", dict)
 
     def start(name, seconds, report):
         assert confirm_gpu.inside(name, report, quick=True) == 0
@@ -411,13 +412,15 @@ def test_findings_are_written_at_once(in_this_process, tmp_path, monkeypatch):
     seen = []
 
     def looks(setting):
+        seen.append(report.row("device"))
         setting.keep(half="found")
-        seen.append(json.loads(report.file.read_text())["parts"][-1])
+        seen.append(report.row("device"))
         return Outcome(OK, "all", {})
 
     monkeypatch.setitem(INSIDE, "device", looks)
     confirm_gpu.run_parts(["device"], in_this_process, report)
-    assert seen == [{"part": "device", "status": RUNNING, "half": "found"}]
+    begun = {"part": "device", "status": RUNNING}
+    assert seen == [begun, {**begun, "half": "found"}]
 
 
 @pytest.mark.parametrize(
