@@ -476,9 +476,9 @@ def test_a_turn_on_a_gpu_is_an_epoch_of_the_batches_that_rivals_get(monkeypatch)
     with pytest.raises(RuntimeError, match="expected an epoch of 4 steps, got 6"):
         contestants["plain"].train(orders[:4])
 
-    monkeypatch.setattr(type(strict), "records", False)
-    with pytest.warns(UserWarning, match="without a recorded step"):  # noqa: SIM117
-        with pytest.raises(RuntimeError, match="no step was recorded: the strict does not record"):
+    monkeypatch.setattr(strict, "graphs", None)
+    with pytest.warns(UserWarning, match="without a captured step"):  # noqa: SIM117
+        with pytest.raises(RuntimeError, match="no step was captured: the strict captures nothing"):
             ours.Minibnn(there, [], data, "captured").train(orders)
 
 

@@ -55,12 +55,12 @@ def small_batches(monkeypatch):
 # --- Training -----------------------------------------------------------------------------------
 
 
-def test_trainings_repeat_and_recorded_steps_equal_plain_ones(small_batches):
+def test_trainings_repeat_and_captured_steps_equal_plain_ones(small_batches):
     kept = {}
     setting = replace(on(STRICT, 117), keep=kept.update)
     for part, arrays in (
         (training.repeat, {"seed": 13, "modern": 22, "larq-cnn": 29}),
-        (training.recorded, {"seed": 9, "modern": 18, "larq-cnn": 23,
+        (training.captured, {"seed": 9, "modern": 18, "larq-cnn": 23,
                              "dropout and stochastic signs": 18}),
     ):  # fmt: skip
         kept.clear()
@@ -82,13 +82,13 @@ def test_a_training_that_does_not_repeat_fails(small_batches, monkeypatch):
     assert outcome.line == "seed: 0.weight differs in 9 of 9 places (and 2 more)"
 
 
-def test_steps_that_are_not_recorded_fail(small_batches, monkeypatch):
-    monkeypatch.setattr(STRICT, "records", False)
-    monkeypatch.setattr(STRICT, "records_not", "no such driver")
+def test_steps_that_are_not_captured_fail(small_batches, monkeypatch):
+    monkeypatch.setattr(STRICT, "graphs", None)
+    monkeypatch.setattr(STRICT, "no_graphs", "no such driver")
     with pytest.warns(UserWarning, match="no such driver"):
-        outcome = training.recorded(on(STRICT, 50))
+        outcome = training.captured(on(STRICT, 50))
     assert outcome.status == FAILED
-    assert outcome.line.startswith("seed: not recorded: the strict does not record, no such")
+    assert outcome.line.startswith("seed: not captured: the strict captures nothing, no such")
 
 
 def test_the_last_batch_is_smaller_where_it_is_asked_for():
@@ -156,11 +156,11 @@ def test_speed_says_what_it_measured(monkeypatch, capsys):
     assert outcome.status == OK
     row = outcome.details["steps"][0]
     assert (row["steps"], row["batch"]) == (10, 64)
-    assert 0 < 1e3 * row["begin_ms"] < 10 * row["recorded_us"]
+    assert 0 < 1e3 * row["begin_ms"] < 10 * row["captured_us"]
     assert row["a_step_is"].startswith("not counted: ")
     assert outcome.details["job"]["epochs"] == 1
     assert f"{row['plain_us']:.1f} us plain" in outcome.line
-    assert f"{row['recorded_us']:>9.1f} us" in capsys.readouterr().out
+    assert f"{row['captured_us']:>9.1f} us" in capsys.readouterr().out
 
 
 def test_steps_in_words():
@@ -191,8 +191,8 @@ class Driver:
 )
 def test_a_graph_is_counted_by_the_driver(status, words, monkeypatch):
     monkeypatch.setattr(speed.ctypes, "CDLL", lambda name: Driver(status))
-    recording = SimpleNamespace(_graph=SimpleNamespace(graph=77))
-    assert speed.in_words(*speed.node_kinds(recording)) == words
+    work = SimpleNamespace(_graph=SimpleNamespace(graph=77))
+    assert speed.in_words(*speed.node_kinds(work)) == words
 
 
 def test_the_workloads_of_speed():
@@ -490,7 +490,7 @@ def test_each_part_gets_its_share_of_what_is_left(monkeypatch, tmp_path):
 def test_the_order():
     """What a new GPU shows first comes first; what may be refused comes last."""
     assert list(confirm_gpu.PARTS) == [
-        "device", "kernels", "recorded", "repeat", "speed", "suite", "accuracy", "race", "sanitizer",
+        "device", "kernels", "captured", "repeat", "speed", "suite", "accuracy", "race", "sanitizer",
     ]  # fmt: skip
 
 
