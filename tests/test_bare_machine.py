@@ -139,7 +139,7 @@ def test_the_race_runs(bare, tmp_path):
     """All but the whole job, which needs MNIST's files, and says so."""
     done = bare(
         "benchmarks/gpu.py", "--device", "cpu", "--steps", "2", "--repeats", "1", "--rivals", "none",
-        "--work", "step-3x256", "packed-1", "seed-job", "--out", str(tmp_path),
+        "--workloads", "step-3x256", "packed-1", "seed-job", "--out", str(tmp_path),
     )  # fmt: skip
     if "cupy" in done.stderr and "ceilings" in done.stderr:
         pytest.skip("the ceilings are measured by CuPy")

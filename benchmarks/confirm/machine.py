@@ -133,7 +133,8 @@ def sanitizer(seconds: float, program: str | None) -> Outcome:
     program = program or (USUAL if Path(USUAL).exists() else None)
     if program is None:
         return Outcome(NOT_RUN, "compute-sanitizer is not on the PATH; --sanitizer says where", {})
-    complaints, found = [], {}
+    complaints: list[str] = []
+    found: dict[str, Any] = {}
     for tool in TOOLS:
         # Errors that the API returns are CuPy's own affair: it asks whether something works so.
         options = ["--error-exitcode", "9"]
