@@ -7,9 +7,9 @@
 
 Parts, in this order, the most telling first:
 
-    device      names and versions; whether steps are recorded
+    device      names and versions; whether steps are captured
     kernels     every kernel's result against the CPU's
-    recorded    recorded steps against plain steps: the same bits
+    captured    captured steps against plain steps: the same bits
     repeat      two trainings from one seed: the same bits
     speed       steps, epochs, the whole job, each kernel by itself
     suite       the tests that need a GPU, in parallel if pytest-xdist is there
@@ -24,7 +24,7 @@ Each part is a process of its own, gets its share of the minutes that are left, 
 
 What takes long on a fresh machine is compiling, which CuPy does once and keeps in `~/.cupy`. So
 each line says how much of it there was. `device` compiles the first of our files, `kernels` all of
-them and what makes its inputs; `recorded` adds the kernels of CuPy that training uses, `repeat`
+them and what makes its inputs; `captured` adds the kernels of CuPy that training uses, `repeat`
 those of evaluation; `speed` and `accuracy` should find nearly all of theirs there. `suite` compiles
 by far the most: a small kernel of CuPy's for each function and dtype that a test touches.
 
@@ -41,6 +41,7 @@ import sys
 import time
 import traceback
 from collections.abc import Callable, Mapping, Sequence
+from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -53,8 +54,13 @@ NEEDED = ("numpy", "pandas", "tqdm", "safetensors")
 NEEDED_BY_TESTS = ("pytest", "hypothesis")
 # In this order. A part's share of the minutes is its number, of those of all that are left.
 PARTS: Mapping[str, int] = {
-    "device": 3, "kernels": 5, "recorded": 5, "repeat": 4, "speed": 6, "suite": 9, "accuracy": 4,
+    "device": 3, "kernels": 5, "captured": 5, "repeat": 4, "speed": 6, "suite": 9, "accuracy": 4,
     "race": 9, "sanitizer": 5,
+}  # fmt: skip
+# Where the parts are that this script runs itself; the others are programs.
+ROOMS = {
+    "device": "machine", "kernels": "training", "recorded": "training", "repeat": "training",
+    "speed": "speed", "accuracy": "training",
 }  # fmt: skip
 QUICK: Mapping[str, Any] = {
     "images": 6_000, "accuracy_seeds": 2, "epochs": 3, "steps": 60, "job_epochs": 2,
@@ -119,16 +125,10 @@ def arguments(argv: Sequence[str] | None = None) -> argparse.Namespace:
     return args
 
 
-def parts() -> dict[str, Callable[[Setting], Outcome]]:
-    """The parts that this script runs itself, in a process for each."""
-    from confirm.machine import device
-    from confirm.speed import speed
-    from confirm.training import accuracy, kernels, recorded, repeat
-
-    functions: list[Callable[[Setting], Outcome]] = [
-        device, kernels, recorded, repeat, speed, accuracy
-    ]  # fmt: skip
-    return {function.__name__: function for function in functions}
+def part(name: str) -> Callable[[Setting], Outcome]:
+    """A part that this script runs itself; only its own room is imported, for what it may break."""
+    found: Callable[[Setting], Outcome] = getattr(import_module(f"confirm.{ROOMS[name]}"), name)
+    return found
 
 
 def starter(args: argparse.Namespace) -> Starter:
@@ -194,10 +194,10 @@ def inside(name: str, report: Report, *, quick: bool) -> int:
         report.keep(name, **found, **compiled)
 
     keep()
-    report.keep_head(quick=quick, on=facts(backend))
     setting = Setting(backend, **(QUICK if quick else {}), keep=keep)
     try:
-        outcome = parts()[name](setting)
+        report.keep_head(quick=quick, on=facts(backend))
+        outcome = part(name)(setting)
     except Exception as error:  # the other parts are wanted all the same
         trace = traceback.format_exc()
         print(trace, file=sys.stderr)

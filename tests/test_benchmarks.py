@@ -39,7 +39,7 @@ def run(tmp_path):
 
 def test_a_race_gives_a_table_every_turn_and_a_picture(run, tmp_path):
     done = run(
-        "cpu.py", "--work", "step-3x256", "--rivals", "numpy", "--repeats", "2", "--sittings", "2",
+        "cpu.py", "--workloads", "step-3x256", "--rivals", "numpy", "--repeats", "2", "--sessions", "2",
         "--steps", "2", "--threads", "1", "--out", str(tmp_path),
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
@@ -64,8 +64,8 @@ def test_a_race_gives_a_table_every_turn_and_a_picture(run, tmp_path):
 
 def test_a_part_is_not_kept_and_minibnn_may_run_alone(run):
     kept = sorted((BENCHMARKS / "results").iterdir())
-    done = run("cpu.py", "--work", "evaluate", "--rivals", "none", "--repeats", "1",
-               "--sittings", "1", "--steps", "1")  # fmt: skip
+    done = run("cpu.py", "--workloads", "evaluate", "--rivals", "none", "--repeats", "1",
+               "--sessions", "1", "--steps", "1")  # fmt: skip
     assert done.returncode == 0, done.stderr
     assert done.stdout.splitlines()[2].startswith("| evaluate | ")
     assert "not kept" in done.stderr
@@ -394,7 +394,7 @@ def test_a_gpu_run_without_a_gpu_says_so_before_it_measures(run):
 def test_a_rehearsal_of_a_gpu_run(run, tmp_path):
     kept = sorted((BENCHMARKS / "results").iterdir())
     done = run("gpu.py", "--device", "cpu", "--rivals", "none", "--repeats", "2", "--steps", "2",
-               "--work", "seed-epoch", "evaluate", "packed-1", "--out", str(tmp_path))  # fmt: skip
+               "--workloads", "seed-epoch", "evaluate", "packed-1", "--out", str(tmp_path))  # fmt: skip
     assert done.returncode == 0, done.stderr
     assert "its figures say nothing of a GPU" in done.stderr
     assert "seed-epoch: minibnn left out: the CPU has no CUDA graphs" in done.stderr
@@ -429,7 +429,9 @@ def test_rivals_come_from_where_they_are(tmp_path, monkeypatch):
     (own / "python").symlink_to(here)
     assert gpu.find_rivals(None, ["pytorch"])["pytorch"] == own / "python"
     assert gpu.find_rivals(here, ["pytorch"])["pytorch"] == here
-    found, absent = gpu.contestants(gpu.WORKS["seed-epoch"].contestants, {"pytorch": here}, "gpu")
+    found, absent = gpu.contestants(
+        gpu.WORKLOADS["seed-epoch"].contestants, {"pytorch": here}, "gpu"
+    )
     assert {c.home: c.python for c in found} == {"minibnn": here, "pytorch": here}
     assert len(found) == 7
     assert absent == []
@@ -476,9 +478,9 @@ def test_a_turn_on_a_gpu_is_an_epoch_of_the_batches_that_rivals_get(monkeypatch)
     with pytest.raises(RuntimeError, match="expected an epoch of 4 steps, got 6"):
         contestants["plain"].train(orders[:4])
 
-    monkeypatch.setattr(type(strict), "records", False)
-    with pytest.warns(UserWarning, match="without a recorded step"):  # noqa: SIM117
-        with pytest.raises(RuntimeError, match="no step was recorded: the strict does not record"):
+    monkeypatch.setattr(strict, "graphs", None)
+    with pytest.warns(UserWarning, match="without a captured step"):  # noqa: SIM117
+        with pytest.raises(RuntimeError, match="no step was captured: the strict captures nothing"):
             ours.Minibnn(there, [], data, "captured").train(orders)
 
 
@@ -512,10 +514,12 @@ def scripts(monkeypatch, tmp_path):
 def test_a_kill_at_any_step_hurts_no_result(scripts, tmp_path, monkeypatch, writer):
     import confirm_gpu
     import tables
+    from confirm.report import Report
     from confirm.setting import Outcome
 
+    from minibnn.result_folder import ResultFolder
+
     monkeypatch.setattr(scripts, "environment", lambda *_: {})
-    monkeypatch.setattr("confirm.machine.facts", lambda _: {})
     table = pd.DataFrame([{"work": "w", "round": 0, "seconds": 0.25}])
 
     def write(out):
@@ -525,9 +529,11 @@ def test_a_kill_at_any_step_hurts_no_result(scripts, tmp_path, monkeypatch, writ
         elif writer == "save_run":
             scripts.save_run(out, "r", table, [], 1, [])
         elif writer == "confirm_gpu":
-            parts = {name: lambda _: Outcome("ok", "", {}) for name in ("one", "two")}
             monkeypatch.setattr(confirm_gpu.time, "monotonic", lambda: 0.0)
-            confirm_gpu.run_parts(list(parts), parts, SimpleNamespace(backend=None), out / "r.json")
+            folder = ResultFolder(out, ["r.json"])
+            report = Report(folder.file("r.json"))
+            confirm_gpu.run_parts(["device", "suite"], lambda *_: Outcome("ok", "", {}), report)
+            folder.finish()
         else:
             rows = [{"work": "w", "contestant": c, "repeat": 0, "value": v, "unit": "s"}
                     for c, v in ((tables.OURS[0], 1.0), ("other", 2.0))]  # fmt: skip

@@ -19,7 +19,6 @@ from minibnn import (
     Conv2D,
     DataLoader,
     Dense,
-    Draws,
     Fill,
     FixedFeedback,
     Flatten,
@@ -29,6 +28,7 @@ from minibnn import (
     LogitCrossEntropy,
     MaxPool2D,
     Parameter,
+    RandomStream,
     ReLU,
     Rescale,
     Sequential,
@@ -71,7 +71,7 @@ def with_loss(loss):
 FAULTS = {
     "clip dropped": (
         "minibnn.functions.signs",
-        "return backend_of(x).gate(dy, x, self.clip)",
+        "return backend_of(x).run(straight_through_gradient, dy, x, self.clip)",
         "return dy",
         lambda m: check_gradients(Activation(m.SignSTE(clip=0.5)), spread(5, 4)),
         "x",
@@ -79,8 +79,8 @@ FAULTS = {
     ),
     "clip too narrow": (
         "minibnn.functions.signs",
-        "return backend_of(x).gate(dy, x, self.clip)",
-        "return backend_of(x).gate(dy, x, self.clip / 2)",
+        "return backend_of(x).run(straight_through_gradient, dy, x, self.clip)",
+        "return backend_of(x).run(straight_through_gradient, dy, x, self.clip / 2)",
         lambda m: check_gradients(Activation(m.SignSTE(clip=1.0)), spread(5, 4)),
         "x",
         "mask in backward is too narrow",
@@ -177,8 +177,8 @@ FAULTS = {
     ),
     "loss gradient not divided": (
         "minibnn.losses.cross_entropy",
-        "cross_entropy_gradient(kept, labels, self.label_smoothing)",
-        "cross_entropy_gradient(kept, labels, self.label_smoothing) * len(labels)",
+        "run(cross_entropy_gradient, p, labels, self.label_smoothing)",
+        "run(cross_entropy_gradient, p, labels, self.label_smoothing) * len(labels)",
         lambda m: with_loss(m.LogitCrossEntropy()),
         "logits",
         r"too large by the batch size \(5\)",
@@ -580,7 +580,7 @@ class Noise(Layer):
         self.source = source
 
     def forward(self, x, *, train=False):
-        if isinstance(self.source, Draws):
+        if isinstance(self.source, RandomStream):
             mask = self.source.uniform(self.backend, x.shape, x.dtype)
         else:
             mask = self.source.random(x.shape)
@@ -594,13 +594,13 @@ class Noise(Layer):
 
 
 def test_random_numbers_of_a_stream_are_held_still():
-    layer = Noise(Draws()).initialize(0)
+    layer = Noise(RandomStream()).initialize(0)
     assert check_gradients(layer, spread(5, 4))
     assert layer.source.count == 0, "the layer itself is not touched"
 
 
 def test_random_numbers_from_elsewhere_are_named():
-    with pytest.raises(ValueError, match=r"two forward passes differ.*minibnn\.Draws"):
+    with pytest.raises(ValueError, match=r"two forward passes differ.*minibnn\.RandomStream"):
         check_gradients(Noise(np.random.default_rng(0)), spread(5, 4))
 
 
@@ -634,7 +634,7 @@ class Own(Layer):
 
     def __init__(self, function=None):
         if function is None:
-            self.draws = Draws()
+            self.stream = RandomStream()
         else:
             self.function = function
 
@@ -653,8 +653,8 @@ class ChangesWhatTheFunctionGave(Own):
 
 class ChangesWhatWasDrawn(Own):
     def forward(self, x, *, train=False):
-        assert self.draws.seed is not None
-        u = self.draws.uniform(self.backend, x.shape, x.dtype)
+        assert self.stream.seed is not None
+        u = self.stream.uniform(self.backend, x.shape, x.dtype)
         u -= 0.5
         self.saved = (x.shape, u > 0)
         return x * (u > 0)

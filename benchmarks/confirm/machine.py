@@ -26,29 +26,34 @@ MOST_WORKERS = 8  # each has its own half a gigabyte of the GPU's memory
 
 
 def device(setting: Setting) -> Outcome:
-    """Names and versions, and whether steps are recorded."""
+    """Names and versions, and whether steps are captured."""
     backend = setting.backend
     found = facts(backend)
     for name, value in found.items():
         print(f"  {name}: {value}")
-    complaints = [] if backend.records else [f"steps are not recorded: {backend.records_not}"]
-    return verdict(complaints, f"{found['gpu']}, driver {found['driver']}, steps are recorded", {})
+    complaints = [] if backend.graphs else [f"steps are not captured: {backend.no_graphs}"]
+    return verdict(
+        complaints,
+        f"{found['gpu']}, driver {found.get('driver', 'unknown')}, steps are captured",
+        {},
+    )
 
 
 def facts(backend: Backend) -> dict[str, Any]:
     """What the parts ran on."""
-    if backend.host or not hasattr(backend.xp.cuda, "runtime"):  # a stand-in, in the tests
+    runtime = getattr(getattr(backend.xp, "cuda", None), "runtime", None)
+    if not hasattr(runtime, "getDeviceProperties"):  # a stand-in, in the tests
         return versions() | {"gpu": backend.name}
-    recording: dict[str, Any] = {"records": backend.records}
-    if not backend.records:
-        recording["records_not"] = backend.records_not
-    return versions() | graphics(backend) | recording
+    graphs: dict[str, Any] = {"graphs": backend.graphs is not None}
+    if not backend.graphs:
+        graphs["no_graphs"] = backend.no_graphs
+    return versions() | graphics(backend) | graphs
 
 
 def versions() -> dict[str, Any]:
     """Of Python and what minibnn stands on."""
     found = {"python": sys.version.split()[0], "minibnn": minibnn.__version__}
-    names = {d.name for d in importlib.metadata.distributions()}
+    names = {d.name for d in importlib.metadata.distributions() if d.name}  # none, if damaged
     wanted = [n for n in sorted(names) if n == "numpy" or n.startswith(("cupy", "nvidia-cublas"))]
     return found | {name: importlib.metadata.version(name) for name in wanted}
 
@@ -94,7 +99,8 @@ def _cublas_version() -> str:
 
 def suite(seconds: float, workers: int) -> Outcome:
     """The tests that need a GPU; in parallel, with more than one worker."""
-    command = [sys.executable, "-m", "pytest", "-q", "-m", "gpu", "-p", "no:cacheprovider", "tests"]
+    command = [sys.executable, "-m", "pytest", "-q", "-m", "gpu", "-p", "no:cacheprovider",
+               "--continue-on-collection-errors", "tests"]  # fmt: skip
     code, output = run(command + (["-n", str(workers)] if workers > 1 else []), seconds)
     return read_suite(code, output)
 
@@ -133,7 +139,8 @@ def sanitizer(seconds: float, program: str | None) -> Outcome:
     program = program or (USUAL if Path(USUAL).exists() else None)
     if program is None:
         return Outcome(NOT_RUN, "compute-sanitizer is not on the PATH; --sanitizer says where", {})
-    complaints, found = [], {}
+    complaints: list[str] = []
+    found: dict[str, Any] = {}
     for tool in TOOLS:
         # Errors that the API returns are CuPy's own affair: it asks whether something works so.
         options = ["--error-exitcode", "9"]

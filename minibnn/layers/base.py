@@ -11,16 +11,16 @@ import numpy as np
 
 from minibnn.backend import CPU, Array, Backend, backend_of, get_backend
 from minibnn.checks import float_dtype, generator, require_methods
-from minibnn.draws import Draws
 from minibnn.functions import Function
 from minibnn.gradient_clock import Backwards
 from minibnn.input_contract import InputContract
 from minibnn.parameter import Buffer, Parameter
+from minibnn.random_stream import RandomStream
 
 if TYPE_CHECKING:
     from minibnn.inspection.summary import Summary
 
-_Kind = TypeVar("_Kind", Parameter, Buffer, Function, Draws)
+_Kind = TypeVar("_Kind", Parameter, Buffer, Function, RandomStream)
 
 
 class Layer(ABC):
@@ -180,8 +180,8 @@ class Layer(ABC):
             parameter.initialize(rng, dtype)
         for function in self._own(Function):
             function.initialize(rng)
-        for draws in self._own(Draws):
-            draws.initialize(rng)
+        for stream in self._own(RandomStream):
+            stream.initialize(rng)
         for child in self.children():
             child._initialize(rng, dtype)
 

@@ -21,7 +21,7 @@
 uint32_t minibnn_source(void) { return MINIBNN_SOURCE; }
 
 /* y = +1 where x >= 0 (both zeros), else -1; nan stays nan. */
-EXPORT void minibnn_binarize(ptrdiff_t n, const float *restrict x, float *restrict y)
+EXPORT void minibnn_binary_sign(ptrdiff_t n, const float *restrict x, float *restrict y)
 {
     for (ptrdiff_t i = 0; i < n; i++) {
         float sign = x[i] < 0.0f ? -1.0f : 1.0f;
@@ -167,12 +167,13 @@ EXPORT void minibnn_log_softmax(ptrdiff_t rows, ptrdiff_t width, const float *re
     }
 }
 
-/* dx = dy where |x| <= limit, else 0 (as a product, so that nan stays nan). */
-EXPORT void minibnn_gate(ptrdiff_t n, const float *restrict dy, const float *restrict x,
-                         float *restrict dx, float limit)
+/* dx = dy where |x| <= clip, else 0 (as a product, so that nan stays nan). */
+EXPORT void minibnn_straight_through_gradient(ptrdiff_t n, const float *restrict dy,
+                                              const float *restrict x, float *restrict dx,
+                                              float clip)
 {
     for (ptrdiff_t i = 0; i < n; i++)
-        dx[i] = dy[i] * (fabsf(x[i]) <= limit ? 1.0f : 0.0f);
+        dx[i] = dy[i] * (fabsf(x[i]) <= clip ? 1.0f : 0.0f);
 }
 
 /* Adam; rest1 and rest2 are 1 - beta1 and 1 - beta2; rate and epsilon take in the corrections of
