@@ -13,9 +13,7 @@ from minibnn.backend.operations import two_stage_sum
 
 
 @CUDA.implements("cross_entropy")
-def cross_entropy(
-    backend: Any, logits: Array, labels: Array, smoothing: float
-) -> tuple[Array, Array]:
+def cross_entropy(backend: Any, logits: Array, labels: Array, smoothing: float) -> Any:
     """In one kernel, in two for large batches.
 
     The loss is nan for a label that is no class, where the reference raises.
