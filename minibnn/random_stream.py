@@ -1,4 +1,4 @@
-"""Random numbers inside a network: a stream that replays, the same on every device."""
+"""Random numbers inside a network: a stream that can be drawn again, alike on every device."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ class RandomStream:
 
     The numbers are a function of the seed, of how many arrays were drawn before, and of the place
     in the array. So there is no hidden state on a device, the CPU and the GPU draw the same
-    numbers, and setting `count` back replays a draw.
+    numbers, and setting `count` back draws the same again.
 
     An attribute of a `Layer` that is a `RandomStream` gets its seed from ``model.initialize(rng)``.
     The gradient check holds what it draws still; drawing in a backward is an error there.

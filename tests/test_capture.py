@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import gc
 import itertools
 import math
 import random
 import warnings
+import weakref
 from collections import deque
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import partial
 
 import numpy as np
@@ -135,13 +137,18 @@ def training(kind, backend, build, make_optimizer, loss=None, **options):
     return kind(model, loss or LogitCrossEntropy(), make_optimizer(model), **options)
 
 
+def flat(optimizer):
+    """The optimisers in a group, or in groups of groups."""
+    members = getattr(optimizer, "optimizers", None)
+    return [optimizer] if members is None else [f for m in members for f in flat(m)]
+
+
 def everything(steps):
     """All that training changes, on the host."""
     model, to_host = steps.model, steps.model.backend.to_host
     values = {path: to_host(p.data).copy() for path, p in model.named_parameters()}
     values |= {f"buffer {i}": to_host(b.data).copy() for i, b in enumerate(model.buffers())}
-    members = getattr(steps.optimizer, "optimizers", [steps.optimizer])
-    for i, member in enumerate(members):
+    for i, member in enumerate(flat(steps.optimizer)):
         values[f"steps of {i}"] = np.array(member.steps)
         for name, value in vars(member).items():
             if isinstance(value, model.backend.array_type):
@@ -432,6 +439,108 @@ def test_a_stand_in_without_a_pool_for_the_capture(monkeypatch):
     monkeypatch.setattr(strictdev.cuda, "using_allocator", lambda allocator: strictdev.no_sync())
     steps = training(CapturedSteps, STRICT, dense, OPTIMIZERS["adam"])
     warned(steps, batches(STRICT), "AllocationOutsidePool")
+
+
+class Careless(Layer):
+    """Reads a value, and goes on as if nothing had happened."""
+
+    def forward(self, x, *, train=False):
+        self.check_input(x)
+        if train:
+            with suppress(Exception):
+                float(x[0, 0])
+            self.saved = (x.shape,)
+        return x
+
+    def backward(self, dy, *, need_dx=True):
+        self.take_saved(dy)
+        return dy
+
+
+@pytest.mark.parametrize("layer", [Careless, lambda: Own(reads)])
+def test_an_invalidated_capture_is_ended(layer):
+    """Else everything on its stream would fail for ever, and `fit` with it."""
+    plain = training(PlainSteps, STRICT, lambda: dense(layer()), OPTIMIZERS["adam"])
+    captured = training(CapturedSteps, STRICT, lambda: dense(layer()), OPTIMIZERS["adam"])
+    one, other = batches(STRICT, 11), batches(STRICT, 11)
+    for _ in range(2):
+        plain.epoch(one)
+    match = "CaptureInvalidated" if layer is Careless else "reading one element"
+    warned(captured, other, match)
+    assert_equal(plain, captured)
+    run_both(STRICT, dense, OPTIMIZERS["adam"])  # on the same stream
+
+
+def test_a_capture_that_needs_more_memory_than_there_is(monkeypatch):
+    """Its pool must not give back what an earlier part of the captured step works on."""
+    plain = training(PlainSteps, STRICT, dense, OPTIMIZERS["adam"])
+    one, other = batches(STRICT), batches(STRICT)
+    plain.epoch(one)
+    memory = strictdev.cuda.Memory
+    monkeypatch.setattr(memory, "limit", memory.used + 10_000)
+    captured = training(CapturedSteps, STRICT, dense, OPTIMIZERS["adam"])
+    warned(captured, other, r"MemoryError: the GPU has no [\d,]+ bytes left", epochs=1)
+    assert_equal(plain, captured)
+
+
+@pytest.fixture
+def collector():
+    """Off while a test runs, as a user may have it, and then as before."""
+    was = gc.isenabled()
+    gc.disable()
+    yield
+    if was:
+        gc.enable()
+
+
+def test_captured_work_keeps_its_memory(collector):
+    """What the pool gives back, it gives back to others only when the graph is gone."""
+    used = strictdev.cuda.Memory.used
+    steps = training(CapturedSteps, STRICT, dense, OPTIMIZERS["adam"])
+    loader = batches(STRICT)
+    steps.epoch(loader)
+    assert strictdev.cuda.Memory.used > used
+    steps._captured.captured[1]._memory.pool.free_all_blocks()
+    steps.epoch(loader)
+    del steps
+    assert strictdev.cuda.Memory.used == used
+
+
+def test_dead_captures_are_gone_at_once(collector):
+    """Not when the collector comes, which may be in the next capture."""
+    loader = batches(STRICT)
+    steps = training(CapturedSteps, STRICT, dense, OPTIMIZERS["adam"])
+    steps.epoch(loader)
+    graphs = [weakref.ref(work._graph) for work in steps._captured.captured.values()]
+    steps.optimizer._m = steps.optimizer._m * 1
+    steps.epoch(loader)  # captures anew
+    assert steps.captured
+    assert [graph() for graph in graphs] == [None] * len(graphs)
+    graphs = [weakref.ref(work._graph) for work in steps._captured.captured.values()]
+    del steps
+    assert [graph() for graph in graphs] == [None] * len(graphs)
+
+
+@pytest.mark.parametrize("spoil", [None, reads])
+@pytest.mark.parametrize("enabled", [True, False])
+def test_no_garbage_is_collected_in_a_capture(enabled, spoil, collector):
+    seen = []
+
+    def look(layer, x):
+        if strictdev.cuda.capturing() is not None:
+            seen.append(gc.isenabled())
+        return x if spoil is None else spoil(layer, x)
+
+    if enabled:
+        gc.enable()
+    steps = training(CapturedSteps, STRICT, lambda: dense(Own(look)), OPTIMIZERS["adam"])
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", UserWarning)
+        steps.epoch(batches(STRICT))
+    assert steps.captured is (spoil is None)
+    assert seen
+    assert not any(seen)
+    assert gc.isenabled() is enabled
 
 
 def test_few_batches_are_not_worth_a_capture(device):
@@ -742,6 +851,93 @@ class Centred(Adam):
 
 def test_an_adam_of_a_users_own_is_trained_as_it_is(device):
     run_both(device, MODELS["batch norm"], lambda m: Centred(m.parameters(), 0.01))
+
+
+class Twice(SGD):
+    """Makes two small updates instead of one."""
+
+    def step(self):
+        super().step()
+        super().step()
+
+
+class Clipping(OptimizerGroup):
+    """Clips the gradients of its members before they make their steps."""
+
+    def step(self):
+        for p in self.parameters:
+            p.grad[...] = self.backend.xp.clip(p.grad, -0.01, 0.01)
+        super().step()
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda m: Twice(m.parameters(), Cosine(0.1, 0, length=30)),
+        lambda m: Clipping(SGD(m.parameters(), Cosine(0.1, 0, length=20))),
+        lambda m: OptimizerGroup(OptimizerGroup(Adam(m.parameters()))),
+    ],
+    ids=["twice", "clipping", "groups"],
+)
+def test_steps_of_a_users_own(make, device):
+    run_both(device, MODELS["dropout"], make)
+
+
+class Annealing(SGD):
+    """Lowers its rate itself, by and by."""
+
+    def update(self, segment, scalars):
+        super().update(segment, scalars)
+        self.learning_rate = 0.1 / (1 + float(self.count))
+        self.count += 1
+
+    count = 0
+
+
+class Alternating(SGD):
+    """Updates in every other step."""
+
+    def step(self):
+        self.odd = not self.odd
+        if self.odd:
+            super().step()
+
+    odd = False
+
+
+@pytest.mark.parametrize(
+    ("kind", "match"),
+    [
+        (Annealing, r"optimizer\.count changed during a step"),
+        (Alternating, r"optimizer\.odd changed during a step"),
+    ],
+)
+def test_an_optimiser_with_a_state_of_its_own_is_named(kind, match, device):
+    plain = training(PlainSteps, device, dense, lambda m: kind(m.parameters(), 0.1))
+    captured = training(CapturedSteps, device, dense, lambda m: kind(m.parameters(), 0.1))
+    one, other = batches(device), batches(device)
+    for _ in range(2):
+        plain.epoch(one)
+    warned(captured, other, match)
+    assert_equal(plain, captured)
+
+
+class Setting(SGD):
+    """Sets its rate in each step, to what it is."""
+
+    def update(self, segment, scalars):
+        super().update(segment, scalars)
+        self.learning_rate = 0.1
+
+
+def test_an_optimiser_that_sets_its_rate_is_named(device):
+    plain = training(PlainSteps, device, dense, lambda m: Setting(m.parameters(), 0.1))
+    captured = training(CapturedSteps, device, dense, lambda m: Setting(m.parameters(), 0.1))
+    one, other = batches(device), batches(device)
+    for _ in range(2):
+        plain.epoch(one)
+    warned(captured, other, "with scalars from the device: .*a step sets schedule of a Flat")
+    assert_equal(plain, captured)
 
 
 class Clipped(Sequential):

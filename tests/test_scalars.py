@@ -158,3 +158,16 @@ def test_who_has_scalars_of_its_own_is_named():
         OptimizerScalars(STRICT, FLOAT, 5, [(Counter(optimizer(Skewed), "steps"), 1)])
     with pytest.raises(CannotCapture, match=r"Fixed has a next_keys\(\) of its own"):
         StreamKeys(STRICT, np.uint32, 5, [(Counter(Fixed(), "_count"), 1)])
+
+
+def test_scalars_of_another_dtype_are_named():
+    """They would be rounded, and the captured step another one than the plain one."""
+    with pytest.raises(CannotCapture, match="SGD has scalars of float32, not float64"):
+        OptimizerScalars(STRICT, np.dtype(np.float64), 5, [(Counter(optimizer(), "steps"), 1)])
+
+
+def test_an_object_whose_method_was_replaced_is_named():
+    sgd = optimizer()
+    sgd.next_scalars = lambda: [(0.5,), (0.5,)]
+    with pytest.raises(CannotCapture, match=r"SGD has a next_scalars\(\) of its own"):
+        OptimizerScalars(STRICT, FLOAT, 5, [(Counter(sgd, "steps"), 1)])

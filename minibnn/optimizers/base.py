@@ -188,8 +188,9 @@ class FlatOptimizer(Optimizer):
 
         Args:
             segment: which.
-            scalars: what `scalars` gave; in a captured step 0-d arrays, so compute with them and do
-                not look at them. The count of steps and the rate are not those of every step here.
+            scalars: what `scalars` gave, or 0-d arrays of it on a device: compute with them, and
+                never look at them. Nor at the count of steps or the rate, which are not this step's
+                on a device.
         """
 
     def scalars(self, rate: float, step: int, /) -> tuple[float, ...]:

@@ -156,7 +156,7 @@ class CapturedStep:
         dtype, steps = self._plain.model.dtype, len(self.losses)
         self.growth = grown
         self.floats = OptimizerScalars(self.backend, dtype, steps, grown)
-        self.keys = StreamKeys(self.backend, np.uint32, steps, grown)
+        self.keys = StreamKeys(self.backend, np.dtype(np.uint32), steps, grown)
 
     def _fill_tables(self) -> None:
         self.floats.fill(self.done)

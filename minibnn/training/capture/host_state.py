@@ -30,7 +30,7 @@ COUNTERS = ((RandomStream, "_count"), (FlatOptimizer, "steps"))
 PASSING = (
     (Layer, ("saved", "input_contract", "_drawn")),
     (Loss, ("saved",)),
-    (FlatOptimizer, ("schedule",)),  # a step asks for its rates through `Backend.numbers`
+    (FlatOptimizer, ("schedule",)),  # each epoch takes its rates anew
     ((Parameter, FlatStore), ("_used", "_grad_used")),
 )
 NUMBERS = (type(None), bool, int, float, complex, str, bytes, np.generic, np.dtype)
@@ -42,7 +42,7 @@ OURS = ("minibnn.", "builtins", "abc", "typing", "enum", "dataclasses", "numpy",
 
 
 class Counter(NamedTuple):
-    """An attribute that counts: the draws of a stream, the steps of an optimiser."""
+    """An attribute that counts: the arrays of a stream, the updates of an optimiser."""
 
     owner: Any
     name: str

@@ -67,9 +67,7 @@ class Table:
 
     kind: ClassVar[type]
     source: ClassVar[str]  # the method by which an object takes its next scalars
-    guarded: ClassVar[
-        tuple[str, ...]
-    ]  # the attributes that nobody may read; the count is the first
+    guarded: ClassVar[tuple[str, ...]]  # attributes that nobody may read, the count first
     what: ClassVar[str]
     hint: ClassVar[str]
 
@@ -79,8 +77,13 @@ class Table:
         self._backend = backend
         self._owners = [(c.owner, times) for c, times in growth if isinstance(c.owner, self.kind)]
         for owner, _ in self._owners:
-            if getattr(owner, self.source).__func__ is not getattr(self.kind, self.source):
+            method = getattr(owner, self.source)
+            if getattr(method, "__func__", None) is not getattr(self.kind, self.source):
                 raise CannotCapture(f"{type(owner).__name__} has a {self.source}() of its own")
+            if self.dtype_of(owner) != dtype:
+                raise CannotCapture(
+                    f"{type(owner).__name__} has scalars of {self.dtype_of(owner)}, not {dtype}"
+                )
         row = list(self._row(0))
         size = sum(len(part) for _, times in row for scalars in times for part in scalars)
         self.now, self.rows = backend.xp.zeros(size, dtype), backend.xp.zeros((steps, size), dtype)
@@ -89,6 +92,10 @@ class Table:
             (owner, [[tuple(self.now[next(places)] for _ in part) for part in s] for s in times])
             for owner, times in row
         ]
+
+    def dtype_of(self, owner: Any) -> Any:
+        """Of the scalars that an object takes."""
+        raise NotImplementedError
 
     def scalars_at(self, owner: Any, count: int) -> list[tuple[Any, ...]]:
         """What an object takes after so many times, in tuples."""
@@ -169,6 +176,10 @@ class OptimizerScalars(Table):
     what = "updates"
     hint = "take what changes from step to step from scalars(rate, step)"
 
+    def dtype_of(self, owner: Any) -> Any:
+        """That of the parameters."""
+        return owner.store.data.dtype
+
     def scalars_at(self, owner: Any, count: int) -> list[tuple[Any, ...]]:
         """A tuple for each segment."""
         found: list[tuple[Any, ...]] = owner.scalars_at(count)
@@ -183,6 +194,10 @@ class StreamKeys(Table):
     guarded = ("_count",)
     what = "arrays"
     hint = "draw with uniform, which counts on in each replay"
+
+    def dtype_of(self, owner: Any) -> Any:
+        """Always uint32."""
+        return np.dtype(np.uint32)
 
     def scalars_at(self, owner: Any, count: int) -> list[tuple[Any, ...]]:
         """One tuple, of two keys."""
