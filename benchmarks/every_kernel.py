@@ -26,13 +26,13 @@ from launches import FLOATS, listening, missing  # noqa: E402
 
 from minibnn import DeviceError, get_backend  # noqa: E402
 from minibnn.backend import (  # noqa: E402
-    AdamStep,
     Array,
     Backend,
-    Questions,
 )
+from minibnn.backend.base import note_finite  # noqa: E402
 from minibnn.backend.cuda import CupyBackend  # noqa: E402
 from minibnn.backend.operations import two_stage_sum  # noqa: E402
+from minibnn.functions.signs import binary_sign, straight_through_gradient  # noqa: E402
 from minibnn.layers.conv import convolve, convolve_dW, convolve_dx  # noqa: E402
 from minibnn.layers.norm import (  # noqa: E402
     batch_norm,
@@ -47,6 +47,11 @@ from minibnn.layers.pooling import (  # noqa: E402
     max_pool_gradient,
 )
 from minibnn.layers.reshape import rescale  # noqa: E402
+from minibnn.losses.cross_entropy import (  # noqa: E402
+    cross_entropy,
+    cross_entropy_gradient,
+)
+from minibnn.optimizers.adam import adam  # noqa: E402
 from minibnn.packed.bits import pack_rows, xnor_products  # noqa: E402
 from minibnn.packed.inference import (  # noqa: E402
     BitMatrix,
@@ -60,6 +65,7 @@ from minibnn.packed.inference import (  # noqa: E402
 )
 from minibnn.packed.stages import window_rows  # noqa: E402
 from minibnn.random_stream import stream_keys, uniform  # noqa: E402
+from minibnn.training.accuracy import count_correct  # noqa: E402
 from minibnn.training.capture.operations import (  # noqa: E402
     begin_step,
     gather_batch,
@@ -132,37 +138,35 @@ class Inputs:
         return ((self.floats(*shape) + 1) * (below / 2)).astype(np.uint8)
 
 
+def functions(backend: Backend, make: Inputs, sizes: Sizes) -> Results:
+    """The kernels of `signs.cu` and `random_stream.cu`."""
+    x, dy = make.floats(sizes.batch, sizes.width), make.floats(sizes.batch, sizes.width)
+    yield "binary_sign", backend.run(binary_sign, make.floats(*sizes.weights))
+    gradient = backend.run(straight_through_gradient, dy, x, 0.5)
+    yield "straight_through_gradient", gradient
+    yield "uniform", make.drawn((sizes.batch, sizes.width), 2**63 - 1, 3)
+
+
 def elementwise(backend: Backend, make: Inputs, sizes: Sizes) -> Results:
-    """The kernels of `elementwise.cu`."""
-    rows, width = sizes.batch, sizes.width
-    x, dy = make.floats(rows, width), make.floats(rows, width)
-    yield "binarize", backend.binarize(make.floats(*sizes.weights))
-    yield "gate", backend.gate(dy, x, 0.5)
-    pixels = make.bytes(rows, sizes.pixels)
+    """The kernels of `rescale.cu` and `adam.cu`."""
+    pixels = make.bytes(sizes.batch, sizes.pixels)
     yield "rescale", backend.run(rescale, pixels, 2 / 255, -1.0, make.dtype)
-    yield "uniform", make.drawn((rows, width), 2**63 - 1, 3)
     w, g, m = (make.floats(sizes.parameters) for _ in range(3))
     v = abs(make.floats(sizes.parameters))
-    inputs, outputs = sizes.weights
-    weights = w[: inputs * outputs].reshape(inputs, outputs)
-    kept = Questions()
-    kept.signs = backend.keep_signs([w], [weights])
-    numbers = AdamStep.of(0.01, 0.9, 0.999, 1e-8, 7, 0.5)
-    with kept.in_charge():
-        backend.adam_step(w, g, m, v, numbers, backend.xp.ones((), bool))
-        signs = backend.binarize(weights)
+    with backend.update():
+        backend.run(adam, w, g, m, v, 0.01, 1e-8, 0.9, 0.999, 0.5)
     yield from zip(("adam: w", "adam: m", "adam: v"), (w, m, v), strict=True)
-    row = abs(make.floats(4)) + 1e-3
-    rates = [row[i : i + 1].reshape(()) for i in range(4)]  # in a row on the device
-    middle = w.size // 3
-    parts = [
-        (slice(0, middle), AdamStep(rates[0], rates[1], 0.9, 0.999, 0.5)),
-        (slice(middle, w.size), AdamStep(rates[2], rates[3], 0.9, 0.999, None)),
-    ]
-    w_parts = w.copy()
-    backend.adam_steps(w_parts, g, m.copy(), v.copy(), parts)
-    yield "adam on parts", w_parts
-    yield "adam: signs", signs * weights  # a weight that rounds to another side of 0 is no error
+    yield from finite(backend, g)
+
+
+def finite(backend: Backend, a: Array) -> Results:
+    """The kernel of `finite.cu`."""
+    allowed = backend.asarray(np.ones((), bool))
+    backend.run(note_finite, allowed, a)
+    yield "note_finite: all finite", allowed.copy()
+    a[-1] = np.inf
+    backend.run(note_finite, allowed, a)
+    yield "note_finite: not", allowed
 
 
 def captured_step(backend: Backend, make: Inputs, sizes: Sizes) -> Results:
@@ -242,15 +246,16 @@ def norms(backend: Backend, make: Inputs, sizes: Sizes) -> Results:
         yield f"update_running: var, {name}", running_var
 
 
-def classes(backend: Backend, make: Inputs, sizes: Sizes) -> Results:
-    """The kernels of `classes.cu`, on a batch and on an evaluation."""
+def losses(backend: Backend, make: Inputs, sizes: Sizes) -> Results:
+    """The kernels of `cross_entropy.cu` and `accuracy.cu`, on a batch and on an evaluation."""
     for name, rows in (("batch", sizes.batch), ("evaluation", sizes.long)):
         logits, labels = make.floats(rows, 11) * 5, make.bytes(rows, below=11)
-        loss, kept = backend.cross_entropy(logits, labels, 0.1)
+        loss, p = backend.run(cross_entropy, logits, labels, 0.1)
         yield f"cross_entropy, {name}", loss
-        gradient = backend.cross_entropy_gradient(kept, labels, 0.1)
+        yield f"cross_entropy: p, {name}", p
+        gradient = backend.run(cross_entropy_gradient, p, labels, 0.1)
         yield f"cross_entropy_gradient, {name}", gradient
-        yield f"count_correct, {name}", backend.count_correct(logits, labels)
+        yield f"count_correct, {name}", backend.run(count_correct, logits, labels)
 
 
 def packed_bits(backend: Backend, make: Inputs, sizes: Sizes) -> Results:
@@ -294,12 +299,13 @@ def products(backend: Backend, make: Inputs, sizes: Sizes) -> Results:
 
 
 PRIMITIVES = (
+    functions,
     elementwise,
     captured_step,
     convolution,
     pooling,
     norms,
-    classes,
+    losses,
     packed_bits,
     products,
 )

@@ -18,6 +18,7 @@ from minibnn.backend import CPU
 from minibnn.backend.capture.graphs import Graphs
 from minibnn.backend.cuda import CupyBackend, cublas, open_gpu
 from minibnn.backend.cuda.device import Device
+from minibnn.functions.signs import binary_sign
 
 
 class OutOfMemoryError(MemoryError):
@@ -151,7 +152,7 @@ def test_arrays_of_another_gpu_are_copied_to_the_own_one(place, second, monkeypa
             if place == 0:
                 backend.asarray(a)
             elif place == 1:
-                backend.binarize(a)
+                backend.run(binary_sign, a)
             else:
                 three = [mine, mine.copy(), mine.copy()]
                 three[place - 2] = a
@@ -174,7 +175,7 @@ def test_work_belongs_to_the_gpu_of_the_backend(place, second, monkeypatch):
     mine = on_gpu(cupy, 1)
     work = (
         lambda: backend.asarray([1.0]),
-        lambda: backend.kernels.each("elementwise", "binarize", np.float32, 4, (mine, mine)),
+        lambda: backend.kernels.each("signs", "binary_sign", np.float32, 4, (mine, mine)),
         lambda: multiply(cupy, mine, mine, mine.copy()),
     )[place]
     with advised("backend", "work inside cupy.cuda.Device({})") as caught:

@@ -16,11 +16,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from minibnn.backend import CPU, AdamStep, NumpyBackend
+from minibnn.backend import CPU, NumpyBackend
 from minibnn.backend.cpu import CompiledBackend
 from minibnn.backend.cpu import library as compiled
+from minibnn.functions.signs import binary_sign, straight_through_gradient
 from minibnn.layers.norm import batch_norm, batch_norm_gradient, normalize
 from minibnn.layers.reshape import rescale
+from minibnn.losses.cross_entropy import log_softmax
+from minibnn.optimizers.adam import adam, step_size
 
 NUMPY = NumpyBackend()
 SHAPES = [(1, 1), (3, 7), (64, 10), (65, 1024), (130, 1025), (2, 3000), (5, 0)]
@@ -51,8 +54,11 @@ def test_c_equals_numpy_to_the_last_bit(shape, rng):
     x, dy = awkward(rng, shape), awkward(rng, shape)
     with np.errstate(invalid="ignore"):
         for got, expected in (
-            (CPU.binarize(x), NUMPY.binarize(x)),
-            (CPU.gate(dy, x, 1.0), NUMPY.gate(dy, x, 1.0)),
+            (CPU.run(binary_sign, x), NUMPY.run(binary_sign, x)),
+            (
+                CPU.run(straight_through_gradient, dy, x, 1.0),
+                NUMPY.run(straight_through_gradient, dy, x, 1.0),
+            ),
         ):
             assert got.dtype == np.float32
             assert got.shape == shape
@@ -79,10 +85,9 @@ def test_adam_in_c_equals_numpy_to_the_last_bit(size, bound, rng):
     theirs = [a.copy() for a in ours]
     with np.errstate(invalid="ignore"):
         for step in range(1, 8):
-            numbers = AdamStep.of(0.01, 0.9, 0.999, 1e-8, step, bound)
-            allowed = None if step == 1 else np.array(step % 3 > 0)
-            CPU.adam_step(*ours, numbers, allowed)
-            NUMPY.adam_step(*theirs, numbers, allowed)
+            given = *step_size(0.01, 0.9, 0.999, 1e-8, step), 0.9, 0.999, bound
+            CPU.run(adam, *ours, *given)
+            NUMPY.run(adam, *theirs, *given)
     for a, b in zip(ours, theirs, strict=True):
         np.testing.assert_array_equal(a, b)
 
@@ -176,11 +181,11 @@ def test_but_for_its_sums_batch_norm_is_the_same_to_the_last_bit(shape, scale, r
 def test_softmax_in_c_equals_numpys(shape, rng):
     """To a few roundings of the larger term: the exponential is another one."""
     x = (rng.standard_normal(shape) * 20).astype(np.float32)
-    for got, expected in zip(CPU.log_softmax(x), NUMPY.log_softmax(x), strict=True):
+    for got, expected in zip(CPU.run(log_softmax, x), log_softmax(x), strict=True):
         np.testing.assert_allclose(got, expected, rtol=3e-6, atol=1e-6)
     x = np.array([[1e4, 0], [np.inf, 0], [np.nan, 0], [0, np.nan], [-np.inf, 0]], np.float32)
     with np.errstate(invalid="ignore", divide="ignore"):
-        for got, expected in zip(CPU.log_softmax(x), NUMPY.log_softmax(x), strict=True):
+        for got, expected in zip(CPU.run(log_softmax, x), log_softmax(x), strict=True):
             np.testing.assert_array_equal(got, expected)
 
 
@@ -208,12 +213,22 @@ def test_what_c_cannot_take_goes_to_numpy(rng, monkeypatch):
     frozen = x.copy()
     frozen.flags.writeable = False
     strange = [x[::2], x[:, ::2], np.asfortranarray(x), x.astype(np.float64), frozen]
-    for name in ("binarize", "gate", "adam", "batch_norm", "batch_norm_dx", "column_dots"):
+    for name in (
+        "binary_sign",
+        "straight_through_gradient",
+        "adam",
+        "batch_norm",
+        "batch_norm_dx",
+        "column_dots",
+    ):
         monkeypatch.setattr(CPU.c, name, refuse)
     for a in strange:
         v = np.ones(a.shape[1], a.dtype)
-        np.testing.assert_array_equal(CPU.binarize(a), NUMPY.binarize(a))
-        np.testing.assert_array_equal(CPU.gate(a, a, 1.0), NUMPY.gate(a, a, 1.0))
+        np.testing.assert_array_equal(CPU.run(binary_sign, a), NUMPY.run(binary_sign, a))
+        np.testing.assert_array_equal(
+            CPU.run(straight_through_gradient, a, a, 1.0),
+            NUMPY.run(straight_through_gradient, a, a, 1.0),
+        )
         for x3 in (a, a[:, None], a[..., None]):
             one = np.ones(x3.shape[-1], a.dtype)
             for got, expected in zip(
@@ -227,9 +242,8 @@ def test_what_c_cannot_take_goes_to_numpy(rng, monkeypatch):
             np.testing.assert_allclose(got, expected, rtol=1e-5, atol=1e-6)
             np.testing.assert_allclose(*sums, rtol=1e-5, atol=1e-6)
     short, v = np.ones(5, np.float32), np.ones(6, np.float32)
-    numbers = AdamStep.of(0.01, 0.9, 0.999, 1e-8, 1, None)
     for call in (
-        lambda: CPU.gate(x, x[:7].copy(), 1.0),
+        lambda: CPU.run(straight_through_gradient, x, x[:7].copy(), 1.0),
         lambda: CPU.run(batch_norm, x, short, x[0], 1e-5),
         lambda: CPU.run(batch_norm, x, x[0], short, 1e-5),
         lambda: CPU.run(batch_norm_gradient, x, x[:, :5].copy(), v, v, v.copy(), v.copy(), True),
@@ -238,12 +252,14 @@ def test_what_c_cannot_take_goes_to_numpy(rng, monkeypatch):
         lambda: CPU.run(batch_norm_gradient, x, x, v, v, short, v.copy(), True),
         lambda: CPU.run(batch_norm_gradient, x, x, v, v, v.copy(), short, True),
         lambda: CPU.run(normalize, x, short, v, v),
-        lambda: CPU.adam_step(x[0], short, x[1], x[2], numbers),
+        lambda: CPU.run(adam, x[0], short, x[1], x[2], 0.01, 1e-8, 0.9, 0.999, None),
     ):
         with pytest.raises(ValueError, match=r"broadcast|mismatch"):
             call()
     deep = rng.standard_normal((3, 4, 5)).astype(np.float32)
-    np.testing.assert_array_equal(CPU.gate(x, x, x), NUMPY.gate(x, x, x))
+    np.testing.assert_array_equal(
+        CPU.run(straight_through_gradient, x, x, x), NUMPY.run(straight_through_gradient, x, x, x)
+    )
     # What NumPy repeats, C would read beyond: each array alone in another shape.
     one = np.ones(1, np.float32)
     for gamma, beta in ((one, v), (v, one), (one, one), (x, v), (v, x)):
@@ -263,8 +279,8 @@ def test_what_c_cannot_take_goes_to_numpy(rng, monkeypatch):
     assert CPU.run(normalize, empty, v, v, v).shape == (0, 4, 6)
     assert CPU.run(batch_norm_gradient, empty, empty, v, v, v * 7, v * 7, False) is None
     for call in (
-        lambda: CPU.log_softmax(deep[0, 0]),
-        lambda: CPU.log_softmax(deep[:, :0, 0]),
+        lambda: CPU.run(log_softmax, deep[0, 0]),
+        lambda: CPU.run(log_softmax, deep[:, :0, 0]),
     ):
         with pytest.raises((ValueError, IndexError)):
             call()
@@ -409,7 +425,7 @@ def test_the_kernels_compile_without_a_warning(build, tmp_path, monkeypatch):
     monkeypatch.setattr(compiled, "LIBRARY", str(tmp_path / "_kernels.so"))
     library = compiled.open_library()
     assert library is not None
-    assert CompiledBackend(library).binarize(np.zeros(3, np.float32)).tolist() == [1, 1, 1]
+    assert CompiledBackend(library).run(binary_sign, np.zeros(3, np.float32)).tolist() == [1, 1, 1]
     assert sorted(p.name for p in tmp_path.iterdir()) == [
         "_kernels.seal",
         "_kernels.so",

@@ -10,21 +10,13 @@ import pytest
 from cuda_on_host import HOST_CUDA
 from fake_cupy import fake_cuda
 
-from minibnn import (
-    AdaSTE,
-    ApproxSign,
-    SignSTE,
-    StochasticSign,
-    SwishSign,
-    functions,
-)
 from minibnn.backend.cuda import cublas
 from minibnn.backend.cuda.backend import CupyBackend
 from minibnn.backend.cuda.device import Device
+from minibnn.functions import sign
 from minibnn.layers.conv import convolve, convolve_dW, convolve_dx
 from minibnn.windows import Windows
 
-SIGNS = [SignSTE(), SignSTE(clip=1.0), ApproxSign(), SwishSign(), StochasticSign(), AdaSTE()]
 TYPES = {cublas.REAL_16: np.float16, cublas.REAL_32: np.float32, cublas.REAL_64: np.float64}
 
 
@@ -223,7 +215,7 @@ def test_the_backend_multiplies_whatever_layers_give_it(products, rng):
 def test_only_who_asks_for_tf32_gets_it(products, rng):
     """Also of signs, whose products would be exact in it."""
     x, W = rng.standard_normal((2, 8, 8)).astype(np.float32)
-    for a, b in ((np.sign(x), np.sign(W)), (x, W)):
+    for a, b in ((sign(x), sign(W)), (x, W)):
         HOST_CUDA.matmul(a, b)
     HOST_CUDA.tf32 = True
     try:
@@ -231,15 +223,6 @@ def test_only_who_asks_for_tf32_gets_it(products, rng):
     finally:
         HOST_CUDA.tf32 = False
     assert products.tf32 == [False, False, True]
-
-
-@pytest.mark.parametrize("function", SIGNS)
-def test_functions_that_give_signs_say_so(function, rng):
-    assert type(function) in functions.SIGNS
-    function.initialize(rng)
-    x = np.append(rng.standard_normal((40, 3)), [[0, -0.0, np.nan]], axis=0)
-    for y in (function.forward(x), function.train_forward(x)):
-        assert set(np.unique(y[~np.isnan(y)])) == {-1, 1}
 
 
 def test_convolutions_multiply_through_the_handle(products, rng):

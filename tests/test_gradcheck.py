@@ -71,7 +71,7 @@ def with_loss(loss):
 FAULTS = {
     "clip dropped": (
         "minibnn.functions.signs",
-        "return backend_of(x).gate(dy, x, self.clip)",
+        "return backend_of(x).run(straight_through_gradient, dy, x, self.clip)",
         "return dy",
         lambda m: check_gradients(Activation(m.SignSTE(clip=0.5)), spread(5, 4)),
         "x",
@@ -79,8 +79,8 @@ FAULTS = {
     ),
     "clip too narrow": (
         "minibnn.functions.signs",
-        "return backend_of(x).gate(dy, x, self.clip)",
-        "return backend_of(x).gate(dy, x, self.clip / 2)",
+        "return backend_of(x).run(straight_through_gradient, dy, x, self.clip)",
+        "return backend_of(x).run(straight_through_gradient, dy, x, self.clip / 2)",
         lambda m: check_gradients(Activation(m.SignSTE(clip=1.0)), spread(5, 4)),
         "x",
         "mask in backward is too narrow",
@@ -177,8 +177,8 @@ FAULTS = {
     ),
     "loss gradient not divided": (
         "minibnn.losses.cross_entropy",
-        "cross_entropy_gradient(kept, labels, self.label_smoothing)",
-        "cross_entropy_gradient(kept, labels, self.label_smoothing) * len(labels)",
+        "run(cross_entropy_gradient, p, labels, self.label_smoothing)",
+        "run(cross_entropy_gradient, p, labels, self.label_smoothing) * len(labels)",
         lambda m: with_loss(m.LogitCrossEntropy()),
         "logits",
         r"too large by the batch size \(5\)",

@@ -39,10 +39,10 @@ from minibnn import (
     Tanh,
     Ternary,
     TernaryWeights,
-    backend_of,
     check_gradients,
     random_stream,
 )
+from minibnn.functions import sign
 from minibnn.random_stream import mix, stream_keys, uniform
 
 
@@ -641,7 +641,7 @@ class UndeclaredSign(Function):
     ids=lambda f: type(f).__name__,
 )  # fmt: skip
 def test_signs_are_asked_at_zero(f):
-    hint = r"use backend_of\(x\)\.binarize\(x\)"
+    hint = r"use minibnn\.functions\.sign\(x\)"
     x = values(5, 4)
     for layer in (
         Activation(f),
@@ -660,7 +660,7 @@ def test_signs_are_asked_at_zero(f):
 
 class Shifted(SignSTE):
     def forward(self, x):
-        return backend_of(x).binarize(x - 0.5)
+        return sign(x - 0.5)
 
     def surrogate(self, x):
         return super().surrogate(x)
@@ -668,7 +668,7 @@ class Shifted(SignSTE):
 
 class Negated(NegatedSign):
     def forward(self, x):
-        return -backend_of(x).binarize(x)
+        return -sign(x)
 
 
 class Jumps(Function):

@@ -216,7 +216,7 @@ def test_training_loads_its_own_rooms_only():
     rooms = {name.split(".")[1] for name in loaded if name.startswith("minibnn.")}
     core = "backend checks data feedback functions input_contract inspection layers losses"
     files = "atomic_file gradient_clock optimizers parameter random_stream regular_file schedules"
-    assert rooms == {*core.split(), *files.split(), "training", "version", "windows"}
+    assert rooms == {*core.split(), *files.split(), "training", "bit_words", "version", "windows"}
 
 
 def test_the_door_names_each_thing_as_its_imports_do():
@@ -281,7 +281,7 @@ def test_errors_inside_a_room_come_out(tmp_path, wrong, use):
 
 
 def test_no_library_sign():
-    """NumPy's and CuPy's sign(0) is 0; ours is +1: `Backend.binarize` is the only sign."""
+    """NumPy's and CuPy's sign(0) is 0; ours is +1: `minibnn.functions.sign` is the only sign."""
     for path in FILES:
         assert not re.search(r"\b(np|xp|numpy|cupy)\.sign\(", path.read_text(encoding="utf-8")), (
             path

@@ -212,8 +212,8 @@ def traffic(key: Key, launch: Launch) -> int:
     def bytes_of(*places: int) -> int:
         return sum(int(arguments[i].nbytes) for i in places)
 
-    if key.name == "adam":  # w, g, m, v read; w, m, v and the signs written
-        return launch.size * 8 // 5
+    if key.name == "adam":  # w, g, m, v read; w, m, v written
+        return launch.size * 7 // 4
     if key.name == "gather":  # a batch read and written, out of a large array
         return 2 * bytes_of(0, 3)
     if key.name == "begin_step":  # a row of each table

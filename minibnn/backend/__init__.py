@@ -3,7 +3,7 @@
 from minibnn.backend.array import Array, require_plain
 from minibnn.backend.base import Backend, DeviceError, NotFinite
 from minibnn.backend.cpu import NumpyBackend
-from minibnn.backend.operations import batch_mean, batch_sum, matmul
+from minibnn.backend.operations import batch_mean, batch_sum, batch_total, matmul
 from minibnn.backend.select import CPU, backend_of, get_backend, register_backend
 
 __all__ = [
@@ -16,6 +16,7 @@ __all__ = [
     "backend_of",
     "batch_mean",
     "batch_sum",
+    "batch_total",
     "get_backend",
     "matmul",
     "register_backend",

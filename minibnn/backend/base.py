@@ -13,7 +13,6 @@ import numpy as np
 
 from minibnn.backend.array import Array
 from minibnn.backend.capture.graphs import Graphs
-from minibnn.backend.classes import Classes
 from minibnn.backend.implementations import Implementations
 
 
@@ -74,7 +73,7 @@ def note_finite(allowed: Array, a: Array) -> None:
     allowed &= (abs(a) < math.inf).all()
 
 
-class Backend(Classes):
+class Backend:
     """Where arrays live and how the few operations that need care are done there.
 
     Layers write ordinary array code with `backend.xp` (`numpy` or `cupy`). Only what differs
@@ -166,7 +165,8 @@ class Backend(Classes):
         """
         if allowed is None:
             allowed = self.xp.ones((), bool) if self.allowed is None else self.allowed
-        if not isinstance(allowed, self.array_type) or allowed.dtype.kind != "b" or allowed.ndim:
+        kind = getattr(allowed, "dtype", None), getattr(allowed, "shape", None)
+        if kind != (np.dtype(bool), ()):
             raise TypeError(f"update: expected allowed to be a 0-d boolean, got {allowed!r}")
         return _Update(self._updates, allowed)
 
@@ -200,36 +200,6 @@ class Backend(Classes):
         """The matrix product ``a @ b``; the one way layers multiply matrices."""
         return self.xp.matmul(a, b, out=out)
 
-    def binarize(self, x: Array) -> Array:
-        """+1 where ``x >= 0``, else -1, in the dtype of `x`. Both zeros give +1.
-
-        NaN stays NaN: a network of signs would otherwise turn it into an ordinary value,
-        train on, and show a finite loss over ruined weights.
-        """
-        xp = self.xp
-        return xp.where(x >= 0, x.dtype.type(1), xp.where(xp.isnan(x), x, x.dtype.type(-1)))
-
     def gather(self, a: Array, rows: Array) -> Array:
         """A new array holding the given rows of `a`, in that order."""
         return a.take(rows, axis=0)
-
-    def log_softmax(self, logits: Array) -> tuple[Array, Array]:
-        """The logarithm of the softmax of each row, and the softmax itself.
-
-        .. code-block:: text
-
-            log p = s - log(sum of exp(s))          s = logits - their greatest, row by row
-
-        Subtracting the greatest first changes nothing but keeps the exponential from overflowing.
-
-        Shapes: logits, log p and p (batch, classes).
-        """
-        xp = self.xp
-        shifted = logits - logits.max(axis=1, keepdims=True)
-        exp = xp.exp(shifted)
-        total = exp.sum(axis=1, keepdims=True)
-        return shifted - xp.log(total), exp / total
-
-    def gate(self, dy: Array, x: Array, limit: float) -> Array:
-        """``dy`` where ``|x| <= limit``, else 0."""
-        return dy * (abs(x) <= limit)

@@ -14,6 +14,35 @@ from minibnn.functions.base import Function
 from minibnn.random_stream import RandomStream
 
 
+def sign(x: Array) -> Array:
+    """+1 where ``x >= 0``, else -1, in the dtype of `x`: the one sign of this library.
+
+    Both zeros give +1. NaN stays NaN: a network of signs would otherwise turn it into an ordinary
+    value, train on, and show a finite loss over ruined weights.
+
+    Shapes: any; the signs as x.
+
+    >>> import numpy as np
+    >>> sign(np.array([-0.5, -0.0, 0.0, 2.0, np.nan]))
+    array([-1.,  1.,  1.,  1., nan])
+    """
+    return backend_of(x).run(binary_sign, x)
+
+
+def binary_sign(x: Array) -> Array:
+    """`sign` in array code."""
+    xp, kind = backend_of(x).xp, x.dtype.type
+    return xp.where(x >= 0, kind(1), xp.where(xp.isnan(x), x, kind(-1)))
+
+
+def straight_through_gradient(dy: Array, x: Array, clip: float) -> Array:
+    """``dx = dy 1[|x| <= clip]``, as if y were ``clip(x, -clip, clip)``.
+
+    Shapes: dy, x and dx alike.
+    """
+    return dy * (abs(x) <= clip)
+
+
 class StraightThrough(Function):
     """A function whose backward is that of the identity, inside a clip if there is one.
 
@@ -42,7 +71,7 @@ class StraightThrough(Function):
         """`dy`, or with a clip `dy` inside it (edges included) and 0 outside."""
         if self.clip is None:
             return dy
-        return backend_of(x).gate(dy, x, self.clip)
+        return backend_of(x).run(straight_through_gradient, dy, x, self.clip)
 
     def surrogate(self, x: Array) -> Array:
         """`x`, or with a clip `x` limited to [-clip, clip]."""
@@ -89,7 +118,7 @@ class SignSTE(StraightThrough):
 
     def forward(self, x: Array) -> Array:
         """+1 where ``x >= 0``, else -1."""
-        return backend_of(x).binarize(x)
+        return sign(x)
 
 
 @dataclass(frozen=True)
@@ -140,7 +169,7 @@ class MagnitudeAwareSign(StraightThrough):
 
     def forward(self, x: Array) -> Array:
         """``a sign(x)``."""
-        return self.scale(x) * backend_of(x).binarize(x)
+        return self.scale(x) * sign(x)
 
     def backward(self, dy: Array, x: Array) -> Array:
         """``dy a`` inside the clip (edges included), 0 outside."""
@@ -204,7 +233,7 @@ class StochasticSign(StraightThrough):
 
     def forward(self, x: Array) -> Array:
         """+1 where ``x >= 0``, else -1."""
-        return backend_of(x).binarize(x)
+        return sign(x)
 
     def train_forward(self, x: Array) -> Array:
         """+1 with probability ``clip((x + 1) / 2, 0, 1)``, else -1."""
@@ -217,4 +246,4 @@ class StochasticSign(StraightThrough):
         p = backend.xp.clip((x + 1) / 2, 0, 1)
         u = self.stream.uniform(backend, x.shape, x.dtype)
         # u lies in [0, 1), so u < p never happens for p = 0 and always for p = 1.
-        return -backend.binarize(u - p)
+        return -sign(u - p)

@@ -30,7 +30,7 @@ class Activation(Layer):
         if y.dtype != x.dtype:
             raise TypeError(
                 f"{self}: expected the function to keep the dtype {x.dtype}, got {y.dtype}; end "
-                "its forward with .astype(x.dtype), or use backend_of(x).binarize"
+                "its forward with .astype(x.dtype), or use minibnn.functions.sign"
             )
         if train:
             self.saved = (y.shape, x)

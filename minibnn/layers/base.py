@@ -40,6 +40,7 @@ class Layer(ABC):
     that every layer here does:
 
     >>> from minibnn import Fill, Parameter, check_gradients
+    >>> from minibnn.backend import batch_sum
     >>> class Scale(Layer):
     ...     '''y = s x for each feature; dx = s dy, ds = sum of x dy over the batch.'''
     ...
@@ -55,7 +56,7 @@ class Layer(ABC):
     ...
     ...     def backward(self, dy, *, need_dx=True):
     ...         (x,) = self.take_saved(dy)
-    ...         self.scale.grad[...] = (x * dy).sum(axis=0)
+    ...         batch_sum(x * dy, out=self.scale.grad)
     ...         return dy * self.scale.data if need_dx else None
     >>> bool(check_gradients(Scale(3), np.random.default_rng(0).standard_normal((5, 3))))
     True

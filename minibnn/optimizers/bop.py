@@ -7,7 +7,7 @@ from typing import Any, ClassVar
 
 from minibnn.backend import Array, backend_of
 from minibnn.checks import number
-from minibnn.functions import weight_bits
+from minibnn.functions import sign, weight_bits
 from minibnn.optimizers.base import FlatOptimizer
 from minibnn.parameter import Parameter, Segment
 from minibnn.schedules import Schedule
@@ -26,7 +26,7 @@ def bop(w: Array, g: Array, m: Array, gamma: Any, keep: Any, threshold: float) -
     """
     new_m = keep * m + gamma * g
     # The sign of what is left of the threshold: it keeps a nan, which a comparison hides.
-    new_w = w * backend_of(w).binarize(threshold - w * new_m)
+    new_w = w * sign(threshold - w * new_m)
     backend_of(w).masked_write((m, new_m), (w, new_w))
 
 
@@ -93,7 +93,8 @@ class Bop(FlatOptimizer):
             for p in parameters:
                 _require_binary(p)
         super().__init__(parameters, gamma)
-        self.store.data[...] = self.backend.binarize(self.store.data)
+        for p in self.parameters:
+            p.data[...] = sign(p.data)
         self._m = self.backend.xp.zeros_like(self.store.data)
 
     @property

@@ -11,12 +11,9 @@ import numpy as np
 
 from minibnn.backend.array import Array, require_plain
 from minibnn.backend.base import Backend, NotFinite
-from minibnn.backend.cpu.library import Library, at, fits
+from minibnn.backend.cpu.library import Library
 from minibnn.backend.implementations import COMPILED, NUMPY, Implementations
 
-# C's exponential takes one number at a time. For rows of 100 that costs more than NumPy's calls:
-# 39 us against 21 for a batch of 100, and 6 against 9 for rows of 10.
-FEW_CLASSES = 40
 NOTHING = nullcontext()
 # glibc gives large freed blocks back to the system, and each new page costs a fault: of a training
 # step of a small convolutional network (batches of 100, one core) that was 7.7 of 38.7 ms. Its
@@ -47,19 +44,6 @@ class NumpyBackend(Backend):
     def to_host(self, a: Array) -> np.ndarray[Any, Any]:
         """`a` itself."""
         return np.asarray(a)
-
-    def binarize(self, x: Array) -> Array:
-        """As the plain body; float32 by its sign bit, several times faster."""
-        if x.dtype != np.float32 or x.ndim == 0:
-            return super().binarize(x)
-        # x + 0.0 turns -0.0 into +0.0, after which the sign bit alone decides.
-        y = np.add(x, np.float32(0))
-        bits = y.view(np.uint32)
-        bits &= np.uint32(0x80000000)
-        bits |= np.uint32(0x3F800000)  # the bits of 1.0
-        if x.size and np.isnan(x.min()):  # one cheap pass, instead of two over a mask
-            y[np.isnan(x)] = np.nan
-        return y
 
     def update(self, allowed: Array | None = None) -> AbstractContextManager[None]:
         """Nothing to be kept: `masked_write` finds out at once."""
@@ -109,27 +93,3 @@ class CompiledBackend(NumpyBackend):
     def __init__(self, library: ctypes.CDLL) -> None:
         super().__init__()
         self.c = Library(library)
-
-    def binarize(self, x: Array) -> Array:
-        """As the plain body, in one pass."""
-        if not fits(x) or x.ndim == 0:
-            return super().binarize(x)
-        y = np.empty(x.shape, np.float32)
-        self.c.binarize(x.size, at(x), at(y))
-        return y
-
-    def log_softmax(self, logits: Array) -> tuple[Array, Array]:
-        """As the plain body, row by row."""
-        if not fits(logits) or logits.ndim != 2 or not 0 < logits.shape[1] <= FEW_CLASSES:
-            return super().log_softmax(logits)
-        logp, p = np.empty(logits.shape, np.float32), np.empty(logits.shape, np.float32)
-        self.c.log_softmax(*logits.shape, at(logits), at(logp), at(p))
-        return logp, p
-
-    def gate(self, dy: Array, x: Array, limit: float) -> Array:
-        """As the plain body, in one pass."""
-        if not fits(dy, x) or dy.shape != x.shape or not isinstance(limit, float | int):
-            return super().gate(dy, x, limit)
-        dx = np.empty(x.shape, np.float32)
-        self.c.gate(x.size, at(dy), at(x), at(dx), limit)
-        return dx

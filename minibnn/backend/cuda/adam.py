@@ -6,7 +6,7 @@ import math
 from typing import Any
 
 from minibnn.backend.array import Array
-from minibnn.backend.cuda.kernels import floats
+from minibnn.backend.cuda.kernels import floats, number
 from minibnn.backend.implementations import CUDA
 
 
@@ -22,17 +22,17 @@ def adam(
     beta1: float,
     beta2: float,
     bound: float | None,
-) -> None:
+) -> Any:
     """For contiguous arrays of one shape. It looks for no overflow."""
     arrays = w, g, m, v
     alike = floats(*arrays) and all(a.shape == w.shape and a.flags.c_contiguous for a in arrays)
     if not alike:
         return NotImplemented
-    number = w.dtype.type
-    decays = (number(value) for value in (beta1, 1 - beta1, beta2, 1 - beta2))
+    kind = w.dtype.type
+    decays = (kind(value) for value in (beta1, 1 - beta1, beta2, 1 - beta2))
     arguments = (
-        *arrays, *backend.number(alpha_t, w.dtype), *backend.number(epsilon_hat, w.dtype),
-        *decays, number(math.inf if bound is None else bound), backend.allowed,
+        *arrays, *number(alpha_t, w.dtype), *number(epsilon_hat, w.dtype),
+        *decays, kind(math.inf if bound is None else bound), backend.allowed,
     )  # fmt: skip
     backend.kernels.each("adam", "adam", w.dtype, w.size, arguments)
     return None

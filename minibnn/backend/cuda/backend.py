@@ -9,16 +9,16 @@ from typing import Any
 import numpy as np
 
 from minibnn.backend.array import Array, require_plain
+from minibnn.backend.base import Backend
 from minibnn.backend.capture.graphs import Graphs
-from minibnn.backend.cuda.classes import CupyClasses
 from minibnn.backend.cuda.cublas import Cublas, fits
 from minibnn.backend.cuda.device import WITH_TF32, Device, passing_hint, version_words
 from minibnn.backend.cuda.kernels import Kernels, floats
-from minibnn.backend.cuda.signs import CupySigns
+from minibnn.backend.cuda.signs import binary_sign
 from minibnn.backend.implementations import CUDA
 
 
-class CupyBackend(CupyClasses, CupySigns):
+class CupyBackend(Backend):
     """Arrays in the memory of one CUDA device: the one that was current when it was opened."""
 
     name = "gpu"
@@ -80,7 +80,7 @@ class CupyBackend(CupyClasses, CupySigns):
             x, y = self.xp.ones((2, 2), np.float32), self.xp.empty((2, 2), np.float32)
 
             def work() -> None:
-                self.matmul(self.binarize(x), x, out=y)
+                self.matmul(binary_sign(self, x), x, out=y)
 
             with graphs.stream():
                 work()
@@ -131,13 +131,3 @@ class CupyBackend(CupyClasses, CupySigns):
         a, b = (m if fits(m) else self.xp.ascontiguousarray(m) for m in (a, b))
         self._cublas.multiply(a, b, product, tf32=False)
         return product
-
-    def gate(self, dy: Array, x: Array, limit: float) -> Array:
-        """As the plain body, in one kernel."""
-        if not floats(dy, x) or dy.shape != x.shape:
-            return super().gate(dy, x, limit)
-        dy, x = self.xp.ascontiguousarray(dy), self.xp.ascontiguousarray(x)
-        dx = self.xp.empty_like(dy)
-        arguments = (dx, dy, x, x.dtype.type(limit))
-        self.kernels.each("elementwise", "gate", x.dtype, x.size, arguments)
-        return dx

@@ -13,10 +13,15 @@ from minibnn.backend.cuda.device import Device
 
 FOLDER = Path(__file__).parent
 FILES = (
-    "elementwise", "adam", "finite", "captured_step", "batch_norm", "classes", "convolution",
-    "pooling", "packed_bits", "random_stream",
+    "accuracy", "adam", "batch_norm", "captured_step", "convolution", "cross_entropy", "finite",
+    "packed_bits", "pooling", "random_stream", "rescale", "signs",
 )  # fmt: skip
-SHARED = {"convolution": ("windows",), "pooling": ("windows",)}  # files to stand before a file
+SHARED = {  # files to stand before a file
+    "accuracy": ("labels",),
+    "convolution": ("windows",),
+    "cross_entropy": ("labels",),
+    "pooling": ("windows",),
+}
 FLOATS = {np.dtype(np.float32): "float", np.dtype(np.float64): "double"}
 C_NAMES = FLOATS | {np.dtype(np.uint8): "unsigned char", np.dtype(np.int32): "int"}
 # No fused multiply-adds: what the plain bodies round, the kernels round, so a sign behind a sum of

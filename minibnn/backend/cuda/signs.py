@@ -1,35 +1,32 @@
-"""Signs on the GPU, made in one kernel."""
+"""Signs and their straight-through gradients on the GPU, in one kernel each."""
 
 from __future__ import annotations
 
 from typing import Any
 
-import numpy as np
-
 from minibnn.backend.array import Array
-from minibnn.backend.base import Backend
-from minibnn.backend.cuda.kernels import Kernels, floats
+from minibnn.backend.cuda.kernels import floats
+from minibnn.backend.implementations import CUDA
 
 
-class CupySigns(Backend):
-    """Part of `CupyBackend`."""
+@CUDA.implements("binary_sign")
+def binary_sign(backend: Any, x: Array) -> Array:
+    """For float32 and float64."""
+    if not floats(x):
+        return NotImplemented
+    y = backend.xp.empty(x.shape, x.dtype)
+    x = backend.xp.ascontiguousarray(x)
+    backend.kernels.each("signs", "binary_sign", x.dtype, x.size, (y, x))
+    return y
 
-    kernels: Kernels
 
-    def binarize(self, x: Array) -> Array:
-        """For floats."""
-        if not floats(x):
-            return super().binarize(x)
-        x = self.xp.ascontiguousarray(x)
-        y = self.xp.empty_like(x)
-        self.kernels.each("elementwise", "binarize", x.dtype, x.size, (y, x))
-        return y
-
-    def address(self, a: Array) -> int:
-        """Of its first value."""
-        return int(a.data.ptr)
-
-    def number(self, value: Any, dtype: Any) -> tuple[Array | None, np.generic]:
-        """A number as a kernel takes it: where it stands on the device, or its value."""
-        scalar = np.dtype(dtype).type
-        return (value, scalar(0)) if isinstance(value, self.array_type) else (None, scalar(value))
+@CUDA.implements("straight_through_gradient")
+def straight_through_gradient(backend: Any, dy: Array, x: Array, clip: float) -> Array:
+    """For float32 and float64."""
+    if not floats(dy, x) or dy.shape != x.shape or not isinstance(clip, float | int):
+        return NotImplemented
+    dx = backend.xp.empty(x.shape, x.dtype)
+    dy, x = backend.xp.ascontiguousarray(dy), backend.xp.ascontiguousarray(x)
+    arguments = (dx, dy, x, x.dtype.type(clip))
+    backend.kernels.each("signs", "straight_through_gradient", x.dtype, x.size, arguments)
+    return dx
