@@ -1,34 +1,42 @@
 """Confirm on an NVIDIA GPU what was built without one: run it once, and read the last lines.
 
-    MINIBNN_DATA=... python benchmarks/confirm_gpu.py             # all parts, within nine minutes
-    MINIBNN_DATA=... python benchmarks/confirm_gpu.py --quick     # the same on less work
+    MINIBNN_DATA=... python benchmarks/confirm_gpu.py              # within nine minutes
+    MINIBNN_DATA=... python benchmarks/confirm_gpu.py --minutes 5 --quick
     python benchmarks/confirm_gpu.py --parts device suite kernels
     python benchmarks/confirm_gpu.py --sanitizer /usr/local/cuda/bin/compute-sanitizer --race
 
-Parts, in this order:
+Parts, in this order, the most telling first:
 
     device      names and versions; whether steps are recorded
-    suite       the tests that need a GPU
-    sanitizer   memcheck and racecheck of every hand-written kernel, if compute-sanitizer is there
     kernels     every kernel's result against the CPU's
-    repeat      two trainings from one seed: the same bits
     recorded    recorded steps against plain steps: the same bits
-    accuracy    recipes over seeds, beside the CPU's stored runs
+    repeat      two trainings from one seed: the same bits
     speed       steps, epochs, the whole job, each kernel by itself
+    suite       the tests that need a GPU, in parallel if pytest-xdist is there
+    accuracy    recipes over seeds, beside the CPU's stored runs
     race        with --race: `gpu.py`, beside PyTorch and JAX
+    sanitizer   memcheck and racecheck of every hand-written kernel, if compute-sanitizer is there
 
-Each ends in a line "ok", "FAILED" or "not run", with the reason. All figures go to
-`benchmarks/results/gpu_confirm.json`, after each part. The exit status is 1 if something failed, 4
-without a usable GPU, 2 if a package is missing. It needs no installed minibnn, only NumPy, CuPy,
-pandas, tqdm, pooch and safetensors; the tests also pytest and hypothesis.
+Each part is a process of its own, gets its share of the minutes that are left, and ends in a line
+"ok", "FAILED", "cut off" (its share was over) or "not run", with the reason. All findings go to
+`benchmarks/results/gpu_confirm.json` as they come; while an earlier run's file is there, to
+`benchmarks/results/unfinished/gpu_confirm.json` until the end.
+
+What takes long on a fresh machine is compiling, which CuPy does once and keeps in `~/.cupy`. So
+each line says how much of it there was. `device` compiles the first of our files, `kernels` all of
+them and what makes its inputs; `recorded` adds the kernels of CuPy that training uses, `repeat`
+those of evaluation; `speed` and `accuracy` should find nearly all of theirs there. `suite` compiles
+by far the most: a small kernel of CuPy's for each function and dtype that a test touches.
+
+The exit status is 1 if something failed, 4 without a usable GPU, 2 if a package is missing. It
+needs no installed minibnn, only NumPy, CuPy, pandas, tqdm and safetensors; the tests also pytest
+and hypothesis. Without MNIST it takes the sample that comes with minibnn.
 """
 
 from __future__ import annotations
 
 import argparse
-import datetime
 import importlib.util
-import json
 import sys
 import time
 import traceback
@@ -37,17 +45,29 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from confirm.report import Report
     from confirm.setting import Outcome, Setting
 
 BENCHMARKS = Path(__file__).parent
-NEEDED = ("numpy", "pandas", "tqdm", "pooch", "safetensors")
+NEEDED = ("numpy", "pandas", "tqdm", "safetensors")
 NEEDED_BY_TESTS = ("pytest", "hypothesis")
-PARTS = ("device", "suite", "sanitizer", "kernels", "repeat", "recorded", "accuracy", "speed",
-         "race")  # fmt: skip
+# In this order. A part's share of the minutes is its number, of those of all that are left.
+PARTS: Mapping[str, int] = {
+    "device": 3, "kernels": 5, "recorded": 5, "repeat": 4, "speed": 6, "suite": 9, "accuracy": 4,
+    "race": 9, "sanitizer": 5,
+}  # fmt: skip
 QUICK: Mapping[str, Any] = {
     "images": 6_000, "accuracy_seeds": 2, "epochs": 3, "steps": 60, "job_epochs": 2,
 }  # fmt: skip
+MINUTES = 9.0
+LEAST = 5.0  # seconds: no part begins with less
 NO_GPU = 4
+
+Starter = Callable[[str, float, "Report"], "Outcome"]
+
+
+class NoGpuError(Exception):
+    """The first part found none, and has said so."""
 
 
 def main() -> None:
@@ -55,21 +75,23 @@ def main() -> None:
     args = arguments()
     lacking = missing(NEEDED)
     if lacking:
-        print(f"confirm_gpu.py: not installed: {mend(lacking)}", file=sys.stderr)
+        print(f"confirm_gpu.py: not installed: {hint(lacking)}", file=sys.stderr)
         sys.exit(2)
     sys.path.insert(0, str(BENCHMARKS.parent))  # where minibnn is not installed
-    from confirm.setting import Setting
+    from confirm.report import Report
 
-    from minibnn import DeviceError, get_backend
+    from minibnn.result_folder import ResultFolder
 
-    try:
-        backend = get_backend("gpu")
-    except DeviceError as error:
-        print(f"confirm_gpu.py: {error}", file=sys.stderr)
-        sys.exit(NO_GPU)
-    setting = Setting(backend, sanitizer=args.sanitizer, **(QUICK if args.quick else {}))
+    if args.inside:
+        sys.exit(inside(args.inside, Report(args.out), quick=args.quick))
+    folder = ResultFolder(args.out.parent, [args.out.name])
+    report = Report(folder.file(args.out.name))
     wanted = [name for name in PARTS if name in args.parts]
-    rows = run_parts(wanted, parts(), setting, args.out, quick=args.quick, minutes=args.minutes)
+    try:
+        rows = run_parts(wanted, starter(args), report, args.minutes)
+    except NoGpuError:
+        sys.exit(NO_GPU)
+    folder.finish()
     print("\n" + summary(rows))
     print(f"written to {args.out}")
     sys.exit(exit_status(rows))
@@ -85,74 +107,130 @@ def arguments(argv: Sequence[str] | None = None) -> argparse.Namespace:
                         help="compute-sanitizer, where it is not on the PATH")  # fmt: skip
     parser.add_argument("--race", action="store_true",
                         help="race against PyTorch and JAX, too (gpu.py)")  # fmt: skip
-    parser.add_argument("--minutes", type=float, metavar="N", help="begin no part after that")
+    parser.add_argument("--minutes", type=float, metavar="N", default=MINUTES,
+                        help="for all parts together; default: %(default)g")  # fmt: skip
     parser.add_argument("--out", type=Path, metavar="FILE",
                         default=BENCHMARKS / "results" / "gpu_confirm.json",
                         help="for all figures; default: %(default)s")  # fmt: skip
+    parser.add_argument("--inside", help=argparse.SUPPRESS)  # the part that this process is
     args = parser.parse_args(argv)
-    args.parts = set(args.parts or PARTS[:-1]) | ({"race"} if args.race else set())
+    args.out = args.out.absolute()  # parts run in the checkout's folder
+    args.parts = set(args.parts or set(PARTS) - {"race"}) | ({"race"} if args.race else set())
     return args
 
 
 def parts() -> dict[str, Callable[[Setting], Outcome]]:
-    """What runs each part."""
-    from confirm.machine import device, race, sanitizer, suite
+    """The parts that this script runs itself, in a process for each."""
+    from confirm.machine import device
     from confirm.speed import speed
     from confirm.training import accuracy, kernels, recorded, repeat
 
     functions: list[Callable[[Setting], Outcome]] = [
-        device, suite, sanitizer, kernels, repeat, recorded, accuracy, speed, race
+        device, kernels, recorded, repeat, speed, accuracy
     ]  # fmt: skip
-    found = {function.__name__: function for function in functions}
-    lacking = missing(NEEDED_BY_TESTS)
-    if lacking:
-        found["suite"] = without_tests(lacking)
-    return found
+    return {function.__name__: function for function in functions}
+
+
+def starter(args: argparse.Namespace) -> Starter:
+    """What starts each part, and waits for its outcome."""
+    from confirm import machine
+    from confirm.setting import NOT_RUN, Outcome
+
+    def start(name: str, seconds: float, report: Report) -> Outcome:
+        if name == "suite":
+            lacking = missing(NEEDED_BY_TESTS)
+            if lacking:
+                return Outcome(NOT_RUN, f"not installed: {hint(lacking)}", {})
+            return machine.suite(seconds, machine.suite_workers(report.read().get("on", {})))
+        if name == "sanitizer":
+            return machine.sanitizer(seconds, args.sanitizer)
+        if name == "race":
+            return machine.race(seconds)
+        command = [sys.executable, str(BENCHMARKS / "confirm_gpu.py"), "--inside", name, "--out",
+                   str(report.file), *(["--quick"] if args.quick else [])]  # fmt: skip
+        return in_a_process(name, command, seconds, report)
+
+    return start
+
+
+def in_a_process(name: str, command: list[str], seconds: float, report: Report) -> Outcome:
+    """A part that this script runs itself. What a kill leaves of it stands in the report.
+
+    Raises:
+        NoGpuError: if it found none, and no part before it did anything.
+    """
+    from confirm.setting import CUT_OFF, FAILED, Outcome, run
+
+    code, _ = run(command, seconds, show=True)
+    row = report.row(name)
+    if code == NO_GPU and not report.read()["parts"]:
+        raise NoGpuError
+    if code == 0:
+        return Outcome(row["status"], row["line"], {})
+    said = f"cut off after {seconds:.0f} s" if code is None else f"its process ended with {code}"
+    complaints = row.get("complaints", [])
+    if code is None and not complaints:
+        return Outcome(CUT_OFF, "its share of the minutes was over", {})
+    return Outcome(FAILED, "; ".join([*complaints[:1], said]), {})
+
+
+def inside(name: str, report: Report, *, quick: bool) -> int:
+    """Be the process of a part: what it finds goes into the report at once."""
+    from confirm.compiling import watch_compiler
+    from confirm.machine import facts
+    from confirm.setting import FAILED, Setting
+
+    from minibnn import DeviceError, get_backend
+
+    compiled = watch_compiler()
+    try:
+        backend = get_backend("gpu")
+    except DeviceError as error:
+        print(f"confirm_gpu.py: {error}", file=sys.stderr)
+        return NO_GPU
+    print(f"\n{name}", flush=True)
+
+    def keep(**found: Any) -> None:
+        report.keep(name, **found, **compiled)
+
+    keep()
+    report.keep_head(quick=quick, on=facts(backend))
+    setting = Setting(backend, **(QUICK if quick else {}), keep=keep)
+    try:
+        outcome = parts()[name](setting)
+    except Exception as error:  # the other parts are wanted all the same
+        trace = traceback.format_exc()
+        print(trace, file=sys.stderr)
+        what = str(error).splitlines() or [""]
+        line = f"{type(error).__name__}: {what[0]}"
+        keep(status=FAILED, line=line, traceback=trace)
+    else:
+        keep(**outcome.details, status=outcome.status, line=outcome.line)
+    return 0
 
 
 def run_parts(
-    wanted: Sequence[str],
-    functions: Mapping[str, Callable[[Setting], Outcome]],
-    setting: Setting,
-    out: Path,
-    *,
-    quick: bool = False,
-    minutes: float | None = None,
+    wanted: Sequence[str], start: Starter, report: Report, minutes: float = MINUTES
 ) -> list[dict[str, Any]]:
-    """Run the parts one after the other, and write what is known after each.
+    """Run the parts one after the other; what is known stands in the report at any time."""
+    from confirm.compiling import kept_kernels
+    from confirm.setting import NOT_RUN, Outcome
 
-    An earlier run's file stays until all parts have run.
-    """
-    from confirm.machine import facts
-    from confirm.setting import FAILED, NOT_RUN, Outcome
-
-    from minibnn.result_folder import ResultFolder
-
-    head = {"date": datetime.date.today().isoformat(), "quick": quick, "on": facts(setting.backend)}
-    rows: list[dict[str, Any]] = []
-    results = ResultFolder(out.parent, [out.name])
-    begun = time.monotonic()
-    for name in wanted:
-        print(f"\n{name}", flush=True)
-        start = time.monotonic()
-        if minutes is not None and start - begun > 60 * minutes:
-            outcome = Outcome(NOT_RUN, f"{minutes:g} minutes were over", {})
+    end = time.monotonic() + 60 * minutes
+    rows = []
+    for i, name in enumerate(wanted):
+        begun, kernels = time.monotonic(), kept_kernels()
+        seconds = (end - begun) * PARTS[name] / sum(PARTS[later] for later in wanted[i:])
+        if seconds < LEAST:
+            outcome = Outcome(NOT_RUN, "no time", {})
         else:
-            try:
-                outcome = functions[name](setting)
-            except Exception as error:  # the other parts are wanted all the same
-                trace = traceback.format_exc()
-                print(trace, file=sys.stderr)
-                what = str(error).splitlines() or [""]
-                line = f"{type(error).__name__}: {what[0]}"
-                outcome = Outcome(FAILED, line, {"traceback": trace})
-        seconds = round(time.monotonic() - start, 2)
-        rows.append({"part": name, "status": outcome.status, "seconds": seconds,
-                     "line": outcome.line, **outcome.details})  # fmt: skip
-        print(last_line(rows[-1]), flush=True)
-        text = json.dumps(head | {"parts": rows}, indent=1, default=str) + "\n"
-        results.write(out.name, text)
-    results.finish()
+            outcome = start(name, seconds, report)
+        known = {"compiled": kept_kernels() - kernels} | report.row(name) | outcome.details
+        known |= {"status": outcome.status, "line": outcome.line}
+        known |= {"seconds": round(time.monotonic() - begun, 2), "share": round(seconds, 1)}
+        report.keep(**known | {"part": name})
+        rows.append(known)
+        print(last_line(known), flush=True)
     return rows
 
 
@@ -160,12 +238,17 @@ def last_line(row: Mapping[str, Any]) -> str:
     """How a part ended."""
     if row["status"] == "not run":
         return f"{row['part']}: not run: {row['line']}"
-    return f"{row['part']}: {row['status']}, {row['seconds']:.1f} s: {row['line']}"
+    compiled = ""
+    if row.get("compiled"):
+        compiled = f" ({row['compiled']} compiled"
+        compiled += f" in {row['compile_seconds']:.1f} s)" if "compile_seconds" in row else ")"
+    return f"{row['part']}: {row['status']}, {row['seconds']:.1f} s{compiled}: {row['line']}"
 
 
 def summary(rows: Sequence[Mapping[str, Any]]) -> str:
     """The last lines of all parts once more, and one about all of them."""
-    counts = {s: sum(r["status"] == s for r in rows) for s in ("ok", "FAILED", "not run")}
+    statuses = ("ok", "FAILED", "cut off", "not run")
+    counts = {s: sum(r["status"] == s for r in rows) for s in statuses}
     seconds = sum(row["seconds"] for row in rows)
     total = ", ".join(f"{n} {status}" for status, n in counts.items() if n)
     return "\n".join([*map(last_line, rows), f"in all: {total}, {seconds:.0f} s"])
@@ -181,17 +264,10 @@ def missing(names: Sequence[str]) -> list[str]:
     return [name for name in names if importlib.util.find_spec(name) is None]
 
 
-def mend(lacking: Sequence[str]) -> str:
+def hint(lacking: Sequence[str]) -> str:
     """The packages, and the command that installs them."""
     command = f"{sys.executable} -m pip install {' '.join(lacking)}"
     return f"{', '.join(lacking)}; install with: {command}"
-
-
-def without_tests(lacking: Sequence[str]) -> Callable[[Setting], Outcome]:
-    """Stands in for the part `suite`."""
-    from confirm.setting import NOT_RUN, Outcome
-
-    return lambda setting: Outcome(NOT_RUN, f"not installed: {mend(lacking)}", {})
 
 
 if __name__ == "__main__":

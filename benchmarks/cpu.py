@@ -176,7 +176,9 @@ def measure(
         job = replace(job, steps=min(job.steps, len(data.train_images) // job.batch))
     if steps is not None:
         job = replace(job, steps=steps)
-    folder = Path(os.environ.get("MINIBNN_DATA") or download.cache_folder())
+    folder = None
+    if "sample" not in data.name:
+        folder = Path(os.environ.get("MINIBNN_DATA") or download.cache_folder())
     if job.kind == "import":
         found, wrong = measure_imports(homes, repeats, job.threads)
     elif job.kind == "whole":
@@ -195,7 +197,11 @@ def measure(
 
 
 def measure_whole(
-    job: Job, contestants: list[Contestant], repeats: int, data: ImageDataset, data_folder: Path
+    job: Job,
+    contestants: list[Contestant],
+    repeats: int,
+    data: ImageDataset,
+    data_folder: Path | None,
 ) -> tuple[list[Row], list[str]]:
     """The seed job, cold: seconds, and beside them the peak memory of the same runs."""
     environment = limits(job.threads, data_folder, job.device)

@@ -33,10 +33,18 @@ from minibnn.backend import (  # noqa: E402
     DenseLayers,
     Questions,
     StepTables,
-    Windows,
 )
 from minibnn.backend.cuda import CupyBackend  # noqa: E402
+from minibnn.layers.conv import convolve, convolve_dW, convolve_dx  # noqa: E402
+from minibnn.layers.pooling import (  # noqa: E402
+    average_pool,
+    average_pool_gradient,
+    max_pool,
+    max_pool_gradient,
+)
 from minibnn.layers.reshape import rescale  # noqa: E402
+from minibnn.packed.stages import window_rows  # noqa: E402
+from minibnn.windows import Windows  # noqa: E402
 
 Results: TypeAlias = Iterator[tuple[str, Array]]
 
@@ -170,28 +178,38 @@ def steps(backend: Backend, make: Inputs, sizes: Sizes) -> Results:
     yield "note_refused", backend.xp.isfinite(losses)
 
 
-def windows(backend: Backend, make: Inputs, sizes: Sizes) -> Results:
-    """The kernels of `windows.cu`."""
+def convolution(backend: Backend, make: Inputs, sizes: Sizes) -> Results:
+    """The kernels of `convolution.cu`."""
     n, side, channels, outputs = sizes.images
     x, W = make.whole(n, side, side, channels), make.whole(3, 3, channels, outputs)
-    dense, apart = Windows((3, 3)), Windows((2, 2), stride=(2, 2))
-    z = backend.convolve(x, W, dense)
+    windows = Windows((3, 3))
+    z = backend.run(convolve, x, W, windows)
     yield "convolve", z
     dz = make.whole(*z.shape)
-    yield "convolve_dw", backend.convolve_dw(x, dz, dense, backend.xp.empty_like(W))
-    yield "convolve_dx", backend.convolve_dx(dz, W, dense, x.shape)
-    for name, seen in (("", apart), (" of windows that overlap", dense)):
-        y, place = backend.max_pool(x, seen, with_places=True)
+    yield "convolve_dW", backend.run(convolve_dW, x, dz, windows)
+    yield "convolve_dx", backend.run(convolve_dx, dz, W, windows, x.shape)
+    pixels = make.bytes(n, side, side, channels)
+    yield "window_rows", backend.run(window_rows, pixels, windows)
+
+
+def pooling(backend: Backend, make: Inputs, sizes: Sizes) -> Results:
+    """The kernels of `pooling.cu`."""
+    n, side, channels, _ = sizes.images
+    x = make.whole(n, side, side, channels)
+    tiles, overlapping = Windows((2, 2), stride=(2, 2)), Windows((3, 3))
+    for name, windows in (("", tiles), (" of windows that overlap", overlapping)):
+        y, position = backend.run(max_pool, x, windows, True)
         dy = make.floats(*y.shape)
         yield f"max_pool{name}", y
-        yield f"max_pool_dx{name}", backend.max_pool_dx(dy, place, seen, x.shape)
-        yield f"average_pool{name}", backend.average_pool(x, seen)
-        yield f"average_pool_dx{name}", backend.average_pool_dx(dy, seen, x.shape)
+        dx = backend.run(max_pool_gradient, dy, position, windows, x.shape)
+        yield f"max_pool_gradient{name}", dx
+        yield f"average_pool{name}", backend.run(average_pool, x, windows)
+        dx = backend.run(average_pool_gradient, dy, windows, x.shape)
+        yield f"average_pool_gradient{name}", dx
     pixels = make.bytes(n, side, side, channels)
-    yield "window_rows", backend.window_rows(pixels, dense)
-    yield "max_pool of bytes", backend.max_pool(pixels, apart, with_places=False)[0]
+    yield "max_pool of bytes", backend.run(max_pool, pixels, tiles, False)[0]
     integers = (x * 1000).astype(np.int32)
-    yield "max_pool of integers", backend.max_pool(integers, dense, with_places=False)[0]
+    yield "max_pool of integers", backend.run(max_pool, integers, overlapping, False)[0]
 
 
 def channels(backend: Backend, make: Inputs, sizes: Sizes) -> Results:
@@ -269,7 +287,7 @@ def products(backend: Backend, make: Inputs, sizes: Sizes) -> Results:
     yield "half_matmul", backend.half_matmul(*whole)
 
 
-PRIMITIVES = (elementwise, steps, windows, channels, classes, bits, products)
+PRIMITIVES = (elementwise, steps, convolution, pooling, channels, classes, bits, products)
 
 
 def results(backend: Backend, dtype: Any, sizes: Sizes) -> Results:

@@ -4,12 +4,12 @@
     MINIBNN_DATA=... python benchmarks/profile_step.py --recipe modern
     MINIBNN_DATA=... python benchmarks/profile_step.py --width 1024     # 784-1024-1024-1024-10
 
-The phases are the backend's primitives, timed by a clock around each while an ordinary loop
-trains: taking the batch (gather), signs of weights and activations (binarise), matrix products of
-the forward and of the backward pass, sums over the batch (of biases), the optimiser, the loss; what
-remains of the two passes is elementwise array code and Python. Products also show the rate at which
-they compute. The clocks cost about half a microsecond a call; the line "step" is measured without
-them.
+The phases are operations and methods of the backend, timed by a clock around each while an ordinary
+loop trains: taking the batch (gather), signs of weights and activations (binarise), matrix products
+of the forward and of the backward pass, sums over the batch (of biases), the optimiser, the loss;
+what remains of the two passes is elementwise array code and Python. Products also show the rate at
+which they compute. The clocks cost about half a microsecond a call; the line "step" is measured
+without them.
 
 Prints a table of medians over the steps.
 """
@@ -20,6 +20,7 @@ import argparse
 import time
 from collections import defaultdict
 from collections.abc import Callable
+from functools import partial
 from itertools import pairwise
 from typing import Any
 
@@ -74,8 +75,9 @@ class Clock:
         self.direction = "forward"
         self._inside = False
 
-    def around(self, call: Callable[..., Any], name: str) -> Callable[..., Any]:
-        """`call`, timed under `name`; products under their direction, with their operations."""
+    def around(self, call: Callable[..., Any], operation: str) -> Callable[..., Any]:
+        """`call`, timed under its phase; products under their direction, with their operations."""
+        name = PHASES[operation]
 
         def timed(*args: Any, **options: Any) -> Any:
             if self._inside:
@@ -90,10 +92,21 @@ class Clock:
                 row = f"{self.direction} products" if name == "products" else name
                 self.seconds[row] += spent
             if name == "products":
-                self.flops[row] += operations(call.__name__, args, result)
+                self.flops[row] += operations(operation, args, result)
             return result
 
         return timed
+
+    def around_run(self, run: Callable[..., Any]) -> Callable[..., Any]:
+        """`Backend.run` that times the operations with a phase."""
+
+        def timed_run(reference: Callable[..., Any], *args: Any) -> Any:
+            name = reference.__name__
+            if name not in PHASES:
+                return run(reference, *args)
+            return self.around(partial(run, reference), name)(*args)
+
+        return timed_run
 
 
 def operations(name: str, args: tuple[Any, ...], result: Any) -> int:
@@ -103,27 +116,26 @@ def operations(name: str, args: tuple[Any, ...], result: Any) -> int:
     # z or its gradient has a place for each time that W was met.
     if name == "convolve":
         z, W = result, args[1]
-    elif name == "convolve_dw":
+    elif name == "convolve_dW":
         z, W = args[1], result
     else:
         z, W = args[0], args[1]
     return 2 * int(z.size) // int(z.shape[-1]) * int(W.size)
 
 
-PRIMITIVES = {
+PHASES = {
     "batch_norm": "batch norm",
     "batch_norm_gradient": "batch norm",
     "update_running": "batch norm",
-    "affine": "batch norm",
-    "channel_dots": "batch norm",
     "gate": "masks",
     "matmul": "products",
     "convolve": "products",
-    "convolve_dw": "products",
+    "convolve_dW": "products",
     "convolve_dx": "products",
     "binarize": "binarise",
-    "channel_sums": "sums",
+    "two_stage_sum": "sums",
 }
+METHODS = ("matmul", "binarize", "gate")  # of the backend; the others are operations
 
 
 def profile(model: Layer, loss: Any, optimizer: Any, loader: DataLoader, steps: int) -> Any:
@@ -131,8 +143,9 @@ def profile(model: Layer, loss: Any, optimizer: Any, loader: DataLoader, steps: 
     backend = model.backend
     rows, flops = [], {}
     clock = Clock()
-    for name, phase in PRIMITIVES.items():
-        setattr(backend, name, clock.around(getattr(backend, name), phase))
+    for name in METHODS:
+        setattr(backend, name, clock.around(getattr(backend, name), name))
+    vars(backend)["run"] = clock.around_run(backend.run)
     try:
         source = iter(loader)
         for _ in range(steps):
@@ -163,7 +176,7 @@ def profile(model: Layer, loss: Any, optimizer: Any, loader: DataLoader, steps: 
             )
             flops = dict(clock.flops)
     finally:
-        for name in PRIMITIVES:
+        for name in (*METHODS, "run"):
             delattr(backend, name)  # the class's own come back
     whole = []
     source = iter(loader)

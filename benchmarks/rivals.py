@@ -41,12 +41,13 @@ def has(python: Path, module: str) -> bool:
 
 
 def versions(rival: str, python: Path | None = None) -> dict[str, str]:
-    """Of its Python, or another one, and of the packages on its list."""
+    """Of its Python, or another one, and of the packages on its list that it has."""
     names = re.findall(r"^[\w-]+", (LISTS / f"{rival}.txt").read_text(), re.MULTILINE)
     code = (
-        "import json, platform; from importlib.metadata import version;"
-        f"print(json.dumps({{'python': platform.python_version()}}"
-        f" | {{n: version(n) for n in {names}}}))"
+        "import json, platform; from importlib.metadata import distributions;"
+        "there = {d.name.lower(): d.version for d in distributions()};"
+        f"found = {{n: there[n] for n in {names} if n in there}};"
+        "print(json.dumps({'python': platform.python_version()} | found))"
     )
     done = subprocess.run(
         [python or python_of(rival), "-c", code], capture_output=True, text=True, check=True

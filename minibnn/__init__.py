@@ -31,6 +31,8 @@ Shipping     InputContract, pack, disagreements, save_packed, load_packed, load_
 import importlib
 from typing import TYPE_CHECKING
 
+from minibnn.version import __version__ as __version__
+
 # Type checkers and editors read these imports. At run time the same names come from the same rooms
 # by `__getattr__`, each room when the first of its names is used.
 if TYPE_CHECKING:
@@ -129,8 +131,6 @@ if TYPE_CHECKING:
         evaluate,
         fit,
     )
-
-__version__ = "0.1.0"
 
 __all__ = [
     "SGD",
@@ -285,7 +285,10 @@ _ROOMS = {
     "recipes": "",
     "regular_file": "",
     "gradient_clock": "",
+    "inspection": "",
     "result_folder": "",
+    "windows": "",
+    "version": "",
 }
 _ROOM_OF = {name: room for room, names in _ROOMS.items() for name in names.split()}
 

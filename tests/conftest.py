@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import signal
+import sys
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from types import ModuleType
 
 import numpy as np
 import pytest
@@ -12,7 +14,7 @@ from cuda_on_host import HOST_CUDA
 from devices import ALL, DEVICES, STRICT, open_backend
 from hypothesis import settings
 
-from minibnn.backend import Backend, register_backend
+from minibnn.backend import Backend, register_backend, select
 
 register_backend(STRICT)
 # One tree, one answer: every run tries the same examples. Others: --hypothesis-profile explore
@@ -31,6 +33,18 @@ def backend(request: pytest.FixtureRequest) -> Backend:
 def device(request: pytest.FixtureRequest) -> Backend:
     """Each backend that is not the host."""
     return open_backend(request.param)
+
+
+@pytest.fixture
+def install(monkeypatch: pytest.MonkeyPatch) -> Callable[[ModuleType | None], None]:
+    """Put a fake CuPy in place, or none; what was found before is forgotten."""
+    monkeypatch.setattr(select, "_gpu", None)
+    monkeypatch.setattr(select, "_by_array_type", dict(select._by_array_type))
+
+    def install(cupy: ModuleType | None) -> None:
+        monkeypatch.setitem(sys.modules, "cupy", cupy)
+
+    return install
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -17,6 +17,7 @@ import shutil
 import subprocess
 import tempfile
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 from weakref import WeakValueDictionary
 
@@ -38,9 +39,14 @@ def kernel_names(text: str) -> list[str]:
 
 
 class HostKernels(Kernels):
-    """Runs kernels on NumPy arrays."""
+    """Runs kernels on NumPy arrays.
 
-    def __init__(self) -> None:
+    Args:
+        macros: what the compiler is told beside the options, such as ``"-D__CUDA_ARCH__=600"``.
+    """
+
+    def __init__(self, *macros: str) -> None:
+        self._macros = macros
         self._libraries: dict[tuple[str, np.dtype], ctypes.CDLL] = {}
         self._folder = tempfile.TemporaryDirectory()
         self.launches: list[str] = []
@@ -70,7 +76,7 @@ class HostKernels(Kernels):
                        "-fsanitize-undefined-trap-on-error"]  # fmt: skip
             library = cpp.with_suffix(".so")
             done = subprocess.run(
-                ["g++", *options, cpp, "-o", library], capture_output=True, text=True
+                ["g++", *options, *self._macros, cpp, "-o", library], capture_output=True, text=True
             )
             assert done.returncode == 0, done.stderr
             self._libraries[key] = ctypes.CDLL(str(library))
@@ -184,11 +190,12 @@ class HostCudaBackend(CupyBackend):
 
     def __init__(self, kernels: HostKernels) -> None:
         Backend.__init__(self)
+        self.device = SimpleNamespace(capability=(9, 0), has_tf32=True)
         self.xp = _Numpy()
         self.array_type = np.ndarray
         self.kernels = kernels
         self.records = False
-        self.tf32 = False
+        self._tf32 = False
         self._cublas = None
         self._signs = WeakValueDictionary()
         self._adam_parts = {}

@@ -24,7 +24,6 @@ from pathlib import Path
 
 import numpy as np
 
-from minibnn.backend import Windows
 from minibnn.packed import container
 from minibnn.packed.bits import pack_rows
 from minibnn.packed.file import _metadata
@@ -39,6 +38,7 @@ from minibnn.packed.stages import (
     ThresholdStage,
     size_of,
 )
+from minibnn.windows import Windows
 
 MEMORY = 2**29  # bytes that a use may take beside what Python has already taken
 SECONDS = 60  # of a processor that a use may take

@@ -9,8 +9,10 @@ import hashlib
 import os
 import shutil
 import struct
+import sys
 import warnings
 import zipfile
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -56,7 +58,7 @@ from minibnn import (
 )
 from minibnn.backend import CPU, backend_of
 from minibnn.compare.ranking import rank
-from minibnn.data import mnist
+from minibnn.data import download, mnist
 from minibnn.recipes import RECIPES
 
 NAMES = list(mnist._SHA256)
@@ -115,6 +117,29 @@ def test_missing_files_are_fetched_into_a_folder_that_is_named(folder, tmp_path,
     assert same(load_mnist_or_sample())
     monkeypatch.undo()  # the hashes: the sample has none
     assert len(load_sample().train_images) + len(load_sample().test_images) == 5000
+
+
+def test_without_pooch_a_folder_is_named(folder, monkeypatch):
+    """It says where the user's cache is; whoever has the files needs none."""
+    monkeypatch.setitem(sys.modules, "pooch", None)
+    monkeypatch.delenv("MINIBNN_DATA", raising=False)
+    with advised(
+        "data",
+        'install it, or name a folder with the four files: load_mnist(data_dir="FOLDER") or the '
+        "environment variable MINIBNN_DATA; or start without them: load_sample()",
+    ) as caught:
+        load_mnist()
+    assert "expected the package pooch" in caught.text
+    monkeypatch.chdir(folder.parent)
+    assert same(load_mnist(data_dir=folder.name))
+    monkeypatch.setenv("MINIBNN_DATA", str(folder))
+    assert same(load_mnist())
+    monkeypatch.delenv("MINIBNN_DATA")
+    assert "sample" in load_mnist_or_sample().name
+    monkeypatch.undo()
+    import pooch
+
+    assert download.cache_folder() == Path(pooch.os_cache("minibnn")) / "mnist"
 
 
 @pytest.mark.parametrize("what", ["one of the files", "an archive"])

@@ -234,8 +234,8 @@ def test_windows_of_a_pool_are_made_smaller_for_it_has_no_padding(pool):
 # --- making layers --------------------------------------------------------------------------------
 
 
-def test_a_border_of_minus_one():
-    with advised("layers", "for a border of -1 write padding=1, padding_value=-1"):
+def test_a_padding_of_minus_one():
+    with advised("layers", "for a padding of -1 write padding=1, padding_value=-1"):
         Conv2D(1, 1, 3, padding=-1)
     conv = Conv2D(1, 1, 3, padding=1, padding_value=-1, bias=False).initialize(0)
     W = conv.weight.data[..., 0, 0]

@@ -8,74 +8,18 @@ import pickle
 import re
 import subprocess
 import sys
-import types
 import warnings
 
 import numpy as np
 import pytest
+from fake_cupy import failing, fake_cuda, fake_cupy
 
-import minibnn.backend.select as select
 from minibnn import Dense, DeviceError, backend_of, get_backend
 from minibnn.backend import CPU, Backend
 from minibnn.backend.cuda import CupyBackend, open_gpu
 from minibnn.backend.hashing import stream_keys
 
-
-class FakeModule:
-    """CuPy's RawModule without a compiler, as far as the check of a GPU needs it."""
-
-    def __init__(self, code, options):
-        assert "KERNEL binarize(" in code
-
-    def get_function(self, name):
-        def run(blocks, threads, arguments):
-            y, x, _ = arguments
-            y[...] = np.where(x >= 0, 1, -1)
-
-        assert name == "binarize"
-        return run
-
-
-def fake_cupy(**changes):
-    """A module that looks like a working CuPy as far as the check goes."""
-    cupy = types.ModuleType("cupy")
-    cupy.__version__ = "14.2.0"
-    cupy.ndarray = type("ndarray", (np.ndarray,), {})
-    cupy.RawModule = FakeModule
-    cupy.empty_like = np.empty_like
-    cupy.ascontiguousarray = np.ascontiguousarray
-    runtime = types.SimpleNamespace(getDeviceCount=lambda: 1)
-    cupy.cuda = types.SimpleNamespace(runtime=runtime)
-    cupy.ones = lambda shape, dtype: np.ones(shape, dtype)
-    cupy.matmul = np.matmul
-    vars(cupy).update(changes)
-    return cupy
-
-
-@pytest.fixture
-def install(monkeypatch):
-    """Put a fake CuPy in place and forget what was found before."""
-    monkeypatch.setattr(select, "_gpu", None)
-    monkeypatch.setattr(select, "_by_array_type", dict(select._by_array_type))
-
-    def install(cupy):
-        monkeypatch.setitem(sys.modules, "cupy", cupy)
-
-    return install
-
-
-def failing(error):
-    def fail(*args, **kwargs):
-        raise error
-
-    return fail
-
-
-def count_devices(answer):
-    return types.SimpleNamespace(runtime=types.SimpleNamespace(getDeviceCount=answer))
-
-
-NO_DEVICE = count_devices(lambda: 0)
+NO_DEVICE = fake_cuda(count=lambda: 0)
 STAGES = {
     "import CuPy": None,
     "find a CUDA device": fake_cupy(cuda=NO_DEVICE),
@@ -127,7 +71,7 @@ def test_the_answer_is_kept(install):
         calls.append(1)
         return 0
 
-    install(fake_cupy(cuda=count_devices(count)))
+    install(fake_cupy(cuda=fake_cuda(count)))
     for _ in range(3):
         with pytest.raises(DeviceError):
             get_backend("gpu")
@@ -136,7 +80,7 @@ def test_the_answer_is_kept(install):
 
 
 @pytest.mark.parametrize(
-    ("driver", "installed", "mend"),
+    ("driver", "installed", "hint"),
     [
         (None, None, 'install an NVIDIA driver, then, in the checkout: pip install -e ".[cuda13]"'),
         (None, "cuda12", 'install an NVIDIA driver, then, in the checkout: pip install -e ".[cuda12]"'),
@@ -146,21 +90,21 @@ def test_the_answer_is_kept(install):
         ((13, 0), "cuda12", 'hint:  in the checkout: pip install -e ".[cuda12]"'),
     ],
 )  # fmt: skip
-def test_the_mend_fits_the_driver_and_what_is_there(driver, installed, mend, install, monkeypatch):
+def test_the_hint_fits_the_driver_and_what_is_there(driver, installed, hint, install, monkeypatch):
     module = "minibnn.backend.cuda.open"
     monkeypatch.setattr(f"{module}._driver_cuda_version", lambda: driver)
     monkeypatch.setattr(f"{module}._is_installed", lambda extra: extra == installed)
     install(None)
     with pytest.raises(DeviceError) as caught:
         open_gpu()
-    assert mend in str(caught.value)
+    assert hint in str(caught.value)
     seen = "no NVIDIA driver" if driver is None else f"a driver for CUDA {driver[0]}.{driver[1]}"
     assert seen in str(caught.value)
 
 
 def test_the_drivers_own_reason_is_shown(install):
     reason = RuntimeError("cudaErrorInsufficientDriver: driver is too old")
-    install(fake_cupy(cuda=count_devices(failing(reason))))
+    install(fake_cupy(cuda=fake_cuda(failing(reason))))
     with pytest.raises(DeviceError, match=r"failed to find a CUDA device: .*InsufficientDriver"):
         get_backend("gpu")
 

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
+import time
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
@@ -13,7 +15,9 @@ import confirm_gpu
 import numpy as np
 import pytest
 from confirm import machine, speed, training
-from confirm.setting import FAILED, NOT_RUN, OK, Outcome, Setting, run, verdict
+from confirm.compiling import kept_kernels, watch_compiler
+from confirm.report import RUNNING, Report
+from confirm.setting import CUT_OFF, FAILED, NOT_RUN, OK, Outcome, Setting, run, verdict
 from devices import STRICT
 
 from minibnn import DeviceError, ImageDataset, get_backend, load_sample
@@ -37,21 +41,36 @@ def on(backend: Backend, images: int = 660) -> Setting:
     return Setting(backend, given=few(images), epochs=2, job_epochs=1)
 
 
+@pytest.fixture
+def small(monkeypatch):
+    """The recipes with batches of 20: as many steps on fewer images."""
+
+    def smaller(recipe):
+        return lambda: replace(recipe(), batch_size=20)
+
+    recipes = {name: smaller(training.RECIPES[name]) for name in ("seed", "modern", "larq-cnn")}
+    monkeypatch.setattr(training, "RECIPES", recipes)
+    return 137  # images: six batches, and some left over
+
+
 # --- Training -----------------------------------------------------------------------------------
 
 
-def test_trainings_repeat_and_recorded_steps_equal_plain_ones():
-    setting = on(STRICT)
+def test_trainings_repeat_and_recorded_steps_equal_plain_ones(small):
+    kept = {}
+    setting = replace(on(STRICT, small), keep=kept.update)
     for part, arrays in (
         (training.repeat, {"seed": 13, "modern": 22, "larq-cnn": 29}),
         (training.recorded, {"seed": 9, "modern": 18, "larq-cnn": 23,
                              "dropout and stochastic signs": 18}),
     ):  # fmt: skip
+        kept.clear()
         outcome = part(setting)
         assert (outcome.status, outcome.details) == (OK, arrays)
+        assert kept == {**arrays, "complaints": []}
 
 
-def test_a_training_that_does_not_repeat_fails(monkeypatch):
+def test_a_training_that_does_not_repeat_fails(small, monkeypatch):
     calls = []
 
     def jittering(model):
@@ -59,16 +78,16 @@ def test_a_training_that_does_not_repeat_fails(monkeypatch):
         return {"0.weight": np.full(9, len(calls))}
 
     monkeypatch.setattr(training, "state", jittering)
-    outcome = training.repeat(on(CPU))
+    outcome = training.repeat(on(CPU, small))
     assert outcome.status == FAILED
     assert outcome.line == "seed: 0.weight differs in 9 of 9 places (and 2 more)"
 
 
-def test_steps_that_are_not_recorded_fail(monkeypatch):
+def test_steps_that_are_not_recorded_fail(small, monkeypatch):
     monkeypatch.setattr(STRICT, "records", False)
     monkeypatch.setattr(STRICT, "records_not", "no such driver")
     with pytest.warns(UserWarning, match="no such driver"):
-        outcome = training.recorded(on(STRICT))
+        outcome = training.recorded(on(STRICT, small))
     assert outcome.status == FAILED
     assert outcome.line.startswith("seed: not recorded: the strict does not record, no such")
 
@@ -132,8 +151,8 @@ def test_the_rule_of_accuracy():
 def test_speed_says_what_it_measured(monkeypatch, capsys):
     monkeypatch.setattr(speed, "synchronize", lambda backend: None)
     setting = on(STRICT)
-    work = "seed", training.RECIPES["seed"](), setting.few
-    monkeypatch.setattr(speed, "works", lambda setting: [work])
+    workload = "seed", training.RECIPES["seed"](), setting.few
+    monkeypatch.setattr(speed, "workloads", lambda setting: [workload])
     outcome = speed.speed(setting)
     assert outcome.status == OK
     row = outcome.details["steps"][0]
@@ -177,8 +196,8 @@ def test_a_graph_is_counted_by_the_driver(status, words, monkeypatch):
     assert speed.in_words(*speed.node_kinds(recording)) == words
 
 
-def test_the_works_of_speed():
-    found = {name: (recipe, data) for name, recipe, data in speed.works(on(CPU))}
+def test_the_workloads_of_speed():
+    found = {name: (recipe, data) for name, recipe, data in speed.workloads(on(CPU))}
     assert found.keys() == {"seed", "3x1024", "3x4096"}
     shapes = [p.data.shape for p in found["3x1024"][0].build().initialize(0).parameters()]
     assert [shape for shape in shapes if len(shape) == 2] == [
@@ -186,7 +205,7 @@ def test_the_works_of_speed():
     ]  # fmt: skip
 
 
-# --- The tests, the sanitizer -------------------------------------------------------------------
+# --- Programs: the tests, the sanitizer ---------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -202,12 +221,36 @@ def test_the_works_of_speed():
          "0 passed, 0 failed, 0 skipped; ERROR tests/a.py"),
         (1, "No module named pytest", FAILED,
          "0 passed, 0 failed, 0 skipped; No module named pytest"),
-        (None, "..F", FAILED, "it took too long"),
+        (None, "..", CUT_OFF, "until then 0 passed, 0 failed, 0 skipped"),
+        (None, "..\n!! KeyboardInterrupt !!\n41 passed in 30.01s", CUT_OFF,
+         "until then 41 passed, 0 failed, 0 skipped"),
+        (None, "FAILED tests/a.py::b\n1 failed, 41 passed in 30.01s", FAILED,
+         "41 passed, 1 failed, 0 skipped; FAILED tests/a.py::b"),
     ],
 )  # fmt: skip
 def test_what_pytest_says(code, output, status, line):
     outcome = machine.read_suite(code, output)
     assert (outcome.status, outcome.line) == (status, line)
+
+
+@pytest.mark.parametrize(
+    ("xdist", "on", "workers"),
+    [(False, {}, 1), (True, {}, 6), (True, {"compute_mode": 0}, 6), (True, {"compute_mode": 3}, 1)],
+)
+def test_tests_run_in_parallel_where_they_can(xdist, on, workers, monkeypatch):
+    monkeypatch.setattr(machine.importlib.util, "find_spec", lambda name: xdist or None)
+    monkeypatch.setattr(machine.os, "cpu_count", lambda: 6)
+    commands = []
+    monkeypatch.setattr(
+        machine, "run", lambda *asked: commands.append(asked) or (0, "5 passed in 1.0s")
+    )
+    found = machine.suite_workers(on)
+    assert found == workers
+    assert machine.suite(77.0, found).line == "5 passed, 0 failed, 0 skipped"
+    (command, seconds), *rest = commands
+    assert (seconds, rest) == (77.0, [])
+    assert command[-2:] == (["-n", "6"] if workers == 6 else ["no:cacheprovider", "tests"])
+    assert command[1:6] == ["-m", "pytest", "-q", "-m", "gpu"]
 
 
 @pytest.mark.parametrize(
@@ -217,35 +260,90 @@ def test_what_pytest_says(code, output, status, line):
          "memcheck: ERROR SUMMARY: 0 errors; racecheck: ERROR SUMMARY: 0 errors"),
         ("every kernel was launched: 50\n========= ERROR SUMMARY: 3 errors", 9, FAILED,
          "memcheck ended with 9: ERROR SUMMARY: 3 errors (and 1 more)"),
+        ("========= Invalid __global__ write\n========= ERROR SUMMARY: 1 error", 9, FAILED,
+         "memcheck ended with 9: ERROR SUMMARY: 1 error (and 1 more)"),
         ("========= ERROR SUMMARY: 0 errors", 0, FAILED,
          "memcheck ended with 0: ERROR SUMMARY: 0 errors (and 1 more)"),
         ("every kernel was launched: 50", 0, FAILED,
          "memcheck ended with 0: no summary (and 1 more)"),
+        ("Traceback (most recent call last):\nValueError: no", 1, FAILED,
+         "memcheck ended with 1: no summary (and 1 more)"),
+        ("every_kernel.py: not launched: bits/pack_rows float32", 1, FAILED,
+         "memcheck ended with 1: no summary (and 1 more)"),
+        ("========= Error: no permission", 1, NOT_RUN,
+         "memcheck is refused here: ========= Error: no permission"),
+        ("every_kernel.py: device gpu is unavailable\n========= ERROR SUMMARY: 0 errors", 4, NOT_RUN,
+         "memcheck is refused here: ========= ERROR SUMMARY: 0 errors"),
+        ("", 127, NOT_RUN, "memcheck is refused here: it ended with 127"),
     ],
 )  # fmt: skip
 def test_what_the_sanitizer_says(says, code, status, line, tmp_path):
     program = tmp_path / "compute-sanitizer"
     program.write_text(f"#!/bin/sh\necho $@ >> {tmp_path}/asked\necho '{says}'\nexit {code}\n")
     program.chmod(0o755)
-    outcome = machine.sanitizer(Setting(CPU, sanitizer=str(program)))
+    outcome = machine.sanitizer(60, str(program))
     assert (outcome.status, outcome.line) == (status, line)
-    one, other = (tmp_path / "asked").read_text().splitlines()
+    one, *more = (tmp_path / "asked").read_text().splitlines()
     assert one.startswith("--tool memcheck --error-exitcode 9 --report-api-errors no ")
-    assert other.startswith("--tool racecheck --error-exitcode 9 ")
     assert one.split()[-1] == str(BENCHMARKS / "every_kernel.py")
+    assert len(more) == (status != NOT_RUN)
+    assert all(other.startswith("--tool racecheck --error-exitcode 9 ") for other in more)
+
+
+def test_a_sanitizer_that_takes_long_is_cut_off(monkeypatch):
+    asked = []
+    monkeypatch.setattr(
+        machine, "run", lambda command, seconds: asked.append(seconds) or (None, "")
+    )
+    outcome = machine.sanitizer(60.0, "compute-sanitizer")
+    assert (outcome.status, outcome.line, asked) == (CUT_OFF, "during memcheck", [30.0])
 
 
 def test_without_a_sanitizer(monkeypatch):
     monkeypatch.setattr(machine.shutil, "which", lambda name: None)
     monkeypatch.setattr(machine, "USUAL", "/nowhere/compute-sanitizer")
-    assert machine.sanitizer(Setting(CPU)).status == NOT_RUN
+    assert machine.sanitizer(60, None).status == NOT_RUN
 
 
-def test_a_program_that_hangs():
-    code, output = run(
-        [sys.executable, "-c", "import time; print(1, flush=True); time.sleep(60)"], 2
+@pytest.mark.parametrize(
+    ("code", "status", "line"),
+    [
+        (0, OK, "see its table"),
+        (1, FAILED, "gpu.py ended with 1"),
+        (None, CUT_OFF, "during gpu.py"),
+    ],
+)
+def test_the_race_gets_half_of_its_share_to_begin_in(code, status, line, monkeypatch):
+    asked = []
+    monkeypatch.setattr(
+        machine, "run", lambda command, seconds: asked.append((command, seconds)) or (code, "a\nb")
     )
-    assert (code, output) == (None, "1\n")
+    outcome = machine.race(90.0)
+    assert (outcome.status, outcome.line, outcome.details["output"]) == (status, line, ["a", "b"])
+    ((command, seconds),) = asked
+    assert command[1:] == [str(BENCHMARKS / "gpu.py"), "--repeats", "3", "--minutes", "0.75"]
+    assert seconds == 90.0
+
+
+@pytest.mark.skipif(os.name != "posix", reason="signals and groups of processes are POSIX's")
+@pytest.mark.parametrize("deaf", [False, True])
+def test_a_program_that_hangs_is_ended_with_what_it_started(deaf, tmp_path):
+    """One that listens may say what it has; its own child would hold the output open."""
+    trap = "trap '' INT" if deaf else "trap 'echo late; exit 1' INT"
+    child = "sh -c 'trap \"\" INT; sleep 60' &"
+    command = ["sh", "-c", f"{child} echo $! > {tmp_path}/child; {trap}; echo early; wait; wait"]
+    assert run(command, 0.5, grace=0.3) == (None, "early\n" + "late\n" * (not deaf))
+    child = int((tmp_path / "child").read_text())
+    for _ in range(100):  # until init has seen it
+        try:
+            os.kill(child, 0)
+        except ProcessLookupError:
+            break
+        if "State:\tZ" in Path(f"/proc/{child}/status").read_text():
+            break
+        time.sleep(0.02)
+    else:
+        pytest.fail("its child lives on")
 
 
 # --- The report ---------------------------------------------------------------------------------
@@ -255,53 +353,198 @@ def breaks(setting):
     raise RuntimeError("broken\nin two lines")
 
 
-OUTCOMES = {
-    "device": lambda setting: Outcome(OK, "a GPU", {"figures": [1.5, np.float32(2)]}),
-    "suite": breaks,
+def finds(setting):
+    setting.keep(figures=[1.5, np.float32(2)])
+    return Outcome(OK, "a GPU", {"more": 3})
+
+
+INSIDE = {
+    "device": finds,
+    "repeat": breaks,
     "kernels": lambda setting: verdict(["one", "two"], "fine", {}),
-    "race": lambda setting: Outcome(NOT_RUN, "nobody to race", {}),
+    "speed": lambda setting: Outcome(NOT_RUN, "nobody to race", {}),
 }
 
 
-def test_the_report(tmp_path, capsys):
-    out = tmp_path / "new" / "report.json"
-    rows = confirm_gpu.run_parts(list(OUTCOMES), OUTCOMES, Setting(CPU), out, quick=True)
+@pytest.fixture
+def in_this_process(monkeypatch):
+    """Parts that are no processes; of the stand-in."""
+    monkeypatch.setattr(confirm_gpu, "parts", lambda: INSIDE)
+    monkeypatch.setattr("minibnn.get_backend", lambda device: STRICT)
+    monkeypatch.setattr("confirm.compiling.kept_kernels", lambda: 0)
+
+    def start(name, seconds, report):
+        assert confirm_gpu.inside(name, report, quick=True) == 0
+        row = report.row(name)
+        return Outcome(row["status"], row["line"], {})
+
+    return start
+
+
+def test_the_report(in_this_process, tmp_path, capsys):
+    report = Report(tmp_path / "report.json")
+    rows = confirm_gpu.run_parts(list(INSIDE), in_this_process, report)
     for row in rows:
         row["seconds"] = 1.25
     assert confirm_gpu.summary(rows).splitlines() == [
         "device: ok, 1.2 s: a GPU",
-        "suite: FAILED, 1.2 s: RuntimeError: broken",
+        "repeat: FAILED, 1.2 s: RuntimeError: broken",
         "kernels: FAILED, 1.2 s: one (and 1 more)",
-        "race: not run: nobody to race",
+        "speed: not run: nobody to race",
         "in all: 1 ok, 2 FAILED, 1 not run, 5 s",
     ]
     assert confirm_gpu.exit_status(rows) == 1
     assert confirm_gpu.exit_status([rows[0], rows[3]]) == 0
-    found = json.loads(out.read_text())
+    found = report.read()
     assert found["quick"] is True
     assert found["on"]["numpy"] == np.__version__
     assert [part["status"] for part in found["parts"]] == [OK, FAILED, FAILED, NOT_RUN]
-    assert found["parts"][0]["figures"][0] == 1.5
+    assert found["parts"][0]["figures"] == [1.5, "2.0"]
+    assert found["parts"][0]["more"] == 3
     assert "in two lines" in found["parts"][1]["traceback"]
     printed = capsys.readouterr()
-    assert "race: not run: nobody to race" in printed.out
+    assert "speed: not run: nobody to race" in printed.out
     assert "RuntimeError: broken" in printed.err
 
 
-def test_no_part_begins_after_the_last_minute(tmp_path):
-    rows = confirm_gpu.run_parts(
-        ["device"], OUTCOMES, Setting(CPU), tmp_path / "r.json", minutes=-1
-    )
-    assert confirm_gpu.last_line(rows[0]) == "device: not run: -1 minutes were over"
+def test_findings_are_written_at_once(in_this_process, tmp_path, monkeypatch):
+    report = Report(tmp_path / "report.json")
+    seen = []
+
+    def looks(setting):
+        setting.keep(half="found")
+        seen.append(json.loads(report.file.read_text())["parts"][-1])
+        return Outcome(OK, "all", {})
+
+    monkeypatch.setitem(INSIDE, "device", looks)
+    confirm_gpu.run_parts(["device"], in_this_process, report)
+    assert seen == [{"part": "device", "status": RUNNING, "half": "found"}]
 
 
-def test_the_command_line():
+CHILD = """
+import sys
+from pathlib import Path
+sys.path[:0] = sys.argv[2:]
+from confirm.report import Report
+report = Report(Path(sys.argv[1]))
+"""
+
+
+@pytest.mark.parametrize(
+    ("does", "status", "line", "complaints"),
+    [
+        ("report.keep('speed', status='ok', line='fast')", OK, "fast", None),
+        ("import time; report.keep('speed', half=1); time.sleep(60)", CUT_OFF,
+         "its share of the minutes was over", None),
+        ("import time; report.keep('speed', complaints=['slow']); time.sleep(60)", FAILED,
+         "slow; cut off after 2 s", ["slow"]),
+        ("import os; report.keep('speed', half=1); os.abort()", FAILED,
+         "its process ended with -6", None),
+        ("sys.exit(4)", FAILED, "its process ended with 4", None),
+    ],
+)  # fmt: skip
+def test_a_part_that_dies_leaves_what_it_found(does, status, line, complaints, tmp_path):
+    report = Report(tmp_path / "report.json")
+    report.keep("device", status=OK)
+    command = [sys.executable, "-c", CHILD + does, str(report.file), str(BENCHMARKS),
+               str(BENCHMARKS.parent)]  # fmt: skip
+    outcome = confirm_gpu.in_a_process("speed", command, 2.0, report)
+    assert (outcome.status, outcome.line) == (status, line)
+    row = report.row("speed")
+    assert row.get("complaints") == complaints
+    assert row.get("half") == (1 if "half" in does else None)
+
+
+def test_each_part_gets_its_share_of_what_is_left(monkeypatch, tmp_path):
+    now = [0.0]
+    monkeypatch.setattr(confirm_gpu.time, "monotonic", lambda: now[0])
+    shares = {"device": 1, "kernels": 2, "suite": 1}
+    monkeypatch.setattr(confirm_gpu, "PARTS", shares)
+    given = []
+
+    def start(name, seconds, report):
+        given.append(seconds)
+        now[0] += {"device": 40.0, "kernels": 20.0, "suite": 0.0}[name]
+        return Outcome(OK, "", {})
+
+    rows = confirm_gpu.run_parts(list(shares), start, Report(tmp_path / "r.json"), minutes=2)
+    assert given == [30.0, pytest.approx(80 * 2 / 3), 60.0]
+    assert [row["share"] for row in rows] == [30.0, 53.3, 60.0]
+    given.clear()
+    now[0] = 0.0
+    rows = confirm_gpu.run_parts(list(shares), start, Report(tmp_path / "r.json"), minutes=0.7)
+    assert [confirm_gpu.last_line(row) for row in rows] == [
+        "device: ok, 40.0 s: ", "kernels: not run: no time", "suite: not run: no time",
+    ]  # fmt: skip
+
+
+def test_the_order():
+    """What a new GPU shows first comes first; what may be refused comes last."""
+    assert list(confirm_gpu.PARTS) == [
+        "device", "kernels", "recorded", "repeat", "speed", "suite", "accuracy", "race", "sanitizer",
+    ]  # fmt: skip
+
+
+def test_the_command_line(tmp_path, monkeypatch):
     assert confirm_gpu.arguments([]).parts == set(confirm_gpu.PARTS) - {"race"}
     assert confirm_gpu.arguments(["--race", "--parts", "speed"]).parts == {"race", "speed"}
-    assert confirm_gpu.parts().keys() == set(confirm_gpu.PARTS)
+    assert set(confirm_gpu.parts()) | {"suite", "race", "sanitizer"} == set(confirm_gpu.PARTS)
     Setting(CPU, **confirm_gpu.QUICK)
     with pytest.raises(SystemExit):
         confirm_gpu.arguments(["--parts", "nothing"])
+    monkeypatch.chdir(tmp_path)
+    assert confirm_gpu.arguments(["--out", "r.json"]).out == tmp_path / "r.json"
+
+
+def test_who_starts_which_part(monkeypatch, tmp_path):
+    asked = []
+    for name in ("suite", "sanitizer", "race"):
+        monkeypatch.setattr(machine, name, lambda *given, name=name: asked.append((name, *given)))
+    monkeypatch.setattr(machine, "suite_workers", lambda on: 3)
+    monkeypatch.setattr(
+        confirm_gpu, "in_a_process", lambda name, command, *rest: asked.append((name, *command[2:]))
+    )
+    start = confirm_gpu.starter(confirm_gpu.arguments(["--quick", "--sanitizer", "it"]))
+    report = Report(tmp_path / "r.json")
+    for name in confirm_gpu.PARTS:
+        start(name, 9.0, report)
+    inside = [(name, "--inside", name, "--out", str(report.file), "--quick")
+              for name in confirm_gpu.PARTS if name not in ("suite", "sanitizer", "race")]  # fmt: skip
+    assert sorted(asked, key=str) == sorted(
+        [*inside, ("suite", 9.0, 3), ("sanitizer", 9.0, "it"), ("race", 9.0)], key=str
+    )
+
+
+class Program:
+    """CuPy's own class around NVRTC."""
+
+    def compile(self, options=()):
+        if not options:
+            raise ValueError("no options")
+        return "code"
+
+
+def test_compiling_is_counted_and_timed(monkeypatch, tmp_path):
+    compiler = SimpleNamespace(_NVRTCProgram=type("Program", (Program,), {}))
+    for name in ("cupy", "cupy.cuda"):
+        monkeypatch.setitem(sys.modules, name, SimpleNamespace(compiler=compiler))
+    found = watch_compiler()
+    program = compiler._NVRTCProgram()
+    assert program.compile(options=("-O",)) == "code"
+    with pytest.raises(ValueError, match="no options"):
+        program.compile()
+    assert found["compiled"] == 2
+    assert found["compile_seconds"] >= 0
+    monkeypatch.setitem(sys.modules, "cupy.cuda", None)
+    assert watch_compiler() == {}
+    row = {"part": "kernels", "status": OK, "seconds": 9.0, "line": "as on the CPU", "compiled": 7}
+    assert confirm_gpu.last_line(row) == "kernels: ok, 9.0 s (7 compiled): as on the CPU"
+    row["compile_seconds"] = 4.04
+    assert confirm_gpu.last_line(row) == "kernels: ok, 9.0 s (7 compiled in 4.0 s): as on the CPU"
+    monkeypatch.setenv("CUPY_CACHE_DIR", str(tmp_path))
+    for name in ("a.cubin", "b.cubin", "b.cu"):
+        (tmp_path / name).touch()
+    assert kept_kernels() == 2
 
 
 @pytest.mark.parametrize("script", ["confirm_gpu.py", "every_kernel.py"])
@@ -320,7 +563,7 @@ def test_without_a_gpu(script, tmp_path):
     assert not list(tmp_path.iterdir())
 
 
-def test_packages_that_are_missing_are_named_with_what_installs_them(monkeypatch, capsys):
+def test_packages_that_are_missing_are_named_with_what_installs_them(monkeypatch, capsys, tmp_path):
     monkeypatch.setattr(confirm_gpu, "NEEDED", ("numpy", "nonesuch"))
     monkeypatch.setattr(sys, "argv", ["confirm_gpu.py"])
     with pytest.raises(SystemExit) as stopped:
@@ -331,6 +574,7 @@ def test_packages_that_are_missing_are_named_with_what_installs_them(monkeypatch
         f"confirm_gpu.py: not installed: nonesuch; install with: {command}\n"
     )
     monkeypatch.setattr(confirm_gpu, "NEEDED_BY_TESTS", ("nonesuch",))
-    outcome = confirm_gpu.parts()["suite"](Setting(CPU))
+    start = confirm_gpu.starter(confirm_gpu.arguments([]))
+    outcome = start("suite", 60.0, Report(tmp_path / "r.json"))
     assert outcome.status == NOT_RUN
     assert outcome.line.endswith(command)

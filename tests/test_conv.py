@@ -21,8 +21,11 @@ from minibnn import (
     Reshape,
     SignSTE,
 )
-from minibnn.backend import CPU, Backend, Windows
-from minibnn.backend.cpu import convolution as numpy_convolution
+from minibnn.backend import CPU
+from minibnn.backend.cpu import convolution as cpu_convolution
+from minibnn.backend.implementations import NUMPY
+from minibnn.layers.conv import convolve, convolve_dW, convolve_dx
+from minibnn.windows import Windows
 
 
 def pair(value):
@@ -73,7 +76,7 @@ GEOMETRIES = [
     ((2, 5, 4, 2), 3, 3, {"padding": 1}),
     ((2, 5, 4, 2), 3, (3, 2), {"padding": (1, 2), "padding_value": 1.0}),
     ((2, 4, 4, 2), 3, 3, {"padding": 1, "padding_value": -1.0, "stride": 2}),
-    ((2, 2, 2, 1), 2, 3, {"padding": 2}),  # windows that see only the border
+    ((2, 2, 2, 1), 2, 3, {"padding": 2}),  # windows that see only the padding
     ((2, 7, 8, 2), 3, (2, 3), {"dilation": (3, 2)}),
     ((2, 9, 8, 2), 3, 2, {"dilation": 3, "stride": 2, "padding": (0, 1)}),
     ((2, 4, 5, 4), 6, 2, {"groups": 2}),
@@ -102,22 +105,65 @@ def test_convolution_is_six_loops(shape, out, kernel, options, dtype, backend, r
         np.testing.assert_allclose(host(gradient), expected, **near)
 
 
+# --- The CPU's own implementations ------------------------------------------------------------
+
+
+def fast(reference, *arguments):
+    """By the CPU's own implementation, which must not decline."""
+    result = NUMPY[reference.__name__](CPU, *arguments)
+    assert result is not NotImplemented
+    return result
+
+
+def whole(rng, shape):
+    """Small whole numbers: their sums are exact in any order."""
+    return rng.integers(-4, 5, shape).astype(np.float32)
+
+
+def check_equal(X, W, dz, windows):
+    """All three, exactly as the references."""
+    for reference, arguments in (
+        (convolve, (X, W, windows)),
+        (convolve_dW, (X, dz, windows)),
+        (convolve_dx, (dz, W, windows, X.shape)),
+    ):
+        expected = reference(*arguments)
+        got = fast(reference, *arguments) if windows.groups == 1 else CPU.run(reference, *arguments)
+        np.testing.assert_array_equal(got, expected, strict=True)
+
+
 @pytest.mark.parametrize("values", [1, 500, 2**30])  # blocks of one image, of some, one block
 @pytest.mark.parametrize(("shape", "out", "kernel", "options"), GEOMETRIES)
-def test_blocks_of_images_compute_what_the_plain_bodies_do(
+def test_blocks_of_images_compute_what_the_references_do(
     shape, out, kernel, options, values, rng, monkeypatch
 ):
-    monkeypatch.setattr(numpy_convolution, "BLOCK", values)
+    monkeypatch.setattr(cpu_convolution, "BLOCK", values)
     layer = Conv2D(shape[-1], out, kernel, **options)
-    X = layer.pad(rng.standard_normal((7, *shape[1:])))
-    W = rng.standard_normal(layer.weight.shape)
-    z = CPU.convolve(X, W, layer.windows)
-    np.testing.assert_allclose(z, Backend.convolve(CPU, X, W, layer.windows), rtol=1e-10)
-    dz = rng.standard_normal(z.shape)
-    dW, plain_dW = np.full(W.shape, np.nan), np.full(W.shape, np.nan)
-    assert CPU.convolve_dw(X, dz, layer.windows, dW) is dW
-    Backend.convolve_dw(CPU, X, dz, layer.windows, plain_dW)
-    np.testing.assert_allclose(dW, plain_dW, rtol=1e-10, atol=1e-12)
+    X, W = layer.pad(whole(rng, (7, *shape[1:]))), whole(rng, layer.weight.shape)
+    dz = whole(rng, convolve(X, W, layer.windows).shape)
+    check_equal(X, W, dz, layer.windows)
+
+
+@pytest.mark.parametrize("values", [500, 2**30])
+@pytest.mark.parametrize(("shape", "out", "kernel", "options"), GEOMETRIES)
+def test_sums_of_any_floats_differ_by_roundings(
+    shape, out, kernel, options, values, rng, monkeypatch
+):
+    """Two sums of the same n products differ by at most 2 n roundings of the sum of their sizes."""
+    monkeypatch.setattr(cpu_convolution, "BLOCK", values)
+    layer = Conv2D(shape[-1], out, kernel, **options)
+    windows = layer.windows
+    X = layer.pad(rng.standard_normal((7, *shape[1:])).astype(np.float32))
+    W = rng.standard_normal(layer.weight.shape).astype(np.float32)
+    dz = rng.standard_normal(convolve(X, W, windows).shape).astype(np.float32)
+    for reference, arguments, terms in (
+        (convolve, (X, W, windows), W[..., 0].size),
+        (convolve_dW, (X, dz, windows), dz[..., 0].size),
+        (convolve_dx, (dz, W, windows, X.shape), W[:, :, 0].size),
+    ):
+        sizes = reference(*(abs(a) if isinstance(a, np.ndarray) else a for a in arguments))
+        error = abs(CPU.run(reference, *arguments) - reference(*arguments))
+        assert (error <= 2 * terms * 2.0**-24 * sizes).all()
 
 
 @pytest.mark.parametrize("rows", [0, 1])
@@ -126,17 +172,55 @@ def test_blocks_of_images_compute_what_the_plain_bodies_do(
 def test_gradients_of_zeros_from_dropped_edges(shape, out, kernel, options, rows, columns, rng):
     """The CPU leaves them out; with nothing but zeros it must not leave out everything."""
     layer = Conv2D(shape[-1], out, kernel, **options)
-    X = layer.pad(rng.standard_normal(shape))
-    W, dW, plain_dW = rng.standard_normal((3, *layer.weight.shape))
-    dz = rng.standard_normal(CPU.convolve(X, W, layer.windows).shape)
+    X, W = layer.pad(whole(rng, shape)), whole(rng, layer.weight.shape)
+    dz = whole(rng, convolve(X, W, layer.windows).shape)
     dz[:, dz.shape[1] - rows :] = 0
     dz[:, :, dz.shape[2] - columns :] = 0
-    CPU.convolve_dw(X, dz, layer.windows, dW)
-    Backend.convolve_dw(CPU, X, dz, layer.windows, plain_dW)
-    np.testing.assert_allclose(dW, plain_dW, rtol=1e-10, atol=1e-12)
-    dX = CPU.convolve_dx(dz, W, layer.windows, X.shape)
-    plain_dX = Backend.convolve_dx(CPU, dz, W, layer.windows, X.shape)
-    np.testing.assert_allclose(dX, plain_dX, rtol=1e-10, atol=1e-12)
+    check_equal(X, W, dz, layer.windows)
+
+
+def test_views_are_taken_as_they_read(rng):
+    X = whole(rng, (2, 6, 5, 8))[:, ::-1, :, 1::2]
+    W = whole(rng, (5, 4, 3, 3)).T
+    dz = whole(rng, (5, 2, 4, 3)).transpose(1, 2, 3, 0)
+    assert not any(a.flags.c_contiguous for a in (X, W, dz))
+    check_equal(X, W, dz, Windows((3, 3)))
+
+
+def test_nan_goes_where_the_references_send_it(rng):
+    X, W, dz = whole(rng, (2, 5, 5, 2)), whole(rng, (2, 2, 2, 3)), whole(rng, (2, 4, 4, 3))
+    dz[:, -1, -1] = 1  # an edge of zeros is left out, where 0 times nan would be nan
+    for a in (X, W, dz):
+        spoiled = [b.copy() for b in (X, W, dz)]
+        at = [a is b for b in (X, W, dz)].index(True)
+        spoiled[at][-1, -1, -1, 0] = np.nan
+        check_equal(*spoiled, Windows((2, 2)))
+
+
+def test_an_empty_batch_is_computed_as_by_the_references(rng):
+    X, dz = np.zeros((0, 5, 5, 2), np.float32), np.zeros((0, 4, 4, 3), np.float32)
+    check_equal(X, whole(rng, (2, 2, 2, 3)), dz, Windows((2, 2)))
+
+
+def test_what_the_cpu_does_not_take_is_declined(rng):
+    """Other dtypes, groups of channels, and shapes that do not fit: for the reference to judge."""
+    X, W, dz = whole(rng, (2, 5, 5, 2)), whole(rng, (2, 2, 2, 3)), whole(rng, (2, 4, 4, 3))
+    windows = Windows((2, 2))
+    check_equal(X, W, dz, windows)
+    for x, w, g, seen in (
+        (X.astype(np.float64), W.astype(np.float64), dz.astype(np.float64), windows),
+        (X.astype(np.float64), W, dz.astype(np.float64), windows),
+        (X, W, dz, windows._replace(groups=2)),
+        (X, W, dz, Windows((6, 6))),
+        (X[0], W[0], dz[0], windows),
+        (X, np.concatenate([W, W], axis=2), dz[:, 1:], windows),
+        (X, W[1:], dz[1:], windows),
+    ):
+        assert NUMPY["convolve"](CPU, x, w, seen) is NotImplemented
+        assert NUMPY["convolve_dW"](CPU, x, g, seen) is NotImplemented
+        assert NUMPY["convolve_dx"](CPU, g, w, seen, X.shape) is NotImplemented
+    with pytest.raises(ValueError, match="mismatch"):
+        CPU.run(convolve, X, np.concatenate([W, W], axis=2), windows)
 
 
 def test_an_empty_batch_passes():
@@ -208,16 +292,16 @@ def test_an_edge_is_dropped_only_where_all_samples_have_zeros(batch, rng):
     """One nonzero number in the last row, or column, of any sample and channel keeps all of it."""
     dz = rng.standard_normal((batch, 4, 5, 3)).astype(np.float32)
     dz[:, -1] = dz[:, :, -1] = 0
-    assert numpy_convolution.without_zero_edge(dz).shape == (batch, 3, 4, 3)
+    assert cpu_convolution.without_zero_edge(dz).shape == (batch, 3, 4, 3)
     for n, k, c in itertools.product({0, batch - 1}, (0, 2), (0, 2)):
         for kept, place in (((4, 4), (n, 3, k, c)), ((3, 5), (n, k, 4, c)), ((4, 5), (n, 3, 4, c))):
             one = dz.copy()
             one[place] = 1e-30
             np.testing.assert_array_equal(
-                numpy_convolution.without_zero_edge(one), one[:, : kept[0], : kept[1]]
+                cpu_convolution.without_zero_edge(one), one[:, : kept[0], : kept[1]]
             )
     one_row = np.zeros((batch, 1, 1, 2), np.float32)
-    assert numpy_convolution.without_zero_edge(one_row).shape == one_row.shape
+    assert cpu_convolution.without_zero_edge(one_row).shape == one_row.shape
 
 
 @pytest.mark.parametrize(("shape", "where"), [((3, 5, 5, 2), 2), ((3, 5, 5, 2), 1)])
@@ -276,8 +360,8 @@ def test_same_padding_gives_the_odd_row_to_the_end():
     np.testing.assert_array_equal(z[0, :, :, 0], [[10, 6], [7, 4]])
 
 
-def test_the_border_keeps_a_binary_network_binary():
-    """With +1 and -1 in windows of 9 all sums are odd; a border of zeros breaks that."""
+def test_the_padding_keeps_a_binary_network_binary():
+    """With +1 and -1 in windows of 9 all sums are odd; a padding of zeros breaks that."""
     x = np.where(np.arange(16).reshape(1, 4, 4, 1) % 3, 1, -1).astype(np.float32)
     for value in (-1, 1, 0):
         layer = Conv2D(
@@ -368,8 +452,10 @@ def test_the_short_names():
         "Conv2D(2 -> 2, 1x2, stride=(2, 2), groups=2, bias=False)"
     )
     assert str(Conv2D(1, 2, 3, padding=1, padding_value=-1)) == (
-        "Conv2D(1 -> 2, 3x3, border=((1, 1), (1, 1)), padding_value=-1.0)"
+        "Conv2D(1 -> 2, 3x3, padding=(1, 1), padding_value=-1.0)"
     )
+    assert str(Conv2D(1, 2, 2, padding="same")) == 'Conv2D(1 -> 2, 2x2, padding="same")'
+    assert str(Conv2D(1, 2, 3, padding="same")) == "Conv2D(1 -> 2, 3x3, padding=(1, 1))"
     assert repr(MaxPool2D(2)) == "MaxPool2D(2x2)"
     assert repr(AveragePool2D((2, 3), stride=1)) == "AveragePool2D(2x3, stride=(1, 1))"
 

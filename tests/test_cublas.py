@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from cuda_on_host import HOST_CUDA
 from devices import open_backend
+from fake_cupy import fake_cuda
 
 from minibnn import (
     Activation,
@@ -23,9 +24,11 @@ from minibnn import (
     SwishSign,
     functions,
 )
-from minibnn.backend import CPU, Backend, Windows
 from minibnn.backend.cuda import cublas
 from minibnn.backend.cuda.backend import CupyBackend
+from minibnn.backend.cuda.device import Device
+from minibnn.layers.conv import convolve, convolve_dW, convolve_dx
+from minibnn.windows import Windows
 
 SIGNS = [SignSTE(), SignSTE(clip=1.0), ApproxSign(), SwishSign(), StochasticSign(), AdaSTE()]
 TYPES = {cublas.REAL_16: np.float16, cublas.REAL_32: np.float32, cublas.REAL_64: np.float64}
@@ -36,7 +39,7 @@ class OnDevice:
 
     def __init__(self, a):
         self.a = a
-        self.data = SimpleNamespace(ptr=a.ctypes.data)
+        self.data = SimpleNamespace(ptr=a.ctypes.data, device_id=0)
 
     def __getattr__(self, name):
         return getattr(self.a, name)
@@ -91,13 +94,15 @@ def library(monkeypatch):
 
 
 def fake_cupy():
-    cuda = SimpleNamespace(
-        runtime=SimpleNamespace(getDevice=lambda: 0),
-        alloc=lambda size: SimpleNamespace(ptr=4096, size=size),
-        stream=7,
-    )
+    cuda = fake_cuda()
+    cuda.alloc = lambda size: SimpleNamespace(ptr=4096, size=size)
+    cuda.stream = 7
     cuda.get_current_stream = lambda: SimpleNamespace(ptr=cuda.stream)
     return SimpleNamespace(cuda=cuda)
+
+
+def open_products(cupy):
+    return cublas.Cublas(cupy, Device(cupy))
 
 
 def layouts(a):
@@ -116,7 +121,7 @@ def layouts(a):
 @pytest.mark.parametrize("dtype", [np.float32, np.float64, np.float16])
 def test_products_of_matrices_in_every_layout(shape, dtype, library, rng):
     n, k, m = shape
-    products = cublas.Cublas(fake_cupy())
+    products = open_products(fake_cupy())
     a, b = rng.integers(-9, 10, (n, k)).astype(dtype), rng.integers(-9, 10, (k, m)).astype(dtype)
     result = np.float32 if dtype == np.float16 else dtype
     for left in layouts(a):
@@ -134,7 +139,7 @@ def test_what_no_layout_fits():
 
 
 def test_empty_sums_are_zeros(library):
-    products = cublas.Cublas(fake_cupy())
+    products = open_products(fake_cupy())
     out = np.full((2, 3), np.nan, np.float32)
     empty = [OnDevice(np.zeros(shape, np.float32)) for shape in ((2, 0), (0, 3))]
     products.multiply(*empty, OnDevice(out), tf32=False)
@@ -144,7 +149,7 @@ def test_empty_sums_are_zeros(library):
 
 def test_each_stream_has_a_handle_and_its_workspace_is_set_last(library):
     cupy = fake_cupy()
-    products = cublas.Cublas(cupy)
+    products = open_products(cupy)
     one = OnDevice(np.ones((2, 2), np.float32))
     for stream in (7, 7, 8, 7):
         cupy.cuda.stream = stream
@@ -162,7 +167,7 @@ def test_each_stream_has_a_handle_and_its_workspace_is_set_last(library):
 
 
 def test_precision(library):
-    products = cublas.Cublas(fake_cupy())
+    products = open_products(fake_cupy())
     for dtype in (np.float32, np.float64, np.float16):
         one = OnDevice(np.ones((2, 2), dtype))
         out = np.float64 if dtype == np.float64 else np.float32
@@ -173,7 +178,7 @@ def test_precision(library):
 
 
 def test_a_status_is_an_error(library, monkeypatch):
-    products = cublas.Cublas(fake_cupy())
+    products = open_products(fake_cupy())
     monkeypatch.setattr(library, "cublasGemmEx", lambda *arguments: 13)
     one = OnDevice(np.ones((2, 2), np.float32))
     with pytest.raises(RuntimeError, match="cublasGemmEx answered with status 13"):
@@ -268,16 +273,15 @@ def test_functions_that_give_signs_say_so(function, rng):
         assert set(np.unique(y[~np.isnan(y)])) == {-1, 1}
 
 
-def test_convolutions_of_signs_go_to_the_tensor_cores_too(products, rng):
-    x = rng.standard_normal((2, 6, 6, 3)).astype(np.float32)
-    W = rng.standard_normal((3, 3, 3, 4)).astype(np.float32)
-    windows = Windows((3, 3), (1, 1))
-    signs, weights = HOST_CUDA.binarize(x), HOST_CUDA.binarize(W)
-    HOST_CUDA.mark_signs(signs)
-    HOST_CUDA.mark_signs(weights)
-    for a, b, fast in ((signs, weights, True), (x, weights, False), (signs, W, False)):
-        z = HOST_CUDA.convolve(a, b, windows)
-        np.testing.assert_allclose(z, Backend.convolve(CPU, a, b, windows), atol=1e-5)
-        assert products.tf32.pop() is fast
-    HOST_CUDA.convolve_dw(signs, z, windows, np.empty_like(W))
-    assert products.tf32.pop() is False
+def test_convolutions_multiply_through_the_handle(products, rng):
+    x, W = (rng.integers(-4, 5, n).astype(np.float32) for n in ((2, 6, 6, 3), (3, 3, 3, 4)))
+    windows = Windows((3, 3))
+    z = convolve(x, W, windows)
+    for reference, arguments in (
+        (convolve, (x, W, windows)),
+        (convolve_dW, (x, z, windows)),
+        (convolve_dx, (z, W, windows, x.shape)),
+    ):
+        result = HOST_CUDA.run(reference, *arguments)
+        np.testing.assert_array_equal(result, reference(*arguments))
+    assert products.tf32 == [False] * 3

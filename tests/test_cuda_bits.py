@@ -13,11 +13,14 @@ from devices import open_backend
 from packed_models import SIGN, dense, images_models, ink
 
 from minibnn import Activation, BatchNorm, Rescale, Sequential, pack
-from minibnn.backend import CPU, Backend, BitMatrix, DenseLayers, Windows, backend_of
+from minibnn.backend import CPU, Backend, BitMatrix, DenseLayers, backend_of
 from minibnn.backend.cuda import bits as cuda_bits
 from minibnn.backend.cuda import kernels as cuda_kernels
 from minibnn.backend.cuda.kernels import FOLDER
+from minibnn.layers.pooling import max_pool
+from minibnn.packed.stages import window_rows
 from minibnn.recipes import RECIPES
+from minibnn.windows import Windows
 
 WIDTHS = [*range(1, 131), 784]
 
@@ -235,12 +238,12 @@ def test_scores_and_labels(rows, classes, rng):
 @pytest.mark.parametrize("channels", [1, 3, 40])
 def test_windows_of_integers(windows, channels, rng):
     x = pixels(rng, 2, 6, 9, channels)
-    same(HOST_CUDA.window_rows(x, windows), Backend.window_rows(CPU, x, windows))
-    launched("columns_of_windows")
+    same(HOST_CUDA.run(window_rows, x, windows), window_rows(x, windows))
+    launched("im2col")
     for values in (x, rng.integers(-9, 9, x.shape, np.int32)):
-        same(HOST_CUDA.max_pool(values, windows, False)[0],
-             Backend.max_pool(CPU, values, windows, False)[0])  # fmt: skip
-    launched("columns_of_windows", "max_pool", "max_pool")
+        same(HOST_CUDA.run(max_pool, values, windows, False)[0],
+             max_pool(values, windows, False)[0])  # fmt: skip
+    launched("im2col", "max_pool", "max_pool")
 
 
 def network(rng, pixels, widths):
@@ -431,9 +434,7 @@ def test_convolutions(name, rng):
     packed, images = images_model(name, rng)
     same_stages(packed, images)
     same_answers(packed, images)
-    expected = {"threshold_bits", "columns_of_windows"} | (
-        {"max_pool"} if "pool" in name else set()
-    )
+    expected = {"threshold_bits", "im2col"} | ({"max_pool"} if "pool" in name else set())
     assert expected <= set(HOST_CUDA.kernels.launches)
 
 

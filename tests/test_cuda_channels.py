@@ -9,10 +9,10 @@ import numpy as np
 import pytest
 import test_norms
 from cuda_on_host import HOST_CUDA
+from minibnn.backend.cuda.channels import Grid
 
 from minibnn import BatchNorm, ShiftBatchNorm, TensorNorm
 from minibnn.backend import CPU, Backend, select
-from minibnn.backend.cuda.channels import Grid
 
 # (batch, places, channels): of one chunk of rows, and of several.
 SHORT = [(1, 1, 1), (2, 1, 3), (100, 1, 10), (65, 1, 256), (7, 5, 33), (64, 10, 1), (1024, 1, 2)]

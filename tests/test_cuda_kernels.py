@@ -7,17 +7,19 @@ compiler and NVIDIA's are both told so (`-ffp-contract=off`, `-fmad=false`).
 from __future__ import annotations
 
 import ctypes
+import shutil
+import subprocess
 from functools import partial
 from itertools import product
-from pathlib import Path
 
 import numpy as np
+import nvrtc
 import pytest
 from cuda_on_host import HOST_CUDA, kernel_names, launched
 
 from minibnn.backend import CPU, AdamStep, Backend, Questions, StepTables
 from minibnn.backend.cuda import kernels as cuda_kernels
-from minibnn.backend.cuda.kernels import FILES, OPTIONS, source
+from minibnn.backend.cuda.kernels import FILES, source
 from minibnn.layers.reshape import rescale
 
 FLOATS = [np.float32, np.float64]
@@ -335,53 +337,37 @@ def reference(operation, *given):
 # --- What the host cannot show: that NVIDIA's compiler takes the sources ----------------------
 
 
-def nvrtc():
-    """NVIDIA's run-time compiler, which needs no GPU; None where it is not installed."""
-    from importlib.util import find_spec
-
-    spec = find_spec("nvidia")
-    places = [Path(p) for p in (spec.submodule_search_locations or [])] if spec else []
-    names = [str(f) for p in places for f in p.glob("**/libnvrtc.so.*")]
-    for name in (*names, "libnvrtc.so", "libnvrtc.so.13", "libnvrtc.so.12"):
-        try:
-            return ctypes.CDLL(name)
-        except OSError:
-            continue
-    return None
-
-
-def compiled(file, dtype, architecture):
-    """What NVIDIA's compiler makes of a file, with the options that it gets from us and from CuPy."""
-    library = nvrtc()
-    if library is None:
-        pytest.skip("NVRTC is not installed")
-    program, text = ctypes.c_void_p(), source(file, dtype).encode()
-    created = library.nvrtcCreateProgram(ctypes.byref(program), text, b"k.cu", 0, None, None)
-    assert created == 0
-    flags = [f"--gpu-architecture={architecture}", *OPTIONS, "-ftz=true"]
-    options = (ctypes.c_char_p * len(flags))(*(flag.encode() for flag in flags))
-    status = library.nvrtcCompileProgram(program, len(flags), options)
-    size = ctypes.c_size_t()
-    library.nvrtcGetProgramLogSize(program, ctypes.byref(size))
-    log = ctypes.create_string_buffer(size.value)
-    library.nvrtcGetProgramLog(program, log)
-    assert (status, log.value) == (0, b"")  # no warning either
-    library.nvrtcGetPTXSize(program, ctypes.byref(size))
-    ptx = ctypes.create_string_buffer(size.value)
-    library.nvrtcGetPTX(program, ptx)
-    library.nvrtcDestroyProgram(ctypes.byref(program))
-    return ptx.value.decode()
+EVERY_TYPE = [*product(FILES, FLOATS), ("windows", np.uint8), ("windows", np.int32)]
 
 
 @pytest.mark.parametrize(
-    ("file", "dtype"),
-    [*product(FILES, FLOATS), ("windows", np.uint8), ("windows", np.int32)],
+    ("file", "dtype", "capability"),
+    [(*each, capability) for capability in (80, 90) for each in EVERY_TYPE]
+    + [(*each, capability) for capability in (60, 70) for each in product(FILES, FLOATS[:1])],
 )
-@pytest.mark.parametrize("architecture", ["sm_80", "sm_90"])
-def test_the_kernels_compile_for_the_gpu(file, dtype, architecture):
-    ptx, names = compiled(file, dtype, architecture), kernel_names(source(file, dtype))
+def test_the_kernels_compile_for_the_gpu(file, dtype, capability):
+    ptx, names = nvrtc.compiled(source(file, dtype), capability), kernel_names(source(file, dtype))
     assert names
     for name in names:
         assert f".entry {name}(" in ptx, name
     # Nothing is fused, as on the host, and as OPTIONS says; only exp and log are made of it.
     assert ("fma.rn" in ptx) == (file == "classes")
+    # Four products of bytes in one instruction, where there is one.
+    assert ("dp4a" in ptx) == (file == "bits" and capability > 60)
+
+
+def test_the_compiler_of_cuda_13_finds_its_builtins(tmp_path):
+    """In release 13.0 it looks for them where the system's libraries are, and not beside itself."""
+    if shutil.which("gcc") is None:
+        pytest.skip("no C compiler")
+    folder = tmp_path / "cu13" / "lib"
+    folder.mkdir(parents=True)
+    code = """
+        #include <dlfcn.h>
+        int compile(void) { return dlopen("libnvrtc-builtins.so.13.test", RTLD_NOW) != 0; }
+    """
+    for name, text in (("libnvrtc-builtins.so.13.test", ""), ("libnvrtc.so.13", code)):
+        command = ["gcc", "-shared", "-fPIC", "-x", "c", "-", f"-Wl,-soname,{name}", "-ldl"]
+        subprocess.run([*command, "-o", folder / name], input=text, text=True, check=True)
+    assert ctypes.CDLL(str(folder / "libnvrtc.so.13")).compile() == 0
+    assert nvrtc.find([tmp_path]).compile() == 1

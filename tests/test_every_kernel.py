@@ -105,8 +105,8 @@ def test_kernels_are_listed_the_slowest_first(monkeypatch, on_the_host):
     monkeypatch.setattr(speed, "launch_seconds", lambda backend, launch: launch.size * 1e-9)
     rows = speed.kernel_table(HOST_CUDA)
     names = {f"{key.file}/{key.name}" for key in heard if key.dtype == "float32"}
-    others = {"windows/max_pool of uint8", "windows/max_pool of int32",
-              "windows/columns_of_windows of uint8"}  # fmt: skip
+    others = {"pooling/max_pool of uint8", "pooling/max_pool of int32",
+              "convolution/im2col of uint8"}  # fmt: skip
     assert {row["kernel"] for row in rows} == names | others
     assert [row["us"] for row in rows] == sorted((row["us"] for row in rows), reverse=True)
     by_name = {row["kernel"]: row for row in rows}

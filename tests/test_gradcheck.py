@@ -40,7 +40,7 @@ from minibnn import (
     check_gradients,
     load_sample,
 )
-from minibnn.backend.pooling import Pooling
+from minibnn.layers import pooling
 
 
 def mutant(module: str, right: str, wrong: str) -> types.ModuleType:
@@ -788,18 +788,21 @@ def test_equal_maxima_of_whole_numbers_are_no_mistake(seed):
 @pytest.mark.parametrize(
     ("right", "wrong"),
     [
-        ("dx[:, rows, columns] = dy * (place == k)", "dx[:, rows, columns] = dy"),
-        ("dx[:, rows, columns] += dy * (place == k)", "dx[:, rows, columns] = dy * (place == k)"),
+        ("dx[:, rows, columns] = dy * (position == k)", "dx[:, rows, columns] = dy"),
+        (
+            "dx[:, rows, columns] += dy * (position == k)",
+            "dx[:, rows, columns] = dy * (position == k)",
+        ),
     ],
 )
 def test_wrong_pooling_is_still_caught(right, wrong, monkeypatch):
-    broken = mutant("minibnn.backend.pooling", right, wrong).Pooling
+    broken = mutant("minibnn.layers.pooling", right, wrong)
     for windows in ((2, 2), (2, 1)):
         pool = MaxPool2D(*windows)
         assert check_gradients(pool, spread(2, 4, 4, 2))
         if pool.windows.overlap == ("+=" in right):
             with monkeypatch.context() as patch:
-                patch.setattr(Pooling, "max_pool_dx", broken.max_pool_dx)
+                patch.setattr(pooling, "max_pool_gradient", broken.max_pool_gradient)
                 assert not check_gradients(pool, spread(2, 4, 4, 2))
                 signs = Sequential(Activation(SignSTE()), pool)
                 assert not check_gradients(signs, spread(2, 4, 4, 2))

@@ -17,7 +17,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import urllib3
 
 from minibnn.data import (
     DatasetMismatchError,
@@ -32,6 +31,8 @@ from minibnn.data import (
     read_idx,
     write_idx,
 )
+
+urllib3 = pytest.importorskip("urllib3")  # comes with requests, which only a download needs
 
 TRAIN_IMAGES, TRAIN_LABELS, TEST_IMAGES, TEST_LABELS = NAMES = (
     "train-images-idx3-ubyte",

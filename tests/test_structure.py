@@ -1,4 +1,4 @@
-"""The layout's rules: floors, lazy imports, one sign, documented names."""
+"""The layout's rules: floors, no import circles, lazy imports, one sign, documented names."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ import re
 import subprocess
 import sys
 import typing
+from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
 
 import pytest
@@ -18,10 +19,12 @@ ROOT = Path(__file__).parent.parent
 PACKAGE = ROOT / "minibnn"
 FILES = sorted(PACKAGE.rglob("*.py"))
 
-# Each room imports only from rooms on lower floors (and freely within itself).
+# Each room imports only from rooms on lower floors, and within itself without circles.
 FLOORS = {
+    "windows": 0,
     "atomic_file": 1,
     "regular_file": 1,
+    "version": 1,
     "result_folder": 2,
     "backend": 1,
     "checks": 1,
@@ -34,6 +37,7 @@ FLOORS = {
     "layers": 4,
     "losses": 4,
     "schedules": 4,
+    "inspection": 5,
     "optimizers": 5,
     "data": 5,
     "training": 6,
@@ -53,17 +57,38 @@ def room(path: Path) -> str:
     return path.relative_to(PACKAGE).parts[0].removesuffix(".py")
 
 
-def imported_rooms(path: Path) -> set[str]:
-    rooms = set()
-    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
-        names = []
+def module_of(path: Path) -> str:
+    return ".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__")
+
+
+MODULES = {module_of(path): path for path in FILES}
+
+# `Layer.summary()` imports its room when it is called, and names what it returns for type checkers.
+WHEN_CALLED = {("minibnn.layers.base", "minibnn.inspection.summary")}
+
+
+def imported_names(tree: ast.AST) -> set[str]:
+    """What of minibnn is imported by full name: at the top, in functions, and for type checkers.
+
+    A module's name as a string counts, too: `import_module` may be given it.
+    """
+    names: set[str] = set()
+    for node in ast.walk(tree):
         if isinstance(node, ast.ImportFrom):
-            assert node.level == 0, f"{path}: import by full name"
-            names = [f"{node.module}.{alias.name}" for alias in node.names]
+            assert node.level == 0, "import by full name"
+            names |= {f"{node.module}.{alias.name}" for alias in node.names}
         elif isinstance(node, ast.Import):
-            names = [alias.name for alias in node.names]
-        rooms |= {n.split(".")[1] for n in names if n.startswith("minibnn.")}
-    return rooms
+            names |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.Constant) and node.value in MODULES and node.value != "minibnn":
+            names.add(node.value)
+    return {name for name in names if name.partition(".")[0] == "minibnn"}
+
+
+def imported_modules(path: Path) -> set[str]:
+    """The modules that a file imports, but for `WHEN_CALLED`."""
+    names = imported_names(ast.parse(path.read_text(encoding="utf-8")))
+    modules = {name if name in MODULES else name.rpartition(".")[0] for name in names}
+    return {m for m in modules if (module_of(path), m) not in WHEN_CALLED}
 
 
 @pytest.mark.parametrize("path", FILES, ids=lambda p: str(p.relative_to(PACKAGE)))
@@ -71,12 +96,69 @@ def test_floors(path):
     if path == PACKAGE / "__init__.py":
         return  # the door: it imports from every floor
     here = room(path)
-    for there in imported_rooms(path) - {here}:
+    for there in {m.split(".")[1] for m in imported_modules(path) if m != "minibnn"} - {here}:
         assert FLOORS[there] < FLOORS[here], f"{here} (floor {FLOORS[here]}) imports {there}"
 
 
 def test_every_room_has_a_floor():
     assert {room(p) for p in FILES} - {"__init__"} == set(FLOORS)
+
+
+def circle(graph: dict[str, set[str]]) -> str:
+    """Modules that import each other in a circle, as text; empty if there are none."""
+    try:
+        TopologicalSorter(graph).prepare()
+    except CycleError as error:
+        return " -> ".join(reversed(error.args[1]))
+    return ""
+
+
+def test_no_imports_in_a_circle():
+    """In whatever order modules are imported, each finds complete those that it needs.
+
+    This is the floor of a file inside its room: above all that it imports. The door is no
+    exception: nothing that it names may import it.
+    """
+    assert circle({module: imported_modules(path) for module, path in MODULES.items()}) == ""
+
+
+def test_circles_are_found_wherever_an_import_stands():
+    assert circle({"a": {"b"}, "b": {"c"}, "c": set()}) == ""
+    assert circle({"a": {"b"}, "b": {"c"}, "c": {"b"}}) in ("b -> c -> b", "c -> b -> c")
+    code = """
+import minibnn.checks
+from minibnn import losses
+if TYPE_CHECKING:
+    from minibnn.layers.base import Layer
+def later():
+    from minibnn.backend import CPU
+    import_module("minibnn.packed.file")
+"""
+    assert imported_names(ast.parse(code)) == {
+        "minibnn.checks", "minibnn.losses", "minibnn.layers.base.Layer", "minibnn.backend.CPU",
+        "minibnn.packed.file",
+    }  # fmt: skip
+
+
+def test_exceptions_are_needed():
+    """An exception that nobody needs any more would hide a circle to come."""
+    for here, there in WHEN_CALLED:
+        names = imported_names(ast.parse(MODULES[here].read_text(encoding="utf-8")))
+        assert any(name.startswith(there) for name in names)
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda p: str(p.relative_to(PACKAGE)))
+def test_private_names_stay_in_their_file(path):
+    for name in imported_names(ast.parse(path.read_text(encoding="utf-8"))):
+        last = name.rpartition(".")[2]
+        assert not last.startswith("_") or last == "__version__", f"imports {name}"
+
+
+def test_implementations_for_the_cpu_and_for_cuda_know_nothing_of_each_other():
+    for here, there in (("cpu", "cuda"), ("cuda", "cpu")):
+        for path in (PACKAGE / "backend" / here).glob("*.py"):
+            wrong = {m for m in imported_modules(path) if m.startswith(f"minibnn.backend.{there}")}
+            assert not wrong, path
 
 
 def run(code: str) -> subprocess.CompletedProcess[str]:
@@ -109,7 +191,10 @@ def test_import_is_light_and_silent():
 
 
 def test_import_loads_nothing_but_the_door():
-    assert {m for m in modules_after("import minibnn") if "minibnn" in m} == {"minibnn"}
+    assert {m for m in modules_after("import minibnn") if "minibnn" in m} == {
+        "minibnn",
+        "minibnn.version",
+    }
     assert modules_after("import minibnn").isdisjoint(HEAVY)
 
 
@@ -117,9 +202,9 @@ def test_training_loads_its_own_rooms_only():
     loaded = modules_after(TRAINING)
     assert loaded.isdisjoint(HEAVY)
     rooms = {name.split(".")[1] for name in loaded if name.startswith("minibnn.")}
-    core = "backend checks data draws feedback functions input_contract layers losses optimizers"
-    files = "atomic_file gradient_clock parameter regular_file schedules training"
-    assert rooms == {*core.split(), *files.split()}
+    core = "backend checks data draws feedback functions input_contract inspection layers losses"
+    files = "atomic_file gradient_clock optimizers parameter regular_file schedules training"
+    assert rooms == {*core.split(), *files.split(), "version", "windows"}
 
 
 def test_the_door_names_each_thing_as_its_imports_do():
@@ -130,6 +215,7 @@ def test_the_door_names_each_thing_as_its_imports_do():
         for node in ast.walk(tree)
         if isinstance(node, ast.ImportFrom) and node.module.startswith("minibnn.")
         for alias in node.names
+        if alias.name != "__version__"  # which the door has at once
     }
     assert imported == minibnn._ROOM_OF
     assert sorted(imported) == sorted(minibnn.__all__)
@@ -174,7 +260,8 @@ def test_a_misspelt_name_is_answered_with_the_closest():
 def test_errors_inside_a_room_come_out(tmp_path, wrong, use):
     package = tmp_path / "minibnn"
     (package / "training").mkdir(parents=True)
-    (package / "__init__.py").write_bytes((PACKAGE / "__init__.py").read_bytes())
+    for file in ("__init__.py", "version.py"):
+        (package / file).write_bytes((PACKAGE / file).read_bytes())
     (package / "training" / "__init__.py").write_text(wrong + "\n")
     done = run(f"import sys; sys.path.insert(0, {str(tmp_path)!r}); {use}")
     assert done.returncode == 1

@@ -31,7 +31,7 @@ from minibnn import (
     Sequential,
     SignSTE,
 )
-from minibnn.layers.record import Recorder
+from minibnn.inspection.recorder import Recorder
 
 
 class Levels(Function):

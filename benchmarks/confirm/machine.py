@@ -1,22 +1,28 @@
-"""Parts of `confirm_gpu.py`: the device, the tests that need it, the sanitizer."""
+"""Parts of `confirm_gpu.py`: the device, and programs: the tests, the sanitizer, `gpu.py`."""
 
 from __future__ import annotations
 
 import ctypes
 import importlib.metadata
+import importlib.util
+import os
 import re
 import shutil
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import minibnn
-from confirm.setting import BENCHMARKS, NOT_RUN, Outcome, Setting, run, verdict
+from confirm.setting import BENCHMARKS, CUT_OFF, NOT_RUN, Outcome, Setting, run, verdict
 from minibnn.backend import Backend
 from minibnn.backend.cuda import cublas
 
 USUAL = "/usr/local/cuda/bin/compute-sanitizer"
 SCRIPT = BENCHMARKS / "every_kernel.py"
+LAUNCHED = "every kernel was launched"  # its last line
+TOOLS = ("memcheck", "racecheck")
+MOST_WORKERS = 8  # each has its own half a gigabyte of the GPU's memory
 
 
 def device(setting: Setting) -> Outcome:
@@ -26,8 +32,7 @@ def device(setting: Setting) -> Outcome:
     for name, value in found.items():
         print(f"  {name}: {value}")
     complaints = [] if backend.records else [f"steps are not recorded: {backend.records_not}"]
-    return verdict(complaints, f"{found['gpu']}, driver {found['driver']}, steps are recorded",
-                   found)  # fmt: skip
+    return verdict(complaints, f"{found['gpu']}, driver {found['driver']}, steps are recorded", {})
 
 
 def facts(backend: Backend) -> dict[str, Any]:
@@ -57,6 +62,7 @@ def graphics(backend: Backend) -> dict[str, Any]:
         "capability": f"{properties['major']}.{properties['minor']}",
         "multiprocessors": properties["multiProcessorCount"],
         "memory_gib": round(properties["totalGlobalMem"] / 2**30, 1),
+        "compute_mode": properties["computeMode"],
         "driver": _driver(),
         "driver_cuda": runtime.driverGetVersion(),
         "cuda_runtime": runtime.runtimeGetVersion(),
@@ -86,11 +92,18 @@ def _cublas_version() -> str:
         return f"unknown: {error}"
 
 
-def suite(setting: Setting) -> Outcome:
-    """The tests that need a GPU."""
+def suite(seconds: float, workers: int) -> Outcome:
+    """The tests that need a GPU; in parallel, with more than one worker."""
     command = [sys.executable, "-m", "pytest", "-q", "-m", "gpu", "-p", "no:cacheprovider", "tests"]
-    code, output = run(command, 360)
+    code, output = run(command + (["-n", str(workers)] if workers > 1 else []), seconds)
     return read_suite(code, output)
+
+
+def suite_workers(on: Mapping[str, Any]) -> int:
+    """How many processes may test at once, on a machine with these facts."""
+    if importlib.util.find_spec("xdist") is None or on.get("compute_mode"):
+        return 1  # other modes than 0 let no second process in
+    return min(MOST_WORKERS, os.cpu_count() or 1)
 
 
 def read_suite(code: int | None, output: str) -> Outcome:
@@ -101,49 +114,68 @@ def read_suite(code: int | None, output: str) -> Outcome:
               re.findall(r"(\d+) (passed|failed|skipped|errors?|xfailed)", tail)}  # fmt: skip
     failed = [line for line in lines if line.startswith(("FAILED ", "ERROR "))]
     line = ", ".join(f"{counts.get(kind, 0)} {kind}" for kind in ("passed", "failed", "skipped"))
+    details = counts | {"failures": failed, "tail": lines[-15:]}
+    for text in failed[:20]:
+        print(f"  {text}")
+    if code is None and not failed:
+        return Outcome(CUT_OFF, f"until then {line}", details)
     complaints = []
-    if code is None:
-        complaints = ["it took too long", *failed]
-    elif code != 0:
+    if code != 0:
         complaints = [f"{line}; {failed[0] if failed else lines[-1] if lines else code}"]
     elif not counts.get("passed"):
         complaints = [f"no test ran: {line}"]
-    for text in failed[:20]:
-        print(f"  {text}")
-    return verdict(complaints, line, counts | {"failures": failed, "tail": lines[-15:]})
+    return verdict(complaints, line, details)
 
 
-def sanitizer(setting: Setting) -> Outcome:
+def sanitizer(seconds: float, program: str | None) -> Outcome:
     """Every kernel under compute-sanitizer: accesses beside arrays, races in shared memory."""
-    program = setting.sanitizer or shutil.which("compute-sanitizer")
+    program = program or shutil.which("compute-sanitizer")
     program = program or (USUAL if Path(USUAL).exists() else None)
     if program is None:
         return Outcome(NOT_RUN, "compute-sanitizer is not on the PATH; --sanitizer says where", {})
     complaints, found = [], {}
-    for tool in ("memcheck", "racecheck"):
+    for tool in TOOLS:
         # Errors that the API returns are CuPy's own affair: it asks whether something works so.
         options = ["--error-exitcode", "9"]
         options += ["--report-api-errors", "no"] if tool == "memcheck" else []
         command = [program, "--tool", tool, *options, sys.executable, str(SCRIPT)]
-        code, output = run(command, 240)
+        code, output = run(command, seconds / len(TOOLS))
         summary = re.findall(r"=+ (.*SUMMARY: .*)", output)
         found[tool] = summary[-1] if summary else "no summary"
+        if code is None and not complaints:
+            return Outcome(CUT_OFF, f"during {tool}", found)
+        if refuses(code, output):
+            reason = (output.strip().splitlines() or [f"it ended with {code}"])[-1]
+            return Outcome(NOT_RUN, f"{tool} is refused here: {reason}", {"output": output[-4000:]})
         print(f"  {tool}: {found[tool]}")
-        if code != 0 or not summary or "every kernel was launched" not in output:
+        if code != 0 or not summary or LAUNCHED not in output:
             print(output[-4000:])
-            status = "took too long" if code is None else f"ended with {code}"
-            complaints.append(f"{tool} {status}: {found[tool]}")
+            complaints.append(f"{tool} ended with {code}: {found[tool]}")
     return verdict(complaints, "; ".join(f"{k}: {v}" for k, v in found.items()), found)
 
 
-def race(setting: Setting) -> Outcome:
-    """`gpu.py`: the same work beside PyTorch and JAX, turn by turn."""
+def refuses(code: int | None, output: str) -> bool:
+    """Whether the sanitizer could not watch here: no kernel ran, and that was not the script's.
+
+    Machines that are shared often forbid it. The script finds no GPU then, though there is one, or
+    does not even begin.
+    """
+    if code in (0, None) or LAUNCHED in output or re.search(r"SUMMARY: [1-9]", output):
+        return False
+    return "Traceback" not in output and "not launched" not in output
+
+
+def race(seconds: float) -> Outcome:
+    """`gpu.py`: the same work beside PyTorch and JAX, round by round."""
     script = BENCHMARKS / "gpu.py"
     if not script.exists():
         return Outcome(NOT_RUN, "benchmarks/gpu.py is not here", {})
-    options = ["--repeats", "3", "--minutes", "4"]
-    code, output = run([sys.executable, str(script), *options], 480)
+    # It begins no workload after its minutes, and ends the one that it is at.
+    options = ["--repeats", "3", "--minutes", f"{seconds / 120:.2f}"]
+    code, output = run([sys.executable, str(script), *options], seconds)
     print(output)
-    status = "it took too long" if code is None else f"gpu.py ended with {code}"
     lines = output.splitlines()
-    return verdict([] if code == 0 else [status], "see its table", {"output": lines})
+    if code is None:
+        return Outcome(CUT_OFF, "during gpu.py", {"output": lines})
+    return verdict([f"gpu.py ended with {code}"] if code else [], "see its table",
+                   {"output": lines})  # fmt: skip

@@ -39,10 +39,11 @@ def speed(setting: Setting) -> Outcome:
     complaints: list[str] = []
     rows = []
     print(f"  {'steps of':<16}{'plain':>12}{'recorded':>12}{'begin':>12}  a step is")
-    for name, recipe, data in works(setting):
+    for name, recipe, data in workloads(setting):
         row, refused = step_times(name, recipe, data, setting)
         complaints += [f"{name}: not recorded: {refused}"] if refused else []
         rows.append(row)
+        setting.keep(steps=rows, complaints=complaints)
         print(f"  {name:<16}{row['plain_us']:>9.1f} us{row['recorded_us']:>9.1f} us"
               f"{row['begin_ms']:>9.2f} ms  {row['a_step_is']}")  # fmt: skip
     job = whole_job(setting)
@@ -50,8 +51,10 @@ def speed(setting: Setting) -> Outcome:
           f"{job['seconds']:.2f} s, of which {job['evaluation_ms']:.1f} ms each for "
           f"{job['evaluations']} evaluations")  # fmt: skip
     found: dict[str, Any] = {"steps": rows, "job": job}
+    setting.keep(**found)
     if isinstance(backend, CupyBackend):
         found["kernels"] = kernel_table(backend)
+        setting.keep(**found)
         print(f"  each kernel, mean of {LAUNCHES} launches"
               f"{' in one recording' if backend.records else ''}; GB/s of its arrays, each once "
               "(what fits into the cache exceeds the memory's rate)")  # fmt: skip
@@ -65,7 +68,7 @@ def speed(setting: Setting) -> Outcome:
     return verdict(complaints, f"{line}; {job['epochs']} epochs {job['seconds']:.2f} s", found)
 
 
-def works(setting: Setting) -> Iterator[tuple[str, Recipe, ImageDataset]]:
+def workloads(setting: Setting) -> Iterator[tuple[str, Recipe, ImageDataset]]:
     """The seed's network on all images, and wide ones with batch norm on few."""
     yield "seed", RECIPES["seed"](), setting.few
     modern = RECIPES["modern"]()
@@ -80,7 +83,7 @@ def step_times(
     name: str, recipe: Recipe, data: ImageDataset, setting: Setting
 ) -> tuple[dict[str, Any], str | None]:
     """Microseconds a step, plain and recorded, and why it was not recorded, if it was not."""
-    row: dict[str, Any] = {"work": name, "batch": recipe.batch_size}
+    row: dict[str, Any] = {"workload": name, "batch": recipe.batch_size}
     refused = None
     for kind, key in ((PlainSteps, "plain_us"), (RecordedSteps, "recorded_us")):
         steps, loader = training(kind, recipe, setting.backend, data, rest=False)

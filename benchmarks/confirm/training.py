@@ -50,6 +50,7 @@ def kernels(setting: Setting) -> Outcome:
                  for name, error in errors.items() if not error <= TOLERANCES[dtype]]  # fmt: skip
         complaints += wrong
         worst[str(dtype)] = max(errors.values())
+        setting.keep(worst=worst, complaints=complaints)
         print(f"  {dtype}: {len(errors)} results, the worst {worst[str(dtype)]:.2g} away")
     return verdict(complaints, "as on the CPU", {"worst": worst})
 
@@ -81,6 +82,7 @@ def repeat(setting: Setting) -> Outcome:
             runs.append(values)
         complaints += [f"{name}: {text}" for text in differences(*runs)]
         checked[name] = len(runs[0])
+        setting.keep(**checked, complaints=complaints)
         print(f"  {name}: {checked[name]} arrays, two runs of 2 epochs")
     return verdict(complaints, "the same bits in both runs of each recipe", checked)
 
@@ -106,6 +108,7 @@ def recorded(setting: Setting) -> Outcome:
             runs.append(values)
         complaints += [f"{recipe.name}: {text}" for text in differences(*runs)]
         checked[recipe.name] = len(runs[0])
+        setting.keep(**checked, complaints=complaints)
         print(f"  {recipe.name}: {checked[recipe.name]} arrays after {len(loader)} steps")
     return verdict(complaints, "the bits of plain steps", checked)
 
@@ -181,6 +184,7 @@ def accuracy(setting: Setting) -> Outcome:
         complaint, line = compare_accuracies(gpu, cpu)
         complaints += [f"{name}: {complaint}"] if complaint else []
         rows[name] = {"gpu": gpu, "cpu": cpu}
+        setting.keep(**rows, complaints=complaints)
         print(f"  {name}: {line}")
     return verdict(complaints, "the GPU's means lie within the seeds' range of the CPU's",
                    {"rule": rule, **rows})  # fmt: skip

@@ -41,7 +41,7 @@ sign.defvjp(sign_forward, sign_backward)
 
 
 def convolve(x: Any, W: Any) -> Any:
-    """A 3x3 convolution, channels last, as one product with the matrix of windows.
+    """A 3x3 convolution, channels last, as one product with the im2col matrix.
 
     In a step on the CPU this is faster than `lax.conv_general_dilated`, and inside `lax.scan` more
     than ten times so.

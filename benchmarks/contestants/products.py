@@ -1,7 +1,7 @@
 """The floor: a step's matrix products alone, through NumPy, on random signs.
 
 Nothing that multiplies float32 matrices with the same BLAS can be faster. Of a convolution it is
-the product of the matrix of windows with the weights; making that matrix, and adding windows up
+the product of the im2col matrix with the weights; making that matrix, and adding windows up
 again in the backward pass, is left out.
 """
 

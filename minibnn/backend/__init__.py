@@ -7,8 +7,8 @@ from minibnn.backend.bits import BitMatrix, DenseLayers
 from minibnn.backend.capture.questions import Question, Questions, questions
 from minibnn.backend.capture.steps import StepTables
 from minibnn.backend.cpu import NumpyBackend
+from minibnn.backend.operations import batch_mean, batch_sum, matmul
 from minibnn.backend.select import CPU, backend_of, get_backend, register_backend
-from minibnn.backend.windows import Windows
 
 __all__ = [
     "CPU",
@@ -22,9 +22,11 @@ __all__ = [
     "Question",
     "Questions",
     "StepTables",
-    "Windows",
     "backend_of",
+    "batch_mean",
+    "batch_sum",
     "get_backend",
+    "matmul",
     "questions",
     "register_backend",
     "require_plain",

@@ -9,19 +9,15 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from minibnn.backend import convolution
 from minibnn.backend.adam import AdamStep
 from minibnn.backend.array import Array
 from minibnn.backend.bits import Bits
 from minibnn.backend.capture.graphs import Graphs
 from minibnn.backend.capture.questions import questions
 from minibnn.backend.capture.steps import Steps
-from minibnn.backend.channels import Channels
 from minibnn.backend.classes import Classes
 from minibnn.backend.hashing import mix, places, stream_keys
 from minibnn.backend.implementations import Implementations
-from minibnn.backend.pooling import Pooling
-from minibnn.backend.windows import Windows
 
 
 class DeviceError(RuntimeError):
@@ -29,17 +25,19 @@ class DeviceError(RuntimeError):
 
     Attributes:
         reason: the stage and its error in a few words.
+        passing: whether the GPU was only full or taken, so that a later call may find it free.
     """
 
-    def __init__(self, message: str, reason: str) -> None:
+    def __init__(self, message: str, reason: str, *, passing: bool = False) -> None:
         super().__init__(message, reason)
         self.reason = reason
+        self.passing = passing
 
     def __str__(self) -> str:
         return str(self.args[0])
 
 
-class Backend(Channels, Classes, Pooling, Bits, Steps, Graphs):
+class Backend(Classes, Bits, Steps, Graphs):
     """Where arrays live and how the few operations that need care are done there.
 
     Layers write ordinary array code with `backend.xp` (`numpy` or `cupy`). Only what differs
@@ -69,14 +67,9 @@ class Backend(Channels, Classes, Pooling, Bits, Steps, Graphs):
     def __repr__(self) -> str:
         return f"{type(self).__name__}({self.name!r})"
 
-    # A backend is a place, not a value: copies of a model, and pickles of one, share it.
+    # A backend is a place, not a value: copies of a model share it. So do pickles, see `select`.
     def __deepcopy__(self, memo: object) -> Backend:
         return self
-
-    def __reduce__(self) -> Any:
-        from minibnn.backend.select import backend_named
-
-        return backend_named, (self.name,)
 
     def run(self, reference: Callable[..., Any], *args: Any) -> Any:
         """``reference(*args)``, by the device's own implementation of that name if there is one.
@@ -273,23 +266,3 @@ class Backend(Channels, Classes, Pooling, Bits, Steps, Graphs):
         """
         for part, numbers in parts:
             self.adam_step(w[part], g[part], m[part], v[part], numbers, only_if)
-
-    def convolve(self, x: Array, W: Array, windows: Windows) -> Array:
-        """The products of a kernel with all windows of images, summed over each window.
-
-        .. code-block:: text
-
-            z[n, p, q] = sum over i, j of x[n, p stride + i dilation, q stride + j dilation] W[i, j]
-
-        Shapes: x (batch, H, W, C), W (kh, kw, C / groups, out), z (batch, H', W', out); all
-        three methods of a convolution. A new array, as from the two others.
-        """
-        return convolution.convolve(self, x, W, windows)
-
-    def convolve_dw(self, x: Array, dz: Array, windows: Windows, out: Array) -> Array:
-        """The gradient of `convolve` with respect to W, written into `out`, which it returns."""
-        return convolution.convolve_dw(self, x, dz, windows, out)
-
-    def convolve_dx(self, dz: Array, W: Array, windows: Windows, shape: tuple[int, ...]) -> Array:
-        """The gradient of `convolve` with respect to x, which is of the given shape."""
-        return convolution.convolve_dx(self, dz, W, windows, shape)

@@ -9,7 +9,6 @@ from typing import Any
 import numpy as np
 
 from minibnn.backend.array import Array
-from minibnn.backend.windows import Windows
 
 WORD = 64
 # Words of scratch for a block of XORs: 2 MiB, which the second-level cache of a core mostly holds.
@@ -193,18 +192,6 @@ class Bits:
     def score_labels(self, acc: Array, A: Array, B: Array) -> Array:
         """The class with the greatest of `integer_scores` in each row, the first of equals."""
         return self.integer_scores(acc, A, B).argmax(axis=1)
-
-    def window_rows(self, x: Array, windows: Windows) -> Array:
-        """The values that each window sees, in the order (row, column, channel), as a row.
-
-        Shapes: x (batch, H, W, C) of uint8; the result (batch * windows, values of a window).
-        """
-        down, across = windows.counts(x.shape)
-        n, channels = len(x), x.shape[-1]
-        rows = self.xp.empty((n, down, across, *windows.size, channels), dtype=x.dtype)
-        for i, j, ys, xs in windows.positions((down, across)):
-            rows[:, :, :, i, j] = x[:, ys, xs]
-        return rows.reshape(n * down * across, windows.size[0] * windows.size[1] * channels)
 
     def dense_layers(self, x: Array, network: DenseLayers) -> Array:
         """The accumulators of the last of some dense layers.

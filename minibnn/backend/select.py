@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import copyreg
+from collections.abc import Callable
+
 import numpy as np
 
 from minibnn.backend.array import Array, require_plain
@@ -11,8 +14,8 @@ from minibnn.backend.cpu import CompiledBackend, NumpyBackend, open_library
 _library = open_library()
 CPU = NumpyBackend() if _library is None else CompiledBackend(_library)
 
-_by_array_type: dict[type, Backend] = {np.ndarray: CPU}
-_gpu: Backend | DeviceError | None = None  # None until somebody asks
+_by_array_type: dict[type, Backend] = {}
+_gpu: Backend | DeviceError | None = None  # None until somebody asks, or while it is taken
 
 
 def get_backend(device: str | Backend = "auto") -> Backend:
@@ -24,7 +27,7 @@ def get_backend(device: str | Backend = "auto") -> Backend:
             is seen without any set-up); or a `Backend`, which is returned as it is.
 
     The GPU is looked for at the first call that needs it, by running a kernel and a matrix
-    product there, and the answer is kept.
+    product there, and the answer is kept, unless the GPU was only full or taken.
 
     Raises:
         DeviceError: for an explicit ``"gpu"`` that cannot be used; it never falls back.
@@ -41,7 +44,7 @@ def get_backend(device: str | Backend = "auto") -> Backend:
         gpu = _find_gpu()
         if isinstance(gpu, Backend):
             return gpu
-        raise DeviceError(str(gpu), gpu.reason) from gpu.__cause__
+        raise DeviceError(str(gpu), gpu.reason, passing=gpu.passing) from gpu.__cause__
     if device == "auto":
         import logging
 
@@ -88,8 +91,17 @@ def backend_named(name: str) -> Backend:
 
 
 def register_backend(backend: Backend) -> None:
-    """Let `backend_of` recognise the arrays of another backend."""
+    """Let `backend_of` recognise the arrays of another backend, and pickles name it."""
     _by_array_type[backend.array_type] = backend
+    copyreg.pickle(type(backend), _reduce)
+
+
+def _reduce(backend: Backend) -> tuple[Callable[[str], Backend], tuple[str]]:
+    """For `pickle`, as ``__reduce__``: a backend is a place, which its name says."""
+    return backend_named, (backend.name,)
+
+
+register_backend(CPU)
 
 
 def _find_gpu() -> Backend | DeviceError:
@@ -101,5 +113,7 @@ def _find_gpu() -> Backend | DeviceError:
             _gpu = open_gpu()
             register_backend(_gpu)
         except DeviceError as error:
+            if error.passing:
+                return error
             _gpu = error
     return _gpu

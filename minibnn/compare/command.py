@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-import minibnn
 from minibnn.backend import get_backend
 from minibnn.compare.grid import Entry, Piece, compare, parse_piece, require_usable
 from minibnn.compare.picture import plot_comparison
@@ -21,6 +20,7 @@ from minibnn.functions import Function
 from minibnn.optimizers import Optimizer
 from minibnn.recipes import RECIPES
 from minibnn.result_folder import ResultFolder
+from minibnn.version import __version__
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -98,7 +98,7 @@ def run(given: argparse.Namespace) -> int:
     )
     # What was used, not what was asked for: "auto" and None say nothing to whoever reads it later.
     used = {"epochs": recipe.epochs, "held_out": held_out, "device": backend.name}
-    settings = {**vars(given), **used, "title": title, "minibnn": minibnn.__version__}
+    settings = {**vars(given), **used, "title": title, "minibnn": __version__}
     # Tried before any time is spent. An earlier comparison there stays until this one has ended.
     folder = ResultFolder(given.out, FILES, settings)
     total = len(entries) * given.seeds

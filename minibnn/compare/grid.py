@@ -12,7 +12,7 @@ from functools import partial
 from itertools import product
 from typing import TYPE_CHECKING, Any
 
-import minibnn
+from minibnn import functions, optimizers
 from minibnn.backend import Backend
 from minibnn.checks import integer
 from minibnn.data import ImageDataset
@@ -76,9 +76,10 @@ def parse_piece(text: str, kind: type) -> Piece:
             "expected a name, or a call with plain arguments such as SwishSign(beta=3), "
             f"got {text!r}"
         ) from None
-    found: Any = getattr(minibnn, call.func.id, None)
+    known = {n: getattr(room, n) for room in (functions, optimizers) for n in room.__all__}
+    found: Any = known.get(call.func.id)
     if not _is_concrete(found, kind):
-        names = ", ".join(n for n in minibnn.__all__ if _is_concrete(getattr(minibnn, n), kind))
+        names = ", ".join(name for name, value in known.items() if _is_concrete(value, kind))
         raise ValueError(
             f"expected one of minibnn's {kind.__name__.lower()}s, got {call.func.id!r}; "
             f"there are: {names}"

@@ -83,7 +83,7 @@ def load_mnist(
         origin = "MINIBNN_DATA"
         data_dir = _named_by_environment()
     if data_dir is None:
-        folder = download.cache_folder()
+        folder = _cache_folder()
         parts = _read_cache(folder, verify)
     else:
         folder = Path(os.path.expanduser(data_dir))
@@ -161,6 +161,17 @@ def load_by_options(dataset: str, data_dir: str | None, *, verify: bool) -> Imag
 
 def _named_by_environment() -> str | None:
     return os.environ.get("MINIBNN_DATA") or None  # set to nothing is not set
+
+
+def _cache_folder() -> Path:
+    try:
+        return download.cache_folder()
+    except ModuleNotFoundError as error:
+        raise DatasetNotFoundError(
+            f"MNIST: expected the package {error.name}, which says where the user's cache is, got "
+            'none; install it, or name a folder with the four files: load_mnist(data_dir="FOLDER") '
+            "or the environment variable MINIBNN_DATA; or start without them: load_sample()"
+        ) from error
 
 
 def _read_folder(folder: Path, verify: bool, origin: str) -> list[_Bytes]:

@@ -9,8 +9,8 @@ from minibnn.diagnosis.gauge import Gauge
 from minibnn.diagnosis.passes import Passes, percent
 from minibnn.diagnosis.report import Finding
 from minibnn.functions import activation_bits, weight_bits
+from minibnn.inspection.recorder import Step, value_bits
 from minibnn.layers import Activation, Conv2D
-from minibnn.layers.record import Step, value_bits
 from minibnn.parameter import Parameter
 
 # Of normal values with the clip's standard deviation, as batch norm makes them, 32% lie outside. At
@@ -147,7 +147,7 @@ def zero_padding(passes: Passes, gauge: Gauge) -> None:
         quantized = layer.named_quantized()
         if not any(weight_bits(f, len(p.shape), p.shape[-1]) == 1 for _, p, f in quantized):
             continue
-        (above, below), (left, right) = layer.border
+        (above, below), (left, right) = layer.padding
         height, width = step.x.shape[1:3]
         border = 1 - height * width / ((above + height + below) * (left + width + right))
         if not border:

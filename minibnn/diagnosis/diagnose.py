@@ -20,8 +20,8 @@ from minibnn.diagnosis.gauge import Gauge
 from minibnn.diagnosis.passes import Passes
 from minibnn.diagnosis.report import SEVERITIES, Diagnosis
 from minibnn.diagnosis.weights import at_bound, non_finite, small_scale, starved
+from minibnn.inspection.recorder import Recorder, bytes_a_sample
 from minibnn.layers import Layer
-from minibnn.layers.record import Recorder, bytes_a_sample
 from minibnn.losses import LogitCrossEntropy, Loss
 from minibnn.training.evaluate import check_data
 

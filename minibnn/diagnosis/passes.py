@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from minibnn.backend import Array
+from minibnn.inspection.recorder import Step
 from minibnn.layers import Layer
-from minibnn.layers.record import Step
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,7 @@ from minibnn.diagnosis.gauge import Gauge
 from minibnn.diagnosis.passes import Passes, percent
 from minibnn.diagnosis.report import Finding
 from minibnn.functions import Function
-from minibnn.layers.record import Step
+from minibnn.inspection.recorder import Step
 from minibnn.parameter import Parameter
 
 # A healthy gradient is a sum of floats and never exactly zero. One in a hundred is left to units

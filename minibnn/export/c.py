@@ -7,12 +7,12 @@ import re
 from collections.abc import Iterator
 from itertools import chain
 
-import minibnn
 from minibnn.atomic_file import whole_file
 from minibnn.export.c_program import Program, describe, wrap
 from minibnn.export.vectors import TestVectors, vectors_of
 from minibnn.packed import PackedModel
 from minibnn.packed.stages import HostArray, size_of
+from minibnn.version import __version__
 
 PARTS = os.path.join(os.path.dirname(__file__), "c_parts.h")
 # Letters, digits and single underscores: names with two in a row are reserved in C++.
@@ -188,7 +188,7 @@ def _head(packed: PackedModel, program: Program, vectors: int) -> str:
         if re.fullmatch(r"\w*accuracy\w*", key, re.ASCII) and type(value) is float:
             figures.append(f"{key.replace('_', ' ').capitalize()}: {value:.6g}")
     return HEAD.format(
-        version=minibnn.__version__,
+        version=__version__,
         usage="\n".join(f"       {call}" for call in calls),
         input="\n   ".join((image, contract)),
         steps="\n".join(f"       {describe(stage)}" for stage in packed.stages),

@@ -8,7 +8,6 @@ from typing import Any
 
 import numpy as np
 
-import minibnn
 from minibnn.atomic_file import whole_file
 from minibnn.packed.bits import unpack_rows
 from minibnn.packed.describe import describe, to_json
@@ -27,6 +26,7 @@ from minibnn.packed.stages import (
     ThresholdStage,
     size_of,
 )
+from minibnn.version import __version__
 
 # The oldest set of operators in which ArgMax says which of two equal maxima it takes, and the
 # oldest file format that may name it; both of ONNX 1.7.
@@ -134,7 +134,7 @@ class _Graph:
             opset_imports=[helper.make_opsetid("", OPSET)],
             ir_version=IR_VERSION,
             producer_name="minibnn",
-            producer_version=minibnn.__version__,
+            producer_version=__version__,
             doc_string=(
                 "A binary network. images: pixels of uint8, not scaled. scores: integers, equal to "
                 "those of the packed model. label: the first class with the greatest score."
@@ -301,7 +301,7 @@ def _signs(stage: Product) -> HostArray:
 def _metadata(packed: PackedModel) -> dict[str, str]:
     return {
         "format": "minibnn-onnx",
-        "minibnn": minibnn.__version__,
+        "minibnn": __version__,
         "architecture": to_json(describe(packed.input_shape, packed.stages)),
         "sha256": packed.sha256,
     }

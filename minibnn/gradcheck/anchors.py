@@ -173,15 +173,15 @@ class _AnchoredMaxima(Anchor):
         super().__init__()
         self.maxima, self.windows = layer.maxima, layer.windows
 
-    def __call__(self, x: Array, with_places: bool) -> tuple[Array, Array | None]:
+    def __call__(self, x: Array, with_positions: bool) -> tuple[Array, Array | None]:
         if not self.frozen:
-            y, place = self.maxima(x, True)
-            self.at(lambda: place)
-            return y, place
-        place = self.at(list)
+            y, position = self.maxima(x, True)
+            self.at(lambda: position)
+            return y, position
+        position = self.at(list)
         positions = self.windows.positions(self.windows.counts(x.shape))
         seen = (x[:, rows, columns] for _, _, rows, columns in positions)
-        return sum(x_ij * (place == k) for k, x_ij in enumerate(seen)), place
+        return sum(x_ij * (position == k) for k, x_ij in enumerate(seen)), position
 
 
 class _AnchoredBlocks(Anchor):

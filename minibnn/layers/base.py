@@ -18,7 +18,7 @@ from minibnn.input_contract import InputContract
 from minibnn.parameter import Buffer, Parameter
 
 if TYPE_CHECKING:
-    from minibnn.layers.summary import Summary
+    from minibnn.inspection.summary import Summary
 
 _Kind = TypeVar("_Kind", Parameter, Buffer, Function, Draws)
 
@@ -242,7 +242,7 @@ class Layer(ABC):
         >>> Dense(784, 10, weight_quantizer=SignSTE()).summary().bytes
         1020
         """
-        from minibnn.layers.summary import summarize
+        from minibnn.inspection.summary import summarize
 
         return summarize(self, input_shape)
 

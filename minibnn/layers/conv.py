@@ -4,34 +4,83 @@ from __future__ import annotations
 
 import math
 
-from minibnn.backend import Array, Windows
+from minibnn.backend import Array, backend_of, batch_sum, matmul
 from minibnn.checks import integer, number
 from minibnn.feedback import Feedback
 from minibnn.functions import Function
 from minibnn.layers.weighted import Weighted
 from minibnn.layers.window import check_fit, check_images, pair
 from minibnn.parameter import Initializer
+from minibnn.windows import Windows
+
+
+def convolve(x: Array, W: Array, windows: Windows) -> Array:
+    """``z = sum over i, j of x_ij W[i, j]``.
+
+    ``x_ij[n, p, q] = x[n, p stride + i dilation, q stride + j dilation]`` is the pixel that window
+    (p, q) sees at its position (i, j). So a convolution is a sum of matrix products, one for each
+    position. The three functions here read the same.
+
+    Shapes: x (batch, height, width, channels), W (kernel height, kernel width, channels / groups,
+    outputs), z (batch, H', W', outputs).
+    """
+    counts, groups = windows.counts(x.shape), windows.groups
+    batch, outputs = len(x), W.shape[-1]
+    shape = groups, batch * math.prod(counts), outputs // groups
+    z = backend_of(x).xp.zeros(shape, dtype=x.dtype)
+    for i, j, rows, columns in windows.positions(counts):
+        x_ij = _by_group(x[:, rows, columns], groups)
+        z += matmul(x_ij, _by_group(W[i, j], groups))
+    return z.transpose(1, 0, 2).reshape(batch, *counts, outputs)
+
+
+def convolve_dW(x: Array, dz: Array, windows: Windows) -> Array:
+    """``dW[i, j] = x_ij.T dz``, the gradient of `convolve` with respect to W."""
+    counts, groups = dz.shape[1:3], windows.groups
+    shape = x.shape[-1] // groups, dz.shape[-1]
+    dW = backend_of(x).xp.empty((*windows.size, *shape), dtype=x.dtype)
+    dz = _by_group(dz, groups)
+    for i, j, rows, columns in windows.positions(counts):
+        x_ij = _by_group(x[:, rows, columns], groups)
+        dW[i, j] = matmul(x_ij.transpose(0, 2, 1), dz).transpose(1, 0, 2).reshape(shape)
+    return dW
+
+
+def convolve_dx(dz: Array, W: Array, windows: Windows, shape: tuple[int, ...]) -> Array:
+    """``dx_ij += dz W[i, j].T``, the gradient of `convolve` with respect to an x of this shape."""
+    counts, groups = dz.shape[1:3], windows.groups
+    dx = backend_of(dz).xp.zeros(shape, dtype=dz.dtype)
+    dz = _by_group(dz, groups)
+    for i, j, rows, columns in windows.positions(counts):
+        dx_ij = matmul(dz, _by_group(W[i, j], groups).transpose(0, 2, 1))
+        dx[:, rows, columns] += dx_ij.transpose(1, 0, 2).reshape(shape[0], *counts, shape[-1])
+    return dx
+
+
+def _by_group(a: Array, groups: int) -> Array:
+    """(..., channels) as (groups, product of the rest, channels / groups)."""
+    return a.reshape(-1, groups, a.shape[-1] // groups).transpose(1, 0, 2)
 
 
 class Conv2D(Weighted):
-    """The same small `Dense` layer at every place of an image.
+    """The same small `Dense` layer on every window of an image.
 
     .. code-block:: text
 
         forward    Wq = quantizer(W)                         the weights that the windows meet
-                   X  = x inside a border of padding_value
+                   X  = x with a padding of padding_value around it
                    z[n, p, q] = b + sum over i, j of X_ij[n, p, q] Wq[i, j]
         backward   dWq[i, j] = X_ij.T dz
                    dW  = quantizer.backward(dWq, W)
-                   db  = sum of dz over the batch and all places
+                   db  = sum of dz over the batch and all windows
                    dX_ij += dz B[i, j].T                     B = feedback.backward_weights(Wq)
-                   dx  = dX without the border
+                   dx  = dX without the padding
 
     ``X_ij[n, p, q] = X[n, p stride + i dilation, q stride + j dilation]`` is the pixel, a vector
     of channels, that window (p, q) sees at its position (i, j). The kernel is not flipped. Rows
     and columns that are left over, because no further window fits, are not seen.
 
-    In a binary network a border of zeros is a third value beside -1 and +1, which a packed,
+    In a binary network a padding of zeros is a third value beside -1 and +1, which a packed,
     bitwise convolution cannot represent: pad with -1 or +1 there.
 
     Shapes: x (batch, height, width, in_channels), W and B (kernel height, kernel width,
@@ -45,9 +94,9 @@ class Conv2D(Weighted):
             `padding` and `dilation`.
         stride: steps from one window to the next.
         padding: rows added above and also below, columns added left and also right; or
-            ``"same"``, for an output as large as the input (with a stride of 1; where the border
+            ``"same"``, for an output as large as the input (with a stride of 1; where the padding
             is odd, below and right get the larger part).
-        padding_value: what the border is filled with: 0.0, -1.0 or +1.0.
+        padding_value: what the padding is filled with: 0.0, -1.0 or +1.0.
         dilation: steps from one position in a window to the next.
         groups: divides the channels: each group of outputs sees one group of inputs.
         weight_quantizer: the function between the latent weights W and the windows;
@@ -109,7 +158,7 @@ class Conv2D(Weighted):
             pair("Conv2D", "dilation", dilation, least=1),
             groups,
         )
-        self.border = _border(padding, self.windows)
+        self.padding = _padding(padding, self.windows)
         self.padding_value = float(padding_value)
         self.set_weights(
             (*self.windows.size, in_channels // groups, out_channels),
@@ -123,11 +172,13 @@ class Conv2D(Weighted):
 
     def __str__(self) -> str:
         (height, width), stride, dilation, groups = self.windows
+        (above, below), (left, right) = self.padding
+        even = above == below and left == right
         options = [
             f", {name}={value}"
             for name, value, default in (
                 ("stride", stride, (1, 1)),
-                ("border", self.border, ((0, 0), (0, 0))),
+                ("padding", (above, left) if even else '"same"', (0, 0)),
                 ("padding_value", self.padding_value, 0.0),
                 ("dilation", dilation, (1, 1)),
                 ("groups", groups, 1),
@@ -155,43 +206,39 @@ class Conv2D(Weighted):
     def backward(self, dz: Array, *, need_dx: bool = True) -> Array | None:
         """Set dW and db; return dx, through B."""
         X, Wq = self.take_saved(dz)
-        with self.backend.aside(X, dz):
-            self.set_weight_gradient(
-                self.backend.convolve_dw(X, dz, self.windows, out=self.weight.grad)
-            )
-            if self.bias is not None:
-                rows = dz.reshape(len(dz), math.prod(dz.shape[1:]))
-                self.backend.channel_sums(rows, self.out_channels, out=self.bias.grad)
+        self.set_weight_gradient(self.backend.run(convolve_dW, X, dz, self.windows))
+        if self.bias is not None:
+            batch_sum(dz, out=self.bias.grad)
         if not need_dx:
             return None
         B = self.backward_weights(Wq)
         if B is None:
             return self.crop(self.backend.xp.zeros_like(X))
-        return self.crop(self.backend.convolve_dx(dz, B, self.windows, X.shape))
+        return self.crop(self.backend.run(convolve_dx, dz, B, self.windows, X.shape))
 
     def product(self, X: Array, W: Array) -> Array:
         """The bilinear part of the layer: all windows of the padded images, times the kernel."""
-        return self.backend.convolve(X, W, self.windows)
+        return self.backend.run(convolve, X, W, self.windows)
 
     def pad(self, x: Array) -> Array:
-        """`x` inside the border."""
-        if self.border == ((0, 0), (0, 0)):
+        """`x` with the padding around it."""
+        if self.padding == ((0, 0), (0, 0)):
             return x
         batch, height, width, channels = x.shape
-        (above, below), (left, right) = self.border
+        (above, below), (left, right) = self.padding
         shape = (batch, above + height + below, left + width + right, channels)
         X = self.backend.xp.full(shape, self.padding_value, dtype=x.dtype)
         X[:, above : above + height, left : left + width] = x
         return X
 
     def crop(self, X: Array) -> Array:
-        """`X` without the border."""
-        (above, below), (left, right) = self.border
+        """`X` without the padding."""
+        (above, below), (left, right) = self.padding
         return X[:, above : X.shape[1] - below, left : X.shape[2] - right]
 
     def product_bits(self, x_bits: int) -> int:
-        """The input's; with a border of zeros at least 2, for what is neither +1 nor -1."""
-        zeros = self.padding_value == 0 and self.border != ((0, 0), (0, 0))
+        """The input's; with a padding of zeros at least 2, for what is neither +1 nor -1."""
+        zeros = self.padding_value == 0 and self.padding != ((0, 0), (0, 0))
         return max(x_bits, 2) if zeros else x_bits
 
     def macs(self, y_shape: tuple[int, ...]) -> int:
@@ -204,7 +251,7 @@ class Conv2D(Weighted):
         return height * width * self.weight.size
 
 
-def _border(
+def _padding(
     padding: int | tuple[int, int] | str, windows: Windows
 ) -> tuple[tuple[int, int], tuple[int, int]]:
     """Rows added (above, below) and columns added (left, right)."""
@@ -219,7 +266,7 @@ def _border(
         return rows, columns
     if not isinstance(padding, tuple | list | str) and padding == -1:
         raise ValueError(
-            "Conv2D: expected padding of at least 0, got -1; for a border of -1 write "
+            "Conv2D: expected padding of at least 0, got -1; for a padding of -1 write "
             "padding=1, padding_value=-1"
         )
     height, width = pair("Conv2D", "padding", padding, least=0, other=' or "same"')

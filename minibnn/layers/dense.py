@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from minibnn.backend import Array
+from minibnn.backend import Array, batch_sum, matmul
 from minibnn.checks import integer
 from minibnn.feedback import Feedback
 from minibnn.functions import Function
@@ -100,20 +100,18 @@ class Dense(Weighted):
     def backward(self, dz: Array, *, need_dx: bool = True) -> Array | None:
         """Set dW and db; return ``dx = dz B.T``."""
         x, Wq = self.take_saved(dz)
-        with self.backend.aside(x, dz):
-            self.set_weight_gradient(self.backend.matmul(x.T, dz, out=self.weight.grad))
-            if self.bias is not None:
-                self.backend.channel_sums(dz, self.out_features, out=self.bias.grad)
+        dWq = matmul(x.T, dz, out=self.weight.grad)
+        self.set_weight_gradient(dWq)
+        if self.bias is not None:
+            batch_sum(dz, out=self.bias.grad)
         if not need_dx:
             return None
         B = self.backward_weights(Wq)
-        if B is None:
-            return self.backend.xp.zeros_like(x)
-        return self.backend.matmul(dz, B.T)
+        return self.backend.xp.zeros_like(x) if B is None else matmul(dz, B.T)
 
     def product(self, x: Array, W: Array) -> Array:
         """The bilinear part of the layer, ``x W``."""
-        return self.backend.matmul(x, W)
+        return matmul(x, W)
 
     def macs(self, y_shape: tuple[int, ...]) -> int:
         """One for each weight."""

@@ -7,10 +7,125 @@ from typing import Any
 
 import numpy as np
 
-from minibnn.backend import Array
+from minibnn.backend import Array, backend_of, batch_mean, batch_sum
 from minibnn.checks import integer, number
 from minibnn.layers.base import Layer
 from minibnn.parameter import Buffer, Fill, Parameter
+
+
+def batch_norm(
+    x: Array, gamma: Array | int, beta: Array, epsilon: float
+) -> tuple[Array, Array, Array, Array, Array]:
+    """Each channel with mean 0 and variance 1 over the batch and the positions, then rescaled.
+
+    .. code-block:: text
+
+        mean    = mean of x                     over all axes but the last
+        var     = mean of (x - mean)^2
+        inv_std = 1 / sqrt(var + epsilon)
+        x_hat   = (x - mean) inv_std
+        y       = gamma x_hat + beta
+
+    Shapes: x, x_hat and y (batch, ..., channels); all others (channels,).
+
+    Args:
+        x: the batch.
+        gamma: the scale, or 1 for none.
+        beta: the shift.
+        epsilon: added to the variance.
+
+    Returns:
+        y, x_hat, mean, var and inv_std.
+    """
+    mean = batch_mean(x)
+    centered = x - mean
+    var = batch_mean(centered * centered)
+    # inf / inf where var overflows: nan shows in the loss, where 1 / inf would quietly give zeros.
+    inv_std = backend_of(x).xp.sqrt(var + epsilon) / (var + epsilon)
+    x_hat = centered * inv_std
+    y = gamma * x_hat + beta
+    return y, x_hat, mean, var, inv_std
+
+
+def batch_norm_gradient(
+    dy: Array,
+    x_hat: Array,
+    inv_std: Array,
+    gamma: Array | int,
+    dgamma: Array | None,
+    dbeta: Array,
+    need_dx: bool,
+) -> Array | None:
+    """The gradients of `batch_norm`; mean and variance depend on x, too.
+
+    .. code-block:: text
+
+        dbeta  = sum of dy                      over all axes but the last
+        dgamma = sum of dy x_hat
+        dx     = gamma inv_std (dy - x_hat dgamma / n - dbeta / n)
+
+    n is the number of values that a channel has in the batch.
+
+    Shapes: dy, x_hat and dx (batch, ..., channels); all others (channels,).
+
+    Args:
+        dy: the gradient of y.
+        x_hat: as `batch_norm` returned it.
+        inv_std: likewise.
+        gamma: the scale, or 1 for none.
+        dgamma: is overwritten; None if nobody wants it.
+        dbeta: is overwritten.
+        need_dx: whether dx is wanted; else None is returned.
+    """
+    dbeta = batch_sum(dy, out=dbeta)
+    dgamma = batch_sum(dy * x_hat, out=dgamma)
+    if not need_dx:
+        return None
+    n = math.prod(dy.shape[:-1])
+    scale = gamma * inv_std  # goes into the sums first: they are small
+    return scale * dy - (scale * dgamma / n) * x_hat - scale * dbeta / n
+
+
+def normalize(x: Array, mean: Array, scale: Array, shift: Array) -> Array:
+    """``y = (x - mean) scale + shift`` for each channel: batch norm in evaluation.
+
+    Shapes: x and y (batch, ..., channels); mean, scale and shift (channels,).
+    """
+    return (x - mean) * scale + shift
+
+
+def update_running(
+    running_mean: Array,
+    running_var: Array,
+    mean: Array,
+    var: Array,
+    momentum: float,
+    unbias: float,
+) -> None:
+    """Mix a batch's statistics into the running ones, in place.
+
+    .. code-block:: text
+
+        running_mean <- momentum running_mean + (1 - momentum) mean
+        running_var  <- momentum running_var  + (1 - momentum) unbias var
+
+    If one number of the batch's is not finite, in any channel, nothing changes.
+
+    Shapes: all (channels,).
+
+    Args:
+        running_mean: is overwritten.
+        running_var: is overwritten.
+        mean: of the batch.
+        var: of the batch.
+        momentum: how much of the running statistics stays.
+        unbias: n / (n - 1) for an unbiased variance, 1 for the plain one.
+    """
+    xp = backend_of(mean).xp
+    var = unbias * var
+    all_finite = xp.isfinite(mean + var).all()
+    for running, batch in ((running_mean, mean), (running_var, var)):
+        xp.copyto(running, momentum * running + (1 - momentum) * batch, where=all_finite)
 
 
 class Normalization(Layer):
@@ -54,7 +169,7 @@ class Normalization(Layer):
         if features is not None and (x.ndim < 2 or x.shape[-1] != features):
             raise ValueError(f"{self}: expected x of shape (batch, ..., {features}), got {x.shape}")
 
-    def _values_a_channel(self, x: Array) -> int:
+    def values_per_channel(self, x: Array) -> int:
         """How many values a training batch has for each channel, which must be two or more."""
         n: int = x.size // self.channels
         if n < 2:
@@ -64,19 +179,10 @@ class Normalization(Layer):
             )
         return n
 
-    def _rows(self, a: Array) -> Array:
-        """A batch with each sample as one row: arithmetic is fast on rows that are long."""
-        return a if a.ndim == 2 else a.reshape(len(a), math.prod(a.shape[1:]))
-
-    def _spread(self, v: Array, rows: Array) -> Array:
-        """One value for each channel, repeated along a row; ready to meet `rows`."""
-        return self.backend.spread(v, rows.shape[1])
-
-    def _update_running(self, mean: Array, var: Array, unbias: float = 1.0) -> None:
+    def update_running(self, mean: Array, var: Array, unbias: float = 1.0) -> None:
         """Mix a batch's statistics into the running ones, unless one of them is not finite."""
         running = self.running_mean.data, self.running_var.data
-        with self.backend.aside(mean, var):  # only evaluation will look at them
-            self.backend.update_running(*running, mean, var, self.momentum, unbias)
+        self.backend.run(update_running, *running, mean, var, self.momentum, unbias)
 
 
 class BatchNorm(Normalization):
@@ -84,14 +190,14 @@ class BatchNorm(Normalization):
 
     .. code-block:: text
 
-        training     mu  = mean of x,  var = mean of (x - mu)^2     over all axes but the last
-                     x^  = (x - mu) / sqrt(var + epsilon)
-                     y   = gamma x^ + beta
+        training     mean  = mean of x,  var = mean of (x - mean)^2     over all axes but the last
+                     x_hat = (x - mean) / sqrt(var + epsilon)
+                     y     = gamma x_hat + beta
                      running <- momentum running + (1 - momentum) batch's   for mean and variance
         evaluation   the same with the running mean and variance
         backward     dbeta  = sum dy
-                     dgamma = sum dy x^
-                     dx     = gamma / sqrt(var + epsilon) (dy - dbeta / n - x^ dgamma / n)
+                     dgamma = sum dy x_hat
+                     dx     = gamma / sqrt(var + epsilon) (dy - x_hat dgamma / n - dbeta / n)
 
     The running variance takes in the unbiased estimate, ``var n / (n - 1)``, with n the number
     of values a channel has in the batch. A batch whose mean or variance is not finite leaves the
@@ -124,32 +230,36 @@ class BatchNorm(Normalization):
         return f"BatchNorm({self.channels}" + (", scale=False)" if self.gamma is None else ")")
 
     def forward(self, x: Array, *, train: bool = False) -> Array:
-        """``gamma x^ + beta``, with the batch's statistics in training, else the running ones."""
+        """``gamma x_hat + beta``, with the batch's statistics, in evaluation the running ones."""
         self.check_input(x, self.channels)
-        rows = self._rows(x)
+        shape, x = x.shape, self.with_channels(x)
+        gamma = 1 if self.gamma is None else self.gamma.data
         if not train:
-            gamma = 1 if self.gamma is None else self.gamma.data
             scale = gamma / self.backend.xp.sqrt(self.running_var.data + self.epsilon)
-            y = self.backend.normalize(rows, self.running_mean.data, scale, self.beta.data)
-            return y if rows is x else y.reshape(x.shape)
+            y = self.backend.run(normalize, x, self.running_mean.data, scale, self.beta.data)
+            return y.reshape(shape)
 
-        n = self._values_a_channel(x)
-        gamma = None if self.gamma is None else self.gamma.data
-        y, standard, mean, var, inv_std = self.backend.batch_norm(
-            rows, gamma, self.beta.data, self.epsilon
+        n = self.values_per_channel(x)
+        y, x_hat, mean, var, inv_std = self.backend.run(
+            batch_norm, x, gamma, self.beta.data, self.epsilon
         )
-        self._update_running(mean, var, n / (n - 1))
-        self.saved = (x.shape, standard, inv_std)
-        return y.reshape(x.shape)
+        self.update_running(mean, var, n / (n - 1))
+        self.saved = (shape, x_hat, inv_std)
+        return y.reshape(shape)
 
     def backward(self, dy: Array, *, need_dx: bool = True) -> Array | None:
         """Set dgamma and dbeta; return dx."""
-        standard, inv_std = self.take_saved(dy)
-        gamma, dgamma = (None, None) if self.gamma is None else (self.gamma.data, self.gamma.grad)
-        dx = self.backend.batch_norm_gradient(
-            self._rows(dy), standard, inv_std, gamma, self.beta.grad, dgamma, need_dx=need_dx
+        x_hat, inv_std = self.take_saved(dy)
+        shape, dy = dy.shape, self.with_channels(dy)
+        gamma, dgamma = (1, None) if self.gamma is None else (self.gamma.data, self.gamma.grad)
+        dx = self.backend.run(
+            batch_norm_gradient, dy, x_hat, inv_std, gamma, dgamma, self.beta.grad, need_dx
         )
-        return None if dx is None else dx.reshape(dy.shape)
+        return dx.reshape(shape) if need_dx else None
+
+    def with_channels(self, a: Array) -> Array:
+        """`a` with the channels as its last axis, as they are here."""
+        return a
 
 
 class TensorNorm(BatchNorm):
@@ -184,3 +294,7 @@ class TensorNorm(BatchNorm):
     def check_input(self, x: Array, features: int | None = None) -> None:
         """As in every layer, for a last axis of any size."""
         super().check_input(x)
+
+    def with_channels(self, a: Array) -> Array:
+        """`a` with one more axis, of its only channel."""
+        return a[..., None]

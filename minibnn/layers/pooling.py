@@ -2,9 +2,71 @@
 
 from __future__ import annotations
 
-from minibnn.backend import Array, Windows
+import numpy as np
+
+from minibnn.backend import Array, backend_of
 from minibnn.layers.base import Layer
 from minibnn.layers.window import check_fit, check_images, pair
+from minibnn.windows import Windows
+
+
+def max_pool(x: Array, windows: Windows, with_positions: bool) -> tuple[Array, Array | None]:
+    """``y = max over i, j of x_ij``, and at which position it stands.
+
+    ``x_ij[n, p, q] = x[n, p stride + i dilation, q stride + j dilation]`` is the pixel that window
+    (p, q) sees at its position (i, j); the four functions here go through the positions. A window
+    with a NaN in it gives NaN.
+
+    Shapes: x (batch, height, width, channels), y and position (batch, H', W', channels).
+
+    Returns:
+        y, and the number of the position in row-major order, as small integers: of equal maxima
+        the first; None unless positions are wanted.
+    """
+    xp = backend_of(x).xp
+    positions = windows.positions(windows.counts(x.shape))  # one at a time: there can be many
+    _, _, rows, columns = next(positions)
+    y = x[:, rows, columns].copy()
+    most = windows.size[0] * windows.size[1] - 1
+    position = xp.zeros(y.shape, dtype=np.min_scalar_type(most)) if with_positions else None
+    for k, (_, _, rows, columns) in enumerate(positions, start=1):
+        x_ij = x[:, rows, columns]
+        if position is not None:  # k grows, so the last strict rise, the first maximum, stays
+            position = xp.maximum(position, (x_ij > y) * position.dtype.type(k))
+        xp.maximum(y, x_ij, out=y)
+    return y, position
+
+
+def max_pool_gradient(
+    dy: Array, position: Array, windows: Windows, shape: tuple[int, ...]
+) -> Array:
+    """``dx_ij += dy`` where position = (i, j), for an x of this shape; 0 elsewhere."""
+    dx = backend_of(dy).xp.zeros(shape, dtype=dy.dtype)
+    for k, (_, _, rows, columns) in enumerate(windows.positions(dy.shape[1:3])):
+        if windows.overlap:
+            dx[:, rows, columns] += dy * (position == k)
+        else:  # the same without reading dx
+            dx[:, rows, columns] = dy * (position == k)
+    return dx
+
+
+def average_pool(x: Array, windows: Windows) -> Array:
+    """``y = mean over i, j of x_ij``."""
+    counts = windows.counts(x.shape)
+    y = backend_of(x).xp.zeros((len(x), *counts, x.shape[-1]), dtype=x.dtype)
+    for _, _, rows, columns in windows.positions(counts):
+        y += x[:, rows, columns]
+    y *= windows.share
+    return y
+
+
+def average_pool_gradient(dy: Array, windows: Windows, shape: tuple[int, ...]) -> Array:
+    """``dx_ij += dy / number of positions``, for an x of this shape."""
+    dx = backend_of(dy).xp.zeros(shape, dtype=dy.dtype)
+    share = dy * windows.share
+    for _, _, rows, columns in windows.positions(dy.shape[1:3]):
+        dx[:, rows, columns] += share
+    return dx
 
 
 class MaxPool2D(Layer):
@@ -13,7 +75,7 @@ class MaxPool2D(Layer):
     .. code-block:: text
 
         forward    y[n, p, q, c] = max over i, j of x[n, p stride + i, q stride + j, c]
-        backward   dx at the place of a window's maximum += dy; 0 elsewhere
+        backward   dx at the position of a window's maximum += dy; 0 elsewhere
 
     Of equal maxima the first in row-major order gets the gradient; binary images have many. A
     window with a NaN in it gives NaN. Rows and columns that are left over, because no further
@@ -59,21 +121,24 @@ class MaxPool2D(Layer):
         self.check_input(x)
         check_images(self, x)
         check_fit(self, self.windows, x.shape, "use smaller windows")
-        y, place = self.maxima(x, with_places=train)
+        y, position = self.maxima(x, with_positions=train)
         if train:
-            self.saved = (y.shape, x.shape, place)
+            self.saved = (y.shape, x.shape, position)
         return y
 
-    def maxima(self, x: Array, with_places: bool) -> tuple[Array, Array | None]:
-        """The largest values and the positions where they were seen, the first of several."""
-        return self.backend.max_pool(x, self.windows, with_places)
+    def maxima(self, x: Array, with_positions: bool) -> tuple[Array, Array | None]:
+        """The largest values, and the position of each in its window, the first of several."""
+        maxima: tuple[Array, Array | None] = self.backend.run(
+            max_pool, x, self.windows, with_positions
+        )
+        return maxima
 
     def backward(self, dy: Array, *, need_dx: bool = True) -> Array | None:
         """`dy` where the maxima stand, 0 elsewhere."""
-        shape, place = self.take_saved(dy)
+        shape, position = self.take_saved(dy)
         if not need_dx:
             return None
-        return self.backend.max_pool_dx(dy, place, self.windows, shape)
+        return self.backend.run(max_pool_gradient, dy, position, self.windows, shape)
 
 
 class AveragePool2D(Layer):
@@ -82,7 +147,7 @@ class AveragePool2D(Layer):
     .. code-block:: text
 
         forward    y[n, p, q, c] = mean over i, j of x[n, p stride + i, q stride + j, c]
-        backward   dx at every place of a window += dy / number of places
+        backward   dx at every position of a window += dy / number of positions
 
     Rows and columns that are left over, because no further window fits, are dropped. With windows
     as large as the image it is global average pooling.
@@ -118,17 +183,17 @@ class AveragePool2D(Layer):
         self.check_input(x)
         check_images(self, x)
         check_fit(self, self.windows, x.shape, "use smaller windows")
-        y = self.backend.average_pool(x, self.windows)
+        y = self.backend.run(average_pool, x, self.windows)
         if train:
             self.saved = (y.shape, x.shape)
         return y
 
     def backward(self, dy: Array, *, need_dx: bool = True) -> Array | None:
-        """`dy`, shared out evenly to the places of its window."""
+        """`dy`, shared out evenly to the positions of its window."""
         (shape,) = self.take_saved(dy)
         if not need_dx:
             return None
-        return self.backend.average_pool_dx(dy, self.windows, shape)
+        return self.backend.run(average_pool_gradient, dy, self.windows, shape)
 
 
 def _windows(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from minibnn.backend import Array
+from minibnn.backend import Array, batch_sum, matmul
 from minibnn.layers.dense import Dense
 
 
@@ -37,8 +37,8 @@ class Radial(Dense):
     def backward(self, dz: Array, *, need_dx: bool = True) -> Array | None:
         """Set dW and db; return ``dx = 2 (dz B.T - x sum_k dz)``."""
         x, Wq = self.take_saved(dz)
-        db = dz.sum(axis=0)
-        dWq = self.backend.matmul(x.T, dz, out=self.weight.grad)
+        db = batch_sum(dz)
+        dWq = matmul(x.T, dz, out=self.weight.grad)
         dWq -= Wq * db
         dWq *= 2
         self.set_weight_gradient(dWq)
@@ -49,14 +49,14 @@ class Radial(Dense):
         B = self.backward_weights(Wq)
         if B is None:
             return self.backend.xp.zeros_like(x)
-        dx = self.backend.matmul(dz, B.T)
+        dx = matmul(dz, B.T)
         dx -= x * dz.sum(axis=1, keepdims=True)
         dx *= 2
         return dx
 
     def product(self, x: Array, W: Array) -> Array:
         """What the layer computes of the input and the weights, ``-|x - w|^2``."""
-        z = self.backend.matmul(x, W)
+        z = matmul(x, W)
         z *= 2
         z -= (W * W).sum(axis=0)
         z -= (x * x).sum(axis=1, keepdims=True)

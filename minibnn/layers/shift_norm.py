@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from minibnn.backend import Array
+from minibnn.backend import Array, batch_mean, batch_sum
 from minibnn.functions.power_of_two import PowerOfTwo
-from minibnn.layers.norm import Normalization
+from minibnn.layers.norm import Normalization, normalize
 from minibnn.parameter import Fill, Parameter
 
 
@@ -59,42 +59,35 @@ class ShiftBatchNorm(Normalization):
     def forward(self, x: Array, *, train: bool = False) -> Array:
         """``AP2(gamma) (c AP2(r)) + beta``, with the batch's statistics in training."""
         self.check_input(x, self.channels)
-        sums, dots, spread = self.backend.channel_sums, self.backend.channel_dots, self._spread
-        rows = self._rows(x)
         gamma = self.ap2.forward(self.gamma.data)
         if not train:
             r = 1 / self.backend.xp.sqrt(self.running_var.data + self.epsilon)
             scale = gamma * self.ap2.forward(r)
-            y = self.backend.normalize(rows, self.running_mean.data, scale, self.beta.data)
-            return y.reshape(x.shape)
+            return self.backend.run(normalize, x, self.running_mean.data, scale, self.beta.data)
 
-        n = self._values_a_channel(x)
-        mean = sums(rows, self.channels) / n
-        c = rows - spread(mean, rows)
+        self.values_per_channel(x)
+        mean = batch_mean(x)
+        c = x - mean
         c_ap2 = self.ap2.forward(c)
-        var = dots(c, c_ap2, self.channels) / n
-        # As 1 / sqrt(var + epsilon), but nan where var overflowed; see BatchNorm.
+        var = batch_mean(c * c_ap2)
+        # As 1 / sqrt(var + epsilon), but nan where var overflowed; see `batch_norm`.
         r = self.backend.xp.sqrt(var + self.epsilon) / (var + self.epsilon)
         r_ap2 = self.ap2.forward(r)
-        y = self.backend.affine(spread(self.beta.data, rows), (spread(gamma * r_ap2, rows), c))
-        self._update_running(mean, var)
+        y = gamma * r_ap2 * c + self.beta.data
+        self.update_running(mean, var)
         self.saved = (x.shape, c, c_ap2, r, r_ap2, gamma)
-        return y.reshape(x.shape)
+        return y
 
     def backward(self, dy: Array, *, need_dx: bool = True) -> Array | None:
         """Set dgamma and dbeta; return dx."""
         c, c_ap2, r, r_ap2, gamma = self.take_saved(dy)
-        sums, dots, spread = self.backend.channel_sums, self.backend.channel_dots, self._spread
-        shape, n, dy = dy.shape, dy.size // self.channels, self._rows(dy)
-        sums(dy, self.channels, out=self.beta.grad)
-        dy_c = dots(dy, c, self.channels)
+        batch_sum(dy, out=self.beta.grad)
+        dy_c = batch_sum(dy * c)
         self.gamma.grad[...] = dy_c * r_ap2
         if not need_dx:
             return None
-        # dc without its factor AP2(gamma) AP2(r), which is put in last.
-        dx = c + c_ap2
-        dx *= spread(r * r * r * dy_c / (-2 * n * r_ap2), dy)
-        dx += dy
-        dx -= spread(sums(dx, self.channels) / n, dy)
-        dx *= spread(gamma * r_ap2, dy)
-        return dx.reshape(shape)
+        n = dy.size // self.channels
+        dr = gamma * dy_c
+        dvar = -r * r * r * dr / 2
+        dc = gamma * r_ap2 * dy + dvar / n * (c + c_ap2)
+        return dc - batch_mean(dc)

@@ -10,7 +10,7 @@ import numpy as np
 from minibnn.backend import Array
 from minibnn.checks import require
 from minibnn.feedback import Feedback, Transpose
-from minibnn.functions import SIGNS, Function, Identity, weight_levels
+from minibnn.functions import Function, Identity, weight_levels
 from minibnn.layers.base import Layer
 from minibnn.parameter import Buffer, Fill, GlorotUniform, Initializer, Parameter
 
@@ -81,8 +81,6 @@ class Weighted(Layer):
                 f"{self}: expected {self.weight_quantizer!r} to keep the dtype {self.dtype}, got "
                 f"{Wq.dtype}; end its forward with .astype(x.dtype), or use backend_of(x).binarize"
             )
-        if type(self.weight_quantizer) in SIGNS:
-            self.backend.mark_signs(Wq)
         return Wq
 
     def set_weight_gradient(self, dWq: Array) -> None:

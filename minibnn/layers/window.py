@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
-from minibnn.backend import Array, Windows
+from minibnn.backend import Array
 from minibnn.checks import integer
 from minibnn.layers.base import Layer
+from minibnn.windows import Windows
 
 
 def pair(who: str, name: str, value: Any, *, least: int, other: str = "") -> tuple[int, int]:

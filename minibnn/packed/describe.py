@@ -9,7 +9,6 @@ from typing import Any
 
 import numpy as np
 
-from minibnn.backend import Windows
 from minibnn.packed.bits import bits_of_flat, rows_of_flat
 from minibnn.packed.costs import CHANNELS, STAGES, require_affordable
 from minibnn.packed.stages import (
@@ -24,6 +23,7 @@ from minibnn.packed.stages import (
     Stage,
     ThresholdStage,
 )
+from minibnn.windows import Windows
 
 LIMIT = 2**28  # of any size; `costs` has closer limits for what sizes together come to
 # What a field has where the JSON leaves it out.

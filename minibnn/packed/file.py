@@ -10,7 +10,6 @@ from typing import Any, TypeVar
 
 import numpy as np
 
-import minibnn
 from minibnn.atomic_file import whole_file
 from minibnn.backend import backend_of
 from minibnn.input_contract import InputContract
@@ -23,6 +22,7 @@ from minibnn.packed.model import PackedModel, check_certificate
 from minibnn.packed.stages import HostArray
 from minibnn.parameter import Buffer, Parameter
 from minibnn.regular_file import SpecialFileError, open_regular
+from minibnn.version import __version__
 
 MAX_BYTES = 2**31  # of a file that is read: no model here comes near it
 LATENT = "latent."  # how the names of arrays begin that are not the packed model's
@@ -216,7 +216,7 @@ def _metadata(packed: PackedModel, training: dict[str, Any]) -> dict[str, str]:
     except (TypeError, ValueError, RecursionError) as error:
         raise TypeError(f"save_packed: expected training that JSON can hold: {error}") from None
     return {
-        "minibnn": minibnn.__version__,
+        "minibnn": __version__,
         "architecture": to_json(describe(packed.input_shape, packed.stages)),
         "certificate": to_json(packed.certificate),
         "training": figures,

@@ -14,6 +14,7 @@ from minibnn.checks import shape as check_shape
 from minibnn.layers import Layer
 from minibnn.packed.bits import flat_bits
 from minibnn.packed.costs import require_affordable, total
+from minibnn.packed.dense_tail import dense_tail
 from minibnn.packed.describe import describe, to_json
 from minibnn.packed.errors import PackError
 from minibnn.packed.fold import Fold, certificates
@@ -21,7 +22,6 @@ from minibnn.packed.input import trained_shape
 from minibnn.packed.scores import score_stage
 from minibnn.packed.stages import HostArray, Product, ScoreStage, Shape, Stage, ThresholdStage
 from minibnn.packed.summary import PackedSummary, summarize
-from minibnn.packed.tail import dense_tail
 from minibnn.packed.walk import read
 
 CHUNK = 256  # images at once on the host,
@@ -198,7 +198,7 @@ class PackedModel:
 
     def _accumulators(self, backend: Backend, images: Array) -> Array:
         """What the last stage takes; dense layers before it go as one."""
-        first, layers = dense_tail(self, backend)
+        first, layers = dense_tail(self, self.stages, backend)
         x = self.after(images, first)
         return x if layers is None else backend.dense_layers(x, layers)
 

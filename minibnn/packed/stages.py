@@ -23,8 +23,10 @@ from weakref import WeakKeyDictionary
 
 import numpy as np
 
-from minibnn.backend import Array, Backend, BitMatrix, Windows, backend_of
+from minibnn.backend import Array, Backend, BitMatrix, backend_of
+from minibnn.layers.pooling import max_pool
 from minibnn.packed.bits import unpack_rows
+from minibnn.windows import Windows
 
 HostArray: TypeAlias = np.ndarray[Any, Any]
 Shape: TypeAlias = tuple[int, ...]
@@ -160,6 +162,20 @@ class DenseStage(Product):
         return self.sums(x.reshape(len(x), self.width))
 
 
+def window_rows(x: Array, windows: Windows) -> Array:
+    """The im2col matrix: what each window sees, in the order (row, column, channel), as a row.
+
+    Shapes: x (batch, height, width, channels) of uint8; the result (batch * windows, values of a
+    window).
+    """
+    down, across = windows.counts(x.shape)
+    n, channels = len(x), x.shape[-1]
+    rows = backend_of(x).xp.empty((n, down, across, *windows.size, channels), dtype=x.dtype)
+    for i, j, ys, xs in windows.positions((down, across)):
+        rows[:, :, :, i, j] = x[:, ys, xs]
+    return rows.reshape(n * down * across, windows.size[0] * windows.size[1] * channels)
+
+
 @dataclass(frozen=True, eq=False)
 class ConvStage(Product):
     """`Product` of each window of an image; a row of weights goes over (row, column, channel).
@@ -185,14 +201,16 @@ class ConvStage(Product):
         return self.sums(rows).reshape(len(x), *self.out_shape)
 
     def rows(self, x: Array) -> Array:
-        """The windows inside the border as rows (batch places, width)."""
+        """The im2col matrix (batch * windows, width) of the padded images."""
         backend, n = backend_of(x), len(x)
         height, width, channels = self.in_shape
         (above, below), (left, right) = self.border
         shape = (n, above + height + below, left + width + right, channels)
         X = backend.xp.full(shape, self.border_value, dtype=np.uint8)
         X[:, above : above + height, left : left + width] = x.reshape(n, *self.in_shape)
-        return backend.window_rows(X, Windows(self.size, self.stride, self.dilation))
+        windows = Windows(self.size, self.stride, self.dilation)
+        matrix: Array = backend.run(window_rows, X, windows)
+        return matrix
 
 
 @dataclass(frozen=True, eq=False)
@@ -205,9 +223,9 @@ class PoolStage(Stage):
 
     def run(self, x: Array) -> Array:
         """The maxima, of the dtype of `x`."""
-        backend = backend_of(x)
-        x = x.reshape(len(x), *self.in_shape)
-        return backend.max_pool(x, Windows(self.size, self.stride), with_places=False)[0]
+        windows, images = Windows(self.size, self.stride), x.reshape(len(x), *self.in_shape)
+        y, _ = backend_of(x).run(max_pool, images, windows, False)
+        return y
 
 
 @dataclass(frozen=True, eq=False)

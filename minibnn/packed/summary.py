@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING
 
-from minibnn.layers.summary import or_dash, ruled
+from minibnn.inspection.summary import or_dash, ruled
 from minibnn.packed.stages import (
     DenseStage,
     HostArray,

@@ -9,7 +9,6 @@ from typing import NoReturn
 
 import numpy as np
 
-from minibnn.backend import Windows
 from minibnn.layers import (
     Activation,
     BatchNorm,
@@ -38,6 +37,7 @@ from minibnn.packed.stages import (
     Shape,
     Stage,
 )
+from minibnn.windows import Windows
 
 PACKABLE = (
     "packable are Flatten, Reshape, Rescale (first), Dropout, Dense and Conv2D with binary "
@@ -191,7 +191,7 @@ class _Reader:
                 f"expected images with {layer.in_channels} channels, got {self.shape}",
                 f"put Reshape((height, width, {layer.in_channels})) before it",
             )
-        (above, below), (left, right) = layer.border
+        (above, below), (left, right) = layer.padding
         height, width, channels = self.shape
         padded = (1, above + height + below, left + width + right, channels)
         counts = windows.counts(padded)
@@ -210,7 +210,7 @@ class _Reader:
             windows.size,
             windows.stride,
             windows.dilation,
-            layer.border,
+            layer.padding,
             self.border_value(layer),
         )
         self.product(stage, layer, size)
@@ -222,7 +222,7 @@ class _Reader:
         on the other side of a threshold.
         """
         value = layer.padding_value
-        if layer.border == ((0, 0), (0, 0)):
+        if layer.padding == ((0, 0), (0, 0)):
             return 0
         if self.holds == "pixels":
             self.rescaled()  # there has to be one

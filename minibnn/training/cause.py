@@ -10,8 +10,8 @@ import numpy as np
 
 from minibnn.backend import Array, backend_of
 from minibnn.data.loader import DataLoader
+from minibnn.inspection.recorder import Recorder
 from minibnn.layers import Layer
-from minibnn.layers.record import Recorder
 from minibnn.losses import Loss
 from minibnn.optimizers.diverged import HINT, OVERFLOW
 

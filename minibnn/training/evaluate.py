@@ -10,8 +10,8 @@ import numpy as np
 from minibnn.backend import Array
 from minibnn.checks import require
 from minibnn.data.loader import DataLoader
+from minibnn.inspection.recorder import bytes_a_sample
 from minibnn.layers import Layer
-from minibnn.layers.record import bytes_a_sample
 from minibnn.losses import Loss
 from minibnn.losses.base import require_labels
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import ctypes
 import math
-from functools import lru_cache
 from typing import Any, ClassVar
 
 import numpy as np
@@ -13,10 +12,8 @@ from minibnn.backend.adam import AdamStep
 from minibnn.backend.array import Array, require_plain
 from minibnn.backend.base import Backend
 from minibnn.backend.bits import WORD, words_of
-from minibnn.backend.cpu import convolution as numpy_convolution
 from minibnn.backend.cpu.library import Library, at, fits
 from minibnn.backend.implementations import COMPILED, NUMPY, Implementations
-from minibnn.backend.windows import Windows
 
 # C's exponential takes one number at a time. For rows of 100 that costs more than NumPy's calls:
 # 39 us against 21 for a batch of 100, and 6 against 9 for rows of 10.
@@ -70,10 +67,6 @@ class NumpyBackend(Backend):
             y[np.isnan(x)] = np.nan
         return y
 
-    def ones(self, n: int, dtype: Any) -> Array:
-        """As the plain body, made once: of summing a small batch it was a third."""
-        return _ones(n, dtype)
-
     def pack_rows(self, bits: Array) -> Array:
         """Without a copy in bytes, of which a row of one bit would take 64."""
         octets = np.packbits(bits, axis=1, bitorder="little")
@@ -86,22 +79,6 @@ class NumpyBackend(Backend):
         octets = np.ascontiguousarray(words.astype("<u8", copy=False)).view(np.uint8)
         there = min(width, 8 * octets.shape[1])  # beyond, NumPy would make up zeros
         return np.unpackbits(octets, axis=1, count=there, bitorder="little")
-
-    def convolve(self, x: Array, W: Array, windows: Windows) -> Array:
-        """As the plain body, in larger matrix products."""
-        if windows.groups > 1:
-            return super().convolve(x, W, windows)
-        return numpy_convolution.convolve(x, W, windows)
-
-    def convolve_dw(self, x: Array, dz: Array, windows: Windows, out: Array) -> Array:
-        """As the plain body, in larger matrix products."""
-        if windows.groups > 1:
-            return super().convolve_dw(x, dz, windows, out)
-        return numpy_convolution.convolve_dw(x, dz, windows, out)
-
-    def convolve_dx(self, dz: Array, W: Array, windows: Windows, shape: tuple[int, ...]) -> Array:
-        """The plain body, without what a pooling dropped."""
-        return super().convolve_dx(numpy_convolution.without_zero_edge(dz), W, windows, shape)
 
     def note_finite(self, all_finite: Array, a: Array) -> None:
         """By the dot product of a flat array with itself, on the BLAS.
@@ -173,39 +150,6 @@ class CompiledBackend(NumpyBackend):
         self.c.binarize(x.size, at(x), at(y))
         return y
 
-    def channel_dots(self, a: Array, b: Array, channels: int, out: Array | None = None) -> Array:
-        """As the plain body, in one pass."""
-        if not fits(a, b) or a.ndim != 2 or a.shape != b.shape or not a.size:
-            return super().channel_dots(a, b, channels, out)
-        sums = np.empty(a.shape[1], np.float32)
-        self.c.column_dots(*a.shape, at(a), at(b), at(sums))
-        return _over_places(sums, channels, out)
-
-    def standardize(
-        self, rows: Array, channels: int, epsilon: float
-    ) -> tuple[Array, Array, Array, Array]:
-        """As the plain body, in three passes."""
-        if not fits(rows) or rows.ndim != 2 or not rows.size or rows.shape[1] % channels:
-            return super().standardize(rows, channels, epsilon)
-        x = np.empty(rows.shape, np.float32)
-        stats = np.empty((3, channels), np.float32)
-        scratch = np.empty(rows.shape[1], np.float32)
-        self.c.standardize(*rows.shape, channels, *map(at, (rows, x, stats, scratch)), epsilon)
-        return x, *stats
-
-    def affine(self, shift: Array, *terms: tuple[Array, Array]) -> Array:
-        """As the plain body, in one pass."""
-        x = terms[0][1]
-        arrays = [shift, *(a for term in terms for a in term)]
-        shapes = [x.shape[1:], *([x.shape[1:], x.shape] * len(terms))]
-        known = len(terms) <= 2 and x.ndim == 2 and [a.shape for a in arrays] == shapes
-        if not known or not fits(*arrays):
-            return super().affine(shift, *terms)
-        y = np.empty(x.shape, np.float32)
-        other = [None, None] if len(terms) == 1 else []
-        self.c.affine(*x.shape, *map(at, arrays), *other, at(y))
-        return y
-
     def log_softmax(self, logits: Array) -> tuple[Array, Array]:
         """As the plain body, row by row."""
         if not fits(logits) or logits.ndim != 2 or not 0 < logits.shape[1] <= FEW_CLASSES:
@@ -239,20 +183,3 @@ class CompiledBackend(NumpyBackend):
             bound = math.inf if bound is None else bound
             betas = beta1, 1 - beta1, beta2, 1 - beta2
             self.c.adam(w.size, *map(at, (w, g, m, v)), *betas, rate, epsilon, bound)
-
-
-def _over_places(sums: Array, channels: int, out: Array | None) -> Array:
-    """The second stage of `channel_sums`: of one sum for each column, over the places."""
-    if sums.size != channels:
-        return sums.reshape(-1, channels).sum(axis=0, out=out)
-    if out is None:
-        return sums
-    out[...] = sums
-    return out
-
-
-@lru_cache(maxsize=16)
-def _ones(n: int, dtype: Any) -> Array:
-    ones = np.ones((1, n), dtype)
-    ones.flags.writeable = False
-    return ones

@@ -1,8 +1,6 @@
 """Convolution on the CPU: few large matrix products, on blocks of images that fit into the cache.
 
-The same functions as in `convolution`, for one group of channels. There is no `convolve_dx`: the
-plain one was the fastest, before one product for all positions, and before rows of dz with zeros at
-their ends, which make the additions run longer.
+For float32 and one group of channels.
 """
 
 from __future__ import annotations
@@ -14,9 +12,9 @@ from typing import Any
 import numpy as np
 from numpy.lib.stride_tricks import as_strided
 
-from minibnn.backend.windows import Windows
-
-FloatArray = np.ndarray[Any, Any]
+from minibnn.backend.array import Array
+from minibnn.backend.implementations import NUMPY
+from minibnn.windows import Windows
 
 # Values of scratch per block of images. On a core with AVX-512 and 1 MiB of second-level cache the
 # second layer of `step-larq-cnn` of benchmarks/cpu.py (batch 100, 32 to 64 channels) took for z and
@@ -24,32 +22,59 @@ FloatArray = np.ndarray[Any, Any]
 BLOCK = 2**19
 
 
-def convolve(x: FloatArray, W: FloatArray, windows: Windows) -> FloatArray:
-    """All windows as the rows of a matrix, times the kernel as another."""
+@NUMPY.implements("convolve")
+def convolve(backend: Any, x: Array, W: Array, windows: Windows) -> Array:
+    """The im2col matrix times the kernel as another matrix."""
+    if not _fits(windows, x.shape, x, W) or W.shape[:3] != (*windows.size, x.shape[-1]):
+        return NotImplemented
     counts, outputs = windows.counts(x.shape), W.shape[-1]
     z = np.empty((len(x), *counts, outputs), x.dtype)
     kernel = W.reshape(-1, outputs)
     for block in _blocks(len(x), math.prod(counts) * len(kernel)):
-        np.matmul(_columns(x[block], counts, windows), kernel, out=z[block].reshape(-1, outputs))
+        np.matmul(_im2col(x[block], counts, windows), kernel, out=z[block].reshape(-1, outputs))
     return z
 
 
-def convolve_dw(x: FloatArray, dz: FloatArray, windows: Windows, out: FloatArray) -> FloatArray:
-    """The same matrix of windows, transposed, times dz.
+@NUMPY.implements("convolve_dW")
+def convolve_dW(backend: Any, x: Array, dz: Array, windows: Windows) -> Array:
+    """The im2col matrix, transposed, times dz.
 
-    It is made anew: that takes a tenth of the product's time, and kept it would take nine times
-    the memory of x.
+    The matrix is made anew: that takes a tenth of the product's time, and kept it would take nine
+    times the memory of x.
     """
+    if not _fits(windows, x.shape, x, dz) or dz.shape[:3] != (len(x), *windows.counts(x.shape)):
+        return NotImplemented
     dz = without_zero_edge(dz)
     counts, outputs = dz.shape[1:3], dz.shape[-1]
-    out[...] = 0
-    for block in _blocks(len(x), math.prod(counts) * (out.size // outputs)):
-        dW = np.matmul(_columns(x[block], counts, windows).T, dz[block].reshape(-1, outputs))
-        out += dW.reshape(out.shape)
-    return out
+    dW = np.zeros((*windows.size, x.shape[-1], outputs), x.dtype)
+    for block in _blocks(len(x), math.prod(counts) * math.prod(dW.shape[:3])):
+        columns = _im2col(x[block], counts, windows)
+        dW += np.matmul(columns.T, dz[block].reshape(-1, outputs)).reshape(dW.shape)
+    return dW
 
 
-def without_zero_edge(dz: FloatArray) -> FloatArray:
+@NUMPY.implements("convolve_dx")
+def convolve_dx(
+    backend: Any, dz: Array, W: Array, windows: Windows, shape: tuple[int, ...]
+) -> Array:
+    """Without a last row and column of zeros.
+
+    One product for all positions was no faster, nor were rows of dz with zeros at their ends, which
+    make the additions run longer.
+    """
+    if not _fits(windows, shape, dz, W) or dz.shape[:3] != (shape[0], *windows.counts(shape)):
+        return NotImplemented
+    if W.shape != (*windows.size, shape[-1], dz.shape[-1]):
+        return NotImplemented
+    dz = without_zero_edge(dz)
+    counts, dz = dz.shape[1:3], dz.reshape(-1, dz.shape[-1])
+    dx = np.zeros(shape, dz.dtype)
+    for i, j, rows, columns in windows.positions(counts):
+        dx[:, rows, columns] += np.matmul(dz, W[i, j].T).reshape(shape[0], *counts, shape[-1])
+    return dx
+
+
+def without_zero_edge(dz: Array) -> Array:
     """`dz` without its last row and column where those are zeros.
 
     They are after a pooling that dropped an odd row and column. To look costs little beside the
@@ -61,8 +86,17 @@ def without_zero_edge(dz: FloatArray) -> FloatArray:
     return dz[:, :rows, :columns]
 
 
-def _columns(x: FloatArray, counts: tuple[int, ...], windows: Windows) -> FloatArray:
-    """The matrix of windows: a row for each window, a column for each of its values."""
+def _fits(windows: Windows, shape: tuple[int, ...], *arrays: Array) -> bool:
+    """Whether the arrays are float32, and windows with one group fit on images of this shape."""
+    return (
+        windows.groups == 1
+        and all(a.dtype == np.float32 and a.ndim == 4 for a in arrays)
+        and min(windows.counts(shape)) > 0
+    )
+
+
+def _im2col(x: Array, counts: tuple[int, ...], windows: Windows) -> Array:
+    """The im2col matrix: a row for each window, a column for each of its values."""
     height, width = windows.size
     n, row, column, channel = x.strides
     view = as_strided(

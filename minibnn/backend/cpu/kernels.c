@@ -86,52 +86,64 @@ means(ptrdiff_t rows, ptrdiff_t width, ptrdiff_t channels, float *columns, float
         mean[c] = columns[c] / (float)(rows * (width / channels));
 }
 
-/* And back: each channel's value for each of its columns. */
+/* And back: each channel's value for each of its columns; 1 if there are none. */
 static inline __attribute__((always_inline)) void
-spread(ptrdiff_t width, ptrdiff_t channels, const float *restrict v, float *restrict columns)
+repeat(ptrdiff_t width, ptrdiff_t channels, const float *v, float *restrict columns)
 {
     for (ptrdiff_t j = 0; j < width; j += channels)
         for (ptrdiff_t c = 0; c < channels; c++)
-            columns[j + c] = v[c];
+            columns[j + c] = v == NULL ? 1.0f : v[c];
 }
 
-/* x^ = (x - mean) inv_std for each channel; stats (3, channels) takes mean, variance, inv_std. */
-EXPORT void minibnn_standardize(ptrdiff_t rows, ptrdiff_t width, ptrdiff_t channels,
-                                const float *restrict x, float *restrict y, float *restrict stats,
-                                float *restrict columns, float epsilon)
+/* x_hat = (x - mean) inv_std and y = gamma x_hat + beta for each channel; gamma is NULL for 1.
+ * stats (3, channels) takes mean, variance and inv_std; columns (3, width) is scratch. */
+EXPORT void minibnn_batch_norm(ptrdiff_t rows, ptrdiff_t width, ptrdiff_t channels,
+                               const float *restrict x, const float *gamma, const float *beta,
+                               float *restrict y, float *restrict x_hat, float *restrict stats,
+                               float *restrict columns, float epsilon)
 {
     float *mean = stats, *var = stats + channels, *inv_std = stats + 2 * channels;
+    float *restrict scale = columns + width, *restrict shift = columns + 2 * width;
     column_sums(rows, width, x, NULL, columns);
     means(rows, width, channels, columns, mean);
-    spread(width, channels, mean, columns);
+    repeat(width, channels, mean, columns);
     for (ptrdiff_t i = 0; i < rows; i++)
         for (ptrdiff_t j = 0; j < width; j++)
-            y[i * width + j] = x[i * width + j] - columns[j];
-    column_sums(rows, width, y, y, columns);
+            x_hat[i * width + j] = x[i * width + j] - columns[j];
+    column_sums(rows, width, x_hat, x_hat, columns);
     means(rows, width, channels, columns, var);
     for (ptrdiff_t c = 0; c < channels; c++)
         inv_std[c] = sqrtf(var[c] + epsilon) / (var[c] + epsilon);
-    spread(width, channels, inv_std, columns);
+    repeat(width, channels, inv_std, columns);
+    repeat(width, channels, gamma, scale);
+    repeat(width, channels, beta, shift);
     for (ptrdiff_t i = 0; i < rows; i++)
-        for (ptrdiff_t j = 0; j < width; j++)
-            y[i * width + j] *= columns[j];
+        for (ptrdiff_t j = 0; j < width; j++) {
+            float standard = x_hat[i * width + j] * columns[j];
+            x_hat[i * width + j] = standard;
+            y[i * width + j] = standard * scale[j] + shift[j];
+        }
 }
 
-/* y = scale x + shift for each column, or scale x + other_scale other + shift. */
-EXPORT void minibnn_affine(ptrdiff_t rows, ptrdiff_t width, const float *restrict shift,
-                           const float *restrict scale, const float *restrict x,
-                           const float *restrict other_scale, const float *restrict other,
-                           float *restrict y)
+/* dx = gamma inv_std (dy - x_hat dgamma / n - dbeta / n), n values a channel; gamma is NULL for 1.
+ * columns (3, width) is scratch. */
+EXPORT void minibnn_batch_norm_dx(ptrdiff_t rows, ptrdiff_t width, ptrdiff_t channels,
+                                  const float *restrict dy, const float *restrict x_hat,
+                                  const float *inv_std, const float *gamma, const float *dgamma,
+                                  const float *dbeta, float *restrict dx, float *restrict columns)
 {
-    for (ptrdiff_t i = 0; i < rows; i++, x += width, y += width)
-        if (other == NULL) {
-            for (ptrdiff_t j = 0; j < width; j++)
-                y[j] = x[j] * scale[j] + shift[j];
-        } else {
-            for (ptrdiff_t j = 0; j < width; j++)
-                y[j] = x[j] * scale[j] + other[j] * other_scale[j] + shift[j];
-            other += width;
+    float n = (float)(rows * (width / channels));
+    float *restrict slope = columns + width, *restrict shift = columns + 2 * width;
+    for (ptrdiff_t j = 0; j < width; j += channels)
+        for (ptrdiff_t c = 0; c < channels; c++) {
+            float scale = gamma == NULL ? inv_std[c] : gamma[c] * inv_std[c];
+            columns[j + c] = scale;
+            slope[j + c] = scale * dgamma[c] / n;
+            shift[j + c] = scale * dbeta[c] / n;
         }
+    for (ptrdiff_t i = 0; i < rows; i++, dy += width, x_hat += width, dx += width)
+        for (ptrdiff_t j = 0; j < width; j++)
+            dx[j] = dy[j] * columns[j] - x_hat[j] * slope[j] - shift[j];
 }
 
 /* log p = s - log(sum of exp(s)) and p, with s = x - greatest, for each row. */

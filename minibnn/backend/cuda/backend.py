@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from functools import partial
 from types import ModuleType
 from typing import Any
@@ -12,28 +13,29 @@ import numpy as np
 from minibnn.backend.array import Array, require_plain
 from minibnn.backend.cuda.adam import CupyAdam
 from minibnn.backend.cuda.bits import CupyBits
-from minibnn.backend.cuda.channels import CupyChannels
 from minibnn.backend.cuda.classes import CupyClasses
 from minibnn.backend.cuda.cublas import Cublas, fits
+from minibnn.backend.cuda.device import WITH_TF32, Device, passing_hint, version_words
 from minibnn.backend.cuda.kernels import Kernels, floats
+from minibnn.backend.cuda.signs import CupySigns
 from minibnn.backend.cuda.steps import CupySteps
-from minibnn.backend.cuda.windows import CupyWindows
 from minibnn.backend.hashing import places, stream_keys
 from minibnn.backend.implementations import CUDA
 
 
-class CupyBackend(CupyAdam, CupyClasses, CupyChannels, CupySteps, CupyWindows, CupyBits):
-    """Arrays in the memory of a CUDA device."""
+class CupyBackend(CupyAdam, CupyClasses, CupySteps, CupySigns, CupyBits):
+    """Arrays in the memory of one CUDA device: the one that was current when it was opened."""
 
     name = "gpu"
     host = False
     tables = (CUDA,)
 
-    def __init__(self, cupy: ModuleType) -> None:
+    def __init__(self, cupy: ModuleType, device: Device) -> None:
         super().__init__()
         self.xp = cupy
         self.array_type = cupy.ndarray
-        self.kernels = Kernels(cupy)
+        self.device = device
+        self.kernels = Kernels(cupy, device)
         self._tf32 = False
         self._cublas: Cublas | None = None
         self._signs = WeakValueDictionary()
@@ -45,17 +47,33 @@ class CupyBackend(CupyAdam, CupyClasses, CupyChannels, CupySteps, CupyWindows, C
 
         NVIDIA's tensor cores want them so. Off at first: the fast products are not those that the
         CPU computes. A product of signs with signs is exact in this form too, and takes it where a
-        layer said that both are signs (`mark_signs`).
+        layer said that both are signs (`mark_signs`). Where there is no TF32 it stays off, with a
+        warning.
         """
         return self._tf32
 
     @tf32.setter
     def tf32(self, allowed: bool) -> None:
-        self._tf32 = bool(allowed)
+        without = self._without_tf32() if allowed else ""
+        if without:
+            warnings.warn(f"tf32: ignored, float32 stays exact: {without}", stacklevel=2)
+        self._tf32 = bool(allowed) and not without
+
+    def _without_tf32(self) -> str:
+        """Why there is no TF32 here; nothing, where there is."""
+        if not self.device.has_tf32:
+            return (
+                f"this GPU has compute capability {version_words(self.device.capability)}, and "
+                f"TF32 came with {version_words(WITH_TF32)}"
+            )
+        return "" if self._cublas is not None else f"CuPy multiplies ({self.records_not})"
 
     def asarray(self, a: Any, dtype: Any = None) -> Array:
         """`a` on the device; a host array is copied there."""
         require_plain(a)
+        self.device.require_current()
+        if isinstance(a, self.array_type):
+            self.device.require_own(a)
         return self.xp.asarray(a, dtype=dtype)
 
     def to_host(self, a: Array) -> np.ndarray[Any, Any]:
@@ -75,7 +93,7 @@ class CupyBackend(CupyAdam, CupyClasses, CupyChannels, CupySteps, CupyWindows, C
     def prove_recording(self) -> None:
         """Find out whether work can be recorded, by recording some; set `records`."""
         try:
-            self._cublas = Cublas(self.xp)
+            self._cublas = Cublas(self.xp, self.device)
             x, y = self.xp.ones((2, 2), np.float32), self.xp.empty((2, 2), np.float32)
 
             def work() -> None:
@@ -93,6 +111,8 @@ class CupyBackend(CupyAdam, CupyClasses, CupyChannels, CupySteps, CupyWindows, C
             self.records = True
         # Libraries, drivers and graphs fail in their own ways; training works without recording.
         except Exception as error:
+            if passing_hint(error):  # not for ever
+                raise
             self._cublas, self.records = None, False
             self.records_not = f"{type(error).__name__}: {error}"
 
@@ -107,7 +127,7 @@ class CupyBackend(CupyAdam, CupyClasses, CupyChannels, CupySteps, CupyWindows, C
             target = self.xp.empty(shape, a.dtype)
         else:
             target = out
-        tf32 = self.tf32 or (self.known_signs(a) and self.known_signs(b))
+        tf32 = self.tf32 or (self.known_signs(a) and self.known_signs(b) and self.device.has_tf32)
         triples: Any = [(a, b, target)] if a.ndim == 2 else zip(a, b, target, strict=True)
         for left, right, product in triples:
             left = left if fits(left) else self.xp.ascontiguousarray(left)
@@ -136,28 +156,6 @@ class CupyBackend(CupyAdam, CupyClasses, CupyChannels, CupySteps, CupyWindows, C
         arguments = (dx, dy, x, x.dtype.type(limit))
         self.kernels.each("elementwise", "gate", x.dtype, x.size, arguments)
         return dx
-
-    def affine(self, shift: Array, *terms: tuple[Array, Array]) -> Array:
-        """As the plain body, in one kernel."""
-        arrays = [self.xp.ascontiguousarray(a) for a in (shift, *(a for t in terms for a in t))]
-        x = arrays[2]
-        if not floats(*arrays) or x.ndim != 2 or len(terms) > 2:
-            return super().affine(shift, *terms)
-        y = self.xp.empty_like(x)
-        second = arrays[3:] if len(terms) == 2 else (None, None)
-        arguments = (y, *arrays[:3], *second, np.int64(x.shape[1]))
-        self.kernels.each("elementwise", "affine", x.dtype, x.size, arguments)
-        return y
-
-    def normalize(self, rows: Array, mean: Array, scale: Array, shift: Array) -> Array:
-        """As the plain body, in one kernel."""
-        if not floats(rows, mean, scale, shift):
-            return super().normalize(rows, mean, scale, shift)
-        rows = self.xp.ascontiguousarray(rows)
-        y = self.xp.empty_like(rows)
-        arguments = (y, rows, mean, scale, shift, np.int64(mean.size))
-        self.kernels.each("elementwise", "normalize", rows.dtype, rows.size, arguments)
-        return y
 
     def uniform(self, shape: tuple[int, ...], seed: int, count: int, dtype: Any) -> Array:
         """As the plain body, in one kernel."""

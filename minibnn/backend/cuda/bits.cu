@@ -112,9 +112,20 @@ __device__ u32 four_pixels(const u8* row, i64 i, i64 width, bool whole) {
     return four;
 }
 
+// The sum of the products of four bytes with four bytes; one instruction from capability 6.1 on.
+__device__ int byte_products(u32 a, u32 b) {
+#if defined(__CUDA_ARCH__) && __CUDA_ARCH__ < 610
+    u32 sum = 0;
+    for (int shift = 0; shift < 32; shift += 8) sum += (a >> shift & 255u) * (b >> shift & 255u);
+    return (int)sum;
+#else
+    return (int)__dp4a(a, b, 0u);
+#endif
+}
+
 // Four pixels times their signs, of which `plus` has a byte 1 for each +1, else 0.
 __device__ int signed_sum(u32 pixels, u32 plus) {
-    return 2 * (int)__dp4a(pixels, plus, 0u) - (int)__dp4a(pixels, 0x01010101u, 0u);
+    return 2 * byte_products(pixels, plus) - byte_products(pixels, 0x01010101u);
 }
 
 // out[r, c] = sum over i of +-x[r, i], a warp for a column and ROWS rows.
@@ -207,7 +218,7 @@ KERNEL dense_layers(int* acc, const u8* x, const u64* words, const int* threshol
         for (i64 c = channels + threadIdx.x; c < filled; c += blockDim.x) ((u8*)bytes)[c] = 0;
         int ink_sum = 0;  // of this lane's pixels
         for (i64 i = lane; of_pixels && i < 2 * count; i += LANES)
-            for (int j = 0; j < 8; ++j) ink_sum += __dp4a(ink[8 * i + j], 0x01010101u, 0u);
+            for (int j = 0; j < 8; ++j) ink_sum += byte_products(ink[8 * i + j], 0x01010101u);
         for (i64 start = 0; start < channels; start += groups) {
             i64 c = start + group;
             const u64* signs = words + first_word + c * count;
@@ -221,7 +232,7 @@ KERNEL dense_layers(int* acc, const u8* x, const u64* words, const int* threshol
                 for (i64 i = lane; i < 2 * count; i += LANES) {
                     u32 word = ((const u32*)signs)[i];
                     for (int j = 0; j < 8; ++j)
-                        sum += __dp4a(ink[8 * i + j], four_bits(word >> 4 * j), 0u);
+                        sum += byte_products(ink[8 * i + j], four_bits(word >> 4 * j));
                 }
                 sum = 2 * sum - ink_sum;
             } else if (c < channels) {

@@ -7,8 +7,8 @@ from typing import Any
 import numpy as np
 
 from minibnn.backend.array import Array
-from minibnn.backend.channels import Channels
 from minibnn.backend.classes import Classes
+from minibnn.backend.cuda.batch_norm import two_stage_sum
 from minibnn.backend.cuda.kernels import Kernels
 
 THREADS = 1024  # in a block
@@ -17,7 +17,7 @@ MOST_BLOCKS = 132  # the multiprocessors of an H200
 LABELS = tuple(map(np.dtype, (np.uint8, np.int32, np.int64)))  # which the kernels read
 
 
-class CupyClasses(Channels, Classes):
+class CupyClasses(Classes):
     """Part of `CupyBackend`."""
 
     kernels: Kernels
@@ -38,7 +38,7 @@ class CupyClasses(Channels, Classes):
         sums = self._launch_classes(
             "cross_entropy", logits, labels, logits.dtype, gradient, *numbers
         )
-        loss = sums if sums.size == 1 else self.channel_sums(sums[:, None], 1)
+        loss = sums if sums.size == 1 else two_stage_sum(self, sums[:, None], None)
         return loss.reshape(()), gradient
 
     def cross_entropy_gradient(self, kept: Any, labels: Array, smoothing: float = 0.0) -> Array:

@@ -1,5 +1,5 @@
 // What every file of kernels begins with. `kernels.py` puts a line before it that says what T, the
-// type of the numbers, is: float or double, for windows also u8 or int. Each file is compiled once
+// type of the numbers, is: float or double, for images also u8 or int. Each file is compiled once
 // for each of them.
 //
 // Arrays are contiguous. Sums have a fixed order and no atomics, so a run repeats bit for bit.

@@ -15,6 +15,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from minibnn.backend.array import Array
+from minibnn.backend.cuda.device import Device
 
 # cuBLAS splits some products into parts and adds them up in a workspace. 32 MiB is what NVIDIA
 # advises for Hopper; with one of ours it allocates none, which a recording could not do.
@@ -43,10 +44,11 @@ class Operand(NamedTuple):
 
 
 class Cublas:
-    """Products of two matrices on CuPy's current device and stream."""
+    """Products of two matrices on one device and CuPy's current stream."""
 
-    def __init__(self, cupy: ModuleType) -> None:
+    def __init__(self, cupy: ModuleType, device: Device) -> None:
         self._cupy = cupy
+        self._device = device
         self._library = _load()
         self._library.cublasGemmEx.argtypes = [
             ctypes.c_void_p, ctypes.c_int, ctypes.c_int, ctypes.c_int, ctypes.c_int, ctypes.c_int,
@@ -61,7 +63,7 @@ class Cublas:
         ]  # fmt: skip
         self._library.cublasSetMathMode.argtypes = [ctypes.c_void_p, ctypes.c_int]
         # None is ever destroyed: recordings hold on to its workspace.
-        self._handles: dict[tuple[int, int, int], tuple[ctypes.c_void_p, Any]] = {}
+        self._handles: dict[tuple[int, int], tuple[ctypes.c_void_p, Any]] = {}
 
     def multiply(self, a: Array, b: Array, out: Array, *, tf32: bool) -> None:
         """``out = a b``, of matrices in which either rows or columns are contiguous.
@@ -73,9 +75,12 @@ class Cublas:
             tf32: whether float32 factors may be rounded to 10 bits of mantissa, which is fast.
 
         Raises:
-            RuntimeError: for a status of cuBLAS other than success.
+            RuntimeError: for a status of cuBLAS other than success, or another current device.
+            ValueError: for an array of another device.
         """
         (n, k), m = a.shape, b.shape[1]
+        for array in (a, b, out):
+            self._device.require_own(array)
         if out.size == 0:
             return
         if k == 0:
@@ -98,14 +103,15 @@ class Cublas:
         _check("cublasGemmEx", status)
 
     def handle(self) -> ctypes.c_void_p:
-        """The handle of this thread for the current device and stream, made at its first use.
+        """The handle of this thread for the current stream, made at its first use.
 
         With one for each stream, and a workspace of its own, a product gives the same bits whatever
         runs beside it.
         """
+        self._device.require_current()
         cuda = self._cupy.cuda
         stream = cuda.get_current_stream().ptr
-        key = threading.get_ident(), cuda.runtime.getDevice(), stream
+        key = threading.get_ident(), stream
         if key not in self._handles:
             library, handle = self._library, ctypes.c_void_p()
             _check("cublasCreate", library.cublasCreate_v2(ctypes.byref(handle)))

@@ -23,26 +23,6 @@ KERNEL rescale(T* y, const u8* x, T scale, T offset, i64 n) {
     EACH(i, n) y[i] = T(x[i]) * scale + offset;
 }
 
-// y[i, j] = shift[j] + a[j] x1[i, j] + b[j] x2[i, j]; x2 and b may be null.
-KERNEL affine(T* y, const T* shift, const T* a, const T* x1, const T* b, const T* x2, i64 width,
-              i64 n) {
-    EACH(i, n) {
-        i64 j = i % width;
-        T sum = x1[i] * a[j];
-        if (x2) sum += x2[i] * b[j];
-        y[i] = sum + shift[j];
-    }
-}
-
-// Batch norm in evaluation; c is the channel of a value.
-KERNEL normalize(T* y, const T* x, const T* mean, const T* scale, const T* shift, i64 channels,
-                 i64 n) {
-    EACH(i, n) {
-        i64 c = i % channels;
-        y[i] = (x[i] - mean[c]) * scale[c] + shift[c];
-    }
-}
-
 // rest1 and rest2 are 1 - beta1 and 1 - beta2.
 // `signs`, unless null, gets the signs of the new w. Where `alive` points to false nothing changes.
 __device__ void adam_one(i64 i, T* w, const T* g, T* m, T* v, T* signs, T rate, T epsilon,

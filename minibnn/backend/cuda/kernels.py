@@ -9,9 +9,11 @@ from typing import Any
 import numpy as np
 
 from minibnn.backend.array import Array
+from minibnn.backend.cuda.device import Device
 
 FOLDER = Path(__file__).parent
-FILES = ("elementwise", "steps", "channels", "classes", "windows", "bits")
+FILES = ("elementwise", "steps", "batch_norm", "classes", "convolution", "pooling", "bits")
+SHARED = {"convolution": ("windows",), "pooling": ("windows",)}  # files to stand before a file
 FLOATS = {np.dtype(np.float32): "float", np.dtype(np.float64): "double"}
 C_NAMES = FLOATS | {np.dtype(np.uint8): "unsigned char", np.dtype(np.int32): "int"}
 # No fused multiply-adds: what the plain bodies round, the kernels round, so a sign behind a sum of
@@ -23,8 +25,9 @@ MOST_BLOCKS = 65535
 
 def source(file: str, dtype: Any) -> str:
     """The text of a file for one type of numbers, as the compiler gets it."""
-    parts = (f"typedef {C_NAMES[np.dtype(dtype)]} T;", "common", file)
-    return "\n".join([parts[0], *(Path(FOLDER, f"{name}.cu").read_text() for name in parts[1:])])
+    names = ("common", *SHARED.get(file, ()), file)
+    texts = (Path(FOLDER, f"{name}.cu").read_text() for name in names)
+    return "\n".join([f"typedef {C_NAMES[np.dtype(dtype)]} T;", *texts])
 
 
 class Kernels:
@@ -33,8 +36,9 @@ class Kernels:
     CuPy compiles with NVRTC and keeps what it made on disk, so it is done once on a machine.
     """
 
-    def __init__(self, cupy: ModuleType) -> None:
+    def __init__(self, cupy: ModuleType, device: Device) -> None:
         self._cupy = cupy
+        self._device = device
         self._functions: dict[tuple[str, str, np.dtype[Any]], Any] = {}
 
     def launch(
@@ -52,12 +56,20 @@ class Kernels:
         Args:
             file: without its ending.
             name: of the kernel.
-            dtype: the kernel's T: float32 or float64; in `windows` also uint8 or int32.
+            dtype: the kernel's T: float32 or float64; in some files also uint8 or int32.
             arguments: device arrays, contiguous, or None for a null pointer; everything else as a
                 NumPy scalar of exactly the type that the kernel declares.
             blocks: in the grid.
             threads: in a block.
+
+        Raises:
+            RuntimeError: if another device is current.
+            ValueError: for an array of another device.
         """
+        self._device.require_current()
+        for argument in arguments:
+            if isinstance(argument, self._cupy.ndarray):  # CuPy itself would pass any address
+                self._device.require_own(argument)
         key = file, name, np.dtype(dtype)
         function = self._functions.get(key)
         if function is None:

@@ -13,6 +13,12 @@ import numpy as np
 
 from minibnn.backend.base import DeviceError
 from minibnn.backend.cuda.backend import CupyBackend
+from minibnn.backend.cuda.device import (
+    COMPILED_BY_CUDA_13,
+    Device,
+    passing_hint,
+    version_words,
+)
 
 
 def open_gpu() -> CupyBackend:
@@ -24,6 +30,7 @@ def open_gpu() -> CupyBackend:
     """
     stage = "import CuPy"
     cupy: Any = None
+    device: Device | None = None
     try:
         with warnings.catch_warnings():  # a warning is no failure, also where it is made an error
             warnings.simplefilter("default")
@@ -32,8 +39,10 @@ def open_gpu() -> CupyBackend:
         # Unlike cupy.is_available(), this raises with the driver's own reason.
         if cupy.cuda.runtime.getDeviceCount() == 0:
             raise RuntimeError("there is none")
+        device = Device(cupy)
         stage = "compile and run a kernel"
-        backend = CupyBackend(cupy)
+        _require_compiler(cupy, device)
+        backend = CupyBackend(cupy, device)
         ones = cupy.ones((2, 2), dtype=np.float32)
         if float(backend.binarize(-ones).sum()) != -4.0:
             raise RuntimeError("the signs of four negative numbers do not sum to -4")
@@ -44,22 +53,30 @@ def open_gpu() -> CupyBackend:
     # A broken CUDA installation raises nearly anything (OSError, ImportError, CuPy's own
     # compile and runtime errors), and each of them means the same here: no GPU.
     except Exception as error:
-        raise _explain(stage, error, cupy) from error
+        raise _explain(stage, error, cupy, device) from error
     return backend
 
 
-def _explain(stage: str, error: Exception, cupy: Any) -> DeviceError:
+def _require_compiler(cupy: Any, device: Device) -> None:
+    """Raise RuntimeError for a GPU that this CUDA can no longer compile for."""
+    nvrtc = cupy.cuda.nvrtc.getVersion()
+    if nvrtc >= (13, 0) and device.capability < COMPILED_BY_CUDA_13:
+        raise RuntimeError(
+            f"CUDA {version_words(nvrtc)} compiles for GPUs from compute capability "
+            f"{version_words(COMPILED_BY_CUDA_13)} on, and this one has "
+            f"{version_words(device.capability)}"
+        )
+
+
+def _explain(stage: str, error: Exception, cupy: Any, device: Device | None) -> DeviceError:
     driver = _driver_cuda_version()
-    installed = next((extra for extra in ("cuda12", "cuda13") if _is_installed(extra)), None)
-    too_old = driver is not None and driver < (13, 0)  # newer drivers run both builds
-    extra = "cuda12" if too_old else installed or "cuda13"
-    mend = f'pip install -e ".[{extra}]"'
-    if installed not in (None, extra):  # two builds of CuPy in one environment break each other
-        mend = f"pip uninstall cupy-{installed}x, then {mend}"
-    mend = f"in the checkout: {mend}"
-    if driver is None:
-        mend = f"install an NVIDIA driver, then, {mend}"
-    seen = "no NVIDIA driver" if driver is None else f"a driver for CUDA {driver[0]}.{driver[1]}"
+    hint = passing_hint(error)
+    passing = hint is not None
+    if hint is None:
+        hint = _installing_hint(driver, device)
+    seen = "no NVIDIA driver" if driver is None else f"a driver for CUDA {version_words(driver)}"
+    if device is not None:
+        seen += f", a GPU of compute capability {version_words(device.capability)}"
     version = "not installed" if cupy is None else cupy.__version__
     reason = f"failed to {stage}: {type(error).__name__}: {error}"
     if isinstance(error, ModuleNotFoundError) and error.name == "cupy":
@@ -67,9 +84,24 @@ def _explain(stage: str, error: Exception, cupy: Any) -> DeviceError:
     return DeviceError(
         f'device "gpu" is unavailable: {reason}\n'
         f"  found: CuPy {version}; {seen}\n"
-        f'  hint:  {mend}; or use device "cpu"',
+        f'  hint:  {hint}; or use device "cpu"',
         reason,
+        passing=passing,
     )
+
+
+def _installing_hint(driver: tuple[int, int] | None, device: Device | None) -> str:
+    """Which build of CuPy the driver and the GPU need, and how to get it."""
+    installed = next((extra for extra in ("cuda12", "cuda13") if _is_installed(extra)), None)
+    # Newer drivers run both builds, but CUDA 13 cannot compile for older GPUs.
+    too_old = driver is not None and driver < (13, 0)
+    too_old = too_old or (device is not None and device.capability < COMPILED_BY_CUDA_13)
+    extra = "cuda12" if too_old else installed or "cuda13"
+    hint = f'pip install -e ".[{extra}]"'
+    if installed not in (None, extra):  # two builds of CuPy in one environment break each other
+        hint = f"pip uninstall cupy-{installed}x, then {hint}"
+    hint = f"in the checkout: {hint}"
+    return f"install an NVIDIA driver, then, {hint}" if driver is None else hint
 
 
 def _is_installed(extra: str) -> bool:

@@ -2,29 +2,32 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TypeAlias
 from weakref import WeakKeyDictionary
 
 from minibnn.backend import Backend, DenseLayers
 from minibnn.packed.stages import DenseStage, Stage, ThresholdStage
 
-if TYPE_CHECKING:
-    from minibnn.packed.model import PackedModel
-
 Tail: TypeAlias = tuple[int, DenseLayers | None]
 
-# On each device where a model ran; kept as other forms of stages are, see `_KEPT` in `stages`.
-_TAILS: WeakKeyDictionary[PackedModel, dict[Backend, Tail]] = WeakKeyDictionary()
+# Of each model, on each device where it ran; kept as other forms of stages are, see `_KEPT` in
+# `stages`.
+_TAILS: WeakKeyDictionary[object, dict[Backend, Tail]] = WeakKeyDictionary()
 
 
-def dense_tail(packed: PackedModel, backend: Backend) -> Tail:
+def dense_tail(model: object, stages: tuple[Stage, ...], backend: Backend) -> Tail:
     """The number of the first stage of the tail, and the tail up to the last stage, on a device.
 
     Without a dense stage just before the last one the tail is empty: the last stage's number, None.
+
+    Args:
+        model: whose stages these are, and as long as which the tail is kept.
+        stages: of the model.
+        backend: of the device.
     """
-    known = _TAILS.setdefault(packed, {})
+    known = _TAILS.setdefault(model, {})
     if backend not in known:
-        known[backend] = _find(packed.stages, backend)
+        known[backend] = _find(stages, backend)
     return known[backend]
 
 

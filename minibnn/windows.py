@@ -37,7 +37,7 @@ class Windows(NamedTuple):
 
     @property
     def share(self) -> float:
-        """What each position contributes to a mean over the window."""
+        """The weight of each position in a mean over the window."""
         return 1 / (self.size[0] * self.size[1])
 
     def counts(self, shape: tuple[int, ...]) -> tuple[int, int]:

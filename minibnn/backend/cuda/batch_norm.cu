@@ -1,5 +1,5 @@
 // Sums over the rows of a matrix (rows, columns), and batch norm, which is made of them. A batch of
-// images is such a matrix, too: a row for each place of each image, a column for each channel.
+// images is such a matrix, too: a row for each position of each image, a column for each channel.
 //
 // A block is (wide, 1024 / wide) threads, wide a power of two of at most 32, and takes `wide` columns
 // of a chunk of the rows, so a warp reads neighbours in memory. A short matrix is one chunk, and one
@@ -41,13 +41,13 @@ __device__ void add_up(T (&sum)[N], T (*part)[32][33], T (*total)[32]) {
     for (i64 k = threadIdx.y, at = k * columns + c, end = c < columns ? chunks : 0;       \
          k < end; k += blockDim.y, at += blockDim.y * columns)
 
-// sums[chunk, c] = sum of a[i, c], or of a[i, c] b[i, c] unless b is null.
+// sums[chunk, c] = sum of x[i, c].
 KERNEL __launch_bounds__(1024)
-column_sums(T* sums, const T* a, const T* b, i64 rows, i64 columns, i64 chunk) {
+column_sums(T* sums, const T* x, i64 rows, i64 columns, i64 chunk) {
     __shared__ T part[1][32][33], total[1][32];
     i64 c = COLUMN;
     T sum[1] = {0};
-    EACH_ROW(at) sum[0] += b ? a[at] * b[at] : a[at];
+    EACH_ROW(at) sum[0] += x[at];
     add_up(sum, part, total);
     if (c < columns && threadIdx.y == 0) sums[blockIdx.y * columns + c] = sum[0];
 }
@@ -76,10 +76,10 @@ moments(T* parts, const T* x, i64 rows, i64 columns, i64 chunk) {
     parts[2 * one] = about[1];
 }
 
-// standard = (x - mean) inv_std and, unless null, y = gamma standard + beta; gamma may be null.
-// `parts` from `moments`; null if there is one chunk.
+// x_hat = (x - mean) inv_std and y = gamma x_hat + beta; gamma is null for 1. `parts` from `moments`;
+// null if there is one chunk.
 KERNEL __launch_bounds__(1024)
-batch_norm(T* y, T* standard, T* mean, T* var, T* inv_std, const T* x, const T* gamma,
+batch_norm(T* y, T* x_hat, T* mean, T* var, T* inv_std, const T* x, const T* gamma,
            const T* beta, T epsilon, const T* parts, i64 chunks, i64 rows, i64 columns, i64 chunk) {
     __shared__ T part[1][32][33], total[1][32];
     i64 c = COLUMN, one = chunks * columns;
@@ -104,29 +104,29 @@ batch_norm(T* y, T* standard, T* mean, T* var, T* inv_std, const T* x, const T* 
         }
     }
     add_up(square, part, total);
-    T spread = square[0] / T(rows), factor = sqrt(spread + epsilon) / (spread + epsilon);
+    T variance = square[0] / T(rows), factor = sqrt(variance + epsilon) / (variance + epsilon);
     if (c < columns && blockIdx.y == 0 && threadIdx.y == 0) {
         mean[c] = center;
-        var[c] = spread;
+        var[c] = variance;
         inv_std[c] = factor;
     }
-    T scale = gamma && c < columns ? gamma[c] : T(1), shift = beta && c < columns ? beta[c] : T(0);
+    T scale = gamma && c < columns ? gamma[c] : T(1), shift = c < columns ? beta[c] : T(0);
     EACH_ROW(at) {
-        T s = (x[at] - center) * factor;
-        standard[at] = s;
-        if (y) y[at] = s * scale + shift;
+        T standard = (x[at] - center) * factor;
+        x_hat[at] = standard;
+        y[at] = standard * scale + shift;
     }
 }
 
 // What a chunk adds to dbeta and dgamma.
 KERNEL __launch_bounds__(1024)
-gradient_sums(T* parts, const T* dy, const T* standard, i64 rows, i64 columns, i64 chunk) {
+gradient_sums(T* parts, const T* dy, const T* x_hat, i64 rows, i64 columns, i64 chunk) {
     __shared__ T part[2][32][33], total[2][32];
     i64 c = COLUMN;
     T sum[2] = {0, 0};
     EACH_ROW(at) {
         sum[0] += dy[at];
-        sum[1] += dy[at] * standard[at];
+        sum[1] += dy[at] * x_hat[at];
     }
     add_up(sum, part, total);
     if (c >= columns || threadIdx.y) return;
@@ -135,11 +135,11 @@ gradient_sums(T* parts, const T* dy, const T* standard, i64 rows, i64 columns, i
     parts[gridDim.y * columns] = sum[1];
 }
 
-// dbeta = sum of dy, dgamma = sum of dy standard, dx = gamma inv_std (dy - dbeta / n - standard
-// dgamma / n). dx, dgamma and gamma may be null. `parts` from `gradient_sums`; null if there is one
-// chunk.
+// dbeta = sum of dy, dgamma = sum of dy x_hat, dx = gamma inv_std (dy - x_hat dgamma / n - dbeta / n).
+// dx and dgamma are null if not wanted, gamma for 1. `parts` from `gradient_sums`; null if there is
+// one chunk.
 KERNEL __launch_bounds__(1024)
-batch_norm_gradient(T* dx, T* dbeta, T* dgamma, const T* dy, const T* standard, const T* inv_std,
+batch_norm_gradient(T* dx, T* dbeta, T* dgamma, const T* dy, const T* x_hat, const T* inv_std,
                     const T* gamma, const T* parts, i64 chunks, i64 rows, i64 columns, i64 chunk) {
     __shared__ T part[2][32][33], total[2][32];
     i64 c = COLUMN;
@@ -152,7 +152,7 @@ batch_norm_gradient(T* dx, T* dbeta, T* dgamma, const T* dy, const T* standard, 
     } else {
         EACH_ROW(at) {
             sum[0] += dy[at];
-            sum[1] += dy[at] * standard[at];
+            sum[1] += dy[at] * x_hat[at];
         }
     }
     add_up(sum, part, total);
@@ -163,8 +163,17 @@ batch_norm_gradient(T* dx, T* dbeta, T* dgamma, const T* dy, const T* standard, 
     }
     if (!dx) return;
     T scale = gamma ? gamma[c] * inv_std[c] : inv_std[c];
-    T shift = scale * sum[0] / -T(rows), slope = scale * sum[1] / -T(rows);
-    EACH_ROW(at) dx[at] = dy[at] * scale + standard[at] * slope + shift;
+    T slope = scale * sum[1] / T(rows), shift = scale * sum[0] / T(rows);
+    EACH_ROW(at) dx[at] = dy[at] * scale - x_hat[at] * slope - shift;
+}
+
+// In evaluation; c is the channel of a value.
+KERNEL normalize(T* y, const T* x, const T* mean, const T* scale, const T* shift, i64 channels,
+                 i64 n) {
+    EACH(i, n) {
+        i64 c = i % channels;
+        y[i] = (x[i] - mean[c]) * scale[c] + shift[c];
+    }
 }
 
 // running <- keep running + take batch's, for mean and unbiased variance of all channels, unless one

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 
 from minibnn.checks import shape as check_shape
 from minibnn.functions import weight_bits
-from minibnn.layers.base import Layer
-from minibnn.layers.record import Recorder, value_bits
+from minibnn.inspection.recorder import Recorder, value_bits
+from minibnn.layers import Layer
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -9,9 +9,7 @@ from functools import wraps
 from typing import Any
 
 from minibnn.backend import Array
-from minibnn.layers.base import Layer
-from minibnn.layers.direct_feedback import DirectFeedback
-from minibnn.layers.sequential import Sequential
+from minibnn.layers import DirectFeedback, Layer, Sequential
 
 
 @dataclass(eq=False)

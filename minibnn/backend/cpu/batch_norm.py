@@ -1,0 +1,166 @@
+"""Sums over the batch and batch norm on the CPU, for float32.
+
+NumPy's arithmetic is slow along an axis as short as the channels of an image. So each sample is
+laid out as one row here, and what there is one of for each channel is repeated to meet a row.
+"""
+
+from __future__ import annotations
+
+import math
+from functools import lru_cache
+from typing import Any
+
+import numpy as np
+
+from minibnn.backend.array import Array
+from minibnn.backend.cpu.library import FLOAT32, at, fits
+from minibnn.backend.implementations import COMPILED, NUMPY
+
+
+@NUMPY.implements("two_stage_sum")
+def two_stage_sum(backend: Any, x: Array, out: Array | None) -> Array:
+    """With ones that are kept: to make them was a third of summing a small batch."""
+    if not _is_batch(x):
+        return NotImplemented
+    ones, rows = _ones(len(x)), _rows(x)
+    if x.ndim == 2:
+        return np.matmul(ones, rows, out=None if out is None else out[None])[0]
+    return np.matmul(ones, rows).reshape(-1, x.shape[-1]).sum(axis=0, out=out)
+
+
+@COMPILED.implements("batch_norm")
+def batch_norm_in_c(backend: Any, x: Array, gamma: Any, beta: Array, epsilon: float) -> Any:
+    """In four passes."""
+    if not _is_batch(x, gamma, beta) or not fits(x, beta) or not _fits_or_none(gamma):
+        return NotImplemented
+    y, x_hat = np.empty(x.shape, np.float32), np.empty(x.shape, np.float32)
+    stats = np.empty((3, beta.size), np.float32)
+    width = x.size // len(x)
+    arrays = x, gamma, beta, y, x_hat, stats, np.empty(3 * width, np.float32)
+    backend.c.batch_norm(len(x), width, beta.size, *map(_at, arrays), epsilon)
+    return y, x_hat, *stats
+
+
+@NUMPY.implements("batch_norm")
+def batch_norm(backend: Any, x: Array, gamma: Any, beta: Array, epsilon: float) -> Any:
+    """On rows, with fewer temporaries."""
+    if not _is_batch(x, gamma, beta):
+        return NotImplemented
+    rows, n = _rows(x), math.prod(x.shape[:-1])
+    mean = two_stage_sum(backend, x, None) / n
+    x_hat = rows - _repeat(mean, rows)
+    var = two_stage_sum(backend, (x_hat * x_hat).reshape(x.shape), None) / n
+    inv_std = np.sqrt(var + epsilon) / (var + epsilon)
+    x_hat *= _repeat(inv_std, rows)
+    y = x_hat * _repeat(gamma, rows)
+    y += _repeat(beta, rows)
+    return y.reshape(x.shape), x_hat.reshape(x.shape), mean, var, inv_std
+
+
+@COMPILED.implements("batch_norm_gradient")
+def batch_norm_gradient_in_c(
+    backend: Any,
+    dy: Array,
+    x_hat: Array,
+    inv_std: Array,
+    gamma: Any,
+    dgamma: Array | None,
+    dbeta: Array,
+    need_dx: bool,
+) -> Any:
+    """In three passes."""
+    small = inv_std, gamma, dbeta, 1 if dgamma is None else dgamma
+    if not _is_batch(dy, *small) or x_hat.shape != dy.shape:
+        return NotImplemented
+    if not fits(dy, x_hat) or not all(map(_fits_or_none, small)):
+        return NotImplemented
+    two_stage_sum(backend, dy, dbeta)
+    if dgamma is None and not need_dx:
+        return None
+    sizes = len(dy), dy.size // len(dy), inv_std.size
+    columns = np.empty(3 * sizes[1], np.float32)
+    backend.c.column_dots(*sizes[:2], at(dy), at(x_hat), at(columns))
+    dgamma = columns[: sizes[1]].reshape(-1, inv_std.size).sum(axis=0, out=dgamma)
+    if not need_dx:
+        return None
+    dx = np.empty(dy.shape, np.float32)
+    arrays = dy, x_hat, inv_std, gamma, dgamma, dbeta, dx, columns
+    backend.c.batch_norm_dx(*sizes, *map(_at, arrays))
+    return dx
+
+
+@NUMPY.implements("batch_norm_gradient")
+def batch_norm_gradient(
+    backend: Any,
+    dy: Array,
+    x_hat: Array,
+    inv_std: Array,
+    gamma: Any,
+    dgamma: Array | None,
+    dbeta: Array,
+    need_dx: bool,
+) -> Any:
+    """On rows, with fewer temporaries."""
+    small = inv_std, gamma, dbeta, 1 if dgamma is None else dgamma
+    if not _is_batch(dy, *small) or x_hat.shape != dy.shape or x_hat.dtype != FLOAT32:
+        return NotImplemented
+    two_stage_sum(backend, dy, dbeta)
+    if dgamma is None and not need_dx:
+        return None
+    dgamma = two_stage_sum(backend, dy * x_hat, dgamma)
+    if not need_dx:
+        return None
+    rows, scale, n = _rows(dy), gamma * inv_std, math.prod(dy.shape[:-1])
+    dx = rows * _repeat(scale, rows)
+    dx -= _rows(x_hat) * _repeat(scale * dgamma / n, rows)
+    dx -= _repeat(scale * dbeta / n, rows)
+    return dx.reshape(dy.shape)
+
+
+@NUMPY.implements("normalize")
+def normalize(backend: Any, x: Array, mean: Array, scale: Array, shift: Array) -> Any:
+    """On rows, without temporaries."""
+    if not _is_batch(x, mean, scale, shift):
+        return NotImplemented
+    rows = _rows(x)
+    y = rows - _repeat(mean, rows)
+    y *= _repeat(scale, rows)
+    y += _repeat(shift, rows)
+    return y.reshape(x.shape)
+
+
+def _is_batch(x: Array, *small: Any) -> bool:
+    """Whether `x` is a batch of float32, and the others have one for each channel, or are 1."""
+    if x.dtype != FLOAT32 or x.ndim < 2 or not x.size:
+        return False
+    for v in small:
+        if v.shape != x.shape[-1:] or v.dtype != FLOAT32 if isinstance(v, np.ndarray) else v != 1:
+            return False
+    return True
+
+
+def _fits_or_none(v: Any) -> bool:
+    return not isinstance(v, np.ndarray) or fits(v)
+
+
+def _at(v: Any) -> Any:
+    """The address of an array; a null pointer for the number 1."""
+    return at(v) if isinstance(v, np.ndarray) else None
+
+
+def _rows(x: Array) -> Array:
+    return x if x.ndim == 2 else x.reshape(len(x), -1)
+
+
+def _repeat(v: Any, rows: Array) -> Any:
+    """One value for each channel, repeated over the positions of a row."""
+    if not isinstance(v, np.ndarray) or v.size == rows.shape[1]:
+        return v
+    return np.broadcast_to(v, (rows.shape[1] // v.size, v.size)).reshape(-1)
+
+
+@lru_cache(maxsize=16)
+def _ones(n: int) -> Array:
+    ones = np.ones((1, n), np.float32)
+    ones.flags.writeable = False
+    return ones

@@ -1,0 +1,3 @@
+"""The version, which results and shipped files state."""
+
+__version__ = "0.1.0"

@@ -1,0 +1,130 @@
+"""Old GPUs, full and taken ones, and machines with two: what is refused, said, and asked again."""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+from cuda_on_host import HOST_CUDA, HostCudaBackend, HostKernels
+from fake_cupy import failing, fake_cuda, fake_cupy
+
+from minibnn import DeviceError, get_backend
+from minibnn.backend import CPU, Backend, BitMatrix, DenseLayers
+from minibnn.backend.cuda import CupyBackend
+from minibnn.backend.cuda.device import Device
+
+MODULE = "minibnn.backend.cuda.open"
+
+
+@pytest.fixture(autouse=True)
+def new_driver(monkeypatch):
+    monkeypatch.setattr(f"{MODULE}._driver_cuda_version", lambda: (13, 0))
+
+
+def refused():
+    with pytest.raises(DeviceError) as caught:
+        get_backend("gpu")
+    return caught.value
+
+
+# --- Compute capability -------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("capability", [(5, 2), (6, 1), (7, 2)])
+@pytest.mark.parametrize("installed", [None, "cuda12", "cuda13"])
+def test_cuda_13_does_not_compile_for_old_gpus(capability, installed, install, monkeypatch):
+    monkeypatch.setattr(f"{MODULE}._is_installed", lambda extra: extra == installed)
+    install(fake_cupy(cuda=fake_cuda(capability=capability)))
+    message = str(refused())
+    major, minor = capability
+    assert (
+        "failed to compile and run a kernel: RuntimeError: CUDA 13.2 compiles for GPUs from "
+        f"compute capability 7.5 on, and this one has {major}.{minor}\n"
+    ) in message
+    assert f", a GPU of compute capability {major}.{minor}\n" in message
+    first = "pip uninstall cupy-cuda13x, then " if installed == "cuda13" else ""
+    assert f'  hint:  in the checkout: {first}pip install -e ".[cuda12]"; or' in message
+
+
+@pytest.mark.parametrize(
+    ("capability", "nvrtc"), [((6, 1), (12, 9)), ((7, 5), (13, 0)), ((10, 0), (13, 2))]
+)
+def test_where_the_compiler_knows_the_gpu_it_opens(capability, nvrtc, install):
+    install(fake_cupy(cuda=fake_cuda(capability=capability, nvrtc=nvrtc)))
+    assert get_backend("gpu").device.capability == capability
+
+
+def test_the_build_for_cuda_12_is_also_the_advice_for_other_errors_of_old_gpus(install):
+    cuda = fake_cuda(capability=(6, 1), nvrtc=(12, 9))
+    install(fake_cupy(cuda=cuda, ones=failing(RuntimeError("libnvrtc.so not found"))))
+    assert 'pip install -e ".[cuda12]"' in str(refused())
+
+
+@pytest.fixture
+def products(monkeypatch):
+    """Notes which products may round to TF32."""
+    noted = []
+    stand_in = SimpleNamespace(multiply=lambda a, b, out, *, tf32: noted.append(tf32))
+    monkeypatch.setattr(HOST_CUDA, "_cublas", stand_in)
+    monkeypatch.setattr(HOST_CUDA, "matmul", CupyBackend.matmul.__get__(HOST_CUDA))
+    return noted
+
+
+@pytest.mark.parametrize("capability", [(7, 5), (8, 0), (12, 0)])
+def test_tf32_begins_with_8_0(capability, products, monkeypatch, rng):
+    device = Device(fake_cupy(cuda=fake_cuda(capability=capability)))
+    monkeypatch.setattr(HOST_CUDA, "device", device)
+    has = capability >= (8, 0)
+    signs = HOST_CUDA.binarize(rng.standard_normal((4, 4)).astype(np.float32))
+    HOST_CUDA.mark_signs(signs)
+    HOST_CUDA.matmul(signs, signs)
+    assert products.pop() is has
+    if has:
+        HOST_CUDA.tf32 = True
+    else:
+        with pytest.warns(
+            UserWarning,
+            match=r"^tf32: ignored, float32 stays exact: this GPU has compute capability 7\.5, and "
+            r"TF32 came with 8\.0$",
+        ):
+            HOST_CUDA.tf32 = True
+    assert HOST_CUDA.tf32 is has
+    HOST_CUDA.matmul(signs + 0, signs)
+    assert products.pop() is has
+    HOST_CUDA.tf32 = False  # says nothing
+
+
+def test_tf32_is_for_products_of_our_own(monkeypatch):
+    """CuPy's products, which stand in where cuBLAS cannot be loaded, do not ask `tf32`."""
+    backend = HostCudaBackend(HOST_CUDA.kernels)
+    backend.records_not = "OSError: no libcublas"
+    with pytest.warns(UserWarning, match=r"exact: CuPy multiplies \(OSError: no libcublas\)$"):
+        backend.tf32 = True
+    assert backend.tf32 is False
+
+
+@pytest.fixture(scope="module")
+def pascal():
+    """The kernels as an old GPU gets them."""
+    kernels = HostKernels("-D__CUDA_ARCH__=600")
+    yield HostCudaBackend(kernels)
+    kernels._folder.cleanup()
+
+
+def test_byte_products_without_their_instruction(pascal, rng):
+    bits, weights = (rng.integers(0, 2, (n, 77), dtype=np.uint8) for n in (9, 13))
+    pixels = rng.integers(0, 256, (9, 77), dtype=np.uint8)
+    pixels[0], weights[0] = 255, 0
+    W = BitMatrix(CPU.pack_rows(weights), 77)
+    network = DenseLayers(True, (W,), ())
+    for backend in (pascal, HOST_CUDA):
+        backend.kernels.launches.clear()
+        got = backend.pixel_products(pixels, W), backend.dense_layers(pixels, network)
+        assert backend.kernels.launches == ["pixel_few", "dense_layers"]
+        for acc in got:
+            np.testing.assert_array_equal(acc, Backend.pixel_products(CPU, pixels, W))
+        np.testing.assert_array_equal(
+            backend.xnor_products(backend.pack_rows(bits), W.words, 77),
+            Backend.xnor_products(CPU, CPU.pack_rows(bits), W.words, 77),
+        )
