@@ -296,7 +296,7 @@ def test_public_names():
 PYTHON_BLOCK = re.compile(r"^```python\n(.*?)^```", re.MULTILINE | re.DOTALL)
 
 
-@pytest.mark.parametrize("page", ["README.md", "ARCHITECTURE.md"])
+@pytest.mark.parametrize("page", ["README.md", "ARCHITECTURE.md", "docs/extending.md"])
 def test_code_in_the_pages_runs(page, monkeypatch, tmp_path):
     """Block after block in one namespace, on the bundled sample so that it takes seconds."""
     monkeypatch.chdir(tmp_path)  # some write files
