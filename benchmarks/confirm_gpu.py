@@ -7,9 +7,9 @@
 
 Parts, in this order, the most telling first:
 
-    device      names and versions; whether steps are recorded
+    device      names and versions; whether steps are captured
     kernels     every kernel's result against the CPU's
-    recorded    recorded steps against plain steps: the same bits
+    captured    captured steps against plain steps: the same bits
     repeat      two trainings from one seed: the same bits
     speed       steps, epochs, the whole job, each kernel by itself
     suite       the tests that need a GPU, in parallel if pytest-xdist is there
@@ -24,7 +24,7 @@ Each part is a process of its own, gets its share of the minutes that are left, 
 
 What takes long on a fresh machine is compiling, which CuPy does once and keeps in `~/.cupy`. So
 each line says how much of it there was. `device` compiles the first of our files, `kernels` all of
-them and what makes its inputs; `recorded` adds the kernels of CuPy that training uses, `repeat`
+them and what makes its inputs; `captured` adds the kernels of CuPy that training uses, `repeat`
 those of evaluation; `speed` and `accuracy` should find nearly all of theirs there. `suite` compiles
 by far the most: a small kernel of CuPy's for each function and dtype that a test touches.
 
@@ -53,7 +53,7 @@ NEEDED = ("numpy", "pandas", "tqdm", "safetensors")
 NEEDED_BY_TESTS = ("pytest", "hypothesis")
 # In this order. A part's share of the minutes is its number, of those of all that are left.
 PARTS: Mapping[str, int] = {
-    "device": 3, "kernels": 5, "recorded": 5, "repeat": 4, "speed": 6, "suite": 9, "accuracy": 4,
+    "device": 3, "kernels": 5, "captured": 5, "repeat": 4, "speed": 6, "suite": 9, "accuracy": 4,
     "race": 9, "sanitizer": 5,
 }  # fmt: skip
 QUICK: Mapping[str, Any] = {
@@ -123,10 +123,10 @@ def parts() -> dict[str, Callable[[Setting], Outcome]]:
     """The parts that this script runs itself, in a process for each."""
     from confirm.machine import device
     from confirm.speed import speed
-    from confirm.training import accuracy, kernels, recorded, repeat
+    from confirm.training import accuracy, captured, kernels, repeat
 
     functions: list[Callable[[Setting], Outcome]] = [
-        device, kernels, recorded, repeat, speed, accuracy
+        device, kernels, captured, repeat, speed, accuracy
     ]  # fmt: skip
     return {function.__name__: function for function in functions}
 

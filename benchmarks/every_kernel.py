@@ -29,13 +29,17 @@ from minibnn.backend import (  # noqa: E402
     AdamStep,
     Array,
     Backend,
-    BitMatrix,
-    DenseLayers,
-    Questions,
-    StepTables,
 )
 from minibnn.backend.cuda import CupyBackend  # noqa: E402
+from minibnn.backend.operations import two_stage_sum  # noqa: E402
+from minibnn.functions.signs import binary_sign, straight_through_gradient  # noqa: E402
 from minibnn.layers.conv import convolve, convolve_dW, convolve_dx  # noqa: E402
+from minibnn.layers.norm import (  # noqa: E402
+    batch_norm,
+    batch_norm_gradient,
+    normalize,
+    update_running,
+)
 from minibnn.layers.pooling import (  # noqa: E402
     average_pool,
     average_pool_gradient,
@@ -43,7 +47,29 @@ from minibnn.layers.pooling import (  # noqa: E402
     max_pool_gradient,
 )
 from minibnn.layers.reshape import rescale  # noqa: E402
+from minibnn.losses.cross_entropy import (  # noqa: E402
+    cross_entropy,
+    cross_entropy_gradient,
+)
+from minibnn.packed.bits import pack_rows, xnor_products  # noqa: E402
+from minibnn.packed.inference import (  # noqa: E402
+    BitMatrix,
+    DenseLayers,
+    bit_products,
+    dense_layers,
+    integer_scores,
+    pixel_products,
+    score_labels,
+    threshold_bits,
+)
 from minibnn.packed.stages import window_rows  # noqa: E402
+from minibnn.random_stream import stream_keys, uniform  # noqa: E402
+from minibnn.training.accuracy import count_correct  # noqa: E402
+from minibnn.training.capture.operations import (  # noqa: E402
+    begin_step,
+    gather_batch,
+    note_step,
+)
 from minibnn.windows import Windows  # noqa: E402
 
 Results: TypeAlias = Iterator[tuple[str, Array]]
@@ -85,7 +111,7 @@ WIDE = Sizes(
 
 
 class Inputs:
-    """Arrays that hold the same numbers on every backend: those of `Backend.uniform`."""
+    """Arrays that hold the same numbers on every backend: those of `uniform`."""
 
     def __init__(self, backend: Backend, dtype: Any) -> None:
         self.backend = backend
@@ -95,8 +121,12 @@ class Inputs:
     def floats(self, *shape: int) -> Array:
         """From -1 to 1."""
         self.made += 1
-        u = self.backend.uniform(shape, 7, self.made, self.dtype)
-        return u * 2 - 1
+        return self.drawn(shape, 7, self.made) * 2 - 1
+
+    def drawn(self, shape: tuple[int, ...], seed: int, count: int) -> Array:
+        """From 0 to 1."""
+        backend = self.backend
+        return backend.run(uniform, backend.xp, shape, *stream_keys(seed, count), 0, self.dtype)
 
     def whole(self, *shape: int) -> Array:
         """Whole numbers from -4 to 3: their sums are exact, in whatever order."""
@@ -107,29 +137,23 @@ class Inputs:
         return ((self.floats(*shape) + 1) * (below / 2)).astype(np.uint8)
 
 
+def functions(backend: Backend, make: Inputs, sizes: Sizes) -> Results:
+    """The kernels of `signs.cu` and `random_stream.cu`."""
+    x, dy = make.floats(sizes.batch, sizes.width), make.floats(sizes.batch, sizes.width)
+    yield "binary_sign", backend.run(binary_sign, make.floats(*sizes.weights))
+    gradient = backend.run(straight_through_gradient, dy, x, 0.5)
+    yield "straight_through_gradient", gradient
+    yield "uniform", make.drawn((sizes.batch, sizes.width), 2**63 - 1, 3)
+
+
 def elementwise(backend: Backend, make: Inputs, sizes: Sizes) -> Results:
-    """The kernels of `elementwise.cu`."""
-    rows, width = sizes.batch, sizes.width
-    x, dy = make.floats(rows, width), make.floats(rows, width)
-    yield "binarize", backend.binarize(make.floats(*sizes.weights))
-    yield "gate", backend.gate(dy, x, 0.5)
-    pixels = make.bytes(rows, sizes.pixels)
+    """The kernels of `rescale.cu` and `adam.cu`."""
+    pixels = make.bytes(sizes.batch, sizes.pixels)
     yield "rescale", backend.run(rescale, pixels, 2 / 255, -1.0, make.dtype)
-    shift, a, b = (make.floats(width) for _ in range(3))
-    yield "affine", backend.affine(shift, (a, x))
-    yield "affine of two", backend.affine(shift, (a, x), (b, dy))
-    yield "normalize", backend.normalize(x, shift, a, b)
-    yield "uniform", backend.uniform((rows, width), 2**63 - 1, 3, make.dtype)
     w, g, m = (make.floats(sizes.parameters) for _ in range(3))
     v = abs(make.floats(sizes.parameters))
-    inputs, outputs = sizes.weights
-    weights = w[: inputs * outputs].reshape(inputs, outputs)
-    kept = Questions()
-    kept.signs = backend.keep_signs([w], [weights])
     numbers = AdamStep.of(0.01, 0.9, 0.999, 1e-8, 7, 0.5)
-    with kept.in_charge():
-        backend.adam_step(w, g, m, v, numbers, backend.xp.ones((), bool))
-        signs = backend.binarize(weights)
+    backend.adam_step(w, g, m, v, numbers, backend.xp.ones((), bool))
     yield from zip(("adam: w", "adam: m", "adam: v"), (w, m, v), strict=True)
     row = abs(make.floats(4)) + 1e-3
     rates = [row[i : i + 1].reshape(()) for i in range(4)]  # in a row on the device
@@ -141,41 +165,28 @@ def elementwise(backend: Backend, make: Inputs, sizes: Sizes) -> Results:
     w_parts = w.copy()
     backend.adam_steps(w_parts, g, m.copy(), v.copy(), parts)
     yield "adam on parts", w_parts
-    yield "adam: signs", signs * weights  # a weight that rounds to another side of 0 is no error
 
 
-def steps(backend: Backend, make: Inputs, sizes: Sizes) -> Results:
-    """The kernels of `steps.cu`."""
+def captured_step(backend: Backend, make: Inputs, sizes: Sizes) -> Results:
+    """The kernels of `captured_step.cu`."""
     put, rows = backend.asarray, sizes.steps
     samples = 5 * sizes.batch
     number = np.zeros((), np.int64)
-    keys = make.bytes(rows, 2).astype(np.uint32)
-    floats = make.floats(rows, 3)
-    tables = StepTables(
-        put(number + 2), put(number.copy()), make.floats(3), floats, keys[0].copy(), keys
-    )
-    backend.begin_step(tables)
-    yield from zip(("begin_step: floats", "begin_step: keys"), (tables.floats, tables.keys),
-                   strict=True)  # fmt: skip
-    yield "begin_step: now", tables.counter * 100 + tables.now
+    counter, now = put(number + 2), put(number.copy())
+    keys, key_table = put(np.zeros(2, np.uint32)), make.bytes(rows, 2).astype(np.uint32)
+    floats, float_table = make.floats(3), make.floats(rows, 3)
+    backend.run(begin_step, counter, now, floats, float_table, keys, key_table)
+    yield from zip(("begin_step: floats", "begin_step: keys"), (floats, keys), strict=True)
+    yield "begin_step: now", counter * 100 + now
     arrays = make.bytes(samples, sizes.pixels), make.bytes(samples)
     order = put(np.random.default_rng(0).permutation(samples))
-    now = tables.now.copy()  # who launches `begin_step` again must not move it
-    gathered = backend.gather_batch(arrays, order, now, sizes.batch)
-    yield from zip(("gather: images", "gather: labels"), gathered, strict=True)
-    losses, all_finite = put(np.zeros(rows)), put(np.ones((), bool))
-    backend.note_loss(losses, all_finite, now, make.floats(1).reshape(()))
-    yield from zip(
-        ("note_loss: losses", "note_loss: all finite"), (losses, all_finite), strict=True
-    )
-    gradient = make.floats(sizes.parameters)
-    backend.note_finite(all_finite, gradient)
-    yield "note_finite: all finite", all_finite.copy()
-    gradient[-1] = np.inf
-    backend.note_finite(all_finite, gradient)
-    backend.note_refused(losses, all_finite, now)
-    yield "note_finite: not", all_finite
-    yield "note_refused", backend.xp.isfinite(losses)
+    now = now.copy()  # who launches `begin_step` again must not move it
+    gathered = backend.run(gather_batch, arrays, order, now, sizes.batch)
+    yield from zip(("gather_batch: images", "gather_batch: labels"), gathered, strict=True)
+    losses, verdicts = put(np.zeros(rows)), put(np.ones(rows, bool))
+    refused = put(np.zeros((), bool))
+    backend.run(note_step, losses, verdicts, now, make.floats(1).reshape(()), refused)
+    yield from zip(("note_step: losses", "note_step: verdicts"), (losses, verdicts), strict=True)
 
 
 def convolution(backend: Backend, make: Inputs, sizes: Sizes) -> Results:
@@ -212,82 +223,90 @@ def pooling(backend: Backend, make: Inputs, sizes: Sizes) -> Results:
     yield "max_pool of integers", backend.run(max_pool, integers, overlapping, False)[0]
 
 
-def channels(backend: Backend, make: Inputs, sizes: Sizes) -> Results:
-    """The kernels of `channels.cu`: of a dense layer, and of images, which have many rows."""
+def norms(backend: Backend, make: Inputs, sizes: Sizes) -> Results:
+    """The kernels of `batch_norm.cu`: of a dense layer, and of images, which have many rows."""
     n, side, depth, _ = sizes.images
-    for name, shape, width in (
-        ("dense", (sizes.batch, sizes.width), sizes.width),
-        ("images", (n, side * side * depth), depth),
-    ):
+    for name, shape in (("dense", (sizes.batch, sizes.width)), ("images", (n, side, side, depth))):
         x, dy = make.floats(*shape), make.floats(*shape)
-        yield f"channel_sums, {name}", backend.channel_sums(x, width)
-        yield f"channel_dots, {name}", backend.channel_dots(x, dy, width)
-        gamma, beta, dgamma, dbeta, mean = (make.floats(width) for _ in range(5))
-        parts = ("y", "x^", "mean", "var", "inv_std")
-        found = dict(zip(parts, backend.batch_norm(x, gamma, beta, 1e-3), strict=True))
-        yield from ((f"batch_norm: {part}, {name}", a) for part, a in found.items())
-        inv_std = found["inv_std"]
-        dx = backend.batch_norm_gradient(dy, found["x^"], inv_std, gamma, dbeta, dgamma)
+        gamma, beta, dgamma, dbeta, running = (make.floats(shape[-1]) for _ in range(5))
+        yield f"two_stage_sum, {name}", backend.run(two_stage_sum, x, None)
+        found = backend.run(batch_norm, x, gamma, beta, 1e-3)
+        _, x_hat, mean, var, inv_std = found
+        parts = ("y", "x_hat", "mean", "var", "inv_std")
+        yield from ((f"batch_norm: {p}, {name}", a) for p, a in zip(parts, found, strict=True))
+        dx = backend.run(batch_norm_gradient, dy, x_hat, inv_std, gamma, dgamma, dbeta, True)
         yield from ((f"batch_norm_gradient: {part}, {name}", a)
-                    for part, a in (("dx", dx), ("dbeta", dbeta), ("dgamma", dgamma)))  # fmt: skip
-        var = abs(make.floats(width))
-        backend.update_running(mean, var, found["mean"], found["var"], 0.9, 1.01)
-        yield f"update_running: mean, {name}", mean
-        yield f"update_running: var, {name}", var
+                    for part, a in (("dx", dx), ("dgamma", dgamma), ("dbeta", dbeta)))  # fmt: skip
+        yield f"normalize, {name}", backend.run(normalize, x, mean, gamma, beta)
+        running_var = abs(make.floats(shape[-1]))
+        backend.run(update_running, running, running_var, mean, var, 0.9, 1.01)
+        yield f"update_running: mean, {name}", running
+        yield f"update_running: var, {name}", running_var
 
 
-def classes(backend: Backend, make: Inputs, sizes: Sizes) -> Results:
-    """The kernels of `classes.cu`, on a batch and on an evaluation."""
+def losses(backend: Backend, make: Inputs, sizes: Sizes) -> Results:
+    """The kernels of `cross_entropy.cu` and `accuracy.cu`, on a batch and on an evaluation."""
     for name, rows in (("batch", sizes.batch), ("evaluation", sizes.long)):
         logits, labels = make.floats(rows, 11) * 5, make.bytes(rows, below=11)
-        loss, kept = backend.cross_entropy(logits, labels, 0.1)
+        loss, p = backend.run(cross_entropy, logits, labels, 0.1)
         yield f"cross_entropy, {name}", loss
-        gradient = backend.cross_entropy_gradient(kept, labels, 0.1)
+        yield f"cross_entropy: p, {name}", p
+        gradient = backend.run(cross_entropy_gradient, p, labels, 0.1)
         yield f"cross_entropy_gradient, {name}", gradient
-        yield f"count_correct, {name}", backend.count_correct(logits, labels)
+        yield f"count_correct, {name}", backend.run(count_correct, logits, labels)
 
 
-def bits(backend: Backend, make: Inputs, sizes: Sizes) -> Results:
-    """The kernels of `bits.cu`; they know no type of floats."""
+def packed_bits(backend: Backend, make: Inputs, sizes: Sizes) -> Results:
+    """The kernels of `packed_bits.cu`; they know no type of floats."""
     outputs, width = sizes.bits
     few, many = (make.bytes(n, width, below=2) for n in (sizes.batch, sizes.long))
-    W = BitMatrix(backend.pack_rows(make.bytes(outputs, width, below=2)), width)
+    W = BitMatrix(backend.run(pack_rows, make.bytes(outputs, width, below=2)), width)
     yield "pack_rows", W.words
-    packed = [backend.pack_rows(rows) for rows in (few, many)]
-    yield "xnor_products of few rows", backend.xnor_products(packed[0], W.words, width)
-    acc = backend.xnor_products(packed[1], W.words, width)
+    packed = [backend.run(pack_rows, rows) for rows in (few, many)]
+    yield "xnor_products of few rows", backend.run(xnor_products, packed[0], W.words, width)
+    acc = backend.run(xnor_products, packed[1], W.words, width)
     yield "xnor_products", acc
-    yield "bit_products", backend.bit_products(many, W)
-    yield "pixel_products of few rows", backend.pixel_products(make.bytes(7, width), W)
-    yield "pixel_products", backend.pixel_products(make.bytes(sizes.long, width), W)
+    yield "bit_products", backend.run(bit_products, many, W)
+    for name, rows in ((" of few rows", 7), ("", sizes.long)):
+        yield f"pixel_products{name}", backend.run(pixel_products, make.bytes(rows, width), W)
     thresholds = (make.floats(outputs) * 9).astype(np.int32)
     falling = make.bytes(outputs, below=2).astype(bool)
-    yield "threshold_bits", backend.threshold_bits(acc, thresholds, falling)
+    yield "threshold_bits", backend.run(threshold_bits, acc, thresholds, falling)
     A, B = ((make.floats(11) * 1000).astype(np.int64) for _ in range(2))
-    yield "integer_scores", backend.integer_scores(acc[:, :11], A, B)
-    yield "score_labels", backend.score_labels(acc[:, :11], A, B)
+    yield "integer_scores", backend.run(integer_scores, acc[:, :11], A, B)
+    yield "score_labels", backend.run(score_labels, acc[:, :11], A, B)
     pair = make.bytes(61, width, below=2), make.bytes(11, 61, below=2)
-    layers = tuple(BitMatrix(backend.pack_rows(rows), rows.shape[1]) for rows in pair)
+    layers = tuple(BitMatrix(backend.run(pack_rows, rows), rows.shape[1]) for rows in pair)
     ends = ((thresholds[:61], falling[:61]),)
     for pixels, x in ((True, make.bytes(sizes.batch, width)), (False, few)):
         network = DenseLayers(pixels, layers, ends)
-        yield f"dense_layers of {'pixels' if pixels else 'bits'}", backend.dense_layers(x, network)
+        name = f"dense_layers of {'pixels' if pixels else 'bits'}"
+        yield name, backend.run(dense_layers, x, network)
 
 
 def products(backend: Backend, make: Inputs, sizes: Sizes) -> Results:
-    """Through cuBLAS, no kernels of ours: exact for signs, and for floats not rounded to TF32."""
+    """Through cuBLAS, no kernels of ours: not rounded to TF32."""
     a, b = make.floats(sizes.batch, sizes.width), make.floats(sizes.width, sizes.batch)
     yield "matmul", backend.matmul(a, b)
     yield "matmul, both transposed", backend.matmul(b.T, a.T)
-    signs = [backend.binarize(m) for m in (a, b)]
-    for m in signs:
-        backend.mark_signs(m)
-    yield "matmul of signs", backend.matmul(*signs)
     whole = [make.whole(*m.shape).astype(np.float16) for m in (a, b)]
-    yield "half_matmul", backend.half_matmul(*whole)
+    if isinstance(backend, CupyBackend):
+        yield "half_matmul", backend.half_matmul(*whole)
+    else:  # what it is compared with
+        yield "half_matmul", backend.matmul(*(m.astype(np.float32) for m in whole))
 
 
-PRIMITIVES = (elementwise, steps, convolution, pooling, channels, classes, bits, products)
+PRIMITIVES = (
+    functions,
+    elementwise,
+    captured_step,
+    convolution,
+    pooling,
+    norms,
+    losses,
+    packed_bits,
+    products,
+)
 
 
 def results(backend: Backend, dtype: Any, sizes: Sizes) -> Results:

@@ -5,7 +5,7 @@
     MINIBNN_DATA=... python benchmarks/profile_step.py --width 1024     # 784-1024-1024-1024-10
 
 The phases are operations and methods of the backend, timed by a clock around each while an ordinary
-loop trains: taking the batch (gather), signs of weights and activations (binarise), matrix products
+loop trains: taking the batch (gather), signs of weights and activations (signs), matrix products
 of the forward and of the backward pass, sums over the batch (of biases), the optimiser, the loss;
 what remains of the two passes is elementwise array code and Python. Products also show the rate at
 which they compute. The clocks cost about half a microsecond a call; the line "step" is measured
@@ -127,15 +127,15 @@ PHASES = {
     "batch_norm": "batch norm",
     "batch_norm_gradient": "batch norm",
     "update_running": "batch norm",
-    "gate": "masks",
+    "straight_through_gradient": "masks",
     "matmul": "products",
     "convolve": "products",
     "convolve_dW": "products",
     "convolve_dx": "products",
-    "binarize": "binarise",
+    "binary_sign": "signs",
     "two_stage_sum": "sums",
 }
-METHODS = ("matmul", "binarize", "gate")  # of the backend; the others are operations
+METHODS = ("matmul",)  # of the backend; the others are operations
 
 
 def profile(model: Layer, loss: Any, optimizer: Any, loader: DataLoader, steps: int) -> Any:
@@ -169,7 +169,7 @@ def profile(model: Layer, loss: Any, optimizer: Any, loader: DataLoader, steps: 
                 {"gather": t1 - t0}
                 | {
                     phase: clock.seconds[phase]
-                    for phase in ("binarise", "batch norm", "sums", "masks")
+                    for phase in ("signs", "batch norm", "sums", "masks")
                 }
                 | {f"{d} products": clock.seconds[f"{d} products"] for d in ("forward", "backward")}
                 | {"elementwise": t2 - t1 + t4 - t3 - inside, "loss": t3 - t2, "optimiser": t5 - t4}

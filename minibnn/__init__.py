@@ -9,7 +9,7 @@ Feedback     Transpose (backpropagation), FixedFeedback, Blocked; DirectFeedback
              your own: Feedback
 Losses       LogitCrossEntropy, SquaredHinge, Hinge, MeanSquaredError; your own: Loss
 Optimisers   SGD, Adam, AdaMax, ShiftAdaMax, Bop; OptimizerGroup, split_parameters; schedules
-Training     fit, evaluate, plot_history; PlainSteps, RecordedSteps
+Training     fit, evaluate, plot_history; PlainSteps, CapturedSteps
 Recipes      minibnn.recipes.RECIPES; python -m minibnn train, compare
 Data         load_mnist, load_sample, DataLoader, read_idx, write_idx, one_hot, one_cold
 Looking      model.summary(), diagnose, confusion_matrix, plot_confusion, plot_weight_bits
@@ -53,7 +53,6 @@ if TYPE_CHECKING:
         write_idx,
     )
     from minibnn.diagnosis import Diagnosis, Finding, diagnose
-    from minibnn.draws import Draws
     from minibnn.export import export_c, export_html, export_onnx
     from minibnn.feedback import Blocked, Feedback, FixedFeedback, Transpose
     from minibnn.functions import (
@@ -121,12 +120,13 @@ if TYPE_CHECKING:
     )
     from minibnn.parameter import Buffer, Fill, GlorotUniform, Parameter, Uniform, glorot_lr_scale
     from minibnn.plots import plot_confusion, plot_function, plot_history, plot_weight_bits
+    from minibnn.random_stream import RandomStream
     from minibnn.schedules import Constant, Cosine, Exponential, PerEpoch
     from minibnn.training import (
+        CapturedSteps,
         DivergedError,
         Metrics,
         PlainSteps,
-        RecordedSteps,
         confusion_matrix,
         evaluate,
         fit,
@@ -145,6 +145,7 @@ __all__ = [
     "Blocked",
     "Bop",
     "Buffer",
+    "CapturedSteps",
     "Constant",
     "Conv2D",
     "Cosine",
@@ -160,7 +161,6 @@ __all__ = [
     "DivergedError",
     "DoReFaActivations",
     "DoReFaWeights",
-    "Draws",
     "Dropout",
     "Exponential",
     "Feedback",
@@ -196,8 +196,8 @@ __all__ = [
     "PlainSteps",
     "PowerOfTwo",
     "Radial",
+    "RandomStream",
     "ReLU",
-    "RecordedSteps",
     "Rescale",
     "Reshape",
     "Sequential",
@@ -255,7 +255,6 @@ _ROOMS = {
         "write_idx"
     ),
     "diagnosis": "Diagnosis Finding diagnose",
-    "draws": "Draws",
     "feedback": "Blocked Feedback FixedFeedback Transpose",
     "functions": (
         "AdaSTE ApproxSign DoReFaActivations DoReFaWeights Function HardTanh Heaviside "
@@ -276,9 +275,11 @@ _ROOMS = {
     ),
     "parameter": "Buffer Fill GlorotUniform Parameter Uniform glorot_lr_scale",
     "plots": "plot_confusion plot_function plot_history plot_weight_bits",
+    "random_stream": "RandomStream",
     "schedules": "Constant Cosine Exponential PerEpoch",
-    "training": "DivergedError Metrics PlainSteps RecordedSteps confusion_matrix evaluate fit",
+    "training": "DivergedError Metrics PlainSteps CapturedSteps confusion_matrix evaluate fit",
     "atomic_file": "",
+    "bit_words": "",
     "commands": "",
     "compare": "",
     "export": "export_c export_html export_onnx",

@@ -19,7 +19,6 @@ import tempfile
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
-from weakref import WeakValueDictionary
 
 import numpy as np
 import pytest
@@ -194,11 +193,8 @@ class HostCudaBackend(CupyBackend):
         self.xp = _Numpy()
         self.array_type = np.ndarray
         self.kernels = kernels
-        self.records = False
         self._tf32 = False
         self._cublas = None
-        self._signs = WeakValueDictionary()
-        self._adam_parts = {}
 
     def address(self, a: Any) -> int:
         return a.ctypes.data

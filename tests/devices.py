@@ -10,6 +10,17 @@ import strictdev
 
 from minibnn import DeviceError, get_backend
 from minibnn.backend import Backend
+from minibnn.backend.capture.graphs import Graphs
+
+
+class StrictGraphs(Graphs):
+    """As on a GPU; and a number of the host that is another one each time is an error."""
+
+    def capture(self, work: Any, times: Any = (1,)) -> Any:
+        captured = super().capture(work, times)
+        for count, again in captured.items():
+            again._graph.check_repeats(count)
+        return captured
 
 
 class StrictBackend(Backend):
@@ -22,15 +33,11 @@ class StrictBackend(Backend):
     xp = strictdev
     array_type = strictdev.ndarray
     host = False
-    records = True
     tf32 = False  # a plain attribute, as whoever sets it on a GPU expects
 
-    def record(self, work: Any, times: Any = (1,), *, lanes: bool = False) -> Any:
-        """As on a GPU; and a number of the host that is another one each time is an error."""
-        recordings = super().record(work, times, lanes=lanes)
-        for count, recording in recordings.items():
-            recording._graph.check_repeats(count)
-        return recordings
+    def __init__(self) -> None:
+        super().__init__()
+        self.graphs = StrictGraphs(strictdev)
 
     def asarray(self, a: Any, dtype: Any = None) -> Any:
         return strictdev.asarray(a, dtype=dtype)

@@ -24,14 +24,14 @@ class FakeModule:
     """CuPy's RawModule without a compiler, as far as the check of a GPU needs it."""
 
     def __init__(self, code, options):
-        assert "KERNEL binarize(" in code
+        assert "KERNEL binary_sign(" in code
 
     def get_function(self, name):
         def run(blocks, threads, arguments):
             y, x, _ = arguments
             y[...] = np.where(x >= 0, 1, -1)
 
-        assert name == "binarize"
+        assert name == "binary_sign"
         return run
 
 

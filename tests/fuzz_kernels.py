@@ -20,6 +20,7 @@ import numpy as np
 
 from minibnn.backend.cpu import CompiledBackend
 from minibnn.backend.cpu import library as compiled
+from minibnn.functions.signs import binary_sign
 
 PAGE = 4096
 
@@ -80,7 +81,7 @@ def main() -> int:
             before = len(said)
             library = compiled.open_library()
             if library is not None:
-                CompiledBackend(library).binarize(np.zeros(2**14, np.float32))
+                CompiledBackend(library).run(binary_sign, np.zeros(2**14, np.float32))
             right = (
                 library is not None if data == whole else (library is None and len(said) > before)
             )

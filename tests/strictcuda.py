@@ -1,22 +1,26 @@
-"""What `strictdev` has of cupy.cuda: streams that record graphs, and memory pools.
+"""What `strictdev` has of cupy.cuda: streams that capture graphs, and memory pools.
 
 On a stream that captures, nothing is computed: each operation is noted, and `Graph.launch` performs
-them all again on the same memory, as a CUDA graph does. So what a recorded step may not do fails
+them all again on the same memory, as a CUDA graph does. So what a captured step may not do fails
 here without a GPU:
 
-- A value that leaves the device, or comes from the host, raises DeviceSynchronized.
+- A value that leaves the device, or comes from the host, raises DeviceSynchronized. It invalidates
+  the capture, too: from then on everything on its stream raises CaptureInvalidated, also the
+  question whether it captures, until `end_capture`, which raises it once more and ends it.
 - Memory that is not taken from a pool of one's own raises AllocationOutsidePool: the common pool
   would give the same memory to others, while the graph still writes to it.
+- A graph whose memory was given back since raises IllegalAddress when it is launched.
 - A Python number stays what it was. `Graph.check_repeats` raises HostNumberInGraph, if one step
-  that was recorded after another has other numbers in it.
+  that was captured after another has other numbers in it.
 - Arrays made in a capture hold garbage until the graph is launched.
 """
 
 from __future__ import annotations
 
+import weakref
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from functools import partial
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -27,60 +31,106 @@ class AllocationOutsidePool(RuntimeError):  # noqa: N818
 
 
 class HostNumberInGraph(RuntimeError):  # noqa: N818
-    """A number of the host differs from one recorded step to the next."""
+    """A number of the host differs from one captured step to the next."""
+
+
+class CaptureInvalidated(RuntimeError):  # noqa: N818
+    """Something illegal was done in this capture; only its end ends that."""
+
+    def __init__(self) -> None:
+        super().__init__("cudaErrorStreamCaptureInvalidated: an earlier error has invalidated it")
+
+
+class IllegalAddress(RuntimeError):  # noqa: N818
+    """A graph works on memory that is not its own any more."""
+
+
+class CUDARuntimeError(RuntimeError):
+    """Here only for an allocation that does not fit."""
+
+
+runtime = SimpleNamespace(CUDARuntimeError=CUDARuntimeError, getDevice=lambda: 0)
+
+
+# --- Memory -----------------------------------------------------------------------------------
+
+
+class Memory:
+    """A part of the device's memory, given back when nobody holds it any more."""
+
+    limit: float = np.inf  # bytes that the device has for such parts
+    used = 0
+
+    def __init__(self, size: int) -> None:
+        if Memory.used + size > Memory.limit:
+            raise CUDARuntimeError("cudaErrorMemoryAllocation: out of memory")
+        self.size = size
+        Memory.used += size
+
+    def __del__(self) -> None:
+        if hasattr(self, "size"):
+            Memory.used -= self.size
+
+
+class MemoryPointer:
+    """Where a part of memory begins."""
+
+    def __init__(self, mem: Memory, offset: int) -> None:
+        self.mem = mem
+        self.offset = offset
 
 
 class MemoryPool:
-    """A pool of memory; a graph that used it holds on to it."""
+    """A pool of memory. If there is no more, it gives back what nobody uses, and tries again.
 
-    def malloc(self, size: int) -> None:
+    Here nobody uses any of it by then: the arrays of earlier steps are gone, as far as Python knows.
+    """
+
+    def __init__(self, allocator: Callable[[int], MemoryPointer] | None = None) -> None:
+        self._allocator = allocator or (lambda size: MemoryPointer(Memory(size), 0))
+        self._blocks: list[Memory] = []
+
+    def malloc(self, size: int) -> MemoryPointer:
         """For `using_allocator`, which wants it."""
+        try:
+            pointer = self._allocator(size)
+        except CUDARuntimeError:
+            self.free_all_blocks()
+            pointer = self._allocator(size)
+        self._blocks.append(pointer.mem)
+        return pointer
+
+    def free_all_blocks(self) -> None:
+        self._blocks.clear()
+
+
+default_memory_pool = MemoryPool()
+
+
+# --- Streams and graphs -----------------------------------------------------------------------
 
 
 class Graph:
-    """Operations in the order in which they were captured, on one stream or several.
+    """Operations in the order in which they were captured."""
 
-    What another stream does is done as late as can be: when somebody waits for it. So a result that
-    is used without waiting for it is not there yet.
-    """
-
-    def __init__(self, origin: Stream) -> None:
-        self.origin = origin
-        self.lanes: dict[Stream, list[Callable[[], object]]] = {origin: []}
+    def __init__(self) -> None:
+        self.operations: list[Callable[[], object]] = []
         self.descriptions: list[tuple[Any, ...]] = []
         self.made: list[np.ndarray[Any, Any]] = []
-        self._done: dict[Stream, int] = {}
+        self.memory: list[weakref.ref[Memory]] = []
+        self.invalid = False
 
-    def note(self, operation: Callable[[], object]) -> None:
-        self.lanes.setdefault(_Current.stream, []).append(operation)
+    def check_valid(self) -> None:
+        """Raise in a capture that something illegal has invalidated."""
+        if self.invalid:
+            raise CaptureInvalidated
 
     def launch(self, stream: Stream | None = None) -> None:
-        self._done = dict.fromkeys(self.lanes, 0)
+        if any(memory() is None for memory in self.memory):
+            raise IllegalAddress("cudaErrorIllegalAddress: the graph's memory was given back")
         with np.errstate(all="ignore"):  # a GPU says nothing of nan and overflow
-            self.drain(self.origin, len(self.lanes[self.origin]))
-
-    def drain(self, stream: Stream, until: int) -> None:
-        """Do what one of the streams does, up to its operation of that number."""
-        while self._done[stream] < until:
-            self._done[stream] += 1
-            self.lanes[stream][self._done[stream] - 1]()
-
-    def check_joined(self) -> None:
-        """Raise unless the origin waits for everything, as CUDA does at the end of a capture."""
-        self._done = dict.fromkeys(self.lanes, 0)
-        waited = dict.fromkeys(self.lanes, 0)
-        for stream, until in self.waits:
-            waited[stream] = max(waited[stream], until)
-        for stream, operations in self.lanes.items():
-            if stream is not self.origin and waited[stream] < len(operations):
-                raise RuntimeError("cudaErrorStreamCaptureUnjoined: a stream's work is not awaited")
-
-    @property
-    def waits(self) -> list[tuple[Stream, int]]:
-        return [
-            operation.args for operations in self.lanes.values() for operation in operations
-            if isinstance(operation, partial) and operation.func == self.drain
-        ]  # fmt: skip
+            for operation in self.operations:
+                operation()
 
     def upload(self, stream: Stream | None = None) -> None:
         """Nothing to do here."""
@@ -93,11 +143,11 @@ class Graph:
             for one, other in zip(first, self.descriptions[step * size :], strict=False):
                 if one != other:
                     raise HostNumberInGraph(
-                        f"recorded step 1 has {one}, step {step + 1} has {other}: a number or a "
-                        "shape that changes from step to step; use Backend.numbers"
+                        f"captured step 1 has {one}, step {step + 1} has {other}: a number or a "
+                        "shape that changes from step to step"
                     )
         if rest:
-            raise HostNumberInGraph(f"{steps} recorded steps differ in their operations")
+            raise HostNumberInGraph(f"{steps} captured steps differ in their operations")
 
 
 class Stream:
@@ -121,50 +171,46 @@ class Stream:
             raise RuntimeError("cudaErrorStreamCaptureUnsupported: give Stream(non_blocking=True)")
         if self.graph is not None:
             raise RuntimeError("cudaErrorIllegalState: this stream captures already")
-        self.graph = Graph(self)
+        self.graph = Graph()
 
     def end_capture(self) -> Graph:
-        graph = self.graph
-        if graph is None or graph.origin is not self:
+        graph, self.graph = self.graph, None
+        if graph is None:
             raise RuntimeError("cudaErrorIllegalState: this stream does not capture")
-        for stream in graph.lanes:
-            stream.graph = None
         for a in graph.made:  # nothing was computed
             poison(a)
-        graph.check_joined()
+        graph.check_valid()
         return graph
 
     def is_capturing(self) -> bool:
+        self._check_valid()
         return self.graph is not None
 
     def record(self) -> Event:
-        done = len(self.graph.lanes[self]) if self.graph is not None else 0
-        return Event(self.graph, self, done)
+        self._check_valid()
+        return Event(self.graph)
 
     def wait_event(self, event: Event) -> None:
-        """Outside of captures streams are always in step here."""
-        if event.graph is None:
-            return
-        if self.graph is None:  # the wait brings this stream into the capture
-            self.graph = event.graph
-            event.graph.lanes.setdefault(self, [])
-        if self.graph is not event.graph:
+        """Streams are always in step here, and none joins the capture of another one."""
+        self._check_valid()
+        if event.graph is not self.graph:
             raise RuntimeError("cudaErrorStreamCaptureIsolation: an event of another capture")
-        self.graph.lanes[self].append(partial(event.graph.drain, event.stream, event.done))
 
     def synchronize(self) -> None:
         import strictdev
 
         strictdev.synchronize()
 
+    def _check_valid(self) -> None:
+        if self.graph is not None:
+            self.graph.check_valid()
+
 
 class Event:
-    """A point in a stream, after so many of its operations in a capture."""
+    """A point in a stream, and in the capture that it was made in, if it was."""
 
-    def __init__(self, graph: Graph | None, stream: Stream, done: int) -> None:
+    def __init__(self, graph: Graph | None) -> None:
         self.graph = graph
-        self.stream = stream
-        self.done = done
 
 
 class _Current:
@@ -187,7 +233,10 @@ def using_allocator(allocator: Any) -> Iterator[None]:
 
 def capturing() -> Graph | None:
     """What the current stream captures into, if it does."""
-    return _Current.stream.graph
+    graph = _Current.stream.graph
+    if graph is not None:
+        graph.check_valid()
+    return graph
 
 
 def poison(a: np.ndarray[Any, Any]) -> None:
@@ -243,6 +292,7 @@ def perform(
         raise AllocationOutsidePool(f"{name} takes memory; capture under using_allocator(pool)")
     made = [np.array(p) for p in parts]
     graph.made += made
+    graph.memory += [weakref.ref(_Current.pool(a.nbytes).mem) for a in made]
 
     def replay() -> None:
         found = again()
@@ -266,7 +316,7 @@ def _note(
     positional: tuple[Any, ...] | list[Any],
     keywords: dict[str, Any],
 ) -> None:
-    graph.note(operation)
+    graph.operations.append(operation)
     graph.descriptions.append((name, *map(_describe, (*positional, *keywords.values()))))
 
 

@@ -27,7 +27,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from inspect import Parameter, Signature, signature
 from types import SimpleNamespace
@@ -62,7 +62,9 @@ class _Traffic:
         self.listeners = [Counter()]  # the first one listens for ever
 
     def happen(self, who: str) -> None:
-        if cuda.capturing() is not None:
+        graph = cuda.capturing()
+        if graph is not None:
+            graph.invalid = True
             raise DeviceSynchronized(f"{who} is a {self.kind}, and a capture forbids it")
         if _Traffic.forbidden:
             raise DeviceSynchronized(f"{who} is a {self.kind}, and no_sync() forbids it")
@@ -107,8 +109,16 @@ def capturing() -> Iterator[Graph]:
         assert graph is not None
         try:
             yield graph
-        finally:
-            stream.end_capture()
+        except BaseException:
+            with suppress(cuda.CaptureInvalidated):
+                stream.end_capture()
+            raise
+        stream.end_capture()
+
+
+def get_default_memory_pool() -> cuda.MemoryPool:
+    """The pool of everything that is made outside of captures."""
+    return cuda.default_memory_pool
 
 
 def synchronize() -> None:

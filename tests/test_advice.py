@@ -19,7 +19,7 @@ NOT_EXECUTABLE = {
     ("backend", "install an NVIDIA driver, then, {}"): "needs a GPU",
     ("backend", 'pip install -e ".[{}]"'): "installs CuPy",
     ("backend", "pip uninstall cupy-{}x, then {}"): "installs CuPy",
-    ("backend", "draw it in parts"): "takes 16 GiB",
+    ("random_stream", "draw it in parts"): "takes 16 GiB",
     ("commands", "open it in a browser"): "test_export_html.py does, where there is one",
     ("commands", "please report it."): "nobody to report to",
     ("data", "run 'git lfs pull' to get the file itself"): "needs a server of Git LFS",

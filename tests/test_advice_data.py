@@ -24,19 +24,19 @@ import minibnn
 from minibnn import (
     SGD,
     Adam,
+    CapturedSteps,
     Constant,
     Conv2D,
     Cosine,
     DataLoader,
     Dense,
-    Draws,
     Flatten,
     ImageDataset,
     Layer,
     LogitCrossEntropy,
     PerEpoch,
     PlainSteps,
-    RecordedSteps,
+    RandomStream,
     Rescale,
     Reshape,
     Sequential,
@@ -788,20 +788,20 @@ def test_a_step_that_changes_the_host_keeps_its_arrays_in_place(way):
 
     def epoch(way):
         model = Counting(way).initialize(0).to(STRICT)
-        steps = RecordedSteps(model, LogitCrossEntropy(), Adam(model.parameters()))
+        steps = CapturedSteps(model, LogitCrossEntropy(), Adam(model.parameters()))
         losses = STRICT.to_host(steps.epoch(data))
-        return losses, steps.recorded
+        return losses, steps.captured
 
-    with pytest.warns(UserWarning, match="training without a recorded step") as caught:
-        plain, recorded = epoch(way)
+    with pytest.warns(UserWarning, match="training without a captured step") as caught:
+        plain, captured = epoch(way)
     shows(
         "training",
-        "keep arrays in place (a[...] = values), and counts in a Draws",
+        "keep arrays in place (a[...] = values), and counts in a RandomStream",
         str(caught[0].message),
     )
-    assert not recorded
-    losses, recorded = epoch("writes" if way == "replaces" else "neither")
-    assert recorded
+    assert not captured
+    losses, captured = epoch("writes" if way == "replaces" else "neither")
+    assert captured
     assert np.array_equal(losses, plain)
 
 
@@ -809,14 +809,14 @@ class Peeks(Layer):
     """Multiplies by random numbers: from the count of its draws, or from the draws."""
 
     def __init__(self, way):
-        self.way, self.draws = way, Draws()
+        self.way, self.stream = way, RandomStream()
 
     def forward(self, x, *, train=False):
         factor = backend_of(x).xp.ones_like(x)
         if train and self.way == "count":
-            factor *= 1 / (1 + self.draws.count)
+            factor *= 1 / (1 + self.stream.count)
         elif train:
-            factor = self.draws.uniform(self.backend, x.shape, x.dtype)
+            factor = self.stream.uniform(self.backend, x.shape, x.dtype)
         if train:
             self.saved = (x.shape, factor)
         return x * factor
@@ -827,34 +827,32 @@ class Peeks(Layer):
 
 
 class Halving(SGD):
-    """Halves its rate in each step, as it may be recorded or not."""
+    """Halves its rate in each step, as it may be captured or not."""
 
     def __init__(self, parameters, way):
         super().__init__(parameters, 0.1)
         self.way = way
 
-    def _numbers(self, segment, rate, step):
-        return (rate / 2**step if self.way == "_numbers" else rate,)
+    def scalars(self, rate, step):
+        return (rate / 2**step if self.way == "scalars" else rate,)
 
-    def _update(self, segment, numbers, only_if):
-        (rate,) = numbers
+    def update(self, segment, scalars):
+        (rate,) = scalars
         if self.way == "steps":
             rate = rate / 2**self.steps
-        part = segment.where
-        self._write(
-            only_if, (self.store.data[part], self.store.data[part] - rate * self.store.grad[part])
-        )
+        w, g = (a[segment.where] for a in (self.store.data, self.store.grad))
+        self.backend.masked_write((w, w - rate * g))
 
 
-def recorded(make, steps):
-    """An epoch of steps on the strict stand-in: the losses, whether it was recorded, warnings."""
+def captured(make, steps):
+    """An epoch of steps on the strict stand-in: the losses, whether it was captured, warnings."""
     data = DataLoader((STRICT.asarray(np.tile(X, (6, 1))), STRICT.asarray(np.tile(LABELS, 6))), 5)
     model, optimizer = make()
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         run = steps(model, LogitCrossEntropy(), optimizer)
         losses = STRICT.to_host(run.epoch(data))
-    return losses, run.recorded, " ".join(str(w.message) for w in caught)
+    return losses, run.captured, " ".join(str(w.message) for w in caught)
 
 
 def test_a_rate_that_no_float_holds_is_made_smaller():
@@ -878,25 +876,26 @@ def test_a_count_that_is_read_is_drawn_from_instead():
         model = Sequential(Peeks(way), Dense(3, 2)).initialize(0).to(STRICT)
         return model, Adam(model.parameters())
 
-    _, was, text = recorded(lambda: make("count"), RecordedSteps)
-    shows("draws", "draw with uniform, which counts on in each replay", text)
+    _, was, text = captured(lambda: make("count"), CapturedSteps)
+    shows("training", "draw with uniform, which counts on in each replay", text)
     assert not was
-    losses, was, text = recorded(lambda: make("uniform"), RecordedSteps)
+    losses, was, text = captured(lambda: make("uniform"), CapturedSteps)
     assert (was, text) == (True, "")
-    assert np.array_equal(losses, recorded(lambda: make("uniform"), PlainSteps)[0])
+    assert np.array_equal(losses, captured(lambda: make("uniform"), PlainSteps)[0])
 
 
-def test_what_an_optimiser_changes_comes_from_its_numbers():
+def test_what_an_optimiser_changes_comes_from_its_scalars():
     def make(way):
         model = Dense(3, 2).initialize(0).to(STRICT)
         return model, Halving(model.parameters(), way)
 
-    _, was, text = recorded(lambda: make("steps"), RecordedSteps)
-    shows("optimizers", "take what changes from step to step from _numbers", text)
+    _, was, text = captured(lambda: make("steps"), CapturedSteps)
+    hint = "take what changes from step to step from scalars(rate, step)"
+    shows("training", hint, text)
     assert not was
-    losses, was, text = recorded(lambda: make("_numbers"), RecordedSteps)
+    losses, was, text = captured(lambda: make("scalars"), CapturedSteps)
     assert (was, text) == (True, "")
-    assert np.array_equal(losses, recorded(lambda: make("steps"), PlainSteps)[0])
+    assert np.array_equal(losses, captured(lambda: make("steps"), PlainSteps)[0])
 
 
 def test_a_device_that_is_not_there_is_the_cpu():

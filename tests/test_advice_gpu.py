@@ -15,8 +15,10 @@ from test_cublas import Library
 
 from minibnn import DeviceError, get_backend
 from minibnn.backend import CPU
+from minibnn.backend.capture.graphs import Graphs
 from minibnn.backend.cuda import CupyBackend, cublas, open_gpu
 from minibnn.backend.cuda.device import Device
+from minibnn.functions.signs import binary_sign
 
 
 class OutOfMemoryError(MemoryError):
@@ -98,18 +100,18 @@ def test_any_other_error_is_remembered(keep):
         keep(fake_cupy())
 
 
-def test_without_memory_for_recordings_there_is_no_gpu_for_now(install, monkeypatch):
-    """Else nothing would be recorded for the rest of the process."""
+def test_without_memory_for_graphs_there_is_no_gpu_for_now(install, monkeypatch):
+    """Else nothing would be captured for the rest of the process."""
     library = Library()
     library.cublasCreate_v2 = lambda handle: 3  # CUBLAS_STATUS_ALLOC_FAILED
     monkeypatch.setattr(cublas, "_load", lambda: library)
-    monkeypatch.setattr(CupyBackend, "stream", lambda self: nullcontext())
+    monkeypatch.setattr(Graphs, "stream", lambda self: nullcontext())
     cupy = fake_cupy()
     cupy.cuda.get_current_stream = lambda: SimpleNamespace(ptr=7)
     install(cupy)
     assert "failed to multiply matrices: RuntimeError: cublasCreate answered" in refused()
     library.cublasCreate_v2 = lambda handle: 1  # not initialized, for whatever reason
-    assert open_gpu().records_not == "RuntimeError: cublasCreate answered with status 1"
+    assert open_gpu().no_graphs == "RuntimeError: cublasCreate answered with status 1"
 
 
 # --- Two GPUs -----------------------------------------------------------------------------------
@@ -150,7 +152,7 @@ def test_arrays_of_another_gpu_are_copied_to_the_own_one(place, second, monkeypa
             if place == 0:
                 backend.asarray(a)
             elif place == 1:
-                backend.binarize(a)
+                backend.run(binary_sign, a)
             else:
                 three = [mine, mine.copy(), mine.copy()]
                 three[place - 2] = a
@@ -173,7 +175,7 @@ def test_work_belongs_to_the_gpu_of_the_backend(place, second, monkeypatch):
     mine = on_gpu(cupy, 1)
     work = (
         lambda: backend.asarray([1.0]),
-        lambda: backend.kernels.each("elementwise", "binarize", np.float32, 4, (mine, mine)),
+        lambda: backend.kernels.each("signs", "binary_sign", np.float32, 4, (mine, mine)),
         lambda: multiply(cupy, mine, mine, mine.copy()),
     )[place]
     with advised("backend", "work inside cupy.cuda.Device({})") as caught:

@@ -20,7 +20,8 @@ from minibnn import (
     check_gradients,
 )
 from minibnn.backend import backend_of
-from minibnn.draws import Draws
+from minibnn.functions import sign
+from minibnn.random_stream import RandomStream
 
 RNG = np.random.default_rng(1)
 X = RNG.standard_normal((6, 4))
@@ -242,7 +243,7 @@ class Sign(Function):
         self.wrong = wrong
 
     def forward(self, x):
-        return backend_of(x).binarize(x)
+        return sign(x)
 
     def surrogate(self, x):
         return np.clip(x, -1, 1)
@@ -275,7 +276,7 @@ class Bare(Function):
     """A sign without a surrogate."""
 
     def forward(self, x):
-        return backend_of(x).binarize(x)
+        return sign(x)
 
     def backward(self, dy, x):
         return dy * (abs(x) <= 1)
@@ -402,7 +403,7 @@ class Noise(Layer):
         self.draws = draws
 
     def forward(self, x, *, train=False):
-        if isinstance(self.draws, Draws):
+        if isinstance(self.draws, RandomStream):
             factor = self.draws.uniform(backend_of(x), x.shape, x.dtype)
         else:
             factor = self.draws.random(x.shape)
@@ -418,11 +419,11 @@ class Noise(Layer):
 def test_random_numbers_come_from_draws():
     with advised(
         "gradcheck",
-        "if it draws random numbers, draw them from an attribute that is a minibnn.Draws, which "
+        "if it draws random numbers, draw them from an attribute that is a minibnn.RandomStream, which "
         "the check can hold still",
     ):
         check_gradients(Noise(np.random.default_rng(0)), X)
-    assert check_gradients(Noise(Draws()), X)
+    assert check_gradients(Noise(RandomStream()), X)
 
 
 class Own(Layer):
@@ -485,8 +486,8 @@ def test_a_mask_is_saved_for_backward():
     with advised(
         "gradcheck", "draw in forward, and save the mask for backward: self.saved = (y.shape, mask)"
     ):
-        check_gradients(DrawsBack(Draws()), X)
-    assert check_gradients(Noise(Draws()), X)
+        check_gradients(DrawsBack(RandomStream()), X)
+    assert check_gradients(Noise(RandomStream()), X)
 
 
 class Sign0(Function):
@@ -506,9 +507,9 @@ class Sign0(Function):
 
 
 def test_a_sign_of_zero_is_the_librarys():
-    with advised("gradcheck", "use backend_of(x).binarize(x)"):
+    with advised("gradcheck", "use minibnn.functions.sign(x)"):
         check_gradients(Sign0(np.sign), X)
-    assert check_gradients(Sign0(lambda x: backend_of(x).binarize(x)), X)
+    assert check_gradients(Sign0(lambda x: sign(x)), X)
 
 
 class Maximum(Layer):

@@ -17,10 +17,10 @@ import minibnn
 from minibnn import (
     Adam,
     BatchNorm,
+    CapturedSteps,
     DataLoader,
     Dense,
     LogitCrossEntropy,
-    RecordedSteps,
     Sequential,
     load_packed,
     load_sample,
@@ -107,10 +107,10 @@ def test_the_three_lines_to_a_microcontroller(tmp_path, monkeypatch, capsys):
     assert "digits_predict" in Path("digits.h").read_text()
 
 
-def test_a_loop_of_recorded_steps(monkeypatch):
+def test_a_loop_of_captured_steps(monkeypatch):
     """README's block for a GPU, on the strict stand-in."""
     text = (ROOT / "README.md").read_text(encoding="utf-8")
-    block = next(b for _, b in fenced(text) if "steps = RecordedSteps(" in b)
+    block = next(b for _, b in fenced(text) if "steps = CapturedSteps(" in b)
     assert '.to("gpu")' in block
     rng = np.random.default_rng(0)
     model = Sequential(Dense(5, 4), BatchNorm(4), Dense(4, 3)).initialize(rng)
@@ -119,8 +119,8 @@ def test_a_loop_of_recorded_steps(monkeypatch):
     names = {"model": model, "train": train, "loss": LogitCrossEntropy(), "Adam": Adam}
     names["STRICT"] = STRICT
     exec(block.replace('"gpu"', "STRICT"), names)
-    assert isinstance(names["steps"], RecordedSteps)
-    assert names["steps"].recorded
+    assert isinstance(names["steps"], CapturedSteps)
+    assert names["steps"].captured
     assert np.isfinite(STRICT.to_host(names["losses"])).all()
 
 

@@ -15,9 +15,9 @@ import pytest
 from fake_cupy import failing, fake_cuda, fake_cupy
 
 from minibnn import Dense, DeviceError, backend_of, get_backend
-from minibnn.backend import CPU, Backend
+from minibnn.backend import CPU
 from minibnn.backend.cuda import CupyBackend, open_gpu
-from minibnn.backend.hashing import stream_keys
+from minibnn.random_stream import stream_keys, uniform
 
 NO_DEVICE = fake_cuda(count=lambda: 0)
 STAGES = {
@@ -184,21 +184,30 @@ def test_basics(backend, rng):
     assert backend_of(on(a)) is backend
 
 
+def drawn(backend, shape, *, seed=1, count=0, first=0, dtype=np.float64):
+    return backend.run(uniform, backend.xp, shape, *stream_keys(seed, count), first, dtype)
+
+
 def test_uniform_numbers_are_the_same_everywhere(backend):
-    expected = Backend.uniform(CPU, (50, 7), 12345, 3, np.float32)
-    got = backend.uniform((50, 7), 12345, 3, np.float32)
-    assert got.dtype == np.float32
-    np.testing.assert_array_equal(backend.to_host(got), expected)
-    np.testing.assert_array_equal(
-        backend.to_host(backend.uniform((50, 7), 12345, 3, np.float64)), expected
-    )
-    assert backend.uniform((), 1, 0, np.float32).shape == ()
+    keys = stream_keys(12345, 3)
+    expected = uniform(np, (50, 7), *keys, 0, np.float32)
+    for dtype in (np.float32, np.float64):
+        got = backend.run(uniform, backend.xp, (50, 7), *keys, 0, dtype)
+        assert got.dtype == dtype
+        np.testing.assert_array_equal(backend.to_host(got), expected)
+    assert drawn(backend, ()).shape == ()
 
 
 def test_uniform_numbers_end_where_they_would_begin_anew(backend):
     with pytest.raises(ValueError, match=r"at most 2\^32 numbers, got \(65537, 65536, 4096\)"):
-        backend.uniform((65537, 65536, 4096), 1, 0, np.float32)
-    assert backend.uniform((3, 0), 1, 0, np.float32).shape == (3, 0)
+        drawn(backend, (65537, 65536, 4096))
+    assert drawn(backend, (3, 0)).shape == (3, 0)
+    assert drawn(backend, (2,), first=2**32 - 2).shape == (2,)
+    for first in (2**32 - 1, -1):
+        with pytest.raises(
+            ValueError, match=rf"got \(2,\) from place {first} on; draw it in parts"
+        ):
+            drawn(backend, (2,), first=first)
 
 
 def test_uniform_numbers_known_values():
@@ -213,12 +222,12 @@ def test_uniform_numbers_known_values():
     k0, k1 = (int(k) for k in stream_keys(0, 0))
     assert k1 << 32 | k0 == 0xE220A8397B1DCDAF  # SplitMix64's published first number for seed 0
     expected = [(mix(mix((i + k0) % 2**32) ^ k1) >> 8) / 2**24 for i in range(100)]
-    np.testing.assert_array_equal(CPU.uniform((100,), 0, 0, np.float64), expected)
+    np.testing.assert_array_equal(drawn(CPU, (100,), seed=0), expected)
 
 
 def test_uniform_numbers_are_uniform_and_independent():
     """Two million numbers against what chance allows (five standard deviations)."""
-    u = np.stack([CPU.uniform((1000, 1000), 7, count, np.float64) for count in range(2)])
+    u = np.stack([drawn(CPU, (1000, 1000), seed=7, count=count) for count in range(2)])
     n = u.size
     assert u.min() >= 0
     assert u.max() < 1
@@ -231,7 +240,7 @@ def test_uniform_numbers_are_uniform_and_independent():
         (c[0, :, :-1], c[0, :, 1:]),  # neighbours
         (c[0, :-1], c[0, 1:]),  # neighbouring rows
         (c[0], c[1]),  # neighbouring arrays of a stream
-        (c[0], CPU.uniform((1000, 1000), 8, 0, np.float64) - 0.5),  # neighbouring streams
+        (c[0], drawn(CPU, (1000, 1000), seed=8) - 0.5),  # neighbouring streams
     ]
     for a, b in pairs:
         assert abs((a * b).sum()) < 5 * np.sqrt(a.size) / 12

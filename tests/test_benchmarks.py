@@ -476,9 +476,9 @@ def test_a_turn_on_a_gpu_is_an_epoch_of_the_batches_that_rivals_get(monkeypatch)
     with pytest.raises(RuntimeError, match="expected an epoch of 4 steps, got 6"):
         contestants["plain"].train(orders[:4])
 
-    monkeypatch.setattr(type(strict), "records", False)
-    with pytest.warns(UserWarning, match="without a recorded step"):  # noqa: SIM117
-        with pytest.raises(RuntimeError, match="no step was recorded: the strict does not record"):
+    monkeypatch.setattr(strict, "graphs", None)
+    with pytest.warns(UserWarning, match="without a captured step"):  # noqa: SIM117
+        with pytest.raises(RuntimeError, match="no step was captured: the strict captures nothing"):
             ours.Minibnn(there, [], data, "captured").train(orders)
 
 
@@ -512,10 +512,12 @@ def scripts(monkeypatch, tmp_path):
 def test_a_kill_at_any_step_hurts_no_result(scripts, tmp_path, monkeypatch, writer):
     import confirm_gpu
     import tables
+    from confirm.report import Report
     from confirm.setting import Outcome
 
+    from minibnn.result_folder import ResultFolder
+
     monkeypatch.setattr(scripts, "environment", lambda *_: {})
-    monkeypatch.setattr("confirm.machine.facts", lambda _: {})
     table = pd.DataFrame([{"work": "w", "round": 0, "seconds": 0.25}])
 
     def write(out):
@@ -525,9 +527,11 @@ def test_a_kill_at_any_step_hurts_no_result(scripts, tmp_path, monkeypatch, writ
         elif writer == "save_run":
             scripts.save_run(out, "r", table, [], 1, [])
         elif writer == "confirm_gpu":
-            parts = {name: lambda _: Outcome("ok", "", {}) for name in ("one", "two")}
             monkeypatch.setattr(confirm_gpu.time, "monotonic", lambda: 0.0)
-            confirm_gpu.run_parts(list(parts), parts, SimpleNamespace(backend=None), out / "r.json")
+            folder = ResultFolder(out, ["r.json"])
+            report = Report(folder.file("r.json"))
+            confirm_gpu.run_parts(["device", "suite"], lambda *_: Outcome("ok", "", {}), report)
+            folder.finish()
         else:
             rows = [{"work": "w", "contestant": c, "repeat": 0, "value": v, "unit": "s"}
                     for c, v in ((tables.OURS[0], 1.0), ("other", 2.0))]  # fmt: skip

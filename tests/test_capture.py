@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import gc
 import itertools
 import math
 import random
 import warnings
+import weakref
 from collections import deque
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import partial
 
 import numpy as np
@@ -28,7 +30,6 @@ from minibnn import (
     DataLoader,
     Dense,
     DirectFeedback,
-    Draws,
     Dropout,
     FixedFeedback,
     Flatten,
@@ -37,6 +38,7 @@ from minibnn import (
     MagnitudeAwareSign,
     MaxPool2D,
     OptimizerGroup,
+    RandomStream,
     Rescale,
     Reshape,
     Sequential,
@@ -50,7 +52,7 @@ from minibnn import (
     fit,
     split_parameters,
 )
-from minibnn.training import PlainSteps, RecordedSteps
+from minibnn.training import CapturedSteps, PlainSteps
 
 SIDE, CLASSES, SAMPLES = 8, 4, 90
 
@@ -135,13 +137,18 @@ def training(kind, backend, build, make_optimizer, loss=None, **options):
     return kind(model, loss or LogitCrossEntropy(), make_optimizer(model), **options)
 
 
+def flat(optimizer):
+    """The optimisers in a group, or in groups of groups."""
+    members = getattr(optimizer, "optimizers", None)
+    return [optimizer] if members is None else [f for m in members for f in flat(m)]
+
+
 def everything(steps):
     """All that training changes, on the host."""
     model, to_host = steps.model, steps.model.backend.to_host
     values = {path: to_host(p.data).copy() for path, p in model.named_parameters()}
     values |= {f"buffer {i}": to_host(b.data).copy() for i, b in enumerate(model.buffers())}
-    members = getattr(steps.optimizer, "optimizers", [steps.optimizer])
-    for i, member in enumerate(members):
+    for i, member in enumerate(flat(steps.optimizer)):
         values[f"steps of {i}"] = np.array(member.steps)
         for name, value in vars(member).items():
             if isinstance(value, model.backend.array_type):
@@ -157,19 +164,19 @@ def assert_equal(one, other):
 
 
 def run_both(backend, build, make_optimizer, *, epochs=3, loss=None, most=4, **options):
-    """Train plainly and by recording; hold every parameter against the other after each epoch."""
+    """Train plainly and by captured steps; hold every parameter against the other after each epoch."""
     plain = training(PlainSteps, backend, build, make_optimizer, loss)
-    recorded = training(RecordedSteps, backend, build, make_optimizer, loss, steps_a_recording=most)
+    captured = training(CapturedSteps, backend, build, make_optimizer, loss, steps_at_once=most)
     one, other = batches(backend, **options), batches(backend, **options)
     for _ in range(epochs):
         losses = [
-            backend.to_host(s.epoch(data)).tolist() for s, data in ((plain, one), (recorded, other))
+            backend.to_host(s.epoch(data)).tolist() for s, data in ((plain, one), (captured, other))
         ]
         assert losses[0] == losses[1]
-        assert_equal(plain, recorded)
-    assert recorded.refused is None
-    assert recorded._tape.recordings
-    return plain, recorded
+        assert_equal(plain, captured)
+    assert captured.refused is None
+    assert captured._captured.captured
+    return plain, captured
 
 
 @pytest.mark.parametrize("model", MODELS)
@@ -189,7 +196,7 @@ def test_every_optimiser(optimizer, device):
         {"batch": 11},  # and a smaller one
         {"batch": 11, "drop_last": True},
         {"batch": 12, "shuffle": False},
-        {"batch": 22},  # the fewest that are recorded
+        {"batch": 22},  # the fewest that are captured
     ],
 )
 def test_every_kind_of_epoch(options, device):
@@ -228,19 +235,19 @@ def not_waiting(device):
 
 
 def test_an_epoch_is_three_uploads_and_no_read_back(device):
-    """The first epoch learns and records; the next one may bring its order and its tables."""
-    steps = training(RecordedSteps, device, MODELS["dropout"], OPTIMIZERS["adam"])
+    """The first epoch learns and captures; the next one may bring its order and its tables."""
+    steps = training(CapturedSteps, device, MODELS["dropout"], OPTIMIZERS["adam"])
     loader = batches(device)
     steps.epoch(loader)
     with not_waiting(device):
         steps.epoch(loader)
     if device is not STRICT:
         return
-    begin = steps._tape.begin
+    begin = steps._captured.begin
     with strictdev.count_uploads() as uploads:
         begin(loader)
     assert uploads.count == 3  # the order, the rates, the keys
-    steps._tape.begin = lambda loader: None  # the rest of that epoch
+    steps._captured.begin = lambda loader: None  # the rest of that epoch
     before = everything(steps)
     with strictdev.no_sync():
         losses = steps.epoch(loader)
@@ -250,7 +257,7 @@ def test_an_epoch_is_three_uploads_and_no_read_back(device):
     assert (after["2.weight"] != before["2.weight"]).any()
 
 
-@pytest.mark.parametrize("kind", [PlainSteps, RecordedSteps])
+@pytest.mark.parametrize("kind", [PlainSteps, CapturedSteps])
 def test_a_first_epoch_never_waits_either(kind, device):
     steps = training(kind, device, MODELS["batch norm"], OPTIMIZERS["adam"])
     loader = batches(device)
@@ -260,7 +267,7 @@ def test_a_first_epoch_never_waits_either(kind, device):
 
 def test_one_seed_gives_the_same_bits_again(device):
     one, other = (
-        training(RecordedSteps, device, convolutional, OPTIMIZERS["adam"]) for _ in range(2)
+        training(CapturedSteps, device, convolutional, OPTIMIZERS["adam"]) for _ in range(2)
     )
     for steps in (one, other):
         loader = batches(device)
@@ -275,22 +282,22 @@ def test_one_seed_gives_the_same_bits_again(device):
 def train_and_change(device, kind, change):
     steps = training(kind, device, MODELS["dropout"], OPTIMIZERS["adam"])
     loader = batches(device)
-    tapes = []
+    found = []
     for epoch in range(4):
         if epoch == 2:
             loader = change(steps, loader) or loader
         steps.epoch(loader)
-        tapes.append(getattr(steps, "_tape", None))
-    return steps, tapes
+        found.append(getattr(steps, "_captured", None))
+    return steps, found
 
 
-CHANGES = {  # and whether the recording is kept
+CHANGES = {  # and whether the captured step is kept
     "rate": (lambda s, loader: setattr(s.optimizer, "learning_rate", 0.5), True),
     "draws set back": (
         lambda s, loader: [setattr(d, "count", 0) for d in draws(s)] and None,
-        False,
+        True,
     ),
-    "one of two streams set back": (lambda s, loader: setattr(next(draws(s)), "count", 0), False),
+    "one of two streams set back": (lambda s, loader: setattr(next(draws(s)), "count", 0), True),
     "dropout's rate": (lambda s, loader: setattr(s.model[3], "rate", 0.9), False),
     "an array": (lambda s, loader: replace_buffer(s), False),
     "loader": (lambda s, loader: batches(s.model.backend, 15), False),
@@ -299,7 +306,7 @@ CHANGES = {  # and whether the recording is kept
 
 
 def draws(steps):
-    return (layer.draws for layer in steps.model if isinstance(layer, Dropout))
+    return (layer.stream for layer in steps.model if isinstance(layer, Dropout))
 
 
 def replace_buffer(steps):
@@ -310,15 +317,15 @@ def replace_buffer(steps):
 def test_a_change_between_epochs(name, device):
     change, still_right = CHANGES[name]
     plain, _ = train_and_change(device, PlainSteps, change)
-    recorded, tapes = train_and_change(device, RecordedSteps, change)
-    assert_equal(plain, recorded)
-    assert tapes[0] is tapes[1]
-    assert (tapes[1] is tapes[2]) == still_right
-    assert tapes[2] is tapes[3]
-    assert all(tape.recordings for tape in tapes)
+    captured, found = train_and_change(device, CapturedSteps, change)
+    assert_equal(plain, captured)
+    assert found[0] is found[1]
+    assert (found[1] is found[2]) == still_right
+    assert found[2] is found[3]
+    assert all(step.captured for step in found)
 
 
-# --- What cannot be recorded --------------------------------------------------------------------
+# --- What cannot be captured --------------------------------------------------------------------
 
 
 class Own(Layer):
@@ -380,33 +387,33 @@ def warned(steps, loader, match, epochs=2):
     for _ in range(epochs - 1):
         steps.epoch(loader)  # and no second warning
     assert steps.refused
-    assert not steps.recorded
+    assert not steps.captured
 
 
 @pytest.mark.parametrize("name", REFUSED)
-def test_a_layer_that_cannot_be_recorded_is_named_and_trained_all_the_same(name, device):
+def test_a_layer_that_cannot_be_captured_is_named_and_trained_all_the_same(name, device):
     what, match = REFUSED[name]
     if device is not STRICT and name == "reads":
         match = r"in layer 3 of Sequential: Own\(\)"  # CUDA has its own words for the rest
     plain = training(PlainSteps, device, lambda: dense(Own(what)), OPTIMIZERS["adam"])
-    recorded = training(RecordedSteps, device, lambda: dense(Own(what)), OPTIMIZERS["adam"])
+    captured = training(CapturedSteps, device, lambda: dense(Own(what)), OPTIMIZERS["adam"])
     one, other = batches(device, 11), batches(device, 11)
     for _ in range(2):
         plain.epoch(one)
-    warned(recorded, other, match)
-    assert_equal(plain, recorded)
+    warned(captured, other, match)
+    assert_equal(plain, captured)
 
 
 class Halving(SGD):
     """An optimiser of a user's own, which looks at its steps."""
 
-    def _update(self, segment, numbers, only_if):
-        super()._update(segment, (numbers[0] / 2**self.steps,), only_if)
+    def update(self, segment, scalars):
+        super().update(segment, (scalars[0] / 2**self.steps,))
 
 
 def test_an_optimiser_that_reads_its_steps_is_refused(device):
-    steps = training(RecordedSteps, device, dense, lambda m: Halving(m.parameters(), 0.1))
-    warned(steps, batches(device), "Halving: its steps or rate were read while a step is recorded")
+    steps = training(CapturedSteps, device, dense, lambda m: Halving(m.parameters(), 0.1))
+    warned(steps, batches(device), "Halving: its count or rate was read while a step is captured")
 
 
 class Doubled(DataLoader):
@@ -415,43 +422,145 @@ class Doubled(DataLoader):
 
 
 def test_a_loader_with_batches_of_its_own_is_refused(device):
-    steps = training(RecordedSteps, device, dense, OPTIMIZERS["adam"])
+    steps = training(CapturedSteps, device, dense, OPTIMIZERS["adam"])
     loader = Doubled(data(device), 10)
     warned(steps, loader, "Doubled makes its batches itself")
 
 
-def test_a_device_that_does_not_record(monkeypatch):
-    monkeypatch.setattr(STRICT, "records", False, raising=False)
-    monkeypatch.setattr(STRICT, "records_not", "no such driver", raising=False)
-    steps = training(RecordedSteps, STRICT, dense, OPTIMIZERS["adam"])
-    warned(steps, batches(STRICT), "the strict does not record, no such driver")
+def test_a_device_that_captures_nothing(monkeypatch):
+    monkeypatch.setattr(STRICT, "graphs", None)
+    monkeypatch.setattr(STRICT, "no_graphs", "no such driver", raising=False)
+    steps = training(CapturedSteps, STRICT, dense, OPTIMIZERS["adam"])
+    warned(steps, batches(STRICT), "the strict captures nothing, no such driver")
 
 
-def test_a_stand_in_without_a_pool_for_the_recording(monkeypatch):
-    """Memory from the common pool would be given to others while the recording writes to it."""
+def test_a_stand_in_without_a_pool_for_the_capture(monkeypatch):
+    """Memory from the common pool would be given to others while the captured step writes to it."""
     monkeypatch.setattr(strictdev.cuda, "using_allocator", lambda allocator: strictdev.no_sync())
-    steps = training(RecordedSteps, STRICT, dense, OPTIMIZERS["adam"])
+    steps = training(CapturedSteps, STRICT, dense, OPTIMIZERS["adam"])
     warned(steps, batches(STRICT), "AllocationOutsidePool")
 
 
-def test_few_batches_are_not_worth_a_recording(device):
-    steps = training(RecordedSteps, device, dense, OPTIMIZERS["adam"])
+class Careless(Layer):
+    """Reads a value, and goes on as if nothing had happened."""
+
+    def forward(self, x, *, train=False):
+        self.check_input(x)
+        if train:
+            with suppress(Exception):
+                float(x[0, 0])
+            self.saved = (x.shape,)
+        return x
+
+    def backward(self, dy, *, need_dx=True):
+        self.take_saved(dy)
+        return dy
+
+
+@pytest.mark.parametrize("layer", [Careless, lambda: Own(reads)])
+def test_an_invalidated_capture_is_ended(layer):
+    """Else everything on its stream would fail for ever, and `fit` with it."""
+    plain = training(PlainSteps, STRICT, lambda: dense(layer()), OPTIMIZERS["adam"])
+    captured = training(CapturedSteps, STRICT, lambda: dense(layer()), OPTIMIZERS["adam"])
+    one, other = batches(STRICT, 11), batches(STRICT, 11)
+    for _ in range(2):
+        plain.epoch(one)
+    match = "CaptureInvalidated" if layer is Careless else "reading one element"
+    warned(captured, other, match)
+    assert_equal(plain, captured)
+    run_both(STRICT, dense, OPTIMIZERS["adam"])  # on the same stream
+
+
+def test_a_capture_that_needs_more_memory_than_there_is(monkeypatch):
+    """Its pool must not give back what an earlier part of the captured step works on."""
+    plain = training(PlainSteps, STRICT, dense, OPTIMIZERS["adam"])
+    one, other = batches(STRICT), batches(STRICT)
+    plain.epoch(one)
+    memory = strictdev.cuda.Memory
+    monkeypatch.setattr(memory, "limit", memory.used + 10_000)
+    captured = training(CapturedSteps, STRICT, dense, OPTIMIZERS["adam"])
+    warned(captured, other, r"MemoryError: the GPU has no [\d,]+ bytes left", epochs=1)
+    assert_equal(plain, captured)
+
+
+@pytest.fixture
+def collector():
+    """Off while a test runs, as a user may have it, and then as before."""
+    was = gc.isenabled()
+    gc.disable()
+    yield
+    if was:
+        gc.enable()
+
+
+def test_captured_work_keeps_its_memory(collector):
+    """What the pool gives back, it gives back to others only when the graph is gone."""
+    used = strictdev.cuda.Memory.used
+    steps = training(CapturedSteps, STRICT, dense, OPTIMIZERS["adam"])
+    loader = batches(STRICT)
+    steps.epoch(loader)
+    assert strictdev.cuda.Memory.used > used
+    steps._captured.captured[1]._memory.pool.free_all_blocks()
+    steps.epoch(loader)
+    del steps
+    assert strictdev.cuda.Memory.used == used
+
+
+def test_dead_captures_are_gone_at_once(collector):
+    """Not when the collector comes, which may be in the next capture."""
+    loader = batches(STRICT)
+    steps = training(CapturedSteps, STRICT, dense, OPTIMIZERS["adam"])
+    steps.epoch(loader)
+    graphs = [weakref.ref(work._graph) for work in steps._captured.captured.values()]
+    steps.optimizer._m = steps.optimizer._m * 1
+    steps.epoch(loader)  # captures anew
+    assert steps.captured
+    assert [graph() for graph in graphs] == [None] * len(graphs)
+    graphs = [weakref.ref(work._graph) for work in steps._captured.captured.values()]
+    del steps
+    assert [graph() for graph in graphs] == [None] * len(graphs)
+
+
+@pytest.mark.parametrize("spoil", [None, reads])
+@pytest.mark.parametrize("enabled", [True, False])
+def test_no_garbage_is_collected_in_a_capture(enabled, spoil, collector):
+    seen = []
+
+    def look(layer, x):
+        if strictdev.cuda.capturing() is not None:
+            seen.append(gc.isenabled())
+        return x if spoil is None else spoil(layer, x)
+
+    if enabled:
+        gc.enable()
+    steps = training(CapturedSteps, STRICT, lambda: dense(Own(look)), OPTIMIZERS["adam"])
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", UserWarning)
+        steps.epoch(batches(STRICT))
+    assert steps.captured is (spoil is None)
+    assert seen
+    assert not any(seen)
+    assert gc.isenabled() is enabled
+
+
+def test_few_batches_are_not_worth_a_capture(device):
+    steps = training(CapturedSteps, device, dense, OPTIMIZERS["adam"])
     losses = steps.epoch(batches(device, 30))
     assert len(losses) == 3
     assert steps.refused is None
-    assert not steps.recorded
+    assert not steps.captured
 
 
 class Fading(Layer):
     """Reads how often its stream was drawn from."""
 
     def __init__(self):
-        self.draws = Draws()
+        self.stream = RandomStream()
 
     def forward(self, x, *, train=False):
         self.check_input(x)
         if train:
-            x = x + self.draws.uniform(self.backend, x.shape, x.dtype) / (1 + self.draws.count)
+            x = x + self.stream.uniform(self.backend, x.shape, x.dtype) / (1 + self.stream.count)
             self.saved = (x.shape,)
         return x
 
@@ -464,15 +573,15 @@ class Late(Layer):
     """Makes its stream in the first step."""
 
     def __init__(self):
-        self.draws = None
+        self.stream = None
 
     def forward(self, x, *, train=False):
         self.check_input(x)
         if train:
-            if self.draws is None:
-                self.draws = Draws()
-                self.draws.initialize(np.random.default_rng(1))
-            x = x + self.draws.uniform(self.backend, x.shape, x.dtype)
+            if self.stream is None:
+                self.stream = RandomStream()
+                self.stream.initialize(np.random.default_rng(1))
+            x = x + self.stream.uniform(self.backend, x.shape, x.dtype)
             self.saved = (x.shape,)
         return x
 
@@ -550,7 +659,7 @@ def test_hidden_states_are_seen(name, device):
     random.seed(1)
     InClass.value = 1.0
     steps = training(
-        RecordedSteps, device, lambda: dense(Own(hidden(state, read))), OPTIMIZERS["adam"]
+        CapturedSteps, device, lambda: dense(Own(hidden(state, read))), OPTIMIZERS["adam"]
     )
     warned(steps, batches(device), "changed during a step")
 
@@ -568,52 +677,50 @@ def test_a_layer_may_hold_a_module(device):
 
 def test_a_stream_whose_count_is_read_is_refused(device):
     plain = training(PlainSteps, device, lambda: dense(Fading()), OPTIMIZERS["adam"])
-    recorded = training(RecordedSteps, device, lambda: dense(Fading()), OPTIMIZERS["adam"])
+    captured = training(CapturedSteps, device, lambda: dense(Fading()), OPTIMIZERS["adam"])
     one, other = batches(device), batches(device)
     for _ in range(2):
         plain.epoch(one)
-    warned(recorded, other, "Draws: its count was read while a step is recorded")
-    assert_equal(plain, recorded)
+    warned(captured, other, "RandomStream: its count or rate was read while a step is captured")
+    assert_equal(plain, captured)
 
 
 def test_a_stream_that_the_first_step_makes(device):
-    steps = training(RecordedSteps, device, lambda: dense(Late()), OPTIMIZERS["adam"])
-    warned(steps, batches(device), "the first step made an optimiser or a Draws")
+    steps = training(CapturedSteps, device, lambda: dense(Late()), OPTIMIZERS["adam"])
+    warned(steps, batches(device), "the first step made an optimiser or a RandomStream")
 
 
 class InNumPy(SGD):
     """Wants its rate as a number of NumPy's."""
 
-    def _update(self, segment, numbers, only_if):
-        super()._update(segment, (np.float32(numbers[0]),), only_if)
+    def update(self, segment, scalars):
+        super().update(segment, (np.float32(scalars[0]),))
 
 
 class Odd(SGD):
-    """Asks for more in its third step, after the gradients are there."""
+    """Takes its scalars again once they are not the host's, after the gradients are there."""
 
-    def _update(self, segment, numbers, only_if):
-        if self.steps >= 2 and not self.done:
-            self.backend.numbers(lambda step: (1.0, 2.0, 3.0), self.steps, np.float32)
-        super()._update(segment, numbers, only_if)
-
-    done = False
+    def update(self, segment, scalars):
+        if not isinstance(scalars[0], float):
+            self.next_scalars()
+        super().update(segment, scalars)
 
 
 @pytest.mark.parametrize("make", [InNumPy, Odd])
-def test_a_step_that_fails_with_the_devices_numbers_is_undone(make, device):
+def test_a_step_that_fails_with_the_devices_scalars_is_undone(make, device):
     """Batch norm and the stream have moved on by then, and must not do so twice."""
 
     def build():
         return dense(BatchNorm(12), Dropout(0.3))
 
     plain = training(PlainSteps, device, build, lambda m: make(m.parameters(), 0.1))
-    recorded = training(RecordedSteps, device, build, lambda m: make(m.parameters(), 0.1))
+    captured = training(CapturedSteps, device, build, lambda m: make(m.parameters(), 0.1))
     one, other = batches(device), batches(device)
     losses = [device.to_host(plain.epoch(one)) for _ in range(2)]
-    with pytest.warns(UserWarning, match="training without a recorded step: with numbers from"):
-        first = device.to_host(recorded.epoch(other))
-    np.testing.assert_array_equal([first, device.to_host(recorded.epoch(other))], losses)
-    assert_equal(plain, recorded)
+    with pytest.warns(UserWarning, match="training without a captured step: with scalars from"):
+        first = device.to_host(captured.epoch(other))
+    np.testing.assert_array_equal([first, device.to_host(captured.epoch(other))], losses)
+    assert_equal(plain, captured)
 
 
 class OnHost(LogitCrossEntropy):
@@ -628,14 +735,14 @@ class Halved(LogitCrossEntropy):
 
 def test_losses_of_other_types(device):
     run_both(device, dense, OPTIMIZERS["adam"], loss=Halved())
-    steps = training(RecordedSteps, device, dense, OPTIMIZERS["adam"], OnHost())
+    steps = training(CapturedSteps, device, dense, OPTIMIZERS["adam"], OnHost())
     warned(steps, batches(device), "reading one element" if device is STRICT else "")
 
 
-def test_ctrl_c_while_it_records_leaves_nothing_open(monkeypatch, device):
+def test_ctrl_c_while_it_captures_leaves_nothing_open(monkeypatch, device):
     """In the first moment of the capture, and in the middle of it."""
     for moment in ("begin", "middle"):
-        steps = training(RecordedSteps, device, dense, OPTIMIZERS["adam"])
+        steps = training(CapturedSteps, device, dense, OPTIMIZERS["adam"])
         loader = batches(device)
         with monkeypatch.context() as patch:
             if moment == "middle":
@@ -649,10 +756,10 @@ def test_ctrl_c_while_it_records_leaves_nothing_open(monkeypatch, device):
                 continue
             with pytest.raises(KeyboardInterrupt):
                 steps.epoch(loader)
-        assert not steps.recorded
+        assert not steps.captured
         steps.epoch(loader)
-        assert steps.recorded
-        assert sorted(steps._tape.recordings) == [1]
+        assert steps.captured
+        assert sorted(steps._captured.captured) == [1]
 
 
 def interrupt(function, call, after=False):
@@ -683,36 +790,36 @@ def test_a_state_that_cannot_be_seen(device):
         layer.notes = Shy()
         Shy.shy = epochs == 0
         steps = training(
-            RecordedSteps, device, lambda layer=layer: dense(layer), OPTIMIZERS["adam"]
+            CapturedSteps, device, lambda layer=layer: dense(layer), OPTIMIZERS["adam"]
         )
         loader = batches(device)
         for _ in range(epochs):
             steps.epoch(loader)
-            assert steps.recorded
+            assert steps.captured
         Shy.shy = True
         warned(steps, loader, "the host's state cannot be seen: RuntimeError: do not look at me")
 
 
 def test_two_threads_take_turns(device):
     plain = training(PlainSteps, device, dense, OPTIMIZERS["adam"])
-    recorded = training(RecordedSteps, device, dense, OPTIMIZERS["adam"])
+    captured = training(CapturedSteps, device, dense, OPTIMIZERS["adam"])
     one, other = batches(device), batches(device)
     for _ in range(3):
         with ThreadPoolExecutor(1) as pool:
-            losses = pool.submit(lambda: device.to_host(recorded.epoch(other))).result()
+            losses = pool.submit(lambda: device.to_host(captured.epoch(other))).result()
         np.testing.assert_array_equal(device.to_host(plain.epoch(one)), losses)
-    assert_equal(plain, recorded)
+    assert_equal(plain, captured)
 
 
 def test_a_loader_whose_batches_were_replaced_is_refused(device):
-    steps = training(RecordedSteps, device, dense, OPTIMIZERS["adam"])
+    steps = training(CapturedSteps, device, dense, OPTIMIZERS["adam"])
     loader = batches(device)
     loader.batches = lambda epoch: DataLoader.batches(loader, 0)
     warned(steps, loader, "DataLoader makes its batches itself")
 
 
 @pytest.mark.parametrize("wrong", ["model", "loss", "optimizer", "another", "loader"])
-@pytest.mark.parametrize("kind", [PlainSteps, RecordedSteps])
+@pytest.mark.parametrize("kind", [PlainSteps, CapturedSteps])
 def test_what_cannot_be_trained_together_is_refused(kind, wrong):
     model, other = dense().initialize(1), dense().initialize(1)
     given = {"model": model, "loss": LogitCrossEntropy(), "optimizer": SGD(model.parameters(), 0.1)}
@@ -735,10 +842,10 @@ def test_capture_is_a_truth():
 
 
 class Centred(Adam):
-    """Changes the weights after the step, behind the back of whoever has kept their signs."""
+    """Changes the weights after the step."""
 
-    def step(self, *, only_if=None):
-        super().step(only_if=only_if)
+    def step(self):
+        super().step()
         self.store.data[...] -= self.store.data.mean()
 
 
@@ -746,7 +853,91 @@ def test_an_adam_of_a_users_own_is_trained_as_it_is(device):
     run_both(device, MODELS["batch norm"], lambda m: Centred(m.parameters(), 0.01))
 
 
-# --- What goes beside ---------------------------------------------------------------------------
+class Twice(SGD):
+    """Makes two small updates instead of one."""
+
+    def step(self):
+        super().step()
+        super().step()
+
+
+class Clipping(OptimizerGroup):
+    """Clips the gradients of its members before they make their steps."""
+
+    def step(self):
+        for p in self.parameters:
+            p.grad[...] = self.backend.xp.clip(p.grad, -0.01, 0.01)
+        super().step()
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda m: Twice(m.parameters(), Cosine(0.1, 0, length=30)),
+        lambda m: Clipping(SGD(m.parameters(), Cosine(0.1, 0, length=20))),
+        lambda m: OptimizerGroup(OptimizerGroup(Adam(m.parameters()))),
+    ],
+    ids=["twice", "clipping", "groups"],
+)
+def test_steps_of_a_users_own(make, device):
+    run_both(device, MODELS["dropout"], make)
+
+
+class Annealing(SGD):
+    """Lowers its rate itself, by and by."""
+
+    def update(self, segment, scalars):
+        super().update(segment, scalars)
+        self.learning_rate = 0.1 / (1 + float(self.count))
+        self.count += 1
+
+    count = 0
+
+
+class Alternating(SGD):
+    """Updates in every other step."""
+
+    def step(self):
+        self.odd = not self.odd
+        if self.odd:
+            super().step()
+
+    odd = False
+
+
+@pytest.mark.parametrize(
+    ("kind", "match"),
+    [
+        (Annealing, r"optimizer\.count changed during a step"),
+        (Alternating, r"optimizer\.odd changed during a step"),
+    ],
+)
+def test_an_optimiser_with_a_state_of_its_own_is_named(kind, match, device):
+    plain = training(PlainSteps, device, dense, lambda m: kind(m.parameters(), 0.1))
+    captured = training(CapturedSteps, device, dense, lambda m: kind(m.parameters(), 0.1))
+    one, other = batches(device), batches(device)
+    for _ in range(2):
+        plain.epoch(one)
+    warned(captured, other, match)
+    assert_equal(plain, captured)
+
+
+class Setting(SGD):
+    """Sets its rate in each step, to what it is."""
+
+    def update(self, segment, scalars):
+        super().update(segment, scalars)
+        self.learning_rate = 0.1
+
+
+def test_an_optimiser_that_sets_its_rate_is_named(device):
+    plain = training(PlainSteps, device, dense, lambda m: Setting(m.parameters(), 0.1))
+    captured = training(CapturedSteps, device, dense, lambda m: Setting(m.parameters(), 0.1))
+    one, other = batches(device), batches(device)
+    for _ in range(2):
+        plain.epoch(one)
+    warned(captured, other, "with scalars from the device: .*a step sets schedule of a Flat")
+    assert_equal(plain, captured)
 
 
 class Clipped(Sequential):
@@ -760,8 +951,6 @@ class Clipped(Sequential):
 
 
 def test_who_looks_at_gradients_finds_them(device):
-    """The stand-in does what is put aside as late as it may: at the join, which comes after."""
-
     def build():
         flatten, rescale, *others = convolutional()
         return Sequential(flatten, rescale, Clipped(*others))
@@ -769,32 +958,13 @@ def test_who_looks_at_gradients_finds_them(device):
     run_both(device, build, OPTIMIZERS["adam"])
 
 
-def test_gradients_of_weights_go_beside_the_rest(monkeypatch):
-    steps = training(RecordedSteps, STRICT, convolutional, OPTIMIZERS["adam"])
-    seen = []
-    record = type(STRICT).record
-    monkeypatch.setattr(
-        type(STRICT), "record", lambda *a, **b: seen.append(record(*a, **b)) or seen[-1]
-    )
-    steps.epoch(batches(STRICT))
-    lanes = seen[0][1]._graph.lanes
-    assert len(lanes) == 3
-    assert all(len(operations) > 10 for operations in lanes.values())
-
-
-def test_without_the_join_the_optimiser_would_be_too_early(monkeypatch):
-    monkeypatch.setattr(type(STRICT), "join", lambda self: None)
-    steps = training(RecordedSteps, STRICT, dense, OPTIMIZERS["adam"])
-    warned(steps, batches(STRICT), "cudaErrorStreamCaptureUnjoined")
-
-
 # --- The way out --------------------------------------------------------------------------------
 
 
 def test_training_stops_where_it_is_asked_to(device):
     plain = training(PlainSteps, device, MODELS["dropout"], OPTIMIZERS["adam"])
-    recorded = training(
-        RecordedSteps, device, MODELS["dropout"], OPTIMIZERS["adam"], steps_a_recording=2
+    captured = training(
+        CapturedSteps, device, MODELS["dropout"], OPTIMIZERS["adam"], steps_at_once=2
     )
     one, other = batches(device), batches(device)
     told = []
@@ -805,12 +975,12 @@ def test_training_stops_where_it_is_asked_to(device):
 
     for expected in ([1, 1, 1, 2, 2], [2, 2, 2]):
         told.clear()
-        done = recorded.epoch(other, stop)
+        done = captured.epoch(other, stop)
         assert told == expected
         assert len(done) == sum(expected)
         left = iter([False] * (len(done) - 1) + [True])
         assert len(plain.epoch(one, lambda count: next(left))) == len(done)  # noqa: B023
-        assert_equal(plain, recorded)
+        assert_equal(plain, captured)
 
 
 def test_after_a_loss_that_is_not_finite_nothing_changes(device):
@@ -824,15 +994,15 @@ def test_after_a_loss_that_is_not_finite_nothing_changes(device):
         return Sequential(flatten, rescale, Own(overflow), *others)
 
     results = []
-    for kind in (PlainSteps, RecordedSteps):
+    for kind in (PlainSteps, CapturedSteps):
         steps = training(kind, device, spoiled, OPTIMIZERS["adam"])
         images, labels = data(device)
         images[60] = 255
         loader = DataLoader((images, labels), 10, shuffle=True, rng=5)
         results.append((steps, [device.to_host(steps.epoch(loader)) for _ in range(3)]))
-    (plain, losses), (recorded, same) = results
+    (plain, losses), (captured, same) = results
     np.testing.assert_array_equal(losses, same)
-    assert_equal(plain, recorded)
+    assert_equal(plain, captured)
     assert (~np.isfinite(losses)).sum(axis=1).tolist() == [1, 1, 1]
 
 
@@ -850,28 +1020,28 @@ def fitted(device, capture=None, build=None):
     return history, evaluate(model, test, loss)
 
 
-def test_fit_records_by_default_and_says_so(device, caplog):
+def test_fit_captures_by_default_and_says_so(device, caplog):
     with caplog.at_level("INFO", logger="minibnn"):
         history, metrics = fitted(device)
-    assert history.attrs["recorded"]
-    assert "a training step is recorded and replayed" in caplog.text
+    assert history.attrs["captured"]
+    assert "a training step is captured and replayed" in caplog.text
     plain, plain_metrics = fitted(device, capture=False)
-    assert not plain.attrs["recorded"]
+    assert not plain.attrs["captured"]
     np.testing.assert_array_equal(history.to_numpy(), plain.to_numpy())
     assert metrics == plain_metrics
 
 
-def test_fit_on_the_host_does_not_record():
+def test_fit_on_the_host_captures_nothing():
     from minibnn import get_backend
 
     history, _ = fitted(get_backend("cpu"))
-    assert not history.attrs["recorded"]
+    assert not history.attrs["captured"]
     with pytest.raises(ValueError, match=r"a GPU with capture=True, got cpu"):
         fitted(get_backend("cpu"), capture=True)
 
 
-def test_fit_trains_on_when_a_layer_cannot_be_recorded(device):
-    with pytest.warns(UserWarning, match=r"training without a recorded step: .*scale changed"):
+def test_fit_trains_on_when_a_layer_cannot_be_captured(device):
+    with pytest.warns(UserWarning, match=r"training without a captured step: .*scale changed"):
         history, _ = fitted(device, build=lambda: dense(Own(anneals)))
-    assert not history.attrs["recorded"]
+    assert not history.attrs["captured"]
     assert len(history) == 3

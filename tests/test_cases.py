@@ -25,8 +25,8 @@ each_case = pytest.mark.parametrize("case", CASES, ids=lambda c: c.name)
 
 def replay(layer: Layer) -> None:
     """Set every stream of random numbers back, so that a layer draws again what it drew first."""
-    for draws in streams(layer):
-        draws.count = 0
+    for stream in streams(layer):
+        stream.count = 0
 
 
 def run(layer, x, dy_rng, *, need_dx=True, dy=None):
@@ -111,11 +111,11 @@ def test_only_forward_in_training_draws(case, backend):
     layer = case.make().initialize(0).to(backend)
     x = backend.asarray(batch(case, 4))
     layer.forward(x)
-    assert not any(draws.count for draws in streams(layer)), "evaluation must draw nothing"
+    assert not any(stream.count for stream in streams(layer)), "evaluation must draw nothing"
     y = layer.forward(x, train=True)
-    counts = [draws.count for draws in streams(layer)]
+    counts = [stream.count for stream in streams(layer)]
     layer.backward(backend.asarray(np.ones(y.shape, np.float32)))
-    assert [draws.count for draws in streams(layer)] == counts, "backward must draw nothing"
+    assert [stream.count for stream in streams(layer)] == counts, "backward must draw nothing"
 
 
 # Batches beyond the blocks of the code: 32 steps, 64 rows of C's sums, 256 packed images, 1000 to
@@ -279,6 +279,6 @@ def test_a_seed_gives_one_layer(case):
         np.testing.assert_array_equal(p.data, q.data)
     for p, q in zip(one.buffers(), two.buffers(), strict=True):
         np.testing.assert_array_equal(p.data, q.data)
-    seeds = [draws.seed for draws in streams(one)]
+    seeds = [stream.seed for stream in streams(one)]
     assert None not in seeds
-    assert [draws.seed for draws in streams(two)] == seeds
+    assert [stream.seed for stream in streams(two)] == seeds

@@ -19,6 +19,7 @@ from minibnn import (
     AveragePool2D,
     BatchNorm,
     Bop,
+    CapturedSteps,
     Constant,
     Conv2D,
     Cosine,
@@ -26,7 +27,6 @@ from minibnn import (
     Dense,
     DoReFaActivations,
     DoReFaWeights,
-    Draws,
     Dropout,
     Exponential,
     Fill,
@@ -40,7 +40,7 @@ from minibnn import (
     Parameter,
     PerEpoch,
     Radial,
-    RecordedSteps,
+    RandomStream,
     Rescale,
     Reshape,
     Sequential,
@@ -88,13 +88,13 @@ def trained(epochs):
 
 
 def steps(n):
-    return RecordedSteps(*parts(), steps_a_recording=n).steps_a_recording
+    return CapturedSteps(*parts(), steps_at_once=n).steps_at_once
 
 
 def drawn(n):
-    draws = Draws()
-    draws.count = n
-    return draws
+    stream = RandomStream()
+    stream.count = n
+    return stream
 
 
 def stepped(n):
@@ -163,7 +163,7 @@ INTEGERS = {
     "Dense.out_features": (lambda n: Dense(2, n), 3),
     "DoReFaActivations.bits": (DoReFaActivations, 3),
     "DoReFaWeights.bits": (DoReFaWeights, 3),
-    "Draws.count": (drawn, 3),
+    "RandomStream.count": (drawn, 3),
     "Exponential.length": (lambda n: Exponential(1.0, 0.1, n), 5),
     "InputContract.shape": (lambda n: InputContract("uint8", (n, 2)), 3),
     "Layer.initialize": (lambda n: Dense(2, 2).initialize(n).weight.data.tobytes(), 3),
@@ -175,7 +175,7 @@ INTEGERS = {
     "PerEpoch.steps_per_epoch": (lambda n: PerEpoch(Constant(0.1), n), 3),
     "Radial.in_features": (lambda n: Radial(n, 2), 3),
     "Radial.out_features": (lambda n: Radial(2, n), 3),
-    "RecordedSteps.steps_a_recording": (steps, 3),
+    "CapturedSteps.steps_at_once": (steps, 3),
     "Reshape.shape": (lambda n: Reshape((n, 2)), 3),
     "ShiftBatchNorm.channels": (ShiftBatchNorm, 3),
     "check_gradients.rng": (lambda n: checked(rng=n), 3),

@@ -19,7 +19,10 @@ import pytest
 from minibnn.backend import CPU, AdamStep, NumpyBackend
 from minibnn.backend.cpu import CompiledBackend
 from minibnn.backend.cpu import library as compiled
+from minibnn.functions.signs import binary_sign, straight_through_gradient
+from minibnn.layers.norm import batch_norm, batch_norm_gradient, normalize
 from minibnn.layers.reshape import rescale
+from minibnn.losses.cross_entropy import log_softmax
 
 NUMPY = NumpyBackend()
 SHAPES = [(1, 1), (3, 7), (64, 10), (65, 1024), (130, 1025), (2, 3000), (5, 0)]
@@ -37,27 +40,28 @@ def awkward(rng, shape):
     return x
 
 
+def same_bits(got, expected):
+    """Except that there is more than one nan."""
+    number = ~np.isnan(expected)
+    np.testing.assert_array_equal(np.isnan(got), ~number)
+    assert (got.view(np.uint32) == expected.view(np.uint32))[number].all()
+
+
 @built
 @pytest.mark.parametrize("shape", SHAPES)
 def test_c_equals_numpy_to_the_last_bit(shape, rng):
     x, dy = awkward(rng, shape), awkward(rng, shape)
-    scale, shift, other = (rng.standard_normal(shape[1]).astype(np.float32) for _ in range(3))
     with np.errstate(invalid="ignore"):
         for got, expected in (
-            (CPU.binarize(x), NUMPY.binarize(x)),
-            (CPU.gate(dy, x, 1.0), NUMPY.gate(dy, x, 1.0)),
-            (CPU.affine(shift, (scale, x)), NUMPY.affine(shift, (scale, x))),
+            (CPU.run(binary_sign, x), NUMPY.run(binary_sign, x)),
             (
-                CPU.affine(shift, (scale, dy), (other, x)),
-                NUMPY.affine(shift, (scale, dy), (other, x)),
+                CPU.run(straight_through_gradient, dy, x, 1.0),
+                NUMPY.run(straight_through_gradient, dy, x, 1.0),
             ),
         ):
             assert got.dtype == np.float32
             assert got.shape == shape
-            # Bits, except that there is more than one nan.
-            number = ~np.isnan(expected)
-            np.testing.assert_array_equal(np.isnan(got), ~number)
-            assert (got.view(np.uint32) == expected.view(np.uint32))[number].all()
+            same_bits(got, expected)
 
 
 @built
@@ -88,30 +92,88 @@ def test_adam_in_c_equals_numpy_to_the_last_bit(size, bound, rng):
         np.testing.assert_array_equal(a, b)
 
 
+# (batch, ..., channels): wider and longer than the blocks in which C adds up, and beside their ends.
+BATCHES = [(2, 3), (100, 256), (65, 1025), (9, 26, 26, 32), (50, 64, 1), (20, 50177, 1), (3, 1, 2)]
+# Each takes float32 in a body of its own: C, NumPy, and the reference as it is written.
+BODIES = [CPU.run, NUMPY.run, lambda reference, *args: reference(*args)]
+every_body = pytest.mark.parametrize("run", BODIES, ids=["C", "NumPy", "reference"])
+
+
+def norm_case(rng, shape):
+    """x, dy, gamma and beta, with another mean of x for each position and channel."""
+    x, dy = (rng.standard_normal(shape).astype(np.float32) for _ in range(2))
+    gamma, beta = (rng.standard_normal(shape[-1]).astype(np.float32) for _ in range(2))
+    return x + 3 * rng.standard_normal(shape[1:]).astype(np.float32), dy, gamma, beta
+
+
+def by_channel(a, channels):
+    """A value of each channel in a row; what there is one of for each is one row."""
+    return a.reshape(-1, channels)
+
+
 @built
-@pytest.mark.parametrize(
-    ("shape", "channels"),
-    [((2, 3), 3), ((100, 256), 256), ((9, 676 * 32), 32), ((50, 64), 1), ((20, 50177), 1)],
-)
-def test_statistics_in_c_are_as_good_as_numpys(shape, channels, rng):
-    """They add up in another order; measured against float64, neither is worse than 3 roundings."""
-    rows = (rng.standard_normal(shape) + rng.standard_normal(shape[1]) * 3).astype(np.float32)
-    other = rng.standard_normal(shape).astype(np.float32)
-    exact = NUMPY.standardize(rows.astype(np.float64), channels, 1e-5)
+@every_body
+@pytest.mark.parametrize("scale", [False, True])
+@pytest.mark.parametrize("shape", BATCHES)
+def test_batch_norm_is_as_good_as_float64s(shape, scale, run, rng):
+    """They add up in other orders; measured against float64, none is worse than 3 roundings."""
+    x, _, gamma, beta = norm_case(rng, shape)
+    gamma, channels = (gamma if scale else 1), shape[-1]
+    got = run(batch_norm, x, gamma, beta, 1e-5)
+    wide = [a if isinstance(a, int) else a.astype(np.float64) for a in (x, gamma, beta)]
+    exact = batch_norm(*wide, 1e-5)
     # A mean is off by roundings of its channel's greatest number, which the spread then divides.
-    places = rows.reshape(-1, channels)
-    spread = places.std(axis=0, dtype=np.float64)
-    three = 3 * np.finfo(np.float32).eps * abs(places).max(axis=0) / spread
-    for backend in (CPU, NUMPY):
-        for got, expected in zip(backend.standardize(rows, channels, 1e-5), exact, strict=True):
-            error = abs(got - expected).reshape(-1, channels)
-            assert (error <= three + 2e-6 * abs(expected).reshape(-1, channels)).all()
-    exact = NUMPY.channel_dots(rows.astype(np.float64), other.astype(np.float64), channels)
-    size = NUMPY.channel_dots(abs(rows.astype(np.float64)), abs(other.astype(np.float64)), channels)
-    out = np.empty(channels, np.float32)
-    got = CPU.channel_dots(rows, other, channels, out=out)
-    np.testing.assert_array_equal(got, out)
-    assert (abs(got - exact) <= 3e-7 * size).all()
+    values = by_channel(x, channels)
+    spread = np.sqrt(values.var(axis=0, dtype=np.float64) + 1e-5)
+    three = 3 * np.finfo(np.float32).eps * abs(values).max(axis=0) / spread
+    for g, e in list(zip(got, exact, strict=True))[1:]:  # y follows from them: see below
+        assert (g.dtype, g.shape) == (np.float32, e.shape)
+        error = abs(by_channel(g - e, channels))
+        assert (error <= three + 2e-6 * abs(by_channel(e, channels))).all()
+
+
+@built
+@every_body
+@pytest.mark.parametrize("shape", BATCHES)
+def test_the_sums_of_batch_norms_gradient_are_accurate(shape, run, rng):
+    x_hat, dy, gamma, inv_std = norm_case(rng, shape)
+    sums = np.full((2, shape[-1]), np.nan, np.float32)
+    run(batch_norm_gradient, dy, x_hat, inv_std, gamma, *sums, True)
+    again = np.full((2, shape[-1]), np.nan, np.float32)
+    assert run(batch_norm_gradient, dy, x_hat, inv_std, gamma, *again, False) is None
+    np.testing.assert_array_equal(sums, again)
+    alone = np.full(shape[-1], np.nan, np.float32)
+    assert run(batch_norm_gradient, dy, x_hat, inv_std, 1, None, alone, False) is None
+    np.testing.assert_array_equal(alone, sums[1])
+    for got, terms in zip(
+        sums, (dy.astype(np.float64) * x_hat, dy.astype(np.float64)), strict=True
+    ):
+        terms = by_channel(terms, shape[-1])
+        assert (abs(got - terms.sum(axis=0)) <= 3e-7 * abs(terms).sum(axis=0)).all()
+
+
+@built
+@every_body
+@pytest.mark.parametrize("scale", [False, True])
+@pytest.mark.parametrize("shape", BATCHES)
+def test_but_for_its_sums_batch_norm_is_the_same_to_the_last_bit(shape, scale, run, rng):
+    """From the sums that a body has found, everything else follows exactly."""
+    x, dy, gamma, beta = norm_case(rng, shape)
+    gamma, n = (gamma if scale else 1), x.size // shape[-1]
+    x[..., 0], dy[..., 0] = awkward(rng, shape[:-1]), awkward(rng, shape[:-1])
+    with np.errstate(all="ignore"):
+        y, x_hat, mean, var, inv_std = run(batch_norm, x, gamma, beta, 1e-5)
+        same_bits(inv_std, np.sqrt(var + np.float32(1e-5)) / (var + np.float32(1e-5)))
+        same_bits(x_hat, (x - mean) * inv_std)
+        same_bits(y, gamma * x_hat + beta)
+
+        dgamma, dbeta = np.empty((2, shape[-1]), np.float32)
+        dx = run(batch_norm_gradient, dy, x_hat, inv_std, gamma, dgamma, dbeta, True)
+        s = gamma * inv_std
+        same_bits(dx, s * dy - (s * dgamma / n) * x_hat - s * dbeta / n)
+        same_bits(dx, run(batch_norm_gradient, dy, x_hat, inv_std, gamma, None, dbeta, True))
+
+        same_bits(run(normalize, x, mean, inv_std, beta), (x - mean) * inv_std + beta)
 
 
 @built
@@ -119,22 +181,25 @@ def test_statistics_in_c_are_as_good_as_numpys(shape, channels, rng):
 def test_softmax_in_c_equals_numpys(shape, rng):
     """To a few roundings of the larger term: the exponential is another one."""
     x = (rng.standard_normal(shape) * 20).astype(np.float32)
-    for got, expected in zip(CPU.log_softmax(x), NUMPY.log_softmax(x), strict=True):
+    for got, expected in zip(CPU.run(log_softmax, x), log_softmax(x), strict=True):
         np.testing.assert_allclose(got, expected, rtol=3e-6, atol=1e-6)
     x = np.array([[1e4, 0], [np.inf, 0], [np.nan, 0], [0, np.nan], [-np.inf, 0]], np.float32)
     with np.errstate(invalid="ignore", divide="ignore"):
-        for got, expected in zip(CPU.log_softmax(x), NUMPY.log_softmax(x), strict=True):
+        for got, expected in zip(CPU.run(log_softmax, x), log_softmax(x), strict=True):
             np.testing.assert_array_equal(got, expected)
 
 
 @built
-def test_a_variance_that_overflows_shows_as_nan():
-    rows = np.array([[1e30, 1.0], [-1e30, 2.0]], np.float32)
-    standard, _, var, inv_std = CPU.standardize(rows, 2, 1e-5)
+@every_body
+def test_a_variance_that_overflows_shows_as_nan(run):
+    x, beta = np.array([[1e30, 1.0], [-1e30, 2.0]], np.float32), np.zeros(2, np.float32)
+    with np.errstate(over="ignore", invalid="ignore"):
+        y, x_hat, _, var, inv_std = run(batch_norm, x, 1, beta, 1e-5)
     assert np.isinf(var[0])
     assert np.isnan(inv_std[0])
-    assert np.isnan(standard[:, 0]).all()
-    assert np.isfinite(standard[:, 1]).all()
+    for a in (y, x_hat):
+        assert np.isnan(a[:, 0]).all()
+        assert np.isfinite(a[:, 1]).all()
 
 
 @built
@@ -148,58 +213,75 @@ def test_what_c_cannot_take_goes_to_numpy(rng, monkeypatch):
     frozen = x.copy()
     frozen.flags.writeable = False
     strange = [x[::2], x[:, ::2], np.asfortranarray(x), x.astype(np.float64), frozen]
-    # Not the dots: NumPy's body of `standardize` hands them new arrays, which they can take.
-    for name in ("binarize", "affine", "standardize", "gate", "adam"):
+    for name in (
+        "binary_sign",
+        "straight_through_gradient",
+        "adam",
+        "batch_norm",
+        "batch_norm_dx",
+        "column_dots",
+    ):
         monkeypatch.setattr(CPU.c, name, refuse)
     for a in strange:
         v = np.ones(a.shape[1], a.dtype)
-        np.testing.assert_array_equal(CPU.binarize(a), NUMPY.binarize(a))
-        np.testing.assert_array_equal(CPU.gate(a, a, 1.0), NUMPY.gate(a, a, 1.0))
-        np.testing.assert_array_equal(CPU.affine(v, (v, a)), NUMPY.affine(v, (v, a)))
-        for got, expected in (
-            (CPU.channel_dots(a, a, 1), NUMPY.channel_dots(a, a, 1)),
-            *zip(CPU.standardize(a, 1, 1e-5), NUMPY.standardize(a, 1, 1e-5), strict=True),
-        ):
-            assert got.dtype == a.dtype
-            np.testing.assert_allclose(got, expected, rtol=1e-5)
-    short = np.ones(5, np.float32)
+        np.testing.assert_array_equal(CPU.run(binary_sign, a), NUMPY.run(binary_sign, a))
+        np.testing.assert_array_equal(
+            CPU.run(straight_through_gradient, a, a, 1.0),
+            NUMPY.run(straight_through_gradient, a, a, 1.0),
+        )
+        for x3 in (a, a[:, None], a[..., None]):
+            one = np.ones(x3.shape[-1], a.dtype)
+            for got, expected in zip(
+                CPU.run(batch_norm, x3, one, one, 1e-5), batch_norm(x3, one, one, 1e-5), strict=True
+            ):
+                assert got.dtype == a.dtype
+                np.testing.assert_allclose(got, expected, rtol=1e-5, atol=1e-6)
+            sums = np.empty((2, 2, *one.shape), a.dtype)
+            got = CPU.run(batch_norm_gradient, x3, x3, one, one, *sums[0], True)
+            expected = batch_norm_gradient(x3, x3, one, one, *sums[1], True)
+            np.testing.assert_allclose(got, expected, rtol=1e-5, atol=1e-6)
+            np.testing.assert_allclose(*sums, rtol=1e-5, atol=1e-6)
+    short, v = np.ones(5, np.float32), np.ones(6, np.float32)
     numbers = AdamStep.of(0.01, 0.9, 0.999, 1e-8, 1, None)
     for call in (
-        lambda: CPU.gate(x, x[:7].copy(), 1.0),
-        lambda: CPU.affine(short, (short, x)),
-        lambda: CPU.affine(x[0], (x[0], x), (short, x)),
-        lambda: CPU.channel_dots(x, x[:, :5].copy(), 6),
-        lambda: CPU.standardize(x, 4, 1e-5),
+        lambda: CPU.run(straight_through_gradient, x, x[:7].copy(), 1.0),
+        lambda: CPU.run(batch_norm, x, short, x[0], 1e-5),
+        lambda: CPU.run(batch_norm, x, x[0], short, 1e-5),
+        lambda: CPU.run(batch_norm_gradient, x, x[:, :5].copy(), v, v, v.copy(), v.copy(), True),
+        lambda: CPU.run(batch_norm_gradient, x, x, short, v, v.copy(), v.copy(), True),
+        lambda: CPU.run(batch_norm_gradient, x, x, v, short, v.copy(), v.copy(), True),
+        lambda: CPU.run(batch_norm_gradient, x, x, v, v, short, v.copy(), True),
+        lambda: CPU.run(batch_norm_gradient, x, x, v, v, v.copy(), short, True),
+        lambda: CPU.run(normalize, x, short, v, v),
         lambda: CPU.adam_step(x[0], short, x[1], x[2], numbers),
     ):
-        with pytest.raises(ValueError, match=r"broadcast|reshape"):
+        with pytest.raises(ValueError, match=r"broadcast|mismatch"):
             call()
     deep = rng.standard_normal((3, 4, 5)).astype(np.float32)
-    np.testing.assert_array_equal(CPU.gate(x, x, x), NUMPY.gate(x, x, x))
-    scale = np.ones((4, 5), np.float32)
     np.testing.assert_array_equal(
-        CPU.affine(scale, (scale, deep)), NUMPY.affine(scale, (scale, deep))
+        CPU.run(straight_through_gradient, x, x, x), NUMPY.run(straight_through_gradient, x, x, x)
     )
-    # What NumPy repeats, C would read beyond: each array of `affine` alone in another shape.
-    v, one = x[0], np.ones(1, np.float32)
-    for shift, *terms in (
-        (one, (v, x)),
-        (v, (one, x)),
-        (one, (v, x), (v, x)),
-        (v, (one, x), (v, x)),
-        (v, (v, x), (one, x)),
-        (v, (v, x), (v, x[:1].copy())),
-        (x, (v, x)),
-        (v, (x, x)),
-    ):
-        np.testing.assert_array_equal(CPU.affine(shift, *terms), NUMPY.affine(shift, *terms))
+    # What NumPy repeats, C would read beyond: each array alone in another shape.
+    one = np.ones(1, np.float32)
+    for gamma, beta in ((one, v), (v, one), (one, one), (x, v), (v, x)):
+        for got, expected in zip(
+            CPU.run(batch_norm, x, gamma, beta, 1e-5), batch_norm(x, gamma, beta, 1e-5), strict=True
+        ):
+            np.testing.assert_array_equal(got, expected)
+    for x_hat, inv_std, gamma in ((x[:1].copy(), v, v), (x, one, v), (x, v, one), (x, v, x)):
+        got, expected = (
+            run(batch_norm_gradient, x, x_hat, inv_std, gamma, v.copy(), v.copy(), True)
+            for run in BODIES[::2]
+        )
+        np.testing.assert_array_equal(got, expected)
+    for small in ((one, v, v), (v, one, v), (v, v, one), (x, v, v)):
+        np.testing.assert_array_equal(CPU.run(normalize, x, *small), normalize(x, *small))
+    empty = np.zeros((0, 4, 6), np.float32)
+    assert CPU.run(normalize, empty, v, v, v).shape == (0, 4, 6)
+    assert CPU.run(batch_norm_gradient, empty, empty, v, v, v * 7, v * 7, False) is None
     for call in (
-        lambda: CPU.channel_dots(deep, deep, 5),
-        lambda: CPU.channel_dots(x[0], x[0], 6),
-        lambda: CPU.standardize(deep, 5, 1e-5),
-        lambda: CPU.standardize(x[0], 6, 1e-5),
-        lambda: CPU.log_softmax(deep[0, 0]),
-        lambda: CPU.log_softmax(deep[:, :0, 0]),
+        lambda: CPU.run(log_softmax, deep[0, 0]),
+        lambda: CPU.run(log_softmax, deep[:, :0, 0]),
     ):
         with pytest.raises((ValueError, IndexError)):
             call()
@@ -344,7 +426,7 @@ def test_the_kernels_compile_without_a_warning(build, tmp_path, monkeypatch):
     monkeypatch.setattr(compiled, "LIBRARY", str(tmp_path / "_kernels.so"))
     library = compiled.open_library()
     assert library is not None
-    assert CompiledBackend(library).binarize(np.zeros(3, np.float32)).tolist() == [1, 1, 1]
+    assert CompiledBackend(library).run(binary_sign, np.zeros(3, np.float32)).tolist() == [1, 1, 1]
     assert sorted(p.name for p in tmp_path.iterdir()) == [
         "_kernels.seal",
         "_kernels.so",

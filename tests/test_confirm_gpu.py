@@ -42,7 +42,7 @@ def on(backend: Backend, images: int = 660) -> Setting:
 
 
 @pytest.fixture
-def small(monkeypatch):
+def small_batches(monkeypatch):
     """The recipes with batches of 20: as many steps on fewer images."""
 
     def smaller(recipe):
@@ -50,18 +50,17 @@ def small(monkeypatch):
 
     recipes = {name: smaller(training.RECIPES[name]) for name in ("seed", "modern", "larq-cnn")}
     monkeypatch.setattr(training, "RECIPES", recipes)
-    return 137  # images: six batches, and some left over
 
 
 # --- Training -----------------------------------------------------------------------------------
 
 
-def test_trainings_repeat_and_recorded_steps_equal_plain_ones(small):
+def test_trainings_repeat_and_captured_steps_equal_plain_ones(small_batches):
     kept = {}
-    setting = replace(on(STRICT, small), keep=kept.update)
+    setting = replace(on(STRICT, 117), keep=kept.update)
     for part, arrays in (
         (training.repeat, {"seed": 13, "modern": 22, "larq-cnn": 29}),
-        (training.recorded, {"seed": 9, "modern": 18, "larq-cnn": 23,
+        (training.captured, {"seed": 9, "modern": 18, "larq-cnn": 23,
                              "dropout and stochastic signs": 18}),
     ):  # fmt: skip
         kept.clear()
@@ -70,7 +69,7 @@ def test_trainings_repeat_and_recorded_steps_equal_plain_ones(small):
         assert kept == {**arrays, "complaints": []}
 
 
-def test_a_training_that_does_not_repeat_fails(small, monkeypatch):
+def test_a_training_that_does_not_repeat_fails(small_batches, monkeypatch):
     calls = []
 
     def jittering(model):
@@ -78,18 +77,18 @@ def test_a_training_that_does_not_repeat_fails(small, monkeypatch):
         return {"0.weight": np.full(9, len(calls))}
 
     monkeypatch.setattr(training, "state", jittering)
-    outcome = training.repeat(on(CPU, small))
+    outcome = training.repeat(on(CPU, 40))
     assert outcome.status == FAILED
     assert outcome.line == "seed: 0.weight differs in 9 of 9 places (and 2 more)"
 
 
-def test_steps_that_are_not_recorded_fail(small, monkeypatch):
-    monkeypatch.setattr(STRICT, "records", False)
-    monkeypatch.setattr(STRICT, "records_not", "no such driver")
+def test_steps_that_are_not_captured_fail(small_batches, monkeypatch):
+    monkeypatch.setattr(STRICT, "graphs", None)
+    monkeypatch.setattr(STRICT, "no_graphs", "no such driver")
     with pytest.warns(UserWarning, match="no such driver"):
-        outcome = training.recorded(on(STRICT, small))
+        outcome = training.captured(on(STRICT, 50))
     assert outcome.status == FAILED
-    assert outcome.line.startswith("seed: not recorded: the strict does not record, no such")
+    assert outcome.line.startswith("seed: not captured: the strict captures nothing, no such")
 
 
 def test_the_last_batch_is_smaller_where_it_is_asked_for():
@@ -157,11 +156,11 @@ def test_speed_says_what_it_measured(monkeypatch, capsys):
     assert outcome.status == OK
     row = outcome.details["steps"][0]
     assert (row["steps"], row["batch"]) == (10, 64)
-    assert 0 < 1e3 * row["begin_ms"] < 10 * row["recorded_us"]
+    assert 0 < 1e3 * row["begin_ms"] < 10 * row["captured_us"]
     assert row["a_step_is"].startswith("not counted: ")
     assert outcome.details["job"]["epochs"] == 1
     assert f"{row['plain_us']:.1f} us plain" in outcome.line
-    assert f"{row['recorded_us']:>9.1f} us" in capsys.readouterr().out
+    assert f"{row['captured_us']:>9.1f} us" in capsys.readouterr().out
 
 
 def test_steps_in_words():
@@ -192,8 +191,8 @@ class Driver:
 )
 def test_a_graph_is_counted_by_the_driver(status, words, monkeypatch):
     monkeypatch.setattr(speed.ctypes, "CDLL", lambda name: Driver(status))
-    recording = SimpleNamespace(_graph=SimpleNamespace(graph=77))
-    assert speed.in_words(*speed.node_kinds(recording)) == words
+    work = SimpleNamespace(_graph=SimpleNamespace(graph=77))
+    assert speed.in_words(*speed.node_kinds(work)) == words
 
 
 def test_the_workloads_of_speed():
@@ -421,38 +420,45 @@ def test_findings_are_written_at_once(in_this_process, tmp_path, monkeypatch):
     assert seen == [{"part": "device", "status": RUNNING, "half": "found"}]
 
 
-CHILD = """
+@pytest.mark.parametrize(
+    ("found", "code", "status", "line"),
+    [
+        ({"half": 1}, None, CUT_OFF, "its share of the minutes was over"),
+        ({"complaints": ["slow", "old"]}, None, FAILED, "slow; cut off after 40 s"),
+        ({"half": 1}, -6, FAILED, "its process ended with -6"),
+        ({"half": 1, "complaints": ["slow"]}, 1, FAILED, "slow; its process ended with 1"),
+        ({}, 4, FAILED, "its process ended with 4"),  # the GPU was there for the part before
+    ],
+)
+def test_a_part_that_dies_leaves_what_it_found(found, code, status, line, tmp_path, monkeypatch):
+    report = Report(tmp_path / "report.json")
+    report.keep("device", status=OK)
+
+    def killed(command, seconds, *, show):
+        assert (command, seconds, show) == (["it"], 40.0, True)
+        report.keep("speed", **found)
+        return code, ""
+
+    monkeypatch.setattr("confirm.setting.run", killed)
+    start = lambda *given: confirm_gpu.in_a_process(given[0], ["it"], 40.0, report)  # noqa: E731
+    (row,) = confirm_gpu.run_parts(["speed"], start, report)
+    assert (row["status"], row["line"]) == (status, line)
+    assert report.row("speed").items() >= {**found, "status": status, "line": line}.items()
+    assert report.row("device") == {"part": "device", "status": OK}
+
+
+def test_a_part_in_a_process_of_its_own(tmp_path):
+    report = Report(tmp_path / "report.json")
+    code = """
 import sys
 from pathlib import Path
 sys.path[:0] = sys.argv[2:]
 from confirm.report import Report
-report = Report(Path(sys.argv[1]))
+Report(Path(sys.argv[1])).keep("speed", status="ok", line="fast")
 """
-
-
-@pytest.mark.parametrize(
-    ("does", "status", "line", "complaints"),
-    [
-        ("report.keep('speed', status='ok', line='fast')", OK, "fast", None),
-        ("import time; report.keep('speed', half=1); time.sleep(60)", CUT_OFF,
-         "its share of the minutes was over", None),
-        ("import time; report.keep('speed', complaints=['slow']); time.sleep(60)", FAILED,
-         "slow; cut off after 2 s", ["slow"]),
-        ("import os; report.keep('speed', half=1); os.abort()", FAILED,
-         "its process ended with -6", None),
-        ("sys.exit(4)", FAILED, "its process ended with 4", None),
-    ],
-)  # fmt: skip
-def test_a_part_that_dies_leaves_what_it_found(does, status, line, complaints, tmp_path):
-    report = Report(tmp_path / "report.json")
-    report.keep("device", status=OK)
-    command = [sys.executable, "-c", CHILD + does, str(report.file), str(BENCHMARKS),
-               str(BENCHMARKS.parent)]  # fmt: skip
-    outcome = confirm_gpu.in_a_process("speed", command, 2.0, report)
-    assert (outcome.status, outcome.line) == (status, line)
-    row = report.row("speed")
-    assert row.get("complaints") == complaints
-    assert row.get("half") == (1 if "half" in does else None)
+    folders = str(BENCHMARKS), str(BENCHMARKS.parent)
+    command = [sys.executable, "-c", code, str(report.file), *folders]
+    assert confirm_gpu.in_a_process("speed", command, 60.0, report) == (OK, "fast", {})
 
 
 def test_each_part_gets_its_share_of_what_is_left(monkeypatch, tmp_path):
@@ -481,7 +487,7 @@ def test_each_part_gets_its_share_of_what_is_left(monkeypatch, tmp_path):
 def test_the_order():
     """What a new GPU shows first comes first; what may be refused comes last."""
     assert list(confirm_gpu.PARTS) == [
-        "device", "kernels", "recorded", "repeat", "speed", "suite", "accuracy", "race", "sanitizer",
+        "device", "kernels", "captured", "repeat", "speed", "suite", "accuracy", "race", "sanitizer",
     ]  # fmt: skip
 
 

@@ -211,7 +211,7 @@ def test_what_the_cpu_does_not_take_is_declined(rng):
         (X.astype(np.float64), W.astype(np.float64), dz.astype(np.float64), windows),
         (X.astype(np.float64), W, dz.astype(np.float64), windows),
         (X, W, dz, windows._replace(groups=2)),
-        (X, W, dz, Windows((6, 6))),
+        (X, np.ones((6, 6, 2, 3), np.float32), dz[:, :0, :0], Windows((6, 6))),
         (X[0], W[0], dz[0], windows),
         (X, np.concatenate([W, W], axis=2), dz[:, 1:], windows),
         (X, W[1:], dz[1:], windows),

@@ -3,34 +3,20 @@
 from __future__ import annotations
 
 import ctypes
-import gc
 from types import SimpleNamespace
 
 import numpy as np
 import pytest
 from cuda_on_host import HOST_CUDA
-from devices import open_backend
 from fake_cupy import fake_cuda
 
-from minibnn import (
-    Activation,
-    AdaSTE,
-    ApproxSign,
-    Dense,
-    MagnitudeAwareSign,
-    ReLU,
-    SignSTE,
-    StochasticSign,
-    SwishSign,
-    functions,
-)
 from minibnn.backend.cuda import cublas
 from minibnn.backend.cuda.backend import CupyBackend
 from minibnn.backend.cuda.device import Device
+from minibnn.functions import sign
 from minibnn.layers.conv import convolve, convolve_dW, convolve_dx
 from minibnn.windows import Windows
 
-SIGNS = [SignSTE(), SignSTE(clip=1.0), ApproxSign(), SwishSign(), StochasticSign(), AdaSTE()]
 TYPES = {cublas.REAL_16: np.float16, cublas.REAL_32: np.float32, cublas.REAL_64: np.float64}
 
 
@@ -226,51 +212,17 @@ def test_the_backend_multiplies_whatever_layers_give_it(products, rng):
     assert len(products.tf32) == 7
 
 
-def test_signs_with_signs_go_to_the_tensor_cores(products, rng):
+def test_only_who_asks_for_tf32_gets_it(products, rng):
+    """Also of signs, whose products would be exact in it."""
     x, W = rng.standard_normal((2, 8, 8)).astype(np.float32)
-    signs, weights = HOST_CUDA.binarize(x), HOST_CUDA.binarize(W)
-    HOST_CUDA.mark_signs(signs)
-    HOST_CUDA.mark_signs(weights)
-    for a, b, fast in (
-        (signs, weights, True),
-        (x, weights, False),
-        (signs, W, False),
-        (signs, weights.T, False),  # safe, but not known
-        (HOST_CUDA.binarize(x), weights, False),  # somebody may change it in place
-    ):
+    for a, b in ((sign(x), sign(W)), (x, W)):
         HOST_CUDA.matmul(a, b)
-        assert products.tf32.pop() is fast
-    kept = len(HOST_CUDA._signs)
-    del signs, a
-    gc.collect()
-    assert len(HOST_CUDA._signs) == kept - 1
     HOST_CUDA.tf32 = True
     try:
         HOST_CUDA.matmul(x, W)
     finally:
         HOST_CUDA.tf32 = False
-    assert products.tf32 == [True]
-
-
-@pytest.mark.gpu
-def test_layers_say_what_is_signs():
-    gpu = open_backend("gpu")
-    x = gpu.asarray(np.array([[-0.5, 0.0]], np.float32))
-    for function, known in ((SignSTE(), True), (ReLU(), False), (MagnitudeAwareSign(), False)):
-        layer = Activation(function).initialize(0).to(gpu)
-        assert gpu.known_signs(layer.forward(x)) is known
-        dense = Dense(2, 2, weight_quantizer=function).initialize(0).to(gpu)
-        assert gpu.known_signs(dense.quantized_weight(train=True)) is known
-    assert not gpu.known_signs(SignSTE().forward(x))  # whoever calls it may change it in place
-
-
-@pytest.mark.parametrize("function", SIGNS)
-def test_functions_that_give_signs_say_so(function, rng):
-    assert type(function) in functions.SIGNS
-    function.initialize(rng)
-    x = np.append(rng.standard_normal((40, 3)), [[0, -0.0, np.nan]], axis=0)
-    for y in (function.forward(x), function.train_forward(x)):
-        assert set(np.unique(y[~np.isnan(y)])) == {-1, 1}
+    assert products.tf32 == [False, False, True]
 
 
 def test_convolutions_multiply_through_the_handle(products, rng):

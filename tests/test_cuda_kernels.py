@@ -17,10 +17,13 @@ import nvrtc
 import pytest
 from cuda_on_host import HOST_CUDA, kernel_names, launched
 
-from minibnn.backend import CPU, AdamStep, Backend, Questions, StepTables
+from minibnn.backend import CPU, AdamStep, Backend
 from minibnn.backend.cuda import kernels as cuda_kernels
 from minibnn.backend.cuda.kernels import FILES, source
+from minibnn.functions.signs import binary_sign, straight_through_gradient
+from minibnn.layers.norm import normalize
 from minibnn.layers.reshape import rescale
+from minibnn.random_stream import stream_keys, uniform
 
 FLOATS = [np.float32, np.float64]
 
@@ -104,32 +107,8 @@ def test_only_a_truth_refuses_an_update(rng):
             HOST_CUDA.adam_step(*arrays, numbers, wrong)
 
 
-@pytest.mark.parametrize("dtype", FLOATS)
-def test_adam_keeps_signs_that_layers_then_find_ready(dtype, rng):
-    w, g, m, v = rng.uniform(-0.01, 0.01, (4, 60)).astype(dtype)
-    v = abs(v)
-    weight, other = w[10:40].reshape(5, 6), w[40:]
-    questions = Questions()
-    questions.signs = HOST_CUDA.keep_signs([w], [weight])
-    questions.signs.refresh(HOST_CUDA.binarize)
-    launched("binarize")
-    with questions.in_charge():
-        for part in (slice(0, 25), slice(25, 60)):
-            before = w.copy()
-            numbers = AdamStep.of(0.05, 0.9, 0.999, 1e-8, 1)
-            HOST_CUDA.adam_step(w[part], g[part], m[part], v[part], numbers)
-            assert (np.sign(before[part]) != np.sign(w[part])).any(), "signs that never change"
-        np.testing.assert_array_equal(HOST_CUDA.binarize(weight), np.where(weight >= 0, 1, -1))
-        launched("binarize", "adam", "adam")
-        HOST_CUDA.binarize(other)
-        HOST_CUDA.binarize(weight + 0)
-        HOST_CUDA.adam_step(g.copy(), g, m, v, numbers)  # another store
-    HOST_CUDA.binarize(weight)
-    launched("binarize", "adam", "adam", "binarize", "binarize", "adam", "binarize")
-
-
 def in_a_row(parts, dtype):
-    """Parts whose rates and epsilons lie in a row, as in a recorded step."""
+    """Parts whose rates and epsilons lie in a row, as in a captured step."""
     row = np.array([n for _, s in parts for n in (s.rate, s.epsilon)], dtype)
     places = [row[i : i + 1].reshape(()) for i in range(row.size)]
     pairs = zip(places[::2], places[1::2], strict=True)
@@ -140,52 +119,18 @@ def in_a_row(parts, dtype):
 
 
 @pytest.mark.parametrize("dtype", FLOATS)
-@pytest.mark.parametrize("kernel", ["adam", "adam_parts"])
-def test_a_refused_step_of_adam_writes_neither_numbers_nor_signs(kernel, dtype, rng):
-    w, g, m, v = rng.uniform(-0.01, 0.01, (4, 60)).astype(dtype)
-    v = abs(v)
-    questions = Questions()
-    questions.signs = HOST_CUDA.keep_signs([w], [w])
-    questions.signs.refresh(HOST_CUDA.binarize)
-    before = [a.copy() for a in (w, g, m, v, questions.signs.of(w))]
-    numbers = AdamStep.of(0.05, 0.9, 0.999, 1e-8, 1)
-    with questions.in_charge():
-        for alive in (False, True):
-            if kernel == "adam":
-                HOST_CUDA.adam_step(w, g, m, v, numbers, np.array(alive))
-            else:
-                parts = in_a_row([(slice(0, 7), numbers), (slice(7, 60), numbers)], dtype)
-                HOST_CUDA.adam_steps(w, g, m, v, parts, np.array(alive))
-            after = (w, g, m, v, questions.signs.of(w))
-            changed = [(a != b).any() for a, b in zip(after, before, strict=True)]
-            assert changed == [alive, False, alive, alive, alive]
-    launched("binarize", kernel, kernel)
-
-
-@pytest.mark.parametrize("dtype", FLOATS)
-def test_signs(dtype):
-    points = [0.0, -0.0, 1.0, -2.5, 1e-45, -1e-45, 3e38, -3e38, np.inf, -np.inf, np.nan, -np.nan]
-    y = HOST_CUDA.binarize(np.array(points, dtype))
-    launched("binarize")
-    assert y.dtype == dtype
-    np.testing.assert_array_equal(y, Backend.binarize(CPU, np.array(points, dtype)))
-
-
-@pytest.mark.parametrize("dtype", FLOATS)
 def test_uniform(dtype):
-    for count in range(3):
-        u = HOST_CUDA.uniform((7, 143), 2**63 - 1, count, dtype)
-        np.testing.assert_array_equal(u, Backend.uniform(CPU, (7, 143), 2**63 - 1, count, dtype))
-    launched("uniform", "uniform", "uniform")
-
-
-@pytest.mark.parametrize("dtype", FLOATS)
-def test_gate(dtype, rng):
-    x, dy = rng.standard_normal((2, 5, 70)).astype(dtype)
-    x[0, :4] = 1, -1, np.nan, np.inf
-    dy[1, 0], x[1, 0] = np.nan, 5
-    np.testing.assert_array_equal(HOST_CUDA.gate(dy, x, 1.0), Backend.gate(CPU, dy, x, 1.0))
-    launched("gate")
+    for count, first in product(range(3), (0, 5, 2**32 - 1001)):
+        k0, k1 = stream_keys(2**63 - 1, count)
+        expected = uniform(np, (7, 143), k0, k1, first, dtype)
+        for keys in (
+            (k0, k1),
+            (np.array(k0), np.array(k1)),
+        ):  # as a plain step has them, or a replay
+            u = HOST_CUDA.run(uniform, np, (7, 143), *keys, first, dtype)
+            assert u.dtype == dtype
+            np.testing.assert_array_equal(u, expected)
+    launched(*["uniform"] * 18)
 
 
 @pytest.mark.parametrize("dtype", FLOATS)
@@ -196,62 +141,6 @@ def test_rescale(offset, dtype, rng):
     launched("rescale")
     assert got.dtype == dtype
     np.testing.assert_array_equal(got, rescale(x, 2 / 255, offset, dtype))
-
-
-@pytest.mark.parametrize("dtype", FLOATS)
-@pytest.mark.parametrize("terms", [1, 2])
-def test_affine(terms, dtype, rng):
-    shift, *scales = rng.standard_normal((3, 33)).astype(dtype)
-    pairs = list(zip(scales, rng.standard_normal((2, 20, 33)).astype(dtype), strict=True))[:terms]
-    expected = Backend.affine(CPU, shift, *pairs)
-    np.testing.assert_array_equal(HOST_CUDA.affine(shift, *pairs), expected)
-    launched("affine")
-
-
-@pytest.mark.parametrize("dtype", FLOATS)
-@pytest.mark.parametrize(("n_floats", "n_keys"), [(0, 0), (3, 0), (2, 4)])
-def test_a_step_begins(n_floats, n_keys, dtype, rng):
-    def tables():
-        return StepTables(
-            np.array(1), np.array(-7),
-            np.zeros(n_floats, dtype), np.arange(5 * n_floats).reshape(5, n_floats).astype(dtype),
-            np.zeros(n_keys, np.uint32), np.arange(5 * n_keys, dtype=np.uint32).reshape(5, n_keys),
-        )  # fmt: skip
-
-    one, other = tables(), tables()
-    for step in (1, 2, 3):
-        HOST_CUDA.begin_step(one)
-        Backend.begin_step(CPU, other)
-        for a, b in zip(one, other, strict=True):
-            np.testing.assert_array_equal(a, b)
-        assert (one.now, one.counter) == (step, step + 1)
-    launched(*["begin_step"] * 3)
-
-
-@pytest.mark.parametrize("shape", [(50, 28, 28), (50, 3), (50,)])
-@pytest.mark.parametrize("dtype", [np.uint8, np.int64, np.float32])
-@pytest.mark.parametrize("batch", [12, 7])
-def test_batches_are_gathered(batch, shape, dtype, rng):
-    arrays = rng.integers(0, 256, shape).astype(dtype), rng.standard_normal((50, 5))
-    order, now = rng.permutation(50)[: 4 * batch], np.array(2)
-    got = HOST_CUDA.gather_batch(arrays, order, now, batch)
-    launched("gather")
-    plain = Backend.gather_batch(CPU, arrays, order, now, batch)
-    for one, other, a in zip(got, plain, arrays, strict=True):
-        assert one.dtype == a.dtype
-        np.testing.assert_array_equal(one, a[order[2 * batch : 3 * batch]])
-        np.testing.assert_array_equal(one, other)
-
-
-@pytest.mark.parametrize("dtype", FLOATS)
-def test_losses_are_noted(dtype):
-    for backend in (HOST_CUDA, CPU):
-        losses, sound = np.zeros(4), np.ones((), bool)
-        for now, value in enumerate([1.5, 2.5, np.nan, 0.5]):
-            type(backend).note_loss(backend, losses, sound, np.array(now), np.array(value, dtype))
-            assert sound == (now < 2)
-        np.testing.assert_array_equal(losses, [1.5, 2.5, np.nan, 0.5])
-    launched(*["note_loss"] * 4)
 
 
 @pytest.mark.parametrize("dtype", FLOATS)
@@ -271,25 +160,6 @@ def test_what_is_not_finite_is_noted(n, value, dtype):
     launched(*["note_finite"] * 8)
 
 
-def test_refused_steps_are_noted():
-    for backend in (HOST_CUDA, CPU):
-        losses = np.array([1.5, 2.5, 3.5, np.inf])  # the last one is the epoch's before
-        for now in range(3):
-            backend.note_refused(losses, np.array(now == 0), np.array(now))
-        np.testing.assert_array_equal(losses, [1.5, np.nan, 3.5, np.inf])
-    launched(*["note_refused"] * 3)
-
-
-@pytest.mark.parametrize("dtype", FLOATS)
-@pytest.mark.parametrize("places", [1, 9])
-def test_normalize(places, dtype, rng):
-    rows = rng.standard_normal((7, 5 * places)).astype(dtype)
-    mean, scale, shift = rng.standard_normal((3, 5)).astype(dtype)
-    got = HOST_CUDA.normalize(rows, mean, scale, shift)
-    launched("normalize")
-    np.testing.assert_array_equal(got, Backend.normalize(CPU, rows, mean, scale, shift))
-
-
 @pytest.mark.parametrize("dtype", FLOATS)
 def test_few_blocks_share_many_elements(dtype, monkeypatch, rng):
     """Two blocks have 512 threads: there are twice as many elements, and some."""
@@ -300,12 +170,11 @@ def test_few_blocks_share_many_elements(dtype, monkeypatch, rng):
     table, order = rng.integers(0, 256, (50, n), np.uint8), rng.permutation(48)
     numbers = AdamStep.of(0.01, 0.9, 0.999, 1e-8, 1)
     calls = {
-        "binarize": lambda on: on("binarize", a),
-        "gate": lambda on: on("gate", a, b, 0.5),
+        "binary_sign": lambda on: on(binary_sign, a),
+        "straight_through_gradient": lambda on: on(straight_through_gradient, a, b, 0.5),
         "rescale": lambda on: on(rescale, table[0], 2 / 255, -1.0, dtype),
-        "uniform": lambda on: on("uniform", (n,), 1, 2, dtype),
-        "normalize": lambda on: on("normalize", a.reshape(-1, 10), shift, scale, shift),
-        "affine": lambda on: on("affine", shift, (scale, a.reshape(-1, 10))),
+        "uniform": lambda on: on(uniform, np, (n,), np.uint32(1), np.uint32(2), 0, dtype),
+        "normalize": lambda on: on(normalize, a.reshape(-1, 10), shift, scale, shift),
         "gather": lambda on: on("gather_batch", (table, a[:50]), order, np.array(1), 3),
     }
     for name, call in calls.items():
@@ -337,7 +206,8 @@ def reference(operation, *given):
 # --- What the host cannot show: that NVIDIA's compiler takes the sources ----------------------
 
 
-EVERY_TYPE = [*product(FILES, FLOATS), ("windows", np.uint8), ("windows", np.int32)]
+IMAGES = product(("convolution", "pooling"), (np.uint8, np.int32))
+EVERY_TYPE = [*product(FILES, FLOATS), *IMAGES]
 
 
 @pytest.mark.parametrize(
@@ -351,7 +221,7 @@ def test_the_kernels_compile_for_the_gpu(file, dtype, capability):
     for name in names:
         assert f".entry {name}(" in ptx, name
     # Nothing is fused, as on the host, and as OPTIONS says; only exp and log are made of it.
-    assert ("fma.rn" in ptx) == (file == "classes")
+    assert ("fma.rn" in ptx) == (file == "cross_entropy")
     # Four products of bytes in one instruction, where there is one.
     assert ("dp4a" in ptx) == (file == "bits" and capability > 60)
 

@@ -20,7 +20,6 @@ from minibnn import (
     DataLoader,
     Dense,
     DirectFeedback,
-    Draws,
     Dropout,
     Flatten,
     Function,
@@ -29,6 +28,7 @@ from minibnn import (
     LogitCrossEntropy,
     MaxPool2D,
     PackError,
+    RandomStream,
     ReLU,
     Rescale,
     Reshape,
@@ -339,12 +339,12 @@ class Noise(Layer):
     """Draws in training; zeros half of its input, as dropout does."""
 
     def __init__(self):
-        self.draws = Draws()
+        self.stream = RandomStream()
 
     def forward(self, x, *, train=False):
         if not train:
             return x
-        keep = self.draws.uniform(self.backend, x.shape, x.dtype) < 0.5
+        keep = self.stream.uniform(self.backend, x.shape, x.dtype) < 0.5
         self.saved = (x.shape, keep)
         return x * keep
 
@@ -501,7 +501,7 @@ def test_the_model_and_the_loader_are_left_alone(backend):
     diagnose(model, data, loss)
     assert [set(vars(layer)) for layer in model] == names
     assert all(now.saved is then for now, then in zip(model, saved, strict=True))
-    assert (data.epoch, model[3].draws.count) == (1, 1)
+    assert (data.epoch, model[3].stream.count) == (1, 1)
     for array, value in zip(held, before, strict=True):
         np.testing.assert_array_equal(backend.to_host(array), value)
     model.backward(loss.backward())  # the pass that was under way goes on

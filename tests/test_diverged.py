@@ -35,7 +35,7 @@ from minibnn import (
     fit,
     split_parameters,
 )
-from minibnn.training import PlainSteps, RecordedSteps
+from minibnn.training import CapturedSteps, PlainSteps
 
 LOSS = LogitCrossEntropy()
 BATCH, BAD, FEATURE = 20, 50, 3  # sample 50 stands in batch 3
@@ -146,7 +146,7 @@ COMBINATIONS = [*((name, "Adam") for name in MODELS), *(("a sign", o) for o in O
 @pytest.mark.parametrize(("name", "kind"), COMBINATIONS)
 def test_fit_stops_before_the_update(name, kind, capture, backend):
     if capture and backend.host:
-        pytest.skip("the CPU records nothing")
+        pytest.skip("the CPU captures nothing")
     model, optimizer, data = made(name, kind, backend)
     test = DataLoader(arrays(0.0), BATCH)
     with pytest.raises(DivergedError) as caught:
@@ -196,10 +196,10 @@ def test_a_loop_of_ones_own_leaves_the_batch_out_on_a_device(kind, flag):
     assert same(values(model), after_two_batches("a sign", kind, STRICT))
 
 
-@pytest.mark.parametrize("steps", [PlainSteps, RecordedSteps])
+@pytest.mark.parametrize("steps", [PlainSteps, CapturedSteps])
 def test_the_losses_of_an_epoch_show_where_it_was(steps, backend):
-    if steps is RecordedSteps and backend.host:
-        pytest.skip("the CPU records nothing")
+    if steps is CapturedSteps and backend.host:
+        pytest.skip("the CPU captures nothing")
     model, optimizer, data = made("a sign", "Adam", backend)
     with np.errstate(all="ignore"):
         losses = backend.to_host(steps(model, LogitCrossEntropy(), optimizer).epoch(data))

@@ -5,8 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from minibnn import Dense, Draws, Dropout, Sequential
+from minibnn import Dense, Dropout, RandomStream, Sequential
 from minibnn.backend import CPU
+from minibnn.random_stream import stream_keys, uniform
 
 
 def ones(*shape):
@@ -34,28 +35,52 @@ def test_a_rate_of_zero_is_the_identity_and_needs_no_seed():
     layer, x = Dropout(0), ones(2, 3)
     assert layer.forward(x, train=True) is x
     assert layer.backward(x) is x
-    assert layer.draws.count == 0
+    assert layer.stream.count == 0
 
 
 def test_each_draw_is_new_and_replays():
     layer, x = Dropout(0.5).initialize(3), ones(10, 10)
     first, second = (layer.forward(x, train=True) for _ in range(2))
     assert (first != second).any()
-    layer.draws.count = 0
+    layer.stream.count = 0
     np.testing.assert_array_equal(layer.forward(x, train=True), first)
 
 
 def test_a_stream_counts_its_arrays_from_0():
     """Array n of a stream is the backend's with that count, on every device and in each version."""
-    draws = Draws()
-    draws.initialize(np.random.default_rng(5))
-    assert draws.seed == np.random.default_rng(5).integers(2**63)
+    stream = RandomStream()
+    stream.initialize(np.random.default_rng(5))
+    assert stream.seed == np.random.default_rng(5).integers(2**63)
     for count in range(3):
-        assert draws.count == count
-        expected = CPU.uniform((2, 3), draws.seed, count, np.float32)
-        np.testing.assert_array_equal(draws.uniform(CPU, (2, 3), np.float32), expected)
-    draws.initialize(np.random.default_rng(6))
-    assert draws.count == 0, "a new seed starts from the beginning"
+        assert stream.count == count
+        expected = uniform(np, (2, 3), *stream_keys(stream.seed, count), 0, np.float32)
+        np.testing.assert_array_equal(stream.uniform(CPU, (2, 3), np.float32), expected)
+    stream.initialize(np.random.default_rng(6))
+    assert stream.count == 0, "a new seed starts from the beginning"
+
+
+@pytest.mark.parametrize("shape", [(6,), (6, 5), (6, 3, 2, 4), (6, 0)])
+def test_parts_of_a_batch_draw_what_the_whole_does(device, shape):
+    """Each number belongs to its sample's place in the batch."""
+    stream = RandomStream()
+    stream.initialize(np.random.default_rng(3))
+    whole = device.to_host(stream.uniform(device, shape, np.float32))
+    for begin, end in ((0, 3), (3, 6), (1, 2)):
+        stream.count, stream.first_sample = 0, begin
+        part = stream.uniform(device, (end - begin, *shape[1:]), np.float32)
+        np.testing.assert_array_equal(device.to_host(part), whole[begin:end])
+        assert stream.count == 1
+
+
+def test_halves_of_a_batch_drop_what_the_whole_drops():
+    x = np.random.default_rng(0).standard_normal((8, 5)).astype(np.float32)
+    layer = Dropout(0.5).initialize(0)
+    whole = layer.forward(x, train=True)
+    halves = []
+    for first in (0, 4):
+        layer.stream.count, layer.stream.first_sample = 0, first
+        halves.append(layer.forward(x[first : first + 4], train=True))
+    np.testing.assert_array_equal(np.concatenate(halves), whole)
 
 
 def test_a_seed_gives_one_mask_and_two_layers_have_different_ones():

@@ -12,8 +12,9 @@ from devices import STRICT, open_backend
 from every_kernel import ODD, results
 from launches import FLOATS, Key, listening, missing
 
-from minibnn.backend import CPU, Backend
+from minibnn.backend import CPU
 from minibnn.backend.cuda import FILES, source
+from minibnn.functions.signs import straight_through_gradient
 
 
 @pytest.fixture(scope="module")
@@ -42,14 +43,22 @@ def test_every_kernel_is_launched_and_right_on_a_gpu():
 
 def test_a_kernel_that_nobody_launches_is_named(on_the_host, monkeypatch):
     _, heard = on_the_host
-    without = [key for key in heard if key.name != "gather"]
-    assert missing(without) == ["steps/gather float32", "steps/gather float64"]
-    assert missing(set(heard) - {Key("elementwise", "gate", "float64")}) == [
-        "elementwise/gate float64"
+    without = [key for key in heard if key.name != "gather_batch"]
+    assert missing(without) == [
+        "captured_step/gather_batch float32",
+        "captured_step/gather_batch float64",
+    ]
+    assert missing(set(heard) - {Key("signs", "straight_through_gradient", "float64")}) == [
+        "signs/straight_through_gradient float64"
     ]
     text = "KERNEL __launch_bounds__(1024)\nbrand_new(T* a,\n  i64 n) {"
-    monkeypatch.setattr(launches, "source", lambda *a: source(*a) + text * (a[0] == "steps"))
-    assert missing(heard) == ["steps/brand_new float32", "steps/brand_new float64"]
+    monkeypatch.setattr(
+        launches, "source", lambda *a: source(*a) + text * (a[0] == "captured_step")
+    )
+    assert missing(heard) == [
+        "captured_step/brand_new float32",
+        "captured_step/brand_new float64",
+    ]
 
 
 @pytest.mark.parametrize("file", FILES)
@@ -61,8 +70,11 @@ def test_the_kernels_of_a_file_are_found(file):
 def test_the_largest_launch_is_kept(on_the_host):
     _, heard = on_the_host
     # The batch comes before the evaluation, and a layer's weights before its inputs.
-    assert heard[Key("classes", "cross_entropy", "float32")].arguments[1].shape == (ODD.long, 11)
-    assert heard[Key("elementwise", "binarize", "float32")].arguments[0].shape == ODD.weights
+    assert heard[Key("cross_entropy", "cross_entropy", "float32")].arguments[1].shape == (
+        ODD.long,
+        11,
+    )
+    assert heard[Key("signs", "binary_sign", "float32")].arguments[0].shape == ODD.weights
 
 
 @pytest.mark.parametrize("dtype", FLOATS)
@@ -77,10 +89,11 @@ def test_the_driver_runs_on_any_backend(dtype):
     "spoil", [lambda a: a * np.float32(1.0001), lambda a: a * np.nan, lambda a: a[1:]]
 )
 def test_a_wrong_kernel_fails(spoil, monkeypatch):
-    monkeypatch.setattr(STRICT, "gate", lambda *a: spoil(Backend.gate(STRICT, *a)), raising=False)
+    wrong = [lambda backend, *a: spoil(straight_through_gradient(*a))]
+    monkeypatch.setitem(STRICT._bodies, "straight_through_gradient", wrong)
     outcome = training.kernels(Setting(STRICT))
     assert outcome.status == FAILED
-    assert outcome.line.startswith("float32 gate: ")
+    assert outcome.line.startswith("float32 straight_through_gradient: ")
     assert outcome.line.endswith(" away from the CPU's (and 1 more)")
 
 
@@ -112,11 +125,11 @@ def test_kernels_are_listed_the_slowest_first(monkeypatch, on_the_host):
     by_name = {row["kernel"]: row for row in rows}
     n, width = ODD.parameters, ODD.width
     assert by_name["elementwise/adam"]["bytes"] == pytest.approx(8 * 4 * n, rel=1e-3)
-    assert by_name["elementwise/binarize"]["bytes"] == 2 * 4 * np.prod(ODD.weights)
-    assert by_name["elementwise/binarize"]["gb_per_s"] == pytest.approx(1)
-    assert by_name["elementwise/gate"]["bytes"] == 3 * 4 * ODD.batch * width
-    assert by_name["steps/gather"]["bytes"] == 2 * ODD.batch * (ODD.pixels + 1)
-    assert by_name["steps/begin_step"]["bytes"] == 2 * (8 + 8 + 3 * 4 + 2 * 4)
+    assert by_name["signs/binary_sign"]["bytes"] == 2 * 4 * np.prod(ODD.weights)
+    assert by_name["signs/binary_sign"]["gb_per_s"] == pytest.approx(1)
+    assert by_name["signs/straight_through_gradient"]["bytes"] == 3 * 4 * ODD.batch * width
+    assert by_name["captured_step/gather_batch"]["bytes"] == 2 * ODD.batch * (ODD.pixels + 1)
+    assert by_name["captured_step/begin_step"]["bytes"] == 2 * (8 + 8 + 3 * 4 + 2 * 4)
 
 
 def test_products_are_those_of_a_wide_layer(monkeypatch):

@@ -7,7 +7,7 @@ import functools
 import numpy as np
 import pytest
 
-from minibnn.training.host_state import HostState
+from minibnn.training.capture.host_state import HostState
 
 
 class Nothing:

@@ -18,6 +18,9 @@ from minibnn import (
     one_hot,
 )
 from minibnn.backend import CPU
+from minibnn.losses import TargetLoss
+from minibnn.losses.cross_entropy import cross_entropy, cross_entropy_gradient, log_softmax
+from minibnn.training.accuracy import count_correct
 
 LOGITS = np.array([[1.0, 2.0, 3.0], [0.5, -0.5, 0.0]])
 LABELS = np.array([2, 1])
@@ -143,6 +146,69 @@ def test_huge_logits(dtype, size, backend):
         np.testing.assert_allclose(gradient, [[0, 0, 0], [-0.5, 0.5, 0]], atol=1e-6)
 
 
+# Beside the most classes that C takes, one row, one class, none.
+ROWS = [(1, 1), (1, 10), (100, 10), (33, 40), (7, 41), (3, 1000), (0, 10)]
+
+
+def rows_in_layouts(logits):
+    return logits, np.asfortranarray(logits), np.repeat(logits, 2, axis=1)[:, ::2]
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("shape", ROWS)
+def test_softmax_is_the_references(shape, dtype, backend, rng):
+    """To a few roundings of the larger term: exponentials differ."""
+    tolerance = 3e-6 if dtype == np.float32 else 1e-14
+    for laid in rows_in_layouts((rng.standard_normal(shape) * 20).astype(dtype)):
+        got = backend.run(log_softmax, backend.asarray(laid))
+        for a, b in zip(map(backend.to_host, got), log_softmax(laid), strict=True):
+            assert (a.dtype, a.shape) == (dtype, shape)
+            np.testing.assert_allclose(a, b, rtol=tolerance, atol=tolerance)
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("smoothing", [0.0, 0.3])
+@pytest.mark.parametrize("kind", ["integers", "probabilities"])
+@pytest.mark.parametrize("shape", [s for s in ROWS if s[0]])
+def test_cross_entropy_is_the_references(shape, kind, smoothing, dtype, backend, rng):
+    """The gradient of the same p to a rounding, the loss and p to a few."""
+    logits = (rng.standard_normal(shape) * 5).astype(dtype)
+    logits[0, 0] = 100
+    labels = rng.integers(0, shape[1], shape[0])
+    if kind == "probabilities":
+        labels = one_hot(labels, shape[1], dtype)
+    tolerance = 3e-6 if dtype == np.float32 else 1e-14
+    expected = cross_entropy(logits, labels, smoothing)
+    slopes = cross_entropy_gradient(expected[1], labels, smoothing)
+    on = backend.asarray
+    for laid in rows_in_layouts(logits):
+        got = backend.run(cross_entropy, on(laid), on(labels), smoothing)
+        for a, b in zip(map(backend.to_host, got), expected, strict=True):
+            np.testing.assert_allclose(a, b, rtol=tolerance, atol=tolerance)
+    for laid in rows_in_layouts(expected[1]):
+        got = backend.run(cross_entropy_gradient, on(laid), on(labels), smoothing)
+        assert got.dtype == dtype
+        np.testing.assert_allclose(backend.to_host(got), slopes, rtol=3 * np.finfo(dtype).eps,
+                                   atol=np.finfo(dtype).eps / shape[0])  # fmt: skip
+
+
+class LogCosh(TargetLoss):
+    """What a user writes: the loss of each output, and its slope."""
+
+    def each(self, y, p):
+        return np.log(np.cosh(y - p)), np.tanh(y - p)
+
+
+def test_a_loss_of_each_output_is_two_lines(rng):
+    labels = rng.integers(0, 4, 6)
+    report = check_gradients(
+        Sequential(), rng.standard_normal((6, 4)), loss=LogCosh(), labels=labels
+    )
+    assert report, str(report)
+    value = LogCosh().forward(np.zeros((1, 2)), np.array([1]))
+    assert value == pytest.approx(np.log(np.cosh(1)) / 2)
+
+
 @pytest.mark.parametrize("smoothing", [0.0, 0.1])
 @pytest.mark.parametrize("shape", [(64, 10), (3000, 10), (500, 100)])
 def test_large_batches_on_devices(shape, smoothing, device, rng):
@@ -153,7 +219,7 @@ def test_large_batches_on_devices(shape, smoothing, device, rng):
         loss = LogitCrossEntropy(smoothing)
         given = backend.asarray(logits), backend.asarray(labels)
         value = loss.forward(*given)
-        arrays = value, loss.backward(), backend.count_correct(*given)
+        arrays = value, loss.backward(), backend.run(count_correct, *given)
         results.append([*map(backend.to_host, arrays)])
     for got, expected in zip(*results[::-1], strict=True):
         np.testing.assert_allclose(got, expected, rtol=1e-12, atol=1e-15)

@@ -6,6 +6,8 @@ import numpy as np
 import pytest
 
 from minibnn import BatchNorm, PowerOfTwo, ShiftBatchNorm, TensorNorm
+from minibnn.backend import batch_mean, batch_sum
+from minibnn.backend.operations import two_stage_sum
 
 COLUMN = np.array([[-5.0], [-1.0], [2.0], [4.0]])
 
@@ -16,24 +18,62 @@ COLUMN = np.array([[-5.0], [-1.0], [2.0], [4.0]])
 @pytest.mark.parametrize(
     "shape", [(100, 26, 26, 32), (100, 13, 13, 64), (100, 128), (1200, 26, 26, 1), (3, 1, 1, 5)]
 )
-def test_channel_sums_are_accurate_in_float32(shape, backend):
+def test_batch_sums_are_accurate_in_float32(shape, backend):
     """A plain sum over 67,600 images' places is off by 1e-5, over 811,200 by 4e-5."""
     x = (np.random.default_rng(0).standard_normal(shape) + 1).astype(np.float32)
     exact = x.reshape(-1, shape[-1]).sum(axis=0, dtype=np.float64)
     size = abs(x).reshape(-1, shape[-1]).sum(axis=0, dtype=np.float64)
-    rows = backend.asarray(x.reshape(len(x), -1))
-    sums = backend.to_host(backend.channel_sums(rows, shape[-1]))
+    on_device = backend.asarray(x)
+    sums = backend.to_host(backend.run(two_stage_sum, on_device, None))
     assert sums.dtype == np.float32
     assert (abs(sums - exact) / size).max() < 1e-6
     out = backend.asarray(np.zeros(shape[-1], np.float32))
-    backend.channel_sums(rows, shape[-1], out=out)
+    backend.run(two_stage_sum, on_device, out)
     np.testing.assert_array_equal(backend.to_host(out), sums)
 
 
-def test_channel_sums_are_exact_on_small_integers(backend):
-    x = np.arange(24.0).reshape(2, 3, 4)
-    got = backend.channel_sums(backend.asarray(x.reshape(2, 12)), 4)
-    np.testing.assert_array_equal(backend.to_host(got), x.sum(axis=(0, 1)))
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_batch_sums_and_means_are_exact_on_small_integers(dtype, backend):
+    x = np.arange(24, dtype=dtype).reshape(2, 3, 4)
+    on_device = backend.asarray(x)
+    out = backend.asarray(np.zeros(4, dtype))
+    batch_sum(on_device, out=out)
+    for got in (batch_sum(on_device), out, batch_mean(on_device) * 6):
+        np.testing.assert_array_equal(backend.to_host(got), x.sum(axis=(0, 1)))
+    matrix = on_device.reshape(6, 4)
+    np.testing.assert_array_equal(backend.to_host(batch_sum(matrix)), x.sum(axis=(0, 1)))
+    np.testing.assert_array_equal(backend.to_host(batch_mean(matrix)), x.mean(axis=(0, 1)))
+
+
+@pytest.mark.parametrize("shape", [(0, 3), (0, 2, 3), (2, 0, 3)])
+def test_the_batch_sum_of_nothing_is_zero(shape, backend):
+    x = backend.asarray(np.zeros(shape, np.float32))
+    out = backend.asarray(np.ones(3, np.float32))
+    batch_sum(x, out=out)
+    for got in (batch_sum(x), out):
+        np.testing.assert_array_equal(backend.to_host(got), [0, 0, 0])
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("shape", [(100, 7), (100, 3, 2, 7), (9, 700, 1)])
+def test_a_batch_sum_does_not_depend_on_the_layout(shape, dtype, rng):
+    x = rng.standard_normal(shape).astype(dtype)
+    exact = x.reshape(-1, shape[-1]).sum(axis=0, dtype=np.longdouble)
+    size = abs(x).reshape(-1, shape[-1]).sum(axis=0, dtype=np.longdouble)
+    frozen = x.copy()
+    frozen.flags.writeable = False
+    for a in (x, frozen, np.asfortranarray(x), np.repeat(x, 2, axis=0)[::2]):
+        out = np.full(shape[-1], np.nan, dtype)
+        for got in (batch_sum(a), batch_sum(a, out=out), out):
+            assert got.dtype == dtype
+            # The BLAS adds up in another order where the matrix is transposed.
+            assert (abs(got - exact) / size).max() < {"float32": 1e-6, "float64": 1e-14}[
+                x.dtype.name
+            ]
+    np.testing.assert_array_equal(batch_sum(x), two_stage_sum(x, None))
+    x[0, ..., 0], x[1, ..., -1] = np.inf, np.nan
+    with np.errstate(invalid="ignore"):
+        np.testing.assert_array_equal(batch_sum(x), two_stage_sum(x, None))
 
 
 def test_batchnorm_of_images_is_accurate_in_float32(backend, rng):

@@ -51,12 +51,13 @@ from minibnn import (
     load_sample,
     pack,
 )
-from minibnn.backend import bits as backend_bits
+from minibnn.packed import bits as packed_bits
 from minibnn.packed import costs, fold
 from minibnn.packed import model as packed_model
 from minibnn.packed.bits import (
     flat_bits,
     pack_rows,
+    popcount,
     rows_of_flat,
     unpack_rows,
     xnor_products,
@@ -109,14 +110,14 @@ def moved(packed, i, name, index, change):
 @pytest.mark.parametrize("width", [*WIDTHS, 128])
 def test_xnor_products(backend, rng, width):
     a, b = rng.integers(0, 2, (5, width), np.uint8), rng.integers(0, 2, (3, width), np.uint8)
-    rows = [pack_rows(backend.asarray(m)) for m in (a, b)]
+    rows = [backend.run(pack_rows, backend.asarray(m)) for m in (a, b)]
     assert rows[0].shape == (5, -(-width // 64))
     assert rows[0].dtype == np.uint64
-    got = backend.to_host(xnor_products(*rows, width))
+    got = backend.to_host(backend.run(xnor_products, *rows, width))
     signs = [m.astype(int) * 2 - 1 for m in (a, b)]
     np.testing.assert_array_equal(got, signs[0] @ signs[1].T)
     assert got.dtype == np.int32
-    np.testing.assert_array_equal(backend.to_host(unpack_rows(rows[0], width)), a)
+    np.testing.assert_array_equal(backend.to_host(backend.run(unpack_rows, rows[0], width)), a)
 
 
 def test_a_bit_has_its_place():
@@ -144,14 +145,14 @@ def test_popcount_without_bitwise_count(monkeypatch, rng):
     device = STRICT.asarray(words)
     expected = [[int(w).bit_count() for w in row] for row in words]
     for _ in range(2):
-        assert STRICT.to_host(STRICT.popcount(device)).tolist() == expected
+        assert STRICT.to_host(popcount(device)).tolist() == expected
         monkeypatch.delitem(strictdev._names, "bitwise_count", raising=False)
 
 
 def test_products_in_blocks(monkeypatch, rng):
     a, b = (rng.integers(0, 2, (n, 100), np.uint8) for n in (9, 4))
     whole = xnor_products(pack_rows(a), pack_rows(b), 100)
-    monkeypatch.setattr(backend_bits, "BLOCK", 20)
+    monkeypatch.setattr(packed_bits, "BLOCK", 20)
     np.testing.assert_array_equal(xnor_products(pack_rows(a), pack_rows(b), 100), whole)
 
 
@@ -869,7 +870,7 @@ def test_images_of_any_shape(data):
             padding=(number(0, 2), number(0, 2)), dilation=(number(1, 2), number(1, 2)),
             padding_value=data.draw(st.sampled_from([-1, 1])), bias=data.draw(st.booleans()),
         )  # fmt: skip
-        (above, _), (left, _) = conv.border
+        (above, _), (left, _) = conv.padding
         counts = conv.windows.counts((1, size[0] + 2 * above, size[1] + 2 * left, c_in))
         if min(counts) < 1:
             return

@@ -836,7 +836,7 @@ def test_training_goes_on(tmp_path, rng, dtype):
         np.testing.assert_array_equal(a, b)
     np.testing.assert_array_equal(fresh.forward(images), model.forward(images))
     for each in (fresh, model):
-        each[0][5].draws.initialize(np.random.default_rng(0))
+        each[0][5].stream.initialize(np.random.default_rng(0))
         step(each, SGD(each.parameters(), 0.1), images, labels)
     for a, b in zip(arrays_of(fresh), arrays_of(model), strict=True):
         np.testing.assert_array_equal(a, b)

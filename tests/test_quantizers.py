@@ -440,7 +440,7 @@ def test_the_mean_of_the_draws_is_x(dtype, backend):
 @pytest.mark.parametrize("u", [0.0, 1 - 2**-24])
 def test_certain_values_are_certain_also_for_the_outermost_draws(u, monkeypatch):
     f = stochastic()
-    monkeypatch.setattr(f.draws, "uniform", lambda backend, shape, dtype: np.full(shape, u, dtype))
+    monkeypatch.setattr(f.stream, "uniform", lambda backend, shape, dtype: np.full(shape, u, dtype))
     for dtype in (np.float32, np.float64):
         np.testing.assert_array_equal(
             f.train_forward(np.array([-2, -1, 1, 2], dtype)), [-1, -1, 1, 1]
@@ -462,7 +462,7 @@ def test_a_seed_replays_and_every_draw_is_new(backend, rng):
     f, there = stochastic(), backend.asarray(x)
     first, second = (backend.to_host(f.train_forward(there)) for _ in range(2))
     assert (first != second).any()
-    f.draws.count = 0
+    f.stream.count = 0
     np.testing.assert_array_equal(backend.to_host(f.train_forward(there)), first)
     np.testing.assert_array_equal(stochastic().train_forward(x), first)  # the CPU's draws
     assert (stochastic(seed=1).train_forward(x) != first).any()
@@ -473,16 +473,16 @@ def test_evaluation_and_backward_draw_nothing(rng):
     f = stochastic(clip=1.0)
     np.testing.assert_array_equal(f.forward(x), SignSTE().forward(x))
     f.backward(np.ones_like(x), x)
-    assert f.draws.count == 0
+    assert f.stream.count == 0
     assert (f.train_forward(x) != f.forward(x)).any()
-    assert f.draws.count == 1
+    assert f.stream.count == 1
 
 
 def test_a_layer_seeds_its_functions_draws():
     model = Sequential(
         Dense(4, 4, weight_quantizer=StochasticSign()), Activation(StochasticSign())
     ).initialize(0)
-    seeds = [model[0].weight_quantizer.draws.seed, model[1].function.draws.seed]
+    seeds = [model[0].weight_quantizer.stream.seed, model[1].function.stream.seed]
     assert None not in seeds
     assert seeds[0] != seeds[1]
 
@@ -499,12 +499,12 @@ def test_drawing_before_initialize_says_what_to_call():
 def test_gradient_check_seeds_a_copy_only(monkeypatch):
     layer = Activation(StochasticSign(clip=1.0))
     assert check_gradients(layer, np.random.default_rng(0).standard_normal((5, 4)))
-    assert layer.function.draws.seed is None
+    assert layer.function.stream.seed is None
     layer.initialize(0)
-    seed = layer.function.draws.seed
-    monkeypatch.delattr(minibnn.Draws, "initialize")  # what has been drawn is not drawn anew
+    seed = layer.function.stream.seed
+    monkeypatch.delattr(minibnn.RandomStream, "initialize")  # what has been drawn is not drawn anew
     assert check_gradients(layer, np.random.default_rng(0).standard_normal((5, 4)))
-    assert (layer.function.draws.seed, layer.function.draws.count) == (seed, 0)
+    assert (layer.function.stream.seed, layer.function.stream.count) == (seed, 0)
 
 
 def test_gradient_check_where_nothing_comes_back():

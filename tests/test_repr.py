@@ -15,6 +15,7 @@ from minibnn import (
     Adam,
     Bop,
     Buffer,
+    CapturedSteps,
     DataLoader,
     Dense,
     Disagreements,
@@ -23,7 +24,6 @@ from minibnn import (
     OptimizerGroup,
     Parameter,
     PlainSteps,
-    RecordedSteps,
     Rescale,
     Sequential,
     SignSTE,
@@ -86,7 +86,7 @@ def objects():
     yield from (minibnn.Hinge(), minibnn.SquaredHinge(), minibnn.MeanSquaredError())
     yield from (minibnn.Constant(0.1), minibnn.Cosine(0.1, 0.0, length=3))
     yield from (minibnn.Exponential(0.1, 0.01, length=3), minibnn.PerEpoch(minibnn.Constant(1), 3))
-    yield minibnn.Draws()
+    yield minibnn.RandomStream()
     yield minibnn.InputContract("uint8", (28, 28))
     yield minibnn.InputContract("float32", (), 0.0, 1.0)
     other = model()
@@ -97,7 +97,7 @@ def objects():
     bias = [p for p in net.parameters() if p.name == "bias"]
     yield OptimizerGroup(*(SGD([p], 0.1) for p in (*bias, net[1].weight)))
     yield PlainSteps(other, LogitCrossEntropy(), SGD(other.parameters(), 0.1))
-    yield RecordedSteps(other, LogitCrossEntropy(), SGD(other.parameters(), 0.1))
+    yield CapturedSteps(other, LogitCrossEntropy(), SGD(other.parameters(), 0.1))
     report = minibnn.check_gradients(Dense(2, 2), np.ones((2, 2)))
     yield from (report, *report.results)
     diagnosis = minibnn.diagnose(model(), data)

@@ -14,6 +14,7 @@ from minibnn import (
     Adam,
     AdaMax,
     Bop,
+    CapturedSteps,
     Constant,
     Cosine,
     DataLoader,
@@ -22,7 +23,6 @@ from minibnn import (
     LogitCrossEntropy,
     OptimizerGroup,
     PerEpoch,
-    RecordedSteps,
     ShiftAdaMax,
     SignSTE,
     fit,
@@ -148,4 +148,4 @@ def test_a_step_on_a_device_waits_for_nothing():
         loss.forward(layer.forward(x, train=True), labels)
         layer.backward(loss.backward(), need_dx=False)
         optimizer.step()
-    assert not RecordedSteps(layer, loss, optimizer).recorded
+    assert not CapturedSteps(layer, loss, optimizer).captured

@@ -384,6 +384,53 @@ def test_guards_nest_and_close_after_an_error():
     assert outer.count == 0
 
 
+@pytest.mark.parametrize("illegal", [float, lambda x: xp.asarray(1.0), lambda x: x.get()])
+def test_an_illegal_call_invalidates_a_capture_until_its_end(illegal):
+    """As CUDA says: every use of the stream is an error then, the question included."""
+    cuda, x = xp.cuda, xp.asarray(2.0)
+    stream, pool = cuda.Stream(non_blocking=True), cuda.MemoryPool()
+    with stream, cuda.using_allocator(pool.malloc):
+        stream.begin_capture()
+        assert stream.is_capturing()
+        with pytest.raises(xp.DeviceSynchronized, match="a capture forbids it"):
+            illegal(x)
+        for use in (stream.is_capturing, stream.record, lambda: x + 1, lambda: illegal(x)):
+            with pytest.raises(cuda.CaptureInvalidated, match="StreamCaptureInvalidated"):
+                use()
+        with pytest.raises(cuda.CaptureInvalidated):
+            stream.end_capture()
+        assert not stream.is_capturing()
+        with pytest.raises(RuntimeError, match="IllegalState"):
+            stream.end_capture()
+        assert float(x + 1) == 3
+        stream.begin_capture()
+        y = x * 2
+        graph = stream.end_capture()
+        graph.launch()
+        assert float(y) == 4
+
+
+def test_a_graph_whose_memory_was_given_back_is_not_launched(monkeypatch):
+    cuda, x = xp.cuda, xp.asarray([2.0])
+    stream, pool = cuda.Stream(non_blocking=True), cuda.MemoryPool()
+    with stream, cuda.using_allocator(pool.malloc):
+        stream.begin_capture()
+        y = x * 2
+        graph = stream.end_capture()
+    graph.launch()
+    assert y.tolist() == [4]
+    before = cuda.Memory.used
+    pool.free_all_blocks()
+    assert cuda.Memory.used == before - y.nbytes
+    with pytest.raises(cuda.IllegalAddress):
+        graph.launch()
+    monkeypatch.setattr(cuda.Memory, "limit", cuda.Memory.used + 10)
+    assert pool.malloc(8).mem.size == 8
+    assert pool.malloc(9).mem.size == 9  # after it gave the 8 back
+    with pytest.raises(cuda.CUDARuntimeError, match="out of memory"):
+        pool.malloc(11)
+
+
 def test_reductions_and_elements_stay_on_the_device():
     x = dev()
     for value in (x.sum(), x[0, 0], xp.add(1, 2), xp.count_nonzero(x), xp.array_equal(x, x)):

@@ -13,7 +13,6 @@ from minibnn import (
     Conv2D,
     Dense,
     DirectFeedback,
-    Draws,
     Dropout,
     Fill,
     FixedFeedback,
@@ -25,6 +24,7 @@ from minibnn import (
     MaxPool2D,
     Parameter,
     Radial,
+    RandomStream,
     ReLU,
     Rescale,
     Reshape,
@@ -330,7 +330,7 @@ class Restless(Layer):
     """Draws and counts in evaluation too, which no layer should."""
 
     def __init__(self):
-        self.draws = Draws()
+        self.stream = RandomStream()
         self.seen = Buffer("seen")
 
     def _initialize(self, rng, dtype):
@@ -340,7 +340,7 @@ class Restless(Layer):
     def forward(self, x, *, train=False):
         self.seen.data += 1
         self.saved = (x.shape,)
-        return x + self.draws.uniform(self.backend, x.shape, x.dtype)
+        return x + self.stream.uniform(self.backend, x.shape, x.dtype)
 
     def backward(self, dy, *, need_dx=True):
         return dy
@@ -355,7 +355,7 @@ def test_the_model_is_left_alone(backend):
     held = [p.data for p in model.parameters()] + [b.data for b in model.buffers()]
     before = [backend.to_host(a).copy() for a in held]
     model.summary((15,))
-    assert model[0].draws.count == 1
+    assert model[0].stream.count == 1
     assert all(now.saved is then for now, then in zip(model, saved, strict=True))
     assert [set(vars(layer)) for layer in model] == names
     for array, value in zip(held, before, strict=True):

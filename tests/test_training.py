@@ -76,7 +76,7 @@ def test_history(backend):
     assert history.index.tolist() == [1, 2, 3]
     assert history.index.name == "epoch"
     assert set(history.dtypes) == {np.dtype(np.float64)}
-    assert history.attrs == {"interrupted": False, "recorded": backend.records}
+    assert history.attrs == {"interrupted": False, "captured": not backend.host}
     metrics = evaluate(model, DataLoader(clusters(101, 3), 10).to(backend), LogitCrossEntropy())
     assert history.loss_test.iloc[-1] == pytest.approx(metrics.loss, rel=1e-5)
     assert history.acc_test.iloc[-1] == metrics.accuracy
@@ -231,7 +231,7 @@ def test_ctrl_c_finishes_the_batch_and_returns_the_history():
     history = fit(model, train, test, loss=LogitCrossEntropy(), optimizer=optimizer, epochs=9)
     assert optimizer.steps == 26, "the batch in hand is finished, the next not begun"
     assert history.index.tolist() == [1, 2]
-    assert history.attrs == {"interrupted": True, "recorded": False}
+    assert history.attrs == {"interrupted": True, "captured": False}
     assert signal.getsignal(signal.SIGINT) is before
 
 

@@ -26,23 +26,23 @@ MOST_WORKERS = 8  # each has its own half a gigabyte of the GPU's memory
 
 
 def device(setting: Setting) -> Outcome:
-    """Names and versions, and whether steps are recorded."""
+    """Names and versions, and whether steps are captured."""
     backend = setting.backend
     found = facts(backend)
     for name, value in found.items():
         print(f"  {name}: {value}")
-    complaints = [] if backend.records else [f"steps are not recorded: {backend.records_not}"]
-    return verdict(complaints, f"{found['gpu']}, driver {found['driver']}, steps are recorded", {})
+    complaints = [] if backend.graphs else [f"steps are not captured: {backend.no_graphs}"]
+    return verdict(complaints, f"{found['gpu']}, driver {found['driver']}, steps are captured", {})
 
 
 def facts(backend: Backend) -> dict[str, Any]:
     """What the parts ran on."""
     if backend.host or not hasattr(backend.xp.cuda, "runtime"):  # a stand-in, in the tests
         return versions() | {"gpu": backend.name}
-    recording: dict[str, Any] = {"records": backend.records}
-    if not backend.records:
-        recording["records_not"] = backend.records_not
-    return versions() | graphics(backend) | recording
+    graphs: dict[str, Any] = {"graphs": backend.graphs is not None}
+    if not backend.graphs:
+        graphs["no_graphs"] = backend.no_graphs
+    return versions() | graphics(backend) | graphs
 
 
 def versions() -> dict[str, Any]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import ctypes
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import replace
 from functools import partial
 from statistics import median
@@ -21,10 +21,11 @@ from confirm.setting import Outcome, Setting, verdict
 from confirm.training import training
 from minibnn import DataLoader, ImageDataset, evaluate
 from minibnn.backend import Backend
-from minibnn.backend.capture.graphs import Recording
+from minibnn.backend.capture.graphs import CapturedWork
 from minibnn.backend.cuda import CupyBackend
 from minibnn.recipes import RECIPES
-from minibnn.training import PlainSteps, RecordedSteps, capture
+from minibnn.training import CapturedSteps, PlainSteps
+from minibnn.training.capture.captured_step import CapturedStep
 from minibnn.training.recipe import Recipe
 
 LAUNCHES = 200
@@ -34,17 +35,17 @@ KINDS = {0: "kernels", 1: "copies", 2: "fills"}  # CUgraphNodeType of cuda.h
 
 
 def speed(setting: Setting) -> Outcome:
-    """Steps plain and recorded, an evaluation, the whole job, and each kernel by itself."""
+    """Steps plain and captured, an evaluation, the whole job, and each kernel by itself."""
     backend = setting.backend
     complaints: list[str] = []
     rows = []
-    print(f"  {'steps of':<16}{'plain':>12}{'recorded':>12}{'begin':>12}  a step is")
+    print(f"  {'steps of':<16}{'plain':>12}{'captured':>12}{'begin':>12}  a step is")
     for name, recipe, data in workloads(setting):
         row, refused = step_times(name, recipe, data, setting)
-        complaints += [f"{name}: not recorded: {refused}"] if refused else []
+        complaints += [f"{name}: not captured: {refused}"] if refused else []
         rows.append(row)
         setting.keep(steps=rows, complaints=complaints)
-        print(f"  {name:<16}{row['plain_us']:>9.1f} us{row['recorded_us']:>9.1f} us"
+        print(f"  {name:<16}{row['plain_us']:>9.1f} us{row['captured_us']:>9.1f} us"
               f"{row['begin_ms']:>9.2f} ms  {row['a_step_is']}")  # fmt: skip
     job = whole_job(setting)
     print(f"  the seed job, {job['epochs']} epochs with evaluations, after imports: "
@@ -56,7 +57,7 @@ def speed(setting: Setting) -> Outcome:
         found["kernels"] = kernel_table(backend)
         setting.keep(**found)
         print(f"  each kernel, mean of {LAUNCHES} launches"
-              f"{' in one recording' if backend.records else ''}; GB/s of its arrays, each once "
+              f"{' in one graph' if backend.graphs else ''}; GB/s of its arrays, each once "
               "(what fits into the cache exceeds the memory's rate)")  # fmt: skip
         for row in found["kernels"]:
             print(f"  {row['kernel']:<36}{row['us']:>10.2f} us {row['gb_per_s']:>8.0f} GB/s")
@@ -64,7 +65,7 @@ def speed(setting: Setting) -> Outcome:
         for row in found["products"]:
             print(f"  {row['product']:<36}{row['us']:>10.2f} us {row['tflop_per_s']:>8.1f} Tflop/s")
     seed = rows[0]
-    line = f"seed step {seed['recorded_us']:.1f} us recorded, {seed['plain_us']:.1f} us plain"
+    line = f"seed step {seed['captured_us']:.1f} us captured, {seed['plain_us']:.1f} us plain"
     return verdict(complaints, f"{line}; {job['epochs']} epochs {job['seconds']:.2f} s", found)
 
 
@@ -82,18 +83,18 @@ def workloads(setting: Setting) -> Iterator[tuple[str, Recipe, ImageDataset]]:
 def step_times(
     name: str, recipe: Recipe, data: ImageDataset, setting: Setting
 ) -> tuple[dict[str, Any], str | None]:
-    """Microseconds a step, plain and recorded, and why it was not recorded, if it was not."""
+    """Microseconds a step, plain and captured, and why it was not captured, if it was not."""
     row: dict[str, Any] = {"workload": name, "batch": recipe.batch_size}
     refused = None
-    for kind, key in ((PlainSteps, "plain_us"), (RecordedSteps, "recorded_us")):
+    for kind, key in ((PlainSteps, "plain_us"), (CapturedSteps, "captured_us")):
         steps, loader = training(kind, recipe, setting.backend, data, rest=False)
-        steps.epoch(loader)  # compiles, learns, records
+        steps.epoch(loader)  # compiles, learns, captures
         with timed_begin() as begins:
             seconds = [waited(setting.backend, lambda: steps.epoch(loader))  # noqa: B023
                        for _ in range(setting.epochs)]  # fmt: skip
         row[key] = median(seconds) / len(loader) * 1e6
         row["steps"] = len(loader)
-        if isinstance(steps, RecordedSteps):
+        if isinstance(steps, CapturedSteps):
             refused = steps.refused
             row["begin_ms"] = median(begins or [0.0]) * 1e3
             row["a_step_is"] = what_a_step_is(steps)
@@ -102,16 +103,16 @@ def step_times(
 
 @contextmanager
 def timed_begin() -> Iterator[list[float]]:
-    """Meanwhile, how long the host works at the start of each recorded epoch, in seconds."""
-    begin = capture._Tape.begin
+    """Meanwhile, how long the host works at the start of each captured epoch, in seconds."""
+    begin = CapturedStep.begin
     seconds = []
 
-    def timed(tape: capture._Tape, loader: DataLoader) -> None:
+    def timed(step: CapturedStep, loader: DataLoader) -> None:
         start = time.perf_counter()
-        begin(tape, loader)
+        begin(step, loader)
         seconds.append(time.perf_counter() - start)
 
-    with patch.object(capture._Tape, "begin", timed):
+    with patch.object(CapturedStep, "begin", timed):
         yield seconds
 
 
@@ -130,18 +131,18 @@ def synchronize(backend: Backend) -> None:
         backend.xp.cuda.Device().synchronize()
 
 
-def what_a_step_is(steps: RecordedSteps) -> str:
-    """How many kernels and copies a recorded step launches."""
-    if steps._tape is None or not steps._tape.recordings:
-        return "not recorded"
-    return in_words(*node_kinds(steps._tape.recordings[1]))
+def what_a_step_is(steps: CapturedSteps) -> str:
+    """How many kernels and copies a captured step launches."""
+    if steps._captured is None or not steps._captured.captured:
+        return "not captured"
+    return in_words(*node_kinds(steps._captured.captured[1]))
 
 
-def node_kinds(recording: Recording) -> tuple[list[int], str]:
+def node_kinds(work: CapturedWork) -> tuple[list[int], str]:
     """The kinds of a graph's nodes, by CUDA's driver; or none, and why."""
     try:
         library = ctypes.CDLL("libcuda.so.1")
-        graph, count = ctypes.c_void_p(recording._graph.graph), ctypes.c_size_t()
+        graph, count = ctypes.c_void_p(work._graph.graph), ctypes.c_size_t()
         status = library.cuGraphGetNodes(graph, None, ctypes.byref(count))
         nodes = (ctypes.c_void_p * count.value)()
         status = status or library.cuGraphGetNodes(graph, nodes, ctypes.byref(count))
@@ -211,28 +212,25 @@ def traffic(key: Key, launch: Launch) -> int:
     def bytes_of(*places: int) -> int:
         return sum(int(arguments[i].nbytes) for i in places)
 
-    if key.name == "adam":  # w, g, m, v read; w, m, v and the signs written
-        return launch.size * 8 // 5
+    if key.name == "adam":  # w, g, m, v read; w, m, v written
+        return launch.size * 7 // 4
     if key.name == "gather":  # a batch read and written, out of a large array
         return 2 * bytes_of(0, 3)
     if key.name == "begin_step":  # a row of each table
         return 2 * bytes_of(0, 1, 2, 5)
-    if key.name == "note_loss":
-        return 26  # two numbers of 8 bytes, a loss of 4 and its place, two bytes
+    if key.name == "note_step":
+        return 22  # a number of 8 bytes, a loss of 4 and its place, two bytes
     return launch.size
 
 
 def product_table(backend: CupyBackend) -> list[dict[str, Any]]:
-    """A wide layer's products: of signs, and the float32 ones of its gradients."""
+    """A wide layer's products."""
     make = Inputs(backend, np.float32)
     n, (k, m) = WIDE.batch, WIDE.weights
     x, W, dz = make.floats(n, k), make.floats(k, m), make.floats(n, m)
-    signs = [backend.binarize(m) for m in (x, W)]
-    for a in signs:
-        backend.mark_signs(a)
     rows = []
     for name, a, b in (
-        ("z = signs x signs", *signs),
+        ("z = x x W", x, W),
         ("dW = x^T x dz", x.T, dz),
         ("dx = dz x W^T", dz, W.T),
     ):
@@ -259,11 +257,10 @@ def mean_seconds(backend: CupyBackend, again: Callable[[], object]) -> float:
         for _ in range(LAUNCHES):
             again()
 
-    with backend.stream():
+    graphs = backend.graphs
+    with nullcontext() if graphs is None else graphs.stream():
         again()
-        work = plainly
-        if backend.records:
-            work = backend.record(again, (LAUNCHES,))[LAUNCHES].replay
+        work = plainly if graphs is None else graphs.capture(again, (LAUNCHES,))[LAUNCHES].replay
         work()
         start, end = event(), event()
         start.record()

@@ -28,7 +28,7 @@ from minibnn import (
 )
 from minibnn.backend import Array, Backend
 from minibnn.recipes import RECIPES, binary_dense
-from minibnn.training import PlainSteps, RecordedSteps
+from minibnn.training import CapturedSteps, PlainSteps
 from minibnn.training.recipe import Recipe
 
 MNIST = 60_000
@@ -87,17 +87,17 @@ def repeat(setting: Setting) -> Outcome:
     return verdict(complaints, "the same bits in both runs of each recipe", checked)
 
 
-def recorded(setting: Setting) -> Outcome:
-    """An epoch of recorded steps against one of plain steps, bit for bit."""
+def captured(setting: Setting) -> Outcome:
+    """An epoch of captured steps against one of plain steps, bit for bit."""
     complaints, checked = [], {}
     draws = replace(RECIPES["modern"](), name="dropout and stochastic signs", build=drawing)
     for recipe in (*(RECIPES[name]() for name in ("seed", "modern", "larq-cnn")), draws):
         runs = []
-        for kind in (PlainSteps, RecordedSteps):
+        for kind in (PlainSteps, CapturedSteps):
             steps, loader = training(kind, recipe, setting.backend, setting.few, rest=True)
             losses = setting.backend.to_host(steps.epoch(loader))
-            if kind is RecordedSteps and not steps.recorded:
-                complaints.append(f"{recipe.name}: not recorded: {_refused(steps)}")
+            if kind is CapturedSteps and not steps.captured:
+                complaints.append(f"{recipe.name}: not captured: {_refused(steps)}")
             members = steps.optimizer
             group = members.optimizers if isinstance(members, OptimizerGroup) else [members]
             values = state(steps.model) | {"losses": losses}
@@ -148,7 +148,7 @@ def training(
 
 
 def _refused(steps: PlainSteps) -> str:
-    return str(steps.refused) if isinstance(steps, RecordedSteps) else ""
+    return str(steps.refused) if isinstance(steps, CapturedSteps) else ""
 
 
 def state(model: Layer) -> dict[str, Array]:

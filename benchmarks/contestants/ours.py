@@ -1,7 +1,7 @@
 """minibnn: the plain loop that README shows, over bytes that the model scales.
 
 Of a job by epochs there are two forms: plain, whose steps are that loop, and captured, which
-records a step on the GPU and replays it; both by `epoch` of minibnn.training.
+captures a step on the GPU and replays it; both by `epoch` of minibnn.training.
 """
 
 from __future__ import annotations
@@ -104,7 +104,7 @@ class Minibnn:
         self.steps: Any = None
         self.form = form
         if form:
-            steps = {"plain": training.PlainSteps, "captured": training.RecordedSteps}[form]
+            steps = {"plain": training.PlainSteps, "captured": training.CapturedSteps}[form]
             self.steps = steps(self.model, self.loss, self.optimizer)
 
     def train(self, rows: Array) -> list[Any]:
@@ -113,8 +113,8 @@ class Minibnn:
             read = self.backend.to_host(self.steps.epoch(self.data))
             if len(read) != len(rows):
                 raise RuntimeError(f"expected an epoch of {len(rows)} steps, got {len(read)}")
-            if self.form == "captured" and not self.steps.recorded:
-                raise RuntimeError(f"no step was recorded: {self.steps.refused}")
+            if self.form == "captured" and not self.steps.captured:
+                raise RuntimeError(f"no step was captured: {self.steps.refused}")
             return [read[0], read[-1]]
         losses = []
         for x, labels in islice(self.batches, len(rows)):

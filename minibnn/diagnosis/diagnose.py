@@ -23,6 +23,7 @@ from minibnn.diagnosis.weights import at_bound, non_finite, small_scale, starved
 from minibnn.inspection.recorder import Recorder, bytes_a_sample
 from minibnn.layers import Layer
 from minibnn.losses import LogitCrossEntropy, Loss
+from minibnn.random_stream import RandomStream
 from minibnn.training.evaluate import check_data
 
 EVALUATION, TRAINING = "evaluation", "training"
@@ -142,5 +143,7 @@ def _everywhere(model: Layer, value: Array, error: Array) -> Array:
     backend = model.backend
     idle = (error == 0) & ((error != 0).any() | (value == 0))
     # Not the same for all samples, nor in step with the outputs: batch norm would take it out.
-    noise = (backend.uniform(error.shape, 0, 0, error.dtype) - 0.5) / error.size
+    stream = RandomStream()
+    stream.seed = 0
+    noise = (stream.uniform(backend, error.shape, error.dtype) - 0.5) / error.size
     return backend.xp.where(idle, noise, error)

@@ -16,15 +16,11 @@ from minibnn.functions.signs import (
     SignSTE,
     StochasticSign,
     StraightThrough,
+    sign,
 )
 from minibnn.functions.values import activation_bits, weight_bits, weight_levels
 
-# Whose values in training and evaluation are +1 and -1 alone. By class, exactly: what derives from
-# one may compute anything.
-SIGNS = frozenset({AdaSTE, ApproxSign, SignSTE, StochasticSign, SwishSign})
-
 __all__ = [
-    "SIGNS",
     "AdaSTE",
     "ApproxSign",
     "DoReFaActivations",
@@ -45,6 +41,7 @@ __all__ = [
     "Ternary",
     "TernaryWeights",
     "activation_bits",
+    "sign",
     "weight_bits",
     "weight_levels",
 ]

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from minibnn.backend import Array, backend_of
 from minibnn.functions.base import Function
+from minibnn.functions.signs import straight_through_gradient
 
 
 @dataclass(frozen=True)
@@ -66,7 +67,7 @@ class HardTanh(Function):
 
     def backward(self, dy: Array, x: Array) -> Array:
         """`dy` inside [-1, 1], edges included, else 0."""
-        return backend_of(x).gate(dy, x, 1)
+        return backend_of(x).run(straight_through_gradient, dy, x, 1)
 
 
 @dataclass(frozen=True)

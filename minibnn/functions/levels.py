@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from minibnn.backend import Array, backend_of
 from minibnn.checks import integer, number
 from minibnn.functions.base import Function
-from minibnn.functions.signs import StraightThrough
+from minibnn.functions.signs import StraightThrough, sign
 from minibnn.functions.values import MAX_BITS
 
 
@@ -101,8 +101,7 @@ def _ternary(x: Array, threshold: Array | float) -> Array:
     """0 where ``|x| < threshold`` and where x is 0, else the sign; NaN stays NaN."""
     size = abs(x)
     zero = (size < threshold) | (size == 0)
-    backend = backend_of(x)
-    return backend.xp.where(zero, x.dtype.type(0), backend.binarize(x))
+    return backend_of(x).xp.where(zero, x.dtype.type(0), sign(x))
 
 
 @dataclass(frozen=True)
@@ -137,7 +136,7 @@ class Heaviside(StraightThrough):
     def forward(self, x: Array) -> Array:
         """1 where ``x > 0``, else 0."""
         # The sign of 0 is +1, so that of -x is +1 exactly where x <= 0.
-        return (1 - backend_of(x).binarize(-x)) / 2
+        return (1 - sign(-x)) / 2
 
     def surrogate(self, x: Array) -> Array:
         """``1/2 + clip(x, -clip, clip)``."""
@@ -239,7 +238,7 @@ class DoReFaWeights(Function):
         """``2 round(n r) / n - 1``."""
         backend = backend_of(x)
         if self.bits == 1:  # n r = 1/2 at x = 0, which rounding to even would send to -1
-            return backend.binarize(x)
+            return sign(x)
         n = 2**self.bits - 1
         r = backend.xp.tanh(x) / (2 * self.largest(x)) + 0.5
         return 2 * backend.xp.rint(n * r) / n - 1

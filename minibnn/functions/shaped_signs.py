@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from minibnn.backend import Array, backend_of
 from minibnn.checks import number
 from minibnn.functions.base import Function
+from minibnn.functions.signs import sign
 
 
 @dataclass(frozen=True)
@@ -33,7 +34,7 @@ class ApproxSign(Function):
 
     def forward(self, x: Array) -> Array:
         """+1 where ``x >= 0``, else -1."""
-        return backend_of(x).binarize(x)
+        return sign(x)
 
     def backward(self, dy: Array, x: Array) -> Array:
         """``dy (2 - 2|x|)`` inside [-1, 1], 0 outside."""
@@ -83,7 +84,7 @@ class SwishSign(Function):
 
     def forward(self, x: Array) -> Array:
         """+1 where ``x >= 0``, else -1."""
-        return backend_of(x).binarize(x)
+        return sign(x)
 
     def backward(self, dy: Array, x: Array) -> Array:
         """``dy beta (2 - u tanh(u / 2)) / (1 + cosh u)``."""
@@ -136,7 +137,7 @@ class AdaSTE(Function):
 
     def forward(self, x: Array) -> Array:
         """+1 where ``x >= 0``, else -1."""
-        return backend_of(x).binarize(x)
+        return sign(x)
 
     def backward(self, dy: Array, x: Array) -> Array:
         """`dy` inside, ``dy 2 / (1 + |x|)`` outside and back, 0 outside and away."""
@@ -148,7 +149,7 @@ class AdaSTE(Function):
         """X inside, ``sign(x) (1 + 2 log((1 + |x|) / 2))`` outside: for a dy that leads back."""
         xp = backend_of(x).xp
         beyond = 2 * xp.log((1 + xp.maximum(abs(x), 1)) / 2)  # 0 inside
-        return xp.clip(x, -1, 1) + backend_of(x).binarize(x) * beyond
+        return xp.clip(x, -1, 1) + sign(x) * beyond
 
     def surrogate_at(self, x0: Array, dy: Array) -> Callable[[Array], Array]:
         """`surrogate`, constant where backward at `x0` blocks this `dy`."""

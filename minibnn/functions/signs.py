@@ -10,8 +10,37 @@ import numpy as np
 
 from minibnn.backend import Array, backend_of
 from minibnn.checks import number
-from minibnn.draws import Draws
 from minibnn.functions.base import Function
+from minibnn.random_stream import RandomStream
+
+
+def sign(x: Array) -> Array:
+    """+1 where ``x >= 0``, else -1, in the dtype of `x`: the one sign of this library.
+
+    Both zeros give +1. NaN stays NaN: a network of signs would otherwise turn it into an ordinary
+    value, train on, and show a finite loss over ruined weights.
+
+    Shapes: any; the signs as x.
+
+    >>> import numpy as np
+    >>> sign(np.array([-0.5, -0.0, 0.0, 2.0, np.nan]))
+    array([-1.,  1.,  1.,  1., nan])
+    """
+    return backend_of(x).run(binary_sign, x)
+
+
+def binary_sign(x: Array) -> Array:
+    """`sign` in array code."""
+    xp, kind = backend_of(x).xp, x.dtype.type
+    return xp.where(x >= 0, kind(1), xp.where(xp.isnan(x), x, kind(-1)))
+
+
+def straight_through_gradient(dy: Array, x: Array, clip: float) -> Array:
+    """``dx = dy 1[|x| <= clip]``, as if y were ``clip(x, -clip, clip)``.
+
+    Shapes: dy, x and dx alike.
+    """
+    return dy * (abs(x) <= clip)
 
 
 class StraightThrough(Function):
@@ -42,7 +71,7 @@ class StraightThrough(Function):
         """`dy`, or with a clip `dy` inside it (edges included) and 0 outside."""
         if self.clip is None:
             return dy
-        return backend_of(x).gate(dy, x, self.clip)
+        return backend_of(x).run(straight_through_gradient, dy, x, self.clip)
 
     def surrogate(self, x: Array) -> Array:
         """`x`, or with a clip `x` limited to [-clip, clip]."""
@@ -89,7 +118,7 @@ class SignSTE(StraightThrough):
 
     def forward(self, x: Array) -> Array:
         """+1 where ``x >= 0``, else -1."""
-        return backend_of(x).binarize(x)
+        return sign(x)
 
 
 @dataclass(frozen=True)
@@ -140,7 +169,7 @@ class MagnitudeAwareSign(StraightThrough):
 
     def forward(self, x: Array) -> Array:
         """``a sign(x)``."""
-        return self.scale(x) * backend_of(x).binarize(x)
+        return self.scale(x) * sign(x)
 
     def backward(self, dy: Array, x: Array) -> Array:
         """``dy a`` inside the clip (edges included), 0 outside."""
@@ -170,8 +199,8 @@ class StochasticSign(StraightThrough):
 
     Between -1 and 1 the mean of y is ``2p - 1 = x``, so that the noise has no bias.
 
-    ``model.initialize(rng)`` seeds the draws; for use outside a layer, call `initialize` itself.
-    The same seed gives the same draws on every device, and setting ``draws.count`` back repeats
+    ``model.initialize(rng)`` seeds its stream; for use outside a layer, call `initialize` itself.
+    The same seed gives the same draws on every device, and setting ``stream.count`` back repeats
     them. Give each layer its own object: one that serves two layers draws for both in turn.
 
     Picture: ``plot_function(StochasticSign(clip=1.0))``; the dashed line is the mean.
@@ -194,25 +223,27 @@ class StochasticSign(StraightThrough):
     """
 
     clip: float | None = None
-    draws: Draws = field(default_factory=Draws, init=False, repr=False, compare=False)
+    stream: RandomStream = field(
+        default_factory=RandomStream, init=False, repr=False, compare=False
+    )
 
     def initialize(self, rng: np.random.Generator) -> None:
         """Draw the seed of the stream."""
-        self.draws.initialize(rng)
+        self.stream.initialize(rng)
 
     def forward(self, x: Array) -> Array:
         """+1 where ``x >= 0``, else -1."""
-        return backend_of(x).binarize(x)
+        return sign(x)
 
     def train_forward(self, x: Array) -> Array:
         """+1 with probability ``clip((x + 1) / 2, 0, 1)``, else -1."""
-        if self.draws.seed is None:
+        if self.stream.seed is None:
             raise RuntimeError(
-                f"{self!r}: expected a seed for its draws, but none has been drawn; call "
+                f"{self!r}: expected a seed for its stream, but none has been drawn; call "
                 "model.initialize(rng), or outside a layer the function's own initialize(rng)"
             )
         backend = backend_of(x)
         p = backend.xp.clip((x + 1) / 2, 0, 1)
-        u = self.draws.uniform(backend, x.shape, x.dtype)
+        u = self.stream.uniform(backend, x.shape, x.dtype)
         # u lies in [0, 1), so u < p never happens for p = 0 and always for p = 1.
-        return -backend.binarize(u - p)
+        return -sign(u - p)

@@ -9,11 +9,11 @@ from typing import Any
 import numpy as np
 
 from minibnn.backend import Array, Backend
-from minibnn.draws import Draws
 from minibnn.feedback import Feedback, Transpose
 from minibnn.functions import Function
 from minibnn.gradcheck.zero import check_zero
 from minibnn.layers import DirectFeedback, Layer, MaxPool2D
+from minibnn.random_stream import RandomStream
 
 NUDGE = 1e-2  # relative, so that zeros and signs stay
 
@@ -125,27 +125,27 @@ class _AnchoredFunction(Anchor, Function):
         return self.function.backward(dy, x)
 
 
-class _AnchoredDraws(Anchor, Draws):
+class _AnchoredStream(Anchor, RandomStream):
     """The same numbers in every pass."""
 
-    def __init__(self, draws: Draws) -> None:
+    def __init__(self, stream: RandomStream) -> None:
         super().__init__()
-        self.draws, self.seed = draws, draws.seed
+        self.stream, self.seed = stream, stream.seed
 
     @property
     def count(self) -> int:
-        return self.draws.count
+        return self.stream.count
 
     @count.setter
     def count(self, count: int) -> None:
-        self.draws.count = count
+        self.stream.count = count
 
     def uniform(self, backend: Backend, shape: tuple[int, ...], dtype: Any) -> Array:
         if self.backward_time:
-            return self.draws.uniform(backend, shape, dtype)  # an error there
+            return self.stream.uniform(backend, shape, dtype)  # an error there
         if self.frozen:
-            self.draws.count += 1  # as if it had drawn, for who sets the count back
-        return self.at(lambda: self.draws.uniform(backend, shape, dtype)).copy()
+            self.stream.count += 1  # as if it had drawn, for who sets the count back
+        return self.at(lambda: self.stream.uniform(backend, shape, dtype)).copy()
 
 
 class _AnchoredProduct(Anchor):
@@ -218,10 +218,10 @@ def anchor(layer: Layer, nudge: np.random.Generator | None = None) -> Iterator[A
             function = _AnchoredFunction(value, layer, nudge)
             setattr(layer, name, function)
             yield function
-        if isinstance(value, Draws):
-            draws = _AnchoredDraws(value)
-            setattr(layer, name, draws)
-            yield draws
+        if isinstance(value, RandomStream):
+            stream = _AnchoredStream(value)
+            setattr(layer, name, stream)
+            yield stream
     # Only Transpose itself is known to be the derivative; what derives from it may be anything.
     feedback = getattr(layer, "feedback", None)
     if isinstance(feedback, Feedback) and type(feedback) is not Transpose:

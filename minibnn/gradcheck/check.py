@@ -185,9 +185,9 @@ def _ready(layer: Layer, rng: np.random.Generator) -> Layer:
         layer.initialize(rng, np.float64)
         for p in layer.parameters():
             p.data[...] = rng.standard_normal(p.shape)
-    for draws in streams(layer):
-        if draws.seed is None:  # no parameters, so nothing above called initialize
-            draws.initialize(rng)
+    for stream in streams(layer):
+        if stream.seed is None:  # no parameters, so nothing above called initialize
+            stream.initialize(rng)
     return layer.to(CPU, np.float64)
 
 

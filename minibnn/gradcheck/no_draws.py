@@ -20,7 +20,7 @@ from typing import Any, NoReturn
 import numpy as np
 from numpy.random import bit_generator
 
-from minibnn.backend import CPU
+from minibnn import random_stream
 from minibnn.layers import Layer
 
 _MISSING = object()
@@ -95,7 +95,7 @@ def no_draws(who: object) -> Iterator[None]:
 
     python = refused("a generator of Python's random")
     sources = (
-        (CPU, "uniform", refused("a minibnn.Draws")),
+        (random_stream, "mix", refused("a minibnn.RandomStream")),
         (random.Random, "random", python),
         (random.Random, "getrandbits", python),
         *((bit_generator, name, _Lock) for name in _LOCKS),

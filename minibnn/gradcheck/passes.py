@@ -7,10 +7,10 @@ from collections.abc import Callable, Iterator
 import numpy as np
 
 from minibnn.backend import Array
-from minibnn.draws import Draws
 from minibnn.functions import Function
 from minibnn.gradcheck.no_draws import watched_copy
 from minibnn.layers import Layer
+from minibnn.random_stream import RandomStream
 
 
 def forward(layer: Layer, x: Array) -> Array:
@@ -87,11 +87,11 @@ def after_other_batches(layer: Layer, x: Array) -> Layer:
     return layer
 
 
-def streams(layer: Layer) -> Iterator[Draws]:
+def streams(layer: Layer) -> Iterator[RandomStream]:
     """What a layer, its functions and its children draw from."""
     for value in vars(layer).values():
         inside = vars(value).values() if isinstance(value, Function) else [value]
-        yield from (v for v in inside if isinstance(v, Draws))
+        yield from (v for v in inside if isinstance(v, RandomStream))
     for child in layer.children():
         yield from streams(child)
 
@@ -102,7 +102,7 @@ def _without_dx(layer: Layer, x: Array, dy: Array, with_x: bool) -> dict[str, Ar
 
 
 def _after_evaluation(layer: Layer, x: Array, dy: Array, with_x: bool) -> dict[str, Array]:
-    counts = [draws.count for draws in streams(layer)]
+    counts = [stream.count for stream in streams(layer)]
     layer.forward(x, train=True)
     _set_back(layer, counts)  # whoever draws in evaluation, too, is to draw the same
     layer.forward(x)
@@ -110,7 +110,7 @@ def _after_evaluation(layer: Layer, x: Array, dy: Array, with_x: bool) -> dict[s
 
 
 def _after_another_forward(layer: Layer, x: Array, dy: Array, with_x: bool) -> dict[str, Array]:
-    counts = [draws.count for draws in streams(layer)]
+    counts = [stream.count for stream in streams(layer)]
     layer.forward(x[::-1].copy(), train=True)
     _set_back(layer, counts)
     layer.forward(x, train=True)
@@ -118,8 +118,8 @@ def _after_another_forward(layer: Layer, x: Array, dy: Array, with_x: bool) -> d
 
 
 def _set_back(layer: Layer, counts: list[int]) -> None:
-    for draws, count in zip(streams(layer), counts, strict=True):
-        draws.count = count
+    for stream, count in zip(streams(layer), counts, strict=True):
+        stream.count = count
 
 
 def _scattered(layer: Layer, x: Array, dy: Array, with_x: bool) -> dict[str, Array]:

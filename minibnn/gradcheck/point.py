@@ -64,8 +64,8 @@ class Point:
         if not np.allclose(self.output(), self.y, rtol=1e-9, atol=1e-9 * abs(self.y).max()):
             raise ValueError(
                 f"check_gradients: {self.layer}: two forward passes differ; if it draws random "
-                "numbers, draw them from an attribute that is a minibnn.Draws, which the check can "
-                "hold still"
+                "numbers, draw them from an attribute that is a minibnn.RandomStream, which the "
+                "check can hold still"
             )
 
     def compare(

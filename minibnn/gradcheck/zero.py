@@ -50,7 +50,7 @@ def check_zero(layer: Layer, function: Function, x: Array) -> None:
             raise ValueError(
                 f"check_gradients: {layer}: expected {function!r}, which has two values elsewhere, "
                 f"to give {expected} at both zeros, got {_first(zero)} at 0 and "
-                f"{_first(minus_zero)} at -0.0; use backend_of(x).binarize(x)"
+                f"{_first(minus_zero)} at -0.0; use minibnn.functions.sign(x)"
             )
 
 

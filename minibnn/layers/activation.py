@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from minibnn.backend import Array
 from minibnn.checks import require
-from minibnn.functions import SIGNS, Function, activation_bits
+from minibnn.functions import Function, activation_bits
 from minibnn.layers.base import Layer
 
 
@@ -30,10 +30,8 @@ class Activation(Layer):
         if y.dtype != x.dtype:
             raise TypeError(
                 f"{self}: expected the function to keep the dtype {x.dtype}, got {y.dtype}; end "
-                "its forward with .astype(x.dtype), or use backend_of(x).binarize"
+                "its forward with .astype(x.dtype), or use minibnn.functions.sign"
             )
-        if type(self.function) in SIGNS:
-            self.backend.mark_signs(y)
         if train:
             self.saved = (y.shape, x)
         return y

@@ -11,16 +11,16 @@ import numpy as np
 
 from minibnn.backend import CPU, Array, Backend, backend_of, get_backend
 from minibnn.checks import float_dtype, generator, require_methods
-from minibnn.draws import Draws
 from minibnn.functions import Function
 from minibnn.gradient_clock import Backwards
 from minibnn.input_contract import InputContract
 from minibnn.parameter import Buffer, Parameter
+from minibnn.random_stream import RandomStream
 
 if TYPE_CHECKING:
     from minibnn.inspection.summary import Summary
 
-_Kind = TypeVar("_Kind", Parameter, Buffer, Function, Draws)
+_Kind = TypeVar("_Kind", Parameter, Buffer, Function, RandomStream)
 
 
 class Layer(ABC):
@@ -40,6 +40,7 @@ class Layer(ABC):
     that every layer here does:
 
     >>> from minibnn import Fill, Parameter, check_gradients
+    >>> from minibnn.backend import batch_sum
     >>> class Scale(Layer):
     ...     '''y = s x for each feature; dx = s dy, ds = sum of x dy over the batch.'''
     ...
@@ -55,7 +56,7 @@ class Layer(ABC):
     ...
     ...     def backward(self, dy, *, need_dx=True):
     ...         (x,) = self.take_saved(dy)
-    ...         self.scale.grad[...] = (x * dy).sum(axis=0)
+    ...         batch_sum(x * dy, out=self.scale.grad)
     ...         return dy * self.scale.data if need_dx else None
     >>> bool(check_gradients(Scale(3), np.random.default_rng(0).standard_normal((5, 3))))
     True
@@ -179,8 +180,8 @@ class Layer(ABC):
             parameter.initialize(rng, dtype)
         for function in self._own(Function):
             function.initialize(rng)
-        for draws in self._own(Draws):
-            draws.initialize(rng)
+        for stream in self._own(RandomStream):
+            stream.initialize(rng)
         for child in self.children():
             child._initialize(rng, dtype)
 

@@ -101,7 +101,7 @@ class Dense(Weighted):
         """Set dW and db; return ``dx = dz B.T``."""
         x, Wq = self.take_saved(dz)
         dWq = matmul(x.T, dz, out=self.weight.grad)
-        self.set_weight_gradient(dWq)
+        self.set_weight_gradient(dWq)  # dW = quantizer.backward(dWq, W)
         if self.bias is not None:
             batch_sum(dz, out=self.bias.grad)
         if not need_dx:

@@ -4,8 +4,19 @@ from __future__ import annotations
 
 from minibnn.backend import Array
 from minibnn.checks import number
-from minibnn.draws import Draws
 from minibnn.layers.base import Layer
+from minibnn.random_stream import RandomStream
+
+
+def drop(x: Array, mask: Array, scale: float) -> Array:
+    """``s m x``, with m true where a value is kept. The gradient of that is ``s m dy``.
+
+    Shapes: x, the mask and the result alike.
+    """
+    y = x * mask
+    if scale != 1:
+        y *= scale
+    return y
 
 
 class Dropout(Layer):
@@ -48,7 +59,7 @@ class Dropout(Layer):
         if not 0 <= self.rate < 1:
             raise ValueError(f"Dropout: expected a rate in [0, 1), got {rate!r}")
         self.rescale = rescale
-        self.draws = Draws()
+        self.stream = RandomStream()
 
     def __repr__(self) -> str:
         return f"Dropout({self.rate:g}" + (")" if self.rescale else ", rescale=False)")
@@ -65,19 +76,18 @@ class Dropout(Layer):
         if self.rate == 0:
             self.saved = (x.shape, None)
             return x
-        kept = self.draws.uniform(self.backend, x.shape, x.dtype) >= self.rate
-        self.saved = (x.shape, kept)
-        return self._keep(x, kept)
+        mask = self.stream.uniform(self.backend, x.shape, x.dtype) >= self.rate
+        self.saved = (x.shape, mask)
+        return drop(x, mask, self.scale)
 
     def backward(self, dy: Array, *, need_dx: bool = True) -> Array | None:
         """``s m dy``."""
-        (kept,) = self.take_saved(dy)
+        (mask,) = self.take_saved(dy)
         if not need_dx:
             return None
-        return dy if kept is None else self._keep(dy, kept)
+        return dy if mask is None else drop(dy, mask, self.scale)
 
-    def _keep(self, a: Array, kept: Array) -> Array:
-        y = a * kept
-        if self.rescale:
-            y *= 1 / (1 - self.rate)
-        return y
+    @property
+    def scale(self) -> float:
+        """``s``."""
+        return 1 / (1 - self.rate) if self.rescale else 1

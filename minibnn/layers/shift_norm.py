@@ -73,7 +73,8 @@ class ShiftBatchNorm(Normalization):
         # As 1 / sqrt(var + epsilon), but nan where var overflowed; see `batch_norm`.
         r = self.backend.xp.sqrt(var + self.epsilon) / (var + self.epsilon)
         r_ap2 = self.ap2.forward(r)
-        y = gamma * r_ap2 * c + self.beta.data
+        y = gamma * r_ap2 * c
+        y += self.beta.data
         self.update_running(mean, var)
         self.saved = (x.shape, c, c_ap2, r, r_ap2, gamma)
         return y
@@ -89,5 +90,7 @@ class ShiftBatchNorm(Normalization):
         n = dy.size // self.channels
         dr = gamma * dy_c
         dvar = -r * r * r * dr / 2
-        dc = gamma * r_ap2 * dy + dvar / n * (c + c_ap2)
-        return dc - batch_mean(dc)
+        dc = gamma * r_ap2 * dy
+        dc += dvar / n * (c + c_ap2)
+        dc -= batch_mean(dc)
+        return dc

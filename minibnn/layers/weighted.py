@@ -79,7 +79,7 @@ class Weighted(Layer):
         if Wq.dtype != self.dtype:
             raise TypeError(
                 f"{self}: expected {self.weight_quantizer!r} to keep the dtype {self.dtype}, got "
-                f"{Wq.dtype}; end its forward with .astype(x.dtype), or use backend_of(x).binarize"
+                f"{Wq.dtype}; end its forward with .astype(x.dtype), or use minibnn.functions.sign"
             )
         return Wq
 

@@ -2,7 +2,7 @@
 
 from minibnn.losses.base import Loss, check_class_labels, check_probabilities
 from minibnn.losses.cross_entropy import LogitCrossEntropy
-from minibnn.losses.margins import Hinge, MeanSquaredError, SquaredHinge
+from minibnn.losses.margins import Hinge, MeanSquaredError, SquaredHinge, TargetLoss
 
 __all__ = [
     "Hinge",
@@ -10,6 +10,7 @@ __all__ = [
     "Loss",
     "MeanSquaredError",
     "SquaredHinge",
+    "TargetLoss",
     "check_class_labels",
     "check_probabilities",
 ]

@@ -29,7 +29,12 @@ class Loss(ABC):
             RuntimeError: without a `forward` before it.
         """
 
-    def _take_saved(self) -> Any:
+    def take_saved(self) -> Any:
+        """What `forward` saved, once.
+
+        Raises:
+            RuntimeError: without a `forward` before it.
+        """
         if self.saved is None:
             raise RuntimeError(f"{type(self).__name__}: backward needs a forward before it")
         saved, self.saved = self.saved, None

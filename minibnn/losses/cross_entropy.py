@@ -2,9 +2,79 @@
 
 from __future__ import annotations
 
-from minibnn.backend import Array, backend_of
+from typing import Any
+
+from minibnn.backend import Array, backend_of, batch_total
 from minibnn.checks import number
 from minibnn.losses.base import Loss, check_labels
+
+
+def log_softmax(logits: Array) -> tuple[Array, Array]:
+    """The logarithm of the softmax of each row, and the softmax p itself.
+
+    .. code-block:: text
+
+        log p = s - log(sum of exp(s))          s = logits - their greatest, row by row
+
+    Subtracting the greatest first changes nothing but keeps the exponential from overflowing.
+
+    Shapes: logits, log p and p (batch, classes).
+    """
+    xp = backend_of(logits).xp
+    s = logits - logits.max(axis=1, keepdims=True)
+    exp = xp.exp(s)
+    total = exp.sum(axis=1, keepdims=True)
+    return s - xp.log(total), exp / total
+
+
+def cross_entropy(logits: Array, labels: Array, smoothing: float) -> tuple[Array, Array]:
+    """The mean cross-entropy of a batch, and the softmax p for `cross_entropy_gradient`.
+
+    .. code-block:: text
+
+        L = -1/N sum_n sum_k t[n, k] log p[n, k]
+
+    with the t of `smoothed`, which for a label is (1 - e) 1[k = label] + e / K.
+
+    Shapes: logits and p (N, K); labels (N,), integers in 0..K-1, which is not checked, or (N, K),
+    probabilities; the loss ().
+    """
+    backend, (n, classes) = backend_of(logits), logits.shape
+    logp, p = backend.run(log_softmax, logits)
+    if labels.ndim == 1:
+        score = logp[backend.xp.arange(n), labels]
+        if smoothing:
+            score = (1 - smoothing) * score + (logp * (smoothing / classes)).sum(axis=1)
+    else:
+        t = smoothed(labels, smoothing, logits.dtype)
+        score = backend.xp.where(t > 0, t * logp, 0).sum(axis=1)  # a bare 0 * -inf is nan
+    return -batch_total(score) / n, p
+
+
+def cross_entropy_gradient(p: Array, labels: Array, smoothing: float) -> Array:
+    """The gradient of `cross_entropy` with respect to the logits.
+
+    .. code-block:: text
+
+        dlogits = (p sum_k(t) - t) / N
+
+    Shapes: p and dlogits (N, K); labels as in `cross_entropy`, for which the t of a row sum to 1.
+    """
+    n, classes = p.shape
+    if labels.ndim == 1:
+        dlogits = p / n
+        dlogits[backend_of(p).xp.arange(n), labels] -= (1 - smoothing) / n
+        if smoothing:
+            dlogits -= smoothing / (n * classes)
+        return dlogits
+    t = smoothed(labels, smoothing, p.dtype)
+    return (p * t.sum(axis=1, keepdims=True) - t) / n
+
+
+def smoothed(labels: Array, smoothing: float, dtype: Any) -> Array:
+    """``t = (1 - e) labels + e / K`` for rows of probabilities."""
+    t = labels.astype(dtype, copy=False)
+    return (1 - smoothing) * t + smoothing / t.shape[1] if smoothing else t
 
 
 class LogitCrossEntropy(Loss):
@@ -62,24 +132,11 @@ class LogitCrossEntropy(Loss):
         """The mean cross-entropy of the batch."""
         backend = backend_of(logits)
         check_labels(self, logits, labels, backend)
-        e = self.label_smoothing
-        if labels.ndim == 1:
-            loss, kept = backend.cross_entropy(logits, labels, e)
-            self.saved = (kept, labels)
-            return loss
-        n, classes = logits.shape
-        logp, p = backend.log_softmax(logits)
-        labels = labels.astype(logits.dtype, copy=False)
-        if e:
-            labels = (1 - e) * labels + e / classes
-        # where(), not a bare product: 0 * -inf is nan.
-        score = backend.xp.where(labels > 0, labels * logp, 0).sum(axis=1)
+        loss, p = backend.run(cross_entropy, logits, labels, self.label_smoothing)
         self.saved = (p, labels)
-        return -score.sum() / n
+        return loss
 
     def backward(self) -> Array:
         """``(p sum(t) - t) / N``, of the smoothed t."""
-        kept, labels = self._take_saved()
-        if labels.ndim == 1:
-            return backend_of(labels).cross_entropy_gradient(kept, labels, self.label_smoothing)
-        return (kept * labels.sum(axis=1, keepdims=True) - labels) / len(labels)
+        p, labels = self.take_saved()
+        return backend_of(p).run(cross_entropy_gradient, p, labels, self.label_smoothing)

@@ -4,14 +4,23 @@ from __future__ import annotations
 
 from abc import abstractmethod
 
-from minibnn.backend import Array, backend_of
+from minibnn.backend import Array, backend_of, batch_total
 from minibnn.losses.base import Loss, check_labels
 
 
-class _TargetLoss(Loss):
+class TargetLoss(Loss):
     """A mean over samples and classes of a function of each output and its target.
 
-    A target is made of the class's probability p, which is 1 or 0 for integer labels.
+    .. code-block:: text
+
+        L     = 1/(N K) sum_n sum_k l(y[n, k], p[n, k])
+        dL/dy = l'(y, p) / (N K)
+
+    with p the class's probability, which is 1 or 0 for integer labels. What derives from it has an
+    `each`.
+
+    Shapes: outputs y (N, K) float; labels (N,) integers in 0..K-1, or (N, K) probabilities p of
+    any dtype; the loss (). Loss and gradient are of the outputs' dtype.
     """
 
     def forward(self, logits: Array, labels: Array) -> Array:
@@ -21,21 +30,21 @@ class _TargetLoss(Loss):
         xp, dtype = backend.xp, logits.dtype
         if labels.ndim == 1:
             labels = labels[:, None] == xp.arange(logits.shape[1])
-        losses, slopes = self._each(logits, labels.astype(dtype, copy=False))
+        losses, slopes = self.each(logits, labels.astype(dtype, copy=False))
         self.saved = (slopes,)
-        return losses.sum() / logits.size
+        return batch_total(losses) / logits.size
 
     def backward(self) -> Array:
         """The gradient of that loss with respect to the outputs, in their shape."""
-        (slopes,) = self._take_saved()
+        (slopes,) = self.take_saved()
         return slopes / slopes.size
 
     @abstractmethod
-    def _each(self, y: Array, p: Array) -> tuple[Array, Array]:
-        """Each output's loss, and its derivative by that output."""
+    def each(self, y: Array, p: Array) -> tuple[Array, Array]:
+        """``l(y, p)``, each output's loss, and ``l'(y, p)``, its derivative by that output."""
 
 
-class Hinge(_TargetLoss):
+class Hinge(TargetLoss):
     """How far each output is from being right by a margin of 1.
 
     .. code-block:: text
@@ -61,13 +70,14 @@ class Hinge(_TargetLoss):
     array([[-0.5,  0. ]])
     """
 
-    def _each(self, y: Array, p: Array) -> tuple[Array, Array]:
+    def each(self, y: Array, p: Array) -> tuple[Array, Array]:
+        """``max(0, 1 - t y)`` and ``-t 1[t y < 1]``."""
         t = 2 * p - 1
         gap = 1 - t * y
         return backend_of(y).xp.maximum(gap, 0), -t * (gap > 0)
 
 
-class SquaredHinge(_TargetLoss):
+class SquaredHinge(TargetLoss):
     """The square of each output's distance from being right by a margin of 1.
 
     .. code-block:: text
@@ -96,13 +106,14 @@ class SquaredHinge(_TargetLoss):
     array([[-0.5,  0. ]])
     """
 
-    def _each(self, y: Array, p: Array) -> tuple[Array, Array]:
+    def each(self, y: Array, p: Array) -> tuple[Array, Array]:
+        """``max(0, 1 - t y)^2`` and ``-2 t max(0, 1 - t y)``."""
         t = 2 * p - 1
         gap = backend_of(y).xp.maximum(1 - t * y, 0)
         return gap * gap, -2 * t * gap
 
 
-class MeanSquaredError(_TargetLoss):
+class MeanSquaredError(TargetLoss):
     """The squared difference between each output and the class's probability.
 
     .. code-block:: text
@@ -125,6 +136,7 @@ class MeanSquaredError(_TargetLoss):
     array([[-0.5, -3. ]])
     """
 
-    def _each(self, y: Array, p: Array) -> tuple[Array, Array]:
+    def each(self, y: Array, p: Array) -> tuple[Array, Array]:
+        """``(y - p)^2`` and ``2 (y - p)``."""
         error = y - p
         return error * error, 2 * error

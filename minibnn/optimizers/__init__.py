@@ -1,10 +1,11 @@
 """Optimisers: one update of every parameter from its gradient."""
 
+from minibnn.optimizers.adam import Adam
 from minibnn.optimizers.adamax import AdaMax, ShiftAdaMax
-from minibnn.optimizers.base import Descent, FlatOptimizer, Optimizer
+from minibnn.optimizers.base import Descent, FlatOptimizer, Optimizer, bounded
 from minibnn.optimizers.bop import Bop
-from minibnn.optimizers.descent import SGD, Adam
 from minibnn.optimizers.group import OptimizerGroup, split_parameters
+from minibnn.optimizers.sgd import SGD
 
 __all__ = [
     "SGD",
@@ -16,5 +17,6 @@ __all__ = [
     "Optimizer",
     "OptimizerGroup",
     "ShiftAdaMax",
+    "bounded",
     "split_parameters",
 ]

@@ -3,13 +3,79 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 from minibnn.backend import Array, backend_of
-from minibnn.optimizers.base import Descent, check_betas
+from minibnn.optimizers.base import Descent, bounded, check_betas
 from minibnn.parameter import Parameter, Segment
 from minibnn.schedules import Schedule
+
+
+def adamax(
+    w: Array,
+    g: Array,
+    m: Array,
+    u: Array,
+    alpha_t: Any,
+    beta1: float,
+    beta2: float,
+    epsilon: float,
+    bound: float | None,
+) -> None:
+    """One step of AdaMax, written into `w`, `m` and `u`.
+
+    .. code-block:: text
+
+        m <- beta1 m + (1 - beta1) g
+        u <- max(beta2 u, |g| + epsilon)
+        w <- w - alpha_t m / u,   then into [-bound, bound]
+
+        alpha_t = learning_rate / (1 - beta1^t)
+
+    Shapes: w, g, m, u (n,), of one dtype; `alpha_t` a number or a 0-d array.
+    """
+    new_m = beta1 * m + (1 - beta1) * g
+    new_u = backend_of(u).xp.maximum(beta2 * u, abs(g) + epsilon)
+    new_w = bounded(w - alpha_t * new_m / new_u, bound)
+    backend_of(w).masked_write((m, new_m), (u, new_u), (w, new_w))
+
+
+def shift_adamax(
+    w: Array,
+    g: Array,
+    m: Array,
+    v: Array,
+    alpha_t: Any,
+    beta1: float,
+    beta2: float,
+    epsilon: float,
+    bound: float | None,
+) -> None:
+    """One step of shift-based AdaMax, written into `w`, `m` and `v`.
+
+    .. code-block:: text
+
+        m <- beta1 m + (1 - beta1) g
+        v <- max(beta2 v, |g| + epsilon)
+        w <- w - alpha_t m / AP2(v),   then into [-bound, bound]
+
+        alpha_t = AP2(learning_rate / (1 - beta1^t))
+        AP2(a)  = 2^round(log2(a))       the power of two next to a in the logarithm
+
+    Shapes: w, g, m, v (n,), of one dtype; `alpha_t` a number or a 0-d array.
+    """
+    xp = backend_of(v).xp
+    new_m = beta1 * m + (1 - beta1) * g
+    new_v = xp.maximum(beta2 * v, abs(g) + epsilon)
+    new_w = bounded(w - xp.ldexp(alpha_t * new_m, -nearest_exponent(new_v)), bound)
+    backend_of(w).masked_write((m, new_m), (v, new_v), (w, new_w))
+
+
+def nearest_exponent(a: Array) -> Array:
+    """``round(log2(a))`` of positive numbers, exactly: no logarithm rounds on the way."""
+    f, exponent = backend_of(a).xp.frexp(a)  # a = f 2^exponent with f in [1/2, 1)
+    return exponent - (f * f < 0.5)  # one less below the square root of 1/2
 
 
 class AdaMax(Descent):
@@ -48,19 +114,19 @@ class AdaMax(Descent):
         self._m = self.backend.xp.zeros_like(self.store.data)
         self._u = self.backend.xp.zeros_like(self.store.data)
 
-    def _numbers(self, segment: Segment, rate: float, step: int) -> tuple[float, ...]:
-        return (rate * segment.lr_scale / (1 - self.beta1 ** (step + 1)),)
+    def scalars(self, learning_rate: float, step: int) -> tuple[float, ...]:
+        """The step size, with the correction of the mean in it."""
+        return (learning_rate / (1 - self.beta1 ** (step + 1)),)
 
-    def _update(self, segment: Segment, numbers: tuple[Any, ...], only_if: Array | None) -> None:
-        xp, part, (rate,) = self.backend.xp, segment.where, numbers
+    def update(self, segment: Segment, scalars: Sequence[Any]) -> None:
+        """See `adamax`."""
+        self._run(adamax, segment, scalars)
+
+    def _run(self, rule: Callable[..., None], segment: Segment, scalars: Sequence[Any]) -> None:
+        part, (alpha_t,) = segment.where, scalars
         w, g, m, u = self.store.data[part], self.store.grad[part], self._m[part], self._u[part]
-        new_m = self.beta1 * m + (1 - self.beta1) * g
-        new_u = xp.maximum(self.beta2 * u, abs(g) + self.epsilon)
-        new_w = self._bounded(segment, w - self._change(new_m, new_u, rate))
-        self._write(only_if, (m, new_m), (u, new_u), (w, new_w))
-
-    def _change(self, m: Array, u: Array, rate: Any) -> Array:
-        return rate * m / u
+        betas = self.beta1, self.beta2
+        self.backend.run(rule, w, g, m, u, alpha_t, *betas, self.epsilon, segment.bound)
 
 
 class ShiftAdaMax(AdaMax):
@@ -103,15 +169,11 @@ class ShiftAdaMax(AdaMax):
     ) -> None:
         super().__init__(parameters, learning_rate, beta1, beta2, epsilon)
 
-    def _numbers(self, segment: Segment, rate: float, step: int) -> tuple[float, ...]:
-        (rate,) = super()._numbers(segment, rate, step)
-        return (2.0 ** round(math.log2(rate)) if rate else 0.0,)  # 0 at a schedule's end
+    def scalars(self, learning_rate: float, step: int) -> tuple[float, ...]:
+        """The step size, with the correction in it, as a power of two."""
+        (alpha_t,) = super().scalars(learning_rate, step)
+        return (2.0 ** round(math.log2(alpha_t)) if alpha_t else 0.0,)  # 0 at a schedule's end
 
-    def _change(self, m: Array, u: Array, rate: Any) -> Array:
-        return backend_of(m).xp.ldexp(rate * m, -nearest_exponent(u))
-
-
-def nearest_exponent(a: Array) -> Array:
-    """``round(log2(a))`` of positive numbers, exactly: no logarithm rounds on the way."""
-    f, exponent = backend_of(a).xp.frexp(a)  # a = f 2^exponent with f in [1/2, 1)
-    return exponent - (f * f < 0.5)  # one less below the square root of 1/2
+    def update(self, segment: Segment, scalars: Sequence[Any]) -> None:
+        """See `shift_adamax`."""
+        self._run(shift_adamax, segment, scalars)

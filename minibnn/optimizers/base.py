@@ -9,8 +9,8 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from minibnn.backend import Array, Backend, backend_of, questions
-from minibnn.checks import integer, number
+from minibnn.backend import Array, Backend, NotFinite, backend_of
+from minibnn.checks import number
 from minibnn.optimizers.diverged import HINT, OVERFLOW, DivergedError
 from minibnn.parameter import FlatStore, Parameter, Segment
 from minibnn.schedules import Constant, Schedule, rate_of, require_schedule
@@ -21,8 +21,28 @@ class Optimizer(ABC):
 
     Make it after ``model.initialize(...)`` and ``model.to(...)``, since it takes the arrays over.
 
-    One of your own derives from `minibnn.optimizers.Descent` and has an ``_update(segment, numbers,
-    only_if)``, as `SGD` has; what else changes from step to step it adds in ``_numbers``.
+    One of your own derives from `Descent` and says in `update` how a run of the parameters changes.
+    What is another number in each step is for `scalars` to say, which knows the learning rate and
+    the number of steps before. This is gradient descent whose rate falls with the root of the
+    number of steps:
+
+    >>> class SlowingDescent(Descent):
+    ...     def scalars(self, learning_rate, step):
+    ...         return (learning_rate / math.sqrt(step + 1),)
+    ...
+    ...     def update(self, segment, scalars):
+    ...         (rate,) = scalars
+    ...         w, g = self.store.data[segment.where], self.store.grad[segment.where]
+    ...         self.backend.masked_write((w, bounded(w - rate * g, segment.bound)))
+
+    >>> from minibnn import Fill
+    >>> w = Parameter("w", (2,), Fill(1.0), bound=1.0)
+    >>> w.initialize(np.random.default_rng(0), np.float32)
+    >>> optimizer = SlowingDescent([w], learning_rate=0.5)
+    >>> w.grad[...] = [1, -1]
+    >>> optimizer.step()
+    >>> w.data
+    array([0.5, 1. ], dtype=float32)
 
     Attributes:
         backend: where the parameters live.
@@ -38,11 +58,17 @@ class Optimizer(ABC):
     def parameters(self) -> Sequence[Parameter]:
         """The parameters that it updates."""
 
+    @property
+    @abstractmethod
+    def segments(self) -> Sequence[Segment]:
+        """The runs of parameters that it updates at a time."""
+
     @abstractmethod
     def require_intact(self) -> None:
         """Raise RuntimeError if a parameter was moved or replaced since the optimiser was made."""
 
-    def require_gradients(self) -> None:  # noqa: B027 (not everybody can tell)
+    @abstractmethod
+    def require_gradients(self) -> None:
         """Raise RuntimeError if another model's gradients were computed since the last step.
 
         An optimiser that was copied or unpickled without its model holds parameters of its own,
@@ -51,27 +77,45 @@ class Optimizer(ABC):
         """
 
     @abstractmethod
-    def step(self, *, only_if: Array | None = None) -> None:
+    def require_finite_gradients(self) -> None:
+        """Raise DivergedError, on the host, if a gradient is not finite.
+
+        A device notes it instead, in the flag of the update that is open: see `Backend.update`.
+        """
+
+    @abstractmethod
+    def next_scalars(self) -> list[tuple[float, ...]]:
+        """The scalars of the next step, a tuple for each segment."""
+
+    @abstractmethod
+    def update_all(self, scalars: Sequence[Sequence[Any]]) -> None:
         """Update every parameter from its gradient, unless a gradient is not finite.
 
         Args:
-            only_if: a 0-d boolean on the parameters' device. Where it is False nothing changes,
-                and nobody had to wait to find out. On a device it becomes False where a gradient
-                is nan or inf, so that it carries the verdict on to the next step.
+            scalars: as from `next_scalars`; numbers, or 0-d arrays of the parameters' dtype.
+
+        Raises:
+            DivergedError: see `step`.
+        """
+
+    @abstractmethod
+    def end_step(self) -> None:
+        """Count the update that was made."""
+
+    def step(self) -> None:
+        """Update every parameter from its gradient, unless a gradient is not finite.
 
         Raises:
             RuntimeError: if a parameter was moved or replaced since the optimiser was made, or if
                 since its last step the gradients of others were computed, but none of its own.
             DivergedError: on the CPU, before anything is changed, for a gradient that is nan or
-                inf. A device would have to be waited for; there such an update is left out.
+                inf. A device would have to be waited for; there such an update is left out, and
+                so are those after it within one ``with backend.update():``.
         """
-
-    def judge(self, only_if: Array | None) -> Array | None:
-        """`only_if`, False if a gradient is not finite, without a step: see there.
-
-        On the host None for True, since an answer of False is final there.
-        """
-        return only_if
+        self.require_intact()
+        self.require_gradients()
+        self.update_all(self.next_scalars())
+        self.end_step()
 
 
 class FlatOptimizer(Optimizer):
@@ -84,6 +128,7 @@ class FlatOptimizer(Optimizer):
 
     Attributes:
         store: the values and gradients.
+        steps: how many updates were made; on a device refused ones count, since nobody looked.
     """
 
     _rate_name: ClassVar[str] = "rate"
@@ -91,7 +136,7 @@ class FlatOptimizer(Optimizer):
 
     def __init__(self, parameters: Iterable[Parameter], rate: float | Schedule) -> None:
         self._set_rate(rate)
-        self._steps = 0
+        self.steps = 0
         self.store = FlatStore(parameters)
         self.backend = self.store.backend
 
@@ -105,21 +150,6 @@ class FlatOptimizer(Optimizer):
             f"{self.store.data.size:,} values, next {self._rate_name} {rate}, "
             f"after {self.steps} steps)"
         )
-
-    @property
-    def steps(self) -> int:
-        """How many updates were made; on a device refused ones count, since nobody looked."""
-        asked = questions()
-        if asked is not None and asked.recording:
-            raise RuntimeError(
-                f"{type(self).__name__}: its steps or rate were read while a step is recorded, "
-                "which would keep them for ever; take what changes from step to step from _numbers"
-            )
-        return self._steps
-
-    @steps.setter
-    def steps(self, steps: int) -> None:
-        self._steps = integer(type(self).__name__, "steps", steps, least=0)
 
     def _rate(self) -> float:
         return self._rate_at(self.steps)
@@ -145,6 +175,35 @@ class FlatOptimizer(Optimizer):
         """The parameters that it updates."""
         return self.store.parameters
 
+    @property
+    def segments(self) -> Sequence[Segment]:
+        """The runs of the flat store that are alike in bound and lr_scale."""
+        return self.store.segments
+
+    @abstractmethod
+    def update(self, segment: Segment, scalars: Sequence[Any]) -> None:
+        """Update one run of the flat store, from its gradient.
+
+        Its last act is a `Backend.masked_write` of everything that it changes.
+
+        Args:
+            segment: which.
+            scalars: what `scalars` gave, or 0-d arrays of it on a device: compute with them, and
+                never look at them. Nor at the count of steps or the rate, which are not this step's
+                on a device.
+        """
+
+    def scalars(self, rate: float, step: int, /) -> tuple[float, ...]:
+        """What `update` has to know that changes from step to step, always as many numbers.
+
+        A function of its arguments alone. It is computed on the host, in double precision.
+
+        Args:
+            rate: of this step, from the schedule; for a `Descent` times the segment's `lr_scale`.
+            step: how many updates were made before.
+        """
+        return (rate,)
+
     def require_intact(self) -> None:
         """Raise RuntimeError if a parameter was moved or replaced since the optimiser was made."""
         self.store.require_intact()
@@ -153,87 +212,48 @@ class FlatOptimizer(Optimizer):
         """See `Optimizer.require_gradients`."""
         self.store.require_gradients(type(self).__name__)
 
-    def step(self, *, only_if: Array | None = None) -> None:
-        """Update every parameter from its gradient; see `Optimizer.step`."""
-        self.require_intact()
-        self.require_gradients()
-        only_if = self.judge(only_if)
-        if self.backend.host and only_if is not None:
-            return
-        segments = self.store.segments
-        numbers = self.backend.numbers(self._all_numbers, self._steps, self.store.data.dtype)
-        each = len(numbers) // len(segments)
-        self._update_all(
-            [numbers[i * each : (i + 1) * each] for i in range(len(segments))], only_if
-        )
-        self.store.end_step()  # it has used the gradients itself
-        self._steps += 1
-
-    def judge(self, only_if: Array | None) -> Array | None:
-        """Look at all gradients in one pass; see `Optimizer`."""
-        if self.backend.host and only_if is not None and not only_if:
-            return only_if
-        all_finite = self._still_finite(only_if, self.store.grad)
-        if self.backend.host and not all_finite:
-            xp = self.backend.xp
-            p = next(p for p in self.parameters if not xp.isfinite(p.grad).all())
+    def require_finite_gradients(self) -> None:
+        """See `Optimizer.require_finite_gradients`; all gradients in one pass."""
+        if not self.backend.all_finite(self.store.grad):
+            p = next(p for p in self.parameters if not self.backend.all_finite(p.grad))
             raise _diverged(f"the gradient of {p!r}", p.grad, HINT)
-        return None if self.backend.host else all_finite
 
-    def _still_finite(self, only_if: Array | None, a: Array) -> Array:
-        """`only_if`, or a new flag on the host and for None: False if `a` is not finite."""
-        if only_if is None or self.backend.host:
-            only_if = self.backend.xp.ones((), bool)
-        self.backend.note_finite(only_if, a)
-        return only_if
+    def next_scalars(self) -> list[tuple[float, ...]]:
+        """The scalars of the next step, a tuple for each segment."""
+        return self.scalars_at(self.steps)
 
-    def _update_all(self, numbers: list[tuple[Any, ...]], only_if: Array | None) -> None:
-        """Update all segments, each from its numbers."""
-        for segment, of_segment in zip(self.store.segments, numbers, strict=True):
-            self._update(segment, of_segment, only_if)
+    def scalars_at(self, step: int) -> list[tuple[float, ...]]:
+        """The scalars of the step that comes after so many, a tuple for each segment.
 
-    def _all_numbers(self, step: int) -> tuple[float, ...]:
-        """The numbers of all segments, one after another."""
+        Raises:
+            DivergedError: for a number that the parameters' dtype cannot hold.
+        """
         rate, dtype = self._rate_at(step), self.store.data.dtype
-        numbers = tuple(n for s in self.store.segments for n in self._numbers(s, rate, step))
+        found = [self.scalars(self._rate_of(segment, rate), step) for segment in self.segments]
         most = float(np.finfo(dtype).max)
-        if not all(-most <= n <= most for n in numbers):
+        if not all(-most <= number <= most for scalars in found for number in scalars):
             hint = "use a smaller learning rate, or a smaller lr_scale"
             raise DivergedError(math.inf, None, None, None, f"the step size in {dtype}", hint)
-        return numbers
+        return found
 
-    @abstractmethod
-    def _numbers(self, segment: Segment, rate: float, step: int) -> tuple[float, ...]:
-        """What `_update` has to know that changes from step to step, always as many numbers.
+    def _rate_of(self, segment: Segment, rate: float) -> float:
+        return rate
 
-        Args:
-            segment: of the flat store.
-            rate: of this step, from the schedule.
-            step: how many updates were made before.
-        """
+    def update_all(self, scalars: Sequence[Sequence[Any]]) -> None:
+        """Look at all gradients, then update all segments; see `Optimizer.update_all`."""
+        with self.backend.update():
+            self.require_finite_gradients()
+            for segment, of_segment in zip(self.segments, scalars, strict=True):
+                try:
+                    self.update(segment, of_segment)
+                except NotFinite as error:
+                    hint = "use a smaller learning rate"
+                    raise _diverged(OVERFLOW, error.array, hint) from None
 
-    @abstractmethod
-    def _update(self, segment: Segment, numbers: tuple[Any, ...], only_if: Array | None) -> None:
-        """Update one run of the flat store.
-
-        Args:
-            segment: which.
-            numbers: what `_numbers` gave. In a recorded step they are 0-d arrays, so compute with
-                them and do not look at them; and read neither `steps` nor the rate here.
-            only_if: see `Optimizer.step`.
-        """
-
-    def _write(self, only_if: Array | None, *pairs: tuple[Array, Array]) -> None:
-        """Write each pair's second array into its first, unless one of them is not finite.
-
-        On the host that is a DivergedError; a device says no, in `only_if`.
-        """
-        for _, new in pairs:
-            all_finite = self._still_finite(only_if, new)
-            if self.backend.host and not all_finite:
-                raise _diverged(OVERFLOW, new, "use a smaller learning rate")
-        for old, new in pairs:
-            old[...] = new if only_if is None else self.backend.xp.where(only_if, new, old)
+    def end_step(self) -> None:
+        """Count the update; the gradients were used by it."""
+        self.store.end_step()
+        self.steps += 1
 
 
 class Descent(FlatOptimizer):
@@ -268,13 +288,13 @@ class Descent(FlatOptimizer):
     def learning_rate(self, rate: float | Schedule) -> None:
         self._set_rate(rate)
 
-    def _numbers(self, segment: Segment, rate: float, step: int) -> tuple[float, ...]:
-        return (rate * segment.lr_scale,)
+    def _rate_of(self, segment: Segment, rate: float) -> float:
+        return rate * segment.lr_scale
 
-    def _bounded(self, segment: Segment, w: Array) -> Array:
-        if segment.bound is None:
-            return w
-        return self.backend.xp.clip(w, -segment.bound, segment.bound)
+
+def bounded(w: Array, bound: float | None) -> Array:
+    """``min(max(w, -bound), bound)``, or `w` itself without a bound."""
+    return w if bound is None else backend_of(w).xp.clip(w, -bound, bound)
 
 
 def _diverged(what: str, a: Array, hint: str) -> DivergedError:

@@ -2,15 +2,32 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any, ClassVar
 
-from minibnn.backend import Array
+from minibnn.backend import Array, backend_of
 from minibnn.checks import number
-from minibnn.functions import weight_bits
+from minibnn.functions import sign, weight_bits
 from minibnn.optimizers.base import FlatOptimizer
 from minibnn.parameter import Parameter, Segment
 from minibnn.schedules import Schedule
+
+
+def bop(w: Array, g: Array, m: Array, gamma: Any, keep: Any, threshold: float) -> None:
+    """One step of Bop, written into `w` and `m`.
+
+    .. code-block:: text
+
+        m <- (1 - gamma) m + gamma g
+        w <- -w    where |m| > threshold and m has the sign of w, that is w m > threshold
+
+    Shapes: w, g, m (n,), of one dtype, w of +1 and -1; `gamma` and ``keep = 1 - gamma`` numbers or
+    0-d arrays.
+    """
+    new_m = keep * m + gamma * g
+    # The sign of what is left of the threshold: it keeps a nan, which a comparison hides.
+    new_w = w * sign(threshold - w * new_m)
+    backend_of(w).masked_write((m, new_m), (w, new_w))
 
 
 class Bop(FlatOptimizer):
@@ -76,7 +93,7 @@ class Bop(FlatOptimizer):
             for p in parameters:
                 _require_binary(p)
         super().__init__(parameters, gamma)
-        self.store.data[...] = self.backend.binarize(self.store.data)
+        self.store.data[...] = sign(self.store.data)
         self._m = self.backend.xp.zeros_like(self.store.data)
 
     @property
@@ -93,16 +110,15 @@ class Bop(FlatOptimizer):
             raise ValueError(f"Bop: expected gamma in (0, 1], got {rate}")
         super()._set_rate(rate)
 
-    def _numbers(self, segment: Segment, rate: float, step: int) -> tuple[float, ...]:
-        return 1 - rate, rate
+    def scalars(self, gamma: float, step: int) -> tuple[float, ...]:
+        """Gamma, and what is kept of the mean."""
+        return gamma, 1 - gamma
 
-    def _update(self, segment: Segment, numbers: tuple[Any, ...], only_if: Array | None) -> None:
-        part, (keep, gamma) = segment.where, numbers
+    def update(self, segment: Segment, scalars: Sequence[Any]) -> None:
+        """See `bop`."""
+        part, (gamma, keep) = segment.where, scalars
         w, g, m = self.store.data[part], self.store.grad[part], self._m[part]
-        new_m = keep * m + gamma * g
-        # The sign of what is left of the threshold: it keeps a nan, which a comparison hides.
-        new_w = w * self.backend.binarize(self.threshold - w * new_m)
-        self._write(only_if, (m, new_m), (w, new_w))
+        self.backend.run(bop, w, g, m, gamma, keep, self.threshold)
 
 
 def _require_binary(p: Parameter) -> None:

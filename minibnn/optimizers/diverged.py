@@ -9,6 +9,7 @@ if TYPE_CHECKING:
 
 HINT = "try a smaller learning rate, and look for nan or inf in the data"
 
+LOSS = "the loss"
 OVERFLOW = "a value after the update"
 
 
@@ -34,7 +35,7 @@ class DivergedError(ArithmeticError):
         epoch: int | None,
         batch: int | None,
         history: pd.DataFrame | None,
-        what: str = "the loss",
+        what: str = LOSS,
         cause: str = HINT,
     ) -> None:
         super().__init__(value, epoch, batch, history, what, cause)
@@ -54,6 +55,6 @@ class DivergedError(ArithmeticError):
         )
         if self.batch is None:
             where = f"the evaluation after epoch {self.epoch}"
-            if self.what != "the loss":
+            if self.what != LOSS:
                 where = f"epoch {self.epoch}"
         return f"fit: {self.what} became {self.value} in {where}; {self.cause}"

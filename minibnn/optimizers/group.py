@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
-from minibnn.backend import Array
 from minibnn.checks import require
 from minibnn.functions import weight_bits
 from minibnn.layers import Layer
 from minibnn.optimizers.base import Optimizer
-from minibnn.parameter import Parameter
+from minibnn.parameter import Parameter, Segment
 
 
 class OptimizerGroup(Optimizer):
@@ -69,6 +69,11 @@ class OptimizerGroup(Optimizer):
         """The parameters of all of them."""
         return [p for optimizer in self.optimizers for p in optimizer.parameters]
 
+    @property
+    def segments(self) -> Sequence[Segment]:
+        """The segments of all of them."""
+        return [segment for optimizer in self.optimizers for segment in optimizer.segments]
+
     def require_intact(self) -> None:
         """Raise RuntimeError if a parameter was moved or replaced since its optimiser was made."""
         for optimizer in self.optimizers:
@@ -79,20 +84,38 @@ class OptimizerGroup(Optimizer):
         for optimizer in self.optimizers:
             optimizer.require_gradients()
 
-    def judge(self, only_if: Array | None) -> Array | None:
-        """`only_if`, False if a gradient of one of them is not finite; see `Optimizer.judge`."""
+    def require_finite_gradients(self) -> None:
+        """See `Optimizer.require_finite_gradients`; of each of them."""
         for optimizer in self.optimizers:
-            only_if = optimizer.judge(only_if)
-        return only_if
+            optimizer.require_finite_gradients()
 
-    def step(self, *, only_if: Array | None = None) -> None:
+    def next_scalars(self) -> list[tuple[float, ...]]:
+        """The scalars of the next step, a tuple for each segment."""
+        return [scalars for o in self.optimizers for scalars in o.next_scalars()]
+
+    def update_all(self, scalars: Sequence[Sequence[Any]]) -> None:
+        """Let each optimiser update its part, or none of them; see `Optimizer.update_all`."""
+        rest = list(scalars)
+        with self.backend.update():
+            self.require_finite_gradients()  # of all of them, before the first changes anything
+            for optimizer in self.optimizers:
+                count = len(optimizer.segments)
+                optimizer.update_all(rest[:count])
+                del rest[:count]
+
+    def end_step(self) -> None:
+        """Count the update; each of them."""
+        for optimizer in self.optimizers:
+            optimizer.end_step()
+
+    def step(self) -> None:
         """Let each optimiser make its step, or none of them; see `Optimizer.step`."""
-        # Of all of them, before the first one changes anything.
         self.require_intact()
         self.require_gradients()
-        only_if = self.judge(only_if)
-        for optimizer in self.optimizers:
-            optimizer.step(only_if=only_if)
+        with self.backend.update():
+            self.require_finite_gradients()  # of all of them, before the first changes anything
+            for optimizer in self.optimizers:
+                optimizer.step()
 
 
 def split_parameters(model: Layer) -> tuple[list[Parameter], list[Parameter]]:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 from typing import NamedTuple
 
-from minibnn.backend.bits import words_of
+from minibnn.bit_words import words_of
 from minibnn.packed.stages import (
     Binarize,
     ConvStage,

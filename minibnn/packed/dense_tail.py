@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import TypeAlias
 from weakref import WeakKeyDictionary
 
-from minibnn.backend import Backend, DenseLayers
+from minibnn.backend import Backend
+from minibnn.packed.inference import DenseLayers
 from minibnn.packed.stages import DenseStage, Stage, ThresholdStage
 
 Tail: TypeAlias = tuple[int, DenseLayers | None]

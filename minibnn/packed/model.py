@@ -12,12 +12,13 @@ import numpy as np
 from minibnn.backend import CPU, Array, Backend, backend_of
 from minibnn.checks import shape as check_shape
 from minibnn.layers import Layer
-from minibnn.packed.bits import flat_bits
+from minibnn.packed.bits import flat_bits, narrowest
 from minibnn.packed.costs import require_affordable, total
 from minibnn.packed.dense_tail import dense_tail
 from minibnn.packed.describe import describe, to_json
 from minibnn.packed.errors import PackError
 from minibnn.packed.fold import Fold, certificates
+from minibnn.packed.inference import dense_layers
 from minibnn.packed.input import trained_shape
 from minibnn.packed.scores import score_stage
 from minibnn.packed.stages import HostArray, Product, ScoreStage, Shape, Stage, ThresholdStage
@@ -128,7 +129,7 @@ class PackedModel:
                         continue  # thresholds mostly rise
                     array = np.packbits(array, bitorder="little")
                 elif array.dtype.kind == "i":
-                    array = _smallest(array)
+                    array = narrowest(array)
                 arrays[f"{i}.{name}"] = array
         return arrays
 
@@ -200,7 +201,7 @@ class PackedModel:
         """What the last stage takes; dense layers before it go as one."""
         first, layers = dense_tail(self, self.stages, backend)
         x = self.after(images, first)
-        return x if layers is None else backend.dense_layers(x, layers)
+        return x if layers is None else backend.run(dense_layers, x, layers)
 
 
 def pack(model: Layer, input_shape: tuple[int, ...] | None = None) -> PackedModel:
@@ -339,12 +340,3 @@ def _description(stage: Stage) -> dict[str, Any]:
     """Everything about a stage but its arrays."""
     values = {k: v for k, v in vars(stage).items() if not isinstance(v, np.ndarray)}
     return {"kind": stage.kind, **values}
-
-
-def _smallest(array: HostArray) -> HostArray:
-    """The same integers in the narrowest of 16, 32 and 64 bits that holds them."""
-    for dtype in (np.int16, np.int32):
-        info = np.iinfo(dtype)
-        if array.size == 0 or (array.min() >= info.min and array.max() <= info.max):
-            return array.astype(dtype)
-    return array

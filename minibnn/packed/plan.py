@@ -8,8 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from minibnn.backend import CPU, Array
-from minibnn.functions import Function, Identity, weight_levels
+from minibnn.backend import Array
+from minibnn.functions import Function, Identity, sign, weight_levels
 from minibnn.layers import Conv2D, Dense, DirectFeedback, Layer, Sequential
 from minibnn.packed.fold import Fold
 from minibnn.packed.stages import Shape, Stage
@@ -67,7 +67,7 @@ def is_sign(function: Function, dtype: np.dtype[Any]) -> bool:
     for part in (x, x[:, ::-3]):
         with np.errstate(all="ignore"):
             y = function.forward(part.copy())
-        if y.shape != part.shape or not bool((y == CPU.binarize(part)).all()):
+        if y.shape != part.shape or not bool((y == sign(part)).all()):
             return False
     return True
 

@@ -23,9 +23,17 @@ from weakref import WeakKeyDictionary
 
 import numpy as np
 
-from minibnn.backend import Array, Backend, BitMatrix, backend_of
+from minibnn.backend import CPU, Array, Backend, backend_of
 from minibnn.layers.pooling import max_pool
 from minibnn.packed.bits import unpack_rows
+from minibnn.packed.inference import (
+    BitMatrix,
+    bit_products,
+    integer_scores,
+    pixel_products,
+    score_labels,
+    threshold_bits,
+)
 from minibnn.windows import Windows
 
 HostArray: TypeAlias = np.ndarray[Any, Any]
@@ -129,7 +137,7 @@ class Product(Stage):
         if not self.pixels:
             high = np.full(self.channels, self.width, np.int64)
             return -high, high
-        plus = unpack_rows(self.weights, self.width).sum(axis=1, dtype=np.int64)
+        plus = CPU.run(unpack_rows, self.weights, self.width).sum(axis=1, dtype=np.int64)
         return -255 * (self.width - plus), 255 * plus
 
     def arrays(self) -> dict[str, HostArray]:
@@ -140,8 +148,7 @@ class Product(Stage):
         """Of rows (n, width) of bits or pixels: (n, channels) of int32."""
         backend = backend_of(rows)
         weights = self.matrix(backend)
-        products = backend.pixel_products if self.pixels else backend.bit_products
-        return products(rows, weights)
+        return backend.run(pixel_products if self.pixels else bit_products, rows, weights)
 
     def matrix(self, backend: Backend) -> BitMatrix:
         """The weights on a device, with the forms that products need."""
@@ -257,7 +264,7 @@ class ThresholdStage(Stage):
     def run(self, x: Array) -> Array:
         """0 and 1."""
         backend = backend_of(x)
-        bits = backend.threshold_bits(x, *self.constants(backend))
+        bits = backend.run(threshold_bits, x, *self.constants(backend))
         return bits.reshape(len(x), *self.out_shape)
 
     def constants(self, backend: Backend) -> tuple[Array, Array]:
@@ -309,13 +316,13 @@ class ScoreStage(Stage):
         """The scores (batch, classes) of int64."""
         backend = backend_of(x)
         acc = x.reshape(len(x), len(self.A))
-        return backend.integer_scores(acc, self.on(backend, "A"), self.on(backend, "B"))
+        return backend.run(integer_scores, acc, self.on(backend, "A"), self.on(backend, "B"))
 
     def labels(self, x: Array) -> Array:
         """The first class with the greatest score (batch,)."""
         backend = backend_of(x)
         acc = x.reshape(len(x), len(self.A))
-        return backend.score_labels(acc, self.on(backend, "A"), self.on(backend, "B"))
+        return backend.run(score_labels, acc, self.on(backend, "A"), self.on(backend, "B"))
 
     def logits(self, x: Array) -> Array:
         """The model's output in float32, rounded in its own order."""

@@ -9,6 +9,7 @@ from typing import NoReturn
 
 import numpy as np
 
+from minibnn.backend import CPU
 from minibnn.layers import (
     Activation,
     BatchNorm,
@@ -259,7 +260,7 @@ class _Reader:
             )
         if flaw := quantizer_flaw(layer, Wq):
             self.refuse(*flaw)
-        return pack_rows((rows >= 0).astype(np.uint8)), size
+        return CPU.run(pack_rows, (rows >= 0).astype(np.uint8)), size
 
     def product(self, stage: Product, layer: Dense | Conv2D, size: HostArray) -> None:
         """Add a product, and begin the fold of what comes after it.

@@ -1,17 +1,17 @@
 """Training and evaluation."""
 
 from minibnn.optimizers.diverged import DivergedError
-from minibnn.training.capture import RecordedSteps
+from minibnn.training.capture import CapturedSteps
 from minibnn.training.confusion import confusion_matrix
 from minibnn.training.evaluate import Metrics, evaluate
 from minibnn.training.fit import fit
 from minibnn.training.step import PlainSteps
 
 __all__ = [
+    "CapturedSteps",
     "DivergedError",
     "Metrics",
     "PlainSteps",
-    "RecordedSteps",
     "confusion_matrix",
     "evaluate",
     "fit",

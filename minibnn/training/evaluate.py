@@ -14,6 +14,7 @@ from minibnn.inspection.recorder import bytes_a_sample
 from minibnn.layers import Layer
 from minibnn.losses import Loss
 from minibnn.losses.base import require_labels
+from minibnn.training.accuracy import count_correct
 
 # Large enough that the cost of a call disappears in the work. On a device calls cost more and there
 # is more to do at once.
@@ -80,7 +81,7 @@ def device_metrics(model: Layer, data: DataLoader, loss: Loss, at_once: int | No
         logits = model.forward(x)
         total[0] += loss.forward(logits, labels).astype(np.float64) * len(x)
         classes = labels if labels.ndim == 1 else labels.argmax(axis=1)
-        total[1] += data.backend.count_correct(logits, classes)
+        total[1] += data.backend.run(count_correct, logits, classes)
     return total / data.samples
 
 

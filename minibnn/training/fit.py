@@ -23,7 +23,7 @@ from minibnn.optimizers import Optimizer
 from minibnn.optimizers.diverged import DivergedError
 from minibnn.parameter import Parameter
 from minibnn.training import cause
-from minibnn.training.capture import RecordedSteps
+from minibnn.training.capture import CapturedSteps
 from minibnn.training.evaluate import check_data, device_metrics, samples_at_once
 from minibnn.training.step import PlainSteps, check_training
 
@@ -56,10 +56,10 @@ def fit(
     Both loaders are moved to the model's device. Nothing in a training step waits for that
     device; what is measured is read once an epoch.
 
-    On a GPU the steps are replays of one that was recorded (`RecordedSteps`): the same
-    computation without Python in between. ``history.attrs["recorded"]`` says whether they were.
+    On a GPU the steps are replays of one that was captured (`CapturedSteps`): the same
+    computation without Python in between. ``history.attrs["captured"]`` says whether they were.
 
-    Ctrl-C lets the batch in hand finish (with recorded steps, the epoch: the host queues all of it
+    Ctrl-C lets the batch in hand finish (with captured steps, the epoch: the host queues all of it
     in no time) and returns the epochs completed so far, with
     ``history.attrs["interrupted"] = True``. A second Ctrl-C raises KeyboardInterrupt at once.
 
@@ -73,8 +73,8 @@ def fit(
         epochs: how many, at least 1.
         progress: whether to show a bar on stderr; None shows it on a terminal only.
         on_epoch: called after each epoch with the history so far.
-        capture: whether to replay recorded steps; None for whether it is a GPU. A step, or a GPU,
-            that cannot be recorded is named in a warning, and training goes on with plain steps.
+        capture: whether to replay captured steps; None for whether it is a GPU. A step, or a GPU,
+            that cannot be captured is named in a warning, and training goes on with plain steps.
 
     Returns:
         A pandas DataFrame with the index ``epoch``, from 1, and the columns ``loss_train``,
@@ -102,12 +102,12 @@ def fit(
         check_data(model, loader, f"fit: {name}")
     contract = _contract(train, test)
 
-    recording = not model.backend.host if capture is None else capture
-    if recording and model.backend.host:
+    capturing = not model.backend.host if capture is None else capture
+    if capturing and model.backend.host:
         raise ValueError(
             f"fit: expected a GPU with capture=True, got {model.backend.name}; leave capture out"
         )
-    steps = (RecordedSteps if recording else PlainSteps)(model, loss, optimizer)
+    steps = (CapturedSteps if capturing else PlainSteps)(model, loss, optimizer)
 
     evaluated = [(data, loss, samples_at_once(model, data)) for data in (train, test)]
     rows: list[list[float]] = []
@@ -185,8 +185,9 @@ def _all_finite(model: Layer) -> Array:
     """Whether every parameter is finite, as an array of one number on the device."""
     backend = model.backend
     all_finite = backend.xp.ones((), bool)
-    for p in model.parameters():
-        backend.note_finite(all_finite, p.data)
+    with backend.update(allowed=all_finite):  # a device notes it there
+        for p in model.parameters():
+            all_finite &= backend.all_finite(p.data)
     return all_finite.astype(np.float64).reshape(1)
 
 
@@ -232,7 +233,7 @@ def _history(
 
     index = pd.RangeIndex(1, len(rows) + 1, name="epoch")
     history = pd.DataFrame(rows, index=index, columns=columns, dtype=float)
-    history.attrs |= {"interrupted": interrupted, "recorded": steps.recorded}
+    history.attrs |= {"interrupted": interrupted, "captured": steps.captured}
     return history
 
 

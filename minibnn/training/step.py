@@ -8,13 +8,13 @@ from typing import TypeAlias
 
 import numpy as np
 
-from minibnn.backend import Array
+from minibnn.backend import Array, backend_of
 from minibnn.checks import require
 from minibnn.data.loader import DataLoader
 from minibnn.layers import Layer
 from minibnn.losses import Loss
 from minibnn.optimizers import Optimizer
-from minibnn.optimizers.diverged import DivergedError
+from minibnn.optimizers.diverged import LOSS, DivergedError
 
 # Told after some steps how many they were; True asks to stop there.
 OnSteps: TypeAlias = Callable[[int], bool]
@@ -44,8 +44,8 @@ class PlainSteps:
         return f"{type(self).__name__}({self.model!r}, {self.loss!r}, {self.optimizer!r})"
 
     @property
-    def recorded(self) -> bool:
-        """Whether steps are replays of a recorded one."""
+    def captured(self) -> bool:
+        """Whether steps are replays of a captured one."""
         return False
 
     def epoch(self, loader: DataLoader, on_steps: OnSteps | None = None) -> Array:
@@ -68,40 +68,48 @@ class PlainSteps:
             TypeError: for a loader that is none.
         """
         check_loader(type(self).__name__, loader)
-        backend = self.model.backend
-        losses = backend.xp.zeros(len(loader), dtype=np.float64)
-        all_finite = None if backend.host else backend.xp.ones((), dtype=bool)
+        xp = self.model.backend.xp
+        losses = xp.zeros(len(loader), dtype=np.float64)
+        allowed, verdicts = xp.ones((), dtype=bool), xp.ones(len(loader), dtype=bool)
         done = 0
         for x, labels in loader:
-            value = self._forward(x, labels)
-            losses[done] = value
+            try:
+                losses[done] = self.step(x, labels, allowed)
+            except DivergedError as error:
+                losses[done] = error.value if error.what == LOSS else math.nan
+                return losses[: done + 1]
+            verdicts[done] = allowed
             done += 1
-            if all_finite is None:
-                if not math.isfinite(value):
-                    break
-                try:
-                    self._update(None)
-                except DivergedError:
-                    losses[done - 1] = math.nan
-                    break
-            else:
-                all_finite &= backend.xp.isfinite(value)
-                before = all_finite.copy()
-                self._update(all_finite)
-                losses[done - 1] = backend.xp.where(before & ~all_finite, math.nan, value)
             if on_steps is not None and on_steps(1):
                 break
-        return losses[:done]
+        return with_refused(losses[:done], verdicts[:done])
 
-    def _forward(self, x: Array, labels: Array) -> Array:
-        """The loss of a batch."""
-        return self.loss.forward(self.model.forward(x, train=True), labels)
+    def step(self, x: Array, labels: Array, allowed: Array) -> Array:
+        """One training step, unless `allowed` is False; returns the loss.
 
-    def _update(self, only_if: Array | None) -> None:
-        """Send the loss back and update the parameters."""
+        Raises:
+            DivergedError: on the host, for a loss or a gradient that is not finite. A device makes
+                `allowed` False instead.
+        """
+        y = self.model.forward(x, train=True)
+        value = self.loss.forward(y, labels)
         self.model.backward(self.loss.backward(), need_dx=False)
-        self.model.backend.join()
-        self.optimizer.step(only_if=only_if)
+        with self.model.backend.update(allowed):
+            if not self.model.backend.all_finite(value):
+                raise DivergedError(float(value), None, None, None, LOSS)
+            self.optimizer.step()
+        return value
+
+
+def with_refused(losses: Array, verdicts: Array) -> Array:
+    """`losses`, with nan for the update that was refused first, if it was not for its loss.
+
+    Shapes: losses (steps,), verdicts bool (steps,), True as long as updates were allowed.
+    """
+    xp = backend_of(losses).xp
+    first = ~verdicts
+    first[1:] &= verdicts[:-1]
+    return xp.where(first & xp.isfinite(losses), math.nan, losses)
 
 
 def check_training(who: str, model: Layer, loss: Loss, optimizer: Optimizer) -> None:

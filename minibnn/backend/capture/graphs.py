@@ -1,184 +1,158 @@
-"""Recording what a device does, to do it again without Python: CUDA graphs."""
+"""CUDA graphs: a device's work, captured once and replayed without Python."""
 
 from __future__ import annotations
 
+import gc
 import threading
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
+from contextlib import contextmanager, suppress
+from functools import partial
 from types import ModuleType
 from typing import Any
 
-from minibnn.backend.array import Array
-from minibnn.backend.capture.kept_signs import KeptSigns
-
-LANES = 2  # what is put aside goes to these streams in turn
-NOTHING = nullcontext()
+# One capture at a time: the switch of the garbage collector is the whole program's.
+_CAPTURE = threading.RLock()
 
 
-class _Streams(threading.local):
-    """A thread's own streams, and what it has put aside while it records into them."""
+class CapturedWork:
+    """Work of a device that was captured; `replay` queues all of it at once.
 
-    main: Any = None
-    lanes: tuple[Any, ...] | list[Any] = ()
-    turn = 0
-    pending: Any = None  # pairs of an event and the arrays that are held; None: nothing goes aside
-    events: Any = ()  # of the capture: none is destroyed before its end
-
-
-class Recording:
-    """Work of a device that was recorded; `replay` queues all of it at once.
-
-    It works on the arrays it was recorded with, whatever they hold by then.
+    It works on the arrays that it was captured with, whatever they hold by then.
     """
 
-    def __init__(self, graph: Any, stream: Any, kept: Any) -> None:
+    def __init__(self, graph: Any, stream: Any, memory: GrowingMemory) -> None:
         self._graph = graph
         self._stream = stream
-        self._kept = kept  # the memory that the graph's own arrays lie in
+        self._memory = memory  # in which the graph's own arrays lie
 
     def replay(self) -> None:
-        """Do it again, after everything that is queued on the stream it was recorded on."""
+        """Do it again, after everything that is queued on the stream it was captured on."""
         self._graph.launch(self._stream)
 
     def is_on(self, stream: Any) -> bool:
-        """Whether this is the stream it was recorded on."""
+        """Whether this is the stream it was captured on."""
         return stream is self._stream
 
 
-class Graphs:
-    """Part of `Backend`, for array modules that have CuPy's streams and memory pools.
+class _Streams(threading.local):
+    """A thread's own streams, by device."""
 
-    Attributes:
-        records: whether `stream` and `record` work here.
-        records_not: if they do not, why.
+    def __init__(self) -> None:
+        self.by_device: dict[int, Any] = {}
+
+
+class Graphs:
+    """Captures work, on devices whose array module has CuPy's streams and memory pools.
+
+    Each thread has a stream of its own for it on each device, since the default stream cannot
+    capture. Captured work is replayed on the stream that it was captured on.
     """
 
-    xp: ModuleType
-    records: bool = False
-    records_not: str = "only a GPU can"
-
-    def keep_signs(self, stores: list[Array], weights: list[Array]) -> KeptSigns | None:
-        """Let `adam_step` keep the signs of weights, where that is worth it; see `KeptSigns`."""
-        return None
-
-    def free_idle_memory(self) -> None:
-        """Give back what is kept for others, before a recording takes memory of its own."""
-
-    def prepare_stream(self) -> None:
-        """Make what work on the current stream will need, since a recording cannot make it."""
+    def __init__(self, xp: ModuleType) -> None:
+        self._xp = xp
+        self._own = _Streams()
 
     @contextmanager
     def stream(self) -> Iterator[None]:
-        """While entered, work goes to a stream of this thread's own, the only kind that records.
+        """While entered, work goes to this thread's stream on the current device.
 
         It begins after everything that was queued before, and what is queued afterwards waits for
         it; the host never does.
         """
-        cuda = self.xp.cuda
-        outside, stream = cuda.get_current_stream(), self._streams().main
-        stream.wait_event(outside.record())
-        with stream:
+        cuda, streams = self._xp.cuda, self._own.by_device
+        outside, device = cuda.get_current_stream(), cuda.runtime.getDevice()
+        if device not in streams:
+            streams[device] = cuda.Stream(non_blocking=True)
+        own = streams[device]
+        own.wait_event(outside.record())
+        with own:
             try:
                 yield
             finally:
-                outside.wait_event(stream.record())
+                outside.wait_event(own.record())
 
-    def record(
-        self, work: Callable[[], object], times: Sequence[int] = (1,), *, lanes: bool = False
-    ) -> dict[int, Recording]:
-        """Record some work, once or many times in a row, without doing it; only within `stream`.
+    def capture(
+        self, work: Callable[[], object], times: Sequence[int] = (1,)
+    ) -> dict[int, CapturedWork]:
+        """Capture some work, once or many times in a row, without doing it; only within `stream`.
 
         Everything that the work needs the first time it runs (compiled kernels, handles) must be
-        there: run it once before. It takes its memory from a pool that belongs to the recordings,
-        since a common one would give the same memory to others while they still use it. They share
-        it, so they are to be replayed one after another.
+        there: run it once before, on the same stream. What is captured takes its memory from a
+        pool of its own, since a common one would give the same memory to others while it is still
+        used. All of `times` share it, so they are to be replayed one after another.
 
         Args:
-            work: what to record.
-            times: how often, for each recording.
-            lanes: whether what the work does `aside` is recorded beside the rest.
+            work: what to capture.
+            times: how often, for each of the results.
 
         Returns:
-            a recording for each of `times`.
+            the captured work for each of `times`.
 
         Raises:
-            Exception: whatever the work raises when it does something that cannot be recorded, such
-                as reading a value. Nothing is left behind then.
+            Exception: whatever the work raises when it does something that cannot be captured,
+                such as reading a value. Nothing is left behind then.
         """
-        cuda, own = self.xp.cuda, self._streams()
-        for lane in own.lanes:
-            with lane:
-                self.prepare_stream()
-        self.free_idle_memory()
-        pool = cuda.MemoryPool()
-        with cuda.using_allocator(pool.malloc):
-            return {n: self._record(work, n, pool, own, lanes) for n in times}
+        self._xp.get_default_memory_pool().free_all_blocks()  # for the pool that begins here
+        memory = GrowingMemory(self._xp.cuda)
+        with without_collector(), self._xp.cuda.using_allocator(memory.pool.malloc):
+            return {n: self._capture(work, n, memory) for n in times}
 
-    def _record(
-        self, work: Callable[[], object], times: int, pool: Any, own: _Streams, lanes: bool
-    ) -> Recording:
-        stream = self.xp.cuda.get_current_stream()
+    def _capture(
+        self, work: Callable[[], object], times: int, memory: GrowingMemory
+    ) -> CapturedWork:
+        stream = self._xp.cuda.get_current_stream()
         try:
             stream.begin_capture()
-            own.pending, own.events = [] if lanes else None, []
             for _ in range(times):
                 work()
-            self.join()
             graph = stream.end_capture()
             graph.upload(stream)
         except BaseException:
-            for end in (self.join, stream.end_capture):
-                if stream.is_capturing():
-                    with suppress(Exception):  # they say again what spoilt the capture
-                        end()
+            # Without asking whether the stream captures: of an invalidated capture that is an
+            # error, too, and only its end makes the stream usable again.
+            with suppress(Exception):
+                stream.end_capture()
             raise
-        finally:
-            own.pending, own.events = None, ()
-        return Recording(graph, stream, pool)
+        return CapturedWork(graph, stream, memory)
 
-    def aside(self, *needed: Array) -> AbstractContextManager[None]:
-        """A context for work whose results nobody asks for before `join`: gradients, statistics.
 
-        In a recording it may run beside what follows. Everywhere else it changes nothing.
+class GrowingMemory:
+    """A pool of memory that gives nothing back to the device as long as it lives.
 
-        Args:
-            needed: the arrays that the work reads, apart from parameters. They are held until
-                `join`, since freed memory would be given to what runs beside.
-        """
-        own: _Streams | None = vars(self).get("_own")
-        return NOTHING if own is None or own.pending is None else self._lane(own, needed)
+    CuPy's pool frees its unused blocks when the device has no more, and tries again. But a captured
+    array that is gone in Python is still written to in each replay. So its blocks are held here.
 
-    def join(self) -> None:
-        """Wait, on the device, for everything that was put `aside`."""
-        own: _Streams | None = vars(self).get("_own")
-        if own is None or not own.pending:
-            return
-        stream = self.xp.cuda.get_current_stream()
-        for event, _ in own.pending:
-            stream.wait_event(event)
-            own.events.append(event)
-        own.pending.clear()
+    Attributes:
+        pool: a memory pool of CuPy's, whose blocks these are.
+    """
 
-    @contextmanager
-    def _lane(self, own: _Streams, needed: tuple[Array, ...]) -> Iterator[None]:
-        lane = own.lanes[own.turn % len(own.lanes)]
-        own.turn += 1
-        fork = self.xp.cuda.get_current_stream().record()
-        own.events.append(fork)
-        lane.wait_event(fork)
+    def __init__(self, cuda: Any) -> None:
+        self._blocks: list[Any] = []
+        self.pool = cuda.MemoryPool(partial(_take, cuda, self._blocks))
+
+
+def _take(cuda: Any, blocks: list[Any], size: int) -> Any:
+    """A block of memory straight from the device, which is held."""
+    try:
+        block = cuda.Memory(size)
+    except cuda.runtime.CUDARuntimeError as error:
+        # No error of CUDA's, for which the pool would run the garbage collector.
+        raise MemoryError(f"the GPU has no {size:,} bytes left ({error})") from error
+    blocks.append(block)
+    return cuda.MemoryPointer(block, 0)
+
+
+@contextmanager
+def without_collector() -> Iterator[None]:
+    """While entered, no cyclic garbage is collected: what it destroys may be part of CUDA's work.
+
+    One thread at a time.
+    """
+    with _CAPTURE:
+        was_enabled = gc.isenabled()
+        gc.disable()
         try:
-            with lane:
-                yield
-        except BaseException:
-            with suppress(Exception):  # the capture may be spoilt
-                own.pending.append((lane.record(), needed))
-            raise
-        own.pending.append((lane.record(), needed))
-
-    def _streams(self) -> _Streams:
-        own: _Streams = vars(self).setdefault("_own", _Streams())
-        if own.main is None:
-            own.main, *own.lanes = (
-                self.xp.cuda.Stream(non_blocking=True) for _ in range(1 + LANES)
-            )
-        return own
+            yield
+        finally:
+            if was_enabled:
+                gc.enable()

@@ -3,15 +3,27 @@
 A file for each family of operations has their implementations; `library.py` loads the C kernels.
 """
 
-from minibnn.backend.cpu import batch_norm, convolution, rescale
+from minibnn.backend.cpu import (
+    adam,
+    batch_norm,
+    convolution,
+    cross_entropy,
+    packed_bits,
+    rescale,
+    signs,
+)
 from minibnn.backend.cpu.backend import CompiledBackend, NumpyBackend
 from minibnn.backend.cpu.library import open_library
 
 __all__ = [
     "CompiledBackend",
     "NumpyBackend",
+    "adam",
     "batch_norm",
     "convolution",
+    "cross_entropy",
     "open_library",
+    "packed_bits",
     "rescale",
+    "signs",
 ]

@@ -1,8 +1,9 @@
-/* Primitives of the CPU backend in C: one pass over memory where NumPy needs one for each operation.
+/* Operations on the CPU in C: one pass over memory where NumPy needs one for each operation.
  *
- * Built when minibnn is installed, if there is a C compiler (tools/build_kernels.py); without it the
- * NumPy bodies do the same. Each function computes what its NumPy twin in numpy_backend.py computes,
- * in the same order and without fused multiply-adds, so that the two agree to the last bit.
+ * Built when minibnn is installed, if there is a C compiler (tools/build_kernels.py); without it NumPy
+ * does the same. Each function computes what the reference computes, in the same order and without
+ * fused multiply-adds, so that the two agree to the last bit; only sums take another order, and the
+ * softmax another exponential.
  * The compiler makes them vector code for each generation of processors, and the one that fits is
  * chosen when the library is loaded.
  */
@@ -20,7 +21,7 @@
 uint32_t minibnn_source(void) { return MINIBNN_SOURCE; }
 
 /* y = +1 where x >= 0 (both zeros), else -1; nan stays nan. */
-EXPORT void minibnn_binarize(ptrdiff_t n, const float *restrict x, float *restrict y)
+EXPORT void minibnn_binary_sign(ptrdiff_t n, const float *restrict x, float *restrict y)
 {
     for (ptrdiff_t i = 0; i < n; i++) {
         float sign = x[i] < 0.0f ? -1.0f : 1.0f;
@@ -70,17 +71,17 @@ EXPORT void minibnn_column_dots(ptrdiff_t rows, ptrdiff_t width, const float *a,
     column_sums(rows, width, a, b, sums);
 }
 
-/* From one sum for each column to one mean for each channel. The places are added up in pairs, the
+/* From one sum for each column to one mean for each channel. The positions are added up in pairs, the
  * pairs in pairs, and so on, in the columns themselves: rounding errors stay small. */
 static inline __attribute__((always_inline)) void
 means(ptrdiff_t rows, ptrdiff_t width, ptrdiff_t channels, float *columns, float *restrict mean)
 {
-    for (ptrdiff_t places = width / channels; places > 1;) {
-        ptrdiff_t left = places - places / 2;
+    for (ptrdiff_t positions = width / channels; positions > 1;) {
+        ptrdiff_t left = positions - positions / 2;
         const float *second = columns + left * channels;
-        for (ptrdiff_t j = 0; j < places / 2 * channels; j++)
+        for (ptrdiff_t j = 0; j < positions / 2 * channels; j++)
             columns[j] += second[j];
-        places = left;
+        positions = left;
     }
     for (ptrdiff_t c = 0; c < channels; c++)
         mean[c] = columns[c] / (float)(rows * (width / channels));
@@ -166,12 +167,13 @@ EXPORT void minibnn_log_softmax(ptrdiff_t rows, ptrdiff_t width, const float *re
     }
 }
 
-/* dx = dy where |x| <= limit, else 0 (as a product, so that nan stays nan). */
-EXPORT void minibnn_gate(ptrdiff_t n, const float *restrict dy, const float *restrict x,
-                         float *restrict dx, float limit)
+/* dx = dy where |x| <= clip, else 0 (as a product, so that nan stays nan). */
+EXPORT void minibnn_straight_through_gradient(ptrdiff_t n, const float *restrict dy,
+                                              const float *restrict x, float *restrict dx,
+                                              float clip)
 {
     for (ptrdiff_t i = 0; i < n; i++)
-        dx[i] = dy[i] * (fabsf(x[i]) <= limit ? 1.0f : 0.0f);
+        dx[i] = dy[i] * (fabsf(x[i]) <= clip ? 1.0f : 0.0f);
 }
 
 /* Adam; rest1 and rest2 are 1 - beta1 and 1 - beta2; rate and epsilon take in the corrections of

@@ -27,13 +27,15 @@ class Library:
     """
 
     def __init__(self, library: ctypes.CDLL) -> None:
-        self.binarize = _declare(library.minibnn_binarize, 1, 2)
+        self.binary_sign = _declare(library.minibnn_binary_sign, 1, 2)
         self.rescale_bytes = _declare(library.minibnn_rescale_bytes, 1, 2, 2)
         self.column_dots = _declare(library.minibnn_column_dots, 2, 3)
         self.batch_norm = _declare(library.minibnn_batch_norm, 3, 7, 1)
         self.batch_norm_dx = _declare(library.minibnn_batch_norm_dx, 3, 8)
         self.log_softmax = _declare(library.minibnn_log_softmax, 2, 3)
-        self.gate = _declare(library.minibnn_gate, 1, 3, 1)
+        self.straight_through_gradient = _declare(
+            library.minibnn_straight_through_gradient, 1, 3, 1
+        )
         self.adam = _declare(library.minibnn_adam, 1, 4, 7)
 
 

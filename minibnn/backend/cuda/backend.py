@@ -3,27 +3,22 @@
 from __future__ import annotations
 
 import warnings
-from functools import partial
 from types import ModuleType
 from typing import Any
-from weakref import WeakValueDictionary
 
 import numpy as np
 
 from minibnn.backend.array import Array, require_plain
-from minibnn.backend.cuda.adam import CupyAdam
-from minibnn.backend.cuda.bits import CupyBits
-from minibnn.backend.cuda.classes import CupyClasses
+from minibnn.backend.base import Backend
+from minibnn.backend.capture.graphs import Graphs
 from minibnn.backend.cuda.cublas import Cublas, fits
 from minibnn.backend.cuda.device import WITH_TF32, Device, passing_hint, version_words
 from minibnn.backend.cuda.kernels import Kernels, floats
-from minibnn.backend.cuda.signs import CupySigns
-from minibnn.backend.cuda.steps import CupySteps
-from minibnn.backend.hashing import places, stream_keys
+from minibnn.backend.cuda.signs import binary_sign
 from minibnn.backend.implementations import CUDA
 
 
-class CupyBackend(CupyAdam, CupyClasses, CupySteps, CupySigns, CupyBits):
+class CupyBackend(Backend):
     """Arrays in the memory of one CUDA device: the one that was current when it was opened."""
 
     name = "gpu"
@@ -38,17 +33,13 @@ class CupyBackend(CupyAdam, CupyClasses, CupySteps, CupySigns, CupyBits):
         self.kernels = Kernels(cupy, device)
         self._tf32 = False
         self._cublas: Cublas | None = None
-        self._signs = WeakValueDictionary()
-        self._adam_parts = {}
 
     @property
     def tf32(self) -> bool:
         """Whether products of float32 may round their factors to 10 bits of mantissa.
 
         NVIDIA's tensor cores want them so. Off at first: the fast products are not those that the
-        CPU computes. A product of signs with signs is exact in this form too, and takes it where a
-        layer said that both are signs (`mark_signs`). Where there is no TF32 it stays off, with a
-        warning.
+        CPU computes. Where there is no TF32 it stays off, with a warning.
         """
         return self._tf32
 
@@ -66,7 +57,7 @@ class CupyBackend(CupyAdam, CupyClasses, CupySteps, CupySigns, CupyBits):
                 f"this GPU has compute capability {version_words(self.device.capability)}, and "
                 f"TF32 came with {version_words(WITH_TF32)}"
             )
-        return "" if self._cublas is not None else f"CuPy multiplies ({self.records_not})"
+        return "" if self._cublas is not None else f"CuPy multiplies ({self.no_graphs})"
 
     def asarray(self, a: Any, dtype: Any = None) -> Array:
         """`a` on the device; a host array is copied there."""
@@ -81,40 +72,30 @@ class CupyBackend(CupyAdam, CupyClasses, CupySteps, CupySigns, CupyBits):
         host: np.ndarray[Any, Any] = self.xp.asnumpy(a)
         return host
 
-    def free_idle_memory(self) -> None:
-        """Empty CuPy's common pool of what nobody uses."""
-        self.xp.get_default_memory_pool().free_all_blocks()
-
-    def prepare_stream(self) -> None:
-        """The handle for its products."""
-        if self._cublas is not None:
-            self._cublas.handle()
-
-    def prove_recording(self) -> None:
-        """Find out whether work can be recorded, by recording some; set `records`."""
+    def prove_graphs(self) -> None:
+        """Find out whether work can be captured, by capturing some; set `graphs`."""
         try:
             self._cublas = Cublas(self.xp, self.device)
+            graphs = Graphs(self.xp)
             x, y = self.xp.ones((2, 2), np.float32), self.xp.empty((2, 2), np.float32)
 
             def work() -> None:
-                with self.aside(x):
-                    self.matmul(self.binarize(x), x, out=y)
-                self.join()
+                self.matmul(binary_sign(self, x), x, out=y)
 
-            with self.stream():
+            with graphs.stream():
                 work()
-                recordings = self.record(work, (2,), lanes=True)
+                captured = graphs.capture(work, (2,))
                 x.fill(-3)
-                recordings[2].replay()
+                captured[2].replay()
             if float(y.sum()) != 24.0:
-                raise RuntimeError("a recorded product gave a wrong result")
-            self.records = True
-        # Libraries, drivers and graphs fail in their own ways; training works without recording.
+                raise RuntimeError("a captured product gave a wrong result")
+            self.graphs = graphs
+        # Libraries, drivers and graphs fail in their own ways; training works without them.
         except Exception as error:
             if passing_hint(error):  # not for ever
                 raise
-            self._cublas, self.records = None, False
-            self.records_not = f"{type(error).__name__}: {error}"
+            self._cublas, self.graphs = None, None
+            self.no_graphs = f"{type(error).__name__}: {error}"
 
     def matmul(self, a: Array, b: Array, out: Array | None = None) -> Array:
         """The matrix product ``a @ b``; matrices of one float type by our own handle of cuBLAS."""
@@ -127,41 +108,26 @@ class CupyBackend(CupyAdam, CupyClasses, CupySteps, CupySigns, CupyBits):
             target = self.xp.empty(shape, a.dtype)
         else:
             target = out
-        tf32 = self.tf32 or (self.known_signs(a) and self.known_signs(b) and self.device.has_tf32)
         triples: Any = [(a, b, target)] if a.ndim == 2 else zip(a, b, target, strict=True)
         for left, right, product in triples:
             left = left if fits(left) else self.xp.ascontiguousarray(left)
             right = right if fits(right) else self.xp.ascontiguousarray(right)
-            self._cublas.multiply(left, right, product, tf32=tf32)
+            self._cublas.multiply(left, right, product, tf32=self.tf32)
         if out is not None and target is not out:
             out[...] = target
             return out
         return target
 
     def half_matmul(self, a: Array, b: Array) -> Array:
-        """As the plain body, on tensor cores, which add up in float32."""
+        """``a @ b`` of float16, added up in float32: exact for whole numbers up to 2^24.
+
+        On tensor cores, if cuBLAS was found.
+
+        Shapes: a (n, k), b (k, m), both float16; the result (n, m) of float32.
+        """
         if self._cublas is None:
-            return super().half_matmul(a, b)
+            return self.matmul(a.astype(np.float32), b.astype(np.float32))
         product = self.xp.empty((len(a), b.shape[1]), np.float32)
         a, b = (m if fits(m) else self.xp.ascontiguousarray(m) for m in (a, b))
         self._cublas.multiply(a, b, product, tf32=False)
         return product
-
-    def gate(self, dy: Array, x: Array, limit: float) -> Array:
-        """As the plain body, in one kernel."""
-        if not floats(dy, x) or dy.shape != x.shape:
-            return super().gate(dy, x, limit)
-        dy, x = self.xp.ascontiguousarray(dy), self.xp.ascontiguousarray(x)
-        dx = self.xp.empty_like(dy)
-        arguments = (dx, dy, x, x.dtype.type(limit))
-        self.kernels.each("elementwise", "gate", x.dtype, x.size, arguments)
-        return dx
-
-    def uniform(self, shape: tuple[int, ...], seed: int, count: int, dtype: Any) -> Array:
-        """As the plain body, in one kernel."""
-        places(shape)
-        u = self.xp.empty(shape, dtype=dtype)
-        k0, k1 = self.numbers(partial(stream_keys, seed), count, np.uint32)
-        arguments = (u, *self.number(k0, np.uint32), *self.number(k1, np.uint32))
-        self.kernels.each("elementwise", "uniform", dtype, u.size, arguments)
-        return u

@@ -16,7 +16,7 @@ typedef long long i64;
     for (i64 i = blockIdx.x * (i64)blockDim.x + threadIdx.x; i < (n);                     \
          i += (i64)gridDim.x * blockDim.x)
 
-// A number that the host knows: passed by value, or, in a recorded step, read from where the
+// A number that the host knows: passed by value, or, in a captured step, read from where the
 // replay has put it.
 template <typename N>
 __device__ N number(const N* at, N value) {

@@ -1,7 +1,7 @@
 """Matrix products through cuBLAS, with a handle of our own.
 
-CuPy refuses its handle while a graph is recorded (its `setStream` raises), although cuBLAS itself
-can be recorded. So the few functions that are needed are called here, through ctypes.
+CuPy refuses its handle while a stream captures (its `setStream` raises), although cuBLAS itself
+can be captured. So the few functions that are needed are called here, through ctypes.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from minibnn.backend.array import Array
 from minibnn.backend.cuda.device import Device
 
 # cuBLAS splits some products into parts and adds them up in a workspace. 32 MiB is what NVIDIA
-# advises for Hopper; with one of ours it allocates none, which a recording could not do.
+# advises for Hopper; with one of ours it allocates none, which a capture could not do.
 WORKSPACE = 32 * 2**20
 
 # From cublas_api.h and library_types.h.
@@ -62,7 +62,7 @@ class Cublas:
             ctypes.c_void_p, ctypes.c_void_p, ctypes.c_size_t,
         ]  # fmt: skip
         self._library.cublasSetMathMode.argtypes = [ctypes.c_void_p, ctypes.c_int]
-        # None is ever destroyed: recordings hold on to its workspace.
+        # None is ever destroyed: captured work holds on to its workspace.
         self._handles: dict[tuple[int, int], tuple[ctypes.c_void_p, Any]] = {}
 
     def multiply(self, a: Array, b: Array, out: Array, *, tf32: bool) -> None:

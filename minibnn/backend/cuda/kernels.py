@@ -12,8 +12,16 @@ from minibnn.backend.array import Array
 from minibnn.backend.cuda.device import Device
 
 FOLDER = Path(__file__).parent
-FILES = ("elementwise", "steps", "batch_norm", "classes", "convolution", "pooling", "bits")
-SHARED = {"convolution": ("windows",), "pooling": ("windows",)}  # files to stand before a file
+FILES = (
+    "accuracy", "adam", "batch_norm", "captured_step", "convolution", "cross_entropy", "finite",
+    "packed_bits", "pooling", "random_stream", "rescale", "signs",
+)  # fmt: skip
+SHARED = {  # files to stand before a file
+    "accuracy": ("labels",),
+    "convolution": ("windows",),
+    "cross_entropy": ("labels",),
+    "pooling": ("windows",),
+}
 FLOATS = {np.dtype(np.float32): "float", np.dtype(np.float64): "double"}
 C_NAMES = FLOATS | {np.dtype(np.uint8): "unsigned char", np.dtype(np.int32): "int"}
 # No fused multiply-adds: what the plain bodies round, the kernels round, so a sign behind a sum of
@@ -92,6 +100,13 @@ def floats(*arrays: Array) -> bool:
     """Whether these arrays are all float32, or all float64: then T can be that type."""
     kind = arrays[0].dtype
     return kind in FLOATS and all(a.dtype == kind for a in arrays)
+
+
+def number(value: Any, dtype: Any) -> tuple[Array | None, np.generic]:
+    """A number as a kernel takes it: where it stands on the device, or its value."""
+    scalar = np.dtype(dtype).type
+    known = isinstance(value, int | float | np.generic)
+    return (None, scalar(value)) if known else (value, scalar(0))
 
 
 def pointer(argument: Array | np.generic | None) -> Any:

@@ -19,6 +19,7 @@ from minibnn.backend.cuda.device import (
     passing_hint,
     version_words,
 )
+from minibnn.backend.cuda.signs import binary_sign
 
 
 def open_gpu() -> CupyBackend:
@@ -44,12 +45,12 @@ def open_gpu() -> CupyBackend:
         _require_compiler(cupy, device)
         backend = CupyBackend(cupy, device)
         ones = cupy.ones((2, 2), dtype=np.float32)
-        if float(backend.binarize(-ones).sum()) != -4.0:
+        if float(binary_sign(backend, -ones).sum()) != -4.0:
             raise RuntimeError("the signs of four negative numbers do not sum to -4")
         stage = "multiply matrices"
         if float(backend.matmul(ones, ones)[0, 0]) != 2.0:
             raise RuntimeError("a 2x2 product of ones is not 2")
-        backend.prove_recording()
+        backend.prove_graphs()
     # A broken CUDA installation raises nearly anything (OSError, ImportError, CuPy's own
     # compile and runtime errors), and each of them means the same here: no GPU.
     except Exception as error:

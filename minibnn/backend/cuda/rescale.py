@@ -19,5 +19,5 @@ def rescale(backend: Any, x: Array, scale: float, offset: float, dtype: Any) -> 
     y = backend.xp.empty(x.shape, dtype)
     number = y.dtype.type
     arguments = (y, x, number(scale), number(offset))
-    backend.kernels.each("elementwise", "rescale", dtype, x.size, arguments)
+    backend.kernels.each("rescale", "rescale", dtype, x.size, arguments)
     return y

@@ -1,8 +1,8 @@
 """What the host keeps about a model in training: numbers, and which arrays are where.
 
-A recorded step repeats what was recorded. If a layer counts its steps in an attribute, or puts a
-new array in the place of an old one, its recorded step would go on with the old value and be
-silently wrong. So a step is recorded only if it leaves the host's state as it was, but for known
+A captured step repeats what was captured. If a layer counts its steps in an attribute, or puts a
+new array in the place of an old one, its captured step would go on with the old value and be
+silently wrong. So a step is captured only if it leaves the host's state as it was, but for known
 counters.
 """
 
@@ -18,19 +18,19 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from minibnn.backend import Array, Backend
-from minibnn.draws import Draws
 from minibnn.layers import Layer
 from minibnn.losses import Loss
 from minibnn.optimizers.base import FlatOptimizer
 from minibnn.parameter import FlatStore, Parameter
+from minibnn.random_stream import RandomStream
 
 # What a step leaves behind for the next one to find, of objects of ours.
-COUNTERS = ((Draws, "_count"), (FlatOptimizer, "_steps"))
+COUNTERS = ((RandomStream, "_count"), (FlatOptimizer, "steps"))
 # What only lives between a forward and its backward, or is a note that changes nothing.
 PASSING = (
     (Layer, ("saved", "input_contract", "_drawn")),
     (Loss, ("saved",)),
-    (FlatOptimizer, ("schedule",)),  # a step asks for its rates through `Backend.numbers`
+    (FlatOptimizer, ("schedule",)),  # each epoch takes its rates anew
     ((Parameter, FlatStore), ("_used", "_grad_used")),
 )
 NUMBERS = (type(None), bool, int, float, complex, str, bytes, np.generic, np.dtype)
@@ -42,7 +42,7 @@ OURS = ("minibnn.", "builtins", "abc", "typing", "enum", "dataclasses", "numpy",
 
 
 class Counter(NamedTuple):
-    """An attribute that counts: the draws of a stream, the steps of an optimiser."""
+    """An attribute that counts: the arrays of a stream, the updates of an optimiser."""
 
     owner: Any
     name: str

@@ -1,10 +1,11 @@
-// Rows of +1 and -1 as bits. Equations and contracts stand in `backend/bits.py`. Everything is an
+// Rows of +1 and -1 as bits. Equations and contracts stand in `packed/bits.py` and
+// `packed/inference.py`. Everything is an
 // integer, so any order of sums gives the same.
 
 #define ROWS 4        // of inputs that a warp takes at once, where there are few
 #define TILE 64       // rows and columns of a block's part of a large product; 256 threads
 #define DEPTH 8       // words of them in shared memory at a time
-#define MOST 4096     // values of a layer in `dense_layers`; WIDEST in `bits.py`
+#define MOST 4096     // values of a layer in `dense_layers`; WIDEST in `packed_bits.py`
 #define LANES 8       // that share a sum in `dense_layers`
 
 // Bytes that are 0 or not, eight of them, to the bits of one byte.

@@ -1,4 +1,4 @@
-"""The kernels on bits, on the host: equal to their plain twins, and whole packed models."""
+"""The kernels of packed inference, on the host: equal to the references, and whole models."""
 
 from __future__ import annotations
 
@@ -13,11 +13,23 @@ from devices import open_backend
 from packed_models import SIGN, dense, images_models, ink
 
 from minibnn import Activation, BatchNorm, Rescale, Sequential, pack
-from minibnn.backend import CPU, Backend, BitMatrix, DenseLayers, backend_of
-from minibnn.backend.cuda import bits as cuda_bits
+from minibnn.backend import backend_of
 from minibnn.backend.cuda import kernels as cuda_kernels
+from minibnn.backend.cuda import packed_bits as cuda_bits
 from minibnn.backend.cuda.kernels import FOLDER
+from minibnn.backend.implementations import CUDA
 from minibnn.layers.pooling import max_pool
+from minibnn.packed.bits import pack_rows, xnor_products
+from minibnn.packed.inference import (
+    BitMatrix,
+    DenseLayers,
+    bit_products,
+    dense_layers,
+    integer_scores,
+    pixel_products,
+    score_labels,
+    threshold_bits,
+)
 from minibnn.packed.stages import window_rows
 from minibnn.recipes import RECIPES
 from minibnn.windows import Windows
@@ -42,7 +54,7 @@ def pixels(rng, *shape):
 
 
 def matrix(rng, rows, width):
-    return BitMatrix(CPU.pack_rows(bits(rng, rows, width)), width)
+    return BitMatrix(pack_rows(bits(rng, rows, width)), width)
 
 
 def same(got, expected):
@@ -63,11 +75,11 @@ def off(a):
 def test_pack_rows(rows, rng):
     for width in WIDTHS:
         x = bits(rng, rows, width)
-        same(HOST_CUDA.pack_rows(x), Backend.pack_rows(CPU, x))
-        same(HOST_CUDA.pack_rows(x.astype(bool)), Backend.pack_rows(CPU, x))
-        same(HOST_CUDA.pack_rows(x * 255), Backend.pack_rows(CPU, x))  # nonzero is 1
+        same(HOST_CUDA.run(pack_rows, x), pack_rows(x))
+        same(HOST_CUDA.run(pack_rows, x.astype(bool)), pack_rows(x))
+        same(HOST_CUDA.run(pack_rows, x * 255), pack_rows(x))  # nonzero is 1
     every = np.arange(256, dtype=np.uint8).reshape(4, 64)
-    same(HOST_CUDA.pack_rows(every), Backend.pack_rows(CPU, every))
+    same(HOST_CUDA.run(pack_rows, every), pack_rows(every))
     launched(*["pack_rows"] * (3 * len(WIDTHS) + 1))
 
 
@@ -75,24 +87,24 @@ def test_pack_rows(rows, rng):
 def test_xnor_products(n, kernel, rng):
     for width in (1, 63, 64, 65, 127, 128, 129, 511, 513, 784, 1024, 4100):
         for m in (1, 10, 65) if width < 1000 else (9,):
-            a, b = CPU.pack_rows(bits(rng, n, width)), CPU.pack_rows(bits(rng, m, width))
-            same(HOST_CUDA.xnor_products(a, b, width), Backend.xnor_products(CPU, a, b, width))
+            a, b = pack_rows(bits(rng, n, width)), pack_rows(bits(rng, m, width))
+            same(HOST_CUDA.run(xnor_products, a, b, width), xnor_products(a, b, width))
     assert set(HOST_CUDA.kernels.launches) == {kernel}
 
 
 def test_tiles_of_several_blocks(rng):
-    a, b = CPU.pack_rows(bits(rng, 200, 700)), CPU.pack_rows(bits(rng, 130, 700))
-    same(HOST_CUDA.xnor_products(a, b, 700), Backend.xnor_products(CPU, a, b, 700))
+    a, b = pack_rows(bits(rng, 200, 700)), pack_rows(bits(rng, 130, 700))
+    same(HOST_CUDA.run(xnor_products, a, b, 700), xnor_products(a, b, 700))
     launched("xnor_tiled")
 
 
 def test_more_columns_than_tiles_can_have(monkeypatch, rng):
     """A grid has 65,535 blocks in y; here it has two."""
     monkeypatch.setattr(cuda_bits, "MOST_BLOCKS", 2)
-    a = CPU.pack_rows(bits(rng, 40, 70))
+    a = pack_rows(bits(rng, 40, 70))
     for columns in (128, 129):
-        b = CPU.pack_rows(bits(rng, columns, 70))
-        same(HOST_CUDA.xnor_products(a, b, 70), Backend.xnor_products(CPU, a, b, 70))
+        b = pack_rows(bits(rng, columns, 70))
+        same(HOST_CUDA.run(xnor_products, a, b, 70), xnor_products(a, b, 70))
     launched("xnor_tiled", "xnor_few")
 
 
@@ -102,10 +114,10 @@ def test_few_blocks_share_many_elements(monkeypatch, rng):
     x, acc = bits(rng, 110, 70), rng.integers(-5, 6, (110, 10), np.int32)
     t, falling = rng.integers(-5, 6, 10, np.int32), rng.integers(0, 2, 10).astype(bool)
     A, B = rng.integers(-9, 10, (2, 10))
-    same(HOST_CUDA.pack_rows(x), Backend.pack_rows(CPU, x))
-    same(HOST_CUDA.threshold_bits(acc, t, falling), Backend.threshold_bits(CPU, acc, t, falling))
-    same(HOST_CUDA.integer_scores(acc, A, B), Backend.integer_scores(CPU, acc, A, B))
-    same(HOST_CUDA._half_signs(x), x.astype(np.float16) * 2 - 1)
+    same(HOST_CUDA.run(pack_rows, x), pack_rows(x))
+    same(HOST_CUDA.run(threshold_bits, acc, t, falling), threshold_bits(acc, t, falling))
+    same(HOST_CUDA.run(integer_scores, acc, A, B), integer_scores(acc, A, B))
+    same(cuda_bits._half_signs(HOST_CUDA, x), x.astype(np.float16) * 2 - 1)
     launched("pack_rows", "threshold_bits", "integer_scores", "half_signs")
     assert set(HOST_CUDA.kernels.grids[-4:]) == {(2, 1, 1)}
 
@@ -114,23 +126,33 @@ def test_few_blocks_share_many_elements(monkeypatch, rng):
 def test_pixel_products(n, rng):
     for width in [*range(1, 131, 3), 784, 1000]:
         W, x = matrix(rng, 1 + width % 11, width), pixels(rng, n, width)
-        same(HOST_CUDA.pixel_products(x, W), Backend.pixel_products(CPU, x, W))
+        same(HOST_CUDA.run(pixel_products, x, W), pixel_products(x, W))
     assert set(HOST_CUDA.kernels.launches) == {"pixel_few"}
 
 
 def test_pixel_products_beyond_float32(rng):
-    W, x = BitMatrix(CPU.pack_rows(np.ones((1, 70_001), np.uint8)), 70_001), pixels(rng, 2, 70_001)
-    same(HOST_CUDA.pixel_products(x, W), x.sum(axis=1, dtype=np.int32)[:, None])
+    W, x = BitMatrix(pack_rows(np.ones((1, 70_001), np.uint8)), 70_001), pixels(rng, 2, 70_001)
+    same(HOST_CUDA.run(pixel_products, x, W), x.sum(axis=1, dtype=np.int32)[:, None])
     launched("pixel_few")
 
 
 def move(backend, *given):
-    """Arrays, and weights of bits, to a backend."""
-    moved = [
-        BitMatrix(backend.asarray(a.words), a.width) if isinstance(a, BitMatrix)
-        else backend.asarray(a) for a in given
-    ]  # fmt: skip
-    return moved[0] if len(moved) == 1 else moved
+    """Arrays, weights of bits, and layers of those to a backend."""
+
+    def moved(a):
+        if isinstance(a, BitMatrix):
+            return BitMatrix(backend.asarray(a.words), a.width)
+        if isinstance(a, DenseLayers):
+            thresholds = tuple((moved(t), moved(falling)) for t, falling in a.thresholds)
+            return DenseLayers(a.pixels, tuple(map(moved, a.layers)), thresholds)
+        return backend.asarray(a)
+
+    return [moved(a) for a in given]
+
+
+def on_cuda(operation, *given):
+    """An operation where all that it calls in turn finds the kernels, too."""
+    return CUDA_ARRAYS.to_host(CUDA_ARRAYS.run(operation, *move(CUDA_ARRAYS, *given)))
 
 
 def test_products_of_float16(kernels, monkeypatch, rng):
@@ -140,12 +162,12 @@ def test_products_of_float16(kernels, monkeypatch, rng):
     monkeypatch.setattr(cuda_bits, "HALF_VALUES", 2 * (130 + 2 * 61))
     for width in (60, 64, 130):
         W, x, ink = matrix(rng, 61, width), bits(rng, 5, width), pixels(rng, 5, width)
-        expected = Backend.bit_products(CPU, x, W), Backend.pixel_products(CPU, ink, W)
+        expected = bit_products(x, W), pixel_products(ink, W)
         x, ink, there = move(kernels, x, ink, W)
         HOST_CUDA.kernels.launches.clear()
         for _ in range(2):
-            same(kernels.to_host(kernels.bit_products(x, there)), expected[0])
-            same(kernels.to_host(kernels.pixel_products(ink, there)), expected[1])
+            same(kernels.to_host(kernels.run(bit_products, x, there)), expected[0])
+            same(kernels.to_host(kernels.run(pixel_products, ink, there)), expected[1])
         assert "pack_rows" not in HOST_CUDA.kernels.launches
         assert "pixel_few" not in HOST_CUDA.kernels.launches
         assert there.form("half", None).dtype == np.float16
@@ -155,12 +177,12 @@ def test_which_products_are_of_float16(monkeypatch, rng):
     monkeypatch.setattr(cuda_bits, "HALF_ROWS", 5)
     monkeypatch.setattr(cuda_bits, "HALF_WIDTH", 60)
     monkeypatch.setattr(cuda_bits, "HALF_PIXELS", 5 * 61 * 60)
-    HOST_CUDA.bit_products(bits(rng, 5, 60), matrix(rng, 61, 60))
-    HOST_CUDA.pixel_products(pixels(rng, 5, 60), matrix(rng, 61, 60))
-    HOST_CUDA.bit_products(bits(rng, 4, 64), matrix(rng, 61, 64))
-    HOST_CUDA.bit_products(bits(rng, 5, 59), matrix(rng, 61, 59))
-    HOST_CUDA.bit_products(bits(rng, 5, 64), matrix(rng, 59, 64))
-    HOST_CUDA.pixel_products(pixels(rng, 4, 60), matrix(rng, 61, 60))
+    on_cuda(bit_products, bits(rng, 5, 60), matrix(rng, 61, 60))
+    on_cuda(pixel_products, pixels(rng, 5, 60), matrix(rng, 61, 60))
+    on_cuda(bit_products, bits(rng, 4, 64), matrix(rng, 61, 64))
+    on_cuda(bit_products, bits(rng, 5, 59), matrix(rng, 61, 59))
+    on_cuda(bit_products, bits(rng, 5, 64), matrix(rng, 59, 64))
+    on_cuda(pixel_products, pixels(rng, 4, 60), matrix(rng, 61, 60))
     halves = ["half_signs", "half_signs", "half_signs"]  # weights, bits; weights
     launched(*halves, *["pack_rows", "xnor_few"] * 3, "pixel_few")
 
@@ -175,18 +197,18 @@ def test_the_extreme_sums_in_float16(rows, columns, kernels, monkeypatch):
     x, ones = np.full((rows, 65_793), 255, np.uint8), np.ones((columns, 65_793), np.uint8)
     x[1::2, 0] -= 1
     ones[1::2] = 0
-    there, W = move(kernels, x, BitMatrix(CPU.pack_rows(ones), 65_793))
+    there, W = move(kernels, x, BitMatrix(pack_rows(ones), 65_793))
     sums, signs = 255 * 65_793 - np.arange(rows) % 2, 1 - 2 * (np.arange(columns) % 2)
-    got = kernels.to_host(kernels.pixel_products(there, W))
+    got = kernels.to_host(kernels.run(pixel_products, there, W))
     np.testing.assert_array_equal(got, sums[:, None] * signs)
     assert "half" in W._forms
 
 
 def test_wider_sums_are_not_of_float16(kernels, monkeypatch):
     monkeypatch.setattr(cuda_bits, "HALF_PIXELS", 1)
-    ones = BitMatrix(CPU.pack_rows(np.ones((1, 65_794), np.uint8)), 65_794)
+    ones = BitMatrix(pack_rows(np.ones((1, 65_794), np.uint8)), 65_794)
     x, W = move(kernels, np.full((2, 65_794), 255, np.uint8), ones)
-    got = kernels.to_host(kernels.pixel_products(x, W))
+    got = kernels.to_host(kernels.run(pixel_products, x, W))
     assert got.tolist() == [[255 * 65_794]] * 2
     assert "signs" in W._forms  # float64
     assert "half" not in W._forms
@@ -194,18 +216,18 @@ def test_wider_sums_are_not_of_float16(kernels, monkeypatch):
 
 def test_unaligned_arrays(rng):
     x, W = pixels(rng, 3, 128), matrix(rng, 9, 128)
-    same(HOST_CUDA.pixel_products(off(x), W), Backend.pixel_products(CPU, x, W))
-    same(HOST_CUDA.pack_rows(off(x)), Backend.pack_rows(CPU, x))
-    a = CPU.pack_rows(x)
-    expected = Backend.xnor_products(CPU, a, W.words, 128)
-    same(HOST_CUDA.xnor_products(off(a), W.words, 128), expected)
-    same(HOST_CUDA.xnor_products(a, off(W.words), 128), expected)
+    same(HOST_CUDA.run(pixel_products, off(x), W), pixel_products(x, W))
+    same(HOST_CUDA.run(pack_rows, off(x)), pack_rows(x))
+    a = pack_rows(x)
+    expected = xnor_products(a, W.words, 128)
+    same(HOST_CUDA.run(xnor_products, off(a), W.words, 128), expected)
+    same(HOST_CUDA.run(xnor_products, a, off(W.words), 128), expected)
     layers = network(rng, True, [128, 3, 2])
-    same(HOST_CUDA.dense_layers(off(x), layers), Backend.dense_layers(CPU, x, layers))
+    same(HOST_CUDA.run(dense_layers, off(x), layers), dense_layers(x, layers))
 
 
 def test_both_languages_have_the_same_sizes():
-    text = Path(FOLDER, "bits.cu").read_text()
+    text = Path(FOLDER, "packed_bits.cu").read_text()
     sizes = {name: int(size) for name, size in re.findall(r"#define (\w+) (\d+)", text)}
     ours = {"ROWS": cuda_bits.ROWS, "TILE": cuda_bits.TILE, "MOST": cuda_bits.WIDEST}
     assert sizes == ours | {"DEPTH": 8, "LANES": 8}
@@ -215,7 +237,7 @@ def test_both_languages_have_the_same_sizes():
 def test_threshold_bits(shape, rng):
     acc = rng.integers(-5, 6, shape, np.int32)
     t, falling = rng.integers(-5, 6, 7, np.int32), rng.integers(0, 2, 7).astype(bool)
-    same(HOST_CUDA.threshold_bits(acc, t, falling), Backend.threshold_bits(CPU, acc, t, falling))
+    same(HOST_CUDA.run(threshold_bits, acc, t, falling), threshold_bits(acc, t, falling))
     launched(*["threshold_bits"] * bool(acc.size))
 
 
@@ -227,8 +249,8 @@ def test_scores_and_labels(rows, classes, rng):
         acc = rng.integers(-2, 3, (rows, classes), np.int32)
         A, B = rng.integers(-1, 2, (2, classes)) * size
         B -= 10 * size  # all below 0, which lanes without a class must not win with
-        same(HOST_CUDA.integer_scores(acc, A, B), Backend.integer_scores(CPU, acc, A, B))
-        same(HOST_CUDA.score_labels(acc, A, B), Backend.score_labels(CPU, acc, A, B))
+        same(HOST_CUDA.run(integer_scores, acc, A, B), integer_scores(acc, A, B))
+        same(HOST_CUDA.run(score_labels, acc, A, B), score_labels(acc, A, B))
     launched(*["integer_scores", "score_labels"] * 2)
 
 
@@ -261,7 +283,7 @@ def test_dense_layers(of_pixels, rng):
         for widths in ([width, 3], [9, width, 4], [width, 70, width, 33], [70, 64, 128, 1, 5]):
             layers = network(rng, of_pixels, widths)
             x = (pixels if of_pixels else bits)(rng, 2, widths[0])
-            same(HOST_CUDA.dense_layers(x, layers), Backend.dense_layers(CPU, x, layers))
+            same(HOST_CUDA.run(dense_layers, x, layers), dense_layers(x, layers))
     assert set(HOST_CUDA.kernels.launches) == {"dense_layers"}
 
 
@@ -270,7 +292,7 @@ def test_thresholds_for_several_places(rng):
     thresholds = tuple((t[:4], f[:4]) for t, f in layers.thresholds)
     fewer = DenseLayers(True, layers.layers, thresholds)
     x = pixels(rng, 5, 9)
-    same(HOST_CUDA.dense_layers(x, fewer), Backend.dense_layers(CPU, x, fewer))
+    same(HOST_CUDA.run(dense_layers, x, fewer), dense_layers(x, fewer))
     launched("dense_layers")
 
 
@@ -278,11 +300,11 @@ def test_thresholds_for_several_places(rng):
 def test_dense_layers_as_wide_as_a_block_takes(of_pixels, rng):
     layers = network(rng, of_pixels, [4096, 6, 4096, 10])
     x = (pixels if of_pixels else bits)(rng, 1, 4096)
-    same(HOST_CUDA.dense_layers(x, layers), Backend.dense_layers(CPU, x, layers))
+    same(HOST_CUDA.run(dense_layers, x, layers), dense_layers(x, layers))
     launched("dense_layers")
     wider = network(rng, of_pixels, [4097, 6, 4])
     x = (pixels if of_pixels else bits)(rng, 1, 4097)
-    same(HOST_CUDA.dense_layers(x, wider), Backend.dense_layers(CPU, x, wider))
+    same(HOST_CUDA.run(dense_layers, x, wider), dense_layers(x, wider))
     assert HOST_CUDA.kernels.launches.count("dense_layers") == 1
 
 
@@ -295,7 +317,7 @@ def test_larger_networks_run_layer_by_layer(limit, monkeypatch, rng):
                           (at - 1, ["pixel_few", "threshold_bits", "pack_rows", "xnor_few"])):  # fmt: skip
         HOST_CUDA.kernels.launches.clear()
         monkeypatch.setattr(cuda_bits, limit, most)
-        same(HOST_CUDA.dense_layers(x, layers), Backend.dense_layers(CPU, x, layers))
+        same(on_cuda(dense_layers, x, layers), dense_layers(x, layers))
         launched(*kernels)
 
 
@@ -303,59 +325,69 @@ def test_larger_networks_run_layer_by_layer(limit, monkeypatch, rng):
 
 
 def test_rows_that_do_not_agree_are_refused(rng):
-    """Beyond them a kernel would read what is not theirs."""
-    W, short = matrix(rng, 5, 130), BitMatrix(CPU.pack_rows(bits(rng, 5, 64)), 130)
+    """Beyond them a kernel would read what is not theirs: it declines, and the reference raises."""
+    W, short = matrix(rng, 5, 130), pack_rows(bits(rng, 5, 64))
     acc, falling = rng.integers(-5, 6, (4, 10), np.int32), np.zeros(10, bool)
     A, B, t = np.ones(10, np.int64), np.ones(10, np.int64), np.zeros(10, np.int32)
     x = bits(rng, 4, 129)
     cases = [
-        ("bit_products", (x, W), r"rows of 130 values, got \(4, 129\)"),
-        ("bit_products", (bits(rng, 130), W), "rows of 130 values"),
-        ("bit_products", (bits(rng, 4, 130), short), r"rows of 3 words, got \(5, 1\)"),
-        ("pixel_products", (x, W), r"rows of 130 values, got \(4, 129\)"),
-        ("pixel_products", (bits(rng, 4, 130), short), r"rows of 3 words, got \(5, 1\)"),
-        ("xnor_products", (W.words, short.words, 130), r"as many words.*\(5, 3\) and \(5, 1\)"),
-        ("threshold_bits", (acc, t[:7], falling[:7]), r"\(4, 10\) and \(7,\) and \(7,\)"),
-        ("threshold_bits", (acc, t, falling[:7]), r"\(4, 10\) and \(10,\) and \(7,\)"),
-        ("integer_scores", (acc, A[:9], B), r"integers for 10 classes, got \(9,\) and \(10,\)"),
-        ("score_labels", (acc, A, B[:9]), r"integers for 10 classes, got \(10,\) and \(9,\)"),
+        (bit_products, (x, W), r"rows of 130 values, got \(4, 129\)"),
+        (bit_products, (bits(rng, 130), W), "rows of 130 values"),
+        (pixel_products, (x, W), r"rows of 130 values, got \(4, 129\)"),
+        (pixel_products, (bits(rng, 130), W), "rows of 130 values"),
+        (xnor_products, (W.words, short, 130), r"as many words.*\(5, 3\) and \(5, 1\)"),
+        (threshold_bits, (acc, t[:7], falling[:7]), r"\(4, 10\) and \(7,\) and \(7,\)"),
+        (threshold_bits, (acc, t, falling[:7]), r"\(4, 10\) and \(10,\) and \(7,\)"),
+        (threshold_bits, (acc, t[None], falling[None]), r"\(4, 10\) and \(1, 10\)"),
+        (integer_scores, (acc, A[:9], B), r"integers for 10 classes, got \(9,\) and \(10,\)"),
+        (integer_scores, (acc, A[:1], B[:1]), "integers for 10 classes"),
+        (integer_scores, (acc[0], A, B), "integers for 10 classes"),
+        (score_labels, (acc, A, B[:9]), r"integers for 10 classes, got \(10,\) and \(9,\)"),
     ]
     for most in (2**26, 1):  # in kernels; in float16
         with pytest.MonkeyPatch.context() as patch:
             for limit in ("HALF_ROWS", "HALF_WIDTH", "HALF_PIXELS"):
                 patch.setattr(cuda_bits, limit, most)
-            for name, arguments, message in cases:
+            for operation, arguments, message in cases:
+                name = operation.__name__
+                assert CUDA[name](HOST_CUDA, *arguments) is NotImplemented
                 with pytest.raises(ValueError, match=f"^{name}: expected .*{message}"):
-                    getattr(HOST_CUDA, name)(*arguments)
+                    operation(*arguments)
+                with pytest.raises(ValueError, match=f"^{name}: expected .*{message}"):
+                    on_cuda(operation, *arguments)
     launched()
-    for name, arguments in (("integer_scores", (acc, t, t)), ("score_labels", (acc, t, t))):
-        same(getattr(HOST_CUDA, name)(*arguments), getattr(Backend, name)(CPU, *arguments))
-    launched()  # integers of another type are the plain body's
+    for operation in (integer_scores, score_labels):
+        same(HOST_CUDA.run(operation, acc, t, t), operation(acc, t, t))
+    launched()  # integers of another type are the reference's
 
 
-def test_layers_that_do_not_agree_are_refused(rng):
+def test_weights_and_layers_that_do_not_agree_are_refused(rng):
     good, x = network(rng, True, [70, 9, 6, 4]), pixels(rng, 2, 70)
     first, second, third = good.layers
     (t, falling), other = good.thresholds
     narrow = BitMatrix(second.words, 8)
-    short = BitMatrix(CPU.pack_rows(bits(rng, 9, 64)), 70)
     cases = [
-        (good, x[:, :-1], r"rows of 70 values, got \(2, 69\)"),
-        (good, x[0], r"rows of 70 values, got \(70,\)"),
-        (DenseLayers(True, (first, narrow, third), good.thresholds), x, r"8 rows.*got \(9, 2\)"),
-        (DenseLayers(True, (short, second, third), good.thresholds), x, r"2 words, got \(9, 1\)"),
-        (DenseLayers(True, good.layers, ((t[:5], falling[:5]), other)), x, r"for 9 channels"),
-        (DenseLayers(True, good.layers, ((t, falling[:3]), other)), x, r"for 9 channels, got"),
+        ((first, narrow, third), good.thresholds, r"8 rows.*got \(9, 2\)"),
+        (good.layers, ((t[:5], falling[:5]), other), r"for 9 channels"),
+        (good.layers, ((t[:0], falling[:0]), other), r"for 9 channels"),
+        (good.layers, ((t, falling[:3]), other), r"for 9 channels, got"),
     ]
-    for layers, values, message in cases:
-        with pytest.raises(ValueError, match=f"^dense_layers: expected .*{message}"):
-            HOST_CUDA.dense_layers(values, layers)
-        with pytest.raises((ValueError, IndexError)):
-            Backend.dense_layers(CPU, values, layers)
+    for layers, thresholds, message in cases:
+        with pytest.raises(ValueError, match=f"^DenseLayers: expected .*{message}"):
+            DenseLayers(True, layers, thresholds)
     with pytest.raises(ValueError, match="shorter"):
-        HOST_CUDA.dense_layers(x, DenseLayers(True, good.layers, good.thresholds[:1]))
+        DenseLayers(True, good.layers, good.thresholds[:1])
+    for width in (64, 129, 193):
+        with pytest.raises(ValueError, match=r"^BitMatrix: expected rows of .*got \(5, 2\)"):
+            BitMatrix(pack_rows(bits(rng, 5, 65)), width)
+    for values, shape in ((x[:, :-1], r"\(2, 69\)"), (x[0], r"\(70,\)")):
+        message = f"^dense_layers: expected rows of 70 values, got {shape}"
+        assert CUDA["dense_layers"](HOST_CUDA, values, good) is NotImplemented
+        for run in (on_cuda, lambda operation, *arguments: operation(*arguments)):
+            with pytest.raises(ValueError, match=message):
+                run(dense_layers, values, good)
     launched()
-    same(HOST_CUDA.dense_layers(x.reshape(2, 7, 10), good), Backend.dense_layers(CPU, x, good))
+    same(HOST_CUDA.run(dense_layers, x.reshape(2, 7, 10), good), dense_layers(x, good))
 
 
 # --- whole packed models -------------------------------------------------------------------------

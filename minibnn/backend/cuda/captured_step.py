@@ -1,0 +1,70 @@
+"""What a captured step does around the model, on the GPU; the references are in training/capture/.
+
+Each is one kernel. They take what `CapturedStep` makes, arrays without gaps.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from minibnn.backend.array import Array
+from minibnn.backend.cuda.kernels import FLOATS, blocks_for
+from minibnn.backend.implementations import CUDA
+
+
+@CUDA.implements("begin_step")
+def begin_step(
+    backend: Any,
+    counter: Array,
+    now: Array,
+    floats: Array,
+    float_table: Array,
+    keys: Array,
+    key_table: Array,
+) -> Any:
+    """For float32 and float64."""
+    if floats.dtype not in FLOATS or not _compact(floats, float_table, keys, key_table):
+        return NotImplemented
+    arguments = (
+        counter, now,
+        floats, float_table, np.int64(floats.size),
+        keys, key_table, np.int64(keys.size),
+    )  # fmt: skip
+    _launch(backend, "begin_step", floats.dtype, arguments)
+    return None
+
+
+@CUDA.implements("gather_batch")
+def gather_batch(
+    backend: Any, arrays: tuple[Array, Array], order: Array, now: Array, batch: int
+) -> Any:
+    """Bytes are copied, of whatever dtype."""
+    if not _compact(*arrays, order):
+        return NotImplemented
+    x, y = (backend.xp.empty((batch, *a.shape[1:]), a.dtype) for a in arrays)
+    rows = [np.int64(out.nbytes // batch) for out in (x, y)]
+    arguments = (x, arrays[0], rows[0], y, arrays[1], rows[1], order, now, np.int64(batch))
+    blocks = blocks_for(x.nbytes + y.nbytes)
+    backend.kernels.launch("captured_step", "gather_batch", np.float32, arguments, blocks=blocks)
+    return x, y
+
+
+@CUDA.implements("note_step")
+def note_step(
+    backend: Any, losses: Array, verdicts: Array, now: Array, loss: Array, allowed: Array
+) -> Any:
+    """For float32 and float64."""
+    if loss.dtype not in FLOATS:
+        return NotImplemented
+    _launch(backend, "note_step", loss.dtype, (losses, verdicts, now, loss, allowed))
+    return None
+
+
+def _compact(*arrays: Array) -> bool:
+    return all(a.flags.c_contiguous for a in arrays)
+
+
+def _launch(backend: Any, name: str, dtype: Any, arguments: tuple[Any, ...]) -> None:
+    backend.kernels.launch("captured_step", name, dtype, arguments, blocks=1, threads=1)

@@ -1,0 +1,162 @@
+"""Random numbers inside a network: a stream that can be drawn again, alike on every device."""
+
+from __future__ import annotations
+
+import math
+from types import ModuleType
+from typing import Any
+
+import numpy as np
+
+from minibnn.backend import Array, Backend
+from minibnn.checks import integer
+
+
+class RandomStream:
+    """A stream of uniform numbers for a layer or function that draws: dropout, stochastic signs.
+
+    The numbers are a function of the seed, of how many arrays were drawn before, and of the place
+    in the array. So there is no hidden state on a device, the CPU and the GPU draw the same
+    numbers, and setting `count` back draws the same again.
+
+    An attribute of a `Layer` that is a `RandomStream` gets its seed from ``model.initialize(rng)``.
+    The gradient check holds what it draws still; drawing in a backward is an error there.
+
+    Attributes:
+        seed: 0 to 2^63 - 1; None before `initialize`.
+        first_sample: where an array's first sample stands in the whole batch: 0, unless the array
+            is a part of it. Parts then draw what the whole would.
+
+    >>> from minibnn.backend import CPU
+    >>> stream = RandomStream()
+    >>> stream.initialize(np.random.default_rng(0))
+    >>> batch = stream.uniform(CPU, (4, 3), np.float32)
+    >>> stream.count = 0
+    >>> stream.first_sample = 2
+    >>> bool((stream.uniform(CPU, (2, 3), np.float32) == batch[2:]).all())
+    True
+    """
+
+    def __init__(self) -> None:
+        self.seed: int | None = None
+        self.first_sample = 0
+        self._count = 0
+
+    def __repr__(self) -> str:
+        return f"RandomStream(seed={self.seed}, count={self._count})"
+
+    @property
+    def count(self) -> int:
+        """How many arrays were drawn so far; set it back to draw them again."""
+        return self._count
+
+    @count.setter
+    def count(self, count: int) -> None:
+        self._count = integer("RandomStream", "count", count, least=0)
+
+    def initialize(self, rng: np.random.Generator) -> None:
+        """Draw the seed and start from the beginning."""
+        self.seed = int(rng.integers(2**63))
+        self.count = 0
+
+    def next_keys(self) -> tuple[Any, Any]:
+        """The keys of the next array, which counts as drawn; see `stream_keys`.
+
+        Raises:
+            RuntimeError: before `initialize`.
+        """
+        if self.seed is None:
+            raise RuntimeError(
+                "RandomStream: expected a seed, but none has been drawn; call "
+                "model.initialize(rng) first"
+            )
+        self._count += 1
+        return stream_keys(self.seed, self._count - 1)
+
+    def uniform(self, backend: Backend, shape: tuple[int, ...], dtype: Any) -> Array:
+        """The next array of numbers in [0, 1), multiples of 2^-24.
+
+        Args:
+            backend: where the array lies.
+            shape: (samples, ...), or another one.
+            dtype: float32 or float64; the values are the same.
+
+        Raises:
+            RuntimeError: before `initialize`.
+            ValueError: for more than 2^32 numbers in the whole batch.
+        """
+        k0, k1 = self.next_keys()
+        first = self.first_sample * math.prod(shape[1:])
+        return backend.run(uniform, backend.xp, shape, k0, k1, first, dtype)
+
+
+def stream_keys(seed: int, count: int) -> tuple[np.uint32, np.uint32]:
+    """Two well-mixed numbers for array `count` of the stream that `seed` names.
+
+    One step of SplitMix64, whose state runs through `seed` plus multiples of the golden ratio.
+
+    Reference: Steele et al. 2014, "Fast splittable pseudorandom number generators".
+    """
+    mask = 2**64 - 1
+    z = (seed + (count + 1) * 0x9E3779B97F4A7C15) & mask
+    z = ((z ^ (z >> 30)) * 0xBF58476D1CE4E5B9) & mask
+    z = ((z ^ (z >> 27)) * 0x94D049BB133111EB) & mask
+    z ^= z >> 31
+    return np.uint32(z & 0xFFFFFFFF), np.uint32(z >> 32)
+
+
+def uniform(
+    xp: ModuleType, shape: tuple[int, ...], k0: Any, k1: Any, first: int, dtype: Any
+) -> Array:
+    """Numbers in [0, 1) that depend on the keys and on their places alone.
+
+    .. code-block:: text
+
+        u[i] = (mix(mix(first + i + k0) xor k1) >> 8) / 2^24
+
+    Integers of 32 bits throughout, so every device gives the same numbers to the last bit.
+
+    Args:
+        xp: the array module.
+        shape: of the result.
+        k0: a uint32, which may be a 0-d array.
+        k1: another one.
+        first: the place of the first number.
+        dtype: float32 or float64; the values are the same.
+
+    Raises:
+        ValueError: for places beyond 2^32, where the numbers would begin anew.
+
+    Reference: that counters through a mixing function make good random numbers is Salmon et al.
+    2011, "Parallel random numbers: as easy as 1, 2, 3".
+    """
+    h = xp.arange(first, last_place(shape, first), dtype=np.uint32)
+    h += k0
+    h = mix(h)
+    h ^= k1
+    h = mix(h)
+    h >>= np.uint32(8)
+    u = h.astype(dtype)
+    u *= 2.0**-24
+    return u.reshape(shape)
+
+
+def mix(h: Array) -> Array:
+    """Each bit of 32 reaches all others: the finaliser of MurmurHash3 (Appleby 2011), in place."""
+    h ^= h >> np.uint32(16)
+    h *= np.uint32(0x85EBCA6B)
+    h ^= h >> np.uint32(13)
+    h *= np.uint32(0xC2B2AE35)
+    h ^= h >> np.uint32(16)
+    return h
+
+
+def last_place(shape: tuple[int, ...], first: int) -> int:
+    """Where an array's numbers end; a count of 32 bits has to reach them."""
+    last = first + math.prod(shape)
+    if first < 0 or last > 2**32:
+        raise ValueError(
+            f"uniform: expected a shape of at most 2^32 numbers, got {shape} from place {first} "
+            "on; draw it in parts"
+        )
+    return last

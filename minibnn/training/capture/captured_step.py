@@ -1,0 +1,193 @@
+"""One training step: made plainly, then captured, then replayed."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from minibnn.backend import Array
+from minibnn.backend.capture.graphs import CapturedWork, Graphs
+from minibnn.data.loader import DataLoader
+from minibnn.layers import Layer
+from minibnn.losses import Loss
+from minibnn.optimizers import Optimizer
+from minibnn.training.capture.host_state import Counter, HostState
+from minibnn.training.capture.operations import begin_step, gather_batch, note_step
+from minibnn.training.capture.scalars import CannotCapture, OptimizerScalars, StreamKeys, growth
+from minibnn.training.step import PlainSteps, with_refused
+
+LOSSES = (np.float32, np.float64)  # what a loss may be without a conversion
+
+
+class CapturedStep:
+    """A step's captured work, and the arrays on the device that it works on.
+
+    Attributes:
+        done: how many of the epoch's steps were made, or queued.
+        captured: the work, by how many steps it makes; empty before `capture`.
+        states: the host's before the first steps, which run plainly.
+    """
+
+    def __init__(self, model: Layer, loss: Loss, optimizer: Optimizer, loader: DataLoader) -> None:
+        self._plain = PlainSteps(model, loss, optimizer)
+        self.backend = backend = model.backend
+        self.arrays = loader.arrays
+        self.batch, self.full = loader.batch_size, loader.samples // loader.batch_size
+        xp = backend.xp
+        self.losses = xp.zeros(len(loader), np.float64)
+        self.verdicts = xp.ones(len(loader), bool)  # whether updates were allowed by then
+        self.allowed = xp.ones((), bool)
+        self.order = xp.zeros(self.full * self.batch, np.int64)
+        self.rest: Array = None  # of the samples, for a last, smaller batch
+        self.counter, self.now = xp.zeros((), np.int64), xp.zeros((), np.int64)
+        self._set_tables([])
+        self.captured: dict[int, CapturedWork] = {}
+        self.states: list[HostState] = []
+        self.done = 0
+
+    def fits(self, loader: DataLoader) -> bool:
+        """Whether the captured work is still right: the same loader, and nothing else changed."""
+        stream = self.backend.xp.cuda.get_current_stream()
+        same = (
+            bool(self.captured)
+            and all(work.is_on(stream) for work in self.captured.values())
+            and len(self.losses) == len(loader)
+            and self.batch == loader.batch_size
+            and all(a is b for a, b in zip(self.arrays, loader.arrays, strict=True))
+        )
+        try:
+            return same and not self.states[-1].changed(self._state())
+        except CannotCapture:  # the next one will say why
+            return False
+
+    def begin(self, loader: DataLoader) -> None:
+        """Take the loader's next epoch: what it needs of the host goes to the device."""
+        order = self.backend.asarray(loader.order(loader.epoch))
+        loader.epoch += 1
+        self.order[...] = order[: self.order.size]
+        self.rest = order[self.order.size :]
+        self.counter.fill(0)
+        self.allowed.fill(True)
+        self.done = 0
+        if self.captured:
+            self._fill_tables()
+
+    def end(self) -> Array:
+        """The losses of the epoch up to here; see `PlainSteps.epoch`."""
+        return with_refused(self.losses[: self.done], self.verdicts[: self.done])
+
+    def learn(self) -> None:
+        """Make a plain step, and see what it changes on the host."""
+        self.states.append(self._state())
+        self._step()
+        self.done += 1
+
+    def warm_up(self) -> None:
+        """Make a step with scalars from the device, as a captured one gets them.
+
+        So everything is ready that its first run has to make: kernels for such scalars, say.
+
+        Raises:
+            CannotCapture: saying why; the step is not made then.
+        """
+        self.states.append(self._state())
+        _, before, after = self.states
+        changed = before.changed(after)
+        if changed:
+            raise CannotCapture(
+                f"{', '.join(changed[:3])} changed during a step, and a captured step would repeat "
+                "it as it was; keep arrays in place (a[...] = values), and counts in a RandomStream"
+            )
+        self._set_tables(growth(self.states))
+        self._fill_tables()
+        copies = [(a, a.copy()) for a in after.arrays]
+        try:
+            self._step_by_tables()
+        except Exception as error:  # the plain step ran: undo what this one did
+            for a, before_it in copies:
+                a[...] = before_it
+            self._forget()
+            self.counter.fill(self.done)
+            raise CannotCapture(f"with scalars from the device: {_told(error)}") from error
+        self._count(1)
+
+    def capture(self, graphs: Graphs, most: int) -> None:
+        """Capture a step, alone and up to `most` times in a row, without making one.
+
+        Raises:
+            CannotCapture: saying why.
+        """
+        times = sorted({1, most}) if self.full >= 2 * most else [1]
+        try:
+            self.captured = graphs.capture(self._step_by_tables, times)
+        except Exception as error:  # whatever a layer does that cannot be captured
+            raise CannotCapture(_told(error)) from error
+        finally:
+            self._forget()
+
+    def go_on(self) -> None:
+        """Make the next steps, as many as were captured in a row."""
+        times = max((n for n in self.captured if n <= self.full - self.done), default=0)
+        if times:
+            self.captured[times].replay()
+            self._count(times)
+        else:  # nothing captured, or the last, smaller batch
+            self._step()
+            self.done += 1
+
+    def _step(self) -> None:
+        """The step itself. What is captured never has the last, smaller batch."""
+        run, floats, keys = self.backend.run, self.floats, self.keys
+        run(begin_step, self.counter, self.now, floats.now, floats.rows, keys.now, keys.rows)
+        if self.done < self.full:
+            x, labels = run(gather_batch, self.arrays, self.order, self.now, self.batch)
+        else:
+            x, labels = (a.take(self.rest, axis=0) for a in self.arrays)
+        loss = self._plain.step(x, labels, self.allowed)
+        if getattr(loss, "dtype", None) not in LOSSES:  # a user's loss; an upload, perhaps
+            loss = self.backend.asarray(loss).astype(np.float64)
+        run(note_step, self.losses, self.verdicts, self.now, loss, self.allowed)
+
+    def _step_by_tables(self) -> None:
+        """The step with everything that changes from step to step from the device."""
+        with self.floats.in_charge(), self.keys.in_charge():
+            self._step()
+
+    def _set_tables(self, grown: list[tuple[Counter, int]]) -> None:
+        dtype, steps = self._plain.model.dtype, len(self.losses)
+        self.growth = grown
+        self.floats = OptimizerScalars(self.backend, dtype, steps, grown)
+        self.keys = StreamKeys(self.backend, np.dtype(np.uint32), steps, grown)
+
+    def _fill_tables(self) -> None:
+        self.floats.fill(self.done)
+        self.keys.fill(self.done)
+
+    def _count(self, steps: int) -> None:
+        """Let the host's counters count steps that the device makes without them."""
+        for counter, grows in self.growth:
+            counter.set(counter.value + steps * grows)
+        self.done += steps
+
+    def _forget(self) -> None:
+        """Forget a forward without its backward: capturing is not doing."""
+        self._plain.model.forget()
+        self._plain.loss.saved = None
+
+    def _state(self) -> HostState:
+        plain = self._plain
+        try:
+            return HostState(
+                self.backend.array_type,
+                model=plain.model,
+                loss=plain.loss,
+                optimizer=plain.optimizer,
+                tf32=self.backend.tf32,
+            )
+        except Exception as error:  # somebody's attribute that raises when it is looked at
+            raise CannotCapture(f"the host's state cannot be seen: {_told(error)}") from error
+
+
+def _told(error: Exception) -> str:
+    """An error in a line, with where in the model it was raised."""
+    notes = "".join(f", {note}" for note in getattr(error, "__notes__", ()))
+    return f"{type(error).__name__}: {error}{notes}"

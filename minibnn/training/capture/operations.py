@@ -1,0 +1,57 @@
+"""What a captured step does around the model: it finds its scalars and its batch, notes its loss.
+
+A device keeps the number of the step, so the host need not say which one is replayed.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from minibnn.backend import Array
+
+
+def begin_step(
+    counter: Array, now: Array, floats: Array, float_table: Array, keys: Array, key_table: Array
+) -> None:
+    """Let the next step be the one that runs, and fetch its scalars from the tables.
+
+    .. code-block:: text
+
+        now     <- counter
+        floats  <- float_table[now]
+        keys    <- key_table[now]
+        counter <- counter + 1
+
+    Shapes: counter and now int64 (), floats (n,), float_table (steps, n), keys uint32 (k,),
+    key_table uint32 (steps, k).
+    """
+    now[...] = counter
+    for scalars, table in ((floats, float_table), (keys, key_table)):
+        if scalars.size:
+            scalars[...] = table.take(counter, axis=0)
+    counter += 1
+
+
+def gather_batch(
+    arrays: tuple[Array, Array], order: Array, now: Array, batch: int
+) -> tuple[Array, Array]:
+    """New arrays with the rows of batch number `now`, of samples and of labels.
+
+    .. code-block:: text
+
+        out[i] = a[order[now batch + i]]
+
+    Shapes: each a (n, ...), order int64 (steps * batch,), now int64 (), each out (batch, ...).
+    """
+    rows = order.reshape(-1, batch).take(now, axis=0)
+    one, other = arrays
+    return one.take(rows, axis=0), other.take(rows, axis=0)
+
+
+def note_step(losses: Array, verdicts: Array, now: Array, loss: Array, allowed: Array) -> None:
+    """``losses[now] = loss``, ``verdicts[now] = allowed``.
+
+    Shapes: losses float64 (steps,), verdicts bool (steps,), now int64 (), loss (), allowed bool ().
+    """
+    losses[now] = loss.astype(np.float64)
+    verdicts[now] = allowed

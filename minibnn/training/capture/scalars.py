@@ -1,0 +1,233 @@
+"""The scalars that change from step to step, for a whole epoch in advance.
+
+An optimiser's are a function of how many updates it has made, and a random stream's keys of how
+many arrays it has drawn. Two plain steps show by how much each count grows in a step. So the
+scalars of all steps can be written down, and a captured step finds its own on the device.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any, ClassVar
+
+import numpy as np
+
+from minibnn.backend import Array, Backend
+from minibnn.optimizers.base import FlatOptimizer
+from minibnn.random_stream import RandomStream, stream_keys
+from minibnn.training.capture.host_state import Counter, HostState
+
+
+class CannotCapture(Exception):  # noqa: N818  # no error: training goes on without a capture
+    """This step cannot be captured; the message says why."""
+
+
+def growth(states: Sequence[HostState]) -> list[tuple[Counter, int]]:
+    """By how much each counter grows in a step.
+
+    Args:
+        states: before a step, after it, and after another one.
+
+    Raises:
+        CannotCapture: if a counter does not grow evenly, or was not there from the beginning.
+    """
+    first, second, third = (state.counts for state in states)
+    if [counter for counter, _ in first] != [counter for counter, _ in second]:
+        raise CannotCapture(
+            "the first step made an optimiser or a RandomStream that was not there before"
+        )
+    grown = []
+    for (counter, a), (_, b), (_, c) in zip(first, second, third, strict=True):
+        if not 0 <= b - a == c - b:
+            raise CannotCapture(
+                f"{type(counter.owner).__name__}: its count grew by {b - a} in a step and by "
+                f"{c - b} in the next"
+            )
+        grown.append((counter, c - b))
+    return grown
+
+
+class Table:
+    """The scalars of objects of one kind, for all steps of an epoch, on the device.
+
+    Args:
+        backend: where.
+        dtype: of the scalars.
+        steps: how many an epoch has.
+        growth: of counters in a step; those of other kinds are left out.
+
+    Attributes:
+        now: (n,), the scalars of the step that runs.
+        rows: (steps, n), those of all steps.
+
+    Raises:
+        CannotCapture: for an object that has another way to its scalars.
+    """
+
+    kind: ClassVar[type]
+    source: ClassVar[str]  # the method by which an object takes its next scalars
+    guarded: ClassVar[tuple[str, ...]]  # attributes that nobody may read, the count first
+    what: ClassVar[str]
+    hint: ClassVar[str]
+
+    def __init__(
+        self, backend: Backend, dtype: Any, steps: int, growth: Sequence[tuple[Counter, int]] = ()
+    ) -> None:
+        self._backend = backend
+        self._owners = [(c.owner, times) for c, times in growth if isinstance(c.owner, self.kind)]
+        for owner, _ in self._owners:
+            method = getattr(owner, self.source)
+            if getattr(method, "__func__", None) is not getattr(self.kind, self.source):
+                raise CannotCapture(f"{type(owner).__name__} has a {self.source}() of its own")
+            if self.dtype_of(owner) != dtype:
+                raise CannotCapture(
+                    f"{type(owner).__name__} has scalars of {self.dtype_of(owner)}, not {dtype}"
+                )
+        row = list(self._row(0))
+        size = sum(len(part) for _, times in row for scalars in times for part in scalars)
+        self.now, self.rows = backend.xp.zeros(size, dtype), backend.xp.zeros((steps, size), dtype)
+        places = iter(range(size))
+        self._views = [
+            (owner, [[tuple(self.now[next(places)] for _ in part) for part in s] for s in times])
+            for owner, times in row
+        ]
+
+    def dtype_of(self, owner: Any) -> Any:
+        """Of the scalars that an object takes."""
+        raise NotImplementedError
+
+    def scalars_at(self, owner: Any, count: int) -> list[tuple[Any, ...]]:
+        """What an object takes after so many times, in tuples."""
+        raise NotImplementedError
+
+    def _row(self, ahead: int) -> Iterator[tuple[Any, list[list[tuple[Any, ...]]]]]:
+        """What each object takes in a step that comes after so many others, each time."""
+        for owner, times in self._owners:
+            start = getattr(owner, self.guarded[0]) + ahead * times
+            yield owner, [self.scalars_at(owner, start + i) for i in range(times)]
+
+    def fill(self, done: int) -> None:
+        """Write down the rows of the steps from number `done` on, which is the next."""
+        rows = np.zeros(self.rows.shape, self.rows.dtype)
+        if rows.size:
+            for i in range(done, len(rows)):
+                rows[i] = [
+                    value
+                    for _, times in self._row(i - done)
+                    for scalars in times
+                    for part in scalars
+                    for value in part
+                ]
+            self.rows[...] = self._backend.asarray(rows)
+
+    @contextmanager
+    def in_charge(self) -> Iterator[None]:
+        """While entered, objects take the scalars in `now`.
+
+        Nobody can read a count, or a rate: in a captured step it would stay what it is.
+
+        Raises:
+            CannotCapture: if a step takes scalars more or fewer times, or sets a count or rate.
+        """
+        left = [(owner, list(times)) for owner, times in self._views]
+        guards = [
+            (vars(owner), name, vars(owner)[name], Unreadable(owner, self))
+            for owner, _ in left
+            for name in self.guarded
+        ]
+        try:
+            for owner, times in left:
+                vars(owner)[self.source] = self._giver(owner, times)
+            for attributes, name, _, guard in guards:
+                attributes[name] = guard
+            yield
+            changed = [name for a, name, _, guard in guards if a[name] is not guard]
+        finally:
+            for owner, _ in left:
+                vars(owner).pop(self.source, None)
+            for attributes, name, value, _ in guards:
+                attributes[name] = value
+        for owner, times in left:
+            if times:
+                raise CannotCapture(f"{type(owner).__name__}: fewer {self.what} in this step")
+        if changed:
+            raise CannotCapture(f"a step sets {changed[0].strip('_')} of a {self.kind.__name__}")
+
+    def _giver(self, owner: Any, times: list[Any]) -> Callable[[], Any]:
+        def give() -> Any:
+            if not times:
+                raise CannotCapture(f"{type(owner).__name__}: more {self.what} in this step")
+            return self.given(times.pop(0))
+
+        return give
+
+    def given(self, scalars: list[tuple[Array, ...]]) -> Any:
+        """Scalars as the object's own method gives them."""
+        return scalars
+
+
+class OptimizerScalars(Table):
+    """The scalars of optimisers' updates."""
+
+    kind = FlatOptimizer
+    source = "next_scalars"
+    guarded = ("steps", "schedule")
+    what = "updates"
+    hint = "take what changes from step to step from scalars(rate, step)"
+
+    def dtype_of(self, owner: Any) -> Any:
+        """That of the parameters."""
+        return owner.store.data.dtype
+
+    def scalars_at(self, owner: Any, count: int) -> list[tuple[Any, ...]]:
+        """A tuple for each segment."""
+        found: list[tuple[Any, ...]] = owner.scalars_at(count)
+        return found
+
+
+class StreamKeys(Table):
+    """The keys of random streams' arrays."""
+
+    kind = RandomStream
+    source = "next_keys"
+    guarded = ("_count",)
+    what = "arrays"
+    hint = "draw with uniform, which counts on in each replay"
+
+    def dtype_of(self, owner: Any) -> Any:
+        """Always uint32."""
+        return np.dtype(np.uint32)
+
+    def scalars_at(self, owner: Any, count: int) -> list[tuple[Any, ...]]:
+        """One tuple, of two keys."""
+        return [stream_keys(owner.seed, count)]
+
+    def given(self, scalars: list[tuple[Array, ...]]) -> Any:
+        """The pair of keys."""
+        return scalars[0]
+
+
+class Unreadable:
+    """Stands for a number that a captured step must not read: every use of it is an error.
+
+    Counting it up is none, since the host counts replayed steps afterwards.
+    """
+
+    def __init__(self, owner: Any, table: Table) -> None:
+        vars(self)["_why"] = (
+            f"{type(owner).__name__}: its count or rate was read while a step is captured, which "
+            f"would keep it for ever; {table.hint}"
+        )
+
+    def __iadd__(self, _: object) -> Unreadable:
+        return self
+
+    def _refuse(self, *_: Any) -> Any:
+        raise RuntimeError(vars(self)["_why"])
+
+
+for _name in """abs add and array bool call complex divmod eq float floor floordiv format ge getattr
+getitem gt hash index int invert iter le lt mod mul ne neg or pos pow radd rand rdivmod repr
+rfloordiv rmod rmul ror round rpow rshift rsub rtruediv str sub truediv trunc xor""".split():  # noqa: SIM905
+    setattr(Unreadable, f"__{_name}__", Unreadable._refuse)
