@@ -14,6 +14,8 @@ from typing import Any
 import numpy as np
 
 from minibnn.backend import Backend
+from minibnn.packed.bits import pack_rows as pack
+from minibnn.packed.inference import BitMatrix, DenseLayers
 from minibnn.windows import Windows
 
 SPECIAL = (0.0, -0.0, np.inf, -np.inf, np.nan, 1e-40, -1e-40, 1e-310, 1.0, -1.0)
@@ -44,7 +46,7 @@ class Make:
 
     def floats(self, *shape: int, special: bool | None = None, center: float = 0) -> Any:
         """Around 0 or another number, of size 1."""
-        a = (center + self.rng.standard_normal(shape)).astype(self.dtype)
+        a = np.array(center + self.rng.standard_normal(shape), self.dtype)
         places = self.rng.random((len(SPECIAL), *shape))
         if self.special if special is None else special:
             for value, place in zip(SPECIAL, places, strict=True):
@@ -53,7 +55,7 @@ class Make:
 
     def positive(self, *shape: int) -> Any:
         """From 1/2 to 2."""
-        return self.array(self.rng.uniform(0.5, 2, shape).astype(self.dtype))
+        return self.array(np.array(self.rng.uniform(0.5, 2, shape), self.dtype))
 
     def whole(self, *shape: int, dtype: Any = None, least: int = -4, most: int = 4) -> Any:
         """Whole numbers."""
@@ -347,3 +349,267 @@ def average_pool_gradient(make: Make) -> Iterator[tuple[Any, ...]]:
     for shape, windows in POOLS:
         yield make.floats(shape[0], *windows.counts(shape), shape[-1]), windows, shape
     yield make.floats(2, 3, 3, 2), Windows((2, 2), (2, 2)), (2, 6, 6, 3)
+
+
+# --- Signs, losses, random numbers ------------------------------------------------------------
+
+SIZES_OF_BLOCKS = [(1,), (15,), (3, 7), (65, 1024), (130, 1025), (2, 3, 5), (5, 0)]
+
+
+@cases
+def binary_sign(make: Make) -> Iterator[tuple[Any, ...]]:
+    for shape in (*SIZES_OF_BLOCKS, ()):
+        yield (make.floats(*shape),)
+    yield (make.whole(7, dtype=np.int32),)
+
+
+@cases
+def straight_through_gradient(make: Make) -> Iterator[tuple[Any, ...]]:
+    for shape in SIZES_OF_BLOCKS:
+        for clip in (1.0, 2, 0.1):
+            yield make.floats(*shape), make.floats(*shape), clip
+    yield make.floats(8, 6), make.floats(8, 6), make.floats(8, 6)
+    yield make.floats(8, 6), make.floats(7, 6), 1.0
+    yield make.floats(8, 6), make.floats(1, 6), 1.0
+
+
+# Rows and classes. On CUDA the last ones are of several blocks.
+LOGITS = [(1, 1), (64, 10), (7, 40), (7, 41), (3, 100), (5, 2), (0, 3), (3, 0), (1000, 11)]
+
+
+def labels(make: Make, shape: tuple[int, ...], dtype: Any) -> Any:
+    return make.whole(shape[0], dtype=dtype, least=0, most=max(0, shape[1] - 1))
+
+
+@cases
+def log_softmax(make: Make) -> Iterator[tuple[Any, ...]]:
+    for shape in LOGITS:
+        yield (make.floats(*shape),)
+        yield (make.floats(*shape, center=80),)
+    yield (make.floats(5),)
+
+
+@sizes("log_softmax")
+def log_softmax_sizes(logits):
+    """The exponential of a number makes a relative error of the number's rounding."""
+    s = logits - logits.max(axis=1, keepdims=True)
+    exp = np.exp(s)
+    total = exp.sum(axis=1, keepdims=True)
+    p = exp / total
+    return 1 + abs(s) + np.log(total), np.where(p > 0, p * (1 + abs(s)), p)
+
+
+@cases
+def cross_entropy(make: Make) -> Iterator[tuple[Any, ...]]:
+    for shape in LOGITS:
+        for smoothing in (0.0, 0.1):
+            for dtype in (np.uint8, np.int16, np.int64):
+                yield make.floats(*shape), labels(make, shape, dtype), smoothing
+        yield make.floats(*shape), make.positive(*shape), 0.1
+    yield make.floats(5, 3), labels(make, (4, 3), np.int64), 0.0
+
+
+@sizes("cross_entropy")
+def cross_entropy_sizes(logits, labels, smoothing):
+    """As of the logarithms, weighted."""
+    n, classes = logits.shape
+    logp, p = log_softmax_sizes(logits)
+    if labels.ndim == 1:
+        labels = np.eye(classes)[labels]
+    t = (1 - smoothing) * labels + smoothing / classes
+    return np.where(t > 0, t * logp, 0).sum() / n, p
+
+
+@cases
+def cross_entropy_gradient(make: Make) -> Iterator[tuple[Any, ...]]:
+    for shape in LOGITS:
+        for smoothing in (0.0, 0.1):
+            for dtype in (np.uint8, np.int16, np.int64):
+                yield make.positive(*shape), labels(make, shape, dtype), smoothing
+        yield make.positive(*shape), make.positive(*shape), 0.1
+    yield make.floats(5, 3), labels(make, (4, 3), np.int64), 0.0
+
+
+@cases
+def count_correct(make: Make) -> Iterator[tuple[Any, ...]]:
+    for shape in LOGITS:
+        for dtype in (np.uint8, np.int16, np.int64):
+            yield make.floats(*shape), labels(make, shape, dtype)
+            yield make.whole(*shape), labels(make, shape, dtype)  # several are the greatest
+
+
+@cases
+def uniform(make: Make) -> Iterator[tuple[Any, ...]]:
+    k0, k1 = np.uint32(123456789), np.uint32(4000000000)
+    for shape in (*SIZES_OF_BLOCKS, ()):
+        for first in (0, 7, 2**32 - 10**6):
+            yield make.backend.xp, shape, k0, k1, first, make.number
+    yield make.backend.xp, (3,), make.array(np.array(k0)), make.array(np.array(k1)), 0, make.number
+    yield make.backend.xp, (11,), k0, k1, 2**32 - 10, make.number
+    yield make.backend.xp, (11,), k0, k1, -1, make.number
+
+
+# --- Optimisers and captured steps --------------------------------------------------------------
+
+
+@cases
+def adam(make: Make) -> Iterator[tuple[Any, ...]]:
+    """Of finite values: implementations look for no overflow, where the reference raises."""
+    for n in (1, 15, 4097, 70_000, 0):
+        for bound in (None, 0.5):
+            w, m = (make.state(make.floats(n, special=False)) for _ in range(2))
+            g, v = make.floats(n, special=False), make.state(make.positive(n))
+            yield w, g, m, v, 0.01, 1e-8, 0.9, 0.999, bound
+    w, m, v = (make.state(make.positive(2, 3)) for _ in range(3))
+    yield w, make.positive(2, 3), m, v, 0.01, 1e-8, 0.9, 0.999, 1.0
+    w, m, v = (make.state(make.positive(6)) for _ in range(3))
+    yield w, make.positive(5), m, v, 0.01, 1e-8, 0.9, 0.999, 1.0
+    scalars = (make.array(np.array(a, make.dtype)) for a in (0.01, 1e-8))
+    yield w, make.positive(6), m, v, *scalars, 0.9, 0.999, 1.0
+
+
+@cases
+def note_finite(make: Make) -> Iterator[tuple[Any, ...]]:
+    for shape in (*SIZES_OF_BLOCKS, ()):
+        for before in (True, False):
+            yield make.state(np.array(before)), make.floats(*shape, special=False)
+            a = make.floats(*shape, special=False)
+            if a.size and a.flags.writeable:
+                a[(-1,) * a.ndim] = np.nan if before else -np.inf
+            yield make.state(np.array(True)), a
+
+
+@cases
+def begin_step(make: Make) -> Iterator[tuple[Any, ...]]:
+    for n, k in ((1, 2), (3, 0), (0, 4), (5, 7)):
+        counter, now = (make.state(np.array(i, np.int64)) for i in (2, 9))
+        keys = make.state(np.zeros(k, np.uint32))
+        table = make.whole(4, k, dtype=np.uint32, least=0, most=2**32 - 1)
+        yield counter, now, make.output(n), make.floats(4, n), keys, table
+
+
+@cases
+def gather_batch(make: Make) -> Iterator[tuple[Any, ...]]:
+    for shape, dtype in (((12, 5, 7), np.uint8), ((12, 3), np.float64), ((12, 4), np.float32)):
+        for kind in (np.uint8, np.int64):
+            arrays = make.whole(*shape, dtype=dtype, least=0), make.whole(12, dtype=kind, least=0)
+            order = make.array(make.rng.permutation(12).astype(np.int64))
+            for now in (0, 2):
+                yield arrays, order, make.array(np.array(now, np.int64)), 4
+
+
+@cases
+def note_step(make: Make) -> Iterator[tuple[Any, ...]]:
+    for now in (0, 3):
+        state = make.state(np.ones(4)), make.state(np.ones(4, bool))
+        loss = make.array(np.array(0.1 if now else np.nan, make.dtype))
+        yield *state, make.array(np.array(now, np.int64)), loss, make.array(np.array(now > 0))
+
+
+# --- Packed inference -------------------------------------------------------------------------
+
+WIDTHS = [1, 63, 64, 65, 200]
+
+
+def bits(make: Make, *shape: int, dtype: Any = np.uint8) -> Any:
+    return make.whole(*shape, dtype=dtype, least=0, most=1)
+
+
+def words(make: Make, rows: int, width: int) -> Any:
+    return make.array(pack(make.rng.integers(0, 2, (rows, width)).astype(np.uint8)))
+
+
+@cases
+def pack_rows(make: Make) -> Iterator[tuple[Any, ...]]:
+    for width in (*WIDTHS, 0):
+        for dtype in (np.uint8, np.bool_):
+            for rows in (1, 9, 0):
+                yield (bits(make, rows, width, dtype=dtype),)
+    yield (bits(make, 3),)
+
+
+@cases
+def unpack_rows(make: Make) -> Iterator[tuple[Any, ...]]:
+    for width in WIDTHS:
+        for rows in (1, 9, 0):
+            yield words(make, rows, width), width
+
+
+@cases
+def xnor_products(make: Make) -> Iterator[tuple[Any, ...]]:
+    for width in WIDTHS:
+        for n, m in ((1, 1), (5, 70), (33, 3), (70, 65), (0, 3), (40, 0)):
+            yield words(make, n, width), words(make, m, width), width
+    yield words(make, 2, 64), words(make, 3, 65), 64
+
+
+@cases
+def bit_products(make: Make) -> Iterator[tuple[Any, ...]]:
+    for n, m, width in ((3, 4, 65), (0, 4, 65), (2048, 512, 512), (2049, 513, 520)):
+        if n < 2048 or make.layout == "contiguous":
+            yield bits(make, n, width), BitMatrix(words(make, m, width), width)
+    yield bits(make, 3, 64), BitMatrix(words(make, 4, 65), 65)
+
+
+@cases
+def pixel_products(make: Make) -> Iterator[tuple[Any, ...]]:
+    for n, m, width in ((3, 4, 65), (33, 70, 64), (0, 4, 65), (1030, 70, 1000)):
+        if n < 1000 or make.layout == "contiguous":
+            x = make.whole(n, width, dtype=np.uint8, least=0, most=255)
+            yield x, BitMatrix(words(make, m, width), width)
+    yield bits(make, 3, 64), BitMatrix(words(make, 4, 65), 65)
+
+
+def thresholds(make: Make, channels: int) -> tuple[Any, Any]:
+    t = make.whole(channels, dtype=np.int32, least=-9, most=9)
+    return t, bits(make, channels, dtype=np.bool_)
+
+
+@cases
+def threshold_bits(make: Make) -> Iterator[tuple[Any, ...]]:
+    for shape, channels in (
+        ((9, 5), 5),
+        ((300, 7), 7),
+        ((3, 4, 4, 2), 2),
+        ((6, 6), 3),
+        ((0, 5), 5),
+    ):
+        acc = make.whole(*shape, dtype=np.int32, least=-9, most=9)
+        yield acc, *thresholds(make, channels)
+    yield make.whole(3, 5, dtype=np.int32), *thresholds(make, 4)
+    yield make.whole(3, 5, dtype=np.int64), *thresholds(make, 5)
+
+
+def scores(make: Make, n: int, classes: int) -> tuple[Any, Any, Any]:
+    A, B = (make.whole(classes, dtype=np.int64, least=-(2**40), most=2**40) for _ in range(2))
+    return make.whole(n, classes, dtype=np.int32, least=-2000, most=2000), A, B
+
+
+@cases
+def integer_scores(make: Make) -> Iterator[tuple[Any, ...]]:
+    for n, classes in ((1, 1), (9, 10), (300, 33), (0, 3)):
+        yield scores(make, n, classes)
+    yield make.whole(3, 4, dtype=np.int32), *scores(make, 1, 5)[1:]
+
+
+@cases
+def score_labels(make: Make) -> Iterator[tuple[Any, ...]]:
+    for n, classes in ((1, 1), (9, 10), (300, 33), (0, 3)):
+        yield scores(make, n, classes)
+        acc = make.whole(n, classes, dtype=np.int32)  # several are the greatest
+        yield acc, *(make.array(np.full(classes, i, np.int64)) for i in (1, 0))
+    yield make.whole(3, 4, dtype=np.int32), *scores(make, 1, 5)[1:]
+
+
+@cases
+def dense_layers(make: Make) -> Iterator[tuple[Any, ...]]:
+    for pixels in (True, False):
+        for widths in ((65, 30, 10), (64, 3), (200, 70, 33, 1)):
+            layers = tuple(
+                BitMatrix(words(make, m, width), width)
+                for width, m in zip(widths, widths[1:], strict=False)
+            )
+            behind = tuple(thresholds(make, m) for m in widths[1:-1])
+            for n in (1, 5, 0):
+                x = make.whole(n, widths[0], dtype=np.uint8, least=0, most=255 if pixels else 1)
+                yield x, DenseLayers(pixels, layers, behind)

@@ -64,8 +64,9 @@ def references_in(tree: ast.AST, names: dict[str, Any]) -> tuple[set[str], list[
         if called != "run" and not called.endswith(".run"):
             continue
         first = node.args[0]
-        if isinstance(first, ast.Name) and inspect.isfunction(names.get(first.id)):
-            found.add(first.id)
+        choices = [first.body, first.orelse] if isinstance(first, ast.IfExp) else [first]
+        if all(isinstance(c, ast.Name) and inspect.isfunction(names.get(c.id)) for c in choices):
+            found |= {c.id for c in choices}
         elif "backend" in called:
             unknown.append(ast.unparse(node))
     return found, unknown
@@ -93,9 +94,12 @@ REFERENCE = all_references()
 
 
 def test_references_are_found_where_they_are_run():
-    tree = ast.parse("self.backend.run(f, x)\nrun(g, y)\nstage.run(x)\nbackend_of(x).run(rule, x)")
-    names = {"f": lambda x: x, "g": lambda x: x, "rule": 3}
-    assert references_in(tree, names) == ({"f", "g"}, ["backend_of(x).run(rule, x)"])
+    calls = (
+        "self.backend.run(f, x); run(g if x else h, y); stage.run(x); backend_of(x).run(rule, x)"
+    )
+    names = {name: lambda x: x for name in "fgh"} | {"rule": 3}
+    found = references_in(ast.parse(calls), names)
+    assert found == ({"f", "g", "h"}, ["backend_of(x).run(rule, x)"])
 
 
 @pytest.mark.parametrize("table", TABLES)

@@ -12,7 +12,7 @@ from minibnn.backend.implementations import CUDA
 from minibnn.backend.operations import two_stage_sum
 
 
-@CUDA.implements("cross_entropy")
+@CUDA.implements("cross_entropy", roundings=4)
 def cross_entropy(
     backend: Any, logits: Array, labels: Array, smoothing: float
 ) -> tuple[Array, Array]:
