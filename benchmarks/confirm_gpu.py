@@ -41,6 +41,7 @@ import sys
 import time
 import traceback
 from collections.abc import Callable, Mapping, Sequence
+from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -55,6 +56,11 @@ NEEDED_BY_TESTS = ("pytest", "hypothesis")
 PARTS: Mapping[str, int] = {
     "device": 3, "kernels": 5, "captured": 5, "repeat": 4, "speed": 6, "suite": 9, "accuracy": 4,
     "race": 9, "sanitizer": 5,
+}  # fmt: skip
+# Where the parts are that this script runs itself; the others are programs.
+ROOMS = {
+    "device": "machine", "kernels": "training", "recorded": "training", "repeat": "training",
+    "speed": "speed", "accuracy": "training",
 }  # fmt: skip
 QUICK: Mapping[str, Any] = {
     "images": 6_000, "accuracy_seeds": 2, "epochs": 3, "steps": 60, "job_epochs": 2,
@@ -119,16 +125,10 @@ def arguments(argv: Sequence[str] | None = None) -> argparse.Namespace:
     return args
 
 
-def parts() -> dict[str, Callable[[Setting], Outcome]]:
-    """The parts that this script runs itself, in a process for each."""
-    from confirm.machine import device
-    from confirm.speed import speed
-    from confirm.training import accuracy, captured, kernels, repeat
-
-    functions: list[Callable[[Setting], Outcome]] = [
-        device, kernels, captured, repeat, speed, accuracy
-    ]  # fmt: skip
-    return {function.__name__: function for function in functions}
+def part(name: str) -> Callable[[Setting], Outcome]:
+    """A part that this script runs itself; only its own room is imported, for what it may break."""
+    found: Callable[[Setting], Outcome] = getattr(import_module(f"confirm.{ROOMS[name]}"), name)
+    return found
 
 
 def starter(args: argparse.Namespace) -> Starter:
@@ -194,10 +194,10 @@ def inside(name: str, report: Report, *, quick: bool) -> int:
         report.keep(name, **found, **compiled)
 
     keep()
-    report.keep_head(quick=quick, on=facts(backend))
     setting = Setting(backend, **(QUICK if quick else {}), keep=keep)
     try:
-        outcome = parts()[name](setting)
+        report.keep_head(quick=quick, on=facts(backend))
+        outcome = part(name)(setting)
     except Exception as error:  # the other parts are wanted all the same
         trace = traceback.format_exc()
         print(trace, file=sys.stderr)

@@ -1,16 +1,16 @@
 """minibnn beside its rivals on the CPU: the same work, turn by turn.
 
     python benchmarks/rivals.py pytorch jax larq thinc    # an environment for each
-    MINIBNN_DATA=... python benchmarks/cpu.py             # every work, every rival installed
-    python benchmarks/cpu.py --work seed-epoch step-3x256 --rivals jax pytorch --repeats 7
+    MINIBNN_DATA=... python benchmarks/cpu.py             # every workload, every rival installed
+    python benchmarks/cpu.py --workloads seed-epoch step-3x256 --rivals jax pytorch --repeats 7
 
-Prints a table in Markdown: for each work and rival the medians, and the ratio minibnn / rival,
+Prints a table in Markdown: for each workload and rival the medians, and the ratio minibnn / rival,
 which is the median (and the quartiles) over the rounds of the two turns' ratio. What is raced in
-steps or epochs is raced in several sittings, each with new processes: where a process's memory
+steps or epochs is raced in several sessions, each with new processes: where a process's memory
 happens to lie makes it faster or slower for as long as it lives. A whole run writes every turn to
 `benchmarks/results/cpu.csv`, what it ran on to `cpu.json`, and the ratios as a picture to
-`cpu.png`; a run of parts does so with `--out FOLDER`. `benchmarks/README.md` says what each work
-is.
+`cpu.png`; a run of parts does so with `--out FOLDER`. `benchmarks/README.md` says what each
+workload is.
 """
 
 from __future__ import annotations
@@ -66,7 +66,7 @@ def step_job(*hidden: int, steps: int, batch: int = 100, threads: int = 2) -> Jo
 
 
 @dataclass(frozen=True)
-class Work:
+class Workload:
     """Something to measure."""
 
     unit: str
@@ -76,49 +76,50 @@ class Work:
     whole_mnist: bool = False  # needs its files, not just some images
 
 
-WORKS = {
-    "seed-epoch": Work(
+WORKLOADS = {
+    "seed-epoch": Workload(
         "epoch", SEED, (OURS, ON_NUMPY, PLAIN, EAGER, COMPILED, JAX, FIT, FUNCTION, THINC), 1e-3
     ),
-    "seed-job": Work("job", replace(SEED, kind="whole"), (OURS, PLAIN, EAGER, JAX),
+    "seed-job": Workload("job", replace(SEED, kind="whole"), (OURS, PLAIN, EAGER, JAX),
                      whole_mnist=True),
-    "step-3x256": Work(
+    "step-3x256": Workload(
         "step", step_job(256, 256, 256, steps=300), (OURS, ON_NUMPY, EAGER, COMPILED, JAX, PRODUCTS)
     ),
-    "step-3x1024": Work(
+    "step-3x1024": Workload(
         "step", step_job(1024, 1024, 1024, steps=30),
         (OURS, ON_NUMPY, EAGER, COMPILED, JAX, PRODUCTS)
     ),
-    "step-3x4096": Work(
+    "step-3x4096": Workload(
         "step", step_job(4096, 4096, 4096, steps=6), (OURS, EAGER, JAX, PRODUCTS)
     ),
-    "step-larq-cnn": Work(
+    "step-larq-cnn": Workload(
         "step",
         Job("train", (576, 64, 10), convs=(32, 64, 64), pooled=(0, 1), steps=15),
         (OURS, ON_NUMPY, EAGER, CHANNELS_LAST, JAX, FUNCTION, PRODUCTS),
     ),
-    "evaluate": Work(
+    "evaluate": Workload(
         "10,000 images", replace(SEED, kind="evaluate", steps=20), (OURS, EAGER, JAX)
     ),
-    "load-mnist": Work("load", replace(SEED, kind="load", steps=1), (OURS, PLAIN),
+    "load-mnist": Workload("load", replace(SEED, kind="load", steps=1), (OURS, PLAIN),
                        whole_mnist=True),
-    "import": Work("import", replace(SEED, kind="import"), ()),
+    "import": Workload("import", replace(SEED, kind="import"), ()),
 }  # fmt: skip
 
 
 def main() -> None:
     """Measure, and write the results."""
     parser = argparse.ArgumentParser(description="minibnn beside its rivals on the CPU.")
-    parser.add_argument("--work", nargs="+", choices=WORKS, default=list(WORKS), metavar="WORK",
-                        help=f"any of {', '.join(WORKS)}; default: all")  # fmt: skip
+    parser.add_argument("--workloads", nargs="+", choices=WORKLOADS, default=list(WORKLOADS),
+                        metavar="WORKLOAD",
+                        help=f"any of {', '.join(WORKLOADS)}; default: all")  # fmt: skip
     parser.add_argument("--rivals", nargs="+", choices=("numpy", *RIVALS, "none"), metavar="RIVAL",
                         help="numpy, none, or any of " + ", ".join(RIVALS)
                         + "; default: numpy and all installed")  # fmt: skip
     parser.add_argument("--repeats", type=int, default=5, metavar="N",
-                        help="rounds of each sitting; default: %(default)s")  # fmt: skip
-    parser.add_argument("--sittings", type=int, default=3, metavar="N",
+                        help="rounds of each session; default: %(default)s")  # fmt: skip
+    parser.add_argument("--sessions", type=int, default=3, metavar="N",
                         help="with new processes for everybody; default: %(default)s")  # fmt: skip
-    parser.add_argument("--steps", type=int, metavar="N", help="in a turn; default: the work's")
+    parser.add_argument("--steps", type=int, metavar="N", help="in a turn; default: the workload's")
     parser.add_argument("--threads", type=int, default=os.cpu_count(), metavar="N",
                         help="of every contestant; default: %(default)s, all cores")  # fmt: skip
     parser.add_argument("--out", type=Path, metavar="FOLDER",
@@ -130,20 +131,20 @@ def main() -> None:
     missing = homes - {"minibnn", "numpy", *there}
     if missing:
         parser.error(f"not installed: {', '.join(missing)}; see benchmarks/rivals.py")
-    whole = set(args.work) == set(WORKS) and not args.steps and not args.rivals
+    whole = set(args.workloads) == set(WORKLOADS) and not args.steps and not args.rivals
     whole = whole and set(there) == set(RIVALS)
     out = args.out or (RESULTS if whole else None)
 
     data = load_mnist_or_sample()
     rows: list[Row] = []
     complaints: list[str] = []
-    for name in args.work:
+    for name in args.workloads:
         print(f"{name} ...", file=sys.stderr, flush=True)
-        work = replace(WORKS[name], job=replace(WORKS[name].job, threads=args.threads))
-        found, wrong = measure(name, work, homes, (args.sittings, args.repeats), args.steps, data)
+        work = replace(WORKLOADS[name], job=replace(WORKLOADS[name].job, threads=args.threads))
+        found, wrong = measure(name, work, homes, (args.sessions, args.repeats), args.steps, data)
         rows += found
         complaints += [f"{name}: {text}" for text in wrong]
-        if out is not None and rows:  # after each work, so that a crash keeps what was measured
+        if out is not None and rows:  # after each workload, so that a crash keeps what was measured
             save_run(out, "cpu", pd.DataFrame(rows), homes, args.threads, complaints)
     for complaint in complaints:
         print(complaint, file=sys.stderr)
@@ -160,14 +161,14 @@ def main() -> None:
 
 def measure(
     name: str,
-    work: Work,
+    work: Workload,
     homes: Iterable[str],
     rounds: tuple[int, int],
     steps: int | None,
     data: ImageDataset,
 ) -> tuple[list[Row], list[str]]:
-    """A work's rows, and what went wrong; `rounds` are sittings, and repeats in each of them."""
-    sittings, repeats = rounds
+    """A workload's rows, and what went wrong; `rounds` are sessions, and repeats in each."""
+    sessions, repeats = rounds
     if work.whole_mnist and "sample" in data.name:
         return [], ["left out: it needs the files of MNIST; set MINIBNN_DATA"]
     contestants = [c for c in work.contestants if c.home in homes]
@@ -185,11 +186,11 @@ def measure(
         found, wrong = measure_whole(job, contestants, repeats, data, folder)
     else:
         found, wrong = [], []
-        for sitting in range(sittings):
+        for session in range(sessions):
             rows, complaints = race(
                 job, contestants, repeats, data, tolerance=work.tolerance, data_folder=folder
             )
-            found += [row | {"repeat": sitting * repeats + row["repeat"]} for row in rows]
+            found += [row | {"repeat": session * repeats + row["repeat"]} for row in rows]
             wrong += [text for text in complaints if text not in wrong]
         if name == "seed-epoch":
             found = [row | {"value": row["value"] * job.steps} for row in found]

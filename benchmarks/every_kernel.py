@@ -26,10 +26,10 @@ from launches import FLOATS, listening, missing  # noqa: E402
 
 from minibnn import DeviceError, get_backend  # noqa: E402
 from minibnn.backend import (  # noqa: E402
-    AdamStep,
     Array,
     Backend,
 )
+from minibnn.backend.base import note_finite  # noqa: E402
 from minibnn.backend.cuda import CupyBackend  # noqa: E402
 from minibnn.backend.operations import two_stage_sum  # noqa: E402
 from minibnn.functions.signs import binary_sign, straight_through_gradient  # noqa: E402
@@ -51,6 +51,7 @@ from minibnn.losses.cross_entropy import (  # noqa: E402
     cross_entropy,
     cross_entropy_gradient,
 )
+from minibnn.optimizers.adam import adam  # noqa: E402
 from minibnn.packed.bits import pack_rows, xnor_products  # noqa: E402
 from minibnn.packed.inference import (  # noqa: E402
     BitMatrix,
@@ -152,19 +153,20 @@ def elementwise(backend: Backend, make: Inputs, sizes: Sizes) -> Results:
     yield "rescale", backend.run(rescale, pixels, 2 / 255, -1.0, make.dtype)
     w, g, m = (make.floats(sizes.parameters) for _ in range(3))
     v = abs(make.floats(sizes.parameters))
-    numbers = AdamStep.of(0.01, 0.9, 0.999, 1e-8, 7, 0.5)
-    backend.adam_step(w, g, m, v, numbers, backend.xp.ones((), bool))
+    with backend.update():
+        backend.run(adam, w, g, m, v, 0.01, 1e-8, 0.9, 0.999, 0.5)
     yield from zip(("adam: w", "adam: m", "adam: v"), (w, m, v), strict=True)
-    row = abs(make.floats(4)) + 1e-3
-    rates = [row[i : i + 1].reshape(()) for i in range(4)]  # in a row on the device
-    middle = w.size // 3
-    parts = [
-        (slice(0, middle), AdamStep(rates[0], rates[1], 0.9, 0.999, 0.5)),
-        (slice(middle, w.size), AdamStep(rates[2], rates[3], 0.9, 0.999, None)),
-    ]
-    w_parts = w.copy()
-    backend.adam_steps(w_parts, g, m.copy(), v.copy(), parts)
-    yield "adam on parts", w_parts
+    yield from finite(backend, g)
+
+
+def finite(backend: Backend, a: Array) -> Results:
+    """The kernel of `finite.cu`."""
+    allowed = backend.asarray(np.ones((), bool))
+    backend.run(note_finite, allowed, a)
+    yield "note_finite: all finite", allowed.copy()
+    a[-1] = np.inf
+    backend.run(note_finite, allowed, a)
+    yield "note_finite: not", allowed
 
 
 def captured_step(backend: Backend, make: Inputs, sizes: Sizes) -> Results:

@@ -1,16 +1,16 @@
 """minibnn beside PyTorch and JAX on one NVIDIA GPU: the same work, turn by turn.
 
-    MINIBNN_DATA=... python benchmarks/gpu.py                      # every work, float32 throughout
-    MINIBNN_DATA=... python benchmarks/gpu.py --tf32 on            # TF32 allowed to everybody
-    python benchmarks/gpu.py --work seed-epoch --repeats 3 --out FOLDER
+    MINIBNN_DATA=... python benchmarks/gpu.py               # every workload, float32 throughout
+    MINIBNN_DATA=... python benchmarks/gpu.py --tf32 on     # TF32 allowed to everybody
+    python benchmarks/gpu.py --workloads seed-epoch --repeats 3 --out FOLDER
     python benchmarks/gpu.py --device cpu --steps 2 --repeats 1    # a rehearsal without a GPU
 
 As `cpu.py`: own processes, the same start, the same batches, rotating turns, ratios within rounds.
-Beside each figure stands the floor: what the work's bytes and operations take at the rates of a
+Beside each figure stands the floor: what the workload's bytes and operations take at the rates of a
 large copy and of large products, which are measured in the same run (`floor.py`). A whole run
 writes every turn to `benchmarks/results/gpu.csv`, what it ran on to `gpu.json` and the ratios as a
 picture to `gpu.png`; with `--tf32 on` to `gpu_tf32.*`. A run of parts does so with `--out FOLDER`.
-`benchmarks/README.md` says what each work is and where the rivals come from.
+`benchmarks/README.md` says what each workload is and where the rivals come from.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ import pandas as pd
 from cpu import MODULES, measure
 from environment import RESULTS, save_run, start_even
 from floor import Ceilings, floor, measure_ceilings, needs
-from gpu_works import BASE, LOSS, RECORDING, RIVALS, WORKS, measure_packed
+from gpu_works import BASE, LOSS, RECORDING, RIVALS, WORKLOADS, measure_packed
 from race import Contestant, Row
 from rivals import has, python_of, versions
 from tables import draw, quantity, ratios
@@ -55,7 +55,7 @@ def main() -> None:
     lacking = set(args.rivals or ()) - set(pythons) - {"none"}
     if lacking:
         sys.exit(f"gpu.py: not found: {', '.join(sorted(lacking))}; see benchmarks/README.md")
-    whole = set(args.work) == set(WORKS) and set(pythons) == set(RIVALS)
+    whole = set(args.workloads) == set(WORKLOADS) and set(pythons) == set(RIVALS)
     whole = whole and not args.steps and args.device == "gpu"
     out = args.out or (RESULTS if whole else None)
     data = load_mnist_or_sample()
@@ -74,8 +74,9 @@ def arguments() -> argparse.Namespace:
                         help="cpu is a rehearsal, whose figures are no results")  # fmt: skip
     parser.add_argument("--tf32", choices=("off", "on", "both"), default="off",
                         help="for everybody's float32 products; default: %(default)s")  # fmt: skip
-    parser.add_argument("--work", nargs="+", choices=WORKS, default=list(WORKS), metavar="WORK",
-                        help=f"any of {', '.join(WORKS)}; default: all")  # fmt: skip
+    parser.add_argument("--workloads", nargs="+", choices=WORKLOADS, default=list(WORKLOADS),
+                        metavar="WORKLOAD",
+                        help=f"any of {', '.join(WORKLOADS)}; default: all")  # fmt: skip
     parser.add_argument(
         "--rivals",
         nargs="+",
@@ -87,20 +88,20 @@ def arguments() -> argparse.Namespace:
                         help="the interpreter that has them; default: benchmarks/.rivals, or else "
                         "the one that runs this")  # fmt: skip
     parser.add_argument("--repeats", type=int, default=7, metavar="N",
-                        help="rounds of each sitting; default: %(default)s")  # fmt: skip
-    parser.add_argument("--sittings", type=int, default=1, metavar="N",
+                        help="rounds of each session; default: %(default)s")  # fmt: skip
+    parser.add_argument("--sessions", type=int, default=1, metavar="N",
                         help="with new processes for everybody; default: %(default)s")  # fmt: skip
-    parser.add_argument("--steps", type=int, metavar="N", help="in a turn; default: the work's")
+    parser.add_argument("--steps", type=int, metavar="N", help="in a turn; default: the workload's")
     parser.add_argument(
         "--minutes",
         type=float,
         metavar="N",
-        help="begin no work later than that, and say what was left out",
+        help="begin no workload later than that, and say what was left out",
     )
     parser.add_argument("--out", type=Path, metavar="FOLDER",
                         help="keep the results there; default: benchmarks/results")  # fmt: skip
     args = parser.parse_args()
-    for name in ("repeats", "sittings", "steps", "minutes"):
+    for name in ("repeats", "sessions", "steps", "minutes"):
         value = getattr(args, name)
         if value is not None and value <= 0:
             parser.error(f"--{name}: expected a positive number, got {value}")
@@ -117,20 +118,20 @@ def run(
     data: ImageDataset,
     out: Path | None,
 ) -> list[str]:
-    """All works with one setting of TF32: measure, keep, print; return what went wrong."""
+    """All workloads with one setting of TF32: measure, keep, print; return what went wrong."""
     start = time.monotonic()
     setting = "on" if tf32 else "off"
     ceilings, device = measure_ceilings(args.device)
     rows: list[Row] = []
     wrong: list[str] = []
     wanted: dict[str, Any] = {}
-    for name in args.work:
+    for name in args.workloads:
         gone = time.monotonic() - start
         if args.minutes and gone > 60 * args.minutes:
             wrong.append(f"{name}: left out after {gone / 60:.1f} minutes")
             continue
         print(f"TF32 {setting}, {name}, after {gone:.0f} s ...", file=sys.stderr, flush=True)
-        work = WORKS[name]
+        work = WORKLOADS[name]
         job = replace(work.job, device=args.device, tf32=tf32, threads=os.cpu_count() or 1)
         if job.kind == "train":
             most = len(data.train_images) // job.batch
@@ -145,7 +146,7 @@ def run(
         else:
             repeats = min(args.repeats, 2) if job.kind == "whole" else args.repeats
             homes = {c.home for c in racing}
-            rounds = (args.sittings, repeats)
+            rounds = (args.sessions, repeats)
             found, wrong_here = measure(name, work, homes, rounds, args.steps, data)
         seconds, by = floor(job, ceilings)
         units = job.steps if work.unit == "epoch" else 1
@@ -153,7 +154,7 @@ def run(
         rows += [row | more for row in found if row["work"] == name]
         wrong += [f"{name}: {text}" for text in wrong_here]
         wanted[name] = needs(job)._asdict() | {"per": "step" if job.kind == "train" else work.unit}
-        if out is not None and rows:  # after each work, so that a run cut short keeps the rest
+        if out is not None and rows:  # after each workload, so that a run cut short keeps the rest
             save_run(
                 out, file_name(tf32), pd.DataFrame(rows), (), os.cpu_count() or 1, wrong,
                 device=args.device, tf32=setting, **device, needs=wanted,
@@ -215,7 +216,7 @@ def with_floor(table: pd.DataFrame) -> pd.DataFrame:
 
 
 def markdown(table: pd.DataFrame, ceilings: Ceilings | None = None) -> str:
-    """For each work and contestant its time, minibnn's beside it, and the floor."""
+    """For each workload and contestant its time, minibnn's beside it, and the floor."""
     lines = [f"TF32 {', '.join(table.tf32.unique())}."]
     if ceilings is not None:
         rates = f"{ceilings.copy / 1e9:.0f} GB/s, float32 {ceilings.float32 / 1e12:.3g}"

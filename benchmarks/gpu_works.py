@@ -1,4 +1,4 @@
-"""What `gpu.py` measures: the contestants, the works, and how calls of a packed model are timed."""
+"""What `gpu.py` measures: contestants, workloads, and how calls of a packed model are timed."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from functools import cache
 from pathlib import Path
 
 import numpy as np
-from cpu import CHANNELS_LAST, COMPILED, EAGER, JAX, SEED, Work, step_job
+from cpu import CHANNELS_LAST, COMPILED, EAGER, JAX, SEED, Workload, step_job
 from deploy import fold, tidy
 from ours import network
 from race import Contestant, Row, limits, take_turns
@@ -60,26 +60,26 @@ def predict(*hidden: int, batch: int, calls: int) -> Job:
     return replace(step_job(*hidden, batch=batch, steps=calls), kind="predict")
 
 
-WORKS = {
-    "seed-epoch": Work("epoch", by_epoch(SEED), (*TRAINING, GRAPH_32, UNROLLED)),
-    "step-3x256": Work("step", wide(256, 600), TRAINING),
-    "step-3x1024": Work("step", wide(1024, 600), TRAINING),
-    "step-3x4096": Work("step", wide(4096, 100), TRAINING),
-    "step-larq-cnn": Work(
+WORKLOADS = {
+    "seed-epoch": Workload("epoch", by_epoch(SEED), (*TRAINING, GRAPH_32, UNROLLED)),
+    "step-3x256": Workload("step", wide(256, 600), TRAINING),
+    "step-3x1024": Workload("step", wide(1024, 600), TRAINING),
+    "step-3x4096": Workload("step", wide(4096, 100), TRAINING),
+    "step-larq-cnn": Workload(
         "step",
         by_epoch(Job("train", (576, 64, 10), convs=(32, 64, 64), pooled=(0, 1), steps=200)),
         (*TRAINING, CHANNELS_LAST, WINDOWS),
     ),
-    "evaluate": Work("10,000 images", by_epoch(replace(SEED, kind="evaluate", steps=50)),
+    "evaluate": Workload("10,000 images", by_epoch(replace(SEED, kind="evaluate", steps=50)),
                      (AS_USED, EAGER, COMPILED, GRAPH, JAX)),
-    "packed-1": Work("call", predict(128, 64, batch=1, calls=500), INFERENCE),
-    "packed-10000": Work("call", predict(128, 64, batch=10_000, calls=50), INFERENCE),
-    "packed-3x4096-1": Work("call", predict(4096, 4096, 4096, batch=1, calls=200), INFERENCE),
-    "packed-3x4096-10000": Work(
+    "packed-1": Workload("call", predict(128, 64, batch=1, calls=500), INFERENCE),
+    "packed-10000": Workload("call", predict(128, 64, batch=10_000, calls=50), INFERENCE),
+    "packed-3x4096-1": Workload("call", predict(4096, 4096, 4096, batch=1, calls=200), INFERENCE),
+    "packed-3x4096-10000": Workload(
         "call", predict(4096, 4096, 4096, batch=10_000, calls=5), INFERENCE
     ),
-    "seed-job": Work("job", replace(SEED, kind="whole"), (AS_USED, EAGER, GRAPH_32, JAX, CACHED),
-                     whole_mnist=True),
+    "seed-job": Workload("job", replace(SEED, kind="whole"),
+                         (AS_USED, EAGER, GRAPH_32, JAX, CACHED), whole_mnist=True),
 }  # fmt: skip
 
 
@@ -91,7 +91,7 @@ def packed_of(sizes: tuple[int, ...]) -> tuple[PackedModel, list[tuple[Array, Ar
 
 
 def measure_packed(
-    name: str, work: Work, repeats: int, steps: int | None, data: ImageDataset
+    name: str, work: Workload, repeats: int, steps: int | None, data: ImageDataset
 ) -> tuple[list[Row], list[str]]:
     """Calls of a packed model and of the same network folded into float16 products.
 

@@ -45,7 +45,7 @@ def versions(rival: str, python: Path | None = None) -> dict[str, str]:
     names = re.findall(r"^[\w-]+", (LISTS / f"{rival}.txt").read_text(), re.MULTILINE)
     code = (
         "import json, platform; from importlib.metadata import distributions;"
-        "there = {d.name.lower(): d.version for d in distributions()};"
+        "there = {d.name.lower(): d.version for d in distributions() if d.name};"
         f"found = {{n: there[n] for n in {names} if n in there}};"
         "print(json.dumps({'python': platform.python_version()} | found))"
     )

@@ -13,7 +13,7 @@ OURS = ("minibnn",)
 
 
 def ratios(table: pd.DataFrame, ours: Sequence[str] = OURS) -> pd.DataFrame:
-    """For each work and rival the medians, and the ratio minibnn / rival over the rounds.
+    """For each workload and rival the medians, and the ratio minibnn / rival over the rounds.
 
     minibnn is the first name of `ours` that took part in the work.
     """

@@ -233,6 +233,9 @@ def convert(a: Array, backend: Backend, dtype: Any) -> Array:
     return a.astype(dtype, copy=False)
 
 
+ALIGNMENT = 64  # values; by the alignment of its operands cuBLAS chooses how to add up
+
+
 class Segment(NamedTuple):
     """A run of the flat store whose values share a bound and a learning-rate scale."""
 
@@ -251,10 +254,9 @@ class FlatStore:
         parameters: initialised, all on one backend and of one dtype, each once.
 
     Attributes:
-        data: shape (total size,).
-        grad: shape (total size,); who asks for it uses the gradient of every parameter.
-        segments: the runs that an optimiser can treat alike, one for each bound and learning-rate
-            scale.
+        data: the values, flat, and zeros between segments.
+        grad: the gradients likewise; who asks for it uses the gradient of every parameter.
+        segments: the runs alike in bound and lr_scale; each begins at a multiple of `ALIGNMENT`.
     """
 
     def __init__(self, parameters: Iterable[Parameter]) -> None:
@@ -281,23 +283,26 @@ class FlatStore:
             raise ValueError(f"optimiser: expected one backend and one dtype, got {sorted(kinds)}")
 
         self.backend = backend_of(self.parameters[0].data)
-        total = sum(p.size for p in self.parameters)
-        self.data = self.backend.xp.empty(total, dtype=self.parameters[0].data.dtype)
-        self._grad = self.backend.xp.empty_like(self.data)
         # Alike parameters lie side by side, whatever their order, so that one update does them all.
         alike: dict[tuple[float | None, float], list[Parameter]] = {}
         for p in self.parameters:
             alike.setdefault((p.bound, p.lr_scale), []).append(p)
         self.segments: list[Segment] = []
-        start = stop = 0
+        stop = 0
         for (bound, lr_scale), group in alike.items():
-            for p in group:
-                part = slice(stop, stop + p.size)
-                p.data = _move_into(self.data[part].reshape(p.shape), p.data)
-                vars(p)["grad"] = _move_into(self._grad[part].reshape(p.shape), vars(p)["grad"])
-                stop += p.size
+            start = -(-stop // ALIGNMENT) * ALIGNMENT
+            stop = start + sum(p.size for p in group)
             self.segments.append(Segment(slice(start, stop), bound, lr_scale))
-            start = stop
+        self.data = self.backend.xp.zeros(stop, dtype=self.parameters[0].data.dtype)
+        self._grad = self.backend.xp.zeros_like(self.data)
+        for segment, group in zip(self.segments, alike.values(), strict=True):
+            start = segment.where.start
+            for p in group:
+                for name, flat in (("data", self.data), ("grad", self._grad)):
+                    view = flat[start : start + p.size].reshape(p.shape)
+                    view[...] = vars(p)[name]
+                    vars(p)[name] = view
+                start += p.size
         self._views = [(p.data, vars(p)["grad"]) for p in self.parameters]
         self._grad_used = self._used = next(Backwards.clock)
 
@@ -343,8 +348,3 @@ class FlatStore:
     def end_step(self) -> None:
         """What used the gradients up to now belongs to the step that ends here."""
         self._used = next(Backwards.clock)
-
-
-def _move_into(view: Array, values: Array) -> Array:
-    view[...] = values
-    return view

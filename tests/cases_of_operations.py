@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -605,10 +606,7 @@ def score_labels(make: Make) -> Iterator[tuple[Any, ...]]:
 def dense_layers(make: Make) -> Iterator[tuple[Any, ...]]:
     for pixels in (True, False):
         for widths in ((65, 30, 10), (64, 3), (200, 70, 33, 1)):
-            layers = tuple(
-                BitMatrix(words(make, m, width), width)
-                for width, m in zip(widths, widths[1:], strict=False)
-            )
+            layers = tuple(BitMatrix(words(make, m, width), width) for width, m in pairwise(widths))
             behind = tuple(thresholds(make, m) for m in widths[1:-1])
             for n in (1, 5, 0):
                 x = make.whole(n, widths[0], dtype=np.uint8, least=0, most=255 if pixels else 1)

@@ -833,14 +833,14 @@ class Halving(SGD):
         super().__init__(parameters, 0.1)
         self.way = way
 
-    def scalars(self, rate, step):
-        return (rate / 2**step if self.way == "scalars" else rate,)
+    def scalars(self, learning_rate, step):
+        return (learning_rate / 2**step if self.way == "scalars" else learning_rate,)
 
     def update(self, segment, scalars):
         (rate,) = scalars
         if self.way == "steps":
             rate = rate / 2**self.steps
-        w, g = (a[segment.where] for a in (self.store.data, self.store.grad))
+        w, g = self.store.data[segment.where], self.store.grad[segment.where]
         self.backend.masked_write((w, w - rate * g))
 
 
@@ -869,6 +869,28 @@ def test_a_rate_that_no_float_holds_is_made_smaller():
             step(*wrong)
     assert np.allclose(step(0.1), 0.1)
     assert np.allclose(step(0.1, 10.0), 1.0)
+
+
+def test_a_host_that_says_no_makes_no_update():
+    layer = Dense(3, 2).initialize(0)
+    optimizer, before = SGD(layer.parameters(), 0.1), layer.weight.data.copy()
+    layer.weight.grad[...] = 1
+
+    def step(value):
+        if CPU.all_finite(value):
+            optimizer.step()
+        return optimizer.steps
+
+    with (
+        advised("backend", "ask all_finite, and make no update where it says no"),
+        CPU.update(allowed=np.isfinite(np.nan)),
+    ):
+        optimizer.step()
+    assert np.array_equal(layer.weight.data, before)
+    assert (step(np.nan), step(1.0)) == (0, 1)
+    with CPU.update(allowed=np.isfinite(1.0)):
+        optimizer.step()
+    assert optimizer.steps == 2
 
 
 def test_a_count_that_is_read_is_drawn_from_instead():

@@ -121,7 +121,7 @@ def test_all_parts_of_confirm_gpu_can_be_imported(bare):
 import sys
 sys.path.insert(0, "benchmarks")
 import confirm_gpu
-print(*confirm_gpu.parts(), confirm_gpu.missing(confirm_gpu.NEEDED + confirm_gpu.NEEDED_BY_TESTS))
+print(len([*map(confirm_gpu.part, confirm_gpu.ROOMS)]), confirm_gpu.missing(confirm_gpu.NEEDED + confirm_gpu.NEEDED_BY_TESTS))
 confirm_gpu.starter(confirm_gpu.arguments([]))
 from confirm.setting import Setting
 from minibnn import get_backend
@@ -130,7 +130,7 @@ print(Setting(get_backend("cpu")).data.name)
     done = bare("-c", code)
     assert done.returncode == 0, done.stderr
     parts, data = done.stdout.splitlines()
-    assert parts == "device kernels recorded repeat speed accuracy []"
+    assert parts == "6 []"
     assert data.startswith("MNIST sample")
     assert "Going on with the bundled sample" in done.stderr
 
@@ -139,7 +139,7 @@ def test_the_race_runs(bare, tmp_path):
     """All but the whole job, which needs MNIST's files, and says so."""
     done = bare(
         "benchmarks/gpu.py", "--device", "cpu", "--steps", "2", "--repeats", "1", "--rivals", "none",
-        "--work", "step-3x256", "packed-1", "seed-job", "--out", str(tmp_path),
+        "--workloads", "step-3x256", "packed-1", "seed-job", "--out", str(tmp_path),
     )  # fmt: skip
     if "cupy" in done.stderr and "ceilings" in done.stderr:
         pytest.skip("the ceilings are measured by CuPy")

@@ -39,7 +39,7 @@ def run(tmp_path):
 
 def test_a_race_gives_a_table_every_turn_and_a_picture(run, tmp_path):
     done = run(
-        "cpu.py", "--work", "step-3x256", "--rivals", "numpy", "--repeats", "2", "--sittings", "2",
+        "cpu.py", "--workloads", "step-3x256", "--rivals", "numpy", "--repeats", "2", "--sessions", "2",
         "--steps", "2", "--threads", "1", "--out", str(tmp_path),
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
@@ -64,8 +64,8 @@ def test_a_race_gives_a_table_every_turn_and_a_picture(run, tmp_path):
 
 def test_a_part_is_not_kept_and_minibnn_may_run_alone(run):
     kept = sorted((BENCHMARKS / "results").iterdir())
-    done = run("cpu.py", "--work", "evaluate", "--rivals", "none", "--repeats", "1",
-               "--sittings", "1", "--steps", "1")  # fmt: skip
+    done = run("cpu.py", "--workloads", "evaluate", "--rivals", "none", "--repeats", "1",
+               "--sessions", "1", "--steps", "1")  # fmt: skip
     assert done.returncode == 0, done.stderr
     assert done.stdout.splitlines()[2].startswith("| evaluate | ")
     assert "not kept" in done.stderr
@@ -394,7 +394,7 @@ def test_a_gpu_run_without_a_gpu_says_so_before_it_measures(run):
 def test_a_rehearsal_of_a_gpu_run(run, tmp_path):
     kept = sorted((BENCHMARKS / "results").iterdir())
     done = run("gpu.py", "--device", "cpu", "--rivals", "none", "--repeats", "2", "--steps", "2",
-               "--work", "seed-epoch", "evaluate", "packed-1", "--out", str(tmp_path))  # fmt: skip
+               "--workloads", "seed-epoch", "evaluate", "packed-1", "--out", str(tmp_path))  # fmt: skip
     assert done.returncode == 0, done.stderr
     assert "its figures say nothing of a GPU" in done.stderr
     assert "seed-epoch: minibnn left out: the CPU has no CUDA graphs" in done.stderr
@@ -429,7 +429,9 @@ def test_rivals_come_from_where_they_are(tmp_path, monkeypatch):
     (own / "python").symlink_to(here)
     assert gpu.find_rivals(None, ["pytorch"])["pytorch"] == own / "python"
     assert gpu.find_rivals(here, ["pytorch"])["pytorch"] == here
-    found, absent = gpu.contestants(gpu.WORKS["seed-epoch"].contestants, {"pytorch": here}, "gpu")
+    found, absent = gpu.contestants(
+        gpu.WORKLOADS["seed-epoch"].contestants, {"pytorch": here}, "gpu"
+    )
     assert {c.home: c.python for c in found} == {"minibnn": here, "pytorch": here}
     assert len(found) == 7
     assert absent == []

@@ -756,6 +756,9 @@ def test_ctrl_c_while_it_captures_leaves_nothing_open(monkeypatch, device):
                 continue
             with pytest.raises(KeyboardInterrupt):
                 steps.epoch(loader)
+        assert steps.loss.saved is None
+        with pytest.raises(RuntimeError, match="backward"):
+            steps.model.backward(steps.model.backend.xp.zeros((10, CLASSES), np.float32))
         assert not steps.captured
         steps.epoch(loader)
         assert steps.captured

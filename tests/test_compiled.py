@@ -16,13 +16,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from minibnn.backend import CPU, AdamStep, NumpyBackend
+from minibnn.backend import CPU, NumpyBackend
 from minibnn.backend.cpu import CompiledBackend
 from minibnn.backend.cpu import library as compiled
 from minibnn.functions.signs import binary_sign, straight_through_gradient
 from minibnn.layers.norm import batch_norm, batch_norm_gradient, normalize
 from minibnn.layers.reshape import rescale
 from minibnn.losses.cross_entropy import log_softmax
+from minibnn.optimizers.adam import adam, step_size
 
 NUMPY = NumpyBackend()
 SHAPES = [(1, 1), (3, 7), (64, 10), (65, 1024), (130, 1025), (2, 3000), (5, 0)]
@@ -84,10 +85,9 @@ def test_adam_in_c_equals_numpy_to_the_last_bit(size, bound, rng):
     theirs = [a.copy() for a in ours]
     with np.errstate(invalid="ignore"):
         for step in range(1, 8):
-            numbers = AdamStep.of(0.01, 0.9, 0.999, 1e-8, step, bound)
-            allowed = None if step == 1 else np.array(step % 3 > 0)
-            CPU.adam_step(*ours, numbers, allowed)
-            NUMPY.adam_step(*theirs, numbers, allowed)
+            given = *step_size(0.01, 0.9, 0.999, 1e-8, step), 0.9, 0.999, bound
+            CPU.run(adam, *ours, *given)
+            NUMPY.run(adam, *theirs, *given)
     for a, b in zip(ours, theirs, strict=True):
         np.testing.assert_array_equal(a, b)
 
@@ -242,7 +242,6 @@ def test_what_c_cannot_take_goes_to_numpy(rng, monkeypatch):
             np.testing.assert_allclose(got, expected, rtol=1e-5, atol=1e-6)
             np.testing.assert_allclose(*sums, rtol=1e-5, atol=1e-6)
     short, v = np.ones(5, np.float32), np.ones(6, np.float32)
-    numbers = AdamStep.of(0.01, 0.9, 0.999, 1e-8, 1, None)
     for call in (
         lambda: CPU.run(straight_through_gradient, x, x[:7].copy(), 1.0),
         lambda: CPU.run(batch_norm, x, short, x[0], 1e-5),
@@ -253,7 +252,7 @@ def test_what_c_cannot_take_goes_to_numpy(rng, monkeypatch):
         lambda: CPU.run(batch_norm_gradient, x, x, v, v, short, v.copy(), True),
         lambda: CPU.run(batch_norm_gradient, x, x, v, v, v.copy(), short, True),
         lambda: CPU.run(normalize, x, short, v, v),
-        lambda: CPU.adam_step(x[0], short, x[1], x[2], numbers),
+        lambda: CPU.run(adam, x[0], short, x[1], x[2], 0.01, 1e-8, 0.9, 0.999, None),
     ):
         with pytest.raises(ValueError, match=r"broadcast|mismatch"):
             call()

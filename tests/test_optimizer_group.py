@@ -16,6 +16,7 @@ from minibnn import (
     Bop,
     DataLoader,
     Dense,
+    DivergedError,
     DoReFaWeights,
     Fill,
     HardTanh,
@@ -101,7 +102,10 @@ def test_all_or_none():
     both = OptimizerGroup(SGD(model[0].parameters(), 1.0), SGD(model[1].parameters(), 1.0))
     before = model[0].weight.data.copy()
     model[0].weight.grad[...] = 1
-    both.step(only_if=np.bool_(False))
+    model[1].weight.grad[...] = np.nan
+    with pytest.raises(DivergedError, match=r"the gradient of Parameter\('weight', \(2, 2\)\)"):
+        both.step()
+    np.testing.assert_array_equal(model[0].weight.data, before)
     model[1].initialize(0)
     with pytest.raises(RuntimeError, match="moved or replaced"):
         both.step()
@@ -193,4 +197,5 @@ def test_a_step_waits_for_nothing(device, rng):
             for labels in (integers, rows):
                 value = loss.forward(model.forward(x, train=True), labels)
                 model.backward(loss.backward(), need_dx=False)
-                optimizer.step(only_if=device.xp.isfinite(value))
+                with device.update(allowed=device.xp.isfinite(value)):
+                    optimizer.step()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import math
 import pickle
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
@@ -18,6 +19,7 @@ from minibnn import (
     Constant,
     Cosine,
     Dense,
+    DivergedError,
     Exponential,
     Fill,
     OptimizerGroup,
@@ -27,9 +29,15 @@ from minibnn import (
     ShiftAdaMax,
     SignSTE,
 )
-from minibnn.backend import CPU, AdamStep, Backend
-from minibnn.backend.cpu.backend import ADAM_BLOCK
-from minibnn.parameter import FlatStore
+from minibnn.backend import NotFinite
+from minibnn.backend.cpu.adam import BLOCK
+from minibnn.optimizers import Descent
+from minibnn.optimizers.adam import adam, step_size
+from minibnn.optimizers.adamax import adamax, shift_adamax
+from minibnn.optimizers.base import bounded
+from minibnn.optimizers.bop import bop
+from minibnn.optimizers.sgd import sgd
+from minibnn.parameter import ALIGNMENT, FlatStore
 
 
 def parameter(values, **options) -> Parameter:
@@ -87,22 +95,95 @@ def test_bound_scale_and_order(make):
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
 @pytest.mark.parametrize("bound", [None, 0.5])
-@pytest.mark.parametrize("size", [1, 1000, ADAM_BLOCK, 2 * ADAM_BLOCK + 3])
-def test_fast_adam_equals_its_plain_twin(dtype, bound, size, backend, rng):
+@pytest.mark.parametrize("size", [1, 1000, BLOCK, 2 * BLOCK + 3])
+def test_fast_adam_equals_its_reference(dtype, bound, size, backend, rng):
     if backend.name == "strict":
-        pytest.skip("the stand-in has only the plain body")
+        pytest.skip("the stand-in has only the reference")
     plain = [rng.standard_normal(size).astype(dtype) for _ in range(2)]
     plain += [np.zeros(size, dtype), np.zeros(size, dtype)]
     fast = [backend.asarray(a.copy()) for a in plain]
     for step in range(1, 6):
         plain[1] = rng.standard_normal(size).astype(dtype)
         fast[1] = backend.asarray(plain[1].copy())
-        numbers = AdamStep.of(0.01, 0.9, 0.999, 1e-8, step, bound)
-        Backend.adam_step(CPU, *plain, numbers)
-        backend.adam_step(*fast, numbers)
+        scalars = step_size(0.01, 0.9, 0.999, 1e-8, step)
+        adam(*plain, *scalars, 0.9, 0.999, bound)
+        backend.run(adam, *fast, *scalars, 0.9, 0.999, bound)
     tolerance = 1e-5 if dtype == np.float32 else 1e-12  # float32: the two round in another order
     for a, b in zip(plain, fast, strict=True):
         np.testing.assert_allclose(backend.to_host(b), a, rtol=tolerance, atol=tolerance)
+
+
+# Each rule's number of arrays, its scalars, and a step of it in exact arithmetic on one element.
+def exactly_sgd(w, g, u, learning_rate, momentum, bound):
+    u = momentum * u + g
+    return into(w - learning_rate * u, bound), u
+
+
+def exactly_adam(w, g, m, v, alpha_t, epsilon_hat, beta1, beta2, bound):
+    m = beta1 * m + (1 - beta1) * g
+    v = beta2 * v + (1 - beta2) * g**2
+    return into(w - alpha_t * m / (math.sqrt(v) + epsilon_hat), bound), m, v
+
+
+def exactly_adamax(w, g, m, u, alpha_t, beta1, beta2, epsilon, bound):
+    m = beta1 * m + (1 - beta1) * g
+    u = max(beta2 * u, abs(g) + epsilon)
+    return into(w - alpha_t * m / u, bound), m, u
+
+
+def exactly_shift_adamax(w, g, m, v, alpha_t, beta1, beta2, epsilon, bound):
+    m = beta1 * m + (1 - beta1) * g
+    v = max(beta2 * v, abs(g) + epsilon)
+    return into(w - alpha_t * m / 2.0 ** round(math.log2(v)), bound), m, v
+
+
+def exactly_bop(w, g, m, gamma, keep, threshold):
+    m = keep * m + gamma * g
+    return -w if abs(m) > threshold and m * w > 0 else w, m
+
+
+def into(w, bound):
+    return w if bound is None else min(max(w, -bound), bound)
+
+
+RULES = {
+    sgd: (exactly_sgd, (0.1, 0.9, None)),
+    adam: (exactly_adam, (0.02, 1e-3, 0.9, 0.99, None)),
+    adamax: (exactly_adamax, (0.02, 0.9, 0.99, 1e-3, None)),
+    shift_adamax: (exactly_shift_adamax, (2.0**-5, 7 / 8, 0.99, 1e-3, None)),
+    bop: (exactly_bop, (0.1, 0.9, 0.2)),
+}
+
+
+@pytest.mark.parametrize("bound", [None, 0.5])
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("rule", RULES, ids=lambda rule: rule.__name__)
+def test_each_rule_is_the_papers(rule, dtype, bound, backend, rng):
+    """One element after another in Python's floats, which are float64."""
+    exactly, scalars = RULES[rule]
+    if rule is not bop:
+        scalars = (*scalars[:-1], bound)
+    elif bound is not None:
+        pytest.skip("it knows no bound")
+    arrays = 4 - (rule in (sgd, bop))
+    w, g, *state = rng.uniform(0.1, 1, (arrays, 200)).astype(dtype)
+    w[::2], g[::3] = -w[::2], -g[::3]
+    if rule is bop:
+        w[...] = np.where(w >= 0, 1, -1)
+        state[0][::5] *= -1
+    expected = [
+        exactly(*map(float, element), *scalars) for element in zip(w, g, *state, strict=True)
+    ]
+    arrays = [backend.asarray(a.copy()) for a in (w, g, *state)]
+    with backend.update():
+        backend.run(rule, *arrays, *scalars)
+    got = [backend.to_host(arrays[0]), *(backend.to_host(a) for a in arrays[2:])]
+    assert all(a.dtype == dtype for a in got)
+    np.testing.assert_array_equal(backend.to_host(arrays[1]), g)  # the gradient is not changed
+    # Some five roundings of numbers up to 1.
+    tolerance = 3e-7 if dtype == np.float32 else 1e-15
+    np.testing.assert_allclose(np.transpose(got), expected, rtol=tolerance, atol=tolerance)
+    assert (got[0] != w).any()
 
 
 @pytest.mark.parametrize(
@@ -116,24 +197,94 @@ def test_fast_adam_equals_its_plain_twin(dtype, bound, size, backend, rng):
     ],
     ids=["sgd", "adam", "adamax", "shift-adamax", "bop"],
 )
-def test_a_refused_step_changes_nothing(make, backend):
-    model = Dense(5, 4, bias=False, weight_quantizer=SignSTE()).initialize(0).to(backend)
+def test_a_refused_step_changes_nothing(make, device):
+    model = Dense(5, 4, bias=False, weight_quantizer=SignSTE()).initialize(0).to(device)
     optimizer = make(model.parameters())
-    xp = backend.xp
+    xp = device.xp
 
     def state():
-        arrays = [v for v in vars(optimizer).values() if isinstance(v, backend.array_type)]
-        return [backend.to_host(a).copy() for a in (optimizer.store.data, *arrays)]
+        arrays = [v for v in vars(optimizer).values() if isinstance(v, device.array_type)]
+        return [device.to_host(a).copy() for a in (optimizer.store.data, *arrays)]
 
     model.weight.grad[...] = 1.0
-    optimizer.step(only_if=xp.isfinite(xp.zeros(())))
+    with device.update(allowed=xp.isfinite(xp.zeros(()))):
+        optimizer.step()
     before = state()
     assert len(before) >= 2
-    model.weight.grad[...] = float("nan")
-    optimizer.step(only_if=xp.isfinite(xp.full((), float("nan"))))
+    model.weight.grad[...] = 2.0
+    with device.update(allowed=xp.isfinite(xp.full((), float("nan")))):
+        optimizer.step()
     for a, b in zip(before, state(), strict=True):
         np.testing.assert_array_equal(a, b)
     assert before[0].any()
+    model.weight.grad[...] = float("nan")
+    optimizer.step()
+    for a, b in zip(before, state(), strict=True):
+        np.testing.assert_array_equal(a, b)
+
+
+def test_a_write_is_whole_or_none(backend):
+    old = [backend.asarray(np.array([1.0, 2.0])) for _ in range(2)]
+    good, bad = (backend.asarray(np.array(a)) for a in ([3.0, 4.0], [np.inf, 4.0]))
+
+    def write(*new):
+        backend.masked_write(*zip(old, new, strict=True))
+        return [backend.to_host(a).tolist() for a in old]
+
+    for pair in ((good, bad), (bad, good)):
+        if backend.host:
+            with pytest.raises(NotFinite, match="expected finite values, got") as caught:
+                write(*pair)
+            assert caught.value.array is bad
+        else:
+            write(*pair)
+        assert [backend.to_host(a).tolist() for a in old] == [[1.0, 2.0]] * 2
+    assert write(good, good) == [[3.0, 4.0]] * 2
+
+
+def test_a_device_keeps_the_verdict_of_an_update(device):
+    """What is not finite refuses all that is written after it, in updates inside of it, too."""
+    xp, nan = device.xp, float("nan")
+    a, allowed = xp.zeros(2), xp.ones((), bool)
+
+    def write(value):
+        device.masked_write((a, xp.full(2, value)))
+        return device.to_host(a)[0]
+
+    assert device.allowed is None
+    assert write(1.0) == 1
+    assert write(nan) == 1
+    assert write(2.0) == 2, "each write outside of an update is one for itself"
+    with device.update(allowed):
+        assert device.allowed is allowed
+        assert device.all_finite(xp.zeros(3)) is True
+        assert write(3.0) == 3
+        with device.update():
+            assert device.allowed is allowed
+            assert device.all_finite(xp.asarray([0.0, nan])) is True
+        assert write(4.0) == 3
+        with device.update(xp.ones((), bool)):
+            assert write(5.0) == 5
+        assert device.allowed is allowed
+    assert not bool(allowed)
+    assert device.allowed is None
+    with pytest.raises(ZeroDivisionError), device.update(allowed):
+        1 / 0  # noqa: B018
+    assert device.allowed is None
+
+
+def test_each_thread_has_an_update_of_its_own(device):
+    with ThreadPoolExecutor(1) as pool, device.update():
+        assert device.allowed is not None
+        assert pool.submit(lambda: device.allowed).result() is None
+
+
+@pytest.mark.parametrize(
+    "make", [lambda xp: True, lambda xp: xp.ones(1, bool), lambda xp: xp.ones(())]
+)
+def test_only_a_truth_refuses_an_update(make, device):
+    with pytest.raises(TypeError, match="update: expected allowed to be a 0-d boolean, got"):
+        device.update(allowed=make(device.xp))
 
 
 def test_schedule_is_asked_before_each_update():
@@ -190,20 +341,43 @@ def test_parameters_become_views_of_one_store(backend):
     assert (backend.to_host(store.grad)[:20] == 3).all()
 
 
-def test_alike_parameters_share_a_segment():
-    def binary(n, m):
-        return Dense(n, m, weight_quantizer=SignSTE(), weight_bound=1.0)
+def binary(n, m):
+    return Dense(n, m, weight_quantizer=SignSTE(), weight_bound=1.0)
 
+
+def test_alike_parameters_share_a_segment():
     model = Sequential(binary(5, 4), BatchNorm(4), Dense(4, 3), binary(3, 2)).initialize(0)
     values = [p.data.copy() for p in model.parameters()]
     store = FlatStore(model.parameters())
     spans = [(s.where.start, s.where.stop, s.bound) for s in store.segments]
     # both binary weights; then their biases, the norm and the second layer
-    assert spans == [(0, 26, 1.0), (26, 55, None)]
+    assert spans == [(0, 26, 1.0), (64, 93, None)]
     for p, value in zip(model.parameters(), values, strict=True):
         np.testing.assert_array_equal(p.data, value)
         assert p.data.base is store.data
         assert p.grad.base is store.grad
+
+
+@pytest.mark.parametrize("size", [1, 63, 64, 65, 128])
+def test_segments_begin_at_boundaries(size, backend):
+    """And nothing that an optimiser does changes the zeros between them, or is changed by them."""
+    parameters = [parameter(np.ones(size), lr_scale=1.0 + i) for i in range(3)]
+    for p in parameters:
+        p.to(backend, np.float64)
+        p.grad[...] = 1.0
+    optimizer = Adam(parameters, 0.1)
+    starts = [s.where.start for s in optimizer.segments]
+    assert starts == [i * ALIGNMENT * -(-size // ALIGNMENT) for i in range(3)]
+    assert [s.where.stop - s.where.start for s in optimizer.segments] == [size] * 3
+    optimizer.step()
+    for a in (optimizer.store.data, optimizer.store.grad, optimizer._m, optimizer._v):
+        a = backend.to_host(a)
+        between = np.ones(a.size, bool)
+        for segment in optimizer.segments:
+            between[segment.where] = False
+        assert (a[between] == 0).all()
+        assert a[~between].all()
+    assert f"3 parameters, {3 * size:,} values" in repr(optimizer)
 
 
 def test_a_backward_writes_straight_into_the_store():
@@ -299,12 +473,69 @@ def test_a_copy_of_model_and_optimiser_trains_on_its_own(make, duplicate):
 def test_a_refused_step_does_not_count_on_the_host():
     p = parameter([0.0])
     optimizer = Adam([p], 0.1)
-    p.grad[...] = -1.0
+    p.grad[...] = np.nan
     for _ in range(50):
-        optimizer.step(only_if=np.bool_(False))
+        with pytest.raises(DivergedError):
+            optimizer.step()
     assert optimizer.steps == 0
+    p.grad[...] = -1.0
     optimizer.step()
     np.testing.assert_allclose(p.data, [0.1], rtol=1e-6)
+
+
+class Slowing(Descent):
+    """An optimiser of a user's own: it overrides nothing but public methods."""
+
+    def scalars(self, learning_rate, step):
+        return learning_rate / (step + 1), float(step)
+
+    def update(self, segment, scalars):
+        rate, step = scalars
+        w, g = self.store.data[segment.where], self.store.grad[segment.where]
+        self.backend.masked_write((w, bounded(w - rate * g - step, segment.bound)))
+
+
+def test_an_optimiser_of_a_users_own(backend):
+    free, slow = parameter([0.0]), parameter([0.0], lr_scale=0.5, bound=1.0)
+    for p in (free, slow):
+        p.to(backend, np.float64)
+    optimizer = Slowing([free, slow], learning_rate=0.5)
+    assert optimizer.next_scalars() == [(0.5, 0.0), (0.25, 0.0)]
+    assert optimizer.scalars_at(4) == [(0.1, 4.0), (0.05, 4.0)]
+    path = []
+    for _ in range(2):
+        for p in (free, slow):
+            p.grad[...] = -1.0
+        optimizer.step()
+        path.append([float(backend.to_host(p.data)[0]) for p in (free, slow)])
+    assert path == [[0.5, 0.25], [-0.25, -0.625]]
+    assert optimizer.steps == 2
+
+
+@pytest.mark.parametrize(
+    "make", [lambda p: Adam(p, 0.1), lambda p: OptimizerGroup(SGD(p[:1], 0.1), Bop(p[1:]))]
+)
+def test_an_update_by_scalars_from_elsewhere(make, device):
+    """As in a captured step: 0-d arrays of the device in the places of numbers."""
+
+    def build():
+        layers = Sequential(Dense(3, 2, bias=False), binary(2, 2)).initialize(0).to(device)
+        parameters = [layers[0].weight, layers[1].weight]
+        for p in parameters:
+            p.grad[...] = -0.25
+        return parameters, make(parameters)
+
+    (one, by_step), (other, by_scalars) = build(), build()
+    by_step.step()
+    views = [
+        tuple(device.asarray(np.array(n, np.float32)) for n in s) for s in by_scalars.next_scalars()
+    ]
+    assert len(views) == len(by_scalars.segments) == 2
+    by_scalars.update_all(views)
+    by_scalars.end_step()
+    for p, q in zip(one, other, strict=True):
+        np.testing.assert_array_equal(device.to_host(p.data), device.to_host(q.data))
+    assert by_step.next_scalars() == by_scalars.next_scalars()
 
 
 def test_the_rate_can_be_set():

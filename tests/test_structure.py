@@ -216,7 +216,7 @@ def test_training_loads_its_own_rooms_only():
     rooms = {name.split(".")[1] for name in loaded if name.startswith("minibnn.")}
     core = "backend checks data feedback functions input_contract inspection layers losses"
     files = "atomic_file gradient_clock optimizers parameter random_stream regular_file schedules"
-    assert rooms == {*core.split(), *files.split(), "training", "version", "windows"}
+    assert rooms == {*core.split(), *files.split(), "training", "bit_words", "version", "windows"}
 
 
 def test_the_door_names_each_thing_as_its_imports_do():

@@ -14,14 +14,14 @@ from minibnn import load_mnist_or_sample
 
 sys.path.append(str(Path(__file__).resolve().parents[1] / "benchmarks"))
 
-from cpu import WORKS
+import cpu
 from race import Contestant, race
 
 WORKLOADS = {
-    name: (WORKS[name].job, "ours.py")
+    name: (cpu.WORKLOADS[name].job, "ours.py")
     for name in ("seed-epoch", "step-3x256", "step-3x1024", "step-larq-cnn")
 }
-WORKLOADS["adam-3x1024"] = replace(WORKS["step-3x1024"].job, steps=100), "ours_adam.py"
+WORKLOADS["adam-3x1024"] = replace(cpu.WORKLOADS["step-3x1024"].job, steps=100), "ours_adam.py"
 SLOWER = 1.03  # new / old may be so many times old / old
 
 

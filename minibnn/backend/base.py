@@ -165,7 +165,8 @@ class Backend:
         """
         if allowed is None:
             allowed = self.xp.ones((), bool) if self.allowed is None else self.allowed
-        if not isinstance(allowed, self.array_type) or allowed.dtype.kind != "b" or allowed.ndim:
+        kind = getattr(allowed, "dtype", None), getattr(allowed, "shape", None)
+        if kind != (np.dtype(bool), ()):
             raise TypeError(f"update: expected allowed to be a 0-d boolean, got {allowed!r}")
         return _Update(self._updates, allowed)
 

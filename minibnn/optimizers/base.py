@@ -146,8 +146,8 @@ class FlatOptimizer(Optimizer):
         except (TypeError, ValueError):  # of a schedule: the next step says so
             rate = "wrong"
         return (
-            f"{type(self).__name__}({len(self.store.parameters)} parameters, "
-            f"{self.store.data.size:,} values, next {self._rate_name} {rate}, "
+            f"{type(self).__name__}({len(self.parameters)} parameters, "
+            f"{sum(p.size for p in self.parameters):,} values, next {self._rate_name} {rate}, "
             f"after {self.steps} steps)"
         )
 
@@ -226,12 +226,13 @@ class FlatOptimizer(Optimizer):
         """The scalars of the step that comes after so many, a tuple for each segment.
 
         Raises:
-            DivergedError: for a number that the parameters' dtype cannot hold.
+            DivergedError: for a rate or a scalar that the parameters' dtype cannot hold.
         """
         rate, dtype = self._rate_at(step), self.store.data.dtype
-        found = [self.scalars(self._rate_of(segment, rate), step) for segment in self.segments]
+        rates = [self._rate_of(segment, rate) for segment in self.segments]
+        found = [self.scalars(rate, step) for rate in rates]
         most = float(np.finfo(dtype).max)
-        if not all(-most <= number <= most for scalars in found for number in scalars):
+        if not all(-most <= n <= most for numbers in (rates, *found) for n in numbers):
             hint = "use a smaller learning rate, or a smaller lr_scale"
             raise DivergedError(math.inf, None, None, None, f"the step size in {dtype}", hint)
         return found

@@ -93,7 +93,8 @@ class Bop(FlatOptimizer):
             for p in parameters:
                 _require_binary(p)
         super().__init__(parameters, gamma)
-        self.store.data[...] = sign(self.store.data)
+        for p in self.parameters:
+            p.data[...] = sign(p.data)
         self._m = self.backend.xp.zeros_like(self.store.data)
 
     @property

@@ -30,7 +30,7 @@ def adam(
     beta1: float,
     beta2: float,
     bound: float | None,
-) -> None:
+) -> Any:
     """For float32, in one pass. It looks for no overflow."""
     if not fits(w, g, m, v) or not w.shape == g.shape == m.shape == v.shape:
         return NotImplemented
@@ -52,7 +52,7 @@ def adam_in_blocks(
     beta1: float,
     beta2: float,
     bound: float | None,
-) -> None:
+) -> Any:
     """For flat float32, a block in cache at a time. It looks for no overflow."""
     arrays = w, g, m, v
     if any(a.dtype != FLOAT32 or a.ndim != 1 or a.shape != w.shape for a in arrays):

@@ -22,7 +22,7 @@ def adam(
     beta1: float,
     beta2: float,
     bound: float | None,
-) -> None:
+) -> Any:
     """For contiguous arrays of one shape. It looks for no overflow."""
     arrays = w, g, m, v
     alike = floats(*arrays) and all(a.shape == w.shape and a.flags.c_contiguous for a in arrays)

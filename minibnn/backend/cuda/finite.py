@@ -10,7 +10,7 @@ from minibnn.backend.implementations import CUDA
 
 
 @CUDA.implements("note_finite")
-def note_finite(backend: Any, allowed: Array, a: Array) -> None:
+def note_finite(backend: Any, allowed: Array, a: Array) -> Any:
     """For contiguous floats."""
     if not floats(a) or not a.flags.c_contiguous:
         return NotImplemented

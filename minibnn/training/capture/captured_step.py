@@ -105,7 +105,6 @@ class CapturedStep:
         except Exception as error:  # the plain step ran: undo what this one did
             for a, before_it in copies:
                 a[...] = before_it
-            self._forget()
             self.counter.fill(self.done)
             raise CannotCapture(f"with scalars from the device: {_told(error)}") from error
         self._count(1)
@@ -121,8 +120,9 @@ class CapturedStep:
             self.captured = graphs.capture(self._step_by_tables, times)
         except Exception as error:  # whatever a layer does that cannot be captured
             raise CannotCapture(_told(error)) from error
-        finally:
-            self._forget()
+        finally:  # capturing is not doing: there was a forward whose values nobody has
+            self._plain.model.forget()
+            self._plain.loss.saved = None
 
     def go_on(self) -> None:
         """Make the next steps, as many as were captured in a row."""
@@ -167,11 +167,6 @@ class CapturedStep:
         for counter, grows in self.growth:
             counter.set(counter.value + steps * grows)
         self.done += steps
-
-    def _forget(self) -> None:
-        """Forget a forward without its backward: capturing is not doing."""
-        self._plain.model.forget()
-        self._plain.loss.saved = None
 
     def _state(self) -> HostState:
         plain = self._plain
