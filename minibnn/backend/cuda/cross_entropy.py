@@ -12,7 +12,7 @@ from minibnn.backend.cuda.labels import fits, launch_rows, readable
 from minibnn.backend.implementations import CUDA
 
 
-@CUDA.implements("cross_entropy")
+@CUDA.implements("cross_entropy", roundings=4)
 def cross_entropy(backend: Any, logits: Array, labels: Array, smoothing: float) -> Any:
     """In one kernel, in two for large batches.
 
