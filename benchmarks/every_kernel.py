@@ -29,9 +29,9 @@ from minibnn.backend import (  # noqa: E402
     Array,
     Backend,
 )
-from minibnn.backend.base import note_finite  # noqa: E402
 from minibnn.backend.cuda import CupyBackend  # noqa: E402
 from minibnn.backend.operations import two_stage_sum  # noqa: E402
+from minibnn.backend.updates import note_finite  # noqa: E402
 from minibnn.functions.signs import binary_sign, straight_through_gradient  # noqa: E402
 from minibnn.layers.conv import convolve, convolve_dW, convolve_dx  # noqa: E402
 from minibnn.layers.norm import (  # noqa: E402

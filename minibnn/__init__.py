@@ -77,6 +77,7 @@ if TYPE_CHECKING:
         TernaryWeights,
     )
     from minibnn.gradcheck import GradientReport, GradientResult, check_gradients
+    from minibnn.initializers import Fill, GlorotUniform, Uniform, glorot_lr_scale
     from minibnn.input_contract import InputContract
     from minibnn.layers import (
         Activation,
@@ -118,7 +119,7 @@ if TYPE_CHECKING:
         pack,
         save_packed,
     )
-    from minibnn.parameter import Buffer, Fill, GlorotUniform, Parameter, Uniform, glorot_lr_scale
+    from minibnn.parameter import Buffer, Parameter
     from minibnn.plots import plot_confusion, plot_function, plot_history, plot_weight_bits
     from minibnn.random_stream import RandomStream
     from minibnn.schedules import Constant, Cosine, Exponential, PerEpoch
@@ -261,6 +262,7 @@ _ROOMS = {
         "Identity MagnitudeAwareSign PowerOfTwo ReLU Sigmoid SignSTE StochasticSign "
         "StraightThrough SwishSign Tanh Ternary TernaryWeights"
     ),
+    "initializers": "Fill GlorotUniform Uniform glorot_lr_scale",
     "input_contract": "InputContract",
     "gradcheck": "GradientReport GradientResult check_gradients",
     "layers": (
@@ -273,7 +275,7 @@ _ROOMS = {
         "Disagreements PackError PackedFileError PackedModel disagreements load_latents "
         "load_packed pack save_packed"
     ),
-    "parameter": "Buffer Fill GlorotUniform Parameter Uniform glorot_lr_scale",
+    "parameter": "Buffer Parameter",
     "plots": "plot_confusion plot_function plot_history plot_weight_bits",
     "random_stream": "RandomStream",
     "schedules": "Constant Cosine Exponential PerEpoch",

@@ -13,7 +13,8 @@ from typing import Any
 import numpy as np
 
 from minibnn.backend import CPU, Array
-from minibnn.parameter import Buffer, GlorotUniform, Initializer
+from minibnn.initializers import GlorotUniform, Initializer
+from minibnn.parameter import Buffer
 
 
 class Feedback(ABC):

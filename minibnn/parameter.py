@@ -1,91 +1,18 @@
-"""What is trained: parameters, how they start, and the flat arrays that hold them."""
+"""What is trained: parameters, and the flat arrays that hold them."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Iterable
-from dataclasses import dataclass
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from minibnn.backend import Array, Backend, backend_of, require_plain
-from minibnn.checks import finite, integer, number
+from minibnn.checks import number
 from minibnn.checks import shape as check_shape
 from minibnn.gradient_clock import Backwards
-
-
-class Initializer(Protocol):
-    """How a parameter starts: a shape and a generator in, a host array out.
-
-    Draws happen on the host, so that one seed gives one network on every device.
-    """
-
-    def __call__(self, shape: tuple[int, ...], rng: np.random.Generator, /) -> Any:
-        """Draw an array of `shape`."""
-
-
-@dataclass(frozen=True)
-class GlorotUniform:
-    """Uniform in ``[-a, a]`` with ``a = sqrt(6 / (fan_in + fan_out))``.
-
-    For a shape ``(..., in, out)`` the leading axes (a convolution's window) multiply both fans.
-
-    Reference: Glorot and Bengio 2010, equation 16.
-    """
-
-    def __call__(self, shape: tuple[int, ...], rng: np.random.Generator) -> Any:
-        """Draw an array of `shape`."""
-        *window, fan_in, fan_out = shape
-        a = math.sqrt(6 / (math.prod(window) * (fan_in + fan_out)))
-        return rng.uniform(-a, a, size=shape)
-
-
-@dataclass(frozen=True)
-class Uniform:
-    """Uniform in ``[low, high]``; the usual start of bounded latent weights is [-1, 1]."""
-
-    low: float = -1.0
-    high: float = 1.0
-
-    def __post_init__(self) -> None:
-        for name in ("low", "high"):
-            object.__setattr__(self, name, finite("Uniform", name, getattr(self, name)))
-
-    def __call__(self, shape: tuple[int, ...], rng: np.random.Generator) -> Any:
-        """Draw an array of `shape`."""
-        return rng.uniform(self.low, self.high, size=shape)
-
-
-@dataclass(frozen=True)
-class Fill:
-    """The same value everywhere; draws nothing."""
-
-    value: float = 0.0
-
-    def __post_init__(self) -> None:
-        object.__setattr__(self, "value", number("Fill", "value", self.value))
-
-    def __call__(self, shape: tuple[int, ...], rng: np.random.Generator) -> Any:
-        """Make an array of `shape`."""
-        return np.full(shape, self.value)
-
-
-def glorot_lr_scale(fan_in: int, fan_out: int) -> float:
-    """BinaryNet's per-layer learning-rate scale, ``sqrt((fan_in + fan_out) / 1.5)``.
-
-    The inverse of the Glorot coefficient: with latent weights in [-1, 1] instead of Glorot's
-    narrow range, an update must grow by as much to matter as much. For Adam, use it as it is;
-    for plain SGD use its square.
-
-    Reference: Courbariaux et al. 2015, arXiv:1511.00363, among its "tricks", and their code.
-
-    >>> round(glorot_lr_scale(784, 4096), 1)
-    57.0
-    """
-    who = "glorot_lr_scale"
-    fans = integer(who, "fan_in", fan_in) + integer(who, "fan_out", fan_out)
-    return math.sqrt(fans / 1.5)
+from minibnn.initializers import Initializer
 
 
 class Parameter:
@@ -257,6 +184,7 @@ class FlatStore:
         data: the values, flat, and zeros between segments.
         grad: the gradients likewise; who asks for it uses the gradient of every parameter.
         segments: the runs alike in bound and lr_scale; each begins at a multiple of `ALIGNMENT`.
+        used: when an optimiser had last used the gradients; see `gradient_clock`.
     """
 
     def __init__(self, parameters: Iterable[Parameter]) -> None:
@@ -303,8 +231,8 @@ class FlatStore:
                     view[...] = vars(p)[name]
                     vars(p)[name] = view
                 start += p.size
-        self._views = [(p.data, vars(p)["grad"]) for p in self.parameters]
-        self._grad_used = self._used = next(Backwards.clock)
+        self._views = [(p, p.data, vars(p)["grad"]) for p in self.parameters]
+        self._grad_used = self.used = next(Backwards.clock)
 
     @property
     def grad(self) -> Array:
@@ -322,7 +250,7 @@ class FlatStore:
 
     def require_intact(self) -> None:
         """Raise RuntimeError if a parameter no longer lives here, so no update goes astray."""
-        for p, (data, grad) in zip(self.parameters, self._views, strict=True):
+        for p, data, grad in self._views:
             if p.data is not data or vars(p)["grad"] is not grad:
                 raise RuntimeError(
                     f"{p!r} was moved or replaced after the optimiser was made (by to(), "
@@ -331,20 +259,18 @@ class FlatStore:
                 )
 
     def require_gradients(self, who: str) -> None:
-        """Raise RuntimeError if layers ran backward since the last call, but used no gradient here.
+        """Raise RuntimeError unless parameters and gradients are here, and those of this model.
 
-        Then it is another model that is trained: a copy of the one that these parameters belong
-        to, or theirs is the copy.
+        If layers ran backward since the last call, but used no gradient here, it is another model
+        that is trained: a copy of the one that these parameters belong to, or theirs is the copy.
         """
-        if Backwards.last > self._used >= max(self._grad_used, *(p._used for p in self.parameters)):
+        if any(p.data is not data or vars(p)["grad"] is not grad for p, data, grad in self._views):
+            self.require_intact()  # which says what is wrong
+        if Backwards.last > self.used >= max(self._grad_used, *(p._used for p in self.parameters)):
             raise RuntimeError(
                 f"{who}: expected a backward that sets gradients of its {len(self.parameters)} "
                 "parameters before each step, got one of another model, or of a part without them; "
                 "copy, pickle or load both as one object, (model, optimizer), or make a new "
                 "optimiser of that model's parameters"
             )
-        self.end_step()
-
-    def end_step(self) -> None:
-        """What used the gradients up to now belongs to the step that ends here."""
-        self._used = next(Backwards.clock)
+        self.used = next(Backwards.clock)

@@ -18,6 +18,7 @@ from functools import partial
 from minibnn.checks import integer, number
 from minibnn.feedback import Feedback, FixedFeedback
 from minibnn.functions import Function, ReLU, SignSTE, StochasticSign
+from minibnn.initializers import Uniform, glorot_lr_scale
 from minibnn.layers import (
     Activation,
     BatchNorm,
@@ -33,7 +34,6 @@ from minibnn.layers import (
     Sequential,
 )
 from minibnn.losses import SquaredHinge
-from minibnn.parameter import Uniform, glorot_lr_scale
 from minibnn.training.recipe import ExponentialTo, Recipe, constant
 
 

@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 
+from minibnn import Adam, Fill, Parameter
 from minibnn.backend import Backend
 from minibnn.packed.bits import pack_rows as pack
 from minibnn.packed.inference import BitMatrix, DenseLayers
@@ -451,6 +452,13 @@ def uniform(make: Make) -> Iterator[tuple[Any, ...]]:
 
 
 # --- Optimisers and captured steps --------------------------------------------------------------
+
+
+def adam_scalars(learning_rate: float, t: int) -> tuple[float, ...]:
+    """What changes in update number `t` of an Adam with the usual decays and epsilon."""
+    w = Parameter("w", (1,), Fill(0.0))
+    w.initialize(np.random.default_rng(0), np.float32)
+    return Adam([w]).scalars(learning_rate, t - 1)
 
 
 @cases

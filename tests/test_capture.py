@@ -702,7 +702,7 @@ class Odd(SGD):
 
     def update(self, segment, scalars):
         if not isinstance(scalars[0], float):
-            self.next_scalars()
+            self.scalars_at(self.steps)
         super().update(segment, scalars)
 
 

@@ -15,6 +15,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from cases_of_operations import adam_scalars
 
 from minibnn.backend import CPU, NumpyBackend
 from minibnn.backend.cpu import CompiledBackend
@@ -23,7 +24,7 @@ from minibnn.functions.signs import binary_sign, straight_through_gradient
 from minibnn.layers.norm import batch_norm, batch_norm_gradient, normalize
 from minibnn.layers.reshape import rescale
 from minibnn.losses.cross_entropy import log_softmax
-from minibnn.optimizers.adam import adam, step_size
+from minibnn.optimizers.adam import adam
 
 NUMPY = NumpyBackend()
 SHAPES = [(1, 1), (3, 7), (64, 10), (65, 1024), (130, 1025), (2, 3000), (5, 0)]
@@ -85,7 +86,7 @@ def test_adam_in_c_equals_numpy_to_the_last_bit(size, bound, rng):
     theirs = [a.copy() for a in ours]
     with np.errstate(invalid="ignore"):
         for step in range(1, 8):
-            given = *step_size(0.01, 0.9, 0.999, 1e-8, step), 0.9, 0.999, bound
+            given = *adam_scalars(0.01, step), 0.9, 0.999, bound
             CPU.run(adam, *ours, *given)
             NUMPY.run(adam, *theirs, *given)
     for a, b in zip(ours, theirs, strict=True):

@@ -16,16 +16,17 @@ from itertools import product
 import numpy as np
 import nvrtc
 import pytest
+from cases_of_operations import adam_scalars
 from cuda_on_host import HOST_CUDA, kernel_names, launched
 
 from minibnn.backend import CPU, Backend
-from minibnn.backend.base import note_finite
 from minibnn.backend.cuda import kernels as cuda_kernels
 from minibnn.backend.cuda.kernels import FILES, source
+from minibnn.backend.updates import note_finite
 from minibnn.functions.signs import binary_sign, straight_through_gradient
 from minibnn.layers.norm import normalize
 from minibnn.layers.reshape import rescale
-from minibnn.optimizers.adam import adam, step_size
+from minibnn.optimizers.adam import adam
 from minibnn.random_stream import stream_keys, uniform
 from minibnn.training.capture.operations import gather_batch
 
@@ -41,7 +42,7 @@ def test_adam(bound, dtype, rng):
     expected += [np.zeros(300), np.zeros(300)]
     got = [a.astype(dtype) for a in expected]
     for step in range(1, 201):
-        given = *step_size(0.01, 0.9, 0.999, 1e-8, step), 0.9, 0.999, bound
+        given = *adam_scalars(0.01, step), 0.9, 0.999, bound
         if step != 3:
             adam(*expected, *given)
         with nullcontext() if step % 2 == 0 else HOST_CUDA.update(np.array(step != 3)):
@@ -56,7 +57,7 @@ def test_adam(bound, dtype, rng):
 @pytest.mark.parametrize("dtype", FLOATS)
 def test_adam_reads_its_scalars_where_a_replay_puts_them(dtype, rng):
     start = rng.uniform(0.1, 1, (4, 50)).astype(dtype)
-    scalars = step_size(0.01, 0.9, 0.999, 1e-8, 7)
+    scalars = adam_scalars(0.01, 7)
     one, other = start.copy(), start.copy()
     HOST_CUDA.run(adam, *one, *scalars, 0.9, 0.999, None)
     HOST_CUDA.run(adam, *other, *(np.array(s, dtype) for s in scalars), 0.9, 0.999, None)
@@ -69,7 +70,7 @@ def test_adam_reads_its_scalars_where_a_replay_puts_them(dtype, rng):
 def test_a_refused_step_of_adam_writes_nothing(dtype, rng):
     arrays = rng.uniform(0.1, 1, (4, 60)).astype(dtype)
     before = arrays.copy()
-    given = *step_size(0.05, 0.9, 0.999, 1e-8, 1), 0.9, 0.999, None
+    given = *adam_scalars(0.05, 1), 0.9, 0.999, None
     for allowed in (False, True):
         with HOST_CUDA.update(np.array(allowed)):
             HOST_CUDA.run(adam, *arrays, *given)
@@ -80,7 +81,7 @@ def test_a_refused_step_of_adam_writes_nothing(dtype, rng):
 
 def test_adam_declines_what_its_kernel_does_not_take(rng):
     """Gaps, another dtype, another shape: the reference computes, or raises."""
-    given = *step_size(0.05, 0.9, 0.999, 1e-8, 1), 0.9, 0.999, None
+    given = *adam_scalars(0.05, 1), 0.9, 0.999, None
     whole = rng.uniform(0.1, 1, (4, 60)).astype(np.float32)
     for arrays in (whole[:, ::2], whole.astype(np.float16)):
         plain = arrays.copy()

@@ -153,8 +153,8 @@ FAULTS = {
     ),
     "weight gradient without the quantizer's": (
         "minibnn.layers.dense",
-        "self.set_weight_gradient(dWq)",
-        "",
+        "dW = self._quantizer.backward(dWq, self.weight.data)",
+        "dW = dWq",
         lambda m: check_gradients(m.Dense(5, 4, weight_quantizer=SignSTE(clip=1.0)), spread(5, 5)),
         "weight",
         "clip or mask is missing",

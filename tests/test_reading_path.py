@@ -103,7 +103,6 @@ def reading_path(codes: set[CodeType]) -> tuple[tuple[int, int, int], str]:
     return (len(files), len(codes), sum(lines.values())), listed
 
 
-@pytest.mark.xfail(strict=True, reason="work in progress: 22 files, 71 functions, 2,171 lines")
 def test_one_training_step_is_read_in_one_sitting(references):
     counts, listed = reading_path(entered(training_step(references)))
     most = MOST_FILES, MOST_FUNCTIONS, MOST_LINES

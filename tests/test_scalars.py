@@ -60,13 +60,13 @@ def test_an_optimisers_table_has_the_scalars_of_each_step():
     table.fill(1)
     expected = [[n for part in sgd.scalars_at(3 + k) for n in part] for k in range(4)]
     size = len(expected[0])
-    assert size == len(sgd.segments) > 1
+    assert size == len(sgd.store.segments) > 1
     np.testing.assert_array_equal(table.rows.get(), np.array([[0] * size, *expected], FLOAT))
     table.now[...] = table.rows[1]
     expected_now = table.rows.get()[1].tolist()
     with table.in_charge():
-        assert [float(n) for (n,) in sgd.next_scalars()] == expected_now
-    assert sgd.next_scalars() == sgd.scalars_at(3)
+        assert [float(n) for (n,) in sgd.scalars_at(sgd.steps)] == expected_now
+    assert sgd.scalars_at(sgd.steps) == sgd.scalars_at(3)
     assert sgd.steps == 3
 
 
@@ -144,8 +144,8 @@ def test_a_captured_step_sets_no_count_and_no_rate(name, value):
 
 
 class Skewed(SGD):
-    def next_scalars(self):
-        return [(2 * n,) for (n,) in super().next_scalars()]
+    def scalars_at(self, step):
+        return [(2 * n,) for (n,) in super().scalars_at(step)]
 
 
 class Fixed(RandomStream):
@@ -154,7 +154,7 @@ class Fixed(RandomStream):
 
 
 def test_who_has_scalars_of_its_own_is_named():
-    with pytest.raises(CannotCapture, match=r"Skewed has a next_scalars\(\) of its own"):
+    with pytest.raises(CannotCapture, match=r"Skewed has a scalars_at\(\) of its own"):
         OptimizerScalars(STRICT, FLOAT, 5, [(Counter(optimizer(Skewed), "steps"), 1)])
     with pytest.raises(CannotCapture, match=r"Fixed has a next_keys\(\) of its own"):
         StreamKeys(STRICT, np.uint32, 5, [(Counter(Fixed(), "_count"), 1)])
@@ -168,6 +168,6 @@ def test_scalars_of_another_dtype_are_named():
 
 def test_an_object_whose_method_was_replaced_is_named():
     sgd = optimizer()
-    sgd.next_scalars = lambda: [(0.5,), (0.5,)]
-    with pytest.raises(CannotCapture, match=r"SGD has a next_scalars\(\) of its own"):
+    sgd.scalars_at = lambda step: [(0.5,), (0.5,)]
+    with pytest.raises(CannotCapture, match=r"SGD has a scalars_at\(\) of its own"):
         OptimizerScalars(STRICT, FLOAT, 5, [(Counter(sgd, "steps"), 1)])

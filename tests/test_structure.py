@@ -28,8 +28,9 @@ FLOORS = {
     "version": 0,
     "result_folder": 2,
     "backend": 1,
-    "checks": 1,
+    "checks": 0,
     "gradient_clock": 1,
+    "initializers": 1,
     "input_contract": 2,
     "parameter": 2,
     "random_stream": 2,
@@ -215,7 +216,7 @@ def test_training_loads_its_own_rooms_only():
     assert loaded.isdisjoint(HEAVY)
     rooms = {name.split(".")[1] for name in loaded if name.startswith("minibnn.")}
     core = "backend checks data feedback functions input_contract inspection layers losses"
-    files = "atomic_file gradient_clock optimizers parameter random_stream regular_file schedules"
+    files = "atomic_file gradient_clock initializers optimizers parameter random_stream regular_file schedules"
     assert rooms == {*core.split(), *files.split(), "training", "bit_words", "version", "windows"}
 
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import math
-import threading
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 from types import ModuleType
@@ -14,6 +12,7 @@ import numpy as np
 from minibnn.backend.array import Array
 from minibnn.backend.capture.graphs import Graphs
 from minibnn.backend.implementations import Implementations
+from minibnn.backend.updates import Update, Updates, note_finite
 
 
 class DeviceError(RuntimeError):
@@ -31,46 +30,6 @@ class DeviceError(RuntimeError):
 
     def __str__(self) -> str:
         return str(self.args[0])
-
-
-class NotFinite(ArithmeticError):  # noqa: N818 (it says what was found)
-    """A masked write was refused on the host, because a value would become nan or inf.
-
-    Attributes:
-        array: the values that are not all finite.
-    """
-
-    def __init__(self, array: Array) -> None:
-        super().__init__(f"masked_write: expected finite values, got {array}")
-        self.array = array
-
-
-class _Updates(threading.local):
-    """The flag of the update that is open on a thread: whether its writes are allowed."""
-
-    allowed: Array | None = None
-
-
-class _Update:
-    """While entered, a flag is the one that a thread's writes ask; then the one before it."""
-
-    def __init__(self, updates: _Updates, allowed: Array) -> None:
-        self._updates = updates
-        self._allowed = allowed
-
-    def __enter__(self) -> None:
-        self._before, self._updates.allowed = self._updates.allowed, self._allowed
-
-    def __exit__(self, *error: object) -> None:
-        self._updates.allowed = self._before
-
-
-def note_finite(allowed: Array, a: Array) -> None:
-    """`allowed` stays True if every value of `a` is finite.
-
-    Shapes: allowed bool (), a any.
-    """
-    allowed &= (abs(a) < math.inf).all()
 
 
 class Backend:
@@ -103,7 +62,7 @@ class Backend:
     def __init__(self) -> None:
         names = {name for table in self.tables for name in table.names()}
         self._bodies = {n: [t[n] for t in self.tables if n in t.names()] for n in names}
-        self._updates = _Updates()
+        self._updates = Updates()
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({self.name!r})"
@@ -168,7 +127,7 @@ class Backend:
         kind = getattr(allowed, "dtype", None), getattr(allowed, "shape", None)
         if kind != (np.dtype(bool), ()):
             raise TypeError(f"update: expected allowed to be a 0-d boolean, got {allowed!r}")
-        return _Update(self._updates, allowed)
+        return Update(self._updates, allowed)
 
     def all_finite(self, a: Array) -> bool:
         """Whether every value of `a` is finite. A device says True, and notes it in the flag."""

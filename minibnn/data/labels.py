@@ -8,7 +8,7 @@ import numpy as np
 
 from minibnn.backend import Array, backend_of
 from minibnn.checks import integer
-from minibnn.losses.base import require_integers
+from minibnn.losses.labels import require_integers
 
 
 def one_hot(labels: Array, classes: int, dtype: Any = np.float32) -> Array:

@@ -9,15 +9,11 @@ from minibnn.functions.levels import (
     Ternary,
     TernaryWeights,
 )
+from minibnn.functions.magnitude_aware_sign import MagnitudeAwareSign
 from minibnn.functions.power_of_two import PowerOfTwo
 from minibnn.functions.shaped_signs import AdaSTE, ApproxSign, SwishSign
-from minibnn.functions.signs import (
-    MagnitudeAwareSign,
-    SignSTE,
-    StochasticSign,
-    StraightThrough,
-    sign,
-)
+from minibnn.functions.signs import SignSTE, StraightThrough, sign
+from minibnn.functions.stochastic_sign import StochasticSign
 from minibnn.functions.values import activation_bits, weight_bits, weight_levels
 
 __all__ = [

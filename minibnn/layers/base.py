@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-import math
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any, Self, TypeVar
 
 import numpy as np
 
-from minibnn.backend import CPU, Array, Backend, backend_of, get_backend
+from minibnn.backend import CPU, Array, Backend, get_backend
 from minibnn.checks import float_dtype, generator, require_methods
 from minibnn.functions import Function
 from minibnn.gradient_clock import Backwards
 from minibnn.input_contract import InputContract
+from minibnn.layers.refusals import require_device, wrong_dtype, wrong_features, wrong_saved
 from minibnn.parameter import Buffer, Parameter
 from minibnn.random_stream import RandomStream
 
@@ -255,8 +255,9 @@ class Layer(ABC):
 
     def note_input(self, x: Array) -> None:
         """Remember the dtype and shape of what it is trained on; a range of earlier is no more."""
-        if self.input_contract is None or not self.input_contract.fits(x):
-            self.set_input_contract(InputContract(x.dtype, x.shape[1:], source="a training step"))
+        dtype, shape, known = x.dtype, x.shape[1:], self.input_contract
+        if known is None or known.low is not None or (known.dtype, known.shape) != (dtype, shape):
+            self.set_input_contract(InputContract(dtype, shape, source="a training step"))
 
     def set_input_contract(self, contract: InputContract) -> None:
         """Remember what it is trained on; a container tells those inside that take the same."""
@@ -276,16 +277,12 @@ class Layer(ABC):
                     "call model.initialize(rng) first"
                 )
             self._drawn = True
-        self._check_device(x, "x")
+        if type(x) is not self.backend.array_type:
+            require_device(self, self.backend, x, "x")
         if x.dtype != self.dtype:
-            hint = dtype_hint(x.dtype, self.dtype)
-            raise TypeError(f"{self}: expected x of dtype {self.dtype}, got {x.dtype}{hint}")
+            raise wrong_dtype(self, x, self.dtype)
         if features is not None and (x.ndim < 2 or x.shape[-1] != features):
-            flat = x.ndim > 2 and math.prod(x.shape[1:]) == features
-            hint = "; put Flatten() first" if flat else ""
-            raise ValueError(
-                f"{self}: expected x of shape (batch, {features}), got {x.shape}{hint}"
-            )
+            raise wrong_features(self, x, features)
 
     def take_saved(self, dy: Array) -> Any:
         """Hand over what forward saved, once, after checking `dy` against the output's shape.
@@ -297,48 +294,19 @@ class Layer(ABC):
             ValueError: for a `dy` of another shape than the output.
             TypeError: for a `dy` of another dtype or device; for a `saved` with something else.
         """
-        self._check_device(dy, "dy")
-        if self.saved is None:
+        if type(dy) is not self.backend.array_type:
+            require_device(self, self.backend, dy, "dy")
+        saved = self.saved
+        if saved is None:
             raise RuntimeError(
                 f"{self}: backward needs a forward(x, train=True) before it, one for each"
             )
-        shape, *saved = self._checked_saved()
+        if not (isinstance(saved, tuple | list) and saved and isinstance(saved[0], tuple)):
+            raise wrong_saved(self, saved)
+        shape, *saved = saved
         if dy.shape != shape:
             raise ValueError(f"{self}: expected dy of shape {shape}, got {dy.shape}")
         if dy.dtype != self.dtype:
             raise TypeError(f"{self}: expected dy of dtype {self.dtype}, got {dy.dtype}")
-        self.saved = None
-        Backwards.note()
+        self.saved, Backwards.last = None, next(Backwards.clock)
         return saved
-
-    def _checked_saved(self) -> Any:
-        saved = self.saved
-        if isinstance(saved, tuple | list) and saved and isinstance(saved[0], tuple):
-            return saved
-        got = type(saved).__name__
-        if isinstance(saved, tuple | list):
-            got += f" of {', '.join(type(item).__name__ for item in saved) or 'nothing'}"
-        raise TypeError(
-            f"{self}: expected forward to leave a tuple in self.saved, the output's shape and then "
-            f"what backward needs, got {got}; write self.saved = (y.shape, x)"
-        )
-
-    def _check_device(self, a: Array, name: str) -> None:
-        if type(a) is not self.backend.array_type and backend_of(a) is not self.backend:
-            here, there = self.backend.name, backend_of(a).name
-            raise TypeError(
-                f"{self}: expected {name} on its own device, {here}, got an array on {there}; "
-                f"move one of them: model.to({there!r}) or the loader's to()"
-            )
-
-
-def dtype_hint(got: np.dtype[Any], wanted: np.dtype[Any]) -> str:
-    """What to do about an x of another dtype than the model's."""
-    if got.kind == "c":
-        return ""
-    hint = f"use x.astype({str(wanted)!r})"
-    if got.kind in "iub":
-        return f"; put Rescale(1 / 255) first if these are pixels, else {hint}"
-    if got in (np.float32, np.float64):  # what a model can have
-        hint += f" or model.to(dtype={str(got)!r})"
-    return f"; {hint}"

@@ -8,9 +8,9 @@ from minibnn.backend import Array, backend_of, batch_sum, matmul
 from minibnn.checks import integer, number
 from minibnn.feedback import Feedback
 from minibnn.functions import Function
+from minibnn.initializers import Initializer
 from minibnn.layers.weighted import Weighted
 from minibnn.layers.window import check_fit, check_images, pair
-from minibnn.parameter import Initializer
 from minibnn.windows import Windows
 
 
@@ -210,7 +210,7 @@ class Conv2D(Weighted):
         """Set dW and db; return dx, through B."""
         X, Wq = self.take_saved(dz)
         dWq = self.backend.run(convolve_dW, X, dz, self.windows)
-        self.set_weight_gradient(dWq)
+        self.weight.grad[...] = self._quantizer.backward(dWq, self.weight.data)
         if self.bias is not None:
             batch_sum(dz, out=self.bias.grad)
         if not need_dx:

@@ -6,8 +6,8 @@ from minibnn.backend import Array, batch_sum, matmul
 from minibnn.checks import integer
 from minibnn.feedback import Feedback
 from minibnn.functions import Function
+from minibnn.initializers import Initializer
 from minibnn.layers.weighted import Weighted
-from minibnn.parameter import Initializer
 
 
 class Dense(Weighted):
@@ -101,7 +101,9 @@ class Dense(Weighted):
         """Set dW and db; return ``dx = dz B.T``."""
         x, Wq = self.take_saved(dz)
         dWq = matmul(x.T, dz, out=self.weight.grad)
-        self.set_weight_gradient(dWq)  # dW = quantizer.backward(dWq, W)
+        dW = self._quantizer.backward(dWq, self.weight.data)
+        if dW is not self.weight.grad:
+            self.weight.grad[...] = dW
         if self.bias is not None:
             batch_sum(dz, out=self.bias.grad)
         if not need_dx:

@@ -9,9 +9,10 @@ from typing import Any
 import numpy as np
 
 from minibnn.backend import CPU, Array
+from minibnn.initializers import GlorotUniform, Initializer
 from minibnn.layers.base import Layer
 from minibnn.layers.sequential import Sequential
-from minibnn.parameter import Buffer, GlorotUniform, Initializer
+from minibnn.parameter import Buffer
 
 
 class DirectFeedback(Sequential):

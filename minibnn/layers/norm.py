@@ -1,4 +1,4 @@
-"""Batch normalisation: for each channel, or for the whole tensor at once."""
+"""Batch normalisation, for each channel."""
 
 from __future__ import annotations
 
@@ -9,8 +9,9 @@ import numpy as np
 
 from minibnn.backend import Array, backend_of, batch_mean, batch_sum
 from minibnn.checks import integer, number
+from minibnn.initializers import Fill
 from minibnn.layers.base import Layer
-from minibnn.parameter import Buffer, Fill, Parameter
+from minibnn.parameter import Buffer, Parameter
 
 
 def batch_norm(
@@ -163,26 +164,16 @@ class Normalization(Layer):
         self.running_mean.data = np.zeros(self.channels, dtype)
         self.running_var.data = np.ones(self.channels, dtype)
 
-    def check_input(self, x: Array, features: int | None = None) -> None:
-        """As in every layer; images keep their shape, so only the last axis has to fit."""
-        super().check_input(x)
-        if features is not None and (x.ndim < 2 or x.shape[-1] != features):
-            raise ValueError(f"{self}: expected x of shape (batch, ..., {features}), got {x.shape}")
-
-    def values_per_channel(self, x: Array) -> int:
-        """How many values a training batch has for each channel, which must be two or more."""
-        n: int = x.size // self.channels
-        if n < 2:
+    def refuse(self, x: Array) -> None:
+        """Raise for an `x` that is no batch of these channels, or that has no variance."""
+        if x.ndim < 2 or x.shape[-1] != self.channels:
             raise ValueError(
-                f"{self}: expected at least 2 values a channel in a training batch, got {n}; "
-                "use another batch size, or drop_last=True"
+                f"{self}: expected x of shape (batch, ..., {self.channels}), got {x.shape}"
             )
-        return n
-
-    def update_running(self, mean: Array, var: Array, unbias: float = 1.0) -> None:
-        """Mix a batch's statistics into the running ones, unless one of them is not finite."""
-        running = self.running_mean.data, self.running_var.data
-        self.backend.run(update_running, *running, mean, var, self.momentum, unbias)
+        raise ValueError(
+            f"{self}: expected at least 2 values a channel in a training batch, got "
+            f"{x.size // self.channels}; use another batch size, or drop_last=True"
+        )
 
 
 class BatchNorm(Normalization):
@@ -231,70 +222,29 @@ class BatchNorm(Normalization):
 
     def forward(self, x: Array, *, train: bool = False) -> Array:
         """``gamma x_hat + beta``, with the batch's statistics, in evaluation the running ones."""
-        self.check_input(x, self.channels)
-        shape, x = x.shape, self.with_channels(x)
+        self.check_input(x)
+        n = x.size // self.channels  # of each channel
+        if x.ndim < 2 or x.shape[-1] != self.channels or (train and n < 2):
+            self.refuse(x)
         gamma = 1 if self.gamma is None else self.gamma.data
         if not train:
             scale = gamma / self.backend.xp.sqrt(self.running_var.data + self.epsilon)
-            y = self.backend.run(normalize, x, self.running_mean.data, scale, self.beta.data)
-            return y.reshape(shape)
+            return self.backend.run(normalize, x, self.running_mean.data, scale, self.beta.data)
 
-        n = self.values_per_channel(x)
         y, x_hat, mean, var, inv_std = self.backend.run(
             batch_norm, x, gamma, self.beta.data, self.epsilon
         )
-        self.update_running(mean, var, n / (n - 1))
-        self.saved = (shape, x_hat, inv_std)
-        return y.reshape(shape)
+        running = self.running_mean.data, self.running_var.data
+        self.backend.run(update_running, *running, mean, var, self.momentum, n / (n - 1))
+        self.saved = (y.shape, x_hat, inv_std)
+        return y
 
     def backward(self, dy: Array, *, need_dx: bool = True) -> Array | None:
         """Set dgamma and dbeta; return dx."""
         x_hat, inv_std = self.take_saved(dy)
-        shape, dy = dy.shape, self.with_channels(dy)
         gamma, dgamma = (1, None) if self.gamma is None else (self.gamma.data, self.gamma.grad)
+        shape, dy = dy.shape, dy.reshape(x_hat.shape)  # which in `TensorNorm` has an axis more
         dx = self.backend.run(
             batch_norm_gradient, dy, x_hat, inv_std, gamma, dgamma, self.beta.grad, need_dx
         )
         return dx.reshape(shape) if need_dx else None
-
-    def with_channels(self, a: Array) -> Array:
-        """`a` with the channels as its last axis, as they are here."""
-        return a
-
-
-class TensorNorm(BatchNorm):
-    """Batch normalisation with one mean, variance, gamma and beta for the whole tensor.
-
-    The equations are those of `BatchNorm`, with means and sums over all axes: the tensor is one
-    channel. After the last layer of a network it scales all classes alike: as long as gamma is
-    positive it does not change which class is largest.
-
-    Shapes: x and y (batch, ...); gamma, beta and the statistics (1,).
-
-    Args:
-        momentum: how much of the running statistics each batch keeps, in [0, 1).
-        epsilon: added to the variance, positive.
-
-    Reference: the output layer of the binary MNIST networks that ship with Xilinx Brevitas (its
-    ``bnn_pynq`` examples, for FINN), which has these defaults.
-
-    >>> import numpy as np
-    >>> layer = TensorNorm().initialize(0)
-    >>> layer.forward(np.array([[1, 3], [3, 1]], dtype=np.float32), train=True).round(3)
-    array([[-1.,  1.],
-           [ 1., -1.]], dtype=float32)
-    """
-
-    def __init__(self, *, momentum: float = 0.9, epsilon: float = 1e-4) -> None:
-        super().__init__(1, momentum=momentum, epsilon=epsilon)
-
-    def __repr__(self) -> str:
-        return "TensorNorm()"
-
-    def check_input(self, x: Array, features: int | None = None) -> None:
-        """As in every layer, for a last axis of any size."""
-        super().check_input(x)
-
-    def with_channels(self, a: Array) -> Array:
-        """`a` with one more axis, of its only channel."""
-        return a[..., None]

@@ -41,7 +41,9 @@ class Radial(Dense):
         dWq = matmul(x.T, dz, out=self.weight.grad)
         dWq -= Wq * db
         dWq *= 2
-        self.set_weight_gradient(dWq)
+        dW = self._quantizer.backward(dWq, self.weight.data)
+        if dW is not self.weight.grad:
+            self.weight.grad[...] = dW
         if self.bias is not None:
             self.bias.grad[...] = db
         if not need_dx:

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from minibnn.backend import Array, batch_mean, batch_sum
 from minibnn.functions.power_of_two import PowerOfTwo
-from minibnn.layers.norm import Normalization, normalize
-from minibnn.parameter import Fill, Parameter
+from minibnn.initializers import Fill
+from minibnn.layers.norm import Normalization, normalize, update_running
+from minibnn.parameter import Parameter
 
 
 class ShiftBatchNorm(Normalization):
@@ -58,14 +59,16 @@ class ShiftBatchNorm(Normalization):
 
     def forward(self, x: Array, *, train: bool = False) -> Array:
         """``AP2(gamma) (c AP2(r)) + beta``, with the batch's statistics in training."""
-        self.check_input(x, self.channels)
+        self.check_input(x)
+        n = x.size // self.channels
+        if x.ndim < 2 or x.shape[-1] != self.channels or (train and n < 2):
+            self.refuse(x)
         gamma = self.ap2.forward(self.gamma.data)
         if not train:
             r = 1 / self.backend.xp.sqrt(self.running_var.data + self.epsilon)
             scale = gamma * self.ap2.forward(r)
             return self.backend.run(normalize, x, self.running_mean.data, scale, self.beta.data)
 
-        self.values_per_channel(x)
         mean = batch_mean(x)
         c = x - mean
         c_ap2 = self.ap2.forward(c)
@@ -75,7 +78,8 @@ class ShiftBatchNorm(Normalization):
         r_ap2 = self.ap2.forward(r)
         y = gamma * r_ap2 * c
         y += self.beta.data
-        self.update_running(mean, var)
+        running = self.running_mean.data, self.running_var.data
+        self.backend.run(update_running, *running, mean, var, self.momentum, 1.0)
         self.saved = (x.shape, c, c_ap2, r, r_ap2, gamma)
         return y
 

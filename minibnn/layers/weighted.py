@@ -11,8 +11,9 @@ from minibnn.backend import Array
 from minibnn.checks import require
 from minibnn.feedback import Feedback, Transpose
 from minibnn.functions import Function, Identity, weight_levels
+from minibnn.initializers import Fill, GlorotUniform, Initializer
 from minibnn.layers.base import Layer
-from minibnn.parameter import Buffer, Fill, GlorotUniform, Initializer, Parameter
+from minibnn.parameter import Buffer, Parameter
 
 
 class Weighted(Layer):
@@ -52,12 +53,11 @@ class Weighted(Layer):
     @property
     def weight_quantizer(self) -> Function:
         """The function between the latent weights and those that the product sees."""
-        function: Function = vars(self)["weight_quantizer"]
-        return function
+        return self._quantizer
 
     @weight_quantizer.setter
     def weight_quantizer(self, function: Function) -> None:
-        vars(self)["weight_quantizer"] = function
+        self._quantizer = function
         self.weight.quantizer = function  # an optimiser that only binary weights may have asks
 
     def __repr__(self) -> str:
@@ -74,20 +74,14 @@ class Weighted(Layer):
 
     def quantized_weight(self, train: bool) -> Array:
         """``Wq``, the weights that the forward pass sees."""
-        quantize = self.weight_quantizer.train_forward if train else self.weight_quantizer.forward
-        Wq = quantize(self.weight.data)
+        quantizer, W = self._quantizer, self.weight.data
+        Wq = quantizer.train_forward(W) if train else quantizer.forward(W)
         if Wq.dtype != self.dtype:
             raise TypeError(
                 f"{self}: expected {self.weight_quantizer!r} to keep the dtype {self.dtype}, got "
                 f"{Wq.dtype}; end its forward with .astype(x.dtype), or use minibnn.functions.sign"
             )
         return Wq
-
-    def set_weight_gradient(self, dWq: Array) -> None:
-        """Send ``dWq`` back through the quantizer, to the latent weights' gradient."""
-        dW = self.weight_quantizer.backward(dWq, self.weight.data)
-        if dW is not self.weight.grad:
-            self.weight.grad[...] = dW
 
     def named_quantized(self) -> Iterator[tuple[str, Parameter, Function]]:
         """The weight, if its quantizer has few values."""

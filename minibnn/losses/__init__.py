@@ -1,7 +1,8 @@
 """Losses: how wrong a batch of outputs is, and the gradient of that."""
 
-from minibnn.losses.base import Loss, check_class_labels, check_probabilities
+from minibnn.losses.base import Loss
 from minibnn.losses.cross_entropy import LogitCrossEntropy
+from minibnn.losses.labels import check_class_labels, check_probabilities
 from minibnn.losses.margins import Hinge, MeanSquaredError, SquaredHinge, TargetLoss
 
 __all__ = [

@@ -1,4 +1,4 @@
-"""What every loss is, and what labels it takes."""
+"""What every loss is."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from typing import Any
 
 from minibnn.backend import Array, Backend, backend_of
 from minibnn.gradient_clock import Backwards
+from minibnn.losses.labels import require_fitting
 
 
 class Loss(ABC):
@@ -38,98 +39,17 @@ class Loss(ABC):
         if self.saved is None:
             raise RuntimeError(f"{type(self).__name__}: backward needs a forward before it")
         saved, self.saved = self.saved, None
-        Backwards.note()  # what follows may be a layer of a user's own, without `take_saved`
+        # What follows may be a layer of a user's own, without `take_saved`.
+        Backwards.last = next(Backwards.clock)
         return saved
 
 
 def check_labels(loss: Loss, logits: Array, labels: Array, backend: Backend) -> None:
     """Raise unless `labels` fit `logits`; the values are looked at on the host only."""
-    who = type(loss).__name__
-    if backend_of(labels) is not backend:
-        raise TypeError(
-            f"{who}: expected labels on the logits' device, {backend.name}, got an array on "
-            f"{backend_of(labels).name}; move the loader with to()"
-        )
-    if logits.ndim != 2 or logits.shape[0] == 0:
-        raise ValueError(f"{who}: expected logits of shape (batch, classes), got {logits.shape}")
-    require_labels(who, labels, *logits.shape, look=backend.host)
-
-
-def require_labels(who: str, labels: Array, samples: int, classes: int, *, look: bool) -> None:
-    """Raise unless `labels` are classes, or probabilities, of so many samples and classes.
-
-    Args:
-        who: begins the message.
-        labels: (samples,) or (samples, classes).
-        samples: how many.
-        classes: how many, which is the number of the model's outputs.
-        look: whether to look at the values, too, for which a device has to be waited for.
-    """
-    if classes < 2:
-        raise ValueError(
-            f"{who}: expected at least 2 outputs, one for each class, got {classes}, which always "
-            "says class 0; for two classes end the model in a layer with 2 outputs"
-        )
-    if labels.ndim == 2 and labels.shape[1] == 1:
-        raise ValueError(
-            f"{who}: expected labels of shape (batch,), got {labels.shape}; use labels.ravel()"
-        )
-    if labels.shape not in ((samples,), (samples, classes)):
-        raise ValueError(
-            f"{who}: expected labels of shape ({samples},) or ({samples}, {classes}), "
-            f"got {labels.shape}"
-        )
-    if labels.ndim == 1:
-        require_integers(who, labels)
-        if look:
-            check_class_labels(labels, classes, who)
-        return
-    if labels.dtype.kind not in "fiub":
-        raise TypeError(f"{who}: expected numbers as labels for two axes, got {labels.dtype}")
-    if look:
-        check_probabilities(labels, who)
-
-
-def require_integers(who: str, labels: Array) -> None:
-    """Raise TypeError unless the labels are of an integer dtype, and say how to make them so."""
-    if labels.dtype.kind in "iu":
-        return
-    hint = "names, labels = numpy.unique(labels, return_inverse=True) numbers them"
-    if _are_whole(labels):
-        hint = "use labels.astype('int64')"
-    raise TypeError(
-        f"{who}: expected integer labels for shape (batch,), got {labels.dtype}; {hint}"
-    )
-
-
-def check_class_labels(labels: Array, classes: int, who: str) -> None:
-    """Raise ValueError unless every label is in ``0..classes-1``."""
-    low = 0 if labels.dtype.kind == "u" else int(labels.min())
-    high = int(labels.max())
-    if low < 0 or high >= classes:
-        raise ValueError(
-            f"{who}: expected labels in 0..{classes - 1}, got {low if low < 0 else high}; "
-            "classes are counted from 0, and the last layer has one output for each"
-        )
-
-
-def check_probabilities(labels: Array, who: str) -> None:
-    """Raise ValueError unless every row is non-negative and sums to 1 (within 1e-3)."""
-    sums = labels.sum(axis=1)
-    positive = bool((labels >= 0).all())
-    if positive and bool((abs(sums - 1) <= 1e-3).all()):
-        return
-    hint = "divide each row by its sum"
-    if not positive:
-        hint = "for one class a row use labels.argmax(axis=1)"
-    elif not bool(sums.all()):
-        hint = "leave out the rows that sum to 0"
-    raise ValueError(f"{who}: expected rows of probabilities (non-negative, sum 1); {hint}")
-
-
-def _are_whole(labels: Array) -> bool:
-    """Whether each label is a whole number; of a device's, whether it may be."""
-    if labels.dtype.kind == "f" and backend_of(labels).host:
-        xp = backend_of(labels).xp
-        return bool((xp.isfinite(labels) & (labels == labels.round())).all())
-    return labels.dtype.kind in "bf"
+    samples, classes = logits.shape if logits.ndim == 2 else (0, 0)
+    here = backend_of(labels) is backend
+    integers = labels.dtype.kind in "iu" and labels.shape == (samples,)
+    if not (here and integers and samples and classes > 1) or (
+        backend.host and (labels.min() < 0 or labels.max() >= classes)
+    ):
+        require_fitting(type(loss).__name__, logits, labels)  # says what is wrong, if it is

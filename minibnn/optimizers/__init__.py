@@ -2,7 +2,7 @@
 
 from minibnn.optimizers.adam import Adam
 from minibnn.optimizers.adamax import AdaMax, ShiftAdaMax
-from minibnn.optimizers.base import Descent, FlatOptimizer, Optimizer, bounded
+from minibnn.optimizers.base import Descent, FlatOptimizer, Optimizer
 from minibnn.optimizers.bop import Bop
 from minibnn.optimizers.group import OptimizerGroup, split_parameters
 from minibnn.optimizers.sgd import SGD
@@ -17,6 +17,5 @@ __all__ = [
     "Optimizer",
     "OptimizerGroup",
     "ShiftAdaMax",
-    "bounded",
     "split_parameters",
 ]

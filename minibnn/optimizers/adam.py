@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 from minibnn.backend import Array, backend_of
-from minibnn.optimizers.base import Descent, bounded, check_betas
+from minibnn.optimizers.base import Descent, check_betas
 from minibnn.parameter import Parameter, Segment
 from minibnn.schedules import Schedule
 
@@ -31,33 +31,19 @@ def adam(
         v <- beta2 v + (1 - beta2) g^2
         w <- w - alpha_t m / (sqrt(v) + epsilon_hat),   then into [-bound, bound]
 
-    `alpha_t` and `epsilon_hat` have the corrections of both moments in them: see `step_size`.
+    `alpha_t` and `epsilon_hat` have the corrections of both moments in them: see `Adam.scalars`.
 
     Shapes: w, g, m, v (n,), of one dtype; `alpha_t` and `epsilon_hat` numbers or 0-d arrays.
 
     Reference: Kingma and Ba 2014, arXiv:1412.6980, the end of section 2.
     """
+    xp = backend_of(w).xp
     new_m = beta1 * m + (1 - beta1) * g
     new_v = beta2 * v + (1 - beta2) * (g * g)
-    new_w = bounded(w - alpha_t * (new_m / (backend_of(v).xp.sqrt(new_v) + epsilon_hat)), bound)
+    new_w = w - alpha_t * (new_m / (xp.sqrt(new_v) + epsilon_hat))
+    if bound is not None:
+        new_w = xp.clip(new_w, -bound, bound)
     backend_of(w).masked_write((m, new_m), (v, new_v), (w, new_w))
-
-
-def step_size(
-    learning_rate: float, beta1: float, beta2: float, epsilon: float, t: int
-) -> tuple[float, float]:
-    """`alpha_t` and `epsilon_hat` of update number `t`, which counts from 1.
-
-    .. code-block:: text
-
-        alpha_t   = learning_rate sqrt(1 - beta2^t) / (1 - beta1^t)
-        epsilon_hat = epsilon sqrt(1 - beta2^t)
-
-    Both moments start at 0, so m is too small by a factor of ``1 - beta1^t``, and v of
-    ``1 - beta2^t``. The factors are the same for all elements: here they are divided out once.
-    """
-    correction = math.sqrt(1 - beta2**t)
-    return learning_rate * correction / (1 - beta1**t), epsilon * correction
 
 
 class Adam(Descent):
@@ -97,8 +83,19 @@ class Adam(Descent):
         self._v = self.backend.xp.zeros_like(self.store.data)
 
     def scalars(self, learning_rate: float, step: int) -> tuple[float, ...]:
-        """The step size and epsilon, both with their corrections."""
-        return step_size(learning_rate, self.beta1, self.beta2, self.epsilon, step + 1)
+        """`alpha_t` and `epsilon_hat` of update number ``t = step + 1``.
+
+        .. code-block:: text
+
+            alpha_t     = learning_rate sqrt(1 - beta2^t) / (1 - beta1^t)
+            epsilon_hat = epsilon sqrt(1 - beta2^t)
+
+        Both moments start at 0, so m is too small by a factor of ``1 - beta1^t``, and v of
+        ``1 - beta2^t``. The factors are the same for all elements: here they are divided out once.
+        """
+        t = step + 1
+        correction = math.sqrt(1 - self.beta2**t)
+        return learning_rate * correction / (1 - self.beta1**t), self.epsilon * correction
 
     def update(self, segment: Segment, scalars: Sequence[Any]) -> None:
         """See `adam`."""

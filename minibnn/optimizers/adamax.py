@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 from minibnn.backend import Array, backend_of
-from minibnn.optimizers.base import Descent, bounded, check_betas
+from minibnn.optimizers.base import Descent, check_betas
 from minibnn.parameter import Parameter, Segment
 from minibnn.schedules import Schedule
 
@@ -35,9 +35,12 @@ def adamax(
 
     Shapes: w, g, m, u (n,), of one dtype; `alpha_t` a number or a 0-d array.
     """
+    xp = backend_of(u).xp
     new_m = beta1 * m + (1 - beta1) * g
-    new_u = backend_of(u).xp.maximum(beta2 * u, abs(g) + epsilon)
-    new_w = bounded(w - alpha_t * new_m / new_u, bound)
+    new_u = xp.maximum(beta2 * u, abs(g) + epsilon)
+    new_w = w - alpha_t * new_m / new_u
+    if bound is not None:
+        new_w = xp.clip(new_w, -bound, bound)
     backend_of(w).masked_write((m, new_m), (u, new_u), (w, new_w))
 
 
@@ -68,7 +71,9 @@ def shift_adamax(
     xp = backend_of(v).xp
     new_m = beta1 * m + (1 - beta1) * g
     new_v = xp.maximum(beta2 * v, abs(g) + epsilon)
-    new_w = bounded(w - xp.ldexp(alpha_t * new_m, -nearest_exponent(new_v)), bound)
+    new_w = w - xp.ldexp(alpha_t * new_m, -nearest_exponent(new_v))
+    if bound is not None:
+        new_w = xp.clip(new_w, -bound, bound)
     backend_of(w).masked_write((m, new_m), (v, new_v), (w, new_w))
 
 

@@ -9,11 +9,12 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from minibnn.backend import Array, Backend, NotFinite, backend_of
+from minibnn.backend import Backend, NotFinite
 from minibnn.checks import number
-from minibnn.optimizers.diverged import HINT, OVERFLOW, DivergedError
+from minibnn.gradient_clock import Backwards
+from minibnn.optimizers.diverged import HINT, OVERFLOW, DivergedError, diverged
 from minibnn.parameter import FlatStore, Parameter, Segment
-from minibnn.schedules import Constant, Schedule, rate_of, require_schedule
+from minibnn.schedules import Schedule, rate_of, require_schedule
 
 
 class Optimizer(ABC):
@@ -33,7 +34,10 @@ class Optimizer(ABC):
     ...     def update(self, segment, scalars):
     ...         (rate,) = scalars
     ...         w, g = self.store.data[segment.where], self.store.grad[segment.where]
-    ...         self.backend.masked_write((w, bounded(w - rate * g, segment.bound)))
+    ...         new_w = w - rate * g
+    ...         if segment.bound is not None:
+    ...             new_w = new_w.clip(-segment.bound, segment.bound)
+    ...         self.backend.masked_write((w, new_w))
 
     >>> from minibnn import Fill
     >>> w = Parameter("w", (2,), Fill(1.0), bound=1.0)
@@ -101,9 +105,11 @@ class FlatOptimizer(Optimizer):
 
     Attributes:
         store: the values and gradients.
+        schedule: the rate: a number, or a function of the number of updates.
         steps: how many updates were made; on a device refused ones count, since nobody looked.
     """
 
+    _scaled: ClassVar[bool] = False  # whether a segment's rate is `lr_scale` times the optimiser's
     _rate_name: ClassVar[str] = "rate"
     _most: ClassVar[float] = math.inf  # the largest rate that makes sense
 
@@ -125,33 +131,30 @@ class FlatOptimizer(Optimizer):
         )
 
     def _rate(self) -> float:
-        return self._rate_at(self.steps)
+        rate = self.schedule
+        return rate if isinstance(rate, float) else self._scheduled(rate, self.steps)
 
-    def _rate_at(self, step: int) -> float:
-        return rate_of(type(self).__name__, self._name(), self.schedule, step, self._most)
+    def _scheduled(self, schedule: Schedule, step: int) -> float:
+        return rate_of(type(self).__name__, self._name(), schedule, step, self._most)
 
     def _name(self) -> str:
         return self._rate_name.replace("rate", "learning rate")
 
     def _set_rate(self, rate: float | Schedule) -> None:
         who = type(self).__name__
+        self.schedule: float | Schedule
         if callable(rate):
             self.schedule = require_schedule(who, self._name(), rate)
             return
         rate = number(who, self._name(), rate)
         if not 0 < rate < math.inf:
             raise ValueError(f"{who}: expected a positive {self._name()}, got {rate}")
-        self.schedule = Constant(rate)
+        self.schedule = float(rate)
 
     @property
     def parameters(self) -> Sequence[Parameter]:
         """The parameters that it updates."""
         return self.store.parameters
-
-    @property
-    def segments(self) -> Sequence[Segment]:
-        """The runs of the flat store that are alike in bound and lr_scale."""
-        return self.store.segments
 
     @abstractmethod
     def update(self, segment: Segment, scalars: Sequence[Any]) -> None:
@@ -188,12 +191,11 @@ class FlatOptimizer(Optimizer):
     def require_finite_gradients(self) -> None:
         """See `Optimizer.require_finite_gradients`; all gradients in one pass."""
         if not self.backend.all_finite(self.store.grad):
-            p = next(p for p in self.parameters if not self.backend.all_finite(p.grad))
-            raise _diverged(f"the gradient of {p!r}", p.grad, HINT)
+            raise self._diverged_gradient()
 
-    def next_scalars(self) -> list[tuple[float, ...]]:
-        """The scalars of the next step, a tuple for each segment."""
-        return self.scalars_at(self.steps)
+    def _diverged_gradient(self) -> DivergedError:
+        p = next(p for p in self.parameters if not self.backend.all_finite(p.grad))
+        return diverged(f"the gradient of {p!r}", p.grad, HINT)
 
     def scalars_at(self, step: int) -> list[tuple[float, ...]]:
         """The scalars of the step that comes after so many, a tuple for each segment.
@@ -201,8 +203,10 @@ class FlatOptimizer(Optimizer):
         Raises:
             DivergedError: for a rate or a scalar that the parameters' dtype cannot hold.
         """
-        rate, dtype = self._rate_at(step), self.store.data.dtype
-        rates = [self._rate_of(segment, rate) for segment in self.segments]
+        rate, dtype, segments = self.schedule, self.store.data.dtype, self.store.segments
+        if not isinstance(rate, float):
+            rate = self._scheduled(rate, step)
+        rates = [rate * segment.lr_scale if self._scaled else rate for segment in segments]
         found = [self.scalars(rate, step) for rate in rates]
         most = float(np.finfo(dtype).max)
         if not all(-most <= n <= most for numbers in (rates, *found) for n in numbers):
@@ -210,15 +214,11 @@ class FlatOptimizer(Optimizer):
             raise DivergedError(math.inf, None, None, None, f"the step size in {dtype}", hint)
         return found
 
-    def _rate_of(self, segment: Segment, rate: float) -> float:
-        return rate
-
     def step(self) -> None:
         """Update every parameter from its gradient; see `Optimizer.step`."""
-        self.require_intact()
-        self.require_gradients()
-        self.update_all(self.next_scalars())
-        self.store.end_step()  # it has used the gradients itself
+        self.store.require_gradients(type(self).__name__)
+        self.update_all(self.scalars_at(self.steps))
+        self.store.used = next(Backwards.clock)  # by this step, which is no backward's use
         self.steps += 1
 
     def update_all(self, scalars: Sequence[Sequence[Any]]) -> None:
@@ -231,13 +231,14 @@ class FlatOptimizer(Optimizer):
             DivergedError: see `Optimizer.step`.
         """
         with self.backend.update():
-            self.require_finite_gradients()
-            for segment, of_segment in zip(self.segments, scalars, strict=True):
+            if not self.backend.all_finite(self.store.grad):
+                raise self._diverged_gradient()
+            for segment, of_segment in zip(self.store.segments, scalars, strict=True):
                 try:
                     self.update(segment, of_segment)
                 except NotFinite as error:
                     hint = "use a smaller learning rate"
-                    raise _diverged(OVERFLOW, error.array, hint) from None
+                    raise diverged(OVERFLOW, error.array, hint) from None
 
 
 class Descent(FlatOptimizer):
@@ -260,6 +261,8 @@ class Descent(FlatOptimizer):
         RuntimeError: for parameters without values; from `step`, see `Optimizer`.
     """
 
+    _scaled: ClassVar[bool] = True
+
     def __init__(self, parameters: Iterable[Parameter], learning_rate: float | Schedule) -> None:
         super().__init__(parameters, learning_rate)
 
@@ -271,20 +274,6 @@ class Descent(FlatOptimizer):
     @learning_rate.setter
     def learning_rate(self, rate: float | Schedule) -> None:
         self._set_rate(rate)
-
-    def _rate_of(self, segment: Segment, rate: float) -> float:
-        return rate * segment.lr_scale
-
-
-def bounded(w: Array, bound: float | None) -> Array:
-    """``min(max(w, -bound), bound)``, or `w` itself without a bound."""
-    return w if bound is None else backend_of(w).xp.clip(w, -bound, bound)
-
-
-def _diverged(what: str, a: Array, hint: str) -> DivergedError:
-    """The error for an array on the host that is not finite."""
-    value = float(a[~backend_of(a).xp.isfinite(a)][0])
-    return DivergedError(value, None, None, None, what, hint)
 
 
 def check_betas(who: str, beta1: float, beta2: float, epsilon: float) -> tuple[float, float, float]:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from minibnn.backend import Array, backend_of
+
 if TYPE_CHECKING:
     import pandas as pd
 
@@ -58,3 +60,9 @@ class DivergedError(ArithmeticError):
             if self.what != LOSS:
                 where = f"epoch {self.epoch}"
         return f"fit: {self.what} became {self.value} in {where}; {self.cause}"
+
+
+def diverged(what: str, a: Array, hint: str) -> DivergedError:
+    """The error for an array on the host that is not finite."""
+    value = float(a[~backend_of(a).xp.isfinite(a)][0])
+    return DivergedError(value, None, None, None, what, hint)

@@ -7,7 +7,7 @@ from typing import Any
 
 from minibnn.backend import Array, backend_of
 from minibnn.checks import number
-from minibnn.optimizers.base import Descent, bounded
+from minibnn.optimizers.base import Descent
 from minibnn.parameter import Parameter, Segment
 from minibnn.schedules import Schedule
 
@@ -25,7 +25,9 @@ def sgd(
     Shapes: w, g, u (n,), of one dtype; `learning_rate` a number or a 0-d array.
     """
     new_u = momentum * u + g
-    new_w = bounded(w - learning_rate * new_u, bound)
+    new_w = w - learning_rate * new_u
+    if bound is not None:
+        new_w = backend_of(w).xp.clip(new_w, -bound, bound)
     backend_of(w).masked_write((u, new_u), (w, new_w))
 
 

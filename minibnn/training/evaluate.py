@@ -13,7 +13,7 @@ from minibnn.data.loader import DataLoader
 from minibnn.inspection.recorder import bytes_a_sample
 from minibnn.layers import Layer
 from minibnn.losses import Loss
-from minibnn.losses.base import require_labels
+from minibnn.losses.labels import require_labels
 from minibnn.training.accuracy import count_correct
 
 # Large enough that the cost of a call disappears in the work. On a device calls cost more and there

@@ -10,9 +10,10 @@ from typing import Any, ClassVar
 import numpy as np
 
 from minibnn.backend.array import Array, require_plain
-from minibnn.backend.base import Backend, NotFinite
+from minibnn.backend.base import Backend
 from minibnn.backend.cpu.library import Library
 from minibnn.backend.implementations import COMPILED, NUMPY, Implementations
+from minibnn.backend.updates import NotFinite
 
 NOTHING = nullcontext()
 # glibc gives large freed blocks back to the system, and each new page costs a fault: of a training
@@ -30,6 +31,7 @@ class NumpyBackend(Backend):
     array_type = np.ndarray
     host = True
     tables: ClassVar[tuple[Implementations, ...]] = (NUMPY,)
+    matmul = staticmethod(np.matmul)  # type: ignore[assignment]  # whose `out` is keyword-only
 
     def asarray(self, a: Any, dtype: Any = None) -> Array:
         """`a` as a NumPy array; an array of a device is refused, since that is a transfer."""

@@ -31,7 +31,7 @@ PASSING = (
     (Layer, ("saved", "input_contract", "_drawn")),
     (Loss, ("saved",)),
     (FlatOptimizer, ("schedule",)),  # each epoch takes its rates anew
-    ((Parameter, FlatStore), ("_used", "_grad_used")),
+    ((Parameter, FlatStore), ("_used", "_grad_used", "used")),
 )
 NUMBERS = (type(None), bool, int, float, complex, str, bytes, np.generic, np.dtype)
 # What Python itself notes about a class: where it stands in its file, and its like.

@@ -151,8 +151,11 @@ class Table:
         if changed:
             raise CannotCapture(f"a step sets {changed[0].strip('_')} of a {self.kind.__name__}")
 
-    def _give(self, owner: Any, left: list[tuple[Any, list[tuple[Array, ...]]]]) -> Any:
-        """The next of the scalars that are left for an object, in the place of its own method."""
+    def _give(self, owner: Any, left: list[tuple[Any, list[tuple[Array, ...]]]], *_: Any) -> Any:
+        """The next of the scalars that are left for an object, in the place of its own method.
+
+        The count that the method is given is nothing to go by: it stands still in a capture.
+        """
         for i, (taker, scalars) in enumerate(left):
             if taker is owner:
                 del left[i]
@@ -168,7 +171,7 @@ class OptimizerScalars(Table):
     """The scalars of optimisers' updates."""
 
     kind = FlatOptimizer
-    source = "next_scalars"
+    source = "scalars_at"
     guarded = ("steps", "schedule")
     what = "updates"
     hint = "take what changes from step to step from scalars(rate, step)"

@@ -1,0 +1,84 @@
+"""How parameters start, and how their learning rates follow from that."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import numpy as np
+
+from minibnn.checks import finite, integer, number
+
+
+class Initializer(Protocol):
+    """How a parameter starts: a shape and a generator in, a host array out.
+
+    Draws happen on the host, so that one seed gives one network on every device.
+    """
+
+    def __call__(self, shape: tuple[int, ...], rng: np.random.Generator, /) -> Any:
+        """Draw an array of `shape`."""
+
+
+@dataclass(frozen=True)
+class GlorotUniform:
+    """Uniform in ``[-a, a]`` with ``a = sqrt(6 / (fan_in + fan_out))``.
+
+    For a shape ``(..., in, out)`` the leading axes (a convolution's window) multiply both fans.
+
+    Reference: Glorot and Bengio 2010, equation 16.
+    """
+
+    def __call__(self, shape: tuple[int, ...], rng: np.random.Generator) -> Any:
+        """Draw an array of `shape`."""
+        *window, fan_in, fan_out = shape
+        a = math.sqrt(6 / (math.prod(window) * (fan_in + fan_out)))
+        return rng.uniform(-a, a, size=shape)
+
+
+@dataclass(frozen=True)
+class Uniform:
+    """Uniform in ``[low, high]``; the usual start of bounded latent weights is [-1, 1]."""
+
+    low: float = -1.0
+    high: float = 1.0
+
+    def __post_init__(self) -> None:
+        for name in ("low", "high"):
+            object.__setattr__(self, name, finite("Uniform", name, getattr(self, name)))
+
+    def __call__(self, shape: tuple[int, ...], rng: np.random.Generator) -> Any:
+        """Draw an array of `shape`."""
+        return rng.uniform(self.low, self.high, size=shape)
+
+
+@dataclass(frozen=True)
+class Fill:
+    """The same value everywhere; draws nothing."""
+
+    value: float = 0.0
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "value", number("Fill", "value", self.value))
+
+    def __call__(self, shape: tuple[int, ...], rng: np.random.Generator) -> Any:
+        """Make an array of `shape`."""
+        return np.full(shape, self.value)
+
+
+def glorot_lr_scale(fan_in: int, fan_out: int) -> float:
+    """BinaryNet's per-layer learning-rate scale, ``sqrt((fan_in + fan_out) / 1.5)``.
+
+    The inverse of the Glorot coefficient: with latent weights in [-1, 1] instead of Glorot's
+    narrow range, an update must grow by as much to matter as much. For Adam, use it as it is;
+    for plain SGD use its square.
+
+    Reference: Courbariaux et al. 2015, arXiv:1511.00363, among its "tricks", and their code.
+
+    >>> round(glorot_lr_scale(784, 4096), 1)
+    57.0
+    """
+    who = "glorot_lr_scale"
+    fans = integer(who, "fan_in", fan_in) + integer(who, "fan_out", fan_out)
+    return math.sqrt(fans / 1.5)

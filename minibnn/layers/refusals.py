@@ -1,0 +1,56 @@
+"""What is wrong with an array that cannot enter a layer, and what to do about it."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+
+from minibnn.backend import Array, Backend, backend_of
+
+
+def require_device(who: object, backend: Backend, a: Array, name: str) -> None:
+    """Raise TypeError for an array that is not on a layer's own device."""
+    if backend_of(a) is not backend:
+        here, there = backend.name, backend_of(a).name
+        raise TypeError(
+            f"{who}: expected {name} on its own device, {here}, got an array on {there}; "
+            f"move one of them: model.to({there!r}) or the loader's to()"
+        )
+
+
+def wrong_dtype(who: object, x: Array, wanted: np.dtype[Any]) -> TypeError:
+    """For an `x` of another dtype than the model's."""
+    hint = dtype_hint(x.dtype, wanted)
+    return TypeError(f"{who}: expected x of dtype {wanted}, got {x.dtype}{hint}")
+
+
+def dtype_hint(got: np.dtype[Any], wanted: np.dtype[Any]) -> str:
+    """What to do about it."""
+    if got.kind == "c":
+        return ""
+    hint = f"use x.astype({str(wanted)!r})"
+    if got.kind in "iub":
+        return f"; put Rescale(1 / 255) first if these are pixels, else {hint}"
+    if got in (np.float32, np.float64):  # what a model can have
+        hint += f" or model.to(dtype={str(got)!r})"
+    return f"; {hint}"
+
+
+def wrong_features(who: object, x: Array, features: int) -> ValueError:
+    """For an `x` whose last axis has another size."""
+    flat = x.ndim > 2 and math.prod(x.shape[1:]) == features
+    hint = "; put Flatten() first" if flat else ""
+    return ValueError(f"{who}: expected x of shape (batch, {features}), got {x.shape}{hint}")
+
+
+def wrong_saved(who: object, saved: object) -> TypeError:
+    """For what a forward left in `saved`, if it is not as `Layer.take_saved` wants it."""
+    got = type(saved).__name__
+    if isinstance(saved, tuple | list):
+        got += f" of {', '.join(type(item).__name__ for item in saved) or 'nothing'}"
+    return TypeError(
+        f"{who}: expected forward to leave a tuple in self.saved, the output's shape and then "
+        f"what backward needs, got {got}; write self.saved = (y.shape, x)"
+    )
