@@ -110,7 +110,7 @@ def read_only(a: Any) -> Any:
 
 LAYOUTS: dict[str, Callable[[Any], Any]] = {
     "contiguous": np.array,
-    "columns": np.asfortranarray,
+    "columns": lambda a: np.array(a, order="F"),
     "strided": strided,
     "backwards": backwards,
     "unaligned": unaligned,
