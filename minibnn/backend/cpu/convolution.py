@@ -78,7 +78,7 @@ def without_zero_edge(dz: Array) -> Array:
     """`dz` without its last row and column where those are zeros.
 
     They are after a pooling that dropped an odd row and column. To look costs little beside the
-    products it can save.
+    products it can save. Where the forward pass saw nan there, no 0 times nan comes back.
     """
     rows, columns = (max(1, n) for n in dz.shape[1:3])
     rows -= rows > 1 and not dz[:, -1].any()
