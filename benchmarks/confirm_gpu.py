@@ -59,7 +59,7 @@ PARTS: Mapping[str, int] = {
 }  # fmt: skip
 # Where the parts are that this script runs itself; the others are programs.
 ROOMS = {
-    "device": "machine", "kernels": "training", "recorded": "training", "repeat": "training",
+    "device": "machine", "kernels": "training", "captured": "training", "repeat": "training",
     "speed": "speed", "accuracy": "training",
 }  # fmt: skip
 QUICK: Mapping[str, Any] = {

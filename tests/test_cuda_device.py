@@ -1,4 +1,4 @@
-"""Old GPUs, full and taken ones, and machines with two: what is refused, said, and asked again."""
+"""Old GPUs: which build of CuPy they need, and what they do without."""
 
 from __future__ import annotations
 
@@ -10,9 +10,10 @@ from cuda_on_host import HOST_CUDA, HostCudaBackend, HostKernels
 from fake_cupy import failing, fake_cuda, fake_cupy
 
 from minibnn import DeviceError, get_backend
-from minibnn.backend import CPU, Backend, BitMatrix, DenseLayers
 from minibnn.backend.cuda import CupyBackend
 from minibnn.backend.cuda.device import Device
+from minibnn.packed.bits import pack_rows
+from minibnn.packed.inference import BitMatrix, DenseLayers, dense_layers, pixel_products
 
 MODULE = "minibnn.backend.cuda.open"
 
@@ -112,18 +113,14 @@ def pascal():
 
 
 def test_byte_products_without_their_instruction(pascal, rng):
-    bits, weights = (rng.integers(0, 2, (n, 77), dtype=np.uint8) for n in (9, 13))
+    weights = rng.integers(0, 2, (13, 77), dtype=np.uint8)
     pixels = rng.integers(0, 256, (9, 77), dtype=np.uint8)
     pixels[0], weights[0] = 255, 0
-    W = BitMatrix(CPU.pack_rows(weights), 77)
-    network = DenseLayers(True, (W,), ())
+    W = BitMatrix(pack_rows(weights), 77)
     for backend in (pascal, HOST_CUDA):
         backend.kernels.launches.clear()
-        got = backend.pixel_products(pixels, W), backend.dense_layers(pixels, network)
+        network = DenseLayers(True, (W,), ())
+        got = backend.run(pixel_products, pixels, W), backend.run(dense_layers, pixels, network)
         assert backend.kernels.launches == ["pixel_few", "dense_layers"]
         for acc in got:
-            np.testing.assert_array_equal(acc, Backend.pixel_products(CPU, pixels, W))
-        np.testing.assert_array_equal(
-            backend.xnor_products(backend.pack_rows(bits), W.words, 77),
-            Backend.xnor_products(CPU, CPU.pack_rows(bits), W.words, 77),
-        )
+            np.testing.assert_array_equal(acc, pixel_products(pixels, W))

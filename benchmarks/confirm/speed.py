@@ -214,7 +214,7 @@ def traffic(key: Key, launch: Launch) -> int:
 
     if key.name == "adam":  # w, g, m, v read; w, m, v written
         return launch.size * 7 // 4
-    if key.name == "gather":  # a batch read and written, out of a large array
+    if key.name == "gather_batch":  # a batch read and written, out of a large array
         return 2 * bytes_of(0, 3)
     if key.name == "begin_step":  # a row of each table
         return 2 * bytes_of(0, 1, 2, 5)
