@@ -221,6 +221,8 @@ class _Xp:
 
     def __getattr__(self, name: str) -> Any:
         function = getattr(_Numpy(), name)
+        if isinstance(function, type):
+            return function
 
         def on_cuda(*args: Any, **kwargs: Any) -> Any:
             result = function(*args, **kwargs)

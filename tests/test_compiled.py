@@ -267,7 +267,16 @@ def test_what_c_cannot_take_goes_to_numpy(rng, monkeypatch):
             CPU.run(batch_norm, x, gamma, beta, 1e-5), batch_norm(x, gamma, beta, 1e-5), strict=True
         ):
             np.testing.assert_array_equal(got, expected)
-    for x_hat, inv_std, gamma in ((x[:1].copy(), v, v), (x, one, v), (x, v, one), (x, v, x)):
+    wide = x.astype(np.float64), v.astype(np.float64)
+    for x_hat, inv_std, gamma in (
+        (x[:1].copy(), v, v),
+        (wide[0], v, v),
+        (x, wide[1], v),
+        (x, v, wide[1]),
+        (x, one, v),
+        (x, v, one),
+        (x, v, x),
+    ):
         got, expected = (
             run(batch_norm_gradient, x, x_hat, inv_std, gamma, v.copy(), v.copy(), True)
             for run in BODIES[::2]

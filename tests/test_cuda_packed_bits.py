@@ -83,6 +83,19 @@ def test_pack_rows(rows, rng):
     launched(*["pack_rows"] * (3 * len(WIDTHS) + 1))
 
 
+@pytest.mark.parametrize(("rows", "width"), [(0, 65), (3, 0), (0, 0)])
+def test_empty_arrays(rows, width, rng):
+    x, W = bits(rng, rows, width), matrix(rng, 2, width)
+    same(HOST_CUDA.run(pack_rows, x), pack_rows(x))
+    a = pack_rows(x)
+    same(HOST_CUDA.run(xnor_products, a, W.words, width), xnor_products(a, W.words, width))
+    for operation in (bit_products, pixel_products):
+        same(on_cuda(operation, x, W), operation(x, W))
+    none = BitMatrix(W.words[:0], width)
+    for operation in (bit_products, pixel_products):
+        same(on_cuda(operation, x, none), operation(x, none))
+
+
 @pytest.mark.parametrize(("n", "kernel"), [(1, "xnor_few"), (6, "xnor_few"), (33, "xnor_tiled")])
 def test_xnor_products(n, kernel, rng):
     for width in (1, 63, 64, 65, 127, 128, 129, 511, 513, 784, 1024, 4100):

@@ -25,7 +25,7 @@ FLOORS = {
     "windows": 0,
     "atomic_file": 1,
     "regular_file": 1,
-    "version": 1,
+    "version": 0,
     "result_folder": 2,
     "backend": 1,
     "checks": 1,

@@ -15,7 +15,7 @@ for as long as you work on the new one:
 `speed` times training with and without the C kernels. Old, new and old once more take turns, each
 in a process of its own, which starts anew for each session. A ratio is taken within a round, and
 the table has the medians. The exit status is 1 if a new / old is more than 1.03 times the old / old
-beside it.
+beside it. It needs a quiet machine: with others on it, the old / old says how little a ratio means.
 
 Both checkouts run in this environment, or in `--old-python` and `--new-python`. C kernels that are
 missing, or older than their source, are compiled first, which needs the package hatchling.

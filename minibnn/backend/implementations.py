@@ -25,6 +25,7 @@ class Implementations:
 
     def __init__(self) -> None:
         self._bodies: dict[str, Callable[..., Any]] = {}
+        self._roundings: dict[str, int] = {}
 
     def __getitem__(self, name: str) -> Callable[..., Any]:
         return self._bodies[name]
@@ -33,12 +34,23 @@ class Implementations:
         """Of the operations that it has."""
         return set(self._bodies)
 
-    def implements(self, name: str) -> Callable[[Body], Body]:
+    def roundings(self, name: str) -> int:
+        """How far the implementation may be from its reference; see `implements`."""
+        return self._roundings[name]
+
+    def implements(self, name: str, *, roundings: int = 0) -> Callable[[Body], Body]:
         """Enter a function as the implementation of an operation.
 
         It takes the backend, then what the reference takes, by position. It returns what the
         reference returns, or NotImplemented, before it has written anything, for arguments that it
         does not take: then the next table is asked, and at last the reference.
+
+        Args:
+            name: of the reference.
+            roundings: how far the results may be from those of the reference in exact arithmetic,
+                in units of the relative spacing of floats (2^-23 for float32) times the sum of the
+                absolute values of the terms that are added up. 0: equal to the reference's, bit
+                for bit. The tests read it.
 
         Raises:
             ValueError: for a name that the table has already.
@@ -48,6 +60,7 @@ class Implementations:
             if name in self._bodies:
                 raise ValueError(f"implements: expected one implementation of {name!r}, got two")
             self._bodies[name] = body
+            self._roundings[name] = roundings
             return body
 
         return enter

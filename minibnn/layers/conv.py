@@ -19,7 +19,10 @@ def convolve(x: Array, W: Array, windows: Windows) -> Array:
 
     ``x_ij[n, p, q] = x[n, p stride + i dilation, q stride + j dilation]`` is the pixel that window
     (p, q) sees at its position (i, j). So a convolution is a sum of matrix products, one for each
-    position. The three functions here read the same.
+    position, and so are its two gradients.
+
+    An implementation may add the n products of a result in any order: it differs by 2 n roundings
+    at most of the sum of their sizes, and not at all for small whole numbers.
 
     Shapes: x (batch, height, width, channels), W (kernel height, kernel width, channels / groups,
     outputs), z (batch, H', W', outputs).
@@ -206,7 +209,8 @@ class Conv2D(Weighted):
     def backward(self, dz: Array, *, need_dx: bool = True) -> Array | None:
         """Set dW and db; return dx, through B."""
         X, Wq = self.take_saved(dz)
-        self.set_weight_gradient(self.backend.run(convolve_dW, X, dz, self.windows))
+        dWq = self.backend.run(convolve_dW, X, dz, self.windows)
+        self.set_weight_gradient(dWq)
         if self.bias is not None:
             batch_sum(dz, out=self.bias.grad)
         if not need_dx:

@@ -14,8 +14,8 @@ def max_pool(x: Array, windows: Windows, with_positions: bool) -> tuple[Array, A
     """``y = max over i, j of x_ij``, and at which position it stands.
 
     ``x_ij[n, p, q] = x[n, p stride + i dilation, q stride + j dilation]`` is the pixel that window
-    (p, q) sees at its position (i, j); the four functions here go through the positions. A window
-    with a NaN in it gives NaN.
+    (p, q) sees at its position (i, j); the four functions here go through the positions, and each
+    implementation gives exactly what they give. A window with a NaN in it gives NaN.
 
     Shapes: x (batch, height, width, channels), y and position (batch, H', W', channels).
 

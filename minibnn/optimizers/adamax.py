@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 from minibnn.backend import Array, backend_of
@@ -120,13 +120,13 @@ class AdaMax(Descent):
 
     def update(self, segment: Segment, scalars: Sequence[Any]) -> None:
         """See `adamax`."""
-        self._run(adamax, segment, scalars)
+        self.backend.run(adamax, *self._letters(segment, scalars))
 
-    def _run(self, rule: Callable[..., None], segment: Segment, scalars: Sequence[Any]) -> None:
+    def _letters(self, segment: Segment, scalars: Sequence[Any]) -> tuple[Any, ...]:
+        """The arguments of `adamax`, and of `shift_adamax`."""
         part, (alpha_t,) = segment.where, scalars
         w, g, m, u = self.store.data[part], self.store.grad[part], self._m[part], self._u[part]
-        betas = self.beta1, self.beta2
-        self.backend.run(rule, w, g, m, u, alpha_t, *betas, self.epsilon, segment.bound)
+        return w, g, m, u, alpha_t, self.beta1, self.beta2, self.epsilon, segment.bound
 
 
 class ShiftAdaMax(AdaMax):
@@ -176,4 +176,4 @@ class ShiftAdaMax(AdaMax):
 
     def update(self, segment: Segment, scalars: Sequence[Any]) -> None:
         """See `shift_adamax`."""
-        self._run(shift_adamax, segment, scalars)
+        self.backend.run(shift_adamax, *self._letters(segment, scalars))

@@ -58,11 +58,6 @@ class Optimizer(ABC):
     def parameters(self) -> Sequence[Parameter]:
         """The parameters that it updates."""
 
-    @property
-    @abstractmethod
-    def segments(self) -> Sequence[Segment]:
-        """The runs of parameters that it updates at a time."""
-
     @abstractmethod
     def require_intact(self) -> None:
         """Raise RuntimeError if a parameter was moved or replaced since the optimiser was made."""
@@ -84,24 +79,6 @@ class Optimizer(ABC):
         """
 
     @abstractmethod
-    def next_scalars(self) -> list[tuple[float, ...]]:
-        """The scalars of the next step, a tuple for each segment."""
-
-    @abstractmethod
-    def update_all(self, scalars: Sequence[Sequence[Any]]) -> None:
-        """Update every parameter from its gradient, unless a gradient is not finite.
-
-        Args:
-            scalars: as from `next_scalars`; numbers, or 0-d arrays of the parameters' dtype.
-
-        Raises:
-            DivergedError: see `step`.
-        """
-
-    @abstractmethod
-    def end_step(self) -> None:
-        """Count the update that was made."""
-
     def step(self) -> None:
         """Update every parameter from its gradient, unless a gradient is not finite.
 
@@ -112,10 +89,6 @@ class Optimizer(ABC):
                 inf. A device would have to be waited for; there such an update is left out, and
                 so are those after it within one ``with backend.update():``.
         """
-        self.require_intact()
-        self.require_gradients()
-        self.update_all(self.next_scalars())
-        self.end_step()
 
 
 class FlatOptimizer(Optimizer):
@@ -240,8 +213,23 @@ class FlatOptimizer(Optimizer):
     def _rate_of(self, segment: Segment, rate: float) -> float:
         return rate
 
+    def step(self) -> None:
+        """Update every parameter from its gradient; see `Optimizer.step`."""
+        self.require_intact()
+        self.require_gradients()
+        self.update_all(self.next_scalars())
+        self.store.end_step()  # it has used the gradients itself
+        self.steps += 1
+
     def update_all(self, scalars: Sequence[Sequence[Any]]) -> None:
-        """Look at all gradients, then update all segments; see `Optimizer.update_all`."""
+        """Look at all gradients, then update all segments.
+
+        Args:
+            scalars: a tuple for each segment, of numbers or of 0-d arrays.
+
+        Raises:
+            DivergedError: see `Optimizer.step`.
+        """
         with self.backend.update():
             self.require_finite_gradients()
             for segment, of_segment in zip(self.segments, scalars, strict=True):
@@ -250,11 +238,6 @@ class FlatOptimizer(Optimizer):
                 except NotFinite as error:
                     hint = "use a smaller learning rate"
                     raise _diverged(OVERFLOW, error.array, hint) from None
-
-    def end_step(self) -> None:
-        """Count the update; the gradients were used by it."""
-        self.store.end_step()
-        self.steps += 1
 
 
 class Descent(FlatOptimizer):

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 from minibnn.checks import require
 from minibnn.functions import weight_bits
 from minibnn.layers import Layer
 from minibnn.optimizers.base import Optimizer
-from minibnn.parameter import Parameter, Segment
+from minibnn.parameter import Parameter
 
 
 class OptimizerGroup(Optimizer):
@@ -69,11 +68,6 @@ class OptimizerGroup(Optimizer):
         """The parameters of all of them."""
         return [p for optimizer in self.optimizers for p in optimizer.parameters]
 
-    @property
-    def segments(self) -> Sequence[Segment]:
-        """The segments of all of them."""
-        return [segment for optimizer in self.optimizers for segment in optimizer.segments]
-
     def require_intact(self) -> None:
         """Raise RuntimeError if a parameter was moved or replaced since its optimiser was made."""
         for optimizer in self.optimizers:
@@ -88,25 +82,6 @@ class OptimizerGroup(Optimizer):
         """See `Optimizer.require_finite_gradients`; of each of them."""
         for optimizer in self.optimizers:
             optimizer.require_finite_gradients()
-
-    def next_scalars(self) -> list[tuple[float, ...]]:
-        """The scalars of the next step, a tuple for each segment."""
-        return [scalars for o in self.optimizers for scalars in o.next_scalars()]
-
-    def update_all(self, scalars: Sequence[Sequence[Any]]) -> None:
-        """Let each optimiser update its part, or none of them; see `Optimizer.update_all`."""
-        rest = list(scalars)
-        with self.backend.update():
-            self.require_finite_gradients()  # of all of them, before the first changes anything
-            for optimizer in self.optimizers:
-                count = len(optimizer.segments)
-                optimizer.update_all(rest[:count])
-                del rest[:count]
-
-    def end_step(self) -> None:
-        """Count the update; each of them."""
-        for optimizer in self.optimizers:
-            optimizer.end_step()
 
     def step(self) -> None:
         """Let each optimiser make its step, or none of them; see `Optimizer.step`."""

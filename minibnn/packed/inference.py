@@ -203,8 +203,8 @@ def dense_layers(x: Array, network: DenseLayers) -> Array:
     require(math.prod(x.shape[1:]) == width, "dense_layers", f"rows of {width} values", x)
     backend = backend_of(x)
     for i, W in enumerate(network.layers):
-        products = pixel_products if network.pixels and i == 0 else bit_products
-        x = backend.run(products, x.reshape(len(x), W.width), W)
+        pixels, rows = network.pixels and i == 0, x.reshape(len(x), W.width)
+        x = backend.run(pixel_products if pixels else bit_products, rows, W)
         if i < len(network.thresholds):
             x = backend.run(threshold_bits, x, *network.thresholds[i])
     return x

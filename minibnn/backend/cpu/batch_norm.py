@@ -28,7 +28,7 @@ def two_stage_sum(backend: Any, x: Array, out: Array | None) -> Array:
     return np.matmul(ones, rows).reshape(-1, x.shape[-1]).sum(axis=0, out=out)
 
 
-@COMPILED.implements("batch_norm")
+@COMPILED.implements("batch_norm", roundings=4)
 def batch_norm_in_c(backend: Any, x: Array, gamma: Any, beta: Array, epsilon: float) -> Any:
     """In four passes."""
     if not _is_batch(x, gamma, beta) or not fits(x, beta) or not _fits_or_none(gamma):
@@ -57,7 +57,7 @@ def batch_norm(backend: Any, x: Array, gamma: Any, beta: Array, epsilon: float) 
     return y.reshape(x.shape), x_hat.reshape(x.shape), mean, var, inv_std
 
 
-@COMPILED.implements("batch_norm_gradient")
+@COMPILED.implements("batch_norm_gradient", roundings=4)
 def batch_norm_gradient_in_c(
     backend: Any,
     dy: Array,

@@ -22,7 +22,7 @@ from minibnn.windows import Windows
 BLOCK = 2**19
 
 
-@NUMPY.implements("convolve")
+@NUMPY.implements("convolve", roundings=8)
 def convolve(backend: Any, x: Array, W: Array, windows: Windows) -> Array:
     """The im2col matrix times the kernel as another matrix."""
     if not _fits(windows, x.shape, x, W) or W.shape[:3] != (*windows.size, x.shape[-1]):
@@ -35,7 +35,7 @@ def convolve(backend: Any, x: Array, W: Array, windows: Windows) -> Array:
     return z
 
 
-@NUMPY.implements("convolve_dW")
+@NUMPY.implements("convolve_dW", roundings=8)
 def convolve_dW(backend: Any, x: Array, dz: Array, windows: Windows) -> Array:
     """The im2col matrix, transposed, times dz.
 
@@ -53,7 +53,7 @@ def convolve_dW(backend: Any, x: Array, dz: Array, windows: Windows) -> Array:
     return dW
 
 
-@NUMPY.implements("convolve_dx")
+@NUMPY.implements("convolve_dx", roundings=8)
 def convolve_dx(
     backend: Any, dz: Array, W: Array, windows: Windows, shape: tuple[int, ...]
 ) -> Array:
@@ -78,7 +78,7 @@ def without_zero_edge(dz: Array) -> Array:
     """`dz` without its last row and column where those are zeros.
 
     They are after a pooling that dropped an odd row and column. To look costs little beside the
-    products it can save.
+    products it can save. Where the forward pass saw nan there, no 0 times nan comes back.
     """
     rows, columns = (max(1, n) for n in dz.shape[1:3])
     rows -= rows > 1 and not dz[:, -1].any()
@@ -90,6 +90,7 @@ def _fits(windows: Windows, shape: tuple[int, ...], *arrays: Array) -> bool:
     """Whether the arrays are float32, and windows with one group fit on images of this shape."""
     return (
         windows.groups == 1
+        and shape[-1] > 0
         and all(a.dtype == np.float32 and a.ndim == 4 for a in arrays)
         and min(windows.counts(shape)) > 0
     )

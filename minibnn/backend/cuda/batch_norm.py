@@ -54,7 +54,7 @@ class Grid(NamedTuple):
         return np.int64(self.rows), np.int64(self.columns), np.int64(self.chunk)
 
 
-@CUDA.implements("two_stage_sum")
+@CUDA.implements("two_stage_sum", roundings=4)
 def two_stage_sum(backend: Any, x: Array, out: Array | None) -> Array:
     """In one kernel; in two where a channel has many values."""
     if not _is_batch(x, out):
@@ -73,7 +73,7 @@ def two_stage_sum(backend: Any, x: Array, out: Array | None) -> Array:
     return sums
 
 
-@CUDA.implements("batch_norm")
+@CUDA.implements("batch_norm", roundings=4)
 def batch_norm(backend: Any, x: Array, gamma: Any, beta: Array, epsilon: float) -> Any:
     """In one kernel; in two where a channel has many values."""
     gamma = _array_or_none(gamma)
@@ -93,7 +93,7 @@ def batch_norm(backend: Any, x: Array, gamma: Any, beta: Array, epsilon: float) 
     return y, x_hat, mean, var, inv_std
 
 
-@CUDA.implements("batch_norm_gradient")
+@CUDA.implements("batch_norm_gradient", roundings=4)
 def batch_norm_gradient(
     backend: Any,
     dy: Array,

@@ -56,7 +56,7 @@ def note_step(
     backend: Any, losses: Array, verdicts: Array, now: Array, loss: Array, allowed: Array
 ) -> Any:
     """For float32 and float64."""
-    if loss.dtype not in FLOATS:
+    if loss.dtype not in FLOATS or not _compact(losses, verdicts):
         return NotImplemented
     _launch(backend, "note_step", loss.dtype, (losses, verdicts, now, loss, allowed))
     return None

@@ -19,7 +19,7 @@ from minibnn.windows import Windows
 SCRATCH = 2**26
 
 
-@CUDA.implements("convolve")
+@CUDA.implements("convolve", roundings=8)
 def convolve(backend: Any, x: Array, W: Array, windows: Windows) -> Array:
     """The im2col matrix times the kernel as another matrix."""
     if not fits(windows, x.shape, x, W) or W.shape[:-1] != (*windows.size, x.shape[-1]):
@@ -34,7 +34,7 @@ def convolve(backend: Any, x: Array, W: Array, windows: Windows) -> Array:
     return z
 
 
-@CUDA.implements("convolve_dW")
+@CUDA.implements("convolve_dW", roundings=8)
 def convolve_dW(backend: Any, x: Array, dz: Array, windows: Windows) -> Array:
     """The im2col matrix, transposed, times dz.
 
@@ -54,7 +54,7 @@ def convolve_dW(backend: Any, x: Array, dz: Array, windows: Windows) -> Array:
     return dW.reshape(*windows.size, x.shape[-1], outputs)
 
 
-@CUDA.implements("convolve_dx")
+@CUDA.implements("convolve_dx", roundings=8)
 def convolve_dx(
     backend: Any, dz: Array, W: Array, windows: Windows, shape: tuple[int, ...]
 ) -> Array:

@@ -7,8 +7,9 @@ scalars of all steps can be written down, and a captured step finds its own on t
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from functools import partial
 from typing import Any, ClassVar
 
 import numpy as np
@@ -84,13 +85,12 @@ class Table:
                 raise CannotCapture(
                     f"{type(owner).__name__} has scalars of {self.dtype_of(owner)}, not {dtype}"
                 )
-        row = list(self._row(0))
-        size = sum(len(part) for _, times in row for scalars in times for part in scalars)
+        size = len(self._flat(0))
         self.now, self.rows = backend.xp.zeros(size, dtype), backend.xp.zeros((steps, size), dtype)
         places = iter(range(size))
         self._views = [
-            (owner, [[tuple(self.now[next(places)] for _ in part) for part in s] for s in times])
-            for owner, times in row
+            (owner, [tuple(self.now[next(places)] for _ in part) for part in scalars])
+            for owner, scalars in self._scalars(0)
         ]
 
     def dtype_of(self, owner: Any) -> Any:
@@ -101,24 +101,22 @@ class Table:
         """What an object takes after so many times, in tuples."""
         raise NotImplementedError
 
-    def _row(self, ahead: int) -> Iterator[tuple[Any, list[list[tuple[Any, ...]]]]]:
-        """What each object takes in a step that comes after so many others, each time."""
+    def _scalars(self, ahead: int) -> Iterator[tuple[Any, list[tuple[Any, ...]]]]:
+        """Who takes what in a step that comes after so many others."""
         for owner, times in self._owners:
             start = getattr(owner, self.guarded[0]) + ahead * times
-            yield owner, [self.scalars_at(owner, start + i) for i in range(times)]
+            for count in range(start, start + times):
+                yield owner, self.scalars_at(owner, count)
+
+    def _flat(self, ahead: int) -> list[Any]:
+        return [n for _, scalars in self._scalars(ahead) for part in scalars for n in part]
 
     def fill(self, done: int) -> None:
         """Write down the rows of the steps from number `done` on, which is the next."""
-        rows = np.zeros(self.rows.shape, self.rows.dtype)
-        if rows.size:
+        if self.rows.size:
+            rows = np.zeros(self.rows.shape, self.rows.dtype)
             for i in range(done, len(rows)):
-                rows[i] = [
-                    value
-                    for _, times in self._row(i - done)
-                    for scalars in times
-                    for part in scalars
-                    for value in part
-                ]
+                rows[i] = self._flat(i - done)
             self.rows[...] = self._backend.asarray(rows)
 
     @contextmanager
@@ -130,37 +128,36 @@ class Table:
         Raises:
             CannotCapture: if a step takes scalars more or fewer times, or sets a count or rate.
         """
-        left = [(owner, list(times)) for owner, times in self._views]
+        left = list(self._views)
         guards = [
             (vars(owner), name, vars(owner)[name], Unreadable(owner, self))
-            for owner, _ in left
+            for owner, _ in self._owners
             for name in self.guarded
         ]
         try:
-            for owner, times in left:
-                vars(owner)[self.source] = self._giver(owner, times)
+            for owner, _ in self._owners:
+                vars(owner)[self.source] = partial(self._give, owner, left)
             for attributes, name, _, guard in guards:
                 attributes[name] = guard
             yield
             changed = [name for a, name, _, guard in guards if a[name] is not guard]
         finally:
-            for owner, _ in left:
+            for owner, _ in self._owners:
                 vars(owner).pop(self.source, None)
             for attributes, name, value, _ in guards:
                 attributes[name] = value
-        for owner, times in left:
-            if times:
-                raise CannotCapture(f"{type(owner).__name__}: fewer {self.what} in this step")
+        if left:
+            raise CannotCapture(f"{type(left[0][0]).__name__}: fewer {self.what} in this step")
         if changed:
             raise CannotCapture(f"a step sets {changed[0].strip('_')} of a {self.kind.__name__}")
 
-    def _giver(self, owner: Any, times: list[Any]) -> Callable[[], Any]:
-        def give() -> Any:
-            if not times:
-                raise CannotCapture(f"{type(owner).__name__}: more {self.what} in this step")
-            return self.given(times.pop(0))
-
-        return give
+    def _give(self, owner: Any, left: list[tuple[Any, list[tuple[Array, ...]]]]) -> Any:
+        """The next of the scalars that are left for an object, in the place of its own method."""
+        for i, (taker, scalars) in enumerate(left):
+            if taker is owner:
+                del left[i]
+                return self.given(scalars)
+        raise CannotCapture(f"{type(owner).__name__}: more {self.what} in this step")
 
     def given(self, scalars: list[tuple[Array, ...]]) -> Any:
         """Scalars as the object's own method gives them."""
