@@ -912,8 +912,7 @@ def test_what_an_optimiser_changes_comes_from_its_scalars():
         return model, Halving(model.parameters(), way)
 
     _, was, text = captured(lambda: make("steps"), CapturedSteps)
-    hint = "take what changes from step to step from scalars(rate, step)"
-    shows("training", hint, text)
+    shows("training", "take what changes from step to step from scalars(rate, step)", text)
     assert not was
     losses, was, text = captured(lambda: make("scalars"), CapturedSteps)
     assert (was, text) == (True, "")

@@ -536,11 +536,11 @@ def test_what_backward_needs_stands_behind_the_shape(wrong):
 
 def test_the_summary_needs_a_shape():
     model = Sequential(Flatten(), Activation(SignSTE()))
-    with advised("layers", "pass one sample's, such as model.summary((28, 28))"):
+    with advised("inspection", "pass one sample's, such as model.summary((28, 28))"):
         model.summary()
     assert "(784,)" in str(model.summary((28, 28)))
     with advised(
-        "layers",
+        "inspection",
         "pass one sample's, such as model.summary((28, 28)); its layers suggest {}, which does not "
         "fit",
     ):
@@ -548,7 +548,7 @@ def test_the_summary_needs_a_shape():
     odd = Sequential(Conv2D(1, 2, 3), Flatten(), Dense(2, 2))
     assert odd.summary((3, 3, 1)).macs["float"] == 22
     with advised(
-        "layers",
+        "inspection",
         "summary: expected input_shape to be one sample's shape, such as (28, 28), got {}",
     ):
         model.summary(784)
