@@ -12,7 +12,7 @@ from fake_cupy import failing, fake_cuda, fake_cupy
 from minibnn import DeviceError, get_backend
 from minibnn.backend.cuda import CupyBackend
 from minibnn.backend.cuda.device import Device
-from minibnn.packed.bits import pack_rows
+from minibnn.packed.bits import pack_rows, xnor_products
 from minibnn.packed.inference import BitMatrix, DenseLayers, dense_layers, pixel_products
 
 MODULE = "minibnn.backend.cuda.open"
@@ -113,14 +113,18 @@ def pascal():
 
 
 def test_byte_products_without_their_instruction(pascal, rng):
-    weights = rng.integers(0, 2, (13, 77), dtype=np.uint8)
+    bits, weights = (rng.integers(0, 2, (n, 77), dtype=np.uint8) for n in (9, 13))
     pixels = rng.integers(0, 256, (9, 77), dtype=np.uint8)
     pixels[0], weights[0] = 255, 0
     W = BitMatrix(pack_rows(weights), 77)
+    network = DenseLayers(True, (W,), ())
     for backend in (pascal, HOST_CUDA):
         backend.kernels.launches.clear()
-        network = DenseLayers(True, (W,), ())
         got = backend.run(pixel_products, pixels, W), backend.run(dense_layers, pixels, network)
         assert backend.kernels.launches == ["pixel_few", "dense_layers"]
         for acc in got:
             np.testing.assert_array_equal(acc, pixel_products(pixels, W))
+        np.testing.assert_array_equal(
+            backend.run(xnor_products, backend.run(pack_rows, bits), W.words, 77),
+            xnor_products(pack_rows(bits), W.words, 77),
+        )
