@@ -1,4 +1,4 @@
-"""Old GPUs, full and taken ones, and machines with two: what is refused, said, and asked again."""
+"""Old GPUs: which build of CuPy they need, and what they do without."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 from cuda_on_host import HOST_CUDA, HostCudaBackend, HostKernels
+from devices import open_backend
 from fake_cupy import failing, fake_cuda, fake_cupy
 
 from minibnn import DeviceError, get_backend
@@ -128,3 +129,14 @@ def test_byte_products_without_their_instruction(pascal, rng):
             backend.run(xnor_products, backend.run(pack_rows, bits), W.words, 77),
             xnor_products(pack_rows(bits), W.words, 77),
         )
+
+
+@pytest.mark.gpu
+def test_a_gpu_knows_what_it_is_and_its_own_arrays():
+    gpu = open_backend("gpu")
+    assert gpu.device.number == gpu.xp.cuda.Device().id
+    major, minor = gpu.device.capability
+    assert gpu.xp.cuda.Device().compute_capability == f"{major}{minor}"
+    gpu.device.require_current()
+    gpu.device.require_own(gpu.asarray(np.zeros(3))[1:])
+    gpu.device.require_own(gpu.xp.empty(0))
