@@ -8,7 +8,7 @@ import itertools
 class Backwards:
     """A clock, on the host, that goes on with each backward and each use of a gradient.
 
-    ``Backwards.last = next(Backwards.clock)`` says that a backward begins now.
+    ``Backwards.last = next(Backwards.clock)`` begins a backward.
     """
 
     clock = itertools.count(1)

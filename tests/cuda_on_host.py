@@ -196,9 +196,6 @@ class HostCudaBackend(CupyBackend):
         self._tf32 = False
         self._cublas = None
 
-    def address(self, a: Any) -> int:
-        return a.ctypes.data
-
     def asarray(self, a: Any, dtype: Any = None) -> Any:
         return np.asarray(a, dtype=dtype)
 

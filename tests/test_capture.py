@@ -483,6 +483,15 @@ def test_a_capture_that_needs_more_memory_than_there_is(monkeypatch):
     assert_equal(plain, captured)
 
 
+def test_another_error_of_cuda_is_told_as_it_is(monkeypatch):
+    def failing(size):
+        raise strictdev.cuda.CUDARuntimeError("cudaErrorIllegalAddress: it was earlier")
+
+    monkeypatch.setattr(strictdev.cuda, "Memory", failing)
+    steps = training(CapturedSteps, STRICT, dense, OPTIMIZERS["adam"])
+    warned(steps, batches(STRICT), "CUDARuntimeError: cudaErrorIllegalAddress")
+
+
 @pytest.fixture
 def collector():
     """Off while a test runs, as a user may have it, and then as before."""

@@ -566,12 +566,15 @@ def test_without_a_gpu(script, tmp_path):
         expected = f"{script}: {error}\n"
     else:
         pytest.skip("there is a GPU")
-    options = ["--out", str(tmp_path / "r.json")] if script == "confirm_gpu.py" else []
+    earlier = tmp_path / "r.json"
+    earlier.write_text("an earlier run's")
+    options = ["--out", str(earlier)] if script == "confirm_gpu.py" else []
     done = subprocess.run(
         [sys.executable, str(BENCHMARKS / script), *options], capture_output=True, text=True
     )
     assert (done.returncode, done.stderr, done.stdout) == (4, expected, "")
-    assert not list(tmp_path.iterdir())
+    assert list(tmp_path.iterdir()) == [earlier]
+    assert earlier.read_text() == "an earlier run's"
 
 
 def test_packages_that_are_missing_are_named_with_what_installs_them(monkeypatch, capsys, tmp_path):

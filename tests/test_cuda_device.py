@@ -1,4 +1,4 @@
-"""Old GPUs, full and taken ones, and machines with two: what is refused, said, and asked again."""
+"""Old GPUs: which build of CuPy they need, and what they do without."""
 
 from __future__ import annotations
 
@@ -7,12 +7,14 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 from cuda_on_host import HOST_CUDA, HostCudaBackend, HostKernels
+from devices import open_backend
 from fake_cupy import failing, fake_cuda, fake_cupy
 
 from minibnn import DeviceError, get_backend
-from minibnn.backend import CPU, Backend, BitMatrix, DenseLayers
 from minibnn.backend.cuda import CupyBackend
 from minibnn.backend.cuda.device import Device
+from minibnn.packed.bits import pack_rows, xnor_products
+from minibnn.packed.inference import BitMatrix, DenseLayers, dense_layers, pixel_products
 
 MODULE = "minibnn.backend.cuda.open"
 
@@ -115,15 +117,26 @@ def test_byte_products_without_their_instruction(pascal, rng):
     bits, weights = (rng.integers(0, 2, (n, 77), dtype=np.uint8) for n in (9, 13))
     pixels = rng.integers(0, 256, (9, 77), dtype=np.uint8)
     pixels[0], weights[0] = 255, 0
-    W = BitMatrix(CPU.pack_rows(weights), 77)
+    W = BitMatrix(pack_rows(weights), 77)
     network = DenseLayers(True, (W,), ())
     for backend in (pascal, HOST_CUDA):
         backend.kernels.launches.clear()
-        got = backend.pixel_products(pixels, W), backend.dense_layers(pixels, network)
+        got = backend.run(pixel_products, pixels, W), backend.run(dense_layers, pixels, network)
         assert backend.kernels.launches == ["pixel_few", "dense_layers"]
         for acc in got:
-            np.testing.assert_array_equal(acc, Backend.pixel_products(CPU, pixels, W))
+            np.testing.assert_array_equal(acc, pixel_products(pixels, W))
         np.testing.assert_array_equal(
-            backend.xnor_products(backend.pack_rows(bits), W.words, 77),
-            Backend.xnor_products(CPU, CPU.pack_rows(bits), W.words, 77),
+            backend.run(xnor_products, backend.run(pack_rows, bits), W.words, 77),
+            xnor_products(pack_rows(bits), W.words, 77),
         )
+
+
+@pytest.mark.gpu
+def test_a_gpu_knows_what_it_is_and_its_own_arrays():
+    gpu = open_backend("gpu")
+    assert gpu.device.number == gpu.xp.cuda.Device().id
+    major, minor = gpu.device.capability
+    assert gpu.xp.cuda.Device().compute_capability == f"{major}{minor}"
+    gpu.device.require_current()
+    gpu.device.require_own(gpu.asarray(np.zeros(3))[1:])
+    gpu.device.require_own(gpu.xp.empty(0))

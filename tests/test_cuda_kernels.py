@@ -211,7 +211,7 @@ def test_the_kernels_compile_for_the_gpu(file, dtype, capability):
     # Nothing is fused, as on the host, and as OPTIONS says; only exp and log are made of it.
     assert ("fma.rn" in ptx) == (file == "cross_entropy")
     # Four products of bytes in one instruction, where there is one.
-    assert ("dp4a" in ptx) == (file == "bits" and capability > 60)
+    assert ("dp4a" in ptx) == (file == "packed_bits" and capability > 60)
 
 
 def test_the_compiler_of_cuda_13_finds_its_builtins(tmp_path):

@@ -6,13 +6,12 @@ from minibnn.layers.conv import Conv2D
 from minibnn.layers.dense import Dense
 from minibnn.layers.direct_feedback import DirectFeedback
 from minibnn.layers.dropout import Dropout
-from minibnn.layers.norm import BatchNorm
+from minibnn.layers.norm import BatchNorm, TensorNorm
 from minibnn.layers.pooling import AveragePool2D, MaxPool2D
 from minibnn.layers.radial import Radial
 from minibnn.layers.reshape import Flatten, Rescale, Reshape
 from minibnn.layers.sequential import Sequential
 from minibnn.layers.shift_norm import ShiftBatchNorm
-from minibnn.layers.tensor_norm import TensorNorm
 
 __all__ = [
     "Activation",

@@ -255,9 +255,9 @@ class Layer(ABC):
 
     def note_input(self, x: Array) -> None:
         """Remember the dtype and shape of what it is trained on; a range of earlier is no more."""
-        dtype, shape, known = x.dtype, x.shape[1:], self.input_contract
-        if known is None or known.low is not None or (known.dtype, known.shape) != (dtype, shape):
-            self.set_input_contract(InputContract(dtype, shape, source="a training step"))
+        known, here = self.input_contract, (x.dtype, x.shape[1:])
+        if known is None or known.low is not None or (known.dtype, known.shape) != here:
+            self.set_input_contract(InputContract(*here, source="a training step"))
 
     def set_input_contract(self, contract: InputContract) -> None:
         """Remember what it is trained on; a container tells those inside that take the same."""

@@ -109,9 +109,9 @@ class FlatOptimizer(Optimizer):
         steps: how many updates were made; on a device refused ones count, since nobody looked.
     """
 
-    _scaled: ClassVar[bool] = False  # whether a segment's rate is `lr_scale` times the optimiser's
     _rate_name: ClassVar[str] = "rate"
     _most: ClassVar[float] = math.inf  # the largest rate that makes sense
+    _scaled: ClassVar[bool] = False  # whether a parameter's lr_scale multiplies it
 
     def __init__(self, parameters: Iterable[Parameter], rate: float | Schedule) -> None:
         self._set_rate(rate)
@@ -261,7 +261,7 @@ class Descent(FlatOptimizer):
         RuntimeError: for parameters without values; from `step`, see `Optimizer`.
     """
 
-    _scaled: ClassVar[bool] = True
+    _scaled = True
 
     def __init__(self, parameters: Iterable[Parameter], learning_rate: float | Schedule) -> None:
         super().__init__(parameters, learning_rate)

@@ -136,8 +136,10 @@ def _take(cuda: Any, blocks: list[Any], size: int) -> Any:
     try:
         block = cuda.Memory(size)
     except cuda.runtime.CUDARuntimeError as error:
-        # No error of CUDA's, for which the pool would run the garbage collector.
-        raise MemoryError(f"the GPU has no {size:,} bytes left ({error})") from error
+        if "cudaErrorMemoryAllocation" not in str(error):
+            raise
+        # No error of CUDA's: for such a one the pool would run the garbage collector.
+        raise MemoryError(f"the GPU has no {size:,} bytes left for a captured step") from error
     blocks.append(block)
     return cuda.MemoryPointer(block, 0)
 
