@@ -175,8 +175,9 @@ def test_the_mathematics_stands_in_the_first_file_that_is_opened(kind):
         for name in imported
         if f".run({name}," in text or f".run(\n            {name}," in text
     }
-    # Shift norm is batch norm in evaluation; the gradient of HardTanh is a straight-through one.
-    assert run <= {"normalize", "straight_through_gradient"}
+    # Shift norm is batch norm in evaluation, and has its running statistics; the gradient of
+    # HardTanh is a straight-through one.
+    assert run <= {"normalize", "update_running", "straight_through_gradient"}
 
 
 def test_equations_elsewhere_are_found(monkeypatch):

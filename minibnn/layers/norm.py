@@ -11,6 +11,7 @@ from minibnn.backend import Array, backend_of, batch_mean, batch_sum
 from minibnn.checks import integer, number
 from minibnn.initializers import Fill
 from minibnn.layers.base import Layer
+from minibnn.layers.refusals import wrong_batch
 from minibnn.parameter import Buffer, Parameter
 
 
@@ -164,17 +165,6 @@ class Normalization(Layer):
         self.running_mean.data = np.zeros(self.channels, dtype)
         self.running_var.data = np.ones(self.channels, dtype)
 
-    def refuse(self, x: Array) -> None:
-        """Raise for an `x` that is no batch of these channels, or that has no variance."""
-        if x.ndim < 2 or x.shape[-1] != self.channels:
-            raise ValueError(
-                f"{self}: expected x of shape (batch, ..., {self.channels}), got {x.shape}"
-            )
-        raise ValueError(
-            f"{self}: expected at least 2 values a channel in a training batch, got "
-            f"{x.size // self.channels}; use another batch size, or drop_last=True"
-        )
-
 
 class BatchNorm(Normalization):
     """Normalise each channel over the batch, then scale and shift it.
@@ -225,7 +215,7 @@ class BatchNorm(Normalization):
         self.check_input(x)
         n = x.size // self.channels  # of each channel
         if x.ndim < 2 or x.shape[-1] != self.channels or (train and n < 2):
-            self.refuse(x)
+            raise wrong_batch(self, x, self.channels)
         gamma = 1 if self.gamma is None else self.gamma.data
         if not train:
             scale = gamma / self.backend.xp.sqrt(self.running_var.data + self.epsilon)

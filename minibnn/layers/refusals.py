@@ -45,6 +45,16 @@ def wrong_features(who: object, x: Array, features: int) -> ValueError:
     return ValueError(f"{who}: expected x of shape (batch, {features}), got {x.shape}{hint}")
 
 
+def wrong_batch(who: object, x: Array, channels: int) -> ValueError:
+    """For an `x` that has no such channels, or in training too few values for a variance."""
+    if x.ndim < 2 or x.shape[-1] != channels:
+        return ValueError(f"{who}: expected x of shape (batch, ..., {channels}), got {x.shape}")
+    return ValueError(
+        f"{who}: expected at least 2 values a channel in a training batch, got "
+        f"{x.size // channels}; use another batch size, or drop_last=True"
+    )
+
+
 def wrong_saved(who: object, saved: object) -> TypeError:
     """For what a forward left in `saved`, if it is not as `Layer.take_saved` wants it."""
     got = type(saved).__name__

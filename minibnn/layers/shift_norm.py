@@ -6,6 +6,7 @@ from minibnn.backend import Array, batch_mean, batch_sum
 from minibnn.functions.power_of_two import PowerOfTwo
 from minibnn.initializers import Fill
 from minibnn.layers.norm import Normalization, normalize, update_running
+from minibnn.layers.refusals import wrong_batch
 from minibnn.parameter import Parameter
 
 
@@ -62,7 +63,7 @@ class ShiftBatchNorm(Normalization):
         self.check_input(x)
         n = x.size // self.channels
         if x.ndim < 2 or x.shape[-1] != self.channels or (train and n < 2):
-            self.refuse(x)
+            raise wrong_batch(self, x, self.channels)
         gamma = self.ap2.forward(self.gamma.data)
         if not train:
             r = 1 / self.backend.xp.sqrt(self.running_var.data + self.epsilon)

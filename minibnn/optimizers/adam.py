@@ -7,7 +7,8 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 from minibnn.backend import Array, backend_of
-from minibnn.optimizers.base import Descent, check_betas
+from minibnn.optimizers.base import Descent
+from minibnn.optimizers.betas import check_betas
 from minibnn.parameter import Parameter, Segment
 from minibnn.schedules import Schedule
 
