@@ -102,7 +102,7 @@ class Dense(Weighted):
         x, Wq = self.take_saved(dz)
         dWq = matmul(x.T, dz, out=self.weight.grad)
         dW = self._quantizer.backward(dWq, self.weight.data)
-        if dW is not self.weight.grad:
+        if dW is not self.weight.grad:  # where dWq is already, which some quantizers give back
             self.weight.grad[...] = dW
         if self.bias is not None:
             batch_sum(dz, out=self.bias.grad)

@@ -42,7 +42,7 @@ class Radial(Dense):
         dWq -= Wq * db
         dWq *= 2
         dW = self._quantizer.backward(dWq, self.weight.data)
-        if dW is not self.weight.grad:
+        if dW is not self.weight.grad:  # where dWq is already, which some quantizers give back
             self.weight.grad[...] = dW
         if self.bias is not None:
             self.bias.grad[...] = db
