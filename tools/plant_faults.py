@@ -120,9 +120,7 @@ def broken(source: str) -> Iterator[tuple[str, str]]:
 
 def functions_of(module: Any) -> list[Callable[..., Any]]:
     return [
-        f
-        for f in vars(module).values()
-        if inspect.isfunction(f) and f.__module__ == module.__name__
+        f for f in vars(module).values() if inspect.isfunction(f) and f.__module__ == module.__name__
     ]
 
 
@@ -156,10 +154,7 @@ def in_python(table: str, most: int) -> Iterator[Fault]:
                 def tried(function=function, text=text, module=module, inside=inside,
                           entered=entered) -> bool:  # fmt: skip
                     space: dict[str, Any] = vars(module)
-                    exec(
-                        compile("from __future__ import annotations\n" + text, "fault", "exec"),
-                        space,
-                    )
+                    exec(compile("from __future__ import annotations\n" + text, "fault", "exec"), space)
                     new = space[function.__name__]
                     ops = inside
                     if function in entered:
@@ -167,9 +162,7 @@ def in_python(table: str, most: int) -> Iterator[Fault]:
                         ops = [entered[function]]
                     return compared(table, ops, comparison.STYLES)
 
-                yield Fault(
-                    table, module_name.removeprefix("minibnn."), function.__name__, was, tried
-                )
+                yield Fault(table, module_name.removeprefix("minibnn."), function.__name__, was, tried)
 
 
 def broken_c(text: str, most: int) -> Iterator[tuple[str, str, str]]:
@@ -300,9 +293,7 @@ def main() -> int:
         outcome = noticed(fault)
         count, wrong = count + 1, wrong + (not outcome.startswith("noticed"))
         text = fault.text.replace("|", "\\|")
-        print(
-            f"| {fault.kind} | {fault.file} | {fault.function} | `{text}` | {outcome} |", flush=True
-        )
+        print(f"| {fault.kind} | {fault.file} | {fault.function} | `{text}` | {outcome} |", flush=True)
     print(f"\n{count} faults, {wrong} of them not noticed")
     return int(wrong > 0)
 
