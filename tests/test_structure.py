@@ -303,11 +303,6 @@ def test_what_is_built_is_not_committed():
     assert [name for name in listed.stdout.splitlines() if built.search(name)] == []
 
 
-def test_core_files_are_read_in_one_sitting():
-    for path in FILES:
-        assert len(path.read_text(encoding="utf-8").splitlines()) <= 350, path
-
-
 def test_public_names():
     assert len(set(minibnn.__all__)) == len(minibnn.__all__)
     for name in minibnn.__all__:
