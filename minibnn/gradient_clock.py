@@ -6,12 +6,10 @@ import itertools
 
 
 class Backwards:
-    """A clock, on the host, that goes on with each backward and each use of a gradient."""
+    """A clock, on the host, that goes on with each backward and each use of a gradient.
+
+    ``Backwards.last = next(Backwards.clock)`` begins a backward.
+    """
 
     clock = itertools.count(1)
     last = 0  # when a layer or a loss last ran backward
-
-    @classmethod
-    def note(cls) -> None:
-        """One begins now."""
-        cls.last = next(cls.clock)

@@ -65,10 +65,6 @@ class InputContract:
                 low = high = None
         return cls(x.dtype, x.shape[1:], low, high, source)
 
-    def fits(self, x: Array) -> bool:
-        """Whether it has the dtype and shape of `x`, a batch, and no range, which `x` may leave."""
-        return bool(self.low is None and x.dtype == self.dtype and x.shape[1:] == self.shape)
-
     @property
     def bytes_only(self) -> bool:
         """Whether all its values are whole numbers from 0 to 255, whatever their dtype is."""

@@ -294,11 +294,6 @@ def test_no_asserts_on_what_users_pass():
         assert not any(isinstance(node, ast.Assert) for node in ast.walk(tree)), path
 
 
-def test_core_files_are_read_in_one_sitting():
-    for path in FILES:
-        assert len(path.read_text(encoding="utf-8").splitlines()) <= 350, path
-
-
 def test_public_names():
     assert len(set(minibnn.__all__)) == len(minibnn.__all__)
     for name in minibnn.__all__:

@@ -255,8 +255,9 @@ class Layer(ABC):
 
     def note_input(self, x: Array) -> None:
         """Remember the dtype and shape of what it is trained on; a range of earlier is no more."""
-        if self.input_contract is None or not self.input_contract.fits(x):
-            self.set_input_contract(InputContract(x.dtype, x.shape[1:], source="a training step"))
+        known, here = self.input_contract, (x.dtype, x.shape[1:])
+        if known is None or known.low is not None or (known.dtype, known.shape) != here:
+            self.set_input_contract(InputContract(*here, source="a training step"))
 
     def set_input_contract(self, contract: InputContract) -> None:
         """Remember what it is trained on; a container tells those inside that take the same."""
@@ -276,7 +277,8 @@ class Layer(ABC):
                     "call model.initialize(rng) first"
                 )
             self._drawn = True
-        self._check_device(x, "x")
+        if type(x) is not self.backend.array_type:
+            self._check_device(x, "x")
         if x.dtype != self.dtype:
             hint = dtype_hint(x.dtype, self.dtype)
             raise TypeError(f"{self}: expected x of dtype {self.dtype}, got {x.dtype}{hint}")
@@ -297,24 +299,26 @@ class Layer(ABC):
             ValueError: for a `dy` of another shape than the output.
             TypeError: for a `dy` of another dtype or device; for a `saved` with something else.
         """
-        self._check_device(dy, "dy")
+        if type(dy) is not self.backend.array_type:
+            self._check_device(dy, "dy")
         if self.saved is None:
             raise RuntimeError(
                 f"{self}: backward needs a forward(x, train=True) before it, one for each"
             )
-        shape, *saved = self._checked_saved()
+        saved = self.saved
+        if not (isinstance(saved, tuple | list) and saved and isinstance(saved[0], tuple)):
+            self._refuse_saved()
+        shape, *saved = saved
         if dy.shape != shape:
             raise ValueError(f"{self}: expected dy of shape {shape}, got {dy.shape}")
         if dy.dtype != self.dtype:
             raise TypeError(f"{self}: expected dy of dtype {self.dtype}, got {dy.dtype}")
         self.saved = None
-        Backwards.note()
+        Backwards.last = next(Backwards.clock)
         return saved
 
-    def _checked_saved(self) -> Any:
+    def _refuse_saved(self) -> None:
         saved = self.saved
-        if isinstance(saved, tuple | list) and saved and isinstance(saved[0], tuple):
-            return saved
         got = type(saved).__name__
         if isinstance(saved, tuple | list):
             got += f" of {', '.join(type(item).__name__ for item in saved) or 'nothing'}"
@@ -324,7 +328,7 @@ class Layer(ABC):
         )
 
     def _check_device(self, a: Array, name: str) -> None:
-        if type(a) is not self.backend.array_type and backend_of(a) is not self.backend:
+        if backend_of(a) is not self.backend:
             here, there = self.backend.name, backend_of(a).name
             raise TypeError(
                 f"{self}: expected {name} on its own device, {here}, got an array on {there}; "

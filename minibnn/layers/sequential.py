@@ -86,7 +86,7 @@ class Sequential(Layer):
         Without `need_dx`, layers below the first one with parameters have nothing to compute:
         they only forget what they saved.
         """
-        Backwards.note()  # layers of a user's own may do without `take_saved`
+        Backwards.last = next(Backwards.clock)  # layers of a user's own may do without `take_saved`
         first = 0 if need_dx else self._first_trained
         gradient: Array | None = dy
         for i in reversed(range(first, len(self.layers))):

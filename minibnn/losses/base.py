@@ -38,7 +38,9 @@ class Loss(ABC):
         if self.saved is None:
             raise RuntimeError(f"{type(self).__name__}: backward needs a forward before it")
         saved, self.saved = self.saved, None
-        Backwards.note()  # what follows may be a layer of a user's own, without `take_saved`
+        Backwards.last = next(
+            Backwards.clock
+        )  # what follows may be a layer of a user's own, without `take_saved`
         return saved
 
 

@@ -106,6 +106,7 @@ class FlatOptimizer(Optimizer):
 
     _rate_name: ClassVar[str] = "rate"
     _most: ClassVar[float] = math.inf  # the largest rate that makes sense
+    _scaled: ClassVar[bool] = False  # whether a parameter's lr_scale multiplies it
 
     def __init__(self, parameters: Iterable[Parameter], rate: float | Schedule) -> None:
         self._set_rate(rate)
@@ -128,6 +129,8 @@ class FlatOptimizer(Optimizer):
         return self._rate_at(self.steps)
 
     def _rate_at(self, step: int) -> float:
+        if isinstance(self.schedule, Constant) and self.schedule.value <= self._most:
+            return self.schedule.value
         return rate_of(type(self).__name__, self._name(), self.schedule, step, self._most)
 
     def _name(self) -> str:
@@ -202,16 +205,13 @@ class FlatOptimizer(Optimizer):
             DivergedError: for a rate or a scalar that the parameters' dtype cannot hold.
         """
         rate, dtype = self._rate_at(step), self.store.data.dtype
-        rates = [self._rate_of(segment, rate) for segment in self.segments]
+        rates = [rate * (s.lr_scale if self._scaled else 1) for s in self.store.segments]
         found = [self.scalars(rate, step) for rate in rates]
         most = float(np.finfo(dtype).max)
         if not all(-most <= n <= most for numbers in (rates, *found) for n in numbers):
             hint = "use a smaller learning rate, or a smaller lr_scale"
             raise DivergedError(math.inf, None, None, None, f"the step size in {dtype}", hint)
         return found
-
-    def _rate_of(self, segment: Segment, rate: float) -> float:
-        return rate
 
     def step(self) -> None:
         """Update every parameter from its gradient; see `Optimizer.step`."""
@@ -232,7 +232,7 @@ class FlatOptimizer(Optimizer):
         """
         with self.backend.update():
             self.require_finite_gradients()
-            for segment, of_segment in zip(self.segments, scalars, strict=True):
+            for segment, of_segment in zip(self.store.segments, scalars, strict=True):
                 try:
                     self.update(segment, of_segment)
                 except NotFinite as error:
@@ -260,6 +260,8 @@ class Descent(FlatOptimizer):
         RuntimeError: for parameters without values; from `step`, see `Optimizer`.
     """
 
+    _scaled = True
+
     def __init__(self, parameters: Iterable[Parameter], learning_rate: float | Schedule) -> None:
         super().__init__(parameters, learning_rate)
 
@@ -271,9 +273,6 @@ class Descent(FlatOptimizer):
     @learning_rate.setter
     def learning_rate(self, rate: float | Schedule) -> None:
         self._set_rate(rate)
-
-    def _rate_of(self, segment: Segment, rate: float) -> float:
-        return rate * segment.lr_scale
 
 
 def bounded(w: Array, bound: float | None) -> Array:

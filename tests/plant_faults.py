@@ -1,13 +1,13 @@
 """Break one thing at a time in the fast code and in the references; a test has to notice each.
 
-    python tools/plant_faults.py                        all, which takes some minutes
-    python tools/plant_faults.py --kinds NUMPY C --most 1
+    python tests/plant_faults.py                        all, which takes some minutes
+    python tests/plant_faults.py --kinds NUMPY C --most 1
 
 A fault is another operator or constant in one function. One in an implementation (Python, C or
 CUDA, whose kernels run on the host) has to fail the comparison with its reference, that of
-`tests/test_implementations.py`; one in a reference has to fail the tests of its file in `TESTS`,
-which check gradients and have other oracles. The table names the faults that nobody noticed: they
-either change nothing (how work is divided into blocks, say), or a case is missing.
+`test_implementations.py`; one in a reference has to fail the tests of its file in `TESTS`,
+which check gradients and have other oracles. A fault that nobody notices either changes nothing
+(how work is divided into blocks, say), or a case is missing.
 
 Each fault is tried in a process of its own, since one in C may end it.
 """
@@ -30,15 +30,13 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
-ROOT = Path(__file__).resolve().parents[1]
-sys.path[:0] = [str(ROOT / "tests"), str(ROOT / "tools")]
-
 import cuda_on_host
 import test_implementations as comparison
 
 from minibnn.backend.cpu import CompiledBackend
 from minibnn.backend.cpu import library as compiled
 
+ROOT = Path(__file__).resolve().parents[1]
 KINDS = ("NUMPY", "COMPILED", "CUDA", "C", "cu", "references")
 SECONDS = 120  # for one fault; a loop without an end is noticed, too
 # What checks the references of a file: gradient checks, and oracles of what is no gradient.
@@ -64,8 +62,8 @@ TESTS = {
     "windows": "test_conv test_torch_conv",
 }
 SWAPS = {ast.Add: ast.Sub, ast.Sub: ast.Add, ast.Mult: ast.Add, ast.Div: ast.Mult,
-         ast.FloorDiv: ast.Mult, ast.BitAnd: ast.BitOr, ast.BitOr: ast.BitAnd, ast.BitXor: ast.BitOr,
-         ast.RShift: ast.LShift, ast.Lt: ast.LtE, ast.LtE: ast.Lt, ast.Gt: ast.GtE, ast.GtE: ast.Gt,
+         ast.FloorDiv: ast.Mult, ast.BitAnd: ast.BitOr, ast.BitOr: ast.BitAnd,
+         ast.BitXor: ast.BitOr, ast.RShift: ast.LShift, ast.Lt: ast.LtE, ast.LtE: ast.Lt, ast.Gt: ast.GtE, ast.GtE: ast.Gt,
          ast.Eq: ast.NotEq, ast.NotEq: ast.Eq, ast.And: ast.Or, ast.Or: ast.And}  # fmt: skip
 C_SWAPS = {" + ": " - ", " - ": " + ", " * ": " + ", " / ": " * ", " += ": " -= ", " -= ": " += ",
            " >= ": " > ", " <= ": " < ", " < ": " <= ", " > ": " >= ", " ^ ": " | ", " & ": " | ",
@@ -80,13 +78,15 @@ class Fault(NamedTuple):
         kind: one of `KINDS`.
         file: where.
         function: its name.
+        helper: whether others call it, and it is no operation or kernel itself.
         text: the line as it is now.
-        tried: makes the fault and runs what should notice; True if it did. For a process of its own.
+        tried: makes the fault, in a process of its own, and says whether something noticed.
     """
 
     kind: str
     file: str
     function: str
+    helper: bool
     text: str
     tried: Callable[[], bool]
 
@@ -99,14 +99,20 @@ def spaced(faults: list[Any], most: int) -> list[Any]:
 
 
 def broken(source: str) -> Iterator[tuple[str, str]]:
-    """Python functions with one operator or constant changed, and the line that was."""
-    tree = ast.parse(textwrap.dedent(source))
-    function = tree.body[0]
-    function.decorator_list = []  # type: ignore[attr-defined]
+    """Python functions with one operator or constant changed, and the line that was.
+
+    Conditions only where there is nothing else: many of them only say what a reference does as well.
+    """
+    function: Any = ast.parse(textwrap.dedent(source)).body[0]
+    function.decorator_list, function.returns = [], None
+    for argument in function.args.args:
+        argument.annotation = None
+    arithmetic, conditions = [], []
     for node in ast.walk(function):
         for place in ("op", "ops", "value"):
-            was = getattr(node, place, None)
+            was: Any = getattr(node, place, None)
             one = was[0] if isinstance(was, list) and was else was
+            old = ast.unparse(node)
             if type(one) in SWAPS:
                 new: Any = SWAPS[type(one)]()
                 setattr(node, place, [new, *was[1:]] if isinstance(was, list) else new)
@@ -114,13 +120,17 @@ def broken(source: str) -> Iterator[tuple[str, str]]:
                 node.value = was + 1
             else:
                 continue
-            yield ast.unparse(function), ast.unparse(node)
+            kind = conditions if isinstance(node, ast.BoolOp | ast.Compare) else arithmetic
+            kind.append((ast.unparse(function), f"{old} -> {ast.unparse(node)}"))
             setattr(node, place, was)
+    yield from arithmetic or conditions
 
 
 def functions_of(module: Any) -> list[Callable[..., Any]]:
     return [
-        f for f in vars(module).values() if inspect.isfunction(f) and f.__module__ == module.__name__
+        f
+        for f in vars(module).values()
+        if inspect.isfunction(f) and f.__module__ == module.__name__
     ]
 
 
@@ -131,8 +141,10 @@ def compared(table: str, names: list[str], styles: list[Any]) -> bool:
             if table == "CUDA" and style[1] in ("unaligned", "read-only"):
                 continue
             try:
-                comparison.compare(table, name, *style)
+                taken, _ = comparison.compare(table, name, *style)
             except Exception:
+                return True
+            if style == comparison.STYLES[0] and not taken:  # it declines everything
                 return True
     return False
 
@@ -154,7 +166,10 @@ def in_python(table: str, most: int) -> Iterator[Fault]:
                 def tried(function=function, text=text, module=module, inside=inside,
                           entered=entered) -> bool:  # fmt: skip
                     space: dict[str, Any] = vars(module)
-                    exec(compile("from __future__ import annotations\n" + text, "fault", "exec"), space)
+                    exec(
+                        compile("from __future__ import annotations\n" + text, "fault", "exec"),
+                        space,
+                    )
                     new = space[function.__name__]
                     ops = inside
                     if function in entered:
@@ -162,7 +177,9 @@ def in_python(table: str, most: int) -> Iterator[Fault]:
                         ops = [entered[function]]
                     return compared(table, ops, comparison.STYLES)
 
-                yield Fault(table, module_name.removeprefix("minibnn."), function.__name__, was, tried)
+                file = module_name.removeprefix("minibnn.")
+                helper = function not in entered
+                yield Fault(table, file, function.__name__, helper, was, tried)
 
 
 def broken_c(text: str, most: int) -> Iterator[tuple[str, str, str]]:
@@ -201,7 +218,8 @@ def in_c(most: int) -> Iterator[Fault]:
             comparison.BACKENDS["COMPILED"] = backend
             return compared("COMPILED", names, comparison.STYLES[:2])
 
-        yield Fault("C", source.name, function, line, tried)
+        helper = not function.startswith("minibnn_")
+        yield Fault("C", source.name, function, helper, line, tried)
 
 
 def in_cuda(most: int) -> Iterator[Fault]:
@@ -226,7 +244,8 @@ def in_cuda(most: int) -> Iterator[Fault]:
                     backend.kernels = cuda_on_host.HostKernels()
                 return compared("CUDA", names, comparison.STYLES[:2])
 
-            yield Fault("cu", path.name, function, line, tried)
+            helper = function not in cuda_on_host.kernel_names(old)
+            yield Fault("cu", path.name, function, helper, line, tried)
 
 
 def in_references(most: int) -> Iterator[Fault]:
@@ -252,7 +271,7 @@ def in_references(most: int) -> Iterator[Fault]:
                     )  # fmt: skip
                 return done.returncode == 1
 
-            yield Fault("references", file, name, was, tried)
+            yield Fault("references", file, name, False, was, tried)
 
 
 def noticed(fault: Fault) -> str:
@@ -282,20 +301,28 @@ def faults(kinds: list[str], most: int) -> Iterator[Fault]:
 
 
 def main() -> int:
-    """Try all faults; 1 if one was not noticed."""
+    """Try the faults; 1 if of a whole function none was noticed."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--kinds", nargs="+", choices=KINDS, default=list(KINDS))
     parser.add_argument("--most", type=int, default=3, help="faults in a function")
+    parser.add_argument("--first", action="store_true", help="in a function until one is noticed")
     given = parser.parse_args()
     print("| kind | file | function | changed | |\n|---|---|---|---|---|")
-    wrong = count = 0
+    found: dict[tuple[str, ...], list[bool]] = {}
     for fault in faults(given.kinds, given.most):
+        tries = found.setdefault(fault[:4], [])
+        if given.first and (fault.helper or any(tries)):
+            continue
         outcome = noticed(fault)
-        count, wrong = count + 1, wrong + (not outcome.startswith("noticed"))
-        text = fault.text.replace("|", "\\|")
-        print(f"| {fault.kind} | {fault.file} | {fault.function} | `{text}` | {outcome} |", flush=True)
-    print(f"\n{count} faults, {wrong} of them not noticed")
-    return int(wrong > 0)
+        tries.append(outcome.startswith("noticed"))
+        row = fault.kind, fault.file, fault.function, f"`{fault.text}`".replace("|", "\\|"), outcome
+        print(f"| {' | '.join(row)} |", flush=True)
+    count, good = sum(map(len, found.values())), sum(map(sum, found.values()))
+    without = [function for (*_, function, helper), t in found.items() if not helper and not any(t)]
+    print(
+        f"\n{count} faults, {good} noticed; functions without one: {', '.join(without) or 'none'}"
+    )
+    return int(bool(without))
 
 
 if __name__ == "__main__":
