@@ -874,6 +874,6 @@ def test_help_is_there_at_once():
     )
     assert done.stderr == ""
     *_, loaded = done.stdout.splitlines()
-    assert loaded == "minibnn minibnn.__main__"
+    assert loaded == "minibnn minibnn.__main__ minibnn.version"
     for command in COMMANDS:
         assert f"\n    {command} " in done.stdout
