@@ -56,6 +56,7 @@ TESTS = {
     "training/capture/operations": "test_capture test_scalars",
     "training/accuracy": "test_metrics test_training",
     "packed/bits": "test_packed",
+    "packed/stages": "test_packed",
     "packed/inference": "test_packed",
     "backend/operations": "test_norms test_layers test_losses",
     "backend/base": "test_backend test_capture test_diverged",
