@@ -15,8 +15,9 @@ import pytest
 from fake_cupy import failing, fake_cuda, fake_cupy
 
 from minibnn import Dense, DeviceError, backend_of, get_backend
-from minibnn.backend import CPU
+from minibnn.backend import CPU, NumpyBackend
 from minibnn.backend.cuda import CupyBackend, open_gpu
+from minibnn.backend.implementations import Implementations
 from minibnn.random_stream import stream_keys, uniform
 
 NO_DEVICE = fake_cuda(count=lambda: 0)
@@ -130,6 +131,50 @@ def test_auto_is_seen_without_any_setup():
     assert done.stdout == ""
 
 
+def test_a_pickle_of_a_model_that_computes_without_c():
+    """`NumpyBackend()` is another object than the registered backend of NumPy's arrays."""
+    model = Dense(3, 2).initialize(0).to(NumpyBackend())
+    back = pickle.loads(pickle.dumps(model))
+    assert back.backend is CPU
+    np.testing.assert_array_equal(back.weight.data, model.weight.data)
+
+
+def unlike_ours(name, compute):
+    """A function of a user's, of the name of one of minibnn's references."""
+    compute.__name__ = name
+    return compute
+
+
+@pytest.mark.parametrize("name", ["batch_norm", "adam", "binary_sign", "two_stage_sum"])
+def test_a_users_reference_is_computed_whatever_its_name(name, backend):
+    """Who copies an equation into a file of their own, to change it, gets the changed one."""
+    x = backend.asarray(np.ones((4, 3), np.float32))
+    for _ in range(2):
+        assert backend.run(unlike_ours(name, lambda *args: len(args)), x, x) == 2
+
+
+def test_a_users_table_serves_minibnns_references_and_their_own():
+    table = Implementations()
+
+    class Slow(NumpyBackend):
+        tables = (table,)
+
+    @table.implements("uniform")
+    def uniform_of_theirs(backend, xp, shape, k0, k1, first, dtype):
+        return "fast"
+
+    def theirs(x):
+        return x
+
+    @table.implements("theirs")
+    def implementation(backend, x):
+        return 2 * x
+
+    backend = Slow()
+    assert backend.run(uniform, np, (2,), 1, 2, 0, np.float32) == "fast"
+    assert backend.run(theirs, 3) == 6
+
+
 def test_copies_and_pickles_share_the_backend(backend):
     model = Dense(3, 2).initialize(0).to(backend)
     assert copy.deepcopy(model).backend is backend
@@ -186,6 +231,15 @@ def test_basics(backend, rng):
 
 def drawn(backend, shape, *, seed=1, count=0, first=0, dtype=np.float64):
     return backend.run(uniform, backend.xp, shape, *stream_keys(seed, count), first, dtype)
+
+
+def test_a_function_of_ones_own_is_not_replaced_by_an_implementation_of_its_name():
+    """Somebody copies a reference into a file of their own, changes it, and runs it."""
+
+    def two_stage_sum(x, out):
+        return "mine"
+
+    assert CPU.run(two_stage_sum, np.ones((3, 2), np.float32), None) == "mine"
 
 
 def test_uniform_numbers_are_the_same_everywhere(backend):

@@ -1,4 +1,4 @@
-"""What every backend offers: a short list of primitives, with plain bodies written in `xp`."""
+"""What every backend offers: transfers, operations by name, products, and masked writes."""
 
 from __future__ import annotations
 
@@ -13,6 +13,9 @@ from minibnn.backend.array import Array
 from minibnn.backend.capture.graphs import Graphs
 from minibnn.backend.implementations import Implementations
 from minibnn.backend.updates import Update, Updates, note_finite
+
+# As many floats at most go one by one into a sum over the batch.
+MOST_TERMS = 1024
 
 
 class DeviceError(RuntimeError):
@@ -32,19 +35,22 @@ class DeviceError(RuntimeError):
         return str(self.args[0])
 
 
+def _is_ours(function: Callable[..., Any]) -> bool:
+    return function.__module__.startswith("minibnn.")
+
+
 class Backend:
     """Where arrays live and how the few operations that need care are done there.
 
-    Layers write ordinary array code with `backend.xp` (`numpy` or `cupy`). Only what differs
-    between devices, or is worth a fast body, is a method here. The bodies in this class are the
-    plain ones: they run on any `xp`, and they are what a device's own fast bodies are tested
-    against.
+    Layers write ordinary array code with `backend.xp` (`numpy` or `cupy`). What a device computes
+    in a way of its own stands in its `tables`, and `run` looks it up. The methods of this class run
+    on any `xp`.
 
     Attributes:
         name: ``"cpu"`` or ``"gpu"``.
         xp: the array module.
         array_type: the class of its arrays.
-        tables: of implementations, the first that takes the arguments computes.
+        tables: of implementations; the first that takes the arguments computes.
         graphs: captures work, where the device can.
         no_graphs: if it cannot, why.
         host: True where reading a value costs nothing. False on a device, where ``float(a)``
@@ -60,8 +66,7 @@ class Backend:
     tables: ClassVar[tuple[Implementations, ...]] = ()
 
     def __init__(self) -> None:
-        names = {name for table in self.tables for name in table.names()}
-        self._bodies = {n: [t[n] for t in self.tables if n in t.names()] for n in names}
+        self._bodies: dict[Callable[..., Any], list[Callable[..., Any]]] = {}  # see `_bodies_of`
         self._updates = Updates()
 
     def __repr__(self) -> str:
@@ -78,11 +83,24 @@ class Backend:
             reference: the operation in plain array code.
             args: its arguments, all by position.
         """
-        for body in self._bodies.get(reference.__name__, ()):
+        bodies = self._bodies.get(reference)
+        for body in self._bodies_of(reference) if bodies is None else bodies:
             result = body(self, *args)
             if result is not NotImplemented:
                 return result
         return reference(*args)
+
+    def _bodies_of(self, reference: Callable[..., Any]) -> list[Callable[..., Any]]:
+        """The implementations of an operation; minibnn's own only of minibnn's references.
+
+        A function of a user's may have the name of one of ours, and compute something else.
+        """
+        name, ours = reference.__name__, _is_ours(reference)
+        found = [table[name] for table in self.tables if name in table.names()]
+        found = [body for body in found if ours or not _is_ours(body)]
+        if ours:  # a user's may be made anew for each call
+            self._bodies[reference] = found
+        return found
 
     def asarray(self, a: Any, dtype: Any = None) -> Array:
         """`a` as an array of this backend, copied only if it has to be."""
