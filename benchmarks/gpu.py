@@ -29,7 +29,7 @@ import pandas as pd
 from cpu import MODULES, measure
 from environment import RESULTS, save_run, start_even
 from floor import Ceilings, floor, measure_ceilings, needs
-from gpu_works import BASE, LOSS, CAPTURING, RIVALS, WORKLOADS, measure_packed
+from gpu_works import BASE, CAPTURING, LOSS, RIVALS, WORKLOADS, measure_packed
 from race import Contestant, Row
 from rivals import has, python_of, versions
 from tables import draw, quantity, ratios
