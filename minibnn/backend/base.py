@@ -69,6 +69,21 @@ def _is_ours(function: Callable[..., Any]) -> bool:
     return function.__module__.startswith("minibnn.")
 
 
+def require_flag(allowed: Array) -> None:
+    """Raise TypeError unless it may be the flag of an update."""
+    kind = getattr(allowed, "dtype", None), getattr(allowed, "shape", None)
+    if kind != (np.dtype(bool), ()):
+        raise TypeError(f"update: expected allowed to be a 0-d boolean, got {allowed!r}")
+
+
+def in_dtype_of(old: Array, new: Array) -> Array:
+    """`new` as it will be when it is written into `old`: what overflows there is infinite here."""
+    if old.dtype.kind != "f" or getattr(new, "dtype", old.dtype) == old.dtype:
+        return new
+    with np.errstate(over="ignore"):
+        return new.astype(old.dtype)
+
+
 def note_finite(allowed: Array, a: Array) -> None:
     """`allowed` stays True if every value of `a` is finite.
 
@@ -180,9 +195,7 @@ class Backend:
         """
         if allowed is None:
             allowed = self.xp.ones((), bool) if self.allowed is None else self.allowed
-        kind = getattr(allowed, "dtype", None), getattr(allowed, "shape", None)
-        if kind != (np.dtype(bool), ()):
-            raise TypeError(f"update: expected allowed to be a 0-d boolean, got {allowed!r}")
+        require_flag(allowed)
         return _Update(self._updates, allowed)
 
     def all_finite(self, a: Array) -> bool:
@@ -206,6 +219,7 @@ class Backend:
             NotFinite: on the host, before anything is written. A device leaves the write out.
         """
         with self.update():
+            pairs = tuple((old, in_dtype_of(old, new)) for old, new in pairs)
             for _, new in pairs:
                 self.all_finite(new)
             for old, new in pairs:
