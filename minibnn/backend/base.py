@@ -15,6 +15,9 @@ from minibnn.backend.array import Array
 from minibnn.backend.capture.graphs import Graphs
 from minibnn.backend.implementations import Implementations
 
+# As many floats at most go one by one into a sum over the batch.
+MOST_TERMS = 1024
+
 
 class DeviceError(RuntimeError):
     """The GPU was asked for and cannot be used. The message names the stage that failed.

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 
 from minibnn.backend.array import Array
+from minibnn.backend.base import MOST_TERMS
 from minibnn.backend.select import backend_of
 
 
@@ -62,12 +63,16 @@ def two_stage_sum(x: Array, out: Array | None) -> Array:
     """`batch_sum`: over the batch first, then over the positions.
 
     A sum's rounding error grows with how many numbers one accumulator takes in, and a batch of
-    images has a million for each channel; in two stages it has a thousand at most. The first
-    stage is a product with ones, the fastest sum of rows there is.
+    images has a million for each channel; here it has `MOST_TERMS` at most: a larger batch is
+    added up by halves. The first stage is a product with ones, the fastest sum of rows there is.
 
     Shapes: as in `batch_sum`.
     """
-    batch, positions, channels = len(x), math.prod(x.shape[1:-1]), x.shape[-1]
-    ones = backend_of(x).xp.ones((1, batch), x.dtype)
-    sums = matmul(ones, x.reshape(batch, positions * channels))
-    return sums.reshape(positions, channels).sum(axis=0, out=out)
+    xp, batch, channels = backend_of(x).xp, len(x), x.shape[-1]
+    if batch > MOST_TERMS:
+        first, second = x[: batch // 2], x[batch // 2 :]
+        return xp.add(two_stage_sum(first, None), two_stage_sum(second, None), out=out)
+    positions = math.prod(x.shape[1:-1])
+    ones = xp.ones((1, batch), x.dtype)
+    sums = matmul(ones, x.reshape(batch, positions * channels)).reshape(positions, channels)
+    return sums.sum(axis=0, out=out) if positions <= MOST_TERMS else two_stage_sum(sums, out)

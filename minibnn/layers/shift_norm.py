@@ -2,10 +2,23 @@
 
 from __future__ import annotations
 
-from minibnn.backend import Array, batch_mean, batch_sum
+from minibnn.backend import Array, backend_of, batch_mean, batch_sum
 from minibnn.functions.power_of_two import PowerOfTwo
 from minibnn.layers.norm import Normalization, normalize
 from minibnn.parameter import Fill, Parameter
+
+
+def per_position(v: Array, x: Array) -> Array:
+    """`v`, one value for each channel, repeated over the positions of a sample of `x`.
+
+    ``x - v`` is the same, but NumPy is slow along an axis as short as the channels of an image.
+
+    Shapes: v (channels,), x (batch, ..., channels); the result (..., channels).
+    """
+    if x.ndim == 2 or v.size == 1:
+        return v
+    xp = backend_of(x).xp
+    return xp.ascontiguousarray(xp.broadcast_to(v, x.shape[1:]))
 
 
 class ShiftBatchNorm(Normalization):
@@ -67,14 +80,14 @@ class ShiftBatchNorm(Normalization):
 
         self.values_per_channel(x)
         mean = batch_mean(x)
-        c = x - mean
+        c = x - per_position(mean, x)
         c_ap2 = self.ap2.forward(c)
         var = batch_mean(c * c_ap2)
         # As 1 / sqrt(var + epsilon), but nan where var overflowed; see `batch_norm`.
         r = self.backend.xp.sqrt(var + self.epsilon) / (var + self.epsilon)
         r_ap2 = self.ap2.forward(r)
-        y = gamma * r_ap2 * c
-        y += self.beta.data
+        y = c * per_position(gamma * r_ap2, x)
+        y += per_position(self.beta.data, x)
         self.update_running(mean, var)
         self.saved = (x.shape, c, c_ap2, r, r_ap2, gamma)
         return y
@@ -90,7 +103,8 @@ class ShiftBatchNorm(Normalization):
         n = dy.size // self.channels
         dr = gamma * dy_c
         dvar = -r * r * r * dr / 2
-        dc = gamma * r_ap2 * dy
-        dc += dvar / n * (c + c_ap2)
-        dc -= batch_mean(dc)
+        dc = c + c_ap2
+        dc *= per_position(dvar / n, dy)
+        dc += dy * per_position(gamma * r_ap2, dy)
+        dc -= per_position(batch_mean(dc), dy)
         return dc

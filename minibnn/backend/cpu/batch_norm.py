@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from minibnn.backend.array import Array
+from minibnn.backend.base import MOST_TERMS
 from minibnn.backend.cpu.library import FLOAT32, at, fits
 from minibnn.backend.implementations import COMPILED, NUMPY
 
@@ -22,10 +23,16 @@ def two_stage_sum(backend: Any, x: Array, out: Array | None) -> Array:
     """With ones that are kept: to make them was a third of summing a small batch."""
     if not _is_batch(x):
         return NotImplemented
+    if len(x) > MOST_TERMS:
+        halves = x[: len(x) // 2], x[len(x) // 2 :]
+        return np.add(*(two_stage_sum(backend, half, None) for half in halves), out=out)
     ones, rows = _ones(len(x)), _rows(x)
     if x.ndim == 2:
         return np.matmul(ones, rows, out=None if out is None else out[None])[0]
-    return np.matmul(ones, rows).reshape(-1, x.shape[-1]).sum(axis=0, out=out)
+    sums = np.matmul(ones, rows).reshape(-1, x.shape[-1])
+    return (
+        sums.sum(axis=0, out=out) if len(sums) <= MOST_TERMS else two_stage_sum(backend, sums, out)
+    )
 
 
 @COMPILED.implements("batch_norm", roundings=4)
