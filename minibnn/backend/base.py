@@ -72,21 +72,6 @@ def _is_ours(function: Callable[..., Any]) -> bool:
     return function.__module__.startswith("minibnn.")
 
 
-def require_flag(allowed: Array) -> None:
-    """Raise TypeError unless it may be the flag of an update."""
-    kind = getattr(allowed, "dtype", None), getattr(allowed, "shape", None)
-    if kind != (np.dtype(bool), ()):
-        raise TypeError(f"update: expected allowed to be a 0-d boolean, got {allowed!r}")
-
-
-def in_dtype_of(old: Array, new: Array) -> Array:
-    """`new` as it will be when it is written into `old`: what overflows there is infinite here."""
-    if old.dtype.kind != "f" or getattr(new, "dtype", old.dtype) == old.dtype:
-        return new
-    with np.errstate(over="ignore"):
-        return new.astype(old.dtype)
-
-
 def note_finite(allowed: Array, a: Array) -> None:
     """`allowed` stays True if every value of `a` is finite.
 
@@ -152,8 +137,8 @@ class Backend:
         A function of a user's may have the name of one of ours, and compute something else.
         """
         name, ours = reference.__name__, _is_ours(reference)
-        found = [table[name] for table in self.tables if name in table.names()]
-        found = [body for body in found if ours or not _is_ours(body)]
+        bodies = [table[name] for table in self.tables if name in table.names()]
+        found = [body for body in bodies if ours or not _is_ours(body)]
         if ours:  # a user's may be made anew for each call
             self._bodies[reference] = found
         return found
@@ -198,7 +183,9 @@ class Backend:
         """
         if allowed is None:
             allowed = self.xp.ones((), bool) if self.allowed is None else self.allowed
-        require_flag(allowed)
+        kind = getattr(allowed, "dtype", None), getattr(allowed, "shape", None)
+        if kind != (np.dtype(bool), ()):
+            raise TypeError(f"update: expected allowed to be a 0-d boolean, got {allowed!r}")
         return _Update(self._updates, allowed)
 
     def all_finite(self, a: Array) -> bool:
@@ -222,9 +209,8 @@ class Backend:
             NotFinite: on the host, before anything is written. A device leaves the write out.
         """
         with self.update():
-            pairs = tuple((old, in_dtype_of(old, new)) for old, new in pairs)
-            for _, new in pairs:
-                self.all_finite(new)
+            for old, new in pairs:  # which may overflow in the dtype of `old`
+                self.all_finite(self.xp.asarray(new, old.dtype) if old.dtype.kind == "f" else new)
             for old, new in pairs:
                 old[...] = self.xp.where(self.allowed, new, old)
 

@@ -10,7 +10,7 @@ from typing import Any, ClassVar
 import numpy as np
 
 from minibnn.backend.array import Array, require_plain
-from minibnn.backend.base import Backend, NotFinite, in_dtype_of, require_flag
+from minibnn.backend.base import Backend, NotFinite
 from minibnn.backend.cpu.library import Library
 from minibnn.backend.implementations import COMPILED, NUMPY, Implementations
 
@@ -48,7 +48,7 @@ class NumpyBackend(Backend):
     def update(self, allowed: Array | None = None) -> AbstractContextManager[None]:
         """Nothing to be kept: `masked_write` finds out at once."""
         if allowed is not None:
-            require_flag(allowed)
+            super().update(allowed)  # which refuses what is no flag
         if allowed is not None and not allowed:
             raise ValueError(
                 "update on the CPU: expected allowed to be True, got False; ask all_finite, and "
@@ -73,8 +73,9 @@ class NumpyBackend(Backend):
 
     def masked_write(self, *pairs: tuple[Array, Array]) -> None:
         """All of it, or an error."""
-        pairs = tuple((old, in_dtype_of(old, new)) for old, new in pairs)
-        for _, new in pairs:
+        with np.errstate(over="ignore"):  # in the dtype of `old`
+            written = [np.asarray(b, a.dtype) if a.dtype.kind == "f" else b for a, b in pairs]
+        for new in written:
             if not self.all_finite(new):
                 raise NotFinite(new)
         for old, new in pairs:
