@@ -3,7 +3,7 @@
     MINIBNN_DATA=... python benchmarks/gpu.py               # every workload, float32 throughout
     MINIBNN_DATA=... python benchmarks/gpu.py --tf32 on     # TF32 allowed to everybody
     python benchmarks/gpu.py --workloads seed-epoch --repeats 3 --out FOLDER
-    python benchmarks/gpu.py --device cpu --steps 2 --repeats 1    # a rehearsal without a GPU
+    python benchmarks/gpu.py --device cpu --steps 2 --repeats 1    # a dry run without a GPU
 
 As `cpu.py`: own processes, the same start, the same batches, rotating turns, ratios within rounds.
 Beside each figure stands the floor: what the workload's bytes and operations take at the rates of a
@@ -29,7 +29,7 @@ import pandas as pd
 from cpu import MODULES, measure
 from environment import RESULTS, save_run, start_even
 from floor import Ceilings, floor, measure_ceilings, needs
-from gpu_works import BASE, LOSS, RECORDING, RIVALS, WORKLOADS, measure_packed
+from gpu_works import BASE, CAPTURING, LOSS, RIVALS, WORKLOADS, measure_packed
 from race import Contestant, Row
 from rivals import has, python_of, versions
 from tables import draw, quantity, ratios
@@ -50,7 +50,7 @@ def main() -> None:
             sys.exit(4)
     start_even()
     if args.device == "cpu":
-        print("a rehearsal on the CPU: its figures say nothing of a GPU", file=sys.stderr)
+        print("a dry run on the CPU: its figures say nothing of a GPU", file=sys.stderr)
     pythons = find_rivals(args.rivals_python, args.rivals)
     lacking = set(args.rivals or ()) - set(pythons) - {"none"}
     if lacking:
@@ -71,7 +71,7 @@ def arguments() -> argparse.Namespace:
     """The command line."""
     parser = argparse.ArgumentParser(description="minibnn beside its rivals on a GPU.")
     parser.add_argument("--device", choices=("gpu", "cpu"), default="gpu",
-                        help="cpu is a rehearsal, whose figures are no results")  # fmt: skip
+                        help="cpu is a dry run, whose figures are no results")  # fmt: skip
     parser.add_argument("--tf32", choices=("off", "on", "both"), default="off",
                         help="for everybody's float32 products; default: %(default)s")  # fmt: skip
     parser.add_argument("--workloads", nargs="+", choices=WORKLOADS, default=list(WORKLOADS),
@@ -107,7 +107,7 @@ def arguments() -> argparse.Namespace:
             parser.error(f"--{name}: expected a positive number, got {value}")
     out = (args.out or Path()).resolve()
     if args.device == "cpu" and RESULTS.resolve() in (out, *out.parents):
-        parser.error("--out: a rehearsal on the CPU is no result of a GPU; take another folder")
+        parser.error("--out: a dry run on the CPU is no result of a GPU; take another folder")
     return args
 
 
@@ -202,7 +202,7 @@ def contestants(
     for contestant in named:
         if contestant.home != "minibnn" and contestant.home not in pythons:
             continue
-        if device == "cpu" and contestant in RECORDING:
+        if device == "cpu" and contestant in CAPTURING:
             absent.append(f"{contestant.name} left out: the CPU has no CUDA graphs")
             continue
         racing.append(replace(contestant, interpreter=pythons.get(contestant.home)))

@@ -32,7 +32,7 @@ CACHED = Contestant("JAX, compiled before", "jax", "jax_scan.py", "cached")
 PACKED = Contestant("minibnn", "minibnn", "shipped_numpy.py", "packed")
 HALF = Contestant("PyTorch float16", "pytorch", "shipped_pytorch.py", "half")
 HALF_GRAPH = Contestant("PyTorch float16, graph", "pytorch", "shipped_pytorch.py", "half graph")
-RECORDING = (OURS, GRAPH, GRAPH_32, COMPILED_32, HALF_GRAPH)  # CUDA graphs, which no CPU has
+CAPTURING = (OURS, GRAPH, GRAPH_32, COMPILED_32, HALF_GRAPH)  # CUDA graphs, which no CPU has
 
 TRAINING = (OURS, PLAIN, EAGER, COMPILED, GRAPH, COMPILED_32, JAX)
 INFERENCE = (PACKED, HALF, HALF_GRAPH)

@@ -250,7 +250,7 @@ register_backend(CUDA_ARRAYS)
 
 
 def launched(*names: str, forget: bool = False) -> None:
-    """Each test of a kernel says which it means, so that none passes on the plain body.
+    """Each test of a kernel says which it means, so that none passes on the reference.
 
     Args:
         names: of the kernels launched in this test, in order.

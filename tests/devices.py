@@ -26,7 +26,7 @@ class StrictGraphs(Graphs):
 class StrictBackend(Backend):
     """CuPy's rules on the host, so that machines without a GPU catch most of what breaks on one.
 
-    It has the plain bodies of every primitive: what they do here is what they do on any `xp`.
+    It has no implementations of its own: what the references do here, they do on any `xp`.
     """
 
     name = "strict"

@@ -12,13 +12,13 @@ CuPy differs from NumPy, or quietly does something slow or wrong, this module ra
 - Nothing leaves unseen. Reductions and `a[i, j]` give 0-d device arrays. All that waits for the
   device (`float`, `item`, `get`, `print`, `if x`, `nonzero`, boolean masks, read or assigned) is
   counted by `readbacks()`, and raises DeviceSynchronized inside `no_sync()`; so do uploads, since a
-  CUDA graph can record neither. One deviation: `repr` shows no data, so that a failing assert
+  CUDA graph can capture neither. One deviation: `repr` shows no data, so that a failing assert
   neither waits nor hides its own message.
 - No lucky memory. `empty` is poisoned; an index out of range raises (CuPy wraps it silently), and
   so does assigning an array through repeated indices (on a GPU any of the writers may win).
 - No warnings. NaN, overflow and division by zero pass in silence, as they do on a GPU.
 
-Streams record graphs as described in `strictcuda`: `with capturing(): ...`, or `cuda.Stream`.
+Streams capture graphs as described in `strictcuda`: `with capturing(): ...`, or `cuda.Stream`.
 
 Kernels, float-to-unsigned casts of negative numbers and summation order are not imitated.
 """

@@ -391,7 +391,7 @@ def test_a_gpu_run_without_a_gpu_says_so_before_it_measures(run):
     assert "Traceback" not in done.stderr
 
 
-def test_a_rehearsal_of_a_gpu_run(run, tmp_path):
+def test_a_dry_run_of_a_gpu_race(run, tmp_path):
     kept = sorted((BENCHMARKS / "results").iterdir())
     done = run("gpu.py", "--device", "cpu", "--rivals", "none", "--repeats", "2", "--steps", "2",
                "--workloads", "seed-epoch", "evaluate", "packed-1", "--out", str(tmp_path))  # fmt: skip

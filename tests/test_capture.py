@@ -1,4 +1,4 @@
-"""Recorded training steps against plain ones: the same numbers, to the last bit."""
+"""Captured training steps against plain ones: the same numbers, to the last bit."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The CUDA kernels of losses and counts, on the host, against their plain twins."""
+"""The CUDA kernels of losses and counts, on the host, against their references."""
 
 from __future__ import annotations
 
@@ -123,7 +123,7 @@ def test_counts(shape, dtype, rng):
 @pytest.mark.parametrize("shape", [(1700, 10), (2500, 3)])
 def test_few_blocks_go_on_until_all_rows_are_done(shape, dtype, monkeypatch, rng):
     monkeypatch.setattr(cuda_labels, "MOST_BLOCKS", 3)
-    monkeypatch.setattr(cuda_labels, "TURNS", 1)
+    monkeypatch.setattr(cuda_labels, "ROUNDS", 1)
     logits = rng.standard_normal(shape).astype(dtype)
     labels = rng.integers(0, shape[1], shape[0])
     loss, gradient = loss_and_gradient(HOST_CUDA.run, logits, labels, 0.1)

@@ -1,4 +1,4 @@
-"""The CUDA kernels: on the host against their plain twins, and through NVIDIA's compiler.
+"""The CUDA kernels: on the host against their references, and through NVIDIA's compiler.
 
 Where a test says that floats are equal, to the bit, they are because nothing is fused: the host's
 compiler and NVIDIA's are both told so (`-ffp-contract=off`, `-fmad=false`).
@@ -22,6 +22,7 @@ from cuda_on_host import HOST_CUDA, kernel_names, launched
 from minibnn.backend import CPU, Backend
 from minibnn.backend.cuda import kernels as cuda_kernels
 from minibnn.backend.cuda.kernels import FILES, source
+from minibnn.backend.implementations import CUDA
 from minibnn.backend.updates import note_finite
 from minibnn.functions.signs import binary_sign, straight_through_gradient
 from minibnn.layers.norm import normalize
@@ -64,6 +65,53 @@ def test_adam_reads_its_scalars_where_a_replay_puts_them(dtype, rng):
     launched("adam", "adam")
     np.testing.assert_array_equal(one, other)
     assert (one[0] != start[0]).all()
+
+
+ONES, BYTES = np.ones((4, 3), np.float32), np.arange(3, dtype=np.uint8)
+ROW, STEP = np.ones(3, np.float32), np.array(1)
+IMAGES = ONES, np.ones(4, np.uint8)
+BOOLS = np.ones(3, bool)
+
+
+@pytest.mark.parametrize(
+    ("name", "arguments"),
+    [
+        ("adam", (ROW, ROW, ROW, ROW, np.array(0.1), 1e-8, 0.9, 0.999, None)),
+        ("adam", (ROW, ROW, ROW, ROW, 0.1, ROW, 0.9, 0.999, None)),
+        ("uniform", (np, (3,), np.array(1), np.uint32(2), 0, np.float32)),
+        ("rescale", (BYTES, 0.5, 0, np.float16)),
+        ("rescale", (BYTES, 0.5, 0, np.int32)),
+        ("batch_norm", (ONES, 2, ROW, 1e-5)),
+        ("batch_norm", (ONES, 0.5, ROW, 1e-5)),
+        ("batch_norm_gradient", (ONES, ONES, ROW, 2, None, ROW, True)),
+        ("normalize", (ONES, ROW, 1, ROW)),
+        ("begin_step", (np.array(1, np.int32), STEP, ROW, ONES, *(np.ones(2, np.uint32),) * 2)),
+        ("begin_step", (STEP, STEP, ROW, ONES.astype(float), *(np.ones(2, np.uint32),) * 2)),
+        ("begin_step", (STEP, STEP, ROW, ONES, *(np.ones(2, np.int64),) * 2)),
+        ("gather_batch", (IMAGES, np.arange(4, dtype=np.int32), STEP, 2)),
+        ("gather_batch", (IMAGES, np.arange(4), np.array(1, np.int32), 2)),
+        ("note_step", (ROW, BOOLS, STEP, ROW[0], np.array(True))),
+        ("note_step", (ROW.astype(float), BYTES, STEP, ROW[0], np.array(True))),
+        ("note_step", (ROW.astype(float), BOOLS, STEP, ROW[0], np.array(1))),
+    ],
+)
+def test_what_a_kernel_would_read_as_something_else_is_declined(name, arguments):
+    """A kernel gets addresses: it would take 8 bytes for 4, or write beside an array."""
+    before = [a.copy() if isinstance(a, np.ndarray) else a for a in arguments]
+    assert CUDA[name](HOST_CUDA, *arguments) is NotImplemented
+    for a, b in zip(arguments, before, strict=True):
+        if isinstance(a, np.ndarray):
+            np.testing.assert_array_equal(a, b)
+    launched()
+
+
+def test_a_gamma_of_1_is_none():
+    expected = CUDA["batch_norm"](HOST_CUDA, ONES, ROW, ROW, 1e-5)
+    for gamma in (1, 1.0):
+        got = CUDA["batch_norm"](HOST_CUDA, ONES, gamma, ROW, 1e-5)
+        for a, b in zip(got, expected, strict=True):
+            np.testing.assert_array_equal(a, b)
+    launched(*["batch_norm"] * 3)
 
 
 @pytest.mark.parametrize("dtype", FLOATS)

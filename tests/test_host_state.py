@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import array
 import functools
 
 import numpy as np
@@ -22,6 +23,16 @@ def changed(root, change) -> list[str]:
 
 def work(*_, **__):
     """Something to call."""
+
+
+def counting():
+    """A function that keeps a count where its definition has put one."""
+
+    def count(calls=[0], *, key=[]):  # noqa: B006 (that is the point)
+        calls[0] += 1
+
+    count.calls = 0
+    return count
 
 
 class Box:
@@ -52,6 +63,16 @@ PARTIAL = functools.partial(work, [1, 2], scale={"by": 1.0})
         (Box(a=1), lambda o: delattr(o, "a"), ["root.a"]),
         ({"a": np.zeros(2)}, lambda d: d["a"].fill(1), ["root['a']"]),
         ({"a": bytearray(2)}, lambda d: d["a"].extend(b"x"), ["root['a']"]),
+        (memoryview(bytearray(2)), lambda m: m.__setitem__(0, 1), ["root"]),
+        (array.array("d", [0.0]), lambda a: a.__setitem__(0, 1.0), ["root"]),
+        (counting(), lambda f: f(), ["root.__defaults__[0][0]"]),
+        (counting(), lambda f: f(key=[2]), ["root.__defaults__[0][0]"]),
+        (
+            counting(),
+            lambda f: f.__kwdefaults__["key"].append(1),
+            ["root.__kwdefaults__['key'][0]"],
+        ),
+        (counting(), lambda f: setattr(f, "calls", 1), ["root.calls"]),
     ],
 )
 def test_a_change_is_seen_and_named(root, change, paths):

@@ -6,6 +6,7 @@ import copy
 import math
 import pickle
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import nullcontext
 
 import numpy as np
 import pytest
@@ -242,6 +243,24 @@ def test_a_write_is_whole_or_none(backend):
     assert write(good, good) == [[3.0, 4.0]] * 2
 
 
+def test_what_overflows_when_it_is_written_is_not_written(backend):
+    """A float64 may be finite, and too large for the float32 that it is written into."""
+    w = backend.asarray(np.ones(2, np.float32))
+    new = backend.asarray(np.array([2, 1e300]))
+    with pytest.raises(NotFinite) if backend.host else nullcontext():
+        backend.masked_write((w, new))
+    assert backend.to_host(w).tolist() == [1, 1]
+    backend.masked_write((w, new * 1e-300))
+    assert backend.to_host(w).tolist() == [0, 1]
+
+
+@pytest.mark.parametrize("shape", [(), (0,), (2, 1)])
+def test_arrays_of_any_shape_are_written(shape, backend):
+    w = backend.asarray(np.ones(shape, np.float32))
+    backend.masked_write((w, w + 1))
+    assert (backend.to_host(w) == 2).all()
+
+
 def test_a_device_keeps_the_verdict_of_an_update(device):
     """What is not finite refuses all that is written after it, in updates inside of it, too."""
     xp, nan = device.xp, float("nan")
@@ -282,9 +301,9 @@ def test_each_thread_has_an_update_of_its_own(device):
 @pytest.mark.parametrize(
     "make", [lambda xp: True, lambda xp: xp.ones(1, bool), lambda xp: xp.ones(())]
 )
-def test_only_a_truth_refuses_an_update(make, device):
+def test_only_a_truth_refuses_an_update(make, backend):
     with pytest.raises(TypeError, match="update: expected allowed to be a 0-d boolean, got"):
-        device.update(allowed=make(device.xp))
+        backend.update(allowed=make(backend.xp))
 
 
 def test_schedule_is_asked_before_each_update():

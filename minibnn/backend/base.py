@@ -96,8 +96,8 @@ class Backend:
         A function of a user's may have the name of one of ours, and compute something else.
         """
         name, ours = reference.__name__, _is_ours(reference)
-        found = [table[name] for table in self.tables if name in table.names()]
-        found = [body for body in found if ours or not _is_ours(body)]
+        bodies = [table[name] for table in self.tables if name in table.names()]
+        found = [body for body in bodies if ours or not _is_ours(body)]
         if ours:  # a user's may be made anew for each call
             self._bodies[reference] = found
         return found
@@ -168,8 +168,8 @@ class Backend:
             NotFinite: on the host, before anything is written. A device leaves the write out.
         """
         with self.update():
-            for _, new in pairs:
-                self.all_finite(new)
+            for old, new in pairs:  # which may overflow in the dtype of `old`
+                self.all_finite(self.xp.asarray(new, old.dtype) if old.dtype.kind == "f" else new)
             for old, new in pairs:
                 old[...] = self.xp.where(self.allowed, new, old)
 

@@ -87,7 +87,8 @@ def fit(
             when the loss after an epoch, or a parameter, is not. It says where that began.
         ValueError: for labels without an output, or an optimiser of another model; for
             ``capture=True`` on the CPU.
-        TypeError: for loaders that are none, a loss or optimiser class instead of an object.
+        TypeError: if `train` or `test` is not a DataLoader; for a loss or optimiser class instead
+            of an object.
         RuntimeError: for an optimiser whose parameters were moved since.
     """
     epochs = integer("fit", "epochs", epochs)

@@ -49,6 +49,8 @@ class NumpyBackend(Backend):
 
     def update(self, allowed: Array | None = None) -> AbstractContextManager[None]:
         """Nothing to be kept: `masked_write` finds out at once."""
+        if allowed is not None:
+            super().update(allowed)  # which refuses what is no flag
         if allowed is not None and not allowed:
             raise ValueError(
                 "update on the CPU: expected allowed to be True, got False; ask all_finite, and "
@@ -73,7 +75,9 @@ class NumpyBackend(Backend):
 
     def masked_write(self, *pairs: tuple[Array, Array]) -> None:
         """All of it, or an error."""
-        for _, new in pairs:
+        with np.errstate(over="ignore"):  # in the dtype of `old`
+            written = [np.asarray(b, a.dtype) if a.dtype.kind == "f" else b for a, b in pairs]
+        for new in written:
             if not self.all_finite(new):
                 raise NotFinite(new)
         for old, new in pairs:

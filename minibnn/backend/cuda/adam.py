@@ -6,7 +6,7 @@ import math
 from typing import Any
 
 from minibnn.backend.array import Array
-from minibnn.backend.cuda.kernels import floats, number
+from minibnn.backend.cuda.kernels import floats, is_number, number
 from minibnn.backend.implementations import CUDA
 
 
@@ -26,7 +26,7 @@ def adam(
     """For contiguous arrays of one shape. It looks for no overflow."""
     arrays = w, g, m, v
     alike = floats(*arrays) and all(a.shape == w.shape and a.flags.c_contiguous for a in arrays)
-    if not alike:
+    if not alike or not all(is_number(n, w.dtype) for n in (alpha_t, epsilon_hat)):
         return NotImplemented
     kind = w.dtype.type
     decays = (kind(value) for value in (beta1, 1 - beta1, beta2, 1 - beta2))

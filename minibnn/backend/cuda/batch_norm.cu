@@ -112,9 +112,9 @@ batch_norm(T* y, T* x_hat, T* mean, T* var, T* inv_std, const T* x, const T* gam
     }
     T scale = gamma && c < columns ? gamma[c] : T(1), shift = c < columns ? beta[c] : T(0);
     EACH_ROW(at) {
-        T standard = (x[at] - center) * factor;
-        x_hat[at] = standard;
-        y[at] = standard * scale + shift;
+        T value = (x[at] - center) * factor;
+        x_hat[at] = value;
+        y[at] = value * scale + shift;
     }
 }
 

@@ -76,7 +76,7 @@ def two_stage_sum(backend: Any, x: Array, out: Array | None) -> Array:
 @CUDA.implements("batch_norm", roundings=4)
 def batch_norm(backend: Any, x: Array, gamma: Any, beta: Array, epsilon: float) -> Any:
     """In one kernel; in two where a channel has many values."""
-    gamma = _array_or_none(gamma)
+    gamma = _none_for_1(gamma)
     if not _is_batch(x, gamma, beta):
         return NotImplemented
     xp, grid = backend.xp, Grid.over(x.size // beta.size, beta.size)
@@ -105,7 +105,7 @@ def batch_norm_gradient(
     need_dx: bool,
 ) -> Any:
     """In one kernel; in two where a channel has many values."""
-    gamma = _array_or_none(gamma)
+    gamma = _none_for_1(gamma)
     if dy.shape != x_hat.shape or not floats(dy, x_hat):
         return NotImplemented
     if not _is_batch(dy, inv_std, gamma, dgamma, dbeta):
@@ -172,9 +172,9 @@ def _launch(
 
 def _is_batch(x: Array, *small: Array | None) -> bool:
     """Whether the kernels can take `x`, and the others, with one value for each channel, if any."""
-    if x.ndim < 2 or not x.size:
-        return False
     given = [v for v in small if v is not None]
+    if x.ndim < 2 or not x.size or any(isinstance(v, int | float) for v in given):
+        return False
     return floats(x, *given) and _are_rows(x.shape[-1:], *given)
 
 
@@ -182,6 +182,6 @@ def _are_rows(shape: tuple[int, ...], *arrays: Array) -> bool:
     return all(a.shape == shape and a.flags.c_contiguous for a in arrays)
 
 
-def _array_or_none(gamma: Any) -> Array | None:
+def _none_for_1(gamma: Any) -> Any:
     """A null pointer stands for a gamma of 1."""
-    return None if isinstance(gamma, int) else gamma
+    return None if isinstance(gamma, int | float) and gamma == 1 else gamma

@@ -1,6 +1,6 @@
 """What a captured step does around the model, on the GPU; the references are in training/capture/.
 
-Each is one kernel. They take what `CapturedStep` makes, arrays without gaps.
+Each is one kernel. They take what `CapturedStep` makes: arrays without gaps, of its dtypes.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from minibnn.backend.array import Array
-from minibnn.backend.cuda.kernels import FLOATS, blocks_for
+from minibnn.backend.cuda.kernels import FLOATS, are_scalars, blocks_for
 from minibnn.backend.implementations import CUDA
 
 
@@ -25,7 +25,10 @@ def begin_step(
     key_table: Array,
 ) -> Any:
     """For float32 and float64."""
-    if floats.dtype not in FLOATS or not _compact(floats, float_table, keys, key_table):
+    kinds = [a.dtype for a in (float_table, keys, key_table)]
+    agree = kinds == [floats.dtype, np.uint32, np.uint32] and are_scalars(np.int64, counter, now)
+    compact = _compact(floats, float_table, keys, key_table)
+    if floats.dtype not in FLOATS or not agree or not compact:
         return NotImplemented
     arguments = (
         counter, now,
@@ -41,7 +44,7 @@ def gather_batch(
     backend: Any, arrays: tuple[Array, Array], order: Array, now: Array, batch: int
 ) -> Any:
     """Bytes are copied, of whatever dtype."""
-    if not _compact(*arrays, order):
+    if order.dtype != np.int64 or not are_scalars(np.int64, now) or not _compact(*arrays, order):
         return NotImplemented
     x, y = (backend.xp.empty((batch, *a.shape[1:]), a.dtype) for a in arrays)
     rows = [np.int64(out.nbytes // batch) for out in (x, y)]
@@ -56,7 +59,9 @@ def note_step(
     backend: Any, losses: Array, verdicts: Array, now: Array, loss: Array, allowed: Array
 ) -> Any:
     """For float32 and float64."""
-    if loss.dtype not in FLOATS or not _compact(losses, verdicts):
+    agree = are_scalars(np.int64, now) and are_scalars(np.bool_, allowed)
+    agree = agree and [a.dtype for a in (losses, verdicts)] == [np.float64, np.bool_]
+    if loss.dtype not in FLOATS or not agree or not _compact(losses, verdicts):
         return NotImplemented
     _launch(backend, "note_step", loss.dtype, (losses, verdicts, now, loss, allowed))
     return None

@@ -24,7 +24,7 @@ SHARED = {  # files to stand before a file
 }
 FLOATS = {np.dtype(np.float32): "float", np.dtype(np.float64): "double"}
 C_NAMES = FLOATS | {np.dtype(np.uint8): "unsigned char", np.dtype(np.int32): "int"}
-# No fused multiply-adds: what the plain bodies round, the kernels round, so a sign behind a sum of
+# No fused multiply-adds: what the references round, the kernels round, so a sign behind a sum of
 # floats is the same on every device. Nearly all kernels wait for memory, not for arithmetic.
 OPTIONS = ("-std=c++17", "-fmad=false")
 THREADS = 256  # in a block, where nothing else is said
@@ -107,6 +107,19 @@ def number(value: Any, dtype: Any) -> tuple[Array | None, np.generic]:
     scalar = np.dtype(dtype).type
     known = isinstance(value, int | float | np.generic)
     return (None, scalar(value)) if known else (value, scalar(0))
+
+
+def is_number(value: Any, dtype: Any) -> bool:
+    """Whether `number` can take it: a number of the host, or a 0-d array of just this dtype."""
+    if isinstance(value, int | float | np.generic):
+        return True
+    return are_scalars(dtype, value)
+
+
+def are_scalars(dtype: Any, *arrays: Any) -> bool:
+    """Whether these are 0-d arrays of this dtype, which a kernel reads by their address."""
+    kind = np.dtype(dtype), ()
+    return all((getattr(a, "dtype", None), getattr(a, "shape", None)) == kind for a in arrays)
 
 
 def pointer(argument: Array | np.generic | None) -> Any:

@@ -10,7 +10,7 @@ from minibnn.backend.array import Array
 from minibnn.backend.cuda.kernels import FLOATS
 
 THREADS = 1024  # in a block
-TURNS = 8  # of one block, before a second launch for the blocks' sums costs less than more turns
+ROUNDS = 8  # of one block; beyond it more blocks, and a second launch for their sums (not measured)
 MOST_BLOCKS = 132  # the multiprocessors of an H200
 LABELS = tuple(map(np.dtype, (np.uint8, np.int32, np.int64)))  # which the kernels read
 
@@ -48,8 +48,8 @@ def launch_rows(
     """
     n, classes = logits.shape
     wide = 1 << (min(classes, 32) - 1).bit_length()
-    turns = -(-n * wide // THREADS)
-    sums = backend.xp.empty(1 if turns <= TURNS else min(turns, MOST_BLOCKS), dtype)
+    rounds = -(-n * wide // THREADS)
+    sums = backend.xp.empty(1 if rounds <= ROUNDS else min(rounds, MOST_BLOCKS), dtype)
     given = (backend.xp.ascontiguousarray(logits), *readable(backend, labels))
     arguments = (sums, *others[:1], *given, *others[1:], np.int64(n), np.int64(classes))
     backend.kernels.launch(

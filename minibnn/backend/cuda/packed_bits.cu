@@ -1,6 +1,5 @@
 // Rows of +1 and -1 as bits. Equations and contracts stand in `packed/bits.py` and
-// `packed/inference.py`. Everything is an
-// integer, so any order of sums gives the same.
+// `packed/inference.py`. Everything is an integer, so any order of sums gives the same.
 
 #define ROWS 4        // of inputs that a warp takes at once, where there are few
 #define TILE 64       // rows and columns of a block's part of a large product; 256 threads

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from minibnn.backend.array import Array
-from minibnn.backend.cuda.kernels import FLOATS, number
+from minibnn.backend.cuda.kernels import FLOATS, is_number, number
 from minibnn.backend.implementations import CUDA
 
 
@@ -18,7 +18,9 @@ def uniform(
     backend: Any, xp: ModuleType, shape: tuple[int, ...], k0: Any, k1: Any, first: int, dtype: Any
 ) -> Array:
     """For float32 and float64."""
-    if np.dtype(dtype) not in FLOATS or not 0 <= first <= 2**32 - math.prod(shape):
+    if np.dtype(dtype) not in FLOATS or not all(is_number(k, np.uint32) for k in (k0, k1)):
+        return NotImplemented
+    if not 0 <= first <= 2**32 - math.prod(shape):
         return NotImplemented
     u = xp.empty(shape, dtype)
     arguments = (u, *number(k0, np.uint32), *number(k1, np.uint32), np.uint32(first))

@@ -7,13 +7,14 @@ from typing import Any
 import numpy as np
 
 from minibnn.backend.array import Array
+from minibnn.backend.cuda.kernels import FLOATS
 from minibnn.backend.implementations import CUDA
 
 
 @CUDA.implements("rescale")
 def rescale(backend: Any, x: Array, scale: float, offset: float, dtype: Any) -> Array:
-    """For bytes."""
-    if x.dtype != np.uint8:
+    """For bytes to float32 and float64."""
+    if x.dtype != np.uint8 or np.dtype(dtype) not in FLOATS:
         return NotImplemented
     x = backend.xp.ascontiguousarray(x)
     y = backend.xp.empty(x.shape, dtype)

@@ -8,6 +8,7 @@ counters.
 
 from __future__ import annotations
 
+import array
 import functools
 import sys
 from collections import deque
@@ -60,9 +61,9 @@ class Counter(NamedTuple):
 class HostState:
     """A snapshot of everything that can be reached from some objects.
 
-    It looks into attributes, slots, containers, closures, bound methods, partial functions, the
-    attributes of users' own classes, and at the states of random generators, the global ones too.
-    It sees neither global variables nor files.
+    It looks into attributes, slots, containers, closures and defaults of functions, bound methods,
+    partial functions, the attributes of users' own classes, and at the states of random generators,
+    the global ones too. It sees neither global variables nor files.
 
     Args:
         array_type: of the arrays that lie on a device.
@@ -104,7 +105,7 @@ class HostState:
         self._seen.add(id(value))
         if isinstance(value, self._array_type):
             self.arrays.append(value)
-        elif isinstance(value, np.ndarray | bytearray):
+        elif isinstance(value, np.ndarray | bytearray | memoryview | array.array):
             self.values[path] = (value, bytes(value))
         elif isinstance(value, np.random.Generator):
             self.values[path] = (value, repr(value.bit_generator.state))
@@ -127,6 +128,8 @@ class HostState:
         elif isinstance(value, FunctionType):
             names = zip(value.__code__.co_freevars, value.__closure__ or (), strict=True)
             yield from ((f".{name}", cell.cell_contents) for name, cell in names)
+            yield from ((f".{n}", getattr(value, n)) for n in ("__defaults__", "__kwdefaults__"))
+            yield from ((f".{n}", v) for n, v in vars(value).items())
         elif isinstance(value, MethodType):
             yield ".__self__", value.__self__
         elif isinstance(value, functools.partial):
