@@ -1,4 +1,4 @@
-"""What every backend offers: a short list of primitives, with plain bodies written in `xp`."""
+"""What every backend offers: its array module, transfers, operations by name, masked writes."""
 
 from __future__ import annotations
 
@@ -79,10 +79,9 @@ def note_finite(allowed: Array, a: Array) -> None:
 class Backend:
     """Where arrays live and how the few operations that need care are done there.
 
-    Layers write ordinary array code with `backend.xp` (`numpy` or `cupy`). Only what differs
-    between devices, or is worth a fast body, is a method here. The bodies in this class are the
-    plain ones: they run on any `xp`, and they are what a device's own fast bodies are tested
-    against.
+    Layers write ordinary array code with `backend.xp` (`numpy` or `cupy`), and `run` looks for the
+    device's own implementation of an operation. Only what differs between devices is a method here;
+    the methods of this class run on any `xp`.
 
     Attributes:
         name: ``"cpu"`` or ``"gpu"``.

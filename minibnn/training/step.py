@@ -65,7 +65,7 @@ class PlainSteps:
             that was refused for its gradients.
 
         Raises:
-            TypeError: for a loader that is none.
+            TypeError: if it is not a `DataLoader`.
         """
         check_loader(type(self).__name__, loader)
         xp = self.model.backend.xp
