@@ -766,29 +766,42 @@ def test_shapes_and_generators_are_written_as_such():
 
 
 class Counting(Dense):
-    """A layer of somebody's that keeps a count, or an array, or neither."""
+    """A layer of somebody's that keeps a count, or an array, or draws."""
 
     def __init__(self, way):
         super().__init__(3, 2)
-        self.way, self.count, self.last = way, 0, STRICT.asarray(np.zeros((5, 3), np.float32))
+        self.way, self.last = way, STRICT.asarray(np.zeros((5, 3), np.float32))
+        self.count = STRICT.asarray(np.zeros((), np.float32)) if way == "counts there" else 0
+        self.stream = RandomStream() if way == "draws there" else np.random.default_rng(0)
 
     def forward(self, x, *, train=False):
-        if train and self.way == "counts":
+        if train and self.way in ("counts", "counts there"):
             self.count += 1
+            x = x / self.count
         if train and self.way == "replaces":
-            self.last = x.copy()
+            self.last = x + self.last
         if train and self.way == "writes":
-            self.last[...] = x
+            self.last[...] = x + self.last
+        if train and self.way in ("replaces", "writes"):
+            x = x + self.last
+        if train and self.way == "draws":
+            x = x * STRICT.asarray(self.stream.random(x.shape, np.float32))
+        if train and self.way == "draws there":
+            x = x * self.stream.uniform(STRICT, x.shape, x.dtype)
         return super().forward(x, train=train)
 
 
-@pytest.mark.parametrize("way", ["counts", "replaces"])
-def test_a_step_that_changes_the_host_keeps_its_arrays_in_place(way):
+@pytest.mark.parametrize(
+    ("way", "instead"),
+    [("counts", "counts there"), ("replaces", "writes"), ("draws", "draws there")],
+)
+def test_a_step_that_changes_the_host_keeps_its_state_on_the_device(way, instead):
     data = DataLoader((STRICT.asarray(np.tile(X, (6, 1))), STRICT.asarray(np.tile(LABELS, 6))), 5)
 
-    def epoch(way):
+    def epoch(way, kind=CapturedSteps):
+        data.epoch = 0
         model = Counting(way).initialize(0).to(STRICT)
-        steps = CapturedSteps(model, LogitCrossEntropy(), Adam(model.parameters()))
+        steps = kind(model, LogitCrossEntropy(), Adam(model.parameters()))
         losses = STRICT.to_host(steps.epoch(data))
         return losses, steps.captured
 
@@ -796,12 +809,15 @@ def test_a_step_that_changes_the_host_keeps_its_arrays_in_place(way):
         plain, captured = epoch(way)
     shows(
         "training",
-        "keep arrays in place (a[...] = values), and counts in a RandomStream",
+        "write into arrays (a[...] = values), keep a count in an array of shape () on the device, "
+        "and draw from a RandomStream",
         str(caught[0].message),
     )
     assert not captured
-    losses, captured = epoch("writes" if way == "replaces" else "neither")
+    losses, captured = epoch(instead)
     assert captured
+    if way == "draws":  # other numbers
+        plain, _ = epoch(instead, PlainSteps)
     assert np.array_equal(losses, plain)
 
 
@@ -853,6 +869,34 @@ def captured(make, steps):
         run = steps(model, LogitCrossEntropy(), optimizer)
         losses = STRICT.to_host(run.epoch(data))
     return losses, run.captured, " ".join(str(w.message) for w in caught)
+
+
+class Falling:
+    """A schedule that counts by itself, or goes by the number it is given."""
+
+    def __init__(self, by_itself):
+        self.by_itself, self.calls = by_itself, 0
+
+    def __call__(self, step):
+        if self.by_itself:
+            step, self.calls = self.calls, self.calls + 1
+        return 0.1 / (step + 1)
+
+
+def test_a_schedule_goes_by_the_number_of_updates():
+    def make(by_itself):
+        model = Dense(3, 2).initialize(0).to(STRICT)
+        return model, SGD(model.parameters(), Falling(by_itself))
+
+    plain, *_ = captured(lambda: make(True), PlainSteps)
+    losses, was_captured, text = captured(lambda: make(True), CapturedSteps)
+    shows("training", "compute a rate from the number of updates alone", text)
+    assert not was_captured
+    assert np.array_equal(losses, plain)
+    losses, was_captured, text = captured(lambda: make(False), CapturedSteps)
+    assert was_captured
+    assert not text
+    assert np.array_equal(losses, plain)
 
 
 def test_a_rate_that_no_float_holds_is_made_smaller():

@@ -15,8 +15,9 @@ import pytest
 from fake_cupy import failing, fake_cuda, fake_cupy
 
 from minibnn import Dense, DeviceError, backend_of, get_backend
-from minibnn.backend import CPU
+from minibnn.backend import CPU, NumpyBackend
 from minibnn.backend.cuda import CupyBackend, open_gpu
+from minibnn.backend.implementations import Implementations
 from minibnn.random_stream import stream_keys, uniform
 
 NO_DEVICE = fake_cuda(count=lambda: 0)
@@ -128,6 +129,50 @@ def test_auto_is_seen_without_any_setup():
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stderr.startswith("device: ")
     assert done.stdout == ""
+
+
+def test_a_pickle_of_a_model_that_computes_without_c():
+    """`NumpyBackend()` is another object than the registered backend of NumPy's arrays."""
+    model = Dense(3, 2).initialize(0).to(NumpyBackend())
+    back = pickle.loads(pickle.dumps(model))
+    assert back.backend is CPU
+    np.testing.assert_array_equal(back.weight.data, model.weight.data)
+
+
+def unlike_ours(name, compute):
+    """A function of a user's, of the name of one of minibnn's references."""
+    compute.__name__ = name
+    return compute
+
+
+@pytest.mark.parametrize("name", ["batch_norm", "adam", "binary_sign", "two_stage_sum"])
+def test_a_users_reference_is_computed_whatever_its_name(name, backend):
+    """Who copies an equation into a file of their own, to change it, gets the changed one."""
+    x = backend.asarray(np.ones((4, 3), np.float32))
+    for _ in range(2):
+        assert backend.run(unlike_ours(name, lambda *args: len(args)), x, x) == 2
+
+
+def test_a_users_table_serves_minibnns_references_and_their_own():
+    table = Implementations()
+
+    class Slow(NumpyBackend):
+        tables = (table,)
+
+    @table.implements("uniform")
+    def uniform_of_theirs(backend, xp, shape, k0, k1, first, dtype):
+        return "fast"
+
+    def theirs(x):
+        return x
+
+    @table.implements("theirs")
+    def implementation(backend, x):
+        return 2 * x
+
+    backend = Slow()
+    assert backend.run(uniform, np, (2,), 1, 2, 0, np.float32) == "fast"
+    assert backend.run(theirs, 3) == 6
 
 
 def test_copies_and_pickles_share_the_backend(backend):

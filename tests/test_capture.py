@@ -934,6 +934,41 @@ def test_an_optimiser_with_a_state_of_its_own_is_named(kind, match, device):
     assert_equal(plain, captured)
 
 
+class Falling:
+    """A schedule with a count of its own, which does not look at the one that it is given."""
+
+    def __init__(self):
+        self.calls = 0
+
+    def __call__(self, step):
+        self.calls += 1
+        return 0.1 / self.calls
+
+
+def falling_from(rates):
+    return lambda step: next(rates)
+
+
+@pytest.mark.parametrize(
+    ("schedule", "match"),
+    [
+        (Falling, r"SGD\[0\]\.schedule\.calls changed during a step"),
+        (lambda: Falling().__call__, r"schedule\.__self__\.calls changed during a step"),
+        (lambda: falling_from(iter([0.1 / n for n in range(1, 99)])), r"schedule\.rates changed"),
+    ],
+    ids=["attribute", "method", "iterator"],
+)
+def test_a_schedule_with_a_state_of_its_own_is_named(schedule, match, device):
+    """The rates of a captured step are computed before it, so it would be asked at other times."""
+    plain = training(PlainSteps, device, dense, lambda m: SGD(m.parameters(), schedule()))
+    captured = training(CapturedSteps, device, dense, lambda m: SGD(m.parameters(), schedule()))
+    one, other = batches(device), batches(device)
+    for _ in range(2):
+        plain.epoch(one)
+    warned(captured, other, match)
+    assert_equal(plain, captured)
+
+
 class Setting(SGD):
     """Sets its rate in each step, to what it is."""
 
@@ -948,7 +983,7 @@ def test_an_optimiser_that_sets_its_rate_is_named(device):
     one, other = batches(device), batches(device)
     for _ in range(2):
         plain.epoch(one)
-    warned(captured, other, "with scalars from the device: .*a step sets schedule of a Flat")
+    warned(captured, other, r"Setting\[0\]\.schedule changed during a step")
     assert_equal(plain, captured)
 
 

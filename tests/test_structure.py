@@ -294,6 +294,15 @@ def test_no_asserts_on_what_users_pass():
         assert not any(isinstance(node, ast.Assert) for node in ast.walk(tree)), path
 
 
+def test_what_is_built_is_not_committed():
+    """A library of one machine would be loaded, or shipped, on another one."""
+    listed = subprocess.run(["git", "ls-files"], cwd=ROOT, capture_output=True, text=True)
+    if listed.returncode:
+        pytest.skip("no git checkout")
+    built = re.compile(r"\.(so|dll|dylib|pyc|o|cubin|seal)$")
+    assert [name for name in listed.stdout.splitlines() if built.search(name)] == []
+
+
 def test_public_names():
     assert len(set(minibnn.__all__)) == len(minibnn.__all__)
     for name in minibnn.__all__:

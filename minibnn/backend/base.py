@@ -1,4 +1,4 @@
-"""What every backend offers: its array module, transfers, operations by name, masked writes."""
+"""What every backend offers: transfers, operations by name, products, and masked writes."""
 
 from __future__ import annotations
 
@@ -68,6 +68,10 @@ class _Update:
         self._updates.allowed = self._before
 
 
+def _is_ours(function: Callable[..., Any]) -> bool:
+    return function.__module__.startswith("minibnn.")
+
+
 def note_finite(allowed: Array, a: Array) -> None:
     """`allowed` stays True if every value of `a` is finite.
 
@@ -79,15 +83,15 @@ def note_finite(allowed: Array, a: Array) -> None:
 class Backend:
     """Where arrays live and how the few operations that need care are done there.
 
-    Layers write ordinary array code with `backend.xp` (`numpy` or `cupy`), and `run` looks for the
-    device's own implementation of an operation. Only what differs between devices is a method here;
-    the methods of this class run on any `xp`.
+    Layers write ordinary array code with `backend.xp` (`numpy` or `cupy`). What a device computes
+    in a way of its own stands in its `tables`, and `run` looks it up. The methods of this class run
+    on any `xp`.
 
     Attributes:
         name: ``"cpu"`` or ``"gpu"``.
         xp: the array module.
         array_type: the class of its arrays.
-        tables: of implementations, the first that takes the arguments computes.
+        tables: of implementations; the first that takes the arguments computes.
         graphs: captures work, where the device can.
         no_graphs: if it cannot, why.
         host: True where reading a value costs nothing. False on a device, where ``float(a)``
@@ -103,8 +107,7 @@ class Backend:
     tables: ClassVar[tuple[Implementations, ...]] = ()
 
     def __init__(self) -> None:
-        names = {name for table in self.tables for name in table.names()}
-        self._bodies = {n: [t[n] for t in self.tables if n in t.names()] for n in names}
+        self._bodies: dict[Callable[..., Any], list[Callable[..., Any]]] = {}  # see `_bodies_of`
         self._updates = _Updates()
 
     def __repr__(self) -> str:
@@ -117,20 +120,28 @@ class Backend:
     def run(self, reference: Callable[..., Any], *args: Any) -> Any:
         """``reference(*args)``, by the device's own implementation of that name if there is one.
 
-        A function of your own computes itself, whatever its name is: a copy of `batch_norm` that
-        somebody has changed must not be replaced by what is fast for the original.
-
         Args:
             reference: the operation in plain array code.
             args: its arguments, all by position.
         """
-        bodies = self._bodies.get(reference.__name__)
-        if bodies is not None and reference.__module__.startswith("minibnn."):
-            for body in bodies:
-                result = body(self, *args)
-                if result is not NotImplemented:
-                    return result
+        bodies = self._bodies.get(reference)
+        for body in self._bodies_of(reference) if bodies is None else bodies:
+            result = body(self, *args)
+            if result is not NotImplemented:
+                return result
         return reference(*args)
+
+    def _bodies_of(self, reference: Callable[..., Any]) -> list[Callable[..., Any]]:
+        """The implementations of an operation; minibnn's own only of minibnn's references.
+
+        A function of a user's may have the name of one of ours, and compute something else.
+        """
+        name, ours = reference.__name__, _is_ours(reference)
+        found = [table[name] for table in self.tables if name in table.names()]
+        found = [body for body in found if ours or not _is_ours(body)]
+        if ours:  # a user's may be made anew for each call
+            self._bodies[reference] = found
+        return found
 
     def asarray(self, a: Any, dtype: Any = None) -> Array:
         """`a` as an array of this backend, copied only if it has to be."""

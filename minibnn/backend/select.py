@@ -102,6 +102,8 @@ def _reduce(backend: Backend) -> tuple[Callable[[str], Backend], tuple[str]]:
 
 
 register_backend(CPU)
+_without_c: type[Backend] = NumpyBackend
+copyreg.pickle(_without_c, _reduce)  # also where it is not the registered one
 
 
 def _find_gpu() -> Backend | DeviceError:

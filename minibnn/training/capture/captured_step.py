@@ -9,7 +9,7 @@ from minibnn.backend.capture.graphs import CapturedWork, Graphs
 from minibnn.data.loader import DataLoader
 from minibnn.layers import Layer
 from minibnn.losses import Loss
-from minibnn.optimizers import Optimizer
+from minibnn.optimizers import FlatOptimizer, Optimizer
 from minibnn.training.capture.host_state import Counter, HostState
 from minibnn.training.capture.operations import begin_step, gather_batch, note_step
 from minibnn.training.capture.scalars import CannotCapture, OptimizerScalars, StreamKeys, growth
@@ -42,6 +42,7 @@ class CapturedStep:
         self._set_tables([])
         self.captured: dict[int, CapturedWork] = {}
         self.states: list[HostState] = []
+        self.schedules: list[HostState] = []  # theirs at the same moments; epochs may change them
         self.done = 0
 
     def fits(self, loader: DataLoader) -> bool:
@@ -77,7 +78,7 @@ class CapturedStep:
 
     def learn(self) -> None:
         """Make a plain step, and see what it changes on the host."""
-        self.states.append(self._state())
+        self._look()
         self._step()
         self.done += 1
 
@@ -89,14 +90,9 @@ class CapturedStep:
         Raises:
             CannotCapture: saying why; the step is not made then.
         """
-        self.states.append(self._state())
-        _, before, after = self.states
-        changed = before.changed(after)
-        if changed:
-            raise CannotCapture(
-                f"{', '.join(changed[:3])} changed during a step, and a captured step would repeat "
-                "it as it was; keep arrays in place (a[...] = values), and counts in a RandomStream"
-            )
+        self._look()
+        self._require_unchanged()
+        after = self.states[-1]
         self._set_tables(growth(self.states))
         self._fill_tables()
         copies = [(a, a.copy()) for a in after.arrays]
@@ -108,6 +104,24 @@ class CapturedStep:
             self.counter.fill(self.done)
             raise CannotCapture(f"with scalars from the device: {_told(error)}") from error
         self._count(1)
+
+    def _require_unchanged(self) -> None:
+        """Raise CannotCapture if the plain steps changed more on the host than counters."""
+        _, before, after = self.states
+        changed = before.changed(after)
+        if changed:
+            raise CannotCapture(
+                f"{', '.join(changed[:3])} changed during a step, and a captured step would repeat "
+                "it as it was; write into arrays (a[...] = values), keep a count in an array of "
+                "shape () on the device, and draw from a RandomStream"
+            )
+        _, before, after = self.schedules
+        changed = before.changed(after)
+        if changed:
+            raise CannotCapture(
+                f"{', '.join(changed[:3])} changed during a step, and the rates of captured steps "
+                "are computed before them; compute a rate from the number of updates alone"
+            )
 
     def capture(self, graphs: Graphs, most: int) -> None:
         """Capture a step, alone and up to `most` times in a row, without making one.
@@ -168,16 +182,23 @@ class CapturedStep:
             counter.set(counter.value + steps * grows)
         self.done += steps
 
+    def _look(self) -> None:
+        """See the host's state, and that of the schedules."""
+        self.states.append(self._state())
+        owners = [counter.owner for counter, _ in self.states[-1].counts]
+        optimizers = [owner for owner in owners if isinstance(owner, FlatOptimizer)]
+        roots = {f"{type(o).__name__}[{i}].schedule": o.schedule for i, o in enumerate(optimizers)}
+        self.schedules.append(self._host_state(**roots))
+
     def _state(self) -> HostState:
         plain = self._plain
+        return self._host_state(
+            model=plain.model, loss=plain.loss, optimizer=plain.optimizer, tf32=self.backend.tf32
+        )
+
+    def _host_state(self, **roots: object) -> HostState:
         try:
-            return HostState(
-                self.backend.array_type,
-                model=plain.model,
-                loss=plain.loss,
-                optimizer=plain.optimizer,
-                tf32=self.backend.tf32,
-            )
+            return HostState(self.backend.array_type, **roots)
         except Exception as error:  # somebody's attribute that raises when it is looked at
             raise CannotCapture(f"the host's state cannot be seen: {_told(error)}") from error
 
