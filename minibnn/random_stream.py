@@ -24,8 +24,6 @@ class RandomStream:
 
     Attributes:
         seed: 0 to 2^63 - 1; None before `initialize`.
-        first_sample: where an array's first sample stands in the whole batch: 0, unless the array
-            is a part of it. Parts then draw what the whole would.
 
     >>> from minibnn.backend import CPU
     >>> stream = RandomStream()
@@ -39,7 +37,7 @@ class RandomStream:
 
     def __init__(self) -> None:
         self.seed: int | None = None
-        self.first_sample = 0
+        self._first_sample = 0
         self._count = 0
 
     def __repr__(self) -> str:
@@ -53,6 +51,18 @@ class RandomStream:
     @count.setter
     def count(self, count: int) -> None:
         self._count = integer("RandomStream", "count", count, least=0)
+
+    @property
+    def first_sample(self) -> int:
+        """Where an array's first sample stands in the whole batch; parts draw what the whole would.
+
+        0, unless the array is a part of a batch: of weights it never is.
+        """
+        return self._first_sample
+
+    @first_sample.setter
+    def first_sample(self, place: int) -> None:
+        self._first_sample = integer("RandomStream", "first_sample", place, least=0)
 
     def initialize(self, rng: np.random.Generator) -> None:
         """Draw the seed and start from the beginning."""
@@ -86,7 +96,7 @@ class RandomStream:
             ValueError: for more than 2^32 numbers in the whole batch.
         """
         k0, k1 = self.next_keys()
-        first = self.first_sample * math.prod(shape[1:])
+        first = self._first_sample * math.prod(shape[1:])
         return backend.run(uniform, backend.xp, shape, k0, k1, first, dtype)
 
 

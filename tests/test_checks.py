@@ -64,6 +64,7 @@ from minibnn import (
     read_idx,
     write_idx,
 )
+from minibnn.backend import CPU
 from minibnn.checks import generator, integer, number, shape
 from minibnn.compare import Entry, compare
 from minibnn.recipes import RECIPES, finn
@@ -95,6 +96,13 @@ def drawn(n):
     stream = RandomStream()
     stream.count = n
     return stream
+
+
+def drawn_from(n):
+    stream = RandomStream()
+    stream.initialize(np.random.default_rng(0))
+    stream.first_sample = n
+    return stream.uniform(CPU, (2, 3), np.float32).tolist()
 
 
 def checked(**options):
@@ -158,6 +166,7 @@ INTEGERS = {
     "DoReFaActivations.bits": (DoReFaActivations, 3),
     "DoReFaWeights.bits": (DoReFaWeights, 3),
     "RandomStream.count": (drawn, 3),
+    "RandomStream.first_sample": (drawn_from, 3),
     "Exponential.length": (lambda n: Exponential(1.0, 0.1, n), 5),
     "InputContract.shape": (lambda n: InputContract("uint8", (n, 2)), 3),
     "Layer.initialize": (lambda n: Dense(2, 2).initialize(n).weight.data.tobytes(), 3),

@@ -72,6 +72,11 @@ def test_parts_of_a_batch_draw_what_the_whole_does(device, shape):
         assert stream.count == 1
 
 
+def test_a_first_sample_is_a_place():
+    with pytest.raises(ValueError, match="RandomStream: expected first_sample of at least 0"):
+        RandomStream().first_sample = -1
+
+
 def test_halves_of_a_batch_drop_what_the_whole_drops():
     x = np.random.default_rng(0).standard_normal((8, 5)).astype(np.float32)
     layer = Dropout(0.5).initialize(0)

@@ -22,7 +22,7 @@ from typing import Any
 from hatchling.builders.hooks.plugin.interface import BuildHookInterface
 from packaging.tags import platform_tags
 
-# No fused multiply-adds: the C bodies equal NumPy's to the last bit. Nobody reads errno, nor the
+# No fused multiply-adds: the C kernels equal NumPy to the last bit. Nobody reads errno, nor the
 # floating-point flags, and loops that may set them are not vectorised.
 FLAGS = ["-O3", "-std=gnu11", "-shared", "-fPIC"]
 FLAGS += ["-ffp-contract=off", "-fno-math-errno", "-fno-trapping-math"]

@@ -1,4 +1,4 @@
-"""Where arrays live: one short list of primitives, on the CPU and on the GPU."""
+"""Where arrays live, and how operations find what computes them: on the CPU and on the GPU."""
 
 from minibnn.backend.array import Array, require_plain
 from minibnn.backend.base import Backend, DeviceError

@@ -25,7 +25,7 @@ class Ternary(StraightThrough):
 
     Args:
         threshold: from where on a value is not 0; positive.
-        clip: where the gradient ends, at least the threshold; None for nowhere.
+        clip: where the gradient ends, at least the threshold; None disables clipping.
 
     Raises:
         ValueError: if `clip` is not a positive number or None, or `threshold` not in (0, clip].
@@ -74,7 +74,7 @@ class TernaryWeights(StraightThrough):
     Picture: ``plot_function(TernaryWeights())``, which takes the picture's grid for the weights.
 
     Args:
-        clip: where the gradient ends, None for nowhere.
+        clip: where the gradient ends; None disables clipping.
 
     Raises:
         ValueError: if `clip` is not a positive number or None.
@@ -118,7 +118,7 @@ class Heaviside(StraightThrough):
     Picture: ``plot_function(Heaviside())``.
 
     Args:
-        clip: where the gradient ends, None for nowhere.
+        clip: where the gradient ends; None disables clipping.
 
     Raises:
         ValueError: if `clip` is not a positive number or None.

@@ -26,7 +26,7 @@ class MagnitudeAwareSign(StraightThrough):
     Picture: ``plot_function(MagnitudeAwareSign())``, which takes the picture's grid for a channel.
 
     Args:
-        clip: where the gradient ends, None for nowhere.
+        clip: where the gradient ends; None disables clipping.
 
     Raises:
         ValueError: if `clip` is not a positive number or None; from all methods for an x with

@@ -31,7 +31,7 @@ class StochasticSign(StraightThrough):
     Picture: ``plot_function(StochasticSign(clip=1.0))``; the dashed line is the mean.
 
     Args:
-        clip: where the gradient ends, None for nowhere.
+        clip: where the gradient ends; None disables clipping.
 
     Raises:
         ValueError: if `clip` is not a positive number or None.

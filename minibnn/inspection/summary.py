@@ -31,7 +31,7 @@ class SummaryRow:
         macs: multiply-accumulates for one sample.
         kind: of the multiply-accumulates: ``"binary"`` if weights and inputs both have one bit,
             ``"float"`` if both have 32, else ``"mixed"``; empty without any. Bits are counted, not
-            values: the 0 and 1 of `Heaviside` are one bit, also inside a border of -1, and no
+            values: the 0 and 1 of `Heaviside` are one bit, also inside a padding of -1, and no
             XNOR multiplies these. What runs on XNOR, ``minibnn.pack`` knows, which looks at values.
     """
 

@@ -112,8 +112,9 @@ class Conv2D(Weighted):
         lr_scale: multiplies the learning rate of W; see `glorot_lr_scale`.
 
     Raises:
-        TypeError: for sizes that are not integers, a quantizer or feedback that is none; from
-            `forward` for an x of another dtype or on another device.
+        TypeError: for sizes that are not integers, a quantizer that is not a `Function`, or a
+            feedback that is not a `Feedback`; from `forward` for an x of another dtype or on
+            another device.
         ValueError: for sizes that do not go together; from `forward`, for an x of another shape
             or smaller than a window.
         RuntimeError: from `forward` before `initialize`, from `backward` before ``forward``.

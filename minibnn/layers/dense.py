@@ -38,7 +38,8 @@ class Dense(Weighted):
         lr_scale: multiplies the learning rate of W; see `glorot_lr_scale`.
 
     Raises:
-        TypeError: for a quantizer or feedback that is none (a class instead of an object, say);
+        TypeError: for a quantizer that is not a `Function`, or a feedback that is not a `Feedback`
+            (a class instead of an object, say);
             from `forward` for an x of another dtype or on another device.
         ValueError: from `forward`, for an x of another shape.
         RuntimeError: from `forward` before `initialize`, from `backward` before ``forward``.

@@ -85,10 +85,10 @@ class NumpyBackend(Backend):
 
 
 class CompiledBackend(NumpyBackend):
-    """Arrays in main memory, float32 primitives in C; the rest is `NumpyBackend`'s.
+    """Arrays in main memory, some operations on float32 in C; the rest is `NumpyBackend`'s.
 
-    C reads where it is told to: each body checks shapes and layout, and leaves what it cannot take
-    to NumPy's, which computes it or raises.
+    C reads where it is told to: each implementation checks shapes and layout, and declines what it
+    cannot take; then NumPy's or the reference computes it or raises.
 
     Args:
         library: from `open_library`.

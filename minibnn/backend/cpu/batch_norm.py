@@ -24,15 +24,17 @@ def two_stage_sum(backend: Any, x: Array, out: Array | None) -> Array:
     if not _is_batch(x):
         return NotImplemented
     if len(x) > MOST_TERMS:
-        halves = x[: len(x) // 2], x[len(x) // 2 :]
-        return np.add(*(two_stage_sum(backend, half, None) for half in halves), out=out)
+        first, second = x[: len(x) // 2], x[len(x) // 2 :]
+        return np.add(
+            two_stage_sum(backend, first, None), two_stage_sum(backend, second, None), out=out
+        )
     ones, rows = _ones(len(x)), _rows(x)
     if x.ndim == 2:
         return np.matmul(ones, rows, out=None if out is None else out[None])[0]
     sums = np.matmul(ones, rows).reshape(-1, x.shape[-1])
-    return (
-        sums.sum(axis=0, out=out) if len(sums) <= MOST_TERMS else two_stage_sum(backend, sums, out)
-    )
+    if len(sums) > MOST_TERMS:
+        return two_stage_sum(backend, sums, out)
+    return sums.sum(axis=0, out=out)
 
 
 @COMPILED.implements("batch_norm", roundings=4)

@@ -17,7 +17,7 @@
 #define EXPORT
 #endif
 
-/* Which text this library was built from: compiled.py compares it with the file beside it. */
+/* Which text this library was built from: library.py compares it with the file beside it. */
 uint32_t minibnn_source(void) { return MINIBNN_SOURCE; }
 
 /* y = +1 where x >= 0 (both zeros), else -1; nan stays nan. */
@@ -120,9 +120,9 @@ EXPORT void minibnn_batch_norm(ptrdiff_t rows, ptrdiff_t width, ptrdiff_t channe
     repeat(width, channels, beta, shift);
     for (ptrdiff_t i = 0; i < rows; i++)
         for (ptrdiff_t j = 0; j < width; j++) {
-            float standard = x_hat[i * width + j] * columns[j];
-            x_hat[i * width + j] = standard;
-            y[i * width + j] = standard * scale[j] + shift[j];
+            float normalized = x_hat[i * width + j] * columns[j];
+            x_hat[i * width + j] = normalized;
+            y[i * width + j] = normalized * scale[j] + shift[j];
         }
 }
 
@@ -176,16 +176,17 @@ EXPORT void minibnn_straight_through_gradient(ptrdiff_t n, const float *restrict
         dx[i] = dy[i] * (fabsf(x[i]) <= clip ? 1.0f : 0.0f);
 }
 
-/* Adam; rest1 and rest2 are 1 - beta1 and 1 - beta2; rate and epsilon take in the corrections of
- * both moments. bound is infinite for none. */
+/* Adam; rest1 and rest2 are 1 - beta1 and 1 - beta2; alpha_t and epsilon_hat have the corrections of
+ * both moments in them. bound is infinite for none. */
 EXPORT void minibnn_adam(ptrdiff_t n, float *restrict w, const float *restrict g,
                          float *restrict m, float *restrict v, float beta1, float rest1,
-                         float beta2, float rest2, float rate, float epsilon, float bound)
+                         float beta2, float rest2, float alpha_t, float epsilon_hat,
+                         float bound)
 {
     for (ptrdiff_t i = 0; i < n; i++) {
         float new_m = m[i] * beta1 + g[i] * rest1;
         float new_v = v[i] * beta2 + g[i] * g[i] * rest2;
-        float new_w = w[i] - new_m / (sqrtf(new_v) + epsilon) * rate;
+        float new_w = w[i] - new_m / (sqrtf(new_v) + epsilon_hat) * alpha_t;
         new_w = new_w > bound ? bound : new_w;
         m[i] = new_m;
         v[i] = new_v;

@@ -48,7 +48,7 @@ def _declare(function: Any, lengths: int, pointers: int, floats: int = 0) -> Any
 
 
 def fits(*arrays: Array) -> bool:
-    """Whether the C bodies can take these: float32, row-major without gaps, aligned, writable."""
+    """Whether C can take these: float32, row-major without gaps, aligned, writable."""
     for a in arrays:  # noqa: SIM110  # several times faster than all()
         if a.dtype != FLOAT32 or not a.flags.carray:
             return False
@@ -60,7 +60,7 @@ at: Callable[[Array], Any] = (ctypes.c_char * 0).from_buffer
 
 
 def open_library() -> ctypes.CDLL | None:
-    """The compiled primitives; None if they were not built, or not from today's `kernels.c`.
+    """The compiled kernels; None if they were not built, or not from today's `kernels.c`.
 
     The environment variable ``MINIBNN_COMPILED=0`` leaves them out. Nothing is loaded but what was
     built, byte for byte: a page that the file lacks would end the process.

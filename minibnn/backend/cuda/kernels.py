@@ -24,7 +24,7 @@ SHARED = {  # files to stand before a file
 }
 FLOATS = {np.dtype(np.float32): "float", np.dtype(np.float64): "double"}
 C_NAMES = FLOATS | {np.dtype(np.uint8): "unsigned char", np.dtype(np.int32): "int"}
-# No fused multiply-adds: what the references round, the kernels round, so a sign behind a sum of
+# No fused multiply-adds: the kernels round what the references round, so a sign behind a sum of
 # floats is the same on every device. Nearly all kernels wait for memory, not for arithmetic.
 OPTIONS = ("-std=c++17", "-fmad=false")
 THREADS = 256  # in a block, where nothing else is said
