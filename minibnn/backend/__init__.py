@@ -1,11 +1,11 @@
 """Where arrays live, and how operations find what computes them: on the CPU and on the GPU."""
 
 from minibnn.backend.array import Array, require_plain
-from minibnn.backend.base import Backend, DeviceError
+from minibnn.backend.base import Backend
 from minibnn.backend.cpu import NumpyBackend
+from minibnn.backend.errors import DeviceError, NotFinite
 from minibnn.backend.operations import batch_mean, batch_sum, batch_total, matmul
 from minibnn.backend.select import CPU, backend_of, get_backend, register_backend
-from minibnn.backend.updates import NotFinite
 
 __all__ = [
     "CPU",

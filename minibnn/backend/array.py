@@ -9,6 +9,8 @@ import numpy as np
 # An array of whichever library holds it: numpy.ndarray or cupy.ndarray. The two share no base
 # class and no stub, so the honest static type is Any.
 Array: TypeAlias = Any
+# As many floats at most go one by one into a sum over the batch.
+MOST_TERMS = 1024
 
 
 def require_plain(a: Any) -> None:

@@ -11,32 +11,8 @@ import numpy as np
 
 from minibnn.backend.array import Array
 from minibnn.backend.capture.graphs import Graphs
-from minibnn.backend.implementations import Implementations
+from minibnn.backend.implementations import Implementations, is_ours
 from minibnn.backend.updates import Update, Updates, note_finite
-
-# As many floats at most go one by one into a sum over the batch.
-MOST_TERMS = 1024
-
-
-class DeviceError(RuntimeError):
-    """The GPU was asked for and cannot be used. The message names the stage that failed.
-
-    Attributes:
-        reason: the stage and its error in a few words.
-        passing: whether the GPU was only full or taken, so that a later call may find it free.
-    """
-
-    def __init__(self, message: str, reason: str, *, passing: bool = False) -> None:
-        super().__init__(message, reason)
-        self.reason = reason
-        self.passing = passing
-
-    def __str__(self) -> str:
-        return str(self.args[0])
-
-
-def _is_ours(function: Callable[..., Any]) -> bool:
-    return function.__module__.startswith("minibnn.")
 
 
 class Backend:
@@ -95,9 +71,9 @@ class Backend:
 
         A function of a user's may have the name of one of ours, and compute something else.
         """
-        name, ours = reference.__name__, _is_ours(reference)
+        name, ours = reference.__name__, is_ours(reference)
         bodies = [table[name] for table in self.tables if name in table.names()]
-        found = [body for body in bodies if ours or not _is_ours(body)]
+        found = [body for body in bodies if ours or not is_ours(body)]
         if ours:  # a user's may be made anew for each call
             self._bodies[reference] = found
         return found

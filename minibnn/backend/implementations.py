@@ -66,4 +66,9 @@ class Implementations:
         return enter
 
 
+def is_ours(function: Callable[..., Any]) -> bool:
+    """Whether a function is minibnn's own, and not a user's."""
+    return function.__module__.startswith("minibnn.")
+
+
 NUMPY, COMPILED, CUDA = Implementations(), Implementations(), Implementations()

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import math
 
-from minibnn.backend.array import Array
-from minibnn.backend.base import MOST_TERMS
+from minibnn.backend.array import MOST_TERMS, Array
 from minibnn.backend.select import backend_of
 
 

@@ -8,8 +8,9 @@ from collections.abc import Callable
 import numpy as np
 
 from minibnn.backend.array import Array, require_plain
-from minibnn.backend.base import Backend, DeviceError
+from minibnn.backend.base import Backend
 from minibnn.backend.cpu import CompiledBackend, NumpyBackend, open_library
+from minibnn.backend.errors import DeviceError
 
 _library = open_library()
 CPU = NumpyBackend() if _library is None else CompiledBackend(_library)

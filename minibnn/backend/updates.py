@@ -8,18 +8,6 @@ import threading
 from minibnn.backend.array import Array
 
 
-class NotFinite(ArithmeticError):  # noqa: N818 (it says what was found)
-    """A masked write was refused on the host, because a value would become nan or inf.
-
-    Attributes:
-        array: the values that are not all finite.
-    """
-
-    def __init__(self, array: Array) -> None:
-        super().__init__(f"masked_write: expected finite values, got {array}")
-        self.array = array
-
-
 class Updates(threading.local):
     """The flag of the update that is open on a thread: whether its writes are allowed."""
 

@@ -12,8 +12,8 @@ import numpy as np
 from minibnn.backend.array import Array, require_plain
 from minibnn.backend.base import Backend
 from minibnn.backend.cpu.library import Library
+from minibnn.backend.errors import NotFinite
 from minibnn.backend.implementations import COMPILED, NUMPY, Implementations
-from minibnn.backend.updates import NotFinite
 
 NOTHING = nullcontext()
 # glibc gives large freed blocks back to the system, and each new page costs a fault: of a training

@@ -12,8 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from minibnn.backend.array import Array
-from minibnn.backend.base import MOST_TERMS
+from minibnn.backend.array import MOST_TERMS, Array
 from minibnn.backend.cpu.library import FLOAT32, at, fits
 from minibnn.backend.implementations import COMPILED, NUMPY
 

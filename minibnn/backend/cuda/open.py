@@ -11,7 +11,6 @@ from typing import Any
 
 import numpy as np
 
-from minibnn.backend.base import DeviceError
 from minibnn.backend.cuda.backend import CupyBackend
 from minibnn.backend.cuda.device import (
     COMPILED_BY_CUDA_13,
@@ -20,6 +19,7 @@ from minibnn.backend.cuda.device import (
     version_words,
 )
 from minibnn.backend.cuda.signs import binary_sign
+from minibnn.backend.errors import DeviceError
 
 
 def open_gpu() -> CupyBackend:
