@@ -130,26 +130,27 @@ class Table:
         """
         left = list(self._views)
         guards = [
-            (vars(owner), name, vars(owner)[name], Unreadable(owner, self))
+            (owner, name, vars(owner)[name], Unreadable(owner, self))
             for owner, _ in self._owners
             for name in self.guarded
         ]
         try:
             for owner, _ in self._owners:
                 vars(owner)[self.source] = partial(self._give, owner, left)
-            for attributes, name, _, guard in guards:
-                attributes[name] = guard
+            for owner, name, _, guard in guards:
+                vars(owner)[name] = guard
             yield
-            changed = [name for a, name, _, guard in guards if a[name] is not guard]
+            changed = [(o, name) for o, name, _, guard in guards if vars(o)[name] is not guard]
         finally:
             for owner, _ in self._owners:
                 vars(owner).pop(self.source, None)
-            for attributes, name, value, _ in guards:
-                attributes[name] = value
+            for owner, name, value, _ in guards:
+                vars(owner)[name] = value
         if left:
             raise CannotCapture(f"{type(left[0][0]).__name__}: fewer {self.what} in this step")
         if changed:
-            raise CannotCapture(f"a step sets {changed[0].strip('_')} of a {self.kind.__name__}")
+            owner, name = changed[0]
+            raise CannotCapture(f"a step sets {name.strip('_')} of a {type(owner).__name__}")
 
     def _give(self, owner: Any, left: list[tuple[Any, list[tuple[Array, ...]]]], *_: Any) -> Any:
         """The next of the scalars that are left for an object, in the place of its own method.
