@@ -934,6 +934,30 @@ def test_an_optimiser_with_a_state_of_its_own_is_named(kind, match, device):
     assert_equal(plain, captured)
 
 
+@pytest.mark.parametrize("name", ["optimizer", "loss"])
+def test_another_optimiser_or_loss_in_each_epoch(name, device):
+    """Of a part of the parameters each, so that none takes over what another one holds."""
+    trained = []
+    for kind in (PlainSteps, CapturedSteps):
+        steps, loader = (
+            training(kind, device, MODELS["batch norm"], OPTIMIZERS["sgd"]),
+            batches(device),
+        )
+        parameters = list(steps.model.parameters())
+        optimizers = SGD(parameters[:1], 0.1), Adam(parameters[1:], 0.01)
+        steps.optimizer = optimizers[0]
+        others = {"optimizer": optimizers, "loss": (LogitCrossEntropy(), SquaredHinge())}[name]
+        losses = []
+        for epoch in range(4):
+            setattr(steps, name, others[epoch % 2])
+            losses.append(device.to_host(steps.epoch(loader)).tolist())
+        trained.append((losses, everything(steps)))
+    (one, plain), (other, captured) = trained
+    assert one == other
+    for key, value in plain.items():
+        np.testing.assert_array_equal(captured[key], value, err_msg=key)
+
+
 class Falling:
     """A schedule with a count of its own, which does not look at the one that it is given."""
 

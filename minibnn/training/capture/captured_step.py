@@ -45,11 +45,15 @@ class CapturedStep:
         self.schedules: list[HostState] = []  # theirs at the same moments; epochs may change them
         self.done = 0
 
-    def fits(self, loader: DataLoader) -> bool:
+    def fits(self, steps: PlainSteps, loader: DataLoader) -> bool:
         """Whether the captured work is still right: the same loader, and nothing else changed."""
+        plain = self._plain
         stream = self.backend.xp.cuda.get_current_stream()
         same = (
             bool(self.captured)
+            and plain.model is steps.model
+            and plain.loss is steps.loss
+            and plain.optimizer is steps.optimizer
             and all(work.is_on(stream) for work in self.captured.values())
             and len(self.losses) == len(loader)
             and self.batch == loader.batch_size

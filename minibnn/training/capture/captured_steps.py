@@ -76,7 +76,7 @@ class CapturedSteps(PlainSteps):
         if self.refused is not None or graphs is None or few or strange:
             return super().epoch(loader, on_steps)
         with graphs.stream():
-            if self._captured is None or not self._captured.fits(loader):
+            if self._captured is None or not self._captured.fits(self, loader):
                 self._captured = None  # its memory goes before that of the next one comes
                 self._captured = CapturedStep(self.model, self.loss, self.optimizer, loader)
             return self._run(self._captured, graphs, loader, on_steps)
