@@ -19,7 +19,7 @@ from collections.abc import Iterator
 import numpy as np
 
 from minibnn.backend.cpu import CompiledBackend
-from minibnn.backend.cpu import library as compiled
+from minibnn.backend.cpu import c_kernels as compiled
 from minibnn.functions.signs import binary_sign
 
 PAGE = 4096

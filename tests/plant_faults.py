@@ -34,7 +34,7 @@ import cuda_on_host
 import test_implementations as comparison
 
 from minibnn.backend.cpu import CompiledBackend
-from minibnn.backend.cpu import library as compiled
+from minibnn.backend.cpu import c_kernels as compiled
 
 ROOT = Path(__file__).resolve().parents[1]
 KINDS = ("NUMPY", "COMPILED", "CUDA", "C", "cu", "references")

@@ -19,7 +19,7 @@ from cases_of_operations import adam_scalars
 
 from minibnn.backend import CPU, NumpyBackend
 from minibnn.backend.cpu import CompiledBackend
-from minibnn.backend.cpu import library as compiled
+from minibnn.backend.cpu import c_kernels as compiled
 from minibnn.functions.signs import binary_sign, straight_through_gradient
 from minibnn.layers.norm import batch_norm, batch_norm_gradient, normalize
 from minibnn.layers.reshape import rescale
@@ -378,7 +378,7 @@ def test_a_pipe_beside_the_library_is_not_waited_for(name, tmp_path):
     shutil.copy(compiled.LIBRARY, tmp_path / "_kernels.so")
     change = {"SEAL": ("LIBRARY", tmp_path / "_kernels.so"), "SOURCE": ("SOURCE", pipe)}[name]
     code = (
-        "from minibnn.backend.cpu import library as compiled\n"
+        "from minibnn.backend.cpu import c_kernels as compiled\n"
         f"compiled.{change[0]} = {str(change[1])!r}\n"
         "print(compiled.open_library())"
     )

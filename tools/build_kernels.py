@@ -1,8 +1,8 @@
 """Compiles the C kernels when minibnn is installed; pip runs it as hatchling's hook.
 
 The result, `_kernels.so` beside its source `minibnn/backend/cpu/kernels.c`, is loaded by
-`library.py` there, if it is as `_kernels.seal` says: its size and its CRC-32, in decimal. Without a
-C compiler, or if it fails, minibnn is installed without, and runs on its NumPy implementations.
+`c_kernels.py` there, if it is as `_kernels.seal` says: its size and its CRC-32, in decimal. Without
+a C compiler, or if it fails, minibnn is installed without, and runs on its NumPy implementations.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """The CPU: NumPy and, where they were built, C kernels.
 
-A file for each family of operations has their implementations; `library.py` loads the C kernels.
+A file for each family of operations has their implementations; `c_kernels.py` loads the C kernels.
 """
 
 from minibnn.backend.cpu import (
@@ -13,7 +13,7 @@ from minibnn.backend.cpu import (
     signs,
 )
 from minibnn.backend.cpu.backend import CompiledBackend, NumpyBackend
-from minibnn.backend.cpu.library import open_library
+from minibnn.backend.cpu.c_kernels import open_library
 
 __all__ = [
     "CompiledBackend",

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from minibnn.backend.array import Array
-from minibnn.backend.cpu.library import FLOAT32, at, fits
+from minibnn.backend.cpu.c_kernels import FLOAT32, at, fits
 from minibnn.backend.implementations import COMPILED, NUMPY
 
 # Floats per block: four streams and a scratch row, which the ten passes over them should find in a
@@ -35,8 +35,8 @@ def adam(
     if not fits(w, g, m, v) or not w.shape == g.shape == m.shape == v.shape:
         return NotImplemented
     decays = beta1, 1 - beta1, beta2, 1 - beta2
-    bound = math.inf if bound is None else bound
-    backend.c.adam(w.size, at(w), at(g), at(m), at(v), *decays, alpha_t, epsilon_hat, bound)
+    step = float(alpha_t), float(epsilon_hat), math.inf if bound is None else bound
+    backend.c.adam(w.size, at(w), at(g), at(m), at(v), *decays, *step)
     return None
 
 

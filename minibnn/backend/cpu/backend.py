@@ -11,7 +11,7 @@ import numpy as np
 
 from minibnn.backend.array import Array, require_plain
 from minibnn.backend.base import Backend
-from minibnn.backend.cpu.library import Library
+from minibnn.backend.cpu.c_kernels import Library
 from minibnn.backend.errors import NotFinite
 from minibnn.backend.implementations import COMPILED, NUMPY, Implementations
 

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from minibnn.backend.array import MOST_TERMS, Array
-from minibnn.backend.cpu.library import FLOAT32, at, fits
+from minibnn.backend.cpu.c_kernels import FLOAT32, at, fits
 from minibnn.backend.implementations import COMPILED, NUMPY
 
 

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from minibnn.backend.array import Array
-from minibnn.backend.cpu.library import FLOAT32, at, fits
+from minibnn.backend.cpu.c_kernels import FLOAT32, at, fits
 from minibnn.backend.implementations import COMPILED
 
 # C's exponential takes one number at a time. For rows of 100 that costs more than NumPy's calls:

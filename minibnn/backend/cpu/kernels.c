@@ -17,7 +17,7 @@
 #define EXPORT
 #endif
 
-/* Which text this library was built from: library.py compares it with the file beside it. */
+/* Which text this library was built from: c_kernels.py compares it with the file beside it. */
 uint32_t minibnn_source(void) { return MINIBNN_SOURCE; }
 
 /* y = +1 where x >= 0 (both zeros), else -1; nan stays nan. */

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from minibnn.backend.array import Array
-from minibnn.backend.cpu.library import at
+from minibnn.backend.cpu.c_kernels import at
 from minibnn.backend.implementations import COMPILED
 
 
