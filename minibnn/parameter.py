@@ -47,19 +47,15 @@ class Parameter:
         shape = check_shape(who, "shape", shape, such_as="(784, 10)")
         if not callable(initializer):
             raise TypeError(
-                f"Parameter {name!r}: expected an initialiser such as Uniform(-1, 1) or "
+                f"{who}: expected an initialiser such as Uniform(-1, 1) or "
                 f"Fill(0.5), got {initializer!r}"
             )
         bound = None if bound is None else number(who, "bound", bound)
         if bound is not None and not 0 < bound < math.inf:
-            raise ValueError(
-                f"Parameter {name!r}: expected bound to be a positive number or None, got {bound}"
-            )
+            raise ValueError(f"{who}: expected bound to be a positive number or None, got {bound}")
         lr_scale = number(who, "lr_scale", lr_scale)
         if not 0 < lr_scale < math.inf:
-            raise ValueError(
-                f"Parameter {name!r}: expected lr_scale to be a positive number, got {lr_scale}"
-            )
+            raise ValueError(f"{who}: expected lr_scale to be a positive number, got {lr_scale}")
         self.name = name
         self.shape = shape
         self.initializer = initializer

@@ -155,6 +155,7 @@ class Stream:
 
     def __init__(self, null: bool = False, non_blocking: bool = False) -> None:
         self.non_blocking = non_blocking
+        self.ptr = id(self)
         self.graph: Graph | None = None
         self._outer: list[Stream] = []
 

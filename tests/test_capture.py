@@ -710,7 +710,7 @@ class Odd(SGD):
     """Takes its scalars again once they are not the host's, after the gradients are there."""
 
     def update(self, segment, scalars):
-        if not isinstance(scalars[0], float):
+        if isinstance(scalars[0], self.backend.array_type):
             self.scalars_at(self.steps)
         super().update(segment, scalars)
 
@@ -730,6 +730,78 @@ def test_a_step_that_fails_with_the_devices_scalars_is_undone(make, device):
         first = device.to_host(captured.epoch(other))
     np.testing.assert_array_equal([first, device.to_host(captured.epoch(other))], losses)
     assert_equal(plain, captured)
+
+
+class InDouble(SGD):
+    """States a scalar in double precision, and computes with it."""
+
+    def scalars(self, learning_rate, step):
+        return (np.float64(learning_rate) / 3,)
+
+    def update(self, segment, scalars):
+        super().update(segment, ((scalars[0] + 1e-4) * (1 + 1e-6),))
+
+
+def test_scalars_have_the_dtype_of_the_parameters(device):
+    """NumPy's double would make a double of the whole update on the host, but not in a capture."""
+    run_both(device, dense, lambda m: InDouble(m.parameters(), 0.1))
+
+
+class Ends:
+    """A rate that is good for so many steps."""
+
+    def __init__(self, steps, then):
+        self.steps, self.then = steps, then
+
+    def __repr__(self):
+        return f"Ends({self.steps})"
+
+    def __call__(self, step):
+        if step < self.steps:
+            return 0.1
+        if self.then == "error":
+            raise LookupError(f"no rate for step {step}")
+        return self.then
+
+
+@pytest.mark.parametrize("steps", [1, 2, 5, 9, 14])
+@pytest.mark.parametrize("then", ["error", -1.0, 1e60])
+def test_a_rate_that_ends_in_mid_epoch(steps, then, device):
+    """All steps before it are made, and the error is that of the step that has no rate."""
+    seen = []
+    for kind in (PlainSteps, CapturedSteps):
+        training_steps = training(
+            kind, device, dense, lambda m: SGD(m.parameters(), Ends(steps, then))
+        )
+        loader = batches(device)
+        losses, told = [], []
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", "training without a captured step: a step of this")
+            warnings.filterwarnings("ignore", "training without a captured step: with scalars")
+            try:
+                for _ in range(3):
+                    losses.append(
+                        device.to_host(training_steps.epoch(loader, told.append)).tolist()
+                    )
+            except (LookupError, ValueError) as error:
+                losses.append(f"{type(error).__name__}: {error}")
+        assert sum(told) >= steps
+        seen.append((losses, sum(told), training_steps))
+    (plain_losses, plain_told, plain), (losses, told, captured) = seen
+    np.testing.assert_equal(losses, plain_losses)
+    assert told == plain_told
+    assert_equal(plain, captured)
+
+
+def test_a_stream_that_captures_for_somebody_else():
+    graphs = STRICT.graphs
+    with graphs.stream():
+        stream = strictdev.cuda.get_current_stream()
+        stream.begin_capture()
+        with pytest.raises(RuntimeError, match="a stream that captures nothing"):
+            graphs.capture(lambda: None)
+        assert stream.is_capturing()
+        stream.end_capture()
 
 
 class OnHost(LogitCrossEntropy):

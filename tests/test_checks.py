@@ -92,6 +92,12 @@ def steps(n):
     return CapturedSteps(*parts(), steps_at_once=n).steps_at_once
 
 
+def stepped(n):
+    optimizer = parts()[2]
+    optimizer.steps = n
+    return optimizer
+
+
 def drawn(n):
     stream = RandomStream()
     stream.count = n
@@ -173,6 +179,7 @@ INTEGERS = {
     "Layer.summary": (lambda n: BatchNorm(4).summary((n, 4)), 3),
     "MaxPool2D.size": (MaxPool2D, 2),
     "MaxPool2D.stride": (lambda n: MaxPool2D(2, n), 1),
+    "Optimizer.steps": (stepped, 3),
     "Parameter.shape": (lambda n: Parameter("weight", (n, 2), Fill(0.0)), 3),
     "PerEpoch.steps_per_epoch": (lambda n: PerEpoch(Constant(0.1), n), 3),
     "Radial.in_features": (lambda n: Radial(n, 2), 3),

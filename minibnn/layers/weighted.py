@@ -85,10 +85,8 @@ class Weighted(Layer):
 
     def named_quantized(self) -> Iterator[tuple[str, Parameter, Function]]:
         """The weight, if its quantizer has few values."""
-        if (
-            weight_levels(self.weight_quantizer, len(self.weight.shape), self.weight.shape[-1])
-            is not None
-        ):
+        shape = self.weight.shape
+        if weight_levels(self.weight_quantizer, len(shape), shape[-1]) is not None:
             yield "weight", self.weight, self.weight_quantizer
         yield from super().named_quantized()
 

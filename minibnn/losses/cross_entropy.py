@@ -97,7 +97,7 @@ class LogitCrossEntropy(Loss):
     dtype.
 
     Args:
-        label_smoothing: e, at least 0 and below 1.
+        label_smoothing: e, in [0, 1).
 
     Raises:
         ValueError: for labels of another shape and, on the CPU, for integers outside 0..K-1
@@ -118,10 +118,7 @@ class LogitCrossEntropy(Loss):
     def __init__(self, label_smoothing: float = 0.0) -> None:
         e = number("LogitCrossEntropy", "label_smoothing", label_smoothing)
         if not 0 <= e < 1:
-            raise ValueError(
-                "LogitCrossEntropy: expected label_smoothing of at least 0 and below 1, "
-                f"got {label_smoothing}"
-            )
+            raise ValueError(f"LogitCrossEntropy: expected label_smoothing in [0, 1), got {e}")
         self.label_smoothing = float(e)
 
     def __repr__(self) -> str:

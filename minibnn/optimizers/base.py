@@ -10,7 +10,7 @@ from typing import Any, ClassVar
 import numpy as np
 
 from minibnn.backend import Backend, NotFinite
-from minibnn.checks import number
+from minibnn.checks import integer, number
 from minibnn.gradient_clock import Backwards
 from minibnn.optimizers.diverged import HINT, OVERFLOW, DivergedError, diverged
 from minibnn.parameter import FlatStore, Parameter, Segment
@@ -106,7 +106,7 @@ class FlatOptimizer(Optimizer):
     Attributes:
         store: the values and gradients.
         schedule: the rate: a number, or a function of the number of updates.
-        steps: how many updates were made; on a device refused ones count, since nobody looked.
+        backend: where they live.
     """
 
     _rate_name: ClassVar[str] = "rate"
@@ -115,7 +115,7 @@ class FlatOptimizer(Optimizer):
 
     def __init__(self, parameters: Iterable[Parameter], rate: float | Schedule) -> None:
         self._set_rate(rate)
-        self.steps = 0
+        self._steps = 0
         self.store = FlatStore(parameters)
         self.backend = self.store.backend
 
@@ -130,9 +130,18 @@ class FlatOptimizer(Optimizer):
             f"after {self.steps} steps)"
         )
 
+    @property
+    def steps(self) -> int:
+        """How many updates were made; on a device refused ones count, since nobody looked."""
+        return self._steps
+
+    @steps.setter
+    def steps(self, steps: int) -> None:
+        self._steps = integer(type(self).__name__, "steps", steps, least=0)
+
     def _rate(self) -> float:
         rate = self.schedule
-        return rate if isinstance(rate, float) else self._scheduled(rate, self.steps)
+        return rate if isinstance(rate, float) else self._scheduled(rate, self._steps)
 
     def _scheduled(self, schedule: Schedule, step: int) -> float:
         return rate_of(type(self).__name__, self._name(), schedule, step, self._most)
@@ -200,6 +209,9 @@ class FlatOptimizer(Optimizer):
     def scalars_at(self, step: int) -> list[tuple[float, ...]]:
         """The scalars of the step that comes after so many, a tuple for each segment.
 
+        They are of the parameters' dtype, as they are on a device, so that `update` computes the
+        same there and here.
+
         Raises:
             DivergedError: for a rate or a scalar that the parameters' dtype cannot hold.
         """
@@ -212,14 +224,14 @@ class FlatOptimizer(Optimizer):
         if not all(-most <= n <= most for numbers in (rates, *found) for n in numbers):
             hint = "use a smaller learning rate, or a smaller lr_scale"
             raise DivergedError(math.inf, None, None, None, f"the step size in {dtype}", hint)
-        return found
+        return [tuple(map(dtype.type, numbers)) for numbers in found]
 
     def step(self) -> None:
         """Update every parameter from its gradient; see `Optimizer.step`."""
         self.store.require_gradients(type(self).__name__)
-        self.update_all(self.scalars_at(self.steps))
+        self.update_all(self.scalars_at(self._steps))
         self.store.used = next(Backwards.clock)  # by this step, which is no backward's use
-        self.steps += 1
+        self._steps += 1
 
     def update_all(self, scalars: Sequence[Sequence[Any]]) -> None:
         """Look at all gradients, then update all segments.
@@ -237,8 +249,7 @@ class FlatOptimizer(Optimizer):
                 try:
                     self.update(segment, of_segment)
                 except NotFinite as error:
-                    hint = "use a smaller learning rate"
-                    raise diverged(OVERFLOW, error.array, hint) from None
+                    raise diverged(OVERFLOW, error.array, "use a smaller learning rate") from None
 
 
 class Descent(FlatOptimizer):

@@ -76,8 +76,9 @@ class PlainSteps:
             try:
                 losses[done] = self.step(x, labels, allowed)
             except DivergedError as error:
-                losses[done] = error.value if error.what == LOSS else math.nan
-                return losses[: done + 1]
+                losses[done] = lost(error)
+                done += 1
+                break
             verdicts[done] = allowed
             done += 1
             if on_steps is not None and on_steps(1):
@@ -99,6 +100,11 @@ class PlainSteps:
                 raise DivergedError(float(value), None, None, None, LOSS)
             self.optimizer.step()
         return value
+
+
+def lost(error: DivergedError) -> float:
+    """The loss of a step that the host refused: nan, if it was refused for something else."""
+    return error.value if error.what == LOSS else math.nan
 
 
 def with_refused(losses: Array, verdicts: Array) -> Array:

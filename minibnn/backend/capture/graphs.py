@@ -30,8 +30,8 @@ class CapturedWork:
         self._graph.launch(self._stream)
 
     def is_on(self, stream: Any) -> bool:
-        """Whether this is the stream it was captured on."""
-        return stream is self._stream
+        """Whether this is the stream it was captured on, whichever object stands for it."""
+        return bool(stream.ptr == self._stream.ptr)
 
 
 class _Streams(threading.local):
@@ -92,24 +92,31 @@ class Graphs:
             Exception: whatever the work raises when it does something that cannot be captured,
                 such as reading a value. Nothing is left behind then.
         """
-        self._xp.get_default_memory_pool().free_all_blocks()  # for the pool that begins here
         memory = GrowingMemory(self._xp.cuda)
-        with without_collector(), self._xp.cuda.using_allocator(memory.pool.malloc):
-            return {n: self._capture(work, n, memory) for n in times}
+        with without_collector():
+            # The device's memory is to be had for the new pool: it lies in the common one, unused.
+            # Freeing waits for the device, which no thread may ask for while another one captures.
+            self._xp.get_default_memory_pool().free_all_blocks()
+            with self._xp.cuda.using_allocator(memory.pool.malloc):
+                return {n: self._capture(work, n, memory) for n in times}
 
     def _capture(
         self, work: Callable[[], object], times: int, memory: GrowingMemory
     ) -> CapturedWork:
         stream = self._xp.cuda.get_current_stream()
+        if stream.is_capturing():  # for somebody else: that capture is not ours to end
+            raise RuntimeError("capture: expected a stream that captures nothing, got a busy one")
         try:
+            # CuPy's default is CUDA's relaxed mode, and it is needed: in the others a cudaMalloc,
+            # by which the captured work gets its memory, would invalidate the capture.
             stream.begin_capture()
             for _ in range(times):
                 work()
             graph = stream.end_capture()
             graph.upload(stream)
         except BaseException:
-            # Without asking whether the stream captures: of an invalidated capture that is an
-            # error, too, and only its end makes the stream usable again.
+            # Only the end of an invalidated capture makes its stream usable again. Whether one is
+            # open cannot be asked before: the question itself raises while it is invalid.
             with suppress(Exception):
                 stream.end_capture()
             raise

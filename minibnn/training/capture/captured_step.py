@@ -10,10 +10,11 @@ from minibnn.data.loader import DataLoader
 from minibnn.layers import Layer
 from minibnn.losses import Loss
 from minibnn.optimizers import FlatOptimizer, Optimizer
+from minibnn.optimizers.diverged import DivergedError
 from minibnn.training.capture.host_state import Counter, HostState
 from minibnn.training.capture.operations import begin_step, gather_batch, note_step
 from minibnn.training.capture.scalars import CannotCapture, OptimizerScalars, StreamKeys, growth
-from minibnn.training.step import PlainSteps, with_refused
+from minibnn.training.step import PlainSteps, lost, with_refused
 
 LOSSES = (np.float32, np.float64)  # what a loss may be without a conversion
 
@@ -65,7 +66,11 @@ class CapturedStep:
             return False
 
     def begin(self, loader: DataLoader) -> None:
-        """Take the loader's next epoch: what it needs of the host goes to the device."""
+        """Take the loader's next epoch: what it needs of the host goes to the device.
+
+        Raises:
+            CannotCapture: if a step of it has no scalars. Plain steps can be made all the same.
+        """
         order = self.backend.asarray(loader.order(loader.epoch))
         loader.epoch += 1
         self.order[...] = order[: self.order.size]
@@ -74,10 +79,21 @@ class CapturedStep:
         self.allowed.fill(True)
         self.done = 0
         if self.captured:
-            self._fill_tables()
+            try:
+                self._fill_tables()
+            except CannotCapture:
+                self.captured = {}
+                raise
 
-    def end(self) -> Array:
-        """The losses of the epoch up to here; see `PlainSteps.epoch`."""
+    def end(self, error: DivergedError | None = None) -> Array:
+        """The losses of the epoch up to here; see `PlainSteps.epoch`.
+
+        Args:
+            error: why the host refused the next step, if it did.
+        """
+        if error is not None:
+            self.losses[self.done] = lost(error)
+            self.done += 1
         return with_refused(self.losses[: self.done], self.verdicts[: self.done])
 
     def learn(self) -> None:
@@ -99,8 +115,10 @@ class CapturedStep:
         after = self.states[-1]
         self._set_tables(growth(self.states))
         self._fill_tables()
-        copies = [(a, a.copy()) for a in after.arrays]
+        copies: list[tuple[Array, Array]] = []
         try:
+            for a in (*after.arrays, self.allowed):
+                copies.append((a, a.copy()))
             self._step_by_tables()
         except Exception as error:  # the plain step ran: undo what this one did
             for a, before_it in copies:
@@ -177,8 +195,17 @@ class CapturedStep:
         self.keys = StreamKeys(self.backend, np.dtype(np.uint32), steps, grown)
 
     def _fill_tables(self) -> None:
-        self.floats.fill(self.done)
-        self.keys.fill(self.done)
+        """Write down the scalars of the epoch's steps from here on.
+
+        Raises:
+            CannotCapture: if there are none for one of them: a schedule ends, say, or a rate
+                overflows. Training may stop before it gets there.
+        """
+        try:
+            self.floats.fill(self.done)
+            self.keys.fill(self.done)
+        except Exception as error:
+            raise CannotCapture(f"a step of this epoch has no scalars: {_told(error)}") from error
 
     def _count(self, steps: int) -> None:
         """Let the host's counters count steps that the device makes without them."""

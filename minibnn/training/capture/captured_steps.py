@@ -11,6 +11,7 @@ from minibnn.data.loader import DataLoader
 from minibnn.layers import Layer
 from minibnn.losses import Loss
 from minibnn.optimizers import Optimizer
+from minibnn.optimizers.diverged import DivergedError
 from minibnn.training.capture.captured_step import CapturedStep
 from minibnn.training.capture.scalars import CannotCapture
 from minibnn.training.step import OnSteps, PlainSteps, check_loader
@@ -42,7 +43,8 @@ class CapturedSteps(PlainSteps):
         steps_at_once: how many steps are replayed at once.
 
     Attributes:
-        refused: why this training is not captured, or None.
+        refused: why this training is not captured, or None. It is not tried again with this object,
+            whatever the reason was, a lack of memory too.
     """
 
     def __init__(
@@ -84,21 +86,25 @@ class CapturedSteps(PlainSteps):
     def _run(
         self, step: CapturedStep, graphs: Graphs, loader: DataLoader, on_steps: OnSteps | None
     ) -> Array:
-        step.begin(loader)
+        try:
+            step.begin(loader)
+        except CannotCapture as error:
+            self._refuse(str(error), frames=4)
         while step.done < len(loader):
             before = step.done
-            if self.refused is not None or step.captured:
-                step.go_on()
-            else:
-                try:
-                    if len(step.states) < 2:
-                        step.learn()
-                    else:
-                        step.warm_up()
-                        step.capture(graphs, self.steps_at_once)
-                        self._announce(step)
-                except CannotCapture as error:
-                    self._refuse(str(error), frames=4)
+            try:
+                if self.refused is not None or step.captured:
+                    step.go_on()
+                elif len(step.states) < 2:
+                    step.learn()
+                else:
+                    step.warm_up()
+                    step.capture(graphs, self.steps_at_once)
+                    self._announce(step)
+            except CannotCapture as error:
+                self._refuse(str(error), frames=4)
+            except DivergedError as error:  # on the host: a rate, say, that the dtype cannot hold
+                return step.end(error)
             made = step.done - before
             if made and on_steps is not None and on_steps(made):
                 break

@@ -26,7 +26,7 @@ from minibnn.parameter import FlatStore, Parameter
 from minibnn.random_stream import RandomStream
 
 # What a step leaves behind for the next one to find, of objects of ours.
-COUNTERS = ((RandomStream, "_count"), (FlatOptimizer, "steps"))
+COUNTERS = ((RandomStream, "_count"), (FlatOptimizer, "_steps"))
 # What only lives between a forward and its backward, or is a note that changes nothing.
 PASSING = (
     (Layer, ("saved", "input_contract", "_drawn")),

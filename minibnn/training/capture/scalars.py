@@ -173,7 +173,7 @@ class OptimizerScalars(Table):
 
     kind = FlatOptimizer
     source = "scalars_at"
-    guarded = ("steps", "schedule")
+    guarded = ("_steps", "schedule")
     what = "updates"
     hint = "take what changes from step to step from scalars(rate, step)"
 
