@@ -26,7 +26,8 @@ class Backend:
         name: ``"cpu"`` or ``"gpu"``.
         xp: the array module.
         array_type: the class of its arrays.
-        tables: of implementations; the first that takes the arguments computes.
+        tables: of implementations, in the order in which they are asked; the first that takes the
+            arguments computes, and the reference if none does.
         graphs: captures work, where the device can.
         no_graphs: if it cannot, why.
         host: True where reading a value costs nothing. False on a device, where ``float(a)``
@@ -124,7 +125,11 @@ class Backend:
         return Update(self._updates, allowed)
 
     def all_finite(self, a: Array) -> bool:
-        """Whether every value of `a` is finite. A device says True, and notes it in the flag."""
+        """Whether every value of `a` is finite, as far as the host can tell without waiting.
+
+        So on a device it is always True; there the answer goes into the flag of `update`, which
+        the next `masked_write` asks.
+        """
         if self.allowed is not None:
             a = a if isinstance(a, self.array_type) else self.asarray(a)
             self.run(note_finite, self.allowed, a)
@@ -142,6 +147,8 @@ class Backend:
 
         Raises:
             NotFinite: on the host, before anything is written. A device leaves the write out.
+
+        The kernels that change state ask the flag themselves, such as `cuda/adam.cu`.
         """
         with self.update():
             for old, new in pairs:  # which may overflow in the dtype of `old`

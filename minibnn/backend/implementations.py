@@ -1,7 +1,8 @@
 """The tables of fast implementations: an operation's name, and who computes it on a kind of device.
 
 An operation is a function of plain array code, its reference, in the file of the layer, loss or
-optimiser that uses it. `Backend.run` looks its name up in the tables of the device.
+optimiser that uses it. `Backend.run` looks its name up in the tables of the device, in their order:
+on the CPU `COMPILED`, then `NUMPY`; on the GPU `CUDA`.
 """
 
 from __future__ import annotations
@@ -50,7 +51,7 @@ class Implementations:
             roundings: how far the results may be from those of the reference in exact arithmetic,
                 in units of the relative spacing of floats (2^-23 for float32) times the sum of the
                 absolute values of the terms that are added up. 0: equal to the reference's, bit
-                for bit. The tests read it.
+                for bit, for finite arguments and results. The tests read it.
 
         Raises:
             ValueError: for a name that the table has already.

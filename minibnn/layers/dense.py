@@ -11,7 +11,11 @@ from minibnn.layers.weighted import Weighted
 
 
 class Dense(Weighted):
-    """A matrix product with three independent choices: what forward sees, what backward sees, bias.
+    """The fully connected layer, ``z = x W + b``, for real or binary weights.
+
+    Three choices are independent of each other: the weights that the forward product sees, those
+    that the error travels back through, and whether there is a bias. W are the latent weights: real
+    numbers, which the optimiser moves a little in each step, also where Wq has only their signs.
 
     .. code-block:: text
 
@@ -20,7 +24,7 @@ class Dense(Weighted):
         backward   dWq = x.T dz
                    dW  = quantizer.backward(dWq, W)
                    db  = sum of dz over the batch
-                   dx  = dz B.T                   B = feedback.backward_weights(Wq)
+                   dx  = dz B.T                   B is Wq, or what the feedback has in its place
 
     Shapes: x (batch, in_features), W and B (in_features, out_features), b (out_features,),
     z (batch, out_features).
@@ -100,10 +104,10 @@ class Dense(Weighted):
 
     def backward(self, dz: Array, *, need_dx: bool = True) -> Array | None:
         """Set dW and db; return ``dx = dz B.T``."""
-        x, Wq = self.take_saved(dz)
+        x, Wq = self.take_saved(dz)  # which also checks dz against the shape of z
         dWq = matmul(x.T, dz, out=self.weight.grad)
         dW = self._quantizer.backward(dWq, self.weight.data)
-        if dW is not self.weight.grad:  # where dWq is already, which some quantizers give back
+        if dW is not self.weight.grad:  # some quantizers give dWq back, which is there already
             self.weight.grad[...] = dW
         if self.bias is not None:
             batch_sum(dz, out=self.bias.grad)

@@ -42,7 +42,8 @@ def batch_norm(
     mean = batch_mean(x)
     centered = x - mean
     var = batch_mean(centered * centered)
-    # inf / inf where var overflows: nan shows in the loss, where 1 / inf would quietly give zeros.
+    # 1 / sqrt(v) as sqrt(v) / v: where v overflows, inf / inf is nan and shows in the loss; 1 / inf
+    # would quietly give zeros.
     inv_std = backend_of(x).xp.sqrt(var + epsilon) / (var + epsilon)
     x_hat = centered * inv_std
     y = gamma * x_hat + beta
@@ -84,7 +85,8 @@ def batch_norm_gradient(
     if not need_dx:
         return None
     n = math.prod(dy.shape[:-1])
-    scale = gamma * inv_std  # goes into the sums first: they are small
+    # The dx above, multiplied out: products of (channels,) arrays first, to save passes over dy.
+    scale = gamma * inv_std
     return scale * dy - (scale * dgamma / n) * x_hat - scale * dbeta / n
 
 
@@ -102,14 +104,14 @@ def update_running(
     mean: Array,
     var: Array,
     momentum: float,
-    unbias: float,
+    variance_factor: float,
 ) -> None:
     """Mix a batch's statistics into the running ones, in place.
 
     .. code-block:: text
 
         running_mean <- momentum running_mean + (1 - momentum) mean
-        running_var  <- momentum running_var  + (1 - momentum) unbias var
+        running_var  <- momentum running_var  + (1 - momentum) variance_factor var
 
     If one number of the batch's is not finite, in any channel, nothing changes.
 
@@ -121,10 +123,10 @@ def update_running(
         mean: of the batch.
         var: of the batch.
         momentum: how much of the running statistics stays.
-        unbias: n / (n - 1) for an unbiased variance, 1 for the plain one.
+        variance_factor: n / (n - 1) for the unbiased estimate, 1 for the batch's own variance.
     """
     xp = backend_of(mean).xp
-    var = unbias * var
+    var = variance_factor * var
     all_finite = xp.isfinite(mean + var).all()
     for running, batch in ((running_mean, mean), (running_var, var)):
         xp.copyto(running, momentum * running + (1 - momentum) * batch, where=all_finite)
@@ -233,7 +235,7 @@ class BatchNorm(Normalization):
         """Set dgamma and dbeta; return dx."""
         x_hat, inv_std = self.take_saved(dy)
         gamma, dgamma = (1, None) if self.gamma is None else (self.gamma.data, self.gamma.grad)
-        shape, dy = dy.shape, dy.reshape(x_hat.shape)  # which in `TensorNorm` has an axis more
+        shape, dy = dy.shape, dy.reshape(x_hat.shape)  # x_hat of `TensorNorm` has an axis more
         dx = self.backend.run(
             batch_norm_gradient, dy, x_hat, inv_std, gamma, dgamma, self.beta.grad, need_dx
         )

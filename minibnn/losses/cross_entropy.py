@@ -34,7 +34,8 @@ def cross_entropy(logits: Array, labels: Array, smoothing: float) -> tuple[Array
 
         L = -1/N sum_n sum_k t[n, k] log p[n, k]
 
-    with the t of `smoothed`, which for a label is (1 - e) 1[k = label] + e / K.
+    t[n, k] is (1 - e) 1[k = label n] + e / K for labels, with e the label smoothing; for rows of
+    probabilities see `smoothed`.
 
     Shapes: logits and p (N, K); labels (N,), integers in 0..K-1, which is not checked, or (N, K),
     probabilities; the loss ().
@@ -58,7 +59,8 @@ def cross_entropy_gradient(p: Array, labels: Array, smoothing: float) -> Array:
 
         dlogits = (p sum_k(t) - t) / N
 
-    Shapes: p and dlogits (N, K); labels as in `cross_entropy`, for which the t of a row sum to 1.
+    Shapes: p and dlogits (N, K); labels as in `cross_entropy`. The t of a row sum to 1, where they
+    come from labels exactly, and where they come from probabilities up to rounding: hence the sum.
     """
     n, classes = p.shape
     if labels.ndim == 1:

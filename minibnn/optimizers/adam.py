@@ -36,6 +36,22 @@ def adam(
 
     Shapes: w, g, m, v (n,), of one dtype; `alpha_t` and `epsilon_hat` numbers or 0-d arrays.
 
+    Args:
+        w: the parameters, overwritten.
+        g: their gradient.
+        m: the mean of the gradients, overwritten.
+        v: the mean of their squares, overwritten.
+        alpha_t: the step size, with the corrections.
+        epsilon_hat: epsilon, with the correction of v.
+        beta1: see `Adam`.
+        beta2: see `Adam`.
+        bound: w stays in [-bound, bound]; None for no bound.
+
+    Raises:
+        NotFinite: on the host, before anything is written, if a new value is not finite. The fast
+            implementations do not look for that: all gradients are known to be finite by then, and
+            only one beyond 1.8e19, whose square float32 cannot hold, still makes v infinite.
+
     Reference: Kingma and Ba 2014, arXiv:1412.6980, the end of section 2.
     """
     xp = backend_of(w).xp
@@ -44,6 +60,7 @@ def adam(
     new_w = w - alpha_t * (new_m / (xp.sqrt(new_v) + epsilon_hat))
     if bound is not None:
         new_w = xp.clip(new_w, -bound, bound)
+    # All three or none: on a device, none after a gradient that was not finite.
     backend_of(w).masked_write((m, new_m), (v, new_v), (w, new_w))
 
 
@@ -99,7 +116,7 @@ class Adam(Descent):
         return learning_rate * correction / (1 - self.beta1**t), self.epsilon * correction
 
     def update(self, segment: Segment, scalars: Sequence[Any]) -> None:
-        """See `adam`."""
+        """The step of `adam` for one run of the parameters, whose bound is the same for all."""
         part, (alpha_t, epsilon_hat) = segment.where, scalars
         w, g = self.store.data[part], self.store.grad[part]
         m, v = self._m[part], self._v[part]

@@ -173,7 +173,7 @@ def window_rows(x: Array, windows: Windows) -> Array:
     """The im2col matrix: what each window sees, in the order (row, column, channel), as a row.
 
     Shapes: x (batch, height, width, channels) of uint8; the result (batch * windows, values of a
-    window).
+    window). On a GPU it is the kernel `im2col` in ``cuda/convolution.cu``.
     """
     down, across = windows.counts(x.shape)
     n, channels = len(x), x.shape[-1]

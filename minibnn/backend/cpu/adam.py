@@ -31,7 +31,7 @@ def adam(
     beta2: float,
     bound: float | None,
 ) -> Any:
-    """For float32, in one pass. It looks for no overflow."""
+    """For float32, in one pass. It does not look for an overflow of v."""
     if not fits(w, g, m, v) or not w.shape == g.shape == m.shape == v.shape:
         return NotImplemented
     decays = beta1, 1 - beta1, beta2, 1 - beta2
@@ -53,7 +53,7 @@ def adam_in_blocks(
     beta2: float,
     bound: float | None,
 ) -> Any:
-    """For flat float32, a block in cache at a time. It looks for no overflow."""
+    """For flat float32, a block in cache at a time. It does not look for an overflow of v."""
     arrays = w, g, m, v
     if any(a.dtype != FLOAT32 or a.ndim != 1 or a.shape != w.shape for a in arrays):
         return NotImplemented

@@ -176,17 +176,17 @@ KERNEL normalize(T* y, const T* x, const T* mean, const T* scale, const T* shift
     }
 }
 
-// running <- keep running + take batch's, for mean and unbiased variance of all channels, unless one
+// running <- keep running + take batch's, for mean and variance_factored variance of all channels, unless one
 // of them is not finite. One block, since it has to see all of them first.
 KERNEL __launch_bounds__(1024)
 update_running(T* running_mean, T* running_var, const T* mean, const T* var, T keep, T take,
-               T unbias, i64 channels) {
+               T variance_factor, i64 channels) {
     bool broken = false;
     for (i64 c = threadIdx.x; c < channels; c += blockDim.x)
-        broken |= !isfinite(mean[c] + var[c] * unbias);
+        broken |= !isfinite(mean[c] + var[c] * variance_factor);
     if (__syncthreads_or(broken)) return;
     for (i64 c = threadIdx.x; c < channels; c += blockDim.x) {
         running_mean[c] = keep * running_mean[c] + take * mean[c];
-        running_var[c] = keep * running_var[c] + take * (var[c] * unbias);
+        running_var[c] = keep * running_var[c] + take * (var[c] * variance_factor);
     }
 }

@@ -142,14 +142,14 @@ def update_running(
     mean: Array,
     var: Array,
     momentum: float,
-    unbias: float,
+    variance_factor: float,
 ) -> Any:
     """In one kernel."""
     arrays = (running_mean, running_var, mean, var)
     if not floats(*arrays) or not _are_rows(mean.shape, *arrays):
         return NotImplemented
     number = mean.dtype.type
-    numbers = (number(momentum), number(1 - momentum), number(unbias), np.int64(mean.size))
+    numbers = (number(momentum), number(1 - momentum), number(variance_factor), np.int64(mean.size))
     backend.kernels.launch(
         "batch_norm", "update_running", mean.dtype, (*arrays, *numbers), blocks=1, threads=THREADS
     )

@@ -1,4 +1,5 @@
-// The im2col matrix of a convolution, and the way back from it. Behind `windows.cu`.
+// The im2col matrix of a convolution, in training and in packed models (whose stages know it as
+// `window_rows`), and the way back from it. Behind `windows.cu`.
 
 // The im2col matrix: out[window, (i, j, channel)] = x. blockIdx.y is i.
 KERNEL im2col(T* __restrict__ out, const T* __restrict__ x, u32 count, int channels, WINDOWS) {
