@@ -98,7 +98,7 @@ def test_smoothing_by_hand():
 
 @pytest.mark.parametrize("smoothing", [-0.1, 1.0, float("nan")])
 def test_smoothing_refuses(smoothing):
-    with pytest.raises(ValueError, match="expected label_smoothing in \[0, 1\)"):
+    with pytest.raises(ValueError, match=r"expected label_smoothing in \[0, 1\)"):
         LogitCrossEntropy(smoothing)
 
 
