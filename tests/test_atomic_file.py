@@ -35,7 +35,7 @@ from minibnn.atomic_file import require_writable, whole_file
 from minibnn.result_folder import ResultFolder
 
 pytestmark = pytest.mark.skipif(os.name != "posix", reason="links, pipes and modes are POSIX's")
-ROOT = Path(__file__).parent.parent
+ROOT = Path(__file__).parents[1]
 
 
 def put(path, content=b"new"):

@@ -1,0 +1,269 @@
+"""ONNX files: the packed model's scores, to the last bit, in ONNX Runtime."""
+
+from __future__ import annotations
+
+import json
+import sys
+from dataclasses import replace
+from itertools import pairwise
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from packed_models import SIGN, dense, images_models, ink, shake
+
+from minibnn import (
+    Activation,
+    BatchNorm,
+    Conv2D,
+    Flatten,
+    MaxPool2D,
+    PackError,
+    Rescale,
+    Reshape,
+    Sequential,
+    pack,
+)
+from minibnn.export.onnx import WHOLE, export_onnx
+from minibnn.packed import PackedModel
+from minibnn.packed.bits import pack_rows
+from minibnn.packed.stages import ConvStage, DenseStage, ScoreStage, ThresholdStage
+from minibnn.recipes import RECIPES
+
+onnx = pytest.importorskip("onnx")
+
+
+@pytest.fixture(scope="module")
+def runtime():
+    return pytest.importorskip("onnxruntime")
+
+
+@pytest.fixture
+def exported(tmp_path):
+    """A packed model's file, which has passed the checker."""
+
+    def export(packed):
+        file = tmp_path / "model.onnx"
+        export_onnx(packed, file)
+        onnx.checker.check_model(str(file), full_check=True)
+        return file
+
+    return export
+
+
+def session(runtime, file, threads=1):
+    options = runtime.SessionOptions()
+    options.intra_op_num_threads = threads
+    return runtime.InferenceSession(str(file), options, providers=["CPUExecutionProvider"])
+
+
+def images_for(packed, rng, n=33):
+    """Noise, and what pushes sums to their ends: the pixels of extreme images, and each sign."""
+    images = rng.integers(0, 256, (n, *packed.input_shape), np.uint8)
+    images[: n // 3] = rng.choice(np.array([0, 255], np.uint8), images[: n // 3].shape)
+    images[0], images[1] = 0, 255
+    return images
+
+
+def check(runtime, packed, file, images):
+    """For this batch, one image of it, none and seven."""
+    onnxruntime = session(runtime, file)
+    for batch in (images, images[:1], images[:0], images[1:8]):
+        scores, label = onnxruntime.run(["scores", "label"], {"images": batch})
+        np.testing.assert_array_equal(scores, packed.predict_scores(batch))
+        np.testing.assert_array_equal(label, packed.predict(batch))
+        assert (scores.dtype, label.dtype) == (np.int64, np.int64)
+
+
+RECIPES_PACKABLE = ["seed", "modern", "finn-sfc", "finn-sfc-8bit", "larq-cnn", "direct-feedback"]
+
+
+@pytest.mark.parametrize("name", RECIPES_PACKABLE)
+def test_recipes(name, rng, runtime, exported):
+    model = RECIPES[name]().build().initialize(rng)
+    for buffer in model.buffers():
+        if buffer.name == "running_mean":
+            buffer.data[...] = rng.normal(0, 5, buffer.data.shape)
+        elif buffer.name == "running_var":
+            buffer.data[...] = rng.uniform(1, 500, buffer.data.shape)
+    packed = pack(model, (28, 28))
+    check(runtime, packed, exported(packed), images_for(packed, rng, 12))
+
+
+@pytest.mark.parametrize("name", images_models())
+def test_images(name, rng, runtime, exported):
+    model = shake(Sequential(*images_models()[name]).initialize(rng), rng)
+    if name == "conv last":
+        model[-1].initialize(0)  # logits within reach of each other
+    packed = pack(model, (8, 9))
+    check(runtime, packed, exported(packed), images_for(packed, rng))
+
+
+def conv(c_in, c_out, size, **options):
+    return Conv2D(c_in, c_out, size, weight_quantizer=SIGN, **options)
+
+
+MORE = {
+    "dense as an image": [
+        Flatten(), *ink(), dense(72, 24), Activation(SIGN), Reshape((2, 3, 4)), conv(4, 5, 2),
+        Activation(SIGN), Flatten(), dense(10, 4),
+    ],
+    "sums of bits pooled": [
+        Flatten(), *ink(), dense(72, 6), Reshape((1, 1, 6)), MaxPool2D(1), BatchNorm(6), Activation(SIGN),
+        Flatten(), dense(6, 4),
+    ],
+    "pooled last": [
+        Reshape((8, 9, 1)), *ink(), conv(1, 4, 3), MaxPool2D((6, 7)), Flatten(),
+    ],
+    "bits pooled after a sign of pixels": [
+        Reshape((8, 9, 1)), *ink(), MaxPool2D(2), conv(1, 3, 2), Activation(SIGN), Flatten(),
+        dense(27, 4),
+    ],
+    "pixels into scores": [Flatten(), Rescale(1 / 255), dense(72, 3)],
+    "two classes": [Flatten(), *ink(), dense(72, 2)],
+    "image kept flat": [Flatten(), *ink(), Reshape((8, 9, 1)), conv(1, 2, 1), Activation(SIGN),
+                        Reshape((4, 36)), Flatten(), dense(144, 5)],
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", MORE)
+def test_other_ways_to_go_on(name, rng, runtime, exported):
+    packed = pack(shake(Sequential(*MORE[name]).initialize(rng), rng), (8, 9))
+    check(runtime, packed, exported(packed), images_for(packed, rng))
+
+
+@settings(deadline=None, max_examples=25)
+@given(st.integers(0, 2**32), st.lists(st.integers(1, 130), min_size=2, max_size=4), st.booleans())
+def test_widths(tmp_path_factory, seed, widths, pixels):
+    runtime = pytest.importorskip("onnxruntime")
+    rng = np.random.default_rng(seed)
+    layers = [Rescale(1 / 255, -0.5)] if pixels else ink()
+    for n_in, n_out in pairwise(widths):
+        layers += [dense(n_in, n_out), BatchNorm(n_out), Activation(SIGN)]
+    model = shake(Sequential(*layers, dense(widths[-1], 3)).initialize(rng), rng)
+    packed = pack(model, (widths[0],))
+    file = tmp_path_factory.mktemp("widths") / "model.onnx"
+    export_onnx(packed, file)
+    onnx.checker.check_model(str(file), full_check=True)
+    check(runtime, packed, file, images_for(packed, rng, 20))
+
+
+def test_every_sum_to_its_ends(runtime, exported):
+    """All bits equal, and all different: the greatest and the least accumulator of each channel."""
+    model = Sequential(*ink(), dense(300, 2), Activation(SIGN), dense(2, 2)).initialize(0)
+    model[2].weight.data[:, 0], model[2].weight.data[:, 1] = 1, -1
+    packed = pack(model, (300,))
+    images = np.where(np.arange(300) < np.arange(301)[:, None], 255, 0).astype(np.uint8)
+    check(runtime, packed, exported(packed), images)
+    # pixels: both kernels of the first layer, at 255 everywhere
+    model = Sequential(Rescale(1), dense(3000, 2), Activation(SIGN), dense(2, 2)).initialize(0)
+    model[1].weight.data[:, 0], model[1].weight.data[:, 1] = 1, -1
+    model[1].bias.data[...] = [-255 * 3000, 255 * 3000]
+    packed = pack(model, (3000,))
+    images = np.full((3, 3000), 255, np.uint8)
+    images[1, 7], images[2] = 254, 0
+    assert len(set(map(tuple, packed.after(images, 2).tolist()))) > 1
+    check(runtime, packed, exported(packed), images)
+
+
+def test_scores_beyond_32_bits(rng, runtime, exported):
+    """Neighbours beyond 2^53, which float64 does not tell apart, and ArgMax in int32 would not."""
+    packed = pack(Sequential(*ink(), dense(40, 3, bias=False)).initialize(rng), (40,))
+    big = replace(
+        packed.scores, A=np.full(3, 2**54), B=np.array([0, 1, 2**40]), fits_int32=False
+    )  # fmt: skip
+    packed = replace(packed, stages=(*packed.stages[:-1], big))
+    images = images_for(packed, rng, 300)
+    assert len(np.unique(packed.predict(images))) == 3
+    check(runtime, packed, exported(packed), images)
+
+
+def test_the_first_of_equal_scores(runtime, exported):
+    model = Sequential(*ink(), dense(5, 4, bias=False)).initialize(0)
+    model[2].weight.data[...] = 1
+    model[2].weight.data[:, 0] = -1
+    packed = pack(model, (5,))
+    images = np.full((1, 5), 255, np.uint8)
+    (label,) = session(runtime, exported(packed)).run(["label"], {"images": images})
+    assert label.tolist() == [1] == packed.predict(images).tolist()
+
+
+def test_threads_and_the_reference_agree(rng, runtime, exported):
+    """Two threads add up in another order; ONNX's own evaluator is nobody's fast code."""
+    model = shake(Sequential(*images_models()["two"]).initialize(rng), rng)
+    packed = pack(model, (8, 9))
+    file, images = exported(packed), images_for(packed, rng, 200)
+    expected = packed.predict_scores(images)
+    (scores,) = session(runtime, file, threads=2).run(["scores"], {"images": images})
+    np.testing.assert_array_equal(scores, expected)
+    evaluator = pytest.importorskip("onnx.reference").ReferenceEvaluator(str(file))
+    np.testing.assert_array_equal(evaluator.run(None, {"images": images[:5]})[0], expected[:5])
+
+
+def test_what_the_file_says(tmp_path):
+    packed = pack(RECIPES["modern"]().build().initialize(0), (28, 28))
+    for name in ("one.onnx", "two.onnx"):
+        export_onnx(packed, tmp_path / name)
+    data = (tmp_path / "one.onnx").read_bytes()
+    assert data == (tmp_path / "two.onnx").read_bytes()
+    assert 8 * 13_600 < len(data) < 8 * 13_600 + 8_000  # weights in bytes, not in bits
+    model = onnx.load_from_string(data)
+    assert (model.ir_version, model.opset_import[0].version) == (7, 12)
+    assert not any(node.domain for node in model.graph.node)
+    properties = {entry.key: entry.value for entry in model.metadata_props}
+    assert set(properties) == {"format", "minibnn", "architecture", "sha256"}
+    assert properties["format"] == "minibnn-onnx"
+    stages = json.loads(properties["architecture"])["stages"]
+    assert [stage["kind"] for stage in stages] == [stage.kind for stage in packed.stages]
+    # another model has another digest, the same one has the same
+    other = pack(RECIPES["modern"]().build().initialize(1), (28, 28))
+    export_onnx(other, tmp_path / "other.onnx")
+    found = {
+        entry.key: entry.value
+        for entry in onnx.load(str(tmp_path / "other.onnx")).metadata_props
+    }  # fmt: skip
+    assert found["sha256"] != properties["sha256"]
+    assert found["architecture"] == properties["architecture"]
+
+
+def one_large_window(rows, columns):
+    """Every pixel in one window, twice with weights of +1 and twice of -1, ends as thresholds."""
+    width = rows * columns
+    signs = np.repeat(np.array([[1], [1], [0], [0]], np.uint8), width, axis=1)
+    border = ((0, 0), (0, 0))
+    shape = (1, 1, 4)
+    conv = ConvStage((rows, columns, 1), shape, pack_rows(signs), width, True, (rows, columns),
+                     (1, 1), (1, 1), border, 0)  # fmt: skip
+    ends = np.array([255 * width, 255 * width, -255 * width, -255 * width + 1], np.int32)
+    threshold = ThresholdStage(shape, shape, ends, np.array([False, True, True, False]))
+    last = DenseStage((4,), (4,), pack_rows(np.eye(4, dtype=np.uint8)), 4, False)
+    one, zero = np.ones(4, np.int64), np.zeros(4, np.int64)
+    scores = ScoreStage(
+        (4,), (4,), one, zero, 0, True, one.astype(np.float32), zero.astype(np.float32)
+    )
+    return PackedModel((rows, columns), (conv, threshold, last, scores), {"thresholds": []})
+
+
+def test_the_largest_sums_that_float32_holds(runtime, exported):
+    packed = one_large_window(256, 257)
+    assert 255 * 256 * 257 + 2 <= WHOLE < 255 * (256 * 257 + 1) + 2
+    images = np.full((4, 256, 257), 255, np.uint8)
+    images[1, 255, 256], images[2, 0, 0], images[3] = 254, 0, 0
+    assert packed.after(images, 2).reshape(4, 4)[:2].tolist() == [[1, 1, 1, 0], [0, 1, 0, 1]]
+    (scores,) = session(runtime, exported(packed)).run(["scores"], {"images": images})
+    np.testing.assert_array_equal(scores, packed.predict_scores(images))
+
+
+def test_sums_that_float32_cannot_hold(tmp_path):
+    with pytest.raises(PackError, match=r"stage 0.conv: expected windows of at most 65,792 pixels"):
+        export_onnx(one_large_window(23, 2861), tmp_path / "model.onnx")  # 65,803
+    assert not list(tmp_path.iterdir())
+
+
+def test_without_onnx(monkeypatch, tmp_path):
+    monkeypatch.setitem(sys.modules, "onnx", None)
+    packed = pack(RECIPES["seed"]().build().initialize(0), (28, 28))
+    with pytest.raises(ImportError, match=r"pip install onnx$"):
+        export_onnx(packed, tmp_path / "model.onnx")
+    assert not list(tmp_path.iterdir())

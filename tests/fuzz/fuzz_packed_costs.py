@@ -1,0 +1,370 @@
+"""Packed files with right digests and absurd sizes: what each use of one costs.
+
+Each file is small, valid in its form, and describes a program of sizes that nobody trained. A child
+process uses it in every way there is, with a limit on its memory. Every use has to end in time: with
+a result, or refused by name.
+
+    python tests/fuzz/fuzz_packed_costs.py --rounds 1000 --seed 1
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import importlib
+import importlib.util
+import json
+import os
+import resource
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+import numpy as np
+
+from minibnn.packed import container
+from minibnn.packed.bits import pack_rows
+from minibnn.packed.file import _metadata
+from minibnn.packed.fold import certificates
+from minibnn.packed.model import PackedModel
+from minibnn.packed.stages import (
+    Binarize,
+    ConvStage,
+    DenseStage,
+    PoolStage,
+    ScoreStage,
+    ThresholdStage,
+    size_of,
+)
+from minibnn.windows import Windows
+
+MEMORY = 2**29  # bytes that a use may take beside what Python has already taken
+SECONDS = 60  # of a processor that a use may take
+GIVEN = 20 * SECONDS
+
+
+class Program:
+    """Stages one after another on values of any size; weights and thresholds are zeros."""
+
+    def __init__(self, *input_shape: int) -> None:
+        self.input_shape = self.shape = input_shape
+        self.stages: list = []
+        self.pixels = True
+
+    def add(self, stage) -> Program:
+        self.stages.append(stage)
+        self.shape = stage.out_shape
+        return self
+
+    def reshape(self, *shape: int) -> Program:
+        self.shape = shape
+        return self
+
+    def binarize(self) -> Program:
+        self.pixels = False
+        return self.add(Binarize(self.shape, self.shape, 128, False))
+
+    def product(self, kind, out_shape, width, *more) -> Program:
+        weights = pack_rows(np.zeros((out_shape[-1], width), np.uint8))
+        return self.add(kind(self.shape, out_shape, weights, width, self.pixels, *more))
+
+    def dense(self, channels: int) -> Program:
+        self.shape = (size_of(self.shape),)
+        return self.product(DenseStage, (channels,), *self.shape)
+
+    def conv(self, channels, size, stride=(1, 1), dilation=(1, 1), border=((0, 0), (0, 0))):
+        image = [n + sum(b) for n, b in zip(self.shape, border, strict=False)]
+        counts = Windows(size, stride, dilation).counts((1, *image))
+        width = size_of(size) * self.shape[2]
+        more = (size, stride, dilation, border, 0)
+        return self.product(ConvStage, (*counts, channels), width, *more)
+
+    def pool(self, size, stride=(1, 1)) -> Program:
+        counts = Windows(size, stride).counts((1, *self.shape))
+        return self.add(PoolStage(self.shape, (*counts, self.shape[2]), size, stride))
+
+    def sign(self) -> Program:
+        n, self.pixels = self.shape[-1], False
+        zeros = np.zeros(n, np.int32), np.zeros(n, bool)
+        return self.add(ThresholdStage(self.shape, self.shape, *zeros))
+
+    def scores(self) -> Program:
+        n = self.shape[-1]
+        A, B = np.ones(n, np.int64), np.zeros(n, np.int64)
+        floats = np.ones(n, np.float32), np.zeros(n, np.float32)
+        return self.add(ScoreStage(self.shape, self.shape, A, B, 0, True, *floats))
+
+    def file(self) -> bytes:
+        """What `save_packed` would write, were it not for the sizes."""
+        known, product = [], None
+        for i, stage in enumerate(self.stages):
+            if isinstance(stage, DenseStage | ConvStage):
+                product = stage
+            elif isinstance(stage, ThresholdStage):
+                known.append({"stage": i, **certificates(product, stage)[0]})
+        packed = PackedModel(self.input_shape, tuple(self.stages), {"thresholds": known})
+        return container.write(_metadata(packed, {}), packed.file_arrays())
+
+
+def end(program: Program, classes: int = 2) -> Program:
+    return program.dense(classes).scores()
+
+
+K = 2**10
+# One of each kind of excess. Each takes little to write down.
+CRAFTED = {
+    "many pixels": lambda: end(Program(2**14, 2**14, 1).binarize().pool((2**14, 1)).pool((1, 2**14))),
+    "many pixels, one value": lambda: end(Program(2**14, 2**14, 1).binarize().pool((2, 2), (2**14, 2**14))),
+    "many pixels to sums": lambda: end(Program(2**11, 2**11, 1).conv(1, (1, 1), (2**10, 2**10)).sign()),
+    "many pixels to bits": lambda: end(Program(2**23)),
+    "windows of one value": lambda: end(
+        Program(2**14, 2**14 - 1, 1).binarize().conv(1, (1, 1)).pool((1, 1), (2**13, 2**13)).sign()
+    ),
+    "windows of two values": lambda: end(
+        Program(2**13, 2**13, 1).conv(1, (1, 2)).pool((1, 1), (2**13, 2**12)).sign()
+    ),
+    "many windows on a pixel": lambda: end(
+        Program(1, 1, 1).conv(1, (2, 2), border=((8 * K, 8 * K), (8 * K, 8 * K))).pool((1, 1), (4 * K, 4 * K)).sign()
+    ),
+    "a border far out": lambda: end(
+        Program(1, 1, 1).conv(1, (2, 2), dilation=(16000, 16000), border=((8 * K, 8 * K), (8 * K, 8 * K))).sign()
+    ),
+    "a window of many places": lambda: end(Program(2900, 2900, 1).conv(1, (2900, 2900)).sign()),
+    "a pool of many places": lambda: end(Program(2**11, 2**11, 1).binarize().pool((2**11, 2**11))),
+    "pools over pools": lambda: end(
+        Program(K, K, 1).conv(1, (1, 1)).pool((512, 512)).pool((256, 256)).pool((128, 128)).sign()
+    ),
+    "many sums": lambda: end(Program(K, K, 1).conv(256, (1, 1)).pool((1, 1), (K, K)).sign()),
+    "many sums of bits": lambda: end(
+        Program(K, K, 1).binarize().conv(256, (1, 1)).pool((1, 1), (K, K)).sign()
+    ),
+    "many channels": lambda: end(Program(1).dense(2**20 - 1).sign()),
+    "many classes": lambda: end(Program(1), 2**20 - 1),
+    "many classes of bits": lambda: end(Program(1).binarize(), 2**18),
+    "many stages": lambda: end(_repeat(Program(64, 64, 1).binarize(), lambda p: p.pool((1, 1)), 20_000)),
+    "many large stages": lambda: end(
+        _repeat(Program(2 * K, 2 * K, 1).binarize(), lambda p: p.pool((1, 1)), 900).pool((1, 1), (2 * K, 2 * K))
+    ),
+    "many layers": lambda: end(_repeat(Program(1), lambda p: p.dense(1).sign(), 3_000)),
+    "a page's pixels, many sums": lambda: end(
+        Program(28, 28, 1).conv(1, (1, 1), border=((2000, 2000), (2000, 2000))).pool((2, 2), (2000, 2000)).sign()
+    ),
+    "a page's pixels, many operations": lambda: end(
+        _repeat(Program(28, 28, 1).conv(64, (1, 1), border=((500, 500), (500, 500))).sign(), lambda p: p.conv(64, (3, 3)).sign(), 20)
+        .pool((1, 1), (400, 400))
+    ),
+}  # fmt: skip
+
+
+def _repeat(program: Program, add, times: int) -> Program:
+    for _ in range(times):
+        add(program)
+    return program
+
+
+def random_program(rng: np.random.Generator) -> Program:
+    """A few stages, whose sizes are anything from 1 to absurd, few weights in each."""
+
+    def some(most: int) -> int:
+        return int(2 ** rng.uniform(0, np.log2(max(1, most))))
+
+    page = rng.random() < 0.3
+    program = Program(28, 28, 1) if page else Program(some(2**14), some(2**14), some(4))
+    if rng.random() < 0.4:
+        program.binarize()
+    for _ in range(some(12)):
+        height, width, channels = program.shape
+        size = some(min(height, 4 * K)), some(min(width, 4 * K))
+        stride = some(height), some(width)
+        if rng.random() < 0.5:
+            stride = 1, 1
+        if isinstance(program.stages[-1] if program.stages else None, ConvStage):
+            if rng.random() < 0.5:
+                program.pool(size, stride)
+            program.sign()
+        elif not program.pixels and rng.random() < 0.3:
+            program.pool(size, stride)
+        else:
+            width = size_of(size) * channels
+            if 255 * width >= 2**31:
+                continue
+            border = [(some(4 * K) - 1, some(4 * K) - 1) for _ in range(2)]
+            if rng.random() < 0.7:
+                border = [(0, 0), (0, 0)]
+            most = max(1, 2**22 // width)
+            program.conv(some(min(most, 2**12)), size, stride, border=tuple(border))
+    if isinstance(program.stages[-1] if program.stages else None, ConvStage):
+        program.sign()
+    if size_of(program.shape) > 2**22:  # whose weights would make a large file
+        program = program.binarize() if program.pixels else program
+        program.pool((1, 1), program.shape[:2])
+    return end(program, some(2**22 // size_of(program.shape)) if rng.random() < 0.5 else 2)
+
+
+# --- in the child ---------------------------------------------------------------------------------
+
+
+def uses(path: str, folder: str) -> dict:
+    """All that can be done with a file, by name."""
+    import minibnn
+    from minibnn import SignSTE
+    from minibnn.__main__ import main
+    from minibnn.export import export_c, export_html, export_onnx
+
+    packed = []
+
+    def load():
+        packed.append(minibnn.load_packed(path))
+
+    def images(n=2):
+        return np.zeros((n, *packed[0].input_shape), np.uint8)
+
+    def model():
+        last = minibnn.Dense(4, 2, weight_quantizer=SignSTE())
+        return minibnn.Sequential(minibnn.Flatten(), minibnn.Rescale(1), last)
+
+    def command(*words):
+        def run():
+            code = main([*words])
+            if code == 3:
+                raise minibnn.PackedFileError(f"exit code 3 of {words[0]}")
+            if code == 2:
+                raise minibnn.PackError(f"exit code 2 of {words[0]}")
+            if code:
+                raise RuntimeError(f"exit code {code}")
+
+        return run
+
+    out = os.path.join(folder, "out")
+    given = {
+        "load_packed": load,
+        "packed_file_info": lambda: minibnn.packed.packed_file_info(path),
+        "inspect": command("inspect", path),
+        "load_latents": lambda: minibnn.load_latents(path, model().initialize(0)),
+        "evaluate": command("evaluate", path, "--dataset", "sample", "--device", "cpu"),
+        "pack": command("pack", path, "-o", out),
+        "export c": command("export", "c", path, "-o", out),
+        "export html": command("export", "html", path, "-o", out),
+    }
+    own = {
+        "summary": lambda: str(packed[0].summary()) + repr(packed[0]) + packed[0].sha256,
+        "predict": lambda: packed[0].predict(images()),
+        "predict_scores": lambda: packed[0].predict_scores(images()),
+        "logits": lambda: packed[0].logits(images()),
+        "after": lambda: packed[0].after(images(1), len(packed[0].stages)),
+        "verify": lambda: packed[0].verify(model().initialize(0)),
+        "disagreements": lambda: minibnn.disagreements(model().initialize(0), packed[0], images()),
+        "save_packed": lambda: minibnn.save_packed(packed[0], out),
+        "export_c": lambda: export_c(packed[0], out, images=images(1)),
+        "export_html": lambda: export_html(packed[0], out, images=images(1)),
+    }
+    if importlib.util.find_spec("onnx"):
+        given["export onnx"] = command("export", "onnx", path, "-o", out)
+        own["export_onnx"] = lambda: export_onnx(packed[0], out)
+    if os.path.getsize(path) and not _loads(load):
+        return given
+    return given | own
+
+
+def _loads(load) -> bool:
+    import minibnn
+
+    try:
+        load()
+    except (minibnn.PackedFileError, MemoryError):
+        return False
+    return True
+
+
+def child(path: str) -> None:
+    """Use a file in every way, and print a line of JSON about each."""
+    import minibnn
+
+    for name in ("onnx", "onnx.helper", "onnx.numpy_helper"):
+        if importlib.util.find_spec("onnx"):
+            importlib.import_module(name)
+    minibnn.load_sample().test_images.sum()
+    with open("/proc/self/statm") as file:
+        taken = int(file.read().split()[0]) * resource.getpagesize()
+    resource.setrlimit(resource.RLIMIT_AS, (taken + MEMORY, taken + MEMORY))
+    with tempfile.TemporaryDirectory() as folder, open(os.devnull, "w") as null:
+        with contextlib.redirect_stdout(null), contextlib.redirect_stderr(null):
+            todo = uses(path, folder)
+        for name, use in todo.items():
+            start = time.process_time()
+            try:
+                with contextlib.redirect_stdout(null), contextlib.redirect_stderr(null):
+                    use()
+                result = "done"
+            except (minibnn.PackedFileError, minibnn.PackError) as error:
+                result = f"refused: {error}"
+            except MemoryError:
+                result = "MemoryError"
+            seconds = round(time.process_time() - start, 2)
+            print(json.dumps([name, result, seconds]), flush=True)
+
+
+# --- in the parent --------------------------------------------------------------------------------
+
+
+def costs(data: bytes) -> list[tuple[str, str, float]]:
+    """What each use of a file came to, and how many seconds it took."""
+    with tempfile.TemporaryDirectory() as folder:
+        path = os.path.join(folder, "crafted.safetensors")
+        Path(path).write_bytes(data)
+        command = [sys.executable, __file__, "--use", path]
+        environment = os.environ | {"OPENBLAS_NUM_THREADS": "1"}
+        try:
+            done = subprocess.run(
+                command, env=environment, capture_output=True, text=True, timeout=GIVEN
+            )
+            said, end = done.stdout, f"exit code {done.returncode}: {done.stderr[-400:]}"
+        except subprocess.TimeoutExpired as error:
+            done, said, end = None, (error.stdout or b"").decode(), "timeout"
+    lines = [tuple(json.loads(line)) for line in said.splitlines()]
+    if done is None or done.returncode:
+        lines.append(("the next one", end, 0.0))
+    return lines
+
+
+def faults(lines) -> list:
+    """Those that took too much, or ended in another way than they should."""
+    return [
+        (use, result, seconds)
+        for use, result, seconds in lines
+        if seconds > SECONDS or not (result == "done" or result.startswith("refused: "))
+    ]
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--rounds", type=int, default=100)
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--use", metavar="FILE", help="use one file, and say what it costs")
+    parser.add_argument("--named", action="store_true", help="the named files first")
+    given = parser.parse_args()
+    if given.use:
+        child(given.use)
+        return 0
+    files = [(name, make) for name, make in CRAFTED.items() if given.named]
+    for i in range(given.rounds):
+        rng = np.random.default_rng([given.seed, i])
+        files.append((f"seed {given.seed}, round {i}", lambda rng=rng: random_program(rng)))
+    wrong, loaded, worst = 0, 0, ("", "", 0.0)
+    for name, make in files:
+        data = make().file()
+        lines = costs(data)
+        loaded += any(result == "done" for _, result, _ in lines)
+        bad = faults(lines)
+        wrong += bool(bad)
+        for use, result, seconds in bad:
+            print(f"{name}, {len(data):,} bytes: {use}: {result}, {seconds} s", flush=True)
+        worst = max([worst, *((name, use, s) for use, _, s in lines)], key=lambda row: row[2])
+    print(f"{len(files)} files, {loaded} of them load; {wrong} cost too much; the slowest: {worst}")
+    return 1 if wrong else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,391 @@
+"""The examples as a user runs them: a process, its streams, its files and its exit code."""
+
+from __future__ import annotations
+
+import importlib.util
+import io
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pandas as pd
+import pytest
+from fuzz_writer import killed_everywhere
+
+import minibnn
+from minibnn.atomic_file import whole_file
+
+EXAMPLES = Path(__file__).parents[2] / "examples"
+
+
+def command(script: str, *options: str) -> list[str]:
+    return [sys.executable, "-W", "error", str(EXAMPLES / script), *options]
+
+
+@pytest.fixture
+def environment(tmp_path):
+    """No network, no MNIST, an empty cache."""
+    environment = {k: v for k, v in os.environ.items() if not k.startswith("MINIBNN_")}
+    return environment | {"MINIBNN_OFFLINE": "1", "XDG_CACHE_HOME": str(tmp_path / "cache")}
+
+
+@pytest.fixture
+def run(environment):
+    def run(script: str, *options: str):
+        return subprocess.run(
+            command(script, *options), capture_output=True, text=True, env=environment, timeout=100
+        )
+
+    return run
+
+
+def table(stdout: str) -> pd.DataFrame:
+    return pd.read_csv(io.StringIO(stdout.partition("\n")[2]), sep=r"\s+", index_col="epoch")
+
+
+def test_a_first_run_without_data_uses_the_sample_and_says_so(run):
+    done = run("mnist.py", "--device", "cpu")
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.startswith("MNIST sample (4,000 + 1,000 images), seed recipe, seed 0, cpu\n")
+    assert "Going on with the bundled sample" in done.stderr
+    assert "train-images-idx3-ubyte" in done.stderr
+    history = table(done.stdout)
+    assert list(history.columns) == ["loss_train", "loss_test", "acc_train", "acc_test"]
+    assert history.index.tolist() == list(range(1, 11))
+    assert history.acc_test.iloc[-1] > 0.7
+    assert "%|" not in done.stderr, "no progress bar in a pipe"
+
+
+def test_one_seed_prints_one_table(run):
+    options = ("--dataset", "sample", "--recipe", "modern", "--epochs", "2", "--seed", "3")
+    first, second = (run("mnist.py", *options, "--device", "cpu") for _ in range(2))
+    assert first.returncode == 0, first.stderr
+    assert first.stdout == second.stdout
+    assert table(first.stdout).acc_test.iloc[-1] > 0.8
+    other = run("mnist.py", *options[:-1], "4")
+    assert other.stdout != first.stdout
+
+
+def test_out_and_json(run, tmp_path):
+    out = tmp_path / "a" / "run"
+    done = run("mnist.py", "--dataset", "sample", "--epochs", "2", "--json", "--quiet",
+               "--device", "cpu", "--out", str(out))  # fmt: skip
+    assert (done.returncode, done.stderr) == (0, "")
+    result = json.loads(done.stdout)
+    assert (result["device"], result["recipe"], result["interrupted"]) == ("cpu", "seed", False)
+    saved = pd.read_csv(out / "history.csv")
+    pd.testing.assert_frame_equal(saved, pd.DataFrame(result["history"]))
+    config = json.loads((out / "config.json").read_text())
+    used = {
+        "epochs": 2,
+        "seed": 0,
+        "dataset": "sample",
+        "device": "cpu",
+        "batch_size": 64,
+        "lr": 3e-4,
+    }
+    assert used.items() <= config.items()
+    assert used.items() <= result.items()
+    assert (out / "history.png").stat().st_size > 5000
+    # A later run into the same folder that fails leaves all of this one as it was.
+    before = {path.name: path.read_bytes() for path in out.iterdir()}
+    assert run("mnist.py", "--dataset", "sample", "--lr", "1e38", "--out", str(out)).returncode == 5
+    assert {path.name: path.read_bytes() for path in out.iterdir()} == before
+    # And one that ends well takes its place.
+    run("mnist.py", "--dataset", "sample", "--epochs", "1", "--device", "cpu", "--out", str(out))
+    assert len(pd.read_csv(out / "history.csv")) == 1
+    assert json.loads((out / "config.json").read_text())["epochs"] == 1
+    assert {path.name for path in out.iterdir()} == set(before)
+
+
+@pytest.mark.parametrize(
+    ("options", "code", "said"),
+    [
+        (["--epochs", "0"], 2, "epochs: expected at least 1, got 0"),
+        (["--lr", "nan"], 2, "lr: expected a positive number"),
+        (["--recipe", "best"], 2, "invalid choice"),
+        (["--dataset", "mnist"], 3, "https://storage.googleapis.com/cvdf-datasets/mnist/"),
+        (["--data-dir", "nowhere"], 3, "MNIST is not complete in nowhere (no such folder)"),
+        (["--data-dir", __file__], 3, "which is a file"),
+        (["--device", "gpu"], 4, 'device "gpu" is unavailable: failed to'),
+        (["--data-dir", "x", "--dataset", "sample"], 2, "leave out one of the two"),
+        (["--batch-size", "5000", "--dataset", "sample"], 2, "use a smaller batch_size"),
+        (
+            ["--recipe", "modern", "--batch-size", "1", "--dataset", "sample"],
+            2,
+            "at least 2 values",
+        ),
+        (["--lr", "1e38", "--dataset", "sample"], 5, "the loss became"),
+        (
+            ["--lr", "1e38", "--dataset", "sample", "--epochs", "1", "--batch-size", "4000"],
+            5,
+            "the evaluation",
+        ),
+        (
+            ["--out", __file__, "--dataset", "sample"],
+            1,
+            "expected a folder for results, got a file; choose another name",
+        ),
+    ],
+)
+def test_expected_errors_have_a_code_and_no_traceback(options, code, said, run):
+    if code == 4:
+        from minibnn import DeviceError, get_backend
+
+        try:
+            get_backend("gpu")
+        except DeviceError:
+            pass
+        else:
+            pytest.skip("there is a GPU")
+    done = run("mnist.py", *options)
+    assert done.returncode == code, done.stderr
+    assert said in done.stderr
+    assert "Traceback" not in done.stderr
+    assert done.stdout == ""
+
+
+@pytest.mark.parametrize("script", ["mnist.py", "feedback_alignment.py", "ship.py"])
+def test_a_mistyped_variable_is_no_reason_for_the_sample(script, run, environment, tmp_path):
+    environment["MINIBNN_DATA"] = str(tmp_path / "mistyped")
+    out = [] if script == "feedback_alignment.py" else ["--out", str(tmp_path / "out")]
+    done = run(script, "--epochs", "1", *out)
+    assert (done.returncode, done.stdout) == (3, "")
+    assert f"MNIST is not complete in {tmp_path / 'mistyped'} (no such folder)" in done.stderr
+
+
+def test_missing_data_names_everything(run, tmp_path):
+    done = run("mnist.py", "--dataset", "mnist")
+    names = [
+        f"{part}-{kind}-ubyte"
+        for part in ("train", "t10k")
+        for kind in ("images-idx3", "labels-idx1")
+    ]
+    for said in (str(tmp_path / "cache"), *names, "https://ossci-datasets.s3.amazonaws.com/mnist/"):
+        assert said in done.stderr
+
+
+@pytest.fixture
+def start(environment):
+    """Start an example that takes Ctrl-C, also where this process ignores it; end it at the end."""
+    started = []
+
+    def start_example(*options):
+        process = subprocess.Popen(
+            command("mnist.py", *options), text=True, env=environment,
+            stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+            preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
+        )  # fmt: skip
+        started.append(process)
+        return process
+
+    yield start_example
+    for process in started:
+        process.kill()
+        process.communicate()
+
+
+def wait_for(path):
+    deadline = time.monotonic() + 60
+    while not path.exists() and time.monotonic() < deadline:
+        time.sleep(0.01)
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="signals work otherwise there")
+def test_ctrl_c_prints_the_table_so_far(start, tmp_path):
+    process = start("--dataset", "sample", "--epochs", "100000", "--out", str(tmp_path))
+    wait_for(tmp_path / "history.csv")
+    process.send_signal(signal.SIGINT)
+    stdout, stderr = process.communicate(timeout=60)
+    assert process.returncode == 130, stderr
+    assert f"interrupted after {len(table(stdout))} of 100000 epochs" in stderr
+    assert "Traceback" not in stderr
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="signals work otherwise there")
+def test_ctrl_c_leaves_earlier_results(start, tmp_path):
+    for name in ("history.csv", "config.json"):
+        (tmp_path / name).write_text("of an earlier run")
+    process = start("--dataset", "sample", "--epochs", "100000", "--out", str(tmp_path))
+    wait_for(tmp_path / "unfinished" / "history.csv")
+    process.send_signal(signal.SIGINT)
+    _, stderr = process.communicate(timeout=60)
+    assert process.returncode == 130, stderr
+    assert f"the results so far are in {tmp_path / 'unfinished'}\n" in stderr
+    assert json.loads((tmp_path / "unfinished" / "config.json").read_text())["epochs"] == 100_000
+    for name in ("history.csv", "config.json"):
+        assert (tmp_path / name).read_text() == "of an earlier run"
+
+
+@pytest.fixture
+def module():
+    """An example as a module."""
+    imported = []
+
+    def module(name):
+        spec = importlib.util.spec_from_file_location(f"example_{name}", EXAMPLES / f"{name}.py")
+        imported.append(sys.modules.setdefault(spec.name, importlib.util.module_from_spec(spec)))
+        spec.loader.exec_module(imported[-1])
+        return imported[-1]
+
+    yield module
+    for each in imported:
+        del sys.modules[each.__name__]
+
+
+@pytest.mark.skipif(os.name != "posix", reason="the steps are counted as they are there")
+def test_a_kill_at_any_step_hurts_no_result(module, tmp_path, monkeypatch):
+    def train(self, data, *, on_epoch, **options):
+        for epochs in (1, 2, 3):
+            index = pd.RangeIndex(1, epochs + 1, name="epoch")
+            columns = ["loss_train", "loss_test", "acc_train", "acc_test"]
+            on_epoch(history := pd.DataFrame(1 / epochs, index=index, columns=columns))
+        history.attrs["interrupted"] = False
+        return None, history
+
+    def plot(history, path, **options):
+        with whole_file(path) as file:
+            file.write(b"picture")
+
+    monkeypatch.setattr("minibnn.training.recipe.Recipe.train", train)
+    monkeypatch.setattr(minibnn, "plot_history", plot)
+    example = module("mnist")
+    names = ["history.csv", "history.png", "config.json"]
+
+    def run_into(out):
+        monkeypatch.chdir(out)  # the settings name the folder
+        example.train(dataset="sample", device="cpu", out=".")
+
+    assert killed_everywhere(tmp_path, run_into, names) > 30
+
+
+def test_ctrl_c_while_the_picture_is_drawn_keeps_the_table(module, tmp_path, monkeypatch, capsys):
+    def interrupted(*arguments, **options):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(minibnn, "plot_history", interrupted)
+    words = ["--dataset", "sample", "--device", "cpu", "--epochs", "1", "--out", str(tmp_path)]
+    assert module("mnist").main(words) == 130
+    said = capsys.readouterr()
+    assert len(table(said.out)) == 1
+    assert "interrupted after 1 of 1 epochs" in said.err
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="signals work otherwise there")
+def test_ctrl_c_before_the_first_epoch_prints_no_table(start, tmp_path):
+    process = start("--dataset", "sample", "--batch-size", "1", "--out", str(tmp_path))
+    wait_for(tmp_path / "config.json")
+    time.sleep(0.1)
+    process.send_signal(signal.SIGINT)
+    stdout, stderr = process.communicate(timeout=60)
+    assert (process.returncode, stdout) == (130, ""), stderr
+    assert "interrupted" in stderr
+    assert "Traceback" not in stderr
+
+
+def test_feedback_alignment_is_one_word_away_from_backpropagation(run):
+    tables = {}
+    for feedback in ("FixedFeedback", "Transpose"):
+        done = run("feedback_alignment.py", "--feedback", feedback, "--epochs", "8")
+        assert done.returncode == 0, done.stderr
+        assert f", {feedback}, seed 0" in done.stdout
+        tables[feedback] = table(done.stdout)
+        assert tables[feedback].acc_test.iloc[-1] > 0.7
+    assert not tables["FixedFeedback"].equals(tables["Transpose"])
+
+
+def test_the_second_example_refuses_in_words_too(run):
+    done = run("feedback_alignment.py", "--epochs", "0")
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr.splitlines()[-1] == "error: fit: expected at least 1 epoch, got 0"
+
+
+@pytest.fixture
+def ship(environment, tmp_path):
+    """Run ship.py on the sample, with a PATH of its own; give it back with its verdicts."""
+
+    def run(path=None, without_onnx=False):
+        here = environment | ({} if path is None else {"PATH": str(path)})
+        if without_onnx:
+            (tmp_path / "onnxruntime.py").write_text("raise ImportError")
+            here["PYTHONPATH"] = os.pathsep.join([str(tmp_path), here.get("PYTHONPATH", "")])
+        words = command("ship.py", "--dataset", "sample", "--epochs", "1")
+        words += ["--out", str(tmp_path / "out")]
+        done = subprocess.run(words, capture_output=True, text=True, env=here, timeout=100)
+        lines = done.stdout.partition("that differ from packed\n")[2].splitlines()
+        return done, {line[:10].strip(): line[34:].strip() for line in lines[:5]}
+
+    return run
+
+
+def test_shipped_forms_agree(ship, tmp_path):
+    done, verdicts = ship()
+    assert done.returncode == 0, done.stderr
+    tools = {
+        "C": any(map(shutil.which, ("cc", "gcc", "clang"))),
+        "ONNX": all(map(importlib.util.find_spec, ("onnx", "onnxruntime"))),
+        "web page": shutil.which("node"),
+    }
+    assert list(verdicts) == ["float32", "packed", *tools]
+    assert verdicts["float32"] == "0, labels"
+    assert "float32        437,584 " in done.stdout, "as inspect and pack have it"
+    for form, can_run in tools.items():
+        assert not can_run or verdicts[form] == "0, scores", done.stdout
+    names = {"digits.safetensors", "digits.h", "digits.html"}
+    assert names <= {path.name for path in (tmp_path / "out").iterdir()}
+    accuracies = [line[22:32] for line in done.stdout.splitlines() if line.endswith(", scores")]
+    assert len(set(accuracies)) <= 1
+
+
+def test_forms_that_cannot_run_are_named(ship, tmp_path):
+    done, _ = ship(path=tmp_path, without_onnx=True)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.count("not run: ") == 3
+    for said in ("install gcc or clang", "pip install onnx onnxruntime", "install Node.js"):
+        assert said in done.stdout
+    assert "scores" not in done.stdout
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="needs a first line that names a program")
+def test_a_form_that_disagrees_is_an_error(ship, tmp_path):
+    node = tmp_path / "node"
+    script = f"#!{sys.executable}\nimport sys\nsys.stdin.buffer.read()\nprint('0 ' * 10_000)\n"
+    node.write_text(script)
+    node.chmod(0o755)
+    done, verdicts = ship(path=tmp_path, without_onnx=True)
+    assert done.returncode == 1, done.stderr
+    assert verdicts["web page"] == "1,000, scores"
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="needs a first line that names a program")
+def test_a_program_that_fails_is_named_and_the_others_run(ship, tmp_path):
+    for name, code in {"cc": 3, "node": 4}.items():
+        (tmp_path / name).write_text(f"#!{sys.executable}\nimport sys\nsys.exit({code})\n")
+        (tmp_path / name).chmod(0o755)
+    done, _ = ship(path=tmp_path, without_onnx=True)
+    assert done.returncode == 1
+    assert "\nC             failed: cc ended with exit code 3\n" in done.stdout
+    assert "\nweb page      failed: node ended with exit code 4\n" in done.stdout
+    assert done.stdout.count("not run: ") == 1
+    assert "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("options", "code", "said"),
+    [
+        (["--epochs", "0"], 2, "--epochs: expected at least 1, got 0"),
+        (["--dataset", "mnist"], 3, "MNIST is not complete"),
+        (["--out", __file__], 1, "expected a folder for results, got a file; choose another name"),
+    ],
+)
+def test_ship_refuses_in_words(run, options, code, said, tmp_path):
+    common = ["--dataset", "sample", "--epochs", "1", "--out", str(tmp_path)]
+    done = run("ship.py", *common, *options)
+    assert done.returncode == code
+    assert said in done.stderr
+    assert "Traceback" not in done.stderr

@@ -1,0 +1,365 @@
+"""Training: what is measured, what stops it, and that it repeats and learns."""
+
+from __future__ import annotations
+
+import io
+import pickle
+import signal
+import sys
+import threading
+
+import numpy as np
+import pandas as pd
+import pytest
+import strictdev
+from clusters import binary_model, clusters
+from devices import STRICT
+
+from minibnn import (
+    SGD,
+    Adam,
+    DataLoader,
+    Dense,
+    DivergedError,
+    LogitCrossEntropy,
+    evaluate,
+    fit,
+    one_hot,
+)
+
+
+def run(backend="cpu", epochs=3, **options):
+    model = binary_model(backend)
+    train = DataLoader(clusters(300, 1), 32, shuffle=True, rng=2)
+    test = DataLoader(clusters(101, 3), 32)
+    optimizer = Adam(model.parameters(), 1e-2)
+    history = fit(
+        model, train, test, loss=LogitCrossEntropy(), optimizer=optimizer, epochs=epochs, **options
+    )
+    return model, history
+
+
+def test_it_learns():
+    _, history = run(epochs=8)
+    assert history.acc_test.iloc[-1] > 0.95
+    assert history.loss_train.iloc[-1] < 0.5 * history.loss_train.iloc[0]
+
+
+def test_history(backend):
+    model, history = run(backend)
+    measured = ["loss_train", "loss_test", "acc_train", "acc_test"]
+    assert list(history.columns) == [*measured, "flips_0.weight", "flips_3.weight"]
+    assert history.index.tolist() == [1, 2, 3]
+    assert history.index.name == "epoch"
+    assert set(history.dtypes) == {np.dtype(np.float64)}
+    assert history.attrs == {"interrupted": False, "captured": not backend.host}
+    metrics = evaluate(model, DataLoader(clusters(101, 3), 10).to(backend), LogitCrossEntropy())
+    assert history.loss_test.iloc[-1] == pytest.approx(metrics.loss, rel=1e-5)
+    assert history.acc_test.iloc[-1] == metrics.accuracy
+
+
+def test_one_seed_gives_one_history():
+    (a, first), (b, second) = run(), run()
+    pd.testing.assert_frame_equal(first, second, check_exact=True)
+    for p, q in zip(a.parameters(), b.parameters(), strict=True):
+        np.testing.assert_array_equal(p.data, q.data)
+
+
+def test_devices_agree(device):
+    _, host = run(epochs=1)
+    _, there = run(device, epochs=1)
+    # Rounding in another order can flip a sign near zero, so: near, not equal.
+    np.testing.assert_allclose(host.to_numpy(), there.to_numpy(), atol=0.03)
+
+
+def test_two_halves_are_one_whole():
+    _, whole = run(epochs=4)
+    model = binary_model()
+    train = DataLoader(clusters(300, 1), 32, shuffle=True, rng=2)
+    test = DataLoader(clusters(101, 3), 32)
+    optimizer = Adam(model.parameters(), 1e-2)
+    halves = [
+        fit(model, train, test, loss=LogitCrossEntropy(), optimizer=optimizer, epochs=2)
+        for _ in range(2)
+    ]
+    np.testing.assert_array_equal(pd.concat(halves).to_numpy(), whole.to_numpy())
+
+
+def test_every_sample_counts_once():
+    """101 samples in batches of 10: the last one weighs as much as any other."""
+    model = binary_model()
+    x, labels = clusters(101, 3)
+    by_tens = evaluate(
+        model, DataLoader((x, labels), 10, shuffle=True, drop_last=True, rng=0), LogitCrossEntropy()
+    )
+    logits = model.forward(x)
+    assert by_tens.accuracy == (logits.argmax(axis=1) == labels).mean()
+    assert by_tens.loss == pytest.approx(
+        float(LogitCrossEntropy().forward(logits, labels)), rel=1e-6
+    )
+
+
+def test_batches_are_weighted_by_their_size(monkeypatch):
+    model = binary_model()
+    data = DataLoader(clusters(101, 3), 10)
+    expected = evaluate(model, data, LogitCrossEntropy())
+    monkeypatch.setattr(
+        sys.modules["minibnn.training.evaluate"], "EVALUATION_BATCH", 40
+    )  # 40 + 40 + 21
+    got = evaluate(model, data, LogitCrossEntropy())
+    assert got.loss == pytest.approx(expected.loss, rel=1e-6)
+    assert got.accuracy == expected.accuracy
+
+
+def test_evaluate_takes_one_hot_labels_and_leaves_the_loss_alone():
+    model = binary_model()
+    x, labels = clusters(50, 3)
+    loss = LogitCrossEntropy()
+    loss.forward(model.forward(x[:4]), labels[:4])
+    hard = evaluate(model, DataLoader((x, labels), 10), loss)
+    soft = evaluate(model, DataLoader((x, one_hot(labels, 3)), 10), loss)
+    assert soft == pytest.approx(hard)
+    assert loss.backward().shape == (4, 3)
+
+
+def poisoned(epochs=3, backend="cpu", where=70):
+    """A data set with one nan in it; batches in order, so that it stands in batch 3 of 32."""
+    model = binary_model(backend)
+    x, labels = clusters(300, 1)
+    x[where] = np.nan
+    train = DataLoader((x, labels), 32)
+    test = DataLoader(clusters(50, 3), 32)
+    optimizer = Adam(model.parameters(), 1e-2)
+    return (
+        model,
+        optimizer,
+        lambda: fit(
+            model, train, test, loss=LogitCrossEntropy(), optimizer=optimizer, epochs=epochs
+        ),
+    )
+
+
+def test_a_loss_that_is_not_finite_stops_before_the_update(backend):
+    model, _, train = poisoned(backend=backend)
+    with pytest.raises(DivergedError, match="the loss became nan in epoch 1, batch 3") as caught:
+        train()
+    assert (caught.value.epoch, caught.value.batch) == (1, 3)
+    assert all(layer.saved is None for layer in model)
+    assert str(pickle.loads(pickle.dumps(caught.value))) == str(caught.value)
+    assert caught.value.history.empty
+    assert not caught.value.history.attrs["interrupted"]
+    # The parameters are those after two batches of the same training without the nan.
+    twin = binary_model(backend)
+    x, labels = clusters(300, 1)
+    optimizer = Adam(twin.parameters(), 1e-2)
+    loss = LogitCrossEntropy()
+    for i, (a, b) in enumerate(DataLoader((x, labels), 32).to(backend)):
+        if i == 2:
+            break
+        loss.forward(twin.forward(a, train=True), b)
+        twin.backward(loss.backward(), need_dx=False)
+        optimizer.step()
+    for p, q in zip(model.parameters(), twin.parameters(), strict=True):
+        np.testing.assert_array_equal(backend.to_host(p.data), backend.to_host(q.data))
+    for b in model.buffers():
+        assert np.isfinite(backend.to_host(b.data)).all()
+
+
+def test_a_training_step_never_waits_for_the_device():
+    device = STRICT
+    model = binary_model(device)
+    data = DataLoader(clusters(300, 1), 32, shuffle=True, rng=2).to(device)
+    optimizer = Adam(model.parameters(), 1e-2)
+    loss = LogitCrossEntropy()
+    sound = device.xp.isfinite(device.xp.zeros(()))
+    for x, labels in data:
+        with strictdev.no_sync():
+            value = loss.forward(model.forward(x, train=True), labels)
+            sound = sound & device.xp.isfinite(value)
+            model.backward(loss.backward(), need_dx=False)
+            with device.update(allowed=sound):
+                optimizer.step()
+
+
+def test_one_read_back_an_epoch():
+    counts = []
+
+    def count(_):
+        counts.append(strictdev.readbacks())
+
+    run(STRICT, epochs=4, on_epoch=count)
+    assert np.diff(counts).tolist() == [1, 1, 1]
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="signals work otherwise there")
+def test_ctrl_c_finishes_the_batch_and_returns_the_history():
+    model = binary_model()
+    train = DataLoader(clusters(300, 1), 32, shuffle=True, rng=2)
+    test = DataLoader(clusters(50, 3), 32)
+    before = signal.getsignal(signal.SIGINT)
+
+    class Interrupting(Adam):
+        def step(self, **options):
+            if self.steps == 25:  # in the middle of the third epoch of ten batches
+                signal.raise_signal(signal.SIGINT)
+            super().step(**options)
+
+    optimizer = Interrupting(model.parameters(), 1e-2)
+    history = fit(model, train, test, loss=LogitCrossEntropy(), optimizer=optimizer, epochs=9)
+    assert optimizer.steps == 26, "the batch in hand is finished, the next not begun"
+    assert history.index.tolist() == [1, 2]
+    assert history.attrs == {"interrupted": True, "captured": False}
+    assert signal.getsignal(signal.SIGINT) is before
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="signals work otherwise there")
+def test_a_second_ctrl_c_stops_at_once():
+    class Impatient(Adam):
+        def step(self, **options):
+            signal.raise_signal(signal.SIGINT)
+            signal.raise_signal(signal.SIGINT)
+
+    model = binary_model()
+    data = DataLoader(clusters(50, 3), 32)
+    before = signal.getsignal(signal.SIGINT)
+    with pytest.raises(KeyboardInterrupt):
+        fit(
+            model,
+            data,
+            data,
+            loss=LogitCrossEntropy(),
+            optimizer=Impatient(model.parameters()),
+            epochs=1,
+        )
+    assert signal.getsignal(signal.SIGINT) is before
+
+
+def test_fit_works_outside_the_main_thread():
+    results = []
+    thread = threading.Thread(target=lambda: results.append(run(epochs=1)))
+    thread.start()
+    thread.join()
+    assert len(results[0][1]) == 1
+
+
+class Terminal(io.StringIO):
+    def __init__(self, tty):
+        super().__init__()
+        self.tty = tty
+
+    def isatty(self):
+        return self.tty
+
+
+@pytest.mark.parametrize(
+    ("tty", "progress", "shown"),
+    [(True, None, True), (False, None, False), (True, False, False), (False, True, True)],
+)
+def test_progress_only_on_a_terminal(monkeypatch, capsys, tty, progress, shown):
+    stderr = Terminal(tty)
+    monkeypatch.setattr(sys, "stderr", stderr)
+    run(epochs=2, progress=progress)
+    assert ("epoch 2/2" in stderr.getvalue()) == shown
+    assert ("0/10 " in stderr.getvalue()) == shown
+    assert capsys.readouterr().out == ""
+
+
+def test_on_epoch_sees_the_history_so_far():
+    lengths = []
+    run(on_epoch=lambda history: lengths.append(len(history)))
+    assert lengths == [1, 2, 3]
+
+
+def fit_with(model=None, data=None, optimizer=None, epochs=1, loss=None):
+    model = model or binary_model()
+    data = data or DataLoader(clusters(50, 3), 32)
+    optimizer = optimizer or SGD(model.parameters(), 0.1)
+    loss = loss or LogitCrossEntropy()
+    return fit(model, data, data, loss=loss, optimizer=optimizer, epochs=epochs)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (lambda: {"data": clusters(9, 0)}, "fit: train: expected a DataLoader, got tuple"),
+        (lambda: {"optimizer": LogitCrossEntropy()}, "expected optimizer of type Optimizer"),
+        (lambda: {"optimizer": Adam}, "got the class Adam"),
+        (lambda: {"loss": LogitCrossEntropy}, r"got the class .*; write LogitCrossEntropy\(\)"),
+        (lambda: {"epochs": 0}, "expected at least 1 epoch, got 0"),
+        (
+            lambda: {"optimizer": SGD(binary_model().parameters(), 0.1)},
+            "holds none of the model's parameters",
+        ),
+        (
+            lambda: {"data": DataLoader((clusters(9, 0)[0],), 3)},
+            r"expected a loader of \(x, labels\)",
+        ),
+        (
+            lambda: {"data": DataLoader((clusters(9, 0)[0], np.full(9, 3)), 3)},
+            r"labels: expected labels in 0\.\.2, got 3",
+        ),
+        (
+            lambda: {"data": DataLoader((clusters(9, 0)[0], np.ones((9, 3))), 3)},
+            "labels: expected rows of probabilities",
+        ),
+    ],
+)
+def test_fit_refuses(options, message):
+    with pytest.raises((TypeError, ValueError), match=message):
+        fit_with(**options())
+
+
+def test_fit_notices_a_moved_model_before_it_starts():
+    model = binary_model()
+    optimizer = SGD(model.parameters(), 0.1)
+    model.to(dtype=np.float64)
+    with pytest.raises(RuntimeError, match="moved or replaced"):
+        fit_with(model=model, optimizer=optimizer)
+
+
+def test_evaluate_checks_what_it_is_given(device):
+    model, (x, labels) = binary_model(), clusters(9, 0)
+    loss = LogitCrossEntropy()
+    with pytest.raises(TypeError, match="evaluate: data: expected a DataLoader, got tuple"):
+        evaluate(model, (x, labels), loss)
+    with pytest.raises(TypeError, match="expected the model, a Layer, first"):
+        evaluate(DataLoader((x, labels), 3), model, loss)
+    there = DataLoader((x, labels + 1), 3).to(device)
+    with pytest.raises(TypeError, match="expected model and data on one device"):
+        evaluate(model, there, loss)
+    with pytest.raises(ValueError, match=r"labels: expected labels in 0\.\.2, got 3"):
+        evaluate(model.to(device), there, loss)
+
+
+def test_a_model_that_diverged_in_its_last_update_is_not_called_trained():
+    model = Dense(8, 3).initialize(0)
+    data = DataLoader(clusters(50, 3), 50)
+    with pytest.raises(DivergedError, match="in the evaluation after epoch 1") as caught:
+        fit_with(model=model, data=data, optimizer=SGD(model.parameters(), 1e38))
+    assert caught.value.batch is None
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="signals work otherwise there")
+def test_ctrl_c_in_the_last_batch_keeps_the_epoch():
+    class Interrupting(Adam):
+        def step(self, **options):
+            super().step(**options)
+            if self.steps == 2:
+                signal.raise_signal(signal.SIGINT)
+
+    model = binary_model()
+    data = DataLoader(clusters(50, 3), 25)
+    optimizer = Interrupting(model.parameters())
+    history = fit_with(model=model, data=data, optimizer=optimizer, epochs=9)
+    assert (len(history), optimizer.steps) == (1, 2)
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="signals work otherwise there")
+def test_an_ignored_ctrl_c_stays_ignored():
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        seen = []
+        run(epochs=1, on_epoch=lambda _: seen.append(signal.getsignal(signal.SIGINT)))
+        assert seen == [signal.SIG_IGN]
+    finally:
+        signal.signal(signal.SIGINT, before)
