@@ -250,6 +250,7 @@ __all__ = [
 _ROOMS = {
     "backend": "Backend DeviceError backend_of get_backend",
     "checks": "",
+    "renames": "",
     "data": (
         "DataError DataLoader DatasetMismatchError DatasetNotFoundError IdxFormatError "
         "ImageDataset load_mnist load_mnist_or_sample load_sample one_cold one_hot read_idx "

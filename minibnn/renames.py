@@ -1,0 +1,50 @@
+"""Names that have changed: the old one still works for a while, and says which is the new one."""
+
+from __future__ import annotations
+
+import warnings
+from typing import Any
+
+
+def renamed(new: str, *, gone_in: str) -> Any:
+    """An attribute's old name: reading and setting it reaches the new one, with a warning.
+
+    Args:
+        new: the attribute's or method's name of today.
+        gone_in: the version of minibnn that no longer has the old name.
+
+    >>> class Finding:
+    ...     hint = "try a smaller learning rate"
+    ...     advice = renamed("hint", gone_in="0.9")
+    >>> with warnings.catch_warnings(record=True) as caught:
+    ...     warnings.simplefilter("always")
+    ...     Finding().advice
+    'try a smaller learning rate'
+    >>> print(caught[0].message)
+    Finding.advice is now called Finding.hint; the old name goes in minibnn 0.9
+    """
+    return _Renamed(new, gone_in)
+
+
+class _Renamed:
+    def __init__(self, new: str, gone_in: str) -> None:
+        self._new, self._gone_in = new, gone_in
+
+    def __set_name__(self, owner: type, name: str) -> None:
+        self._old = name
+
+    def __get__(self, instance: Any, owner: type) -> Any:
+        self._warn(owner)
+        return getattr(owner if instance is None else instance, self._new)
+
+    def __set__(self, instance: Any, value: Any) -> None:
+        self._warn(type(instance))
+        setattr(instance, self._new, value)
+
+    def _warn(self, owner: type) -> None:
+        warnings.warn(
+            f"{owner.__name__}.{self._old} is now called {owner.__name__}.{self._new}; the old name "
+            f"goes in minibnn {self._gone_in}",
+            DeprecationWarning,
+            stacklevel=3,
+        )
