@@ -21,7 +21,7 @@ def renamed(new: str, *, gone_in: str) -> Any:
     ...     Finding().advice
     'try a smaller learning rate'
     >>> print(caught[0].message)
-    Finding.advice is now called Finding.hint; the old name goes in minibnn 0.9
+    Finding.advice is now Finding.hint, and the old name goes in minibnn 0.9
     """
     return _Renamed(new, gone_in)
 
@@ -43,7 +43,7 @@ class _Renamed:
 
     def _warn(self, owner: type) -> None:
         warnings.warn(
-            f"{owner.__name__}.{self._old} is now called {owner.__name__}.{self._new}; the old name "
+            f"{owner.__name__}.{self._old} is now {owner.__name__}.{self._new}, and the old name "
             f"goes in minibnn {self._gone_in}",
             DeprecationWarning,
             stacklevel=3,
