@@ -33,8 +33,8 @@ from minibnn import (
     pack,
     save_packed,
 )
-from minibnn.packed.describe import build as build_program
-from minibnn.packed.describe import describe
+from minibnn.packed.description import describe
+from minibnn.packed.file.architecture import build as build_program
 
 SHAPE = (4, 5)
 
@@ -376,7 +376,7 @@ def test_one_output_is_no_classifier(norm):
 def test_a_file_of_one_output_is_refused():
     packed = pack(network(Rescale(1), classes=2), (20,))
     described = describe(packed.input_shape, packed.stages)
-    arrays = packed.file_arrays()
+    arrays = packed.arrays()
     assert build_program(described, arrays)[0] == (20,)
     described["stages"][-2]["out_shape"] = [1]
     last = len(packed.stages) - 1

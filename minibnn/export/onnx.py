@@ -10,7 +10,7 @@ import numpy as np
 
 from minibnn.atomic_file import whole_file
 from minibnn.packed.bits import unpack_rows
-from minibnn.packed.describe import describe, to_json
+from minibnn.packed.description import describe, to_json
 from minibnn.packed.errors import PackError
 from minibnn.packed.model import PackedModel
 from minibnn.packed.stages import (

@@ -235,7 +235,7 @@ def test_padding_is_a_pixel_or_a_bit():
 
     with advised(
         "packed",
-        "use Rescale(1 / 255) with a border of 0, Rescale(2 / 255, -1) with -1, "
+        "use Rescale(1 / 255) with a padding of 0, Rescale(2 / 255, -1) with -1, "
         "Rescale(-2 / 255, 1) with +1, or padding=0",
     ):
         refused(*model(Rescale(1 / 100, -0.3), 0))

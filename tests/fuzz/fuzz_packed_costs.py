@@ -24,10 +24,10 @@ from pathlib import Path
 
 import numpy as np
 
-from minibnn.packed import container
 from minibnn.packed.bits import pack_rows
-from minibnn.packed.file import _metadata
-from minibnn.packed.fold import certificates
+from minibnn.packed.compile.fold import certificates
+from minibnn.packed.file import container
+from minibnn.packed.file.save import metadata_of
 from minibnn.packed.model import PackedModel
 from minibnn.packed.stages import (
     Binarize,
@@ -105,7 +105,7 @@ class Program:
             elif isinstance(stage, ThresholdStage):
                 known.append({"stage": i, **certificates(product, stage)[0]})
         packed = PackedModel(self.input_shape, tuple(self.stages), {"thresholds": known})
-        return container.write(_metadata(packed, {}), packed.file_arrays())
+        return container.write(metadata_of(packed, {}), packed.arrays())
 
 
 def end(program: Program, classes: int = 2) -> Program:

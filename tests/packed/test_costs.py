@@ -32,7 +32,8 @@ from minibnn import (
     save_packed,
 )
 from minibnn.export.vectors import vectors_of
-from minibnn.packed import container, costs
+from minibnn.packed import costs
+from minibnn.packed.file import container
 from minibnn.packed.stages import ConvStage, DenseStage, PoolStage, ThresholdStage, size_of
 from minibnn.recipes import RECIPES
 
@@ -191,9 +192,9 @@ def test_recipes_are_far_from_every_limit(name):
 
 
 def pack_shapes(name):
-    from minibnn.packed.walk import read
+    from minibnn.packed.compile.lower import lower
 
-    steps = read(RECIPES[name]().build().initialize(0), (28, 28)).steps
+    steps = lower(RECIPES[name]().build().initialize(0), (28, 28)).steps
     return tuple(step for step in steps if not isinstance(step, tuple))
 
 

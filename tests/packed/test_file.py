@@ -39,9 +39,10 @@ from minibnn import (
     pack,
     save_packed,
 )
-from minibnn.packed import container, packed_file_info
-from minibnn.packed.describe import to_json
-from minibnn.packed.file import _packed
+from minibnn.packed import packed_file_info
+from minibnn.packed.description import to_json
+from minibnn.packed.file import container
+from minibnn.packed.file.load import packed_model
 from minibnn.packed.stages import ThresholdStage
 from minibnn.recipes import RECIPES
 
@@ -77,7 +78,7 @@ def parts(path):
 
 
 def load_bytes(data):
-    return _packed(container.read(data, "file"))
+    return packed_model(container.read(data, "file"))
 
 
 def sealed(header, payload):
@@ -155,7 +156,7 @@ def test_the_library_reads_it(tmp_path):
     with safe_open(path, "numpy") as file:
         assert file.metadata()["format"] == "minibnn-packed"
         arrays = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-    expected = packed.file_arrays()
+    expected = packed.arrays()
     assert arrays.keys() == expected.keys()
     for name, array in expected.items():
         np.testing.assert_array_equal(arrays[name], array)
@@ -239,7 +240,7 @@ def test_the_recipes_files_are_small(name, tmp_path):
     }  # fmt: skip
     data = bytes_of(packed, tmp_path, training=training)
     if name == "modern":
-        assert {"1.falling", "3.falling"} <= set(packed.file_arrays())
+        assert {"1.falling", "3.falling"} <= set(packed.arrays())
     assert len(data) < 16_000
     assert model.summary((28, 28)).float_bytes >= 25 * len(data)
 

@@ -52,8 +52,10 @@ from minibnn import (
     pack,
 )
 from minibnn.packed import bits as packed_bits
-from minibnn.packed import costs, fold
+from minibnn.packed import costs
 from minibnn.packed import model as packed_model
+from minibnn.packed.agreement import Disagreements, LayerDisagreement
+from minibnn.packed.agreement import _exact_label as exact_label
 from minibnn.packed.bits import (
     flat_bits,
     pack_rows,
@@ -62,14 +64,13 @@ from minibnn.packed.bits import (
     unpack_rows,
     xnor_products,
 )
-from minibnn.packed.disagree import Disagreements, LayerDisagreement
-from minibnn.packed.disagree import _exact_label as exact_label
-from minibnn.packed.exact import Line, compare, inverse_root, sign_of_roots
-from minibnn.packed.fold import digest
-from minibnn.packed.plan import is_sign, layers_of
-from minibnn.packed.scores import _order, _values
+from minibnn.packed.compile import fold
+from minibnn.packed.compile.exact import Line, compare, inverse_root, sign_of_roots
+from minibnn.packed.compile.fold import digest
+from minibnn.packed.compile.lower import lower
+from minibnn.packed.compile.plan import is_sign, layers_of
+from minibnn.packed.compile.scores import _order, _values
 from minibnn.packed.stages import DenseStage, ScoreStage, ThresholdStage
-from minibnn.packed.walk import read
 from minibnn.recipes import RECIPES
 
 WIDTHS = [1, 7, 8, 31, 63, 64, 65, 127, 784]
@@ -88,7 +89,7 @@ def run(model, images):
 def sign_bits(model, packed, images):
     """At each sign behind a product: the packed bits and the model's."""
     outputs = run(model, images)
-    for sign in read(model, packed.input_shape).signs:
+    for sign in lower(model, packed.input_shape).signs:
         theirs = outputs[sign.layers - 1] > 0
         yield packed.after(images, sign.steps).reshape(theirs.shape) > 0, theirs
 
@@ -651,7 +652,7 @@ def test_scores_compare_as_exact_logits_do(seed, width, norm):
             buffer.data[...] = rng.choice([1, 4, 0.3], buffer.data.shape)
     packed = pack(model, (width,))
     scores = packed.scores
-    fold = read(model, (width,)).steps[-1][0]
+    fold = lower(model, (width,)).steps[-1][0]
     accs = range(-width, width + 1, 2)
     order = true_order(fold.lines, accs)
     np.testing.assert_array_equal(integer_order(scores.A.tolist(), scores.B.tolist(), accs), order)
@@ -665,7 +666,7 @@ def test_ties_through_roots():
     model[3].running_var.data[...] = roots**2 - 0.25
     model[3].gamma.data[...] = roots / 1.5
     scores, accs = pack(model, (30,)).scores, range(-30, 31, 2)
-    order = true_order(read(model, (30,)).steps[-1][0].lines, accs)
+    order = true_order(lower(model, (30,)).steps[-1][0].lines, accs)
     assert (order == 0).sum() == 15 * 31
     got = integer_order(scores.A.tolist(), scores.B.tolist(), accs)
     np.testing.assert_array_equal(got, order)
@@ -684,7 +685,7 @@ def test_shift_is_the_smallest():
     model[2].bias.data[...] = [0.0, 2.0, 0.0]  # ties across accumulators, and they stay ties
     scores = pack(model, (4,)).scores
     accs = range(-4, 5, 2)
-    expected = true_order(read(model, (4,)).steps[-1][0].lines, accs)
+    expected = true_order(lower(model, (4,)).steps[-1][0].lines, accs)
     assert (expected == 0).sum() == 4 + 5 + 4
     got = integer_order(scores.A.tolist(), scores.B.tolist(), accs)
     np.testing.assert_array_equal(got, expected)
@@ -716,7 +717,7 @@ def test_a_last_layer_without_batch_norm_packs_with_any_bias(bias, kind, more, n
         model[-1].beta.data[...] = 1e20
     scores = pack(model, (3,)).scores
     accs = [*range(-3, 4, 2)] if kind == "bits" else [0, 1, 2, 7, 100, 254, 382, 383, 764, 765]
-    lines = read(model, (3,)).steps[-1][0].lines
+    lines = lower(model, (3,)).steps[-1][0].lines
     values = [[line.slope * a + line.start for a in accs] for line in lines]
     for i, j in itertools.combinations(range(len(lines)), 2):
         for (a, x), (b, y) in itertools.product(
@@ -751,7 +752,7 @@ def test_last_pixels_with_shifts(rng):
     model = Sequential(Rescale(1), dense(40, 10), ShiftBatchNorm(10)).initialize(rng)
     model[-1].gamma.data[...] = rng.choice([1, 2, 4, -1, 0], 10)
     model[-1].beta.data[...] = rng.integers(-3, 4, 10)
-    fold = read(model, (40,)).steps[-1][0]
+    fold = lower(model, (40,)).steps[-1][0]
     assert all(line.rational for line in fold.lines)
     packed = pack(model, (40,))
     images = rng.integers(0, 256, (200, 40), np.uint8)
@@ -906,11 +907,11 @@ def test_summary(name, rng):
     model = Sequential(*images_models()[name]).initialize(rng)
     packed = pack(model, (8, 9))
     summary = packed.summary()
-    assert summary.bytes == packed.nbytes == sum(a.nbytes for a in packed.file_arrays().values())
+    assert summary.bytes == packed.nbytes == sum(a.nbytes for a in packed.arrays().values())
     for i, (row, stage) in enumerate(zip(summary.rows, packed.stages, strict=True)):
         assert (row.stage, row.kind, row.in_shape) == (i, stage.kind, stage.in_shape)
         assert row.out_shape == stage.out_shape
-        arrays = [a for k, a in packed.file_arrays().items() if k.split(".")[0] == str(i)]
+        arrays = [a for k, a in packed.arrays().items() if k.split(".")[0] == str(i)]
         assert row.bytes == sum(a.nbytes for a in arrays)
         assert row.bytes >= -(-row.bits // 8) + 2 * row.integers + 4 * row.floats
     # The products are those of the float model.
@@ -1241,9 +1242,9 @@ def refusals():
         r"a second batch norm": [*hidden, BatchNorm(4), BatchNorm(4), Activation(SIGN), end],
         r"Dropout\(0.5, rescale=False\): scales": [*hidden, Activation(SIGN), Dropout(0.5, rescale=False), end],
         r"2 groups": [Reshape((1, 2, 2)), Rescale(1), Conv2D(2, 2, 1, groups=2, weight_quantizer=SIGN), Flatten()],
-        r"border of 0 is a third value.*padding_value=-1": [*image, Activation(SIGN), Conv2D(1, 2, 2, padding=1, weight_quantizer=SIGN), Flatten(), BatchNorm(8)],
-        r"border of -1 is exactly no pixel.*Rescale\(2 / 255, -1\) with -1": [*image, Conv2D(1, 2, 2, padding=1, padding_value=-1, weight_quantizer=SIGN), Flatten()],
-        r"border of 1 is exactly no pixel": [*image, Conv2D(1, 2, 2, padding=1, padding_value=1, weight_quantizer=SIGN), Flatten()],
+        r"padding of 0 is a third value.*padding_value=-1": [*image, Activation(SIGN), Conv2D(1, 2, 2, padding=1, weight_quantizer=SIGN), Flatten(), BatchNorm(8)],
+        r"padding of -1 is not exactly a pixel.*Rescale\(2 / 255, -1\) with -1": [*image, Conv2D(1, 2, 2, padding=1, padding_value=-1, weight_quantizer=SIGN), Flatten()],
+        r"padding of 1 is not exactly a pixel": [*image, Conv2D(1, 2, 2, padding=1, padding_value=1, weight_quantizer=SIGN), Flatten()],
         r"sums that fall with the pixels; rescale by a positive": [Reshape((2, 2, 1)), Rescale(-1), Conv2D(1, 2, 1, weight_quantizer=SIGN), MaxPool2D(2), Flatten()],
         r"mixes channels": [*image, Conv2D(1, 2, 1, weight_quantizer=SIGN), Flatten(), Activation(SIGN), dense(8, 2)],
         r"after the last batch norm": [*image, Conv2D(1, 2, 1, weight_quantizer=SIGN), BatchNorm(2), MaxPool2D(2), Flatten()],

@@ -1,16 +1,16 @@
-"""A packed model's program as JSON, and back: every number is checked before it is believed."""
+"""From a description and arrays to a program; no number of a file is used before it is checked."""
 
 from __future__ import annotations
 
-import json
 import math
-from dataclasses import fields, replace
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 
 from minibnn.packed.bits import bits_of_flat, rows_of_flat
 from minibnn.packed.costs import CHANNELS, STAGES, require_affordable
+from minibnn.packed.description import DEFAULTS
 from minibnn.packed.stages import (
     Binarize,
     ConvStage,
@@ -25,79 +25,14 @@ from minibnn.packed.stages import (
 )
 from minibnn.windows import Windows
 
-LIMIT = 2**28  # of any size; `costs` has closer limits for what sizes together come to
-# What a field has where the JSON leaves it out.
-_USUAL = {
-    "pixels": False,
-    "falling": False,
-    "stride": (1, 1),
-    "dilation": (1, 1),
-    "border": ((0, 0), (0, 0)),
-    "border_value": 0,
-}
-_KEEPS_SHAPE = (Binarize, ThresholdStage, ScoreStage)
-
-
-def to_json(value: Any) -> str:
-    """In one form, without spaces; NumPy's integers become Python's.
-
-    Raises:
-        TypeError: for what JSON cannot hold.
-        ValueError: for nan, infinity, and what contains itself.
-    """
-    return json.dumps(value, sort_keys=True, separators=(",", ":"), allow_nan=False, default=_plain)
-
-
-def _plain(value: Any) -> int:
-    if isinstance(value, np.integer):
-        return int(value)
-    hint = "; float(...) makes a number that it can" if isinstance(value, np.floating) else ""
-    raise TypeError(f"got {value!r} of type {type(value).__name__}{hint}")
-
-
-def from_json(text: str) -> Any:
-    """What `to_json` was given.
-
-    Raises:
-        ValueError: for anything else.
-    """
-    try:
-        return json.loads(text, parse_constant=_refuse_constant)
-    except RecursionError:
-        raise ValueError("JSON nested too deep") from None
-
-
-def describe(input_shape: Shape, stages: tuple[Stage, ...]) -> dict[str, Any]:
-    """A program without its arrays."""
-    shape, described = input_shape, []
-    for stage in stages:
-        described.append(_describe(stage, shape))
-        shape = stage.out_shape
-    return {"input_shape": list(input_shape), "stages": described}
-
-
-def _describe(stage: Stage, shape: Shape) -> dict[str, Any]:
-    """A stage behind values of a shape, without what follows from the rest or is the usual."""
-    values = {f.name: getattr(stage, f.name) for f in fields(stage)}
-    kept = {
-        k: v
-        for k, v in values.items()
-        if not isinstance(v, np.ndarray)
-        and k not in ("width", "fits_int32")
-        and (k not in _USUAL or v != _USUAL[k])
-    }
-    if isinstance(stage, _KEEPS_SHAPE):
-        del kept["out_shape"]
-    if stage.in_shape == shape:
-        del kept["in_shape"]
-    return {"kind": stage.kind, **kept}
+LIMIT = 2**28  # of each size; `costs` limits what they take together
 
 
 def build(described: Any, arrays: dict[str, HostArray]) -> tuple[Shape, tuple[Stage, ...]]:
-    """The input's shape and the stages of a description, with a file's arrays.
+    """The input's shape and the stages of a description, with their arrays.
 
     Raises:
-        ValueError: for anything that `describe` and `PackedModel.file_arrays` do not give.
+        ValueError: for anything that `describe` and `named_arrays` do not give.
     """
     whole = _Fields("architecture", described)
     input_shape = whole.shape("input_shape")
@@ -132,7 +67,7 @@ def build(described: Any, arrays: dict[str, HostArray]) -> tuple[Shape, tuple[St
 
 
 class _Fields:
-    """A JSON object that is taken apart field by field."""
+    """A JSON object whose fields are taken one by one, each checked."""
 
     def __init__(self, where: str, value: Any) -> None:
         self.where = where
@@ -141,9 +76,9 @@ class _Fields:
         self.values = dict(value)
 
     def take(self, name: str) -> Any:
-        if name not in self.values and name not in _USUAL:
+        if name not in self.values and name not in DEFAULTS:
             raise ValueError(f"{self.where}: expected a field {name!r}")
-        return self.values.pop(name) if name in self.values else _USUAL[name]
+        return self.values.pop(name) if name in self.values else DEFAULTS[name]
 
     def integer(self, name: str, low: int, high: int) -> int:
         return self._checked(name, self.take(name), low, high)
@@ -196,7 +131,7 @@ class _Fields:
 def _stage(
     f: _Fields, holds: str, shape: Shape, arrays: dict[str, HostArray], i: int
 ) -> tuple[Stage, str]:
-    """A stage behind values of a shape, which are what `holds` says; and what its own are."""
+    """The stage that takes values of this kind (`holds`) and shape, and the kind that it gives."""
 
     def array(name: str, *dtypes: type[np.generic]) -> HostArray:
         value = arrays.pop(f"{i}.{name}", None)
@@ -208,7 +143,7 @@ def _stage(
     in_shape = f.shape("in_shape") if "in_shape" in f.values else shape
     stage: Stage
     if kind == Binarize.kind and holds == "pixels":
-        # -1 and 256 are out of reach on either side.
+        # -1 and 256 are beyond every pixel.
         stage = Binarize(in_shape, in_shape, f.integer("threshold", -1, 256), f.flag("falling"))
         gives = "bits"
     elif kind in (DenseStage.kind, ConvStage.kind) and holds in ("pixels", "bits"):
@@ -277,7 +212,7 @@ def _check_windows(where: str, stage: Stage, windows: Windows, shape: Shape) -> 
 
 
 def _check_reach(i: int, stage: ThresholdStage, before: list[Stage]) -> None:
-    """Thresholds lie where sums can be or 1 beyond: exports need no more bits than sums do."""
+    """Thresholds lie within the sums' reach, or 1 beyond, so exports store them like sums."""
     product = next(s for s in reversed(before) if isinstance(s, Product))
     low, high = product.reach()
     if (stage.thresholds < low - 1).any() or (stage.thresholds > high + 1).any():
@@ -288,7 +223,7 @@ def _with_size(stage: ScoreStage, before: list[Stage]) -> ScoreStage:
     """The stage with its `fits_int32`.
 
     Raises:
-        ValueError: for numbers that are too many, too few or too large.
+        ValueError: for too many numbers, too few, or too large ones.
     """
     product = next(s for s in reversed(before) if isinstance(s, Product))
     if any(a.shape != (product.channels,) for a in stage.arrays().values()):
@@ -299,7 +234,3 @@ def _with_size(stage: ScoreStage, before: list[Stage]) -> ScoreStage:
     if stage.in_shape != (product.channels,) or largest >= 2**62:
         raise ValueError("expected a score for each sum, in 62 bits")
     return replace(stage, fits_int32=largest < 2**31)
-
-
-def _refuse_constant(name: str) -> None:
-    raise ValueError(f"expected numbers, got {name}")

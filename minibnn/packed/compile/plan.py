@@ -1,4 +1,4 @@
-"""A model seen as a program: what is read of it before any threshold is known."""
+"""A model as a program whose thresholds and scores are still to be found."""
 
 from __future__ import annotations
 
@@ -11,18 +11,18 @@ import numpy as np
 from minibnn.backend import Array
 from minibnn.functions import Function, Identity, sign, weight_levels
 from minibnn.layers import Conv2D, Dense, DirectFeedback, Layer, Sequential
-from minibnn.packed.fold import Fold
+from minibnn.packed.compile.fold import Fold
 from minibnn.packed.stages import Shape, Stage
 
 
 @dataclass(frozen=True)
 class Sign:
-    """A place where the model and its program have the same bits: behind a sign.
+    """The point after a sign, where the model and its program have the same bits.
 
     Attributes:
-        layers: how many of the model's layers have run there.
-        steps: how many of the program's steps.
-        fold: the step that is this sign's `Fold`.
+        layers: the number of the model's layers up to there.
+        steps: the number of the program's steps up to there.
+        fold: the index of the step that is this sign's `Fold`.
     """
 
     layers: int
@@ -32,12 +32,12 @@ class Sign:
 
 @dataclass(eq=False)
 class Plan:
-    """A model as a program that still lacks its thresholds and scores.
+    """A model as a program without thresholds and scores.
 
     Attributes:
-        steps: stages, and a `Fold` where a threshold stage, or at last the scores, belong, with
-            the shape of a sample there.
-        signs: those that follow a product, in order.
+        steps: stages, and in place of each threshold stage and of the scores, a `Fold` with the
+            shape of a sample there.
+        signs: the signs after products, in order.
     """
 
     steps: list[Stage | tuple[Fold, Shape]] = field(default_factory=list)
@@ -45,7 +45,7 @@ class Plan:
 
 
 def layers_of(model: Layer) -> Iterator[tuple[str, Layer]]:
-    """What evaluation runs in order, with paths: the layers, those of containers in their place."""
+    """The layers in the order of evaluation, with paths; a container is replaced by its layers."""
     if type(model) in (Sequential, DirectFeedback):
         for name, child in model.named_children():
             for path, layer in layers_of(child):
@@ -55,10 +55,10 @@ def layers_of(model: Layer) -> Iterator[tuple[str, Layer]]:
 
 
 def is_sign(function: Function, dtype: np.dtype[Any]) -> bool:
-    """Whether a function's values in evaluation are +1 where ``x >= 0`` and -1 elsewhere.
+    """Whether a function in evaluation is +1 where ``x >= 0`` and -1 elsewhere.
 
-    It is asked, on numbers of every size that the dtype has, both zeros among them, and twice,
-    since a function may look at all of x before it gives one value.
+    It is tested on numbers of every magnitude of the dtype, including both zeros; and twice, on
+    different arrays, since a value may depend on the whole array.
     """
     info = np.finfo(dtype)
     sizes = np.ldexp(np.ones(1, dtype), np.arange(info.minexp - info.nmant, info.maxexp))
@@ -73,7 +73,7 @@ def is_sign(function: Function, dtype: np.dtype[Any]) -> bool:
 
 
 def quantizer_flaw(layer: Dense | Conv2D, Wq: Array) -> tuple[str, str] | None:
-    """Why quantized weights that have two values are no binary weights all the same, and a hint."""
+    """Why weights of two values may still not be binary weights, with a hint; or None."""
     function = layer.weight_quantizer
     if not np.array_equal(Wq, layer.quantized_weight(False)):
         return (
@@ -81,7 +81,7 @@ def quantizer_flaw(layer: Dense | Conv2D, Wq: Array) -> tuple[str, str] | None:
             "let its forward draw and count nothing; train_forward may",
         )
     quantizes = weight_levels(function, Wq.ndim, Wq.shape[-1]) is not None
-    if quantizes or type(function) is Identity:  # without a function, the weights say it all
+    if quantizes or type(function) is Identity:  # then the weights themselves are binary
         return None
     return (
         f"{function!r} is no quantizer by its values elsewhere, though these weights have two",

@@ -1,4 +1,4 @@
-"""Whether a model was trained on what its packed form takes: bytes, of one shape."""
+"""Check that a model was trained on what its packed form takes: bytes, of one shape."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ from minibnn.packed.stages import HostArray, Shape
 
 
 def trained_shape(model: Layer, given: Shape | None) -> Shape:
-    """The shape of one image of bytes that `model` takes: that of its training, or else `given`.
+    """The shape of one image: the shape that `model` was trained on, or else `given`.
 
     Raises:
-        PackError: for a model that was trained on anything but bytes, for another shape than it was
-            trained on, and if no shape is known.
+        PackError: for a model that was trained on anything but bytes, for another shape than in
+            training, and if no shape is known.
     """
     shape = _known_shape(model, given) or given
     if shape is None:
@@ -36,10 +36,10 @@ def trained_shape(model: Layer, given: Shape | None) -> Shape:
 
 
 def _known_shape(model: Layer, given: Shape | None) -> Shape | None:
-    """The shape that the model was trained on, if it was and this is known.
+    """The shape that the model was trained on, or None if it is not known.
 
-    A model that was put together after training has no contract of its own. Its first layer that
-    has one was trained on what the layers before it, moving or rescaling values, now make of bytes.
+    A model that was assembled after training has no contract of its own. Then its first layer with
+    a contract must have been trained on what the layers before it now make of bytes.
 
     Raises:
         PackError: for a model that was trained on anything but bytes.
@@ -63,17 +63,17 @@ def _known_shape(model: Layer, given: Shape | None) -> Shape | None:
                 )
             return contract.shape if shape_is_kept else None
         if isinstance(layer, Rescale):
-            with np.errstate(all="ignore"):  # a scale of infinity is refused later, by name
+            with np.errstate(all="ignore"):  # `lower` refuses an infinite scale
                 ends = layer.forward(ends)
         elif isinstance(layer, Flatten | Reshape):
             shape_is_kept = False
         elif not isinstance(layer, Sequential | Dropout):
-            break  # what comes later sees other values than the input's
+            break  # later layers take other values than the input's
     return None
 
 
 def _in_order(layer: Layer) -> Iterator[Layer]:
-    """A container, then what is in it, in the order of evaluation."""
+    """A container, then its layers, in the order of evaluation."""
     yield layer
     if isinstance(layer, Sequential):
         for child in layer:
@@ -81,7 +81,7 @@ def _in_order(layer: Layer) -> Iterator[Layer]:
 
 
 def _spans(contract: InputContract, ends: HostArray) -> bool:
-    """Whether training met just the range that bytes have after a Rescale, to half a byte."""
+    """Whether the range in training is that of rescaled bytes, to half a byte."""
     if contract.low is None or contract.high is None:
         return False
     low, high = sorted(map(float, ends[:, 0]))
@@ -110,7 +110,7 @@ def _refuse_direct(contract: InputContract, said: str) -> NoReturn:
 
 
 def _scaled_range(contract: InputContract) -> tuple[float, float]:
-    """What 0 and 255 became outside, probably: the usual ranges, or what training met."""
+    """The probable images of 0 and 255: a usual range, or else the range in training."""
     if contract.low is None or contract.high is None:
         return 0.0, 1.0
     for low, high in ((0.0, 1.0), (-1.0, 1.0)):

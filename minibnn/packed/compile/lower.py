@@ -1,4 +1,4 @@
-"""Reading a model: which of its layers become which stage, and what cannot become any."""
+"""Lower a model to a plan: which layers become which stage, and which cannot be packed."""
 
 from __future__ import annotations
 
@@ -25,9 +25,9 @@ from minibnn.layers import (
     TensorNorm,
 )
 from minibnn.packed.bits import pack_rows
+from minibnn.packed.compile.fold import Fold
+from minibnn.packed.compile.plan import Plan, Sign, is_sign, layers_of, quantizer_flaw
 from minibnn.packed.errors import PackError
-from minibnn.packed.fold import Fold
-from minibnn.packed.plan import Plan, Sign, is_sign, layers_of, quantizer_flaw
 from minibnn.packed.stages import (
     Binarize,
     ConvStage,
@@ -46,23 +46,33 @@ PACKABLE = (
 )
 
 
-def read(model: Layer, input_shape: Shape) -> Plan:
+def lower(model: Layer, input_shape: Shape) -> Plan:
     """The plan of a model on the CPU.
 
     Raises:
-        PackError: for what cannot be packed, by name.
+        PackError: for a layer that cannot be packed, by name.
     """
-    reader = _Reader(input_shape)
+    lowering = _Lowering(input_shape)
     for count, (path, layer) in enumerate(layers_of(model), start=1):
-        reader.where = f"layer {path or 0}, {layer}"
-        reader.take(layer)
-        if type(layer) is Activation and reader.after_product:
-            reader.note_sign(count)  # behind the pools that were put off until after it
-    return reader.finish()
+        lowering.where = f"layer {path or 0}, {layer}"
+        lowering.take(layer)
+        if type(layer) is Activation and lowering.after_product:
+            lowering.note_sign(count)  # after the pools that were delayed until this sign
+    return lowering.finish()
 
 
-class _Reader:
-    """What passes between the layers so far: pixels, bits or accumulators, and their shape."""
+class _Lowering:
+    """The plan so far, and the values after it.
+
+    Attributes:
+        holds: their kind: pixels, bits or acc.
+        shape: of a sample.
+        where: the current layer, for messages.
+        rescales: layers that rescale the pixels, together ``scale pixel + offset``.
+        fold: the layers since the last product, up to the next sign; None before a product.
+        later: pools after a batch norm, which the program runs after the threshold.
+        after_product: whether the last sign follows a product.
+    """
 
     def __init__(self, input_shape: Shape) -> None:
         self.shape = input_shape
@@ -71,15 +81,15 @@ class _Reader:
         self.plan = Plan()
         self.rescales: list[Rescale] = []
         self.scale, self.offset = Fraction(1), Fraction(0)
-        self.fold: Fold | None = None  # what comes after the last product, up to the next sign
-        self.later: list[Stage] = []  # pools behind a norm, which run after the threshold
+        self.fold: Fold | None = None
+        self.later: list[Stage] = []
         self.after_product = False
 
-    def refuse(self, why: str, mend: str = PACKABLE) -> NoReturn:
-        raise PackError(f"pack: {self.where}: {why}; {mend}")
+    def refuse(self, why: str, hint: str = PACKABLE) -> NoReturn:
+        raise PackError(f"pack: {self.where}: {why}; {hint}")
 
     def take(self, layer: Layer) -> None:
-        """One layer more. Types are compared exactly: a subclass may compute anything."""
+        """Add a layer. Types are compared exactly, since a subclass may compute anything."""
         kind = type(layer)
         if isinstance(layer, Flatten | Reshape) and kind in (Flatten, Reshape):
             self.reshape(layer)
@@ -106,7 +116,7 @@ class _Reader:
             self.refuse(f"expected a layer that has a packed form, got {kind.__name__}")
 
     def reshape(self, layer: Flatten | Reshape) -> None:
-        """Only the shape changes; of accumulators it must keep the channels, the last axis."""
+        """Change the shape; for accumulators it must keep the channels, the last axis."""
         n = math.prod(self.shape)
         shape = (n,) if isinstance(layer, Flatten) else layer.shape
         if math.prod(shape) != n:
@@ -145,12 +155,12 @@ class _Reader:
         self.holds = "bits"
 
     def note_sign(self, layers: int) -> None:
-        """Remember where the model and the plan have the same bits."""
+        """Note that the model and the plan have the same bits here."""
         folds = [i for i, step in enumerate(self.plan.steps) if not isinstance(step, Stage)]
         self.plan.signs.append(Sign(layers, len(self.plan.steps), folds[-1]))
 
     def rescaled(self) -> HostArray:
-        """What the model's own layers make of the 256 pixels."""
+        """The 256 pixel values after the model's own Rescale layers."""
         if not self.rescales:
             self.refuse(
                 "expected a Rescale first, since a packed model takes bytes",
@@ -162,7 +172,7 @@ class _Reader:
         return x
 
     def binarize(self, layer: Activation) -> Binarize:
-        """From the 256 pixels through the model's own layers: rounding included."""
+        """A threshold on pixels, from the model's own layers on all 256 values."""
         x = self.rescaled()
         bits = layer.forward(x)[:, 0] > 0
         changes = np.flatnonzero(bits[1:] != bits[:-1])
@@ -176,8 +186,8 @@ class _Reader:
         if self.shape != (layer.in_features,):
             n = layer.in_features
             flat = len(self.shape) > 1 and math.prod(self.shape) == n
-            mend = "put Flatten() before it" if flat else _give_shape(n)
-            self.refuse(f"expected samples of shape {(n,)}, got {self.shape}", mend)
+            hint = "put Flatten() before it" if flat else _give_shape(n)
+            self.refuse(f"expected samples of shape {(n,)}, got {self.shape}", hint)
         weights, size = self.weights(layer)
         shape = (layer.out_features,)
         pixels = self.holds == "pixels"
@@ -212,41 +222,40 @@ class _Reader:
             windows.stride,
             windows.dilation,
             layer.padding,
-            self.border_value(layer),
+            self.padding_value(layer),
         )
         self.product(stage, layer, size)
 
-    def border_value(self, layer: Conv2D) -> int:
-        """The border as a bit, or as the pixel that is exactly as much once it is rescaled.
+    def padding_value(self, layer: Conv2D) -> int:
+        """The padding as a bit, or as the pixel that is exactly its value after rescaling.
 
-        A pixel that only rounds to it would not do: a sum's exact value, and so its bit, can lie
-        on the other side of a threshold.
+        A pixel that is so only after rounding could put a sum on the other side of a threshold.
         """
         value = layer.padding_value
         if layer.padding == ((0, 0), (0, 0)):
             return 0
         if self.holds == "pixels":
-            self.rescaled()  # there has to be one
+            self.rescaled()  # refuses a model without a Rescale
             for pixel in range(256):
                 if self.scale * pixel + self.offset == Fraction(value):
                     return pixel
             self.refuse(
-                f"its border of {value:g} is exactly no pixel after the Rescale",
-                "use Rescale(1 / 255) with a border of 0, Rescale(2 / 255, -1) with -1, "
+                f"its padding of {value:g} is not exactly a pixel after the Rescale",
+                "use Rescale(1 / 255) with a padding of 0, Rescale(2 / 255, -1) with -1, "
                 "Rescale(-2 / 255, 1) with +1, or padding=0",
             )
         if value == 0:
             self.refuse(
-                "its border of 0 is a third value beside -1 and +1",
+                "its padding of 0 is a third value besides -1 and +1",
                 "use padding_value=-1 or +1, or padding=0",
             )
         return int(value > 0)
 
     def weights(self, layer: Dense | Conv2D) -> tuple[HostArray, HostArray]:
-        """The rows of bits, and what +1 is worth in each; from the values that evaluation sees."""
+        """The rows of bits and the size of each row's weights, from the weights in evaluation."""
         if self.holds == "acc":
             self.refuse("its input has real values", "put a sign before it")
-        layer.check_input(np.zeros(1, layer.dtype))  # says so if no weights have been drawn
+        layer.check_input(np.zeros(1, layer.dtype))  # raises if the layer has no values
         Wq = np.asarray(layer.quantized_weight(False))
         rows = Wq.reshape(-1, Wq.shape[-1]).T
         size = abs(rows[:, 0])
@@ -263,14 +272,14 @@ class _Reader:
         return CPU.run(pack_rows, (rows >= 0).astype(np.uint8)), size
 
     def product(self, stage: Product, layer: Dense | Conv2D, size: HostArray) -> None:
-        """Add a product, and begin the fold of what comes after it.
+        """Add a product, and start the fold of the layers after it.
 
         With pixels, the layer's input is s pixel + o, so its sum is
         ``size (s acc + o (sum of the signs))``.
         """
         scale, offset = Fraction(1), Fraction(0)
         if stage.pixels:
-            self.rescaled()  # there has to be one
+            self.rescaled()  # refuses a model without a Rescale
             scale, offset = self.scale, self.offset
         if 255 * stage.width >= 2**31:
             self.refuse("its sums do not fit into int32", "use fewer inputs")
@@ -283,9 +292,9 @@ class _Reader:
         self.shape, self.holds = stage.out_shape, "acc"
 
     def pool(self, layer: MaxPool2D) -> None:
-        """Of accumulators before a norm; of bits after it, since a maximum's sign is the signs'.
+        """Pool accumulators before a batch norm, and bits after it.
 
-        sign(max v) = max sign(v) for any v, whatever made them.
+        The latter is allowed since sign(max v) = max sign(v) for all v.
         """
         if self.holds == "pixels":
             self.refuse("it comes before any product or sign", "put it behind the first Conv2D")
@@ -296,7 +305,7 @@ class _Reader:
                 f"expected images that windows fit on, got {self.shape}", "use smaller windows"
             )
         stage = PoolStage(self.shape, (*counts, self.shape[-1]), windows.size, windows.stride)
-        # A maximum of accumulators is one of values only if these rise with them; unit >= 0.
+        # The maximum may be taken of accumulators only if values rise with them: unit >= 0.
         rises = self.fold is not None and min(self.fold.unit) >= 0
         if self.fold is not None and (self.fold.norm is not None or not rises):
             self.later.append(stage)
@@ -320,12 +329,12 @@ class _Reader:
         self.fold = replace(self.fold, norm=layer, where=f"{self.fold.where}, and {layer!r}")
 
     def finish(self) -> Plan:
-        """The last fold gives the scores."""
-        mend = "end it in a Dense with binary weights, and perhaps a batch norm"
+        """The plan; its last fold gives the scores."""
+        hint = "end it in a Dense with binary weights, and perhaps a batch norm"
         self.where = "the model's end"
         if self.fold is None or len(self.shape) != 1:
             got = f"{self.holds} of shape {self.shape}"
-            self.refuse(f"expected one value for each class, got {got}", mend)
+            self.refuse(f"expected one value for each class, got {got}", hint)
         if self.shape[0] < 2:
             self.refuse(
                 "expected at least two outputs, since the label is the first greatest of them, "

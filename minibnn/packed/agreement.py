@@ -1,4 +1,4 @@
-"""Where rounding lets a model and its packed form differ, and who is right."""
+"""Count where a model's rounding makes it differ from its packed form, and which one is right."""
 
 from __future__ import annotations
 
@@ -10,25 +10,25 @@ import numpy as np
 
 from minibnn.backend import Array, backend_of
 from minibnn.layers import Layer
+from minibnn.packed.compile.exact import Line, compare
+from minibnn.packed.compile.fold import Fold
+from minibnn.packed.compile.lower import lower
+from minibnn.packed.compile.plan import Plan, Sign, layers_of
 from minibnn.packed.errors import PackError
-from minibnn.packed.exact import Line, compare
-from minibnn.packed.fold import Fold
-from minibnn.packed.model import CHUNK, PackedModel, on_host, same_stage
-from minibnn.packed.plan import Plan, Sign, layers_of
-from minibnn.packed.stages import HostArray, Shape, Stage
-from minibnn.packed.walk import read
+from minibnn.packed.model import CHUNK, PackedModel, on_host
+from minibnn.packed.stages import HostArray, Shape, Stage, same_stage
 
 
 @dataclass
 class LayerDisagreement:
-    """One layer's answers to what the packed layers before it gave.
+    """Differences in one layer, when both models take the packed bits of the layer before.
 
     Attributes:
         where: the layer.
-        values: how many bits, or labels at the last layer, differ.
-        images: in how many images.
-        packed_right: of those values, how many the packed model has as exact arithmetic has them.
-        float_right: likewise the model in floats.
+        values: the number of bits, or labels at the last layer, that differ.
+        images: the number of images in which they differ.
+        packed_right: of those values, the number that are exact in the packed model.
+        float_right: likewise in the float model.
     """
 
     where: str
@@ -40,15 +40,15 @@ class LayerDisagreement:
 
 @dataclass(repr=False)
 class Disagreements:
-    """What `disagreements` found; prints as a list.
+    """The result of `disagreements`; prints as a list.
 
     Attributes:
-        images: how many were looked at.
-        labels: for how many the two labels differ.
-        bits: in how many some bit behind a sign differs, layer for layer.
-        unexplained: for how many the labels differ although every layer agrees; 0, or something
-            is wrong.
-        layers: each layer's own.
+        images: the number of images compared.
+        labels: the number of images with different labels.
+        bits: the number of images in which some bit after a sign differs, layer by layer.
+        unexplained: the number of images with different labels although all layers agree; anything
+            but 0 is a defect.
+        layers: the differences in each layer.
     """
 
     images: int
@@ -59,10 +59,9 @@ class Disagreements:
 
     @property
     def packed_is_right(self) -> bool:
-        """Whether every difference is the float model's rounding.
+        """Whether every difference comes from the float model's rounding.
 
-        Nothing is unexplained, and in every layer all values that differ are in the packed model
-        as exact arithmetic has them.
+        Then nothing is unexplained, and wherever values differ, the packed one is exact.
         """
         return not self.unexplained and all(r.packed_right == r.values for r in self.layers)
 
@@ -109,7 +108,7 @@ def disagreements(model: Layer, packed: PackedModel, images: Array) -> Disagreem
         got = f"{type(model).__name__} and {type(packed).__name__}"
         raise TypeError(f"disagreements: expected a model and its PackedModel, got {got}")
     packed._checked(images)
-    plan = read(on_host(model), packed.input_shape)
+    plan = lower(on_host(model), packed.input_shape)
     # Exact arithmetic starts from the packed sums, so these have to be the model's. Thresholds and
     # scores need not: if they are wrong, that is found. Scores end both, so the lengths agree, too.
     if not all(map(_are_one, packed.stages, plan.steps)):

@@ -1,4 +1,4 @@
-"""A safetensors file that knows whether it is whole: arrays, metadata, and a digest of both."""
+"""The file format: safetensors with a digest of its arrays and metadata."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ from minibnn.packed.errors import PackedFileError
 from minibnn.packed.stages import HostArray
 
 FORMAT, VERSION = "minibnn-packed", 1
-MAX_HEADER = 2**22  # bytes; a header has a line for each array, and the figures about training
-NO_DIGEST = "0" * 64  # stands where the digest will, while it is computed
+MAX_HEADER = 2**22  # bytes
+NO_DIGEST = "0" * 64  # in place of the digest while it is computed
 _DTYPES = {
     "U8": np.uint8,
     "I16": np.int16,
@@ -26,13 +26,13 @@ _DTYPES = {
 
 
 class Container(NamedTuple):
-    """What a file consists of.
+    """The parts of a file.
 
     Attributes:
         path: of the file, for messages.
-        metadata: texts by name; without the digest where it is `read`.
-        entries: of each array its dtype, shape and place, as the header has them.
-        header_bytes: size of the header in the file, with its length and its padding.
+        metadata: texts by name, without the digest.
+        entries: the dtype, shape and offsets of each array, as in the header.
+        header_bytes: size of the header, including its length field and its padding.
         sha256: the digest.
         data: the whole file.
     """
@@ -49,7 +49,7 @@ class Container(NamedTuple):
         return {k: e["data_offsets"][1] - e["data_offsets"][0] for k, e in self.entries.items()}
 
     def arrays(self) -> dict[str, HostArray]:
-        """All of them."""
+        """All arrays by name."""
         start, payload, arrays = self.header_bytes, memoryview(self.data), {}
         for name, entry in self.entries.items():
             begin, end = entry["data_offsets"]
@@ -60,11 +60,11 @@ class Container(NamedTuple):
 
 
 def write(metadata: dict[str, str], arrays: dict[str, HostArray]) -> bytes:
-    """A file's bytes: the same for the same arguments."""
+    """The bytes of a file; equal arguments give equal bytes."""
     from safetensors.numpy import save
 
     data = save({name: np.ascontiguousarray(a) for name, a in arrays.items()})
-    # The library writes metadata in no fixed order; the header is written anew in a fixed one.
+    # The safetensors package writes metadata in no fixed order, so the header is made anew here.
     start = 8 + int.from_bytes(data[:8], "little")
     entries = json.loads(data[8:start])
     metadata = {"format": FORMAT, "format_version": str(VERSION), **metadata}
@@ -74,11 +74,11 @@ def write(metadata: dict[str, str], arrays: dict[str, HostArray]) -> bytes:
 
 
 def read(data: bytes, path: str) -> Container:
-    """Take a file's bytes apart, if `write` made them.
+    """The parts of a file that `write` made.
 
     Raises:
-        PackedFileError: for a file that is cut off, damaged anywhere, of another program or of a
-            newer version.
+        PackedFileError: for a file that is cut off, damaged, from another program or from a newer
+            version.
     """
     metadata, entries, start = read_header(data, len(data), path)
     stated = metadata.pop("sha256", None)
@@ -93,10 +93,10 @@ def read(data: bytes, path: str) -> Container:
 def read_header(
     data: bytes, size: int, path: str
 ) -> tuple[dict[str, str], dict[str, dict[str, Any]], int]:
-    """The metadata, the arrays' entries, and where they start, if the file's size fits to them.
+    """The metadata, the arrays' entries, and the offset of the first array.
 
     Args:
-        data: the beginning of the file, with all of its header.
+        data: the beginning of the file, including the whole header.
         size: of the file.
         path: of the file, for messages.
 
@@ -145,7 +145,7 @@ def read_header(
 
 
 def _header(metadata: dict[str, str], entries: dict[str, Any], digest: str) -> bytes:
-    """With its length in front, in the one form that there is for each content."""
+    """The header with its length in front, in canonical form."""
     content = {"__metadata__": {**metadata, "sha256": digest}, **entries}
     text = json.dumps(content, sort_keys=True, separators=(",", ":")).encode()
     text += b" " * (-len(text) % 8)  # so that the arrays are aligned
@@ -159,22 +159,22 @@ def _digest(header: bytes, payload: memoryview) -> str:
 
 
 def _payload_size(entries: dict[str, Any]) -> int | None:
-    """Where the last array ends; None unless they lie side by side and are as long as they say."""
-    places = []
+    """The end of the last array; None if arrays overlap, leave gaps, or have the wrong size."""
+    spans = []
     for entry in entries.values():
         if type(entry) is not dict or set(entry) != {"dtype", "shape", "data_offsets"}:
             return None
-        dtype, shape, place = entry["dtype"], entry["shape"], entry["data_offsets"]
-        numbers = [*shape, *place] if type(shape) is type(place) is list else [None]
+        dtype, shape, span = entry["dtype"], entry["shape"], entry["data_offsets"]
+        numbers = [*shape, *span] if type(shape) is type(span) is list else [None]
         if not all(type(n) is int and 0 <= n < 2**62 for n in numbers):
             return None
-        if type(dtype) is not str or dtype not in _DTYPES or len(place) != 2 or len(shape) > 8:
+        if type(dtype) is not str or dtype not in _DTYPES or len(span) != 2 or len(shape) > 8:
             return None
-        if place[1] - place[0] != math.prod(shape) * np.dtype(_DTYPES[dtype]).itemsize:
+        if span[1] - span[0] != math.prod(shape) * np.dtype(_DTYPES[dtype]).itemsize:
             return None
-        places.append((place[0], place[1]))
+        spans.append((span[0], span[1]))
     end = 0
-    for begin, stop in sorted(places):
+    for begin, stop in sorted(spans):
         if begin != end:
             return None
         end = stop

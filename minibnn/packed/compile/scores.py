@@ -11,9 +11,9 @@ from itertools import chain, combinations, count
 
 import numpy as np
 
+from minibnn.packed.compile.exact import Line, compare
+from minibnn.packed.compile.fold import Fold
 from minibnn.packed.errors import PackError
-from minibnn.packed.exact import Line, compare
-from minibnn.packed.fold import Fold
 from minibnn.packed.stages import HostArray, ScoreStage, Shape
 
 # Between the least and the greatest accumulator, and times all pairs of classes: each is compared.

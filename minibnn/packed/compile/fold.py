@@ -14,8 +14,8 @@ import numpy as np
 from minibnn.layers import Activation, ShiftBatchNorm
 from minibnn.layers.norm import Normalization
 from minibnn.layers.weighted import Weighted
+from minibnn.packed.compile.exact import Line
 from minibnn.packed.errors import PackError
-from minibnn.packed.exact import Line
 from minibnn.packed.stages import HostArray, Product, ScoreStage, Shape, Stage, ThresholdStage
 
 BLOCK = 2**20  # accumulators that go through the float layers at once
