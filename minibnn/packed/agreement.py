@@ -79,23 +79,22 @@ class Disagreements:
 
 
 def disagreements(model: Layer, packed: PackedModel, images: Array) -> Disagreements:
-    """Count where the float model rounds to another bit or label, and say which side is right.
+    """Count where the float model rounds to another bit or label, and which side is right.
 
-    A sum of rescaled pixels is rounded in an order that depends on the BLAS, and a value that is
-    exactly, or nearly, on the threshold can come out on its wrong side. Each layer of the model is
-    asked about the same bits as its packed form, so one difference does not count again in the
-    layers behind it. Right is who agrees with exact arithmetic on the pixels, the weights and the
-    parameters as they are stored.
+    A sum of rescaled pixels is rounded in an order that depends on the BLAS, so a value on or near
+    the threshold may come out on the wrong side. Each layer of the model gets the same bits as its
+    packed form, so a difference does not count again in later layers. The right side is the one
+    that agrees with exact arithmetic on the pixels, the weights and the parameters.
 
     Args:
-        model: that was packed.
+        model: the model that was packed.
         packed: its packed form.
         images: (batch, *input_shape) of uint8, on the model's device.
 
     Raises:
-        TypeError: for arguments of other types, and images that are not of uint8.
+        TypeError: for arguments of other types, and images that are not uint8.
         ValueError: for images of another shape.
-        PackError: for a model with other layers or weights than the one that was packed.
+        PackError: for a model with other layers or weights than the packed one's.
 
     >>> from minibnn import load_sample, pack
     >>> from minibnn.recipes import RECIPES
@@ -109,13 +108,13 @@ def disagreements(model: Layer, packed: PackedModel, images: Array) -> Disagreem
         raise TypeError(f"disagreements: expected a model and its PackedModel, got {got}")
     packed._checked(images)
     plan = lower(on_host(model), packed.input_shape)
-    # Exact arithmetic starts from the packed sums, so these have to be the model's. Thresholds and
-    # scores need not: if they are wrong, that is found. Scores end both, so the lengths agree, too.
+    # Exact arithmetic starts from the packed sums, so the products must be the model's. Thresholds
+    # and scores may differ, which is then counted. Both end in scores, so the lengths agree, too.
     if not all(map(_are_one, packed.stages, plan.steps)):
         raise PackError("disagreements: expected the model that was packed, got another")
-    places = [step[0].where for step in plan.steps if not isinstance(step, Stage)]
-    found = Disagreements(len(images), layers=[LayerDisagreement(where) for where in places])
-    # Floats take four times the bytes: for large windows, fewer images at once.
+    names = [step[0].where for step in plan.steps if not isinstance(step, Stage)]
+    found = Disagreements(len(images), layers=[LayerDisagreement(where) for where in names])
+    # Floats take four times the bytes, so with large windows there are fewer images at once.
     step = min(CHUNK, packed._at_once(backend_of(images), 2))
     for start in range(0, len(images), step):
         _count(model, plan, packed, images[start : start + step], found)
@@ -123,17 +122,17 @@ def disagreements(model: Layer, packed: PackedModel, images: Array) -> Disagreem
 
 
 def _are_one(stage: Stage, step: Stage | tuple[Fold, Shape]) -> bool:
-    """Whether a stage is this step of a plan, as far as that does not take folding."""
+    """Whether a stage is this step of a plan; thresholds and scores are not compared."""
     return same_stage(stage, step) if isinstance(step, Stage) else step[0].fits(stage, step[1])
 
 
 def _count(
     model: Layer, plan: Plan, packed: PackedModel, images: Array, found: Disagreements
 ) -> None:
-    """One batch more."""
+    """Add the counts of a batch."""
     layers = [layer for _, layer in layers_of(model)]
     host = backend_of(images).to_host
-    differs = np.zeros(len(images), bool)  # in some layer
+    differs = np.zeros(len(images), bool)  # in any layer
     x = state = images
     begin = Sign(0, 0, 0)
     for sign, row in zip(plan.signs, found.layers, strict=False):  # the last row is the labels'
@@ -146,7 +145,7 @@ def _count(
             exact = _exact_bits(plan, sign, host(acc)[rows]).reshape(len(rows), *y.shape[1:])
             _note(row, ours[rows], theirs[rows], exact)
         differs[rows] = True
-        # The next layer is asked about what the packed layers gave, as the model's numbers.
+        # The next layer takes the packed layers' bits, as +1 and -1.
         x = (state.astype(y.dtype) * 2 - 1).reshape(y.shape)
         begin = sign
     found.bits += int(differs.sum())
@@ -179,7 +178,7 @@ def _run_stages(packed: PackedModel, x: Array, start: int, stop: int) -> Array:
 
 
 def _differing(ours: HostArray, theirs: HostArray) -> HostArray:
-    """The samples with a difference somewhere."""
+    """The indices of the samples that differ."""
     return np.flatnonzero((ours != theirs).reshape(len(ours), -1).any(axis=1))
 
 
@@ -193,7 +192,7 @@ def _note(row: LayerDisagreement, ours: HostArray, theirs: HostArray, exact: Hos
 
 
 def _exact_bits(plan: Plan, sign: Sign, acc: HostArray) -> HostArray:
-    """The bits behind a sign by exact arithmetic, also through the pools that follow it."""
+    """The exact bits after a sign, including the pools that follow it."""
     step = plan.steps[sign.fold]
     fold: Fold = step[0]  # type: ignore[index]
     n = fold.product.channels

@@ -46,7 +46,7 @@ from minibnn import (
     save_packed,
 )
 from minibnn.export import export_onnx
-from minibnn.packed import container
+from minibnn.packed.file import container
 from minibnn.plots.figure import matplotlib_figure
 
 ROOT = Path(__file__).parents[2]
@@ -182,7 +182,7 @@ def test_dropout_scales_in_training():
 
 
 def test_channels_are_mixed_behind_the_sign():
-    with advised("packed", "put it behind the sign"):
+    with advised("packed", "put it after the sign"):
         refused(*images(), conv(1, 3, 3), Flatten(), sign(), dense(60, 4))
     packs(*images(), conv(1, 3, 3), sign(), Flatten(), dense(60, 4))
 
@@ -256,7 +256,7 @@ def test_padding_is_a_pixel_or_a_bit():
 
 
 def test_pools_and_norms_stand_where_they_commute():
-    with advised("packed", "put it behind the first Conv2D"):
+    with advised("packed", "put it after the first Conv2D"):
         refused(*images(), MaxPool2D(2), conv(1, 3, 3), sign(), Flatten(), dense(3, 4))
     packs(*images(), conv(1, 3, 3), MaxPool2D(2), sign(), Flatten(), dense(12, 4))
     with advised("packed", "move it there"):

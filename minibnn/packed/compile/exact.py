@@ -1,4 +1,4 @@
-"""Exact comparisons of what batch norm makes of whole numbers: rationals and square roots."""
+"""Exact comparisons of values after a batch norm: rational numbers and square roots."""
 
 from __future__ import annotations
 
@@ -6,21 +6,21 @@ import math
 from dataclasses import dataclass
 from fractions import Fraction
 
-# Relative bits of an approximation, enough for parameters in float32 even if their terms cancel.
-# Only for speed and for rounding: what an approximation leaves open, `sign_of_roots` decides.
+# Bits of relative precision of approximations, enough for float32 parameters even if terms cancel.
+# Approximations serve speed and rounding only; `sign_of_roots` decides close comparisons.
 PRECISION = 512
 
 
 @dataclass(frozen=True)
 class Line:
-    """What one channel's real arithmetic makes of its accumulator.
+    """The exact value of one channel, as a function of its accumulator.
 
     .. code-block:: text
 
         y(acc) = (slope acc + start) / sqrt(variance) + beta
 
-    All four are rational numbers, the variance positive. Parameters in floats are such numbers
-    exactly, so y is what the model computes if nothing were ever rounded.
+    All four are rational numbers, and the variance is positive. Floats are rational numbers, so y
+    is the model's value without any rounding.
     """
 
     slope: Fraction
@@ -34,15 +34,15 @@ class Line:
 
     @property
     def rational(self) -> bool:
-        """Whether there is no root in it."""
+        """Whether it has no root."""
         return self.variance == 1 and self.beta == 0
 
     def parallel(self, other: Line) -> bool:
-        """Whether both have no root in them, and one slope."""
+        """Whether both have no root, and the same slope."""
         return self.rational and other.rational and self.slope == other.slope
 
     def sign(self, acc: int) -> int:
-        """Of y: -1, 0 or 1.
+        """The sign of y: -1, 0 or 1.
 
         y sqrt(variance) has the same sign, and is a rational number plus one root.
         """
@@ -55,9 +55,9 @@ class Line:
 
 
 def compare(one: Line, acc: int, other: Line, other_acc: int) -> int:
-    """The sign of ``one.y(acc) - other.y(other_acc)``, exactly.
+    """The exact sign of ``one.y(acc) - other.y(other_acc)``.
 
-    With r / sqrt(v) = (r / v) sqrt(v) it is that of a rational number plus two roots.
+    Since r / sqrt(v) = (r / v) sqrt(v), the difference is a rational number plus two roots.
     """
     p, q = one.variance, other.variance
     return sign_of_roots(
@@ -74,8 +74,8 @@ def sign_of_roots(
 ) -> int:
     """The sign of ``c + a sqrt(p) + b sqrt(q)``, by squaring until no root is left.
 
-    Two terms of one sign have that sign. Of two with opposite signs, the one with the greater
-    square wins, and the square of a sqrt(p) + b sqrt(q) has one root only, that of p q.
+    A sum of two terms of equal sign has that sign. If the signs differ, the term with the greater
+    square decides; the square of a sqrt(p) + b sqrt(q) has only one root, that of p q.
 
     >>> sign_of_roots(Fraction(-3), Fraction(1), Fraction(2), Fraction(1), Fraction(3))  # 0.146
     1
@@ -92,7 +92,7 @@ def sign_of_roots(
 def inverse_root(v: Fraction) -> Fraction:
     """``1 / sqrt(v)`` with a relative error below 2^-PRECISION."""
     inverse = 1 / v
-    # Scaled by an even power of two until its integer root has more bits than are asked for.
+    # Scaled by an even power of two so that its integer root has more than PRECISION bits.
     length = inverse.numerator.bit_length() - inverse.denominator.bit_length()
     shift = PRECISION + 2 - length // 2
     scaled = inverse * Fraction(2) ** (2 * shift)

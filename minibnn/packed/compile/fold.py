@@ -1,4 +1,4 @@
-"""Bias, batch norm and sign as one integer threshold for each channel, found and certified."""
+"""Fold bias, batch norm and sign into an integer threshold for each channel, and certify it."""
 
 from __future__ import annotations
 
@@ -18,21 +18,21 @@ from minibnn.packed.compile.exact import Line
 from minibnn.packed.errors import PackError
 from minibnn.packed.stages import HostArray, Product, ScoreStage, Shape, Stage, ThresholdStage
 
-BLOCK = 2**20  # accumulators that go through the float layers at once
+BLOCK = 2**20  # accumulators in one pass through the float layers
 
 
 @dataclass(frozen=True, eq=False)
 class Fold:
-    """What a model does between a product's accumulators and the next sign, or the logits.
+    """The layers between a product's accumulators and the next sign, or the logits.
 
     Attributes:
         where: the layers, for messages.
         product: the stage that makes the accumulators.
-        layer: the layer it comes from, for its bias.
-        unit: what one unit of an accumulator is worth, for each channel.
-        zero: what an accumulator of 0 is worth, for each channel, before the bias.
-        norm: the batch norm after it, or None.
-        activation: the sign after that; None for the logits.
+        layer: the product's layer, for its bias.
+        unit: the value of one unit of an accumulator, for each channel.
+        zero: the value of an accumulator of 0 before the bias, for each channel.
+        norm: the batch norm, or None.
+        activation: the sign, or None for the logits.
     """
 
     where: str
@@ -45,11 +45,11 @@ class Fold:
 
     @property
     def enumerable(self) -> bool:
-        """Whether the float model meets the accumulators themselves, so that it can be asked.
+        """Whether the float layers can be evaluated at every accumulator.
 
-        It does where +1 and -1 meet +1 and -1: sums of them are whole numbers, exact in float32
-        in any order. Sums of rescaled pixels, or of +a and -a, are rounded in an order that is the
-        BLAS's own business; for these the thresholds follow from exact arithmetic.
+        They can if weights and inputs are +1 and -1: the sums are integers, exact in float32 in any
+        order. Sums of rescaled pixels, or with weights of +a and -a, are rounded in an order that
+        depends on the BLAS, so their thresholds come from exact arithmetic.
         """
         exact = self.product.width < 2 ** np.finfo(self.layer.dtype).nmant
         plain = all(u == 1 for u in self.unit) and not any(self.zero)
@@ -57,12 +57,12 @@ class Fold:
 
     @cached_property
     def lines(self) -> tuple[Line, ...]:
-        """The real arithmetic of each channel."""
+        """The exact value of each channel, as a function of its accumulator."""
         gain, mean, variance, beta = self._norm_numbers()
         bias = _fractions(self.layer.bias, self.product.channels, self.where)
         numbers = zip(self.unit, self.zero, bias, gain, mean, variance, beta, strict=True)
         return tuple(
-            # Without a root, the shift is one summand more.
+            # Without a root, the shift is added to the start.
             Line(g * u, g * (z + b - m) + h * (v == 1), v, h * (v != 1))
             for u, z, b, g, m, v, h in numbers
         )
@@ -84,7 +84,7 @@ class Fold:
         if min(variance) <= 0:
             raise PackError(f"{self.where}: expected positive variances, got {norm!r} without")
         if isinstance(norm, ShiftBatchNorm):
-            # Its factors are powers of two, of values rounded by the layer itself: take its own.
+            # Its factors are powers of two of rounded values: use the layer's own.
             r = norm.ap2.forward(1 / np.sqrt(norm.running_var.data + norm.epsilon))
             powers = zip(norm.ap2.forward(norm.gamma.data), r, strict=True)
             gain = [Fraction(float(g)) * Fraction(float(s)) for g, s in powers]
@@ -97,7 +97,7 @@ class Fold:
         """The threshold and the direction of each channel.
 
         Raises:
-            PackError: where the float layers are not monotone, or give nan.
+            PackError: if the float layers are not monotone, or give nan.
         """
         return self._enumerated() if self.enumerable else self._exact()
 
@@ -107,16 +107,16 @@ class Fold:
         return ThresholdStage(shape, shape, thresholds.astype(np.int32), falling)
 
     def fits(self, stage: Stage, shape: Shape) -> bool:
-        """Whether a stage could be this fold's, on samples of this shape."""
+        """Whether a stage has the kind and sizes of this fold's, on samples of this shape."""
         kind = ScoreStage if self.activation is None else ThresholdStage
         sizes = {array.shape for array in stage.arrays().values()}
         right = type(stage) is kind and stage.in_shape == stage.out_shape == shape
         return right and sizes == {(self.product.channels,)}
 
     def bits(self, acc: HostArray) -> HostArray:
-        """What the float layers make of rows of accumulators (n, channels): the model's own bits.
+        """The model's own bits for rows of accumulators (n, channels).
 
-        The layers' own objects compute it, in their dtype: ``z += b``, batch norm, the sign.
+        The model's layers compute them, in their dtype: ``z += b``, batch norm, the sign.
         """
         z = acc.astype(self.layer.dtype)
         with np.errstate(all="ignore"):  # an overflow to infinity still has a sign
@@ -131,7 +131,7 @@ class Fold:
         return z > 0
 
     def _chunks(self) -> Iterator[tuple[int, HostArray]]:
-        """All accumulators that can be, with the index of the first, and the bits of all channels.
+        """Bits of all channels for all possible accumulators, in blocks with their first index.
 
         Sums of K values +1 and -1 are -K, -K + 2, ..., K.
         """
@@ -142,9 +142,9 @@ class Fold:
             yield start, self.bits(np.repeat(values[:, None], n, axis=1))
 
     def _enumerated(self) -> tuple[HostArray, HostArray]:
-        """From the float layers' own bits for every accumulator.
+        """Thresholds from the float layers' bits for every accumulator.
 
-        Rounding is monotone, so each channel's bits change once at most.
+        Rounding is monotone, so the bits of a channel change at most once.
         """
         K, n = self.product.width, self.product.channels
         count, first, last = np.zeros(n, np.int64), np.full(n, K + 1), np.full(n, -1)
@@ -164,13 +164,13 @@ class Fold:
         return t, falling & ~never
 
     def _exact(self) -> tuple[HostArray, HostArray]:
-        """By bisection on the sign of the exact value, which is monotone in the accumulator."""
+        """Thresholds by bisection on the sign of the exact value, which is monotone."""
         low, high = self.product.reach()
         t, falling = np.zeros(len(low), np.int64), np.zeros(len(low), bool)
         for c, line in enumerate(self.lines):
             a, b, step = int(low[c]), int(high[c]), self.product.step
             at_low, at_high = line.sign(a) >= 0, line.sign(b) >= 0
-            if at_low == at_high:  # a line between two points of one side stays there
+            if at_low == at_high:  # a line has the same sign between two points of equal sign
                 t[c] = a - 1 if at_low else b + 1
                 continue
             while b - a > step:
@@ -182,16 +182,16 @@ class Fold:
     # --- the certificate ----------------------------------------------------------------------
 
     def certify(self, stage: ThresholdStage) -> dict[str, Any]:
-        """Compare a stage's bits with the model's, and say how much was compared.
+        """Compare a stage's bits with the model's, and return what was compared.
 
-        Enumerated: for every channel and every accumulator that can be, with the float layers.
-        Exact: for every channel at both ends of the reach and on both sides of the threshold,
-        with exact arithmetic. In between nothing is left to check: the exact value is a line in
-        the accumulator, and the stage's bit is monotone too, so where both agree at the ends of an
-        interval and do not change inside, they agree inside.
+        By enumeration: with the float layers, for every channel and every possible accumulator.
+        Exact: with exact arithmetic, for every channel at both ends of the reach and on both sides
+        of the threshold. That is enough, since the exact value is linear in the accumulator and the
+        stage's bit is monotone: if both agree at the ends of an interval and do not change within
+        it, they agree within it.
 
         Raises:
-            PackError: for a bit that differs.
+            PackError: if a bit differs.
         """
         channels, compared = self.product.channels, 0
         if self.enumerable:
@@ -228,10 +228,10 @@ class Fold:
 
 
 def points(product: Product, stage: ThresholdStage) -> Iterator[list[int]]:
-    """The accumulators of each channel where an exact check decides."""
+    """The accumulators of each channel that an exact check compares."""
     reach = (bound.tolist() for bound in product.reach())
     for c, (a, b) in enumerate(zip(*reach, strict=True)):
-        # The last accumulator on the threshold's lower side, and the next one.
+        # The last accumulator below the change of the bit, and the next one.
         t = int(stage.thresholds[c])
         below = t if stage.falling[c] else t - 1
         k = (below - a) // product.step
@@ -240,7 +240,7 @@ def points(product: Product, stage: ThresholdStage) -> Iterator[list[int]]:
 
 
 def certificates(product: Product, stage: ThresholdStage) -> list[dict[str, Any]]:
-    """All that `Fold.certify` could say of a stage behind this product: what a file may say."""
+    """All results that `Fold.certify` may have for a stage after this product."""
     n = product.channels
     counts = {"exact": sum(map(len, points(product, stage)))}
     if not product.pixels:
@@ -253,13 +253,13 @@ def certificates(product: Product, stage: ThresholdStage) -> list[dict[str, Any]
 
 
 def digest(stage: ThresholdStage) -> str:
-    """Of a stage's thresholds (int32, little-endian) followed by its directions (a byte each)."""
+    """The sha256 of the thresholds (int32, little-endian) and then the directions (a byte each)."""
     data = stage.thresholds.astype("<i4").tobytes() + stage.falling.astype(np.uint8).tobytes()
     return hashlib.sha256(data).hexdigest()
 
 
 def _fractions(array: Any, n: int, where: str) -> list[Fraction]:
-    """A parameter or buffer of one value, or of one a channel, as exact numbers; zeros for None."""
+    """A parameter or buffer of one value, or one for each channel, exact; None gives zeros."""
     if array is None:
         return [Fraction(0)] * n
     values = np.asarray(array.data)

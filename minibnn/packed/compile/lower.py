@@ -123,7 +123,7 @@ class _Lowering:
             size = math.prod(shape)
             self.refuse(f"expected samples of {size} values, got {self.shape}", _give_shape(size))
         if self.holds == "acc" and shape[-1] != self.shape[-1]:
-            self.refuse("it mixes channels before the sign", "put it behind the sign")
+            self.refuse("it mixes channels before the sign", "put it after the sign")
         self.shape = shape
 
     def rescale(self, layer: Rescale) -> None:
@@ -297,7 +297,7 @@ class _Lowering:
         The latter is allowed since sign(max v) = max sign(v) for all v.
         """
         if self.holds == "pixels":
-            self.refuse("it comes before any product or sign", "put it behind the first Conv2D")
+            self.refuse("it comes before any product or sign", "put it after the first Conv2D")
         windows: Windows = layer.windows
         counts = windows.counts((1, *self.shape)) if len(self.shape) == 3 else (0, 0)
         if min(counts) < 1:

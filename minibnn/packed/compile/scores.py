@@ -1,4 +1,4 @@
-"""The last layer's affine in integers, with every comparison of two classes as it truly is."""
+"""The last layer in integers whose comparisons equal those of the exact logits."""
 
 from __future__ import annotations
 
@@ -16,19 +16,19 @@ from minibnn.packed.compile.fold import Fold
 from minibnn.packed.errors import PackError
 from minibnn.packed.stages import HostArray, ScoreStage, Shape
 
-# Between the least and the greatest accumulator, and times all pairs of classes: each is compared.
+# Limits on what is compared: greatest minus least accumulator, and that times all pairs of classes.
 SPAN, VALUES = 2**24, 2**33
-BITS = 61  # of a value's size in int64, with room for a sum or a slack beside it
+BITS = 61  # of a value in int64, which leaves room for sums and for the slack
 
 
 @dataclass(frozen=True, eq=False)
 class _Values:
-    """What a class's line makes of each accumulator that it can have, in increasing order.
+    """The values of a class for all its possible accumulators, in increasing order.
 
     Attributes:
         line: of the class.
-        acc: the accumulators, ordered so that the line rises.
-        fixed: the line's two coefficients in fixed point, scaled alike for all classes.
+        acc: the accumulators, in the order in which the line rises.
+        fixed: the line's two coefficients in fixed point, with one scale for all classes.
     """
 
     line: Line
@@ -37,7 +37,7 @@ class _Values:
 
     @cached_property
     def near(self) -> HostArray:
-        """Its values as integers of 62 bits, off by less than 1."""
+        """The values as integers of 62 bits, with an error below 1."""
         a, b = self.fixed
         numbers = ((a * int(n) + b) >> 64 for n in self.acc)
         return np.fromiter(numbers, np.int64, len(self.acc))
@@ -50,8 +50,8 @@ class _Order:
     Attributes:
         i: a class.
         j: another.
-        below: for each value of i, how many values of j are less.
-        not_above: how many are less or equal.
+        below: for each value of i, the number of values of j that are less.
+        not_above: likewise, that are less or equal.
     """
 
     i: int
@@ -61,7 +61,7 @@ class _Order:
 
 
 def score_stage(fold: Fold, shape: Shape) -> ScoreStage:
-    """Integers A and B whose comparisons are those of exact arithmetic, in as few bits as it takes.
+    """Integers A and B, as small as possible, whose comparisons are those of exact arithmetic.
 
     .. code-block:: text
 
@@ -69,17 +69,17 @@ def score_stage(fold: Fold, shape: Shape) -> ScoreStage:
         sign(score_i - score_j) = sign(logit_i - logit_j)
             for all classes i and j and all accumulators of both, ties included
 
-    s is the smallest integer for which that holds. Of two classes not all pairs of accumulators
-    are compared: each class's values lie on a line, so in order, and it is enough to know for each
-    value of i how many values of j are less, and how many are less or equal.
+    s is the smallest integer for which that holds. The values of a class lie on a line, so they are
+    ordered, and not all pairs of accumulators need to be compared: it is enough to know, for each
+    value of i, how many values of j are less, and how many are less or equal.
 
-    Where all classes share one variance and one shift (no batch norm, or `TensorNorm`), these, the
-    common size of the slopes and what all starts have in common drop out of every comparison; a and
-    b are then taken without them, which leaves rational numbers only. If the slopes are one number,
-    too, and no s in 64 bits does it (biases 0, 1e-20 and 1e30), `_ranked` gives A and B.
+    If all classes share one variance and one shift (no batch norm, or `TensorNorm`), these, the
+    common size of the slopes and the common part of the starts do not affect comparisons. Then a
+    and b are taken without them and are rational. If also all slopes are equal, and no s fits into
+    64 bits (biases 0, 1e-20 and 1e30), `_ranked` gives A and B.
 
     Raises:
-        PackError: if no s does it in 64 bits, and for more accumulators than can be compared.
+        PackError: if no integers of 64 bits will do, and for too many accumulators to compare.
     """
     ranking = _without_common(fold.lines)
     low, high = (bound.tolist() for bound in fold.product.reach())
@@ -98,7 +98,7 @@ def score_stage(fold: Fold, shape: Shape) -> ScoreStage:
         raise PackError(
             f"{fold.where}: expected classes that integers of 64 bits can compare, got parameters "
             "too far apart, or ties that rounding breaks; packable with any finite parameters is a "
-            "last Dense with weights of +1 and -1, and behind it TensorNorm or no batch norm"
+            "last Dense with weights of +1 and -1, followed by TensorNorm or no batch norm"
         )
     A, B, shift = found
     logits = [line.coefficients() for line in fold.lines]
@@ -109,28 +109,28 @@ def score_stage(fold: Fold, shape: Shape) -> ScoreStage:
 
 
 def _without_common(lines: tuple[Line, ...]) -> tuple[Line, ...]:
-    """Lines that compare in the same way, with rational coefficients where that is easy."""
+    """Lines with the same comparisons, made rational if all share variance and shift."""
     first = lines[0]
     if any((line.variance, line.beta) != (first.variance, first.beta) for line in lines):
         return lines
     unit = max(abs(line.slope) for line in lines) or Fraction(1)
     one, zero = Fraction(1), Fraction(0)
-    # Starts on both sides of 0 stay; others move until the nearest is 0, so that B is small.
+    # If all starts are on one side of 0, they move until the nearest is 0, so that B is small.
     starts = [line.start for line in lines]
     common = max(min(starts), zero) + min(max(starts), zero)
     return tuple(Line(line.slope / unit, (line.start - common) / unit, one, zero) for line in lines)
 
 
 def _ranked(lines: tuple[Line, ...], span: int) -> tuple[list[int], list[int]]:
-    """A and B of lines with one rational slope, whatever their starts; accumulators span so much.
+    """A and B of lines with one rational slope and any starts, for accumulators within `span`.
 
     .. code-block:: text
 
         logit = slope (acc + whole + rest)        whole an integer, 0 <= rest < 1
         score = +-(n (acc + whole) + rank)        the rank of rest among the n different rests
 
-    Whole numbers that differ decide alone in both, and else the rests do, in both alike. A gap
-    between neighbouring wholes that is beyond what accumulators make up for may be any such gap.
+    In both, different whole numbers decide, and otherwise the rests do. A gap between neighbouring
+    wholes that is wider than all accumulators may be shortened.
     """
     slope = lines[0].slope
     if slope == 0:
@@ -138,22 +138,22 @@ def _ranked(lines: tuple[Line, ...], span: int) -> tuple[list[int], list[int]]:
         return [0] * len(lines), [starts.index(line.start) for line in lines]
     ratios = [line.start / slope for line in lines]
     rests = sorted({r - math.floor(r) for r in ratios})
-    place, least, last = {}, 0, None
+    position, least, last = {}, 0, None
     for whole in sorted({math.floor(r) for r in ratios}):
         least += 0 if last is None else min(whole - last, span + 2)
-        place[whole], last = least, whole
+        position[whole], last = least, whole
     n, sign = len(rests), 1 if slope > 0 else -1
-    B = [n * place[math.floor(r)] + rests.index(r - math.floor(r)) for r in ratios]
+    B = [n * position[math.floor(r)] + rests.index(r - math.floor(r)) for r in ratios]
     return [sign * n] * len(lines), [sign * b for b in B]
 
 
 def _rounded(
     lines: tuple[Line, ...], low: list[int], high: list[int], step: int
 ) -> tuple[list[int], list[int], int] | None:
-    """A, B and the smallest s for which all classes compare as their lines do, if there is one.
+    """A, B and the smallest s for which all classes compare as their lines do, or None.
 
-    Orders take as much memory as the accumulators, so there is one at a time, in turn, until all
-    pairs of classes in a row have agreed with one s: what fails for one pair is out for good.
+    An order takes as much memory as the accumulators, so there is only one at a time. A candidate
+    that fails for one pair of classes is dropped; one that holds for all pairs is returned.
     """
     exact = [line.coefficients() for line in lines]
     values = _values(lines, exact, low, high, step)
@@ -174,7 +174,7 @@ def _rounded(
 def _candidates(
     exact: list[tuple[Fraction, Fraction]], low: list[int], high: list[int], largest: Fraction
 ) -> Iterator[tuple[list[int], list[int], int]]:
-    """A, B and s, from the s that leaves at most a single bit upwards, while scores fit."""
+    """A, B and s, from an s that leaves at most one bit, upwards as long as scores fit."""
     length = largest.numerator.bit_length() - largest.denominator.bit_length()
     for s in range(-length - 1, -length + 64) if largest else (0,):
         A, B = ([round(pair[k] * Fraction(2) ** s) for pair in exact] for k in (0, 1))
@@ -191,24 +191,24 @@ def _values(
     high: list[int],
     step: int,
 ) -> list[_Values]:
-    """Each class's own, with fixed-point numbers for all."""
+    """The values of each class, with one fixed-point scale for all."""
     sizes = [
         abs(a * acc + b) for (a, b), *ends in zip(exact, low, high, strict=True) for acc in ends
     ]
     scale = _power_below(BITS, max(sizes))
     result = []
-    # All classes' accumulators are parts of one array: of many pixels there are many.
+    # All classes share one array of accumulators, since it may be large.
     first, every = min(low), np.arange(min(low), max(high) + 1, step)
     for line, (a, b), least, most in zip(lines, exact, low, high, strict=True):
         acc = every[(least - first) // step : (most - first) // step + 1]
         acc = acc[::-1] if line.slope < 0 else acc
-        # 64 bits more than the result has, so that the products' error is small.
+        # 64 bits more than the result has, so that the products have small errors.
         result.append(_Values(line, acc, (round(a * scale * 2**64), round(b * scale * 2**64))))
     return result
 
 
 def _power_below(bits: int, size: Fraction) -> Fraction:
-    """The greatest power of two that scales `size` to so many bits at most."""
+    """The greatest power of two that scales `size` to at most this many bits."""
     if size == 0:
         return Fraction(1)
     length = size.numerator.bit_length() - size.denominator.bit_length()
@@ -216,11 +216,11 @@ def _power_below(bits: int, size: Fraction) -> Fraction:
 
 
 def _order(values: list[_Values], i: int, j: int) -> _Order:
-    """Counts by the integers where these are apart, by exact arithmetic where they are close."""
+    """Counts by fixed-point values; where these are close, by exact arithmetic."""
     one, other = values[i], values[j]
     if one.line.rational and other.line.rational:
         return _Order(i, j, *_rational_counts(one, other))
-    slack = 2  # each is off by less than 1
+    slack = 2  # each value has an error below 1
     sure = np.searchsorted(other.near, one.near - slack, side="left")
     perhaps = np.searchsorted(other.near, one.near + slack, side="right")
     below, not_above = sure.copy(), sure.copy()
@@ -232,10 +232,10 @@ def _order(values: list[_Values], i: int, j: int) -> _Order:
 
 
 def _rational_counts(one: _Values, other: _Values) -> tuple[HostArray, HostArray]:
-    """The counts of two lines without roots, where ties are common; in whole numbers.
+    """The counts of two lines without roots, in whole numbers, since ties are common there.
 
-    With everything times the common denominator, the lines are ``p n + q`` and ``r m``. A value of
-    j is less if its m is less than (p n + q) / r, or greater, if r is negative.
+    Times the common denominator, the lines are ``p n + q`` and ``r m``. A value of j is less
+    if m is less than (p n + q) / r, or, for negative r, greater.
     """
     numbers = one.line.slope, one.line.start - other.line.start, other.line.slope
     common = math.lcm(*(number.denominator for number in numbers))
@@ -246,7 +246,7 @@ def _rational_counts(one: _Values, other: _Values) -> tuple[HostArray, HostArray
     if r == 0:
         return n * (value > 0), n * (value >= 0)
     acc = np.sort(other.acc)
-    # Rounded up and down, and then no further out than just beyond all of them: int64 again.
+    # Rounded up and down, and clipped to just beyond all accumulators, which fits into int64.
     ends = int(acc[0]) - 1, int(acc[-1]) + 1
     up, down = (np.clip(v, *ends).astype(np.int64) for v in (-(-value // r), value // r))
     less = np.searchsorted(acc, up, side="left")
@@ -255,7 +255,7 @@ def _rational_counts(one: _Values, other: _Values) -> tuple[HostArray, HostArray
 
 
 def _count(line: Line, acc: int, other: _Values, span: tuple[int, int], least: int) -> int:
-    """How many of the other's values have ``sign(own - other's) >= least``; the first ones do."""
+    """The number of values of `other` for which ``sign(own - other's) >= least``, by bisection."""
     start, stop = span
     while start < stop:
         middle = (start + stop) // 2
@@ -267,7 +267,7 @@ def _count(line: Line, acc: int, other: _Values, span: tuple[int, int], least: i
 
 
 def _holds(values: list[_Values], order: _Order, found: tuple[list[int], list[int], int]) -> bool:
-    """Whether the integer scores of two classes lie among each other in this order."""
+    """Whether the integer scores of two classes are in this order."""
     A, B, _ = found
     one, other = (A[c] * values[c].acc + B[c] for c in (order.i, order.j))
     below = np.searchsorted(other, one, side="left")
