@@ -6,19 +6,10 @@ from fractions import Fraction
 
 import numpy as np
 import pytest
-from packed_checks import (
-    moved,
-)
+from packed_checks import moved
 from packed_models import SIGN, dense, ink
 
-from minibnn import (
-    Activation,
-    PackError,
-    Rescale,
-    Sequential,
-    disagreements,
-    pack,
-)
+from minibnn import Activation, PackError, Rescale, Sequential, disagreements, pack
 from minibnn.packed.agreement import Disagreements, LayerDisagreement
 from minibnn.packed.agreement import _exact_label as exact_label
 from minibnn.packed.compile.exact import Line

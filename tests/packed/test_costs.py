@@ -77,16 +77,6 @@ def test_what_is_just_allowed_takes_bounded_memory_and_time(name, tmp_path):
     assert fuzz.faults(lines) == []
 
 
-def test_large_images_are_tested_with_fewer(tmp_path):
-    path = tmp_path / "large.safetensors"
-    for shape, n in (((2**11, 2**11), 1), ((2**10, 2**10), 4), ((600, 601), 11), ((590, 591), 12)):
-        program = Program(*shape, 1).conv(1, (1, 1), (512, 512)).sign()
-        path.write_bytes(end(program).file())
-        vectors = vectors_of(load_packed(path))
-        assert len(vectors.images) == len(vectors.scores) == n
-        assert vectors.images[0].std() > 0  # noise first
-
-
 def page():
     """As many windows as images of 28 by 28 may have."""
     program = Program(28, 28, 1).conv(8, (3, 3), border=((60, 60), (60, 60))).sign()

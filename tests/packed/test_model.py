@@ -6,9 +6,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from packed_checks import (
-    moved,
-)
+from packed_checks import moved
 from packed_models import SIGN, dense, images_models
 
 from minibnn import (

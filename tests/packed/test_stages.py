@@ -10,24 +10,11 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from packed_checks import (
-    sign_bits,
-)
+from packed_checks import sign_bits
 from packed_models import SIGN, dense, images_models, ink, norms, shake
 
-from minibnn import (
-    Activation,
-    Conv2D,
-    Flatten,
-    MaxPool2D,
-    Rescale,
-    Sequential,
-    disagreements,
-    pack,
-)
-from minibnn.packed.bits import (
-    pack_rows,
-)
+from minibnn import Activation, Conv2D, Flatten, MaxPool2D, Rescale, Sequential, disagreements, pack
+from minibnn.packed.bits import pack_rows
 from minibnn.packed.stages import DenseStage
 
 

@@ -5,16 +5,8 @@ from __future__ import annotations
 import pytest
 from packed_models import SIGN, dense, images_models, ink
 
-from minibnn import (
-    Activation,
-    BatchNorm,
-    Conv2D,
-    Flatten,
-    MaxPool2D,
-    Reshape,
-    Sequential,
-    pack,
-)
+from minibnn import Activation, BatchNorm, Conv2D, Flatten, MaxPool2D, Reshape, Sequential, pack
+from minibnn.packed.summary import PackedSummary
 
 
 @pytest.mark.parametrize("name", images_models())
@@ -22,6 +14,7 @@ def test_summary(name, rng):
     model = Sequential(*images_models()[name]).initialize(rng)
     packed = pack(model, (8, 9))
     summary = packed.summary()
+    assert isinstance(summary, PackedSummary)
     assert summary.bytes == packed.nbytes == sum(a.nbytes for a in packed.arrays().values())
     for i, (row, stage) in enumerate(zip(summary.rows, packed.stages, strict=True)):
         assert (row.stage, row.kind, row.in_shape) == (i, stage.kind, stage.in_shape)

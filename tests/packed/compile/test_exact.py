@@ -7,12 +7,7 @@ from fractions import Fraction
 
 from hypothesis import given
 from hypothesis import strategies as st
-from packed_checks import (
-    decimal_of,
-    positive,
-    rationals,
-    true_order,
-)
+from packed_checks import decimal_of, positive, rationals, true_order
 
 from minibnn.packed.compile.exact import Line, compare, inverse_root, sign_of_roots
 

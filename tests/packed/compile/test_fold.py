@@ -8,9 +8,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from packed_checks import (
-    sign_bits,
-)
+from packed_checks import sign_bits
 from packed_models import SIGN, dense, ink, norms, shake
 
 from minibnn import (

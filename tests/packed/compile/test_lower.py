@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from packed_checks import (
-    sign_bits,
-)
+from packed_checks import sign_bits
 from packed_models import SIGN, dense
 
 from minibnn import (
@@ -31,6 +29,8 @@ from minibnn import (
     disagreements,
     pack,
 )
+from minibnn.packed.compile.lower import lower
+from minibnn.packed.stages import Stage
 
 
 @pytest.mark.parametrize(
@@ -108,6 +108,19 @@ def test_nested_containers_and_float64(rng):
     inner[1][1].function = ReLU()
     with pytest.raises(PackError, match=r"layer 0.1.1.1, Activation"):
         pack(model, (9,))
+
+
+def test_a_pool_after_the_norm_follows_the_threshold(rng):
+    conv = Conv2D(1, 5, 3, weight_quantizer=SIGN)
+    model = Sequential(
+        Reshape((8, 9, 1)), Rescale(1), conv, BatchNorm(5), MaxPool2D(2), Activation(SIGN),
+        Flatten(), dense(45, 4),
+    ).initialize(rng)  # fmt: skip
+    plan = lower(model, (8, 9))
+    kinds = [step.kind if isinstance(step, Stage) else "fold" for step in plan.steps]
+    assert kinds == ["conv", "fold", "pool", "dense", "fold"]
+    (sign,) = plan.signs
+    assert (sign.layers, sign.steps, sign.fold) == (6, 3, 1)
 
 
 class MyDense(Dense):

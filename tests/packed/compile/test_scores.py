@@ -10,9 +10,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from packed_checks import (
-    true_order,
-)
+from packed_checks import true_order
 from packed_models import dense, ink, norms
 
 from minibnn import (

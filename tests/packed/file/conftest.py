@@ -5,9 +5,7 @@ from __future__ import annotations
 import pytest
 from packed_files import bytes_of, on_images, small
 
-from minibnn import (
-    pack,
-)
+from minibnn import pack
 
 
 @pytest.fixture(scope="session")

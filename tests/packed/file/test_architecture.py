@@ -10,12 +10,12 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from packed_files import changed, load_bytes
+from packed_files import changed, load_bytes, small
 
-from minibnn import (
-    PackedFileError,
-)
+from minibnn import PackedFileError, pack
+from minibnn.packed.description import describe, named_arrays
 from minibnn.packed.file import container
+from minibnn.packed.file.architecture import build
 
 NASTY = [None, True, 0, -1, 1, 2, 3, 255, 256, 2**31, 2**62, 2**63, 10**400, -(10**30), 0.5, 1e308,
          float("nan"), float("inf"), "", "dense", "conv", "pool", "threshold", "scores", "binarize",
@@ -209,3 +209,25 @@ def test_logits_that_are_no_numbers(programs):
     for name in ("6.scale", "6.offset"):
         with pytest.raises(PackedFileError, match=r"stage 6: expected numbers .*, got nan"):
             load_bytes(changed(programs[1], lambda _, a, *__, n=name: a[n].__setitem__(1, np.nan)))
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda d, a: d["stages"].clear(), "expected a list of stages"),
+        (lambda d, a: d.update(more=1), "architecture: expected no field 'more'"),
+        (lambda d, a: d["stages"].pop(), "expected scores as the last stage"),
+        (lambda d, a: d["stages"][1].pop("kind"), "stage 1: expected a field 'kind'"),
+        (lambda d, a: d["stages"].__setitem__(2, 7), "stage 2: expected an object"),
+        (lambda d, a: a.update({"9.weights": a["1.weights"]}), "no arrays but the stages', got '9"),
+        (lambda d, a: a.pop("1.weights"), "stage 1: expected a vector weights of its dtype"),
+    ],
+)
+def test_the_message_names_the_stage(change, message):
+    packed = pack(small(), (10,))
+    described = describe(packed.input_shape, packed.stages)
+    arrays = named_arrays(packed.stages)
+    build(described, arrays)
+    change(described, arrays)
+    with pytest.raises(ValueError, match=message):
+        build(described, arrays)

@@ -12,11 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from packed_files import load_bytes, small
 
-from minibnn import (
-    PackedFileError,
-    pack,
-    save_packed,
-)
+from minibnn import PackedFileError, pack, save_packed
 from minibnn.packed.file import container
 
 

@@ -10,10 +10,7 @@ import pytest
 from packed_files import every_array, on_images, small
 from packed_models import images_models
 
-from minibnn import (
-    pack,
-    save_packed,
-)
+from minibnn import pack, save_packed
 from minibnn.packed.file import container
 
 DOC = Path(__file__).parents[3] / "docs" / "packed-format.md"

@@ -23,12 +23,12 @@ from minibnn import (
     PackedFileError,
     Rescale,
     Sequential,
-    load_latents,
     load_packed,
     pack,
     save_packed,
 )
 from minibnn.packed.file import container
+from minibnn.packed.file.latents import load_latents
 
 
 def step(model, optimizer, images, labels):

@@ -21,12 +21,11 @@ from minibnn import (
     Rescale,
     Sequential,
     load_latents,
-    load_packed,
     pack,
 )
-from minibnn.packed import packed_file_info
 from minibnn.packed.description import to_json
 from minibnn.packed.file import container
+from minibnn.packed.file.load import load_packed, packed_file_info
 
 
 def parts(path):

@@ -9,13 +9,8 @@ import pytest
 from packed_files import bytes_of, on_images, same, small
 from packed_models import images_models
 
-from minibnn import (
-    PackError,
-    load_packed,
-    load_sample,
-    pack,
-    save_packed,
-)
+from minibnn import PackError, load_packed, load_sample, pack
+from minibnn.packed.file.save import save_packed
 from minibnn.packed.stages import ThresholdStage
 from minibnn.recipes import RECIPES
 
