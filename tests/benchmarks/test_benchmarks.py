@@ -150,7 +150,6 @@ def test_folded_floats_are_the_packed_network(monkeypatch):
     monkeypatch.syspath_prepend(str(BENCHMARKS / "contestants"))
     monkeypatch.syspath_prepend(str(BENCHMARKS))
     from deploy import fold
-
     from minibnn import load_sample, pack
     from minibnn.recipes import RECIPES
 
@@ -224,7 +223,6 @@ def modules(monkeypatch):
 def test_agree_calls_a_wrong_packed_model_wrong(monkeypatch):
     """Also where each of its labels has an explanation: another bit in some layer."""
     import agree
-
     from minibnn import disagreements, load_sample, pack
     from minibnn.recipes import RECIPES
 
@@ -272,7 +270,6 @@ def test_another_header_in_the_same_folder_is_compiled_anew(tmp_path, monkeypatc
 @pytest.mark.usefixtures("modules")
 def test_deploy_names_the_forms_that_it_leaves_out(tmp_path, monkeypatch):
     import deploy
-
     from minibnn import load_sample, pack
     from minibnn.recipes import RECIPES
 
@@ -512,11 +509,11 @@ def scripts(monkeypatch, tmp_path):
 @pytest.mark.skipif(os.name != "posix", reason="the steps are counted as they are there")
 @pytest.mark.parametrize("writer", ["save", "save_run", "confirm_gpu", "draw"])
 def test_a_kill_at_any_step_hurts_no_result(scripts, tmp_path, monkeypatch, writer):
-    import confirm_gpu
     import tables
+
+    import confirm_gpu
     from confirm.report import Report
     from confirm.setting import Outcome
-
     from minibnn.result_folder import ResultFolder
 
     monkeypatch.setattr(scripts, "environment", lambda *_: {})
@@ -553,7 +550,6 @@ def few_images(*_):
 def test_each_stored_accuracy_says_what_decides_how_it_rounds(scripts, tmp_path, monkeypatch):
     """Of its own run; an earlier row stays as it is, without what nobody noted then."""
     import accuracy
-
     from minibnn.recipes import RECIPES
 
     modern = RECIPES["modern"]()

@@ -11,15 +11,15 @@ from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 
-import confirm_gpu
 import numpy as np
 import pytest
+from devices import STRICT
+
+import confirm_gpu
 from confirm import machine, speed, training
 from confirm.compiling import kept_kernels, watch_compiler
 from confirm.report import RUNNING, Report
 from confirm.setting import CUT_OFF, FAILED, NOT_RUN, OK, Outcome, Setting, run, verdict
-from devices import STRICT
-
 from minibnn import DeviceError, ImageDataset, get_backend, load_sample
 from minibnn.backend import CPU, Backend
 

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-import launches
 import numpy as np
 import pytest
-from confirm import speed, training
-from confirm.setting import FAILED, OK, Setting
 from cuda_on_host import HOST_CUDA, HostKernels, kernel_names
 from devices import STRICT, open_backend
+
+import launches
+from confirm import speed, training
+from confirm.setting import FAILED, OK, Setting
 from every_kernel import ODD, results
 from launches import FLOATS, Key, listening, missing
-
 from minibnn.backend import CPU
 from minibnn.backend.cuda import FILES, source
 from minibnn.functions.signs import straight_through_gradient
