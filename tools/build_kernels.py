@@ -3,6 +3,7 @@
 The result is `_kernels.so`, beside its source `minibnn/backend/cpu/kernels.c`. `c_kernels.py` there
 loads it if its size and CRC-32 are those in `_kernels.seal`. If there is no C compiler, or if the
 compilation fails, minibnn is installed without C kernels and uses its NumPy implementations.
+`tests/backend/cpu/test_c_kernels.py` tests it.
 """
 
 from __future__ import annotations

@@ -1,6 +1,8 @@
 """Draw docs/pictures/quantizers.png: every quantizer and its surrogate derivative.
 
-python tools/draw_functions.py
+    python tools/draw_functions.py
+
+`tests/plots/test_plots.py` tests it.
 """
 
 from __future__ import annotations

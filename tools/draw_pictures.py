@@ -1,6 +1,8 @@
 """Train the modern recipe on MNIST and draw README's pictures into docs/pictures/.
 
-MINIBNN_DATA=... python tools/draw_pictures.py
+    MINIBNN_DATA=... python tools/draw_pictures.py
+
+No test runs it: it trains on MNIST, and needs Chromium.
 """
 
 from __future__ import annotations

@@ -5,7 +5,7 @@
 
 `compare_checkouts.py` runs it, with the settings as JSON. It uses only names that are public in
 both checkouts. The files contain no dates and no paths; packed files and exports contain minibnn's
-version.
+version. `tests/tools/test_compare_checkouts.py` tests it.
 """
 
 from __future__ import annotations

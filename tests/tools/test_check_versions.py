@@ -1,4 +1,4 @@
-"""The declared versions: each has a lower bound, which `tools/check_versions.py` installs."""
+"""tools/check_versions.py: each requirement has a lower bound, which it installs."""
 
 from __future__ import annotations
 
@@ -10,16 +10,14 @@ from pathlib import Path
 
 import pytest
 
+import check_versions
+
 ROOT = Path(__file__).parents[2]
 
 
 @pytest.fixture(scope="module")
 def tool():
-    path = ROOT / "tools" / "check_versions.py"
-    module = types.ModuleType("check_versions")
-    module.__file__ = str(path)
-    exec(compile(path.read_text(), str(path), "exec"), vars(module))
-    return module
+    return check_versions
 
 
 @pytest.fixture(scope="module")
@@ -47,20 +45,20 @@ def test_each_requirement_is_pinned_to_its_lower_bound(tool, project):
     }
 
 
-def test_what_follows_two_dashes_goes_to_pytest(tool):
-    """As its own page says; argparse takes `-q` for an unknown option of the tool."""
+def test_arguments_after_two_dashes_go_to_pytest(tool):
+    """argparse alone would reject `-q` as an unknown option."""
     given, rest = tool.parse(["newest", "--python", "python3.13", "--", "-q", "tests"])
     assert (given.versions, given.python, rest) == ("newest", "python3.13", ["-q", "tests"])
     assert tool.parse(["minimum"])[1] == ["-q"]
 
 
-def test_what_has_no_lower_bound_is_refused(tool):
+def test_a_requirement_without_a_lower_bound_is_refused(tool):
     with pytest.raises(ValueError, match="numpy: expected a lower bound"):
         tool.requirements({"dependencies": ["numpy"], "optional-dependencies": {"dev": []}}, True)
 
 
 def test_one_package_has_one_bound(project):
-    """In all extras alike: else the stricter one would be what is tested."""
+    """The same in all extras: otherwise only the stricter one would be tested."""
     needs = [
         *project["dependencies"],
         *(n for e in project["optional-dependencies"].values() for n in e),
@@ -74,7 +72,7 @@ def test_one_package_has_one_bound(project):
 
 
 def test_the_documented_command_starts(tool, monkeypatch):
-    """With the arguments that its documentation names; nothing is installed here."""
+    """With the arguments of its documentation; nothing is installed here."""
     ran = []
 
     def run(command, **options):
