@@ -36,11 +36,11 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, default=5, metavar="N",
                         help="number of seeds; default: %(default)s")  # fmt: skip
     parser.add_argument("--first-seed", type=int, default=0, metavar="N",
-                        help="to add seeds to earlier results; default: 0")  # fmt: skip
+                        help="first seed, to add seeds to earlier results; default: 0")  # fmt: skip
     parser.add_argument("--epochs", type=int, metavar="N",
-                        help="default: the recipe's; otherwise results are not saved")  # fmt: skip
+                        help="default: the recipe's; if given, results are not saved")  # fmt: skip
     parser.add_argument("--train-images", type=int, metavar="N",
-                        help="use the first N; default: all; otherwise results are not saved"
+                        help="use the first N; default: all; if given, results are not saved"
                         )  # fmt: skip
     args = parser.parse_args()
     data = load_mnist()

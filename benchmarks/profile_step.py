@@ -200,7 +200,7 @@ def main() -> None:
         description="Profile a training step: the microseconds of each phase."
     )
     what = parser.add_mutually_exclusive_group()
-    what.add_argument("--recipe", choices=RECIPES, default="seed",
+    what.add_argument("--recipe", choices=RECIPES, default="seed", metavar="NAME",
                       help="train this recipe's network; default: %(default)s")  # fmt: skip
     what.add_argument(
         "--width", type=int, metavar="N", help="train 784-N-N-N-10 with batch norm instead"

@@ -57,7 +57,7 @@ def parse(words: list[str]) -> tuple[argparse.Namespace, list[str]]:
         description=(__doc__ or "").partition("\n")[0], epilog="arguments after -- go to pytest"
     )
     parser.add_argument("versions", choices=("minimum", "newest"),
-                        help="of the packages that minibnn needs")  # fmt: skip
+                        help="which versions of the packages that minibnn needs")  # fmt: skip
     parser.add_argument(
         "--python", default=sys.executable, help="the Python to test with; default: this one"
     )

@@ -164,7 +164,7 @@ def run_rounds(
     With `start_together` all processes start at once, before the first warm-up round: frameworks
     take long to load.
     """
-    complaints: list[str] = []
+    problems: list[str] = []
     rows: list[Row] = []
     with ExitStack() as stack:
         racing: dict[str, tuple[Worker, float]] = {}
@@ -180,14 +180,14 @@ def run_rounds(
             try:
                 seconds, first, _ = worker.run_round()
             except RaceError as error:
-                complaints.append(str(error))
+                problems.append(str(error))
                 continue
             expected = first if expected is None else expected
             same = (
                 first is None or expected is None or abs(first - expected) <= tolerance * expected
             )
             if not same:
-                complaints.append(
+                problems.append(
                     f"{worker.name} excluded: expected the first loss {expected}, got {first}"
                 )
                 continue
@@ -203,7 +203,7 @@ def run_rounds(
                     {"contestant": name, "repeat": repeat, "value": seconds,
                      "first_loss": first, "last_loss": last, "warmup_seconds": warmup}
                 )  # fmt: skip
-    return rows, complaints
+    return rows, problems
 
 
 def cold_run(command: Sequence[str], environment: Mapping[str, str]) -> tuple[float, float]:
