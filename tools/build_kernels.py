@@ -42,7 +42,7 @@ def compile_kernels(folder: Path) -> str | None:
         _remove(library, seal)
         return "no C compiler was found"
     stamp = f"-DMINIBNN_SOURCE={zlib.crc32(source.read_bytes())}u"
-    with tempfile.TemporaryDirectory() as elsewhere:  # nobody must load a partial file
+    with tempfile.TemporaryDirectory() as elsewhere:  # so that no process loads a partial file
         made = Path(elsewhere, "kernels.so")
         command = [*compiler, *FLAGS, stamp, str(source), "-o", str(made), "-lm"]
         done = subprocess.run(command, capture_output=True, text=True, check=False)

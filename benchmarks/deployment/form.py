@@ -27,7 +27,7 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from harness.contestant import Array, hold_to, open_answers
+from harness.contestant import Array, limit_cores, open_answers
 
 
 @dataclass(frozen=True)
@@ -79,7 +79,7 @@ def run(make: type[Form]) -> None:
     folder = Path(sys.argv[1])
     name = sys.argv[2] if len(sys.argv) > 2 else ""
     task = Task.read(folder)
-    hold_to(task.threads)
+    limit_cores(task.threads)
     answers = open_answers()
     images, labels = np.load(folder / "images.npy"), np.load(folder / "labels.npy")
     before = 0.0 if task.calls else memory_from_here()

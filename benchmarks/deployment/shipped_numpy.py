@@ -57,7 +57,7 @@ class Numpy:
         return labels
 
     def by_layers(self, images: Array) -> Array:
-        """Minibnn's layers in evaluation mode."""
+        """The layers of minibnn, in evaluation mode."""
         labels: Array = self.model.forward(images).argmax(axis=1)
         return labels
 

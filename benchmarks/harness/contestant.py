@@ -145,8 +145,8 @@ def require_exact(job: Job, product: Callable[[Array, Array], Any]) -> None:
         raise RuntimeError("the products are rounded to TF32, which this job forbids")
 
 
-def hold_to(threads: int) -> None:
-    """Restrict this process to as many cores: JAX has no setting for its threads."""
+def limit_cores(threads: int) -> None:
+    """Restrict this process to so many cores: JAX has no setting for its threads."""
     if hasattr(os, "sched_setaffinity") and threads < len(os.sched_getaffinity(0)):
         os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[:threads])
 
@@ -185,7 +185,7 @@ def run(make: Maker, cold: Callable[[Maker, Job, str], None] = whole) -> None:
     folder = Path(sys.argv[1])
     form = sys.argv[2] if len(sys.argv) > 2 else ""
     job = Job.read(folder)
-    hold_to(job.threads)
+    limit_cores(job.threads)
     if job.kind == "whole":
         cold(make, job, form)
         return

@@ -206,7 +206,7 @@ def run_part(name: str, report: Report, *, quick: bool) -> int:
     try:
         report.keep_head(quick=quick, on=facts(backend))
         outcome = part(name)(setting)
-    except Exception as error:  # the other parts shall run all the same
+    except Exception as error:  # the other parts still run
         trace = traceback.format_exc()
         print(trace, file=sys.stderr)
         message = str(error).splitlines() or [""]
