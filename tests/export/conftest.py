@@ -10,5 +10,5 @@ from minibnn.recipes import RECIPES
 
 @pytest.fixture(scope="session")
 def modern():
-    """A network that reads digits, though it has seen only the bundled ones."""
+    """A network trained on the bundled digits."""
     return pack(RECIPES["modern"]().train(load_sample(), epochs=12, progress=False)[0], (28, 28))

@@ -105,7 +105,7 @@ int main(void)
 
 
 def test_selftest_finds_damage_that_no_image_shows(tmp_path, rng):
-    """One bit of each constant's first and last number, and of the ends of rows; a number of 0."""
+    """One bit in the first and last number of each constant and at the ends of rows; and a 0."""
     compiler("gcc")
 
     def hidden(n_in, n_out):
@@ -135,7 +135,7 @@ def test_selftest_finds_damage_that_no_image_shows(tmp_path, rng):
 
 
 def test_the_seeds_network_takes_16_kib_of_flash(seed, tmp_path):
-    """Everything but the stack, as a microcontroller without instructions of its own needs it."""
+    """Everything except the stack, without special instructions, as on a microcontroller."""
     compiler("gcc")
     compiler("size")
     text = header(seed, tmp_path)
@@ -193,7 +193,7 @@ def test_the_head_says_what_it_is(seed, tmp_path):
     assert "poch" not in head
 
 
-def test_images_of_ones_own(seed, tmp_path, rng):
+def test_images_of_the_users(seed, tmp_path, rng):
     images = rng.integers(0, 256, (3, 28, 28), np.uint8)
     text = header(seed, tmp_path, images=images)
     assert "#define DIGITS_VECTORS 3" in text
@@ -207,7 +207,7 @@ def test_images_of_ones_own(seed, tmp_path, rng):
 
 
 @pytest.mark.parametrize("name", ["", "1a", "a b", "a-b", "_a", "a__b", "a_", "ä", "a\n", "a" * 32])
-def test_names_that_c_would_not_have(seed, tmp_path, name):
+def test_names_that_are_invalid_in_c(seed, tmp_path, name):
     with pytest.raises(ValueError, match="expected a name"):
         export_c(seed, tmp_path / "net.h", name=name)
     assert not list(tmp_path.iterdir())

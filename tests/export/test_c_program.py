@@ -160,8 +160,8 @@ def test_scores_and_labels_are_the_packed_models(models, program, name):
     assert not list(rows)
 
 
-def test_the_models_take_every_way(models, program):
-    """Each part of the template, each type, and what is rare is among them."""
+def test_the_models_cover_the_template(models, program):
+    """The models use each part of the template, each type, and rare cases."""
     text = "".join((program / f"m{k}.h").read_text() for k in range(len(models)))
     for function in ("flip", "pool", "gather", "pixels", "binarize", "products", "compare", "sums"):
         assert re.search(rf"^    .*m\d+_{function}\(", text, re.MULTILINE), function

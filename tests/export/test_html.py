@@ -32,7 +32,7 @@ def template():
 
 
 def test_the_page_can_be_read(modern, tmp_path):
-    """All lines of the two scripts that explain are there, with their comments, and indented."""
+    """The two explanatory scripts keep all lines, with comments and indentation."""
     whole, page = template(), exported(modern, tmp_path)
     for name in ("network", "picture"):
         there = element(page, name).splitlines()
@@ -49,7 +49,7 @@ def test_the_page_can_be_read(modern, tmp_path):
 
 
 def test_shortening_breaks_no_text():
-    """It looks at lines one by one: no text or comment in the page's source may have several."""
+    """It treats lines one by one, so no text or comment in the source may span several."""
     for line in template().splitlines():
         assert line.count("`") % 2 == 0
         assert line.count("/*") == line.count("*/") == int(line.strip().startswith("/*"))

@@ -34,7 +34,7 @@ def show(page, image):
 
 
 def draw(page, strokes):
-    """With the mouse, in steps as a hand moves."""
+    """Draw with the mouse, in small steps."""
     box = page.run("(() => { const b = document.getElementById('draw').getBoundingClientRect();"
                    " return [b.left, b.top, b.width]; })()")  # fmt: skip
     for stroke in strokes:
@@ -100,8 +100,8 @@ def test_every_bit_and_every_score_is_shown(page, modern):
     page.wait(f"document.getElementById('live').textContent.startsWith('It says {label}.')")
 
 
-def place_of(page, name):
-    """Left, top, right, bottom in the window."""
+def bounds_of(page, name):
+    """Left, top, right and bottom of an element in the window."""
     return page.run(f"(() => {{ const b = document.getElementById({name!r}).getBoundingClientRect();"
                     " return [b.left, b.top, b.right, b.bottom]; })()")  # fmt: skip
 
@@ -111,7 +111,7 @@ def place_of(page, name):
 def test_a_drawing_that_goes_while_it_is_drawn(how, pointer, page):
     if pointer == "finger":
         page.call("Emulation.setTouchEmulationEnabled", enabled=True)
-    left, top, right, bottom = place_of(page, "draw")
+    left, top, right, bottom = bounds_of(page, "draw")
 
     def move(kind, x, y):
         at = (left + x * (right - left), top + y * (bottom - top))
@@ -149,7 +149,7 @@ def test_a_drawing_that_goes_while_it_is_drawn(how, pointer, page):
 
 
 def test_the_keys_pen_ends_the_mouses_line(page):
-    left, top, right, bottom = place_of(page, "draw")
+    left, top, right, bottom = bounds_of(page, "draw")
     page.key("Tab")
     page.mouse("Pressed", left + 20, top + 20)
     page.mouse("Moved", left + 40, top + 20)
@@ -167,7 +167,7 @@ def test_the_keys_pen_ends_the_mouses_line(page):
 
 
 def bars(page):
-    """Lengths as shares of the greatest there can be."""
+    """Lengths as fractions of the maximum."""
     return page.run(
         "[...document.querySelectorAll('.bar')].map((b) => parseFloat(b.style.width) / 50)"
     )
@@ -244,7 +244,7 @@ def test_a_small_screen_shows_drawing_and_answer_together(size, touch, chromium,
     draw(page, ONE)
     assert text(page, "sentence").startswith("It says 1.")
     assert page.run("[scrollX, scrollY]") == [0, 0]
-    places = {name: place_of(page, name) for name in ("draw", "digit", "scores", "clear")}
+    places = {name: bounds_of(page, name) for name in ("draw", "digit", "scores", "clear")}
     for name, (left, top, right, bottom) in places.items():
         assert 0 <= left < right <= size[0], name
         assert 0 <= top < bottom <= size[1], name
@@ -269,7 +269,7 @@ def test_a_failure_on_a_phone(chromium, modern, tmp_path):  # noqa: F811
         path = tmp_path / "changed.html"
         path.write_text(whole.replace(old, new), encoding="utf-8")
         page = chromium.page(path.as_uri(), size=(360, 740))
-        left, top, right, _ = place_of(page, "selftest")
+        left, top, right, _ = bounds_of(page, "selftest")
         assert (left < 30, right > 330, 0 <= top < 30) == (True, True, True)
         page.close()
 

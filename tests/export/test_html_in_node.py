@@ -33,7 +33,7 @@ needs_node = pytest.mark.skipif(NODE is None, reason="no node on the PATH")
 
 
 def node(*parts, given=None):
-    """What a script in strict mode prints as JSON; `given` is its variable of that name."""
+    """The JSON that a script in strict mode prints; it has a variable `given`."""
     text = "\n".join([*parts[:-1], f"const given = {json.dumps(given)};", parts[-1]])
     done = subprocess.run([NODE, "-"], input=text, capture_output=True, text=True, timeout=120)
     assert (done.returncode, done.stderr) == (0, "")
@@ -79,7 +79,7 @@ def test_scores_are_the_packed_models(name, tmp_path, rng):
 
 
 def damaged(model):
-    """The page's model with one number changed, again and again: what, and its text."""
+    """The page's model with one number changed, many times: the kind of change and the text."""
     for i, stage in enumerate(json.loads(model)["stages"]):
         for name in ("weights", "thresholds", "A", "B", "falling", "threshold"):
             value = stage.get(name)
@@ -88,7 +88,7 @@ def damaged(model):
                 places = [("all", None)] if name in stage else []
             for what, k in places if value != [] else ():
                 changed = json.loads(model)
-                if name == "weights":  # a digit of base 91, 13 bits or what is left of them
+                if name == "weights":  # a digit of base 91
                     letters = list(value)
                     letters[k] = "#" if letters[k] == "!" else "!"
                     changed["stages"][i][name] = "".join(letters)
@@ -104,7 +104,7 @@ def damaged(model):
 @needs_node
 @pytest.mark.parametrize("name", ["modern", "finn-sfc", "larq-cnn"])
 def test_the_self_test_finds_every_kind_of_damage(name, tmp_path, rng):
-    """The checksum does, also where none of the pictures meets what has changed."""
+    """The checksum finds damage that changes no score of the test images."""
     page = exported(packed_of(name, rng), tmp_path)
     run = """
     const [models, vectors] = given;
@@ -204,7 +204,7 @@ def test_a_changed_label_is_found(tmp_path, rng):
 
 @needs_node
 def test_bytes_as_text(tmp_path, rng):
-    """What Python packs the page's script unpacks: every length, and runs of every length."""
+    """The page's script unpacks what Python packs: every length, and runs of every length."""
     data = [rng.integers(0, 256, n, np.uint8).tobytes() for n in (*range(40), 1000)]
     data += [bytes([0]), bytes([255] * 7), bytes(range(256))]
     runs = [n for n in range(1, 400) if n < 10 or n % 128 < 4 or n % 128 > 125]
@@ -294,7 +294,7 @@ def test_little_drawings(tmp_path, rng):
 
 @needs_node
 def test_ink_is_about_that_of_mnist(tmp_path, rng):
-    """Test images of ones have 60 full pixels on the average, of zeros 135."""
+    """Test images of ones have 60 full pixels on average, of zeros 135."""
     one, zero = pictures(tmp_path, rng, ONE, ZERO)
     assert 45 < one.sum() / 255 < 75
     assert 105 < zero.sum() / 255 < 165

@@ -29,7 +29,7 @@ def test_the_packed_model_is_right_if_it_is_so_everywhere(unexplained, rights, r
 
 
 def test_disagreements_say_who_is_right(rng):
-    """Biases that put images on the threshold, as far as floats can say."""
+    """Biases that put images on the threshold, up to float rounding."""
     model = Sequential(Rescale(1 / 255), dense(300, 40), Activation(SIGN), dense(40, 5)).initialize(
         rng
     )
@@ -65,7 +65,7 @@ def test_disagreements_are_about_the_model_that_was_packed(rng):
     for other in (longer, Sequential(model[0], model[1])):
         with pytest.raises(PackError, match="disagreements: expected the model"):
             disagreements(other, packed, images)
-    for i in (0, 2):  # whose sums tell exact arithmetic what is right
+    for i in (0, 2):  # products, on which exact arithmetic is based
         with pytest.raises(PackError, match=r"disagreements: expected .* packed, got another"):
             disagreements(model, moved(packed, i, "weights", 2, 3), images)
     for i, name, change in ((1, "thresholds", 999), (3, "A", 1000), (3, "B", 10**6)):
@@ -91,7 +91,7 @@ def test_disagreements_are_about_the_model_that_was_packed(rng):
 
 
 def test_disagreements_count_images_once(rng, monkeypatch):
-    """Logits that floats round to a tie, beside bits that agree; and a model that is not its layers."""
+    """Logits that floats round to a tie, while bits agree; and a model that does not run its layers."""
     model = Sequential(*ink(), dense(4, 3)).initialize(rng)
     model[2].weight.data[...] = [[-1, 1, -1]] * 4
     model[2].bias.data[...] = 2.0**28

@@ -1,4 +1,4 @@
-"""Rows of bits: the references against counting by hand, NumPy's own and a device's against them."""
+"""Rows of bits: references against plain counting, and NumPy's and a device's against references."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ def test_packed_by_the_reference_and_by_numpy(rows, width, rng):
 
 
 def test_numpy_declines_other_arrays(rng):
-    """They are the reference's, which computes or raises."""
+    """The reference takes them, and computes or raises."""
     words = rng.integers(0, 2**64, (3, 2), np.uint64)
     assert NUMPY["pack_rows"](CPU, np.ones(3, np.uint8)) is NotImplemented
     assert NUMPY["pack_rows"](CPU, np.ones((3, 2), np.int64)) is NotImplemented
@@ -87,7 +87,7 @@ def test_xnor_products(backend, rng, width):
     np.testing.assert_array_equal(backend.to_host(backend.run(unpack_rows, rows[0], width)), a)
 
 
-def test_a_bit_has_its_place():
+def test_a_bit_has_its_position():
     bits = np.zeros((2, 70), np.uint8)
     bits[0, 3] = bits[1, 64] = 1
     assert pack_rows(bits).tolist() == [[8, 0], [0, 1]]

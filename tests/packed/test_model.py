@@ -138,7 +138,7 @@ def test_packing_leaves_the_model_alone(trained):
     packed.verify(model)
     assert all((p.data == b).all() for p, b in zip(model.parameters(), before, strict=True))
     np.testing.assert_array_equal(model.forward(images[:5]), y)
-    model[2].weight.data[...] *= -1  # and the packed one does not look at it any more
+    model[2].weight.data[...] *= -1  # the packed model does not depend on it any more
     np.testing.assert_array_equal(packed.logits(images[:5]), y)
     model[2].weight.data[...] *= -1
 

@@ -29,7 +29,7 @@ def test_accumulators_of_pixels_are_sums(rng):
 
 
 def test_accumulators_beyond_float32(rng):
-    """Sums of more than 2^24, odd ones among them."""
+    """Sums above 2^24, including odd ones."""
     width = 70_001
     images = np.full((4, width), 255, np.uint8)
     images[1:, 0] = [254, 253, 0]
@@ -50,7 +50,7 @@ def test_images(name, rng):
     packed = pack(model, (8, 9))
     images = rng.integers(0, 256, (60, 8, 9), np.uint8)
     for ours, theirs in sign_bits(model, packed, images):
-        # The whole numbers behind pixels are exact, what batch norm makes of them is rounded.
+        # Sums of pixels are exact integers here; batch norm rounds.
         assert (ours != theirs).mean() < 0.001
         assert 0.02 < theirs.mean() < 0.9999
     found = disagreements(model, packed, images)
@@ -64,10 +64,10 @@ def test_images(name, rng):
 @settings(deadline=None, max_examples=60)
 @given(st.data())
 def test_images_of_any_shape(data):
-    """Strides, dilations, borders and pools of every size; bits in, so that all bits are exact.
+    """Strides, dilations, paddings and pools of all sizes; inputs are bits, so all bits are exact.
 
-    The biases of the last layer are no whole numbers: its sums round in the float model, which may
-    then name the other of two classes that are equal but for that. Exact arithmetic decides.
+    The biases of the last layer are not integers, so its sums are rounded in the float model, which
+    may choose another one of two nearly equal classes. Exact arithmetic decides.
     """
     number = lambda low, high: data.draw(st.integers(low, high))  # noqa: E731
     rng = np.random.default_rng(number(0, 2**32))
@@ -113,7 +113,7 @@ def test_images_of_any_shape(data):
 @pytest.mark.parametrize(
     "form", [lambda p: p, copy.copy, copy.deepcopy, lambda p: pickle.loads(pickle.dumps(p))]
 )
-def test_arrays_cannot_be_changed_behind_what_is_kept_of_them(form, rng):
+def test_arrays_are_read_only(form, rng):
     model = Sequential(Rescale(1), dense(3, 5), Activation(SIGN), dense(5, 2)).initialize(rng)
     packed = pack(model, (3,))
     again = form(packed)

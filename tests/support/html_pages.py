@@ -57,17 +57,17 @@ def models():
         "overlapping pools": [*pixels, conv(1, 5), BatchNorm(5), MaxPool2D(3, 2), Activation(SIGN), Flatten(), dense(12 * 12 * 5, 4)],
         "pooled signs": [*pixels, conv(1, 5), *sign(5), MaxPool2D((3, 2)), Flatten(), dense(8 * 13 * 5, 4)],
         "two": [*pixels, conv(1, 5), *sign(5), conv(5, 3, padding=1, padding_value=-1), MaxPool2D(2), *sign(3), Flatten(), dense(13 * 13 * 3, 4)],
-        "border +1": [*pixels, conv(1, 33), *sign(33), conv(33, 3, (2, 4), padding=(2, 1), padding_value=1, stride=(2, 1), dilation=(1, 2)), *sign(3), Flatten(), dense(15 * 22 * 3, 4)],
+        "padding +1": [*pixels, conv(1, 33), *sign(33), conv(33, 3, (2, 4), padding=(2, 1), padding_value=1, stride=(2, 1), dilation=(1, 2)), *sign(3), Flatten(), dense(15 * 22 * 3, 4)],
         "same": [*pixels, conv(1, 5), *sign(5), conv(5, 3, 2, padding="same", padding_value=-1), *sign(3), Flatten(), dense(26 * 26 * 3, 4)],
         "bits": [Reshape((28, 28, 1)), *ink(), conv(1, 5, padding=1, padding_value=-1, stride=2), *sign(5), Flatten(), dense(14 * 14 * 5, 4)],
-        "pixel border": [Reshape((28, 28, 1)), Rescale(1, -6), conv(1, 5, padding=2, padding_value=-1), *sign(5), Flatten(), dense(30 * 30 * 5, 4)],
+        "pixel padding": [Reshape((28, 28, 1)), Rescale(1, -6), conv(1, 5, padding=2, padding_value=-1), *sign(5), Flatten(), dense(30 * 30 * 5, 4)],
         "strided pixels": [*pixels, conv(1, 5, (4, 2), stride=(3, 2), dilation=(2, 3)), *sign(5), Flatten(), dense(8 * 13 * 5, 4)],
         "conv last": [*pixels, conv(1, 5), *sign(5), conv(5, 4, 26), Flatten()],
     }  # fmt: skip
 
 
 def shake(model, rng):
-    """Values for everything that training would move."""
+    """Random values for everything that training changes."""
     for parameter in model.parameters():
         data = parameter.data
         if parameter.name == "bias":
@@ -89,12 +89,12 @@ def packed_of(name, rng):
     layers = models()[name]
     model = layers if isinstance(layers, Sequential) else Sequential(*layers)
     model = shake(model.initialize(rng), rng)
-    list(model)[-1].initialize(0)  # logits within reach of each other
+    list(model)[-1].initialize(0)  # comparable logits
     return pack(model, (28, 28))
 
 
 def with_wide_scores(packed):
-    """The same labels from scores that JavaScript's numbers do not hold."""
+    """The same labels, from scores too large for JavaScript's numbers."""
     scores = packed.scores
     most = max(abs(scores.A) * packed.stages[-2].width + abs(scores.B))
     shift = 61 - int(most).bit_length()

@@ -15,7 +15,7 @@ from minibnn.packed.compile.plan import layers_of
 
 
 def model_outputs(model, images):
-    """The model on images, behind each of its layers."""
+    """The output of each layer of the model."""
     x, outputs = images, []
     with np.errstate(all="ignore"):
         for _, layer in layers_of(model):
@@ -25,7 +25,7 @@ def model_outputs(model, images):
 
 
 def sign_bits(model, packed, images):
-    """At each sign behind a product: the packed bits and the model's."""
+    """The packed bits and the model's, after each sign that follows a product."""
     outputs = model_outputs(model, images)
     for sign in lower(model, packed.input_shape).signs:
         theirs = outputs[sign.layers - 1] > 0
@@ -33,7 +33,7 @@ def sign_bits(model, packed, images):
 
 
 def moved(packed, i, name, index, change):
-    """The model with one number of one array moved, or turned over."""
+    """The packed model with one number of one array changed."""
     array = packed.stages[i].arrays()[name].copy()
     array.flat[index] = (
         array.flat[index] ^ change if array.dtype == bool else array.flat[index] + change
@@ -54,7 +54,7 @@ positive = st.fractions(Fraction(1, 40), 50, max_denominator=40)
 
 
 def true_order(lines, accs):
-    """The sign of every comparison, as decimals say it; ties by 150 digits."""
+    """The sign of every comparison by decimals; equal in 150 digits is a tie."""
     with localcontext(prec=250):
         values = [
             [

@@ -25,7 +25,7 @@ from minibnn.packed.file.load import packed_model
 
 
 def small(seed=0, norm=1):
-    """Every kind of field but a convolution's, falling thresholds among them."""
+    """Every kind of field except a convolution's, including falling thresholds."""
     model = Sequential(
         *ink(), dense(10, 9), *norms(9)[norm], Activation(SIGN), dense(9, 4), BatchNorm(4)
     )
@@ -35,7 +35,7 @@ def small(seed=0, norm=1):
 
 
 def _calm(model):
-    """Logits within reach of each other."""
+    """Make the logits comparable."""
     model[-1].initialize(0)
     return model
 
@@ -89,7 +89,7 @@ def same(one, other):
 
 
 def changed(data, change):
-    """The file with its metadata and arrays changed, and a right checksum."""
+    """The file with changed metadata and arrays, and a correct checksum."""
     read = container.read(data, "file")
     metadata, arrays = dict(read.metadata), dict(read.arrays())
     architecture, certificate = (json.loads(metadata[k]) for k in ("architecture", "certificate"))

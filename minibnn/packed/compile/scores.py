@@ -87,9 +87,10 @@ def score_stage(fold: Fold, shape: Shape) -> ScoreStage:
     values = span * math.comb(len(low), 2)
     if span > SPAN or values > VALUES:
         raise PackError(
-            f"{fold.where}: expected sums that span at most {SPAN:,}, and {VALUES:,} times the "
-            f"pairs of classes, got {span:,} and {values:,} from {fold.product.width:,} inputs and "
-            f"{len(low):,} classes; put a layer with a sign before it"
+            f"{fold.where}: expected sums that span at most {SPAN:,}, and at most {VALUES:,} as "
+            f"span times the pairs of classes, got {span:,} and {values:,} from "
+            f"{fold.product.width:,} inputs and {len(low):,} classes; put a layer with a sign "
+            "before it"
         )
     found = _rounded(ranking, low, high, fold.product.step)
     if found is None and all(line.parallel(ranking[0]) for line in ranking):

@@ -24,7 +24,7 @@ def test_sign_of_roots(c, a, p, b, q):
 
 @given(rationals, rationals, positive, positive)
 def test_sign_of_roots_at_zero(a, b, p, q):
-    """Squares have rational roots, so zero is met."""
+    """Squares have rational roots, so the value can be 0."""
     assert sign_of_roots(-a * p - b * q, a, p * p, b, q * q) == 0
     assert sign_of_roots(Fraction(0), a, p, -2 * a, p / 4) == 0
     tiny = Fraction(1, 10**60)

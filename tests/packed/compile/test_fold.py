@@ -49,7 +49,7 @@ def test_hidden_bits_are_the_models(width, norm, rng):
 @pytest.mark.parametrize("norm", range(5))
 @pytest.mark.parametrize("rows", [1, 4, 7, 21])
 def test_thresholds_do_not_depend_on_blocks(norm, rows, rng, monkeypatch):
-    """Channels that rise, fall, or never change, through the float layers a few rows at a time."""
+    """Rising, falling and constant channels, with a few rows at a time in the float layers."""
     hidden = dense(20, 12), *norms(12)[norm], Activation(SIGN)
     model = shake(Sequential(*ink(), *hidden, dense(12, 4)).initialize(rng), rng)
     whole = pack(model, (20,))
@@ -62,7 +62,7 @@ def test_thresholds_do_not_depend_on_blocks(norm, rows, rng, monkeypatch):
 @settings(deadline=None, max_examples=60)
 @given(st.integers(0, 2**32), st.sampled_from([1, 2, 7, 16]))
 def test_every_accumulator_through_the_float_layers(seed, width):
-    """All of them, not those that images happen to have: identity weights would not reach many."""
+    """All possible accumulators, not only those of some images."""
     rng = np.random.default_rng(seed)
     norm = norms(5)[seed % 5]
     model = Sequential(*ink(), dense(width, 5), *norm, Activation(SIGN), dense(5, 2))
@@ -109,7 +109,7 @@ def test_nan_is_refused(name, pixels):
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
 def test_huge_and_infinite_biases(dtype, rng):
-    """Constant channels, and sums in which the accumulator drowns or just does not."""
+    """Constant channels, and biases that swallow the accumulator or almost do."""
     biases = [np.inf, -np.inf, 1e38, -1e38, 2.0**24, -(2.0**24), 2.0**24 + 2, 1e-45, -1e-45, 3]
     model = Sequential(*ink(), dense(33, 10), BatchNorm(10), Activation(SIGN), dense(10, 2))
     model.initialize(rng, dtype)
@@ -130,7 +130,7 @@ def test_huge_and_infinite_biases(dtype, rng):
 
 
 def exact_bits(model, images):
-    """By decimals of 100 digits, from the latent weights; an oracle of its own."""
+    """An independent computation from the latent weights, with decimals of 100 digits."""
     rescale, first, *norm = list(model)[:3]
     with localcontext(prec=100):
         W = [
@@ -182,7 +182,7 @@ def test_first_layer_is_exact(width, rescale, norm, rng):
 
 
 def test_shifts_of_pixels(rng):
-    """Powers of two, whole numbers and a shift: nothing is rounded, in floats neither."""
+    """Powers of two, integers and a shift: nothing is rounded, not even in floats."""
     model = Sequential(
         Rescale(1, -100), dense(9, 40), ShiftBatchNorm(40), Activation(SIGN), dense(40, 3)
     )
@@ -207,7 +207,7 @@ def test_negative_variances_are_refused():
 
 
 def test_magnitude_aware_weights_fold_into_the_threshold(rng):
-    """-a, +a: the sums are rounded in floats, so their layers are exact too."""
+    """Floats round sums with weights of -a and +a, so their thresholds are exact, too."""
     weights = {"weight_quantizer": MagnitudeAwareSign()}
     model = Sequential(
         Rescale(2 / 255, -1), Dense(20, 8, **weights), BatchNorm(8), Activation(SIGN),

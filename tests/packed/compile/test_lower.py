@@ -34,16 +34,16 @@ from minibnn.packed.stages import Stage
 
 
 @pytest.mark.parametrize(
-    ("rescale", "border"),
+    ("rescale", "padding"),
     [((1 / 255, 0), 0), ((2 / 255, -1), -1), ((-2 / 255, 1), 1), ((1, -100), 0), ((-1, 255), 0)],
 )
-def test_borders_that_are_pixels(rescale, border, rng):
-    """The sums are those of an image that has a border of the pixel."""
-    conv = Conv2D(1, 4, 3, padding=1, padding_value=border, weight_quantizer=SIGN)
+def test_paddings_that_are_pixels(rescale, padding, rng):
+    """The sums are those of an image that is padded with the pixel."""
+    conv = Conv2D(1, 4, 3, padding=1, padding_value=padding, weight_quantizer=SIGN)
     inside = Sequential(
         Reshape((4, 4, 1)), Rescale(*rescale), conv, Activation(SIGN), Flatten(), dense(64, 2)
     ).initialize(rng)
-    inside[2].bias.data[...] = [0, border, 1, 0.1]
+    inside[2].bias.data[...] = [0, padding, 1, 0.1]
     plain = Conv2D(1, 4, 3, weight_quantizer=SIGN).initialize(0)
     plain.weight.data[...], plain.bias.data[...] = conv.weight.data, conv.bias.data
     outside = Sequential(Reshape((6, 6, 1)), Rescale(*rescale), plain, *list(inside)[3:])
@@ -55,7 +55,7 @@ def test_borders_that_are_pixels(rescale, border, rng):
 
 
 def test_two_rescales_are_one(rng):
-    """2 (x / 2 - 3) + 1 = x - 5: the sums are whole numbers, and exact in floats as well."""
+    """2 (x / 2 - 3) + 1 = x - 5: the sums are integers, so floats are exact."""
     both = Rescale(0.5, -3), Rescale(2.0, 1)
     model = Sequential(*both, dense(9, 8), Activation(SIGN), dense(8, 3)).initialize(rng)
     model[2].bias.data[...] = rng.integers(-300, 300, 8)

@@ -32,7 +32,7 @@ class Odd(StraightThrough):
 
 
 class Relative(Odd):
-    """A sign that depends on all of x."""
+    """A sign that depends on the whole array."""
 
     def forward(self, x):
         return np.where(x >= x.flat[-1] - abs(x.flat[-1]), 1, -1).astype(x.dtype)

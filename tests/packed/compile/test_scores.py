@@ -42,7 +42,7 @@ def integer_order(A, B, accs):
 @pytest.mark.parametrize("reach", [12, 24])
 @pytest.mark.parametrize("sign", [1, -1])
 def test_ties_that_fixed_point_numbers_miss(variance, reach, sign):
-    """1 / sqrt(9) is a third, which no binary number is: three thirds still tie with 1.
+    """1 / sqrt(9) is 1/3, which is no binary fraction, but three of them still tie with 1.
 
     The counts of `_order` against a comparison of each value with each other one.
     """
@@ -88,7 +88,7 @@ def test_scores_compare_as_exact_logits_do(seed, width, norm):
 
 
 def test_ties_through_roots():
-    """1 / sqrt(9/4) = 2 / sqrt(9) and so on: no binary number has this value, and all are equal."""
+    """1 / sqrt(9/4) = 2 / sqrt(9) and so on: all are equal, and none is a binary fraction."""
     roots = np.array([1.5, 3, 6, 7.5, 10.5, 100.5])
     model = Sequential(*ink(), dense(30, 6, bias=False), BatchNorm(6, epsilon=0.25)).initialize(0)
     model[3].running_var.data[...] = roots**2 - 0.25
@@ -132,7 +132,7 @@ FAR = [0, -0.0, 1, -1, 0.5, 2, 1e-20, 1e-40, -1e-40, 1e12, 1e19, -1e19, 1e30, -1
     st.sampled_from([0, 1, -1e30]), st.booleans(),
 )  # fmt: skip
 def test_a_last_layer_without_batch_norm_packs_with_any_bias(bias, kind, more, norm):
-    """By fractions; with TensorNorm too."""
+    """Compared with fractions; also with TensorNorm."""
     scale = {"pixels": 2 / 255, "falling": -1, "nothing": 0}
     first = ink() if kind == "bits" else [Rescale(scale[kind], -1)]
     last = dense(3, len(bias)), *([TensorNorm()] if norm else [])
@@ -170,13 +170,13 @@ def test_biases_in_small_integers(norm):
     # n different rests: A = n, and B = n times the whole number, plus the rank of the rest.
     assert scores([0, 1e-20, 0]) == ([2] * 3, [0, 1, 0], 0)
     assert scores([1e-30, 1e-40, 3]) == ([3] * 3, [1, 0, 8], 0)  # 3 - 1e-40: 2 and the rest
-    # 10 is beyond what accumulators of -4 to 4 make up for, and so is whatever is above it.
+    # A gap of 10 is wider than all accumulators (-4 to 4), so wider gaps become 10.
     assert scores([0, 1e30, 1]) == ([1] * 3, [0, 11, 1], 0)
     assert scores([1e19, -1e30, 1e19 * 2, 0, 1e-30]) == ([2] * 5, [40, 0, 60, 20, 21], 0)
 
 
 def test_last_pixels_with_shifts(rng):
-    """Powers of two and integers: ties everywhere, and not one of them needs a root."""
+    """Powers of two and integers: many ties, and no roots."""
     model = Sequential(Rescale(1), dense(40, 10), ShiftBatchNorm(10)).initialize(rng)
     model[-1].gamma.data[...] = rng.choice([1, 2, 4, -1, 0], 10)
     model[-1].beta.data[...] = rng.integers(-3, 4, 10)

@@ -22,6 +22,6 @@ def programs(tmp_path_factory):
     folder = tmp_path_factory.mktemp("programs")
     models = [(small(), (10,))]
     models += [
-        (on_images(n), (8, 9)) for n in ("two", "border +1", "pixel border 0", "pooled signs")
+        (on_images(n), (8, 9)) for n in ("two", "padding +1", "pixel padding 0", "pooled signs")
     ]
     return [bytes_of(pack(*model), folder) for model in models]

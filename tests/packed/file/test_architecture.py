@@ -1,4 +1,4 @@
-"""Files with a right digest that describe absurd programs."""
+"""Files with a correct digest that describe absurd programs."""
 
 from __future__ import annotations
 
@@ -23,8 +23,8 @@ NASTY = [None, True, 0, -1, 1, 2, 3, 255, 256, 2**31, 2**62, 2**63, 10**400, -(1
          [[1]], [[0, 0], [1, 1]], [[2**27, 0], [0, 0]], {}, {"kind": "pool"}, [None], [0.5, 1]]  # fmt: skip
 
 
-def places(value, path=()):
-    """Where something can be put in JSON."""
+def paths(value, path=()):
+    """All paths in a JSON value."""
     yield path
     items = (
         value.items()
@@ -34,7 +34,7 @@ def places(value, path=()):
         else ()
     )
     for key, inner in items:
-        yield from places(inner, (*path, key))
+        yield from paths(inner, (*path, key))
 
 
 def put(value, path, new):
@@ -53,10 +53,10 @@ def put(value, path, new):
 @settings(deadline=None, max_examples=600)
 @given(st.data())
 def test_absurd_architectures(programs, data):
-    """Either refused, or a program that runs and is saved as it was read."""
+    """Each is refused, or describes a program that runs."""
     file = data.draw(st.sampled_from(programs))
     architecture = json.loads(container.read(file, "file").metadata["architecture"])
-    path = data.draw(st.sampled_from(list(places(architecture))))
+    path = data.draw(st.sampled_from(list(paths(architecture))))
     new = data.draw(st.sampled_from([*NASTY, KeyError] if path else NASTY))
     extra = data.draw(st.booleans()) and path and isinstance(path[-1], str)
     if extra:
@@ -150,8 +150,8 @@ def test_named_absurdities(programs):
     assert not wide.scores.fits_int32
 
 
-def test_programs_that_would_take_too_much(programs):
-    """Sizes that no sensible file has; `test_costs.py` has what they come to together."""
+def test_programs_that_are_too_large(programs):
+    """Sizes beyond each limit; `test_costs.py` tests limits on their combination."""
 
     def first(weights, **values):
         def change(architecture, arrays, *_):
@@ -181,7 +181,7 @@ def test_programs_that_would_take_too_much(programs):
 
 
 def test_channels_stay_channels_until_the_threshold(programs):
-    """A pool that takes an image of three channels for a wider one of one channel."""
+    """A pool that treats an image of three channels as a wider one of one channel."""
 
     def change(architecture, *_):
         stages = architecture["stages"]
@@ -205,7 +205,7 @@ def test_bits_beyond_the_last(programs):
             load_bytes(changed(programs[i], overflow(name)))
 
 
-def test_logits_that_are_no_numbers(programs):
+def test_logits_that_are_nan(programs):
     for name in ("6.scale", "6.offset"):
         with pytest.raises(PackedFileError, match=r"stage 6: expected numbers .*, got nan"):
             load_bytes(changed(programs[1], lambda _, a, *__, n=name: a[n].__setitem__(1, np.nan)))

@@ -1,4 +1,4 @@
-"""The file format: safetensors that refuses any damage, and has one form for each content."""
+"""The file format: any damage is refused, and one content has one form."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from minibnn.packed.file import container
 
 
 def sealed(header, payload):
-    """A file with a right digest, whatever the header says."""
+    """A file with any header and a correct digest."""
     metadata = header.pop("__metadata__", {})
     digest = container._digest(container._header(metadata, header, "0" * 64), memoryview(payload))
     return container._header(metadata, header, digest) + payload
@@ -130,7 +130,7 @@ def test_crafted_entries(entry):
 
 
 def test_one_content_has_one_form(saved):
-    """Other spaces, another order, escapes, or names twice would be the same to a JSON reader."""
+    """Other spaces, another order, escapes or duplicate names are refused, though equal as JSON."""
     data = saved[0]
     length = int.from_bytes(data[:8], "little")
     text, payload = data[8 : 8 + length].rstrip(), data[8 + length :]
@@ -150,16 +150,16 @@ def test_one_content_has_one_form(saved):
                 load_bytes(start.replace(digest.encode(), right.encode()) + payload)
 
 
-@pytest.mark.parametrize("where", ["before the first", "between", "behind the last"])
+@pytest.mark.parametrize("where", ["before the first", "between", "after the last"])
 def test_bytes_that_belong_to_no_array(saved, where):
-    """Under a right digest: they could hide anything, and one content would have many forms."""
+    """With a correct digest: they could hide data, and one content would have many forms."""
     data = saved[0]
     start = 8 + int.from_bytes(data[:8], "little")
     header, payload = json.loads(data[8:start]), data[start:]
     entries = sorted(
         (e["data_offsets"] for name, e in header.items() if name != "__metadata__"), key=min
     )
-    at = {"before the first": 0, "between": entries[1][0], "behind the last": len(payload)}[where]
+    at = {"before the first": 0, "between": entries[1][0], "after the last": len(payload)}[where]
     for offsets in entries:
         offsets[:] = [n + 8 * (offsets[0] >= at) for n in offsets]
     payload = payload[:at] + bytes(8) + payload[at:]

@@ -48,7 +48,7 @@ def batch(rng):
 
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
-def test_training_goes_on(tmp_path, rng, dtype):
+def test_training_continues(tmp_path, rng, dtype):
     images, labels = batch(rng)
     model = every_array().initialize(0, dtype)
     step(model, SGD(model.parameters(), 0.1), images, labels)
@@ -75,7 +75,7 @@ def test_training_goes_on(tmp_path, rng, dtype):
 
 
 def test_before_any_training(tmp_path, rng):
-    """Direct feedback has no matrices yet; they may be missing, here and there."""
+    """Direct feedback has no matrices yet; the file may lack them."""
     model = every_array().initialize(0)
     assert any(buffer.data is None for buffer in model.buffers())
     path = tmp_path / "model"
@@ -124,7 +124,7 @@ def test_a_fresh_model_on_a_device(tmp_path, device):
 
 
 def refused(path, model, match):
-    """Load into the model, which must be left as it was."""
+    """Loading is refused, and the model does not change."""
     before = [None if a is None else a.copy() for a in arrays_of(model)]
     with pytest.raises(PackedFileError, match=match):
         load_latents(path, model)
@@ -153,7 +153,7 @@ def test_latents_that_do_not_fit(tmp_path):
                 other.initialize(3)
             refused(path, other, match)
     refused(path, small(1).to(dtype=np.float64), "float64.*got float32")
-    # The same arrays, but other layers between them.
+    # The same arrays, with other layers between them.
     other = Sequential(
         *list(small(1))[:4], Activation(SIGN), Dropout(0.5, rescale=False), *list(small(1))[5:]
     )
@@ -166,7 +166,7 @@ def test_latents_that_do_not_fit(tmp_path):
 @settings(deadline=None, max_examples=30)
 @given(st.data())
 def test_latents_that_are_not_what_was_packed(saved, data):
-    """With a right checksum: a sign is flipped, a norm changed, an array lost, renamed or doubled."""
+    """With a correct checksum: flipped signs, changed norms, lost, renamed or added arrays."""
     read = container.read(saved[1], "file")
     arrays = dict(read.arrays())
     name = data.draw(st.sampled_from(sorted(k for k in arrays if k.startswith("latent."))))
@@ -183,7 +183,7 @@ def test_latents_that_are_not_what_was_packed(saved, data):
     elif how == "shape":
         arrays[name] = old[None]
     elif how == "value":
-        # Enough to change some bit: gammas, betas and means that turn, weights that flip.
+        # Enough to change some bit.
         arrays[name] = -(old + 1) if "weight" not in name else -old
         if "running_var" in name:
             return  # which scales only

@@ -1,4 +1,4 @@
-"""Files with a right digest whose content is wrong: arrays, certificates and metadata."""
+"""Files with a correct digest and wrong content: arrays, certificates and metadata."""
 
 from __future__ import annotations
 
@@ -97,7 +97,7 @@ def test_wrong_arrays(saved):
         ]
         for change in (lose, rename, move, *map(replace, wrong)):
             if change is lose and name.endswith("falling"):
-                continue  # the certificate's, below
+                continue  # see the certificate's test below
             with pytest.raises(PackedFileError):
                 load_bytes(changed(saved[0], change))
     for extra in ("x", "5.more", "7.weights", "00.weights", "", "latentx.y"):
@@ -128,14 +128,14 @@ def test_wrong_certificates(saved):
     wrong += [{"thresholds": [{k: v for k, v in entry.items() if k != gone}]} for gone in entry]
     wrong += [{"thresholds": [{**entry, "more": 1}]}, {**certificate, "more": 1}]
     wrong += [{"thresholds": [{**entry, "values": entry["values"] + k}]} for k in (1, -1)]
-    wrong += [{"thresholds": [{**entry, "by": "exact"}]}]  # which compares fewer values
+    wrong += [{"thresholds": [{**entry, "by": "exact"}]}]  # compares fewer values
     for value in wrong:
         with pytest.raises(PackedFileError, match="expected a certificate of these thresholds"):
             load_bytes(changed(saved[0], of(value)))
 
 
-def test_certificates_behind_pixels(tmp_path, rng):
-    """Floats do not meet the sums themselves there, so nobody can have enumerated them."""
+def test_certificates_after_pixels(tmp_path, rng):
+    """Float layers get rounded sums there, so enumeration is impossible."""
     layers = Dense(9, 5, weight_quantizer=MagnitudeAwareSign()), Activation(SIGN)
     model = Sequential(
         Rescale(1 / 255),
@@ -181,7 +181,7 @@ def test_wrong_metadata(saved):
 
 
 def test_json_inside_has_one_form_too(programs, tmp_path):
-    """Spaces, order, escapes, a name twice, numbers in another form, and fields that go without saying."""
+    """Spaces, order, escapes, duplicate names, numbers in another form, and fields with defaults."""
     packed = replace(load_bytes(programs[1]), training={"a": 1, "b": [1e-5, "x"]})
     data = bytes_of(packed, tmp_path)
 

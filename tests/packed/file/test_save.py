@@ -1,4 +1,4 @@
-"""Saved models: what is written is read again, and what cannot be written."""
+"""Saved models are read back unchanged; wrong arguments and models are refused."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def test_there_and_back(name, tmp_path, rng):
     assert loaded.verify(model) == packed.certificate
 
     again = tmp_path / "again"
-    save_packed(loaded, str(again))  # with the figures that it has
+    save_packed(loaded, str(again))  # keeps its figures
     assert again.read_bytes() == path.read_bytes()
     save_packed(pack(copy.deepcopy(model), shape), again, training=figures)
     assert again.read_bytes() == path.read_bytes()
@@ -46,7 +46,7 @@ def test_the_small_models_have_everything():
     assert any(not stage.falling.any() for stage in thresholds)
 
 
-def test_what_is_no_packed_model(tmp_path):
+def test_other_arguments_are_refused(tmp_path):
     path = tmp_path / "net.safetensors"
     for first, second, got in (
         (small(), path, "Sequential"),
@@ -92,7 +92,7 @@ def test_what_cannot_be_saved(tmp_path):
 def test_the_recipes_files_are_small(name, tmp_path):
     recipe = RECIPES[name]()
     model, _ = recipe.train(load_sample(), epochs=1, progress=False)[:2]
-    if name == "modern":  # thresholds that fall have a line in the header
+    if name == "modern":  # falling thresholds take a line of the header
         model[3].gamma.data[:9] *= -1
         model[6].gamma.data[3] *= -1
     packed = pack(model, (28, 28))
