@@ -327,8 +327,8 @@ def test_scores_that_cannot_be_compared():
 
     with advised(
         "packed",
-        "packable with any finite parameters is a last Dense with weights of +1 and -1, and behind "
-        "it TensorNorm or no batch norm",
+        "packable with any finite parameters is a last Dense with weights of +1 and -1, followed by "
+        "TensorNorm or no batch norm",
     ):
         refused(*last(BatchNorm(6, epsilon=0.25)), shape=(30,), change=ties)
 
