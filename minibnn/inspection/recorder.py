@@ -134,17 +134,3 @@ def _noted(path: str, layer: Layer) -> Iterator[tuple[str, Layer]]:
     parameters, buffers = layer.own_parts()
     if not children or parameters or any(buffer.ships for buffer in buffers):
         yield path, layer
-
-
-def value_bits(steps: list[Step]) -> dict[int, int]:
-    """How many bits a value takes in each array of one pass, by ``id(array)``; 32 if not listed.
-
-    It follows from the layers that made the arrays, not from values that a sample happens to have.
-    An array is known by its identity, so what a container computes between its layers counts as
-    real numbers.
-    """
-    bits: dict[int, int] = {}
-    for step in steps:
-        # A layer may hand on its input itself, which then stays what it was.
-        bits.setdefault(id(step.y), step.layer.output_bits(bits.get(id(step.x), 32)))
-    return bits

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING
 
 from minibnn.checks import shape as check_shape
 from minibnn.functions import weight_bits
-from minibnn.inspection.recorder import Recorder, value_bits
+from minibnn.inspection.costs import macs, product_bits, shipped_floats, value_bits
+from minibnn.inspection.recorder import Recorder
 from minibnn.layers import Layer
 
 if TYPE_CHECKING:
@@ -174,7 +175,7 @@ def _rows(recorder: Recorder) -> list[SummaryRow]:
     for path, layer in order:
         steps = [step for step in recorder.steps if step.layer is layer]
         values: dict[int, int] = {}
-        floats, size, most_bits = layer.shipped_floats(), 0, 0
+        floats, size, most_bits = shipped_floats(layer), 0, 0
         own = {id(parameter) for parameter in layer.own_parts()[0]}
         for _, parameter, function in layer.named_quantized():
             if id(parameter) in own:
@@ -191,14 +192,14 @@ def _rows(recorder: Recorder) -> list[SummaryRow]:
                 floats += function.shipped_floats(parameter.shape)
         if floats:
             values[32] = floats
-        macs = sum(layer.macs(tuple(step.y.shape[1:])) for step in steps)
+        products = sum(macs(layer, step.y.shape[1:]) for step in steps)
         kind = ""
-        if macs:
-            met = {layer.product_bits(bits.get(id(step.x), 32)) for step in steps}
+        if products:
+            met = {product_bits(layer, bits.get(id(step.x), 32)) for step in steps}
             both = {most_bits or 32, *met}
             kind = "binary" if both == {1} else "float" if both == {32} else "mixed"
         output = tuple(steps[-1].y.shape[1:]) if steps else None
-        rows.append(SummaryRow(path, str(layer), output, values, size + 4 * floats, macs, kind))
+        rows.append(SummaryRow(path, str(layer), output, values, size + 4 * floats, products, kind))
     return rows
 
 

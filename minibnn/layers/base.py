@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any, Self, TypeVar
@@ -21,6 +22,23 @@ if TYPE_CHECKING:
     from minibnn.inspection.summary import Summary
 
 _Kind = TypeVar("_Kind", Parameter, Buffer, Function, RandomStream)
+
+
+def _moved_cost(name: str) -> Any:
+    """A cost under its old name, until minibnn 0.3; subclasses may call it through ``super()``."""
+
+    def cost(self: Layer, *args: Any) -> Any:
+        from minibnn.inspection import costs
+
+        warnings.warn(
+            f"Layer.{name} is now minibnn.inspection.costs.{name}(layer, ...), and the old name "
+            "goes in minibnn 0.3",
+            DeprecationWarning,
+            stacklevel=2,
+        )
+        return getattr(costs, name).__wrapped__(self, *args)
+
+    return cost
 
 
 class Layer(ABC):
@@ -204,31 +222,11 @@ class Layer(ABC):
         for child in self.children():
             child._set_place(backend, dtype)
 
-    def macs(self, y_shape: tuple[int, ...]) -> int:
-        """How many products a sample's forward pass adds up, its output being of shape `y_shape`.
-
-        Both without the batch axis; 0 for a layer that sums no products.
-        """
-        return 0
-
-    def product_bits(self, x_bits: int) -> int:
-        """How many bits one value takes that meets a weight, the input's taking `x_bits`."""
-        return x_bits
-
-    def output_bits(self, x_bits: int) -> int:
-        """How many bits one value of the output takes in evaluation, the input's taking `x_bits`.
-
-        `x_bits` in a layer that only moves or picks values, so that each output is an input.
-        """
-        return 32
-
-    def shipped_floats(self) -> int:
-        """How many 32-bit numbers of its own it needs in evaluation, beside quantized weights."""
-        parameters, buffers = self.own_parts()
-        quantized = {id(parameter) for _, parameter, _ in self.named_quantized()}
-        size: int = sum(p.size for p in parameters if id(p) not in quantized)
-        size += sum(b.data.size for b in buffers if b.ships and b.data is not None)
-        return size
+    # Old names: what a layer costs is answered in `minibnn/inspection/costs.py`.
+    macs = _moved_cost("macs")
+    product_bits = _moved_cost("product_bits")
+    output_bits = _moved_cost("output_bits")
+    shipped_floats = _moved_cost("shipped_floats")
 
     def summary(self, input_shape: tuple[int, ...] | None = None) -> Summary:
         """Sizes and costs, layer by layer: print it, or take its ``table``.

@@ -241,20 +241,6 @@ class Conv2D(Weighted):
         (above, below), (left, right) = self.padding
         return X[:, above : X.shape[1] - below, left : X.shape[2] - right]
 
-    def product_bits(self, x_bits: int) -> int:
-        """The input's; with a padding of zeros at least 2, for what is neither +1 nor -1."""
-        zeros = self.padding_value == 0 and self.padding != ((0, 0), (0, 0))
-        return max(x_bits, 2) if zeros else x_bits
-
-    def macs(self, y_shape: tuple[int, ...]) -> int:
-        """Multiplications with a weight, each with an addition, that one sample takes.
-
-        Args:
-            y_shape: of the output, with the batch or without it.
-        """
-        height, width = y_shape[-3:-1]
-        return height * width * self.weight.size
-
 
 def _padding(
     padding: int | tuple[int, int] | str, windows: Windows

@@ -119,7 +119,3 @@ class Dense(Weighted):
     def product(self, x: Array, W: Array) -> Array:
         """The bilinear part of the layer, ``x W``."""
         return matmul(x, W)
-
-    def macs(self, y_shape: tuple[int, ...]) -> int:
-        """One for each weight."""
-        return self.in_features * self.out_features

@@ -64,10 +64,6 @@ class Dropout(Layer):
     def __repr__(self) -> str:
         return f"Dropout({self.rate:g}" + (")" if self.rescale else ", rescale=False)")
 
-    def output_bits(self, x_bits: int) -> int:
-        """The input's with rescaling, since evaluation then changes nothing."""
-        return x_bits if self.rescale or not self.rate else 32
-
     def forward(self, x: Array, *, train: bool = False) -> Array:
         """``s m x`` in training, `x` or ``(1 - rate) x`` in evaluation."""
         self.check_input(x)

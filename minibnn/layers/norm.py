@@ -158,10 +158,6 @@ class Normalization(Layer):
     def __repr__(self) -> str:
         return f"{type(self).__name__}({self.channels})"
 
-    def shipped_floats(self) -> int:
-        """Two for each channel: in evaluation all its arrays fold into ``y = a x + c``."""
-        return 2 * self.channels
-
     def _initialize(self, rng: np.random.Generator, dtype: np.dtype[Any]) -> None:
         super()._initialize(rng, dtype)
         self.running_mean.data = np.zeros(self.channels, dtype)

@@ -112,10 +112,6 @@ class MaxPool2D(Layer):
     def __repr__(self) -> str:
         return _describe("MaxPool2D", self.windows)
 
-    def output_bits(self, x_bits: int) -> int:
-        """The input's: the largest of some values is one of them."""
-        return x_bits
-
     def forward(self, x: Array, *, train: bool = False) -> Array:
         """The maxima."""
         self.check_input(x)

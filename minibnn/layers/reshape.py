@@ -36,10 +36,6 @@ class Flatten(Layer):
         (shape,) = self.take_saved(dy)
         return dy.reshape(shape) if need_dx else None
 
-    def output_bits(self, x_bits: int) -> int:
-        """As the input's: it only moves values."""
-        return x_bits
-
 
 class Reshape(Layer):
     """Give each sample another shape, in row-major order.
@@ -64,10 +60,6 @@ class Reshape(Layer):
 
     def __repr__(self) -> str:
         return f"Reshape({self.shape})"
-
-    def output_bits(self, x_bits: int) -> int:
-        """As the input's: it only moves values."""
-        return x_bits
 
     def forward(self, x: Array, *, train: bool = False) -> Array:
         """`x` reshaped to (batch, *shape)."""

@@ -347,19 +347,6 @@ def test_the_padding_keeps_a_binary_network_binary():
         assert odd == (value != 0)
 
 
-def test_macs():
-    layer = Conv2D(32, 64, 3)
-    assert layer.macs((11, 11, 64)) == layer.macs((5, 11, 11, 64)) == 11 * 11 * 9 * 32 * 64
-    assert Conv2D(4, 4, 3, groups=4).macs((2, 3, 4)) == 6 * 9 * 4
-
-
-def test_macs_count_the_forward_pass(rng):
-    """Each multiplication adds 1 when images and weights are ones."""
-    layer = Conv2D(4, 6, (2, 3), stride=2, groups=2, weight_init=Fill(1.0)).initialize(0)
-    z = layer.forward(np.ones((1, 5, 7, 4), np.float32))
-    assert layer.macs(z.shape) == z.sum()
-
-
 @pytest.mark.parametrize(
     ("make", "error", "match"),
     [
