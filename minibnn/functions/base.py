@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from minibnn.backend import Array
-from minibnn.functions.values import weight_bits
+from minibnn.functions.bit_width import weight_bits
 
 
 class _Bits:

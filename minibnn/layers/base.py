@@ -14,7 +14,7 @@ from minibnn.checks import float_dtype, generator, require_methods
 from minibnn.functions import Function
 from minibnn.gradient_clock import Backwards
 from minibnn.input_contract import InputContract
-from minibnn.layers.refusals import require_device, wrong_dtype, wrong_features, wrong_saved
+from minibnn.layers.input_errors import require_device, wrong_dtype, wrong_features, wrong_saved
 from minibnn.parameter import Buffer, Parameter
 from minibnn.random_stream import RandomStream
 

@@ -9,8 +9,8 @@ from minibnn.checks import integer, number
 from minibnn.feedback import Feedback
 from minibnn.functions import Function
 from minibnn.initializers import Initializer
+from minibnn.layers.image_checks import check_fit, check_images, pair
 from minibnn.layers.weighted import Weighted
-from minibnn.layers.window import check_fit, check_images, pair
 from minibnn.windows import Windows
 
 

@@ -11,7 +11,7 @@ from minibnn.backend import Array, backend_of, batch_mean, batch_sum
 from minibnn.checks import integer, number
 from minibnn.initializers import Fill
 from minibnn.layers.base import Layer
-from minibnn.layers.refusals import wrong_batch
+from minibnn.layers.input_errors import wrong_batch
 from minibnn.parameter import Buffer, Parameter
 
 

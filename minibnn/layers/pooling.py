@@ -6,7 +6,7 @@ import numpy as np
 
 from minibnn.backend import Array, backend_of
 from minibnn.layers.base import Layer
-from minibnn.layers.window import check_fit, check_images, pair
+from minibnn.layers.image_checks import check_fit, check_images, pair
 from minibnn.windows import Windows
 
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from minibnn.backend import Array, backend_of, batch_mean, batch_sum
 from minibnn.functions.power_of_two import PowerOfTwo
 from minibnn.initializers import Fill
+from minibnn.layers.input_errors import wrong_batch
 from minibnn.layers.norm import Normalization, normalize, update_running
-from minibnn.layers.refusals import wrong_batch
 from minibnn.parameter import Parameter
 
 

@@ -46,8 +46,8 @@ from minibnn import (
 )
 from minibnn.compare import Entry, parse_piece
 from minibnn.compare.grid import _places
-from minibnn.functions import activation_bits, values, weight_bits, weight_levels
-from minibnn.functions.values import MAX_BITS
+from minibnn.functions import activation_bits, bit_width, weight_bits, weight_levels
+from minibnn.functions.bit_width import MAX_BITS
 
 # Whose values in training and evaluation are +1 and -1 alone.
 SIGNS = {
@@ -312,7 +312,7 @@ def test_functions_are_not_asked_in_a_training_step(monkeypatch):
     model = net(SignTanh())
     loss, optimizer = LogitCrossEntropy(), Adam(model.parameters(), 0.01)
     asked = []
-    monkeypatch.setattr(values, "_levels", lambda *_: asked.append(1))
+    monkeypatch.setattr(bit_width, "_levels", lambda *_: asked.append(1))
     loss.forward(model.forward(X, train=True), LABELS)
     model.backward(loss.backward())
     optimizer.step()
