@@ -148,7 +148,7 @@ class Backend:
         Raises:
             NotFinite: on the host, before anything is written. A device leaves the write out.
 
-        The kernels that change state ask the flag themselves, such as `cuda/adam.cu`.
+        A kernel that updates parameters asks the flag itself: see `cuda/adam.cu`.
         """
         with self.update():
             for old, new in pairs:  # which may overflow in the dtype of `old`

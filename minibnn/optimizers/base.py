@@ -169,7 +169,8 @@ class FlatOptimizer(Optimizer):
     def update(self, segment: Segment, scalars: Sequence[Any]) -> None:
         """Update one run of the flat store, from its gradient.
 
-        Its last act is a `Backend.masked_write` of everything that it changes.
+        Its last act is a `Backend.masked_write` of everything that it changes, or one
+        implementation that does both, as Adam's kernel.
 
         Args:
             segment: which.

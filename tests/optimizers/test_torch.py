@@ -1,4 +1,4 @@
-"""Losses and optimisers against PyTorch's, where that is installed."""
+"""Optimisers beside PyTorch's, where that is installed."""
 
 from __future__ import annotations
 

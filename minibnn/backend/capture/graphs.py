@@ -94,8 +94,8 @@ class Graphs:
         """
         memory = GrowingMemory(self._xp.cuda)
         with without_collector():
-            # The device's memory is to be had for the new pool: it lies in the common one, unused.
-            # Freeing waits for the device, which no thread may ask for while another one captures.
+            # CuPy's common pool keeps memory that nobody uses; the new pool needs it. Freeing waits
+            # for the device, which is not allowed while another thread captures.
             self._xp.get_default_memory_pool().free_all_blocks()
             with self._xp.cuda.using_allocator(memory.pool.malloc):
                 return {n: self._capture(work, n, memory) for n in times}

@@ -5,7 +5,7 @@
 // of a chunk of the rows, so a warp reads neighbours in memory. A short matrix is one chunk, and one
 // launch does everything. Of a long one each chunk leaves its sums in `parts` (sums, chunks, columns);
 // the blocks of the next launch all add these up in the same order, each for itself. So a reduction
-// has enough blocks, no atomics, and no launch of its own for the last few numbers.
+// has enough blocks and no atomics.
 
 // Gives each thread the sums of what its column's threads hold: within warps first, then over them.
 template <int N>
@@ -176,8 +176,8 @@ KERNEL normalize(T* y, const T* x, const T* mean, const T* scale, const T* shift
     }
 }
 
-// running <- keep running + take batch's, for mean and variance_factored variance of all channels, unless one
-// of them is not finite. One block, since it has to see all of them first.
+// running <- keep running + take batch's, for the means and variance_factor times the variances of all
+// channels, unless one of them is not finite. One block, since it has to see all of them first.
 KERNEL __launch_bounds__(1024)
 update_running(T* running_mean, T* running_var, const T* mean, const T* var, T keep, T take,
                T variance_factor, i64 channels) {

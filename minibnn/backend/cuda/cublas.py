@@ -72,7 +72,8 @@ class Cublas:
             a: (n, k).
             b: (k, m), of a's dtype.
             out: (n, m), row by row; of the same dtype, or float32 for factors of float16.
-            tf32: whether float32 factors may be rounded to 10 bits of mantissa, which is fast.
+            tf32: whether float32 factors may be rounded to 10 bits of mantissa, which is fast;
+                `CupyBackend.tf32` decides.
 
         Raises:
             RuntimeError: for a status of cuBLAS other than success, or another current device.

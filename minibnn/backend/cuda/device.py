@@ -46,7 +46,7 @@ class Device:
 
     @property
     def has_tf32(self) -> bool:
-        """Whether its products can round float32 to TF32."""
+        """Whether its products can round float32 to TF32; else `CupyBackend.tf32` stays False."""
         return self.capability >= WITH_TF32
 
     def require_current(self) -> None:

@@ -173,7 +173,7 @@ class CapturedStep:
     def _step(self) -> None:
         """The step itself. What is captured never has the last, smaller batch."""
         run, floats, keys = self.backend.run, self.floats, self.keys
-        run(begin_step, self.counter, self.now, floats.now, floats.rows, keys.now, keys.rows)
+        run(begin_step, self.counter, self.now, floats.row, floats.rows, keys.row, keys.rows)
         if self.done < self.full:
             x, labels = run(gather_batch, self.arrays, self.order, self.now, self.batch)
         else:

@@ -59,7 +59,7 @@ class Table:
         growth: of counters in a step; those of other kinds are left out.
 
     Attributes:
-        now: (n,), the scalars of the step that runs.
+        row: (n,), the scalars of the step that runs.
         rows: (steps, n), those of all steps.
 
     Raises:
@@ -86,10 +86,10 @@ class Table:
                     f"{type(owner).__name__} has scalars of {self.dtype_of(owner)}, not {dtype}"
                 )
         size = len(self._flat(0))
-        self.now, self.rows = backend.xp.zeros(size, dtype), backend.xp.zeros((steps, size), dtype)
+        self.row, self.rows = backend.xp.zeros(size, dtype), backend.xp.zeros((steps, size), dtype)
         places = iter(range(size))
         self._views = [
-            (owner, [tuple(self.now[next(places)] for _ in part) for part in scalars])
+            (owner, [tuple(self.row[next(places)] for _ in part) for part in scalars])
             for owner, scalars in self._scalars(0)
         ]
 
@@ -121,7 +121,7 @@ class Table:
 
     @contextmanager
     def in_charge(self) -> Iterator[None]:
-        """While entered, objects take the scalars in `now`.
+        """While entered, objects take the scalars in `row`.
 
         Nobody can read a count, or a rate: in a captured step it would stay what it is.
 
