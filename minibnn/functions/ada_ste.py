@@ -12,18 +12,18 @@ from minibnn.functions.signs import sign
 
 @dataclass(frozen=True)
 class AdaSTE(Function):
-    """The sign, with a gradient that outside [-1, 1] only leads back.
+    """The sign, with a gradient that only moves values outside [-1, 1] back towards it.
 
     .. code-block:: text
 
         y  = +1 where x >= 0, else -1
         dx = dy                     where |x| < 1
-        dx = dy 2 / (1 + |x|)       where |x| >= 1 and a step along -dy leads back: x dy > 0
+        dx = dy 2 / (1 + |x|)       where |x| >= 1 and a step along -dy moves back: x dy > 0
         dx = 0                      where |x| >= 1 otherwise
 
     A clip blocks outside values for good. Here they can return, more slowly the farther away they
-    are, and nothing pushes them farther out. Where backward leads back it is the derivative of
-    ``sign(x) (1 + 2 log((1 + |x|) / 2))``, which continues x smoothly at -1 and 1.
+    are, and nothing pushes them farther out. Where backward moves values back, it is the
+    derivative of ``sign(x) (1 + 2 log((1 + |x|) / 2))``, which continues x smoothly at -1 and 1.
 
     Picture: ``plot_function(AdaSTE())``; the gradients for dy = 1 and dy = -1 differ.
 
@@ -43,13 +43,13 @@ class AdaSTE(Function):
         return sign(x)
 
     def backward(self, dy: Array, x: Array) -> Array:
-        """`dy` inside, ``dy 2 / (1 + |x|)`` outside and back, 0 outside and away."""
+        """`dy` inside; outside, ``dy 2 / (1 + |x|)`` if that moves back, else 0."""
         xp = backend_of(x).xp
         slope = 2 / (1 + xp.maximum(abs(x), 1))  # 1 inside
         return dy * xp.where(self._blocked(x, dy), x.dtype.type(0), slope)
 
     def surrogate(self, x: Array) -> Array:
-        """X inside, ``sign(x) (1 + 2 log((1 + |x|) / 2))`` outside: for a dy that leads back."""
+        """``x`` inside, ``sign(x) (1 + 2 log((1 + |x|) / 2))`` outside, if dy moves x back."""
         xp = backend_of(x).xp
         beyond = 2 * xp.log((1 + xp.maximum(abs(x), 1)) / 2)  # 0 inside
         return xp.clip(x, -1, 1) + sign(x) * beyond
@@ -61,5 +61,5 @@ class AdaSTE(Function):
         return lambda x: xp.where(blocked, edge, self.surrogate(x))
 
     def _blocked(self, x: Array, dy: Array) -> Array:
-        """Where x is outside and a step along -dy does not lead back."""
+        """Where x is outside and a step along -dy does not move it back."""
         return ((x >= 1) & (dy <= 0)) | ((x <= -1) & (dy >= 0))

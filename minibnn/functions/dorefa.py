@@ -69,14 +69,14 @@ class DoReFaWeights(Function):
         y  = 2 round(n r) / n - 1                  ties to the even number
         dx = dy (1 - tanh(x)^2) / m                as if y were tanh(x) / m, with m held fixed
 
-    There is no level at 0: an x of 0 goes to the one above. With one bit y is the sign, +1 for 0
+    There is no level at 0: an x of 0 goes to the level above. With one bit y is the sign, +1 for 0
     as everywhere here. (The paper has other one-bit weights, scaled by their mean magnitude; see
     `MagnitudeAwareSign`.) If all of x is 0, m counts as 1.
 
-    Backward passes the rounding straight through and follows the tanh exactly. m is taken for
-    constant: its gradient would go to the single largest weight.
+    Backward is straight-through for the rounding and exact for the tanh. It treats m as a
+    constant: the gradient of m would go to the single largest weight.
 
-    Picture: ``plot_function(DoReFaWeights(bits=2))``, which takes the picture's grid for the
+    Picture: ``plot_function(DoReFaWeights(bits=2))``, which uses the picture's grid as the
     weights.
 
     Args:
@@ -98,7 +98,7 @@ class DoReFaWeights(Function):
         _check_bits(self)
 
     def largest(self, x: Array) -> Array:
-        """``m``, or 1 where that is 0."""
+        """``m``, or 1 if that is 0."""
         xp = backend_of(x).xp
         m = abs(xp.tanh(x)).max()
         return xp.where(m == 0, x.dtype.type(1), m)

@@ -22,8 +22,8 @@ class SwishSign(Function):
         dx = dy beta (2 - u tanh(u / 2)) / (1 + cosh u)
              as if y were 2 s(u) (1 + u (1 - s(u))) - 1 = tanh(u / 2) + u / (1 + cosh u)
 
-    with s the logistic function. Around ``|u| = 2.4`` the slope turns negative: beyond, the curve
-    comes back to the sign from outside. The larger beta, the closer the curve is to the sign.
+    where s is the logistic function. Beyond about ``|u| = 2.4`` the slope is negative: the curve
+    has overshot the sign and returns to it. The larger beta, the closer the curve is to the sign.
 
     Picture: ``plot_function(SwishSign())``.
 
@@ -66,7 +66,7 @@ class SwishSign(Function):
         return xp.tanh(u / 2) + u * (2 * e / (1 + e) ** 2)
 
     def _scaled(self, x: Array) -> Array:
-        """``beta x``, held where e^-|u| has long been 0, so that it cannot overflow."""
-        beta = float(self.beta)  # a NumPy float64 would turn float32 into its own kind
+        """``beta x``, limited to where e^-|u| is 0 anyway, so that it cannot overflow."""
+        beta = float(self.beta)  # a NumPy float64 would turn float32 into float64
         limit = 1000 / beta
         return beta * backend_of(x).xp.clip(x, -limit, limit)

@@ -21,7 +21,7 @@ class Ternary(StraightThrough):
     Picture: ``plot_function(Ternary(threshold=0.5))``.
 
     Args:
-        threshold: from where on a value is not 0; positive.
+        threshold: values of at least this magnitude are not 0; positive.
         clip: where the gradient ends, at least the threshold; None disables clipping.
 
     Raises:
@@ -63,12 +63,12 @@ class TernaryWeights(StraightThrough):
         y     = 0 where |x| < Delta, else sign(x)   0 where x = 0, also if Delta is 0
         dx    = dy 1[|x| <= clip]                   as if y were c
 
-    For normally distributed weights this Delta is near the one that loses least. The paper has
-    neither the clip in Delta nor in the gradient (``clip=None``). Larq (0.14) has it in the
-    gradient alone: its Delta is ``0.7 mean |x|``, so that weights beyond the clip raise it. Weights
-    within it, which a ``weight_bound`` of `clip` ensures, get the same values in all three.
+    For normally distributed weights this Delta is close to optimal. The paper clips neither in
+    Delta nor in the gradient (``clip=None``). Larq (0.14) clips in the gradient only: its Delta is
+    ``0.7 mean |x|``, so that weights beyond the clip raise it. For weights within the clip, which a
+    ``weight_bound`` of `clip` ensures, all three give the same values.
 
-    Picture: ``plot_function(TernaryWeights())``, which takes the picture's grid for the weights.
+    Picture: ``plot_function(TernaryWeights())``, which uses the picture's grid as the weights.
 
     Args:
         clip: where the gradient ends; None disables clipping.
