@@ -59,7 +59,7 @@ def test_alike_parameters_share_a_segment():
 
 @pytest.mark.parametrize("size", [1, 63, 64, 65, 128])
 def test_segments_begin_at_boundaries(size, backend):
-    """And nothing that an optimiser does changes the zeros between them, or is changed by them."""
+    """The zeros between them stay zero, and have no influence on an update."""
     parameters = [parameter(np.ones(size), lr_scale=1.0 + i) for i in range(3)]
     for p in parameters:
         p.to(backend, np.float64)

@@ -11,7 +11,7 @@ from minibnn.random_stream import stream_keys, uniform
 
 
 def test_a_stream_counts_its_arrays_from_0():
-    """Array n of a stream is the backend's with that count, on every device and in each version."""
+    """Array n of a stream depends on seed and count alone: equal on every device, in each version."""
     stream = RandomStream()
     stream.initialize(np.random.default_rng(5))
     assert stream.seed == np.random.default_rng(5).integers(2**63)
@@ -25,7 +25,7 @@ def test_a_stream_counts_its_arrays_from_0():
 
 @pytest.mark.parametrize("shape", [(6,), (6, 5), (6, 3, 2, 4), (6, 0)])
 def test_parts_of_a_batch_draw_what_the_whole_does(device, shape):
-    """Each number belongs to its sample's place in the batch."""
+    """Each number belongs to its sample's position in the batch."""
     stream = RandomStream()
     stream.initialize(np.random.default_rng(3))
     whole = device.to_host(stream.uniform(device, shape, np.float32))

@@ -1,4 +1,4 @@
-"""Schedules against numbers worked out by hand: at each end, between, and beyond."""
+"""Schedules against numbers worked out by hand, and what optimisers do with invalid rates."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ def test_cosine_may_rise_and_may_end_at_zero():
 
 
 def test_exponential_is_a_constant_factor():
-    """From 8 to 1 in three steps is a half each."""
+    """From 8 to 1 in three steps, each step halves the rate."""
     rate = Exponential(8.0, 1.0, length=3)
     assert [rate(t) for t in range(6)] == pytest.approx([8, 4, 2, 1, 1, 1], **exactly)
     assert Exponential(1.0, 4.0, length=4)(1) == pytest.approx(math.sqrt(2), **exactly)
@@ -77,7 +77,7 @@ def test_per_epoch_holds_the_rate_for_a_whole_epoch(schedule, expected):
 
 
 def test_per_epoch_asks_for_whole_epochs():
-    """The inner schedule sees 0, 1, 2, ... as int: one may index a list with them."""
+    """The inner schedule receives 0, 1, 2, ... as int, so that it may index a list."""
     rate = PerEpoch([0.5, 0.25, 0.125].__getitem__, steps_per_epoch=3)
     assert [rate(t) for t in range(9)] == [0.5] * 3 + [0.25] * 3 + [0.125] * 3
     assert [PerEpoch(Exponential(8.0, 1.0, 3), 1)(t) for t in range(4)] == pytest.approx(
@@ -86,7 +86,7 @@ def test_per_epoch_asks_for_whole_epochs():
 
 
 def test_the_first_update_is_at_zero_and_each_is_one_further():
-    """SGD with a gradient of 1 takes off exactly what the schedule says: 3, then 1 + 1, then 1/2."""
+    """SGD with a gradient of 1 subtracts exactly what the schedule returns: 3, then 1 + 1, then 1/2."""
     layer = Dense(1, 1, bias=False, weight_init=Fill(100.0)).initialize(0, np.float64)
     w = layer.weight
     w.grad[...] = 1.0
@@ -135,12 +135,12 @@ def model(backend="cpu"):
 
 
 def at(t, bad, good=0.1):
-    """A schedule that is well until `t` updates were made."""
+    """A schedule that is valid until `t` updates were made."""
     return lambda n: bad if n >= t else good
 
 
 def refused_after(optimizer, p, message, error=ValueError):
-    """How many steps it makes before it says so, and that the refused one changes nothing."""
+    """The number of steps before the error; also checks that the refused step changes nothing."""
     p.grad[...] = 0.5
     values = [p.data.copy()]
 

@@ -32,7 +32,7 @@ def test_adaste_in_every_case(backend):
     got = backend.to_host(AdaSTE().backward(backend.asarray(dy), backend.asarray(x)))
     np.testing.assert_allclose(got, [slow_adaste(*pair) for pair in zip(x, dy, strict=True)])
     np.testing.assert_array_equal(AdaSTE().forward(np.array(X)), SIGN)
-    # Beside the blocked ones nothing is 0 that has a dy.
+    # Only blocked gradients, and those of dy = 0, are 0.
     assert np.count_nonzero(got) == 13 * 4 - 6 * 2
 
 

@@ -1,4 +1,4 @@
-"""Every quantizer: values and gradients by hand, and what all of them keep."""
+"""Every quantizer: values and gradients by hand, and the rules that all of them keep."""
 
 from __future__ import annotations
 
@@ -181,7 +181,7 @@ def test_every_public_quantizer_is_tested_here():
         for name in minibnn.__all__
         if isinstance(v := getattr(minibnn, name), type) and issubclass(v, Function)
     }
-    # Quantizers are what has fewer bits than a real number.
+    # Functions with fewer bits than a real number are quantizers.
     quantizers = {v for v in public if v not in (Function, StraightThrough) and v().bits < 32}
     assert len(quantizers) == 11
     assert quantizers == {type(f) for f in QUANTIZERS}
@@ -197,7 +197,7 @@ def test_bits():
 
 
 def test_defaults_are_the_fields_own():
-    """What Larq's users expect; nothing else would hold them in place."""
+    """What Larq's users expect; no other test fixes these defaults."""
     assert SwishSign() == SwishSign(beta=5.0)
     assert Ternary() == Ternary(0.05, 1.0)
     assert TernaryWeights() == TernaryWeights(1.0)
@@ -208,7 +208,7 @@ def test_defaults_are_the_fields_own():
     assert DoReFaWeights() == DoReFaWeights(2)
 
 
-# --- What all of them keep --------------------------------------------------------------------
+# --- Rules for all of them --------------------------------------------------------------------
 
 
 @each_quantizer
@@ -218,7 +218,7 @@ def test_backward_is_the_derivative_of_the_surrogate(f, rng):
     dy = rng.standard_normal(x.shape)
     surrogate = f.surrogate_at(x, dy)
     h = 1e-6
-    # Held at x, every surrogate is elementwise: all places can be moved at once.
+    # Anchored at x, every surrogate is elementwise, so all positions can change at once.
     numeric = dy * (surrogate(x + h) - surrogate(x - h)) / (2 * h)
     np.testing.assert_allclose(f.backward(dy, x), numeric, rtol=1e-6, atol=1e-8)
 
@@ -240,7 +240,7 @@ def test_nan_stays_nan(f, backend):
     for y in (f.forward(x), f.train_forward(x)):
         y = backend.to_host(y)
         assert np.isnan(y[:2, 1]).all()
-        # What is scaled by a number from all of x, or from its channel, is lost with it.
+        # A scale that is computed from all of x, or from a channel, becomes nan with it.
         lost = isinstance(f, DoReFaWeights) and f.bits > 1
         assert np.isnan(y[0, 0]) == lost
         assert np.isnan(y[2, 1]) == (lost or isinstance(f, MagnitudeAwareSign))
@@ -255,7 +255,7 @@ def test_nothing_waits_for_the_device(f, rng):
         f.forward(x), f.train_forward(x), f.backward(dy, x)
 
 
-# A mean of the largest floats overflows, as it does anywhere.
+# The mean of the largest floats overflows.
 @pytest.mark.parametrize(
     "f", [f for f in QUANTIZERS if not isinstance(f, MagnitudeAwareSign)
           and f != TernaryWeights(clip=None)], ids=repr)  # fmt: skip

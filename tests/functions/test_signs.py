@@ -35,7 +35,7 @@ def test_sign_does_not_hide_a_nan(dtype, backend):
 
 # --- Implementations against their references, to the bit ---------------------------------------
 
-# Wider and longer than a block of a kernel, and not a multiple of a vector; none; one number.
+# Larger than a kernel's block and no multiple of a vector; empty; one number.
 SHAPES = [(1,), (3, 7), (33, 17), (4, 300), (2, 3, 5, 8), (0, 5), ()]
 
 
@@ -44,14 +44,14 @@ DTYPES = [np.float32, np.float64]
 
 @pytest.fixture(params=["cpu", "NumPy", "strict", "gpu", "CUDA on the host"])
 def device(request):
-    """Where an implementation may be; the last runs the kernels with g++."""
+    """Every device with implementations; the last one runs the CUDA kernels on the host."""
     if request.param == "NumPy":
         return NumpyBackend()
     return HOST_CUDA if request.param == "CUDA on the host" else open_backend(request.param)
 
 
 def awkward(rng, shape, dtype):
-    """Both zeros, the least numbers, infinities, nan, the edges of a clip; and ordinary ones."""
+    """Both zeros, the smallest numbers, infinities, nan, the edges of a clip, and ordinary numbers."""
     x = rng.standard_normal(shape).astype(dtype)
     least = np.finfo(dtype).smallest_subnormal
     edges = (0.0, -0.0, least, -least, 3e38, -3e38, np.inf, -np.inf, np.nan, -np.nan, 1.0, -1.0)
@@ -60,7 +60,7 @@ def awkward(rng, shape, dtype):
 
 
 def layouts(a):
-    """The same numbers in rows, in columns, and with gaps."""
+    """The same numbers in row-major order, in column-major order, and with gaps."""
     yield a
     if a.ndim:
         yield np.asfortranarray(a)
@@ -69,7 +69,7 @@ def layouts(a):
 
 
 def same(got, expected):
-    """To the bit, but that there is more than one nan."""
+    """Equal to the bit, except that any nan equals any other."""
     got, expected = np.asarray(got), np.asarray(expected)
     number = ~np.isnan(expected)
     assert (got.dtype, got.shape) == (expected.dtype, expected.shape)
@@ -85,7 +85,7 @@ def test_signs_are_the_references(shape, dtype, device, rng):
     for laid in layouts(x):
         there = device.asarray(laid)
         same(device.to_host(device.run(binary_sign, there)), expected)
-        same(device.to_host(there), x)  # and the argument stays
+        same(device.to_host(there), x)  # the argument is unchanged
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
@@ -102,7 +102,7 @@ def test_straight_through_gradients_are_the_references(clip, shape, dtype, devic
 
 
 def test_arguments_that_do_not_fit_are_the_references(device, rng):
-    """An implementation declines what it does not take; the reference repeats, or raises."""
+    """An implementation declines arguments that it does not support; the reference then computes or raises."""
     dy, x = rng.standard_normal((2, 6, 4)).astype(np.float32)
     there = [device.asarray(a) for a in (dy, x, dy[:1], x.astype(np.float64))]
     for a, b, clip in ((0, 1, device.asarray(abs(x))), (0, 3, 1.0), (2, 1, 1.0), (0, 2, 1.0)):

@@ -35,7 +35,7 @@ def test_the_mean_of_the_draws_is_x(dtype, backend):
     assert y.dtype == dtype
     np.testing.assert_array_equal(abs(y), 1)
     mean = y.mean(axis=0, dtype=np.float64)
-    # Four standard deviations of a mean of so many; at and beyond the edges nothing is random.
+    # Four standard deviations of the mean; at and beyond the edges nothing is random.
     slack = 4 * np.sqrt(np.maximum(1 - x.astype(float) ** 2, 0) / draws)
     assert (abs(mean - np.clip(x, -1, 1)) <= slack).all(), mean
 
@@ -105,13 +105,13 @@ def test_gradient_check_seeds_a_copy_only(monkeypatch):
     assert layer.function.stream.seed is None
     layer.initialize(0)
     seed = layer.function.stream.seed
-    monkeypatch.delattr(minibnn.RandomStream, "initialize")  # what has been drawn is not drawn anew
+    monkeypatch.delattr(minibnn.RandomStream, "initialize")  # the check must not draw again
     assert check_gradients(layer, np.random.default_rng(0).standard_normal((5, 4)))
     assert (layer.function.stream.seed, layer.function.stream.count) == (seed, 0)
 
 
 def test_gradient_check_where_nothing_comes_back():
-    """Below the first parameters, with pixels: no backward there, so no dy to anchor AdaSTE at."""
+    """No backward runs below the first parameters, so there is no dy to anchor AdaSTE at."""
     pixels = np.random.default_rng(0).integers(0, 256, (6, 4), dtype=np.uint8)
     model = Sequential(Rescale(4 / 255, -2.0), Activation(AdaSTE()), Dense(4, 3))
     assert check_gradients(model, pixels)

@@ -14,8 +14,8 @@ LARQ_WEIGHTS = np.array([[-4.0, -2.0, -0.9, 0.3, 0.5, 0.7, 1.0, 1.5, 2.0, 4.0]])
 def test_ternary_weights_beside_larqs():
     """What ``SteTern(ternary_weight_networks=True)`` of Larq 0.14.0 gave, with a clip of 1 and None.
 
-    Its threshold is 0.7 * 1.69 = 1.183 with each; here it is 0.7 * 0.84 = 0.588 with the clip, of
-    weights in [-1, 1] and none beyond. Both gradients end at the clip.
+    Its threshold is 0.7 * 1.69 = 1.183 with each; here it is 0.7 * 0.84 = 0.588 with the clip, since
+    it clips the weights to [-1, 1] first. Both gradients end at the clip.
     """
     larq, clipped = [-1, -1, 0, 0, 0, 0, 0, 1, 1, 1], [0, 0, 1, 1, 1, 1, 1, 0, 0, 0]
     ones = np.ones_like(LARQ_WEIGHTS)

@@ -31,7 +31,7 @@ from minibnn.inspection.costs import macs, output_bits, product_bits, shipped_fl
 
 
 class HandsOn(Layer):
-    """The input itself comes out, as from dropout in evaluation."""
+    """Returns its input itself, as dropout does in evaluation."""
 
     def forward(self, x, *, train=False):
         return x
@@ -59,13 +59,13 @@ class HandsOn(Layer):
     ],
 )
 def test_a_product_is_binary_if_both_sides_are_by_construction(before, weights, kind):
-    """Zeros come out of the sample of zeros, and would look binary after a Rescale(2.0, -1)."""
+    """The values of the sample do not matter: all zeros would look binary after a Rescale(2.0, -1)."""
     layer = Dense(4, 3, weight_quantizer=weights)
     assert Sequential(*before, layer).summary((4,)).rows[-1].kind == kind
 
 
 def test_a_layer_that_meets_bits_and_then_numbers_is_mixed():
-    """Its second run takes the sums of its first."""
+    """The layer runs twice; the second time on its own sums."""
 
     class Twice(Sequential):
         def forward(self, x, *, train=False):

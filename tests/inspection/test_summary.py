@@ -49,7 +49,7 @@ def test_each_row_by_hand(backend):
         (105, 0, 14, 105, "mixed"),  # 105 bits in 14 bytes
         (0, 14, 56, 0, ""),  # a scale and a shift for each channel
         (0, 0, 0, 0, ""),
-        (35, 5, 5 + 20, 35, "binary"),  # the feedback weights stay at home
+        (35, 5, 5 + 20, 35, "binary"),  # the feedback weights do not ship
         (0, 0, 0, 0, ""),
         (0, 18, 72, 15, "float"),
     ]
@@ -85,7 +85,7 @@ def test_print():
 
 
 def test_the_published_sizes_of_a_dense_stack_with_batch_norm():
-    """Two float numbers for each channel of batch norm, as other summaries count it fused.
+    """Batch norm counts as two floats for each channel, as in other summaries that fuse it.
 
     The dense part of a published 13.19 KiB binary CNN: 36,864 and 640 bits, 64 and 10 channels.
     """
@@ -118,7 +118,7 @@ def test_a_model_that_is_one_layer():
 
 
 class Scaled(Layer):
-    """A container with a number of its own, a buffer that ships, one that does not, and a twin."""
+    """A container with a parameter, a shipped buffer, one that does not ship, and a layer that runs twice."""
 
     def __init__(self):
         self.scale = Parameter("scale", (1,), Fill(2.0))
@@ -188,7 +188,7 @@ def test_the_first_width_gives_the_shape(model, shape):
 
 
 class Twice(Layer):
-    """Twice the features come out."""
+    """The output has twice the features."""
 
     def forward(self, x, *, train=False):
         return self.backend.xp.concatenate([x, x], axis=1)

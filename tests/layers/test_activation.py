@@ -13,7 +13,7 @@ from minibnn import (
 
 
 class Float64Sign(Function):
-    """What everyone writes first: NumPy makes float64 of two Python numbers."""
+    """The obvious first attempt: from two Python numbers, NumPy makes float64."""
 
     def forward(self, x):
         return np.where(x >= 0, 1.0, -1.0)

@@ -162,7 +162,7 @@ def test_parameters_are_named_by_attribute_and_a_shared_layer_counts_once():
 
 
 @pytest.mark.parametrize(
-    ("make", "mend"),
+    ("make", "hint"),
     [
         (lambda: Sequential(Flatten, Dense(3, 2)), r"write Flatten\(\)"),
         (lambda: Sequential([Flatten(), Dense(3, 2)]), r"write Sequential\(\*layers\)"),
@@ -178,6 +178,6 @@ def test_parameters_are_named_by_attribute_and_a_shared_layer_counts_once():
         (lambda: minibnn.check_gradients(SignSTE, np.ones((2, 3))), r"write SignSTE\(\)"),
     ],
 )
-def test_what_newcomers_write_gets_a_mend(make, mend):
-    with pytest.raises((TypeError, ValueError), match=mend):
+def test_what_newcomers_write_gets_a_hint(make, hint):
+    with pytest.raises((TypeError, ValueError), match=hint):
         make()

@@ -1,4 +1,4 @@
-"""Convolution and pooling against six plain loops, and what they reduce to."""
+"""Convolution against six plain loops, and the special cases that are dense layers."""
 
 from __future__ import annotations
 
@@ -35,21 +35,21 @@ def reference(x, W, b, dz_of, *, stride=1, padding=0, padding_value=0.0, dilatio
     down = len(range(0, X.shape[1] - (kh - 1) * eh, sh))
     across = len(range(0, X.shape[2] - (kw - 1) * ew, sw))
     z = np.zeros((batch, down, across, outputs))
-    places = list(
+    positions = list(
         itertools.product(
             range(down), range(across), range(outputs), range(kh), range(kw), range(group_in)
         )
     )
     where = [
         (p * sh + i * eh, q * sw + j * ew, o // group_out * group_in + c)
-        for p, q, o, i, j, c in places
+        for p, q, o, i, j, c in positions
     ]
-    for (p, q, o, i, j, c), (row, column, channel) in zip(places, where, strict=True):
+    for (p, q, o, i, j, c), (row, column, channel) in zip(positions, where, strict=True):
         z[:, p, q, o] += X[:, row, column, channel] * W[i, j, c, o]
     z += b
     dz = dz_of(z)
     dW, dX = np.zeros(W.shape), np.zeros(X.shape)
-    for (p, q, o, i, j, c), (row, column, channel) in zip(places, where, strict=True):
+    for (p, q, o, i, j, c), (row, column, channel) in zip(positions, where, strict=True):
         dW[i, j, c, o] += (X[:, row, column, channel] * dz[:, p, q, o]).sum()
         dX[:, row, column, channel] += dz[:, p, q, o] * W[i, j, c, o]
     dx = dX[:, ph : ph + height, pw : pw + width]
@@ -127,7 +127,7 @@ def test_a_kernel_as_large_as_the_image_is_dense(rng):
 
 @pytest.mark.parametrize(("shape", "where"), [((3, 5, 5, 2), 2), ((3, 5, 5, 2), 1)])
 def test_a_sample_alone_may_use_the_last_row_and_column(shape, where, rng):
-    """The pooled windows of the other samples left zeros there: the gradients are the loops'."""
+    """All other samples have zeros there; the gradients still equal those of the loops."""
     layer = Conv2D(2, 3, 2).initialize(0, np.float64)
     x = rng.standard_normal(shape)
 
@@ -255,7 +255,7 @@ def test_a_step_reads_nothing_back(layer):
 
 
 def test_the_bias_gradient_of_large_images_is_accurate(rng):
-    """In float32 a plain sum over the places is off by 1e-5 and more of the sum of |dz|."""
+    """In float32 a plain sum over the positions is off by 1e-5 or more of the sum of |dz|."""
     layer = Conv2D(1, 2, 1).initialize(rng)
     x = np.zeros((100, 40, 40, 1), np.float32)
     layer.forward(x, train=True)

@@ -1,4 +1,4 @@
-"""Normalisations: values by hand, accurate sums, and powers of two."""
+"""BatchNorm and TensorNorm: values by hand, accurate sums."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def test_batchnorm_of_images_is_accurate_in_float32(backend, rng):
         arrays = y, dx, layer.gamma.grad, layer.beta.grad, layer.running_mean.data
         results.append([*map(backend.to_host, arrays), backend.to_host(layer.running_var.data)])
     for got, exact in zip(*results, strict=True):
-        # 3e-6 of the largest: a mean of 3 with float32's digits, seen at a spread of 1.
+        # 3e-6 of the largest: float32's precision for a mean of 3, with a standard deviation of 1.
         np.testing.assert_allclose(got, exact, rtol=0, atol=3e-6 * abs(exact).max())
 
 

@@ -15,8 +15,6 @@ from minibnn import (
     SignSTE,
 )
 
-# --- Pooling ----------------------------------------------------------------------------------
-
 
 def windows_of(shape, size, stride):
     (kh, kw), (sh, sw) = pair(size), pair(size if stride is None else stride)

@@ -14,9 +14,6 @@ from minibnn import (
 COLUMN = np.array([[-5.0], [-1.0], [2.0], [4.0]])
 
 
-# --- ShiftBatchNorm ---------------------------------------------------------------------------
-
-
 def test_shift_batchnorm_by_hand():
     layer = ShiftBatchNorm(1, epsilon=1e-12).initialize(0, np.float64)
     layer.gamma.data[...], layer.beta.data[...] = 3.0, 10.0

@@ -55,7 +55,7 @@ def test_a_smoothing_that_is_a_numpy_float64_widens_nothing():
         assert value.dtype == loss.backward().dtype == np.float32
 
 
-# Beside the most classes that C takes, one row, one class, none.
+# Around the largest number of classes in C; one row; one class; an empty batch.
 ROWS = [(1, 1), (1, 10), (100, 10), (33, 40), (7, 41), (3, 1000), (0, 10)]
 
 
@@ -66,7 +66,7 @@ def rows_in_layouts(logits):
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
 @pytest.mark.parametrize("shape", ROWS)
 def test_softmax_is_the_references(shape, dtype, backend, rng):
-    """To a few roundings of the larger term: exponentials differ."""
+    """Equal up to a few roundings of the larger term, since exponentials differ."""
     tolerance = 3e-6 if dtype == np.float32 else 1e-14
     for laid in rows_in_layouts((rng.standard_normal(shape) * 20).astype(dtype)):
         got = backend.run(log_softmax, backend.asarray(laid))
@@ -80,7 +80,7 @@ def test_softmax_is_the_references(shape, dtype, backend, rng):
 @pytest.mark.parametrize("kind", ["integers", "probabilities"])
 @pytest.mark.parametrize("shape", [s for s in ROWS if s[0]])
 def test_cross_entropy_is_the_references(shape, kind, smoothing, dtype, backend, rng):
-    """The gradient of the same p to a rounding, the loss and p to a few."""
+    """For the same p the gradient is equal up to a rounding, loss and p up to a few."""
     logits = (rng.standard_normal(shape) * 5).astype(dtype)
     logits[0, 0] = 100
     labels = rng.integers(0, shape[1], shape[0])

@@ -69,7 +69,7 @@ def test_gradient(kind, loss, rng):
         labels = one_hot(labels, 4, np.float64)
     elif kind == "probabilities":
         labels = rng.dirichlet(np.ones(4), 6)
-    elif kind == "rounded":  # rows that sum to 1 only nearly still have their own exact gradient
+    elif kind == "rounded":  # rows whose sum is only close to 1 still have an exact gradient
         labels = rng.dirichlet(np.ones(4), 6) * 1.0009
     report = check_gradients(Sequential(), rng.standard_normal((6, 4)), loss=loss, labels=labels)
     assert report, str(report)

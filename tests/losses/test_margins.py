@@ -60,7 +60,7 @@ def test_hinge_at_the_edge_has_no_slope():
 
 
 class LogCosh(TargetLoss):
-    """What a user writes: the loss of each output, and its slope."""
+    """A user's loss: the loss of each output, and its derivative."""
 
     def each(self, y, p):
         return np.log(np.cosh(y - p)), np.tanh(y - p)

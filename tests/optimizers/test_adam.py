@@ -44,13 +44,13 @@ def test_fast_adam_equals_its_reference(dtype, bound, size, backend, rng):
         scalars = adam_scalars(0.01, step)
         adam(*plain, *scalars, 0.9, 0.999, bound)
         backend.run(adam, *fast, *scalars, 0.9, 0.999, bound)
-    tolerance = 1e-5 if dtype == np.float32 else 1e-12  # float32: the two round in another order
+    tolerance = 1e-5 if dtype == np.float32 else 1e-12  # float32: the two round in different orders
     for a, b in zip(plain, fast, strict=True):
         np.testing.assert_allclose(backend.to_host(b), a, rtol=tolerance, atol=tolerance)
 
 
 def test_binarynets_update_is_scaled_and_then_clipped(backend):
-    """``W = clip(W + s dAdam, -1, 1)``: Adam's first step is the rate, against the gradient's sign."""
+    """``W = clip(W + s dAdam, -1, 1)``: Adam's first step has the size of the learning rate."""
     s, rate = glorot_lr_scale(784, 4096), 1e-3
     p = parameter([0.9, 0.97, -0.97, 0.0], backend, np.float64, lr_scale=s, bound=1.0)
     ((got,),) = path(Adam([p], rate, epsilon=1e-12), [[-1.0, -1.0, 1.0, 1.0]], p)

@@ -53,7 +53,7 @@ def test_shift_adamax_at_the_end_of_a_schedule(backend):
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
 @given(st.data())
 def test_nearest_exponent(dtype, data):
-    """2^k is next to a in the logarithm where a^2 lies between 2^(2k - 1) and 2^(2k + 1)."""
+    """2^k is the nearest power to a if a^2 lies between 2^(2k - 1) and 2^(2k + 1)."""
     a = data.draw(st.floats(2.0**-60, 2.0**60, width=8 * np.dtype(dtype).itemsize))
     k = int(nearest_exponent(np.array([a], dtype))[0])
     assert Fraction(2) ** (2 * k - 1) <= Fraction(a) ** 2 <= Fraction(2) ** (2 * k + 1)
@@ -61,7 +61,9 @@ def test_nearest_exponent(dtype, data):
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
 def test_nearest_exponent_at_the_edges(dtype, backend):
-    half = np.array(0.5, dtype) ** dtype(0.5)  # next to the root; its neighbours lie on two sides
+    half = np.array(0.5, dtype) ** dtype(
+        0.5
+    )  # closest to the root, which lies between its neighbours
     a = np.array([np.nextafter(half, dtype(0)), np.nextafter(half, dtype(1)), 1, 2, 5, 6, 1e-8])
     a = a.astype(dtype)
     got = backend.to_host(nearest_exponent(backend.asarray(a))).tolist()

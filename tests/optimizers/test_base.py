@@ -51,7 +51,7 @@ def test_a_refused_step_does_not_count_on_the_host():
 
 
 class Slowing(Descent):
-    """An optimiser of a user's own: it overrides nothing but public methods."""
+    """A user's optimiser; it overrides public methods only."""
 
     def scalars(self, learning_rate, step):
         return learning_rate / (step + 1), float(step)
@@ -84,7 +84,7 @@ def test_an_optimiser_of_a_users_own(backend):
 
 @pytest.mark.parametrize("make", [lambda p: SGD(p, 0.1), Adam, AdaMax, ShiftAdaMax])
 def test_an_update_by_scalars_from_elsewhere(make, device):
-    """As in a captured step: 0-d arrays of the device in the places of numbers."""
+    """As in a captured step: 0-d arrays on the device instead of numbers."""
 
     def build():
         layers = Sequential(Dense(3, 2, bias=False), binary(2, 2)).initialize(0).to(device)

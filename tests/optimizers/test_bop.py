@@ -80,7 +80,7 @@ def test_bop_flips_exactly_as_the_paper_says(backend, rng):
     ids=repr,
 )
 def test_what_bop_gets_from_a_quantizer(quantizer, slopes):
-    """As its docstring says: Bop's weights are always at -1 or +1."""
+    """Bop's weights are always -1 or +1, so only the slopes there matter; see its docstring."""
     w = np.array([1.0, -1.0])
     got = [quantizer.backward(dy, w) / dy for dy in (w, -w)]
     np.testing.assert_allclose(got, np.repeat(slopes, 2).reshape(2, 2), atol=1e-4)

@@ -51,7 +51,7 @@ def test_bound_scale_and_order(make):
     np.testing.assert_allclose(slow.data, [0.125], rtol=1e-7)
 
 
-# Each rule's number of arrays, its scalars, and a step of it in exact arithmetic on one element.
+# Each rule's scalars, and one step of it on a single element in double precision.
 def exactly_sgd(w, g, u, learning_rate, momentum, bound):
     u = momentum * u + g
     return into(w - learning_rate * u, bound), u
@@ -97,7 +97,7 @@ RULES = {
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
 @pytest.mark.parametrize("rule", RULES, ids=lambda rule: rule.__name__)
 def test_each_rule_is_the_papers(rule, dtype, bound, backend, rng):
-    """One element after another in Python's floats, which are float64."""
+    """Computed element by element with Python's floats, which are float64."""
     exactly, scalars = RULES[rule]
     if rule is not bop:
         scalars = (*scalars[:-1], bound)
@@ -118,7 +118,7 @@ def test_each_rule_is_the_papers(rule, dtype, bound, backend, rng):
     got = [backend.to_host(arrays[0]), *(backend.to_host(a) for a in arrays[2:])]
     assert all(a.dtype == dtype for a in got)
     np.testing.assert_array_equal(backend.to_host(arrays[1]), g)  # the gradient is not changed
-    # Some five roundings of numbers up to 1.
+    # About five roundings of numbers up to 1.
     tolerance = 3e-7 if dtype == np.float32 else 1e-15
     np.testing.assert_allclose(np.transpose(got), expected, rtol=tolerance, atol=tolerance)
     assert (got[0] != w).any()
@@ -218,14 +218,14 @@ def test_a_copy_of_model_and_optimiser_trains_on_its_own(make, duplicate):
     np.testing.assert_array_equal(other[0].weight.data, before)
     stepped = step(*other)
     assert (stepped < before).all()
-    np.testing.assert_array_equal(model.weight.data, before)  # the original stayed
-    np.testing.assert_array_equal(step(*pair), stepped)  # and goes the same way
+    np.testing.assert_array_equal(model.weight.data, before)  # the original did not change
+    np.testing.assert_array_equal(step(*pair), stepped)  # and takes the same step
 
 
 GRADIENTS = [5, -1, 3]
 
 
-# How far each of the three steps goes down, for a parameter without scale.
+# How much each of the three steps subtracts, for a parameter without lr_scale.
 STEPS = {
     # u: 5, 5/2 - 1, 3/4 + 3; each times 1/4
     "sgd": (
@@ -248,7 +248,7 @@ STEPS = {
     # m as before, not corrected; 5/16 over 1 - 1/2^t: 5/8, 5/12, 5/14, and log2 of these is -0.68,
     # -1.26, -1.49, so all are rounded to 1/2
     # v: 5, max(25/16, 1) = 25/16, max(125/256, 3) = 3, rounded: 4, 2, 4 (log2 3 is 1.585).
-    # Had the rounded v been kept, the second one would be max(20/16, 1), rounded 1.
+    # If the rounded v were stored, the second one would be max(20/16, 1), rounded 1.
     # step: 1/2 of 5/2 / 4, 3/4 / 2, 15/8 / 4
     "shift-adamax": (
         lambda p: ShiftAdaMax(p, 5 / 16, beta1=1 / 2, beta2=5 / 16, epsilon=2**-60),
@@ -262,7 +262,7 @@ STEPS = {
 def test_three_steps(name, dtype, backend):
     make, (a, b, c) = STEPS[name]
     free = parameter([1.0], backend, dtype)
-    # From a bound of 3.5 a with the scale 4, two steps end inside the bound and the third beyond.
+    # With a bound of 3.5 a and a scale of 4, two steps stay inside the bound, the third does not.
     edge = float(7 * a / 2)
     scaled = parameter([edge], backend, dtype, lr_scale=4.0, bound=edge)
     got_free, got_scaled = path(make([free, scaled]), GRADIENTS, free, scaled)
@@ -284,7 +284,7 @@ def test_three_steps(name, dtype, backend):
 )
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
 def test_a_step_that_the_device_forbids_leaves_everything(make, dtype, device):
-    """Also the moments: a gradient of 0 afterwards moves nothing. One that it allows is a step."""
+    """The moments too: a later gradient of 0 changes nothing. An allowed step does."""
     start = np.array([1.0, -1.0, 1.0])
     p = parameter(start, device, dtype)
     optimizer = make([p])
@@ -314,7 +314,7 @@ def test_nan_goes_into_no_parameter(make, backend):
 
 
 def test_the_papers_defaults():
-    """Values that people rely on and nothing else would hold in place."""
+    """Defaults that people rely on; no other test fixes them."""
     adam = Adam(Dense(2, 2).initialize(0).parameters())
     assert (adam.learning_rate, adam.beta1, adam.beta2, adam.epsilon) == (1e-3, 0.9, 0.999, 1e-8)
     adamax = AdaMax(Dense(2, 2).initialize(0).parameters())

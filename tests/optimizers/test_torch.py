@@ -12,7 +12,7 @@ pytestmark = pytest.mark.torch
 torch = pytest.importorskip("torch")
 
 
-# The two round in another order.
+# The two round in different orders.
 TOLERANCE = {np.float32: 1e-5, np.float64: 1e-12}
 
 
