@@ -15,8 +15,8 @@ from minibnn.checks import integer
 class RandomStream:
     """A stream of uniform random numbers, for layers and functions such as dropout.
 
-    The numbers are a function of the seed, of how many arrays were drawn before, and of the place
-    in the array. So there is no hidden state on a device, the CPU and the GPU draw the same
+    The numbers depend on the seed, on how many arrays were drawn before, and on the position in
+    the array. So there is no hidden state on a device, the CPU and the GPU draw the same
     numbers, and setting `count` back draws the same again.
 
     An attribute of a `Layer` that is a `RandomStream` gets its seed from ``model.initialize(rng)``.
@@ -141,7 +141,7 @@ def uniform(
     Reference: that counters through a mixing function make good random numbers is Salmon et al.
     2011, "Parallel random numbers: as easy as 1, 2, 3".
     """
-    h = xp.arange(first, last_place(shape, first), dtype=np.uint32)
+    h = xp.arange(first, last_position(shape, first), dtype=np.uint32)
     h += k0
     h = mix(h)
     h ^= k1
@@ -162,12 +162,12 @@ def mix(h: Array) -> Array:
     return h
 
 
-def last_place(shape: tuple[int, ...], first: int) -> int:
-    """The position after an array's last number; it must fit in 32 bits."""
+def last_position(shape: tuple[int, ...], first: int) -> int:
+    """The position after an array's last number, at most 2^32."""
     last = first + math.prod(shape)
     if first < 0 or last > 2**32:
         raise ValueError(
-            f"uniform: expected a shape of at most 2^32 numbers, got {shape} from place {first} "
+            f"uniform: expected a shape of at most 2^32 numbers, got {shape} from position {first} "
             "on; draw it in parts"
         )
     return last
