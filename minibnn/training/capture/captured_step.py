@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 import numpy as np
 
 from minibnn.backend import Array
@@ -113,7 +116,9 @@ class CapturedStep:
         self._look()
         self._require_unchanged()
         after = self.states[-1]
-        self._set_tables(growth(self.states))
+        grown = growth(self.states)
+        with _for_each_step():
+            self._set_tables(grown)
         self._fill_tables()
         copies: list[tuple[Array, Array]] = []
         try:
@@ -201,11 +206,9 @@ class CapturedStep:
             CannotCapture: if there are none for one of them: a schedule ends, say, or a rate
                 overflows. Training may stop before it gets there.
         """
-        try:
+        with _for_each_step():
             self.floats.fill(self.done)
             self.keys.fill(self.done)
-        except Exception as error:
-            raise CannotCapture(f"a step of this epoch has no scalars: {_told(error)}") from error
 
     def _count(self, steps: int) -> None:
         """Let the host's counters count steps that the device makes without them."""
@@ -232,6 +235,17 @@ class CapturedStep:
             return HostState(self.backend.array_type, **roots)
         except Exception as error:  # somebody's attribute that raises when it is looked at
             raise CannotCapture(f"the host's state cannot be seen: {_told(error)}") from error
+
+
+@contextmanager
+def _for_each_step() -> Iterator[None]:
+    """While entered, whatever goes wrong when scalars are computed in advance is CannotCapture."""
+    try:
+        yield
+    except CannotCapture:
+        raise
+    except Exception as error:
+        raise CannotCapture(f"a step of this epoch has no scalars: {_told(error)}") from error
 
 
 def _told(error: Exception) -> str:

@@ -26,12 +26,13 @@ FEWEST_STEPS = 4
 class CapturedSteps(PlainSteps):
     """Trains a model by replaying a captured step, on a backend that has `graphs`.
 
-    The first three steps run as they are, and all others are replays of the next, which is
-    captured. They change parameters, running statistics and the counts of streams and optimisers
-    exactly as those of `PlainSteps` do. What cannot be captured is named in a warning, and training
-    goes on with plain steps: a layer that reads a value back, a loader that makes its batches
-    itself, whatever keeps a state on the host that changes from step to step. (A state in a global
-    variable cannot be seen. What a step reads from there stays as it was when it was captured.)
+    Two steps run as plain ones, a third takes its scalars from the device, and all others are
+    replays of the next, which is captured; a last, smaller batch is a plain step. They change
+    parameters, running statistics and the counts of streams and optimisers exactly as those of
+    `PlainSteps` do. What cannot be captured is named in a warning, and training goes on with plain
+    steps: a layer that reads a value back, a loader that makes its batches itself, whatever keeps a
+    state on the host that changes from step to step. (A state in a global variable cannot be seen.
+    What a step reads from there stays as it was when it was captured.)
 
     Between epochs everything may change, such as rates, schedules, attributes of layers, the
     loader. If more than known counters has changed, the step is captured anew.

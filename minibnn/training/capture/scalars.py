@@ -59,7 +59,7 @@ class Table:
         growth: of counters in a step; those of other kinds are left out.
 
     Attributes:
-        row: (n,), the scalars of the step that runs.
+        row: (n,), the scalars of the step that runs, as `begin_step` fetches them.
         rows: (steps, n), those of all steps.
 
     Raises:
