@@ -45,3 +45,18 @@ def test_counts_and_positions_by_loops(windows):
 
 def test_no_window_fits():
     assert min(Windows((3, 3)).counts((1, 2, 5, 1))) <= 0
+
+
+def test_windows_that_overlap():
+    for size, stride, dilation, overlap in [
+        ((2, 2), (2, 2), (1, 1), False),
+        ((2, 2), (1, 2), (1, 1), True),
+        ((2, 2), (2, 1), (1, 1), True),
+        ((2, 1), (3, 1), (2, 1), False),
+        ((2, 1), (2, 1), (2, 1), True),
+    ]:
+        windows = Windows(size, stride, dilation)
+        seen = np.zeros((1, 6, 6, 1), int)
+        for _, _, rows, columns in windows.positions(windows.counts(seen.shape)):
+            seen[:, rows, columns] += 1
+        assert windows.overlap == overlap == (seen.max() > 1)

@@ -1,4 +1,4 @@
-"""Advice about copies, about arrays that are more than arrays, and about what a layer saves."""
+"""Hints about copies, about array subclasses, and about what a layer saves."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ def test_other_classes_are_converted():
 
 
 class Double(Layer):
-    """y = 2 x, which saves what it is told to."""
+    """y = 2 x; what it saves is an argument."""
 
     def __init__(self, saved):
         self.what = saved

@@ -259,7 +259,7 @@ def test_uniform_numbers_end_where_they_would_begin_anew(backend):
     assert drawn(backend, (2,), first=2**32 - 2).shape == (2,)
     for first in (2**32 - 1, -1):
         with pytest.raises(
-            ValueError, match=rf"got \(2,\) from place {first} on; draw it in parts"
+            ValueError, match=rf"got \(2,\) from position {first} on; draw it in parts"
         ):
             drawn(backend, (2,), first=first)
 

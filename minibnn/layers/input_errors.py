@@ -1,4 +1,4 @@
-"""What is wrong with an array that cannot enter a layer, and what to do about it."""
+"""Errors for arrays that a layer refuses, with hints."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from minibnn.backend import Array, Backend, backend_of
 
 
 def require_device(who: object, backend: Backend, a: Array, name: str) -> None:
-    """Raise TypeError for an array that is not on a layer's own device."""
+    """Raise TypeError if the array is not on the layer's device."""
     if backend_of(a) is not backend:
         here, there = backend.name, backend_of(a).name
         raise TypeError(
@@ -21,13 +21,13 @@ def require_device(who: object, backend: Backend, a: Array, name: str) -> None:
 
 
 def wrong_dtype(who: object, x: Array, wanted: np.dtype[Any]) -> TypeError:
-    """For an `x` of another dtype than the model's."""
+    """For an `x` that does not have the model's dtype."""
     hint = dtype_hint(x.dtype, wanted)
     return TypeError(f"{who}: expected x of dtype {wanted}, got {x.dtype}{hint}")
 
 
 def dtype_hint(got: np.dtype[Any], wanted: np.dtype[Any]) -> str:
-    """What to do about it."""
+    """How to get from one dtype to the other."""
     if got.kind == "c":
         return ""
     hint = f"use x.astype({str(wanted)!r})"
@@ -46,7 +46,7 @@ def wrong_features(who: object, x: Array, features: int) -> ValueError:
 
 
 def wrong_batch(who: object, x: Array, channels: int) -> ValueError:
-    """For an `x` that has no such channels, or in training too few values for a variance."""
+    """For an `x` with other channels or, in training, with too few values for a variance."""
     if x.ndim < 2 or x.shape[-1] != channels:
         return ValueError(f"{who}: expected x of shape (batch, ..., {channels}), got {x.shape}")
     return ValueError(
@@ -56,7 +56,7 @@ def wrong_batch(who: object, x: Array, channels: int) -> ValueError:
 
 
 def wrong_saved(who: object, saved: object) -> TypeError:
-    """For what a forward left in `saved`, if it is not as `Layer.take_saved` wants it."""
+    """For a `saved` that is not the tuple that `Layer.take_saved` expects."""
     got = type(saved).__name__
     if isinstance(saved, tuple | list):
         got += f" of {', '.join(type(item).__name__ for item in saved) or 'nothing'}"

@@ -1,4 +1,4 @@
-"""An optimiser whose parameters nobody trains says so, instead of stepping a ghost."""
+"""An optimiser raises if nobody trains its parameters, instead of updating them in vain."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ LABELS = np.arange(20) % 3
 
 
 class Scale(Layer):
-    """A layer of a user's own, which does without `take_saved`."""
+    """A user's layer that does not call `take_saved`."""
 
     def __init__(self):
         self.scale = Parameter("scale", (4,), Fill(1.0))
@@ -82,7 +82,7 @@ def pair(name="adam"):
 
 
 def train(model, optimizer, steps=3, loss=None):
-    """README's loop; the weights that it leaves, as bytes."""
+    """README's training loop; returns the trained weights as bytes."""
     loss = LogitCrossEntropy() if loss is None else loss
     for _ in range(steps):
         loss.forward(model.forward(X, train=True), LABELS)
@@ -103,7 +103,7 @@ def test_an_optimiser_that_left_its_model_behind(name, duplicate, trained):
         train(model, ghost)
     after = [p.data for o in (optimizer, ghost) for p in o.parameters]
     assert all((a == b).all() for a, b in zip(after, before, strict=True))
-    train(model, optimizer)  # which goes on as ever
+    train(model, optimizer)  # which works as before
 
 
 @pytest.mark.parametrize("name", OPTIMIZERS)
@@ -177,7 +177,7 @@ def test_what_is_no_ghost():
     other, others = pair("sgd")
     loss, loss2 = LogitCrossEntropy(), LogitCrossEntropy()
     train(model, optimizer)
-    optimizer.step()  # once more with the same gradients: odd, but said
+    optimizer.step()  # the same gradients again: unusual, but explicit
     optimizer.step()
     train(other, others)
     # Two models in turn, all backwards before all steps.
@@ -188,7 +188,7 @@ def test_what_is_no_ghost():
         other.backward(loss2.backward())
         optimizer.step()
         others.step()
-    # A look at copies in between.
+    # A copy runs in between.
     loss.forward(model.forward(X, train=True), LABELS)
     model.backward(loss.backward())
     check_gradients(Dense(4, 2), X.astype(np.float64))
@@ -204,7 +204,7 @@ def test_parameters_that_nothing_runs_through():
 
 @pytest.mark.parametrize("duplicate", COPIES.values(), ids=COPIES)
 def test_a_copy_begins_anew(duplicate):
-    """In another process the clock may be far behind the one of the process that wrote a pickle."""
+    """In another process the clock may be far behind that of the process that wrote the pickle."""
     model, optimizer = pair()
     for p in model.parameters():
         p._used = 10**15
@@ -218,12 +218,12 @@ def test_gradients_written_by_hand():
     for p in model.parameters():
         p.grad[...] = 1
     optimizer.step()
-    optimizer.store.grad[...] = 2  # all at once, and nobody else in between
+    optimizer.store.grad[...] = 2  # all at once, with no other backward in between
     optimizer.step()
 
 
 def test_layers_of_a_users_own():
-    """They may do without `take_saved`, and so need not be heard of."""
+    """They need not call `take_saved`, so their backward may go unnoticed."""
     model = Scale().initialize(0)
     optimizer = SGD(model.parameters(), 0.1)
     other = pair()
@@ -274,7 +274,7 @@ def test_what_a_pickle_held_before_this_look_can_be_read():
 @pytest.mark.parametrize("duplicate", COPIES.values(), ids=COPIES)
 @pytest.mark.parametrize("whole", [Scale, lambda: Sequential(Scale(), Scale())])
 def test_a_model_of_nothing_but_a_users_own_layers(whole, duplicate):
-    """No layer of it calls `take_saved`; the loss, or the Sequential, is heard of all the same."""
+    """None of its layers calls `take_saved`; the loss or the Sequential advances the clock."""
     model = whole().initialize(0)
     optimizer = SGD(model.parameters(), 0.1)
     train(model, optimizer)
@@ -283,7 +283,7 @@ def test_a_model_of_nothing_but_a_users_own_layers(whole, duplicate):
 
 
 def test_gradients_of_copies_are_put_together_in_the_store():
-    """As over several processes: each copy has a part of the batch, one store takes the mean."""
+    """As with several processes: each copy has a part of the batch, and one store gets the mean."""
     model, optimizer = pair()
     copies = [copy.deepcopy((model, optimizer)) for _ in range(2)]
     loss = LogitCrossEntropy()
@@ -294,4 +294,4 @@ def test_gradients_of_copies_are_put_together_in_the_store():
         optimizer.store.grad[...] = sum(own.store.grad for _, own in copies) / 2
         optimizer.step()
     with pytest.raises(RuntimeError, match="another model"):
-        train(copies[0][0], optimizer)  # its own look at the gradients does not count as a use
+        train(copies[0][0], optimizer)  # its own check of the gradients does not count as a use

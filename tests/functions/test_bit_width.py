@@ -1,4 +1,4 @@
-"""How many values a function has is found out from the function, for everybody who asks."""
+"""The number of values of a function is found from the function itself, for all who use it."""
 
 from __future__ import annotations
 
@@ -46,10 +46,10 @@ from minibnn import (
 )
 from minibnn.compare import Entry, parse_piece
 from minibnn.compare.grid import _places
-from minibnn.functions import activation_bits, values, weight_bits, weight_levels
-from minibnn.functions.values import MAX_BITS
+from minibnn.functions import activation_bits, bit_width, weight_bits, weight_levels
+from minibnn.functions.bit_width import MAX_BITS
 
-# Whose values in training and evaluation are +1 and -1 alone.
+# Their values are only +1 and -1, in training and in evaluation.
 SIGNS = {
     minibnn.AdaSTE,
     minibnn.ApproxSign,
@@ -63,7 +63,7 @@ LABELS = np.arange(40) % 3
 
 
 class Own(Function):
-    """A user's function, which says nothing about itself but its value."""
+    """A user's function, which declares nothing."""
 
     def __init__(self, f, name=""):
         self.f, self.name = f, name
@@ -91,7 +91,7 @@ def two_scales(x):
     return np.where(x > edge, abs(x).mean(), np.where(x < -edge, -0.3, 0))
 
 
-# Bits of a weight's value, and of an activation's, if they differ.
+# Bits of a weight's value, and of an activation's if these differ.
 OWN = [
     (Own(sign, "sign"), 1),
     (Own(lambda x: np.where(x > 0, 1, 0), "step"), 1),
@@ -171,7 +171,7 @@ def test_what_a_class_says_of_itself_counts_for_nothing():
 
 
 def test_what_changes_is_asked_anew():
-    class Annealed(SignSTE):  # a field more than its equality knows
+    class Annealed(SignSTE):  # a field that `==` does not compare
         def __init__(self, soft):
             super().__init__()
             object.__setattr__(self, "soft", soft)
@@ -223,7 +223,7 @@ def test_looking_has_no_side_effects():
 
 
 class SignTanh(Function):
-    """README's."""
+    """The function of a user's own in README."""
 
     def forward(self, x):
         return functions.sign(x)
@@ -312,7 +312,7 @@ def test_functions_are_not_asked_in_a_training_step(monkeypatch):
     model = net(SignTanh())
     loss, optimizer = LogitCrossEntropy(), Adam(model.parameters(), 0.01)
     asked = []
-    monkeypatch.setattr(values, "_levels", lambda *_: asked.append(1))
+    monkeypatch.setattr(bit_width, "_levels", lambda *_: asked.append(1))
     loss.forward(model.forward(X, train=True), LABELS)
     model.backward(loss.backward())
     optimizer.step()
@@ -327,7 +327,7 @@ def test_compare_replaces_a_users_binary_weights():
 
 
 class Gate(Layer):
-    """A layer of a user's own: one weight is binary and says so, one is real."""
+    """A user's layer with one binary weight, declared as quantized, and one real weight."""
 
     def __init__(self):
         self.sign = Parameter("sign", (3,), Uniform(-1, 1))
@@ -345,7 +345,7 @@ class Gate(Layer):
 
 
 def test_bop_changes_no_real_weight():
-    """It replaces values by their signs, so nothing else than a binary weight may come there."""
+    """Bop replaces values by their signs, so it accepts binary weights only."""
     for model in (
         Dense(4, 3, bias=False),
         Conv2D(1, 2, 3, bias=False),
@@ -389,7 +389,7 @@ def test_all_of_ours_are_listed_above():
 
 
 class ScalesOfItsOwn(Own):
-    """A function that holds a number for each channel, so it cannot be asked about one alone."""
+    """A function with a stored number for each channel, so it cannot be evaluated on one channel."""
 
     def __init__(self, f, scales):
         super().__init__(lambda x: f(x / self.scales) * self.scales, f"{len(scales)} scales")
@@ -425,7 +425,7 @@ class Drawing(Own):
 
 
 def test_what_no_other_room_calls_quantized_does_not_pack():
-    """Weights that happen to be two values, of a function of one shape or of real numbers."""
+    """Weights that happen to have two values, from a function that summary counts as real."""
     mask = np.where(np.arange(15).reshape(5, 3) % 2, 1, -1)
     for function in (Own(lambda x: sign(x) * mask, "masked"), Own(lambda x: sign(x) + x, "real")):
         model = net(SignSTE())

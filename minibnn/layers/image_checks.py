@@ -1,4 +1,4 @@
-"""What layers with windows on images have in common: their arguments and their errors."""
+"""Checks of layers with windows on images: their arguments and their input."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from minibnn.windows import Windows
 
 
 def pair(who: str, name: str, value: Any, *, least: int, other: str = "") -> tuple[int, int]:
-    """Rows and columns: `value` twice, or the two that it holds."""
+    """(rows, columns), from a number for both or from a pair."""
     try:
         down, across = value if isinstance(value, tuple | list) else (value, value)
         both = integer(who, name, down), integer(who, name, across)
@@ -25,7 +25,7 @@ def pair(who: str, name: str, value: Any, *, least: int, other: str = "") -> tup
 
 
 def check_images(layer: Layer, x: Array, channels: int | None = None) -> None:
-    """Raise ValueError unless `x` is a batch of images with so many channels."""
+    """Raise ValueError unless `x` is a batch of images with this number of channels."""
     if x.ndim == 4 and channels in (None, x.shape[-1]):
         return
     hint = ""
@@ -48,7 +48,7 @@ def check_images(layer: Layer, x: Array, channels: int | None = None) -> None:
 
 
 def check_fit(layer: Layer, windows: Windows, shape: tuple[int, ...], hint: str) -> None:
-    """Raise ValueError unless at least one window fits on images of this (padded) shape."""
+    """Raise ValueError unless at least one window fits on images of this padded shape."""
     if min(windows.counts(shape)) < 1:
         reach = [d * (n - 1) + 1 for n, d in zip(windows.size, windows.dilation, strict=True)]
         raise ValueError(

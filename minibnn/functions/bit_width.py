@@ -1,4 +1,4 @@
-"""Which values a function has: found out from the function itself, never from what it claims."""
+"""How many bits a function's values take, found by evaluating it on grids of numbers."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ import numpy as np
 
 from minibnn.backend import Array
 
-# float32 holds 2^24 steps; beyond 16 bits the rounding is no quantization any more.
+# float32 distinguishes 2^24 steps; with more than 16 bits rounding is hardly a quantization.
 MAX_BITS = 16
-# Values are looked for from -limit to limit. Further out, squares would overflow.
+# The ranges, from -limit to limit. Further out, squares would overflow.
 _LIMITS = (1.0, 8.0, *(2.0**n for n in (-12, 12, -24, 24, -36, 36, -48, 48)))
-# As many bits have the numbers of points in the grids over one range, from coarse to fine.
+# The grids over one range, from coarse to fine: 2^12 points to 2^20.
 _GRIDS = (12, 14, 16, 18, 20)
-# For many channels at once: of how many the values are looked at, and how large an array may be.
+# For many channels at once: coarser grids, the number of channels looked at, the largest array.
 _COARSE_GRIDS = (8, 10, 12, 14)
 _CHANNELS, _MOST = 16, 2**22
 
@@ -27,20 +27,25 @@ class _HasForward(Protocol):
 
 
 def weight_levels(function: _HasForward, axes: int = 2, channels: int = 1) -> Array | None:
-    """The values that one channel of a weight with so many axes can have, sorted; None for reals.
+    """The values that one channel of a weight can have, sorted; None for real numbers.
 
-    The function is asked on grids of numbers of every size, as one channel, which is the last axis:
-    so a sign with a scale for each channel has two values in one. A function that cannot take one
-    channel alone, since it holds numbers of its own for each, is asked on all `channels`, for up to
-    8 bits. If a finer grid brings no further values, these are all. A function that cannot be asked
-    (it raises, gives nan, infinity or another shape) counts as one of real numbers.
+    The function is evaluated on grids over narrow and wide ranges, in the shape of a weight with
+    one channel (the last axis). So a sign with a scale for each channel has two values. If that
+    fails, because the function stores numbers for each channel, it is evaluated on all `channels`,
+    for up to 8 bits. The values are complete once a finer grid brings no new ones. A function that
+    raises, or returns nan, infinity or another shape, counts as one of real numbers.
 
-    It takes milliseconds, for many bits some tenths of a second: nothing for a training step.
+    This takes milliseconds, for many bits some tenths of a second: too slow for a training step.
+
+    Args:
+        function: the quantizer.
+        axes: of the weight.
+        channels: of the weight.
     """
     leading = (-1, *(1,) * (axes - 2))
     try:
         return _levels(function, (*leading, 1)[:axes])
-    except Exception:  # whatever a function of a user's does with numbers that it did not expect
+    except Exception:  # a user's function may raise anything for unexpected numbers
         pass
     try:
         return _find_levels(function, (*leading, channels), _COARSE_GRIDS)
@@ -56,12 +61,12 @@ def weight_bits(function: _HasForward, axes: int = 2, channels: int = 1) -> int:
 def activation_bits(function: _HasForward) -> int:
     """How many bits one value of an activation takes; 32 for real numbers.
 
-    It has to have few values whether they belong to one sample or to many.
+    The number of values has to be finite for one sample as well as for many.
     """
     try:
         bits = _bits(_levels(function, (-1, 1)))
         return bits if bits == 32 else max(bits, _bits(_levels(function, (1, -1))))
-    except Exception:  # as for weights
+    except Exception:  # see `weight_levels`
         return 32
 
 
@@ -71,7 +76,7 @@ def _bits(levels: Array | None) -> int:
 
 def _levels(function: _HasForward, shape: tuple[int, ...]) -> Array | None:
     kind = type(function)
-    # Ours have numbers for fields and stay as they are, so that their values can be kept.
+    # minibnn's own functions are immutable and hashable, so their values can be cached.
     if kind.__module__.startswith("minibnn.functions.") and kind.__hash__ is not None:
         return _levels_of_ours(function, shape)  # type: ignore[arg-type]
     return _find_levels(function, shape)
@@ -87,10 +92,10 @@ def _find_levels(
 ) -> Array | None:
     """The values of `function` in the range that shows most of them, on arrays of this shape.
 
-    In a wide range even the finest grid may be too coarse for what happens around zero. What it
-    shows there is no more than a narrower range did, if there are few values at all.
+    In a wide range even the finest grid may be too coarse for the values around zero. If the
+    number of values is finite, such a grid shows no more of them than a narrower range does.
     """
-    function = copy.deepcopy(function)  # it may draw, or count its calls
+    function = copy.deepcopy(function)  # it may draw random numbers or count its calls
     all_seen, some_seen = [], [0]
     most = 2**MAX_BITS if grids is _GRIDS else 2 ** _COARSE_GRIDS[0]
     with np.errstate(all="ignore"):
@@ -113,7 +118,7 @@ def _levels_within(
     grids: tuple[int, ...],
     most: int,
 ) -> tuple[Array, bool]:
-    """The values on [-limit, limit], and whether a finer grid brought no more of them."""
+    """The values on [-limit, limit], and whether a finer grid brought no new ones."""
     before, channels = math.inf, max(1, shape[-1])
     levels = np.empty(0)
     for bits in grids:
