@@ -1,0 +1,51 @@
+"""The training step, and epochs of it."""
+
+from __future__ import annotations
+
+import pytest
+import strictdev
+from captured_training import (
+    dense,
+)
+from clusters import binary_model, clusters
+from devices import STRICT
+
+from minibnn import (
+    SGD,
+    Adam,
+    DataLoader,
+    LogitCrossEntropy,
+)
+from minibnn.training import CapturedSteps, PlainSteps
+
+
+def test_a_training_step_never_waits_for_the_device():
+    device = STRICT
+    model = binary_model(device)
+    data = DataLoader(clusters(300, 1), 32, shuffle=True, rng=2).to(device)
+    optimizer = Adam(model.parameters(), 1e-2)
+    loss = LogitCrossEntropy()
+    sound = device.xp.isfinite(device.xp.zeros(()))
+    for x, labels in data:
+        with strictdev.no_sync():
+            value = loss.forward(model.forward(x, train=True), labels)
+            sound = sound & device.xp.isfinite(value)
+            model.backward(loss.backward(), need_dx=False)
+            with device.update(allowed=sound):
+                optimizer.step()
+
+
+@pytest.mark.parametrize("wrong", ["model", "loss", "optimizer", "another", "loader"])
+@pytest.mark.parametrize("kind", [PlainSteps, CapturedSteps])
+def test_what_cannot_be_trained_together_is_refused(kind, wrong):
+    model, other = dense().initialize(1), dense().initialize(1)
+    given = {"model": model, "loss": LogitCrossEntropy(), "optimizer": SGD(model.parameters(), 0.1)}
+    if wrong == "loader":
+        with pytest.raises(TypeError, match=f"{kind.__name__}: expected a DataLoader, got list"):
+            kind(**given).epoch([])
+    elif wrong == "another":
+        with pytest.raises(ValueError, match=f"{kind.__name__}: the optimiser holds none of the"):
+            kind(**given | {"model": other})
+    else:
+        with pytest.raises(TypeError, match=f"{kind.__name__}: expected {wrong} of type"):
+            kind(**given | {wrong: LogitCrossEntropy})
