@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
 import strictdev
 from captured_training import (
@@ -16,7 +17,9 @@ from minibnn import (
     DataLoader,
     LogitCrossEntropy,
 )
+from minibnn.optimizers.diverged import LOSS, DivergedError
 from minibnn.training import CapturedSteps, PlainSteps
+from minibnn.training.step import lost, with_refused
 
 
 def test_a_training_step_never_waits_for_the_device():
@@ -49,3 +52,23 @@ def test_what_cannot_be_trained_together_is_refused(kind, wrong):
     else:
         with pytest.raises(TypeError, match=f"{kind.__name__}: expected {wrong} of type"):
             kind(**given | {wrong: LogitCrossEntropy})
+
+
+def test_the_update_that_was_refused_first_shows_as_nan(backend):
+    """If its own loss was finite: the cause was a gradient or an update."""
+    losses = backend.asarray(np.array([1.0, 2.0, 3.0, 4.0]))
+    for verdicts, expected in (
+        ([True, True, True, True], [1, 2, 3, 4]),
+        ([True, False, False, False], [1, np.nan, 3, 4]),
+        ([False, False, False, False], [np.nan, 2, 3, 4]),
+    ):
+        got = with_refused(losses, backend.asarray(np.array(verdicts)))
+        np.testing.assert_array_equal(backend.to_host(got), expected)
+    losses[1] = np.inf
+    got = with_refused(losses, backend.asarray(np.array([True, False, False, False])))
+    np.testing.assert_array_equal(backend.to_host(got), [1, np.inf, 3, 4])
+
+
+def test_a_step_that_the_host_refused_keeps_a_loss_that_is_not_finite():
+    assert lost(DivergedError(np.inf, None, None, None, LOSS)) == np.inf
+    assert np.isnan(lost(DivergedError(np.inf, None, None, None, "the gradient of w")))

@@ -6,6 +6,7 @@ import gc
 import itertools
 import warnings
 import weakref
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 
 import numpy as np
@@ -28,7 +29,44 @@ from devices import STRICT
 from minibnn import (
     Layer,
 )
+from minibnn.backend.capture.graphs import Graphs
 from minibnn.training import CapturedSteps, PlainSteps
+
+
+def test_captured_work_is_done_by_its_replay_and_as_often_as_captured(device):
+    graphs, a = device.graphs, device.xp.zeros(3)
+
+    def work():
+        a.__iadd__(1)
+
+    with graphs.stream():
+        work()  # compiles what it needs
+        captured = graphs.capture(work, (1, 3))
+        stream = device.xp.cuda.get_current_stream()
+    assert all(work.is_on(stream) for work in captured.values())
+    assert device.to_host(a).tolist() == [1, 1, 1], "to capture work does not do it"
+    for times, expected in ((1, 2), (3, 5), (3, 8)):
+        captured[times].replay()
+        with graphs.stream():
+            assert device.to_host(a).tolist() == [expected] * 3
+
+
+def test_each_thread_has_a_stream_of_its_own_for_each_device():
+    graphs, found = Graphs(strictdev), []
+
+    def look():
+        for _ in range(2):
+            with graphs.stream():
+                found.append(strictdev.cuda.get_current_stream().ptr)
+
+    outside = strictdev.cuda.get_current_stream().ptr
+    look()
+    with ThreadPoolExecutor(1) as pool:
+        pool.submit(look).result()
+    assert found[0] == found[1]
+    assert found[2] == found[3]
+    assert len({outside, *found}) == 3
+
 
 # --- Memory --------------------------------------------------------------------------------------
 

@@ -147,31 +147,40 @@ def test_batch_norm(scale, shape, dtype, rng):
 @both_floats
 @every_shape
 @pytest.mark.parametrize("scale", [False, True])
-@pytest.mark.parametrize("need_dx", [False, True])
-def test_batch_norm_gradient(need_dx, scale, shape, dtype, rng):
+def test_batch_norm_gradient(scale, shape, dtype, rng):
     dy, x_hat = batches(rng, shape, dtype)
     gamma, inv_std = rng.uniform(0.5, 2, (2, shape[2])).astype(dtype)
     dgamma, dbeta = np.full((2, shape[2]), np.nan, dtype)
     gamma, out = (gamma, dgamma) if scale else (1, None)
     stages = [*([] if shape in SHORT else ["gradient_sums"]), "batch_norm_gradient"]
-    dx = HOST_CUDA.run(batch_norm_gradient, dy, x_hat, inv_std, gamma, out, dbeta, need_dx)
+    dx = HOST_CUDA.run(batch_norm_gradient, dy, x_hat, inv_std, gamma, out, dbeta, True)
     launched(*stages)
     sums = np.empty((2, shape[2]), np.longdouble)
     exact = batch_norm_gradient(*wide(dy, x_hat, inv_std, gamma), *sums, True)
     assert sums.dtype == np.longdouble
-    assert (dx is None) != need_dx
     terms = [a.astype(np.longdouble).reshape(-1, shape[2]) for a in (dy, dy.astype(float) * x_hat)]
     close(dbeta, terms[0].sum(axis=0), abs(terms[0]).sum(axis=0))
     if scale:
         close(dgamma, terms[1].sum(axis=0), abs(terms[1]).sum(axis=0))
     else:
         assert np.isnan(dgamma).all()
-    if need_dx:
-        close(dx, exact)
-        HOST_CUDA.run(batch_norm_gradient, dy, x_hat, inv_std, gamma, dgamma, dbeta, False)
-        launched(*stages)
-        s, n = gamma * inv_std, dy.size // shape[2]  # from the sums dx follows exactly
-        np.testing.assert_array_equal(dx, s * dy - (s * dgamma / n) * x_hat - s * dbeta / n)
+    close(dx, exact)
+    arguments = dy, x_hat, inv_std, gamma, dgamma, dbeta, False
+    assert HOST_CUDA.run(batch_norm_gradient, *arguments) is None
+    launched(*stages)
+    s, n = gamma * inv_std, dy.size // shape[2]  # from the sums dx follows exactly
+    np.testing.assert_array_equal(dx, s * dy - (s * dgamma / n) * x_hat - s * dbeta / n)
+
+
+def test_a_gamma_of_1_as_a_float():
+    """It is the same null pointer as the integer 1."""
+    x, v = np.ones((4, 3), np.float32), np.ones(3, np.float32)
+    expected = HOST_CUDA.run(batch_norm, x, v, v, 1e-5)
+    for gamma in (1, 1.0):
+        got = HOST_CUDA.run(batch_norm, x, gamma, v, 1e-5)
+        for a, b in zip(got, expected, strict=True):
+            np.testing.assert_array_equal(a, b)
+    launched(*["batch_norm"] * 3)
 
 
 def test_batch_norm_of_what_the_kernels_cannot_take(rng):

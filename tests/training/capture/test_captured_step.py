@@ -31,6 +31,35 @@ from minibnn import (
     SquaredHinge,
 )
 from minibnn.training import CapturedSteps, PlainSteps
+from minibnn.training.capture.captured_step import CapturedStep
+
+
+def test_a_step_is_learnt_warmed_up_captured_and_replayed(device):
+    """What `CapturedSteps` does in an epoch, by hand."""
+    plain = training(PlainSteps, device, dense, OPTIMIZERS["adam"])
+    again = training(PlainSteps, device, dense, OPTIMIZERS["adam"])
+    one, other = batches(device, drop_last=True), batches(device, drop_last=True)
+    expected = device.to_host(plain.epoch(one))
+    with device.graphs.stream():
+        step = CapturedStep(again.model, again.loss, again.optimizer, other)
+        step.begin(other)
+        for make in (step.learn, step.learn, step.warm_up):
+            make()
+        assert (step.done, len(step.states)) == (3, 3)
+        assert not step.captured
+        step.capture(device.graphs, 2)
+        assert step.done == 3, "to capture a step does not make it"
+        assert sorted(step.captured) == [1, 2]
+        assert step.fits(again, other)
+        done = []
+        while step.done < len(other):
+            step.go_on()
+            done.append(step.done)
+        assert done == [5, 7, 9]
+        np.testing.assert_array_equal(device.to_host(step.end()), expected)
+    assert_equal(plain, again)
+    again.loss.label_smoothing = 0.5
+    assert not step.fits(again, other)
 
 
 @pytest.mark.parametrize("model", MODELS)
