@@ -90,7 +90,7 @@ def test_the_driver_runs_on_any_backend(dtype):
 )
 def test_a_wrong_kernel_fails(spoil, monkeypatch):
     wrong = [lambda backend, *a: spoil(straight_through_gradient(*a))]
-    monkeypatch.setitem(STRICT._bodies, straight_through_gradient, wrong)
+    monkeypatch.setitem(STRICT._known, straight_through_gradient, wrong)
     outcome = training.kernels(Setting(STRICT))
     assert outcome.status == FAILED
     assert outcome.line.startswith("float32 straight_through_gradient: ")

@@ -171,7 +171,7 @@ def in_python(table: str, most: int) -> Iterator[Fault]:
                     new = space[function.__name__]
                     ops = inside
                     if function in entered:
-                        comparison.TABLES[table]._bodies[entered[function]] = new
+                        comparison.TABLES[table]._functions[entered[function]] = new
                         ops = [entered[function]]
                     return compared(table, ops, comparison.STYLES)
 
