@@ -24,8 +24,8 @@ SHARED = {  # files that come before a file
 }
 FLOATS = {np.dtype(np.float32): "float", np.dtype(np.float64): "double"}
 C_NAMES = FLOATS | {np.dtype(np.uint8): "unsigned char", np.dtype(np.int32): "int"}
-# No fused multiply-adds: kernels round where the references round, so the sign of a sum of floats is
-# the same on every device. Nearly all kernels are limited by memory, not by arithmetic.
+# No fused multiply-adds: kernels round where the references round, so the sign of a sum of floats
+# is the same on every device. Nearly all kernels are limited by memory, not by arithmetic.
 OPTIONS = ("-std=c++17", "-fmad=false")
 THREADS = 256  # in a block, by default
 MOST_BLOCKS = 65535

@@ -1,6 +1,6 @@
 """Packed inference on the GPU: kernels of our own (`packed_bits.cu`), and products in float16.
 
-Weights ``W`` are a `BitMatrix`, and a ``network`` is `DenseLayers`, both from `packed/inference.py`.
+Weights ``W`` are a `BitMatrix`, a ``network`` is `DenseLayers`, both from `packed/inference.py`.
 
 All results are integers and equal the references', whichever way is chosen here. The constants are
 estimates from bytes, operations and launches on an H200 (132 multiprocessors; 4.3 TB/s; in one
@@ -29,8 +29,8 @@ ROWS, TILE, WIDEST = 4, 64, 4096  # as in `packed_bits.cu`
 # Up to this number of rows, each column of a product has a warp: in a tile of 64 rows, most threads
 # would be idle.
 FEW_ROWS = 32
-# From this number of rows, and this width, products of bits are computed in float16, whose peak rate
-# is four times that of counting bits. They move 4 bytes more for each input and 8 for each result,
+# From this number of rows, and this width, products of bits are computed in float16, whose peak
+# rate is four times that of counting bits. They move 4 bytes more for each input and 8 for each result,
 # and need three launches instead of two: about 6 us + n (4 k + 8 m) / 4.3 TB/s, for a gain of
 # n m k / 150 T/s.
 HALF_ROWS, HALF_WIDTH = 2048, 512
@@ -40,16 +40,16 @@ HALF_ROWS, HALF_WIDTH = 2048, 512
 HALF_PIXELS = 2**26
 # The most float16 inputs and float32 results (counted twice) at a time: 128 MiB.
 HALF_VALUES = 2**26
-# In the kernel that runs all dense layers, the weight of a pixel takes about as many instructions as
-# four weights of bits. A multiprocessor computes about 230 weights of bits in a clock.
+# In the kernel that runs all dense layers, the weight of a pixel takes about as many instructions
+# as four weights of bits. A multiprocessor computes about 230 weights of bits in a clock.
 PIXEL = 4
 # Up to this number of weights of bits, one multiprocessor runs all layers on an image. At the rate
 # above they would take 5,000 clocks, but a single image waits for memory: 32 channels are summed at
 # a time, and a lane loads a word for each 512 weights of a channel. These are 64 loads in sequence:
 # about 20,000 clocks, if none overlap and each takes 300. Five to ten launches take as long.
 CHAIN_WEIGHTS = 2**20
-# Up to this number of weights times images, a block runs all layers on each image: 140,000 clocks of
-# all multiprocessors, as long as the launches and the work layer by layer, at peak rates.
+# Up to this number of weights times images, a block runs all layers on each image: 140,000 clocks
+# of all multiprocessors, as long as the launches and the work layer by layer, at peak rates.
 CHAIN_WORK = 2**32
 
 
