@@ -23,14 +23,14 @@ if TYPE_CHECKING:
 Decay: TypeAlias = Callable[[float, int, int], Schedule]
 
 
-def constant(rate: float, epochs: int, steps_per_epoch: int) -> Schedule:
-    """The same rate throughout."""
-    return Constant(rate)
+def constant(learning_rate: float, epochs: int, steps_per_epoch: int) -> Schedule:
+    """The same learning rate throughout."""
+    return Constant(learning_rate)
 
 
-def cosine(rate: float, epochs: int, steps_per_epoch: int) -> Schedule:
-    """From `rate` to 0 along half a cosine, update by update."""
-    return Cosine(rate, 0.0, length=epochs * steps_per_epoch)
+def cosine(learning_rate: float, epochs: int, steps_per_epoch: int) -> Schedule:
+    """From `learning_rate` to 0 along half a cosine, changing with each update."""
+    return Cosine(learning_rate, 0.0, length=epochs * steps_per_epoch)
 
 
 @dataclass(frozen=True)
@@ -39,9 +39,9 @@ class ExponentialTo:
 
     end: float
 
-    def __call__(self, rate: float, epochs: int, steps_per_epoch: int) -> Schedule:
+    def __call__(self, learning_rate: float, epochs: int, steps_per_epoch: int) -> Schedule:
         """The schedule, which changes once an epoch."""
-        return PerEpoch(Exponential(rate, self.end, length=epochs), steps_per_epoch)
+        return PerEpoch(Exponential(learning_rate, self.end, length=epochs), steps_per_epoch)
 
 
 def adam(model: Layer, schedule: Schedule) -> Optimizer:

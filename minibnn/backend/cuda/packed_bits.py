@@ -30,9 +30,9 @@ ROWS, TILE, WIDEST = 4, 64, 4096  # as in `packed_bits.cu`
 # would be idle.
 FEW_ROWS = 32
 # From this number of rows, and this width, products of bits are computed in float16, whose peak
-# rate is four times that of counting bits. They move 4 bytes more for each input and 8 for each result,
-# and need three launches instead of two: about 6 us + n (4 k + 8 m) / 4.3 TB/s, for a gain of
-# n m k / 150 T/s.
+# rate is four times that of counting bits. They move 4 bytes more for each input and 8 for each
+# result, and need three launches instead of two: about 6 us + n (4 k + 8 m) / 4.3 TB/s, for a gain
+# of n m k / 150 T/s.
 HALF_ROWS, HALF_WIDTH = 2048, 512
 # From this number of multiplications, products of pixels are computed in float16. Masked by bits,
 # four of them take about ten instructions. At 128 instructions in a clock on each multiprocessor,

@@ -1,4 +1,4 @@
-// Random numbers by hashing; the equation stands in `minibnn/random_stream.py`.
+// Random numbers by hashing; the equation is in `minibnn/random_stream.py`.
 
 __device__ u32 mixed(u32 h) {
     h ^= h >> 16;
