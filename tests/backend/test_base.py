@@ -35,14 +35,14 @@ def test_only_a_gpu_has_tf32():
 
 
 def unlike_ours(name, compute):
-    """A function of a user's, of the name of one of minibnn's references."""
+    """A user's function, with the name of one of minibnn's references."""
     compute.__name__ = name
     return compute
 
 
 @pytest.mark.parametrize("name", ["batch_norm", "adam", "binary_sign", "two_stage_sum"])
 def test_a_users_reference_is_computed_whatever_its_name(name, backend):
-    """Who copies an equation into a file of their own, to change it, gets the changed one."""
+    """If users copy an equation into their own file and change it, the changed one is computed."""
     x = backend.asarray(np.ones((4, 3), np.float32))
     for _ in range(2):
         assert backend.run(unlike_ours(name, lambda *args: len(args)), x, x) == 2

@@ -1,4 +1,4 @@
-"""Choosing a device: what works, what is said when it does not, and that nothing falls back."""
+"""Choosing a device: the messages if it cannot be used, and no silent fallback."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Models that are trained plainly and by captured steps, and what both have to agree in."""
+"""Models that are trained by plain steps and by captured steps, and the comparison of both."""
 
 from __future__ import annotations
 
@@ -123,13 +123,13 @@ def training(kind, backend, build, make_optimizer, loss=None, **options):
 
 
 def flat(optimizer):
-    """The optimisers in a group, or in groups of groups."""
+    """The optimisers in a group, including nested groups."""
     members = getattr(optimizer, "optimizers", None)
     return [optimizer] if members is None else [f for m in members for f in flat(m)]
 
 
 def everything(steps):
-    """All that training changes, on the host."""
+    """Everything that training changes, copied to the host."""
     model, to_host = steps.model, steps.model.backend.to_host
     values = {path: to_host(p.data).copy() for path, p in model.named_parameters()}
     values |= {f"buffer {i}": to_host(b.data).copy() for i, b in enumerate(model.buffers())}
@@ -149,7 +149,7 @@ def assert_equal(one, other):
 
 
 def run_both(backend, build, make_optimizer, *, epochs=3, loss=None, most=4, **options):
-    """Train plainly and by captured steps; hold every parameter against the other after each epoch."""
+    """Train by plain steps and by captured steps, and compare everything after each epoch."""
     plain = training(PlainSteps, backend, build, make_optimizer, loss)
     captured = training(CapturedSteps, backend, build, make_optimizer, loss, steps_at_once=most)
     one, other = batches(backend, **options), batches(backend, **options)

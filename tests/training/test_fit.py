@@ -183,7 +183,7 @@ def test_fit_notices_a_moved_model_before_it_starts():
 
 
 def poisoned(epochs=3, backend="cpu", where=70):
-    """A data set with one nan in it; batches in order, so that it stands in batch 3 of 32."""
+    """Training on data with one nan; batches are in order, so it is in the third batch of 32."""
     model = binary_model(backend)
     x, labels = clusters(300, 1)
     x[where] = np.nan
@@ -209,17 +209,17 @@ def test_a_loss_that_is_not_finite_stops_before_the_update(backend):
     assert caught.value.history.empty
     assert not caught.value.history.attrs["interrupted"]
     # The parameters are those after two batches of the same training without the nan.
-    twin = binary_model(backend)
+    again = binary_model(backend)
     x, labels = clusters(300, 1)
-    optimizer = Adam(twin.parameters(), 1e-2)
+    optimizer = Adam(again.parameters(), 1e-2)
     loss = LogitCrossEntropy()
     for i, (a, b) in enumerate(DataLoader((x, labels), 32).to(backend)):
         if i == 2:
             break
-        loss.forward(twin.forward(a, train=True), b)
-        twin.backward(loss.backward(), need_dx=False)
+        loss.forward(again.forward(a, train=True), b)
+        again.backward(loss.backward(), need_dx=False)
         optimizer.step()
-    for p, q in zip(model.parameters(), twin.parameters(), strict=True):
+    for p, q in zip(model.parameters(), again.parameters(), strict=True):
         np.testing.assert_array_equal(backend.to_host(p.data), backend.to_host(q.data))
     for b in model.buffers():
         assert np.isfinite(backend.to_host(b.data)).all()

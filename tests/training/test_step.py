@@ -28,13 +28,13 @@ def test_a_training_step_never_waits_for_the_device():
     data = DataLoader(clusters(300, 1), 32, shuffle=True, rng=2).to(device)
     optimizer = Adam(model.parameters(), 1e-2)
     loss = LogitCrossEntropy()
-    sound = device.xp.isfinite(device.xp.zeros(()))
+    all_finite = device.xp.isfinite(device.xp.zeros(()))
     for x, labels in data:
         with strictdev.no_sync():
             value = loss.forward(model.forward(x, train=True), labels)
-            sound = sound & device.xp.isfinite(value)
+            all_finite = all_finite & device.xp.isfinite(value)
             model.backward(loss.backward(), need_dx=False)
-            with device.update(allowed=sound):
+            with device.update(allowed=all_finite):
                 optimizer.step()
 
 

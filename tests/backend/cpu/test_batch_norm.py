@@ -18,10 +18,10 @@ BATCHES = [(2, 3), (100, 256), (65, 1025), (9, 26, 26, 32), (50, 64, 1), (20, 50
 
 
 # Each takes float32 in a body of its own: C, NumPy, and the reference as it is written.
-BODIES = [CPU.run, NUMPY.run, lambda reference, *args: reference(*args)]
+WAYS = [CPU.run, NUMPY.run, lambda reference, *args: reference(*args)]
 
 
-every_body = pytest.mark.parametrize("run", BODIES, ids=["C", "NumPy", "reference"])
+every_way = pytest.mark.parametrize("run", WAYS, ids=["C", "NumPy", "reference"])
 
 
 def norm_case(rng, shape):
@@ -37,11 +37,11 @@ def by_channel(a, channels):
 
 
 @built
-@every_body
+@every_way
 @pytest.mark.parametrize("scale", [False, True])
 @pytest.mark.parametrize("shape", BATCHES)
 def test_batch_norm_is_as_good_as_float64s(shape, scale, run, rng):
-    """They add up in other orders; measured against float64, none is worse than 3 roundings."""
+    """The orders of their sums differ; compared with float64, none is off by more than 3 roundings."""
     x, _, gamma, beta = norm_case(rng, shape)
     gamma, channels = (gamma if scale else 1), shape[-1]
     got = run(batch_norm, x, gamma, beta, 1e-5)
@@ -58,7 +58,7 @@ def test_batch_norm_is_as_good_as_float64s(shape, scale, run, rng):
 
 
 @built
-@every_body
+@every_way
 @pytest.mark.parametrize("shape", BATCHES)
 def test_the_sums_of_batch_norms_gradient_are_accurate(shape, run, rng):
     x_hat, dy, gamma, inv_std = norm_case(rng, shape)
@@ -78,11 +78,11 @@ def test_the_sums_of_batch_norms_gradient_are_accurate(shape, run, rng):
 
 
 @built
-@every_body
+@every_way
 @pytest.mark.parametrize("scale", [False, True])
 @pytest.mark.parametrize("shape", BATCHES)
 def test_but_for_its_sums_batch_norm_is_the_same_to_the_last_bit(shape, scale, run, rng):
-    """From the sums that a body has found, everything else follows exactly."""
+    """Given an implementation's sums, everything else follows exactly."""
     x, dy, gamma, beta = norm_case(rng, shape)
     gamma, n = (gamma if scale else 1), x.size // shape[-1]
     x[..., 0], dy[..., 0] = awkward(rng, shape[:-1]), awkward(rng, shape[:-1])
@@ -102,7 +102,7 @@ def test_but_for_its_sums_batch_norm_is_the_same_to_the_last_bit(shape, scale, r
 
 
 @built
-@every_body
+@every_way
 def test_a_variance_that_overflows_shows_as_nan(run):
     x, beta = np.array([[1e30, 1.0], [-1e30, 2.0]], np.float32), np.zeros(2, np.float32)
     with np.errstate(over="ignore", invalid="ignore"):

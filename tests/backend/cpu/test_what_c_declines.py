@@ -16,7 +16,7 @@ NUMPY = NumpyBackend()
 
 
 # Each takes float32 in a body of its own: C, NumPy, and the reference as it is written.
-BODIES = [CPU.run, NUMPY.run, lambda reference, *args: reference(*args)]
+WAYS = [CPU.run, NUMPY.run, lambda reference, *args: reference(*args)]
 
 
 @built
@@ -96,7 +96,7 @@ def test_what_c_cannot_take_goes_to_numpy(rng, monkeypatch):
     ):
         got, expected = (
             run(batch_norm_gradient, x, x_hat, inv_std, gamma, v.copy(), v.copy(), True)
-            for run in BODIES[::2]
+            for run in WAYS[::2]
         )
         np.testing.assert_array_equal(got, expected)
     for small in ((one, v, v), (v, one, v), (v, v, one), (x, v, v)):

@@ -1,4 +1,4 @@
-"""Adam's kernel, on the host, beside the reference."""
+"""Adam's kernel, run on the host, against the reference."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ FLOATS = [np.float32, np.float64]
 @pytest.mark.parametrize("dtype", FLOATS)
 @pytest.mark.parametrize("bound", [None, 0.5])
 def test_adam(bound, dtype, rng):
-    """200 steps beside the reference in float64; step 3 is refused."""
+    """200 steps, compared with the reference in float64; step 3 is refused."""
     expected = [rng.standard_normal(300).astype(np.float32).astype(np.float64) for _ in range(2)]
-    expected[1][:50] *= np.float32(1e-8)  # so small that epsilon matters
+    expected[1][:50] *= np.float32(1e-8)  # small enough for epsilon to matter
     expected += [np.zeros(300), np.zeros(300)]
     got = [a.astype(dtype) for a in expected]
     for step in range(1, 201):

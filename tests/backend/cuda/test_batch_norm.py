@@ -1,4 +1,4 @@
-"""The CUDA kernels of sums over the batch and batch norm, on the host, against the references."""
+"""The CUDA kernels of sums over the batch and batch norm, run on the host, against the references."""
 
 from __future__ import annotations
 
@@ -30,8 +30,8 @@ launched = partial(cuda_on_host.launched, forget=True)
 def close(got, exact, size=None):
     """Within 3e-6 (1e-14) of the largest number, or of `size`.
 
-    A sum is made of at most 32 + 5 + 5 additions, one after another, in each of two launches. The
-    errors of so many roundings, of 6e-8 (1.1e-16) each, mostly cancel.
+    In each of two launches, a sum has at most 32 + 5 + 5 additions in sequence. Their rounding
+    errors, of 6e-8 (1.1e-16) each, mostly cancel.
     """
     assert got.shape == exact.shape
     tolerance = {"float32": 3e-6, "float64": 1e-14}[got.dtype.name]
@@ -40,17 +40,17 @@ def close(got, exact, size=None):
 
 
 def batches(rng, shape, dtype, count=2):
-    """Numbers around 1; without an axis for the positions where there is one of them."""
+    """Numbers around 1; without an axis for positions if there is only one position."""
     shape = (shape[0], shape[2]) if shape[1] == 1 else shape
     return (rng.standard_normal((count, *shape)) + 1).astype(dtype)
 
 
 def wide(*arguments):
-    """The arrays in more digits than the kernels have."""
+    """The arrays in higher precision than the kernels'."""
     return [a.astype(np.longdouble) if isinstance(a, np.ndarray) else a for a in arguments]
 
 
-# --- How a launch lies on a matrix ------------------------------------------------------------
+# --- How a launch covers a matrix -------------------------------------------------------------
 
 
 @pytest.mark.parametrize("rows", [1, 33, 1025, 67_600, 811_200, 10**9])
@@ -184,7 +184,7 @@ def test_a_gamma_of_1_as_a_float():
 
 
 def test_batch_norm_of_what_the_kernels_cannot_take(rng):
-    """The reference computes it, from what either side returned, or raises."""
+    """The reference computes it, also from a kernel's results, or raises."""
     x, dy, images = rng.standard_normal((3, 6, 4)).astype(np.float32)
     images = images.reshape(3, 2, 4)
     v, one = rng.uniform(0.5, 2, (2, 4)).astype(np.float32), np.ones(1, np.float32)
@@ -304,7 +304,7 @@ def test_running_statistics(channels, dtype, rng):
 
 @pytest.fixture
 def on_host_cuda(monkeypatch):
-    """NumPy's arrays belong to the kernels' backend."""
+    """Let NumPy's arrays belong to the backend with the kernels."""
 
     def enter():
         monkeypatch.setitem(select._by_array_type, np.ndarray, HOST_CUDA)

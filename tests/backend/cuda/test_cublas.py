@@ -1,4 +1,4 @@
-"""Matrix products through cuBLAS without cuBLAS: a stand-in that multiplies as its manual says."""
+"""Matrix products by cuBLAS, with a stand-in that multiplies as cuBLAS's manual says."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def open_products(cupy):
 
 
 def layouts(a):
-    """The same matrix, in every way that it can stand in memory."""
+    """The same matrix in every layout in memory."""
     n, m = a.shape
     wide = np.full((n + 1, m + 3), np.nan, a.dtype)
     wide[:n, :m] = a
@@ -152,14 +152,14 @@ def test_the_backend_multiplies_whatever_layers_give_it(products, rng):
     groups = HOST_CUDA.matmul(np.stack([a, -a]), np.stack([b, b]))
     np.testing.assert_array_equal(groups, [expected, -expected])
     assert len(products.tf32) == 7
-    np.testing.assert_allclose(HOST_CUDA.matmul(a, b[:, 0]), expected[:, 0])  # the library's own
+    np.testing.assert_allclose(HOST_CUDA.matmul(a, b[:, 0]), expected[:, 0])  # NumPy's product
     with pytest.raises(ValueError, match="mismatch"):
         HOST_CUDA.matmul(a, a)
     assert len(products.tf32) == 7
 
 
 def test_only_who_asks_for_tf32_gets_it(products, rng):
-    """Also of signs, whose products would be exact in it."""
+    """Products of signs do not get it either, although they would be exact."""
     x, W = rng.standard_normal((2, 8, 8)).astype(np.float32)
     for a, b in ((sign(x), sign(W)), (x, W)):
         HOST_CUDA.matmul(a, b)

@@ -1,4 +1,4 @@
-"""Looking for values that are not finite, without waiting for the device."""
+"""Detecting values that are not finite, without waiting for the device."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ FLOATS = [np.float32, np.float64]
 @pytest.mark.parametrize("n", [1, 255, 1100])
 def test_what_is_not_finite_is_noted(n, value, dtype):
     for note in (note_finite, partial(HOST_CUDA.run, note_finite)):
-        for place in (None, 0, n // 2, n - 1):
+        for position in (None, 0, n // 2, n - 1):
             a = np.full(n, np.finfo(dtype).max, dtype)  # a sum of these is not finite
-            if place is not None:
-                a[place] = value
+            if position is not None:
+                a[position] = value
             for before in (True, False):
                 allowed = np.array(before)
                 note(allowed, a)
-                assert allowed == (before and place is None)
+                assert allowed == (before and position is None)
     launched(*["note_finite"] * 8)
 
 

@@ -1,7 +1,7 @@
-"""The CUDA kernels' launches: what is declined, few blocks, and NVIDIA's compiler.
+"""Launching the CUDA kernels: declined arguments, few blocks, and NVIDIA's compiler.
 
-Where a test says that floats are equal, to the bit, they are because nothing is fused: the host's
-compiler and NVIDIA's are both told so (`-ffp-contract=off`, `-fmad=false`).
+Floats are equal to the bit where the tests say so, since nothing is fused: the options of the host's
+compiler and of NVIDIA's forbid it (`-ffp-contract=off`, `-fmad=false`).
 """
 
 from __future__ import annotations
@@ -66,7 +66,7 @@ BOOLS = np.ones(3, bool)
     ],
 )
 def test_what_a_kernel_would_read_as_something_else_is_declined(name, arguments):
-    """A kernel gets addresses: it would take 8 bytes for 4, or write beside an array."""
+    """A kernel gets addresses: it would read 8 bytes for 4, or write outside an array."""
     before = [a.copy() if isinstance(a, np.ndarray) else a for a in arguments]
     assert CUDA[name](HOST_CUDA, *arguments) is NotImplemented
     for a, b in zip(arguments, before, strict=True):
@@ -77,7 +77,7 @@ def test_what_a_kernel_would_read_as_something_else_is_declined(name, arguments)
 
 @pytest.mark.parametrize("dtype", FLOATS)
 def test_few_blocks_share_many_elements(dtype, monkeypatch, rng):
-    """Two blocks have 512 threads: there are twice as many elements, and some."""
+    """Two blocks have 512 threads, for more than twice as many elements."""
     monkeypatch.setattr(cuda_kernels, "MOST_BLOCKS", 2)
     n = 1100
     a, b, m = rng.uniform(-1, 1, (3, n)).astype(dtype)
@@ -144,7 +144,7 @@ def test_the_kernels_compile_for_the_gpu(file, dtype, capability):
 
 
 def test_the_compiler_of_cuda_13_finds_its_builtins(tmp_path):
-    """In release 13.0 it looks for them where the system's libraries are, and not beside itself."""
+    """Release 13.0 looks for them among the system's libraries only, not in its own folder."""
     if shutil.which("gcc") is None:
         pytest.skip("no C compiler")
     folder = tmp_path / "cu13" / "lib"

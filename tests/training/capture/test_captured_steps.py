@@ -1,4 +1,4 @@
-"""Epochs of captured steps beside epochs of plain ones, and the way back to those."""
+"""Epochs of captured steps, compared with epochs of plain steps, and the fallback to these."""
 
 from __future__ import annotations
 

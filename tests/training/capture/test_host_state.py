@@ -1,4 +1,4 @@
-"""What a snapshot of the host's state sees, one kind of place at a time."""
+"""What a snapshot of the host's state contains, one kind of container at a time."""
 
 from __future__ import annotations
 
