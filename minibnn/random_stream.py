@@ -56,7 +56,7 @@ class RandomStream:
     def first_sample(self) -> int:
         """Where an array's first sample stands in the whole batch; parts draw what the whole would.
 
-        0, unless the array is a part of a batch: of weights it never is.
+        0, unless whoever splits a batch into parts sets it; weights have no parts.
         """
         return self._first_sample
 

@@ -124,19 +124,22 @@ def test_a_look_at_the_rate_asks_too():
 
 
 @pytest.mark.parametrize("capture", [False, True])
+@pytest.mark.filterwarnings("ignore:training without a captured step. a step of this epoch")
 def test_on_a_device_without_waiting(capture):
     layer = model(STRICT)
     data = DataLoader((X, LABELS), 4)  # ten steps an epoch
+    optimizer = Adam(layer.parameters(), at(17, -0.5))
     with pytest.raises(ValueError, match=r"Adam: expected learning rate of at least 0, got -0\.5"):
         fit(
             layer,
             data,
             data,
             loss=LogitCrossEntropy(),
-            optimizer=Adam(layer.parameters(), at(17, -0.5)),
+            optimizer=optimizer,
             epochs=3,
             capture=capture,
         )
+    assert optimizer.steps == 17
 
 
 def test_a_step_on_a_device_waits_for_nothing():

@@ -49,8 +49,8 @@ def adam(
 
     Raises:
         NotFinite: on the host, before anything is written, if a new value is not finite. The fast
-            implementations do not look for that: all gradients are known to be finite by then, and
-            only one beyond 1.8e19, whose square float32 cannot hold, still makes v infinite.
+            implementations do not look for that: all gradients are known to be finite by then. In
+            float32 one beyond 1.8e19, whose square overflows, still makes v infinite.
 
     Reference: Kingma and Ba 2014, arXiv:1412.6980, the end of section 2.
     """

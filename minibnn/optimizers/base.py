@@ -109,7 +109,7 @@ class FlatOptimizer(Optimizer):
         backend: where they live.
     """
 
-    _rate_name: ClassVar[str] = "rate"
+    _rate_name: ClassVar[str] = "learning rate"
     _most: ClassVar[float] = math.inf  # the largest rate that makes sense
     _scaled: ClassVar[bool] = False  # whether a parameter's lr_scale multiplies it
 
@@ -126,8 +126,8 @@ class FlatOptimizer(Optimizer):
             rate = "wrong"
         return (
             f"{type(self).__name__}({len(self.parameters)} parameters, "
-            f"{sum(p.size for p in self.parameters):,} values, next {self._rate_name} {rate}, "
-            f"after {self.steps} steps)"
+            f"{sum(p.size for p in self.parameters):,} values, next "
+            f"{self._rate_name.removeprefix('learning ')} {rate}, after {self.steps} steps)"
         )
 
     @property
@@ -137,27 +137,25 @@ class FlatOptimizer(Optimizer):
 
     @steps.setter
     def steps(self, steps: int) -> None:
-        self._steps = integer(type(self).__name__, "steps", steps, least=0)
+        if steps is not vars(self).get("_steps"):  # as after `self.steps += 1` in a captured step
+            self._steps = integer(type(self).__name__, "steps", steps, least=0)
 
     def _rate(self) -> float:
         rate = self.schedule
         return rate if isinstance(rate, float) else self._scheduled(rate, self._steps)
 
     def _scheduled(self, schedule: Schedule, step: int) -> float:
-        return rate_of(type(self).__name__, self._name(), schedule, step, self._most)
-
-    def _name(self) -> str:
-        return self._rate_name.replace("rate", "learning rate")
+        return rate_of(type(self).__name__, self._rate_name, schedule, step, self._most)
 
     def _set_rate(self, rate: float | Schedule) -> None:
         who = type(self).__name__
         self.schedule: float | Schedule
         if callable(rate):
-            self.schedule = require_schedule(who, self._name(), rate)
+            self.schedule = require_schedule(who, self._rate_name, rate)
             return
-        rate = number(who, self._name(), rate)
+        rate = number(who, self._rate_name, rate)
         if not 0 < rate < math.inf:
-            raise ValueError(f"{who}: expected a positive {self._name()}, got {rate}")
+            raise ValueError(f"{who}: expected a positive {self._rate_name}, got {rate}")
         self.schedule = float(rate)
 
     @property
@@ -169,7 +167,8 @@ class FlatOptimizer(Optimizer):
     def update(self, segment: Segment, scalars: Sequence[Any]) -> None:
         """Update one run of the flat store, from its gradient.
 
-        Its last act is a `Backend.masked_write` of everything that it changes.
+        Its last act is a `Backend.masked_write` of everything that it changes, or one
+        implementation that does both, as Adam's kernel.
 
         Args:
             segment: which.
@@ -221,7 +220,7 @@ class FlatOptimizer(Optimizer):
         rates = [rate * segment.lr_scale if self._scaled else rate for segment in segments]
         found = [self.scalars(rate, step) for rate in rates]
         most = float(np.finfo(dtype).max)
-        if not all(-most <= n <= most for numbers in (rates, *found) for n in numbers):
+        if not all(-most <= float(n) <= most for numbers in (rates, *found) for n in numbers):
             hint = "use a smaller learning rate, or a smaller lr_scale"
             raise DivergedError(math.inf, None, None, None, f"the step size in {dtype}", hint)
         return [tuple(map(dtype.type, numbers)) for numbers in found]

@@ -27,7 +27,7 @@ KERNEL gather_batch(u8* out, const u8* a, i64 row, u8* other, const u8* b, i64 r
     }
 }
 
-// One thread.
+// One thread. From the verdicts `with_refused` in `training/step.py` makes the nan of refused steps.
 KERNEL note_step(double* losses, bool* verdicts, const i64* now, const T* loss, const bool* allowed) {
     losses[*now] = *loss;
     verdicts[*now] = *allowed;

@@ -75,7 +75,7 @@ def convolve_dx(
 
 @CUDA.implements("window_rows")
 def window_rows(backend: Any, x: Array, windows: Windows) -> Array:
-    """In one kernel."""
+    """For packed models, by the same kernel."""
     if not fits(windows, x.shape, x, kinds=C_NAMES):
         return NotImplemented
     return _im2col(backend, backend.xp.ascontiguousarray(x), windows)

@@ -72,7 +72,8 @@ class Cublas:
             a: (n, k).
             b: (k, m), of a's dtype.
             out: (n, m), row-major; of the same dtype, or float32 for float16 factors.
-            tf32: whether float32 factors may be rounded to 10 bits of mantissa, which is faster.
+            tf32: whether float32 factors may be rounded to 10 bits of mantissa, which is
+                faster; `CupyBackend.tf32` decides.
 
         Raises:
             RuntimeError: if cuBLAS reports an error, or another device is current.

@@ -46,7 +46,7 @@ class Device:
 
     @property
     def has_tf32(self) -> bool:
-        """Whether it can multiply in TF32."""
+        """Whether it can multiply in TF32; if not, `CupyBackend.tf32` stays False."""
         return self.capability >= WITH_TF32
 
     def require_current(self) -> None:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 import numpy as np
 
 from minibnn.backend import Array
@@ -113,7 +116,9 @@ class CapturedStep:
         self._look()
         self._require_unchanged()
         after = self.states[-1]
-        self._set_tables(growth(self.states))
+        grown = growth(self.states)
+        with _for_each_step():
+            self._set_tables(grown)
         self._fill_tables()
         copies: list[tuple[Array, Array]] = []
         try:
@@ -173,7 +178,7 @@ class CapturedStep:
     def _step(self) -> None:
         """The step itself. A captured step never has the last, smaller batch."""
         run, floats, keys = self.backend.run, self.floats, self.keys
-        run(begin_step, self.counter, self.now, floats.now, floats.rows, keys.now, keys.rows)
+        run(begin_step, self.counter, self.now, floats.row, floats.rows, keys.row, keys.rows)
         if self.done < self.full:
             x, labels = run(gather_batch, self.arrays, self.order, self.now, self.batch)
         else:
@@ -201,11 +206,9 @@ class CapturedStep:
             CannotCapture: if a step has none, because a schedule ends or a rate overflows, for
                 example. Training may stop before that step.
         """
-        try:
+        with _for_each_step():
             self.floats.fill(self.done)
             self.keys.fill(self.done)
-        except Exception as error:
-            raise CannotCapture(f"a step of this epoch has no scalars: {_told(error)}") from error
 
     def _count(self, steps: int) -> None:
         """Advance the host's counters by steps that the device makes on its own."""
@@ -232,6 +235,17 @@ class CapturedStep:
             return HostState(self.backend.array_type, **roots)
         except Exception as error:  # a user's attribute raises when it is read
             raise CannotCapture(f"the host's state cannot be seen: {_told(error)}") from error
+
+
+@contextmanager
+def _for_each_step() -> Iterator[None]:
+    """While entered, whatever goes wrong when scalars are computed in advance is CannotCapture."""
+    try:
+        yield
+    except CannotCapture:
+        raise
+    except Exception as error:
+        raise CannotCapture(f"a step of this epoch has no scalars: {_told(error)}") from error
 
 
 def _told(error: Exception) -> str:

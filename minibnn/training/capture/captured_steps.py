@@ -26,7 +26,8 @@ FEWEST_STEPS = 4
 class CapturedSteps(PlainSteps):
     """Trains a model by replaying a captured step, on a backend that has `graphs`.
 
-    The first three steps run in Python. Then the step is captured, and all others are replays. They
+    The first two steps are plain steps; the third, the warm-up, takes its scalars from the device.
+    Then the step is captured, and all others are replays, except for a last, smaller batch. They
     change parameters, running statistics, and the counts of random streams and optimisers exactly
     as `PlainSteps` does.
 

@@ -59,7 +59,7 @@ class Table:
         growth: the counters and their growth in a step; other kinds of objects are ignored.
 
     Attributes:
-        now: (n,), the scalars of the current step.
+        row: (n,), the scalars of the current step, which `begin_step` copies.
         rows: (steps, n), the scalars of all steps.
 
     Raises:
@@ -86,10 +86,10 @@ class Table:
                     f"{type(owner).__name__} has scalars of {self.dtype_of(owner)}, not {dtype}"
                 )
         size = len(self._flat(0))
-        self.now, self.rows = backend.xp.zeros(size, dtype), backend.xp.zeros((steps, size), dtype)
+        self.row, self.rows = backend.xp.zeros(size, dtype), backend.xp.zeros((steps, size), dtype)
         positions = iter(range(size))
         self._views = [
-            (owner, [tuple(self.now[next(positions)] for _ in part) for part in scalars])
+            (owner, [tuple(self.row[next(positions)] for _ in part) for part in scalars])
             for owner, scalars in self._scalars(0)
         ]
 
@@ -121,7 +121,7 @@ class Table:
 
     @contextmanager
     def in_charge(self) -> Iterator[None]:
-        """A context in which objects take the scalars in `now`.
+        """A context in which objects take the scalars in `row`.
 
         Reading a count or a rate raises an error: a captured step would keep its value for ever.
 

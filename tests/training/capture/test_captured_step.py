@@ -23,12 +23,14 @@ from minibnn import (
     SGD,
     Adam,
     BatchNorm,
+    Bop,
     Cosine,
     Dropout,
     LogitCrossEntropy,
     OptimizerGroup,
     Sequential,
     SquaredHinge,
+    split_parameters,
 )
 from minibnn.training import CapturedSteps, PlainSteps
 from minibnn.training.capture.captured_step import CapturedStep
@@ -145,6 +147,18 @@ def test_steps_of_a_users_own(make, device):
     run_both(device, MODELS["dropout"], make)
 
 
+class CountsItself(SGD):
+    """Has a step of its own, which counts as the class it derives from."""
+
+    def step(self):
+        self.update_all(self.scalars_at(self._steps))
+        self.steps += 1
+
+
+def test_a_step_of_a_users_own_may_count(device):
+    run_both(device, dense, lambda m: CountsItself(m.parameters(), 0.1))
+
+
 class Clipped(Sequential):
     """A user's container, which looks at gradients as soon as they are there."""
 
@@ -216,15 +230,24 @@ class Ends:
         return self.then
 
 
-@pytest.mark.parametrize("steps", [1, 2, 5, 9, 14])
+@pytest.mark.parametrize("grouped", [False, True])
+@pytest.mark.parametrize("steps", [1, 2, 3, 5, 9, 14])
 @pytest.mark.parametrize("then", ["error", -1.0, 1e60])
-def test_a_rate_that_ends_in_mid_epoch(steps, then, device):
+def test_a_rate_that_ends_in_mid_epoch(steps, then, grouped, device):
     """All steps before it are made, and the error is that of the step that has no rate."""
+
+    def make_optimizer(model):
+        if not grouped:
+            return SGD(model.parameters(), Ends(steps, then))
+        binary, rest = split_parameters(model)
+        return OptimizerGroup(Bop(binary), Adam(rest, Ends(steps, then)))
+
+    def build():
+        return dense(BatchNorm(12), Dropout(0.3))
+
     seen = []
     for kind in (PlainSteps, CapturedSteps):
-        training_steps = training(
-            kind, device, dense, lambda m: SGD(m.parameters(), Ends(steps, then))
-        )
+        training_steps = training(kind, device, build, make_optimizer)
         loader = batches(device)
         losses, told = [], []
         with warnings.catch_warnings():

@@ -78,7 +78,7 @@ def test_an_optimisers_table_has_the_scalars_of_each_step():
     size = len(expected[0])
     assert size == len(sgd.store.segments) > 1
     np.testing.assert_array_equal(table.rows.get(), np.array([[0] * size, *expected], FLOAT))
-    table.now[...] = table.rows[1]
+    table.row[...] = table.rows[1]
     expected_now = table.rows.get()[1].tolist()
     with table.in_charge():
         assert [float(n) for (n,) in sgd.scalars_at(sgd.steps)] == expected_now
@@ -95,7 +95,7 @@ def test_a_streams_table_has_the_keys_of_each_step():
     for k, row in enumerate(table.rows.get().reshape(3, 3, 2)):
         expected = [stream_keys(5, 4 + 2 * k), stream_keys(5, 5 + 2 * k), stream_keys(8, 1 + k)]
         assert row.tolist() == [list(map(int, keys)) for keys in expected]
-    table.now[...] = table.rows[2]
+    table.row[...] = table.rows[2]
     with table.in_charge():
         got = [tuple(map(int, streams[i].next_keys())) for i in (0, 2, 0)]
     assert got == [stream_keys(5, 8), stream_keys(8, 3), stream_keys(5, 9)]
