@@ -41,7 +41,7 @@ def test_a_model_and_its_optimiser_stay_together():
 
 def test_masked_places_are_filled():
     masked = np.ma.masked_invalid(np.where(X > 2, np.nan, X))
-    with advised("backend", "say what stands in the masked places: a.filled(value)"):
+    with advised("backend", "replace the masked values: a.filled(value)"):
         DataLoader((masked, LABELS), 10)
     for x, _ in DataLoader((masked.filled(0.0), LABELS), 10):
         assert np.isfinite(x).all()

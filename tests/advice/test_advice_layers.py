@@ -73,7 +73,7 @@ def test_arrays_that_compute_otherwise_are_made_plain():
     x = np.ma.masked_array(np.ones((2, 3), np.float32), mask=[[1, 0, 0], [0, 0, 0]])
     model = Dense(3, 2).initialize(0)
     value = 0
-    with advised("backend", "say what stands in the masked places: a.filled(value)"):
+    with advised("backend", "replace the masked values: a.filled(value)"):
         model.forward(x)
     right = model.forward(np.array([[0, 1, 1], [1, 1, 1]], np.float32))
     assert np.array_equal(model.forward(x.filled(value)), right)

@@ -16,7 +16,7 @@ from minibnn.functions.signs import straight_through_gradient
 )
 def test_a_wrong_kernel_fails(spoil, monkeypatch):
     wrong = [lambda backend, *a: spoil(straight_through_gradient(*a))]
-    monkeypatch.setitem(STRICT._bodies, straight_through_gradient, wrong)
+    monkeypatch.setitem(STRICT._known, straight_through_gradient, wrong)
     outcome = kernels.kernels(Setting(STRICT))
     assert outcome.status == FAILED
     assert outcome.line.startswith("float32 straight_through_gradient: ")

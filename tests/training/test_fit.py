@@ -1,4 +1,4 @@
-"""Training: what is measured, what stops it, and that it repeats and learns."""
+"""`fit`: what it measures, what stops it, and that it repeats and learns."""
 
 from __future__ import annotations
 
@@ -12,6 +12,13 @@ import numpy as np
 import pandas as pd
 import pytest
 import strictdev
+from captured_training import (
+    MODELS,
+    Own,
+    anneals,
+    batches,
+    dense,
+)
 from clusters import binary_model, clusters
 from devices import STRICT
 
@@ -24,7 +31,6 @@ from minibnn import (
     LogitCrossEntropy,
     evaluate,
     fit,
-    one_hot,
 )
 
 
@@ -85,102 +91,6 @@ def test_two_halves_are_one_whole():
     np.testing.assert_array_equal(pd.concat(halves).to_numpy(), whole.to_numpy())
 
 
-def test_every_sample_counts_once():
-    """101 samples in batches of 10: the last one weighs as much as any other."""
-    model = binary_model()
-    x, labels = clusters(101, 3)
-    by_tens = evaluate(
-        model, DataLoader((x, labels), 10, shuffle=True, drop_last=True, rng=0), LogitCrossEntropy()
-    )
-    logits = model.forward(x)
-    assert by_tens.accuracy == (logits.argmax(axis=1) == labels).mean()
-    assert by_tens.loss == pytest.approx(
-        float(LogitCrossEntropy().forward(logits, labels)), rel=1e-6
-    )
-
-
-def test_batches_are_weighted_by_their_size(monkeypatch):
-    model = binary_model()
-    data = DataLoader(clusters(101, 3), 10)
-    expected = evaluate(model, data, LogitCrossEntropy())
-    monkeypatch.setattr(
-        sys.modules["minibnn.training.evaluate"], "EVALUATION_BATCH", 40
-    )  # 40 + 40 + 21
-    got = evaluate(model, data, LogitCrossEntropy())
-    assert got.loss == pytest.approx(expected.loss, rel=1e-6)
-    assert got.accuracy == expected.accuracy
-
-
-def test_evaluate_takes_one_hot_labels_and_leaves_the_loss_alone():
-    model = binary_model()
-    x, labels = clusters(50, 3)
-    loss = LogitCrossEntropy()
-    loss.forward(model.forward(x[:4]), labels[:4])
-    hard = evaluate(model, DataLoader((x, labels), 10), loss)
-    soft = evaluate(model, DataLoader((x, one_hot(labels, 3)), 10), loss)
-    assert soft == pytest.approx(hard)
-    assert loss.backward().shape == (4, 3)
-
-
-def poisoned(epochs=3, backend="cpu", where=70):
-    """A data set with one nan in it; batches in order, so that it stands in batch 3 of 32."""
-    model = binary_model(backend)
-    x, labels = clusters(300, 1)
-    x[where] = np.nan
-    train = DataLoader((x, labels), 32)
-    test = DataLoader(clusters(50, 3), 32)
-    optimizer = Adam(model.parameters(), 1e-2)
-    return (
-        model,
-        optimizer,
-        lambda: fit(
-            model, train, test, loss=LogitCrossEntropy(), optimizer=optimizer, epochs=epochs
-        ),
-    )
-
-
-def test_a_loss_that_is_not_finite_stops_before_the_update(backend):
-    model, _, train = poisoned(backend=backend)
-    with pytest.raises(DivergedError, match="the loss became nan in epoch 1, batch 3") as caught:
-        train()
-    assert (caught.value.epoch, caught.value.batch) == (1, 3)
-    assert all(layer.saved is None for layer in model)
-    assert str(pickle.loads(pickle.dumps(caught.value))) == str(caught.value)
-    assert caught.value.history.empty
-    assert not caught.value.history.attrs["interrupted"]
-    # The parameters are those after two batches of the same training without the nan.
-    twin = binary_model(backend)
-    x, labels = clusters(300, 1)
-    optimizer = Adam(twin.parameters(), 1e-2)
-    loss = LogitCrossEntropy()
-    for i, (a, b) in enumerate(DataLoader((x, labels), 32).to(backend)):
-        if i == 2:
-            break
-        loss.forward(twin.forward(a, train=True), b)
-        twin.backward(loss.backward(), need_dx=False)
-        optimizer.step()
-    for p, q in zip(model.parameters(), twin.parameters(), strict=True):
-        np.testing.assert_array_equal(backend.to_host(p.data), backend.to_host(q.data))
-    for b in model.buffers():
-        assert np.isfinite(backend.to_host(b.data)).all()
-
-
-def test_a_training_step_never_waits_for_the_device():
-    device = STRICT
-    model = binary_model(device)
-    data = DataLoader(clusters(300, 1), 32, shuffle=True, rng=2).to(device)
-    optimizer = Adam(model.parameters(), 1e-2)
-    loss = LogitCrossEntropy()
-    sound = device.xp.isfinite(device.xp.zeros(()))
-    for x, labels in data:
-        with strictdev.no_sync():
-            value = loss.forward(model.forward(x, train=True), labels)
-            sound = sound & device.xp.isfinite(value)
-            model.backward(loss.backward(), need_dx=False)
-            with device.update(allowed=sound):
-                optimizer.step()
-
-
 def test_one_read_back_an_epoch():
     counts = []
 
@@ -191,55 +101,10 @@ def test_one_read_back_an_epoch():
     assert np.diff(counts).tolist() == [1, 1, 1]
 
 
-@pytest.mark.skipif(sys.platform == "win32", reason="signals work otherwise there")
-def test_ctrl_c_finishes_the_batch_and_returns_the_history():
-    model = binary_model()
-    train = DataLoader(clusters(300, 1), 32, shuffle=True, rng=2)
-    test = DataLoader(clusters(50, 3), 32)
-    before = signal.getsignal(signal.SIGINT)
-
-    class Interrupting(Adam):
-        def step(self, **options):
-            if self.steps == 25:  # in the middle of the third epoch of ten batches
-                signal.raise_signal(signal.SIGINT)
-            super().step(**options)
-
-    optimizer = Interrupting(model.parameters(), 1e-2)
-    history = fit(model, train, test, loss=LogitCrossEntropy(), optimizer=optimizer, epochs=9)
-    assert optimizer.steps == 26, "the batch in hand is finished, the next not begun"
-    assert history.index.tolist() == [1, 2]
-    assert history.attrs == {"interrupted": True, "captured": False}
-    assert signal.getsignal(signal.SIGINT) is before
-
-
-@pytest.mark.skipif(sys.platform == "win32", reason="signals work otherwise there")
-def test_a_second_ctrl_c_stops_at_once():
-    class Impatient(Adam):
-        def step(self, **options):
-            signal.raise_signal(signal.SIGINT)
-            signal.raise_signal(signal.SIGINT)
-
-    model = binary_model()
-    data = DataLoader(clusters(50, 3), 32)
-    before = signal.getsignal(signal.SIGINT)
-    with pytest.raises(KeyboardInterrupt):
-        fit(
-            model,
-            data,
-            data,
-            loss=LogitCrossEntropy(),
-            optimizer=Impatient(model.parameters()),
-            epochs=1,
-        )
-    assert signal.getsignal(signal.SIGINT) is before
-
-
-def test_fit_works_outside_the_main_thread():
-    results = []
-    thread = threading.Thread(target=lambda: results.append(run(epochs=1)))
-    thread.start()
-    thread.join()
-    assert len(results[0][1]) == 1
+def test_on_epoch_sees_the_history_so_far():
+    lengths = []
+    run(on_epoch=lambda history: lengths.append(len(history)))
+    assert lengths == [1, 2, 3]
 
 
 class Terminal(io.StringIO):
@@ -264,10 +129,7 @@ def test_progress_only_on_a_terminal(monkeypatch, capsys, tty, progress, shown):
     assert capsys.readouterr().out == ""
 
 
-def test_on_epoch_sees_the_history_so_far():
-    lengths = []
-    run(on_epoch=lambda history: lengths.append(len(history)))
-    assert lengths == [1, 2, 3]
+# --- What `fit` refuses --------------------------------------------------------------------------
 
 
 def fit_with(model=None, data=None, optimizer=None, epochs=1, loss=None):
@@ -317,18 +179,50 @@ def test_fit_notices_a_moved_model_before_it_starts():
         fit_with(model=model, optimizer=optimizer)
 
 
-def test_evaluate_checks_what_it_is_given(device):
-    model, (x, labels) = binary_model(), clusters(9, 0)
+# --- Values that are not finite ------------------------------------------------------------------
+
+
+def poisoned(epochs=3, backend="cpu", where=70):
+    """Training on data with one nan; batches are in order, so it is in the third batch of 32."""
+    model = binary_model(backend)
+    x, labels = clusters(300, 1)
+    x[where] = np.nan
+    train = DataLoader((x, labels), 32)
+    test = DataLoader(clusters(50, 3), 32)
+    optimizer = Adam(model.parameters(), 1e-2)
+    return (
+        model,
+        optimizer,
+        lambda: fit(
+            model, train, test, loss=LogitCrossEntropy(), optimizer=optimizer, epochs=epochs
+        ),
+    )
+
+
+def test_a_loss_that_is_not_finite_stops_before_the_update(backend):
+    model, _, train = poisoned(backend=backend)
+    with pytest.raises(DivergedError, match="the loss became nan in epoch 1, batch 3") as caught:
+        train()
+    assert (caught.value.epoch, caught.value.batch) == (1, 3)
+    assert all(layer.saved is None for layer in model)
+    assert str(pickle.loads(pickle.dumps(caught.value))) == str(caught.value)
+    assert caught.value.history.empty
+    assert not caught.value.history.attrs["interrupted"]
+    # The parameters are those after two batches of the same training without the nan.
+    again = binary_model(backend)
+    x, labels = clusters(300, 1)
+    optimizer = Adam(again.parameters(), 1e-2)
     loss = LogitCrossEntropy()
-    with pytest.raises(TypeError, match="evaluate: data: expected a DataLoader, got tuple"):
-        evaluate(model, (x, labels), loss)
-    with pytest.raises(TypeError, match="expected the model, a Layer, first"):
-        evaluate(DataLoader((x, labels), 3), model, loss)
-    there = DataLoader((x, labels + 1), 3).to(device)
-    with pytest.raises(TypeError, match="expected model and data on one device"):
-        evaluate(model, there, loss)
-    with pytest.raises(ValueError, match=r"labels: expected labels in 0\.\.2, got 3"):
-        evaluate(model.to(device), there, loss)
+    for i, (a, b) in enumerate(DataLoader((x, labels), 32).to(backend)):
+        if i == 2:
+            break
+        loss.forward(again.forward(a, train=True), b)
+        again.backward(loss.backward(), need_dx=False)
+        optimizer.step()
+    for p, q in zip(model.parameters(), again.parameters(), strict=True):
+        np.testing.assert_array_equal(backend.to_host(p.data), backend.to_host(q.data))
+    for b in model.buffers():
+        assert np.isfinite(backend.to_host(b.data)).all()
 
 
 def test_a_model_that_diverged_in_its_last_update_is_not_called_trained():
@@ -337,6 +231,52 @@ def test_a_model_that_diverged_in_its_last_update_is_not_called_trained():
     with pytest.raises(DivergedError, match="in the evaluation after epoch 1") as caught:
         fit_with(model=model, data=data, optimizer=SGD(model.parameters(), 1e38))
     assert caught.value.batch is None
+
+
+# --- Ctrl-C --------------------------------------------------------------------------------------
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="signals work otherwise there")
+def test_ctrl_c_finishes_the_batch_and_returns_the_history():
+    model = binary_model()
+    train = DataLoader(clusters(300, 1), 32, shuffle=True, rng=2)
+    test = DataLoader(clusters(50, 3), 32)
+    before = signal.getsignal(signal.SIGINT)
+
+    class Interrupting(Adam):
+        def step(self, **options):
+            if self.steps == 25:  # in the middle of the third epoch of ten batches
+                signal.raise_signal(signal.SIGINT)
+            super().step(**options)
+
+    optimizer = Interrupting(model.parameters(), 1e-2)
+    history = fit(model, train, test, loss=LogitCrossEntropy(), optimizer=optimizer, epochs=9)
+    assert optimizer.steps == 26, "the batch in hand is finished, the next not begun"
+    assert history.index.tolist() == [1, 2]
+    assert history.attrs == {"interrupted": True, "captured": False}
+    assert signal.getsignal(signal.SIGINT) is before
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="signals work otherwise there")
+def test_a_second_ctrl_c_stops_at_once():
+    class Impatient(Adam):
+        def step(self, **options):
+            signal.raise_signal(signal.SIGINT)
+            signal.raise_signal(signal.SIGINT)
+
+    model = binary_model()
+    data = DataLoader(clusters(50, 3), 32)
+    before = signal.getsignal(signal.SIGINT)
+    with pytest.raises(KeyboardInterrupt):
+        fit(
+            model,
+            data,
+            data,
+            loss=LogitCrossEntropy(),
+            optimizer=Impatient(model.parameters()),
+            epochs=1,
+        )
+    assert signal.getsignal(signal.SIGINT) is before
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="signals work otherwise there")
@@ -363,3 +303,59 @@ def test_an_ignored_ctrl_c_stays_ignored():
         assert seen == [signal.SIG_IGN]
     finally:
         signal.signal(signal.SIGINT, before)
+
+
+def test_fit_works_outside_the_main_thread():
+    results = []
+    thread = threading.Thread(target=lambda: results.append(run(epochs=1)))
+    thread.start()
+    thread.join()
+    assert len(results[0][1]) == 1
+
+
+# --- Captured steps ------------------------------------------------------------------------------
+
+
+def test_capture_is_a_truth():
+    from minibnn import get_backend
+
+    with pytest.raises(TypeError, match="expected capture to be None, True or False, got 'auto'"):
+        fitted(get_backend("cpu"), capture="auto")
+
+
+def fitted(device, capture=None, build=None):
+    model = (build or MODELS["batch norm"])().initialize(1).to(device)
+    loss = LogitCrossEntropy()
+    train, test = batches(device), batches(device, 40, shuffle=False)
+    history = fit(
+        model, train, test, loss=loss, optimizer=Adam(model.parameters(), 0.01), epochs=3,
+        capture=capture, progress=False,
+    )  # fmt: skip
+    return history, evaluate(model, test, loss)
+
+
+def test_fit_captures_by_default_and_says_so(device, caplog):
+    with caplog.at_level("INFO", logger="minibnn"):
+        history, metrics = fitted(device)
+    assert history.attrs["captured"]
+    assert "a training step is captured and replayed" in caplog.text
+    plain, plain_metrics = fitted(device, capture=False)
+    assert not plain.attrs["captured"]
+    np.testing.assert_array_equal(history.to_numpy(), plain.to_numpy())
+    assert metrics == plain_metrics
+
+
+def test_fit_on_the_host_captures_nothing():
+    from minibnn import get_backend
+
+    history, _ = fitted(get_backend("cpu"))
+    assert not history.attrs["captured"]
+    with pytest.raises(ValueError, match=r"a GPU with capture=True, got cpu"):
+        fitted(get_backend("cpu"), capture=True)
+
+
+def test_fit_trains_on_when_a_layer_cannot_be_captured(device):
+    with pytest.warns(UserWarning, match=r"training without a captured step: .*scale changed"):
+        history, _ = fitted(device, build=lambda: dense(Own(anneals)))
+    assert not history.attrs["captured"]
+    assert len(history) == 3

@@ -39,7 +39,7 @@ LOSS = LogitCrossEntropy()
 
 
 class Noting(Layer):
-    """Notes how many samples it sees at once."""
+    """Records how many samples it sees at once."""
 
     def __init__(self):
         self.seen = []
@@ -55,7 +55,7 @@ class Noting(Layer):
 
 
 class Twice(Layer):
-    """A container of a user's own."""
+    """A user's container."""
 
     def __init__(self, inside):
         self.inside = inside
@@ -77,7 +77,7 @@ def conv(n, m):
 
 
 def images(*first, wrap=lambda *layers: layers):
-    """About 200 KB of values a sample in the widest place, and hardly a weight."""
+    """About 200 KB for each sample in the widest layer, and few weights."""
     layers = [Reshape((SIDE, SIDE, 1)), Rescale(2 / 255, -1), conv(1, CHANNELS),
               BatchNorm(CHANNELS), sign(), conv(CHANNELS, CHANNELS), BatchNorm(CHANNELS), sign(),
               Flatten(), Dense(SIDE * SIDE * CHANNELS, 10, weight_quantizer=SignSTE())]  # fmt: skip
