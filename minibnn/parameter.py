@@ -44,7 +44,7 @@ class Parameter:
         lr_scale: float = 1.0,
     ) -> None:
         who = f"Parameter {name!r}"
-        shape = check_shape(who, "shape", shape, such_as="(784, 10)")
+        self.shape = check_shape(who, "shape", shape, such_as="(784, 10)")
         if not callable(initializer):
             raise TypeError(
                 f"{who}: expected an initialiser such as Uniform(-1, 1) or "
@@ -57,7 +57,6 @@ class Parameter:
         if not 0 < lr_scale < math.inf:
             raise ValueError(f"{who}: expected lr_scale to be a positive number, got {lr_scale}")
         self.name = name
-        self.shape = shape
         self.initializer = initializer
         self._bound = bound
         self._lr_scale = lr_scale

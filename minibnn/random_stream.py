@@ -1,4 +1,4 @@
-"""Random numbers inside a network: streams that can be replayed, equal on every device."""
+"""Random numbers inside a network: streams that repeat, with equal numbers on every device."""
 
 from __future__ import annotations
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import warnings
 from typing import Any
 
@@ -48,3 +49,24 @@ class _Renamed:
             DeprecationWarning,
             stacklevel=3,
         )
+
+
+def moved(name: str, module: str, *, gone_in: str) -> Any:
+    """A method that is a function of another module now, which takes the object first.
+
+    Args:
+        name: of both.
+        module: where the function is.
+        gone_in: the version of minibnn that no longer has the method.
+    """
+
+    def method(self: Any, *args: Any) -> Any:
+        warnings.warn(
+            f"{type(self).__name__}.{name} is now {module}.{name}(layer, ...), and the old name "
+            f"goes in minibnn {gone_in}",
+            DeprecationWarning,
+            stacklevel=2,
+        )
+        return getattr(importlib.import_module(module), name).__wrapped__(self, *args)
+
+    return method

@@ -11,6 +11,7 @@ import numpy as np
 
 from minibnn.backend.array import Array
 from minibnn.backend.capture.graphs import Graphs
+from minibnn.backend.errors import wrong_shapes
 from minibnn.backend.implementations import Implementations, is_ours
 from minibnn.backend.updates import Update, Updates, note_finite
 
@@ -148,9 +149,12 @@ class Backend:
 
         Raises:
             NotFinite: on the host, before anything is written. A device skips the write.
+            ValueError: for arrays of two shapes, before anything is written.
 
         Kernels that update state, such as `cuda/adam.cu`, read the flag themselves.
         """
+        if any(old.shape != new.shape for old, new in pairs):
+            raise wrong_shapes(pairs)
         with self.update():
             for old, new in pairs:  # a new value may overflow in the dtype of `old`
                 self.all_finite(self.xp.asarray(new, old.dtype) if old.dtype.kind == "f" else new)

@@ -32,3 +32,11 @@ class NotFinite(ArithmeticError):  # noqa: N818 (it says what was found)
     def __init__(self, array: Array) -> None:
         super().__init__(f"masked_write: expected finite values, got {array}")
         self.array = array
+
+
+def wrong_shapes(pairs: tuple[tuple[Array, Array], ...]) -> ValueError:
+    """The error for a masked write of arrays whose shapes differ."""
+    old, new = next((old, new) for old, new in pairs if old.shape != new.shape)
+    return ValueError(
+        f"masked_write: expected new values of shape {old.shape}, like the state, got {new.shape}"
+    )

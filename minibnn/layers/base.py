@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any, Self, TypeVar
@@ -17,28 +16,14 @@ from minibnn.input_contract import InputContract
 from minibnn.layers.input_errors import require_device, wrong_dtype, wrong_features, wrong_saved
 from minibnn.parameter import Buffer, Parameter
 from minibnn.random_stream import RandomStream
+from minibnn.renames import moved
 
 if TYPE_CHECKING:
     from minibnn.inspection.summary import Summary
 
+COSTS = "minibnn.inspection.costs"
+
 _Kind = TypeVar("_Kind", Parameter, Buffer, Function, RandomStream)
-
-
-def _moved_cost(name: str) -> Any:
-    """A cost under its old name, until minibnn 0.3; subclasses may call it through ``super()``."""
-
-    def cost(self: Layer, *args: Any) -> Any:
-        from minibnn.inspection import costs
-
-        warnings.warn(
-            f"Layer.{name} is now minibnn.inspection.costs.{name}(layer, ...), and the old name "
-            "goes in minibnn 0.3",
-            DeprecationWarning,
-            stacklevel=2,
-        )
-        return getattr(costs, name).__wrapped__(self, *args)
-
-    return cost
 
 
 class Layer(ABC):
@@ -223,10 +208,10 @@ class Layer(ABC):
             child._set_place(backend, dtype)
 
     # Old names: what a layer costs is answered in `minibnn/inspection/costs.py`.
-    macs = _moved_cost("macs")
-    product_bits = _moved_cost("product_bits")
-    output_bits = _moved_cost("output_bits")
-    shipped_floats = _moved_cost("shipped_floats")
+    macs = moved("macs", COSTS, gone_in="0.3")
+    product_bits = moved("product_bits", COSTS, gone_in="0.3")
+    output_bits = moved("output_bits", COSTS, gone_in="0.3")
+    shipped_floats = moved("shipped_floats", COSTS, gone_in="0.3")
 
     def summary(self, input_shape: tuple[int, ...] | None = None) -> Summary:
         """Sizes and costs, layer by layer: print the result, or use its ``table``.

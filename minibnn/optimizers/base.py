@@ -12,7 +12,7 @@ import numpy as np
 from minibnn.backend import Backend, NotFinite
 from minibnn.checks import integer, number
 from minibnn.gradient_clock import Backwards
-from minibnn.optimizers.diverged import HINT, OVERFLOW, DivergedError, diverged
+from minibnn.optimizers.diverged import OVERFLOW, DivergedError, diverged, overflowed, wrong_scalars
 from minibnn.parameter import FlatStore, Parameter, Segment
 from minibnn.schedules import Schedule, rate_of, require_schedule
 
@@ -137,7 +137,7 @@ class FlatOptimizer(Optimizer):
 
     @steps.setter
     def steps(self, steps: int) -> None:
-        if steps is not vars(self).get("_steps"):  # as after `self.steps += 1` in a captured step
+        if steps is not vars(self).get("_steps"):
             self._steps = integer(type(self).__name__, "steps", steps, least=0)
 
     def _rate(self) -> float:
@@ -172,9 +172,9 @@ class FlatOptimizer(Optimizer):
 
         Args:
             segment: the run.
-            scalars: the result of `scalars`, in a captured step as 0-d arrays on the device.
-                Compute with them, but do not read their values, and read neither `steps` nor the
-                rate: in a captured step they do not belong to this step.
+            scalars: the result of `scalars`, on a device perhaps as 0-d arrays. Compute with
+                them, but do not read their values, and read neither `steps` nor the rate, which
+                on a device may belong to another step.
         """
 
     def scalars(self, rate: float, step: int, /) -> tuple[float, ...]:
@@ -203,7 +203,7 @@ class FlatOptimizer(Optimizer):
 
     def _diverged_gradient(self) -> DivergedError:
         p = next(p for p in self.parameters if not self.backend.all_finite(p.grad))
-        return diverged(f"the gradient of {p!r}", p.grad, HINT)
+        return diverged(f"the gradient of {p!r}", p.grad)
 
     def scalars_at(self, step: int) -> list[tuple[float, ...]]:
         """The scalars of the step after `step` updates, a tuple for each segment.
@@ -213,16 +213,19 @@ class FlatOptimizer(Optimizer):
 
         Raises:
             DivergedError: for a rate or a scalar that the parameters' dtype cannot hold.
+            TypeError: if `scalars` returned something other than numbers.
         """
-        rate, dtype, segments = self.schedule, self.store.data.dtype, self.store.segments
-        if not isinstance(rate, float):
-            rate = self._scheduled(rate, step)
-        rates = [rate * segment.lr_scale if self._scaled else rate for segment in segments]
+        rate, dtype = self.schedule, self.store.data.dtype
+        rate = rate if isinstance(rate, float) else self._scheduled(rate, step)
+        rates = [rate * s.lr_scale if self._scaled else rate for s in self.store.segments]
         found = [self.scalars(rate, step) for rate in rates]
         most = float(np.finfo(dtype).max)
-        if not all(-most <= float(n) <= most for numbers in (rates, *found) for n in numbers):
-            hint = "use a smaller learning rate, or a smaller lr_scale"
-            raise DivergedError(math.inf, None, None, None, f"the step size in {dtype}", hint)
+        try:
+            finite = all(-most <= float(n) <= most for numbers in (rates, *found) for n in numbers)
+        except (TypeError, ValueError) as error:
+            raise wrong_scalars(self, found) from error
+        if not finite:
+            raise overflowed(f"the step size in {dtype}")
         return [tuple(map(dtype.type, numbers)) for numbers in found]
 
     def step(self) -> None:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+import math
+from typing import TYPE_CHECKING, Any
 
 from minibnn.backend import Array, backend_of
 
@@ -63,7 +64,21 @@ class DivergedError(ArithmeticError):
         return f"fit: {self.what} became {self.value} in {where}; {self.cause}"
 
 
-def diverged(what: str, a: Array, hint: str) -> DivergedError:
+def diverged(what: str, a: Array, hint: str = HINT) -> DivergedError:
     """A DivergedError with the first value of `a`, on the host, that is not finite."""
     value = float(a[~backend_of(a).xp.isfinite(a)][0])
     return DivergedError(value, None, None, None, what, hint)
+
+
+def overflowed(what: str) -> DivergedError:
+    """The error for a number of the host that the parameters' dtype cannot hold."""
+    hint = "use a smaller learning rate, or a smaller lr_scale"
+    return DivergedError(math.inf, None, None, None, what, hint)
+
+
+def wrong_scalars(optimizer: object, found: list[Any]) -> TypeError:
+    """The error for a `scalars` of a user's optimiser that does not return numbers."""
+    return TypeError(
+        f"{type(optimizer).__name__}.scalars: expected a tuple of numbers, got {found[0]!r}; "
+        "return (learning_rate,), say, with the comma"
+    )

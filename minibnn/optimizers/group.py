@@ -59,6 +59,14 @@ class OptimizerGroup(Optimizer):
                 )
             held.add(id(p))
 
+    def __setattr__(self, name: str, value: object) -> None:
+        if name in ("learning_rate", "schedule", "steps"):  # which would change nothing
+            raise AttributeError(
+                f"OptimizerGroup: expected {name} of one optimiser, got it for the group; write "
+                f"group.optimizers[0].{name} = ..."
+            )
+        super().__setattr__(name, value)
+
     def __repr__(self) -> str:
         lines = [f"    {line}" for o in self.optimizers for line in f"{o!r},".splitlines()]
         return "\n".join(["OptimizerGroup(", *lines, ")"])

@@ -25,6 +25,7 @@ from minibnn import (
     Dense,
     DirectFeedback,
     Dropout,
+    Fill,
     Flatten,
     Function,
     Hinge,
@@ -35,6 +36,7 @@ from minibnn import (
     MaxPool2D,
     MeanSquaredError,
     OptimizerGroup,
+    Parameter,
     Radial,
     Rescale,
     Reshape,
@@ -758,6 +760,35 @@ def test_a_group_is_made_after_the_move():
     with advised("optimizers", "make them after model.to(device)"):
         OptimizerGroup(bop, Adam(rest))
     assert OptimizerGroup(Bop(binary), Adam(rest)).backend is STRICT
+
+
+def test_each_optimiser_of_a_group_has_its_own_rate():
+    model = Sequential(Dense(3, 2, weight_quantizer=SignSTE()), BatchNorm(2)).initialize(0)
+    binary, rest = split_parameters(model)
+    group = OptimizerGroup(Bop(binary), Adam(rest))
+    for name, value in (("learning_rate", 0.5), ("steps", 3), ("schedule", 0.5)):
+        with advised("optimizers", "write group.optimizers[0].{} = ..."):
+            setattr(group, name, value)
+        setattr(group.optimizers[1], name, value)
+        assert getattr(group.optimizers[1], name) == value
+
+
+@pytest.mark.parametrize("wrong", [0.1, (None,), ("fast",), (1j,)])
+def test_scalars_are_a_tuple_of_numbers(wrong):
+    class Mine(SGD):
+        def scalars(self, learning_rate, step):
+            return wrong if step == 0 else (learning_rate,)
+
+    w = Parameter("w", (2,), Fill(1.0))
+    w.initialize(np.random.default_rng(0), np.float32)
+    optimizer = Mine([w], 0.5)
+    w.grad[...] = 1
+    with advised("optimizers", "return (learning_rate,), say, with the comma"):
+        optimizer.step()
+    assert (optimizer.steps, w.data.tolist()) == (0, [1, 1])
+    optimizer.steps = 1
+    optimizer.step()
+    assert w.data.tolist() == [0.5, 0.5]
 
 
 def test_attributes_leave_the_names_of_methods_alone():

@@ -91,3 +91,14 @@ def test_each_thread_has_an_update_of_its_own(device):
 def test_only_a_truth_refuses_an_update(make, backend):
     with pytest.raises(TypeError, match="update: expected allowed to be a 0-d boolean, got"):
         backend.update(allowed=make(backend.xp))
+
+
+@pytest.mark.parametrize("shape", [(1,), (), (2, 3), (4,)])
+def test_a_masked_write_does_not_broadcast(shape, backend):
+    xp = backend.xp
+    a, b = xp.zeros(3, np.float32), xp.zeros(3, np.float32)
+    with pytest.raises(
+        ValueError, match=r"expected new values of shape \(3,\), like the state, got"
+    ):
+        backend.masked_write((a, a + 1), (b, xp.ones(shape, np.float32)))
+    assert backend.to_host(a).tolist() == [0, 0, 0]

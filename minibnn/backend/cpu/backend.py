@@ -12,7 +12,7 @@ import numpy as np
 from minibnn.backend.array import Array, require_plain
 from minibnn.backend.base import Backend
 from minibnn.backend.cpu.c_kernels import Library
-from minibnn.backend.errors import NotFinite
+from minibnn.backend.errors import NotFinite, wrong_shapes
 from minibnn.backend.implementations import COMPILED, NUMPY, Implementations
 
 NOTHING = nullcontext()
@@ -76,6 +76,8 @@ class NumpyBackend(Backend):
 
     def masked_write(self, *pairs: tuple[Array, Array]) -> None:
         """Without a flag: write everything, or raise."""
+        if any(old.shape != new.shape for old, new in pairs):
+            raise wrong_shapes(pairs)
         with np.errstate(over="ignore"):  # in the dtype of `old`
             written = [np.asarray(b, a.dtype) if a.dtype.kind == "f" else b for a, b in pairs]
         for new in written:
