@@ -1,0 +1,204 @@
+"""Each module has a test file of its own: the same folder, the same name."""
+
+from __future__ import annotations
+
+import ast
+from pathlib import Path
+
+ROOT = Path(__file__).parents[2]
+PACKAGE = ROOT / "minibnn"
+TESTS = ROOT / "tests"
+MODULES = {
+    ".".join(path.relative_to(ROOT).with_suffix("").parts): path
+    for path in sorted(PACKAGE.rglob("*.py"))
+    if path.name != "__init__.py"  # a package's imports need no test of their own
+}
+
+# Modules without a test file of their own, and why.
+EXCEPTIONS: dict[str, str] = {
+    "minibnn.version": "a constant; tests/house/test_versions.py compares it with pyproject.toml",
+}
+# A folder whose modules are compared with their references in one file.
+IMPLEMENTATIONS = ("minibnn.backend.cpu.", "minibnn.backend.cuda.")
+COMPARED_IN = TESTS / "backend" / "test_implementations.py"
+
+
+def own_test(module: str) -> Path:
+    """Where the tests of a module belong: tests/layers/test_norm.py for minibnn.layers.norm."""
+    *folders, name = module.split(".")[1:]
+    return TESTS.joinpath(*folders, f"test_{name.strip('_')}.py")
+
+
+def imported(path: Path) -> set[str]:
+    """The modules and names that a test file imports, by full name."""
+    names = set()
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            names |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            names |= {node.module} | {f"{node.module}.{alias.name}" for alias in node.names}
+    return names
+
+
+def defined_in(module: str) -> set[str]:
+    """The names that other modules can import from this one."""
+    tree = ast.parse(MODULES[module].read_text(encoding="utf-8"))
+    names = {getattr(node, "name", "") for node in tree.body}
+    for node in tree.body:
+        if isinstance(node, ast.Assign):
+            names |= {t.id for t in node.targets if isinstance(t, ast.Name)}
+    return names - {""}
+
+
+def reaches(path: Path, module: str) -> bool:
+    """Whether a test file imports a module: by its name, or what it defines by a shorter path.
+
+    ``from minibnn import Dense`` reaches minibnn.layers.dense.
+    """
+    names = imported(path)
+    if module in names:
+        return True
+    above = [module.rsplit(".", n)[0] for n in range(1, module.count(".") + 1)]
+    return any(f"{package}.{name}" in names for package in above for name in defined_in(module))
+
+
+def without_a_test() -> dict[str, str]:
+    """Each module that has no test file of its own, with what is missing."""
+    missing = {}
+    for module in MODULES:
+        path = own_test(module)
+        if not path.exists():
+            missing[module] = f"expected {path.relative_to(ROOT)}, got no such file"
+        elif not reaches(path, module):
+            missing[module] = f"expected {path.relative_to(ROOT)} to import it"
+    return missing
+
+
+def test_every_module_has_a_test_file_of_its_own():
+    missing = {
+        module: why
+        for module, why in without_a_test().items()
+        if module not in EXCEPTIONS and module not in TO_BE_REMOVED_WHEN_MERGED
+        if not module.startswith(IMPLEMENTATIONS)
+    }
+    lines = [f"{module}: {why}; see the tests that import it" for module, why in missing.items()]
+    assert not missing, "\n".join(lines)
+
+
+def test_no_exception_is_superfluous():
+    missing = without_a_test()
+    for module in [*EXCEPTIONS, *TO_BE_REMOVED_WHEN_MERGED]:
+        assert module in MODULES, f"{module} is not a module of minibnn"
+        assert module in missing, f"{module} has a test file of its own; remove the exception"
+    assert COMPARED_IN.exists()
+
+
+# To be removed when merged: modules whose test files are being written in other branches.
+TO_BE_REMOVED_WHEN_MERGED = """
+    minibnn.__main__
+    minibnn.backend.array
+    minibnn.backend.base
+    minibnn.backend.capture.graphs
+    minibnn.backend.errors
+    minibnn.backend.implementations
+    minibnn.backend.updates
+    minibnn.bit_words
+    minibnn.commands.evaluate
+    minibnn.commands.export
+    minibnn.commands.inspect
+    minibnn.commands.options
+    minibnn.commands.pack
+    minibnn.commands.shared
+    minibnn.commands.train
+    minibnn.compare.command
+    minibnn.compare.grid
+    minibnn.compare.picture
+    minibnn.compare.ranking
+    minibnn.data.dataset
+    minibnn.data.errors
+    minibnn.data.labels
+    minibnn.diagnosis.activations
+    minibnn.diagnosis.diagnose
+    minibnn.diagnosis.gauge
+    minibnn.diagnosis.passes
+    minibnn.diagnosis.report
+    minibnn.diagnosis.weights
+    minibnn.export.c_program
+    minibnn.export.vectors
+    minibnn.functions.activations
+    minibnn.functions.base
+    minibnn.functions.levels
+    minibnn.functions.magnitude_aware_sign
+    minibnn.functions.power_of_two
+    minibnn.functions.shaped_signs
+    minibnn.functions.signs
+    minibnn.functions.stochastic_sign
+    minibnn.gradcheck.anchors
+    minibnn.gradcheck.check
+    minibnn.gradcheck.compare
+    minibnn.gradcheck.diagnosis
+    minibnn.gradcheck.leaves
+    minibnn.gradcheck.no_draws
+    minibnn.gradcheck.passes
+    minibnn.gradcheck.point
+    minibnn.gradcheck.report
+    minibnn.gradcheck.slopes
+    minibnn.gradcheck.zero
+    minibnn.gradient_clock
+    minibnn.initializers
+    minibnn.inspection.recorder
+    minibnn.inspection.summary
+    minibnn.layers.activation
+    minibnn.layers.base
+    minibnn.layers.dense
+    minibnn.layers.pooling
+    minibnn.layers.refusals
+    minibnn.layers.reshape
+    minibnn.layers.sequential
+    minibnn.layers.shift_norm
+    minibnn.layers.weighted
+    minibnn.layers.window
+    minibnn.losses.base
+    minibnn.losses.cross_entropy
+    minibnn.losses.labels
+    minibnn.losses.margins
+    minibnn.optimizers.adam
+    minibnn.optimizers.adamax
+    minibnn.optimizers.base
+    minibnn.optimizers.betas
+    minibnn.optimizers.bop
+    minibnn.optimizers.sgd
+    minibnn.packed.container
+    minibnn.packed.dense_tail
+    minibnn.packed.describe
+    minibnn.packed.disagree
+    minibnn.packed.errors
+    minibnn.packed.exact
+    minibnn.packed.fold
+    minibnn.packed.inference
+    minibnn.packed.input
+    minibnn.packed.model
+    minibnn.packed.plan
+    minibnn.packed.scores
+    minibnn.packed.stages
+    minibnn.packed.summary
+    minibnn.packed.walk
+    minibnn.parameter
+    minibnn.plots.figure
+    minibnn.plots.function
+    minibnn.plots.history
+    minibnn.plots.model
+    minibnn.random_stream
+    minibnn.regular_file
+    minibnn.renames
+    minibnn.result_folder
+    minibnn.training.capture.captured_step
+    minibnn.training.capture.captured_steps
+    minibnn.training.capture.operations
+    minibnn.training.cause
+    minibnn.training.evaluate
+    minibnn.training.fit
+    minibnn.training.recipe
+    minibnn.training.step
+    minibnn.windows
+""".split()
