@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import copy
-from dataclasses import dataclass
-
 import pickle
+from dataclasses import dataclass
 
 import numpy as np
 import pytest
@@ -23,6 +22,7 @@ from minibnn import (
     Dense,
     DirectFeedback,
     Dropout,
+    Finding,
     Flatten,
     Function,
     Hinge,

@@ -218,7 +218,15 @@ def test_training_loads_its_own_rooms_only():
     rooms = {name.split(".")[1] for name in loaded if name.startswith("minibnn.")}
     core = "backend checks data feedback functions input_contract inspection layers losses"
     files = "atomic_file gradient_clock initializers optimizers parameter random_stream regular_file renames"
-    assert rooms == {*core.split(), *files.split(), "training", "schedules", "bit_words", "version", "windows"}
+    assert rooms == {
+        *core.split(),
+        *files.split(),
+        "training",
+        "schedules",
+        "bit_words",
+        "version",
+        "windows",
+    }
 
 
 def test_the_door_names_each_thing_as_its_imports_do():
