@@ -1,14 +1,14 @@
-"""Accuracy of the recipes on MNIST: mean and spread over seeds.
+"""Measure the accuracy of the recipes on MNIST: mean and standard deviation over seeds.
 
     MINIBNN_DATA=... python benchmarks/accuracy.py seed modern feedback-alignment
     MINIBNN_DATA=... python benchmarks/accuracy.py finn-lfc --seeds 3
 
 Trains each recipe of `minibnn/recipes.py` on the CPU with all 60,000 training images, once for each
-seed, and reads the 10,000 test images after the last epoch, once. Writes every run to
-`benchmarks/results/accuracy_RECIPE.json`. What the recipes settle (rates, epochs, dropout) was
-chosen on a validation split of the training set (`choose.py`); no choice is made with the figures
-here. `--train-images` and `--epochs` make shorter runs, to try the script out; they are not kept.
-Each row says what decides how its run rounded (`machine`): see README.md.
+seed, and evaluates the 10,000 test images once, after the last epoch. Writes every run to
+`benchmarks/results/accuracy_RECIPE.json`. The settings of the recipes (learning rates, epochs,
+dropout) were chosen on a validation split of the training set (`choose.py`), not with these
+accuracies. `--train-images` and `--epochs` make shorter runs, to try the script; their results are
+not saved. Each row describes what affects the rounding of its run (`machine`): see README.md.
 """
 
 from __future__ import annotations
@@ -20,21 +20,28 @@ import time
 from dataclasses import replace
 
 import pandas as pd
-from environment import RESULTS, environment, machine, save
 
+from harness.environment import RESULTS, environment, machine, save
 from minibnn import DataLoader, evaluate, load_mnist
 from minibnn.recipes import RECIPES
 
 
 def main() -> None:
-    """Run the seeds and write the tables."""
-    parser = argparse.ArgumentParser(description="Accuracy of the recipes, over seeds.")
-    parser.add_argument("recipes", nargs="+", choices=RECIPES, metavar="RECIPE")
-    parser.add_argument("--seeds", type=int, default=5, metavar="N", help="default: %(default)s")
+    """Train for each seed, and write the results."""
+    parser = argparse.ArgumentParser(
+        description="Measure the accuracy of recipes over several seeds."
+    )
+    parser.add_argument("recipes", nargs="+", choices=RECIPES, metavar="RECIPE",
+                        help=f"any of {', '.join(RECIPES)}")  # fmt: skip
+    parser.add_argument("--seeds", type=int, default=5, metavar="N",
+                        help="number of seeds; default: %(default)s")  # fmt: skip
     parser.add_argument("--first-seed", type=int, default=0, metavar="N",
-                        help="to go on with further seeds; default: 0")  # fmt: skip
-    parser.add_argument("--epochs", type=int, metavar="N", help="default: the recipe's own")
-    parser.add_argument("--train-images", type=int, metavar="N", help="default: all")
+                        help="first seed, to add seeds to earlier results; default: 0")  # fmt: skip
+    parser.add_argument("--epochs", type=int, metavar="N",
+                        help="default: the recipe's; if given, results are not saved")  # fmt: skip
+    parser.add_argument("--train-images", type=int, metavar="N",
+                        help="use the first N; default: all; if given, results are not saved"
+                        )  # fmt: skip
     args = parser.parse_args()
     data = load_mnist()
     if args.train_images is not None:
@@ -46,18 +53,18 @@ def main() -> None:
     for name in args.recipes:
         recipe = RECIPES[name]()
         epochs = recipe.epochs if args.epochs is None else args.epochs
-        kept = args.train_images is None and args.epochs is None
+        full = args.train_images is None and args.epochs is None
         seeds = range(args.first_seed, args.first_seed + args.seeds)
         file = RESULTS / f"accuracy_{name}.json"
-        earlier = json.loads(file.read_text())["rows"] if kept and file.exists() else []
+        earlier = json.loads(file.read_text())["rows"] if full and file.exists() else []
         rows = [row for row in earlier if row["seed"] < args.first_seed]
         for seed in seeds:
             start, cpu = time.perf_counter(), time.process_time()
-            # The test set is read after the last epoch only: until then a single image of it.
-            blind = replace(
+            # During training a single test image stands in for the test set.
+            training_data = replace(
                 data, test_images=data.test_images[:1], test_labels=data.test_labels[:1]
             )
-            model, history = recipe.train(blind, seed=seed, epochs=epochs, progress=False)
+            model, history = recipe.train(training_data, seed=seed, epochs=epochs, progress=False)
             seconds, cpu = time.perf_counter() - start, time.process_time() - cpu
             test = DataLoader((data.test_images, data.test_labels), recipe.batch_size)
             end = evaluate(model, test, recipe.loss())
@@ -76,7 +83,7 @@ def main() -> None:
             )
             print(f"{name} {seed}: {rows[-1]}", file=sys.stderr)
         table = pd.DataFrame(rows).round(5)
-        if kept:
+        if full:
             save(f"accuracy_{name}", table)
         print(table.groupby("recipe").acc_test.agg(["mean", "std", "min", "max", "count"]).round(4))
 

@@ -1,18 +1,18 @@
-"""Whether every form of a trained network gives the packed model's scores, on all test images.
+"""Check that every form of a trained network gives the packed model's scores.
 
     MINIBNN_DATA=... python benchmarks/agree.py             # 10,000 images, four recipes
     python benchmarks/agree.py --recipes modern --epochs 1 --images 1000
 
 Trains recipes, packs them, saves and loads the packed file, and runs each exported form: compiled
-C, ONNX Runtime, the web page's JavaScript in Node.js, and CuPy on a GPU. Integer scores and labels
-are compared with packed NumPy's, and the float model's labels and bits by `disagreements`. Prints a
-table in Markdown; a whole run writes it to `benchmarks/results/agree.csv`, a run of parts with
-`--out FOLDER`.
+C, ONNX Runtime, the web page's JavaScript in Node.js, and CuPy on a GPU. It compares all integer
+scores and labels with packed NumPy's, and the float model's labels and bits by `disagreements`.
+Prints a table in Markdown. A full run writes it to `benchmarks/results/agree.csv`, a partial run
+only with `--out FOLDER`.
 
-A form that cannot run here is named, with the reason: not run is not agreed. The exit code is 1 if
-a score or a label differs that should not. The float model may differ where it rounds to the other
-side of a threshold: `disagreements` has to explain every label, and exact arithmetic has to side
-with the packed model every time.
+A form that cannot run here is listed as "not run", with the reason. The exit code is 1 if a score
+or a label differs without an explanation. The float model may differ where rounding puts a sum on
+the other side of a threshold: `disagreements` must explain each such label, and exact arithmetic
+must confirm the packed model every time.
 """
 
 from __future__ import annotations
@@ -28,9 +28,11 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from deploy import exporter
-from environment import RESULTS, start_even, write_whole
 
+from deployment.compiled_c import FLAGS, Library, compiler
+from deployment.write_forms import exporter
+from harness.contestant import Array
+from harness.environment import RESULTS, restart_without_unfair_variables, write_whole
 from minibnn import (
     DeviceError,
     disagreements,
@@ -45,11 +47,7 @@ from minibnn.commands.shared import at_least
 from minibnn.packed import PackedModel
 from minibnn.recipes import RECIPES
 
-# After `race`, which `deploy` imports and which makes this folder known.
-from compiled_c import FLAGS, Library, compiler  # isort: skip
-from turns import Array  # isort: skip
-
-CHOICE = ("seed", "modern", "finn-sfc-8bit", "larq-cnn")
+DEFAULT_RECIPES = ("seed", "modern", "finn-sfc-8bit", "larq-cnn")
 RUNNER = """
 const [page, images, rows] = process.argv.slice(2);
 const fs = require("fs"), vm = require("vm");
@@ -68,14 +66,14 @@ fs.writeFileSync(1, lines.join("\\n"));
 
 
 class NotRunError(Exception):
-    """A form that this machine cannot run, and why."""
+    """This machine cannot run a form; the message says why."""
 
 
 Answer = tuple[Array, Array]  # scores (n, classes), labels (n,)
 
 
 def by_c(packed: PackedModel, images: Array, folder: Path) -> Answer:
-    """The header, compiled."""
+    """Run the compiled C header."""
     if compiler() is None:
         raise NotRunError("no C compiler")
     exporter("c")(packed, folder / "digits.h")
@@ -84,7 +82,7 @@ def by_c(packed: PackedModel, images: Array, folder: Path) -> Answer:
 
 
 def by_onnx(packed: PackedModel, images: Array, folder: Path) -> Answer:
-    """The integer graph in ONNX Runtime, in parts: its buffers grow with the batch."""
+    """Run the integer graph in ONNX Runtime, in parts: its buffers grow with the batch."""
     import onnxruntime
 
     exporter("onnx")(packed, folder / "model.onnx")
@@ -100,7 +98,7 @@ def by_onnx(packed: PackedModel, images: Array, folder: Path) -> Answer:
 
 
 def by_javascript(packed: PackedModel, images: Array, folder: Path) -> Answer:
-    """The page's own script, in Node.js."""
+    """Run the web page's script in Node.js."""
     node = shutil.which("node")
     if node is None:
         raise NotRunError("no node (Node.js)")
@@ -117,7 +115,7 @@ def by_javascript(packed: PackedModel, images: Array, folder: Path) -> Answer:
 
 
 def by_cupy(packed: PackedModel, images: Array, folder: Path) -> Answer:
-    """The same stages on a GPU."""
+    """Run the packed model on a GPU."""
     try:
         gpu = get_backend("gpu")
     except DeviceError as error:
@@ -136,24 +134,34 @@ FORMS: dict[str, Callable[[PackedModel, Array, Path], Answer]] = {
 
 def main() -> None:
     """Train, pack, export, compare."""
-    parser = argparse.ArgumentParser(description="Every form beside the packed model.")
-    parser.add_argument("--recipes", nargs="+", choices=sorted(RECIPES), default=list(CHOICE),
-                        metavar="RECIPE", help=f"default: {' '.join(CHOICE)}")  # fmt: skip
+    parser = argparse.ArgumentParser(
+        description="Check that every form gives the packed model's scores."
+    )
+    parser.add_argument("--recipes", nargs="+", choices=sorted(RECIPES), metavar="RECIPE",
+                        default=list(DEFAULT_RECIPES),
+                        help=f"default: {' '.join(DEFAULT_RECIPES)}")  # fmt: skip
     parser.add_argument(
-        "--epochs", type=at_least(1), default=1, metavar="N", help="default: %(default)s"
+        "--epochs",
+        type=at_least(1),
+        default=1,
+        metavar="N",
+        help="epochs of training; default: %(default)s",
     )
     parser.add_argument(
-        "--images", type=at_least(1), metavar="N", help="default: the whole test set"
+        "--images", type=at_least(1), metavar="N", help="use the first N test images; default: all"
     )
     parser.add_argument("--keep", type=Path, metavar="FOLDER", help="keep the exported files there")
     parser.add_argument("--out", type=Path, metavar="FOLDER",
-                        help="keep the table there; default: benchmarks/results")  # fmt: skip
+                        help="write the table there; default: benchmarks/results for a full run, "
+                        "nowhere for a partial one")  # fmt: skip
     args = parser.parse_args()
-    start_even()
+    restart_without_unfair_variables()
     data = load_mnist_or_sample()
     images, labels = (a[: args.images] for a in (data.test_images, data.test_labels))
-    whole = args.recipes == list(CHOICE) and args.images is None and "sample" not in data.name
-    out = args.out or (RESULTS if whole else None)
+    full = (
+        args.recipes == list(DEFAULT_RECIPES) and args.images is None and "sample" not in data.name
+    )
+    out = args.out or (RESULTS if full else None)
     rows: list[dict[str, Any]] = []
     for name in args.recipes:
         print(f"{name}: {args.epochs} epochs of {data.name} ...", file=sys.stderr, flush=True)
@@ -168,7 +176,7 @@ def main() -> None:
     table = pd.DataFrame(rows)
     print(markdown(table))
     if out is None:
-        print("a part: not kept without --out", file=sys.stderr)
+        print("a partial run: its results are not saved without --out", file=sys.stderr)
     else:
         out.mkdir(parents=True, exist_ok=True)
         write_whole(out / "agree.csv", table.to_csv(index=False))
@@ -178,7 +186,7 @@ def main() -> None:
 def compare(
     packed: PackedModel, model: Any, images: Array, labels: Array, folder: Path
 ) -> list[dict[str, Any]]:
-    """A row for each form."""
+    """Return a row for each form."""
     scores, predicted = packed.predict_scores(images), packed.predict(images)
     rows = [row_of("packed NumPy", (scores, predicted), scores, predicted, labels)]
     rows[0]["verdict"] = "reference"
@@ -196,8 +204,8 @@ def compare(
     rows.append(
         {"form": "float model", "images": found.images, "other_labels": found.labels,
          "verdict": "explained" if found.packed_is_right else "DIFFERS",
-         "why": f"{found.bits} images with another bit; {values} values, the packed model right in "
-         f"{right}; {found.unexplained} unexplained"}
+         "why": f"{found.bits} images with other bits; the packed model is right in {right} of "
+         f"{values} values; {found.unexplained} unexplained labels"}
     )  # fmt: skip
     return rows
 
@@ -205,7 +213,7 @@ def compare(
 def row_of(
     form: str, answer: Answer, scores: Array, predicted: Array, labels: Array
 ) -> dict[str, Any]:
-    """How many images have other scores, or another label, than the packed model's."""
+    """Count the images whose scores or label differ from the packed model's."""
     if answer[0].shape != scores.shape or answer[1].shape != predicted.shape:
         raise RuntimeError(f"{form}: expected scores {scores.shape}, got {answer[0].shape}")
     other_scores = int((answer[0] != scores).any(axis=1).sum())
@@ -217,7 +225,7 @@ def row_of(
 
 
 def markdown(table: pd.DataFrame) -> str:
-    """The table."""
+    """The table in Markdown."""
     columns = ["recipe", "form", "images", "other_scores", "other_labels", "verdict", "why"]
     lines = ["| " + " | ".join(columns).replace("_", " ") + " |", "|" + len(columns) * "---|"]
     shown = table.reindex(columns=columns)

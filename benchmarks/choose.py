@@ -1,13 +1,13 @@
-r"""How the recipes' settings were chosen: on a validation split, never on the test set.
+r"""Choose a recipe's settings on a validation split, not on the test set.
 
     MINIBNN_DATA=... python benchmarks/choose.py modern --seeds 5 --lr 2e-3 5e-3 1e-2 \
         --batch-size 50 100 200
     MINIBNN_DATA=... python benchmarks/choose.py finn-sfc --dropout 0 0.2 --threshold 128 64
 
-Trains a recipe on 50,000 of the training images with each setting of a small grid and measures it
-on the 10,000 held out. Adds its rows to `benchmarks/results/choice_RECIPE.json`, where a setting
-and seed measured again replaces its row. The environment noted there is that of the last call; each
-row has its own `machine`.
+Trains a recipe on 50,000 of the training images with each setting of a grid, and measures its
+accuracy on the other 10,000. Adds the rows to `benchmarks/results/choice_RECIPE.json`; a new
+measurement of the same setting and seed replaces the old row. The file's `environment` is that of
+the last run; each row has a `machine` of its own.
 """
 
 from __future__ import annotations
@@ -20,27 +20,33 @@ import sys
 
 import numpy as np
 import pandas as pd
-from environment import RESULTS, environment, machine, save
 
+from harness.environment import RESULTS, environment, machine, save
 from minibnn import load_mnist
 from minibnn.recipes import RECIPES
 
 
 def main() -> None:
-    """Run the grid and write the table."""
-    parser = argparse.ArgumentParser(description="Choose a recipe's settings on held-out images.")
-    parser.add_argument("recipe", choices=RECIPES, metavar="RECIPE")
-    parser.add_argument("--seeds", type=int, default=1, metavar="N", help="default: %(default)s")
-    parser.add_argument("--first-seed", type=int, default=0, metavar="N", help="default: 0")
+    """Run the grid, and write the results."""
+    parser = argparse.ArgumentParser(
+        description="Compare settings of a recipe on a validation split."
+    )
+    parser.add_argument("recipe", choices=RECIPES, metavar="RECIPE",
+                        help=f"one of {', '.join(RECIPES)}")  # fmt: skip
+    parser.add_argument("--seeds", type=int, default=1, metavar="N",
+                        help="number of seeds; default: %(default)s")  # fmt: skip
+    parser.add_argument("--first-seed", type=int, default=0, metavar="N",
+                        help="default: %(default)s")  # fmt: skip
     training = {"lr": float, "batch_size": int, "epochs": int}
-    network = {"dropout": float, "threshold": int}  # what a recipe's function may take
+    network = {"dropout": float, "threshold": int}  # arguments of some recipes' functions
     for name, kind in (training | network).items():
-        parser.add_argument("--" + name.replace("_", "-"), type=kind, nargs="+", metavar="VALUE")
+        parser.add_argument("--" + name.replace("_", "-"), type=kind, nargs="+", metavar="VALUE",
+                            help="values to compare; default: the recipe's")  # fmt: skip
     args = parser.parse_args()
     taken = inspect.signature(RECIPES[args.recipe]).parameters
     for name in network:
         if getattr(args, name) is not None and name not in taken:
-            parser.error(f"--{name}: the recipe {args.recipe} has no {name}; finn-... have")
+            parser.error(f"--{name}: {args.recipe} has no {name}; the finn-... recipes have")
     grid = {n: getattr(args, n) for n in training | network if getattr(args, n) is not None}
     data = load_mnist().validation_split(10_000, np.random.default_rng(0))
     file = RESULTS / f"choice_{args.recipe}.json"

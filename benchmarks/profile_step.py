@@ -1,15 +1,15 @@
-"""Where the time of a training step goes, phase by phase, in microseconds.
+"""Profile a training step: the microseconds of each phase.
 
     MINIBNN_DATA=... python benchmarks/profile_step.py                  # the seed's network
     MINIBNN_DATA=... python benchmarks/profile_step.py --recipe modern
     MINIBNN_DATA=... python benchmarks/profile_step.py --width 1024     # 784-1024-1024-1024-10
 
-The phases are operations and methods of the backend, timed by a clock around each while an ordinary
-loop trains: taking the batch (gather), signs of weights and activations (signs), matrix products
-of the forward and of the backward pass, sums over the batch (of biases), the optimiser, the loss;
-what remains of the two passes is elementwise array code and Python. Products also show the rate at
-which they compute. The clocks cost about half a microsecond a call; the line "step" is measured
-without them.
+A phase is a group of backend operations, timed inside an ordinary training loop: loading the batch
+(gather), the signs of weights and activations (signs), the gradient masks of signs (masks), batch
+norm, the matrix products of the forward and the backward pass, sums over the batch, the loss and
+the optimiser. The rest of the two passes is elementwise array code and Python (elementwise). For
+products the table also shows GFLOP/s. Each timed call takes about half a microsecond longer; the
+last line, the time of a step, is measured without these clocks.
 
 Prints a table of medians over the steps.
 """
@@ -26,8 +26,8 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from environment import start_even
 
+from harness.environment import restart_without_unfair_variables
 from minibnn import (
     Activation,
     BatchNorm,
@@ -47,7 +47,7 @@ from minibnn.training.recipe import Recipe
 
 
 def network(width: int, depth: int = 3) -> Sequential:
-    """784-width-...-width-10 with binary weights, batch norm and clipped signs."""
+    """A 784-width-...-width-10 network with binary weights, batch norm and clipped signs."""
     layers: list[Layer] = [Flatten(), Rescale(1 / 255)]
     sizes = [784] + depth * [width] + [10]
     for i, (n_in, n_out) in enumerate(pairwise(sizes)):
@@ -67,7 +67,7 @@ def network(width: int, depth: int = 3) -> Sequential:
 
 
 class Clock:
-    """Adds up the time inside named calls; of nested ones only the outermost counts."""
+    """Adds up the time spent in calls; of nested calls only the outermost counts."""
 
     def __init__(self) -> None:
         self.seconds: defaultdict[str, float] = defaultdict(float)
@@ -76,7 +76,7 @@ class Clock:
         self._inside = False
 
     def around(self, call: Callable[..., Any], operation: str) -> Callable[..., Any]:
-        """`call`, timed under its phase; products under their direction, with their operations."""
+        """`call`, timed; products are timed by direction, and their operations counted."""
         name = PHASES[operation]
 
         def timed(*args: Any, **options: Any) -> Any:
@@ -98,7 +98,7 @@ class Clock:
         return timed
 
     def around_run(self, run: Callable[..., Any]) -> Callable[..., Any]:
-        """`Backend.run` that times the operations with a phase."""
+        """`Backend.run`, with the operations of `PHASES` timed."""
 
         def timed_run(reference: Callable[..., Any], *args: Any) -> Any:
             name = reference.__name__
@@ -110,10 +110,10 @@ class Clock:
 
 
 def operations(name: str, args: tuple[Any, ...], result: Any) -> int:
-    """Multiplications and additions of a product: two for each weight at each place it meets."""
+    """Multiplications and additions of a product: two per weight and position."""
     if name == "matmul":
         return 2 * int(args[0].size) * int(args[1].shape[1])
-    # z or its gradient has a place for each time that W was met.
+    # z, or its gradient, has one value per output channel at each position.
     if name == "convolve":
         z, W = result, args[1]
     elif name == "convolve_dW":
@@ -135,11 +135,11 @@ PHASES = {
     "binary_sign": "signs",
     "two_stage_sum": "sums",
 }
-METHODS = ("matmul",)  # of the backend; the others are operations
+METHODS = ("matmul",)  # a method of the backend; the other phases are operations
 
 
 def profile(model: Layer, loss: Any, optimizer: Any, loader: DataLoader, steps: int) -> Any:
-    """A row for each step: seconds of each phase, and of the whole step without clocks."""
+    """Return the table of phases, and the microseconds of a step without the clocks."""
     backend = model.backend
     rows, flops = [], {}
     clock = Clock()
@@ -177,7 +177,7 @@ def profile(model: Layer, loss: Any, optimizer: Any, loader: DataLoader, steps: 
             flops = dict(clock.flops)
     finally:
         for name in (*METHODS, "run"):
-            delattr(backend, name)  # the class's own come back
+            delattr(backend, name)  # uncover the methods of the class
     whole = []
     source = iter(loader)
     for _ in range(steps):
@@ -196,14 +196,19 @@ def profile(model: Layer, loss: Any, optimizer: Any, loader: DataLoader, steps: 
 
 def main() -> None:
     """Profile one network and print the table."""
-    parser = argparse.ArgumentParser(description="Microseconds of a training step, by phase.")
+    parser = argparse.ArgumentParser(
+        description="Profile a training step: the microseconds of each phase."
+    )
     what = parser.add_mutually_exclusive_group()
-    what.add_argument("--recipe", choices=RECIPES, default="seed", help="default: %(default)s")
-    what.add_argument("--width", type=int, metavar="N", help="784-N-N-N-10 with batch norm")
+    what.add_argument("--recipe", choices=RECIPES, default="seed", metavar="NAME",
+                      help="train this recipe's network; default: %(default)s")  # fmt: skip
+    what.add_argument(
+        "--width", type=int, metavar="N", help="train 784-N-N-N-10 with batch norm instead"
+    )
     parser.add_argument("--batch-size", type=int, metavar="N", help="default: the recipe's, or 100")
     parser.add_argument("--steps", type=int, default=200, metavar="N", help="default: %(default)s")
     args = parser.parse_args()
-    start_even()
+    restart_without_unfair_variables()
 
     recipe = RECIPES[args.recipe]()
     if args.width:
@@ -219,7 +224,7 @@ def main() -> None:
     name = f"784-{args.width}-{args.width}-{args.width}-10" if args.width else args.recipe
     print(f"{name}, batches of {batch}, median of {steps} steps")
     print(table.to_string(float_format=lambda v: f"{v:.2f}" if v < 1 else f"{v:.0f}", na_rep=""))
-    print(f"step, without the clocks: {total:.0f} us")
+    print(f"a step without these clocks: {total:.0f} us")
 
 
 if __name__ == "__main__":

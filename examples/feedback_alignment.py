@@ -1,12 +1,11 @@
-"""Feedback alignment: train a network without ever sending the error through its own weights.
+"""Feedback alignment: train a network whose errors do not travel through its own weights.
 
     python examples/feedback_alignment.py                      # fixed random feedback weights
-    python examples/feedback_alignment.py --feedback Transpose   # backpropagation, to compare
+    python examples/feedback_alignment.py --feedback Transpose   # backpropagation, for comparison
 
-Backpropagation sends the error of each layer back through the transpose of the weights that made
-it. Feedback alignment sends it through a random matrix that never learns (Lillicrap et al. 2016,
-arXiv:1411.0247), and the network learns all the same. In minibnn that is one word: `FixedFeedback`
-where `Transpose` stood.
+Backpropagation sends the error of each layer back through the transpose of its weights. Feedback
+alignment sends it through a fixed random matrix, and the network still learns (Lillicrap et al.
+2016, arXiv:1411.0247). In minibnn this changes one word: `FixedFeedback` instead of `Transpose`.
 """
 
 from __future__ import annotations
@@ -36,7 +35,7 @@ from minibnn import (
 
 
 def build_model(feedback: type[FixedFeedback] | type[Transpose] = FixedFeedback) -> Sequential:
-    """A 784-128-64-10 network of ReLUs with real weights."""
+    """A 784-128-64-10 network with ReLU and real weights."""
     return Sequential(
         Flatten(),
         Rescale(1 / 255),
@@ -66,14 +65,16 @@ def train(feedback: str = "FixedFeedback", epochs: int = 10, seed: int = 0) -> p
 
 
 def main() -> int:
-    """The command line."""
+    """Run the command line."""
     # fmt: off
     parser = argparse.ArgumentParser(description="Train a network with feedback alignment.")
     choices = ("FixedFeedback", "Transpose")
     parser.add_argument("--feedback", choices=choices, default=choices[0],
-                        help="which weights the error travels back through; default: %(default)s")
-    parser.add_argument("--epochs", type=int, default=10, help="default: %(default)s")
-    parser.add_argument("--seed", type=int, default=0, help="default: %(default)s")
+                        help="the weights that send the error back; default: %(default)s")
+    parser.add_argument("--epochs", type=int, default=10, metavar="N",
+                        help="default: %(default)s")
+    parser.add_argument("--seed", type=int, default=0, metavar="N",
+                        help="seed of all random numbers; default: %(default)s")
     # fmt: on
     try:
         history = train(**vars(parser.parse_args()))

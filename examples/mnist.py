@@ -1,11 +1,11 @@
 """Train a binary neural network on MNIST and print loss and accuracy for each epoch.
 
-    python examples/mnist.py                       # the seed recipe, on the best device
-    python examples/mnist.py --recipe modern       # same network, today's training
+    python examples/mnist.py                       # the seed recipe, on the GPU if there is one
+    python examples/mnist.py --recipe modern       # the same network, modern training
     python examples/mnist.py --device gpu --json
 
 The default network is 784-128-64-10 with weights and hidden activations of +1 and -1. The networks
-and how they are trained stand in `minibnn/recipes.py`, as plain code; this page is the command.
+and their training are plain code in `minibnn/recipes.py`; this file is the command line.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ RESULTS = ("history.csv", "history.png")
 
 @dataclass(frozen=True)
 class Args:
-    """The settings of a run; `train(epochs=3)` and `--epochs 3` set the same thing."""
+    """The settings of a run; `train(epochs=3)` and `--epochs 3` are the same."""
 
     recipe: str = "seed"  # a name in minibnn.recipes.RECIPES
     device: str = "auto"  # auto, cpu or gpu
@@ -47,10 +47,10 @@ class Args:
     lr: float | None = None  # None: the recipe's own
     seed: int = 0
     data_dir: str | None = None  # folder with the four MNIST files
-    dataset: str = "auto"  # mnist, sample, or auto: the sample only if there is no MNIST
-    verify: bool = True  # False: a drop-in set such as Fashion-MNIST in data_dir
+    dataset: str = "auto"  # mnist, sample, or auto (the sample only if there is no MNIST)
+    verify: bool = True  # False for a drop-in set in data_dir, such as Fashion-MNIST
     out: str | None = None  # folder for history.csv, config.json and history.png
-    quiet: bool = False  # no progress
+    quiet: bool = False  # show no progress
 
     def __post_init__(self) -> None:
         for name, choices in CHOICES.items():
@@ -76,7 +76,7 @@ CHOICES = {
 
 
 def load_data(args: Args) -> ImageDataset:
-    """MNIST; with the default settings the bundled sample stands in for it, and says so."""
+    """Load MNIST; by default, if there is no MNIST, the bundled sample with a warning."""
     if args.dataset == "sample":
         return load_sample()
     if args.dataset == "mnist" or args.data_dir is not None or not args.verify:
@@ -85,7 +85,7 @@ def load_data(args: Args) -> ImageDataset:
 
 
 def train(**settings: Any) -> pd.DataFrame:
-    """Train a network and return its history, one row for each epoch; see `Args` for settings."""
+    """Train a network and return its history, one row per epoch; see `Args` for the settings."""
     args = Args(**settings)
     given: dict[str, Any] = {"epochs": args.epochs, "batch_size": args.batch_size, "lr": args.lr}
     recipe = RECIPES[args.recipe]()
@@ -93,18 +93,18 @@ def train(**settings: Any) -> pd.DataFrame:
     backend = get_backend(args.device)
     data = load_data(args)
     title = f"{data.name}, {args.recipe} recipe, seed {args.seed}, {backend.name}"
-    # What was used, not what was asked for: "auto" and None say nothing to whoever reads it later.
+    # The values in use, instead of "auto" and None.
     used = asdict(replace(args, device=backend.name)) | {k: getattr(recipe, k) for k in given}
     used |= {"title": title, "minibnn": minibnn.__version__, "numpy": np.__version__}
 
-    # Tried before any time is spent. Results of an earlier run there stay until this one has ended.
+    # Created before training, so that errors come early. Earlier results stay until the end.
     folder = None if args.out is None else ResultFolder(args.out, RESULTS, used)
     _, history = recipe.train(
         data,
         seed=args.seed,
         device=backend,
         progress=False if args.quiet else None,
-        # Written after each epoch, so that a crash keeps what was measured before.
+        # Written after each epoch: a crash loses only the current one.
         on_epoch=None if folder is None else lambda h: folder.write("history.csv", h.to_csv()),
     )
     history.attrs |= used
@@ -113,7 +113,7 @@ def train(**settings: Any) -> pd.DataFrame:
             minibnn.plot_history(history, folder.file("history.png"), title=title)
         except ImportError as missing:
             logging.getLogger("minibnn").info("no history.png: %s", missing)
-        except KeyboardInterrupt:  # all epochs are there
+        except KeyboardInterrupt:  # all epochs are complete
             history.attrs["interrupted"] = True
         if not history.attrs["interrupted"]:
             folder.finish()
@@ -123,33 +123,33 @@ def train(**settings: Any) -> pd.DataFrame:
 
 
 def main(argv: list[str] | None = None) -> int:
-    """The command line. Results go to stdout, everything else to stderr."""
+    """Run the command line. Results go to stdout, everything else to stderr."""
     parser = argparse.ArgumentParser(
         description="Train a binary neural network on MNIST.",
-        epilog="exit codes: 0 done, 1 unexpected error, 2 wrong usage, 3 no usable data, "
-        "4 no usable device, 5 training diverged, 130 interrupted (the table so far is printed)",
+        epilog="exit codes: 0 success, 1 unexpected error, 2 wrong usage, 3 no usable data, "
+        "4 no usable device, 5 training diverged, 130 interrupted (prints the table so far)",
     )
     add = parser.add_argument
     # fmt: off
     add("--recipe", default="seed", choices=CHOICES["recipe"], metavar="NAME",
         help=f"one of {', '.join(RECIPES)}; default: %(default)s")
     add("--device", default="auto", choices=CHOICES["device"],
-        help="default: auto, the GPU if it works and else the CPU")
-    add("--epochs", type=int, metavar="N", help="default: the recipe's own; 10 for seed and modern")
-    add("--batch-size", type=int, metavar="N", help="default: the recipe's own")
-    add("--lr", type=float, metavar="RATE", help="at the start; default: the recipe's own")
+        help="default: auto, the GPU if it works, otherwise the CPU")
+    add("--epochs", type=int, metavar="N", help="default: the recipe's; 10 for seed and modern")
+    add("--batch-size", type=int, metavar="N", help="default: the recipe's")
+    add("--lr", type=float, metavar="RATE", help="initial learning rate; default: the recipe's")
     add("--seed", type=int, default=0, metavar="N",
-        help="of every random draw; default: %(default)s")
+        help="seed of all random numbers; default: %(default)s")
     add("--data-dir", metavar="DIR", help="folder with the four MNIST files, plain or .gz; "
-        "default: $MINIBNN_DATA, else the user's cache, filled by download")
+        "default: $MINIBNN_DATA, otherwise the user's cache, filled by download")
     add("--no-verify", dest="verify", action="store_false",
         help="take a drop-in set such as Fashion-MNIST: any images of 28x28 in 10 classes")
     add("--dataset", default="auto", choices=CHOICES["dataset"],
         help="default: auto, MNIST or, if there is none, the bundled sample")
-    add("--out", metavar="DIR", help="gets history.csv, config.json and, with matplotlib, "
-        "history.png; those of an earlier run there are replaced at the end")
+    add("--out", metavar="DIR", help="write history.csv, config.json and, with matplotlib, "
+        "history.png there; files of an earlier run are replaced at the end")
     add("--json", action="store_true", help="print one JSON object instead of the table")
-    add("--quiet", action="store_true", help="no progress")
+    add("--quiet", action="store_true", help="show no progress")
     add("--version", action="version", version=f"minibnn {minibnn.__version__}")
     # fmt: on
     given = parser.parse_args(argv)
@@ -158,7 +158,7 @@ def main(argv: list[str] | None = None) -> int:
         Args(**settings)
     except ValueError as error:
         parser.error(str(error))
-    logging.basicConfig(format="%(message)s")  # what the library says goes to stderr
+    logging.basicConfig(format="%(message)s")  # minibnn's messages go to stderr
     logging.getLogger("minibnn").setLevel(logging.INFO)
 
     try:
@@ -169,9 +169,9 @@ def main(argv: list[str] | None = None) -> int:
         return fail(4, error)
     except minibnn.DivergedError as error:
         return fail(5, error)
-    except ValueError as error:  # a batch larger than the data set, say
+    except ValueError as error:  # for example, a batch larger than the data set
         return fail(2, error)
-    except OSError as error:  # a folder that cannot be written, say
+    except OSError as error:  # for example, a folder that cannot be written
         return fail(1, error)
     except KeyboardInterrupt:  # before training began, or a second Ctrl-C
         print("interrupted", file=sys.stderr)
@@ -193,7 +193,7 @@ def main(argv: list[str] | None = None) -> int:
 
 
 def fail(code: int, error: Exception) -> int:
-    """Say what went wrong, without a traceback, and return the exit code."""
+    """Print the error without a traceback, and return the exit code."""
     print(f"error: {in_options(str(error))}", file=sys.stderr)
     return code
 

@@ -1,10 +1,10 @@
-"""From training to every form that ships, and the proof that they all agree.
+"""Train a network, ship it in every form, and show that all forms agree.
 
-    python examples/ship.py     # on MNIST, or without it on the bundled sample
+    python examples/ship.py     # on MNIST, or on the bundled sample if there is no MNIST
 
 It trains a 784-128-64-10 network, packs it into bits, and writes it as a file, as C, as ONNX and as
-a web page. Each form then scores every test image, in its own language, and must give the packed
-model's integers. The same, one step at a time: python -m minibnn --help.
+a web page. Then each form computes the scores of every test image, in its own language, and they
+must equal the packed model's integers. For single steps, see python -m minibnn --help.
 """
 
 from __future__ import annotations
@@ -54,36 +54,36 @@ for (let k = 0; k < images.length; k += 784)
 
 
 class CannotRunError(Exception):
-    """This machine cannot run a form; says what is missing, and how to get it."""
+    """This machine cannot run a form; the message says what to install."""
 
 
 def ship(dataset: str, epochs: int, folder: ResultFolder) -> bool:
-    """Train, pack, write every form, run each; whether all agree."""
-    # 1. Train, with latent weights of 32 bits, as binary networks are.
+    """Train, pack, write and run every form; return whether all agree."""
+    # 1. Train. Binary networks are trained with latent weights of 32 bits.
     data = getattr(minibnn, DATA[dataset])()
     model, _ = RECIPES["modern"]().train(data, epochs=epochs)
     images, labels = data.test_images, data.test_labels
     floats = model.forward(images).argmax(axis=1)
 
-    # 2. Pack: weights become bits; bias, batch norm and sign become one integer for each unit.
-    # Where the float model rounds to another answer, exact arithmetic says who is right.
+    # 2. Pack: weights become bits; bias, batch norm and sign become one integer per unit. Where
+    # rounding gives the float model another label, exact arithmetic decides which one is right.
     packed = pack(model)
     found = disagreements(model, packed, images)
-    print(f"{data.name}, the float model beside the packed one:\n{found}\n")
+    print(f"{data.name}, the float model compared with the packed model:\n{found}\n")
     agree = found.packed_is_right
 
-    # 3. One file with all of it. From here on only what was read back counts.
+    # 3. Save one file with all of it. From here on, use the model that was read back.
     file = folder.file("digits.safetensors")
     save_packed(packed, file)
     packed = load_packed(file)
     scores = packed.predict_scores(images)
 
-    # 4. The other forms: write each, run it, and hold its scores against the packed model's.
+    # 4. Write each of the other forms, run it, and compare its scores with the packed model's.
     def line(form: str, size: int, predicted: Any, differ: str) -> None:
         print(f"{form:<10}{size:>12,}{(predicted == labels).mean():>10.4f}  {differ}")
 
     print("form        file bytes  accuracy  images that differ from packed")
-    line("float32", float_bytes(packed), floats, f"{found.labels:,}, labels")
+    line("float32", float_bytes(packed), floats, f"{found.labels:,} labels")
     line("packed", file.stat().st_size, scores.argmax(axis=1), "")
     for form, run in {"C": run_c, "ONNX": run_onnx, "web page": run_page}.items():
         try:
@@ -91,21 +91,21 @@ def ship(dataset: str, epochs: int, folder: ResultFolder) -> bool:
         except CannotRunError as missing:
             print(f"{form:<10}    not run: {missing}")
             continue
-        except subprocess.CalledProcessError as error:  # it has said why itself, on stderr
+        except subprocess.CalledProcessError as error:  # its own message is on stderr
             name = Path(error.cmd[0]).name
             print(f"{form:<10}    failed: {name} ended with exit code {error.returncode}")
             agree = False
             continue
         differ = int((theirs != scores).any(axis=1).sum())
         agree = agree and differ == 0
-        line(form, path.stat().st_size, theirs.argmax(axis=1), f"{differ:,}, scores")
-    folder.finish()  # those of an earlier run have stayed until now
-    print(f"\nthe files are in {folder.path}; open digits.html in a browser and draw a digit")
+        line(form, path.stat().st_size, theirs.argmax(axis=1), f"{differ:,} scores")
+    folder.finish()  # replaces the files of an earlier run
+    print(f"\nThe files are in {folder.path}. Open digits.html in a browser and draw a digit.")
     return agree
 
 
 def run_c(packed: PackedModel, images: Any, folder: ResultFolder) -> tuple[Path, Any]:
-    """One header, and a program that includes it."""
+    """Write the header, and compile and run a program that includes it."""
     path = folder.file("digits.h")
     export_c(packed, path)
     if not (compiler := shutil.which("cc") or shutil.which("gcc") or shutil.which("clang")):
@@ -119,7 +119,7 @@ def run_c(packed: PackedModel, images: Any, folder: ResultFolder) -> tuple[Path,
 
 
 def run_onnx(packed: PackedModel, images: Any, folder: ResultFolder) -> tuple[Path, Any]:
-    """A graph of integers, in onnxruntime."""
+    """Write the integer graph, and run it in onnxruntime."""
     path = folder.file("digits.onnx")
     try:
         export_onnx(packed, path)
@@ -131,7 +131,7 @@ def run_onnx(packed: PackedModel, images: Any, folder: ResultFolder) -> tuple[Pa
 
 
 def run_page(packed: PackedModel, images: Any, folder: ResultFolder) -> tuple[Path, Any]:
-    """A web page; its network is a script of its own, which node runs as a browser does."""
+    """Write the web page, and run its script for the network in Node.js."""
     path = folder.file("digits.html")
     export_html(packed, path)
     if not (node := shutil.which("node")):
@@ -142,21 +142,26 @@ def run_page(packed: PackedModel, images: Any, folder: ResultFolder) -> tuple[Pa
 
 
 def run_program(command: list[Any], images: Any) -> Any:
-    """What a program writes when it reads all images."""
+    """Run a program with all images as its input; return its output."""
     return subprocess.run(command, input=bytes(images), stdout=subprocess.PIPE, check=True).stdout
 
 
 def main() -> int:
-    """The command line."""
-    parser = argparse.ArgumentParser(description="Ship a trained network in every form.")
-    parser.add_argument("--dataset", default="auto", choices=DATA, help="default: %(default)s")
-    parser.add_argument("--epochs", type=int, default=3, help="default: %(default)s")
-    parser.add_argument("--out", type=Path, default=Path("shipped"), help="default: %(default)s")
+    """Run the command line."""
+    parser = argparse.ArgumentParser(
+        description="Train a network, ship it in every form, and check that all agree."
+    )
+    parser.add_argument("--dataset", default="auto", choices=DATA,
+                        help="default: auto, MNIST or, if there is none, the sample")  # fmt: skip
+    parser.add_argument("--epochs", type=int, default=3, metavar="N",
+                        help="default: %(default)s")  # fmt: skip
+    parser.add_argument("--out", type=Path, default=Path("shipped"), metavar="FOLDER",
+                        help="write all forms there; default: %(default)s")  # fmt: skip
     given = parser.parse_args()
     if given.epochs < 1:
         parser.error(f"--epochs: expected at least 1, got {given.epochs}")
     try:
-        folder = ResultFolder(given.out, RESULTS)  # before any time is spent
+        folder = ResultFolder(given.out, RESULTS)  # before training, so that errors come early
         return 0 if ship(given.dataset, given.epochs, folder) else 1
     except (minibnn.DataError, ValueError, OSError) as error:
         print(f"error: {error}", file=sys.stderr)

@@ -1,10 +1,10 @@
-"""Words of bits: how rows of +1 and -1 lie in memory, for whoever computes with them."""
+"""The size of the words that hold packed bits."""
 
 WORD = 64  # bits in a word
 
 
 def words_of(width: int) -> int:
-    """How many words a row of so many bits takes.
+    """The number of words in a row of `width` bits.
 
     >>> words_of(64), words_of(65)
     (1, 2)

@@ -1,8 +1,8 @@
-"""What callers may pass: objects of a class, whole numbers, real numbers, shapes, generators.
+"""Checks of arguments: classes, integers, numbers, shapes, dtypes, generators.
 
-Each check returns the value in its plain form, a Python int for a NumPy one, say, so that a repr, a
-JSON text or a file does not depend on where a number came from. The errors say who was called,
-what was expected, what came, and what to write instead.
+Each check returns the value in its plain form (a Python int for a NumPy one, for instance), so
+that a repr, a JSON text or a file does not depend on where a number came from. Errors name the
+caller, what was expected and what was given, and add a hint.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ def require(who: str, name: str, value: Any, kind: type[_Kind]) -> _Kind:
 
 
 def require_methods(owner: object, *names: str) -> None:
-    """Raise TypeError if an attribute hides a method, which then nobody could call any more."""
+    """Raise TypeError if an attribute hides a method, which could then no longer be called."""
     for name in names:
         value = vars(owner).get(name, require_methods)
         if not callable(value):
@@ -42,17 +42,17 @@ def require_methods(owner: object, *names: str) -> None:
 
 
 def write_hint(cls: type, call: str = "{}") -> str:
-    """How to make an object of a class instead of passing the class; nothing for an abstract one.
+    """A hint to make an object of the class instead of passing it; empty for an abstract class.
 
     Args:
         cls: the class.
-        call: what the object goes into, with ``{}`` in its place.
+        call: the expression around the object, with ``{}`` for the object.
 
     >>> from minibnn import Dense
     >>> write_hint(Dense)
     '; write Dense(in_features, out_features)'
     """
-    import inspect  # only errors need it
+    import inspect  # slow to import, and needed for errors only
 
     if inspect.isabstract(cls):
         return ""
@@ -63,10 +63,10 @@ def write_hint(cls: type, call: str = "{}") -> str:
 
 
 def integer(who: str, name: str, value: Any, *, least: int | None = None) -> int:
-    """Return `value` as a Python int: anything with ``__index__`` that is not a bool.
+    """Return `value` as a Python int: anything with ``__index__`` except bools.
 
     Raises:
-        TypeError: for everything else, floats that are whole numbers included.
+        TypeError: for everything else, including floats that are whole numbers.
         ValueError: for a number below `least`.
     """
     try:
@@ -83,10 +83,10 @@ def integer(who: str, name: str, value: Any, *, least: int | None = None) -> int
 
 
 def number(who: str, name: str, value: Any) -> float:
-    """Return `value` as a Python number: any real number, or a 0-d NumPy array of one; no bool.
+    """Return `value` as a Python number: any real number, or a 0-d NumPy array; no bool.
 
-    Its range is for the caller to check, nan and infinity included. A number of a device is
-    refused, since looking at it would make the program wait.
+    The caller checks the range, including nan and infinity. A number on a device is refused,
+    since reading it would make the program wait.
 
     Raises:
         TypeError: for everything else.
@@ -120,7 +120,7 @@ def shape(who: str, name: str, value: Any, *, such_as: str = "(28, 28)") -> tupl
     """Return `value`, a tuple or list of integers of at least 1, as a tuple of Python ints.
 
     Raises:
-        TypeError: for something else, an integer alone included.
+        TypeError: for everything else, including a single integer.
         ValueError: for a size below 1.
     """
     if not isinstance(value, tuple | list):
@@ -143,10 +143,10 @@ def float_dtype(dtype: Any) -> np.dtype[Any]:
 
 
 def generator(who: str, rng: Any) -> np.random.Generator:
-    """Return `rng`, a generator, or a new one from it: a seed, or what else NumPy makes one of.
+    """Return `rng` if it is a generator, or a new generator from it: from a seed, for instance.
 
     Raises:
-        TypeError: for anything else, None and bools included.
+        TypeError: for everything else, including None and bools.
         ValueError: for a negative seed.
     """
     if isinstance(rng, np.random.Generator):

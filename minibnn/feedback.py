@@ -1,7 +1,7 @@
 """How an error travels back through a layer's weights.
 
-A linear layer computes ``z = x W``. Calculus sends the error back through the same weights,
-``dx = dz W.T``. A `Feedback` object may choose other ones.
+A linear layer computes ``z = x W``. Backpropagation sends the error through the same weights,
+``dx = dz W.T``. A `Feedback` object may choose others.
 """
 
 from __future__ import annotations
@@ -25,18 +25,18 @@ class Feedback(ABC):
 
     @abstractmethod
     def backward_weights(self, W: Array) -> Array | None:
-        """The matrix B, given the weights that the forward pass used (after quantizing).
+        """The matrix B, given the quantized weights of the forward pass.
 
-        Shapes: as `W`, (in_features, out_features). None stands for all zeros and is cheaper.
+        Shapes: B as W, (in_features, out_features). None stands for all zeros and is cheaper.
         """
 
-    def initialize(  # noqa: B027 (most kinds have nothing to draw)
+    def initialize(  # noqa: B027 (most kinds draw nothing)
         self, shape: tuple[int, ...], rng: np.random.Generator, dtype: Any
     ) -> None:
-        """Draw whatever is fixed for the layer's lifetime; nothing by default."""
+        """Draw the fixed matrices, if there are any; nothing by default."""
 
     def buffers(self) -> Iterator[Buffer]:
-        """What must move and be saved with the layer; nothing by default."""
+        """The arrays that move with the layer and are saved with it; none by default."""
         return iter(())
 
 
@@ -51,8 +51,8 @@ class Transpose(Feedback):
 class FixedFeedback(Feedback):
     """Feedback alignment: B is drawn once at random and never learns.
 
-    The forward weights come to agree with B well enough that the error still points downhill.
-    Each layer needs an object of its own, since each has its own B.
+    During training the forward weights align with B, so that the error still points downhill.
+    Each layer needs its own object, since each has its own B.
 
     Args:
         initializer: draws B.
@@ -79,7 +79,7 @@ class FixedFeedback(Feedback):
 
 
 class Blocked(Feedback):
-    """No error travels back: ``dx = 0``. The layers below stay as they are."""
+    """No error travels back: ``dx = 0``. The layers below are not trained."""
 
     def backward_weights(self, W: Array) -> None:
         """None, for zeros."""

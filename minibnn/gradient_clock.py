@@ -1,4 +1,4 @@
-"""When gradients were computed and used: so an optimiser notices that they are of another model."""
+"""When gradients were computed and used, so that an optimiser notices another model's gradients."""
 
 from __future__ import annotations
 
@@ -6,9 +6,9 @@ import itertools
 
 
 class Backwards:
-    """A clock, on the host, that goes on with each backward and each use of a gradient.
+    """A clock on the host that advances with each backward and each use of a gradient.
 
-    ``Backwards.last = next(Backwards.clock)`` begins a backward.
+    A backward begins with ``Backwards.last = next(Backwards.clock)``.
     """
 
     clock = itertools.count(1)

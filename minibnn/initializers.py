@@ -1,4 +1,4 @@
-"""How parameters start, and how their learning rates follow from that."""
+"""Starting values of parameters, and the learning-rate scales that belong to them."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ from minibnn.checks import finite, integer, number
 
 
 class Initializer(Protocol):
-    """How a parameter starts: a shape and a generator in, a host array out.
+    """A function from a shape and a generator to starting values, as an array on the host.
 
-    Draws happen on the host, so that one seed gives one network on every device.
+    All values are drawn on the host, so that a seed gives the same network on every device.
     """
 
     def __call__(self, shape: tuple[int, ...], rng: np.random.Generator, /) -> Any:
@@ -70,9 +70,9 @@ class Fill:
 def glorot_lr_scale(fan_in: int, fan_out: int) -> float:
     """BinaryNet's per-layer learning-rate scale, ``sqrt((fan_in + fan_out) / 1.5)``.
 
-    The inverse of the Glorot coefficient: with latent weights in [-1, 1] instead of Glorot's
-    narrow range, an update must grow by as much to matter as much. For Adam, use it as it is;
-    for plain SGD use its square.
+    The inverse of the Glorot coefficient: latent weights in [-1, 1] have a wider range than
+    Glorot's, so updates have to grow by the same factor. For Adam use it as it is, for plain SGD
+    use its square.
 
     Reference: Courbariaux et al. 2015, arXiv:1511.00363, among its "tricks", and their code.
 

@@ -1,4 +1,4 @@
-"""What a model takes as its input: found out while it is trained, or stated."""
+"""The input that a model expects: noted while it is trained, or stated by the user."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ from minibnn.checks import shape as check_shape
 
 @dataclass(frozen=True)
 class InputContract:
-    """The samples that a model takes: their dtype, shape and range, and where that is known from.
+    """The samples that a model expects: dtype, shape and range, and the source of this knowledge.
 
-    Every layer has one as `input_contract`, or None before it is trained. `fit` sets the model's
-    from all training samples; in a loop of your own `Sequential` and `Rescale` note the dtype and
-    the shape of what they are trained on. `pack` refuses a model that was trained on anything but
-    bytes. A contract of your own, for a model that was put together after training, overrides it:
+    Every layer has one as `input_contract`, or None before training. `fit` sets the model's
+    contract from all training samples. In a loop of your own, `Sequential`, `Rescale`, `Dense` and
+    `Conv2D` note the dtype and the shape of their training input. `pack` refuses a model that was
+    not trained on bytes. For a model that was assembled after training, state the contract:
 
     >>> from minibnn import Rescale, Sequential
     >>> model = Sequential(Rescale(1 / 255))
@@ -30,9 +30,9 @@ class InputContract:
     Attributes:
         dtype: of the samples, as they enter the model.
         shape: of one sample.
-        low: the least value that training met; None where nobody looked.
-        high: the greatest.
-        source: where this is known from, for people to read.
+        low: the smallest value in training; None if unknown.
+        high: the largest.
+        source: where this is known from, as text.
     """
 
     dtype: np.dtype[Any]
@@ -61,13 +61,13 @@ class InputContract:
             to_host = backend_of(x).to_host
             ends = (float(to_host(end())) for end in (x.min, x.max))
             low, high = ends
-            if not np.isfinite(low + high):  # nan or infinite samples: training says so
+            if not np.isfinite(low + high):  # training raises for nan or infinite samples
                 low = high = None
         return cls(x.dtype, x.shape[1:], low, high, source)
 
     @property
     def bytes_only(self) -> bool:
-        """Whether all its values are whole numbers from 0 to 255, whatever their dtype is."""
+        """Whether all values are integers from 0 to 255, whatever their dtype."""
         if self.dtype.kind not in "biu":
             return False
         if self.low is not None and self.high is not None:

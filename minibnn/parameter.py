@@ -1,4 +1,4 @@
-"""What is trained: parameters, and the flat arrays that hold them."""
+"""Parameters, and the flat arrays that hold them."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ class Parameter:
     """An array that an optimiser changes, and its gradient.
 
     Args:
-        name: what it is in its layer: ``"weight"``, ``"bias"``.
+        name: its role in the layer: ``"weight"``, ``"bias"``.
         shape: a tuple of sizes of at least 1.
         initializer: draws the starting values.
         bound: the optimiser's step keeps the values in [-bound, bound]; None for no bound.
@@ -29,7 +29,7 @@ class Parameter:
     Attributes:
         data: the values; None before `initialize`.
         grad: the gradient, same shape; a layer's backward overwrites it.
-        quantizer: the function that its layer's forward sees it through; None if nobody said.
+        quantizer: the function that its layer's forward applies to it; None if none is known.
     """
 
     quantizer: Any = None
@@ -72,11 +72,11 @@ class Parameter:
         return f"Parameter({self.name!r}, {self.shape}{bound}{scale}{state})"
 
     def __getstate__(self) -> dict[str, Any]:
-        return {**vars(self), "_used": 0}  # nobody used the gradient of a copy yet
+        return {**vars(self), "_used": 0}  # the gradient of a copy has not been used yet
 
     @property
     def grad(self) -> Array:
-        """The gradient; when it was used is noted for `FlatStore.require_gradients`."""
+        """The gradient; each use is noted for `FlatStore.require_gradients`."""
         self._used = next(Backwards.clock)
         return vars(self)["grad"]
 
@@ -125,9 +125,9 @@ class Buffer:
     """An array that belongs to a layer and is not trained: running statistics, feedback weights.
 
     Args:
-        name: what it is in its layer.
+        name: its role in the layer.
         ships: whether evaluation needs it, so that it counts in a shipped model's size; False
-            for what only training needs, such as feedback weights.
+            if only training needs it, as with feedback weights.
 
     Attributes:
         data: the values; None before the layer's `initialize`.
@@ -149,14 +149,14 @@ class Buffer:
 
 
 def convert(a: Array, backend: Backend, dtype: Any) -> Array:
-    """`a` on `backend` in `dtype`, by way of the host if it has to change device."""
+    """`a` on `backend` in `dtype`; a change of device goes through the host."""
     source = backend_of(a)
     if source is not backend:
         a = backend.asarray(source.to_host(a))
     return a.astype(dtype, copy=False)
 
 
-ALIGNMENT = 64  # values; by the alignment of its operands cuBLAS chooses how to add up
+ALIGNMENT = 64  # values; cuBLAS chooses the order of its sums by the operands' alignment
 
 
 class Segment(NamedTuple):
@@ -170,17 +170,17 @@ class Segment(NamedTuple):
 class FlatStore:
     """One array for the values and one for the gradients of many parameters.
 
-    Each parameter's `data` and `grad` become views of their part, so layers go on as before,
-    and an optimiser updates everything in one pass over contiguous memory.
+    Each parameter's `data` and `grad` become views of their part. Layers work as before, and an
+    optimiser updates everything in one pass over contiguous memory.
 
     Args:
-        parameters: initialised, all on one backend and of one dtype, each once.
+        parameters: initialised, on one backend and of one dtype, each once.
 
     Attributes:
-        data: the values, flat, and zeros between segments.
-        grad: the gradients likewise; who asks for it uses the gradient of every parameter.
-        segments: the runs alike in bound and lr_scale; each begins at a multiple of `ALIGNMENT`.
-        used: when an optimiser had last used the gradients; see `gradient_clock`.
+        data: the values, flat, with zeros between segments.
+        grad: the gradients likewise; reading it counts as a use of every parameter's gradient.
+        segments: runs of equal bound and lr_scale; each begins at a multiple of `ALIGNMENT`.
+        used: when an optimiser last used the gradients; see `gradient_clock`.
     """
 
     def __init__(self, parameters: Iterable[Parameter]) -> None:
@@ -207,7 +207,7 @@ class FlatStore:
             raise ValueError(f"optimiser: expected one backend and one dtype, got {sorted(kinds)}")
 
         self.backend = backend_of(self.parameters[0].data)
-        # Alike parameters lie side by side, whatever their order, so that one update does them all.
+        # Parameters of equal bound and scale are adjacent, so that one update covers them all.
         alike: dict[tuple[float | None, float], list[Parameter]] = {}
         for p in self.parameters:
             alike.setdefault((p.bound, p.lr_scale), []).append(p)
@@ -232,12 +232,12 @@ class FlatStore:
 
     @property
     def grad(self) -> Array:
-        """The gradients; when they were used is noted for `require_gradients`."""
+        """The gradients; each use is noted for `require_gradients`."""
         self._grad_used = next(Backwards.clock)
         return self._grad
 
     def __reduce__(self) -> Any:
-        # A copy, or what a pickle gives back, has to be views of one store again: make it anew.
+        # In a copy, or from a pickle, the parameters have to become views of one new store.
         self.require_intact()
         return FlatStore, (self.parameters,)
 
@@ -245,7 +245,7 @@ class FlatStore:
         return self  # two stores cannot hold the same parameters
 
     def require_intact(self) -> None:
-        """Raise RuntimeError if a parameter no longer lives here, so no update goes astray."""
+        """Raise RuntimeError if a parameter's arrays are no longer views of this store."""
         for p, data, grad in self._views:
             if p.data is not data or vars(p)["grad"] is not grad:
                 raise RuntimeError(
@@ -255,13 +255,13 @@ class FlatStore:
                 )
 
     def require_gradients(self, who: str) -> None:
-        """Raise RuntimeError unless parameters and gradients are here, and those of this model.
+        """Raise RuntimeError unless the gradients are here and belong to the model being trained.
 
-        If layers ran backward since the last call, but used no gradient here, it is another model
-        that is trained: a copy of the one that these parameters belong to, or theirs is the copy.
+        If layers ran backward since the last call but used no gradient of this store, another
+        model is being trained: a copy of the parameters' own model, or its original.
         """
         if any(p.data is not data or vars(p)["grad"] is not grad for p, data, grad in self._views):
-            self.require_intact()  # which says what is wrong
+            self.require_intact()  # raises, and says what is wrong
         if Backwards.last > self.used >= max(self._grad_used, *(p._used for p in self.parameters)):
             raise RuntimeError(
                 f"{who}: expected a backward that sets gradients of its {len(self.parameters)} "

@@ -1,4 +1,4 @@
-"""Random numbers inside a network: a stream that can be drawn again, alike on every device."""
+"""Random numbers inside a network: streams that can be replayed, equal on every device."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ from minibnn.checks import integer
 
 
 class RandomStream:
-    """A stream of uniform numbers for a layer or function that draws: dropout, stochastic signs.
+    """A stream of uniform random numbers, for layers and functions such as dropout.
 
-    The numbers are a function of the seed, of how many arrays were drawn before, and of the place
-    in the array. So there is no hidden state on a device, the CPU and the GPU draw the same
+    The numbers depend on the seed, on how many arrays were drawn before, and on the position in
+    the array. So there is no hidden state on a device, the CPU and the GPU draw the same
     numbers, and setting `count` back draws the same again.
 
     An attribute of a `Layer` that is a `RandomStream` gets its seed from ``model.initialize(rng)``.
-    The gradient check holds what it draws still; drawing in a backward is an error there.
+    The gradient check repeats its draws; drawing in a backward is an error there.
 
     Attributes:
         seed: 0 to 2^63 - 1; None before `initialize`.
@@ -54,15 +54,16 @@ class RandomStream:
 
     @property
     def first_sample(self) -> int:
-        """Where an array's first sample stands in the whole batch; parts draw what the whole would.
+        """The position of an array's first sample in the whole batch.
 
-        0, unless the array is a part of a batch: of weights it never is.
+        Set it for a part of a batch: the parts then draw the same numbers as the whole. It is 0
+        for a whole batch and for weights.
         """
         return self._first_sample
 
     @first_sample.setter
-    def first_sample(self, place: int) -> None:
-        self._first_sample = integer("RandomStream", "first_sample", place, least=0)
+    def first_sample(self, position: int) -> None:
+        self._first_sample = integer("RandomStream", "first_sample", position, least=0)
 
     def initialize(self, rng: np.random.Generator) -> None:
         """Draw the seed and start from the beginning."""
@@ -70,7 +71,7 @@ class RandomStream:
         self.count = 0
 
     def next_keys(self) -> tuple[Any, Any]:
-        """The keys of the next array, which counts as drawn; see `stream_keys`.
+        """The keys of the next array, which then counts as drawn; see `stream_keys`.
 
         Raises:
             RuntimeError: before `initialize`.
@@ -93,7 +94,7 @@ class RandomStream:
 
         Raises:
             RuntimeError: before `initialize`.
-            ValueError: for more than 2^32 numbers in the whole batch.
+            ValueError: for positions beyond 2^32 in the whole batch.
         """
         k0, k1 = self.next_keys()
         first = self._first_sample * math.prod(shape[1:])
@@ -101,7 +102,7 @@ class RandomStream:
 
 
 def stream_keys(seed: int, count: int) -> tuple[np.uint32, np.uint32]:
-    """Two well-mixed numbers for array `count` of the stream that `seed` names.
+    """Two well-mixed numbers for array `count` of the stream with this `seed`.
 
     One step of SplitMix64, whose state runs through `seed` plus multiples of the golden ratio.
 
@@ -118,29 +119,29 @@ def stream_keys(seed: int, count: int) -> tuple[np.uint32, np.uint32]:
 def uniform(
     xp: ModuleType, shape: tuple[int, ...], k0: Any, k1: Any, first: int, dtype: Any
 ) -> Array:
-    """Numbers in [0, 1) that depend on the keys and on their places alone.
+    """Numbers in [0, 1) that depend only on the keys and on their positions.
 
     .. code-block:: text
 
         u[i] = (mix(mix(first + i + k0) xor k1) >> 8) / 2^24
 
-    Integers of 32 bits throughout, so every device gives the same numbers to the last bit.
+    All integers have 32 bits, so every device gives the same numbers to the last bit.
 
     Args:
         xp: the array module.
         shape: of the result.
         k0: a uint32, which may be a 0-d array.
         k1: another one.
-        first: the place of the first number.
+        first: the position of the first number.
         dtype: float32 or float64; the values are the same.
 
     Raises:
-        ValueError: for places beyond 2^32, where the numbers would begin anew.
+        ValueError: for positions beyond 2^32, where the numbers would repeat.
 
     Reference: that counters through a mixing function make good random numbers is Salmon et al.
     2011, "Parallel random numbers: as easy as 1, 2, 3".
     """
-    h = xp.arange(first, last_place(shape, first), dtype=np.uint32)
+    h = xp.arange(first, last_position(shape, first), dtype=np.uint32)
     h += k0
     h = mix(h)
     h ^= k1
@@ -152,7 +153,7 @@ def uniform(
 
 
 def mix(h: Array) -> Array:
-    """Each bit of 32 reaches all others: the finaliser of MurmurHash3 (Appleby 2011), in place."""
+    """Mix all 32 bits with each other: the finaliser of MurmurHash3 (Appleby 2011), in place."""
     h ^= h >> np.uint32(16)
     h *= np.uint32(0x85EBCA6B)
     h ^= h >> np.uint32(13)
@@ -161,12 +162,12 @@ def mix(h: Array) -> Array:
     return h
 
 
-def last_place(shape: tuple[int, ...], first: int) -> int:
-    """Where an array's numbers end; a count of 32 bits has to reach them."""
+def last_position(shape: tuple[int, ...], first: int) -> int:
+    """The position after an array's last number, at most 2^32."""
     last = first + math.prod(shape)
     if first < 0 or last > 2**32:
         raise ValueError(
-            f"uniform: expected a shape of at most 2^32 numbers, got {shape} from place {first} "
+            f"uniform: expected a shape of at most 2^32 numbers, got {shape} from position {first} "
             "on; draw it in parts"
         )
     return last

@@ -1,7 +1,7 @@
-"""Learning rates that change: functions of how many updates were made.
+"""Schedules: learning rates as functions of the number of updates.
 
-An optimiser takes a number or one of these, and asks it before each update. `t` counts from 0.
-A schedule over epochs instead of updates is wrapped in `PerEpoch`.
+An optimiser takes a number or a schedule, which it calls before each update. `t` counts from 0.
+`PerEpoch` makes a schedule count epochs instead of updates.
 """
 
 from __future__ import annotations
@@ -81,7 +81,7 @@ class Cosine:
 
 @dataclass(frozen=True)
 class PerEpoch:
-    """Let a schedule count epochs: the rate stays the same within one.
+    """A schedule that counts epochs: the rate is constant within one.
 
     >>> rate = PerEpoch(Exponential(1.0, 0.01, length=2), steps_per_epoch=3)
     >>> [round(rate(t), 4) for t in range(7)]
@@ -113,10 +113,10 @@ def require_schedule(who: str, name: str, schedule: Any) -> Schedule:
 
 
 def rate_of(who: str, name: str, schedule: Schedule, t: int, most: float) -> float:
-    """The rate that a schedule gives after `t` updates, which nobody has checked before.
+    """The rate that a schedule returns after `t` updates, checked.
 
     Raises:
-        TypeError: if it is no number.
+        TypeError: if it is not a number.
         ValueError: if it is negative, nan, infinite or beyond `most`.
     """
     rate = schedule(t)

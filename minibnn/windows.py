@@ -1,4 +1,4 @@
-"""Where the windows of a convolution or a pooling lie on an image."""
+"""The windows of a convolution or a pooling on an image."""
 
 from __future__ import annotations
 
@@ -9,16 +9,16 @@ from typing import NamedTuple
 class Windows(NamedTuple):
     """Windows of one size that slide over the rows and columns of an image.
 
-    Window (p, q) sees at its position (i, j) the pixel
-    ``(p stride + i dilation, q stride + j dilation)``. Windows that would reach beyond the last
-    row or column do not exist, so the image's last rows and columns may be seen by none.
+    Position (i, j) of window (p, q) is the pixel
+    ``(p stride + i dilation, q stride + j dilation)``. No window reaches beyond the last row or
+    column, so some of the last rows and columns may belong to no window.
 
     Attributes:
         size: rows and columns of a window.
         stride: rows and columns from one window to the next.
         dilation: rows and columns from one position in a window to the next.
-        groups: into how many groups a convolution divides the channels of its input and of its
-            output; each group of outputs sees one group of inputs.
+        groups: the number of groups of input channels and of output channels in a convolution;
+            each group of outputs takes one group of inputs.
 
     >>> Windows((2, 2), stride=(2, 2)).counts((9, 5, 8, 3))
     (2, 4)
@@ -31,7 +31,7 @@ class Windows(NamedTuple):
 
     @property
     def overlap(self) -> bool:
-        """Whether a pixel may be in several windows."""
+        """Whether a pixel may belong to several windows."""
         reach = ((n - 1) * d for n, d in zip(self.size, self.dilation, strict=True))
         return any(r >= s for r, s in zip(reach, self.stride, strict=True))
 
@@ -41,9 +41,9 @@ class Windows(NamedTuple):
         return 1 / (self.size[0] * self.size[1])
 
     def counts(self, shape: tuple[int, ...]) -> tuple[int, int]:
-        """How many windows lie below and beside each other on images of shape (batch, H, W, C).
+        """The number of windows down and across images of shape (batch, H, W, C).
 
-        At most 0 where not even one fits.
+        Zero or negative if no window fits.
         """
         (height, width), (stride_y, stride_x), (dilation_y, dilation_x) = self[:3]
         down = (shape[1] - (height - 1) * dilation_y - 1) // stride_y + 1
@@ -51,13 +51,13 @@ class Windows(NamedTuple):
         return down, across
 
     def positions(self, counts: tuple[int, ...]) -> Iterator[tuple[int, int, slice, slice]]:
-        """Each position (i, j) in a window, with the rows and columns that all windows see there.
+        """Each position (i, j) in a window, with the rows and columns of its pixels in all windows.
 
-        ``x[:, rows, columns]`` has the shape (batch, windows below, windows beside, C) and no
+        ``x[:, rows, columns]`` has the shape (batch, windows down, windows across, C), and no
         pixel twice.
 
         Args:
-            counts: windows below and beside each other.
+            counts: windows down and across.
         """
         for i in range(self.size[0]):
             for j in range(self.size[1]):

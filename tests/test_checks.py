@@ -1,4 +1,4 @@
-"""What every public callable takes for a number: NumPy's as Python's, and nothing else."""
+"""Which numbers public callables accept: NumPy's as well as Python's, and nothing else."""
 
 from __future__ import annotations
 
@@ -133,7 +133,7 @@ def tiny():
 
 def compared(n):
     recipe = RECIPES["seed"]()
-    with pytest.MonkeyPatch.context() as patch:  # what is trained does not matter here
+    with pytest.MonkeyPatch.context() as patch:  # the training itself does not matter here
         patch.setattr(
             type(recipe), "train", lambda *_, seed, **__: ran.append(seed) or no_history()
         )
@@ -152,7 +152,7 @@ def idx(n):
     return read_idx(path, max_bytes=n)
 
 
-# What is made with an integer, and one that it takes.
+# Callables with an integer argument, and a valid value.
 INTEGERS = {
     "AveragePool2D.size": (AveragePool2D, 2),
     "AveragePool2D.stride": (lambda n: AveragePool2D((2, n), (n, 1)), 2),
@@ -221,7 +221,7 @@ INTEGERS = {
 
 SEEDS = ("check_gradients.rng", "Layer.initialize", "Recipe.seed")
 
-# What is made with a number, and one that it takes; of these, and of 1, all types will do.
+# Callables with a number argument, and a valid value; it and 1 may have any numeric type.
 NUMBERS = {
     **{
         f"{kind.__name__}.{name}": (
@@ -289,7 +289,7 @@ def limits_drawn(low):
 
 
 def seen(value):
-    """What can be told of an object: its numbers, and what kind of numbers they are."""
+    """The numbers of an object, with their types."""
     return repr(value), repr(getattr(value, "__dict__", None)) if "object at" not in repr(
         getattr(value, "__dict__", None)
     ) else ""
@@ -326,7 +326,7 @@ def test_numbers_of_numpy_are_numbers(name):
             assert "got True" in str(caught.value)
 
 
-# Records, which the library makes and nobody calls with numbers.
+# Records that minibnn makes itself; users do not call them with numbers.
 RECORDS = [
     "Diagnosis",
     "Disagreements",

@@ -32,10 +32,10 @@ def network(feedback=lambda: None, quantizer=None):
 @pytest.mark.parametrize("quantizer", [None, SignSTE()], ids=["real", "binary"])
 def test_feedback_alignment_with_the_forward_weights_is_backprop(quantizer, rng):
     backprop, aligned = network(quantizer=quantizer), network(FixedFeedback, quantizer)
-    for layer, twin in zip(backprop, aligned, strict=True):
+    for layer, other in zip(backprop, aligned, strict=True):
         if isinstance(layer, Dense):
-            twin.weight.data[...] = layer.weight.data
-            twin.feedback.weights.data[...] = layer.weight_quantizer.forward(layer.weight.data)
+            other.weight.data[...] = layer.weight.data
+            other.feedback.weights.data[...] = layer.weight_quantizer.forward(layer.weight.data)
     x = rng.standard_normal((8, 6)).astype(np.float32)
     dy = rng.standard_normal((8, 3)).astype(np.float32)
     results = []

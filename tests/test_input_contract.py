@@ -1,4 +1,4 @@
-"""A model knows what it was trained on, and packs only as what it was trained on."""
+"""A model knows its training input, and packs only for that input."""
 
 from __future__ import annotations
 
@@ -33,8 +33,8 @@ from minibnn import (
     pack,
     save_packed,
 )
-from minibnn.packed.describe import build as build_program
-from minibnn.packed.describe import describe
+from minibnn.packed.description import describe
+from minibnn.packed.file.architecture import build as build_program
 
 SHAPE = (4, 5)
 
@@ -50,7 +50,7 @@ def network(*first, classes=3, seed=0):
 
 @pytest.fixture
 def images(rng):
-    """Bytes, with both ends of their range, and labels that depend on them."""
+    """Bytes that cover their whole range, and labels that depend on them."""
     x = rng.integers(0, 256, (200, *SHAPE), np.uint8)
     x[0, 0, :2] = 0, 255
     return x, (x.reshape(200, -1)[:, :3].astype(int).argmax(axis=1))
@@ -68,7 +68,7 @@ def trained_by_fit(model, x, labels):
 
 
 def trained_by_hand(model, x, labels):
-    """The loop that README has."""
+    """README's training loop."""
     loss, optimizer = LogitCrossEntropy(), Adam(model.parameters(), 0.01)
     for a, b in DataLoader((x, labels), 16):
         loss.forward(model.forward(a, train=True), b)
@@ -78,7 +78,7 @@ def trained_by_hand(model, x, labels):
 
 
 def trained_layer_by_layer(model, x, labels):
-    """A loop over a list of layers, which have no container."""
+    """A loop over a list of layers, without a container."""
     loss, optimizer = LogitCrossEntropy(), Adam(model.parameters(), 0.01)
     for y, b in DataLoader((x, labels), 16):
         for layer in model:
@@ -108,7 +108,7 @@ def test_trained_on_bytes_packs_as_it_is(train, images):
     "prepare",
     [
         scaled,
-        lambda x: x.astype(np.float32),  # nobody said that these are whole numbers
+        lambda x: x.astype(np.float32),  # not known to be whole numbers
         lambda x: x.astype(np.int16) - 128,
         lambda x: x.astype(np.uint16) * 257,
         lambda x: x.astype(np.int64) * 4,
@@ -128,7 +128,7 @@ def test_trained_on_something_else_does_not_pack(train, prepare, images):
 
 @pytest.mark.parametrize("dtype", [np.int16, np.int64, np.uint16, np.uint8])
 def test_other_integers_pack_if_all_samples_are_bytes(dtype, images):
-    """The numbers are what counts; `fit` has seen all of them."""
+    """Only the values count, and `fit` has seen all of them."""
     x, labels = images
     model = trained_by_fit(network(Flatten(), Rescale(1 / 255)), x.astype(dtype), labels)
     same = trained_by_fit(network(Flatten(), Rescale(1 / 255)), x, labels)
@@ -145,7 +145,7 @@ def test_masks_of_true_and_false_are_bytes(images):
 
 
 def test_a_scaling_from_outside_put_in_front(images):
-    """What the error advises: the same numbers reach the trained layers, so nothing changes."""
+    """The error's hint: the trained layers receive the same numbers, so nothing changes."""
     x, labels = images
     model = trained_by_fit(network(Flatten()), scaled(x), labels)
     for whole in (Sequential(Rescale(1 / 255), model), Sequential(Rescale(1 / 255), *model)):
@@ -156,7 +156,7 @@ def test_a_scaling_from_outside_put_in_front(images):
 
 
 def test_features_of_all_sizes_are_no_bytes(rng):
-    """As of breast_cancer, standardised: no Rescale makes these of bytes."""
+    """Like the standardised features of breast_cancer: no Rescale of bytes gives these."""
     x = (rng.normal(0, 1, (200, 30)) * 3).astype(np.float32)
     labels = (x[:, 0] > 0).astype(int)
     layers = [dense(30, 8), BatchNorm(8), Activation(SignSTE(clip=1.0)), dense(8, 2)]
@@ -172,7 +172,7 @@ def test_features_of_all_sizes_are_no_bytes(rng):
 
 @pytest.mark.parametrize("train", TRAININGS)
 def test_trained_layers_behind_a_new_rescale(train, rng):
-    """The mistake that an advice to add a Rescale leads to, with any loop, and without Flatten."""
+    """A hint to add a Rescale could lead to this mistake, with any loop, and without Flatten."""
     x = (rng.normal(0, 1, (200, *SHAPE)) * 3).astype(np.float32)
     model = train(network(Flatten()), x, (x[:, 0, 0] > 0).astype(int))
     for parts in (model.layers, model.layers[1:]):
@@ -184,7 +184,7 @@ def test_what_is_stated_counts(images):
     x, labels = images
     by_hand = trained_by_hand(network(Flatten()), scaled(x), labels)
     whole = Sequential(Rescale(1 / 255), by_hand)
-    with pytest.raises(PackError, match="say so"):  # nobody has seen the range
+    with pytest.raises(PackError, match="say so"):  # the range is unknown
         pack(whole, SHAPE)
     whole.input_contract = InputContract("uint8", SHAPE)
     np.testing.assert_array_equal(pack(whole).predict(x), by_hand.forward(scaled(x)).argmax(axis=1))
@@ -210,7 +210,7 @@ def test_the_latest_training_counts(images):
 
 @pytest.mark.parametrize("front", [(), (Flatten(),), (Sequential(Flatten()),)])
 def test_a_range_of_earlier_is_no_more(front, images):
-    """`fit` has seen one range; in a loop afterwards there may be any."""
+    """`fit` has seen one range; a later loop may use any."""
     x, labels = images
     floats = scaled(x) if front else scaled(x).reshape(len(x), -1)
     model = trained_by_fit(network(*front), floats, labels)
@@ -243,7 +243,7 @@ def test_no_shape_is_guessed():
 
 
 def test_a_prefix_that_changes_shapes_leaves_the_shape_open(images):
-    """The contract of the inner model is one of rows; nobody knows what they were before."""
+    """The inner model's contract describes rows; their shape before is unknown."""
     x, labels = images
     rows = trained_by_hand(network(Rescale(1 / 255)), x.reshape(200, 20), labels)
     whole = Sequential(Flatten(), rows)
@@ -254,7 +254,7 @@ def test_a_prefix_that_changes_shapes_leaves_the_shape_open(images):
 
 
 def test_layers_behind_a_product_say_nothing_of_the_input(images):
-    """A body that was trained on floats of its own may follow a first layer that was not."""
+    """Layers that were trained on other floats may follow a first layer that was not."""
     hidden = np.where(np.random.default_rng(0).random((64, 16)) < 0.5, -1, 1).astype(np.float32)
     body = Sequential(dense(16, 3)).initialize(1)
     body.forward(hidden, train=True)
@@ -263,7 +263,7 @@ def test_layers_behind_a_product_say_nothing_of_the_input(images):
 
 
 def test_a_trained_layer_behind_a_new_rescale_may_be_stated(images):
-    """Nobody can see that the new Rescale is as the old one was; who knows it says so."""
+    """That the new Rescale equals the old one cannot be seen; the user has to state it."""
     x, labels = images
     model = trained_by_hand(network(Flatten(), Rescale(1 / 255)), x, labels)
     other = Sequential(Flatten(), Rescale(1 / 255), *model.layers[2:])
@@ -310,7 +310,7 @@ def test_test_samples_are_prepared_as_those_for_training(images):
 
 @pytest.mark.parametrize("train", TRAININGS[:2])
 def test_evaluation_takes_what_training_took(train, images):
-    """Pixels of 0 to 1 are all dark to a model of bytes."""
+    """For a model of bytes, pixels from 0 to 1 are all dark."""
     x, labels = images
     model = train(network(Flatten(), Rescale(1 / 255)), x, labels)
     floats, integers = DataLoader((scaled(x), labels), 16), DataLoader((x.astype(int), labels), 16)
@@ -319,12 +319,12 @@ def test_evaluation_takes_what_training_took(train, images):
         with pytest.raises(TypeError, match=r"trained on uint8 .*, got float32; prepare them"):
             look(floats)
         look(integers)  # the same numbers
-    train(model, scaled(x), labels)  # going on with others is no mistake
+    train(model, scaled(x), labels)  # to train further on other samples is no mistake
     assert evaluate(model, floats, LogitCrossEntropy()).accuracy > 0
 
 
 def test_batches_that_a_loader_makes_itself_count(images):
-    """The arrays are bytes, but what training meets is not."""
+    """The arrays are bytes, but the batches in training are not."""
 
     class Scaling(DataLoader):
         def batches(self, epoch):
@@ -376,7 +376,7 @@ def test_one_output_is_no_classifier(norm):
 def test_a_file_of_one_output_is_refused():
     packed = pack(network(Rescale(1), classes=2), (20,))
     described = describe(packed.input_shape, packed.stages)
-    arrays = packed.file_arrays()
+    arrays = packed.arrays()
     assert build_program(described, arrays)[0] == (20,)
     described["stages"][-2]["out_shape"] = [1]
     last = len(packed.stages) - 1

@@ -1,8 +1,9 @@
-"""Compiles the C kernels when minibnn is installed; pip runs it as hatchling's hook.
+"""Compile the C kernels when minibnn is installed; a hook of hatchling, which pip runs.
 
-The result, `_kernels.so` beside its source `minibnn/backend/cpu/kernels.c`, is loaded by
-`c_kernels.py` there, if it is as `_kernels.seal` says: its size and its CRC-32, in decimal. Without
-a C compiler, or if it fails, minibnn is installed without, and runs on its NumPy implementations.
+The result is `_kernels.so`, beside its source `minibnn/backend/cpu/kernels.c`. `c_kernels.py` there
+loads it if its size and CRC-32 are those in `_kernels.seal`. If there is no C compiler, or if the
+compilation fails, minibnn is installed without C kernels and uses its NumPy implementations.
+`tests/backend/cpu/test_c_kernels.py` tests it.
 """
 
 from __future__ import annotations
@@ -22,16 +23,16 @@ from typing import Any
 from hatchling.builders.hooks.plugin.interface import BuildHookInterface
 from packaging.tags import platform_tags
 
-# No fused multiply-adds: the C kernels equal NumPy to the last bit. Nobody reads errno, nor the
-# floating-point flags, and loops that may set them are not vectorised.
+# No fused multiply-adds: the C kernels equal NumPy to the last bit. No code reads errno or the
+# floating-point flags, and loops that have to set them are not vectorised.
 FLAGS = ["-O3", "-std=gnu11", "-shared", "-fPIC"]
 FLAGS += ["-ffp-contract=off", "-fno-math-errno", "-fno-trapping-math"]
 
 
 def compile_kernels(folder: Path) -> str | None:
-    """Compile ``folder/kernels.c`` to ``folder/_kernels.so``; return what went wrong, or None."""
+    """Compile ``folder/kernels.c`` to ``folder/_kernels.so``; return a problem, or None."""
     source, library, seal = (folder / n for n in ("kernels.c", "_kernels.so", "_kernels.seal"))
-    for part in folder.glob("_kernels.*.part"):  # of a build that was killed
+    for part in folder.glob("_kernels.*.part"):  # left by a build that was killed
         if time.time() - part.stat().st_mtime > 3600:
             part.unlink(missing_ok=True)
     configured = (sysconfig.get_config_var("CC") or "").split()
@@ -41,15 +42,15 @@ def compile_kernels(folder: Path) -> str | None:
         _remove(library, seal)
         return "no C compiler was found"
     stamp = f"-DMINIBNN_SOURCE={zlib.crc32(source.read_bytes())}u"
-    with tempfile.TemporaryDirectory() as elsewhere:  # so that nobody loads half a library
+    with tempfile.TemporaryDirectory() as elsewhere:  # so that no process loads a partial file
         made = Path(elsewhere, "kernels.so")
         command = [*compiler, *FLAGS, stamp, str(source), "-o", str(made), "-lm"]
         done = subprocess.run(command, capture_output=True, text=True, check=False)
         if done.returncode:
-            _remove(library, seal)  # an old one would be left out, with a warning
+            _remove(library, seal)  # an old one would not be loaded, with a warning
             return f"{' '.join(command)}\n{done.stderr}"
         data = made.read_bytes()
-    # If this is killed between the two, the old library has the new seal, and is left out.
+    # If this is killed in between, the old file does not match the new seal, and is not loaded.
     _replace(seal, f"{len(data)} {zlib.crc32(data)}\n".encode())
     _replace(library, data)
     return None
@@ -61,17 +62,17 @@ def _remove(*paths: Path) -> None:
 
 
 def _replace(path: Path, data: bytes) -> None:
-    """Write a file that appears whole or not at all."""
+    """Replace a file atomically."""
     part = path.with_name(f"{path.name}.{os.getpid()}.part")
     part.write_bytes(data)
     part.replace(path)
 
 
 class KernelHook(BuildHookInterface[Any]):
-    """hatchling calls `initialize` before it packs a wheel, an editable one too."""
+    """hatchling calls `initialize` before it builds a wheel, also an editable one."""
 
     def initialize(self, version: str, build_data: dict[str, Any]) -> None:
-        """Compile, and mark the wheel as one for this platform."""
+        """Compile, and mark the wheel as specific to this platform."""
         if self.target_name != "wheel" or sys.platform == "win32":
             return
         problem = compile_kernels(Path(self.root, "minibnn", "backend", "cpu"))

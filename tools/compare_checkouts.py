@@ -1,23 +1,23 @@
-"""Compare two checkouts of minibnn: does the new one compute the same, and is it as fast?
+"""Compare two checkouts of minibnn: are their results equal, and is the new one as fast?
 
     MINIBNN_DATA=... python tools/compare_checkouts.py results OLD NEW
     MINIBNN_DATA=... python tools/compare_checkouts.py speed OLD NEW --json speed.json
 
-`results` trains recipes in both, on one machine with one number of BLAS threads, and compares byte
-for byte what they produce: each history, all values of the trained model (`values.bin`), and of
-`seed` and `modern` the packed files and the exports. Nothing is masked. If a file differs, the
-table says so and the exit status is 1. Train the old checkout once, and compare with its results
-for as long as you work on the new one:
+`results` trains recipes in both checkouts, on one machine with the same number of BLAS threads, and
+compares the results byte for byte: each history, all values of the trained model (`values.bin`),
+and for `seed` and `modern` the packed files and the exports. Nothing is masked. If a file differs,
+the table says so and the exit status is 1. You can train the old checkout once, and compare with
+its results while you work on the new one:
 
     python tools/compare_checkouts.py results OLD --keep baseline
     python tools/compare_checkouts.py results NEW --old-results baseline/old
 
-`speed` times training with and without the C kernels. Old, new and old once more take turns, each
-in a process of its own, which starts anew for each session. A ratio is taken within a round, and
-the table has the medians. The exit status is 1 if a new / old is more than 1.03 times the old / old
-beside it. It needs a quiet machine: with others on it, the old / old says how little a ratio means.
+`speed` times training with and without the C kernels. In each round old, new and old again run one
+after another, each in a process of its own; each session starts new processes. Ratios are taken
+within a round, and the table has their medians. The exit status is 1 if a ratio new / old is more
+than 1.03 times the ratio old / old beside it. It needs a quiet machine: old / old shows the noise.
 
-Both checkouts run in this environment, or in `--old-python` and `--new-python`. C kernels that are
+Both checkouts run with this Python, or with `--old-python` and `--new-python`. C kernels that are
 missing, or older than their source, are compiled first, which needs the package hatchling.
 """
 
@@ -35,31 +35,36 @@ from pathlib import Path
 from typing import Any
 
 import pandas as pd
-from time_checkouts import WORKLOADS, ratios, time_session
 
 from minibnn.recipes import RECIPES
+from time_checkouts import WORKLOADS, ratios, time_session
 
 sys.path.append(str(Path(__file__).resolve().parents[1] / "benchmarks"))
 
-from environment import environment, machine, start_even, write_whole
-from race import limits
+from harness.environment import (
+    environment,
+    machine,
+    restart_without_unfair_variables,
+    write_whole,
+)
+from harness.race import limits
 
 EPOCHS = {"seed": 2, "modern": 2, "feedback-alignment": 2, "direct-feedback": 2, "finn-tfc": 2,
           "larq-cnn": 1}  # fmt: skip
 EXPORTED = ("seed", "modern")
-RUN = "run.json"  # of a folder of results: how they came about
+RUN = "run.json"  # in a folder of results: how they were made
 
 
 class CompareError(Exception):
-    """What cannot be compared, and why."""
+    """The checkouts cannot be compared; the message says why."""
 
 
 @dataclass(frozen=True)
 class Checkout:
-    """A folder with minibnn, and the interpreter that runs it.
+    """A folder with minibnn, and the Python that runs it.
 
     Raises:
-        CompareError: for a folder without it.
+        CompareError: if the folder has no minibnn.
     """
 
     side: str  # old or new
@@ -73,13 +78,13 @@ class Checkout:
             )
 
     def run(self, *arguments: str, compiled: bool, threads: int) -> dict[str, Any]:
-        """Run `train_results.py` with this minibnn; return what it says of it."""
+        """Run `train_results.py` with this minibnn; return its description of this minibnn."""
         variables = os.environ | limits(threads)
         variables |= {"PYTHONPATH": str(self.path), "MINIBNN_COMPILED": str(int(compiled))}
         command = [str(self.python), str(Path(__file__).with_name("train_results.py")), *arguments]
         done = subprocess.run(command, stdout=subprocess.PIPE, text=True, env=variables)
         if done.returncode:
-            raise CompareError(f"{self.side}: {self.path} failed; its error stands above")
+            raise CompareError(f"{self.side}: {self.path} failed; see the error above")
         state: dict[str, Any] = json.loads(done.stdout)
         if Path(state["checkout"]) != self.path:
             raise CompareError(
@@ -89,11 +94,13 @@ class Checkout:
         return state
 
     def require_kernels(self, threads: int) -> None:
-        """Compile the C kernels if they are not there, or not from today's source."""
+        """Compile the C kernels if they are missing, or older than their source."""
         if self.run(compiled=True, threads=threads)["C kernels"]:
             return
         print(f"compiling the C kernels of {self.path}", file=sys.stderr, flush=True)
-        with tempfile.TemporaryDirectory() as folder:  # for the wheel; they stay in the checkout
+        with (
+            tempfile.TemporaryDirectory() as folder
+        ):  # for the wheel; the kernels are built in the checkout
             options = ["-q", "--no-deps", "--no-build-isolation", "-w", folder]
             command = [str(self.python), "-m", "pip", "wheel", *options, str(self.path)]
             done = subprocess.run(command)
@@ -104,7 +111,7 @@ class Checkout:
             )
 
     def commit(self) -> str:
-        """The commit; ``+`` behind it says that files of minibnn were changed since."""
+        """The commit, followed by ``+`` if files of minibnn have been changed since."""
 
         def git(*arguments: str) -> str:
             command = ["git", "-C", str(self.path), *arguments]
@@ -118,7 +125,7 @@ class Checkout:
 
 
 def results(given: argparse.Namespace, checkouts: list[Checkout]) -> int:
-    """Train what is to be trained, and compare; 1 if something differs."""
+    """Train, and compare; return 1 if a file differs."""
     kept = given.old_results
     if kept is not None and not (kept / RUN).is_file():
         raise CompareError(f"--old-results: expected a folder with {RUN}, got {kept}")
@@ -129,13 +136,13 @@ def results(given: argparse.Namespace, checkouts: list[Checkout]) -> int:
         for checkout in checkouts:
             train(checkout, out / checkout.side, given)
         if kept is None and len(checkouts) == 1:
-            print(f"kept for --old-results {out / 'old'}")
+            print(f"saved; compare with --old-results {out / 'old'}")
             return 0
         return compare(kept or out / "old", out / "new", given.recipes)
 
 
 def train(checkout: Checkout, folder: Path, given: argparse.Namespace) -> None:
-    """Train the recipes in one checkout, and note how."""
+    """Train the recipes in one checkout, and write how to `run.json`."""
     if folder.exists():
         raise CompareError(f"--keep: expected a folder without results, got one with {folder}")
     if not given.without_c:
@@ -151,25 +158,26 @@ def train(checkout: Checkout, folder: Path, given: argparse.Namespace) -> None:
     options = {"compiled": not given.without_c, "threads": given.threads}
     state = checkout.run(str(folder), json.dumps(settings), **options)
     if state["C kernels"] != options["compiled"]:
-        raise CompareError(f"{checkout.side}: the C kernels were left out while it trained")
+        raise CompareError(f"{checkout.side}: the C kernels were not used in training")
     here = {"threads": given.threads} | {name: machine()[name] for name in ("processor", "blas")}
     note = settings | state | here | {"commit": checkout.commit()}
     (folder / RUN).write_text(json.dumps(note, indent=2) + "\n")
 
 
 def compare(old: Path, new: Path, recipes: list[str]) -> int:
-    """Print a table of all files of these recipes; 1 if some differ."""
+    """Print a table of all files of these recipes; return 1 if some differ."""
     notes = [json.loads((folder / RUN).read_text()) for folder in (old, new)]
     for note in notes:
         note |= {f"epochs of {name}": note["epochs"].get(name) for name in recipes}
-    own = {"checkout", "commit", "minibnn", "epochs"}  # may differ, or is there recipe by recipe
+    own = {"checkout", "commit", "minibnn", "epochs"}  # may differ, or is compared recipe by recipe
     for name in sorted({*notes[0], *notes[1]} - own):
         before, now = (note.get(name) for note in notes)
         if before != now:
             raise CompareError(f"{name}: expected the same in both, got {before!r} and {now!r}")
     versions = [note["minibnn"] for note in notes]
     if versions[0] != versions[1]:
-        print("versions differ, which packed files and exports state:", *versions, file=sys.stderr)
+        print("the versions, which packed files and exports contain, differ:", *versions,
+              file=sys.stderr)  # fmt: skip
     files = [
         Path(recipe, name)
         for recipe in recipes
@@ -186,7 +194,7 @@ def compare(old: Path, new: Path, recipes: list[str]) -> int:
 
 
 def difference(old: Path, new: Path) -> str:
-    """Where two files begin to differ, in words; nothing if they are equal."""
+    """Describe where two files begin to differ; an empty string if they are equal."""
     for here, other in ((old, new), (new, old)):
         if not other.exists():
             return f"only in {here.parent.parent}"
@@ -205,35 +213,35 @@ def difference(old: Path, new: Path) -> str:
 
 
 def speed(given: argparse.Namespace, checkouts: list[Checkout]) -> int:
-    """Time old, new and old once more; 1 if a workload became slower, or failed."""
+    """Time old, new and old again; return 1 if a workload became slower, or failed."""
     if len(checkouts) != 2:
         raise CompareError("speed: expected two checkouts, got one")
     if "yes" in given.c_kernels:
         for checkout in checkouts:
             checkout.require_kernels(given.threads)
-    turns: list[dict[str, Any]] = []
-    complaints: list[str] = []
+    measurements: list[dict[str, Any]] = []
+    problems: list[str] = []
     pairs = [(str(checkout.path), checkout.python) for checkout in checkouts]
     for name, kernels in product(given.workloads, given.c_kernels):
         print(f"{name}, C kernels: {kernels}", file=sys.stderr, flush=True)
         for session in range(given.sessions):
-            rows, wrong = time_session(
+            rows, more_problems = time_session(
                 name, kernels == "yes", pairs, given.rounds, given.threads, given.steps
             )
             more = {"workload": name, "kernels": kernels, "session": session}
-            turns += [more | row for row in rows]
-            complaints += wrong
-    table = ratios(pd.DataFrame(turns)) if turns else pd.DataFrame({"passed": []})
+            measurements += [more | row for row in rows]
+            problems += more_problems
+    table = ratios(pd.DataFrame(measurements)) if measurements else pd.DataFrame({"passed": []})
     print("| workload | C kernels | old, ms | new / old | old / old | passed |")
     print("|---|---|---|---|---|---|")
     for row in table.to_dict("records"):
         print(f"| {row['workload']} | {row['kernels']} | {row['old_ms']:.4g} "
               f"| {row['new_old']:.3f} | {row['old_old']:.3f} | {row['passed']} |")  # fmt: skip
-    for complaint in complaints:
-        print(complaint, file=sys.stderr)
+    for text in problems:
+        print(text, file=sys.stderr)
     if given.json is not None:
-        save(given.json, given, checkouts, table, turns)
-    return int(bool(complaints) or not (table.passed == "yes").all())
+        save(given.json, given, checkouts, table, measurements)
+    return int(bool(problems) or not (table.passed == "yes").all())
 
 
 def save(
@@ -241,9 +249,9 @@ def save(
     given: argparse.Namespace,
     checkouts: list[Checkout],
     table: pd.DataFrame,
-    turns: list[dict[str, Any]],
+    measurements: list[dict[str, Any]],
 ) -> None:
-    """Keep the medians and each turn's milliseconds, with what they were measured on."""
+    """Write the medians, each measurement in milliseconds, and their environment."""
     names = ("workload", "kernels", "session", "repeat", "contestant", "value")
     text = json.dumps(
         {
@@ -251,7 +259,7 @@ def save(
             "checkouts": [asdict(c) | {"commit": c.commit()} for c in checkouts],
             "threads": given.threads, "rounds": given.rounds, "sessions": given.sessions,
             "medians": table.to_dict("records"),
-            "turns": [{name: turn[name] for name in names} for turn in turns],
+            "turns": [{name: row[name] for name in names} for row in measurements],
         },
         indent=1, default=str,
     )  # fmt: skip
@@ -259,44 +267,50 @@ def save(
 
 
 def at_least_one(text: str) -> int:
-    """A whole number from 1 on, for argparse."""
+    """A positive integer, for argparse."""
     if not text.isdecimal() or int(text) < 1:
-        raise argparse.ArgumentTypeError(f"expected a whole number from 1 on, got {text!r}")
+        raise argparse.ArgumentTypeError(f"expected a positive integer, got {text!r}")
     return int(text)
 
 
 def parse(words: list[str] | None) -> argparse.Namespace:
-    """The command line."""
+    """Parse the command line."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     commands = parser.add_subparsers(dest="command", required=True)
     whole: dict[str, Any] = {"type": at_least_one, "metavar": "N"}
     # fmt: off
-    for name, what in (("results", "byte for byte"), ("speed", "old and new take turns")):
+    for name, what in (("results", "compare results byte for byte"), ("speed", "compare speed")):
         command = commands.add_parser(name, help=what)
         add = command.add_argument
         add("checkouts", nargs="+", type=Path, metavar="CHECKOUT", help="OLD and NEW")
-        add("--old-python", type=Path, default=Path(sys.executable), metavar="FILE")
-        add("--new-python", type=Path, default=Path(sys.executable), metavar="FILE")
-        add("--threads", default=1, help="of the BLAS; default: %(default)s", **whole)
+        add("--old-python", type=Path, default=Path(sys.executable), metavar="FILE",
+            help="the Python that runs OLD; default: this one")
+        add("--new-python", type=Path, default=Path(sys.executable), metavar="FILE",
+            help="the Python that runs NEW; default: this one")
+        add("--threads", default=1, help="threads of the BLAS; default: %(default)s", **whole)
         if name == "results":
             add("--recipes", nargs="+", choices=RECIPES, default=list(EPOCHS), metavar="NAME",
                 help=f"default: {', '.join(EPOCHS)}")
-            add("--epochs", help="of each; default: 2, and 1 of larq-cnn", **whole)
-            add("--train-images", help="only the first N; default: all", **whole)
-            add("--sample", action="store_true", help="the bundled sample instead of MNIST")
-            add("--without-c", action="store_true", help="leave the C kernels of both out")
-            add("--keep", type=Path, metavar="FOLDER", help="for the files, as old/ and new/")
-            add("--old-results", type=Path, metavar="FOLDER", help="kept before: no OLD is needed")
+            add("--epochs", help="epochs of each recipe; default: 2, and 1 for larq-cnn", **whole)
+            add("--train-images", help="use only the first N; default: all", **whole)
+            add("--sample", action="store_true", help="use the bundled sample instead of MNIST")
+            add("--without-c", action="store_true", help="use the C kernels of neither checkout")
+            add("--keep", type=Path, metavar="FOLDER",
+                help="keep the results there, in old/ and new/")
+            add("--old-results", type=Path, metavar="FOLDER",
+                help="results that an earlier run kept, instead of OLD")
         else:
             add("--workloads", nargs="+", choices=WORKLOADS, default=list(WORKLOADS),
                 metavar="NAME", help=f"default: {', '.join(WORKLOADS)}")
-            add("--c-kernels", nargs="+", choices=("yes", "no"), default=["yes", "no"])
-            add("--sessions", default=3, help="default: %(default)s", **whole)
-            add("--rounds", default=7, help="of each session; default: %(default)s", **whole)
-            add("--steps", help="in a turn; default: the workload's", **whole)
-            add("--json", type=Path, metavar="FILE", help="keep all figures there")
+            add("--c-kernels", nargs="+", choices=("yes", "no"), default=["yes", "no"],
+                help="whether to use the C kernels; default: both")
+            add("--sessions", default=3,
+                help="sessions, each with new processes; default: %(default)s", **whole)
+            add("--rounds", default=7, help="rounds per session; default: %(default)s", **whole)
+            add("--steps", help="steps per round; default: as the workload defines", **whole)
+            add("--json", type=Path, metavar="FILE", help="write all measurements there")
     # fmt: on
     given = parser.parse_args(words)
     if len(given.checkouts) > 2:
@@ -307,7 +321,7 @@ def parse(words: list[str] | None) -> argparse.Namespace:
 
 
 def main(words: list[str] | None = None) -> int:
-    """Compare; 0 for the same, 1 for not, 2 for what cannot be compared."""
+    """Compare; return 0 if equal, 1 if not, 2 if the checkouts cannot be compared."""
     given = parse(words)
     pythons = {"old": given.old_python, "new": given.new_python}
     sides = ["new"] if getattr(given, "old_results", None) else ["old", "new"]
@@ -323,5 +337,5 @@ def main(words: list[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
-    start_even()
+    restart_without_unfair_variables()
     sys.exit(main())

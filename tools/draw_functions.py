@@ -1,6 +1,8 @@
-"""Draw docs/pictures/quantizers.png: every quantizer with the derivative that trains it.
+"""Draw docs/pictures/quantizers.png: every quantizer and its surrogate derivative.
 
-python tools/draw_functions.py
+    python tools/draw_functions.py
+
+`tests/plots/test_plots.py` tests it.
 """
 
 from __future__ import annotations
@@ -41,7 +43,7 @@ QUANTIZERS: tuple[Function, ...] = (
     StochasticSign(clip=1.0),
     AdaSTE(),
     Heaviside(),
-    Ternary(threshold=0.5),  # the default, 0.05, is too narrow to be seen
+    Ternary(threshold=0.5),  # the default, 0.05, is too narrow to see
     TernaryWeights(),
     DoReFaActivations(bits=2),
     DoReFaWeights(bits=2),
@@ -49,7 +51,7 @@ QUANTIZERS: tuple[Function, ...] = (
 
 
 def draw(path: Path = PICTURE) -> Path:
-    """Draw the sheet into a file and return its path."""
+    """Draw the picture into a file and return its path."""
     rows = -(-len(QUANTIZERS) // COLUMNS)
     sheet = Figure(figsize=(6.4 * COLUMNS, 2.4 * rows), layout="constrained")
     parts = sheet.subfigures(rows, COLUMNS, squeeze=False).ravel()
@@ -58,7 +60,7 @@ def draw(path: Path = PICTURE) -> Path:
     path.parent.mkdir(parents=True, exist_ok=True)
     pixels = io.BytesIO()
     sheet.savefig(pixels, dpi=80)
-    # A palette takes half the bytes of full colour, and shows these few colours as well.
+    # A palette is enough for these few colours, and takes half the bytes.
     with whole_file(path) as file:
         Image.open(pixels).convert("RGB").quantize(128).save(file, format="PNG", optimize=True)
     return path

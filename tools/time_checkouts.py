@@ -1,4 +1,4 @@
-"""Times two checkouts of minibnn beside each other, for `compare_checkouts.py`."""
+"""Time two checkouts of minibnn against each other, for `compare_checkouts.py`."""
 
 from __future__ import annotations
 
@@ -14,15 +14,18 @@ from minibnn import load_mnist_or_sample
 
 sys.path.append(str(Path(__file__).resolve().parents[1] / "benchmarks"))
 
-import cpu
-from race import Contestant, race
+from harness import workloads
+from harness.race import Contestant, race
 
 WORKLOADS = {
-    name: (cpu.WORKLOADS[name].job, "ours.py")
+    name: (workloads.WORKLOADS[name].job, "frameworks.ours")
     for name in ("seed-epoch", "step-3x256", "step-3x1024", "step-larq-cnn")
 }
-WORKLOADS["adam-3x1024"] = replace(cpu.WORKLOADS["step-3x1024"].job, steps=100), "ours_adam.py"
-SLOWER = 1.03  # new / old may be so many times old / old
+WORKLOADS["adam-3x1024"] = (
+    replace(workloads.WORKLOADS["step-3x1024"].job, steps=100),
+    "frameworks.ours_adam",
+)
+SLOWER = 1.03  # the limit for new / old, as a multiple of old / old
 
 
 def time_session(
@@ -33,40 +36,42 @@ def time_session(
     threads: int,
     steps: int | None = None,
 ) -> tuple[list[dict[str, Any]], list[str]]:
-    """Let old, new and old again take turns, each in a new process.
+    """Run one session of old, new and old again, each in a new process.
 
     Args:
-        name: of the workload.
-        compiled: whether with the C kernels.
-        checkouts: the folder and the interpreter of old and of new.
-        rounds: turns of each; a first one, in which caches are filled, is not among them.
-        threads: of the BLAS.
-        steps: in a turn; None for the workload's own.
+        name: the workload.
+        compiled: whether to use the C kernels.
+        checkouts: the folders and interpreters of old and new.
+        rounds: rounds to time; a warm-up round comes before them.
+        threads: threads of the BLAS.
+        steps: steps per round; None for the workload's own.
 
     Returns:
-        A row for each turn, with its ``value`` in milliseconds a unit; and what went wrong.
+        A row for each round of each, with its ``value`` in milliseconds per unit; and problems.
     """
-    job, script = WORKLOADS[name]
+    job, module = WORKLOADS[name]
     job = replace(job, steps=steps or job.steps, threads=threads)
     old, new = checkouts
     contestants = [
         Contestant(
-            who, "minibnn", script, interpreter=python,
+            who, "minibnn", module, interpreter=python,
             variables=(("PYTHONPATH", folder), ("MINIBNN_COMPILED", str(int(compiled)))),
         )
         for who, (folder, python) in (("old", old), ("new", new), ("again", old))
     ]  # fmt: skip
-    rows, wrong = race(job, contestants, rounds, load_mnist_or_sample())
+    rows, problems = race(job, contestants, rounds, load_mnist_or_sample())
     units = job.steps if name == "seed-epoch" else 1
-    return [row | {"value": 1e3 * units * row["value"]} for row in rows], wrong
+    return [row | {"value": 1e3 * units * row["value"]} for row in rows], problems
 
 
-def ratios(turns: pd.DataFrame) -> pd.DataFrame:
-    """For each workload the medians over the rounds of all sessions, and the verdict."""
+def ratios(measurements: pd.DataFrame) -> pd.DataFrame:
+    """For each workload, the medians over the rounds of all sessions, and whether it passed."""
     found = []
-    for (name, kernels), part in turns.groupby(["workload", "kernels"], sort=False):
+    for (name, kernels), part in measurements.groupby(["workload", "kernels"], sort=False):
         times = part.pivot(index=["session", "repeat"], columns="contestant", values="value")
-        times = times.reindex(columns=["old", "new", "again"])  # one that failed has no times
+        times = times.reindex(
+            columns=["old", "new", "again"]
+        )  # a checkout that failed has no times
         new_old = float((times["new"] / times["old"]).median())
         old_old = float((times["again"] / times["old"]).median())
         found.append(

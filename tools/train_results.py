@@ -1,11 +1,11 @@
-"""Train recipes with the minibnn that comes first on the path, and write what they produce.
+"""Train recipes with the minibnn that comes first on the path, and write the results.
 
-    PYTHONPATH=CHECKOUT python tools/train_results.py                    # which minibnn is that?
+    PYTHONPATH=CHECKOUT python tools/train_results.py                    # describes this minibnn
     PYTHONPATH=CHECKOUT python tools/train_results.py FOLDER SETTINGS
 
-`compare_checkouts.py` starts it, with the settings as JSON. It uses only names that are public in
-both checkouts. No file that it writes holds a date or a path; packed files and exports hold
-minibnn's version.
+`compare_checkouts.py` runs it, with the settings as JSON. It uses only names that are public in
+both checkouts. The files contain no dates and no paths; packed files and exports contain minibnn's
+version. `tests/tools/test_compare_checkouts.py` tests it.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ import numpy as np
 
 import minibnn
 
-warnings: list[str] = []  # what the library says of compiled kernels that it leaves out
+warnings: list[str] = []  # minibnn's messages about compiled kernels that it does not use
 
 
 class _Notes(logging.Handler):
@@ -32,7 +32,7 @@ class _Notes(logging.Handler):
 
 
 def state() -> dict[str, Any]:
-    """Which minibnn this is, and whether its C kernels are used."""
+    """Describe this minibnn, and whether it uses its C kernels."""
     minibnn.get_backend("cpu")  # loads them
     package = Path(minibnn.__file__).parent
     built = any(package.rglob("_kernels.so")) and not warnings
@@ -45,11 +45,12 @@ def state() -> dict[str, Any]:
 
 
 def train(folder: Path, settings: dict[str, Any]) -> None:
-    """Train each recipe; write its history and values and, of some, the packed model and exports.
+    """Train each recipe; write its history and values and, for some, the packed model and exports.
 
-    Histories of binary networks see only signs and may be equal where weights are not yet.
+    The values are compared, too, because binary networks with different weights can have equal
+    histories: only the signs of the weights matter there.
     """
-    from minibnn.recipes import RECIPES  # not above: loading the kernels would warn unheard
+    from minibnn.recipes import RECIPES  # not above: a warning about the kernels would be lost
 
     data = minibnn.load_sample() if settings["sample"] else minibnn.load_mnist()
     count = settings["train images"]

@@ -1,4 +1,4 @@
-"""Where arrays live, and how operations find what computes them: on the CPU and on the GPU."""
+"""Backends: where arrays live, and what computes an operation there."""
 
 from minibnn.backend.array import Array, require_plain
 from minibnn.backend.base import Backend

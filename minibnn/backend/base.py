@@ -16,22 +16,22 @@ from minibnn.backend.updates import Update, Updates, note_finite
 
 
 class Backend:
-    """Where arrays live and how the few operations that need care are done there.
+    """Where arrays live, and how the device computes.
 
-    Layers write ordinary array code with `backend.xp` (`numpy` or `cupy`). What a device computes
-    in a way of its own stands in its `tables`, and `run` looks it up. The methods of this class run
-    on any `xp`.
+    Layers write ordinary array code with `backend.xp` (`numpy` or `cupy`). A device's own
+    implementations of operations are in its `tables`, and `run` looks them up. The methods of this
+    class work with any `xp`.
 
     Attributes:
         name: ``"cpu"`` or ``"gpu"``.
         xp: the array module.
         array_type: the class of its arrays.
-        tables: of implementations, in the order in which they are asked; the first that takes the
-            arguments computes, and the reference if none does.
-        graphs: captures work, where the device can.
-        no_graphs: if it cannot, why.
-        host: True where reading a value costs nothing. False on a device, where ``float(a)``
-            would make the program wait for everything queued before it.
+        tables: tables of implementations. The first implementation that accepts the arguments
+            computes; if none does, the reference implementation computes.
+        graphs: captures the device's work; None if that is not possible.
+        no_graphs: why it is not possible.
+        host: whether arrays are in main memory. On a device, ``float(a)`` waits for everything
+            that was queued before.
     """
 
     name: str
@@ -43,44 +43,45 @@ class Backend:
     tables: ClassVar[tuple[Implementations, ...]] = ()
 
     def __init__(self) -> None:
-        self._bodies: dict[Callable[..., Any], list[Callable[..., Any]]] = {}  # see `_bodies_of`
+        self._known: dict[Callable[..., Any], list[Callable[..., Any]]] = {}
         self._updates = Updates()
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({self.name!r})"
 
-    # A backend is a place, not a value: copies of a model share it. So do pickles, see `select`.
+    # Copies of a model share its backend; so do pickles, see `select.py`.
     def __deepcopy__(self, memo: object) -> Backend:
         return self
 
     def run(self, reference: Callable[..., Any], *args: Any) -> Any:
-        """``reference(*args)``, by the device's own implementation of that name if there is one.
+        """Compute ``reference(*args)``, by the device's own implementation if there is one.
 
         Args:
-            reference: the operation in plain array code.
-            args: its arguments, all by position.
+            reference: the operation's reference implementation.
+            args: its arguments, all positional.
         """
-        bodies = self._bodies.get(reference)
-        for body in self._bodies_of(reference) if bodies is None else bodies:
-            result = body(self, *args)
+        known = self._known.get(reference)
+        for implementation in self._implementations_of(reference) if known is None else known:
+            result = implementation(self, *args)
             if result is not NotImplemented:
                 return result
         return reference(*args)
 
-    def _bodies_of(self, reference: Callable[..., Any]) -> list[Callable[..., Any]]:
-        """The implementations of an operation; minibnn's own only of minibnn's references.
+    def _implementations_of(self, reference: Callable[..., Any]) -> list[Callable[..., Any]]:
+        """The implementations of an operation.
 
-        A function of a user's may have the name of one of ours, and compute something else.
+        Those of minibnn serve only minibnn's references: a user's function may have the same name
+        and compute something else.
         """
         name, ours = reference.__name__, is_ours(reference)
-        bodies = [table[name] for table in self.tables if name in table.names()]
-        found = [body for body in bodies if ours or not is_ours(body)]
-        if ours:  # a user's may be made anew for each call
-            self._bodies[reference] = found
+        named = [table[name] for table in self.tables if name in table.names()]
+        found = [f for f in named if ours or not is_ours(f)]
+        if ours:  # a user's function may be a new object in each call
+            self._known[reference] = found
         return found
 
     def asarray(self, a: Any, dtype: Any = None) -> Array:
-        """`a` as an array of this backend, copied only if it has to be."""
+        """`a` as an array of this backend, copied only if necessary."""
         raise NotImplementedError
 
     def to_host(self, a: Array) -> np.ndarray[Any, Any]:
@@ -89,7 +90,7 @@ class Backend:
 
     @property
     def tf32(self) -> bool:
-        """Whether products of float32 may be rounded to TF32; only a GPU can."""
+        """Whether float32 products may be rounded to TF32, which only a GPU has."""
         return False
 
     @tf32.setter
@@ -99,23 +100,23 @@ class Backend:
 
     @property
     def allowed(self) -> Array | None:
-        """The flag of the update that is open on this thread; None without one, and on the host."""
+        """The flag of this thread's current update; None outside an update, and on the host."""
         return self._updates.allowed
 
     def update(self, allowed: Array | None = None) -> AbstractContextManager[None]:
-        """A context in which state is updated: all of it, or nothing if a value is not finite.
+        """A context in which all state is updated, or none of it if a value is not finite.
 
-        A device would have to be waited for to find out. So it keeps a flag, which `all_finite`
-        makes False, and which `masked_write` asks. The host finds out at once, and has no flag.
+        A device would have to finish its work before the host knows. So the device keeps a flag:
+        `all_finite` clears it, and `masked_write` writes only while it is True. The CPU knows at
+        once and has no flag.
 
         Args:
-            allowed: the flag, a 0-d boolean on the device, made False in place; False refuses all
-                writes from the start. None goes on with the flag of the update around this one, or
-                begins with a new one.
+            allowed: the flag, a 0-d boolean array on the device, cleared in place. While it is
+                False, nothing is written. None: the flag of the enclosing update, or a new one.
 
         Raises:
-            TypeError: for another array.
-            ValueError: on the host, for False.
+            TypeError: if `allowed` is anything else.
+            ValueError: on the host, if it is False.
         """
         if allowed is None:
             allowed = self.xp.ones((), bool) if self.allowed is None else self.allowed
@@ -127,8 +128,8 @@ class Backend:
     def all_finite(self, a: Array) -> bool:
         """Whether every value of `a` is finite, as far as the host can tell without waiting.
 
-        So on a device it is always True; there the answer goes into the flag of `update`, which
-        the next `masked_write` asks.
+        On a device this returns True at once: the answer goes into the flag of `update`, which the
+        next `masked_write` reads.
         """
         if self.allowed is not None:
             a = a if isinstance(a, self.array_type) else self.asarray(a)
@@ -136,30 +137,30 @@ class Backend:
         return True
 
     def masked_write(self, *pairs: tuple[Array, Array]) -> None:
-        """Write each pair's second array into its first, or none of them if one is not finite.
+        """Write the second array of each pair into the first; none, if a value is not finite.
 
         .. code-block:: text
 
             old <- new    where the flag of `update` is True, and every value of every new is finite
 
         Args:
-            pairs: of arrays of one shape each: state, and what it becomes.
+            pairs: state and its new values, two arrays of the same shape.
 
         Raises:
-            NotFinite: on the host, before anything is written. A device leaves the write out.
+            NotFinite: on the host, before anything is written. A device skips the write.
 
-        The kernels that change state ask the flag themselves, such as `cuda/adam.cu`.
+        Kernels that update state, such as `cuda/adam.cu`, read the flag themselves.
         """
         with self.update():
-            for old, new in pairs:  # which may overflow in the dtype of `old`
+            for old, new in pairs:  # a new value may overflow in the dtype of `old`
                 self.all_finite(self.xp.asarray(new, old.dtype) if old.dtype.kind == "f" else new)
             for old, new in pairs:
                 old[...] = self.xp.where(self.allowed, new, old)
 
     def matmul(self, a: Array, b: Array, out: Array | None = None) -> Array:
-        """The matrix product ``a @ b``; the one way layers multiply matrices."""
+        """The matrix product ``a @ b``; layers multiply matrices only this way."""
         return self.xp.matmul(a, b, out=out)
 
     def gather(self, a: Array, rows: Array) -> Array:
-        """A new array holding the given rows of `a`, in that order."""
+        """A new array with the given rows of `a`, in that order."""
         return a.take(rows, axis=0)

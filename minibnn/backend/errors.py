@@ -1,4 +1,4 @@
-"""The errors of a backend: a GPU that cannot be used, an update that is refused."""
+"""Errors of a backend: the GPU cannot be used, or a write was refused."""
 
 from __future__ import annotations
 
@@ -6,11 +6,11 @@ from minibnn.backend.array import Array
 
 
 class DeviceError(RuntimeError):
-    """The GPU was asked for and cannot be used. The message names the stage that failed.
+    """The GPU was requested and cannot be used. The message names the stage that failed.
 
     Attributes:
         reason: the stage and its error in a few words.
-        passing: whether the GPU was only full or taken, so that a later call may find it free.
+        passing: True if the GPU is only full or in use; a later call may succeed.
     """
 
     def __init__(self, message: str, reason: str, *, passing: bool = False) -> None:

@@ -1,4 +1,4 @@
-"""Operations on arrays that layers, losses and functions share, each done where its arrays live."""
+"""Array operations that layers, losses and functions share; each runs where its arrays live."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from minibnn.backend.select import backend_of
 
 
 def matmul(a: Array, b: Array, out: Array | None = None) -> Array:
-    """The matrix product ``a @ b``: the one way to multiply matrices here.
+    """The matrix product ``a @ b``; minibnn multiplies matrices only this way.
 
     Shapes: a (..., n, k), b (..., k, m); the result and `out` (..., n, m).
     """
@@ -23,14 +23,14 @@ def batch_sum(x: Array, out: Array | None = None) -> Array:
 
         sum[c] = sum over n and p of x[n, p, c]
 
-    Accurate in float32, and added up in an order that depends on the shape alone; see
-    `two_stage_sum`. Sums over a batch are taken this way wherever training needs one.
+    The sums are accurate in float32, and the order of the additions depends only on the shape; see
+    `two_stage_sum`. Training computes all sums over a batch this way.
 
     Shapes: x (batch, ..., channels); the sums and `out` (channels,).
 
     Args:
         x: the values.
-        out: takes the sums, if it is given.
+        out: where to write the sums; None for a new array.
 
     >>> import numpy as np
     >>> batch_sum(np.arange(12.0).reshape(2, 3, 2))
@@ -40,7 +40,7 @@ def batch_sum(x: Array, out: Array | None = None) -> Array:
 
 
 def batch_mean(x: Array) -> Array:
-    """Means over all axes but the last: `batch_sum` over the number of values a channel has.
+    """Means over all axes but the last: `batch_sum` divided by the number of values in a channel.
 
     Shapes: x (batch, ..., channels); the means (channels,).
     """
@@ -50,8 +50,8 @@ def batch_mean(x: Array) -> Array:
 def batch_total(x: Array) -> Array:
     """The sum of all values of a batch, for losses.
 
-    Accurate in float32, since it is added up in pairs, the pairs in pairs, and so on, in an order
-    that depends on the shape alone.
+    It is accurate in float32: values are added in pairs, the pairs in pairs, and so on. The order
+    depends only on the shape.
 
     Shapes: x any; the sum ().
     """
@@ -61,9 +61,10 @@ def batch_total(x: Array) -> Array:
 def two_stage_sum(x: Array, out: Array | None) -> Array:
     """`batch_sum`: over the batch first, then over the positions.
 
-    A sum's rounding error grows with how many numbers one accumulator takes in, and a batch of
-    images has a million for each channel; here it has `MOST_TERMS` at most: a larger batch is
-    added up by halves. The first stage is a product with ones, the fastest sum of rows there is.
+    The rounding error of a sum grows with the number of terms in one accumulator, and a batch of
+    images has a million terms for each channel. Here an accumulator has at most `MOST_TERMS`: a
+    larger batch is summed in halves. The first stage is a product with a row of ones, the fastest
+    way to sum rows.
 
     Shapes: as in `batch_sum`.
     """

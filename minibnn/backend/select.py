@@ -1,4 +1,4 @@
-"""Choosing a backend: by name, or by looking at an array."""
+"""Choosing a backend, by its name or from an array."""
 
 from __future__ import annotations
 
@@ -16,23 +16,23 @@ _library = open_library()
 CPU = NumpyBackend() if _library is None else CompiledBackend(_library)
 
 _by_array_type: dict[type, Backend] = {}
-_gpu: Backend | DeviceError | None = None  # None until somebody asks, or while it is taken
+_gpu: Backend | DeviceError | None = None  # None before the first request, or if only in use then
 
 
 def get_backend(device: str | Backend = "auto") -> Backend:
     """The backend for a device.
 
     Args:
-        device: ``"cpu"``; ``"gpu"``; ``"auto"``, which is the GPU if it works and else the CPU,
-            and says which and why through the logger ``minibnn`` (at level WARNING, so that it
-            is seen without any set-up); or a `Backend`, which is returned as it is.
+        device: ``"cpu"``; ``"gpu"``; ``"auto"``, the GPU if it works, otherwise the CPU; or a
+            `Backend`, which is returned unchanged.
 
-    The GPU is looked for at the first call that needs it, by running a kernel and a matrix
-    product there, and the answer is kept, unless the GPU was only full or taken.
+    ``"auto"`` logs its choice and the reason to the logger ``minibnn``, at level WARNING, so that
+    the line is visible without any set-up. The first call that needs the GPU tests it with a kernel
+    and a matrix product. The result is kept, unless the GPU was only full or in use.
 
     Raises:
-        DeviceError: for an explicit ``"gpu"`` that cannot be used; it never falls back.
-        ValueError: for another name.
+        DeviceError: for ``"gpu"``, if it cannot be used; the CPU never replaces it silently.
+        ValueError: for any other name.
 
     >>> get_backend("cpu").name
     'cpu'
@@ -60,10 +60,10 @@ def get_backend(device: str | Backend = "auto") -> Backend:
 
 
 def backend_of(a: Array) -> Backend:
-    """The backend whose array `a` is.
+    """The backend that an array belongs to.
 
     Raises:
-        TypeError: if `a` is not an array of a known backend (a list, say), or one with a mask.
+        TypeError: if `a` is not an array of a known backend (a list, for example), or has a mask.
 
     >>> import numpy as np
     >>> backend_of(np.zeros(3)).name
@@ -86,19 +86,19 @@ def backend_of(a: Array) -> Backend:
 
 
 def backend_named(name: str) -> Backend:
-    """The backend of this name, as a pickle has it: a registered one, or `get_backend`'s."""
+    """The backend with this name, for unpickling: a registered one, or `get_backend`'s."""
     registered = (backend for backend in _by_array_type.values() if backend.name == name)
     return next(registered, None) or get_backend(name)
 
 
 def register_backend(backend: Backend) -> None:
-    """Let `backend_of` recognise the arrays of another backend, and pickles name it."""
+    """Let `backend_of` recognise a backend's arrays, and let pickles refer to it by name."""
     _by_array_type[backend.array_type] = backend
     copyreg.pickle(type(backend), _reduce)
 
 
 def _reduce(backend: Backend) -> tuple[Callable[[str], Backend], tuple[str]]:
-    """For `pickle`, as ``__reduce__``: a backend is a place, which its name says."""
+    """For `pickle`, as ``__reduce__``: a pickle has only the backend's name."""
     return backend_named, (backend.name,)
 
 

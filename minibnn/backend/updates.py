@@ -1,4 +1,4 @@
-"""Updates of state that are made as a whole or not at all: what `Backend.masked_write` asks."""
+"""Updates of state, which are complete or do not happen; see `Backend.update`."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ from minibnn.backend.array import Array
 
 
 class Updates(threading.local):
-    """The flag of the update that is open on a thread: whether its writes are allowed."""
+    """The flag of a thread's current update: whether writes are allowed."""
 
     allowed: Array | None = None
 
 
 class Update:
-    """While entered, a flag is the one that a thread's writes ask; then the one before it."""
+    """A context in which a thread's writes depend on a flag; then on the previous one again."""
 
     def __init__(self, updates: Updates, allowed: Array) -> None:
         self._updates = updates
@@ -29,7 +29,7 @@ class Update:
 
 
 def note_finite(allowed: Array, a: Array) -> None:
-    """`allowed` stays True if every value of `a` is finite.
+    """Clear `allowed` if a value of `a` is not finite.
 
     Shapes: allowed bool (), a any.
     """

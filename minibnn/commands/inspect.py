@@ -7,8 +7,7 @@ import json
 from typing import Any
 
 from minibnn.commands import shared
-from minibnn.packed import PackedModel, packed_file_info
-from minibnn.packed.file import PackedFileInfo
+from minibnn.packed import PackedFileInfo, PackedModel, packed_file_info
 
 DESCRIPTION = """\
 Say what is in a packed model's file: its stages, where every byte goes, what was checked while it

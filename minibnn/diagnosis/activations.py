@@ -9,7 +9,8 @@ from minibnn.diagnosis.gauge import Gauge
 from minibnn.diagnosis.passes import Passes, percent
 from minibnn.diagnosis.report import Finding
 from minibnn.functions import activation_bits, weight_bits
-from minibnn.inspection.recorder import Step, value_bits
+from minibnn.inspection.costs import value_bits
+from minibnn.inspection.recorder import Step
 from minibnn.layers import Activation, Conv2D
 from minibnn.parameter import Parameter
 

@@ -1,4 +1,4 @@
-"""A packed model in the forms that it leaves Python in."""
+"""Export packed models to C, to a web page, and to ONNX."""
 
 from minibnn.export.c import export_c
 from minibnn.export.html import export_html

@@ -1,4 +1,4 @@
-"""A packed model as one C99 header that needs nothing else: for microcontrollers and hosts."""
+"""Export a packed model as one C99 header without dependencies."""
 
 from __future__ import annotations
 
@@ -26,32 +26,33 @@ def export_c(
     name: str = "digits",
     images: HostArray | None = None,
 ) -> None:
-    """Write a packed model as one header in C99, which is C++11 too, and needs no library.
+    """Write a packed model as one header in C99, which is also valid C++11 and needs no library.
 
     .. code-block:: text
 
         int NAME_predict(const uint8_t *image)                       the label
         void NAME_scores(const uint8_t *image, int32_t scores[10])   the integer scores
-        int NAME_selftest(void)                                      0, if it works as it should
+        int NAME_selftest(void)                                      0 if it works
 
-    There are no floats and no allocation: constants, integers, and scratch on the stack. The
-    scores are those of ``packed.predict_scores`` (int64_t where they do not fit into 32 bits), and
-    the label is the first class with the greatest. The self-test compares scores and labels of some
-    images and, since these do not depend on every weight, a checksum of all weights, thresholds and
-    factors of scores. The comment at the head of the file says what it
-    takes, and how to call it. (Of C's library only ``memset`` and ``memcpy`` are needed, if the
-    compiler makes calls of them out of loops.) One model gives the same bytes every time.
+    The code uses integers, constants and scratch on the stack; no floats and no allocation. The
+    scores are those of ``packed.predict_scores`` (int64_t if they do not fit into 32 bits), and the
+    label is the first class with the greatest score. The self-test compares the scores and labels
+    of some images, and, since these do not depend on every weight, a checksum of all weights,
+    thresholds and factors of scores. The comment at the head of the file states its memory and
+    how to call it. (Compilers may turn loops into calls of ``memset`` and ``memcpy``.) One model
+    gives the same bytes every time.
 
     Args:
         packed: the model.
         path: of the file.
-        name: what all names in the file begin with; macros in capitals.
-        images: (n, *input_shape) of uint8, at least one, on which the header tests itself; a dozen
-            of its own choice by default. They take no flash unless the test is asked for.
+        name: prefix of all names in the file; in capitals for macros.
+        images: (n, *input_shape) of uint8, at least one, for the self-test; by default twelve
+            examples. They take flash only if the self-test is compiled.
 
     Raises:
-        ValueError: for a name that C and C++ would not have, and for no images.
-        PackError: for a stage that cannot be exported, by name.
+        TypeError: if `packed` is not a PackedModel.
+        ValueError: for a name that is not valid in C and C++, and for no images.
+        PackError: for a stage that cannot be exported.
         OSError: if the file cannot be written.
     """
     if not isinstance(packed, PackedModel):
@@ -66,7 +67,9 @@ def export_c(
     if not len(vectors.images):
         raise ValueError("export_c: expected at least one image to test with, got none")
     with whole_file(path) as file:
-        for line in _lines(packed, vectors):  # as they come, since all take many times the memory
+        for line in _lines(
+            packed, vectors
+        ):  # line by line, since all lines together take much memory
             line = line.replace("NAME_", f"{name.upper()}_").replace("name_", f"{name}_")
             file.write(f"{line}\n".encode("ascii"))
 
@@ -111,7 +114,7 @@ def _lines(packed: PackedModel, vectors: TestVectors) -> Iterator[str]:
 
 
 def _parts() -> dict[str, str]:
-    """The parts of `c_parts.h`, in their order there."""
+    """The parts of `c_parts.h`, in order."""
     with open(PARTS, encoding="ascii") as file:
         pieces = re.split(r"^//: (.*)\n", file.read(), flags=re.MULTILINE)[1:]
     texts = (text.strip("\n") + "\n" for text in pieces[1::2])
@@ -119,7 +122,7 @@ def _parts() -> dict[str, str]:
 
 
 def _scratch(program: Program) -> list[str]:
-    """The struct of all buffers."""
+    """The definition of the struct of all buffers."""
     words = [f"    name_word {k}[NAME_WORDS({n})];" for k, n in program.bits.items() if n]
     pixels, sums = program.sizes["pixels"], program.sizes["sums"]
     others = [f"    int32_t sums[{sums}];"] + [f"    uint8_t pixels[{pixels}];"] * (pixels > 0)
@@ -127,7 +130,7 @@ def _scratch(program: Program) -> list[str]:
 
 
 def _ram(program: Program) -> int:
-    """Bytes of scratch with words of 32 bits: the struct, and the tables of sums of pixels."""
+    """Bytes of scratch with words of 32 bits: the struct and the tables for sums of pixels."""
     words = sum(-(-n // 32) for n in program.bits.values())
     pixels = -(-program.sizes["pixels"] // 4) * 4
     return 4 * words + 4 * program.sizes["sums"] + pixels + 256 * ("sums" in program.parts)
@@ -218,7 +221,7 @@ def _vectors(vectors: TestVectors, score: str) -> Iterator[str]:
 
 
 def _checksum(program: Program, functions: str) -> Iterator[str]:
-    """The function that computes it of the constants, and what it has to be."""
+    """The function that computes the checksum of the constants, and the expected value."""
     yield functions
     yield f"#define NAME_CHECKSUM UINT32_C(0x{program.checksum:08X})"
     yield from [

@@ -1,5 +1,5 @@
-/* The parts that `export_c` puts a header together from. A part begins at a line of its name, as
-   below; `name_` and `NAME_` become the network's name. Nothing includes this file. */
+/* The parts of the headers that `export_c` writes. A part begins with a line of its name, as below;
+   `name_` and `NAME_` become the network's name. This file is not included anywhere. */
 
 //: words
 #ifndef NAME_WORD_BITS
@@ -82,7 +82,7 @@ static inline uint32_t name_popcount(name_word x)
 #endif
 }
 
-/* In how many bits two rows differ. */
+/* The number of bits in which two rows differ. */
 static inline uint32_t name_distance(const name_word *a, const name_word *b, uint32_t words)
 {
     uint32_t k, n = 0;
@@ -92,7 +92,7 @@ static inline uint32_t name_distance(const name_word *a, const name_word *b, uin
 }
 
 //: put
-/* Writes n <= NAME_WORD_BITS bits over zeros, or ORs them to what is there, from bit `at` on. */
+/* ORs n <= NAME_WORD_BITS bits into a row, from bit `at` on. */
 static inline void name_put(name_word *row, uint32_t at, name_word bits, uint32_t n)
 {
     const uint32_t k = at / NAME_WORD_BITS, s = at % NAME_WORD_BITS;
@@ -119,7 +119,7 @@ static inline void name_binarize(name_word *y, const uint8_t *x, uint32_t n, uin
 }
 
 //: bits
-/* Bit c is 1 where row c of the weights differs from x in fewer than limits[c] places: there the
+/* Bit c is 1 where row c of the weights differs from x in fewer than limits[c] bits: then the
    sum of products, width - 2 differences, has reached its threshold. */
 static inline void name_bits(name_word *y, uint32_t at, const name_word *x, const name_word *w,
                              const name_limit *limits, uint32_t width, uint32_t channels)
@@ -136,7 +136,7 @@ static inline void name_bits(name_word *y, uint32_t at, const name_word *x, cons
 }
 
 //: products
-/* The sums of products themselves, for the scores. */
+/* The sums of products, for the scores. */
 static inline void name_products(int32_t *sums, const name_word *x, const name_word *w,
                                  uint32_t width, uint32_t channels)
 {
@@ -161,7 +161,7 @@ static inline void name_table(int16_t *table, const uint8_t *x, uint32_t n)
     }
 }
 
-/* What 32 pixels add to a sum: 8 tables, 4 bits of weights each. */
+/* The sum of 32 pixels: 8 tables, each for 4 bits of weights. */
 static inline int32_t name_look_up(const int16_t *t, uint32_t w)
 {
     return t[w & 15] + t[16 + ((w >> 4) & 15)] + t[32 + ((w >> 8) & 15)] +
@@ -169,7 +169,7 @@ static inline int32_t name_look_up(const int16_t *t, uint32_t w)
            t[96 + ((w >> 24) & 15)] + t[112 + (w >> 28)];
 }
 
-/* The sum of the pixels with a weight of +1 minus that of the others, for each channel. */
+/* For each channel, the sum of the pixels with a weight of +1 minus that of the others. */
 static inline void name_sums_by_table(int32_t *sums, const uint8_t *x, const name_word *w,
                                       uint32_t width, uint32_t channels)
 {
@@ -198,8 +198,8 @@ static inline void name_sums_by_table(int32_t *sums, const uint8_t *x, const nam
 }
 
 #if NAME_SIMD == 1
-/* The same, 16 pixels at once: pixel 8 i + j of 128 goes to place 16 j + i, beside those that bit j
-   of the bytes of 16 bytes of weights belongs to. */
+/* The same, 16 pixels at once: pixel 8 i + j of 128 goes to position 16 j + i, so that the pixels of
+   bit j in 16 bytes of weights are neighbours. */
 static inline void name_sums_by_simd(int32_t *sums, const uint8_t *x, const name_word *w,
                                      uint32_t width, uint32_t channels)
 {
@@ -244,7 +244,7 @@ static inline void name_sums_by_simd(int32_t *sums, const uint8_t *x, const name
     }
 }
 #elif NAME_SIMD == 2
-/* The same, 64 pixels at once: a word of weights is the mask of those that count. */
+/* The same, 64 pixels at once: a word of weights is the mask of the pixels to add. */
 static inline void name_sums_by_simd(int32_t *sums, const uint8_t *x, const name_word *w,
                                      uint32_t width, uint32_t channels)
 {
@@ -284,7 +284,7 @@ static inline void name_sums(int32_t *sums, const uint8_t *x, const name_word *w
 }
 
 //: compare
-/* Bit c is 1 where a sum has reached its threshold. */
+/* Bit c is 1 if sum c has reached its threshold. */
 static inline void name_compare(name_word *y, uint32_t at, const int32_t *sums,
                                 const name_threshold *thresholds, uint32_t channels)
 {
@@ -299,7 +299,7 @@ static inline void name_compare(name_word *y, uint32_t at, const int32_t *sums,
 }
 
 //: window
-/* How windows lie on an image: pairs are (down, across). */
+/* The windows on an image; pairs are (down, across). */
 typedef struct {
     uint32_t height, width, channels; /* of the image */
     uint32_t columns;                 /* windows side by side */
@@ -307,17 +307,17 @@ typedef struct {
     uint32_t outside; /* the bit, or the pixel, of the border */
 } name_window;
 
-/* The place in the image of position (i, j) of window number n, or -1 outside. */
+/* The pixel at position (i, j) of window n, or -1 outside the image. */
 static inline int32_t name_place(const name_window *v, uint32_t n, uint32_t i, uint32_t j)
 {
-    /* Above or left of the image these wrap around to great numbers. */
+    /* Above or left of the image these wrap around to large numbers. */
     const uint32_t y = n / v->columns * v->stride[0] + i * v->dilation[0] - v->border[0];
     const uint32_t x = n % v->columns * v->stride[1] + j * v->dilation[1] - v->border[1];
     return y < v->height && x < v->width ? (int32_t)(y * v->width + x) : -1;
 }
 
 //: pixels
-/* Window number n as a row of pixels. */
+/* Window n as a row of pixels. */
 static inline void name_pixels(uint8_t *row, const uint8_t *x, const name_window *v, uint32_t n)
 {
     uint32_t c, i, j;
@@ -331,8 +331,8 @@ static inline void name_pixels(uint8_t *row, const uint8_t *x, const name_window
 }
 
 //: gather
-/* The bits of window number n: those of each position `step` bits behind the last position's. With a
-   step of 0 they are ORed, which is their maximum. */
+/* The bits of window n; those of each position begin `step` bits after those of the one before. With
+   a step of 0 they are ORed, which is their maximum. */
 static inline void name_gather(name_word *row, uint32_t at, uint32_t step, const name_word *x,
                                const name_window *v, uint32_t n)
 {
@@ -358,7 +358,7 @@ static inline void name_gather(name_word *row, uint32_t at, uint32_t step, const
 }
 
 //: flip
-/* Turns around the bits of some channels at every place. */
+/* Flips the bits of some channels at every position. */
 static inline void name_flip(name_word *x, const name_word *mask, uint32_t places,
                              uint32_t channels)
 {
@@ -372,7 +372,7 @@ static inline void name_flip(name_word *x, const name_word *mask, uint32_t place
 }
 
 //: pool
-/* The greatest sum of each window and channel, in place: no later window begins before the place
+/* The greatest sum of each window and channel, in place: no later window begins before the position
    that is written. */
 static inline void name_pool(int32_t *sums, const name_window *v, uint32_t windows)
 {
@@ -403,14 +403,14 @@ static inline int name_predict(const uint8_t *image)
 }
 
 //: checksum
-/* Mixes a number into a checksum: no single change of a number leaves it as it was. */
+/* Mixes a number into a checksum; changing one number always changes the checksum. */
 static inline uint32_t name_mix(uint32_t h, uint32_t number)
 {
     h = (h ^ number) * UINT32_C(0x9E3779B1);
     return h ^ (h >> 15);
 }
 
-/* Of rows of bits, in pairs of 32, so that words of either size give the same. */
+/* The checksum of rows of bits, in pairs of 32 bits, so that both sizes of words give the same. */
 static inline uint32_t name_mix_words(uint32_t h, const name_word *row, uint32_t rows,
                                       uint32_t width)
 {
@@ -424,7 +424,7 @@ static inline uint32_t name_mix_words(uint32_t h, const name_word *row, uint32_t
     return h;
 }
 
-/* Of integers of any type, each as 64 bits. */
+/* The checksum of integers of any type, each as 64 bits. */
 #define NAME_MIX_NUMBERS(h, numbers)                                       \
     for (i = 0; i < (int)(sizeof(numbers) / sizeof((numbers)[0])); i++) {  \
         const uint64_t number = (uint64_t)(numbers)[i];                    \

@@ -1,4 +1,4 @@
-"""The stages of a packed model as C: constants, scratch, and the statements that run them."""
+"""The stages of a packed model as C: constants, scratch and statements."""
 
 from __future__ import annotations
 
@@ -22,26 +22,26 @@ from minibnn.packed.stages import (
 )
 
 WINDOW_BYTES = 4 * 13  # of a `name_window`
-LIMIT = 2**31  # C counts bits and places in 32 bits
+LIMIT = 2**31  # C counts bits and positions in 32 bits
 COLUMNS = 100
 
 
 @dataclass
 class Program:
-    """What becomes of the stages, and what that needs.
+    """The C code of the stages so far.
 
     Attributes:
-        parts: of `c_parts.h` that are called.
-        types: of C, for the thresholds of bits ("limit") and of pixels ("threshold").
-        constants: definitions of arrays, whose lines are made when they are asked for.
-        constant_bytes: of all of them, with words of 32 bits.
+        parts: the parts of `c_parts.h` that it calls.
+        types: C types of the scores, of thresholds after pixels ("threshold") and bits ("limit").
+        constants: definitions of arrays, as iterators of lines.
+        constant_bytes: their size, with words of 32 bits.
         checksum: of all words and numbers in them.
-        checks: the statements that compute it.
-        body: statements.
-        bits: how many each buffer of words holds.
+        checks: the statements that compute the checksum.
+        body: the statements of the stages.
+        bits: the number of bits of each buffer of words.
         sizes: of the other buffers.
         most_pixels: the width of the widest product of pixels.
-        here: the name of the buffer that holds the values.
+        here: the name of the buffer with the current values.
     """
 
     parts: set[str] = field(default_factory=set)
@@ -57,7 +57,7 @@ class Program:
     here: str = "image"
 
     def read(self, packed: PackedModel) -> Program:
-        """All stages; a product takes along the pools behind it, and the thresholds or scores.
+        """Add all stages; a product goes with the pools and the thresholds or scores after it.
 
         Raises:
             PackError: for a stage that cannot be exported.
@@ -96,7 +96,7 @@ class Program:
     # --- stages -----------------------------------------------------------------------------------
 
     def binarize(self, stage: Binarize) -> None:
-        """Pixels to bits: ``pixel <= t`` is not ``pixel >= t + 1``."""
+        """Pixels to bits: ``pixel <= t`` is the opposite of ``pixel >= t + 1``."""
         n = size_of(stage.in_shape)
         self.say(f"/* bits of {n} pixels */")
         y = self.next_bits(n)
@@ -108,12 +108,12 @@ class Program:
     def product_to_bits(
         self, i: int, stage: Product, pools: list[tuple[int, Stage]], last: ThresholdStage
     ) -> None:
-        """Sums meet their thresholds at once, and pools behind them take bits.
+        """Compare sums with their thresholds at once, so that pools take bits.
 
-        A maximum has reached a threshold where one of its sums has. Where bits are 1 for sums that
-        are at most t, the row of weights is turned around, and the sum with it: -sum >= -t. With
-        pools that would make a minimum of the maximum, so there the bits are turned around:
-        sum <= t is not sum >= t + 1.
+        A maximum reaches a threshold if one of its sums does. For falling channels, with bit 1 for
+        sum <= t, the weights change sign, and the sum with them: -sum >= -t. With pools, that would
+        turn the maximum into a minimum, so there the bits are flipped after the pools, since
+        sum <= t is the opposite of sum >= t + 1.
         """
         falling, t = last.falling, last.thresholds.astype(np.int64)
         weights = stage.weights
@@ -121,13 +121,13 @@ class Program:
             t = np.where(falling, t + 1, t)
         elif falling.any():
             t = np.where(falling, -t, t)
-            turned = unpack_rows(weights, stage.width) ^ falling[:, None].astype(np.uint8)
-            weights = pack_rows(turned)
+            flipped = unpack_rows(weights, stage.width) ^ falling[:, None].astype(np.uint8)
+            weights = pack_rows(flipped)
         self.say(f"/* {describe(stage)} */")
-        places, n = size_of(stage.out_shape) // stage.channels, stage.channels
-        y = self.next_bits(places * n)
-        at = f"p * {n}" if places > 1 else "0"
-        lines, x = self.windows(i, stage, places)
+        positions, n = size_of(stage.out_shape) // stage.channels, stage.channels
+        y = self.next_bits(positions * n)
+        at = f"p * {n}" if positions > 1 else "0"
+        lines, x = self.windows(i, stage, positions)
         w = self.words(f"weights_{i}", weights, stage.width)
         self.need("put")
         if stage.pixels:
@@ -144,30 +144,30 @@ class Program:
             limits_i = self.numbers(f"limits_{i}", "name_limit", limits, self.types["limit"])
             lines.append(f"name_bits({y}, {at}, {x}, {w}, {limits_i}, {stage.width}, {n});")
             self.need("popcount", "bits")
-        self.loop(lines, places)
+        self.loop(lines, positions)
         self.here = y
         for k, pool in pools:
             self.pool_bits(k, pool)
         if pools and falling.any():
-            places = size_of(last.out_shape) // n
+            positions = size_of(last.out_shape) // n
             mask = self.words(f"flips_{i}", pack_rows(falling[None].astype(np.uint8)), n)
             self.need("flip")
-            self.say(f"name_flip({self.here}, {mask}, {places}, {n});")
+            self.say(f"name_flip({self.here}, {mask}, {positions}, {n});")
 
     def product_to_sums(self, i: int, stage: Product, pools: list[tuple[int, Stage]]) -> None:
-        """The sums of the last product, and their maxima."""
+        """The sums of the last product, and pools of them."""
         self.say(f"/* {describe(stage)} */")
-        places, n = size_of(stage.out_shape) // stage.channels, stage.channels
-        self.sizes["sums"] = max(self.sizes["sums"], places * n)
-        lines, x = self.windows(i, stage, places)
+        positions, n = size_of(stage.out_shape) // stage.channels, stage.channels
+        self.sizes["sums"] = max(self.sizes["sums"], positions * n)
+        lines, x = self.windows(i, stage, positions)
         w = self.words(f"weights_{i}", stage.weights, stage.width)
-        y = f"s.sums + p * {n}" if places > 1 else "s.sums"
+        y = f"s.sums + p * {n}" if positions > 1 else "s.sums"
         if stage.pixels:
             lines += self.sums(y, x, w, stage)
         else:
             lines.append(f"name_products({y}, {x}, {w}, {stage.width}, {n});")
             self.need("popcount", "products")
-        self.loop(lines, places)
+        self.loop(lines, positions)
         for k, pool in pools:
             self.say(f"/* {describe(pool)} */")
             self.need("pool")
@@ -183,15 +183,15 @@ class Program:
     def pool_bits(self, i: int, stage: Stage) -> None:
         """The maxima of bits."""
         self.say(f"/* {describe(stage)} */")
-        places, n = size_of(stage.out_shape[:2]), stage.out_shape[2]
+        positions, n = size_of(stage.out_shape[:2]), stage.out_shape[2]
         x, y = self.here, self.next_bits(size_of(stage.out_shape))
-        window, p = self.window(i, stage), "p" if places > 1 else "0"
+        window, p = self.window(i, stage), "p" if positions > 1 else "0"
         self.need("put", "gather")
-        self.loop([f"name_gather({y}, {p} * {n}, 0, {x}, &{window}, {p});"], places)
+        self.loop([f"name_gather({y}, {p} * {n}, 0, {x}, &{window}, {p});"], positions)
         self.here = y
 
     def scores(self, stage: ScoreStage) -> None:
-        """Of the sums that are there."""
+        """The scores from the sums."""
         score = "int32_t" if stage.fits_int32 else "int64_t"
         self.types["score"] = score
         a, b = (
@@ -199,11 +199,11 @@ class Program:
         )
         self.loop([f"scores[p] = {a}[p] * s.sums[p] + {b}[p];"], len(stage.A), always=True)
 
-    def windows(self, i: int, stage: Product, places: int) -> tuple[list[str], str]:
+    def windows(self, i: int, stage: Product, positions: int) -> tuple[list[str], str]:
         """The statements that gather window p, and the row that a product then takes."""
         if not isinstance(stage, ConvStage):
             return [], self.here
-        window, p = self.window(i, stage), "p" if places > 1 else "0"
+        window, p = self.window(i, stage), "p" if positions > 1 else "0"
         if stage.pixels:
             self.sizes["pixels"] = max(self.sizes["pixels"], stage.width)
             self.need("pixels")
@@ -218,15 +218,15 @@ class Program:
     # --- constants and statements -----------------------------------------------------------------
 
     def need(self, *parts: str) -> None:
-        """Parts that something calls."""
+        """Note parts of `c_parts.h` that are called."""
         self.parts.update(parts)
 
     def say(self, *lines: str) -> None:
-        """Statements."""
+        """Add statements."""
         self.body += [f"    {line}" for line in lines]
 
     def loop(self, lines: list[str], times: int, always: bool = False) -> None:
-        """Statements for each p."""
+        """Add statements that run for each p."""
         if times > 1 or always:
             head = f"for (p = 0; p < {times}; p++)"
             if len(lines) > 1:
@@ -244,7 +244,7 @@ class Program:
         return f"s.{name}"
 
     def window(self, i: int, stage: Stage) -> str:
-        """How the windows of a convolution or a pooling lie."""
+        """A constant with the windows of a convolution or a pooling."""
         self.need("window")
         pairs = [stage.size, stage.stride]  # type: ignore[attr-defined]
         outside = 0
@@ -264,7 +264,7 @@ class Program:
         return f"name_window_{i}"
 
     def words(self, name: str, rows: HostArray, width: int) -> str:
-        """Rows of bits as an array of words of either size: pairs of 32 bits, and the odd one."""
+        """A constant array of rows of bits, for words of 32 or 64 bits; see `_words`."""
         size = f"{len(rows)} * NAME_WORDS({width})"
         lines = (line for row in rows for line in wrap(_words(row.tolist(), width)))
         self.constants.append(_array(f"name_word name_{name}[{size}]", lines))
@@ -274,7 +274,7 @@ class Program:
         return f"name_{name}"
 
     def numbers(self, name: str, alias: str, values: HostArray, ctype: str) -> str:
-        """An array of integers."""
+        """A constant array of integers."""
         numbers = (f"INT64_C({v})" if ctype == "int64_t" else f"{v}" for v in values.tolist())
         self.constants.append(_array(f"{alias} name_{name}[{len(values)}]", wrap(numbers)))
         self.constant_bytes += len(values) * int(ctype.strip("uint_")) // 8
@@ -283,7 +283,7 @@ class Program:
         return f"name_{name}"
 
     def mix(self, values: Iterable[int]) -> None:
-        """Go on with the checksum as `name_mix` does, with each value as two numbers of 32 bits."""
+        """Update the checksum like `name_mix`, with each value as two numbers of 32 bits."""
         h = self.checksum
         for value in values:
             for half in (value & 0xFFFFFFFF, value >> 32 & 0xFFFFFFFF):
@@ -311,7 +311,7 @@ def _array(declaration: str, lines: Iterable[str]) -> Iterator[str]:
 
 
 def _words(row: list[int], width: int) -> Iterator[str]:
-    """A row of 64-bit words as pairs of 32 bits, and the odd one."""
+    """A row of 64-bit words as pairs of 32 bits, and an odd one."""
     for i, word in enumerate(row):
         low, high = word & 0xFFFFFFFF, word >> 32
         odd = 64 * i + 32 >= width

@@ -1,4 +1,4 @@
-"""A packed model as one web page that draws, thinks and explains."""
+"""Export a packed model as a web page: people draw digits, and the model reads them."""
 
 from __future__ import annotations
 
@@ -49,26 +49,26 @@ def export_html(
 ) -> None:
     """Write a web page on which people draw digits and watch the packed model read them.
 
-    One file of plain HTML, CSS and JavaScript that loads nothing, on no network. The drawing is
-    fitted into 20 by 20 pixels and centred by its mass in 28 by 28, as the MNIST files have it; the
-    model's own integer program runs on that, in words of 32 bits, and the page shows every bit, the
-    scores, and the label. It works by mouse, finger, pen or keyboard.
+    The page is one file of HTML, CSS and JavaScript that loads nothing from a network. Like the
+    digits of MNIST, a drawing is fitted into 20 by 20 pixels and centred by its mass in 28 by 28.
+    The model's integer program runs on it, in words of 32 bits, and the page shows every bit, the
+    scores and the label. People draw with a mouse, a finger, a pen or the keyboard.
 
-    When it opens, the page runs the model on `images` and compares the scores with those of
-    ``packed.predict_scores``, and the model with its checksum. If anything differs it says so in
-    red. The same model and images give the same bytes.
+    When it opens, the page compares the scores of `images` with ``packed.predict_scores``, and the
+    model with its checksum; any difference is shown in red. The same model and images give the
+    same bytes.
 
     Args:
         packed: a model of images of 28 by 28.
         path: of the file, which appears whole or not at all.
         title: the page's heading.
-        images: uint8 with the model's shape, for the self-test and as examples to click; None for
-            one of each digit, all pixels 0, and all 255.
+        images: uint8 with the model's shape, for the self-test and as examples to click; None
+            gives one of each digit, all pixels 0, and all 255.
 
     Raises:
-        PackError: for a model of images of another shape, or a stage that has no form here.
-        TypeError: for images that are not uint8, or a title that is no text.
-        ValueError: for images of another shape, or none, or a title without letters.
+        PackError: for a model of images of another shape, or a stage that the page cannot run.
+        TypeError: for images that are not uint8, or a title that is not a string.
+        ValueError: for images of another shape, for no images, and for a blank title.
         OSError: if the file cannot be written.
 
     >>> import pathlib, tempfile
@@ -104,18 +104,18 @@ def export_html(
         "vectors": _json(_describe_vectors(packed, vectors, model)),
     }
     template = resources.files(__package__).joinpath("page.html").read_text(encoding="utf-8")
-    # All places at once, so that nothing is put into what has been put in.
+    # All at once, so that inserted text is not searched for further positions.
     page = PLACE.sub(lambda place: content[place[1]], _shortened(template))
-    # A title may have lone surrogates, which no encoding has.
+    # A title may have lone surrogates, which cannot be encoded.
     data = page.encode("utf-8", errors="replace")
     with whole_file(path) as file:
         file.write(data)
 
 
 def _shortened(template: str) -> str:
-    """The same lines with fewer blanks, and without most comments that fill a line.
+    """The template with fewer blanks, and without most comments on lines of their own.
 
-    The scripts that people may want to read, the network's and the picture's, keep their comments
+    The scripts of the network and the picture, which people may want to read, keep their comments
     and half of their indentation.
     """
     lines, part = [], ""
@@ -179,14 +179,14 @@ def _describe_stage(i: int, stage: Stage) -> dict[str, Any]:
 
 
 def _numbers(scores: ScoreStage) -> Any:
-    """Integers as JSON has them: as text if JavaScript's numbers might not hold them."""
+    """A function that turns integers into JSON; text if JavaScript's numbers may be too small."""
     if scores.fits_int32:
         return lambda array: array.tolist()
     return lambda array: [str(n) for n in array.tolist()]
 
 
 def _text(data: bytes) -> str:
-    """Bytes for the page's `bytesOf`: two digits of base 91 hold 13 bits, as 91 squared > 2^13."""
+    """Bytes as text for the page's `bytesOf`: 13 bits are two digits of base 91 (91^2 > 2^13)."""
     parts = []
     for start in range(0, len(data), 13 * 2**12):  # whole groups, a few at a time
         part = np.frombuffer(data[start : start + 13 * 2**12], np.uint8)
@@ -198,10 +198,10 @@ def _text(data: bytes) -> str:
 
 
 def _packbits(data: bytes) -> bytes:
-    """Runs of equal bytes made short, for the page's `unpacked`.
+    """Run-length encoding for the page's `unpacked`.
 
-    Apple's PackBits, as in TIFF 6.0, section 9: n below 128 and n + 1 bytes as they are, or n above
-    128 and one byte that stands there 257 - n times.
+    This is Apple's PackBits, as in TIFF 6.0, section 9: n < 128 followed by n + 1 plain bytes, or
+    n > 128 followed by one byte that is repeated 257 - n times.
     """
     packed, plain = bytearray(), bytearray()
 
@@ -225,5 +225,5 @@ def _packbits(data: bytes) -> bytes:
 
 
 def _json(value: Any) -> str:
-    """On one line, and such that nothing in it ends a script element."""
+    """JSON on one line, without anything that ends a script element."""
     return json.dumps(value, separators=(",", ":")).replace("<", "\\u003c")

@@ -1,4 +1,4 @@
-"""A packed model as an ONNX graph that gives the same integer scores."""
+"""Export a packed model as an ONNX graph with the same integer scores."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import numpy as np
 
 from minibnn.atomic_file import whole_file
 from minibnn.packed.bits import unpack_rows
-from minibnn.packed.describe import describe, to_json
+from minibnn.packed.description import describe, to_json
 from minibnn.packed.errors import PackError
 from minibnn.packed.model import PackedModel
 from minibnn.packed.stages import (
@@ -28,10 +28,10 @@ from minibnn.packed.stages import (
 )
 from minibnn.version import __version__
 
-# The oldest set of operators in which ArgMax says which of two equal maxima it takes, and the
-# oldest file format that may name it; both of ONNX 1.7.
+# The oldest opset in which ArgMax specifies which of two equal maxima it takes, and the oldest file
+# format that allows it; both from ONNX 1.7.
 OPSET, IR_VERSION = 12, 7
-WHOLE = 2**24  # float32 holds every whole number up to here
+WHOLE = 2**24  # float32 represents every integer up to this
 
 
 def export_onnx(packed: PackedModel, path: str | os.PathLike[str]) -> None:
@@ -43,16 +43,15 @@ def export_onnx(packed: PackedModel, path: str | os.PathLike[str]) -> None:
         scores   int64  (N, classes)        those of packed.predict_scores
         label    int64  (N,)                the first class with the greatest score
 
-    Dense stages are MatMulInteger: exact by definition, and what processors have instructions for.
-    Of bits the graph keeps 0 and 2, unsigned, with a zero point of 1, so that they are worth -1 and
-    +1. Convolutions are Conv in float32, which many more runtimes have than ConvInteger; so is max
-    pooling of accumulators, since MaxPool takes no int32. These are exact, too: values and partial
-    sums, in whatever order, are whole numbers within 2^24, and float32 has all of these. That holds
-    in TensorFloat32 as well (a pixel takes 8 bits), but not where a runtime is asked to add up in
-    float16, or to transform windows (Winograd). A window of more than 65,792 pixels may leave 2^24
-    and is refused.
+    Dense stages are MatMulInteger, which is exact and has instructions on many processors. Bits are
+    0 and 2, unsigned, with a zero point of 1, so that they count as -1 and +1. Convolutions are
+    Conv in float32, which many more runtimes support than ConvInteger; max pooling of accumulators
+    is in float32, too, since MaxPool does not take int32. Both are exact: all values and partial
+    sums, in any order, are integers within 2^24, which float32 represents. That also holds for
+    TensorFloat32 (a pixel has 8 bits), but not for runtimes that add in float16 or use Winograd
+    convolutions. Windows of more than 65,792 pixels may exceed 2^24 and are refused.
 
-    It takes opset 12 (ONNX 1.7, of 2020) or later. ONNX has no type of one bit there: weights are
+    The graph needs opset 12 (ONNX 1.7, 2020) or later. That has no type of one bit: weights are
     int8, 8 times the size of the packed ones, and a quarter of floats. The metadata has ``format``,
     ``minibnn`` (the version), ``architecture`` (JSON, the stages without their arrays) and
     ``sha256`` (`PackedModel.sha256`). One model gives the same bytes every time.
@@ -62,7 +61,7 @@ def export_onnx(packed: PackedModel, path: str | os.PathLike[str]) -> None:
         path: of the file.
 
     Raises:
-        ImportError: without the package onnx, which only the export needs.
+        ImportError: if the package onnx is missing.
         PackError: for a convolution whose windows are too large.
         OSError: if the file cannot be written.
     """
@@ -79,27 +78,27 @@ def _onnx() -> Any:
 
 
 class _Graph:
-    """The nodes so far, and how the last one's values lie.
+    """The nodes so far, and the layout of the last one's values.
 
     Attributes:
-        value: its name.
+        value: the last node's name.
         dtype: of the values.
-        lies: their shape in a sample.
-        channels_first: whether that is (channels, rows, columns), as ONNX has its images, instead
-            of row-major with channels last, as packed models have them.
+        shape: the shape of a sample.
+        channels_first: whether that is (channels, rows, columns), as in ONNX, instead of channels
+            last, as in packed models.
     """
 
     def __init__(self, onnx: Any, packed: PackedModel) -> None:
         self.onnx, self.packed = onnx, packed
         self.nodes: list[Any] = []
         self.constants: dict[str, Any] = {}
-        self.value, self.lies = "images", packed.input_shape
+        self.value, self.shape = "images", packed.input_shape
         self.dtype: Any = np.uint8
         self.channels_first = False
         self.prefix = ""
 
     def model(self) -> Any:
-        """The whole model, stage by stage."""
+        """The ONNX model, stage by stage."""
         helper = self.onnx.helper
         for i, stage in enumerate(self.packed.stages):
             self.prefix = f"{i}.{stage.kind}"
@@ -147,59 +146,59 @@ class _Graph:
         raise PackError(f"export_onnx: stage {self.prefix}: {why}")
 
     def consumer(self, i: int) -> Stage:
-        """The product that takes what stage `i` gives, perhaps through pools."""
+        """The product that takes the output of stage `i`, perhaps through pools."""
         return next(s for s in self.packed.stages[i + 1 :] if isinstance(s, Product))
 
     # --- nodes -----------------------------------------------------------------------------------
 
     def node(self, op: str, *more: str, output: str = "", **attributes: Any) -> None:
-        """Add a node that takes the last value, and perhaps constants after it."""
+        """Add a node that takes the last value, and then the constants in `more`."""
         name = f"{self.prefix}.{len(self.nodes)}.{op}"
         inputs, self.value = [self.value, *more], output or name
         make = self.onnx.helper.make_node
         self.nodes.append(make(op, inputs, [self.value], name=name, **attributes))
 
     def constant(self, name: str, values: Any, dtype: Any) -> str:
-        """Add an array to the file; its name."""
+        """Add a constant array, and return its name."""
         name = f"{self.prefix}.{name}"
         array = np.ascontiguousarray(np.asarray(values, dtype).astype(np.dtype(dtype)))
         self.constants[name] = self.onnx.numpy_helper.from_array(array, name)
         return name
 
     def cast(self, dtype: Any) -> None:
-        """To another type, unless the values have it."""
+        """Cast the values, unless they have this dtype."""
         if self.dtype != dtype:
             to = self.onnx.helper.np_dtype_to_tensor_dtype(np.dtype(dtype))
             self.node("Cast", to=to)
             self.dtype = dtype
 
     def rows(self, shape: Shape) -> None:
-        """Let the values lie in row-major order, channels last, in this shape."""
+        """Bring the values into this shape, in row-major order with channels last."""
         if self.channels_first:
-            channels, *places = self.lies
-            if channels > 1 and size_of(tuple(places)) > 1:
+            channels, *image = self.shape
+            if channels > 1 and size_of(tuple(image)) > 1:
                 self.node("Transpose", perm=[0, 2, 3, 1])
-                self.lies = *places, channels
+                self.shape = *image, channels
             self.channels_first = False
         self.reshape(shape)
 
     def images(self, shape: Shape) -> None:
-        """Let the values of (rows, columns, channels) lie channels first."""
+        """Bring images of the shape (rows, columns, channels) into channels-first order."""
         height, width, channels = shape
-        if self.channels_first and self.lies == (channels, height, width):
+        if self.channels_first and self.shape == (channels, height, width):
             return
         if channels == 1 or height * width == 1:  # in the same order
             self.rows((channels, height, width))
         else:
             self.rows(shape)
             self.node("Transpose", perm=[0, 3, 1, 2])
-        self.lies, self.channels_first = (channels, height, width), True
+        self.shape, self.channels_first = (channels, height, width), True
 
     def reshape(self, shape: Shape) -> None:
-        if self.lies != shape:
-            # 0 is the size that is there: also of a batch of none, where -1 would be any number
+        if self.shape != shape:
+            # 0 keeps the batch size; with -1, an empty batch would be ambiguous.
             self.node("Reshape", self.constant(f"shape{len(self.nodes)}", [0, *shape], np.int64))
-            self.lies = shape
+            self.shape = shape
 
     # --- stages ----------------------------------------------------------------------------------
 
@@ -209,18 +208,18 @@ class _Graph:
 
     def threshold(self, stage: ThresholdStage, consumer: Stage) -> None:
         channels = len(stage.thresholds)
-        height_width_channels = (*self.lies[1:], self.lies[0])
+        height_width_channels = (*self.shape[1:], self.shape[0])
         shape: Shape = (channels,)
         if self.channels_first and stage.in_shape == height_width_channels:
             shape = (channels, 1, 1)
-        elif self.channels_first or self.lies[-1] != channels:
+        elif self.channels_first or self.shape[-1] != channels:
             self.rows((size_of(stage.in_shape) // channels, channels))
         self.compare(stage.thresholds.reshape(shape), stage.falling.reshape(shape), consumer)
 
     def compare(self, thresholds: HostArray, falling: HostArray, consumer: Stage) -> None:
-        """Bits as the consumer takes them: 0 and 2 of uint8, or -1 and +1 of float32.
+        """Bits as the consumer takes them: 0 and 2 as uint8, or -1 and +1 as float32.
 
-        ``acc <= t`` is the opposite of ``acc >= t + 1``: falling channels choose the other way.
+        ``acc <= t`` is the opposite of ``acc >= t + 1``, so falling channels swap the two values.
         """
         floats = isinstance(consumer, ConvStage)
         least = thresholds.astype(np.int64) + falling
@@ -239,11 +238,11 @@ class _Graph:
         if not stage.pixels:
             weights.append(self.constant("zero_point", 1, np.uint8))
         self.node("MatMulInteger", *weights)
-        self.dtype, self.lies = np.int32, stage.out_shape
+        self.dtype, self.shape = np.int32, stage.out_shape
 
     def conv(self, stage: ConvStage) -> None:
         largest = 255 * stage.width if stage.pixels else stage.width
-        if largest + 2 > WHOLE:  # a threshold out of reach is 1 beyond, and 2 if it falls
+        if largest + 2 > WHOLE:  # an unreachable threshold is 1 beyond the sums, or 2 if falling
             self.refuse(
                 f"expected windows of at most {(WHOLE - 2) // 255:,} pixels, whose sums float32 "
                 f"holds, got {stage.width:,}; use smaller ones"
@@ -272,15 +271,15 @@ class _Graph:
             pads=pads,
         )
         height, width, channels = stage.out_shape
-        self.lies = channels, height, width
+        self.shape = channels, height, width
 
     def pool(self, stage: PoolStage) -> None:
         if self.dtype == np.int32:
-            self.cast(np.float32)  # of sums of bits, as `conv` says
+            self.cast(np.float32)  # sums of bits are exact in it, see `export_onnx`
         self.images(stage.in_shape)
         self.node("MaxPool", kernel_shape=stage.size, strides=stage.stride)
         height, width, channels = stage.out_shape
-        self.lies = channels, height, width
+        self.shape = channels, height, width
 
     def scores(self, stage: ScoreStage) -> None:
         self.rows((len(stage.A),))

@@ -1,4 +1,4 @@
-"""Images with the scores that they must get: what every exported form carries to test itself."""
+"""Test images with their expected scores, which exported models carry to test themselves."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ PIXELS, OPERATIONS = 2**22, 2**31  # of all images together
 
 @dataclass(frozen=True)
 class TestVectors:
-    """Images and the packed model's answers to them.
+    """Images and the packed model's answers.
 
     Attributes:
         images: (n, *input_shape) of uint8.
@@ -33,7 +33,7 @@ class TestVectors:
 
 
 def vectors_of(packed: PackedModel, images: HostArray | None = None) -> TestVectors:
-    """The answers to these images, or to `example_images`, of large models fewer."""
+    """The answers to these images, or to `example_images`; fewer for large models."""
     if images is None:
         most = min(PIXELS // size_of(packed.input_shape), OPERATIONS // total(packed.stages)[1])
         images = example_images(packed.input_shape, max(1, most))
@@ -42,10 +42,10 @@ def vectors_of(packed: PackedModel, images: HostArray | None = None) -> TestVect
 
 
 def example_images(input_shape: tuple[int, ...], most: int = 12) -> HostArray:
-    """A dozen images: one of each digit, all pixels 0, and all 255; the same ones every time.
+    """Twelve images: one of each digit, all pixels 0, and all 255; the same ones every time.
 
-    The digits are the first of their class among the bundled test images. For images that are not
-    28 by 28 they are noise. If a dozen are too many, the first ones.
+    Each digit is the first of its class among the bundled test images. For shapes other than
+    28 by 28, the first ten are noise. If `most` is less than twelve, the first ones.
     """
     size = size_of(input_shape)
     if input_shape in ((28, 28), (784,), (28, 28, 1)):

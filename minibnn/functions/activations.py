@@ -1,4 +1,4 @@
-"""Activations whose backward pass is their true derivative."""
+"""Activations whose backward is their true derivative."""
 
 from __future__ import annotations
 

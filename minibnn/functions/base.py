@@ -1,4 +1,4 @@
-"""What a function is here: a forward, and the backward that training uses."""
+"""The base class of functions: a forward, and the backward that training uses."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ from typing import Any
 import numpy as np
 
 from minibnn.backend import Array
-from minibnn.functions.values import weight_bits
+from minibnn.functions.bit_width import weight_bits
 
 
 class _Bits:
-    """What `Function.bits` answers, unless a class has a `bits` of its own, which means nothing."""
+    """`Function.bits`. A class's own `bits` hides it, but nothing in minibnn reads that."""
 
     def __get__(self, function: Function | None, kind: type | None = None) -> Any:
         return self if function is None else weight_bits(function)
@@ -23,23 +23,23 @@ class Function(ABC):
     """A function of an array with the backward pass that training uses.
 
     `backward` need not be the derivative of `forward`: the derivative of a sign is zero almost
-    everywhere, so binary networks train with the derivative of something smoother. `surrogate`
-    says of what: `backward` must be its exact derivative, and the gradient check holds every
-    function to that. For an ordinary differentiable function the surrogate is `forward` itself.
+    everywhere, so binary networks train with the derivative of a smoother function, the
+    `surrogate`. `backward` must be the exact derivative of `surrogate`, which the gradient check
+    tests. For an ordinary differentiable function the surrogate is `forward` itself.
 
-    Most functions need `forward`, `backward` and `surrogate` only. The other methods are for
-    those that draw random numbers, and for those whose surrogate holds something fixed.
+    Most functions only need `forward`, `backward` and `surrogate`. The other methods are for
+    functions that draw random numbers, and for those whose surrogate keeps something fixed.
 
-    A function that is a sign gives +1 at both zeros; the gradient check asks it.
+    A sign function gives +1 at both zeros; the gradient check tests that as well.
 
     Shapes: any; every method keeps the shape and the dtype of `x`.
 
-    How many values a function has, and so whether it is a quantizer and of how many bits, is found
-    out from its `forward`, never from what it says of itself: see `weight_levels`.
+    The values of `forward` decide whether a function is a quantizer, and of how many bits; no
+    declaration is needed or believed. See `weight_levels`.
 
     Attributes:
-        bits: how many bits one value takes as a weight's quantizer: 1 for two values, 32 for real
-            numbers. It is found out anew whenever it is asked for, in milliseconds.
+        bits: how many bits one value takes if the function quantizes a weight: 1 for two values,
+            32 for real numbers. Each access computes it anew, in milliseconds.
     """
 
     bits: int = _Bits()  # type: ignore[assignment]
@@ -56,27 +56,27 @@ class Function(ABC):
         """The gradient with respect to `x`, given `dy`, the gradient with respect to y."""
 
     def surrogate(self, x: Array) -> Array:
-        """The function whose derivative `backward` applies."""
+        """The function whose exact derivative `backward` is."""
         return self.forward(x)
 
     def surrogate_at(self, x0: Array, dy: Array) -> Callable[[Array], Array]:
-        """The surrogate for a backward at `x0` that is given `dy`.
+        """The surrogate of the backward at `x0` for this `dy`.
 
-        Only for functions whose backward takes something for constant that their surrogate
-        computes (a scale from the mean of `x`), or that depends on the direction of `dy`.
+        Override it if backward treats a part of the surrogate as constant (a scale from the mean
+        of `x`, say), or depends on the direction of `dy`.
         """
         return self.surrogate
 
     def train_forward(self, x: Array) -> Array:
-        """The value in a training pass: `forward`, unless the function draws."""
+        """The value in a training pass: `forward`, unless the function draws random numbers."""
         return self.forward(x)
 
     def initialize(self, rng: np.random.Generator) -> None:  # noqa: B027 (most have no state)
-        """Draw whatever the function needs before it can draw; nothing by default."""
+        """Seed the function's random stream, if it has one; nothing by default."""
 
     def shipped_floats(self, shape: tuple[int, ...]) -> int:
         """How many real numbers ship beside the quantized values of a weight of this shape.
 
-        For a quantizer with a scale for each output channel, ``shape[-1]``.
+        A quantizer with a scale for each output channel returns ``shape[-1]``.
         """
         return 0

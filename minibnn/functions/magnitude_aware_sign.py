@@ -1,4 +1,4 @@
-"""The sign with a scale for each output channel, the mean magnitude of its weights."""
+"""The sign, scaled for each output channel by the mean magnitude of its weights."""
 
 from __future__ import annotations
 
@@ -19,17 +19,17 @@ class MagnitudeAwareSign(StraightThrough):
         y  = a sign(x)
         dx = dy a 1[|x| <= clip]      as if y were a clip(x, -clip, clip), with a held fixed
 
-    One value takes one bit; the a of a channel is a real number that goes with it.
+    One value takes one bit; each channel also has a real number, its a.
 
     Shapes: x and y (..., channels), a (channels,).
 
-    Picture: ``plot_function(MagnitudeAwareSign())``, which takes the picture's grid for a channel.
+    Picture: ``plot_function(MagnitudeAwareSign())``, which uses the picture's grid as a channel.
 
     Args:
         clip: where the gradient ends; None disables clipping.
 
     Raises:
-        ValueError: if `clip` is not a positive number or None; from all methods for an x with
+        ValueError: if `clip` is not a positive number or None; from all methods, for an x with
             fewer than two axes, which has no channels.
 
     Reference: Liu et al. 2018 (Bi-Real Net), arXiv:1808.00278.

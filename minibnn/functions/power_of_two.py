@@ -1,4 +1,4 @@
-"""Rounding to a power of two, by which hardware multiplies with a shift."""
+"""Rounding to a power of two: hardware multiplies by it with a shift."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ import numpy as np
 from minibnn.backend import Array, backend_of
 from minibnn.functions.base import Function
 
-# For each float: the integer of its size, how many bits its mantissa has, and the mantissa of the
-# smallest number that is larger than the square root of 2.
+# For each float dtype: the integer of the same size, the number of bits in the mantissa, and the
+# mantissa of the smallest number above the square root of 2.
 _LAYOUT: dict[Any, tuple[Any, int, int]] = {
     np.dtype(np.float32): (np.uint32, 23, 0x3504F4),
     np.dtype(np.float64): (np.uint64, 52, 0x6A09E667F3BCD),
@@ -20,7 +20,7 @@ _LAYOUT: dict[Any, tuple[Any, int, int]] = {
 
 @dataclass(frozen=True)
 class PowerOfTwo(Function):
-    """The nearest power of two, on the scale of logarithms, with a straight-through gradient.
+    """The nearest power of two on a logarithmic scale, with a straight-through gradient.
 
     .. code-block:: text
 
@@ -39,8 +39,8 @@ class PowerOfTwo(Function):
 
     def forward(self, x: Array) -> Array:
         """``sign(x) 2^round(log2 |x|)``."""
-        # A float is its sign, its exponent and its mantissa, side by side. Adding to the mantissa
-        # what carries sqrt(2) into the exponent rounds it; without mantissa it is a power of two.
+        # A float is stored as sign, exponent and mantissa. The addition carries into the exponent
+        # if the mantissa is that of sqrt(2) or more; clearing the mantissa leaves a power of two.
         (integer, bits, sqrt2), xp = _LAYOUT[x.dtype], backend_of(x).xp
         y = xp.array(x)
         layout = y.view(integer)

@@ -1,4 +1,4 @@
-"""Signs whose gradient is straight-through: the identity's, inside a clip if there is one."""
+"""The sign, and the straight-through gradient with an optional clip."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ from minibnn.functions.base import Function
 
 
 def sign(x: Array) -> Array:
-    """+1 where ``x >= 0``, else -1, in the dtype of `x`: the one sign of this library.
+    """+1 where ``x >= 0``, else -1, in the dtype of `x`; minibnn uses no other sign.
 
-    Both zeros give +1. NaN stays NaN: a network of signs would otherwise turn it into an ordinary
-    value, train on, and show a finite loss over ruined weights.
+    Both zeros give +1. NaN stays NaN: otherwise a network of signs would turn it into an ordinary
+    value and go on training, with a finite loss and ruined weights.
 
     Shapes: any; the signs as x.
 
@@ -40,14 +40,14 @@ def straight_through_gradient(dy: Array, x: Array, clip: float) -> Array:
 
 
 class StraightThrough(Function):
-    """A function whose backward is that of the identity, inside a clip if there is one.
+    """A function with the backward of the identity, or of a clip.
 
     .. code-block:: text
 
         dx = dy                     clip=None: as if y were x
         dx = dy 1[|x| <= clip]      clip=c:    as if y were clip(x, -c, c)
 
-    What derives from it is a dataclass with a field `clip`, and has a `forward`.
+    A subclass is a dataclass with a field `clip`, and defines `forward`.
 
     Reference: Bengio et al. 2013, arXiv:1308.3432.
     """
@@ -64,13 +64,13 @@ class StraightThrough(Function):
             )
 
     def backward(self, dy: Array, x: Array) -> Array:
-        """`dy`, or with a clip `dy` inside it (edges included) and 0 outside."""
+        """`dy`; with a clip, `dy` inside it (edges included) and 0 outside."""
         if self.clip is None:
             return dy
         return backend_of(x).run(straight_through_gradient, dy, x, self.clip)
 
     def surrogate(self, x: Array) -> Array:
-        """`x`, or with a clip `x` limited to [-clip, clip]."""
+        """`x`; with a clip, `x` limited to [-clip, clip]."""
         if self.clip is None:
             return x
         return backend_of(x).xp.clip(x, -self.clip, self.clip)
@@ -89,8 +89,8 @@ class SignSTE(StraightThrough):
     ``sign(0) = sign(-0.0) = +1``, here and wherever minibnn takes a sign.
 
     The clip stops the gradient of values so far from zero that a small step cannot change
-    their sign. Activations usually want ``clip=1.0``. Weights that a bound of 1.0 keeps inside
-    the clip are the same with and without it.
+    their sign. Activations usually need ``clip=1.0``. For weights with a bound of 1.0 the clip
+    makes no difference, since they never leave it.
 
     Picture: ``plot_function(SignSTE(clip=1.0))``, and all quantizers in ``docs/quantizers.md``.
 

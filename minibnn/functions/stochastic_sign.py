@@ -1,4 +1,4 @@
-"""The sign that is drawn in training, so that its mean is the input."""
+"""A sign that is drawn at random in training, with the input as its mean."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ from minibnn.functions.signs import StraightThrough, sign
 from minibnn.random_stream import RandomStream
 
 
-@dataclass  # not frozen: its stream moves on with each draw
+@dataclass  # not frozen: each draw advances its stream
 class StochasticSign(StraightThrough):
-    """In training +1 or -1 by a draw whose mean is x, in evaluation the sign.
+    """In training a random +1 or -1 with mean x, in evaluation the sign.
 
     .. code-block:: text
 
@@ -24,9 +24,9 @@ class StochasticSign(StraightThrough):
 
     Between -1 and 1 the mean of y is ``2p - 1 = x``, so that the noise has no bias.
 
-    ``model.initialize(rng)`` seeds its stream; for use outside a layer, call `initialize` itself.
-    The same seed gives the same draws on every device, and setting ``stream.count`` back repeats
-    them. Give each layer its own object: one that serves two layers draws for both in turn.
+    ``model.initialize(rng)`` seeds its random stream; outside a layer, call the function's own
+    `initialize`. The same seed gives the same draws on every device, and setting ``stream.count``
+    back repeats them. Give each layer its own object: two layers with one object share its draws.
 
     Picture: ``plot_function(StochasticSign(clip=1.0))``; the dashed line is the mean.
 
@@ -53,7 +53,7 @@ class StochasticSign(StraightThrough):
     )
 
     def initialize(self, rng: np.random.Generator) -> None:
-        """Draw the seed of the stream."""
+        """Draw the seed of the random stream."""
         self.stream.initialize(rng)
 
     def forward(self, x: Array) -> Array:

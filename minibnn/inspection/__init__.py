@@ -1,1 +1,1 @@
-"""Looking at a model without changing it: what passes through its layers, its sizes and costs."""
+"""Inspection of a model without side effects: its sizes, its costs, and what passes through it."""

@@ -1,4 +1,4 @@
-"""What passes through each layer of a network, noted down."""
+"""A recording of what passes through each layer of a network."""
 
 from __future__ import annotations
 
@@ -14,15 +14,15 @@ from minibnn.layers import DirectFeedback, Layer, Sequential
 
 @dataclass(eq=False)
 class Step:
-    """What went through one layer.
+    """The input, output and gradients of one layer in one pass.
 
     Attributes:
-        path: the layer's, such as ``"2"`` for layer 2 of a Sequential; empty for the model itself.
-        layer: the copy's layer, whose parameters and gradients belong to this pass.
+        path: of the layer, such as ``"2"`` for layer 2 of a Sequential; empty for the model itself.
+        layer: the layer of the copy, whose parameters and gradients belong to this pass.
         x: its input.
         y: its output.
-        dy: the gradient that came to its backward; None before, and where backward was not called.
-        dx: the gradient that its backward gave, or None.
+        dy: the argument of its backward; None if backward was not called.
+        dx: the result of its backward, or None.
     """
 
     path: str
@@ -34,20 +34,20 @@ class Step:
 
 
 class Recorder:
-    """A copy of a model that notes what enters and leaves its layers.
+    """A copy of a model that records what enters and leaves its layers.
 
-    Only the copy runs, so the model keeps its saved state, its running statistics and its draws.
-    Noted are the layers without children, and containers with arrays of their own that ship.
+    Only the copy runs, so the model's saved state, running statistics and random streams do not
+    change. Layers without children are recorded, and containers with shipped arrays of their own.
 
     Args:
-        model: to be copied.
-        share: whether the copy has the model's own parameters and buffers, instead of copies, for
-            passes that change none: in evaluation.
+        model: is copied.
+        share: whether the copy shares the model's parameters and buffers. Only for passes that
+            change none of them, as in evaluation.
 
     Attributes:
         model: the copy; run it with `forward` and `backward`.
         steps: of the passes since the last `clear`, in the order in which they ended.
-        layers: what is noted, with its path, in order.
+        layers: the recorded layers with their paths, in order.
     """
 
     def __init__(self, model: Layer, *, share: bool = False) -> None:
@@ -61,7 +61,7 @@ class Recorder:
             layer.backward = self._backward(layer, layer.backward)  # type: ignore[method-assign]
 
     def clear(self) -> None:
-        """Begin anew; the passes' arrays are let go."""
+        """Start again, and release the arrays of earlier passes."""
         self.steps = []
 
     def _forward(
@@ -89,7 +89,7 @@ class Recorder:
 
 
 def _held(model: Layer) -> dict[int, Any]:
-    """For `copy.deepcopy`: arrays that are not to be copied, and saved state to be left behind."""
+    """A memo for `copy.deepcopy`: arrays that are shared, and saved state that is dropped."""
     arrays = [a for p in model.parameters() for a in (p.data, p.grad)]
     arrays += [buffer.data for buffer in model.buffers()]
     kept: dict[int, Any] = {id(a): a for a in arrays}
@@ -101,10 +101,10 @@ def _held(model: Layer) -> dict[int, Any]:
 
 
 def bytes_a_sample(model: Layer, x: Array) -> tuple[int, int]:
-    """What a sample's way through the layers takes in evaluation, by a batch of one.
+    """The memory that one sample takes in evaluation, measured with a batch of one.
 
     Returns:
-        the bytes of the largest input and output of one layer, and those of all outputs.
+        the most bytes that one layer's input and output take, and the bytes of all outputs.
     """
     sizes: list[tuple[int, int]] = []
     _run_noting(model, x, sizes)
@@ -112,7 +112,7 @@ def bytes_a_sample(model: Layer, x: Array) -> tuple[int, int]:
 
 
 def _run_noting(layer: Layer, x: Array, sizes: list[tuple[int, int]]) -> Array:
-    """Its output in evaluation; adds the bytes of each layer's input and output to `sizes`."""
+    """The layer's output in evaluation; appends the bytes of inputs and outputs to `sizes`."""
     if type(layer).forward in (Sequential.forward, DirectFeedback.forward):
         for child in layer.children():
             x = _run_noting(child, x, sizes)
@@ -121,7 +121,7 @@ def _run_noting(layer: Layer, x: Array, sizes: list[tuple[int, int]]) -> Array:
         y = layer.forward(x)
         sizes.append((x.nbytes, y.nbytes))
         return y
-    recorder = Recorder(layer, share=True)  # only a copy shows what another container does
+    recorder = Recorder(layer, share=True)  # the steps of other containers show only in a recording
     y = recorder.model.forward(x)
     sizes += [(step.x.nbytes, step.y.nbytes) for step in recorder.steps]
     return y
@@ -134,17 +134,3 @@ def _noted(path: str, layer: Layer) -> Iterator[tuple[str, Layer]]:
     parameters, buffers = layer.own_parts()
     if not children or parameters or any(buffer.ships for buffer in buffers):
         yield path, layer
-
-
-def value_bits(steps: list[Step]) -> dict[int, int]:
-    """How many bits a value takes in each array of one pass, by ``id(array)``; 32 if not listed.
-
-    It follows from the layers that made the arrays, not from values that a sample happens to have.
-    An array is known by its identity, so what a container computes between its layers counts as
-    real numbers.
-    """
-    bits: dict[int, int] = {}
-    for step in steps:
-        # A layer may hand on its input itself, which then stays what it was.
-        bits.setdefault(id(step.y), step.layer.output_bits(bits.get(id(step.x), 32)))
-    return bits

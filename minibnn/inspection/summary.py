@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING
 
 from minibnn.checks import shape as check_shape
 from minibnn.functions import weight_bits
-from minibnn.inspection.recorder import Recorder, value_bits
+from minibnn.inspection.costs import macs, product_bits, shipped_floats, value_bits
+from minibnn.inspection.recorder import Recorder
 from minibnn.layers import Layer
 
 if TYPE_CHECKING:
@@ -23,16 +24,16 @@ class SummaryRow:
     """One layer.
 
     Attributes:
-        path: its place in the model, as in the names of its parameters.
+        path: its position in the model, as in the names of its parameters.
         layer: its short name.
         output: shape of its output for one sample; None if the pass did not reach it.
-        values: how many numbers of so many bits it ships, ``{1: 7840, 32: 10}``.
-        bytes: what those take; those of one weight are packed and rounded up to whole bytes.
+        values: how many numbers it ships for each bit width, ``{1: 7840, 32: 10}``.
+        bytes: what those take; each weight is packed and rounded up to whole bytes.
         macs: multiply-accumulates for one sample.
         kind: of the multiply-accumulates: ``"binary"`` if weights and inputs both have one bit,
-            ``"float"`` if both have 32, else ``"mixed"``; empty without any. Bits are counted, not
-            values: the 0 and 1 of `Heaviside` are one bit, also inside a padding of -1, and no
-            XNOR multiplies these. What runs on XNOR, ``minibnn.pack`` knows, which looks at values.
+            ``"float"`` if both have 32, else ``"mixed"``; empty without any. This counts bits: the
+            0 and 1 of `Heaviside` are one bit, although XNOR does not multiply them. What runs on
+            XNOR depends on the values; ``minibnn.pack`` shows that.
     """
 
     path: str
@@ -46,14 +47,14 @@ class SummaryRow:
 
 @dataclass(frozen=True, repr=False)
 class Summary:
-    """What a model takes to store and to run; prints as a table.
+    """What it takes to store and to run a model; prints as a table.
 
-    Sizes are those of the model as it ships: quantized weights at their bits, everything else at
-    32. Latent weights, feedback weights and what else only training needs do not count, and batch
-    norm counts as the scale and the shift that it folds into.
+    Sizes are those of the shipped model: quantized weights at their bit width, everything else at
+    32 bits. Latent weights, feedback weights and whatever only training needs do not count, and
+    batch norm counts as the scale and the shift that it folds into.
 
     Attributes:
-        title: of the model.
+        title: the model's short name.
         input_shape: of one sample.
         rows: one for each layer, in the order of the forward pass.
     """
@@ -64,7 +65,7 @@ class Summary:
 
     @property
     def bytes(self) -> int:
-        """What the model ships, without any header."""
+        """The size of the shipped model, without any header."""
         return sum(row.bytes for row in self.rows)
 
     @property
@@ -74,7 +75,7 @@ class Summary:
 
     @property
     def values(self) -> dict[int, int]:
-        """How many numbers of so many bits it ships, fewest bits first."""
+        """How many numbers it ships for each bit width, fewest bits first."""
         widths = sorted({bits for row in self.rows for bits in row.values})
         return {bits: sum(row.values.get(bits, 0) for row in self.rows) for bits in widths}
 
@@ -129,7 +130,7 @@ class Summary:
 
 
 def summarize(model: Layer, input_shape: tuple[int, ...] | None) -> Summary:
-    """Run one sample of zeros through a copy of the model and write down what each layer is."""
+    """Run one sample of zeros through a copy of the model, and describe each layer."""
     if input_shape is not None:
         if not isinstance(input_shape, tuple):
             raise TypeError(
@@ -174,7 +175,7 @@ def _rows(recorder: Recorder) -> list[SummaryRow]:
     for path, layer in order:
         steps = [step for step in recorder.steps if step.layer is layer]
         values: dict[int, int] = {}
-        floats, size, most_bits = layer.shipped_floats(), 0, 0
+        floats, size, most_bits = shipped_floats(layer), 0, 0
         own = {id(parameter) for parameter in layer.own_parts()[0]}
         for _, parameter, function in layer.named_quantized():
             if id(parameter) in own:
@@ -183,7 +184,7 @@ def _rows(recorder: Recorder) -> list[SummaryRow]:
                     weight_bits(function, len(parameter.shape), parameter.shape[-1]),
                 )
                 most_bits = max(most_bits, width)
-                if width == 32:  # named as quantized, but its values are real numbers
+                if width == 32:  # listed as quantized, but with real values
                     floats += n
                     continue
                 values[width] = values.get(width, 0) + n
@@ -191,22 +192,21 @@ def _rows(recorder: Recorder) -> list[SummaryRow]:
                 floats += function.shipped_floats(parameter.shape)
         if floats:
             values[32] = floats
-        macs = sum(layer.macs(tuple(step.y.shape[1:])) for step in steps)
+        products = sum(macs(layer, step.y.shape[1:]) for step in steps)
         kind = ""
-        if macs:
-            met = {layer.product_bits(bits.get(id(step.x), 32)) for step in steps}
+        if products:
+            met = {product_bits(layer, bits.get(id(step.x), 32)) for step in steps}
             both = {most_bits or 32, *met}
             kind = "binary" if both == {1} else "float" if both == {32} else "mixed"
         output = tuple(steps[-1].y.shape[1:]) if steps else None
-        rows.append(SummaryRow(path, str(layer), output, values, size + 4 * floats, macs, kind))
+        rows.append(SummaryRow(path, str(layer), output, values, size + 4 * floats, products, kind))
     return rows
 
 
 def ruled(lines: list[list[str]], names: int) -> list[str]:
     """Lines of cells as text, with rules below the head and above the total.
 
-    So many first columns are names and stand to the left, as does the last column; the others are
-    numbers and stand to the right.
+    The first `names` columns and the last are left-aligned; the others, numbers, right-aligned.
     """
     size = [max(map(len, column)) for column in zip(*lines, strict=True)]
     text = [

@@ -1,4 +1,4 @@
-"""Layers: each with its forward and its backward written out."""
+"""Layers, each with an explicit forward and backward."""
 
 from minibnn.layers.activation import Activation
 from minibnn.layers.base import Layer

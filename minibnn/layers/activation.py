@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from minibnn.backend import Array
 from minibnn.checks import require
-from minibnn.functions import Function, activation_bits
+from minibnn.functions import Function
 from minibnn.layers.base import Layer
 
 
@@ -40,7 +40,3 @@ class Activation(Layer):
         """``f.backward(dy, x)``."""
         (x,) = self.take_saved(dy)
         return self.function.backward(dy, x) if need_dx else None
-
-    def output_bits(self, x_bits: int) -> int:
-        """The function's."""
-        return activation_bits(self.function)

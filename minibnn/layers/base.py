@@ -1,7 +1,8 @@
-"""What every layer is: an explicit forward, an explicit backward, and the arrays it owns."""
+"""The base class of layers: an explicit forward, an explicit backward, and the arrays it owns."""
 
 from __future__ import annotations
 
+import warnings
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any, Self, TypeVar
@@ -13,7 +14,7 @@ from minibnn.checks import float_dtype, generator, require_methods
 from minibnn.functions import Function
 from minibnn.gradient_clock import Backwards
 from minibnn.input_contract import InputContract
-from minibnn.layers.refusals import require_device, wrong_dtype, wrong_features, wrong_saved
+from minibnn.layers.input_errors import require_device, wrong_dtype, wrong_features, wrong_saved
 from minibnn.parameter import Buffer, Parameter
 from minibnn.random_stream import RandomStream
 
@@ -23,21 +24,38 @@ if TYPE_CHECKING:
 _Kind = TypeVar("_Kind", Parameter, Buffer, Function, RandomStream)
 
 
+def _moved_cost(name: str) -> Any:
+    """A cost under its old name, until minibnn 0.3; subclasses may call it through ``super()``."""
+
+    def cost(self: Layer, *args: Any) -> Any:
+        from minibnn.inspection import costs
+
+        warnings.warn(
+            f"Layer.{name} is now minibnn.inspection.costs.{name}(layer, ...), and the old name "
+            "goes in minibnn 0.3",
+            DeprecationWarning,
+            stacklevel=2,
+        )
+        return getattr(costs, name).__wrapped__(self, *args)
+
+    return cost
+
+
 class Layer(ABC):
-    """A step of a network, with its backward pass written out.
+    """A step of a network, with an explicit backward pass.
 
-    The rules, which the tests hold every layer to:
+    The tests hold every layer to these rules:
 
-    - ``forward(x, train=True)`` keeps in `saved` exactly what `backward` needs, and the next
-      `backward` releases it. ``forward(x)`` keeps nothing. What is kept may be `x` itself: do not
-      change it in between.
-    - `backward` overwrites each parameter's ``grad``, in place, with and without `need_dx`. It
+    - ``forward(x, train=True)`` stores in `saved` exactly what `backward` needs, and the next
+      `backward` releases it. ``forward(x)`` stores nothing. `saved` may hold `x` itself, so do not
+      change `x` in between.
+    - `backward` overwrites each parameter's ``grad`` in place, with and without `need_dx`. It
       changes neither weights nor arguments, and draws no random number: `forward` saves the mask.
-    - The dtype that comes in goes out: float32 as a rule, float64 for gradient checks.
+    - The output has the input's dtype: float32 as a rule, float64 for gradient checks.
 
-    A layer of your own overrides `forward` and `backward`. Its attributes that are a `Parameter`,
-    a `Buffer` or a `Layer` are found by themselves; `check_input` and `take_saved` do the checks
-    that every layer here does:
+    A layer of your own overrides `forward` and `backward`. Its attributes of type `Parameter`,
+    `Buffer` or `Layer` are found automatically. `check_input` and `take_saved` make the checks
+    that all layers share:
 
     >>> from minibnn import Fill, Parameter, check_gradients
     >>> from minibnn.backend import batch_sum
@@ -63,7 +81,7 @@ class Layer(ABC):
 
     Attributes:
         backend: where its arrays live; change it with `to`.
-        dtype: of its parameters; float32 unless `initialize` or `to` said otherwise.
+        dtype: of its parameters; float32 unless `initialize` or `to` was given another.
         saved: what backward needs, or None.
         input_contract: what it was trained on, or None; see `InputContract`.
     """
@@ -72,7 +90,7 @@ class Layer(ABC):
     dtype: np.dtype[Any] = np.dtype(np.float32)
     saved: Any = None
     input_contract: InputContract | None = None
-    _drawn = False  # whether all parameters were seen to have values; they do not lose them
+    _drawn = False  # whether all parameters have values, which they never lose again
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}()"
@@ -91,10 +109,10 @@ class Layer(ABC):
 
         Args:
             dy: the gradient with respect to the output of the last ``forward(train=True)``.
-            need_dx: False where nobody will use the input's gradient; then None is returned.
+            need_dx: False if the input's gradient is not needed; then None is returned.
 
         Raises:
-            RuntimeError: without a ``forward(train=True)`` before it.
+            RuntimeError: if no ``forward(train=True)`` came before.
         """
 
     def named_children(self) -> Iterator[tuple[str, Layer]]:
@@ -117,35 +135,35 @@ class Layer(ABC):
             yield from ((f"{name}.{path}", p) for path, p in child.named_parameters())
 
     def parameters(self) -> Iterator[Parameter]:
-        """What an optimiser trains: the attributes that are parameters, then the children's."""
+        """The parameters for an optimiser: this layer's own, then the children's."""
         return (p for _, p in self.named_parameters())
 
     def buffers(self) -> Iterator[Buffer]:
-        """Arrays that belong to the layer and are not trained, with its children's."""
+        """The arrays that are not trained: this layer's own, then the children's."""
         yield from self._own(Buffer)
         for child in self.children():
             yield from child.buffers()
 
     def named_quantized(self) -> Iterator[tuple[str, Parameter, Function]]:
-        """The parameters that forward sees through a quantizer: path, it, function.
+        """The parameters that forward quantizes: path, parameter, quantizer.
 
-        A layer of your own that has one yields it here. Of how many bits it is, is found out from
-        the function's values.
+        A layer of your own with such a parameter yields it here. How many bits it takes follows
+        from the quantizer's values.
         """
         for name, child in self.named_children():
             yield from ((f"{name}.{path}", p, f) for path, p, f in child.named_quantized())
 
     def own_parts(self) -> tuple[list[Parameter], list[Buffer]]:
-        """Its parameters and buffers without its children's."""
+        """This layer's parameters and buffers, without those of its children."""
         inside = {id(buffer) for child in self.children() for buffer in child.buffers()}
         buffers = [buffer for buffer in self.buffers() if id(buffer) not in inside]
         return list(self._own(Parameter)), buffers
 
     def _refuse_attributes(self) -> None:
-        """Raise for parts in a list or dict, which would be left out of training without a word."""
+        """Raise for parts in a list or dict, which training would silently leave out."""
         require_methods(self, "forward", "backward", "parameters", "buffers")
         if type(self).named_children is not Layer.named_children:
-            return  # a container that says itself what is in it
+            return  # the layer names its children itself
         for name, value in vars(self).items():
             inside = value.values() if isinstance(value, dict) else value
             if isinstance(value, list | tuple | dict) and any(
@@ -164,8 +182,8 @@ class Layer(ABC):
         """Draw all starting values, layer by layer in order, and return the layer.
 
         Args:
-            rng: a generator, or a seed for a new one. The draws are made on the host, so one
-                seed gives one network on every device.
+            rng: a generator, or a seed for a new one. All values are drawn on the host, so that
+                a seed gives the same network on every device.
             dtype: float32 (the default) or float64.
         """
         dtype = float_dtype(self.dtype if dtype is None else dtype)
@@ -175,7 +193,7 @@ class Layer(ABC):
 
     def _initialize(self, rng: np.random.Generator, dtype: np.dtype[Any]) -> None:
         self.backend, self.dtype, self.saved = CPU, dtype, None
-        self.input_contract = None  # nothing has been trained now
+        self.input_contract = None  # the new values are untrained
         for parameter in self._own(Parameter):
             parameter.initialize(rng, dtype)
         for function in self._own(Function):
@@ -188,7 +206,7 @@ class Layer(ABC):
     def to(self, device: str | Backend | None = None, dtype: Any = None) -> Self:
         """Move every parameter and buffer to a device or dtype, and return the layer.
 
-        Make the optimiser after the move: it holds on to the arrays it was made with.
+        Make the optimiser after the move: it keeps the arrays it was made with.
         """
         backend = self.backend if device is None else get_backend(device)
         dtype = float_dtype(self.dtype if dtype is None else dtype)
@@ -204,40 +222,20 @@ class Layer(ABC):
         for child in self.children():
             child._set_place(backend, dtype)
 
-    def macs(self, y_shape: tuple[int, ...]) -> int:
-        """How many products a sample's forward pass adds up, its output being of shape `y_shape`.
-
-        Both without the batch axis; 0 for a layer that sums no products.
-        """
-        return 0
-
-    def product_bits(self, x_bits: int) -> int:
-        """How many bits one value takes that meets a weight, the input's taking `x_bits`."""
-        return x_bits
-
-    def output_bits(self, x_bits: int) -> int:
-        """How many bits one value of the output takes in evaluation, the input's taking `x_bits`.
-
-        `x_bits` in a layer that only moves or picks values, so that each output is an input.
-        """
-        return 32
-
-    def shipped_floats(self) -> int:
-        """How many 32-bit numbers of its own it needs in evaluation, beside quantized weights."""
-        parameters, buffers = self.own_parts()
-        quantized = {id(parameter) for _, parameter, _ in self.named_quantized()}
-        size: int = sum(p.size for p in parameters if id(p) not in quantized)
-        size += sum(b.data.size for b in buffers if b.ships and b.data is not None)
-        return size
+    # Old names: what a layer costs is answered in `minibnn/inspection/costs.py`.
+    macs = _moved_cost("macs")
+    product_bits = _moved_cost("product_bits")
+    output_bits = _moved_cost("output_bits")
+    shipped_floats = _moved_cost("shipped_floats")
 
     def summary(self, input_shape: tuple[int, ...] | None = None) -> Summary:
-        """Sizes and costs, layer by layer: print it, or take its ``table``.
+        """Sizes and costs, layer by layer: print the result, or use its ``table``.
 
         Args:
-            input_shape: of one sample, such as ``(28, 28)``; None where a layer fixes it.
+            input_shape: of one sample, such as ``(28, 28)``; None if a layer fixes it.
 
         Raises:
-            ValueError: for None where no layer fixes the shape.
+            ValueError: if `input_shape` is None and no layer fixes the shape.
 
         >>> from minibnn import Dense, SignSTE
         >>> Dense(784, 10, weight_quantizer=SignSTE()).summary().bytes
@@ -248,27 +246,27 @@ class Layer(ABC):
         return summarize(self, input_shape)
 
     def forget(self) -> None:
-        """Drop what a training forward saved, for whoever will not call `backward`."""
+        """Drop what a training forward saved, if `backward` will not be called."""
         self.saved = None
         for child in self.children():
             child.forget()
 
     def note_input(self, x: Array) -> None:
-        """Remember the dtype and shape of what it is trained on; a range of earlier is no more."""
+        """Remember the dtype and shape of the training input; an earlier range no longer holds."""
         known, here = self.input_contract, (x.dtype, x.shape[1:])
         if known is None or known.low is not None or (known.dtype, known.shape) != here:
             self.set_input_contract(InputContract(*here, source="a training step"))
 
     def set_input_contract(self, contract: InputContract) -> None:
-        """Remember what it is trained on; a container tells those inside that take the same."""
+        """Remember the training input; containers also tell the layers that get the same one."""
         self.input_contract = contract
 
     def check_input(self, x: Array, features: int | None = None) -> None:
-        """Raise unless `x` can enter here: values drawn, right device, dtype and last axis.
+        """Raise if parameters have no values, or if `x` has a wrong device, dtype or last axis.
 
         Args:
-            x: what `forward` was given.
-            features: what the size of the last axis has to be; None for any.
+            x: the argument of `forward`.
+            features: the required size of the last axis; None for any.
         """
         if not self._drawn:
             if any(parameter.data is None for parameter in self._own(Parameter)):
@@ -285,14 +283,14 @@ class Layer(ABC):
             raise wrong_features(self, x, features)
 
     def take_saved(self, dy: Array) -> Any:
-        """Hand over what forward saved, once, after checking `dy` against the output's shape.
+        """Check `dy`, then return and release what forward saved.
 
-        `saved` is a tuple: the shape of the output, then what this returns as a list.
+        `saved` is a tuple: the shape of the output, then the values that this returns as a list.
 
         Raises:
-            RuntimeError: without a ``forward(train=True)`` since the last backward.
-            ValueError: for a `dy` of another shape than the output.
-            TypeError: for a `dy` of another dtype or device; for a `saved` with something else.
+            RuntimeError: if no ``forward(train=True)`` came since the last backward.
+            ValueError: if `dy` does not have the output's shape.
+            TypeError: if `dy` has another dtype or device, or `saved` is no such tuple.
         """
         if type(dy) is not self.backend.array_type:
             require_device(self, self.backend, dy, "dy")

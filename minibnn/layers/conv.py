@@ -9,8 +9,8 @@ from minibnn.checks import integer, number
 from minibnn.feedback import Feedback
 from minibnn.functions import Function
 from minibnn.initializers import Initializer
+from minibnn.layers.image_checks import check_fit, check_images, pair
 from minibnn.layers.weighted import Weighted
-from minibnn.layers.window import check_fit, check_images, pair
 from minibnn.windows import Windows
 
 
@@ -18,11 +18,11 @@ def convolve(x: Array, W: Array, windows: Windows) -> Array:
     """``z = sum over i, j of x_ij W[i, j]``.
 
     ``x_ij[n, p, q] = x[n, p stride + i dilation, q stride + j dilation]`` is the pixel that window
-    (p, q) sees at its position (i, j). So a convolution is a sum of matrix products, one for each
-    position, and so are its two gradients.
+    (p, q) sees at its position (i, j). So a convolution and its two gradients are
+    sums of matrix products, one for each position.
 
-    An implementation may add the n products of a result in any order: it differs by 2 n roundings
-    at most of the sum of their sizes, and not at all for small whole numbers.
+    An implementation may add the n products of a result in any order. It then differs by at most
+    2 n roundings of the sum of their magnitudes, and not at all for small whole numbers.
 
     Shapes: x (batch, height, width, channels), W (kernel height, kernel width, channels / groups,
     outputs), z (batch, H', W', outputs).
@@ -71,7 +71,7 @@ class Conv2D(Weighted):
     .. code-block:: text
 
         forward    Wq = quantizer(W)                         the weights that the windows meet
-                   X  = x with a padding of padding_value around it
+                   X  = x, padded with padding_value
                    z[n, p, q] = b + sum over i, j of X_ij[n, p, q] Wq[i, j]
         backward   dWq[i, j] = X_ij.T dz
                    dW  = quantizer.backward(dWq, W)
@@ -81,7 +81,7 @@ class Conv2D(Weighted):
 
     ``X_ij[n, p, q] = X[n, p stride + i dilation, q stride + j dilation]`` is the pixel, a vector
     of channels, that window (p, q) sees at its position (i, j). The kernel is not flipped. Rows
-    and columns that are left over, because no further window fits, are not seen.
+    and columns where no further window fits are ignored.
 
     In a binary network a padding of zeros is a third value beside -1 and +1, which a packed,
     bitwise convolution cannot represent: pad with -1 or +1 there.
@@ -93,13 +93,13 @@ class Conv2D(Weighted):
     Args:
         in_channels: channels of the input.
         out_channels: channels of the output.
-        kernel_size: rows and columns of a window, or one number for both. So for `stride`,
-            `padding` and `dilation`.
+        kernel_size: rows and columns of a window, or one number for both. The same holds for
+            `stride`, `padding` and `dilation`.
         stride: steps from one window to the next.
-        padding: rows added above and also below, columns added left and also right; or
-            ``"same"``, for an output as large as the input (with a stride of 1; where the padding
-            is odd, below and right get the larger part).
-        padding_value: what the padding is filled with: 0.0, -1.0 or +1.0.
+        padding: rows added above and below each, columns added left and right each; or
+            ``"same"``, for an output as large as the input. ``"same"`` needs a stride of 1; an odd
+            padding is larger below and on the right.
+        padding_value: fills the padding: 0.0, -1.0 or +1.0.
         dilation: steps from one position in a window to the next.
         groups: divides the channels: each group of outputs sees one group of inputs.
         weight_quantizer: the function between the latent weights W and the windows;
@@ -115,7 +115,7 @@ class Conv2D(Weighted):
         TypeError: for sizes that are not integers, a quantizer that is not a `Function`, or a
             feedback that is not a `Feedback`; from `forward` for an x of another dtype or on
             another device.
-        ValueError: for sizes that do not go together; from `forward`, for an x of another shape
+        ValueError: for sizes that do not fit together; from `forward`, for an x of another shape
             or smaller than a window.
         RuntimeError: from `forward` before `initialize`, from `backward` before ``forward``.
 
@@ -222,7 +222,7 @@ class Conv2D(Weighted):
         return self.crop(self.backend.run(convolve_dx, dz, B, self.windows, X.shape))
 
     def product(self, X: Array, W: Array) -> Array:
-        """The bilinear part of the layer: all windows of the padded images, times the kernel."""
+        """The bilinear part of the layer: the windows of the padded images times the kernel."""
         return self.backend.run(convolve, X, W, self.windows)
 
     def pad(self, x: Array) -> Array:
@@ -240,20 +240,6 @@ class Conv2D(Weighted):
         """`X` without the padding."""
         (above, below), (left, right) = self.padding
         return X[:, above : X.shape[1] - below, left : X.shape[2] - right]
-
-    def product_bits(self, x_bits: int) -> int:
-        """The input's; with a padding of zeros at least 2, for what is neither +1 nor -1."""
-        zeros = self.padding_value == 0 and self.padding != ((0, 0), (0, 0))
-        return max(x_bits, 2) if zeros else x_bits
-
-    def macs(self, y_shape: tuple[int, ...]) -> int:
-        """Multiplications with a weight, each with an addition, that one sample takes.
-
-        Args:
-            y_shape: of the output, with the batch or without it.
-        """
-        height, width = y_shape[-3:-1]
-        return height * width * self.weight.size
 
 
 def _padding(

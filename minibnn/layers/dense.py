@@ -13,18 +13,18 @@ from minibnn.layers.weighted import Weighted
 class Dense(Weighted):
     """The fully connected layer, ``z = x W + b``, for real or binary weights.
 
-    Three choices are independent of each other: the weights that the forward product sees, those
-    that the error travels back through, and whether there is a bias. W are the latent weights: real
-    numbers, which the optimiser moves a little in each step, also where Wq has only their signs.
+    Three choices are independent: the weights that the forward product uses, the weights that the
+    error travels back through, and whether there is a bias. W holds the latent weights: real
+    numbers that the optimiser moves a little in each step, even if Wq has only their signs.
 
     .. code-block:: text
 
-        forward    Wq = quantizer(W)              the weights that the product sees
+        forward    Wq = quantizer(W)              the weights that the product uses
                    z  = x Wq + b
         backward   dWq = x.T dz
                    dW  = quantizer.backward(dWq, W)
                    db  = sum of dz over the batch
-                   dx  = dz B.T                   B is Wq, or what the feedback has in its place
+                   dx  = dz B.T                   B is Wq, or what the feedback returns instead
 
     Shapes: x (batch, in_features), W and B (in_features, out_features), b (out_features,),
     z (batch, out_features).
@@ -107,7 +107,7 @@ class Dense(Weighted):
         x, Wq = self.take_saved(dz)  # which also checks dz against the shape of z
         dWq = matmul(x.T, dz, out=self.weight.grad)
         dW = self._quantizer.backward(dWq, self.weight.data)
-        if dW is not self.weight.grad:  # some quantizers give dWq back, which is there already
+        if dW is not self.weight.grad:  # some quantizers return dWq itself
             self.weight.grad[...] = dW
         if self.bias is not None:
             batch_sum(dz, out=self.bias.grad)
@@ -119,7 +119,3 @@ class Dense(Weighted):
     def product(self, x: Array, W: Array) -> Array:
         """The bilinear part of the layer, ``x W``."""
         return matmul(x, W)
-
-    def macs(self, y_shape: tuple[int, ...]) -> int:
-        """One for each weight."""
-        return self.in_features * self.out_features

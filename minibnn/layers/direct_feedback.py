@@ -1,4 +1,4 @@
-"""Direct feedback alignment: the output's error goes straight to every block."""
+"""Direct feedback alignment: the output's error goes directly to every block."""
 
 from __future__ import annotations
 
@@ -16,32 +16,33 @@ from minibnn.parameter import Buffer
 
 
 class DirectFeedback(Sequential):
-    """A `Sequential` whose blocks all get the output's error, through fixed random matrices.
+    """A `Sequential` whose blocks all receive the output's error, through fixed random matrices.
 
     .. code-block:: text
 
         forward    h_1 = block_1(x),  h_i = block_i(h_(i-1)),  y = h_n
         backward   dh_n = dy
                    dh_i = dy B_i.T             for the others, in the shape of h_i
-                   dx   = what block_1's backward makes of dh_1
+                   dx   = block_1's backward of dh_1
 
-    No error passes from block to block. Inside a block it travels as the block says, so a block
-    is usually a ``Sequential`` of a weighted layer and what follows it: the B_i then reaches the
-    weights through the activation's derivative. The last block is trained by its true gradient.
+    No error passes from block to block. Inside a block, the block's own backward applies. So a
+    block is usually a ``Sequential`` of a weighted layer and its activation: the error from B_i
+    then reaches the weights through the activation's derivative. The last block is trained by its
+    true gradient.
 
     The B_i are drawn in the first training forward, when the shapes are known, from a seed that
-    `initialize` draws: a seed gives one network here too. They never learn. They are buffers
-    whose data is None before that, and a copy made before it draws the same ones.
+    `initialize` draws: here too, a seed gives the same network. They never learn. They are buffers
+    whose data is None before that forward; a copy that is made earlier draws the same B_i.
 
-    Shapes: B_i (features of h_i, features of y), a sample counted as one vector.
+    Shapes: B_i (features of h_i, features of y), each sample flattened to a vector.
 
     Args:
         blocks: in order; at least one.
         initializer: draws each B_i; None for `GlorotUniform`.
 
     Raises:
-        ValueError: for no blocks; as from `Sequential`; from `forward` in training, for samples
-            of another size than those that the B_i were drawn for.
+        ValueError: without blocks; as from `Sequential`; from `forward` in training, if the samples
+            do not have the size that the B_i were drawn for.
         RuntimeError: from `forward` in training, before `initialize`.
 
     Reference: direct feedback alignment, Nokland 2016, "Direct feedback alignment provides
@@ -94,7 +95,7 @@ class DirectFeedback(Sequential):
         return outputs
 
     def backward(self, dy: Array, *, need_dx: bool = True) -> Array | None:
-        """Run every block's backward, each on its own error; return the first one's dx."""
+        """Run every block's backward on its own error; return the dx of the first block."""
         (shapes,) = self.take_saved(dy)
         error = dy.reshape(len(dy), -1)
         last = len(self) - 1
@@ -116,7 +117,7 @@ class DirectFeedback(Sequential):
             buffer.data = None
 
     def _draw(self, shapes: list[tuple[int, ...]], output: tuple[int, ...]) -> None:
-        """Draw the B_i that are not there yet, and hold the others to the shapes of this batch."""
+        """Draw the missing B_i, and raise if the others do not fit this batch."""
         if self.seed is None:
             raise RuntimeError(
                 f"{self}: expected a seed, but none has been drawn; "

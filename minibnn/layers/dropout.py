@@ -9,9 +9,9 @@ from minibnn.random_stream import RandomStream
 
 
 def drop(x: Array, mask: Array, scale: float) -> Array:
-    """``s m x``, with m true where a value is kept. The gradient of that is ``s m dy``.
+    """``s m x``, where m is true for kept values; the gradient is ``s m dy``.
 
-    Shapes: x, the mask and the result alike.
+    Shapes: x, mask and result have the same shape.
     """
     y = x * mask
     if scale != 1:
@@ -29,18 +29,18 @@ class Dropout(Layer):
         backward     dx = s m dy
         evaluation   y  = x,                         or (1 - rate) x without rescaling
 
-    Either way, the mean of y in training is y in evaluation. Rescaled activations are no longer
-    signs in training: +1 and -1 become 0 and plus or minus s. NaN and infinity that are dropped
-    give NaN, so that no mask hides a fault. With rate 0 the layer does and draws nothing.
+    Either way, the mean of y in training is y in evaluation. In training, rescaled signs are no
+    longer signs: +1 and -1 become 0, +s and -s. A dropped NaN or infinity gives NaN, so that no
+    mask hides a fault. With rate 0 the layer draws nothing and changes nothing.
 
     Shapes: any; y as x.
 
     Args:
-        rate: the part that is dropped, in [0, 1).
+        rate: the probability of dropping an element, in [0, 1).
         rescale: scale up in training (True), or down in evaluation (False).
 
     Raises:
-        ValueError: for another rate.
+        ValueError: for a rate outside of that range.
         RuntimeError: from `forward` in training, before `initialize`.
 
     Reference: Srivastava et al. 2014, "Dropout: a simple way to prevent neural networks from
@@ -63,10 +63,6 @@ class Dropout(Layer):
 
     def __repr__(self) -> str:
         return f"Dropout({self.rate:g}" + (")" if self.rescale else ", rescale=False)")
-
-    def output_bits(self, x_bits: int) -> int:
-        """The input's with rescaling, since evaluation then changes nothing."""
-        return x_bits if self.rescale or not self.rate else 32
 
     def forward(self, x: Array, *, train: bool = False) -> Array:
         """``s m x`` in training, `x` or ``(1 - rate) x`` in evaluation."""

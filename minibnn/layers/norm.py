@@ -11,7 +11,7 @@ from minibnn.backend import Array, backend_of, batch_mean, batch_sum
 from minibnn.checks import integer, number
 from minibnn.initializers import Fill
 from minibnn.layers.base import Layer
-from minibnn.layers.refusals import wrong_batch
+from minibnn.layers.input_errors import wrong_batch
 from minibnn.parameter import Buffer, Parameter
 
 
@@ -42,8 +42,8 @@ def batch_norm(
     mean = batch_mean(x)
     centered = x - mean
     var = batch_mean(centered * centered)
-    # 1 / sqrt(v) as sqrt(v) / v: where v overflows, inf / inf is nan and shows in the loss; 1 / inf
-    # would quietly give zeros.
+    # 1 / sqrt(v) as sqrt(v) / v: if v overflows, inf / inf is nan, which shows in the loss; 1 / inf
+    # would silently give zeros.
     inv_std = backend_of(x).xp.sqrt(var + epsilon) / (var + epsilon)
     x_hat = centered * inv_std
     y = gamma * x_hat + beta
@@ -59,7 +59,7 @@ def batch_norm_gradient(
     dbeta: Array,
     need_dx: bool,
 ) -> Array | None:
-    """The gradients of `batch_norm`; mean and variance depend on x, too.
+    """The gradients of `batch_norm`; mean and variance depend on x as well.
 
     .. code-block:: text
 
@@ -76,9 +76,9 @@ def batch_norm_gradient(
         x_hat: as `batch_norm` returned it.
         inv_std: likewise.
         gamma: the scale, or 1 for none.
-        dgamma: is overwritten; None if nobody wants it.
+        dgamma: is overwritten; None if it is not needed.
         dbeta: is overwritten.
-        need_dx: whether dx is wanted; else None is returned.
+        need_dx: whether dx is needed; otherwise None is returned.
     """
     dbeta = batch_sum(dy, out=dbeta)
     dgamma = batch_sum(dy * x_hat, out=dgamma)
@@ -113,7 +113,7 @@ def update_running(
         running_mean <- momentum running_mean + (1 - momentum) mean
         running_var  <- momentum running_var  + (1 - momentum) variance_factor var
 
-    If one number of the batch's is not finite, in any channel, nothing changes.
+    If a statistic of the batch is not finite in any channel, nothing changes.
 
     Shapes: all (channels,).
 
@@ -133,13 +133,13 @@ def update_running(
 
 
 class Normalization(Layer):
-    """What layers that normalise over the batch have in common: their arrays, not their equations.
+    """The arrays and settings of layers that normalise over the batch.
 
     Attributes:
         channels: how many means and variances there are.
         momentum: how much of the running statistics each batch keeps.
         epsilon: added to the variance.
-        running_mean: of the batches seen in training, for evaluation.
+        running_mean: of the batches in training; evaluation uses it.
         running_var: likewise.
     """
 
@@ -157,10 +157,6 @@ class Normalization(Layer):
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({self.channels})"
-
-    def shipped_floats(self) -> int:
-        """Two for each channel: in evaluation all its arrays fold into ``y = a x + c``."""
-        return 2 * self.channels
 
     def _initialize(self, rng: np.random.Generator, dtype: np.dtype[Any]) -> None:
         super()._initialize(rng, dtype)
@@ -182,9 +178,9 @@ class BatchNorm(Normalization):
                      dgamma = sum dy x_hat
                      dx     = gamma / sqrt(var + epsilon) (dy - x_hat dgamma / n - dbeta / n)
 
-    The running variance takes in the unbiased estimate, ``var n / (n - 1)``, with n the number
-    of values a channel has in the batch. A batch whose mean or variance is not finite leaves the
-    running statistics as they were, so that one bad batch cannot spoil evaluation.
+    The running variance uses the unbiased estimate, ``var n / (n - 1)``, where n is the number of
+    values per channel in the batch. A batch whose mean or variance is not finite leaves the
+    running statistics unchanged, so that one bad batch cannot spoil evaluation.
 
     Shapes: x and y (batch, ..., channels); gamma, beta and the statistics (channels,).
 
@@ -192,11 +188,11 @@ class BatchNorm(Normalization):
         channels: size of the last axis.
         momentum: how much of the running statistics each batch keeps, in [0, 1).
         epsilon: added to the variance, positive.
-        scale: whether there is a gamma; without, it is 1. A sign after the layer needs
-            none, since beta alone moves its threshold.
+        scale: whether there is a gamma; without it, gamma is 1. Before a sign no gamma is
+            needed, since beta alone moves the threshold.
 
     Raises:
-        ValueError: from `forward` in training, for a batch with one value a channel: it has no
+        ValueError: from `forward` in training, for a batch with one value per channel, which has no
             variance.
 
     Reference: Ioffe and Szegedy 2015, arXiv:1502.03167, algorithms 1 and 2, section 3.
@@ -235,7 +231,7 @@ class BatchNorm(Normalization):
         """Set dgamma and dbeta; return dx."""
         x_hat, inv_std = self.take_saved(dy)
         gamma, dgamma = (1, None) if self.gamma is None else (self.gamma.data, self.gamma.grad)
-        shape, dy = dy.shape, dy.reshape(x_hat.shape)  # x_hat of `TensorNorm` has an axis more
+        shape, dy = dy.shape, dy.reshape(x_hat.shape)  # x_hat of `TensorNorm` has one more axis
         dx = self.backend.run(
             batch_norm_gradient, dy, x_hat, inv_std, gamma, dgamma, self.beta.grad, need_dx
         )
@@ -245,9 +241,9 @@ class BatchNorm(Normalization):
 class TensorNorm(BatchNorm):
     """Batch normalisation with one mean, variance, gamma and beta for the whole tensor.
 
-    The equations are those of `BatchNorm`, with means and sums over all axes: the tensor is one
-    channel. After the last layer of a network it scales all classes alike: as long as gamma is
-    positive it does not change which class is largest.
+    The equations are those of `BatchNorm`, with means and sums over all axes: the tensor counts as
+    one channel. After the last layer of a network it scales all classes equally, so with a
+    positive gamma it does not change which class is largest.
 
     Shapes: x and y (batch, ...); gamma, beta and the statistics (1,).
 
@@ -272,7 +268,7 @@ class TensorNorm(BatchNorm):
         return "TensorNorm()"
 
     def forward(self, x: Array, *, train: bool = False) -> Array:
-        """``gamma x_hat + beta``, as if `x` had one more axis, of its only channel."""
+        """``gamma x_hat + beta``, as if `x` had one more axis with a single channel."""
         self.check_input(x)
         y = super().forward(x[..., None], train=train).reshape(x.shape)
         if train:

@@ -1,4 +1,4 @@
-"""Layers that summarise the windows of an image, each channel for itself."""
+"""Pooling: one value for each window of an image, channel by channel."""
 
 from __future__ import annotations
 
@@ -6,22 +6,22 @@ import numpy as np
 
 from minibnn.backend import Array, backend_of
 from minibnn.layers.base import Layer
-from minibnn.layers.window import check_fit, check_images, pair
+from minibnn.layers.image_checks import check_fit, check_images, pair
 from minibnn.windows import Windows
 
 
 def max_pool(x: Array, windows: Windows, with_positions: bool) -> tuple[Array, Array | None]:
-    """``y = max over i, j of x_ij``, and at which position it stands.
+    """``y = max over i, j of x_ij``, and the position of that maximum.
 
     ``x_ij[n, p, q] = x[n, p stride + i dilation, q stride + j dilation]`` is the pixel that window
-    (p, q) sees at its position (i, j); the four functions here go through the positions, and each
-    implementation gives exactly what they give. A window with a NaN in it gives NaN.
+    (p, q) sees at its position (i, j); the four functions here loop over the positions, and each
+    implementation gives exactly the same values. A window that contains a NaN gives NaN.
 
     Shapes: x (batch, height, width, channels), y and position (batch, H', W', channels).
 
     Returns:
-        y, and the number of the position in row-major order, as small integers: of equal maxima
-        the first; None unless positions are wanted.
+        y, and the position's number in row-major order, as small integers, the first of equal
+        maxima; None instead if positions are not wanted.
     """
     xp = backend_of(x).xp
     positions = windows.positions(windows.counts(x.shape))  # one at a time: there can be many
@@ -31,7 +31,9 @@ def max_pool(x: Array, windows: Windows, with_positions: bool) -> tuple[Array, A
     position = xp.zeros(y.shape, dtype=np.min_scalar_type(most)) if with_positions else None
     for k, (_, _, rows, columns) in enumerate(positions, start=1):
         x_ij = x[:, rows, columns]
-        if position is not None:  # k grows, so the last strict rise, the first maximum, stays
+        if (
+            position is not None
+        ):  # k grows, so the last strict rise, which is the first maximum, stays
             position = xp.maximum(position, (x_ij > y) * position.dtype.type(k))
         xp.maximum(y, x_ij, out=y)
     return y, position
@@ -78,10 +80,9 @@ class MaxPool2D(Layer):
         backward   dx at the position of a window's maximum += dy; 0 elsewhere
 
     Of equal maxima the first in row-major order gets the gradient; binary images have many. A
-    window with a NaN in it gives NaN. Rows and columns that are left over, because no further
-    window fits, are dropped.
+    window that contains a NaN gives NaN. Rows and columns where no further window fits are dropped.
 
-    In a binary network pool before the sign, right after the convolution: the maximum of signs is
+    In a binary network, pool before the sign, right after the convolution: the maximum of signs is
     +1 nearly everywhere.
 
     Shapes: x (batch, height, width, channels), y (batch, H', W', channels) with
@@ -112,10 +113,6 @@ class MaxPool2D(Layer):
     def __repr__(self) -> str:
         return _describe("MaxPool2D", self.windows)
 
-    def output_bits(self, x_bits: int) -> int:
-        """The input's: the largest of some values is one of them."""
-        return x_bits
-
     def forward(self, x: Array, *, train: bool = False) -> Array:
         """The maxima."""
         self.check_input(x)
@@ -127,14 +124,14 @@ class MaxPool2D(Layer):
         return y
 
     def maxima(self, x: Array, with_positions: bool) -> tuple[Array, Array | None]:
-        """The largest values, and the position of each in its window, the first of several."""
+        """The largest values, and the position of each in its window (the first of equal ones)."""
         maxima: tuple[Array, Array | None] = self.backend.run(
             max_pool, x, self.windows, with_positions
         )
         return maxima
 
     def backward(self, dy: Array, *, need_dx: bool = True) -> Array | None:
-        """`dy` where the maxima stand, 0 elsewhere."""
+        """`dy` at the positions of the maxima, 0 elsewhere."""
         shape, position = self.take_saved(dy)
         if not need_dx:
             return None
@@ -149,8 +146,8 @@ class AveragePool2D(Layer):
         forward    y[n, p, q, c] = mean over i, j of x[n, p stride + i, q stride + j, c]
         backward   dx at every position of a window += dy / number of positions
 
-    Rows and columns that are left over, because no further window fits, are dropped. With windows
-    as large as the image it is global average pooling.
+    Rows and columns where no further window fits are dropped. With windows as large as the image
+    this is global average pooling.
 
     Shapes: as for `MaxPool2D`.
 
@@ -189,7 +186,7 @@ class AveragePool2D(Layer):
         return y
 
     def backward(self, dy: Array, *, need_dx: bool = True) -> Array | None:
-        """`dy`, shared out evenly to the positions of its window."""
+        """`dy`, distributed evenly over the positions of its window."""
         (shape,) = self.take_saved(dy)
         if not need_dx:
             return None

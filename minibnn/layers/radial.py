@@ -1,4 +1,4 @@
-"""The layer that measures distances."""
+"""Radial: a layer of squared distances."""
 
 from __future__ import annotations
 
@@ -20,9 +20,9 @@ class Radial(Dense):
                    dx   = 2 (dz B.T - x sum of dz over the outputs)
                                                          B = feedback.backward_weights(Wq)
 
-    It is `Dense` with another product: arguments, shapes and the three choices are its,
-    and the points are the columns of its weight. A feedback takes the place of the weights, not of
-    x; with `Blocked`, dx is 0. In float32, distances that are small beside ``|x|^2`` lose digits.
+    It is `Dense` with another product: arguments, shapes and the three choices are the same, and
+    the points are the columns of the weight. A feedback replaces the weights, not x; with
+    `Blocked`, dx is 0. In float32, distances much smaller than ``|x|^2`` lose digits.
 
     Reference: ``radial`` and ``radial_asym`` of the Julia package Bender.jl.
 
@@ -42,7 +42,7 @@ class Radial(Dense):
         dWq -= Wq * db
         dWq *= 2
         dW = self._quantizer.backward(dWq, self.weight.data)
-        if dW is not self.weight.grad:  # where dWq is already, which some quantizers give back
+        if dW is not self.weight.grad:  # some quantizers return dWq itself
             self.weight.grad[...] = dW
         if self.bias is not None:
             self.bias.grad[...] = db
@@ -57,7 +57,7 @@ class Radial(Dense):
         return dx
 
     def product(self, x: Array, W: Array) -> Array:
-        """What the layer computes of the input and the weights, ``-|x - w|^2``."""
+        """``-|x - w|^2``, without the bias."""
         z = matmul(x, W)
         z *= 2
         z -= (W * W).sum(axis=0)

@@ -1,4 +1,4 @@
-"""Layers that prepare the input: its shape and its scale."""
+"""Layers that change the shape or the scale of the input."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from minibnn.layers.base import Layer
 
 
 class Flatten(Layer):
-    """Lay each sample out as one vector, in row-major order.
+    """Flatten each sample to a vector, in row-major order.
 
     Shapes: x (batch, ...) of any dtype, y (batch, product of the rest).
 
@@ -23,7 +23,7 @@ class Flatten(Layer):
 
     def forward(self, x: Array, *, train: bool = False) -> Array:
         """`x` reshaped to (batch, features)."""
-        backend_of(x)  # a list, say, is refused here rather than in its missing methods
+        backend_of(x)  # raises for a list, for instance
         if x.ndim < 2:
             raise ValueError(f"{self}: expected x of shape (batch, ...), got {x.shape}")
         y = x.reshape(x.shape[0], math.prod(x.shape[1:]))
@@ -35,10 +35,6 @@ class Flatten(Layer):
         """`dy` in the shape that `x` had."""
         (shape,) = self.take_saved(dy)
         return dy.reshape(shape) if need_dx else None
-
-    def output_bits(self, x_bits: int) -> int:
-        """As the input's: it only moves values."""
-        return x_bits
 
 
 class Reshape(Layer):
@@ -65,10 +61,6 @@ class Reshape(Layer):
     def __repr__(self) -> str:
         return f"Reshape({self.shape})"
 
-    def output_bits(self, x_bits: int) -> int:
-        """As the input's: it only moves values."""
-        return x_bits
-
     def forward(self, x: Array, *, train: bool = False) -> Array:
         """`x` reshaped to (batch, *shape)."""
         backend_of(x)
@@ -89,7 +81,7 @@ class Reshape(Layer):
 
 
 def rescale(x: Array, scale: float, offset: float, dtype: Any) -> Array:
-    """``scale x + offset`` in `dtype`, of an `x` of integers: a new array."""
+    """``scale x + offset`` as a new array of `dtype`, for an `x` of integers."""
     y = x.astype(dtype)
     y *= scale
     if offset:
@@ -98,10 +90,10 @@ def rescale(x: Array, scale: float, offset: float, dtype: Any) -> Array:
 
 
 class Rescale(Layer):
-    """``y = scale x + offset``: bytes in, floats out, so that a model states its input contract.
+    """``y = scale x + offset``: bytes in, floats out, so that the scaling belongs to the model.
 
-    Integers come out in the layer's dtype (float32), floats in their own. Data sets can thus
-    stay bytes in memory, four times smaller, and what ships with the model includes its scaling.
+    Integers become the layer's dtype (float32); floats keep their dtype. So data sets can stay
+    bytes in memory, four times smaller, and a shipped model includes its scaling.
 
     Shapes: any; y as x.
 

@@ -1,4 +1,4 @@
-"""Layers one after another."""
+"""Sequential: one layer after another."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ from minibnn.layers.base import Layer
 
 
 class Sequential(Layer):
-    """Feed each layer's output to the next; send the error back in the opposite order.
+    """Feed each layer's output to the next; the error travels back in the opposite order.
 
     Args:
-        layers: in order; each object once, since a layer remembers one forward pass.
+        layers: in order; each object once, since a layer stores one forward pass.
 
     Raises:
         ValueError: for a layer, parameter or feedback object that appears twice.
@@ -75,7 +75,7 @@ class Sequential(Layer):
         return y
 
     def set_input_contract(self, contract: InputContract) -> None:
-        """Remember what it is trained on, which is what its first layer is trained on, too."""
+        """Remember the training input, which is also the first layer's."""
         super().set_input_contract(contract)
         if self._layers:
             self._layers[0].set_input_contract(contract)
@@ -83,10 +83,10 @@ class Sequential(Layer):
     def backward(self, dy: Array, *, need_dx: bool = True) -> Array | None:
         """Run every layer's backward, last first; return the gradient of the input.
 
-        Without `need_dx`, layers below the first one with parameters have nothing to compute:
-        they only forget what they saved.
+        Without `need_dx`, layers below the first one with parameters compute nothing; they only
+        forget what they saved.
         """
-        Backwards.last = next(Backwards.clock)  # layers of a user's own may do without `take_saved`
+        Backwards.last = next(Backwards.clock)  # users' layers may not call `take_saved`
         first = 0 if need_dx else self._first_trained
         gradient: Array | None = dy
         for i in reversed(range(first, len(self.layers))):
@@ -96,7 +96,7 @@ class Sequential(Layer):
         return gradient if need_dx else None
 
     def _layer_forward(self, i: int, x: Array, train: bool) -> Array:
-        """One layer's forward; its errors say which layer it was."""
+        """One layer's forward; errors name the layer."""
         try:
             return self._layers[i].forward(x, train=train)
         except (TypeError, ValueError, RuntimeError) as error:
@@ -104,7 +104,7 @@ class Sequential(Layer):
             raise
 
     def _layer_backward(self, i: int, dy: Array, need_dx: bool) -> Array | None:
-        """One layer's backward, held to its promise of a dx; its errors say which layer it was."""
+        """One layer's backward, which must return a dx if asked; errors name the layer."""
         layer = self._layers[i]
         try:
             dx = layer.backward(dy, need_dx=need_dx)
@@ -120,7 +120,7 @@ class Sequential(Layer):
 
 
 def _hint(value: object) -> str:
-    """What who puts this into a Sequential probably means."""
+    """What the user probably meant, as a hint."""
     if isinstance(value, type) and issubclass(value, Layer):
         return write_hint(value)
     if isinstance(value, type) and issubclass(value, Function):

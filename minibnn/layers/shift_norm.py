@@ -1,19 +1,19 @@
-"""Batch normalisation that multiplies by powers of two only."""
+"""Batch normalisation in which all products are shifts."""
 
 from __future__ import annotations
 
 from minibnn.backend import Array, backend_of, batch_mean, batch_sum
 from minibnn.functions.power_of_two import PowerOfTwo
 from minibnn.initializers import Fill
+from minibnn.layers.input_errors import wrong_batch
 from minibnn.layers.norm import Normalization, normalize, update_running
-from minibnn.layers.refusals import wrong_batch
 from minibnn.parameter import Parameter
 
 
 def per_position(v: Array, x: Array) -> Array:
-    """`v`, one value for each channel, repeated over the positions of a sample of `x`.
+    """`v`, one value for each channel, broadcast to the positions of a sample of `x`.
 
-    ``x - v`` is the same, but NumPy is slow along an axis as short as the channels of an image.
+    ``x - v`` means the same, but NumPy is slow along an axis as short as an image's channels.
 
     Shapes: v (channels,), x (batch, ..., channels); the result (..., channels).
     """
@@ -41,14 +41,14 @@ class ShiftBatchNorm(Normalization):
                      dc     = AP2(gamma) AP2(r) dy + dvar / n (c + AP2(c))
                      dx     = dc - mean of dc
 
-    The backward is the exact derivative of the forward in which each AP2 is straight-through: it
-    has the rounded value and the slope 1. The paper gives no backward. Its authors' Torch code
+    The backward is the exact derivative of the forward, where each AP2 is straight-through: its
+    value is rounded, its slope is 1. The paper gives no backward. Its authors' Torch code
     also rounds r and c where they appear in dvar, and c AP2(r) in dgamma.
 
     The forward is the paper's, with the beta that the Torch code adds. That code keeps a running
-    r, not a running variance; here it is the variance, so that both kinds of batch norm are read
-    alike. var is between 1 / sqrt(2) and sqrt(2) of the true variance, and no factor turns it into
-    an unbiased one. A batch whose mean or variance is not finite leaves the running ones alone.
+    r; here it is a running variance, as in `BatchNorm`. var lies between 1 / sqrt(2) and sqrt(2)
+    times the true variance, and no factor makes it unbiased. A batch whose mean or variance is not
+    finite leaves the running statistics unchanged.
 
     Shapes: x and y (batch, ..., channels); gamma, beta and the statistics (channels,).
 
@@ -59,7 +59,7 @@ class ShiftBatchNorm(Normalization):
         epsilon: added to the variance, positive.
 
     Raises:
-        ValueError: from `forward` in training, for a batch with one value a channel.
+        ValueError: from `forward` in training, for a batch with one value per channel.
 
     Reference: Courbariaux et al. 2016, arXiv:1602.02830, algorithm 3 (shift-based batch
     normalising transform), and the module ``BatchNormalizationShiftPow2`` of their Torch code.
@@ -87,7 +87,7 @@ class ShiftBatchNorm(Normalization):
         c = x - per_position(mean, x)
         c_ap2 = self.ap2.forward(c)
         var = batch_mean(c * c_ap2)
-        # As 1 / sqrt(var + epsilon), but nan where var overflowed; see `batch_norm`.
+        # 1 / sqrt(var + epsilon), but nan if var overflowed; see `batch_norm`.
         r = self.backend.xp.sqrt(var + self.epsilon) / (var + self.epsilon)
         r_ap2 = self.ap2.forward(r)
         y = c * per_position(gamma * r_ap2, x)

@@ -1,4 +1,4 @@
-"""What layers with a weight have in common: its quantizer, its feedback, its bias."""
+"""The base class of layers with a weight: quantizer, feedback, bias."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ from minibnn.parameter import Buffer, Parameter
 
 
 class Weighted(Layer):
-    """A layer with a weight, whose last axis counts the outputs, and perhaps a bias.
+    """A layer with a weight, whose last axis counts the outputs, and an optional bias.
 
-    The forward pass sees ``Wq = quantizer(W)``; the error travels back through ``B``, which the
-    feedback chooses. What is done with them stands in the layers themselves.
+    The forward pass uses ``Wq = quantizer(W)``; the error travels back through ``B``, which the
+    feedback chooses. The equations stand in the layers themselves.
 
     Attributes:
         weight: the latent weights W.
@@ -40,7 +40,7 @@ class Weighted(Layer):
         bound: float | None,
         lr_scale: float,
     ) -> None:
-        """Declare the weight and its three choices; for the layer's ``__init__``."""
+        """Declare weight, quantizer, feedback and bias; called by the layer's ``__init__``."""
         who = type(self).__name__
         quantizer = Identity() if quantizer is None else quantizer
         feedback = Transpose() if feedback is None else feedback
@@ -52,13 +52,13 @@ class Weighted(Layer):
 
     @property
     def weight_quantizer(self) -> Function:
-        """The function between the latent weights and those that the product sees."""
+        """The function from the latent weights to the weights that the product uses."""
         return self._quantizer
 
     @weight_quantizer.setter
     def weight_quantizer(self, function: Function) -> None:
         self._quantizer = function
-        self.weight.quantizer = function  # an optimiser that only binary weights may have asks
+        self.weight.quantizer = function  # for optimisers that take binary weights only
 
     def __repr__(self) -> str:
         options = []
@@ -73,7 +73,7 @@ class Weighted(Layer):
         return ", ".join([str(self)[:-1], *options]) + ")"
 
     def quantized_weight(self, train: bool) -> Array:
-        """``Wq``, the weights that the forward pass sees."""
+        """``Wq``, the weights that the forward pass uses."""
         quantizer, W = self._quantizer, self.weight.data
         Wq = quantizer.train_forward(W) if train else quantizer.forward(W)
         if Wq.dtype != self.dtype:
@@ -84,7 +84,7 @@ class Weighted(Layer):
         return Wq
 
     def named_quantized(self) -> Iterator[tuple[str, Parameter, Function]]:
-        """The weight, if its quantizer has few values."""
+        """The weight, if its quantizer has a finite number of values."""
         shape = self.weight.shape
         if weight_levels(self.weight_quantizer, len(shape), shape[-1]) is not None:
             yield "weight", self.weight, self.weight_quantizer

@@ -1,4 +1,4 @@
-"""Losses: how wrong a batch of outputs is, and the gradient of that."""
+"""Losses: the error of a batch of outputs, and its gradient."""
 
 from minibnn.losses.base import Loss
 from minibnn.losses.cross_entropy import LogitCrossEntropy

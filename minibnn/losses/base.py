@@ -1,4 +1,4 @@
-"""What every loss is."""
+"""The base class of losses."""
 
 from __future__ import annotations
 
@@ -27,25 +27,25 @@ class Loss(ABC):
         """The gradient of that loss with respect to `logits`, in their shape.
 
         Raises:
-            RuntimeError: without a `forward` before it.
+            RuntimeError: if no `forward` came before.
         """
 
     def take_saved(self) -> Any:
-        """What `forward` saved, once.
+        """Return and release what `forward` saved.
 
         Raises:
-            RuntimeError: without a `forward` before it.
+            RuntimeError: if no `forward` came before.
         """
         if self.saved is None:
             raise RuntimeError(f"{type(self).__name__}: backward needs a forward before it")
         saved, self.saved = self.saved, None
-        # What follows may be a layer of a user's own, without `take_saved`.
+        # The last layer may be a user's own, which does not call `take_saved`.
         Backwards.last = next(Backwards.clock)
         return saved
 
 
 def check_labels(loss: Loss, logits: Array, labels: Array, backend: Backend) -> None:
-    """Raise unless `labels` fit `logits`; the values are looked at on the host only."""
+    """Raise unless `labels` fit `logits`; their values are checked on the host only."""
     samples, classes = logits.shape if logits.ndim == 2 else (0, 0)
     here = backend_of(labels) is backend
     integers = labels.dtype.kind in "iu" and labels.shape == (samples,)

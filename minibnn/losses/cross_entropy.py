@@ -16,7 +16,7 @@ def log_softmax(logits: Array) -> tuple[Array, Array]:
 
         log p = s - log(sum of exp(s))          s = logits - their greatest, row by row
 
-    Subtracting the greatest first changes nothing but keeps the exponential from overflowing.
+    Subtracting the greatest logit changes nothing, but keeps the exponential from overflowing.
 
     Shapes: logits, log p and p (batch, classes).
     """
@@ -34,10 +34,10 @@ def cross_entropy(logits: Array, labels: Array, smoothing: float) -> tuple[Array
 
         L = -1/N sum_n sum_k t[n, k] log p[n, k]
 
-    t[n, k] is (1 - e) 1[k = label n] + e / K for labels, with e the label smoothing; for rows of
-    probabilities see `smoothed`.
+    For integer labels, t[n, k] is (1 - e) 1[k = label n] + e / K, where e is the label smoothing;
+    for rows of probabilities see `smoothed`.
 
-    Shapes: logits and p (N, K); labels (N,), integers in 0..K-1, which is not checked, or (N, K),
+    Shapes: logits and p (N, K); labels (N,), integers in 0..K-1 (not checked), or (N, K),
     probabilities; the loss ().
     """
     backend, (n, classes) = backend_of(logits), logits.shape
@@ -59,8 +59,8 @@ def cross_entropy_gradient(p: Array, labels: Array, smoothing: float) -> Array:
 
         dlogits = (p sum_k(t) - t) / N
 
-    Shapes: p and dlogits (N, K); labels as in `cross_entropy`. The t of a row sum to 1, where they
-    come from labels exactly, and where they come from probabilities up to rounding: hence the sum.
+    Shapes: p and dlogits (N, K); labels as in `cross_entropy`. The t of a row sum to 1, but
+    for probabilities only up to rounding; hence the sum.
     """
     n, classes = p.shape
     if labels.ndim == 1:
@@ -87,8 +87,8 @@ class LogitCrossEntropy(Loss):
         L = -1/N sum_n sum_k t[n, k] log p[n, k]        p = softmax(logits)
         dL/dlogits = (p - t) / N                        for t that sum to 1
 
-    With label smoothing e, a part e of each distribution is spread over all K classes, so that no
-    logit gains from growing without end:
+    Label smoothing spreads a part e of each distribution over all K classes, so that no logit
+    gains from growing without end:
 
     .. code-block:: text
 
@@ -103,7 +103,7 @@ class LogitCrossEntropy(Loss):
 
     Raises:
         ValueError: for labels of another shape and, on the CPU, for integers outside 0..K-1
-            and for rows that are not probabilities. (On a GPU that look would make every
+            and for rows that are not probabilities. (On a GPU this check would make every
             training step wait; `fit` and `evaluate` check the whole data set once instead.)
         TypeError: for labels (N,) that are not integers, or on another device.
 

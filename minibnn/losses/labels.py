@@ -1,4 +1,4 @@
-"""What labels a loss takes, and what is wrong with others."""
+"""Checks of labels, with hints."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from minibnn.backend import Array, backend_of
 
 
 def require_fitting(who: str, logits: Array, labels: Array) -> None:
-    """Raise unless `labels` fit `logits`; the values are looked at on the host only."""
+    """Raise unless `labels` fit `logits`; their values are checked on the host only."""
     backend = backend_of(logits)
     if backend_of(labels) is not backend:
         raise TypeError(
@@ -19,14 +19,14 @@ def require_fitting(who: str, logits: Array, labels: Array) -> None:
 
 
 def require_labels(who: str, labels: Array, samples: int, classes: int, *, look: bool) -> None:
-    """Raise unless `labels` are classes, or probabilities, of so many samples and classes.
+    """Raise unless `labels` are class numbers or probabilities in the right shape.
 
     Args:
-        who: begins the message.
+        who: the message begins with it.
         labels: (samples,) or (samples, classes).
-        samples: how many.
-        classes: how many, which is the number of the model's outputs.
-        look: whether to look at the values, too, for which a device has to be waited for.
+        samples: their number.
+        classes: their number, which is that of the model's outputs.
+        look: whether to check the values too, which waits for the device.
     """
     if classes < 2:
         raise ValueError(
@@ -54,7 +54,7 @@ def require_labels(who: str, labels: Array, samples: int, classes: int, *, look:
 
 
 def require_integers(who: str, labels: Array) -> None:
-    """Raise TypeError unless the labels are of an integer dtype, and say how to make them so."""
+    """Raise TypeError unless the labels have an integer dtype, with a hint how to convert them."""
     if labels.dtype.kind in "iu":
         return
     hint = "names, labels = numpy.unique(labels, return_inverse=True) numbers them"
@@ -91,7 +91,7 @@ def check_probabilities(labels: Array, who: str) -> None:
 
 
 def _are_whole(labels: Array) -> bool:
-    """Whether each label is a whole number; of a device's, whether it may be."""
+    """Whether all labels are whole numbers; on a device, whether their dtype allows that."""
     if labels.dtype.kind == "f" and backend_of(labels).host:
         xp = backend_of(labels).xp
         return bool((xp.isfinite(labels) & (labels == labels.round())).all())

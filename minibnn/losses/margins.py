@@ -1,4 +1,4 @@
-"""Losses of the distance between each output and its target: hinges and the squared error."""
+"""Losses of each output and its target: hinges and the squared error."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ class TargetLoss(Loss):
         L     = 1/(N K) sum_n sum_k l(y[n, k], p[n, k])
         dL/dy = l'(y, p) / (N K)
 
-    with p the class's probability, which is 1 or 0 for integer labels. What derives from it has an
+    where p is the class's probability, which is 1 or 0 for integer labels. A subclass defines
     `each`.
 
     Shapes: outputs y (N, K) float; labels (N,) integers in 0..K-1, or (N, K) probabilities p of
@@ -45,7 +45,7 @@ class TargetLoss(Loss):
 
 
 class Hinge(TargetLoss):
-    """How far each output is from being right by a margin of 1.
+    """The hinge loss: how much each output lacks to a margin of 1.
 
     .. code-block:: text
 
@@ -60,7 +60,7 @@ class Hinge(TargetLoss):
         ValueError, TypeError: for labels, as in `LogitCrossEntropy`.
 
     Reference: for two classes, Cortes and Vapnik 1995, "Support-vector networks", Machine Learning
-    20; here each class stands against the others.
+    20; here it is one class against the others.
 
     >>> import numpy as np
     >>> loss = Hinge()
@@ -78,7 +78,7 @@ class Hinge(TargetLoss):
 
 
 class SquaredHinge(TargetLoss):
-    """The square of each output's distance from being right by a margin of 1.
+    """The squared hinge loss: the square of what each output lacks to a margin of 1.
 
     .. code-block:: text
 
@@ -114,7 +114,7 @@ class SquaredHinge(TargetLoss):
 
 
 class MeanSquaredError(TargetLoss):
-    """The squared difference between each output and the class's probability.
+    """The mean squared difference between each output and the class's probability.
 
     .. code-block:: text
 

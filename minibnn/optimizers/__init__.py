@@ -1,4 +1,4 @@
-"""Optimisers: one update of every parameter from its gradient."""
+"""Optimisers: they update every parameter from its gradient."""
 
 from minibnn.optimizers.adam import Adam
 from minibnn.optimizers.adamax import AdaMax, ShiftAdaMax

@@ -32,7 +32,7 @@ def adam(
         v <- beta2 v + (1 - beta2) g^2
         w <- w - alpha_t m / (sqrt(v) + epsilon_hat),   then into [-bound, bound]
 
-    `alpha_t` and `epsilon_hat` have the corrections of both moments in them: see `Adam.scalars`.
+    `alpha_t` and `epsilon_hat` include the corrections of both moments: see `Adam.scalars`.
 
     Shapes: w, g, m, v (n,), of one dtype; `alpha_t` and `epsilon_hat` numbers or 0-d arrays.
 
@@ -41,16 +41,16 @@ def adam(
         g: their gradient.
         m: the mean of the gradients, overwritten.
         v: the mean of their squares, overwritten.
-        alpha_t: the step size, with the corrections.
-        epsilon_hat: epsilon, with the correction of v.
+        alpha_t: the step size, including the corrections.
+        epsilon_hat: epsilon, including the correction of v.
         beta1: see `Adam`.
         beta2: see `Adam`.
         bound: w stays in [-bound, bound]; None for no bound.
 
     Raises:
         NotFinite: on the host, before anything is written, if a new value is not finite. The fast
-            implementations do not look for that: all gradients are known to be finite by then, and
-            only one beyond 1.8e19, whose square float32 cannot hold, still makes v infinite.
+            implementations do not check this: all gradients are known to be finite by then. In
+            float32 one beyond 1.8e19, whose square overflows, still makes v infinite.
 
     Reference: Kingma and Ba 2014, arXiv:1412.6980, the end of section 2.
     """
@@ -60,7 +60,7 @@ def adam(
     new_w = w - alpha_t * (new_m / (xp.sqrt(new_v) + epsilon_hat))
     if bound is not None:
         new_w = xp.clip(new_w, -bound, bound)
-    # All three or none: on a device, none after a gradient that was not finite.
+    # All three or none; on a device, none if a gradient was not finite.
     backend_of(w).masked_write((m, new_m), (v, new_v), (w, new_w))
 
 
@@ -108,8 +108,8 @@ class Adam(Descent):
             alpha_t     = learning_rate sqrt(1 - beta2^t) / (1 - beta1^t)
             epsilon_hat = epsilon sqrt(1 - beta2^t)
 
-        Both moments start at 0, so m is too small by a factor of ``1 - beta1^t``, and v of
-        ``1 - beta2^t``. The factors are the same for all elements: here they are divided out once.
+        Both moments start at 0, so m is too small by a factor of ``1 - beta1^t``, and v by
+        ``1 - beta2^t``. The factors are the same for all elements, so they are divided out once.
         """
         t = step + 1
         correction = math.sqrt(1 - self.beta2**t)

@@ -1,4 +1,4 @@
-"""AdaMax, and its relative that shifts instead of multiplying."""
+"""AdaMax, and its variant that shifts instead of multiplying."""
 
 from __future__ import annotations
 
@@ -65,7 +65,7 @@ def shift_adamax(
         w <- w - alpha_t m / AP2(v),   then into [-bound, bound]
 
         alpha_t = AP2(learning_rate / (1 - beta1^t))
-        AP2(a)  = 2^round(log2(a))       the power of two next to a in the logarithm
+        AP2(a)  = 2^round(log2(a))       the nearest power of two on a logarithmic scale
 
     Shapes: w, g, m, v (n,), of one dtype; `alpha_t` a number or a 0-d array.
     """
@@ -79,13 +79,13 @@ def shift_adamax(
 
 
 def nearest_exponent(a: Array) -> Array:
-    """``round(log2(a))`` of positive numbers, exactly: no logarithm rounds on the way."""
+    """``round(log2(a))`` of positive numbers, exact since no logarithm is computed."""
     f, exponent = backend_of(a).xp.frexp(a)  # a = f 2^exponent with f in [1/2, 1)
     return exponent - (f * f < 0.5)  # one less below the square root of 1/2
 
 
 class AdaMax(Descent):
-    """AdaMax: Adam with the largest recent gradient in the place of their root mean square.
+    """AdaMax: Adam with the largest recent gradient instead of the root mean square.
 
     .. code-block:: text
 
@@ -93,8 +93,8 @@ class AdaMax(Descent):
         u <- max(beta2 u, |g| + epsilon)
         w <- w - learning_rate / (1 - beta1^t) * m / u,   then into [-bound, bound]
 
-    t counts the updates from 1. The paper has no epsilon, and so divides 0 by 0 where every
-    gradient so far was 0 (a pixel that is always black).
+    t counts the updates from 1. The paper has no epsilon, and so divides 0 by 0 where all
+    gradients so far were 0 (a pixel that is always black).
 
     Args:
         parameters: see `Descent`.
@@ -121,7 +121,7 @@ class AdaMax(Descent):
         self._u = self.backend.xp.zeros_like(self.store.data)
 
     def scalars(self, learning_rate: float, step: int) -> tuple[float, ...]:
-        """The step size, with the correction of the mean in it."""
+        """The step size, including the correction of the mean."""
         return (learning_rate / (1 - self.beta1 ** (step + 1)),)
 
     def update(self, segment: Segment, scalars: Sequence[Any]) -> None:
@@ -144,16 +144,16 @@ class ShiftAdaMax(AdaMax):
         v <- max(beta2 v, |g| + epsilon)
         w <- w - AP2(learning_rate / (1 - beta1^t)) * m / AP2(v),   then into [-bound, bound]
 
-        AP2(a) = 2^round(log2(a))        the power of two next to a in the logarithm
+        AP2(a) = 2^round(log2(a))        the nearest power of two on a logarithmic scale
 
-    Two numbers are rounded to powers of two, and only where they are used: the step size with
-    its correction (and with the parameter's `lr_scale` in it), and v as a divisor. So
-    ``w`` changes by ``m`` shifted by an integer. The kept m and v are not rounded; with the
-    default betas, 1 - 2^-3 and 1 - 2^-10, their decays are a shift and a subtraction each.
+    Two numbers are rounded to powers of two, and only where they are used: the step size,
+    including its correction and the parameter's `lr_scale`, and v as a divisor. So ``w`` changes
+    by ``m`` shifted by an integer. The stored m and v are not rounded; with the default betas,
+    1 - 2^-3 and 1 - 2^-10, each decay is a shift and a subtraction.
 
-    The authors' Torch code differs in this: it keeps the rounded v, which then never decays, since
-    the rounding undoes a factor close to 1; it rounds the step size without the layer's scale; and
-    it adds epsilon to AP2(v).
+    The authors' Torch code differs in three points. It stores the rounded v, which then never
+    decays, since the rounding undoes a factor close to 1. It rounds the step size without the
+    layer's scale. It adds epsilon to AP2(v).
 
     Args:
         parameters: see `Descent`.
@@ -176,7 +176,7 @@ class ShiftAdaMax(AdaMax):
         super().__init__(parameters, learning_rate, beta1, beta2, epsilon)
 
     def scalars(self, learning_rate: float, step: int) -> tuple[float, ...]:
-        """The step size, with the correction in it, as a power of two."""
+        """The step size, including the correction, as a power of two."""
         (alpha_t,) = super().scalars(learning_rate, step)
         return (2.0 ** round(math.log2(alpha_t)) if alpha_t else 0.0,)  # 0 at a schedule's end
 

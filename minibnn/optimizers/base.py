@@ -1,4 +1,4 @@
-"""What every optimiser is, and what those have in common that update a flat store."""
+"""The base classes of optimisers: in general, with a flat store, and with a learning rate."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ from minibnn.schedules import Schedule, rate_of, require_schedule
 class Optimizer(ABC):
     """Changes the parameters it was made with, in place, from their gradients.
 
-    Make it after ``model.initialize(...)`` and ``model.to(...)``, since it takes the arrays over.
+    Make it after ``model.initialize(...)`` and ``model.to(...)``, since it takes over the arrays.
 
-    One of your own derives from `Descent` and says in `update` how a run of the parameters changes.
-    What is another number in each step is for `scalars` to say, which knows the learning rate and
-    the number of steps before. This is gradient descent whose rate falls with the root of the
+    An optimiser of your own derives from `Descent`. Its `update` changes one run of the parameters;
+    its `scalars` returns the numbers that change from step to step, given the learning rate and
+    the number of earlier steps. This is gradient descent whose rate falls with the root of the
     number of steps:
 
     >>> class SlowingDescent(Descent):
@@ -70,16 +70,16 @@ class Optimizer(ABC):
     def require_gradients(self) -> None:
         """Raise RuntimeError if another model's gradients were computed since the last step.
 
-        An optimiser that was copied or unpickled without its model holds parameters of its own,
-        which nobody trains; so does one whose model was copied and goes on as the copy. Whether a
-        gradient was used at all is noted on the host, so nothing is read back.
+        An optimiser that was copied or unpickled without its model holds parameters of its own
+        that nobody trains. The same happens if the model was copied and the copy is trained. Uses
+        of gradients are counted on the host, so nothing is read back.
         """
 
     @abstractmethod
     def require_finite_gradients(self) -> None:
         """Raise DivergedError, on the host, if a gradient is not finite.
 
-        A device notes it instead, in the flag of the update that is open: see `Backend.update`.
+        A device clears the flag of the open update instead: see `Backend.update`.
         """
 
     @abstractmethod
@@ -88,10 +88,10 @@ class Optimizer(ABC):
 
         Raises:
             RuntimeError: if a parameter was moved or replaced since the optimiser was made, or if
-                since its last step the gradients of others were computed, but none of its own.
+                other parameters' gradients were computed since its last step, but none of its own.
             DivergedError: on the CPU, before anything is changed, for a gradient that is nan or
-                inf. A device would have to be waited for; there such an update is left out, and
-                so are those after it within one ``with backend.update():``.
+                inf. On a device, which is not waited for, such an update is skipped, and so are
+                later ones within the same ``with backend.update():``.
         """
 
 
@@ -99,18 +99,18 @@ class FlatOptimizer(Optimizer):
     """Holds the parameters in a flat store and updates it segment by segment.
 
     Args:
-        parameters: usually ``model.parameters()``. What is left out is not trained.
-        rate: a positive number, or a schedule: a function from the number of updates made so far
-            to a number. What it is the rate of is for the optimiser to say.
+        parameters: usually ``model.parameters()``. Others are not trained.
+        rate: a positive number, or a schedule: a function from the number of updates so far to a
+            number. Its meaning is up to the optimiser: a learning rate, or Bop's gamma.
 
     Attributes:
         store: the values and gradients.
         schedule: the rate: a number, or a function of the number of updates.
-        backend: where they live.
+        backend: where the parameters live.
     """
 
-    _rate_name: ClassVar[str] = "rate"
-    _most: ClassVar[float] = math.inf  # the largest rate that makes sense
+    _rate_name: ClassVar[str] = "learning rate"
+    _most: ClassVar[float] = math.inf  # the largest valid rate
     _scaled: ClassVar[bool] = False  # whether a parameter's lr_scale multiplies it
 
     def __init__(self, parameters: Iterable[Parameter], rate: float | Schedule) -> None:
@@ -122,42 +122,40 @@ class FlatOptimizer(Optimizer):
     def __repr__(self) -> str:
         try:
             rate = f"{self._rate():.4g}"
-        except (TypeError, ValueError):  # of a schedule: the next step says so
+        except (TypeError, ValueError):  # from a schedule: the next step raises it
             rate = "wrong"
         return (
             f"{type(self).__name__}({len(self.parameters)} parameters, "
-            f"{sum(p.size for p in self.parameters):,} values, next {self._rate_name} {rate}, "
-            f"after {self.steps} steps)"
+            f"{sum(p.size for p in self.parameters):,} values, next "
+            f"{self._rate_name.removeprefix('learning ')} {rate}, after {self.steps} steps)"
         )
 
     @property
     def steps(self) -> int:
-        """How many updates were made; on a device refused ones count, since nobody looked."""
+        """How many updates were made, on a device including skipped ones: nothing is read back."""
         return self._steps
 
     @steps.setter
     def steps(self, steps: int) -> None:
-        self._steps = integer(type(self).__name__, "steps", steps, least=0)
+        if steps is not vars(self).get("_steps"):  # as after `self.steps += 1` in a captured step
+            self._steps = integer(type(self).__name__, "steps", steps, least=0)
 
     def _rate(self) -> float:
         rate = self.schedule
         return rate if isinstance(rate, float) else self._scheduled(rate, self._steps)
 
     def _scheduled(self, schedule: Schedule, step: int) -> float:
-        return rate_of(type(self).__name__, self._name(), schedule, step, self._most)
-
-    def _name(self) -> str:
-        return self._rate_name.replace("rate", "learning rate")
+        return rate_of(type(self).__name__, self._rate_name, schedule, step, self._most)
 
     def _set_rate(self, rate: float | Schedule) -> None:
         who = type(self).__name__
         self.schedule: float | Schedule
         if callable(rate):
-            self.schedule = require_schedule(who, self._name(), rate)
+            self.schedule = require_schedule(who, self._rate_name, rate)
             return
-        rate = number(who, self._name(), rate)
+        rate = number(who, self._rate_name, rate)
         if not 0 < rate < math.inf:
-            raise ValueError(f"{who}: expected a positive {self._name()}, got {rate}")
+            raise ValueError(f"{who}: expected a positive {self._rate_name}, got {rate}")
         self.schedule = float(rate)
 
     @property
@@ -169,23 +167,24 @@ class FlatOptimizer(Optimizer):
     def update(self, segment: Segment, scalars: Sequence[Any]) -> None:
         """Update one run of the flat store, from its gradient.
 
-        Its last act is a `Backend.masked_write` of everything that it changes.
+        It ends with a `Backend.masked_write` of everything that it changes. (An implementation
+        may compute and write at once, as Adam's kernel does.)
 
         Args:
-            segment: which.
-            scalars: what `scalars` gave, or 0-d arrays of it on a device: compute with them, and
-                never look at them. Nor at the count of steps or the rate, which are not this step's
-                on a device.
+            segment: the run.
+            scalars: the result of `scalars`, in a captured step as 0-d arrays on the device.
+                Compute with them, but do not read their values, and read neither `steps` nor the
+                rate: in a captured step they do not belong to this step.
         """
 
     def scalars(self, rate: float, step: int, /) -> tuple[float, ...]:
-        """What `update` has to know that changes from step to step, always as many numbers.
+        """The numbers that change from step to step, for `update`; always the same number of them.
 
-        A function of its arguments alone. It is computed on the host, in double precision.
+        They depend on the arguments only, and are computed on the host in double precision.
 
         Args:
-            rate: of this step, from the schedule; for a `Descent` times the segment's `lr_scale`.
-            step: how many updates were made before.
+            rate: of this step, from the schedule; in a `Descent` times the segment's `lr_scale`.
+            step: the number of earlier updates.
         """
         return (rate,)
 
@@ -198,7 +197,7 @@ class FlatOptimizer(Optimizer):
         self.store.require_gradients(type(self).__name__)
 
     def require_finite_gradients(self) -> None:
-        """See `Optimizer.require_finite_gradients`; all gradients in one pass."""
+        """Check all gradients in one pass; see `Optimizer.require_finite_gradients`."""
         if not self.backend.all_finite(self.store.grad):
             raise self._diverged_gradient()
 
@@ -207,10 +206,10 @@ class FlatOptimizer(Optimizer):
         return diverged(f"the gradient of {p!r}", p.grad, HINT)
 
     def scalars_at(self, step: int) -> list[tuple[float, ...]]:
-        """The scalars of the step that comes after so many, a tuple for each segment.
+        """The scalars of the step after `step` updates, a tuple for each segment.
 
-        They are of the parameters' dtype, as they are on a device, so that `update` computes the
-        same there and here.
+        They have the parameters' dtype, as on a device, so that `update` computes the same values
+        on both.
 
         Raises:
             DivergedError: for a rate or a scalar that the parameters' dtype cannot hold.
@@ -221,7 +220,7 @@ class FlatOptimizer(Optimizer):
         rates = [rate * segment.lr_scale if self._scaled else rate for segment in segments]
         found = [self.scalars(rate, step) for rate in rates]
         most = float(np.finfo(dtype).max)
-        if not all(-most <= n <= most for numbers in (rates, *found) for n in numbers):
+        if not all(-most <= float(n) <= most for numbers in (rates, *found) for n in numbers):
             hint = "use a smaller learning rate, or a smaller lr_scale"
             raise DivergedError(math.inf, None, None, None, f"the step size in {dtype}", hint)
         return [tuple(map(dtype.type, numbers)) for numbers in found]
@@ -230,14 +229,14 @@ class FlatOptimizer(Optimizer):
         """Update every parameter from its gradient; see `Optimizer.step`."""
         self.store.require_gradients(type(self).__name__)
         self.update_all(self.scalars_at(self._steps))
-        self.store.used = next(Backwards.clock)  # by this step, which is no backward's use
+        self.store.used = next(Backwards.clock)  # this step's own use of the gradients
         self._steps += 1
 
     def update_all(self, scalars: Sequence[Sequence[Any]]) -> None:
-        """Look at all gradients, then update all segments.
+        """Check all gradients, then update all segments.
 
         Args:
-            scalars: a tuple for each segment, of numbers or of 0-d arrays.
+            scalars: for each segment a tuple of numbers or of 0-d arrays.
 
         Raises:
             DivergedError: see `Optimizer.step`.
@@ -259,16 +258,16 @@ class Descent(FlatOptimizer):
     applied as part of the update.
 
     Args:
-        parameters: usually ``model.parameters()``. What is left out is not trained.
-        learning_rate: a positive number, or a schedule: a function from the number of updates
-            made so far to a number, at least 0.
+        parameters: usually ``model.parameters()``. Others are not trained.
+        learning_rate: a positive number, or a schedule: a function from the number of updates so
+            far to a number of at least 0.
 
     Raises:
-        ValueError: for a setting outside of its range; without a parameter, with one twice, or
-            with parameters of different devices or dtypes; from `step`, for a schedule that gives
-            a negative number, nan or infinity.
-        TypeError: for something that is no parameter, or a setting that is no number, such as
-            ``True``; from `step`, for a schedule that gives no number.
+        ValueError: for a setting outside of its range; for no parameters, the same one twice, or
+            parameters of different devices or dtypes; from `step`, if the schedule returns a
+            negative number, nan or infinity.
+        TypeError: if a parameter is not a `Parameter`, or a setting is not a number (``True``
+            is none); from `step`, if the schedule does not return a number.
         RuntimeError: for parameters without values; from `step`, see `Optimizer`.
     """
 

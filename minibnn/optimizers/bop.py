@@ -1,4 +1,4 @@
-"""Bop: binary weights that flip, with no latent weights behind them."""
+"""Bop: it flips binary weights, without latent weights."""
 
 from __future__ import annotations
 
@@ -25,40 +25,40 @@ def bop(w: Array, g: Array, m: Array, gamma: Any, keep: Any, threshold: float) -
     0-d arrays.
     """
     new_m = keep * m + gamma * g
-    # The sign of what is left of the threshold: it keeps a nan, which a comparison hides.
+    # The sign of a difference keeps a nan, which a comparison would hide.
     new_w = w * sign(threshold - w * new_m)
     backend_of(w).masked_write((m, new_m), (w, new_w))
 
 
 class Bop(FlatOptimizer):
-    """The binary optimiser: a weight flips once the mean of its gradients asks for it.
+    """The binary optimiser: a weight flips if the mean of its gradients is large enough.
 
     .. code-block:: text
 
         m <- (1 - gamma) m + gamma g
         w <- -w    where |m| > threshold and m has the sign of w, that is w m > threshold
 
-    The weights are +1 or -1, always: making the optimiser replaces each by its sign, and there is
-    no latent weight and no learning rate. So it takes no parameter that its layer sees as real
-    numbers. A large gamma forgets old gradients fast, and a small
-    threshold flips readily. Neither `lr_scale` nor `bound` means anything here.
+    The weights are always +1 or -1: making the optimiser replaces each by its sign. There are no
+    latent weights and no learning rate, so real-valued parameters are refused. A large gamma
+    forgets old gradients fast; with a small threshold, weights flip easily. `lr_scale` and `bound`
+    have no effect.
 
-    The weights' quantizer must let the gradient through at -1 and +1, in both directions:
-    ``SignSTE()`` and ``SignSTE(clip=1.0)`` do. There a smaller clip and ``ApproxSign()`` stop it,
-    and with it all training; ``SwishSign()`` turns it round; ``AdaSTE()`` lets only the gradients
-    pass that ask for a flip.
+    The weights' quantizer must pass the gradient at -1 and +1, in both directions, as
+    ``SignSTE()`` and ``SignSTE(clip=1.0)`` do. A smaller clip and ``ApproxSign()`` block it, and
+    nothing trains; ``SwishSign()`` reverses it; ``AdaSTE()`` passes only gradients that ask for a
+    flip.
 
-    Everything that is not binary (biases, batch norm) needs another optimiser beside this one:
-    see `OptimizerGroup`.
+    Everything that is not binary (biases, batch norm) needs a second optimiser: see
+    `OptimizerGroup`.
 
     Args:
         parameters: the weights of layers with binary weights; see `split_parameters`.
         threshold: at least 0.
-        gamma: in (0, 1], or a schedule: a function from the number of updates made so far.
+        gamma: in (0, 1], or a schedule: a function from the number of updates so far.
 
     Raises:
         ValueError, TypeError, RuntimeError: as from `Descent`; ValueError also for a parameter
-            that is not known to be seen through a function of two values.
+            that is not known to be quantized to two values.
 
     Reference: Helwegen et al. 2019, arXiv:1906.02107, algorithm 1.
 
@@ -88,7 +88,7 @@ class Bop(FlatOptimizer):
         self.threshold = number("Bop", "threshold", threshold)
         if not self.threshold >= 0:
             raise ValueError(f"Bop: expected a threshold of at least 0, got {threshold}")
-        if isinstance(parameters, Iterable):  # else `FlatStore` says what was expected
+        if isinstance(parameters, Iterable):  # otherwise `FlatStore` raises
             parameters = list(parameters)
             for p in parameters:
                 _require_binary(p)
@@ -112,7 +112,7 @@ class Bop(FlatOptimizer):
         super()._set_rate(rate)
 
     def scalars(self, gamma: float, step: int) -> tuple[float, ...]:
-        """Gamma, and what is kept of the mean."""
+        """``gamma`` and ``keep = 1 - gamma``."""
         return gamma, 1 - gamma
 
     def update(self, segment: Segment, scalars: Sequence[Any]) -> None:
@@ -123,12 +123,12 @@ class Bop(FlatOptimizer):
 
 
 def _require_binary(p: Parameter) -> None:
-    """Raise ValueError for a parameter whose values are more to its layer than two signs.
+    """Raise ValueError if the parameter is not a binary weight.
 
-    One of which no layer has said anything is taken if its values are signs already.
+    Its quantizer decides. A parameter without one is accepted if its values are signs already.
     """
     if not isinstance(p, Parameter) or p.data is None:
-        return  # `FlatStore` says so
+        return  # `FlatStore` raises
     if p.quantizer is not None:
         binary, seen = (
             weight_bits(p.quantizer, len(p.shape), p.shape[-1]) == 1,

@@ -1,4 +1,4 @@
-"""The error of a training that left the finite numbers."""
+"""The error for a training that reached nan or inf."""
 
 from __future__ import annotations
 
@@ -16,19 +16,20 @@ OVERFLOW = "a value after the update"
 
 
 class DivergedError(ArithmeticError):
-    """Nan or inf in a loss, in a gradient, or in what an update would have made of a parameter.
+    """Nan or inf in a loss, in a gradient, or in the updated value of a parameter.
 
-    The update was refused: the parameters are those from before that batch. Of an update that
-    overflows those parts are refused, alike in bound and lr_scale, where it does. Batch norm's
-    running statistics may have taken the batch in, if its means and variances are finite.
+    The update was refused: the parameters are those from before that batch. If the update itself
+    overflows, only the segments (parameters alike in bound and lr_scale) where it does so are
+    refused. Batch norm's running statistics may include the batch, if its means and variances are
+    finite.
 
     Attributes:
-        value: what was found, nan or inf.
+        value: nan or inf.
         epoch: counted from 1; None in a loop without `fit`.
-        batch: counted from 1; None if it showed only after the epoch, or in a loop without `fit`.
+        batch: counted from 1; None if found only after the epoch, or in a loop without `fit`.
         history: the epochs completed before, as `fit` would have returned them.
-        what: where it showed: ``"the loss"``, ``"the gradient of 0.weight"``.
-        cause: where it came from, as far as that was found, and what to do.
+        what: where it was found: ``"the loss"``, ``"the gradient of 0.weight"``.
+        cause: where it came from, as far as known, and a hint.
     """
 
     def __init__(
@@ -63,6 +64,6 @@ class DivergedError(ArithmeticError):
 
 
 def diverged(what: str, a: Array, hint: str) -> DivergedError:
-    """The error for an array on the host that is not finite."""
+    """A DivergedError with the first value of `a`, on the host, that is not finite."""
     value = float(a[~backend_of(a).xp.isfinite(a)][0])
     return DivergedError(value, None, None, None, what, hint)

@@ -12,17 +12,17 @@ from minibnn.parameter import Parameter
 
 
 class OptimizerGroup(Optimizer):
-    """Several optimisers that act as one, each on its own parameters.
+    """Several optimisers that act as one, each for its own parameters.
 
     Args:
-        optimizers: at least one, on one device, no parameter in two of them.
+        optimizers: at least one; all on one device, without shared parameters.
 
     Attributes:
-        optimizers: them, in order, each with its own rate and schedule.
+        optimizers: the optimisers in order, each with its own rate and schedule.
 
     Raises:
-        TypeError: for something that is no optimiser, or optimisers on different devices.
-        ValueError: without an optimiser, or with a parameter that two of them hold.
+        TypeError: if an argument is not an `Optimizer`, or for optimisers on different devices.
+        ValueError: without an optimiser, or for a parameter that two of them hold.
 
     >>> import numpy as np
     >>> from minibnn import Adam, BatchNorm, Bop, Dense, Sequential, SignSTE
@@ -65,7 +65,7 @@ class OptimizerGroup(Optimizer):
 
     @property
     def parameters(self) -> Sequence[Parameter]:
-        """The parameters of all of them."""
+        """The parameters of all optimisers."""
         return [p for optimizer in self.optimizers for p in optimizer.parameters]
 
     def require_intact(self) -> None:
@@ -74,21 +74,21 @@ class OptimizerGroup(Optimizer):
             optimizer.require_intact()
 
     def require_gradients(self) -> None:
-        """See `Optimizer.require_gradients`; of each of them."""
+        """See `Optimizer.require_gradients`; for each optimiser."""
         for optimizer in self.optimizers:
             optimizer.require_gradients()
 
     def require_finite_gradients(self) -> None:
-        """See `Optimizer.require_finite_gradients`; of each of them."""
+        """See `Optimizer.require_finite_gradients`; for each optimiser."""
         for optimizer in self.optimizers:
             optimizer.require_finite_gradients()
 
     def step(self) -> None:
-        """Let each optimiser make its step, or none of them; see `Optimizer.step`."""
+        """Step with every optimiser or with none; see `Optimizer.step`."""
         self.require_intact()
         self.require_gradients()
         with self.backend.update():
-            self.require_finite_gradients()  # of all of them, before the first changes anything
+            self.require_finite_gradients()  # all, before anything changes
             for optimizer in self.optimizers:
                 optimizer.step()
 
@@ -96,10 +96,9 @@ class OptimizerGroup(Optimizer):
 def split_parameters(model: Layer) -> tuple[list[Parameter], list[Parameter]]:
     """A model's parameters in two lists: weights that are quantized to 1 bit, and the others.
 
-    Binary is what `Layer.named_quantized` gives with a function that has two values, such as the
-    weights of layers with `SignSTE`, or with a function of your own: it is asked for its values.
-    Real-valued weights, biases and the parameters of batch norm are the rest. Both lists are in the
-    order of ``model.parameters()``.
+    A parameter is binary if `Layer.named_quantized` yields it with a function of two values:
+    `SignSTE`, or a function of your own. Real-valued weights, biases and the parameters of batch
+    norm are the rest. Both lists are in the order of ``model.parameters()``.
 
     >>> from minibnn import BatchNorm, Dense, Sequential, SignSTE
     >>> model = Sequential(Dense(4, 3, weight_quantizer=SignSTE()), BatchNorm(3), Dense(3, 2))
@@ -112,7 +111,7 @@ def split_parameters(model: Layer) -> tuple[list[Parameter], list[Parameter]]:
     require("split_parameters", "model", model, Layer)
     binary = set()
     for _, p, function in model.named_quantized():
-        p.quantizer = function  # a layer of somebody's own may not have told it
+        p.quantizer = function  # a user's layer may not have set it
         if weight_bits(function, len(p.shape), p.shape[-1]) == 1:
             binary.add(id(p))
     parameters = list(model.parameters())

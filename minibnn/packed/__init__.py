@@ -1,14 +1,10 @@
-"""From a trained model to bits that give the same answer."""
+"""From a trained model to a packed one: bits and integers that give the same answers."""
 
-from minibnn.packed.disagree import Disagreements, disagreements
+from minibnn.packed.agreement import Disagreements, disagreements
 from minibnn.packed.errors import PackedFileError, PackError
-from minibnn.packed.file import (
-    PackedFileInfo,
-    load_latents,
-    load_packed,
-    packed_file_info,
-    save_packed,
-)
+from minibnn.packed.file.latents import load_latents
+from minibnn.packed.file.load import PackedFileInfo, load_packed, packed_file_info
+from minibnn.packed.file.save import save_packed
 from minibnn.packed.model import PackedModel, pack
 from minibnn.packed.summary import PackedRow, PackedSummary
 

@@ -1,8 +1,8 @@
-"""Signs as bits: rows of words, their products, and the bytes of a file.
+"""Signs as bits: packing into words, products of words, and conversion to bytes.
 
-A bit is 1 for +1 and 0 for -1. Rows of bits come as bytes, (rows, width) of uint8, or as words,
+A bit is 1 for +1 and 0 for -1. Rows of bits are bytes, (rows, width) of uint8, or words,
 (rows, words) of uint64. `pack_rows`, `unpack_rows` and `xnor_products` are reference
-implementations: call them by `Backend.run`, and the device's own take their place.
+implementations; call them through `Backend.run`, which chooses the device's own.
 """
 
 from __future__ import annotations
@@ -15,14 +15,14 @@ import numpy as np
 from minibnn.backend import CPU, Array, backend_of
 from minibnn.bit_words import WORD, words_of
 
-# Words of scratch for a block of XORs: 2 MiB, which the second-level cache of a core mostly holds.
+# Words of scratch for a block of XORs: 2 MiB, about the second-level cache of a core.
 BLOCK = 2**18
 
 
 def pack_rows(bits: Array) -> Array:
-    """Rows of 0 and 1 as words: bit i of a row goes to word ``i // 64``, position ``i % 64``.
+    """Pack rows of bits into words: bit i of a row goes to word ``i // 64``, position ``i % 64``.
 
-    Bits beyond the width are 0 in every row, so that of two rows they differ nowhere.
+    Bits beyond the width are 0, so they never differ between two rows.
 
     Shapes: bits (rows, width) of bool or uint8; the result (rows, words) of uint64.
 
@@ -38,7 +38,7 @@ def pack_rows(bits: Array) -> Array:
 
 
 def unpack_rows(words: Array, width: int) -> Array:
-    """The rows of 0 and 1, as uint8, that `pack_rows` was given.
+    """The bits, as uint8, that `pack_rows` was given.
 
     >>> unpack_rows(np.array([[5]], dtype=np.uint64), 3)
     array([[1, 0, 1]], dtype=uint8)
@@ -50,7 +50,7 @@ def unpack_rows(words: Array, width: int) -> Array:
 
 
 def popcount(words: Array) -> Array:
-    """How many bits of each word are 1; by a table of bytes where the library cannot count."""
+    """The number of 1s in each word; by a table of bytes if `bitwise_count` is missing."""
     backend = backend_of(words)
     count = getattr(backend.xp, "bitwise_count", None)
     if count is not None:
@@ -61,21 +61,21 @@ def popcount(words: Array) -> Array:
 
 
 def xnor_products(a: Array, b: Array, width: int) -> Array:
-    """The products of each row of `a` with each row of `b`, all of them rows of +1 and -1.
+    """The product of each row of `a` with each row of `b`, as rows of +1 and -1.
 
     .. code-block:: text
 
         sum over i of a_i b_i = width - 2 popcount(a xor b)
 
-    Where two bits are equal the product is +1, else -1, and the bits beyond the width are equal.
+    Equal bits contribute +1, different bits -1; bits beyond the width are equal.
 
     Shapes: a (n, words), b (m, words), both uint64; the result (n, m) of int32.
 
     Raises:
-        ValueError: for rows of other numbers of words.
+        ValueError: if the rows differ in the number of words.
 
-    Reference: Rastegari et al. 2016, arXiv:1603.05279, section 3.2: a product of binary vectors
-    takes XNOR and a count of bits.
+    Reference: products of binary vectors by XNOR and bit counts, Rastegari et al. 2016,
+    arXiv:1603.05279, section 3.2.
 
     >>> a = pack_rows(np.array([[1, 1, 0]], dtype=np.uint8))
     >>> b = pack_rows(np.array([[1, 0, 0], [0, 0, 1]], dtype=np.uint8))
@@ -85,7 +85,7 @@ def xnor_products(a: Array, b: Array, width: int) -> Array:
     require(a.shape[1] == b.shape[1], "xnor_products", "as many words in a row of both", a, b)
     xp = backend_of(a).xp
     result = xp.full((len(a), len(b)), width, dtype=np.int32)
-    # Word by word, with all pairs of rows at once: a sum over the few words of a row is slow.
+    # Word by word, for all pairs of rows at once, since a sum over the few words of a row is slow.
     columns = xp.ascontiguousarray(b.T)
     for block in blocks(len(a), len(b)):
         for i, column in enumerate(columns):
@@ -95,7 +95,7 @@ def xnor_products(a: Array, b: Array, width: int) -> Array:
 
 
 def blocks(rows: int, words_a_row: int) -> Iterator[slice]:
-    """Parts of so many rows that each takes at most BLOCK words, but one row at least."""
+    """Slices of rows with at most BLOCK words each, but at least one row."""
     step = max(1, BLOCK // max(1, words_a_row))
     return (slice(start, min(start + step, rows)) for start in range(0, rows, step))
 
@@ -108,15 +108,15 @@ def require(agrees: bool, who: str, expected: str, *got: Array) -> None:
 
 
 def flat_bits(words: np.ndarray[Any, Any], width: int) -> np.ndarray[Any, Any]:
-    """All rows one after another without padding, as bytes: how a file keeps them."""
+    """All rows one after another, without padding, as bytes."""
     return np.packbits(CPU.run(unpack_rows, words, width).reshape(-1), bitorder="little")
 
 
 def bits_of_flat(octets: np.ndarray[Any, Any], rows: int, width: int) -> np.ndarray[Any, Any]:
-    """The rows of 0 and 1 whose words `flat_bits` was given.
+    """The bits of the rows that `flat_bits` was given.
 
     Raises:
-        ValueError: for another number of bytes, or bits beyond the last row that are not 0.
+        ValueError: for a wrong number of bytes, or bits beyond the last row that are not 0.
     """
     expected = -(-rows * width // 8)
     if octets.dtype != np.uint8 or octets.shape != (expected,):
@@ -138,7 +138,7 @@ def rows_of_flat(octets: np.ndarray[Any, Any], rows: int, width: int) -> np.ndar
 
 
 def narrowest(array: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
-    """The same integers in the narrowest of 16, 32 and 64 bits that holds them."""
+    """The same integers in the narrowest of 16, 32 and 64 bits."""
     for dtype in (np.int16, np.int32):
         info = np.iinfo(dtype)
         if array.size == 0 or (array.min() >= info.min and array.max() <= info.max):

@@ -1,7 +1,7 @@
-"""What it takes to run a packed model, and how much of that a model may ask for.
+"""The cost of running a packed model, and its limits.
 
-A kilobyte can describe windows of gigabytes, so what a program costs is bounded, and not only how
-long its file is. `docs/packed-format.md` has the same limits for other readers.
+A file of a kilobyte can describe windows of gigabytes, so the cost of a program is limited, not
+only the size of its file. `docs/packed-format.md` lists the limits for other readers.
 """
 
 from __future__ import annotations
@@ -25,20 +25,20 @@ from minibnn.packed.stages import (
 PIXELS = 2**22  # of an image
 STAGES = 1000
 CHANNELS = 2**16  # of a product
-CLASSES = 2**10  # all pairs of which `pack` compares
-BYTES = 2**28  # that one image takes in a stage
-# Operations for one image: so many, and more for each of its pixels and each byte of weights, up to
-# a limit. Networks of 3x3 convolutions and many channels take about a tenth of that.
+CLASSES = 2**10  # `pack` compares all pairs
+BYTES = 2**28  # of memory for one image in a stage
+# Operations for one image: a constant, and more for each pixel and each byte of weights, up to a
+# maximum. Networks of 3x3 convolutions with many channels take about a tenth of that.
 OPERATIONS, A_PIXEL, A_BYTE, MOST_OPERATIONS = 2**20, 2**12, 2**10, 2**31
-CALL = 2**10  # operations that take as long as one call of NumPy's, of which each position is one
+CALL = 2**10  # operations in the time of a NumPy call; each position of a window takes a call
 
 
 class Cost(NamedTuple):
-    """What a stage takes for one image, in NumPy.
+    """The cost of a stage for one image, in NumPy.
 
     Attributes:
-        bytes: of memory at once, with what comes in and what goes out, without the weights.
-        operations: words of 64 bits compared, or 8 pixels added, or values copied or compared.
+        bytes: the peak of memory, including input and output, without the weights.
+        operations: words of 64 bits compared, groups of 8 pixels added, values copied or compared.
     """
 
     bytes: int
@@ -50,16 +50,16 @@ def cost(stage: Stage) -> Cost:
     n, m = size_of(stage.in_shape), size_of(stage.out_shape)
     if isinstance(stage, Product):
         words = words_of(stage.width)
-        places = m // stage.channels
+        positions = m // stage.channels
         steps = m * (-(-stage.width // 8) if stage.pixels else words)
         scratch = (12 if stage.pixels else 4) * m
         if not isinstance(stage, ConvStage):
             return Cost(9 * n + scratch, n + steps)
-        rows = places * (stage.width + 16 * words)
+        rows = positions * (stage.width + 16 * words)
         height, width, channels = stage.in_shape
         (above, below), (left, right) = stage.border
         inside = (above + height + below) * (left + width + right) * channels
-        gather = math.prod(stage.size) * (CALL + places * channels)
+        gather = math.prod(stage.size) * (CALL + positions * channels)
         return Cost(n + inside + rows + scratch, inside + gather + steps)
     if isinstance(stage, PoolStage):
         return Cost(4 * n + 8 * m, math.prod(stage.size) * (CALL + m))
@@ -68,13 +68,13 @@ def cost(stage: Stage) -> Cost:
 
 
 def total(stages: tuple[Stage, ...]) -> Cost:
-    """The most bytes that a stage takes, and the operations of all."""
+    """The largest bytes of any stage, and the operations of all stages."""
     costs = [cost(stage) for stage in stages]
     return Cost(max(c.bytes for c in costs), sum(c.operations for c in costs))
 
 
 def require_affordable(input_shape: Shape, stages: tuple[Stage, ...]) -> None:
-    """Raise ValueError, with the limit, for a program that takes more than any sensible one."""
+    """Raise ValueError for a program that exceeds a limit, with that limit."""
     pixels = size_of(input_shape)
     _require("an image", pixels, PIXELS, "pixels")
     _require("a model", len(stages), STAGES, "stages")

@@ -1,4 +1,4 @@
-"""The dense layers at the end of a packed model, which a backend may compute as one."""
+"""The dense layers at the end of a packed model, which a backend may run as one operation."""
 
 from __future__ import annotations
 
@@ -11,18 +11,17 @@ from minibnn.packed.stages import DenseStage, Stage, ThresholdStage
 
 Tail: TypeAlias = tuple[int, DenseLayers | None]
 
-# Of each model, on each device where it ran; kept as other forms of stages are, see `_KEPT` in
-# `stages`.
+# The tail of each model on each device where it ran; kept like `_KEPT` in `stages`.
 _TAILS: WeakKeyDictionary[object, dict[Backend, Tail]] = WeakKeyDictionary()
 
 
 def dense_tail(model: object, stages: tuple[Stage, ...], backend: Backend) -> Tail:
-    """The number of the first stage of the tail, and the tail up to the last stage, on a device.
+    """The index of the tail's first stage, and the tail up to the last stage, on a device.
 
-    Without a dense stage just before the last one the tail is empty: the last stage's number, None.
+    Without a dense stage just before the last stage, there is none: the last index and None.
 
     Args:
-        model: whose stages these are, and as long as which the tail is kept.
+        model: that has the stages; the tail is kept as long as it lives.
         stages: of the model.
         backend: of the device.
     """

@@ -1,4 +1,4 @@
-"""What can go wrong with packed models."""
+"""The exceptions of packing and of packed files."""
 
 from __future__ import annotations
 
@@ -6,8 +6,8 @@ __all__ = ["PackError", "PackedFileError"]
 
 
 class PackError(ValueError):
-    """A model has no packed form; the message says which layer, or which limit, is in the way."""
+    """A model has no packed form; the message names the layer or the limit."""
 
 
 class PackedFileError(ValueError):
-    """A file is not a packed model, or not the one that was saved, or would cost too much."""
+    """A file is not a packed model, is damaged, or exceeds a limit."""

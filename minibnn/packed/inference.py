@@ -1,7 +1,7 @@
 """The arithmetic of packed inference: products of bits and pixels, thresholds, integer scores.
 
-Reference implementations, as in `bits`; the stages call them by `Backend.run`. All results are
-integers, so every implementation gives the same ones.
+Reference implementations, as in `bits`; the stages call them through `Backend.run`. All results
+are integers, so all implementations give the same results.
 """
 
 from __future__ import annotations
@@ -19,13 +19,13 @@ from minibnn.packed.bits import blocks, pack_rows, require, unpack_rows, xnor_pr
 
 
 class Forms:
-    """Something constant, beside which an implementation may keep other forms of it."""
+    """A constant of which an implementation may keep other forms."""
 
     def __init__(self) -> None:
         self._forms: dict[str, Any] = {}
 
     def form(self, name: str, make: Callable[[], Any]) -> Any:
-        """What `make` gives, made once."""
+        """The result of `make`, made once."""
         if name not in self._forms:
             self._forms[name] = make()
         return self._forms[name]
@@ -35,11 +35,11 @@ class BitMatrix(Forms):
     """Rows of +1 and -1 as bits.
 
     Attributes:
-        words: (rows, words) of uint64, as `pack_rows` gives them; they must not change.
-        width: how many signs a row has.
+        words: (rows, words) of uint64, from `pack_rows`; they must not change.
+        width: the number of signs in a row.
 
     Raises:
-        ValueError: for rows of more or fewer words than the width takes.
+        ValueError: if the number of words does not fit the width.
     """
 
     def __init__(self, words: Array, width: int) -> None:
@@ -53,29 +53,29 @@ class BitMatrix(Forms):
         return len(self.words)
 
     def bits(self) -> Array:
-        """The rows of 0 and 1, (rows, width) of uint8."""
+        """The rows of bits, (rows, width) of uint8."""
         return backend_of(self.words).run(unpack_rows, self.words, self.width)
 
     def exact_in_float32(self, most: int) -> bool:
-        """Whether float32 adds up the products with a row of integers exactly, in any order.
+        """Whether a float32 product with a row of integers is exact, in any order of summation.
 
         Args:
-            most: the largest size of those integers.
+            most: the largest size of the integers.
         """
         return most * self.width < 2**24
 
 
 class DenseLayers(Forms):
-    """Dense layers one after another, with thresholds between them: from values to accumulators.
+    """Consecutive dense layers with thresholds between them.
 
     Attributes:
         pixels: whether the first layer takes pixels instead of bits.
         layers: the weights of each.
-        thresholds: behind each layer but the last: integers, and where bits fall, see
+        thresholds: after each layer except the last, the thresholds and directions; see
             `threshold_bits`.
 
     Raises:
-        ValueError: for a layer that does not take what the one before it gives.
+        ValueError: for a layer whose width does not fit the layer before it.
     """
 
     def __init__(
@@ -113,8 +113,8 @@ def bit_products(bits: Array, W: BitMatrix) -> Array:
 def pixel_products(pixels: Array, W: BitMatrix) -> Array:
     """The product of each row of pixels with each row of weights of +1 and -1.
 
-    Floats add whole numbers exactly as long as every partial sum has a place in the mantissa, in
-    whatever order: 255 width < 2^24 for float32.
+    Floats add integers exactly, in any order, if every partial sum fits into the mantissa: for
+    float32, 255 width < 2^24.
 
     Shapes: pixels (n, width) of uint8, W (m, width); the result (n, m) of int32.
 
@@ -133,7 +133,7 @@ def pixel_products(pixels: Array, W: BitMatrix) -> Array:
 
 
 def _float_signs(W: BitMatrix, dtype: Any) -> Array:
-    """+1 and -1, in floats that take no more memory than they have to."""
+    """The weights as floats of +1 and -1, computed in place."""
     signs = W.bits().astype(dtype)
     signs *= 2
     signs -= 1
@@ -147,8 +147,8 @@ def threshold_bits(acc: Array, thresholds: Array, falling: Array) -> Array:
 
         bit = acc >= thresholds[c]      or, where falling[c],     acc <= thresholds[c]
 
-    Shapes: acc in any shape whose values go through the channels in turn, of int32; thresholds
-    (channels,) of int32, falling (channels,) of bool; the result has the shape of `acc`.
+    Shapes: acc of int32, with any shape in which the channel varies fastest; thresholds (channels,)
+    of int32, falling (channels,) of bool; the result has the shape of `acc`.
 
     Raises:
         ValueError: for shapes that do not agree.
@@ -166,7 +166,7 @@ def threshold_bits(acc: Array, thresholds: Array, falling: Array) -> Array:
 
 
 def integer_scores(acc: Array, A: Array, B: Array) -> Array:
-    """``A acc + B``, each class with its own integers.
+    """``A acc + B``, with integers A and B for each class.
 
     Shapes: acc (batch, classes) of int32, A and B (classes,) of int64; the result (batch, classes)
     of int64.
@@ -179,7 +179,7 @@ def integer_scores(acc: Array, A: Array, B: Array) -> Array:
 
 
 def score_labels(acc: Array, A: Array, B: Array) -> Array:
-    """The class with the greatest of `integer_scores` in each row, the first of equals.
+    """The first class with the greatest of `integer_scores` in each row.
 
     Shapes: acc (batch, classes) of int32, A and B (classes,) of int64; the result (batch,).
 
@@ -191,10 +191,10 @@ def score_labels(acc: Array, A: Array, B: Array) -> Array:
 
 
 def dense_layers(x: Array, network: DenseLayers) -> Array:
-    """The accumulators of the last of some dense layers.
+    """The accumulators of the last dense layer.
 
-    Shapes: x (batch, ...) of uint8, whose rows have as many values as the first layer's width;
-    the result (batch, channels of the last layer) of int32.
+    Shapes: x (batch, ...) of uint8, with as many values in a row as the first layer's width; the
+    result (batch, channels of the last layer) of int32.
 
     Raises:
         ValueError: for rows of another width.

@@ -1,4 +1,4 @@
-"""From a trained model to a packed one, and what a packed one can do."""
+"""`PackedModel`, and `pack`, which makes one from a trained model."""
 
 from __future__ import annotations
 
@@ -12,37 +12,37 @@ import numpy as np
 from minibnn.backend import CPU, Array, Backend, backend_of
 from minibnn.checks import shape as check_shape
 from minibnn.layers import Layer
-from minibnn.packed.bits import flat_bits, narrowest
+from minibnn.packed.compile.fold import Fold
+from minibnn.packed.compile.lower import lower
+from minibnn.packed.compile.scores import score_stage
+from minibnn.packed.compile.trained_input import trained_shape
 from minibnn.packed.costs import require_affordable, total
 from minibnn.packed.dense_tail import dense_tail
-from minibnn.packed.describe import describe, to_json
+from minibnn.packed.description import describe, named_arrays, to_json
 from minibnn.packed.errors import PackError
-from minibnn.packed.fold import Fold, certificates
 from minibnn.packed.inference import dense_layers
-from minibnn.packed.input import trained_shape
-from minibnn.packed.scores import score_stage
-from minibnn.packed.stages import HostArray, Product, ScoreStage, Shape, Stage, ThresholdStage
+from minibnn.packed.stages import HostArray, ScoreStage, Shape, Stage, ThresholdStage, same_stage
 from minibnn.packed.summary import PackedSummary, summarize
-from minibnn.packed.walk import read
+from minibnn.renames import renamed
 
-CHUNK = 256  # images at once on the host,
-SCRATCH = 2**23  # or fewer, if so many take more bytes than this, which caches hold;
-DEVICE_SCRATCH = 2**29  # on a device as many as take so many bytes
+# On the host, CHUNK images at once, or fewer if these take more than SCRATCH bytes (about a cache).
+CHUNK, SCRATCH = 256, 2**23
+DEVICE_SCRATCH = 2**29  # on a device, as many images at once as take this many bytes
 
 
 @dataclass(frozen=True, eq=False)
 class PackedModel:
     """A binary network as a small program on integers; made by `pack` or `load_packed`.
 
-    Its stages are the whole model: run them one after another, with nothing in between, and the
-    last one gives the scores. It runs where the images are, in NumPy or CuPy.
+    The stages are the whole model: each takes the output of the one before it, and the last one
+    gives the scores. The program runs on the device where the images are, in NumPy or CuPy.
 
     Attributes:
         input_shape: of one image of uint8.
-        stages: the program; `minibnn.packed.stages` says what each one is.
+        stages: the program; `minibnn.packed.stages` describes each kind of stage.
         certificate: for each threshold stage, how its thresholds were compared with the model, how
-            many values that were, and the sha256 of the thresholds.
-        training: figures about the model's training that somebody gave to `save_packed`.
+            many values were compared, and the sha256 of the thresholds.
+        training: figures about the model's training, as given to `save_packed`.
     """
 
     input_shape: Shape
@@ -79,17 +79,17 @@ class PackedModel:
         return self._in_chunks(images, self.scores.labels, (), np.intp)
 
     def predict_scores(self, images: Array) -> Array:
-        """The integer scores (batch, classes), int64; every form of the model gives the same."""
+        """The integer scores (batch, classes), int64; every exported form gives the same ones."""
         return self._in_chunks(images, self.scores.run, (self.classes,), np.int64)
 
     def logits(self, images: Array) -> Array:
-        """The output of the model that was packed, in float32, but for its order of rounding."""
+        """The original model's output in float32, up to rounding."""
         return self._in_chunks(images, self.scores.logits, (self.classes,), np.float32)
 
     def after(self, images: Array, stages: int) -> Array:
-        """What so many stages make of a batch: bits, accumulators or scores.
+        """The output of the first `stages` stages for a batch: bits, accumulators or scores.
 
-        All images go at once, so memory grows with the batch; `predict` takes it in parts.
+        All images are computed at once, so memory grows with the batch; `predict` divides it.
         """
         x = self._checked(images)
         for stage in self.stages[:stages]:
@@ -97,16 +97,16 @@ class PackedModel:
         return x
 
     def verify(self, model: Layer) -> dict[str, Any]:
-        """Repeat the certificate: is this `model`, bit for bit, on everything it can meet?
+        """Check that this is the packed form of `model`, bit for bit, for all possible inputs.
 
-        Products must have the model's weights; the bits of every threshold stage are compared with
-        the model's as in `Fold.certify`; the scores must be those that the model folds into.
+        Weights must equal the model's; the bits of every threshold stage are compared with the
+        model's as in `Fold.certify`; the scores must equal those that `pack` computes.
 
         Returns:
-            the certificate, made anew.
+            a new certificate.
 
         Raises:
-            TypeError: for what is no model.
+            TypeError: if `model` is not a model.
             PackError: at the first difference.
         """
         if not isinstance(model, Layer):
@@ -117,55 +117,44 @@ class PackedModel:
                 raise PackError(f"verify: expected the model's {other.kind} stage, got another")
         return certificate
 
-    def file_arrays(self) -> dict[str, HostArray]:
-        """What a file keeps: bits without padding, integers in as few bytes as hold them all."""
-        arrays = {}
-        for i, stage in enumerate(self.stages):
-            for name, array in stage.arrays().items():
-                if isinstance(stage, Product):
-                    array = flat_bits(array, stage.width)
-                elif name == "falling":
-                    if not array.any():
-                        continue  # thresholds mostly rise
-                    array = np.packbits(array, bitorder="little")
-                elif array.dtype.kind == "i":
-                    array = narrowest(array)
-                arrays[f"{i}.{name}"] = array
-        return arrays
+    def arrays(self) -> dict[str, HostArray]:
+        """All arrays by name, in as few bytes as hold them; see `named_arrays`."""
+        return named_arrays(self.stages)
+
+    file_arrays = renamed("arrays", gone_in="0.3")
 
     @property
     def nbytes(self) -> int:
-        """Bytes of its arrays as a file keeps them, without the header.
+        """Bytes of its `arrays`.
 
-        The weights take exactly the 1-bit bytes of ``model.summary()``. The rest differs, since
-        other numbers ship: for each channel an integer threshold (2 or 4 bytes, and a bit if any
-        channel falls) instead of the floats of bias and batch norm, and for each class A and B as
-        integers and again as floats.
+        The weights take exactly the 1-bit bytes of ``model.summary()``. The rest differs: each
+        channel has an integer threshold (2 or 4 bytes, and a bit if any channel falls) instead of
+        the floats of bias and batch norm, and each class has A and B as integers and as floats.
         """
-        return sum(array.nbytes for array in self.file_arrays().values())
+        return sum(array.nbytes for array in self.arrays().values())
 
     @property
     def sha256(self) -> str:
-        """Digest of the network alone, whatever its training figures: exports state it too.
+        """Digest of the network, without certificate and training figures; exports state it too.
 
-        Of the architecture's JSON as in a file, and then of each array's name, dtype and bytes,
-        little-endian, in the order of the names.
+        It covers the JSON of `describe`, then each array's name, dtype and bytes, little-endian,
+        sorted by name.
         """
         sha = hashlib.sha256(to_json(describe(self.input_shape, self.stages)).encode())
-        for name, array in sorted(self.file_arrays().items()):
+        for name, array in sorted(self.arrays().items()):
             little = array.astype(array.dtype.newbyteorder("<"))
             sha.update(f"{name} {little.dtype.str} ".encode() + little.tobytes())
         return sha.hexdigest()
 
     def summary(self) -> PackedSummary:
-        """Sizes and costs, stage by stage: print it, or take its ``table``; its bytes are `nbytes`.
+        """Sizes and costs, stage by stage, to print or as a ``table``; its bytes are `nbytes`.
 
         >>> from minibnn import Dense, Rescale, Sequential, SignSTE
         >>> last = Dense(784, 10, weight_quantizer=SignSTE())
         >>> pack(Sequential(Rescale(1 / 255), last).initialize(0), (784,)).summary().bits
         7840
         """
-        return summarize(self.input_shape, self.stages, self.file_arrays())
+        return summarize(self.input_shape, self.stages, self.arrays())
 
     def _checked(self, images: Array) -> Array:
         backend_of(images)
@@ -191,21 +180,21 @@ class PackedModel:
         return result
 
     def _at_once(self, backend: Backend, factor: int = 1) -> int:
-        """How many images go through the stages at once, if each takes a multiple of its cost."""
+        """How many images go through the stages at once, if each takes `factor` times its cost."""
         most = factor * total(self.stages).bytes
-        if backend.host:  # which has caches to stay in, where a device has launches to save
+        if backend.host:  # small enough for caches; a device gains more from fewer launches
             return max(1, min(CHUNK, SCRATCH // most))
         return max(1, DEVICE_SCRATCH // most)
 
     def _accumulators(self, backend: Backend, images: Array) -> Array:
-        """What the last stage takes; dense layers before it go as one."""
+        """The input of the last stage; the dense layers before it run as one operation."""
         first, layers = dense_tail(self, self.stages, backend)
         x = self.after(images, first)
         return x if layers is None else backend.run(dense_layers, x, layers)
 
 
 def pack(model: Layer, input_shape: tuple[int, ...] | None = None) -> PackedModel:
-    """A trained model as bits and integers that give the same answer.
+    """Pack a trained model into bits and integers that give the same answers.
 
     .. code-block:: text
 
@@ -214,21 +203,21 @@ def pack(model: Layer, input_shape: tuple[int, ...] | None = None) -> PackedMode
         bias, batch norm and sign      bit = acc >= t, or acc <= t, an integer t for each channel
         last layer    score = A acc + B, integers that compare as the exact logits do
 
-    Thresholds behind a product of bits come from the model's own float layers, asked for every
-    accumulator that can be: with weights of +1 and -1 these bits are the model's always. Behind a
-    product of pixels, and with weights of other sizes (`MagnitudeAwareSign`), they come from exact
-    arithmetic, since the model's sum is rounded there in an order that depends on the BLAS;
+    Thresholds after a product of bits come from the model's own float layers, evaluated at every
+    possible accumulator: with weights of +1 and -1 these bits always equal the model's. After a
+    product of pixels, and with weights of other sizes (`MagnitudeAwareSign`), the model's sum is
+    rounded in an order that depends on the BLAS, so thresholds come from exact arithmetic;
     `disagreements` counts the images for which that matters.
 
     Args:
-        model: in evaluation; it is left as it is.
+        model: a trained model; it is not changed.
         input_shape: of one image of uint8; None for the shape that the model was trained on.
 
     Raises:
-        PackError: for a layer, or a value, that has no packed form; it says which, and what has.
-            For a model that was trained on anything but bytes (`InputContract`), for another
-            `input_shape` than it was trained on, and for None where that is not known. For a
-            model that would cost more than a file may, by the limit (``docs/packed-format.md``).
+        PackError: for a layer or a value without a packed form; the message says what can be
+            packed. For a model that was trained on anything but bytes (`InputContract`), or on
+            another `input_shape`; for None if that shape is not known. For a model that exceeds a
+            limit of packed files (``docs/packed-format.md``).
         RuntimeError: for a model without values.
 
     References: XNOR and popcount, Rastegari et al. 2016, arXiv:1603.05279, section 3.2; thresholds,
@@ -260,14 +249,19 @@ def pack(model: Layer, input_shape: tuple[int, ...] | None = None) -> PackedMode
 def _build(
     model: Layer, input_shape: Shape, given: tuple[Stage, ...] | None = None
 ) -> tuple[tuple[Stage, ...], dict[str, Any]]:
-    """The stages of a model, and the certificate of its thresholds: found here, or those `given`.
+    """The stages of a model, and a certificate of its thresholds.
+
+    Args:
+        model: to pack.
+        input_shape: of one image.
+        given: stages whose thresholds are certified, instead of new ones.
 
     Raises:
-        PackError: as `pack`, and if what is given has other stages.
+        PackError: as from `pack`, and if the given stages are of other kinds.
     """
     stages: list[Stage] = []
     certified = []
-    steps = read(on_host(model), input_shape).steps
+    steps = lower(on_host(model), input_shape).steps
     _require_affordable(input_shape, steps)
     if given is not None and len(given) != len(steps):
         raise PackError(f"verify: expected {len(steps)} stages, got {len(given)}")
@@ -288,7 +282,7 @@ def _build(
 
 
 def _require_affordable(input_shape: Shape, steps: list[Stage | tuple[Fold, Shape]]) -> None:
-    """Raise PackError for a model that no file may describe, before anything is computed."""
+    """Raise PackError for a model that exceeds a limit, before thresholds are computed."""
     none = np.zeros(0, np.int64)
     stages: list[Stage] = []
     for step in steps:
@@ -309,34 +303,3 @@ def _require_affordable(input_shape: Shape, steps: list[Stage | tuple[Fold, Shap
 def on_host(model: Layer) -> Layer:
     """The model, or a copy of it in main memory."""
     return model if model.backend is CPU else copy.deepcopy(model).to("cpu")
-
-
-def check_certificate(packed: PackedModel) -> None:
-    """Raise PackError unless the certificate is one that `pack` gives with these thresholds."""
-    certificate, known = packed.certificate, []
-    for i, stage in enumerate(packed.stages):
-        if isinstance(stage, Product):
-            product = stage
-        elif isinstance(stage, ThresholdStage):
-            known.append([to_json({"stage": i, **e}) for e in certificates(product, stage)])
-    entries = certificate.get("thresholds") if type(certificate) is dict else None
-    if (
-        type(entries) is not list
-        or len(certificate) > 1
-        or len(entries) != len(known)
-        or not all(to_json(e) in texts for e, texts in zip(entries, known, strict=True))
-    ):
-        raise PackError("expected a certificate of these thresholds, got another")
-
-
-def same_stage(one: Stage, other: Stage) -> bool:
-    """Whether two stages do the same by the same numbers."""
-    return _description(one) == _description(other) and all(
-        np.array_equal(a, other.arrays()[name]) for name, a in one.arrays().items()
-    )
-
-
-def _description(stage: Stage) -> dict[str, Any]:
-    """Everything about a stage but its arrays."""
-    values = {k: v for k, v in vars(stage).items() if not isinstance(v, np.ndarray)}
-    return {"kind": stage.kind, **values}

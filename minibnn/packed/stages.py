@@ -1,6 +1,6 @@
-"""The stages of a packed model: a small program on integers, and what exporters walk.
+"""The stages of a packed model: a small program on integers.
 
-Between stages there are values of one of four kinds, for each sample in row-major order:
+The values between stages are of one of four kinds, for each sample in row-major order:
 
 .. code-block:: text
 
@@ -9,8 +9,8 @@ Between stages there are values of one of four kinds, for each sample in row-maj
     acc      int32, the accumulators of a product
     scores   int64, one for each class
 
-A stage names the shapes that it takes and gives. From one stage to the next only the shape may
-change, never the order of the values: flattening and reshaping are no stages.
+A stage has an input shape and an output shape. From one stage to the next only the shape may
+change, not the order of the values, so flattening and reshaping need no stages.
 """
 
 from __future__ import annotations
@@ -40,8 +40,8 @@ HostArray: TypeAlias = np.ndarray[Any, Any]
 Shape: TypeAlias = tuple[int, ...]
 
 
-# Copies of the stages' arrays on devices, and other forms of them, as long as the stages live. Not
-# an attribute of theirs: pickling, copying and comparing stages should not meet them.
+# Copies of the stages' arrays on devices, and other forms of them, as long as the stages live.
+# They are no attributes, since pickling, copying and comparing stages must not include them.
 _KEPT: WeakKeyDictionary[Stage, dict[tuple[Backend, str], Any]] = WeakKeyDictionary()
 
 
@@ -61,15 +61,15 @@ class Stage:
 
     def __post_init__(self) -> None:
         for array in self.arrays().values():
-            array.flags.writeable = False  # other forms of them are kept
+            array.flags.writeable = False  # since other forms of it are kept
 
     def __setstate__(self, state: dict[str, Any]) -> None:
-        """For copies and pickles, whose arrays are new ones."""
+        """Copies and pickles have new arrays, which become read-only too."""
         self.__dict__.update(state)
         self.__post_init__()
 
     def arrays(self) -> dict[str, HostArray]:
-        """What it keeps, by name; on the host, and read-only."""
+        """Its arrays by name, on the host and read-only."""
         return {}
 
     def run(self, x: Array) -> Array:
@@ -77,13 +77,13 @@ class Stage:
         raise NotImplementedError
 
     def on(self, backend: Backend, name: str) -> Array:
-        """One of its arrays on a device, where it stays; on the host it is the array itself."""
+        """One of its arrays on a device; the copy is kept. On the host, the array itself."""
         if backend.host:
             return getattr(self, name)
         return self.kept(backend, name, lambda: backend.asarray(getattr(self, name)))
 
     def kept(self, backend: Backend, name: str, make: Callable[[], Any]) -> Any:
-        """What `make` gives, made once on each device: for what follows from arrays alone."""
+        """The result of `make`, made once for each device; it must depend on the arrays only."""
         kept = _KEPT.setdefault(self, {})
         if (backend, name) not in kept:
             kept[backend, name] = make()
@@ -99,7 +99,7 @@ class Binarize(Stage):
     falling: bool
 
     def run(self, x: Array) -> Array:
-        """0 and 1."""
+        """The bits, as uint8."""
         x = x.astype(np.int16)  # which holds -1 and 256, too
         bits = x <= self.threshold if self.falling else x >= self.threshold
         return bits.astype(np.uint8)
@@ -124,12 +124,12 @@ class Product(Stage):
 
     @property
     def channels(self) -> int:
-        """How many rows there are."""
+        """How many rows of weights there are."""
         return len(self.weights)
 
     @property
     def step(self) -> int:
-        """From one value that an accumulator can have to the next: sums of bits have one parity."""
+        """The gap between neighbouring accumulators: 2 for bits, whose sums have one parity."""
         return 1 if self.pixels else 2
 
     def reach(self) -> tuple[HostArray, HostArray]:
@@ -145,13 +145,13 @@ class Product(Stage):
         return {"weights": self.weights}
 
     def sums(self, rows: Array) -> Array:
-        """Of rows (n, width) of bits or pixels: (n, channels) of int32."""
+        """The products (n, channels) of int32 with rows (n, width) of bits or pixels."""
         backend = backend_of(rows)
         weights = self.matrix(backend)
         return backend.run(pixel_products if self.pixels else bit_products, rows, weights)
 
     def matrix(self, backend: Backend) -> BitMatrix:
-        """The weights on a device, with the forms that products need."""
+        """The weights on a device, as products take them."""
         matrix: BitMatrix = self.kept(
             backend, "matrix", lambda: BitMatrix(self.on(backend, "weights"), self.width)
         )
@@ -170,7 +170,7 @@ class DenseStage(Product):
 
 
 def window_rows(x: Array, windows: Windows) -> Array:
-    """The im2col matrix: what each window sees, in the order (row, column, channel), as a row.
+    """The im2col matrix: a row for each window, its values in the order (row, column, channel).
 
     Shapes: x (batch, height, width, channels) of uint8; the result (batch * windows, values of a
     window). On a GPU it is the kernel `im2col` in ``cuda/convolution.cu``.
@@ -191,8 +191,8 @@ class ConvStage(Product):
         size: rows and columns of a window.
         stride: from one window to the next.
         dilation: from one position in a window to the next.
-        border: rows and columns added ((above, below), (left, right)).
-        border_value: what they are filled with: a bit, or a pixel.
+        border: rows and columns of padding ((above, below), (left, right)).
+        border_value: of the padding, a bit or a pixel.
     """
 
     kind = "conv"
@@ -222,7 +222,7 @@ class ConvStage(Product):
 
 @dataclass(frozen=True, eq=False)
 class PoolStage(Stage):
-    """The greatest value of each window and channel: of accumulators, or of bits, which is OR."""
+    """The maximum of each window and channel, of accumulators or of bits (then it is OR)."""
 
     kind = "pool"
     size: tuple[int, int]
@@ -243,7 +243,7 @@ class ThresholdStage(Stage):
 
         bit = acc >= thresholds[c]      or, where falling[c],     acc <= thresholds[c]
 
-    A channel that never changes has a threshold out of reach of its accumulators.
+    A constant channel has a threshold beyond all accumulators.
 
     Attributes:
         thresholds: (channels,) of int32.
@@ -262,7 +262,7 @@ class ThresholdStage(Stage):
         return {"thresholds": self.thresholds, "falling": self.falling}
 
     def run(self, x: Array) -> Array:
-        """0 and 1."""
+        """The bits, as uint8."""
         backend = backend_of(x)
         bits = backend.run(threshold_bits, x, *self.constants(backend))
         return bits.reshape(len(x), *self.out_shape)
@@ -303,7 +303,7 @@ class ScoreStage(Stage):
         return {"A": self.A, "B": self.B, "scale": self.scale, "offset": self.offset}
 
     def largest(self, product: Product) -> int:
-        """The largest size that meets in computing a score: of A, of A acc, or of A acc + B."""
+        """An upper bound on the size of A, A acc, and A acc + B."""
         low, high = product.reach()
         reach = np.maximum(abs(low), abs(high)).tolist()
         scores: list[int] = [
@@ -325,7 +325,7 @@ class ScoreStage(Stage):
         return backend.run(score_labels, acc, self.on(backend, "A"), self.on(backend, "B"))
 
     def logits(self, x: Array) -> Array:
-        """The model's output in float32, rounded in its own order."""
+        """The model's output in float32, up to rounding."""
         backend = backend_of(x)
         acc = x.reshape(len(x), len(self.A)).astype(np.float32)
         return acc * self.on(backend, "scale") + self.on(backend, "offset")
@@ -334,3 +334,16 @@ class ScoreStage(Stage):
 def size_of(shape: Shape) -> int:
     """How many values a sample of this shape has."""
     return math.prod(shape)
+
+
+def same_stage(one: Stage, other: Stage) -> bool:
+    """Whether two stages are equal, in kind, sizes and arrays."""
+    return _description(one) == _description(other) and all(
+        np.array_equal(a, other.arrays()[name]) for name, a in one.arrays().items()
+    )
+
+
+def _description(stage: Stage) -> dict[str, Any]:
+    """The attributes of a stage, without its arrays."""
+    values = {k: v for k, v in vars(stage).items() if not isinstance(v, np.ndarray)}
+    return {"kind": stage.kind, **values}

@@ -30,18 +30,18 @@ class PackedRow:
     """One stage.
 
     Attributes:
-        stage: its number, as in the names of its arrays.
-        kind: of stage.
+        stage: its index, as in the names of its arrays.
+        kind: of the stage.
         in_shape: of one sample before it.
         out_shape: of one sample after it.
-        bits: how many it ships: weights, and directions of thresholds if some fall.
-        integers: how many it ships: thresholds, or the A and B of the scores.
-        floats: how many it ships: the scale and the offset of the logits.
-        bytes: what all those take in a file.
-        count: of its operations for one image.
-        operation: ``"xnor"``: two bits compared, and the result counted; a word does 64 of them.
-            ``"add"``: a pixel added or subtracted. ``"compare"``: of two integers or bits.
-            ``"multiply"``: of two integers, with an addition.
+        bits: the number of stored bits: weights, and directions of thresholds if some fall.
+        integers: the number of stored integers: thresholds, or A and B of the scores.
+        floats: the number of stored floats: scale and offset of the logits.
+        bytes: the size of all these.
+        count: the number of operations for one image.
+        operation: ``"xnor"``: two bits compared and the result counted, 64 at once in a word;
+            ``"add"``: a pixel added or subtracted; ``"compare"``: two integers or bits compared;
+            ``"multiply"``: two integers multiplied, with an addition.
     """
 
     stage: int
@@ -58,11 +58,11 @@ class PackedRow:
 
 @dataclass(frozen=True, repr=False)
 class PackedSummary:
-    """What a packed model takes to store and to run; prints as a table.
+    """The sizes and operations of a packed model; prints as a table.
 
     Attributes:
         input_shape: of one image.
-        rows: one for each stage, in order.
+        rows: a row for each stage, in order.
     """
 
     input_shape: Shape
@@ -70,17 +70,17 @@ class PackedSummary:
 
     @property
     def bytes(self) -> int:
-        """Of all arrays: the model's `nbytes`, and a file's payload."""
+        """The bytes of all arrays: the model's `nbytes`, and the payload of its file."""
         return sum(row.bytes for row in self.rows)
 
     @property
     def bits(self) -> int:
-        """How many single bits it ships."""
+        """The number of stored single bits."""
         return sum(row.bits for row in self.rows)
 
     @property
     def operations(self) -> dict[str, int]:
-        """For one image by kind: xnor, add, compare, multiply."""
+        """The operations for one image by kind: xnor, add, compare, multiply."""
         return {k: sum(r.count for r in self.rows if r.operation == k) for k in OPERATIONS}
 
     @cached_property
@@ -117,7 +117,7 @@ class PackedSummary:
 def summarize(
     input_shape: Shape, stages: tuple[Stage, ...], arrays: dict[str, HostArray]
 ) -> PackedSummary:
-    """The rows of a program, with the arrays that a file keeps of it."""
+    """The summary of a program and its `named_arrays`."""
     rows = []
     for i, stage in enumerate(stages):
         own = {k.partition(".")[2]: a for k, a in arrays.items() if k.partition(".")[0] == str(i)}
@@ -142,8 +142,8 @@ def summarize(
 
 def _operations(stage: Stage) -> tuple[int, str]:
     if isinstance(stage, Product):
-        places = 1 if isinstance(stage, DenseStage) else size_of(stage.out_shape[:2])
-        return places * stage.channels * stage.width, "add" if stage.pixels else "xnor"
+        positions = 1 if isinstance(stage, DenseStage) else size_of(stage.out_shape[:2])
+        return positions * stage.channels * stage.width, "add" if stage.pixels else "xnor"
     if isinstance(stage, PoolStage):
         return size_of(stage.out_shape) * (math.prod(stage.size) - 1), "compare"
     return size_of(stage.in_shape), "multiply" if isinstance(stage, ScoreStage) else "compare"

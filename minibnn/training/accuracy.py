@@ -1,4 +1,4 @@
-"""How many answers are right."""
+"""Counting right answers."""
 
 from __future__ import annotations
 
@@ -6,9 +6,10 @@ from minibnn.backend import Array, backend_of
 
 
 def count_correct(logits: Array, labels: Array) -> Array:
-    """In how many rows the greatest logit, the first of equals, is finite and the label's.
+    """The number of rows whose greatest logit (the first, if several are equal) is the label's.
 
-    A nan counts as the greatest, so a row that has one is never right.
+    The greatest logit must be finite. A nan counts as the greatest, so a row with nan is never
+    right.
 
     Shapes: logits (N, K); labels (N,) integers; the count (), an int64.
     """

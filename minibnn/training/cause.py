@@ -1,4 +1,4 @@
-"""Where nan or inf came from, found after training was stopped by it."""
+"""Finding out where nan or inf began, after it has stopped training."""
 
 from __future__ import annotations
 
@@ -15,20 +15,20 @@ from minibnn.layers import Layer
 from minibnn.losses import Loss
 from minibnn.optimizers.diverged import HINT, OVERFLOW
 
-# What became nan or inf, that value, and the cause with a hint.
+# What became nan or inf, the value, and the cause with a hint.
 Found: TypeAlias = tuple[str, float, str]
 
 
 def in_batch(model: Layer, loss: Loss, train: DataLoader, batch: int, value: float) -> Found:
-    """The cause in a batch of the loader's last epoch, whose loss was noted as `value`.
+    """The cause in a batch of the loader's last epoch, whose loss was recorded as `value`.
 
-    A copy of the model runs the batch again. Training has ended, so a device may be waited for.
+    A copy of the model runs the batch again. Training has ended, so it may wait for the device.
 
     Args:
-        model: as the refused update left it, which is as the batch met it.
-        loss: what it is trained with.
-        train: batches that are not rows of its arrays cannot be made again.
-        batch: counted from 0.
+        model: the model before the batch; the refused update did not change it.
+        loss: the loss in training.
+        train: the loader. If it makes its batches itself, they cannot be repeated.
+        batch: the batch's number, from 0.
         value: nan or inf.
     """
     found = "the loss, a gradient or an update", value, HINT
@@ -39,7 +39,7 @@ def in_batch(model: Layer, loss: Loss, train: DataLoader, batch: int, value: flo
     try:
         with np.errstate(all="ignore"):
             found = _rerun(model, copy.copy(loss), x, labels, value)
-    except Exception:  # of a layer that cannot be copied, say; nothing may hide the news
+    except Exception:  # a layer that cannot be copied, say: DivergedError must be raised anyway
         pass
     what, value, cause = found
     data = _in_samples(x, rows.tolist())
@@ -57,7 +57,7 @@ def in_parameters(model: Layer) -> Found | None:
 
 
 def in_data(**loaders: DataLoader) -> str:
-    """The first sample that is not finite in data whose loss is not, or what else to look at."""
+    """The first sample that is not finite, in data whose loss is not finite; else a hint."""
     for name, loader in loaders.items():
         found = _in_samples(loader.arrays[0], range(loader.samples))
         if found:
@@ -66,7 +66,7 @@ def in_data(**loaders: DataLoader) -> str:
 
 
 def _rerun(model: Layer, loss: Loss, x: Array, labels: Array, value: float) -> Found:
-    """What is not finite first on the way through a copy of the model and back."""
+    """The first value that is not finite, in the forward and backward pass of a copy."""
     known = in_parameters(model)
     cause = f"{known[0]} was {known[1]} before this batch already; {known[2]}" if known else ""
     recorder = Recorder(model)
@@ -90,15 +90,15 @@ def _rerun(model: Layer, loss: Loss, x: Array, labels: Array, value: float) -> F
 
 
 def _in_samples(x: Array, numbers: Sequence[int]) -> str:
-    """The first value that is not finite in samples of these numbers."""
+    """The first value in `x` that is not finite, with its sample's number."""
     x = backend_of(x).to_host(x)
     if _first(x) is None:
         return ""
     wrong = np.argwhere(~np.isfinite(x))
-    row, *place = wrong[0].tolist()
+    row, *position = wrong[0].tolist()
     more = f" (of {len(wrong):,} such values)" if len(wrong) > 1 else ""
     return (
-        f"sample {numbers[row]} has {x[row][tuple(place)]} at {place}{more}; "
+        f"sample {numbers[row]} has {x[row][tuple(position)]} at {position}{more}; "
         "leave it out, or clean the data"
     )
 

@@ -1,4 +1,4 @@
-"""Which classes a model takes for which."""
+"""The confusion matrix: which classes a model takes for which."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ if TYPE_CHECKING:
 
 
 def confusion_matrix(model: Layer, data: DataLoader) -> pd.DataFrame:
-    """Count the samples of each class by the class that a model gives them.
+    """Count the samples of each class by the class that a model predicts.
 
-    Every sample of the loader counts once. The model runs in evaluation mode and is not changed.
+    Every sample of the loader counts once. The model runs in evaluation mode and does not change.
 
     Args:
         model: on the loader's device.
@@ -30,8 +30,8 @@ def confusion_matrix(model: Layer, data: DataLoader) -> pd.DataFrame:
         A pandas DataFrame of integers: a row for each true class, a column for each predicted one.
 
     Raises:
-        ValueError: for logits whose greatest is nan or infinite; as from `evaluate`.
-        TypeError: as from `evaluate`.
+        ValueError: if a sample's greatest logit is nan or infinite; also as `evaluate`.
+        TypeError: as `evaluate`.
 
     >>> import numpy as np
     >>> from minibnn import DataLoader, Rescale
@@ -53,7 +53,7 @@ def confusion_matrix(model: Layer, data: DataLoader) -> pd.DataFrame:
         classes = logits.shape[1]
         unknown += (~xp.isfinite(logits.max(axis=1))).sum()
         truth = labels if labels.ndim == 1 else labels.argmax(axis=1)
-        # One number for each pair of classes, so that one pass counts them all.
+        # One number for each pair of classes, so that one pass counts all pairs.
         pairs = truth.astype("int64") * classes + logits.argmax(axis=1)
         batch = xp.bincount(pairs, minlength=classes * classes)
         counts = batch if counts is None else counts + batch

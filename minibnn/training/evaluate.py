@@ -1,4 +1,4 @@
-"""How good a model is on a data set."""
+"""The mean loss and the accuracy of a model on a data set."""
 
 from __future__ import annotations
 
@@ -16,11 +16,10 @@ from minibnn.losses import Loss
 from minibnn.losses.labels import require_labels
 from minibnn.training.accuracy import count_correct
 
-# Large enough that the cost of a call disappears in the work. On a device calls cost more and there
-# is more to do at once.
+# Large enough to hide the cost of calls. A device computes more at once, and calls cost more there.
 EVALUATION_BATCH, DEVICE_EVALUATION_BATCH = 1000, 5000
-# What more than the user's own batch may take; and never less than the parameters do, whose
-# quantized copies a call makes.
+# The most memory for a batch larger than the user's own. It may also take as much as the
+# parameters, since a call makes quantized copies of these.
 EVALUATION_BYTES = 2**22
 
 
@@ -34,24 +33,24 @@ class Metrics(NamedTuple):
 def evaluate(model: Layer, data: DataLoader, loss: Loss) -> Metrics:
     """Mean loss and accuracy of a model over every sample of a data set.
 
-    A sample is right if its greatest logit, the first of equals, is its label's. A logit that is
-    nan counts as the greatest, and one that is nan or infinite is never right.
+    A sample counts as right if its greatest logit (the first, if several are equal) is the label's.
+    A nan counts as the greatest. If the greatest logit is nan or infinite, the sample is not right.
 
-    Every sample counts once and equally, whatever the loader's batches: shuffling and
-    `drop_last` are for training. The model runs in evaluation mode and is not changed. Memory
-    follows the loader's batch size: only small samples go in larger batches.
+    Every sample counts once, with equal weight, whatever the loader's batches are: `shuffle` and
+    `drop_last` are for training only. The model runs in evaluation mode and does not change. Memory
+    follows the loader's batch size: only small samples are evaluated in larger batches.
 
     Args:
         model: on the loader's device.
-        data: batches ``(x, labels)``; labels (batch,) integers or (batch, classes)
-            probabilities, whose highest entry then counts as the class.
+        data: batches ``(x, labels)``; labels are (batch,) integers, or (batch, classes)
+            probabilities, whose greatest entry is the class.
         loss: for instance ``LogitCrossEntropy()``.
 
     Raises:
-        ValueError: for labels that the model has no output for, or of another shape; for a model
-            that does not give (batch, classes), with at least 2 classes.
-        TypeError: for something else than a DataLoader, or one on another device; for labels that
-            are not integers; for floats if the model was trained on integers, or the reverse.
+        ValueError: if the model has no output for a label, or labels have another shape; if the
+            model does not return (batch, classes) with at least 2 classes.
+        TypeError: if `data` is not a DataLoader, or on another device; if labels are not integers;
+            if samples are floats and the model was trained on integers, or the reverse.
 
     >>> import numpy as np
     >>> from minibnn import DataLoader, Dense, LogitCrossEntropy
@@ -70,10 +69,10 @@ def evaluate(model: Layer, data: DataLoader, loss: Loss) -> Metrics:
 def device_metrics(model: Layer, data: DataLoader, loss: Loss, at_once: int | None = None) -> Array:
     """``[mean loss, accuracy]`` as an array of the data's backend, without waiting for it.
 
-    `at_once` is what `samples_at_once` gives, for whoever asks often.
+    `at_once` is the result of `samples_at_once`, for repeated calls.
     """
     xp = data.backend.xp
-    loss = copy.copy(loss)  # the caller's may be between its forward and its backward
+    loss = copy.copy(loss)  # the caller may be between its forward and its backward
     total = xp.zeros(2, dtype=np.float64)
     if at_once is None:
         at_once = samples_at_once(model, data)
@@ -86,12 +85,12 @@ def device_metrics(model: Layer, data: DataLoader, loss: Loss, at_once: int | No
 
 
 def require_prepared(model: Layer, data: DataLoader, who: str) -> None:
-    """Raise TypeError for samples of floats where training had integers, and the reverse.
+    """Raise TypeError if samples are floats and the model was trained on integers, or the reverse.
 
-    A model trained on bytes takes pixels that were divided by 255 for paper, whatever they show.
+    To a model trained on bytes, pixels divided by 255 all look black.
     """
     contract, dtype = model.input_contract, data.arrays[0].dtype
-    if contract is None or not data.only_gathers():  # a loader may make other batches of its arrays
+    if contract is None or not data.only_gathers():  # batches may differ from the arrays
         return
     if (contract.dtype.kind == "f") != (dtype.kind == "f"):
         raise TypeError(
@@ -101,15 +100,15 @@ def require_prepared(model: Layer, data: DataLoader, who: str) -> None:
 
 
 def samples_at_once(model: Layer, data: DataLoader, most: int | None = None) -> int:
-    """How many samples to evaluate at once: the loader's batch, or more where these are small.
+    """How many samples to evaluate at once: the loader's batch size, or more small samples.
 
-    Memory follows the batch size. A larger batch of small samples is faster, and takes at most
-    EVALUATION_BYTES for the input and the output of a layer, or as much as the parameters.
+    A larger batch of small samples is faster. The input and the output of a layer then take at most
+    EVALUATION_BYTES, or as much as the parameters.
 
     Args:
-        model: that evaluates.
+        model: the model to evaluate.
         data: the samples.
-        most: where the loader's batches are smaller; None for the device's own limit.
+        most: the limit, if the loader's batches are smaller; None for the device's own limit.
     """
     if most is None:
         most = EVALUATION_BATCH if data.backend.host else DEVICE_EVALUATION_BATCH
@@ -117,7 +116,7 @@ def samples_at_once(model: Layer, data: DataLoader, most: int | None = None) -> 
         return data.batch_size
     try:
         largest, _ = bytes_a_sample(model, data.arrays[0][:1])
-    except Exception:  # of a layer that cannot be copied: take what training takes
+    except Exception:  # a layer cannot be copied: use training's batch size
         return data.batch_size
     parameters: int = sum(p.data.nbytes for p in model.parameters())
     budget = max(EVALUATION_BYTES, parameters)
@@ -125,9 +124,9 @@ def samples_at_once(model: Layer, data: DataLoader, most: int | None = None) -> 
 
 
 def check_data(model: Layer, data: DataLoader, who: str) -> None:
-    """Raise unless the loader gives ``(x, labels)`` that the model can take, labels and all.
+    """Raise unless the loader's ``(x, labels)`` fit the model.
 
-    It looks at every label once, so that training steps need not.
+    Every label is checked once here, so that training steps need not check them.
     """
     if not isinstance(model, Layer):
         raise TypeError(f"{who}: expected the model, a Layer, first, got {type(model).__name__}")

@@ -1,4 +1,4 @@
-"""The training loop, with what a person at a terminal needs around it."""
+"""The training loop, with a progress bar, a history, and a clean stop on Ctrl-C."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ from minibnn.training.step import PlainSteps, check_training
 if TYPE_CHECKING:
     import pandas as pd
 
-# A weight, its quantizer, and whether this has two values, one above zero and one not.
+# A weight, its quantizer, and whether the quantizer has two values, only one of them above zero.
 _Quantized: TypeAlias = tuple[Parameter, Function, bool]
 
 COLUMNS = ("loss_train", "loss_test", "acc_train", "acc_test")
@@ -53,43 +53,43 @@ def fit(
     Each epoch runs the explicit loop (forward, loss, backward, step) over the batches of
     `train`, then evaluates the model on every sample of `train` and of `test`.
 
-    Both loaders are moved to the model's device. Nothing in a training step waits for that
-    device; what is measured is read once an epoch.
+    Both loaders are moved to the model's device. No training step waits for the device; losses and
+    metrics are read once an epoch.
 
-    On a GPU the steps are replays of one that was captured (`CapturedSteps`): the same
-    computation without Python in between. ``history.attrs["captured"]`` says whether they were.
+    On a GPU, steps are replays of a captured step (`CapturedSteps`): the same computation, without
+    Python in between. ``history.attrs["captured"]`` says whether this was possible.
 
-    Ctrl-C lets the batch in hand finish (with captured steps, the epoch: the host queues all of it
-    in no time) and returns the epochs completed so far, with
+    After Ctrl-C, the current batch is finished (with captured steps the epoch, since the host has
+    already queued all of it), and the history of the completed epochs is returned, with
     ``history.attrs["interrupted"] = True``. A second Ctrl-C raises KeyboardInterrupt at once.
 
     Args:
         model: initialised, and on its device.
-        train: batches ``(x, labels)`` for training. Its epoch counter goes on from where it is,
-            so that two calls of 5 epochs are one call of 10.
-        test: what to evaluate on: a validation split while choosing, the test set at the end.
+        train: batches ``(x, labels)`` for training. Its epoch counter continues, so two calls of
+            5 epochs equal one call of 10.
+        test: evaluation data: a validation split to choose between models, the test set at the end.
         loss: for instance ``LogitCrossEntropy()``.
-        optimizer: made from the model's parameters, or from some: the others stay as they are.
-        epochs: how many, at least 1.
+        optimizer: made from all of the model's parameters, or from some; the others do not change.
+        epochs: the number of epochs, at least 1.
         progress: whether to show a bar on stderr; None shows it on a terminal only.
         on_epoch: called after each epoch with the history so far.
-        capture: whether to replay captured steps; None for whether it is a GPU. A step, or a GPU,
-            that cannot be captured is named in a warning, and training goes on with plain steps.
+        capture: whether to replay captured steps; None captures on a GPU. If that is not possible,
+            a warning says why, and training continues with plain steps.
 
     Returns:
         A pandas DataFrame with the index ``epoch``, from 1, and the columns ``loss_train``,
-        ``loss_test``, ``acc_train``, ``acc_test``: means over all samples. After them, for each
-        quantized weight, ``flips_<path>`` (``flips_2.weight``): the share of its values that the
-        epoch changed; of 1-bit weights, the share of the bits.
+        ``loss_test``, ``acc_train``, ``acc_test``: means over all samples. Each quantized weight
+        also has a column ``flips_<path>``, such as ``flips_2.weight``: the share of its values (for
+        1-bit weights, of its bits) that changed in the epoch.
 
     Raises:
-        DivergedError: when the loss of a batch, or a gradient, is not finite, before its update; or
-            when the loss after an epoch, or a parameter, is not. It says where that began.
-        ValueError: for labels without an output, or an optimiser of another model; for
+        DivergedError: if the loss of a batch or a gradient is not finite, before the update; or if
+            the loss after an epoch or a parameter is not. The message says where it began.
+        ValueError: if a label has no output, or the optimiser none of the model's parameters; for
             ``capture=True`` on the CPU.
-        TypeError: if `train` or `test` is not a DataLoader; for a loss or optimiser class instead
-            of an object.
-        RuntimeError: for an optimiser whose parameters were moved since.
+        TypeError: if `train` or `test` is not a DataLoader, or the loss or the optimiser is a class
+            instead of an object.
+        RuntimeError: if the optimiser's parameters were moved after it was made.
     """
     epochs = integer("fit", "epochs", epochs)
     if epochs < 1:
@@ -126,10 +126,10 @@ def fit(
         for epoch in range(1, epochs + 1):
             bar.reset()
             bar.set_description(f"epoch {epoch}/{epochs}")
-            with np.errstate(over="ignore", invalid="ignore"):  # they end in DivergedError
+            with np.errstate(over="ignore", invalid="ignore"):  # DivergedError reports them
                 codes = _codes(quantized)
                 losses = steps.epoch(train, on_steps)
-                if contract is not None:  # the steps themselves see no range
+                if contract is not None:  # training steps do not record the input's range
                     model.set_input_contract(contract)
                 whole = len(losses) == len(train)
                 metrics = [device_metrics(model, *given) for given in evaluated if whole]
@@ -166,12 +166,12 @@ def fit(
 
 
 def _contract(train: DataLoader, test: DataLoader) -> InputContract | None:
-    """What a model is trained on with these samples; None if nobody knows before.
+    """The input contract of a model trained on these samples; None if it is not known yet.
 
     Raises:
-        TypeError: for test samples of another dtype: scaled outside, as the others are not, say.
+        TypeError: if the test samples have another dtype, because only they were rescaled, say.
     """
-    if not (train.only_gathers() and test.only_gathers()):  # the arrays may not be what they give
+    if not (train.only_gathers() and test.only_gathers()):  # batches may differ from the arrays
         return None
     x = train.arrays[0]
     if test.arrays[0].dtype != x.dtype:
@@ -183,19 +183,19 @@ def _contract(train: DataLoader, test: DataLoader) -> InputContract | None:
 
 
 def _all_finite(model: Layer) -> Array:
-    """Whether every parameter is finite, as an array of one number on the device."""
+    """Whether every parameter is finite, as an array with one number on the device."""
     backend = model.backend
     all_finite = backend.xp.ones((), bool)
-    with backend.update(allowed=all_finite):  # a device notes it there
+    with backend.update(allowed=all_finite):  # a device clears it
         for p in model.parameters():
             all_finite &= backend.all_finite(p.data)
     return all_finite.astype(np.float64).reshape(1)
 
 
 def _quantized(model: Layer) -> tuple[list[str], list[_Quantized]]:
-    """Paths of the quantized weights; each with its function, and whether two signs are all it has.
+    """The paths of the quantized weights, and what `_codes` needs.
 
-    Asking functions for their values takes too long to do it in every epoch.
+    Finding out a function's values takes too long to do it in each epoch.
     """
     paths, found = [], []
     for path, parameter, function in model.named_quantized():
@@ -208,10 +208,10 @@ def _quantized(model: Layer) -> tuple[list[str], list[_Quantized]]:
 
 
 def _codes(quantized: list[_Quantized]) -> list[Array]:
-    """The quantized weights, on the device; of signs only which of the two values it is.
+    """The quantized weights, on the device; for quantizers with two values, their bits.
 
-    Some scale their two values by a mean that moves with every step. The bit does not: the value is
-    above zero or not. (Kept as booleans, a quarter of the memory.)
+    Some quantizers scale their two values by a mean that changes in each step. The bit, whether the
+    value is above zero, does not depend on it, and takes a quarter of the memory.
     """
     codes = []
     for parameter, function, two_sided in quantized:
@@ -221,7 +221,7 @@ def _codes(quantized: list[_Quantized]) -> list[Array]:
 
 
 def _flips(before: list[Array], after: list[Array]) -> Array:
-    """The share of places in which each pair of arrays differs, on the device."""
+    """The share of positions in which each pair of arrays differs, on the device."""
     xp = backend_of(before[0]).xp
     pairs = zip(before, after, strict=True)
     return xp.stack([(old != new).mean(dtype=np.float64) for old, new in pairs])
@@ -247,13 +247,13 @@ def _progress_bar(total: int, wanted: bool | None) -> Any:
 
 
 class _Interrupt:
-    """While entered, the first Ctrl-C only sets `requested`; the second one acts as usual."""
+    """A context in which the first Ctrl-C only sets `requested`; a second one works as usual."""
 
     requested = False
 
     def __enter__(self) -> Self:
-        # Only the main thread may handle signals. And whoever ignores Ctrl-C (a background job), or
-        # handles it outside Python (None), is left to it.
+        # Only the main thread may handle signals. If Ctrl-C is ignored (in a background job), or
+        # handled outside Python (None), that stays as it is.
         self._previous = signal.getsignal(signal.SIGINT)
         self._active = (
             threading.current_thread() is threading.main_thread()

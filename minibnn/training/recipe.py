@@ -1,4 +1,4 @@
-"""What a recipe is: a network and everything about its training."""
+"""Recipes: a network and everything about its training."""
 
 from __future__ import annotations
 
@@ -19,29 +19,29 @@ from minibnn.training.fit import fit
 if TYPE_CHECKING:
     import pandas as pd
 
-# How the learning rate moves: its start, the number of epochs and of updates in one.
+# Makes a schedule from the initial learning rate, the epochs, and the updates in an epoch.
 Decay: TypeAlias = Callable[[float, int, int], Schedule]
 
 
-def constant(rate: float, epochs: int, steps_per_epoch: int) -> Schedule:
-    """The same rate throughout."""
-    return Constant(rate)
+def constant(learning_rate: float, epochs: int, steps_per_epoch: int) -> Schedule:
+    """The same learning rate throughout."""
+    return Constant(learning_rate)
 
 
-def cosine(rate: float, epochs: int, steps_per_epoch: int) -> Schedule:
-    """From `rate` to 0 along half a cosine, update by update."""
-    return Cosine(rate, 0.0, length=epochs * steps_per_epoch)
+def cosine(learning_rate: float, epochs: int, steps_per_epoch: int) -> Schedule:
+    """From `learning_rate` to 0 along half a cosine, changing with each update."""
+    return Cosine(learning_rate, 0.0, length=epochs * steps_per_epoch)
 
 
 @dataclass(frozen=True)
 class ExponentialTo:
-    """From the recipe's rate to `end` by the same factor after each epoch."""
+    """From the recipe's learning rate to `end`, multiplied by the same factor after each epoch."""
 
     end: float
 
-    def __call__(self, rate: float, epochs: int, steps_per_epoch: int) -> Schedule:
-        """The schedule."""
-        return PerEpoch(Exponential(rate, self.end, length=epochs), steps_per_epoch)
+    def __call__(self, learning_rate: float, epochs: int, steps_per_epoch: int) -> Schedule:
+        """The schedule, which changes once an epoch."""
+        return PerEpoch(Exponential(learning_rate, self.end, length=epochs), steps_per_epoch)
 
 
 def adam(model: Layer, schedule: Schedule) -> Optimizer:
@@ -51,20 +51,20 @@ def adam(model: Layer, schedule: Schedule) -> Optimizer:
 
 @dataclass(frozen=True)
 class Recipe:
-    """A network and how it is trained on images of 28x28 pixels in 10 classes.
+    """A network, and how it is trained on images of 28x28 pixels in 10 classes.
 
     Attributes:
         name: as in `minibnn.recipes.RECIPES`.
-        build: makes the network, without values.
+        build: makes the network, not yet initialised.
         epochs: passes over the training images.
-        batch_size: a last batch that would be smaller is left out.
-        lr: the learning rate at the start.
-        decay: how it moves from there.
+        batch_size: the size of all batches; a smaller last batch is dropped.
+        lr: the initial learning rate.
+        decay: makes the schedule of the learning rate.
         loss: makes the loss.
-        optimizer: makes the optimiser from the model and the learning rate's schedule.
-        held_out: how many training images are kept aside to choose the epoch with; the model ends
-            as it was after the epoch with the best accuracy on them (the last one of several).
-            0 for none: the model after the last epoch.
+        optimizer: makes the optimiser from the model and the schedule.
+        held_out: the number of training images that are held out to choose the best epoch. The
+            model returns to its values after the epoch with the best accuracy on them (the last
+            such epoch). 0: no images are held out, and the model keeps its last values.
     """
 
     name: str
@@ -97,21 +97,21 @@ class Recipe:
         """Train a new network; return it and its history.
 
         Args:
-            data: training images, and test images to evaluate on after each epoch. With
-                `held_out`, the history's test columns are of the images held out, and `data`'s
-                test images are not looked at.
-            seed: of every draw: initial weights, order of the batches, dropout.
+            data: training images, and test images for the evaluation after each epoch. With
+                `held_out`, the history's test columns are of the held-out images, and the test
+                images are not used.
+            seed: for all random numbers: initial weights, order of the batches, dropout.
             device: see `get_backend`.
             progress: see `fit`.
             on_epoch: see `fit`.
-            start: called with the network after its values are drawn, to give it others: those of
-                an earlier training, say.
+            start: called with the initialised network, to give it other values, such as those of
+                an earlier training.
             capture: see `fit`.
-            changes: other values for attributes of the recipe: ``epochs=3``, ``lr=1e-3``.
+            changes: other values for attributes of the recipe, such as ``epochs=3, lr=1e-3``.
 
         Raises:
-            ValueError: for fewer training images than it holds out; as from `fit`.
-            TypeError: for a change of something that a recipe does not have.
+            ValueError: if there are not more training images than are held out; also as `fit`.
+            TypeError: if a change is not an attribute of a recipe.
         """
         names = [field.name for field in fields(self)]
         unknown = sorted(set(changes) - set(names))
@@ -163,7 +163,7 @@ class Recipe:
 
 
 class _Best:
-    """The values that a model had when its accuracy was best."""
+    """A model's values at its best accuracy."""
 
     def __init__(self, model: Layer) -> None:
         self.model = model
@@ -171,13 +171,13 @@ class _Best:
         self.values: list[Array] = []
 
     def look(self, accuracy: float) -> None:
-        """Keep the model's values if they are at least as good as the best so far."""
+        """Keep the model's values if the accuracy is at least as good as the best so far."""
         if accuracy >= self.accuracy:
             self.accuracy = accuracy
             self.values = [a.data.copy() for a in self._arrays()]
 
     def restore(self) -> None:
-        """Give the model its best values back."""
+        """Restore the model's best values."""
         if self.values:  # not if the first epoch was interrupted
             for a, value in zip(self._arrays(), self.values, strict=True):
                 a.data[...] = value

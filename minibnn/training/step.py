@@ -1,4 +1,4 @@
-"""The training step, and an epoch of them."""
+"""The training step, and epochs of training steps."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from minibnn.losses import Loss
 from minibnn.optimizers import Optimizer
 from minibnn.optimizers.diverged import LOSS, DivergedError
 
-# Told after some steps how many they were; True asks to stop there.
+# Called with the number of steps that were just made; training stops if it returns True.
 OnSteps: TypeAlias = Callable[[int], bool]
 
 
@@ -29,9 +29,9 @@ class PlainSteps:
         optimizer: made from the model's parameters.
 
     Raises:
-        TypeError: for something else, a class instead of an object, say.
-        ValueError: for an optimiser of another model.
-        RuntimeError: for an optimiser whose parameters were moved since.
+        TypeError: if an argument has another type, such as a class instead of an object.
+        ValueError: if the optimiser holds none of the model's parameters.
+        RuntimeError: if the optimiser's parameters were moved after it was made.
     """
 
     def __init__(self, model: Layer, loss: Loss, optimizer: Optimizer) -> None:
@@ -45,27 +45,27 @@ class PlainSteps:
 
     @property
     def captured(self) -> bool:
-        """Whether steps are replays of a captured one."""
+        """Whether the steps are replays of a captured step."""
         return False
 
     def epoch(self, loader: DataLoader, on_steps: OnSteps | None = None) -> Array:
         """Train on each batch of the loader's next epoch.
 
-        After a loss or a gradient that is not finite no parameter is updated. The host stops right
-        there. A device is not asked, since that would make every step wait: it carries the verdict
-        along, and every later update of the epoch is refused on the device itself. (Batch norm's
-        running statistics do go on there; they take in finite batches only.)
+        After a loss or a gradient that is not finite, no parameter is updated. The CPU stops at
+        once. A GPU keeps a flag instead, since reading it in each step would make the host wait: it
+        skips all later updates of the epoch itself. (Batch norm's running statistics continue to
+        change there; they ignore batches that are not finite.)
 
         Args:
             loader: batches (x, labels), on the model's device.
-            on_steps: see `OnSteps`; told after each step.
+            on_steps: see `OnSteps`; called after each step.
 
         Returns:
-            the loss of each batch up to where it stopped, float64, on the device; nan for a batch
-            that was refused for its gradients.
+            the losses of the batches up to where training stopped, float64, on the device; nan for
+            a batch that was refused because of its gradients.
 
         Raises:
-            TypeError: if it is not a DataLoader.
+            TypeError: if `loader` is not a DataLoader.
         """
         check_loader(type(self).__name__, loader)
         xp = self.model.backend.xp
@@ -86,11 +86,11 @@ class PlainSteps:
         return with_refused(losses[:done], verdicts[:done])
 
     def step(self, x: Array, labels: Array, allowed: Array) -> Array:
-        """One training step, unless `allowed` is False; returns the loss.
+        """Make one training step, with an update only if `allowed` is True; return the loss.
 
         Raises:
-            DivergedError: on the host, for a loss or a gradient that is not finite. A device makes
-                `allowed` False instead.
+            DivergedError: on the host, if the loss or a gradient is not finite. A device clears
+                `allowed` instead.
         """
         y = self.model.forward(x, train=True)
         value = self.loss.forward(y, labels)
@@ -103,14 +103,14 @@ class PlainSteps:
 
 
 def lost(error: DivergedError) -> float:
-    """The loss of a step that the host refused: nan, if it was refused for something else."""
+    """The loss to record for a step that the host refused: nan, if the loss was not the reason."""
     return error.value if error.what == LOSS else math.nan
 
 
 def with_refused(losses: Array, verdicts: Array) -> Array:
-    """`losses`, with nan for the update that was refused first, if it was not for its loss.
+    """The losses, with nan for the first refused update, so that it can be found.
 
-    Shapes: losses (steps,), verdicts bool (steps,), True as long as updates were allowed.
+    Shapes: losses (steps,); verdicts bool (steps,), whether the update was allowed.
     """
     xp = backend_of(losses).xp
     first = ~verdicts
@@ -119,7 +119,7 @@ def with_refused(losses: Array, verdicts: Array) -> Array:
 
 
 def check_training(who: str, model: Layer, loss: Loss, optimizer: Optimizer) -> None:
-    """Raise unless these three can be trained together."""
+    """Raise unless this optimiser can train this model with this loss."""
     require(who, "model", model, Layer)
     require(who, "loss", loss, Loss)
     require(who, "optimizer", optimizer, Optimizer)
@@ -133,7 +133,7 @@ def check_training(who: str, model: Layer, loss: Loss, optimizer: Optimizer) -> 
 
 
 def check_loader(who: str, loader: DataLoader) -> None:
-    """Raise unless it is a loader."""
+    """Raise TypeError if `loader` is not a DataLoader."""
     if not isinstance(loader, DataLoader):
         raise TypeError(
             f"{who}: expected a DataLoader, got {type(loader).__name__}; "

@@ -1,4 +1,4 @@
-"""Advice about copies, about arrays that are more than arrays, and about what a layer saves."""
+"""Hints about copies, about array subclasses, and about what a layer saves."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def test_a_model_and_its_optimiser_stay_together():
 
 def test_masked_places_are_filled():
     masked = np.ma.masked_invalid(np.where(X > 2, np.nan, X))
-    with advised("backend", "say what stands in the masked places: a.filled(value)"):
+    with advised("backend", "replace the masked values: a.filled(value)"):
         DataLoader((masked, LABELS), 10)
     for x, _ in DataLoader((masked.filled(0.0), LABELS), 10):
         assert np.isfinite(x).all()
@@ -55,7 +55,7 @@ def test_other_classes_are_converted():
 
 
 class Double(Layer):
-    """y = 2 x, which saves what it is told to."""
+    """y = 2 x; what it saves is an argument."""
 
     def __init__(self, saved):
         self.what = saved

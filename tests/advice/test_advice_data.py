@@ -935,7 +935,7 @@ def test_a_host_that_says_no_makes_no_update():
         return optimizer.steps
 
     with (
-        advised("backend", "ask all_finite, and make no update where it says no"),
+        advised("backend", "call all_finite, and skip the update if it returns False"),
         CPU.update(allowed=np.isfinite(np.nan)),
     ):
         optimizer.step()

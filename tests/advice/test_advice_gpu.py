@@ -1,4 +1,4 @@
-"""What is said about a GPU that is full or taken, or beside another one, and that it helps."""
+"""The hints for a GPU that is full or in use, and for two GPUs; each is followed and helps."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def refused():
 
 
 def works_now(install, caplog):
-    """Somebody has ended, so the next call finds a GPU."""
+    """Another process has ended, so the next call finds a GPU."""
     assert get_backend("auto") is CPU
     install(fake_cupy())
     with caplog.at_level(logging.WARNING, logger="minibnn"):
@@ -57,7 +57,7 @@ def works_now(install, caplog):
 
 @pytest.fixture
 def keep(install, monkeypatch):
-    """Another CuPy, while what was found before is remembered."""
+    """Another CuPy, while the earlier answer is still cached."""
 
     def keep(cupy):
         monkeypatch.setitem(sys.modules, "cupy", cupy)
@@ -101,7 +101,7 @@ def test_any_other_error_is_remembered(keep):
 
 
 def test_without_memory_for_graphs_there_is_no_gpu_for_now(install, monkeypatch):
-    """Else nothing would be captured for the rest of the process."""
+    """Otherwise nothing would be captured for the rest of the process."""
     library = Library()
     library.cublasCreate_v2 = lambda handle: 3  # CUBLAS_STATUS_ALLOC_FAILED
     monkeypatch.setattr(cublas, "_load", lambda: library)
@@ -141,21 +141,21 @@ def multiply(cupy, *arrays):
     products.multiply(*arrays, tf32=False)
 
 
-@pytest.mark.parametrize("place", range(5))
-def test_arrays_of_another_gpu_are_copied_to_the_own_one(place, second, monkeypatch):
+@pytest.mark.parametrize("position", range(5))
+def test_arrays_of_another_gpu_are_copied_to_the_own_one(position, second, monkeypatch):
     cupy, backend = second
     monkeypatch.setattr(cublas, "_load", Library)
     mine = on_gpu(cupy, 1)
 
     def work(a):
         with cupy.cuda.Device(1):
-            if place == 0:
+            if position == 0:
                 backend.asarray(a)
-            elif place == 1:
+            elif position == 1:
                 backend.run(binary_sign, a)
             else:
                 three = [mine, mine.copy(), mine.copy()]
-                three[place - 2] = a
+                three[position - 2] = a
                 multiply(cupy, *three)
 
     other = on_gpu(cupy, 0)
@@ -167,8 +167,8 @@ def test_arrays_of_another_gpu_are_copied_to_the_own_one(place, second, monkeypa
     work(copy)
 
 
-@pytest.mark.parametrize("place", range(3))
-def test_work_belongs_to_the_gpu_of_the_backend(place, second, monkeypatch):
+@pytest.mark.parametrize("position", range(3))
+def test_work_belongs_to_the_gpu_of_the_backend(position, second, monkeypatch):
     """A new thread begins with GPU 0, whatever was current elsewhere."""
     cupy, backend = second
     monkeypatch.setattr(cublas, "_load", Library)
@@ -177,7 +177,7 @@ def test_work_belongs_to_the_gpu_of_the_backend(place, second, monkeypatch):
         lambda: backend.asarray([1.0]),
         lambda: backend.kernels.each("signs", "binary_sign", np.float32, 4, (mine, mine)),
         lambda: multiply(cupy, mine, mine, mine.copy()),
-    )[place]
+    )[position]
     with advised("backend", "work inside cupy.cuda.Device({})") as caught:
         work()
     assert "expected GPU 1 to be current on this thread" in caught.text

@@ -1,6 +1,6 @@
-"""Advice of backend, functions, layers, losses and optimisers, followed to the word.
+"""Hints of backend, functions, layers, losses and optimisers, followed to the letter.
 
-Each test makes an ordinary mistake, does what the message says, and has the right result.
+Each test makes an ordinary mistake, follows the hint, and checks the result.
 """
 
 from __future__ import annotations
@@ -73,7 +73,7 @@ def test_arrays_that_compute_otherwise_are_made_plain():
     x = np.ma.masked_array(np.ones((2, 3), np.float32), mask=[[1, 0, 0], [0, 0, 0]])
     model = Dense(3, 2).initialize(0)
     value = 0
-    with advised("backend", "say what stands in the masked places: a.filled(value)"):
+    with advised("backend", "replace the masked values: a.filled(value)"):
         model.forward(x)
     right = model.forward(np.array([[0, 1, 1], [1, 1, 1]], np.float32))
     assert np.array_equal(model.forward(x.filled(value)), right)
@@ -344,7 +344,7 @@ def test_each_place_gets_an_object_of_its_own():
 
 
 class Branches(Layer):
-    """The sum of what two layers give."""
+    """The sum of two layers' outputs."""
 
     def __init__(self, inside):
         self.__dict__.update(inside)
@@ -507,7 +507,7 @@ def test_a_forward_before_each_backward():
 
 
 class Keeps(Layer):
-    """y = 2 x, keeping what backward needs, or something else."""
+    """y = 2 x; it saves what backward needs, or something else."""
 
     def __init__(self, wrong):
         self.wrong = wrong

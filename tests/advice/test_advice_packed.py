@@ -46,7 +46,7 @@ from minibnn import (
     save_packed,
 )
 from minibnn.export import export_onnx
-from minibnn.packed import container
+from minibnn.packed.file import container
 from minibnn.plots.figure import matplotlib_figure
 
 ROOT = Path(__file__).parents[2]
@@ -182,7 +182,7 @@ def test_dropout_scales_in_training():
 
 
 def test_channels_are_mixed_behind_the_sign():
-    with advised("packed", "put it behind the sign"):
+    with advised("packed", "put it after the sign"):
         refused(*images(), conv(1, 3, 3), Flatten(), sign(), dense(60, 4))
     packs(*images(), conv(1, 3, 3), sign(), Flatten(), dense(60, 4))
 
@@ -235,7 +235,7 @@ def test_padding_is_a_pixel_or_a_bit():
 
     with advised(
         "packed",
-        "use Rescale(1 / 255) with a border of 0, Rescale(2 / 255, -1) with -1, "
+        "use Rescale(1 / 255) with a padding of 0, Rescale(2 / 255, -1) with -1, "
         "Rescale(-2 / 255, 1) with +1, or padding=0",
     ):
         refused(*model(Rescale(1 / 100, -0.3), 0))
@@ -256,7 +256,7 @@ def test_padding_is_a_pixel_or_a_bit():
 
 
 def test_pools_and_norms_stand_where_they_commute():
-    with advised("packed", "put it behind the first Conv2D"):
+    with advised("packed", "put it after the first Conv2D"):
         refused(*images(), MaxPool2D(2), conv(1, 3, 3), sign(), Flatten(), dense(3, 4))
     packs(*images(), conv(1, 3, 3), MaxPool2D(2), sign(), Flatten(), dense(12, 4))
     with advised("packed", "move it there"):
@@ -327,8 +327,8 @@ def test_scores_that_cannot_be_compared():
 
     with advised(
         "packed",
-        "packable with any finite parameters is a last Dense with weights of +1 and -1, and behind "
-        "it TensorNorm or no batch norm",
+        "packable with any finite parameters is a last Dense with weights of +1 and -1, followed by "
+        "TensorNorm or no batch norm",
     ):
         refused(*last(BatchNorm(6, epsilon=0.25)), shape=(30,), change=ties)
 

@@ -29,7 +29,7 @@ from minibnn.__main__ import COMMANDS, main
 
 ROOT = Path(__file__).parents[2]
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", ROOT / "ARCHITECTURE.md"]
-PAGES += [*sorted((ROOT / "docs").glob("*.md")), ROOT / "benchmarks" / "README.md"]
+PAGES += [*sorted((ROOT / "docs").rglob("*.md")), ROOT / "benchmarks" / "README.md"]
 PROGRAMS = ("python", "pip", "pytest", "bash", "ruff", "mypy")
 
 
@@ -89,8 +89,8 @@ def test_a_command_of_a_page_is_there_and_takes_its_options(words, capsys):
         assert (done.returncode, done.stderr) == (0, "")
     elif program in ("python", "bash"):
         source = (ROOT / rest[0]).read_text(encoding="utf-8")
-        settings = source + (ROOT / "benchmarks" / "confirm" / "setting.py").read_text()
-        settings += (ROOT / "benchmarks" / "contestants" / "turns.py").read_text()
+        settings = source + (ROOT / "tools" / "validate_gpu" / "confirm" / "setting.py").read_text()
+        settings += (ROOT / "benchmarks" / "harness" / "contestant.py").read_text()
         assert all(f'"{option}"' in settings for option in options)
 
 

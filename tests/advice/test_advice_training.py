@@ -1,4 +1,4 @@
-"""The advice of metrics, labels, updates that overflow, and borders of zeros: followed."""
+"""The advice of metrics, labels, updates that overflow, and padding of zeros: followed."""
 
 from __future__ import annotations
 
@@ -86,8 +86,8 @@ def test_step_sizes_that_overflow_are_made_smaller(rate, scale):
 def looked_at(first, second):
     pixels = np.random.default_rng(1).integers(0, 256, (60, 6, 6)).astype(np.uint8)
 
-    def conv(n, m, **border):
-        return Conv2D(n, m, 3, bias=False, weight_quantizer=SignSTE(), **border)
+    def conv(n, m, **padding):
+        return Conv2D(n, m, 3, bias=False, weight_quantizer=SignSTE(), **padding)
 
     layers = [Reshape((6, 6, 1)), Rescale(2 / 255, -1), conv(1, 9, **first), BatchNorm(9),
               Activation(SignSTE(clip=1.0)), conv(9, 5, **second), Flatten()]  # fmt: skip
@@ -101,8 +101,8 @@ def test_borders_of_zeros_get_another_value():
     text, where = looked_at({}, {"padding": 1})
     shows("diagnosis/activations.py", "use padding_value=-1 or padding_value=1, or padding=0", text)
     assert where == ["5"]
-    for border in ({"padding": 1, "padding_value": -1}, {"padding": 1, "padding_value": 1}, {}):
-        assert looked_at({}, border)[1] == []
+    for padding in ({"padding": 1, "padding_value": -1}, {"padding": 1, "padding_value": 1}, {}):
+        assert looked_at({}, padding)[1] == []
     text, where = looked_at({"padding": 1}, {})
     shows(
         "diagnosis/activations.py",

@@ -39,7 +39,7 @@ from minibnn.backend import CPU
 
 
 def masked(a):
-    """The first value is not there, whatever stands below its mask."""
+    """A masked array whose first value is masked."""
     mask = np.zeros(a.shape, bool)
     mask.flat[0] = True
     return np.ma.masked_array(a, mask)
@@ -52,7 +52,7 @@ def matrix(a):
 
 
 class Metres(np.ndarray):
-    """Computes otherwise than an array does."""
+    """Computes differently from a plain array."""
 
     def __array_ufunc__(self, ufunc, method, *inputs, **options):
         raise NotImplementedError
@@ -84,7 +84,7 @@ def backward(dy):
     made.backward(dy)
 
 
-PLACES = {
+ENTRANCES = {
     "backend_of": (backend_of, X),
     "asarray": (CPU.asarray, X),
     "to_host": (lambda a: backend_of(a).to_host(a), X),
@@ -126,26 +126,26 @@ PLACES = {
 }
 
 
-@pytest.mark.parametrize("place", PLACES)
-def test_masks_are_not_ignored(place):
-    take, plain = PLACES[place]
+@pytest.mark.parametrize("entrance", ENTRANCES)
+def test_masks_are_not_ignored(entrance):
+    take, plain = ENTRANCES[entrance]
     with pytest.raises(TypeError, match=r"got a numpy masked array.*a\.filled\(value\)"):
         take(masked(plain))
 
 
-@pytest.mark.parametrize("place", PLACES)
-def test_the_hint_works(place):
-    take, plain = PLACES[place]
+@pytest.mark.parametrize("entrance", ENTRANCES)
+def test_the_hint_works(entrance):
+    take, plain = ENTRANCES[entrance]
     try:
         take(masked(plain).filled(plain.flat[0]))
     except OSError:
-        assert place in ("write_idx", "export_c")  # which found everything else in order
+        assert entrance in ("write_idx", "export_c")  # which found everything else in order
 
 
-@pytest.mark.parametrize("place", [p for p, (_, plain) in PLACES.items() if plain.ndim == 2])
+@pytest.mark.parametrize("entrance", [p for p, (_, plain) in ENTRANCES.items() if plain.ndim == 2])
 @pytest.mark.parametrize("kind", [matrix, lambda a: a.view(Metres)], ids=["matrix", "units"])
-def test_classes_that_compute_otherwise(place, kind):
-    take, plain = PLACES[place]
+def test_classes_that_compute_differently(entrance, kind):
+    take, plain = ENTRANCES[entrance]
     with pytest.raises(TypeError, match=r"got a (matrix|Metres).*convert it with numpy\.asarray"):
         take(kind(plain))
 

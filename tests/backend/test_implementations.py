@@ -34,7 +34,7 @@ def test_references_are_found_where_they_are_run():
 
 @pytest.mark.parametrize("table", TABLES)
 def test_every_name_in_a_table_is_a_references(table):
-    """Another name would never be looked up, and the implementation silently not be used."""
+    """An implementation with another name would never be used, without a warning."""
     assert TABLES[table].names() <= set(REFERENCE)
 
 
@@ -50,7 +50,7 @@ def test_parameters_are_the_references(table, name):
 
 @pytest.mark.parametrize("name", sorted({name for _, name in IMPLEMENTATIONS}))
 def test_implementations_of_an_operation_stand_in_files_of_one_name(name):
-    """In `backend/cpu/` and `backend/cuda/`, so whoever has found one has found the other."""
+    """In `backend/cpu/` and in `backend/cuda/`, so that both are easy to find."""
     modules = {table[name].__module__ for table in TABLES.values() if name in table.names()}
     assert {m.rpartition(".")[0] for m in modules} <= {
         "minibnn.backend.cpu",

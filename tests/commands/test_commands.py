@@ -73,8 +73,8 @@ def test_train_prints_each_epoch_and_saves_what_it_measured(tmp_path, capsys, sa
     assert rows == expected
 
     packed, same = load_packed(path), pack(model, (28, 28))
-    for name, array in same.file_arrays().items():
-        np.testing.assert_array_equal(packed.file_arrays()[name], array)
+    for name, array in same.arrays().items():
+        np.testing.assert_array_equal(packed.arrays()[name], array)
     right = (same.predict(sample.test_images) == sample.test_labels).mean()
     floats = model.forward(sample.test_images).argmax(axis=1)
     differ = int((floats != same.predict(sample.test_images)).sum())
@@ -255,7 +255,7 @@ def test_what_was_trained_outlives_a_full_disk(tmp_path, capsys, monkeypatch):
         return real(path)
 
     monkeypatch.setattr(train, "whole_file", full)
-    monkeypatch.setattr("minibnn.packed.file.whole_file", full)
+    monkeypatch.setattr("minibnn.packed.file.save.whole_file", full)
     path = tmp_path / "digits.safetensors"
     assert main(["train", *SAMPLE, "--epochs", "1", "-o", str(path)]) == 1
     said = capsys.readouterr().err
@@ -473,8 +473,8 @@ def test_pack_strips_and_says_how_much(trained, tmp_path, capsys):
     old, new = load_packed(trained), load_packed(small)
     assert new.training == old.training
     assert new.certificate == old.certificate
-    for name, array in old.file_arrays().items():
-        np.testing.assert_array_equal(array, new.file_arrays()[name])
+    for name, array in old.arrays().items():
+        np.testing.assert_array_equal(array, new.arrays()[name])
 
 
 # --- export ---------------------------------------------------------------------------------------

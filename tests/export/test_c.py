@@ -1,4 +1,4 @@
-"""The C header: compiled, it gives the packed model's scores; without a compiler, its text."""
+"""The C header: its self-test, its size, its comments, and wrong arguments."""
 
 from __future__ import annotations
 
@@ -10,7 +10,8 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from packed_models import dense, images_models, ink, shake
+from c_headers import C99, build, compiler, header
+from packed_models import dense, shake
 
 from minibnn import (
     Activation,
@@ -30,166 +31,6 @@ from minibnn.export.vectors import vectors_of
 from minibnn.recipes import RECIPES
 
 SIGN = SignSTE()
-WARNINGS = ["-Wall", "-Wextra", "-Werror", "-pedantic", "-Wconversion", "-Wshadow", "-Wundef"]
-C99, CPP = ["-std=c99", *WARNINGS], ["-std=c++11", "-x", "c++", *WARNINGS]
-SANITIZE = ["-fno-sanitize-recover=all"]
-
-# Each configuration takes another way through the headers.
-BUILDS = {
-    "gcc": ["gcc", *C99, "-O1"],
-    "gcc, sanitized": ["gcc", *C99, *SANITIZE, "-fsanitize=address,undefined"],
-    "gcc, words of 32 bits, counting by a table": [
-        "gcc", *C99, *SANITIZE, "-fsanitize=undefined", "-DNAME_WORD_BITS=32", "-DNAME_POPCOUNT=3",
-    ],
-    "clang, no vectors, the builtin": ["clang", *C99, "-O1", "-DNAME_POPCOUNT=1", "-DNAME_SIMD=0"],
-    "gcc, AVX-512, sanitized": [
-        "gcc", *C99, *SANITIZE, "-fsanitize=address,undefined", "-mavx512bw", "-mpopcnt",
-    ],
-    "g++, static": ["g++", *CPP, "-DNAME_STATIC"],
-}  # fmt: skip
-
-
-def compiler(name):
-    if shutil.which(name) is None:
-        pytest.skip(f"no {name}")
-
-
-def dense_models(rng):
-    starts = [[Rescale(1 / 255)], ink(), [Rescale(-1, 100)], [Rescale(-1, 64), Activation(SIGN)]]
-    for k, width in enumerate((1, 7, 31, 32, 33, 63, 64, 65, 127, 784)):
-        yield (width,), [
-            *starts[k % 2], dense(width, 33), BatchNorm(33), Activation(SIGN),
-            dense(33, 65), BatchNorm(65), Activation(SIGN), dense(65, 3),
-        ]  # fmt: skip
-        other = 7 if width == 1 else width
-        yield (
-            (other,),
-            [*starts[2 + k // 2 % 2], dense(other, 9), BatchNorm(9), Activation(SIGN), dense(9, 3)],
-        )
-    for start in ([Rescale(1 / 255)], ink()):
-        yield (5, 6), [Flatten(), *start, dense(30, 4)]
-    yield (5,), [*ink(), dense(5, 3, bias=False), BatchNorm(3)]  # scores of 64 bits, see below
-
-
-def image_models():
-    def conv(c_in, c_out, size, **options):
-        return Conv2D(c_in, c_out, size, weight_quantizer=SIGN, **options)
-
-    image = [Reshape((8, 9, 1)), Rescale(1, -100)]
-    yield from images_models().values()
-    yield [*image, conv(1, 4, 3), MaxPool2D(2), MaxPool2D((3, 2)), Flatten()]  # maxima of scores
-    yield [
-        *image,
-        Activation(SIGN),
-        conv(1, 4, (3, 4)),
-        MaxPool2D((6, 5), 1),
-        MaxPool2D((1, 2)),
-        Flatten(),
-    ]
-    yield [*image, conv(1, 70, 3), MaxPool2D((3, 7), 1), BatchNorm(70), Activation(SIGN), conv(70, 4, (4, 1)), Flatten(), BatchNorm(4)]  # fmt: skip
-
-
-@pytest.fixture(scope="module")
-def models():
-    """Packed models of every kind, with images for each."""
-    rng = np.random.default_rng(11)
-    layers = [*dense_models(rng), *(((8, 9), m) for m in image_models())]
-    result = []
-    for shape, parts in layers:
-        model = shake(Sequential(*parts).initialize(rng), rng)
-        last = model[-1]
-        if isinstance(last, BatchNorm):  # logits within reach of each other
-            last.initialize(0)
-            if shape == (5,):
-                last.gamma.data[...], last.running_mean.data[...] = [1e4, 1, 1], [0, 0, 1e-6]
-        images = rng.integers(0, 256, (30, *shape), np.uint8)
-        images[0], images[1] = 0, 255
-        result.append((pack(model, shape), images))
-    # Thresholds of pixels that are all positive, some beyond 16 bits: sums below 0 stay below them.
-    model = Sequential(Rescale(1 / 255), dense(784, 8), Activation(SIGN), dense(8, 3)).initialize(
-        rng
-    )
-    model[1].bias.data[...] = -np.linspace(0, 300, 8)
-    packed = pack(model, (784,))
-    assert packed.stages[1].thresholds.min() >= 0
-    assert packed.stages[1].thresholds.max() > 2**16
-    result.append((packed, rng.integers(0, 256, (30, 784), np.uint8)))
-    return result
-
-
-@pytest.fixture(scope="module")
-def program(models, tmp_path_factory):
-    """A folder with the headers, and a driver that includes them all."""
-    folder = tmp_path_factory.mktemp("c")
-    lines = ["#include <stdio.h>"]
-    for k, (packed, images) in enumerate(models):
-        export_c(packed, folder / f"m{k}.h", name=f"m{k}", images=images[:5])
-        macros = ("WORD_BITS", "POPCOUNT", "SIMD", "STATIC")
-        for macro in macros:
-            lines += [f"#ifdef NAME_{macro}", f"#define M{k}_{macro} NAME_{macro}", "#endif"]
-        lines += [f"#define M{k}_SELFTEST", f'#include "m{k}.h"']
-    # A second file that calls nothing: no warnings about that, and no names twice.
-    (folder / "idle.c").write_text("\n".join([*lines, "extern int idle;", "int idle = 1;\n"]))
-    lines.append("int main(void) {")
-    for k, (_, images) in enumerate(models):
-        lines.append(f"""{{
-            uint8_t image[M{k}_INPUT_BYTES];
-            m{k}_score scores[M{k}_CLASSES];
-            int i, c;
-            if (m{k}_selftest() != 0) return {k + 1};
-            for (i = 0; i < {len(images)}; i++) {{
-                if (fread(image, 1, sizeof image, stdin) != sizeof image) return 100;
-                m{k}_scores(image, scores);
-                for (c = 0; c < M{k}_CLASSES; c++) printf("%lld ", (long long)scores[c]);
-                printf("%d\\n", m{k}_predict(image));
-            }}
-        }}""")
-    (folder / "main.c").write_text("\n".join([*lines, "return 0;", "}\n"]))
-    return folder
-
-
-def build(folder, command, sources, output="run"):
-    done = subprocess.run(
-        [*command, *sources, "-o", output], cwd=folder, capture_output=True, text=True
-    )
-    assert (done.returncode, done.stderr[:2000]) == (0, "")
-
-
-@pytest.mark.parametrize("name", BUILDS)
-def test_scores_and_labels_are_the_packed_models(models, program, name):
-    command = BUILDS[name]
-    compiler(command[0])
-    probe = "0"  # something that every machine has
-    if "-mavx512bw" in command:
-        probe = '!(__builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("popcnt"))'
-    (program / "probe.c").write_text(f"int main(void) {{ return {probe}; }}\n")
-    compiled = subprocess.run(
-        [*command, "probe.c", "-o", "probe"], cwd=program, capture_output=True
-    )
-    if compiled.returncode or subprocess.run([program / "probe"]).returncode:
-        pytest.skip("this machine has no sanitizers, or no AVX-512")
-    build(program, command, ["main.c", "idle.c"])
-    images = b"".join(images.tobytes() for _, images in models)
-    done = subprocess.run([program / "run"], input=images, capture_output=True)
-    assert (done.returncode, done.stderr[:2000]) == (0, b"")
-    rows = iter([[int(v) for v in line.split()] for line in done.stdout.decode().splitlines()])
-    for packed, images in models:
-        expected = np.column_stack([packed.predict_scores(images), packed.predict(images)])
-        assert [next(rows) for _ in images] == expected.tolist(), packed
-    assert not list(rows)
-
-
-def test_the_models_take_every_way(models, program):
-    """Each part of the template, each type, and what is rare is among them."""
-    text = "".join((program / f"m{k}.h").read_text() for k in range(len(models)))
-    for function in ("flip", "pool", "gather", "pixels", "binarize", "products", "compare", "sums"):
-        assert re.search(rf"^    .*m\d+_{function}\(", text, re.MULTILINE), function
-    for ctype in ("uint8_t", "uint16_t"):
-        assert re.search(rf"typedef {ctype} m\d+_limit;", text)
-    for ctype in ("int16_t", "int32_t"):
-        assert re.search(rf"typedef {ctype} m\d+_threshold;", text)
-    assert {packed.scores.fits_int32 for packed, _ in models} == {True, False}
-    assert re.search(r"_scores\(const uint8_t \*image, int64_t scores\[", text)
 
 
 @pytest.fixture(scope="module")
@@ -200,12 +41,6 @@ def seed():
         if parameter.name == "bias":
             parameter.data[...] = rng.normal(0, 3, parameter.shape)
     return pack(model, (28, 28))
-
-
-def header(packed, folder, **options):
-    path = folder / "net.h"
-    export_c(packed, path, **options)
-    return path.read_text(encoding="ascii")
 
 
 def test_selftest_finds_one_wrong_bit(seed, tmp_path):
@@ -270,7 +105,7 @@ int main(void)
 
 
 def test_selftest_finds_damage_that_no_image_shows(tmp_path, rng):
-    """One bit of each constant's first and last number, and of the ends of rows; a number of 0."""
+    """One bit in the first and last number of each constant and at the ends of rows; and a 0."""
     compiler("gcc")
 
     def hidden(n_in, n_out):
@@ -300,7 +135,7 @@ def test_selftest_finds_damage_that_no_image_shows(tmp_path, rng):
 
 
 def test_the_seeds_network_takes_16_kib_of_flash(seed, tmp_path):
-    """Everything but the stack, as a microcontroller without instructions of its own needs it."""
+    """Everything except the stack, without special instructions, as on a microcontroller."""
     compiler("gcc")
     compiler("size")
     text = header(seed, tmp_path)
@@ -328,32 +163,6 @@ def test_the_seeds_network_takes_16_kib_of_flash(seed, tmp_path):
             ["nm", "-u", "one.o"], cwd=tmp_path, capture_output=True, text=True, check=True
         )
         assert set(needs.stdout.split()) <= {"U", "memset", "memcpy", "_GLOBAL_OFFSET_TABLE_"}
-
-
-def test_only_integers_and_no_allocation(models, program):
-    for k in range(len(models)):
-        code = re.sub(r"/\*.*?\*/", "", (program / f"m{k}.h").read_text(), flags=re.DOTALL)
-        words = set(re.findall(r"[A-Za-z_]\w*", code))
-        assert words.isdisjoint({"float", "double", "malloc", "calloc", "alloca", "memcpy", "math"})
-        assert not re.search(r"\d\.\d|\be\d", code)
-        assert set(re.findall(r"#include (.*)", code)) <= {
-            "<stdint.h>",
-            "<emmintrin.h>",
-            "<immintrin.h>",
-        }
-        names = set(
-            re.findall(
-                r"^(?:static inline|typedef|static const|#define)[^\n]*?\b(\w+)(?=[ (;[])",
-                code,
-                re.MULTILINE,
-            )
-        )
-        assert names
-        defined = re.findall(r"^static (?:inline|const) \w+ \*?(\w+)", code, re.MULTILINE)
-        defined += re.findall(r"#define (\w+)", code) + re.findall(
-            r"^\} (\w+);", code, re.MULTILINE
-        )
-        assert all(name.startswith((f"m{k}_", f"M{k}_")) for name in defined), defined
 
 
 def test_one_model_gives_the_same_bytes(seed, tmp_path):
@@ -384,7 +193,7 @@ def test_the_head_says_what_it_is(seed, tmp_path):
     assert "poch" not in head
 
 
-def test_images_of_ones_own(seed, tmp_path, rng):
+def test_images_of_the_users(seed, tmp_path, rng):
     images = rng.integers(0, 256, (3, 28, 28), np.uint8)
     text = header(seed, tmp_path, images=images)
     assert "#define DIGITS_VECTORS 3" in text
@@ -398,7 +207,7 @@ def test_images_of_ones_own(seed, tmp_path, rng):
 
 
 @pytest.mark.parametrize("name", ["", "1a", "a b", "a-b", "_a", "a__b", "a_", "ä", "a\n", "a" * 32])
-def test_names_that_c_would_not_have(seed, tmp_path, name):
+def test_names_that_are_invalid_in_c(seed, tmp_path, name):
     with pytest.raises(ValueError, match="expected a name"):
         export_c(seed, tmp_path / "net.h", name=name)
     assert not list(tmp_path.iterdir())

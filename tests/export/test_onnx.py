@@ -41,7 +41,7 @@ def runtime():
 
 @pytest.fixture
 def exported(tmp_path):
-    """A packed model's file, which has passed the checker."""
+    """The exported graph, after ONNX's checker."""
 
     def export(packed):
         file = tmp_path / "model.onnx"
@@ -59,7 +59,7 @@ def session(runtime, file, threads=1):
 
 
 def images_for(packed, rng, n=33):
-    """Noise, and what pushes sums to their ends: the pixels of extreme images, and each sign."""
+    """Noise, and images that make sums extreme."""
     images = rng.integers(0, 256, (n, *packed.input_shape), np.uint8)
     images[: n // 3] = rng.choice(np.array([0, 255], np.uint8), images[: n // 3].shape)
     images[0], images[1] = 0, 255
@@ -67,7 +67,7 @@ def images_for(packed, rng, n=33):
 
 
 def check(runtime, packed, file, images):
-    """For this batch, one image of it, none and seven."""
+    """Compare batches of all, one, none and seven of these images."""
     onnxruntime = session(runtime, file)
     for batch in (images, images[:1], images[:0], images[1:8]):
         scores, label = onnxruntime.run(["scores", "label"], {"images": batch})
@@ -150,7 +150,7 @@ def test_widths(tmp_path_factory, seed, widths, pixels):
 
 
 def test_every_sum_to_its_ends(runtime, exported):
-    """All bits equal, and all different: the greatest and the least accumulator of each channel."""
+    """All bits equal, or all different: the greatest and the least accumulators."""
     model = Sequential(*ink(), dense(300, 2), Activation(SIGN), dense(2, 2)).initialize(0)
     model[2].weight.data[:, 0], model[2].weight.data[:, 1] = 1, -1
     packed = pack(model, (300,))
@@ -168,7 +168,7 @@ def test_every_sum_to_its_ends(runtime, exported):
 
 
 def test_scores_beyond_32_bits(rng, runtime, exported):
-    """Neighbours beyond 2^53, which float64 does not tell apart, and ArgMax in int32 would not."""
+    """Neighbouring scores beyond 2^53, which float64 and int32 would confuse."""
     packed = pack(Sequential(*ink(), dense(40, 3, bias=False)).initialize(rng), (40,))
     big = replace(
         packed.scores, A=np.full(3, 2**54), B=np.array([0, 1, 2**40]), fits_int32=False
@@ -190,7 +190,7 @@ def test_the_first_of_equal_scores(runtime, exported):
 
 
 def test_threads_and_the_reference_agree(rng, runtime, exported):
-    """Two threads add up in another order; ONNX's own evaluator is nobody's fast code."""
+    """Two threads add in another order; ONNX's own evaluator is not optimised."""
     model = shake(Sequential(*images_models()["two"]).initialize(rng), rng)
     packed = pack(model, (8, 9))
     file, images = exported(packed), images_for(packed, rng, 200)
@@ -228,7 +228,7 @@ def test_what_the_file_says(tmp_path):
 
 
 def one_large_window(rows, columns):
-    """Every pixel in one window, twice with weights of +1 and twice of -1, ends as thresholds."""
+    """One window with all pixels, weights of +1 and of -1, and thresholds at the extremes."""
     width = rows * columns
     signs = np.repeat(np.array([[1], [1], [0], [0]], np.uint8), width, axis=1)
     border = ((0, 0), (0, 0))

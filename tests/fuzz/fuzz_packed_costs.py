@@ -1,8 +1,8 @@
 """Packed files with right digests and absurd sizes: what each use of one costs.
 
-Each file is small, valid in its form, and describes a program of sizes that nobody trained. A child
-process uses it in every way there is, with a limit on its memory. Every use has to end in time: with
-a result, or refused by name.
+Each file is small and well-formed, and describes a program of absurd sizes. A child process uses it
+in every way, with limited memory. Every use must end in time, with a result or an error that names
+the limit.
 
     python tests/fuzz/fuzz_packed_costs.py --rounds 1000 --seed 1
 """
@@ -24,10 +24,10 @@ from pathlib import Path
 
 import numpy as np
 
-from minibnn.packed import container
 from minibnn.packed.bits import pack_rows
-from minibnn.packed.file import _metadata
-from minibnn.packed.fold import certificates
+from minibnn.packed.compile.fold import certificates
+from minibnn.packed.file import container
+from minibnn.packed.file.save import metadata_of
 from minibnn.packed.model import PackedModel
 from minibnn.packed.stages import (
     Binarize,
@@ -40,8 +40,8 @@ from minibnn.packed.stages import (
 )
 from minibnn.windows import Windows
 
-MEMORY = 2**29  # bytes that a use may take beside what Python has already taken
-SECONDS = 60  # of a processor that a use may take
+MEMORY = 2**29  # bytes that a use may take in addition to Python
+SECONDS = 60  # of processor time for a use
 GIVEN = 20 * SECONDS
 
 
@@ -97,7 +97,7 @@ class Program:
         return self.add(ScoreStage(self.shape, self.shape, A, B, 0, True, *floats))
 
     def file(self) -> bytes:
-        """What `save_packed` would write, were it not for the sizes."""
+        """The file, without the checks of `save_packed`."""
         known, product = [], None
         for i, stage in enumerate(self.stages):
             if isinstance(stage, DenseStage | ConvStage):
@@ -105,7 +105,7 @@ class Program:
             elif isinstance(stage, ThresholdStage):
                 known.append({"stage": i, **certificates(product, stage)[0]})
         packed = PackedModel(self.input_shape, tuple(self.stages), {"thresholds": known})
-        return container.write(_metadata(packed, {}), packed.file_arrays())
+        return container.write(metadata_of(packed, {}), packed.arrays())
 
 
 def end(program: Program, classes: int = 2) -> Program:
@@ -128,11 +128,11 @@ CRAFTED = {
     "many windows on a pixel": lambda: end(
         Program(1, 1, 1).conv(1, (2, 2), border=((8 * K, 8 * K), (8 * K, 8 * K))).pool((1, 1), (4 * K, 4 * K)).sign()
     ),
-    "a border far out": lambda: end(
+    "padding far out": lambda: end(
         Program(1, 1, 1).conv(1, (2, 2), dilation=(16000, 16000), border=((8 * K, 8 * K), (8 * K, 8 * K))).sign()
     ),
-    "a window of many places": lambda: end(Program(2900, 2900, 1).conv(1, (2900, 2900)).sign()),
-    "a pool of many places": lambda: end(Program(2**11, 2**11, 1).binarize().pool((2**11, 2**11))),
+    "a window of many positions": lambda: end(Program(2900, 2900, 1).conv(1, (2900, 2900)).sign()),
+    "a pool of many positions": lambda: end(Program(2**11, 2**11, 1).binarize().pool((2**11, 2**11))),
     "pools over pools": lambda: end(
         Program(K, K, 1).conv(1, (1, 1)).pool((512, 512)).pool((256, 256)).pool((128, 128)).sign()
     ),

@@ -1,4 +1,4 @@
-"""What is run on a lent GPU runs from a checkout, with few packages, without MNIST and a network."""
+"""The scripts for GPUs run from a bare checkout: few packages, no MNIST, no network."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ ROOT = Path(__file__).parents[2]
 THERE = ("numpy", "cupy-cuda13x", "torch", "jax", "pytest", "hypothesis", "pandas", "safetensors",
          "tqdm")  # fmt: skip
 
-# Every Python that is started with this in its path has the packages above, and what they need.
+# A Python with this file on its path has only the packages above and their requirements.
 SITE = """
 import importlib.abc, importlib.metadata, socket, sys
 
@@ -54,7 +54,7 @@ socket.socket.connect = no_network
 
 @cache
 def hidden_modules() -> set[str]:
-    """The modules of all packages here that the bare machine has not."""
+    """The installed modules that the bare machine does not have."""
     found, open_ = set(), [*THERE, "pip", "setuptools"]
     while open_:
         name = re.sub("[-_.]+", "-", open_.pop()).lower()
@@ -76,7 +76,7 @@ def hidden_modules() -> set[str]:
 
 @pytest.fixture(scope="module")
 def bare(tmp_path_factory):
-    """Runs a program there, in the checkout with ``PYTHONPATH=.`` and without a GPU."""
+    """Run a program in the checkout as on a bare machine, with ``PYTHONPATH=.``, without a GPU."""
     site, home = (tmp_path_factory.mktemp(name) for name in ("site", "home"))
     (site / "sitecustomize.py").write_text(SITE.format(hidden=hidden_modules()))
     environment = {k: v for k, v in os.environ.items() if not k.startswith(("MINIBNN_", "XDG_"))}
@@ -111,9 +111,16 @@ except importlib.metadata.PackageNotFoundError:
     assert Path(done.stdout.strip()) == ROOT / "minibnn" / "__init__.py"
 
 
-@pytest.mark.parametrize("script", ["confirm_gpu.py", "gpu.py", "every_kernel.py"])
-def test_scripts_ask_for_a_gpu_and_for_no_package(bare, script):
-    done = bare(f"benchmarks/{script}")
+@pytest.mark.parametrize(
+    ("folder", "script"),
+    [
+        ("tools/validate_gpu", "confirm_gpu.py"),
+        ("benchmarks", "gpu.py"),
+        ("tools/validate_gpu", "every_kernel.py"),
+    ],
+)
+def test_scripts_need_a_gpu_but_no_other_package(bare, folder, script):
+    done = bare(f"{folder}/{script}")
     assert done.returncode == 4, done.stderr
     assert done.stderr.startswith(f'{script}: device "gpu" is unavailable: ')
 
@@ -121,9 +128,10 @@ def test_scripts_ask_for_a_gpu_and_for_no_package(bare, script):
 def test_all_parts_of_confirm_gpu_can_be_imported(bare):
     code = """
 import sys
-sys.path.insert(0, "benchmarks")
+sys.path.insert(0, "tools/validate_gpu")
 import confirm_gpu
-print(len([*map(confirm_gpu.part, confirm_gpu.ROOMS)]), confirm_gpu.missing(confirm_gpu.NEEDED + confirm_gpu.NEEDED_BY_TESTS))
+confirm_gpu.add_paths()
+print(len([*map(confirm_gpu.part, confirm_gpu.MODULES)]), confirm_gpu.missing(confirm_gpu.NEEDED + confirm_gpu.NEEDED_BY_TESTS))
 confirm_gpu.starter(confirm_gpu.arguments([]))
 from confirm.setting import Setting
 from minibnn import get_backend
@@ -138,16 +146,16 @@ print(Setting(get_backend("cpu")).data.name)
 
 
 def test_the_race_runs(bare, tmp_path):
-    """All but the whole job, which needs MNIST's files, and says so."""
+    """All except the whole job, which needs the files of MNIST, and says so."""
     done = bare(
-        "benchmarks/gpu.py", "--device", "cpu", "--steps", "2", "--repeats", "1", "--rivals", "none",
+        "benchmarks/gpu.py", "--device", "cpu", "--steps", "2", "--rounds", "1", "--rivals", "none",
         "--workloads", "step-3x256", "packed-1", "seed-job", "--out", str(tmp_path),
     )  # fmt: skip
     (problem,) = [line for line in done.stderr.splitlines() if line.startswith("seed-job: ")]
     assert problem == "seed-job: left out: it needs the files of MNIST; set MINIBNN_DATA"
     assert done.returncode == 1
-    works = {line.split(",")[0] for line in (tmp_path / "gpu.csv").read_text().splitlines()[1:]}
-    assert works == {"step-3x256", "packed-1"}
+    workloads = {line.split(",")[0] for line in (tmp_path / "gpu.csv").read_text().splitlines()[1:]}
+    assert workloads == {"step-3x256", "packed-1"}
 
 
 def test_the_example_runs(bare, tmp_path):
@@ -167,7 +175,7 @@ def test_the_example_runs(bare, tmp_path):
     ids=lambda file: str(file.relative_to(ROOT / "tests")),
 )
 def test_tests_can_be_collected(file):
-    """One module that cannot be imported ends the whole suite; a skip ends its own module."""
+    """A module that cannot be imported ends the whole suite; a skip ends only its module."""
     tree = ast.parse(file.read_text(encoding="utf-8"))
     names = set()
     for node in tree.body:

@@ -1,4 +1,4 @@
-"""The examples as a user runs them: a process, its streams, its files and its exit code."""
+"""The examples as users run them: processes, their output, files and exit codes."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ def table(stdout: str) -> pd.DataFrame:
     return pd.read_csv(io.StringIO(stdout.partition("\n")[2]), sep=r"\s+", index_col="epoch")
 
 
-def test_a_first_run_without_data_uses_the_sample_and_says_so(run):
+def test_a_first_run_without_data_uses_the_sample_with_a_warning(run):
     done = run("mnist.py", "--device", "cpu")
     assert done.returncode == 0, done.stderr
     assert done.stdout.startswith("MNIST sample (4,000 + 1,000 images), seed recipe, seed 0, cpu\n")
@@ -92,11 +92,11 @@ def test_out_and_json(run, tmp_path):
     assert used.items() <= config.items()
     assert used.items() <= result.items()
     assert (out / "history.png").stat().st_size > 5000
-    # A later run into the same folder that fails leaves all of this one as it was.
+    # A later run into the same folder that fails leaves these files unchanged.
     before = {path.name: path.read_bytes() for path in out.iterdir()}
     assert run("mnist.py", "--dataset", "sample", "--lr", "1e38", "--out", str(out)).returncode == 5
     assert {path.name: path.read_bytes() for path in out.iterdir()} == before
-    # And one that ends well takes its place.
+    # One that succeeds replaces them.
     run("mnist.py", "--dataset", "sample", "--epochs", "1", "--device", "cpu", "--out", str(out))
     assert len(pd.read_csv(out / "history.csv")) == 1
     assert json.loads((out / "config.json").read_text())["epochs"] == 1
@@ -151,7 +151,7 @@ def test_expected_errors_have_a_code_and_no_traceback(options, code, said, run):
 
 
 @pytest.mark.parametrize("script", ["mnist.py", "feedback_alignment.py", "ship.py"])
-def test_a_mistyped_variable_is_no_reason_for_the_sample(script, run, environment, tmp_path):
+def test_a_mistyped_variable_is_an_error(script, run, environment, tmp_path):
     environment["MINIBNN_DATA"] = str(tmp_path / "mistyped")
     out = [] if script == "feedback_alignment.py" else ["--out", str(tmp_path / "out")]
     done = run(script, "--epochs", "1", *out)
@@ -172,7 +172,7 @@ def test_missing_data_names_everything(run, tmp_path):
 
 @pytest.fixture
 def start(environment):
-    """Start an example that takes Ctrl-C, also where this process ignores it; end it at the end."""
+    """Start an example that reacts to Ctrl-C, even if this process ignores it; kill it at the end."""
     started = []
 
     def start_example(*options):
@@ -288,7 +288,7 @@ def test_ctrl_c_before_the_first_epoch_prints_no_table(start, tmp_path):
     assert "Traceback" not in stderr
 
 
-def test_feedback_alignment_is_one_word_away_from_backpropagation(run):
+def test_feedback_alignment_and_backpropagation(run):
     tables = {}
     for feedback in ("FixedFeedback", "Transpose"):
         done = run("feedback_alignment.py", "--feedback", feedback, "--epochs", "8")
@@ -299,7 +299,7 @@ def test_feedback_alignment_is_one_word_away_from_backpropagation(run):
     assert not tables["FixedFeedback"].equals(tables["Transpose"])
 
 
-def test_the_second_example_refuses_in_words_too(run):
+def test_feedback_alignment_errors_have_a_message(run):
     done = run("feedback_alignment.py", "--epochs", "0")
     assert (done.returncode, done.stdout) == (2, "")
     assert done.stderr.splitlines()[-1] == "error: fit: expected at least 1 epoch, got 0"
@@ -307,7 +307,7 @@ def test_the_second_example_refuses_in_words_too(run):
 
 @pytest.fixture
 def ship(environment, tmp_path):
-    """Run ship.py on the sample, with a PATH of its own; give it back with its verdicts."""
+    """Run ship.py on the sample, with a PATH of its own; return the process and its verdicts."""
 
     def run(path=None, without_onnx=False):
         here = environment | ({} if path is None else {"PATH": str(path)})
@@ -332,17 +332,17 @@ def test_shipped_forms_agree(ship, tmp_path):
         "web page": shutil.which("node"),
     }
     assert list(verdicts) == ["float32", "packed", *tools]
-    assert verdicts["float32"] == "0, labels"
-    assert "float32        437,584 " in done.stdout, "as inspect and pack have it"
+    assert verdicts["float32"] == "0 labels"
+    assert "float32        437,584 " in done.stdout, "as in inspect and pack"
     for form, can_run in tools.items():
-        assert not can_run or verdicts[form] == "0, scores", done.stdout
+        assert not can_run or verdicts[form] == "0 scores", done.stdout
     names = {"digits.safetensors", "digits.h", "digits.html"}
     assert names <= {path.name for path in (tmp_path / "out").iterdir()}
-    accuracies = [line[22:32] for line in done.stdout.splitlines() if line.endswith(", scores")]
+    accuracies = [line[22:32] for line in done.stdout.splitlines() if line.endswith(" scores")]
     assert len(set(accuracies)) <= 1
 
 
-def test_forms_that_cannot_run_are_named(ship, tmp_path):
+def test_forms_that_cannot_run_are_listed(ship, tmp_path):
     done, _ = ship(path=tmp_path, without_onnx=True)
     assert done.returncode == 0, done.stderr
     assert done.stdout.count("not run: ") == 3
@@ -359,7 +359,7 @@ def test_a_form_that_disagrees_is_an_error(ship, tmp_path):
     node.chmod(0o755)
     done, verdicts = ship(path=tmp_path, without_onnx=True)
     assert done.returncode == 1, done.stderr
-    assert verdicts["web page"] == "1,000, scores"
+    assert verdicts["web page"] == "1,000 scores"
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="needs a first line that names a program")
@@ -383,7 +383,7 @@ def test_a_program_that_fails_is_named_and_the_others_run(ship, tmp_path):
         (["--out", __file__], 1, "expected a folder for results, got a file; choose another name"),
     ],
 )
-def test_ship_refuses_in_words(run, options, code, said, tmp_path):
+def test_ship_errors_have_a_message(run, options, code, said, tmp_path):
     common = ["--dataset", "sample", "--epochs", "1", "--out", str(tmp_path)]
     done = run("ship.py", *common, *options)
     assert done.returncode == code

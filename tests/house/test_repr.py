@@ -30,7 +30,7 @@ from minibnn import (
     Uniform,
     pack,
 )
-from minibnn.packed import disagree
+from minibnn.packed import agreement
 
 LABELS = np.zeros(3, np.uint8)
 PLACE = re.compile(r" at 0x[0-9a-f]+>")  # where an object lies in memory says nothing
@@ -161,7 +161,7 @@ def test_reports_are_shown_as_they_are_printed():
 
 def test_disagreements_say_where():
     found = Disagreements(
-        40, 1, 2, layers=[disagree.LayerDisagreement("layer 1, Dense", 3, 2, 3, 0)]
+        40, 1, 2, layers=[agreement.LayerDisagreement("layer 1, Dense", 3, 2, 3, 0)]
     )
     assert repr(found) == (
         "40 images: 1 with another label, 2 with another bit\n"

@@ -66,8 +66,12 @@ def module_of(path: Path) -> str:
 
 MODULES = {module_of(path): path for path in FILES}
 
-# `Layer.summary()` imports its room when it is called, and names what it returns for type checkers.
-WHEN_CALLED = {("minibnn.layers.base", "minibnn.inspection.summary")}
+# `Layer.summary()` imports its room when it is called, and names what it returns for type checkers;
+# the old methods that answered what a layer costs import theirs.
+WHEN_CALLED = {
+    ("minibnn.layers.base", "minibnn.inspection.summary"),
+    ("minibnn.layers.base", "minibnn.inspection.costs"),
+}
 
 
 def imported_names(tree: ast.AST) -> set[str]:

@@ -1,4 +1,4 @@
-"""Direct feedback alignment: where the error goes, and what becomes of its matrices."""
+"""Direct feedback alignment: the path of the error, and when its matrices are drawn."""
 
 from __future__ import annotations
 
@@ -145,10 +145,10 @@ def test_initialising_again_draws_again():
 @pytest.mark.parametrize("duplicate", [copy.deepcopy, lambda m: pickle.loads(pickle.dumps(m))])
 def test_copies_have_the_same_matrices(first, duplicate, rng):
     model = drawn() if first else direct_feedback_net().initialize(0)
-    twin = duplicate(model)
+    copied = duplicate(model)
     x = rng.standard_normal((5, 4)).astype(np.float32)
     results = []
-    for m in (model, twin):
+    for m in (model, copied):
         y = m.forward(x, train=True)
         results.append([m.backward(np.ones_like(y)), *matrices(m)])
     for one, other in zip(*results, strict=True):
@@ -191,7 +191,7 @@ def test_its_buffers_are_the_blocks_and_its_own():
 
 
 def test_it_learns():
-    """Exclusive or, which a last layer alone cannot learn; guessing has a loss of 0.69."""
+    """It learns exclusive or, which a last layer alone cannot; guessing has a loss of 0.69."""
     rng = np.random.default_rng(0)
     x = rng.choice([-1.0, 1.0], (200, 2)).astype(np.float32)
     labels = (x[:, 0] * x[:, 1] > 0).astype(np.int64)
@@ -209,7 +209,7 @@ def test_it_learns():
 
 
 class Backprop(DirectFeedback):
-    """Claims direct feedback and does backpropagation."""
+    """Derives from DirectFeedback, but does backpropagation."""
 
     def backward(self, dy, *, need_dx=True):
         return Sequential.backward(self, dy, need_dx=need_dx)

@@ -24,7 +24,7 @@ each_case = pytest.mark.parametrize("case", CASES, ids=lambda c: c.name)
 
 
 def replay(layer: Layer) -> None:
-    """Set every stream of random numbers back, so that a layer draws again what it drew first."""
+    """Reset every random stream, so that a layer repeats its draws."""
     for stream in streams(layer):
         stream.count = 0
 
@@ -118,8 +118,8 @@ def test_only_forward_in_training_draws(case, backend):
     assert [stream.count for stream in streams(layer)] == counts, "backward must draw nothing"
 
 
-# Batches beyond the blocks of the code: 32 steps, 64 rows of C's sums, 256 packed images, 1000 to
-# evaluate, and rows of several blocks of a convolution's scratch.
+# Batches larger than the blocks of the code: 32 steps, 64 rows of C's sums, 256 packed images, 1000
+# in evaluation, and several blocks of a convolution's scratch memory.
 PARTS, COPIES = 11, (3, 6, 24, 94)  # 33, 66, 264 and 1034 samples
 
 
@@ -134,15 +134,15 @@ ALIKE = [case for case in CASES if not draws_for_each_sample(case.make())]
 @pytest.mark.parametrize("case", ALIKE, ids=lambda c: c.name)
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
 def test_every_sample_of_a_large_batch_counts(case, dtype):
-    """A batch of copies of a few samples: each copy's output is its sample's, and counts as much.
+    """In a batch of copies of a few samples, each copy has its sample's output and weight.
 
-    So each gradient is that of the few samples for the sum of what arrived at their copies, also
-    where samples meet, as in batch norm. Random numbers are others in a larger batch: see
-    `test_random_layers_on_a_large_batch`.
+    So each gradient equals that of the few samples for the summed dy of their copies, even if
+    samples interact, as in batch norm. Layers that draw are tested in
+    `test_random_layers_on_a_large_batch`, since a larger batch draws other numbers.
     """
     layer = case.make().initialize(0, dtype)
     x = batch(case, PARTS, dtype)
-    # In float32, a thousand numbers are added up in another order than their few sums.
+    # In float32 the order of a sum matters: a thousand numbers against a few partial sums.
     near = {"rtol": 1e-4, "atol": 1e-4} if dtype == np.float32 else {"rtol": 1e-9, "atol": 1e-9}
     for copies in COPIES:
         rng = np.random.default_rng(copies)
@@ -168,7 +168,7 @@ def _sum_of_copies(values, order):
 @pytest.mark.parametrize("samples", [33, 66, 264, 1034])
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
 def test_random_layers_on_a_large_batch(samples, dtype):
-    """What each sample drew decides about its own gradient, in the last sample as in the first."""
+    """Each sample's gradient depends on its own draws, in the last sample as in the first."""
     rng = np.random.default_rng(samples)
     x, dy = (rng.uniform(-2, 2, (samples, 7)).astype(dtype) for _ in range(2))
     for rescale, factor in ((True, 1 / 0.6), (False, 1.0)):

@@ -1,4 +1,4 @@
-"""What is not finite and does not show in the loss: no update takes it in, and the error names it."""
+"""Values that are not finite: no update uses them, and the error names them."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ BATCH, BAD, FEATURE = 20, 50, 3  # sample 50 stands in batch 3
 
 
 class Overflowing(Layer):
-    """Its values leave float32 where the input is large, as an exponential's do."""
+    """Overflows float32 for large inputs, as an exponential does."""
 
     def forward(self, x, *, train=False):
         y = x + (x > 50) * np.float32(3e38) * x
@@ -55,7 +55,7 @@ class Overflowing(Layer):
 
 
 class Hiding(Function):
-    """A sign that takes nan for -1."""
+    """A sign that turns nan into -1."""
 
     bits = 1
 
@@ -125,7 +125,7 @@ def values(model):
 
 
 def after_two_batches(name, optimizer, backend):
-    """The same training, stopped in time."""
+    """The same training, stopped before the bad batch."""
     model, optimizer, data = made(name, optimizer, backend)
     loss = LogitCrossEntropy()
     for x, labels in itertools.islice(data, 2):
@@ -184,7 +184,7 @@ def test_a_loop_of_ones_own_is_stopped_on_the_cpu(kind):
 @pytest.mark.parametrize("flag", [True, False])
 @pytest.mark.parametrize("kind", OPTIMIZERS)
 def test_a_loop_of_ones_own_leaves_the_batch_out_on_a_device(kind, flag):
-    """Nobody waits for the device, so the update is refused there; the flag carries that on."""
+    """Nothing waits for the device: it refuses the update itself, and the flag also stops later ones."""
     model, optimizer, data = made("a sign", kind, STRICT)
     loss, all_finite = LogitCrossEntropy(), STRICT.xp.ones((), bool)
     for i, (x, labels) in enumerate(itertools.islice(data, 3)):
@@ -227,7 +227,7 @@ def test_a_shuffled_loader_and_a_later_epoch_name_the_sample():
 
 
 def test_what_is_finite_is_not_refused_however_large():
-    """The squares of these gradients overflow, which is how they are looked at first."""
+    """The first check sums the squares of gradients, which overflow here."""
     layer = Dense(2, 2, bias=False).initialize(0)
     optimizer = SGD(layer.parameters(), 1e-30)
     before = layer.weight.data.copy()
@@ -248,7 +248,7 @@ def test_test_data_that_is_not_finite_is_named_too(backend):
 
 @pytest.mark.parametrize(("kind", "rate"), [(SGD, 3e38), (AdaMax, 3e37)])
 def test_an_update_that_overflows_is_refused(kind, rate, backend):
-    """The sign would hide infinite weights, and a step later they would be nan."""
+    """The sign would hide infinite weights, which one step later would be nan."""
     layers = dense(8, 16, bias=False), Activation(SignSTE()), dense(16, 3, bias=False)
     model = Sequential(*layers).initialize(0).to(backend)
     data = DataLoader(arrays(0.0), BATCH)
@@ -261,7 +261,7 @@ def test_an_update_that_overflows_is_refused(kind, rate, backend):
 
 
 def test_parameters_that_are_not_finite_after_an_epoch_are_no_success(backend):
-    """Whoever changes weights beside the optimiser is found out, too: signs hide an infinite one."""
+    """This holds also if something other than the optimiser changed a weight: signs hide infinity."""
     model = Sequential(dense(8, 16), Activation(SignSTE()), dense(16, 3)).initialize(0).to(backend)
 
     class Careless(SGD):
@@ -280,7 +280,7 @@ def test_parameters_that_are_not_finite_after_an_epoch_are_no_success(backend):
 
 
 def test_copies_are_what_is_looked_at():
-    """To find the cause runs a copy: the model's statistics and its saved state stay."""
+    """The search for the cause runs a copy; the model's statistics and saved state do not change."""
     model, optimizer, data = made("a clipped sign", "Adam", "cpu")
     with pytest.raises(DivergedError):
         fit(model, data, data, loss=LogitCrossEntropy(), optimizer=optimizer, epochs=1)
@@ -291,7 +291,7 @@ def test_copies_are_what_is_looked_at():
 @pytest.mark.parametrize("kind", [SGD, Adam, AdaMax])
 @pytest.mark.parametrize("rate", [1e39, lambda step: 1e39])
 def test_a_rate_that_float32_cannot_hold_is_refused(kind, rate, backend):
-    """It would be infinite in float32, and infinity times a gradient of zero is nan."""
+    """The rate would be infinite in float32, and infinity times a gradient of zero is nan."""
     layer = Dense(2, 2).initialize(0).to(backend)
     before = values(layer)
     optimizer = kind(layer.parameters(), rate)

@@ -1,4 +1,4 @@
-"""Several optimisers as one: who holds what, all or none, and training with Bop beside Adam."""
+"""Several optimisers as one: the split of parameters, all-or-none steps, Bop with Adam."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ def test_weights_of_more_than_one_bit_are_not_binary(quantizer):
 
 
 def test_split_asks_the_layers():
-    """What a layer of one's own names as quantized is what `summary`, `fit` and Bop go by."""
+    """`summary`, `fit` and Bop use what a user's layer yields from `named_quantized`."""
 
     class Own(Layer):
         def __init__(self):

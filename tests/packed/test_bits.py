@@ -1,4 +1,4 @@
-"""Rows of bits: the references against counting by hand, NumPy's own and a device's against them."""
+"""Rows of bits: references against plain counting, and NumPy's and a device's against references."""
 
 from __future__ import annotations
 
@@ -6,13 +6,22 @@ import tracemalloc
 
 import numpy as np
 import pytest
+import strictdev
 from devices import STRICT
 
 from minibnn.backend import CPU
 from minibnn.backend.implementations import NUMPY
 from minibnn.bit_words import words_of
-from minibnn.packed.bits import narrowest, pack_rows, unpack_rows, xnor_products
-from minibnn.packed.inference import BitMatrix, bit_products, pixel_products
+from minibnn.packed import bits as packed_bits
+from minibnn.packed.bits import (
+    flat_bits,
+    narrowest,
+    pack_rows,
+    popcount,
+    rows_of_flat,
+    unpack_rows,
+    xnor_products,
+)
 
 WIDTHS = [0, 1, 7, 8, 9, 31, 63, 64, 65, 127, 128, 129, 784, 4097]
 
@@ -47,7 +56,7 @@ def test_packed_by_the_reference_and_by_numpy(rows, width, rng):
 
 
 def test_numpy_declines_other_arrays(rng):
-    """They are the reference's, which computes or raises."""
+    """The reference takes them, and computes or raises."""
     words = rng.integers(0, 2**64, (3, 2), np.uint64)
     assert NUMPY["pack_rows"](CPU, np.ones(3, np.uint8)) is NotImplemented
     assert NUMPY["pack_rows"](CPU, np.ones((3, 2), np.int64)) is NotImplemented
@@ -65,29 +74,53 @@ def test_rows_of_one_bit_take_no_bytes_by_numpy():
         assert peak < 20 * len(bits)  # the reference takes 64 bytes more for each
 
 
-@pytest.mark.parametrize("width", WIDTHS[1:])
-@pytest.mark.parametrize("rows", [0, 1, 5])
-def test_products(backend, rows, width, rng):
-    bits, pixels = (rng.integers(0, most, (rows, width), np.uint8) for most in (2, 256))
-    weights = rng.integers(0, 2, (3, width), np.uint8)
-    pixels[:1] = 255
-    signs = [2 * b.astype(np.int64) - 1 for b in (bits, weights)]
-    W = BitMatrix(backend.asarray(pack_rows(weights)), width)
-    same(backend.to_host(W.bits()), weights)
-    for operation, x, values in ((bit_products, bits, signs[0]), (pixel_products, pixels, pixels)):
-        got = backend.to_host(backend.run(operation, backend.asarray(x), W))
-        same(got, (values @ signs[1].T).astype(np.int32))
+@pytest.mark.parametrize("width", [1, 7, 8, 31, 63, 64, 65, 127, 128, 784])
+def test_xnor_products(backend, rng, width):
+    a, b = rng.integers(0, 2, (5, width), np.uint8), rng.integers(0, 2, (3, width), np.uint8)
+    rows = [backend.run(pack_rows, backend.asarray(m)) for m in (a, b)]
+    assert rows[0].shape == (5, -(-width // 64))
+    assert rows[0].dtype == np.uint64
+    got = backend.to_host(backend.run(xnor_products, *rows, width))
+    signs = [m.astype(int) * 2 - 1 for m in (a, b)]
+    np.testing.assert_array_equal(got, signs[0] @ signs[1].T)
+    assert got.dtype == np.int32
+    np.testing.assert_array_equal(backend.to_host(backend.run(unpack_rows, rows[0], width)), a)
 
 
-def test_rows_that_do_not_agree_are_refused(rng):
-    a, b = (pack_rows(rng.integers(0, 2, (2, width), np.uint8)) for width in (64, 65))
-    for pair in ((a, b), (b, a)):
-        with pytest.raises(ValueError, match=r"xnor_products: expected as many words in a row"):
-            xnor_products(*pair, 64)
-    for x in (np.ones((2, 63), np.uint8), np.ones((2, 65), np.uint8), np.ones(64, np.uint8)):
-        for operation in (bit_products, pixel_products):
-            with pytest.raises(ValueError, match=f"{operation.__name__}: expected rows of 64"):
-                operation(x, BitMatrix(a, 64))
+def test_a_bit_has_its_position():
+    bits = np.zeros((2, 70), np.uint8)
+    bits[0, 3] = bits[1, 64] = 1
+    assert pack_rows(bits).tolist() == [[8, 0], [0, 1]]
+
+
+@pytest.mark.parametrize("width", [1, 7, 8, 31, 63, 64, 65, 127, 784])
+def test_flat_bits(rng, width):
+    bits = rng.integers(0, 2, (3, width), np.uint8)
+    flat = flat_bits(pack_rows(bits), width)
+    assert len(flat) == -(-3 * width // 8)
+    assert [int(flat[k // 8]) >> k % 8 & 1 for k in range(3 * width)] == bits.ravel().tolist()
+    np.testing.assert_array_equal(rows_of_flat(flat, 3, width), pack_rows(bits))
+    with pytest.raises(ValueError, match="bytes of bits"):
+        rows_of_flat(flat[:-1], 3, width)
+    if 3 * width % 8:
+        with pytest.raises(ValueError, match="beyond the last bit"):
+            rows_of_flat(flat | np.uint8(128), 3, width)
+
+
+def test_popcount_without_bitwise_count(monkeypatch, rng):
+    words = rng.integers(0, 2**64, (3, 4), np.uint64)
+    device = STRICT.asarray(words)
+    expected = [[int(w).bit_count() for w in row] for row in words]
+    for _ in range(2):
+        assert STRICT.to_host(popcount(device)).tolist() == expected
+        monkeypatch.delitem(strictdev._names, "bitwise_count", raising=False)
+
+
+def test_products_in_blocks(monkeypatch, rng):
+    a, b = (rng.integers(0, 2, (n, 100), np.uint8) for n in (9, 4))
+    whole = xnor_products(pack_rows(a), pack_rows(b), 100)
+    monkeypatch.setattr(packed_bits, "BLOCK", 20)
+    np.testing.assert_array_equal(xnor_products(pack_rows(a), pack_rows(b), 100), whole)
 
 
 def test_the_narrowest_integers():

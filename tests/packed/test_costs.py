@@ -1,4 +1,4 @@
-"""What a packed model may cost: tiny files of absurd sizes, tiny models likewise, and sensible ones."""
+"""Limits on cost: tiny files and models of absurd sizes are refused, sensible ones are not."""
 
 from __future__ import annotations
 
@@ -32,12 +32,13 @@ from minibnn import (
     save_packed,
 )
 from minibnn.export.vectors import vectors_of
-from minibnn.packed import container, costs
+from minibnn.packed import costs
+from minibnn.packed.file import container
 from minibnn.packed.stages import ConvStage, DenseStage, PoolStage, ThresholdStage, size_of
 from minibnn.recipes import RECIPES
 
 SIGN = SignSTE()
-linux = pytest.mark.skipif(sys.platform != "linux", reason="limits of memory are Linux's")
+linux = pytest.mark.skipif(sys.platform != "linux", reason="memory limits need Linux")
 
 
 @pytest.mark.parametrize("name", CRAFTED)
@@ -62,7 +63,7 @@ def test_files_of_absurd_sizes_are_refused(name, tmp_path):
 @linux
 @pytest.mark.parametrize("name", ["many pixels to sums", "a page's pixels"])
 def test_what_is_just_allowed_takes_bounded_memory_and_time(name, tmp_path):
-    """In each use that there is; `fuzz_packed_costs.py` does that for as many files as one likes."""
+    """In every use; `fuzz_packed_costs.py` tries any number of files."""
     make = CRAFTED.get(name) or page
     lines = fuzz.costs(make().file())
     assert {use for use, *_ in lines} >= {
@@ -76,18 +77,8 @@ def test_what_is_just_allowed_takes_bounded_memory_and_time(name, tmp_path):
     assert fuzz.faults(lines) == []
 
 
-def test_large_images_are_tested_with_fewer(tmp_path):
-    path = tmp_path / "large.safetensors"
-    for shape, n in (((2**11, 2**11), 1), ((2**10, 2**10), 4), ((600, 601), 11), ((590, 591), 12)):
-        program = Program(*shape, 1).conv(1, (1, 1), (512, 512)).sign()
-        path.write_bytes(end(program).file())
-        vectors = vectors_of(load_packed(path))
-        assert len(vectors.images) == len(vectors.scores) == n
-        assert vectors.images[0].std() > 0  # noise first
-
-
 def page():
-    """As many windows as images of 28 by 28 may have."""
+    """The most windows that are allowed on images of 28 by 28."""
     program = Program(28, 28, 1).conv(8, (3, 3), border=((60, 60), (60, 60))).sign()
     return end(program.conv(2, (3, 3)).sign().pool((2, 2), (70, 70)))
 
@@ -135,7 +126,7 @@ def test_small_models_of_absurd_sizes_are_not_packed(name):
 
 
 def test_latents_of_a_small_model_beside_a_large_program(tmp_path):
-    """What the first training pass draws is not drawn on images of any size that a file says."""
+    """The first training pass, which draws latents, does not run on images of absurd size."""
 
     def build():
         hidden = Sequential(Flatten(), Rescale(1), dense(4, 3), Activation(SIGN))
@@ -158,7 +149,7 @@ def test_latents_of_a_small_model_beside_a_large_program(tmp_path):
 
 
 def test_a_network_of_large_images_works(tmp_path, rng):
-    """224 by 224 by 3, as in ImageNet, through all that is done with it."""
+    """224 by 224 by 3, as in ImageNet, in every use."""
     layers = [
         Rescale(1, -128),
         conv(3, 8, 7, stride=2),
@@ -191,9 +182,9 @@ def test_recipes_are_far_from_every_limit(name):
 
 
 def pack_shapes(name):
-    from minibnn.packed.walk import read
+    from minibnn.packed.compile.lower import lower
 
-    steps = read(RECIPES[name]().build().initialize(0), (28, 28)).steps
+    steps = lower(RECIPES[name]().build().initialize(0), (28, 28)).steps
     return tuple(step for step in steps if not isinstance(step, tuple))
 
 
@@ -220,7 +211,7 @@ def test_vgg_of_imagenet_is_allowed():
 
 
 def test_the_estimate_is_no_less_than_what_is_taken(rng):
-    """Each stage, on one image, as `tracemalloc` sees it."""
+    """Each stage on one image, measured by `tracemalloc`."""
     program = (
         Program(700, 701, 3).conv(9, (3, 5), border=((4, 0), (0, 3))).pool((2, 3), (2, 1)).sign()
     )
@@ -232,7 +223,7 @@ def test_the_estimate_is_no_less_than_what_is_taken(rng):
     for stage in large:
         if stage.kind == "binarize":
             x = rng.integers(0, 256, (1, 900, 901, 1), np.uint8)
-        stage.run(x)  # which makes what is kept
+        stage.run(x)  # makes the forms that are kept
         tracemalloc.start()
         y = stage.run(x)
         taken = tracemalloc.get_traced_memory()[1] + x.nbytes

@@ -56,7 +56,7 @@ class Library:
 
     @staticmethod
     def columns(address, kind, rows, columns, leading):
-        """A matrix that stands in memory column by column, each `leading` numbers after the last."""
+        """A column-major matrix, whose columns begin `leading` numbers apart."""
         dtype = np.dtype(TYPES[kind])
         size = ((columns - 1) * leading + rows) * dtype.itemsize
         memory = np.frombuffer((ctypes.c_char * size).from_address(address), dtype)

@@ -15,7 +15,7 @@ from minibnn.backend.cpu import CompiledBackend
 
 
 class StrictGraphs(Graphs):
-    """As on a GPU; and a number of the host that is another one each time is an error."""
+    """As on a GPU; a number on the host that differs between steps is an error."""
 
     def capture(self, work: Any, times: Any = (1,)) -> Any:
         captured = super().capture(work, times)
@@ -34,7 +34,7 @@ class StrictBackend(Backend):
     xp = strictdev
     array_type = strictdev.ndarray
     host = False
-    tf32 = False  # a plain attribute, as whoever sets it on a GPU expects
+    tf32 = False  # a plain attribute that can be set, as on a GPU
 
     def __init__(self) -> None:
         super().__init__()

@@ -87,3 +87,12 @@ def failing(error):
         raise error
 
     return fail
+
+
+# The stages of opening a GPU, each with a CuPy that fails there.
+FAILING_STAGES = {
+    "import CuPy": None,
+    "find a CUDA device": fake_cupy(cuda=fake_cuda(count=lambda: 0)),
+    "compile and run a kernel": fake_cupy(ones=failing(RuntimeError("libnvrtc.so not found"))),
+    "multiply matrices": fake_cupy(matmul=failing(OSError("libcublas.so not found"))),
+}

@@ -17,15 +17,15 @@ from minibnn.backend.cuda.kernels import OPTIONS
 DEPRECATED = "nvrtc: warning: Architectures prior to '<compute/sm>_75' are deprecated"
 
 
-def places() -> list[Path]:
+def folders() -> list[Path]:
     """The folders of NVIDIA's packages: those for CUDA 12 are apart, for CUDA 13 all in one."""
     spec = importlib.util.find_spec("nvidia")
     return [Path(p) for p in (spec.submodule_search_locations or [])] if spec else []
 
 
-def find(places: Iterable[Path]) -> Any:
+def find(folders: Iterable[Path]) -> Any:
     """The library in one of these folders, else the system's; None where it is not installed."""
-    for file in (f for place in places for f in sorted(place.glob("**/libnvrtc.so.*"))):
+    for file in (f for folder in folders for f in sorted(folder.glob("**/libnvrtc.so.*"))):
         # It loads its builtins by name when it first compiles, and does not know its own folder
         # in each release. What is loaded under that name already is found.
         for builtins in file.parent.glob("libnvrtc-builtins.so.*"):
@@ -42,7 +42,7 @@ def find(places: Iterable[Path]) -> Any:
 @cache
 def nvrtc() -> Any:
     """The library, or a visible skip."""
-    library = find(places())
+    library = find(folders())
     if library is None:
         pytest.skip("NVRTC is not installed")
     return library

@@ -1,4 +1,4 @@
-"""Models that can be packed: small ones of every kind."""
+"""Small models of every kind that can be packed."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def ink():
 
 
 def shake(model, rng):
-    """Values for everything that training would move, wild ones among them."""
+    """Random values, also extreme ones, for everything that training changes."""
     for parameter in model.parameters():
         data = parameter.data
         if parameter.name == "bias":
@@ -65,11 +65,11 @@ def images_models():
         "pooled after the norm": [*whole, conv(1, 5), BatchNorm(5), MaxPool2D(2, 1), sign, *tail, dense(150, 4)],
         "pooled signs": [*whole, conv(1, 5), BatchNorm(5), sign, MaxPool2D((3, 2)), *tail, dense(30, 4)],
         "two": [*whole, conv(1, 5), sign, conv(5, 3, padding=1, padding_value=-1), MaxPool2D(2), BatchNorm(3), Activation(SIGN), *tail, dense(27, 4)],
-        "border +1": [*whole, conv(1, 5), sign, conv(5, 3, (2, 4), padding=(2, 1), padding_value=1, stride=(2, 1), dilation=(1, 2)), Activation(SIGN), *tail, dense(5 * 3 * 3, 4)],
+        "padding +1": [*whole, conv(1, 5), sign, conv(5, 3, (2, 4), padding=(2, 1), padding_value=1, stride=(2, 1), dilation=(1, 2)), Activation(SIGN), *tail, dense(5 * 3 * 3, 4)],
         "same": [*whole, conv(1, 5), sign, conv(5, 3, 2, padding="same", padding_value=-1), Activation(SIGN), *tail, dense(6 * 7 * 3, 4)],
         "bits": [Reshape((8, 9, 1)), *ink(), conv(1, 5, padding=1, padding_value=-1), BatchNorm(5), sign, *tail, dense(360, 4)],
-        "pixel border": [Reshape((8, 9, 1)), Rescale(1, -1), conv(1, 5, padding=1, padding_value=-1), sign, *tail, dense(360, 4)],
-        "pixel border 0": [Reshape((8, 9, 1)), Rescale(1, 0), conv(1, 5, padding=2), BatchNorm(5), sign, *tail, dense(10 * 11 * 5, 4)],
+        "pixel padding": [Reshape((8, 9, 1)), Rescale(1, -1), conv(1, 5, padding=1, padding_value=-1), sign, *tail, dense(360, 4)],
+        "pixel padding 0": [Reshape((8, 9, 1)), Rescale(1, 0), conv(1, 5, padding=2), BatchNorm(5), sign, *tail, dense(10 * 11 * 5, 4)],
         "falling pixels": [Reshape((8, 9, 1)), Rescale(-1, 100), conv(1, 5), MaxPool2D(2), sign, *tail, dense(45, 4)],
         "channels": [Reshape((4, 6, 3)), Rescale(1, -100), conv(3, 5, 2), Dropout(0.5), BatchNorm(5), sign, *tail, dense(75, 4)],
         "conv last": [*whole, conv(1, 5), sign, conv(5, 4, (6, 7)), *tail, BatchNorm(4)],

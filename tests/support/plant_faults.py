@@ -41,26 +41,26 @@ KINDS = ("NUMPY", "COMPILED", "CUDA", "C", "cu", "references")
 SECONDS = 120  # for one fault; a loop without an end is noticed, too
 # What checks the references of a file: gradient checks, and oracles of what is no gradient.
 TESTS = {
-    "layers/norm": "layers/test_norm optimizers/test_torch layers/test_layers",
-    "layers/shift_norm": "layers/test_norm layers/test_layers",
-    "layers/conv": "layers/test_conv layers/test_torch_conv",
-    "layers/pooling": "layers/test_conv layers/test_torch_conv",
-    "layers/reshape": "functions/test_values layers/test_layers backend/cpu/test_c_kernels",
-    "losses/cross_entropy": "losses/test_losses",
-    "functions/signs": "functions/test_functions functions/test_quantizers layers/test_layers",
-    "random_stream": "layers/test_dropout test_random_stream backend/test_select functions/test_quantizers",
-    "optimizers/adam": "optimizers/test_optimizers optimizers/test_trajectories optimizers/test_torch",
-    "optimizers/adamax": "optimizers/test_optimizers optimizers/test_trajectories optimizers/test_torch",
-    "optimizers/sgd": "optimizers/test_optimizers optimizers/test_trajectories optimizers/test_torch",
-    "optimizers/bop": "optimizers/test_optimizers optimizers/test_trajectories",
-    "training/capture/operations": "training/capture/test_capture training/capture/test_scalars",
-    "training/accuracy": "training/test_accuracy training/test_training",
-    "packed/bits": "packed/test_packed",
-    "packed/stages": "packed/test_packed",
-    "packed/inference": "packed/test_packed",
-    "backend/operations": "layers/test_norm layers/test_layers losses/test_losses",
-    "backend/updates": "backend/test_select training/capture/test_capture optimizers/test_diverged",
-    "windows": "layers/test_conv layers/test_torch_conv",
+    "layers/norm": "layers/test_norm",
+    "layers/shift_norm": "layers/test_shift_norm",
+    "layers/conv": "layers/test_conv layers/test_torch",
+    "layers/pooling": "layers/test_pooling layers/test_torch",
+    "layers/reshape": "layers/test_reshape functions/test_bit_width",
+    "losses/cross_entropy": "losses/test_cross_entropy losses/test_every_loss",
+    "functions/signs": "functions/test_signs functions/test_every_quantizer layers/test_dense",
+    "random_stream": "layers/test_dropout test_random_stream functions/test_stochastic_sign",
+    "optimizers/adam": "optimizers/test_adam optimizers/test_every_optimizer optimizers/test_torch",
+    "optimizers/adamax": "optimizers/test_adamax optimizers/test_every_optimizer optimizers/test_torch",
+    "optimizers/sgd": "optimizers/test_sgd optimizers/test_every_optimizer optimizers/test_torch",
+    "optimizers/bop": "optimizers/test_bop optimizers/test_every_optimizer",
+    "training/capture/operations": "training/capture/test_operations training/capture/test_captured_step",
+    "training/accuracy": "training/test_accuracy training/test_evaluate",
+    "packed/bits": "packed/test_bits",
+    "packed/stages": "packed/test_stages packed/test_model packed/compile/test_lower",
+    "packed/inference": "packed/test_inference packed/test_dense_tail packed/compile/test_fold packed/compile/test_scores packed/test_stages",
+    "backend/operations": "backend/test_operations layers/test_norm layers/test_dense losses/test_cross_entropy losses/test_every_loss",
+    "backend/updates": "backend/test_updates backend/test_base training/capture/test_captured_step optimizers/test_diverged",
+    "windows": "test_windows layers/test_conv layers/test_pooling layers/test_torch",
 }
 SWAPS = {ast.Add: ast.Sub, ast.Sub: ast.Add, ast.Mult: ast.Add, ast.Div: ast.Mult,
          ast.FloorDiv: ast.Mult, ast.BitAnd: ast.BitOr, ast.BitOr: ast.BitAnd,
@@ -171,7 +171,7 @@ def in_python(table: str, most: int) -> Iterator[Fault]:
                     new = space[function.__name__]
                     ops = inside
                     if function in entered:
-                        comparison.TABLES[table]._bodies[entered[function]] = new
+                        comparison.TABLES[table]._functions[entered[function]] = new
                         ops = [entered[function]]
                     return compared(table, ops, comparison.STYLES)
 

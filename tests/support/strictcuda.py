@@ -1,4 +1,4 @@
-"""What `strictdev` has of cupy.cuda: streams that capture graphs, and memory pools.
+"""The part of cupy.cuda that `strictdev` has: streams that capture graphs, and memory pools.
 
 On a stream that captures, nothing is computed: each operation is noted, and `Graph.launch` performs
 them all again on the same memory, as a CUDA graph does. So what a captured step may not do fails
@@ -27,22 +27,22 @@ import numpy as np
 
 
 class AllocationOutsidePool(RuntimeError):  # noqa: N818
-    """A capture took memory without a pool of its own."""
+    """A capture allocated memory outside a pool of its own."""
 
 
 class HostNumberInGraph(RuntimeError):  # noqa: N818
-    """A number of the host differs from one captured step to the next."""
+    """A number on the host differs between captured steps."""
 
 
 class CaptureInvalidated(RuntimeError):  # noqa: N818
-    """Something illegal was done in this capture; only its end ends that."""
+    """This capture was invalidated; it must be ended."""
 
     def __init__(self) -> None:
         super().__init__("cudaErrorStreamCaptureInvalidated: an earlier error has invalidated it")
 
 
 class IllegalAddress(RuntimeError):  # noqa: N818
-    """A graph works on memory that is not its own any more."""
+    """A graph uses memory that was freed."""
 
 
 class CUDARuntimeError(RuntimeError):
@@ -56,7 +56,7 @@ runtime = SimpleNamespace(CUDARuntimeError=CUDARuntimeError, getDevice=lambda: 0
 
 
 class Memory:
-    """A part of the device's memory, given back when nobody holds it any more."""
+    """A part of the device's memory, freed with its last reference."""
 
     limit: float = np.inf  # bytes that the device has for such parts
     used = 0
@@ -81,7 +81,7 @@ class MemoryPointer:
 
 
 class MemoryPool:
-    """A pool of memory. If there is no more, it gives back what nobody uses, and tries again.
+    """A memory pool. If the device is full, it frees its unused blocks and tries again.
 
     Here nobody uses any of it by then: the arrays of earlier steps are gone, as far as Python knows.
     """
@@ -121,7 +121,7 @@ class Graph:
         self.invalid = False
 
     def check_valid(self) -> None:
-        """Raise in a capture that something illegal has invalidated."""
+        """Raise if the capture was invalidated."""
         if self.invalid:
             raise CaptureInvalidated
 
@@ -136,7 +136,7 @@ class Graph:
         """Nothing to do here."""
 
     def check_repeats(self, steps: int) -> None:
-        """Raise unless the graph is so many times the same operations with the same numbers."""
+        """Raise unless the graph repeats the same operations with the same numbers."""
         size, rest = divmod(len(self.descriptions), steps)
         first = self.descriptions[:size]
         for step in range(1, steps):
@@ -192,7 +192,7 @@ class Stream:
         return Event(self.graph)
 
     def wait_event(self, event: Event) -> None:
-        """Streams are always in step here, and none joins the capture of another one."""
+        """Streams always run in order here, and no stream joins another one's capture."""
         self._check_valid()
         if event.graph is not self.graph:
             raise RuntimeError("cudaErrorStreamCaptureIsolation: an event of another capture")
@@ -208,7 +208,7 @@ class Stream:
 
 
 class Event:
-    """A point in a stream, and in the capture that it was made in, if it was."""
+    """A point in a stream, and in its capture, if there is one."""
 
     def __init__(self, graph: Graph | None) -> None:
         self.graph = graph
@@ -233,7 +233,7 @@ def using_allocator(allocator: Any) -> Iterator[None]:
 
 
 def capturing() -> Graph | None:
-    """What the current stream captures into, if it does."""
+    """The graph into which the current stream captures, if any."""
     graph = _Current.stream.graph
     if graph is not None:
         graph.check_valid()
@@ -241,7 +241,7 @@ def capturing() -> Graph | None:
 
 
 def poison(a: np.ndarray[Any, Any]) -> None:
-    """Fill an array with what no test mistakes for a result."""
+    """Fill an array with values that no test mistakes for results."""
     if a.size:
         pattern = {"f": np.nan, "c": np.nan, "b": True}
         a[...] = pattern.get(a.dtype.kind, np.array([0xCD] * a.itemsize, np.uint8).view(a.dtype))
@@ -254,7 +254,7 @@ def perform(
     keywords: dict[str, Any],
     target: np.ndarray[Any, Any] | None = None,
 ) -> Any:
-    """Compute on host arrays, or note it if the current stream captures.
+    """Compute on host arrays, or add the operation to the graph if the current stream captures.
 
     Args:
         name: of the operation.

@@ -1,4 +1,4 @@
-"""A strict stand-in for CuPy: what would break, or wait, on a GPU fails here without one.
+"""A strict stand-in for CuPy: code that would fail or wait on a GPU fails here, without a GPU.
 
 `import strictdev as xp` gives array code a module with CuPy's names and NumPy's arithmetic. Where
 CuPy differs from NumPy, or quietly does something slow or wrong, this module raises instead:
@@ -42,12 +42,12 @@ from strictcuda import Graph, perform, poison
 
 
 class DeviceSynchronized(RuntimeError):  # noqa: N818 (CuPy's name)
-    """The host waited for the device, or copied to it, where `no_sync()` forbids that."""
+    """The host waited for the device, or uploaded to it, inside `no_sync()`."""
 
 
 @dataclass(eq=False)
 class Counter:
-    """How often something happened while this counter listened."""
+    """How often something happened while this counter was active."""
 
     count: int = 0
 
@@ -91,7 +91,7 @@ uploads, count_uploads = _uploads.total, _uploads.listen
 
 @contextmanager
 def no_sync() -> Iterator[None]:
-    """Inside, whatever would wait for the device or upload to it raises DeviceSynchronized."""
+    """A context in which waiting for the device, or uploading to it, raises DeviceSynchronized."""
     _Traffic.forbidden += 1
     try:
         yield
@@ -101,7 +101,7 @@ def no_sync() -> Iterator[None]:
 
 @contextmanager
 def capturing() -> Iterator[Graph]:
-    """Inside, operations are captured instead of performed; what it gives is their graph."""
+    """A context in which operations are captured instead of performed; it gives their graph."""
     stream, pool = cuda.Stream(non_blocking=True), cuda.MemoryPool()
     with stream, cuda.using_allocator(pool.malloc):
         stream.begin_capture()
@@ -117,7 +117,7 @@ def capturing() -> Iterator[Graph]:
 
 
 def get_default_memory_pool() -> cuda.MemoryPool:
-    """The pool of everything that is made outside of captures."""
+    """The pool for everything that is allocated outside captures."""
     return cuda.default_memory_pool
 
 
@@ -213,7 +213,7 @@ class ndarray:  # noqa: N801 (CuPy's name)
     def __deepcopy__(self, memo: Any) -> ndarray:
         return self.copy()
 
-    # Knowledge of the host: free.
+    # Known to the host, without waiting.
     def __repr__(self) -> str:
         return f"<strictdev.ndarray shape={self.shape} dtype={self.dtype}>"
 
@@ -249,8 +249,8 @@ class ndarray:  # noqa: N801 (CuPy's name)
         if by_arrays and host is value:
             _uploads.happen("assigning a Python scalar through an index array")
         if by_arrays and np.size(host) > 1:
-            places = np.arange(self.size).reshape(self.shape)[key]
-            if np.unique(places).size < places.size:
+            positions = np.arange(self.size).reshape(self.shape)[key]
+            if np.unique(positions).size < positions.size:
                 raise IndexError("repeated indices in an assignment: the last writer is undefined")
         _quietly(perform, "assignment", _put_item, (self._a, key, host), {}, self._a)
 

@@ -8,7 +8,7 @@ from minibnn.backend.operations import two_stage_sum
 
 
 def check_accurate_sums(shape, backend):
-    """A plain sum over 67,600 images' places is off by 1e-5, over 811,200 by 4e-5."""
+    """A plain sum over 67,600 positions of images is off by 1e-5, over 811,200 by 4e-5."""
     x = (np.random.default_rng(0).standard_normal(shape) + 1).astype(np.float32)
     exact = x.reshape(-1, shape[-1]).sum(axis=0, dtype=np.float64)
     size = abs(x).reshape(-1, shape[-1]).sum(axis=0, dtype=np.float64)

@@ -1,1 +1,1 @@
-"""Capturing what a device does in a training step, to do it again without Python."""
+"""Capturing a device's work, to replay it without Python."""

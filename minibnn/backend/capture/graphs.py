@@ -10,42 +10,41 @@ from functools import partial
 from types import ModuleType
 from typing import Any
 
-# One capture at a time: the switch of the garbage collector is the whole program's.
+# One capture at a time: the garbage collector is switched off for the whole program.
 _CAPTURE = threading.RLock()
 
 
 class CapturedWork:
-    """Work of a device that was captured; `replay` queues all of it at once.
+    """Captured work of a device; `replay` queues all of it at once.
 
-    It works on the arrays that it was captured with, whatever they hold by then.
+    It works on the same arrays as in the capture, and on their current values.
     """
 
     def __init__(self, graph: Any, stream: Any, memory: GrowingMemory) -> None:
         self._graph = graph
         self._stream = stream
-        self._memory = memory  # in which the graph's own arrays lie
+        self._memory = memory  # for the arrays that the graph allocates
 
     def replay(self) -> None:
-        """Do it again, after everything that is queued on the stream it was captured on."""
+        """Queue the work again, on the stream that it was captured on."""
         self._graph.launch(self._stream)
 
     def is_on(self, stream: Any) -> bool:
-        """Whether this is the stream it was captured on, whichever object stands for it."""
+        """Whether it was captured on this stream, which several objects may stand for."""
         return bool(stream.ptr == self._stream.ptr)
 
 
 class _Streams(threading.local):
-    """A thread's own streams, by device."""
+    """A thread's own stream on each device."""
 
     def __init__(self) -> None:
         self.by_device: dict[int, Any] = {}
 
 
 class Graphs:
-    """Captures work, on devices whose array module has CuPy's streams and memory pools.
+    """Captures work on devices whose array module has CuPy's streams and memory pools.
 
-    Each thread has a stream of its own for it on each device, since the default stream cannot
-    capture. Captured work is replayed on the stream that it was captured on.
+    The default stream cannot capture, so each thread has a stream of its own on each device.
     """
 
     def __init__(self, xp: ModuleType) -> None:
@@ -54,10 +53,10 @@ class Graphs:
 
     @contextmanager
     def stream(self) -> Iterator[None]:
-        """While entered, work goes to this thread's stream on the current device.
+        """A context in which work goes to this thread's stream on the current device.
 
-        It begins after everything that was queued before, and what is queued afterwards waits for
-        it; the host never does.
+        The work starts after everything that was queued before, and everything queued afterwards
+        waits for it. The host does not wait.
         """
         cuda, streams = self._xp.cuda, self._own.by_device
         outside, device = cuda.get_current_stream(), cuda.runtime.getDevice()
@@ -74,28 +73,28 @@ class Graphs:
     def capture(
         self, work: Callable[[], object], times: Sequence[int] = (1,)
     ) -> dict[int, CapturedWork]:
-        """Capture some work, once or many times in a row, without doing it; only within `stream`.
+        """Capture work, once or several times in a row, without executing it; inside `stream`.
 
-        Everything that the work needs the first time it runs (compiled kernels, handles) must be
-        there: run it once before, on the same stream. What is captured takes its memory from a
-        pool of its own, since a common one would give the same memory to others while it is still
-        used. All of `times` share it, so they are to be replayed one after another.
+        Run the work once before, on the same stream: everything that its first run creates
+        (compiled kernels, handles) must exist. The captured work has a memory pool of its own,
+        since a shared pool would give its memory to others while the graph still uses it. The
+        results for all `times` share this pool, so replay them one after another.
 
         Args:
             work: what to capture.
-            times: how often, for each of the results.
+            times: the numbers of repetitions, one for each result.
 
         Returns:
-            the captured work for each of `times`.
+            the captured work, by the number of repetitions.
 
         Raises:
-            Exception: whatever the work raises when it does something that cannot be captured,
-                such as reading a value. Nothing is left behind then.
+            Exception: what the work raises if it does something that cannot be captured, such as
+                reading a value. The stream can be used afterwards.
         """
         memory = GrowingMemory(self._xp.cuda)
         with without_collector():
-            # The device's memory is to be had for the new pool: it lies in the common one, unused.
-            # Freeing waits for the device, which no thread may ask for while another one captures.
+            # The common pool may hold unused memory that the new pool needs. Freeing it waits for
+            # the device, which no thread may do while another one captures.
             self._xp.get_default_memory_pool().free_all_blocks()
             with self._xp.cuda.using_allocator(memory.pool.malloc):
                 return {n: self._capture(work, n, memory) for n in times}
@@ -104,19 +103,19 @@ class Graphs:
         self, work: Callable[[], object], times: int, memory: GrowingMemory
     ) -> CapturedWork:
         stream = self._xp.cuda.get_current_stream()
-        if stream.is_capturing():  # for somebody else: that capture is not ours to end
+        if stream.is_capturing():  # for other code, and its capture must not be ended here
             raise RuntimeError("capture: expected a stream that captures nothing, got a busy one")
         try:
-            # CuPy's default is CUDA's relaxed mode, and it is needed: in the others a cudaMalloc,
-            # by which the captured work gets its memory, would invalidate the capture.
+            # CuPy's default is CUDA's relaxed mode, which is needed: in the other modes, the
+            # cudaMalloc for the captured work's memory would invalidate the capture.
             stream.begin_capture()
             for _ in range(times):
                 work()
             graph = stream.end_capture()
             graph.upload(stream)
         except BaseException:
-            # Only the end of an invalidated capture makes its stream usable again. Whether one is
-            # open cannot be asked before: the question itself raises while it is invalid.
+            # An invalidated capture has to be ended before its stream can be used again. There is
+            # no check whether one is open: `is_capturing` raises while it is invalid.
             with suppress(Exception):
                 stream.end_capture()
             raise
@@ -124,13 +123,13 @@ class Graphs:
 
 
 class GrowingMemory:
-    """A pool of memory that gives nothing back to the device as long as it lives.
+    """A memory pool that returns nothing to the device while it exists.
 
-    CuPy's pool frees its unused blocks when the device has no more, and tries again. But a captured
-    array that is gone in Python is still written to in each replay. So its blocks are held here.
+    When the device is full, CuPy's pool frees its unused blocks and tries again. But each replay
+    still writes to captured arrays that Python has deleted, so their blocks must stay.
 
     Attributes:
-        pool: a memory pool of CuPy's, whose blocks these are.
+        pool: CuPy's memory pool, which takes its blocks from here.
     """
 
     def __init__(self, cuda: Any) -> None:
@@ -139,13 +138,13 @@ class GrowingMemory:
 
 
 def _take(cuda: Any, blocks: list[Any], size: int) -> Any:
-    """A block of memory straight from the device, which is held."""
+    """A new block of the device's memory, which is kept in `blocks`."""
     try:
         block = cuda.Memory(size)
     except cuda.runtime.CUDARuntimeError as error:
         if "cudaErrorMemoryAllocation" not in str(error):
             raise
-        # No error of CUDA's: for such a one the pool would run the garbage collector.
+        # Not CUDA's own error type: for that, CuPy's pool would run the garbage collector.
         raise MemoryError(f"the GPU has no {size:,} bytes left for a captured step") from error
     blocks.append(block)
     return cuda.MemoryPointer(block, 0)
@@ -153,7 +152,7 @@ def _take(cuda: Any, blocks: list[Any], size: int) -> Any:
 
 @contextmanager
 def without_collector() -> Iterator[None]:
-    """While entered, no cyclic garbage is collected: what it destroys may be part of CUDA's work.
+    """A context without cyclic garbage collection, which may destroy objects that CUDA still uses.
 
     One thread at a time.
     """

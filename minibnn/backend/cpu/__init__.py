@@ -1,6 +1,6 @@
 """The CPU: NumPy and, where they were built, C kernels.
 
-A file for each family of operations has their implementations; `c_kernels.py` loads the C kernels.
+Each family of operations has a file with its implementations; `c_kernels.py` loads the C kernels.
 """
 
 from minibnn.backend.cpu import (

@@ -11,8 +11,8 @@ from minibnn.backend.array import Array
 from minibnn.backend.cpu.c_kernels import FLOAT32, at, fits
 from minibnn.backend.implementations import COMPILED, NUMPY
 
-# Floats per block: four streams and a scratch row, which the ten passes over them should find in a
-# core's second-level cache. Two cores with AVX-512 and 1 MiB of it took, for 109,386 parameters,
+# Floats in a block. The ten passes over four arrays and a scratch row should find them in a core's
+# second-level cache. Two cores with AVX-512 and 1 MiB of cache took, for 109,386 parameters,
 # 106 us with 24,576, 95 us with 65,536 and as much with one block; for 3,000,000 parameters 4.4 ms
 # with 16,384, 3.8 ms with 65,536 and 5.2 ms with one block.
 BLOCK = 65536
@@ -31,7 +31,7 @@ def adam(
     beta2: float,
     bound: float | None,
 ) -> Any:
-    """For float32, in one pass. It does not look for an overflow of v."""
+    """For float32, in one pass. An overflow of v is not detected."""
     if not fits(w, g, m, v) or not w.shape == g.shape == m.shape == v.shape:
         return NotImplemented
     decays = beta1, 1 - beta1, beta2, 1 - beta2
@@ -53,7 +53,7 @@ def adam_in_blocks(
     beta2: float,
     bound: float | None,
 ) -> Any:
-    """For flat float32, a block in cache at a time. It does not look for an overflow of v."""
+    """For flat float32 arrays, in blocks that fit the cache. An overflow of v is not detected."""
     arrays = w, g, m, v
     if any(a.dtype != FLOAT32 or a.ndim != 1 or a.shape != w.shape for a in arrays):
         return NotImplemented

@@ -1,4 +1,4 @@
-"""The CPU: NumPy, and C kernels where they were built."""
+"""The backends of the CPU: NumPy alone, and NumPy with C kernels."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ from minibnn.backend.errors import NotFinite
 from minibnn.backend.implementations import COMPILED, NUMPY, Implementations
 
 NOTHING = nullcontext()
-# glibc gives large freed blocks back to the system, and each new page costs a fault: of a training
-# step of a small convolutional network (batches of 100, one core) that was 7.7 of 38.7 ms. Its
-# malloc keeps what is freed after it has once seen a block of this size come and go; no page of
-# this one is touched. Other systems' malloc takes no notice.
+# glibc returns large freed blocks to the system, and each new page costs a page fault: 7.7 of
+# 38.7 ms in a training step of a small convolutional network (batches of 100, one core). After a
+# block of this size was allocated and freed once, its malloc keeps freed memory. No page of this
+# block is touched. Other systems' malloc is not affected.
 np.empty(31 * 2**20, np.uint8)
 
 
@@ -34,7 +34,7 @@ class NumpyBackend(Backend):
     matmul = staticmethod(np.matmul)  # type: ignore[assignment]  # whose `out` is keyword-only
 
     def asarray(self, a: Any, dtype: Any = None) -> Array:
-        """`a` as a NumPy array; an array of a device is refused, since that is a transfer."""
+        """`a` as a NumPy array. Arrays of a device are refused: that would be a transfer."""
         if not isinstance(a, np.ndarray) and hasattr(a, "__cuda_array_interface__"):
             raise TypeError(
                 "asarray on the CPU: expected a host array, got one on the GPU; "
@@ -48,20 +48,21 @@ class NumpyBackend(Backend):
         return np.asarray(a)
 
     def update(self, allowed: Array | None = None) -> AbstractContextManager[None]:
-        """Nothing to be kept: `masked_write` finds out at once."""
+        """A context without a flag: `masked_write` checks at once."""
         if allowed is not None:
-            super().update(allowed)  # which refuses what is no flag
+            super().update(allowed)  # raises if it is not a flag
         if allowed is not None and not allowed:
             raise ValueError(
-                "update on the CPU: expected allowed to be True, got False; ask all_finite, and "
-                "make no update where it says no"
+                "update on the CPU: expected allowed to be True, got False; call all_finite, and "
+                "skip the update if it returns False"
             )
         return NOTHING
 
     def all_finite(self, a: Array) -> bool:
-        """By the dot product of an array with itself, on the BLAS.
+        """By the dot product of the array with itself, on the BLAS.
 
-        If that is finite, so is every value. If not, it may be an overflow.
+        If it is finite, so is every value. If not, it may have overflowed, and each value is
+        checked.
         """
         if not getattr(a, "ndim", 0):
             return math.isfinite(a)
@@ -74,7 +75,7 @@ class NumpyBackend(Backend):
         return bool(np.isfinite(a).all())
 
     def masked_write(self, *pairs: tuple[Array, Array]) -> None:
-        """All of it, or an error."""
+        """Without a flag: write everything, or raise."""
         with np.errstate(over="ignore"):  # in the dtype of `old`
             written = [np.asarray(b, a.dtype) if a.dtype.kind == "f" else b for a, b in pairs]
         for new in written:
@@ -85,10 +86,10 @@ class NumpyBackend(Backend):
 
 
 class CompiledBackend(NumpyBackend):
-    """Arrays in main memory, some operations on float32 in C; the rest is `NumpyBackend`'s.
+    """Arrays in main memory, with some float32 operations in C; the rest is `NumpyBackend`'s.
 
-    C reads where it is told to: each implementation checks shapes and layout, and declines what it
-    cannot take; then NumPy's or the reference computes it or raises.
+    C code does not check its arguments. Each implementation checks shapes and layout, and declines
+    what C cannot take; then NumPy's implementation or the reference computes or raises.
 
     Args:
         library: from `open_library`.

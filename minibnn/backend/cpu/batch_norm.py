@@ -1,7 +1,7 @@
 """Sums over the batch and batch norm on the CPU, for float32.
 
-NumPy's arithmetic is slow along an axis as short as the channels of an image. So each sample is
-laid out as one row here, and what there is one of for each channel is repeated to meet a row.
+NumPy's arithmetic is slow along an axis as short as the channels of an image. So each sample is one
+row here, and values that exist once for each channel are repeated to the length of a row.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from minibnn.backend.implementations import COMPILED, NUMPY
 
 @NUMPY.implements("two_stage_sum")
 def two_stage_sum(backend: Any, x: Array, out: Array | None) -> Array:
-    """With ones that are kept: to make them was a third of summing a small batch."""
+    """With cached ones: allocating them took a third of the time for a small batch."""
     if not _is_batch(x):
         return NotImplemented
     if len(x) > MOST_TERMS:
@@ -138,7 +138,7 @@ def normalize(backend: Any, x: Array, mean: Array, scale: Array, shift: Array) -
 
 
 def _is_batch(x: Array, *small: Any) -> bool:
-    """Whether `x` is a batch of float32, and the others have one for each channel, or are 1."""
+    """Whether `x` is a float32 batch, and each other value is 1 or has a float32 per channel."""
     if x.dtype != FLOAT32 or x.ndim < 2 or not x.size:
         return False
     for v in small:
@@ -161,7 +161,7 @@ def _rows(x: Array) -> Array:
 
 
 def _repeat(v: Any, rows: Array) -> Any:
-    """One value for each channel, repeated over the positions of a row."""
+    """Values of the channels, repeated for each position of a row."""
     if not isinstance(v, np.ndarray) or v.size == rows.shape[1]:
         return v
     return np.broadcast_to(v, (rows.shape[1] // v.size, v.size)).reshape(-1)

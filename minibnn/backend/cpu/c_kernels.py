@@ -1,4 +1,4 @@
-"""The C kernels (`kernels.c`): finding the library that was built from them, and calling it."""
+"""Loading the library that was compiled from `kernels.c`, and calling its functions."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ FLOAT32 = np.dtype(np.float32)
 
 
 class Library:
-    """The functions of `kernels.c`, as ctypes calls them: lengths, addresses (`at`), floats.
+    """The functions of `kernels.c`, called by ctypes with lengths, addresses (`at`) and floats.
 
-    C reads where it is told to: who calls one checks shapes and layout before (`fits`).
+    C code does not check its arguments: callers check shapes and layout first (`fits`).
 
     Args:
         library: from `open_library`.
@@ -40,7 +40,7 @@ class Library:
 
 
 def _declare(function: Any, lengths: int, pointers: int, floats: int = 0) -> Any:
-    """Tell ctypes the arguments, which always come in this order."""
+    """Declare the arguments of a function, which always come in this order."""
     kinds = (ctypes.c_ssize_t, lengths), (ctypes.c_void_p, pointers), (ctypes.c_float, floats)
     function.argtypes = [kind for kind, count in kinds for _ in range(count)]
     function.restype = None
@@ -48,7 +48,7 @@ def _declare(function: Any, lengths: int, pointers: int, floats: int = 0) -> Any
 
 
 def fits(*arrays: Array) -> bool:
-    """Whether C can take these: float32, row-major without gaps, aligned, writable."""
+    """Whether C can take these arrays: float32, row-major without gaps, aligned, writable."""
     for a in arrays:  # noqa: SIM110  # several times faster than all()
         if a.dtype != FLOAT32 or not a.flags.carray:
             return False
@@ -60,10 +60,10 @@ at: Callable[[Array], Any] = (ctypes.c_char * 0).from_buffer
 
 
 def open_library() -> ctypes.CDLL | None:
-    """The compiled kernels; None if they were not built, or not from today's `kernels.c`.
+    """The compiled kernels; None if they were not built, or built from another `kernels.c`.
 
-    The environment variable ``MINIBNN_COMPILED=0`` leaves them out. Nothing is loaded but what was
-    built, byte for byte: a page that the file lacks would end the process.
+    The environment variable ``MINIBNN_COMPILED=0`` disables them. A file that differs from the
+    built one by a single byte is not loaded: a missing page would end the process.
     """
     if os.environ.get("MINIBNN_COMPILED") == "0" or not os.path.exists(LIBRARY):
         return None
@@ -74,7 +74,7 @@ def open_library() -> ctypes.CDLL | None:
             problem = "it was built from another kernels.c"
             if library.minibnn_source() & 0xFFFFFFFF == zlib.crc32(_content(SOURCE)):
                 return library
-    except (OSError, AttributeError) as error:  # of another machine, say, or not a library
+    except (OSError, AttributeError) as error:  # from another machine, or not a library
         problem = str(error)
     import logging
 
@@ -87,10 +87,10 @@ def open_library() -> ctypes.CDLL | None:
 
 
 def _whole(library: str) -> bool:
-    """Whether a library has the size and the checksum that its seal says.
+    """Whether a library has the size and the checksum that its ``.seal`` file states.
 
     Raises:
-        OSError: if one of the two cannot be read.
+        OSError: if one of the files cannot be read.
     """
     said = _content(os.path.splitext(library)[0] + ".seal", 100).split()
     if not os.path.isfile(library) or said[:1] != [b"%d" % os.path.getsize(library)]:
@@ -99,7 +99,7 @@ def _whole(library: str) -> bool:
 
 
 def _content(path: str, size: int = -1) -> bytes:
-    """What a file has, or nothing for a pipe, a device or a folder, which may never end."""
+    """A file's content; empty for a pipe, a device or a folder, which may have no end."""
     if os.path.exists(path) and not os.path.isfile(path):
         return b""
     with open(path, "rb") as file:

@@ -1,4 +1,4 @@
-"""Convolution on the CPU: few large matrix products, on blocks of images that fit into the cache.
+"""Convolution on the CPU: a few large matrix products, on blocks of images that fit the cache.
 
 For float32 and one group of channels.
 """
@@ -24,7 +24,7 @@ BLOCK = 2**19
 
 @NUMPY.implements("convolve", roundings=8)
 def convolve(backend: Any, x: Array, W: Array, windows: Windows) -> Array:
-    """The im2col matrix times the kernel as another matrix."""
+    """The im2col matrix times the kernel, reshaped to a matrix."""
     if not _fits(windows, x.shape, x, W) or W.shape[:3] != (*windows.size, x.shape[-1]):
         return NotImplemented
     counts, outputs = windows.counts(x.shape), W.shape[-1]
@@ -37,10 +37,10 @@ def convolve(backend: Any, x: Array, W: Array, windows: Windows) -> Array:
 
 @NUMPY.implements("convolve_dW", roundings=8)
 def convolve_dW(backend: Any, x: Array, dz: Array, windows: Windows) -> Array:
-    """The im2col matrix, transposed, times dz.
+    """The transposed im2col matrix times dz.
 
-    The matrix is made anew: that takes a tenth of the product's time, and kept it would take nine
-    times the memory of x.
+    The im2col matrix is computed again: that takes a tenth of the product's time, and keeping it
+    would take nine times the memory of x.
     """
     if not _fits(windows, x.shape, x, dz) or dz.shape[:3] != (len(x), *windows.counts(x.shape)):
         return NotImplemented
@@ -57,10 +57,10 @@ def convolve_dW(backend: Any, x: Array, dz: Array, windows: Windows) -> Array:
 def convolve_dx(
     backend: Any, dz: Array, W: Array, windows: Windows, shape: tuple[int, ...]
 ) -> Array:
-    """Without a last row and column of zeros.
+    """Without a last row and column of zeros in dz.
 
-    One product for all positions was no faster, nor were rows of dz with zeros at their ends, which
-    make the additions run longer.
+    Tried, and not faster: one product for all positions; rows of dz padded with zeros, for longer
+    runs of additions.
     """
     if not _fits(windows, shape, dz, W) or dz.shape[:3] != (shape[0], *windows.counts(shape)):
         return NotImplemented
@@ -75,10 +75,10 @@ def convolve_dx(
 
 
 def without_zero_edge(dz: Array) -> Array:
-    """`dz` without its last row and column where those are zeros.
+    """`dz` without its last row and column, if these are zeros.
 
-    They are after a pooling that dropped an odd row and column. To look costs little beside the
-    products it can save. Where the forward pass saw nan there, no 0 times nan comes back.
+    They are zeros if a pooling dropped an odd row and column. The check costs little compared with
+    the products that it can save. If the forward pass saw nan there, 0 times nan is left out too.
     """
     rows, columns = (max(1, n) for n in dz.shape[1:3])
     rows -= rows > 1 and not dz[:, -1].any()
@@ -97,7 +97,7 @@ def _fits(windows: Windows, shape: tuple[int, ...], *arrays: Array) -> bool:
 
 
 def _im2col(x: Array, counts: tuple[int, ...], windows: Windows) -> Array:
-    """The im2col matrix: a row for each window, a column for each of its values."""
+    """The im2col matrix: a row for each window, a column for each value in a window."""
     height, width = windows.size
     n, row, column, channel = x.strides
     view = as_strided(
@@ -115,11 +115,11 @@ def _im2col(x: Array, counts: tuple[int, ...], windows: Windows) -> Array:
     )
     if x.shape[-1] > 1:
         return view.reshape(len(x) * math.prod(counts), -1)
-    # With one channel the transpose is copied in longer runs: a row of windows, not of a window.
+    # With one channel, copying the transpose has longer runs: a row of windows at a time.
     return view.transpose(3, 4, 5, 0, 1, 2).reshape(height * width, -1).T
 
 
 def _blocks(batch: int, values: int) -> Iterator[slice]:
-    """Parts of the batch of so many images that they need no more than BLOCK values of scratch."""
+    """Parts of the batch, each needing at most BLOCK values of scratch (or one image)."""
     step = max(1, BLOCK // values)
     return (slice(start, min(start + step, batch)) for start in range(0, batch, step))

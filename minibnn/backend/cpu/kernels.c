@@ -1,11 +1,11 @@
-/* Operations on the CPU in C: one pass over memory where NumPy needs one for each operation.
+/* Operations on the CPU in C: one pass over memory, where NumPy needs one for each operation.
  *
- * Built when minibnn is installed, if there is a C compiler (tools/build_kernels.py); without it NumPy
- * does the same. Each function computes what the reference computes, in the same order and without
- * fused multiply-adds, so that the two agree to the last bit; only sums take another order, and the
- * softmax another exponential.
- * The compiler makes them vector code for each generation of processors, and the one that fits is
- * chosen when the library is loaded.
+ * They are compiled when minibnn is installed, if there is a C compiler (tools/build_kernels.py);
+ * without one, NumPy computes. Each function computes what the reference does, in the same order and
+ * without fused multiply-adds, so that both agree to the last bit. Only sums have another order, and
+ * the softmax another exponential.
+ * The compiler makes vector code for several generations of processors; the best one for this
+ * processor is chosen when the library is loaded.
  */
 #include <math.h>
 #include <stddef.h>
@@ -17,10 +17,10 @@
 #define EXPORT
 #endif
 
-/* Which text this library was built from: c_kernels.py compares it with the file beside it. */
+/* The checksum of the source: c_kernels.py compares it with the file beside the library. */
 uint32_t minibnn_source(void) { return MINIBNN_SOURCE; }
 
-/* y = +1 where x >= 0 (both zeros), else -1; nan stays nan. */
+/* y = +1 where x >= 0 (also for -0), else -1; nan stays nan. */
 EXPORT void minibnn_binary_sign(ptrdiff_t n, const float *restrict x, float *restrict y)
 {
     for (ptrdiff_t i = 0; i < n; i++) {
@@ -29,7 +29,7 @@ EXPORT void minibnn_binary_sign(ptrdiff_t n, const float *restrict x, float *res
     }
 }
 
-/* y = scale x + offset of bytes. */
+/* y = scale x + offset, for bytes x. */
 EXPORT void minibnn_rescale_bytes(ptrdiff_t n, const uint8_t *restrict x, float *restrict y,
                                   float scale, float offset)
 {
@@ -37,8 +37,8 @@ EXPORT void minibnn_rescale_bytes(ptrdiff_t n, const uint8_t *restrict x, float 
         y[i] = offset == 0.0f ? (float)x[i] * scale : (float)x[i] * scale + offset;
 }
 
-/* Sums of the columns of x (rows, width), or of the products a b. Blocks of rows are summed first:
- * a sum's rounding error grows with how many numbers one accumulator takes in. */
+/* Sums of the columns of a (rows, width), or of the products a b. Blocks of rows are summed first:
+ * the rounding error of a sum grows with the number of terms in one accumulator. */
 enum { ROWS = 64, COLUMNS = 1024 };
 
 static inline __attribute__((always_inline)) void
@@ -71,8 +71,8 @@ EXPORT void minibnn_column_dots(ptrdiff_t rows, ptrdiff_t width, const float *a,
     column_sums(rows, width, a, b, sums);
 }
 
-/* From one sum for each column to one mean for each channel. The positions are added up in pairs, the
- * pairs in pairs, and so on, in the columns themselves: rounding errors stay small. */
+/* From the sums of the columns to the means of the channels. Positions are added in pairs, the pairs
+ * in pairs, and so on, in place: rounding errors stay small. */
 static inline __attribute__((always_inline)) void
 means(ptrdiff_t rows, ptrdiff_t width, ptrdiff_t channels, float *columns, float *restrict mean)
 {
@@ -87,7 +87,7 @@ means(ptrdiff_t rows, ptrdiff_t width, ptrdiff_t channels, float *columns, float
         mean[c] = columns[c] / (float)(rows * (width / channels));
 }
 
-/* And back: each channel's value for each of its columns; 1 if there are none. */
+/* The reverse: each channel's value for each of its columns; 1 if v is NULL. */
 static inline __attribute__((always_inline)) void
 repeat(ptrdiff_t width, ptrdiff_t channels, const float *v, float *restrict columns)
 {
@@ -147,7 +147,7 @@ EXPORT void minibnn_batch_norm_dx(ptrdiff_t rows, ptrdiff_t width, ptrdiff_t cha
             dx[j] = dy[j] * columns[j] - x_hat[j] * slope[j] - shift[j];
 }
 
-/* log p = s - log(sum of exp(s)) and p, with s = x - greatest, for each row. */
+/* For each row: log p = s - log(sum of exp(s)), and p, with s = x - max(x). */
 EXPORT void minibnn_log_softmax(ptrdiff_t rows, ptrdiff_t width, const float *restrict x,
                                 float *restrict logp, float *restrict p)
 {
@@ -167,7 +167,7 @@ EXPORT void minibnn_log_softmax(ptrdiff_t rows, ptrdiff_t width, const float *re
     }
 }
 
-/* dx = dy where |x| <= clip, else 0 (as a product, so that nan stays nan). */
+/* dx = dy where |x| <= clip, else 0 (a product, so that nan stays nan). */
 EXPORT void minibnn_straight_through_gradient(ptrdiff_t n, const float *restrict dy,
                                               const float *restrict x, float *restrict dx,
                                               float clip)
@@ -176,8 +176,8 @@ EXPORT void minibnn_straight_through_gradient(ptrdiff_t n, const float *restrict
         dx[i] = dy[i] * (fabsf(x[i]) <= clip ? 1.0f : 0.0f);
 }
 
-/* Adam; rest1 and rest2 are 1 - beta1 and 1 - beta2; alpha_t and epsilon_hat have the corrections of
- * both moments in them. bound is infinite for none. */
+/* Adam. rest1 and rest2 are 1 - beta1 and 1 - beta2; alpha_t and epsilon_hat include the bias
+ * corrections of both moments. An infinite bound clips nothing. */
 EXPORT void minibnn_adam(ptrdiff_t n, float *restrict w, const float *restrict g,
                          float *restrict m, float *restrict v, float beta1, float rest1,
                          float beta2, float rest2, float alpha_t, float epsilon_hat,

@@ -13,7 +13,7 @@ from minibnn.bit_words import WORD, words_of
 
 @NUMPY.implements("pack_rows")
 def pack_rows(backend: Any, bits: Array) -> Array:
-    """Without a copy in bytes, of which a row of one bit would take 64."""
+    """Without padding a copy in bytes, which takes 64 bytes for a row of one bit."""
     if bits.ndim != 2 or bits.dtype not in (np.uint8, np.bool_):
         return NotImplemented
     octets = np.packbits(bits, axis=1, bitorder="little")

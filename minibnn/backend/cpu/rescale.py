@@ -13,7 +13,7 @@ from minibnn.backend.implementations import COMPILED
 
 @COMPILED.implements("rescale")
 def rescale(backend: Any, x: Array, scale: float, offset: float, dtype: Any) -> Array:
-    """For bytes to float32."""
+    """From bytes to float32."""
     if x.dtype != np.uint8 or dtype != np.float32 or not x.flags.carray:
         return NotImplemented
     y = np.empty(x.shape, np.float32)

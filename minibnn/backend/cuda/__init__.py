@@ -1,6 +1,6 @@
-"""The GPU: CuPy, cuBLAS, and kernels of our own. Imported only when a GPU is asked for.
+"""The GPU: CuPy, cuBLAS, and our own kernels. Imported only when a GPU is requested.
 
-A file ``x.cu`` has the kernels of ``x.py``; `kernels.py` launches them.
+The kernels that ``x.py`` launches are in ``x.cu``; `kernels.py` compiles them.
 """
 
 from minibnn.backend.cuda import (

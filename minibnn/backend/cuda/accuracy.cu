@@ -1,12 +1,13 @@
-// How many answers are right; see `minibnn/training/accuracy.py`.
+// Counting right answers; see `minibnn/training/accuracy.py`.
 
-// Whether the second logit is greater, or as great and before; nan is the greatest.
+// Whether logit b at j comes before logit a at i: it is greater, or equal and earlier. nan is the
+// greatest.
 __device__ bool comes_first(T a, int i, T b, int j) {
     if (isnan(b)) return !isnan(a) || j < i;
     return b > a || (b == a && j < i);
 }
 
-// sums[block] = how many rows have their greatest logit, the first of equals, at their label, and it is
+// sums[block] = number of rows whose greatest logit (the first of equal ones) is the label's, and
 // finite.
 KERNEL __launch_bounds__(1024)
 count_correct(i64* sums, const T* logits, const void* labels, i64 label_bytes, i64 n, i64 classes) {
@@ -31,7 +32,7 @@ count_correct(i64* sums, const T* logits, const void* labels, i64 label_bytes, i
     if (threadIdx.x == 0 && threadIdx.y == 0) sums[blockIdx.x] = sum;
 }
 
-// The sum of what the blocks counted. One block of 1024.
+// The sum of the blocks' counts. One block of 1024 threads.
 KERNEL __launch_bounds__(1024) add_counts(i64* sum, const i64* sums, i64 blocks) {
     __shared__ i64 shown[32];
     i64 all = 0;

@@ -1,5 +1,5 @@
-// Adam; the equations stand in `optimizers/adam.py`. rest1 and rest2 are 1 - beta1 and 1 - beta2; bound
-// is infinite for none. Where `allowed` points to false nothing changes.
+// Adam; the equations are in `optimizers/adam.py`. rest1 and rest2 are 1 - beta1 and 1 - beta2. An
+// infinite bound clips nothing. If `allowed` points to false, nothing changes.
 KERNEL adam(T* w, const T* g, T* m, T* v, const T* alpha_at, T alpha, const T* epsilon_at, T epsilon,
             T beta1, T rest1, T beta2, T rest2, T bound, const bool* allowed, i64 n) {
     if (allowed && !*allowed) return;

@@ -1,4 +1,4 @@
-"""The GPU: CuPy. Imported only when a GPU is asked for."""
+"""The backend of the GPU. Imported only when a GPU is requested."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from minibnn.backend.implementations import CUDA
 
 
 class CupyBackend(Backend):
-    """Arrays in the memory of one CUDA device: the one that was current when it was opened."""
+    """Arrays in the memory of one CUDA device, the current one when the backend is opened."""
 
     name = "gpu"
     host = False
@@ -36,10 +36,11 @@ class CupyBackend(Backend):
 
     @property
     def tf32(self) -> bool:
-        """Whether products of float32 may round their factors to 10 bits of mantissa.
+        """Whether float32 products may round their factors to 10 bits of mantissa.
 
-        NVIDIA's tensor cores want them so. Off at first: the fast products are not those that the
-        CPU computes. Where there is no TF32 it stays off, with a warning.
+        NVIDIA's tensor cores compute such products faster. The default is False, since they differ
+        from the products that the CPU computes. On a GPU without TF32 it stays False, with a
+        warning.
         """
         return self._tf32
 
@@ -51,7 +52,7 @@ class CupyBackend(Backend):
         self._tf32 = bool(allowed) and not without
 
     def _without_tf32(self) -> str:
-        """Why there is no TF32 here; nothing, where there is."""
+        """Why there is no TF32; empty if there is."""
         if not self.device.has_tf32:
             return (
                 f"this GPU has compute capability {version_words(self.device.capability)}, and "
@@ -68,12 +69,12 @@ class CupyBackend(Backend):
         return self.xp.asarray(a, dtype=dtype)
 
     def to_host(self, a: Array) -> np.ndarray[Any, Any]:
-        """`a` copied to the host, after waiting for it."""
+        """`a` copied to the host, after waiting for the device."""
         host: np.ndarray[Any, Any] = self.xp.asnumpy(a)
         return host
 
     def prove_graphs(self) -> None:
-        """Find out whether work can be captured, by capturing some; set `graphs`."""
+        """Test whether work can be captured, and set `graphs`."""
         try:
             self._cublas = Cublas(self.xp, self.device)
             graphs = Graphs(self.xp)
@@ -90,19 +91,19 @@ class CupyBackend(Backend):
             if float(y.sum()) != 24.0:
                 raise RuntimeError("a captured product gave a wrong result")
             self.graphs = graphs
-        # Libraries, drivers and graphs fail in their own ways; training works without them.
+        # Each library and driver raises errors of its own; training works without graphs.
         except Exception as error:
-            if passing_hint(error):  # not for ever
+            if passing_hint(error):  # a later call may succeed
                 raise
             self._cublas, self.graphs = None, None
             self.no_graphs = f"{type(error).__name__}: {error}"
 
     def matmul(self, a: Array, b: Array, out: Array | None = None) -> Array:
-        """The matrix product ``a @ b``; matrices of one float type by our own handle of cuBLAS."""
+        """The matrix product ``a @ b``; by our own cuBLAS handle for matrices of one float type."""
         if self._cublas is None or not floats(a, b) or a.ndim != b.ndim or a.ndim not in (2, 3):
             return super().matmul(a, b, out)
         if a.shape[-1] != b.shape[-2] or a.shape[:-2] != b.shape[:-2]:
-            return super().matmul(a, b, out)  # which says what is wrong, or broadcasts
+            return super().matmul(a, b, out)  # which broadcasts, or raises
         shape = (*a.shape[:-1], b.shape[-1])
         if out is None or (out.shape, out.dtype) != (shape, a.dtype) or not out.flags.c_contiguous:
             target = self.xp.empty(shape, a.dtype)
@@ -119,9 +120,9 @@ class CupyBackend(Backend):
         return target
 
     def half_matmul(self, a: Array, b: Array) -> Array:
-        """``a @ b`` of float16, added up in float32: exact for whole numbers up to 2^24.
+        """``a @ b`` of float16, summed in float32: exact for integers up to 2^24.
 
-        On tensor cores, if cuBLAS was found.
+        It runs on tensor cores, if cuBLAS was found.
 
         Shapes: a (n, k), b (k, m), both float16; the result (n, m) of float32.
         """

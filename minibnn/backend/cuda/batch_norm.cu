@@ -1,13 +1,13 @@
-// Sums over the rows of a matrix (rows, columns), and batch norm, which is made of them. A batch of
-// images is such a matrix, too: a row for each position of each image, a column for each channel.
+// Sums over the rows of a matrix (rows, columns), and batch norm, which consists of such sums. A batch
+// of images is also such a matrix: a row for each position of each image, a column for each channel.
 //
-// A block is (wide, 1024 / wide) threads, wide a power of two of at most 32, and takes `wide` columns
-// of a chunk of the rows, so a warp reads neighbours in memory. A short matrix is one chunk, and one
-// launch does everything. Of a long one each chunk leaves its sums in `parts` (sums, chunks, columns);
-// the blocks of the next launch all add these up in the same order, each for itself. So a reduction
-// has enough blocks, no atomics, and no launch of its own for the last few numbers.
+// A block has (wide, 1024 / wide) threads, where `wide` is a power of two of at most 32. It takes
+// `wide` columns of a chunk of rows, so a warp reads neighbours in memory. A short matrix is one chunk,
+// and one launch. In a long matrix, each chunk writes its sums to `parts` (sums, chunks, columns), and
+// each block of the next launch adds all of these, in the same order. So a reduction has enough blocks,
+// no atomics, and no extra launch for the last few numbers.
 
-// Gives each thread the sums of what its column's threads hold: within warps first, then over them.
+// Gives each thread the sums over its column's threads: first within warps, then over warps.
 template <int N>
 __device__ void add_up(T (&sum)[N], T (*part)[32][33], T (*total)[32]) {
     unsigned wide = blockDim.x, thread = threadIdx.y * wide + threadIdx.x;
@@ -30,13 +30,13 @@ __device__ void add_up(T (&sum)[N], T (*part)[32][33], T (*total)[32]) {
 // This thread's column, which may lie beyond the last one.
 #define COLUMN (blockIdx.x * (i64)blockDim.x + threadIdx.x)
 
-// For each `at` of this thread's column and chunk: its rows are every blockDim.y-th.
+// Loops over this thread's values of its column and chunk: every blockDim.y-th row.
 #define EACH_ROW(at)                                                                      \
     for (i64 row = blockIdx.y * chunk + threadIdx.y, at = row * columns + c,              \
              end = c < columns ? min(blockIdx.y * chunk + chunk, rows) : 0;               \
          row < end; row += blockDim.y, at += blockDim.y * columns)
 
-// For each chunk k of this thread, where what the chunks left is added up.
+// Loops over this thread's chunks, when the chunks' sums are added.
 #define EACH_CHUNK(k, at)                                                                 \
     for (i64 k = threadIdx.y, at = k * columns + c, end = c < columns ? chunks : 0;       \
          k < end; k += blockDim.y, at += blockDim.y * columns)
@@ -52,8 +52,8 @@ column_sums(T* sums, const T* x, i64 rows, i64 columns, i64 chunk) {
     if (c < columns && threadIdx.y == 0) sums[blockIdx.y * columns + c] = sum[0];
 }
 
-// A chunk's mean m, rounded, and the sums of x - m and of (x - m)^2, which say exactly what the chunk
-// adds to a variance about any other number.
+// A chunk's rounded mean m, and the sums of x - m and of (x - m)^2. From these follows, exactly, what
+// the chunk adds to the variance about any other mean.
 KERNEL __launch_bounds__(1024)
 moments(T* parts, const T* x, i64 rows, i64 columns, i64 chunk) {
     __shared__ T part[2][32][33], total[2][32];
@@ -118,7 +118,7 @@ batch_norm(T* y, T* x_hat, T* mean, T* var, T* inv_std, const T* x, const T* gam
     }
 }
 
-// What a chunk adds to dbeta and dgamma.
+// A chunk's part of dbeta and dgamma.
 KERNEL __launch_bounds__(1024)
 gradient_sums(T* parts, const T* dy, const T* x_hat, i64 rows, i64 columns, i64 chunk) {
     __shared__ T part[2][32][33], total[2][32];
@@ -167,7 +167,7 @@ batch_norm_gradient(T* dx, T* dbeta, T* dgamma, const T* dy, const T* x_hat, con
     EACH_ROW(at) dx[at] = dy[at] * scale - x_hat[at] * slope - shift;
 }
 
-// In evaluation; c is the channel of a value.
+// Batch norm in evaluation.
 KERNEL normalize(T* y, const T* x, const T* mean, const T* scale, const T* shift, i64 channels,
                  i64 n) {
     EACH(i, n) {
@@ -176,8 +176,8 @@ KERNEL normalize(T* y, const T* x, const T* mean, const T* scale, const T* shift
     }
 }
 
-// running <- keep running + take batch's, for mean and variance_factored variance of all channels, unless one
-// of them is not finite. One block, since it has to see all of them first.
+// running <- keep running + take batch, for the means and the variances (times variance_factor) of all
+// channels, unless one is not finite. One block, since all have to be checked first.
 KERNEL __launch_bounds__(1024)
 update_running(T* running_mean, T* running_var, const T* mean, const T* var, T keep, T take,
                T variance_factor, i64 channels) {

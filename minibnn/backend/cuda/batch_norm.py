@@ -1,4 +1,4 @@
-"""Sums over the batch and batch norm on the GPU: the launches of `batch_norm.cu`."""
+"""Sums over the batch, and batch norm, on the GPU."""
 
 from __future__ import annotations
 
@@ -11,20 +11,20 @@ from minibnn.backend.cuda.kernels import floats
 from minibnn.backend.implementations import CUDA
 
 THREADS = 1024  # in a block
-SHORT = 32  # as many rows for a thread are still one chunk: its block finds them in cache again
+SHORT = 32  # up to this many rows for a thread there is one chunk, which stays in the block's cache
 BLOCKS = 264  # two for each multiprocessor of an H200
-MOST_CHUNKS = 128  # whose sums each block of the next launch reads again
+MOST_CHUNKS = 128  # each block of the next launch reads the sums of all chunks
 
 
 class Grid(NamedTuple):
-    """How the blocks of a launch lie on a matrix (rows, columns).
+    """How the blocks of a launch cover a matrix (rows, columns).
 
     Attributes:
-        rows: of the matrix.
-        columns: of the matrix.
-        chunks: into how many pieces the rows are cut.
-        chunk: rows in each of them; the last one may have fewer.
-        threads: (columns, rows) of a block's threads.
+        rows: the matrix's rows.
+        columns: the matrix's columns.
+        chunks: the number of chunks that the rows are divided into.
+        chunk: the rows in a chunk; the last chunk may have fewer.
+        threads: a block's threads, (columns, rows).
     """
 
     rows: int
@@ -35,7 +35,7 @@ class Grid(NamedTuple):
 
     @classmethod
     def over(cls, rows: int, columns: int) -> Grid:
-        """One chunk for few rows or many columns, else enough for all multiprocessors."""
+        """One chunk for few rows or many columns, else enough chunks for all multiprocessors."""
         wide = 1 << (min(columns, 32) - 1).bit_length()
         tall = THREADS // wide
         chunks = 1
@@ -46,7 +46,7 @@ class Grid(NamedTuple):
         return cls(rows, columns, -(-rows // chunk), chunk, (wide, tall))
 
     def blocks(self, chunks: int) -> tuple[int, int]:
-        """Of the grid, for the first `chunks` chunks."""
+        """The grid's size, for the first `chunks` chunks."""
         return -(-self.columns // self.threads[0]), chunks
 
     def sizes(self) -> tuple[np.int64, np.int64, np.int64]:
@@ -68,7 +68,7 @@ def two_stage_sum(backend: Any, x: Array, out: Array | None) -> Array:
         return sums
     parts = backend.xp.empty((grid.chunks, channels), x.dtype)
     _launch(backend, "column_sums", grid, grid.chunks, (parts, x))
-    # The chunks' sums are a short matrix.
+    # The sums of the chunks are a short matrix.
     _launch(backend, "column_sums", Grid.over(grid.chunks, channels), 1, (sums, parts))
     return sums
 
@@ -171,7 +171,7 @@ def _launch(
 
 
 def _is_batch(x: Array, *small: Array | None) -> bool:
-    """Whether the kernels can take `x`, and the others, with one value for each channel, if any."""
+    """Whether the kernels can take `x`, and the other arrays, which have a value per channel."""
     given = [v for v in small if v is not None]
     if x.ndim < 2 or not x.size or any(isinstance(v, int | float) for v in given):
         return False
@@ -183,5 +183,5 @@ def _are_rows(shape: tuple[int, ...], *arrays: Array) -> bool:
 
 
 def _none_for_1(gamma: Any) -> Any:
-    """A null pointer stands for a gamma of 1."""
+    """A gamma of 1 is a null pointer."""
     return None if isinstance(gamma, int | float) and gamma == 1 else gamma

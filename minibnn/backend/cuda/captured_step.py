@@ -1,6 +1,7 @@
-"""What a captured step does around the model, on the GPU; the references are in training/capture/.
+"""What a captured step does around the model, on the GPU; one kernel each.
 
-Each is one kernel. They take what `CapturedStep` makes: arrays without gaps, of its dtypes.
+The references are in `training/capture/operations.py`. The kernels take what `CapturedStep` makes:
+contiguous arrays of its dtypes.
 """
 
 from __future__ import annotations
@@ -43,7 +44,7 @@ def begin_step(
 def gather_batch(
     backend: Any, arrays: tuple[Array, Array], order: Array, now: Array, batch: int
 ) -> Any:
-    """Bytes are copied, of whatever dtype."""
+    """For any dtype: the kernel copies bytes."""
     if order.dtype != np.int64 or not are_scalars(np.int64, now) or not _compact(*arrays, order):
         return NotImplemented
     x, y = (backend.xp.empty((batch, *a.shape[1:]), a.dtype) for a in arrays)

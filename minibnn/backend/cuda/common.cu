@@ -1,6 +1,5 @@
-// What every file of kernels begins with. `kernels.py` puts a line before it that says what T, the
-// type of the numbers, is: float or double, for images also u8 or int. Each file is compiled once
-// for each of them.
+// The beginning of every file of kernels. `kernels.py` puts a line before it that defines T, the type
+// of the numbers: float or double, for images also u8 or int. Each file is compiled once for each T.
 //
 // Arrays are contiguous. Sums have a fixed order and no atomics, so a run repeats bit for bit.
 
@@ -16,8 +15,7 @@ typedef long long i64;
     for (i64 i = blockIdx.x * (i64)blockDim.x + threadIdx.x; i < (n);                     \
          i += (i64)gridDim.x * blockDim.x)
 
-// A number that the host knows: passed by value, or, in a captured step, read from where the
-// replay has put it.
+// A number from the host: passed by value, or, in a captured step, read from the device's memory.
 template <typename N>
 __device__ N number(const N* at, N value) {
     return at ? *at : value;

@@ -1,12 +1,12 @@
-// The im2col matrix of a convolution, in training and in packed models (whose stages know it as
-// `window_rows`), and the way back from it. Behind `windows.cu`.
+// The im2col matrix of a convolution, in training and in packed models (there `window_rows`), and the
+// reverse. Follows `windows.cu`.
 
 // The im2col matrix: out[window, (i, j, channel)] = x. blockIdx.y is i.
 KERNEL im2col(T* __restrict__ out, const T* __restrict__ x, u32 count, int channels, WINDOWS) {
     const Windows w = AS_GIVEN;
     u32 number = thread_number();
     if (number >= count) return;
-    // Side by side, the pixels of one row of a window are one run of values.
+    // Without dilation, the pixels of one row of a window are one run of values.
     const bool dense = w.dilation_x == 1;
     const int runs = dense ? 1 : w.width, run = dense ? w.width * channels : channels;
     x += corner(index_of(number, w.down, w.across), w, channels);
@@ -19,7 +19,7 @@ KERNEL im2col(T* __restrict__ out, const T* __restrict__ x, u32 count, int chann
     }
 }
 
-// The other way: dx[pixel] = sum of the matrix's values over all windows that saw the pixel.
+// The reverse: dx[pixel] = sum of the matrix's values over all windows that contain the pixel.
 KERNEL col2im(T* __restrict__ dx, const T* __restrict__ matrix, u32 count, int channels, WINDOWS) {
     const Windows w = AS_GIVEN;
     u32 number = thread_number();

@@ -12,16 +12,16 @@ from minibnn.backend.cuda.windows import fits, launch
 from minibnn.backend.implementations import CUDA
 from minibnn.windows import Windows
 
-# Values of scratch for the im2col matrix: 256 MiB of float32, whatever the batch. At batch 100 the
-# second layer of larq-cnn (11 x 11 windows of 288 values) needs 3.5 million, and one of 32 x 32
-# windows of 3 x 3 x 64 values 59 million: in training there is one block. Where there are several,
-# two launches for each are little beside 512 MiB of traffic.
+# The most values in the im2col matrix: 256 MiB of float32, whatever the batch. At batch 100 the
+# second layer of larq-cnn (11 x 11 windows of 288 values) needs 3.5 million, and a layer of 32 x 32
+# windows of 3 x 3 x 64 values 59 million, so training has one block. If there are several, their
+# two launches cost little compared with 512 MiB of traffic.
 SCRATCH = 2**26
 
 
 @CUDA.implements("convolve", roundings=8)
 def convolve(backend: Any, x: Array, W: Array, windows: Windows) -> Array:
-    """The im2col matrix times the kernel as another matrix."""
+    """The im2col matrix times the kernel, reshaped to a matrix."""
     if not fits(windows, x.shape, x, W) or W.shape[:-1] != (*windows.size, x.shape[-1]):
         return NotImplemented
     x = backend.xp.ascontiguousarray(x)
@@ -36,9 +36,9 @@ def convolve(backend: Any, x: Array, W: Array, windows: Windows) -> Array:
 
 @CUDA.implements("convolve_dW", roundings=8)
 def convolve_dW(backend: Any, x: Array, dz: Array, windows: Windows) -> Array:
-    """The im2col matrix, transposed, times dz.
+    """The transposed im2col matrix times dz.
 
-    The matrix is made anew: to keep it until now would take nine times the memory of x.
+    The im2col matrix is computed again: keeping it would take nine times the memory of x.
     """
     if not fits(windows, x.shape, x, dz) or dz.shape[:-1] != (len(x), *windows.counts(x.shape)):
         return NotImplemented
@@ -75,23 +75,23 @@ def convolve_dx(
 
 @CUDA.implements("window_rows")
 def window_rows(backend: Any, x: Array, windows: Windows) -> Array:
-    """In one kernel."""
+    """For packed models, by the same kernel."""
     if not fits(windows, x.shape, x, kinds=C_NAMES):
         return NotImplemented
     return _im2col(backend, backend.xp.ascontiguousarray(x), windows)
 
 
 def _im2col(backend: Any, x: Array, windows: Windows) -> Array:
-    """The im2col matrix: a row for each window, a column for each of its values."""
+    """The im2col matrix: a row for each window, a column for each value in a window."""
     values = math.prod(windows.size) * x.shape[-1]
     matrix = backend.xp.empty((len(x) * math.prod(windows.counts(x.shape)), values), dtype=x.dtype)
-    lines = windows.size[0]  # of a window; each is for other threads
+    lines = windows.size[0]  # each line of a window has its own threads
     launch(backend, "convolution", "im2col", windows, x.shape, matrix, x, lines=lines)
     return matrix
 
 
 def _blocks(shape: tuple[int, ...], windows: Windows) -> Iterator[slice]:
-    """Parts of the batch of so many images that their im2col matrix fits into SCRATCH."""
+    """Parts of the batch whose im2col matrices have at most SCRATCH values (or one image)."""
     batch, *_, channels = shape
     values = math.prod(windows.counts(shape)) * math.prod(windows.size) * channels
     step = max(1, SCRATCH // values)

@@ -1,8 +1,8 @@
-// Cross-entropy and its gradient; the equations stand in `minibnn/losses/cross_entropy.py`.
+// Cross-entropy and its gradient; the equations are in `minibnn/losses/cross_entropy.py`.
 
-// p = softmax of a row, and sums[block] = -1/n sum of keep log p[row, label] + part sum over k of
-// log p[row, k]. keep = 1 - e, part = e / classes, with e the label smoothing. A label that is no
-// class makes the sum nan.
+// p = softmax of each row, and sums[block] = -1/n sum over rows of keep log p[row, label] + part sum
+// over k of log p[row, k], with keep = 1 - e, part = e / classes, and e the label smoothing. A label
+// outside the classes makes the sum nan.
 KERNEL __launch_bounds__(1024)
 cross_entropy(T* sums, T* p, const T* logits, const void* labels, i64 label_bytes, T keep, T part,
               i64 n, i64 classes) {
@@ -13,7 +13,7 @@ cross_entropy(T* sums, T* p, const T* logits, const void* labels, i64 label_byte
         const T* x = logits + row * classes;
         T* p_row = p + row * classes;
         i64 label = last ? label_at(labels, label_bytes, row) : 0;
-        // Of a row with nan the greatest may be anything: the total is nan.
+        // In a row with nan, any value may be the greatest: the total is nan.
         T greatest = last ? x[min((i64)threadIdx.x, classes - 1)] : T(0), total = 0;
         for (i64 k = threadIdx.x; k < last; k += blockDim.x)
             greatest = x[k] > greatest ? x[k] : greatest;

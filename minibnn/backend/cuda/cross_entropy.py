@@ -14,9 +14,9 @@ from minibnn.backend.implementations import CUDA
 
 @CUDA.implements("cross_entropy", roundings=4)
 def cross_entropy(backend: Any, logits: Array, labels: Array, smoothing: float) -> Any:
-    """In one kernel, in two for large batches.
+    """In one kernel; in two for large batches.
 
-    The loss is nan for a label that is no class, where the reference raises.
+    For a label outside the classes the loss is nan, where the reference raises.
     """
     if not fits(logits, labels):
         return NotImplemented
@@ -31,7 +31,7 @@ def cross_entropy(backend: Any, logits: Array, labels: Array, smoothing: float) 
 
 @CUDA.implements("cross_entropy_gradient")
 def cross_entropy_gradient(backend: Any, p: Array, labels: Array, smoothing: float) -> Array:
-    """In one kernel; a label that is no class changes nothing, where the reference raises."""
+    """In one kernel. A label outside the classes is ignored, where the reference raises."""
     if not fits(p, labels):
         return NotImplemented
     n, classes = p.shape

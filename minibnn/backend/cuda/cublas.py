@@ -1,7 +1,7 @@
-"""Matrix products through cuBLAS, with a handle of our own.
+"""Matrix products by cuBLAS, with a handle of our own.
 
-CuPy refuses its handle while a stream captures (its `setStream` raises), although cuBLAS itself
-can be captured. So the few functions that are needed are called here, through ctypes.
+CuPy does not give its handle to a capturing stream (its `setStream` raises), although cuBLAS can be
+captured. So this module calls the few functions that it needs through ctypes.
 """
 
 from __future__ import annotations
@@ -17,8 +17,8 @@ import numpy as np
 from minibnn.backend.array import Array
 from minibnn.backend.cuda.device import Device
 
-# cuBLAS splits some products into parts and adds them up in a workspace. 32 MiB is what NVIDIA
-# advises for Hopper; with one of ours it allocates none, which a capture could not do.
+# cuBLAS splits some products into parts and adds these in a workspace. NVIDIA advises 32 MiB for
+# Hopper. If we provide one, cuBLAS allocates none, which would fail in a capture.
 WORKSPACE = 32 * 2**20
 
 # From cublas_api.h and library_types.h.
@@ -36,7 +36,7 @@ TYPES = {
 
 
 class Operand(NamedTuple):
-    """A matrix as cuBLAS takes it, which reads columns where C writes rows."""
+    """A matrix as cuBLAS takes it: cuBLAS is column-major, our arrays are row-major."""
 
     address: int
     transposed: int
@@ -62,20 +62,21 @@ class Cublas:
             ctypes.c_void_p, ctypes.c_void_p, ctypes.c_size_t,
         ]  # fmt: skip
         self._library.cublasSetMathMode.argtypes = [ctypes.c_void_p, ctypes.c_int]
-        # None is ever destroyed: captured work holds on to its workspace.
+        # Handles are never destroyed: captured work uses their workspaces.
         self._handles: dict[tuple[int, int], tuple[ctypes.c_void_p, Any]] = {}
 
     def multiply(self, a: Array, b: Array, out: Array, *, tf32: bool) -> None:
-        """``out = a b``, of matrices in which either rows or columns are contiguous.
+        """``out = a b``, for matrices whose rows or columns are contiguous.
 
         Args:
             a: (n, k).
             b: (k, m), of a's dtype.
-            out: (n, m), row by row; of the same dtype, or float32 for factors of float16.
-            tf32: whether float32 factors may be rounded to 10 bits of mantissa, which is fast.
+            out: (n, m), row-major; of the same dtype, or float32 for float16 factors.
+            tf32: whether float32 factors may be rounded to 10 bits of mantissa, which is
+                faster; `CupyBackend.tf32` decides.
 
         Raises:
-            RuntimeError: for a status of cuBLAS other than success, or another current device.
+            RuntimeError: if cuBLAS reports an error, or another device is current.
             ValueError: for an array of another device.
         """
         (n, k), m = a.shape, b.shape[1]
@@ -91,7 +92,7 @@ class Cublas:
         compute = COMPUTE_64 if kind == REAL_64 else compute
         number = ctypes.c_double if kind == REAL_64 else ctypes.c_float
         one, zero = number(1), number(0)
-        # By columns, out is its transpose, and that is the product of b's and a's, in this order.
+        # In column-major order these are transposes, and out^T = b^T a^T.
         left, right = operand(b), operand(a)
         status = self._library.cublasGemmEx(
             self.handle(), left.transposed, right.transposed, m, n, k,
@@ -103,10 +104,10 @@ class Cublas:
         _check("cublasGemmEx", status)
 
     def handle(self) -> ctypes.c_void_p:
-        """The handle of this thread for the current stream, made at its first use.
+        """The handle of this thread for the current stream, created at its first use.
 
-        With one for each stream, and a workspace of its own, a product gives the same bits whatever
-        runs beside it.
+        Each stream has a handle and a workspace of its own, so a product gives the same bits
+        whatever else is running.
         """
         self._device.require_current()
         cuda = self._cupy.cuda
@@ -118,7 +119,7 @@ class Cublas:
             _check("cublasSetMathMode", library.cublasSetMathMode(handle, DEFAULT_MATH))
             _check("cublasSetStream", library.cublasSetStream_v2(handle, stream))
             workspace = cuda.alloc(WORKSPACE)
-            # After the stream, which resets it.
+            # After cublasSetStream, which resets the workspace.
             status = library.cublasSetWorkspace_v2(handle, workspace.ptr, WORKSPACE)
             _check("cublasSetWorkspace", status)
             self._handles[key] = handle, workspace
@@ -126,7 +127,7 @@ class Cublas:
 
 
 def operand(a: Array) -> Operand:
-    """How cuBLAS reads a matrix: as it stands in memory, or transposed."""
+    """How cuBLAS has to read a matrix: as it is in memory, or transposed."""
     (rows, columns), (down, right), size = a.shape, a.strides, a.itemsize
     if (right == size or columns == 1) and (down >= columns * size or rows == 1):
         return Operand(a.data.ptr, NORMAL, down // size if rows > 1 else columns)
@@ -134,7 +135,7 @@ def operand(a: Array) -> Operand:
 
 
 def fits(a: Array) -> bool:
-    """Whether `operand` can say how a matrix stands in memory."""
+    """Whether `operand` can describe a matrix."""
     (rows, columns), (down, right), size = a.shape, a.strides, a.itemsize
     by_rows = (right == size or columns == 1) and (down >= columns * size or rows == 1)
     by_columns = (down == size or rows == 1) and (right >= rows * size or columns == 1)
@@ -142,12 +143,12 @@ def fits(a: Array) -> bool:
 
 
 def _load() -> Any:
-    """The library: the one that CuPy's own packages bring, else the system's."""
+    """The library from CuPy's packages, or else the system's."""
     try:
         from cuda import pathfinder
 
         return ctypes.CDLL(pathfinder.load_nvidia_dynamic_lib("cublas").abs_path)
-    except Exception as error:  # pathfinder is missing, or finds nothing: each has its own errors
+    except Exception as error:  # pathfinder is missing, or raises one of its own errors
         windows = sys.platform == "win32"
         for version in (13, 12):
             try:

@@ -1,4 +1,4 @@
-"""The one GPU that a backend belongs to, what it can do, and what helps if it cannot be had."""
+"""The GPU that a backend belongs to, its capabilities, and hints if it is full or in use."""
 
 from __future__ import annotations
 
@@ -6,11 +6,11 @@ from types import ModuleType
 
 from minibnn.backend.array import Array
 
-COMPILED_BY_CUDA_13 = (7, 5)  # and later; CUDA 12 compiles for older ones
+COMPILED_BY_CUDA_13 = (7, 5)  # and later; CUDA 12 also compiles for older GPUs
 WITH_TF32 = (8, 0)
 
-# Errors of CUDA, its driver and cuBLAS, by what helps. Without memory for its handle, cuBLAS may
-# also say that it is not initialized; status 3 is that of `cublas.py`.
+# Errors of CUDA, its driver and cuBLAS, grouped by their hint. Without memory for a handle, cuBLAS
+# may also report that it is not initialized; `cublas.py` reports status 3.
 NO_MEMORY = (
     "cudaErrorMemoryAllocation",
     "CUDA_ERROR_OUT_OF_MEMORY",
@@ -29,11 +29,11 @@ TAKEN = (
 class Device:
     """The GPU that is current on this thread when the object is made.
 
-    Arrays, streams, handles and compiled kernels of CUDA belong to one GPU. A backend has those of
-    one, and refuses what is elsewhere.
+    Arrays, streams, handles and compiled kernels belong to one GPU. A backend uses one GPU, and
+    refuses arrays of another.
 
     Attributes:
-        number: as CUDA counts them in this process.
+        number: CUDA's number for it in this process.
         capability: its compute capability, such as (9, 0).
     """
 
@@ -46,11 +46,11 @@ class Device:
 
     @property
     def has_tf32(self) -> bool:
-        """Whether its products can round float32 to TF32."""
+        """Whether it can multiply in TF32; if not, `CupyBackend.tf32` stays False."""
         return self.capability >= WITH_TF32
 
     def require_current(self) -> None:
-        """Raise RuntimeError if another GPU is current on this thread: work would go there."""
+        """Raise RuntimeError if another GPU is current on this thread: work would run there."""
         current = self._current()
         if current != self.number:
             raise RuntimeError(
@@ -70,9 +70,9 @@ class Device:
 
 
 def passing_hint(error: BaseException) -> str | None:
-    """What to do about an error that says that the GPU is full or taken; None for another one.
+    """The hint for an error because the GPU is full or in use; None for other errors.
 
-    Such an error passes, so nobody may remember it as the answer for ever.
+    Such an error may pass, so it must not be cached.
     """
     text = f"{type(error).__name__}: {error}"
     if any(name in text for name in NO_MEMORY):
@@ -89,5 +89,5 @@ def passing_hint(error: BaseException) -> str | None:
 
 
 def version_words(version: tuple[int, int]) -> str:
-    """A version as people write it."""
+    """A version as text, such as "12.4"."""
     return f"{version[0]}.{version[1]}"

@@ -1,4 +1,4 @@
-"""Whether values are finite, on the GPU: in one kernel, and without waiting for the answer."""
+"""Whether values are finite, on the GPU: in one kernel, without waiting for the result."""
 
 from __future__ import annotations
 

@@ -16,7 +16,7 @@ FILES = (
     "accuracy", "adam", "batch_norm", "captured_step", "convolution", "cross_entropy", "finite",
     "packed_bits", "pooling", "random_stream", "rescale", "signs",
 )  # fmt: skip
-SHARED = {  # files to stand before a file
+SHARED = {  # files that come before a file
     "accuracy": ("labels",),
     "convolution": ("windows",),
     "cross_entropy": ("labels",),
@@ -24,24 +24,24 @@ SHARED = {  # files to stand before a file
 }
 FLOATS = {np.dtype(np.float32): "float", np.dtype(np.float64): "double"}
 C_NAMES = FLOATS | {np.dtype(np.uint8): "unsigned char", np.dtype(np.int32): "int"}
-# No fused multiply-adds: the kernels round what the references round, so a sign behind a sum of
-# floats is the same on every device. Nearly all kernels wait for memory, not for arithmetic.
+# No fused multiply-adds: kernels round where the references round, so the sign of a sum of floats
+# is the same on every device. Nearly all kernels are limited by memory, not by arithmetic.
 OPTIONS = ("-std=c++17", "-fmad=false")
-THREADS = 256  # in a block, where nothing else is said
+THREADS = 256  # in a block, by default
 MOST_BLOCKS = 65535
 
 
 def source(file: str, dtype: Any) -> str:
-    """The text of a file for one type of numbers, as the compiler gets it."""
+    """The source of a file for one type of numbers, as it goes to the compiler."""
     names = ("common", *SHARED.get(file, ()), file)
     texts = (Path(FOLDER, f"{name}.cu").read_text() for name in names)
     return "\n".join([f"typedef {C_NAMES[np.dtype(dtype)]} T;", *texts])
 
 
 class Kernels:
-    """The kernels, by file and name. A file is compiled when its first kernel is asked for.
+    """The kernels, by file and name. A file is compiled when its first kernel is launched.
 
-    CuPy compiles with NVRTC and keeps what it made on disk, so it is done once on a machine.
+    CuPy compiles with NVRTC and caches the result on disk, so each machine compiles once.
     """
 
     def __init__(self, cupy: ModuleType, device: Device) -> None:
@@ -62,13 +62,13 @@ class Kernels:
         """Run a kernel, on the current stream.
 
         Args:
-            file: without its ending.
-            name: of the kernel.
+            file: its name without the suffix.
+            name: the kernel's name.
             dtype: the kernel's T: float32 or float64; in some files also uint8 or int32.
-            arguments: device arrays, contiguous, or None for a null pointer; everything else as a
-                NumPy scalar of exactly the type that the kernel declares.
-            blocks: in the grid.
-            threads: in a block.
+            arguments: contiguous device arrays, None for a null pointer, and NumPy scalars of
+                exactly the types that the kernel declares.
+            blocks: the size of the grid.
+            threads: the size of a block.
 
         Raises:
             RuntimeError: if another device is current.
@@ -76,7 +76,7 @@ class Kernels:
         """
         self._device.require_current()
         for argument in arguments:
-            if isinstance(argument, self._cupy.ndarray):  # CuPy itself would pass any address
+            if isinstance(argument, self._cupy.ndarray):  # CuPy does not check this
                 self._device.require_own(argument)
         key = file, name, np.dtype(dtype)
         function = self._functions.get(key)
@@ -92,38 +92,38 @@ class Kernels:
 
 
 def blocks_for(n: int) -> int:
-    """So many blocks that a loop with EACH over n elements has a thread for each, within limits."""
+    """The blocks for a loop with EACH over n elements: a thread for each, up to a limit."""
     return max(1, min(-(-n // THREADS), MOST_BLOCKS))
 
 
 def floats(*arrays: Array) -> bool:
-    """Whether these arrays are all float32, or all float64: then T can be that type."""
+    """Whether all arrays are float32, or all float64, which then is T."""
     kind = arrays[0].dtype
     return kind in FLOATS and all(a.dtype == kind for a in arrays)
 
 
 def number(value: Any, dtype: Any) -> tuple[Array | None, np.generic]:
-    """A number as a kernel takes it: where it stands on the device, or its value."""
+    """A number as two arguments of a kernel: its array on the device or None, and its value."""
     scalar = np.dtype(dtype).type
     known = isinstance(value, int | float | np.generic)
     return (None, scalar(value)) if known else (value, scalar(0))
 
 
 def is_number(value: Any, dtype: Any) -> bool:
-    """Whether `number` can take it: a number of the host, or a 0-d array of just this dtype."""
+    """Whether `number` can take it: a Python or NumPy number, or a 0-d array of this dtype."""
     if isinstance(value, int | float | np.generic):
         return True
     return are_scalars(dtype, value)
 
 
 def are_scalars(dtype: Any, *arrays: Any) -> bool:
-    """Whether these are 0-d arrays of this dtype, which a kernel reads by their address."""
+    """Whether these are 0-d arrays of this dtype, whose addresses a kernel can read."""
     kind = np.dtype(dtype), ()
     return all((getattr(a, "dtype", None), getattr(a, "shape", None)) == kind for a in arrays)
 
 
 def pointer(argument: Array | np.generic | None) -> Any:
-    """An argument as a launch takes it: a null pointer for None, arrays and numbers as they are."""
+    """An argument as CuPy takes it: a null pointer for None, everything else unchanged."""
     return np.uintp(0) if argument is None else argument
 
 

@@ -1,16 +1,16 @@
-// Rows of logits against labels. No kernels of its own: it stands before files that need it.
+// Comparing rows of logits with labels. It has no kernels; it comes before the files that need it.
 //
-// Blocks are (wide, 1024 / wide) threads, wide a power of two of at most 32: `wide` neighbours in a
-// warp share a row. What a block has added up goes to `sums[block]`, which is the result if there is
-// one block.
+// Blocks have (wide, 1024 / wide) threads, where `wide` is a power of two of at most 32: `wide`
+// neighbours in a warp share a row. A block writes its sum to `sums[block]`; a single block's sum is
+// the result.
 
-// Labels of 1 byte without sign, of 4 or of 8 with one.
+// Labels are u8, int or i64.
 __device__ i64 label_at(const void* labels, i64 bytes, i64 row) {
     if (bytes == 1) return ((const u8*)labels)[row];
     return bytes == 4 ? ((const int*)labels)[row] : ((const i64*)labels)[row];
 }
 
-// The sum over a block: all threads of the first warp get it.
+// The sum over a block, for all threads of the first warp.
 template <typename N>
 __device__ N block_sum(N sum, N* part) {
     unsigned thread = threadIdx.y * blockDim.x + threadIdx.x;
@@ -23,6 +23,6 @@ __device__ N block_sum(N sum, N* part) {
     return sum;
 }
 
-// All rows in turn; the threads of a warp stay together, also beyond the last row.
+// Loops over all rows; the threads of a warp stay together, also beyond the last row.
 #define EACH_GROUP(first)                                                          \
     for (i64 first = blockIdx.x * (i64)blockDim.y; first < n; first += gridDim.x * (i64)blockDim.y)

@@ -1,4 +1,4 @@
-"""Rows of logits against labels: the launches of kernels that take both."""
+"""Launching kernels that compare rows of logits with labels."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ from minibnn.backend.array import Array
 from minibnn.backend.cuda.kernels import FLOATS
 
 THREADS = 1024  # in a block
-ROUNDS = 8  # of one block; beyond it more blocks, and a second launch for their sums (not measured)
+ROUNDS = 8  # of one block, at most; beyond, more blocks and a launch for their sums (not measured)
 MOST_BLOCKS = 132  # the multiprocessors of an H200
-LABELS = tuple(map(np.dtype, (np.uint8, np.int32, np.int64)))  # which the kernels read
+LABELS = tuple(map(np.dtype, (np.uint8, np.int32, np.int64)))  # that the kernels can read
 
 
 def fits(logits: Array, labels: Array) -> bool:
@@ -27,7 +27,7 @@ def fits(logits: Array, labels: Array) -> bool:
 
 
 def readable(backend: Any, labels: Array) -> tuple[Array, np.int64]:
-    """Labels as the kernels read them, and their bytes."""
+    """Labels of a dtype that the kernels can read, and the bytes of one label."""
     labels = labels if labels.dtype in LABELS else labels.astype(np.int64)
     return backend.xp.ascontiguousarray(labels), np.int64(labels.itemsize)
 
@@ -35,16 +35,16 @@ def readable(backend: Any, labels: Array) -> tuple[Array, np.int64]:
 def launch_rows(
     backend: Any, file: str, name: str, logits: Array, labels: Array, dtype: Any, *others: Any
 ) -> Array:
-    """Run a kernel over all rows; what its blocks have added up.
+    """Run a kernel over all rows; return the sum of each block.
 
     Args:
-        backend: whose kernels they are.
-        file: with the kernel.
-        name: of the kernel.
+        backend: launches the kernel.
+        file: the kernel's file.
+        name: the kernel's name.
         logits: (n, classes).
         labels: (n,).
-        dtype: of the sums.
-        others: an array that the kernel writes, and its numbers, if it has such.
+        dtype: the dtype of the sums.
+        others: an array that the kernel writes and its numbers, if it takes any.
     """
     n, classes = logits.shape
     wide = 1 << (min(classes, 32) - 1).bit_length()

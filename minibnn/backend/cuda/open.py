@@ -1,4 +1,4 @@
-"""Finding a GPU that works, and saying why there is none."""
+"""Opening the GPU, and explaining why it cannot be used."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from minibnn.backend.errors import DeviceError
 
 
 def open_gpu() -> CupyBackend:
-    """The GPU backend, after proving that it works.
+    """The backend of the GPU, after a test that it works.
 
     Raises:
         DeviceError: if CuPy cannot be imported, finds no device, cannot compile and run
@@ -33,7 +33,7 @@ def open_gpu() -> CupyBackend:
     cupy: Any = None
     device: Device | None = None
     try:
-        with warnings.catch_warnings():  # a warning is no failure, also where it is made an error
+        with warnings.catch_warnings():  # a warning is not a failure, even under "error" filters
             warnings.simplefilter("default")
             cupy = importlib.import_module("cupy")
         stage = "find a CUDA device"
@@ -51,15 +51,15 @@ def open_gpu() -> CupyBackend:
         if float(backend.matmul(ones, ones)[0, 0]) != 2.0:
             raise RuntimeError("a 2x2 product of ones is not 2")
         backend.prove_graphs()
-    # A broken CUDA installation raises nearly anything (OSError, ImportError, CuPy's own
-    # compile and runtime errors), and each of them means the same here: no GPU.
+    # A broken CUDA installation raises many kinds of errors (OSError, ImportError, CuPy's own
+    # compile and runtime errors). Each of them means that there is no GPU.
     except Exception as error:
         raise _explain(stage, error, cupy, device) from error
     return backend
 
 
 def _require_compiler(cupy: Any, device: Device) -> None:
-    """Raise RuntimeError for a GPU that this CUDA can no longer compile for."""
+    """Raise RuntimeError for a GPU that this version of CUDA cannot compile for."""
     nvrtc = cupy.cuda.nvrtc.getVersion()
     if nvrtc >= (13, 0) and device.capability < COMPILED_BY_CUDA_13:
         raise RuntimeError(
@@ -92,9 +92,9 @@ def _explain(stage: str, error: Exception, cupy: Any, device: Device | None) -> 
 
 
 def _installing_hint(driver: tuple[int, int] | None, device: Device | None) -> str:
-    """Which build of CuPy the driver and the GPU need, and how to get it."""
+    """How to install the build of CuPy that the driver and the GPU need."""
     installed = next((extra for extra in ("cuda12", "cuda13") if _is_installed(extra)), None)
-    # Newer drivers run both builds, but CUDA 13 cannot compile for older GPUs.
+    # Newer drivers can run both builds, but CUDA 13 cannot compile for older GPUs.
     too_old = driver is not None and driver < (13, 0)
     too_old = too_old or (device is not None and device.capability < COMPILED_BY_CUDA_13)
     extra = "cuda12" if too_old else installed or "cuda13"
@@ -106,7 +106,7 @@ def _installing_hint(driver: tuple[int, int] | None, device: Device | None) -> s
 
 
 def _is_installed(extra: str) -> bool:
-    """Whether the CuPy build that an extra names is there, working or not."""
+    """Whether the CuPy build of an extra is installed, working or not."""
     try:
         importlib.metadata.distribution(f"cupy-{extra}x")
     except importlib.metadata.PackageNotFoundError:

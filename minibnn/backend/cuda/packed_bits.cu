@@ -1,13 +1,13 @@
-// Rows of +1 and -1 as bits. Equations and contracts stand in `packed/bits.py` and
-// `packed/inference.py`. Everything is an integer, so any order of sums gives the same.
+// Rows of +1 and -1 as bits. The equations and contracts are in `packed/bits.py` and
+// `packed/inference.py`. All numbers are integers, so every order of a sum gives the same result.
 
-#define ROWS 4        // of inputs that a warp takes at once, where there are few
+#define ROWS 4        // rows of a small input that a warp computes at once
 #define TILE 64       // rows and columns of a block's part of a large product; 256 threads
-#define DEPTH 8       // words of them in shared memory at a time
-#define MOST 4096     // values of a layer in `dense_layers`; WIDEST in `packed_bits.py`
-#define LANES 8       // that share a sum in `dense_layers`
+#define DEPTH 8       // words of each row in shared memory at a time
+#define MOST 4096     // the most values of a layer in `dense_layers`; WIDEST in `packed_bits.py`
+#define LANES 8       // threads that share a sum in `dense_layers`
 
-// Bytes that are 0 or not, eight of them, to the bits of one byte.
+// Eight bytes, each zero or not, to the bits of one byte.
 __device__ u8 octet(u64 bytes) {
     bytes |= bytes >> 4;
     bytes |= bytes >> 2;
@@ -44,8 +44,8 @@ __device__ int sum_of_warp(int sum) {
     return sum;
 }
 
-// Where bits differ in up to ROWS rows of a, the first of them given, and one row of b; the lanes
-// of a warp share the words.
+// Counts the bits that differ between up to ROWS rows of a and one row of b. The lanes of a warp share
+// the words.
 template <typename W>
 __device__ void count_differing(int* sums, const W* a, const W* b, i64 rows, i64 words) {
     for (i64 i = threadIdx.x % 32; i < words; i += 32) {
@@ -74,7 +74,7 @@ KERNEL xnor_few(int* out, const u64* a, const u64* b, i64 n, i64 m, i64 words, i
     }
 }
 
-// The same; a block of 16 x 16 threads makes a tile of the result, each thread 4 x 4 of it.
+// The same: a block of 16 x 16 threads computes a tile of the result, each thread 4 x 4 values.
 KERNEL xnor_tiled(int* out, const u64* a, const u64* b, i64 n, i64 m, i64 words, i64 width) {
     __shared__ u64 A[DEPTH][TILE + 1], B[DEPTH][TILE + 1];
     i64 top = blockIdx.x * (i64)TILE, left = blockIdx.y * (i64)TILE;
@@ -104,7 +104,7 @@ KERNEL xnor_tiled(int* out, const u64* a, const u64* b, i64 n, i64 m, i64 words,
 // The lowest four bits as bytes.
 __device__ u32 four_bits(u32 bits) { return (bits & 15u) * 0x00204081u & 0x01010101u; }
 
-// Pixels 4 i to 4 i + 3 of a row, zeros beyond its end.
+// Pixels 4 i to 4 i + 3 of a row; zeros beyond its end.
 __device__ u32 four_pixels(const u8* row, i64 i, i64 width, bool whole) {
     if (whole) return ((const u32*)row)[i];
     u32 four = 0;
@@ -112,7 +112,7 @@ __device__ u32 four_pixels(const u8* row, i64 i, i64 width, bool whole) {
     return four;
 }
 
-// The sum of the products of four bytes with four bytes; one instruction from capability 6.1 on.
+// The dot product of four bytes and four bytes; one instruction since compute capability 6.1.
 __device__ int byte_products(u32 a, u32 b) {
 #if defined(__CUDA_ARCH__) && __CUDA_ARCH__ < 610
     u32 sum = 0;
@@ -123,7 +123,7 @@ __device__ int byte_products(u32 a, u32 b) {
 #endif
 }
 
-// Four pixels times their signs, of which `plus` has a byte 1 for each +1, else 0.
+// The sum of four pixels times their signs; `plus` has a byte 1 for each +1, else 0.
 __device__ int signed_sum(u32 pixels, u32 plus) {
     return 2 * byte_products(pixels, plus) - byte_products(pixels, 0x01010101u);
 }

@@ -1,10 +1,10 @@
-"""Packed inference on the GPU: kernels of our own (`packed_bits.cu`) and products of float16.
+"""Packed inference on the GPU: kernels of our own (`packed_bits.cu`), and products in float16.
 
-Weights ``W`` are a `BitMatrix` and a ``network`` is `DenseLayers`, both of `packed/inference.py`.
+Weights ``W`` are a `BitMatrix`, a ``network`` is `DenseLayers`, both from `packed/inference.py`.
 
-All results are integers, equal to those of the references whatever is chosen here. The constants
-follow from counted bytes, operations and launches on an H200 (132 multiprocessors; 4.3 TB/s; in a
-clock, one multiprocessor counts 512 bits and multiplies 2048 pairs of float16); none has been
+All results are integers and equal the references', whichever way is chosen here. The constants are
+estimates from bytes, operations and launches on an H200 (132 multiprocessors; 4.3 TB/s; in one
+clock, a multiprocessor counts 512 bits and multiplies 2048 pairs of float16). None has been
 measured on a GPU.
 """
 
@@ -26,29 +26,30 @@ WARP = 32
 SCORES = [np.dtype(kind) for kind in (np.int32, np.int64, np.int64)]  # acc, A, B
 ROWS, TILE, WIDEST = 4, 64, 4096  # as in `packed_bits.cu`
 
-# Rows up to which each column of a product has a warp: in a tile of 64 rows most would be idle.
+# Up to this number of rows, each column of a product has a warp: in a tile of 64 rows, most threads
+# would be idle.
 FEW_ROWS = 32
-# From so many rows, and so wide, products of bits are products of float16, whose peak is four times
-# that of counting bits. They move 4 bytes more for an input and 8 for a result, and are three
-# launches instead of two: about 6 us + n (4 k + 8 m) / 4.3 TB/s, against n m k / 150 T/s gained.
+# From this number of rows, and this width, products of bits are computed in float16, whose peak
+# rate is four times that of counting bits. They move 4 bytes more for each input and 8 for each
+# result, and need three launches instead of two: about 6 us + n (4 k + 8 m) / 4.3 TB/s, for a gain
+# of n m k / 150 T/s.
 HALF_ROWS, HALF_WIDTH = 2048, 512
-# From so many multiplications products of pixels are of float16. Masked by bits, four of them take
-# about ten instructions: at 128 in a clock on each multiprocessor this many take 10,000 clocks, as
-# long as two more launches and the copy in float16.
+# From this number of multiplications, products of pixels are computed in float16. Masked by bits,
+# four of them take about ten instructions. At 128 instructions in a clock on each multiprocessor,
+# this number takes 10,000 clocks, as long as two more launches and the copy in float16.
 HALF_PIXELS = 2**26
-# Float16 inputs, and float32 results counted twice, at once: 128 MiB of them.
+# The most float16 inputs and float32 results (counted twice) at a time: 128 MiB.
 HALF_VALUES = 2**26
-# In the block that runs all dense layers on an image, a weight of a pixel takes about as many
-# instructions as four weights of bits, of which a multiprocessor does about 230 in a clock.
+# In the kernel that runs all dense layers, the weight of a pixel takes about as many instructions
+# as four weights of bits. A multiprocessor computes about 230 weights of bits in a clock.
 PIXEL = 4
-# Weights of bits up to which one multiprocessor runs all layers on an image. At the rate above
-# these would take 5,000 clocks, but one image waits: 32 channels are summed at once, and for each
-# 512 weights of a channel a lane loads a word. That makes 64 loads one after another: if none
-# overlap and each takes 300 clocks, about 20,000, in which five to ten launches are made. Counted,
-# not measured.
+# Up to this number of weights of bits, one multiprocessor runs all layers on an image. At the rate
+# above they would take 5,000 clocks, but a single image waits for memory: 32 channels are summed at
+# a time, and a lane loads a word for each 512 weights of a channel. These are 64 loads in sequence:
+# about 20,000 clocks, if none overlap and each takes 300. Five to ten launches take as long.
 CHAIN_WEIGHTS = 2**20
-# Weights times images up to which each image goes through such a block: 140,000 clocks of all
-# multiprocessors. That is as long as layer by layer at peak rates, and its launches.
+# Up to this number of weights times images, a block runs all layers on each image: 140,000 clocks
+# of all multiprocessors, as long as the launches and the work layer by layer, at peak rates.
 CHAIN_WORK = 2**32
 
 
@@ -74,7 +75,7 @@ def xnor_products(backend: Any, a: Array, b: Array, width: int) -> Array:
 
 @CUDA.implements("bit_products")
 def bit_products(backend: Any, bits: Array, W: Any) -> Array:
-    """Of many rows, as float16."""
+    """For many rows, in float16."""
     many = len(bits) >= HALF_ROWS and min(len(W), W.width) >= HALF_WIDTH
     if not many or not _are_rows(bits, W) or not W.exact_in_float32(1):
         return NotImplemented
@@ -83,7 +84,7 @@ def bit_products(backend: Any, bits: Array, W: Any) -> Array:
 
 @CUDA.implements("pixel_products")
 def pixel_products(backend: Any, pixels: Array, W: Any) -> Array:
-    """Of few rows in one kernel, of many as float16."""
+    """For few rows, one kernel; for many, in float16."""
     if not _are_rows(pixels, W) or not _are_words(W.words) or 255 * W.width >= 2**31:
         return NotImplemented
     if len(pixels) * len(W) * W.width < HALF_PIXELS:
@@ -136,7 +137,7 @@ def score_labels(backend: Any, acc: Array, A: Array, B: Array) -> Array:
 
 @CUDA.implements("dense_layers")
 def dense_layers(backend: Any, x: Array, network: Any) -> Array:
-    """Of small networks in one kernel, a block for each row."""
+    """For small networks, one kernel, with a block for each row."""
     agrees = x.dtype == np.uint8 and math.prod(x.shape[1:]) == network.layers[0].width
     if not agrees or not len(x) or not _fits_a_block(network, len(x)):
         return NotImplemented
@@ -162,14 +163,14 @@ def _fits_a_block(network: Any, rows: int) -> bool:
 
 
 def _one_after_another(backend: Any, network: Any) -> tuple[Array, Array, Array, Array]:
-    """What `dense_layers` of `packed_bits.cu` reads: words, thresholds, falling, table."""
+    """The arguments of `dense_layers` in `packed_bits.cu`: words, thresholds, falling, table."""
     xp, table, word, threshold = backend.xp, [], 0, 0
     for i, W in enumerate(network.layers):
         last = i == len(network.thresholds)
         table.append([W.width, len(W), word, -1 if last else threshold])
         word, threshold = word + W.words.size, threshold + len(W)
     pairs = list(zip(network.layers, network.thresholds, strict=False))
-    # A channel's threshold holds for all its positions; and kernels take no empty array.
+    # A channel's threshold is repeated for all its positions. Kernels cannot take an empty array.
     ends = xp.zeros(1, np.int32), xp.zeros(1, np.bool_)
     thresholds, falling = (
         xp.concatenate([*(xp.tile(t[k], len(W) // len(t[k])) for W, t in pairs), ends[k]])
@@ -180,13 +181,13 @@ def _one_after_another(backend: Any, network: Any) -> tuple[Array, Array, Array,
 
 
 def _half_products(backend: Any, x: Array, W: Any, convert: Callable[[Array], Array]) -> Array:
-    """Of bytes that `convert` makes float16, a part of the rows at a time."""
+    """Products of bytes, which `convert` makes float16, for a part of the rows at a time."""
     signs = W.form("half", lambda: _half_columns(backend, W))
     result = backend.xp.empty((len(x), len(W)), np.int32)
     step = max(1, HALF_VALUES // (W.width + 2 * len(W)))
     for start in range(0, len(x), step):
         part = slice(start, start + step)
-        result[part] = backend.half_matmul(convert(x[part]), signs)  # a cast on the way
+        result[part] = backend.half_matmul(convert(x[part]), signs)  # casts to int32
     return result
 
 
@@ -205,7 +206,7 @@ def _half_signs(backend: Any, bits: Array) -> Array:
 
 
 def _products(backend: Any, name: str, a: Array, b: Array, width: int) -> Array:
-    """By one of the kernels for products, which take the same."""
+    """Products by one of the kernels, which all have the same arguments."""
     a, b = backend.xp.ascontiguousarray(a), backend.xp.ascontiguousarray(b)
     (n, m), words = (len(a), len(b)), b.shape[1]
     out = backend.xp.empty((n, m), np.int32)
@@ -224,12 +225,12 @@ def _are_words(*arrays: Array) -> bool:
 
 
 def _are_rows(x: Array, W: Any) -> bool:
-    """Whether these are bytes, as many in a row as a row of weights has."""
+    """Whether these are rows of bytes, as wide as a row of weights."""
     return bool(x.dtype == np.uint8 and x.ndim == 2 and x.shape[1] == W.width)
 
 
 def _are_scores(acc: Array, A: Array, B: Array) -> bool:
-    """Whether these are accumulators, and integers for each class."""
+    """Whether these are accumulators, and two integers for each class."""
     kinds = [a.dtype for a in (acc, A, B)]
     return kinds == SCORES and acc.ndim == 2 and A.shape == B.shape == acc.shape[1:]
 

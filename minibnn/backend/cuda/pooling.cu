@@ -1,10 +1,10 @@
-// Pooling: a value for each window and channel, and its gradient. Behind `windows.cu`.
+// Pooling: a value for each window and channel, and its gradient. Follows `windows.cu`.
 
 __device__ bool is_nan(float x) { return isnan(x); }
 __device__ bool is_nan(double x) { return isnan(x); }
 __device__ bool is_nan(int) { return false; }
 
-// `at`, unless null, gets the position of the first maximum.
+// `at`, if not null, gets the position of the first maximum.
 KERNEL max_pool(T* __restrict__ y, u8* __restrict__ at, const T* __restrict__ x, u32 count,
                 int channels, WINDOWS) {
     const Windows w = AS_GIVEN;

@@ -1,4 +1,5 @@
-// Random numbers by hashing; the equation stands in `minibnn/random_stream.py`.
+// Random numbers by hashing; the equation is in `minibnn/random_stream.py`. `first` is the position of
+// the array's first number in the whole batch: see `RandomStream.uniform`.
 
 __device__ u32 mixed(u32 h) {
     h ^= h >> 16;

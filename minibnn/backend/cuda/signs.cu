@@ -1,7 +1,7 @@
 // Signs and their straight-through gradients; see `minibnn/functions/signs.py`.
 
 __device__ float sign_of(float x) {
-    // By its bits: CuPy compiles with -ftz=true, for which a denormal number equals zero.
+    // From its bits: CuPy compiles with -ftz=true, so a denormal number would equal zero.
     u32 bits = __float_as_uint(x), size = bits & 0x7fffffffu;
     u32 minus = size == 0u ? 0u : bits & 0x80000000u;
     return size > 0x7f800000u ? x : __uint_as_float(0x3f800000u | minus);

@@ -1,13 +1,12 @@
-// What the kernels of convolution and of pooling have in common: windows on images.
+// What the kernels of convolution and pooling share: windows on images.
 //
-// A thread has threadIdx.y and blockIdx.x for its window or its pixel, which it keeps, and
-// threadIdx.x for its channel: neighbouring threads read and write neighbouring channels. Only to
-// find the window or pixel costs divisions, two or four for all channels and positions that the
-// thread goes through.
+// blockIdx.x and threadIdx.y choose a thread's window or pixel, threadIdx.x its first channel, so
+// neighbouring threads read and write neighbouring channels. Divisions are needed only to find the
+// window or pixel: two or four for all channels and positions of a thread.
 
 struct Windows {
     int rows, columns;  // of an image
-    int down, across;   // windows below and beside each other
+    int down, across;   // number of windows in each direction
     int height, width;  // of a window
     int stride_y, stride_x, dilation_y, dilation_x;
 };
@@ -30,18 +29,18 @@ __device__ Index index_of(u32 number, u32 rows, u32 columns) {
     return {line / rows, int(line % rows), int(number % columns)};
 }
 
-// Where, in values of x, channel 0 of the pixel lies that a window sees at its position (0, 0).
+// The index in x of channel 0 of the pixel at a window's position (0, 0).
 __device__ i64 corner(const Index& window, const Windows& w, int channels) {
     i64 line = (window.image * w.rows + window.row * w.stride_y) * w.columns;
     return (line + window.column * w.stride_x) * channels;
 }
 
-// Calls see(k, window) for all windows that see a pixel, in the order of its positions k in them:
-// every sum over windows has the same order, and needs no atomics.
+// Calls see(k, window) for all windows that contain a pixel, in the order of its positions k in them.
+// So every sum over windows has the same order and needs no atomics.
 template <typename See>
 __device__ void windows_of(const Index& pixel, const Windows& w, See see) {
-    // The pixel is in row i of window p where p stride + i dilation = row: `rest` is what is left of
-    // row - i dilation beside p strides.
+    // The pixel is in row i of window p if p stride + i dilation = row. The rest is
+    // row - i dilation - p stride.
     int p = pixel.row / w.stride_y, rest_y = pixel.row % w.stride_y;
     const int last_q = pixel.column / w.stride_x, last_rest = pixel.column % w.stride_x;
     for (int i = 0; i < w.height && p >= 0; ++i) {

@@ -1,4 +1,4 @@
-"""What the kernels of convolution and of pooling have in common: their grid and their arguments."""
+"""What the kernels of convolution and pooling share: their grid and their arguments."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ from minibnn.backend.array import Array
 from minibnn.backend.cuda.kernels import FLOATS, THREADS
 from minibnn.windows import Windows
 
-PIXELS = 2**31  # pixels in a batch that the kernels no longer number: 8 GiB of them, or more
-LANES = 32  # threads beside each other that share a pixel, at most: a warp then reads 128 bytes
+PIXELS = 2**31  # a batch has to have fewer pixels, since the kernels number them: 8 GiB or more
+LANES = 32  # neighbouring threads that share a pixel, at most: a warp then reads 128 bytes
 
 
 def fits(
@@ -41,21 +41,21 @@ def launch(
     *others: Array | np.generic | None,
     lines: int = 1,
 ) -> None:
-    """Launch a kernel whose threads have a window or a pixel each: all axes but the result's last.
+    """Launch a kernel in which each thread has a window or a pixel of the result.
 
     Args:
-        backend: whose kernels.
-        file: without its ending.
+        backend: launches the kernel.
+        file: its file's name without the suffix.
         kernel: its name.
-        windows: on the images.
-        shape: of the images.
-        result: the kernel's first argument.
-        others: what follows it.
-        lines: into how many the last axis is divided among blocks.
+        windows: the windows on the images.
+        shape: the images' shape.
+        result: the kernel's first argument; all its axes but the last number windows or pixels.
+        others: the arguments after the result.
+        lines: the number of parts of the last axis, each for other blocks.
     """
     count, channels = math.prod(result.shape[:-1]), shape[-1]
     values = result.shape[-1] // lines
-    lanes = min(LANES, 1 << (values - 1).bit_length())  # few, where there are few channels
+    lanes = min(LANES, 1 << (values - 1).bit_length())  # fewer for few channels
     beside = THREADS // lanes
     sizes = (*shape[1:3], *windows.counts(shape), *windows[0], *windows[1], *windows[2])
     numbers = (np.uint32(count), *map(np.int32, (channels, *sizes)))

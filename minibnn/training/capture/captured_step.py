@@ -1,6 +1,9 @@
-"""One training step: made plainly, then captured, then replayed."""
+"""One training step: run as a plain step, then captured, then replayed."""
 
 from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 import numpy as np
 
@@ -16,16 +19,16 @@ from minibnn.training.capture.operations import begin_step, gather_batch, note_s
 from minibnn.training.capture.scalars import CannotCapture, OptimizerScalars, StreamKeys, growth
 from minibnn.training.step import PlainSteps, lost, with_refused
 
-LOSSES = (np.float32, np.float64)  # what a loss may be without a conversion
+LOSSES = (np.float32, np.float64)  # dtypes of losses that need no conversion
 
 
 class CapturedStep:
-    """A step's captured work, and the arrays on the device that it works on.
+    """A step's captured work, and the device arrays that it uses.
 
     Attributes:
-        done: how many of the epoch's steps were made, or queued.
-        captured: the work, by how many steps it makes; empty before `capture`.
-        states: the host's before the first steps, which run plainly.
+        done: the number of the epoch's steps that were made or queued.
+        captured: the captured work, by its number of steps; empty before `capture`.
+        states: the host's states before the first steps, which are plain.
     """
 
     def __init__(self, model: Layer, loss: Loss, optimizer: Optimizer, loader: DataLoader) -> None:
@@ -35,19 +38,19 @@ class CapturedStep:
         self.batch, self.full = loader.batch_size, loader.samples // loader.batch_size
         xp = backend.xp
         self.losses = xp.zeros(len(loader), np.float64)
-        self.verdicts = xp.ones(len(loader), bool)  # whether updates were allowed by then
+        self.verdicts = xp.ones(len(loader), bool)  # whether each update was allowed
         self.allowed = xp.ones((), bool)
         self.order = xp.zeros(self.full * self.batch, np.int64)
-        self.rest: Array = None  # of the samples, for a last, smaller batch
+        self.rest: Array = None  # the samples of a last, smaller batch
         self.counter, self.now = xp.zeros((), np.int64), xp.zeros((), np.int64)
         self._set_tables([])
         self.captured: dict[int, CapturedWork] = {}
         self.states: list[HostState] = []
-        self.schedules: list[HostState] = []  # theirs at the same moments; epochs may change them
+        self.schedules: list[HostState] = []  # the schedules' states then; epochs may change them
         self.done = 0
 
     def fits(self, steps: PlainSteps, loader: DataLoader) -> bool:
-        """Whether the captured work is still right: the same loader, and nothing else changed."""
+        """Whether the captured work is still valid: same loader, and nothing else changed."""
         plain = self._plain
         stream = self.backend.xp.cuda.get_current_stream()
         same = (
@@ -62,14 +65,14 @@ class CapturedStep:
         )
         try:
             return same and not self.states[-1].changed(self._state())
-        except CannotCapture:  # the next one will say why
+        except CannotCapture:  # the next CapturedStep reports the reason
             return False
 
     def begin(self, loader: DataLoader) -> None:
-        """Take the loader's next epoch: what it needs of the host goes to the device.
+        """Begin the loader's next epoch: upload its order and its scalars.
 
         Raises:
-            CannotCapture: if a step of it has no scalars. Plain steps can be made all the same.
+            CannotCapture: if a step of the epoch has no scalars. Plain steps are still possible.
         """
         order = self.backend.asarray(loader.order(loader.epoch))
         loader.epoch += 1
@@ -86,10 +89,10 @@ class CapturedStep:
                 raise
 
     def end(self, error: DivergedError | None = None) -> Array:
-        """The losses of the epoch up to here; see `PlainSteps.epoch`.
+        """The losses of the epoch so far; see `PlainSteps.epoch`.
 
         Args:
-            error: why the host refused the next step, if it did.
+            error: the error by which the host refused the next step, if it did.
         """
         if error is not None:
             self.losses[self.done] = lost(error)
@@ -97,30 +100,32 @@ class CapturedStep:
         return with_refused(self.losses[: self.done], self.verdicts[: self.done])
 
     def learn(self) -> None:
-        """Make a plain step, and see what it changes on the host."""
+        """Make a plain step, after recording the host's state."""
         self._look()
         self._step()
         self.done += 1
 
     def warm_up(self) -> None:
-        """Make a step with scalars from the device, as a captured one gets them.
+        """Make a step with scalars from the device, as a captured step gets them.
 
-        So everything is ready that its first run has to make: kernels for such scalars, say.
+        Its first run creates what a capture cannot, such as kernels for such scalars.
 
         Raises:
-            CannotCapture: saying why; the step is not made then.
+            CannotCapture: with the reason; the step is undone.
         """
         self._look()
         self._require_unchanged()
         after = self.states[-1]
-        self._set_tables(growth(self.states))
+        grown = growth(self.states)
+        with _for_each_step():
+            self._set_tables(grown)
         self._fill_tables()
         copies: list[tuple[Array, Array]] = []
         try:
             for a in (*after.arrays, self.allowed):
                 copies.append((a, a.copy()))
             self._step_by_tables()
-        except Exception as error:  # the plain step ran: undo what this one did
+        except Exception as error:  # such a step failed, where plain steps did not: undo it
             for a, before_it in copies:
                 a[...] = before_it
             self.counter.fill(self.done)
@@ -128,7 +133,7 @@ class CapturedStep:
         self._count(1)
 
     def _require_unchanged(self) -> None:
-        """Raise CannotCapture if the plain steps changed more on the host than counters."""
+        """Raise CannotCapture if the plain steps changed anything on the host but counters."""
         _, before, after = self.states
         changed = before.changed(after)
         if changed:
@@ -146,22 +151,22 @@ class CapturedStep:
             )
 
     def capture(self, graphs: Graphs, most: int) -> None:
-        """Capture a step, alone and up to `most` times in a row, without making one.
+        """Capture a step, once and up to `most` times in a row, without making it.
 
         Raises:
-            CannotCapture: saying why.
+            CannotCapture: with the reason.
         """
         times = sorted({1, most}) if self.full >= 2 * most else [1]
         try:
             self.captured = graphs.capture(self._step_by_tables, times)
         except Exception as error:  # whatever a layer does that cannot be captured
             raise CannotCapture(_told(error)) from error
-        finally:  # capturing is not doing: there was a forward whose values nobody has
+        finally:  # a captured forward has computed no values that a backward could use
             self._plain.model.forget()
             self._plain.loss.saved = None
 
     def go_on(self) -> None:
-        """Make the next steps, as many as were captured in a row."""
+        """Make the next steps: replay as many as were captured in a row, or make a plain step."""
         times = max((n for n in self.captured if n <= self.full - self.done), default=0)
         if times:
             self.captured[times].replay()
@@ -171,20 +176,20 @@ class CapturedStep:
             self.done += 1
 
     def _step(self) -> None:
-        """The step itself. What is captured never has the last, smaller batch."""
+        """The step itself. A captured step never has the last, smaller batch."""
         run, floats, keys = self.backend.run, self.floats, self.keys
-        run(begin_step, self.counter, self.now, floats.now, floats.rows, keys.now, keys.rows)
+        run(begin_step, self.counter, self.now, floats.row, floats.rows, keys.row, keys.rows)
         if self.done < self.full:
             x, labels = run(gather_batch, self.arrays, self.order, self.now, self.batch)
         else:
             x, labels = (a.take(self.rest, axis=0) for a in self.arrays)
         loss = self._plain.step(x, labels, self.allowed)
-        if getattr(loss, "dtype", None) not in LOSSES:  # a user's loss; an upload, perhaps
+        if getattr(loss, "dtype", None) not in LOSSES:  # a user's loss; this may be an upload
             loss = self.backend.asarray(loss).astype(np.float64)
         run(note_step, self.losses, self.verdicts, self.now, loss, self.allowed)
 
     def _step_by_tables(self) -> None:
-        """The step with everything that changes from step to step from the device."""
+        """The step, with all per-step scalars from the device."""
         with self.floats.in_charge(), self.keys.in_charge():
             self._step()
 
@@ -195,26 +200,24 @@ class CapturedStep:
         self.keys = StreamKeys(self.backend, np.dtype(np.uint32), steps, grown)
 
     def _fill_tables(self) -> None:
-        """Write down the scalars of the epoch's steps from here on.
+        """Compute the scalars of the epoch's remaining steps.
 
         Raises:
-            CannotCapture: if there are none for one of them: a schedule ends, say, or a rate
-                overflows. Training may stop before it gets there.
+            CannotCapture: if a step has none, because a schedule ends or a rate overflows, for
+                example. Training may stop before that step.
         """
-        try:
+        with _for_each_step():
             self.floats.fill(self.done)
             self.keys.fill(self.done)
-        except Exception as error:
-            raise CannotCapture(f"a step of this epoch has no scalars: {_told(error)}") from error
 
     def _count(self, steps: int) -> None:
-        """Let the host's counters count steps that the device makes without them."""
+        """Advance the host's counters by steps that the device makes on its own."""
         for counter, grows in self.growth:
             counter.set(counter.value + steps * grows)
         self.done += steps
 
     def _look(self) -> None:
-        """See the host's state, and that of the schedules."""
+        """Record the host's state, and the schedules' states."""
         self.states.append(self._state())
         owners = [counter.owner for counter, _ in self.states[-1].counts]
         optimizers = [owner for owner in owners if isinstance(owner, FlatOptimizer)]
@@ -230,11 +233,22 @@ class CapturedStep:
     def _host_state(self, **roots: object) -> HostState:
         try:
             return HostState(self.backend.array_type, **roots)
-        except Exception as error:  # somebody's attribute that raises when it is looked at
+        except Exception as error:  # a user's attribute raises when it is read
             raise CannotCapture(f"the host's state cannot be seen: {_told(error)}") from error
 
 
+@contextmanager
+def _for_each_step() -> Iterator[None]:
+    """While entered, whatever goes wrong when scalars are computed in advance is CannotCapture."""
+    try:
+        yield
+    except CannotCapture:
+        raise
+    except Exception as error:
+        raise CannotCapture(f"a step of this epoch has no scalars: {_told(error)}") from error
+
+
 def _told(error: Exception) -> str:
-    """An error in a line, with where in the model it was raised."""
+    """An error as text, with the layer that raised it."""
     notes = "".join(f", {note}" for note in getattr(error, "__notes__", ()))
     return f"{type(error).__name__}: {error}{notes}"

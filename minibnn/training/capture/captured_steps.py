@@ -1,4 +1,4 @@
-"""Epochs of captured steps, and the way back to plain ones."""
+"""Epochs of captured steps, or of plain steps if a step cannot be captured."""
 
 from __future__ import annotations
 
@@ -16,35 +16,38 @@ from minibnn.training.capture.captured_step import CapturedStep
 from minibnn.training.capture.scalars import CannotCapture
 from minibnn.training.step import OnSteps, PlainSteps, check_loader
 
-# The host needs some microseconds to launch captured work, however long it is; many steps share
-# them.
+# Launching captured work takes the host some microseconds, whatever its length; so many steps share
+# one launch.
 STEPS_AT_ONCE = 32
-# Two steps show how counters grow, and a third is the warm-up; then there is one to replay.
+# Two steps show how counters grow, the third is the warm-up, and one is left to replay.
 FEWEST_STEPS = 4
 
 
 class CapturedSteps(PlainSteps):
     """Trains a model by replaying a captured step, on a backend that has `graphs`.
 
-    The first three steps run as they are, and all others are replays of the next, which is
-    captured. They change parameters, running statistics and the counts of streams and optimisers
-    exactly as those of `PlainSteps` do. What cannot be captured is named in a warning, and training
-    goes on with plain steps: a layer that reads a value back, a loader that makes its batches
-    itself, whatever keeps a state on the host that changes from step to step. (A state in a global
-    variable cannot be seen. What a step reads from there stays as it was when it was captured.)
+    The first two steps are plain steps; the third, the warm-up, takes its scalars from the device.
+    Then the step is captured, and all others are replays, except for a last, smaller batch. They
+    change parameters, running statistics, and the counts of random streams and optimisers exactly
+    as `PlainSteps` does.
 
-    Between epochs everything may change, such as rates, schedules, attributes of layers, the
-    loader. If more than known counters has changed, the step is captured anew.
+    A step cannot be captured if a layer reads a value back, a loader makes its batches itself, or a
+    state on the host changes from step to step. Then a warning names the cause, and training
+    continues with plain steps. (States in global variables are not detected: a captured step keeps
+    using the values that it read in the capture.)
+
+    Between epochs, everything may change: rates, schedules, attributes of layers, the loader. If
+    something other than a known counter has changed, the step is captured again.
 
     Args:
         model: see `PlainSteps`.
         loss: see `PlainSteps`.
         optimizer: see `PlainSteps`.
-        steps_at_once: how many steps are replayed at once.
+        steps_at_once: the number of steps in one launch.
 
     Attributes:
-        refused: why this training is not captured, or None. It is not tried again with this object,
-            whatever the reason was, a lack of memory too.
+        refused: why this training is not captured, or None. If it is not None, this object makes
+            plain steps only, whatever the reason, even a lack of memory.
     """
 
     def __init__(
@@ -62,11 +65,11 @@ class CapturedSteps(PlainSteps):
 
     @property
     def captured(self) -> bool:
-        """Whether there is a captured step: from the first epoch on, if nothing prevents it."""
+        """Whether there is a captured step: after the first epoch, unless it was refused."""
         return self._captured is not None and bool(self._captured.captured)
 
     def epoch(self, loader: DataLoader, on_steps: OnSteps | None = None) -> Array:
-        """As `PlainSteps.epoch`; `on_steps` may be told of many steps at once."""
+        """As `PlainSteps.epoch`; `on_steps` may be called with many steps at once."""
         check_loader(type(self).__name__, loader)
         backend, graphs = self.model.backend, self.model.backend.graphs
         if self.refused is None and graphs is None:
@@ -74,12 +77,12 @@ class CapturedSteps(PlainSteps):
         if self.refused is None and not loader.only_gathers():
             self._refuse(f"{type(loader).__name__} makes its batches itself")
         few = loader.samples // loader.batch_size < FEWEST_STEPS
-        strange = loader.backend is not backend or len(loader.arrays) != 2  # plain steps say so
+        strange = loader.backend is not backend or len(loader.arrays) != 2  # plain steps raise
         if self.refused is not None or graphs is None or few or strange:
             return super().epoch(loader, on_steps)
         with graphs.stream():
             if self._captured is None or not self._captured.fits(self, loader):
-                self._captured = None  # its memory goes before that of the next one comes
+                self._captured = None  # frees its memory before the next one allocates
                 self._captured = CapturedStep(self.model, self.loss, self.optimizer, loader)
             return self._run(self._captured, graphs, loader, on_steps)
 
@@ -103,7 +106,7 @@ class CapturedSteps(PlainSteps):
                     self._announce(step)
             except CannotCapture as error:
                 self._refuse(str(error), frames=4)
-            except DivergedError as error:  # on the host: a rate, say, that the dtype cannot hold
+            except DivergedError as error:  # on the host: a rate too large for the dtype, say
                 return step.end(error)
             made = step.done - before
             if made and on_steps is not None and on_steps(made):
@@ -118,7 +121,7 @@ class CapturedSteps(PlainSteps):
         )
 
     def _refuse(self, why: str, *, frames: int = 3) -> None:
-        """Remember it, and tell whoever called `epoch`, so many frames above."""
+        """Remember the reason, and warn the caller of `epoch`, so many frames above."""
         self.refused = why
         text = f"training without a captured step: {why}"
         warnings.warn(text, UserWarning, stacklevel=frames)

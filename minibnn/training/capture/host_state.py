@@ -1,9 +1,8 @@
-"""What the host keeps about a model in training: numbers, and which arrays are where.
+"""Snapshots of the host's state in training: numbers, and references to arrays.
 
-A captured step repeats what was captured. If a layer counts its steps in an attribute, or puts a
-new array in the place of an old one, its captured step would go on with the old value and be
-silently wrong. So a step is captured only if it leaves the host's state as it was, but for known
-counters.
+A captured step repeats what was captured. If a layer counts its steps in an attribute, or replaces
+an array by a new one, the captured step would continue with the old value and be silently wrong. So
+a step is captured only if it changes nothing on the host but known counters.
 """
 
 from __future__ import annotations
@@ -25,55 +24,55 @@ from minibnn.optimizers.base import FlatOptimizer
 from minibnn.parameter import FlatStore, Parameter
 from minibnn.random_stream import RandomStream
 
-# What a step leaves behind for the next one to find, of objects of ours.
+# The counters in our own objects, which each step advances.
 COUNTERS = ((RandomStream, "_count"), (FlatOptimizer, "_steps"))
-# What only lives between a forward and its backward, or is a note that changes nothing.
+# Attributes that exist only between forward and backward, or do not affect what is computed.
 PASSING = (
     (Layer, ("saved", "input_contract", "_drawn")),
     (Loss, ("saved",)),
-    (FlatOptimizer, ("schedule",)),  # each epoch takes its rates anew
+    (FlatOptimizer, ("schedule",)),  # each epoch computes its rates again
     ((Parameter, FlatStore), ("_used", "_grad_used", "used")),
 )
 NUMBERS = (type(None), bool, int, float, complex, str, bytes, np.generic, np.dtype)
-# What Python itself notes about a class: where it stands in its file, and its like.
+# Python's own notes about a class, such as its line in the file.
 NOTES = ("__firstlineno__", "__static_attributes__")
-# What is not looked into: it is no state, or it is everybody's.
+# Objects that are not searched: they hold no state, or are shared by everything.
 CLOSED = (Backend, ModuleType)
 OURS = ("minibnn.", "builtins", "abc", "typing", "enum", "dataclasses", "numpy", "cupy")
 
 
 class Counter(NamedTuple):
-    """An attribute that counts: the arrays of a stream, the updates of an optimiser."""
+    """An attribute that counts the arrays of a random stream or the updates of an optimiser."""
 
     owner: Any
     name: str
 
     @property
     def value(self) -> int:
-        """What it says."""
+        """Its current value."""
         return int(getattr(self.owner, self.name))
 
     def set(self, value: int) -> None:
-        """Change what it says."""
+        """Set its value."""
         setattr(self.owner, self.name, value)
 
 
 class HostState:
     """A snapshot of everything that can be reached from some objects.
 
-    It looks into attributes, slots, containers, closures and defaults of functions, bound methods,
-    partial functions, the attributes of users' own classes, and at the states of random generators,
-    the global ones too. It sees neither global variables nor files.
+    It searches attributes, slots, containers, closures and defaults of functions, bound methods,
+    partial functions, and attributes of users' classes. It includes the states of random
+    generators, also of the global ones. It does not see global variables or files.
 
     Args:
-        array_type: of the arrays that lie on a device.
-        roots: where to begin, by name.
+        array_type: the class of arrays on the device.
+        roots: the objects to start from, by name.
 
     Attributes:
-        values: what was found, by path: numbers and texts as they are, host arrays by their
-            contents, everything else, arrays on the device too, as the object itself.
-        counts: the counters that were found, and what they said.
-        arrays: those on the device, each once.
+        values: what was found, by path: numbers and strings by value, host arrays by content, and
+            everything else, including device arrays, by identity.
+        counts: the counters that were found, with their values.
+        arrays: the device arrays, each once.
     """
 
     def __init__(self, array_type: type, **roots: object) -> None:
@@ -114,13 +113,13 @@ class HostState:
         elif hasattr(value, "getstate") and not isinstance(value, type):  # random.Random
             self.values[path] = (value, repr(value.getstate()))
         elif isinstance(value, Iterator):
-            self.values[path] = object()  # nobody can say where it stands: it has always changed
+            self.values[path] = object()  # its position is unknown, so it counts as changed
         elif not isinstance(value, CLOSED):
             for name, item in self._inside(value):
                 self._look(path + name, item)
 
     def _inside(self, value: Any) -> Iterator[tuple[str, Any]]:
-        """What an object holds, with what to add to its path."""
+        """An object's contents, each with its suffix for the path."""
         if isinstance(value, dict):
             yield from ((f"[{key!r}]", item) for key, item in list(value.items()))
         elif isinstance(value, list | tuple | set | frozenset | deque):
@@ -159,7 +158,7 @@ class HostState:
 
 
 def _is_data(value: Any) -> bool:
-    """Whether a class attribute may be a state: no method, property or the like."""
+    """Whether a class attribute may hold state: it is no method, property or class."""
     return not hasattr(type(value), "__get__") and not isinstance(value, type)
 
 
@@ -169,4 +168,4 @@ def _same(one: Any, other: Any) -> bool:
     if one is other:
         return True
     numbers = isinstance(one, NUMBERS) and type(one) is type(other)
-    return numbers and bool(one == other or (one != one and other != other))  # nan is like nan
+    return numbers and bool(one == other or (one != one and other != other))  # nan equals nan here

@@ -1,6 +1,6 @@
-"""What a captured step does around the model: it finds its scalars and its batch, notes its loss.
+"""What a captured step does around the model: find its scalars and batch, and record its loss.
 
-A device keeps the number of the step, so the host need not say which one is replayed.
+The device counts the steps, so that the host need not upload a step's number.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from minibnn.backend import Array
 def begin_step(
     counter: Array, now: Array, floats: Array, float_table: Array, keys: Array, key_table: Array
 ) -> None:
-    """Let the next step be the one that runs, and fetch its scalars from the tables.
+    """Begin the next step: advance the counter, and copy the step's scalars from the tables.
 
     .. code-block:: text
 
@@ -35,7 +35,7 @@ def begin_step(
 def gather_batch(
     arrays: tuple[Array, Array], order: Array, now: Array, batch: int
 ) -> tuple[Array, Array]:
-    """New arrays with the rows of batch number `now`, of samples and of labels.
+    """The samples and the labels of batch number `now`, as new arrays.
 
     .. code-block:: text
 
@@ -49,7 +49,7 @@ def gather_batch(
 
 
 def note_step(losses: Array, verdicts: Array, now: Array, loss: Array, allowed: Array) -> None:
-    """``losses[now] = loss``, ``verdicts[now] = allowed``.
+    """Record a step: ``losses[now] = loss``, ``verdicts[now] = allowed``.
 
     Shapes: losses float64 (steps,), verdicts bool (steps,), now int64 (), loss (), allowed bool ().
     """

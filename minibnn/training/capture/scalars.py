@@ -1,8 +1,8 @@
-"""The scalars that change from step to step, for a whole epoch in advance.
+"""Per-step scalars, computed for a whole epoch in advance.
 
-An optimiser's are a function of how many updates it has made, and a random stream's keys of how
-many arrays it has drawn. Two plain steps show by how much each count grows in a step. So the
-scalars of all steps can be written down, and a captured step finds its own on the device.
+An optimiser's scalars are a function of the number of its updates, and a random stream's keys of
+the number of arrays that it has drawn. Two plain steps show by how much each count grows in a step.
+So the scalars of all steps can be computed, and a captured step reads its own on the device.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from minibnn.random_stream import RandomStream, stream_keys
 from minibnn.training.capture.host_state import Counter, HostState
 
 
-class CannotCapture(Exception):  # noqa: N818  # no error: training goes on without a capture
+class CannotCapture(Exception):  # noqa: N818  # not an error: training continues with plain steps
     """This step cannot be captured; the message says why."""
 
 
@@ -28,10 +28,10 @@ def growth(states: Sequence[HostState]) -> list[tuple[Counter, int]]:
     """By how much each counter grows in a step.
 
     Args:
-        states: before a step, after it, and after another one.
+        states: the states before a step, after it, and after another step.
 
     Raises:
-        CannotCapture: if a counter does not grow evenly, or was not there from the beginning.
+        CannotCapture: if both steps add different numbers, or a counter did not exist at first.
     """
     first, second, third = (state.counts for state in states)
     if [counter for counter, _ in first] != [counter for counter, _ in second]:
@@ -50,25 +50,25 @@ def growth(states: Sequence[HostState]) -> list[tuple[Counter, int]]:
 
 
 class Table:
-    """The scalars of objects of one kind, for all steps of an epoch, on the device.
+    """The scalars of all objects of one kind, for all steps of an epoch, on the device.
 
     Args:
-        backend: where.
-        dtype: of the scalars.
-        steps: how many an epoch has.
-        growth: of counters in a step; those of other kinds are left out.
+        backend: the backend of the arrays.
+        dtype: the scalars' dtype.
+        steps: the number of steps in an epoch.
+        growth: the counters and their growth in a step; other kinds of objects are ignored.
 
     Attributes:
-        now: (n,), the scalars of the step that runs.
-        rows: (steps, n), those of all steps.
+        row: (n,), the scalars of the current step, which `begin_step` copies.
+        rows: (steps, n), the scalars of all steps.
 
     Raises:
-        CannotCapture: for an object that has another way to its scalars.
+        CannotCapture: if an object computes its scalars in its own way.
     """
 
     kind: ClassVar[type]
-    source: ClassVar[str]  # the method by which an object takes its next scalars
-    guarded: ClassVar[tuple[str, ...]]  # attributes that nobody may read, the count first
+    source: ClassVar[str]  # the method that gives an object its next scalars
+    guarded: ClassVar[tuple[str, ...]]  # attributes that a step must not read, the count first
     what: ClassVar[str]
     hint: ClassVar[str]
 
@@ -86,23 +86,23 @@ class Table:
                     f"{type(owner).__name__} has scalars of {self.dtype_of(owner)}, not {dtype}"
                 )
         size = len(self._flat(0))
-        self.now, self.rows = backend.xp.zeros(size, dtype), backend.xp.zeros((steps, size), dtype)
-        places = iter(range(size))
+        self.row, self.rows = backend.xp.zeros(size, dtype), backend.xp.zeros((steps, size), dtype)
+        positions = iter(range(size))
         self._views = [
-            (owner, [tuple(self.now[next(places)] for _ in part) for part in scalars])
+            (owner, [tuple(self.row[next(positions)] for _ in part) for part in scalars])
             for owner, scalars in self._scalars(0)
         ]
 
     def dtype_of(self, owner: Any) -> Any:
-        """Of the scalars that an object takes."""
+        """The dtype of an object's scalars."""
         raise NotImplementedError
 
     def scalars_at(self, owner: Any, count: int) -> list[tuple[Any, ...]]:
-        """What an object takes after so many times, in tuples."""
+        """An object's scalars at a count, in tuples."""
         raise NotImplementedError
 
     def _scalars(self, ahead: int) -> Iterator[tuple[Any, list[tuple[Any, ...]]]]:
-        """Who takes what in a step that comes after so many others."""
+        """The objects and their scalars in a step that is `ahead` steps from now."""
         for owner, times in self._owners:
             start = getattr(owner, self.guarded[0]) + ahead * times
             for count in range(start, start + times):
@@ -112,7 +112,7 @@ class Table:
         return [n for _, scalars in self._scalars(ahead) for part in scalars for n in part]
 
     def fill(self, done: int) -> None:
-        """Write down the rows of the steps from number `done` on, which is the next."""
+        """Compute the rows from step number `done` on, which is the next step."""
         if self.rows.size:
             rows = np.zeros(self.rows.shape, self.rows.dtype)
             for i in range(done, len(rows)):
@@ -121,12 +121,12 @@ class Table:
 
     @contextmanager
     def in_charge(self) -> Iterator[None]:
-        """While entered, objects take the scalars in `now`.
+        """A context in which objects take the scalars in `row`.
 
-        Nobody can read a count, or a rate: in a captured step it would stay what it is.
+        Reading a count or a rate raises an error: a captured step would keep its value for ever.
 
         Raises:
-            CannotCapture: if a step takes scalars more or fewer times, or sets a count or rate.
+            CannotCapture: if a step takes scalars more or fewer times, or sets a count or a rate.
         """
         left = list(self._views)
         guards = [
@@ -153,9 +153,9 @@ class Table:
             raise CannotCapture(f"a step sets {name.strip('_')} of a {type(owner).__name__}")
 
     def _give(self, owner: Any, left: list[tuple[Any, list[tuple[Array, ...]]]], *_: Any) -> Any:
-        """The next of the scalars that are left for an object, in the place of its own method.
+        """An object's next scalars; replaces the object's own method.
 
-        The count that the method is given is nothing to go by: it stands still in a capture.
+        It ignores the count that it is called with, which does not change in a capture.
         """
         for i, (taker, scalars) in enumerate(left):
             if taker is owner:
@@ -164,7 +164,7 @@ class Table:
         raise CannotCapture(f"{type(owner).__name__}: more {self.what} in this step")
 
     def given(self, scalars: list[tuple[Array, ...]]) -> Any:
-        """Scalars as the object's own method gives them."""
+        """Scalars in the form that the object's own method returns."""
         return scalars
 
 
@@ -178,7 +178,7 @@ class OptimizerScalars(Table):
     hint = "take what changes from step to step from scalars(rate, step)"
 
     def dtype_of(self, owner: Any) -> Any:
-        """That of the parameters."""
+        """The parameters' dtype."""
         return owner.store.data.dtype
 
     def scalars_at(self, owner: Any, count: int) -> list[tuple[Any, ...]]:
@@ -210,9 +210,9 @@ class StreamKeys(Table):
 
 
 class Unreadable:
-    """Stands for a number that a captured step must not read: every use of it is an error.
+    """Stands for a number that a captured step must not read: every use of it raises an error.
 
-    Counting it up is none, since the host counts replayed steps afterwards.
+    Only adding to it in place is allowed; the host advances counters after a replay.
     """
 
     def __init__(self, owner: Any, table: Table) -> None:

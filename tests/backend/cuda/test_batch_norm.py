@@ -1,4 +1,4 @@
-"""The CUDA kernels of sums over the batch and batch norm, on the host, against the references."""
+"""The CUDA kernels of sums over the batch and batch norm, run on the host, against the references."""
 
 from __future__ import annotations
 
@@ -30,8 +30,8 @@ launched = partial(cuda_on_host.launched, forget=True)
 def close(got, exact, size=None):
     """Within 3e-6 (1e-14) of the largest number, or of `size`.
 
-    A sum is made of at most 32 + 5 + 5 additions, one after another, in each of two launches. The
-    errors of so many roundings, of 6e-8 (1.1e-16) each, mostly cancel.
+    In each of two launches, a sum has at most 32 + 5 + 5 additions in sequence. Their rounding
+    errors, of 6e-8 (1.1e-16) each, mostly cancel.
     """
     assert got.shape == exact.shape
     tolerance = {"float32": 3e-6, "float64": 1e-14}[got.dtype.name]
@@ -40,17 +40,17 @@ def close(got, exact, size=None):
 
 
 def batches(rng, shape, dtype, count=2):
-    """Numbers around 1; without an axis for the positions where there is one of them."""
+    """Numbers around 1; without an axis for positions if there is only one position."""
     shape = (shape[0], shape[2]) if shape[1] == 1 else shape
     return (rng.standard_normal((count, *shape)) + 1).astype(dtype)
 
 
 def wide(*arguments):
-    """The arrays in more digits than the kernels have."""
+    """The arrays in higher precision than the kernels'."""
     return [a.astype(np.longdouble) if isinstance(a, np.ndarray) else a for a in arguments]
 
 
-# --- How a launch lies on a matrix ------------------------------------------------------------
+# --- How a launch covers a matrix -------------------------------------------------------------
 
 
 @pytest.mark.parametrize("rows", [1, 33, 1025, 67_600, 811_200, 10**9])
@@ -147,35 +147,44 @@ def test_batch_norm(scale, shape, dtype, rng):
 @both_floats
 @every_shape
 @pytest.mark.parametrize("scale", [False, True])
-@pytest.mark.parametrize("need_dx", [False, True])
-def test_batch_norm_gradient(need_dx, scale, shape, dtype, rng):
+def test_batch_norm_gradient(scale, shape, dtype, rng):
     dy, x_hat = batches(rng, shape, dtype)
     gamma, inv_std = rng.uniform(0.5, 2, (2, shape[2])).astype(dtype)
     dgamma, dbeta = np.full((2, shape[2]), np.nan, dtype)
     gamma, out = (gamma, dgamma) if scale else (1, None)
     stages = [*([] if shape in SHORT else ["gradient_sums"]), "batch_norm_gradient"]
-    dx = HOST_CUDA.run(batch_norm_gradient, dy, x_hat, inv_std, gamma, out, dbeta, need_dx)
+    dx = HOST_CUDA.run(batch_norm_gradient, dy, x_hat, inv_std, gamma, out, dbeta, True)
     launched(*stages)
     sums = np.empty((2, shape[2]), np.longdouble)
     exact = batch_norm_gradient(*wide(dy, x_hat, inv_std, gamma), *sums, True)
     assert sums.dtype == np.longdouble
-    assert (dx is None) != need_dx
     terms = [a.astype(np.longdouble).reshape(-1, shape[2]) for a in (dy, dy.astype(float) * x_hat)]
     close(dbeta, terms[0].sum(axis=0), abs(terms[0]).sum(axis=0))
     if scale:
         close(dgamma, terms[1].sum(axis=0), abs(terms[1]).sum(axis=0))
     else:
         assert np.isnan(dgamma).all()
-    if need_dx:
-        close(dx, exact)
-        HOST_CUDA.run(batch_norm_gradient, dy, x_hat, inv_std, gamma, dgamma, dbeta, False)
-        launched(*stages)
-        s, n = gamma * inv_std, dy.size // shape[2]  # from the sums dx follows exactly
-        np.testing.assert_array_equal(dx, s * dy - (s * dgamma / n) * x_hat - s * dbeta / n)
+    close(dx, exact)
+    arguments = dy, x_hat, inv_std, gamma, dgamma, dbeta, False
+    assert HOST_CUDA.run(batch_norm_gradient, *arguments) is None
+    launched(*stages)
+    s, n = gamma * inv_std, dy.size // shape[2]  # from the sums dx follows exactly
+    np.testing.assert_array_equal(dx, s * dy - (s * dgamma / n) * x_hat - s * dbeta / n)
+
+
+def test_a_gamma_of_1_as_a_float():
+    """It is the same null pointer as the integer 1."""
+    x, v = np.ones((4, 3), np.float32), np.ones(3, np.float32)
+    expected = HOST_CUDA.run(batch_norm, x, v, v, 1e-5)
+    for gamma in (1, 1.0):
+        got = HOST_CUDA.run(batch_norm, x, gamma, v, 1e-5)
+        for a, b in zip(got, expected, strict=True):
+            np.testing.assert_array_equal(a, b)
+    launched(*["batch_norm"] * 3)
 
 
 def test_batch_norm_of_what_the_kernels_cannot_take(rng):
-    """The reference computes it, from what either side returned, or raises."""
+    """The reference computes it, also from a kernel's results, or raises."""
     x, dy, images = rng.standard_normal((3, 6, 4)).astype(np.float32)
     images = images.reshape(3, 2, 4)
     v, one = rng.uniform(0.5, 2, (2, 4)).astype(np.float32), np.ones(1, np.float32)
@@ -295,7 +304,7 @@ def test_running_statistics(channels, dtype, rng):
 
 @pytest.fixture
 def on_host_cuda(monkeypatch):
-    """NumPy's arrays belong to the kernels' backend."""
+    """Let NumPy's arrays belong to the backend with the kernels."""
 
     def enter():
         monkeypatch.setitem(select._by_array_type, np.ndarray, HOST_CUDA)

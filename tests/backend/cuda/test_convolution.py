@@ -1,6 +1,6 @@
-"""The kernels of convolution, on the host, against their references.
+"""The kernels of convolution, run on the host, against their references.
 
-The numbers here are small and whole, so that sums are exact in any order and all is equal.
+All numbers are small integers, so sums are exact in any order and results are equal.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ def whole(rng, shape, dtype):
 
 
 def check_convolution(x, W, windows, rng):
-    """All three against the references."""
+    """Compare the forward pass and both gradients with the references."""
     z = check_equal(convolve, x, W, windows)
     dz = whole(rng, z.shape, x.dtype)
     check_equal(convolve_dW, x, dz, windows)
@@ -133,7 +133,7 @@ def test_nan_reaches_the_windows_that_see_it_and_their_pixels(rng):
 
 
 def test_the_layers_of_a_recipe(rng, launches):
-    """Each layer of larq-cnn at its own size: what it takes, how much it launches."""
+    """Each layer of larq-cnn at its own size: its results, and its launches."""
     x = whole(rng, (3, 28, 28, 1), np.float32)
     for layer in RECIPES["larq-cnn"]().build():
         if isinstance(layer, Conv2D):

@@ -1,4 +1,4 @@
-"""Matrix products through cuBLAS without cuBLAS: a stand-in that multiplies as its manual says."""
+"""Matrix products by cuBLAS, with a stand-in that multiplies as cuBLAS's manual says."""
 
 from __future__ import annotations
 
@@ -7,15 +7,10 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 from cublas_stand_in import Library, OnDevice
-from cuda_on_host import HOST_CUDA
 from fake_cupy import fake_cuda
 
 from minibnn.backend.cuda import cublas
-from minibnn.backend.cuda.backend import CupyBackend
 from minibnn.backend.cuda.device import Device
-from minibnn.functions import sign
-from minibnn.layers.conv import convolve, convolve_dW, convolve_dx
-from minibnn.windows import Windows
 
 
 @pytest.fixture
@@ -38,7 +33,7 @@ def open_products(cupy):
 
 
 def layouts(a):
-    """The same matrix, in every way that it can stand in memory."""
+    """The same matrix in every layout in memory."""
     n, m = a.shape
     wide = np.full((n + 1, m + 3), np.nan, a.dtype)
     wide[:n, :m] = a
@@ -115,71 +110,3 @@ def test_a_status_is_an_error(library, monkeypatch):
     one = OnDevice(np.ones((2, 2), np.float32))
     with pytest.raises(RuntimeError, match="cublasGemmEx answered with status 13"):
         products.multiply(one, one, one, tf32=False)
-
-
-# --- The backend's products ---------------------------------------------------------------------
-
-
-class Products:
-    """Stands in for `Cublas`."""
-
-    def __init__(self):
-        self.tf32 = []
-
-    def multiply(self, a, b, out, *, tf32):
-        assert cublas.fits(a)
-        assert cublas.fits(b)
-        self.tf32.append(tf32)
-        np.matmul(a.astype(out.dtype), b.astype(out.dtype), out=out)
-
-
-@pytest.fixture
-def products(monkeypatch):
-    products = Products()
-    monkeypatch.setattr(HOST_CUDA, "_cublas", products, raising=False)
-    monkeypatch.setattr(HOST_CUDA, "matmul", CupyBackend.matmul.__get__(HOST_CUDA))
-    return products
-
-
-def test_the_backend_multiplies_whatever_layers_give_it(products, rng):
-    a, b = rng.standard_normal((4, 6)), rng.standard_normal((6, 5))
-    expected = a @ b
-    np.testing.assert_array_equal(HOST_CUDA.matmul(a, b), expected)
-    np.testing.assert_array_equal(HOST_CUDA.matmul(np.repeat(a, 2, 1)[:, ::2], b), expected)
-    for out in (np.empty((4, 5)), np.empty((5, 4)).T, np.empty((4, 5), np.float32)):
-        assert HOST_CUDA.matmul(a, b, out=out) is out
-        np.testing.assert_array_equal(out, expected.astype(out.dtype))
-    groups = HOST_CUDA.matmul(np.stack([a, -a]), np.stack([b, b]))
-    np.testing.assert_array_equal(groups, [expected, -expected])
-    assert len(products.tf32) == 7
-    np.testing.assert_allclose(HOST_CUDA.matmul(a, b[:, 0]), expected[:, 0])  # the library's own
-    with pytest.raises(ValueError, match="mismatch"):
-        HOST_CUDA.matmul(a, a)
-    assert len(products.tf32) == 7
-
-
-def test_only_who_asks_for_tf32_gets_it(products, rng):
-    """Also of signs, whose products would be exact in it."""
-    x, W = rng.standard_normal((2, 8, 8)).astype(np.float32)
-    for a, b in ((sign(x), sign(W)), (x, W)):
-        HOST_CUDA.matmul(a, b)
-    HOST_CUDA.tf32 = True
-    try:
-        HOST_CUDA.matmul(x, W)
-    finally:
-        HOST_CUDA.tf32 = False
-    assert products.tf32 == [False, False, True]
-
-
-def test_convolutions_multiply_through_the_handle(products, rng):
-    x, W = (rng.integers(-4, 5, n).astype(np.float32) for n in ((2, 6, 6, 3), (3, 3, 3, 4)))
-    windows = Windows((3, 3))
-    z = convolve(x, W, windows)
-    for reference, arguments in (
-        (convolve, (x, W, windows)),
-        (convolve_dW, (x, z, windows)),
-        (convolve_dx, (z, W, windows, x.shape)),
-    ):
-        result = HOST_CUDA.run(reference, *arguments)
-        np.testing.assert_array_equal(result, reference(*arguments))
-    assert products.tf32 == [False] * 3

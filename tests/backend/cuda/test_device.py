@@ -1,4 +1,4 @@
-"""Old GPUs: which build of CuPy they need, and what they do without."""
+"""Old GPUs: the build of CuPy that they need, and the features that they lack."""
 
 from __future__ import annotations
 
@@ -65,7 +65,7 @@ def test_the_build_for_cuda_12_is_also_the_advice_for_other_errors_of_old_gpus(i
 
 @pytest.fixture
 def products(monkeypatch):
-    """Notes which products may round to TF32."""
+    """Records which products may round to TF32."""
     noted = []
     stand_in = SimpleNamespace(multiply=lambda a, b, out, *, tf32: noted.append(tf32))
     monkeypatch.setattr(HOST_CUDA, "_cublas", stand_in)
@@ -97,7 +97,7 @@ def test_tf32_begins_with_8_0(capability, products, monkeypatch, rng):
 
 
 def test_tf32_is_for_products_of_our_own(monkeypatch):
-    """CuPy's products, which stand in where cuBLAS cannot be loaded, do not ask `tf32`."""
+    """CuPy's products, which are used if cuBLAS cannot be loaded, ignore `tf32`."""
     backend = HostCudaBackend(HOST_CUDA.kernels)
     backend.no_graphs = "OSError: no libcublas"
     with pytest.warns(UserWarning, match=r"exact: CuPy multiplies \(OSError: no libcublas\)$"):
@@ -107,7 +107,7 @@ def test_tf32_is_for_products_of_our_own(monkeypatch):
 
 @pytest.fixture(scope="module")
 def pascal():
-    """The kernels as an old GPU gets them."""
+    """The kernels as compiled for an old GPU."""
     kernels = HostKernels("-D__CUDA_ARCH__=600")
     yield HostCudaBackend(kernels)
     kernels._folder.cleanup()

@@ -1,4 +1,4 @@
-"""The kernels of packed inference, on the host: equal to the references, and whole models."""
+"""The kernels of packed inference, run on the host: single operations, and whole models."""
 
 from __future__ import annotations
 
@@ -63,7 +63,7 @@ def same(got, expected):
 
 
 def off(a):
-    """The same values at an address that wide loads cannot take."""
+    """The same values at an address that is not aligned for wide loads."""
     memory = np.empty(a.nbytes + 16, np.uint8)
     start = 16 - memory.ctypes.data % 16 + a.itemsize
     moved = memory[start % 16 :][: a.nbytes].view(a.dtype).reshape(a.shape)
@@ -164,7 +164,7 @@ def move(backend, *given):
 
 
 def on_cuda(operation, *given):
-    """An operation where all that it calls in turn finds the kernels, too."""
+    """Run an operation so that the operations it calls also use the kernels."""
     return CUDA_ARRAYS.to_host(CUDA_ARRAYS.run(operation, *move(CUDA_ARRAYS, *given)))
 
 
@@ -202,9 +202,9 @@ def test_which_products_are_of_float16(monkeypatch, rng):
 
 @pytest.mark.parametrize(("rows", "columns"), [(2, 1), (64, 32)])
 def test_the_extreme_sums_in_float16(rows, columns, kernels, monkeypatch):
-    """White images and alike weights: the greatest partial sums, just below 2^24.
+    """White images and equal weights: the greatest partial sums, just below 2^24.
 
-    Of such an image and of one that is 1 darker; all weights +1 and all -1 in turn.
+    For a white image and one that is darker by 1, and for weights that are all +1 or all -1.
     """
     monkeypatch.setattr(cuda_bits, "HALF_PIXELS", 1)
     x, ones = np.full((rows, 65_793), 255, np.uint8), np.ones((columns, 65_793), np.uint8)
@@ -338,7 +338,7 @@ def test_larger_networks_run_layer_by_layer(limit, monkeypatch, rng):
 
 
 def test_rows_that_do_not_agree_are_refused(rng):
-    """Beyond them a kernel would read what is not theirs: it declines, and the reference raises."""
+    """A kernel would read outside the arrays: it declines, and the reference raises."""
     W, short = matrix(rng, 5, 130), pack_rows(bits(rng, 5, 64))
     acc, falling = rng.integers(-5, 6, (4, 10), np.int32), np.zeros(10, bool)
     A, B, t = np.ones(10, np.int64), np.ones(10, np.int64), np.zeros(10, np.int32)
@@ -407,7 +407,7 @@ def test_weights_and_layers_that_do_not_agree_are_refused(rng):
 
 
 def tame(model, rng):
-    """Values for batch norm, of both directions, with which the last layer can be packed."""
+    """Give batch norm values of both signs, with which the last layer can be packed."""
     for array in (*model.parameters(), *model.buffers()):
         name, shape = array.name, array.data.shape
         if name == "gamma":

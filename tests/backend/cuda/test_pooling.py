@@ -1,6 +1,6 @@
-"""The kernels of pooling, on the host, equal to their references.
+"""The kernels of pooling, run on the host, equal their references to the bit.
 
-A kernel adds in the order of its reference, and fuses no product with a sum.
+A kernel adds in the same order as its reference, and uses no fused multiply-adds.
 """
 
 from __future__ import annotations
@@ -75,14 +75,14 @@ def test_pooling_of_what_is_not_finite(windows, rng):
     check_average_pool(np.where(np.isinf(x), np.float32(0), x), windows, rng)
     y, position = HOST_CUDA.run(max_pool, x, windows, True)
     assert np.isnan(y).any()
-    # What comes back may not be finite either: as in the reference, 0 times it is nan.
+    # The gradient may not be finite either: as in the reference, 0 times nan is nan.
     with np.errstate(invalid="ignore"):
         dx = check_equal(max_pool_gradient, y, position, windows, x.shape)
     assert np.isnan(dx).any()
 
 
 def test_positions_and_gradients_that_do_not_fit_are_left_to_the_references(rng, launches):
-    """Also positions of wider integers: the forward pass and its gradient may decline alone."""
+    """Also wider integers as positions: forward and gradient can decline independently."""
     x, windows = whole(rng, (2, 6, 6, 3), np.float32), Windows((2, 2), (2, 2))
     y, position = max_pool(x, windows, True)
     check_equal(max_pool_gradient, y, position.astype(np.uint16), windows, x.shape)

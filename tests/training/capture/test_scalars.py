@@ -6,10 +6,26 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
+from captured_training import (
+    OPTIMIZERS,
+    assert_equal,
+    batches,
+    dense,
+    run_both,
+    training,
+    warned,
+)
 from devices import STRICT
 
-from minibnn import SGD, Cosine, Dense
-from minibnn.random_stream import RandomStream, stream_keys
+from minibnn import (
+    SGD,
+    Cosine,
+    Dense,
+    Layer,
+    RandomStream,
+)
+from minibnn.random_stream import stream_keys
+from minibnn.training import CapturedSteps, PlainSteps
 from minibnn.training.capture.host_state import Counter
 from minibnn.training.capture.scalars import CannotCapture, OptimizerScalars, StreamKeys, growth
 
@@ -62,7 +78,7 @@ def test_an_optimisers_table_has_the_scalars_of_each_step():
     size = len(expected[0])
     assert size == len(sgd.store.segments) > 1
     np.testing.assert_array_equal(table.rows.get(), np.array([[0] * size, *expected], FLOAT))
-    table.now[...] = table.rows[1]
+    table.row[...] = table.rows[1]
     expected_now = table.rows.get()[1].tolist()
     with table.in_charge():
         assert [float(n) for (n,) in sgd.scalars_at(sgd.steps)] == expected_now
@@ -79,7 +95,7 @@ def test_a_streams_table_has_the_keys_of_each_step():
     for k, row in enumerate(table.rows.get().reshape(3, 3, 2)):
         expected = [stream_keys(5, 4 + 2 * k), stream_keys(5, 5 + 2 * k), stream_keys(8, 1 + k)]
         assert row.tolist() == [list(map(int, keys)) for keys in expected]
-    table.now[...] = table.rows[2]
+    table.row[...] = table.rows[2]
     with table.in_charge():
         got = [tuple(map(int, streams[i].next_keys())) for i in (0, 2, 0)]
     assert got == [stream_keys(5, 8), stream_keys(8, 3), stream_keys(5, 9)]
@@ -171,3 +187,105 @@ def test_an_object_whose_method_was_replaced_is_named():
     sgd.scalars_at = lambda step: [(0.5,), (0.5,)]
     with pytest.raises(CannotCapture, match=r"SGD has a scalars_at\(\) of its own"):
         OptimizerScalars(STRICT, FLOAT, 5, [(Counter(sgd, "steps"), 1)])
+
+
+# --- In training ---------------------------------------------------------------------------------
+
+
+class Halving(SGD):
+    """An optimiser of a user's own, which looks at its steps."""
+
+    def update(self, segment, scalars):
+        super().update(segment, (scalars[0] / 2**self.steps,))
+
+
+def test_an_optimiser_that_reads_its_steps_is_refused(device):
+    steps = training(CapturedSteps, device, dense, lambda m: Halving(m.parameters(), 0.1))
+    warned(steps, batches(device), "Halving: its count or rate was read while a step is captured")
+
+
+class Setting(SGD):
+    """Sets its rate in each step, to what it is."""
+
+    def update(self, segment, scalars):
+        super().update(segment, scalars)
+        self.learning_rate = 0.1
+
+
+def test_an_optimiser_that_sets_its_rate_is_named(device):
+    plain = training(PlainSteps, device, dense, lambda m: Setting(m.parameters(), 0.1))
+    captured = training(CapturedSteps, device, dense, lambda m: Setting(m.parameters(), 0.1))
+    one, other = batches(device), batches(device)
+    for _ in range(2):
+        plain.epoch(one)
+    warned(captured, other, r"a step sets schedule of a Setting")
+    assert_equal(plain, captured)
+
+
+class Fading(Layer):
+    """Reads how often its stream was drawn from."""
+
+    def __init__(self):
+        self.stream = RandomStream()
+
+    def forward(self, x, *, train=False):
+        self.check_input(x)
+        if train:
+            x = x + self.stream.uniform(self.backend, x.shape, x.dtype) / (1 + self.stream.count)
+            self.saved = (x.shape,)
+        return x
+
+    def backward(self, dy, *, need_dx=True):
+        self.take_saved(dy)
+        return dy
+
+
+def test_a_stream_whose_count_is_read_is_refused(device):
+    plain = training(PlainSteps, device, lambda: dense(Fading()), OPTIMIZERS["adam"])
+    captured = training(CapturedSteps, device, lambda: dense(Fading()), OPTIMIZERS["adam"])
+    one, other = batches(device), batches(device)
+    for _ in range(2):
+        plain.epoch(one)
+    warned(captured, other, "RandomStream: its count or rate was read while a step is captured")
+    assert_equal(plain, captured)
+
+
+class Late(Layer):
+    """Makes its stream in the first step."""
+
+    def __init__(self):
+        self.stream = None
+
+    def forward(self, x, *, train=False):
+        self.check_input(x)
+        if train:
+            if self.stream is None:
+                self.stream = RandomStream()
+                self.stream.initialize(np.random.default_rng(1))
+            x = x + self.stream.uniform(self.backend, x.shape, x.dtype)
+            self.saved = (x.shape,)
+        return x
+
+    def backward(self, dy, *, need_dx=True):
+        self.take_saved(dy)
+        return dy
+
+
+def test_a_stream_that_the_first_step_makes(device):
+    steps = training(CapturedSteps, device, lambda: dense(Late()), OPTIMIZERS["adam"])
+    warned(steps, batches(device), "the first step made an optimiser or a RandomStream")
+
+
+class InDouble(SGD):
+    """States a scalar in double precision, and computes with it."""
+
+    def scalars(self, learning_rate, step):
+        return (np.float64(learning_rate) / 3,)
+
+    def update(self, segment, scalars):
+        super().update(segment, ((scalars[0] + 1e-4) * (1 + 1e-6),))
+
+
+def test_scalars_have_the_dtype_of_the_parameters(device):
+    """NumPy's double would make a double of the whole update on the host, but not in a capture."""
+    run_both(device, dense, lambda m: InDouble(m.parameters(), 0.1))

@@ -1,0 +1,1 @@
+"""The forms in which a trained network ships, and what `deploy.py` and `agree.py` share."""

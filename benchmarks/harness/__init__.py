@@ -1,0 +1,1 @@
+"""How a race is run, measured and shown; what the entry scripts in `benchmarks/` share."""

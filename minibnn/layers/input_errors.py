@@ -1,0 +1,66 @@
+"""Errors for arrays that a layer refuses, with hints."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+
+from minibnn.backend import Array, Backend, backend_of
+
+
+def require_device(who: object, backend: Backend, a: Array, name: str) -> None:
+    """Raise TypeError if the array is not on the layer's device."""
+    if backend_of(a) is not backend:
+        here, there = backend.name, backend_of(a).name
+        raise TypeError(
+            f"{who}: expected {name} on its own device, {here}, got an array on {there}; "
+            f"move one of them: model.to({there!r}) or the loader's to()"
+        )
+
+
+def wrong_dtype(who: object, x: Array, wanted: np.dtype[Any]) -> TypeError:
+    """For an `x` that does not have the model's dtype."""
+    hint = dtype_hint(x.dtype, wanted)
+    return TypeError(f"{who}: expected x of dtype {wanted}, got {x.dtype}{hint}")
+
+
+def dtype_hint(got: np.dtype[Any], wanted: np.dtype[Any]) -> str:
+    """How to get from one dtype to the other."""
+    if got.kind == "c":
+        return ""
+    hint = f"use x.astype({str(wanted)!r})"
+    if got.kind in "iub":
+        return f"; put Rescale(1 / 255) first if these are pixels, else {hint}"
+    if got in (np.float32, np.float64):  # what a model can have
+        hint += f" or model.to(dtype={str(got)!r})"
+    return f"; {hint}"
+
+
+def wrong_features(who: object, x: Array, features: int) -> ValueError:
+    """For an `x` whose last axis has another size."""
+    flat = x.ndim > 2 and math.prod(x.shape[1:]) == features
+    hint = "; put Flatten() first" if flat else ""
+    return ValueError(f"{who}: expected x of shape (batch, {features}), got {x.shape}{hint}")
+
+
+def wrong_batch(who: object, x: Array, channels: int) -> ValueError:
+    """For an `x` with other channels or, in training, with too few values for a variance."""
+    if x.ndim < 2 or x.shape[-1] != channels:
+        return ValueError(f"{who}: expected x of shape (batch, ..., {channels}), got {x.shape}")
+    return ValueError(
+        f"{who}: expected at least 2 values a channel in a training batch, got "
+        f"{x.size // channels}; use another batch size, or drop_last=True"
+    )
+
+
+def wrong_saved(who: object, saved: object) -> TypeError:
+    """For a `saved` that is not the tuple that `Layer.take_saved` expects."""
+    got = type(saved).__name__
+    if isinstance(saved, tuple | list):
+        got += f" of {', '.join(type(item).__name__ for item in saved) or 'nothing'}"
+    return TypeError(
+        f"{who}: expected forward to leave a tuple in self.saved, the output's shape and then "
+        f"what backward needs, got {got}; write self.saved = (y.shape, x)"
+    )

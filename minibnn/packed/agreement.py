@@ -1,0 +1,218 @@
+"""Count where a model's rounding makes it differ from its packed form, and which one is right."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from functools import cache
+
+import numpy as np
+
+from minibnn.backend import Array, backend_of
+from minibnn.layers import Layer
+from minibnn.packed.compile.exact import Line, compare
+from minibnn.packed.compile.fold import Fold
+from minibnn.packed.compile.lower import lower
+from minibnn.packed.compile.plan import Plan, Sign, layers_of
+from minibnn.packed.errors import PackError
+from minibnn.packed.model import CHUNK, PackedModel, on_host
+from minibnn.packed.stages import HostArray, Shape, Stage, same_stage
+
+
+@dataclass
+class LayerDisagreement:
+    """Differences in one layer, when both models take the packed bits of the layer before.
+
+    Attributes:
+        where: the layer.
+        values: the number of bits, or labels at the last layer, that differ.
+        images: the number of images in which they differ.
+        packed_right: of those values, the number that are exact in the packed model.
+        float_right: likewise in the float model.
+    """
+
+    where: str
+    values: int = 0
+    images: int = 0
+    packed_right: int = 0
+    float_right: int = 0
+
+
+@dataclass(repr=False)
+class Disagreements:
+    """The result of `disagreements`; prints as a list.
+
+    Attributes:
+        images: the number of images compared.
+        labels: the number of images with different labels.
+        bits: the number of images in which some bit after a sign differs, layer by layer.
+        unexplained: the number of images with different labels although all layers agree; anything
+            but 0 is a defect.
+        layers: the differences in each layer.
+    """
+
+    images: int
+    labels: int = 0
+    bits: int = 0
+    unexplained: int = 0
+    layers: list[LayerDisagreement] = field(default_factory=list)
+
+    @property
+    def packed_is_right(self) -> bool:
+        """Whether every difference comes from the float model's rounding.
+
+        Then nothing is unexplained, and wherever values differ, the packed one is exact.
+        """
+        return not self.unexplained and all(r.packed_right == r.values for r in self.layers)
+
+    def __repr__(self) -> str:
+        lines = [
+            f"{self.images:,} images: {self.labels:,} with another label, {self.bits:,} with "
+            "another bit"
+        ]
+        for layer in self.layers:
+            lines.append(
+                f"  {layer.where}: {layer.values:,} values in {layer.images:,} images; packed "
+                f"right {layer.packed_right:,}, float right {layer.float_right:,}"
+            )
+        return "\n".join(lines)
+
+
+def disagreements(model: Layer, packed: PackedModel, images: Array) -> Disagreements:
+    """Count where the float model rounds to another bit or label, and which side is right.
+
+    A sum of rescaled pixels is rounded in an order that depends on the BLAS, so a value on or near
+    the threshold may come out on the wrong side. Each layer of the model gets the same bits as its
+    packed form, so a difference does not count again in later layers. The right side is the one
+    that agrees with exact arithmetic on the pixels, the weights and the parameters.
+
+    Args:
+        model: the model that was packed.
+        packed: its packed form.
+        images: (batch, *input_shape) of uint8, on the model's device.
+
+    Raises:
+        TypeError: for arguments of other types, and images that are not uint8.
+        ValueError: for images of another shape.
+        PackError: for a model with other layers or weights than the packed one's.
+
+    >>> from minibnn import load_sample, pack
+    >>> from minibnn.recipes import RECIPES
+    >>> model = RECIPES["seed"]().build().initialize(0)
+    >>> found = disagreements(model, pack(model, (28, 28)), load_sample().test_images[:100])
+    >>> found.images, found.unexplained
+    (100, 0)
+    """
+    if not isinstance(model, Layer) or not isinstance(packed, PackedModel):
+        got = f"{type(model).__name__} and {type(packed).__name__}"
+        raise TypeError(f"disagreements: expected a model and its PackedModel, got {got}")
+    packed._checked(images)
+    plan = lower(on_host(model), packed.input_shape)
+    # Exact arithmetic starts from the packed sums, so the products must be the model's. Thresholds
+    # and scores may differ, which is then counted. Both end in scores, so the lengths agree, too.
+    if not all(map(_are_one, packed.stages, plan.steps)):
+        raise PackError("disagreements: expected the model that was packed, got another")
+    names = [step[0].where for step in plan.steps if not isinstance(step, Stage)]
+    found = Disagreements(len(images), layers=[LayerDisagreement(where) for where in names])
+    # Floats take four times the bytes, so with large windows there are fewer images at once.
+    step = min(CHUNK, packed._at_once(backend_of(images), 2))
+    for start in range(0, len(images), step):
+        _count(model, plan, packed, images[start : start + step], found)
+    return found
+
+
+def _are_one(stage: Stage, step: Stage | tuple[Fold, Shape]) -> bool:
+    """Whether a stage is this step of a plan; thresholds and scores are not compared."""
+    return same_stage(stage, step) if isinstance(step, Stage) else step[0].fits(stage, step[1])
+
+
+def _count(
+    model: Layer, plan: Plan, packed: PackedModel, images: Array, found: Disagreements
+) -> None:
+    """Add the counts of a batch."""
+    layers = [layer for _, layer in layers_of(model)]
+    host = backend_of(images).to_host
+    differs = np.zeros(len(images), bool)  # in any layer
+    x = state = images
+    begin = Sign(0, 0, 0)
+    for sign, row in zip(plan.signs, found.layers, strict=False):  # the last row is the labels'
+        y = _run(layers[begin.layers : sign.layers], x)
+        acc = _run_stages(packed, state, begin.steps, sign.fold)
+        state = _run_stages(packed, acc, sign.fold, sign.steps)
+        ours, theirs = host(state).reshape(y.shape) > 0, host(y) > 0
+        rows = _differing(ours, theirs)
+        if len(rows):
+            exact = _exact_bits(plan, sign, host(acc)[rows]).reshape(len(rows), *y.shape[1:])
+            _note(row, ours[rows], theirs[rows], exact)
+        differs[rows] = True
+        # The next layer takes the packed layers' bits, as +1 and -1.
+        x = (state.astype(y.dtype) * 2 - 1).reshape(y.shape)
+        begin = sign
+    found.bits += int(differs.sum())
+
+    acc = _run_stages(packed, state, begin.steps, len(packed.stages) - 1)
+    ours = host(packed.scores.run(acc)).argmax(axis=1)
+    theirs = host(_run(layers[begin.layers :], x)).argmax(axis=1)
+    rows = _differing(ours, theirs)
+    if len(rows):
+        last = plan.steps[-1]
+        lines = last[0].lines if isinstance(last, tuple) else ()
+        exact = np.array([_exact_label(lines, row) for row in host(acc)[rows].tolist()])
+        _note(found.layers[-1], ours[rows], theirs[rows], exact)
+    differs[rows] = True
+    labels = host(model.forward(images)).argmax(axis=1) != ours
+    found.labels += int(labels.sum())
+    found.unexplained += int((labels & ~differs).sum())
+
+
+def _run(layers: Sequence[Layer], x: Array) -> Array:
+    for layer in layers:
+        x = layer.forward(x)
+    return x
+
+
+def _run_stages(packed: PackedModel, x: Array, start: int, stop: int) -> Array:
+    for stage in packed.stages[start:stop]:
+        x = stage.run(x)
+    return x
+
+
+def _differing(ours: HostArray, theirs: HostArray) -> HostArray:
+    """The indices of the samples that differ."""
+    return np.flatnonzero((ours != theirs).reshape(len(ours), -1).any(axis=1))
+
+
+def _note(row: LayerDisagreement, ours: HostArray, theirs: HostArray, exact: HostArray) -> None:
+    """Add up the differing values of some samples."""
+    differ = ours != theirs
+    row.values += int(differ.sum())
+    row.images += len(ours)
+    row.packed_right += int((differ & (ours == exact)).sum())
+    row.float_right += int((differ & (theirs == exact)).sum())
+
+
+def _exact_bits(plan: Plan, sign: Sign, acc: HostArray) -> HostArray:
+    """The exact bits after a sign, including the pools that follow it."""
+    step = plan.steps[sign.fold]
+    fold: Fold = step[0]  # type: ignore[index]
+    n = fold.product.channels
+
+    @cache
+    def bit(channel: int, value: int) -> bool:
+        return fold.lines[channel].sign(value) >= 0
+
+    values = acc.reshape(-1, n).tolist()
+    bits = np.array([[bit(c, v) for c, v in enumerate(row)] for row in values], np.uint8)
+    x = bits.reshape(acc.shape)
+    for stage in plan.steps[sign.fold + 1 : sign.steps]:
+        x = stage.run(x)  # type: ignore[union-attr]
+    return x > 0
+
+
+def _exact_label(lines: Sequence[Line], acc: Sequence[int]) -> int:
+    """The first class with the greatest logit."""
+    best = 0
+    for c in range(1, len(lines)):
+        if compare(lines[c], acc[c], lines[best], acc[best]) > 0:
+            best = c
+    return best

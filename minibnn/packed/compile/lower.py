@@ -1,0 +1,355 @@
+"""Lower a model to a plan: which layers become which stage, and which cannot be packed."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+from fractions import Fraction
+from typing import NoReturn
+
+import numpy as np
+
+from minibnn.backend import CPU
+from minibnn.layers import (
+    Activation,
+    BatchNorm,
+    Conv2D,
+    Dense,
+    Dropout,
+    Flatten,
+    Layer,
+    MaxPool2D,
+    Rescale,
+    Reshape,
+    ShiftBatchNorm,
+    TensorNorm,
+)
+from minibnn.packed.bits import pack_rows
+from minibnn.packed.compile.fold import Fold
+from minibnn.packed.compile.plan import Plan, Sign, is_sign, layers_of, quantizer_flaw
+from minibnn.packed.errors import PackError
+from minibnn.packed.stages import (
+    Binarize,
+    ConvStage,
+    DenseStage,
+    HostArray,
+    PoolStage,
+    Product,
+    Shape,
+    Stage,
+)
+from minibnn.windows import Windows
+
+PACKABLE = (
+    "packable are Flatten, Reshape, Rescale (first), Dropout, Dense and Conv2D with binary "
+    "weights, MaxPool2D, BatchNorm, TensorNorm, ShiftBatchNorm, and Activation of a sign"
+)
+
+
+def lower(model: Layer, input_shape: Shape) -> Plan:
+    """The plan of a model on the CPU.
+
+    Raises:
+        PackError: for a layer that cannot be packed, by name.
+    """
+    lowering = _Lowering(input_shape)
+    for count, (path, layer) in enumerate(layers_of(model), start=1):
+        lowering.where = f"layer {path or 0}, {layer}"
+        lowering.take(layer)
+        if type(layer) is Activation and lowering.after_product:
+            lowering.note_sign(count)  # after the pools that were delayed until this sign
+    return lowering.finish()
+
+
+class _Lowering:
+    """The plan so far, and the values after it.
+
+    Attributes:
+        holds: their kind: pixels, bits or acc.
+        shape: of a sample.
+        where: the current layer, for messages.
+        rescales: layers that rescale the pixels, together ``scale pixel + offset``.
+        fold: the layers since the last product, up to the next sign; None before a product.
+        later: pools after a batch norm, which the program runs after the threshold.
+        after_product: whether the last sign follows a product.
+    """
+
+    def __init__(self, input_shape: Shape) -> None:
+        self.shape = input_shape
+        self.holds = "pixels"
+        self.where = ""
+        self.plan = Plan()
+        self.rescales: list[Rescale] = []
+        self.scale, self.offset = Fraction(1), Fraction(0)
+        self.fold: Fold | None = None
+        self.later: list[Stage] = []
+        self.after_product = False
+
+    def refuse(self, why: str, hint: str = PACKABLE) -> NoReturn:
+        raise PackError(f"pack: {self.where}: {why}; {hint}")
+
+    def take(self, layer: Layer) -> None:
+        """Add a layer. Types are compared exactly, since a subclass may compute anything."""
+        kind = type(layer)
+        if isinstance(layer, Flatten | Reshape) and kind in (Flatten, Reshape):
+            self.reshape(layer)
+        elif isinstance(layer, Rescale) and kind is Rescale:
+            self.rescale(layer)
+        elif isinstance(layer, Dropout) and kind is Dropout:
+            if layer.rate and not layer.rescale:
+                self.refuse("scales in evaluation", "Dropout(rate) scales in training instead")
+        elif isinstance(layer, Activation) and kind is Activation:
+            self.activate(layer)
+        elif isinstance(layer, Dense) and kind is Dense:
+            self.dense(layer)
+        elif isinstance(layer, Conv2D) and kind is Conv2D:
+            self.conv(layer)
+        elif isinstance(layer, MaxPool2D) and kind is MaxPool2D:
+            self.pool(layer)
+        elif isinstance(layer, BatchNorm | ShiftBatchNorm) and kind in (
+            BatchNorm,
+            TensorNorm,
+            ShiftBatchNorm,
+        ):
+            self.normalize(layer)
+        else:
+            self.refuse(f"expected a layer that has a packed form, got {kind.__name__}")
+
+    def reshape(self, layer: Flatten | Reshape) -> None:
+        """Change the shape; for accumulators it must keep the channels, the last axis."""
+        n = math.prod(self.shape)
+        shape = (n,) if isinstance(layer, Flatten) else layer.shape
+        if math.prod(shape) != n:
+            size = math.prod(shape)
+            self.refuse(f"expected samples of {size} values, got {self.shape}", _give_shape(size))
+        if self.holds == "acc" and shape[-1] != self.shape[-1]:
+            self.refuse("it mixes channels before the sign", "put it after the sign")
+        self.shape = shape
+
+    def rescale(self, layer: Rescale) -> None:
+        if self.holds != "pixels":
+            self.refuse(
+                "expected it before the first product or sign",
+                "leave it out: only pixels are rescaled",
+            )
+        if not (math.isfinite(layer.scale) and math.isfinite(layer.offset)):
+            self.refuse("expected finite numbers", "write Rescale(1 / 255)")
+        scale, offset = Fraction(layer.scale), Fraction(layer.offset)
+        self.scale, self.offset = scale * self.scale, scale * self.offset + offset
+        self.rescales.append(layer)
+
+    def activate(self, layer: Activation) -> None:
+        if not is_sign(layer.function, layer.dtype):
+            self.refuse(
+                "its values are not those of a sign, -1 below 0 and else +1",
+                "packable are SignSTE, ApproxSign, SwishSign, AdaSTE and what else has such values",
+            )
+        self.after_product = self.holds == "acc"
+        if self.holds == "pixels":
+            self.plan.steps.append(self.binarize(layer))
+        elif self.fold is not None:
+            shape = self.later[0].in_shape if self.later else self.shape
+            self.plan.steps.append((replace(self.fold, activation=layer), shape))
+            self.plan.steps += self.later
+            self.fold, self.later = None, []
+        self.holds = "bits"
+
+    def note_sign(self, layers: int) -> None:
+        """Note that the model and the plan have the same bits here."""
+        folds = [i for i, step in enumerate(self.plan.steps) if not isinstance(step, Stage)]
+        self.plan.signs.append(Sign(layers, len(self.plan.steps), folds[-1]))
+
+    def rescaled(self) -> HostArray:
+        """The 256 pixel values after the model's own Rescale layers."""
+        if not self.rescales:
+            self.refuse(
+                "expected a Rescale first, since a packed model takes bytes",
+                "put Rescale(1 / 255) first, and train it on bytes",
+            )
+        x: HostArray = np.arange(256, dtype=np.uint8)[:, None]
+        for layer in self.rescales:
+            x = layer.forward(x)
+        return x
+
+    def binarize(self, layer: Activation) -> Binarize:
+        """A threshold on pixels, from the model's own layers on all 256 values."""
+        x = self.rescaled()
+        bits = layer.forward(x)[:, 0] > 0
+        changes = np.flatnonzero(bits[1:] != bits[:-1])
+        if len(changes) > 1:
+            self.refuse("the sign of a pixel changes more than once")
+        falling = bool(bits[0]) and len(changes) == 1
+        change = int(changes[0]) if len(changes) else -1 if bits[0] else 255
+        return Binarize(self.shape, self.shape, change if falling else change + 1, falling)
+
+    def dense(self, layer: Dense) -> None:
+        if self.shape != (layer.in_features,):
+            n = layer.in_features
+            flat = len(self.shape) > 1 and math.prod(self.shape) == n
+            hint = "put Flatten() before it" if flat else _give_shape(n)
+            self.refuse(f"expected samples of shape {(n,)}, got {self.shape}", hint)
+        weights, size = self.weights(layer)
+        shape = (layer.out_features,)
+        pixels = self.holds == "pixels"
+        self.product(DenseStage(self.shape, shape, weights, layer.in_features, pixels), layer, size)
+
+    def conv(self, layer: Conv2D) -> None:
+        windows = layer.windows
+        if windows.groups != 1:
+            self.refuse(f"{windows.groups} groups", "packable is one group")
+        if len(self.shape) != 3 or self.shape[-1] != layer.in_channels:
+            self.refuse(
+                f"expected images with {layer.in_channels} channels, got {self.shape}",
+                f"put Reshape((height, width, {layer.in_channels})) before it",
+            )
+        (above, below), (left, right) = layer.padding
+        height, width, channels = self.shape
+        padded = (1, above + height + below, left + width + right, channels)
+        counts = windows.counts(padded)
+        if min(counts) < 1:
+            self.refuse(
+                f"expected images that windows fit on, got {self.shape}",
+                "use smaller windows or padding",
+            )
+        weights, size = self.weights(layer)
+        stage = ConvStage(
+            self.shape,
+            (*counts, layer.out_channels),
+            weights,
+            math.prod(windows.size) * channels,
+            self.holds == "pixels",
+            windows.size,
+            windows.stride,
+            windows.dilation,
+            layer.padding,
+            self.padding_value(layer),
+        )
+        self.product(stage, layer, size)
+
+    def padding_value(self, layer: Conv2D) -> int:
+        """The padding as a bit, or as the pixel that is exactly its value after rescaling.
+
+        A pixel that is so only after rounding could put a sum on the other side of a threshold.
+        """
+        value = layer.padding_value
+        if layer.padding == ((0, 0), (0, 0)):
+            return 0
+        if self.holds == "pixels":
+            self.rescaled()  # refuses a model without a Rescale
+            for pixel in range(256):
+                if self.scale * pixel + self.offset == Fraction(value):
+                    return pixel
+            self.refuse(
+                f"its padding of {value:g} is not exactly a pixel after the Rescale",
+                "use Rescale(1 / 255) with a padding of 0, Rescale(2 / 255, -1) with -1, "
+                "Rescale(-2 / 255, 1) with +1, or padding=0",
+            )
+        if value == 0:
+            self.refuse(
+                "its padding of 0 is a third value besides -1 and +1",
+                "use padding_value=-1 or +1, or padding=0",
+            )
+        return int(value > 0)
+
+    def weights(self, layer: Dense | Conv2D) -> tuple[HostArray, HostArray]:
+        """The rows of bits and the size of each row's weights, from the weights in evaluation."""
+        if self.holds == "acc":
+            self.refuse("its input has real values", "put a sign before it")
+        layer.check_input(np.zeros(1, layer.dtype))  # raises if the layer has no values
+        Wq = np.asarray(layer.quantized_weight(False))
+        rows = Wq.reshape(-1, Wq.shape[-1]).T
+        size = abs(rows[:, 0])
+        if not np.isfinite(rows).all():
+            self.refuse("expected finite weights, got nan or infinity", "train it again")
+        if not (abs(rows) == size[:, None]).all():
+            self.refuse(
+                f"expected weights of two values, plus and minus one number for each channel, got "
+                f"others from {layer.weight_quantizer!r}",
+                "packable is weight_quantizer=SignSTE() and what else gives such values",
+            )
+        if flaw := quantizer_flaw(layer, Wq):
+            self.refuse(*flaw)
+        return CPU.run(pack_rows, (rows >= 0).astype(np.uint8)), size
+
+    def product(self, stage: Product, layer: Dense | Conv2D, size: HostArray) -> None:
+        """Add a product, and start the fold of the layers after it.
+
+        With pixels, the layer's input is s pixel + o, so its sum is
+        ``size (s acc + o (sum of the signs))``.
+        """
+        scale, offset = Fraction(1), Fraction(0)
+        if stage.pixels:
+            self.rescaled()  # refuses a model without a Rescale
+            scale, offset = self.scale, self.offset
+        if 255 * stage.width >= 2**31:
+            self.refuse("its sums do not fit into int32", "use fewer inputs")
+        self.plan.steps.append(stage)
+        plus = (stage.reach()[1] // 255).tolist() if stage.pixels else [0] * stage.channels
+        sizes = [Fraction(float(a)) for a in size]
+        unit = tuple(a * scale for a in sizes)
+        zero = tuple(a * offset * (2 * p - stage.width) for a, p in zip(sizes, plus, strict=True))
+        self.fold = Fold(self.where, stage, layer, unit, zero)
+        self.shape, self.holds = stage.out_shape, "acc"
+
+    def pool(self, layer: MaxPool2D) -> None:
+        """Pool accumulators before a batch norm, and bits after it.
+
+        The latter is allowed since sign(max v) = max sign(v) for all v.
+        """
+        if self.holds == "pixels":
+            self.refuse("it comes before any product or sign", "put it after the first Conv2D")
+        windows: Windows = layer.windows
+        counts = windows.counts((1, *self.shape)) if len(self.shape) == 3 else (0, 0)
+        if min(counts) < 1:
+            self.refuse(
+                f"expected images that windows fit on, got {self.shape}", "use smaller windows"
+            )
+        stage = PoolStage(self.shape, (*counts, self.shape[-1]), windows.size, windows.stride)
+        # The maximum may be taken of accumulators only if values rise with them: unit >= 0.
+        rises = self.fold is not None and min(self.fold.unit) >= 0
+        if self.fold is not None and (self.fold.norm is not None or not rises):
+            self.later.append(stage)
+        else:
+            self.plan.steps.append(stage)
+        self.shape = stage.out_shape
+
+    def normalize(self, layer: BatchNorm | ShiftBatchNorm) -> None:
+        layer.check_input(np.zeros((1, 1), layer.dtype), None)
+        if self.fold is None:
+            self.refuse("expected it between a product and its sign", "move it there")
+        if self.fold.norm is not None:
+            self.refuse("a second batch norm before one sign", "leave one of them out")
+        if self.later:
+            self.refuse("pooling before it does not commute", "rescale by a positive number")
+        if layer.channels not in (1, self.shape[-1]) or (
+            layer.channels == 1 != self.shape[-1] and type(layer) is not TensorNorm
+        ):
+            n = self.shape[-1]
+            self.refuse(f"expected {n} channels", f"write {type(layer).__name__}({n})")
+        self.fold = replace(self.fold, norm=layer, where=f"{self.fold.where}, and {layer!r}")
+
+    def finish(self) -> Plan:
+        """The plan; its last fold gives the scores."""
+        hint = "end it in a Dense with binary weights, and perhaps a batch norm"
+        self.where = "the model's end"
+        if self.fold is None or len(self.shape) != 1:
+            got = f"{self.holds} of shape {self.shape}"
+            self.refuse(f"expected one value for each class, got {got}", hint)
+        if self.shape[0] < 2:
+            self.refuse(
+                "expected at least two outputs, since the label is the first greatest of them, "
+                "got one, which would give label 0 always",
+                "end it in a Dense with two outputs, for two classes, and train that",
+            )
+        if self.later and self.fold.norm is None:
+            self.refuse(
+                "a MaxPool2D of sums that fall with the pixels", "rescale by a positive number"
+            )
+        if self.later:
+            self.refuse("a MaxPool2D after the last batch norm", "put it before the batch norm")
+        self.plan.steps.append((self.fold, self.shape))
+        return self.plan
+
+
+def _give_shape(size: int) -> str:
+    return f"give pack the shape of one sample, of {size} values"

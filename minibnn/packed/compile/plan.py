@@ -1,0 +1,89 @@
+"""A model as a program whose thresholds and scores are still to be found."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from minibnn.backend import Array
+from minibnn.functions import Function, Identity, sign, weight_levels
+from minibnn.layers import Conv2D, Dense, DirectFeedback, Layer, Sequential
+from minibnn.packed.compile.fold import Fold
+from minibnn.packed.stages import Shape, Stage
+
+
+@dataclass(frozen=True)
+class Sign:
+    """The point after a sign, where the model and its program have the same bits.
+
+    Attributes:
+        layers: the number of the model's layers up to there.
+        steps: the number of the program's steps up to there.
+        fold: the index of the step that is this sign's `Fold`.
+    """
+
+    layers: int
+    steps: int
+    fold: int
+
+
+@dataclass(eq=False)
+class Plan:
+    """A model as a program without thresholds and scores.
+
+    Attributes:
+        steps: stages, and in place of each threshold stage and of the scores, a `Fold` with the
+            shape of a sample there.
+        signs: the signs after products, in order.
+    """
+
+    steps: list[Stage | tuple[Fold, Shape]] = field(default_factory=list)
+    signs: list[Sign] = field(default_factory=list)
+
+
+def layers_of(model: Layer) -> Iterator[tuple[str, Layer]]:
+    """The layers in the order of evaluation, with paths; a container is replaced by its layers."""
+    if type(model) in (Sequential, DirectFeedback):
+        for name, child in model.named_children():
+            for path, layer in layers_of(child):
+                yield f"{name}.{path}".rstrip("."), layer
+    else:
+        yield "", model
+
+
+def is_sign(function: Function, dtype: np.dtype[Any]) -> bool:
+    """Whether a function in evaluation is +1 where ``x >= 0`` and -1 elsewhere.
+
+    It is tested on numbers of every magnitude of the dtype, including both zeros; and twice, on
+    different arrays, since a value may depend on the whole array.
+    """
+    info = np.finfo(dtype)
+    sizes = np.ldexp(np.ones(1, dtype), np.arange(info.minexp - info.nmant, info.maxexp))
+    sizes = np.concatenate([sizes, 1.5 * sizes, np.linspace(0, 4, 4097, dtype=dtype)])
+    x = np.concatenate([sizes, -sizes]).astype(dtype)[None]
+    for part in (x, x[:, ::-3]):
+        with np.errstate(all="ignore"):
+            y = function.forward(part.copy())
+        if y.shape != part.shape or not bool((y == sign(part)).all()):
+            return False
+    return True
+
+
+def quantizer_flaw(layer: Dense | Conv2D, Wq: Array) -> tuple[str, str] | None:
+    """Why weights of two values may still not be binary weights, with a hint; or None."""
+    function = layer.weight_quantizer
+    if not np.array_equal(Wq, layer.quantized_weight(False)):
+        return (
+            f"{function!r} gives other weights each time it is asked, so there is no one model",
+            "let its forward draw and count nothing; train_forward may",
+        )
+    quantizes = weight_levels(function, Wq.ndim, Wq.shape[-1]) is not None
+    if quantizes or type(function) is Identity:  # then the weights themselves are binary
+        return None
+    return (
+        f"{function!r} is no quantizer by its values elsewhere, though these weights have two",
+        "let its forward give few values, for any number of rows",
+    )

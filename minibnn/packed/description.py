@@ -1,0 +1,94 @@
+"""A packed model's program as data: a description for JSON, and named arrays."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import fields
+from typing import Any
+
+import numpy as np
+
+from minibnn.packed.bits import flat_bits, narrowest
+from minibnn.packed.stages import (
+    Binarize,
+    HostArray,
+    Product,
+    ScoreStage,
+    Shape,
+    Stage,
+    ThresholdStage,
+)
+
+# The values that a description leaves out.
+DEFAULTS = {
+    "pixels": False,
+    "falling": False,
+    "stride": (1, 1),
+    "dilation": (1, 1),
+    "border": ((0, 0), (0, 0)),
+    "border_value": 0,
+}
+_KEEPS_SHAPE = (Binarize, ThresholdStage, ScoreStage)
+
+
+def describe(input_shape: Shape, stages: tuple[Stage, ...]) -> dict[str, Any]:
+    """A program without its arrays."""
+    shape, described = input_shape, []
+    for stage in stages:
+        described.append(_describe(stage, shape))
+        shape = stage.out_shape
+    return {"input_shape": list(input_shape), "stages": described}
+
+
+def _describe(stage: Stage, shape: Shape) -> dict[str, Any]:
+    """A stage that follows values of this shape, without defaults and what the rest implies."""
+    values = {f.name: getattr(stage, f.name) for f in fields(stage)}
+    kept = {
+        k: v
+        for k, v in values.items()
+        if not isinstance(v, np.ndarray)
+        and k not in ("width", "fits_int32")
+        and (k not in DEFAULTS or v != DEFAULTS[k])
+    }
+    if isinstance(stage, _KEEPS_SHAPE):
+        del kept["out_shape"]
+    if stage.in_shape == shape:
+        del kept["in_shape"]
+    return {"kind": stage.kind, **kept}
+
+
+def named_arrays(stages: tuple[Stage, ...]) -> dict[str, HostArray]:
+    """The arrays of a program, in as few bytes as hold them; ``2.weights`` is stage 2's.
+
+    Rows of bits have no padding, integers have 16, 32 or 64 bits.
+    """
+    arrays = {}
+    for i, stage in enumerate(stages):
+        for name, array in stage.arrays().items():
+            if isinstance(stage, Product):
+                array = flat_bits(array, stage.width)
+            elif name == "falling":
+                if not array.any():
+                    continue  # most thresholds rise
+                array = np.packbits(array, bitorder="little")
+            elif array.dtype.kind == "i":
+                array = narrowest(array)
+            arrays[f"{i}.{name}"] = array
+    return arrays
+
+
+def to_json(value: Any) -> str:
+    """JSON in one canonical form, without spaces; NumPy integers become Python's.
+
+    Raises:
+        TypeError: for a value that JSON cannot hold.
+        ValueError: for nan, infinity, and a value that contains itself.
+    """
+    return json.dumps(value, sort_keys=True, separators=(",", ":"), allow_nan=False, default=_plain)
+
+
+def _plain(value: Any) -> int:
+    if isinstance(value, np.integer):
+        return int(value)
+    hint = "; float(...) makes a number that it can" if isinstance(value, np.floating) else ""
+    raise TypeError(f"got {value!r} of type {type(value).__name__}{hint}")

@@ -1,0 +1,174 @@
+"""Reading a packed model from a file, and refusing every other file."""
+
+from __future__ import annotations
+
+import json
+import os
+from dataclasses import dataclass
+from typing import Any
+
+from minibnn.packed.compile.fold import certificates
+from minibnn.packed.description import describe, to_json
+from minibnn.packed.errors import PackedFileError, PackError
+from minibnn.packed.file.architecture import build
+from minibnn.packed.file.container import MAX_HEADER, VERSION, Container, read, read_header
+from minibnn.packed.model import PackedModel
+from minibnn.packed.stages import Product, ThresholdStage
+from minibnn.regular_file import SpecialFileError, open_regular
+
+MAX_BYTES = 2**31  # of a file
+LATENT = "latent."  # the prefix of arrays that are latent weights or buffers
+
+
+@dataclass(frozen=True)
+class PackedFileInfo:
+    """The parts of a file of `save_packed`; their sizes add up to the file's.
+
+    Attributes:
+        format_version: of the file.
+        minibnn: the version that wrote it.
+        sha256: the digest of all bytes of the file, with zeros in place of the digest.
+        header_bytes: everything except arrays.
+        payload_bytes: the packed model's arrays, `PackedModel.nbytes`.
+        latent_bytes: the latent weights and buffers that `load_latents` reads, or 0.
+    """
+
+    format_version: int
+    minibnn: str
+    sha256: str
+    header_bytes: int
+    payload_bytes: int
+    latent_bytes: int
+
+    @property
+    def bytes(self) -> int:
+        """The size of the file."""
+        return self.header_bytes + self.payload_bytes + self.latent_bytes
+
+
+def load_packed(path: str | os.PathLike[str]) -> PackedModel:
+    """Read a file that `save_packed` wrote, and refuse any other.
+
+    Latent weights are covered by the file's digest, but not loaded.
+
+    Raises:
+        PackedFileError: for a file that is cut off, damaged, larger than 2 GiB, from another
+            program or from a newer version; for a pipe or a device; and for a model that exceeds
+            a limit on memory, operations, stages, channels or classes (``docs/packed-format.md``).
+        OSError: if it cannot be read.
+    """
+    return packed_model(read_file(path))
+
+
+def packed_file_info(path: str | os.PathLike[str]) -> PackedFileInfo:
+    """The sizes of a file's parts, its version and its digest.
+
+    Raises:
+        PackedFileError: as from `load_packed`.
+        OSError: if it cannot be read.
+    """
+    container = read_file(path)
+    packed_model(container)
+    sizes = container.sizes()
+    latent = sum(n for name, n in sizes.items() if name.startswith(LATENT))
+    return PackedFileInfo(
+        VERSION,
+        container.metadata["minibnn"],
+        container.sha256,
+        container.header_bytes,
+        sum(sizes.values()) - latent,
+        latent,
+    )
+
+
+def read_file(path: str | os.PathLike[str]) -> Container:
+    """The parts of a file, if it is whole and not too large.
+
+    Raises:
+        PackedFileError: as from `load_packed`.
+        OSError: if it cannot be read.
+    """
+    name = os.fspath(path)
+    try:
+        file, size = open_regular(name)
+    except SpecialFileError as special:
+        raise PackedFileError(
+            f"{name}: expected a packed model, got {special.kind}; {special.hint}"
+        ) from None
+    with file:
+        if size > MAX_BYTES:
+            raise PackedFileError(
+                f"{name}: expected a packed model of at most {MAX_BYTES:,} bytes, got {size:,}; "
+                "is this a file of save_packed?"
+            )
+        # The header comes first, so that a file of another length than it states is not read.
+        head = file.read(8)
+        length = int.from_bytes(head, "little")
+        head += file.read(length if length <= min(MAX_HEADER, size) else 0)
+        read_header(head, size, name)
+        return read(head + file.read(size - len(head)), name)
+
+
+def packed_model(container: Container) -> PackedModel:
+    """The packed model of a file, checked.
+
+    Raises:
+        PackedFileError: as from `load_packed`.
+    """
+    arrays = {k: a for k, a in container.arrays().items() if not k.startswith(LATENT)}
+    metadata = container.metadata
+    try:
+        expected = {"format", "format_version", "minibnn", "architecture", "certificate"}
+        if set(metadata) != expected | {"training"}:
+            raise ValueError(f"metadata {sorted(metadata)}")
+        texts = {name: metadata[name] for name in ("architecture", "certificate", "training")}
+        values = {name: _from_json(text) for name, text in texts.items()}
+        shape, stages = build(values["architecture"], arrays)
+        packed = PackedModel(shape, stages, values["certificate"], values["training"])
+        _check_certificate(packed)
+        if type(packed.training) is not dict:
+            raise ValueError("training that is no object")
+        values["architecture"] = describe(shape, stages)  # without defaults
+        for name, text in texts.items():
+            if to_json(values[name]) != text:
+                raise ValueError(f"{name} in another form of JSON than save_packed's")
+    except (ValueError, PackError, RecursionError) as error:
+        raise PackedFileError(
+            f"{container.path}: expected a packed model, got something else ({error}); save it "
+            "again"
+        ) from None
+    return packed
+
+
+def _check_certificate(packed: PackedModel) -> None:
+    """Raise PackError unless the certificate is one that `pack` gives with these thresholds."""
+    certificate, known = packed.certificate, []
+    for i, stage in enumerate(packed.stages):
+        if isinstance(stage, Product):
+            product = stage
+        elif isinstance(stage, ThresholdStage):
+            known.append([to_json({"stage": i, **e}) for e in certificates(product, stage)])
+    entries = certificate.get("thresholds") if type(certificate) is dict else None
+    if (
+        type(entries) is not list
+        or len(certificate) > 1
+        or len(entries) != len(known)
+        or not all(to_json(e) in texts for e, texts in zip(entries, known, strict=True))
+    ):
+        raise PackError("expected a certificate of these thresholds, got another")
+
+
+def _from_json(text: str) -> Any:
+    """The value that `to_json` was given.
+
+    Raises:
+        ValueError: for anything else.
+    """
+    try:
+        return json.loads(text, parse_constant=_refuse_constant)
+    except RecursionError:
+        raise ValueError("JSON nested too deep") from None
+
+
+def _refuse_constant(name: str) -> None:
+    raise ValueError(f"expected numbers, got {name}")

@@ -1,0 +1,406 @@
+"""The web page in a browser: mouse, finger and keyboard, and failures that it shows."""
+
+from __future__ import annotations
+
+import itertools
+import json
+import re
+
+import numpy as np
+import pytest
+from chromium import chromium  # noqa: F401 (a fixture)
+from html_pages import ONE, SEVEN, ZERO, element, exported, noise, packed_of, with_wide_scores
+
+from minibnn import load_sample
+from minibnn.export.html import export_html
+
+
+@pytest.fixture(scope="module")
+def address(modern, tmp_path_factory):
+    path = tmp_path_factory.mktemp("page") / "digits of a day.html"
+    export_html(modern, path)
+    return path.as_uri()
+
+
+@pytest.fixture
+def page(chromium, address):  # noqa: F811
+    page = chromium.page(address)
+    yield page
+    page.close()
+
+
+def show(page, image):
+    return page.run(f"minibnn.show({image.ravel().tolist()})")
+
+
+def draw(page, strokes):
+    """Draw with the mouse, in small steps."""
+    box = page.run("(() => { const b = document.getElementById('draw').getBoundingClientRect();"
+                   " return [b.left, b.top, b.width]; })()")  # fmt: skip
+    for stroke in strokes:
+        places = [(box[0] + x * box[2], box[1] + y * box[2]) for x, y in stroke]
+        page.mouse("Moved", *places[0], buttons=0)
+        page.mouse("Pressed", *places[0])
+        for (x0, y0), (x1, y1) in itertools.pairwise(places):
+            for t in (0.25, 0.5, 0.75, 1):
+                page.mouse("Moved", x0 + t * (x1 - x0), y0 + t * (y1 - y0))
+        page.mouse("Released", *places[-1], buttons=0)
+    page.settle()
+
+
+def text(page, name):
+    return page.run(f"document.getElementById({name!r}).textContent")
+
+
+def test_the_page_gives_the_packed_models_labels(page, modern):
+    images = load_sample().test_images[:100]
+    labels, scores = [], []
+    for image in images:
+        labels.append(show(page, image))
+        scores.append([int(s) for s in page.run("minibnn.result.scores.map(String)")])
+    assert labels == modern.predict(images).tolist()
+    assert scores == modern.predict_scores(images).tolist()
+    assert len(set(labels)) == 10
+
+
+def test_the_page_says_what_it_is(page, modern, address):
+    test = "self-test: 12 of 12 images give the packed model's scores and labels"
+    assert text(page, "selftest") == test
+    assert page.run("document.querySelector('#selftest').className") == "passed"
+    assert text(page, "facts").startswith("28\u00d728 pixels → 128 bits → 64 bits → 10 scores.")
+    assert f"{modern.nbytes:,} bytes" in text(page, "facts")
+    assert page.requests() == [address]
+    assert page.complaints() == []
+
+
+def test_every_bit_and_every_score_is_shown(page, modern):
+    page.call("Emulation.setEmulatedMedia", features=[{"name": "prefers-reduced-motion", "value": "reduce"}])  # fmt: skip
+    image = load_sample().test_images[7]
+    label = show(page, image)
+    bits = modern.after(image[None], 2)[0]
+    assert f"{bits.sum()} of 128 lit" in text(page, "layers")
+    # The colours of the middles of the dots, read from the screen.
+    places = page.run("""(() => {
+        const board = document.querySelector("#layers [tabindex]");
+        const pen = board.getContext("2d");
+        const columns = 16, pad = Math.min(14, Math.round(board.clientWidth * 0.035));
+        const cell = Math.min(26, (board.clientWidth - 2 * pad) / columns);
+        const left = (board.clientWidth - columns * cell) / 2;
+        return Array.from({ length: 128 }, (_, k) => [...pen.getImageData(
+            left + (k % columns + 0.5) * cell, pad + (Math.floor(k / columns) + 0.5) * cell, 1, 1,
+        ).data]);
+    })()""")
+    assert [int(red > 128) for red, *_ in places] == bits.tolist()
+    rows = page.run("[...document.querySelectorAll('#scores tr')].map((row) => row.innerText)")
+    shown = [int(row.split()[-1].replace("\u2212", "-").replace(",", "")) for row in rows]
+    assert shown == modern.predict_scores(image[None])[0].tolist()
+    best = page.run("[...document.querySelectorAll('#scores tr')].map((row) => row.className)")
+    assert best == ["best" if c == label else "" for c in range(10)]
+    assert text(page, "sentence").startswith(f"It says {label}.")
+    page.wait(f"document.getElementById('live').textContent.startsWith('It says {label}.')")
+
+
+def bounds_of(page, name):
+    """Left, top, right and bottom of an element in the window."""
+    return page.run(f"(() => {{ const b = document.getElementById({name!r}).getBoundingClientRect();"
+                    " return [b.left, b.top, b.right, b.bottom]; })()")  # fmt: skip
+
+
+@pytest.mark.parametrize("how", ["c", "Delete", "show", "clear"])
+@pytest.mark.parametrize("pointer", ["mouse", "finger"])
+def test_a_drawing_that_goes_while_it_is_drawn(how, pointer, page):
+    if pointer == "finger":
+        page.call("Emulation.setTouchEmulationEnabled", enabled=True)
+    left, top, right, bottom = bounds_of(page, "draw")
+
+    def move(kind, x, y):
+        at = (left + x * (right - left), top + y * (bottom - top))
+        if pointer == "mouse":
+            kinds = {"Start": "Pressed", "Move": "Moved", "End": "Released"}
+            page.mouse(kinds[kind], *at, buttons=int(kind != "End"))
+        else:
+            page.touch(kind, *([at] if kind != "End" else []))
+
+    page.run("document.getElementById('draw').focus()")
+    move("Start", 0.3, 0.3)
+    move("Move", 0.4, 0.4)
+    page.settle()
+    if how in ("show", "clear"):
+        page.run({"show": "document.querySelectorAll('#examples button')[5].click()",
+                  "clear": "document.getElementById('clear').click()"}[how])  # fmt: skip
+    else:
+        page.key(how, text="c" if how == "c" else None)
+    page.settle()
+    stays = page.run("[...minibnn.pixels]")
+    assert any(stays) == (how == "show")
+    for x in (0.5, 0.6, 0.7):
+        move("Move", x, 0.5)
+    page.settle()
+    assert page.run("[...minibnn.pixels]") == stays  # that line has ended
+    move("End", 0.7, 0.5)
+    move("Start", 0.5, 0.2)  # and this is the next one
+    move("Move", 0.5, 0.5)
+    move("Move", 0.5, 0.8)
+    move("End", 0.5, 0.8)
+    page.settle()
+    pixels = np.array(page.run("[...minibnn.pixels]")).reshape(28, 28)
+    assert (np.ptp(np.nonzero(pixels)[1]) < 6, np.ptp(np.nonzero(pixels)[0]) > 18) == (True, True)
+    assert page.complaints() == []
+
+
+def test_the_keys_pen_ends_the_mouses_line(page):
+    left, top, right, bottom = bounds_of(page, "draw")
+    page.key("Tab")
+    page.mouse("Pressed", left + 20, top + 20)
+    page.mouse("Moved", left + 40, top + 20)
+    page.key(" ", "Space")
+    page.mouse("Moved", right - 20, bottom - 20)
+    page.settle()
+    before = page.run("[...minibnn.pixels]")
+    page.mouse("Moved", left + 20, bottom - 20)
+    page.settle()
+    assert page.run("[...minibnn.pixels]") == before
+    page.key("ArrowRight")
+    page.settle()
+    assert page.run("[...minibnn.pixels]") != before
+    assert page.complaints() == []
+
+
+def bars(page):
+    """Lengths as fractions of the maximum."""
+    return page.run(
+        "[...document.querySelectorAll('.bar')].map((b) => parseFloat(b.style.width) / 50)"
+    )
+
+
+def test_a_digits_bars_do_not_depend_on_extremes(chromium, modern, tmp_path):  # noqa: F811
+    # A model with far greater scores for the picture of nothing but ink.
+    images = np.concatenate([load_sample().test_images[:6], np.full((1, 28, 28), 255, np.uint8)])
+    most = abs(modern.predict_scores(images)).max(1)
+    sizes = np.sort(most)
+    path = tmp_path / "page.html"
+    export_html(modern, path, images=images)
+    page = chromium.page(path.as_uri())
+    for image, greatest in zip([*images, images[0]], [*most, most[0]], strict=True):
+        show(page, image)
+        shares = bars(page)
+        assert max(shares) == pytest.approx(min(1, greatest / sizes[3]), abs=1e-4)
+        expected = abs(modern.predict_scores(image[None])[0]) / max(greatest, sizes[3])
+        np.testing.assert_allclose(shares, expected, atol=1e-4)
+    assert len(set(most > sizes[3])) == 2
+    page.close()
+
+
+@pytest.mark.parametrize(("strokes", "label"), [(ONE, 1), (ZERO, 0), (SEVEN, 7)])
+def test_a_digit_drawn_by_hand(strokes, label, page):
+    draw(page, strokes)
+    assert text(page, "sentence").startswith(f"It says {label}.")
+    pixels = np.array(page.run("[...minibnn.pixels]")).reshape(28, 28)
+    assert pixels.sum() > 45 * 255
+    page.run("document.getElementById('clear').click()")
+    page.settle()
+    assert not any(page.run("[...minibnn.pixels]"))
+    assert text(page, "sentence").startswith("Nothing is drawn yet.")
+    assert page.complaints() == []
+
+
+def test_a_finger_on_a_phone(chromium, address):  # noqa: F811
+    page = chromium.page(address, size=(360, 740))
+    page.call("Emulation.setTouchEmulationEnabled", enabled=True)
+    widths = "[document.documentElement.scrollWidth, innerWidth]"
+    assert page.run(widths) == [360, 360]
+    page.run("document.getElementById('draw').scrollIntoView()")
+    x, y, side = page.run("(() => { const b = document.getElementById('draw')"
+                          ".getBoundingClientRect(); return [b.left, b.top, b.width]; })()")  # fmt: skip
+    assert side > 300
+    before = page.run("scrollY")
+    for k, point in enumerate(ZERO[0]):
+        page.touch("Move" if k else "Start", (x + side * point[0], y + side * point[1]))
+    page.touch("End")
+    page.settle()
+    assert text(page, "sentence").startswith("It says 0.")
+    assert page.run("scrollY") == before  # the finger drew and did not scroll
+    assert page.complaints() == []
+    page.close()
+
+
+@pytest.mark.parametrize(
+    "size",
+    [
+        (320, 568),
+        (360, 740),
+        (390, 664),
+        (600, 700),
+        (719, 1000),
+        (740, 360),
+        (844, 390),
+        (1000, 519),
+    ],
+)
+@pytest.mark.parametrize("touch", [True, False])
+def test_a_small_screen_shows_drawing_and_answer_together(size, touch, chromium, address):  # noqa: F811
+    page = chromium.page(address, size=size)
+    page.call("Emulation.setTouchEmulationEnabled", enabled=touch)
+    draw(page, ONE)
+    assert text(page, "sentence").startswith("It says 1.")
+    assert page.run("[scrollX, scrollY]") == [0, 0]
+    places = {name: bounds_of(page, name) for name in ("draw", "digit", "scores", "clear")}
+    for name, (left, top, right, bottom) in places.items():
+        assert 0 <= left < right <= size[0], name
+        assert 0 <= top < bottom <= size[1], name
+    for one, other in itertools.combinations(places.values(), 2):  # and nothing hides another
+        assert one[2] <= other[0] or other[2] <= one[0] or one[3] <= other[1] or other[3] <= one[1]
+    left, top, right, bottom = places["draw"]
+    assert right - left == pytest.approx(bottom - top)
+    assert right - left >= 0.45 * min(size[1], 1.5 * size[0])
+    assert page.run("document.documentElement.scrollWidth") <= size[0]
+    keys = "document.getElementById('keys').checkVisibility()"
+    assert page.run(keys) == (not touch)
+    page.close()
+
+
+def test_a_failure_on_a_phone(chromium, modern, tmp_path):  # noqa: F811
+    whole = exported(modern, tmp_path)
+    for old, new in [
+        ("const stages = network", "const stages = = network"),
+        ('"crc32":', '"crc32":1'),
+    ]:
+        assert old in whole
+        path = tmp_path / "changed.html"
+        path.write_text(whole.replace(old, new), encoding="utf-8")
+        page = chromium.page(path.as_uri(), size=(360, 740))
+        left, top, right, _ = bounds_of(page, "selftest")
+        assert (left < 30, right > 330, 0 <= top < 30) == (True, True, True)
+        page.close()
+
+
+@pytest.mark.parametrize("width", [320, 360, 719, 721, 1060, 1920])
+def test_no_width_scrolls_sideways(width, chromium, address):  # noqa: F811
+    page = chromium.page(address, size=(width, 740))
+    assert page.run("document.documentElement.scrollWidth") <= width
+    page.close()
+
+
+def focused(page):
+    return page.run("document.activeElement.id || document.activeElement.tagName")
+
+
+def test_the_keyboard_alone(page):
+    page.key("Tab")
+    assert focused(page) == "draw"
+    outline = "getComputedStyle(document.activeElement).outlineStyle"
+    assert page.run(outline) == "solid"
+    page.key("Delete")
+    page.settle()
+    assert not any(page.run("[...minibnn.pixels]"))
+    for _ in range(9):
+        page.key("ArrowUp")
+    assert not any(page.run("[...minibnn.pixels]"))  # the pen is up
+    page.key(" ", "Space")
+    for _ in range(18):
+        page.key("ArrowDown")
+    page.key("Enter")
+    page.key("ArrowRight")
+    page.settle()
+    assert text(page, "sentence").startswith("It says 1.")
+    page.wait("document.getElementById('live').textContent.startsWith('It says 1.')")
+    drawn = page.run("[...minibnn.pixels]")
+    page.key("ArrowRight")
+    page.settle()
+    assert page.run("[...minibnn.pixels]") == drawn
+    page.key("c", "KeyC", text="c")
+    page.settle()
+    assert not any(page.run("[...minibnn.pixels]"))
+    visited = []
+    for _ in range(14):
+        page.key("Tab")
+        visited.append(focused(page))
+        assert page.run(outline) == "solid"
+    assert visited == ["clear"] + ["BUTTON"] * 12 + ["CANVAS"]
+    for key in ("ArrowRight", "ArrowRight", "ArrowDown"):
+        page.key(key)
+    assert page.run("document.querySelector('.readout').textContent").startswith("dot 18: sum ")
+    page.wait("document.getElementById('note').textContent.startsWith('dot 18: sum ')")
+
+
+def test_examples(page):
+    labels = []
+    given = json.loads(page.run("document.getElementById('vectors').textContent"))
+    for k, expected in enumerate(given["labels"]):
+        page.run(f"document.querySelectorAll('#examples button')[{k}].click()")
+        labels.append(page.run("minibnn.result.label"))
+        pressed = page.run("[...document.querySelectorAll('#examples button')]"
+                           ".map((b) => b.getAttribute('aria-pressed'))")  # fmt: skip
+        assert [p == "true" for p in pressed] == [n == k for n in range(12)]
+        assert expected == labels[-1]
+    assert len(labels) == 12
+    draw(page, ONE)  # takes the place of the example
+    assert page.run("document.querySelectorAll('#examples [aria-pressed=true]').length") == 0
+    assert text(page, "sentence").startswith("It says 1.")
+
+
+def failing(page):
+    state = page.run("""(() => {
+        const note = document.getElementById("selftest");
+        const box = note.getBoundingClientRect();
+        return [note.className, getComputedStyle(note).backgroundColor, box.top, box.width];
+    })()""")
+    assert state[:2] == ["failed", "rgb(176, 0, 32)"]
+    assert 0 <= state[2] < 100
+    assert state[3] > 1000
+    assert page.run("document.title").startswith("FAILED")
+    assert page.run("document.getElementById('selftest').getAttribute('role')") == "alert"
+    return text(page, "selftest")
+
+
+def test_a_failure_cannot_be_missed(chromium, modern, tmp_path):  # noqa: F811
+    whole = exported(modern, tmp_path)
+    vectors = json.loads(element(whole, "vectors"))
+    weights = json.loads(element(whole, "model"))["stages"][0]["weights"]
+    row = vectors["scores"][4]
+    right, wrong = (json.dumps([n, *row[1:]]).replace(" ", "") for n in (row[0], row[0] + 1))
+    for old, new, message in [
+        (weights, "zzzz" + weights[4:], r"self-test: \d+ of 12 images .*checksum"),
+        (right, wrong, r"self-test: 11 of 12 images"),
+        (weights, weights[:-8], "weights are missing"),
+        ('"model">{', '"model">', "cannot be run"),
+        ("function runNetwork(", "function runNetwork((", "cannot be run"),
+        ("const stages = network", "const stages = = network", "has not run"),
+        ("return sums;", "return sums.map((s) => s + 1000);", r"self-test: \d of 12 images"),
+    ]:
+        assert old in whole
+        path = tmp_path / "changed.html"
+        path.write_text(whole.replace(old, new), encoding="utf-8")
+        page = chromium.page(path.as_uri())
+        if message == "has not run":
+            assert message in text(page, "selftest")
+            assert (
+                page.run("getComputedStyle(document.getElementById('selftest')).backgroundColor")
+                == "rgb(176, 0, 32)"
+            )
+        else:
+            assert re.search(message, failing(page))
+        page.close()
+
+
+@pytest.mark.parametrize(
+    "name", ["larq-cnn", "finn-sfc", "two", "pooled signs", "conv last", "wide"]
+)
+def test_other_networks_in_the_browser(name, chromium, tmp_path, rng):  # noqa: F811
+    packed = with_wide_scores(packed_of("modern", rng)) if name == "wide" else packed_of(name, rng)
+    images = noise(rng, 5)
+    title = "<b>bits</b> & 'bytes'"
+    path = tmp_path / "page.html"
+    export_html(packed, path, images=images, title=title)
+    page = chromium.page(path.as_uri(), size=(360, 740))
+    assert (
+        text(page, "selftest")
+        == "self-test: 5 of 5 images give the packed model's scores and labels"
+    )
+    assert [show(page, image) for image in images] == packed.predict(images).tolist()
+    assert page.run("document.title") == page.run("document.querySelector('h1').innerText") == title
+    assert page.run("document.documentElement.scrollWidth") == 360
+    page.run("document.querySelectorAll('#layers [tabindex]').forEach((c) => c.focus())")
+    page.key("ArrowRight")
+    assert page.complaints() == []
+    page.close()

@@ -1,0 +1,300 @@
+"""The scripts of the web page in node: the network's scores, its self-test, and the picture."""
+
+from __future__ import annotations
+
+import dataclasses
+import itertools
+import json
+import math
+import shutil
+import subprocess
+import zlib
+
+import numpy as np
+import pytest
+from chromium import chromium  # noqa: F401 (a fixture)
+from html_pages import (
+    ONE,
+    SEVEN,
+    ZERO,
+    element,
+    exported,
+    models,
+    noise,
+    packed_of,
+    with_wide_scores,
+)
+
+from minibnn.export.html import _packbits, _text
+from minibnn.packed.stages import PoolStage
+
+NODE = shutil.which("node")
+needs_node = pytest.mark.skipif(NODE is None, reason="no node on the PATH")
+
+
+def node(*parts, given=None):
+    """The JSON that a script in strict mode prints; it has a variable `given`."""
+    text = "\n".join([*parts[:-1], f"const given = {json.dumps(given)};", parts[-1]])
+    done = subprocess.run([NODE, "-"], input=text, capture_output=True, text=True, timeout=120)
+    assert (done.returncode, done.stderr) == (0, "")
+    return json.loads(done.stdout)
+
+
+def node_scores(page, images):
+    run = """
+    const network = loadNetwork(JSON.parse(given.model));
+    const answers = given.images.map((image) => runNetwork(network, Uint8Array.from(image)));
+    console.log(JSON.stringify(answers.map((a) => [a.label, a.scores.map(String)])));
+    """
+    given = {"model": element(page, "model"), "images": images.reshape(len(images), -1).tolist()}
+    answers = node(element(page, "network"), run, given=given)
+    labels, scores = zip(*answers, strict=True)
+    return list(labels), [[int(score) for score in row] for row in scores]
+
+
+def node_test(page):
+    run = """
+    const network = loadNetwork(JSON.parse(given[0]));
+    const test = selfTest(network, JSON.parse(given[1]), given[0]);
+    delete test.images;
+    console.log(JSON.stringify(test));
+    """
+    given = [element(page, "model"), element(page, "vectors")]
+    return node(element(page, "network"), run, given=given)
+
+
+# --- the network ---------------------------------------------------------------------------------
+
+
+@needs_node
+@pytest.mark.parametrize("name", models())
+def test_scores_are_the_packed_models(name, tmp_path, rng):
+    packed = packed_of(name, rng)
+    images = noise(rng)
+    labels, scores = node_scores(exported(packed, tmp_path), images)
+    assert scores == packed.predict_scores(images).tolist()
+    assert labels == packed.predict(images).tolist()
+    assert len(np.unique(scores, axis=0)) > 5
+    assert node_test(exported(packed, tmp_path))["passed"]
+
+
+def damaged(model):
+    """The page's model with one number changed, many times: the kind of change and the text."""
+    for i, stage in enumerate(json.loads(model)["stages"]):
+        for name in ("weights", "thresholds", "A", "B", "falling", "threshold"):
+            value = stage.get(name)
+            places = ("first", 0), ("last", -1)
+            if not isinstance(value, str | list):
+                places = [("all", None)] if name in stage else []
+            for what, k in places if value != [] else ():
+                changed = json.loads(model)
+                if name == "weights":  # a digit of base 91
+                    letters = list(value)
+                    letters[k] = "#" if letters[k] == "!" else "!"
+                    changed["stages"][i][name] = "".join(letters)
+                elif k is None:
+                    changed["stages"][i][name] = not value if value in (True, False) else value + 1
+                else:
+                    value = list(value)
+                    value[k] = type(value[k])(int(value[k]) + 1)
+                    changed["stages"][i][name] = value
+                yield f"{i}, {name}, {what}", json.dumps(changed, separators=(",", ":"))
+
+
+@needs_node
+@pytest.mark.parametrize("name", ["modern", "finn-sfc", "larq-cnn"])
+def test_the_self_test_finds_every_kind_of_damage(name, tmp_path, rng):
+    """The checksum finds damage that changes no score of the test images."""
+    page = exported(packed_of(name, rng), tmp_path)
+    run = """
+    const [models, vectors] = given;
+    const failed = models.map((text) => {
+      try {
+        return !selfTest(loadNetwork(JSON.parse(text)), JSON.parse(vectors), text).passed;
+      } catch (error) {
+        return true; // the page then says that the model cannot be run
+      }
+    });
+    console.log(JSON.stringify(failed));
+    """
+    whole = element(page, "model")
+    names, texts = zip(("nothing", whole), *damaged(whole), strict=True)
+    given = [texts, element(page, "vectors")]
+    failed = dict(zip(names, node(element(page, "network"), run, given=given), strict=True))
+    assert not failed.pop("nothing")
+    assert len(failed) >= 10
+    assert all(failed.values()), failed
+
+
+def test_the_models_have_every_kind_of_stage(rng):
+    kinds, pooled = set(), set()
+    for name in models():
+        stages = packed_of(name, rng).stages
+        kinds |= {stage.kind for stage in stages}
+        for before, stage in itertools.pairwise(stages):
+            if isinstance(stage, PoolStage):
+                pooled.add(before.kind)
+    assert kinds == {"binarize", "dense", "conv", "pool", "threshold", "scores"}
+    assert pooled == {"conv", "threshold"}
+
+
+@needs_node
+def test_scores_beyond_32_bits(tmp_path, rng):
+    packed = with_wide_scores(packed_of("modern", rng))
+    images = noise(rng)
+    page = exported(packed, tmp_path, images=images)
+    labels, scores = node_scores(page, images)
+    assert scores == packed.predict_scores(images).tolist()
+    assert max(map(max, scores)) > 2**54
+    assert any(int(float(score)) != score for row in scores for score in row)
+    assert labels == packed.predict(images).tolist()
+    assert node_test(page) == {"same": 20, "of": 20, "intact": True, "passed": True}
+
+
+@needs_node
+def test_the_label_is_the_first_greatest(tmp_path, rng):
+    packed = packed_of("modern", rng)
+    for A, B, label in ((0, [1, 5, 5, 2, 0, 0, 0, 0, 0, 5], 1), (0, [0] * 10, 0)):
+        scores = dataclasses.replace(
+            packed.scores, A=np.full(10, A), B=np.array(B), fits_int32=True
+        )
+        tied = dataclasses.replace(packed, stages=(*packed.stages[:-1], scores))
+        assert node_scores(exported(tied, tmp_path), noise(rng, 1))[0] == [label]
+
+
+@needs_node
+@pytest.mark.parametrize("place", [0, 777, -3])
+def test_a_changed_weight_is_found(place, tmp_path, rng):
+    packed = packed_of("modern", rng)
+    page = exported(packed, tmp_path)
+    weights = json.loads(element(page, "model"))["stages"][0]["weights"]
+    place %= len(weights)
+    other = "2" if weights[place] == "1" else "1"
+    changed = page.replace(weights, weights[:place] + other + weights[place + 1 :])
+    test = node_test(changed)
+    assert not test["intact"]
+    assert not test["passed"]
+
+
+@needs_node
+def test_a_changed_model_with_its_checksum_is_found(tmp_path, rng):
+    packed = packed_of("modern", rng)
+    page = exported(packed, tmp_path)
+    text = element(page, "model")
+    model = json.loads(text)
+    weights = model["stages"][2]["weights"]
+    # Of the last layer: its scores are sums of all its weights.
+    model["stages"][2]["weights"] = ("!!" if weights[:2] != "!!" else "##") + weights[2:]
+    changed = json.dumps(model, separators=(",", ":"))
+    crcs = [str(zlib.crc32(t.encode())) for t in (text, changed)]
+    test = node_test(page.replace(text, changed).replace(*crcs))
+    assert test["intact"]
+    assert test["same"] < test["of"] == 12
+    assert not test["passed"]
+
+
+@needs_node
+def test_a_changed_label_is_found(tmp_path, rng):
+    page = exported(packed_of("modern", rng), tmp_path)
+    labels = json.loads(element(page, "vectors"))["labels"]
+    old, new = (json.dumps(x).replace(" ", "") for x in (labels, [labels[0] ^ 1, *labels[1:]]))
+    test = node_test(page.replace(f'"labels":{old}', f'"labels":{new}'))
+    assert test == {"same": 11, "of": 12, "intact": True, "passed": False}
+
+
+@needs_node
+def test_bytes_as_text(tmp_path, rng):
+    """The page's script unpacks what Python packs: every length, and runs of every length."""
+    data = [rng.integers(0, 256, n, np.uint8).tobytes() for n in (*range(40), 1000)]
+    data += [bytes([0]), bytes([255] * 7), bytes(range(256))]
+    runs = [n for n in range(1, 400) if n < 10 or n % 128 < 4 or n % 128 > 125]
+    images = [*data, *(b"a" + bytes([v]) * n + b"bb" for n in runs for v in (0, 255))]
+    images.append(b"".join(bytes([k % 7]) * (k % 5) for k in range(2000)))
+    texts = [_text(d) for d in data]
+    assert set("".join(texts)) == set(map(chr, range(33, 127))) - set('"\\<')
+    assert all(json.dumps(text) == f'"{text}"' for text in texts)
+    assert all(
+        len(text) == 2 * math.ceil(8 * len(d) / 13) for text, d in zip(texts, data, strict=True)
+    )
+    run = """
+    const bytes = given[0].map((text) => [...bytesOf(text)]);
+    const images = given[1].map((text) => [...unpacked(bytesOf(text))]);
+    console.log(JSON.stringify([bytes, images]));
+    """
+    script = element(exported(packed_of("modern", rng), tmp_path), "network")
+    packed = [_text(_packbits(image)) for image in images]
+    unpacked = node(script, run, given=[texts, packed])
+    for given, got in zip(data, unpacked[0], strict=True):
+        assert got[: len(given)] == list(given)
+        assert got[len(given) :] in ([], [0])
+    assert unpacked[1] == [list(image) for image in images]
+
+
+def test_packbits():
+    assert _packbits(b"") == b""
+    assert _packbits(b"abbccc" + b"d" * 129) == b"\x02abb\xfec\x81d\x00d"
+    assert _packbits(bytes(range(130))) == bytes([127, *range(128), 1, 128, 129])
+
+
+@needs_node
+def test_popcount_and_checksum(tmp_path, rng):
+    words = [0, 1, 2**31, 2**32 - 1, 0x55555555, *map(int, rng.integers(0, 2**32, 50))]
+    run = "console.log(JSON.stringify([given.map(popcount), checksum('minibnn')]));"
+    script = element(exported(packed_of("modern", rng), tmp_path), "network")
+    counts, crc = node(script, run, given=words)
+    assert counts == [word.bit_count() for word in words]
+    assert crc == zlib.crc32(b"minibnn")
+
+
+# --- the picture ---------------------------------------------------------------------------------
+
+
+def pictures(folder, rng, *drawings):
+    run = "console.log(JSON.stringify(given.map((strokes) => [...pictureOf(strokes)])));"
+    script = element(exported(packed_of("modern", rng), folder), "picture")
+    answers = node(script, run, given=drawings)
+    return [np.array(answer, np.uint8).reshape(28, 28) for answer in answers]
+
+
+@needs_node
+def test_a_drawing_is_fitted_and_centred(tmp_path, rng):
+    moved = [[[0.1 + 0.4 * x, 0.5 + 0.4 * y] for x, y in SEVEN[0]]]
+    seven, small, wide, zero = pictures(
+        tmp_path, rng, SEVEN, moved, [[[0.1, 0.5], [0.9, 0.5]]], ZERO
+    )
+    # Where and how large it was drawn does not matter, but for rounding on the way.
+    assert np.abs(seven.astype(int) - small).max() <= 1
+    for image in (seven, wide, zero):
+        rows, columns = np.nonzero(image > 127)
+        extents = np.ptp(rows) + 1, np.ptp(columns) + 1
+        assert 19 <= max(extents) <= 21
+        weights = image / image.sum()
+        centre = [(weights.sum(axis) * np.arange(28)).sum() for axis in (1, 0)]
+        np.testing.assert_allclose(centre, 14, atol=0.1)  # as on the average of MNIST
+        assert ((image > 0) & (image < 255)).mean() > 0.04  # edges are soft
+        assert image.max() == 255
+    assert np.ptp(np.nonzero(wide)[0]) < 6
+    # In proportion: the line's middle 2 to 3, and the thickness of 2.7 around it.
+    extents = [zero.max(axis).sum() / 255 for axis in (0, 1)]
+    np.testing.assert_allclose(extents, [17.3 * 2 / 3 + 2.7, 20], atol=0.5)
+    assert zero[14, 14] == 0
+
+
+@needs_node
+def test_little_drawings(tmp_path, rng):
+    nothing, empty, dot, dash = pictures(
+        tmp_path, rng, [], [[]], [[[0.9, 0.9]]], [[[0.9, 0.9], [0.91, 0.9]]]
+    )
+    assert not nothing.any()
+    assert not empty.any()
+    assert 4 <= (dot > 127).sum() <= 9
+    assert dot[14, 14] == 255
+    assert (dash > 127).sum() < 14
+
+
+@needs_node
+def test_ink_is_about_that_of_mnist(tmp_path, rng):
+    """Test images of ones have 60 full pixels on average, of zeros 135."""
+    one, zero = pictures(tmp_path, rng, ONE, ZERO)
+    assert 45 < one.sum() / 255 < 75
+    assert 105 < zero.sum() / 255 < 165

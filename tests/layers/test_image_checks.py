@@ -1,0 +1,35 @@
+"""Errors for images that do not fit a convolution or a pooling."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from minibnn import (
+    AveragePool2D,
+    Conv2D,
+    MaxPool2D,
+)
+
+
+@pytest.mark.parametrize(
+    ("shape", "match"),
+    [
+        ((2, 28, 28), r"images need a channel axis: put Reshape\(\(28, 28, 1\)\) first"),
+        ((2, 784), r"put Reshape\(\(height, width, channels\)\) first"),
+        ((2, 3, 8, 8), "channels are the last axis"),
+        ((2, 8, 8, 4), r"expected x of shape \(batch, height, width, 3\), got \(2, 8, 8, 4\)"),
+        ((2, 2, 8, 3), "at least 3 x 3 pixels, the reach of a window, got 2 x 8"),
+    ],
+)
+def test_images_that_do_not_fit(shape, match):
+    with pytest.raises(ValueError, match=match):
+        Conv2D(3, 4, 3).initialize(0).forward(np.zeros(shape, np.float32))
+
+
+@pytest.mark.parametrize("layer", [MaxPool2D(2), AveragePool2D(2)])
+def test_pooling_says_what_it_needs(layer):
+    with pytest.raises(ValueError, match="put Reshape"):
+        layer.forward(np.zeros((2, 28, 28), np.float32))
+    with pytest.raises(ValueError, match="at least 2 x 2 pixels"):
+        layer.forward(np.zeros((2, 1, 4, 1), np.float32))

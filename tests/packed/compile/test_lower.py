@@ -1,0 +1,176 @@
+"""From layers to stages: what becomes of each layer, and which layers are refused."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from packed_checks import sign_bits
+from packed_models import SIGN, dense
+
+from minibnn import (
+    Activation,
+    AveragePool2D,
+    BatchNorm,
+    Conv2D,
+    Dense,
+    DirectFeedback,
+    Dropout,
+    Flatten,
+    Heaviside,
+    MagnitudeAwareSign,
+    MaxPool2D,
+    PackError,
+    Radial,
+    ReLU,
+    Rescale,
+    Reshape,
+    Sequential,
+    Ternary,
+    disagreements,
+    pack,
+)
+from minibnn.packed.compile.lower import lower
+from minibnn.packed.stages import Stage
+
+
+@pytest.mark.parametrize(
+    ("rescale", "padding"),
+    [((1 / 255, 0), 0), ((2 / 255, -1), -1), ((-2 / 255, 1), 1), ((1, -100), 0), ((-1, 255), 0)],
+)
+def test_paddings_that_are_pixels(rescale, padding, rng):
+    """The sums are those of an image that is padded with the pixel."""
+    conv = Conv2D(1, 4, 3, padding=1, padding_value=padding, weight_quantizer=SIGN)
+    inside = Sequential(
+        Reshape((4, 4, 1)), Rescale(*rescale), conv, Activation(SIGN), Flatten(), dense(64, 2)
+    ).initialize(rng)
+    inside[2].bias.data[...] = [0, padding, 1, 0.1]
+    plain = Conv2D(1, 4, 3, weight_quantizer=SIGN).initialize(0)
+    plain.weight.data[...], plain.bias.data[...] = conv.weight.data, conv.bias.data
+    outside = Sequential(Reshape((6, 6, 1)), Rescale(*rescale), plain, *list(inside)[3:])
+    images = rng.integers(0, 256, (40, 4, 4), np.uint8)
+    pixel = {-100: 100, 255: 255}.get(rescale[1], 0)
+    framed = np.pad(images, [(0, 0), (1, 1), (1, 1)], constant_values=pixel)
+    ours, exact = pack(inside, (4, 4)), pack(outside, (6, 6))
+    np.testing.assert_array_equal(ours.after(images, 2), exact.after(framed, 2))
+
+
+def test_two_rescales_are_one(rng):
+    """2 (x / 2 - 3) + 1 = x - 5: the sums are integers, so floats are exact."""
+    both = Rescale(0.5, -3), Rescale(2.0, 1)
+    model = Sequential(*both, dense(9, 8), Activation(SIGN), dense(8, 3)).initialize(rng)
+    model[2].bias.data[...] = rng.integers(-300, 300, 8)
+    packed = pack(model, (9,))
+    images = rng.integers(0, 256, (500, 9), np.uint8)
+    ((ours, theirs),) = sign_bits(model, packed, images)
+    np.testing.assert_array_equal(ours, theirs)
+    one = Sequential(Rescale(1, -5), *list(model)[2:])
+    assert pack(one, (9,)).sha256 == packed.sha256
+
+
+def test_one_bit_inputs_by_all_256_pixels():
+    images = np.arange(256, dtype=np.uint8)[:, None]
+    for rescale, expected in {
+        (1, -64): images >= 64,
+        (1 / 255, -0.5): images >= 128,
+        (-1, 64): images <= 64,
+        (1, 0): images >= 0,
+        (1, -300): images > 255,
+        (0.1, -0.7): images >= 7,
+    }.items():
+        model = Sequential(Rescale(*rescale), Activation(SIGN), dense(1, 2)).initialize(0)
+        packed = pack(model, (1,))
+        np.testing.assert_array_equal(packed.after(images, 1) > 0, expected)
+        np.testing.assert_array_equal(model[1].forward(model[0].forward(images)) > 0, expected)
+        assert packed.stages[0].kind == "binarize"
+
+
+@pytest.mark.parametrize("wrong", [np.nan, np.inf])
+def test_weights_without_a_size_are_refused(wrong):
+    last = Dense(3, 4, weight_quantizer=MagnitudeAwareSign())
+    model = Sequential(Rescale(1), last).initialize(0)
+    last.weight.data[1, 2] = wrong
+    with pytest.raises(PackError, match=r"Dense\(3 -> 4\): expected finite weights"):
+        pack(model, (3,))
+    model = Sequential(Rescale(1), dense(3, 4)).initialize(0)
+    model[1].weight.data[1, 2] = np.nan
+    with pytest.raises(PackError, match=r"Dense\(3 -> 4\): expected finite weights"):
+        pack(model, (3,))
+
+
+def test_nested_containers_and_float64(rng):
+    inner = Sequential(dense(9, 8), Sequential(BatchNorm(8), Activation(SIGN)))
+    model = DirectFeedback(Sequential(Rescale(1 / 255), inner), Sequential(dense(8, 3)))
+    model.initialize(rng, np.float64)
+    images = rng.integers(0, 256, (50, 9), np.uint8)
+    packed = pack(model, (9,))
+    assert disagreements(model, packed, images).unexplained == 0
+    np.testing.assert_allclose(packed.logits(images), model.forward(images), rtol=1e-6)
+    inner[1][1].function = ReLU()
+    with pytest.raises(PackError, match=r"layer 0.1.1.1, Activation"):
+        pack(model, (9,))
+
+
+def test_a_pool_after_the_norm_follows_the_threshold(rng):
+    conv = Conv2D(1, 5, 3, weight_quantizer=SIGN)
+    model = Sequential(
+        Reshape((8, 9, 1)), Rescale(1), conv, BatchNorm(5), MaxPool2D(2), Activation(SIGN),
+        Flatten(), dense(45, 4),
+    ).initialize(rng)  # fmt: skip
+    plan = lower(model, (8, 9))
+    kinds = [step.kind if isinstance(step, Stage) else "fold" for step in plan.steps]
+    assert kinds == ["conv", "fold", "pool", "dense", "fold"]
+    (sign,) = plan.signs
+    assert (sign.layers, sign.steps, sign.fold) == (6, 3, 1)
+
+
+class MyDense(Dense):
+    pass
+
+
+def infinite_rescale():
+    layer = Rescale(1)
+    layer.scale = np.inf  # its constructor would refuse it
+    return layer
+
+
+def refusals():
+    hidden = [Rescale(1 / 255), dense(4, 4)]
+    conv = Conv2D(1, 2, 2, weight_quantizer=SIGN)
+    image = [Reshape((2, 2, 1)), Rescale(1 / 255)]
+    end = dense(4, 2)
+    return {
+        r"layer 0, Dense\(4 -> 2\): expected a Rescale": [end],
+        r"layer 2, Activation\(ReLU\(\)\): its values": [*hidden, Activation(ReLU()), end],
+        r"Activation\(Heaviside.*-1 below 0": [*hidden, Activation(Heaviside()), end],
+        r"Radial": [Rescale(1), Radial(4, 2)],
+        r"got MyDense": [Rescale(1), MyDense(4, 2)],
+        r"weights of two values.*Identity": [Rescale(1), Dense(4, 2)],
+        r"weights of two values.*Ternary": [Rescale(1), Dense(4, 2, weight_quantizer=Ternary(0.5))],
+        r"real values; put a sign": [*hidden, end],
+        r"AveragePool2D": [*image, AveragePool2D(2), Flatten(), dense(1, 2)],
+        r"before any product": [*image, MaxPool2D(2), Flatten(), dense(1, 2)],
+        r"only pixels": [*hidden, Rescale(2.0), Activation(SIGN), end],
+        r"BatchNorm\(4\): expected it between": [Rescale(1), BatchNorm(4), end],
+        r"a second batch norm": [*hidden, BatchNorm(4), BatchNorm(4), Activation(SIGN), end],
+        r"Dropout\(0.5, rescale=False\): scales": [*hidden, Activation(SIGN), Dropout(0.5, rescale=False), end],
+        r"2 groups": [Reshape((1, 2, 2)), Rescale(1), Conv2D(2, 2, 1, groups=2, weight_quantizer=SIGN), Flatten()],
+        r"padding of 0 is a third value.*padding_value=-1": [*image, Activation(SIGN), Conv2D(1, 2, 2, padding=1, weight_quantizer=SIGN), Flatten(), BatchNorm(8)],
+        r"padding of -1 is not exactly a pixel.*Rescale\(2 / 255, -1\) with -1": [*image, Conv2D(1, 2, 2, padding=1, padding_value=-1, weight_quantizer=SIGN), Flatten()],
+        r"padding of 1 is not exactly a pixel": [*image, Conv2D(1, 2, 2, padding=1, padding_value=1, weight_quantizer=SIGN), Flatten()],
+        r"sums that fall with the pixels; rescale by a positive": [Reshape((2, 2, 1)), Rescale(-1), Conv2D(1, 2, 1, weight_quantizer=SIGN), MaxPool2D(2), Flatten()],
+        r"mixes channels": [*image, Conv2D(1, 2, 1, weight_quantizer=SIGN), Flatten(), Activation(SIGN), dense(8, 2)],
+        r"after the last batch norm": [*image, Conv2D(1, 2, 1, weight_quantizer=SIGN), BatchNorm(2), MaxPool2D(2), Flatten()],
+        r"the model's end: expected one value for each class": [*image, conv],
+        r"the model's end.*bits": [*hidden, Activation(SIGN)],
+        r"expected 4 channels": [*hidden, BatchNorm(3), Activation(SIGN), end],
+        r"expected samples of shape \(5,\), got \(4,\)": [Rescale(1), dense(5, 2)],
+        r"changes more than once|finite": [infinite_rescale(), Activation(SIGN), end],
+        r"rescale by a positive": [Reshape((2, 2, 1)), Rescale(-1), Conv2D(1, 2, 1, weight_quantizer=SIGN), MaxPool2D(2), BatchNorm(2), Activation(SIGN), Flatten(), dense(2, 2)],
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize("message", refusals())
+def test_refusals(message):
+    model = Sequential(*refusals()[message]).initialize(0)
+    with pytest.raises(PackError, match=message):
+        pack(model, (4,))

@@ -1,0 +1,57 @@
+"""`docs/packed-format.md`: its reader reads the files, and it names everything in them."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import numpy as np
+import pytest
+from packed_files import every_array, on_images, small
+from packed_models import images_models
+
+from minibnn import pack, save_packed
+from minibnn.packed.file import container
+
+DOC = Path(__file__).parents[3] / "docs" / "packed-format.md"
+
+
+@pytest.fixture(scope="module")
+def reader():
+    (block,) = re.findall(r"^```python\n(.*?)^```", DOC.read_text(encoding="utf-8"), re.M | re.S)
+    assert "minibnn" not in block.replace('"minibnn-packed"', "")
+    namespace = {}
+    exec(compile(block, DOC.name, "exec"), namespace)
+    return namespace
+
+
+@pytest.mark.parametrize("name", [*images_models(), *range(5), "latent"])
+def test_the_pages_reader(reader, name, tmp_path, rng):
+    path = tmp_path / "model"
+    if name == "latent":
+        model, shape = every_array().initialize(0), (2, 3)
+    else:
+        model = small(norm=name) if isinstance(name, int) else on_images(name)
+        shape = (10,) if isinstance(name, int) else (8, 9)
+    packed = pack(model, shape)
+    save_packed(packed, path, model=model if name == "latent" else None)
+    images = rng.integers(0, 256, (30, *shape), np.uint8)
+    np.testing.assert_array_equal(reader["scores"](path, images), packed.predict_scores(images))
+    damaged = bytearray(path.read_bytes())
+    damaged[-1] ^= 1
+    path.write_bytes(damaged)
+    with pytest.raises(ValueError, match="damaged"):
+        reader["read"](path)
+
+
+def test_the_page_names_everything():
+    text = DOC.read_text(encoding="utf-8")
+    for model, shape in [(small(), (10,)), *((on_images(n), (8, 9)) for n in images_models())]:
+        packed = pack(model, shape)
+        for stage in packed.stages:
+            assert f"| `{stage.kind}` |" in text
+            assert all(f"`{name}`" in text for name in stage.arrays())
+        for entry in packed.certificate["thresholds"]:
+            assert all(f"`{name}`" in text for name in entry)
+    metadata = set(container.read(container.write({"sha256": "", "minibnn": ""}, {}), "").metadata)
+    assert all(f"`{name}`" in text for name in metadata | {"sha256", "architecture", "training"})

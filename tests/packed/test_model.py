@@ -1,0 +1,231 @@
+"""Packed models of whole networks: predictions, digests, `verify`, and wrong arguments."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from packed_checks import moved
+from packed_models import SIGN, dense, images_models
+
+from minibnn import (
+    Activation,
+    BatchNorm,
+    Conv2D,
+    Flatten,
+    MaxPool2D,
+    PackError,
+    Rescale,
+    Reshape,
+    Sequential,
+    SignSTE,
+    disagreements,
+    load_sample,
+    pack,
+)
+from minibnn.packed import costs
+from minibnn.packed import model as packed_model
+from minibnn.packed.stages import ThresholdStage
+from minibnn.recipes import RECIPES
+
+
+def small_larq():
+    def conv(c_in, c_out):
+        return Conv2D(c_in, c_out, 3, bias=False, weight_quantizer=SIGN, weight_bound=1.0)
+
+    return Sequential(
+        Reshape((28, 28, 1)), Rescale(2 / 255, -1),
+        conv(1, 8), MaxPool2D(2), BatchNorm(8, scale=False), Activation(SignSTE(clip=1.0)),
+        conv(8, 8), MaxPool2D(2), BatchNorm(8, scale=False), Activation(SignSTE(clip=1.0)),
+        Flatten(), dense(200, 10), BatchNorm(10),
+    )  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def trained():
+    """Networks after an epoch on the bundled digits."""
+    data = load_sample()
+    recipes = {name: RECIPES[name]() for name in ("seed", "modern", "finn-tfc", "direct-feedback")}
+    recipes["larq"] = RECIPES["larq-cnn"]()
+    object.__setattr__(recipes["larq"], "build", small_larq)
+    models = {k: r.train(data, epochs=1, progress=False)[0] for k, r in recipes.items()}
+    return models, data.test_images
+
+
+@pytest.mark.parametrize("name", ["seed", "modern", "finn-tfc", "direct-feedback", "larq"])
+def test_trained_networks_give_the_same_labels(trained, name):
+    models, images = trained
+    model = models[name]
+    packed = pack(model, (28, 28))
+    differ = int((packed.predict(images) != model.forward(images).argmax(1)).sum())
+    found = disagreements(model, packed, images)
+    assert (found.labels, found.unexplained) == (differ, 0)
+    for layer in found.layers:
+        assert layer.packed_right == layer.values
+    if differ == 0:
+        np.testing.assert_allclose(
+            packed.logits(images), model.forward(images), rtol=1e-5, atol=1e-5
+        )
+    assert packed.scores.fits_int32
+    by = [entry["by"] for entry in packed.certificate["thresholds"]]
+    assert set(by[1:]) <= {"enumeration"}
+    assert by[0] == ("enumeration" if name == "finn-tfc" else "exact")
+    assert packed.verify(model) == packed.certificate
+
+
+def test_the_digest_is_of_the_network_alone(trained):
+    models, _ = trained
+    packed = pack(models["modern"], (28, 28))
+    assert packed.sha256 == replace(packed, training={"accuracy": 0.5}).sha256
+    found = {
+        packed.sha256,
+        pack(models["seed"], (28, 28)).sha256,
+        pack(models["larq"], (28, 28)).sha256,
+    }
+    for i, name in ((0, "weights"), (1, "thresholds"), (4, "weights"), (5, "B"), (5, "offset")):
+        found.add(moved(packed, i, name, 3, 1).sha256)
+    turned = replace(packed.stages[1], falling=~packed.stages[1].falling)
+    found.add(replace(packed, stages=(packed.stages[0], turned, *packed.stages[2:])).sha256)
+    assert len(found) == 9
+
+
+def test_permuted_hidden_units_change_nothing(trained, rng):
+    models, images = trained
+    model = models["modern"]
+    scores = pack(model, (28, 28)).predict_scores(images)
+    order = rng.permutation(128)
+    dense1, norm, _, dense2 = list(model)[2:6]
+    for array in (norm.gamma, norm.beta, norm.running_mean, norm.running_var):
+        array.data[...] = array.data[order]
+    dense1.weight.data[...] = dense1.weight.data[:, order]
+    dense2.weight.data[...] = dense2.weight.data[order]
+    np.testing.assert_array_equal(pack(model, (28, 28)).predict_scores(images), scores)
+
+
+@pytest.mark.parametrize("name", ["modern", "larq"])
+def test_devices_give_the_same(trained, device, name):
+    models, images = trained
+    packed = pack(models[name], (28, 28))
+    there = device.asarray(images[:40])
+    for method in ("predict", "predict_scores", "logits"):
+        ours = getattr(packed, method)(images[:40])
+        theirs = getattr(packed, method)(there)
+        assert type(theirs) is device.array_type
+        np.testing.assert_array_equal(device.to_host(theirs), ours)
+
+
+def test_a_model_on_a_device_is_packed_and_stays_there(device, rng):
+    model = Sequential(
+        Rescale(2 / 255, -1), dense(9, 8), BatchNorm(8), Activation(SIGN), dense(8, 3)
+    )
+    model.initialize(rng)
+    images = rng.integers(0, 256, (50, 9), np.uint8)
+    scores = pack(model, (9,)).predict_scores(images)
+    packed = pack(model.to(device), (9,))
+    np.testing.assert_array_equal(packed.predict_scores(images), scores)
+    assert model.backend is device
+    found = disagreements(model, packed, device.asarray(images))
+    assert (found.images, found.unexplained) == (50, 0)
+
+
+def test_packing_leaves_the_model_alone(trained):
+    models, images = trained
+    model = models["seed"]
+    before = [p.data.copy() for p in model.parameters()]
+    y = model.forward(images[:5])
+    packed = pack(model, (28, 28))
+    packed.verify(model)
+    assert all((p.data == b).all() for p, b in zip(model.parameters(), before, strict=True))
+    np.testing.assert_array_equal(model.forward(images[:5]), y)
+    model[2].weight.data[...] *= -1  # the packed model does not depend on it any more
+    np.testing.assert_array_equal(packed.logits(images[:5]), y)
+    model[2].weight.data[...] *= -1
+
+
+@pytest.mark.parametrize("batch", [0, 1, 255, 257])
+def test_batches_of_any_size(trained, batch):
+    models, images = trained
+    for name in ("seed", "larq", "finn-tfc"):
+        packed = pack(models[name], (28, 28))
+        assert packed.predict(images[:batch]).shape == (batch,)
+        whole = packed.predict_scores(images[:300])
+        np.testing.assert_array_equal(packed.predict_scores(images[:batch]), whole[:batch])
+
+
+def test_large_windows_go_in_smaller_chunks(monkeypatch, rng):
+    model = Sequential(*images_models()["two"]).initialize(rng)
+    packed = pack(model, (8, 9))
+    images = rng.integers(0, 256, (20, 8, 9), np.uint8)
+    whole = packed.predict_scores(images)
+    seen = []
+    run = packed.stages[0].__class__.run
+    monkeypatch.setattr(
+        packed.stages[0].__class__, "run", lambda s, x: (seen.append(len(x)), run(s, x))[1]
+    )
+    # Not quite enough for 8 images.
+    monkeypatch.setattr(packed_model, "SCRATCH", 8 * costs.total(packed.stages).bytes - 1)
+    np.testing.assert_array_equal(packed.predict_scores(images), whole)
+    assert set(seen) == {7, 6}
+    monkeypatch.setattr(packed_model, "SCRATCH", 1)
+    np.testing.assert_array_equal(packed.predict_scores(images[:2]), whole[:2])
+
+
+def test_images_are_checked(trained):
+    packed = pack(trained[0]["seed"], (28, 28))
+    with pytest.raises(TypeError, match="uint8, got float32"):
+        packed.predict(np.zeros((1, 28, 28), np.float32))
+    with pytest.raises(ValueError, match=r"\(batch, 28, 28\), got \(28, 28\)"):
+        packed.predict(np.zeros((28, 28), np.uint8))
+    with pytest.raises(TypeError, match="NumPy or CuPy"):
+        packed.logits([[0]])
+    assert repr(packed).startswith("PackedModel((28, 28): dense threshold dense threshold dense")
+
+
+def test_verify_finds_every_difference(trained):
+    models, _ = trained
+    model = models["modern"]
+    packed = pack(model, (28, 28))
+    for parameter in model.parameters():
+        kept = parameter.data.copy()
+        if parameter.name == "weight":
+            parameter.data[0, 1] *= -1
+        elif parameter.name == "gamma":
+            parameter.data[1] *= -1
+        else:
+            parameter.data[1] += 1
+        with pytest.raises(PackError):
+            packed.verify(model)
+        parameter.data[...] = kept
+    packed.verify(model)
+    assert isinstance(packed.stages[3], ThresholdStage)
+    for i, name, channel, change in (
+        (3, "thresholds", 5, 2), (3, "thresholds", 5, -2), (3, "falling", 5, True),
+        (1, "thresholds", 7, 1), (1, "thresholds", 7, -1),
+    ):  # fmt: skip
+        with pytest.raises(PackError, match=f"channel {channel}"):
+            moved(packed, i, name, channel, change).verify(model)
+    with pytest.raises(PackError, match="expected"):
+        packed.verify(models["finn-tfc"])
+    first, stage, *rest = packed.stages
+    short = {name: array[:-1] for name, array in stage.arrays().items()}
+    for wrong in (
+        replace(stage, **short),
+        replace(stage, in_shape=(64, 2), out_shape=(64, 2)),
+        first,
+    ):
+        with pytest.raises(PackError, match="verify: expected thresholds as stage 1"):
+            replace(packed, stages=(first, wrong, *rest)).verify(model)
+
+
+def test_other_wrong_arguments():
+    model = Sequential(Flatten(), Rescale(1), dense(4, 2))
+    with pytest.raises(RuntimeError, match="initialize"):
+        pack(model, (4,))
+    model.initialize(0)
+    with pytest.raises(TypeError, match="input_shape such as"):
+        pack(model, 4)
+    with pytest.raises(ValueError, match="sizes of at least 1 in input_shape"):
+        pack(model, (2, 0))
+    with pytest.raises(TypeError, match="expected a model, got str"):
+        pack("model")

@@ -1,0 +1,130 @@
+"""Models that a web page can run, and exported pages of them."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+import re
+
+import numpy as np
+from chromium import chromium  # noqa: F401 (a fixture)
+
+from minibnn import (
+    Activation,
+    BatchNorm,
+    Conv2D,
+    Dense,
+    Flatten,
+    MaxPool2D,
+    Rescale,
+    Reshape,
+    Sequential,
+    SignSTE,
+    pack,
+)
+from minibnn.export.html import export_html
+from minibnn.recipes import RECIPES
+
+SIGN = SignSTE()
+
+
+def dense(n_in, n_out):
+    return Dense(n_in, n_out, weight_quantizer=SIGN)
+
+
+def conv(c_in, c_out, size=3, **options):
+    return Conv2D(c_in, c_out, size, weight_quantizer=SIGN, **options)
+
+
+def sign(n):
+    return [BatchNorm(n), Activation(SIGN)]
+
+
+def ink():
+    return [Rescale(1, -128), Activation(SIGN)]
+
+
+def models():
+    """Every kind of stage, and every way to slide a window."""
+    pixels = [Reshape((28, 28, 1)), Rescale(1, -100)]
+    return {
+        **{name: RECIPES[name]().build() for name in ("seed", "modern", "finn-sfc", "larq-cnn")},
+        "pixels to scores": [Flatten(), Rescale(1 / 255), dense(784, 10)],
+        "odd widths": [Flatten(), Rescale(1 / 255), dense(784, 33), *sign(33), dense(33, 31), *sign(31), dense(31, 3)],
+        "falling ink": [Flatten(), Rescale(-1, 64), Activation(SIGN), dense(784, 64), *sign(64), dense(64, 10)],
+        "plain": [*pixels, conv(1, 5), *sign(5), Flatten(), dense(26 * 26 * 5, 4)],
+        "pooled": [*pixels, conv(1, 5), MaxPool2D(2), *sign(5), Flatten(), dense(13 * 13 * 5, 4)],
+        "overlapping pools": [*pixels, conv(1, 5), BatchNorm(5), MaxPool2D(3, 2), Activation(SIGN), Flatten(), dense(12 * 12 * 5, 4)],
+        "pooled signs": [*pixels, conv(1, 5), *sign(5), MaxPool2D((3, 2)), Flatten(), dense(8 * 13 * 5, 4)],
+        "two": [*pixels, conv(1, 5), *sign(5), conv(5, 3, padding=1, padding_value=-1), MaxPool2D(2), *sign(3), Flatten(), dense(13 * 13 * 3, 4)],
+        "padding +1": [*pixels, conv(1, 33), *sign(33), conv(33, 3, (2, 4), padding=(2, 1), padding_value=1, stride=(2, 1), dilation=(1, 2)), *sign(3), Flatten(), dense(15 * 22 * 3, 4)],
+        "same": [*pixels, conv(1, 5), *sign(5), conv(5, 3, 2, padding="same", padding_value=-1), *sign(3), Flatten(), dense(26 * 26 * 3, 4)],
+        "bits": [Reshape((28, 28, 1)), *ink(), conv(1, 5, padding=1, padding_value=-1, stride=2), *sign(5), Flatten(), dense(14 * 14 * 5, 4)],
+        "pixel padding": [Reshape((28, 28, 1)), Rescale(1, -6), conv(1, 5, padding=2, padding_value=-1), *sign(5), Flatten(), dense(30 * 30 * 5, 4)],
+        "strided pixels": [*pixels, conv(1, 5, (4, 2), stride=(3, 2), dilation=(2, 3)), *sign(5), Flatten(), dense(8 * 13 * 5, 4)],
+        "conv last": [*pixels, conv(1, 5), *sign(5), conv(5, 4, 26), Flatten()],
+    }  # fmt: skip
+
+
+def shake(model, rng):
+    """Random values for everything that training changes."""
+    for parameter in model.parameters():
+        data = parameter.data
+        if parameter.name == "bias":
+            data[...] = rng.normal(0, 5, data.shape).round()
+        elif parameter.name == "gamma":
+            data[...] = rng.choice([1, -1, 0.3, -7], data.shape)
+            data[4:5] = 0  # a channel that never changes
+        elif parameter.name == "beta":
+            data[...] = rng.choice([0, 0.5, -0.5], data.shape)
+    for buffer in model.buffers():
+        if buffer.name == "running_mean":
+            buffer.data[...] = rng.choice([0, 1, -2, 3.7], buffer.data.shape)
+        elif buffer.name == "running_var":
+            buffer.data[...] = rng.choice([1, 17.3], buffer.data.shape)
+    return model
+
+
+def packed_of(name, rng):
+    layers = models()[name]
+    model = layers if isinstance(layers, Sequential) else Sequential(*layers)
+    model = shake(model.initialize(rng), rng)
+    list(model)[-1].initialize(0)  # comparable logits
+    return pack(model, (28, 28))
+
+
+def with_wide_scores(packed):
+    """The same labels, from scores too large for JavaScript's numbers."""
+    scores = packed.scores
+    most = max(abs(scores.A) * packed.stages[-2].width + abs(scores.B))
+    shift = 61 - int(most).bit_length()
+    A, B = scores.A << shift, (scores.B << shift) + 1
+    wide = dataclasses.replace(scores, A=A, B=B, fits_int32=False)
+    return dataclasses.replace(packed, stages=(*packed.stages[:-1], wide))
+
+
+def noise(rng, n=20):
+    images = rng.integers(0, 256, (n, 28, 28), np.uint8)
+    images[1::2] *= rng.random(images[1::2].shape) < 0.2  # mostly black, as digits are
+    return images
+
+
+def element(page, name):
+    return re.search(rf'<script[^>]* ?id="{name}">(.*?)</script>', page, re.DOTALL)[1]
+
+
+def exported(packed, folder, **options):
+    path = folder / "page.html"
+    export_html(packed, path, **options)
+    return path.read_text(encoding="utf-8")
+
+
+def arc(x, y, rx, ry, start=0.0, stop=2 * math.pi, n=40):
+    angles = np.linspace(start, stop, n)
+    return [[x + rx * math.cos(a), y + ry * math.sin(a)] for a in angles]
+
+
+# Strokes of drawn digits.
+SEVEN = [[[0.3, 0.2], [0.7, 0.2], [0.45, 0.85]]]
+ONE = [[[0.52, 0.15], [0.5, 0.85]]]
+ZERO = [arc(0.5, 0.5, 0.2, 0.3)]
