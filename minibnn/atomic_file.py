@@ -36,6 +36,7 @@ def whole_file(path: str | os.PathLike[str]) -> Iterator[BinaryIO]:
     the system has locks (`flock`) to tell that nobody is writing them any more.
 
     Raises:
+        FileNotFoundError: the folder of `path` does not exist.
         IsADirectoryError: `path` is a folder.
         PermissionError: the file is read-only, or the folder cannot be written.
         OSError: the file cannot be written, or links lead in a circle.
@@ -54,6 +55,7 @@ def whole_file(path: str | os.PathLike[str]) -> Iterator[BinaryIO]:
         with _open_special(target, before) as file:
             yield file
         return
+    _require_folder(target, before)
     _require_replaceable(target, before)
     _sweep(target)
     file, temporary = _open_temporary(target, before)
@@ -92,6 +94,7 @@ def require_writable(path: str | os.PathLike[str]) -> None:
     elif before is not None and not stat.S_ISREG(before.st_mode):
         _require_no_folder(target, before)
     else:
+        _require_folder(target, before)
         _require_replaceable(target, before)
         file, temporary = _open_temporary(target, before)
         file.close()
@@ -132,6 +135,15 @@ def _stat(target: str) -> os.stat_result | None:
 def _require_no_folder(target: str, before: os.stat_result) -> None:
     if stat.S_ISDIR(before.st_mode):
         raise IsADirectoryError(errno.EISDIR, "expected a file to write, got a folder", target)
+
+
+def _require_folder(target: str, before: os.stat_result | None) -> None:
+    """Refuse to write into a folder that does not exist."""
+    folder = os.path.dirname(target)
+    if before is None and not os.path.isdir(folder):
+        raise FileNotFoundError(
+            errno.ENOENT, f"expected a folder {folder}, got none; make it first", target
+        )
 
 
 def _require_replaceable(target: str, before: os.stat_result | None) -> None:

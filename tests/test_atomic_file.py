@@ -278,13 +278,27 @@ def test_an_open_file_is_written_where_it_stands(tmp_path, name, to):
 def test_errors_name_the_file_and_not_the_temporary_one(tmp_path):
     for path in (tmp_path / "none" / "file", tmp_path / ("x" * 256)):
         for write in (put, require_writable):
-            with pytest.raises(OSError, match=r"No such file|name too long") as caught:
+            with pytest.raises(OSError, match=r"expected a folder|name too long") as caught:
                 write(path)
             assert caught.value.filename == str(path)
     for path in (tmp_path, f"{tmp_path}/", f"{tmp_path}/new/", f"{tmp_path}/."):
         with pytest.raises(IsADirectoryError, match="expected a file to write, got a folder"):
             put(path)
     assert not list(tmp_path.iterdir())
+
+
+def test_a_folder_that_does_not_exist_is_made_first(writer, tmp_path):
+    path = tmp_path / "none" / "file.png"
+    for link, target in ((tmp_path / "link.png", path), (path, None)):
+        if target:
+            link.symlink_to(target)
+        with pytest.raises(FileNotFoundError) as caught:
+            writer(link)
+        said = f"[Errno 2] expected a folder {path.parent}, got none; make it first: '{path}'"
+        assert str(caught.value) == said
+    path.parent.mkdir()
+    writer(path)
+    assert path.stat().st_size
 
 
 def test_a_file_that_only_its_owner_may_replace_is_named(tmp_path, monkeypatch):

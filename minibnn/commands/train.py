@@ -162,13 +162,13 @@ def _seed(given: argparse.Namespace, before: dict[str, Any]) -> int:
     return _whole_number(given.source, before, "seed", "name one with --seed")
 
 
-def _whole_number(source: str | None, before: dict[str, Any], name: str, mend: str) -> int:
+def _whole_number(source: str | None, before: dict[str, Any], name: str, hint: str) -> int:
     """A figure of the file to go on from, which may be anybody's; 0 if it has none of that name."""
     value = before.get(name, 0)
     if type(value) is not int or value < 0:
         raise PackedFileError(
             f"{source}: expected a whole number from 0 on as {name} in its figures, got {value!r}; "
-            f"{mend}"
+            f"{hint}"
         )
     return value
 
@@ -193,10 +193,10 @@ def _require_packable(
             start(model)
         except PackedFileError:
             known = before.get("recipe") not in (None, recipe.name)
-            mend = "leave out --recipe" if known else "name the recipe it was trained by: --recipe"
+            hint = "leave out --recipe" if known else "name the recipe it was trained by: --recipe"
             raise PackedFileError(
                 f"{source}: expected the latent weights of the recipe {recipe.name}, got those of "
-                f"another network; {mend}"
+                f"another network; {hint}"
             ) from None
     try:
         pack(model, (28, 28))  # what recipes are for

@@ -60,6 +60,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--held-out", type=int, metavar="N",
         help="training images kept aside to compare on; default: a sixth of them")
     add("--device", default="cpu", choices=("auto", "cpu", "gpu"), help="default: %(default)s")
+    # These options stand in commands/shared.py too: commands lie above compare in the house's
+    # order of imports, and the default device differs.
     add("--dataset", default="auto", choices=("auto", "mnist", "sample"),
         help="default: auto, MNIST or, if there is none, the bundled sample")
     add("--data-dir", metavar="DIR", help="folder with the four MNIST files, plain or .gz; "

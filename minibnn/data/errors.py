@@ -1,5 +1,7 @@
 """What can be wrong with data: one family of exceptions, each also of the matching builtin type."""
 
+from minibnn.renames import renamed
+
 __all__ = ["DataError", "DatasetMismatchError", "DatasetNotFoundError", "IdxFormatError"]
 
 
@@ -15,24 +17,26 @@ class IdxFormatError(DataError, ValueError):
         offset: byte position of the fault; inside a gzip file it counts decompressed bytes.
         expected: what should stand there.
         got: what stands there.
-        mend: what to do about it.
+        hint: what to do about it.
 
     >>> print(IdxFormatError("a.idx", 2, "an element type", "code 0x0a", "is this an IDX file?"))
     a.idx, byte 2: expected an element type, got code 0x0a; is this an IDX file?
     """
 
-    def __init__(self, path: str, offset: int, expected: str, got: str, mend: str) -> None:
+    mend = renamed("hint", gone_in="0.3")
+
+    def __init__(self, path: str, offset: int, expected: str, got: str, hint: str) -> None:
         # All fields go to Exception.args: that is what pickle and copy rebuild the error from.
-        super().__init__(path, offset, expected, got, mend)
+        super().__init__(path, offset, expected, got, hint)
         self.path = path
         self.offset = offset
         self.expected = expected
         self.got = got
-        self.mend = mend
+        self.hint = hint
 
     def __str__(self) -> str:
         where = f"{self.path}, byte {self.offset}"
-        return f"{where}: expected {self.expected}, got {self.got}; {self.mend}"
+        return f"{where}: expected {self.expected}, got {self.got}; {self.hint}"
 
 
 class DatasetNotFoundError(DataError, FileNotFoundError):

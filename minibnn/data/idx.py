@@ -44,7 +44,7 @@ _CHUNK = 1 << 20
 _GZIP_MAGIC = b"\x1f\x8b"
 _AGAIN = "the file is damaged, fetch it again"
 
-# What stands in place of an IDX file often enough to be worth a name: first bytes, name, mend.
+# What stands in place of an IDX file often enough to be worth a name: first bytes, name, hint.
 _LOOK_ALIKES = (
     (b"<!doctype html", "an HTML page", "a server sent a web page instead: fetch it again"),
     (b"<html", "an HTML page", "a server sent a web page instead: fetch it again"),
@@ -163,10 +163,10 @@ def idx_header(array: np.ndarray[Any, Any]) -> bytes:
     code = _CODES.get(array.dtype.newbyteorder("="))
     if code is None:
         allowed = ", ".join(dtype.name for dtype in _CODES)
-        mend = ".astype(np.uint8)" if array.dtype == np.bool_ else ".astype(...) to one of them"
+        hint = ".astype(np.uint8)" if array.dtype == np.bool_ else ".astype(...) to one of them"
         raise TypeError(
             f"write_idx: expected a dtype that IDX can hold ({allowed}), "
-            f"got {array.dtype}; convert it with {mend}"
+            f"got {array.dtype}; convert it with {hint}"
         )
     if array.ndim == 0:
         raise ValueError(
@@ -189,15 +189,15 @@ def _read_array(
     # Python's integers do not overflow. An empty dimension does not excuse an absurd one.
     if math.prod(max(size, 1) for size in shape) * dtype.itemsize > max_bytes:
         got = f"dimensions {shape} of {dtype}"
-        mend = "raise max_bytes if the file truly is that large"
-        raise IdxFormatError(path, 4, f"at most {max_bytes} bytes (max_bytes)", got, mend)
+        hint = "raise max_bytes if the file truly is that large"
+        raise IdxFormatError(path, 4, f"at most {max_bytes} bytes (max_bytes)", got, hint)
     declared = math.prod(shape) * dtype.itemsize
     gzipped = isinstance(stream, gzip.GzipFile)
     largest = start + declared + declared // 16 + (1 << 16)
     if gzipped and size > largest:  # gzip would look for its end byte by byte, in a disk of zeros
         expected = f"at most {largest} bytes of gzip for {shape} {dtype}"
-        mend = "two files joined, or wrong dimensions in the header?"
-        raise IdxFormatError(path, start, expected, f"{size}", mend)
+        hint = "two files joined, or wrong dimensions in the header?"
+        raise IdxFormatError(path, start, expected, f"{size}", hint)
     payload = _read_at_most(stream, declared + 1)
     expected = f"{declared} bytes of elements for {shape} {dtype}"
     if len(payload) < declared:
@@ -206,8 +206,8 @@ def _read_array(
     if len(payload) > declared:
         # To know the exact excess of a gzip file would mean to unpack all of it: a bomb's wish.
         got = "more" if gzipped else f"{stream.seek(0, os.SEEK_END) - start} bytes"
-        mend = "two files joined, or wrong dimensions in the header?"
-        raise IdxFormatError(path, start + declared, expected, got, mend)
+        hint = "two files joined, or wrong dimensions in the header?"
+        raise IdxFormatError(path, start + declared, expected, got, hint)
     array = np.ndarray(shape, dtype.newbyteorder(">"), buffer=payload)
     return array.astype(dtype, copy=False)
 
@@ -221,8 +221,8 @@ def _read_header(
         got = f"a file that ends inside its header, after {len(magic)} bytes"
         raise IdxFormatError(path, len(magic), "an IDX header of 4 bytes or more", got, _AGAIN)
     if magic[:2] != b"\x00\x00":
-        got, mend = _look_alike(magic + stream.read(60))
-        raise IdxFormatError(path, 0, "an IDX file (two zero bytes first)", got, mend)
+        got, hint = _look_alike(magic + stream.read(60))
+        raise IdxFormatError(path, 0, "an IDX file (two zero bytes first)", got, hint)
     _, code, rank = struct.unpack(">HBB", magic)
     if code not in _TYPES:
         expected = "an element type 08, 09, 0b, 0c, 0d or 0e"
@@ -241,9 +241,9 @@ def _read_header(
 def _look_alike(head: bytes) -> tuple[str, str]:
     """Say what a file that is not IDX seems to be, and what to do."""
     start = head.removeprefix(b"\xef\xbb\xbf").lstrip().lower()
-    for prefix, name, mend in _LOOK_ALIKES:
+    for prefix, name, hint in _LOOK_ALIKES:
         if start.startswith(prefix):
-            return name, mend
+            return name, hint
     shown = f"bytes {head[:4].hex(' ')}"
     if head[1] in _TYPES and head[2:4] == b"\x00\x00":
         return f"{shown}, a byte-swapped header", "IDX is big-endian: write it with write_idx"

@@ -28,8 +28,8 @@ def one_hot(labels: Array, classes: int, dtype: Any = np.float32) -> Array:
     xp = backend_of(labels).xp
     classes = integer("one_hot", "classes", classes, least=1)
     if labels.ndim != 1:
-        mend = "; use labels.ravel()" if labels.size == len(labels) else ""
-        raise ValueError(f"one_hot: expected labels of shape (batch,), got {labels.shape}{mend}")
+        hint = "; use labels.ravel()" if labels.size == len(labels) else ""
+        raise ValueError(f"one_hot: expected labels of shape (batch,), got {labels.shape}{hint}")
     require_integers("one_hot", labels)
     hot = labels[:, None] == xp.arange(classes)
     if not bool(hot.any(axis=1).all()):

@@ -252,19 +252,19 @@ def _checked(array: np.ndarray[Any, Any], path: str, name: str, *, verify: bool)
     """The array in one of the four files, if it is what the file's name says."""
     rank, other = (3, "labels") if "images" in name else (1, "images")
     if array.dtype != np.uint8:
-        mend = "is this a file of MNIST?"
-        raise IdxFormatError(path, 2, "uint8 elements", f"{array.dtype}", mend)
+        hint = "is this a file of MNIST?"
+        raise IdxFormatError(path, 2, "uint8 elements", f"{array.dtype}", hint)
     if array.ndim != rank:
-        expected, mend = f"{rank} dimension(s)", f"was the {other} file given under this name?"
-        raise IdxFormatError(path, 3, expected, f"{array.ndim}", mend)
+        expected, hint = f"{rank} dimension(s)", f"was the {other} file given under this name?"
+        raise IdxFormatError(path, 3, expected, f"{array.ndim}", hint)
     if rank == 3 and array.shape[1:] != (_SIDE, _SIDE):
         expected, got = f"images of {_SIDE}x{_SIDE}", f"{array.shape[1]}x{array.shape[2]}"
         raise IdxFormatError(path, 8, expected, got, "is this a file of MNIST?")
     if rank == 1 and np.any(array >= _CLASSES):
         index = int(np.argmax(array >= _CLASSES))
         expected, got = f"labels from 0 to {_CLASSES - 1}", f"label {array[index]} at index {index}"
-        mend = "EMNIST letters are not a drop-in set"
-        raise IdxFormatError(path, 8 + index, expected, got, mend)
+        hint = "EMNIST letters are not a drop-in set"
+        raise IdxFormatError(path, 8 + index, expected, got, hint)
     if verify:
         import hashlib
 

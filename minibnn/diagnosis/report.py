@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from minibnn.renames import renamed
+
 SEVERITIES = ("error", "warning", "note")
 
 
@@ -20,7 +22,7 @@ class Finding:
         figure: what was measured, mostly a share between 0 and 1.
         measured: the figure in words.
         meaning: what it does to the model.
-        mend: what to try.
+        hint: what to try.
     """
 
     severity: str
@@ -29,7 +31,8 @@ class Finding:
     figure: float
     measured: str
     meaning: str
-    mend: str
+    hint: str
+    mend = renamed("hint", gone_in="0.3")
 
 
 @dataclass(frozen=True, repr=False)
@@ -64,6 +67,6 @@ class Diagnosis:
             lines += [
                 f"  {finding.severity:<8} {place}{finding.kind}: {finding.measured}",
                 f"  {'':<8} {finding.meaning}",
-                f"  {'':<8} hint: {finding.mend}",
+                f"  {'':<8} hint: {finding.hint}",
             ]
         return "\n".join(lines)

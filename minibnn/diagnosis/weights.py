@@ -34,7 +34,7 @@ def non_finite(passes: Passes, gauge: Gauge) -> None:
     """Nan or inf: the data, each parameter, each layer's own doing, the loss, the gradients."""
     found = passes.blamed  # only the first cause matters; what follows from it is not told again
 
-    def ask(where: str, what: str, array: Array, mend: str, *unless: Array) -> None:
+    def ask(where: str, what: str, array: Array, hint: str, *unless: Array) -> None:
         def judge(share: float, *others: float) -> Finding | None:
             if not share or any(others) or (found and what != VALUES):
                 return None
@@ -46,7 +46,7 @@ def non_finite(passes: Passes, gauge: Gauge) -> None:
                 share,
                 f"{percent(share)} of the {what} are nan or inf",
                 "whatever is computed from them is lost, and a step would spoil the weights",
-                mend,
+                hint,
             )
 
         gauge.ask(judge, *(_non_finite(a) for a in (array, *unless)))
@@ -55,17 +55,17 @@ def non_finite(passes: Passes, gauge: Gauge) -> None:
     if before_training:
         ask("", "inputs", passes.x, "clean the data: look for division by zero in its preparation")
         for path, parameter in passes.model.named_parameters():
-            mend = "initialize the model anew, and try a smaller learning rate"
-            ask(path, VALUES, parameter.data, mend)
+            hint = "initialize the model anew, and try a smaller learning rate"
+            ask(path, VALUES, parameter.data, hint)
     for step in (*passes.evaluation, *passes.training):
-        mend = "look at this layer's forward: a division, a root or an overflow"
-        ask(step.path, "layer's outputs", step.y, mend, step.x)
+        hint = "look at this layer's forward: a division, a root or an overflow"
+        ask(step.path, "layer's outputs", step.y, hint, step.x)
     if before_training:
         return
     ask("", "losses", passes.loss, "look at the loss and its labels")
     for path, parameter in passes.model.named_parameters():
-        mend = "look at the backward of the layers from here to the loss"
-        ask(path, "parameter's gradients", parameter.grad, mend)
+        hint = "look at the backward of the layers from here to the loss"
+        ask(path, "parameter's gradients", parameter.grad, hint)
 
 
 def starved(passes: Passes, gauge: Gauge) -> None:

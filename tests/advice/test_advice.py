@@ -97,8 +97,8 @@ FIRST = "turn it over"
 TABLE = (("one", "shake it"), ("two", "stir it"))
 
 
-def refuse(why, mend=FIRST):
-    raise ValueError(f"got {why}; {mend}")
+def refuse(why, hint=FIRST):
+    raise ValueError(f"got {why}; {hint}")
 
 
 def one(x):
@@ -109,8 +109,8 @@ def one(x):
 
 def two(x, n):
     hint = "throw it" if x else f"keep {n}"
-    for name, mend in TABLE:
-        refuse(name, mend=f"lift {name}")
+    for name, hint in TABLE:
+        refuse(name, hint=f"lift {name}")
     refuse("it", "push it")
     raise ImportError(f"plots need {x}: pip install {x}; {FIRST}")
 

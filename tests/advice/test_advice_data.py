@@ -384,6 +384,15 @@ def test_an_array_too_long_for_the_format_is_split(tmp_path):
     assert struct.unpack(">4xII", header) == (2**31, 0)
 
 
+def test_a_folder_to_write_into_is_made_first(tmp_path):
+    path = tmp_path / "none" / "a.idx"
+    with advised("atomic_file", "make it first") as caught:
+        write_idx(path, np.zeros(3, np.uint8))
+    os.mkdir(caught.text.partition("expected a folder ")[2].partition(",")[0])
+    write_idx(path, np.zeros(3, np.uint8))
+    assert read_idx(path).tolist() == [0, 0, 0]
+
+
 # --- loaders and training -------------------------------------------------------------------------
 
 X, LABELS = np.ones((10, 3), np.float32), np.arange(10) % 2

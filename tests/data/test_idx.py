@@ -132,7 +132,7 @@ def test_malformed_file_says_what_is_wrong(tmp_path, fault):
     message = str(error)
     assert error.path == str(path)
     assert message.startswith(f"{path}, byte {error.offset}: expected {error.expected}, got ")
-    assert message.endswith(f"{error.got}; {error.mend}")
+    assert message.endswith(f"{error.got}; {error.hint}")
     assert isinstance(error, DataError)
     assert isinstance(error, ValueError)
     if offset is not None:
@@ -186,8 +186,15 @@ def test_gzip_bomb_is_not_unpacked(tmp_path):
 # --- writing ---------------------------------------------------------------------------------
 
 
+def test_the_hint_still_has_its_old_name():
+    error = IdxFormatError("a.idx", 2, "an element type", "code 0a", "is this an IDX file?")
+    with pytest.warns(DeprecationWarning, match="IdxFormatError.mend is now IdxFormatError.hint"):
+        assert error.mend == error.hint
+    assert pickle.loads(pickle.dumps(error)).hint == error.hint
+
+
 @pytest.mark.parametrize(
-    ("dtype", "mend"),
+    ("dtype", "hint"),
     [
         ("bool", ".astype(np.uint8)"),
         ("int64", "int32"),
@@ -198,10 +205,10 @@ def test_gzip_bomb_is_not_unpacked(tmp_path):
         ("O", "to one of them"),
     ],
 )
-def test_write_refuses_other_dtypes(tmp_path, dtype, mend):
+def test_write_refuses_other_dtypes(tmp_path, dtype, hint):
     with pytest.raises(TypeError, match="expected a dtype that IDX can hold") as caught:
         write_idx(tmp_path / "a", np.zeros(2, dtype=dtype))
-    assert mend in str(caught.value)
+    assert hint in str(caught.value)
     assert not list(tmp_path.iterdir())
 
 

@@ -272,8 +272,8 @@ def test_not_found_says_everything_a_newcomer_needs(monkeypatch, server, cache):
         load_mnist()
     message = str(caught.value)
     mirrors = [server.mirror("403"), server.mirror("503")]
-    mends = ["data_dir", "MINIBNN_DATA", "load_sample()"]
-    for part in (str(cache), *NAMES, *mirrors, "403 Client", "503 Server", *mends):
+    hints = ["data_dir", "MINIBNN_DATA", "load_sample()"]
+    for part in (str(cache), *NAMES, *mirrors, "403 Client", "503 Server", *hints):
         assert part in message
     assert message.count("missing") == 4
     assert max(map(len, message.splitlines()[3:8])) < 100

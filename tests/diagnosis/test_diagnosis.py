@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import pickle
 from dataclasses import dataclass
 
 import numpy as np
@@ -21,6 +22,7 @@ from minibnn import (
     Dense,
     DirectFeedback,
     Dropout,
+    Finding,
     Flatten,
     Function,
     Hinge,
@@ -699,3 +701,10 @@ def test_real_numbers_behind_a_sign(between, backend):
     again = Sequential(copy.deepcopy(between), sign_layer())
     wrong, _, report = found_in(picture(windows(9, 15, padding_value=-1), again), backend)
     assert wrong == [], str(report)
+
+
+def test_the_hint_still_has_its_old_name():
+    finding = Finding("note", "zero-input", "0.weight", 0.5, "50%", "harmless", "use Rescale")
+    with pytest.warns(DeprecationWarning, match="Finding.mend is now Finding.hint"):
+        assert finding.mend == "use Rescale"
+    assert pickle.loads(pickle.dumps(finding)) == finding

@@ -200,7 +200,7 @@ def test_the_old_methods_answer_with_a_warning():
         assert shipped_floats(layer) == 4 * 27 + 4 + 1
     with pytest.warns(DeprecationWarning, match="WithTemperature.macs is now"):
         assert macs(layer, (5, 5, 4)) == 25 * 4 * 27 + 1
-    with pytest.warns(DeprecationWarning, match="Layer.product_bits is now"):
+    with pytest.warns(DeprecationWarning, match="WithTemperature.product_bits is now"):
         assert layer.product_bits(1) == product_bits(layer, 1) == 2
-    with pytest.warns(DeprecationWarning, match="Layer.output_bits is now"):
+    with pytest.warns(DeprecationWarning, match="Flatten.output_bits is now"):
         assert Flatten().output_bits(5) == 5

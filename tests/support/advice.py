@@ -3,7 +3,7 @@
 Advice is found without looking at its meaning. A text is a string or f-string of the package that
 is no docstring, with `{}` in the place of each value. It gives advice
 
-- as a whole, if it is a hint by name: an argument `hint`, `mend` or `cause`, a variable of such a
+- as a whole, if it is a hint by name: an argument `hint` or `cause`, a variable of such a
   name, or what a function of such a name returns;
 - behind its first ``;``, as all error messages do (but ``; default: ...``, in an option's help);
 - as a whole, if it has one of the `PHRASES`.
@@ -24,7 +24,7 @@ from types import SimpleNamespace
 from typing import Any
 
 PACKAGE = Path(__file__).parents[2] / "minibnn"
-HINT = re.compile(r"hint|mend|cause|advice", re.IGNORECASE)
+HINT = re.compile(r"hint|cause|advice", re.IGNORECASE)
 PHRASES = re.compile(r" needs? |pip install|such as|did you mean|please")
 OTHERS = {
     "export/c_parts.h": r'#error "(.*)"',

@@ -1,0 +1,147 @@
+"""Each module has a test file of its own: the same folder, the same name."""
+
+from __future__ import annotations
+
+import ast
+from pathlib import Path
+
+ROOT = Path(__file__).parents[2]
+PACKAGE = ROOT / "minibnn"
+TESTS = ROOT / "tests"
+MODULES = {
+    ".".join(path.relative_to(ROOT).with_suffix("").parts): path
+    for path in sorted(PACKAGE.rglob("*.py"))
+    if path.name != "__init__.py"  # a package's imports need no test of their own
+}
+
+# Modules without a test file of their own, and why.
+EXCEPTIONS: dict[str, str] = {
+    "minibnn.version": "a constant; tests/house/test_versions.py compares it with pyproject.toml",
+}
+# A folder whose modules are compared with their references in one file.
+IMPLEMENTATIONS = ("minibnn.backend.cpu.", "minibnn.backend.cuda.")
+COMPARED_IN = TESTS / "backend" / "test_implementations.py"
+
+
+def own_test(module: str) -> Path:
+    """Where the tests of a module belong: tests/layers/test_norm.py for minibnn.layers.norm."""
+    *folders, name = module.split(".")[1:]
+    return TESTS.joinpath(*folders, f"test_{name.strip('_')}.py")
+
+
+def imported(path: Path) -> set[str]:
+    """The modules and names that a test file imports, by full name."""
+    names = set()
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            names |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            names |= {node.module} | {f"{node.module}.{alias.name}" for alias in node.names}
+    return names
+
+
+def defined_in(module: str) -> set[str]:
+    """The names that other modules can import from this one."""
+    tree = ast.parse(MODULES[module].read_text(encoding="utf-8"))
+    names = {getattr(node, "name", "") for node in tree.body}
+    for node in tree.body:
+        if isinstance(node, ast.Assign):
+            names |= {t.id for t in node.targets if isinstance(t, ast.Name)}
+    return names - {""}
+
+
+def reaches(path: Path, module: str) -> bool:
+    """Whether a test file imports a module: by its name, or what it defines by a shorter path.
+
+    ``from minibnn import Dense`` reaches minibnn.layers.dense.
+    """
+    names = imported(path)
+    if module in names:
+        return True
+    above = [module.rsplit(".", n)[0] for n in range(1, module.count(".") + 1)]
+    return any(f"{package}.{name}" in names for package in above for name in defined_in(module))
+
+
+def without_a_test() -> dict[str, str]:
+    """Each module that has no test file of its own, with what is missing."""
+    missing = {}
+    for module in MODULES:
+        path = own_test(module)
+        if not path.exists():
+            missing[module] = f"expected {path.relative_to(ROOT)}, got no such file"
+        elif not reaches(path, module):
+            missing[module] = f"expected {path.relative_to(ROOT)} to import it"
+    return missing
+
+
+def test_every_module_has_a_test_file_of_its_own():
+    missing = {
+        module: why
+        for module, why in without_a_test().items()
+        if module not in EXCEPTIONS and module not in TO_BE_REMOVED_WHEN_MERGED
+        if not module.startswith(IMPLEMENTATIONS)
+    }
+    lines = [f"{module}: {why}; see the tests that import it" for module, why in missing.items()]
+    assert not missing, "\n".join(lines)
+
+
+def test_no_exception_is_superfluous():
+    missing = without_a_test()
+    for module in [*EXCEPTIONS, *TO_BE_REMOVED_WHEN_MERGED]:
+        assert module in MODULES, f"{module} is not a module of minibnn"
+        assert module in missing, f"{module} has a test file of its own; remove the exception"
+    assert COMPARED_IN.exists()
+
+
+# To be removed when merged: modules whose test files are being written in other branches.
+TO_BE_REMOVED_WHEN_MERGED = [
+    "minibnn.__main__",
+    "minibnn.backend.array",
+    "minibnn.backend.base",
+    "minibnn.backend.implementations",
+    "minibnn.backend.updates",
+    "minibnn.commands.evaluate",
+    "minibnn.commands.export",
+    "minibnn.commands.inspect",
+    "minibnn.commands.options",
+    "minibnn.commands.pack",
+    "minibnn.commands.shared",
+    "minibnn.commands.train",
+    "minibnn.compare.command",
+    "minibnn.compare.grid",
+    "minibnn.compare.picture",
+    "minibnn.compare.ranking",
+    "minibnn.data.dataset",
+    "minibnn.data.errors",
+    "minibnn.diagnosis.activations",
+    "minibnn.diagnosis.diagnose",
+    "minibnn.diagnosis.gauge",
+    "minibnn.diagnosis.passes",
+    "minibnn.diagnosis.report",
+    "minibnn.diagnosis.weights",
+    "minibnn.gradcheck.anchors",
+    "minibnn.gradcheck.check",
+    "minibnn.gradcheck.compare",
+    "minibnn.gradcheck.diagnosis",
+    "minibnn.gradcheck.leaves",
+    "minibnn.gradcheck.no_draws",
+    "minibnn.gradcheck.passes",
+    "minibnn.gradcheck.point",
+    "minibnn.gradcheck.report",
+    "minibnn.gradcheck.slopes",
+    "minibnn.gradcheck.zero",
+    "minibnn.gradient_clock",
+    "minibnn.inspection.summary",
+    "minibnn.layers.image_checks",
+    "minibnn.layers.input_errors",
+    "minibnn.layers.weighted",
+    "minibnn.losses.base",
+    "minibnn.losses.labels",
+    "minibnn.optimizers.betas",
+    "minibnn.plots.figure",
+    "minibnn.plots.function",
+    "minibnn.plots.history",
+    "minibnn.regular_file",
+    "minibnn.renames",
+    "minibnn.result_folder",
+]
