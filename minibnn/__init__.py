@@ -33,8 +33,8 @@ from typing import TYPE_CHECKING
 
 from minibnn.version import __version__ as __version__
 
-# Type checkers and editors read these imports. At run time, `__getattr__` imports a room when one of
-# its names is first used.
+# Type checkers and editors read these imports. At run time, `__getattr__` imports a room when one
+# of its names is first used.
 if TYPE_CHECKING:
     from minibnn.backend import Backend, DeviceError, backend_of, get_backend
     from minibnn.data import (
@@ -308,7 +308,7 @@ if not TYPE_CHECKING:  # with it, a type checker would accept any name
             module = importlib.import_module(f"{__name__}.{room}")
             value = module if name == room else getattr(module, name)
         except AttributeError as error:
-            # For an AttributeError, `hasattr` and `from minibnn import ...` would report a missing name.
+            # With an AttributeError, `from minibnn import ...` would report a missing name.
             raise ImportError(f"{__name__}.{room} cannot be imported: {error}") from error
         globals()[name] = value  # the next use is an ordinary lookup
         return value

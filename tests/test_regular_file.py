@@ -1,4 +1,4 @@
-"""What a name stands for is looked at before it is read: pipes and devices may have no end."""
+"""Only files are read: pipes and devices may have no end."""
 
 from __future__ import annotations
 

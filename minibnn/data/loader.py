@@ -121,7 +121,7 @@ class DataLoader:
         return np.random.default_rng([self._seed, epoch]).permutation(self.samples)
 
     def only_gathers(self) -> bool:
-        """Whether batches are rows of the arrays in `order`, so no subclass changes them."""
+        """Whether batches are rows of the arrays in `order`: no method was overridden."""
         names = ("__iter__", "__len__", "batches", "order")
         return not any(
             name in vars(self) or getattr(type(self), name) is not getattr(DataLoader, name)

@@ -36,9 +36,9 @@ pytestmark = pytest.mark.usefixtures("isolated")
 
 
 class Server(ThreadingHTTPServer):
-    """One server, many mirrors: the first part of the path says how it behaves."""
+    """One server for many mirrors: the first part of the path gives the behaviour."""
 
-    daemon_threads = False  # so that closing waits for every connection
+    daemon_threads = False  # closing waits for every connection
 
     def __init__(self, files):
         super().__init__(("127.0.0.1", 0), Handler)
@@ -156,7 +156,7 @@ def test_bad_mirror_is_passed_over(monkeypatch, server, cache, behaviour, reason
     monkeypatch.setattr(download, "_TIMEOUT", 0.3)
     use_mirrors(monkeypatch, server, behaviour, "good")
     assert_is_fake(load_mnist())
-    # It is asked for the first file only; after that it stands at the end of the queue.
+    # It is asked for the first file only; then it moves to the end of the list.
     assert [asked for asked, _ in server.asked] == [behaviour] + ["good"] * 4
     assert sorted(p.name for p in cache.iterdir()) == sorted(f"{name}.gz" for name in NAMES)
 
@@ -353,7 +353,7 @@ def test_file_in_use_on_windows(monkeypatch, server, cache, present):
 
 
 def test_a_download_appears_whole(monkeypatch, server, cache):
-    # Inside the cache: elsewhere it might be on another file system, and could not be moved at once.
+    # From inside the cache: a rename between file systems is impossible.
     use_mirrors(monkeypatch, server, "good")
     moves = []
     real = os.replace

@@ -1,4 +1,4 @@
-"""IDX files: good ones from literal bytes, and every way that we know for one to be bad."""
+"""IDX files: valid ones from literal bytes, and all known kinds of invalid ones."""
 
 import gzip
 import os

@@ -94,7 +94,7 @@ SPELLINGS = ("-idx", ".idx")
 def test_what_others_have_unpacked_is_read(
     tmp_path, monkeypatch, no_network, suffix, spelling, inside, by
 ):
-    """Both spellings in use, and the folders that torchvision makes, by their root or from inside."""
+    """Both spellings in use, and torchvision's folders, by their root or from inside."""
     folder = write_fake(tmp_path / "own" / inside, suffix)
     for name in NAMES:
         (folder / f"{name}{suffix}").rename(folder / f"{name.replace('-idx', spelling)}{suffix}")
