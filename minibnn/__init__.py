@@ -12,7 +12,7 @@ Optimisers   SGD, Adam, AdaMax, ShiftAdaMax, Bop; OptimizerGroup, split_paramete
 Training     fit, evaluate, plot_history; PlainSteps, CapturedSteps
 Recipes      minibnn.recipes.RECIPES; python -m minibnn train, compare
 Data         load_mnist, load_sample, DataLoader, read_idx, write_idx, one_hot, one_cold
-Looking      model.summary(), diagnose, confusion_matrix, plot_confusion, plot_weight_bits
+Inspecting   model.summary(), diagnose, confusion_matrix, plot_confusion, plot_weight_bits
 Checking     check_gradients
 Shipping     InputContract, pack, disagreements, save_packed, load_packed, load_latents, export_c,
              export_onnx, export_html
@@ -33,8 +33,8 @@ from typing import TYPE_CHECKING
 
 from minibnn.version import __version__ as __version__
 
-# Type checkers and editors read these imports. At run time the same names come from the same rooms
-# by `__getattr__`, each room when the first of its names is used.
+# Type checkers and editors read these imports. At run time, `__getattr__` imports a room when one
+# of its names is first used.
 if TYPE_CHECKING:
     from minibnn.backend import Backend, DeviceError, backend_of, get_backend
     from minibnn.data import (
@@ -246,7 +246,7 @@ __all__ = [
     "write_idx",
 ]
 
-# The rooms, and which of the names above each one has.
+# The rooms, and the public names of each one.
 _ROOMS = {
     "backend": "Backend DeviceError backend_of get_backend",
     "checks": "",
@@ -296,21 +296,21 @@ _ROOMS = {
 }
 _ROOM_OF = {name: room for room, names in _ROOMS.items() for name in names.split()}
 
-if not TYPE_CHECKING:  # or a type checker would believe in any name at all
+if not TYPE_CHECKING:  # with it, a type checker would accept any name
 
     def __getattr__(name: str) -> object:
         """Import a room, or the room of a public name, at its first use (PEP 562)."""
         room = name if name in _ROOMS else _ROOM_OF.get(name)
         if room is None:
-            # With a name but no object, Python adds no second guess of its own to the traceback.
+            # Without obj=..., Python does not add its own suggestion to the traceback.
             raise AttributeError(_no_such_name(name), name=name)
         try:
             module = importlib.import_module(f"{__name__}.{room}")
             value = module if name == room else getattr(module, name)
         except AttributeError as error:
-            # `hasattr`, and so `from minibnn import ...`, would take it for a name that is missing.
+            # With an AttributeError, `from minibnn import ...` would report a missing name.
             raise ImportError(f"{__name__}.{room} cannot be imported: {error}") from error
-        globals()[name] = value  # the next use does not come here
+        globals()[name] = value  # the next use is an ordinary lookup
         return value
 
 
@@ -320,7 +320,7 @@ def __dir__() -> list[str]:
 
 def _no_such_name(name: str) -> str:
     message = f"module {__name__!r} has no attribute {name!r}"
-    if name.startswith("_"):  # asked for by tools, not mistyped by people
+    if name.startswith("_"):  # tools ask for such names; nobody mistyped them
         return message
     import difflib
 

@@ -1,4 +1,4 @@
-"""Write a file so that it appears whole or not at all, and hurt nothing else that stands there."""
+"""Write files atomically: a file appears complete or not at all."""
 
 from __future__ import annotations
 
@@ -17,29 +17,29 @@ except ImportError:  # Windows
 
 __all__ = ["require_writable", "whole_file"]
 
-_MAX_LINKS = 40  # as Linux has it
+_MAX_LINKS = 40  # the same limit as in Linux
 _TEMPORARY = ".{}.{:0>8}.tmp"
 _TEMPORARY_BYTES = len(_TEMPORARY.format("", ""))
 
 
 @contextmanager
 def whole_file(path: str | os.PathLike[str]) -> Iterator[BinaryIO]:
-    """Open a binary file to write that takes the place of `path` once all of it is on the disk.
+    """Open a binary file for writing; it replaces `path` once all of it is on the disk.
 
-    If the block raises, or the machine stops at any moment, what stood at `path` before stands
-    there still. A link is followed: the file that it leads to is replaced, or made. That file's
-    mode is kept, and its owner where the system allows it; a new file gets the mode that the umask
-    gives any. A hard link elsewhere keeps the old content. Pipes, devices and the names of open
-    files (``/dev/stdout``) have no place to take: they are written into.
+    If the block raises, or the machine stops at any moment, `path` keeps its old content. Symbolic
+    links are followed: the target is replaced or created. A replaced file keeps its mode, and its
+    owner where the system allows it; the umask decides the mode of a new file. Other hard links
+    keep the old content. Pipes, devices and the names of open files (``/dev/stdout``) cannot be
+    replaced, so they are written to directly.
 
-    Temporary files for the same name that a killed process has left behind are deleted, where
-    the system has locks (`flock`) to tell that nobody is writing them any more.
+    Temporary files that a killed process has left for the same name are deleted, if the system
+    has locks (`flock`), which show that no process still writes them.
 
     Raises:
         FileNotFoundError: the folder of `path` does not exist.
         IsADirectoryError: `path` is a folder.
-        PermissionError: the file is read-only, or the folder cannot be written.
-        OSError: the file cannot be written, or links lead in a circle.
+        PermissionError: the file is read-only, or the folder is not writable.
+        OSError: the file cannot be written, or the links form a circle.
 
     >>> import pathlib, tempfile
     >>> with tempfile.TemporaryDirectory() as folder:
@@ -64,14 +64,14 @@ def whole_file(path: str | os.PathLike[str]) -> Iterator[BinaryIO]:
             yield file
             file.flush()
             os.fsync(file.fileno())
-            if fcntl:  # while it is locked, so that nobody takes it for a leftover
+            if fcntl:  # while the file is locked, so that no process takes it for a leftover
                 os.replace(temporary, target)
-        if not fcntl:  # Windows renames no open file
+        if not fcntl:  # Windows cannot rename an open file
             os.replace(temporary, target)
     except BaseException as error:
         if isinstance(error, OSError) and error.errno and error.filename in (None, temporary):
-            error.filename = target  # the name that its user knows
-            del error.filename2  # which None would leave in the text
+            error.filename = target  # the name that the user knows
+            del error.filename2  # None would stay in the message
         with suppress(OSError):
             os.unlink(temporary)
         raise
@@ -79,10 +79,10 @@ def whole_file(path: str | os.PathLike[str]) -> Iterator[BinaryIO]:
 
 
 def require_writable(path: str | os.PathLike[str]) -> None:
-    """Raise what `whole_file` would, now and not after hours of work.
+    """Raise the error that `whole_file` would raise, before hours of work rather than after.
 
-    A temporary file is made in the same folder with the same mode, and deleted again. What stands
-    at `path` is not touched; a pipe or device is not opened.
+    This creates and deletes a temporary file in the same folder, with the same mode. It does not
+    change `path`, and does not open a pipe or a device.
 
     Raises:
         OSError: as from `whole_file`.
@@ -90,7 +90,7 @@ def require_writable(path: str | os.PathLike[str]) -> None:
     target = _follow(os.fspath(path))
     before = _stat(target)
     if (number := _descriptor(target)) is not None:
-        os.fstat(number)  # it is open
+        os.fstat(number)  # raises if it is not open
     elif before is not None and not stat.S_ISREG(before.st_mode):
         _require_no_folder(target, before)
     else:
@@ -102,10 +102,9 @@ def require_writable(path: str | os.PathLike[str]) -> None:
 
 
 def _follow(path: str) -> str:
-    """Where a file is written: behind all links, in a folder without any.
+    """The path without symbolic links.
 
-    Step by step, since `os.path.realpath` would also read the links of /proc/self/fd, which lead
-    to no path.
+    `os.path.realpath` would also follow the links in /proc/self/fd, which may not lead to a path.
     """
     where = path
     for _ in range(_MAX_LINKS):
@@ -120,7 +119,7 @@ def _follow(path: str) -> str:
 
 
 def _descriptor(target: str) -> int | None:
-    """The number of this process's open file that a path such as /proc/self/fd/1 means."""
+    """The file descriptor that a path such as /proc/self/fd/1 names; None for other paths."""
     found = re.fullmatch(rf"(?:/proc/(?:{os.getpid()}|self)|/dev)/fd/(\d+)", target)
     return int(found[1]) if found else None
 
@@ -138,7 +137,7 @@ def _require_no_folder(target: str, before: os.stat_result) -> None:
 
 
 def _require_folder(target: str, before: os.stat_result | None) -> None:
-    """Refuse to write into a folder that does not exist."""
+    """Raise FileNotFoundError if the folder does not exist."""
     folder = os.path.dirname(target)
     if before is None and not os.path.isdir(folder):
         raise FileNotFoundError(
@@ -147,8 +146,8 @@ def _require_folder(target: str, before: os.stat_result | None) -> None:
 
 
 def _require_replaceable(target: str, before: os.stat_result | None) -> None:
-    """Refuse a file that nobody may write, although its folder would allow to replace it."""
-    # The mode is asked too: to the administrator the system would allow everything.
+    """Raise PermissionError for a read-only file, even if its folder allows replacing it."""
+    # `os.access` alone is not enough: it is True for the administrator.
     if before and not (before.st_mode & 0o222 and os.access(target, os.W_OK)):
         raise PermissionError(
             errno.EACCES,
@@ -159,9 +158,9 @@ def _require_replaceable(target: str, before: os.stat_result | None) -> None:
 
 
 def _open_special(target: str, before: os.stat_result | None) -> BinaryIO:
-    """Open a pipe, a device, or a file that is open already, without replacing it."""
+    """Open a pipe, a device, or a file that is already open, without replacing it."""
     number = _descriptor(target)
-    if number is not None:  # its own position goes on, which a second opening would not know
+    if number is not None:  # a duplicate continues at the current position
         return os.fdopen(os.dup(number), "wb")
     if before:
         _require_no_folder(target, before)
@@ -169,35 +168,35 @@ def _open_special(target: str, before: os.stat_result | None) -> BinaryIO:
 
 
 def _open_temporary(target: str, before: os.stat_result | None) -> tuple[BinaryIO, str]:
-    """Make a new locked file beside the target, with the mode that the target will have."""
-    import secrets  # imports hashlib and OpenSSL, which reading data does not need
+    """Create a locked file in the target's folder, with the mode that the target will have."""
+    import secrets  # slow: it imports hashlib and OpenSSL, which reading does not need
 
     folder, name = os.path.split(target)
     mode = 0o666 if before is None else stat.S_IMODE(before.st_mode) & 0o777
     flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0)
     while True:
-        # In the same folder, since a file can be renamed only within its file system; and not by
-        # tempfile, whose files nobody but their owner may read.
+        # In the same folder, since a rename must stay within one file system. Not with tempfile,
+        # since only the owner may read its files.
         stem = _stem(folder, name)
         temporary = os.path.join(folder, _TEMPORARY.format(stem, secrets.token_hex(4)))
         try:
             file = os.fdopen(os.open(temporary, flags, mode), "wb")
         except OSError as error:
-            error.filename = target  # the name that its user knows
+            error.filename = target  # the name that the user knows
             raise
         try:
             if fcntl:
-                with suppress(OSError):  # a file system without locks; nothing is swept up there
+                with suppress(OSError):  # file systems without locks keep their leftovers
                     fcntl.flock(file, fcntl.LOCK_EX)
-                if not os.path.exists(temporary):  # swept up before it was locked
+                if not os.path.exists(temporary):  # another process deleted it before the lock
                     file.close()
                     continue
             if before is not None and os.name == "posix":
-                with suppress(OSError):  # one can give files to one's own groups only
+                with suppress(OSError):  # users can give files only to their own groups
                     os.fchown(file.fileno(), -1, before.st_gid)
-                with suppress(OSError):  # and only the administrator to somebody else
+                with suppress(OSError):  # and only the administrator can change the owner
                     os.fchown(file.fileno(), before.st_uid, -1)
-                os.fchmod(file.fileno(), mode)  # what the umask has taken away
+                os.fchmod(file.fileno(), mode)  # restore bits that the umask has cleared
             return file, temporary
         except BaseException:
             file.close()
@@ -206,10 +205,10 @@ def _open_temporary(target: str, before: os.stat_result | None) -> tuple[BinaryI
 
 
 def _stem(folder: str, name: str) -> str:
-    """As much of a name as leaves room for what a temporary file's name has beside it."""
+    """The name, shortened if the temporary file's name would be too long."""
     longest = 255
     if os.name == "posix":
-        with suppress(OSError):  # of a folder that is not there
+        with suppress(OSError):  # if the folder does not exist
             longest = os.pathconf(folder, "PC_NAME_MAX")
     room = longest - _TEMPORARY_BYTES
     while len(os.fsencode(name)) > room:
@@ -218,7 +217,7 @@ def _stem(folder: str, name: str) -> str:
 
 
 def _sweep(target: str) -> None:
-    """Delete the temporary files of this name whose processes have ended."""
+    """Delete temporary files for this name whose processes have ended."""
     if not fcntl:
         return
     folder, name = os.path.split(target)
@@ -232,9 +231,9 @@ def _sweep(target: str) -> None:
 
 
 def _sync_folder(folder: str) -> None:
-    """Let the new name, too, survive a power cut, where the system can do that for a folder.
+    """Make the new name survive a power cut, if the system can sync folders.
 
-    The file is saved already, so a system that cannot is no reason to report a failure.
+    If it cannot, this is not reported: the file itself is already saved.
     """
     if os.name == "posix":
         with suppress(OSError):

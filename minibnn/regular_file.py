@@ -1,4 +1,4 @@
-"""Open a named file to read, if it is one: no pipe that never ends, and no device."""
+"""Open a file for reading, and refuse pipes and devices, which may have no end."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ _KINDS = (
 
 
 class SpecialFileError(Exception):
-    """What has this name is no file.
+    """The path names a pipe, a device or a socket.
 
     Attributes:
-        kind: what it is.
-        hint: what to do about it.
+        kind: which of them, such as ``"a pipe"``.
+        hint: how to continue.
     """
 
     hint = "copy what it gives into a file, and name that"
@@ -34,26 +34,26 @@ class SpecialFileError(Exception):
 
 
 def open_regular(path: str | os.PathLike[str]) -> tuple[BinaryIO, int]:
-    """Open a file and say how many bytes it has; whoever reads no more than these comes to an end.
+    """Open a file, and return it with its size in bytes. Reading must stop at this size.
 
-    A link is followed. Process substitution (``/dev/fd/63``) is a pipe, and refused like any.
+    Symbolic links are followed. Process substitution (``/dev/fd/63``) is a pipe, and is refused.
 
     Raises:
-        SpecialFileError: for a pipe, a device or a socket, none of which is opened or waited for.
+        SpecialFileError: for a pipe, a device or a socket. It is neither opened nor waited for.
         IsADirectoryError: for a folder.
         OSError: if it cannot be opened.
     """
     name = os.fspath(path)
-    _require_regular(name, os.stat(name))  # before, since to open some devices has effects
+    _require_regular(name, os.stat(name))  # before: opening some devices has effects
     flags = os.O_RDONLY | getattr(os, "O_BINARY", 0) | getattr(os, "O_NONBLOCK", 0)
     file = os.fdopen(os.open(name, flags), "rb")
     try:
         found = os.fstat(file.fileno())
-        _require_regular(name, found)  # after, since another may have taken its place
+        _require_regular(name, found)  # after: the file may have been replaced
     except BaseException:
         file.close()
         raise
-    if not found.st_size:  # among the files of /proc, which tell no size, some never end
+    if not found.st_size:  # files in /proc report size 0, and some have no end
         file.close()
         return io.BytesIO(), 0
     return file, found.st_size

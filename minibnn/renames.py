@@ -1,4 +1,4 @@
-"""Names that have changed: the old one still works for a while, and says which is the new one."""
+"""Old names that still work for some versions, with a warning that gives the new name."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ from typing import Any
 
 
 def renamed(new: str, *, gone_in: str) -> Any:
-    """An attribute's old name: reading and setting it reaches the new one, with a warning.
+    """The old name of an attribute: it reads and sets the new one, with a warning.
 
     Args:
-        new: the attribute's or method's name of today.
-        gone_in: the version of minibnn that no longer has the old name.
+        new: the new name of the attribute or method.
+        gone_in: the version of minibnn that removes the old name.
 
     >>> class Finding:
     ...     hint = "try a smaller learning rate"
@@ -52,12 +52,15 @@ class _Renamed:
 
 
 def moved(name: str, module: str, *, gone_in: str) -> Any:
-    """A method that is a function of another module now, which takes the object first.
+    """The old method of a function that now takes the object as its first argument.
+
+    The function is wrapped: it calls an object's own method first. The old method calls the
+    wrapped function, since the wrapper would call the method again.
 
     Args:
-        name: of both.
-        module: where the function is.
-        gone_in: the version of minibnn that no longer has the method.
+        name: the name of the method and of the function.
+        module: the module that defines the function.
+        gone_in: the version of minibnn that removes the method.
     """
 
     def method(self: Any, *args: Any) -> Any:

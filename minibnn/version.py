@@ -1,3 +1,3 @@
-"""The version, which results and shipped files state."""
+"""The version, which result files and shipped files contain."""
 
 __version__ = "0.1.0"

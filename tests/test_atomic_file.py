@@ -1,4 +1,4 @@
-"""The writer that everything in minibnn writes with: what it replaces, and what it leaves alone."""
+"""The writer of all files: what it replaces, and what it does not change."""
 
 from __future__ import annotations
 
@@ -110,7 +110,7 @@ def test_a_pipe_is_written_into(writer, tmp_path, name):
 
 
 def test_a_device_stays_a_device(writer, tmp_path):
-    """One of our own: where this fails, it is gone."""
+    """A device of our own: if this fails, it is lost."""
     path = tmp_path / "null.png"
     try:
         os.mknod(path, stat.S_IFCHR | 0o666, os.makedev(1, 3))
@@ -142,7 +142,7 @@ def test_a_kill_leaves_the_old_file_and_the_next_write_sweeps_up(writer, tmp_pat
 
 
 def writes_a_file(call):
-    """Whether a call writes to a named file otherwise than by `whole_file`."""
+    """Whether a call writes to a named file without `whole_file`."""
     name, text = ast.unparse(call.func), ast.unparse(call)
     if name in ("open", "os.fdopen", "gzip.open"):
         modes = [*call.args[1:2], *(k.value for k in call.keywords if k.arg == "mode")]
@@ -302,7 +302,7 @@ def test_a_folder_that_does_not_exist_is_made_first(writer, tmp_path):
 
 
 def test_a_file_that_only_its_owner_may_replace_is_named(tmp_path, monkeypatch):
-    """In a folder such as /tmp; the system says so to `replace` alone."""
+    """In a folder such as /tmp, where only `os.replace` fails."""
 
     def replace(source, target):
         raise PermissionError(errno.EPERM, "Operation not permitted", source, None, target)

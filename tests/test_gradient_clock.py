@@ -31,6 +31,7 @@ from minibnn import (
     check_gradients,
     split_parameters,
 )
+from minibnn.gradient_clock import Backwards
 
 X = np.random.default_rng(0).standard_normal((20, 4)).astype(np.float32)
 LABELS = np.arange(20) % 3
@@ -295,3 +296,14 @@ def test_gradients_of_copies_are_put_together_in_the_store():
         optimizer.step()
     with pytest.raises(RuntimeError, match="another model"):
         train(copies[0][0], optimizer)  # its own check of the gradients does not count as a use
+
+
+def test_the_clock_advances_with_a_backward_only():
+    model, loss = network().initialize(0), LogitCrossEntropy()
+    start = Backwards.last
+    loss.forward(model.forward(X, train=True), LABELS)
+    assert Backwards.last == start
+    dy = loss.backward()
+    after_loss = Backwards.last
+    model.backward(dy)
+    assert start < after_loss < Backwards.last

@@ -1,4 +1,4 @@
-"""What a name stands for is looked at before it is read: pipes and devices may have no end."""
+"""Only files are read: pipes and devices may have no end."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ from fuzz_readers import KINDS, READERS, one_round
 
 from minibnn import PackedFileError, load_packed, read_idx, write_idx
 from minibnn.data import IdxFormatError
+from minibnn.regular_file import SpecialFileError, open_regular
 
 pytestmark = pytest.mark.skipif(os.name != "posix", reason="pipes and devices are POSIX's")
 ENDLESS = [
@@ -76,3 +77,45 @@ def test_a_file_of_many_gigabytes_is_not_read(tmp_path):
         pytest.raises(PackedFileError, match="at most 2,147,483,648 bytes"),
     ):
         load_packed(path)
+
+
+def test_a_file_is_opened_with_its_size(tmp_path):
+    (tmp_path / "file").write_bytes(b"answer")
+    (tmp_path / "link").symlink_to("file")
+    for name in ("file", "link"):
+        file, size = open_regular(tmp_path / name)
+        with file:
+            assert (file.read(), size) == (b"answer", 6)
+    (tmp_path / "empty").touch()
+    file, size = open_regular(tmp_path / "empty")
+    assert (file.read(), size) == (b"", 0)
+
+
+def test_what_is_not_a_file_is_named(tmp_path):
+    os.mkfifo(tmp_path / "pipe")
+    for path, kind in ((tmp_path / "pipe", "a pipe"), ("/dev/null", "a device")):
+        with pytest.raises(SpecialFileError) as caught:
+            open_regular(path)
+        assert (caught.value.kind, str(caught.value)) == (kind, kind)
+    with pytest.raises(IsADirectoryError) as caught:
+        open_regular(tmp_path)
+    assert caught.value.filename == str(tmp_path)
+    with pytest.raises(FileNotFoundError):
+        open_regular(tmp_path / "none")
+
+
+def test_a_pipe_that_takes_a_files_place_is_refused_too(tmp_path, monkeypatch):
+    path = tmp_path / "it"
+    path.write_bytes(b"answer")
+    stat = os.stat
+
+    def replaced(name):
+        found = stat(name)
+        path.unlink()
+        os.mkfifo(path)
+        return found
+
+    with monkeypatch.context() as patch:
+        patch.setattr("minibnn.regular_file.os.stat", replaced)
+        with fuzz_readers.time_limit(), pytest.raises(SpecialFileError, match="a pipe"):
+            open_regular(path)

@@ -16,15 +16,15 @@ __all__ = ["ImageDataset"]
 
 @dataclass(frozen=True, eq=False, repr=False)
 class ImageDataset:
-    """Training and test images with their labels, as they stand in the files: bytes, unscaled.
+    """Training and test images with their labels, as in the files: bytes, not scaled.
 
     Shapes:
         train_images (N, 28, 28) uint8, 0 is background and 255 is ink; train_labels (N,) uint8;
         test_images (M, 28, 28) uint8; test_labels (M,) uint8.
 
     Raises:
-        DatasetMismatchError: a part has another number of labels than of images.
-        TypeError: a part is no array of samples.
+        DatasetMismatchError: the numbers of images and labels in a part differ.
+        TypeError: a part is not an array of samples.
 
     >>> images, labels = np.zeros((5, 28, 28), np.uint8), np.arange(5, dtype=np.uint8)
     >>> ImageDataset("blank", images, labels, images[:2], labels[:2])
@@ -50,14 +50,14 @@ class ImageDataset:
         return f"ImageDataset({self.name!r}, {counts} of {'x'.join(map(str, sizes))}{kind})"
 
     def validation_split(self, count: int, rng: np.random.Generator) -> ImageDataset:
-        """Return a data set to choose a model with: `count` training images become its test part.
+        """Return a data set for choosing a model: `count` training images become its test part.
 
-        The true test images are left out, so no choice can be made by looking at them. Both parts
+        It does not contain the true test images, so they cannot influence the choice. Both parts
         keep the order of the training set.
 
         Args:
             count: how many training images to hold out, from 1 to N - 1.
-            rng: draws which ones.
+            rng: chooses these images.
 
         Shapes:
             train_images (N - count, 28, 28), test_images (count, 28, 28), labels to match.

@@ -1,6 +1,6 @@
-"""Fetch the MNIST files into the user's cache folder: two mirrors, whole files only.
+"""Download the MNIST files from one of two mirrors into the user's cache folder.
 
-What only that needs is imported inside the functions: whoever has the files needs none of it.
+The packages that only a download needs are imported inside the functions.
 """
 
 from __future__ import annotations
@@ -24,9 +24,9 @@ MIRRORS = (
     "https://ossci-datasets.s3.amazonaws.com/mnist/",
     "https://storage.googleapis.com/cvdf-datasets/mnist/",
 )
-_TIMEOUT = 10.0  # seconds without a byte before a mirror is given up
-_PATIENCE = 3  # as many timeouts may pass in all, beside the time that _SLOWEST allows
-_SLOWEST = 10_000  # bytes a second, on average
+_TIMEOUT = 10.0  # seconds without a byte after which a mirror has failed
+_PATIENCE = 3  # timeouts that a download may take, in addition to the time for its bytes
+_SLOWEST = 10_000  # bytes per second, on average
 _CHUNK = 1 << 14
 _MOST_REDIRECTS = 10
 _LONGEST_REASON = 200  # characters
@@ -35,7 +35,7 @@ _Content = TypeVar("_Content")
 
 
 class MirrorsFailedError(Exception):
-    """No mirror gave the file; `reasons` says why for each address."""
+    """No mirror sent the file; `reasons` gives the reason for each address."""
 
     def __init__(self, reasons: dict[str, str]) -> None:
         super().__init__(reasons)
@@ -43,7 +43,7 @@ class MirrorsFailedError(Exception):
 
 
 def cache_folder() -> Path:
-    """Return the folder that downloads go to, which need not exist yet."""
+    """The folder for downloads, which may not exist yet."""
     from pathlib import Path
 
     import pooch
@@ -52,7 +52,7 @@ def cache_folder() -> Path:
 
 
 def is_offline() -> bool:
-    """Return whether the environment variable MINIBNN_OFFLINE forbids downloads."""
+    """Whether the environment variable MINIBNN_OFFLINE forbids downloads."""
     return os.environ.get("MINIBNN_OFFLINE", "") not in ("", "0")
 
 
@@ -65,35 +65,35 @@ def fetch(
 ) -> _Content:
     """Download one file into `folder` from the first mirror whose copy `read` accepts.
 
-    The file is received in memory and written only when `read` has found it good, whole or not at
-    all. So several processes can fill one cache at once, each with the same content. Whatever a
-    mirror does, it costs no more than `limit` bytes and a limited time, and the next one is tried.
+    The file is received in memory, checked by `read`, and then written atomically. So several
+    processes can fill one cache at the same time. A mirror can cost at most `limit` bytes and a
+    limited time; then the next one is tried.
 
     Args:
-        file_name: name at the mirrors and in the folder.
-        folder: made if need be.
-        mirrors: addresses in the order to try. One that fails is moved to the end, so that a slow
-            one costs its timeout once and not for each file.
-        read: returns the content of the downloaded file, given open with its size, or raises.
-        limit: the most bytes that a good copy can have.
+        file_name: its name at the mirrors and in the folder.
+        folder: created if it does not exist.
+        mirrors: addresses in the order to try. This list is changed: a mirror that fails moves to
+            the end, so that a slow one costs its timeout only once, and not for each file.
+        read: takes the downloaded file, open, and its size; returns its content, or raises.
+        limit: the largest size of a valid copy, in bytes.
 
     Raises:
-        MirrorsFailedError: no mirror gave a good file.
-        OSError: the folder cannot be written.
+        MirrorsFailedError: no mirror sent a valid file.
+        OSError: the folder is not writable.
     """
     import shutil
 
     target = folder / file_name
     folder.mkdir(parents=True, exist_ok=True)
     require_writable(target)
-    for leftover in folder.glob(".download-*"):  # of killed processes of minibnn 0.1
+    for leftover in folder.glob(".download-*"):  # left by killed processes of minibnn 0.1
         shutil.rmtree(leftover, ignore_errors=True)
     reasons: dict[str, str] = {}
     for mirror in tuple(mirrors):
         try:
             received = _download(mirror + file_name, limit)
             content = read(io.BytesIO(received), len(received))
-        except Exception as error:  # a mirror can go wrong in any way; Ctrl-C is no Exception
+        except Exception as error:  # a mirror can fail in any way; Ctrl-C is not an Exception
             reasons[mirror] = _reason(error)
             mirrors.remove(mirror)
             mirrors.append(mirror)
@@ -104,19 +104,20 @@ def fetch(
 
 
 def _download(url: str, limit: int) -> bytes:
-    """Receive at most `limit` bytes, at `_SLOWEST` bytes a second or faster.
+    """Receive at most `limit` bytes, at `_SLOWEST` bytes per second or faster.
 
-    A thread does the waiting, since nothing else limits how long a name, a redirect or a header
-    may take that comes byte by byte. It ends when it next hears from the server.
+    A thread waits for the server: requests itself does not limit the total time of a name lookup,
+    a redirect or a header that arrives byte by byte. After a failure here, the thread ends when
+    the server next sends something.
 
     Raises:
-        Exception: of any kind.
+        Exception: any kind, also whatever requests raises.
     """
     import logging
     import queue
     import threading
 
-    import requests  # noqa: F401  # so that the time which that takes is not the server's
+    import requests  # noqa: F401  # here, so that the time limit does not include it
     from tqdm import tqdm
 
     chunks: queue.SimpleQueue[Any] = queue.SimpleQueue()
@@ -135,7 +136,7 @@ def _download(url: str, limit: int) -> bytes:
     received = bytearray()
     start = time.monotonic()
     name = os.path.basename(url)
-    # Version 2 of urllib3 speaks by the one, version 1 by the other.
+    # urllib3 2 uses the first of these loggers, urllib3 1 the second.
     loggers = [logging.getLogger(f"urllib3.{n}") for n in ("connection", "connectionpool")]
     for logger in loggers:
         logger.addFilter(_is_error)
@@ -170,20 +171,20 @@ def _download(url: str, limit: int) -> bytes:
 
 
 def _is_error(record: logging.LogRecord) -> bool:
-    """Leave out warnings, with tracebacks, about headers that nobody here reads."""
+    """Filter out warnings with tracebacks about malformed headers, which do not matter here."""
     return record.levelno >= 40
 
 
 def _chunks(url: str) -> Iterator[int | bytes]:
-    """The size that the server tells, if it tells one, and then what it sends, as it is."""
+    """Yield the size that the server declares, if any, and then its bytes, not decoded."""
     from urllib.parse import urljoin
 
     import requests
 
-    # `identity`, and no decoding: what is received can be counted, and nothing swells.
+    # Without content encoding the received bytes can be counted, and no bomb is unpacked.
     headers = {"Accept-Encoding": "identity"}
     session = requests.Session()
-    # Redirects by hand, since requests would receive the whole of each body first.
+    # Follow redirects here: requests would receive each body completely first.
     session.get_redirect_target = lambda _: None  # type: ignore[method-assign,assignment]
     for _ in range(_MOST_REDIRECTS + 1):
         with session, session.get(url, headers=headers, stream=True, timeout=_TIMEOUT) as answer:
@@ -205,22 +206,22 @@ def _store(received: bytes, target: Path) -> None:
         with whole_file(target) as file:
             file.write(received)
     except PermissionError:
-        # Windows does not replace a file that another process is just reading. Then that process
-        # has filled the cache already, and nothing is lost.
+        # Windows cannot replace a file that another process is reading. If the file exists, that
+        # process has already filled the cache.
         if not target.exists():
             raise
 
 
 def _reason(error: Exception) -> str:
-    """Say in one line why a mirror failed."""
+    """Why a mirror failed, in one line."""
     if isinstance(error, IdxFormatError):
         return f"sent something else: expected {error.expected}, got {error.got}"
     if isinstance(error, DatasetMismatchError):
         return "sent a file with other content (sha256 differs)"
-    # requests wraps urllib3 wraps the socket; the innermost exception is the one that explains.
+    # requests wraps the errors of urllib3, which wraps those of sockets: the innermost explains.
     root: BaseException = error
     while inner := root.__cause__ or (None if root.__suppress_context__ else root.__context__):
         root = inner
-    # The server's own words may be in it: of any length, and nothing that a terminal should get.
+    # It may contain text from the server: of any length, with control characters.
     text = f"{type(root).__name__}: {root}"[:_LONGEST_REASON]
     return "".join(c if c.isprintable() else ascii(c)[1:-1] for c in text)

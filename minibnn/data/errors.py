@@ -1,4 +1,4 @@
-"""What can be wrong with data: one family of exceptions, each also of the matching builtin type."""
+"""The exceptions about data; each is also of the matching built-in type."""
 
 from minibnn.renames import renamed
 
@@ -6,18 +6,18 @@ __all__ = ["DataError", "DatasetMismatchError", "DatasetNotFoundError", "IdxForm
 
 
 class DataError(Exception):
-    """Base of every error about data; catch it to catch them all."""
+    """The base class of all errors about data."""
 
 
 class IdxFormatError(DataError, ValueError):
-    """A file does not hold the IDX array that it should.
+    """A file does not contain the expected IDX array.
 
     Attributes:
         path: the file.
-        offset: byte position of the fault; inside a gzip file it counts decompressed bytes.
-        expected: what should stand there.
-        got: what stands there.
-        hint: what to do about it.
+        offset: byte position of the error; in a gzip file, of the decompressed bytes.
+        expected: what should be there.
+        got: what is there.
+        hint: how to correct it.
 
     >>> print(IdxFormatError("a.idx", 2, "an element type", "code 0x0a", "is this an IDX file?"))
     a.idx, byte 2: expected an element type, got code 0x0a; is this an IDX file?
@@ -26,7 +26,7 @@ class IdxFormatError(DataError, ValueError):
     mend = renamed("hint", gone_in="0.3")
 
     def __init__(self, path: str, offset: int, expected: str, got: str, hint: str) -> None:
-        # All fields go to Exception.args: that is what pickle and copy rebuild the error from.
+        # pickle and copy rebuild the error from Exception.args, so all fields go there.
         super().__init__(path, offset, expected, got, hint)
         self.path = path
         self.offset = offset
@@ -40,8 +40,8 @@ class IdxFormatError(DataError, ValueError):
 
 
 class DatasetNotFoundError(DataError, FileNotFoundError):
-    """The files of a data set are not where they were looked for and could not be fetched."""
+    """The files of a data set were not found and could not be downloaded."""
 
 
 class DatasetMismatchError(DataError, ValueError):
-    """Each file reads well, but they do not belong together or are not the published ones."""
+    """The files are valid, but do not belong together or are not the published ones."""

@@ -39,12 +39,12 @@ _TYPES: dict[int, np.dtype[Any]] = {
     0x0E: np.dtype(np.float64),
 }
 _CODES = {dtype: code for code, dtype in _TYPES.items()}
-_MAX_RANK = 64  # NumPy's own limit; the format could say 255
+_MAX_RANK = 64  # the limit of NumPy; the format allows 255
 _CHUNK = 1 << 20
 _GZIP_MAGIC = b"\x1f\x8b"
 _AGAIN = "the file is damaged, fetch it again"
 
-# What stands in place of an IDX file often enough to be worth a name: first bytes, name, hint.
+# Frequent mistakes for an IDX file: first bytes, name, hint.
 _LOOK_ALIKES = (
     (b"<!doctype html", "an HTML page", "a server sent a web page instead: fetch it again"),
     (b"<html", "an HTML page", "a server sent a web page instead: fetch it again"),
@@ -61,10 +61,10 @@ def read_idx(
     *,
     max_bytes: int = 2**31,
 ) -> np.ndarray[Any, Any]:
-    r"""Read the array in an IDX file, plain or gzipped (the first two bytes tell, not the name).
+    r"""Read the array in an IDX file, plain or gzipped (its first two bytes decide, not its name).
 
-    Every byte is accounted for: a file that is cut, damaged or too long is refused, and a header
-    that declares more than the file holds costs no memory.
+    A file that is cut, damaged or too long is refused. A header that declares more than the file
+    contains costs no memory.
 
     Args:
         path: the file.
@@ -101,7 +101,7 @@ def read_idx(
 def read_idx_stream(
     name: str, file: BinaryIO, size: int, max_bytes: int = 2**31
 ) -> np.ndarray[Any, Any]:
-    """Read the array in an open file of `size` bytes, which messages call `name`.
+    """Read the array in an open file of `size` bytes; messages call it `name`.
 
     Raises:
         IdxFormatError: as from `read_idx`.
@@ -113,7 +113,7 @@ def read_idx_stream(
     with gzip.GzipFile(fileobj=file) as stream:
         try:
             return _read_array(name, stream, size, max_bytes)
-        except EOFError as error:  # gzip's three ways to fail; no two share a useful base
+        except EOFError as error:  # the three errors of gzip have no useful base class in common
             got = "a gzip file that is cut short"
             raise _gzip_error(name, stream, got) from error
         except (gzip.BadGzipFile, zlib.error) as error:
@@ -123,15 +123,15 @@ def read_idx_stream(
 def write_idx(path: str | os.PathLike[str], array: np.ndarray[Any, Any]) -> None:
     """Write an array as an IDX file, gzipped if the name ends in `.gz`.
 
-    The file appears whole or not at all: an interrupted write leaves what stood there before. The
-    same array gives the same bytes each time (from the same zlib), for gzip too.
+    The write is atomic: if it is interrupted, the old file stays. The same array always gives the
+    same bytes, also with gzip (from the same version of zlib).
 
     Shapes:
         array: any rank from 1, uint8, int8, int16, int32, float32 or float64; any memory order.
 
     Raises:
         TypeError: IDX has no code for the array's dtype.
-        ValueError: the array has no dimensions, or one too long for the format.
+        ValueError: the array has no dimensions, or a dimension is too long for the format.
         OSError: the file cannot be written.
 
     Reference: http://yann.lecun.com/exdb/mnist/, "The IDX file format".
@@ -152,14 +152,14 @@ def write_idx(path: str | os.PathLike[str], array: np.ndarray[Any, Any]) -> None
             file.write(header)
             file.write(payload.data)
             return
-        # No name and no time in the gzip header, or the same array would give other bytes.
+        # A name or a time in the gzip header would change the bytes.
         with gzip.GzipFile(filename="", mode="wb", fileobj=file, mtime=0) as stream:
             stream.write(header)
             stream.write(payload.data)
 
 
 def idx_header(array: np.ndarray[Any, Any]) -> bytes:
-    """Return the bytes that stand before the elements of `array` in an IDX file."""
+    """The bytes before the elements of `array` in an IDX file."""
     code = _CODES.get(array.dtype.newbyteorder("="))
     if code is None:
         allowed = ", ".join(dtype.name for dtype in _CODES)
@@ -183,10 +183,10 @@ def idx_header(array: np.ndarray[Any, Any]) -> bytes:
 def _read_array(
     path: str, stream: BinaryIO | gzip.GzipFile, size: int, max_bytes: int
 ) -> np.ndarray[Any, Any]:
-    """Read header and elements, and make sure that the file ends there."""
+    """Read header and elements, and check that the file ends there."""
     dtype, shape = _read_header(path, stream)
     start = 4 + 4 * len(shape)
-    # Python's integers do not overflow. An empty dimension does not excuse an absurd one.
+    # Python's integers do not overflow. An absurd size is refused even beside an empty dimension.
     if math.prod(max(size, 1) for size in shape) * dtype.itemsize > max_bytes:
         got = f"dimensions {shape} of {dtype}"
         hint = "raise max_bytes if the file truly is that large"
@@ -194,7 +194,7 @@ def _read_array(
     declared = math.prod(shape) * dtype.itemsize
     gzipped = isinstance(stream, gzip.GzipFile)
     largest = start + declared + declared // 16 + (1 << 16)
-    if gzipped and size > largest:  # gzip would look for its end byte by byte, in a disk of zeros
+    if gzipped and size > largest:  # gzip skips trailing zeros byte by byte, which takes long
         expected = f"at most {largest} bytes of gzip for {shape} {dtype}"
         hint = "two files joined, or wrong dimensions in the header?"
         raise IdxFormatError(path, start, expected, f"{size}", hint)
@@ -204,7 +204,7 @@ def _read_array(
         end = start + len(payload)
         raise IdxFormatError(path, end, expected, f"{len(payload)} bytes", f"cut off: {_AGAIN}")
     if len(payload) > declared:
-        # To know the exact excess of a gzip file would mean to unpack all of it: a bomb's wish.
+        # The exact excess of a gzip file would require unpacking all of it; it may be a bomb.
         got = "more" if gzipped else f"{stream.seek(0, os.SEEK_END) - start} bytes"
         hint = "two files joined, or wrong dimensions in the header?"
         raise IdxFormatError(path, start + declared, expected, got, hint)
@@ -239,7 +239,7 @@ def _read_header(
 
 
 def _look_alike(head: bytes) -> tuple[str, str]:
-    """Say what a file that is not IDX seems to be, and what to do."""
+    """What a file that is not IDX seems to be, and a hint."""
     start = head.removeprefix(b"\xef\xbb\xbf").lstrip().lower()
     for prefix, name, hint in _LOOK_ALIKES:
         if start.startswith(prefix):
@@ -251,7 +251,7 @@ def _look_alike(head: bytes) -> tuple[str, str]:
 
 
 def _read_at_most(stream: BinaryIO | gzip.GzipFile, count: int) -> bytearray:
-    """Read up to `count` bytes; memory grows with what arrives, not with what was declared."""
+    """Read up to `count` bytes; memory grows with the bytes that arrive."""
     received = bytearray()
     while chunk := stream.read(min(_CHUNK, count - len(received))):
         received += chunk

@@ -1,4 +1,4 @@
-"""Between class numbers and one row per sample."""
+"""Conversion between class numbers and rows of scores."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from minibnn.losses.labels import require_integers
 
 
 def one_hot(labels: Array, classes: int, dtype: Any = np.float32) -> Array:
-    """Rows with a 1 at each label's place and 0 elsewhere; `one_cold` undoes it.
+    """Rows with a 1 at each label's position and 0 elsewhere; `one_cold` is the inverse.
 
     Shapes: labels (batch,) integers in 0..classes-1; result (batch, classes).
 
@@ -38,7 +38,7 @@ def one_hot(labels: Array, classes: int, dtype: Any = np.float32) -> Array:
 
 
 def one_cold(scores: Array) -> Array:
-    """The class with the highest score in each row; the first of equals.
+    """The class with the highest score in each row; the first of equal ones.
 
     Shapes: scores (batch, classes), logits or one-hot; result (batch,) integers.
 

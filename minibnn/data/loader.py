@@ -1,4 +1,4 @@
-"""Batches of equally long arrays."""
+"""Batches of arrays of equal length."""
 
 from __future__ import annotations
 
@@ -14,24 +14,25 @@ from minibnn.checks import generator, integer
 class DataLoader:
     """Cut arrays of equal length into batches, in a new order each epoch.
 
-    Every batch is a new tuple of new arrays: keep it, change it, nothing overwrites it and
-    nothing of the data set changes with it.
+    Every batch is a tuple of new arrays. They may be kept and changed: this does not affect the
+    data set, and later batches do not overwrite them.
 
-    The order of an epoch depends on two things only, the generator given at the start and the
-    epoch's number, and not on what was read before. ``for batch in loader`` runs epochs 0, 1,
-    2, ... one after the other; ``loader.batches(epoch)`` runs any of them.
+    The order of an epoch depends only on the given generator and the epoch's number, not on
+    earlier epochs. ``for batch in loader`` runs epochs 0, 1, 2, ... one after the other;
+    ``loader.batches(epoch)`` runs any of them.
 
     Args:
-        arrays: for instance ``(images, labels)``; all of the same length, at least 1.
+        arrays: for example ``(images, labels)``; all of the same length, at least 1.
         batch_size: samples in a batch.
         shuffle: whether to draw a new order for each epoch.
         drop_last: whether to leave out a last batch that would be smaller.
-        rng: a generator or a seed; needed to shuffle. One number is drawn from it, now.
+        rng: a generator or a seed, required for shuffling. The constructor draws one number.
 
     Raises:
-        ValueError: for no arrays, empty ones, unequal lengths, a batch size below 1, or a
-            `drop_last` that would leave no batch at all.
-        TypeError: for shuffling without `rng`, for anything but arrays, all on one device.
+        ValueError: for no arrays, empty arrays, unequal lengths, a batch size below 1, or if
+            `drop_last` would leave no batch.
+        TypeError: for shuffling without `rng`, for values that are not arrays, or for arrays on
+            more than one device.
 
     >>> import numpy as np
     >>> loader = DataLoader((np.arange(5), np.arange(5) ** 2), batch_size=2)
@@ -54,7 +55,7 @@ class DataLoader:
                 f"((x, labels), 64), got {type(arrays).__name__} and {type(batch_size).__name__}"
             )
         batch_size = integer("DataLoader", "batch_size", batch_size, least=1)
-        # Contiguous, or taking a batch would copy the whole array first.
+        # If an array were not contiguous, each batch would first copy all of it.
         self.arrays = tuple(backend_of(a).xp.ascontiguousarray(a) for a in arrays)
         lengths = [len(a) for a in self.arrays]
         if not lengths or min(lengths) < 1 or min(lengths) != max(lengths):
@@ -102,7 +103,7 @@ class DataLoader:
         return self.batches(epoch)
 
     def batches(self, epoch: int) -> Iterator[tuple[Array, ...]]:
-        """The batches of the epoch with this number, whatever was read before."""
+        """The batches of the epoch with this number."""
         if self.shuffle:
             order = self.backend.asarray(self.order(epoch))
         for i in range(len(self)):
@@ -113,14 +114,14 @@ class DataLoader:
                 yield tuple(a[rows].copy() for a in self.arrays)
 
     def order(self, epoch: int) -> np.ndarray[Any, Any]:
-        """The row numbers of all samples as the epoch with this number takes them, on the host."""
+        """The row numbers of all samples in the order of this epoch, on the host."""
         if not self.shuffle:
             return np.arange(self.samples)
         epoch = integer("DataLoader", "epoch", epoch, least=0)
         return np.random.default_rng([self._seed, epoch]).permutation(self.samples)
 
     def only_gathers(self) -> bool:
-        """Whether batches are rows of the arrays in `order`, as in a loader that nobody changed."""
+        """Whether batches are rows of the arrays in `order`: no method was overridden."""
         names = ("__iter__", "__len__", "batches", "order")
         return not any(
             name in vars(self) or getattr(type(self), name) is not getattr(DataLoader, name)
@@ -128,11 +129,11 @@ class DataLoader:
         )
 
     def in_order(self, batch_size: int | None = None) -> DataLoader:
-        """A loader of every sample once, in order: for evaluation."""
+        """A loader for evaluation: every sample once, in the order of the arrays."""
         return DataLoader(self.arrays, batch_size or self.batch_size)
 
     def to(self, device: str | Backend) -> Self:
-        """Move the arrays to a device, where batches are then made, and return the loader."""
+        """Move the arrays to a device, and return the loader; its batches are then made there."""
         target = get_backend(device)
         if target is not self.backend:
             source, self.backend = self.backend, target

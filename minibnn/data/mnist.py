@@ -1,4 +1,4 @@
-"""MNIST: find the four files or fetch them, verify them, and hand out four arrays.
+"""MNIST: find or download its four files, verify them, and return four arrays.
 
 Reference: http://yann.lecun.com/exdb/mnist/; Y. LeCun, L. Bottou, Y. Bengio and P. Haffner,
 "Gradient-based learning applied to document recognition", Proceedings of the IEEE, 1998.
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 __all__ = ["load_mnist", "load_mnist_or_sample", "load_sample"]
 
 # The four files in the order of ImageDataset's fields, each with the SHA-256 of its IDX bytes.
-# The hash is of the content: a mirror may compress it anew, a user may keep it unpacked.
+# Unpacked, since mirrors may compress the files differently, and users may unpack them.
 _SHA256 = {
     "train-images-idx3-ubyte": "ba891046e6505d7aadcbbe25680a0738ad16aec93bde7f9b65e87a2fc25776db",
     "train-labels-idx1-ubyte": "65a50cbbf4e906d70832878ad85ccda5333a97f0f4c3dd2ef09a8a9eef7101c5",
@@ -41,7 +41,7 @@ _SHA256 = {
 _ITEMS = {"train": 60_000, "t10k": 10_000}
 _SIDE = 28
 _CLASSES = 10
-# Where the files lie in a folder that somebody names: torchvision makes folders of its own.
+# Where the files may be in a user's folder; the last two are torchvision's.
 _FOLDERS = (".", "raw", os.path.join("MNIST", "raw"))
 
 _Bytes: TypeAlias = "NDArray[np.uint8]"
@@ -52,27 +52,26 @@ def load_mnist(
 ) -> ImageDataset:
     """Load the 60,000 training and 10,000 test images of MNIST.
 
-    The files are looked for in one place only: `data_dir`, else the folder that the environment
-    variable MINIBNN_DATA names, else the user's cache folder. Only the cache is ever filled by
-    download (unless MINIBNN_OFFLINE=1); a folder of your own is read and never changed. Each file
-    may be plain or gzipped, and called ``train-images-idx3-ubyte`` or ``train-images.idx3-ubyte``.
-    A folder that torchvision has filled is read too, by its ``root``, ``root/MNIST`` or
-    ``root/MNIST/raw``.
+    Only one folder is searched: `data_dir`, else the folder in the environment variable
+    MINIBNN_DATA, else the user's cache folder. Downloads go to the cache only (and are disabled by
+    MINIBNN_OFFLINE=1); your own folder is never changed. Each file may be plain or gzipped, and
+    named ``train-images-idx3-ubyte`` or ``train-images.idx3-ubyte``. A folder that torchvision has
+    filled can be given as its ``root``, ``root/MNIST`` or ``root/MNIST/raw``.
 
     Args:
         data_dir: folder with the four files.
-        verify: compare the files with MNIST's published hashes. Turn it off for a drop-in set in
-            the same format, such as Fashion-MNIST, which is then named after its folder.
-            Downloads are always verified.
+        verify: whether to compare the files with MNIST's published hashes. False allows a
+            drop-in set in the same format, such as Fashion-MNIST; the data set is then named after
+            its folder. Downloads are always verified.
 
     Shapes:
         train_images (60000, 28, 28), train_labels (60000,), test_images (10000, 28, 28),
         test_labels (10000,), all uint8; labels are 0 to 9.
 
     Raises:
-        DatasetNotFoundError: a file is missing and could not be fetched; says what to do.
-        DatasetMismatchError: wrong hash, or not as many labels as images.
-        IdxFormatError: a file is damaged or does not hold what its name says.
+        DatasetNotFoundError: a file is missing and could not be downloaded; with hints.
+        DatasetMismatchError: wrong hash, or the numbers of labels and images differ.
+        IdxFormatError: a file is damaged, or its content does not match its name.
 
     Reference: http://yann.lecun.com/exdb/mnist/.
     """
@@ -95,7 +94,7 @@ def load_mnist(
 
 
 def load_sample() -> ImageDataset:
-    """Load the 5,000 MNIST digits that come with minibnn: no download, good for a first look.
+    """Load the 5,000 MNIST digits that come with minibnn, for a first look without a download.
 
     All are from MNIST's official training set, so accuracy on this test part is not comparable
     with published results. Source and licence: `minibnn/data/sample/LICENSE-DATA.md`.
@@ -115,11 +114,10 @@ def load_sample() -> ImageDataset:
 
 
 def load_mnist_or_sample() -> ImageDataset:
-    """Load MNIST, or where it is neither in the cache nor reachable, the bundled sample.
+    """Load MNIST, or the bundled sample if MNIST is neither in the cache nor reachable.
 
-    Taking the sample is said aloud, as a warning of the logger ``minibnn``, and shows in the
-    `name` of what is returned. It never stands in for a folder that MINIBNN_DATA names: what is
-    missing there is an error.
+    The logger ``minibnn`` warns if the sample is loaded, and the data set's `name` shows it. If
+    MINIBNN_DATA names a folder, files that are missing there are an error.
 
     Raises:
         DatasetNotFoundError: MINIBNN_DATA names a folder without the files.
@@ -142,10 +140,10 @@ def load_mnist_or_sample() -> ImageDataset:
 
 
 def load_by_options(dataset: str, data_dir: str | None, *, verify: bool) -> ImageDataset:
-    """What a command's options ask for: ``"mnist"``, ``"sample"``, or ``"auto"`` for either.
+    """Load the data that a command's options name; ``"auto"`` is MNIST or the sample.
 
     Raises:
-        ValueError: for the sample from a folder, or unverified.
+        ValueError: for the sample together with a folder or without verification.
     """
     if dataset == "sample":
         for option, used in (("--data-dir", data_dir is not None), ("--no-verify", not verify)):
@@ -160,7 +158,7 @@ def load_by_options(dataset: str, data_dir: str | None, *, verify: bool) -> Imag
 
 
 def _named_by_environment() -> str | None:
-    return os.environ.get("MINIBNN_DATA") or None  # set to nothing is not set
+    return os.environ.get("MINIBNN_DATA") or None  # empty counts as not set
 
 
 def _cache_folder() -> Path:
@@ -176,7 +174,7 @@ def _cache_folder() -> Path:
 
 def _read_folder(folder: Path, verify: bool, origin: str) -> list[_Bytes]:
     found = {where: _find_all(folder / where) for where in _FOLDERS}
-    # The folder with the most of the files, and of several the first.
+    # The folder with most of the files; the first of equal ones.
     paths = max(found.values(), key=lambda paths: sum(map(bool, paths.values())))
     if not all(paths.values()):
         reason = f"not tried: {origin} names this folder; only minibnn's own cache is filled"
@@ -215,7 +213,7 @@ def _read_cache(folder: Path, verify: bool) -> list[_Bytes]:
         def read(file: BinaryIO, size: int, name: str = name, limit: int = limit) -> _Bytes:
             return _checked(read_idx_stream(name, file, size, limit), name, name, verify=True)
 
-        # Of bytes that cannot be compressed, gzip makes a thousandth more.
+        # gzip enlarges bytes that cannot be compressed by less than 0.1 %.
         most = limit + limit // 1000 + 1000
         try:
             parts.append(download.fetch(f"{name}.gz", folder, mirrors, read, most))
@@ -228,7 +226,7 @@ def _read_cache(folder: Path, verify: bool) -> list[_Bytes]:
 
 
 def _content_bytes(name: str) -> int:
-    """The size of MNIST's own file, unpacked and without its header."""
+    """The size of the elements in MNIST's own file, unpacked."""
     part, kind = name.split("-")[:2]
     return _ITEMS[part] * (_SIDE**2 if kind == "images" else 1)
 
@@ -238,7 +236,7 @@ def _find_all(folder: Path) -> dict[str, Path | None]:
 
 
 def _find(folder: Path, name: str) -> Path | None:
-    # The gzipped one first: a fresh download takes precedence over a damaged plain file.
+    # Gzipped files first: a new download takes precedence over a damaged plain file.
     spellings = (name, name.replace("-idx", ".idx"))
     paths = (folder / f"{spelling}{end}" for spelling in spellings for end in (".gz", ""))
     return next((path for path in paths if os.path.isfile(path)), None)
@@ -249,7 +247,7 @@ def _read_file(path: Path, name: str, *, verify: bool) -> _Bytes:
 
 
 def _checked(array: np.ndarray[Any, Any], path: str, name: str, *, verify: bool) -> _Bytes:
-    """The array in one of the four files, if it is what the file's name says."""
+    """The array in one of the four files, after a check that it matches the file's name."""
     rank, other = (3, "labels") if "images" in name else (1, "images")
     if array.dtype != np.uint8:
         hint = "is this a file of MNIST?"
@@ -286,7 +284,7 @@ def _not_found(
     paths: Mapping[str, Path | None],
     damaged: str | None = None,
 ) -> DatasetNotFoundError:
-    """Lay out what a newcomer sees first: what is missing, why, and what to do."""
+    """The error for beginners: what is missing, why, and what to do."""
     state = "" if os.path.isdir(folder) else " (no such folder)"
     if os.path.exists(folder) and state:
         state = f", which is a file; the folder that it is in is {folder.parent}"

@@ -31,9 +31,7 @@ def max_pool(x: Array, windows: Windows, with_positions: bool) -> tuple[Array, A
     position = xp.zeros(y.shape, dtype=np.min_scalar_type(most)) if with_positions else None
     for k, (_, _, rows, columns) in enumerate(positions, start=1):
         x_ij = x[:, rows, columns]
-        if (
-            position is not None
-        ):  # k grows, so the last strict rise, which is the first maximum, stays
+        if position is not None:  # k grows, and only a strict rise counts: the first maximum stays
             position = xp.maximum(position, (x_ij > y) * position.dtype.type(k))
         xp.maximum(y, x_ij, out=y)
     return y, position
@@ -71,7 +69,24 @@ def average_pool_gradient(dy: Array, windows: Windows, shape: tuple[int, ...]) -
     return dx
 
 
-class MaxPool2D(Layer):
+class _Pool2D(Layer):
+    """What both layers have in common: their windows."""
+
+    def __init__(
+        self, size: int | tuple[int, int], stride: int | tuple[int, int] | None = None
+    ) -> None:
+        who = type(self).__name__
+        both = pair(who, "size", size, least=1)
+        steps = both if stride is None else pair(who, "stride", stride, least=1)
+        self.windows = Windows(both, steps)
+
+    def __repr__(self) -> str:
+        w = self.windows
+        stride = "" if w.stride == w.size else f", stride={w.stride}"
+        return f"{type(self).__name__}({w.size[0]}x{w.size[1]}{stride})"
+
+
+class MaxPool2D(_Pool2D):
     """The largest value of each window and channel.
 
     .. code-block:: text
@@ -105,14 +120,6 @@ class MaxPool2D(Layer):
            [13., 15.]], dtype=float32)
     """
 
-    def __init__(
-        self, size: int | tuple[int, int], stride: int | tuple[int, int] | None = None
-    ) -> None:
-        self.windows = _windows("MaxPool2D", size, stride)
-
-    def __repr__(self) -> str:
-        return _describe("MaxPool2D", self.windows)
-
     def forward(self, x: Array, *, train: bool = False) -> Array:
         """The maxima."""
         self.check_input(x)
@@ -138,7 +145,7 @@ class MaxPool2D(Layer):
         return self.backend.run(max_pool_gradient, dy, position, self.windows, shape)
 
 
-class AveragePool2D(Layer):
+class AveragePool2D(_Pool2D):
     """The mean of each window and channel.
 
     .. code-block:: text
@@ -167,14 +174,6 @@ class AveragePool2D(Layer):
            [10.5, 12.5]], dtype=float32)
     """
 
-    def __init__(
-        self, size: int | tuple[int, int], stride: int | tuple[int, int] | None = None
-    ) -> None:
-        self.windows = _windows("AveragePool2D", size, stride)
-
-    def __repr__(self) -> str:
-        return _describe("AveragePool2D", self.windows)
-
     def forward(self, x: Array, *, train: bool = False) -> Array:
         """The means."""
         self.check_input(x)
@@ -191,15 +190,3 @@ class AveragePool2D(Layer):
         if not need_dx:
             return None
         return self.backend.run(average_pool_gradient, dy, self.windows, shape)
-
-
-def _windows(
-    who: str, size: int | tuple[int, int], stride: int | tuple[int, int] | None
-) -> Windows:
-    both = pair(who, "size", size, least=1)
-    return Windows(both, both if stride is None else pair(who, "stride", stride, least=1))
-
-
-def _describe(name: str, windows: Windows) -> str:
-    stride = "" if windows.stride == windows.size else f", stride={windows.stride}"
-    return f"{name}({windows.size[0]}x{windows.size[1]}{stride})"

@@ -1,4 +1,4 @@
-"""Advice about data, pictures and training, followed to the word."""
+"""Hints about data, pictures and training: each one is followed literally."""
 
 from __future__ import annotations
 
@@ -107,7 +107,7 @@ def test_missing_files_are_fetched_into_a_folder_that_is_named(folder, tmp_path,
     text = caught.text
     assert "(no such folder)" in text
     new.mkdir()
-    for name in NAMES:  # what the addresses would have sent
+    for name in NAMES:  # the files of these addresses
         with gzip.open(new / f"{name}.gz", "wb") as file:
             file.write((folder / name).read_bytes())
     monkeypatch.chdir(tmp_path)
@@ -120,7 +120,7 @@ def test_missing_files_are_fetched_into_a_folder_that_is_named(folder, tmp_path,
 
 
 def test_without_pooch_a_folder_is_named(folder, monkeypatch):
-    """It says where the user's cache is; whoever has the files needs none."""
+    """pooch finds the user's cache; users with their own files do not need it."""
     monkeypatch.setitem(sys.modules, "pooch", None)
     monkeypatch.delenv("MINIBNN_DATA", raising=False)
     with advised(
@@ -593,7 +593,7 @@ def test_a_sample_of_nan_is_left_out_or_cleaned(factor):
 
 
 class Root(Layer):
-    """y = sqrt(x), or a mended form; its slope at 0 is infinite."""
+    """y = sqrt(x), whose slope at 0 is infinite, or a corrected form."""
 
     def __init__(self, forward=np.sqrt, wrong_slope=False):
         self.f, self.wrong_slope = forward, wrong_slope
@@ -638,7 +638,7 @@ def test_a_model_of_inf_is_initialized_anew():
 
 def test_a_custom_loss_that_diverges_is_given_clean_data():
     class Spoilt(DataLoader):
-        """Batches that are not rows of its arrays, so that nobody can look for the sample."""
+        """Its batches are not rows of its arrays, so the sample cannot be found."""
 
         factor = np.nan
 
@@ -775,7 +775,7 @@ def test_shapes_and_generators_are_written_as_such():
 
 
 class Counting(Dense):
-    """A layer of somebody's that keeps a count, or an array, or draws."""
+    """A user's layer that keeps a count or an array, or draws random numbers."""
 
     def __init__(self, way):
         super().__init__(3, 2)
@@ -831,7 +831,7 @@ def test_a_step_that_changes_the_host_keeps_its_state_on_the_device(way, instead
 
 
 class Peeks(Layer):
-    """Multiplies by random numbers: from the count of its draws, or from the draws."""
+    """Multiplies by random numbers: from a count of its draws, or from a random stream."""
 
     def __init__(self, way):
         self.way, self.stream = way, RandomStream()
@@ -852,7 +852,7 @@ class Peeks(Layer):
 
 
 class Halving(SGD):
-    """Halves its rate in each step, as it may be captured or not."""
+    """Halves its rate in each step, in a form that can be captured or not."""
 
     def __init__(self, parameters, way):
         super().__init__(parameters, 0.1)
@@ -870,7 +870,7 @@ class Halving(SGD):
 
 
 def captured(make, steps):
-    """An epoch of steps on the strict stand-in: the losses, whether it was captured, warnings."""
+    """An epoch on the strict stand-in: the losses, whether it was captured, and warnings."""
     data = DataLoader((STRICT.asarray(np.tile(X, (6, 1))), STRICT.asarray(np.tile(LABELS, 6))), 5)
     model, optimizer = make()
     with warnings.catch_warnings(record=True) as caught:
@@ -881,7 +881,7 @@ def captured(make, steps):
 
 
 class Falling:
-    """A schedule that counts by itself, or goes by the number it is given."""
+    """A schedule that counts its calls, or uses the number it is given."""
 
     def __init__(self, by_itself):
         self.by_itself, self.calls = by_itself, 0
@@ -1008,7 +1008,7 @@ def test_weight_bits_are_drawn_in_the_shape_that_is_passed(inputs, shape):
 
 def test_weight_bits_of_windows_have_the_windows_shape():
     with pytest.raises(ValueError, match=r"images of one channel.*\(3, 3, 3, 4\)$"):
-        plot_weight_bits(Conv2D(3, 4, 3).initialize(0), image_shape=(3, 9))  # no advice helps
+        plot_weight_bits(Conv2D(3, 4, 3).initialize(0), image_shape=(3, 9))  # no hint helps
     model = Conv2D(1, 4, 3).initialize(0)
     with advised("plots", "leave image_shape out"):
         plot_weight_bits(model, image_shape=(28, 28))

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import copy
+
 import numpy as np
 import pytest
 
 from minibnn import backend_of
-from minibnn.backend import CPU, NumpyBackend
-from minibnn.backend.implementations import Implementations
+from minibnn.backend import CPU, Backend
 from minibnn.random_stream import uniform
 
 
@@ -57,23 +58,16 @@ def test_a_function_of_ones_own_is_not_replaced_by_an_implementation_of_its_name
     assert CPU.run(two_stage_sum, np.ones((3, 2), np.float32), None) == "mine"
 
 
-def test_a_users_table_serves_minibnns_references_and_their_own():
-    table = Implementations()
+def test_a_backend_without_tables_computes_the_references():
+    class Plain(Backend):
+        name, xp, array_type, host = "plain", np, np.ndarray, True
 
-    class Slow(NumpyBackend):
-        tables = (table,)
-
-    @table.implements("uniform")
-    def uniform_of_theirs(backend, xp, shape, k0, k1, first, dtype):
-        return "fast"
-
-    def theirs(x):
-        return x
-
-    @table.implements("theirs")
-    def implementation(backend, x):
-        return 2 * x
-
-    backend = Slow()
-    assert backend.run(uniform, np, (2,), 1, 2, 0, np.float32) == "fast"
-    assert backend.run(theirs, 3) == 6
+    plain = Plain()
+    assert repr(plain) == "Plain('plain')"
+    assert copy.deepcopy(plain) is plain
+    stream = (np, (5,), 1, 2, 0, np.float32)
+    np.testing.assert_array_equal(plain.run(uniform, *stream), uniform(*stream))
+    x = np.arange(6.0).reshape(2, 3)
+    np.testing.assert_array_equal(plain.matmul(x, x.T), x @ x.T)
+    with pytest.raises(NotImplementedError):
+        plain.asarray(x)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import inspect
 
+import numpy as np
 import pytest
 from cases_of_operations import CASES, SIZES
 from compare_implementations import (
@@ -17,8 +18,10 @@ from compare_implementations import (
     references_in,
 )
 
-from minibnn.backend import CPU
+from minibnn.backend import CPU, NumpyBackend
 from minibnn.backend.cpu import CompiledBackend
+from minibnn.backend.implementations import Implementations
+from minibnn.random_stream import uniform
 
 # --- Names ------------------------------------------------------------------------------------
 
@@ -62,6 +65,28 @@ def test_implementations_of_an_operation_stand_in_files_of_one_name(name):
 def test_every_operation_has_cases_and_no_others_have():
     assert set(CASES) == {name for _, name in IMPLEMENTATIONS}
     assert set(SIZES) <= {name for t, name in IMPLEMENTATIONS if TABLES[t].roundings(name)}
+
+
+def test_a_users_table_serves_minibnns_references_and_their_own():
+    table = Implementations()
+
+    class Slow(NumpyBackend):
+        tables = (table,)
+
+    @table.implements("uniform")
+    def uniform_of_theirs(backend, xp, shape, k0, k1, first, dtype):
+        return "fast"
+
+    def theirs(x):
+        return x
+
+    @table.implements("theirs")
+    def implementation(backend, x):
+        return 2 * x
+
+    backend = Slow()
+    assert backend.run(uniform, np, (2,), 1, 2, 0, np.float32) == "fast"
+    assert backend.run(theirs, 3) == 6
 
 
 # --- Results ----------------------------------------------------------------------------------

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from minibnn.backend import NotFinite
+from minibnn.backend.updates import note_finite
 
 
 def test_a_write_is_whole_or_none(backend):
@@ -102,3 +103,12 @@ def test_a_masked_write_does_not_broadcast(shape, backend):
     ):
         backend.masked_write((a, a + 1), (b, xp.ones(shape, np.float32)))
     assert backend.to_host(a).tolist() == [0, 0, 0]
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
+def test_note_finite_clears_a_flag_and_never_sets_it(value, backend):
+    flag = backend.xp.ones((), bool)
+    good, bad = (backend.asarray(np.array([0.0, v])) for v in (1e300, value))
+    for a, expected in ((good, True), (bad, False), (good, False)):
+        backend.run(note_finite, flag, a)
+        assert bool(flag) is expected

@@ -1,4 +1,4 @@
-"""Every way that a mirror has gone wrong: the next one is tried, soon, and nothing is left behind."""
+"""Mirrors that fail in every known way: the next one is tried soon, and no files are left."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ pytestmark = [
 
 @pytest.fixture(autouse=True)
 def sockets_are_collected():
-    """Here, where their warning is ignored, and not in some later test."""
+    """Collect them here, where the warning is ignored, and not in a later test."""
     yield
     gc.collect()
 
@@ -54,7 +54,7 @@ def cut(name):
 
 @cache
 def bomb(name):
-    """Hundreds of times the memory that the file takes, in its form and its size."""
+    """A valid file that unpacks to hundreds of times the expected size."""
     content = FILES[name.removesuffix(".gz")]
     many = content[:4] + (12_000).to_bytes(4, "big") + content[8:16] + bytes(12_000 * 784)
     return [whole(gzip.compress(many))]
@@ -66,7 +66,7 @@ def encoded_bomb(name):
 
 
 def forged(name):
-    """The right length, another content."""
+    """The right length with other content."""
     return [whole(gzip.compress(FILES[name.removesuffix(".gz")][:-1] + b"\0"))]
 
 
@@ -140,14 +140,14 @@ def server():
     running = Server()
     running.answers |= ANSWERS | {k.replace(" ", "%20"): v for k, v in ANSWERS.items()}
     for make in (bomb, encoded_bomb):
-        make("train-images-idx3-ubyte.gz")  # it takes memory where it is made
+        make("train-images-idx3-ubyte.gz")  # cached here, since making it takes memory
     with running.running():
         yield running
 
 
 @pytest.fixture(scope="module", autouse=True)
 def imported(server, tmp_path_factory):
-    """Imports take memory and time; not in a test that measures them."""
+    """Import first: imports take memory and time, which the tests measure."""
     cache = tmp_path_factory.mktemp("cache") / "mnist"
     with pytest.MonkeyPatch.context() as patch, small_world(cache, timeout=10):
         for name in VARIABLES:
@@ -171,13 +171,13 @@ def test_the_next_mirror_is_tried(server, cache_folder, kind):
     server.sent = 0
     seconds, peak = check(server, kind.replace(" ", "%20"), cache_folder)
     assert seconds < fuzz_mirrors.MOST_SECONDS
-    if peak >= 4e6:  # a thread of the test before may still be letting go of what it holds
+    if peak >= 4e6:  # a thread of the previous test may not have freed its memory yet
         for path in cache_folder.iterdir():
             path.unlink()
         server.sent = 0
         peak = check(server, kind.replace(" ", "%20"), cache_folder)[1]
     assert peak < 4e6
-    # What fits into the buffers of the system is on its way before anybody can say no.
+    # The system's buffers are sent before the client can refuse.
     assert server.sent < 40e6
 
 
@@ -237,7 +237,7 @@ except KeyboardInterrupt:
 @pytest.mark.skipif(sys.platform == "win32", reason="signals work otherwise there")
 @pytest.mark.parametrize("end", [signal.SIGINT, signal.SIGKILL])
 def test_a_download_can_be_stopped(server, cache_folder, end):
-    """By Ctrl-C at once; and a killed one leaves nothing that the next run keeps."""
+    """Ctrl-C stops it at once; the next run deletes what a killed one has left."""
     code = STUCK.format(cache=str(cache_folder), mirror=server.mirror("silence"))
     process = subprocess.Popen(
         [sys.executable, "-c", code], stdout=subprocess.PIPE, text=True, cwd=Path(__file__).parents[2],
@@ -260,7 +260,7 @@ def test_leftovers_of_killed_downloads_go(server, cache_folder):
     (cache_folder / ".download-abc123").mkdir(parents=True)
     (cache_folder / ".download-abc123" / "train-images-idx3-ubyte.gz").write_bytes(b"half")
     (cache_folder / ".train-images-idx3-ubyte.gz.0123abcd.tmp").write_bytes(b"half")
-    check(server, "good", cache_folder)  # which looks at what is there in the end
+    check(server, "good", cache_folder)  # also checks which files are there at the end
 
 
 def test_random_answers():

@@ -1,4 +1,4 @@
-"""Damaged copies of the compiled library: each is left out with a warning, and none is loaded.
+"""Damaged copies of the compiled kernels: each is refused with a warning, and none is loaded.
 
 A library that lacks what its own header promises ends the process when it is loaded or called, so
 this is to be run in a process of its own.
@@ -26,12 +26,12 @@ PAGE = 4096
 
 
 def damage(data: bytes, rng: np.random.Generator) -> bytes:
-    """The bytes with one thing wrong."""
+    """The bytes with one error."""
     kind, n = rng.integers(6), len(data)
     begin, end = sorted(int(i) for i in rng.integers(0, n + 1, 2))
     if kind == 0:
         return data[:begin]
-    if kind == 1:  # pages that never reached the disk
+    if kind == 1:  # pages that were not written to the disk
         begin, end = begin // PAGE * PAGE, end // PAGE * PAGE + PAGE
         return data[:begin] + bytes(min(end, n) - begin) + data[end:]
     if kind == 2:
@@ -45,7 +45,7 @@ def damage(data: bytes, rng: np.random.Generator) -> bytes:
 
 
 def damaged(data: bytes, step: int, rounds: int, seed: int) -> Iterator[bytes]:
-    """Cuts at every `step` bytes and beside every page, and so many of other kinds."""
+    """Cuts at every `step` bytes and beside every page, and some damages of other kinds."""
     cuts = {*range(0, len(data), step), *(p + d for p in range(PAGE, len(data), PAGE) for d in (-1, 0, 1))}  # fmt: skip
     for length in sorted(cuts):
         yield data[: min(length, len(data) - 1)]
@@ -72,7 +72,7 @@ def main() -> int:
         if os.path.exists(seal):
             shutil.copy(seal, folder)
         compiled.LIBRARY = os.path.join(folder, os.path.basename(compiled.LIBRARY))
-        # The whole one last: what has been loaded from a path stays loaded.
+        # The complete file last: once a path is loaded, it stays loaded.
         for data in (*damaged(whole, given.step, given.rounds, given.seed), whole):
             if os.path.exists(compiled.LIBRARY):
                 os.unlink(compiled.LIBRARY)

@@ -1,4 +1,4 @@
-"""Mirrors that answer anything at all: the next one is tried, soon, and nothing is left behind.
+"""Mirrors with random answers: the next one is tried soon, and no files are left.
 
     python tests/fuzz/fuzz_mirrors.py --rounds 1000
 
@@ -31,7 +31,7 @@ MOST_SECONDS = 10  # for one bad mirror; the machine may be busy
 
 
 def fake_files(seed=0):
-    """A set of thirty images in MNIST's form: the bytes of each unpacked file, by name."""
+    """Thirty images in MNIST's format: the bytes of each unpacked file, by name."""
     rng = np.random.default_rng(seed)
     files = {}
     for part, count in COUNTS.items():
@@ -53,7 +53,7 @@ def packed(name):
 
 
 def whole(body, status="200 OK", **headers):
-    """An ordinary answer; names of headers with _ for -, and None leaves one out."""
+    """An ordinary answer. Header names have _ for -; None leaves a header out."""
     lines = {"Content-Length": str(len(body)), "Connection": "close"}
     lines |= {name.replace("_", "-"): value for name, value in headers.items()}
     text = "".join(f"{k}: {v}\r\n" for k, v in lines.items() if v is not None)
@@ -108,13 +108,13 @@ class Handler(socketserver.BaseRequestHandler):
                     server.sent += len(piece)
                 elif server.closing.wait(piece):
                     return
-            # All of it is to arrive: closing with unread data would take it back.
+            # Read the rest first: closing with unread data would discard the answer.
             self.request.shutdown(socket.SHUT_WR)
 
 
 @contextlib.contextmanager
 def small_world(cache, timeout=TIMEOUT):
-    """minibnn with the fake set for MNIST, another cache and little patience."""
+    """minibnn with the fake MNIST, another cache and short time limits."""
     import hashlib
 
     hashes = {name: hashlib.sha256(content).hexdigest() for name, content in FILES.items()}
@@ -135,7 +135,7 @@ def small_world(cache, timeout=TIMEOUT):
 
 
 def check(server, kind, cache):
-    """Load by way of a bad mirror and then a good one; how long that took, and the memory."""
+    """Load from a bad mirror and then a good one; return the seconds and the peak memory."""
     before = download.MIRRORS
     download.MIRRORS = (server.mirror(kind), server.mirror("good"))
     server.asked.clear()
@@ -217,7 +217,7 @@ def random_head(rng, body):
 
 
 def random_answer(rng, name):
-    """Pieces of bytes, and now and then seconds of silence or of a byte at a time."""
+    """Pieces of bytes, sometimes with seconds of silence, or one byte at a time."""
     body = random_body(rng, name)
     if rng.random() < 0.15:
         sizes = (b"%x" % len(body), b"zz", b"-1", b"f" * 20, b"0", b"%x" % (len(body) + 9))
@@ -238,7 +238,7 @@ def random_answer(rng, name):
 
 
 def run(rounds, seed=0):
-    """Some rounds; the longest time and the largest memory of one."""
+    """Run some rounds; return the longest time and the largest memory."""
     rng = np.random.default_rng(seed)
     worst = np.zeros(2)
     with Server().running() as server, tempfile.TemporaryDirectory() as scratch:

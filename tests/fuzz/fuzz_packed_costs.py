@@ -1,4 +1,4 @@
-"""Packed files with right digests and absurd sizes: what each use of one costs.
+"""Packed files with valid digests and absurd sizes: the cost of each use.
 
 Each file is small and well-formed, and describes a program of absurd sizes. A child process uses it
 in every way, with limited memory. Every use must end in time, with a result or an error that names
@@ -40,13 +40,13 @@ from minibnn.packed.stages import (
 )
 from minibnn.windows import Windows
 
-MEMORY = 2**29  # bytes that a use may take in addition to Python
-SECONDS = 60  # of processor time for a use
+MEMORY = 2**29  # bytes that one use may take, in addition to Python's own
+SECONDS = 60  # processor time for one use
 GIVEN = 20 * SECONDS
 
 
 class Program:
-    """Stages one after another on values of any size; weights and thresholds are zeros."""
+    """A sequence of stages of any size; weights and thresholds are zeros."""
 
     def __init__(self, *input_shape: int) -> None:
         self.input_shape = self.shape = input_shape
@@ -165,7 +165,7 @@ def _repeat(program: Program, add, times: int) -> Program:
 
 
 def random_program(rng: np.random.Generator) -> Program:
-    """A few stages, whose sizes are anything from 1 to absurd, few weights in each."""
+    """A few stages with sizes from 1 to absurd, and few weights in each."""
 
     def some(most: int) -> int:
         return int(2 ** rng.uniform(0, np.log2(max(1, most))))
@@ -207,7 +207,7 @@ def random_program(rng: np.random.Generator) -> Program:
 
 
 def uses(path: str, folder: str) -> dict:
-    """All that can be done with a file, by name."""
+    """All uses of a file, by name."""
     import minibnn
     from minibnn import SignSTE
     from minibnn.__main__ import main
@@ -279,7 +279,7 @@ def _loads(load) -> bool:
 
 
 def child(path: str) -> None:
-    """Use a file in every way, and print a line of JSON about each."""
+    """Use a file in every way, and print one line of JSON for each."""
     import minibnn
 
     for name in ("onnx", "onnx.helper", "onnx.numpy_helper"):
@@ -310,7 +310,7 @@ def child(path: str) -> None:
 
 
 def costs(data: bytes) -> list[tuple[str, str, float]]:
-    """What each use of a file came to, and how many seconds it took."""
+    """The outcome of each use of a file, and its seconds."""
     with tempfile.TemporaryDirectory() as folder:
         path = os.path.join(folder, "crafted.safetensors")
         Path(path).write_bytes(data)
@@ -330,7 +330,7 @@ def costs(data: bytes) -> list[tuple[str, str, float]]:
 
 
 def faults(lines) -> list:
-    """Those that took too much, or ended in another way than they should."""
+    """The uses that took too much, or ended unexpectedly."""
     return [
         (use, result, seconds)
         for use, result, seconds in lines

@@ -1,4 +1,4 @@
-"""Whatever a name stands for, reading it ends soon, in little memory, with an answer or a refusal.
+"""Read any kind of path: each read ends soon, takes little memory, and succeeds or is refused.
 
     python tests/fuzz/fuzz_readers.py --rounds 2000
 
@@ -38,7 +38,7 @@ from minibnn.__main__ import main
 from minibnn.data import IdxFormatError
 from minibnn.packed import packed_file_info
 
-SECONDS = 20  # until a reader counts as one that never ends; the machine may be busy
+SECONDS = 20  # a longer read counts as endless; the machine may be busy
 MEMORY = 30e6
 
 
@@ -66,7 +66,7 @@ READERS = {
 
 @contextlib.contextmanager
 def time_limit(seconds=SECONDS):
-    """Raise in a call that never ends."""
+    """Raise TimeoutError in a call that takes too long."""
 
     def ring(*_):
         raise TimeoutError("it never ends")
@@ -81,7 +81,7 @@ def time_limit(seconds=SECONDS):
 
 
 class Places:
-    """Makes things with names, some of which have no end."""
+    """Creates files and special files, some of which have no end."""
 
     def __init__(self, folder, rng):
         self.folder, self.rng = folder, rng
@@ -154,7 +154,7 @@ KINDS = sorted(name for name in dir(Places) if name.startswith("make_"))
 
 
 def one_round(folder, rng, kind, reader):
-    """Read; the error, or None, and the peak of memory."""
+    """Read, and return the error or None, and the path."""
     places = Places(folder, rng)
     getattr(places, kind)()
     refusal = None
@@ -178,7 +178,7 @@ def one_round(folder, rng, kind, reader):
 
 
 def run(rounds, seed=0):
-    """Some rounds, and the longest of them in seconds."""
+    """Run some rounds, and return the seconds of the longest."""
     longest = 0.0
     with tempfile.TemporaryDirectory() as scratch:
         for i in range(rounds):

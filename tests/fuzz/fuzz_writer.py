@@ -1,4 +1,4 @@
-"""Random writes to random targets with random failures, against a model of what must be there.
+"""Random writes to random targets with random failures, compared with a model.
 
     python tests/fuzz/fuzz_writer.py --rounds 20000
 
@@ -31,7 +31,7 @@ WIDE = "ü" * 127  # 254 bytes
 
 
 class KilledError(BaseException):
-    """Stands for SIGKILL: from here on no call of the writer has any effect."""
+    """In place of SIGKILL: after it, no call of the writer has any effect."""
 
 
 @contextmanager
@@ -80,7 +80,7 @@ def snapshot(folder):
 
 
 class World:
-    """A folder with a target of some kind in it, and what a write to it should do."""
+    """A folder with a target of some kind, and the expected outcome of a write."""
 
     def __init__(self, folder, rng):
         self.folder, self.rng = folder, rng
@@ -172,7 +172,7 @@ def write(path, pieces, stop_after=None):
 
 
 def random_failure(rng):
-    """A failing step and whether the write is to end well all the same."""
+    """A failing step, and whether the write should still succeed."""
     full = OSError(errno.ENOSPC, "No space left on device")
     return [
         ({}, True),
@@ -192,7 +192,7 @@ def one_round(folder, rng):
     umask = int(rng.choice([0o022, 0o077, 0o002]))
     old_umask = os.umask(umask)
     try:
-        # 1. What is found out before is what would happen, and the trial leaves nothing.
+        # 1. `require_writable` raises what the write would raise, and leaves no files.
         refusal = None
         try:
             require_writable(world.path)
@@ -233,7 +233,7 @@ def one_round(folder, rng):
             assert not ends_well, raised
             assert after == before
 
-        # 3. The next write of the name sweeps up.
+        # 3. The next write to the same name deletes leftovers.
         if world.outcome == "replaced":
             write(world.path, [b"next"])
             after = snapshot(folder)
@@ -255,7 +255,7 @@ def expect(world, before, after, content, umask):
 
 
 def killed_everywhere(folder, run, names):
-    """Kill `run` at each of its steps; each file is the old one or a new one, whole."""
+    """Kill `run` at each of its steps; each file is complete, old or new."""
     clean = folder / "clean" / "out"
     clean.mkdir(parents=True, exist_ok=True)
     run(clean)
@@ -280,7 +280,7 @@ def killed_everywhere(folder, run, names):
 
 
 def run(rounds, seed=0):
-    """Some rounds, each in a folder of its own; how often each kind of target came."""
+    """Run some rounds, each in a new folder; count the kinds of targets."""
     kinds = {}
     with tempfile.TemporaryDirectory() as scratch:
         for i in range(rounds):

@@ -1,4 +1,4 @@
-"""Numbers that nobody writes down in a program, and that decide what it learns."""
+"""The default values, which decide what a model learns."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import minibnn
 from minibnn import Dropout, Fill, Function, Layer, Loss, Optimizer, Rescale, Uniform
 from minibnn.recipes import RECIPES
 
-# Of papers and of the code that comes with them, see each docstring: a change would be silent.
+# From papers and their code, see each docstring. Without this test a change would go unnoticed.
 DEFAULTS = {
     "Adam": {"learning_rate": 1e-3, "beta1": 0.9, "beta2": 0.999, "epsilon": 1e-8},
     "AdaMax": {"learning_rate": 2e-3, "beta1": 0.9, "beta2": 0.999, "epsilon": 1e-8},

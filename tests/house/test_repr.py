@@ -1,4 +1,4 @@
-"""What prints: every public object in ordinary and in odd states, and reports as people read them."""
+"""The repr of every public object, in ordinary and unusual states, and of reports."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ from minibnn import (
 from minibnn.packed import agreement
 
 LABELS = np.zeros(3, np.uint8)
-PLACE = re.compile(r" at 0x[0-9a-f]+>")  # where an object lies in memory says nothing
+PLACE = re.compile(r" at 0x[0-9a-f]+>")  # a memory address has no meaning for the reader
 
 
 def dataset(shape, dtype=np.uint8, name="own"):
@@ -68,7 +68,7 @@ def model():
 
 
 def objects():
-    """An object of every public class, and others in odd states."""
+    """An object of every public class, and some in unusual states."""
     net = model()
     weight = net[1].weight
     adam = Adam(net.parameters(), 0.1)
@@ -149,7 +149,7 @@ REPORTS = (minibnn.Diagnosis, minibnn.GradientReport, minibnn.Disagreements)
 
 
 def test_reports_are_shown_as_they_are_printed():
-    """By `print(report)` and at the end of a notebook's cell alike."""
+    """By `print(report)`, and at the end of a notebook cell."""
     seen = set()
     for thing in objects():
         if isinstance(thing, REPORTS) or type(thing).__name__ in ("Summary", "PackedSummary"):
@@ -170,7 +170,7 @@ def test_disagreements_say_where():
 
 
 def test_an_optimiser_whose_schedule_is_wrong_can_be_printed():
-    """Somebody who looks for the mistake prints it first."""
+    """Printing it is the first step of a search for the mistake."""
     for schedule, shown in (
         (lambda _: -0.1, "wrong"),
         (lambda _: "0.1", "wrong"),

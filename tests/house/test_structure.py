@@ -1,4 +1,4 @@
-"""The layout's rules: floors, no import circles, lazy imports, one sign, documented names."""
+"""The rules of the tree: floors, no import circles, lazy imports, one sign, documented names."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ ROOT = Path(__file__).parents[2]
 PACKAGE = ROOT / "minibnn"
 FILES = sorted(PACKAGE.rglob("*.py"))
 
-# Each room imports only from rooms on lower floors, and within itself without circles.
+# Each room imports only from rooms on lower floors, and has no import circles inside.
 FLOORS = {
     "bit_words": 0,
     "renames": 0,
@@ -92,7 +92,7 @@ def imported_names(tree: ast.AST) -> set[str]:
 
 
 def imported_modules(path: Path) -> set[str]:
-    """The modules that a file imports, but for `WHEN_CALLED`."""
+    """The modules that a file imports, except for `WHEN_CALLED`."""
     names = imported_names(ast.parse(path.read_text(encoding="utf-8")))
     modules = {name if name in MODULES else name.rpartition(".")[0] for name in names}
     return {m for m in modules if (module_of(path), m) not in WHEN_CALLED}
@@ -121,7 +121,7 @@ def circle(graph: dict[str, set[str]]) -> str:
 
 
 def part(module: str, depth: int) -> str:
-    """What a module belongs to: a room at depth 1, a file or a folder of a room at depth 2."""
+    """The unit of a module: a room at depth 1, a file or a folder of a room at depth 2."""
     return ".".join(module.split(".")[: depth + 1])
 
 
@@ -159,7 +159,7 @@ def later():
 
 
 def test_exceptions_are_needed():
-    """An exception that nobody needs any more would hide a circle to come."""
+    """A superfluous exception would hide a later circle."""
     for here, there in WHEN_CALLED:
         names = imported_names(ast.parse(MODULES[here].read_text(encoding="utf-8")))
         assert any(name.startswith(there) for name in names)
@@ -185,7 +185,7 @@ def run(code: str) -> subprocess.CompletedProcess[str]:
 
 
 def modules_after(code: str) -> set[str]:
-    """What a fresh process has loaded after `code`, beyond what NumPy loads itself."""
+    """The modules that a new process has loaded after `code`, except for those of NumPy."""
     before = "import numpy, sys; before = set(sys.modules)"
     done = run(f"{before}\n{code}\nprint(*set(sys.modules) - before)")
     assert (done.returncode, done.stderr) == (0, ""), done.stderr
@@ -301,7 +301,7 @@ def test_no_asserts_on_what_users_pass():
 
 
 def test_what_is_built_is_not_committed():
-    """A library of one machine would be loaded, or shipped, on another one."""
+    """Otherwise one machine's compiled kernels would be loaded on another one."""
     listed = subprocess.run(["git", "ls-files"], cwd=ROOT, capture_output=True, text=True)
     if listed.returncode:
         pytest.skip("no git checkout")
@@ -320,7 +320,7 @@ PYTHON_BLOCK = re.compile(r"^```python\n(.*?)^```", re.MULTILINE | re.DOTALL)
 
 @pytest.mark.parametrize("page", ["README.md", "ARCHITECTURE.md", "docs/extending.md"])
 def test_code_in_the_pages_runs(page, monkeypatch, tmp_path):
-    """Block after block in one namespace, on the bundled sample so that it takes seconds."""
+    """All blocks in one namespace, with the bundled sample, so that it takes seconds."""
     monkeypatch.chdir(tmp_path)  # some write files
     monkeypatch.setattr(minibnn, "load_mnist", minibnn.load_sample)
     monkeypatch.setattr(minibnn, "load_mnist_or_sample", minibnn.load_sample)

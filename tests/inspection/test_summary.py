@@ -21,6 +21,7 @@ from minibnn import (
     Sequential,
     SignSTE,
 )
+from minibnn.inspection.summary import Summary, SummaryRow
 
 
 def columns(summary, *names):
@@ -261,3 +262,16 @@ def test_a_model_without_values_has_a_summary_and_still_no_values():
 
 def test_float64_models_ship_as_float32():
     assert net().initialize(0, np.float64).summary((15,)).bytes == net().summary((15,)).bytes
+
+
+def test_totals_of_rows():
+    rows = (
+        SummaryRow("0", "Dense(3 -> 4)", (4,), {32: 4, 1: 12}, 18, 12, "binary"),
+        SummaryRow("1", "Dense(4 -> 2)", (2,), {2: 8, 32: 2}, 10, 8, "mixed"),
+        SummaryRow("2", "Dense(2 -> 2)", None, {32: 6}, 24, 0, ""),
+    )
+    summary = Summary("three", (3,), rows)
+    assert (summary.bytes, summary.float_bytes) == (52, 4 * 32)
+    assert list(summary.values.items()) == [(1, 12), (2, 8), (32, 12)]
+    assert summary.macs == {"binary": 12, "mixed": 8, "float": 0}
+    assert str(summary).count("not run") == 1

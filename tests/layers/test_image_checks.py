@@ -10,6 +10,7 @@ from minibnn import (
     Conv2D,
     MaxPool2D,
 )
+from minibnn.layers.image_checks import check_images, pair
 
 
 @pytest.mark.parametrize(
@@ -33,3 +34,20 @@ def test_pooling_says_what_it_needs(layer):
         layer.forward(np.zeros((2, 28, 28), np.float32))
     with pytest.raises(ValueError, match="at least 2 x 2 pixels"):
         layer.forward(np.zeros((2, 1, 4, 1), np.float32))
+
+
+def test_a_pair_is_given_by_one_number_or_two():
+    assert pair("Conv2D", "stride", 2, least=1) == (2, 2)
+    assert pair("Conv2D", "stride", [1, 3], least=1) == (1, 3)
+    for value in ("same", (1, 2, 3), 1.5):
+        with pytest.raises(TypeError, match="expected stride to be an integer or a pair of them"):
+            pair("Conv2D", "stride", value, least=1)
+    with pytest.raises(ValueError, match=r"Conv2D: expected stride of at least 1, got \(1, 0\)"):
+        pair("Conv2D", "stride", (1, 0), least=1)
+
+
+def test_a_single_image_becomes_a_batch():
+    image = np.zeros((8, 8, 3), np.float32)
+    with pytest.raises(ValueError, match=r"for a single image, give a batch of one: x\[None\]"):
+        check_images(Conv2D(3, 4, 3), image, 3)
+    check_images(Conv2D(3, 4, 3), image[None], 3)

@@ -15,6 +15,7 @@ from minibnn import (
     ReLU,
     Rescale,
 )
+from minibnn.layers.input_errors import dtype_hint
 
 X = np.zeros((64, 28, 28), np.float32)
 
@@ -87,3 +88,16 @@ def test_another_saved_than_a_shape_and_what_backward_needs(saved, got):
 def test_bytes_are_told_to_become_floats():
     with pytest.raises(TypeError, match="Rescale"):
         Conv2D(1, 2, 3).initialize(0).forward(np.zeros((2, 5, 5, 1), np.uint8))
+
+
+@pytest.mark.parametrize(
+    ("got", "wanted", "hint"),
+    [
+        ("float64", "float32", "; use x.astype('float32') or model.to(dtype='float64')"),
+        ("float16", "float32", "; use x.astype('float32')"),
+        ("bool", "float64", "; put Rescale(1 / 255) first if these are pixels, else use x.astype('float64')"),
+        ("complex64", "float32", ""),
+    ],
+)  # fmt: skip
+def test_how_to_get_from_one_dtype_to_another(got, wanted, hint):
+    assert dtype_hint(np.dtype(got), np.dtype(wanted)) == hint

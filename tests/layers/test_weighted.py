@@ -13,6 +13,7 @@ from minibnn import (
     FixedFeedback,
     SignSTE,
 )
+from minibnn.layers.weighted import Weighted
 
 
 def test_a_binary_layer_reads_as_one():
@@ -47,3 +48,22 @@ def test_a_dense_of_ones_own_keeps_its_buffers():
 
     names = [b.name for b in Counting().buffers()]
     assert names == ["running_mean", "running_var", "feedback"]
+
+
+def test_a_layer_of_ones_own_declares_its_weight():
+    class Diagonal(Weighted):
+        def __init__(self):
+            options = {"init": None, "bound": 1.0, "lr_scale": 2.0}
+            self.set_weights((1, 4), quantizer=SignSTE(), feedback=None, bias=True, **options)
+
+        def forward(self, x, *, train=False):
+            return x * self.quantized_weight(train) + self.bias.data
+
+        def backward(self, dy, *, need_dx=True):
+            raise NotImplementedError
+
+    layer = Diagonal().initialize(0)
+    assert [p.name for p in layer.parameters()] == ["weight", "bias"]
+    assert (layer.weight.bound, layer.weight.lr_scale) == (1.0, 2.0)
+    assert [name for name, *_ in layer.named_quantized()] == ["weight"]
+    assert abs(layer.forward(np.ones((1, 4), np.float32))).tolist() == [[1.0] * 4]

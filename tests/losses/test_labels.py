@@ -6,9 +6,8 @@ import numpy as np
 import pytest
 from loss_cases import LABELS, LOGITS, every_loss
 
-from minibnn import (
-    LogitCrossEntropy,
-)
+from minibnn import LogitCrossEntropy
+from minibnn.losses.labels import require_integers, require_labels
 
 
 @pytest.mark.parametrize(
@@ -52,3 +51,20 @@ def test_empty_batch():
 def test_labels_on_another_device(loss, device):
     with pytest.raises(TypeError, match="expected labels on the logits' device"):
         loss.forward(device.asarray(LOGITS), LABELS)
+
+
+def test_values_are_checked_on_request_only(backend):
+    """A device would have to finish its work first."""
+    for bad in ([0, 3], [[0.5, 0.5, 0.5], [1, 0, 0]]):
+        labels = backend.asarray(np.array(bad))
+        require_labels("loss", labels, 2, 3, look=False)
+        with pytest.raises(ValueError, match="loss: expected"):
+            require_labels("loss", labels, 2, 3, look=True)
+
+
+def test_whole_numbers_are_converted_and_names_are_numbered():
+    require_integers("loss", np.array([0, 1], np.uint8))
+    with pytest.raises(TypeError, match=r"got float64; use labels\.astype\('int64'\)"):
+        require_integers("loss", np.array([0.0, 1.0]))
+    with pytest.raises(TypeError, match=r"numpy\.unique\(labels, return_inverse=True\)"):
+        require_integers("loss", np.array(["cat", "dog"]))

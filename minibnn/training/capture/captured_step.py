@@ -134,21 +134,16 @@ class CapturedStep:
 
     def _require_unchanged(self) -> None:
         """Raise CannotCapture if the plain steps changed anything on the host but counters."""
-        _, before, after = self.states
-        changed = before.changed(after)
-        if changed:
-            raise CannotCapture(
-                f"{', '.join(changed[:3])} changed during a step, and a captured step would repeat "
-                "it as it was; write into arrays (a[...] = values), keep a count in an array of "
-                "shape () on the device, and draw from a RandomStream"
-            )
-        _, before, after = self.schedules
-        changed = before.changed(after)
-        if changed:
-            raise CannotCapture(
-                f"{', '.join(changed[:3])} changed during a step, and the rates of captured steps "
-                "are computed before them; compute a rate from the number of updates alone"
-            )
+        hints = (
+            "a captured step would repeat it as it was; write into arrays (a[...] = values), keep "
+            "a count in an array of shape () on the device, and draw from a RandomStream",
+            "the rates of captured steps are computed before them; compute a rate from the number "
+            "of updates alone",
+        )
+        for (_, before, after), hint in zip((self.states, self.schedules), hints, strict=True):
+            if changed := before.changed(after):
+                names = ", ".join(changed[:3])
+                raise CannotCapture(f"{names} changed during a step, and {hint}")
 
     def capture(self, graphs: Graphs, most: int) -> None:
         """Capture a step, once and up to `most` times in a row, without making it.
