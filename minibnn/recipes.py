@@ -34,6 +34,7 @@ from minibnn.layers import (
     Sequential,
 )
 from minibnn.losses import SquaredHinge
+from minibnn.renames import renamed_argument
 from minibnn.training.recipe import ExponentialTo, Recipe, constant
 
 
@@ -82,7 +83,7 @@ def seed() -> Recipe:
             Dense(64, 10, weight_quantizer=SignSTE()),
         )
 
-    return Recipe("seed", build, epochs=10, batch_size=64, lr=3e-4, decay=constant)
+    return Recipe("seed", build, epochs=10, batch_size=64, learning_rate=3e-4, decay=constant)
 
 
 def modern() -> Recipe:
@@ -98,7 +99,7 @@ def modern() -> Recipe:
             BatchNorm(10),
         )
 
-    return Recipe("modern", build, epochs=10, batch_size=100, lr=5e-3)
+    return Recipe("modern", build, epochs=10, batch_size=100, learning_rate=5e-3)
 
 
 def feedback_alignment() -> Recipe:
@@ -136,13 +137,14 @@ def direct_feedback() -> Recipe:
     return replace(modern(), name="direct-feedback", build=build)
 
 
+@renamed_argument("lr", "learning_rate", gone_in="0.3")
 def finn(
     name: str,
     width: int,
     *,
     input_bits: int,
     epochs: int,
-    lr: float,
+    learning_rate: float,
     dropout: float = 0.0,
     threshold: int = 64,
 ) -> Recipe:
@@ -155,7 +157,7 @@ def finn(
         width: of the hidden layers.
         input_bits: 8 for the pixels as they are, 1 for ink or no ink.
         epochs: see `Recipe`.
-        lr: see `Recipe`.
+        learning_rate: see `Recipe`.
         dropout: of the input, in training.
         threshold: with an input of 1 bit, the grey value from which on a pixel counts as ink.
 
@@ -186,7 +188,7 @@ def finn(
             BatchNorm(10),
         )
 
-    return Recipe(name, build, epochs=epochs, batch_size=100, lr=lr)
+    return Recipe(name, build, epochs=epochs, batch_size=100, learning_rate=learning_rate)
 
 
 def published_dense(
@@ -232,7 +234,7 @@ def binarynet() -> Recipe:
         build,
         epochs=1000,
         batch_size=100,
-        lr=3e-3,
+        learning_rate=3e-3,
         decay=ExponentialTo(3e-7),
         loss=SquaredHinge,
         held_out=10_000,
@@ -261,7 +263,7 @@ def binaryconnect() -> Recipe:
         build,
         epochs=250,
         batch_size=100,
-        lr=1e-3,
+        learning_rate=1e-3,
         decay=ExponentialTo(3e-6),
         loss=SquaredHinge,
         held_out=10_000,
@@ -312,7 +314,7 @@ def larq_cnn() -> Recipe:
             BatchNorm(10, scale=False),
         )
 
-    return Recipe("larq-cnn", build, epochs=6, batch_size=100, lr=5e-3)
+    return Recipe("larq-cnn", build, epochs=6, batch_size=100, learning_rate=5e-3)
 
 
 class _Recipes(dict[str, Callable[..., Recipe]]):
@@ -327,15 +329,21 @@ RECIPES = _Recipes(
         "modern": modern,
         "feedback-alignment": feedback_alignment,
         "direct-feedback": direct_feedback,
-        "finn-tfc": partial(finn, "finn-tfc", 64, input_bits=1, epochs=100, lr=2e-3),
-        "finn-sfc": partial(finn, "finn-sfc", 256, input_bits=1, epochs=100, lr=2e-3, dropout=0.1),
-        "finn-lfc": partial(finn, "finn-lfc", 1024, input_bits=1, epochs=30, lr=1e-3, dropout=0.2),
-        "finn-tfc-8bit": partial(finn, "finn-tfc-8bit", 64, input_bits=8, epochs=100, lr=2e-3),
+        "finn-tfc": partial(finn, "finn-tfc", 64, input_bits=1, epochs=100, learning_rate=2e-3),
+        "finn-sfc": partial(
+            finn, "finn-sfc", 256, input_bits=1, epochs=100, learning_rate=2e-3, dropout=0.1
+        ),
+        "finn-lfc": partial(
+            finn, "finn-lfc", 1024, input_bits=1, epochs=30, learning_rate=1e-3, dropout=0.2
+        ),
+        "finn-tfc-8bit": partial(
+            finn, "finn-tfc-8bit", 64, input_bits=8, epochs=100, learning_rate=2e-3
+        ),
         "finn-sfc-8bit": partial(
-            finn, "finn-sfc-8bit", 256, input_bits=8, epochs=50, lr=2e-3, dropout=0.1
+            finn, "finn-sfc-8bit", 256, input_bits=8, epochs=50, learning_rate=2e-3, dropout=0.1
         ),
         "finn-lfc-8bit": partial(
-            finn, "finn-lfc-8bit", 1024, input_bits=8, epochs=30, lr=1e-3, dropout=0.2
+            finn, "finn-lfc-8bit", 1024, input_bits=8, epochs=30, learning_rate=1e-3, dropout=0.2
         ),
         "binarynet": binarynet,
         "binaryconnect": binaryconnect,

@@ -142,7 +142,7 @@ def at_least(least: int) -> Callable[[str], int]:
     return number
 
 
-def rate(text: str) -> float:
+def learning_rate(text: str) -> float:
     """A learning rate for an option."""
     try:
         value = float(text)

@@ -70,7 +70,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--from", dest="source", metavar="FILE", help="go on training this file's model")
     add("--epochs", type=shared.at_least(1), metavar="N",
         help="default: the recipe's own; 10 for seed and modern")
-    add("--lr", type=shared.rate, metavar="RATE", help="at the start; default: the recipe's own")
+    add("--lr", dest="learning_rate", type=shared.learning_rate, metavar="RATE",
+        help="at the start; default: the recipe's own")
     add("--seed", type=shared.at_least(0), metavar="N",
         help="of every random draw; default: 0, or with --from the file's own")
     add("--no-latents", action="store_true",
@@ -86,7 +87,7 @@ def run(given: argparse.Namespace) -> int:
     before = _figures(given.source)
     name, seed = _recipe_name(given, before), _seed(given, before)
     epochs_before = _whole_number(given.source, before, "epochs", "train from a file of `train`")
-    changes = {k: v for k in ("epochs", "lr") if (v := getattr(given, k)) is not None}
+    changes = {k: v for k in ("epochs", "learning_rate") if (v := getattr(given, k)) is not None}
     recipe = replace(RECIPES[name](), **changes)
     if recipe.held_out and before and seed != before.get("seed"):
         raise ValueError(
@@ -114,7 +115,7 @@ def run(given: argparse.Namespace) -> int:
             "recipe": name,
             "seed": seed,
             "epochs": len(history) + epochs_before,
-            "lr": recipe.lr,
+            "lr": recipe.learning_rate,
             "dataset": data.name,
             **tested,
         }

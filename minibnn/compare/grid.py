@@ -121,7 +121,7 @@ class Entry:
         ]
         if len(rates) > 1:
             raise ValueError(f"{piece.text}: expected one learning rate, got two: {rates}")
-        rate = rates[0] if rates else recipe.lr
+        rate = rates[0] if rates else recipe.learning_rate
         if isinstance(rate, bool) or not isinstance(rate, int | float) or not 0 < rate < math.inf:
             raise ValueError(f"{piece.text}: expected a positive learning rate, got {rate!r}")
         rest = replace(piece, positional=piece.positional[1:], named=named)
@@ -130,7 +130,7 @@ class Entry:
             made: Optimizer = rest.make(model.parameters(), schedule)
             return made
 
-        return replace(changed, optimizer=optimizer, lr=float(rate))
+        return replace(changed, optimizer=optimizer, learning_rate=float(rate))
 
     def require_usable(self, recipe: Recipe) -> None:
         """Raise ValueError now, before any time is spent, if a piece cannot do its work.
@@ -140,7 +140,7 @@ class Entry:
         changed = self.applied_to(recipe)
         weights = self.weight_quantizer.make() if self.weight_quantizer else SignSTE()
         tiny = Sequential(Dense(1, 1, weight_quantizer=weights)).initialize(0)
-        changed.optimizer(tiny, changed.decay(changed.lr, changed.epochs, 1))
+        changed.optimizer(tiny, changed.decay(changed.learning_rate, changed.epochs, 1))
         places = _places(recipe.build())
         for piece, found, what in zip(
             (self.quantizer, self.weight_quantizer), places, ("activations", "weights"), strict=True

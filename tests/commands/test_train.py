@@ -30,7 +30,7 @@ def test_train_prints_each_epoch_and_saves_what_it_measured(tmp_path, capsys, sa
     printed = capsys.readouterr().out
     assert printed.startswith("MNIST sample (4,000 + 1,000 images), seed recipe, seed 5, cpu\n")
 
-    model, history = RECIPES["seed"]().train(sample, epochs=2, lr=1e-3, seed=5)
+    model, history = RECIPES["seed"]().train(sample, epochs=2, learning_rate=1e-3, seed=5)
     head, *rows = tables(printed)
     assert head == COLUMNS
     expected = [

@@ -86,11 +86,11 @@ def test_an_entry_replaces_the_optimiser_and_its_rate():
     recipe = RECIPES["modern"]()
     for text in ("Adam(0.25, beta1=0.8)", "Adam(learning_rate=0.25, beta1=0.8)"):
         changed = entry(optimizer=text).applied_to(recipe)
-        assert changed.lr == 0.25
+        assert changed.learning_rate == 0.25
         optimizer = changed.optimizer(changed.build().initialize(0), lambda t: 0.125)
         assert isinstance(optimizer, Adam)
         assert (optimizer.learning_rate, optimizer.beta1) == (0.125, 0.8)
-    assert entry(optimizer="Adam").applied_to(recipe).lr == recipe.lr
+    assert entry(optimizer="Adam").applied_to(recipe).learning_rate == recipe.learning_rate
     changed = entry(optimizer="Adam(0.25, 0.8, beta2=0.9)").applied_to(recipe)
     optimizer = changed.optimizer(changed.build().initialize(0), lambda t: 0.125)
     assert (optimizer.beta1, optimizer.beta2) == (0.8, 0.9), "positional ones are not lost"
@@ -124,7 +124,7 @@ def test_an_entry_that_would_change_nothing_is_refused():
 def test_bop_leaves_the_rest_to_adam():
     recipe = RECIPES["modern"]()
     changed = entry(optimizer="Bop(1e-6)").applied_to(recipe)
-    assert changed.lr == recipe.lr, "Bop's first argument is no learning rate"
+    assert changed.learning_rate == recipe.learning_rate, "Bop's first argument is no learning rate"
     model = changed.build().initialize(0)
     optimizer = changed.optimizer(model, lambda t: 0.125)
     assert isinstance(optimizer, OptimizerGroup)
