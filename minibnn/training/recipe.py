@@ -1,4 +1,4 @@
-"""Recipes: a network and everything about its training."""
+"""Recipes: a network and its training."""
 
 from __future__ import annotations
 
