@@ -37,7 +37,8 @@ def main() -> None:
                         help="number of seeds; default: %(default)s")  # fmt: skip
     parser.add_argument("--first-seed", type=int, default=0, metavar="N",
                         help="default: %(default)s")  # fmt: skip
-    training = {"lr": float, "batch_size": int, "epochs": int}
+    training = {"lr": float, "batch_size": int, "epochs": int}  # as options and in the results
+    attribute = {"lr": "learning_rate"}  # where the recipe's name differs
     network = {"dropout": float, "threshold": int}  # arguments of some recipes' functions
     for name, kind in (training | network).items():
         parser.add_argument("--" + name.replace("_", "-"), type=kind, nargs="+", metavar="VALUE",
@@ -56,9 +57,9 @@ def main() -> None:
     ):
         setting = dict(zip(grid, values, strict=True))
         recipe = RECIPES[args.recipe](**{k: v for k, v in setting.items() if k in network})
-        changes = {k: v for k, v in setting.items() if k in training}
+        changes = {attribute.get(k, k): v for k, v in setting.items() if k in training}
         _, history = recipe.train(data, seed=seed, progress=False, held_out=0, **changes)
-        used = {k: getattr(recipe, k) for k in training} | setting
+        used = {k: getattr(recipe, attribute.get(k, k)) for k in training} | setting
         last = history.iloc[-1]
         run = {**used, "seed": seed}
         measured = {"accuracy": round(last.acc_test, 5), "loss": round(last.loss_test, 5)}

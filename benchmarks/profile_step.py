@@ -212,10 +212,12 @@ def main() -> None:
 
     recipe = RECIPES[args.recipe]()
     if args.width:
-        recipe = Recipe("", lambda: network(args.width), epochs=1, batch_size=100, lr=1e-3)
+        recipe = Recipe(
+            "", lambda: network(args.width), epochs=1, batch_size=100, learning_rate=1e-3
+        )
     batch = args.batch_size or recipe.batch_size
     model, loss = recipe.build().initialize(0), recipe.loss()
-    optimizer = recipe.optimizer(model, Constant(recipe.lr))
+    optimizer = recipe.optimizer(model, Constant(recipe.learning_rate))
     data = load_mnist()
     arrays = (data.train_images, data.train_labels)
     loader = DataLoader(arrays, batch, shuffle=True, drop_last=True, rng=0)

@@ -44,7 +44,7 @@ class Args:
     device: str = "auto"  # auto, cpu or gpu
     epochs: int | None = None  # None: the recipe's own
     batch_size: int | None = None  # None: the recipe's own
-    lr: float | None = None  # None: the recipe's own
+    learning_rate: float | None = None  # None: the recipe's own
     seed: int = 0
     data_dir: str | None = None  # folder with the four MNIST files
     dataset: str = "auto"  # mnist, sample, or auto (the sample only if there is no MNIST)
@@ -60,8 +60,8 @@ class Args:
             value = getattr(self, name)
             if value is not None and value < 1:
                 raise ValueError(f"{name}: expected at least 1, got {value}")
-        if self.lr is not None and not 0 < self.lr < math.inf:
-            raise ValueError(f"lr: expected a positive number, got {self.lr}")
+        if self.learning_rate is not None and not 0 < self.learning_rate < math.inf:
+            raise ValueError(f"learning_rate: expected a positive number, got {self.learning_rate}")
         if self.data_dir is not None and self.dataset == "sample":
             raise ValueError("data_dir: the sample comes with minibnn; leave out one of the two")
         if self.seed < 0:
@@ -87,7 +87,7 @@ def load_data(args: Args) -> ImageDataset:
 def train(**settings: Any) -> pd.DataFrame:
     """Train a network and return its history, one row per epoch; see `Args` for the settings."""
     args = Args(**settings)
-    given: dict[str, Any] = {"epochs": args.epochs, "batch_size": args.batch_size, "lr": args.lr}
+    given: dict[str, Any] = {k: getattr(args, k) for k in ("epochs", "batch_size", "learning_rate")}
     recipe = RECIPES[args.recipe]()
     recipe = replace(recipe, **{k: v for k, v in given.items() if v is not None})
     backend = get_backend(args.device)
@@ -95,6 +95,8 @@ def train(**settings: Any) -> pd.DataFrame:
     title = f"{data.name}, {args.recipe} recipe, seed {args.seed}, {backend.name}"
     # The values in use, instead of "auto" and None.
     used = asdict(replace(args, device=backend.name)) | {k: getattr(recipe, k) for k in given}
+    # In results, also those of earlier versions, the learning rate is called "lr".
+    used = {"lr" if k == "learning_rate" else k: v for k, v in used.items()}
     used |= {"title": title, "minibnn": minibnn.__version__, "numpy": np.__version__}
 
     # Created before training, so that errors come early. Earlier results stay until the end.
@@ -137,7 +139,8 @@ def main(argv: list[str] | None = None) -> int:
         help="default: auto, the GPU if it works, otherwise the CPU")
     add("--epochs", type=int, metavar="N", help="default: the recipe's; 10 for seed and modern")
     add("--batch-size", type=int, metavar="N", help="default: the recipe's")
-    add("--lr", type=float, metavar="RATE", help="initial learning rate; default: the recipe's")
+    add("--lr", dest="learning_rate", type=float, metavar="RATE",
+        help="initial learning rate; default: the recipe's")
     add("--seed", type=int, default=0, metavar="N",
         help="seed of all random numbers; default: %(default)s")
     add("--data-dir", metavar="DIR", help="folder with the four MNIST files, plain or .gz; "

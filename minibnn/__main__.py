@@ -14,8 +14,8 @@ import minibnn
 if TYPE_CHECKING:
     import logging
 
-# Each command's module, and its line in the help. A module is imported when its command is asked
-# for, so that the others need not wait for what it imports.
+# Each command's module, and its line in the help. Only the module of the command in use is
+# imported: imports take time.
 COMMANDS = {
     "train": ("minibnn.commands.train", "train a recipe and keep it as one file of bits"),
     "evaluate": ("minibnn.commands.evaluate", "how good the bits in a file are"),
@@ -46,18 +46,18 @@ exit codes:
 def main(argv: list[str] | None = None) -> int:
     """The command line. Results go to stdout, everything else to stderr."""
     code = 0
-    if isinstance(sys.stdout, io.TextIOWrapper):  # names of files can have any characters
+    if isinstance(sys.stdout, io.TextIOWrapper):  # file names can have any characters
         sys.stdout.reconfigure(errors="backslashreplace")
     try:
         try:
             code = _main(argv)
         finally:
-            print(end="", flush=True)  # what fails here is told below, and not by the interpreter
-    except KeyboardInterrupt:  # while modules are imported, too
+            print(end="", flush=True)  # so that a failure is reported below, not by the interpreter
+    except KeyboardInterrupt:  # also while modules are imported
         print("interrupted", file=sys.stderr)
         return 130
     except OSError as error:
-        # The interpreter would try once more when it ends.
+        # At exit the interpreter flushes again: to nowhere.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 141 if isinstance(error, BrokenPipeError) else code or _fail(1, error)
     return code
@@ -73,7 +73,7 @@ def _main(argv: list[str] | None) -> int:
     )
     parser.add_argument("--version", action="version", version=f"minibnn {minibnn.__version__}")
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
-    # No option before the command takes a value, so the first word is the command.
+    # No option before the command takes a value: the first word without a dash is the command.
     asked = next((word for word in argv if not word.startswith("-")), None)
     for name, (module, line) in COMMANDS.items():
         command = commands.add_parser(name, help=line)
@@ -84,10 +84,10 @@ def _main(argv: list[str] | None) -> int:
 
 
 def _run(given: argparse.Namespace) -> int:
-    """Run the command that was asked for, and make an exit code of what it raises."""
+    """Run the command; turn its exceptions into exit codes."""
     import logging
 
-    logging.basicConfig(format="%(message)s")  # what the library says goes to stderr
+    logging.basicConfig(format="%(message)s")  # minibnn's messages go to stderr
     logging.getLogger("minibnn").setLevel(logging.INFO)
     logging.getLogger("minibnn").addFilter(_in_options)
     module, _ = COMMANDS[given.command]
@@ -113,7 +113,7 @@ def _run(given: argparse.Namespace) -> int:
 
 
 def _in_options(record: logging.LogRecord) -> bool:
-    """Let what the library logs speak of options; everything is logged."""
+    """Rewrite log messages to name options instead of functions; drop none."""
     from minibnn.commands.options import in_options
 
     record.msg, record.args = in_options(record.getMessage()), ()
@@ -121,7 +121,7 @@ def _in_options(record: logging.LogRecord) -> bool:
 
 
 def _fail(code: int, error: Exception) -> int:
-    """Say what went wrong, without a traceback, and return the exit code."""
+    """Print the error without a traceback; return the exit code."""
     from minibnn.commands.options import in_options
 
     print(f"error: {in_options(str(error))}", file=sys.stderr)

@@ -1,7 +1,7 @@
-"""Recipes: named networks with everything about their training, each as plain code.
+"""Recipes: named networks and their training, each as plain code.
 
-A recipe is a function that returns a `Recipe`: the network, the loss, the optimiser, the learning
-rate over time, batch size and epochs. Read one, copy it, change a line.
+A recipe is a function that returns a `Recipe`: network, loss, optimiser, learning rate schedule,
+batch size and epochs. Read one, copy it, change a line.
 
 >>> from minibnn import load_sample
 >>> model, history = RECIPES["seed"]().train(load_sample(), epochs=1, progress=False)
@@ -34,14 +34,15 @@ from minibnn.layers import (
     Sequential,
 )
 from minibnn.losses import SquaredHinge
+from minibnn.renames import renamed_argument
 from minibnn.training.recipe import ExponentialTo, Recipe, constant
 
 
 def binary_dense(n_in: int, n_out: int, feedback: Feedback | None = None) -> Dense:
-    """A dense layer of binary weights in today's form.
+    """A dense layer with binary weights, as networks use it today.
 
-    Latent weights start in [-1, 1] and are kept there, where a step can flip their sign; the
-    learning rate is scaled to the layer's width; batch norm, which follows, makes a bias idle.
+    Latent weights start in [-1, 1] and are clipped to it, so that a step can flip their sign. The
+    learning rate is scaled to the layer's width. The batch norm that follows makes a bias useless.
     """
     return Dense(
         n_in,
@@ -56,9 +57,9 @@ def binary_dense(n_in: int, n_out: int, feedback: Feedback | None = None) -> Den
 
 
 def binary_hidden(n_in: int, n_out: int, feedback: Feedback | None = None) -> list[Layer]:
-    """A hidden layer of binary weights and activations.
+    """A hidden layer with binary weights and activations.
 
-    Batch norm centres what the sign sees; the clip stops gradients that cannot flip a sign.
+    Batch norm centres the input of the sign. The clip removes gradients that cannot flip a sign.
     """
     return [binary_dense(n_in, n_out, feedback), BatchNorm(n_out), Activation(SignSTE(clip=1.0))]
 
@@ -66,7 +67,7 @@ def binary_hidden(n_in: int, n_out: int, feedback: Feedback | None = None) -> li
 def seed() -> Recipe:
     """The first binary network: sign weights, sign activations, straight-through gradients.
 
-    784-128-64-10 with biases and nothing else: Adam at 3e-4, batches of 64, ten epochs.
+    784-128-64-10 with biases: Adam at 3e-4, batches of 64, ten epochs.
 
     Reference: Bender.jl's tutorial, whose table ends at a test accuracy of 0.869.
     """
@@ -82,11 +83,11 @@ def seed() -> Recipe:
             Dense(64, 10, weight_quantizer=SignSTE()),
         )
 
-    return Recipe("seed", build, epochs=10, batch_size=64, lr=3e-4, decay=constant)
+    return Recipe("seed", build, epochs=10, batch_size=64, learning_rate=3e-4, decay=constant)
 
 
 def modern() -> Recipe:
-    """The seed's network, made trainable; see `binary_dense` and `binary_hidden` for how."""
+    """The seed's network with modern training; see `binary_dense` and `binary_hidden`."""
 
     def build() -> Sequential:
         return Sequential(
@@ -98,11 +99,11 @@ def modern() -> Recipe:
             BatchNorm(10),
         )
 
-    return Recipe("modern", build, epochs=10, batch_size=100, lr=5e-3)
+    return Recipe("modern", build, epochs=10, batch_size=100, learning_rate=5e-3)
 
 
 def feedback_alignment() -> Recipe:
-    """`modern` with the error sent back through fixed random matrices: feedback alignment.
+    """`modern` with feedback alignment: errors go back through fixed random matrices.
 
     Reference: Lillicrap et al. 2016, arXiv:1411.0247.
     """
@@ -121,7 +122,7 @@ def feedback_alignment() -> Recipe:
 
 
 def direct_feedback() -> Recipe:
-    """`modern` with the output's error sent straight to each hidden layer.
+    """`modern` with direct feedback: the output error goes straight to each hidden layer.
 
     Reference: Nokland 2016, arXiv:1609.01596.
     """
@@ -136,31 +137,32 @@ def direct_feedback() -> Recipe:
     return replace(modern(), name="direct-feedback", build=build)
 
 
+@renamed_argument("lr", "learning_rate", gone_in="0.3")
 def finn(
     name: str,
     width: int,
     *,
     input_bits: int,
     epochs: int,
-    lr: float,
+    learning_rate: float,
     dropout: float = 0.0,
     threshold: int = 64,
 ) -> Recipe:
-    """Three hidden layers of one width, every weight and activation of one bit.
+    """Three hidden layers of the same width, with binary weights and activations.
 
     FINN's networks TFC, SFC and LFC (64, 256 and 1024 wide), trained as `modern`.
 
     Args:
-        name: of the recipe.
-        width: of the hidden layers.
-        input_bits: 8 for the pixels as they are, 1 for ink or no ink.
+        name: the recipe's name.
+        width: units in each hidden layer.
+        input_bits: 8 for the grey values, 1 for ink or no ink.
         epochs: see `Recipe`.
-        lr: see `Recipe`.
-        dropout: of the input, in training.
-        threshold: with an input of 1 bit, the grey value from which on a pixel counts as ink.
+        learning_rate: see `Recipe`.
+        dropout: dropout rate of the input.
+        threshold: with 1-bit input, the lowest grey value that counts as ink.
 
     Raises:
-        ValueError: for other input_bits.
+        ValueError: if input_bits is not 1 or 8.
 
     References: Umuroglu et al. 2017, arXiv:1612.07119; the published accuracies with 1-bit input
     are Brevitas's 0.9317, 0.9781 and 0.9888 after 1000 epochs.
@@ -186,13 +188,13 @@ def finn(
             BatchNorm(10),
         )
 
-    return Recipe(name, build, epochs=epochs, batch_size=100, lr=lr)
+    return Recipe(name, build, epochs=epochs, batch_size=100, learning_rate=learning_rate)
 
 
 def published_dense(
     n_in: int, n_out: int, quantizer: Function, momentum: float
 ) -> tuple[Dense, BatchNorm]:
-    """A dense layer as BinaryConnect and BinaryNet have it: `binary_dense` with an idle bias."""
+    """The dense layer of BinaryConnect and BinaryNet: `binary_dense` with a (useless) bias."""
     dense = Dense(
         n_in,
         n_out,
@@ -208,13 +210,14 @@ def binarynet() -> Recipe:
     """The permutation-invariant MNIST network of BinaryNet, as the authors' code trains it.
 
     Dropout of 0.2 on the input, three hidden layers of 4096 with dropout of 0.5, biases before
-    batch norm (idle, as they had them), squared hinge loss, Adam from 3e-3 to 3e-7 by one factor
-    an epoch over 1000 epochs, learning rates scaled to each layer (57.0, 73.9, 73.9 and 52.3),
-    and the model of the best epoch on 10,000 images held out. Published test error: 0.96 %.
+    batch norm (useless, but published), squared hinge loss, Adam from 3e-3 to 3e-7, multiplied
+    by the same factor after each of 1000 epochs, learning rates scaled to each layer (57.0, 73.9,
+    73.9 and 52.3), and the best epoch chosen on 10,000 images held out. Published test error:
+    0.96 %.
 
-    Three details are this library's: which images are held out is drawn (theirs are the last
-    10,000), batch norm keeps a running variance (theirs, a running 1 / sqrt(variance)), and Adam's
-    epsilon of 1e-8 is added after the second moment is corrected (theirs, before).
+    Three details differ here: the images held out are random (theirs: the last 10,000), batch norm
+    keeps a running variance (theirs: a running 1 / sqrt(variance)), and Adam adds its epsilon of
+    1e-8 after the bias correction of the second moment (theirs: before).
 
     Reference: Courbariaux et al. 2016, arXiv:1602.02830, section 2.1 and their code.
     """
@@ -232,7 +235,7 @@ def binarynet() -> Recipe:
         build,
         epochs=1000,
         batch_size=100,
-        lr=3e-3,
+        learning_rate=3e-3,
         decay=ExponentialTo(3e-7),
         loss=SquaredHinge,
         held_out=10_000,
@@ -240,10 +243,10 @@ def binarynet() -> Recipe:
 
 
 def binaryconnect() -> Recipe:
-    """Binary weights, drawn anew for each batch, and real activations (ReLU).
+    """Binary weights, sampled anew for each batch, and real activations (ReLU).
 
     Three hidden layers of 2048, squared hinge loss, Adam from 1e-3 to 3e-6 over 250 epochs. The
-    authors evaluate with real weights; here the evaluation uses the signs, which is what ships.
+    authors evaluate with real weights; here their signs are used, as in a packed model.
 
     Reference: Courbariaux et al. 2015, arXiv:1511.00363, sections 2.3 and 3.1 and their code.
     """
@@ -261,7 +264,7 @@ def binaryconnect() -> Recipe:
         build,
         epochs=250,
         batch_size=100,
-        lr=1e-3,
+        learning_rate=1e-3,
         decay=ExponentialTo(3e-6),
         loss=SquaredHinge,
         held_out=10_000,
@@ -269,7 +272,7 @@ def binaryconnect() -> Recipe:
 
 
 def larq_cnn() -> Recipe:
-    """The convolutional network of Larq's introduction, 13.2 KiB, every weight of one bit.
+    """The convolutional network of Larq's introduction, 13.2 KiB, with binary weights.
 
     Convolutions of 32, 64 and 64 channels, dense layers of 64 and 10. Published there: 0.976 after
     6 epochs.
@@ -312,7 +315,7 @@ def larq_cnn() -> Recipe:
             BatchNorm(10, scale=False),
         )
 
-    return Recipe("larq-cnn", build, epochs=6, batch_size=100, lr=5e-3)
+    return Recipe("larq-cnn", build, epochs=6, batch_size=100, learning_rate=5e-3)
 
 
 class _Recipes(dict[str, Callable[..., Recipe]]):
@@ -320,22 +323,28 @@ class _Recipes(dict[str, Callable[..., Recipe]]):
         raise KeyError(f"expected the name of a recipe, got {name!r}; there are {', '.join(self)}")
 
 
-# Call one for its `Recipe`; those of `finn` take its other arguments too.
+# Each value returns a `Recipe` when called; those made by `finn` also take its other arguments.
 RECIPES = _Recipes(
     {
         "seed": seed,
         "modern": modern,
         "feedback-alignment": feedback_alignment,
         "direct-feedback": direct_feedback,
-        "finn-tfc": partial(finn, "finn-tfc", 64, input_bits=1, epochs=100, lr=2e-3),
-        "finn-sfc": partial(finn, "finn-sfc", 256, input_bits=1, epochs=100, lr=2e-3, dropout=0.1),
-        "finn-lfc": partial(finn, "finn-lfc", 1024, input_bits=1, epochs=30, lr=1e-3, dropout=0.2),
-        "finn-tfc-8bit": partial(finn, "finn-tfc-8bit", 64, input_bits=8, epochs=100, lr=2e-3),
+        "finn-tfc": partial(finn, "finn-tfc", 64, input_bits=1, epochs=100, learning_rate=2e-3),
+        "finn-sfc": partial(
+            finn, "finn-sfc", 256, input_bits=1, epochs=100, learning_rate=2e-3, dropout=0.1
+        ),
+        "finn-lfc": partial(
+            finn, "finn-lfc", 1024, input_bits=1, epochs=30, learning_rate=1e-3, dropout=0.2
+        ),
+        "finn-tfc-8bit": partial(
+            finn, "finn-tfc-8bit", 64, input_bits=8, epochs=100, learning_rate=2e-3
+        ),
         "finn-sfc-8bit": partial(
-            finn, "finn-sfc-8bit", 256, input_bits=8, epochs=50, lr=2e-3, dropout=0.1
+            finn, "finn-sfc-8bit", 256, input_bits=8, epochs=50, learning_rate=2e-3, dropout=0.1
         ),
         "finn-lfc-8bit": partial(
-            finn, "finn-lfc-8bit", 1024, input_bits=8, epochs=30, lr=1e-3, dropout=0.2
+            finn, "finn-lfc-8bit", 1024, input_bits=8, epochs=30, learning_rate=1e-3, dropout=0.2
         ),
         "binarynet": binarynet,
         "binaryconnect": binaryconnect,

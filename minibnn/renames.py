@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+import functools
 import importlib
 import warnings
-from typing import Any
+from collections.abc import Callable
+from typing import Any, ParamSpec, TypeVar
+
+P = ParamSpec("P")
+T = TypeVar("T")
 
 
 def renamed(new: str, *, gone_in: str) -> Any:
@@ -49,6 +54,46 @@ class _Renamed:
             DeprecationWarning,
             stacklevel=3,
         )
+
+
+def renamed_argument(
+    old: str, new: str, *, gone_in: str
+) -> Callable[[Callable[P, T]], Callable[P, T]]:
+    """A decorator for a function whose keyword argument has a new name; the old one warns.
+
+    Args:
+        old: the name that callers may still use.
+        new: the argument's name of today.
+        gone_in: the version of minibnn that no longer has the old name.
+
+    >>> @renamed_argument("lr", "learning_rate", gone_in="0.9")
+    ... def train(learning_rate):
+    ...     return learning_rate
+    >>> with warnings.catch_warnings(record=True) as caught:
+    ...     warnings.simplefilter("always")
+    ...     train(lr=0.5)
+    0.5
+    >>> print(caught[0].message)
+    train(lr=...) is now train(learning_rate=...), and the old name goes in minibnn 0.9
+    """
+
+    def decorate(function: Callable[P, T]) -> Callable[P, T]:
+        @functools.wraps(function)
+        def call(*args: P.args, **kwargs: P.kwargs) -> T:
+            if old in kwargs:
+                name = function.__qualname__.removesuffix(".__init__")
+                warnings.warn(
+                    f"{name}({old}=...) is now {name}({new}=...), and the old name goes in "
+                    f"minibnn {gone_in}",
+                    DeprecationWarning,
+                    stacklevel=2,
+                )
+                kwargs[new] = kwargs.pop(old)  # it wins: dataclasses.replace gives both
+            return function(*args, **kwargs)
+
+        return call
+
+    return decorate
 
 
 def moved(name: str, module: str, *, gone_in: str) -> Any:

@@ -1,4 +1,4 @@
-"""A folder of a run's results that keeps an earlier run's until the new ones are complete."""
+"""A folder for a run's results. Earlier results stay until the new ones are complete."""
 
 from __future__ import annotations
 
@@ -19,24 +19,24 @@ UNFINISHED = "unfinished"
 
 
 class ResultFolder:
-    """Where a run writes: into a folder, or, beside an earlier run's results, into a part of it.
+    """The folder that a run writes its results into.
 
-    Results come in sets: a table belongs to its settings. In a folder that already has a set, the
-    new one grows in the subfolder ``unfinished`` and takes the earlier one's place with `finish`.
-    A run that is stopped on the way has replaced nothing.
+    Results belong together, such as a table and its settings. If the folder already has results,
+    the new ones go to the subfolder ``unfinished``, and `finish` replaces the old ones. A run that
+    is stopped before that replaces nothing.
 
     Args:
-        path: of the folder; made if need be.
-        results: the names of the files that a run can write.
-        settings: what the run is made of, to be written as ``config.json``: at once into a folder
-            without results, else with the first of the new ones.
+        path: the folder; created if it does not exist.
+        results: names of the files that a run may write.
+        settings: written as ``config.json``: immediately if the folder has no results, otherwise
+            with the first new result.
 
     Attributes:
-        path: of the folder.
-        current: where the run's files are until `finish`.
+        path: the folder.
+        current: the folder of the run's files until `finish`.
 
     Raises:
-        OSError: the folder, or a file in it, cannot be written.
+        OSError: if the folder, or a file in it, cannot be written.
     """
 
     def __init__(
@@ -65,22 +65,23 @@ class ResultFolder:
             self._begin()
 
     def file(self, name: str) -> Path:
-        """The path for a result, in a folder that is there."""
+        """The path for a result; its folder exists."""
         self.current.mkdir(exist_ok=True)
         if not self._begun:
             self._begin()
         return self.current / name
 
     def write(self, name: str, text: str) -> None:
-        """Write a result whole, in place of the one of this name from earlier in the run."""
+        """Write a result in one piece; it replaces the run's earlier one of this name."""
         with whole_file(self.file(name)) as file:
             file.write(text.encode())
         self._written.add(name)
 
     def finish(self) -> None:
-        """Let the run's set take the earlier one's place; what it has no file for goes.
+        """Replace the earlier results; those that this run did not write are deleted.
 
-        What was written and is gone was moved by another run into this folder, and stays there.
+        A result that this run wrote, and that is missing now, was moved by another run into this
+        folder: it stays.
         """
         if self.current == self.path:
             return
@@ -98,14 +99,14 @@ class ResultFolder:
     def _begin(self) -> None:
         self._begun = True
         if self.current != self.path:
-            self._remove_results()  # of a run that was stopped, with other settings
+            self._remove_results()  # left by a run that was stopped
         if self._settings is not None:
             with whole_file(self.current / SETTINGS) as file:
                 file.write((json.dumps(self._settings, indent=2) + "\n").encode())
 
     @staticmethod
     def _move(new: Path, old: Path) -> None:
-        if os.path.lexists(old):  # its mode stays, and if it is a link, that too
+        if os.path.lexists(old):  # keep its mode, and a link
             with whole_file(old) as file:
                 file.write(new.read_bytes())
         else:

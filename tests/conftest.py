@@ -6,14 +6,17 @@ import signal
 import sys
 from collections import Counter
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from types import ModuleType
 
 import numpy as np
 import pytest
+from command_line import SAMPLE
 from cuda_on_host import HOST_CUDA
 from devices import ALL, DEVICES, STRICT, open_backend
 from hypothesis import settings
 
+from minibnn.__main__ import main
 from minibnn.backend import Backend, register_backend, select
 
 register_backend(STRICT)
@@ -33,6 +36,14 @@ def backend(request: pytest.FixtureRequest) -> Backend:
 def device(request: pytest.FixtureRequest) -> Backend:
     """Each backend that is not the host."""
     return open_backend(request.param)
+
+
+@pytest.fixture(scope="session")
+def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A file of one epoch with latent weights. Tests only read it."""
+    path = tmp_path_factory.mktemp("trained") / "digits.safetensors"
+    assert main(["train", *SAMPLE, "--epochs", "1", "--seed", "3", "-o", str(path)]) == 0
+    return path
 
 
 @pytest.fixture

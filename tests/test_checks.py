@@ -194,10 +194,13 @@ INTEGERS = {
         lambda n: diagnose(parts()[0], DataLoader((X, LABELS), 3), samples=n),
         3,
     ),
-    "finn.width": (lambda n: finn("f", n, input_bits=1, epochs=1, lr=0.1).build(), 8),
-    "finn.input_bits": (lambda n: finn("f", 8, input_bits=n, epochs=1, lr=0.1).build(), 8),
+    "finn.width": (lambda n: finn("f", n, input_bits=1, epochs=1, learning_rate=0.1).build(), 8),
+    "finn.input_bits": (
+        lambda n: finn("f", 8, input_bits=n, epochs=1, learning_rate=0.1).build(),
+        8,
+    ),
     "finn.threshold": (
-        lambda n: finn("f", 8, input_bits=1, epochs=1, lr=0.1, threshold=n).build(),
+        lambda n: finn("f", 8, input_bits=1, epochs=1, learning_rate=0.1, threshold=n).build(),
         8,
     ),
     "fit.epochs": (trained, 2),
@@ -208,7 +211,7 @@ INTEGERS = {
     "plot_weight_bits.image_shape": (lambda n: bits_drawn(image_shape=(n, 4)), 3),
     "plot_weight_bits.columns": (lambda n: bits_drawn(image_shape=(3, 4), columns=n), 1),
     "read_idx.max_bytes": (idx, 3),
-    "Recipe.epochs": (lambda n: finn("f", 8, input_bits=1, epochs=n, lr=0.1).epochs, 3),
+    "Recipe.epochs": (lambda n: finn("f", 8, input_bits=1, epochs=n, learning_rate=0.1).epochs, 3),
     "Recipe.seed": (
         lambda n: RECIPES["seed"]().train(tiny(), seed=n, epochs=1, held_out=30)[1].to_csv(),
         3,
@@ -275,11 +278,14 @@ NUMBERS = {
     "Uniform.high": (lambda v: Uniform(0.0, v), 0.5),
     "check_gradients.tolerance": (lambda v: checked(tolerance=v), 0.5),
     "finn.dropout": (
-        lambda v: finn("f", 8, input_bits=1, epochs=1, lr=0.1, dropout=v).build(),
+        lambda v: finn("f", 8, input_bits=1, epochs=1, learning_rate=0.1, dropout=v).build(),
         0.5,
     ),
     "plot_function.limits": (lambda v: limits_drawn(v), 0.5),
-    "Recipe.lr": (lambda v: finn("f", 8, input_bits=1, epochs=1, lr=v).lr, 0.5),
+    "Recipe.learning_rate": (
+        lambda v: finn("f", 8, input_bits=1, epochs=1, learning_rate=v).learning_rate,
+        0.5,
+    ),
 }
 
 

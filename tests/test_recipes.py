@@ -123,7 +123,7 @@ def test_binarynet_as_published():
     assert {(n.momentum, n.epsilon) for n in norms} == {(0.9, 1e-4)}
     assert isinstance(recipe.loss(), SquaredHinge)
     assert (recipe.epochs, recipe.batch_size, recipe.held_out) == (1000, 100, 10_000)
-    rate = recipe.decay(recipe.lr, recipe.epochs, 500)
+    rate = recipe.decay(recipe.learning_rate, recipe.epochs, 500)
     assert [rate(0), rate(499)] == [0.003, 0.003]
     assert round(rate(500), 7) == 0.0029725
     assert rate(500_000) == pytest.approx(3e-7)
@@ -144,7 +144,7 @@ def test_binaryconnect_as_published():
     assert {(n.momentum, n.epsilon) for n in norms} == {(0.85, 1e-4)}
     assert isinstance(recipe.loss(), SquaredHinge)
     assert (recipe.epochs, recipe.batch_size, recipe.held_out) == (250, 100, 10_000)
-    rate = recipe.decay(recipe.lr, recipe.epochs, 500)
+    rate = recipe.decay(recipe.learning_rate, recipe.epochs, 500)
     assert rate(0) == 1e-3
     assert rate(125_000) == pytest.approx(3e-6)
 
@@ -174,7 +174,9 @@ def small() -> Recipe:
             Flatten(), Rescale(1 / 255), Dense(784, 10), Activation(SignSTE(clip=2.0))
         )
 
-    return Recipe("small", build, epochs=6, batch_size=20, lr=0.3, decay=constant, held_out=60)
+    return Recipe(
+        "small", build, epochs=6, batch_size=20, learning_rate=0.3, decay=constant, held_out=60
+    )
 
 
 def test_the_best_epoch_on_images_held_out_is_kept(sample):
@@ -199,7 +201,9 @@ def test_of_equally_good_epochs_the_last_is_kept(sample):
     def build():
         return Sequential(Flatten(), Rescale(1 / 255), Dense(784, 10))
 
-    slow = replace(small(), build=build, epochs=3, lr=1e-6)  # moves the weights, no prediction
+    slow = replace(
+        small(), build=build, epochs=3, learning_rate=1e-6
+    )  # moves the weights, no prediction
     model, history = slow.train(sample, seed=1, progress=False)
     assert history.acc_test.nunique() == 1
     assert history.loss_test.nunique() == 3
@@ -211,7 +215,7 @@ def test_what_batch_norm_measured_is_kept_with_the_epoch(sample):
     def build():
         return Sequential(Flatten(), Rescale(1 / 255), Dense(784, 10), BatchNorm(10))
 
-    recipe = replace(small(), build=build, lr=1.0)
+    recipe = replace(small(), build=build, learning_rate=1.0)
     model, history = recipe.train(sample, seed=6, progress=False)
     best = history.acc_test.idxmax()
     # Here the fifth epoch leads by two or more of the 60 images, more than rounding moves.
@@ -249,7 +253,7 @@ def test_a_start_of_ones_own(sample):
             parameter.data[...] = 0
 
     recipe = RECIPES["seed"]()
-    model, _ = recipe.train(sample, epochs=1, lr=1e-30, start=zero, progress=False)
+    model, _ = recipe.train(sample, epochs=1, learning_rate=1e-30, start=zero, progress=False)
     assert max(abs(parameter.data).max() for parameter in model.parameters()) < 1e-20
 
 

@@ -2,7 +2,7 @@
 
     python tools/draw_functions.py
 
-`tests/plots/test_plots.py` tests it.
+`tests/plots/test_function.py` tests it.
 """
 
 from __future__ import annotations

@@ -1,1 +1,1 @@
-"""The commands of ``python -m minibnn``, a file each."""
+"""The commands of ``python -m minibnn``, one file each."""

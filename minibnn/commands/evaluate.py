@@ -1,4 +1,4 @@
-"""``python -m minibnn evaluate``: how good the bits in a file are."""
+"""``python -m minibnn evaluate``: the accuracy of a packed model."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ from minibnn.packed import PackedModel
 from minibnn.packed.stages import HostArray, size_of
 
 DESCRIPTION = """\
-Run a packed model, the bits alone, over a data set: its accuracy, what it takes for what most
-often, and how many images a second it manages in NumPy or CuPy on this machine just now."""
+Run a packed model on a data set. Print its accuracy, its most frequent confusions, and the images
+per second in NumPy or CuPy on this machine."""
 EPILOG = """\
 examples:
   python -m minibnn evaluate digits.safetensors
   python -m minibnn evaluate digits.safetensors --dataset sample --split train --device cpu"""
-PAIRS = 5  # of classes, in the line of what is taken for what
+PAIRS = 5  # of classes, in the line of confusions
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -32,7 +32,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(given: argparse.Namespace) -> int:
-    """Print how good the model is."""
+    """Print accuracy, confusions and speed."""
     packed = shared.read_packed(given.file)
     backend = get_backend(given.device)
     data = shared.load_data(given)
@@ -55,7 +55,7 @@ def run(given: argparse.Namespace) -> int:
 
 
 def _predict(packed: PackedModel, images: HostArray, backend: Backend) -> tuple[HostArray, float]:
-    """The labels of all images, and how many a second that were."""
+    """The labels of all images, and the images per second."""
     there = backend.asarray(images)
     backend.to_host(packed.predict(there[:256]))
     start = time.perf_counter()
@@ -64,7 +64,7 @@ def _predict(packed: PackedModel, images: HostArray, backend: Backend) -> tuple[
 
 
 def worst_pairs(labels: HostArray, predicted: HostArray) -> str:
-    """Which classes are taken for which most often: ``4 as 9 (12 of 982), 9 as 4 (10 of 1,009)``.
+    """The most frequent confusions: ``4 as 9 (12 of 982), 9 as 4 (10 of 1,009)``.
 
     >>> worst_pairs(np.array([4, 4, 4, 9, 1]), np.array([9, 9, 4, 4, 1]))
     '4 as 9 (2 of 3), 9 as 4 (1 of 1)'

@@ -10,7 +10,7 @@ from minibnn.commands import shared
 from minibnn.packed import PackedModel
 
 DESCRIPTION = """\
-Write a packed model in a form that leaves Python. Every form gives the same integer scores."""
+Write a packed model in a form that runs without Python. All forms give the same integer scores."""
 EPILOG = """\
 examples:
   python -m minibnn export c digits.safetensors -o digits.h
@@ -50,7 +50,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(given: argparse.Namespace) -> int:
-    """Export, and say what was written."""
+    """Export, and print what was written."""
     if given.form == "html" and given.name is not None and not given.name.strip():
         raise ValueError(f"--name: expected a title, got {given.name!r}; leave it out")
     packed = shared.read_packed(given.file)

@@ -1,4 +1,4 @@
-"""``python -m minibnn inspect``: what is in a file, byte by byte."""
+"""``python -m minibnn inspect``: the contents of a packed model's file."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ from minibnn.commands import shared
 from minibnn.packed import PackedFileInfo, PackedModel, packed_file_info
 
 DESCRIPTION = """\
-Say what is in a packed model's file: its stages, where every byte goes, what was checked while it
-was read, what was certified when it was packed, and the figures about its training."""
+Print the contents of a packed model's file: its stages, the size of each part, what was checked
+during reading, what was certified during packing, and the figures about its training."""
 EPILOG = """\
 examples:
   python -m minibnn inspect digits.safetensors
@@ -26,7 +26,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(given: argparse.Namespace) -> int:
-    """Print what the file has."""
+    """Print the file's contents."""
     packed = shared.read_packed(given.file)
     info = packed_file_info(given.file)
     if given.json:
@@ -41,7 +41,7 @@ def run(given: argparse.Namespace) -> int:
 
 
 def _lines(packed: PackedModel, info: PackedFileInfo) -> list[tuple[str, str]]:
-    """The file for people, line by line."""
+    """Names and texts of the lines to print."""
     parts = {
         "header": info.header_bytes,
         "packed model": info.payload_bytes,
@@ -76,7 +76,7 @@ def _plain(value: Any) -> str:
 
 
 def _for_machines(path: str, packed: PackedModel, info: PackedFileInfo) -> dict[str, Any]:
-    """The same as plain values."""
+    """The same, for JSON."""
     sizes = {
         "file": info.bytes,
         "header": info.header_bytes,

@@ -1,4 +1,4 @@
-"""What the library advises to write in Python, for people who call no functions."""
+"""Hints of Python functions, rewritten for the command line."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ _HINTS = {
 
 
 def in_options(advice: str) -> str:
-    """A message of the library with a command's options in the place of its functions.
+    """A message with a command's options in place of Python functions.
 
     >>> in_options("start without them: load_sample() has 5,000 of the digits")
     'start without them: --dataset sample has 5,000 of the digits'

@@ -1,4 +1,4 @@
-"""``python -m minibnn pack``: a file without what only training needs."""
+"""``python -m minibnn pack``: a file without latent weights."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ from minibnn.commands import shared
 from minibnn.packed import packed_file_info, save_packed
 
 DESCRIPTION = """\
-Write a packed model to a file of bits only: without the latent weights that `train` keeps to go on
-from. What is shipped does not change, and neither do the figures about its training."""
+Write a packed model without the latent weights, which only `train --from` needs. The packed model
+itself and the figures about its training stay the same."""
 EPILOG = """\
 example:
   python -m minibnn pack digits.safetensors -o small.safetensors"""

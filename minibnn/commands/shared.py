@@ -1,4 +1,4 @@
-"""What several commands have in common: options, data, files, and words."""
+"""What commands share: options, data, files, and texts."""
 
 from __future__ import annotations
 
@@ -17,24 +17,24 @@ MAKE_ONE = "python -m minibnn train -o FILE makes one"
 
 
 def describe(parser: argparse.ArgumentParser, description: str, epilog: str) -> None:
-    """Give a command its text, with line breaks as they are."""
+    """Set a command's description and epilog; their line breaks stay."""
     parser.description, parser.epilog = description, epilog
     parser.formatter_class = argparse.RawDescriptionHelpFormatter
 
 
 def add_file(parser: argparse.ArgumentParser) -> None:
-    """The packed model that a command reads."""
+    """Add the argument for the packed model to read."""
     parser.add_argument("file", metavar="FILE", help="a packed model, as train and pack write it")
 
 
 def add_output(parser: argparse.ArgumentParser) -> None:
-    """The file that a command writes."""
+    """Add the option for the file to write."""
     parser.add_argument("-o", "--output", required=True, metavar="OUT",
                         help="the file to write; one that is there is replaced")  # fmt: skip
 
 
 def add_data(parser: argparse.ArgumentParser) -> None:
-    """Which images, and where the computing happens."""
+    """Add the options for the data set and the device."""
     add = parser.add_argument
     # fmt: off
     add("--dataset", default="auto", choices=("auto", "mnist", "sample"),
@@ -57,7 +57,7 @@ def read_packed(path: str) -> PackedModel:
     """The packed model in a file.
 
     Raises:
-        PackedFileError: for any file that gives none, also one that cannot be read.
+        PackedFileError: if the file cannot be read, or is not a packed model.
     """
     if os.path.isdir(path):
         raise PackedFileError(f"{path}: expected a packed model, got a folder; name a file in it")
@@ -74,13 +74,13 @@ def read_packed(path: str) -> PackedModel:
 
 
 def check_output(path: str) -> str:
-    """Before any work: the file to write, which is where `path` leads if it is a link.
+    """Check before any work that a file can be written; return its path, with links followed.
 
-    The write is tried as it will be done, with this name and mode; nothing is left or changed. Says
-    so if a file will be replaced.
+    The write is tried with the same name and mode; it leaves and changes nothing. Prints a note if
+    a file will be replaced.
 
     Raises:
-        OSError: if it cannot be written, or is no file but a device or a pipe.
+        OSError: if it cannot be written, or is a device or a pipe.
     """
     if os.path.isdir(path) or not os.path.basename(path):
         raise IsADirectoryError(f"{path}: expected a file to write, got a folder; add a name")
@@ -104,17 +104,17 @@ def check_output(path: str) -> str:
 
 
 def same_file(path: str, other: str) -> bool:
-    """Whether two paths lead to one file that is there."""
+    """Whether two paths lead to the same existing file."""
     return os.path.exists(other) and os.path.samefile(path, other)
 
 
 def note(text: str) -> None:
-    """Say something beside the results."""
+    """Print to stderr: stdout is for results."""
     print(text, file=sys.stderr)
 
 
 def on_one_line(text: str) -> str:
-    r"""Text from a file, in which what would move the cursor or hide is escaped.
+    r"""Text from a file, with control and invisible characters escaped.
 
     >>> on_one_line("no\nline of its own")
     'no\\nline of its own'
@@ -128,7 +128,7 @@ def several(count: int, what: str) -> str:
 
 
 def at_least(least: int) -> Callable[[str], int]:
-    """Whole numbers for an option, from `least` on."""
+    """An option's type: integers of at least `least`."""
 
     def number(text: str) -> int:
         try:
@@ -142,8 +142,8 @@ def at_least(least: int) -> Callable[[str], int]:
     return number
 
 
-def rate(text: str) -> float:
-    """A learning rate for an option."""
+def learning_rate(text: str) -> float:
+    """An option's type: a positive, finite learning rate."""
     try:
         value = float(text)
     except ValueError:
@@ -154,7 +154,7 @@ def rate(text: str) -> float:
 
 
 def float_bytes(packed: PackedModel) -> int:
-    """The same network in float32: its weights, one number a threshold, and two for each class."""
+    """Bytes of the network in float32: its weights, its thresholds, and two numbers per class."""
     numbers = 2 * packed.classes
     for stage in packed.stages:
         if isinstance(stage, Product):

@@ -1,4 +1,4 @@
-"""``python -m minibnn train``: a recipe, from its first epoch to a file."""
+"""``python -m minibnn train``: train a recipe, pack and save the model."""
 
 from __future__ import annotations
 
@@ -37,8 +37,8 @@ if TYPE_CHECKING:
     import pandas as pd
 
 DESCRIPTION = """\
-Train a recipe, pack it into bits, and save these with figures about the training. The latent
-weights are saved too, so that `train --from` can go on; `pack` strips them, or --no-latents."""
+Train a recipe, and save the packed model with figures about its training. The latent weights are
+saved too, for `train --from`. --no-latents leaves them out, and `pack` removes them later."""
 EPILOG = """\
 examples:
   python -m minibnn train -o digits.safetensors
@@ -70,7 +70,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--from", dest="source", metavar="FILE", help="go on training this file's model")
     add("--epochs", type=shared.at_least(1), metavar="N",
         help="default: the recipe's own; 10 for seed and modern")
-    add("--lr", type=shared.rate, metavar="RATE", help="at the start; default: the recipe's own")
+    add("--lr", dest="learning_rate", type=shared.learning_rate, metavar="RATE",
+        help="at the start; default: the recipe's own")
     add("--seed", type=shared.at_least(0), metavar="N",
         help="of every random draw; default: 0, or with --from the file's own")
     add("--no-latents", action="store_true",
@@ -86,7 +87,7 @@ def run(given: argparse.Namespace) -> int:
     before = _figures(given.source)
     name, seed = _recipe_name(given, before), _seed(given, before)
     epochs_before = _whole_number(given.source, before, "epochs", "train from a file of `train`")
-    changes = {k: v for k in ("epochs", "lr") if (v := getattr(given, k)) is not None}
+    changes = {k: v for k in ("epochs", "learning_rate") if (v := getattr(given, k)) is not None}
     recipe = replace(RECIPES[name](), **changes)
     if recipe.held_out and before and seed != before.get("seed"):
         raise ValueError(
@@ -114,7 +115,7 @@ def run(given: argparse.Namespace) -> int:
             "recipe": name,
             "seed": seed,
             "epochs": len(history) + epochs_before,
-            "lr": recipe.lr,
+            "lr": recipe.learning_rate,
             "dataset": data.name,
             **tested,
         }
@@ -132,7 +133,7 @@ def run(given: argparse.Namespace) -> int:
 
 
 def _figures(source: str | None) -> dict[str, Any]:
-    """What the file to go on from knows of its training."""
+    """The training figures of the file to go on from."""
     if source is None:
         return {}
     packed = shared.read_packed(source)
@@ -163,7 +164,7 @@ def _seed(given: argparse.Namespace, before: dict[str, Any]) -> int:
 
 
 def _whole_number(source: str | None, before: dict[str, Any], name: str, hint: str) -> int:
-    """A figure of the file to go on from, which may be anybody's; 0 if it has none of that name."""
+    """A figure of the file to go on from, checked, as anybody can write one; 0 if absent."""
     value = before.get(name, 0)
     if type(value) is not int or value < 0:
         raise PackedFileError(
@@ -174,18 +175,18 @@ def _whole_number(source: str | None, before: dict[str, Any], name: str, hint: s
 
 
 def _restore(model: Layer, path: str) -> None:
-    """Give a new model the values that a file keeps for training."""
+    """Give a new model a file's latent weights and statistics."""
     load_latents(path, model)
 
 
 def _require_packable(
     recipe: Recipe, start: Any, source: str | None, before: dict[str, Any]
 ) -> None:
-    """Try to pack the untrained network: better now than after an hour.
+    """Pack the untrained network, to find errors before the training.
 
     Raises:
         PackError: if it has no packed form.
-        PackedFileError: if it is not the one whose values are in the file to go on from.
+        PackedFileError: if the file to go on from has the values of another network.
     """
     model = recipe.build().initialize(0)
     if start is not None:
@@ -199,7 +200,7 @@ def _require_packable(
                 f"another network; {hint}"
             ) from None
     try:
-        pack(model, (28, 28))  # what recipes are for
+        pack(model, (28, 28))  # the images of all recipes
     except PackError as error:
         raise PackError(
             f"the recipe {recipe.name} cannot be packed, so it is not trained here: {error}; "
@@ -208,7 +209,7 @@ def _require_packable(
 
 
 def _print_last(history: pd.DataFrame) -> None:
-    """The last epoch's row, without tearing a progress bar apart."""
+    """Print the last epoch's row, also beside a progress bar."""
     from tqdm import tqdm
 
     last = history.iloc[-1]
@@ -218,7 +219,7 @@ def _print_last(history: pd.DataFrame) -> None:
 
 
 def _rescue(model: Layer, output: str, recipe: str) -> None:
-    """Keep what was trained somewhere, when it cannot be kept as was asked."""
+    """Save the trained arrays elsewhere, if the model could not be saved as asked."""
     import tempfile
 
     parts: list[Parameter | Buffer] = [*model.parameters(), *model.buffers()]
@@ -236,8 +237,8 @@ def _rescue(model: Layer, output: str, recipe: str) -> None:
 
 
 def _free_name(folder: str, name: str) -> str:
-    """Where nothing stands yet: what was rescued earlier is not lost, and no link is followed."""
-    while len(os.fsencode(name)) > 200:  # too long a name may be why it could not be saved
+    """A path that does not exist yet: nothing is overwritten, and no link is followed."""
+    while len(os.fsencode(name)) > 200:  # saving may have failed because the name was too long
         name = name[:-1]
     numbers = chain([""], (f"-{number}" for number in count(2)))
     paths = (os.path.join(folder, f"{name}.rescued{number}.npz") for number in numbers)
@@ -247,7 +248,7 @@ def _free_name(folder: str, name: str) -> str:
 def _test(
     model: Layer, packed: PackedModel, data: ImageDataset, recipe: Recipe
 ) -> tuple[dict[str, float | int], bool]:
-    """What both make of the test images, printed and to be kept; and whether the bits are right."""
+    """Test the model and its packed form; the figures to save, and whether the bits are right."""
     loader = DataLoader((data.test_images, data.test_labels), recipe.batch_size)
     loss, accuracy = evaluate(model, loader.to(model.backend), recipe.loss())
     images = model.backend.asarray(data.test_images)

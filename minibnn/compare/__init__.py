@@ -1,4 +1,4 @@
-"""A fair comparison of quantizers and optimisers: a grid over seeds, ranked only beyond noise."""
+"""Compare quantizers and optimisers over seeds; rank only differences beyond the noise."""
 
 from minibnn.compare.grid import Entry, compare, parse_piece
 from minibnn.compare.ranking import rank

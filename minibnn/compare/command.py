@@ -1,4 +1,4 @@
-"""``python -m minibnn compare``: the comparison as a command."""
+"""``python -m minibnn compare``: compare quantizers and optimisers."""
 
 from __future__ import annotations
 
@@ -26,18 +26,18 @@ if TYPE_CHECKING:
     import pandas as pd
 
 DESCRIPTION = """\
-Compare quantizers and optimisers on one recipe, over seeds, on images held out of the training
-set. Two entries whose difference lies inside the noise of the seeds are not ranked: they share a
+Compare quantizers and optimisers on one recipe, over several seeds, on training images held out.
+Two entries are not ranked if their difference lies inside the noise of the seeds: they share a
 letter in the last column of the table."""
 EPILOG = """\
 example:
   python -m minibnn compare --quantizers 'SignSTE(clip=1.0)' ApproxSign SwishSign \\
       --optimizers Adam AdaMax 'SGD(0.1, momentum=0.9)' --recipe modern --seeds 5
 
-A piece is a name of minibnn, or a call with plain arguments. An optimiser's first argument is its
-learning rate at the start (the recipe's own if left out), which then decays as in the recipe.
-Bop has none: it flips the binary weights, and leaves all other parameters to Adam at the recipe's
-rate."""
+A PIECE is the name of a class of minibnn, or a call with plain arguments. An optimiser's first
+argument is its initial learning rate (default: the recipe's own), which decays as in the recipe.
+Bop has no learning rate: it flips the binary weights, and Adam trains all other parameters with
+the recipe's learning rate."""
 FILES = ("runs.csv", "table.txt", "comparison.png")
 
 
@@ -60,8 +60,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--held-out", type=int, metavar="N",
         help="training images kept aside to compare on; default: a sixth of them")
     add("--device", default="cpu", choices=("auto", "cpu", "gpu"), help="default: %(default)s")
-    # These options stand in commands/shared.py too: commands lie above compare in the house's
-    # order of imports, and the default device differs.
+    # commands/shared.py has these options too. It cannot be imported here: commands may import
+    # compare, not the reverse. The default device differs.
     add("--dataset", default="auto", choices=("auto", "mnist", "sample"),
         help="default: auto, MNIST or, if there is none, the bundled sample")
     add("--data-dir", metavar="DIR", help="folder with the four MNIST files, plain or .gz; "
@@ -98,10 +98,10 @@ def run(given: argparse.Namespace) -> int:
         f"{_several(given.seeds, 'seed')}; "
         f"accuracy on {held_out:,} training images held out"
     )
-    # What was used, not what was asked for: "auto" and None say nothing to whoever reads it later.
+    # The values in use, instead of "auto" and None.
     used = {"epochs": recipe.epochs, "held_out": held_out, "device": backend.name}
     settings = {**vars(given), **used, "title": title, "minibnn": __version__}
-    # Tried before any time is spent. An earlier comparison there stays until this one has ended.
+    # Fails now, not after the runs. An earlier comparison there stays until this one has ended.
     folder = ResultFolder(given.out, FILES, settings)
     total = len(entries) * given.seeds
     finished = 0
@@ -140,7 +140,7 @@ def run(given: argparse.Namespace) -> int:
 
 
 def format_table(ranking: pd.DataFrame) -> str:
-    """The ranking for people, with a last line that says what the letters mean."""
+    """The ranking as text, with a last line that explains the letters."""
     shown = ranking.copy()
     shown["mean"] = [f"{v:.4f}" for v in ranking["mean"]]
     shown["std"] = ["" if n < 2 else f"{v:.4f}" for v, n in zip(

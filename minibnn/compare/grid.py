@@ -1,4 +1,4 @@
-"""The grid: every quantizer with every optimiser, once for each seed."""
+"""The grid: each quantizer with each optimiser, once for each seed."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Piece:
-    """A class of minibnn and the arguments to make an object of it, as written by the user."""
+    """A class of minibnn, and the arguments that the user wrote for it."""
 
     text: str
     kind: type
@@ -38,10 +38,10 @@ class Piece:
     named: dict[str, Any]
 
     def make(self, *first: Any) -> Any:
-        """A new object; `first` stands before the user's arguments.
+        """Make a new object; `first` comes before the user's arguments.
 
         Raises:
-            ValueError: for arguments that the class does not take; it says which piece.
+            ValueError: if the class does not take the arguments; the message names the piece.
         """
         try:
             return self.kind(*first, *self.positional, **self.named)
@@ -50,14 +50,14 @@ class Piece:
 
 
 def parse_piece(text: str, kind: type) -> Piece:
-    """Read ``"SwishSign(beta=3)"`` or ``"ApproxSign"``: a class of minibnn and plain arguments.
+    """Parse a class of minibnn with plain arguments: ``"SwishSign(beta=3)"``, ``"ApproxSign"``.
 
     Args:
         text: a name, or a call whose arguments are numbers, strings, True, False or None.
-        kind: what the class has to be: `Function` or `Optimizer`.
+        kind: the base class, `Function` or `Optimizer`.
 
     Raises:
-        ValueError: for text that is no such call, or a name that is no such class; it lists them.
+        ValueError: if the text is not such a call, or not such a class; the message lists them.
 
     >>> from minibnn import Function
     >>> parse_piece("SwishSign(beta=3)", Function).make()
@@ -88,7 +88,7 @@ def parse_piece(text: str, kind: type) -> Piece:
 
 
 def _is_concrete(value: Any, kind: type) -> bool:
-    """Whether it is a class that can be made from plain arguments; a group of others cannot."""
+    """Whether a class can be called with plain arguments; `OptimizerGroup` needs optimisers."""
     if not inspect.isclass(value) or inspect.isabstract(value) or value is OptimizerGroup:
         return False
     return issubclass(value, kind)
@@ -96,7 +96,7 @@ def _is_concrete(value: Any, kind: type) -> bool:
 
 @dataclass(frozen=True)
 class Entry:
-    """One row of a comparison: what replaces the recipe's own pieces; None leaves them."""
+    """One row of a comparison: what replaces the recipe's own pieces. None keeps them."""
 
     quantizer: Piece | None = None
     weight_quantizer: Piece | None = None
@@ -107,7 +107,7 @@ class Entry:
         return " + ".join(parts) or "the recipe as it is"
 
     def applied_to(self, recipe: Recipe) -> Recipe:
-        """The recipe with this entry's pieces in it."""
+        """The recipe with this entry's pieces."""
         changed = replace(recipe, build=lambda: self._replace_quantizers(recipe.build()))
         if self.optimizer is None:
             return changed
@@ -121,7 +121,7 @@ class Entry:
         ]
         if len(rates) > 1:
             raise ValueError(f"{piece.text}: expected one learning rate, got two: {rates}")
-        rate = rates[0] if rates else recipe.lr
+        rate = rates[0] if rates else recipe.learning_rate
         if isinstance(rate, bool) or not isinstance(rate, int | float) or not 0 < rate < math.inf:
             raise ValueError(f"{piece.text}: expected a positive learning rate, got {rate!r}")
         rest = replace(piece, positional=piece.positional[1:], named=named)
@@ -130,20 +130,23 @@ class Entry:
             made: Optimizer = rest.make(model.parameters(), schedule)
             return made
 
-        return replace(changed, optimizer=optimizer, lr=float(rate))
+        return replace(changed, optimizer=optimizer, learning_rate=float(rate))
 
     def require_usable(self, recipe: Recipe) -> None:
-        """Raise ValueError now, before any time is spent, if a piece cannot do its work.
+        """Raise ValueError before the first run if a piece cannot be used.
 
-        Its arguments are tried out, its optimiser on a model of one weight.
+        Each piece is created once; the optimiser gets a model of one weight.
         """
         changed = self.applied_to(recipe)
         weights = self.weight_quantizer.make() if self.weight_quantizer else SignSTE()
         tiny = Sequential(Dense(1, 1, weight_quantizer=weights)).initialize(0)
-        changed.optimizer(tiny, changed.decay(changed.lr, changed.epochs, 1))
-        places = _places(recipe.build())
+        changed.optimizer(tiny, changed.decay(changed.learning_rate, changed.epochs, 1))
+        found_by_kind = _replaceable(recipe.build())
         for piece, found, what in zip(
-            (self.quantizer, self.weight_quantizer), places, ("activations", "weights"), strict=True
+            (self.quantizer, self.weight_quantizer),
+            found_by_kind,
+            ("activations", "weights"),
+            strict=True,
         ):
             if piece is not None:
                 piece.make()
@@ -154,12 +157,12 @@ class Entry:
                     )
 
     def _replace_quantizers(self, model: Sequential) -> Sequential:
-        """Put the quantizers into a new model, in place.
+        """Replace the quantizers of a new model, in place.
 
-        The activations replaced are those of one bit behind the first layer with weights (a
-        binarised input stays what it is); the weights replaced are those of one bit.
+        This replaces quantizers of weights of one bit, and of activations of one bit after the
+        first layer with weights (a binarised input stays).
         """
-        activations, weights = _places(model)
+        activations, weights = _replaceable(model)
         if self.quantizer is not None:
             for activation in activations:
                 activation.function = self.quantizer.make()
@@ -180,23 +183,21 @@ def _bop_and_adam(bop: Piece, model: Layer, schedule: Schedule) -> Optimizer:
     return OptimizerGroup(made, Adam(rest, schedule)) if rest else made
 
 
-def _places(model: Layer) -> tuple[list[Activation], list[Weighted]]:
+def _replaceable(model: Layer) -> tuple[list[Activation], list[Weighted]]:
     """The activations and the layers whose quantizers an entry replaces."""
     activations: list[Activation] = []
     weights: list[Weighted] = []
-    behind_weights = False
+    after_weights = False
     for layer in _leaves(model):
         if isinstance(layer, Weighted):
-            behind_weights = True
+            after_weights = True
             if (
                 weight_bits(layer.weight_quantizer, len(layer.weight.shape), layer.weight.shape[-1])
                 == 1
             ):
                 weights.append(layer)
         elif (
-            isinstance(layer, Activation)
-            and behind_weights
-            and activation_bits(layer.function) == 1
+            isinstance(layer, Activation) and after_weights and activation_bits(layer.function) == 1
         ):
             activations.append(layer)
     return activations, weights
@@ -211,8 +212,8 @@ def require_usable(recipe: Recipe, entries: list[Entry], seeds: int) -> None:
     """Raise unless the grid can be run.
 
     Raises:
-        ValueError: for no entries, an entry twice, fewer than one seed or epoch, a piece with
-            wrong arguments or with nothing to replace.
+        ValueError: if there are no entries, the same entry twice, no seed or epoch, or a piece
+            with wrong arguments or nothing to replace.
     """
     names = [str(entry) for entry in entries]
     twice = sorted({name for name in names if names.count(name) > 1})
@@ -236,19 +237,19 @@ def compare(
     device: str | Backend = "cpu",
     on_run: Callable[[pd.DataFrame], None] | None = None,
 ) -> pd.DataFrame:
-    """Train every entry once for each seed, and note how it ended.
+    """Train each entry once for each seed, and collect the results.
 
-    For one seed all entries start from the same weights and see the same batches. They differ in
-    their pieces alone. Seeds run in the outer loop, so that an interrupted comparison has
-    compared all entries equally often.
+    With the same seed, all entries start from the same weights and see the same batches; only
+    their pieces differ. The outer loop is over seeds, so that an interrupted comparison has trained
+    all entries equally often.
 
     Args:
         recipe: the network and its training.
-        entries: what to put in the place of its pieces.
-        data: to choose with, a validation split: ``data.validation_split(10_000, rng)``.
-        seeds: how many; 0, 1, 2, ... are used. Two make a spread, five a fair one.
+        entries: what replaces its pieces.
+        data: a data set; for choosing, a validation split: ``data.validation_split(10_000, rng)``.
+        seeds: the number of seeds: 0, 1, 2, ... At least two give a spread; five are better.
         device: see `get_backend`.
-        on_run: called after each run with the rows so far.
+        on_run: called after each run with all rows so far.
 
     Returns:
         A DataFrame with one row for each run: ``entry``, ``seed``, ``accuracy`` and ``loss`` on
@@ -257,7 +258,7 @@ def compare(
 
     Raises:
         ValueError: as from `require_usable`, before the first run.
-        KeyboardInterrupt: after Ctrl-C; `on_run` has had the runs that were finished.
+        KeyboardInterrupt: after Ctrl-C; `on_run` has received all finished runs.
     """
     import pandas as pd
 

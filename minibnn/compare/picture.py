@@ -19,19 +19,19 @@ def plot_comparison(
     *,
     title: str = "",
 ) -> Any:
-    """Draw every run of a comparison as a dot and every entry's mean as a line, best on top.
+    """Draw each run of a comparison as a dot, and each entry's mean as a line; best on top.
 
     The letters on the right are the ranking's: entries that share one are not ranked.
 
     Args:
-        runs: what `compare` returned.
-        ranking: what `rank` made of them.
+        runs: the result of `compare`.
+        ranking: the result of `rank` for these runs.
         path: where to save the picture (.png, .svg, .pdf), or an open binary file, which gets a
-            PNG; None does not save.
-        title: above the picture.
+            PNG; None saves nothing.
+        title: title of the picture.
 
     Returns:
-        The matplotlib figure, which a notebook shows by itself.
+        The matplotlib figure, which notebooks show.
 
     Raises:
         ImportError: without matplotlib.
@@ -41,13 +41,13 @@ def plot_comparison(
     height = 1.4 + 0.34 * max(len(names), 0.5 * lines)
     figure = matplotlib_figure(figsize=(9, height), layout="constrained")
     axes = figure.subplots()
-    for place, (entry, row) in enumerate(ranking.iterrows()):
+    for position, (entry, row) in enumerate(ranking.iterrows()):
         scores = runs.loc[runs.entry == entry, "accuracy"]
-        axes.plot(scores, [place] * len(scores), "o", color="tab:blue", alpha=0.45, markersize=5)
-        axes.plot([row["mean"]] * 2, [place - 0.32, place + 0.32], color="black", linewidth=2)
+        axes.plot(scores, [position] * len(scores), "o", color="tab:blue", alpha=0.45, markersize=5)
+        axes.plot([row["mean"]] * 2, [position - 0.32, position + 0.32], color="black", linewidth=2)
         axes.annotate(
             row.tied,
-            (1, place),
+            (1, position),
             xycoords=axes.get_yaxis_transform(),
             xytext=(6, 0),
             textcoords="offset points",

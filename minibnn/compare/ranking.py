@@ -1,4 +1,4 @@
-"""Which of several entries are better than which, and which the seeds cannot tell apart."""
+"""Rank entries; those that the seeds cannot tell apart are tied."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ import numpy as np
 if TYPE_CHECKING:
     import pandas as pd
 
-CONFIDENCE = 0.95  # that not one pair of the whole table is told apart by chance alone
-# One character for each letter, so that words of them compare as sets: a to z, A to Z, then others.
+CONFIDENCE = 0.95  # that no pair of the whole table is told apart by chance
+# One character each, so that strings of them compare as sets: a to z, A to Z, then others.
 LETTERS = string.ascii_letters + "".join(filter(str.isalpha, map(chr, range(0xC0, 0x3000))))
 
 
 def rank(runs: pd.DataFrame, score: str = "accuracy", *, resolution: float = 0.0) -> pd.DataFrame:
-    """Mean and spread of each entry over seeds, best first, with letters for what is a tie.
+    """Mean and spread of each entry over seeds, best first, with letters for ties.
 
     Two entries share a letter if the difference of their means lies inside the noise of the
     seeds, by Welch's test at 95 % for the whole table (the level of each pair is divided by the
@@ -28,16 +28,16 @@ def rank(runs: pd.DataFrame, score: str = "accuracy", *, resolution: float = 0.0
     Args:
         runs: one row for each run, with a column ``entry`` and a column of scores.
         score: the name of that column; higher is better.
-        resolution: the smallest step of a score, 1 / n for an accuracy on n images. Two runs may
-            agree by chance on the same step, which does not make the noise zero: no spread counts
-            as less than that of rounding to such steps, resolution / sqrt(12).
+        resolution: the smallest step of a score, 1 / n for an accuracy on n images. Runs may have
+            the same score by chance, although there is noise. So each spread counts as at least
+            that of rounding to such steps, resolution / sqrt(12).
 
     Returns:
         A DataFrame with the index ``entry`` and the columns ``mean``, ``std`` (of single runs,
         with n - 1), ``seeds`` and ``tied`` (the letters).
 
     Raises:
-        ValueError: for a score that is not finite.
+        ValueError: if a score is not finite.
 
     References: Welch 1947, Biometrika 34; the letters, Piepho 2004, "An algorithm for a
     letter-based representation of all-pairwise comparisons".
@@ -58,8 +58,8 @@ def rank(runs: pd.DataFrame, score: str = "accuracy", *, resolution: float = 0.0
             f"{broken.entry.iloc[0]!r}; count a run that failed as the worst score there is"
         )
     groups = runs.groupby("entry", sort=False, observed=True, dropna=False)[score]
-    # Exact sums: those of floats would give equal scores a spread, and a mean that depends on how
-    # many they are.
+    # Exact sums. With float sums, equal scores would have a spread, and their mean would depend on
+    # their number.
     table = pd.DataFrame(
         {"mean": groups.agg(statistics.mean), "std": groups.agg(_deviation), "seeds": groups.size()}
     ).sort_values("mean", ascending=False, kind="stable")
@@ -83,7 +83,7 @@ def _beyond_noise(
     error = math.hypot(error1, error2)
     if error == 0:
         return mean1 != mean2
-    # Shares of the variance of the difference, which no unit of the score makes 0 or infinite.
+    # Shares of the variance: they neither underflow nor overflow, whatever the unit of the score.
     share1, share2 = (error1 / error) ** 2, (error2 / error) ** 2
     freedom = 1 / (share1**2 / (n1 - 1) + share2**2 / (n2 - 1))
     return abs(mean1 - mean2) > student_quantile(level, freedom) * error
@@ -97,8 +97,8 @@ def _deviation(scores: pd.Series[float]) -> float:
 def student_quantile(p: float, freedom: float) -> float:
     """The value below which a Student t variable lies with probability p, for 0.5 < p < 1.
 
-    Found by bisection; with t = sqrt(freedom) tan(a) the density becomes cos(a)^(freedom - 1),
-    which is smooth on a finite interval and summed up there by Simpson's rule.
+    Bisection. With t = sqrt(freedom) tan(a) the density becomes cos(a)^(freedom - 1), which is
+    smooth on a finite interval; Simpson's rule integrates it.
 
     >>> round(student_quantile(0.975, 4), 3)
     2.776
@@ -119,10 +119,10 @@ def student_quantile(p: float, freedom: float) -> float:
 
 
 def _letters(count: int, apart: set[tuple[int, int]]) -> list[str]:
-    """A word for each place such that two share a letter exactly if they are not apart.
+    """A string for each entry; two share a letter exactly if they are not apart.
 
-    Each letter is a set of places, at first one set of all. Every pair that is apart splits the
-    sets that hold both; a set inside another is then superfluous.
+    Each letter is a set of entries. At first one set has all of them. Each pair that is apart
+    splits the sets that have both. Then sets inside other sets are dropped.
     """
     sets = [set(range(count))] if count else []
     for i, j in sorted(apart):

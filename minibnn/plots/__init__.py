@@ -1,4 +1,4 @@
-"""Pictures, with matplotlib, which is imported only when one is drawn."""
+"""Plots. matplotlib is imported only when something is drawn."""
 
 from minibnn.plots.function import draw_function, plot_function
 from minibnn.plots.history import plot_history

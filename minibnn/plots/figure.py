@@ -11,7 +11,11 @@ from minibnn.atomic_file import whole_file
 
 
 def matplotlib_figure(**options: Any) -> Any:
-    """Make a figure that notebooks show, or say how to install matplotlib."""
+    """Make a figure that notebooks show.
+
+    Raises:
+        ImportError: without matplotlib; the message says how to install it.
+    """
     try:
         # Figure, not pyplot: no global state and no window, also on a machine without a display.
         figure = importlib.import_module("matplotlib.figure").Figure
@@ -24,19 +28,19 @@ def matplotlib_figure(**options: Any) -> Any:
         made.savefig(buffer, format="png", dpi=100)
         return buffer.getvalue()
 
-    made._repr_png_ = png  # what notebooks look for
+    made._repr_png_ = png  # notebooks call this
     return made
 
 
 def save_figure(figure: Any, path: str | os.PathLike[str] | BinaryIO | None, dpi: int) -> None:
-    """Write a figure to a file, which appears whole or not at all; None does not save.
+    """Write a figure to a file, completely or not at all; None saves nothing.
 
-    The name's ending says which format; a name without one gets ``.png``, as in matplotlib. An open
-    binary file, such as `io.BytesIO`, gets a PNG where it stands.
+    The file extension selects the format; a name without one gets ``.png``, as in matplotlib. An
+    open binary file, such as `io.BytesIO`, gets a PNG at its current position.
 
     Raises:
-        ValueError: for a format that matplotlib does not write.
-        OSError: the file cannot be written.
+        ValueError: if matplotlib does not write this format.
+        OSError: if the file cannot be written.
     """
     if path is None:
         return

@@ -1,4 +1,4 @@
-"""A function beside the derivative that trains it."""
+"""Plot a function and the derivative used in training."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from minibnn.checks import finite
 from minibnn.functions import Function
 from minibnn.plots.figure import matplotlib_figure, save_figure
 
-POINTS = 2401  # of a function's grid; odd, so that its middle is a point
+POINTS = 2401  # of the grid; odd, so that its middle is a point
 
 
 def plot_function(
@@ -20,20 +20,20 @@ def plot_function(
     *,
     limits: tuple[float, float] = (-3, 3),
 ) -> Any:
-    """Draw a function beside the derivative that training uses in its place.
+    """Draw a function and the derivative that training uses.
 
-    Left ``y = f(x)`` and, dashed, the surrogate; right ``f.backward`` of ones. Where backward
-    depends on the direction of dy, it is drawn for both. A jump is a gap. A function that takes
-    a mean or a maximum of its argument takes it of the picture's grid, as one channel.
+    Left: ``y = f(x)`` and, dashed, the surrogate. Right: ``f.backward`` for dy = 1, and for dy = -1
+    if it differs. Jumps are gaps in the line. A function that uses the mean or maximum of its
+    argument gets the picture's grid as one channel.
 
     Args:
         f: for instance ``SwishSign()``.
         path: where to save the picture (.png, .svg, .pdf), or an open binary file, which gets a
-            PNG; None does not save.
-        limits: the first and the last x.
+            PNG; None saves nothing.
+        limits: the range of x.
 
     Returns:
-        The matplotlib figure, which a notebook shows by itself.
+        The matplotlib figure, which notebooks show.
 
     Raises:
         TypeError: if `f` is not a `Function`.
@@ -56,7 +56,7 @@ def plot_function(
 
 
 def draw_function(figure: Any, f: Function, limits: tuple[float, float]) -> None:
-    """Draw what `plot_function` shows into a figure, or into a part of one (a subfigure)."""
+    """Draw the picture of `plot_function` into a figure or subfigure."""
     x = np.linspace(*limits, POINTS)[:, None]
     one = np.ones_like(x)
     y, surrogate = f.forward(x), f.surrogate_at(x, one)(x)
@@ -66,7 +66,7 @@ def draw_function(figure: Any, f: Function, limits: tuple[float, float]) -> None
     if not np.array_equal(y, surrogate):
         value.plot(x, _with_gaps(surrogate), "--", color="tab:orange", label="surrogate")
     value.plot(x, _with_gaps(y), color="tab:blue", label="forward")
-    margin = 0.6 * np.ptp(y) or 1.0  # a surrogate without end would flatten the function itself
+    margin = 0.6 * np.ptp(y) or 1.0  # an unbounded surrogate would flatten the function
     value.set_ylim(
         max(y.min() - margin, min(y.min(), surrogate.min()) - 0.1 * margin),
         min(y.max() + margin, max(y.max(), surrogate.max()) + 0.1 * margin),
@@ -79,7 +79,7 @@ def draw_function(figure: Any, f: Function, limits: tuple[float, float]) -> None
         gradient.legend(frameon=False, loc="lower center")
     low, high = min(0.0, slope.min(), slope_back.min()), max(slope.max(), slope_back.max())
     gap = 0.05 * (high - low) or 1.0
-    gradient.set_ylim(low - gap, high + gap)  # with 0 in it, so that a constant looks like one
+    gradient.set_ylim(low - gap, high + gap)  # includes 0, so that a constant looks constant
     gradient.set_ylabel("dx for dy = 1")
     for axes in (value, gradient):
         axes.set_xlim(limits)
@@ -90,10 +90,9 @@ def draw_function(figure: Any, f: Function, limits: tuple[float, float]) -> None
 
 
 def _with_gaps(y: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
-    """`y` with nan where it jumps: no line is drawn to or from there.
+    """`y` with nan where it jumps, so that no line is drawn there.
 
-    A jump is a difference far above both differences beside it; neither a steep slope nor a
-    kink is.
+    A jump is a difference far above both neighbouring differences; steep slopes and kinks are not.
     """
     y = y.copy()
     d = abs(np.diff(y[:, 0]))

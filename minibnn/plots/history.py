@@ -1,4 +1,4 @@
-"""How training went."""
+"""Plot a training history."""
 
 from __future__ import annotations
 
@@ -14,16 +14,16 @@ if TYPE_CHECKING:
 def plot_history(
     history: pd.DataFrame, path: str | os.PathLike[str] | BinaryIO | None = None, *, title: str = ""
 ) -> Any:
-    """Draw loss and accuracy over the epochs, training and test, side by side.
+    """Draw loss and accuracy over the epochs, for training and test.
 
     Args:
-        history: what `fit` returned.
+        history: the result of `fit`.
         path: where to save the picture (.png, .svg, .pdf), or an open binary file, which gets a
-            PNG; None does not save.
-        title: above the picture.
+            PNG; None saves nothing.
+        title: title of the picture.
 
     Returns:
-        The matplotlib figure, which a notebook shows by itself.
+        The matplotlib figure, which notebooks show.
 
     Raises:
         ImportError: without matplotlib.

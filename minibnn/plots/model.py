@@ -1,4 +1,4 @@
-"""What a trained model confuses, and what its first layer looks for."""
+"""Plot a confusion matrix, and the weights of the first layer."""
 
 from __future__ import annotations
 
@@ -21,16 +21,16 @@ if TYPE_CHECKING:
 def plot_confusion(
     matrix: pd.DataFrame, path: str | os.PathLike[str] | BinaryIO | None = None, *, title: str = ""
 ) -> Any:
-    """Draw a confusion matrix: the mistakes in colour, what was right as a number.
+    """Draw a confusion matrix: mistakes in colour, correct predictions as numbers only.
 
     Args:
-        matrix: what `confusion_matrix` returned.
+        matrix: the result of `confusion_matrix`.
         path: where to save the picture (.png, .svg, .pdf), or an open binary file, which gets a
-            PNG; None does not save.
-        title: above the picture.
+            PNG; None saves nothing.
+        title: title of the picture.
 
     Returns:
-        The matplotlib figure, which a notebook shows by itself.
+        The matplotlib figure, which notebooks show.
 
     Raises:
         ImportError: without matplotlib.
@@ -43,11 +43,11 @@ def plot_confusion(
     )
     axes = figure.subplots()
     most = max(int(wrong.max()), 1)
-    axes.imshow(wrong, cmap="Oranges", vmin=0, vmax=1.4 * most)  # dark enough, and black is legible
+    axes.imshow(wrong, cmap="Oranges", vmin=0, vmax=1.4 * most)  # 1.4: black text stays legible
     for i, row in enumerate(counts):
         for j, count in enumerate(row):
             if i == j:
-                # A light square: the diagonal is no mistake, and its counts would drown the others.
+                # Grey: the diagonal has no mistakes, and its large counts would hide the others.
                 axes.fill_between([j - 0.5, j + 0.5], i - 0.5, i + 0.5, color="0.9", linewidth=0)
             if count:
                 axes.text(j, i, f"{count}", ha="center", va="center", fontsize=8)
@@ -73,25 +73,25 @@ def plot_weight_bits(
     columns: int = 16,
     title: str = "",
 ) -> Any:
-    """Draw what each unit of the first weighted layer looks for: its weights as an image.
+    """Draw the weights of each unit of the first weighted layer as an image.
 
-    A weight of +1 is white, one of -1 black; real weights come out in grey.
+    Weights of +1 are white, weights of -1 black; real weights are grey.
 
     Args:
-        model: initialised; its first layer with weights is a `Dense` on images laid out flat, or
-            a convolution of one channel.
+        model: an initialised model. Its first layer with weights is a `Dense` on flattened images,
+            or a convolution of one channel.
         path: where to save the picture (.png, .svg, .pdf), or an open binary file, which gets a
-            PNG; None does not save.
-        image_shape: (height, width) of an image; None for (28, 28), or a convolution's window.
-        columns: units in a row.
-        title: above the picture.
+            PNG; None saves nothing.
+        image_shape: (height, width) of an image. None: (28, 28), or the convolution's window.
+        columns: images in a row.
+        title: title of the picture.
 
     Returns:
-        The matplotlib figure, which a notebook shows by itself.
+        The matplotlib figure, which notebooks show.
 
     Raises:
         ImportError: without matplotlib.
-        ValueError: for a model without a weighted layer, or weights that are no such images.
+        ValueError: if the model has no weighted layer, or its weights are not such images.
     """
     size: tuple[int, ...] = (28, 28)
     if image_shape is not None:
@@ -124,7 +124,7 @@ def plot_weight_bits(
     images = W.reshape(height * width, units).T.reshape(units, height, width)
     columns = min(columns, units)
     rows = -(-units // columns)
-    # One picture of all, so that each weight is a square; between images shows what lies behind.
+    # One picture of all images, so that each weight is a square; the background shows between them.
     gap = max(1, width // 14)
     mosaic = np.full((rows * (height + gap) + gap, columns * (width + gap) + gap), np.nan)
     for i, image in enumerate(images):
@@ -132,10 +132,10 @@ def plot_weight_bits(
         mosaic[y : y + height, x : x + width] = image
     most = float(abs(images).max()) or 1.0
 
-    # A whole number of pixels for each weight, or some would come out wider than others.
+    # A whole number of pixels for each weight; otherwise some would be wider than others.
     pixels = max(2, -(-900 // mosaic.shape[1]))
     rows, columns = mosaic.shape
-    head = 0.35 if title else 0.0  # in inches, as all that follows
+    head = 0.35 if title else 0.0  # in inches, as are the figures below
     figure = matplotlib_figure(figsize=(pixels * columns / 100, pixels * rows / 100 + head))
     axes = figure.add_axes((0, 0, 1, 1 - head / figure.get_figheight()))
     axes.set_facecolor("steelblue")

@@ -1,4 +1,4 @@
-"""Recipes: a network and everything about its training."""
+"""Recipes: a network and its training."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from minibnn.layers import Layer, Sequential
 from minibnn.losses import LogitCrossEntropy, Loss
 from minibnn.optimizers import Adam, Optimizer
 from minibnn.parameter import Buffer, Parameter
+from minibnn.renames import renamed, renamed_argument
 from minibnn.schedules import Constant, Cosine, Exponential, PerEpoch, Schedule
 from minibnn.training.fit import fit
 
@@ -58,7 +59,7 @@ class Recipe:
         build: makes the network, not yet initialised.
         epochs: passes over the training images.
         batch_size: the size of all batches; a smaller last batch is dropped.
-        lr: the initial learning rate.
+        learning_rate: the initial one.
         decay: makes the schedule of the learning rate.
         loss: makes the loss.
         optimizer: makes the optimiser from the model and the schedule.
@@ -71,17 +72,20 @@ class Recipe:
     build: Callable[[], Sequential]
     epochs: int
     batch_size: int
-    lr: float
+    learning_rate: float
     decay: Decay = cosine
     loss: Callable[[], Loss] = LogitCrossEntropy
     optimizer: Callable[[Layer, Schedule], Optimizer] = adam
     held_out: int = 0
+    lr = renamed("learning_rate", gone_in="0.3")
 
     def __post_init__(self) -> None:
         for name in ("epochs", "batch_size", "held_out"):
             object.__setattr__(self, name, integer(self.name, name, getattr(self, name)))
-        object.__setattr__(self, "lr", number(self.name, "lr", self.lr))
+        rate = number(self.name, "learning_rate", self.learning_rate)
+        object.__setattr__(self, "learning_rate", rate)
 
+    @renamed_argument("lr", "learning_rate", gone_in="0.3")
     def train(
         self,
         data: ImageDataset,
@@ -107,7 +111,8 @@ class Recipe:
             start: called with the initialised network, to give it other values, such as those of
                 an earlier training.
             capture: see `fit`.
-            changes: other values for attributes of the recipe, such as ``epochs=3, lr=1e-3``.
+            changes: other values for attributes of the recipe, such as
+                ``epochs=3, learning_rate=1e-3``.
 
         Raises:
             ValueError: if there are not more training images than are held out; also as `fit`.
@@ -137,7 +142,7 @@ class Recipe:
         arrays = (data.train_images, data.train_labels)
         train = DataLoader(arrays, recipe.batch_size, shuffle=True, drop_last=True, rng=rng)
         test = DataLoader((data.test_images, data.test_labels), recipe.batch_size)
-        schedule = recipe.decay(recipe.lr, recipe.epochs, len(train))
+        schedule = recipe.decay(recipe.learning_rate, recipe.epochs, len(train))
         best = _Best(model) if recipe.held_out else None
 
         def after_epoch(history: pd.DataFrame) -> None:
@@ -160,6 +165,10 @@ class Recipe:
         if best is not None:
             best.restore()
         return model, history
+
+
+_rename_lr = renamed_argument("lr", "learning_rate", gone_in="0.3")
+Recipe.__init__ = _rename_lr(Recipe.__init__)  # type: ignore[method-assign]
 
 
 class _Best:

@@ -38,7 +38,6 @@ NOT_EXECUTABLE = {
 INFORMATION = {
     "commands": [
         "10 for seed and modern",
-        "`pack` strips them, or --no-latents.",
         "a second Ctrl-C saves nothing.",
         "images (uint8) in, scores and label (int64) out",
         "nothing is saved",

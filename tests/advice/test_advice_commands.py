@@ -14,6 +14,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from advice import advised, shows
+from command_line import SAMPLE
 
 import minibnn
 from minibnn import (
@@ -38,16 +39,7 @@ from minibnn.compare.grid import parse_piece
 from minibnn.recipes import RECIPES
 
 ROOT = Path(__file__).parents[2]
-SAMPLE = ("--dataset", "sample", "--device", "cpu")
 EPOCH = ("--epochs", "1")
-
-
-@pytest.fixture(scope="module")
-def trained(tmp_path_factory):
-    """A file of one epoch with latent weights."""
-    path = tmp_path_factory.mktemp("trained") / "digits.safetensors"
-    assert main(["train", *SAMPLE, *EPOCH, "--seed", "3", "-o", str(path)]) == 0
-    return path
 
 
 @pytest.fixture

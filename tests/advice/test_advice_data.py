@@ -523,10 +523,10 @@ def test_a_recipe_needs_more_images_than_it_holds_out():
 def test_a_change_of_a_recipe_is_one_of_its_attributes():
     recipe, data = RECIPES["modern"](), load_sample()
     with advised("training", "there are {}") as caught:
-        recipe.train(data, learning_rate=0.1)
+        recipe.train(data, rate=0.1)
     names = caught.text.partition("there are ")[2].split(", ")
-    assert "lr" in names
-    _, history = recipe.train(data, lr=0.1, epochs=1, progress=False)
+    assert "learning_rate" in names
+    _, history = recipe.train(data, learning_rate=0.1, epochs=1, progress=False)
     assert len(history) == 1
 
 

@@ -112,7 +112,7 @@ def test_the_examples_are_sound_fresh_and_after_an_epoch(recipe, seed):
     noted = [("zero-input", "2.weight")] if recipe == "seed" else []
     report = diagnose(model, data)
     assert kinds(report, "error", "warning", "note") == noted, str(report)
-    optimizer = Adam(model.parameters(), settings.lr)
+    optimizer = Adam(model.parameters(), settings.learning_rate)
     fit(model, data, data, loss=LogitCrossEntropy(), optimizer=optimizer, epochs=1)
     report = diagnose(model, data)
     assert report.ok, str(report)

@@ -85,5 +85,5 @@ def test_the_settings_of_each_recipe(name):
     layers = leaves(recipe.build())
     dropout = [layer.rate for layer in layers if isinstance(layer, Dropout)]
     first = next(layer.offset for layer in layers if isinstance(layer, Rescale))
-    found = recipe.epochs, recipe.batch_size, recipe.lr, recipe.held_out, dropout, first
+    found = recipe.epochs, recipe.batch_size, recipe.learning_rate, recipe.held_out, dropout, first
     assert found == SETTINGS[name]

@@ -107,7 +107,7 @@ def test_out_and_json(run, tmp_path):
     ("options", "code", "said"),
     [
         (["--epochs", "0"], 2, "epochs: expected at least 1, got 0"),
-        (["--lr", "nan"], 2, "lr: expected a positive number"),
+        (["--lr", "nan"], 2, "learning_rate: expected a positive number"),
         (["--recipe", "best"], 2, "invalid choice"),
         (["--dataset", "mnist"], 3, "https://storage.googleapis.com/cvdf-datasets/mnist/"),
         (["--data-dir", "nowhere"], 3, "MNIST is not complete in nowhere (no such folder)"),

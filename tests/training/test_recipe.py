@@ -1,15 +1,17 @@
-"""Choosing a recipe's best epoch."""
+"""A recipe's schedules, its best epoch, and its attribute of the old name."""
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
+from few_images import few_images
 
-from minibnn import (
-    Dense,
-)
+from minibnn import Dense, Sequential
+from minibnn.recipes import RECIPES, finn
 from minibnn.schedules import Constant
-from minibnn.training.recipe import ExponentialTo, _Best, adam, constant, cosine
+from minibnn.training.recipe import ExponentialTo, Recipe, _Best, adam, constant, cosine
 
 
 def test_logits_that_are_nan_choose_no_model():
@@ -38,3 +40,19 @@ def test_decays_reach_their_end_with_the_last_epoch(decay, start, end):
 def test_a_recipe_makes_adam_on_every_parameter():
     model = Dense(2, 2).initialize(0)
     assert list(adam(model, Constant(0.1)).parameters) == list(model.parameters())
+
+
+def test_lr_is_the_old_name_of_learning_rate():
+    settings = {"epochs": 1, "batch_size": 10}
+    recipe = Recipe("own", Sequential, learning_rate=0.25, **settings)
+    message = r"{}lr.* is now {}learning_rate.*, and the old name goes in minibnn 0.3"
+    with pytest.warns(DeprecationWarning, match=message.format(r"Recipe\.", r"Recipe\.")):
+        assert recipe.lr == 0.25
+    with pytest.warns(DeprecationWarning, match=message.format(r"Recipe\(", r"Recipe\(")):
+        assert Recipe("own", Sequential, lr=0.5, **settings).learning_rate == 0.5
+    with pytest.warns(DeprecationWarning, match=message.format(r"Recipe\(", r"Recipe\(")):
+        assert replace(recipe, lr=0.5).learning_rate == 0.5
+    with pytest.warns(DeprecationWarning, match=message.format(r"finn\(", r"finn\(")):
+        assert finn("own", 8, input_bits=1, epochs=1, lr=0.5).learning_rate == 0.5
+    with pytest.warns(DeprecationWarning, match=message.format(r"train\(", r"Recipe.train\(")):
+        RECIPES["seed"]().train(few_images(100), epochs=1, lr=0.5, progress=False)

@@ -77,7 +77,7 @@ def workloads(setting: Setting) -> Iterator[tuple[str, Recipe, ImageDataset]]:
     part = slice(setting.steps * modern.batch_size)
     few = replace(few, train_images=few.train_images[part], train_labels=few.train_labels[part])
     for width in (1024, 4096):
-        yield f"3x{width}", replace(modern, build=partial(network, width), lr=1e-3), few
+        yield f"3x{width}", replace(modern, build=partial(network, width), learning_rate=1e-3), few
 
 
 def step_times(

@@ -105,7 +105,7 @@ def training(
     n = (n - half) // batch * batch + half if rest else n
     arrays = (data.train_images[:n], data.train_labels[:n])
     loader = DataLoader(arrays, batch, shuffle=True, drop_last=not rest, rng=rng)
-    schedule = recipe.decay(recipe.lr, recipe.epochs, len(loader))
+    schedule = recipe.decay(recipe.learning_rate, recipe.epochs, len(loader))
     optimizer = recipe.optimizer(model, schedule)
     return kind(model, recipe.loss(), optimizer), loader.to(backend)
 

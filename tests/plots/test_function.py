@@ -1,13 +1,10 @@
-"""The pictures: a history, a function, the sheet of all quantizers."""
+"""The picture of a function, and the sheet of all quantizers."""
 
 from __future__ import annotations
 
-import io
-import sys
 from pathlib import Path
 
 import numpy as np
-import pandas as pd
 import pytest
 
 import minibnn
@@ -23,40 +20,9 @@ from minibnn import (
     SwishSign,
     TernaryWeights,
     plot_function,
-    plot_history,
 )
 
 ROOT = Path(__file__).parents[2]
-
-HISTORY = pd.DataFrame(
-    {
-        "loss_train": [2.0, 1.0],
-        "loss_test": [2.1, 1.2],
-        "acc_train": [0.5, 0.8],
-        "acc_test": [0.4, 0.7],
-    },
-    index=pd.RangeIndex(1, 3, name="epoch"),
-)
-
-
-def test_picture_shows_what_the_table_says(tmp_path):
-    pytest.importorskip("matplotlib")
-    figure = plot_history(HISTORY, tmp_path / "h.png", title="a title")
-    assert (tmp_path / "h.png").read_bytes().startswith(b"\x89PNG")
-    loss, accuracy = figure.axes
-    assert [line.get_ydata().tolist() for line in loss.lines] == [[2.0, 1.0], [2.1, 1.2]]
-    assert [line.get_ydata().tolist() for line in accuracy.lines] == [[0.5, 0.8], [0.4, 0.7]]
-    assert [line.get_xdata().tolist() for line in loss.lines] == [[1, 2]] * 2
-    assert [axes.get_ylabel() for axes in figure.axes] == ["loss", "accuracy"]  # of any loss
-    assert figure.get_suptitle() == "a title"
-    assert figure._repr_png_().startswith(b"\x89PNG")
-
-
-def test_without_matplotlib_the_error_names_the_command(monkeypatch):
-    monkeypatch.setitem(sys.modules, "matplotlib.figure", None)
-    for draw in (lambda: plot_history(HISTORY), lambda: plot_function(ReLU())):
-        with pytest.raises(ImportError, match=r"pip install matplotlib$"):
-            draw()
 
 
 def lines(axes):
@@ -129,14 +95,6 @@ def test_functions_of_a_whole_array_take_the_grid():
     np.testing.assert_allclose(abs(y[~np.isnan(y)]), 1, rtol=1e-3)  # the mean of |x| on [-2, 2]
     x, y = lines(plot_function(TernaryWeights(clip=None), limits=(-2, 2)).axes[0])["forward"]
     assert x[y == 1].min() == pytest.approx(0.7, abs=0.01)
-
-
-def test_an_open_file_gets_a_png():
-    pytest.importorskip("matplotlib")
-    for draw in (lambda f: plot_function(SignSTE(), f), lambda f: plot_history(HISTORY, f)):
-        file = io.BytesIO()
-        draw(file)
-        assert file.getvalue().startswith(b"\x89PNG")
 
 
 def test_what_cannot_be_drawn():

@@ -1,0 +1,21 @@
+"""The picture of a history."""
+
+from __future__ import annotations
+
+import pytest
+from histories import HISTORY
+
+from minibnn import plot_history
+
+
+def test_picture_shows_what_the_table_says(tmp_path):
+    pytest.importorskip("matplotlib")
+    figure = plot_history(HISTORY, tmp_path / "h.png", title="a title")
+    assert (tmp_path / "h.png").read_bytes().startswith(b"\x89PNG")
+    loss, accuracy = figure.axes
+    assert [line.get_ydata().tolist() for line in loss.lines] == [[2.0, 1.0], [2.1, 1.2]]
+    assert [line.get_ydata().tolist() for line in accuracy.lines] == [[0.5, 0.8], [0.4, 0.7]]
+    assert [line.get_xdata().tolist() for line in loss.lines] == [[1, 2]] * 2
+    assert [axes.get_ylabel() for axes in figure.axes] == ["loss", "accuracy"]  # of any loss
+    assert figure.get_suptitle() == "a title"
+    assert figure._repr_png_().startswith(b"\x89PNG")
