@@ -15,9 +15,10 @@ from minibnn.checks import integer
 class RandomStream:
     """A stream of uniform random numbers, for layers and functions such as dropout.
 
-    The numbers depend on the seed, on how many arrays were drawn before, and on the position in
-    the array. So there is no hidden state on a device, the CPU and the GPU draw the same
-    numbers, and setting `count` back draws the same again.
+    The numbers depend on three things only: the seed, how many arrays were drawn before (`count`),
+    and the position in the whole batch, where the array begins with `first_sample`. So a device
+    keeps no hidden state. CPU and GPU draw the same numbers. Whoever sets `count` back draws the
+    same numbers again.
 
     An attribute of a `Layer` that is a `RandomStream` gets its seed from ``model.initialize(rng)``.
     The gradient check repeats its draws; drawing in a backward is an error there.

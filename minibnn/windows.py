@@ -51,10 +51,10 @@ class Windows(NamedTuple):
         return down, across
 
     def positions(self, counts: tuple[int, ...]) -> Iterator[tuple[int, int, slice, slice]]:
-        """Each position (i, j) in a window, with the rows and columns of its pixels in all windows.
+        """For each position (i, j) in a window, the rows and columns of that pixel in all windows.
 
-        ``x[:, rows, columns]`` has the shape (batch, windows down, windows across, C), and no
-        pixel twice.
+        ``x[:, rows, columns]`` is the pixel at (i, j) of every window, of shape (batch, windows
+        down, windows across, C). One position never takes a pixel twice.
 
         Args:
             counts: windows down and across.

@@ -138,7 +138,7 @@ class Backend:
         return True
 
     def masked_write(self, *pairs: tuple[Array, Array]) -> None:
-        """Write the second array of each pair into the first; none, if a value is not finite.
+        """Write the second array of each pair into the first, or nothing if a value is not finite.
 
         .. code-block:: text
 
@@ -148,7 +148,8 @@ class Backend:
             pairs: state and its new values, two arrays of the same shape.
 
         Raises:
-            NotFinite: on the host, before anything is written. A device skips the write.
+            NotFinite: on the CPU, before anything is written. A GPU skips the write, and makes the
+                flag of the open `update` False.
             ValueError: for arrays of two shapes, before anything is written.
 
         Kernels that update state, such as `cuda/adam.cu`, read the flag themselves.

@@ -48,10 +48,10 @@ class Implementations:
 
         Args:
             name: the reference's name.
-            roundings: how far the results may be from those of the reference in exact arithmetic.
-                The unit is the relative spacing of floats (2^-23 for float32) times the sum of the
-                absolute values of the terms that are added. 0 means equal bit for bit, for finite
-                arguments and results. The tests use this number.
+            roundings: how far the results may be from what the reference would give without any
+                rounding. The unit is the relative spacing of floats (2^-23 for float32) times the
+                sum of the absolute values of the terms that are added. 0 means equal bit for bit,
+                for finite arguments and results. The tests use this number.
 
         Raises:
             ValueError: if the table already has this name.

@@ -61,7 +61,8 @@ def weight_bits(function: _HasForward, axes: int = 2, channels: int = 1) -> int:
 def activation_bits(function: _HasForward) -> int:
     """How many bits one value of an activation takes; 32 for real numbers.
 
-    The number of values has to be finite for one sample as well as for many.
+    A function that scales each sample by its own mean has few values for one sample, and no limit
+    for many: such a function counts as one of real numbers.
     """
     try:
         bits = _bits(_levels(function, (-1, 1)))

@@ -95,8 +95,8 @@ def value_bits(steps: list[Step]) -> dict[int, int]:
     """How many bits a value takes in each array of one pass, by ``id(array)``; 32 if not listed.
 
     This follows from the layers that made the arrays, not from the values that a sample happens to
-    have. Arrays are told apart by identity, so what a container computes between its layers counts
-    as real numbers.
+    have. An array that no layer returned, such as a sum inside a container, is not listed and
+    counts as real numbers.
     """
     bits: dict[int, int] = {}
     for step in steps:

@@ -132,8 +132,8 @@ class Layer(ABC):
     def named_quantized(self) -> Iterator[tuple[str, Parameter, Function]]:
         """The parameters that forward quantizes: path, parameter, quantizer.
 
-        A layer of your own with such a parameter yields it here. How many bits it takes follows
-        from the quantizer's values.
+        Override it in a layer of your own that quantizes a parameter, and yield these three. The
+        number of bits follows from the quantizer's values.
         """
         for name, child in self.named_children():
             yield from ((f"{name}.{path}", p, f) for path, p, f in child.named_quantized())

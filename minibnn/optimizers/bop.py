@@ -18,11 +18,10 @@ def bop(w: Array, g: Array, m: Array, gamma: Any, keep: Any, threshold: float) -
 
     .. code-block:: text
 
-        m <- (1 - gamma) m + gamma g
+        m <- keep m + gamma g                    keep = 1 - gamma
         w <- -w    where |m| > threshold and m has the sign of w, that is w m > threshold
 
-    Shapes: w, g, m (n,), of one dtype, w of +1 and -1; `gamma` and ``keep = 1 - gamma`` numbers or
-    0-d arrays.
+    Shapes: w, g, m (n,), of one dtype, w of +1 and -1; `gamma` and `keep` numbers or 0-d arrays.
     """
     new_m = keep * m + gamma * g
     # The sign of a difference keeps a nan, which a comparison would hide.

@@ -1,4 +1,7 @@
-"""A packed model's program as data: a description for JSON, and named arrays."""
+"""A packed model's program as data: a description for JSON, and named arrays.
+
+`file/architecture.py` checks what a file says and builds the program from it.
+"""
 
 from __future__ import annotations
 

@@ -201,7 +201,7 @@ def pack(model: Layer, input_shape: tuple[int, ...] | None = None) -> PackedMode
         weights       bits, 1 for +1, in words of 64
         products      of bits: width - 2 popcount(w xor x); of pixels: sums of +pixel and -pixel
         bias, batch norm and sign      bit = acc >= t, or acc <= t, an integer t for each channel
-        last layer    score = A acc + B, integers that compare as the exact logits do
+        last layer    score = A acc + B, integers in the order of the exact logits
 
     Thresholds after a product of bits come from the model's own float layers, evaluated at every
     possible accumulator: with weights of +1 and -1 these bits always equal the model's. After a
@@ -216,9 +216,10 @@ def pack(model: Layer, input_shape: tuple[int, ...] | None = None) -> PackedMode
     Raises:
         PackError: for a layer or a value without a packed form; the message says what can be
             packed. For a model that was trained on anything but bytes (`InputContract`), or on
-            another `input_shape`; for None if that shape is not known. For a model that exceeds a
-            limit of packed files (``docs/packed-format.md``).
-        RuntimeError: for a model without values.
+            another `input_shape`. If `input_shape` is None and the model does not know what it was
+            trained on. For a model that exceeds a limit of packed files
+            (``docs/packed-format.md``).
+        RuntimeError: for a model that was not initialised.
 
     References: XNOR and popcount, Rastegari et al. 2016, arXiv:1603.05279, section 3.2; thresholds,
     Umuroglu et al. 2017 (FINN), arXiv:1612.07119, section 4.2.2.

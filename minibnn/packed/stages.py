@@ -185,7 +185,9 @@ def window_rows(x: Array, windows: Windows) -> Array:
 
 @dataclass(frozen=True, eq=False)
 class ConvStage(Product):
-    """`Product` of each window of an image; a row of weights goes over (row, column, channel).
+    """`Product` of each window of an image.
+
+    Each row of weights is one filter, flattened in the order (row, column, channel).
 
     Attributes:
         size: rows and columns of a window.
@@ -274,7 +276,7 @@ class ThresholdStage(Stage):
 
 @dataclass(frozen=True, eq=False)
 class ScoreStage(Stage):
-    """The last layer's accumulators to one score for each class.
+    """Turns the last layer's accumulators (its integer sums) into one score for each class.
 
     .. code-block:: text
 
@@ -284,7 +286,8 @@ class ScoreStage(Stage):
     Attributes:
         A: (classes,) of int64.
         B: (classes,) of int64.
-        shift: the s with which A and B are the exact affine times 2^s, rounded.
+        shift: A and B are the exact real slope and offset, times 2^shift, and rounded; or ones that
+            compare alike.
         fits_int32: whether A, B, every product and every score fit into 32 bits.
         scale: (classes,) of float32.
         offset: (classes,) of float32.

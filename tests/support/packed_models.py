@@ -30,7 +30,7 @@ def ink():
 
 
 def shake(model, rng):
-    """Random values, also extreme ones, for everything that training changes."""
+    """Random values, also extreme ones, for biases, batch norm and running statistics."""
     for parameter in model.parameters():
         data = parameter.data
         if parameter.name == "bias":

@@ -35,7 +35,7 @@ def readable(backend: Any, labels: Array) -> tuple[Array, np.int64]:
 def launch_rows(
     backend: Any, file: str, name: str, logits: Array, labels: Array, dtype: Any, *others: Any
 ) -> Array:
-    """Run a kernel over all rows; return the sum of each block.
+    """Run a kernel over all rows; return the partial sum of each thread block.
 
     Args:
         backend: launches the kernel.
@@ -44,7 +44,7 @@ def launch_rows(
         logits: (n, classes).
         labels: (n,).
         dtype: the dtype of the sums.
-        others: an array that the kernel writes and its numbers, if it takes any.
+        others: further arguments of the kernel: an array that it writes, and scalars.
     """
     n, classes = logits.shape
     wide = 1 << (min(classes, 32) - 1).bit_length()

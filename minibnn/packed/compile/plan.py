@@ -1,4 +1,4 @@
-"""A model as a program whose thresholds and scores are still to be found."""
+"""A model as a program whose thresholds and scores are still to be found; made by `lower.py`."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The file format: safetensors with a digest of its arrays and metadata."""
+"""The file format: safetensors with a digest of the whole file."""
 
 from __future__ import annotations
 
