@@ -1,4 +1,4 @@
-"""What keeps a binary network from learning, found by looking at one batch."""
+"""Find what keeps a binary network from learning, from one batch."""
 
 from minibnn.diagnosis.diagnose import diagnose
 from minibnn.diagnosis.report import Diagnosis, Finding

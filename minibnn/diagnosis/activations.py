@@ -1,11 +1,12 @@
-"""Checks of what passes through the layers: gradients, signs, and who feeds whom."""
+"""Checks of the values between the layers: gradients, signs and the inputs of binary layers."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from functools import partial
 
 from minibnn.backend import backend_of
-from minibnn.diagnosis.gauge import Gauge
+from minibnn.diagnosis.gauge import Gauge, Judge, above
 from minibnn.diagnosis.passes import Passes, percent
 from minibnn.diagnosis.report import Finding
 from minibnn.functions import activation_bits, weight_bits
@@ -14,18 +15,18 @@ from minibnn.inspection.recorder import Step
 from minibnn.layers import Activation, Conv2D
 from minibnn.parameter import Parameter
 
-# Of normal values with the clip's standard deviation, as batch norm makes them, 32% lie outside. At
-# three and a half times the deviation it is 78%: three of four gradients lost, no accident.
+# After batch norm, values are about normal with the clip as standard deviation: 32% lie outside. At
+# 3.5 times this deviation it is 78%. A loss of three gradients in four is no accident.
 SATURATED_SHARE = 0.75
-# A unit or two of a hundred that never change are a waste, not a fault.
+# If one or two units in a hundred never change, that is a waste, but not a fault.
 CONSTANT_SHARE = 0.05
 # A sum of n products of +1 and -1 is zero with probability sqrt(2 / (pi n)) for even n: 7% for 128
-# inputs, 25% for 10. Half of a ReLU's outputs are.
+# inputs, 25% for 10. Of a ReLU's outputs, half are zero.
 ZERO_SHARE = 0.25
 
 
 def saturated(passes: Passes, gauge: Gauge) -> None:
-    """Quantized activations at which most of the gradient stops."""
+    """Quantized activations that stop most of the gradient."""
     for step in passes.training:
         layer = step.layer
         if not isinstance(layer, Activation) or activation_bits(layer.function) == 32:
@@ -35,25 +36,24 @@ def saturated(passes: Passes, gauge: Gauge) -> None:
         came = step.dy != 0
         stopped = came & (step.dx == 0)
 
-        def judge(came: float, stopped: float, step: Step = step) -> Finding | None:
-            if not came or stopped / came <= SATURATED_SHARE:
-                return None
-            share = stopped / came
-            return Finding(
-                "warning",
-                "saturated",
-                step.path,
-                share,
-                f"{percent(share)} of the gradients that reach {step.layer} stop at its clip",
-                "the layers below learn from the few samples whose values lie near zero",
-                "put BatchNorm before it, or widen the clip",
-            )
+        judge_share = above(
+            SATURATED_SHARE,
+            "warning",
+            "saturated",
+            step.path,
+            f"the gradients that reach {layer} stop at its clip",
+            "the layers below learn from the few samples whose values lie near zero",
+            "put BatchNorm before it, or widen the clip",
+        )
+
+        def judge(came: float, stopped: float, judge_share: Judge = judge_share) -> Finding | None:
+            return judge_share(stopped / came) if came else None
 
         gauge.ask(judge, came.sum(), stopped.sum())
 
 
 def constant(passes: Passes, gauge: Gauge) -> None:
-    """Units of an activation that give the same for every sample."""
+    """Units of an activation that have the same output for every sample."""
     for step in _after_first_weight(passes.training):
         if not isinstance(step.layer, Activation):
             continue
@@ -78,35 +78,35 @@ def constant(passes: Passes, gauge: Gauge) -> None:
 
 
 def zero_at_sign(passes: Passes, gauge: Gauge) -> None:
-    """Exact zeros that enter a 1-bit activation together with the positive values."""
+    """Exact zeros that a 1-bit activation treats as positive values."""
     for step in passes.evaluation:
         layer = step.layer
         if not isinstance(layer, Activation) or activation_bits(layer.function) != 1:
             continue
         xp = backend_of(step.x).xp
-        # A step function that puts zero with the negative values loses nothing after a ReLU.
+        # A step function that treats zero as negative loses nothing after a ReLU.
         below = layer.function.forward(xp.full((1, 1), -1, dtype=step.x.dtype))
         at = layer.function.forward(xp.zeros((1, 1), dtype=step.x.dtype))
 
-        def judge(share: float, differ: float, step: Step = step) -> Finding | None:
-            if share <= ZERO_SHARE or not differ:
-                return None
-            return Finding(
-                "warning",
-                "zero-at-sign",
-                step.path,
-                share,
-                f"{percent(share)} of the values that enter {step.layer} are exactly zero",
-                "sign(0) is +1, so they say the same as positive ones",
-                "leave out the ReLU (or what else makes zeros) before a sign; use an odd number of "
-                "inputs, or BatchNorm, which moves them once it is trained",
-            )
+        judge_share = above(
+            ZERO_SHARE,
+            "warning",
+            "zero-at-sign",
+            step.path,
+            f"the values that enter {layer} are exactly zero",
+            "sign(0) is +1, so they say the same as positive ones",
+            "leave out the ReLU (or what else makes zeros) before a sign; use an odd number of "
+            "inputs, or BatchNorm, which moves them once it is trained",
+        )
+
+        def judge(share: float, differ: float, judge_share: Judge = judge_share) -> Finding | None:
+            return judge_share(share) if differ else None
 
         gauge.ask(judge, (step.x == 0).mean(), (below != at).sum())
 
 
 def real_input(passes: Passes, gauge: Gauge) -> None:
-    """Real numbers that enter a layer with 1-bit weights, the first layer apart."""
+    """Real numbers that enter a layer with 1-bit weights, except the first layer."""
     steps = passes.evaluation
     bits = value_bits(steps)
     binary = any(
@@ -119,27 +119,22 @@ def real_input(passes: Passes, gauge: Gauge) -> None:
             continue
         if bits.get(id(step.x), 32) < 32:
             continue
-
-        def judge(share: float, step: Step = step) -> Finding | None:
-            if not share:
-                return None
-            return Finding(
-                "warning" if binary else "note",
-                "real-input",
-                step.path,
-                share,
-                f"{percent(share)} of the inputs of {step.layer} are neither +1 nor -1",
-                "its weights are binary, but its products cannot be counted bits"
-                + ("" if binary else "; a network of binary weights and real activations"),
-                "let Activation(SignSTE(clip=1.0)) be the last before it: normalise and pool "
-                "before the sign, not after",
-            )
-
+        judge = above(
+            0.0,
+            "warning" if binary else "note",
+            "real-input",
+            step.path,
+            f"the inputs of {step.layer} are neither +1 nor -1",
+            "its weights are binary, but its products cannot be computed by counting bits"
+            + ("" if binary else "; a network of binary weights and real activations"),
+            "let Activation(SignSTE(clip=1.0)) be the last before it: normalise and pool "
+            "before the sign, not after",
+        )
         gauge.ask(judge, (abs(step.x) != 1).mean())
 
 
 def zero_padding(passes: Passes, gauge: Gauge) -> None:
-    """Borders of zeros, a value that the inputs of a convolution with 1-bit weights never have."""
+    """Padding of zeros around inputs that are never zero, for convolutions with 1-bit weights."""
     first = next((s for s in passes.evaluation if any(True for _ in _weights(s))), None)
     for step in passes.evaluation:
         layer = step.layer
@@ -148,44 +143,46 @@ def zero_padding(passes: Passes, gauge: Gauge) -> None:
         quantized = layer.named_quantized()
         if not any(weight_bits(f, len(p.shape), p.shape[-1]) == 1 for _, p, f in quantized):
             continue
-        (above, below), (left, right) = layer.padding
+        (top, bottom), (left, right) = layer.padding
         height, width = step.x.shape[1:3]
-        border = 1 - height * width / ((above + height + below) * (left + width + right))
-        if not border:
+        share = 1 - height * width / ((top + height + bottom) * (left + width + right))
+        if not share:
             continue
+        finding = partial(
+            Finding,
+            kind="zero-padding",
+            where=step.path,
+            figure=share,
+            measured=f"{percent(share)} of the padded input of {layer} is padding of 0",
+        )
 
         def judge(
-            others: float, zeros: float, step: Step = step, border: float = border
+            others: float,
+            zeros: float,
+            step: Step = step,
+            finding: Callable[..., Finding] = finding,
         ) -> Finding | None:
-            measured = f"{percent(border)} of what the windows of {step.layer} see is a border of 0"
             if not others:
-                return Finding(
-                    "warning",
-                    "zero-padding",
-                    step.path,
-                    border,
-                    measured,
-                    "beside inputs of +1 and -1 it is a third value: the products are no counted "
-                    "bits, and the model does not pack",
-                    "use padding_value=-1 or padding_value=1, or padding=0",
+                return finding(
+                    severity="warning",
+                    meaning="beside inputs of +1 and -1, 0 is a third value: the products cannot "
+                    "be computed by counting bits, and the model does not pack",
+                    hint="use padding_value=-1 or padding_value=1, or padding=0",
                 )
             if zeros or step is not first:
-                return None  # of later layers `real_input` says what their inputs are
-            return Finding(
-                "note",
-                "zero-padding",
-                step.path,
-                border,
-                measured,
-                "no input is 0, so the border is no pixel either, and the model does not pack",
-                "use padding_value=-1 behind Rescale(2 / 255, -1), or padding=0",
+                return None  # `real_input` reports the inputs of later layers
+            return finding(
+                severity="note",
+                meaning="no input is 0, so the padding is not a pixel value, and the model does "
+                "not pack",
+                hint="use padding_value=-1 behind Rescale(2 / 255, -1), or padding=0",
             )
 
         gauge.ask(judge, (abs(step.x) != 1).mean(), (step.x == 0).mean())
 
 
 def _weights(step: Step) -> Iterator[Parameter]:
-    """The parameters of a layer that are more than one value a channel."""
+    """The parameters of a layer that have more than one value per channel."""
     return (p for p in step.layer.own_parts()[0] if len(p.shape) >= 2)
 
 

@@ -1,4 +1,4 @@
-"""Look at a model on one batch and say what is wrong with it."""
+"""Run a model on one batch and report what is wrong with it."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ from minibnn.random_stream import RandomStream
 from minibnn.training.evaluate import check_data
 
 EVALUATION, TRAINING = "evaluation", "training"
-# In the order of the findings, and of which pass they look at the steps.
+# In the order of the findings; each with the passes that it examines.
 CHECKS = (
     (non_finite, (EVALUATION, TRAINING)),
     (starved, (TRAINING,)),
@@ -39,7 +39,7 @@ CHECKS = (
     (zero_padding, (EVALUATION,)),
     (real_input, (EVALUATION,)),
 )
-# For the arrays between the layers, each of which training keeps about four times: values, saved
+# Memory for the arrays between the layers. Training keeps about four copies of each: values, saved
 # state, and two gradients.
 BYTES, TIMES = 2**27, 4
 
@@ -49,42 +49,43 @@ def diagnose(
 ) -> Diagnosis:
     """Look for what keeps a binary network from learning, or from being binary.
 
-    A copy of the model runs one batch in evaluation, then forward and backward in training, which
-    takes about twice the memory of a training step of so many samples. The
-    model itself, its statistics and its draws are left alone, and so is the loader. On a device
-    all figures are read back together at the end. Where a loss asks for nothing any more (a hinge
-    of a sample that is right by the margin), a small error is sent back in its place: what is
-    judged is the way that errors take, not how few a good model has left.
+    A copy of the model runs one batch in evaluation mode, then forward and backward in training
+    mode. This takes about twice the memory of a training step with as many samples. The model, its
+    statistics and random streams, and the loader do not change. On a device, all figures are read
+    back together at the end. Where the loss has no gradient left (such as a hinge loss for a sample
+    that is right by the margin), a small random error is backpropagated in its place: the check is
+    whether errors reach the layers, not how many a good model still makes.
 
     .. code-block:: text
 
         non-finite    nan or inf in data, parameters, outputs, loss or gradients
-        starved       quantized weights whose gradient is exactly zero, whatever the sample
+        starved       quantized weights whose gradient is exactly zero for every sample
         clipped       latent weights outside their quantizer's clip, where no gradient moves them
-        zero-input    weights of an input that is zero in every sample, so they cannot learn
+        zero-input    weights of inputs that are zero in every sample, so they cannot learn
         saturated     binary activations outside their clip, where the gradient stops
         at-bound      latent weights that lie at their bound
         constant      units with the same output for every sample
         small-scale   batch norm scales near zero
         zero-at-sign  exact zeros that enter a sign, which makes them all +1
-        zero-padding  borders of zeros around the inputs of a convolution with binary weights
-        real-input    real numbers that enter a layer with binary weights, past the first one
+        zero-padding  padding of zeros around the inputs of a convolution with binary weights
+        real-input    real numbers that enter a layer with binary weights, except the first one
 
     Args:
         model: initialised, trained or not.
         data: batches ``(x, labels)`` on the model's device.
-        loss: what it is trained with; None for ``LogitCrossEntropy()``.
-        samples: how many to look at, at most, evenly spread over the data set: fewer, but at least
-            the loader's batch, where their arrays between the layers would take over 128 MiB.
+        loss: the loss it is trained with; None means ``LogitCrossEntropy()``.
+        samples: the largest number of samples to examine, evenly spaced over the data set. It uses
+            fewer, but at least the loader's batch size, if the arrays between the layers would take
+            over 128 MiB.
 
     Returns:
         A report that is true for a healthy model and prints as a list: what was measured, where,
-        what it means, and what to try. The thresholds and their reasons stand where the
-        checks are, in ``minibnn/diagnosis/``.
+        what it means, and what to try. The thresholds and their reasons are next to the checks, in
+        ``minibnn/diagnosis/``.
 
     Raises:
-        TypeError: for data that is no DataLoader, or on another device than the model.
-        ValueError: for labels without an output, or fewer samples than 2.
+        TypeError: if data is not a DataLoader, or is on another device than the model.
+        ValueError: for labels without an output, or fewer than 2 samples.
 
     >>> import numpy as np
     >>> from minibnn import Activation, DataLoader, Dense, ReLU, Sequential, SignSTE
@@ -101,7 +102,7 @@ def diagnose(
     """
     loss = LogitCrossEntropy() if loss is None else loss
     loss = copy.copy(require("diagnose", "loss", loss, Loss))
-    with np.errstate(all="ignore"):  # what is not finite becomes a finding
+    with np.errstate(all="ignore"):  # values that are not finite become findings
         check_data(model, data, "diagnose: data")
         samples = integer("diagnose", "samples", samples)
         count = min(samples, data.samples, _affordable(model, data))
@@ -115,34 +116,34 @@ def diagnose(
         _check(EVALUATION, Passes(recorder.model, x, recorder.steps, [], None, blamed), gauge)
         recorder.clear()
         value = loss.forward(recorder.model.forward(x, train=True), labels)
-        recorder.model.backward(_everywhere(model, value, loss.backward()), need_dx=False)
+        recorder.model.backward(_error_everywhere(model, value, loss.backward()), need_dx=False)
         _check(TRAINING, Passes(recorder.model, x, [], recorder.steps, value, blamed), gauge)
     findings = sorted(gauge.findings(), key=lambda f: SEVERITIES.index(f.severity))
     return Diagnosis(str(model), count, tuple(findings))
 
 
 def _affordable(model: Layer, data: DataLoader) -> int:
-    """How many samples fit into `BYTES`; not fewer than training takes, nor than a comparison."""
+    """How many samples fit into `BYTES`; at least a training batch, and 2 to compare."""
     _, all_outputs = bytes_a_sample(model, data.arrays[0][:1])
     return max(2, data.batch_size, BYTES // max(1, TIMES * all_outputs))
 
 
 def _check(of: str, passes: Passes, gauge: Gauge) -> None:
-    """Run the checks of a pass."""
+    """Run the checks of one pass."""
     for rank, (check, which) in enumerate(CHECKS):
         gauge.rank = rank
         if of in which:
             check(passes, gauge)
 
 
-def _everywhere(model: Layer, value: Array, error: Array) -> Array:
-    """The loss's gradient, and where that is exactly zero an error of no meaning.
+def _error_everywhere(model: Layer, value: Array, error: Array) -> Array:
+    """The loss's gradient; where it is exactly zero, small noise instead.
 
-    A gradient without anything but zeros stays, if there is a loss: that is a fault of the loss.
+    If the gradient is zero everywhere although the loss is not, it stays: the loss is faulty.
     """
     backend = model.backend
     idle = (error == 0) & ((error != 0).any() | (value == 0))
-    # Not the same for all samples, nor in step with the outputs: batch norm would take it out.
+    # Neither constant over the samples nor proportional to the outputs: batch norm removes both.
     stream = RandomStream()
     stream.seed = 0
     noise = (stream.uniform(backend, error.shape, error.dtype) - 0.5) / error.size

@@ -1,4 +1,4 @@
-"""What the checks look at."""
+"""The evaluation or training pass that the checks examine."""
 
 from __future__ import annotations
 
@@ -11,15 +11,15 @@ from minibnn.layers import Layer
 
 @dataclass(frozen=True)
 class Passes:
-    """What the checks look at: one pass at a time, since both would take twice the memory.
+    """One pass of the model. The checks get one at a time: both would take twice the memory.
 
     Attributes:
-        model: the copy that ran; after training with the gradients of that pass.
+        model: the copy that ran; after training, it has the gradients of that pass.
         x: the batch.
         evaluation: the steps of the evaluation pass, empty after training.
         training: the steps of the training pass with their gradients, empty after evaluation.
-        loss: its loss in training, on the device; None after evaluation.
-        blamed: where something was not finite, as far as it is known.
+        loss: the training loss, on the device; None after evaluation.
+        blamed: the paths where values that are not finite were found so far.
     """
 
     model: Layer
@@ -31,7 +31,7 @@ class Passes:
 
 
 def percent(share: float) -> str:
-    """A share in words."""
+    """A share as a percentage, for a message."""
     if 0 < share < 0.001:
         return f"{share:.1e}"
     return f"{100 * share:.3g}%"

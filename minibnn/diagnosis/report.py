@@ -1,4 +1,4 @@
-"""What a diagnosis found, as a list."""
+"""The findings of a diagnosis, and how they print."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ class Finding:
     """One thing that is wrong, or worth knowing.
 
     Attributes:
-        severity: ``"error"`` (the model cannot work), ``"warning"`` (it learns or ships worse than
-            it could) or ``"note"`` (as it should be, or harmless, and good to know).
-        kind: which check: non-finite, starved, clipped, zero-input, saturated, at-bound, constant,
+        severity: ``"error"`` (the model cannot work), ``"warning"`` (it learns or packs worse than
+            it could) or ``"note"`` (harmless, but good to know).
+        kind: the check: non-finite, starved, clipped, zero-input, saturated, at-bound, constant,
             small-scale, zero-at-sign, zero-padding or real-input.
-        where: path of the layer or parameter; empty for the model as a whole.
-        figure: what was measured, mostly a share between 0 and 1.
+        where: the path of the layer or parameter; empty for the whole model.
+        figure: what was measured, usually a share between 0 and 1.
         measured: the figure in words.
         meaning: what it does to the model.
         hint: what to try.
@@ -40,8 +40,8 @@ class Diagnosis:
     """Findings, the worst first: true if there is neither an error nor a warning.
 
     Attributes:
-        title: of the model.
-        samples: how many it looked at.
+        title: the model's name in the report.
+        samples: the number of samples examined.
         findings: errors, warnings, notes; each in the order of the layers.
     """
 
@@ -63,9 +63,9 @@ class Diagnosis:
         verdict = ", ".join([*(["healthy"] if self.ok else []), *said])
         lines = [f"diagnosis of {self.title} on {self.samples} samples: {verdict}"]
         for finding in self.findings:
-            place = f"{finding.where}, " if finding.where else ""
+            where = f"{finding.where}, " if finding.where else ""
             lines += [
-                f"  {finding.severity:<8} {place}{finding.kind}: {finding.measured}",
+                f"  {finding.severity:<8} {where}{finding.kind}: {finding.measured}",
                 f"  {'':<8} {finding.meaning}",
                 f"  {'':<8} hint: {finding.hint}",
             ]

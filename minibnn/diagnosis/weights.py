@@ -1,29 +1,30 @@
-"""Checks of what is trained: weights, scales, and whether the numbers are numbers."""
+"""Checks of parameters: weights, scales, and values that are not finite."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 
 from minibnn.backend import Array, backend_of
-from minibnn.diagnosis.gauge import Gauge
+from minibnn.diagnosis.gauge import Gauge, above
 from minibnn.diagnosis.passes import Passes, percent
 from minibnn.diagnosis.report import Finding
 from minibnn.functions import Function
 from minibnn.inspection.recorder import Step
 from minibnn.parameter import Parameter
 
-# A healthy gradient is a sum of floats and never exactly zero. One in a hundred is left to units
-# that happen to be outside their clip for each of a few hundred samples.
+# A healthy gradient is a sum of floats and never exactly zero. One in a hundred may be zero: a few
+# units happen to be outside their clip for all of a few hundred samples.
 STARVED_SHARE = 0.01
-# Latent weights start inside the clip, and a few may step over its edge.
+# Latent weights start inside the clip; a few may leave it.
 CLIPPED_SHARE = 0.05
-# Where a network is used to it (dark pixels), a note is enough; below this it is not worth one.
+# Dark pixels are common, so this is only a note; a smaller share is not worth one.
 ZERO_INPUT_SHARE = 0.01
-# Some bounded latent weights always gather at their bound; a tenth in a good training on MNIST,
-# more in longer ones. Nearly all means that a step carries a weight from one end to the other.
+# Some latent weights always gather at their bound: a tenth in good training on MNIST, more if it is
+# longer. If nearly all do, one step carries a weight from one bound to the other.
 AT_BOUND_SHARE = 0.9
-# Scales start at 1. A hundredth of the layer's mean, or of the channel's own shift, moves nothing:
-# normalised values stay within about 5. A layer of scales that are all below the last is off.
+# Scales start at 1. Normalised values stay within about 5, so a scale of a hundredth of the layer's
+# mean, or of the channel's own shift, has no effect. SMALL_SCALE_ALONE is for a layer whose scales
+# are all small.
 SMALL_SCALE = 0.01
 SMALL_SCALE_ALONE = 1e-3
 
@@ -31,8 +32,8 @@ VALUES = "parameter's values"
 
 
 def non_finite(passes: Passes, gauge: Gauge) -> None:
-    """Nan or inf: the data, each parameter, each layer's own doing, the loss, the gradients."""
-    found = passes.blamed  # only the first cause matters; what follows from it is not told again
+    """Nan or inf in the data, the parameters, the layers' outputs, the loss or the gradients."""
+    found = passes.blamed  # only the first cause is reported, not what follows from it
 
     def ask(where: str, what: str, array: Array, hint: str, *unless: Array) -> None:
         def judge(share: float, *others: float) -> Finding | None:
@@ -69,20 +70,20 @@ def non_finite(passes: Passes, gauge: Gauge) -> None:
 
 
 def starved(passes: Passes, gauge: Gauge) -> None:
-    """Quantized weights whose gradient is exactly zero, sorted by the reason for it."""
+    """Quantized weights whose gradient is exactly zero, by cause: starved, clipped, zero-input."""
     for path, step, parameter, function in _quantized(passes.training):
         if step.dy is None:
             continue
         xp = backend_of(parameter.data).xp
         zero = parameter.grad == 0
         ones = xp.ones_like(parameter.data)
-        # Some functions let a gradient pass only if it leads back inside: at their edge a zero is
-        # no fault, and a weight is stuck only if it can go neither way.
+        # Some functions pass a gradient outside the clip only if it leads back inside. So a zero
+        # there is no fault, and a weight is stuck only if it can move in neither direction.
         up = function.backward(-ones, parameter.data) == 0
         down = function.backward(ones, parameter.data) == 0
         stuck = up & down
-        # An input that never changes teaches its weights nothing that a bias does not learn, and
-        # batch norm takes out even that: their gradients are zero but for rounding.
+        # The weights of a constant input act as a bias, which batch norm removes: their gradients
+        # are zero except for rounding.
         idle = dark = xp.zeros_like(zero)
         if parameter.data.ndim >= 2 and parameter.shape[-2] == step.x.shape[-1]:
             axes = tuple(range(step.x.ndim - 1))
@@ -92,7 +93,7 @@ def starved(passes: Passes, gauge: Gauge) -> None:
         unfed = zero & ~(up | down) & ~idle
         axes = tuple(range(unfed.ndim - 1))
         units = zero.all(axis=axes) & unfed.any(axis=axes)
-        unfed = unfed | units  # all of such a unit's weights, the idle ones too
+        unfed = unfed | units  # all weights of such a unit, including the idle ones
 
         def judge_starved(
             share: float, units: float, path: str = path, n: int = parameter.shape[-1]
@@ -111,35 +112,26 @@ def starved(passes: Passes, gauge: Gauge) -> None:
                 "a feedback that blocks the error",
             )
 
-        def judge_clipped(share: float, path: str = path) -> Finding | None:
-            if share <= CLIPPED_SHARE:
-                return None
-            return Finding(
-                "warning",
-                "clipped",
-                path,
-                share,
-                f"{percent(share)} of the latent weights lie where their quantizer stops every "
-                "gradient",
-                "they never come back, so their bits are frozen",
-                "keep them inside: weight_bound equal to the clip, and a weight_init within it",
-            )
-
-        def judge_dark(share: float, path: str = path) -> Finding | None:
-            if share <= ZERO_INPUT_SHARE:
-                return None
-            return Finding(
-                "note",
-                "zero-input",
-                path,
-                share,
-                f"{percent(share)} of the weights belong to inputs that are zero in every sample",
-                "they keep their first values at random: harmless as long as those inputs stay "
-                "zero, noise when they do not",
-                "for pixels, Rescale(2 / 255, -1) makes dark ones -1 instead of 0; for a hidden "
-                "layer, look at the units below",
-            )
-
+        judge_clipped = above(
+            CLIPPED_SHARE,
+            "warning",
+            "clipped",
+            path,
+            "the latent weights lie where their quantizer stops every gradient",
+            "they never come back, so their bits are frozen",
+            "keep them inside: weight_bound equal to the clip, and a weight_init within it",
+        )
+        judge_dark = above(
+            ZERO_INPUT_SHARE,
+            "note",
+            "zero-input",
+            path,
+            "the weights belong to inputs that are zero in every sample",
+            "they keep their random initial values: harmless as long as those inputs stay zero, "
+            "noise when they do not",
+            "for pixels, Rescale(2 / 255, -1) makes dark ones -1 instead of 0; for a hidden "
+            "layer, look at the units below",
+        )
         gauge.ask(judge_starved, unfed.mean(), units.sum())
         gauge.ask(judge_clipped, (stuck & ~idle).mean())
         gauge.ask(judge_dark, dark.mean())
@@ -150,27 +142,22 @@ def at_bound(passes: Passes, gauge: Gauge) -> None:
     for path, _, parameter, _ in _quantized(passes.training):
         if parameter.bound is None:
             continue
-
-        def judge(share: float, path: str = path) -> Finding | None:
-            if share <= AT_BOUND_SHARE:
-                return None
-            return Finding(
-                "warning",
-                "at-bound",
-                path,
-                share,
-                f"{percent(share)} of the latent weights lie at their bound",
-                "steps as large as the bound carry them from one end to the other, and nothing "
-                "of the gradients before is remembered",
-                "a smaller learning rate, or a smaller lr_scale; Bop's weights always lie at 1, so "
-                "give them no weight_bound",
-            )
-
+        judge = above(
+            AT_BOUND_SHARE,
+            "warning",
+            "at-bound",
+            path,
+            "the latent weights lie at their bound",
+            "steps as large as the bound carry them from one end to the other, and earlier "
+            "gradients are forgotten",
+            "a smaller learning rate, or a smaller lr_scale; Bop's weights always lie at 1, so "
+            "give them no weight_bound",
+        )
         gauge.ask(judge, (abs(parameter.data) >= parameter.bound).mean())
 
 
 def small_scale(passes: Passes, gauge: Gauge) -> None:
-    """Channels that a normalisation multiplies by next to nothing."""
+    """Channels that batch norm multiplies by almost zero."""
     for step in passes.training:
         gamma = getattr(step.layer, "gamma", None)
         beta = getattr(step.layer, "beta", None)
@@ -192,8 +179,8 @@ def small_scale(passes: Passes, gauge: Gauge) -> None:
                 f"{step.path}.gamma" if step.path else "gamma",
                 count / n,
                 f"{count:.0f} of {n} scales of {step.layer} are next to zero",
-                "what such a channel gives is its shift beta, and no error passes it; as a "
-                "threshold for a sign it lies far outside of what occurs",
+                "such a channel outputs only its shift beta, and no error passes it; its threshold "
+                "for a sign lies far outside the values that occur",
                 "set these scales to 1 and try a smaller learning rate",
             )
 

@@ -1,4 +1,4 @@
-"""Anchors: what stands in for functions, draws and products while gradients are checked."""
+"""Anchors: they replace functions, random streams and products while gradients are checked."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ from minibnn.gradcheck.zero import check_zero
 from minibnn.layers import DirectFeedback, Layer, MaxPool2D
 from minibnn.random_stream import RandomStream
 
-NUDGE = 1e-2  # relative, so that zeros and signs stay
+NUDGE = 1e-2  # relative, so that zeros and signs are kept
 
 
 class Anchor:
-    """Something that is replaced during the check, and held to the point where it began.
+    """Replaces a part of a layer during the check, and stays at the point where the check began.
 
-    Its calls are numbered within a forward pass, so that one function may serve several places.
-    What a layer gets from it is the layer's own, to change in place as it would the real thing.
+    Its calls are numbered within a forward pass, so one function may be used several times. It
+    returns copies, which the layer may change in place.
     """
 
     def __init__(self) -> None:
@@ -32,16 +32,16 @@ class Anchor:
         self.backward_time = False
 
     def freeze(self) -> None:
-        """From now on, stay at the points met so far; what comes next is the backward pass."""
+        """Stay at the points seen so far from now on; the backward pass comes next."""
         self.frozen = self.backward_time = True
 
     def restart(self) -> None:
-        """A new forward pass begins."""
+        """Begin a new forward pass."""
         self.calls = 0
         self.backward_time = False
 
     def at(self, make: Callable[[], Any]) -> Any:
-        """The point of this call: made anew until frozen, then the same in every pass."""
+        """Return the point of this call: a new one until frozen, then the same in every pass."""
         if not self.frozen:
             self.points.append(make())
             return self.points[-1]
@@ -51,13 +51,13 @@ class Anchor:
 
 @dataclass
 class _Point:
-    """Where a function was when the check began: its argument, its values, and what came back.
+    """One call of a function when the check began.
 
     Attributes:
         x: the argument.
-        value: what the function gave.
-        y: what stands for it in the check: the same, or a little beside it.
-        dy: what came back, None so far.
+        value: the function's value.
+        y: the value used in the check: the same, or moved a little.
+        dy: the gradient from backward, None before.
     """
 
     x: Array
@@ -83,7 +83,7 @@ class _AnchoredFunction(Anchor, Function):
         return repr(self.function)
 
     def __getattr__(self, name: str) -> Any:
-        return getattr(self.function, name)  # what only this function has, such as its clip
+        return getattr(self.function, name)  # other attributes of the function, such as its clip
 
     def freeze(self) -> None:
         super().freeze()
@@ -93,11 +93,11 @@ class _AnchoredFunction(Anchor, Function):
     def train_forward(self, x: Array) -> Array:
         return self._value(self.function.train_forward, x)
 
-    def forward(self, x: Array) -> Array:  # for a layer of the user's that knows only this name
+    def forward(self, x: Array) -> Array:  # for users' layers that call only forward
         return self._value(self.function.forward, x)
 
     def _value(self, function: Callable[[Array], Array], x: Array) -> Array:
-        if self.backward_time:  # which computes again what it did not keep
+        if self.backward_time:  # backward may recompute what forward did not save
             value = function(x)
             for point in self.points:
                 if np.array_equal(point.x, x) and np.array_equal(point.value, value):
@@ -106,7 +106,7 @@ class _AnchoredFunction(Anchor, Function):
         point = self.at(lambda: self._point(x.copy(), np.array(function(x))))
         if not self.frozen:
             return point.y.copy()
-        # Without a dy nothing came back here, as below the first parameters: any slope will do.
+        # Without a dy, no gradient came here, as below the first parameters: any slope will do.
         dy = np.zeros_like(point.y) if point.dy is None else point.dy
         surrogate = self.function.surrogate_at(point.x, dy)
         return point.y + (surrogate(x) - surrogate(point.x))  # exactly y at x0
@@ -117,7 +117,7 @@ class _AnchoredFunction(Anchor, Function):
         return _Point(x, value, value * (1 + NUDGE * self.nudge.standard_normal(value.shape)))
 
     def backward(self, dy: Array, x: Array) -> Array:
-        # One function may serve several places; at equal ones the last comes back first.
+        # A function may be used several times; for equal arguments the last call comes first.
         for point in reversed(self.points):
             if point.dy is None and np.array_equal(point.x, x):
                 point.dy = dy.copy()
@@ -142,9 +142,9 @@ class _AnchoredStream(Anchor, RandomStream):
 
     def uniform(self, backend: Backend, shape: tuple[int, ...], dtype: Any) -> Array:
         if self.backward_time:
-            return self.stream.uniform(backend, shape, dtype)  # an error there
+            return self.stream.uniform(backend, shape, dtype)  # which raises ValueError
         if self.frozen:
-            self.stream.count += 1  # as if it had drawn, for who sets the count back
+            self.stream.count += 1  # as if it had drawn, for layers that reset the count
         return self.at(lambda: self.stream.uniform(backend, shape, dtype)).copy()
 
 
@@ -163,10 +163,10 @@ class _AnchoredProduct(Anchor):
 
 
 class _AnchoredMaxima(Anchor):
-    """The values where the maxima stood when the check began.
+    """The values at the positions of the maxima when the check began.
 
-    Sums of signs are whole numbers, so that windows full of equal maxima are common in a binary
-    network. There the maximum has a kink, and its gradient goes to one of several: this one.
+    Sums of signs are whole numbers, so windows with equal maxima are common in a binary network.
+    There the maximum has a kink, and its gradient goes to one of them: the one at this position.
     """
 
     def __init__(self, layer: MaxPool2D) -> None:
@@ -185,7 +185,7 @@ class _AnchoredMaxima(Anchor):
 
 
 class _AnchoredBlocks(Anchor):
-    """The outputs of blocks that are trained by direct feedback, each at the input it met."""
+    """The outputs of blocks trained by direct feedback, each at its first input."""
 
     def __init__(self, layer: DirectFeedback) -> None:
         super().__init__()
@@ -207,11 +207,11 @@ class _AnchoredBlocks(Anchor):
 
 
 def anchor(layer: Layer, nudge: np.random.Generator | None = None) -> Iterator[Anchor]:
-    """Replace what a layer and its children draw and choose, functions, products with feedback.
+    """Anchor functions, random streams, maxima and feedback products of a layer and its children.
 
     Args:
         layer: changed in place.
-        nudge: moves the values of all functions a little, so that no two are equal.
+        nudge: a generator that moves all function values a little, so that no two are equal.
     """
     for name, value in list(vars(layer).items()):
         if isinstance(value, Function) and not isinstance(value, Anchor):

@@ -1,6 +1,6 @@
 """Gradient checks, also for layers whose backward is not a derivative.
 
-A straight-through backward is no derivative of the sign; it is the derivative of a surrogate.
+A straight-through backward is not the derivative of the sign, but of a surrogate.
 So each function is *anchored* at the point x0 where the check takes place: while the check
 perturbs inputs and weights, it computes ``surrogate(x) + (forward(x0) - surrogate(x0))``. At x0
 that has the true, binary value, and around it the surrogate's slope, so that central differences
@@ -9,9 +9,9 @@ anchored alike: ``x W`` becomes ``x0 W + x B - x0 B``, which has the same value 
 whose derivative with respect to x runs through the feedback weights B. So is direct feedback:
 each block stays at the input h0 it met, and its output h adds ``(h - h0) B`` to the network's.
 
-Where slopes say little because of ties, of which sums of signs are full, two checks take the place
-of one: each layer by itself at what it meets (`leaves`), and the network a little beside the
-point, where nothing is equal any more.
+Sums of signs are often equal, and slopes say little at such ties. Then two checks take the place of
+one: each layer by itself with the input it gets (`leaves`), and the network with all function
+values moved a little, so that none are equal.
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ def check_gradients(
     """Compare a layer's backward with central differences, element by element, in float64.
 
     The layer may be a whole network. A copy of it is checked, on the CPU in float64 and in
-    training mode, after two other batches; the layer itself is not touched. The gradients have to
+    training mode, after two other batches; the layer itself does not change. The gradients have to
     be the same with ``need_dx=False``, which is how `fit` calls the first layer, after an
     evaluation between forward and backward, and for a dy that is not contiguous.
 
@@ -66,11 +66,11 @@ def check_gradients(
         labels: for the loss.
         rng: draws the cotangent, missing values, and which elements to check.
         tolerance: the largest relative error that passes; see `GradientResult.error`.
-        max_elements: arrays larger than this are checked at so many random places.
+        max_elements: in larger arrays, this many random elements are checked.
 
     Returns:
         A report that is true if all is well and prints as a table. For a wrong gradient it
-        names the array, the worst place, both values and, where it recognises it, the mistake.
+        names the array, the worst element, both values and, if it recognises it, the mistake.
         In a test write ``assert report, str(report)``.
 
     Raises:
@@ -89,7 +89,7 @@ def check_gradients(
         raise TypeError("check_gradients: expected loss and labels together, got one of them")
     max_elements = integer("check_gradients", "max_elements", max_elements, least=1)
     tolerance = number("check_gradients", "tolerance", tolerance)
-    # A stream of its own, not the one that x may have been drawn from.
+    # Not the same stream that x may have been drawn from.
     rng = generator("check_gradients", rng).spawn(1)[0]
     if isinstance(layer, Function):
         layer = Activation(layer)
@@ -168,7 +168,7 @@ def _compare_ways(
     ways: dict[str, dict[str, Array]],
     tolerance: float,
 ) -> None:
-    """Hold what backward gives when it is called in other ways to the gradients checked above."""
+    """Compare the gradients of other ways to call backward with those already checked."""
     for way, others in ways.items():
         for name, gradient in others.items():
             if found[name].error <= tolerance:
@@ -194,7 +194,7 @@ def _ready(layer: Layer, rng: np.random.Generator) -> Layer:
 def _compare_loss(
     loss: Loss, y: Array, labels: Array, rng: np.random.Generator, tolerance: float, most: int
 ) -> tuple[Array, Comparison]:
-    """Check the loss's own gradient, of the network's output; return it and the comparison."""
+    """Check the gradient of the loss by the network's output; return it and the comparison."""
     loss = copy.copy(loss)
     before = y.copy()
     loss.forward(y, labels)

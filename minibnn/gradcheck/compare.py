@@ -1,4 +1,4 @@
-"""Numerical differentiation of one array, place by place, beside what backward says."""
+"""Compare the gradient of one array by backward with numerical differentiation."""
 
 from __future__ import annotations
 
@@ -11,25 +11,25 @@ from minibnn.gradcheck.diagnosis import likely_cause
 from minibnn.gradcheck.report import GradientResult
 from minibnn.gradcheck.slopes import FINER, LOST, Slopes
 
-STEP = 1e-5  # of the central differences, in units of the array's spread
-FAR = 1e100  # for a value of which nothing depends
-LOOKED_AT = 16  # of the gradients that are small beside what reaches the layer
+STEP = 1e-5  # of the central differences, in units of the array's standard deviation
+FAR = 1e100  # the largest distance for a value that nothing seems to depend on
+LOOKED_AT = 16  # how many small gradients are compared again
 
 
 @dataclass
 class Comparison:
-    """Both gradients of one array; `numeric` is nan where it was not computed.
+    """The gradients of one array by backward and by differences.
 
     Attributes:
-        name: of the array.
-        analytic: what backward says.
-        numeric: what central differences say.
-        left_out: where they say nothing.
-        kinks: where the slopes on the two sides differ.
-        errors: relative; 0 where nothing was compared.
-        floor: below it a gradient counts as zero.
-        noise: what the outputs' rounding makes in each slope.
-        cause: of wrong gradients, where the comparison itself knows it.
+        name: the array's name.
+        analytic: the gradient by backward.
+        numeric: the gradient by central differences; nan where it was not computed.
+        left_out: a mask of the elements for which the differences are unusable.
+        kinks: a mask of the elements for which the slopes on the two sides differ.
+        errors: relative errors; 0 where nothing was compared.
+        noise: the error of each slope that comes from the rounding of the outputs.
+        floor: a gradient below it counts as zero.
+        cause: the cause of wrong gradients, if the comparison knows it.
     """
 
     name: str
@@ -48,7 +48,7 @@ class Comparison:
         return float(self.errors.max(initial=0.0))
 
     def result(self, tolerance: float, dy: Array, others_ok: bool) -> GradientResult:
-        """The comparison in the words of a report."""
+        """Return the comparison as a line of the report."""
         checked = ~np.isnan(self.numeric) & ~self.left_out
         place = int(self.errors.argmax() if self.error > 0 else checked.argmax())
         worst = np.unravel_index(place, self.errors.shape)
@@ -56,7 +56,7 @@ class Comparison:
         cause = self.cause
         if not checked.any():
             cause = (
-                "nothing was compared: every place is on a kink or lost in rounding; "
+                "nothing was compared: every element is on a kink or lost in rounding; "
                 "choose another x, or other weights"
             )
         elif not ok and not cause:
@@ -75,11 +75,11 @@ class Comparison:
         )
 
     def unclear(self, tolerance: float) -> Array:
-        """Flat indices of the places that are on a kink or wrong."""
+        """Return the flat indices of the elements that are on a kink or wrong."""
         return np.flatnonzero(self.kinks | (self.errors > tolerance))
 
     def take(self, other: Comparison, places: Array) -> None:
-        """Put another comparison's findings in the place of these, where it has any."""
+        """Take over the results of another comparison at these positions, where it has any."""
         found = np.zeros(self.errors.size, bool)
         found[places] = True
         found = found.reshape(self.errors.shape) & ~np.isnan(other.numeric) & ~other.left_out
@@ -89,14 +89,14 @@ class Comparison:
         self.left_out = self.left_out & ~found
 
     def forgive(self, rounding: float, tolerance: float) -> None:
-        """Take for right what differs by no more than rounding makes, a thousandth at most."""
+        """Accept differences that rounding explains, up to a thousandth of the gradient."""
         size = np.fmax(np.fmax(abs(self.analytic), abs(self.numeric)), self.floor)
         with np.errstate(invalid="ignore"):
             within = abs(self.analytic - self.numeric) <= np.minimum(32 * rounding, LOST * size)
         self.errors[within] = np.fmin(self.errors[within], tolerance)
 
     def strays(self, checked: Array, gradient: Array, way: str, tolerance: float) -> None:
-        """Note where a gradient is another one than that which was checked."""
+        """Record where a gradient differs from the one that was checked."""
         size = np.fmax(np.fmax(abs(checked), abs(gradient)), self.floor)
         difference = abs(gradient - checked)
         astray = ~(difference <= tolerance * size + self.noise.max())
@@ -125,16 +125,16 @@ def compare(
     *,
     ties: bool = False,
 ) -> Comparison:
-    """Differentiate numerically at the given places and compare.
+    """Differentiate numerically at the given positions and compare.
 
     Args:
-        name: of the array.
+        name: the array's name.
         slopes: its numerical derivatives.
         analytic: its gradient by backward, in the array's shape.
         dy: the gradient that backward was given; it sets the scale of what counts as zero.
         places: flat indices.
-        tolerance: relative errors above it are looked at twice: does a bend or a kink lie near?
-        ties: whether to look at all kinks at once, too; see `_check_ties`.
+        tolerance: if a relative error is larger, a bend or kink nearby may explain it.
+        ties: whether to check all kinks together, too; see `_check_ties`.
     """
     values = slopes.values
     spread = float(values.std()) or float(abs(values).max()) or 1.0
@@ -146,8 +146,8 @@ def compare(
 
     checked = ~np.isnan(numeric)
     scale = max(abs(numeric[checked]).max(initial=0.0), abs(analytic[checked]).max(initial=0.0))
-    # Below the floor a gradient counts as zero: the bias before a batch norm has only rounding.
-    gain = min(1.0, float(slopes.output().std()) / spread)  # a layer that shrinks: small gradients
+    # Below the floor, a gradient counts as zero: before batch norm, a bias has only rounding.
+    gain = min(1.0, float(slopes.output().std()) / spread)  # small if it scales down
     floor = max(scale / 100, 1e-4 * gain * abs(dy).max(initial=0.0))
     size = np.fmax(np.fmax(abs(analytic), abs(numeric)), floor)
     difference = abs(analytic - numeric)
@@ -175,14 +175,14 @@ def compare(
 def _look_again(
     c: Comparison, slopes: Slopes, i: tuple[Array, ...], h: float, size: float, tolerance: float
 ) -> None:
-    """Where the slopes differ, find out whether rounding, a bend or a kink is why."""
+    """Find out whether rounding, a bend or a kink explains a difference."""
     a = float(c.analytic[i])
     with np.errstate(all="ignore"):
         error, finer_error = (slopes.measured(i, part * h)[1] for part in (1.0, FINER))
     step = FINER * h
-    if finer_error >= error > 0.01 * tolerance * size:  # the finer the worse: that is rounding
+    if finer_error >= error > 0.01 * tolerance * size:  # a finer step is worse: rounding
         start, enough = h * max(1.0, float(c.noise[i]) / (LOST * size)), 0.1 * tolerance * size
-        # That nothing depends on a value, as behind Blocked, any distance may show.
+        # If nothing depends on it, as with Blocked feedback, try any distance.
         slope, error, step = slopes.grown(i, start, enough, None if a else FAR)
         if not error <= LOST * size:
             c.left_out[i] = True
@@ -207,10 +207,10 @@ def _look_again(
 def _look_at_small_ones(
     c: Comparison, slopes: Slopes, h: float, difference: Array, tolerance: float
 ) -> None:
-    """Compare gradients that seem to be zero beside rounding, or beside what reaches the layer.
+    """Compare gradients that are tiny relative to rounding, or to the incoming gradient.
 
-    With inputs of 1e-8 all of a weight's gradients are that small, wrong ones too. Larger steps
-    show them, unless they are nothing but rounding.
+    With inputs of 1e-8, all gradients of a weight are that small, including wrong ones. Larger
+    steps reveal them, unless they are only rounding.
     """
     own = np.fmax(abs(c.analytic), abs(c.numeric))
     unsure = (difference > tolerance * own) & (c.errors <= tolerance) & ~c.left_out
@@ -229,10 +229,10 @@ def _look_at_small_ones(
 
 
 def _check_ties(c: Comparison, slopes: Slopes, h: float) -> None:
-    """Move all kinks at once: where equal values stay equal, a maximum has no kink any more.
+    """Move all elements on a kink together: equal values stay equal, so a maximum has no kink.
 
-    So a backward that gives each of several equal maxima the whole gradient is found out, although
-    for each of them alone it is one that a kink may have.
+    This catches a backward that gives the whole gradient to each of several equal maxima. For each
+    of them alone, that gradient is one that the kink may have.
     """
     at = c.kinks & c.left_out
     if not at.any():

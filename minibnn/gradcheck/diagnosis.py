@@ -8,13 +8,13 @@ from minibnn.backend import Array
 
 
 def likely_cause(name: str, analytic: Array, numeric: Array, dy: Array, others_ok: bool) -> str:
-    """What probably went wrong, in words, or an empty string for a mistake not seen before.
+    """Return the likely mistake, or an empty string if it is not recognised.
 
     Args:
-        name: of the array, ``"x"`` for the input.
-        analytic: what backward says.
-        numeric: what central differences say; nan where none was taken.
-        dy: the gradient that backward was given.
+        name: the array's name, ``"x"`` for the input.
+        analytic: the gradient by backward.
+        numeric: the gradient by central differences; nan where it was not computed.
+        dy: the gradient given to backward.
         others_ok: whether there are parameters and all their gradients are right.
     """
     seen = ~np.isnan(numeric)

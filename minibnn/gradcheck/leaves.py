@@ -1,4 +1,4 @@
-"""The layers of a network, each checked by itself at what it meets there."""
+"""Check each layer of a network by itself, with the input and gradient that it gets there."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from minibnn.layers import Layer
 
 @dataclass
 class _Met:
-    """What a layer was given."""
+    """The input and gradient that a layer was given."""
 
     x: Array = None
     dy: Array = None
@@ -32,10 +32,10 @@ def wrong_leaves(
     max_elements: int,
     rng: np.random.Generator,
 ) -> list[Comparison]:
-    """Check the layers that have no others inside; return what is wrong.
+    """Check the layers without children; return the wrong comparisons.
 
-    At a kink of a whole network its slopes say little; at that of one layer they say which
-    gradients it may have.
+    At a kink, the slopes of a whole network say little. Those of one layer show which gradients it
+    may have.
     """
     noted = watched_copy(layer)
     met = [_note(leaf) for _, leaf in _leaves("", noted)]

@@ -1,8 +1,8 @@
-"""Backward draws no random numbers: while it runs, every source of them is on guard.
+"""Backward may not draw random numbers: while it runs, every source of them is watched.
 
-A mask that backward draws anew is another one than forward's, and one that it replays (from a seed,
-or by setting a count back) breaks as soon as somebody else draws in between. So both are errors,
-also where the check, which holds draws still, would give backward the right numbers.
+If backward draws a new mask, it differs from the one in forward. If it replays the mask (from a
+seed, or by resetting a counter), it breaks as soon as another draw comes in between. So both are
+errors, although the gradient check fixes random numbers and would give backward the right ones.
 """
 
 from __future__ import annotations
@@ -26,8 +26,8 @@ from minibnn.layers import Layer
 _MISSING = object()
 _GENERATORS = (np.random.Generator, np.random.RandomState, random.Random)
 _LOCKS = [name for name in ("RLock", "Lock") if hasattr(bit_generator, name)]
-_backwards: list[object] = []  # whose backward runs, innermost last
-_refused: list[ValueError] = []  # in case backward catches it
+_backwards: list[object] = []  # the objects whose backward runs, innermost last
+_refused: list[ValueError] = []  # kept in case backward catches the error
 
 
 def _refuse(source: str) -> NoReturn:
@@ -41,9 +41,9 @@ def _refuse(source: str) -> NoReturn:
 
 
 class _Lock:
-    """The lock of a NumPy generator, which takes it for each draw; refused inside a backward.
+    """Replaces the lock of a NumPy generator; raises ValueError if acquired inside a backward.
 
-    The methods of a generator are compiled and cannot be replaced, its lock can.
+    A generator acquires its lock for each draw. Its compiled methods cannot be replaced.
     """
 
     def __init__(self) -> None:
@@ -61,7 +61,7 @@ class _Lock:
 
 
 def watched_copy(layer: Layer) -> Layer:
-    """A deep copy whose backward, and those of the layers inside, may not draw."""
+    """Return a deep copy in which no backward, of the layer or its children, may draw."""
     with _replaced(*((bit_generator, name, _Lock) for name in _LOCKS)):
         layer = copy.deepcopy(layer)
     _watch(layer)
@@ -76,7 +76,7 @@ def _watch(layer: Layer) -> None:
 
 
 def _without_draws(layer: Layer) -> Callable[..., Any]:
-    vars(layer).pop("backward", None)  # of the watched layer that this is a copy of
+    vars(layer).pop("backward", None)  # the watching one, if a watched layer was copied
     backward = layer.backward
 
     def watching(*given: Any, **options: Any) -> Any:
@@ -88,7 +88,7 @@ def _without_draws(layer: Layer) -> Callable[..., Any]:
 
 @contextmanager
 def no_draws(who: object) -> Iterator[None]:
-    """Raise ValueError for a random number drawn meanwhile; global states stay as they are."""
+    """Raise ValueError if a random number is drawn inside; restore the global states after it."""
 
     def refused(source: str) -> Callable[..., NoReturn]:
         return lambda *_, **__: _refuse(source)
@@ -104,7 +104,7 @@ def no_draws(who: object) -> Iterator[None]:
     with _unwatched():
         before = [_state(generator) for generator in shared.values()]
         for generator in shared.values():
-            _move_on(generator)  # so that setting it back, as forward did, shows
+            _move_on(generator)  # so that a reset to the state in forward is detected
         moved = [pickle.dumps(_state(generator)) for generator in shared.values()]
     _backwards.append(who)
     try:
@@ -127,7 +127,7 @@ def no_draws(who: object) -> Iterator[None]:
 
 @contextmanager
 def _unwatched() -> Iterator[None]:
-    """For our own look at generators, while a layer around this one runs its backward."""
+    """Let the check itself read generators while an outer layer runs its backward."""
     held = _backwards[:]
     _backwards.clear()
     try:
@@ -144,7 +144,7 @@ def _move_on(generator: Any) -> None:
 
 
 def _shared_generators(who: object) -> dict[str, Any]:
-    """What no copy of a layer has for itself: the global states, and what its code refers to."""
+    """Generators that a copied layer still shares: global states, and those its code refers to."""
     found: dict[str, Any] = {
         "the global state of numpy.random": np.random.mtrand._rand,
         "the global state of Python's random": random._inst,
@@ -160,7 +160,7 @@ def _shared_generators(who: object) -> dict[str, Any]:
 
 
 def _referred(code: object) -> dict[str, Any]:
-    """The global variables and those of a closure that a function uses, by name."""
+    """The global and closure variables that a function uses, by name."""
     if not isinstance(code, FunctionType) or str(code.__module__).startswith("minibnn."):
         return {}
     try:
@@ -189,7 +189,7 @@ def _set_state(generator: Any, state: Any) -> None:
 
 @contextmanager
 def _replaced(*attributes: tuple[Any, str, Any]) -> Iterator[None]:
-    """Set attributes of objects, and set them back."""
+    """Set attributes of objects, and restore them at the end."""
     kept = [(owner, name, vars(owner).get(name, _MISSING)) for owner, name, _ in attributes]
     for owner, name, value in attributes:
         setattr(owner, name, value)

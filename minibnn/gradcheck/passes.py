@@ -1,4 +1,4 @@
-"""Forward and backward as training runs them, held to the rules of a layer."""
+"""Run forward and backward as training does, and check the rules for layers."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from minibnn.random_stream import RandomStream
 
 
 def forward(layer: Layer, x: Array) -> Array:
-    """Run forward; a copy of the output, since it may be a view of x."""
+    """Run forward; return a copy of the output, since it may be a view of x."""
     before = x.copy()
     y = np.array(layer.forward(x, train=True))
     if not np.array_equal(x, before, equal_nan=True):
@@ -36,9 +36,9 @@ def require_same_weights(layer: Layer, after: list[Array]) -> None:
 
 
 def backward(layer: Layer, x: Array, dy: Array, need_dx: bool) -> dict[str, Array]:
-    """Run backward; the gradients by name, "x" last.
+    """Run backward; return the gradients by name, "x" last.
 
-    It starts from gradients full of nan, so that what it does not overwrite shows.
+    All gradients are nan before it, so missing values are detected.
     """
     for p in layer.parameters():
         p.grad[...] = np.nan
@@ -69,9 +69,9 @@ def backward(layer: Layer, x: Array, dy: Array, need_dx: bool) -> dict[str, Arra
 
 
 def after_other_batches(layer: Layer, x: Array) -> Layer:
-    """A copy that has trained on other batches, also of another size unless the layer takes none.
+    """Return a copy that has trained on other batches, one of another size if the layer allows it.
 
-    What it keeps of them then shows in the gradients that are checked.
+    If the layer keeps state from them, the gradients that are checked will be wrong.
     """
     for other in (np.concatenate([x[::-1], x[:1]]), x[::-1].copy()):
         after = watched_copy(layer)
@@ -79,7 +79,7 @@ def after_other_batches(layer: Layer, x: Array) -> Layer:
             y = after.forward(other, train=True)
             between = [p.data.copy() for p in after.parameters()]
             after.backward(np.random.default_rng(0).standard_normal(y.shape), need_dx=False)
-        except Exception:  # then x itself will say what is wrong, if anything is
+        except Exception:  # the check with x itself reports what is wrong
             continue
         require_same_weights(layer, between)
         if all(np.array_equal(p.data, w) for p, w in zip(after.parameters(), between, strict=True)):
@@ -88,7 +88,7 @@ def after_other_batches(layer: Layer, x: Array) -> Layer:
 
 
 def streams(layer: Layer) -> Iterator[RandomStream]:
-    """What a layer, its functions and its children draw from."""
+    """Yield the random streams of a layer, its functions and its children."""
     for value in vars(layer).values():
         inside = vars(value).values() if isinstance(value, Function) else [value]
         yield from (v for v in inside if isinstance(v, RandomStream))
@@ -104,7 +104,7 @@ def _without_dx(layer: Layer, x: Array, dy: Array, with_x: bool) -> dict[str, Ar
 def _after_evaluation(layer: Layer, x: Array, dy: Array, with_x: bool) -> dict[str, Array]:
     counts = [stream.count for stream in streams(layer)]
     layer.forward(x, train=True)
-    _set_back(layer, counts)  # whoever draws in evaluation, too, is to draw the same
+    _set_back(layer, counts)  # a layer that draws in evaluation has to draw the same
     layer.forward(x)
     return backward(layer, x, dy, with_x)
 
@@ -129,7 +129,7 @@ def _scattered(layer: Layer, x: Array, dy: Array, with_x: bool) -> dict[str, Arr
     return backward(layer, x, wide[..., 0], with_x)
 
 
-# What else happens in training; each has to give the gradients that were checked.
+# Other ways in which training calls backward; each has to give the gradients that were checked.
 _WAYS: dict[str, Callable[[Layer, Array, Array, bool], dict[str, Array]]] = {
     "with need_dx=False, as fit calls it,": _without_dx,
     "after an evaluation between forward and backward": _after_evaluation,
@@ -139,7 +139,7 @@ _WAYS: dict[str, Callable[[Layer, Array, Array, bool], dict[str, Array]]] = {
 
 
 def other_ways(layer: Layer, x: Array, dy: Array, with_x: bool) -> dict[str, dict[str, Array]]:
-    """The gradients that a layer's backward gives in other ways of calling it, each on a copy."""
+    """Return the gradients for each other way of calling backward, each on a copy of the layer."""
     found = {}
     for way, run in _WAYS.items():
         try:

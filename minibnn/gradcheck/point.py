@@ -14,13 +14,13 @@ from minibnn.layers import Layer
 
 
 class Point:
-    """A layer, and everything that is held still in it, where the check takes place.
+    """A layer at x, with its functions and random numbers anchored there.
 
     Attributes:
         layer: a copy of the given one, anchored.
         y: its output.
-        dy: the gradient that backward was given.
-        gradients: those that backward gave, by name.
+        dy: the gradient given to backward.
+        gradients: the gradients by backward, by name.
     """
 
     def __init__(self, layer: Layer, x: Array, nudge: np.random.Generator | None = None) -> None:
@@ -32,13 +32,13 @@ class Point:
         require_same_weights(layer, [p.data for p in self.layer.parameters()])
 
     def output(self) -> Array:
-        """The output, computed anew."""
+        """Compute the output again."""
         for held in self.anchors:
             held.restart()
         return forward(self.layer, self.x)
 
     def backward(self, dy: Array, with_x: bool) -> dict[str, Array]:
-        """The gradients by name, "x" last."""
+        """Run backward; return the gradients by name, "x" last."""
         for held in self.anchors:
             held.backward_time = True
         self.dy = dy
@@ -46,9 +46,9 @@ class Point:
         return self.gradients
 
     def rounding(self, with_x: bool) -> dict[str, float]:
-        """How far each gradient moves if x, of floats, changes in its last bits.
+        """Return how much each gradient changes if x changes in its last bits.
 
-        Where features vary little beside their mean, batch norm magnifies rounding.
+        If features vary little relative to their mean, batch norm magnifies rounding.
         """
         kept, gradients = self.x.copy(), self.gradients
         ulps = np.random.default_rng(0).choice([-1.0, 1.0], kept.shape) * np.finfo(np.float64).eps
@@ -56,7 +56,7 @@ class Point:
         self.output()
         moved = self.backward(self.dy, with_x)
         self.x[...], self.gradients = kept, gradients
-        with np.errstate(invalid="ignore"):  # of a gradient that is not finite nothing is forgiven
+        with np.errstate(invalid="ignore"):  # a gradient that is not finite stays wrong
             return {name: float(abs(moved[name] - g).max()) for name, g in gradients.items()}
 
     def require_repeatable(self) -> None:
@@ -71,11 +71,11 @@ class Point:
     def compare(
         self, places: dict[str, Array], tolerance: float, *, ties: bool = False
     ) -> dict[str, Comparison]:
-        """Compare the gradients at the given places of each array."""
+        """Compare the gradients at the given positions of each array."""
         values = {name: p.data for name, p in self.layer.named_parameters()} | {"x": self.x}
         found = {}
         for name in places:
-            # Where inputs are huge, a bias of 1 shows only if it becomes huge, too.
+            # If inputs are huge, a bias of 1 has a visible effect only if it is huge, too.
             farthest = max(1.0, float(abs(self.x).max())) if name == "x" else FAR
             slopes = Slopes(values[name], self.output, self._change, farthest)
             found[name] = compare(
@@ -87,7 +87,7 @@ class Point:
         # The scalar is sum(y dy): with a loss, the chain rule's second half, dy being checked
         # before. Output by output, so that what did not change cancels exactly.
         changed = plus != minus
-        if not changed.any():  # flat, or too small a change to show: then all of it is rounding
+        if not changed.any():  # flat, or the change is too small: all of it is rounding
             changed[...] = True
         size = (abs(plus) + abs(minus)) * abs(self.dy)
         return (plus - minus) * self.dy, float(size[changed].sum())

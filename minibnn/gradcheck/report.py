@@ -1,4 +1,4 @@
-"""What a gradient check found, as a table."""
+"""The results of a gradient check, and the table that they print."""
 
 from __future__ import annotations
 
@@ -7,22 +7,22 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class GradientResult:
-    """What the check found for one array.
+    """The result for one array.
 
     Attributes:
         name: the parameter's path, or ``"x"`` for the input; ``"2.x"`` is the input of layer 2,
-            which has a line if only that layer by itself, at a tie, is wrong.
+            which has a line only if this layer, checked alone at equal values, is wrong.
         checked: how many elements were compared; at least one has to be.
-        size: how many there are.
-        index: where the relative error is worst.
-        analytic: what backward says there.
-        numeric: what the central difference says there.
+        size: how many elements the array has.
+        index: the element with the worst relative error.
+        analytic: its gradient by backward.
+        numeric: its gradient by central differences.
         error: the relative error there, ``|analytic - numeric| / max(|analytic|, |numeric|,
             floor)``. The floor is a hundredth of the array's largest gradient or a ten-thousandth
             of the largest incoming one, whichever is greater.
-        left_out: elements that were not compared, because the function has a kink there (the
-            slopes around it differ, and backward's answer is one that the kink may have) or because
-            rounding drowns the gradient.
+        left_out: how many elements were not compared, because the function has a kink there (the
+            slopes around it differ, and backward's is one that the kink may have) or because
+            rounding hides the gradient.
         ok: whether the error is within the tolerance.
         cause: the likely mistake, or an empty string.
     """

@@ -1,4 +1,4 @@
-"""Numerical derivatives of one array, place by place."""
+"""Numerical derivatives by one array, element by element."""
 
 from __future__ import annotations
 
@@ -10,27 +10,27 @@ import numpy as np
 
 from minibnn.backend import Array
 
-FINER = 1e-2  # kinks are looked for with a step this much smaller, where curvature is gone
-LOST = 1e-3  # rounding that is more than this part of a gradient leaves nothing to compare
-ROUNDING = 4 * np.finfo(np.float64).eps  # of one value in a forward pass, relative
-# No ratios of whole numbers: else differences of a few units in the last place agree by chance.
+FINER = 1e-2  # kinks are sought with a step smaller by this factor, where curvature vanishes
+LOST = 1e-3  # if rounding exceeds this share of a gradient, nothing can be compared
+ROUNDING = 4 * np.finfo(np.float64).eps  # relative rounding error of one value in a forward pass
+# Irrational ratios: otherwise differences of a few units in the last place agree by chance.
 PARTS = (1.0, 2 ** (-1 / 6), 2 ** (-1 / 3))
-MOVES = 48  # of everything else, to see what other slopes a kink has
-GROWTH = 8.0  # from one step to the next, where rounding drowns the difference
+MOVES = 48  # random moves of all other elements, to find the other slopes of a kink
+GROWTH = 8.0  # factor between steps, where rounding hides the difference
 
-Place = tuple[Any, ...] | Array  # of one element, or a mask of several
+Place = tuple[Any, ...] | Array  # index of one element, or a mask of several
 
 
 @dataclass
 class Slopes:
-    """Differences of one array, for one scalar of interest, which is a sum over outputs.
+    """Differences of a scalar, which is a sum over outputs, by the elements of one array.
 
     Attributes:
         values: the array, changed and restored in place.
         output: computes the output from `values`.
-        change: how much each output's part of the scalar differs between two outputs, and the size
-            of the numbers that it was computed from, whose rounding is no error of backward's.
-        farthest: how far a value is moved.
+        change: takes two outputs; returns the change of each element's part of the scalar, and the
+            size of the numbers behind it, whose rounding is not an error of backward.
+        farthest: the largest distance that a value is moved.
     """
 
     values: Array
@@ -41,7 +41,7 @@ class Slopes:
     def parts(self, i: Place, down: float, up: float) -> tuple[Array, float]:
         """The slope between ``values[i] - down`` and ``values[i] + up``, for each output.
 
-        With it the rounding error that the outputs' own rounding makes in their sum.
+        Also return the error of their sum that comes from the rounding of the outputs.
         """
         values = self.values
         kept = values[i].copy()
@@ -56,27 +56,28 @@ class Slopes:
         return difference / width, ROUNDING * size / width
 
     def between(self, i: Place, down: float, up: float) -> tuple[float, float]:
-        """The sum of `parts`, and its rounding error."""
+        """Return the sum of `parts` and its rounding error."""
         parts, noise = self.parts(i, down, up)
         return float(parts.sum()), noise
 
     def measured(self, i: Place, h: float) -> tuple[float, float]:
-        """The slope by steps near `h`, and its error, which is seen in how it depends on them.
+        """Return the slope for steps near `h` and its error, estimated from how the slopes differ.
 
-        Rounding inside a network can be magnified, so that the outputs' own says too little.
+        A network can magnify rounding inside it, so the rounding of the outputs is not enough.
         """
         found = [self.between(i, part * h, part * h) for part in PARTS]
         slopes, noises = zip(*found, strict=True)
-        # What is quadratic in the step changes by 0.37 of itself.
+        # A term that is quadratic in the step changes by 37%.
         return slopes[0], 3 * (max(slopes) - min(slopes)) + max(noises)
 
     def grown(
         self, i: Place, h: float, enough: float, farthest: float | None = None
     ) -> tuple[float, float, float]:
-        """The best slope by ever larger steps, its error, and its step.
+        """Return the best slope of ever larger steps, its error and its step.
 
-        For where rounding drowns the difference: a step twice as large halves that error, until
-        curvature shows. It ends when the error is small `enough`, or grows, or at `farthest`.
+        This is for elements where rounding hides the difference. Twice the step halves the rounding
+        error, until curvature matters. The steps end when the error is at most `enough`, when it
+        grows, or at `farthest`.
         """
         best, step, error = (np.nan, np.inf, h), h, 0.0
         farthest = self.farthest if farthest is None else farthest
@@ -84,9 +85,9 @@ class Slopes:
             while step <= farthest:
                 try:
                     slope, seen = self.measured(i, step)
-                except ValueError:  # nan or inf, so far away
+                except ValueError:  # nan or inf at this distance
                     break
-                error = max(error / GROWTH, seen)  # slopes that agree by chance do not count
+                error = max(error / GROWTH, seen)  # do not trust slopes that agree by chance
                 if error < best[1]:
                     best = slope, error, step
                 if error <= enough or not error <= 100 * best[1]:
@@ -97,11 +98,11 @@ class Slopes:
     def past_a_bend(
         self, i: Place, h: float, analytic: float, numeric: float, size: float
     ) -> float | None:
-        """A slope by a finer step that agrees with backward, if the coarse one was the culprit.
+        """Return a slope by a finer step that agrees with backward, or None.
 
-        A kink or a bend that lies within the step, not at the place itself, spoils the difference
-        and not the gradient. The coarse slope is the culprit if the finer one differs from it by
-        nearly all that backward does; a smooth function's mistake stays one at every step.
+        A kink or bend inside the step, but not at the element's value, spoils the difference and
+        not the gradient. Then the finer slope differs from the coarse one by nearly as much as
+        backward does. With a wrong backward of a smooth function, no step agrees.
         """
         for part in (0.1**k for k in range(1, 10)):
             finer, noise = self.measured(i, part * h)
@@ -112,12 +113,12 @@ class Slopes:
         return None
 
     def kink(self, i: Place, h: float, analytic: float, size: float) -> tuple[bool, bool]:
-        """Whether the slopes around a place differ, and whether backward's can be one of a kink's.
+        """Return whether the slopes around an element differ, and whether backward's can be one.
 
-        Each output may have a kink of its own there, at which backward may take any side. So the
-        slopes are compared output by output, not in their sum. The two sides of the place are not
-        all sides of a kink: of three equal values, moving one moves no median. So the others are
-        moved a little as well, until a slope such as backward's is found.
+        Each output may have its own kink there, and backward may take either side of it. So the
+        slopes are compared for each output, not for their sum. A kink can have more than two sides:
+        if three values are equal, moving one of them does not move the median. So all values are
+        moved a little at random until a slope like backward's is found.
         """
         (left, left_noise), (right, right_noise) = self.parts(i, h, 0.0), self.parts(i, 0.0, h)
         slack = 1e-3 * size + left_noise + right_noise

@@ -1,4 +1,4 @@
-"""A sign of zero is +1: functions that have two values everywhere else are asked at zero."""
+"""The sign of zero is +1: check functions of two values at zero."""
 
 from __future__ import annotations
 
@@ -10,33 +10,33 @@ from minibnn.backend import Array
 from minibnn.functions import Function
 from minibnn.layers import Layer
 
-TINY = 1e-30  # nearer to zero than any threshold that is meant as one
+TINY = 1e-30  # closer to zero than any deliberate threshold
 
 
 def check_zero(layer: Layer, function: Function, x: Array) -> None:
     """Raise ValueError for a function of two values that has a third at zero, or the wrong one.
 
-    Its values say whether it is one: the same two next to zero and far from it. If they are
+    A function has two values if they are the same close to zero and far from it. If they are
     opposite, it is a sign, and both zeros count as positive. If 0 is a level of its own, numbers
-    next to zero have it, too.
+    close to zero have this level, too.
 
     Args:
-        layer: that has the function.
-        function: what to ask; a copy of it is.
-        x: an argument that it was given; the shape of a sample is taken from it.
+        layer: the layer that has the function.
+        function: the function to check; only a copy of it is called.
+        x: an argument that it was given, for the shape of a sample.
     """
     values = np.random.default_rng(0).standard_normal((8, *x.shape[1:]))
     for row, value in enumerate((0.0, -0.0, TINY, -TINY)):
         values[row] = value
-    function = copy.deepcopy(function)  # which may draw
+    function = copy.deepcopy(function)  # it may draw
     for call in (function.forward, function.train_forward):
         try:
             with np.errstate(all="ignore"):
                 y, again = call(values.copy()), call(values.copy())
-        except Exception:  # it takes no such array, or draws and has no seed
+        except Exception:  # it does not take this array, or draws without a seed
             continue
         if y.shape != values.shape or not np.array_equal(y, again, equal_nan=True):
-            continue  # no function of single values, or one that draws
+            continue  # not elementwise, or it draws
         zero, minus_zero, above, below, *others = y
         two_values = bool((above != below).all()) and all(
             ((other == above) | (other == below)).all() for other in others

@@ -323,7 +323,7 @@ def test_a_flat_function_is_given_a_surrogate_where_the_check_finds_it():
 def test_what_could_not_be_compared_is_at_another_x():
     shows(
         "gradcheck",
-        "nothing was compared: every place is on a kink or lost in rounding; choose another x, or "
+        "nothing was compared: every element is on a kink or lost in rounding; choose another x, or "
         "other weights",
         causes(Activation(SignSTE(clip=1.0)), np.ones((4, 3))),
     )

@@ -97,7 +97,7 @@ def test_every_module_has_a_test_file_of_its_own():
     missing = {
         module: why
         for module, why in without_a_test().items()
-        if module not in (*EXCEPTIONS, *IMPLEMENTATIONS, *TO_BE_REMOVED_WHEN_MERGED)
+        if module not in (*EXCEPTIONS, *IMPLEMENTATIONS)
     }
     lines = [f"{module}: {why}; see the tests that import it" for module, why in missing.items()]
     assert not missing, "\n".join(lines)
@@ -105,11 +105,7 @@ def test_every_module_has_a_test_file_of_its_own():
 
 def test_no_exception_is_superfluous():
     missing = without_a_test()
-    for module in [*EXCEPTIONS, *IMPLEMENTATIONS, *TO_BE_REMOVED_WHEN_MERGED]:
+    for module in [*EXCEPTIONS, *IMPLEMENTATIONS]:
         assert module in MODULES, f"{module} is not a module of minibnn"
         assert module in missing, f"{module} has a test file of its own; remove the exception"
     assert COMPARED_IN.exists()
-
-
-# To be removed when merged: modules whose test files are being written in other branches.
-TO_BE_REMOVED_WHEN_MERGED = []
