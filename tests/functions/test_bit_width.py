@@ -45,7 +45,7 @@ from minibnn import (
     split_parameters,
 )
 from minibnn.compare import Entry, parse_piece
-from minibnn.compare.grid import _places
+from minibnn.compare.grid import _replaceable
 from minibnn.functions import activation_bits, bit_width, weight_bits, weight_levels
 from minibnn.functions.bit_width import MAX_BITS
 
@@ -265,7 +265,7 @@ def test_all_agree_that_a_weight_is_binary(quantizer):
     assert [c for c in history.columns if "flips" in c] == ["flips_2.weight", "flips_4.weight"]
     assert (pack(model, (6,)).after(X, 1) == pack(net_of_signs(model), (6,)).after(X, 1)).all()
     Bop(model[2].weight for _ in "1")
-    assert [len(found) for found in _places(model)] == [1, 2]
+    assert [len(found) for found in _replaceable(model)] == [1, 2]
 
 
 def net_of_signs(model):
