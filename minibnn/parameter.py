@@ -256,8 +256,8 @@ class FlatStore:
     def require_gradients(self, who: str) -> None:
         """Raise RuntimeError unless the gradients are here and belong to the model being trained.
 
-        If layers ran backward since the last call but used no gradient of this store, another
-        model is being trained: a copy of the parameters' own model, or its original.
+        If layers ran backward since the last call but wrote none of these gradients, another model
+        is being trained: a copy of the one that these parameters belong to, or its original.
         """
         if any(p.data is not data or vars(p)["grad"] is not grad for p, data, grad in self._views):
             self.require_intact()  # raises, and says what is wrong

@@ -12,7 +12,7 @@ _HINTS = {
 
 
 def in_options(advice: str) -> str:
-    """A message with a command's options in place of Python functions.
+    """A message for the command line: options in place of the names of Python functions.
 
     >>> in_options("start without them: load_sample() has 5,000 of the digits")
     'start without them: --dataset sample has 5,000 of the digits'

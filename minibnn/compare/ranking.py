@@ -28,9 +28,9 @@ def rank(runs: pd.DataFrame, score: str = "accuracy", *, resolution: float = 0.0
     Args:
         runs: one row for each run, with a column ``entry`` and a column of scores.
         score: the name of that column; higher is better.
-        resolution: the smallest step of a score, 1 / n for an accuracy on n images. Runs may have
-            the same score by chance, although there is noise. So each spread counts as at least
-            that of rounding to such steps, resolution / sqrt(12).
+        resolution: the smallest step of a score, 1 / n for an accuracy on n images. Scores
+            are rounded to such steps, so that runs may have equal scores although there is noise.
+            So each spread counts as at least that of the rounding, resolution / sqrt(12).
 
     Returns:
         A DataFrame with the index ``entry`` and the columns ``mean``, ``std`` (of single runs,

@@ -110,10 +110,10 @@ class Program:
     ) -> None:
         """Compare sums with their thresholds at once, so that pools take bits.
 
-        A maximum reaches a threshold if one of its sums does. For falling channels, with bit 1 for
-        sum <= t, the weights change sign, and the sum with them: -sum >= -t. With pools, that would
-        turn the maximum into a minimum, so there the bits are flipped after the pools, since
-        sum <= t is the opposite of sum >= t + 1.
+        A maximum reaches a threshold if one of its sums does. A falling channel has bit 1 for
+        sum <= t. Without pools its weights change sign, and the sum with them: -sum >= -t. With
+        pools it is compared with t + 1, since sum <= t is the opposite of sum >= t + 1, and its bit
+        is flipped after the pools.
         """
         falling, t = last.falling, last.thresholds.astype(np.int64)
         weights = stage.weights

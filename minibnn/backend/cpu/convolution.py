@@ -78,8 +78,8 @@ def without_zero_edge(dz: Array) -> Array:
     """`dz` without its last row and column, if these are zeros.
 
     They are zeros if a pooling after the convolution ignored the last row and column of an image of
-    odd size. The check costs little compared with the products that it can save. A nan in that part
-    of the input does not reach the gradient then.
+    odd size. The check costs little compared with the products that it can save. Side
+    effect: a nan in pixels that only the ignored outputs saw does not make the gradient nan.
     """
     rows, columns = (max(1, n) for n in dz.shape[1:3])
     rows -= rows > 1 and not dz[:, -1].any()

@@ -184,11 +184,11 @@ class Fold:
     def certify(self, stage: ThresholdStage) -> dict[str, Any]:
         """Compare a stage's bits with the model's, and return what was compared.
 
-        By enumeration: with the float layers, for every channel and every possible accumulator.
-        Exact: with exact arithmetic, for every channel at both ends of the reach and on both sides
-        of the threshold. That is enough, since the exact value is linear in the accumulator and the
-        stage's bit is monotone: if both agree at the ends of an interval and do not change within
-        it, they agree within it.
+        After products of bits, by enumeration: with the float layers, for every channel and every
+        possible accumulator. Otherwise with exact arithmetic, for every channel at the smallest and
+        the largest possible accumulator and on both sides of the threshold. That is enough: both
+        bits change at most once as the accumulator grows, so if they agree at the ends of an
+        interval and do not change within it, they agree within it.
 
         Raises:
             PackError: if a bit differs.

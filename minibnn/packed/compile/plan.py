@@ -17,7 +17,7 @@ from minibnn.packed.stages import Shape, Stage
 
 @dataclass(frozen=True)
 class Sign:
-    """The point after a sign, where the model and its program have the same bits.
+    """A position just after a sign, at which the bits of model and program can be compared.
 
     Attributes:
         layers: the number of the model's layers up to there.
