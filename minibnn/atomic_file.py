@@ -129,6 +129,11 @@ def _stat(target: str) -> os.stat_result | None:
         return os.stat(target)
     except FileNotFoundError:
         return None
+    except NotADirectoryError as error:
+        folder = os.path.dirname(target)
+        raise NotADirectoryError(
+            errno.ENOTDIR, f"expected a folder {folder}, got a file; choose another folder", target
+        ) from error
 
 
 def _require_no_folder(target: str, before: os.stat_result) -> None:

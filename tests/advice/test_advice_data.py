@@ -393,6 +393,15 @@ def test_a_folder_to_write_into_is_made_first(tmp_path):
     assert read_idx(path).tolist() == [0, 0, 0]
 
 
+def test_a_file_in_the_place_of_a_folder(tmp_path):
+    (tmp_path / "taken").write_bytes(b"mine")
+    with advised("atomic_file", "choose another folder"):
+        write_idx(tmp_path / "taken" / "a.idx", np.zeros(3, np.uint8))
+    assert (tmp_path / "taken").read_bytes() == b"mine"
+    write_idx(tmp_path / "a.idx", np.zeros(3, np.uint8))
+    assert read_idx(tmp_path / "a.idx").tolist() == [0, 0, 0]
+
+
 # --- loaders and training -------------------------------------------------------------------------
 
 X, LABELS = np.ones((10, 3), np.float32), np.arange(10) % 2

@@ -18,7 +18,7 @@ def with_loss(loss):
     return check_gradients(Sequential(), values(5, 3), loss=loss, labels=labels)
 
 
-# What is broken; where; the line and its faulty twin; how to check it; which array; the diagnosis.
+# What is broken: its module, the right line, the faulty line, the check, the array, the diagnosis.
 PLANTED = {
     "clip dropped": (
         "minibnn.functions.signs",

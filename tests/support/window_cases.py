@@ -38,3 +38,8 @@ POOLS = [
     ((2, 4, 4, 2), 1, None),
     ((1, 17, 18, 1), 17, None),  # more positions than a byte counts
 ]
+
+
+def whole(rng, shape, dtype):
+    """Small whole numbers, whose sums no order rounds, with many equal maxima."""
+    return rng.integers(-4, 5, shape).astype(dtype)

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from cuda_on_host import HOST_CUDA
 from pooling_checks import check_average_pool, check_max_pool
-from window_cases import GEOMETRIES
+from window_cases import GEOMETRIES, whole
 
 from minibnn import Conv2D, MaxPool2D
 from minibnn.backend.cuda import convolution as cuda_convolution
@@ -20,17 +20,6 @@ from minibnn.recipes import RECIPES
 from minibnn.windows import Windows
 
 FLOATS = [np.float32, np.float64]
-
-
-@pytest.fixture(autouse=True)
-def launches() -> list[str]:
-    """The names of the kernels that a test has launched."""
-    HOST_CUDA.kernels.launches.clear()
-    return HOST_CUDA.kernels.launches
-
-
-def whole(rng, shape, dtype):
-    return rng.integers(-4, 5, shape).astype(dtype)
 
 
 def check_convolution(x, W, windows, rng):

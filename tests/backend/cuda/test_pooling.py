@@ -9,24 +9,13 @@ import numpy as np
 import pytest
 from cuda_on_host import HOST_CUDA
 from pooling_checks import check_average_pool, check_equal, check_max_pool
-from window_cases import POOLS, pair
+from window_cases import POOLS, pair, whole
 
 from minibnn import AveragePool2D, MaxPool2D
 from minibnn.layers.pooling import average_pool_gradient, max_pool, max_pool_gradient
 from minibnn.windows import Windows
 
 FLOATS = [np.float32, np.float64]
-
-
-@pytest.fixture(autouse=True)
-def launches() -> list[str]:
-    """The names of the kernels that a test has launched."""
-    HOST_CUDA.kernels.launches.clear()
-    return HOST_CUDA.kernels.launches
-
-
-def whole(rng, shape, dtype):
-    return rng.integers(-4, 5, shape).astype(dtype)
 
 
 MORE_POOLS = [
