@@ -6,7 +6,7 @@ The values between stages are of one of four kinds, for each sample in row-major
 
     pixels   uint8
     bits     uint8, 1 for +1 and 0 for -1
-    acc      int32, the accumulators of a product
+    acc      int32, the accumulators (the integer sums) of a product
     scores   int64, one for each class
 
 A stage has an input shape and an output shape. From one stage to the next only the shape may
