@@ -12,6 +12,7 @@ import numpy as np
 from minibnn.backend.array import Array, require_plain
 from minibnn.backend.base import Backend
 from minibnn.backend.cpu.c_kernels import Library
+from minibnn.backend.cpu.products import product
 from minibnn.backend.errors import NotFinite, wrong_shapes
 from minibnn.backend.implementations import COMPILED, NUMPY, Implementations
 
@@ -90,6 +91,8 @@ class NumpyBackend(Backend):
 class CompiledBackend(NumpyBackend):
     """Arrays in main memory, with some float32 operations in C; the rest is `NumpyBackend`'s.
 
+    Products of signs are computed on their bits (`products.py`), other products by the BLAS.
+
     C code does not check its arguments. Each implementation checks shapes and layout, and declines
     what C cannot take; then NumPy's implementation or the reference computes or raises.
 
@@ -102,3 +105,11 @@ class CompiledBackend(NumpyBackend):
     def __init__(self, library: ctypes.CDLL) -> None:
         super().__init__()
         self.c = Library(library)
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({self.name!r}, products={self.c.instruction_set!r})"
+
+    def matmul(self, a: Array, b: Array, out: Array | None = None) -> Array:
+        """The matrix product ``a @ b``, on bits if an operand is signs and the product is large."""
+        z = product(self.c, a, b, out)
+        return np.matmul(a, b, out=out) if z is NotImplemented else z

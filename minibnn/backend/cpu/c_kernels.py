@@ -1,4 +1,4 @@
-"""Loading the library that was compiled from `kernels.c`, and calling its functions."""
+"""Loading the library that was compiled from the C files here, and calling its functions."""
 
 from __future__ import annotations
 
@@ -12,21 +12,32 @@ import numpy as np
 
 from minibnn.backend.array import Array
 
-SOURCE = os.path.join(os.path.dirname(__file__), "kernels.c")
-LIBRARY = os.path.join(os.path.dirname(__file__), "_kernels.so")
+FOLDER = os.path.dirname(__file__)  # every .c and .h file in it is a source
+LIBRARY = os.path.join(FOLDER, "_kernels.so")
 FLOAT32 = np.dtype(np.float32)
+# What `products.h` is compiled for. A processor with one of them has all before it.
+INSTRUCTION_SETS = ("portable", "avx2", "avx512", "avx512_vpopcntdq")
 
 
 class Library:
-    """The functions of `kernels.c`, called by ctypes with lengths, addresses (`at`) and floats.
+    """The functions of the C files, called by ctypes with lengths, addresses (`at`) and floats.
 
     C code does not check its arguments: callers check shapes and layout first (`fits`).
 
     Args:
         library: from `open_library`.
+        instruction_set: which of `INSTRUCTION_SETS` the products use; None for the environment
+            variable ``MINIBNN_CPU`` or, if that is not set, the best that the processor has.
+
+    Raises:
+        ValueError: for an instruction set that the processor does not have.
     """
 
-    def __init__(self, library: ctypes.CDLL) -> None:
+    def __init__(self, library: ctypes.CDLL, instruction_set: str | None = None) -> None:
+        self.instruction_set = _choose(library.minibnn_instruction_set(), instruction_set)
+        product = getattr(library, f"minibnn_product_{self.instruction_set}")
+        self.product = _declare(product, 8, 3)
+        self.product.restype = ctypes.c_int
         self.binary_sign = _declare(library.minibnn_binary_sign, 1, 2)
         self.rescale_bytes = _declare(library.minibnn_rescale_bytes, 1, 2, 2)
         self.column_dots = _declare(library.minibnn_column_dots, 2, 3)
@@ -47,6 +58,19 @@ def _declare(function: Any, lengths: int, pointers: int, floats: int = 0) -> Any
     return function
 
 
+def _choose(best: int, name: str | None) -> str:
+    """The instruction set with this name, or of ``MINIBNN_CPU``, or the best one."""
+    there = INSTRUCTION_SETS[: best + 1]
+    who = "Library" if name else "MINIBNN_CPU"
+    name = name or os.environ.get("MINIBNN_CPU") or there[-1]
+    if name not in there:
+        raise ValueError(
+            f"{who}: expected an instruction set that this processor has, "
+            f"{' or '.join(there)}, got {name!r}"
+        )
+    return name
+
+
 def fits(*arrays: Array) -> bool:
     """Whether C can take these arrays: float32, row-major without gaps, aligned, writable."""
     for a in arrays:  # noqa: SIM110  # several times faster than all()
@@ -60,7 +84,7 @@ at: Callable[[Array], Any] = (ctypes.c_char * 0).from_buffer
 
 
 def open_library() -> ctypes.CDLL | None:
-    """The compiled kernels; None if they were not built, or built from another `kernels.c`.
+    """The compiled kernels; None if they were not built, or built from other sources.
 
     The environment variable ``MINIBNN_COMPILED=0`` disables them. A file that differs from the
     built one by a single byte is not loaded: a missing page would end the process.
@@ -71,8 +95,8 @@ def open_library() -> ctypes.CDLL | None:
         problem = "it is cut off or damaged"
         if _whole(LIBRARY):
             library = ctypes.CDLL(LIBRARY)
-            problem = "it was built from another kernels.c"
-            if library.minibnn_source() & 0xFFFFFFFF == zlib.crc32(_content(SOURCE)):
+            problem = "it was built from other sources"
+            if library.minibnn_source() & 0xFFFFFFFF == zlib.crc32(_sources()):
                 return library
     except (OSError, AttributeError) as error:  # from another machine, or not a library
         problem = str(error)
@@ -96,6 +120,12 @@ def _whole(library: str) -> bool:
     if not os.path.isfile(library) or said[:1] != [b"%d" % os.path.getsize(library)]:
         return False
     return said[1:] == [b"%d" % zlib.crc32(_content(library))]
+
+
+def _sources() -> bytes:
+    """The C files, in the order of their names, as `tools/build_kernels.py` reads them."""
+    names = sorted(name for name in os.listdir(FOLDER) if name.endswith((".c", ".h")))
+    return b"".join(_content(os.path.join(FOLDER, name)) for name in names)
 
 
 def _content(path: str, size: int = -1) -> bytes:

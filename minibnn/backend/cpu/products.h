@@ -1,0 +1,520 @@
+/* Matrix products whose one operand, or both, are signs (-1 and +1), computed on their bits.
+ *
+ * This file is included once for each instruction set, by products_*.c, which define
+ *
+ *     PRODUCT   the name of the function
+ *     FLOATS    floats in a vector: 4, 8 or 16
+ *
+ * All code is written with vector types of the compiler (GCC and clang have them on every
+ * processor); a few lines use an instruction that they cannot express. Sums have the same order on
+ * every instruction set, so the results are equal to the last bit.
+ *
+ * An operand of signs is first packed, and checked to be signs as it is packed. S(r, s) is the sign
+ * that row r of the result takes from summand s. 32 summands of a row are one word:
+ *
+ *     bit b of bits[q][r] = 1 where S(r, 32 q + b) = -1
+ *
+ * so neighbouring words belong to neighbouring rows, and a vector of words to a vector of rows.
+ */
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdlib.h>
+#include <string.h>
+#if defined(__x86_64__)
+#include <immintrin.h>
+#elif defined(__ARM_NEON)
+#include <arm_neon.h>
+#endif
+
+#define INLINE static inline __attribute__((always_inline))
+
+typedef float floats __attribute__((vector_size(4 * FLOATS)));
+typedef uint32_t words __attribute__((vector_size(4 * FLOATS)));
+typedef int32_t integers __attribute__((vector_size(4 * FLOATS)));
+/* The same at any address that a float may have. */
+typedef floats floats_at __attribute__((aligned(4), may_alias));
+typedef words words_at __attribute__((aligned(4), may_alias));
+typedef float four __attribute__((vector_size(16)));
+typedef four four_at __attribute__((aligned(4), may_alias));
+
+enum {
+    WORD = 32,                /* summands in a word */
+    GROUP = 4,                /* summands in an entry of a table */
+    GROUPS = WORD / GROUP,    /* tables for a word */
+    BLOCK = 4,                /* words whose tables are used together: 32 kB */
+    SUMMANDS = BLOCK * WORD,  /* the summands of these words */
+    LANES = 16,               /* floats in an entry of a table */
+    PARTS = LANES / FLOATS,   /* vectors in an entry */
+    TILE = 512,               /* rows of a tile of the result */
+    LARGE = 1 << 17,          /* floats of a result that does not stay in the nearest caches */
+    AHEAD = 64                /* a kernel computes up to so many rows of words beyond the last */
+};
+
+INLINE ptrdiff_t least(ptrdiff_t a, ptrdiff_t b) { return a < b ? a : b; }
+
+INLINE ptrdiff_t words_of(ptrdiff_t summands) { return (summands + WORD - 1) / WORD; }
+
+/* Words from one q to the next. Not a power of two: lines at such a distance share a set of the
+ * cache, and would push each other out. */
+INLINE ptrdiff_t stride_of(ptrdiff_t rows)
+{
+    return (rows + AHEAD - 1) / AHEAD * AHEAD + 16;
+}
+
+/* ---- Packing ---------------------------------------------------------------------------------- */
+
+/* The bits of a float that is not -1 or +1 differ from those of 1 in more than the sign. */
+#define NOT_A_SIGN(v) (((v) & 0x7FFFFFFFu) ^ 0x3F800000u)
+
+INLINE bool any(words v)
+{
+    uint32_t lanes[FLOATS], all = 0;
+    memcpy(lanes, &v, sizeof lanes);
+    for (int l = 0; l < FLOATS; l++)
+        all |= lanes[l];
+    return all != 0;
+}
+
+/* The word of 32 neighbouring floats; bits of `wrong` are set if one of them is not a sign. */
+INLINE uint32_t word_of(const float *p, words *wrong)
+{
+#if FLOATS == 16
+    words low = *(const words_at *)p, high = *(const words_at *)(p + 16);
+    *wrong |= NOT_A_SIGN(low) | NOT_A_SIGN(high);
+    return (uint32_t)_mm512_movepi32_mask((__m512i)low) |
+           (uint32_t)_mm512_movepi32_mask((__m512i)high) << 16;
+#elif FLOATS == 8
+    uint32_t word = 0;
+    for (int t = 0; t < 4; t++) {
+        words v = *(const words_at *)(p + 8 * t);
+        *wrong |= NOT_A_SIGN(v);
+        word |= (uint32_t)_mm256_movemask_ps((__m256)v) << 8 * t;
+    }
+    return word;
+#else
+    /* Lane l of v number t has bit 4 t + l: first shift all lanes to 4 t, then each by its l. */
+    words sum = {0};
+    for (int t = 0; t < 8; t++) {
+        words v = *(const words_at *)(p + 4 * t);
+        *wrong |= NOT_A_SIGN(v);
+        sum |= v >> 31 << 4 * t;
+    }
+    return sum[0] | sum[1] << 1 | sum[2] << 2 | sum[3] << 3;
+#endif
+}
+
+/* Pack S whose summands are neighbours: S(r, s) = p[r stride + s]. 16 rows at a time, whose words
+ * fill a line of the cache. */
+static bool pack_along(ptrdiff_t rows, ptrdiff_t summands, const float *p, ptrdiff_t stride,
+                       uint32_t *bits)
+{
+    ptrdiff_t step = stride_of(rows), whole = summands / WORD;
+    for (ptrdiff_t top = 0; top < rows; top += 16) {
+        ptrdiff_t end = least(top + 16, rows);
+        for (ptrdiff_t q = 0; q < whole; q++) {
+            words wrong = {0};
+            for (ptrdiff_t r = top; r < end; r++)
+                bits[q * step + r] = word_of(p + r * stride + q * WORD, &wrong);
+            if (any(wrong))
+                return false;
+        }
+        if (whole * WORD == summands)
+            continue;
+        words wrong = {0};
+        for (ptrdiff_t r = top; r < end; r++) {
+            float tail[WORD];
+            for (int b = 0; b < WORD; b++)
+                tail[b] = whole * WORD + b < summands ? p[r * stride + whole * WORD + b] : 1.0f;
+            bits[whole * step + r] = word_of(tail, &wrong);
+        }
+        if (any(wrong))
+            return false;
+    }
+    return true;
+}
+
+/* Words of `vectors` vectors of rows; summands are `stride` apart, `count` of them. */
+INLINE bool pack_vectors(int vectors, ptrdiff_t count, const float *p, ptrdiff_t stride,
+                         uint32_t *bits)
+{
+    words word[4] = {0}, wrong = {0};
+    for (ptrdiff_t b = count - 1; b >= 0; b--)
+        for (int i = 0; i < vectors; i++) {
+            words v = *(const words_at *)(p + b * stride + i * FLOATS);
+            wrong |= NOT_A_SIGN(v);
+            word[i] = word[i] << 1 | v >> 31;
+        }
+    for (int i = 0; i < vectors; i++)
+        *(words_at *)(bits + i * FLOATS) = word[i];
+    return !any(wrong);
+}
+
+/* Pack S whose rows are neighbours: S(r, s) = p[s stride + r]. A vector of words grows by a bit with
+ * each summand. */
+static bool pack_across(ptrdiff_t rows, ptrdiff_t summands, const float *p, ptrdiff_t stride,
+                        uint32_t *bits)
+{
+    ptrdiff_t step = stride_of(rows);
+    for (ptrdiff_t q = 0; q * WORD < summands; q++) {
+        const float *first = p + q * WORD * stride;
+        ptrdiff_t count = least(WORD, summands - q * WORD), r = 0;
+        for (; r + 4 * FLOATS <= rows; r += 4 * FLOATS)
+            if (!pack_vectors(4, count, first + r, stride, bits + q * step + r))
+                return false;
+        for (; r + FLOATS <= rows; r += FLOATS)
+            if (!pack_vectors(1, count, first + r, stride, bits + q * step + r))
+                return false;
+        if (r == rows)
+            continue;
+        float tail[WORD][FLOATS];
+        for (ptrdiff_t b = 0; b < count; b++)
+            for (int l = 0; l < FLOATS; l++)
+                tail[b][l] = r + l < rows ? first[b * stride + r + l] : 1.0f;
+        if (!pack_vectors(1, count, tail[0], FLOATS, bits + q * step + r))
+            return false;
+    }
+    return true;
+}
+
+/* A matrix that need not be stored row by row: element (i, j) is at[i rows_apart + j columns_apart],
+ * and one of the two distances is 1. */
+struct operand {
+    ptrdiff_t rows, columns;
+    const float *at;
+    ptrdiff_t rows_apart, columns_apart;
+};
+
+INLINE struct operand transposed(struct operand a)
+{
+    return (struct operand){a.columns, a.rows, a.at, a.columns_apart, a.rows_apart};
+}
+
+/* Whether some values, spread over the whole matrix, are signs. A real matrix is told apart at once
+ * this way, even if it begins with signs, such as the black border of an image. */
+static bool looks_like_signs(struct operand a)
+{
+    uint32_t wrong = 0;
+    for (ptrdiff_t t = 0; t < 16; t++) {
+        ptrdiff_t i = (2 * t + 1) * a.rows / 32, j = (7 * t % 16 * 2 + 1) * a.columns / 32, v;
+        uint32_t u;
+        v = i * a.rows_apart + j * a.columns_apart;
+        memcpy(&u, a.at + v, sizeof u);
+        wrong |= NOT_A_SIGN(u);
+    }
+    return wrong == 0;
+}
+
+/* Pack the signs S of a matrix (rows, summands); false if they are not all signs. */
+static bool pack(struct operand S, uint32_t *bits)
+{
+    bool all = S.columns_apart == 1
+                   ? pack_along(S.rows, S.columns, S.at, S.rows_apart, bits)
+                   : pack_across(S.rows, S.columns, S.at, S.columns_apart, bits);
+    ptrdiff_t step = stride_of(S.rows);
+    for (ptrdiff_t q = 0; all && q < words_of(S.columns); q++)
+        memset(bits + q * step + S.rows, 0, (size_t)(step - S.rows) * sizeof *bits);
+    return all;
+}
+
+/* ---- Both operands are signs ------------------------------------------------------------------- */
+
+/* How many bits are set, in each lane (STEP is 1 then), or in each byte. The sum of STEP such
+ * counts fits a byte. */
+#if defined(COUNT_LANES)
+enum { STEP = 1 << 20 };
+INLINE words counts(words v) { return (words)_mm512_popcnt_epi32((__m512i)v); }
+INLINE words widened(words v) { return v; }
+#else
+enum { STEP = 31 };
+INLINE words counts(words v)
+{
+#if FLOATS == 16
+    __m512i low = _mm512_set1_epi8(15), bits = (__m512i)v;
+    __m512i table = _mm512_broadcast_i32x4(
+        _mm_setr_epi8(0, 1, 1, 2, 1, 2, 2, 3, 1, 2, 2, 3, 2, 3, 3, 4));
+    __m512i a = _mm512_shuffle_epi8(table, _mm512_and_si512(bits, low));
+    __m512i b = _mm512_shuffle_epi8(table, _mm512_and_si512(_mm512_srli_epi32(bits, 4), low));
+    return (words)_mm512_add_epi8(a, b);
+#elif FLOATS == 8
+    __m256i low = _mm256_set1_epi8(15), bits = (__m256i)v;
+    __m256i table = _mm256_broadcastsi128_si256(
+        _mm_setr_epi8(0, 1, 1, 2, 1, 2, 2, 3, 1, 2, 2, 3, 2, 3, 3, 4));
+    __m256i a = _mm256_shuffle_epi8(table, _mm256_and_si256(bits, low));
+    __m256i b = _mm256_shuffle_epi8(table, _mm256_and_si256(_mm256_srli_epi32(bits, 4), low));
+    return (words)_mm256_add_epi8(a, b);
+#elif defined(__ARM_NEON)
+    return (words)vcntq_u8((uint8x16_t)v);
+#else
+    v -= v >> 1 & 0x55555555u;
+    v = (v & 0x33333333u) + (v >> 2 & 0x33333333u);
+    return (v + (v >> 4)) & 0x0F0F0F0Fu;
+#endif
+}
+/* The sums of the four bytes of each lane. */
+INLINE words widened(words v)
+{
+    v = (v & 0x00FF00FFu) + (v >> 8 & 0x00FF00FFu);
+    return (v & 0xFFFFu) + (v >> 16);
+}
+#endif
+
+enum { ROWS = 4, VECTORS = FLOATS == 16 ? 4 : 2, WIDTH = VECTORS * FLOATS };
+
+/* z(i, j) = k - 2 (number of summands in which row i of x and column j of W differ)
+ *
+ * 32 products are one exclusive or and one count. ROWS times VECTORS sums stay in registers, so a
+ * word of either operand is loaded once for several of them. Whole numbers: exact. */
+static void xnor(ptrdiff_t n, ptrdiff_t k, ptrdiff_t m, const uint32_t *x, const uint32_t *w,
+                 float *z, ptrdiff_t z_apart)
+{
+    ptrdiff_t x_step = stride_of(n), w_step = stride_of(m), depth = words_of(k);
+    for (ptrdiff_t j = 0; j < m; j += WIDTH)
+        for (ptrdiff_t i = 0; i < n; i += ROWS) {
+            words sum[ROWS][VECTORS] = {0};
+            for (ptrdiff_t start = 0; start < depth; start += STEP) {
+                ptrdiff_t end = least(start + STEP, depth);
+                words part[ROWS][VECTORS] = {0};
+                for (ptrdiff_t q = start; q < end; q++) {
+                    words column[VECTORS];
+                    for (int v = 0; v < VECTORS; v++)
+                        column[v] = *(const words_at *)(w + q * w_step + j + v * FLOATS);
+                    for (int a = 0; a < ROWS; a++)
+                        for (int v = 0; v < VECTORS; v++)
+                            part[a][v] +=
+                                counts(column[v] ^ x[q * x_step + i + a]);
+                }
+                for (int a = 0; a < ROWS; a++)
+                    for (int v = 0; v < VECTORS; v++)
+                        sum[a][v] += widened(part[a][v]);
+            }
+            for (int a = 0; a < ROWS && i + a < n; a++) {
+                float *row = z + (i + a) * z_apart + j;
+                float result[WIDTH] __attribute__((aligned(64)));
+                float *to = j + WIDTH <= m ? row : result;
+                for (int v = 0; v < VECTORS; v++) {
+                    integers z_v = (int32_t)k - 2 * (integers)sum[a][v];
+                    *(floats_at *)(to + v * FLOATS) = __builtin_convertvector(z_v, floats);
+                }
+                if (to == result)
+                    memcpy(row, result, (size_t)(m - j) * sizeof *row);
+            }
+        }
+}
+
+/* ---- One operand is signs, the other floats ----------------------------------------------------- */
+
+/* The transpose of 4 rows of 4 floats, `apart` from each other. */
+INLINE void transpose(const float *p, ptrdiff_t apart, float *to, ptrdiff_t to_apart)
+{
+    four a = *(const four_at *)p, b = *(const four_at *)(p + apart);
+    four c = *(const four_at *)(p + 2 * apart), d = *(const four_at *)(p + 3 * apart);
+#if defined(__clang__)
+#define SHUFFLE(x, y, i, j, k, l) __builtin_shufflevector(x, y, i, j, k, l)
+#else
+#define SHUFFLE(x, y, i, j, k, l) __builtin_shuffle(x, y, (integers4){i, j, k, l})
+    typedef int32_t integers4 __attribute__((vector_size(16)));
+#endif
+    four ab = SHUFFLE(a, b, 0, 4, 1, 5), cd = SHUFFLE(c, d, 0, 4, 1, 5);
+    *(four_at *)to = SHUFFLE(ab, cd, 0, 1, 4, 5);
+    *(four_at *)(to + to_apart) = SHUFFLE(ab, cd, 2, 3, 6, 7);
+    ab = SHUFFLE(a, b, 2, 6, 3, 7), cd = SHUFFLE(c, d, 2, 6, 3, 7);
+    *(four_at *)(to + 2 * to_apart) = SHUFFLE(ab, cd, 0, 1, 4, 5);
+    *(four_at *)(to + 3 * to_apart) = SHUFFLE(ab, cd, 2, 3, 6, 7);
+#undef SHUFFLE
+}
+
+/* Copy a matrix (rows, columns): to(i, j) = from(i, j), each stored by rows or by columns. */
+static void copy(struct operand from, float *to, ptrdiff_t to_rows_apart, ptrdiff_t to_columns_apart)
+{
+    ptrdiff_t rows = from.rows, columns = from.columns, i = 0;
+    if (from.columns_apart == 1 && to_columns_apart == 1) {
+        for (; i < rows; i++)
+            memcpy(to + i * to_rows_apart, from.at + i * from.rows_apart,
+                   (size_t)columns * sizeof *to);
+        return;
+    }
+    if (from.columns_apart == 1 && to_rows_apart == 1)
+        for (; i + 4 <= rows; i += 4) {
+            ptrdiff_t j = 0;
+            for (; j + 4 <= columns; j += 4)
+                transpose(from.at + i * from.rows_apart + j, from.rows_apart,
+                          to + j * to_columns_apart + i, to_columns_apart);
+            for (; j < columns; j++)
+                for (int l = 0; l < 4; l++)
+                    to[j * to_columns_apart + i + l] = from.at[(i + l) * from.rows_apart + j];
+        }
+    for (; i < rows; i++)
+        for (ptrdiff_t j = 0; j < columns; j++)
+            to[i * to_rows_apart + j * to_columns_apart] =
+                from.at[i * from.rows_apart + j * from.columns_apart];
+}
+
+/* An entry of a table: LANES sums, for LANES columns of the floats. */
+typedef struct {
+    floats part[PARTS];
+} entry;
+
+/* The 16 sums of four summands, for the 16 signs that they can have: bit b of e is set where d_b is
+ * subtracted.
+ *
+ *     table[e] = (+-d0 +-d1) + (+-d2 +-d3)
+ */
+INLINE void make_table(const float *d, entry *table)
+{
+    for (int p = 0; p < PARTS; p++) {
+        floats d0 = *(const floats *)(d + p * FLOATS);
+        floats d1 = *(const floats *)(d + LANES + p * FLOATS);
+        floats d2 = *(const floats *)(d + 2 * LANES + p * FLOATS);
+        floats d3 = *(const floats *)(d + 3 * LANES + p * FLOATS);
+        floats first[4] = {d0 + d1, d1 - d0, d0 - d1, -d0 - d1};
+        floats second[4] = {d2 + d3, d3 - d2, d2 - d3, -d2 - d3};
+        for (int e = 0; e < 16; e++)
+            table[e].part[p] = first[e & 3] + second[e >> 2];
+    }
+}
+
+/* An empty instruction that needs all parts of a sum. Without it compilers first compute the first
+ * parts of all sums, and run out of registers for the addresses of the others. */
+#if FLOATS == 8 && defined(__x86_64__)
+#define KEEP_ORDER(s) __asm__("" : "+x"((s)->part[0]), "+x"((s)->part[1]))
+#elif FLOATS == 4 && defined(__x86_64__)
+#define KEEP_ORDER(s)                                                                             \
+    __asm__("" : "+x"((s)->part[0]), "+x"((s)->part[1]), "+x"((s)->part[2]), "+x"((s)->part[3]))
+#elif FLOATS == 4 && defined(__aarch64__)
+#define KEEP_ORDER(s)                                                                             \
+    __asm__("" : "+w"((s)->part[0]), "+w"((s)->part[1]), "+w"((s)->part[2]), "+w"((s)->part[3]))
+#else
+#define KEEP_ORDER(s) (void)(s)
+#endif
+
+/* Add entry number (word >> 4 g) & 15 of table g to `sum`. Its offset in bytes takes two
+ * instructions: rotate and mask. */
+INLINE void look_up(entry *sum, uint32_t word, int g, const entry (*tables)[16])
+{
+    int left = (WORD + 6 - GROUP * g) % WORD;
+    uint32_t offset = (word << left | word >> (WORD - left) % WORD) & 15 * sizeof(entry);
+    const entry *e = (const entry *)((const char *)tables + offset) + 16 * g;
+    for (int p = 0; p < PARTS; p++)
+        sum->part[p] += e->part[p];
+    KEEP_ORDER(sum);
+}
+_Static_assert(sizeof(entry) == 1 << 6, "the offset is 64 times the number");
+
+enum { TOGETHER = FLOATS == 4 ? 2 : 4 }; /* rows whose sums are in registers at the same time */
+
+/* For some rows: result(r, lanes) (+)= sum over the groups g of a block of tables[g][nibble g of r].
+ * The sums of a block start at 0, and are then added to those of the blocks before. */
+INLINE void look_up_rows(int rows, ptrdiff_t groups, const uint32_t *bits, ptrdiff_t step,
+                         const entry (*tables)[16], float *result, ptrdiff_t apart, bool add)
+{
+    entry sum[TOGETHER] = {0};
+    ptrdiff_t whole = groups / GROUPS;
+    for (ptrdiff_t q = 0; q < whole; q++) {
+        const entry(*here)[16] = tables + q * GROUPS;
+        __asm__("" : "+r"(here)); /* an address in one register, for all tables of the word */
+        for (int g = 0; g < GROUPS; g++)
+            for (int i = 0; i < rows; i++)
+                look_up(&sum[i], bits[q * step + i], g, here);
+    }
+    for (ptrdiff_t g = whole * GROUPS; g < groups; g++)
+        for (int i = 0; i < rows; i++)
+            look_up(&sum[i], bits[whole * step + i] >> GROUP * (g - whole * GROUPS), 0, tables + g);
+    for (int i = 0; i < rows; i++)
+        for (int p = 0; p < PARTS; p++) {
+            floats_at *to = (floats_at *)(result + i * apart + p * FLOATS);
+            if (add)
+                sum[i].part[p] += *to;
+            *to = sum[i].part[p];
+        }
+}
+
+/* out(r, c) = sum over s of S(r, s) D(s, c)
+ *
+ * "The method of the four Russians": four summands of a column of D have only 16 sums, which every
+ * row of S uses. So a table of these sums replaces four products by one look-up and one addition.
+ * An entry has the sums of LANES columns. The tables of a block of SUMMANDS summands stay in the
+ * first-level cache while TILE rows use them; the bits of a row are read as words.
+ *
+ * D and out may be stored by rows or by columns (columns_apart or rows_apart is 1). The rows of the
+ * result are taken in tiles: columns of a wide matrix lie on as many pages as it has rows. A large
+ * result is written in whole lines of the cache, so its first columns may be fewer. */
+static void tables_by_columns(const uint32_t *bits, ptrdiff_t rows, struct operand D, float *out,
+                              ptrdiff_t rows_apart, ptrdiff_t columns_apart)
+{
+    _Alignas(64) entry tables[BLOCK * GROUPS][16];
+    _Alignas(64) float panel[SUMMANDS * LANES], tile[TILE * LANES];
+    ptrdiff_t step = stride_of(rows), first = LANES, width;
+    if (columns_apart == 1 && rows * D.columns > LARGE && (uintptr_t)out % 64)
+        first -= (ptrdiff_t)((uintptr_t)out % 64 / sizeof *out);
+    for (ptrdiff_t top = 0; top < rows; top += TILE)
+        for (ptrdiff_t left = 0; left < D.columns; left += width) {
+            ptrdiff_t height = least(TILE, rows - top);
+            width = least(left == 0 ? first : LANES, D.columns - left);
+            bool direct = columns_apart == 1 && width == LANES;
+            float *result = direct ? out + top * rows_apart + left : tile;
+            ptrdiff_t apart = direct ? rows_apart : LANES;
+            for (ptrdiff_t s = 0; s < D.rows; s += SUMMANDS) {
+                ptrdiff_t depth = least(SUMMANDS, D.rows - s);
+                ptrdiff_t groups = (depth + GROUP - 1) / GROUP, r = 0;
+                struct operand part = {depth, width,
+                                       D.at + s * D.rows_apart + left * D.columns_apart,
+                                       D.rows_apart, D.columns_apart};
+                if (depth % GROUP || width < LANES)
+                    memset(panel, 0, sizeof panel);
+                if (D.columns_apart == 1)
+                    copy(part, panel, LANES, 1);
+                else
+                    copy(transposed(part), panel, 1, LANES);
+                for (ptrdiff_t g = 0; g < groups; g++)
+                    make_table(panel + g * GROUP * LANES, tables[g]);
+                const uint32_t *b = bits + s / WORD * step + top;
+                for (; r + TOGETHER <= height; r += TOGETHER)
+                    look_up_rows(TOGETHER, groups, b + r, step, tables, result + r * apart, apart,
+                                 s > 0);
+                for (; r < height; r++)
+                    look_up_rows(1, groups, b + r, step, tables, result + r * apart, apart, s > 0);
+            }
+            if (!direct)
+                copy((struct operand){height, width, tile, LANES, 1},
+                     out + top * rows_apart + left * columns_apart, rows_apart, columns_apart);
+        }
+}
+
+/* ---- The product -------------------------------------------------------------------------------- */
+
+/* z = a b, for a (n, k) and b (k, m), if an operand is signs; z is stored by rows. Returns which
+ * operands were: 1 for a, 2 for b, 3 for both; 0 if it did not compute. `kinds` allows 1, 2 and 3 by
+ * bits 1, 2 and 3. */
+int PRODUCT(ptrdiff_t n, ptrdiff_t k, ptrdiff_t m, ptrdiff_t a_rows_apart,
+            ptrdiff_t a_columns_apart, ptrdiff_t b_rows_apart, ptrdiff_t b_columns_apart,
+            ptrdiff_t kinds, const float *a_at, const float *b_at, float *z)
+{
+    struct operand a = {n, k, a_at, a_rows_apart, a_columns_apart};
+    struct operand b = {k, m, b_at, b_rows_apart, b_columns_apart};
+    bool left = looks_like_signs(a), right = looks_like_signs(b), both = kinds & 8;
+    /* Pack only what would be used. */
+    left = left && (kinds & 2 || (right && both));
+    right = right && (kinds & 4 || (left && both));
+    if (!left && !right)
+        return 0;
+    size_t a_words = (size_t)(words_of(k) * stride_of(n));
+    size_t b_words = (size_t)(words_of(k) * stride_of(m));
+    uint32_t *bits = malloc((a_words + b_words) * sizeof *bits);
+    if (bits == NULL)
+        return 0;
+    left = left && pack(a, bits);
+    right = right && (kinds & 4 || (left && both)) && !(left && !both && kinds & 2) &&
+            pack(transposed(b), bits + a_words);
+    int kind = left + 2 * right;
+    if (!(kinds >> kind & 1))
+        kind = kind == 3 && kinds & 2 ? 1 : 0;
+    if (kind == 3)
+        xnor(n, k, m, bits, bits + a_words, z, m);
+    else if (kind == 1)
+        tables_by_columns(bits, n, b, z, m, 1);
+    else if (kind == 2)
+        tables_by_columns(bits + a_words, m, transposed(a), z, 1, m);
+    free(bits);
+    return kind;
+}
