@@ -200,7 +200,20 @@ def broken_c(text: str, most: int) -> Iterator[tuple[str, str, str]]:
 
 def in_c(most: int) -> Iterator[Fault]:
     """Faults in `kernels.c`."""
-    source = Path(compiled.SOURCE)
+    source = Path(compiled.FOLDER, "kernels.c")
+    with tempfile.TemporaryDirectory() as folder:
+        yield from _in_c(source, products(Path(folder)), most)
+
+
+def products(folder: Path) -> Path:
+    """The other C files, compiled once."""
+    files = Path(compiled.FOLDER).glob("products*.c")
+    command = ["cc", "-std=gnu11", "-O1", "-ffp-contract=off", "-fPIC", "-r", "-nostdlib"]
+    subprocess.run([*command, *files, "-o", folder / "products.o"], check=True)
+    return folder / "products.o"
+
+
+def _in_c(source: Path, others: Path, most: int) -> Iterator[Fault]:
     names = sorted(comparison.COMPILED.names())
     for function, text, line in broken_c(source.read_text(encoding="utf-8"), most):
 
@@ -210,7 +223,7 @@ def in_c(most: int) -> Iterator[Fault]:
                 changed.write_text(text, encoding="utf-8")
                 options = ["-std=gnu11", "-O1", "-ffp-contract=off", "-shared", "-fPIC"]
                 made = changed.with_suffix(".so")
-                command = ["cc", *options, "-DMINIBNN_SOURCE=0", changed, "-o", made, "-lm"]
+                command = ["cc", *options, "-DMINIBNN_SOURCE=0", changed, others, "-o", made, "-lm"]
                 subprocess.run(command, check=True, capture_output=True)
                 backend = CompiledBackend(ctypes.CDLL(str(made)))
             comparison.BACKENDS["COMPILED"] = backend

@@ -324,30 +324,30 @@ INLINE void transpose(const float *p, ptrdiff_t apart, float *to, ptrdiff_t to_a
 #undef SHUFFLE
 }
 
-/* Copy a matrix (rows, columns): to(i, j) = from(i, j), each stored by rows or by columns. */
+/* Copy a matrix (rows, columns), stored by rows or by columns, to another. */
 static void copy(struct operand from, float *to, ptrdiff_t to_rows_apart, ptrdiff_t to_columns_apart)
 {
+    if (from.columns_apart != 1)
+        return copy(transposed(from), to, to_columns_apart, to_rows_apart);
     ptrdiff_t rows = from.rows, columns = from.columns, i = 0;
-    if (from.columns_apart == 1 && to_columns_apart == 1) {
+    if (to_columns_apart == 1) {
         for (; i < rows; i++)
             memcpy(to + i * to_rows_apart, from.at + i * from.rows_apart,
                    (size_t)columns * sizeof *to);
         return;
     }
-    if (from.columns_apart == 1 && to_rows_apart == 1)
-        for (; i + 4 <= rows; i += 4) {
-            ptrdiff_t j = 0;
-            for (; j + 4 <= columns; j += 4)
-                transpose(from.at + i * from.rows_apart + j, from.rows_apart,
-                          to + j * to_columns_apart + i, to_columns_apart);
-            for (; j < columns; j++)
-                for (int l = 0; l < 4; l++)
-                    to[j * to_columns_apart + i + l] = from.at[(i + l) * from.rows_apart + j];
-        }
+    for (; i + 4 <= rows; i += 4) {
+        ptrdiff_t j = 0;
+        for (; j + 4 <= columns; j += 4)
+            transpose(from.at + i * from.rows_apart + j, from.rows_apart,
+                      to + j * to_columns_apart + i, to_columns_apart);
+        for (; j < columns; j++)
+            for (int l = 0; l < 4; l++)
+                to[j * to_columns_apart + i + l] = from.at[(i + l) * from.rows_apart + j];
+    }
     for (; i < rows; i++)
         for (ptrdiff_t j = 0; j < columns; j++)
-            to[i * to_rows_apart + j * to_columns_apart] =
-                from.at[i * from.rows_apart + j * from.columns_apart];
+            to[i + j * to_columns_apart] = from.at[i * from.rows_apart + j];
 }
 
 /* An entry of a table: LANES sums, for LANES columns of the floats. */
@@ -360,13 +360,11 @@ typedef struct {
  *
  *     table[e] = (+-d0 +-d1) + (+-d2 +-d3)
  */
-INLINE void make_table(const float *d, entry *table)
+INLINE void make_table(const float *d, ptrdiff_t apart, entry *table)
 {
-    for (int p = 0; p < PARTS; p++) {
-        floats d0 = *(const floats *)(d + p * FLOATS);
-        floats d1 = *(const floats *)(d + LANES + p * FLOATS);
-        floats d2 = *(const floats *)(d + 2 * LANES + p * FLOATS);
-        floats d3 = *(const floats *)(d + 3 * LANES + p * FLOATS);
+    for (int p = 0; p < PARTS; p++, d += FLOATS) {
+        floats d0 = *(const floats_at *)d, d1 = *(const floats_at *)(d + apart);
+        floats d2 = *(const floats_at *)(d + 2 * apart), d3 = *(const floats_at *)(d + 3 * apart);
         floats first[4] = {d0 + d1, d1 - d0, d0 - d1, -d0 - d1};
         floats second[4] = {d2 + d3, d3 - d2, d2 - d3, -d2 - d3};
         for (int e = 0; e < 16; e++)
@@ -439,7 +437,7 @@ INLINE void look_up_rows(int rows, ptrdiff_t groups, const uint32_t *bits, ptrdi
  * D and out may be stored by rows or by columns (columns_apart or rows_apart is 1). The rows of the
  * result are taken in tiles: columns of a wide matrix lie on as many pages as it has rows. A large
  * result is written in whole lines of the cache, so its first columns may be fewer. */
-static void tables_by_columns(const uint32_t *bits, ptrdiff_t rows, struct operand D, float *out,
+static void look_up_sums(const uint32_t *bits, ptrdiff_t rows, struct operand D, float *out,
                               ptrdiff_t rows_apart, ptrdiff_t columns_apart)
 {
     _Alignas(64) entry tables[BLOCK * GROUPS][16];
@@ -460,14 +458,16 @@ static void tables_by_columns(const uint32_t *bits, ptrdiff_t rows, struct opera
                 struct operand part = {depth, width,
                                        D.at + s * D.rows_apart + left * D.columns_apart,
                                        D.rows_apart, D.columns_apart};
-                if (depth % GROUP || width < LANES)
-                    memset(panel, 0, sizeof panel);
-                if (D.columns_apart == 1)
+                bool in_place = D.columns_apart == 1 && width == LANES && depth % GROUP == 0;
+                const float *d = in_place ? part.at : panel;
+                ptrdiff_t d_apart = in_place ? D.rows_apart : LANES;
+                if (!in_place) {
+                    if (depth % GROUP || width < LANES)
+                        memset(panel, 0, sizeof panel);
                     copy(part, panel, LANES, 1);
-                else
-                    copy(transposed(part), panel, 1, LANES);
+                }
                 for (ptrdiff_t g = 0; g < groups; g++)
-                    make_table(panel + g * GROUP * LANES, tables[g]);
+                    make_table(d + g * GROUP * d_apart, d_apart, tables[g]);
                 const uint32_t *b = bits + s / WORD * step + top;
                 for (; r + TOGETHER <= height; r += TOGETHER)
                     look_up_rows(TOGETHER, groups, b + r, step, tables, result + r * apart, apart,
@@ -483,38 +483,51 @@ static void tables_by_columns(const uint32_t *bits, ptrdiff_t rows, struct opera
 
 /* ---- The product -------------------------------------------------------------------------------- */
 
-/* z = a b, for a (n, k) and b (k, m), if an operand is signs; z is stored by rows. Returns which
- * operands were: 1 for a, 2 for b, 3 for both; 0 if it did not compute. `kinds` allows 1, 2 and 3 by
- * bits 1, 2 and 3. */
-int PRODUCT(ptrdiff_t n, ptrdiff_t k, ptrdiff_t m, ptrdiff_t a_rows_apart,
-            ptrdiff_t a_columns_apart, ptrdiff_t b_rows_apart, ptrdiff_t b_columns_apart,
-            ptrdiff_t kinds, const float *a_at, const float *b_at, float *z)
+/* Set the distances of an operand from its strides in bytes; false unless its rows or its columns
+ * are stored one after the other, perhaps with gaps. */
+static bool lay_out(struct operand *a, ptrdiff_t down, ptrdiff_t right)
 {
-    struct operand a = {n, k, a_at, a_rows_apart, a_columns_apart};
-    struct operand b = {k, m, b_at, b_rows_apart, b_columns_apart};
+    enum { SIZE = sizeof *a->at };
+    a->rows_apart = down / SIZE;
+    a->columns_apart = right / SIZE;
+    return down % SIZE == 0 && right % SIZE == 0 &&
+           ((a->columns_apart == 1 && a->rows_apart >= a->columns) ||
+            (a->rows_apart == 1 && a->columns_apart >= a->rows));
+}
+
+/* z = a b, for a (n, k) and b (k, m) with strides in bytes, if an operand is signs; z is stored by
+ * rows. Returns which operands were: 1 for a, 2 for b, 3 for both; 0 if it did not compute. `kinds`
+ * allows 1, 2 and 3 by its bits 1, 2 and 3. */
+int PRODUCT(ptrdiff_t n, ptrdiff_t k, ptrdiff_t m, ptrdiff_t a_down, ptrdiff_t a_right,
+            ptrdiff_t b_down, ptrdiff_t b_right, ptrdiff_t kinds, const float *a_at,
+            const float *b_at, float *z)
+{
+    struct operand a = {n, k, a_at, 0, 0}, b = {k, m, b_at, 0, 0};
+    if (!lay_out(&a, a_down, a_right) || !lay_out(&b, b_down, b_right))
+        return 0;
     bool left = looks_like_signs(a), right = looks_like_signs(b), both = kinds & 8;
-    /* Pack only what would be used. */
-    left = left && (kinds & 2 || (right && both));
-    right = right && (kinds & 4 || (left && both));
+    if (!(left && right && both)) { /* pack only what a table is allowed for */
+        left = left && kinds & 2;
+        right = right && kinds & 4 && !left;
+    }
     if (!left && !right)
         return 0;
-    size_t a_words = (size_t)(words_of(k) * stride_of(n));
-    size_t b_words = (size_t)(words_of(k) * stride_of(m));
-    uint32_t *bits = malloc((a_words + b_words) * sizeof *bits);
-    if (bits == NULL)
+    size_t a_words = left ? (size_t)(words_of(k) * stride_of(n)) : 0;
+    size_t b_words = right ? (size_t)(words_of(k) * stride_of(m)) : 0;
+    uint32_t *a_bits = malloc((a_words + b_words) * sizeof *a_bits), *b_bits = a_bits + a_words;
+    if (a_bits == NULL)
         return 0;
-    left = left && pack(a, bits);
-    right = right && (kinds & 4 || (left && both)) && !(left && !both && kinds & 2) &&
-            pack(transposed(b), bits + a_words);
+    left = left && pack(a, a_bits);
+    right = right && pack(transposed(b), b_bits);
     int kind = left + 2 * right;
     if (!(kinds >> kind & 1))
-        kind = kind == 3 && kinds & 2 ? 1 : 0;
+        kind = 0;
     if (kind == 3)
-        xnor(n, k, m, bits, bits + a_words, z, m);
+        xnor(n, k, m, a_bits, b_bits, z, m);
     else if (kind == 1)
-        tables_by_columns(bits, n, b, z, m, 1);
+        look_up_sums(a_bits, n, b, z, m, 1);
     else if (kind == 2)
-        tables_by_columns(bits + a_words, m, transposed(a), z, 1, m);
-    free(bits);
+        look_up_sums(b_bits, m, transposed(a), z, 1, m);
+    free(a_bits);
     return kind;
 }

@@ -1,0 +1,438 @@
+"""Products on bits: what they compute on each instruction set, and what they leave to the BLAS."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+from pathlib import Path
+
+import numpy as np
+import pytest
+from devices import built
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from minibnn import (
+    Dense,
+    FixedFeedback,
+    MagnitudeAwareSign,
+    SignSTE,
+    StochasticSign,
+    Ternary,
+)
+from minibnn.backend import CPU
+from minibnn.backend.cpu import CompiledBackend, c_kernels, open_library
+from minibnn.backend.cpu.products import BOTH, LEFT, RIGHT, on_bits, product, worthwhile
+
+pytestmark = built
+ANY = LEFT | RIGHT | BOTH
+LIBRARY = open_library() if isinstance(CPU, CompiledBackend) else None
+# Every instruction set that this machine has, the smallest first.
+CS = (
+    []
+    if LIBRARY is None
+    else [
+        c_kernels.Library(LIBRARY, name)
+        for name in c_kernels.INSTRUCTION_SETS[: LIBRARY.minibnn_instruction_set() + 1]
+    ]
+)
+each = pytest.mark.parametrize("c", CS, ids=lambda c: c.instruction_set)
+SIZES = 1, 3, 63, 64, 65, 1000
+
+
+def signs(rng, *shape):
+    return np.where(rng.random(shape) < 0.5, np.float32(-1), np.float32(1))
+
+
+def reals(rng, *shape):
+    return rng.standard_normal(shape).astype(np.float32)
+
+
+def stored(a, layout):
+    """The same values, stored by rows, by columns, or as a part of a larger array."""
+    if layout == "columns":
+        return np.asfortranarray(a)
+    if layout == "part":
+        larger = np.full((a.shape[0] + 2, a.shape[1] + 5), np.nan, a.dtype)
+        part = larger[1:-1, 2:-3]
+        part[...] = a
+        return part
+    if layout == "part, by columns":
+        return stored(a.T, "part").T
+    return np.ascontiguousarray(a)
+
+
+def error(z, a, b):
+    """The largest error of a product, in units of what its k summands allow: at most 1."""
+    a, b = a.astype(np.float64), b.astype(np.float64)
+    allowed = (a.shape[1] / 4 + 3) * 2.0**-24 * (abs(a) @ abs(b))
+    return (abs(z - a @ b) / np.maximum(allowed, np.finfo(np.float32).tiny)).max()
+
+
+# --- What is computed on bits -------------------------------------------------------------------
+
+layouts = st.sampled_from(["rows", "columns", "part", "part, by columns"])
+
+
+@settings(deadline=None, max_examples=150)
+@given(
+    shape=st.tuples(*[st.sampled_from(SIZES) | st.integers(1, 200)] * 3).filter(
+        lambda shape: np.prod(shape) < 2**23
+    ),
+    left=layouts,
+    right=layouts,
+    kind=st.sampled_from([LEFT, RIGHT, BOTH]),
+    given_out=st.booleans(),
+    seed=st.integers(0, 99),
+)
+def test_products_of_any_shape(shape, left, right, kind, given_out, seed):
+    """Exact for two operands of signs; to rounding for one; the same on each instruction set."""
+    (n, k, m), rng = shape, np.random.default_rng(seed)
+    a = stored(reals(rng, n, k) if kind == RIGHT else signs(rng, n, k), left)
+    b = stored(reals(rng, k, m) if kind == LEFT else signs(rng, k, m), right)
+    results = []
+    for c in CS:
+        out = np.full((n, m), np.nan, np.float32) if given_out else None
+        z = on_bits(c, a, b, out, kind)
+        assert out is None or z is out
+        results.append(z)
+    for z in results:
+        if kind == BOTH:
+            np.testing.assert_array_equal(z, a @ b)
+        else:
+            assert error(z, a, b) <= 1
+        np.testing.assert_array_equal(z.view(np.uint32), results[0].view(np.uint32))
+
+
+@each
+@pytest.mark.parametrize("shape", [(1000, 65, 100), (65, 1000, 100), (100, 64, 1000)])
+@pytest.mark.parametrize("kind", [LEFT, RIGHT, BOTH])
+def test_large_products(c, shape, kind, rng):
+    """Of several tiles and blocks."""
+    n, k, m = shape
+    a = reals(rng, n, k) if kind == RIGHT else signs(rng, n, k)
+    b = reals(rng, k, m) if kind == LEFT else signs(rng, k, m)
+    assert error(on_bits(c, a, b, None, kind), a, b) <= (1 if kind != BOTH else 0)
+
+
+@each
+def test_a_large_result_at_any_address(c, rng):
+    """The first columns of a large result are fewer, up to a line of the cache."""
+    a, b = signs(rng, 520, 20), reals(rng, 20, 300)
+    expected = on_bits(c, a, b, None, LEFT)
+    assert error(expected, a, b) <= 1
+    room = np.empty(a.shape[0] * b.shape[1] + 32, np.float32)
+    for start in range(0, 17, 5):
+        out = room[start:][: expected.size].reshape(expected.shape)
+        assert on_bits(c, a, b, out, LEFT) is out
+        np.testing.assert_array_equal(out, expected)
+
+
+@each
+def test_which_kinds_are_allowed(c, rng):
+    x, w, dz = signs(rng, 9, 40), signs(rng, 40, 70), reals(rng, 9, 70)
+    for a, b, needed in ((x, w, ANY), (dz, w.T, RIGHT), (x.T, dz, LEFT)):
+        for kinds in range(0, 16, 2):
+            z = on_bits(c, a, b, None, kinds)
+            assert (z is NotImplemented) == (not kinds & needed)
+            if z is not NotImplemented:
+                np.testing.assert_allclose(z, a @ b, rtol=1e-5, atol=1e-5)
+
+
+@each
+def test_nan_and_infinity_in_the_other_operand(c, rng):
+    a, b = signs(rng, 20, 70), reals(rng, 70, 33)
+    b[3, 4], b[50, 6], b[51, 7], b[69, 32] = np.nan, np.inf, -np.inf, np.inf
+    with np.errstate(invalid="ignore"):
+        expected = a @ b
+    z = on_bits(c, a, b, None, LEFT)
+    np.testing.assert_allclose(z, expected, rtol=1e-5, atol=1e-5)
+    assert not np.isfinite(z[:, [4, 6, 7, 32]]).any()
+
+
+@each
+def test_zeros_in_the_other_operand_give_a_positive_zero(c, rng):
+    """As the BLAS does."""
+    for zero in (0.0, -0.0):
+        z = on_bits(c, signs(rng, 5, 9), np.full((9, 20), zero, np.float32), None, LEFT)
+        assert not z.any()
+        assert not np.signbit(z).any()
+
+
+# --- What is not signs --------------------------------------------------------------------------
+
+WRONG = [0.0, -0.0, np.nan, np.inf, 0.5, -2.0, np.nextafter(np.float32(1), np.float32(2))]
+
+
+@each
+@pytest.mark.parametrize("layout", ["rows", "columns"])
+@pytest.mark.parametrize("shape", [(33, 65), (64, 64), (130, 31), (3, 1000), (1, 1)])
+def test_a_single_value_that_is_no_sign_is_noticed(c, layout, shape, rng):
+    """In the last lane of a tail, in the first, and anywhere: `looks_like_signs` sees only 16."""
+    a, b = signs(rng, *shape), reals(rng, shape[1], 17)
+    places = [(0, 0), (-1, -1), (0, -1), (-1, 0)]
+    places += [tuple(int(rng.integers(n)) for n in shape) for _ in range(20)]
+    for t, place in enumerate(places):
+        x = stored(a, layout)
+        x = x.copy(order="K")
+        assert on_bits(c, x, b, None, ANY) is not NotImplemented
+        x[place] = WRONG[t % len(WRONG)]
+        assert on_bits(c, x, b, None, ANY) is NotImplemented
+        assert on_bits(c, b.T, x.T, None, ANY) is NotImplemented
+
+
+@each
+def test_if_one_of_two_operands_is_not_signs_the_other_may_be(c, rng):
+    x, w = signs(rng, 40, 65), signs(rng, 65, 30)
+    for place in ((-1, -1), (17, 3)):
+        a, b = x.copy(), w.copy()
+        a[place], b[place] = 0.0, 0.0
+        for left, right in ((a, w), (x, b)):
+            np.testing.assert_array_equal(on_bits(c, left, right, None, ANY), left @ right)
+        assert on_bits(c, a, b, None, ANY) is NotImplemented
+
+
+@built
+def test_what_c_cannot_take_goes_to_numpy(rng, monkeypatch):
+    """Other dtypes, classes, strides and shapes; an output with gaps, or that is an operand."""
+    a, b = signs(rng, 128, 128), signs(rng, 128, 128)
+    c, expected, out = CPU.c, a @ b, np.empty((128, 128), np.float32)
+    assert worthwhile(128, 128, 128)
+    assert product(c, a, b) is not NotImplemented
+    frozen = a.copy()
+    frozen.flags.writeable = False
+    assert product(c, frozen, frozen.T) is not NotImplemented
+
+    unaligned = np.empty(a.nbytes + 1, np.uint8)[1:].view(np.float32).reshape(a.shape)
+    unaligned[...] = a
+    declined = [
+        (a.astype(np.float64), b, None),
+        (a, b.astype(np.float64), None),
+        (a.astype(">f4"), b, None),
+        (unaligned, b, None),
+        (a[::-1], b, None),
+        (a[:, ::-1], b, None),
+        (np.repeat(a, 2, axis=1)[:, ::2], b, None),
+        (a.view(np.memmap), b, None),
+        (np.broadcast_to(a[:1], a.shape), b, None),
+        (np.broadcast_to(a[:, :1], a.shape), b, None),
+        (a[None], b, None),
+        (a, b[0], None),
+        (a, b, np.empty((128, 256), np.float32)[:, ::2]),
+        (a, b, np.empty((128, 128), np.float32).T),
+        (a, b, np.empty((128, 128))),
+    ]
+    for x, y, z in declined:
+        assert product(c, x, y, z) is NotImplemented
+        np.testing.assert_array_equal(CPU.matmul(x, y, z), np.matmul(x, y))
+    for x, y in ((out, b), (a, out)):
+        out[...] = a if x is out else b
+        np.testing.assert_array_equal(CPU.matmul(x, y, out=out), expected)
+    for x, y, z in ((a, b[1:], None), (a, b, out[1:]), (a, b, np.empty(3, np.float32))):
+        with pytest.raises(ValueError, match="mismatch|broadcast"):
+            CPU.matmul(x, y, z)
+    assert CPU.matmul(a[:0], b).shape == (0, 128)
+    assert not CPU.matmul(a[:, :0], b[:0]).any()
+
+
+def test_beyond_exact_whole_numbers_the_blas_computes():
+    assert worthwhile(64, 2**24 - 1, 64)
+    assert not worthwhile(64, 2**24, 64)
+
+
+def test_small_products_go_to_the_blas():
+    assert not worthwhile(1, 1024, 1024)
+    assert not worthwhile(8, 8, 8)
+
+
+# --- Layers: nothing is remembered from one product to the next -------------------------------------
+
+N, K, M = 128, 130, 140  # worth computing on bits, with tails
+
+
+@pytest.fixture
+def kinds(monkeypatch):
+    """Which kinds of products the C code computed."""
+    found, call = [], CPU.c.product
+
+    def noted(*args):
+        found.append(call(*args))
+        return found[-1]
+
+    monkeypatch.setattr(CPU.c, "product", noted)
+    return found
+
+
+def step(layer, x, dz):
+    """z, dW and dx of a layer, and what NumPy gives with the weights that it used."""
+    z = layer.forward(x, train=True)
+    Wq = layer.saved[2].copy()
+    dx = layer.backward(dz)
+    B = layer.backward_weights(Wq)
+    return (z, layer.weight.grad, dx), (x, Wq, B)
+
+
+def check(layer, x, dz):
+    got, (x, Wq, B) = step(layer, x, dz)
+    for z, a, b in zip(got, (x, x.T, dz), (Wq, dz, B.T), strict=True):
+        assert error(z, a, b) <= 1
+
+
+def dense(quantizer=None, **options):
+    layer = Dense(K, M, bias=False, weight_quantizer=quantizer, **options)
+    return layer.initialize(np.random.default_rng(0))
+
+
+def test_a_binary_layer_computes_on_bits(kinds, rng):
+    check(dense(SignSTE()), signs(rng, N, K), reals(rng, N, M))
+    assert kinds == [3, 1, 2]
+
+
+def test_the_first_layer_computes_on_the_bits_of_its_weights(kinds, rng):
+    check(dense(SignSTE()), reals(rng, N, K), reals(rng, N, M))
+    assert kinds == [2, 0, 2]
+
+
+def test_a_weight_changed_by_hand_between_two_forwards_counts(kinds, rng):
+    layer, x, dz = dense(SignSTE()), signs(rng, N, K), reals(rng, N, M)
+    before = layer.forward(x, train=True).copy()
+    layer.weight.data[7, 9] *= -1
+    check(layer, x, dz)
+    assert not np.array_equal(layer.forward(x), before)
+    x[3] *= -1  # and an input
+    check(layer, x, dz)
+    assert set(kinds) == {1, 2, 3}
+
+
+@pytest.mark.parametrize("where", ["x", "W"])
+def test_a_nan_in_x_or_W_reaches_the_result(where, kinds, rng):
+    layer, x = dense(SignSTE()), signs(rng, N, K)
+    (x if where == "x" else layer.weight.data)[-1, -1] = np.nan
+    with np.errstate(invalid="ignore"):
+        z = layer.forward(x)
+        np.testing.assert_array_equal(z, np.matmul(x, layer.quantized_weight(False)))
+    assert np.isnan(z).any(axis=1 if where == "x" else 0).sum() == 1
+    assert kinds == [2 if where == "x" else 1]
+
+
+@pytest.mark.parametrize("zero", [0.0, -0.0])
+def test_a_zero_in_x_is_no_sign(zero, kinds, rng):
+    layer, x = dense(SignSTE()), signs(rng, N, K)
+    x[-1, -1] = zero
+    check(layer, x, reals(rng, N, M))
+    assert kinds == [2, 0, 2]
+
+
+def test_ternary_weights_are_no_signs(kinds, rng):
+    check(dense(Ternary()), signs(rng, N, K), reals(rng, N, M))
+    assert kinds == [1, 1, 0]
+
+
+def test_real_feedback_matrices_are_no_signs(kinds, rng):
+    check(dense(SignSTE(), feedback=FixedFeedback()), signs(rng, N, K), reals(rng, N, M))
+    assert kinds == [3, 1, 0]
+
+
+def test_the_scales_of_a_magnitude_aware_sign_count(kinds, rng):
+    layer = dense(MagnitudeAwareSign())
+    check(layer, signs(rng, N, K), reals(rng, N, M))
+    assert kinds == [1, 1, 0]
+
+
+def test_each_draw_of_a_stochastic_sign_counts(kinds, rng):
+    layer, x, dz = dense(StochasticSign(rng=np.random.default_rng(1))), signs(rng, N, K), reals(rng, N, M)
+    check(layer, x, dz)
+    first = layer.forward(x, train=True).copy()
+    check(layer, x, dz)
+    assert not np.array_equal(layer.forward(x, train=True), first)
+    assert kinds == [3, 1, 2, 3, 3, 1, 2, 3]
+
+
+def test_float64_goes_to_the_blas(kinds, rng):
+    layer = Dense(K, M, bias=False, weight_quantizer=SignSTE())
+    layer.initialize(np.random.default_rng(0), dtype=np.float64)
+    x = signs(rng, N, K).astype(np.float64)
+    got, (x, Wq, B) = step(layer, x, rng.standard_normal((N, M)))
+    assert got[0].dtype == np.float64
+    np.testing.assert_array_equal(got[0], x @ Wq)
+    assert kinds == []
+
+
+# --- The C code, sanitized ----------------------------------------------------------------------
+
+HOSTILE = """
+#include <math.h>
+#include <stddef.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+typedef int product(ptrdiff_t, ptrdiff_t, ptrdiff_t, ptrdiff_t, ptrdiff_t, ptrdiff_t, ptrdiff_t,
+                    ptrdiff_t, const float *, const float *, float *);
+product minibnn_product_portable, minibnn_product_avx2, minibnn_product_avx512,
+    minibnn_product_avx512_vpopcntdq;
+int minibnn_instruction_set(void);
+
+/* Blocks of exactly the size of each matrix: a read beyond one is found. */
+static void check(product *f, ptrdiff_t n, ptrdiff_t k, ptrdiff_t m, int layout, int kind, int wrong)
+{
+    float *a = malloc(4 * n * k), *b = malloc(4 * k * m), *z = malloc(4 * n * m);
+    for (ptrdiff_t i = 0; i < n * k; i++)
+        a[i] = kind == 2 ? (float)rand() / RAND_MAX - 0.5f : rand() & 64 ? 1 : -1;
+    for (ptrdiff_t i = 0; i < k * m; i++)
+        b[i] = kind == 1 ? (float)rand() / RAND_MAX - 0.5f : rand() & 64 ? 1 : -1;
+    if (wrong && kind & 1)
+        a[n * k - 1] = 0;
+    if (wrong && kind & 2)
+        b[k * m - 1] = 0;
+    ptrdiff_t a_down = layout & 1 ? 1 : k, a_right = layout & 1 ? n : 1;
+    ptrdiff_t b_down = layout & 2 ? 1 : m, b_right = layout & 2 ? k : 1;
+    int done = f(n, k, m, 4 * a_down, 4 * a_right, 4 * b_down, 4 * b_right, 14, a, b, z);
+    int bad = done != (wrong ? 0 : kind);
+    for (ptrdiff_t i = 0; done && i < n; i++)
+        for (ptrdiff_t j = 0; j < m; j++) {
+            double sum = 0;
+            for (ptrdiff_t s = 0; s < k; s++)
+                sum += (double)a[i * a_down + s * a_right] * b[s * b_down + j * b_right];
+            bad |= !(fabs(z[i * m + j] - sum) <= (kind == 3 ? 0 : 1e-5 * k));
+        }
+    if (bad) {
+        printf("%td %td %td, layout %d, kind %d, wrong %d\n", n, k, m, layout, kind, wrong);
+        exit(1);
+    }
+    free(a), free(b), free(z);
+}
+
+int main(void)
+{
+    product *all[] = {minibnn_product_portable,
+#if defined(__x86_64__)
+        minibnn_product_avx2, minibnn_product_avx512, minibnn_product_avx512_vpopcntdq
+#endif
+    };
+    ptrdiff_t sizes[] = {1, 2, 3, 16, 31, 65, 129}, large[][3] = {
+        {1, 1025, 1}, {530, 5, 300}, {3, 300, 1030}, {70, 1100, 3}, {1, 1, 1000}, {1000, 1, 1}};
+    for (int set = 0; set <= minibnn_instruction_set(); set++)
+        for (int t = 0; t < 343 + 6; t++)
+            for (int layout = 0; layout < 4; layout++)
+                for (int kind = 1; kind < 4; kind++) {
+                    ptrdiff_t three[] = {sizes[t % 7], sizes[t / 7 % 7], sizes[t / 49 % 7]};
+                    ptrdiff_t *size = t < 343 ? three : large[t - 343];
+                    check(all[set], size[0], size[1], size[2], layout, kind, 0);
+                    check(all[set], size[0], size[1], size[2], layout, kind, 1);
+                }
+    puts("all as expected");
+}
+"""
+
+
+@pytest.mark.skipif(shutil.which("cc") is None, reason="there is no C compiler")
+def test_the_sanitizers_find_nothing(tmp_path):
+    """Of addresses and of undefined behaviour, on shapes with every kind of tail."""
+    (tmp_path / "hostile.c").write_text(HOSTILE)
+    sources = sorted(Path(c_kernels.FOLDER).glob("products_*.c"))
+    options = ["-std=gnu11", "-O1", "-ffp-contract=off", "-fno-sanitize-recover=all"]
+    command = ["cc", *options, "-fsanitize=address,undefined", *sources, "hostile.c", "-o", "run"]
+    done = subprocess.run([*command, "-lm"], cwd=tmp_path, capture_output=True, text=True)
+    assert (done.returncode, done.stderr) == (0, "")
+    done = subprocess.run([tmp_path / "run"], capture_output=True, text=True)
+    assert (done.stdout, done.stderr) == ("all as expected\n", "")
