@@ -1,11 +1,11 @@
 """Measure products on bits beside the BLAS's, one thread, on each instruction set of this machine.
 
-    python benchmarks/bits.py                   # five minutes; writes results/bits.csv and bits.json
+    python benchmarks/bits.py                  # five minutes; writes results/bits.csv and bits.json
     python benchmarks/bits.py --seconds 0.02 --out FOLDER
 
-A product has n rows, k summands and m columns, and its signs are the left operand (a weight
-gradient, ``x.T dz``), the right one (an input gradient, ``dz W.T``, or the forward product of a first
-layer), or both (a forward product). Products on bits and on the BLAS take turns; the table has
+A product has n rows, k summands and m columns. Its signs are the left operand (a weight gradient,
+``x.T dz``), the right one (an input gradient, ``dz W.T``, or the forward product of a first layer),
+or both (a forward product). Products on bits and on the BLAS take turns; the table has
 medians of the processor time of the thread, with the call from Python, in microseconds.
 
 `COSTS` in `minibnn/backend/cpu/products.py` predicts these times. It is fitted to this table, and
@@ -19,6 +19,7 @@ import os
 import sys
 import time
 from collections.abc import Callable, Iterator
+from functools import partial
 from itertools import product as combinations
 from pathlib import Path
 from typing import Any
@@ -38,6 +39,7 @@ SHAPES = sorted(
         *combinations((128, 784, 1024), (32, 64, 100, 256), (10, 64, 256, 1024)),
         *combinations((100,), (32, 1024, 4096), (32, 100, 784, 4096)),
         *combinations((64, 1000, 10000), (65,), (33, 64, 100)),
+        *((16, 4096, 4096), (4096, 100, 4096), (4096, 100, 784), (1024, 4096, 1024)),
     }
 )
 
@@ -60,7 +62,7 @@ def operands(kind: str, n: int, k: int, m: int) -> tuple[Any, Any]:
 
 
 def medians(calls: list[Callable[[], Any]], seconds: float) -> list[float]:
-    """Median microseconds of each call; they take turns for so many seconds, at least five times."""
+    """Median microseconds of each call; they take turns for so many seconds, or five times."""
     times: list[list[float]] = [[] for _ in calls]
     end = time.perf_counter() + seconds
     while len(times[0]) < 6 or time.perf_counter() < end:
@@ -80,16 +82,15 @@ def measure(seconds: float) -> Iterator[dict[str, Any]]:
     for kind, (n, k, m) in combinations(KINDS, SHAPES):
         a, b = operands(kind, n, k, m)
         out = np.empty((n, m), np.float32)
-        calls: list[Callable[[], Any]] = [lambda a=a, b=b, out=out: np.matmul(a, b, out=out)]
+        calls: list[Callable[[], Any]] = [partial(np.matmul, a, b, out=out)]
         for name in there:
-            c = Library(library, name)
-            calls.append(lambda c=c, a=a, b=b, out=out: on_bits(c, a, b, out, KINDS[kind]))
+            calls.append(partial(on_bits, Library(library, name), a, b, out, KINDS[kind]))
         blas, *bits = medians(calls, seconds)
         for name, spent in zip(there, bits, strict=True):
             yield {
                 "instructions": name, "signs": kind, "n": n, "k": k, "m": m,
                 "bits": spent, "blas": blas, "ratio": spent / blas,
-                "chosen": False,
+                "chosen": bool(worthwhile(name, n, k, m) & KINDS[kind]),
             }  # fmt: skip
 
 
@@ -100,17 +101,18 @@ def fit(table: pd.DataFrame) -> dict[tuple[str, str], list[float]]:
     """
     costs = {}
     for (name, kind), rows in table.groupby(["instructions", "signs"]):
-        X = np.array([work(KINDS[kind], *shape) for shape in rows[["n", "k", "m"]].to_numpy()])
-        X = X / (1e3 * rows["bits"].to_numpy()[:, None])
+        units = [work(KINDS[str(kind)], *shape) for shape in rows[["n", "k", "m"]].to_numpy()]
+        X = np.array(units) / (1e3 * rows["bits"].to_numpy()[:, None])
         used = list(range(X.shape[1]))
         while True:
             found = np.linalg.lstsq(X[:, used], np.ones(len(X)), rcond=None)[0]
             if (found >= 0).all():
                 break
             del used[int(found.argmin())]
-        costs[name, kind] = np.zeros(X.shape[1])
-        costs[name, kind][used] = found
-    return {key: [float(f"{v:.3g}") for v in values] for key, values in costs.items()}
+        least = np.zeros(X.shape[1])
+        least[used] = found
+        costs[str(name), str(kind)] = [float(f"{v:.3g}") for v in least]
+    return costs
 
 
 def main() -> None:

@@ -1,8 +1,9 @@
 """Compile the C kernels when minibnn is installed; a hook of hatchling, which pip runs.
 
-The result is `_kernels.so`, beside its sources, the C files in `minibnn/backend/cpu/`. `c_kernels.py`
-there loads it if its size and CRC-32 are those in `_kernels.seal`. If there is no C compiler, or if the
-compilation fails, minibnn is installed without C kernels and uses its NumPy implementations.
+The result is `_kernels.so`, beside its sources, all C files in `minibnn/backend/cpu/`.
+`c_kernels.py` there loads it if its size and CRC-32 are those in `_kernels.seal`. If there is no C
+compiler, or if the compilation fails, minibnn is installed without C kernels and uses its NumPy
+implementations.
 `tests/backend/cpu/test_c_kernels.py` tests it.
 """
 

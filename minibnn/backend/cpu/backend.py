@@ -32,7 +32,7 @@ class NumpyBackend(Backend):
     array_type = np.ndarray
     host = True
     tables: ClassVar[tuple[Implementations, ...]] = (NUMPY,)
-    matmul = staticmethod(np.matmul)  # type: ignore[assignment]  # whose `out` is keyword-only
+    matmul: Any = staticmethod(np.matmul)
 
     def asarray(self, a: Any, dtype: Any = None) -> Array:
         """`a` as a NumPy array. Arrays of a device are refused: that would be a transfer."""

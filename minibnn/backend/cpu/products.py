@@ -19,8 +19,26 @@ from minibnn.backend.cpu.c_kernels import FLOAT32, Library, at, fits
 
 LEFT, RIGHT, BOTH = 2, 4, 8  # which operands may be signs: a, b, or both
 
-COSTS: dict[tuple[str, int], tuple[float, ...]] = {}
-BLAS = 1.0, 1.0
+# Nanoseconds for each unit of `work`, fitted to benchmarks/results/bits.csv by benchmarks/bits.py.
+COSTS = {
+    ("avx512_vpopcntdq", LEFT): (5840, 0.0735, 17.5, 0.427),
+    ("avx512_vpopcntdq", RIGHT): (4890, 0.0327, 20.0, 0.574),
+    ("avx512_vpopcntdq", BOTH): (6070, 0.072, 0, 8.38),
+    ("avx512", LEFT): (5850, 0.0741, 17.5, 0.429),
+    ("avx512", RIGHT): (4910, 0.0314, 20.0, 0.579),
+    ("avx512", BOTH): (6280, 0.0647, 0, 18.8),
+    ("avx2", LEFT): (5750, 0.102, 16.9, 0.479),
+    ("avx2", RIGHT): (4930, 0.0153, 19.5, 0.67),
+    ("avx2", BOTH): (5720, 0.0766, 0, 20.9),
+    ("portable", LEFT): (5860, 0.16, 27.2, 0.76),
+    ("portable", RIGHT): (4960, 0.0586, 29.4, 1.03),
+    ("portable", BOTH): (5480, 0.12, 0, 54.3),
+}
+# Nanoseconds of the BLAS: for a call, and for each product of two numbers. These are among its best
+# in that table, on one thread. A processor that only has SSE or NEON was not measured; vectors are
+# half as long there.
+BLAS_CALL, BLAS_PRODUCT = 1000, 0.018
+BLAS_PRODUCT_PORTABLE = 0.036
 
 
 def product(c: Library, a: Array, b: Array, out: Array | None = None) -> Any:
@@ -64,7 +82,8 @@ def worthwhile(instruction_set: str, n: int, k: int, m: int) -> int:
     if k >= 2**24:  # whole numbers beyond are not exact in float32
         return 0
     kinds = 0
-    blas = BLAS[0] + BLAS[1] * n * k * m
+    each = BLAS_PRODUCT_PORTABLE if instruction_set == "portable" else BLAS_PRODUCT
+    blas = BLAS_CALL + each * n * k * m
     for kind in (LEFT, RIGHT, BOTH):
         costs = COSTS[instruction_set, kind]
         if sum(map(mul, costs, work(kind, n, k, m))) <= blas:

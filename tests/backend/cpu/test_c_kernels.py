@@ -137,7 +137,9 @@ def test_the_environment_chooses_the_instructions_of_products(monkeypatch):
         backend = CompiledBackend(library)
         assert repr(backend) == f"CompiledBackend('cpu', products={name!r})"
     for unset in ("", None):
-        monkeypatch.delenv("MINIBNN_CPU") if unset is None else monkeypatch.setenv("MINIBNN_CPU", "")
+        monkeypatch.delenv("MINIBNN_CPU") if unset is None else monkeypatch.setenv(
+            "MINIBNN_CPU", ""
+        )
         assert CompiledBackend(library).c.instruction_set == there[-1]
 
 
@@ -146,7 +148,9 @@ def test_the_environment_chooses_the_instructions_of_products(monkeypatch):
 def test_an_instruction_set_that_is_not_there_is_an_error(name, monkeypatch):
     library = types.SimpleNamespace(minibnn_instruction_set=lambda: 1)  # as on a Haswell
     monkeypatch.setenv("MINIBNN_CPU", name)
-    expected = f"expected an instruction set that this processor has, portable or avx2, got '{name}'"
+    expected = (
+        f"expected an instruction set that this processor has, portable or avx2, got '{name}'"
+    )
     with pytest.raises(ValueError, match=f"MINIBNN_CPU: {expected}"):
         compiled.Library(library)
     with pytest.raises(ValueError, match=f"Library: {expected}"):

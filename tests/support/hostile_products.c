@@ -1,0 +1,62 @@
+/* Products on bits of every shape of tail, against sums in double; to be built with sanitizers. */
+#include <math.h>
+#include <stddef.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+typedef int product(ptrdiff_t, ptrdiff_t, ptrdiff_t, ptrdiff_t, ptrdiff_t, ptrdiff_t, ptrdiff_t,
+                    ptrdiff_t, const float *, const float *, float *);
+product minibnn_product_portable, minibnn_product_avx2, minibnn_product_avx512,
+    minibnn_product_avx512_vpopcntdq;
+int minibnn_instruction_set(void);
+
+/* Blocks of exactly the size of each matrix: a read beyond one is found. */
+static void check(product *f, ptrdiff_t n, ptrdiff_t k, ptrdiff_t m, int layout, int kind, int wrong)
+{
+    float *a = malloc(4 * n * k), *b = malloc(4 * k * m), *z = malloc(4 * n * m);
+    for (ptrdiff_t i = 0; i < n * k; i++)
+        a[i] = kind == 2 ? (float)rand() / (float)RAND_MAX - 0.5f : rand() & 64 ? 1 : -1;
+    for (ptrdiff_t i = 0; i < k * m; i++)
+        b[i] = kind == 1 ? (float)rand() / (float)RAND_MAX - 0.5f : rand() & 64 ? 1 : -1;
+    if (wrong && kind & 1)
+        a[n * k - 1] = 0;
+    if (wrong && kind & 2)
+        b[k * m - 1] = 0;
+    ptrdiff_t a_down = layout & 1 ? 1 : k, a_right = layout & 1 ? n : 1;
+    ptrdiff_t b_down = layout & 2 ? 1 : m, b_right = layout & 2 ? k : 1;
+    int done = f(n, k, m, 4 * a_down, 4 * a_right, 4 * b_down, 4 * b_right, 14, a, b, z);
+    int bad = done != (wrong ? 0 : kind);
+    for (ptrdiff_t i = 0; done && i < n; i++)
+        for (ptrdiff_t j = 0; j < m; j++) {
+            double sum = 0;
+            for (ptrdiff_t s = 0; s < k; s++)
+                sum += (double)a[i * a_down + s * a_right] * b[s * b_down + j * b_right];
+            bad |= !(fabs(z[i * m + j] - sum) <= (kind == 3 ? 0 : 1e-5 * k));
+        }
+    if (bad) {
+        printf("%td %td %td, layout %d, kind %d, wrong %d\n", n, k, m, layout, kind, wrong);
+        exit(1);
+    }
+    free(a), free(b), free(z);
+}
+
+int main(void)
+{
+    product *all[] = {minibnn_product_portable,
+#if defined(__x86_64__)
+        minibnn_product_avx2, minibnn_product_avx512, minibnn_product_avx512_vpopcntdq
+#endif
+    };
+    ptrdiff_t sizes[] = {1, 3, 31, 65, 129}, large[][3] = {
+        {1, 1025, 1}, {530, 5, 300}, {3, 300, 1030}, {70, 1100, 3}, {1, 1, 1000}, {1000, 1, 1}};
+    for (int set = 0; set <= minibnn_instruction_set(); set++)
+        for (int t = 0; t < 125 + 6; t++)
+            for (int layout = 0; layout < 4; layout++)
+                for (int kind = 1; kind < 4; kind++) {
+                    ptrdiff_t three[] = {sizes[t % 5], sizes[t / 5 % 5], sizes[t / 25]};
+                    ptrdiff_t *size = t < 125 ? three : large[t - 125];
+                    check(all[set], size[0], size[1], size[2], layout, kind, 0);
+                    check(all[set], size[0], size[1], size[2], layout, kind, 1);
+                }
+    puts("all as expected");
+}
