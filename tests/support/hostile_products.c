@@ -53,7 +53,7 @@ int main(void)
         for (int t = 0; t < 125 + 6; t++)
             for (int layout = 0; layout < 4; layout++)
                 for (int kind = 1; kind < 4; kind++) {
-                    ptrdiff_t three[] = {sizes[t % 5], sizes[t / 5 % 5], sizes[t / 25]};
+                    ptrdiff_t three[] = {sizes[t % 5], sizes[t / 5 % 5], sizes[t / 25 % 5]};
                     ptrdiff_t *size = t < 125 ? three : large[t - 125];
                     check(all[set], size[0], size[1], size[2], layout, kind, 0);
                     check(all[set], size[0], size[1], size[2], layout, kind, 1);
