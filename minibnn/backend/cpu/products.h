@@ -205,16 +205,12 @@ static bool looks_like_signs(struct operand a)
     return wrong == 0;
 }
 
-/* Pack the signs S of a matrix (rows, summands); false if they are not all signs. */
+/* Pack the signs S of a matrix (rows, summands); false if they are not all signs. The words beyond
+ * the last row stay as they are: what a kernel computes from them is not stored. */
 static bool pack(struct operand S, uint32_t *bits)
 {
-    bool all = S.columns_apart == 1
-                   ? pack_along(S.rows, S.columns, S.at, S.rows_apart, bits)
-                   : pack_across(S.rows, S.columns, S.at, S.columns_apart, bits);
-    ptrdiff_t step = stride_of(S.rows);
-    for (ptrdiff_t q = 0; all && q < words_of(S.columns); q++)
-        memset(bits + q * step + S.rows, 0, (size_t)(step - S.rows) * sizeof *bits);
-    return all;
+    return S.columns_apart == 1 ? pack_along(S.rows, S.columns, S.at, S.rows_apart, bits)
+                                : pack_across(S.rows, S.columns, S.at, S.columns_apart, bits);
 }
 
 /* ---- Both operands are signs ------------------------------------------------------------------- */
@@ -490,9 +486,8 @@ static bool lay_out(struct operand *a, ptrdiff_t down, ptrdiff_t right)
     enum { SIZE = sizeof *a->at };
     a->rows_apart = down / SIZE;
     a->columns_apart = right / SIZE;
-    return down % SIZE == 0 && right % SIZE == 0 &&
-           ((a->columns_apart == 1 && a->rows_apart >= a->columns) ||
-            (a->rows_apart == 1 && a->columns_apart >= a->rows));
+    return (a->columns_apart == 1 && a->rows_apart >= a->columns) ||
+           (a->rows_apart == 1 && a->columns_apart >= a->rows);
 }
 
 /* z = a b, for a (n, k) and b (k, m) with strides in bytes, if an operand is signs; z is stored by

@@ -190,13 +190,15 @@ def test_if_one_of_two_operands_is_not_signs_the_other_may_be(c, rng):
         for left, right in ((a, w), (x, b)):
             np.testing.assert_array_equal(on_bits(c, left, right, None, ANY), left @ right)
         assert on_bits(c, a, b, None, ANY) is NotImplemented
+        assert on_bits(c, x, b, None, BOTH) is NotImplemented
+        assert on_bits(c, a, w, None, BOTH) is NotImplemented
 
 
 @built
 def test_what_c_cannot_take_goes_to_numpy(rng, monkeypatch):
     """Other dtypes, classes, strides and shapes; an output with gaps, or that is an operand."""
     a, b = signs(rng, 128, 128), signs(rng, 128, 128)
-    c, expected, out = CPU.c, a @ b, np.empty((128, 128), np.float32)
+    c, out = CPU.c, np.empty((128, 128), np.float32)
     assert worthwhile(c.instruction_set, 128, 128, 128)
     assert product(c, a, b) is not NotImplemented
     frozen = a.copy()
@@ -215,7 +217,8 @@ def test_what_c_cannot_take_goes_to_numpy(rng, monkeypatch):
         (np.repeat(a, 2, axis=1)[:, ::2], b, None),
         (a.view(np.memmap), b, None),
         (np.broadcast_to(a[:1], a.shape), b, None),
-        (np.broadcast_to(a[:, :1], a.shape), b, None),
+        (np.broadcast_to(a.T[:, :1], a.shape), b, None),
+        (reals(rng, 128, 128), a.astype(np.int32).view(np.float32), None),
         (a[None], b, None),
         (a, b[0], None),
         (a, b, np.empty((128, 256), np.float32)[:, ::2]),
@@ -226,7 +229,8 @@ def test_what_c_cannot_take_goes_to_numpy(rng, monkeypatch):
         assert product(c, x, y, z) is NotImplemented
         np.testing.assert_array_equal(CPU.matmul(x, y, z), np.matmul(x, y))
     for x, y in ((out, b), (a, out)):
-        out[...] = a if x is out else b
+        out[...] = reals(rng, 128, 128)
+        expected = x.copy() @ y.copy()
         np.testing.assert_array_equal(CPU.matmul(x, y, out=out), expected)
     for x, y, z in ((a, b[1:], None), (a, b, out[1:]), (a, b, np.empty(3, np.float32))):
         with pytest.raises(ValueError, match=r"mismatch|broadcast"):
