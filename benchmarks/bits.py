@@ -1,7 +1,7 @@
 """Measure products on bits beside the BLAS's, one thread, on each instruction set of this machine.
 
     python benchmarks/bits.py                  # five minutes; writes results/bits.csv and bits.json
-    python benchmarks/bits.py --seconds 0.02 --out FOLDER
+    python benchmarks/bits.py --shapes 100,1024,1024 64,128,64 --out FOLDER
 
 A product has n rows, k summands and m columns. Its signs are the left operand (a weight gradient,
 ``x.T dz``), the right one (an input gradient, ``dz W.T``, or the forward product of a first layer),
@@ -73,13 +73,13 @@ def medians(calls: list[Callable[[], Any]], seconds: float) -> list[float]:
     return [1e6 * float(np.median(spent[1:])) for spent in times]
 
 
-def measure(seconds: float) -> Iterator[dict[str, Any]]:
+def measure(shapes: list[tuple[int, ...]], seconds: float) -> Iterator[dict[str, Any]]:
     """Rows of the table."""
     library = open_library()
     if library is None:
         raise SystemExit("bits: expected C kernels, found none; see CONTRIBUTING.md")
     there = INSTRUCTION_SETS[: library.minibnn_instruction_set() + 1]
-    for kind, (n, k, m) in combinations(KINDS, SHAPES):
+    for kind, (n, k, m) in combinations(KINDS, shapes):
         a, b = operands(kind, n, k, m)
         out = np.empty((n, m), np.float32)
         calls: list[Callable[[], Any]] = [partial(np.matmul, a, b, out=out)]
@@ -118,6 +118,9 @@ def fit(table: pd.DataFrame) -> dict[tuple[str, str], list[float]]:
 def main() -> None:
     """Measure, store, and print the costs and the errors of the choice."""
     parser = argparse.ArgumentParser(description="Measure products on bits beside the BLAS's.")
+    parser.add_argument("--shapes", nargs="+", metavar="n,k,m", default=SHAPES,
+                        type=lambda text: tuple(map(int, text.split(","))),
+                        help="sizes of products; default: those in the program")  # fmt: skip
     parser.add_argument("--seconds", type=float, default=0.3, metavar="S",
                         help="for each product; default: %(default)s")  # fmt: skip
     parser.add_argument("--out", type=Path, default=RESULTS, metavar="FOLDER",
@@ -127,7 +130,7 @@ def main() -> None:
         os.environ["OPENBLAS_NUM_THREADS"] = "1"
         os.execv(sys.executable, [sys.executable, *sys.argv])
     restart_without_unfair_variables()
-    table = pd.DataFrame(measure(args.seconds))
+    table = pd.DataFrame(measure(args.shapes, args.seconds))
     save_run(args.out, "bits", table, [], 1, [])
     for key, costs in fit(table).items():
         print(f"    {key}: {tuple(costs)},")

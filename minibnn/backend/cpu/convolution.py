@@ -1,6 +1,7 @@
 """Convolution on the CPU: a few large matrix products, on blocks of images that fit the cache.
 
-For float32 and one group of channels.
+For float32 and one group of channels. Products of signs are computed on their bits, see
+`products.py`; a padding of -1 or +1 is signs, too.
 """
 
 from __future__ import annotations
@@ -31,7 +32,8 @@ def convolve(backend: Any, x: Array, W: Array, windows: Windows) -> Array:
     z = np.empty((len(x), *counts, outputs), x.dtype)
     kernel = W.reshape(-1, outputs)
     for block in _blocks(len(x), math.prod(counts) * len(kernel)):
-        np.matmul(_im2col(x[block], counts, windows), kernel, out=z[block].reshape(-1, outputs))
+        columns = _im2col(x[block], counts, windows)
+        backend.matmul(columns, kernel, out=z[block].reshape(-1, outputs))
     return z
 
 
@@ -49,7 +51,7 @@ def convolve_dW(backend: Any, x: Array, dz: Array, windows: Windows) -> Array:
     dW = np.zeros((*windows.size, x.shape[-1], outputs), x.dtype)
     for block in _blocks(len(x), math.prod(counts) * math.prod(dW.shape[:3])):
         columns = _im2col(x[block], counts, windows)
-        dW += np.matmul(columns.T, dz[block].reshape(-1, outputs)).reshape(dW.shape)
+        dW += backend.matmul(columns.T, dz[block].reshape(-1, outputs)).reshape(dW.shape)
     return dW
 
 
@@ -70,7 +72,8 @@ def convolve_dx(
     counts, dz = dz.shape[1:3], dz.reshape(-1, dz.shape[-1])
     dx = np.zeros(shape, dz.dtype)
     for i, j, rows, columns in windows.positions(counts):
-        dx[:, rows, columns] += np.matmul(dz, W[i, j].T).reshape(shape[0], *counts, shape[-1])
+        dx_ij = backend.matmul(dz, W[i, j].T)
+        dx[:, rows, columns] += dx_ij.reshape(shape[0], *counts, shape[-1])
     return dx
 
 
