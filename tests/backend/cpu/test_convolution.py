@@ -61,8 +61,8 @@ def test_blocks_of_images_compute_what_the_references_do(
 @pytest.mark.parametrize(("padding", "expected"), [(0.0, [2, 0, 2]), (-1.0, [3, 1, 2])])
 def test_convolutions_of_signs_are_computed_on_bits(padding, expected, rng, monkeypatch):
     """A padding of -1 is signs, one of 0 is not."""
-    layer = Conv2D(32, 64, 3, padding=1, padding_value=padding)
-    signs = [np.where(whole(rng, s) < 0, np.float32(-1), np.float32(1)) for s in ((30, 9, 9, 32), (3, 3, 32, 64))]  # fmt: skip
+    layer = Conv2D(64, 64, 3, padding=1, padding_value=padding)
+    signs = [np.where(whole(rng, s) < 0, np.float32(-1), np.float32(1)) for s in ((9, 9, 9, 64), (3, 3, 64, 64))]  # fmt: skip
     X, W = layer.pad(signs[0]), signs[1]
     dz = whole(rng, convolve(X, W, layer.windows).shape)
     kinds, call = [], CPU.c.product
