@@ -134,11 +134,13 @@ static bool pack_along(ptrdiff_t rows, ptrdiff_t summands, const float *p, ptrdi
     return true;
 }
 
+enum { WIDE = FLOATS == 16 ? 16 : FLOATS == 8 ? 8 : 4 }; /* vectors that fit the registers */
+
 /* Words of `vectors` vectors of rows; summands are `stride` apart, `count` of them. */
 INLINE bool pack_vectors(int vectors, ptrdiff_t count, const float *p, ptrdiff_t stride,
                          uint32_t *bits)
 {
-    words word[4] = {0}, wrong = {0};
+    words word[WIDE] = {0}, wrong = {0};
     for (ptrdiff_t b = count - 1; b >= 0; b--)
         for (int i = 0; i < vectors; i++) {
             words v = *(const words_at *)(p + b * stride + i * FLOATS);
@@ -159,6 +161,9 @@ static bool pack_across(ptrdiff_t rows, ptrdiff_t summands, const float *p, ptrd
     for (ptrdiff_t q = 0; q * WORD < summands; q++) {
         const float *first = p + q * WORD * stride;
         ptrdiff_t count = least(WORD, summands - q * WORD), r = 0;
+        for (; r + WIDE * FLOATS <= rows; r += WIDE * FLOATS) /* long runs of memory */
+            if (!pack_vectors(WIDE, count, first + r, stride, bits + q * step + r))
+                return false;
         for (; r + 4 * FLOATS <= rows; r += 4 * FLOATS)
             if (!pack_vectors(4, count, first + r, stride, bits + q * step + r))
                 return false;
