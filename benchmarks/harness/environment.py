@@ -44,7 +44,7 @@ UNFAIR = (
 # Prefixes of variables that can change how a BLAS or a thread pool runs.
 VARIABLES = ("OPENBLAS_", "OMP_", "MKL_", "KMP_", "GOMP_", "XLA_", "TF_NUM_", "TF_ENABLE_")
 # Prefixes of variables that can change how a training run rounds.
-ROUNDING = ("OPENBLAS_", "OMP_", "MKL_", "BLIS_", "NPY_", "MINIBNN_COMPILED")
+ROUNDING = ("OPENBLAS_", "OMP_", "MKL_", "BLIS_", "NPY_", "MINIBNN_COMPILED", "MINIBNN_CPU")
 RESULTS = Path(__file__).parents[1] / "results"
 
 

@@ -201,11 +201,10 @@ static bool looks_like_signs(struct operand a)
 {
     uint32_t wrong = 0;
     for (ptrdiff_t t = 0; t < 16; t++) {
-        ptrdiff_t i = (2 * t + 1) * a.rows / 32, j = (7 * t % 16 * 2 + 1) * a.columns / 32, v;
-        uint32_t u;
-        v = i * a.rows_apart + j * a.columns_apart;
-        memcpy(&u, a.at + v, sizeof u);
-        wrong |= NOT_A_SIGN(u);
+        ptrdiff_t i = (2 * t + 1) * a.rows / 32, j = (2 * (7 * t % 16) + 1) * a.columns / 32;
+        uint32_t value;
+        memcpy(&value, a.at + i * a.rows_apart + j * a.columns_apart, sizeof value);
+        wrong |= NOT_A_SIGN(value);
     }
     return wrong == 0;
 }
@@ -220,8 +219,8 @@ static bool pack(struct operand S, uint32_t *bits)
 
 /* ---- Both operands are signs ------------------------------------------------------------------- */
 
-/* How many bits are set, in each lane (STEP is 1 then), or in each byte. The sum of STEP such
- * counts fits a byte. */
+/* How many bits are set in each lane, or in each byte of it: then the sum of STEP counts still fits
+ * a byte, and `widened` adds the four bytes of a lane. */
 #if defined(COUNT_LANES)
 enum { STEP = 1 << 20 };
 INLINE words counts(words v) { return (words)_mm512_popcnt_epi32((__m512i)v); }
@@ -252,7 +251,6 @@ INLINE words counts(words v)
     return (v + (v >> 4)) & 0x0F0F0F0Fu;
 #endif
 }
-/* The sums of the four bytes of each lane. */
 INLINE words widened(words v)
 {
     v = (v & 0x00FF00FFu) + (v >> 8 & 0x00FF00FFu);
@@ -282,8 +280,7 @@ static void xnor(ptrdiff_t n, ptrdiff_t k, ptrdiff_t m, const uint32_t *x, const
                         column[v] = *(const words_at *)(w + q * w_step + j + v * FLOATS);
                     for (int a = 0; a < ROWS; a++)
                         for (int v = 0; v < VECTORS; v++)
-                            part[a][v] +=
-                                counts(column[v] ^ x[q * x_step + i + a]);
+                            part[a][v] += counts(column[v] ^ x[q * x_step + i + a]);
                 }
                 for (int a = 0; a < ROWS; a++)
                     for (int v = 0; v < VECTORS; v++)

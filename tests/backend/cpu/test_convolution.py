@@ -58,7 +58,7 @@ def test_blocks_of_images_compute_what_the_references_do(
 
 
 @built
-@pytest.mark.parametrize(("padding", "expected"), [(0.0, [2, 0, 2]), (-1.0, [3, 1, 2])])
+@pytest.mark.parametrize(("padding", "expected"), [(0.0, [2]), (-1.0, [3, 1])])
 def test_convolutions_of_signs_are_computed_on_bits(padding, expected, rng, monkeypatch):
     """A padding of -1 is signs, one of 0 is not."""
     layer = Conv2D(64, 64, 3, padding=1, padding_value=padding)
@@ -75,7 +75,7 @@ def test_convolutions_of_signs_are_computed_on_bits(padding, expected, rng, monk
             (convolve_dx, (dz, W, layer.windows, X.shape)),
         )
     ]
-    assert kinds == expected[:2] + 9 * expected[2:]
+    assert kinds == expected + 9 * [2]
     monkeypatch.setattr(CPU.c, "product", lambda *args: 0)
     np.testing.assert_array_equal(got[0], convolve(X, W, layer.windows))
     np.testing.assert_array_equal(got[1], convolve_dW(X, dz, layer.windows))
