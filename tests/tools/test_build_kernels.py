@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 from sealed import sealed
 
+from minibnn.backend import CPU
 from minibnn.backend.cpu import CompiledBackend
 from minibnn.backend.cpu import c_kernels as compiled
 from minibnn.functions.signs import binary_sign
@@ -57,6 +58,8 @@ def test_the_kernels_compile_without_a_warning(compiler, build, tmp_path, monkey
     monkeypatch.setattr(compiled, "LIBRARY", str(tmp_path / "_kernels.so"))
     library = compiled.open_library()
     assert library is not None
+    if isinstance(CPU, CompiledBackend):  # both compilers recognise the processor
+        assert CompiledBackend(library).c.instruction_set == CPU.c.instruction_set
     assert CompiledBackend(library).run(binary_sign, np.zeros(3, np.float32)).tolist() == [1, 1, 1]
     assert {p.name for p in tmp_path.iterdir()} == sources | {"_kernels.seal", "_kernels.so"}
 

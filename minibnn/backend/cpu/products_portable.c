@@ -7,6 +7,7 @@
 int minibnn_instruction_set(void)
 {
 #if defined(__x86_64__)
+    __builtin_cpu_init(); /* the answers below need it in code that runs early */
     if (!__builtin_cpu_supports("avx2") || !__builtin_cpu_supports("bmi2"))
         return 0;
     if (!__builtin_cpu_supports("avx512bw") || !__builtin_cpu_supports("avx512dq") ||
