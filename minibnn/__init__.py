@@ -291,6 +291,7 @@ _ROOMS = {
     "gradient_clock": "",
     "inspection": "",
     "result_folder": "",
+    "state": "",
     "windows": "",
     "version": "",
 }

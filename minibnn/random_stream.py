@@ -10,9 +10,10 @@ import numpy as np
 
 from minibnn.backend import Array, Backend
 from minibnn.checks import integer
+from minibnn.state import State, Stateful, require_form
 
 
-class RandomStream:
+class RandomStream(Stateful):
     """A stream of uniform random numbers, for layers and functions such as dropout.
 
     The numbers depend on three things only: the seed, how many arrays were drawn before (`count`),
@@ -70,6 +71,17 @@ class RandomStream:
         """Draw the seed and start from the beginning."""
         self.seed = int(rng.integers(2**63))
         self.count = 0
+
+    def state(self) -> State:
+        """The seed, and how many arrays were drawn; see `minibnn.state`."""
+        return {"seed": self.seed, "count": self._count}
+
+    def restore(self, state: State) -> None:
+        """Continue where the stream was when `state` was taken."""
+        require_form("RandomStream", self.state(), state)
+        seed = state["seed"]
+        seed = None if seed is None else integer("RandomStream", "seed", seed, least=0)
+        self.count, self.seed = state["count"], seed
 
     def next_keys(self) -> tuple[Any, Any]:
         """The keys of the next array, which then counts as drawn; see `stream_keys`.

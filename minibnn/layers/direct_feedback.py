@@ -13,6 +13,7 @@ from minibnn.initializers import GlorotUniform, Initializer
 from minibnn.layers.base import Layer
 from minibnn.layers.sequential import Sequential
 from minibnn.parameter import Buffer
+from minibnn.state import State
 
 
 class DirectFeedback(Sequential):
@@ -109,6 +110,15 @@ class DirectFeedback(Sequential):
         """The blocks' buffers, then the B_i."""
         yield from super().buffers()
         yield from self.feedback_weights
+
+    def state(self) -> State:
+        """The blocks' states, the B_i, and the seed that draws them."""
+        return {**super().state(), "seed": self.seed}
+
+    def restore(self, state: State) -> None:
+        """Put a state back; see `Layer.restore`."""
+        super().restore(state)
+        self.seed = state["seed"]
 
     def _initialize(self, rng: np.random.Generator, dtype: np.dtype[Any]) -> None:
         super()._initialize(rng, dtype)

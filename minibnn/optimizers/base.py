@@ -13,11 +13,12 @@ from minibnn.backend import Backend, NotFinite
 from minibnn.checks import integer, number
 from minibnn.gradient_clock import Backwards
 from minibnn.optimizers.diverged import OVERFLOW, DivergedError, diverged, overflowed, wrong_scalars
+from minibnn.optimizers.state import FlatOptimizerState, OptimizerState
 from minibnn.parameter import FlatStore, Parameter, Segment
 from minibnn.schedules import Schedule, rate_of, require_schedule
 
 
-class Optimizer(ABC):
+class Optimizer(OptimizerState, ABC):
     """Changes the parameters it was made with, in place, from their gradients.
 
     Make it after ``model.initialize(...)`` and ``model.to(...)``, since it takes over the arrays.
@@ -95,7 +96,7 @@ class Optimizer(ABC):
         """
 
 
-class FlatOptimizer(Optimizer):
+class FlatOptimizer(FlatOptimizerState, Optimizer):
     """Holds the parameters in a flat store and updates it segment by segment.
 
     Args:

@@ -1,0 +1,70 @@
+"""An optimiser's state: the number of updates, the rate, and the moments."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from minibnn.state import State, Stateful, has_state, parts_of, require_form
+
+
+class OptimizerState(Stateful):
+    """The state of an `Optimizer`: none, until a class says what it has."""
+
+    def state(self) -> State:
+        """What its steps change besides the parameters; see `minibnn.state`.
+
+        Raises:
+            TypeError: for an optimiser of one's own without this method: its training could not
+                be resumed.
+        """
+        raise TypeError(
+            f"{type(self).__name__}: expected the methods state() and restore(state), got none; "
+            "write both, or derive it from Descent, which has them"
+        )
+
+
+class FlatOptimizerState(OptimizerState):
+    """The state of a `FlatOptimizer`, which derives from this class."""
+
+    def state(self) -> State:
+        """The number of updates, a rate without a schedule, and the arrays among its attributes.
+
+        So moments need no further code.
+        """
+        optimizer: Any = self
+        schedule = optimizer.schedule
+        state: State = {
+            "steps": optimizer.steps,
+            "rate": schedule if isinstance(schedule, float) else None,
+        }
+        if has_state(schedule):
+            state["schedule"] = schedule.state()
+        for name, values in parts_of(optimizer, optimizer.backend.array_type):
+            state[name] = np.array(optimizer.backend.to_host(values))
+        return state
+
+    def restore(self, state: State) -> None:
+        """Put a state back.
+
+        Raises:
+            ValueError: before anything changes, if `state` is another optimiser's.
+        """
+        optimizer: Any = self
+        who, schedule = type(self).__name__, optimizer.schedule
+        require_form(who, self.state(), state)
+        if isinstance(schedule, float) != (state["rate"] is not None):
+            kinds = "a schedule", "a number for a rate"
+            expected, got = reversed(kinds) if isinstance(schedule, float) else kinds
+            raise ValueError(
+                f"{who}: expected the state of an optimiser with {expected}, got one with {got}; "
+                "make it as the one that the state is of"
+            )
+        optimizer.steps = state["steps"]
+        if state["rate"] is not None:
+            optimizer.schedule = state["rate"]
+        if "schedule" in state:
+            schedule.restore(state["schedule"])
+        for name, values in parts_of(optimizer, optimizer.backend.array_type):
+            values[...] = optimizer.backend.asarray(state[name])
