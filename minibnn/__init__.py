@@ -9,7 +9,7 @@ Feedback     Transpose (backpropagation), FixedFeedback, Blocked; DirectFeedback
              your own: Feedback
 Losses       LogitCrossEntropy, SquaredHinge, Hinge, MeanSquaredError; your own: Loss
 Optimisers   SGD, Adam, AdaMax, ShiftAdaMax, Bop; OptimizerGroup, split_parameters; schedules
-Training     fit, evaluate, plot_history; PlainSteps, CapturedSteps
+Training     fit, evaluate, plot_history; Checkpoint; PlainSteps, CapturedSteps
 Recipes      minibnn.recipes.RECIPES; python -m minibnn train, compare
 Data         load_mnist, load_sample, DataLoader, read_idx, write_idx, one_hot, one_cold
 Inspecting   model.summary(), diagnose, confusion_matrix, plot_confusion, plot_weight_bits
@@ -125,6 +125,8 @@ if TYPE_CHECKING:
     from minibnn.schedules import Constant, Cosine, Exponential, PerEpoch
     from minibnn.training import (
         CapturedSteps,
+        Checkpoint,
+        CheckpointError,
         DivergedError,
         Metrics,
         PlainSteps,
@@ -147,6 +149,8 @@ __all__ = [
     "Bop",
     "Buffer",
     "CapturedSteps",
+    "Checkpoint",
+    "CheckpointError",
     "Constant",
     "Conv2D",
     "Cosine",
@@ -280,7 +284,10 @@ _ROOMS = {
     "plots": "plot_confusion plot_function plot_history plot_weight_bits",
     "random_stream": "RandomStream",
     "schedules": "Constant Cosine Exponential PerEpoch",
-    "training": "DivergedError Metrics PlainSteps CapturedSteps confusion_matrix evaluate fit",
+    "training": (
+        "DivergedError Metrics PlainSteps CapturedSteps Checkpoint CheckpointError "
+        "confusion_matrix evaluate fit"
+    ),
     "atomic_file": "",
     "bit_words": "",
     "commands": "",
@@ -291,6 +298,7 @@ _ROOMS = {
     "gradient_clock": "",
     "inspection": "",
     "result_folder": "",
+    "file_lock": "",
     "state": "",
     "windows": "",
     "version": "",

@@ -30,7 +30,7 @@ from minibnn.packed import (
 from minibnn.parameter import Buffer, Parameter
 from minibnn.recipes import RECIPES
 from minibnn.training.evaluate import evaluate
-from minibnn.training.fit import COLUMNS
+from minibnn.training.progress import COLUMNS
 from minibnn.training.recipe import Recipe
 
 if TYPE_CHECKING:

@@ -28,6 +28,7 @@ FLOORS = {
     "regular_file": 1,
     "version": 0,
     "state": 0,
+    "file_lock": 1,
     "result_folder": 2,
     "backend": 1,
     "checks": 0,

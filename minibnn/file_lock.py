@@ -1,0 +1,81 @@
+"""A lock on a file's name, so that two processes do not write the same file in turn."""
+
+from __future__ import annotations
+
+import os
+from contextlib import suppress
+from typing import BinaryIO
+
+try:
+    import fcntl
+except ImportError:  # Windows
+    fcntl = None  # type: ignore[assignment]
+
+__all__ = ["FileLock", "LockedError"]
+
+
+class LockedError(Exception):
+    """Another process holds the lock.
+
+    Attributes:
+        process: its number as text, or "another process".
+    """
+
+    def __init__(self, process: str) -> None:
+        super().__init__(process)
+        self.process = process
+
+
+class FileLock:
+    """A lock for `path`: an empty file ``.name.lock`` beside it, deleted by `release`.
+
+    The system releases the lock when the process ends in whatever way; a file that is left behind
+    locks nothing. On systems and file systems without locks (`flock`) nothing is locked.
+
+    Args:
+        path: of the file to be written.
+
+    Raises:
+        LockedError: if another process, or this one, holds the lock.
+        OSError: if the file cannot be created.
+    """
+
+    def __init__(self, path: str | os.PathLike[str]) -> None:
+        folder, name = os.path.split(os.path.realpath(path))
+        self._path = os.path.join(folder, f".{name[:200]}.lock")
+        self._file: BinaryIO | None = None
+        if not fcntl:
+            return
+        while self._file is None:
+            file = os.fdopen(os.open(self._path, os.O_RDWR | os.O_CREAT, 0o666), "rb+", 0)
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                holder = file.read(20).decode("ascii", "replace")
+                file.close()
+                raise LockedError(f"process {holder}" if holder else "another process") from None
+            except OSError:  # a file system without locks
+                file.close()
+                with suppress(OSError):
+                    os.unlink(self._path)
+                return
+            if self._is_current(file):
+                self._file = file
+            else:  # its holder deleted it in between: lock the new one
+                file.close()
+        self._file.truncate(0)
+        self._file.write(str(os.getpid()).encode())
+
+    def _is_current(self, file: BinaryIO) -> bool:
+        try:
+            return os.path.samestat(os.fstat(file.fileno()), os.stat(self._path))
+        except FileNotFoundError:
+            return False
+
+    def release(self) -> None:
+        """Release the lock and delete its file."""
+        if self._file is not None:
+            with suppress(OSError):
+                os.unlink(self._path)  # before the lock is released: nobody else can hold it yet
+            self._file.close()
+            self._file = None

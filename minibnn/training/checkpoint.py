@@ -1,0 +1,274 @@
+"""Checkpoints: a training in a file, from which it continues to the same bytes."""
+
+from __future__ import annotations
+
+import logging
+import os
+import re
+import signal
+import time
+import warnings
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any, NamedTuple
+
+from minibnn.atomic_file import require_writable
+from minibnn.file_lock import FileLock, LockedError
+from minibnn.state import State, Stateful, require_form
+from minibnn.training.checkpoint_file import BEFORE, read_checkpoint, write_checkpoint
+from minibnn.training.job import differences
+from minibnn.training.unrecorded import UnrecordedState
+
+EVERY = re.compile(r"\s*(\d+(?:\.\d+)?)\s*(steps?|epochs?|s|min|h)\s*")
+SECONDS = {"s": 1, "min": 60, "h": 3600}
+
+log = logging.getLogger("minibnn")
+
+
+class CheckpointError(Exception):
+    """A file is not a whole checkpoint, or another process is using it."""
+
+
+class JobMismatchError(CheckpointError, ValueError):
+    """A checkpoint is of another training than the one that was to be resumed."""
+
+
+class Interval(NamedTuple):
+    """How often a checkpoint is written: ``number`` steps, epochs or seconds.
+
+    >>> Interval.parse("200steps"), Interval.parse("1.5 min")
+    (Interval(number=200.0, unit='step'), Interval(number=90.0, unit='s'))
+    """
+
+    number: float
+    unit: str
+
+    @classmethod
+    def parse(cls, text: str) -> Interval:
+        """From a text such as ``"200steps"``, ``"30s"``, ``"10min"``, ``"1epoch"``.
+
+        Raises:
+            ValueError: for any other text, or a count of 0, or a part of a step or epoch.
+        """
+        found = EVERY.fullmatch(text) if isinstance(text, str) else None
+        if found:
+            number, unit = float(found[1]), found[2]
+            if unit in SECONDS:
+                number, unit = number * SECONDS[unit], "s"
+            unit = unit.removesuffix("s") if unit != "s" else unit
+            if number > 0 and (unit == "s" or number == int(number)):
+                return cls(number, unit)
+        raise ValueError(
+            f"Checkpoint: expected every as a count and a unit, got {text!r}; write '200steps', "
+            "'30s', '10min' or '1epoch'"
+        )
+
+
+class Checkpoint:
+    """Where and how often `fit` saves the training, and whether it continues one.
+
+    The file holds everything that training changes: the model, the optimiser, the loader's place
+    in the epoch, random streams and the history so far. A training that is killed at any moment and
+    resumed ends with the same bytes as one that was not; ``docs/reproducibility.md`` says on which
+    conditions.
+
+    A checkpoint appears whole or not at all. The one before it is kept as ``PATH.before``. If a
+    checkpoint cannot be written, a warning says why, and training continues; the file keeps the
+    last one.
+
+    Args:
+        path: of the file.
+        every: a count and a unit: ``"200steps"``, ``"30s"``, ``"10min"``, ``"2epochs"``. The last
+            epoch's end is saved, too.
+        resume: whether to continue the training in the file, if there is one. Without it, a file
+            that is there is an error, so that no training is lost.
+
+    Raises:
+        ValueError: for another `every`.
+        TypeError: if the path is not a path.
+
+    >>> Checkpoint("run.safetensors", every="10min", resume=True)
+    Checkpoint('run.safetensors', every='10min', resume=True)
+    """
+
+    def __init__(
+        self, path: str | os.PathLike[str], every: str = "1epoch", *, resume: bool = False
+    ) -> None:
+        self.path = os.fspath(path)
+        self.every = every
+        self.interval = Interval.parse(every)
+        self.resume = resume
+
+    def __repr__(self) -> str:
+        return f"Checkpoint({self.path!r}, every={self.every!r}, resume={self.resume})"
+
+    @contextmanager
+    def running(
+        self,
+        parts: Mapping[str, Stateful],
+        job: dict[str, Any],
+        circumstances: dict[str, str],
+        unrecorded: UnrecordedState,
+    ) -> Iterator[Saver]:
+        """A context in which a training may be saved; it holds a lock on the file.
+
+        Args:
+            parts: the objects with a state, by name; those named last are restored last.
+            job: see `minibnn.training.job`.
+            circumstances: see there, too.
+            unrecorded: finds what no state has.
+
+        Raises:
+            CheckpointError: if another process uses the file.
+            OSError: if the file cannot be written.
+        """
+        require_writable(self.path)
+        try:
+            lock = FileLock(self.path)
+        except LockedError as held:
+            raise CheckpointError(
+                f"{self.path}: expected a checkpoint that no other training uses, got one that "
+                f"{held.process} is using; end that one, or choose another file"
+            ) from None
+        try:
+            yield Saver(self, parts, {"job": job, "circumstances": circumstances}, unrecorded)
+        finally:
+            lock.release()
+
+
+class Saver:
+    """Saves a training, and gives back the one that was saved; see `Checkpoint.running`."""
+
+    def __init__(
+        self,
+        checkpoint: Checkpoint,
+        parts: Mapping[str, Stateful],
+        about: dict[str, Any],
+        unrecorded: UnrecordedState,
+    ) -> None:
+        self.path = checkpoint.path
+        self._checkpoint = checkpoint
+        self._parts = parts
+        self._about = about
+        self._unrecorded = unrecorded
+        self._looks = 0
+        self._failure: str | None = None
+        self._passed = 0  # steps or epochs since the last checkpoint
+        self._saved_at = time.monotonic()  # whatever happens to the clock
+
+    def restore(self) -> None:
+        """Put what was saved back into the parts, or check that they can be saved.
+
+        Raises:
+            CheckpointError: for a file that is there without ``resume=True``, that is not a whole
+                checkpoint, or that is of another training. Nothing has changed then.
+            TypeError: if a part has no state.
+        """
+        path = self.path
+        if not os.path.lexists(path) and self._checkpoint.resume and os.path.exists(path + BEFORE):
+            log.warning("%s is missing; training goes on from %s", path, path + BEFORE)
+            path += BEFORE
+        own = {name: part.state() for name, part in self._parts.items()}
+        if not os.path.lexists(path):
+            return
+        if not self._checkpoint.resume:
+            raise CheckpointError(
+                f"{path}: expected no file yet, got one; go on from it with "
+                "Checkpoint(..., resume=True), or delete it"
+            )
+        state, about = self._read(path)
+        self._require_same_job(path, about, own, state)
+        different = list(differences(about["circumstances"], self._about["circumstances"]))
+        if different:
+            warnings.warn(
+                f"{path}: training goes on, but from here its last bits will differ from those of "
+                f"an uninterrupted one: {'; '.join(different)}",
+                UserWarning,
+                stacklevel=5,
+            )
+        for name, part in self._parts.items():
+            part.restore(state[name])
+
+    def note_step(self) -> None:
+        """Look whether the first two steps change something that no state has.
+
+        Raises:
+            TypeError: if they do.
+        """
+        if self._looks < 2:
+            self._looks += 1
+            if changed := self._unrecorded.changed():
+                raise TypeError(self._not_saved(changed))
+
+    def due(self, *, steps: int = 0, epochs: int = 0) -> bool:
+        """Count steps or epochs; whether it is time for a checkpoint."""
+        number, unit = self._checkpoint.interval
+        if unit == "s":
+            return time.monotonic() - self._saved_at >= number
+        self._passed += steps if unit == "step" else epochs
+        return self._passed >= number
+
+    def save(self) -> None:
+        """Write a checkpoint. A failure is logged: it is no reason to lose the training."""
+        if self._looks == 2 and (changed := self._unrecorded.changed()):
+            self._looks = 3  # say it once
+            log.warning("%s", self._not_saved(changed))
+        state = {name: part.state() for name, part in self._parts.items()}
+        self._failure = None
+        try:
+            write_checkpoint(self.path, state, self._about)
+        except OSError as error:
+            self._failure = str(error)
+            log.warning("%s: no checkpoint was written: %s; training goes on", self.path, error)
+        self._passed, self._saved_at = 0, time.monotonic()
+
+    def say_how_to_go_on(self, number: int, done: str) -> None:
+        """Log that a signal has ended the training, and how it is resumed."""
+        name = signal.Signals(number).name
+        if self._failure is None:
+            log.warning(
+                "%s: %s saved in %s; go on from there with Checkpoint(..., resume=True)",
+                name, done, self.path,
+            )  # fmt: skip
+        elif os.path.exists(self.path):
+            log.warning("%s: %s has an earlier checkpoint only", name, self.path)
+        else:
+            log.warning("%s: nothing is saved", name)
+
+    def _read(self, path: str) -> tuple[State, dict[str, Any]]:
+        try:
+            return read_checkpoint(path)
+        except CheckpointError as error:
+            older = self.path + BEFORE
+            if path == older or not os.path.exists(older):
+                raise
+            try:
+                read_checkpoint(older)
+            except (CheckpointError, OSError):
+                raise error from None
+            raise CheckpointError(
+                f"{error}. The one before it is whole: to go on from it, mv {older} {path}"
+            ) from None
+
+    def _require_same_job(self, path: str, about: dict[str, Any], own: State, state: State) -> None:
+        different = list(differences(about["job"], self._about["job"]))
+        if different:
+            raise JobMismatchError(
+                f"{path}: expected a checkpoint of this training, got one of another: "
+                f"{'; '.join(different)}; resume with the same data and settings, or choose "
+                "another file"
+            )
+        for name in {**state, **own}:
+            try:
+                require_form(name, own.get(name, {}), state.get(name, {}))
+            except ValueError as error:
+                raise JobMismatchError(f"{path}: {error}") from None
+
+    def _not_saved(self, changed: list[str]) -> str:
+        names = ", ".join(changed[:3]) + (", ..." if len(changed) > 3 else "")
+        return (
+            f"{self.path}: expected every change in training to be in the state of its object, got "
+            f"{names}, which would be lost; extend state() and restore() of its class (see "
+            "minibnn.state), draw from a RandomStream, keep arrays in a Buffer, and what backward "
+            "needs in saved"
+        )
