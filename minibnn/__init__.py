@@ -130,6 +130,7 @@ if TYPE_CHECKING:
         DivergedError,
         Metrics,
         PlainSteps,
+        WrongCheckpointError,
         confusion_matrix,
         evaluate,
         fit,
@@ -220,6 +221,7 @@ __all__ = [
     "TernaryWeights",
     "Transpose",
     "Uniform",
+    "WrongCheckpointError",
     "backend_of",
     "check_gradients",
     "confusion_matrix",
@@ -286,7 +288,7 @@ _ROOMS = {
     "schedules": "Constant Cosine Exponential PerEpoch",
     "training": (
         "DivergedError Metrics PlainSteps CapturedSteps Checkpoint CheckpointError "
-        "confusion_matrix evaluate fit"
+        "WrongCheckpointError confusion_matrix evaluate fit"
     ),
     "atomic_file": "",
     "bit_words": "",
@@ -299,6 +301,7 @@ _ROOMS = {
     "inspection": "",
     "result_folder": "",
     "file_lock": "",
+    "signals": "",
     "state": "",
     "windows": "",
     "version": "",

@@ -2,7 +2,7 @@
 
 from minibnn.optimizers.diverged import DivergedError
 from minibnn.training.capture import CapturedSteps
-from minibnn.training.checkpoint import Checkpoint, CheckpointError
+from minibnn.training.checkpoint import Checkpoint, CheckpointError, WrongCheckpointError
 from minibnn.training.confusion import confusion_matrix
 from minibnn.training.evaluate import Metrics, evaluate
 from minibnn.training.fit import fit
@@ -15,6 +15,7 @@ __all__ = [
     "DivergedError",
     "Metrics",
     "PlainSteps",
+    "WrongCheckpointError",
     "confusion_matrix",
     "evaluate",
     "fit",

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import os
 import re
 import signal
@@ -22,15 +21,13 @@ from minibnn.training.unrecorded import UnrecordedState
 EVERY = re.compile(r"\s*(\d+(?:\.\d+)?)\s*(steps?|epochs?|s|min|h)\s*")
 SECONDS = {"s": 1, "min": 60, "h": 3600}
 
-log = logging.getLogger("minibnn")
-
 
 class CheckpointError(Exception):
     """A file is not a whole checkpoint, or another process is using it."""
 
 
-class JobMismatchError(CheckpointError, ValueError):
-    """A checkpoint is of another training than the one that was to be resumed."""
+class WrongCheckpointError(CheckpointError, ValueError):
+    """The checkpoint is of another training, or there although a new training was asked for."""
 
 
 class Interval(NamedTuple):
@@ -166,13 +163,13 @@ class Saver:
         """
         path = self.path
         if not os.path.lexists(path) and self._checkpoint.resume and os.path.exists(path + BEFORE):
-            log.warning("%s is missing; training goes on from %s", path, path + BEFORE)
+            _warn("%s is missing; training goes on from %s", path, path + BEFORE)
             path += BEFORE
         own = {name: part.state() for name, part in self._parts.items()}
         if not os.path.lexists(path):
             return
         if not self._checkpoint.resume:
-            raise CheckpointError(
+            raise WrongCheckpointError(
                 f"{path}: expected no file yet, got one; go on from it with "
                 "Checkpoint(..., resume=True), or delete it"
             )
@@ -212,28 +209,28 @@ class Saver:
         """Write a checkpoint. A failure is logged: it is no reason to lose the training."""
         if self._looks == 2 and (changed := self._unrecorded.changed()):
             self._looks = 3  # say it once
-            log.warning("%s", self._not_saved(changed))
+            _warn("%s", self._not_saved(changed))
         state = {name: part.state() for name, part in self._parts.items()}
         self._failure = None
         try:
             write_checkpoint(self.path, state, self._about)
         except OSError as error:
             self._failure = str(error)
-            log.warning("%s: no checkpoint was written: %s; training goes on", self.path, error)
+            _warn("%s: no checkpoint was written: %s; training goes on", self.path, error)
         self._passed, self._saved_at = 0, time.monotonic()
 
     def say_how_to_go_on(self, number: int, done: str) -> None:
         """Log that a signal has ended the training, and how it is resumed."""
         name = signal.Signals(number).name
         if self._failure is None:
-            log.warning(
-                "%s: %s saved in %s; go on from there with Checkpoint(..., resume=True)",
+            _warn(
+                "%s: %s are saved in %s; Checkpoint(..., resume=True) goes on from there",
                 name, done, self.path,
             )  # fmt: skip
         elif os.path.exists(self.path):
-            log.warning("%s: %s has an earlier checkpoint only", name, self.path)
+            _warn("%s: %s has an earlier checkpoint only", name, self.path)
         else:
-            log.warning("%s: nothing is saved", name)
+            _warn("%s: nothing is saved", name)
 
     def _read(self, path: str) -> tuple[State, dict[str, Any]]:
         try:
@@ -253,7 +250,7 @@ class Saver:
     def _require_same_job(self, path: str, about: dict[str, Any], own: State, state: State) -> None:
         different = list(differences(about["job"], self._about["job"]))
         if different:
-            raise JobMismatchError(
+            raise WrongCheckpointError(
                 f"{path}: expected a checkpoint of this training, got one of another: "
                 f"{'; '.join(different)}; resume with the same data and settings, or choose "
                 "another file"
@@ -262,7 +259,7 @@ class Saver:
             try:
                 require_form(name, own.get(name, {}), state.get(name, {}))
             except ValueError as error:
-                raise JobMismatchError(f"{path}: {error}") from None
+                raise WrongCheckpointError(f"{path}: {error}") from None
 
     def _not_saved(self, changed: list[str]) -> str:
         names = ", ".join(changed[:3]) + (", ..." if len(changed) > 3 else "")
@@ -272,3 +269,9 @@ class Saver:
             "minibnn.state), draw from a RandomStream, keep arrays in a Buffer, and what backward "
             "needs in saved"
         )
+
+
+def _warn(text: str, *values: object) -> None:
+    import logging
+
+    logging.getLogger("minibnn").warning(text, *values)

@@ -19,6 +19,7 @@ from minibnn.layers import Layer
 from minibnn.losses import Loss
 from minibnn.optimizers import Optimizer
 from minibnn.optimizers.diverged import DivergedError
+from minibnn.signals import Interrupt
 from minibnn.state import has_state
 from minibnn.training import cause
 from minibnn.training.capture import CapturedSteps
@@ -27,7 +28,6 @@ from minibnn.training.evaluate import StoppedError, check_data, device_metrics, 
 from minibnn.training.flips import Flips
 from minibnn.training.job import circumstances, describe_job
 from minibnn.training.progress import COLUMNS, Progress
-from minibnn.training.signals import Interrupt
 from minibnn.training.step import PlainSteps, check_training
 from minibnn.training.unrecorded import UnrecordedState
 

@@ -7,8 +7,6 @@ others, training continues with a warning.
 
 from __future__ import annotations
 
-import hashlib
-import platform
 from collections.abc import Iterator
 from typing import Any
 
@@ -44,6 +42,8 @@ def describe_job(
 
 def circumstances(backend: Backend) -> dict[str, str]:
     """What changes the order of rounding, as texts by name."""
+    import platform
+
     from threadpoolctl import threadpool_info
 
     found = {
@@ -113,6 +113,8 @@ def _digests(loader: DataLoader) -> list[str]:
 
 
 def _digest(a: Any) -> str:
+    import hashlib
+
     digest = hashlib.sha256()
     data: Any = np.ascontiguousarray(a).reshape(-1).view(np.uint8)
     for start in range(0, len(data), HASHED_AT_ONCE):  # Ctrl-C is handled in between

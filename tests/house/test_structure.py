@@ -29,6 +29,7 @@ FLOORS = {
     "version": 0,
     "state": 0,
     "file_lock": 1,
+    "signals": 0,
     "result_folder": 2,
     "backend": 1,
     "checks": 0,
@@ -223,7 +224,7 @@ def test_training_loads_its_own_rooms_only():
     assert loaded.isdisjoint(HEAVY)
     rooms = {name.split(".")[1] for name in loaded if name.startswith("minibnn.")}
     core = "backend checks data feedback functions input_contract inspection layers losses renames"
-    files = "atomic_file gradient_clock initializers optimizers parameter random_stream regular_file schedules state"
+    files = "atomic_file gradient_clock initializers optimizers parameter random_stream regular_file schedules state signals file_lock"
     assert rooms == {*core.split(), *files.split(), "training", "bit_words", "version", "windows"}
 
 

@@ -12,6 +12,8 @@ from typing import Any, Self
 # What a terminal, a batch queue or a shutdown sends; Windows has no SIGHUP.
 ENDING = [s for s in (getattr(signal, n, None) for n in ("SIGTERM", "SIGHUP")) if s is not None]
 
+INTERRUPTED = 130  # the exit code after Ctrl-C
+
 _running: list[Interrupt] = []  # the trainings that are running, the innermost last
 
 
