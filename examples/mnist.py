@@ -172,8 +172,8 @@ def run(argv: list[str] | None) -> int:
     parser = argparse.ArgumentParser(
         description="Train a binary neural network on MNIST.",
         epilog="exit codes: 0 success, 1 unexpected error, 2 wrong usage, 3 no usable data, "
-        "4 no usable device, 5 training diverged, 130 interrupted (prints the table so far), 143 or "
-        "129 ended by SIGTERM or SIGHUP",
+        "4 no usable device, 5 training diverged, 130 interrupted (prints the table so far), "
+        "143 or 129 ended by SIGTERM or SIGHUP",
     )
     add = parser.add_argument
     # fmt: off
