@@ -285,6 +285,7 @@ _ROOMS = {
     "bit_words": "",
     "commands": "",
     "compare": "",
+    "container": "",
     "export": "export_c export_html export_onnx",
     "recipes": "",
     "regular_file": "",
@@ -292,6 +293,7 @@ _ROOMS = {
     "inspection": "",
     "result_folder": "",
     "state": "",
+    "state_file": "",
     "windows": "",
     "version": "",
 }

@@ -29,6 +29,8 @@ FLOORS = {
     "version": 0,
     "state": 0,
     "result_folder": 2,
+    "container": 2,
+    "state_file": 3,
     "backend": 1,
     "checks": 0,
     "gradient_clock": 1,
