@@ -286,6 +286,7 @@ _ROOMS = {
     "commands": "",
     "compare": "",
     "container": "",
+    "description": "",
     "export": "export_c export_html export_onnx",
     "recipes": "",
     "regular_file": "",

@@ -72,6 +72,10 @@ class DirectFeedback(Sequential):
         ]
         super().__init__(*blocks)
 
+    def arguments(self) -> dict[str, Any]:
+        """The constructor's argument that has another name here; see `minibnn.description`."""
+        return {"blocks": self.layers}
+
     def __repr__(self) -> str:
         return "DirectFeedback" + super().__repr__().removeprefix("Sequential")
 

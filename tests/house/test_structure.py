@@ -30,6 +30,7 @@ FLOORS = {
     "state": 0,
     "result_folder": 2,
     "container": 2,
+    "description": 3,
     "state_file": 3,
     "backend": 1,
     "checks": 0,
