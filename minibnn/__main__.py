@@ -93,7 +93,7 @@ def _run(given: argparse.Namespace) -> int:
     module, _ = COMMANDS[given.command]
     try:
         code: int = import_module(module).run(given)
-    except (minibnn.DataError, minibnn.PackedFileError) as error:
+    except (minibnn.DataError, minibnn.PackedFileError, minibnn.ModelFileError) as error:
         return _fail(3, error)
     except minibnn.DeviceError as error:
         return _fail(4, error)

@@ -38,7 +38,7 @@ from minibnn.parameter import Buffer, Parameter
 __all__ = ["Described", "build", "describe", "describe_loosely", "require_known"]
 
 _DEEPEST = 100  # objects, lists and dicts inside each other
-_MOST = 100_000  # objects
+_MOST = 10_000  # objects
 _LONGEST = 200  # characters of a name
 _FLOATS = {"nan": math.nan, "inf": math.inf, "-inf": -math.inf}
 _NO_PARAMETERS: Mapping[int, str] = {}
@@ -273,7 +273,7 @@ class _Builder:
 
     def __init__(self, classes: Mapping[str, Any], parameters: Mapping[str, Any]) -> None:
         self.classes = classes
-        self.parameters = parameters
+        self.parameters = dict(parameters)  # each may be taken once: an optimiser copies it
 
     def value(self, value: Any, name: str, depth: int) -> Any:
         if depth > _DEEPEST:
@@ -295,7 +295,7 @@ class _Builder:
         if keys == {"float"} and type(inside) is str and inside in _FLOATS:
             return _FLOATS[inside]
         if keys == {"parameter"} and type(inside) is str and inside in self.parameters:
-            return self.parameters[inside]
+            return self.parameters.pop(inside)
         raise ValueError(f"{name}: expected a description, got {_short(repr(value))}")
 
     def object(self, class_name: str, described: dict[str, Any], name: str, depth: int) -> Any:

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from minibnn.backend import CPU, Array
+from minibnn.checks import integer
 from minibnn.initializers import GlorotUniform, Initializer
 from minibnn.layers.base import Layer
 from minibnn.layers.sequential import Sequential
@@ -121,8 +122,10 @@ class DirectFeedback(Sequential):
 
     def restore(self, state: State) -> None:
         """Put a state back; see `Layer.restore`."""
+        seed = state.get("seed")
+        seed = None if seed is None else integer("DirectFeedback", "seed", seed, least=0)
         super().restore(state)
-        self.seed = state["seed"]
+        self.seed = seed
 
     def _initialize(self, rng: np.random.Generator, dtype: np.dtype[Any]) -> None:
         super()._initialize(rng, dtype)

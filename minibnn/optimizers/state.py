@@ -68,7 +68,7 @@ class FlatOptimizerState(OptimizerState):
             )
         optimizer.steps = state["steps"]
         if state["rate"] is not None:
-            optimizer.schedule = state["rate"]
+            optimizer._set_rate(state["rate"])
         if "schedule" in state:
             schedule.restore(state["schedule"])
         for name, values in parts_of(optimizer, optimizer.backend.array_type):

@@ -47,6 +47,7 @@ FLOORS = {
     "inspection": 5,
     "optimizers": 5,
     "data": 5,
+    "model_file": 6,
     "training": 6,
     "gradcheck": 6,
     "plots": 6,
