@@ -10,6 +10,7 @@ Feedback     Transpose (backpropagation), FixedFeedback, Blocked; DirectFeedback
 Losses       LogitCrossEntropy, SquaredHinge, Hinge, MeanSquaredError; your own: Loss
 Optimisers   SGD, Adam, AdaMax, ShiftAdaMax, Bop; OptimizerGroup, split_parameters; schedules
 Training     fit, evaluate, plot_history; Checkpoint; PlainSteps, CapturedSteps
+Saving       save_model, load_model
 Recipes      minibnn.recipes.RECIPES; python -m minibnn train, compare
 Data         load_mnist, load_sample, DataLoader, read_idx, write_idx, one_hot, one_cold
 Inspecting   model.summary(), diagnose, confusion_matrix, plot_confusion, plot_weight_bits
@@ -98,6 +99,7 @@ if TYPE_CHECKING:
         TensorNorm,
     )
     from minibnn.losses import Hinge, LogitCrossEntropy, Loss, MeanSquaredError, SquaredHinge
+    from minibnn.model_file import ModelFileError, load_model, save_model
     from minibnn.optimizers import (
         SGD,
         Adam,
@@ -192,6 +194,7 @@ __all__ = [
     "MaxPool2D",
     "MeanSquaredError",
     "Metrics",
+    "ModelFileError",
     "Optimizer",
     "OptimizerGroup",
     "PackError",
@@ -237,6 +240,7 @@ __all__ = [
     "load_latents",
     "load_mnist",
     "load_mnist_or_sample",
+    "load_model",
     "load_packed",
     "load_sample",
     "one_cold",
@@ -247,6 +251,7 @@ __all__ = [
     "plot_history",
     "plot_weight_bits",
     "read_idx",
+    "save_model",
     "save_packed",
     "split_parameters",
     "write_idx",
@@ -282,6 +287,7 @@ _ROOMS = {
         "Disagreements PackError PackedFileError PackedModel disagreements load_latents "
         "load_packed pack save_packed"
     ),
+    "model_file": "ModelFileError load_model save_model",
     "parameter": "Buffer Parameter",
     "plots": "plot_confusion plot_function plot_history plot_weight_bits",
     "random_stream": "RandomStream",
@@ -294,6 +300,8 @@ _ROOMS = {
     "bit_words": "",
     "commands": "",
     "compare": "",
+    "container": "",
+    "description": "",
     "export": "export_c export_html export_onnx",
     "recipes": "",
     "regular_file": "",
@@ -303,6 +311,7 @@ _ROOMS = {
     "file_lock": "",
     "signals": "",
     "state": "",
+    "state_file": "",
     "windows": "",
     "version": "",
 }

@@ -103,8 +103,10 @@ def _run(given: argparse.Namespace) -> int:
     module, _ = COMMANDS[given.command]
     try:
         code: int = import_module(module).run(given)
-    except (minibnn.DataError, minibnn.PackedFileError, minibnn.CheckpointError) as error:
+    except minibnn.CheckpointError as error:
         return _fail(2 if isinstance(error, minibnn.WrongCheckpointError) else 3, error)
+    except (minibnn.DataError, minibnn.PackedFileError, minibnn.ModelFileError) as error:
+        return _fail(3, error)
     except minibnn.DeviceError as error:
         return _fail(4, error)
     except minibnn.DivergedError as error:

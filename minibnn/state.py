@@ -26,7 +26,7 @@ from typing import Any, TypeAlias
 
 import numpy as np
 
-__all__ = ["State", "Stateful", "has_state", "parts_of", "require_form"]
+__all__ = ["State", "Stateful", "form_difference", "has_state", "parts_of", "require_form"]
 
 State: TypeAlias = dict[str, Any]
 
@@ -74,7 +74,7 @@ def require_form(who: str, own: Any, given: Any) -> None:
     ValueError: Adam: expected a state with m as float64 (2,), got float64 (3,); restore it into \
 the object that it was taken from, or into one made in the same way
     """
-    difference = _difference("", own, given)
+    difference = form_difference(own, given)
     if difference is not None:
         name, expected, got = difference
         raise ValueError(
@@ -83,7 +83,7 @@ the object that it was taken from, or into one made in the same way
         )
 
 
-def _difference(path: str, own: Any, given: Any) -> tuple[str, str, str] | None:
+def form_difference(own: Any, given: Any, path: str = "") -> tuple[str, str, str] | None:
     """The first difference in form: where, what was expected, what was given."""
     if path and (own is None or given is None):
         return None
@@ -93,7 +93,7 @@ def _difference(path: str, own: Any, given: Any) -> tuple[str, str, str] | None:
             if key not in given or key not in own:
                 expected, got = (_form(s[key]) if key in s else "nothing" for s in (own, given))
                 return here, expected, got
-            if (found := _difference(here, own[key], given[key])) is not None:
+            if (found := form_difference(own[key], given[key], here)) is not None:
                 return found
         return None
     expected, got = _form(own), _form(given)

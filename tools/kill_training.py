@@ -154,7 +154,7 @@ def train(name: str, path: str | None, result: Path) -> None:
 
 
 def _digests(path: str, state: State) -> dict[str, str]:
-    digests = {}
+    digests: dict[str, str] = {}
     for name, value in state.items():
         here = f"{path}.{name}"
         if isinstance(value, dict):

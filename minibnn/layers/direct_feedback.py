@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from minibnn.backend import CPU, Array
+from minibnn.checks import integer
 from minibnn.initializers import GlorotUniform, Initializer
 from minibnn.layers.base import Layer
 from minibnn.layers.sequential import Sequential
@@ -72,6 +73,10 @@ class DirectFeedback(Sequential):
         ]
         super().__init__(*blocks)
 
+    def arguments(self) -> dict[str, Any]:
+        """The constructor's argument that has another name here; see `minibnn.description`."""
+        return {"blocks": self.layers}
+
     def __repr__(self) -> str:
         return "DirectFeedback" + super().__repr__().removeprefix("Sequential")
 
@@ -117,8 +122,10 @@ class DirectFeedback(Sequential):
 
     def restore(self, state: State) -> None:
         """Put a state back; see `Layer.restore`."""
+        seed = state.get("seed")
+        seed = None if seed is None else integer("DirectFeedback", "seed", seed, least=0)
         super().restore(state)
-        self.seed = state["seed"]
+        self.seed = seed
 
     def _initialize(self, rng: np.random.Generator, dtype: np.dtype[Any]) -> None:
         super()._initialize(rng, dtype)

@@ -28,6 +28,11 @@ class OptimizerState(Stateful):
 class FlatOptimizerState(OptimizerState):
     """The state of a `FlatOptimizer`, which derives from this class."""
 
+    def arguments(self) -> dict[str, Any]:
+        """The rate, by its argument's name: a number or a schedule; see `minibnn.description`."""
+        optimizer: Any = self
+        return {optimizer._rate_name.replace(" ", "_"): optimizer.schedule}
+
     def state(self) -> State:
         """The number of updates, a rate without a schedule, and the arrays among its attributes.
 
@@ -63,7 +68,7 @@ class FlatOptimizerState(OptimizerState):
             )
         optimizer.steps = state["steps"]
         if state["rate"] is not None:
-            optimizer.schedule = state["rate"]
+            optimizer._set_rate(state["rate"])
         if "schedule" in state:
             schedule.restore(state["schedule"])
         for name, values in parts_of(optimizer, optimizer.backend.array_type):

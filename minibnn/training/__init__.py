@@ -2,7 +2,8 @@
 
 from minibnn.optimizers.diverged import DivergedError
 from minibnn.training.capture import CapturedSteps
-from minibnn.training.checkpoint import Checkpoint, CheckpointError, WrongCheckpointError
+from minibnn.training.checkpoint import Checkpoint, WrongCheckpointError
+from minibnn.training.checkpoint_file import CheckpointError
 from minibnn.training.confusion import confusion_matrix
 from minibnn.training.evaluate import Metrics, evaluate
 from minibnn.training.fit import fit

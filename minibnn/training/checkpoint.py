@@ -14,7 +14,12 @@ from typing import Any, NamedTuple
 from minibnn.atomic_file import require_writable
 from minibnn.file_lock import FileLock, LockedError
 from minibnn.state import State, Stateful, require_form
-from minibnn.training.checkpoint_file import BEFORE, read_checkpoint, write_checkpoint
+from minibnn.training.checkpoint_file import (
+    BEFORE,
+    CheckpointError,
+    read_checkpoint,
+    write_checkpoint,
+)
 from minibnn.training.job import differences
 from minibnn.training.unrecorded import UnrecordedState
 
@@ -22,11 +27,7 @@ EVERY = re.compile(r"\s*(\d+(?:\.\d+)?)\s*(steps?|epochs?|s|min|h)\s*")
 SECONDS = {"s": 1, "min": 60, "h": 3600}
 
 
-class CheckpointError(Exception):
-    """A file is not a whole checkpoint, or another process is using it."""
-
-
-class WrongCheckpointError(CheckpointError, ValueError):
+class WrongCheckpointError(CheckpointError):
     """The checkpoint is of another training, or there although a new training was asked for."""
 
 

@@ -1,59 +1,75 @@
-"""Checkpoints as files: TEMPORARY container, replaced by minibnn/container.py."""
+"""Checkpoints as files; the one before the last is kept beside it."""
 
 from __future__ import annotations
 
-import json
 import os
 from contextlib import suppress
 from typing import Any
 
-import numpy as np
-
 from minibnn.atomic_file import whole_file
+from minibnn.container import Format, read_file, write
 from minibnn.state import State
+from minibnn.state_file import flatten, from_json, to_json, unflatten
+from minibnn.version import __version__
 
-BEFORE = ".before"
-
-
-def _flat(path: str, value: Any, arrays: dict[str, Any]) -> Any:
-    if isinstance(value, dict):
-        return {k: _flat(f"{path}/{k}", v, arrays) for k, v in value.items()}
-    if isinstance(value, np.ndarray):
-        arrays[path] = value
-        return {"@": path}
-    return value
+BEFORE = ".before"  # the name of the checkpoint before the last one ends with it
 
 
-def _nested(value: Any, arrays: dict[str, Any]) -> Any:
-    if isinstance(value, dict):
-        if set(value) == {"@"}:
-            return arrays[value["@"]]
-        return {k: _nested(v, arrays) for k, v in value.items()}
-    return value
+class CheckpointError(ValueError):
+    """A file is not a whole checkpoint, or another process is using it."""
+
+
+CHECKPOINT = Format(
+    name="minibnn-checkpoint",
+    version=1,
+    content="a checkpoint",
+    writer="fit(..., checkpoint=...)",
+    error=CheckpointError,
+    max_bytes=2**40,
+    max_header=2**26,
+    header_hint="keep long texts and lists out of the states",
+)
 
 
 def write_checkpoint(path: str, state: State, about: dict[str, Any]) -> None:
-    """Write a checkpoint; the one before it becomes ``path + BEFORE``."""
-    from safetensors.numpy import save
+    """Write a checkpoint; the one before it becomes ``path + BEFORE``.
 
-    arrays: dict[str, Any] = {}
-    rest = _flat("", state, arrays)
-    data = save(arrays, {"rest": json.dumps(rest), "about": json.dumps(about)})
+    Args:
+        path: of the file.
+        state: arrays, numbers and texts, in dicts by name.
+        about: what the training was made from; numbers and texts.
+
+    Raises:
+        OSError: if it cannot be written; both files are as they were.
+        TypeError: for a state that a file cannot hold.
+    """
+    arrays, rest = flatten(state)
+    metadata = {"minibnn": __version__, "about": to_json(about), "state": to_json(rest)}
     with whole_file(path) as file:
-        file.write(data)
+        write(file, path, CHECKPOINT, metadata, arrays)
         file.flush()
-        os.fsync(file.fileno())
+        os.fsync(file.fileno())  # the new one has to be whole before the old one moves
         keep_before(path)
 
 
 def read_checkpoint(path: str) -> tuple[State, dict[str, Any]]:
-    """The state and what it was made from."""
-    from safetensors import safe_open
+    """The state in a checkpoint, and what the training was made from.
 
-    with safe_open(path, "np") as f:
-        arrays = {k: f.get_tensor(k) for k in f.keys()}
-        meta = f.metadata()
-    return _nested(json.loads(meta["rest"]), arrays), json.loads(meta["about"])
+    Raises:
+        CheckpointError: for a file that is damaged, from another program or from a newer version.
+        OSError: if it cannot be read.
+    """
+    container = read_file(path, CHECKPOINT)
+    try:
+        about: Any = from_json(container.metadata["about"])
+        state: Any = unflatten(container.views(), from_json(container.metadata["state"]))
+        if not isinstance(about, dict) or not isinstance(state, dict):
+            raise ValueError("expected named parts")
+    except (KeyError, ValueError) as error:
+        raise CheckpointError(
+            f"{path}: expected a checkpoint, got something else ({error}); start the training anew"
+        ) from None
+    return state, about
 
 
 def keep_before(path: str) -> None:

@@ -7,7 +7,7 @@ import signal
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TextIO
 
 import numpy as np
 
@@ -258,4 +258,26 @@ def _progress_bar(total: int, wanted: bool | None) -> Any:
 
     if wanted is None:
         wanted = sys.stderr.isatty() or "ipykernel" in sys.modules
-    return tqdm(total=total, disable=not wanted, unit="batch", leave=False)
+    file = _Terminal(sys.stderr)
+    return tqdm(total=total, disable=not wanted, unit="batch", leave=False, file=file)
+
+
+class _Terminal:
+    """A stream whose terminal may be closed while training goes on."""
+
+    def __init__(self, stream: TextIO) -> None:
+        self._stream = stream
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._stream, name)
+
+    def write(self, text: str) -> int:
+        """Write, if that is still possible."""
+        with suppress(OSError):
+            return self._stream.write(text)
+        return 0
+
+    def flush(self) -> None:
+        """Flush, if that is still possible."""
+        with suppress(OSError):
+            self._stream.flush()

@@ -14,6 +14,7 @@ import numpy as np
 
 from minibnn.backend import Backend
 from minibnn.data.loader import DataLoader
+from minibnn.description import describe_loosely
 from minibnn.layers import Layer
 from minibnn.losses import Loss
 from minibnn.optimizers import Optimizer
@@ -27,13 +28,11 @@ def describe_job(
 ) -> dict[str, Any]:
     """The job as numbers and texts by name; equal jobs give equal dicts in any process."""
     paths = {id(p): path for path, p in model.named_parameters()}
-    trained = [paths.get(id(p), "of another model") for p in optimizer.parameters]
     return {
-        "model": repr(model),
+        "model": describe_loosely(model),
         "dtype": str(model.dtype),
-        "loss": repr(loss),
-        "optimizer": type(optimizer).__qualname__,
-        "trained parameters": trained,
+        "loss": describe_loosely(loss),
+        "optimizer": describe_loosely(optimizer, parameters=paths),
         "training batches": _batches(train),
         "training data": _digests(train),
         "test data": _digests(test),
@@ -79,6 +78,8 @@ def _different(name: str, there: Any, here: Any) -> Iterator[str]:
     elif isinstance(there, list) and isinstance(here, list) and len(there) == len(here):
         for i, (one, other) in enumerate(zip(there, here, strict=True)):
             yield from _different(f"{name} {i}", one, other)
+    elif isinstance(there, list) and isinstance(here, list):
+        yield f"{name}: {len(there)} then, {len(here)} now"
     elif there != here:
         yield f"{name}: {_short(there)} then, {_short(here)} now"
 

@@ -29,7 +29,7 @@ NOT_EXECUTABLE = {
         "The self-test has not run: this page needs JavaScript, or it is damaged.",
     ): "export/test_html.py runs it, where there is a browser",
     (
-        "packed",
+        "container",
         "use the minibnn that wrote it ({}) or a later one",
     ): "needs another version",
 }
