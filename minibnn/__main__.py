@@ -47,7 +47,7 @@ exit codes:
 
 
 def main(argv: list[str] | None = None) -> int:
-    """The command line. Results go to stdout, everything else to stderr."""
+    """Run the command line. Results go to stdout, everything else goes to stderr."""
     if isinstance(sys.stdout, io.TextIOWrapper):  # file names can have any characters
         sys.stdout.reconfigure(errors="backslashreplace")
     broken: OSError | None = None

@@ -32,8 +32,8 @@ def whole_file(path: str | os.PathLike[str]) -> Iterator[BinaryIO]:
     keep the old content. Pipes, devices and the names of open files (``/dev/stdout``) cannot be
     replaced, so they are written to directly.
 
-    Temporary files that a killed process has left for the same name are deleted, if the system
-    has locks (`flock`), which show that no process still writes them.
+    Temporary files of the same name that a killed process has left are deleted too. This needs
+    locks (`flock`), which show that no process still writes them.
 
     Raises:
         FileNotFoundError: the folder of `path` does not exist.

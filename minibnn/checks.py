@@ -120,7 +120,7 @@ def shape(who: str, name: str, value: Any, *, such_as: str = "(28, 28)") -> tupl
     """Return `value`, a tuple or list of integers of at least 1, as a tuple of Python ints.
 
     Raises:
-        TypeError: if it is not a tuple or list of integers; a single integer is not either.
+        TypeError: if it is not a tuple or list of integers (a single integer is not one).
         ValueError: for a size below 1.
     """
     if not isinstance(value, tuple | list):

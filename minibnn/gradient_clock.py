@@ -1,4 +1,4 @@
-"""When gradients were computed and used, so that an optimiser notices another model's gradients."""
+"""Count backwards and uses of gradients, so that an optimiser notices another model's backward."""
 
 from __future__ import annotations
 

@@ -70,7 +70,7 @@ class Fill:
 def glorot_lr_scale(fan_in: int, fan_out: int) -> float:
     """BinaryNet's per-layer learning-rate scale, ``sqrt((fan_in + fan_out) / 1.5)``.
 
-    The inverse of the Glorot coefficient: latent weights in [-1, 1] have a wider range than
+    This is the inverse of the Glorot coefficient: latent weights in [-1, 1] have a wider range than
     Glorot's, so updates have to grow by the same factor. For Adam use it as it is, for plain SGD
     use its square.
 

@@ -16,10 +16,11 @@ from minibnn.checks import shape as check_shape
 class InputContract:
     """The samples that a model expects: dtype, shape and range, and the source of this knowledge.
 
-    Every layer has one as `input_contract`, or None before training. `fit` sets the model's
-    contract from all training samples. In a loop of your own, `Sequential`, `Rescale`, `Dense` and
-    `Conv2D` note the dtype and the shape of their training input. `pack` refuses a model that was
-    not trained on bytes. For a model that was assembled after training, state the contract:
+    Every layer has one in its attribute `input_contract`; before training this is None. `fit` sets
+    the model's contract from all training samples. In a loop of your own, `Sequential`, `Rescale`,
+    `Dense` and `Conv2D` note the dtype and the shape of their training input. `pack` refuses a
+    model that was not trained on bytes. For a model that was assembled after training, state the
+    contract:
 
     >>> from minibnn import Rescale, Sequential
     >>> model = Sequential(Rescale(1 / 255))
@@ -55,7 +56,7 @@ class InputContract:
 
     @classmethod
     def of(cls, x: Array, source: str) -> InputContract:
-        """The contract of a whole data set `x`, with its range; on a device, this reads back."""
+        """The contract of a whole data set `x`, with its range; this waits for a device."""
         low = high = None
         if x.dtype.kind in "biuf" and x.size:
             to_host = backend_of(x).to_host

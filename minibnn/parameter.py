@@ -257,7 +257,8 @@ class FlatStore:
         """Raise RuntimeError unless the gradients are here and belong to the model being trained.
 
         If layers ran backward since the last call but wrote none of these gradients, another model
-        is being trained: a copy of the one that these parameters belong to, or its original.
+        is being trained: a copy of the model that has these parameters, or the original of that
+        model.
         """
         if any(p.data is not data or vars(p)["grad"] is not grad for p, data, grad in self._views):
             self.require_intact()  # raises, and says what is wrong

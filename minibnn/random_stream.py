@@ -17,9 +17,9 @@ class RandomStream(Stateful):
     """A stream of uniform random numbers, for layers and functions such as dropout.
 
     The numbers depend on three things only: the seed, how many arrays were drawn before (`count`),
-    and the position in the whole batch, where the array begins with `first_sample`. So a device
-    keeps no hidden state. CPU and GPU draw the same numbers. Whoever sets `count` back draws the
-    same numbers again.
+    and the position in the whole batch. (An array that holds only a part of the batch begins at
+    sample number `first_sample`.) So a device keeps no hidden state. CPU and GPU draw the same
+    numbers. Set `count` back to draw the same numbers again.
 
     An attribute of a `Layer` that is a `RandomStream` gets its seed from ``model.initialize(rng)``.
     The gradient check repeats its draws; drawing in a backward is an error there.
@@ -117,7 +117,8 @@ class RandomStream(Stateful):
 def stream_keys(seed: int, count: int) -> tuple[np.uint32, np.uint32]:
     """Two well-mixed numbers for array `count` of the stream with this `seed`.
 
-    One step of SplitMix64, whose state runs through `seed` plus multiples of the golden ratio.
+    This is one step of SplitMix64. Its state runs through `seed` plus multiples of the golden
+    ratio.
 
     Reference: Steele et al. 2014, "Fast splittable pseudorandom number generators".
     """
@@ -151,8 +152,8 @@ def uniform(
     Raises:
         ValueError: for positions beyond 2^32, where the numbers would repeat.
 
-    Reference: that counters through a mixing function make good random numbers is Salmon et al.
-    2011, "Parallel random numbers: as easy as 1, 2, 3".
+    Reference: Salmon et al. 2011, "Parallel random numbers: as easy as 1, 2, 3", show that counters
+    through a mixing function make good random numbers.
     """
     h = xp.arange(first, last_position(shape, first), dtype=np.uint32)
     h += k0

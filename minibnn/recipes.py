@@ -41,8 +41,8 @@ from minibnn.training.recipe import ExponentialTo, Recipe, constant
 def binary_dense(n_in: int, n_out: int, feedback: Feedback | None = None) -> Dense:
     """A dense layer with binary weights, as networks use it today.
 
-    Latent weights start in [-1, 1] and are clipped to it, so that a step can flip their sign. The
-    learning rate is scaled to the layer's width. The batch norm that follows makes a bias useless.
+    Latent weights start in [-1, 1] and stay there, so that a step can flip their sign. The learning
+    rate is scaled to the layer's width. The batch norm that follows makes a bias useless.
     """
     return Dense(
         n_in,
@@ -87,7 +87,7 @@ def seed() -> Recipe:
 
 
 def modern() -> Recipe:
-    """The seed's network with modern training; see `binary_dense` and `binary_hidden`."""
+    """The network of `seed` with modern training; see `binary_dense` and `binary_hidden`."""
 
     def build() -> Sequential:
         return Sequential(
@@ -274,8 +274,8 @@ def binaryconnect() -> Recipe:
 def larq_cnn() -> Recipe:
     """The convolutional network of Larq's introduction, 13.2 KiB, with binary weights.
 
-    Convolutions of 32, 64 and 64 channels, dense layers of 64 and 10. Published there: 0.976 after
-    6 epochs.
+    Convolutions of 32, 64 and 64 channels, dense layers of 64 and 10. Larq publishes 0.976 after 6
+    epochs.
 
     Reference: Geiger and Team 2020, "Larq: an open-source library for training binarized neural
     networks", JOSS 5(45), and its MNIST tutorial.

@@ -100,7 +100,7 @@ def moved(name: str, module: str, *, gone_in: str) -> Any:
     """The old method of a function that now takes the object as its first argument.
 
     The function is wrapped: it calls an object's own method first. The old method calls the
-    wrapped function, since the wrapper would call the method again.
+    function inside the wrapper; the wrapper itself would call the method again.
 
     Args:
         name: the name of the method and of the function.

@@ -78,10 +78,10 @@ class ResultFolder:
         self._written.add(name)
 
     def finish(self) -> None:
-        """Replace the earlier results; those that this run did not write are deleted.
+        """Replace the earlier results by the new ones; delete those without a new one.
 
-        A result that this run wrote, and that is missing now, was moved by another run into this
-        folder: it stays.
+        If a result that this run wrote is missing now, another run has moved it into this folder:
+        then it stays there.
         """
         if self.current == self.path:
             return

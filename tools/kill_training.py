@@ -231,7 +231,7 @@ class Killer:
         """Start or resume the training, and kill it unless spared; whether it ended before."""
         process = self._start(self.path, result)
         in_a_save = self.number == signal.SIGKILL and self.rng.random() < IN_A_SAVE
-        deadline = time.monotonic() + self.rng.uniform(0, took)
+        deadline = time.monotonic() + self.rng.uniform(0, 0.6 * took)
         while process.poll() is None:
             if spared:
                 time.sleep(0.01)

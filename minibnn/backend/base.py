@@ -71,8 +71,8 @@ class Backend:
     def _implementations_of(self, reference: Callable[..., Any]) -> list[Callable[..., Any]]:
         """The implementations of an operation.
 
-        Those of minibnn serve only minibnn's references: a user's function may have the same name
-        and compute something else.
+        minibnn's implementations serve only minibnn's references: a user's function may have the
+        same name and compute something else.
         """
         name, ours = reference.__name__, is_ours(reference)
         named = [table[name] for table in self.tables if name in table.names()]
@@ -107,9 +107,9 @@ class Backend:
     def update(self, allowed: Array | None = None) -> AbstractContextManager[None]:
         """A context in which all state is updated, or none of it if a value is not finite.
 
-        A device would have to finish its work before the host knows. So the device keeps a flag:
-        `all_finite` clears it, and `masked_write` writes only while it is True. The CPU knows at
-        once and has no flag.
+        The host cannot know the answer before the device has finished its work. So the device keeps
+        a flag: `all_finite` clears it, and `masked_write` writes only while it is True. The CPU
+        knows immediately and has no flag.
 
         Args:
             allowed: the flag, a 0-d boolean array on the device, cleared in place. While it is
@@ -129,8 +129,8 @@ class Backend:
     def all_finite(self, a: Array) -> bool:
         """Whether every value of `a` is finite, as far as the host can tell without waiting.
 
-        On a device this returns True at once: the answer goes into the flag of `update`, which the
-        next `masked_write` reads.
+        On a device this returns True immediately. The answer goes into the flag of `update`, which
+        the next `masked_write` reads.
         """
         if self.allowed is not None:
             a = a if isinstance(a, self.array_type) else self.asarray(a)
@@ -150,7 +150,7 @@ class Backend:
         Raises:
             NotFinite: on the CPU, before anything is written. A GPU skips the write, and makes the
                 flag of the open `update` False.
-            ValueError: for arrays of two shapes, before anything is written.
+            ValueError: for a pair of different shapes, before anything is written.
 
         Kernels that update state, such as `cuda/adam.cu`, read the flag themselves.
         """

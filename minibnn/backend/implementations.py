@@ -44,14 +44,15 @@ class Implementations:
 
         The function takes the backend, then the reference's arguments, by position. It returns what
         the reference returns. If it cannot take the arguments, it returns NotImplemented before it
-        writes anything; then the next table is tried, and finally the reference.
+        writes anything; then `Backend.run` tries the device's next table, and finally the
+        reference.
 
         Args:
             name: the reference's name.
             roundings: how far the results may be from what the reference would give without any
-                rounding. The unit is the relative spacing of floats (2^-23 for float32) times the
-                sum of the absolute values of the terms that are added. 0 means equal bit for bit,
-                for finite arguments and results. The tests use this number.
+                rounding. The unit is eps, the gap between 1 and the next float (2^-23 for float32),
+                times the sum of the absolute values of the terms that are added. 0 means equal bit
+                for bit, for finite arguments and results. The tests use this number.
 
         Raises:
             ValueError: if the table already has this name.

@@ -1,4 +1,4 @@
-"""Updates of state, which are complete or do not happen; see `Backend.update`."""
+"""Updates of state: each one is complete or does not happen; see `Backend.update`."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ class Updates(threading.local):
 
 
 class Update:
-    """A context in which a thread's writes depend on a flag; then on the previous one again."""
+    """A context in which a thread's writes depend on a flag; afterwards, on the previous flag."""
 
     def __init__(self, updates: Updates, allowed: Array) -> None:
         self._updates = updates

@@ -172,7 +172,7 @@ def _seed(given: argparse.Namespace, before: dict[str, Any]) -> int:
 
 
 def _whole_number(source: str | None, before: dict[str, Any], name: str, hint: str) -> int:
-    """A figure of the file to go on from, checked, as anybody can write one; 0 if absent."""
+    """A training figure of the file, or 0 if absent; checked, since anybody can write a file."""
     value = before.get(name, 0)
     if type(value) is not int or value < 0:
         raise PackedFileError(

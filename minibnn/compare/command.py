@@ -158,7 +158,8 @@ def format_table(ranking: pd.DataFrame) -> str:
         return f"{table}\n\nnot ranked: every difference lies inside the noise of the seeds"
     return (
         f"{table}\n\nentries that share a letter are not ranked: their difference lies inside the "
-        "noise of the seeds\n(Welch's test, 95 % for the whole table)"
+        "noise of the seeds\n"
+        "(Welch's test, with 95 % confidence for all pairs of the table together)"
     )
 
 

@@ -57,7 +57,8 @@ def parse_piece(text: str, kind: type) -> Piece:
         kind: the base class, `Function` or `Optimizer`.
 
     Raises:
-        ValueError: if the text is not such a call, or not such a class; the message lists them.
+        ValueError: if the text is not such a call, or not such a class; the message lists these
+            classes.
 
     >>> from minibnn import Function
     >>> parse_piece("SwishSign(beta=3)", Function).make()
@@ -252,9 +253,9 @@ def compare(
         on_run: called after each run with all rows so far.
 
     Returns:
-        A DataFrame with one row for each run: ``entry``, ``seed``, ``accuracy`` and ``loss`` on
-        the data's test part and ``loss_train``, ``acc_train``, all after the last epoch,
-        ``seconds``. A run that diverged counts as accuracy 0.
+        A DataFrame with one row for each run. Its columns are ``entry``, ``seed``, ``accuracy`` and
+        ``loss`` (on the data's test part), ``loss_train`` and ``acc_train``, all after the last
+        epoch, and ``seconds``. A run that diverged counts as accuracy 0.
 
     Raises:
         ValueError: as from `require_usable`, before the first run.

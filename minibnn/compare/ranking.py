@@ -22,15 +22,17 @@ def rank(runs: pd.DataFrame, score: str = "accuracy", *, resolution: float = 0.0
     """Mean and spread of each entry over seeds, best first, with letters for ties.
 
     Two entries share a letter if the difference of their means lies inside the noise of the
-    seeds, by Welch's test at 95 % for the whole table (the level of each pair is divided by the
-    number of pairs, after Bonferroni). Only entries without a common letter are ranked.
+    seeds, by Welch's test, with 95 % confidence for all pairs of the table together (the error that
+    one pair may have is divided by the number of pairs, after Bonferroni). Only entries without a
+    common letter are ranked.
 
     Args:
         runs: one row for each run, with a column ``entry`` and a column of scores.
         score: the name of that column; higher is better.
         resolution: the smallest step of a score, 1 / n for an accuracy on n images. Scores
             are rounded to such steps, so that runs may have equal scores although there is noise.
-            So each spread counts as at least that of the rounding, resolution / sqrt(12).
+            So each spread counts as at least resolution / sqrt(12), the spread of the rounding
+            alone.
 
     Returns:
         A DataFrame with the index ``entry`` and the columns ``mean``, ``std`` (of single runs,
@@ -97,8 +99,8 @@ def _deviation(scores: pd.Series[float]) -> float:
 def student_quantile(p: float, freedom: float) -> float:
     """The value below which a Student t variable lies with probability p, for 0.5 < p < 1.
 
-    Bisection. With t = sqrt(freedom) tan(a) the density becomes cos(a)^(freedom - 1), which is
-    smooth on a finite interval; Simpson's rule integrates it.
+    It is found by bisection. With t = sqrt(freedom) tan(a) the density becomes
+    cos(a)^(freedom - 1), which is smooth on a finite interval; Simpson's rule integrates it.
 
     >>> round(student_quantile(0.975, 4), 3)
     2.776

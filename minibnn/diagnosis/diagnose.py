@@ -52,9 +52,9 @@ def diagnose(
     A copy of the model runs one batch in evaluation mode, then forward and backward in training
     mode. This takes about twice the memory of a training step with as many samples. The model, its
     statistics and random streams, and the loader do not change. On a device, all figures are read
-    back together at the end. Where the loss has no gradient left (such as a hinge loss for a sample
-    that is right by the margin), a small random error is backpropagated in its place: the check is
-    whether errors reach the layers, not how many a good model still makes.
+    back together at the end. A loss may have no gradient left (a hinge loss, say, for a sample that
+    is right by the margin). Then a small random error is backpropagated in its place: the check is
+    whether errors reach the layers, not how many errors a good model still makes.
 
     .. code-block:: text
 

@@ -106,7 +106,8 @@ def starved(passes: Passes, gauge: Gauge) -> None:
                 path,
                 share,
                 f"{percent(share)} of the weights get a gradient of exactly zero from the whole "
-                "batch" + (f", all those of {units:.0f} of {n} units" if units else ""),
+                "batch"
+                + (f", including all weights of {units:.0f} of the {n} units" if units else ""),
                 "they stay as they are: no error reaches them",
                 "look at what follows: units outside their activation's clip, a scale of zero, "
                 "a feedback that blocks the error",

@@ -37,10 +37,10 @@ def export_c(
     The code uses integers, constants and scratch on the stack; no floats and no allocation. The
     scores are those of ``packed.predict_scores`` (int64_t if they do not fit into 32 bits), and the
     label is the first class with the greatest score. The self-test compares the scores and labels
-    of some images, and, since these do not depend on every weight, a checksum of all weights,
-    thresholds and factors of scores. The comment at the head of the file states its memory and
-    how to call it. (Compilers may turn loops into calls of ``memset`` and ``memcpy``.) One model
-    gives the same bytes every time.
+    of some images. These do not depend on every weight, so it also compares a checksum of all
+    weights, thresholds and factors of scores. The comment at the head of the file states how much
+    memory the code takes and how to call it. (Compilers may turn loops into calls of ``memset`` and
+    ``memcpy``.) One model gives the same bytes every time.
 
     Args:
         packed: the model.

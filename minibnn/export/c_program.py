@@ -108,12 +108,12 @@ class Program:
     def product_to_bits(
         self, i: int, stage: Product, pools: list[tuple[int, Stage]], last: ThresholdStage
     ) -> None:
-        """Compare sums with their thresholds at once, so that pools take bits.
+        """Compare each sum with its threshold before the pools, so that these take bits.
 
         A maximum reaches a threshold if one of its sums does. A falling channel has bit 1 for
-        sum <= t. Without pools its weights change sign, and the sum with them: -sum >= -t. With
-        pools it is compared with t + 1, since sum <= t is the opposite of sum >= t + 1, and its bit
-        is flipped after the pools.
+        sum <= t. Without pools, its weights change sign; the sum then changes sign as well, and the
+        comparison is -sum >= -t. With pools, the sum is compared with t + 1, since sum <= t is the
+        opposite of sum >= t + 1, and the bit is flipped after the pools.
         """
         falling, t = last.falling, last.thresholds.astype(np.int64)
         weights = stage.weights

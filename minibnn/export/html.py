@@ -51,8 +51,8 @@ def export_html(
 
     The page is one file of HTML, CSS and JavaScript that loads nothing from a network. Like the
     digits of MNIST, a drawing is fitted into 20 by 20 pixels and centred by its mass in 28 by 28.
-    The model's integer program runs on it, in words of 32 bits, and the page shows every bit, the
-    scores and the label. People draw with a mouse, a finger, a pen or the keyboard.
+    The model's integer program runs on the page, in words of 32 bits, and the page shows every bit,
+    the scores and the label. People draw with a mouse, a finger, a pen or the keyboard.
 
     When it opens, the page compares the scores of `images` with ``packed.predict_scores``, and the
     model with its checksum; any difference is shown in red. The same model and images give the

@@ -51,10 +51,10 @@ def export_onnx(packed: PackedModel, path: str | os.PathLike[str]) -> None:
     TensorFloat32 (a pixel has 8 bits), but not for runtimes that add in float16 or use Winograd
     convolutions. Windows of more than 65,792 pixels may exceed 2^24 and are refused.
 
-    The graph needs opset 12 (ONNX 1.7, 2020) or later. That has no type of one bit: weights are
-    int8, 8 times the size of the packed ones, and a quarter of floats. The metadata has ``format``,
-    ``minibnn`` (the version), ``architecture`` (JSON, the stages without their arrays) and
-    ``sha256`` (`PackedModel.sha256`). One model gives the same bytes every time.
+    The graph needs opset 12 (ONNX 1.7, 2020) or later. That opset has no type of one bit, so
+    weights are int8: 8 times the size of packed weights, and a quarter of the size of floats. The
+    metadata has ``format``, ``minibnn`` (the version), ``architecture`` (JSON, the stages without
+    their arrays) and ``sha256`` (`PackedModel.sha256`). One model gives the same bytes every time.
 
     Args:
         packed: the model.

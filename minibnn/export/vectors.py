@@ -45,7 +45,8 @@ def example_images(input_shape: tuple[int, ...], most: int = 12) -> HostArray:
     """Twelve images: one of each digit, all pixels 0, and all 255; the same ones every time.
 
     Each digit is the first of its class among the bundled test images. For shapes other than
-    28 by 28, the first ten are noise. If `most` is less than twelve, the first ones.
+    28 by 28, the first ten are noise. If `most` is less than twelve, only the first `most` are
+    made.
     """
     size = size_of(input_shape)
     if input_shape in ((28, 28), (784,), (28, 28, 1)):

@@ -12,7 +12,7 @@ from minibnn.functions.signs import sign
 
 @dataclass(frozen=True)
 class AdaSTE(Function):
-    """The sign, with a gradient that only moves values outside [-1, 1] back towards it.
+    """The sign; its gradient moves values outside [-1, 1] only back towards this range.
 
     .. code-block:: text
 
@@ -21,14 +21,15 @@ class AdaSTE(Function):
         dx = dy 2 / (1 + |x|)       where |x| >= 1 and a step along -dy moves back: x dy > 0
         dx = 0                      where |x| >= 1 otherwise
 
-    A clip blocks outside values for good. Here they can return, more slowly the farther away they
-    are, and nothing pushes them farther out. Where backward moves values back, it is the
-    derivative of ``sign(x) (1 + 2 log((1 + |x|) / 2))``, which continues x smoothly at -1 and 1.
+    With a clip, values outside [-1, 1] get no gradient and never return. Here they can return, but
+    more slowly the farther away they are, and no gradient pushes them farther out. For a value that
+    moves back, backward is the derivative of ``sign(x) (1 + 2 log((1 + |x|) / 2))``; this curve
+    continues the line y = x smoothly at -1 and 1.
 
     Picture: ``plot_function(AdaSTE())``; the gradients for dy = 1 and dy = -1 differ.
 
     Reference: Le et al. 2021 (AdaSTE), arXiv:2112.02880, in the piecewise form of Bender.jl's
-    ``hardtanh_AdaSTE`` (whose code adds the cases up where it should choose one).
+    ``hardtanh_AdaSTE``. (The code there adds up the cases, but should choose one of them.)
 
     >>> import numpy as np
     >>> x = np.array([-3.0, -0.5, 0.5, 3.0])
@@ -55,7 +56,7 @@ class AdaSTE(Function):
         return xp.clip(x, -1, 1) + sign(x) * beyond
 
     def surrogate_at(self, x0: Array, dy: Array) -> Callable[[Array], Array]:
-        """`surrogate`, constant where backward at `x0` blocks this `dy`."""
+        """`surrogate`, but constant where backward at `x0` blocks this `dy`."""
         xp = backend_of(x0).xp
         blocked, edge = self._blocked(x0, dy), xp.clip(x0, -1, 1)
         return lambda x: xp.where(blocked, edge, self.surrogate(x))

@@ -35,8 +35,8 @@ class Function(Stateful, ABC):
 
     Shapes: any; every method keeps the shape and the dtype of `x`.
 
-    The values of `forward` decide whether a function is a quantizer, and of how many bits; no
-    declaration is needed or believed. See `weight_levels`.
+    The values of `forward` decide whether a function is a quantizer, and of how many bits; a
+    declaration is neither needed nor read. See `weight_levels`.
 
     Attributes:
         bits: how many bits one value takes if the function quantizes a weight: 1 for two values,
@@ -61,10 +61,11 @@ class Function(Stateful, ABC):
         return self.forward(x)
 
     def surrogate_at(self, x0: Array, dy: Array) -> Callable[[Array], Array]:
-        """The surrogate of the backward at `x0` for this `dy`.
+        """The surrogate that belongs to backward at the point `x0` for this `dy`.
 
-        Override it if backward treats a part of the surrogate as constant (a scale from the mean
-        of `x`, say), or depends on the direction of `dy`.
+        Override it if there is not one surrogate for all cases. Backward may treat a part as
+        constant (a scale from the mean of `x`, say): then return a function in which this part has
+        its value for `x0`. Or the slope may depend on the sign of `dy`, as in `AdaSTE`.
         """
         return self.surrogate
 

@@ -32,15 +32,15 @@ def weight_levels(function: _HasForward, axes: int = 2, channels: int = 1) -> Ar
     The function is evaluated on grids over narrow and wide ranges, in the shape of a weight with
     one channel (the last axis). So a sign with a scale for each channel has two values. If that
     fails, because the function stores numbers for each channel, it is evaluated on all `channels`,
-    for up to 8 bits. The values are complete once a finer grid brings no new ones. A function that
-    raises, or returns nan, infinity or another shape, counts as one of real numbers.
+    for up to 8 bits. The values are complete once a finer grid brings no new ones. A function
+    counts as one of real numbers if it raises, or if it returns nan, infinity or another shape.
 
-    This takes milliseconds, for many bits some tenths of a second: too slow for a training step.
+    This takes milliseconds, or some tenths of a second for many bits: too slow for a training step.
 
     Args:
         function: the quantizer.
-        axes: of the weight.
-        channels: of the weight.
+        axes: how many axes the weight has.
+        channels: how many channels the weight has.
     """
     leading = (-1, *(1,) * (axes - 2))
     try:

@@ -76,8 +76,7 @@ class DoReFaWeights(Function):
     Backward is straight-through for the rounding and exact for the tanh. It treats m as a
     constant: the gradient of m would go to the single largest weight.
 
-    Picture: ``plot_function(DoReFaWeights(bits=2))``, which uses the picture's grid as the
-    weights.
+    Picture: ``plot_function(DoReFaWeights(bits=2))``; all x of the picture are the weights.
 
     Args:
         bits: 1 to 16.

@@ -17,20 +17,20 @@ class MagnitudeAwareSign(StraightThrough):
 
         a  = mean of |x| over all axes but the last
         y  = a sign(x)
-        dx = dy a 1[|x| <= clip]      as if y were a clip(x, -clip, clip), with a held fixed
+        dx = dy a 1[|x| <= clip]      as if y were clip(x, -clip, clip) times a constant a
 
-    One value takes one bit; each channel also has a real number, its a.
+    One value takes one bit; each channel also has one real number, the scale a.
 
     Shapes: x and y (..., channels), a (channels,).
 
-    Picture: ``plot_function(MagnitudeAwareSign())``, which uses the picture's grid as a channel.
+    Picture: ``plot_function(MagnitudeAwareSign())``; all x of the picture are one channel.
 
     Args:
         clip: where the gradient ends; None disables clipping.
 
     Raises:
-        ValueError: if `clip` is not a positive number or None; from all methods, for an x with
-            fewer than two axes, which has no channels.
+        ValueError: if `clip` is not a positive number or None; from all methods, if x has fewer
+            than two axes, and so no channels.
 
     Reference: Liu et al. 2018 (Bi-Real Net), arXiv:1808.00278.
 

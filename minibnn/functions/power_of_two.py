@@ -27,8 +27,8 @@ class PowerOfTwo(Function):
         y  = sign(x) 2^round(log2 |x|),   0 where x = 0
         dx = dy                           as if y were x
 
-    A product with y is a shift. y lies between ``x / sqrt(2)`` and ``x sqrt(2)``. NaN stays NaN.
-    Below the smallest normal number (1e-38 in float32), y is 0 or that number.
+    A product with y is a bit shift. y lies between ``x / sqrt(2)`` and ``x sqrt(2)``. NaN stays
+    NaN. Below the smallest normal number (1e-38 in float32), y is 0 or that number.
 
     Reference: "AP2" in Courbariaux et al. 2016, arXiv:1602.02830, algorithm 3.
 

@@ -13,7 +13,7 @@ from minibnn.functions.signs import sign
 
 @dataclass(frozen=True)
 class SwishSign(Function):
-    """The sign, with the gradient of a sigmoid-weighted curve that overshoots it.
+    """The sign, with the gradient of a smooth curve that goes a little beyond -1 and +1.
 
     .. code-block:: text
 
@@ -22,8 +22,8 @@ class SwishSign(Function):
         dx = dy beta (2 - u tanh(u / 2)) / (1 + cosh u)
              as if y were 2 s(u) (1 + u (1 - s(u))) - 1 = tanh(u / 2) + u / (1 + cosh u)
 
-    where s is the logistic function. Beyond about ``|u| = 2.4`` the slope is negative: the curve
-    has overshot the sign and returns to it. The larger beta, the closer the curve is to the sign.
+    Here s is the logistic function. Beyond about ``|u| = 2.4`` the slope is negative: the curve
+    returns from its extremes to -1 and +1. The larger beta, the closer the curve is to the sign.
 
     Picture: ``plot_function(SwishSign())``.
 

@@ -65,10 +65,10 @@ class TernaryWeights(StraightThrough):
 
     For normally distributed weights this Delta is close to optimal. The paper clips neither in
     Delta nor in the gradient (``clip=None``). Larq (0.14) clips in the gradient only: its Delta is
-    ``0.7 mean |x|``, so that weights beyond the clip raise it. For weights within the clip, which a
-    ``weight_bound`` of `clip` ensures, all three give the same values.
+    ``0.7 mean |x|``, so that weights beyond the clip raise Delta. For weights within the clip,
+    which a ``weight_bound`` of `clip` ensures, the paper, Larq and this class give the same values.
 
-    Picture: ``plot_function(TernaryWeights())``, which uses the picture's grid as the weights.
+    Picture: ``plot_function(TernaryWeights())``; all x of the picture are the weights.
 
     Args:
         clip: where the gradient ends; None disables clipping.

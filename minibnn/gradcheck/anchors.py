@@ -19,7 +19,7 @@ NUDGE = 1e-2  # relative, so that zeros and signs are kept
 
 
 class Anchor:
-    """Replaces a part of a layer during the check, and stays at the point where the check began.
+    """Replaces a part of a layer during the check, and keeps its value where the check began.
 
     Its calls are numbered within a forward pass, so one function may be used several times. It
     returns copies, which the layer may change in place.
@@ -207,11 +207,15 @@ class _AnchoredBlocks(Anchor):
 
 
 def anchor(layer: Layer, nudge: np.random.Generator | None = None) -> Iterator[Anchor]:
-    """Anchor functions, random streams, maxima and feedback products of a layer and its children.
+    """Anchor the functions, random streams, maxima and feedback products of a layer.
+
+    An anchored part keeps its value at the point where the check begins. Around this point it has
+    the slope that backward uses. The parts of the children are anchored too.
 
     Args:
         layer: changed in place.
-        nudge: a generator that moves all function values a little, so that no two are equal.
+        nudge: a generator of small random changes of all function values, so that no two are equal;
+            None changes none.
     """
     for name, value in list(vars(layer).items()):
         if isinstance(value, Function) and not isinstance(value, Anchor):

@@ -3,15 +3,17 @@
 A straight-through backward is not the derivative of the sign, but of a surrogate.
 So each function is *anchored* at the point x0 where the check takes place: while the check
 perturbs inputs and weights, it computes ``surrogate(x) + (forward(x0) - surrogate(x0))``. At x0
-that has the true, binary value, and around it the surrogate's slope, so that central differences
-in float64 apply to a whole binarised network. A layer whose feedback is not the transpose is
-anchored alike: ``x W`` becomes ``x0 W + x B - x0 B``, which has the same value at x0 and
-whose derivative with respect to x runs through the feedback weights B. So is direct feedback:
-each block stays at the input h0 it met, and its output h adds ``(h - h0) B`` to the network's.
+this has the true, binary value, and around x0 it has the surrogate's slope. So central differences
+in float64 apply to a whole binarised network. A layer with another feedback than the transpose is
+anchored likewise: ``x W`` becomes ``x0 W + x B - x0 B``. This has the same value at x0, and its
+derivative with respect to x runs through the feedback weights B. Direct feedback is anchored too:
+each block keeps the input that it had when the check began, and its output h, which was h0 then,
+adds ``(h - h0) B`` to the network's output.
 
-Sums of signs are often equal, and slopes say little at such ties. Then two checks take the place of
-one: each layer by itself with the input it gets (`leaves`), and the network with all function
-values moved a little, so that none are equal.
+Sums of signs are often equal. A maximum of equal sums has a kink (its slope jumps there), and
+numerical slopes say little. Then two checks take the place of one: each layer by itself with the
+input it gets (`leaves`), and the network with all function values moved a little, so that none are
+equal.
 """
 
 from __future__ import annotations
@@ -49,22 +51,21 @@ def check_gradients(
 
     The layer may be a whole network. A copy of it is checked, on the CPU in float64 and in
     training mode, after two other batches; the layer itself does not change. The gradients have to
-    be the same with ``need_dx=False``, which is how `fit` calls the first layer, after an
-    evaluation between forward and backward, and for a dy that is not contiguous.
+    be the same in three other cases: with ``need_dx=False`` (as `fit` calls the first layer), after
+    an evaluation between forward and backward, and for a dy that is not contiguous.
 
-    If its values have been drawn, it is checked at them. If not, each parameter gets standard
-    normal values, which reach beyond the usual clips, so that is the sharper check of code. So is
-    a batch of several samples, with batch norm at least four: with one, a sum and a mean are the
-    same.
+    An initialised layer is checked at its own values. Otherwise each parameter gets standard normal
+    values. These reach beyond the usual clips, so the check is stricter. It is also stricter with
+    several samples (with batch norm, at least four): for one sample, a sum and a mean are the same.
 
     Args:
         layer: what to check; a `Function` is wrapped in an `Activation`.
         x: a batch of inputs; integers (pixels) are not differentiated, only the parameters are.
-        loss: check the gradient of this loss of the output: of the loss by the output
-            (``"logits"`` in the report), and of the network given that. Without it the output
-            meets a random cotangent (never all ones, which hides many mistakes).
+        loss: a loss of the output. Then the check covers its gradient with respect to the output
+            (``"logits"`` in the report), and the network's backward from there. Without a loss,
+            backward starts from a random dy (never all ones, which hides many mistakes).
         labels: for the loss.
-        rng: draws the cotangent, missing values, and which elements to check.
+        rng: draws this dy, missing values, and which elements to check.
         tolerance: the largest relative error that passes; see `GradientResult.error`.
         max_elements: in larger arrays, this many random elements are checked.
 

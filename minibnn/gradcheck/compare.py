@@ -79,7 +79,7 @@ class Comparison:
         return np.flatnonzero(self.kinks | (self.errors > tolerance))
 
     def take(self, other: Comparison, places: Array) -> None:
-        """Take over the results of another comparison at these positions, where it has any."""
+        """Take over the results that another comparison has at these positions."""
         found = np.zeros(self.errors.size, bool)
         found[places] = True
         found = found.reshape(self.errors.shape) & ~np.isnan(other.numeric) & ~other.left_out

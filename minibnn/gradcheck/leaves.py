@@ -32,10 +32,10 @@ def wrong_leaves(
     max_elements: int,
     rng: np.random.Generator,
 ) -> list[Comparison]:
-    """Check the layers without children; return the wrong comparisons.
+    """Check the layers without children; return the comparisons that failed.
 
-    At a kink, the slopes of a whole network say little. Those of one layer show which gradients it
-    may have.
+    At a kink (a point where a slope jumps), the slopes of a whole network say little. The slopes of
+    one layer show which gradients this layer may have there.
     """
     noted = watched_copy(layer)
     met = [_note(leaf) for _, leaf in _leaves("", noted)]

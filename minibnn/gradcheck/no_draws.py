@@ -1,8 +1,9 @@
 """Backward may not draw random numbers: while it runs, every source of them is watched.
 
-If backward draws a new mask, it differs from the one in forward. If it replays the mask (from a
-seed, or by resetting a counter), it breaks as soon as another draw comes in between. So both are
-errors, although the gradient check fixes random numbers and would give backward the right ones.
+If backward draws a new mask, this mask differs from the one in forward. If backward draws the same
+mask again (from a seed, or by resetting a counter), it fails as soon as another draw comes in
+between. So both are errors, although the gradient check fixes random numbers and would give
+backward the right ones.
 """
 
 from __future__ import annotations

@@ -27,7 +27,7 @@ def forward(layer: Layer, x: Array) -> Array:
 
 
 def require_same_weights(layer: Layer, after: list[Array]) -> None:
-    """Raise ValueError if the forward pass of a copy has changed weights to those of `after`."""
+    """Raise ValueError unless a copy's weights after its forward pass (`after`) are the layer's."""
     for (name, p), w in zip(layer.named_parameters(), after, strict=True):
         if not np.array_equal(p.data, w, equal_nan=True):
             raise ValueError(
@@ -38,7 +38,7 @@ def require_same_weights(layer: Layer, after: list[Array]) -> None:
 def backward(layer: Layer, x: Array, dy: Array, need_dx: bool) -> dict[str, Array]:
     """Run backward; return the gradients by name, "x" last.
 
-    All gradients are nan before it, so missing values are detected.
+    All gradients are nan before the pass, so missing values are detected.
     """
     for p in layer.parameters():
         p.grad[...] = np.nan

@@ -14,7 +14,7 @@ from minibnn.layers import Layer
 
 
 class Point:
-    """A layer at x, with its functions and random numbers anchored there.
+    """A copy of a layer at x; `anchor` fixes its functions and random numbers at this point.
 
     Attributes:
         layer: a copy of the given one, anchored.

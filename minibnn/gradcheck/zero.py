@@ -14,7 +14,7 @@ TINY = 1e-30  # closer to zero than any deliberate threshold
 
 
 def check_zero(layer: Layer, function: Function, x: Array) -> None:
-    """Raise ValueError for a function of two values that has a third at zero, or the wrong one.
+    """Raise ValueError if a function of two values has a third value at zero, or the wrong one.
 
     A function has two values if they are the same close to zero and far from it. If they are
     opposite, it is a sign, and both zeros count as positive. If 0 is a level of its own, numbers

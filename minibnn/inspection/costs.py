@@ -1,7 +1,7 @@
 """What a layer costs: its products, the bits of its values, the numbers that it ships.
 
-A layer of your own whose cost is not the default has a method of the function's name, for instance
-``def output_bits(self, x_bits)``. The functions here call that method first.
+If the default cost is wrong for a layer of your own, give the layer a method with the name of the
+function, such as ``def output_bits(self, x_bits)``. The function here then calls this method.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ _Args = ParamSpec("_Args")
 
 
 def own_method_first(cost: Callable[_Args, int]) -> Callable[_Args, int]:
-    """`cost`, unless the layer's class has a method of that name, which is then called instead."""
+    """Make `cost` call the layer's method of the same name instead, if its class has one."""
     name = cost.__name__
     absent = getattr(Layer, name, None)
 
@@ -58,7 +58,7 @@ def macs(layer: Layer, y_shape: tuple[int, ...]) -> int:
 
 @own_method_first
 def product_bits(layer: Layer, x_bits: int) -> int:
-    """How many bits a value takes that is multiplied by a weight, if the input takes `x_bits`."""
+    """How many bits the values that meet a weight take, if the input takes `x_bits`."""
     if isinstance(layer, Conv2D) and layer.padding_value == 0 and layer.padding != ((0, 0), (0, 0)):
         return max(x_bits, 2)  # zeros, which are neither +1 nor -1
     return x_bits
@@ -80,7 +80,7 @@ def output_bits(layer: Layer, x_bits: int) -> int:
 def shipped_floats(layer: Layer) -> int:
     """How many 32-bit numbers of its own the layer needs in evaluation, beside quantized weights.
 
-    Not its children's.
+    The numbers of its children do not count.
     """
     if isinstance(layer, Normalization):
         return 2 * layer.channels  # all its arrays fold into ``y = a x + c``

@@ -37,16 +37,17 @@ class Recorder:
     """A copy of a model that records what enters and leaves its layers.
 
     Only the copy runs, so the model's saved state, running statistics and random streams do not
-    change. Layers without children are recorded, and containers with shipped arrays of their own.
+    change. It records layers without children, and containers that have shipped arrays of their
+    own.
 
     Args:
         model: is copied.
-        share: whether the copy shares the model's parameters and buffers. Only for passes that
-            change none of them, as in evaluation.
+        share: whether the copy shares the model's parameters and buffers. Share them only in passes
+            that change none of them, as in evaluation.
 
     Attributes:
         model: the copy; run it with `forward` and `backward`.
-        steps: of the passes since the last `clear`, in the order in which they ended.
+        steps: what was recorded since the last `clear`, in the order in which the calls ended.
         layers: the recorded layers with their paths, in order.
     """
 

@@ -32,8 +32,8 @@ class SummaryRow:
         macs: multiply-accumulates for one sample.
         kind: of the multiply-accumulates: ``"binary"`` if weights and inputs both have one bit,
             ``"float"`` if both have 32, else ``"mixed"``; empty without any. This counts bits: the
-            0 and 1 of `Heaviside` are one bit, although XNOR does not multiply them. What runs on
-            XNOR depends on the values; ``minibnn.pack`` shows that.
+            0 and 1 of `Heaviside` are one bit, although XNOR (the product of signs, as bits) does
+            not multiply them. ``minibnn.pack`` shows what can run on XNOR.
     """
 
     path: str
@@ -70,7 +70,7 @@ class Summary:
 
     @property
     def float_bytes(self) -> int:
-        """The same with every number at 32 bits."""
+        """The size of the model with every number at 32 bits."""
         return 4 * sum(self.values.values())
 
     @property

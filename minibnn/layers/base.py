@@ -36,7 +36,8 @@ class Layer(LayerState, ABC):
       `backward` releases it. ``forward(x)`` stores nothing. `saved` may hold `x` itself, so do not
       change `x` in between.
     - `backward` overwrites each parameter's ``grad`` in place, with and without `need_dx`. It
-      changes neither weights nor arguments, and draws no random number: `forward` saves the mask.
+      changes neither weights nor arguments, and draws no random number: `forward` saves what it
+      drew, such as a mask.
     - The output has the input's dtype: float32 as a rule, float64 for gradient checks.
 
     A layer of your own overrides `forward` and `backward`. Its attributes of type `Parameter`,
@@ -244,7 +245,7 @@ class Layer(LayerState, ABC):
             self.set_input_contract(InputContract(*here, source="a training step"))
 
     def set_input_contract(self, contract: InputContract) -> None:
-        """Remember the training input; containers also tell the layers that get the same one."""
+        """Remember the training input; containers tell the layers that get the same input."""
         self.input_contract = contract
 
     def check_input(self, x: Array, features: int | None = None) -> None:

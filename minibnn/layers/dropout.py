@@ -29,8 +29,8 @@ class Dropout(Layer):
         backward     dx = s m dy
         evaluation   y  = x,                         or (1 - rate) x without rescaling
 
-    Either way, the mean of y in training is y in evaluation. In training, rescaled signs are no
-    longer signs: +1 and -1 become 0, +s and -s. A dropped NaN or infinity gives NaN, so that no
+    In both cases, the mean of y in training equals y in evaluation. In training, rescaled signs are
+    no longer signs: +1 and -1 become 0, +s and -s. A dropped NaN or infinity gives NaN, so that no
     mask hides a fault. With rate 0 the layer draws nothing and changes nothing.
 
     Shapes: any; y as x.

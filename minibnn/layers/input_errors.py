@@ -21,7 +21,7 @@ def require_device(who: object, backend: Backend, a: Array, name: str) -> None:
 
 
 def wrong_dtype(who: object, x: Array, wanted: np.dtype[Any]) -> TypeError:
-    """For an `x` that does not have the model's dtype."""
+    """The error for an `x` that does not have the model's dtype."""
     hint = dtype_hint(x.dtype, wanted)
     return TypeError(f"{who}: expected x of dtype {wanted}, got {x.dtype}{hint}")
 
@@ -39,14 +39,14 @@ def dtype_hint(got: np.dtype[Any], wanted: np.dtype[Any]) -> str:
 
 
 def wrong_features(who: object, x: Array, features: int) -> ValueError:
-    """For an `x` whose last axis has another size."""
+    """The error for an `x` whose last axis has another size."""
     flat = x.ndim > 2 and math.prod(x.shape[1:]) == features
     hint = "; put Flatten() first" if flat else ""
     return ValueError(f"{who}: expected x of shape (batch, {features}), got {x.shape}{hint}")
 
 
 def wrong_batch(who: object, x: Array, channels: int) -> ValueError:
-    """For an `x` with other channels or, in training, with too few values for a variance."""
+    """The error for an `x` with other channels or, in training, too few values for a variance."""
     if x.ndim < 2 or x.shape[-1] != channels:
         return ValueError(f"{who}: expected x of shape (batch, ..., {channels}), got {x.shape}")
     return ValueError(
@@ -56,7 +56,7 @@ def wrong_batch(who: object, x: Array, channels: int) -> ValueError:
 
 
 def wrong_saved(who: object, saved: object) -> TypeError:
-    """For a `saved` that is not the tuple that `Layer.take_saved` expects."""
+    """The error for a `saved` that is not the tuple that `Layer.take_saved` expects."""
     got = type(saved).__name__
     if isinstance(saved, tuple | list):
         got += f" of {', '.join(type(item).__name__ for item in saved) or 'nothing'}"

@@ -213,7 +213,7 @@ class BatchNorm(Normalization):
         return f"BatchNorm({self.channels}" + (", scale=False)" if self.gamma is None else ")")
 
     def forward(self, x: Array, *, train: bool = False) -> Array:
-        """``gamma x_hat + beta``, with the batch's statistics, in evaluation the running ones."""
+        """``gamma x_hat + beta``, by the batch's statistics in training, else the running ones."""
         self.check_input(x)
         n = x.size // self.channels  # of each channel
         if x.ndim < 2 or x.shape[-1] != self.channels or (train and n < 2):

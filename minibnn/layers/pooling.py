@@ -16,14 +16,14 @@ def max_pool(x: Array, windows: Windows, with_positions: bool) -> tuple[Array, A
     """``y = max over i, j of x_ij``, and the position of that maximum.
 
     ``x_ij[n, p, q] = x[n, p stride + i dilation, q stride + j dilation]`` is the pixel that window
-    (p, q) sees at its position (i, j); the four functions here loop over the positions, and each
-    implementation gives exactly the same values. A window that contains a NaN gives NaN.
+    (p, q) sees at its position (i, j). The four functions here loop over the positions. All
+    implementations give exactly the same values. A window that contains a NaN gives NaN.
 
     Shapes: x (batch, height, width, channels), y and position (batch, H', W', channels).
 
     Returns:
-        y, and the position's number in row-major order, as small integers, the first of equal
-        maxima; None instead if positions are not wanted.
+        y, and the position's number in row-major order, as a small integer. Of equal maxima, the
+        first counts. The positions are None if they are not wanted.
     """
     xp = backend_of(x).xp
     positions = windows.positions(windows.counts(x.shape))  # one at a time: there can be many

@@ -20,9 +20,10 @@ class Radial(Dense):
                    dx   = 2 (dz B.T - x sum of dz over the outputs)
                                                          B = feedback.backward_weights(Wq)
 
-    It is `Dense` with another product: arguments, shapes and the three choices are the same, and
-    the points are the columns of the weight. A feedback replaces the weights, not x; with
-    `Blocked`, dx is 0. In float32, distances much smaller than ``|x|^2`` lose digits.
+    It is `Dense` with another product: it has the same arguments and shapes, and the same choices
+    of weights, feedback and bias. The columns of the weight are points. A feedback replaces the
+    weights, not x; with `Blocked`, dx is 0. In float32, distances much smaller than ``|x|^2`` lose
+    digits.
 
     Reference: ``radial`` and ``radial_asym`` of the Julia package Bender.jl.
 

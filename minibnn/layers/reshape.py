@@ -98,7 +98,7 @@ class Rescale(Layer):
     Shapes: any; y as x.
 
     Args:
-        scale: ``1 / 255`` takes pixels to [0, 1]; ``2 / 255`` with offset -1 to [-1, 1].
+        scale: ``1 / 255`` takes pixels to [0, 1]; ``2 / 255`` with offset -1 takes them to [-1, 1].
         offset: added after scaling.
 
     >>> import numpy as np

@@ -83,8 +83,8 @@ class Sequential(Layer):
     def backward(self, dy: Array, *, need_dx: bool = True) -> Array | None:
         """Run every layer's backward, last first; return the gradient of the input.
 
-        Without `need_dx`, layers below the first one with parameters compute nothing; they only
-        forget what they saved.
+        Without `need_dx`, the layers below the first layer with parameters compute nothing; they
+        only forget what they saved.
         """
         Backwards.last = next(Backwards.clock)  # users' layers may not call `take_saved`
         first = 0 if need_dx else self._first_trained

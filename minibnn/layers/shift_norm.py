@@ -1,4 +1,4 @@
-"""Batch normalisation in which all products are shifts."""
+"""Batch normalisation in which all products are bit shifts."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def per_position(v: Array, x: Array) -> Array:
 
 
 class ShiftBatchNorm(Normalization):
-    """Batch normalisation in which every product of two values is a shift.
+    """Batch normalisation in which every product of two values is a bit shift.
 
     .. code-block:: text
 

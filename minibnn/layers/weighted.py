@@ -17,7 +17,7 @@ from minibnn.parameter import Buffer, Parameter
 
 
 class Weighted(Layer):
-    """A layer with a weight, whose last axis counts the outputs, and an optional bias.
+    """A layer with a weight and an optional bias; the weight's last axis counts the outputs.
 
     The forward pass uses ``Wq = quantizer(W)``; the error travels back through ``B``, which the
     feedback chooses. The equations stand in the layers themselves.

@@ -59,8 +59,8 @@ def cross_entropy_gradient(p: Array, labels: Array, smoothing: float) -> Array:
 
         dlogits = (p sum_k(t) - t) / N
 
-    Shapes: p and dlogits (N, K); labels as in `cross_entropy`. The t of a row sum to 1, but
-    for probabilities only up to rounding; hence the sum.
+    Shapes: p and dlogits (N, K); labels as in `cross_entropy`. The sum is needed since the t of a
+    row of probabilities sum to 1 only up to rounding.
     """
     n, classes = p.shape
     if labels.ndim == 1:

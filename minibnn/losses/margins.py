@@ -16,7 +16,7 @@ class TargetLoss(Loss):
         L     = 1/(N K) sum_n sum_k l(y[n, k], p[n, k])
         dL/dy = l'(y, p) / (N K)
 
-    where p is the class's probability, which is 1 or 0 for integer labels. A subclass defines
+    Here p is the class's probability, which is 1 or 0 for integer labels. A subclass defines
     `each`.
 
     Shapes: outputs y (N, K) float; labels (N,) integers in 0..K-1, or (N, K) probabilities p of

@@ -50,7 +50,7 @@ def adam(
     Raises:
         NotFinite: on the host, before anything is written, if a new value is not finite. The fast
             implementations do not check this: all gradients are known to be finite by then. In
-            float32 one beyond 1.8e19, whose square overflows, still makes v infinite.
+            float32, a gradient beyond 1.8e19 still makes v infinite, since its square overflows.
 
     Reference: Kingma and Ba 2014, arXiv:1412.6980, the end of section 2.
     """
@@ -81,7 +81,7 @@ class Adam(Descent):
         parameters: see `Descent`.
         learning_rate: see `Descent`.
         beta1: decay of the gradients' mean, in [0, 1).
-        beta2: decay of their squares' mean, in [0, 1).
+        beta2: decay of the mean of their squares, in [0, 1).
         epsilon: added to the root of the second moment, positive.
 
     Reference: Kingma and Ba 2014, arXiv:1412.6980, algorithm 1.
@@ -116,7 +116,7 @@ class Adam(Descent):
         return learning_rate * correction / (1 - self.beta1**t), self.epsilon * correction
 
     def update(self, segment: Segment, scalars: Sequence[Any]) -> None:
-        """The step of `adam` for one run of the parameters, whose bound is the same for all."""
+        """The step of `adam` for one run of parameters that share a bound."""
         part, (alpha_t, epsilon_hat) = segment.where, scalars
         w, g = self.store.data[part], self.store.grad[part]
         m, v = self._m[part], self._v[part]

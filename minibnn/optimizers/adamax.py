@@ -136,7 +136,7 @@ class AdaMax(Descent):
 
 
 class ShiftAdaMax(AdaMax):
-    """AdaMax for arithmetic without multiplications: its step is a shift.
+    """AdaMax for arithmetic without multiplications: its step is a bit shift.
 
     .. code-block:: text
 

@@ -71,9 +71,9 @@ class Optimizer(OptimizerState, ABC):
     def require_gradients(self) -> None:
         """Raise RuntimeError if another model's gradients were computed since the last step.
 
-        An optimiser that was copied or unpickled without its model holds parameters of its own
-        that nobody trains. The same happens if the model was copied and the copy is trained. Uses
-        of gradients are counted on the host, so nothing is read back.
+        If an optimiser is copied or unpickled without its model, it holds parameters of its own
+        that nobody trains. The same happens if the model is copied and the copy is trained. Uses of
+        gradients are counted on the host, so nothing is read back.
         """
 
     @abstractmethod
@@ -88,11 +88,12 @@ class Optimizer(OptimizerState, ABC):
         """Update every parameter from its gradient, unless a gradient is not finite.
 
         Raises:
-            RuntimeError: if a parameter was moved or replaced since the optimiser was made, or if
-                other parameters' gradients were computed since its last step, but none of its own.
+            RuntimeError: if a parameter was moved or replaced since the optimiser was made; or if,
+                since its last step, gradients of other parameters were computed, but none of its
+                own.
             DivergedError: on the CPU, before anything is changed, for a gradient that is nan or
-                inf. On a device, which is not waited for, such an update is skipped, and so are
-                later ones within the same ``with backend.update():``.
+                inf. A device is not waited for: it skips such an update, and later ones within the
+                same ``with backend.update():``.
         """
 
 
@@ -133,7 +134,7 @@ class FlatOptimizer(FlatOptimizerState, Optimizer):
 
     @property
     def steps(self) -> int:
-        """How many updates were made, on a device including skipped ones: nothing is read back."""
+        """How many updates were made; on a device, skipped ones count too."""
         return self._steps
 
     @steps.setter
@@ -173,9 +174,9 @@ class FlatOptimizer(FlatOptimizerState, Optimizer):
 
         Args:
             segment: the run.
-            scalars: the result of `scalars`, on a device perhaps as 0-d arrays. Compute with
-                them, but do not read their values, and read neither `steps` nor the rate, which
-                on a device may belong to another step.
+            scalars: the result of `scalars`, on a device perhaps as 0-d arrays. Compute with them,
+                but do not read their values. Do not read `steps` or the rate either: on a device
+                they may belong to another step.
         """
 
     def scalars(self, rate: float, step: int, /) -> tuple[float, ...]:
@@ -184,7 +185,8 @@ class FlatOptimizer(FlatOptimizerState, Optimizer):
         They depend on the arguments only, and are computed on the host in double precision.
 
         Args:
-            rate: of this step, from the schedule; in a `Descent` times the segment's `lr_scale`.
+            rate: the rate of this step, from the schedule; a `Descent` has multiplied it by the
+                segment's `lr_scale`.
             step: the number of earlier updates.
         """
         return (rate,)
@@ -270,8 +272,8 @@ class Descent(FlatOptimizer):
         ValueError: for a setting outside of its range; for no parameters, the same one twice, or
             parameters of different devices or dtypes; from `step`, if the schedule returns a
             negative number, nan or infinity.
-        TypeError: if a parameter is not a `Parameter`, or a setting is not a number (``True``
-            is none); from `step`, if the schedule does not return a number.
+        TypeError: if a parameter is not a `Parameter`, or a setting is not a number (``True`` is
+            not one); from `step`, if the schedule does not return a number.
         RuntimeError: for parameters without values; from `step`, see `Optimizer`.
     """
 

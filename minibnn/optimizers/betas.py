@@ -8,7 +8,7 @@ from minibnn.checks import number
 
 
 def check_betas(who: str, beta1: float, beta2: float, epsilon: float) -> tuple[float, float, float]:
-    """Return the three as numbers; raise unless both decays are in [0, 1) and epsilon positive."""
+    """Return the three as numbers; raise unless both decays are in [0, 1) and epsilon > 0."""
     beta1, beta2 = number(who, "beta1", beta1), number(who, "beta2", beta2)
     epsilon = number(who, "epsilon", epsilon)
     if not (0 <= beta1 < 1 and 0 <= beta2 < 1):

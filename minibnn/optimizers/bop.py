@@ -43,9 +43,9 @@ class Bop(FlatOptimizer):
     have no effect.
 
     The weights' quantizer must pass the gradient at -1 and +1, in both directions, as
-    ``SignSTE()`` and ``SignSTE(clip=1.0)`` do. A smaller clip and ``ApproxSign()`` block it, and
-    nothing trains; ``SwishSign()`` reverses it; ``AdaSTE()`` passes only gradients that ask for a
-    flip.
+    ``SignSTE()`` and ``SignSTE(clip=1.0)`` do. A smaller clip and ``ApproxSign()`` block the
+    gradient, and nothing trains; ``SwishSign()`` reverses it; ``AdaSTE()`` passes only gradients
+    that ask for a flip.
 
     Everything that is not binary (biases, batch norm) needs a second optimiser: see
     `OptimizerGroup`.

@@ -20,9 +20,9 @@ class DivergedError(ArithmeticError):
     """Nan or inf in a loss, in a gradient, or in the updated value of a parameter.
 
     The update was refused: the parameters are those from before that batch. If the update itself
-    overflows, only the segments (parameters alike in bound and lr_scale) where it does so are
-    refused. Batch norm's running statistics may include the batch, if its means and variances are
-    finite.
+    overflows, it is refused only in the segments where it does so. (A segment holds parameters with
+    the same bound and lr_scale.) Batch norm's running statistics may include the batch, if its
+    means and variances are finite.
 
     Attributes:
         value: nan or inf.

@@ -32,7 +32,7 @@ def sgd(
 
 
 class SGD(Descent):
-    """Gradient descent with (heavy-ball) momentum.
+    """Gradient descent with momentum.
 
     .. code-block:: text
 

@@ -25,7 +25,7 @@ class LayerDisagreement:
 
     Attributes:
         where: the layer.
-        values: the number of bits, or labels at the last layer, that differ.
+        values: how many bits differ, or at the last layer how many labels.
         images: the number of images in which they differ.
         packed_right: of those values, the number that are exact in the packed model.
         float_right: likewise in the float model.

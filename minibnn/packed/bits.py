@@ -38,7 +38,7 @@ def pack_rows(bits: Array) -> Array:
 
 
 def unpack_rows(words: Array, width: int) -> Array:
-    """The bits, as uint8, that `pack_rows` was given.
+    """The inverse of `pack_rows`: the bits as uint8.
 
     >>> unpack_rows(np.array([[5]], dtype=np.uint64), 3)
     array([[1, 0, 1]], dtype=uint8)
@@ -113,7 +113,7 @@ def flat_bits(words: np.ndarray[Any, Any], width: int) -> np.ndarray[Any, Any]:
 
 
 def bits_of_flat(octets: np.ndarray[Any, Any], rows: int, width: int) -> np.ndarray[Any, Any]:
-    """The bits of the rows that `flat_bits` was given.
+    """The inverse of `flat_bits`, as bits: one row of bits for each row.
 
     Raises:
         ValueError: for a wrong number of bytes, or bits beyond the last row that are not 0.
@@ -128,7 +128,7 @@ def bits_of_flat(octets: np.ndarray[Any, Any], rows: int, width: int) -> np.ndar
 
 
 def rows_of_flat(octets: np.ndarray[Any, Any], rows: int, width: int) -> np.ndarray[Any, Any]:
-    """The words that `flat_bits` was given.
+    """The inverse of `flat_bits`, as words.
 
     Raises:
         ValueError: as from `bits_of_flat`.

@@ -18,10 +18,11 @@ _TAILS: WeakKeyDictionary[object, dict[Backend, Tail]] = WeakKeyDictionary()
 def dense_tail(model: object, stages: tuple[Stage, ...], backend: Backend) -> Tail:
     """The index of the tail's first stage, and the tail up to the last stage, on a device.
 
-    Without a dense stage just before the last stage, there is none: the last index and None.
+    If no dense stage is just before the last stage, there is no tail: the result is the last index
+    and None.
 
     Args:
-        model: that has the stages; the tail is kept as long as it lives.
+        model: the model that has the stages; the tail is kept as long as the model lives.
         stages: of the model.
         backend: of the device.
     """

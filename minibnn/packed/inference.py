@@ -1,7 +1,7 @@
 """The arithmetic of packed inference: products of bits and pixels, thresholds, integer scores.
 
-Reference implementations, as in `bits`; the stages call them through `Backend.run`. All results
-are integers, so all implementations give the same results.
+These are reference implementations, as in `bits`; the stages call them through `Backend.run`. All
+results are integers, so all implementations give the same results.
 """
 
 from __future__ import annotations
@@ -141,7 +141,7 @@ def _float_signs(W: BitMatrix, dtype: Any) -> Array:
 
 
 def threshold_bits(acc: Array, thresholds: Array, falling: Array) -> Array:
-    """Accumulators to bits, each channel (the last axis) by its own integer.
+    """Turn accumulators into bits; each channel (the last axis) has its own integer threshold.
 
     .. code-block:: text
 

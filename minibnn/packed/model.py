@@ -203,11 +203,12 @@ def pack(model: Layer, input_shape: tuple[int, ...] | None = None) -> PackedMode
         bias, batch norm and sign      bit = acc >= t, or acc <= t, an integer t for each channel
         last layer    score = A acc + B, integers in the order of the exact logits
 
-    Thresholds after a product of bits come from the model's own float layers, evaluated at every
-    possible accumulator: with weights of +1 and -1 these bits always equal the model's. After a
-    product of pixels, and with weights of other sizes (`MagnitudeAwareSign`), the model's sum is
-    rounded in an order that depends on the BLAS, so thresholds come from exact arithmetic;
-    `disagreements` counts the images for which that matters.
+    Here acc is the accumulator, the integer sum of a product. Thresholds after a product of bits
+    come from the model's own float layers, evaluated at every possible accumulator: with weights of
+    +1 and -1 these bits always equal the model's. After a product of pixels, and with weights of
+    other sizes (`MagnitudeAwareSign`), the model's sum is rounded in an order that depends on the
+    BLAS, so thresholds come from exact arithmetic; `disagreements` counts the images for which that
+    matters.
 
     Args:
         model: a trained model; it is not changed.
@@ -215,9 +216,9 @@ def pack(model: Layer, input_shape: tuple[int, ...] | None = None) -> PackedMode
 
     Raises:
         PackError: for a layer or a value without a packed form; the message says what can be
-            packed. For a model that was trained on anything but bytes (`InputContract`), or on
-            another `input_shape`. If `input_shape` is None and the model does not know what it was
-            trained on. For a model that exceeds a limit of packed files
+            packed. Also for a model that was trained on anything but bytes (`InputContract`) or on
+            another `input_shape`; if `input_shape` is None and the model does not know what it was
+            trained on; and for a model that exceeds a limit of packed files
             (``docs/packed-format.md``).
         RuntimeError: for a model that was not initialised.
 

@@ -6,7 +6,7 @@ The values between stages are of one of four kinds, for each sample in row-major
 
     pixels   uint8
     bits     uint8, 1 for +1 and 0 for -1
-    acc      int32, the accumulators of a product
+    acc      int32, the accumulators (the integer sums) of a product
     scores   int64, one for each class
 
 A stage has an input shape and an output shape. From one stage to the next only the shape may
@@ -77,7 +77,7 @@ class Stage:
         raise NotImplementedError
 
     def on(self, backend: Backend, name: str) -> Array:
-        """One of its arrays on a device; the copy is kept. On the host, the array itself."""
+        """One of its arrays on a device, as a copy that is kept; on the host, the array itself."""
         if backend.host:
             return getattr(self, name)
         return self.kept(backend, name, lambda: backend.asarray(getattr(self, name)))
@@ -110,7 +110,7 @@ class Product(Stage):
     """Rows of binary weights times bits or pixels: ``acc[c] = sum over i of w[c, i] x[i]``.
 
     With bits, x and w are +1 and -1 and the sum is ``width - 2 popcount(w xor x)``; with pixels, it
-    is the sum of those with a weight of +1 minus the sum of the others.
+    is the sum of the pixels with a weight of +1, minus the sum of the other pixels.
 
     Attributes:
         weights: (channels, words) of uint64; see `pack_rows`.
@@ -224,7 +224,7 @@ class ConvStage(Product):
 
 @dataclass(frozen=True, eq=False)
 class PoolStage(Stage):
-    """The maximum of each window and channel, of accumulators or of bits (then it is OR)."""
+    """The maximum of each window and channel, of accumulators or of bits (a logical OR)."""
 
     kind = "pool"
     size: tuple[int, int]
@@ -239,7 +239,7 @@ class PoolStage(Stage):
 
 @dataclass(frozen=True, eq=False)
 class ThresholdStage(Stage):
-    """Accumulators to bits, each channel (the last axis) by its own integer.
+    """Turns accumulators into bits; each channel (the last axis) has its own integer threshold.
 
     .. code-block:: text
 
@@ -286,8 +286,8 @@ class ScoreStage(Stage):
     Attributes:
         A: (classes,) of int64.
         B: (classes,) of int64.
-        shift: A and B are the exact real slope and offset, times 2^shift, and rounded; or ones that
-            compare alike.
+        shift: A and B are the exact real slope and offset, times 2^shift, and rounded; or other
+            integers that compare alike.
         fits_int32: whether A, B, every product and every score fit into 32 bits.
         scale: (classes,) of float32.
         offset: (classes,) of float32.
@@ -302,7 +302,7 @@ class ScoreStage(Stage):
     offset: HostArray
 
     def arrays(self) -> dict[str, HostArray]:
-        """Both forms of the affine."""
+        """The factors of the scores (integers) and of the logits (floats)."""
         return {"A": self.A, "B": self.B, "scale": self.scale, "offset": self.offset}
 
     def largest(self, product: Product) -> int:

@@ -24,7 +24,7 @@ def plot_function(
 
     Left: ``y = f(x)`` and, dashed, the surrogate. Right: ``f.backward`` for dy = 1, and for dy = -1
     if it differs. Jumps are gaps in the line. A function that uses the mean or maximum of its
-    argument gets the picture's grid as one channel.
+    argument gets all x of the picture as one channel.
 
     Args:
         f: for instance ``SwishSign()``.

@@ -6,7 +6,9 @@ from minibnn.backend import Array, backend_of
 
 
 def count_correct(logits: Array, labels: Array) -> Array:
-    """The number of rows whose greatest logit (the first, if several are equal) is the label's.
+    """The number of rows in which the label has the greatest logit.
+
+    Of several equal logits, the first counts.
 
     The greatest logit must be finite. A nan counts as the greatest, so a row with nan is never
     right.

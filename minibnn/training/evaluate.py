@@ -34,8 +34,9 @@ class Metrics(NamedTuple):
 def evaluate(model: Layer, data: DataLoader, loss: Loss) -> Metrics:
     """Mean loss and accuracy of a model over every sample of a data set.
 
-    A sample counts as right if its greatest logit (the first, if several are equal) is the label's.
-    A nan counts as the greatest. If the greatest logit is nan or infinite, the sample is not right.
+    A sample counts as right if the label has the greatest logit. Of several equal logits, the first
+    counts. A nan counts as the greatest. If the greatest logit is nan or infinite, the sample is
+    not right.
 
     Every sample counts once, with equal weight, whatever the loader's batches are: `shuffle` and
     `drop_last` are for training only. The model runs in evaluation mode and does not change. Memory

@@ -92,9 +92,9 @@ def fit(
 
     Raises:
         DivergedError: if the loss of a batch or a gradient is not finite, before the update; or if
-            the loss after an epoch or a parameter is not. The message says where it began.
-        ValueError: if a label has no output, or the optimiser none of the model's parameters; for
-            ``capture=True`` on the CPU.
+            the loss after an epoch, or a parameter, is not finite. The message says where it began.
+        ValueError: if a label has no output, or if the optimiser has none of the model's
+            parameters; for ``capture=True`` on the CPU.
         TypeError: if `train` or `test` is not a DataLoader, or the loss or the optimiser is a class
             instead of an object.
         RuntimeError: if the optimiser's parameters were moved after it was made.

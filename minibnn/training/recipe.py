@@ -120,7 +120,7 @@ class Recipe:
                 ``epochs=3, learning_rate=1e-3``.
 
         Raises:
-            ValueError: if there are not more training images than are held out; also as `fit`.
+            ValueError: if no training image is left after those held out; also as `fit`.
             TypeError: if a change is not an attribute of a recipe.
         """
         names = [field.name for field in fields(self)]

@@ -58,10 +58,10 @@ class PlainSteps:
     def epoch(self, loader: DataLoader, on_steps: OnSteps | None = None) -> Array:
         """Train on each batch of the loader's next epoch, or on the others of a restored one.
 
-        After a loss or a gradient that is not finite, no parameter is updated. The CPU stops at
-        once. A GPU keeps a flag instead, since reading it in each step would make the host wait: it
-        skips all later updates of the epoch itself. (Batch norm's running statistics continue to
-        change there; they ignore batches that are not finite.)
+        After a loss or a gradient that is not finite, no parameter is updated. The CPU stops
+        immediately. A GPU keeps a flag instead, since reading it in each step would make the host
+        wait: it skips all later updates of the epoch itself. (Batch norm's running statistics
+        continue to change there; they ignore batches that are not finite.)
 
         Args:
             loader: batches (x, labels), on the model's device.

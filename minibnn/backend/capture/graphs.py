@@ -15,9 +15,9 @@ _CAPTURE = threading.RLock()
 
 
 class CapturedWork:
-    """Captured work of a device; `replay` queues all of it at once.
+    """Captured work of a device; one `replay` queues all of it.
 
-    It works on the same arrays as in the capture, and on their current values.
+    The replay works on the same arrays as the capture, with their current values.
     """
 
     def __init__(self, graph: Any, stream: Any, memory: GrowingMemory) -> None:
@@ -30,7 +30,7 @@ class CapturedWork:
         self._graph.launch(self._stream)
 
     def is_on(self, stream: Any) -> bool:
-        """Whether it was captured on this stream, which several objects may stand for."""
+        """Whether it was captured on this stream; several objects may stand for one stream."""
         return bool(stream.ptr == self._stream.ptr)
 
 

@@ -31,7 +31,7 @@ def adam(
     beta2: float,
     bound: float | None,
 ) -> Any:
-    """For float32, in one pass. An overflow of v is not detected."""
+    """Adam for float32, in one pass. It does not detect an overflow of v."""
     if not fits(w, g, m, v) or not w.shape == g.shape == m.shape == v.shape:
         return NotImplemented
     decays = beta1, 1 - beta1, beta2, 1 - beta2
@@ -53,7 +53,7 @@ def adam_in_blocks(
     beta2: float,
     bound: float | None,
 ) -> Any:
-    """For flat float32 arrays, in blocks that fit the cache. An overflow of v is not detected."""
+    """Adam for flat float32 arrays, in blocks that fit the cache; it ignores an overflow of v."""
     arrays = w, g, m, v
     if any(a.dtype != FLOAT32 or a.ndim != 1 or a.shape != w.shape for a in arrays):
         return NotImplemented

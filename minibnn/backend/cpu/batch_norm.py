@@ -19,7 +19,10 @@ from minibnn.backend.implementations import COMPILED, NUMPY
 
 @NUMPY.implements("two_stage_sum")
 def two_stage_sum(backend: Any, x: Array, out: Array | None) -> Array:
-    """With cached ones: allocating them took a third of the time for a small batch."""
+    """As the reference, with a cached row of ones.
+
+    Allocating a new row took a third of the time for a small batch.
+    """
     if not _is_batch(x):
         return NotImplemented
     if len(x) > MOST_TERMS:
@@ -138,7 +141,7 @@ def normalize(backend: Any, x: Array, mean: Array, scale: Array, shift: Array) -
 
 
 def _is_batch(x: Array, *small: Any) -> bool:
-    """Whether `x` is a float32 batch, and each other value is 1 or has a float32 per channel."""
+    """Whether `x` is a float32 batch, and each other value is 1, or one float32 per channel."""
     if x.dtype != FLOAT32 or x.ndim < 2 or not x.size:
         return False
     for v in small:

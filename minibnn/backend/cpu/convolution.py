@@ -57,10 +57,10 @@ def convolve_dW(backend: Any, x: Array, dz: Array, windows: Windows) -> Array:
 def convolve_dx(
     backend: Any, dz: Array, W: Array, windows: Windows, shape: tuple[int, ...]
 ) -> Array:
-    """Without a last row and column of zeros in dz.
+    """As the reference, after removing a last row and column of zeros from dz.
 
-    Tried, and not faster: one product for all positions; rows of dz padded with zeros, for longer
-    runs of additions.
+    Two variants were tried, and were not faster: one product for all positions; and rows of dz
+    padded with zeros, for longer runs of additions.
     """
     if not _fits(windows, shape, dz, W) or dz.shape[:3] != (shape[0], *windows.counts(shape)):
         return NotImplemented

@@ -13,7 +13,7 @@ from minibnn.bit_words import WORD, words_of
 
 @NUMPY.implements("pack_rows")
 def pack_rows(backend: Any, bits: Array) -> Array:
-    """Without padding a copy in bytes, which takes 64 bytes for a row of one bit."""
+    """As the reference, without its padded copy, which takes 64 bytes for a row of one bit."""
     if bits.ndim != 2 or bits.dtype not in (np.uint8, np.bool_):
         return NotImplemented
     octets = np.packbits(bits, axis=1, bitorder="little")
@@ -24,7 +24,7 @@ def pack_rows(backend: Any, bits: Array) -> Array:
 
 @NUMPY.implements("unpack_rows")
 def unpack_rows(backend: Any, words: Array, width: int) -> Array:
-    """Without unpacking the bits beyond the width."""
+    """As the reference, but it does not unpack the bits beyond the width."""
     if words.ndim != 2 or words.dtype != np.uint64:
         return NotImplemented
     octets = np.ascontiguousarray(words.astype("<u8", copy=False)).view(np.uint8)

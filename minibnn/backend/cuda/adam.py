@@ -23,7 +23,7 @@ def adam(
     beta2: float,
     bound: float | None,
 ) -> Any:
-    """For contiguous arrays of one shape. An overflow of v is not detected."""
+    """Adam for contiguous arrays of one shape. It does not detect an overflow of v."""
     arrays = w, g, m, v
     alike = floats(*arrays) and all(a.shape == w.shape and a.flags.c_contiguous for a in arrays)
     if not alike or not all(is_number(n, w.dtype) for n in (alpha_t, epsilon_hat)):

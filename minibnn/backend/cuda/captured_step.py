@@ -1,4 +1,4 @@
-"""What a captured step does around the model, on the GPU; one kernel each.
+"""What a captured step does around the model, on the GPU: one kernel for each operation.
 
 The references are in `training/capture/operations.py`. The kernels take what `CapturedStep` makes:
 contiguous arrays of its dtypes.

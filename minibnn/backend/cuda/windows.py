@@ -49,9 +49,10 @@ def launch(
         kernel: its name.
         windows: the windows on the images.
         shape: the images' shape.
-        result: the kernel's first argument; all its axes but the last number windows or pixels.
+        result: the kernel's first argument. Its last axis holds the values of one window or pixel;
+            the other axes count the windows or pixels.
         others: the arguments after the result.
-        lines: the number of parts of the last axis, each for other blocks.
+        lines: how many parts the last axis is divided into; different blocks compute them.
     """
     count, channels = math.prod(result.shape[:-1]), shape[-1]
     values = result.shape[-1] // lines

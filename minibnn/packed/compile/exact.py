@@ -13,14 +13,14 @@ PRECISION = 512
 
 @dataclass(frozen=True)
 class Line:
-    """The exact value of one channel, as a function of its accumulator.
+    """The exact value of one channel, as a function of its accumulator (its integer sum).
 
     .. code-block:: text
 
         y(acc) = (slope acc + start) / sqrt(variance) + beta
 
-    All four are rational numbers, and the variance is positive. Floats are rational numbers, so y
-    is the model's value without any rounding.
+    The four coefficients are rational numbers, and the variance is positive. Floats are rational
+    numbers, so y is the model's value without any rounding.
     """
 
     slope: Fraction
@@ -34,11 +34,11 @@ class Line:
 
     @property
     def rational(self) -> bool:
-        """Whether it has no root."""
+        """Whether y has no square root."""
         return self.variance == 1 and self.beta == 0
 
     def parallel(self, other: Line) -> bool:
-        """Whether both have no root, and the same slope."""
+        """Whether both have no square root, and have the same slope."""
         return self.rational and other.rational and self.slope == other.slope
 
     def sign(self, acc: int) -> int:

@@ -25,6 +25,8 @@ BLOCK = 2**20  # accumulators in one pass through the float layers
 class Fold:
     """The layers between a product's accumulators and the next sign, or the logits.
 
+    An accumulator is one integer sum of the product.
+
     Attributes:
         where: the layers, for messages.
         product: the stage that makes the accumulators.
@@ -184,11 +186,12 @@ class Fold:
     def certify(self, stage: ThresholdStage) -> dict[str, Any]:
         """Compare a stage's bits with the model's, and return what was compared.
 
-        After products of bits, by enumeration: with the float layers, for every channel and every
-        possible accumulator. Otherwise with exact arithmetic, for every channel at the smallest and
-        the largest possible accumulator and on both sides of the threshold. That is enough: both
-        bits change at most once as the accumulator grows, so if they agree at the ends of an
-        interval and do not change within it, they agree within it.
+        If the fold is `enumerable`, the float layers compute the bits of every channel for every
+        possible accumulator. Otherwise exact arithmetic computes the bits of every channel for up
+        to four accumulators: the smallest and the largest possible one, and those next to the
+        threshold on both sides. These are enough: as the accumulator grows, both bits change at
+        most once. If they agree at the ends of an interval and do not change within it, they agree
+        within it.
 
         Raises:
             PackError: if a bit differs.

@@ -229,7 +229,7 @@ class _Lowering:
     def padding_value(self, layer: Conv2D) -> int:
         """The padding as a bit, or as the pixel that is exactly its value after rescaling.
 
-        A pixel that is so only after rounding could put a sum on the other side of a threshold.
+        A pixel that equals it only after rounding could put a sum on the other side of a threshold.
         """
         value = layer.padding_value
         if layer.padding == ((0, 0), (0, 0)):
@@ -272,10 +272,10 @@ class _Lowering:
         return CPU.run(pack_rows, (rows >= 0).astype(np.uint8)), size
 
     def product(self, stage: Product, layer: Dense | Conv2D, size: HostArray) -> None:
-        """Add a product, and start the fold of the layers after it.
+        """Add a product, and begin a new `Fold`, which collects the layers after it.
 
-        With pixels, the layer's input is s pixel + o, so its sum is
-        ``size (s acc + o (sum of the signs))``.
+        A layer on pixels gets ``s pixel + o`` as input, from the model's Rescale layers. So its sum
+        is ``size (s acc + o (sum of the signs))``, where acc is the packed sum of the pixels.
         """
         scale, offset = Fraction(1), Fraction(0)
         if stage.pixels:
@@ -294,7 +294,7 @@ class _Lowering:
     def pool(self, layer: MaxPool2D) -> None:
         """Pool accumulators before a batch norm, and bits after it.
 
-        The latter is allowed since sign(max v) = max sign(v) for all v.
+        Pooling bits is allowed since sign(max v) = max sign(v) for all v.
         """
         if self.holds == "pixels":
             self.refuse("it comes before any product or sign", "put it after the first Conv2D")

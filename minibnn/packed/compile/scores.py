@@ -73,10 +73,10 @@ def score_stage(fold: Fold, shape: Shape) -> ScoreStage:
     ordered, and not all pairs of accumulators need to be compared: it is enough to know, for each
     value of i, how many values of j are less, and how many are less or equal.
 
-    If all classes share one variance and one shift (no batch norm, or `TensorNorm`), these, the
-    common size of the slopes and the common part of the starts do not affect comparisons. Then a
-    and b are taken without them and are rational. If also all slopes are equal, and no s fits into
-    64 bits (biases 0, 1e-20 and 1e30), `_ranked` gives A and B.
+    All classes may share one variance and one shift (no batch norm, or `TensorNorm`). Then
+    comparisons do not depend on these two, on the common size of the slopes, or on the common part
+    of the starts. So a and b are taken without all of these, and are rational. If also all slopes
+    are equal, and no s fits into 64 bits (biases 0, 1e-20 and 1e30), `_ranked` gives A and B.
 
     Raises:
         PackError: if no integers of 64 bits will do, and for too many accumulators to compare.

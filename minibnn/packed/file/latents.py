@@ -27,9 +27,8 @@ def load_latents(path: str | os.PathLike[str], model: _Model) -> _Model:
     """Fill a model with the latent weights and buffers of a file, to continue training.
 
     Everything is checked before the model changes: names, shapes, dtypes, and that the filled model
-    is, bit for bit, the packed model of the file (`PackedModel.verify`). The file does not have the
-    optimiser's state, so its moments start anew, and so do the random streams of dropout and
-    stochastic signs.
+    is, bit for bit, the packed model of the file (`PackedModel.verify`). The file has neither the
+    optimiser's state nor the random streams of dropout and stochastic signs, so both start anew.
 
     Args:
         path: a file of ``save_packed(packed, path, model=model)``.
@@ -92,7 +91,7 @@ def _buffers(path: str, layer: Layer) -> Iterator[tuple[str, Buffer]]:
 def latent_arrays(model: Layer) -> dict[str, HostArray]:
     """The values of a model's parameters and buffers by path, on the host.
 
-    Those without values (direct feedback before the first training pass) are left out.
+    Arrays without values (direct feedback before the first training pass) are left out.
 
     Raises:
         PackError: for two of the same path.

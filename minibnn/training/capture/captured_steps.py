@@ -27,9 +27,9 @@ class CapturedSteps(PlainSteps):
     """Trains a model by replaying a captured step, on a backend that has `graphs`.
 
     The first two steps are plain steps; the third, the warm-up, takes its scalars from the device.
-    Then the step is captured, and all others are replays, except for a last, smaller batch. They
-    change parameters, running statistics, and the counts of random streams and optimisers exactly
-    as `PlainSteps` does.
+    Then the step is captured, and all others are replays, except for a last, smaller batch. These
+    steps change parameters, running statistics, and the counts of random streams and optimisers
+    exactly as `PlainSteps` does.
 
     A step cannot be captured if a layer reads a value back, a loader makes its batches itself, or a
     state on the host changes from step to step. Then a warning names the cause, and training

@@ -1,8 +1,9 @@
 """Per-step scalars, computed for a whole epoch in advance.
 
-An optimiser's scalars are a function of the number of its updates, and a random stream's keys of
-the number of arrays that it has drawn. Two plain steps show by how much each count grows in a step.
-So the scalars of all steps can be computed, and a captured step reads its own on the device.
+An optimiser's scalars are a function of the number of its updates. A random stream's keys are a
+function of the number of arrays that it has drawn. Two plain steps show by how much each count
+grows in a step. So the scalars of all steps can be computed, and a captured step reads its own on
+the device.
 """
 
 from __future__ import annotations
@@ -31,7 +32,7 @@ def growth(states: Sequence[HostState]) -> list[tuple[Counter, int]]:
         states: the states before a step, after it, and after another step.
 
     Raises:
-        CannotCapture: if both steps add different numbers, or a counter did not exist at first.
+        CannotCapture: if the two steps add different numbers, or a counter did not exist at first.
     """
     first, second, third = (state.counts for state in states)
     if [counter for counter, _ in first] != [counter for counter, _ in second]:
