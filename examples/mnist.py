@@ -74,8 +74,9 @@ class Args:
             raise ValueError("data_dir: the sample comes with minibnn; leave out one of the two")
         if self.seed < 0:
             raise ValueError(f"seed: expected at least 0, got {self.seed}")
-        if self.resume and self.checkpoint is None:
-            raise ValueError("resume: expected a file to go on from; name it with checkpoint")
+        for name, unset in (("resume", False), ("checkpoint_every", "1epoch")):
+            if self.checkpoint is None and getattr(self, name) != unset:
+                raise ValueError(f"{name}: expected a checkpoint's file; name it with checkpoint")
         Interval.parse(self.checkpoint_every)
 
 
@@ -161,6 +162,9 @@ def main(argv: list[str] | None = None) -> int:
             code = INTERRUPTED
         except BrokenPipeError:
             code = 141
+        except SystemExit:  # of argparse, or after SIGTERM
+            terminal.flush()
+            raise
     broken = terminal.flush()
     if code == INTERRUPTED and ending.code:
         return ending.code

@@ -7,7 +7,10 @@ import logging
 _HINTS = {
     "Checkpoint(..., resume=True) goes on from there": "the same command with --resume goes on",
     "Checkpoint(..., resume=True)": "--resume",
-    "expected every as a count and a unit": "--checkpoint-every: expected a count and a unit",
+    "Checkpoint: expected every as a count": "--checkpoint-every: expected a count",
+    "checkpoint_every: expected a checkpoint": "--checkpoint-every: expected a checkpoint",
+    "resume: expected a checkpoint": "--resume: expected a checkpoint",
+    "name it with checkpoint": "add --checkpoint FILE",
     'load_mnist(data_dir="FOLDER")': "--data-dir FOLDER",
     "call load_mnist(data_dir, verify=False)": "add --no-verify",
     "load_sample() has": "--dataset sample has",

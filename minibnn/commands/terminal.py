@@ -22,7 +22,9 @@ def log_line(text: str) -> None:
         note(f"the log cannot be written ({error.strerror}); training goes on without it")
 
 
-def _print(text: str, stream: TextIO) -> OSError | None:
+def _print(text: str, stream: TextIO | None) -> OSError | None:
+    if stream is None:  # closed before the process began: `print` would take stdout
+        return None
     try:
         print(text, file=stream, flush=True)
     except OSError as error:
@@ -43,7 +45,8 @@ def flush() -> OSError | None:
     failed = None
     for stream in (sys.stdout, sys.stderr):
         try:
-            stream.flush()
+            if stream is not None:  # closed before the process began
+                stream.flush()
         except OSError as error:
             discard(stream)
             failed = failed or (error if stream is sys.stdout else None)

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from minibnn.atomic_file import whole_file
+from minibnn.atomic_file import UnsyncedError, whole_file
 from minibnn.backend import get_backend
 from minibnn.commands import shared
 from minibnn.commands.terminal import log_line
@@ -30,6 +30,7 @@ from minibnn.packed import (
 from minibnn.parameter import Buffer, Parameter
 from minibnn.recipes import RECIPES
 from minibnn.signals import INTERRUPTED
+from minibnn.training.checkpoint_file import before as checkpoint_before
 from minibnn.training.evaluate import evaluate
 from minibnn.training.progress import COLUMNS
 from minibnn.training.recipe import Recipe
@@ -90,7 +91,10 @@ def run(given: argparse.Namespace) -> int:
     """Train, pack, save."""
     checkpoint = shared.checkpoint(given)
     path = shared.check_output(given.output)
+    _require_other_files(given)
     before = _figures(given.source)
+    if checkpoint is not None and given.source is not None:
+        checkpoint.job["--from, its sha256"] = packed_file_info(given.source).sha256
     name, seed = _recipe_name(given, before), _seed(given, before)
     epochs_before = _whole_number(given.source, before, "epochs", "train from a file of `train`")
     changes = {k: v for k in ("epochs", "learning_rate") if (v := getattr(given, k)) is not None}
@@ -129,6 +133,8 @@ def run(given: argparse.Namespace) -> int:
         }
         latents = None if given.no_latents else model
         save_packed(packed, path, training=figures, model=latents)
+    except UnsyncedError:  # it is saved
+        raise
     except BaseException:
         _rescue(model, given.output, name)
         raise
@@ -151,6 +157,24 @@ def _figures(source: str | None) -> dict[str, Any]:
             "before `pack`, or train without --no-latents"
         )
     return packed.training
+
+
+def _require_other_files(given: argparse.Namespace) -> None:
+    """Raise ValueError if a command that is repeated after a kill would find other files."""
+    if given.checkpoint is None:
+        return
+    checkpoint = os.path.realpath(given.checkpoint)
+    for option, path in (("-o", given.output), ("--from", given.source)):
+        if path is not None and os.path.realpath(path) in (
+            checkpoint,
+            checkpoint_before(checkpoint),
+        ):
+            raise ValueError(f"--checkpoint: expected another file than {option}; rename one")
+    if given.source is not None and shared.same_file(given.source, given.output):
+        raise ValueError(
+            "-o: expected another file than --from, which has to stay as it is while the same "
+            "command may go on from --checkpoint; choose another name"
+        )
 
 
 def _recipe_name(given: argparse.Namespace, before: dict[str, Any]) -> str:

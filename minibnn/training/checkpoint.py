@@ -4,19 +4,23 @@ from __future__ import annotations
 
 import os
 import re
+import shlex
 import signal
+import sys
 import time
 import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any, NamedTuple
 
-from minibnn.atomic_file import require_writable
+from minibnn.atomic_file import UnsyncedError, require_writable
+from minibnn.description import describe_loosely
 from minibnn.file_lock import FileLock, LockedError
 from minibnn.state import State, Stateful, require_form
+from minibnn.state_file import flatten
 from minibnn.training.checkpoint_file import (
-    BEFORE,
     CheckpointError,
+    before,
     read_checkpoint,
     write_checkpoint,
 )
@@ -50,11 +54,11 @@ class Interval(NamedTuple):
         """
         found = EVERY.fullmatch(text) if isinstance(text, str) else None
         if found:
-            number, unit = float(found[1]), found[2]
+            number, unit = min(float(found[1]), sys.float_info.max), found[2]
             if unit in SECONDS:
                 number, unit = number * SECONDS[unit], "s"
             unit = unit.removesuffix("s") if unit != "s" else unit
-            if number > 0 and (unit == "s" or number == int(number)):
+            if number > 0 and (unit == "s" or number.is_integer()):
                 return cls(number, unit)
         raise ValueError(
             f"Checkpoint: expected every as a count and a unit, got {text!r}; write '200steps', "
@@ -80,6 +84,8 @@ class Checkpoint:
             epoch's end is saved, too.
         resume: whether to continue the training in the file, if there is one. Without it, a file
             that is there is an error, so that no training is lost.
+        job: what else the training depends on, such as your program's arguments: texts and numbers
+            by name. A resumed training with others is refused.
 
     Raises:
         ValueError: for another `every`.
@@ -90,15 +96,25 @@ class Checkpoint:
     """
 
     def __init__(
-        self, path: str | os.PathLike[str], every: str = "1epoch", *, resume: bool = False
+        self,
+        path: str | os.PathLike[str],
+        every: str = "1epoch",
+        *,
+        resume: bool = False,
+        job: Mapping[str, Any] | None = None,
     ) -> None:
-        self.path = os.fspath(path)
+        self.path = os.fsdecode(path)
         self.every = every
         self.interval = Interval.parse(every)
         self.resume = resume
+        self.job = {name: describe_loosely(value) for name, value in (job or {}).items()}
 
     def __repr__(self) -> str:
         return f"Checkpoint({self.path!r}, every={self.every!r}, resume={self.resume})"
+
+    def of(self, **job: Any) -> Checkpoint:
+        """A copy, with more about the job."""
+        return Checkpoint(self.path, self.every, resume=self.resume, job={**self.job, **job})
 
     @contextmanager
     def running(
@@ -117,10 +133,16 @@ class Checkpoint:
             unrecorded: finds what no state has.
 
         Raises:
-            CheckpointError: if another process uses the file.
+            CheckpointError: if another process uses the file, or if it is a pipe or a device.
             OSError: if the file cannot be written.
         """
-        require_writable(self.path)
+        for path in (self.path, before(self.path)):
+            require_writable(path)
+            if os.path.exists(path) and not os.path.isfile(path):
+                raise WrongCheckpointError(
+                    f"{path}: expected a file to save the training in, got a pipe or a device; "
+                    "choose another name"
+                )
         try:
             lock = FileLock(self.path)
         except LockedError as held:
@@ -129,7 +151,8 @@ class Checkpoint:
                 f"{held.process} is using; end that one, or choose another file"
             ) from None
         try:
-            yield Saver(self, parts, {"job": job, "circumstances": circumstances}, unrecorded)
+            about = {"job": {**self.job, **job}, "circumstances": circumstances}
+            yield Saver(self, parts, about, unrecorded)
         finally:
             lock.release()
 
@@ -150,7 +173,9 @@ class Saver:
         self._about = about
         self._unrecorded = unrecorded
         self._looks = 0
-        self._failure: str | None = None
+        self._older = before(self.path)
+        self._is_saved = False  # whether the file has the training as it is now
+        self._saved = ""  # how much of it the file has
         self._passed = 0  # steps or epochs since the last checkpoint
         self._saved_at = time.monotonic()  # whatever happens to the clock
 
@@ -160,14 +185,15 @@ class Saver:
         Raises:
             CheckpointError: for a file that is there without ``resume=True``, that is not a whole
                 checkpoint, or that is of another training. Nothing has changed then.
-            TypeError: if a part has no state.
+            TypeError: if a part has a state that a file cannot hold.
         """
         path = self.path
-        if not os.path.lexists(path) and self._checkpoint.resume and os.path.exists(path + BEFORE):
-            _warn("%s is missing; training goes on from %s", path, path + BEFORE)
-            path += BEFORE
+        if not os.path.exists(path) and self._checkpoint.resume and os.path.exists(self._older):
+            _warn("%s is missing; training goes on from %s", path, self._older)
+            path = self._older
         own = {name: part.state() for name, part in self._parts.items()}
-        if not os.path.lexists(path):
+        flatten(own)
+        if not os.path.exists(path):
             return
         if not self._checkpoint.resume:
             raise WrongCheckpointError(
@@ -186,6 +212,7 @@ class Saver:
             )
         for name, part in self._parts.items():
             part.restore(state[name])
+        self._note_saved()
 
     def note_step(self) -> None:
         """Look whether the first two steps change something that no state has.
@@ -193,6 +220,7 @@ class Saver:
         Raises:
             TypeError: if they do.
         """
+        self._is_saved = False
         if self._looks < 2:
             self._looks += 1
             if changed := self._unrecorded.changed():
@@ -200,6 +228,7 @@ class Saver:
 
     def due(self, *, steps: int = 0, epochs: int = 0) -> bool:
         """Count steps or epochs; whether it is time for a checkpoint."""
+        self._is_saved = False
         number, unit = self._checkpoint.interval
         if unit == "s":
             return time.monotonic() - self._saved_at >= number
@@ -207,37 +236,47 @@ class Saver:
         return self._passed >= number
 
     def save(self) -> None:
-        """Write a checkpoint. A failure is logged: it is no reason to lose the training."""
+        """Write a checkpoint, unless nothing has changed since the last one.
+
+        A failure is logged: it is no reason to lose the training.
+        """
+        if self._is_saved:
+            return
         if self._looks == 2 and (changed := self._unrecorded.changed()):
             self._looks = 3  # say it once
             _warn("%s", self._not_saved(changed))
         state = {name: part.state() for name, part in self._parts.items()}
-        self._failure = None
         try:
             write_checkpoint(self.path, state, self._about)
-        except OSError as error:
-            self._failure = str(error)
+            self._note_saved()
+        except UnsyncedError as error:
+            self._note_saved()
+            _warn("%s; training goes on", error)
+        except (OSError, CheckpointError, TypeError) as error:
             _warn("%s: no checkpoint was written: %s; training goes on", self.path, error)
         self._passed, self._saved_at = 0, time.monotonic()
 
-    def say_how_to_go_on(self, number: int, done: str) -> None:
+    def say_how_to_go_on(self, number: int) -> None:
         """Log that a signal has ended the training, and how it is resumed."""
         name = signal.Signals(number).name
-        if self._failure is None:
+        if self._saved:
+            lost = "" if self._is_saved else ", what came later is lost"
             _warn(
-                "%s: %s are saved in %s; Checkpoint(..., resume=True) goes on from there",
-                name, done, self.path,
+                "%s: training is saved in %s after %s%s; "
+                "Checkpoint(..., resume=True) goes on from there",
+                name, self.path, self._saved, lost,
             )  # fmt: skip
-        elif os.path.exists(self.path):
-            _warn("%s: %s has an earlier checkpoint only", name, self.path)
         else:
             _warn("%s: nothing is saved", name)
+
+    def _note_saved(self) -> None:
+        self._is_saved, self._saved = True, str(self._parts["history"])
 
     def _read(self, path: str) -> tuple[State, dict[str, Any]]:
         try:
             return read_checkpoint(path)
         except CheckpointError as error:
-            older = self.path + BEFORE
+            older = self._older
             if path == older or not os.path.exists(older):
                 raise
             try:
@@ -245,7 +284,8 @@ class Saver:
             except (CheckpointError, OSError):
                 raise error from None
             raise CheckpointError(
-                f"{error}. The one before it is whole: to go on from it, mv {older} {path}"
+                f"{error}. The one before it is whole: to go on from it: "
+                f"mv {shlex.quote(older)} {shlex.quote(path)}"
             ) from None
 
     def _require_same_job(self, path: str, about: dict[str, Any], own: State, state: State) -> None:

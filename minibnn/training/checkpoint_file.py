@@ -6,7 +6,7 @@ import os
 from contextlib import suppress
 from typing import Any
 
-from minibnn.atomic_file import whole_file
+from minibnn.atomic_file import UnsyncedError, whole_file
 from minibnn.container import Format, read_file, write
 from minibnn.state import State
 from minibnn.state_file import flatten, from_json, to_json, unflatten
@@ -40,16 +40,26 @@ def write_checkpoint(path: str, state: State, about: dict[str, Any]) -> None:
         about: what the training was made from; numbers and texts.
 
     Raises:
-        OSError: if it cannot be written; both files are as they were.
+        OSError: if it cannot be written; `path` has the checkpoint that it had.
+        UnsyncedError: as from `whole_file`; it is written.
+        CheckpointError: if it is too large.
         TypeError: for a state that a file cannot hold.
     """
     arrays, rest = flatten(state)
     metadata = {"minibnn": __version__, "about": to_json(about), "state": to_json(rest)}
-    with whole_file(path) as file:
-        write(file, path, CHECKPOINT, metadata, arrays)
-        file.flush()
-        os.fsync(file.fileno())  # the new one has to be whole before the old one moves
-        keep_before(path)
+    moved = False
+    try:
+        with whole_file(path) as file:
+            write(file, path, CHECKPOINT, metadata, arrays)
+            file.flush()
+            os.fsync(file.fileno())  # the new one has to be whole before the old one moves
+            moved = keep_before(path)
+    except UnsyncedError:
+        raise
+    except BaseException:
+        if moved:
+            os.replace(before(path), os.path.realpath(path))
+        raise
 
 
 def read_checkpoint(path: str) -> tuple[State, dict[str, Any]]:
@@ -72,15 +82,20 @@ def read_checkpoint(path: str) -> tuple[State, dict[str, Any]]:
     return state, about
 
 
-def keep_before(path: str) -> None:
+def before(path: str) -> str:
+    """Where the checkpoint before the one at `path` is: if that is a link, beside its target."""
+    return (os.path.realpath(path) if os.path.islink(path) else path) + BEFORE
+
+
+def keep_before(path: str) -> bool:
     """Give the file at `path`, if there is one, a second name that ends with `BEFORE`.
 
     At every moment there is a whole file at `path`, or where the file system has no hard links, at
-    one of both names.
+    one of both names. Returns whether the file had to be moved, for want of hard links.
     """
     real = os.path.realpath(path)
     if not os.path.isfile(real):
-        return
+        return False
     folder, name = os.path.split(real)
     link = os.path.join(folder, f".{name}{BEFORE}.tmp")
     with suppress(FileNotFoundError):
@@ -89,10 +104,11 @@ def keep_before(path: str) -> None:
         os.link(real, link)
     except OSError:  # no hard links here
         os.replace(real, real + BEFORE)
-        return
+        return True
     try:
         os.replace(link, real + BEFORE)
     except BaseException:
         with suppress(OSError):
             os.unlink(link)
         raise
+    return False

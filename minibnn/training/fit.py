@@ -143,11 +143,16 @@ def fit(
             if saver is not None:
                 saver.note_step()
                 if saver.due(steps=count):
-                    new = model.backend.to_host(steps.losses_so_far())
-                    if np.isfinite(new).all():
-                        with history.running(new):
-                            saver.save()
+                    save_within_epoch(model.backend.to_host(steps.losses_so_far()))
             return stopping()
+
+        def save_within_epoch(new: np.ndarray[Any, Any]) -> None:
+            """Save, unless the training has diverged: then the last good checkpoint stays."""
+            assert saver is not None
+            finite = _all_finite(model)
+            if np.isfinite(new).all() and model.backend.to_host(finite).all():
+                with history.running(new):
+                    saver.save()
 
         while len(history.rows) < epochs and not stopping():
             epoch, first = len(history.rows) + 1, len(history.losses)
@@ -178,8 +183,7 @@ def fit(
                     raise DivergedError(value, epoch, batch + 1, table, what, why)
             if not metrics:  # stopped before the epoch's end
                 if saver is not None:
-                    with history.running(np.array(host)):
-                        saver.save()
+                    save_within_epoch(np.array(host))
                 break
             loss_train, acc_train, loss_test, acc_test, finite, *shares = host[len(losses) :]
             both = loss_train + loss_test
@@ -196,10 +200,13 @@ def fit(
             bar.set_postfix_str(f"acc_test {acc_test:.3f}")
             if on_epoch is not None:
                 on_epoch(history.table(captured=steps.captured))
-            if saver is not None and (saver.due(epochs=1) or epoch == epochs or stopping()):
+            if saver is not None and (saver.due(epochs=1) or epoch == epochs):
+                saver.save()
+        else:  # at the end of an epoch, or before the first step
+            if saver is not None and stopping():
                 saver.save()
     if saver is not None and stopping():
-        saver.say_how_to_go_on(interrupt.requested, str(history))
+        saver.say_how_to_go_on(interrupt.requested)
         if interrupt.requested != signal.SIGINT:
             raise SystemExit(128 + interrupt.requested)
     return history.table(captured=steps.captured, interrupted=stopping())
@@ -257,7 +264,8 @@ def _progress_bar(total: int, wanted: bool | None) -> Any:
     from tqdm import tqdm
 
     if wanted is None:
-        wanted = sys.stderr.isatty() or "ipykernel" in sys.modules
+        wanted = "ipykernel" in sys.modules or (sys.stderr is not None and sys.stderr.isatty())
+    wanted = wanted and sys.stderr is not None  # it is None if the process has no stderr
     file = _Terminal(sys.stderr)
     return tqdm(total=total, disable=not wanted, unit="batch", leave=False, file=file)
 
@@ -270,6 +278,13 @@ class _Terminal:
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._stream, name)
+
+    def __eq__(self, other: object) -> bool:
+        """As the stream itself, by which tqdm knows whether text would hit the bar."""
+        return self._stream is other
+
+    def __hash__(self) -> int:
+        return hash(self._stream)
 
     def write(self, text: str) -> int:
         """Write, if that is still possible."""

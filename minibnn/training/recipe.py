@@ -149,6 +149,8 @@ class Recipe:
         test = DataLoader((data.test_images, data.test_labels), recipe.batch_size)
         schedule = recipe.decay(recipe.learning_rate, recipe.epochs, len(train))
         best = _Best(model, on_epoch) if recipe.held_out else None
+        if checkpoint is not None:
+            checkpoint = checkpoint.of(recipe=recipe.name, seed=seed)
         history = fit(
             model,
             train,
@@ -173,7 +175,9 @@ Recipe.__init__ = _rename_lr(Recipe.__init__)  # type: ignore[method-assign]
 class _Best(Stateful):
     """A model's values at its best accuracy; `fit` calls it after each epoch."""
 
-    def __init__(self, model: Layer, on_epoch: Callable[[pd.DataFrame], None] | None) -> None:
+    def __init__(
+        self, model: Layer, on_epoch: Callable[[pd.DataFrame], None] | None = None
+    ) -> None:
         self.model = model
         self.on_epoch = on_epoch
         self.accuracy = -1.0
