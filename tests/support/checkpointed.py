@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-import numpy as np
+from contextlib import contextmanager
+
 from clusters import clusters
 
 from minibnn import (
@@ -78,8 +79,9 @@ def network():
     )
 
 
-def kill_after_save(monkeypatch, number):
-    """Let the process "die" right after so many checkpoints."""
+@contextmanager
+def killed_after_save(number):
+    """A context that "dies" right after so many checkpoints; the test goes on behind it."""
     real, saves = Saver.save, []
 
     def save(self):
@@ -88,7 +90,14 @@ def kill_after_save(monkeypatch, number):
         if len(saves) == number:
             raise KilledError
 
-    monkeypatch.setattr(Saver, "save", save)
+    Saver.save = save
+    try:
+        yield
+    except KilledError:
+        return
+    finally:
+        Saver.save = real
+    raise AssertionError(f"expected {number} checkpoints, got {len(saves)}")
 
 
 def same_bits(one, other):
@@ -96,7 +105,3 @@ def same_bits(one, other):
     different = [k for k in {**one, **other} if one.get(k) != other.get(k)]
     assert not different
     return True
-
-
-def clusters_of(seed):
-    return DataLoader(clusters(40, seed), 16, shuffle=True, rng=np.random.default_rng(2))

@@ -16,7 +16,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from checkpointed import STEPS, KilledError, Training, kill_after_save, network, same_bits
+from checkpointed import STEPS, Training, killed_after_save, network, same_bits
 from few_images import few_images
 
 from minibnn import (
@@ -27,13 +27,14 @@ from minibnn import (
     DataLoader,
     Dense,
     DivergedError,
-    SquaredHinge,
     LogitCrossEntropy,
     Sequential,
+    SquaredHinge,
     WrongCheckpointError,
     fit,
 )
 from minibnn.recipes import RECIPES
+from minibnn.state_file import flatten
 from minibnn.training import checkpoint
 from minibnn.training.checkpoint import Interval, Saver
 from minibnn.training.checkpoint_file import BEFORE, read_checkpoint
@@ -60,8 +61,7 @@ def whole():
 
 def killed(path, saves, every="1step", **options):
     """A training that is killed after so many checkpoints."""
-    with pytest.MonkeyPatch.context() as patch, pytest.raises(KilledError):
-        kill_after_save(patch, saves)
+    with killed_after_save(saves):
         Training(**options).fit(Checkpoint(path, every))
 
 
@@ -104,13 +104,13 @@ def test_intervals(text, interval):
      "1step 2", "nan s", "inf s", "1 s s", "1STEP", "1ss", 10, None, 5.0],
 )  # fmt: skip
 def test_other_intervals_are_refused(text):
-    with pytest.raises(ValueError, match="^Checkpoint: expected every as a count and a unit, got"):
+    with pytest.raises(ValueError, match=r"^Checkpoint: expected every as a count and a unit, got"):
         Checkpoint("x", every=text)
 
 
 @pytest.mark.parametrize(
     ("every", "saves"),
-    [("1step", 6), ("2steps", 3), ("4steps", 2), ("1epoch", 2), ("2epochs", 1), ("9epochs", 1),
+    [("1step", 7), ("2steps", 4), ("4steps", 2), ("1epoch", 2), ("2epochs", 1), ("9epochs", 1),
      ("99steps", 1), ("1h", 1)],
 )  # fmt: skip
 def test_every(path, monkeypatch, every, saves):
@@ -140,7 +140,7 @@ def test_seconds_are_counted_by_a_clock_that_nobody_sets(path, monkeypatch):
     monkeypatch.setattr(time, "time", lambda: -1e9 * len(written))  # set back at each checkpoint
     Training(epochs=4).fit(Checkpoint(path, "3s"))
     assert len(written) > 4
-    assert min(np.diff(written)) >= 3
+    assert min(np.diff(written)[:-1]) >= 3, "but for the last epoch's end"
 
 
 # --- The same bytes -------------------------------------------------------------------------------
@@ -154,20 +154,15 @@ def test_a_training_goes_on_from_every_step(path, whole, step):
     done = STEPS * (0 if epochs is None else len(epochs)) + (0 if losses is None else len(losses))
     assert done == step
     same_bits(resumed(path).ending(), whole)
-    assert files(path) == (BOTH if step < 6 or step == 6 else [])
+    assert files(path) == BOTH
 
 
 def test_it_can_be_killed_after_each_checkpoint(path, whole):
-    kills = 0
-    while True:
-        with pytest.MonkeyPatch.context() as patch:
-            kill_after_save(patch, 1)
-            try:
-                same_bits(resumed(path).ending(), whole)
-                break
-            except KilledError:
-                kills += 1
-    assert kills == 2 * STEPS
+    for _ in range(2 * STEPS + 1):
+        with killed_after_save(1):
+            resumed(path)
+    with pytest.raises(AssertionError, match="expected 1 checkpoints, got 0"), killed_after_save(1):
+        same_bits(resumed(path).ending(), whole)
 
 
 @pytest.mark.parametrize("epochs", ["1epoch", "2epochs"])
@@ -222,8 +217,7 @@ class Mean:
 def test_on_epoch_with_a_state_is_kept(path):
     expected = Mean()
     Training().fit(on_epoch=expected)
-    with pytest.MonkeyPatch.context() as patch, pytest.raises(KilledError):
-        kill_after_save(patch, 4)
+    with killed_after_save(4):
         Training().fit(Checkpoint(path, "1step"), on_epoch=Mean())
     found = Mean()
     resumed(path, on_epoch=found)
@@ -245,8 +239,7 @@ def test_a_recipe_keeps_its_best_values(path, saves, monkeypatch):
 
     model, history = train()
     assert history.acc_test.iloc[-1] < history.acc_test.max()
-    with pytest.MonkeyPatch.context() as patch, pytest.raises(KilledError):
-        kill_after_save(patch, saves)
+    with killed_after_save(saves):
         train(Checkpoint(path), Mean())
     seen = Mean()
     again, same_history = train(Checkpoint(path, resume=True), seen)
@@ -278,10 +271,8 @@ def test_a_file_that_is_there_is_refused_without_resume(path):
     Training().fit(Checkpoint(path))
 
 
-def wider():
-    model = network()
-    model.layers[0] = Dense(8, 12, bias=False)
-    return model
+def float_weights():
+    return Sequential(Dense(8, 12, bias=False), *network().layers[1:])
 
 
 @pytest.mark.parametrize(
@@ -289,7 +280,7 @@ def wider():
     [
         ({"images": 41}, r"training data 0: float32 \(40, 8\) .* then, float32 \(41, 8\) .* now"),
         ({"loss": SquaredHinge()}, "loss: .*CrossEntropy then, .*Hinge.* now"),
-        ({"build": wider}, "model, layers 0, weight_quantizer: SignSTE then, None now"),
+        ({"build": float_weights}, "model, layers 0, weight_quantizer: SignSTE then, Identity now"),
     ],
 )
 def test_another_training_is_refused_with_what_differs(path, options, said):
@@ -322,10 +313,9 @@ def test_other_circumstances_are_a_warning_once(path, monkeypatch, whole):
         threadpoolctl, "threadpool_info",
         lambda: [{**info, "num_threads": 99} for info in real()],
     )  # fmt: skip
-    with pytest.warns(UserWarning) as caught:
+    with pytest.warns(UserWarning, match="the number of threads of BLAS") as caught:
         same_bits(resumed(path).ending(), whole)
     (warning,) = caught
-    assert "the number of threads of BLAS" in str(warning.message)
     assert "99 now" in str(warning.message)
     assert warning.filename.endswith("checkpointed.py"), "the line that called fit"
     with warnings.catch_warnings():
@@ -446,7 +436,7 @@ def test_two_trainings_do_not_share_a_file(path, whole):
 
 @pytest.mark.parametrize("given", [None, 3, ["x"]])
 def test_a_path_is_a_path(given):
-    with pytest.raises(TypeError, match="expected str, bytes or os.PathLike"):
+    with pytest.raises(TypeError, match=r"expected str, bytes or os\.PathLike"):
         Checkpoint(given)
 
 
@@ -462,26 +452,17 @@ class Counts(Dense):
 
 
 def test_a_state_that_no_file_can_hold_is_named_before_training(path):
-    training = Training(build=lambda: Sequential(Counts(8, 3)))
-    with pytest.raises(TypeError, match="'model/.*0/seen': .* of type set; convert it"):
+    training = Training(build=lambda: Sequential(Counts(8, 12), *network().layers[1:]))
+    with pytest.raises(TypeError, match=r"'model/.*0/seen': .* of type set; convert it"):
         training.fit(Checkpoint(path))
-    assert training.optimizer.state() == Training(build=training_model).optimizer.state() or True
     assert training.train.epoch == 0
     assert files(path) == []
-
-
-def training_model():
-    return Sequential(Dense(8, 3))
 
 
 # --- Faults of a write ----------------------------------------------------------------------------
 
 
 FAULTS = ("open", "write", "fsync", "replace", "link", "unlink", "fchmod")
-HARMLESS = {  # what file systems cannot do is no fault
-    ("fsync of the folder", errno.EACCES),
-    ("open of the folder", errno.EACCES),
-}
 
 
 @contextmanager
@@ -604,7 +585,9 @@ print(sorted((k, hashlib.sha256(v if isinstance(v, bytes) else v.encode()).hexdi
         for k, v in whole.items()
     )
     assert done.stdout.strip() == str(expected)
-    warned = f"{path}: no checkpoint was written: [Errno 27] File too large: '{path}'; training goes"
+    warned = (
+        f"{path}: no checkpoint was written: [Errno 27] File too large: '{path}'; training goes"
+    )
     assert [line[: len(warned)] for line in done.stderr.splitlines()] == [warned] * 2
     assert files(path) == []
 
@@ -678,13 +661,14 @@ def test_a_signal_ends_the_evaluation_too(path, whole, batch, said, monkeypatch)
     real, evaluated = LogitCrossEntropy.forward, []
 
     def forward(self, logits, labels):
-        if not sys._getframe(1).f_code.co_name == "step":
+        if sys._getframe(1).f_code.co_name != "step":
             evaluated.append(1)
             if len(evaluated) == batch + 1:
                 signal.raise_signal(signal.SIGTERM)
         return real(self, logits, labels)
 
-    monkeypatch.setattr("minibnn.training.fit.samples_at_once", lambda model, data: 16)
+    module = sys.modules["minibnn.training.fit"]  # the package's name is the function's
+    monkeypatch.setattr(module, "samples_at_once", lambda model, data: 16)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(LogitCrossEntropy, "forward", forward)
         with pytest.raises(SystemExit):
@@ -834,7 +818,7 @@ def test_a_diverged_training_leaves_the_last_good_checkpoint(path, every):
         assert files(path) == []
         return
     state, _ = read_checkpoint(path)
-    for name, values in state["model"]["layers"]["0"].items():
+    for name, values in flatten(state["model"])[0].items():
         assert np.isfinite(values).all(), name
     with pytest.raises(DivergedError) as again:
         train(resume=True)

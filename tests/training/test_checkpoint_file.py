@@ -135,7 +135,7 @@ def test_what_a_kill_left_of_the_second_name_is_no_obstacle(path, tmp_path):
 
 def test_a_state_that_no_file_can_hold_leaves_the_old_file(path):
     write(path, 1)
-    with pytest.raises(TypeError, match="state 'model/0': .* one of type set"):
+    with pytest.raises(TypeError, match=r"state 'model/0': .* one of type set"):
         write_checkpoint(path, {"model": {"0": {1, 2}}}, ABOUT)
     assert number_in(path) == 1
     assert names_in(path) == ["run.safetensors"]
@@ -245,7 +245,7 @@ def test_anybodys_texts_under_a_right_digest_are_refused(path, texts):
     from minibnn.container import to_bytes
 
     Path(path).write_bytes(to_bytes(CHECKPOINT, {"minibnn": __version__, **texts}, {}))
-    with pytest.raises(CheckpointError, match="got something else .*; start the training anew"):
+    with pytest.raises(CheckpointError, match=r"got something else .*; start the training anew"):
         read_checkpoint(path)
 
 
