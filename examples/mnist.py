@@ -162,13 +162,17 @@ def main(argv: list[str] | None = None) -> int:
             code = INTERRUPTED
         except BrokenPipeError:
             code = 141
+        except OSError as error:  # a full disk under the table
+            code = fail(1, error)
         except SystemExit:  # of argparse, or after SIGTERM
             terminal.flush()
             raise
     broken = terminal.flush()
     if code == INTERRUPTED and ending.code:
         return ending.code
-    return code or (0 if broken is None else 141 if isinstance(broken, BrokenPipeError) else 1)
+    if code or broken is None:
+        return code
+    return 141 if isinstance(broken, BrokenPipeError) else fail(1, broken)
 
 
 def run(argv: list[str] | None) -> int:

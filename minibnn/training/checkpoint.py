@@ -315,4 +315,7 @@ class Saver:
 def _warn(text: str, *values: object) -> None:
     import logging
 
-    logging.getLogger("minibnn").warning(text, *values)
+    from tqdm import tqdm
+
+    with tqdm.external_write_mode(file=sys.stderr):  # on a line of its own beside a progress bar
+        logging.getLogger("minibnn").warning(text, *values)
