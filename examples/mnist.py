@@ -235,6 +235,8 @@ def run(argv: list[str] | None) -> int:
         return fail(2, error)
     except OSError as error:  # for example, a folder that cannot be written
         return fail(1, error)
+    finally:
+        logging.getLogger("minibnn").removeFilter(rewrite_log)
 
     if given.json:
         rows = history.reset_index().to_dict(orient="records")

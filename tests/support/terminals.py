@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import fcntl
 import os
-import pty
 import select
 import struct
 import subprocess
 import termios
 import time
+from contextlib import suppress
 
 
 def in_terminal(command, *, until=None, then=None, seconds=60):
@@ -24,7 +24,7 @@ def in_terminal(command, *, until=None, then=None, seconds=60):
     Returns:
         its output, its exit code, and whether the terminal's attributes are those from before.
     """
-    outside, inside = pty.openpty()
+    outside, inside = os.openpty()
     fcntl.ioctl(inside, termios.TIOCSWINSZ, struct.pack("HHHH", 24, 100, 0, 0))
     before = termios.tcgetattr(inside)
     process = subprocess.Popen(
@@ -50,10 +50,8 @@ def in_terminal(command, *, until=None, then=None, seconds=60):
         process.kill()
         process.wait()
         for end in (inside, outside):
-            try:
+            with suppress(OSError):  # closed already
                 os.close(end)
-            except OSError:
-                pass
 
 
 def _read(end):
