@@ -6,7 +6,6 @@ says in its texts and arrays is for the room that has the format to write and to
 
 from __future__ import annotations
 
-import hashlib
 import json
 import math
 import os
@@ -170,6 +169,8 @@ def _prepare(
         }
         ordered.append(array)
     metadata = {"format": form.name, "format_version": str(form.version), **metadata}
+    import hashlib  # slow: it imports OpenSSL, which training needs for checkpoints only
+
     sha = hashlib.sha256(header(metadata, entries, NO_DIGEST))
     for array in ordered:
         sha.update(_plain_bytes(array))
@@ -323,6 +324,8 @@ def digest(
     metadata: dict[str, str], entries: dict[str, Any], payload: bytes | bytearray | memoryview
 ) -> str:
     """The SHA-256 of a file, with zeros in the place of the digest."""
+    import hashlib  # slow: it imports OpenSSL, which training needs for checkpoints only
+
     sha = hashlib.sha256(header(metadata, entries, NO_DIGEST))
     sha.update(payload)
     return sha.hexdigest()

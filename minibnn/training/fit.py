@@ -143,12 +143,11 @@ def fit(
             if saver is not None:
                 saver.note_step()
                 if saver.due(steps=count):
-                    save_within_epoch(model.backend.to_host(steps.losses_so_far()))
+                    save_within_epoch(saver, model.backend.to_host(steps.losses_so_far()))
             return stopping()
 
-        def save_within_epoch(new: np.ndarray[Any, Any]) -> None:
+        def save_within_epoch(saver: Saver, new: np.ndarray[Any, Any]) -> None:
             """Save, unless the training has diverged: then the last good checkpoint stays."""
-            assert saver is not None
             finite = _all_finite(model)
             if np.isfinite(new).all() and model.backend.to_host(finite).all():
                 with history.running(new):
@@ -183,7 +182,7 @@ def fit(
                     raise DivergedError(value, epoch, batch + 1, table, what, why)
             if not metrics:  # stopped before the epoch's end
                 if saver is not None:
-                    save_within_epoch(np.array(host))
+                    save_within_epoch(saver, np.array(host))
                 break
             loss_train, acc_train, loss_test, acc_test, finite, *shares = host[len(losses) :]
             both = loss_train + loss_test

@@ -87,6 +87,7 @@ def objects():
     yield from (minibnn.Constant(0.1), minibnn.Cosine(0.1, 0.0, length=3))
     yield from (minibnn.Exponential(0.1, 0.01, length=3), minibnn.PerEpoch(minibnn.Constant(1), 3))
     yield minibnn.RandomStream()
+    yield minibnn.Checkpoint("run.safetensors")
     yield minibnn.InputContract("uint8", (28, 28))
     yield minibnn.InputContract("float32", (), 0.0, 1.0)
     other = model()
