@@ -391,7 +391,11 @@ def test_the_help_explains_checkpoints(module, capsys):
         (">&- 2>&-", 0, ""),
     ],
 )
-def test_a_table_that_is_lost_leaves_the_training(environment, tmp_path, redirection, code, said):
+@pytest.mark.parametrize("unbuffered", ["", "1"])
+def test_a_table_that_is_lost_leaves_the_training(
+    environment, tmp_path, redirection, code, said, unbuffered
+):
+    environment["PYTHONUNBUFFERED"] = unbuffered  # the error comes at the end, or at the first line
     words = command("mnist.py", "--dataset", "sample", "--device", "cpu", "--epochs", "1")
     words = " ".join(f"'{word}'" for word in [*words, "--checkpoint", str(tmp_path / "run")])
     done = subprocess.run(

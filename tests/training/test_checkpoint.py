@@ -33,6 +33,7 @@ from minibnn import (
     WrongCheckpointError,
     fit,
 )
+from minibnn.atomic_file import UnsyncedError
 from minibnn.recipes import RECIPES
 from minibnn.state_file import flatten
 from minibnn.training import checkpoint
@@ -757,6 +758,26 @@ def test_a_signal_on_a_full_disk_says_what_is_lost(path, saved, monkeypatch, sai
 
 
 @POSIX
+def test_what_only_a_power_cut_can_lose_is_saved(path, whole, said):
+    def unsynced(*given):
+        write(*given)
+        raise UnsyncedError(errno.EIO, "the new file is in place, but", path)
+
+    write = checkpoint.write_checkpoint
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(checkpoint, "write_checkpoint", unsynced)
+        patch.setattr(Adam, "step", raising(signal.SIGTERM, 2))
+        with pytest.raises(SystemExit):
+            Training().fit(Checkpoint(path, "9epochs"))
+    warning, message = said()
+    assert warning.startswith("[Errno 5] the new file is in place")
+    assert message.endswith(
+        "after 0 epochs and 2 steps; Checkpoint(..., resume=True) goes on from there"
+    )
+    same_bits(resumed(path).ending(), whole)
+
+
+@POSIX
 def test_a_second_ctrl_c_ends_at_once_and_leaves_the_last_checkpoint(path, whole, monkeypatch):
     real = Adam.step
 
@@ -801,13 +822,14 @@ def test_it_works_outside_the_main_thread(path, whole):
 
 @pytest.mark.parametrize("every", ["1step", "1epoch", "99steps"])
 def test_a_diverged_training_leaves_the_last_good_checkpoint(path, every):
-    """The first update is so large that the next loss is not finite."""
+    """The sixth update overflows, so that the next loss is not finite."""
     from clusters import clusters
 
     def train(resume=False):
         model = Sequential(Dense(8, 3)).initialize(0)
-        data = DataLoader(clusters(64, 1), 16)
-        schedule = lambda step: 0.1 if step < 6 else 1e38  # noqa: E731
+        x, labels = clusters(64, 1)
+        data = DataLoader((100 * x, labels), 16)
+        schedule = lambda step: 1e-4 if step < 6 else 1e38  # noqa: E731
         optimizer = SGD(model.parameters(), schedule, momentum=0.9)
         return fit(model, data, data, loss=LogitCrossEntropy(), optimizer=optimizer, epochs=3,
                    progress=False, checkpoint=Checkpoint(path, every, resume=resume))  # fmt: skip
