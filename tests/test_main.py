@@ -145,6 +145,7 @@ def test_help_is_there_at_once():
     )
     assert done.stderr == ""
     *_, loaded = done.stdout.splitlines()
-    assert loaded == "minibnn minibnn.__main__ minibnn.version"
+    light = "minibnn.commands minibnn.commands.terminal minibnn.signals"
+    assert loaded == f"minibnn minibnn.__main__ {light} minibnn.version"
     for command in COMMANDS:
         assert f"\n    {command} " in done.stdout
