@@ -9,7 +9,7 @@ import time
 import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from minibnn.atomic_file import require_writable
 from minibnn.file_lock import FileLock, LockedError
@@ -20,8 +20,9 @@ from minibnn.training.checkpoint_file import (
     read_checkpoint,
     write_checkpoint,
 )
-from minibnn.training.job import differences
-from minibnn.training.unrecorded import UnrecordedState
+
+if TYPE_CHECKING:
+    from minibnn.training.unrecorded import UnrecordedState
 
 EVERY = re.compile(r"\s*(\d+(?:\.\d+)?)\s*(steps?|epochs?|s|min|h)\s*")
 SECONDS = {"s": 1, "min": 60, "h": 3600}
@@ -174,6 +175,8 @@ class Saver:
                 f"{path}: expected no file yet, got one; go on from it with "
                 "Checkpoint(..., resume=True), or delete it"
             )
+        from minibnn.training.job import differences
+
         state, about = self._read(path)
         self._require_same_job(path, about, own, state)
         different = list(differences(about["circumstances"], self._about["circumstances"]))
@@ -249,6 +252,8 @@ class Saver:
             ) from None
 
     def _require_same_job(self, path: str, about: dict[str, Any], own: State, state: State) -> None:
+        from minibnn.training.job import differences
+
         different = list(differences(about["job"], self._about["job"]))
         if different:
             raise WrongCheckpointError(

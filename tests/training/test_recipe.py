@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 import numpy as np
+import pandas as pd
 import pytest
 from few_images import few_images
 
@@ -14,15 +15,19 @@ from minibnn.schedules import Constant
 from minibnn.training.recipe import ExponentialTo, Recipe, _Best, adam, constant, cosine
 
 
+def history(accuracy):
+    return pd.DataFrame({"acc_test": [accuracy]})
+
+
 def test_logits_that_are_nan_choose_no_model():
     model = Dense(2, 2).initialize(0)
-    best = _Best(model)
-    best.look(0.5)
+    best = _Best(model, None)
+    best(history(0.5))
     kept = model.weight.data.copy()
     model.weight.data[...] = np.nan
-    best.look(float("nan"))
-    best.look(0.0)
-    best.restore()
+    best(history(np.nan))
+    best(history(0.0))
+    best.put_back()
     np.testing.assert_array_equal(model.weight.data, kept)
 
 
