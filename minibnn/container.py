@@ -330,7 +330,8 @@ def digest(
     """The SHA-256 of a file, with zeros in the place of the digest."""
     sha = _sha256(header(metadata, entries, NO_DIGEST))
     sha.update(payload)
-    return sha.hexdigest()
+    found: str = sha.hexdigest()
+    return found
 
 
 def _payload_size(entries: dict[str, Any]) -> int | None:
