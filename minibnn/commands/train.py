@@ -89,6 +89,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(given: argparse.Namespace) -> int:
     """Train, pack, save."""
     checkpoint = shared.checkpoint(given)
+    if checkpoint and given.source is not None and shared.same_file(given.source, given.output):
+        raise ValueError(
+            "--output: with --checkpoint, expected another file than --from has, got the same; the "
+            "command could not be repeated after it has replaced the file"
+        )
     path = shared.check_output(given.output)
     before = _figures(given.source)
     name, seed = _recipe_name(given, before), _seed(given, before)
