@@ -23,8 +23,8 @@ class DataLoader(Stateful):
     earlier epochs. ``for batch in loader`` runs epochs 0, 1, 2, ... one after the other;
     ``loader.batches(epoch)`` runs any of them.
 
-    `state` says which batches were given out, and `restore` continues with the next one: the loop
-    that then runs first has the epoch's other batches only.
+    `state` says which batches were given out. After `restore`, the first loop has the batches left
+    of that epoch only, and later loops have whole epochs.
 
     Args:
         arrays: for example ``(images, labels)``; all of the same length, at least 1.

@@ -60,9 +60,9 @@ class Counter(NamedTuple):
 class HostState:
     """A snapshot of everything that can be reached from some objects.
 
-    It searches attributes, slots, containers, closures and defaults of functions, bound methods,
-    partial functions, and attributes of users' classes. It includes the states of random
-    generators, also of the global ones. It does not see global variables or files.
+    It searches objects (attributes and slots), containers, functions (closures and defaults), bound
+    methods, `functools.partial`, and the class attributes of users' classes. It includes the states
+    of random generators, also of the global ones. It does not see global variables or files.
 
     Args:
         array_type: the class of arrays on the device.
