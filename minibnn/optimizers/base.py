@@ -24,9 +24,9 @@ class Optimizer(OptimizerState, ABC):
     Make it after ``model.initialize(...)`` and ``model.to(...)``, since it takes over the arrays.
 
     An optimiser of your own derives from `Descent`. Its `update` changes one segment, a part of the
-    array of all parameters; its `scalars` returns the numbers that change from step to step, given the learning rate and
-    the number of earlier steps. This is gradient descent whose rate falls with the root of the
-    number of steps:
+    array of all parameters; its `scalars` returns the numbers that change from step to step, given
+    the learning rate and the number of earlier steps. This is gradient descent whose rate falls
+    with the root of the number of steps:
 
     >>> class SlowingDescent(Descent):
     ...     def scalars(self, learning_rate, step):
