@@ -38,13 +38,14 @@ from minibnn.commands.shared import at_least
 ROOT = Path(__file__).parents[1]
 REFERENCE = "one thread"
 IMAGES = 20_000
+SAVED = "modern"  # the network whose values every condition evaluates and packs, if it is trained
 # OpenBLAS's names of kernels, and what the processor must have.
 KERNELS = {"Prescott": "pni", "Nehalem": "sse4_2", "Sandybridge": "avx", "Haswell": "avx2",
            "Zen": "avx2", "SkylakeX": "avx512f"}  # fmt: skip
 NO_FMA = "glibc.cpu.hwcaps=-AVX512F,-AVX512VL,-AVX2,-FMA,-FMA4"
 # Equal under every condition.
 EVERYWHERE = ("drawn", "packed file", "packed scores")
-EXACT = ("of 2,700 signs", "sqrt, quotient", "adam", "sign")
+EXACT = ("of 2,700 signs", "sqrt, quotient", "adam", "sign and its gradient", "rescaled bytes")
 Found = dict[str, Any]
 
 
@@ -311,9 +312,11 @@ def main() -> None:
         found = conditions(given.python, scratch)
         chosen = [c for c in found if c.name == REFERENCE or given.conditions is None
                   or any(text in c.name for text in given.conditions)]  # fmt: skip
+        saved = SAVED if SAVED in given.networks else given.networks[0]
         settings = {
             "networks": given.networks, "images": given.images, "data": data, "device": "cpu",
-            "seed": 0, "before": None, "kernels": None, "saved": str(scratch / "0"), "batch": 100,
+            "seed": 0, "before": None, "kernels": None, "batch": 100,
+            "saved": str(scratch / "0" / f"{saved}.npz"),
         }  # fmt: skip
         for i, condition in enumerate(chosen):
             if condition.missing:

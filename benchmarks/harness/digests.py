@@ -42,11 +42,12 @@ from minibnn import (
     pack,
     save_packed,
 )
-from minibnn.backend import CPU, Array, Backend, batch_total, register_backend
+from minibnn.backend import CPU, Array, Backend, batch_sum, register_backend
 from minibnn.backend.cpu import CompiledBackend
 from minibnn.backend.cpu.c_kernels import Library
-from minibnn.functions.signs import binary_sign
+from minibnn.functions.signs import binary_sign, straight_through_gradient
 from minibnn.layers.norm import batch_norm, batch_norm_gradient
+from minibnn.layers.reshape import rescale
 from minibnn.losses.cross_entropy import log_softmax
 from minibnn.optimizers.adam import adam
 from minibnn.random_stream import RandomStream
@@ -54,7 +55,6 @@ from minibnn.recipes import RECIPES, binary_dense
 from minibnn.training.recipe import Recipe
 
 SUPPORT = Path(__file__).parents[2] / "tests" / "support"
-SAVED = "modern"  # the network whose values every condition evaluates and packs
 
 
 def noise() -> Recipe:
@@ -149,6 +149,7 @@ def operations(backend: Backend) -> dict[str, str]:
     x, dz, logits = normal(64, 784), normal(64, 128), normal(64, 10)
     W, a, B = signs(784, 128), signs(64, 2700), signs(2700, 64)
     columns, d_columns, x64 = normal(2700, 288), normal(2700, 64), x.astype(np.float64)
+    octets = find(rng.integers(0, 256, (64, 784), dtype=np.uint8))
     gamma, beta, inv_std = abs(normal(128)), normal(128), abs(normal(128))
     w, g, m, v = normal(4096), normal(4096), normal(4096), abs(normal(4096))
     y, x_hat, mean, var, _ = backend.run(batch_norm, dz, gamma, beta, 1e-5)
@@ -162,24 +163,26 @@ def operations(backend: Backend) -> dict[str, str]:
         "sums of 784": [x @ W],
         "sums of 2,700": [columns.T @ d_columns],
         "of 2,700 signs": [a @ B],
-        "sums over the batch": [batch_total(x)],
+        "sums over the batch": [batch_sum(x)],
         "exp, log, tanh": [xp.exp(x), xp.log(abs(x)), xp.tanh(x)],
-        "the same in float64": [xp.exp(x64), xp.log(abs(x64)), xp.tanh(x64)],
+        "those of float64": [xp.exp(x64), xp.log(abs(x64)), xp.tanh(x64)],
         "sqrt, quotient": [xp.sqrt(abs(x)), w / (v + 1)],
         "sum of an array": [x.sum()],
         "sums along an axis": [x.sum(axis=0), x.sum(axis=1)],
         "log_softmax": list(backend.run(log_softmax, logits)),
         "batch_norm": [y, x_hat, mean, var, dgamma, dbeta, dx],
         "adam": [w, m, v],
-        "sign": [backend.run(binary_sign, x)],
+        "sign and its gradient": [backend.run(binary_sign, x),
+                                  backend.run(straight_through_gradient, x, x, 1.0)],
+        "rescaled bytes": [backend.run(rescale, octets, 2 / 255, -1, np.float32)],
     }  # fmt: skip
     return {name: digest(*map(backend.to_host, arrays)) for name, arrays in found.items()}
 
 
-def saved_network(folder: Path, backend: Backend) -> Layer:
+def saved_network(file: Path, backend: Backend) -> Layer:
     """The network that the reference trained, with its values, on this backend."""
-    model = NETWORKS[SAVED][0]().build().initialize(0)
-    with np.load(folder / f"{SAVED}.npz") as stored:
+    model = NETWORKS[file.stem][0]().build().initialize(0)
+    with np.load(file) as stored:
         parts: list[Any] = [*model.parameters(), *model.buffers()]
         for part, name in zip(parts, stored.files, strict=True):
             part.data[...] = stored[name]
@@ -187,19 +190,15 @@ def saved_network(folder: Path, backend: Backend) -> Layer:
 
 
 def of_saved(
-    folder: Path, scratch: Path, data: ImageDataset, backend: Backend, batch: int
+    values_file: Path, scratch: Path, data: ImageDataset, backend: Backend, batch: int
 ) -> dict[str, Any]:
-    """Evaluate the saved network; pack it; run its packed file."""
-    model = saved_network(folder, backend)
+    """Evaluate the saved network; pack it; run the packed file of the reference."""
+    model = saved_network(values_file, backend)
     images, labels = (backend.asarray(a) for a in (data.test_images, data.test_labels))
     found = evaluate(model, DataLoader((images, labels), batch), LogitCrossEntropy())
-    file = folder / "packed.safetensors"
     made = scratch / "packed.safetensors"
-    packed = pack(saved_network(folder, CPU), (28, 28))
-    save_packed(packed, made)
-    if not file.exists():
-        file.write_bytes(made.read_bytes())
-    packed = load_packed(file)
+    save_packed(pack(saved_network(values_file, CPU), (28, 28)), made)
+    packed = load_packed(values_file.with_name(made.name))  # `made` itself for the reference
     scores, answers = packed.predict_scores(images), packed.predict(images)
     return {
         "evaluation": digest(np.array(found)),
