@@ -56,29 +56,32 @@ def changed(condition, path, value):
 
 
 def test_a_seed_gives_the_same_bytes_in_every_process(run, tmp_path):
-    """Another hash seed, folder, locale and time zone; on the stand-in what is equal everywhere."""
-    names = ["again", "another folder", "after another training", "stand-in", "without C kernels"]
+    """Another hash seed, folder, locale and time zone; on the stand-in what is equal everywhere.
+
+    The network has dropout and stochastic signs.
+    """
+    names = ["again", "another folder", "after another training", "stand-in"]
     done = run(
-        "reproducible.py", "--networks", "seed", "modern", "--images", "300",
+        "reproducible.py", "--networks", "noise", "--images", "200",
         "--conditions", *names, "--out", str(tmp_path),
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
     stored = json.loads((tmp_path / "reproducible.json").read_text())
     first, *rest = [r for r in stored["rows"] if "why" not in r]
-    assert (stored["data"], stored["images"]) == ("sample", 300)
+    assert (stored["data"], stored["images"]) == ("sample", 200)
     assert [r["condition"] for r in rest][:3] == [
         "again", "another folder, hash seed, locale, time zone",
         "after another training in the process",
     ]  # fmt: skip
     for same in rest[:3]:
         assert reproducible.flat(same) == reproducible.flat(first)
-    for other in rest[3:]:
-        assert other["drawn"] == first["drawn"]
-        for name in ("packed file", "packed scores"):
-            assert other["saved"][name] == first["saved"][name]
-        for name in reproducible.EXACT:
-            assert other["operations"][name] == first["operations"][name]
-    assert "| again | A | A | A | A | A | A |" in done.stdout
+    other = rest[3]
+    assert other["drawn"] == first["drawn"]
+    for name in ("packed file", "packed scores"):
+        assert other["saved"][name] == first["saved"][name]
+    for name in reproducible.EXACT:
+        assert other["operations"][name] == first["operations"][name]
+    assert "| again | A | A | A | A | A |" in done.stdout
 
 
 def test_orders_and_streams_have_these_values_everywhere():
