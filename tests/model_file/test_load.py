@@ -336,6 +336,15 @@ def test_seeds_are_whole_numbers(tmp_path):
             )
 
 
+def test_values_for_some_parameters_are_refused(data, tmp_path):
+    def without_weight(metadata, arrays):
+        del arrays["model/0/weight"]
+        metadata["state"] = metadata["state"].replace('"weight":{"$":"array"}', '"weight":null')
+
+    with pytest.raises(ModelFileError, match="values for some of the parameters"):
+        loads(tmp_path, changed(data, without_weight))
+
+
 plain = st.recursive(
     st.none() | st.booleans() | st.integers(-(2**70), 2**70) | st.floats(allow_nan=False, allow_infinity=False)
     | st.sampled_from(["Dense", "Flatten", "Sequential", "SignSTE", "array", "0", "same"]),

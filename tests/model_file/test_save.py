@@ -178,6 +178,24 @@ def test_an_optimizer_that_could_not_be_made_again_is_refused(make, says, tmp_pa
     assert list(tmp_path.iterdir()) == []
 
 
+class OfQuantized(SGD):
+    """It takes quantized weights only."""
+
+    def __init__(self, parameters, learning_rate):
+        parameters = list(parameters)
+        if any(p.quantizer is None or p.bound != 1 for p in parameters):
+            raise ValueError("bounded, quantized weights, please")
+        super().__init__(parameters, learning_rate)
+
+
+def test_an_optimizer_may_look_at_its_parameters(tmp_path):
+    model = Dense(3, 2, weight_quantizer=SignSTE(), weight_bound=1.0, bias=False).initialize(0)
+    optimizer = OfQuantized(model.parameters(), 0.1)
+    save_model(model, tmp_path / "model", optimizer=optimizer)
+    _, again = load_model(tmp_path / "model", optimizer=True, classes=[OfQuantized])
+    assert type(again) is OfQuantized
+
+
 def test_other_things_are_refused(tmp_path):
     model = Dense(3, 2).initialize(0)
     with pytest.raises(TypeError, match="save_model: expected model of type Layer, got SignSTE"):
