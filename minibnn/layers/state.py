@@ -63,7 +63,7 @@ class LayerState(Stateful):
         for name, holder in _holders(layer):
             _write(holder, state[name], layer.backend, layer.dtype)
         for name, part in _own_parts(layer):
-            if name in state:
+            if part.state():  # the matrix of `FixedFeedback` has the name of its attribute
                 part.restore(state[name])
         for name, child in layer.named_children():
             child.restore(state[name])
