@@ -1,8 +1,8 @@
 // Enough of CUDA to run the kernels of minibnn/backend/cuda on the host.
 //
 // Blocks run one after another, and each thread of a block is a fiber, which runs until it comes to a
-// barrier. Between two barriers the threads run in an order that the caller chooses: a result that
-// depends on it lacks a barrier. Shared memory starts with garbage in every block.
+// barrier. Between two barriers the warps, and their threads, run in an order that the caller chooses: a
+// result that depends on it lacks a barrier. Shared memory starts with garbage in every block.
 
 #include <cmath>
 #include <cstdint>
@@ -43,6 +43,7 @@ enum State : char { RUNS, AT_WARP_BARRIER, AT_BLOCK_BARRIER, DONE };
 static const unsigned most = 1024;  // threads in a block
 static unsigned count;              // of this block's threads
 static unsigned current;
+static dim3 indices[most];
 static State states[most];  // by themselves: every round looks at all of them
 static bool started[most];
 typedef void* Place[5];  // in the code, as __builtin_setjmp wants it
@@ -51,10 +52,11 @@ static char stacks[most][(1 << 15) + 320];  // not a power of two apart, which c
 static uint64_t slots[most];  // what the lanes of a warp show each other
 
 // Jumps, since swapcontext asks the system twice each time; the compiler's own are the fastest. A
-// function may not jump from where another jump ends.
-[[noreturn]] __attribute__((noinline)) static void jump(Place& to) { __builtin_longjmp(to, 1); }
+// function may not jump from where another jump ends. Nor may its callers see inside (`noipa`): they
+// would keep values in registers that other fibers use.
+[[noreturn]] __attribute__((noipa)) static void jump(Place& to) { __builtin_longjmp(to, 1); }
 
-__attribute__((noinline)) static void wait(State where) {
+__attribute__((noipa)) static void wait(State where) {
     states[current] = where;
     if (!__builtin_setjmp(places[current])) jump(scheduler);
 }
@@ -106,7 +108,7 @@ static void entry() {
     }
 }
 
-__attribute__((noinline)) static void resume() {
+__attribute__((noipa)) static void resume() {
     if (__builtin_setjmp(scheduler)) return;
     if (started[current]) jump(places[current]);
     started[current] = true;
@@ -132,28 +134,33 @@ static bool release(unsigned first, unsigned last, State barrier) {
     return any;
 }
 
+// Until its threads are done or wait for other warps.
+static void run_warp(unsigned first, unsigned last, bool descending) {
+    do {
+        for (unsigned k = first; k < last; ++k) {
+            current = descending ? first + last - 1 - k : k;
+            if (states[current] == RUNS) {
+                threadIdx = indices[current];
+                resume();
+            }
+        }
+    } while (release(first, last, AT_WARP_BARRIER));
+}
+
+// Warp by warp: what two warps do between barriers of the block has the other order, too.
 static bool run_block(bool descending) {
     std::memset(__start_shared_memory, 0xA5, __stop_shared_memory - __start_shared_memory);
     std::memset(states, RUNS, count);
-    for (;;) {
-        bool progress = false, all_done = true;
-        for (unsigned k = 0; k < count; ++k) {
-            current = descending ? count - 1 - k : k;
-            if (states[current] == RUNS) {
-                threadIdx = {current % blockDim.x, current / blockDim.x % blockDim.y,
-                             current / blockDim.x / blockDim.y};
-                resume();
-                progress = true;
-            }
+    unsigned warps = (count + warpSize - 1) / warpSize;
+    do {
+        for (unsigned k = 0; k < warps; ++k) {
+            unsigned first = (descending ? warps - 1 - k : k) * warpSize;
+            run_warp(first, first + warpSize < count ? first + warpSize : count, descending);
         }
-        for (unsigned first = 0; first < count; first += warpSize)
-            progress |= release(first, first + warpSize < count ? first + warpSize : count,
-                                AT_WARP_BARRIER);
-        progress |= release(0, count, AT_BLOCK_BARRIER);
-        for (unsigned i = 0; i < count; ++i) all_done &= states[i] == DONE;
-        if (all_done) return true;
-        if (!progress) return false;  // threads wait at different barriers for ever
-    }
+    } while (release(0, count, AT_BLOCK_BARRIER));
+    for (unsigned i = 0; i < count; ++i)
+        if (states[i] != DONE) return false;  // threads wait at different barriers for ever
+    return true;
 }
 
 static int run(Body kernel, void** given, dim3 grid, dim3 block, bool descending) {
@@ -162,6 +169,8 @@ static int run(Body kernel, void** given, dim3 grid, dim3 block, bool descending
     gridDim = grid;
     blockDim = block;
     count = block.x * block.y * block.z;
+    for (unsigned i = 0; i < count; ++i)
+        indices[i] = {i % block.x, i / block.x % block.y, i / block.x / block.y};
     unsigned blocks = grid.x * grid.y * grid.z;
     for (unsigned k = 0; k < blocks; ++k) {
         unsigned b = descending ? blocks - 1 - k : k;
