@@ -86,7 +86,10 @@ def test_every_advice_is_followed_or_known_not_to_be_executable(all_advice):
 def test_what_is_information_is_there(all_advice):
     for room, starts in INFORMATION.items():
         for start in starts:
-            assert any(r == room and text.startswith(start) for r, text in all_advice), (room, start)
+            assert any(r == room and text.startswith(start) for r, text in all_advice), (
+                room,
+                start,
+            )
 
 
 def test_a_new_hint_without_a_test_is_found(tmp_path, monkeypatch):
