@@ -5,7 +5,7 @@
 Trains 784-1024-1024-1024-10 for an epoch with `fit`: with a checkpoint at the end of the epoch,
 without one, and without one again as a control, in turn. Prints the medians and their ratios, and
 writes every measurement to `benchmarks/results/checkpoints.csv` and its environment to
-`checkpoints.json`; with `--images`, only with `--out FOLDER`.
+`checkpoints.json`; with `--images` or `--width`, only with `--out FOLDER`.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ from minibnn.recipes import binary_dense, binary_hidden
 from minibnn.state import State
 from minibnn.training.checkpoint_file import read_checkpoint
 
-WIDTH, BATCH = 1024, 100
+BATCH = 100
 WITH, WITHOUT, CONTROL = "with a checkpoint", "without", "without, again"
 
 
@@ -47,17 +47,18 @@ class Trainee:
     Args:
         data: to train on; it is evaluated on as many of the test images as there are.
         path: of the checkpoint, or None.
+        width: units in each hidden layer.
     """
 
-    def __init__(self, data: ImageDataset, path: str | None) -> None:
+    def __init__(self, data: ImageDataset, path: str | None, width: int) -> None:
         rng = np.random.default_rng(0)
         self.model = Sequential(
             Flatten(),
             Rescale(2 / 255, -1),
-            *binary_hidden(784, WIDTH),
-            *binary_hidden(WIDTH, WIDTH),
-            *binary_hidden(WIDTH, WIDTH),
-            binary_dense(WIDTH, 10),
+            *binary_hidden(784, width),
+            *binary_hidden(width, width),
+            *binary_hidden(width, width),
+            binary_dense(width, 10),
             BatchNorm(10),
         ).initialize(rng)
         arrays = (data.train_images, data.train_labels)
@@ -94,6 +95,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description="Measure what checkpoints cost.")
     add = parser.add_argument
     add("--rounds", type=int, default=5, metavar="N", help="default: %(default)s")
+    add("--width", type=int, default=1024, metavar="N", help="default: %(default)s")
     add("--images", type=int, metavar="N", help="train on the first N images; default: all")
     add("--out", type=Path, metavar="FOLDER", help="write the results there; default: "
         "benchmarks/results for all images, nowhere for fewer")  # fmt: skip
@@ -105,8 +107,9 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         path = os.path.join(folder, "run.safetensors")
         trainees = {
-            WITH: Trainee(data, path), WITHOUT: Trainee(data, None), CONTROL: Trainee(data, None),
-        }  # fmt: skip
+            name: Trainee(data, path if name == WITH else None, args.width)
+            for name in (WITH, WITHOUT, CONTROL)
+        }
         for trainee in trainees.values():
             trainee.epoch()  # the first is slower
         rows = []
@@ -125,7 +128,8 @@ def main() -> None:
         )
     print(f"{WITHOUT:18} {wide[WITHOUT].median():7.3f} s")
     print(f"the file {size:,} bytes, {size / arrays:.4f} of its arrays' {arrays:,}")
-    out = args.out or (None if args.images else RESULTS)
+    partial = args.images or args.width != 1024
+    out = args.out or (None if partial else RESULTS)
     if out is not None:
         save_run(
             out, "checkpoints", table, (), threads=os.cpu_count() or 1, left_out=(),
