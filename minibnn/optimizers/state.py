@@ -37,6 +37,9 @@ class FlatOptimizerState(OptimizerState):
         """The number of updates, a rate without a schedule, and the arrays among its attributes.
 
         So moments need no further code.
+
+        Raises:
+            TypeError: for an array with the name of something else.
         """
         optimizer: Any = self
         schedule = optimizer.schedule
@@ -47,6 +50,11 @@ class FlatOptimizerState(OptimizerState):
         if has_state(schedule):
             state["schedule"] = schedule.state()
         for name, values in parts_of(optimizer, optimizer.backend.array_type):
+            if name in state:
+                raise TypeError(
+                    f"{type(self).__name__}: expected another name for the array {name!r}, which "
+                    "is the name of something else in its state; rename it"
+                )
             state[name] = np.array(optimizer.backend.to_host(values))
         return state
 
