@@ -57,7 +57,7 @@ class LayerState(Stateful):
         """
         layer: Any = self
         require_form(str(layer), layer.state(), state)
-        _require_values(layer, state)
+        _require_values(str(layer), layer, state)
         layer.saved = None
         contract = state["input_contract"]
         layer.input_contract = None if contract is None else InputContract(**contract)
@@ -82,7 +82,7 @@ def _holders(layer: Any) -> Iterator[tuple[str, Parameter | Buffer]]:
     yield from ((buffer.name, buffer) for buffer in layer.own_parts()[1])
 
 
-def _require_values(layer: Any, state: State) -> None:
+def _require_values(who: str, layer: Any, state: State, path: str = "") -> None:
     """Raise ValueError unless the parameters, also those without values, can take the state's."""
     for name, holder in _holders(layer):
         if name not in state:  # a user's layer has another form
@@ -94,11 +94,11 @@ def _require_values(layer: Any, state: State) -> None:
         if given != (layer.dtype, holder.shape):
             got = "none" if values is None else f"{values.dtype} {values.shape}"
             raise ValueError(
-                f"{layer}: expected values of {layer.dtype} {holder.shape} as {name}, got {got}; "
-                "restore the state of a model that was made in the same way"
+                f"{who}: expected a state with {path}{name} as {layer.dtype} {holder.shape}, got "
+                f"{got}; restore the state of a model that was made in the same way"
             )
     for name, child in layer.named_children():
-        _require_values(child, state[name])
+        _require_values(who, child, state[name], f"{path}{name}.")
 
 
 def _values(holder: Parameter | Buffer) -> Any:

@@ -60,8 +60,11 @@ def step(model, case, i):
     return [backend.to_host(a).tobytes() for a in (y, dx)]
 
 
-@pytest.mark.parametrize("backend", [CPU, STRICT], ids=["cpu", "strict"])
-@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize(
+    ("backend", "dtype"),
+    [(CPU, np.float32), (CPU, np.float64), (STRICT, np.float32)],
+    ids=["cpu", "cpu-float64", "strict"],
+)
 @each_case
 def test_a_restored_layer_goes_on_to_the_same_bytes(case, dtype, backend):
     """In one with other values, and in one without any; after steps, and before the first."""
@@ -104,12 +107,11 @@ def test_a_state_is_a_copy(case, backend):
 @pytest.mark.parametrize("name", RECIPES)
 def test_every_recipe_has_a_state(name):
     build = RECIPES[name]().build
-    one, other, fresh = build().initialize(1), build().initialize(2), build()
-    expected = flat(one.state())
-    assert flat(other.state()) != expected
-    for model in (other, fresh):
-        model.restore(one.state())
-        assert flat(model.state()) == expected
+    model, fresh = build().initialize(1), build()
+    expected = flat(model.state())
+    assert flat(fresh.state()) != expected
+    fresh.restore(model.state())
+    assert flat(fresh.state()) == expected
 
 
 def test_arrays_stay_those_that_an_optimiser_holds():
@@ -130,7 +132,7 @@ def net(n_out=2, hidden=3):
     [
         (lambda: net(5).initialize(0), r"3.*weight"),
         (lambda: net(hidden=6).initialize(0), r"0.*weight"),
-        (lambda: net().initialize(0, np.float64), r"0.*weight|running_mean"),
+        (lambda: net().initialize(0, np.float64), r"0\.weight as .*float64"),
         (lambda: Sequential(Dense(4, 3)).initialize(0), r"1 as named parts, got nothing"),
         (
             lambda: Sequential(Dense(4, 3), Dropout(0.5), BatchNorm(3), Dense(3, 2, bias=False))
@@ -151,7 +153,7 @@ def test_a_state_without_values_is_refused_by_a_model_that_has_some():
     """The values that are there would stay, silently."""
     model = net().initialize(0)
     before = flat(model.state())
-    with pytest.raises(ValueError, match=r"float32 \(4, 3\) as weight, got none"):
+    with pytest.raises(ValueError, match=r"with 0\.weight as float32 \(4, 3\), got none"):
         model.restore(net().state())
     assert flat(model.state()) == before
     fresh = net()
