@@ -50,11 +50,7 @@ class UnrecordedState:
         for i, one in enumerate(_flat(optimizer)):
             if isinstance(one, FlatOptimizer):  # `HostState` leaves it out
                 self._roots[f"schedule {i} ({type(one).__name__}'s)"] = one.schedule
-        self._loader_roots: dict[str, Any] = {}
-        if type(loader).__iter__ is DataLoader.__iter__:  # others have all of their state
-            base = vars(DataLoader((np.zeros(1),), 1))
-            own = {name: value for name, value in vars(loader).items() if name not in base}
-            self._loader_roots = {f"{type(loader).__name__}.{n}": value for n, value in own.items()}
+        self._loader = loader
         self._known = {id(_root(a)) for a in _recorded(model, optimizer)}
         self._known |= set(_recorded_streams(model, loss))
         self._last: dict[str, Any] | None = None
@@ -90,7 +86,11 @@ class UnrecordedState:
 
     def _look_at_batches(self) -> dict[str, Any]:
         """What batches may depend on, likewise: a loader's attributes, global generators."""
-        found = HostState(self._backend.array_type, **self._loader_roots).values
+        own: dict[str, Any] = {}
+        if type(self._loader).__iter__ is DataLoader.__iter__:  # others have all of their state
+            base, who = vars(DataLoader((np.zeros(1),), 1)), type(self._loader).__name__
+            own = {f"{who}.{n}": v for n, v in vars(self._loader).items() if n not in base}
+        found = HostState(self._backend.array_type, **own).values
         return {
             path if path.startswith(GLOBAL) else f"{path} {LOADER_HINT}": self._comparable(value)
             for path, value in found.items()
@@ -106,9 +106,10 @@ class UnrecordedState:
 
     def _comparable(self, value: Any) -> Any:
         """A value that differs when a number, a text, or an array's content differs."""
-        if id(_root(value)) in self._known:
+        array = isinstance(value, self._backend.array_type)
+        if id(_root(value) if array else value) in self._known:
             return "recorded elsewhere"
-        if isinstance(value, self._backend.array_type):
+        if array:
             host = self._backend.to_host(value)
             return (str(host.dtype), host.shape, hashlib.sha256(host.tobytes()).hexdigest())
         if isinstance(value, Content):
@@ -117,7 +118,10 @@ class UnrecordedState:
             return (type(value), len(value))
         if isinstance(value, bool | int | float | complex | str | bytes | np.generic):
             return repr(value)
-        return repr(value) if isinstance(value, RandomStream) else type(value)
+        if isinstance(value, RandomStream):
+            return repr(value)
+        # An iterator is a new object() in each snapshot.
+        return value if type(value) is object else type(value)
 
 
 def _differing(before: dict[str, Any], after: dict[str, Any]) -> list[str]:

@@ -93,18 +93,18 @@ def rebind(self, x):
     self.mask = abs(x) * (0.5 + self.calls[0].random())
 
 
-CLASS_COUNT = type("Mine", (Through,), {"calls": 0})
+class InItsClass(Through):
+    calls = 0
 
-
-def count_in_class(self, x):
-    type(self).calls += 1
+    def act(self, x):
+        type(self).calls += 1
 
 
 LAYERS = {
     "counts": lambda: (layer(count, calls=0), r"model\.layers\[0\]\.calls of Mine"),
     "in its class": lambda: (
-        type("Mine", (CLASS_COUNT,), {"act": count_in_class, "calls": 0})(),
-        r"model\.layers\[0\] \(its class\)\.calls of Mine",
+        InItsClass(),
+        r"model\.layers\[0\] \(its class\)\.calls of InItsClass",
     ),
     "generator": lambda: (
         layer(lambda self, x: self.rng.random(), rng=np.random.default_rng(0)),
@@ -194,10 +194,10 @@ def test_a_function_a_loss_an_optimiser_and_a_schedule_are_named(tmp_path):
         calls = 0
 
         def forward(self, x):
+            self.calls += 1
             return x
 
         def backward(self, dy, x):
-            self.calls += 1
             return dy
 
     class Smoothed(LogitCrossEntropy):
@@ -425,11 +425,10 @@ def cache_by_size(self, x):
 
 
 class Scale(Layer):
-    """docs/extending.md's layer, with a second name for its weights and a pair of parts."""
+    """docs/extending.md's layer, with other names for its weights and a pair of parts."""
 
     def __init__(self, features):
         self.scale = Parameter("scale", (features,), Fill(1.0))
-        self.twin = self.scale
         self.stream = RandomStream()
         self.pair = (1, self.stream)
 
@@ -516,9 +515,8 @@ def test_what_changes_later_is_found_at_the_next_look():
     mine = layer(count, calls=0)
     net = Sequential(mine, Dense(4, 2)).initialize(0)
     loader = DataLoader((X, LABELS), 4)
-    unrecorded = UnrecordedState(
-        net, LogitCrossEntropy(), SGD(net.parameters(), 0.1), loader
-    )  # fmt: skip
+    given = net, LogitCrossEntropy(), SGD(net.parameters(), 0.1), loader
+    unrecorded = UnrecordedState(*given)
     assert unrecorded.changed() == unrecorded.changed() == unrecorded.changed() == []
     np.random.rand()  # noqa: NPY002  # by the user, between epochs
     assert unrecorded.changed() == []
