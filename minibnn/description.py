@@ -23,7 +23,6 @@ Other values are numbers, texts, None and lists; ``{"mapping": ...}`` for a dict
 
 from __future__ import annotations
 
-import hashlib
 import inspect
 import math
 import re
@@ -183,6 +182,8 @@ class _Loose(_Describer):
         if isinstance(value, set | frozenset):  # texts in it have another order in each process
             return sorted(map(_plain_repr, value))
         if isinstance(value, np.ndarray):  # its repr leaves most of it out
+            import hashlib  # slow to import
+
             digest = hashlib.sha256(value.tobytes()).hexdigest()
             return f"{value.dtype} {value.shape} sha256 {digest}"
         return _plain_repr(value)

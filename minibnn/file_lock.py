@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
 from contextlib import suppress
 from typing import BinaryIO
@@ -48,6 +47,8 @@ class FileLock:
     def __init__(self, path: str | os.PathLike[str]) -> None:
         folder, name = os.path.split(os.path.realpath(path))
         if len(os.fsencode(name)) > LONGEST:
+            import hashlib  # slow to import
+
             name = hashlib.sha256(os.fsencode(name)).hexdigest()
         self._path = os.path.join(folder, f".{name}.lock")
         self._file: BinaryIO | None = None

@@ -61,7 +61,7 @@ def test_a_signal_is_noted_and_the_work_goes_on(name):
 
 
 def test_a_second_ctrl_c_ends_at_once():
-    with pytest.raises(KeyboardInterrupt), Interrupt() as interrupt:
+    with pytest.raises(KeyboardInterrupt), Interrupt() as interrupt:  # noqa: PT012
         os.kill(os.getpid(), signal.SIGINT)
         assert interrupt.requested == signal.SIGINT
         os.kill(os.getpid(), signal.SIGINT)
@@ -69,7 +69,7 @@ def test_a_second_ctrl_c_ends_at_once():
 
 
 def test_a_ctrl_c_after_a_sigterm_ends_at_once():
-    with pytest.raises(KeyboardInterrupt), Interrupt(ending=True):
+    with pytest.raises(KeyboardInterrupt), Interrupt(ending=True):  # noqa: PT012
         os.kill(os.getpid(), signal.SIGTERM)
         os.kill(os.getpid(), signal.SIGINT)
         pytest.fail("it was ignored")
@@ -130,7 +130,7 @@ def test_handlers_of_others_stay_in_place_and_come_back():
 @pytest.mark.parametrize("context", [lambda: Interrupt(ending=True), gentle_ending])
 def test_handlers_come_back_after_an_error(context):
     before = handlers()
-    with pytest.raises(ZeroDivisionError), context():
+    with pytest.raises(ZeroDivisionError), context():  # noqa: PT012
         assert handlers() != before
         raise ZeroDivisionError
     assert handlers() == before

@@ -58,7 +58,7 @@ def test_a_state_of_another_form_changes_nothing_and_is_named():
 def test_two_parts_of_one_name_are_refused():
     pair = seeded(0)
     pair.one = RandomStream()
-    with pytest.raises(TypeError, match="Pair: expected a name of its own .* two named 'one'"):
+    with pytest.raises(TypeError, match=r"Pair: expected a name of its own .* two named 'one'"):
         pair.state()
     pair.one = pair._one  # the same one twice is one
     assert list(dict(parts_of(pair, Stateful))) == ["one", "other"]
@@ -93,7 +93,7 @@ def test_the_first_difference_in_form(own, given, difference):
     if difference is None:
         require_form("Thing", own, given)
     else:
-        with pytest.raises(ValueError, match="Thing: expected a state with .* made in the same"):
+        with pytest.raises(ValueError, match=r"Thing: expected a state with .* made in the same"):
             require_form("Thing", own, given)
 
 

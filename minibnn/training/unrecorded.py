@@ -7,7 +7,6 @@ checkpoint is written.
 
 from __future__ import annotations
 
-import hashlib
 from collections import deque
 from collections.abc import Iterator
 from typing import Any
@@ -110,6 +109,8 @@ class UnrecordedState:
         if id(_root(value) if array else value) in self._known:
             return "recorded elsewhere"
         if array:
+            import hashlib  # slow to import
+
             host = self._backend.to_host(value)
             return (str(host.dtype), host.shape, hashlib.sha256(host.tobytes()).hexdigest())
         if isinstance(value, Content):

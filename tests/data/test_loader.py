@@ -177,17 +177,17 @@ def test_a_restored_loader_goes_on_after_the_last_batch(kind, options, backend):
 
     n = len(make(0))
     expected = [take(epoch) for data in [make(0)] for epoch in (data, data, data)]
-    for given in range(2 * n + 1):
+    for count in range(2 * n + 1):
         data, other = make(0), make(1)
         batches = itertools.chain.from_iterable(itertools.repeat(data))
-        for _ in range(given):
+        for _ in range(count):
             next(batches)
         state = data.state()
         next(iter(other))
         other.restore(state)
         assert other.state() == state
         epoch, first = state["epoch"], state["position"]
-        assert (epoch, first) == divmod(given, n)
+        assert (epoch, first) == divmod(count, n)
         assert take(other) == expected[epoch][first:]
         if epoch < 2:
             assert take(other) == expected[epoch + 1]  # and no batch of the next one is missing

@@ -20,6 +20,7 @@ from minibnn import (
     Sequential,
 )
 from minibnn.backend import CPU
+from minibnn.layers.state import LayerState
 from minibnn.recipes import RECIPES
 
 each_case = pytest.mark.parametrize("case", CASES, ids=lambda c: c.name)
@@ -233,5 +234,7 @@ def test_two_parts_of_one_name_are_refused():
         layer.state()
 
 
-def test_a_loss_and_a_function_without_state_have_an_empty_one():
+def test_what_never_changes_has_no_entry():
     assert LogitCrossEntropy().state() == {}
+    assert isinstance(Dense(2, 1), LayerState)
+    assert list(Dense(2, 1).state()) == ["input_contract", "weight", "bias"]  # no feedback

@@ -24,6 +24,7 @@ from minibnn import (
 )
 from minibnn.backend import CPU
 from minibnn.optimizers import Descent, Optimizer
+from minibnn.optimizers.state import FlatOptimizerState, OptimizerState
 
 
 class Plateau:
@@ -160,6 +161,13 @@ def test_a_state_is_a_copy(name, backend):
 
     scribble(state)
     assert flat(optimizer.state()) == before
+
+
+def test_which_classes_have_which():
+    assert issubclass(Descent, FlatOptimizerState)
+    assert OptimizerGroup.restore is not OptimizerState.restore
+    optimizer = SGD(model(CPU, 0).parameters(), 0.1)
+    assert optimizer.arguments() == {"learning_rate": 0.1}
 
 
 def test_a_rate_that_was_set_by_hand_is_restored():

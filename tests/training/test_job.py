@@ -28,6 +28,7 @@ from minibnn import (
     split_parameters,
 )
 from minibnn.backend import CPU
+from minibnn.description import describe_loosely
 from minibnn.recipes import RECIPES
 from minibnn.state_file import from_json, to_json
 from minibnn.training.job import circumstances, describe_job, differences
@@ -172,8 +173,6 @@ def test_images_and_large_arrays():
 def test_every_recipe_can_be_described_and_kept(name):
     recipe = RECIPES[name]()
     model = recipe.build()
-    from minibnn.description import describe_loosely
-
     found = describe_loosely(model)
     assert from_json(to_json(found)) == found
     assert " at 0x" not in to_json(found)

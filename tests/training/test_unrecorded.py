@@ -241,8 +241,9 @@ def test_a_function_a_loss_an_optimiser_and_a_schedule_are_named(tmp_path):
     for wrap in (lambda s: s, lambda s: PerEpoch(s, 2)):
         schedule = Warm()
         schedule.calls = 0
+        wrapped = wrap(schedule)
         named = r"schedule 0 \(Adam's\).*\.calls of Warm"
-        assert_named(tmp_path, named, optimizer=lambda p, s=wrap(schedule): Adam(p, s))
+        assert_named(tmp_path, named, optimizer=lambda p, s=wrapped: Adam(p, s))
 
 
 def test_a_plain_optimiser_without_state_is_named_before_the_first_step(tmp_path):
@@ -270,7 +271,7 @@ def test_a_plain_optimiser_without_state_is_named_before_the_first_step(tmp_path
 def test_a_state_that_a_file_cannot_hold_is_named_before_the_first_step(tmp_path):
     mine = type("Mine", (Through,), {"state": lambda self: {"rng": np.random.default_rng(0)}})()
     mine.act = lambda x: pytest.fail("a step was made")
-    with pytest.raises(TypeError, match="model/0/rng'.*got one of type Generator"):
+    with pytest.raises(TypeError, match=r"model/0/rng'.*got one of type Generator"):
         train(tmp_path, mine)
 
 
@@ -333,7 +334,7 @@ def test_a_loader_with_an_iter_of_its_own_is_named_before_the_first_step(tmp_pat
         def __iter__(self):
             pytest.fail("a step was made")
 
-    with pytest.raises(TypeError, match="Mine: .* override batches"):
+    with pytest.raises(TypeError, match=r"Mine: .* override batches"):
         train(tmp_path, loader=Mine)
 
 
@@ -381,7 +382,7 @@ class EachEpoch(DataLoader):
             yield x + self.backend.asarray(rng.random(x.shape).astype(x.dtype)), labels
 
 
-class Stop(Exception):
+class StopError(Exception):
     pass
 
 
@@ -397,11 +398,11 @@ def test_the_hint_is_followed_and_works(tmp_path, backend, monkeypatch):
 
     def forward(x, *, train=False):
         if train and next(calls) == 7:
-            raise Stop
+            raise StopError
         return original(x, train=train)
 
     monkeypatch.setattr(Stateful, "forward", lambda self, x, **how: forward(x, **how))
-    with pytest.raises(Stop):
+    with pytest.raises(StopError):
         train(tmp_path, mine, loader=EachEpoch, epochs=2, backend=backend)
     monkeypatch.undo()
     net = Sequential(Stateful(), Dense(4, 2))
