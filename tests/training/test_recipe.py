@@ -16,13 +16,13 @@ from minibnn.training.recipe import ExponentialTo, Recipe, _Best, adam, constant
 
 def test_logits_that_are_nan_choose_no_model():
     model = Dense(2, 2).initialize(0)
-    best = _Best(model)
+    best = _Best(model, None)
     best.look(0.5)
     kept = model.weight.data.copy()
     model.weight.data[...] = np.nan
     best.look(float("nan"))
     best.look(0.0)
-    best.restore()
+    best.put_back()
     np.testing.assert_array_equal(model.weight.data, kept)
 
 
