@@ -179,6 +179,13 @@ class _Loose(_Describer):
             return _plain_repr(thing)
 
     def refuse(self, value: Any, name: str, expected: str, hint: str) -> Any:
+        if isinstance(value, set | frozenset):  # texts in it have another order in each process
+            return sorted(map(_plain_repr, value))
+        if isinstance(value, np.ndarray):  # its repr leaves most of it out
+            import hashlib  # slow to import
+
+            digest = hashlib.sha256(value.tobytes()).hexdigest()
+            return f"{value.dtype} {value.shape} sha256 {digest}"
         return _plain_repr(value)
 
 

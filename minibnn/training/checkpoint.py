@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from minibnn.atomic_file import require_writable
 from minibnn.file_lock import FileLock, LockedError
 from minibnn.state import State, Stateful, require_form
+from minibnn.state_file import flatten
 from minibnn.training.checkpoint_file import (
     BEFORE,
     CheckpointError,
@@ -161,13 +162,14 @@ class Saver:
         Raises:
             CheckpointError: for a file that is there without ``resume=True``, that is not a whole
                 checkpoint, or that is of another training. Nothing has changed then.
-            TypeError: if a part has no state.
+            TypeError: if a part has no state, or one that a file cannot hold.
         """
         path = self.path
         if not os.path.lexists(path) and self._checkpoint.resume and os.path.exists(path + BEFORE):
             _warn("%s is missing; training goes on from %s", path, path + BEFORE)
             path += BEFORE
         own = {name: part.state() for name, part in self._parts.items()}
+        flatten(own)  # raises for what a file cannot hold, before it is needed
         if not os.path.lexists(path):
             return
         if not self._checkpoint.resume:
@@ -204,9 +206,11 @@ class Saver:
     def due(self, *, steps: int = 0, epochs: int = 0) -> bool:
         """Count steps or epochs; whether it is time for a checkpoint."""
         number, unit = self._checkpoint.interval
+        self._passed += steps if unit == "step" else epochs
+        if self._looks < 2:  # what no state has is not known yet
+            return False
         if unit == "s":
             return time.monotonic() - self._saved_at >= number
-        self._passed += steps if unit == "step" else epochs
         return self._passed >= number
 
     def save(self) -> None:

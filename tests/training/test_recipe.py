@@ -31,6 +31,19 @@ def test_logits_that_are_nan_choose_no_model():
     np.testing.assert_array_equal(model.weight.data, kept)
 
 
+def test_the_best_model_so_far_is_restored():
+    model, other = (Dense(2, 2).initialize(seed) for seed in (0, 1))
+    best, another = _Best(model, None), _Best(other, None)
+    another.restore(best.state())  # before the first epoch
+    best(pd.DataFrame({"acc_test": [0.5]}))
+    another.restore(best.state())
+    another(pd.DataFrame({"acc_test": [0.5, 0.25]}))
+    another.put_back()
+    np.testing.assert_array_equal(other.weight.data, model.weight.data)
+    another(pd.DataFrame({"acc_test": [0.75]}))
+    assert another.accuracy == 0.75
+
+
 @pytest.mark.parametrize(
     ("decay", "start", "end"),
     [(constant, 0.5, 0.5), (cosine, 0.5, 0.0), (ExponentialTo(0.05), 0.5, 0.05)],
