@@ -24,8 +24,7 @@ from minibnn.state import Stateful, parts_of
 from minibnn.training.capture.host_state import Content, HostState
 
 GLOBAL = "the state of "  # how the paths of the global random generators begin
-OURS = "minibnn."
-# An object of a class with one of these modules has a complete state, or none.
+OURS = "minibnn."  # objects of classes in these modules have a complete state, or none
 LOADER_HINT = (
     "(a loader's order(epoch) and batches(epoch) run again when training goes on inside an epoch: "
     "let them depend on the epoch's number alone, as np.random.default_rng([seed, epoch]) does)"
