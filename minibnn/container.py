@@ -152,6 +152,12 @@ def write(
         file.write(_plain_bytes(array))
 
 
+def _sha256(data: bytes) -> Any:
+    import hashlib  # slow: it imports OpenSSL, which training alone does not need
+
+    return hashlib.sha256(data)
+
+
 def _prepare(
     form: Format, metadata: dict[str, str], arrays: Mapping[str, HostArray]
 ) -> tuple[bytes, list[HostArray]]:
@@ -169,9 +175,7 @@ def _prepare(
         }
         ordered.append(array)
     metadata = {"format": form.name, "format_version": str(form.version), **metadata}
-    import hashlib  # slow: it imports OpenSSL, which training needs for checkpoints only
-
-    sha = hashlib.sha256(header(metadata, entries, NO_DIGEST))
+    sha = _sha256(header(metadata, entries, NO_DIGEST))
     for array in ordered:
         sha.update(_plain_bytes(array))
     return header(metadata, entries, sha.hexdigest()), ordered
@@ -324,11 +328,10 @@ def digest(
     metadata: dict[str, str], entries: dict[str, Any], payload: bytes | bytearray | memoryview
 ) -> str:
     """The SHA-256 of a file, with zeros in the place of the digest."""
-    import hashlib  # slow: it imports OpenSSL, which training needs for checkpoints only
-
-    sha = hashlib.sha256(header(metadata, entries, NO_DIGEST))
+    sha = _sha256(header(metadata, entries, NO_DIGEST))
     sha.update(payload)
-    return sha.hexdigest()
+    found: str = sha.hexdigest()
+    return found
 
 
 def _payload_size(entries: dict[str, Any]) -> int | None:

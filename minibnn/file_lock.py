@@ -13,6 +13,8 @@ except ImportError:  # Windows
 
 __all__ = ["FileLock", "LockedError"]
 
+LONGEST = 240  # bytes of a name; with more, its lock's name might be too long for a file system
+
 
 class LockedError(Exception):
     """Another process holds the lock.
@@ -27,7 +29,9 @@ class LockedError(Exception):
 
 
 class FileLock:
-    """A lock for `path`: an empty file ``.name.lock`` beside it, deleted by `release`.
+    """A lock for `path`: a file ``.name.lock`` beside it with the process's number.
+
+    `release` deletes it.
 
     The system releases the lock when the process ends in whatever way; a file that is left behind
     locks nothing. On systems and file systems without locks (`flock`) nothing is locked.
@@ -42,7 +46,11 @@ class FileLock:
 
     def __init__(self, path: str | os.PathLike[str]) -> None:
         folder, name = os.path.split(os.path.realpath(path))
-        self._path = os.path.join(folder, f".{name[:200]}.lock")
+        if len(os.fsencode(name)) > LONGEST:
+            import hashlib  # slow to import
+
+            name = hashlib.sha256(os.fsencode(name)).hexdigest()
+        self._path = os.path.join(folder, f".{name}.lock")
         self._file: BinaryIO | None = None
         if not fcntl:
             return
@@ -63,8 +71,9 @@ class FileLock:
                 self._file = file
             else:  # its holder deleted it in between: lock the new one
                 file.close()
-        self._file.truncate(0)
-        self._file.write(str(os.getpid()).encode())
+        with suppress(OSError):  # a full disk: the lock holds without the number
+            self._file.truncate(0)
+            self._file.write(str(os.getpid()).encode())
 
     def _is_current(self, file: BinaryIO) -> bool:
         try:
@@ -76,6 +85,7 @@ class FileLock:
         """Release the lock and delete its file."""
         if self._file is not None:
             with suppress(OSError):
-                os.unlink(self._path)  # before the lock is released: nobody else can hold it yet
+                if self._is_current(self._file):  # or somebody deleted it, and another one is there
+                    os.unlink(self._path)  # before its release: nobody else can hold it yet
             self._file.close()
             self._file = None

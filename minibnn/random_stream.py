@@ -133,7 +133,7 @@ def stream_keys(seed: int, count: int) -> tuple[np.uint32, np.uint32]:
 def uniform(
     xp: ModuleType, shape: tuple[int, ...], k0: Any, k1: Any, first: int, dtype: Any
 ) -> Array:
-    """Numbers in [0, 1) that depend only on the keys and on their positions.
+    """Numbers in [0, 1), each from its position and two key numbers, which choose the sequence.
 
     .. code-block:: text
 
@@ -144,16 +144,16 @@ def uniform(
     Args:
         xp: the array module.
         shape: of the result.
-        k0: a uint32, which may be a 0-d array.
-        k1: another one.
+        k0: the first key, a uint32, which may be a 0-d array.
+        k1: the second.
         first: the position of the first number.
         dtype: float32 or float64; the values are the same.
 
     Raises:
         ValueError: for positions beyond 2^32, where the numbers would repeat.
 
-    Reference: Salmon et al. 2011, "Parallel random numbers: as easy as 1, 2, 3", show that counters
-    through a mixing function make good random numbers.
+    Reference: Salmon et al. 2011, "Parallel random numbers: as easy as 1, 2, 3", show that the
+    mixed bits of a counter are good random numbers.
     """
     h = xp.arange(first, last_position(shape, first), dtype=np.uint32)
     h += k0

@@ -21,8 +21,9 @@ class Interrupt:
     """A context in which signals only set `requested`, so that training can end by itself.
 
     The first Ctrl-C sets it, and a second one raises KeyboardInterrupt as usual. Signals that are
-    ignored (Ctrl-C in a background job, SIGHUP under `nohup`) stay ignored, and handlers that
-    somebody else has installed stay in place. Only the main thread handles signals.
+    ignored (Ctrl-C in a background job, SIGHUP under `nohup`) stay ignored. Handlers of SIGTERM and
+    SIGHUP that somebody else has installed stay in place; one of Ctrl-C comes back at the end. Only
+    the main thread handles signals.
 
     Args:
         ending: whether SIGTERM and SIGHUP set it, too; otherwise they end the process as usual.
@@ -87,7 +88,8 @@ def gentle_ending() -> Iterator[Ending]:
         ending.code = 128 + number
         if not _running:
             raise KeyboardInterrupt
-        _running[-1].request(number)
+        for training in _running:  # one may run inside another, or in a thread
+            training.request(number)
 
     previous = {}
     if threading.current_thread() is threading.main_thread():

@@ -57,10 +57,22 @@ def has_state(thing: object) -> bool:
 
 
 def parts_of(owner: object, kind: Any) -> Iterator[tuple[str, Any]]:
-    """The attributes of this class, with their names without leading underscores."""
-    for name, value in vars(owner).items():
-        if isinstance(value, kind):
-            yield name.lstrip("_"), value
+    """The attributes of this class, with their names without leading underscores.
+
+    Raises:
+        TypeError: for two parts of one name, such as ``m`` and ``_m``.
+    """
+    found: dict[str, Any] = {}
+    for attribute, value in vars(owner).items():
+        if not isinstance(value, kind):
+            continue
+        name = attribute.lstrip("_")
+        if found.setdefault(name, value) is not value:
+            raise TypeError(
+                f"{type(owner).__name__}: expected a name of its own for each part, got two named "
+                f"{name!r}; rename one of them"
+            )
+    yield from found.items()
 
 
 def require_form(who: str, own: Any, given: Any) -> None:
@@ -103,6 +115,9 @@ def form_difference(own: Any, given: Any, path: str = "") -> tuple[str, str, str
 def _form(value: Any) -> str:
     if isinstance(value, np.ndarray):
         return f"{value.dtype} {value.shape}"
-    if isinstance(value, int | float):
+    # A file gives NumPy's numbers back as Python's, and tuples as lists.
+    if isinstance(value, int | float | np.bool_ | np.number):
         return "a number"
-    return {"dict": "named parts", "list": "a list"}.get(type(value).__name__, "a text")
+    if isinstance(value, list | tuple):
+        return "a list"
+    return "named parts" if isinstance(value, dict) else "a text"

@@ -47,7 +47,7 @@ def put(path, content=b"new"):
 
 @pytest.fixture(scope="module")
 def packed():
-    layers = [Rescale(1 / 255), Dense(784, 10, weight_quantizer=SignSTE())]
+    layers = [Rescale(1 / 255), Dense(784, 2, weight_quantizer=SignSTE())]
     return pack(Sequential(*layers).initialize(0), (784,))
 
 

@@ -161,3 +161,16 @@ def test_bools_are_0_and_1():
         else:
             with pytest.raises(OddFileError, match="bytes of 0 and 1 as the bools 'a'"):
                 container.read(data, "path", FORM)
+
+
+def test_arrays_in_an_order_that_is_not_aligned_are_aligned():
+    """Other programs may write small values first, under a right digest."""
+    entries = {"a": {"dtype": "U8", "shape": [1], "data_offsets": [0, 1]},
+               "b": {"dtype": "F64", "shape": [2], "data_offsets": [1, 17]}}  # fmt: skip
+    metadata = {"format": "odd", "format_version": "3"}
+    payload = b"\7" + np.array([1.5, -2.0]).astype("<f8").tobytes()
+    sha256 = container.digest(metadata, entries, payload)
+    data = container.header(metadata, entries, sha256) + payload
+    views = container.read(data, "path", FORM).views()
+    assert views["b"].flags.aligned
+    assert views["b"].tolist() == [1.5, -2.0]

@@ -213,6 +213,15 @@ def closure():
     return lambda t: n
 
 
+def named_closure():
+    n = 3
+
+    def schedule(t):
+        return n
+
+    return schedule
+
+
 Twice = type("Halving", (), {"__init__": lambda self: None})
 
 
@@ -232,8 +241,9 @@ Twice = type("Halving", (), {"__init__": lambda self: None})
         (Scaled(SHARED := StochasticSign(), SHARED), r"it\.rates\[0\]",
          r"of its own, got the one that is also it\.size; make a new object for each"),
         (Scaled({1: 2}), r"it\.size", "a class of Python, got {1: 2}"),
+        (named_closure(), "it", "a file can name, got <function named_closure.<locals>.schedule>; write"),
     ],
-    ids=range(10),
+    ids=range(11),
 )  # fmt: skip
 def test_what_cannot_be_described_is_named(value, name, says):
     for stochastic in getattr(value, "rates", ()):
@@ -352,3 +362,16 @@ def test_an_argument_that_a_file_does_not_have_has_its_default():
     made = build({"class": "DirectFeedback", "arguments": {"blocks": [FOUND.description]}}, "it",
                  {**CLASSES, "DirectFeedback": DirectFeedback})  # fmt: skip
     assert len(made) == 1
+
+
+class Defaulted:
+    """Its first argument may be left out, before any number of others."""
+
+    def __init__(self, size=3, *rates):
+        self.size, self.rates = size, rates
+
+
+def test_defaults_come_before_the_others():
+    description = {"class": "Defaulted", "arguments": {"rates": [0.5]}}
+    made = build(description, "it", {"Defaulted": Defaulted})
+    assert (made.size, made.rates) == (3, (0.5,))

@@ -90,8 +90,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(given: argparse.Namespace) -> int:
     """Train, pack, save."""
     checkpoint = shared.checkpoint(given)
-    path = shared.check_output(given.output)
     _require_other_files(given)
+    path = shared.check_output(given.output)
     before = _figures(given.source)
     if checkpoint is not None and given.source is not None:
         checkpoint.job["--from, its sha256"] = packed_file_info(given.source).sha256
@@ -170,10 +170,11 @@ def _require_other_files(given: argparse.Namespace) -> None:
             checkpoint_before(checkpoint),
         ):
             raise ValueError(f"--checkpoint: expected another file than {option}; rename one")
-    if given.source is not None and shared.same_file(given.source, given.output):
+    source = given.source and os.path.realpath(given.source)
+    if source == os.path.realpath(given.output):
         raise ValueError(
-            "-o: expected another file than --from, which has to stay as it is while the same "
-            "command may go on from --checkpoint; choose another name"
+            "--output: with --checkpoint, expected another file than --from has, got the same; the "
+            "command could not be repeated after it has replaced the file"
         )
 
 

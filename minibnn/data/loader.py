@@ -23,8 +23,8 @@ class DataLoader(Stateful):
     earlier epochs. ``for batch in loader`` runs epochs 0, 1, 2, ... one after the other;
     ``loader.batches(epoch)`` runs any of them.
 
-    `state` says which batches were given out, and `restore` continues with the next one: the loop
-    that then runs first has the epoch's other batches only.
+    `state` says which batches were given out. After `restore`, the first loop has the batches left
+    of that epoch only, and later loops have whole epochs.
 
     Args:
         arrays: for example ``(images, labels)``; all of the same length, at least 1.
@@ -152,7 +152,17 @@ class DataLoader(Stateful):
         return np.random.default_rng([self._seed, epoch]).permutation(self.samples)
 
     def state(self) -> State:
-        """The seed of the orders, the epoch, and how many of its batches were given out."""
+        """The seed of the orders, the epoch, and how many of its batches were given out.
+
+        Raises:
+            TypeError: for a class of one's own that overrides ``__iter__``, so that nobody knows
+                which batches it has given out, and has no `state` of its own.
+        """
+        if type(self).__iter__ is not DataLoader.__iter__ and type(self).state is DataLoader.state:
+            raise TypeError(
+                f"{type(self).__name__}: expected a loader that can continue inside an epoch, got "
+                "one with an __iter__ of its own; override batches(epoch) instead"
+            )
         epoch, done = self.epoch, self.position
         if self.position == 0 and 0 < self._given < len(self):  # in the middle of an epoch
             epoch, done = epoch - 1, self._given
@@ -161,7 +171,7 @@ class DataLoader(Stateful):
     def restore(self, state: State) -> None:
         """Continue after the batch that was given out last when `state` was taken."""
         require_form("DataLoader", self.state(), state)
-        numbers = [integer("DataLoader", k, state[k], least=0) for k in self.state()]
+        numbers = [integer("DataLoader", k, state[k], least=0) for k in DataLoader.state(self)]
         self._seed, self.epoch, self.position = numbers
         self._given = 0
 

@@ -36,7 +36,7 @@ class LayerState(Stateful):
         for _, child in children:
             require_methods(child, "state", "restore")
         parts = [(name, _values(holder)) for name, holder in _holders(layer)]
-        parts += [(name, part.state()) for name, part in _own_parts(layer) if part.state()]
+        parts += [(name, part.state()) for name, part in _own_parts(layer)]
         parts += [(name, child.state()) for name, child in children]
         for name, values in parts:
             if name in state:
@@ -57,21 +57,22 @@ class LayerState(Stateful):
         """
         layer: Any = self
         require_form(str(layer), layer.state(), state)
+        _require_values(str(layer), layer, state)
         layer.saved = None
         contract = state["input_contract"]
         layer.input_contract = None if contract is None else InputContract(**contract)
         for name, holder in _holders(layer):
-            _write(holder, state[name], layer.backend, layer.dtype)
+            _write(holder, state[name], layer.backend)
         for name, part in _own_parts(layer):
-            if name in state:
-                part.restore(state[name])
+            part.restore(state[name])
         for name, child in layer.named_children():
             child.restore(state[name])
 
 
 def _own_parts(layer: Any) -> Iterator[tuple[str, Stateful]]:
-    """The functions, feedbacks and random streams among the attributes, which are no layers."""
-    return ((name, p) for name, p in parts_of(layer, Stateful) if not isinstance(p, LayerState))
+    """The functions, feedbacks and random streams with a state, which are no layers."""
+    parts = parts_of(layer, Stateful)
+    return ((name, p) for name, p in parts if not isinstance(p, LayerState) and p.state())
 
 
 def _holders(layer: Any) -> Iterator[tuple[str, Parameter | Buffer]]:
@@ -79,6 +80,25 @@ def _holders(layer: Any) -> Iterator[tuple[str, Parameter | Buffer]]:
     children = {id(p) for child in layer.children() for p in child.parameters()}
     yield from ((k, p) for k, p in layer.named_parameters() if id(p) not in children)
     yield from ((buffer.name, buffer) for buffer in layer.own_parts()[1])
+
+
+def _require_values(who: str, layer: Any, state: State, path: str = "") -> None:
+    """Raise ValueError unless the parameters, also those without values, can take the state's."""
+    for name, holder in _holders(layer):
+        if name not in state:  # a user's layer has another form
+            continue
+        values = state[name]
+        if isinstance(holder, Buffer) or (values is None and holder.data is None):
+            continue
+        given = None if values is None else (values.dtype, values.shape)
+        if given != (layer.dtype, holder.shape):
+            got = "none" if values is None else f"{values.dtype} {values.shape}"
+            raise ValueError(
+                f"{who}: expected a state with {path}{name} as {layer.dtype} {holder.shape}, got "
+                f"{got}; restore the state of a model that was made in the same way"
+            )
+    for name, child in layer.named_children():
+        _require_values(who, child, state[name], f"{path}{name}.")
 
 
 def _values(holder: Parameter | Buffer) -> Any:
@@ -90,17 +110,12 @@ def _values(holder: Parameter | Buffer) -> Any:
     return values.copy() if backend.host else values
 
 
-def _write(holder: Parameter | Buffer, values: Any, backend: Backend, dtype: Any) -> None:
+def _write(holder: Parameter | Buffer, values: Any, backend: Backend) -> None:
     """Write values from the host into an array, or into a new one if there is none."""
     if holder.data is not None and values is not None:
         holder.data[...] = backend.asarray(values)
     elif isinstance(holder, Buffer):
         holder.data = None if values is None else backend.asarray(values.copy())
     elif values is not None:
-        if values.shape != holder.shape or values.dtype != dtype:
-            raise ValueError(
-                f"{holder!r}: expected values of {dtype} {holder.shape}, got {values.dtype} "
-                f"{values.shape}; restore the state of a model that was made in the same way"
-            )
         holder.data = backend.asarray(values.copy())
         holder.grad = backend.xp.zeros_like(holder.data)

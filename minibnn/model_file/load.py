@@ -73,56 +73,43 @@ def load_model(
     backend = get_backend(device)
     known = known_classes("load_model", classes)
     container = read_file(path, MODEL)
-    name = container.path
     if optimizer and "optimizer" not in container.metadata:
         raise ModelFileError(
-            f"{name}: expected an optimiser, got the model alone; save both with "
+            f"{container.path}: expected an optimiser, got the model alone; save both with "
             "save_model(model, path, optimizer=optimizer)"
         )
     try:
-        texts = _texts(container, optimizer)
-        states = unflatten(container.views(), from_json(container.metadata["state"]))
-    except ValueError as error:
-        raise _no_model(name, error) from None
-    for described in texts.values():
-        try:
-            require_known(described, known)
-        except ValueError as error:
-            raise ModelFileError(f"{name}: {error}") from None
-    try:
-        _require_parts(states, container.metadata)
-        with np.errstate(all="ignore"):
-            dtype = container.metadata["dtype"]
-            model = _model(texts["architecture"], dtype, states["model"], known)
-    except (MemoryError, OSError):
+        return _made(container, known, backend, optimizer)
+    except (ModelFileError, MemoryError, OSError):
         raise
     except Exception as error:  # classes of a user's own may raise anything
-        raise _no_model(name, error) from error
-    model.to(backend)
-    if not optimizer:
-        return model
-    try:
-        return model, _optimizer(texts["optimizer"], states["optimizer"], model, known)
-    except (MemoryError, OSError):
-        raise
-    except Exception as error:
-        raise _no_model(name, error) from error
+        raise ModelFileError(
+            f"{container.path}: expected a model that can be made again, got "
+            f"{type(error).__name__}: {error}; give the classes that it was saved with, or save it "
+            "again"
+        ) from error
 
 
-def _no_model(name: str, error: Exception) -> ModelFileError:
-    return ModelFileError(
-        f"{name}: expected a model that can be made again, got {type(error).__name__}: {error}; "
-        "give the classes that it was saved with, or save it again"
-    )
-
-
-def _texts(container: Container, optimizer: bool) -> dict[str, Any]:
-    """The descriptions that are needed."""
+def _made(
+    container: Container, known: dict[str, Any], backend: Backend, optimizer: bool
+) -> Layer | tuple[Layer, Optimizer]:
     metadata = container.metadata
     if set(metadata) - {"optimizer"} != _TEXTS:
         raise ValueError(f"metadata {sorted(metadata)}")
+    states = unflatten(container.views(), from_json(metadata["state"]))
+    _require_parts(states, metadata)
     names = ("architecture", "optimizer") if optimizer else ("architecture",)
-    return {name: from_json(metadata[name]) for name in names}
+    described = {name: from_json(metadata[name]) for name in names}
+    try:
+        require_known(list(described.values()), known)
+    except ValueError as error:
+        raise ModelFileError(f"{container.path}: {error}") from None
+    with np.errstate(all="ignore"):
+        model = _model(described["architecture"], metadata["dtype"], states["model"], known)
+    model.to(backend)
+    if not optimizer:
+        return model
+    return model, _optimizer(described["optimizer"], states["optimizer"], model, known)
 
 
 def _require_parts(states: Any, metadata: dict[str, str]) -> None:

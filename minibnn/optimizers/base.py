@@ -23,10 +23,10 @@ class Optimizer(OptimizerState, ABC):
 
     Make it after ``model.initialize(...)`` and ``model.to(...)``, since it takes over the arrays.
 
-    An optimiser of your own derives from `Descent`. Its `update` changes one run of the parameters;
-    its `scalars` returns the numbers that change from step to step, given the learning rate and
-    the number of earlier steps. This is gradient descent whose rate falls with the root of the
-    number of steps:
+    An optimiser of your own derives from `Descent`. Its `update` changes one segment, a part of the
+    array of all parameters; its `scalars` returns the numbers that change from step to step, given
+    the learning rate and the number of earlier steps. This is gradient descent whose rate falls
+    with the root of the number of steps:
 
     >>> class SlowingDescent(Descent):
     ...     def scalars(self, learning_rate, step):
@@ -167,7 +167,7 @@ class FlatOptimizer(FlatOptimizerState, Optimizer):
 
     @abstractmethod
     def update(self, segment: Segment, scalars: Sequence[Any]) -> None:
-        """Update one run of the flat store, from its gradient.
+        """Update one segment of the flat store, from its gradient.
 
         It ends with a `Backend.masked_write` of everything that it changes. (An implementation
         may compute and write at once, as Adam's kernel does.)
@@ -185,8 +185,8 @@ class FlatOptimizer(FlatOptimizerState, Optimizer):
         They depend on the arguments only, and are computed on the host in double precision.
 
         Args:
-            rate: the rate of this step, from the schedule; a `Descent` has multiplied it by the
-                segment's `lr_scale`.
+            rate: of this step, from the schedule; in a `Descent` it is already multiplied by the
+                `lr_scale` of the parameters in the segment.
             step: the number of earlier updates.
         """
         return (rate,)

@@ -37,16 +37,23 @@ class FlatOptimizerState(OptimizerState):
         """The number of updates, a rate without a schedule, and the arrays among its attributes.
 
         So moments need no further code.
+
+        Raises:
+            TypeError: for an array with the name of something else.
         """
         optimizer: Any = self
         schedule = optimizer.schedule
-        state: State = {
-            "steps": optimizer.steps,
-            "rate": schedule if isinstance(schedule, float) else None,
-        }
-        if has_state(schedule):
+        state: State = {"steps": optimizer.steps}
+        if isinstance(schedule, float):
+            state["rate"] = schedule
+        elif has_state(schedule):
             state["schedule"] = schedule.state()
         for name, values in parts_of(optimizer, optimizer.backend.array_type):
+            if name in state:
+                raise TypeError(
+                    f"{type(self).__name__}: expected another name for the array {name!r}, which "
+                    "is the name of something else in its state; rename it"
+                )
             state[name] = np.array(optimizer.backend.to_host(values))
         return state
 
@@ -57,19 +64,11 @@ class FlatOptimizerState(OptimizerState):
             ValueError: before anything changes, if `state` is another optimiser's.
         """
         optimizer: Any = self
-        who, schedule = type(self).__name__, optimizer.schedule
-        require_form(who, self.state(), state)
-        if isinstance(schedule, float) != (state["rate"] is not None):
-            kinds = "a schedule", "a number for a rate"
-            expected, got = reversed(kinds) if isinstance(schedule, float) else kinds
-            raise ValueError(
-                f"{who}: expected the state of an optimiser with {expected}, got one with {got}; "
-                "make it as the one that the state is of"
-            )
+        require_form(type(self).__name__, self.state(), state)
         optimizer.steps = state["steps"]
-        if state["rate"] is not None:
+        if isinstance(optimizer.schedule, float):
             optimizer._set_rate(state["rate"])
-        if "schedule" in state:
-            schedule.restore(state["schedule"])
+        elif has_state(optimizer.schedule):
+            optimizer.schedule.restore(state["schedule"])
         for name, values in parts_of(optimizer, optimizer.backend.array_type):
             values[...] = optimizer.backend.asarray(state[name])

@@ -11,10 +11,9 @@ import time
 import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from minibnn.atomic_file import UnsyncedError, require_writable
-from minibnn.description import describe_loosely
 from minibnn.file_lock import FileLock, LockedError
 from minibnn.state import State, Stateful, require_form
 from minibnn.state_file import flatten
@@ -24,8 +23,9 @@ from minibnn.training.checkpoint_file import (
     read_checkpoint,
     write_checkpoint,
 )
-from minibnn.training.job import differences
-from minibnn.training.unrecorded import UnrecordedState
+
+if TYPE_CHECKING:
+    from minibnn.training.unrecorded import UnrecordedState
 
 EVERY = re.compile(r"\s*(\d+(?:\.\d+)?)\s*(steps?|epochs?|s|min|h)\s*")
 SECONDS = {"s": 1, "min": 60, "h": 3600}
@@ -107,6 +107,8 @@ class Checkpoint:
         self.every = every
         self.interval = Interval.parse(every)
         self.resume = resume
+        from minibnn.description import describe_loosely  # slow to import
+
         self.job = {name: describe_loosely(value) for name, value in (job or {}).items()}
 
     def __repr__(self) -> str:
@@ -185,14 +187,14 @@ class Saver:
         Raises:
             CheckpointError: for a file that is there without ``resume=True``, that is not a whole
                 checkpoint, or that is of another training. Nothing has changed then.
-            TypeError: if a part has a state that a file cannot hold.
+            TypeError: if a part has no state, or one that a file cannot hold.
         """
         path = self.path
         if not os.path.exists(path) and self._checkpoint.resume and os.path.exists(self._older):
             _warn("%s is missing; training goes on from %s", path, self._older)
             path = self._older
         own = {name: part.state() for name, part in self._parts.items()}
-        flatten(own)
+        flatten(own)  # raises for what a file cannot hold, before it is needed
         if not os.path.exists(path):
             return
         if not self._checkpoint.resume:
@@ -200,6 +202,8 @@ class Saver:
                 f"{path}: expected no file yet, got one; go on from it with "
                 "Checkpoint(..., resume=True), or delete it"
             )
+        from minibnn.training.job import differences
+
         state, about = self._read(path)
         self._require_same_job(path, about, own, state)
         different = list(differences(about["circumstances"], self._about["circumstances"]))
@@ -230,9 +234,11 @@ class Saver:
         """Count steps or epochs; whether it is time for a checkpoint."""
         self._is_saved = False
         number, unit = self._checkpoint.interval
+        self._passed += steps if unit == "step" else epochs
+        if self._looks < 2:  # what no state has is not known yet
+            return False
         if unit == "s":
             return time.monotonic() - self._saved_at >= number
-        self._passed += steps if unit == "step" else epochs
         return self._passed >= number
 
     def save(self) -> None:
@@ -289,6 +295,8 @@ class Saver:
             ) from None
 
     def _require_same_job(self, path: str, about: dict[str, Any], own: State, state: State) -> None:
+        from minibnn.training.job import differences
+
         different = list(differences(about["job"], self._about["job"]))
         if different:
             raise WrongCheckpointError(

@@ -23,16 +23,15 @@ from minibnn.signals import Interrupt
 from minibnn.state import has_state
 from minibnn.training import cause
 from minibnn.training.capture import CapturedSteps
-from minibnn.training.checkpoint import Checkpoint, Saver
 from minibnn.training.evaluate import StoppedError, check_data, device_metrics, samples_at_once
 from minibnn.training.flips import Flips
-from minibnn.training.job import circumstances, describe_job
 from minibnn.training.progress import COLUMNS, Progress
 from minibnn.training.step import PlainSteps, check_training
-from minibnn.training.unrecorded import UnrecordedState
 
 if TYPE_CHECKING:
     import pandas as pd
+
+    from minibnn.training.checkpoint import Checkpoint, Saver
 
 
 def fit(
@@ -219,6 +218,9 @@ def _saving(
     if checkpoint is None:
         yield None
         return
+    from minibnn.training.job import circumstances, describe_job
+    from minibnn.training.unrecorded import UnrecordedState
+
     model, loss, optimizer, train = (
         parts[name] for name in ("model", "loss", "optimizer", "training batches")
     )

@@ -10,7 +10,7 @@ from minibnn.backend import Array
 from minibnn.functions import Function, weight_levels
 from minibnn.layers import Layer
 from minibnn.parameter import Parameter
-from minibnn.state import State, Stateful
+from minibnn.state import State, Stateful, require_form
 
 # A weight, its quantizer, and whether the quantizer has two values, only one of them above zero.
 _Quantized: TypeAlias = tuple[Parameter, Function, bool]
@@ -70,7 +70,12 @@ class Flips(Stateful):
         return {path: self._packed(c) for path, c in zip(self._quantized, codes, strict=True)}
 
     def restore(self, state: State) -> None:
-        """Put a state back."""
+        """Put a state back.
+
+        Raises:
+            ValueError: before anything changes, if `state` is of another model.
+        """
+        require_form("Flips", self.state(), state)
         self._at_begin = []
         for path, (parameter, _, two_sided) in self._quantized.items():
             values = state[path]
@@ -78,10 +83,10 @@ class Flips(Stateful):
                 bits = np.unpackbits(values, count=parameter.size).astype(bool)
                 values = bits.reshape(parameter.shape)
             if values is not None:
-                self._at_begin.append(self._backend.asarray(values))
+                self._at_begin.append(self._backend.asarray(values.copy()))
 
     def _packed(self, codes: Array | None) -> Any:
         if codes is None:
             return None
         host = self._backend.to_host(codes)
-        return np.packbits(host) if host.dtype == bool else host
+        return np.packbits(host) if host.dtype == bool else host.copy()

@@ -72,9 +72,9 @@ def differences(there: dict[str, Any], here: dict[str, Any]) -> Iterator[str]:
 
 def _different(name: str, there: Any, here: Any) -> Iterator[str]:
     if _alike(there, here):
-        for key in there:
-            where = name if key in ("class", "arguments") else f"{name}, {key}"
-            yield from _different(where, there[key], here[key])
+        for key in {**there, **here}:
+            where = name if key in ("class", "arguments", "mapping") else f"{name}, {key}"
+            yield from _different(where, there.get(key), here.get(key))
     elif isinstance(there, list) and isinstance(here, list) and len(there) == len(here):
         for i, (one, other) in enumerate(zip(there, here, strict=True)):
             yield from _different(f"{name} {i}", one, other)
@@ -85,9 +85,9 @@ def _different(name: str, there: Any, here: Any) -> Iterator[str]:
 
 
 def _alike(one: Any, other: Any) -> bool:
-    """Whether both describe objects of one class, or have the same keys."""
+    """Whether both describe objects of one class, or name other things."""
     dicts = isinstance(one, dict) and isinstance(other, dict)
-    return dicts and one.keys() == other.keys() and one.get("class") == other.get("class")
+    return dicts and one.get("class") == other.get("class")
 
 
 def _short(value: Any) -> str:

@@ -66,7 +66,7 @@ class Progress(Stateful):
         return {
             "columns": list(self.columns),
             "rows": np.array(self.rows, np.float64) if self.rows else None,
-            "losses": self.losses if len(self.losses) else None,
+            "losses": self.losses.copy() if len(self.losses) else None,
         }
 
     def restore(self, state: State) -> None:
@@ -81,4 +81,4 @@ class Progress(Stateful):
                 "training of the same model"
             )
         self.rows = [] if state["rows"] is None else state["rows"].tolist()
-        self.losses = np.zeros(0) if state["losses"] is None else state["losses"]
+        self.losses = np.zeros(0) if state["losses"] is None else state["losses"].copy()

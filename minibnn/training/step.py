@@ -56,7 +56,7 @@ class PlainSteps:
         return self._running()
 
     def epoch(self, loader: DataLoader, on_steps: OnSteps | None = None) -> Array:
-        """Train on each batch of the loader's next epoch, or on the others of a restored one.
+        """Train on each batch of the loader's next epoch; of a restored one, on the batches left.
 
         After a loss or a gradient that is not finite, no parameter is updated. The CPU stops
         immediately. A GPU keeps a flag instead, since reading it in each step would make the host

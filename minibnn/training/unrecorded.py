@@ -7,7 +7,7 @@ checkpoint is written.
 
 from __future__ import annotations
 
-import re
+from collections import deque
 from collections.abc import Iterator
 from typing import Any
 
@@ -19,85 +19,151 @@ from minibnn.layers import Layer
 from minibnn.losses import Loss
 from minibnn.optimizers import Optimizer
 from minibnn.optimizers.base import FlatOptimizer
-from minibnn.training.capture.host_state import HostState
+from minibnn.random_stream import RandomStream
+from minibnn.state import Stateful, parts_of
+from minibnn.training.capture.host_state import Content, HostState
 
 GLOBAL = "the state of "  # how the paths of the global random generators begin
-OURS = "minibnn."
-# An object of a class with one of these modules has a complete state, or none.
+OURS = "minibnn."  # objects of classes in these modules have a complete state, or none
+LOADER_HINT = (
+    "(a loader's order(epoch) and batches(epoch) run again when training goes on inside an epoch: "
+    "let them depend on the epoch's number alone, as np.random.default_rng([seed, epoch]) does)"
+)
 
 
 class UnrecordedState:
-    """The attributes of users' objects that their `state` does not have.
+    """What training changes in users' objects, and their `state` does not have.
 
     Args:
         model: whose layers and functions are searched.
         loss: searched as well.
-        optimizer: searched as well.
-        loader: searched if its class is a user's own.
+        optimizer: searched as well, and its schedules.
+        loader: searched if its class is a user's own: its batches may depend on nothing that an
+            epoch changes.
     """
 
     def __init__(self, model: Layer, loss: Loss, optimizer: Optimizer, loader: DataLoader) -> None:
         self._backend: Backend = model.backend
         self._roots: dict[str, Any] = {"model": model, "loss": loss, "optimizer": optimizer}
-        if not _tells(loader):
-            base = vars(DataLoader((np.zeros(1),), 1))
-            own = {name: value for name, value in vars(loader).items() if name not in base}
-            self._roots |= {f"{type(loader).__name__}.{name}": value for name, value in own.items()}
-        self._loader_names = set(self._roots) - {"model", "loss", "optimizer"}
+        for i, one in enumerate(_flat(optimizer)):
+            if isinstance(one, FlatOptimizer):  # `HostState` leaves it out
+                self._roots[f"schedule {i} ({type(one).__name__}'s)"] = one.schedule
+        self._loader = loader
         self._known = {id(_root(a)) for a in _recorded(model, optimizer)}
+        self._known |= set(_recorded_streams(model, loss))
         self._last: dict[str, Any] | None = None
+        # A loader may draw an epoch's order before the first step.
+        self._before: dict[str, Any] | None = self._look_at_batches()
+        self._calls = 0
 
     def changed(self) -> list[str]:
-        """What changed since the last call, as paths; nothing in the first call."""
-        before, self._last = self._last, self._look()
-        if before is None:
-            return []
-        return [path for path, value in self._last.items() if before.get(path, value) != value]
+        """What changed since the last call, with its path and class.
+
+        Objects are searched from the first call on: a first step may keep constants. The global
+        random generators are looked at in the first two calls only: later, a user's `on_epoch` may
+        draw from them.
+        """
+        self._calls += 1
+        last, self._last = self._last, self._look()
+        before, self._before = self._before, self._look_at_batches() if self._calls <= 2 else None
+        found = _differing(last, self._last) if last is not None else []
+        if before is not None and self._before is not None:
+            found += _differing(before, self._before)
+        return found
 
     def _look(self) -> dict[str, Any]:
+        """What is in no state, by path and class, as values that can be compared."""
         found = HostState(self._backend.array_type, **self._roots).values
         return {
-            path: self._comparable(value)
+            f"{path.replace('._layers[', '.layers[')} of {_class_at(path, found)}": (
+                self._comparable(value)
+            )
             for path, value in found.items()
             if self._is_unrecorded(path, found)
         }
 
+    def _look_at_batches(self) -> dict[str, Any]:
+        """What batches may depend on, likewise: a loader's attributes, global generators."""
+        own: dict[str, Any] = {}
+        if type(self._loader).__iter__ is DataLoader.__iter__:  # others have all of their state
+            base, who = vars(DataLoader((np.zeros(1),), 1)), type(self._loader).__name__
+            own = {f"{who}.{n}": v for n, v in vars(self._loader).items() if n not in base}
+        found = HostState(self._backend.array_type, **own).values
+        return {
+            path if path.startswith(GLOBAL) else f"{path} {LOADER_HINT}": self._comparable(value)
+            for path, value in found.items()
+        }
+
     def _is_unrecorded(self, path: str, found: dict[str, Any]) -> bool:
-        if path.startswith(GLOBAL) or path in self._loader_names:
-            return True
-        owner = path
-        while match := re.match(r"(.+)(?:\.[^.\[\]]+|\[[^\[\]]*\])$", owner):
-            owner = match[1]
-            if owner in self._loader_names:
-                return True
-            value = found.get(owner)
-            if value is not None and hasattr(value, "__dict__"):
-                return not _tells(value)
-        return False
+        if path.startswith(GLOBAL):
+            return False
+        owners = _owners(path, found)
+        if isinstance(found[path], RandomStream):  # it may be in a list, which no state has
+            return not any(_has_own_state(owner) for owner in owners)
+        return next((not _tells(owner) for owner in owners), False)
 
     def _comparable(self, value: Any) -> Any:
         """A value that differs when a number, a text, or an array's content differs."""
-        if isinstance(value, self._backend.array_type):
-            if id(_root(value)) in self._known:
-                return "recorded elsewhere"
+        array = isinstance(value, self._backend.array_type)
+        if id(_root(value) if array else value) in self._known:
+            return "recorded elsewhere"
+        if array:
+            import hashlib  # slow to import
+
             host = self._backend.to_host(value)
-            return (str(host.dtype), host.shape, host.tobytes())
-        if isinstance(value, tuple):  # of HostState: an object, and its content
-            return repr(value[1:])
+            return (str(host.dtype), host.shape, hashlib.sha256(host.tobytes()).hexdigest())
+        if isinstance(value, Content):
+            return value.content
+        if isinstance(value, list | deque):  # dicts may be caches, which grow
+            return (type(value), len(value))
         if isinstance(value, bool | int | float | complex | str | bytes | np.generic):
             return repr(value)
-        return type(value)
+        if isinstance(value, RandomStream):
+            return repr(value)
+        # An iterator is a new object() in each snapshot.
+        return value if type(value) is object else type(value)
+
+
+def _differing(before: dict[str, Any], after: dict[str, Any]) -> list[str]:
+    return [path for path, value in after.items() if before.get(path, value) != value]
+
+
+def _owners(path: str, found: dict[str, Any]) -> Iterator[Any]:
+    """The objects with attributes that a path leads through, innermost first."""
+    for end in range(len(path) - 1, 0, -1):
+        if path[end] in ".[ ":
+            owner = found.get(path[:end])
+            if hasattr(owner, "__dict__"):
+                yield owner
+
+
+def _class_at(path: str, found: dict[str, Any]) -> str:
+    """The name of the class whose attribute this is."""
+    owner = next(_owners(path, found), None)
+    return owner.__name__ if isinstance(owner, type) else type(owner).__name__
 
 
 def _tells(value: Any) -> bool:
     """Whether an object's state is known: its class is minibnn's, or defines `state` itself."""
-    kind = type(value)
-    if kind.__module__.startswith(OURS):
-        return True
-    for base in kind.__mro__:
+    return type(value).__module__.startswith(OURS) or _has_own_state(value)
+
+
+def _has_own_state(value: Any) -> bool:
+    """Whether a class of a user's defines `state`."""
+    for base in type(value).__mro__:
         if "state" in vars(base):
             return not base.__module__.startswith(OURS)
     return False
+
+
+def _flat(optimizer: Optimizer) -> Iterator[Optimizer]:
+    """An optimiser, or those in a group."""
+    members = getattr(optimizer, "optimizers", None)
+    if members is None:
+        yield optimizer
+        return
+    for member in members:
+        yield from _flat(member)
 
 
 def _recorded(model: Layer, optimizer: Optimizer) -> Iterator[Any]:
@@ -105,10 +171,22 @@ def _recorded(model: Layer, optimizer: Optimizer) -> Iterator[Any]:
     for p in model.parameters():
         yield from (p.data, vars(p)["grad"])
     yield from (buffer.data for buffer in model.buffers() if buffer.data is not None)
-    for one in getattr(optimizer, "optimizers", [optimizer]):
+    for one in _flat(optimizer):
         if isinstance(one, FlatOptimizer):
             yield one.store.data
             yield from (a for a in vars(one).values() if isinstance(a, one.backend.array_type))
+
+
+def _recorded_streams(*owners: Any) -> Iterator[int]:
+    """The ids of the random streams that their states have."""
+    for owner in owners:
+        if isinstance(owner, RandomStream):
+            yield id(owner)
+        if isinstance(owner, Layer):
+            yield from _recorded_streams(*owner.children())
+        if isinstance(owner, Stateful):
+            parts = [part for _, part in parts_of(owner, Stateful) if not isinstance(part, Layer)]
+            yield from _recorded_streams(*parts)
 
 
 def _root(a: Any) -> Any:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pytest
 from advice import find_advice, followed
 
 HERE = Path(__file__).parent
@@ -65,8 +66,14 @@ def is_information(room: str, text: str) -> bool:
     return any(text.startswith(start) for start in INFORMATION.get(room, []))
 
 
-def test_every_advice_is_followed_or_known_not_to_be_executable():
-    found = {(room, text) for room, text in find_advice() if not is_information(room, text)}
+@pytest.fixture(scope="module")
+def all_advice():
+    """What the whole package gives, which takes a second or two to find."""
+    return find_advice()
+
+
+def test_every_advice_is_followed_or_known_not_to_be_executable(all_advice):
+    found = {(room, text) for room, text in all_advice if not is_information(room, text)}
     executed = followed(HERE, found)
     left = sorted(found - executed - set(NOT_EXECUTABLE))
     assert not left, "advice that no test follows:\n" + "\n".join(map(str, left))
@@ -76,11 +83,13 @@ def test_every_advice_is_followed_or_known_not_to_be_executable():
     assert not both, f"executed after all: {both}"
 
 
-def test_what_is_information_is_there():
-    found = find_advice()
+def test_what_is_information_is_there(all_advice):
     for room, starts in INFORMATION.items():
         for start in starts:
-            assert any(r == room and text.startswith(start) for r, text in found), (room, start)
+            assert any(r == room and text.startswith(start) for r, text in all_advice), (
+                room,
+                start,
+            )
 
 
 def test_a_new_hint_without_a_test_is_found(tmp_path, monkeypatch):

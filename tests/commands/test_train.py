@@ -450,7 +450,7 @@ def test_a_checkpoint_that_is_there_is_not_overwritten(tmp_path, job, capsys):
         (["--checkpoint", "out"], "--checkpoint: expected another file than -o; rename one"),
         (["--checkpoint", "./out"], "--checkpoint: expected another file than -o; rename one"),
         (["--checkpoint", "file", "--from", "file"], "another file than --from; rename one"),
-        (["--checkpoint", "run", "--from", "out"], "-o: expected another file than --from, which"),
+        (["--checkpoint", "run", "--from", "out"], "--output: with --checkpoint, expected another file than --from has"),
     ],
 )  # fmt: skip
 def test_wrong_usage_of_checkpoints(tmp_path, monkeypatch, capsys, words, said):

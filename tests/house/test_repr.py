@@ -97,6 +97,7 @@ def objects():
     net = model()
     bias = [p for p in net.parameters() if p.name == "bias"]
     yield OptimizerGroup(*(SGD([p], 0.1) for p in (*bias, net[1].weight)))
+    yield minibnn.Checkpoint("run.safetensors")
     yield PlainSteps(other, LogitCrossEntropy(), SGD(other.parameters(), 0.1))
     yield CapturedSteps(other, LogitCrossEntropy(), SGD(other.parameters(), 0.1))
     report = minibnn.check_gradients(Dense(2, 2), np.ones((2, 2)))
