@@ -70,7 +70,7 @@ def parts_of(owner: object, kind: Any) -> Iterator[tuple[str, Any]]:
         if found.setdefault(name, value) is not value:
             raise TypeError(
                 f"{type(owner).__name__}: expected a name of its own for each part, got two named "
-                f"{name!r}; rename one of them"
+                f"{name!r} without leading underscores; rename one of them"
             )
     yield from found.items()
 

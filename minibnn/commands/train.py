@@ -169,12 +169,15 @@ def _require_other_files(given: argparse.Namespace) -> None:
             checkpoint,
             checkpoint_before(checkpoint),
         ):
-            raise ValueError(f"--checkpoint: expected another file than {option}; rename one")
+            raise ValueError(
+                f"--checkpoint: expected another file than {option}, also with .before at its end, "
+                f"got {given.checkpoint}; choose another name after --checkpoint"
+            )
     source = given.source and os.path.realpath(given.source)
     if source == os.path.realpath(given.output):
         raise ValueError(
-            "--output: with --checkpoint, expected another file than --from has, got the same; the "
-            "command could not be repeated after it has replaced the file"
+            "--output: with --checkpoint, expected another file than --from has, so that the "
+            "command can be repeated, got the same; choose another name after -o"
         )
 
 

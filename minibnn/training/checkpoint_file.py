@@ -77,7 +77,8 @@ def read_checkpoint(path: str) -> tuple[State, dict[str, Any]]:
             raise ValueError("expected named parts")
     except (KeyError, ValueError) as error:
         raise CheckpointError(
-            f"{path}: expected a checkpoint, got something else ({error}); start the training anew"
+            f"{path}: expected a checkpoint, got something else ({error}); delete it to start the "
+            "training anew"
         ) from None
     return state, about
 

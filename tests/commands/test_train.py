@@ -447,9 +447,9 @@ def test_a_checkpoint_that_is_there_is_not_overwritten(tmp_path, job, capsys):
         (["--checkpoint-every", "3s"], "--checkpoint-every: expected a file to save the training"),
         (["--checkpoint", "run", "--checkpoint-every", "often"],
          "error: --checkpoint-every: expected a count and a unit, got 'often'; write '200steps'"),
-        (["--checkpoint", "out"], "--checkpoint: expected another file than -o; rename one"),
-        (["--checkpoint", "./out"], "--checkpoint: expected another file than -o; rename one"),
-        (["--checkpoint", "file", "--from", "file"], "another file than --from; rename one"),
+        (["--checkpoint", "out"], "--checkpoint: expected another file than -o, also with .before"),
+        (["--checkpoint", "./out"], "--checkpoint: expected another file than -o, also with .before"),
+        (["--checkpoint", "file", "--from", "file"], "another file than --from, also"),
         (["--checkpoint", "run", "--from", "out"], "--output: with --checkpoint, expected another file than --from has"),
     ],
 )  # fmt: skip

@@ -245,7 +245,7 @@ def test_anybodys_texts_under_a_right_digest_are_refused(path, texts):
     from minibnn.container import to_bytes
 
     Path(path).write_bytes(to_bytes(CHECKPOINT, {"minibnn": __version__, **texts}, {}))
-    with pytest.raises(CheckpointError, match=r"got something else .*; start the training anew"):
+    with pytest.raises(CheckpointError, match=r"got something else .*; delete it to start"):
         read_checkpoint(path)
 
 
