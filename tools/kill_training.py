@@ -53,6 +53,7 @@ from minibnn import (
 )
 from minibnn.optimizers import Optimizer
 from minibnn.recipes import RECIPES
+from minibnn.signals import INTERRUPTED, gentle_ending
 from minibnn.state import State
 from minibnn.training.checkpoint_file import BEFORE, read_checkpoint
 
@@ -136,8 +137,8 @@ TRAININGS: dict[str, Callable[[ImageDataset], Parts]] = {
 }
 
 
-def train(name: str, path: str | None, result: Path) -> None:
-    """Run one training, resumed from `path`, and write the digests of everything it ends with."""
+def train(name: str, path: str | None, result: Path) -> bool:
+    """Run one training, resumed from `path`; at its end, write the digests of what it ends with."""
     model, batches, test, optimizer, epochs, every = TRAININGS[name](load_sample())
     checkpoint = None if path is None else Checkpoint(path, every, resume=True)
     print(BEGUN, flush=True)
@@ -146,11 +147,12 @@ def train(name: str, path: str | None, result: Path) -> None:
         checkpoint=checkpoint, progress=False,
     )  # fmt: skip
     if history.attrs["interrupted"]:
-        raise SystemExit(130)
+        return False
     digests = {"history": hashlib.sha256(history.to_numpy().tobytes()).hexdigest()}
     for part, thing in (("model", model), ("optimizer", optimizer), ("loader", batches)):
         digests |= _digests(part, thing.state())
     result.write_text(json.dumps(digests))
+    return True
 
 
 def _digests(path: str, state: State) -> dict[str, str]:
@@ -229,6 +231,7 @@ class Killer:
 
     def _one_life(self, result: Path, took: float, *, spared: bool) -> bool:
         """Start or resume the training, and kill it unless spared; whether it ended before."""
+        result.unlink(missing_ok=True)
         process = self._start(self.path, result)
         in_a_save = self.number == signal.SIGKILL and self.rng.random() < IN_A_SAVE
         deadline = time.monotonic() + self.rng.uniform(0, 0.6 * took)
@@ -244,7 +247,9 @@ class Killer:
         writing = any(self.folder.glob(f".{self.path.name}.*.tmp"))
         process.send_signal(self.number)
         _, said = process.communicate()
-        if process.returncode == 0:
+        # A signal may come when the training is over, and only the interpreter still runs.
+        over = self.number != signal.SIGKILL and result.exists()
+        if process.returncode == 0 or over:
             return True
         self.kills += 1
         self.in_saves += writing
@@ -284,8 +289,12 @@ def main(argv: list[str] | None = None) -> int:
     add("--result", type=Path, help=argparse.SUPPRESS)
     given: Any = parser.parse_args(argv)
     if given.train:
-        train(given.train, given.path, given.result)
-        return 0
+        with gentle_ending() as ending:  # as the commands do
+            try:
+                whole = train(given.train, given.path, given.result)
+            except KeyboardInterrupt:
+                whole = False
+        return 0 if whole else ending.code or INTERRUPTED
     rng, number = random.Random(given.seed), signal.Signals[f"SIG{given.signal}"]
     each = -(-given.kills // len(given.trainings))
     total = 0
