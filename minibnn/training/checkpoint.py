@@ -191,7 +191,7 @@ class Saver:
         """
         path = self.path
         if not os.path.exists(path) and self._checkpoint.resume and os.path.exists(self._older):
-            _warn("%s is missing; training goes on from %s", path, self._older)
+            _say("warning", "%s is missing; training goes on from %s", path, self._older)
             path = self._older
         own = {name: part.state() for name, part in self._parts.items()}
         flatten(own)  # raises for what a file cannot hold, before it is needed
@@ -217,6 +217,7 @@ class Saver:
         for name, part in self._parts.items():
             part.restore(state[name])
         self._note_saved()
+        _say("info", "%s: training goes on after %s", path, self._saved)
 
     def note_step(self) -> None:
         """Look whether the first two steps change something that no state has.
@@ -250,16 +251,16 @@ class Saver:
             return
         if self._looks == 2 and (changed := self._unrecorded.changed()):
             self._looks = 3  # say it once
-            _warn("%s", self._not_saved(changed))
+            _say("warning", "%s", self._not_saved(changed))
         state = {name: part.state() for name, part in self._parts.items()}
         try:
             write_checkpoint(self.path, state, self._about)
             self._note_saved()
         except UnsyncedError as error:
             self._note_saved()
-            _warn("%s; training goes on", error)
+            _say("warning", "%s; training goes on", error)
         except (OSError, CheckpointError, TypeError) as error:
-            _warn("%s: no checkpoint was written: %s; training goes on", self.path, error)
+            _say("warning", "%s: no checkpoint was written: %s; training goes on", self.path, error)
         self._passed, self._saved_at = 0, time.monotonic()
 
     def say_how_to_go_on(self, number: int) -> None:
@@ -267,13 +268,13 @@ class Saver:
         name = signal.Signals(number).name
         if self._saved:
             lost = "" if self._is_saved else ", what came later is lost"
-            _warn(
-                "%s: training is saved in %s after %s%s; "
+            _say(
+                "warning", "%s: training is saved in %s after %s%s; "
                 "Checkpoint(..., resume=True) goes on from there",
                 name, self.path, self._saved, lost,
             )  # fmt: skip
         else:
-            _warn("%s: nothing is saved", name)
+            _say("warning", "%s: nothing is saved", name)
 
     def _note_saved(self) -> None:
         self._is_saved, self._saved = True, str(self._parts["history"])
@@ -320,10 +321,11 @@ class Saver:
         )
 
 
-def _warn(text: str, *values: object) -> None:
+def _say(level: str, text: str, *values: object) -> None:
+    """Log a message, on a line of its own beside a progress bar."""
     import logging
 
     from tqdm import tqdm
 
-    with tqdm.external_write_mode(file=sys.stderr):  # on a line of its own beside a progress bar
-        logging.getLogger("minibnn").warning(text, *values)
+    with tqdm.external_write_mode(file=sys.stderr):
+        getattr(logging.getLogger("minibnn"), level)(text, *values)
