@@ -53,7 +53,9 @@ def path(tmp_path):
 def said(caplog):
     """The messages of minibnn's log so far."""
     caplog.set_level(logging.INFO, "minibnn")
-    return lambda: [record.getMessage() for record in caplog.records]
+    return lambda level=logging.WARNING: [
+        record.getMessage() for record in caplog.records if record.levelno >= level
+    ]
 
 
 @pytest.fixture(scope="module")
@@ -370,6 +372,7 @@ def test_a_missing_file_is_replaced_by_the_one_before(path, whole, said):
     os.unlink(path)
     same_bits(resumed(path).ending(), whole)
     assert said() == [f"{path} is missing; training goes on from {path}{BEFORE}"]
+    assert said(logging.INFO)[1].startswith(f"{path}{BEFORE}: training goes on after ")
     os.unlink(path)
     Path(path + BEFORE).write_bytes(b"")
     message = refused(path, "it is cut off", CheckpointError)
