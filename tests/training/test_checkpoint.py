@@ -231,22 +231,25 @@ def test_on_epoch_with_a_state_is_kept(path):
 
 @pytest.mark.parametrize("saves", [1, 2, 3])
 def test_a_recipe_keeps_its_best_values(path, saves, monkeypatch):
-    """The best epoch is the first: later ones have a learning rate that ruins the network."""
+    """The last epoch is not the best: its learning rate ruins the network."""
     data = few_images(300, 20)
 
-    def train(checkpoint=None, on_epoch=None):
+    def train(seed, checkpoint=None, on_epoch=None):
         changes = {"epochs": 3, "batch_size": 50, "held_out": 100, "learning_rate": 1e-3}
         changes["decay"] = lambda rate, epochs, steps: lambda step: rate if step < 5 else 3.0
         return RECIPES["modern"]().train(
-            data, seed=3, progress=False, checkpoint=checkpoint, on_epoch=on_epoch, **changes
+            data, seed=seed, progress=False, checkpoint=checkpoint, on_epoch=on_epoch, **changes
         )
 
-    model, history = train()
+    for seed in range(20):  # with some, and some roundings, the last epoch is the best all the same
+        model, history = train(seed)
+        if history.acc_test.iloc[-1] < history.acc_test.max():
+            break
     assert history.acc_test.iloc[-1] < history.acc_test.max()
     with killed_after_save(saves):
-        train(Checkpoint(path), Mean())
+        train(seed, Checkpoint(path), Mean())
     seen = Mean()
-    again, same_history = train(Checkpoint(path, resume=True), seen)
+    again, same_history = train(seed, Checkpoint(path, resume=True), seen)
     assert seen.seen == history.loss_test.tolist()
     np.testing.assert_array_equal(same_history.to_numpy(), history.to_numpy())
     for one, other in zip(again.parameters(), model.parameters(), strict=True):
