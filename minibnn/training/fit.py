@@ -218,6 +218,7 @@ def _saving(
     if checkpoint is None:
         yield None
         return
+    from minibnn.training.checkpoint import ON_EPOCH
     from minibnn.training.job import circumstances, describe_job
     from minibnn.training.unrecorded import UnrecordedState
 
@@ -228,7 +229,7 @@ def _saving(
         parts,
         describe_job(model, loss, optimizer, train, test),
         circumstances(model.backend),
-        UnrecordedState(model, loss, optimizer, train),
+        UnrecordedState(model, loss, optimizer, train, arguments=ON_EPOCH not in parts),
     ) as saver:
         saver.restore()
         yield saver
