@@ -34,9 +34,9 @@ class FileLock:
 
     `release` deletes it.
 
-    The system releases the lock when the process ends in whatever way, even if processes that it has
-    forked live on; a file that is left behind locks nothing. On systems and file systems without
-    locks (`flock`) nothing is locked.
+    The system releases the lock when the process ends in whatever way, even if processes that it
+    has forked live on; a file that is left behind locks nothing. On systems and file systems
+    without locks (`flock`) nothing is locked.
 
     Args:
         path: of the file to be written.

@@ -219,6 +219,14 @@ class Saver:
                 UserWarning,
                 stacklevel=5,
             )
+        loader = "training batches"
+        if own[loader].get("seed") != state[loader].get("seed"):
+            warnings.warn(
+                f"{path}: training goes on with the file's seed of the {loader}, which is another "
+                "one than here; for a training with another seed, choose another file",
+                UserWarning,
+                stacklevel=5,
+            )
         for name, part in self._parts.items():
             part.restore(state[name])
         self._note_saved()

@@ -325,6 +325,16 @@ def test_other_circumstances_are_a_warning_once(path, monkeypatch, whole):
         resumed(path)
 
 
+def test_another_seed_of_the_batches_is_a_warning(path, whole):
+    killed(path, 4)
+    other = Training()
+    other.train = DataLoader(other.train.arrays, 16, shuffle=True, rng=3)
+    with pytest.warns(UserWarning, match="the file's seed of the training batches") as caught:
+        other.fit(Checkpoint(path, resume=True))
+    assert same_bits(other.ending(), whole)
+    assert caught[0].filename.endswith("checkpointed.py"), "the line that called fit"
+
+
 @POSIX
 def test_a_damaged_file_offers_the_one_before_by_a_command_that_works(tmp_path, whole):
     folder = tmp_path / "it's a folder"
