@@ -6,19 +6,24 @@ import logging
 
 import pytest
 from checkpointed import Training, killed_after_save, same_bits
+from few_images import few_images
 
 from minibnn import (
     SGD,
     Checkpoint,
     Constant,
     Dense,
+    Dropout,
+    Flatten,
     LogitCrossEntropy,
     OptimizerGroup,
     PerEpoch,
+    Rescale,
     Sequential,
 )
 from minibnn.training.arguments import arguments_in_no_state
 from minibnn.training.job import differences
+from minibnn.training.recipe import Recipe
 
 
 class Plateau:
@@ -150,6 +155,24 @@ def test_one_that_cannot_is_named_once(tmp_path, caplog):
     annealed(Checkpoint(tmp_path / "run", "1step"), named=True)
     (record,) = caplog.records
     assert "got model, layers 3, rate: 0.2 then, 0.1 now (if on_epoch sets it" in record.message
+
+
+def test_a_recipe_that_holds_images_out_names_it_too(tmp_path, caplog):
+    dropouts = []
+
+    def build():
+        dropouts.append(Dropout(0.4))
+        return Sequential(Flatten(), Rescale(1 / 255), dropouts[-1], Dense(784, 10))
+
+    def on_epoch(history):
+        dropouts[-1].rate = 0.1
+
+    recipe = Recipe("mine", build, epochs=2, batch_size=10, learning_rate=0.1, held_out=20)
+    recipe.train(
+        few_images(60, 10), on_epoch=on_epoch, progress=False, checkpoint=Checkpoint(tmp_path / "r")
+    )
+    (record,) = caplog.records
+    assert "got model, layers 2, rate: 0.4 then, 0.1 now" in record.message
 
 
 def test_it_is_named_before_the_second_step_if_an_epoch_has_one(tmp_path):

@@ -956,3 +956,14 @@ def test_training_may_change_the_working_folder(tmp_path, monkeypatch, whole):
 def test_names_in_a_job_become_texts(path):
     Training().fit(Checkpoint(path, job={1: 2}))
     Training().fit(Checkpoint(path, resume=True, job={1: 2}))
+
+
+def test_a_loader_restored_inside_an_epoch_by_hand_is_refused(path):
+    other, training = Training(), Training()
+    next(iter(other.train))
+    training.train.restore(other.train.state())
+    for given in (None, Checkpoint(path)):
+        with pytest.raises(ValueError, match=r"restored after 1 of its 3 batches; finish that"):
+            training.fit(given)
+    training.train.position = 0
+    assert len(training.fit().history) == 2
