@@ -184,7 +184,10 @@ class _Loose(_Describer):
         if isinstance(value, np.ndarray):  # its repr leaves most of it out
             import hashlib  # slow to import
 
-            digest = hashlib.sha256(value.tobytes()).hexdigest()
+            content = value.tobytes()
+            if value.dtype.hasobject:  # these are addresses
+                content = _plain_repr(value.tolist()).encode()
+            digest = hashlib.sha256(content).hexdigest()
             return f"{value.dtype} {value.shape} sha256 {digest}"
         return _plain_repr(value)
 

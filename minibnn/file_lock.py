@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import weakref
 from contextlib import suppress
 from typing import BinaryIO
 
@@ -33,8 +34,9 @@ class FileLock:
 
     `release` deletes it.
 
-    The system releases the lock when the process ends in whatever way; a file that is left behind
-    locks nothing. On systems and file systems without locks (`flock`) nothing is locked.
+    The system releases the lock when the process ends in whatever way, even if processes that it
+    has forked live on; a file that is left behind locks nothing. On systems and file systems
+    without locks (`flock`) nothing is locked.
 
     Args:
         path: of the file to be written.
@@ -74,6 +76,13 @@ class FileLock:
         with suppress(OSError):  # a full disk: the lock holds without the number
             self._file.truncate(0)
             self._file.write(str(os.getpid()).encode())
+        _held.add(self)
+
+    def forget(self) -> None:
+        """Leave the lock to the process that this one was forked from."""
+        if self._file is not None:
+            self._file.close()
+            self._file = None
 
     def _is_current(self, file: BinaryIO) -> bool:
         try:
@@ -89,3 +98,15 @@ class FileLock:
                     os.unlink(self._path)  # before its release: nobody else can hold it yet
             self._file.close()
             self._file = None
+
+
+_held: weakref.WeakSet[FileLock] = weakref.WeakSet()
+
+
+def _forget_all() -> None:
+    for lock in list(_held):
+        lock.forget()
+
+
+if fcntl:
+    os.register_at_fork(after_in_child=_forget_all)

@@ -59,10 +59,14 @@ class Interrupt:
             signal.signal(number, before)
 
     def request(self, number: int) -> None:
-        """End the training after the batch in hand; a second Ctrl-C ends it at once."""
+        """End the training after the batch in hand; a second Ctrl-C ends it at once.
+
+        What ends the process counts more than Ctrl-C, whichever came first.
+        """
         if self.requested and number == signal.SIGINT:
             raise KeyboardInterrupt
-        self.requested = self.requested or number
+        if self.requested in (0, signal.SIGINT):
+            self.requested = number
 
     def _handle(self, number: int, frame: FrameType | None) -> None:
         self.request(number)

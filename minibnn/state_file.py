@@ -29,6 +29,7 @@ Plain: TypeAlias = bool | int | float | str | list["Plain"] | dict[str, "Plain"]
 
 _DEEPEST = 100  # levels of dicts and lists
 _LARGEST = 2**256  # of integers; the state of NumPy's generators has 128 bits
+_MOST_AXES = 8  # as `container.read` allows
 _TAG = "$"
 _ARRAY = "array"
 _FLOATS = {"nan": math.nan, "inf": math.inf, "-inf": -math.inf}
@@ -62,6 +63,8 @@ def _flatten(value: Any, path: tuple[str, ...], arrays: dict[str, HostArray]) ->
         if value.dtype.newbyteorder("=") not in _DTYPES:
             expected = "an array of integers, bools, float32 or float64"
             raise _refusal(path, expected, str(value.dtype), "convert it with astype")
+        if value.ndim > _MOST_AXES:
+            raise _refusal(path, f"at most {_MOST_AXES} axes", f"{value.ndim}", "reshape it")
         arrays[_name(path)] = value
         return {_TAG: _ARRAY}
     if type(value) in (list, tuple):

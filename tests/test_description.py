@@ -282,6 +282,12 @@ def test_loosely_everything_is_described():
     assert describe_loosely(model) == describe(model, "model").description
 
 
+def test_loosely_an_array_of_objects_is_its_content():
+    one, same, other = (np.array([text, None], object) for text in ("ab", "".join("ab"), "c"))
+    assert describe_loosely(one) == describe_loosely(np.array(["".join(["a", "b"]), None], object))
+    assert describe_loosely(one) == describe_loosely(same) != describe_loosely(other)
+
+
 FOUND = describe(Sequential(Dense(2, 3, weight_quantizer=SignSTE()), Activation(Tanh())), "it")
 CLASSES = {**FOUND.classes, "rate": rate, "Scaled": Scaled}
 

@@ -27,6 +27,19 @@ sys.stdin.read()
 lock.release()
 """
 
+# A process that forks another one, which lives until its stdin ends.
+FORK = """
+import os, sys
+from minibnn.file_lock import FileLock
+lock = FileLock(sys.argv[1])
+if os.fork() == 0:
+    lock.release()  # as a block that is left would: this does nothing here
+    print("forked", flush=True)
+    sys.stdin.read()
+    os._exit(0)
+os.wait()
+"""
+
 # Each of two processes adds 1 to a number in a file, 25 times, while it has the lock.
 RACE = """
 import sys, time
@@ -64,6 +77,18 @@ def test_another_process_is_refused_with_the_number_of_the_first(tmp_path):
         other.communicate("")
     FileLock(path).release()
     assert os.listdir(tmp_path) == []
+
+
+def test_a_forked_process_neither_holds_nor_releases_the_lock(tmp_path):
+    path = tmp_path / "run.safetensors"
+    with start(FORK, path) as other:
+        assert other.stdout.readline() == "forked\n"
+        with pytest.raises(LockedError):
+            FileLock(path)
+        other.send_signal(signal.SIGKILL)  # the forked process lives on
+        other.wait()
+        FileLock(path).release()
+        other.communicate("")
 
 
 def test_a_killed_process_holds_no_lock(tmp_path):

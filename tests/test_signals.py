@@ -68,6 +68,13 @@ def test_a_second_ctrl_c_ends_at_once():
         pytest.fail("the second was ignored")
 
 
+def test_a_sigterm_after_a_ctrl_c_counts_more():
+    with Interrupt(ending=True) as interrupt:
+        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+            interrupt.request(number)
+        assert interrupt.requested == signal.SIGTERM
+
+
 def test_a_ctrl_c_after_a_sigterm_ends_at_once():
     with pytest.raises(KeyboardInterrupt), Interrupt(ending=True):  # noqa: PT012
         os.kill(os.getpid(), signal.SIGTERM)

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from minibnn import Activation, RandomStream, StochasticSign
-from minibnn.state import Stateful, form_difference, has_state, parts_of, require_form
+from minibnn.state import Stateful, form_difference, form_of, has_state, parts_of, require_form
 
 
 class Pair(Stateful):
@@ -76,6 +76,7 @@ def test_two_parts_of_one_name_are_refused():
         ({"a": np.zeros(3)}, {"a": None}, None),
         ({"a": "x"}, {"a": "y"}, None),
         ({}, {}, None),
+        ({"a": np.zeros(3, ">f4")}, {"a": np.zeros(3, "<f4")}, None),
         ({"a": 1}, {"a": "1"}, ("a", "a number", "a text")),
         ({"a": 1}, {"a": [1]}, ("a", "a number", "a list")),
         ({"a": 1}, {"a": {}}, ("a", "a number", "named parts")),
@@ -95,6 +96,14 @@ def test_the_first_difference_in_form(own, given, difference):
     else:
         with pytest.raises(ValueError, match=r"Thing: expected a state with .* made in the same"):
             require_form("Thing", own, given)
+
+
+def test_the_form_of_a_state_takes_no_memory():
+    state = {"a": np.ones((1000, 3), np.int8), "b": {"c": None, "d": [1]}, "e": np.float32(2)}
+    form = form_of(state)
+    assert form_difference(form, state) is None
+    assert form_difference(form, {**state, "a": np.ones((1000, 4), np.int8)}) is not None
+    assert form["a"].base.nbytes <= 8
 
 
 def test_what_has_both_methods_has_a_state():

@@ -65,6 +65,7 @@ class Seed(int):
     [
         (np.zeros(2, np.float16), "bool.* got float16; convert it with astype"),
         (np.array([None]), "got object; convert it with astype"),
+        (np.zeros([1] * 9), "at most 8 axes, got 9; reshape it"),
         (np.longdouble(1), r"type longdouble; convert it with float\(...\)"),
         (Seed(3), r"type Seed; convert it with float\(...\), int"),
         ({1: 2}, r"texts as keys, got 1; convert the key with str"),

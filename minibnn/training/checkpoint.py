@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from minibnn.atomic_file import UnsyncedError, require_writable
 from minibnn.file_lock import FileLock, LockedError
-from minibnn.state import State, Stateful, require_form
+from minibnn.state import State, Stateful, form_difference, form_of, require_form
 from minibnn.state_file import flatten
 from minibnn.training.checkpoint_file import (
     CheckpointError,
@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 
 EVERY = re.compile(r"\s*(\d+(?:\.\d+)?)\s*(steps?|epochs?|s|min|h)\s*")
 SECONDS = {"s": 1, "min": 60, "h": 3600}
+ON_EPOCH = "on_epoch"  # the part that is the user's own
 
 
 class WrongCheckpointError(CheckpointError):
@@ -109,7 +110,7 @@ class Checkpoint:
         self.resume = resume
         from minibnn.description import describe_loosely  # slow to import
 
-        self.job = {name: describe_loosely(value) for name, value in (job or {}).items()}
+        self.job = {str(name): describe_loosely(value) for name, value in (job or {}).items()}
 
     def __repr__(self) -> str:
         return f"Checkpoint({self.path!r}, every={self.every!r}, resume={self.resume})"
@@ -154,7 +155,7 @@ class Checkpoint:
             ) from None
         try:
             about = {"job": {**self.job, **job}, "circumstances": circumstances}
-            yield Saver(self, parts, about, unrecorded)
+            yield Saver(self, os.path.realpath(self.path), parts, about, unrecorded)
         finally:
             lock.release()
 
@@ -165,12 +166,15 @@ class Saver:
     def __init__(
         self,
         checkpoint: Checkpoint,
+        absolute: str,
         parts: Mapping[str, Stateful],
         about: dict[str, Any],
         unrecorded: UnrecordedState,
     ) -> None:
         self.path = checkpoint.path
+        self._absolute = absolute  # training may change the working folder
         self._checkpoint = checkpoint
+        self._form: State = {}
         self._parts = parts
         self._about = about
         self._unrecorded = unrecorded
@@ -193,8 +197,9 @@ class Saver:
         if not os.path.exists(path) and self._checkpoint.resume and os.path.exists(self._older):
             _say("warning", "%s is missing; training goes on from %s", path, self._older)
             path = self._older
-        own = {name: part.state() for name, part in self._parts.items()}
+        own = self._state()
         flatten(own)  # raises for what a file cannot hold, before it is needed
+        self._form = form_of(own)
         if not os.path.exists(path):
             return
         if not self._checkpoint.resume:
@@ -214,6 +219,14 @@ class Saver:
                 UserWarning,
                 stacklevel=5,
             )
+        loader = "training batches"
+        if own[loader].get("seed") != state[loader].get("seed"):
+            warnings.warn(
+                f"{path}: training goes on with the file's seed of the {loader}, which is another "
+                "one than here; for a training with another seed, choose another file",
+                UserWarning,
+                stacklevel=5,
+            )
         for name, part in self._parts.items():
             part.restore(state[name])
         self._note_saved()
@@ -223,13 +236,15 @@ class Saver:
         """Look whether the first two steps change something that no state has.
 
         Raises:
-            TypeError: if they do.
+            TypeError: if they do, or if they change a state's form.
         """
         self._is_saved = False
         if self._looks < 2:
             self._looks += 1
             if changed := self._unrecorded.changed():
                 raise TypeError(self._not_saved(changed))
+            if self._looks == 2:
+                self._require_same_form(self._state())
 
     def due(self, *, steps: int = 0, epochs: int = 0) -> bool:
         """Count steps or epochs; whether it is time for a checkpoint."""
@@ -252,15 +267,17 @@ class Saver:
         if self._looks == 2 and (changed := self._unrecorded.changed()):
             self._looks = 3  # say it once
             _say("warning", "%s", self._not_saved(changed))
-        state = {name: part.state() for name, part in self._parts.items()}
         try:
-            write_checkpoint(self.path, state, self._about)
+            state = self._state()
+            self._require_same_form(state)
+            write_checkpoint(self._absolute, state, self._about)
             self._note_saved()
         except UnsyncedError as error:
             self._note_saved()
             _say("warning", "%s; training goes on", error)
-        except (OSError, CheckpointError, TypeError) as error:
-            _say("warning", "%s: no checkpoint was written: %s; training goes on", self.path, error)
+        except (OSError, CheckpointError, TypeError, MemoryError) as error:
+            why = str(error) or "out of memory"
+            _say("warning", "%s: no checkpoint was written: %s; training goes on", self.path, why)
         self._passed, self._saved_at = 0, time.monotonic()
 
     def say_how_to_go_on(self, number: int) -> None:
@@ -275,6 +292,9 @@ class Saver:
             )  # fmt: skip
         else:
             _say("warning", "%s: nothing is saved", name)
+
+    def _state(self) -> State:
+        return {name: part.state() for name, part in self._parts.items()}
 
     def _note_saved(self) -> None:
         self._is_saved, self._saved = True, str(self._parts["history"])
@@ -306,10 +326,23 @@ class Saver:
                 "another file"
             )
         for name in {**state, **own}:
+            if name == ON_EPOCH and name in own and name in state:
+                continue  # users' own objects may collect more and more
             try:
                 require_form(name, own.get(name, {}), state.get(name, {}))
             except ValueError as error:
                 raise WrongCheckpointError(f"{path}: {error}") from None
+
+    def _require_same_form(self, state: State) -> None:
+        """Raise TypeError for a state that could not be restored."""
+        for name, own in self._form.items():
+            difference = None if name == ON_EPOCH else form_difference(own, state[name])
+            if difference is not None:
+                where, first, now = difference
+                raise TypeError(
+                    f"{name}: expected a state of one form throughout, got {where} as {now}, which "
+                    f"was {first}; keep its names, shapes and dtypes, and what grows in a list"
+                )
 
     def _not_saved(self, changed: list[str]) -> str:
         names = ", ".join(changed[:3]) + (", ..." if len(changed) > 3 else "")

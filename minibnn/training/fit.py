@@ -93,7 +93,7 @@ def fit(
         DivergedError: if the loss of a batch or a gradient is not finite, before the update; or if
             the loss after an epoch, or a parameter, is not finite. The message says where it began.
         ValueError: if a label has no output, or if the optimiser has none of the model's
-            parameters; for ``capture=True`` on the CPU.
+            parameters; for ``capture=True`` on the CPU; for a `train` in the middle of an epoch.
         TypeError: if `train` or `test` is not a DataLoader, or the loss or the optimiser is a class
             instead of an object.
         RuntimeError: if the optimiser's parameters were moved after it was made.
@@ -133,6 +133,12 @@ def fit(
         _saving(checkpoint, parts, test) as saver,
         _progress_bar(len(train), progress) as bar,
     ):
+        if train.position not in (0, len(history.losses)):
+            raise ValueError(
+                "fit: expected a loader at the beginning of an epoch, got one that was restored "
+                f"after {train.position:,} of its {len(train):,} batches; finish that epoch with a "
+                "loop of your own, or begin it again with train.position = 0"
+            )
 
         def stopping() -> bool:
             return bool(interrupt.requested)
@@ -218,17 +224,21 @@ def _saving(
     if checkpoint is None:
         yield None
         return
+    from minibnn.training.checkpoint import ON_EPOCH
     from minibnn.training.job import circumstances, describe_job
     from minibnn.training.unrecorded import UnrecordedState
 
     model, loss, optimizer, train = (
         parts[name] for name in ("model", "loss", "optimizer", "training batches")
     )
+    # A recipe's own `on_epoch` may have the user's inside.
+    on_epoch = parts.get(ON_EPOCH)
+    sets_arguments = has_state(getattr(on_epoch, "on_epoch", on_epoch))
     with checkpoint.running(
         parts,
         describe_job(model, loss, optimizer, train, test),
         circumstances(model.backend),
-        UnrecordedState(model, loss, optimizer, train),
+        UnrecordedState(model, loss, optimizer, train, arguments=not sets_arguments),
     ) as saver:
         saver.restore()
         yield saver

@@ -36,6 +36,7 @@ def describe_job(
         "training batches": _batches(train),
         "training data": _digests(train),
         "test data": _digests(test),
+        "test batches": _batches(test),
     }
 
 

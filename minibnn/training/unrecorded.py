@@ -21,13 +21,17 @@ from minibnn.optimizers import Optimizer
 from minibnn.optimizers.base import FlatOptimizer
 from minibnn.random_stream import RandomStream
 from minibnn.state import Stateful, parts_of
+from minibnn.training.arguments import OURS, arguments_in_no_state, flat, has_own_state
 from minibnn.training.capture.host_state import Content, HostState
+from minibnn.training.job import differences
 
 GLOBAL = "the state of "  # how the paths of the global random generators begin
-OURS = "minibnn."  # objects of classes in these modules have a complete state, or none
 LOADER_HINT = (
     "(a loader's order(epoch) and batches(epoch) run again when training goes on inside an epoch: "
     "let them depend on the epoch's number alone, as np.random.default_rng([seed, epoch]) does)"
+)
+ARGUMENT_HINT = (
+    "(if on_epoch sets it, give on_epoch the methods state and restore, and set it there, too)"
 )
 
 
@@ -40,12 +44,22 @@ class UnrecordedState:
         optimizer: searched as well, and its schedules.
         loader: searched if its class is a user's own: its batches may depend on nothing that an
             epoch changes.
+        arguments: whether to compare the constructors' arguments, too. An `on_epoch` with a state
+            may set them.
     """
 
-    def __init__(self, model: Layer, loss: Loss, optimizer: Optimizer, loader: DataLoader) -> None:
+    def __init__(
+        self,
+        model: Layer,
+        loss: Loss,
+        optimizer: Optimizer,
+        loader: DataLoader,
+        *,
+        arguments: bool = True,
+    ) -> None:
         self._backend: Backend = model.backend
         self._roots: dict[str, Any] = {"model": model, "loss": loss, "optimizer": optimizer}
-        for i, one in enumerate(_flat(optimizer)):
+        for i, one in enumerate(flat(optimizer)):
             if isinstance(one, FlatOptimizer):  # `HostState` leaves it out
                 self._roots[f"schedule {i} ({type(one).__name__}'s)"] = one.schedule
         self._loader = loader
@@ -55,9 +69,11 @@ class UnrecordedState:
         # A loader may draw an epoch's order before the first step.
         self._before: dict[str, Any] | None = self._look_at_batches()
         self._calls = 0
+        self._trained = (model, loss, optimizer) if arguments else None
+        self._arguments = self._look_at_arguments()
 
     def changed(self) -> list[str]:
-        """What changed since the last call, with its path and class.
+        """What changed since the last call, with its path and class; arguments, since the first.
 
         Objects are searched from the first call on: a first step may keep constants. The global
         random generators are looked at in the first two calls only: later, a user's `on_epoch` may
@@ -69,7 +85,11 @@ class UnrecordedState:
         found = _differing(last, self._last) if last is not None else []
         if before is not None and self._before is not None:
             found += _differing(before, self._before)
-        return found
+        changed = differences(self._arguments, self._look_at_arguments())
+        return found + [f"{one} {ARGUMENT_HINT}" for one in changed]
+
+    def _look_at_arguments(self) -> dict[str, Any]:
+        return {} if self._trained is None else arguments_in_no_state(*self._trained)
 
     def _look(self) -> dict[str, Any]:
         """What is in no state, by path and class, as values that can be compared."""
@@ -99,7 +119,7 @@ class UnrecordedState:
             return False
         owners = _owners(path, found)
         if isinstance(found[path], RandomStream):  # it may be in a list, which no state has
-            return not any(_has_own_state(owner) for owner in owners)
+            return not any(has_own_state(owner) for owner in owners)
         return next((not _tells(owner) for owner in owners), False)
 
     def _comparable(self, value: Any) -> Any:
@@ -145,25 +165,7 @@ def _class_at(path: str, found: dict[str, Any]) -> str:
 
 def _tells(value: Any) -> bool:
     """Whether an object's state is known: its class is minibnn's, or defines `state` itself."""
-    return type(value).__module__.startswith(OURS) or _has_own_state(value)
-
-
-def _has_own_state(value: Any) -> bool:
-    """Whether a class of a user's defines `state`."""
-    for base in type(value).__mro__:
-        if "state" in vars(base):
-            return not base.__module__.startswith(OURS)
-    return False
-
-
-def _flat(optimizer: Optimizer) -> Iterator[Optimizer]:
-    """An optimiser, or those in a group."""
-    members = getattr(optimizer, "optimizers", None)
-    if members is None:
-        yield optimizer
-        return
-    for member in members:
-        yield from _flat(member)
+    return type(value).__module__.startswith(OURS) or has_own_state(value)
 
 
 def _recorded(model: Layer, optimizer: Optimizer) -> Iterator[Any]:
@@ -171,7 +173,7 @@ def _recorded(model: Layer, optimizer: Optimizer) -> Iterator[Any]:
     for p in model.parameters():
         yield from (p.data, vars(p)["grad"])
     yield from (buffer.data for buffer in model.buffers() if buffer.data is not None)
-    for one in _flat(optimizer):
+    for one in flat(optimizer):
         if isinstance(one, FlatOptimizer):
             yield one.store.data
             yield from (a for a in vars(one).values() if isinstance(a, one.backend.array_type))

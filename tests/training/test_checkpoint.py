@@ -330,6 +330,16 @@ def test_other_circumstances_are_a_warning_once(path, monkeypatch, whole):
         resumed(path)
 
 
+def test_another_seed_of_the_batches_is_a_warning(path, whole):
+    killed(path, 4)
+    other = Training()
+    other.train = DataLoader(other.train.arrays, 16, shuffle=True, rng=3)
+    with pytest.warns(UserWarning, match="the file's seed of the training batches") as caught:
+        other.fit(Checkpoint(path, resume=True))
+    assert same_bits(other.ending(), whole)
+    assert caught[0].filename.endswith("checkpointed.py"), "the line that called fit"
+
+
 @POSIX
 def test_a_damaged_file_offers_the_one_before_by_a_command_that_works(tmp_path, whole):
     folder = tmp_path / "it's a folder"
@@ -865,3 +875,101 @@ def test_a_diverged_training_leaves_the_last_good_checkpoint(path, every, kind):
     with pytest.raises(DivergedError) as again:
         train(resume=True)
     assert str(again.value) == str(first.value)
+
+
+# --- States that cannot come back, and other folders ------------------------------------------------
+
+
+class Noting(LogitCrossEntropy):
+    """A loss with a state of its own, which `form` makes of the number of earlier calls."""
+
+    def __init__(self, form):
+        super().__init__()
+        self.form, self.calls, self.back = form, 0, None
+
+    def state(self):
+        self.calls += 1
+        return {"seen": self.form(self.calls - 1)}
+
+    def restore(self, state):
+        self.back = state["seen"]
+
+
+def test_a_state_that_changes_its_form_is_named_after_two_steps(path):
+    with pytest.raises(
+        TypeError,
+        match=r"^loss: expected a state of one form throughout, got seen as float64 \(1,\), which "
+        r"was float64 \(0,\); keep its names, shapes and dtypes, and what grows in a list$",
+    ):
+        Training(loss=Noting(np.zeros)).fit(Checkpoint(path))
+    assert files(path) == []
+
+
+def test_one_that_does_so_later_keeps_the_last_checkpoint(path, said):
+    loss = Noting(abs)
+
+    def on_epoch(history):
+        loss.form = abs if len(history) < 2 else lambda calls: {"rows": calls}
+
+    Training(loss=loss).fit(Checkpoint(path), on_epoch=on_epoch, epochs=3)
+    text = (
+        f"{path}: no checkpoint was written: loss: expected a state of one form throughout, got "
+        "seen as named parts, which was a number"
+    )
+    assert [t.startswith(text) for t in said()] == [True, True]
+    assert len(read_checkpoint(path)[0]["history"]["rows"]) == 1
+
+
+def big_endian(calls):
+    return np.arange(3, dtype=">f4")
+
+
+def test_the_bytes_of_an_array_may_have_any_order(path):
+    with killed_after_save(3):
+        Training(loss=Noting(big_endian)).fit(Checkpoint(path, "1step"))
+    loss = Noting(big_endian)
+    Training(loss=loss).fit(Checkpoint(path, "1step", resume=True))
+    assert loss.back.tolist() == [0, 1, 2]
+
+
+def test_too_little_memory_for_a_checkpoint_is_no_reason_to_stop(path, monkeypatch, said, whole):
+    real, calls = Saver._state, []
+
+    def state(self):
+        calls.append(1)
+        if len(calls) == 4:
+            raise MemoryError
+        return real(self)
+
+    monkeypatch.setattr(Saver, "_state", state)
+    assert same_bits(Training().fit(Checkpoint(path, "1step")).ending(), whole)
+    assert said() == [f"{path}: no checkpoint was written: out of memory; training goes on"]
+
+
+def test_training_may_change_the_working_folder(tmp_path, monkeypatch, whole):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "below").mkdir()
+    with killed_after_save(5):
+        Training().fit(
+            Checkpoint("run", "1step"), on_epoch=lambda h: os.chdir(tmp_path / "below")
+        )  # fmt: skip
+    os.chdir(tmp_path)
+    assert sorted(os.listdir()) == ["below", "run", "run.before"]
+    assert os.listdir("below") == []
+    assert same_bits(Training().fit(Checkpoint("run", resume=True)).ending(), whole)
+
+
+def test_names_in_a_job_become_texts(path):
+    Training().fit(Checkpoint(path, job={1: 2}))
+    Training().fit(Checkpoint(path, resume=True, job={1: 2}))
+
+
+def test_a_loader_restored_inside_an_epoch_by_hand_is_refused(path):
+    other, training = Training(), Training()
+    next(iter(other.train))
+    training.train.restore(other.train.state())
+    for given in (None, Checkpoint(path)):
+        with pytest.raises(ValueError, match=r"restored after 1 of its 3 batches; finish that"):
+            training.fit(given)
+    training.train.position = 0
+    assert len(training.fit().history) == 2

@@ -48,14 +48,14 @@ def adam(model):
 
 
 def job(model=None, loss=None, optimizer=adam, x=X, labels=LABELS, batch=2, test=X,
-        dtype=np.float32, kind=DataLoader, **options):  # fmt: skip
+        test_batch=3, dtype=np.float32, kind=DataLoader, **options):  # fmt: skip
     model = (model or net()).initialize(0, dtype)
     return describe_job(
         model,
         loss or LogitCrossEntropy(),
         optimizer(model),
         kind((x, labels), batch, rng=0, **options),
-        DataLoader((test, LABELS), 3),
+        DataLoader((test, LABELS), test_batch),
     )
 
 
@@ -70,6 +70,7 @@ DIFFERENCES = {
     "fewer": ({"x": X[:4], "labels": LABELS[:4]}, "training data 0: float32 (6, 4) sha256 "),
     "label": ({"labels": pixel(LABELS)}, "training data 1: int64 (6,) sha256 "),
     "test data": ({"test": pixel(X)}, "test data 0: float32 (6, 4) sha256 "),
+    "test batch": ({"test_batch": 2}, "test batches, batch_size: 3 then, 2 now"),
     "batch": ({"batch": 3}, "training batches, batch_size: 2 then, 3 now"),
     "shuffle": ({"shuffle": True}, "training batches, shuffle: False then, True now"),
     "rest": ({"drop_last": True}, "training batches, drop_last: False then, True now"),
