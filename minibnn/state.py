@@ -34,7 +34,24 @@ State: TypeAlias = dict[str, Any]
 
 
 class Stateful:
-    """An object with `state` and `restore`; its attributes that are such objects are its parts."""
+    """An object with `state` and `restore`; its attributes that are such objects are its parts.
+
+    A class of your own with a `state` needs a `restore`, too.
+    """
+
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        super().__init_subclass__(**kwargs)
+        ours = __name__.partition(".")[0]
+        if (
+            "state" in vars(cls)
+            and cls.restore.__module__.partition(".")[0]
+            == ours
+            != (cls.__module__.partition(".")[0])
+        ):
+            raise TypeError(
+                f"{cls.__name__}: expected restore(state) beside state(), got state() alone; write "
+                "restore, which puts back what state adds"
+            )
 
     def state(self) -> State:
         """What training changes in it, by name, without parts that never change."""

@@ -110,11 +110,11 @@ def run(given: argparse.Namespace) -> int:
     data = shared.load_data(given)
     log_line(f"{data.name}, {name} recipe, seed {seed}, {backend.name}")
     log_line("epoch" + "".join(f"  {column}" for column in COLUMNS))
-    model, history = recipe.train(data, seed=seed, device=backend, on_epoch=_print_last,
+    rows = _Rows()
+    model, history = recipe.train(data, seed=seed, device=backend, on_epoch=rows,
                                   start=start, checkpoint=checkpoint)  # fmt: skip
+    rows(history)  # if nothing was left to do
     interrupted = bool(history.attrs["interrupted"])
-    if interrupted and checkpoint is not None:
-        return INTERRUPTED  # all is in the checkpoint, as `fit` has said
     if interrupted:
         epochs = f"{len(history)} of {shared.several(recipe.epochs, 'epoch')}"
         shared.note(f"interrupted after {epochs}" + "; nothing is saved" * (not len(history)))
@@ -244,11 +244,17 @@ def _require_packable(
         ) from None
 
 
-def _print_last(history: pd.DataFrame) -> None:
-    """Print the last epoch's row."""
-    last = history.iloc[-1]
-    cells = "".join(f"{last[column]:>{len(column) + 2}.3f}" for column in COLUMNS)
-    log_line(f"{history.index[-1]:<5}{cells}")
+class _Rows:
+    """Prints the rows of a history that were not printed yet: at first those of a resumed one."""
+
+    printed = 0
+
+    def __call__(self, history: pd.DataFrame) -> None:
+        """Print the new rows."""
+        for epoch, row in history.iloc[self.printed :].iterrows():
+            cells = "".join(f"{row[column]:>{len(column) + 2}.3f}" for column in COLUMNS)
+            log_line(f"{epoch:<5}{cells}")
+        self.printed = len(history)
 
 
 def _rescue(model: Layer, output: str, recipe: str) -> None:

@@ -230,7 +230,7 @@ class Saver:
         for name, part in self._parts.items():
             part.restore(state[name])
         self._note_saved()
-        _say("info", "%s: training goes on after %s", path, self._saved)
+        _say("info", "%s: resumed after %s", path, self._saved)
 
     def note_step(self) -> None:
         """Look whether the first two steps change something that no state has.
@@ -285,10 +285,10 @@ class Saver:
         name = signal.Signals(number).name
         if self._saved:
             lost = "" if self._is_saved else ", what came later is lost"
+            how = "run it again" if self._checkpoint.resume else "Checkpoint(..., resume=True)"
             _say(
-                "warning", "%s: training is saved in %s after %s%s; "
-                "Checkpoint(..., resume=True) goes on from there",
-                name, self.path, self._saved, lost,
+                "warning", "%s: training is saved in %s after %s%s; %s to go on from there",
+                name, self.path, self._saved, lost, how,
             )  # fmt: skip
         else:
             _say("warning", "%s: nothing is saved", name)
@@ -310,9 +310,10 @@ class Saver:
                 read_checkpoint(older)
             except (CheckpointError, OSError):
                 raise error from None
+            here, damaged = shlex.quote(path), shlex.quote(path + ".damaged")
             raise CheckpointError(
-                f"{error}. The one before it is whole: to go on from it: "
-                f"mv {shlex.quote(older)} {shlex.quote(path)}"
+                f"{error}. The one before it is whole; to go on from it: "
+                f"mv {here} {damaged}; mv {shlex.quote(older)} {here}"
             ) from None
 
     def _require_same_job(self, path: str, about: dict[str, Any], own: State, state: State) -> None:
@@ -348,9 +349,9 @@ class Saver:
         names = ", ".join(changed[:3]) + (", ..." if len(changed) > 3 else "")
         return (
             f"{self.path}: expected every change in training to be in the state of its object, got "
-            f"{names}, which would be lost; extend state() and restore() of its class (see "
-            "minibnn.state), draw from a RandomStream, keep arrays in a Buffer, and what backward "
-            "needs in saved"
+            f"{names}, which would be lost; extend state() and restore() of its class "
+            "(docs/extending.md, State), draw from a RandomStream, keep arrays in a Buffer, and what "
+            "backward needs in saved"
         )
 
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, TextIO
 import numpy as np
 
 from minibnn.backend import Array
-from minibnn.checks import integer
+from minibnn.checks import integer, require
 from minibnn.data.loader import DataLoader
 from minibnn.input_contract import InputContract
 from minibnn.layers import Layer
@@ -62,9 +62,10 @@ def fit(
     the history of the completed epochs is returned, with ``history.attrs["interrupted"] = True``. A
     second Ctrl-C raises KeyboardInterrupt at once.
 
-    With a checkpoint, Ctrl-C saves the training first. So do SIGTERM, which a batch queue sends
-    before it kills, and SIGHUP, which a closed terminal sends; they then raise SystemExit with 143
-    or 129. Objects of your own take part by `state` and `restore`: see `minibnn.state`.
+    With a checkpoint, Ctrl-C saves the training and raises SystemExit with 130 (at a prompt or in a
+    notebook the history is returned, as without a checkpoint). So do SIGTERM, which a batch queue
+    sends before it kills, with 143, and SIGHUP, which a closed terminal sends, with 129. Objects of
+    your own take part by `state` and `restore`: see `minibnn.state`.
 
     Args:
         model: initialised, and on its device.
@@ -211,7 +212,7 @@ def fit(
                 saver.save()
     if saver is not None and stopping():
         saver.say_how_to_go_on(interrupt.requested)
-        if interrupt.requested != signal.SIGINT:
+        if interrupt.requested != signal.SIGINT or not _is_interactive():
             raise SystemExit(128 + interrupt.requested)
     return history.table(captured=steps.captured, interrupted=stopping())
 
@@ -224,6 +225,13 @@ def _saving(
     if checkpoint is None:
         yield None
         return
+    from minibnn.training.checkpoint import Checkpoint
+
+    if isinstance(checkpoint, str):
+        raise TypeError(
+            f"fit: expected a Checkpoint, got {checkpoint!r}; write Checkpoint({checkpoint!r})"
+        )
+    require("fit", "checkpoint", checkpoint, Checkpoint)
     from minibnn.training.checkpoint import ON_EPOCH
     from minibnn.training.job import circumstances, describe_job
     from minibnn.training.unrecorded import UnrecordedState
@@ -269,6 +277,11 @@ def _all_finite(model: Layer) -> Array:
         for p in model.parameters():
             all_finite &= backend.all_finite(p.data)
     return all_finite.astype(np.float64).reshape(1)
+
+
+def _is_interactive() -> bool:
+    """Whether a person is at a prompt or in a notebook, who goes on after Ctrl-C."""
+    return hasattr(sys, "ps1") or "ipykernel" in sys.modules
 
 
 def _progress_bar(total: int, wanted: bool | None) -> Any:

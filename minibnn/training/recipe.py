@@ -151,6 +151,9 @@ class Recipe:
         best = _Best(model, on_epoch) if recipe.held_out else None
         if checkpoint is not None:
             checkpoint = checkpoint.of(recipe=recipe.name, seed=seed)
+            longer = recipe.decay(recipe.learning_rate, recipe.epochs + 1, len(train))
+            if repr(longer) != repr(schedule):  # then more epochs are another training
+                checkpoint = checkpoint.of(epochs=recipe.epochs)
         history = fit(
             model,
             train,
