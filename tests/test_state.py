@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from minibnn import Activation, RandomStream, StochasticSign
+from minibnn import Activation, Function, RandomStream, ReLU, StochasticSign
 from minibnn.state import Stateful, form_difference, form_of, has_state, parts_of, require_form
 
 
@@ -116,3 +116,21 @@ def test_what_has_both_methods_has_a_state():
     assert not has_state(Half())
     assert not has_state(lambda t: 0.1)
     assert not has_state(None)
+
+
+def test_a_state_without_a_restore_is_refused():
+    with pytest.raises(TypeError, match=r"Counting: expected restore\(state\) beside state\(\)"):
+
+        class Counting(Function):
+            forward = backward = None
+
+            def state(self):
+                return {"calls": 0}
+
+
+def test_a_restore_alone_may_rebuild_something():
+    class Rebuilding(ReLU):
+        def restore(self, state):
+            super().restore(state)
+
+    assert Rebuilding().state() == {}

@@ -5,8 +5,8 @@ from __future__ import annotations
 import logging
 
 _HINTS = {
-    "run it again to go on from there": "run the same command again to go on",
-    "Checkpoint(..., resume=True) to go on from there": "run it with --resume to go on",
+    "run it again to go on": "run the same command again to go on",
+    "Checkpoint(..., resume=True) goes on from there": "the same command with --resume goes on",
     "Checkpoint(..., resume=True)": "--resume",
     "Checkpoint: expected every as a count": "--checkpoint-every: expected a count",
     "checkpoint_every: expected a checkpoint": "--checkpoint-every: expected a checkpoint",

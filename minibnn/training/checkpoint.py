@@ -285,9 +285,11 @@ class Saver:
         name = signal.Signals(number).name
         if self._saved:
             lost = "" if self._is_saved else ", what came later is lost"
-            how = "run it again" if self._checkpoint.resume else "Checkpoint(..., resume=True)"
+            how = "Checkpoint(..., resume=True) goes on from there"
+            if self._checkpoint.resume:
+                how = "run it again to go on"
             _say(
-                "warning", "%s: training is saved in %s after %s%s; %s to go on from there",
+                "warning", "%s: training is saved in %s after %s%s; %s",
                 name, self.path, self._saved, lost, how,
             )  # fmt: skip
         else:
@@ -349,8 +351,8 @@ class Saver:
         names = ", ".join(changed[:3]) + (", ..." if len(changed) > 3 else "")
         return (
             f"{self.path}: expected every change in training to be in the state of its object, got "
-            f"{names}, which would be lost; extend state() and restore() of its class "
-            "(docs/extending.md, State), draw from a RandomStream, keep arrays in a Buffer, and what "
+            f"{names}, which would be lost; extend state() and restore() of its class (State in "
+            "docs/extending.md), draw from a RandomStream, keep arrays in a Buffer, and what "
             "backward needs in saved"
         )
 

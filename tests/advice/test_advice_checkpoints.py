@@ -87,12 +87,28 @@ def test_a_file_that_is_there_is_continued_or_deleted(path, whole):
     same_bits(Training().fit(Checkpoint(path)).ending(), whole)
 
 
+@POSIX
+def test_a_damaged_file_is_replaced_by_the_one_before(path, whole):
+    killed(path)
+    Path(path).write_bytes(Path(path).read_bytes()[:-1])
+    with advised("training", "to go on from it: mv {} {}; mv {} {}") as hint:
+        resumed(path)
+    subprocess.run(["sh", "-c", hint.text.partition("go on from it: ")[2]], check=True)
+    same_bits(resumed(path), whole)
+    assert os.path.exists(path + ".damaged")
+
+
 def test_what_a_signal_saved_goes_on(path, whole, caplog):
     def stop(history):
         signal.raise_signal(signal.SIGINT)
 
-    Training().fit(Checkpoint(path), on_epoch=stop)
+    with pytest.raises(SystemExit):
+        Training().fit(Checkpoint(path), on_epoch=stop)
     shows("training", "Checkpoint(..., resume=True) goes on from there", caplog.text)
+    caplog.clear()
+    with pytest.raises(SystemExit):
+        Training().fit(Checkpoint(path, resume=True), on_epoch=stop)
+    shows("training", "run it again to go on", caplog.text)
     same_bits(Training().fit(Checkpoint(path, resume=True)).ending(), whole)
 
 
@@ -285,7 +301,7 @@ def test_what_training_changes_gets_a_place_in_a_state(path, lost, kept):
 
     with advised(
         "training",
-        "extend state() and restore() of its class (see minibnn.state), draw from a RandomStream, "
+        "extend state() and restore() of its class (State in docs/extending.md), draw from a RandomStream, "
         "keep arrays in a Buffer, and what backward needs in saved",
     ) as caught:
         make(lost).fit(Checkpoint(path))

@@ -30,7 +30,7 @@ class Noting(LogitCrossEntropy):
 
 
 def test_what_grows_is_kept_in_a_list(tmp_path):
-    with advised("training/checkpoint.py", "keep its names, shapes and dtypes, and what grows in"):
+    with advised("training", "keep its names, shapes and dtypes, and what grows in a list"):
         Training(loss=Noting(np.array)).fit(Checkpoint(tmp_path / "array"))
     path, whole = tmp_path / "list", Training(loss=Noting(list)).fit()
     with killed_after_save(2):
@@ -54,7 +54,10 @@ def test_an_epoch_is_finished_or_begun_again():
         training.train.restore(other.train.state())
         return training
 
-    with advised("training/fit.py", "finish that epoch with a loop of your own, or begin it again"):
+    with advised(
+        "training",
+        "finish that epoch with a loop of your own, or begin it again with train.position = 0",
+    ):
         restored().fit()
     training = restored()
     for _ in training.train:
@@ -98,9 +101,30 @@ class Less:
 def test_an_argument_is_set_by_an_on_epoch_with_a_state(tmp_path, caplog):
     training = Training()
     training.fit(Checkpoint(tmp_path / "one"), on_epoch=Less(training.model.layers[3]).__call__)
-    advice = "(if on_epoch sets it, give on_epoch the methods state and restore, and set it there"
-    shows("training/unrecorded.py", advice, caplog.text)
+    shows(
+        "training",
+        "(if on_epoch sets it, give on_epoch the methods state and restore, and set it there, too)",
+        caplog.text,
+    )
     caplog.clear()
     training = Training()
     training.fit(Checkpoint(tmp_path / "two"), on_epoch=Less(training.model.layers[3]))
     assert not caplog.records
+
+
+def test_a_class_with_a_state_gets_a_restore():
+    def counting(**more):
+        return type("Counting", (LogitCrossEntropy,), {"state": lambda self: {"calls": 1}, **more})
+
+    with advised("state", "write restore, which puts back what state adds"):
+        counting()
+    counting(restore=lambda self, state: None)().restore({"calls": 1})
+
+
+def test_a_path_gets_a_checkpoint(tmp_path):
+    path = str(tmp_path / "run")
+    with advised("training", "write Checkpoint({})") as hint:
+        Training().fit(path)
+    assert f"Checkpoint({path!r})" in hint.text
+    Training().fit(Checkpoint(path))
+    assert (tmp_path / "run").exists()

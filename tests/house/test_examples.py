@@ -345,7 +345,7 @@ def test_a_signal_in_a_job(start, job, uninterrupted, run, tmp_path, name):
     stdout, stderr = process.communicate(timeout=60)
     assert process.returncode == (-number if name == "SIGKILL" else 128 + number), stderr
     if name != "SIGKILL":
-        assert stderr.count("the same command with --resume goes on") == 1
+        assert stderr.count("run the same command again to go on") == 1
         assert f"{name}: training is saved in {tmp_path / 'run'} after " in stderr
     assert name == "SIGINT" or stdout == ""
     assert "Traceback" not in stderr

@@ -362,7 +362,7 @@ def test_a_damaged_file_behind_a_link_offers_the_one_before(tmp_path, whole):
     os.symlink(real, path)
     killed(path, 3)
     real.write_bytes(b"")
-    message = refused(path, f"mv {real}{BEFORE} {path}", CheckpointError)
+    message = refused(path, f"mv {path} {path}.damaged; mv {real}{BEFORE} {path}", CheckpointError)
     subprocess.run(["sh", "-c", message.partition("go on from it: ")[2]], check=True)
     same_bits(resumed(path).ending(), whole)
 
@@ -385,7 +385,7 @@ def test_a_missing_file_is_replaced_by_the_one_before(path, whole, said):
     os.unlink(path)
     same_bits(resumed(path).ending(), whole)
     assert said() == [f"{path} is missing; training goes on from {path}{BEFORE}"]
-    assert said(logging.INFO)[1].startswith(f"{path}{BEFORE}: training goes on after ")
+    assert said(logging.INFO)[1].startswith(f"{path}{BEFORE}: resumed after ")
     os.unlink(path)
     Path(path + BEFORE).write_bytes(b"")
     message = refused(path, "it is cut off", CheckpointError)
@@ -467,6 +467,9 @@ class Counts(Dense):
 
     def state(self):
         return {**super().state(), "seen": {1, 2}}
+
+    def restore(self, state):
+        raise NotImplementedError
 
 
 def test_a_state_that_no_file_can_hold_is_named_before_training(path):
@@ -652,13 +655,9 @@ def test_a_signal_finishes_the_batch_and_saves(path, whole, name, step, said):
     before = [signal.getsignal(s) for s in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)]
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(Adam, "step", raising(number, step))
-        if name == "SIGINT":
+        with pytest.raises(SystemExit) as stop:
             training.fit(Checkpoint(path, "9epochs"))
-            assert training.history.attrs["interrupted"]
-        else:
-            with pytest.raises(SystemExit) as stop:
-                training.fit(Checkpoint(path, "9epochs"))
-            assert stop.value.code == 128 + number
+    assert stop.value.code == 128 + number
     assert [signal.getsignal(s) for s in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)] == before
     (message,) = said()
     epochs, steps = divmod(step, STEPS)
@@ -670,6 +669,22 @@ def test_a_signal_finishes_the_batch_and_saves(path, whole, name, step, said):
         "from there"
     )
     same_bits(resumed(path).ending(), whole)
+
+
+@POSIX
+def test_at_a_prompt_ctrl_c_returns_the_history(path, whole, monkeypatch):
+    monkeypatch.setattr(sys, "ps1", ">>> ", raising=False)
+    training = Training()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Adam, "step", raising(signal.SIGINT, 3))
+        training.fit(Checkpoint(path, "9epochs"))
+    assert training.history.attrs["interrupted"]
+    same_bits(resumed(path).ending(), whole)
+
+
+def test_a_path_alone_is_no_checkpoint(path):
+    with pytest.raises(TypeError, match=r"expected a Checkpoint, got '.*'; write Checkpoint\('"):
+        Training().fit(path)
 
 
 @POSIX
