@@ -248,6 +248,9 @@ def test_a_class_that_gives_out_batches_itself_cannot_be_resumed():
         def state(self):
             return {"mine": 1}
 
+        def restore(self, state):
+            pass
+
     assert Whole((np.arange(4),), 2).state() == {"mine": 1}
 
 
