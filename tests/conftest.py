@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gc
 import signal
 import sys
 from collections import Counter
@@ -77,12 +76,6 @@ def forget_launches() -> None:
 @pytest.fixture
 def rng() -> np.random.Generator:
     return np.random.default_rng(7)
-
-
-def pytest_collection_finish() -> None:
-    """Modules and thousands of tests stay to the end: the garbage collector need not visit them."""
-    gc.collect()
-    gc.freeze()
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
