@@ -15,6 +15,7 @@ import pytest
 from advice import advised, shows
 from checkpointed import Training, killed_after_save, network, same_bits
 from clusters import clusters
+from own_optimizers import WithoutState
 
 from minibnn import (
     SGD,
@@ -30,7 +31,7 @@ from minibnn import (
     Sequential,
 )
 from minibnn.container import to_bytes
-from minibnn.optimizers import Descent, Optimizer
+from minibnn.optimizers import Descent
 from minibnn.training import checkpoint_file
 from minibnn.training.checkpoint_file import CHECKPOINT, read_checkpoint
 from minibnn.training.progress import Progress
@@ -358,28 +359,7 @@ def test_a_loader_overrides_batches(path):
 # --- Optimisers -----------------------------------------------------------------------------------
 
 
-class Slowing(Optimizer):
-    """Gradient descent whose rate falls with the number of steps; without a state."""
-
-    def __init__(self, parameters, learning_rate):
-        self.ours, self.learning_rate, self.steps = list(parameters), learning_rate, 0
-
-    @property
-    def parameters(self):
-        return self.ours
-
-    def require_intact(self):
-        pass
-
-    require_gradients = require_finite_gradients = require_intact
-
-    def step(self):
-        self.steps += 1
-        for p in self.ours:
-            p.data -= self.learning_rate / self.steps * p.grad
-
-
-class SlowingWithBoth(Slowing):
+class WithBoth(WithoutState):
     def state(self):
         return {"steps": self.steps}
 
@@ -404,8 +384,8 @@ def test_an_optimiser_gets_both_methods_or_derives_from_descent(path):
         return training
 
     with advised("optimizers", "write both, or derive it from Descent, which has them"):
-        make(Slowing).fit(Checkpoint(path))
-    for kind in (SlowingWithBoth, SlowingDescent):
+        make(WithoutState).fit(Checkpoint(path))
+    for kind in (WithBoth, SlowingDescent):
         goes_on(f"{path}-{kind.__name__}", lambda kind=kind: make(kind))
 
 

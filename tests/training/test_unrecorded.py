@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from cases import direct_feedback_net
 from devices import STRICT
+from own_optimizers import WithoutState
 
 from minibnn import (
     SGD,
@@ -37,7 +38,7 @@ from minibnn import (
     split_parameters,
 )
 from minibnn.backend import batch_sum
-from minibnn.optimizers import Descent, Optimizer
+from minibnn.optimizers import Descent
 from minibnn.training.unrecorded import UnrecordedState
 
 X = np.random.default_rng(0).standard_normal((12, 4)).astype(np.float32)
@@ -247,19 +248,7 @@ def test_a_function_a_loss_an_optimiser_and_a_schedule_are_named(tmp_path):
 
 
 def test_a_plain_optimiser_without_state_is_named_before_the_first_step(tmp_path):
-    class Plain(Optimizer):
-        def __init__(self, parameters):
-            self.ours = parameters
-
-        @property
-        def parameters(self):
-            return self.ours
-
-        def require_intact(self):
-            pass
-
-        require_gradients = require_finite_gradients = require_intact
-
+    class Plain(WithoutState):
         def step(self):
             pytest.fail("a step was made")
 
