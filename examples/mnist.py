@@ -16,6 +16,7 @@ import logging
 import math
 import sys
 from dataclasses import asdict, dataclass, fields, replace
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -23,15 +24,19 @@ import pandas as pd
 
 import minibnn
 from minibnn import (
+    Checkpoint,
     ImageDataset,
     get_backend,
     load_mnist,
     load_mnist_or_sample,
     load_sample,
 )
-from minibnn.commands.options import in_options
+from minibnn.commands import terminal
+from minibnn.commands.options import in_options, rewrite_log
 from minibnn.recipes import RECIPES
 from minibnn.result_folder import ResultFolder
+from minibnn.signals import INTERRUPTED, gentle_ending
+from minibnn.training.checkpoint import Interval
 
 RESULTS = ("history.csv", "history.png")
 
@@ -51,6 +56,9 @@ class Args:
     verify: bool = True  # False for a drop-in set in data_dir, such as Fashion-MNIST
     out: str | None = None  # folder for history.csv, config.json and history.png
     quiet: bool = False  # show no progress
+    checkpoint: str | None = None  # file to save the training in
+    checkpoint_every: str = "1epoch"  # or 200steps, 30s, 10min
+    resume: bool = False  # go on from the checkpoint, if it is there
 
     def __post_init__(self) -> None:
         for name, choices in CHOICES.items():
@@ -66,8 +74,14 @@ class Args:
             raise ValueError("data_dir: the sample comes with minibnn; leave out one of the two")
         if self.seed < 0:
             raise ValueError(f"seed: expected at least 0, got {self.seed}")
+        for name, unset in (("resume", False), ("checkpoint_every", "1epoch")):
+            if self.checkpoint is None and getattr(self, name) != unset:
+                raise ValueError(f"{name}: expected a checkpoint's file; name it with checkpoint")
+        Interval.parse(self.checkpoint_every)
 
 
+# How a run is saved does not change its results, so it is not recorded with them.
+SAVING = ("checkpoint", "checkpoint_every", "resume")
 CHOICES = {
     "recipe": tuple(RECIPES),
     "device": ("auto", "cpu", "gpu"),
@@ -95,22 +109,28 @@ def train(**settings: Any) -> pd.DataFrame:
     title = f"{data.name}, {args.recipe} recipe, seed {args.seed}, {backend.name}"
     # The values in use, instead of "auto" and None.
     used = asdict(replace(args, device=backend.name)) | {k: getattr(recipe, k) for k in given}
+    used = {k: v for k, v in used.items() if k not in SAVING}
     # In results, also those of earlier versions, the learning rate is called "lr".
     used = {"lr" if k == "learning_rate" else k: v for k, v in used.items()}
     used |= {"title": title, "minibnn": minibnn.__version__, "numpy": np.__version__}
 
     # Created before training, so that errors come early. Earlier results stay until the end.
     folder = None if args.out is None else ResultFolder(args.out, RESULTS, used)
+    checkpoint = None
+    if args.checkpoint is not None:
+        checkpoint = Checkpoint(args.checkpoint, args.checkpoint_every, resume=args.resume)
     _, history = recipe.train(
         data,
         seed=args.seed,
         device=backend,
         progress=False if args.quiet else None,
         # Written after each epoch: a crash loses only the current one.
-        on_epoch=None if folder is None else lambda h: folder.write("history.csv", h.to_csv()),
+        on_epoch=None if folder is None else partial(write_history, folder),
+        checkpoint=checkpoint,
     )
     history.attrs |= used
     if folder is not None and len(history):
+        folder.write("history.csv", history.to_csv())  # a resumed run may have had no more epochs
         try:
             minibnn.plot_history(history, folder.file("history.png"), title=title)
         except ImportError as missing:
@@ -124,12 +144,44 @@ def train(**settings: Any) -> pd.DataFrame:
     return history
 
 
+def write_history(folder: ResultFolder, history: pd.DataFrame) -> None:
+    """Write the history so far; a full disk is no reason to lose the training."""
+    try:
+        folder.write("history.csv", history.to_csv())
+    except OSError as error:
+        logging.getLogger("minibnn").warning("no history.csv yet: %s; training goes on", error)
+
+
 def main(argv: list[str] | None = None) -> int:
     """Run the command line. Results go to stdout, everything else to stderr."""
+    with gentle_ending() as ending:
+        try:
+            code = run(argv)
+        except KeyboardInterrupt:  # before training began, or a second Ctrl-C
+            terminal.note("interrupted")
+            code = INTERRUPTED
+        except BrokenPipeError:
+            code = 141
+        except OSError as error:  # a full disk under the table
+            code = fail(1, error)
+        except SystemExit:  # of argparse, or after SIGTERM
+            terminal.flush()
+            raise
+    broken = terminal.flush()
+    if code == INTERRUPTED and ending.code:
+        return ending.code
+    if code or broken is None:
+        return code
+    return 141 if isinstance(broken, BrokenPipeError) else fail(1, broken)
+
+
+def run(argv: list[str] | None) -> int:
+    """Parse the options, train, and print the results."""
     parser = argparse.ArgumentParser(
         description="Train a binary neural network on MNIST.",
         epilog="exit codes: 0 success, 1 unexpected error, 2 wrong usage, 3 no usable data, "
-        "4 no usable device, 5 training diverged, 130 interrupted (prints the table so far)",
+        "4 no usable device, 5 training diverged, 130 interrupted (prints the table so far), "
+        "143 or 129 ended by SIGTERM or SIGHUP",
     )
     add = parser.add_argument
     # fmt: off
@@ -151,6 +203,12 @@ def main(argv: list[str] | None = None) -> int:
         help="default: auto, MNIST or, if there is none, the bundled sample")
     add("--out", metavar="DIR", help="write history.csv, config.json and, with matplotlib, "
         "history.png there; files of an earlier run are replaced at the end")
+    add("--checkpoint", metavar="FILE", help="save the training there, to go on after a kill")
+    add("--checkpoint-every", default="1epoch", metavar="N",
+        help="how often: 200steps, 30s, 10min, 1epoch; default: %(default)s")
+    add("--resume", action="store_true",
+        help="go on from the checkpoint if it is there, and start if it is not: so the same "
+        "command, repeated until it ends with 0, does the whole job")
     add("--json", action="store_true", help="print one JSON object instead of the table")
     add("--quiet", action="store_true", help="show no progress")
     add("--version", action="version", version=f"minibnn {minibnn.__version__}")
@@ -160,14 +218,15 @@ def main(argv: list[str] | None = None) -> int:
     try:
         Args(**settings)
     except ValueError as error:
-        parser.error(str(error))
+        parser.error(in_options(str(error)))
     logging.basicConfig(format="%(message)s")  # minibnn's messages go to stderr
     logging.getLogger("minibnn").setLevel(logging.INFO)
+    logging.getLogger("minibnn").addFilter(rewrite_log)
 
     try:
         history = train(**settings)
-    except minibnn.DataError as error:
-        return fail(3, error)
+    except (minibnn.DataError, minibnn.CheckpointError) as error:
+        return fail(2 if isinstance(error, minibnn.WrongCheckpointError) else 3, error)
     except minibnn.DeviceError as error:
         return fail(4, error)
     except minibnn.DivergedError as error:
@@ -176,9 +235,8 @@ def main(argv: list[str] | None = None) -> int:
         return fail(2, error)
     except OSError as error:  # for example, a folder that cannot be written
         return fail(1, error)
-    except KeyboardInterrupt:  # before training began, or a second Ctrl-C
-        print("interrupted", file=sys.stderr)
-        return 130
+    finally:
+        logging.getLogger("minibnn").removeFilter(rewrite_log)
 
     if given.json:
         rows = history.reset_index().to_dict(orient="records")
@@ -188,16 +246,14 @@ def main(argv: list[str] | None = None) -> int:
         table = history[["loss_train", "loss_test", "acc_train", "acc_test"]]
         print(table.rename_axis(index=None, columns="epoch").to_string(float_format="%.3f"))
     if history.attrs["interrupted"]:
-        print(
-            f"interrupted after {len(history)} of {history.attrs['epochs']} epochs", file=sys.stderr
-        )
-        return 130
+        terminal.note(f"interrupted after {len(history)} of {history.attrs['epochs']} epochs")
+        return INTERRUPTED
     return 0
 
 
 def fail(code: int, error: Exception) -> int:
     """Print the error without a traceback, and return the exit code."""
-    print(f"error: {in_options(str(error))}", file=sys.stderr)
+    terminal.note(f"error: {in_options(str(error))}")
     return code
 
 

@@ -9,7 +9,8 @@ Feedback     Transpose (backpropagation), FixedFeedback, Blocked; DirectFeedback
              your own: Feedback
 Losses       LogitCrossEntropy, SquaredHinge, Hinge, MeanSquaredError; your own: Loss
 Optimisers   SGD, Adam, AdaMax, ShiftAdaMax, Bop; OptimizerGroup, split_parameters; schedules
-Training     fit, evaluate, plot_history; PlainSteps, CapturedSteps
+Training     fit, evaluate, plot_history; Checkpoint; PlainSteps, CapturedSteps
+Saving       save_model, load_model
 Recipes      minibnn.recipes.RECIPES; python -m minibnn train, compare
 Data         load_mnist, load_sample, DataLoader, read_idx, write_idx, one_hot, one_cold
 Inspecting   model.summary(), diagnose, confusion_matrix, plot_confusion, plot_weight_bits
@@ -98,6 +99,7 @@ if TYPE_CHECKING:
         TensorNorm,
     )
     from minibnn.losses import Hinge, LogitCrossEntropy, Loss, MeanSquaredError, SquaredHinge
+    from minibnn.model_file import ModelFileError, load_model, save_model
     from minibnn.optimizers import (
         SGD,
         Adam,
@@ -125,9 +127,12 @@ if TYPE_CHECKING:
     from minibnn.schedules import Constant, Cosine, Exponential, PerEpoch
     from minibnn.training import (
         CapturedSteps,
+        Checkpoint,
+        CheckpointError,
         DivergedError,
         Metrics,
         PlainSteps,
+        WrongCheckpointError,
         confusion_matrix,
         evaluate,
         fit,
@@ -147,6 +152,8 @@ __all__ = [
     "Bop",
     "Buffer",
     "CapturedSteps",
+    "Checkpoint",
+    "CheckpointError",
     "Constant",
     "Conv2D",
     "Cosine",
@@ -187,6 +194,7 @@ __all__ = [
     "MaxPool2D",
     "MeanSquaredError",
     "Metrics",
+    "ModelFileError",
     "Optimizer",
     "OptimizerGroup",
     "PackError",
@@ -216,6 +224,7 @@ __all__ = [
     "TernaryWeights",
     "Transpose",
     "Uniform",
+    "WrongCheckpointError",
     "backend_of",
     "check_gradients",
     "confusion_matrix",
@@ -231,6 +240,7 @@ __all__ = [
     "load_latents",
     "load_mnist",
     "load_mnist_or_sample",
+    "load_model",
     "load_packed",
     "load_sample",
     "one_cold",
@@ -241,6 +251,7 @@ __all__ = [
     "plot_history",
     "plot_weight_bits",
     "read_idx",
+    "save_model",
     "save_packed",
     "split_parameters",
     "write_idx",
@@ -276,21 +287,31 @@ _ROOMS = {
         "Disagreements PackError PackedFileError PackedModel disagreements load_latents "
         "load_packed pack save_packed"
     ),
+    "model_file": "ModelFileError load_model save_model",
     "parameter": "Buffer Parameter",
     "plots": "plot_confusion plot_function plot_history plot_weight_bits",
     "random_stream": "RandomStream",
     "schedules": "Constant Cosine Exponential PerEpoch",
-    "training": "DivergedError Metrics PlainSteps CapturedSteps confusion_matrix evaluate fit",
+    "training": (
+        "DivergedError Metrics PlainSteps CapturedSteps Checkpoint CheckpointError "
+        "WrongCheckpointError confusion_matrix evaluate fit"
+    ),
     "atomic_file": "",
     "bit_words": "",
     "commands": "",
     "compare": "",
+    "container": "",
+    "description": "",
     "export": "export_c export_html export_onnx",
     "recipes": "",
     "regular_file": "",
     "gradient_clock": "",
     "inspection": "",
     "result_folder": "",
+    "file_lock": "",
+    "signals": "",
+    "state": "",
+    "state_file": "",
     "windows": "",
     "version": "",
 }

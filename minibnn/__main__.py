@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import argparse
 import io
-import os
 import sys
 from importlib import import_module
 from typing import TYPE_CHECKING
 
 import minibnn
+from minibnn.commands import terminal
+from minibnn.signals import INTERRUPTED, gentle_ending
 
 if TYPE_CHECKING:
-    import logging
+    pass
 
 # Each command's module, and its line in the help. Only the module of the command in use is
 # imported: imports take time.
@@ -36,31 +37,38 @@ exit codes:
   0    done
   1    something failed: a file cannot be written, an optional package is missing
   2    wrong usage, or a network that has no packed or exported form
-  3    no usable data, or a file that is missing, damaged or no packed model
+  3    no usable data, or a file that is missing, damaged or of another kind
   4    no usable device
   5    training diverged
-  130  interrupted
-  141  what reads the output has ended, as `head` does"""
+  129  ended by SIGHUP, as when a terminal closes
+  130  interrupted by Ctrl-C
+  141  what reads the output has ended, as `head` does
+  143  ended by SIGTERM, as a batch queue or a shutdown sends it"""
 
 
 def main(argv: list[str] | None = None) -> int:
     """Run the command line. Results go to stdout, everything else goes to stderr."""
-    code = 0
     if isinstance(sys.stdout, io.TextIOWrapper):  # file names can have any characters
         sys.stdout.reconfigure(errors="backslashreplace")
-    try:
+    broken: OSError | None = None
+    with gentle_ending() as ending:
         try:
             code = _main(argv)
-        finally:
-            print(end="", flush=True)  # so that a failure is reported below, not by the interpreter
-    except KeyboardInterrupt:  # also while modules are imported
-        print("interrupted", file=sys.stderr)
-        return 130
-    except OSError as error:
-        # At exit the interpreter flushes again: to nowhere.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 141 if isinstance(error, BrokenPipeError) else code or _fail(1, error)
-    return code
+        except KeyboardInterrupt:  # also while modules are imported
+            terminal.note("interrupted")
+            code = INTERRUPTED
+        except BrokenPipeError as error:
+            code, broken = 0, error
+        except SystemExit:  # of argparse
+            terminal.flush()
+            raise
+    # Here, so that a failure is not reported by the interpreter.
+    broken = terminal.flush() or broken
+    if code == INTERRUPTED and ending.code:
+        return ending.code
+    if isinstance(broken, BrokenPipeError):
+        return code or 141
+    return code or (_fail(1, broken) if broken else 0)
 
 
 def _main(argv: list[str] | None) -> int:
@@ -87,13 +95,17 @@ def _run(given: argparse.Namespace) -> int:
     """Run the command; turn its exceptions into exit codes."""
     import logging
 
+    from minibnn.commands.options import rewrite_log
+
     logging.basicConfig(format="%(message)s")  # minibnn's messages go to stderr
     logging.getLogger("minibnn").setLevel(logging.INFO)
-    logging.getLogger("minibnn").addFilter(_in_options)
+    logging.getLogger("minibnn").addFilter(rewrite_log)
     module, _ = COMMANDS[given.command]
     try:
         code: int = import_module(module).run(given)
-    except (minibnn.DataError, minibnn.PackedFileError) as error:
+    except minibnn.CheckpointError as error:
+        return _fail(2 if isinstance(error, minibnn.WrongCheckpointError) else 3, error)
+    except (minibnn.DataError, minibnn.PackedFileError, minibnn.ModelFileError) as error:
         return _fail(3, error)
     except minibnn.DeviceError as error:
         return _fail(4, error)
@@ -108,23 +120,15 @@ def _run(given: argparse.Namespace) -> int:
     except MemoryError:
         return _fail(1, MemoryError("expected more memory than there is; use a smaller file"))
     finally:
-        logging.getLogger("minibnn").removeFilter(_in_options)
+        logging.getLogger("minibnn").removeFilter(rewrite_log)
     return code
-
-
-def _in_options(record: logging.LogRecord) -> bool:
-    """Rewrite log messages to name options instead of functions; drop none."""
-    from minibnn.commands.options import in_options
-
-    record.msg, record.args = in_options(record.getMessage()), ()
-    return True
 
 
 def _fail(code: int, error: Exception) -> int:
     """Print the error without a traceback; return the exit code."""
     from minibnn.commands.options import in_options
 
-    print(f"error: {in_options(str(error))}", file=sys.stderr)
+    terminal.note(f"error: {in_options(str(error))}")
     return code
 
 

@@ -15,11 +15,20 @@ try:
 except ImportError:  # Windows
     fcntl = None  # type: ignore[assignment]
 
-__all__ = ["require_writable", "whole_file"]
+__all__ = ["UnsyncedError", "require_writable", "whole_file"]
 
 _MAX_LINKS = 40  # the same limit as in Linux
 _TEMPORARY = ".{}.{:0>8}.tmp"
 _TEMPORARY_BYTES = len(_TEMPORARY.format("", ""))
+# What a file system answers that cannot sync folders, or not this one.
+_CANNOT_SYNC = {
+    errno.EINVAL, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS,
+    errno.EACCES, errno.EPERM, errno.EBADF,
+}  # fmt: skip
+
+
+class UnsyncedError(OSError):
+    """A file is complete and in its place, but a power cut may bring the old one back."""
 
 
 @contextmanager
@@ -39,6 +48,8 @@ def whole_file(path: str | os.PathLike[str]) -> Iterator[BinaryIO]:
         FileNotFoundError: the folder of `path` does not exist.
         IsADirectoryError: `path` is a folder.
         PermissionError: the file is read-only, or the folder is not writable.
+        UnsyncedError: the file is written, but the disk failed to record its name. If it is the
+            file system that cannot do this for any folder, nothing is raised.
         OSError: the file cannot be written, or the links form a circle.
 
     >>> import pathlib, tempfile
@@ -75,7 +86,7 @@ def whole_file(path: str | os.PathLike[str]) -> Iterator[BinaryIO]:
         with suppress(OSError):
             os.unlink(temporary)
         raise
-    _sync_folder(os.path.dirname(target))
+    _sync_folder(target)
 
 
 def require_writable(path: str | os.PathLike[str]) -> None:
@@ -235,15 +246,25 @@ def _sweep(target: str) -> None:
                     os.unlink(entry.path)
 
 
-def _sync_folder(folder: str) -> None:
-    """Make the new name survive a power cut, if the system can sync folders.
+def _sync_folder(target: str) -> None:
+    """Make the new name survive a power cut, if the file system can sync folders.
 
-    If it cannot, this is not reported: the file itself is already saved.
+    Raises:
+        UnsyncedError: if it can, and failed.
     """
-    if os.name == "posix":
-        with suppress(OSError):
-            handle = os.open(folder, os.O_RDONLY)
-            try:
-                os.fsync(handle)
-            finally:
-                os.close(handle)
+    if os.name != "posix":
+        return
+    try:
+        handle = os.open(os.path.dirname(target), os.O_RDONLY)
+        try:
+            os.fsync(handle)
+        finally:
+            os.close(handle)
+    except OSError as error:
+        if error.errno not in _CANNOT_SYNC:
+            raise UnsyncedError(
+                error.errno,
+                f"the new file is in place, but may not survive a power cut: {error.strerror} in "
+                "fsync of its folder; check the disk",
+                target,
+            ) from None

@@ -15,9 +15,10 @@ import numpy as np
 from minibnn.backend import CPU, Array
 from minibnn.initializers import GlorotUniform, Initializer
 from minibnn.parameter import Buffer
+from minibnn.state import Stateful
 
 
-class Feedback(ABC):
+class Feedback(Stateful, ABC):
     """Which weights the error travels back through: ``dx = dz B.T``."""
 
     def __repr__(self) -> str:
@@ -30,9 +31,7 @@ class Feedback(ABC):
         Shapes: B as W, (in_features, out_features). None stands for all zeros and is cheaper.
         """
 
-    def initialize(  # noqa: B027 (most kinds draw nothing)
-        self, shape: tuple[int, ...], rng: np.random.Generator, dtype: Any
-    ) -> None:
+    def initialize(self, shape: tuple[int, ...], rng: np.random.Generator, dtype: Any) -> None:
         """Draw the fixed matrices, if there are any; nothing by default."""
 
     def buffers(self) -> Iterator[Buffer]:

@@ -66,6 +66,16 @@ class InputContract:
                 low = high = None
         return cls(x.dtype, x.shape[1:], low, high, source)
 
+    def state(self) -> dict[str, Any]:
+        """Its attributes as numbers and texts."""
+        return {
+            "dtype": str(self.dtype),
+            "shape": list(self.shape),
+            "low": self.low,
+            "high": self.high,
+            "source": self.source,
+        }
+
     @property
     def bytes_only(self) -> bool:
         """Whether all values are integers from 0 to 255, whatever their dtype."""

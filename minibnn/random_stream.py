@@ -10,9 +10,10 @@ import numpy as np
 
 from minibnn.backend import Array, Backend
 from minibnn.checks import integer
+from minibnn.state import State, Stateful, require_form
 
 
-class RandomStream:
+class RandomStream(Stateful):
     """A stream of uniform random numbers, for layers and functions such as dropout.
 
     The numbers depend on three things only: the seed, how many arrays were drawn before (`count`),
@@ -71,6 +72,17 @@ class RandomStream:
         self.seed = int(rng.integers(2**63))
         self.count = 0
 
+    def state(self) -> State:
+        """The seed, and how many arrays were drawn; see `minibnn.state`."""
+        return {"seed": self.seed, "count": self._count}
+
+    def restore(self, state: State) -> None:
+        """Continue where the stream was when `state` was taken."""
+        require_form("RandomStream", self.state(), state)
+        seed = state["seed"]
+        seed = None if seed is None else integer("RandomStream", "seed", seed, least=0)
+        self.count, self.seed = state["count"], seed
+
     def next_keys(self) -> tuple[Any, Any]:
         """The keys of the next array, which then counts as drawn; see `stream_keys`.
 
@@ -121,7 +133,7 @@ def stream_keys(seed: int, count: int) -> tuple[np.uint32, np.uint32]:
 def uniform(
     xp: ModuleType, shape: tuple[int, ...], k0: Any, k1: Any, first: int, dtype: Any
 ) -> Array:
-    """Numbers in [0, 1) that depend only on the keys and on their positions.
+    """Numbers in [0, 1), each from its position and two key numbers, which choose the sequence.
 
     .. code-block:: text
 
@@ -132,16 +144,16 @@ def uniform(
     Args:
         xp: the array module.
         shape: of the result.
-        k0: a uint32, which may be a 0-d array.
-        k1: another one.
+        k0: the first key, a uint32, which may be a 0-d array.
+        k1: the second.
         first: the position of the first number.
         dtype: float32 or float64; the values are the same.
 
     Raises:
         ValueError: for positions beyond 2^32, where the numbers would repeat.
 
-    Reference: Salmon et al. 2011, "Parallel random numbers: as easy as 1, 2, 3", show that counters
-    through a mixing function make good random numbers.
+    Reference: Salmon et al. 2011, "Parallel random numbers: as easy as 1, 2, 3", show that the
+    mixed bits of a counter are good random numbers.
     """
     h = xp.arange(first, last_position(shape, first), dtype=np.uint32)
     h += k0

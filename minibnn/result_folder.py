@@ -80,8 +80,8 @@ class ResultFolder:
     def finish(self) -> None:
         """Replace the earlier results by the new ones; delete those without a new one.
 
-        If a result that this run wrote is missing now, another run has moved it into this folder:
-        then it stays there.
+        If another run has finished in the meantime, it may have moved a result of this run to its
+        final place already. Then it stays there.
         """
         if self.current == self.path:
             return

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import Any, TypeAlias
 
 from minibnn.checks import integer, number
+from minibnn.state import State, has_state
 
 Schedule: TypeAlias = Callable[[int], float]
 
@@ -98,6 +99,17 @@ class PerEpoch:
     def __call__(self, t: int) -> float:
         """The rate after `t` updates."""
         return self.schedule(t // self.steps_per_epoch)
+
+    def state(self) -> State:
+        """The state of the schedule inside, if it has one; see `minibnn.state`."""
+        schedule: Any = self.schedule
+        return schedule.state() if has_state(schedule) else {}
+
+    def restore(self, state: State) -> None:
+        """Put a state back."""
+        schedule: Any = self.schedule
+        if has_state(schedule):
+            schedule.restore(state)
 
 
 def require_schedule(who: str, name: str, schedule: Any) -> Schedule:

@@ -31,7 +31,7 @@ from minibnn import (
     save_packed,
     write_idx,
 )
-from minibnn.atomic_file import require_writable, whole_file
+from minibnn.atomic_file import UnsyncedError, require_writable, whole_file
 
 pytestmark = pytest.mark.skipif(os.name != "posix", reason="links, pipes and modes are POSIX's")
 ROOT = Path(__file__).parents[1]
@@ -47,7 +47,7 @@ def put(path, content=b"new"):
 
 @pytest.fixture(scope="module")
 def packed():
-    layers = [Rescale(1 / 255), Dense(784, 10, weight_quantizer=SignSTE())]
+    layers = [Rescale(1 / 255), Dense(784, 2, weight_quantizer=SignSTE())]
     return pack(Sequential(*layers).initialize(0), (784,))
 
 
@@ -120,7 +120,7 @@ def test_a_device_stays_a_device(writer, tmp_path):
     assert stat.S_ISCHR(path.stat().st_mode)
 
 
-def test_a_failed_sync_of_the_folder_is_no_failed_save(writer, tmp_path):
+def test_a_file_system_that_cannot_sync_folders_is_no_failed_save(writer, tmp_path):
     path = tmp_path / "new.png"
     refused = OSError(errno.EINVAL, "of a folder")
     with failing("fsync", 2, refused):
@@ -158,7 +158,7 @@ def test_nothing_else_in_the_package_writes_files():
         (path.relative_to(ROOT), node)
         for folder in ("minibnn", "examples")
         for path in sorted((ROOT / folder).rglob("*.py"))
-        if path.name not in ("atomic_file.py", "regular_file.py")
+        if path.name not in ("atomic_file.py", "regular_file.py", "file_lock.py")
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
         if isinstance(node, ast.Call)
     ]
@@ -322,6 +322,29 @@ def test_the_owner_stays(tmp_path):
     os.chown(path, 12345, 23456)
     put(path)
     assert (path.stat().st_uid, path.stat().st_gid) == (12345, 23456)
+
+
+@pytest.mark.parametrize("step", [("fsync", 2), ("open", 2)])
+@pytest.mark.parametrize("code", ["EINVAL", "ENOTSUP", "EACCES", "EPERM", "EBADF", "ENOSYS"])
+def test_what_a_file_system_cannot_do_with_folders_is_no_error(tmp_path, step, code):
+    path = tmp_path / "file"
+    with failing(*step, OSError(getattr(errno, code), "of a folder")):
+        put(path)
+    assert path.read_bytes() == b"new"
+
+
+@pytest.mark.parametrize("step", [("fsync", 2), ("open", 2)])
+@pytest.mark.parametrize("code", ["EIO", "ENOSPC", "EDQUOT"])
+def test_a_disk_that_fails_to_record_the_name_is_an_error(tmp_path, step, code):
+    path, number = tmp_path / "file", getattr(errno, code)
+    path.write_bytes(b"old")
+    with failing(*step, OSError(number, os.strerror(number))), pytest.raises(UnsyncedError) as said:
+        put(path)
+    assert str(said.value) == (
+        f"[Errno {number}] the new file is in place, but may not survive a power cut: "
+        f"{os.strerror(number)} in fsync of its folder; check the disk: '{path}'"
+    )
+    assert (path.read_bytes(), list(tmp_path.iterdir())) == (b"new", [path])
 
 
 def test_a_full_disk_leaves_the_old_file(tmp_path):

@@ -39,6 +39,15 @@ def test_a_full_disk_behind_the_output_is_an_error(trained):
     assert done.stderr == "error: [Errno 28] No space left on device\n"
 
 
+@pytest.mark.skipif(os.name != "posix", reason="descriptors are POSIX's")
+@pytest.mark.parametrize("closed", [">&-", "2>&-", ">&- 2>&-"])
+def test_a_stream_that_was_closed_before_is_no_error(trained, closed):
+    words = f"'{sys.executable}' -m minibnn inspect '{trained}' {closed}"
+    done = subprocess.run(["sh", "-c", words], capture_output=True, text=True)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert bool(done.stdout) == (closed == "2>&-")
+
+
 @pytest.mark.parametrize(
     ("words", "code", "said"),
     [
@@ -136,6 +145,7 @@ def test_help_is_there_at_once():
     )
     assert done.stderr == ""
     *_, loaded = done.stdout.splitlines()
-    assert loaded == "minibnn minibnn.__main__ minibnn.version"
+    own = "__main__ commands commands.terminal signals version"
+    assert loaded.split() == ["minibnn", *(f"minibnn.{name}" for name in own.split())]
     for command in COMMANDS:
         assert f"\n    {command} " in done.stdout

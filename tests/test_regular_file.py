@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 from fuzz_readers import KINDS, READERS, one_round
 
-from minibnn import PackedFileError, load_packed, read_idx, write_idx
+from minibnn import ModelFileError, PackedFileError, load_packed, read_idx, write_idx
 from minibnn.data import IdxFormatError
 from minibnn.regular_file import SpecialFileError, open_regular
 
@@ -30,7 +30,7 @@ ENDLESS = [
 def test_what_has_no_end_is_refused(tmp_path, kind, reader):
     error, path = one_round(tmp_path, np.random.default_rng(0), kind, reader)
     if reader != "inspect" and "size" not in kind:
-        assert isinstance(error, IdxFormatError | PackedFileError)
+        assert isinstance(error, IdxFormatError | ModelFileError | PackedFileError)
         thing = "a device" if kind == "make_device" else "a pipe"
         assert str(path) in str(error)
         assert f"got {thing}; copy what it gives into a file, and name that" in str(error)

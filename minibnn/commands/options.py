@@ -2,7 +2,16 @@
 
 from __future__ import annotations
 
+import logging
+
 _HINTS = {
+    "run it again to go on": "run the same command again to go on",
+    "Checkpoint(..., resume=True) goes on from there": "the same command with --resume goes on",
+    "Checkpoint(..., resume=True)": "--resume",
+    "Checkpoint: expected every as a count": "--checkpoint-every: expected a count",
+    "checkpoint_every: expected a checkpoint": "--checkpoint-every: expected a checkpoint",
+    "resume: expected a checkpoint": "--resume: expected a checkpoint",
+    "name it with checkpoint": "add --checkpoint FILE",
     'load_mnist(data_dir="FOLDER")': "--data-dir FOLDER",
     "call load_mnist(data_dir, verify=False)": "add --no-verify",
     "load_sample() has": "--dataset sample has",
@@ -20,3 +29,9 @@ def in_options(advice: str) -> str:
     for function, option in _HINTS.items():
         advice = advice.replace(function, option)
     return advice
+
+
+def rewrite_log(record: logging.LogRecord) -> bool:
+    """A filter for loggers: messages name options instead of functions; none is dropped."""
+    record.msg, record.args = in_options(record.getMessage()), ()
+    return True

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import argparse
 import os
-import sys
 from collections.abc import Callable
 
 from minibnn.atomic_file import require_writable
+from minibnn.commands.terminal import note as note
 from minibnn.data import ImageDataset
 from minibnn.data.mnist import load_by_options
 from minibnn.packed import PackedFileError, PackedModel, load_packed
 from minibnn.packed.stages import Product, ThresholdStage
+from minibnn.training.checkpoint import Checkpoint
 
 MAKE_ONE = "python -m minibnn train -o FILE makes one"
 
@@ -46,6 +47,35 @@ def add_data(parser: argparse.ArgumentParser) -> None:
     add("--device", default="auto", choices=("auto", "cpu", "gpu"),
         help="default: auto, the GPU if it works and else the CPU")
     # fmt: on
+
+
+def add_checkpoint(parser: argparse.ArgumentParser) -> None:
+    """Add the options for checkpoints."""
+    add = parser.add_argument
+    # fmt: off
+    add("--checkpoint", metavar="FILE", help="save the training there, to go on after a kill")
+    add("--checkpoint-every", default="1epoch", metavar="N",
+        help="how often: 200steps, 30s, 10min, 1epoch; default: %(default)s")
+    add("--resume", action="store_true",
+        help="go on from the checkpoint if it is there, and start if it is not: so the same "
+        "command, repeated until it ends with 0, does the whole job")
+    # fmt: on
+
+
+def checkpoint(given: argparse.Namespace) -> Checkpoint | None:
+    """The checkpoint that `add_checkpoint`'s options ask for.
+
+    Raises:
+        ValueError: for options that make no sense.
+    """
+    if given.checkpoint is None:
+        if given.resume or given.checkpoint_every != "1epoch":
+            option = "--resume" if given.resume else "--checkpoint-every"
+            raise ValueError(
+                f"{option}: expected a file to save the training in; add --checkpoint FILE"
+            )
+        return None
+    return Checkpoint(given.checkpoint, given.checkpoint_every, resume=given.resume)
 
 
 def load_data(given: argparse.Namespace) -> ImageDataset:
@@ -106,11 +136,6 @@ def check_output(path: str) -> str:
 def same_file(path: str, other: str) -> bool:
     """Whether two paths lead to the same existing file."""
     return os.path.exists(other) and os.path.samefile(path, other)
-
-
-def note(text: str) -> None:
-    """Print to stderr: stdout is for results."""
-    print(text, file=sys.stderr)
 
 
 def on_one_line(text: str) -> str:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import os
-import sys
 from dataclasses import replace
 from functools import partial
 from itertools import chain, count
@@ -12,9 +11,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from minibnn.atomic_file import whole_file
+from minibnn.atomic_file import UnsyncedError, whole_file
 from minibnn.backend import get_backend
 from minibnn.commands import shared
+from minibnn.commands.terminal import log_line
 from minibnn.data import DataLoader, ImageDataset
 from minibnn.layers import Layer
 from minibnn.packed import (
@@ -29,8 +29,10 @@ from minibnn.packed import (
 )
 from minibnn.parameter import Buffer, Parameter
 from minibnn.recipes import RECIPES
+from minibnn.signals import INTERRUPTED
+from minibnn.training.checkpoint_file import before as checkpoint_before
 from minibnn.training.evaluate import evaluate
-from minibnn.training.fit import COLUMNS
+from minibnn.training.progress import COLUMNS
 from minibnn.training.recipe import Recipe
 
 if TYPE_CHECKING:
@@ -47,8 +49,11 @@ examples:
 
 Going on starts from the latent weights and batch norm's statistics. The optimiser starts anew, and
 so does the learning rate, which decays over the new epochs. Ctrl-C ends the training after the
-batch in hand (on a GPU, the epoch), and saves the model as it is, if an epoch is complete; a second
-Ctrl-C saves nothing.
+batch in hand, and saves the model as it is, if an epoch is complete; a second Ctrl-C saves nothing.
+SIGTERM and SIGHUP do the same. With --checkpoint, all three save the training there instead:
+  python -m minibnn train -o digits.safetensors --checkpoint run.safetensors --resume
+is the whole job, however often it is killed, if it is repeated until it ends with 0. The result is
+the same to the last bit. A checkpoint can be deleted when its job is done.
 If a trained model cannot be packed or saved, its arrays go to OUT.rescued.npz or, if that cannot be
 written, to the folder for temporary files: numpy.load reads them. The recipes are plain code in
 minibnn/recipes.py."""
@@ -77,14 +82,19 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--no-latents", action="store_true",
         help="save the bits only: a small file, from which no training can go on")
     # fmt: on
+    shared.add_checkpoint(parser)
     shared.add_data(parser)
     shared.add_output(parser)
 
 
 def run(given: argparse.Namespace) -> int:
     """Train, pack, save."""
+    checkpoint = shared.checkpoint(given)
+    _require_other_files(given)
     path = shared.check_output(given.output)
     before = _figures(given.source)
+    if checkpoint is not None and given.source is not None:
+        checkpoint.job["--from, its sha256"] = packed_file_info(given.source).sha256
     name, seed = _recipe_name(given, before), _seed(given, before)
     epochs_before = _whole_number(given.source, before, "epochs", "train from a file of `train`")
     changes = {k: v for k in ("epochs", "learning_rate") if (v := getattr(given, k)) is not None}
@@ -98,16 +108,18 @@ def run(given: argparse.Namespace) -> int:
     _require_packable(recipe, start, given.source, before)
     backend = get_backend(given.device)
     data = shared.load_data(given)
-    print(f"{data.name}, {name} recipe, seed {seed}, {backend.name}")
-    print("epoch" + "".join(f"  {column}" for column in COLUMNS), flush=True)
-    model, history = recipe.train(data, seed=seed, device=backend, on_epoch=_print_last,
-                                  start=start)  # fmt: skip
+    log_line(f"{data.name}, {name} recipe, seed {seed}, {backend.name}")
+    log_line("epoch" + "".join(f"  {column}" for column in COLUMNS))
+    rows = _Rows()
+    model, history = recipe.train(data, seed=seed, device=backend, on_epoch=rows,
+                                  start=start, checkpoint=checkpoint)  # fmt: skip
+    rows(history)  # if nothing was left to do
     interrupted = bool(history.attrs["interrupted"])
     if interrupted:
         epochs = f"{len(history)} of {shared.several(recipe.epochs, 'epoch')}"
         shared.note(f"interrupted after {epochs}" + "; nothing is saved" * (not len(history)))
         if not len(history):
-            return 130
+            return INTERRUPTED
     try:
         packed = pack(model)
         tested, packed_is_right = _test(model, packed, data, recipe)
@@ -121,15 +133,17 @@ def run(given: argparse.Namespace) -> int:
         }
         latents = None if given.no_latents else model
         save_packed(packed, path, training=figures, model=latents)
+    except UnsyncedError:  # it is saved
+        raise
     except BaseException:
         _rescue(model, given.output, name)
         raise
     beside = "the bits only" if latents is None else "with latent weights to go on from"
-    print(
+    log_line(
         f"{given.output}: {os.path.getsize(path):,} bytes, {beside}; "
         f"the packed model takes {packed.nbytes:,}"
     )
-    return 130 if interrupted else 0 if packed_is_right else 1
+    return INTERRUPTED if interrupted else 0 if packed_is_right else 1
 
 
 def _figures(source: str | None) -> dict[str, Any]:
@@ -143,6 +157,28 @@ def _figures(source: str | None) -> dict[str, Any]:
             "before `pack`, or train without --no-latents"
         )
     return packed.training
+
+
+def _require_other_files(given: argparse.Namespace) -> None:
+    """Raise ValueError if a command that is repeated after a kill would find other files."""
+    if given.checkpoint is None:
+        return
+    checkpoint = os.path.realpath(given.checkpoint)
+    for option, path in (("-o", given.output), ("--from", given.source)):
+        if path is not None and os.path.realpath(path) in (
+            checkpoint,
+            checkpoint_before(checkpoint),
+        ):
+            raise ValueError(
+                f"--checkpoint: expected another file than {option}, also with .before at its end, "
+                f"got {given.checkpoint}; choose another name after --checkpoint"
+            )
+    source = given.source and os.path.realpath(given.source)
+    if source == os.path.realpath(given.output):
+        raise ValueError(
+            "--output: with --checkpoint, expected another file than --from has, so that the "
+            "command can be repeated, got the same; choose another name after -o"
+        )
 
 
 def _recipe_name(given: argparse.Namespace, before: dict[str, Any]) -> str:
@@ -208,14 +244,17 @@ def _require_packable(
         ) from None
 
 
-def _print_last(history: pd.DataFrame) -> None:
-    """Print the last epoch's row, also beside a progress bar."""
-    from tqdm import tqdm
+class _Rows:
+    """Prints the rows of a history that were not printed yet: at first those of a resumed one."""
 
-    last = history.iloc[-1]
-    cells = "".join(f"{last[column]:>{len(column) + 2}.3f}" for column in COLUMNS)
-    tqdm.write(f"{history.index[-1]:<5}{cells}")
-    sys.stdout.flush()  # in a pipe too
+    printed = 0
+
+    def __call__(self, history: pd.DataFrame) -> None:
+        """Print the new rows."""
+        for epoch, row in history.iloc[self.printed :].iterrows():
+            cells = "".join(f"{row[column]:>{len(column) + 2}.3f}" for column in COLUMNS)
+            log_line(f"{epoch:<5}{cells}")
+        self.printed = len(history)
 
 
 def _rescue(model: Layer, output: str, recipe: str) -> None:
@@ -255,7 +294,7 @@ def _test(
     labels = model.backend.to_host(packed.predict(images))
     right = float((labels == data.test_labels).mean())
     found = disagreements(model, packed, images)
-    print(f"on {shared.several(len(images), 'test image')}: float {accuracy:.4f} "
+    log_line(f"on {shared.several(len(images), 'test image')}: float {accuracy:.4f} "
           f"(loss {loss:.4f}), packed {right:.4f}, another label {found.labels:,}")  # fmt: skip
     if found.labels or not found.packed_is_right:
         shared.note(str(found))

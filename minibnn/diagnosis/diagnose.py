@@ -79,13 +79,13 @@ def diagnose(
             over 128 MiB.
 
     Returns:
-        A report that is true for a healthy model and prints as a list: what was measured, where,
+        A report; ``bool(report)`` is True for a healthy model. It prints what was measured, where,
         what it means, and what to try. The thresholds and their reasons are next to the checks, in
         ``minibnn/diagnosis/``.
 
     Raises:
         TypeError: if data is not a DataLoader, or is on another device than the model.
-        ValueError: for labels without an output, or fewer than 2 samples.
+        ValueError: for a label beyond the model's outputs, or fewer than 2 samples.
 
     >>> import numpy as np
     >>> from minibnn import Activation, DataLoader, Dense, ReLU, Sequential, SignSTE

@@ -11,12 +11,12 @@ from minibnn.layers import Layer
 
 @dataclass(frozen=True)
 class Passes:
-    """One pass of the model. The checks get one at a time: both would take twice the memory.
+    """An evaluation pass or a training pass, one at a time: both would take twice the memory.
 
     Attributes:
-        model: the copy that ran; after training, it has the gradients of that pass.
+        model: the copy that ran; with the gradients, if this is the training pass.
         x: the batch.
-        evaluation: the steps of the evaluation pass, empty after training.
+        evaluation: the steps of the evaluation pass; empty if this is the training pass.
         training: the steps of the training pass with their gradients, empty after evaluation.
         loss: the training loss, on the device; None after evaluation.
         blamed: the paths where values that are not finite were found so far.

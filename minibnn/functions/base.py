@@ -10,6 +10,7 @@ import numpy as np
 
 from minibnn.backend import Array
 from minibnn.functions.bit_width import weight_bits
+from minibnn.state import Stateful
 
 
 class _Bits:
@@ -19,7 +20,7 @@ class _Bits:
         return self if function is None else weight_bits(function)
 
 
-class Function(ABC):
+class Function(Stateful, ABC):
     """A function of an array with the backward pass that training uses.
 
     `backward` need not be the derivative of `forward`: the derivative of a sign is zero almost
@@ -72,7 +73,7 @@ class Function(ABC):
         """The value in a training pass: `forward`, unless the function draws random numbers."""
         return self.forward(x)
 
-    def initialize(self, rng: np.random.Generator) -> None:  # noqa: B027 (most have no state)
+    def initialize(self, rng: np.random.Generator) -> None:
         """Seed the function's random stream, if it has one; nothing by default."""
 
     def shipped_floats(self, shape: tuple[int, ...]) -> int:

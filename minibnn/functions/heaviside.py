@@ -17,7 +17,7 @@ class Heaviside(StraightThrough):
         y  = 1 where x > 0, else 0
         dx = dy 1[|x| <= clip]      as if y were 1/2 + clip(x, -clip, clip); clip=None: 1/2 + x
 
-    Both zeros give 0.
+    +0.0 and -0.0 give 0.
 
     Picture: ``plot_function(Heaviside())``.
 

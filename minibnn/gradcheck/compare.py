@@ -125,16 +125,17 @@ def compare(
     *,
     ties: bool = False,
 ) -> Comparison:
-    """Differentiate numerically at the given positions and compare.
+    """Compare backward's gradient with numerical derivatives at the given positions.
 
     Args:
         name: the array's name.
-        slopes: its numerical derivatives.
+        slopes: computes the numerical derivatives.
         analytic: its gradient by backward, in the array's shape.
         dy: the gradient that backward was given; it sets the scale of what counts as zero.
         places: flat indices.
-        tolerance: if a relative error is larger, a bend or kink nearby may explain it.
-        ties: whether to check all kinks together, too; see `_check_ties`.
+        tolerance: the largest relative error that passes. A larger one passes only if the slope
+            jumps (a kink) or changes fast nearby.
+        ties: whether values that are equal, as under a maximum, are checked together as well.
     """
     values = slopes.values
     spread = float(values.std()) or float(abs(values).max()) or 1.0

@@ -113,12 +113,12 @@ class Slopes:
         return None
 
     def kink(self, i: Place, h: float, analytic: float, size: float) -> tuple[bool, bool]:
-        """Return whether the slopes around an element differ, and whether backward's can be one.
+        """Whether the slopes on both sides of an element differ; whether backward's is possible.
 
         Each output may have its own kink there, and backward may take either side of it. So the
-        slopes are compared for each output, not for their sum. A kink can have more than two sides:
-        if three values are equal, moving one of them does not move the median. So all values are
-        moved a little at random until a slope like backward's is found.
+        slopes are compared for each output, not for their sum. A kink can have more than two sides.
+        (Take the median of three equal values: moving only one of them changes nothing.) So all
+        values are moved a little at random until a slope like backward's is found.
         """
         (left, left_noise), (right, right_noise) = self.parts(i, h, 0.0), self.parts(i, 0.0, h)
         slack = 1e-3 * size + left_noise + right_noise

@@ -14,6 +14,7 @@ from minibnn.functions import Function
 from minibnn.gradient_clock import Backwards
 from minibnn.input_contract import InputContract
 from minibnn.layers.input_errors import require_device, wrong_dtype, wrong_features, wrong_saved
+from minibnn.layers.state import LayerState
 from minibnn.parameter import Buffer, Parameter
 from minibnn.random_stream import RandomStream
 from minibnn.renames import moved
@@ -26,7 +27,7 @@ COSTS = "minibnn.inspection.costs"
 _Kind = TypeVar("_Kind", Parameter, Buffer, Function, RandomStream)
 
 
-class Layer(ABC):
+class Layer(LayerState, ABC):
     """A step of a network, with an explicit backward pass.
 
     The tests hold every layer to these rules:

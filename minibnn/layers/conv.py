@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
 from minibnn.backend import Array, backend_of, batch_sum, matmul
 from minibnn.checks import integer, number
@@ -173,6 +174,24 @@ class Conv2D(Weighted):
             bound=weight_bound,
             lr_scale=lr_scale,
         )
+
+    def arguments(self) -> dict[str, Any]:
+        """See `Weighted.arguments`."""
+        size, stride, dilation, groups = self.windows
+        padding: Any = self.padding
+        (above, below), (left, right) = padding
+        if above == below and left == right:
+            padding = above, left
+        elif stride == (1, 1) and padding == _padding("same", self.windows):
+            padding = "same"
+        return {
+            **super().arguments(),
+            "kernel_size": size,
+            "stride": stride,
+            "padding": padding,
+            "dilation": dilation,
+            "groups": groups,
+        }
 
     def __str__(self) -> str:
         (height, width), stride, dilation, groups = self.windows

@@ -9,10 +9,12 @@ from typing import Any
 import numpy as np
 
 from minibnn.backend import CPU, Array
+from minibnn.checks import integer
 from minibnn.initializers import GlorotUniform, Initializer
 from minibnn.layers.base import Layer
 from minibnn.layers.sequential import Sequential
 from minibnn.parameter import Buffer
+from minibnn.state import State
 
 
 class DirectFeedback(Sequential):
@@ -71,6 +73,10 @@ class DirectFeedback(Sequential):
         ]
         super().__init__(*blocks)
 
+    def arguments(self) -> dict[str, Any]:
+        """The constructor's argument that has another name here; see `minibnn.description`."""
+        return {"blocks": self.layers}
+
     def __repr__(self) -> str:
         return "DirectFeedback" + super().__repr__().removeprefix("Sequential")
 
@@ -109,6 +115,17 @@ class DirectFeedback(Sequential):
         """The blocks' buffers, then the B_i."""
         yield from super().buffers()
         yield from self.feedback_weights
+
+    def state(self) -> State:
+        """The blocks' states, the B_i, and the seed that draws them."""
+        return {**super().state(), "seed": self.seed}
+
+    def restore(self, state: State) -> None:
+        """Put a state back; see `Layer.restore`."""
+        seed = state.get("seed")
+        seed = None if seed is None else integer("DirectFeedback", "seed", seed, least=0)
+        super().restore(state)
+        self.seed = seed
 
     def _initialize(self, rng: np.random.Generator, dtype: np.dtype[Any]) -> None:
         super()._initialize(rng, dtype)

@@ -205,6 +205,10 @@ class BatchNorm(Normalization):
         self.gamma = Parameter("gamma", (self.channels,), Fill(1.0)) if scale else None
         self.beta = Parameter("beta", (self.channels,), Fill(0.0))
 
+    def arguments(self) -> dict[str, bool]:
+        """The constructor's argument that is no attribute; see `minibnn.description`."""
+        return {"scale": self.gamma is not None}
+
     def __repr__(self) -> str:
         return f"BatchNorm({self.channels}" + (", scale=False)" if self.gamma is None else ")")
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 
 from minibnn.backend import Array, backend_of
@@ -79,6 +81,10 @@ class _Pool2D(Layer):
         both = pair(who, "size", size, least=1)
         steps = both if stride is None else pair(who, "stride", stride, least=1)
         self.windows = Windows(both, steps)
+
+    def arguments(self) -> dict[str, Any]:
+        """The constructor's arguments; see `minibnn.description`."""
+        return {"size": self.windows.size, "stride": self.windows.stride}
 
     def __repr__(self) -> str:
         w = self.windows

@@ -60,6 +60,12 @@ class Weighted(Layer):
         self._quantizer = function
         self.weight.quantizer = function  # for optimisers that take binary weights only
 
+    def arguments(self) -> dict[str, Any]:
+        """The constructor's arguments that are no attributes here; see `minibnn.description`."""
+        w = self.weight
+        found = {"weight_init": w.initializer, "weight_bound": w.bound, "lr_scale": w.lr_scale}
+        return {**found, "bias": self.bias is not None}
+
     def __repr__(self) -> str:
         options = []
         if not isinstance(self.weight_quantizer, Identity):

@@ -8,9 +8,10 @@ from typing import Any
 from minibnn.backend import Array, Backend, backend_of
 from minibnn.gradient_clock import Backwards
 from minibnn.losses.labels import require_fitting
+from minibnn.state import Stateful
 
 
-class Loss(ABC):
+class Loss(Stateful, ABC):
     """A mean over samples, and its gradient with respect to the network's output."""
 
     saved: Any = None

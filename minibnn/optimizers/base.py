@@ -13,19 +13,20 @@ from minibnn.backend import Backend, NotFinite
 from minibnn.checks import integer, number
 from minibnn.gradient_clock import Backwards
 from minibnn.optimizers.diverged import OVERFLOW, DivergedError, diverged, overflowed, wrong_scalars
+from minibnn.optimizers.state import FlatOptimizerState, OptimizerState
 from minibnn.parameter import FlatStore, Parameter, Segment
 from minibnn.schedules import Schedule, rate_of, require_schedule
 
 
-class Optimizer(ABC):
+class Optimizer(OptimizerState, ABC):
     """Changes the parameters it was made with, in place, from their gradients.
 
     Make it after ``model.initialize(...)`` and ``model.to(...)``, since it takes over the arrays.
 
-    An optimiser of your own derives from `Descent`. Its `update` changes one run of the parameters;
-    its `scalars` returns the numbers that change from step to step, given the learning rate and
-    the number of earlier steps. This is gradient descent whose rate falls with the root of the
-    number of steps:
+    An optimiser of your own derives from `Descent`. Its `update` changes one segment, a part of the
+    array of all parameters; its `scalars` returns the numbers that change from step to step, given
+    the learning rate and the number of earlier steps. This is gradient descent whose rate falls
+    with the root of the number of steps:
 
     >>> class SlowingDescent(Descent):
     ...     def scalars(self, learning_rate, step):
@@ -96,7 +97,7 @@ class Optimizer(ABC):
         """
 
 
-class FlatOptimizer(Optimizer):
+class FlatOptimizer(FlatOptimizerState, Optimizer):
     """Holds the parameters in a flat store and updates it segment by segment.
 
     Args:
@@ -166,7 +167,7 @@ class FlatOptimizer(Optimizer):
 
     @abstractmethod
     def update(self, segment: Segment, scalars: Sequence[Any]) -> None:
-        """Update one run of the flat store, from its gradient.
+        """Update one segment of the flat store, from its gradient.
 
         It ends with a `Backend.masked_write` of everything that it changes. (An implementation
         may compute and write at once, as Adam's kernel does.)
@@ -184,8 +185,8 @@ class FlatOptimizer(Optimizer):
         They depend on the arguments only, and are computed on the host in double precision.
 
         Args:
-            rate: the rate of this step, from the schedule; a `Descent` has multiplied it by the
-                segment's `lr_scale`.
+            rate: of this step, from the schedule; in a `Descent` it is already multiplied by the
+                `lr_scale` of the parameters in the segment.
             step: the number of earlier updates.
         """
         return (rate,)

@@ -9,6 +9,7 @@ from minibnn.functions import weight_bits
 from minibnn.layers import Layer
 from minibnn.optimizers.base import Optimizer
 from minibnn.parameter import Parameter
+from minibnn.state import State, require_form
 
 
 class OptimizerGroup(Optimizer):
@@ -90,6 +91,16 @@ class OptimizerGroup(Optimizer):
         """See `Optimizer.require_finite_gradients`; for each optimiser."""
         for optimizer in self.optimizers:
             optimizer.require_finite_gradients()
+
+    def state(self) -> State:
+        """The optimisers' states by their positions; see `minibnn.state`."""
+        return {str(i): optimizer.state() for i, optimizer in enumerate(self.optimizers)}
+
+    def restore(self, state: State) -> None:
+        """Put a state back; see `FlatOptimizer.restore`."""
+        require_form("OptimizerGroup", self.state(), state)
+        for i, optimizer in enumerate(self.optimizers):
+            optimizer.restore(state[str(i)])
 
     def step(self) -> None:
         """Step with every optimiser or with none; see `Optimizer.step`."""

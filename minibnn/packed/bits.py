@@ -67,7 +67,8 @@ def xnor_products(a: Array, b: Array, width: int) -> Array:
 
         sum over i of a_i b_i = width - 2 popcount(a xor b)
 
-    Equal bits contribute +1, different bits -1; bits beyond the width are equal.
+    Equal bits contribute +1, different bits -1. The unused bits of the last word have to be equal
+    in both, as those of `pack_rows` are.
 
     Shapes: a (n, words), b (m, words), both uint64; the result (n, m) of int32.
 

@@ -147,7 +147,7 @@ class PackedModel:
         return sha.hexdigest()
 
     def summary(self) -> PackedSummary:
-        """Sizes and costs, stage by stage, to print or as a ``table``; its bytes are `nbytes`.
+        """Sizes and costs of each stage: print the result, or use its ``table``.
 
         >>> from minibnn import Dense, Rescale, Sequential, SignSTE
         >>> last = Dense(784, 10, weight_quantizer=SignSTE())

@@ -2,6 +2,8 @@
 
 from minibnn.optimizers.diverged import DivergedError
 from minibnn.training.capture import CapturedSteps
+from minibnn.training.checkpoint import Checkpoint, WrongCheckpointError
+from minibnn.training.checkpoint_file import CheckpointError
 from minibnn.training.confusion import confusion_matrix
 from minibnn.training.evaluate import Metrics, evaluate
 from minibnn.training.fit import fit
@@ -9,9 +11,12 @@ from minibnn.training.step import PlainSteps
 
 __all__ = [
     "CapturedSteps",
+    "Checkpoint",
+    "CheckpointError",
     "DivergedError",
     "Metrics",
     "PlainSteps",
+    "WrongCheckpointError",
     "confusion_matrix",
     "evaluate",
     "fit",

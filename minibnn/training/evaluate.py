@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from collections.abc import Callable
 from typing import NamedTuple
 
 import numpy as np
@@ -67,10 +68,28 @@ def evaluate(model: Layer, data: DataLoader, loss: Loss) -> Metrics:
     return Metrics(mean_loss, accuracy)
 
 
-def device_metrics(model: Layer, data: DataLoader, loss: Loss, at_once: int | None = None) -> Array:
+class StoppedError(Exception):
+    """An evaluation was stopped before its end."""
+
+
+def device_metrics(
+    model: Layer,
+    data: DataLoader,
+    loss: Loss,
+    at_once: int | None = None,
+    stop: Callable[[], bool] | None = None,
+) -> Array:
     """``[mean loss, accuracy]`` as an array of the data's backend, without waiting for it.
 
-    `at_once` is the result of `samples_at_once`, for repeated calls.
+    Args:
+        model: see `evaluate`.
+        data: see `evaluate`.
+        loss: see `evaluate`.
+        at_once: the result of `samples_at_once`, for repeated calls.
+        stop: called before each batch; the evaluation ends if it returns True.
+
+    Raises:
+        StoppedError: if it was ended.
     """
     xp = data.backend.xp
     loss = copy.copy(loss)  # the caller may be between its forward and its backward
@@ -78,6 +97,8 @@ def device_metrics(model: Layer, data: DataLoader, loss: Loss, at_once: int | No
     if at_once is None:
         at_once = samples_at_once(model, data)
     for x, labels in data.in_order(at_once):
+        if stop is not None and stop():
+            raise StoppedError
         logits = model.forward(x)
         total[0] += loss.forward(logits, labels).astype(np.float64) * len(x)
         classes = labels if labels.ndim == 1 else labels.argmax(axis=1)

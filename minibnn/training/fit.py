@@ -5,35 +5,33 @@ from __future__ import annotations
 import math
 import signal
 import sys
-import threading
-from collections.abc import Callable
-from types import FrameType, TracebackType
-from typing import TYPE_CHECKING, Any, Self, TypeAlias
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from typing import TYPE_CHECKING, Any, TextIO
 
 import numpy as np
 
-from minibnn.backend import Array, backend_of
-from minibnn.checks import integer
+from minibnn.backend import Array
+from minibnn.checks import integer, require
 from minibnn.data.loader import DataLoader
-from minibnn.functions import Function, weight_levels
 from minibnn.input_contract import InputContract
 from minibnn.layers import Layer
 from minibnn.losses import Loss
 from minibnn.optimizers import Optimizer
 from minibnn.optimizers.diverged import DivergedError
-from minibnn.parameter import Parameter
+from minibnn.signals import Interrupt
+from minibnn.state import has_state
 from minibnn.training import cause
 from minibnn.training.capture import CapturedSteps
-from minibnn.training.evaluate import check_data, device_metrics, samples_at_once
+from minibnn.training.evaluate import StoppedError, check_data, device_metrics, samples_at_once
+from minibnn.training.flips import Flips
+from minibnn.training.progress import COLUMNS, Progress
 from minibnn.training.step import PlainSteps, check_training
 
 if TYPE_CHECKING:
     import pandas as pd
 
-# A weight, its quantizer, and whether the quantizer has two values, only one of them above zero.
-_Quantized: TypeAlias = tuple[Parameter, Function, bool]
-
-COLUMNS = ("loss_train", "loss_test", "acc_train", "acc_test")
+    from minibnn.training.checkpoint import Checkpoint, Saver
 
 
 def fit(
@@ -47,6 +45,7 @@ def fit(
     progress: bool | None = None,
     on_epoch: Callable[[pd.DataFrame], None] | None = None,
     capture: bool | None = None,
+    checkpoint: Checkpoint | None = None,
 ) -> pd.DataFrame:
     """Train a model and return its history.
 
@@ -59,9 +58,14 @@ def fit(
     On a GPU, steps are replays of a captured step (`CapturedSteps`): the same computation, without
     Python in between. ``history.attrs["captured"]`` says whether this was possible.
 
-    After Ctrl-C, the current batch is finished (with captured steps the epoch, since the host has
-    already queued all of it), and the history of the completed epochs is returned, with
-    ``history.attrs["interrupted"] = True``. A second Ctrl-C raises KeyboardInterrupt at once.
+    After Ctrl-C, the current batch is finished (on a GPU, all captured steps that are queued), and
+    the history of the completed epochs is returned, with ``history.attrs["interrupted"] = True``. A
+    second Ctrl-C raises KeyboardInterrupt at once.
+
+    With a checkpoint, Ctrl-C saves the training and raises SystemExit with 130 (at a prompt or in a
+    notebook the history is returned, as without a checkpoint). So do SIGTERM, which a batch queue
+    sends before it kills, with 143, and SIGHUP, which a closed terminal sends, with 129. Objects of
+    your own take part by `state` and `restore`: see `minibnn.state`.
 
     Args:
         model: initialised, and on its device.
@@ -75,6 +79,10 @@ def fit(
         on_epoch: called after each epoch with the history so far.
         capture: whether to replay captured steps; None captures on a GPU. If that is not possible,
             a warning says why, and training continues with plain steps.
+        checkpoint: where and how often to save the training; see `Checkpoint`. One with
+            ``resume=True`` continues the training in its file: everything is put back into the
+            arguments, which have to be made as they were at first. If `on_epoch` has `state` and
+            `restore`, these are saved as well.
 
     Returns:
         A pandas DataFrame with the index ``epoch``, from 1, and the columns ``loss_train``,
@@ -86,10 +94,13 @@ def fit(
         DivergedError: if the loss of a batch or a gradient is not finite, before the update; or if
             the loss after an epoch, or a parameter, is not finite. The message says where it began.
         ValueError: if a label has no output, or if the optimiser has none of the model's
-            parameters; for ``capture=True`` on the CPU.
+            parameters; for ``capture=True`` on the CPU; for a `train` in the middle of an epoch.
         TypeError: if `train` or `test` is not a DataLoader, or the loss or the optimiser is a class
             instead of an object.
         RuntimeError: if the optimiser's parameters were moved after it was made.
+        CheckpointError: for a file that is not a whole checkpoint of this training; for one that is
+            there without ``resume=True``, or that another process is using. TypeError: if a layer,
+            loss, loader or optimiser of your own changes something that no `state` has.
     """
     epochs = integer("fit", "epochs", epochs)
     if epochs < 1:
@@ -111,41 +122,75 @@ def fit(
     steps = (CapturedSteps if capturing else PlainSteps)(model, loss, optimizer)
 
     evaluated = [(data, loss, samples_at_once(model, data)) for data in (train, test)]
-    rows: list[list[float]] = []
-    paths, quantized = _quantized(model)
-    columns = [*COLUMNS, *(f"flips_{path}" for path in paths)]
+    flips = Flips(model)
+    history = Progress([*COLUMNS, *flips.columns])
+    parts: dict[str, Any] = {"model": model, "loss": loss, "optimizer": optimizer}
+    parts |= {"training batches": train, "flips": flips, "history": history}
+    if has_state(on_epoch):
+        parts["on_epoch"] = on_epoch
+
     with (
-        _Interrupt() as interrupt,
+        Interrupt(ending=checkpoint is not None) as interrupt,
+        _saving(checkpoint, parts, test) as saver,
         _progress_bar(len(train), progress) as bar,
     ):
+        if train.position not in (0, len(history.losses)):
+            raise ValueError(
+                "fit: expected a loader at the beginning of an epoch, got one that was restored "
+                f"after {train.position:,} of its {len(train):,} batches; finish that epoch with a "
+                "loop of your own, or begin it again with train.position = 0"
+            )
+
+        def stopping() -> bool:
+            return bool(interrupt.requested)
 
         def on_steps(count: int) -> bool:
             bar.update(count)
-            return interrupt.requested
+            if saver is not None:
+                saver.note_step()
+                if saver.due(steps=count):
+                    save_within_epoch(saver, model.backend.to_host(steps.losses_so_far()))
+            return stopping()
 
-        for epoch in range(1, epochs + 1):
+        def save_within_epoch(saver: Saver, new: np.ndarray[Any, Any]) -> None:
+            """Save, unless the training has diverged: then the last good checkpoint stays."""
+            finite = _all_finite(model)
+            if np.isfinite(new).all() and model.backend.to_host(finite).all():
+                with history.running(new):
+                    saver.save()
+
+        while len(history.rows) < epochs and not stopping():
+            epoch, first = len(history.rows) + 1, len(history.losses)
             bar.reset()
             bar.set_description(f"epoch {epoch}/{epochs}")
+            bar.update(first)
+            if first == 0:
+                flips.begin()
             with np.errstate(over="ignore", invalid="ignore"):  # DivergedError reports them
-                codes = _codes(quantized)
-                losses = steps.epoch(train, on_steps)
+                losses = model.backend.xp.zeros(0)
+                if first < len(train):  # not if only the evaluation was missing
+                    losses = steps.epoch(train, on_steps)
                 if contract is not None:  # training steps do not record the input's range
                     model.set_input_contract(contract)
-                whole = len(losses) == len(train)
-                metrics = [device_metrics(model, *given) for given in evaluated if whole]
-                metrics += [_all_finite(model)] if whole else []
-                if whole and codes:
-                    metrics.append(_flips(codes, _codes(quantized)))
+                metrics: list[Array] = []
+                whole = first + len(losses) == len(train)
+                if whole:
+                    stop = None if saver is None else stopping
+                    with suppress(StoppedError):
+                        metrics = [device_metrics(model, *given, stop) for given in evaluated]
+                        metrics += [_all_finite(model), *flips.end()]
             host = model.backend.to_host(model.backend.xp.concatenate([losses, *metrics])).tolist()
-            for batch, value in enumerate(host[: len(losses)]):
+            for batch, value in enumerate(host[: len(losses)], start=first):
                 if not math.isfinite(value):
                     model.forget()
                     what, value, why = cause.in_batch(model, loss, train, batch, value)
-                    history = _history(rows, columns, steps)
-                    raise DivergedError(value, epoch, batch + 1, history, what, why)
-            if not whole:
+                    table = history.table(captured=steps.captured)
+                    raise DivergedError(value, epoch, batch + 1, table, what, why)
+            if not metrics:  # stopped before the epoch's end
+                if saver is not None:
+                    save_within_epoch(saver, np.array(host))
                 break
-            loss_train, acc_train, loss_test, acc_test, finite, *flips = host[len(losses) :]
+            loss_train, acc_train, loss_test, acc_test, finite, *shares = host[len(losses) :]
             both = loss_train + loss_test
             if not (math.isfinite(both) and finite):
                 found = cause.in_parameters(model)
@@ -154,15 +199,57 @@ def fit(
                     both,
                     cause.in_data(train=train, test=test),
                 )
-                history = _history(rows, columns, steps)
-                raise DivergedError(value, epoch, None, history, what, why)
-            rows.append([loss_train, loss_test, acc_train, acc_test, *flips])
+                table = history.table(captured=steps.captured)
+                raise DivergedError(value, epoch, None, table, what, why)
+            history.add([loss_train, loss_test, acc_train, acc_test, *shares])
             bar.set_postfix_str(f"acc_test {acc_test:.3f}")
             if on_epoch is not None:
-                on_epoch(_history(rows, columns, steps))
-            if interrupt.requested:
-                break
-    return _history(rows, columns, steps, interrupted=interrupt.requested)
+                on_epoch(history.table(captured=steps.captured))
+            if saver is not None and (saver.due(epochs=1) or epoch == epochs):
+                saver.save()
+        else:  # at the end of an epoch, or before the first step
+            if saver is not None and stopping():
+                saver.save()
+    if saver is not None and stopping():
+        saver.say_how_to_go_on(interrupt.requested)
+        if interrupt.requested != signal.SIGINT or not _is_interactive():
+            raise SystemExit(128 + interrupt.requested)
+    return history.table(captured=steps.captured, interrupted=stopping())
+
+
+@contextmanager
+def _saving(
+    checkpoint: Checkpoint | None, parts: dict[str, Any], test: DataLoader
+) -> Iterator[Saver | None]:
+    """The saver of a checkpoint, with what it has saved put back into the parts."""
+    if checkpoint is None:
+        yield None
+        return
+    from minibnn.training.checkpoint import Checkpoint
+
+    if isinstance(checkpoint, str):
+        raise TypeError(
+            f"fit: expected a Checkpoint, got {checkpoint!r}; write Checkpoint({checkpoint!r})"
+        )
+    require("fit", "checkpoint", checkpoint, Checkpoint)
+    from minibnn.training.checkpoint import ON_EPOCH
+    from minibnn.training.job import circumstances, describe_job
+    from minibnn.training.unrecorded import UnrecordedState
+
+    model, loss, optimizer, train = (
+        parts[name] for name in ("model", "loss", "optimizer", "training batches")
+    )
+    # A recipe's own `on_epoch` may have the user's inside.
+    on_epoch = parts.get(ON_EPOCH)
+    sets_arguments = has_state(getattr(on_epoch, "on_epoch", on_epoch))
+    with checkpoint.running(
+        parts,
+        describe_job(model, loss, optimizer, train, test),
+        circumstances(model.backend),
+        UnrecordedState(model, loss, optimizer, train, arguments=not sets_arguments),
+    ) as saver:
+        saver.restore()
+        yield saver
 
 
 def _contract(train: DataLoader, test: DataLoader) -> InputContract | None:
@@ -192,87 +279,44 @@ def _all_finite(model: Layer) -> Array:
     return all_finite.astype(np.float64).reshape(1)
 
 
-def _quantized(model: Layer) -> tuple[list[str], list[_Quantized]]:
-    """The paths of the quantized weights, and what `_codes` needs.
-
-    Finding out a function's values takes too long to do it in each epoch.
-    """
-    paths, found = [], []
-    for path, parameter, function in model.named_quantized():
-        levels = weight_levels(function, len(parameter.shape), parameter.shape[-1])
-        if levels is not None:
-            paths.append(path)
-            two_sided = len(levels) == 2 and levels[0] <= 0 < levels[1]
-            found.append((parameter, function, bool(two_sided)))
-    return paths, found
-
-
-def _codes(quantized: list[_Quantized]) -> list[Array]:
-    """The quantized weights, on the device; for quantizers with two values, their bits.
-
-    Some quantizers scale their two values by a mean that changes in each step. The bit, whether the
-    value is above zero, does not depend on it, and takes a quarter of the memory.
-    """
-    codes = []
-    for parameter, function, two_sided in quantized:
-        values = function.forward(parameter.data)
-        codes.append(values > 0 if two_sided else values)
-    return codes
-
-
-def _flips(before: list[Array], after: list[Array]) -> Array:
-    """The share of positions in which each pair of arrays differs, on the device."""
-    xp = backend_of(before[0]).xp
-    pairs = zip(before, after, strict=True)
-    return xp.stack([(old != new).mean(dtype=np.float64) for old, new in pairs])
-
-
-def _history(
-    rows: list[list[float]], columns: list[str], steps: PlainSteps, *, interrupted: bool = False
-) -> pd.DataFrame:
-    import pandas as pd
-
-    index = pd.RangeIndex(1, len(rows) + 1, name="epoch")
-    history = pd.DataFrame(rows, index=index, columns=columns, dtype=float)
-    history.attrs |= {"interrupted": interrupted, "captured": steps.captured}
-    return history
+def _is_interactive() -> bool:
+    """Whether a person is at a prompt or in a notebook, who goes on after Ctrl-C."""
+    return hasattr(sys, "ps1") or "ipykernel" in sys.modules
 
 
 def _progress_bar(total: int, wanted: bool | None) -> Any:
     from tqdm import tqdm
 
     if wanted is None:
-        wanted = sys.stderr.isatty() or "ipykernel" in sys.modules
-    return tqdm(total=total, disable=not wanted, unit="batch", leave=False)
+        wanted = "ipykernel" in sys.modules or (sys.stderr is not None and sys.stderr.isatty())
+    wanted = wanted and sys.stderr is not None  # it is None if the process has no stderr
+    file = _Terminal(sys.stderr)
+    return tqdm(total=total, disable=not wanted, unit="batch", leave=False, file=file)
 
 
-class _Interrupt:
-    """A context in which the first Ctrl-C only sets `requested`; a second one works as usual."""
+class _Terminal:
+    """A stream whose terminal may be closed while training goes on."""
 
-    requested = False
+    def __init__(self, stream: TextIO) -> None:
+        self._stream = stream
 
-    def __enter__(self) -> Self:
-        # Only the main thread may handle signals. If Ctrl-C is ignored (in a background job), or
-        # handled outside Python (None), that stays as it is.
-        self._previous = signal.getsignal(signal.SIGINT)
-        self._active = (
-            threading.current_thread() is threading.main_thread()
-            and self._previous not in (signal.SIG_IGN, None)
-        )
-        if self._active:
-            signal.signal(signal.SIGINT, self._request)
-        return self
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._stream, name)
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        if self._active:
-            signal.signal(signal.SIGINT, self._previous)
+    def __eq__(self, other: object) -> bool:
+        """As the stream itself, by which tqdm knows whether text would hit the bar."""
+        return self._stream is other
 
-    def _request(self, number: int, frame: FrameType | None) -> None:
-        if self.requested:
-            raise KeyboardInterrupt
-        self.requested = True
+    def __hash__(self) -> int:
+        return hash(self._stream)
+
+    def write(self, text: str) -> int:
+        """Write, if that is still possible."""
+        with suppress(OSError):
+            return self._stream.write(text)
+        return 0
+
+    def flush(self) -> None:
+        """Flush, if that is still possible."""
+        with suppress(OSError):
+            self._stream.flush()

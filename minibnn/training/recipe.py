@@ -15,6 +15,8 @@ from minibnn.optimizers import Adam, Optimizer
 from minibnn.parameter import Buffer, Parameter
 from minibnn.renames import renamed, renamed_argument
 from minibnn.schedules import Constant, Cosine, Exponential, PerEpoch, Schedule
+from minibnn.state import State, Stateful, has_state
+from minibnn.training.checkpoint import Checkpoint
 from minibnn.training.fit import fit
 
 if TYPE_CHECKING:
@@ -96,6 +98,7 @@ class Recipe:
         on_epoch: Callable[[pd.DataFrame], None] | None = None,
         start: Callable[[Sequential], object] | None = None,
         capture: bool | None = None,
+        checkpoint: Checkpoint | None = None,
         **changes: object,
     ) -> tuple[Sequential, pd.DataFrame]:
         """Train a new network; return it and its history.
@@ -111,6 +114,8 @@ class Recipe:
             start: called with the initialised network, to give it other values, such as those of
                 an earlier training.
             capture: see `fit`.
+            checkpoint: see `fit`; the best values so far are saved as well. To resume, call `train`
+                with the same arguments again.
             changes: other values for attributes of the recipe, such as
                 ``epochs=3, learning_rate=1e-3``.
 
@@ -143,14 +148,12 @@ class Recipe:
         train = DataLoader(arrays, recipe.batch_size, shuffle=True, drop_last=True, rng=rng)
         test = DataLoader((data.test_images, data.test_labels), recipe.batch_size)
         schedule = recipe.decay(recipe.learning_rate, recipe.epochs, len(train))
-        best = _Best(model) if recipe.held_out else None
-
-        def after_epoch(history: pd.DataFrame) -> None:
-            if best is not None:
-                best.look(float(history.acc_test.iloc[-1]))
-            if on_epoch is not None:
-                on_epoch(history)
-
+        best = _Best(model, on_epoch) if recipe.held_out else None
+        if checkpoint is not None:
+            checkpoint = checkpoint.of(recipe=recipe.name, seed=seed)
+            longer = recipe.decay(recipe.learning_rate, recipe.epochs + 1, len(train))
+            if repr(longer) != repr(schedule):  # then more epochs are another training
+                checkpoint = checkpoint.of(epochs=recipe.epochs)
         history = fit(
             model,
             train,
@@ -159,11 +162,12 @@ class Recipe:
             optimizer=recipe.optimizer(model, schedule),
             epochs=recipe.epochs,
             progress=progress,
-            on_epoch=after_epoch,
+            on_epoch=on_epoch if best is None else best,
             capture=capture,
+            checkpoint=checkpoint,
         )
         if best is not None:
-            best.restore()
+            best.put_back()
         return model, history
 
 
@@ -171,25 +175,46 @@ _rename_lr = renamed_argument("lr", "learning_rate", gone_in="0.3")
 Recipe.__init__ = _rename_lr(Recipe.__init__)  # type: ignore[method-assign]
 
 
-class _Best:
-    """A model's values at its best accuracy."""
+class _Best(Stateful):
+    """A model's values at its best accuracy; `fit` calls it after each epoch."""
 
-    def __init__(self, model: Layer) -> None:
+    def __init__(
+        self, model: Layer, on_epoch: Callable[[pd.DataFrame], None] | None = None
+    ) -> None:
         self.model = model
+        self.on_epoch = on_epoch
         self.accuracy = -1.0
         self.values: list[Array] = []
 
-    def look(self, accuracy: float) -> None:
+    def __call__(self, history: pd.DataFrame) -> None:
         """Keep the model's values if the accuracy is at least as good as the best so far."""
+        accuracy = float(history.acc_test.iloc[-1])
         if accuracy >= self.accuracy:
             self.accuracy = accuracy
             self.values = [a.data.copy() for a in self._arrays()]
+        if self.on_epoch is not None:
+            self.on_epoch(history)
 
-    def restore(self) -> None:
-        """Restore the model's best values."""
+    def put_back(self) -> None:
+        """Give the model its best values again."""
         if self.values:  # not if the first epoch was interrupted
             for a, value in zip(self._arrays(), self.values, strict=True):
                 a.data[...] = value
+
+    def state(self) -> State:
+        """The best accuracy and the values, and the state of the user's function, if it has one."""
+        to_host = self.model.backend.to_host
+        values = {str(i): to_host(value) for i, value in enumerate(self.values)}
+        state = {"accuracy": self.accuracy, "values": values or None}
+        return state | ({"on_epoch": self.on_epoch.state()} if has_state(self.on_epoch) else {})  # type: ignore[union-attr]
+
+    def restore(self, state: State) -> None:
+        """Put a state back."""
+        asarray = self.model.backend.asarray
+        self.accuracy = state["accuracy"]
+        self.values = [asarray(value) for value in (state["values"] or {}).values()]
+        if "on_epoch" in state:
+            self.on_epoch.restore(state["on_epoch"])  # type: ignore[union-attr]
 
     def _arrays(self) -> list[Parameter | Buffer]:
         return [*self.model.parameters(), *self.model.buffers()]

@@ -39,6 +39,7 @@ class PlainSteps:
         self.model = model
         self.loss = loss
         self.optimizer = optimizer
+        self._running: Callable[[], Array] | None = None
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({self.model!r}, {self.loss!r}, {self.optimizer!r})"
@@ -48,8 +49,14 @@ class PlainSteps:
         """Whether the steps are replays of a captured step."""
         return False
 
+    def losses_so_far(self) -> Array:
+        """The losses of the running epoch's batches; see `epoch`. For `on_steps`."""
+        if self._running is None:
+            raise RuntimeError(f"{type(self).__name__}: expected an epoch to be running, got none")
+        return self._running()
+
     def epoch(self, loader: DataLoader, on_steps: OnSteps | None = None) -> Array:
-        """Train on each batch of the loader's next epoch.
+        """Train on each batch of the loader's next epoch; of a restored one, on the batches left.
 
         After a loss or a gradient that is not finite, no parameter is updated. The CPU stops
         immediately. A GPU keeps a flag instead, since reading it in each step would make the host
@@ -71,7 +78,8 @@ class PlainSteps:
         xp = self.model.backend.xp
         losses = xp.zeros(len(loader), dtype=np.float64)
         allowed, verdicts = xp.ones((), dtype=bool), xp.ones(len(loader), dtype=bool)
-        done = 0
+        done = first = loader.position  # 0, but in an epoch that was restored
+        self._running = lambda: with_refused(losses[first:done], verdicts[first:done])
         for x, labels in loader:
             try:
                 losses[done] = self.step(x, labels, allowed)
@@ -83,7 +91,7 @@ class PlainSteps:
             done += 1
             if on_steps is not None and on_steps(1):
                 break
-        return with_refused(losses[:done], verdicts[:done])
+        return self._running()
 
     def step(self, x: Array, labels: Array, allowed: Array) -> Array:
         """Make one training step, with an update only if `allowed` is True; return the loss.

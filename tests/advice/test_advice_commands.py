@@ -6,6 +6,7 @@ import importlib.util
 import os
 import re
 import shutil
+import signal
 import subprocess
 import sys
 from dataclasses import replace
@@ -19,6 +20,7 @@ from command_line import SAMPLE
 import minibnn
 from minibnn import (
     Activation,
+    Adam,
     Dense,
     Flatten,
     Function,
@@ -47,7 +49,10 @@ def run(capsys):
     """Run a command; its exit code and what a person sees of it."""
 
     def command(*words):
-        code = main([str(word) for word in words])
+        try:
+            code = main([str(word) for word in words])
+        except SystemExit as stop:  # of argparse
+            code = stop.code
         seen = capsys.readouterr()
         return code, seen.out + seen.err
 
@@ -388,6 +393,98 @@ def test_a_model_that_could_not_be_kept_is_rescued(run, tmp_path, monkeypatch):
     data = load_sample()
     labels = names["model"].forward(data.test_images).argmax(axis=1)
     assert (labels == data.test_labels).mean() == pytest.approx(right, abs=1e-4)
+
+
+# --- checkpoints ----------------------------------------------------------------------------------
+
+
+def test_a_checkpoint_has_a_file(run, tmp_path):
+    out = tmp_path / "out"
+    train = ("train", *SAMPLE, *EPOCH, "-o", out)
+    for number, words in enumerate([("--resume",), ("--checkpoint-every", "1h")]):
+        text = refused(run, 2, *train, *words)
+        shows("commands", "add --checkpoint FILE", text)
+        done(run, *train, *words, "--checkpoint", tmp_path / f"FILE{number}")
+        assert (tmp_path / f"FILE{number}").exists()
+
+
+def test_a_checkpoint_of_the_example_has_a_file(run, tmp_path, monkeypatch):
+    monkeypatch.setitem(globals(), "main", example().main)
+    text = refused(run, 2, *SAMPLE, *EPOCH, "--resume")
+    shows("commands", "--resume: expected a checkpoint's file; add --checkpoint FILE", text)
+    every = ("--checkpoint-every", "1h")
+    text = refused(run, 2, *SAMPLE, *EPOCH, *every)
+    shows(
+        "commands",
+        "--checkpoint-every: expected a checkpoint's file; add --checkpoint FILE",
+        text,
+    )
+    done(run, *SAMPLE, *EPOCH, *every, "--resume", "--checkpoint", tmp_path / "FILE")
+    assert (tmp_path / "FILE").exists()
+
+
+def test_how_often_is_written_as_the_hint_writes_it(run, tmp_path):
+    words = ("train", *SAMPLE, *EPOCH, "-o", tmp_path / "out", "--checkpoint", tmp_path / "FILE")
+    text = refused(run, 2, *words, "--checkpoint-every", "often")
+    shows(
+        "commands",
+        "--checkpoint-every: expected a count and a unit, got {}; write '200steps', '30s', "
+        "'10min' or '1epoch'",
+        text,
+    )
+    for every in re.findall(r"'(\w+)'", text.partition("; write ")[2]):
+        done(run, *words, "--checkpoint-every", every)
+        (tmp_path / "FILE").unlink()
+
+
+def test_a_checkpoint_has_a_name_of_its_own(run, trained, tmp_path):
+    own, out = tmp_path / "own", tmp_path / "out"
+    shutil.copy(trained, own)
+    words = ("train", *SAMPLE, *EPOCH, "--from", own)
+    for option, path in (("-o", out), ("--from", own)):
+        text = refused(run, 2, *words, "-o", out, "--checkpoint", path)
+        assert f"expected another file than {option}, " in text
+        shows("commands", "choose another name after --checkpoint", text)
+    text = refused(
+        run, 2, *words, "-o", tmp_path / "FILE.before", "--checkpoint", tmp_path / "FILE"
+    )
+    shows("commands", "choose another name after --checkpoint", text)
+    text = refused(run, 2, *words, "-o", own, "--checkpoint", tmp_path / "FILE")
+    shows("commands", "choose another name after -o", text)
+    done(run, *words, "-o", out, "--checkpoint", tmp_path / "FILE")
+    assert own.read_bytes() == trained.read_bytes()
+    assert load_packed(out).training["epochs"] == 2
+
+
+def test_an_interrupted_job_goes_on(run, tmp_path, monkeypatch, caplog):
+    job = ("train", "--recipe", "seed", *SAMPLE, "--epochs", "2", "-o", tmp_path / "out")
+    done(run, *job)
+    whole = (tmp_path / "out").read_bytes()
+    job = (*job, "--checkpoint", tmp_path / "FILE")
+    real, steps = Adam.step, []
+
+    def step(self):
+        steps.append(1)
+        if len(steps) in (70, 90):  # in the second epoch of 62 steps
+            signal.raise_signal(signal.SIGINT)
+        real(self)
+
+    (tmp_path / "out").unlink()
+    monkeypatch.setattr(Adam, "step", step)
+    refused(run, 130, *job)
+    shows("commands", "the same command with --resume goes on", caplog.text)
+    text = refused(run, 2, *job)
+    shows("commands", "go on from it with --resume, or delete it", text)
+    assert not (tmp_path / "out").exists()
+    refused(run, 130, *job, "--resume")
+    shows("commands", "run the same command again to go on", caplog.text)
+    done(run, *job, "--resume")
+    assert len(steps) == 2 * 62
+    assert (tmp_path / "out").read_bytes() == whole
+    (tmp_path / "FILE").unlink()
+    done(run, *job)
+    assert len(steps) == 4 * 62
+    assert (tmp_path / "out").read_bytes() == whole
 
 
 # --- export ---------------------------------------------------------------------------------------

@@ -510,17 +510,17 @@ def test_damaged_files_are_had_whole_again(path, model):
         path.write_bytes(data)
         return load_packed(path)
 
-    with advised("packed", "it is cut off, or no safetensors"):
+    with advised("container", "it is cut off, or no safetensors"):
         loads(whole[:20])
-    with advised("packed", "it is damaged, or no safetensors"):
+    with advised("container", "it is damaged, or no safetensors"):
         loads(whole[:8] + b"x" * length + whole[8 + length :])
-    with advised("packed", "it is cut off, or something follows it"):
+    with advised("container", "it is cut off, or something follows it"):
         loads(whole[:-1])
-    with advised("packed", "it is cut off, or something follows it"):
+    with advised("container", "it is cut off, or something follows it"):
         loads(whole + b"\n")
-    with advised("packed", "it is damaged"):
+    with advised("container", "it is damaged"):
         loads(whole[:8] + gap + whole[8 + length :])
-    with advised("packed", "it is damaged"):
+    with advised("container", "it is damaged"):
         loads(whole[:-1] + bytes([whole[-1] ^ 1]))
     assert np.array_equal(loads(whole).predict(BYTES), labels_of(model, BYTES))
 
@@ -530,12 +530,12 @@ def test_files_of_other_programs_are_left(path, model, tmp_path):
 
     other = tmp_path / "other.safetensors"
     save_file({"weight": np.zeros(3, np.float32)}, other)
-    with advised("packed", "use a file of save_packed"):
+    with advised("container", "use a file of save_packed"):
         load_packed(other)
     assert np.array_equal(load_packed(path).predict(BYTES), labels_of(model, BYTES))
     with open(other, "wb") as file:
         file.truncate(2**31 + 1)  # a hole
-    with advised("packed", "is this a file of save_packed?"):
+    with advised("container", "is this a file of save_packed?"):
         load_packed(other)
     assert load_packed(path).input_shape == (42,)
 

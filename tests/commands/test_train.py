@@ -5,10 +5,13 @@ from __future__ import annotations
 import os
 import re
 import signal
+import subprocess
 import sys
+import time
 
 import numpy as np
 import pytest
+from checkpointed import killed_after_save
 from command_line import SAMPLE, refuses
 
 from minibnn import Adam, PackedModel, PackError, load_latents, load_packed, pack, save_packed
@@ -327,3 +330,167 @@ def test_a_diverged_training_leaves_no_file(tmp_path, capsys):
     assert main(["train", "--recipe", "seed", "--lr", "1e38", *SAMPLE, "-o", str(path)]) == 5
     assert "the loss became" in capsys.readouterr().err
     assert not path.exists()
+
+
+# --- Checkpoints ----------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def job(tmp_path):
+    """The words of a whole job: a command that can be repeated until it ends with 0."""
+    words = ["train", "--recipe", "seed", *SAMPLE, "--epochs", "3", "-o", str(tmp_path / "digits")]
+    return [*words, "--checkpoint", str(tmp_path / "run"), "--resume"]
+
+
+@pytest.fixture(scope="module")
+def uninterrupted(tmp_path_factory):
+    path = tmp_path_factory.mktemp("uninterrupted") / "digits"
+    assert main(["train", "--recipe", "seed", *SAMPLE, "--epochs", "3", "-o", str(path)]) == 0
+    return path.read_bytes()
+
+
+def sends(number, step):
+    """Adam's step, with a signal in one of them; an epoch has 62."""
+    real, done = Adam.step, []
+
+    def step_(self, **options):
+        done.append(1)
+        if len(done) == step:
+            signal.raise_signal(number)
+        real(self, **options)
+
+    return step_
+
+
+def test_a_killed_job_ends_with_the_same_bytes(tmp_path, job, uninterrupted, capsys):
+    for saves in (1, 1):
+        with killed_after_save(saves):
+            main(job)
+    capsys.readouterr()
+    assert main(job) == 0
+    assert [row[0] for row in tables(capsys.readouterr().out)] == ["epoch", "1", "2", "3"]
+    assert (tmp_path / "digits").read_bytes() == uninterrupted
+    os.unlink(tmp_path / "digits")  # a kill between the last checkpoint and the model's file
+    assert main(job) == 0
+    assert (tmp_path / "digits").read_bytes() == uninterrupted
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="signals work otherwise there")
+@pytest.mark.parametrize("name", ["SIGINT", "SIGTERM", "SIGHUP"])
+def test_a_signal_saves_the_training_and_not_the_model(
+    tmp_path, job, uninterrupted, capsys, name, caplog
+):
+    number = signal.Signals[name]
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Adam, "step", sends(number, 70))
+        with pytest.raises(SystemExit) as stop:
+            main(job)
+    assert stop.value.code == 128 + number
+    assert [record.getMessage() for record in caplog.records] == [
+        f"{name}: training is saved in {tmp_path / 'run'} after 1 epoch and 8 steps; "
+        "run the same command again to go on"
+    ]
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["run", "run.before"]
+    assert main(job) == 0
+    assert (tmp_path / "digits").read_bytes() == uninterrupted
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="signals work otherwise there")
+def test_real_kills(tmp_path, job, uninterrupted):
+    """At moments from before the first import to the end."""
+    command, wait, codes = [sys.executable, "-m", "minibnn", *job], 0.4, []
+    numbers = [signal.SIGKILL, signal.SIGTERM, signal.SIGKILL, signal.SIGHUP]
+    while not codes or codes[-1] != 0:
+        process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+        try:
+            if numbers:
+                time.sleep(wait)
+                process.send_signal(numbers.pop())
+            _, said = process.communicate(timeout=60)
+        finally:
+            process.kill()
+        codes.append(process.returncode)
+        wait += 0.25
+        assert b"Traceback" not in said
+        assert len(codes) < 6
+    ends = {-9, 143, 129, 0, -signal.SIGTERM, -signal.SIGHUP}  # the last two before Python runs
+    assert set(codes) <= ends
+    assert (tmp_path / "digits").read_bytes() == uninterrupted
+
+
+def test_a_checkpoint_that_is_there_is_not_overwritten(tmp_path, job, capsys):
+    with killed_after_save(1):
+        main(job)
+    before = (tmp_path / "run").read_bytes()
+    assert main(job[:-1]) == 2
+    assert (
+        f"error: {tmp_path / 'run'}: expected no file yet, got one; go on from it with --resume, or"
+        in capsys.readouterr().err
+    )
+    assert main([*job, "--seed", "1"]) == 2
+    assert "got one of another: seed: 0 then, 1 now; " in capsys.readouterr().err
+    assert main([*job, "--lr", "0.5"]) == 2
+    assert "learning_rate" in capsys.readouterr().err
+    assert (tmp_path / "run").read_bytes() == before
+    (tmp_path / "run").write_bytes(before[:-1])
+    assert main(job) == 3
+    assert "it is cut off" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["--resume"], "--resume: expected a file to save the training in; add --checkpoint FILE"),
+        (["--checkpoint-every", "3s"], "--checkpoint-every: expected a file to save the training"),
+        (["--checkpoint", "run", "--checkpoint-every", "often"],
+         "error: --checkpoint-every: expected a count and a unit, got 'often'; write '200steps'"),
+        (["--checkpoint", "out"], "--checkpoint: expected another file than -o, also with .before"),
+        (["--checkpoint", "./out"], "--checkpoint: expected another file than -o, also with .before"),
+        (["--checkpoint", "file", "--from", "file"], "another file than --from, also"),
+        (["--checkpoint", "run", "--from", "out"], "--output: with --checkpoint, expected another file than --from has"),
+    ],
+)  # fmt: skip
+def test_wrong_usage_of_checkpoints(tmp_path, monkeypatch, capsys, words, said):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "out").write_bytes(b"")
+    assert main(["train", *SAMPLE, "-o", "out", *words]) == 2
+    assert said in capsys.readouterr().err
+    assert [p.name for p in tmp_path.iterdir()] == ["out"]
+
+
+def test_a_job_from_another_file_is_another_job(trained, tmp_path, capsys):
+    other = tmp_path / "other"
+    other.write_bytes(trained.read_bytes())
+    words = ["train", *SAMPLE, "--epochs", "1", "-o", str(tmp_path / "out")]
+    words += ["--checkpoint", str(tmp_path / "run"), "--resume", "--from"]
+    with killed_after_save(1):
+        main([*words, str(trained)])
+    assert main([*words, str(other)]) == 0, "a copy is the same"
+    with_figures(other, recipe="modern", seed=3)
+    assert main([*words, str(other)]) == 2
+    assert "--from, its sha256: " in capsys.readouterr().err
+
+
+def test_a_name_that_the_disk_may_lose_is_no_lost_model(tmp_path, capsys, monkeypatch):
+    from minibnn.atomic_file import UnsyncedError
+
+    real = train.save_packed
+
+    def save(packed, path, **options):
+        real(packed, path, **options)
+        raise UnsyncedError(5, "the new file is in place, but", path)
+
+    monkeypatch.setattr(train, "save_packed", save)
+    path = tmp_path / "digits"
+    assert main(["train", *SAMPLE, "--epochs", "1", "-o", str(path)]) == 1
+    assert "error: [Errno 5] the new file is in place" in capsys.readouterr().err
+    assert [p.name for p in tmp_path.iterdir()] == ["digits"]
+
+
+def test_the_help_explains_checkpoints(capsys):
+    with pytest.raises(SystemExit):
+        main(["train", "--help"])
+    said = capsys.readouterr().out
+    for option in ("--checkpoint FILE", "--checkpoint-every N", "--resume"):
+        assert f"\n  {option}" in said
+    assert "if it is repeated until it ends with 0" in said

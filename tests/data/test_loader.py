@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -141,3 +143,132 @@ def test_without_shuffling_the_order_is_the_arrays():
     for epoch in (0, 5):
         np.testing.assert_array_equal(data.order(epoch), np.arange(7))
         assert order(data, epoch) == list(range(7))
+
+
+class Augmented(DataLoader):
+    """Its batches depend on the epoch's number alone."""
+
+    def batches(self, epoch):
+        rng = np.random.default_rng([3, epoch])
+        for x, *others in super().batches(epoch):
+            yield (x + self.backend.asarray(rng.integers(0, 100, x.shape)), *others)
+
+
+class Reversed(DataLoader):
+    def order(self, epoch):
+        return super().order(epoch)[::-1] if epoch % 2 else super().order(epoch)
+
+
+def taken(batches):
+    return [[a.tolist() for a in batch] for batch in batches]
+
+
+@pytest.mark.parametrize("kind", [DataLoader, Augmented, Reversed])
+@pytest.mark.parametrize("options", [{}, {"shuffle": True}, {"shuffle": True, "drop_last": True}])
+def test_a_restored_loader_goes_on_after_the_last_batch(kind, options, backend):
+    """Inside an epoch and between two; also one with another seed, in the middle of its own."""
+    arrays = np.arange(10), np.arange(10) * 1.0
+
+    def make(seed):
+        return kind(arrays, 3, **options, rng=seed).to(backend)
+
+    def take(loader):
+        return taken(tuple(map(backend.to_host, batch)) for batch in loader)
+
+    n = len(make(0))
+    expected = [take(epoch) for data in [make(0)] for epoch in (data, data, data)]
+    for count in range(2 * n + 1):
+        data, other = make(0), make(1)
+        batches = itertools.chain.from_iterable(itertools.repeat(data))
+        for _ in range(count):
+            next(batches)
+        state = data.state()
+        next(iter(other))
+        other.restore(state)
+        assert other.state() == state
+        epoch, first = state["epoch"], state["position"]
+        assert (epoch, first) == divmod(count, n)
+        assert take(other) == expected[epoch][first:]
+        if epoch < 2:
+            assert take(other) == expected[epoch + 1]  # and no batch of the next one is missing
+        assert other.state()["position"] == 0
+
+
+def test_a_restored_position_is_used_once():
+    data = loader(10, 3)
+    next(iter(data))
+    data.restore(data.state())
+    assert data.state() == {"seed": 0, "epoch": 0, "position": 1}
+    next(iter(data))
+    assert data.state() == {"seed": 0, "epoch": 0, "position": 2}
+    assert len(taken(data)) == 4  # the next epoch, as this one was left
+
+
+def test_loops_that_make_batches_themselves_count_them():
+    data = loader(10, 3)
+    data.restore({"seed": 5, "epoch": 7, "position": 2})
+    assert data.begin_epoch() == (7, 2)
+    assert data.state() == {"seed": 5, "epoch": 7, "position": 2}
+    data.note_given(1)
+    assert data.state() == {"seed": 5, "epoch": 7, "position": 3}
+    data.note_given(1)
+    assert data.state() == {"seed": 5, "epoch": 8, "position": 0}
+    assert data.begin_epoch() == (8, 0)
+
+
+@pytest.mark.parametrize(
+    ("change", "error", "message"),
+    [
+        ({"position": -1}, ValueError, "position of at least 0, got -1"),
+        ({"epoch": 1.5}, TypeError, "expected epoch of type int, got 1.5"),
+        ({"more": 1}, ValueError, "a state with more as nothing, got a number"),
+        ({"seed": "x"}, ValueError, "a state with seed as a number, got a text"),
+    ],
+)
+def test_another_state_changes_nothing(change, error, message):
+    data = loader(10, 3, shuffle=True, rng=0)
+    next(iter(data))
+    before = data.state()
+    with pytest.raises(error, match=message):
+        data.restore({**before, "epoch": 3, **change})
+    assert data.state() == before
+
+
+def test_a_class_that_gives_out_batches_itself_cannot_be_resumed():
+    """Nobody knows how many; one that overrides `batches` can be, as the hint says."""
+
+    class Mine(DataLoader):
+        def __iter__(self):
+            return self.batches(0)
+
+    with pytest.raises(TypeError, match=r"Mine: expected .* __iter__ of its own; override batches"):
+        Mine((np.arange(4),), 2).state()
+
+    class Whole(Mine):
+        def state(self):
+            return {"mine": 1}
+
+        def restore(self, state):
+            pass
+
+    assert Whole((np.arange(4),), 2).state() == {"mine": 1}
+
+
+def test_a_class_extends_the_state():
+    class Counting(DataLoader):
+        epochs = 0
+
+        def state(self):
+            return {**super().state(), "epochs": self.epochs}
+
+        def restore(self, state):
+            super().restore(state)
+            self.epochs = state["epochs"]
+
+    one, other = (Counting((np.arange(6),), 2, shuffle=True, rng=seed) for seed in (0, 1))
+    one.epochs = 4
+    next(iter(one))
+    other.restore(one.state())
+    assert other.epochs == 4
+    assert other.state() == one.state()
+    assert taken(other) == taken(one.batches(0, first=1))

@@ -9,9 +9,10 @@ from importlib import resources
 
 import numpy as np
 import pytest
+from few_images import few_images
 from html_pages import dense, element, exported
 
-from minibnn import Flatten, PackError, Rescale, Reshape, Sequential, load_sample, pack
+from minibnn import Flatten, PackError, Rescale, Reshape, Sequential, pack
 from minibnn.export.html import _json, _shortened, export_html
 from minibnn.packed.stages import Stage
 from minibnn.recipes import RECIPES
@@ -20,7 +21,7 @@ from minibnn.recipes import RECIPES
 @pytest.mark.parametrize("name", ["modern", "larq-cnn", "finn-sfc", "finn-sfc-8bit"])
 def test_small_files(name, tmp_path):
     """The finn-* networks are 784-256-256-256-10: 334,336 weights."""
-    packed = pack(RECIPES[name]().train(load_sample(), epochs=1, progress=False)[0], (28, 28))
+    packed = pack(RECIPES[name]().train(few_images(256), epochs=1, progress=False)[0], (28, 28))
     page = exported(packed, tmp_path)
     assert len(page.encode()) < 100_000
     assert f'"bytes":{packed.nbytes},' in page
@@ -128,6 +129,6 @@ def test_what_is_refused(modern, tmp_path):
 
 @pytest.mark.parametrize("shape", [(784,), (28, 28, 1)])
 def test_other_shapes_of_28_by_28(shape, tmp_path):
-    layers = Sequential(Reshape((784,)), Rescale(1), dense(784, 10)).initialize(0)
+    layers = Sequential(Reshape((784,)), Rescale(1), dense(784, 3)).initialize(0)
     page = exported(pack(layers, shape), tmp_path)
     assert len(json.loads(element(page, "vectors"))["labels"]) == 12

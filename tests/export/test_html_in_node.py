@@ -70,12 +70,12 @@ def node_test(page):
 @pytest.mark.parametrize("name", models())
 def test_scores_are_the_packed_models(name, tmp_path, rng):
     packed = packed_of(name, rng)
-    images = noise(rng)
-    labels, scores = node_scores(exported(packed, tmp_path), images)
+    images, page = noise(rng), exported(packed, tmp_path)
+    labels, scores = node_scores(page, images)
     assert scores == packed.predict_scores(images).tolist()
     assert labels == packed.predict(images).tolist()
     assert len(np.unique(scores, axis=0)) > 5
-    assert node_test(exported(packed, tmp_path))["passed"]
+    assert node_test(page)["passed"]
 
 
 def damaged(model):

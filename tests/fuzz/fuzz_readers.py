@@ -22,15 +22,19 @@ from pathlib import Path
 import numpy as np
 
 from minibnn import (
+    Adam,
     Dense,
+    ModelFileError,
     PackedFileError,
     Rescale,
     Sequential,
     SignSTE,
     load_latents,
+    load_model,
     load_packed,
     pack,
     read_idx,
+    save_model,
     save_packed,
     write_idx,
 )
@@ -60,6 +64,7 @@ READERS = {
     "load_packed": load_packed,
     "packed_file_info": packed_file_info,
     "load_latents": lambda path: load_latents(path, network()),
+    "load_model": load_model,
     "inspect": inspect,
 }
 
@@ -140,11 +145,14 @@ class Places:
 
     def content(self):
         good = self.folder / "good"
-        kind = self.rng.integers(3)
+        kind = self.rng.integers(4)
         if kind == 0:
             write_idx(good, np.arange(300, dtype=np.uint8))
         elif kind == 1:
             save_packed(pack(network(), (20,)), good, model=network())
+        elif kind == 2:
+            model = network()
+            save_model(model, good, optimizer=Adam(model.parameters()))
         else:
             good.write_bytes(gzip.compress(b"\0\0\x08\x01\0\0\1\0" + bytes(256), mtime=0))
         return good.read_bytes()
@@ -162,7 +170,7 @@ def one_round(folder, rng, kind, reader):
     try:
         with time_limit():
             READERS[reader](places.path)
-    except (IdxFormatError, PackedFileError, OSError) as error:
+    except (IdxFormatError, ModelFileError, PackedFileError, OSError) as error:
         if isinstance(error, TimeoutError):
             raise
         refusal = error

@@ -72,5 +72,6 @@ def test_features_that_vary_little_beside_their_mean(mean, seed):
     for first, right in ((Dense, True), (FirstSix, False)):
         for function in (SignSTE(clip=1.0), ReLU()):
             model = Sequential(first(5, 8), BatchNorm(8), Activation(function), Dense(8, 3))
-            report = check_gradients(model, x)
+            # The mistake is in every weight, and a wrong one takes long: few show it.
+            report = check_gradients(model, x, max_elements=1000 if right else 10)
             assert bool(report) == right, str(report)

@@ -15,6 +15,7 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
+from checkpointed import killed_after_save
 from fuzz_writer import killed_everywhere
 
 import minibnn
@@ -42,6 +43,40 @@ def run(environment):
         )
 
     return run
+
+
+@pytest.fixture
+def module():
+    """An example as a module."""
+    imported = []
+
+    def module(name):
+        spec = importlib.util.spec_from_file_location(f"example_{name}", EXAMPLES / f"{name}.py")
+        imported.append(sys.modules.setdefault(spec.name, importlib.util.module_from_spec(spec)))
+        spec.loader.exec_module(imported[-1])
+        return imported[-1]
+
+    yield module
+    for each in imported:
+        del sys.modules[each.__name__]
+
+
+@pytest.fixture
+def main(module, environment, monkeypatch, capsys):
+    """Call an example's `main`, which is faster than a process; its exit code, stdout and stderr."""
+    for name in [name for name in os.environ if name.startswith("MINIBNN_")]:
+        monkeypatch.delenv(name)
+    for name, value in environment.items():
+        monkeypatch.setenv(name, value)
+
+    def main(script: str, *options: str) -> tuple[int, str, str]:
+        try:
+            code = module(script).main(list(options))
+        except SystemExit as end:  # argparse's
+            code = end.code
+        return code, *capsys.readouterr()
+
+    return main
 
 
 def table(stdout: str) -> pd.DataFrame:
@@ -133,7 +168,8 @@ def test_out_and_json(run, tmp_path):
         ),
     ],
 )
-def test_expected_errors_have_a_code_and_no_traceback(options, code, said, run):
+def test_expected_errors_have_a_code_and_no_traceback(options, code, said, main):
+    """As a process: `test_out_and_json` for 5, `test_a_mistyped_variable_is_an_error` for 3."""
     if code == 4:
         from minibnn import DeviceError, get_backend
 
@@ -143,11 +179,10 @@ def test_expected_errors_have_a_code_and_no_traceback(options, code, said, run):
             pass
         else:
             pytest.skip("there is a GPU")
-    done = run("mnist.py", *options)
-    assert done.returncode == code, done.stderr
-    assert said in done.stderr
-    assert "Traceback" not in done.stderr
-    assert done.stdout == ""
+    got, out, text = main("mnist", *options)
+    assert (got, out) == (code, ""), text
+    assert said in text
+    assert "Traceback" not in text
 
 
 @pytest.mark.parametrize("script", ["mnist.py", "feedback_alignment.py", "ship.py"])
@@ -222,22 +257,6 @@ def test_ctrl_c_leaves_earlier_results(start, tmp_path):
         assert (tmp_path / name).read_text() == "of an earlier run"
 
 
-@pytest.fixture
-def module():
-    """An example as a module."""
-    imported = []
-
-    def module(name):
-        spec = importlib.util.spec_from_file_location(f"example_{name}", EXAMPLES / f"{name}.py")
-        imported.append(sys.modules.setdefault(spec.name, importlib.util.module_from_spec(spec)))
-        spec.loader.exec_module(imported[-1])
-        return imported[-1]
-
-    yield module
-    for each in imported:
-        del sys.modules[each.__name__]
-
-
 @pytest.mark.skipif(os.name != "posix", reason="the steps are counted as they are there")
 def test_a_kill_at_any_step_hurts_no_result(module, tmp_path, monkeypatch):
     def train(self, data, *, on_epoch, **options):
@@ -286,6 +305,122 @@ def test_ctrl_c_before_the_first_epoch_prints_no_table(start, tmp_path):
     assert (process.returncode, stdout) == (130, ""), stderr
     assert "interrupted" in stderr
     assert "Traceback" not in stderr
+
+
+# --- Checkpoints ----------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def job(tmp_path):
+    """The options of a whole job, which can be repeated until it ends with 0."""
+    options = ["--dataset", "sample", "--device", "cpu", "--epochs", "3"]
+    return [*options, "--checkpoint", str(tmp_path / "run"), "--resume"]
+
+
+@pytest.fixture(scope="module")
+def uninterrupted():
+    """What a job prints if nothing kills it."""
+    words = command("mnist.py", "--dataset", "sample", "--device", "cpu", "--epochs", "3")
+    return subprocess.run(words, capture_output=True, text=True, check=True).stdout
+
+
+def test_a_killed_job_prints_the_same_table(module, job, uninterrupted, capsys):
+    example = module("mnist")
+    for saves in (1, 1):
+        with killed_after_save(saves):
+            example.main(job)
+    assert capsys.readouterr().out == ""
+    for _ in range(2):  # a job that is done prints its table again
+        assert example.main(job) == 0
+        assert capsys.readouterr().out == uninterrupted
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="signals work otherwise there")
+@pytest.mark.parametrize("name", ["SIGINT", "SIGTERM", "SIGHUP", "SIGKILL"])
+def test_a_signal_in_a_job(start, job, uninterrupted, run, tmp_path, name):
+    number = signal.Signals[name]
+    process = start(*job, "--checkpoint-every", "10steps")
+    wait_for(tmp_path / "run")
+    process.send_signal(number)
+    stdout, stderr = process.communicate(timeout=60)
+    assert process.returncode == (-number if name == "SIGKILL" else 128 + number), stderr
+    if name != "SIGKILL":
+        assert stderr.count("run the same command again to go on") == 1
+        assert f"{name}: training is saved in {tmp_path / 'run'} after " in stderr
+    assert name == "SIGINT" or stdout == ""
+    assert "Traceback" not in stderr
+    done = run("mnist.py", *job)
+    assert (done.returncode, done.stdout) == (0, uninterrupted), done.stderr
+
+
+def test_checkpoints_and_results_belong_together(module, job, tmp_path, capsys):
+    example, out = module("mnist"), tmp_path / "out"
+    with killed_after_save(2):
+        example.main([*job, "--out", str(out)])
+    assert example.main([*job, "--out", str(out)]) == 0
+    assert len(pd.read_csv(out / "history.csv")) == 3
+    assert "checkpoint" not in json.loads((out / "config.json").read_text())
+
+
+@pytest.mark.parametrize(
+    ("options", "code", "said"),
+    [
+        (["--resume"], 2, "--resume: expected a checkpoint's file; add --checkpoint FILE"),
+        (["--checkpoint-every", "3s"], 2, "--checkpoint-every: expected a checkpoint's file; add"),
+        (["--checkpoint", "x", "--checkpoint-every", "3"], 2,
+         "error: --checkpoint-every: expected a count and a unit, got '3'; write '200steps'"),
+        (["--checkpoint", "there"], 2, "there: expected no file yet, got one; go on from it with --resume"),
+        (["--checkpoint", "there", "--resume"], 3, "there: expected a whole safetensors file"),
+        (["--checkpoint", "none/x"], 1, "none, got none; make it first"),
+        (["--checkpoint", "folder"], 1, "expected a file to write, got a folder"),
+    ],
+)  # fmt: skip
+def test_wrong_checkpoints(module, options, code, said, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "there").write_bytes(b"")
+    (tmp_path / "folder").mkdir()
+    try:
+        got = module("mnist").main(["--dataset", "sample", "--device", "cpu", *options])
+    except SystemExit as stop:  # argparse
+        got = stop.code
+    printed = capsys.readouterr()
+    assert (got, printed.out) == (code, "")
+    assert said in printed.err
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["folder", "there"]
+
+
+def test_the_help_explains_checkpoints(module, capsys):
+    with pytest.raises(SystemExit):
+        module("mnist").main(["--help"])
+    said = " ".join(capsys.readouterr().out.split())
+    for option in ("--checkpoint FILE", "--checkpoint-every N", "--resume"):
+        assert option in said
+    assert "repeated until it ends with 0, does the whole job" in said
+
+
+@pytest.mark.skipif(not os.path.exists("/dev/full"), reason="no /dev/full")
+@pytest.mark.parametrize(
+    ("redirection", "code", "said"),
+    [
+        (">/dev/full", 1, "error: [Errno 28] No space left on device\n"),
+        (">/dev/full 2>/dev/full", 1, ""),
+        (">&-", 0, ""),
+        ("2>&-", 0, ""),
+        (">&- 2>&-", 0, ""),
+    ],
+)
+@pytest.mark.parametrize("unbuffered", ["", "1"])
+def test_a_table_that_is_lost_leaves_the_training(
+    environment, tmp_path, redirection, code, said, unbuffered
+):
+    environment["PYTHONUNBUFFERED"] = unbuffered  # the error comes at the end, or at the first line
+    words = command("mnist.py", "--dataset", "sample", "--device", "cpu", "--epochs", "1")
+    words = " ".join(f"'{word}'" for word in [*words, "--checkpoint", str(tmp_path / "run")])
+    done = subprocess.run(
+        ["sh", "-c", f"{words} {redirection}"], capture_output=True, text=True, env=environment
+    )
+    assert (done.returncode, done.stderr) == (code, said)
+    assert (tmp_path / "run").exists()
 
 
 def test_feedback_alignment_and_backpropagation(run):

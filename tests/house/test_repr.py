@@ -87,6 +87,7 @@ def objects():
     yield from (minibnn.Constant(0.1), minibnn.Cosine(0.1, 0.0, length=3))
     yield from (minibnn.Exponential(0.1, 0.01, length=3), minibnn.PerEpoch(minibnn.Constant(1), 3))
     yield minibnn.RandomStream()
+    yield minibnn.Checkpoint("run.safetensors")
     yield minibnn.InputContract("uint8", (28, 28))
     yield minibnn.InputContract("float32", (), 0.0, 1.0)
     other = model()
@@ -96,6 +97,7 @@ def objects():
     net = model()
     bias = [p for p in net.parameters() if p.name == "bias"]
     yield OptimizerGroup(*(SGD([p], 0.1) for p in (*bias, net[1].weight)))
+    yield minibnn.Checkpoint("run.safetensors")
     yield PlainSteps(other, LogitCrossEntropy(), SGD(other.parameters(), 0.1))
     yield CapturedSteps(other, LogitCrossEntropy(), SGD(other.parameters(), 0.1))
     report = minibnn.check_gradients(Dense(2, 2), np.ones((2, 2)))

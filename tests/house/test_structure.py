@@ -27,7 +27,13 @@ FLOORS = {
     "atomic_file": 1,
     "regular_file": 1,
     "version": 0,
+    "state": 0,
+    "file_lock": 1,
+    "signals": 0,
     "result_folder": 2,
+    "container": 2,
+    "description": 3,
+    "state_file": 3,
     "backend": 1,
     "checks": 0,
     "gradient_clock": 1,
@@ -43,6 +49,7 @@ FLOORS = {
     "inspection": 5,
     "optimizers": 5,
     "data": 5,
+    "model_file": 6,
     "training": 6,
     "gradcheck": 6,
     "plots": 6,
@@ -222,6 +229,7 @@ def test_training_loads_its_own_rooms_only():
     rooms = {name.split(".")[1] for name in loaded if name.startswith("minibnn.")}
     core = "backend checks data feedback functions input_contract inspection layers losses renames"
     files = "atomic_file gradient_clock initializers optimizers parameter random_stream regular_file schedules"
+    files += " state state_file signals file_lock container"
     assert rooms == {*core.split(), *files.split(), "training", "bit_words", "version", "windows"}
 
 

@@ -10,6 +10,7 @@ import pytest
 from minibnn import AveragePool2D, Conv2D, MaxPool2D
 
 torch = pytest.importorskip("torch", reason="PyTorch is not installed")
+torch.set_num_threads(1)  # for arrays this small, other threads only take the time of other tests
 pytestmark = pytest.mark.torch
 
 NEAR = {"rtol": 1e-9, "atol": 1e-10}

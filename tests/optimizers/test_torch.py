@@ -10,6 +10,7 @@ from minibnn import SGD, Adam, AdaMax, Parameter
 pytestmark = pytest.mark.torch
 
 torch = pytest.importorskip("torch")
+torch.set_num_threads(1)  # for arrays this small, other threads only take the time of other tests
 
 
 # The two round in different orders.

@@ -49,10 +49,9 @@ class Make:
     def floats(self, *shape: int, special: bool | None = None, center: float = 0) -> Any:
         """Around 0 or another number, of size 1."""
         a = np.array(center + self.rng.standard_normal(shape), self.dtype)
-        chances = self.rng.random((len(SPECIAL), *shape))
         if self.special if special is None else special:
-            for value, chance in zip(SPECIAL, chances, strict=True):
-                a[chance < 0.02] = value
+            for value in SPECIAL:
+                a[self.rng.random(shape) < 0.02] = value
         return self.array(a)
 
     def positive(self, *shape: int) -> Any:

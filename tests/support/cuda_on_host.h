@@ -1,19 +1,15 @@
 // Enough of CUDA to run the kernels of minibnn/backend/cuda on the host.
 //
 // Blocks run one after another, and each thread of a block is a fiber, which runs until it comes to a
-// barrier. Between two barriers the threads run in an order that the caller chooses: a result that
-// depends on it lacks a barrier. Shared memory starts with garbage in every block.
+// barrier. Between two barriers the warps, and their threads, run in an order that the caller chooses: a
+// result that depends on it lacks a barrier. Shared memory starts with garbage in every block.
 
 #include <cmath>
-#include <csetjmp>
 #include <cstdint>
-#include <cstdio>
 #include <cstring>
-#include <tuple>
 #include <type_traits>
 #include <ucontext.h>
 #include <utility>
-#include <vector>
 
 #define __global__
 #define __device__ inline __attribute__((always_inline))  // so that accesses know what array they are in
@@ -42,23 +38,27 @@ static char shared_memory_exists __attribute__((section("shared_memory"), used))
 
 namespace host {
 
-enum State { RUNS, AT_WARP_BARRIER, AT_BLOCK_BARRIER, DONE };
+enum State : char { RUNS, AT_WARP_BARRIER, AT_BLOCK_BARRIER, DONE };
 
-struct Thread {
-    jmp_buf here;
-    std::vector<char> stack;
-    State state;
-};
-
-static std::vector<Thread> threads;
-static jmp_buf scheduler;
+static const unsigned most = 1024;  // threads in a block
+static unsigned count;              // of this block's threads
 static unsigned current;
-static uint64_t slots[32 * 32];  // what the lanes of a warp show each other
+static dim3 indices[most];
+static State states[most];  // by themselves: every round looks at all of them
+static bool started[most];
+typedef void* Place[5];  // in the code, as __builtin_setjmp wants it
+static Place places[most], scheduler;
+static char stacks[most][(1 << 15) + 320];  // not a power of two apart, which caches do not like
+static uint64_t slots[most];  // what the lanes of a warp show each other
 
-// Jumps, since swapcontext asks the system twice each time.
-__attribute__((noinline)) static void wait(State where) {
-    threads[current].state = where;
-    if (!_setjmp(threads[current].here)) _longjmp(scheduler, 1);
+// Jumps, since swapcontext asks the system twice each time; the compiler's own are the fastest. A
+// function may not jump from where another jump ends. Nor may its callers see inside (`noipa`): they
+// would keep values in registers that other fibers use.
+[[noreturn]] __attribute__((noipa)) static void jump(Place& to) { __builtin_longjmp(to, 1); }
+
+__attribute__((noipa)) static void wait(State where) {
+    states[current] = where;
+    if (!__builtin_setjmp(places[current])) jump(scheduler);
 }
 
 static unsigned lane() { return current % warpSize; }
@@ -80,18 +80,18 @@ static unsigned ballot(bool yes) {
     warp()[lane()] = yes;
     wait(AT_WARP_BARRIER);
     unsigned bits = 0, first = current / warpSize * warpSize;
-    for (unsigned i = 0; i < warpSize && first + i < threads.size(); ++i)
-        if (threads[first + i].state != DONE && warp()[i]) bits |= 1u << i;
+    for (unsigned i = 0; i < warpSize && first + i < count; ++i)
+        if (states[first + i] != DONE && warp()[i]) bits |= 1u << i;
     wait(AT_WARP_BARRIER);
     return bits;
 }
 
 static bool anybody(bool yes) {
-    static bool said[1024];
+    static bool said[most];
     said[current] = yes;
     wait(AT_BLOCK_BARRIER);
     bool any = false;
-    for (unsigned i = 0; i < threads.size(); ++i) any |= threads[i].state != DONE && said[i];
+    for (unsigned i = 0; i < count; ++i) any |= states[i] != DONE && said[i];
     wait(AT_BLOCK_BARRIER);
     return any;
 }
@@ -108,14 +108,14 @@ static void entry() {
     }
 }
 
-__attribute__((noinline)) static void resume(Thread& t) {
-    if (_setjmp(scheduler)) return;
-    if (!t.stack.empty()) _longjmp(t.here, 1);
-    t.stack.resize(1 << 15);
+__attribute__((noipa)) static void resume() {
+    if (__builtin_setjmp(scheduler)) return;
+    if (started[current]) jump(places[current]);
+    started[current] = true;
     ucontext_t start;
     getcontext(&start);
-    start.uc_stack.ss_sp = t.stack.data();
-    start.uc_stack.ss_size = t.stack.size();
+    start.uc_stack.ss_sp = stacks[current];
+    start.uc_stack.ss_size = sizeof(stacks[current]);
     start.uc_link = nullptr;
     makecontext(&start, entry, 0);
     setcontext(&start);
@@ -125,38 +125,42 @@ __attribute__((noinline)) static void resume(Thread& t) {
 static bool release(unsigned first, unsigned last, State barrier) {
     bool any = false;
     for (unsigned i = first; i < last; ++i) {
-        if (threads[i].state == DONE) continue;
-        if (threads[i].state != barrier) return false;
+        if (states[i] == DONE) continue;
+        if (states[i] != barrier) return false;
         any = true;
     }
     for (unsigned i = first; any && i < last; ++i)
-        if (threads[i].state == barrier) threads[i].state = RUNS;
+        if (states[i] == barrier) states[i] = RUNS;
     return any;
 }
 
-static bool run_block(bool descending) {
-    std::memset(__start_shared_memory, 0xA5, __stop_shared_memory - __start_shared_memory);
-    unsigned count = threads.size();
-    for (Thread& t : threads) t.state = RUNS;
-    for (;;) {
-        bool progress = false, all_done = true;
-        for (unsigned k = 0; k < count; ++k) {
-            current = descending ? count - 1 - k : k;
-            if (threads[current].state == RUNS) {
-                threadIdx = {current % blockDim.x, current / blockDim.x % blockDim.y,
-                             current / blockDim.x / blockDim.y};
-                resume(threads[current]);
-                progress = true;
+// Until its threads are done or wait for other warps.
+static void run_warp(unsigned first, unsigned last, bool descending) {
+    do {
+        for (unsigned k = first; k < last; ++k) {
+            current = descending ? first + last - 1 - k : k;
+            if (states[current] == RUNS) {
+                threadIdx = indices[current];
+                resume();
             }
         }
-        for (unsigned first = 0; first < count; first += warpSize)
-            progress |= release(first, first + warpSize < count ? first + warpSize : count,
-                                AT_WARP_BARRIER);
-        progress |= release(0, count, AT_BLOCK_BARRIER);
-        for (Thread& t : threads) all_done &= t.state == DONE;
-        if (all_done) return true;
-        if (!progress) return false;  // threads wait at different barriers for ever
-    }
+    } while (release(first, last, AT_WARP_BARRIER));
+}
+
+// Warp by warp: what two warps do between barriers of the block has the other order, too.
+static bool run_block(bool descending) {
+    std::memset(__start_shared_memory, 0xA5, __stop_shared_memory - __start_shared_memory);
+    std::memset(states, RUNS, count);
+    unsigned warps = (count + warpSize - 1) / warpSize;
+    do {
+        for (unsigned k = 0; k < warps; ++k) {
+            unsigned first = (descending ? warps - 1 - k : k) * warpSize;
+            run_warp(first, first + warpSize < count ? first + warpSize : count, descending);
+        }
+    } while (release(0, count, AT_BLOCK_BARRIER));
+    for (unsigned i = 0; i < count; ++i)
+        if (states[i] != DONE) return false;  // threads wait at different barriers for ever
+    return true;
 }
 
 static int run(Body kernel, void** given, dim3 grid, dim3 block, bool descending) {
@@ -164,13 +168,15 @@ static int run(Body kernel, void** given, dim3 grid, dim3 block, bool descending
     arguments = given;
     gridDim = grid;
     blockDim = block;
-    threads.resize(block.x * block.y * block.z);
+    count = block.x * block.y * block.z;
+    for (unsigned i = 0; i < count; ++i)
+        indices[i] = {i % block.x, i / block.x % block.y, i / block.x / block.y};
     unsigned blocks = grid.x * grid.y * grid.z;
     for (unsigned k = 0; k < blocks; ++k) {
         unsigned b = descending ? blocks - 1 - k : k;
         blockIdx = {b % grid.x, b / grid.x % grid.y, b / grid.x / grid.y};
         if (!run_block(descending)) {
-            threads.clear();  // their fibers would wait on
+            std::memset(started, false, count);  // their fibers would wait on
             return 1;
         }
     }

@@ -49,7 +49,7 @@ def models():
     pixels = [Reshape((28, 28, 1)), Rescale(1, -100)]
     return {
         **{name: RECIPES[name]().build() for name in ("seed", "modern", "finn-sfc", "larq-cnn")},
-        "pixels to scores": [Flatten(), Rescale(1 / 255), dense(784, 10)],
+        "pixels to scores": [Flatten(), Rescale(1 / 255), dense(784, 3)],
         "odd widths": [Flatten(), Rescale(1 / 255), dense(784, 33), *sign(33), dense(33, 31), *sign(31), dense(31, 3)],
         "falling ink": [Flatten(), Rescale(-1, 64), Activation(SIGN), dense(784, 64), *sign(64), dense(64, 10)],
         "plain": [*pixels, conv(1, 5), *sign(5), Flatten(), dense(26 * 26 * 5, 4)],

@@ -125,7 +125,7 @@ def test_large_samples_go_in_small_batches(batch, wrap):
 
 
 def test_evaluation_takes_no_more_than_training():
-    model, given = images(), data(8)
+    model, given = images(), data(8, 120)
     optimizer = SGD(model.parameters(), 0.01)
 
     def step():

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 import numpy as np
+import pandas as pd
 import pytest
 from few_images import few_images
 
@@ -14,16 +15,33 @@ from minibnn.schedules import Constant
 from minibnn.training.recipe import ExponentialTo, Recipe, _Best, adam, constant, cosine
 
 
+def history(accuracy):
+    return pd.DataFrame({"acc_test": [accuracy]})
+
+
 def test_logits_that_are_nan_choose_no_model():
     model = Dense(2, 2).initialize(0)
-    best = _Best(model)
-    best.look(0.5)
+    best = _Best(model, None)
+    best(history(0.5))
     kept = model.weight.data.copy()
     model.weight.data[...] = np.nan
-    best.look(float("nan"))
-    best.look(0.0)
-    best.restore()
+    best(history(np.nan))
+    best(history(0.0))
+    best.put_back()
     np.testing.assert_array_equal(model.weight.data, kept)
+
+
+def test_the_best_model_so_far_is_restored():
+    model, other = (Dense(2, 2).initialize(seed) for seed in (0, 1))
+    best, another = _Best(model, None), _Best(other, None)
+    another.restore(best.state())  # before the first epoch
+    best(pd.DataFrame({"acc_test": [0.5]}))
+    another.restore(best.state())
+    another(pd.DataFrame({"acc_test": [0.5, 0.25]}))
+    another.put_back()
+    np.testing.assert_array_equal(other.weight.data, model.weight.data)
+    another(pd.DataFrame({"acc_test": [0.75]}))
+    assert another.accuracy == 0.75
 
 
 @pytest.mark.parametrize(

@@ -6,7 +6,12 @@ import numpy as np
 import pytest
 import strictdev
 from captured_training import (
+    MODELS,
+    OPTIMIZERS,
+    assert_equal,
+    batches,
     dense,
+    training,
 )
 from clusters import binary_model, clusters
 from devices import STRICT
@@ -72,3 +77,45 @@ def test_the_update_that_was_refused_first_shows_as_nan(backend):
 def test_a_step_that_the_host_refused_keeps_a_loss_that_is_not_finite():
     assert lost(DivergedError(np.inf, None, None, None, LOSS)) == np.inf
     assert np.isnan(lost(DivergedError(np.inf, None, None, None, "the gradient of w")))
+
+
+@pytest.mark.parametrize("given", [1, 4, 7, 8])
+@pytest.mark.parametrize("name", ["dropout", "stochastic signs", "direct feedback"])
+@pytest.mark.parametrize("kind", [PlainSteps, CapturedSteps])
+def test_an_epoch_goes_on_where_a_restored_one_was(kind, name, given, backend):
+    """To the same bytes; an epoch has eight batches, and a smaller one."""
+    if kind is CapturedSteps and backend.host:
+        pytest.skip("the CPU captures nothing")
+    make = OPTIMIZERS["bop and adam" if name == "dropout" else "adam"]
+    options = {"steps_at_once": 2} if kind is CapturedSteps else {}
+    whole = training(kind, backend, MODELS[name], make, **options)
+    data = batches(backend, 11)
+    expected = [backend.to_host(whole.epoch(data)).tobytes() for _ in range(2)]
+
+    first, one, made = training(PlainSteps, backend, MODELS[name], make), batches(backend, 11), []
+
+    def stop(count):
+        made.append(count)
+        return sum(made) == given
+
+    so_far = backend.to_host(first.epoch(one, stop))
+    model = MODELS[name]().initialize(99).to(backend)
+    second = kind(model, LogitCrossEntropy(), make(model), **options)
+    other, seen = batches(backend, 11, rng=99), []
+    model.restore(first.model.state())
+    second.optimizer.restore(first.optimizer.state())
+    other.restore(one.state())
+
+    def watch(count):
+        seen.append((count, len(second.losses_so_far())))
+        return False
+
+    rest = backend.to_host(second.epoch(other, watch))
+    assert [n for _, n in seen] == np.cumsum([count for count, _ in seen]).tolist()
+    assert len(rest) == seen[-1][1] == 9 - given  # without those of the restored steps
+    assert np.concatenate([so_far, rest]).tobytes() == expected[0]
+    assert backend.to_host(second.epoch(other)).tobytes() == expected[1]
+    assert_equal(whole, second)
+    assert other.state() == data.state()
+    if kind is CapturedSteps:
+        assert second.captured

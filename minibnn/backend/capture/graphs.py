@@ -125,11 +125,11 @@ class Graphs:
 class GrowingMemory:
     """A memory pool that returns nothing to the device while it exists.
 
-    When the device is full, CuPy's pool frees its unused blocks and tries again. But each replay
-    still writes to captured arrays that Python has deleted, so their blocks must stay.
+    When the device is full, CuPy's pool frees its unused blocks and tries again. But a captured
+    step writes to the same memory in each launch, also where Python has deleted the arrays since.
 
     Attributes:
-        pool: CuPy's memory pool, which takes its blocks from here.
+        pool: a memory pool of CuPy's that gets its memory from this object.
     """
 
     def __init__(self, cuda: Any) -> None:

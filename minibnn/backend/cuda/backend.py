@@ -120,7 +120,7 @@ class CupyBackend(Backend):
         return target
 
     def half_matmul(self, a: Array, b: Array) -> Array:
-        """``a @ b`` of float16, summed in float32: exact for integers up to 2^24.
+        """``a @ b`` of float16, summed in float32: exact for integers whose sums stay below 2^24.
 
         It runs on tensor cores, if cuBLAS was found.
 

@@ -14,7 +14,8 @@ from minibnn.input_contract import InputContract
 from minibnn.layers import Layer
 from minibnn.packed.compile.lower import lower
 from minibnn.packed.errors import PackedFileError, PackError
-from minibnn.packed.file.load import LATENT, packed_model, read_file
+from minibnn.packed.file.container import read_file
+from minibnn.packed.file.load import LATENT, packed_model
 from minibnn.packed.model import PackedModel
 from minibnn.packed.stages import HostArray
 from minibnn.parameter import Buffer, Parameter

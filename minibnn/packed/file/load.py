@@ -7,16 +7,15 @@ import os
 from dataclasses import dataclass
 from typing import Any
 
+from minibnn.container import Container
 from minibnn.packed.compile.fold import certificates
 from minibnn.packed.description import describe, to_json
 from minibnn.packed.errors import PackedFileError, PackError
 from minibnn.packed.file.architecture import build
-from minibnn.packed.file.container import MAX_HEADER, VERSION, Container, read, read_header
+from minibnn.packed.file.container import PACKED, read_file
 from minibnn.packed.model import PackedModel
 from minibnn.packed.stages import Product, ThresholdStage
-from minibnn.regular_file import SpecialFileError, open_regular
 
-MAX_BYTES = 2**31  # of a file
 LATENT = "latent."  # the prefix of arrays that are latent weights or buffers
 
 
@@ -72,41 +71,13 @@ def packed_file_info(path: str | os.PathLike[str]) -> PackedFileInfo:
     sizes = container.sizes()
     latent = sum(n for name, n in sizes.items() if name.startswith(LATENT))
     return PackedFileInfo(
-        VERSION,
+        PACKED.version,
         container.metadata["minibnn"],
         container.sha256,
         container.header_bytes,
         sum(sizes.values()) - latent,
         latent,
     )
-
-
-def read_file(path: str | os.PathLike[str]) -> Container:
-    """The parts of a file, if it is whole and not too large.
-
-    Raises:
-        PackedFileError: as from `load_packed`.
-        OSError: if it cannot be read.
-    """
-    name = os.fspath(path)
-    try:
-        file, size = open_regular(name)
-    except SpecialFileError as special:
-        raise PackedFileError(
-            f"{name}: expected a packed model, got {special.kind}; {special.hint}"
-        ) from None
-    with file:
-        if size > MAX_BYTES:
-            raise PackedFileError(
-                f"{name}: expected a packed model of at most {MAX_BYTES:,} bytes, got {size:,}; "
-                "is this a file of save_packed?"
-            )
-        # The header comes first, so that a file of another length than it states is not read.
-        head = file.read(8)
-        length = int.from_bytes(head, "little")
-        head += file.read(length if length <= min(MAX_HEADER, size) else 0)
-        read_header(head, size, name)
-        return read(head + file.read(size - len(head)), name)
 
 
 def packed_model(container: Container) -> PackedModel:

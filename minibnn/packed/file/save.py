@@ -45,11 +45,11 @@ def save_packed(
     >>> import pathlib, tempfile
     >>> from minibnn import Dense, Rescale, Sequential, SignSTE, load_latents, pack
     >>> def build():
-    ...     return Sequential(Rescale(1 / 255), Dense(784, 10, weight_quantizer=SignSTE()))
+    ...     return Sequential(Rescale(1 / 255), Dense(64, 10, weight_quantizer=SignSTE()))
     >>> model = build().initialize(0)
     >>> with tempfile.TemporaryDirectory() as folder:
     ...     path = pathlib.Path(folder) / "digits.safetensors"
-    ...     save_packed(pack(model, (784,)), path, model=model)
+    ...     save_packed(pack(model, (64,)), path, model=model)
     ...     again = load_latents(path, build())
     >>> bool((again[1].weight.data == model[1].weight.data).all())
     True

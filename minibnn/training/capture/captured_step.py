@@ -47,7 +47,7 @@ class CapturedStep:
         self.captured: dict[int, CapturedWork] = {}
         self.states: list[HostState] = []
         self.schedules: list[HostState] = []  # the schedules' states then; epochs may change them
-        self.done = 0
+        self.first = self.done = 0  # the step that the epoch begins with here, and the next step
 
     def fits(self, steps: PlainSteps, loader: DataLoader) -> bool:
         """Whether the captured work is still valid: same loader, and nothing else changed."""
@@ -69,18 +69,19 @@ class CapturedStep:
             return False
 
     def begin(self, loader: DataLoader) -> None:
-        """Begin the loader's next epoch: upload its order and its scalars.
+        """Begin the loader's next epoch, or go on with a restored one: upload order and scalars.
 
         Raises:
             CannotCapture: if a step of the epoch has no scalars. Plain steps are still possible.
         """
-        order = self.backend.asarray(loader.order(loader.epoch))
-        loader.epoch += 1
+        epoch, self.first = loader.begin_epoch()
+        order = self.backend.asarray(loader.order(epoch))
         self.order[...] = order[: self.order.size]
         self.rest = order[self.order.size :]
-        self.counter.fill(0)
+        self.counter.fill(self.first)
         self.allowed.fill(True)
-        self.done = 0
+        self.verdicts.fill(True)
+        self.done = self.first
         if self.captured:
             try:
                 self._fill_tables()
@@ -97,7 +98,8 @@ class CapturedStep:
         if error is not None:
             self.losses[self.done] = lost(error)
             self.done += 1
-        return with_refused(self.losses[: self.done], self.verdicts[: self.done])
+        made = slice(self.first, self.done)
+        return with_refused(self.losses[made], self.verdicts[made])
 
     def learn(self) -> None:
         """Make a plain step, after recording the host's state."""

@@ -89,6 +89,7 @@ class CapturedSteps(PlainSteps):
     def _run(
         self, step: CapturedStep, graphs: Graphs, loader: DataLoader, on_steps: OnSteps | None
     ) -> Array:
+        self._running = step.end
         try:
             step.begin(loader)
         except CannotCapture as error:
@@ -109,6 +110,7 @@ class CapturedSteps(PlainSteps):
             except DivergedError as error:  # on the host: a rate too large for the dtype, say
                 return step.end(error)
             made = step.done - before
+            loader.note_given(made)
             if made and on_steps is not None and on_steps(made):
                 break
         return step.end()

@@ -57,12 +57,19 @@ class Counter(NamedTuple):
         setattr(self.owner, self.name, value)
 
 
+class Content(NamedTuple):
+    """An object that may change in place, and what it holds now."""
+
+    owner: Any
+    content: Any
+
+
 class HostState:
     """A snapshot of everything that can be reached from some objects.
 
-    It searches attributes, slots, containers, closures and defaults of functions, bound methods,
-    partial functions, and attributes of users' classes. It includes the states of random
-    generators, also of the global ones. It does not see global variables or files.
+    It searches objects (attributes and slots), containers, functions (closures and defaults), bound
+    methods, `functools.partial`, and the class attributes of users' classes. It includes the states
+    of random generators, also of the global ones. It does not see global variables or files.
 
     Args:
         array_type: the class of arrays on the device.
@@ -105,13 +112,13 @@ class HostState:
         if isinstance(value, self._array_type):
             self.arrays.append(value)
         elif isinstance(value, np.ndarray | bytearray | memoryview | array.array):
-            self.values[path] = (value, bytes(value))
+            self.values[path] = Content(value, bytes(value))
         elif isinstance(value, np.random.Generator):
-            self.values[path] = (value, repr(value.bit_generator.state))
+            self.values[path] = Content(value, repr(value.bit_generator.state))
         elif isinstance(value, np.random.RandomState):
-            self.values[path] = (value, repr(value.get_state()))
+            self.values[path] = Content(value, repr(value.get_state()))
         elif hasattr(value, "getstate") and not isinstance(value, type):  # random.Random
-            self.values[path] = (value, repr(value.getstate()))
+            self.values[path] = Content(value, repr(value.getstate()))
         elif isinstance(value, Iterator):
             self.values[path] = object()  # its position is unknown, so it counts as changed
         elif not isinstance(value, CLOSED):

@@ -70,7 +70,8 @@ def test_what_is_no_library_of_ours_is_left_out(library, reason, tmp_path, monke
     file = tmp_path / "_kernels.so"
     if library == "another one":
         mapped = Path("/proc/self/maps").read_text().split()  # NumPy has loaded it
-        shutil.copy(next(w for w in mapped if ctypes.util.find_library("m") in w), file)
+        name = ctypes.util.find_library("m")
+        shutil.copy(next(w for w in mapped if name in w), file)
     elif isinstance(library, str):
         header = bytearray(Path(compiled.LIBRARY).read_bytes())
         header[4] = 3 - header[4]  # 32 bits for 64

@@ -13,14 +13,17 @@ from hypothesis import strategies as st
 from packed_files import load_bytes, small
 
 from minibnn import PackedFileError, pack, save_packed
+from minibnn import container as file_format
 from minibnn.packed.file import container
 
 
 def sealed(header, payload):
     """A file with any header and a correct digest."""
     metadata = header.pop("__metadata__", {})
-    digest = container._digest(container._header(metadata, header, "0" * 64), memoryview(payload))
-    return container._header(metadata, header, digest) + payload
+    return (
+        file_format.header(metadata, header, file_format.digest(metadata, header, payload))
+        + payload
+    )
 
 
 def test_the_library_reads_it(tmp_path):

@@ -318,3 +318,39 @@ def test_after_a_loss_that_is_not_finite_nothing_changes(device):
     np.testing.assert_array_equal(losses, same)
     assert_equal(plain, captured)
     assert (~np.isfinite(losses)).sum(axis=1).tolist() == [1, 1, 1]
+
+
+@pytest.mark.parametrize("kind", [CapturedSteps, PlainSteps, None])
+@pytest.mark.parametrize("given", [2, 3, 9])
+def test_a_captured_training_goes_on_from_a_state_inside_an_epoch(kind, given, device):
+    """By captured steps, by plain ones, or in the same object, which has trained on since."""
+    build, make = MODELS["dropout"], OPTIMIZERS["bop and adam"]
+    plain, data = training(PlainSteps, device, build, make), batches(device, 11)
+    expected = [device.to_host(plain.epoch(data)) for _ in range(3)]
+
+    steps, one = training(CapturedSteps, device, build, make, steps_at_once=2), batches(device, 11)
+    steps.epoch(one)
+    assert steps.captured
+    made, states = [], []
+
+    def note(count):  # in the epoch that goes on
+        made.append(count)
+        if sum(made) >= given and not states:
+            parts = (steps.model, steps.optimizer, one)
+            states.extend([sum(made), *(part.state() for part in parts)])
+        return False
+
+    steps.epoch(one, note)
+    done, *states = states
+    if kind is None:
+        again, other = steps, one
+    else:
+        again, other = training(kind, device, build, make), batches(device, 11, rng=99)
+        again.epoch(other)  # so that the captured step is of another time
+    for part, state in zip((again.model, again.optimizer, other), states, strict=True):
+        part.restore(state)
+    if done < 9:
+        np.testing.assert_array_equal(device.to_host(again.epoch(other)), expected[1][done:])
+    np.testing.assert_array_equal(device.to_host(again.epoch(other)), expected[2])
+    assert_equal(plain, again)
+    assert other.state() == data.state()
