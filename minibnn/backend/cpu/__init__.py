@@ -9,6 +9,7 @@ from minibnn.backend.cpu import (
     convolution,
     cross_entropy,
     packed_bits,
+    pooling,
     rescale,
     signs,
 )
@@ -24,6 +25,7 @@ __all__ = [
     "cross_entropy",
     "open_library",
     "packed_bits",
+    "pooling",
     "rescale",
     "signs",
 ]

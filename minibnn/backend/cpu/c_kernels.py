@@ -35,9 +35,14 @@ class Library:
 
     def __init__(self, library: ctypes.CDLL, instruction_set: str | None = None) -> None:
         self.instruction_set = _choose(library.minibnn_instruction_set(), instruction_set)
-        product = getattr(library, f"minibnn_product_{self.instruction_set}")
-        self.product = _declare(product, 8, 3)
+
+        def of_set(name: str) -> Any:
+            return getattr(library, f"minibnn_{name}_{self.instruction_set}")
+
+        self.product = _declare(of_set("product"), 8, 3)
         self.product.restype = ctypes.c_int
+        self.max_pool = _declare(of_set("max_pool"), 0, 4)
+        self.max_pool_gradient = _declare(of_set("max_pool_gradient"), 0, 4)
         self.binary_sign = _declare(library.minibnn_binary_sign, 1, 2)
         self.rescale_bytes = _declare(library.minibnn_rescale_bytes, 1, 2, 2)
         self.column_dots = _declare(library.minibnn_column_dots, 2, 3)

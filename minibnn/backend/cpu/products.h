@@ -2,7 +2,7 @@
  *
  * This file is included once for each instruction set, by products_*.c, which define
  *
- *     PRODUCT   the name of the function
+ *     NAMED(f)  the name of a function f for this instruction set
  *     FLOATS    floats in a vector: 4, 8 or 16
  *
  * All code is written with vector types of the compiler (GCC and clang have them on every
@@ -495,7 +495,7 @@ static bool lay_out(struct operand *a, ptrdiff_t down, ptrdiff_t right)
 /* z = a b, for a (n, k) and b (k, m) with strides in bytes, if an operand is signs; z is stored by
  * rows. Returns which operands were: 1 for a, 2 for b, 3 for both; 0 if it did not compute. `kinds`
  * allows 1, 2 and 3 by its bits 1, 2 and 3. */
-int PRODUCT(ptrdiff_t n, ptrdiff_t k, ptrdiff_t m, ptrdiff_t a_down, ptrdiff_t a_right,
+int NAMED(product)(ptrdiff_t n, ptrdiff_t k, ptrdiff_t m, ptrdiff_t a_down, ptrdiff_t a_right,
             ptrdiff_t b_down, ptrdiff_t b_right, ptrdiff_t kinds, const float *a_at,
             const float *b_at, float *z)
 {
