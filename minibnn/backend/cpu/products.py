@@ -39,43 +39,41 @@ COSTS = {
 # half as long there.
 BLAS_CALL, BLAS_PRODUCT = 1000, 0.017
 BLAS_PRODUCT_PORTABLE = 0.034
+# OpenBLAS does not use its own threads for products up to this size.
+BLAS_ALONE = 2**18
 
 
-def product(c: Library, a: Array, b: Array, out: Array | None = None) -> Any:
-    """``a @ b`` on bits; NotImplemented if no operand is signs, or if the BLAS is faster.
+def product(c: Library, a: Array, b: Array, out: Array | None = None) -> Array:
+    """``a @ b``, on bits if an operand is signs and that is faster than the BLAS.
 
-    Shapes: a (n, k), b (k, m), out (n, m).
+    Shapes: a (..., n, k), b (..., k, m), out (..., n, m).
     """
     if not a.ndim == 2 == b.ndim or a.shape[1] != len(b):
-        return NotImplemented
-    kinds = worthwhile(c.instruction_set, *a.shape, b.shape[1])
-    if not kinds or (abs(a.item(0)) != 1 and abs(b.item(0)) != 1):  # real operands, in no time
-        return NotImplemented
-    return on_bits(c, a, b, out, kinds)
-
-
-def on_bits(c: Library, a: Array, b: Array, out: Array | None, kinds: int) -> Any:
-    """``a @ b`` on bits, of the given kinds; NotImplemented for other operands.
-
-    The operands are float32, each stored by rows or by columns, perhaps with gaps between them. Two
-    operands of signs give the same bits as the BLAS. If one is signs, the sums are in another
-    order, which only the shapes decide.
-
-    Shapes: a (n, k), b (k, m), out (n, m); none is empty.
-    """
-    if not type(a) is type(b) is np.ndarray:
-        return NotImplemented
-    if a.dtype != FLOAT32 or b.dtype != FLOAT32 or not (a.flags.aligned and b.flags.aligned):
-        return NotImplemented
+        return np.matmul(a, b, out=out)  # which may raise
     (n, k), m = a.shape, b.shape[1]
+    kinds = worthwhile(c.instruction_set, n, k, m)
+    if not kinds and n * k * m <= BLAS_ALONE:
+        return np.matmul(a, b, out=out)
+    z = place(a, b, out)
+    if z is None:
+        return np.matmul(a, b, out=out)
+    call = n, k, m, *a.strides, *b.strides, kinds, address(a), address(b), at(z)
+    # Two real operands are told apart by their first value, in no time.
+    if kinds and (abs(a.item(0)) == 1 or abs(b.item(0)) == 1) and c.product(*call):
+        return z
+    return z if n * k * m > BLAS_ALONE and c.blas_product(*call) else np.matmul(a, b, out=out)
+
+
+def place(a: Array, b: Array, out: Array | None) -> Array | None:
+    """An array for ``a @ b``, which may be `out`; None if C cannot compute it."""
+    if not type(a) is type(b) is np.ndarray:
+        return None
+    if a.dtype != FLOAT32 or b.dtype != FLOAT32 or not (a.flags.aligned and b.flags.aligned):
+        return None
+    shape = len(a), b.shape[1]
     if out is None:
-        z = np.empty((n, m), FLOAT32)
-    elif not fits(out) or out.shape != (n, m) or overlap(out, a) or overlap(out, b):
-        return NotImplemented
-    else:
-        z = out
-    done = c.product(n, k, m, *a.strides, *b.strides, kinds, address(a), address(b), at(z))
-    return z if done else NotImplemented
+        return np.empty(shape, FLOAT32)
+    return out if fits(out) and out.shape == shape and not (overlap(out, a) or overlap(out, b)) else None
 
 
 @lru_cache(maxsize=1024)
