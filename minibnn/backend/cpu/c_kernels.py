@@ -37,11 +37,11 @@ class Library:
     """
 
     def __init__(self, library: ctypes.CDLL, instruction_set: str | None = None) -> None:
-        _connect_blas(library)
         self.instruction_set = _choose(library.minibnn_instruction_set(), instruction_set)
+        _connect_blas(library)
         product = getattr(library, f"minibnn_product_{self.instruction_set}")
         self.product = _declare(product, 8, 3)
-        self.blas_product = _declare(library.minibnn_blas_product, 8, 3)
+        self.blas_product = _declare(library.minibnn_blas_product, 7, 3)
         self.product.restype = self.blas_product.restype = ctypes.c_int
         self.binary_sign = _declare(library.minibnn_binary_sign, 1, 2)
         self.rescale_bytes = _declare(library.minibnn_rescale_bytes, 1, 2, 2)

@@ -44,28 +44,53 @@ BLAS_ALONE = 2**18
 
 
 def product(c: Library, a: Array, b: Array, out: Array | None = None) -> Array:
-    """``a @ b``, on bits if an operand is signs and that is faster than the BLAS.
+    """``a @ b``: on bits if an operand is signs and that is faster, else by the BLAS.
 
     Shapes: a (..., n, k), b (..., k, m), out (..., n, m).
     """
-    if not a.ndim == 2 == b.ndim or a.shape[1] != len(b):
-        return np.matmul(a, b, out=out)  # which may raise
-    (n, k), m = a.shape, b.shape[1]
-    kinds = worthwhile(c.instruction_set, n, k, m)
-    if not kinds and n * k * m <= BLAS_ALONE:
-        return np.matmul(a, b, out=out)
+    if a.ndim == 2 == b.ndim and a.shape[1] == len(b):
+        kinds = worthwhile(c.instruction_set, *a.shape, b.shape[1])
+        # Two real operands are told apart by their first value, in no time.
+        if kinds and (abs(a.item(0)) == 1 or abs(b.item(0)) == 1):
+            z = on_bits(c, a, b, out, kinds)
+            if z is not NotImplemented:
+                return z
+        if a.size * b.shape[1] > BLAS_ALONE:
+            z = on_blas(c, a, b, out)
+            if z is not NotImplemented:
+                return z
+    return np.matmul(a, b, out=out)
+
+
+def on_bits(c: Library, a: Array, b: Array, out: Array | None, kinds: int) -> Any:
+    """``a @ b`` on bits, of the given kinds; NotImplemented for other operands.
+
+    The operands are float32, each stored by rows or by columns, perhaps with gaps between them. Two
+    operands of signs give the same bits as the BLAS. If one is signs, the sums are in another
+    order, which only the shapes decide.
+
+    Shapes: a (n, k), b (k, m), out (n, m); none is empty.
+    """
     z = place(a, b, out)
     if z is None:
-        return np.matmul(a, b, out=out)
-    call = n, k, m, *a.strides, *b.strides, kinds, address(a), address(b), at(z)
-    # Two real operands are told apart by their first value, in no time.
-    if kinds and (abs(a.item(0)) == 1 or abs(b.item(0)) == 1) and c.product(*call):
-        return z
-    return z if n * k * m > BLAS_ALONE and c.blas_product(*call) else np.matmul(a, b, out=out)
+        return NotImplemented
+    shape = *a.shape, b.shape[1]
+    done = c.product(*shape, *a.strides, *b.strides, kinds, address(a), address(b), at(z))
+    return z if done else NotImplemented
+
+
+def on_blas(c: Library, a: Array, b: Array, out: Array | None) -> Any:
+    """``a @ b`` by the BLAS, on the threads of `threads.c`; NotImplemented if it has only one."""
+    z = place(a, b, out)
+    if z is None:
+        return NotImplemented
+    shape = *a.shape, b.shape[1]
+    done = c.blas_product(*shape, *a.strides, *b.strides, address(a), address(b), at(z))
+    return z if done else NotImplemented
 
 
 def place(a: Array, b: Array, out: Array | None) -> Array | None:
-    """An array for ``a @ b``, which may be `out`; None if C cannot compute it."""
+    """An array for ``a @ b``, `out` if it is given; None if C cannot compute the product."""
     if not type(a) is type(b) is np.ndarray:
         return None
     if a.dtype != FLOAT32 or b.dtype != FLOAT32 or not (a.flags.aligned and b.flags.aligned):
@@ -73,7 +98,8 @@ def place(a: Array, b: Array, out: Array | None) -> Array | None:
     shape = len(a), b.shape[1]
     if out is None:
         return np.empty(shape, FLOAT32)
-    return out if fits(out) and out.shape == shape and not (overlap(out, a) or overlap(out, b)) else None
+    fitting = fits(out) and out.shape == shape
+    return out if fitting and not (overlap(out, a) or overlap(out, b)) else None
 
 
 @lru_cache(maxsize=1024)

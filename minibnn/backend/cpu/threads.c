@@ -241,13 +241,11 @@ static bool lay_out(struct matrix *a, ptrdiff_t rows, ptrdiff_t columns, ptrdiff
     return (a->transposed ? down : right) == SIZE && a->apart >= length && a->apart < LONGEST;
 }
 
-/* z = a b by the BLAS on the threads here; 0 if it did not compute. z is stored by rows. The arguments
- * are those of a product on bits, which does what it can of `kinds`. */
+/* z = a b by the BLAS on the threads here; 0 if it did not compute. z is stored by rows. */
 int minibnn_blas_product(ptrdiff_t n, ptrdiff_t k, ptrdiff_t m, ptrdiff_t a_down, ptrdiff_t a_right,
-                         ptrdiff_t b_down, ptrdiff_t b_right, ptrdiff_t kinds, const float *a,
-                         const float *b, float *z)
+                         ptrdiff_t b_down, ptrdiff_t b_right, const float *a, const float *b,
+                         float *z)
 {
-    (void)kinds;
     struct product p = {n, k, m, 0, {a, 0, 0}, {b, 0, 0}, z};
     int threads = limit();
     if (!sgemm || threads == 1 || !lay_out(&p.a, n, k, a_down, a_right) ||
