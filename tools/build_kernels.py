@@ -26,7 +26,7 @@ from packaging.tags import platform_tags
 
 # No fused multiply-adds: the C kernels equal NumPy to the last bit. No code reads errno or the
 # floating-point flags, and loops that have to set them are not vectorised.
-FLAGS = ["-O3", "-std=gnu11", "-shared", "-fPIC"]
+FLAGS = ["-O3", "-std=gnu11", "-shared", "-fPIC", "-pthread"]
 FLAGS += ["-ffp-contract=off", "-fno-math-errno", "-fno-trapping-math"]
 
 

@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 import ctypes
+import itertools
 import os
 import zlib
 from collections.abc import Callable
 from typing import Any
 
 import numpy as np
+from numpy._core import _multiarray_umath
 
 from minibnn.backend.array import Array
 
 FOLDER = os.path.dirname(__file__)  # every .c and .h file in it is a source
 LIBRARY = os.path.join(FOLDER, "_kernels.so")
 FLOAT32 = np.dtype(np.float32)
+OPENMP = 2  # what openblas_get_parallel returns
 # What `products.h` is compiled for. A processor with one of them has all before it.
 INSTRUCTION_SETS = ("portable", "avx2", "avx512", "avx512_vpopcntdq")
 
@@ -35,12 +38,14 @@ class Library:
 
     def __init__(self, library: ctypes.CDLL, instruction_set: str | None = None) -> None:
         self.instruction_set = _choose(library.minibnn_instruction_set(), instruction_set)
+        _connect_blas(library)
 
         def of_set(name: str) -> Any:
             return getattr(library, f"minibnn_{name}_{self.instruction_set}")
 
         self.product = _declare(of_set("product"), 8, 3)
-        self.product.restype = ctypes.c_int
+        self.blas_product = _declare(library.minibnn_blas_product, 7, 3)
+        self.product.restype = self.blas_product.restype = ctypes.c_int
         self.max_pool = _declare(of_set("max_pool"), 0, 4)
         self.max_pool_gradient = _declare(of_set("max_pool_gradient"), 0, 4)
         self.binary_sign = _declare(library.minibnn_binary_sign, 1, 2)
@@ -74,6 +79,31 @@ def _choose(best: int, name: str | None) -> str:
             f"{' or '.join(there)}, got {name!r}"
         )
     return name
+
+
+def _connect_blas(library: ctypes.CDLL) -> None:
+    """Tell C the functions of NumPy's OpenBLAS, whose threads are then replaced by those in C.
+
+    Another BLAS has other functions, and one made with OpenMP would start threads of its own in
+    each of those in C: both keep their own threads, and C has as many as there are processors.
+    """
+    processors = getattr(os, "process_cpu_count", os.cpu_count)() or 1
+    if hasattr(os, "sched_getaffinity"):
+        processors = len(os.sched_getaffinity(0))
+    arguments: tuple[Any, ...] = None, None, None, 0, processors
+    numpy = ctypes.CDLL(_multiarray_umath.__file__)  # symbols are searched in what it was linked to
+    for prefix, suffix in itertools.product(("scipy_", ""), ("64_", "")):
+        names = "openblas_get_num_threads", "openblas_set_num_threads", "cblas_sgemm"
+        try:
+            kind = getattr(numpy, f"{prefix}openblas_get_parallel{suffix}")()
+            found = [getattr(numpy, f"{prefix}{name}{suffix}") for name in names]
+        except AttributeError:
+            continue
+        if kind != OPENMP:
+            arguments = *(ctypes.cast(f, ctypes.c_void_p) for f in found), suffix == "64_", 0
+            break
+    library.minibnn_use_blas.argtypes = [ctypes.c_void_p] * 3 + [ctypes.c_int] * 2
+    library.minibnn_use_blas(*arguments)
 
 
 def fits(*arrays: Array) -> bool:

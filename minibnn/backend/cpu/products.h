@@ -16,8 +16,10 @@
  *
  * so neighbouring words belong to neighbouring rows, and a vector of words to a vector of rows.
  */
+#include "threads.h"
+
+#include <stdatomic.h>
 #include <stdbool.h>
-#include <stddef.h>
 #include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
@@ -48,7 +50,10 @@ enum {
     PARTS = LANES / FLOATS,   /* vectors in an entry */
     TILE = 512,               /* rows of a tile of the result */
     LARGE = 1 << 17,          /* floats of a result that does not stay in the nearest caches */
-    AHEAD = 64                /* a kernel computes up to so many rows of words beyond the last */
+    AHEAD = 64,               /* a kernel computes up to so many rows of words beyond the last */
+    PACK_TASK = 1 << 16,      /* floats that a task packs, about: some microseconds */
+    XNOR_TASK = 1 << 12,      /* vectors of words that a task compares, about */
+    TABLE_TASK = 1 << 13      /* look-ups of a task, at least */
 };
 
 INLINE ptrdiff_t least(ptrdiff_t a, ptrdiff_t b) { return a < b ? a : b; }
@@ -104,34 +109,30 @@ INLINE uint32_t word_of(const float *p, words *wrong)
 #endif
 }
 
-/* Pack S whose summands are neighbours: S(r, s) = p[r stride + s]. 16 rows at a time, whose words
- * fill a line of the cache. */
+/* Pack 16 rows, whose words fill a line of the cache, of S whose summands are neighbours:
+ * S(r, s) = p[r stride + s]. */
 static bool pack_along(ptrdiff_t rows, ptrdiff_t summands, const float *p, ptrdiff_t stride,
-                       uint32_t *bits)
+                       uint32_t *bits, ptrdiff_t step)
 {
-    ptrdiff_t step = stride_of(rows), whole = summands / WORD;
-    for (ptrdiff_t top = 0; top < rows; top += 16) {
-        ptrdiff_t end = least(top + 16, rows);
-        for (ptrdiff_t q = 0; q < whole; q++) {
-            words wrong = {0};
-            for (ptrdiff_t r = top; r < end; r++)
-                bits[q * step + r] = word_of(p + r * stride + q * WORD, &wrong);
-            if (any(wrong))
-                return false;
-        }
-        if (whole * WORD == summands)
-            continue;
+    ptrdiff_t whole = summands / WORD;
+    rows = least(rows, 16);
+    for (ptrdiff_t q = 0; q < whole; q++) {
         words wrong = {0};
-        for (ptrdiff_t r = top; r < end; r++) {
-            float tail[WORD];
-            for (int b = 0; b < WORD; b++)
-                tail[b] = whole * WORD + b < summands ? p[r * stride + whole * WORD + b] : 1.0f;
-            bits[whole * step + r] = word_of(tail, &wrong);
-        }
+        for (ptrdiff_t r = 0; r < rows; r++)
+            bits[q * step + r] = word_of(p + r * stride + q * WORD, &wrong);
         if (any(wrong))
             return false;
     }
-    return true;
+    if (whole * WORD == summands)
+        return true;
+    words wrong = {0};
+    for (ptrdiff_t r = 0; r < rows; r++) {
+        float tail[WORD];
+        for (int b = 0; b < WORD; b++)
+            tail[b] = whole * WORD + b < summands ? p[r * stride + whole * WORD + b] : 1.0f;
+        bits[whole * step + r] = word_of(tail, &wrong);
+    }
+    return !any(wrong);
 }
 
 enum { WIDE = FLOATS == 16 ? 16 : FLOATS == 8 ? 8 : 4 }; /* vectors that fit the registers */
@@ -152,34 +153,28 @@ INLINE bool pack_vectors(int vectors, ptrdiff_t count, const float *p, ptrdiff_t
     return !any(wrong);
 }
 
-/* Pack S whose rows are neighbours: S(r, s) = p[s stride + r]. A vector of words grows by a bit with
- * each summand. */
+/* Pack up to 32 summands of S whose rows are neighbours: S(r, s) = p[s stride + r]. A vector of words
+ * grows by a bit with each summand. */
 static bool pack_across(ptrdiff_t rows, ptrdiff_t summands, const float *p, ptrdiff_t stride,
                         uint32_t *bits)
 {
-    ptrdiff_t step = stride_of(rows);
-    for (ptrdiff_t q = 0; q * WORD < summands; q++) {
-        const float *first = p + q * WORD * stride;
-        ptrdiff_t count = least(WORD, summands - q * WORD), r = 0;
-        for (; r + WIDE * FLOATS <= rows; r += WIDE * FLOATS) /* long runs of memory */
-            if (!pack_vectors(WIDE, count, first + r, stride, bits + q * step + r))
-                return false;
-        for (; r + 4 * FLOATS <= rows; r += 4 * FLOATS)
-            if (!pack_vectors(4, count, first + r, stride, bits + q * step + r))
-                return false;
-        for (; r + FLOATS <= rows; r += FLOATS)
-            if (!pack_vectors(1, count, first + r, stride, bits + q * step + r))
-                return false;
-        if (r == rows)
-            continue;
-        float tail[WORD][FLOATS];
-        for (ptrdiff_t b = 0; b < count; b++)
-            for (int l = 0; l < FLOATS; l++)
-                tail[b][l] = r + l < rows ? first[b * stride + r + l] : 1.0f;
-        if (!pack_vectors(1, count, tail[0], FLOATS, bits + q * step + r))
+    ptrdiff_t count = least(WORD, summands), r = 0;
+    for (; r + WIDE * FLOATS <= rows; r += WIDE * FLOATS) /* long runs of memory */
+        if (!pack_vectors(WIDE, count, p + r, stride, bits + r))
             return false;
-    }
-    return true;
+    for (; r + 4 * FLOATS <= rows; r += 4 * FLOATS)
+        if (!pack_vectors(4, count, p + r, stride, bits + r))
+            return false;
+    for (; r + FLOATS <= rows; r += FLOATS)
+        if (!pack_vectors(1, count, p + r, stride, bits + r))
+            return false;
+    if (r == rows)
+        return true;
+    float tail[WORD][FLOATS];
+    for (ptrdiff_t b = 0; b < count; b++)
+        for (int l = 0; l < FLOATS; l++)
+            tail[b][l] = r + l < rows ? p[b * stride + r + l] : 1.0f;
+    return pack_vectors(1, count, tail[0], FLOATS, bits + r);
 }
 
 /* A matrix that need not be stored row by row: element (i, j) is at[i rows_apart + j columns_apart],
@@ -209,12 +204,39 @@ static bool looks_like_signs(struct operand a)
     return wrong == 0;
 }
 
-/* Pack the signs S of a matrix (rows, summands); false if they are not all signs. The words beyond
- * the last row stay as they are: what a kernel computes from them is not stored. */
+/* Packing the signs S of a matrix (rows, summands). */
+struct packing {
+    struct operand S;
+    uint32_t *bits;
+    ptrdiff_t blocks;  /* in a task: of 16 rows, or of 32 summands */
+    atomic_bool wrong; /* a value is not a sign */
+};
+
+static void pack_blocks(ptrdiff_t task, void *argument)
+{
+    struct packing *p = argument;
+    struct operand S = p->S;
+    bool along = S.columns_apart == 1;
+    ptrdiff_t step = stride_of(S.rows), size = along ? 16 : WORD;
+    ptrdiff_t last = least((task + 1) * p->blocks * size, along ? S.rows : S.columns);
+    for (ptrdiff_t i = task * p->blocks * size; i < last && !p->wrong; i += size)
+        if (!(along ? pack_along(S.rows - i, S.columns, S.at + i * S.rows_apart, S.rows_apart,
+                                 p->bits + i, step)
+                    : pack_across(S.rows, S.columns - i, S.at + i * S.columns_apart,
+                                  S.columns_apart, p->bits + i / WORD * step)))
+            p->wrong = true;
+}
+
+/* Pack S; false if not all values are signs. The words beyond the last row stay as they are: what a
+ * kernel computes from them is not stored. */
 static bool pack(struct operand S, uint32_t *bits)
 {
-    return S.columns_apart == 1 ? pack_along(S.rows, S.columns, S.at, S.rows_apart, bits)
-                                : pack_across(S.rows, S.columns, S.at, S.columns_apart, bits);
+    bool along = S.columns_apart == 1;
+    ptrdiff_t blocks = along ? (S.rows + 15) / 16 : words_of(S.columns);
+    ptrdiff_t each = 1 + PACK_TASK * blocks / (S.rows * S.columns);
+    struct packing p = {S, bits, each, false};
+    minibnn_run((blocks + each - 1) / each, pack_blocks, &p);
+    return !p.wrong;
 }
 
 /* ---- Both operands are signs ------------------------------------------------------------------- */
@@ -260,44 +282,60 @@ INLINE words widened(words v)
 
 enum { ROWS = 4, VECTORS = FLOATS == 16 ? 4 : 2, WIDTH = VECTORS * FLOATS };
 
+struct comparison {
+    ptrdiff_t n, k, m;
+    const uint32_t *x, *w;
+    float *z;
+    ptrdiff_t height; /* rows in a task */
+};
+
 /* z(i, j) = k - 2 (number of summands in which row i of x and column j of W differ)
  *
  * 32 products are one exclusive or and one count. ROWS times VECTORS sums stay in registers, so a
- * word of either operand is loaded once for several of them. Whole numbers: exact. */
-static void xnor(ptrdiff_t n, ptrdiff_t k, ptrdiff_t m, const uint32_t *x, const uint32_t *w,
-                 float *z, ptrdiff_t z_apart)
+ * word of either operand is loaded once for several of them. Whole numbers: exact. A task computes
+ * WIDTH columns of some rows. */
+static void compare(ptrdiff_t task, void *argument)
 {
-    ptrdiff_t x_step = stride_of(n), w_step = stride_of(m), depth = words_of(k);
-    for (ptrdiff_t j = 0; j < m; j += WIDTH)
-        for (ptrdiff_t i = 0; i < n; i += ROWS) {
-            words sum[ROWS][VECTORS] = {0};
-            for (ptrdiff_t start = 0; start < depth; start += STEP) {
-                ptrdiff_t end = least(start + STEP, depth);
-                words part[ROWS][VECTORS] = {0};
-                for (ptrdiff_t q = start; q < end; q++) {
-                    words column[VECTORS];
-                    for (int v = 0; v < VECTORS; v++)
-                        column[v] = *(const words_at *)(w + q * w_step + j + v * FLOATS);
-                    for (int a = 0; a < ROWS; a++)
-                        for (int v = 0; v < VECTORS; v++)
-                            part[a][v] += counts(column[v] ^ x[q * x_step + i + a]);
-                }
+    struct comparison c = *(struct comparison *)argument;
+    ptrdiff_t k = c.k, m = c.m, x_step = stride_of(c.n), w_step = stride_of(m), depth = words_of(k);
+    ptrdiff_t across = (m + WIDTH - 1) / WIDTH, j = task % across * WIDTH;
+    ptrdiff_t top = task / across * c.height, bottom = least(top + c.height, c.n);
+    for (ptrdiff_t i = top; i < bottom; i += ROWS) {
+        words sum[ROWS][VECTORS] = {0};
+        for (ptrdiff_t start = 0; start < depth; start += STEP) {
+            ptrdiff_t end = least(start + STEP, depth);
+            words part[ROWS][VECTORS] = {0};
+            for (ptrdiff_t q = start; q < end; q++) {
+                words column[VECTORS];
+                for (int v = 0; v < VECTORS; v++)
+                    column[v] = *(const words_at *)(c.w + q * w_step + j + v * FLOATS);
                 for (int a = 0; a < ROWS; a++)
                     for (int v = 0; v < VECTORS; v++)
-                        sum[a][v] += widened(part[a][v]);
+                        part[a][v] += counts(column[v] ^ c.x[q * x_step + i + a]);
             }
-            for (int a = 0; a < ROWS && i + a < n; a++) {
-                float *row = z + (i + a) * z_apart + j;
-                float result[WIDTH] __attribute__((aligned(64)));
-                float *to = j + WIDTH <= m ? row : result;
-                for (int v = 0; v < VECTORS; v++) {
-                    integers z_v = (int32_t)k - 2 * (integers)sum[a][v];
-                    *(floats_at *)(to + v * FLOATS) = __builtin_convertvector(z_v, floats);
-                }
-                if (to == result)
-                    memcpy(row, result, (size_t)(m - j) * sizeof *row);
-            }
+            for (int a = 0; a < ROWS; a++)
+                for (int v = 0; v < VECTORS; v++)
+                    sum[a][v] += widened(part[a][v]);
         }
+        for (int a = 0; a < ROWS && i + a < bottom; a++) {
+            float *row = c.z + (i + a) * m + j;
+            float result[WIDTH] __attribute__((aligned(64)));
+            float *to = j + WIDTH <= m ? row : result;
+            for (int v = 0; v < VECTORS; v++) {
+                integers z_v = (int32_t)k - 2 * (integers)sum[a][v];
+                *(floats_at *)(to + v * FLOATS) = __builtin_convertvector(z_v, floats);
+            }
+            if (to == result)
+                memcpy(row, result, (size_t)(m - j) * sizeof *row);
+        }
+    }
+}
+
+static void xnor(ptrdiff_t n, ptrdiff_t k, ptrdiff_t m, const uint32_t *x, const uint32_t *w, float *z)
+{
+    ptrdiff_t each = XNOR_TASK / (words_of(k) * VECTORS) / ROWS * ROWS;
+    struct comparison c = {n, k, m, x, w, z, least(each < ROWS ? ROWS : each, n)};
+    minibnn_run((m + WIDTH - 1) / WIDTH * ((n + c.height - 1) / c.height), compare, &c);
 }
 
 /* ---- One operand is signs, the other floats ----------------------------------------------------- */
@@ -425,58 +463,92 @@ INLINE void look_up_rows(int rows, ptrdiff_t groups, const uint32_t *bits, ptrdi
         }
 }
 
+struct look_up_job {
+    const uint32_t *bits;
+    struct operand D;
+    ptrdiff_t rows;
+    float *out;
+    ptrdiff_t rows_apart, columns_apart;
+    ptrdiff_t first;  /* columns in the first panel */
+    ptrdiff_t panels; /* in a task */
+};
+
+/* out(r, c) = sum over s of S(r, s) D(s, c), for the rows from `top` and the columns from `left`. */
+static void look_up_panel(const struct look_up_job *job, ptrdiff_t top, ptrdiff_t left,
+                          ptrdiff_t width)
+{
+    _Alignas(64) entry tables[BLOCK * GROUPS][16];
+    _Alignas(64) float panel[SUMMANDS * LANES], tile[TILE * LANES];
+    struct operand D = job->D;
+    ptrdiff_t step = stride_of(job->rows), height = least(TILE, job->rows - top);
+    float *out = job->out + top * job->rows_apart + left * job->columns_apart;
+    bool direct = job->columns_apart == 1 && width == LANES;
+    float *result = direct ? out : tile;
+    ptrdiff_t apart = direct ? job->rows_apart : LANES;
+    for (ptrdiff_t s = 0; s < D.rows; s += SUMMANDS) {
+        ptrdiff_t depth = least(SUMMANDS, D.rows - s), groups = (depth + GROUP - 1) / GROUP, r = 0;
+        struct operand part = {depth, width, D.at + s * D.rows_apart + left * D.columns_apart,
+                               D.rows_apart, D.columns_apart};
+        bool in_place = D.columns_apart == 1 && width == LANES && depth % GROUP == 0;
+        const float *d = in_place ? part.at : panel;
+        ptrdiff_t d_apart = in_place ? D.rows_apart : LANES;
+        if (!in_place) {
+            if (depth % GROUP || width < LANES)
+                memset(panel, 0, sizeof panel);
+            copy(part, panel, LANES, 1);
+        }
+        for (ptrdiff_t g = 0; g < groups; g++)
+            make_table(d + g * GROUP * d_apart, d_apart, tables[g]);
+        const uint32_t *b = job->bits + s / WORD * step + top;
+        for (; r + TOGETHER <= height; r += TOGETHER)
+            look_up_rows(TOGETHER, groups, b + r, step, tables, result + r * apart, apart, s > 0);
+        for (; r < height; r++)
+            look_up_rows(1, groups, b + r, step, tables, result + r * apart, apart, s > 0);
+    }
+    if (!direct)
+        copy((struct operand){height, width, tile, LANES, 1}, out, job->rows_apart,
+             job->columns_apart);
+}
+
+/* Panel p has the columns from here on. */
+INLINE ptrdiff_t left_of(const struct look_up_job *job, ptrdiff_t p)
+{
+    return p == 0 ? 0 : least(job->first + (p - 1) * LANES, job->D.columns);
+}
+
+static void look_up_panels(ptrdiff_t task, void *argument)
+{
+    const struct look_up_job *job = argument;
+    ptrdiff_t all = 1 + (job->D.columns - job->first + LANES - 1) / LANES;
+    ptrdiff_t tasks = (all + job->panels - 1) / job->panels;
+    ptrdiff_t p = task % tasks * job->panels, end = least(p + job->panels, all);
+    for (; p < end; p++) {
+        ptrdiff_t left = left_of(job, p);
+        look_up_panel(job, task / tasks * TILE, left, left_of(job, p + 1) - left);
+    }
+}
+
 /* out(r, c) = sum over s of S(r, s) D(s, c)
  *
  * "The method of the four Russians": four summands of a column of D have only 16 sums, which every
  * row of S uses. So a table of these sums replaces four products by one look-up and one addition.
- * An entry has the sums of LANES columns. The tables of a block of SUMMANDS summands stay in the
- * first-level cache while TILE rows use them; the bits of a row are read as words.
+ * An entry has the sums of LANES columns, a panel of D. The tables of a block of SUMMANDS summands
+ * stay in the first-level cache while TILE rows use them; the bits of a row are read as words.
  *
  * D and out may be stored by rows or by columns (columns_apart or rows_apart is 1). The rows of the
  * result are taken in tiles: columns of a wide matrix lie on as many pages as it has rows. A large
  * result is written in whole lines of the cache, so its first columns may be fewer. */
 static void look_up_sums(const uint32_t *bits, ptrdiff_t rows, struct operand D, float *out,
-                              ptrdiff_t rows_apart, ptrdiff_t columns_apart)
+                         ptrdiff_t rows_apart, ptrdiff_t columns_apart)
 {
-    _Alignas(64) entry tables[BLOCK * GROUPS][16];
-    _Alignas(64) float panel[SUMMANDS * LANES], tile[TILE * LANES];
-    ptrdiff_t step = stride_of(rows), first = LANES, width;
+    struct look_up_job job = {bits, D, rows, out, rows_apart, columns_apart, LANES, 1};
     if (columns_apart == 1 && rows * D.columns > LARGE && (uintptr_t)out % 64)
-        first -= (ptrdiff_t)((uintptr_t)out % 64 / sizeof *out);
-    for (ptrdiff_t top = 0; top < rows; top += TILE)
-        for (ptrdiff_t left = 0; left < D.columns; left += width) {
-            ptrdiff_t height = least(TILE, rows - top);
-            width = least(left == 0 ? first : LANES, D.columns - left);
-            bool direct = columns_apart == 1 && width == LANES;
-            float *result = direct ? out + top * rows_apart + left : tile;
-            ptrdiff_t apart = direct ? rows_apart : LANES;
-            for (ptrdiff_t s = 0; s < D.rows; s += SUMMANDS) {
-                ptrdiff_t depth = least(SUMMANDS, D.rows - s);
-                ptrdiff_t groups = (depth + GROUP - 1) / GROUP, r = 0;
-                struct operand part = {depth, width,
-                                       D.at + s * D.rows_apart + left * D.columns_apart,
-                                       D.rows_apart, D.columns_apart};
-                bool in_place = D.columns_apart == 1 && width == LANES && depth % GROUP == 0;
-                const float *d = in_place ? part.at : panel;
-                ptrdiff_t d_apart = in_place ? D.rows_apart : LANES;
-                if (!in_place) {
-                    if (depth % GROUP || width < LANES)
-                        memset(panel, 0, sizeof panel);
-                    copy(part, panel, LANES, 1);
-                }
-                for (ptrdiff_t g = 0; g < groups; g++)
-                    make_table(d + g * GROUP * d_apart, d_apart, tables[g]);
-                const uint32_t *b = bits + s / WORD * step + top;
-                for (; r + TOGETHER <= height; r += TOGETHER)
-                    look_up_rows(TOGETHER, groups, b + r, step, tables, result + r * apart, apart,
-                                 s > 0);
-                for (; r < height; r++)
-                    look_up_rows(1, groups, b + r, step, tables, result + r * apart, apart, s > 0);
-            }
-            if (!direct)
-                copy((struct operand){height, width, tile, LANES, 1},
-                     out + top * rows_apart + left * columns_apart, rows_apart, columns_apart);
-        }
+        job.first -= (ptrdiff_t)((uintptr_t)out % 64 / sizeof *out);
+    job.first = least(job.first, D.columns);
+    job.panels += TABLE_TASK / (least(rows, TILE) * ((D.rows + GROUP - 1) / GROUP));
+    ptrdiff_t all = 1 + (D.columns - job.first + LANES - 1) / LANES;
+    minibnn_run((rows + TILE - 1) / TILE * ((all + job.panels - 1) / job.panels), look_up_panels,
+                &job);
 }
 
 /* ---- The product -------------------------------------------------------------------------------- */
@@ -520,7 +592,7 @@ int NAMED(product)(ptrdiff_t n, ptrdiff_t k, ptrdiff_t m, ptrdiff_t a_down, ptrd
     if (!(kinds >> kind & 1))
         kind = 0;
     if (kind == 3)
-        xnor(n, k, m, a_bits, b_bits, z, m);
+        xnor(n, k, m, a_bits, b_bits, z);
     else if (kind == 1)
         look_up_sums(a_bits, n, b, z, m, 1);
     else if (kind == 2)

@@ -39,19 +39,27 @@ COSTS = {
 # half as long there.
 BLAS_CALL, BLAS_PRODUCT = 1000, 0.017
 BLAS_PRODUCT_PORTABLE = 0.034
+# OpenBLAS does not use its own threads for products up to this size.
+BLAS_ALONE = 2**18
 
 
-def product(c: Library, a: Array, b: Array, out: Array | None = None) -> Any:
-    """``a @ b`` on bits; NotImplemented if no operand is signs, or if the BLAS is faster.
+def product(c: Library, a: Array, b: Array, out: Array | None = None) -> Array:
+    """``a @ b``: on bits if an operand is signs and that is faster, else by the BLAS.
 
-    Shapes: a (n, k), b (k, m), out (n, m).
+    Shapes: a (..., n, k), b (..., k, m), out (..., n, m).
     """
-    if not a.ndim == 2 == b.ndim or a.shape[1] != len(b):
-        return NotImplemented
-    kinds = worthwhile(c.instruction_set, *a.shape, b.shape[1])
-    if not kinds or (abs(a.item(0)) != 1 and abs(b.item(0)) != 1):  # real operands, in no time
-        return NotImplemented
-    return on_bits(c, a, b, out, kinds)
+    if a.ndim == 2 == b.ndim and a.shape[1] == len(b):
+        kinds = worthwhile(c.instruction_set, *a.shape, b.shape[1])
+        # Two real operands are told apart by their first value, in no time.
+        if kinds and (abs(a.item(0)) == 1 or abs(b.item(0)) == 1):
+            z = on_bits(c, a, b, out, kinds)
+            if z is not NotImplemented:
+                return z
+        if a.size * b.shape[1] > BLAS_ALONE:
+            z = on_blas(c, a, b, out)
+            if z is not NotImplemented:
+                return z
+    return np.matmul(a, b, out=out)
 
 
 def on_bits(c: Library, a: Array, b: Array, out: Array | None, kinds: int) -> Any:
@@ -63,19 +71,35 @@ def on_bits(c: Library, a: Array, b: Array, out: Array | None, kinds: int) -> An
 
     Shapes: a (n, k), b (k, m), out (n, m); none is empty.
     """
-    if not type(a) is type(b) is np.ndarray:
+    z = place(a, b, out)
+    if z is None:
         return NotImplemented
-    if a.dtype != FLOAT32 or b.dtype != FLOAT32 or not (a.flags.aligned and b.flags.aligned):
-        return NotImplemented
-    (n, k), m = a.shape, b.shape[1]
-    if out is None:
-        z = np.empty((n, m), FLOAT32)
-    elif not fits(out) or out.shape != (n, m) or overlap(out, a) or overlap(out, b):
-        return NotImplemented
-    else:
-        z = out
-    done = c.product(n, k, m, *a.strides, *b.strides, kinds, address(a), address(b), at(z))
+    shape = *a.shape, b.shape[1]
+    done = c.product(*shape, *a.strides, *b.strides, kinds, address(a), address(b), at(z))
     return z if done else NotImplemented
+
+
+def on_blas(c: Library, a: Array, b: Array, out: Array | None) -> Any:
+    """``a @ b`` by the BLAS, on the threads of `threads.c`; NotImplemented if it has only one."""
+    z = place(a, b, out)
+    if z is None:
+        return NotImplemented
+    shape = *a.shape, b.shape[1]
+    done = c.blas_product(*shape, *a.strides, *b.strides, address(a), address(b), at(z))
+    return z if done else NotImplemented
+
+
+def place(a: Array, b: Array, out: Array | None) -> Array | None:
+    """An array for ``a @ b``, `out` if it is given; None if C cannot compute the product."""
+    if not type(a) is type(b) is np.ndarray:
+        return None
+    if a.dtype != FLOAT32 or b.dtype != FLOAT32 or not (a.flags.aligned and b.flags.aligned):
+        return None
+    shape = len(a), b.shape[1]
+    if out is None:
+        return np.empty(shape, FLOAT32)
+    fitting = fits(out) and out.shape == shape
+    return out if fitting and not (overlap(out, a) or overlap(out, b)) else None
 
 
 @lru_cache(maxsize=1024)

@@ -1,12 +1,5 @@
-/* Independent tasks on the threads that are free. (A stand-in: one after the other.) */
-#ifndef MINIBNN_THREADS_H
-#define MINIBNN_THREADS_H
+/* Sharing work among threads; see threads.c. */
 #include <stddef.h>
 
-static inline void minibnn_run(ptrdiff_t tasks, void (*task)(ptrdiff_t i, void *argument),
-                               void *argument)
-{
-    for (ptrdiff_t i = 0; i < tasks; i++)
-        task(i, argument);
-}
-#endif
+/* Call task(i, argument) for each i below `tasks`, in any order, on the threads that are free. */
+void minibnn_run(ptrdiff_t tasks, void (*task)(ptrdiff_t i, void *argument), void *argument);

@@ -22,7 +22,7 @@ from minibnn import (
 )
 from minibnn.backend import CPU
 from minibnn.backend.cpu import CompiledBackend, c_kernels, open_library
-from minibnn.backend.cpu.products import BOTH, LEFT, RIGHT, on_bits, product, worthwhile
+from minibnn.backend.cpu.products import BOTH, LEFT, RIGHT, on_bits, worthwhile
 
 pytestmark = built
 ANY = LEFT | RIGHT | BOTH
@@ -200,10 +200,10 @@ def test_what_c_cannot_take_goes_to_numpy(rng, monkeypatch):
     a, b = signs(rng, 128, 128), signs(rng, 128, 128)
     c, out = CPU.c, np.empty((128, 128), np.float32)
     assert worthwhile(c.instruction_set, 128, 128, 128)
-    assert product(c, a, b) is not NotImplemented
+    assert on_bits(c, a, b, None, ANY) is not NotImplemented
     frozen = a.copy()
     frozen.flags.writeable = False
-    assert product(c, frozen, frozen.T) is not NotImplemented
+    assert on_bits(c, frozen, frozen.T, None, ANY) is not NotImplemented
 
     unaligned = np.empty(a.nbytes + 1, np.uint8)[1:].view(np.float32).reshape(a.shape)
     unaligned[...] = a
@@ -226,7 +226,8 @@ def test_what_c_cannot_take_goes_to_numpy(rng, monkeypatch):
         (a, b, np.empty((128, 128))),
     ]
     for x, y, z in declined:
-        assert product(c, x, y, z) is NotImplemented
+        if x.ndim == y.ndim == 2:
+            assert on_bits(c, x, y, z, ANY) is NotImplemented
         np.testing.assert_array_equal(CPU.matmul(x, y, z), np.matmul(x, y))
     for x, y in ((out, b), (a, out)):
         out[...] = reals(rng, 128, 128)
@@ -373,10 +374,11 @@ def test_float64_goes_to_the_blas(kinds, rng):
 def test_the_sanitizers_find_nothing(tmp_path):
     """Of addresses and of undefined behaviour, on shapes with every kind of tail."""
     sources = sorted(Path(c_kernels.FOLDER).glob("products_*.c"))
+    sources += [Path(c_kernels.FOLDER, "threads.c")]
     sources += [Path(__file__).parents[2] / "support" / "hostile_products.c"]
     options = ["-std=gnu11", "-O1", "-ffp-contract=off", "-fno-sanitize-recover=all"]
     command = ["cc", *options, "-fsanitize=address,undefined", *sources, "-o", "run"]
-    done = subprocess.run([*command, "-lm"], cwd=tmp_path, capture_output=True, text=True)
+    done = subprocess.run([*command, "-lm", "-pthread"], cwd=tmp_path, capture_output=True, text=True)
     assert (done.returncode, done.stderr) == (0, "")
     done = subprocess.run([tmp_path / "run"], capture_output=True, text=True)
     assert (done.stdout, done.stderr) == ("all as expected\n", "")
