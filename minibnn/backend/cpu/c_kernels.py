@@ -46,6 +46,11 @@ class Library:
         self.product = _declare(of_set("product"), 8, 3)
         self.blas_product = _declare(library.minibnn_blas_product, 7, 3)
         self.product.restype = self.blas_product.restype = ctypes.c_int
+        self.convolve = _declare(of_set("convolve"), 1, 4)
+        self.convolve_dW = _declare(of_set("convolve_dW"), 3, 4)
+        self.convolve_dx = _declare(of_set("convolve_dx"), 3, 4)
+        for function in (self.convolve, self.convolve_dW, self.convolve_dx):
+            function.restype = ctypes.c_int
         self.max_pool = _declare(of_set("max_pool"), 0, 4)
         self.max_pool_gradient = _declare(of_set("max_pool_gradient"), 0, 4)
         self.binary_sign = _declare(library.minibnn_binary_sign, 1, 2)

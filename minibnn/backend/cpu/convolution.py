@@ -14,13 +14,53 @@ import numpy as np
 from numpy.lib.stride_tricks import as_strided
 
 from minibnn.backend.array import Array
-from minibnn.backend.implementations import NUMPY
+from minibnn.backend.cpu.c_kernels import FLOAT32, at, fits
+from minibnn.backend.cpu.windows import as_given
+from minibnn.backend.implementations import COMPILED, NUMPY
 from minibnn.windows import Windows
 
 # Values of scratch per block of images. On a core with AVX-512 and 1 MiB of second-level cache the
 # second layer of `step-larq-cnn` of benchmarks/cpu.py (batch 100, 32 to 64 channels) took for z and
 # dW 9.9 ms with 2^17, 9.4 with 2^19 and 12.0 with one block.
 BLOCK = 2**19
+
+
+@COMPILED.implements("convolve", roundings=8)
+def convolve_in_c(backend: Any, x: Array, W: Array, windows: Windows) -> Any:
+    """On the bits of images that are signs, and of the kernel if it is."""
+    if not _fits_in_c(windows, x.shape, x, W) or W.shape[:3] != (*windows.size, x.shape[-1]):
+        return NotImplemented
+    counts, outputs = windows.counts(x.shape), W.shape[-1]
+    z = np.empty((len(x), *counts, outputs), FLOAT32)
+    done = backend.c.convolve(outputs, as_given(windows, x.shape, counts), at(x), at(W), at(z))
+    return z if done else NotImplemented
+
+
+@COMPILED.implements("convolve_dW", roundings=8)
+def convolve_dW_in_c(backend: Any, x: Array, dz: Array, windows: Windows) -> Any:
+    """On the bits of images that are signs."""
+    if not _fits_in_c(windows, x.shape, x, dz) or dz.shape[:3] != (len(x), *windows.counts(x.shape)):
+        return NotImplemented
+    used, outputs = without_zero_edge(dz), dz.shape[-1]
+    dW = np.empty((*windows.size, x.shape[-1], outputs), FLOAT32)
+    given = as_given(windows, x.shape, used.shape[1:3])
+    done = backend.c.convolve_dW(outputs, *_apart(dz), given, at(x), at(dz), at(dW))
+    return dW if done else NotImplemented
+
+
+@COMPILED.implements("convolve_dx", roundings=8)
+def convolve_dx_in_c(
+    backend: Any, dz: Array, W: Array, windows: Windows, shape: tuple[int, ...]
+) -> Any:
+    """On the bits of a kernel of signs."""
+    if not _fits_in_c(windows, shape, dz, W) or dz.shape[:3] != (shape[0], *windows.counts(shape)):
+        return NotImplemented
+    if W.shape != (*windows.size, shape[-1], dz.shape[-1]):
+        return NotImplemented
+    used, dx = without_zero_edge(dz), np.empty(shape, FLOAT32)
+    given = as_given(windows, shape, used.shape[1:3])
+    done = backend.c.convolve_dx(W.shape[-1], *_apart(dz), given, at(dz), at(W), at(dx))
+    return dx if done else NotImplemented
 
 
 @NUMPY.implements("convolve", roundings=8)
@@ -98,6 +138,16 @@ def _fits(windows: Windows, shape: tuple[int, ...], *arrays: Array) -> bool:
         and all(a.dtype == np.float32 and a.ndim == 4 for a in arrays)
         and min(windows.counts(shape)) > 0
     )
+
+
+def _fits_in_c(windows: Windows, shape: tuple[int, ...], *arrays: Array) -> bool:
+    """Whether C can take the arrays, too."""
+    return _fits(windows, shape, *arrays) and all(a.size for a in arrays) and fits(*arrays)
+
+
+def _apart(dz: Array) -> tuple[int, int]:
+    """Numbers from a row of results to the next, and from an image to the next."""
+    return dz[0, 0].size, dz[0].size
 
 
 def _im2col(x: Array, counts: tuple[int, ...], windows: Windows) -> Array:

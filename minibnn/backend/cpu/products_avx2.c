@@ -10,6 +10,7 @@
 #endif
 #include "products.h"
 #include "windows.h"
+#include "convolutions.h"
 #include "pooling.h"
 #if defined(__clang__)
 #pragma clang attribute pop

@@ -3,6 +3,7 @@
 #define FLOATS 4
 #include "products.h"
 #include "windows.h"
+#include "convolutions.h"
 #include "pooling.h"
 
 /* The number of the best instruction set that this processor has; see c_kernels.py. */

@@ -1,0 +1,282 @@
+/* Convolutions whose images or kernel are signs, on their bits. Included after windows.h.
+ *
+ * A convolution and its gradients are products with the im2col matrix, whose row is a window: its
+ * `height` times `width` pixels, one after the other, k values. Here a row is k bits, 32 times
+ * less to write and to read. The images are cut into blocks of some, which are independent tasks.
+ */
+#include <stdatomic.h>
+
+enum {
+    FORWARD_TASK = 1024, /* windows in a block of images, about */
+    DW_TASK = 512,
+    DX_TASK = 256,
+    DX_WINDOWS = 32 /* whose gradients are computed before they are added */
+};
+
+/* Part of the results for windows, (images, down, across, outputs); rows and images may have gaps
+ * between them. */
+struct results {
+    const float *at;
+    ptrdiff_t rows_apart, images_apart;
+};
+
+struct convolution {
+    const struct windows *w;
+    ptrdiff_t outputs, block; /* images in a task */
+    const float *x, *W;
+    struct results dz;
+    const uint32_t *kernel; /* bits of W; NULL if it is not signs */
+    float *out;
+    atomic_bool refused; /* x is not signs, or there is no memory */
+};
+
+INLINE ptrdiff_t windows_of(const struct windows *w) { return w->down * w->across; }
+
+INLINE ptrdiff_t values_of(const struct windows *w) { return w->height * w->width * w->channels; }
+
+/* Images in a task of so many windows, and how many tasks there are. */
+INLINE ptrdiff_t block_of(const struct windows *w, ptrdiff_t windows)
+{
+    ptrdiff_t images = windows / windows_of(w);
+    return images < 1 ? 1 : least(images, w->images);
+}
+INLINE ptrdiff_t tasks_of(const struct convolution *c)
+{
+    return (c->w->images + c->block - 1) / c->block;
+}
+
+/* Move bits of pixels into windows: to[0][window] |= bits << shift, to[1][window] takes what does
+ * not fit, if anything. The windows are those of an image's row; from a window to the next it is
+ * `stride` pixels. */
+INLINE void place_bits(ptrdiff_t across, ptrdiff_t stride, const uint32_t *pixels, int shift,
+                       bool two, uint32_t *to, ptrdiff_t step)
+{
+    integers lane;
+    for (int l = 0; l < FLOATS; l++)
+        lane[l] = l;
+    for (ptrdiff_t q = 0; q < across; q += FLOATS) {
+        words v;
+        if (stride == 1)
+            v = *(const words_at *)(pixels + q);
+        else
+            for (int l = 0; l < FLOATS; l++)
+                v[l] = pixels[least(q + l, across - 1) * stride];
+        v &= (words)(lane < (int32_t)least(across - q, FLOATS));
+        *(words_at *)(to + q) |= v << shift;
+        if (two)
+            *(words_at *)(to + step + q) |= v >> (WORD - shift);
+    }
+}
+
+/* The windows of some images, as packed rows of k signs; NULL if the images are not signs. */
+static uint32_t *pack_windows(const struct windows *given, ptrdiff_t images, const float *x)
+{
+    const struct windows w = *given;
+    ptrdiff_t pixels = images * w.rows * w.columns, from_step = stride_of(pixels);
+    ptrdiff_t count = images * windows_of(&w), step = stride_of(count), at = 0;
+    uint32_t *from = malloc((size_t)(words_of(w.channels) * from_step) * sizeof *from);
+    uint32_t *to = calloc((size_t)(words_of(values_of(&w)) * step), sizeof *to);
+    if (from == NULL || to == NULL ||
+        !pack((struct operand){pixels, w.channels, x, w.channels, 1}, from)) {
+        free(from), free(to);
+        return NULL;
+    }
+    for (ptrdiff_t i = 0; i < w.height; i++)
+        for (ptrdiff_t j = 0; j < w.width; j++)
+            for (ptrdiff_t c = 0, bits; c < w.channels; c += WORD, at += bits) {
+                bits = least(WORD, w.channels - c);
+                int shift = at % WORD;
+                const uint32_t *words = from + c / WORD * from_step + pixel(&w, i, j);
+                uint32_t *row = to + at / WORD * step;
+                for (ptrdiff_t n = 0; n < images; n++)
+                    for (ptrdiff_t p = 0; p < w.down; p++, row += w.across)
+                        place_bits(w.across, w.stride_x, words + corner(&w, n, p, 0), shift,
+                                   shift + bits > WORD, row, step);
+            }
+    free(from);
+    return to;
+}
+
+/* ---- z ------------------------------------------------------------------------------------------ */
+
+static void convolve_block(ptrdiff_t task, void *argument)
+{
+    struct convolution *c = argument;
+    ptrdiff_t first = task * c->block, images = least(c->block, c->w->images - first);
+    ptrdiff_t k = values_of(c->w), count = images * windows_of(c->w);
+    uint32_t *bits = pack_windows(c->w, images, c->x + corner(c->w, first, 0, 0) * c->w->channels);
+    float *z = c->out + first * windows_of(c->w) * c->outputs;
+    if (bits == NULL)
+        atomic_store(&c->refused, true);
+    else if (c->kernel != NULL)
+        xnor(count, k, c->outputs, bits, c->kernel, z);
+    else
+        look_up_sums(bits, count, (struct operand){k, c->outputs, c->W, c->outputs, 1}, z,
+                     c->outputs, 1);
+    free(bits);
+}
+
+/* z = windows of x times W, if x is signs. Returns 3 if W is, too, 1 if it is not, and 0 if it did
+ * not compute. */
+int NAMED(convolve)(ptrdiff_t outputs, const struct windows *w, const float *x, const float *W,
+                    float *z)
+{
+    struct operand X = {w->images * w->rows * w->columns, w->channels, x, w->channels, 1};
+    struct operand kernel = {values_of(w), outputs, W, outputs, 1};
+    if (!looks_like_signs(X))
+        return 0;
+    uint32_t *bits = malloc((size_t)(words_of(kernel.rows) * stride_of(outputs)) * sizeof *bits);
+    if (bits == NULL)
+        return 0;
+    bool both = pack(transposed(kernel), bits);
+    struct convolution c = {w, outputs, block_of(w, FORWARD_TASK), x, W, {0}, both ? bits : NULL, z, 0};
+    minibnn_run(tasks_of(&c), convolve_block, &c);
+    free(bits);
+    return c.refused ? 0 : both ? 3 : 1;
+}
+
+/* ---- dW ----------------------------------------------------------------------------------------- */
+
+/* From rows of packed windows to columns: bit b of word i becomes bit i of word b. */
+static void transpose_bits(ptrdiff_t windows, ptrdiff_t k, const uint32_t *from, uint32_t *to)
+{
+    ptrdiff_t from_step = stride_of(windows), to_step = stride_of(k);
+    for (ptrdiff_t q = 0; q < words_of(windows); q++)
+        for (ptrdiff_t r = 0; r < words_of(k); r++) {
+            words v[WORD / FLOATS];
+            memcpy(v, from + r * from_step + q * WORD, sizeof v);
+            for (int b = WORD - 1; b >= 0; b--) {
+                to[q * to_step + r * WORD + b] = sign_bits(v);
+                for (int t = 0; t < WORD / FLOATS; t++)
+                    v[t] <<= 1;
+            }
+        }
+}
+
+/* The results for some images, row by row without gaps: where they are, or copied. */
+static const float *without_gaps(const struct convolution *c, ptrdiff_t first, ptrdiff_t images,
+                                 float *copied)
+{
+    ptrdiff_t row = c->w->across * c->outputs, image = c->w->down * row;
+    const float *dz = c->dz.at + first * c->dz.images_apart;
+    if (c->dz.rows_apart == row && c->dz.images_apart == image)
+        return dz;
+    for (ptrdiff_t n = 0; n < images; n++)
+        for (ptrdiff_t p = 0; p < c->w->down; p++)
+            memcpy(copied + n * image + p * row, dz + n * c->dz.images_apart + p * c->dz.rows_apart,
+                   (size_t)row * sizeof *dz);
+    return copied;
+}
+
+static void convolve_dW_block(ptrdiff_t task, void *argument)
+{
+    struct convolution *c = argument;
+    ptrdiff_t first = task * c->block, images = least(c->block, c->w->images - first);
+    ptrdiff_t k = values_of(c->w), count = images * windows_of(c->w);
+    uint32_t *bits = pack_windows(c->w, images, c->x + corner(c->w, first, 0, 0) * c->w->channels);
+    uint32_t *across = malloc((size_t)(words_of(count) * stride_of(k)) * sizeof *across);
+    float *copied = malloc((size_t)(count * c->outputs) * sizeof *copied);
+    if (bits == NULL || across == NULL || copied == NULL)
+        atomic_store(&c->refused, true);
+    else {
+        transpose_bits(count, k, bits, across);
+        const float *dz = without_gaps(c, first, images, copied);
+        look_up_sums(across, k, (struct operand){count, c->outputs, dz, c->outputs, 1},
+                     c->out + task * k * c->outputs, c->outputs, 1);
+    }
+    free(bits), free(across), free(copied);
+}
+
+/* dW = windows of x, transposed, times dz; 0 if it did not compute. Each block of images has a sum of
+ * its own, and then these are added, in the order of the blocks. */
+int NAMED(convolve_dW)(ptrdiff_t outputs, ptrdiff_t rows_apart, ptrdiff_t images_apart,
+                       const struct windows *w, const float *x, const float *dz, float *dW)
+{
+    struct operand X = {w->images * w->rows * w->columns, w->channels, x, w->channels, 1};
+    if (!looks_like_signs(X))
+        return 0;
+    struct convolution c = {w, outputs, block_of(w, DW_TASK), x, NULL,
+                            {dz, rows_apart, images_apart}, NULL, NULL, 0};
+    ptrdiff_t size = values_of(w) * outputs, tasks = tasks_of(&c);
+    c.out = tasks == 1 ? dW : malloc((size_t)(tasks * size) * sizeof *dW);
+    if (c.out == NULL)
+        return 0;
+    minibnn_run(tasks, convolve_dW_block, &c);
+    if (c.out != dW) {
+        memcpy(dW, c.out, (size_t)size * sizeof *dW);
+        for (ptrdiff_t t = 1; t < tasks; t++)
+            for (ptrdiff_t i = 0; i < size; i++)
+                dW[i] += c.out[t * size + i];
+        free(c.out);
+    }
+    return !c.refused;
+}
+
+/* ---- dx ----------------------------------------------------------------------------------------- */
+
+/* to += from, of n numbers. */
+INLINE void add(ptrdiff_t n, const float *from, float *to)
+{
+    ptrdiff_t i = 0;
+    for (; i + FLOATS <= n; i += FLOATS)
+        *(floats_at *)(to + i) += *(const floats_at *)(from + i);
+    for (; i < n; i++)
+        to[i] += from[i];
+}
+
+/* Add the gradient of a window, k numbers, to its pixels. */
+INLINE void add_window(const struct windows *w, const float *from, float *dx)
+{
+    ptrdiff_t together = w->dilation_x == 1 ? w->width : 1; /* neighbouring pixels */
+    for (ptrdiff_t i = 0; i < w->height; i++)
+        for (ptrdiff_t j = 0; j < w->width; j += together, from += together * w->channels)
+            add(together * w->channels, from, dx + pixel(w, i, j) * w->channels);
+}
+
+static void convolve_dx_block(ptrdiff_t task, void *argument)
+{
+    struct convolution *c = argument;
+    const struct windows windows = *c->w, *w = &windows;
+    ptrdiff_t first = task * c->block, images = least(c->block, w->images - first);
+    ptrdiff_t k = values_of(w), all = images * windows_of(w), p = 0, q = 0, n = first;
+    ptrdiff_t size = w->rows * w->columns * w->channels;
+    float *copied = malloc((size_t)(all * c->outputs) * sizeof *copied);
+    float *part = malloc((size_t)(DX_WINDOWS * k) * sizeof *part);
+    if (copied == NULL || part == NULL) {
+        atomic_store(&c->refused, true);
+        free(copied), free(part);
+        return;
+    }
+    memset(c->out + first * size, 0, (size_t)(images * size) * sizeof *c->out);
+    const float *dz = without_gaps(c, first, images, copied);
+    for (ptrdiff_t start = 0; start < all; start += DX_WINDOWS) {
+        ptrdiff_t count = least(DX_WINDOWS, all - start);
+        struct operand D = {count, c->outputs, dz + start * c->outputs, c->outputs, 1};
+        look_up_sums(c->kernel, k, transposed(D), part, 1, k);
+        for (ptrdiff_t t = 0; t < count; t++) {
+            add_window(w, part + t * k, c->out + corner(w, n, p, q) * w->channels);
+            if (++q == w->across)
+                q = 0, p++;
+            if (p == w->down)
+                p = 0, n++;
+        }
+    }
+    free(copied), free(part);
+}
+
+/* dx = dz times W, transposed, each window added to its pixels; 0 if it did not compute. */
+int NAMED(convolve_dx)(ptrdiff_t outputs, ptrdiff_t rows_apart, ptrdiff_t images_apart,
+                       const struct windows *w, const float *dz, const float *W, float *dx)
+{
+    struct operand kernel = {values_of(w), outputs, W, outputs, 1};
+    if (!looks_like_signs(kernel))
+        return 0;
+    uint32_t *bits = malloc((size_t)(words_of(outputs) * stride_of(kernel.rows)) * sizeof *bits);
+    struct convolution c = {w, outputs, block_of(w, DX_TASK), NULL, W,
+                            {dz, rows_apart, images_apart}, bits, dx, 0};
+    bool signs = bits != NULL && pack(kernel, bits);
+    if (signs)
+        minibnn_run(tasks_of(&c), convolve_dx_block, &c);
+    free(bits);
+    return signs && !c.refused;
+}
