@@ -32,7 +32,8 @@ def convolve_in_c(backend: Any, x: Array, W: Array, windows: Windows) -> Any:
         return NotImplemented
     counts, outputs = windows.counts(x.shape), W.shape[-1]
     z = np.empty((len(x), *counts, outputs), FLOAT32)
-    done = backend.c.convolve(outputs, as_given(windows, x.shape, counts), at(x), at(W), at(z))
+    arguments = outputs, as_given(windows, x.shape, counts), at(x), at(W), at(z)
+    done = backend.c.convolve(*arguments) or backend.c.convolve_small(*arguments)
     return z if done else NotImplemented
 
 
@@ -44,7 +45,8 @@ def convolve_dW_in_c(backend: Any, x: Array, dz: Array, windows: Windows) -> Any
     used, outputs = without_zero_edge(dz), dz.shape[-1]
     dW = np.empty((*windows.size, x.shape[-1], outputs), FLOAT32)
     given = as_given(windows, x.shape, used.shape[1:3])
-    done = backend.c.convolve_dW(outputs, *_apart(dz), given, at(x), at(dz), at(dW))
+    arguments = outputs, *_apart(dz), given, at(x), at(dz), at(dW)
+    done = backend.c.convolve_dW(*arguments) or backend.c.convolve_small_dW(*arguments)
     return dW if done else NotImplemented
 
 

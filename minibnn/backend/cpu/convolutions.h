@@ -13,13 +13,6 @@ enum {
     DX_WINDOWS = 32 /* whose gradients are computed before they are added */
 };
 
-/* Part of the results for windows, (images, down, across, outputs); rows and images may have gaps
- * between them. */
-struct results {
-    const float *at;
-    ptrdiff_t rows_apart, images_apart;
-};
-
 struct convolution {
     const struct windows *w;
     ptrdiff_t outputs, block; /* images in a task */
@@ -203,26 +196,13 @@ int NAMED(convolve_dW)(ptrdiff_t outputs, ptrdiff_t rows_apart, ptrdiff_t images
         return 0;
     minibnn_run(tasks, convolve_dW_block, &c);
     if (c.out != dW) {
-        memcpy(dW, c.out, (size_t)size * sizeof *dW);
-        for (ptrdiff_t t = 1; t < tasks; t++)
-            for (ptrdiff_t i = 0; i < size; i++)
-                dW[i] += c.out[t * size + i];
+        sum_parts(tasks, size, c.out, dW);
         free(c.out);
     }
     return !c.refused;
 }
 
 /* ---- dx ----------------------------------------------------------------------------------------- */
-
-/* to += from, of n numbers. */
-INLINE void add(ptrdiff_t n, const float *from, float *to)
-{
-    ptrdiff_t i = 0;
-    for (; i + FLOATS <= n; i += FLOATS)
-        *(floats_at *)(to + i) += *(const floats_at *)(from + i);
-    for (; i < n; i++)
-        to[i] += from[i];
-}
 
 /* Add the gradient of a window, k numbers, to its pixels. */
 INLINE void add_window(const struct windows *w, const float *from, float *dx)

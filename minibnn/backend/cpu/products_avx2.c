@@ -12,6 +12,7 @@
 #include "windows.h"
 #include "convolutions.h"
 #include "pooling.h"
+#include "small_windows.h"
 #if defined(__clang__)
 #pragma clang attribute pop
 #endif

@@ -5,6 +5,7 @@
 #include "windows.h"
 #include "convolutions.h"
 #include "pooling.h"
+#include "small_windows.h"
 
 /* The number of the best instruction set that this processor has; see c_kernels.py. */
 int minibnn_instruction_set(void)

@@ -23,3 +23,28 @@ INLINE ptrdiff_t pixel(const struct windows *w, ptrdiff_t i, ptrdiff_t j)
 {
     return i * w->dilation_y * w->columns + j * w->dilation_x;
 }
+
+/* Part of the results for windows, (images, down, across, outputs); rows and images may have gaps
+ * between them. */
+struct results {
+    const float *at;
+    ptrdiff_t rows_apart, images_apart;
+};
+
+/* to += from, of n numbers. */
+INLINE void add(ptrdiff_t n, const float *from, float *to)
+{
+    ptrdiff_t i = 0;
+    for (; i + FLOATS <= n; i += FLOATS)
+        *(floats_at *)(to + i) += *(const floats_at *)(from + i);
+    for (; i < n; i++)
+        to[i] += from[i];
+}
+
+/* The sum of some parts, each of `size` numbers, one after the other. */
+static void sum_parts(ptrdiff_t parts, ptrdiff_t size, const float *part, float *sum)
+{
+    memcpy(sum, part, (size_t)size * sizeof *sum);
+    for (ptrdiff_t t = 1; t < parts; t++)
+        add(size, part + t * size, sum);
+}
