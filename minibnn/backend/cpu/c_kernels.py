@@ -45,11 +45,11 @@ class Library:
 
         self.product = _declare(of_set("product"), 8, 3)
         self.blas_product = _declare(library.minibnn_blas_product, 7, 3)
-        self.product.restype = self.blas_product.restype = ctypes.c_int
-        for name, lengths in ("convolve", 1), ("convolve_dW", 3), ("convolve_dx", 3):
-            setattr(self, name, _declare(of_set(name), lengths, 4, result=ctypes.c_int))
-        for name, lengths in ("convolve_small", 1), ("convolve_small_dW", 3):
-            setattr(self, name, _declare(of_set(name), lengths, 4, result=ctypes.c_int))
+        self.convolve = _declare(of_set("convolve"), 1, 4)
+        self.convolve_dW = _declare(of_set("convolve_dW"), 1, 4)
+        self.convolve_dx = _declare(of_set("convolve_dx"), 1, 4)
+        self.convolve_small = _declare(of_set("convolve_small"), 1, 4)
+        self.convolve_small_dW = _declare(of_set("convolve_small_dW"), 1, 4)
         self.max_pool = _declare(of_set("max_pool"), 0, 4)
         self.max_pool_gradient = _declare(of_set("max_pool_gradient"), 0, 4)
         self.binary_sign = _declare(library.minibnn_binary_sign, 1, 2)
@@ -64,13 +64,11 @@ class Library:
         self.adam = _declare(library.minibnn_adam, 1, 4, 7)
 
 
-def _declare(
-    function: Any, lengths: int, pointers: int, floats: int = 0, result: Any = None
-) -> Any:
+def _declare(function: Any, lengths: int, pointers: int, floats: int = 0) -> Any:
     """Declare the arguments of a function, which always come in this order."""
     kinds = (ctypes.c_ssize_t, lengths), (ctypes.c_void_p, pointers), (ctypes.c_float, floats)
     function.argtypes = [kind for kind, count in kinds for _ in range(count)]
-    function.restype = result
+    function.restype = ctypes.c_int  # whether it computed, if it may refuse
     return function
 
 

@@ -14,9 +14,7 @@ import numpy as np
 from numpy.lib.stride_tricks import as_strided
 
 from minibnn.backend.array import Array
-from minibnn.backend.cpu.c_kernels import FLOAT32, at, fits
-from minibnn.backend.cpu.windows import as_given
-from minibnn.backend.implementations import COMPILED, NUMPY
+from minibnn.backend.implementations import NUMPY
 from minibnn.windows import Windows
 
 # Values of scratch per block of images. On a core with AVX-512 and 1 MiB of second-level cache the
@@ -25,50 +23,10 @@ from minibnn.windows import Windows
 BLOCK = 2**19
 
 
-@COMPILED.implements("convolve", roundings=8)
-def convolve_in_c(backend: Any, x: Array, W: Array, windows: Windows) -> Any:
-    """On the bits of images that are signs, and of the kernel if it is."""
-    if not _fits_in_c(windows, x.shape, x, W) or W.shape[:3] != (*windows.size, x.shape[-1]):
-        return NotImplemented
-    counts, outputs = windows.counts(x.shape), W.shape[-1]
-    z = np.empty((len(x), *counts, outputs), FLOAT32)
-    arguments = outputs, as_given(windows, x.shape, counts), at(x), at(W), at(z)
-    done = backend.c.convolve(*arguments) or backend.c.convolve_small(*arguments)
-    return z if done else NotImplemented
-
-
-@COMPILED.implements("convolve_dW", roundings=8)
-def convolve_dW_in_c(backend: Any, x: Array, dz: Array, windows: Windows) -> Any:
-    """On the bits of images that are signs."""
-    if not _fits_in_c(windows, x.shape, x, dz) or dz.shape[:3] != (len(x), *windows.counts(x.shape)):
-        return NotImplemented
-    used, outputs = without_zero_edge(dz), dz.shape[-1]
-    dW = np.empty((*windows.size, x.shape[-1], outputs), FLOAT32)
-    given = as_given(windows, x.shape, used.shape[1:3])
-    arguments = outputs, *_apart(dz), given, at(x), at(dz), at(dW)
-    done = backend.c.convolve_dW(*arguments) or backend.c.convolve_small_dW(*arguments)
-    return dW if done else NotImplemented
-
-
-@COMPILED.implements("convolve_dx", roundings=8)
-def convolve_dx_in_c(
-    backend: Any, dz: Array, W: Array, windows: Windows, shape: tuple[int, ...]
-) -> Any:
-    """On the bits of a kernel of signs."""
-    if not _fits_in_c(windows, shape, dz, W) or dz.shape[:3] != (shape[0], *windows.counts(shape)):
-        return NotImplemented
-    if W.shape != (*windows.size, shape[-1], dz.shape[-1]):
-        return NotImplemented
-    used, dx = without_zero_edge(dz), np.empty(shape, FLOAT32)
-    given = as_given(windows, shape, used.shape[1:3])
-    done = backend.c.convolve_dx(W.shape[-1], *_apart(dz), given, at(dz), at(W), at(dx))
-    return dx if done else NotImplemented
-
-
 @NUMPY.implements("convolve", roundings=8)
 def convolve(backend: Any, x: Array, W: Array, windows: Windows) -> Array:
     """The im2col matrix times the kernel, reshaped to a matrix."""
-    if not _fits(windows, x.shape, x, W) or W.shape[:3] != (*windows.size, x.shape[-1]):
+    if not fits_windows(windows, x.shape, x, W) or W.shape[:3] != (*windows.size, x.shape[-1]):
         return NotImplemented
     counts, outputs = windows.counts(x.shape), W.shape[-1]
     z = np.empty((len(x), *counts, outputs), x.dtype)
@@ -86,7 +44,7 @@ def convolve_dW(backend: Any, x: Array, dz: Array, windows: Windows) -> Array:
     The im2col matrix is computed again: that takes a tenth of the product's time, and keeping it
     would take nine times the memory of x.
     """
-    if not _fits(windows, x.shape, x, dz) or dz.shape[:3] != (len(x), *windows.counts(x.shape)):
+    if not fits_windows(windows, x.shape, x, dz) or dz.shape[:3] != (len(x), *windows.counts(x.shape)):
         return NotImplemented
     dz = without_zero_edge(dz)
     counts, outputs = dz.shape[1:3], dz.shape[-1]
@@ -106,7 +64,7 @@ def convolve_dx(
     Two variants were tried, and were not faster: one product for all positions; and rows of dz
     padded with zeros, for longer runs of additions.
     """
-    if not _fits(windows, shape, dz, W) or dz.shape[:3] != (shape[0], *windows.counts(shape)):
+    if not fits_windows(windows, shape, dz, W) or dz.shape[:3] != (shape[0], *windows.counts(shape)):
         return NotImplemented
     if W.shape != (*windows.size, shape[-1], dz.shape[-1]):
         return NotImplemented
@@ -132,7 +90,7 @@ def without_zero_edge(dz: Array) -> Array:
     return dz[:, :rows, :columns]
 
 
-def _fits(windows: Windows, shape: tuple[int, ...], *arrays: Array) -> bool:
+def fits_windows(windows: Windows, shape: tuple[int, ...], *arrays: Array) -> bool:
     """Whether the arrays are float32, and windows with one group fit on images of this shape."""
     return (
         windows.groups == 1
@@ -140,16 +98,6 @@ def _fits(windows: Windows, shape: tuple[int, ...], *arrays: Array) -> bool:
         and all(a.dtype == np.float32 and a.ndim == 4 for a in arrays)
         and min(windows.counts(shape)) > 0
     )
-
-
-def _fits_in_c(windows: Windows, shape: tuple[int, ...], *arrays: Array) -> bool:
-    """Whether C can take the arrays, too."""
-    return _fits(windows, shape, *arrays) and all(a.size for a in arrays) and fits(*arrays)
-
-
-def _apart(dz: Array) -> tuple[int, int]:
-    """Numbers from a row of results to the next, and from an image to the next."""
-    return dz[0, 0].size, dz[0].size
 
 
 def _im2col(x: Array, counts: tuple[int, ...], windows: Windows) -> Array:

@@ -10,7 +10,8 @@ enum {
     FORWARD_TASK = 1024, /* windows in a block of images, about */
     DW_TASK = 512,
     DX_TASK = 256,
-    DX_WINDOWS = 32 /* whose gradients are computed before they are added */
+    DX_WINDOWS = 32,    /* whose gradients are computed before they are added */
+    LEAST_SUMMANDS = 16 /* of results by XNOR; tables are faster for fewer */
 };
 
 struct convolution {
@@ -23,10 +24,6 @@ struct convolution {
     atomic_bool refused; /* x is not signs, or there is no memory */
 };
 
-INLINE ptrdiff_t windows_of(const struct windows *w) { return w->down * w->across; }
-
-INLINE ptrdiff_t values_of(const struct windows *w) { return w->height * w->width * w->channels; }
-
 /* Images in a task of so many windows, and how many tasks there are. */
 INLINE ptrdiff_t block_of(const struct windows *w, ptrdiff_t windows)
 {
@@ -38,56 +35,79 @@ INLINE ptrdiff_t tasks_of(const struct convolution *c)
     return (c->w->images + c->block - 1) / c->block;
 }
 
-/* Move bits of pixels into windows: to[0][window] |= bits << shift, to[1][window] takes what does
- * not fit, if anything. The windows are those of an image's row; from a window to the next it is
- * `stride` pixels. */
-INLINE void place_bits(ptrdiff_t across, ptrdiff_t stride, const uint32_t *pixels, int shift,
-                       bool two, uint32_t *to, ptrdiff_t step)
+/* The bits of neighbouring values, as one string: bit v of it is 1 where value v is -1. There is a word
+ * more than needed. NULL if a value is not a sign. */
+static uint32_t *pack_string(ptrdiff_t values, const float *x)
 {
-    integers lane;
-    for (int l = 0; l < FLOATS; l++)
-        lane[l] = l;
-    for (ptrdiff_t q = 0; q < across; q += FLOATS) {
-        words v;
-        if (stride == 1)
-            v = *(const words_at *)(pixels + q);
-        else
-            for (int l = 0; l < FLOATS; l++)
-                v[l] = pixels[least(q + l, across - 1) * stride];
-        v &= (words)(lane < (int32_t)least(across - q, FLOATS));
-        *(words_at *)(to + q) |= v << shift;
+    ptrdiff_t whole = values / WORD, rest = values % WORD;
+    uint32_t *bits = malloc((size_t)(stride_of(whole) + 2) * sizeof *bits);
+    if (bits == NULL)
+        return NULL;
+    if ((whole == 0 || pack((struct operand){whole, WORD, x, WORD, 1}, bits)) &&
+        (rest == 0 || pack((struct operand){1, rest, x + whole * WORD, rest, 1}, bits + whole)))
+        return bits;
+    free(bits);
+    return NULL;
+}
+
+/* For `across` windows, the first of which begins at bit `from`, and the others `apart` bits from one
+ * to the next: move up to 32 bits, those of `mask`, into word to[0][window], beginning at bit `shift`.
+ * What does not fit goes to the next word of the window, if `two`. */
+INLINE void place_bits(ptrdiff_t across, const uint32_t *string, ptrdiff_t from, ptrdiff_t apart,
+                       uint32_t mask, int shift, bool two, uint32_t *to, ptrdiff_t step)
+{
+    for (ptrdiff_t q = 0; q < across; q++, from += apart) {
+        const uint32_t *at = string + from / WORD;
+        uint32_t bits = (uint32_t)((at[0] | (uint64_t)at[1] << WORD) >> from % WORD) & mask;
+        to[q] |= bits << shift;
         if (two)
-            *(words_at *)(to + step + q) |= v >> (WORD - shift);
+            to[q + step] |= bits >> (WORD - shift);
     }
 }
 
-/* The windows of some images, as packed rows of k signs; NULL if the images are not signs. */
+/* The same if all bits begin and end with a word. */
+INLINE void place_words(ptrdiff_t across, const uint32_t *string, ptrdiff_t from, ptrdiff_t apart,
+                        uint32_t *to)
+{
+    for (ptrdiff_t q = 0; q < across; q++)
+        to[q] = string[(from + q * apart) / WORD];
+}
+
+/* The windows of some images, as packed rows of k signs; NULL if the images are not signs. A window
+ * is some runs of neighbouring values: its rows or, with a dilation, its pixels. */
 static uint32_t *pack_windows(const struct windows *given, ptrdiff_t images, const float *x)
 {
     const struct windows w = *given;
-    ptrdiff_t pixels = images * w.rows * w.columns, from_step = stride_of(pixels);
-    ptrdiff_t count = images * windows_of(&w), step = stride_of(count), at = 0;
-    uint32_t *from = malloc((size_t)(words_of(w.channels) * from_step) * sizeof *from);
-    uint32_t *to = calloc((size_t)(words_of(values_of(&w)) * step), sizeof *to);
-    if (from == NULL || to == NULL ||
-        !pack((struct operand){pixels, w.channels, x, w.channels, 1}, from)) {
-        free(from), free(to);
+    ptrdiff_t channels = w.channels, count = images * windows_of(&w), step = stride_of(count), at = 0;
+    ptrdiff_t together = w.dilation_x == 1 ? w.width : 1, run = together * channels;
+    uint32_t *string = pack_string(images * w.rows * w.columns * channels, x);
+    uint32_t *windows = calloc((size_t)(words_of(values_of(&w)) * step), sizeof *windows);
+    if (string == NULL || windows == NULL) {
+        free(string), free(windows);
         return NULL;
     }
     for (ptrdiff_t i = 0; i < w.height; i++)
-        for (ptrdiff_t j = 0; j < w.width; j++)
-            for (ptrdiff_t c = 0, bits; c < w.channels; c += WORD, at += bits) {
-                bits = least(WORD, w.channels - c);
+        for (ptrdiff_t j = 0; j < w.width; j += together)
+            for (ptrdiff_t v = 0, bits; v < run; v += WORD, at += bits) {
+                bits = least(WORD, run - v);
                 int shift = at % WORD;
-                const uint32_t *words = from + c / WORD * from_step + pixel(&w, i, j);
-                uint32_t *row = to + at / WORD * step;
+                uint32_t *to = windows + at / WORD * step, mask = UINT32_MAX >> (WORD - bits);
                 for (ptrdiff_t n = 0; n < images; n++)
-                    for (ptrdiff_t p = 0; p < w.down; p++, row += w.across)
-                        place_bits(w.across, w.stride_x, words + corner(&w, n, p, 0), shift,
-                                   shift + bits > WORD, row, step);
+                    for (ptrdiff_t p = 0; p < w.down; p++, to += w.across) {
+                        ptrdiff_t from = (corner(&w, n, p, 0) + pixel(&w, i, j)) * channels + v;
+                        ptrdiff_t apart = w.stride_x * channels;
+                        if (channels == WORD && w.stride_x == 1)
+                            place_words(w.across, string, from, WORD, to);
+                        else if (channels % WORD == 0)
+                            place_words(w.across, string, from, apart, to);
+                        else if (shift + bits > WORD)
+                            place_bits(w.across, string, from, apart, mask, shift, true, to, step);
+                        else
+                            place_bits(w.across, string, from, apart, mask, shift, false, to, step);
+                    }
             }
-    free(from);
-    return to;
+    free(string);
+    return windows;
 }
 
 /* ---- z ------------------------------------------------------------------------------------------ */
@@ -121,8 +141,9 @@ int NAMED(convolve)(ptrdiff_t outputs, const struct windows *w, const float *x, 
     uint32_t *bits = malloc((size_t)(words_of(kernel.rows) * stride_of(outputs)) * sizeof *bits);
     if (bits == NULL)
         return 0;
-    bool both = pack(transposed(kernel), bits);
-    struct convolution c = {w, outputs, block_of(w, FORWARD_TASK), x, W, {0}, both ? bits : NULL, z, 0};
+    bool both = kernel.rows >= LEAST_SUMMANDS && pack(transposed(kernel), bits);
+    struct convolution c = {w, outputs, block_of(w, FORWARD_TASK), x, W, {0}, both ? bits : NULL, z,
+                            false};
     minibnn_run(tasks_of(&c), convolve_block, &c);
     free(bits);
     return c.refused ? 0 : both ? 3 : 1;
@@ -182,14 +203,15 @@ static void convolve_dW_block(ptrdiff_t task, void *argument)
 
 /* dW = windows of x, transposed, times dz; 0 if it did not compute. Each block of images has a sum of
  * its own, and then these are added, in the order of the blocks. */
-int NAMED(convolve_dW)(ptrdiff_t outputs, ptrdiff_t rows_apart, ptrdiff_t images_apart,
-                       const struct windows *w, const float *x, const float *dz, float *dW)
+int NAMED(convolve_dW)(ptrdiff_t outputs, const struct windows *given, const float *x,
+                       const float *dz, float *dW)
 {
+    struct windows windows = *given, *w = &windows;
     struct operand X = {w->images * w->rows * w->columns, w->channels, x, w->channels, 1};
     if (!looks_like_signs(X))
         return 0;
-    struct convolution c = {w, outputs, block_of(w, DW_TASK), x, NULL,
-                            {dz, rows_apart, images_apart}, NULL, NULL, 0};
+    struct results used = without_zero_edge(w, outputs, dz);
+    struct convolution c = {w, outputs, block_of(w, DW_TASK), x, NULL, used, NULL, NULL, false};
     ptrdiff_t size = values_of(w) * outputs, tasks = tasks_of(&c);
     c.out = tasks == 1 ? dW : malloc((size_t)(tasks * size) * sizeof *dW);
     if (c.out == NULL)
@@ -245,15 +267,16 @@ static void convolve_dx_block(ptrdiff_t task, void *argument)
 }
 
 /* dx = dz times W, transposed, each window added to its pixels; 0 if it did not compute. */
-int NAMED(convolve_dx)(ptrdiff_t outputs, ptrdiff_t rows_apart, ptrdiff_t images_apart,
-                       const struct windows *w, const float *dz, const float *W, float *dx)
+int NAMED(convolve_dx)(ptrdiff_t outputs, const struct windows *given, const float *dz,
+                       const float *W, float *dx)
 {
+    struct windows windows = *given, *w = &windows;
     struct operand kernel = {values_of(w), outputs, W, outputs, 1};
     if (!looks_like_signs(kernel))
         return 0;
     uint32_t *bits = malloc((size_t)(words_of(outputs) * stride_of(kernel.rows)) * sizeof *bits);
-    struct convolution c = {w, outputs, block_of(w, DX_TASK), NULL, W,
-                            {dz, rows_apart, images_apart}, bits, dx, 0};
+    struct results used = without_zero_edge(w, outputs, dz);
+    struct convolution c = {w, outputs, block_of(w, DX_TASK), NULL, W, used, bits, dx, false};
     bool signs = bits != NULL && pack(kernel, bits);
     if (signs)
         minibnn_run(tasks_of(&c), convolve_dx_block, &c);

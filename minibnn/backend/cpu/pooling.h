@@ -122,7 +122,8 @@ static void unpool_image(ptrdiff_t n, void *argument)
     ptrdiff_t channels = w->channels, pixels = w->rows * w->columns;
     bool overlap = (w->height - 1) * w->dilation_y >= w->stride_y ||
                    (w->width - 1) * w->dilation_x >= w->stride_x;
-    memset(task->to + n * pixels * channels, 0, (size_t)(pixels * channels) * sizeof *task->to);
+    if (overlap || windows_of(w) * w->height * w->width < pixels) /* else all are written below */
+        memset(task->to + n * pixels * channels, 0, (size_t)(pixels * channels) * sizeof *task->to);
     for (ptrdiff_t i = 0; i < w->height; i++)
         for (ptrdiff_t j = 0; j < w->width; j++) {
             ptrdiff_t from = n * w->down * w->across * channels;

@@ -75,7 +75,7 @@ static void convolve_image(ptrdiff_t n, void *argument)
 int NAMED(convolve_small)(ptrdiff_t outputs, const struct windows *w, const float *x,
                           const float *W, float *z)
 {
-    struct small_windows c = {w, outputs, w->height * w->width * w->channels, {0}, x, NULL, 0, {0}, z};
+    struct small_windows c = {w, outputs, values_of(w), {0}, x, NULL, 0, {0}, z};
     c.W_apart = (outputs + OUTPUTS - 1) / OUTPUTS * OUTPUTS;
     float *padded = c.k > MOST_VALUES ? NULL : calloc((size_t)(c.k * c.W_apart), sizeof *padded);
     if (padded == NULL)
@@ -129,19 +129,22 @@ static void gradient_of_image(ptrdiff_t n, void *argument)
     float *dW = c->out + n * c->k * c->outputs;
     for (ptrdiff_t o = 0; o < c->outputs; o += COLUMNS * FLOATS) {
         ptrdiff_t width = least(COLUMNS * FLOATS, c->outputs - o), s = 0;
-        for (; s + VALUES <= c->k; s += VALUES)
-            gradient_of_some(VALUES, c, w, n, s, o, width, dW);
+        for (ptrdiff_t next; s < c->k && c->k >= VALUES; s = next) {
+            next = s + VALUES; /* the last values may overlap with those before */
+            gradient_of_some(VALUES, c, w, n, least(s, c->k - VALUES), o, width, dW);
+        }
         for (; s < c->k; s++)
             gradient_of_some(1, c, w, n, s, o, width, dW);
     }
 }
 
 /* dW = windows of x, transposed, times dz, as the sum over the images; 0 if it did not compute. */
-int NAMED(convolve_small_dW)(ptrdiff_t outputs, ptrdiff_t rows_apart, ptrdiff_t images_apart,
-                             const struct windows *w, const float *x, const float *dz, float *dW)
+int NAMED(convolve_small_dW)(ptrdiff_t outputs, const struct windows *given, const float *x,
+                             const float *dz, float *dW)
 {
-    struct small_windows c = {w, outputs, w->height * w->width * w->channels, {0}, x, NULL, 0,
-                              {dz, rows_apart, images_apart}, NULL};
+    struct windows windows = *given, *w = &windows;
+    struct results used = without_zero_edge(w, outputs, dz);
+    struct small_windows c = {w, outputs, values_of(w), {0}, x, NULL, 0, used, NULL};
     ptrdiff_t size = c.k * outputs;
     c.out = c.k > MOST_VALUES ? NULL : malloc((size_t)(w->images * size) * sizeof *dW);
     if (c.out == NULL)
