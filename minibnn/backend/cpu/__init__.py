@@ -6,7 +6,6 @@ Each family of operations has a file with its implementations; `c_kernels.py` lo
 from minibnn.backend.cpu import (
     adam,
     batch_norm,
-    compiled_convolution,
     convolution,
     cross_entropy,
     packed_bits,
@@ -22,7 +21,6 @@ __all__ = [
     "NumpyBackend",
     "adam",
     "batch_norm",
-    "compiled_convolution",
     "convolution",
     "cross_entropy",
     "open_library",
