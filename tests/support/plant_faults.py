@@ -207,7 +207,7 @@ def in_c(most: int) -> Iterator[Fault]:
 
 def products(folder: Path) -> Path:
     """The other C files, compiled once."""
-    files = Path(compiled.FOLDER).glob("products*.c")
+    files = [path for path in Path(compiled.FOLDER).glob("*.c") if path.name != "kernels.c"]
     command = ["cc", "-std=gnu11", "-O1", "-ffp-contract=off", "-fPIC", "-r", "-nostdlib"]
     subprocess.run([*command, *files, "-o", folder / "products.o"], check=True)
     return folder / "products.o"
@@ -223,13 +223,14 @@ def _in_c(source: Path, others: Path, most: int) -> Iterator[Fault]:
                 changed.write_text(text, encoding="utf-8")
                 options = ["-std=gnu11", "-O1", "-ffp-contract=off", "-shared", "-fPIC"]
                 made = changed.with_suffix(".so")
-                command = ["cc", *options, "-DMINIBNN_SOURCE=0", changed, others, "-o", made, "-lm"]
+                command = ["cc", *options, "-pthread", f"-I{source.parent}", "-DMINIBNN_SOURCE=0"]
+                command += [changed, others, "-o", made, "-lm"]
                 subprocess.run(command, check=True, capture_output=True)
                 backend = CompiledBackend(ctypes.CDLL(str(made)))
             comparison.BACKENDS["COMPILED"] = backend
             return compared("COMPILED", names, comparison.STYLES[:2])
 
-        helper = not function.startswith("minibnn_")
+        helper = not function.startswith("minibnn_") and not function.endswith(("_piece", "_task"))
         yield Fault("C", source.name, function, helper, line, tried)
 
 

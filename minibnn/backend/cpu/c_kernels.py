@@ -45,9 +45,11 @@ class Library:
         self.product.restype = self.blas_product.restype = ctypes.c_int
         self.binary_sign = _declare(library.minibnn_binary_sign, 1, 2)
         self.rescale_bytes = _declare(library.minibnn_rescale_bytes, 1, 2, 2)
-        self.column_dots = _declare(library.minibnn_column_dots, 2, 3)
+        self.all_finite = _declare(library.minibnn_all_finite, 1, 1)
+        self.all_finite.restype = ctypes.c_int
+        self.batch_sums = _declare(library.minibnn_batch_sums, 3, 3)
         self.batch_norm = _declare(library.minibnn_batch_norm, 3, 7, 1)
-        self.batch_norm_dx = _declare(library.minibnn_batch_norm_dx, 3, 8)
+        self.batch_norm_gradient = _declare(library.minibnn_batch_norm_gradient, 3, 8)
         self.log_softmax = _declare(library.minibnn_log_softmax, 2, 3)
         self.straight_through_gradient = _declare(
             library.minibnn_straight_through_gradient, 1, 3, 1
