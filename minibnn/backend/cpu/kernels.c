@@ -16,6 +16,9 @@
 #include <stdbool.h>
 #include <stdint.h>
 #include <string.h>
+#if defined(__SSE2__)
+#include <immintrin.h>
+#endif
 
 #if defined(__x86_64__) && defined(__GLIBC__) && !defined(__clang__)
 #define CLONES __attribute__((target_clones("avx512f", "avx2", "default")))
@@ -32,7 +35,7 @@ INLINE ptrdiff_t least(ptrdiff_t a, ptrdiff_t b) { return a < b ? a : b; }
 /* ---- Elementwise ------------------------------------------------------------------------------ */
 
 /* Floats of a piece: some microseconds of work, more than it costs to wake a thread. */
-enum { PIECE = 1 << 15 };
+enum { PIECE = 1 << 15, LARGE = 1 << 22 };
 
 INLINE ptrdiff_t pieces(ptrdiff_t n) { return (n + PIECE - 1) / PIECE; }
 
@@ -48,6 +51,18 @@ static CLONES void sign_piece(ptrdiff_t task, void *argument)
     const float *restrict x = job->x + task * PIECE;
     float *restrict y = job->y + task * PIECE;
     ptrdiff_t n = least(PIECE, job->n - task * PIECE);
+#if defined(__SSE2__)
+    if (job->n > LARGE && (uintptr_t)y % 16 == 0) {
+        /* As below, past the caches: a line of memory is not read before it is written. */
+        __m128 zero = _mm_setzero_ps(), one = _mm_set1_ps(1.0f), minus = _mm_set1_ps(-0.0f);
+        for (; n >= 4; n -= 4, x += 4, y += 4) {
+            __m128 v = _mm_loadu_ps(x), real = _mm_cmpord_ps(v, v);
+            __m128 sign = _mm_or_ps(one, _mm_and_ps(minus, _mm_cmplt_ps(v, zero)));
+            _mm_stream_ps(y, _mm_or_ps(_mm_and_ps(real, sign), _mm_andnot_ps(real, v)));
+        }
+        _mm_sfence();
+    }
+#endif
     for (ptrdiff_t i = 0; i < n; i++) {
         float sign = x[i] < 0.0f ? -1.0f : 1.0f;
         y[i] = x[i] == x[i] ? sign : x[i];
