@@ -41,8 +41,11 @@ class Library:
         _connect_blas(library)
         product = getattr(library, f"minibnn_product_{self.instruction_set}")
         self.product = _declare(product, 8, 3)
+        sparse = getattr(library, f"minibnn_sparse_product_{self.instruction_set}")
+        self.sparse_product = _declare(sparse, 7, 3)
         self.blas_product = _declare(library.minibnn_blas_product, 7, 3)
-        self.product.restype = self.blas_product.restype = ctypes.c_int
+        for function in (self.product, self.sparse_product, self.blas_product):
+            function.restype = ctypes.c_int
         self.binary_sign = _declare(library.minibnn_binary_sign, 1, 2)
         self.rescale_bytes = _declare(library.minibnn_rescale_bytes, 1, 2, 2)
         self.column_dots = _declare(library.minibnn_column_dots, 2, 3)
