@@ -51,7 +51,13 @@ class Library:
         self.column_dots = _declare(library.minibnn_column_dots, 2, 3)
         self.batch_norm = _declare(library.minibnn_batch_norm, 3, 7, 1)
         self.batch_norm_dx = _declare(library.minibnn_batch_norm_dx, 3, 8)
+        self.update_running = _declare(library.minibnn_update_running, 1, 4, 3)
         self.log_softmax = _declare(library.minibnn_log_softmax, 2, 3)
+        self.cross_entropy = _declare(library.minibnn_cross_entropy, 3, 5)
+        gradient = library.minibnn_cross_entropy_gradient
+        self.cross_entropy_gradient = _declare(gradient, 3, 3, 1)
+        for function in (self.cross_entropy, self.cross_entropy_gradient):
+            function.restype = ctypes.c_int
         self.straight_through_gradient = _declare(
             library.minibnn_straight_through_gradient, 1, 3, 1
         )

@@ -338,7 +338,9 @@ def test_a_sum_of_no_products_is_a_positive_zero(c):
 def test_pixels_are_sparse_in_the_gradient_of_the_first_layer(rng, monkeypatch):
     """Both products of a real layer; with a nan in the weight of a pixel that is always black."""
     calls, sparse_product = [], CPU.c.sparse_product
-    monkeypatch.setattr(CPU.c, "sparse_product", lambda *a: calls.append(sparse_product(*a)) or calls[-1])
+    monkeypatch.setattr(
+        CPU.c, "sparse_product", lambda *a: calls.append(sparse_product(*a)) or calls[-1]
+    )
     layer = Dense(784, 128, bias=False).initialize(0)
     x, dz = sparse(rng, 64, 784), reals(rng, 64, 128)
     x[:, [0, 5]] = 0
@@ -473,7 +475,9 @@ def test_the_sanitizers_find_nothing(tmp_path):
     sources += [Path(__file__).parents[2] / "support" / "hostile_products.c"]
     options = ["-std=gnu11", "-O1", "-ffp-contract=off", "-fno-sanitize-recover=all"]
     command = ["cc", *options, "-fsanitize=address,undefined", *sources, "-o", "run"]
-    done = subprocess.run([*command, "-lm", "-pthread"], cwd=tmp_path, capture_output=True, text=True)
+    done = subprocess.run(
+        [*command, "-lm", "-pthread"], cwd=tmp_path, capture_output=True, text=True
+    )
     assert (done.returncode, done.stderr) == (0, "")
     done = subprocess.run([tmp_path / "run"], capture_output=True, text=True)
     assert (done.stdout, done.stderr) == ("all as expected\n", "")
