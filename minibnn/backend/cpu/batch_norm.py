@@ -148,6 +148,25 @@ def normalize(backend: Any, x: Array, mean: Array, scale: Array, shift: Array) -
     return y.reshape(x.shape)
 
 
+@COMPILED.implements("update_running")
+def update_running(
+    backend: Any,
+    running_mean: Array,
+    running_var: Array,
+    mean: Array,
+    var: Array,
+    momentum: float,
+    variance_factor: float,
+) -> Any:
+    """In one pass."""
+    arrays = running_mean, running_var, mean, var
+    if not fits(*arrays) or any(a.shape != mean.shape for a in arrays):
+        return NotImplemented
+    factors = momentum, 1 - momentum, variance_factor
+    backend.c.update_running(mean.size, *map(at, arrays), *factors)
+    return None
+
+
 def _is_batch(x: Array, *small: Any) -> bool:
     """Whether `x` is a float32 batch, and each other value is 1, or one float32 per channel."""
     if x.dtype != FLOAT32 or x.ndim < 2 or not x.size:

@@ -41,8 +41,11 @@ class Library:
         _connect_blas(library)
         product = getattr(library, f"minibnn_product_{self.instruction_set}")
         self.product = _declare(product, 8, 3)
+        sparse = getattr(library, f"minibnn_sparse_product_{self.instruction_set}")
+        self.sparse_product = _declare(sparse, 7, 3)
         self.blas_product = _declare(library.minibnn_blas_product, 7, 3)
-        self.product.restype = self.blas_product.restype = ctypes.c_int
+        for function in (self.product, self.sparse_product, self.blas_product):
+            function.restype = ctypes.c_int
         self.binary_sign = _declare(library.minibnn_binary_sign, 1, 2)
         self.rescale_bytes = _declare(library.minibnn_rescale_bytes, 1, 2, 2)
         self.all_finite = _declare(library.minibnn_all_finite, 1, 1)
@@ -50,7 +53,13 @@ class Library:
         self.batch_sums = _declare(library.minibnn_batch_sums, 3, 3)
         self.batch_norm = _declare(library.minibnn_batch_norm, 3, 7, 1)
         self.batch_norm_gradient = _declare(library.minibnn_batch_norm_gradient, 3, 8)
+        self.update_running = _declare(library.minibnn_update_running, 1, 4, 3)
         self.log_softmax = _declare(library.minibnn_log_softmax, 2, 3)
+        self.cross_entropy = _declare(library.minibnn_cross_entropy, 3, 5)
+        gradient = library.minibnn_cross_entropy_gradient
+        self.cross_entropy_gradient = _declare(gradient, 3, 3, 1)
+        for function in (self.cross_entropy, self.cross_entropy_gradient):
+            function.restype = ctypes.c_int
         self.straight_through_gradient = _declare(
             library.minibnn_straight_through_gradient, 1, 3, 1
         )

@@ -1,6 +1,7 @@
 /* `products.h` for x86-64 with AVX-512 and VPOPCNTDQ, which counts bits in one instruction. */
 #if defined(__x86_64__)
 #define PRODUCT minibnn_product_avx512_vpopcntdq
+#define SPARSE_PRODUCT minibnn_sparse_product_avx512_vpopcntdq
 #define FLOATS 16
 #define COUNT_LANES
 #include <immintrin.h>
@@ -10,6 +11,7 @@
 #pragma GCC target("avx512f,avx512bw,avx512dq,avx512vl,avx512vpopcntdq,bmi,bmi2")
 #endif
 #include "products.h"
+#include "sparse.h"
 #if defined(__clang__)
 #pragma clang attribute pop
 #endif

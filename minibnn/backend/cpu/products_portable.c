@@ -1,7 +1,9 @@
 /* `products.h` for every processor: SSE2 on x86-64, NEON on ARM. */
 #define PRODUCT minibnn_product_portable
+#define SPARSE_PRODUCT minibnn_sparse_product_portable
 #define FLOATS 4
 #include "products.h"
+#include "sparse.h"
 
 /* The number of the best instruction set that this processor has; see c_kernels.py. */
 int minibnn_instruction_set(void)
