@@ -13,8 +13,9 @@ from minibnn.backend.cpu import (
     rescale,
     signs,
 )
-from minibnn.backend.cpu.backend import CompiledBackend, NumpyBackend
+from minibnn.backend.cpu.backend import NumpyBackend
 from minibnn.backend.cpu.c_kernels import open_library
+from minibnn.backend.cpu.compiled import CompiledBackend
 
 __all__ = [
     "CompiledBackend",

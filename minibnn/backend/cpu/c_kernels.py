@@ -44,6 +44,7 @@ class Library:
             return getattr(library, f"minibnn_{name}_{self.instruction_set}")
 
         self.product = _declare(of_set("product"), 8, 3)
+        self.sparse_product = _declare(of_set("sparse_product"), 7, 3)
         self.blas_product = _declare(library.minibnn_blas_product, 7, 3)
         self.convolve = _declare(of_set("convolve"), 1, 4)
         self.convolve_dW = _declare(of_set("convolve_dW"), 1, 4)
@@ -54,10 +55,15 @@ class Library:
         self.max_pool_gradient = _declare(of_set("max_pool_gradient"), 0, 4)
         self.binary_sign = _declare(library.minibnn_binary_sign, 1, 2)
         self.rescale_bytes = _declare(library.minibnn_rescale_bytes, 1, 2, 2)
-        self.column_dots = _declare(library.minibnn_column_dots, 2, 3)
+        self.all_finite = _declare(library.minibnn_all_finite, 1, 1)
+        self.batch_sums = _declare(library.minibnn_batch_sums, 3, 3)
         self.batch_norm = _declare(library.minibnn_batch_norm, 3, 7, 1)
-        self.batch_norm_dx = _declare(library.minibnn_batch_norm_dx, 3, 8)
+        self.batch_norm_gradient = _declare(library.minibnn_batch_norm_gradient, 3, 8)
+        self.update_running = _declare(library.minibnn_update_running, 1, 4, 3)
         self.log_softmax = _declare(library.minibnn_log_softmax, 2, 3)
+        self.cross_entropy = _declare(library.minibnn_cross_entropy, 3, 5)
+        gradient = library.minibnn_cross_entropy_gradient
+        self.cross_entropy_gradient = _declare(gradient, 3, 3, 1)
         self.straight_through_gradient = _declare(
             library.minibnn_straight_through_gradient, 1, 3, 1
         )

@@ -41,10 +41,14 @@ BLAS_CALL, BLAS_PRODUCT = 1000, 0.017
 BLAS_PRODUCT_PORTABLE = 0.034
 # OpenBLAS does not use its own threads for products up to this size.
 BLAS_ALONE = 2**18
+# From this size on, finding that an operand is not mostly zeros takes less than 5 % of a product.
+WORTH_SKIPPING = 2**22
 
 
 def product(c: Library, a: Array, b: Array, out: Array | None = None) -> Array:
     """``a @ b``: on bits if an operand is signs and that is faster, else by the BLAS.
+
+    If `a` is mostly zeros, such as pixels or their transpose, its zeros are skipped.
 
     Shapes: a (..., n, k), b (..., k, m), out (..., n, m).
     """
@@ -55,8 +59,13 @@ def product(c: Library, a: Array, b: Array, out: Array | None = None) -> Array:
             z = on_bits(c, a, b, out, kinds)
             if z is not NotImplemented:
                 return z
-        if a.size * b.shape[1] > BLAS_ALONE:
-            z = on_blas(c, a, b, out)
+        products = a.size * b.shape[1]
+        if products > WORTH_SKIPPING and a.item(0) == 0:  # mostly zeros, perhaps
+            z = by_address(c.sparse_product, a, b, out)
+            if z is not NotImplemented:
+                return z
+        if products > BLAS_ALONE:
+            z = by_address(c.blas_product, a, b, out)
             if z is not NotImplemented:
                 return z
     return np.matmul(a, b, out=out)
@@ -79,13 +88,18 @@ def on_bits(c: Library, a: Array, b: Array, out: Array | None, kinds: int) -> An
     return z if done else NotImplemented
 
 
-def on_blas(c: Library, a: Array, b: Array, out: Array | None) -> Any:
-    """``a @ b`` by the BLAS, on the threads of `threads.c`; NotImplemented if it has only one."""
+def by_address(function: Any, a: Array, b: Array, out: Array | None) -> Any:
+    """``a @ b`` by a function of C; NotImplemented if it declines.
+
+    `sparse_product` skips the zeros of an `a` that is mostly zeros (`sparse.h`), and declines
+    others. `blas_product` is the BLAS on the threads of `threads.c`, and declines if there is only
+    one.
+    """
     z = place(a, b, out)
     if z is None:
         return NotImplemented
     shape = *a.shape, b.shape[1]
-    done = c.blas_product(*shape, *a.strides, *b.strides, address(a), address(b), at(z))
+    done = function(*shape, *a.strides, *b.strides, address(a), address(b), at(z))
     return z if done else NotImplemented
 
 

@@ -14,6 +14,7 @@
 #include "convolutions.h"
 #include "pooling.h"
 #include "small_windows.h"
+#include "sparse.h"
 #if defined(__clang__)
 #pragma clang attribute pop
 #endif

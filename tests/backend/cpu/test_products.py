@@ -22,7 +22,7 @@ from minibnn import (
 )
 from minibnn.backend import CPU
 from minibnn.backend.cpu import CompiledBackend, c_kernels, open_library
-from minibnn.backend.cpu.products import BOTH, LEFT, RIGHT, on_bits, worthwhile
+from minibnn.backend.cpu.products import BOTH, LEFT, RIGHT, by_address, on_bits, worthwhile
 
 pytestmark = built
 ANY = LEFT | RIGHT | BOTH
@@ -256,6 +256,103 @@ def test_the_choice_by_shape(c):
     assert worthwhile(name, 8, 2048, 512) in (RIGHT | BOTH, BOTH)
 
 
+# --- Zeros are skipped ----------------------------------------------------------------------------
+
+
+def sparse(rng, *shape, density=0.15):
+    """Mostly zeros."""
+    return np.where(rng.random(shape) < density, reals(rng, *shape), np.float32(0))
+
+
+@settings(deadline=None, max_examples=150)
+@given(
+    shape=st.tuples(*[st.sampled_from(SIZES) | st.integers(1, 200)] * 3).filter(
+        lambda shape: np.prod(shape) < 2**23
+    ),
+    layout=layouts,
+    right=st.sampled_from(["rows", "part"]),
+    seed=st.integers(0, 99),
+)
+def test_sparse_products_of_any_shape(shape, layout, right, seed):
+    """To rounding, and the same on each instruction set; what looks dense by chance is declined."""
+    (n, k, m), rng = shape, np.random.default_rng(seed)
+    a, b = stored(sparse(rng, n, k), layout), stored(reals(rng, k, m), right)
+    results = [by_address(c.sparse_product, a, b, np.full((n, m), np.nan, np.float32)) for c in CS]
+    if results[0] is NotImplemented:
+        assert n * k < 200
+        assert all(z is NotImplemented for z in results)
+        return
+    for z in results:
+        assert error(z, a, b) <= 1
+        np.testing.assert_array_equal(z.view(np.uint32), results[0].view(np.uint32))
+
+
+@each
+@pytest.mark.parametrize("layout", ["rows", "columns"])
+def test_only_an_operand_that_is_mostly_zeros_is_sparse(c, layout, rng):
+    b = reals(rng, 300, 70)
+    for density, taken in ((0.0, True), (0.2, True), (0.3, False), (1.0, False)):
+        a = stored(sparse(rng, 90, 300, density=density), layout)
+        z = by_address(c.sparse_product, a, b, None)
+        assert (z is not NotImplemented) == taken
+        if taken:
+            np.testing.assert_allclose(z, a @ b, rtol=1e-5, atol=1e-5)
+    by_columns = stored(b, "columns")
+    assert by_address(c.sparse_product, sparse(rng, 90, 300), by_columns, None) is NotImplemented
+
+
+@each
+@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
+def test_a_zero_times_infinity_is_not_skipped(c, value, rng):
+    """In a row that only zeros meet, in the last lane of a tail, in the first value."""
+    a, b = sparse(rng, 64, 100), reals(rng, 100, 37)
+    a[:, [0, 50, 99]] = 0
+    a[0, 0] = -0.0
+    assert by_address(c.sparse_product, a, b, None) is not NotImplemented
+    for place in ((0, 0), (50, 20), (99, 36), (99, 35), (3, 31)):
+        wrong = b.copy()
+        wrong[place] = value
+        assert by_address(c.sparse_product, a, wrong, None) is NotImplemented
+
+
+@each
+@pytest.mark.parametrize("layout", ["rows", "columns"])
+def test_nan_and_infinity_in_a_sparse_operand(c, layout, rng):
+    a, b = sparse(rng, 64, 100), reals(rng, 100, 37)
+    a[3, 4], a[63, 99], a[0, 0] = np.nan, np.inf, np.nan
+    with np.errstate(invalid="ignore"):
+        expected = a @ b
+    z = by_address(c.sparse_product, stored(a, layout), b, None)
+    np.testing.assert_allclose(z, expected, rtol=1e-5, atol=1e-5)
+    assert not np.isfinite(z[[0, 3, 63]]).any()
+
+
+@each
+def test_a_sum_of_no_products_is_a_positive_zero(c):
+    a = np.full((20, 40), -0.0, np.float32)
+    z = by_address(c.sparse_product, a, np.full((40, 19), -2, np.float32), None)
+    assert not z.any()
+    assert not np.signbit(z).any()
+
+
+def test_pixels_are_sparse_in_the_gradient_of_the_first_layer(rng, monkeypatch):
+    """Both products of a real layer; with a nan in the weight of a pixel that is always black."""
+    calls, sparse_product = [], CPU.c.sparse_product
+    monkeypatch.setattr(
+        CPU.c, "sparse_product", lambda *a: calls.append(sparse_product(*a)) or calls[-1]
+    )
+    layer = Dense(784, 128, bias=False).initialize(0)
+    x, dz = sparse(rng, 64, 784), reals(rng, 64, 128)
+    x[:, [0, 5]] = 0
+    assert error(layer.forward(x, train=True), x, layer.weight.data) <= 1
+    layer.backward(dz, need_dx=False)
+    assert error(layer.weight.grad, x.T, dz) <= 1
+    assert calls == [1, 1]
+    layer.weight.data[5, 7] = np.nan
+    assert np.isnan(layer.forward(x)[:, 7]).all()
+    assert calls == [1, 1, 0]
+
+
 # --- Layers: nothing is remembered from one product to the next -------------------------------------
 
 N, K, M = 128, 130, 140  # worth computing on bits, with tails
@@ -371,14 +468,16 @@ def test_float64_goes_to_the_blas(kinds, rng):
 
 
 @pytest.mark.skipif(shutil.which("cc") is None, reason="there is no C compiler")
-def test_the_sanitizers_find_nothing(tmp_path):
-    """Of addresses and of undefined behaviour, on shapes with every kind of tail."""
+@pytest.mark.parametrize(("sanitizers", "step"), [("address,undefined", "2"), ("thread", "11")])
+def test_the_sanitizers_find_nothing(sanitizers, step, tmp_path):
+    """Of addresses, undefined behaviour and threads, on shapes with every kind of tail."""
     sources = sorted(Path(c_kernels.FOLDER).glob("products_*.c"))
     sources += [Path(c_kernels.FOLDER, "threads.c")]
     sources += [Path(__file__).parents[2] / "support" / "hostile_products.c"]
     options = ["-std=gnu11", "-O1", "-ffp-contract=off", "-fno-sanitize-recover=all"]
-    command = ["cc", *options, "-fsanitize=address,undefined", *sources, "-o", "run"]
-    done = subprocess.run([*command, "-lm", "-pthread"], cwd=tmp_path, capture_output=True, text=True)
+    command = ["cc", *options, f"-fsanitize={sanitizers}", *sources, "-o", "run"]
+    command += ["-lm", "-pthread"]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True)
     assert (done.returncode, done.stderr) == (0, "")
-    done = subprocess.run([tmp_path / "run"], capture_output=True, text=True)
+    done = subprocess.run([tmp_path / "run", step], capture_output=True, text=True)
     assert (done.stdout, done.stderr) == ("all as expected\n", "")
