@@ -6,6 +6,7 @@
 #include "convolutions.h"
 #include "pooling.h"
 #include "small_windows.h"
+#include "sparse.h"
 
 /* The number of the best instruction set that this processor has; see c_kernels.py. */
 int minibnn_instruction_set(void)
