@@ -115,24 +115,36 @@ INLINE void give_back(ptrdiff_t channels, int k, bool add, const float *dy,
     }
 }
 
-static void unpool_image(ptrdiff_t n, void *argument)
+/* The same for the windows of some rows of them, p from `top` to `end`. */
+INLINE void give_back_rows(const struct pooling *task, const struct windows *w, ptrdiff_t n,
+                           ptrdiff_t top, ptrdiff_t end, bool add)
 {
-    const struct pooling *task = argument;
-    const struct windows windows = *task->w, *w = &windows; /* a copy: no store can change it */
-    ptrdiff_t channels = w->channels, pixels = w->rows * w->columns;
-    bool overlap = (w->height - 1) * w->dilation_y >= w->stride_y ||
-                   (w->width - 1) * w->dilation_x >= w->stride_x;
-    if (overlap || windows_of(w) * w->height * w->width < pixels) /* else all are written below */
-        memset(task->to + n * pixels * channels, 0, (size_t)(pixels * channels) * sizeof *task->to);
+    ptrdiff_t channels = w->channels;
     for (ptrdiff_t i = 0; i < w->height; i++)
         for (ptrdiff_t j = 0; j < w->width; j++) {
-            ptrdiff_t from = n * w->down * w->across * channels;
-            for (ptrdiff_t p = 0; p < w->down; p++)
+            ptrdiff_t from = (n * w->down + top) * w->across * channels;
+            for (ptrdiff_t p = top; p < end; p++)
                 for (ptrdiff_t q = 0; q < w->across; q++, from += channels)
-                    give_back(channels, (int)(i * w->width + j), overlap, task->from + from,
+                    give_back(channels, (int)(i * w->width + j), add, task->from + from,
                               task->position + from,
                               task->to + (corner(w, n, p, q) + pixel(w, i, j)) * channels);
         }
+}
+
+static void unpool_image(ptrdiff_t n, void *argument)
+{
+    const struct pooling *task = argument;
+    const struct windows windows = *task->w, *w = &windows;
+    ptrdiff_t pixels = w->rows * w->columns, size = pixels * w->channels;
+    bool overlap = (w->height - 1) * w->dilation_y >= w->stride_y ||
+                   (w->width - 1) * w->dilation_x >= w->stride_x;
+    if (overlap || windows_of(w) * w->height * w->width < pixels) /* else all are written below */
+        memset(task->to + n * size, 0, (size_t)size * sizeof *task->to);
+    if (overlap) /* in the order of the reference: position by position */
+        give_back_rows(task, w, n, 0, w->down, true);
+    else
+        for (ptrdiff_t p = 0; p < w->down; p++)
+            give_back_rows(task, w, n, p, p + 1, false);
 }
 
 /* dx for dy and the positions of the maxima. */

@@ -10,13 +10,17 @@ from concurrent.futures import ThreadPoolExecutor
 import numpy as np
 import pytest
 from devices import built
+from instruction_sets import reals
 
 from minibnn.backend import CPU, NumpyBackend
 from minibnn.backend.operations import two_stage_sum
 from minibnn.functions.signs import binary_sign, straight_through_gradient
+from minibnn.layers.conv import convolve, convolve_dW, convolve_dx
 from minibnn.layers.norm import batch_norm, batch_norm_gradient
+from minibnn.layers.pooling import max_pool, max_pool_gradient
 from minibnn.layers.reshape import rescale
 from minibnn.optimizers.adam import adam
+from minibnn.windows import Windows
 
 threadpoolctl = pytest.importorskip("threadpoolctl")
 threadpool_info, threadpool_limits = threadpoolctl.threadpool_info, threadpoolctl.threadpool_limits
@@ -39,7 +43,18 @@ def results(seed=0):
     v, small = np.ones(700, np.float32), np.empty((2, 700), np.float32)
     p, m, u = (abs(rng.standard_normal(200_001)).astype(np.float32) for _ in range(3))
     CPU.run(adam, p, m * 2, m, u, 0.01, 1e-8, 0.9, 0.999, 1.0)
+    images, kernel = x[:, :400].reshape(300, 5, 5, 16), w[:144, :48].reshape(3, 3, 16, 48)
+    digits, first = g[:, :289].reshape(300, 17, 17, 1).copy(), g[:9, :32].reshape(3, 3, 1, 32)
+    images, kernel, first = images.copy(), kernel.copy(), first.copy()
+    dy, large = reals(rng, 300, 3, 3, 48), reals(rng, 300, 15, 15, 32)
+    windows, pools = Windows((3, 3)), Windows((3, 3), (2, 2))
+    pooled, position = CPU.run(max_pool, large, pools, True)
     return [
+        CPU.run(convolve, images, kernel, windows), CPU.run(convolve_dW, images, dy, windows),
+        CPU.run(convolve, images, kernel * 2, windows),
+        CPU.run(convolve_dx, dy, kernel, windows, images.shape),
+        CPU.run(convolve, digits, first, windows), CPU.run(convolve_dW, digits, large, windows),
+        pooled, CPU.run(max_pool_gradient, pooled, position, pools, large.shape),
         CPU.matmul(x, w), CPU.matmul(dz, w.T), CPU.matmul(x.T, dz),
         CPU.run(binary_sign, g), CPU.run(straight_through_gradient, g, g, 1.0),
         CPU.run(two_stage_sum, g, None), *CPU.run(batch_norm, g, v, v, 1e-5),
