@@ -84,7 +84,7 @@ def on_bits(c: Library, a: Array, b: Array, out: Array | None, kinds: int) -> An
     if z is None:
         return NotImplemented
     shape = *a.shape, b.shape[1]
-    done = c.product(*shape, *a.strides, *b.strides, kinds, address(a), address(b), at(z))
+    done = c.product(*shape, *a.strides, *b.strides, kinds, at(a), at(b), at(z))
     return z if done else NotImplemented
 
 
@@ -99,7 +99,7 @@ def by_address(function: Any, a: Array, b: Array, out: Array | None) -> Any:
     if z is None:
         return NotImplemented
     shape = *a.shape, b.shape[1]
-    done = function(*shape, *a.strides, *b.strides, address(a), address(b), at(z))
+    done = function(*shape, *a.strides, *b.strides, at(a), at(b), at(z))
     return z if done else NotImplemented
 
 
@@ -138,11 +138,3 @@ def work(kind: int, n: int, k: int, m: int) -> tuple[int, ...]:
     rows, columns = (n, m) if kind == LEFT else (m, n)
     tables = -(-k // 4) * -(-columns // 16)
     return 1, rows * k, -(-rows // 512) * tables, rows * tables
-
-
-def address(a: Array) -> Any:
-    """The address of a matrix stored by rows or by columns, also of one that is read-only."""
-    try:
-        return at(a if a.flags.c_contiguous else a.T)
-    except (TypeError, ValueError, BufferError):
-        return a.ctypes.data
