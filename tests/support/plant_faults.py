@@ -232,7 +232,7 @@ def _in_c(source: Path, others: Path, most: int) -> Iterator[Fault]:
             comparison.BACKENDS["COMPILED"] = backend
             return compared("COMPILED", names, comparison.STYLES[:2])
 
-        helper = not function.startswith("minibnn_")
+        helper = not function.startswith("minibnn_") and not function.endswith(("_piece", "_task"))
         yield Fault("C", source.name, function, helper, line, tried)
 
 

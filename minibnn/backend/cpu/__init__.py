@@ -9,11 +9,13 @@ from minibnn.backend.cpu import (
     convolution,
     cross_entropy,
     packed_bits,
+    pooling,
     rescale,
     signs,
 )
-from minibnn.backend.cpu.backend import CompiledBackend, NumpyBackend
+from minibnn.backend.cpu.backend import NumpyBackend
 from minibnn.backend.cpu.c_kernels import open_library
+from minibnn.backend.cpu.compiled import CompiledBackend
 
 __all__ = [
     "CompiledBackend",
@@ -24,6 +26,7 @@ __all__ = [
     "cross_entropy",
     "open_library",
     "packed_bits",
+    "pooling",
     "rescale",
     "signs",
 ]

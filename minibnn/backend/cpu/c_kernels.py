@@ -41,25 +41,31 @@ class Library:
         self.instruction_set = _choose(library.minibnn_instruction_set(), instruction_set)
         _connect_blas(library)
         library.minibnn_pass_arrays(DATA)
-        product = getattr(library, f"minibnn_call_product_{self.instruction_set}")
-        self.product = _declare(product, 8, 3)
-        sparse = getattr(library, f"minibnn_call_sparse_product_{self.instruction_set}")
-        self.sparse_product = _declare(sparse, 7, 3)
+
+        def of_set(name: str) -> Any:
+            return getattr(library, f"minibnn_call_{name}_{self.instruction_set}")
+
+        self.product = _declare(of_set("product"), 8, 3)
+        self.sparse_product = _declare(of_set("sparse_product"), 7, 3)
         self.blas_product = _declare(library.minibnn_call_blas_product, 7, 3)
-        for function in (self.product, self.sparse_product, self.blas_product):
-            function.restype = ctypes.c_int
+        self.convolve = _declare(of_set("convolve"), 1, 4)
+        self.convolve_dW = _declare(of_set("convolve_dW"), 1, 4)
+        self.convolve_dx = _declare(of_set("convolve_dx"), 1, 4)
+        self.convolve_small = _declare(of_set("convolve_small"), 1, 4)
+        self.convolve_small_dW = _declare(of_set("convolve_small_dW"), 1, 4)
+        self.max_pool = _declare(of_set("max_pool"), 0, 4)
+        self.max_pool_gradient = _declare(of_set("max_pool_gradient"), 0, 4)
         self.binary_sign = _declare(library.minibnn_call_binary_sign, 1, 2)
         self.rescale_bytes = _declare(library.minibnn_call_rescale_bytes, 1, 2, 2)
-        self.column_dots = _declare(library.minibnn_call_column_dots, 2, 3)
+        self.all_finite = _declare(library.minibnn_call_all_finite, 1, 1)
+        self.batch_sums = _declare(library.minibnn_call_batch_sums, 3, 3)
         self.batch_norm = _declare(library.minibnn_call_batch_norm, 3, 7, 1)
-        self.batch_norm_dx = _declare(library.minibnn_call_batch_norm_dx, 3, 8)
+        self.batch_norm_gradient = _declare(library.minibnn_call_batch_norm_gradient, 3, 8)
         self.update_running = _declare(library.minibnn_call_update_running, 1, 4, 3)
         self.log_softmax = _declare(library.minibnn_call_log_softmax, 2, 3)
         self.cross_entropy = _declare(library.minibnn_call_cross_entropy, 3, 5)
         gradient = library.minibnn_call_cross_entropy_gradient
         self.cross_entropy_gradient = _declare(gradient, 3, 3, 1)
-        for function in (self.cross_entropy, self.cross_entropy_gradient):
-            function.restype = ctypes.c_int
         self.straight_through_gradient = _declare(
             library.minibnn_call_straight_through_gradient, 1, 3, 1
         )
@@ -70,7 +76,7 @@ def _declare(function: Any, lengths: int, pointers: int, floats: int = 0) -> Any
     """Declare the arguments of a function, which always come in this order."""
     kinds = (ctypes.c_ssize_t, lengths), (ctypes.c_void_p, pointers), (ctypes.c_float, floats)
     function.argtypes = [kind for kind, count in kinds for _ in range(count)]
-    function.restype = None
+    function.restype = ctypes.c_int  # whether it computed, if it may refuse
     return function
 
 

@@ -22,19 +22,35 @@ static inline P at(P array) { return array && offset ? *(P *)((char *)array + of
     type minibnn_##name TYPES;                                                                    \
     type minibnn_call_##name ARGUMENTS { return minibnn_##name VALUES; }
 
-#define PRODUCT_CALLS(set)                                                                        \
+/* Those that there is once for each instruction set. */
+#define CALLS(set)                                                                                \
     CALL(int, product_##set, (L, L, L, L, L, L, L, L, P, P, P),                                   \
          (L n, L k, L m, L a_down, L a_right, L b_down, L b_right, L kinds, P a, P b, P z),       \
          (n, k, m, a_down, a_right, b_down, b_right, kinds, at(a), at(b), at(z)))                 \
     CALL(int, sparse_product_##set, (L, L, L, L, L, L, L, P, P, P),                               \
          (L n, L k, L m, L a_down, L a_right, L b_down, L b_right, P a, P b, P z),                \
-         (n, k, m, a_down, a_right, b_down, b_right, at(a), at(b), at(z)))
+         (n, k, m, a_down, a_right, b_down, b_right, at(a), at(b), at(z)))                        \
+    CONVOLUTION_CALL(convolve_##set)                                                              \
+    CONVOLUTION_CALL(convolve_dW_##set)                                                           \
+    CONVOLUTION_CALL(convolve_dx_##set)                                                           \
+    CONVOLUTION_CALL(convolve_small_##set)                                                        \
+    CONVOLUTION_CALL(convolve_small_dW_##set)                                                     \
+    POOLING_CALL(max_pool_##set)                                                                  \
+    POOLING_CALL(max_pool_gradient_##set)
 
-PRODUCT_CALLS(portable)
+/* The windows are a structure, not an array. */
+#define CONVOLUTION_CALL(name)                                                                    \
+    CALL(int, name, (L, P, P, P, P), (L outputs, P windows, P a, P b, P c),                       \
+         (outputs, windows, at(a), at(b), at(c)))
+
+#define POOLING_CALL(name)                                                                        \
+    CALL(void, name, (P, P, P, P), (P windows, P a, P b, P c), (windows, at(a), at(b), at(c)))
+
+CALLS(portable)
 #if defined(__x86_64__)
-PRODUCT_CALLS(avx2)
-PRODUCT_CALLS(avx512)
-PRODUCT_CALLS(avx512_vpopcntdq)
+CALLS(avx2)
+CALLS(avx512)
+CALLS(avx512_vpopcntdq)
 #endif
 
 CALL(int, blas_product, (L, L, L, L, L, L, L, P, P, P),
@@ -49,15 +65,17 @@ CALL(void, straight_through_gradient, (L, P, P, P, F), (L n, P dy, P x, P dx, F 
 CALL(void, rescale_bytes, (L, P, P, F, F), (L n, P x, P y, F scale, F shift),
      (n, at(x), at(y), scale, shift))
 
-CALL(void, column_dots, (L, L, P, P, P), (L rows, L width, P a, P b, P sums),
-     (rows, width, at(a), at(b), at(sums)))
+CALL(int, all_finite, (L, P), (L n, P x), (n, at(x)))
+
+CALL(void, batch_sums, (L, L, L, P, P, P), (L rows, L width, L channels, P x, P sums, P columns),
+     (rows, width, channels, at(x), at(sums), at(columns)))
 
 CALL(void, batch_norm, (L, L, L, P, P, P, P, P, P, P, F),
      (L rows, L width, L channels, P x, P gamma, P beta, P y, P x_hat, P stats, P columns, F epsilon),
      (rows, width, channels, at(x), at(gamma), at(beta), at(y), at(x_hat), at(stats), at(columns),
       epsilon))
 
-CALL(void, batch_norm_dx, (L, L, L, P, P, P, P, P, P, P, P),
+CALL(void, batch_norm_gradient, (L, L, L, P, P, P, P, P, P, P, P),
      (L rows, L width, L channels, P dy, P x_hat, P inv_std, P gamma, P dgamma, P dbeta, P dx,
       P columns),
      (rows, width, channels, at(dy), at(x_hat), at(inv_std), at(gamma), at(dgamma), at(dbeta), at(dx),

@@ -1,7 +1,11 @@
-"""Convolution on the CPU: a few large matrix products, on blocks of images that fit the cache.
+"""Convolution on the CPU, for float32 and one group of channels.
 
-For float32 and one group of channels. Products of signs are computed on their bits, see
-`products.py`; a padding of -1 or +1 is signs, too.
+Images or a kernel that are signs are packed into bits, and checked to be signs on the way, by
+`convolutions.h`; so nothing is remembered from one convolution to the next. A padding of -1 or +1
+is signs, too. Other images are convolved by `small_windows.h` if a window has few values, such as
+in a first layer. Both need no im2col matrix of floats.
+
+All else is a few large matrix products, on blocks of images that fit the cache.
 """
 
 from __future__ import annotations
@@ -14,13 +18,61 @@ import numpy as np
 from numpy.lib.stride_tricks import as_strided
 
 from minibnn.backend.array import Array
-from minibnn.backend.implementations import NUMPY
+from minibnn.backend.cpu.c_kernels import FLOAT32, at, fits
+from minibnn.backend.cpu.windows import as_given
+from minibnn.backend.implementations import COMPILED, NUMPY
 from minibnn.windows import Windows
 
 # Values of scratch per block of images. On a core with AVX-512 and 1 MiB of second-level cache the
 # second layer of `step-larq-cnn` of benchmarks/cpu.py (batch 100, 32 to 64 channels) took for z and
 # dW 9.9 ms with 2^17, 9.4 with 2^19 and 12.0 with one block.
 BLOCK = 2**19
+LEAST_VALUES = 8  # of a window, for C
+
+
+@COMPILED.implements("convolve", roundings=8)
+def convolve_in_c(backend: Any, x: Array, W: Array, windows: Windows) -> Any:
+    """On the bits of images that are signs, and of the kernel if it is."""
+    if not _fits_in_c(windows, x.shape, x, W) or W.shape[:3] != (*windows.size, x.shape[-1]):
+        return NotImplemented
+    counts, outputs = windows.counts(x.shape), W.shape[-1]
+    z = np.empty((len(x), *counts, outputs), FLOAT32)
+    arguments = outputs, as_given(windows, x.shape, counts), at(x), at(W), at(z)
+    done = bits_pay(windows, x.shape) and backend.c.convolve(*arguments)
+    if not done and small_pays(windows, x.shape, outputs, 1024):
+        done = backend.c.convolve_small(*arguments)
+    return z if done else NotImplemented
+
+
+@COMPILED.implements("convolve_dW", roundings=8)
+def convolve_dW_in_c(backend: Any, x: Array, dz: Array, windows: Windows) -> Any:
+    """On the bits of images that are signs."""
+    if not _fits_in_c(windows, x.shape, x, dz) or dz.shape[:3] != (
+        len(x),
+        *windows.counts(x.shape),
+    ):
+        return NotImplemented
+    outputs = dz.shape[-1]
+    dW = np.empty((*windows.size, x.shape[-1], outputs), FLOAT32)
+    arguments = outputs, as_given(windows, x.shape, dz.shape[1:3]), at(x), at(dz), at(dW)
+    done = bits_pay(windows, x.shape) and backend.c.convolve_dW(*arguments)
+    if not done and small_pays(windows, x.shape, outputs, 2048):
+        done = backend.c.convolve_small_dW(*arguments)
+    return dW if done else NotImplemented
+
+
+@COMPILED.implements("convolve_dx", roundings=8)
+def convolve_dx_in_c(
+    backend: Any, dz: Array, W: Array, windows: Windows, shape: tuple[int, ...]
+) -> Any:
+    """On the bits of a kernel of signs."""
+    if not _fits_in_c(windows, shape, dz, W) or dz.shape[:3] != (shape[0], *windows.counts(shape)):
+        return NotImplemented
+    if W.shape != (*windows.size, shape[-1], dz.shape[-1]) or not bits_pay(windows, shape):
+        return NotImplemented
+    dx, given = np.empty(shape, FLOAT32), as_given(windows, shape, dz.shape[1:3])
+    done = backend.c.convolve_dx(W.shape[-1], given, at(dz), at(W), at(dx))
+    return dx if done else NotImplemented
 
 
 @NUMPY.implements("convolve", roundings=8)
@@ -77,6 +129,26 @@ def convolve_dx(
     return dx
 
 
+def bits_pay(windows: Windows, shape: tuple[int, ...]) -> bool:
+    """Whether a convolution on bits is faster than products with the im2col matrix.
+
+    In benchmarks/results/convolutions.csv it is where the windows have more values than the images,
+    so that the im2col matrix is large, unless a window has very few.
+    """
+    values = math.prod(windows.size) * shape[-1]
+    if not LEAST_VALUES <= values < 2**24:  # whole numbers beyond are not exact in float32
+        return False
+    return math.prod(windows.counts(shape)) * values > math.prod(shape[1:])
+
+
+def small_pays(windows: Windows, shape: tuple[int, ...], outputs: int, most: int) -> bool:
+    """The same for windows of few values, whatever these are, and kernels of at most this size."""
+    values = math.prod(windows.size) * shape[-1]
+    fill = -outputs % 32 <= 8  # numbers that vectors are filled up with
+    overlapping = math.prod(windows.counts(shape)) * values > math.prod(shape[1:])
+    return fill and overlapping and values >= LEAST_VALUES and values * outputs <= most
+
+
 def without_zero_edge(dz: Array) -> Array:
     """`dz` without its last row and column, if these are zeros.
 
@@ -98,6 +170,11 @@ def _fits(windows: Windows, shape: tuple[int, ...], *arrays: Array) -> bool:
         and all(a.dtype == np.float32 and a.ndim == 4 for a in arrays)
         and min(windows.counts(shape)) > 0
     )
+
+
+def _fits_in_c(windows: Windows, shape: tuple[int, ...], *arrays: Array) -> bool:
+    """Whether C can take them, too."""
+    return _fits(windows, shape, *arrays) and all(a.size for a in arrays) and fits(*arrays)
 
 
 def _im2col(x: Array, counts: tuple[int, ...], windows: Windows) -> Array:

@@ -2,7 +2,7 @@
  *
  * This file is included once for each instruction set, by products_*.c, which define
  *
- *     PRODUCT   the name of the function
+ *     NAMED(f)  the name of a function f for this instruction set
  *     FLOATS    floats in a vector: 4, 8 or 16
  *
  * All code is written with vector types of the compiler (GCC and clang have them on every
@@ -81,32 +81,35 @@ INLINE bool any(words v)
     return all != 0;
 }
 
-/* The word of 32 neighbouring floats; bits of `wrong` are set if one of them is not a sign. */
-INLINE uint32_t word_of(const float *p, words *wrong)
+/* The word of the sign bits of 32 lanes. */
+INLINE uint32_t sign_bits(const words *v)
 {
 #if FLOATS == 16
-    words low = *(const words_at *)p, high = *(const words_at *)(p + 16);
-    *wrong |= NOT_A_SIGN(low) | NOT_A_SIGN(high);
-    return (uint32_t)_mm512_movepi32_mask((__m512i)low) |
-           (uint32_t)_mm512_movepi32_mask((__m512i)high) << 16;
+    return (uint32_t)_mm512_movepi32_mask((__m512i)v[0]) |
+           (uint32_t)_mm512_movepi32_mask((__m512i)v[1]) << 16;
 #elif FLOATS == 8
     uint32_t word = 0;
-    for (int t = 0; t < 4; t++) {
-        words v = *(const words_at *)(p + 8 * t);
-        *wrong |= NOT_A_SIGN(v);
-        word |= (uint32_t)_mm256_movemask_ps((__m256)v) << 8 * t;
-    }
+    for (int t = 0; t < 4; t++)
+        word |= (uint32_t)_mm256_movemask_ps((__m256)v[t]) << 8 * t;
     return word;
 #else
     /* Lane l of v number t has bit 4 t + l: first shift all lanes to 4 t, then each by its l. */
     words sum = {0};
-    for (int t = 0; t < 8; t++) {
-        words v = *(const words_at *)(p + 4 * t);
-        *wrong |= NOT_A_SIGN(v);
-        sum |= v >> 31 << 4 * t;
-    }
+    for (int t = 0; t < 8; t++)
+        sum |= v[t] >> 31 << 4 * t;
     return sum[0] | sum[1] << 1 | sum[2] << 2 | sum[3] << 3;
 #endif
+}
+
+/* The word of 32 neighbouring floats; bits of `wrong` are set if one of them is not a sign. */
+INLINE uint32_t word_of(const float *p, words *wrong)
+{
+    words v[WORD / FLOATS];
+    for (int t = 0; t < WORD / FLOATS; t++) {
+        v[t] = *(const words_at *)(p + t * FLOATS);
+        *wrong |= NOT_A_SIGN(v[t]);
+    }
+    return sign_bits(v);
 }
 
 /* Pack 16 rows, whose words fill a line of the cache, of S whose summands are neighbours:
@@ -567,7 +570,7 @@ static bool lay_out(struct operand *a, ptrdiff_t down, ptrdiff_t right)
 /* z = a b, for a (n, k) and b (k, m) with strides in bytes, if an operand is signs; z is stored by
  * rows. Returns which operands were: 1 for a, 2 for b, 3 for both; 0 if it did not compute. `kinds`
  * allows 1, 2 and 3 by its bits 1, 2 and 3. */
-int PRODUCT(ptrdiff_t n, ptrdiff_t k, ptrdiff_t m, ptrdiff_t a_down, ptrdiff_t a_right,
+int NAMED(product)(ptrdiff_t n, ptrdiff_t k, ptrdiff_t m, ptrdiff_t a_down, ptrdiff_t a_right,
             ptrdiff_t b_down, ptrdiff_t b_right, ptrdiff_t kinds, const float *a_at,
             const float *b_at, float *z)
 {

@@ -1,7 +1,6 @@
 /* `products.h` for x86-64 with AVX2. */
 #if defined(__x86_64__)
-#define PRODUCT minibnn_product_avx2
-#define SPARSE_PRODUCT minibnn_sparse_product_avx2
+#define NAMED(name) minibnn_##name##_avx2
 #define FLOATS 8
 #include <immintrin.h>
 #if defined(__clang__)
@@ -10,6 +9,10 @@
 #pragma GCC target("avx2,bmi,bmi2")
 #endif
 #include "products.h"
+#include "windows.h"
+#include "convolutions.h"
+#include "pooling.h"
+#include "small_windows.h"
 #include "sparse.h"
 #if defined(__clang__)
 #pragma clang attribute pop

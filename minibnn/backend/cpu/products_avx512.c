@@ -1,7 +1,6 @@
 /* `products.h` for x86-64 with AVX-512, which counts bits by tables of nibbles. */
 #if defined(__x86_64__)
-#define PRODUCT minibnn_product_avx512
-#define SPARSE_PRODUCT minibnn_sparse_product_avx512
+#define NAMED(name) minibnn_##name##_avx512
 #define FLOATS 16
 #include <immintrin.h>
 #if defined(__clang__)
@@ -10,6 +9,10 @@
 #pragma GCC target("avx512f,avx512bw,avx512dq,avx512vl,bmi,bmi2")
 #endif
 #include "products.h"
+#include "windows.h"
+#include "convolutions.h"
+#include "pooling.h"
+#include "small_windows.h"
 #include "sparse.h"
 #if defined(__clang__)
 #pragma clang attribute pop

@@ -1,7 +1,6 @@
 /* `products.h` for x86-64 with AVX-512 and VPOPCNTDQ, which counts bits in one instruction. */
 #if defined(__x86_64__)
-#define PRODUCT minibnn_product_avx512_vpopcntdq
-#define SPARSE_PRODUCT minibnn_sparse_product_avx512_vpopcntdq
+#define NAMED(name) minibnn_##name##_avx512_vpopcntdq
 #define FLOATS 16
 #define COUNT_LANES
 #include <immintrin.h>
@@ -11,6 +10,10 @@
 #pragma GCC target("avx512f,avx512bw,avx512dq,avx512vl,avx512vpopcntdq,bmi,bmi2")
 #endif
 #include "products.h"
+#include "windows.h"
+#include "convolutions.h"
+#include "pooling.h"
+#include "small_windows.h"
 #include "sparse.h"
 #if defined(__clang__)
 #pragma clang attribute pop

@@ -1,8 +1,11 @@
 /* `products.h` for every processor: SSE2 on x86-64, NEON on ARM. */
-#define PRODUCT minibnn_product_portable
-#define SPARSE_PRODUCT minibnn_sparse_product_portable
+#define NAMED(name) minibnn_##name##_portable
 #define FLOATS 4
 #include "products.h"
+#include "windows.h"
+#include "convolutions.h"
+#include "pooling.h"
+#include "small_windows.h"
 #include "sparse.h"
 
 /* The number of the best instruction set that this processor has; see c_kernels.py. */

@@ -1,8 +1,6 @@
 /* Matrix products whose left operand is mostly zeros, such as the pixels of digits: zeros are skipped.
  *
- * This file is included after products.h, once for each instruction set, by products_*.c, which define
- *
- *     SPARSE_PRODUCT   the name of the function
+ * This file is included after products.h, once for each instruction set, by products_*.c.
  *
  * The values of S that are not zero are marked by bits, packed as signs are (see products.h):
  *
@@ -165,7 +163,7 @@ static void for_rows(struct sparse_job *job, ptrdiff_t rows, ptrdiff_t each,
 
 /* z = a b, for a (n, k) and b (k, m) with strides in bytes, if a is mostly zeros and b is finite and
  * stored by rows; z is stored by rows. Returns whether it did compute. */
-int SPARSE_PRODUCT(ptrdiff_t n, ptrdiff_t k, ptrdiff_t m, ptrdiff_t a_down, ptrdiff_t a_right,
+int NAMED(sparse_product)(ptrdiff_t n, ptrdiff_t k, ptrdiff_t m, ptrdiff_t a_down, ptrdiff_t a_right,
                    ptrdiff_t b_down, ptrdiff_t b_right, const float *a_at, const float *b_at, float *z)
 {
     struct operand a = {n, k, a_at, 0, 0}, b = {k, m, b_at, 0, 0};

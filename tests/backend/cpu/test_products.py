@@ -468,16 +468,16 @@ def test_float64_goes_to_the_blas(kinds, rng):
 
 
 @pytest.mark.skipif(shutil.which("cc") is None, reason="there is no C compiler")
-def test_the_sanitizers_find_nothing(tmp_path):
-    """Of addresses and of undefined behaviour, on shapes with every kind of tail."""
+@pytest.mark.parametrize(("sanitizers", "step"), [("address,undefined", "2"), ("thread", "11")])
+def test_the_sanitizers_find_nothing(sanitizers, step, tmp_path):
+    """Of addresses, undefined behaviour and threads, on shapes with every kind of tail."""
     sources = sorted(Path(c_kernels.FOLDER).glob("products_*.c"))
     sources += [Path(c_kernels.FOLDER, "threads.c")]
     sources += [Path(__file__).parents[2] / "support" / "hostile_products.c"]
     options = ["-std=gnu11", "-O1", "-ffp-contract=off", "-fno-sanitize-recover=all"]
-    command = ["cc", *options, "-fsanitize=address,undefined", *sources, "-o", "run"]
-    done = subprocess.run(
-        [*command, "-lm", "-pthread"], cwd=tmp_path, capture_output=True, text=True
-    )
+    command = ["cc", *options, f"-fsanitize={sanitizers}", *sources, "-o", "run"]
+    command += ["-lm", "-pthread"]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True)
     assert (done.returncode, done.stderr) == (0, "")
-    done = subprocess.run([tmp_path / "run"], capture_output=True, text=True)
+    done = subprocess.run([tmp_path / "run", step], capture_output=True, text=True)
     assert (done.stdout, done.stderr) == ("all as expected\n", "")
