@@ -48,6 +48,7 @@ class Library:
         self.product = _declare(of_set("product"), 8, 3)
         self.sparse_product = _declare(of_set("sparse_product"), 7, 3)
         self.blas_product = _declare(library.minibnn_call_blas_product, 7, 3)
+        self.threads = _declare(library.minibnn_threads, 0, 0)
         self.convolve = _declare(of_set("convolve"), 1, 4)
         self.convolve_dW = _declare(of_set("convolve_dW"), 1, 4)
         self.convolve_dx = _declare(of_set("convolve_dx"), 1, 4)
