@@ -182,7 +182,7 @@ def _fits_or_none(v: Any) -> bool:
 
 
 def _at(v: Any) -> Any:
-    """The address of an array; a null pointer for the number 1."""
+    """An array for C; a null pointer for the number 1."""
     return at(v) if isinstance(v, np.ndarray) else None
 
 
