@@ -30,7 +30,6 @@ import pandas as pd
 from harness.environment import RESULTS, restart_without_unfair_variables, save_run
 from minibnn.backend.cpu import CompiledBackend, convolution, open_library
 from minibnn.backend.cpu.c_kernels import INSTRUCTION_SETS, Library
-from minibnn.backend.cpu.windows import as_given
 from minibnn.windows import Windows
 
 LARGEST = 1e8  # products of two numbers
@@ -60,33 +59,38 @@ def operands(shape: tuple[int, ...], real: bool) -> tuple[Any, ...]:
 
 
 def calls(backend: CompiledBackend, shape: tuple[int, ...]) -> Iterator[tuple[Any, ...]]:
-    """What is measured: a name, whether it is chosen, the call in C, and the other one."""
-    outputs, c = shape[3], backend.c
+    """What is measured: a name, whether C is chosen, its implementation, and the other one.
+
+    C is chosen anyway until the next one.
+    """
+    bits_pay, small_pays = convolution.bits_pay, convolution.small_pays
     for real in (False, True):
         x, W, dz, windows = operands(shape, real)
-        given = as_given(windows, x.shape, dz.shape[1:3])
-        z, dW, dx = (np.empty(a.shape, a.dtype) for a in (dz, W, x))
-        pays = convolution.bits_pay(windows, x.shape)
-
-        def in_c(function: Any, a: Any, b: Any, out: Any, given: Any = given) -> Any:
-            return partial(function, outputs, given, *(v.ctypes.data for v in (a, b, out)))
-
-        by_im2col = partial(convolution.convolve, backend, x, W, windows)
-        dW_by_im2col = partial(convolution.convolve_dW, backend, x, dz, windows)
-        if real:
-            for what, most, ours, other in (
-                ("z of small windows", 1024, in_c(c.convolve_small, x, W, z), by_im2col),
-                ("dW of small windows", 2048, in_c(c.convolve_small_dW, x, dz, dW), dW_by_im2col),
-            ):
-                yield what, convolution.small_pays(windows, x.shape, outputs, most), ours, other
-            continue
-        yield "z", pays, in_c(c.convolve, x, W, z), by_im2col
+        bits = bits_pay(windows, x.shape)
+        small = [small_pays(windows, x.shape, shape[3], most) for most in (1024, 2048)]
         R = operands(shape, True)[1]
-        real_z = partial(convolution.convolve, backend, x, R, windows)
-        yield "z of a real kernel", pays, in_c(c.convolve, x, R, z), real_z
-        yield "dW", pays, in_c(c.convolve_dW, x, dz, dW), dW_by_im2col
-        other = partial(convolution.convolve_dx, backend, dz, W, windows, x.shape)
-        yield "dx", pays, in_c(c.convolve_dx, dz, W, dx), other
+        z, dW = (x, W, windows), (x, dz, windows)
+        in_c = convolution.convolve_in_c, convolution.convolve_dW_in_c, convolution.convolve_dx_in_c
+        other = convolution.convolve, convolution.convolve_dW, convolution.convolve_dx
+        rows: list[tuple[Any, ...]] = [
+            ("z", bits, 0, z),
+            ("z of a real kernel", bits, 0, (x, R, windows)),
+            ("dW", bits, 1, dW),
+            ("dx", bits, 2, (dz, W, windows, x.shape)),
+        ]
+        if real:
+            rows = [
+                ("z of small windows", small[0], 0, z),
+                ("dW of small windows", small[1], 1, dW),
+            ]
+        convolution.bits_pay = lambda *args, real=real: not real
+        convolution.small_pays = lambda *args, real=real: real
+        try:
+            for what, chosen, which, arguments in rows:
+                both = [partial(f[which], backend, *arguments) for f in (in_c, other)]
+                yield what, chosen, *both
+        finally:
+            convolution.bits_pay, convolution.small_pays = bits_pay, small_pays
 
 
 def least(both: list[Callable[[], Any]], seconds: float) -> list[float]:
@@ -111,7 +115,7 @@ def measure(shapes: list[tuple[int, ...]], seconds: float) -> Iterator[dict[str,
         backend.c = Library(library, name)
         for shape in shapes:
             for what, chosen, in_c, other in calls(backend, shape):
-                if in_c():  # not too large for small windows
+                if in_c() is not NotImplemented:  # not too large for small windows
                     ours, theirs = least([in_c, other], seconds)
                     names = "batch", "size", "channels", "outputs", "kernel", "stride"
                     yield {

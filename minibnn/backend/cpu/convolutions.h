@@ -12,7 +12,7 @@ enum {
     DW_PARTS = 1 << 22, /* numbers in the sums of all blocks, about */
     DX_TASK = 256,
     DX_WINDOWS = 32,    /* whose gradients are computed before they are added */
-    LEAST_SUMMANDS = 16 /* of results by XNOR; tables are faster for fewer */
+    LEAST_KERNEL = 512  /* weights for results by XNOR; tables are faster for fewer */
 };
 
 struct convolution {
@@ -142,7 +142,7 @@ int NAMED(convolve)(ptrdiff_t outputs, const struct windows *w, const float *x, 
     uint32_t *bits = malloc((size_t)(words_of(kernel.rows) * stride_of(outputs)) * sizeof *bits);
     if (bits == NULL)
         return 0;
-    bool both = kernel.rows >= LEAST_SUMMANDS && pack(transposed(kernel), bits);
+    bool both = kernel.rows * outputs >= LEAST_KERNEL && pack(transposed(kernel), bits);
     struct convolution c = {w, outputs, block_of(w, FORWARD_TASK), x, W, {0}, both ? bits : NULL, z,
                             false};
     minibnn_run(tasks_of(&c), convolve_block, &c);
