@@ -65,6 +65,7 @@ class Library:
         self.update_running = _declare(library.minibnn_call_update_running, 1, 4, 3)
         self.log_softmax = _declare(library.minibnn_call_log_softmax, 2, 3)
         self.cross_entropy = _declare(library.minibnn_call_cross_entropy, 3, 5)
+        self.count_correct = _declare(library.minibnn_call_count_correct, 3, 2)
         gradient = library.minibnn_call_cross_entropy_gradient
         self.cross_entropy_gradient = _declare(gradient, 3, 3, 1)
         self.straight_through_gradient = _declare(

@@ -96,6 +96,9 @@ CALL(int, cross_entropy_gradient, (L, L, L, P, P, P, F),
      (L rows, L classes, L bytes, P p, P labels, P dlogits, F share),
      (rows, classes, bytes, at(p), at(labels), at(dlogits), share))
 
+CALL(int, count_correct, (L, L, L, P, P), (L rows, L classes, L bytes, P x, P labels),
+     (rows, classes, bytes, at(x), at(labels)))
+
 CALL(void, adam, (L, P, P, P, P, F, F, F, F, F, F, F),
      (L n, P w, P g, P m, P v, F beta1, F rest1, F beta2, F rest2, F alpha_t, F epsilon_hat, F bound),
      (n, at(w), at(g), at(m), at(v), beta1, rest1, beta2, rest2, alpha_t, epsilon_hat, bound))
