@@ -41,8 +41,8 @@ UNFAIR = (
     "CUDA_LAUNCH_BLOCKING",
     "PYTHONDONTWRITEBYTECODE",
 )
-# What limits each contestant to an instruction set. minibnn's kernels.c has no switch: its passes over
-# memory, which are not products, still use AVX-512.
+# What limits each contestant to an instruction set. minibnn's kernels.c has no switch: its passes
+# over memory, which are not products, still use AVX-512.
 INSTRUCTIONS = {
     "avx2": {
         "MINIBNN_CPU": "avx2",

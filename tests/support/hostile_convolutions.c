@@ -148,14 +148,16 @@ static void check(int set, const struct windows *w, ptrdiff_t outputs)
     free(x), free(y), free(back), free(position);
 }
 
-int main(void)
+/* With an argument, only each so-manieth shape. */
+int main(int count, char **arguments)
 {
+    int step = count > 1 ? atoi(arguments[1]) : 1;
     ptrdiff_t channels[] = {1, 3, 31, 32, 33, 64}, outputs[] = {1, 33};
     ptrdiff_t shapes[][9] = {/* images, more rows and columns; height and width, strides, dilations */
         {1, 0, 0, 1, 1, 1, 1, 1, 1}, {2, 4, 6, 3, 3, 1, 1, 1, 1}, {9, 2, 17, 3, 2, 1, 1, 2, 3},
         {3, 9, 8, 2, 5, 3, 2, 1, 1}, {30, 3, 3, 3, 3, 1, 1, 1, 1}, {1, 20, 70, 3, 3, 2, 3, 1, 2}};
     for (int set = 0; set <= minibnn_instruction_set(); set++)
-        for (int t = 0; t < 6 * 6 * 2; t++) {
+        for (int t = 0; t < 6 * 6 * 2; t += step) {
             ptrdiff_t *s = shapes[t / 12];
             struct windows w = {s[0], (s[3] - 1) * s[7] + 1 + s[1], (s[4] - 1) * s[8] + 1 + s[2],
                                 channels[t % 6], s[3], s[4], s[5], s[6], s[7], s[8],

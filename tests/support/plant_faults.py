@@ -200,7 +200,7 @@ def broken_c(text: str, most: int) -> Iterator[tuple[str, str, str]]:
 
 def in_c(most: int) -> Iterator[Fault]:
     """Faults in the C files of operations; products have tests of their own."""
-    for name in ("kernels.c", "cross_entropy.c", "running.c"):
+    for name in ("kernels.c", "accuracy.c", "cross_entropy.c", "running.c"):
         source = Path(compiled.FOLDER, name)
         with tempfile.TemporaryDirectory() as folder:
             yield from _in_c(source, others(source, Path(folder)), most)

@@ -4,6 +4,7 @@ Each family of operations has a file with its implementations; `c_kernels.py` lo
 """
 
 from minibnn.backend.cpu import (
+    accuracy,
     adam,
     batch_norm,
     convolution,
@@ -20,6 +21,7 @@ from minibnn.backend.cpu.compiled import CompiledBackend
 __all__ = [
     "CompiledBackend",
     "NumpyBackend",
+    "accuracy",
     "adam",
     "batch_norm",
     "convolution",

@@ -160,7 +160,7 @@ def update_running(
 ) -> Any:
     """In one pass."""
     arrays = running_mean, running_var, mean, var
-    if not fits(*arrays) or any(a.shape != mean.shape for a in arrays):
+    if not running_mean.shape == running_var.shape == mean.shape == var.shape or not fits(*arrays):
         return NotImplemented
     factors = momentum, 1 - momentum, variance_factor
     backend.c.update_running(mean.size, *map(at, arrays), *factors)
@@ -182,7 +182,7 @@ def _fits_or_none(v: Any) -> bool:
 
 
 def _at(v: Any) -> Any:
-    """The address of an array; a null pointer for the number 1."""
+    """An array for C; a null pointer for the number 1."""
     return at(v) if isinstance(v, np.ndarray) else None
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ctypes
 import itertools
 import os
+import sys
 import zlib
 from collections.abc import Callable
 from typing import Any
@@ -23,7 +24,7 @@ INSTRUCTION_SETS = ("portable", "avx2", "avx512", "avx512_vpopcntdq")
 
 
 class Library:
-    """The functions of the C files, called by ctypes with lengths, addresses (`at`) and floats.
+    """The functions of the C files, called by ctypes with lengths, arrays (`at`) and floats.
 
     C code does not check its arguments: callers check shapes and layout first (`fits`).
 
@@ -39,13 +40,15 @@ class Library:
     def __init__(self, library: ctypes.CDLL, instruction_set: str | None = None) -> None:
         self.instruction_set = _choose(library.minibnn_instruction_set(), instruction_set)
         _connect_blas(library)
+        library.minibnn_pass_arrays(DATA)
 
         def of_set(name: str) -> Any:
-            return getattr(library, f"minibnn_{name}_{self.instruction_set}")
+            return getattr(library, f"minibnn_call_{name}_{self.instruction_set}")
 
         self.product = _declare(of_set("product"), 8, 3)
         self.sparse_product = _declare(of_set("sparse_product"), 7, 3)
-        self.blas_product = _declare(library.minibnn_blas_product, 7, 3)
+        self.blas_product = _declare(library.minibnn_call_blas_product, 7, 3)
+        self.threads = _declare(library.minibnn_threads, 0, 0)
         self.convolve = _declare(of_set("convolve"), 1, 4)
         self.convolve_dW = _declare(of_set("convolve_dW"), 1, 4)
         self.convolve_dx = _declare(of_set("convolve_dx"), 1, 4)
@@ -53,21 +56,22 @@ class Library:
         self.convolve_small_dW = _declare(of_set("convolve_small_dW"), 1, 4)
         self.max_pool = _declare(of_set("max_pool"), 0, 4)
         self.max_pool_gradient = _declare(of_set("max_pool_gradient"), 0, 4)
-        self.binary_sign = _declare(library.minibnn_binary_sign, 1, 2)
-        self.rescale_bytes = _declare(library.minibnn_rescale_bytes, 1, 2, 2)
-        self.all_finite = _declare(library.minibnn_all_finite, 1, 1)
-        self.batch_sums = _declare(library.minibnn_batch_sums, 3, 3)
-        self.batch_norm = _declare(library.minibnn_batch_norm, 3, 7, 1)
-        self.batch_norm_gradient = _declare(library.minibnn_batch_norm_gradient, 3, 8)
-        self.update_running = _declare(library.minibnn_update_running, 1, 4, 3)
-        self.log_softmax = _declare(library.minibnn_log_softmax, 2, 3)
-        self.cross_entropy = _declare(library.minibnn_cross_entropy, 3, 5)
-        gradient = library.minibnn_cross_entropy_gradient
+        self.binary_sign = _declare(library.minibnn_call_binary_sign, 1, 2)
+        self.rescale_bytes = _declare(library.minibnn_call_rescale_bytes, 1, 2, 2)
+        self.all_finite = _declare(library.minibnn_call_all_finite, 1, 1)
+        self.batch_sums = _declare(library.minibnn_call_batch_sums, 3, 3)
+        self.batch_norm = _declare(library.minibnn_call_batch_norm, 3, 7, 1)
+        self.batch_norm_gradient = _declare(library.minibnn_call_batch_norm_gradient, 3, 8)
+        self.update_running = _declare(library.minibnn_call_update_running, 1, 4, 3)
+        self.log_softmax = _declare(library.minibnn_call_log_softmax, 2, 3)
+        self.cross_entropy = _declare(library.minibnn_call_cross_entropy, 3, 5)
+        self.count_correct = _declare(library.minibnn_call_count_correct, 3, 2)
+        gradient = library.minibnn_call_cross_entropy_gradient
         self.cross_entropy_gradient = _declare(gradient, 3, 3, 1)
         self.straight_through_gradient = _declare(
-            library.minibnn_straight_through_gradient, 1, 3, 1
+            library.minibnn_call_straight_through_gradient, 1, 3, 1
         )
-        self.adam = _declare(library.minibnn_adam, 1, 4, 7)
+        self.adam = _declare(library.minibnn_call_adam, 1, 4, 7)
 
 
 def _declare(function: Any, lengths: int, pointers: int, floats: int = 0) -> Any:
@@ -124,8 +128,23 @@ def fits(*arrays: Array) -> bool:
     return True
 
 
-# What ctypes passes as the address of an array, in half the time of `a.ctypes.data`.
-at: Callable[[Array], Any] = (ctypes.c_char * 0).from_buffer
+def _place_of_data() -> int:
+    """Where in an array's object the address of its data is, in bytes; 0 if it is not found there.
+
+    NumPy's ABI has it behind the part that all Python objects have.
+    """
+    a = np.empty(1)
+    if sys.implementation.name != "cpython":  # there, id() is not an address
+        return 0
+    place = object.__basicsize__
+    found = ctypes.c_void_p.from_address(id(a) + place).value == a.ctypes.data
+    return place if found else 0
+
+
+DATA = _place_of_data()
+# What is passed for an array, which has to exist until the call returns: see `calls.c`. NumPy's own
+# answer takes ten times as long.
+at: Callable[[Array], int] = id if DATA else lambda a: a.ctypes.data
 
 
 def open_library() -> ctypes.CDLL | None:

@@ -9,6 +9,7 @@
 enum {
     FORWARD_TASK = 1024, /* windows in a block of images, about */
     DW_TASK = 512,
+    DW_PARTS = 1 << 22, /* numbers in the sums of all blocks, about */
     DX_TASK = 256,
     DX_WINDOWS = 32,    /* whose gradients are computed before they are added */
     LEAST_KERNEL = 512  /* weights for results by XNOR; tables are faster for fewer */
@@ -211,8 +212,11 @@ int NAMED(convolve_dW)(ptrdiff_t outputs, const struct windows *given, const flo
     if (!looks_like_signs(X))
         return 0;
     struct results used = without_zero_edge(w, outputs, dz);
-    struct convolution c = {w, outputs, block_of(w, DW_TASK), x, NULL, used, NULL, NULL, false};
-    ptrdiff_t size = values_of(w) * outputs, tasks = tasks_of(&c);
+    ptrdiff_t size = values_of(w) * outputs, most = DW_PARTS / size < 4 ? 4 : DW_PARTS / size;
+    ptrdiff_t block = block_of(w, DW_TASK), least_block = (w->images + most - 1) / most;
+    block = block < least_block ? least_block : block;
+    struct convolution c = {w, outputs, block, x, NULL, used, NULL, NULL, false};
+    ptrdiff_t tasks = tasks_of(&c);
     c.out = tasks == 1 ? dW : malloc((size_t)(tasks * size) * sizeof *dW);
     if (c.out == NULL)
         return 0;

@@ -1,19 +1,7 @@
 /* The cross-entropy of a batch whose labels are class numbers, and its gradient. */
-#include <stddef.h>
-#include <stdint.h>
-#include <string.h>
+#include "labels.h"
 
 void minibnn_log_softmax(ptrdiff_t rows, ptrdiff_t width, const float *x, float *logp, float *p);
-
-/* Label number i, of 1 or 8 bytes. A negative one becomes a number that is too large. */
-static inline uint64_t label_at(const void *labels, ptrdiff_t bytes, ptrdiff_t i)
-{
-    if (bytes == 1)
-        return ((const uint8_t *)labels)[i];
-    uint64_t label;
-    memcpy(&label, (const char *)labels + 8 * i, sizeof label);
-    return label;
-}
 
 /* For each row: log p, p, and the score, log p of its label. Returns 0, without a result, if a label
  * is not a class. */

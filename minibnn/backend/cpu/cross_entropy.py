@@ -18,7 +18,7 @@ FEW_CLASSES = 40
 @COMPILED.implements("cross_entropy", roundings=4)
 def cross_entropy(backend: Any, logits: Array, labels: Array, smoothing: float) -> Any:
     """Softmax and scores in one call."""
-    if smoothing or not _few(logits) or not _numbers(labels, len(logits)):
+    if smoothing or not _few(logits) or not are_numbers(labels, len(logits)):
         return NotImplemented
     p, scratch = np.empty(logits.shape, FLOAT32), np.empty(logits.shape, FLOAT32)
     scores = np.empty(len(logits), FLOAT32)
@@ -31,7 +31,7 @@ def cross_entropy(backend: Any, logits: Array, labels: Array, smoothing: float) 
 @COMPILED.implements("cross_entropy_gradient")
 def cross_entropy_gradient(backend: Any, p: Array, labels: Array, smoothing: float) -> Array:
     """In one pass."""
-    if smoothing or not fits(p) or p.ndim != 2 or not _numbers(labels, len(p)):
+    if smoothing or not fits(p) or p.ndim != 2 or not are_numbers(labels, len(p)):
         return NotImplemented
     dlogits = np.empty(p.shape, FLOAT32)
     sizes, arrays = (*p.shape, labels.itemsize), (p, labels, dlogits)
@@ -54,7 +54,7 @@ def _few(logits: Array) -> bool:
     return fits(logits) and logits.ndim == 2 and 0 < logits.shape[1] <= FEW_CLASSES
 
 
-def _numbers(labels: Array, samples: int) -> bool:
+def are_numbers(labels: Array, samples: int) -> bool:
     """Whether C can take these labels: a class number for each sample; one at least."""
     kind, whole = labels.dtype.char, labels.flags.carray
     return kind in "Bl" and whole and labels.shape == (samples,) and samples > 0

@@ -19,20 +19,21 @@ from minibnn.backend.cpu.c_kernels import FLOAT32, Library, at, fits
 
 LEFT, RIGHT, BOTH = 2, 4, 8  # which operands may be signs: a, b, or both
 
-# Nanoseconds for each unit of `work`, fitted to benchmarks/results/bits.csv by benchmarks/bits.py.
+# Nanoseconds for each unit of `work`, fitted to benchmarks/results/bits.csv by benchmarks/bits.py;
+# but a call takes 2 us less than it did then.
 COSTS = {
-    ("avx512_vpopcntdq", LEFT): (5450, 0.0726, 14.4, 0.461),
-    ("avx512_vpopcntdq", RIGHT): (4680, 0.053, 17.5, 0.534),
-    ("avx512_vpopcntdq", BOTH): (5430, 0.0586, 0, 7.0),
-    ("avx512", LEFT): (5470, 0.0718, 14.4, 0.467),
-    ("avx512", RIGHT): (4680, 0.0518, 17.4, 0.536),
-    ("avx512", BOTH): (5610, 0.0559, 0, 16.6),
-    ("avx2", LEFT): (5280, 0.0915, 13.3, 0.525),
-    ("avx2", RIGHT): (4680, 0.0531, 16.7, 0.591),
-    ("avx2", BOTH): (5000, 0.0713, 0, 17.6),
-    ("portable", LEFT): (5440, 0.161, 21.1, 0.838),
-    ("portable", RIGHT): (4790, 0.123, 25.9, 0.898),
-    ("portable", BOTH): (4780, 0.123, 0, 46.4),
+    ("avx512_vpopcntdq", LEFT): (3450, 0.0726, 14.4, 0.461),
+    ("avx512_vpopcntdq", RIGHT): (2680, 0.053, 17.5, 0.534),
+    ("avx512_vpopcntdq", BOTH): (3430, 0.0586, 0, 7.0),
+    ("avx512", LEFT): (3470, 0.0718, 14.4, 0.467),
+    ("avx512", RIGHT): (2680, 0.0518, 17.4, 0.536),
+    ("avx512", BOTH): (3610, 0.0559, 0, 16.6),
+    ("avx2", LEFT): (3280, 0.0915, 13.3, 0.525),
+    ("avx2", RIGHT): (2680, 0.0531, 16.7, 0.591),
+    ("avx2", BOTH): (3000, 0.0713, 0, 17.6),
+    ("portable", LEFT): (3440, 0.161, 21.1, 0.838),
+    ("portable", RIGHT): (2790, 0.123, 25.9, 0.898),
+    ("portable", BOTH): (2780, 0.123, 0, 46.4),
 }
 # Nanoseconds of the BLAS: for a call, and for each product of two numbers. These are among its best
 # in that table, on one thread. A processor that only has SSE or NEON was not measured; vectors are
@@ -54,8 +55,10 @@ def product(c: Library, a: Array, b: Array, out: Array | None = None) -> Array:
     """
     if a.ndim == 2 == b.ndim and a.shape[1] == len(b):
         kinds = worthwhile(c.instruction_set, *a.shape, b.shape[1])
-        # Two real operands are told apart by their first value, in no time.
-        if kinds and (abs(a.item(0)) == 1 or abs(b.item(0)) == 1):
+        if kinds:  # a real operand is told apart by its first value, in no time
+            left, right = abs(a.item(0)) == 1, abs(b.item(0)) == 1
+            kinds &= LEFT * left | RIGHT * right | BOTH * (left and right)
+        if kinds:
             z = on_bits(c, a, b, out, kinds)
             if z is not NotImplemented:
                 return z
@@ -64,7 +67,7 @@ def product(c: Library, a: Array, b: Array, out: Array | None = None) -> Array:
             z = by_address(c.sparse_product, a, b, out)
             if z is not NotImplemented:
                 return z
-        if products > BLAS_ALONE:
+        if products > BLAS_ALONE and c.threads() > 1:
             z = by_address(c.blas_product, a, b, out)
             if z is not NotImplemented:
                 return z
@@ -84,7 +87,7 @@ def on_bits(c: Library, a: Array, b: Array, out: Array | None, kinds: int) -> An
     if z is None:
         return NotImplemented
     shape = *a.shape, b.shape[1]
-    done = c.product(*shape, *a.strides, *b.strides, kinds, address(a), address(b), at(z))
+    done = c.product(*shape, *a.strides, *b.strides, kinds, at(a), at(b), at(z))
     return z if done else NotImplemented
 
 
@@ -92,14 +95,13 @@ def by_address(function: Any, a: Array, b: Array, out: Array | None) -> Any:
     """``a @ b`` by a function of C; NotImplemented if it declines.
 
     `sparse_product` skips the zeros of an `a` that is mostly zeros (`sparse.h`), and declines
-    others. `blas_product` is the BLAS on the threads of `threads.c`, and declines if there is only
-    one.
+    others. `blas_product` is the BLAS on the threads of `threads.c`.
     """
     z = place(a, b, out)
     if z is None:
         return NotImplemented
     shape = *a.shape, b.shape[1]
-    done = function(*shape, *a.strides, *b.strides, address(a), address(b), at(z))
+    done = function(*shape, *a.strides, *b.strides, at(a), at(b), at(z))
     return z if done else NotImplemented
 
 
@@ -138,11 +140,3 @@ def work(kind: int, n: int, k: int, m: int) -> tuple[int, ...]:
     rows, columns = (n, m) if kind == LEFT else (m, n)
     tables = -(-k // 4) * -(-columns // 16)
     return 1, rows * k, -(-rows // 512) * tables, rows * tables
-
-
-def address(a: Array) -> Any:
-    """The address of a matrix stored by rows or by columns, also of one that is read-only."""
-    try:
-        return at(a if a.flags.c_contiguous else a.T)
-    except (TypeError, ValueError, BufferError):
-        return a.ctypes.data

@@ -12,7 +12,9 @@ enum {
     SPARSE = 4,            /* at most one in so many values may differ from 0 */
     SAMPLES = 64,          /* values that `looks_sparse` takes */
     PANEL = 8,             /* vectors of a row of the result that stay in registers */
+    DEPTH = 2,             /* words of summands whose part of a panel is used together: up to 32 kB */
     SPARSE_TASK = 1 << 13, /* vectors that a task multiplies, about */
+    SPARSE_ROWS = 32,      /* rows of a task, at least: they share what is in the cache */
     CHECK_TASK = 1 << 15   /* floats of D that a task checks, about */
 };
 
@@ -110,25 +112,31 @@ static void check_rows(ptrdiff_t task, void *argument)
         job->infinite = true;
 }
 
-/* Columns j to j + vectors FLOATS of some rows of the result. */
+/* Columns j to j + vectors FLOATS of some rows of the result. These columns of DEPTH words of summands
+ * stay in the first-level cache while all rows use them. */
 INLINE void multiply_panel(int vectors, const struct sparse_job *job, ptrdiff_t first, ptrdiff_t last,
                            ptrdiff_t j)
 {
     struct operand S = job->S, D = job->D;
     ptrdiff_t step = stride_of(S.rows), depth = words_of(S.columns);
-    for (ptrdiff_t r = first; r < last; r++) {
-        floats sum[PANEL] = {0};
-        for (ptrdiff_t q = 0; q < depth; q++)
-            for (uint32_t w = job->bits[q * step + r]; w; w &= w - 1) {
-                ptrdiff_t s = q * WORD + __builtin_ctz(w);
-                float x = S.at[r * S.rows_apart + s * S.columns_apart];
-                const float *row = D.at + s * D.rows_apart + j;
+    for (ptrdiff_t start = 0; start < depth; start += DEPTH)
+        for (ptrdiff_t r = first; r < last; r++) {
+            float *out = job->out + r * D.columns + j;
+            floats sum[PANEL] = {0};
+            if (start > 0)
                 for (int v = 0; v < vectors; v++)
-                    sum[v] += x * *(const floats_at *)(row + v * FLOATS);
-            }
-        for (int v = 0; v < vectors; v++)
-            *(floats_at *)(job->out + r * D.columns + j + v * FLOATS) = sum[v];
-    }
+                    sum[v] = *(const floats_at *)(out + v * FLOATS);
+            for (ptrdiff_t q = start; q < least(start + DEPTH, depth); q++)
+                for (uint32_t w = job->bits[q * step + r]; w; w &= w - 1) {
+                    ptrdiff_t s = q * WORD + __builtin_ctz(w);
+                    float x = S.at[r * S.rows_apart + s * S.columns_apart];
+                    const float *row = D.at + s * D.rows_apart + j;
+                    for (int v = 0; v < vectors; v++)
+                        sum[v] += x * *(const floats_at *)(row + v * FLOATS);
+                }
+            for (int v = 0; v < vectors; v++)
+                *(floats_at *)(out + v * FLOATS) = sum[v];
+        }
 }
 
 /* out(r, c) = sum over s of S(r, s) D(s, c), of the s where S(r, s) is not 0, in order. */
@@ -179,8 +187,9 @@ int NAMED(sparse_product)(ptrdiff_t n, ptrdiff_t k, ptrdiff_t m, ptrdiff_t a_dow
     if (sparse)
         for_rows(&job, k, 1 + CHECK_TASK / m, check_rows);
     sparse = sparse && !job.infinite;
+    ptrdiff_t each = SPARSE_TASK * FLOATS * n / (1 + job.marked * m);
     if (sparse)
-        for_rows(&job, n, 1 + SPARSE_TASK * FLOATS * n / (1 + job.marked * m), multiply_rows);
+        for_rows(&job, n, each < SPARSE_ROWS ? SPARSE_ROWS : each, multiply_rows);
     free(job.bits);
     return sparse;
 }

@@ -11,6 +11,7 @@ import sys
 import types
 from pathlib import Path
 
+import numpy as np
 import pytest
 from devices import built
 from sealed import sealed
@@ -156,3 +157,28 @@ def test_an_instruction_set_that_is_not_there_is_an_error(name, monkeypatch):
         compiled.Library(library)
     with pytest.raises(ValueError, match=f"Library: {expected}"):
         compiled.Library(library, name)
+
+
+@built
+def test_arrays_are_passed_as_objects_or_as_the_addresses_of_their_data(rng):
+    """Also a part of an array, a read-only one, and one that is stored by columns."""
+    library = compiled.open_library()
+    x = rng.standard_normal((4, 6)).astype(np.float32)
+    fixed = x.copy()
+    fixed.flags.writeable = False
+    try:
+        for place, at in ((compiled.DATA, compiled.at), (0, lambda a: a.ctypes.data)):
+            call = compiled.Library(library).binary_sign
+            library.minibnn_pass_arrays(place)
+            for a in (x, x[1:], x[2, 3:], fixed, x.T):
+                y = np.zeros(a.size, np.float32)
+                call(a.size, at(a), at(y))
+                np.testing.assert_array_equal(y, np.where(a.ravel("K") < 0, -1, 1))
+    finally:
+        library.minibnn_pass_arrays(compiled.DATA)
+
+
+def test_where_python_has_no_addresses_of_objects_numpy_gives_those_of_data(monkeypatch):
+    assert (compiled.DATA > 0) == (sys.implementation.name == "cpython")
+    monkeypatch.setattr(sys, "implementation", types.SimpleNamespace(name="another"))
+    assert compiled._place_of_data() == 0
