@@ -8,8 +8,8 @@ rows of the table are z of signs and of a real kernel, both gradients on bits, a
 windows, whose images are real. Both ways take turns, and the table has the least processor time of
 each in microseconds, with the call from Python.
 
-`bits_pay` and `small_pays` in `minibnn/backend/cpu/convolution.py` choose by shape; the program
-prints how often they chose the slower way.
+`bits_pay`, `dx_pays` and `small_pays` in `minibnn/backend/cpu/convolution.py` choose by shape; the
+program prints how often they chose the slower way.
 """
 
 from __future__ import annotations
@@ -63,7 +63,9 @@ def calls(backend: CompiledBackend, shape: tuple[int, ...]) -> Iterator[tuple[An
 
     C is chosen anyway until the next one.
     """
-    bits_pay, small_pays = convolution.bits_pay, convolution.small_pays
+    choices = bits_pay, dx_pays, small_pays = (
+        convolution.bits_pay, convolution.dx_pays, convolution.small_pays
+    )  # fmt: skip
     for real in (False, True):
         x, W, dz, windows = operands(shape, real)
         bits = bits_pay(windows, x.shape)
@@ -76,21 +78,21 @@ def calls(backend: CompiledBackend, shape: tuple[int, ...]) -> Iterator[tuple[An
             ("z", bits, 0, z),
             ("z of a real kernel", bits, 0, (x, R, windows)),
             ("dW", bits, 1, dW),
-            ("dx", bits, 2, (dz, W, windows, x.shape)),
+            ("dx", dx_pays(windows, x.shape), 2, (dz, W, windows, x.shape)),
         ]
         if real:
             rows = [
                 ("z of small windows", small[0], 0, z),
                 ("dW of small windows", small[1], 1, dW),
             ]
-        convolution.bits_pay = lambda *args, real=real: not real
+        convolution.bits_pay = convolution.dx_pays = lambda *args, real=real: not real
         convolution.small_pays = lambda *args, real=real: real
         try:
             for what, chosen, which, arguments in rows:
                 both = [partial(f[which], backend, *arguments) for f in (in_c, other)]
                 yield what, chosen, *both
         finally:
-            convolution.bits_pay, convolution.small_pays = bits_pay, small_pays
+            convolution.bits_pay, convolution.dx_pays, convolution.small_pays = choices
 
 
 def least(both: list[Callable[[], Any]], seconds: float) -> list[float]:

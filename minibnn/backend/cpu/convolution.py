@@ -70,7 +70,7 @@ def convolve_dx_in_c(
     """On the bits of a kernel of signs."""
     if not _fits_in_c(windows, shape, dz, W) or dz.shape[:3] != (shape[0], *windows.counts(shape)):
         return NotImplemented
-    if W.shape != (*windows.size, shape[-1], dz.shape[-1]) or not bits_pay(windows, shape):
+    if W.shape != (*windows.size, shape[-1], dz.shape[-1]) or not dx_pays(windows, shape):
         return NotImplemented
     dx, given = np.empty(shape, FLOAT32), as_given(windows, shape, dz.shape[1:3])
     done = backend.c.convolve_dx(W.shape[-1], given, at(dz), at(W), at(dx))
@@ -141,6 +141,12 @@ def bits_pay(windows: Windows, shape: tuple[int, ...]) -> bool:
     if not LEAST_VALUES <= values < 2**24:  # whole numbers beyond are not exact in float32
         return False
     return math.prod(windows.counts(shape)) * values > math.prod(shape[1:])
+
+
+def dx_pays(windows: Windows, shape: tuple[int, ...]) -> bool:
+    """The same for dx, which is otherwise a product for each position."""
+    positions = math.prod(windows.size)
+    return positions > 1 and positions * shape[-1] >= LEAST_VALUES
 
 
 def small_pays(windows: Windows, shape: tuple[int, ...], outputs: int, most: int) -> bool:

@@ -26,6 +26,7 @@ pytestmark = built
 def always(monkeypatch):
     """Bits are used wherever they can, and small windows never."""
     monkeypatch.setattr(cpu_convolution, "bits_pay", lambda *args: True)
+    monkeypatch.setattr(cpu_convolution, "dx_pays", lambda *args: True)
     monkeypatch.setattr(cpu_convolution, "small_pays", lambda *args: False)
 
 
@@ -71,6 +72,7 @@ def test_convolutions_of_any_shape(
         dz[:, :, -1] = 0
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(cpu_convolution, "bits_pay", lambda *args: True)
+        patch.setattr(cpu_convolution, "dx_pays", lambda *args: True)
         patch.setattr(cpu_convolution, "small_pays", lambda *args: False)
         z = same_on_each_set(convolve_in_c, x, W, windows)
         np.testing.assert_array_equal(z, convolve(x.astype(np.float64), W, windows))
@@ -194,6 +196,13 @@ def test_bits_are_chosen_where_windows_overlap():
     assert not cpu_convolution.bits_pay(*huge)
 
 
+def test_dx_is_computed_on_bits_unless_windows_are_pixels_or_have_few_values():
+    assert cpu_convolution.dx_pays(Windows((13, 13)), (100, 13, 13, 32))
+    assert cpu_convolution.dx_pays(Windows((3, 3)), (100, 28, 28, 1))
+    assert not cpu_convolution.dx_pays(Windows((1, 1)), (100, 13, 13, 32))
+    assert not cpu_convolution.dx_pays(Windows((2, 2)), (100, 28, 28, 1))
+
+
 def test_small_windows_are_chosen_for_first_layers():
     for shape, outputs in (((100, 28, 28, 1), 32), ((100, 28, 28, 1), 64), ((100, 32, 32, 3), 32)):
         assert cpu_convolution.small_pays(Windows((3, 3)), shape, outputs, 1024)
@@ -202,6 +211,7 @@ def test_small_windows_are_chosen_for_first_layers():
         (Windows((3, 3)), (100, 28, 28, 1), 16),  # half a vector
         (Windows((2, 2)), (100, 28, 28, 1), 32),
         (Windows((28, 28)), (100, 28, 28, 1), 32),
+        (Windows((3, 3)), (100, 5, 5, 3), 32),  # 9 windows on an image
     ):
         assert not cpu_convolution.small_pays(windows, shape, outputs, 1024)
 
