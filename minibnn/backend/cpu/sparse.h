@@ -42,10 +42,13 @@ struct sparse_job {
 /* Mark 32 neighbouring summands of a row; `count` of them are there. */
 INLINE uint32_t mark_word(const float *p, ptrdiff_t count)
 {
-    uint32_t word = 0;
-    for (ptrdiff_t b = 0; b < count; b++)
-        word |= (uint32_t)(p[b] != 0.0f) << b;
-    return word;
+    float tail[WORD] = {0};
+    if (count < WORD)
+        p = memcpy(tail, p, (size_t)count * sizeof *p);
+    words v[WORD / FLOATS]; /* of bits, all the same in a lane */
+    for (int t = 0; t < WORD / FLOATS; t++)
+        v[t] = (words)(*(const floats_at *)(p + t * FLOATS) != 0.0f);
+    return sign_bits(v);
 }
 
 /* Mark 32 summands of FLOATS neighbouring rows; `count` of them are there. */
@@ -78,8 +81,7 @@ static void mark_rows(ptrdiff_t task, void *argument)
                     copy[b] = p[r + b * S.columns_apart];
                 bits[r] = mark_word(copy, count);
             } else {
-                bits[r] = count == WORD ? mark_word(p + r * S.rows_apart, WORD)
-                                        : mark_word(p + r * S.rows_apart, count);
+                bits[r] = mark_word(p + r * S.rows_apart, count);
             }
         for (r = first; r < last; r++)
             marked += __builtin_popcount(bits[r]);
@@ -113,30 +115,37 @@ static void check_rows(ptrdiff_t task, void *argument)
 }
 
 /* Columns j to j + vectors FLOATS of some rows of the result. These columns of DEPTH words of summands
- * stay in the first-level cache while all rows use them. */
+ * are copied, and stay in the first-level cache while all rows use them: where they are, rows of a wide
+ * matrix would push each other out. */
 INLINE void multiply_panel(int vectors, const struct sparse_job *job, ptrdiff_t first, ptrdiff_t last,
                            ptrdiff_t j)
 {
+    floats copy[DEPTH * WORD * PANEL];
     struct operand S = job->S, D = job->D;
     ptrdiff_t step = stride_of(S.rows), depth = words_of(S.columns);
-    for (ptrdiff_t start = 0; start < depth; start += DEPTH)
+    for (ptrdiff_t start = 0, end; start < depth; start = end) {
+        end = least(start + DEPTH, depth);
+        for (ptrdiff_t s = start * WORD; s < least(end * WORD, D.rows); s++)
+            memcpy(copy + (s - start * WORD) * vectors, D.at + s * D.rows_apart + j,
+                   (size_t)vectors * sizeof *copy);
         for (ptrdiff_t r = first; r < last; r++) {
-            float *out = job->out + r * D.columns + j;
+            floats_at *out = (floats_at *)(job->out + r * D.columns + j);
             floats sum[PANEL] = {0};
             if (start > 0)
                 for (int v = 0; v < vectors; v++)
-                    sum[v] = *(const floats_at *)(out + v * FLOATS);
-            for (ptrdiff_t q = start; q < least(start + DEPTH, depth); q++)
+                    sum[v] = out[v];
+            for (ptrdiff_t q = start; q < end; q++)
                 for (uint32_t w = job->bits[q * step + r]; w; w &= w - 1) {
                     ptrdiff_t s = q * WORD + __builtin_ctz(w);
                     float x = S.at[r * S.rows_apart + s * S.columns_apart];
-                    const float *row = D.at + s * D.rows_apart + j;
+                    const floats *row = copy + (s - start * WORD) * vectors;
                     for (int v = 0; v < vectors; v++)
-                        sum[v] += x * *(const floats_at *)(row + v * FLOATS);
+                        sum[v] += x * row[v];
                 }
             for (int v = 0; v < vectors; v++)
-                *(floats_at *)(out + v * FLOATS) = sum[v];
+                out[v] = sum[v];
         }
+    }
 }
 
 /* out(r, c) = sum over s of S(r, s) D(s, c), of the s where S(r, s) is not 0, in order. */
