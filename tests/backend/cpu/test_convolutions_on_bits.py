@@ -334,7 +334,8 @@ def test_a_nan_reaches_the_result(where, rng):
 
 
 @pytest.mark.skipif(shutil.which("cc") is None, reason="there is no C compiler")
-def test_the_sanitizers_find_nothing():
-    """Of addresses and of undefined behaviour, on shapes with every kind of tail."""
-    found = run_hostile("hostile_convolutions.c", "address,undefined", 5)
+@pytest.mark.parametrize(("sanitizers", "step"), [("address,undefined", 5), ("thread", 11)])
+def test_the_sanitizers_find_nothing(sanitizers, step):
+    """Of addresses, undefined behaviour and threads, on shapes with every kind of tail."""
+    found = run_hostile("hostile_convolutions.c", sanitizers, step)
     assert found == ("all as expected\n", "")
