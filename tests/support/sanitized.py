@@ -9,17 +9,22 @@ from pathlib import Path
 
 from minibnn.backend.cpu import c_kernels
 
-OPTIONS = ["-std=gnu11", "-O1", "-ffp-contract=off", "-fno-sanitize-recover=all", "-pthread"]
+OPTIONS = [
+    "-std=gnu11",
+    "-O1",
+    "-ffp-contract=off",
+    "-fno-sanitize-recover=all",
+    "-pthread",
+    "-DMINIBNN_SOURCE=0",
+    "-DSANITIZED",  # the choice among clones comes before the sanitizers are ready
+]
 _folder = tempfile.TemporaryDirectory(prefix="sanitized")
 
 
 @lru_cache
 def kernels(sanitizers: str) -> Path:
-    """The kernels of every instruction set and the threads, in an object file."""
-    sources = [
-        *sorted(Path(c_kernels.FOLDER).glob("products_*.c")),
-        Path(c_kernels.FOLDER, "threads.c"),
-    ]
+    """All C files, in one object file."""
+    sources = sorted(Path(c_kernels.FOLDER).glob("*.c"))
     made = Path(_folder.name, f"{sanitizers.replace(',', '-')}.o")
     command = ["cc", *OPTIONS, f"-fsanitize={sanitizers}", "-r", "-nostdlib", *sources, "-o", made]
     subprocess.run(command, check=True)

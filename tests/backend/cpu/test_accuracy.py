@@ -9,6 +9,7 @@ import pytest
 from devices import built
 
 from minibnn.backend import CPU
+from minibnn.backend.cpu import accuracy
 from minibnn.training.accuracy import count_correct
 
 VALUES = np.nan, -np.inf, np.inf, -1.0, -0.0, 0.0, 2.0
@@ -36,7 +37,9 @@ def test_labels_and_logits_that_c_does_not_take(rng):
     expected = count_correct(logits, labels)
     assert CPU.run(count_correct, logits, labels) == expected
     for other in (labels.astype(np.int32), labels.astype(np.int8), np.repeat(labels, 2)[::2]):
+        assert accuracy.count_correct(CPU, logits, other) is NotImplemented
         assert CPU.run(count_correct, logits, other) == expected
     for other in (logits.astype(np.float64), np.asfortranarray(logits)):
+        assert accuracy.count_correct(CPU, other, labels) is NotImplemented
         assert CPU.run(count_correct, other, labels) == expected
     assert CPU.run(count_correct, logits[:0], labels[:0]) == 0

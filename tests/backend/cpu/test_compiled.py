@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import shutil
+
 import numpy as np
 import pytest
 from devices import built
+from sanitized import run_hostile
 
 from minibnn.backend import CPU
 from minibnn.backend.cpu.compiled import CompiledBackend
@@ -29,3 +32,10 @@ def test_a_single_value_that_is_not_finite_is_noticed(n):
             assert CPU.all_finite(one) is False
             assert CPU.all_finite(one.astype(np.float64)) is False
             assert CPU.all_finite(np.repeat(one, 2)[::2]) is False
+
+
+@pytest.mark.skipif(shutil.which("cc") is None, reason="there is no C compiler")
+@pytest.mark.parametrize("sanitizers", ["address,undefined", "thread"])
+def test_the_sanitizers_find_nothing(sanitizers):
+    """Of addresses, undefined behaviour and threads, on arrays with every kind of tail."""
+    assert run_hostile("hostile_kernels.c", sanitizers, 1) == ("all as expected\n", "")
