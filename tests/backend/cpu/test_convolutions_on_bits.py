@@ -256,6 +256,7 @@ def test_what_c_cannot_take_goes_to_numpy(kinds, rng):
     grouped = Windows((3, 3), groups=2)
     CPU.run(convolve, x, W[:, :, :16].copy(), grouped)
     CPU.run(convolve_dx, dz, W[:, :, :16].copy(), grouped, shape)
+    assert CPU.run(convolve_dW, x, dz, grouped).shape == (3, 3, 16, 8)
     for call in (
         lambda: CPU.run(convolve, x, W[:, :, :31].copy(), windows),
         lambda: CPU.run(convolve_dx, dz, W[..., :7].copy(), windows, shape),
