@@ -103,7 +103,7 @@ INLINE void give_back(ptrdiff_t channels, int k, bool add, const float *dy,
     const words one = (words)((floats){0} + 1.0f);
     ptrdiff_t c = 0;
     for (; c + FLOATS <= channels; c += FLOATS) {
-        words here = (words)(of_bytes(position + c) == (uint32_t)k);
+        words here = (words)(of_bytes(position + c) == (words){0} + (uint32_t)k);
         floats given = *(const floats_at *)(dy + c) * (floats)(here & one);
         if (add)
             given += *(floats_at *)(dx + c);

@@ -256,6 +256,7 @@ def test_what_c_cannot_take_goes_to_numpy(kinds, rng):
     grouped = Windows((3, 3), groups=2)
     CPU.run(convolve, x, W[:, :, :16].copy(), grouped)
     CPU.run(convolve_dx, dz, W[:, :, :16].copy(), grouped, shape)
+    assert CPU.run(convolve_dW, x, dz, grouped).shape == (3, 3, 16, 8)
     for call in (
         lambda: CPU.run(convolve, x, W[:, :, :31].copy(), windows),
         lambda: CPU.run(convolve_dx, dz, W[..., :7].copy(), windows, shape),
@@ -334,7 +335,8 @@ def test_a_nan_reaches_the_result(where, rng):
 
 
 @pytest.mark.skipif(shutil.which("cc") is None, reason="there is no C compiler")
-def test_the_sanitizers_find_nothing():
-    """Of addresses and of undefined behaviour, on shapes with every kind of tail."""
-    found = run_hostile("hostile_convolutions.c", "address,undefined", 5)
+@pytest.mark.parametrize(("sanitizers", "step"), [("address,undefined", 5), ("thread", 11)])
+def test_the_sanitizers_find_nothing(sanitizers, step):
+    """Of addresses, undefined behaviour and threads, on shapes with every kind of tail."""
+    found = run_hostile("hostile_convolutions.c", sanitizers, step)
     assert found == ("all as expected\n", "")
