@@ -23,7 +23,12 @@ from pathlib import Path
 
 import pandas as pd
 
-from harness.environment import RESULTS, restart_without_unfair_variables, save_run
+from harness.environment import (
+    INSTRUCTIONS,
+    RESULTS,
+    restart_without_unfair_variables,
+    save_run,
+)
 from harness.measure import measure
 from harness.race import Row
 from harness.rivals import installed
@@ -52,17 +57,22 @@ def main() -> None:
     parser.add_argument("--threads", type=int, default=os.cpu_count(), metavar="N",
                         help="threads of each contestant; default: all cores, %(default)s"
                         )  # fmt: skip
+    parser.add_argument("--instructions", choices=sorted(INSTRUCTIONS), metavar="SET",
+                        help="limit all contestants to " + " or ".join(INSTRUCTIONS)
+                        + ", each by its own switch")  # fmt: skip
     parser.add_argument("--out", type=Path, metavar="FOLDER",
                         help="write the results there; default: benchmarks/results for a full run, "
                         "nowhere for a partial one")  # fmt: skip
     args = parser.parse_args()
     restart_without_unfair_variables()
+    os.environ.update(INSTRUCTIONS.get(args.instructions, {}))  # contestants inherit it
     there = [name for name in installed() if name in RIVALS]
     homes = {"minibnn", *(args.rivals or ["numpy", *there])} - {"none"}
     missing = homes - {"minibnn", "numpy", *there}
     if missing:
         parser.error(f"not installed: {', '.join(missing)}; see benchmarks/install_rivals.py")
     full = set(args.workloads) == set(WORKLOADS) and not args.steps and not args.rivals
+    full = full and not args.instructions
     full = full and set(there) == set(RIVALS)
     out = args.out or (RESULTS if full else None)
 

@@ -3,21 +3,12 @@
     MINIBNN_DATA=... python benchmarks/scaling.py
 
 The networks are those of `cpu.py`'s step workloads, 784-N-N-N-10: N from 64 to 4096 with batches of
-100, and batches of 2 (batch norm needs two samples) to 4096 with N = 256. Writes every measurement
-to `benchmarks/results/scaling.csv`, its environment to `scaling.json`, and two panels to
-`scaling.png`; with `--widths` or `--batches`, only with `--out FOLDER`.
+100, and batches of 2 (batch norm needs two samples) to 4096 with N = 256; each on one thread and on
+as many as there are cores. Writes every measurement to `benchmarks/results/scaling.csv`, its
+environment to `scaling.json`, and a picture to `scaling.png`; with `--widths` or `--batches`, only
+with `--out FOLDER`.
 
-What limits the speed in each region of the stored results (2 cores, AVX-512):
-
-- Batches below 16, widths below 128: the overhead of calls. The lines are flat, and the products
-  take an eighth to a third of a step. The rest is the overhead of some eighty array operations, and
-  Adam's pass over the weights, which does not depend on the batch.
-- Width 256 to 2048, batch 100: the products take 45 to 70 % of a step. The rest are passes over the
-  weights (their signs; Adam, which moves 28 bytes per weight), which grow at the same rate.
-- Width 4096: weights, gradients and Adam's moments take 0.6 GB, far more than the caches hold, and
-  both the products and the passes are limited by memory.
-- Batch 64 and more, width 256: the products take 40 to 70 %. The rest are passes over the
-  activations (batch norm, signs, the clip).
+`docs/products-on-bits.md` says what limits the speed in each region.
 """
 
 from __future__ import annotations
@@ -25,6 +16,7 @@ from __future__ import annotations
 import argparse
 import os
 import sys
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -70,9 +62,10 @@ def main() -> None:
                         help="rounds per size; default: %(default)s")  # fmt: skip
     parser.add_argument("--repeats", type=int, dest="rounds", default=argparse.SUPPRESS,
                         help=argparse.SUPPRESS)  # the old name of --rounds  # fmt: skip
-    parser.add_argument("--threads", type=int, default=os.cpu_count(), metavar="N",
-                        help="threads of each contestant; default: all cores, %(default)s"
-                        )  # fmt: skip
+    cores = sorted({1, os.cpu_count() or 1})
+    parser.add_argument("--threads", type=int, nargs="+", default=cores, metavar="N",
+                        help="threads of each contestant; default: "
+                        + " and ".join(map(str, cores)))  # fmt: skip
     parser.add_argument("--out", type=Path, metavar="FOLDER",
                         help="write the results there; default: benchmarks/results for a full run, "
                         "nowhere for a partial one")  # fmt: skip
@@ -89,19 +82,21 @@ def main() -> None:
     points += [("batch", n, 256, n) for n in args.batches]
     rows = []
     left_out: list[str] = []
-    for against, size, width, batch in points:
-        print(f"{against} {size} ...", file=sys.stderr, flush=True)
-        job = round_of(width, batch, args.threads, len(data.train_images))
+    for (against, size, width, batch), threads in product(points, args.threads):
+        print(f"{against} {size}, threads {threads} ...", file=sys.stderr, flush=True)
+        job = round_of(width, batch, threads, len(data.train_images))
         # A sum near zero may get either sign; its sample has the weight 1 / batch in the loss.
         tolerance = max(1e-2, 0.2 / batch)
         found, problems = race(job, contestants, args.rounds, data, tolerance=tolerance)
-        rows += [{"against": against, "size": size, **row} for row in found]
-        left_out += [f"{against} {size}: {text}" for text in problems]
+        rows += [{"against": against, "size": size, "threads": threads, **row} for row in found]
+        left_out += [f"{against} {size}, threads {threads}: {text}" for text in problems]
         if out is not None:
             save_run(out, "scaling", pd.DataFrame(rows), {c.home for c in contestants},
                      args.threads, left_out)  # fmt: skip
     table = pd.DataFrame(rows)
-    medians = table.pivot_table("value", ["against", "size"], "contestant", aggfunc="median")
+    medians = table.pivot_table(
+        "value", ["against", "threads", "size"], "contestant", aggfunc="median"
+    )
     print((1000 * medians).to_string(float_format="%.3g"))  # in ms
     if out is not None:
         draw(table, out / "scaling.png")
@@ -111,34 +106,43 @@ def main() -> None:
 
 
 def draw(table: pd.DataFrame, file: Path) -> None:
-    """Two log-log panels: the medians, and a band from the first to the third quartile."""
+    """Log-log panels of medians, with a band from the first to the third quartile.
+
+    A row for each number of threads; against width on the left, against batch size on the right.
+    """
     try:
         from matplotlib.figure import Figure
     except ImportError:
         print("no picture: matplotlib is not installed", file=sys.stderr)
         return
-    figure = Figure(figsize=(9, 4), layout="constrained")
-    panels = figure.subplots(1, 2, sharey=True)
+    numbers = sorted(set(table.threads))
+    figure = Figure(figsize=(9, 3.6 * len(numbers)), layout="constrained")
+    panels = figure.subplots(len(numbers), 2, sharey=True, sharex="col", squeeze=False)
     titles = {"width": "784-N-N-N-10, batch 100", "batch": "784-256-256-256-10"}
-    for axes, (against, title) in zip(panels, titles.items(), strict=True):
-        part = table[table.against == against]
-        for number, (name, mine) in enumerate(part.groupby("contestant", sort=False)):
-            quartiles = np.array([0.25, 0.5, 0.75])
-            times = 1000 * mine.groupby("size").value.quantile(quartiles).unstack()
-            style: dict[str, Any] = (
-                {"color": "0.5", "ls": "--"} if name == PRODUCTS.name else {"marker": "o"}
+    for row, threads in zip(panels, numbers, strict=True):
+        for axes, (against, title) in zip(row, titles.items(), strict=True):
+            part = table[(table.against == against) & (table.threads == threads)]
+            for number, (name, mine) in enumerate(part.groupby("contestant", sort=False)):
+                quartiles = np.array([0.25, 0.5, 0.75])
+                times = 1000 * mine.groupby("size").value.quantile(quartiles).unstack()
+                style: dict[str, Any] = (
+                    {"color": "0.5", "ls": "--"} if name == PRODUCTS.name else {"marker": "o"}
+                )
+                style = {"color": f"C{number}", "ms": 4, **style}
+                axes.plot(times.index, times[0.5], label=name, **style)
+                axes.fill_between(times.index, times[0.25], times[0.75], alpha=0.2,
+                                  color=style["color"], lw=0)  # fmt: skip
+            axes.set(
+                xscale="log", yscale="log", title=f"{title}, {threads} thread" + "s" * (threads > 1)
             )
-            style = {"color": f"C{number}", "ms": 4, **style}
-            axes.plot(times.index, times[0.5], label=name, **style)
-            axes.fill_between(times.index, times[0.25], times[0.75], alpha=0.2,
-                              color=style["color"], lw=0)  # fmt: skip
-        axes.set(xscale="log", yscale="log", xlabel=against, title=title)
-        axes.set_xticks(sorted(set(part["size"])), minor=False)
-        axes.minorticks_off()
-        axes.xaxis.set_major_formatter("{x:.0f}")
-        axes.grid(color="0.92")
-    panels[0].set_ylabel("ms per training step")
-    panels[0].legend(fontsize="small", frameon=False)
+            axes.set_xticks(sorted(set(part["size"])), minor=False)
+            axes.minorticks_off()
+            axes.xaxis.set_major_formatter("{x:.0f}")
+            axes.grid(color="0.92")
+        row[0].set_ylabel("ms per training step")
+    for axes, name in zip(panels[-1], ("width N", "batch size"), strict=True):
+        axes.set_xlabel(name)
+    panels[0, 0].legend(fontsize="small", frameon=False)
     file.parent.mkdir(parents=True, exist_ok=True)
     save_figure(figure, file, dpi=130)
 

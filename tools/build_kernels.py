@@ -1,8 +1,9 @@
 """Compile the C kernels when minibnn is installed; a hook of hatchling, which pip runs.
 
-The result is `_kernels.so`, beside its source `minibnn/backend/cpu/kernels.c`. `c_kernels.py` there
-loads it if its size and CRC-32 are those in `_kernels.seal`. If there is no C compiler, or if the
-compilation fails, minibnn is installed without C kernels and uses its NumPy implementations.
+The result is `_kernels.so`, beside its sources, all C files in `minibnn/backend/cpu/`.
+`c_kernels.py` there loads it if its size and CRC-32 are those in `_kernels.seal`. If there is no C
+compiler, or if the compilation fails, minibnn is installed without C kernels and uses its NumPy
+implementations.
 `tests/backend/cpu/test_c_kernels.py` tests it.
 """
 
@@ -25,13 +26,15 @@ from packaging.tags import platform_tags
 
 # No fused multiply-adds: the C kernels equal NumPy to the last bit. No code reads errno or the
 # floating-point flags, and loops that have to set them are not vectorised.
-FLAGS = ["-O3", "-std=gnu11", "-shared", "-fPIC"]
+FLAGS = ["-O3", "-std=gnu11", "-shared", "-fPIC", "-pthread"]
 FLAGS += ["-ffp-contract=off", "-fno-math-errno", "-fno-trapping-math"]
 
 
 def compile_kernels(folder: Path) -> str | None:
-    """Compile ``folder/kernels.c`` to ``folder/_kernels.so``; return a problem, or None."""
-    source, library, seal = (folder / n for n in ("kernels.c", "_kernels.so", "_kernels.seal"))
+    """Compile the C files of a folder to ``folder/_kernels.so``; return a problem, or None."""
+    library, seal = folder / "_kernels.so", folder / "_kernels.seal"
+    sources = sorted(folder.glob("*.[ch]"), key=lambda path: path.name)
+    files = [str(path) for path in sources if path.suffix == ".c"]
     for part in folder.glob("_kernels.*.part"):  # left by a build that was killed
         if time.time() - part.stat().st_mtime > 3600:
             part.unlink(missing_ok=True)
@@ -41,10 +44,10 @@ def compile_kernels(folder: Path) -> str | None:
     if compiler is None:
         _remove(library, seal)
         return "no C compiler was found"
-    stamp = f"-DMINIBNN_SOURCE={zlib.crc32(source.read_bytes())}u"
+    stamp = f"-DMINIBNN_SOURCE={zlib.crc32(b''.join(p.read_bytes() for p in sources))}u"
     with tempfile.TemporaryDirectory() as elsewhere:  # so that no process loads a partial file
         made = Path(elsewhere, "kernels.so")
-        command = [*compiler, *FLAGS, stamp, str(source), "-o", str(made), "-lm"]
+        command = [*compiler, *FLAGS, stamp, *files, "-o", str(made), "-lm"]
         done = subprocess.run(command, capture_output=True, text=True, check=False)
         if done.returncode:
             _remove(library, seal)  # an old one would not be loaded, with a warning

@@ -41,10 +41,23 @@ UNFAIR = (
     "CUDA_LAUNCH_BLOCKING",
     "PYTHONDONTWRITEBYTECODE",
 )
+# What limits each contestant to an instruction set. minibnn's kernels.c has no switch: its passes
+# over memory, which are not products, still use AVX-512.
+INSTRUCTIONS = {
+    "avx2": {
+        "MINIBNN_CPU": "avx2",
+        "NPY_DISABLE_CPU_FEATURES": "X86_V4 AVX512_ICL AVX512_SPR",
+        "OPENBLAS_CORETYPE": "Haswell",
+        "MKL_ENABLE_INSTRUCTIONS": "AVX2",
+        "ONEDNN_MAX_CPU_ISA": "AVX2",
+        "ATEN_CPU_CAPABILITY": "avx2",
+        "XLA_FLAGS": "--xla_cpu_max_isa=AVX2",
+    }
+}
 # Prefixes of variables that can change how a BLAS or a thread pool runs.
 VARIABLES = ("OPENBLAS_", "OMP_", "MKL_", "KMP_", "GOMP_", "XLA_", "TF_NUM_", "TF_ENABLE_")
 # Prefixes of variables that can change how a training run rounds.
-ROUNDING = ("OPENBLAS_", "OMP_", "MKL_", "BLIS_", "NPY_", "MINIBNN_COMPILED")
+ROUNDING = ("OPENBLAS_", "OMP_", "MKL_", "BLIS_", "NPY_", "MINIBNN_COMPILED", "MINIBNN_CPU")
 RESULTS = Path(__file__).parents[1] / "results"
 
 

@@ -51,6 +51,7 @@ def check_labels(loss: Loss, logits: Array, labels: Array, backend: Backend) -> 
     here = backend_of(labels) is backend
     integers = labels.dtype.kind in "iu" and labels.shape == (samples,)
     if not (here and integers and samples and classes > 1) or (
-        backend.host and (labels.min() < 0 or labels.max() >= classes)
+        backend.host
+        and (labels.max() >= classes or (labels.dtype.kind == "i" and labels.min() < 0))
     ):
         require_fitting(type(loss).__name__, logits, labels)  # says what is wrong, if it is

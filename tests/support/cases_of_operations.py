@@ -54,6 +54,10 @@ class Make:
                 a[self.rng.random(shape) < 0.02] = value
         return self.array(a)
 
+    def signs(self, *shape: int) -> Any:
+        """-1 and +1."""
+        return self.array(np.where(self.rng.random(shape) < 0.5, -1, 1).astype(self.dtype))
+
     def positive(self, *shape: int) -> Any:
         """From 1/2 to 2."""
         return self.array(np.array(self.rng.uniform(0.5, 2, shape), self.dtype))
@@ -254,6 +258,7 @@ GEOMETRIES = [
     ((2, 5, 6, 3), 4, Windows((3, 3))),
     ((2, 6, 5, 33), 3, Windows((2, 3))),
     ((3, 9, 9, 2), 40, Windows((3, 3))),
+    ((3, 12, 11, 1), 32, Windows((3, 3))),
     ((1, 4, 9, 70), 2, Windows((1, 3), dilation=(1, 2))),
     ((1, 5, 5, 1), 1, Windows((5, 5), stride=(9, 9))),
     ((2, 9, 9, 3), 2, Windows((3, 2), stride=(3, 2), dilation=(2, 3))),
@@ -284,7 +289,10 @@ def edge_of_zeros(dz: Any) -> Any:
 @cases
 def convolve(make: Make) -> Iterator[tuple[Any, ...]]:
     for shape, outputs, windows in GEOMETRIES:
-        yield make.floats(*shape), kernel(make, shape, outputs, windows), windows
+        W = kernel(make, shape, outputs, windows)
+        yield make.floats(*shape), W, windows
+        yield make.signs(*shape), W, windows
+        yield make.signs(*shape), make.signs(*W.shape), windows
     yield make.floats(2, 5, 5, 3), make.floats(2, 2, 2, 4), Windows((2, 2))
 
 
@@ -294,6 +302,8 @@ def convolve_dW(make: Make) -> Iterator[tuple[Any, ...]]:  # noqa: N802
         dz = make.floats(shape[0], *counted(shape, windows), outputs)
         yield make.floats(*shape), dz, windows
         yield make.floats(*shape, special=False), make.array(edge_of_zeros(dz)), windows
+        yield make.signs(*shape), dz, windows
+        yield make.signs(*shape), make.array(edge_of_zeros(dz)), windows
     yield make.floats(2, 5, 5, 3), make.floats(3, 4, 4, 4), Windows((2, 2))
 
 
@@ -304,6 +314,8 @@ def convolve_dx(make: Make) -> Iterator[tuple[Any, ...]]:
         yield dz, kernel(make, shape, outputs, windows), windows, shape
         W = make.floats(*windows.size, shape[-1] // windows.groups, outputs, special=False)
         yield make.array(edge_of_zeros(dz)), W, windows, shape
+        yield dz, make.signs(*W.shape), windows, shape
+        yield make.array(edge_of_zeros(dz)), make.signs(*W.shape), windows, shape
     yield make.floats(3, 4, 4, 4), make.floats(2, 2, 3, 4), Windows((2, 2)), (2, 5, 5, 3)
 
 

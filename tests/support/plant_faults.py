@@ -199,24 +199,40 @@ def broken_c(text: str, most: int) -> Iterator[tuple[str, str, str]]:
 
 
 def in_c(most: int) -> Iterator[Fault]:
-    """Faults in `kernels.c`."""
-    source = Path(compiled.SOURCE)
+    """Faults in the C files of operations; products have tests of their own."""
+    for name in ("kernels.c", "accuracy.c", "cross_entropy.c", "running.c"):
+        source = Path(compiled.FOLDER, name)
+        with tempfile.TemporaryDirectory() as folder:
+            yield from _in_c(source, others(source, Path(folder)), most)
+
+
+def others(source: Path, folder: Path) -> Path:
+    """The other C files, compiled once."""
+    files = [path for path in source.parent.glob("*.c") if path != source]
+    command = ["cc", "-std=gnu11", "-O1", "-ffp-contract=off", "-fPIC", "-r", "-nostdlib"]
+    command += ["-DMINIBNN_SOURCE=0", *map(str, files)]
+    subprocess.run([*command, "-o", folder / "others.o"], check=True)
+    return folder / "others.o"
+
+
+def _in_c(source: Path, others: Path, most: int) -> Iterator[Fault]:
     names = sorted(comparison.COMPILED.names())
     for function, text, line in broken_c(source.read_text(encoding="utf-8"), most):
 
         def tried(text: str = text) -> bool:
             with tempfile.TemporaryDirectory() as folder:
-                changed = Path(folder, "kernels.c")
+                changed = Path(folder, source.name)
                 changed.write_text(text, encoding="utf-8")
                 options = ["-std=gnu11", "-O1", "-ffp-contract=off", "-shared", "-fPIC"]
                 made = changed.with_suffix(".so")
-                command = ["cc", *options, "-DMINIBNN_SOURCE=0", changed, "-o", made, "-lm"]
+                command = ["cc", *options, "-pthread", f"-I{source.parent}", "-DMINIBNN_SOURCE=0"]
+                command += [changed, others, "-o", made, "-lm"]
                 subprocess.run(command, check=True, capture_output=True)
                 backend = CompiledBackend(ctypes.CDLL(str(made)))
             comparison.BACKENDS["COMPILED"] = backend
             return compared("COMPILED", names, comparison.STYLES[:2])
 
-        helper = not function.startswith("minibnn_")
+        helper = not function.startswith("minibnn_") and not function.endswith(("_piece", "_task"))
         yield Fault("C", source.name, function, helper, line, tried)
 
 

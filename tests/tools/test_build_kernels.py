@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 from sealed import sealed
 
+from minibnn.backend import CPU
 from minibnn.backend.cpu import CompiledBackend
 from minibnn.backend.cpu import c_kernels as compiled
 from minibnn.functions.signs import binary_sign
@@ -30,27 +31,37 @@ def build(monkeypatch):
     monkeypatch.setitem(sys.modules, "hatchling.builders.hooks.plugin", types.ModuleType("plugin"))
     monkeypatch.setitem(sys.modules, hook.__name__, hook)
     monkeypatch.setitem(sys.modules, tags.__name__, tags)
-    path = Path(compiled.SOURCE).parents[3] / "tools" / "build_kernels.py"
+    path = Path(compiled.FOLDER).parents[2] / "tools" / "build_kernels.py"
     module = types.ModuleType("build_kernels")
     exec(compile(path.read_text(), str(path), "exec"), vars(module))
     return module
 
 
-@pytest.mark.skipif(shutil.which("cc") is None, reason="there is no C compiler")
-def test_the_kernels_compile_without_a_warning(build, tmp_path, monkeypatch):
-    shutil.copy(compiled.SOURCE, tmp_path)
+def copy_sources(folder):
+    """The C files, of which there is no library yet; return their names."""
+    sources = list(Path(compiled.FOLDER).glob("*.[ch]"))
+    for source in sources:
+        shutil.copy(source, folder)
+    return {source.name for source in sources}
+
+
+@pytest.mark.parametrize("compiler", ["gcc", "clang"])
+def test_the_kernels_compile_without_a_warning(compiler, build, tmp_path, monkeypatch):
+    if shutil.which(compiler) is None:
+        pytest.skip(f"no {compiler}")
+    sources = copy_sources(tmp_path)
+    monkeypatch.setenv("CC", compiler)
+    monkeypatch.setattr(compiled, "FOLDER", str(tmp_path))
     monkeypatch.setattr(build, "FLAGS", [*build.FLAGS, "-Wall", "-Wextra", "-Werror"])
     assert build.compile_kernels(tmp_path) is None
     monkeypatch.delenv("MINIBNN_COMPILED", raising=False)
     monkeypatch.setattr(compiled, "LIBRARY", str(tmp_path / "_kernels.so"))
     library = compiled.open_library()
     assert library is not None
+    if isinstance(CPU, CompiledBackend):  # both compilers recognise the processor
+        assert CompiledBackend(library).c.instruction_set == CPU.c.instruction_set
     assert CompiledBackend(library).run(binary_sign, np.zeros(3, np.float32)).tolist() == [1, 1, 1]
-    assert sorted(p.name for p in tmp_path.iterdir()) == [
-        "_kernels.seal",
-        "_kernels.so",
-        "kernels.c",
-    ]
+    assert {p.name for p in tmp_path.iterdir()} == sources | {"_kernels.seal", "_kernels.so"}
 
 
 @pytest.mark.skipif(shutil.which("cc") is None, reason="there is no C compiler")
@@ -65,7 +76,8 @@ def test_a_failed_build_says_why_and_leaves_no_old_library(build, tmp_path):
 
 def test_a_build_that_is_killed_leaves_nothing_that_is_loaded(build, tmp_path, monkeypatch, caplog):
     """At each of its writes; the next one that is whole clears up what the killed ones left."""
-    shutil.copy(compiled.SOURCE, tmp_path)
+    copy_sources(tmp_path)
+    monkeypatch.setattr(compiled, "FOLDER", str(tmp_path))
     compiler = tmp_path / "compiler"  # which writes what it is told to into the file after -o
     compiler.write_text(f"""#!{sys.executable}
 import sys

@@ -1,8 +1,7 @@
-"""The backends of the CPU: NumPy alone, and NumPy with C kernels."""
+"""The backend of the CPU, with NumPy alone; `compiled.py` has the one with C kernels."""
 
 from __future__ import annotations
 
-import ctypes
 import math
 from contextlib import AbstractContextManager, nullcontext
 from typing import Any, ClassVar
@@ -11,9 +10,8 @@ import numpy as np
 
 from minibnn.backend.array import Array, require_plain
 from minibnn.backend.base import Backend
-from minibnn.backend.cpu.c_kernels import Library
 from minibnn.backend.errors import NotFinite, wrong_shapes
-from minibnn.backend.implementations import COMPILED, NUMPY, Implementations
+from minibnn.backend.implementations import NUMPY, Implementations
 
 NOTHING = nullcontext()
 # glibc returns large freed blocks to the system, and each new page costs a page fault: 7.7 of
@@ -31,7 +29,7 @@ class NumpyBackend(Backend):
     array_type = np.ndarray
     host = True
     tables: ClassVar[tuple[Implementations, ...]] = (NUMPY,)
-    matmul = staticmethod(np.matmul)  # type: ignore[assignment]  # whose `out` is keyword-only
+    matmul: Any = staticmethod(np.matmul)
 
     def asarray(self, a: Any, dtype: Any = None) -> Array:
         """`a` as a NumPy array. Arrays of a device are refused: that would be a transfer."""
@@ -85,20 +83,3 @@ class NumpyBackend(Backend):
                 raise NotFinite(new)
         for old, new in pairs:
             old[...] = new
-
-
-class CompiledBackend(NumpyBackend):
-    """Arrays in main memory, with some float32 operations in C; the rest is `NumpyBackend`'s.
-
-    C code does not check its arguments. Each implementation checks shapes and layout, and declines
-    what C cannot take; then NumPy's implementation or the reference computes or raises.
-
-    Args:
-        library: from `open_library`.
-    """
-
-    tables = (COMPILED, NUMPY)
-
-    def __init__(self, library: ctypes.CDLL) -> None:
-        super().__init__()
-        self.c = Library(library)

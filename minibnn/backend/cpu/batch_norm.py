@@ -39,15 +39,29 @@ def two_stage_sum(backend: Any, x: Array, out: Array | None) -> Array:
     return sums.sum(axis=0, out=out)
 
 
+@COMPILED.implements("two_stage_sum", roundings=4)
+def sum_in_c(backend: Any, x: Array, out: Array | None) -> Array:
+    """In one pass."""
+    if not _is_batch(x) or len(x) > MOST_TERMS or not fits(x):
+        return NotImplemented
+    sums = np.empty(x.shape[-1:], np.float32) if out is None else out
+    if sums.shape != x.shape[-1:] or not fits(sums):
+        return NotImplemented
+    width = x.size // len(x)
+    columns = np.empty(width, np.float32)
+    backend.c.batch_sums(len(x), width, sums.size, at(x), at(sums), at(columns))
+    return sums
+
+
 @COMPILED.implements("batch_norm", roundings=4)
 def batch_norm_in_c(backend: Any, x: Array, gamma: Any, beta: Array, epsilon: float) -> Any:
-    """In four passes."""
+    """In three passes."""
     if not _is_batch(x, gamma, beta) or not fits(x, beta) or not _fits_or_none(gamma):
         return NotImplemented
     y, x_hat = np.empty(x.shape, np.float32), np.empty(x.shape, np.float32)
     stats = np.empty((3, beta.size), np.float32)
     width = x.size // len(x)
-    arrays = x, gamma, beta, y, x_hat, stats, np.empty(3 * width, np.float32)
+    arrays = x, gamma, beta, y, x_hat, stats, np.empty(4 * width, np.float32)
     backend.c.batch_norm(len(x), width, beta.size, *map(_at, arrays), epsilon)
     return y, x_hat, *stats
 
@@ -79,24 +93,18 @@ def batch_norm_gradient_in_c(
     dbeta: Array,
     need_dx: bool,
 ) -> Any:
-    """In three passes."""
+    """In two passes."""
     small = inv_std, gamma, dbeta, 1 if dgamma is None else dgamma
     if not _is_batch(dy, *small) or x_hat.shape != dy.shape:
         return NotImplemented
     if not fits(dy, x_hat) or not all(map(_fits_or_none, small)):
         return NotImplemented
-    two_stage_sum(backend, dy, dbeta)
-    if dgamma is None and not need_dx:
-        return None
-    sizes = len(dy), dy.size // len(dy), inv_std.size
-    columns = np.empty(3 * sizes[1], np.float32)
-    backend.c.column_dots(*sizes[:2], at(dy), at(x_hat), at(columns))
-    dgamma = columns[: sizes[1]].reshape(-1, inv_std.size).sum(axis=0, out=dgamma)
-    if not need_dx:
-        return None
-    dx = np.empty(dy.shape, np.float32)
-    arrays = dy, x_hat, inv_std, gamma, dgamma, dbeta, dx, columns
-    backend.c.batch_norm_dx(*sizes, *map(_at, arrays))
+    width, dx = dy.size // len(dy), None
+    if need_dx:
+        dx = np.empty(dy.shape, np.float32)
+        dgamma = np.empty(dbeta.shape, np.float32) if dgamma is None else dgamma
+    arrays = dy, x_hat, inv_std, gamma, dgamma, dbeta, dx, np.empty(3 * width, np.float32)
+    backend.c.batch_norm_gradient(len(dy), width, inv_std.size, *map(_at, arrays))
     return dx
 
 
@@ -140,6 +148,25 @@ def normalize(backend: Any, x: Array, mean: Array, scale: Array, shift: Array) -
     return y.reshape(x.shape)
 
 
+@COMPILED.implements("update_running")
+def update_running(
+    backend: Any,
+    running_mean: Array,
+    running_var: Array,
+    mean: Array,
+    var: Array,
+    momentum: float,
+    variance_factor: float,
+) -> Any:
+    """In one pass."""
+    arrays = running_mean, running_var, mean, var
+    if not running_mean.shape == running_var.shape == mean.shape == var.shape or not fits(*arrays):
+        return NotImplemented
+    factors = momentum, 1 - momentum, variance_factor
+    backend.c.update_running(mean.size, *map(at, arrays), *factors)
+    return None
+
+
 def _is_batch(x: Array, *small: Any) -> bool:
     """Whether `x` is a float32 batch, and each other value is 1, or one float32 per channel."""
     if x.dtype != FLOAT32 or x.ndim < 2 or not x.size:
@@ -155,7 +182,7 @@ def _fits_or_none(v: Any) -> bool:
 
 
 def _at(v: Any) -> Any:
-    """The address of an array; a null pointer for the number 1."""
+    """An array for C; a null pointer for the number 1."""
     return at(v) if isinstance(v, np.ndarray) else None
 
 

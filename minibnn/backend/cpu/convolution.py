@@ -1,6 +1,11 @@
-"""Convolution on the CPU: a few large matrix products, on blocks of images that fit the cache.
+"""Convolution on the CPU, for float32 and one group of channels.
 
-For float32 and one group of channels.
+Images or a kernel that are signs are packed into bits, and checked to be signs on the way, by
+`convolutions.h`; so nothing is remembered from one convolution to the next. A padding of -1 or +1
+is signs, too. Other images are convolved by `small_windows.h` if a window has few values, such as
+in a first layer. Both need no im2col matrix of floats.
+
+All else is a few large matrix products, on blocks of images that fit the cache.
 """
 
 from __future__ import annotations
@@ -13,13 +18,63 @@ import numpy as np
 from numpy.lib.stride_tricks import as_strided
 
 from minibnn.backend.array import Array
-from minibnn.backend.implementations import NUMPY
+from minibnn.backend.cpu.c_kernels import FLOAT32, at, fits
+from minibnn.backend.cpu.windows import as_given
+from minibnn.backend.implementations import COMPILED, NUMPY
 from minibnn.windows import Windows
 
 # Values of scratch per block of images. On a core with AVX-512 and 1 MiB of second-level cache the
 # second layer of `step-larq-cnn` of benchmarks/cpu.py (batch 100, 32 to 64 channels) took for z and
 # dW 9.9 ms with 2^17, 9.4 with 2^19 and 12.0 with one block.
 BLOCK = 2**19
+LEAST_VALUES = 8  # of a window, for C
+
+
+@COMPILED.implements("convolve", roundings=8)
+def convolve_in_c(backend: Any, x: Array, W: Array, windows: Windows) -> Any:
+    """On the bits of images that are signs, and of the kernel if it is."""
+    if not _fits_in_c(windows, x.shape, x, W) or W.shape[:3] != (*windows.size, x.shape[-1]):
+        return NotImplemented
+    counts, outputs = windows.counts(x.shape), W.shape[-1]
+    z = np.empty((len(x), *counts, outputs), FLOAT32)
+    arguments = outputs, as_given(windows, x.shape, counts), at(x), at(W), at(z)
+    done = bits_pay(windows, x.shape) and backend.c.convolve(*arguments)
+    if not done and small_pays(windows, x.shape, outputs, 1024):
+        done = backend.c.convolve_small(*arguments)
+    return z if done else NotImplemented
+
+
+@COMPILED.implements("convolve_dW", roundings=8)
+def convolve_dW_in_c(backend: Any, x: Array, dz: Array, windows: Windows) -> Any:
+    """On the bits of images that are signs."""
+    if not _fits_in_c(windows, x.shape, x, dz) or dz.shape[:3] != (
+        len(x),
+        *windows.counts(x.shape),
+    ):
+        return NotImplemented
+    outputs = dz.shape[-1]
+    dW = np.empty((*windows.size, x.shape[-1], outputs), FLOAT32)
+    arguments = outputs, as_given(windows, x.shape, dz.shape[1:3]), at(x), at(dz), at(dW)
+    done = False
+    if not small_pays(windows, x.shape, outputs, 600):  # there small windows are even faster
+        done = bits_pay(windows, x.shape) and backend.c.convolve_dW(*arguments)
+    if not done and small_pays(windows, x.shape, outputs, 2048):
+        done = backend.c.convolve_small_dW(*arguments)
+    return dW if done else NotImplemented
+
+
+@COMPILED.implements("convolve_dx", roundings=8)
+def convolve_dx_in_c(
+    backend: Any, dz: Array, W: Array, windows: Windows, shape: tuple[int, ...]
+) -> Any:
+    """On the bits of a kernel of signs."""
+    if not _fits_in_c(windows, shape, dz, W) or dz.shape[:3] != (shape[0], *windows.counts(shape)):
+        return NotImplemented
+    if W.shape != (*windows.size, shape[-1], dz.shape[-1]) or not dx_pays(windows, shape):
+        return NotImplemented
+    dx, given = np.empty(shape, FLOAT32), as_given(windows, shape, dz.shape[1:3])
+    done = backend.c.convolve_dx(W.shape[-1], given, at(dz), at(W), at(dx))
+    return dx if done else NotImplemented
 
 
 @NUMPY.implements("convolve", roundings=8)
@@ -31,7 +86,8 @@ def convolve(backend: Any, x: Array, W: Array, windows: Windows) -> Array:
     z = np.empty((len(x), *counts, outputs), x.dtype)
     kernel = W.reshape(-1, outputs)
     for block in _blocks(len(x), math.prod(counts) * len(kernel)):
-        np.matmul(_im2col(x[block], counts, windows), kernel, out=z[block].reshape(-1, outputs))
+        columns = _im2col(x[block], counts, windows)
+        backend.matmul(columns, kernel, out=z[block].reshape(-1, outputs))
     return z
 
 
@@ -49,7 +105,7 @@ def convolve_dW(backend: Any, x: Array, dz: Array, windows: Windows) -> Array:
     dW = np.zeros((*windows.size, x.shape[-1], outputs), x.dtype)
     for block in _blocks(len(x), math.prod(counts) * math.prod(dW.shape[:3])):
         columns = _im2col(x[block], counts, windows)
-        dW += np.matmul(columns.T, dz[block].reshape(-1, outputs)).reshape(dW.shape)
+        dW += backend.matmul(columns.T, dz[block].reshape(-1, outputs)).reshape(dW.shape)
     return dW
 
 
@@ -70,8 +126,38 @@ def convolve_dx(
     counts, dz = dz.shape[1:3], dz.reshape(-1, dz.shape[-1])
     dx = np.zeros(shape, dz.dtype)
     for i, j, rows, columns in windows.positions(counts):
-        dx[:, rows, columns] += np.matmul(dz, W[i, j].T).reshape(shape[0], *counts, shape[-1])
+        dx_ij = backend.matmul(dz, W[i, j].T)
+        dx[:, rows, columns] += dx_ij.reshape(shape[0], *counts, shape[-1])
     return dx
+
+
+def bits_pay(windows: Windows, shape: tuple[int, ...]) -> bool:
+    """Whether a convolution on bits is faster than products with the im2col matrix.
+
+    In benchmarks/results/convolutions.csv it is where the windows have more values than the images,
+    so that the im2col matrix is large, unless a window has very few.
+    """
+    values = math.prod(windows.size) * shape[-1]
+    if not LEAST_VALUES <= values < 2**24:  # whole numbers beyond are not exact in float32
+        return False
+    return math.prod(windows.counts(shape)) * values > math.prod(shape[1:])
+
+
+def dx_pays(windows: Windows, shape: tuple[int, ...]) -> bool:
+    """The same for dx, which is otherwise a product for each position."""
+    positions = math.prod(windows.size)
+    return positions > 1 and positions * shape[-1] >= LEAST_VALUES
+
+
+def small_pays(windows: Windows, shape: tuple[int, ...], outputs: int, most: int) -> bool:
+    """The same for windows of few values, whatever these are, and kernels of at most this size.
+
+    There need to be some windows on an image, and outputs that fill vectors.
+    """
+    values, number = math.prod(windows.size) * shape[-1], math.prod(windows.counts(shape))
+    if values < LEAST_VALUES or number < 16 or number * values <= math.prod(shape[1:]):
+        return False
+    return -outputs % 32 <= 8 and values * outputs <= most
 
 
 def without_zero_edge(dz: Array) -> Array:
@@ -95,6 +181,11 @@ def _fits(windows: Windows, shape: tuple[int, ...], *arrays: Array) -> bool:
         and all(a.dtype == np.float32 and a.ndim == 4 for a in arrays)
         and min(windows.counts(shape)) > 0
     )
+
+
+def _fits_in_c(windows: Windows, shape: tuple[int, ...], *arrays: Array) -> bool:
+    """Whether C can take them, too."""
+    return _fits(windows, shape, *arrays) and all(a.size for a in arrays) and fits(*arrays)
 
 
 def _im2col(x: Array, counts: tuple[int, ...], windows: Windows) -> Array:

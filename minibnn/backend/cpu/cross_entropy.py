@@ -1,4 +1,4 @@
-"""The softmax on the CPU, in C."""
+"""The cross-entropy on the CPU, in C: for class numbers, without label smoothing."""
 
 from __future__ import annotations
 
@@ -15,11 +15,46 @@ from minibnn.backend.implementations import COMPILED
 FEW_CLASSES = 40
 
 
+@COMPILED.implements("cross_entropy", roundings=4)
+def cross_entropy(backend: Any, logits: Array, labels: Array, smoothing: float) -> Any:
+    """Softmax and scores in one call."""
+    if smoothing or not _few(logits) or not are_numbers(labels, len(logits)):
+        return NotImplemented
+    p, scratch = np.empty(logits.shape, FLOAT32), np.empty(logits.shape, FLOAT32)
+    scores = np.empty(len(logits), FLOAT32)
+    sizes, arrays = (*logits.shape, labels.itemsize), (logits, labels, scratch, p, scores)
+    if not backend.c.cross_entropy(*sizes, *map(at, arrays)):
+        return NotImplemented
+    return -scores.sum() / len(scores), p
+
+
+@COMPILED.implements("cross_entropy_gradient")
+def cross_entropy_gradient(backend: Any, p: Array, labels: Array, smoothing: float) -> Array:
+    """In one pass."""
+    if smoothing or not fits(p) or p.ndim != 2 or not are_numbers(labels, len(p)):
+        return NotImplemented
+    dlogits = np.empty(p.shape, FLOAT32)
+    sizes, arrays = (*p.shape, labels.itemsize), (p, labels, dlogits)
+    if not backend.c.cross_entropy_gradient(*sizes, *map(at, arrays), 1 / len(p)):
+        return NotImplemented
+    return dlogits
+
+
 @COMPILED.implements("log_softmax", roundings=4)
 def log_softmax(backend: Any, logits: Array) -> Any:
     """For rows of few classes."""
-    if not fits(logits) or logits.ndim != 2 or not 0 < logits.shape[1] <= FEW_CLASSES:
+    if not _few(logits):
         return NotImplemented
     logp, p = np.empty(logits.shape, FLOAT32), np.empty(logits.shape, FLOAT32)
     backend.c.log_softmax(*logits.shape, at(logits), at(logp), at(p))
     return logp, p
+
+
+def _few(logits: Array) -> bool:
+    return fits(logits) and logits.ndim == 2 and 0 < logits.shape[1] <= FEW_CLASSES
+
+
+def are_numbers(labels: Array, samples: int) -> bool:
+    """Whether C can take these labels: a class number for each sample; one at least."""
+    kind, whole = labels.dtype.char, labels.flags.carray
+    return kind in "Bl" and whole and labels.shape == (samples,) and samples > 0

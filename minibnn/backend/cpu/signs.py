@@ -8,6 +8,7 @@ import numpy as np
 
 from minibnn.backend.array import Array
 from minibnn.backend.cpu.c_kernels import FLOAT32, at, fits
+from minibnn.backend.cpu.large_arrays import empty
 from minibnn.backend.implementations import COMPILED, NUMPY
 
 
@@ -31,7 +32,7 @@ def compiled_binary_sign(backend: Any, x: Array) -> Array:
     """In one pass."""
     if not fits(x) or x.ndim == 0:
         return NotImplemented
-    y = np.empty(x.shape, FLOAT32)
+    y = empty(x.shape)
     backend.c.binary_sign(x.size, at(x), at(y))
     return y
 

@@ -8,7 +8,7 @@ from devices import built
 from special_values import awkward, same_bits
 
 from minibnn.backend import CPU, NumpyBackend
-from minibnn.layers.norm import batch_norm, batch_norm_gradient, normalize
+from minibnn.layers.norm import batch_norm, batch_norm_gradient, normalize, update_running
 
 NUMPY = NumpyBackend()
 
@@ -112,3 +112,22 @@ def test_a_variance_that_overflows_shows_as_nan(run):
     for a in (y, x_hat):
         assert np.isnan(a[:, 0]).all()
         assert np.isfinite(a[:, 1]).all()
+
+
+@built
+@pytest.mark.parametrize("bad", [None, "mean", "var", "factor"])
+def test_running_statistics_in_c_equal_the_reference(bad, rng):
+    """To the last bit; a mean or variance that is not finite, in any channel, changes nothing."""
+    for channels, place in ((1, 0), (70, 0), (70, 69)):
+        mean, *others = (rng.random(channels, np.float32) for _ in range(4))
+        var, running_mean, running_var = others
+        if bad in ("mean", "var"):
+            (mean if bad == "mean" else var)[place] = np.nan if place else -np.inf
+        elif bad == "factor":
+            var[place] = 3e38  # overflows when it is multiplied
+        got, expected = ((running_mean.copy(), running_var.copy()) for _ in range(2))
+        with np.errstate(over="ignore"):
+            CPU.run(update_running, *got, mean, var, 0.9, 100 / 64)
+            update_running(*expected, mean, var, 0.9, 100 / 64)
+        np.testing.assert_array_equal(got, expected)
+        assert np.array_equal(got, (running_mean, running_var)) == (bad is not None)

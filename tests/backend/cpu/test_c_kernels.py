@@ -8,12 +8,15 @@ import re
 import shutil
 import subprocess
 import sys
+import types
 from pathlib import Path
 
+import numpy as np
 import pytest
 from devices import built
 from sealed import sealed
 
+from minibnn.backend.cpu import CompiledBackend
 from minibnn.backend.cpu import c_kernels as compiled
 
 
@@ -32,20 +35,24 @@ def test_without_the_library_everything_runs_on_numpy(tmp_path, monkeypatch):
 
 
 @built
-def test_a_library_of_another_source_is_left_out(tmp_path, monkeypatch, caplog):
-    changed = tmp_path / "kernels.c"
-    changed.write_bytes(Path(compiled.SOURCE).read_bytes() + b"\n")
-    monkeypatch.setattr(compiled, "SOURCE", str(changed))
+@pytest.mark.parametrize("changed", ["kernels.c", "products.h"])
+def test_a_library_of_another_source_is_left_out(changed, tmp_path, monkeypatch, caplog):
+    for source in Path(compiled.FOLDER).glob("*.[ch]"):
+        shutil.copy(source, tmp_path)
+    monkeypatch.setattr(compiled, "FOLDER", str(tmp_path))
+    assert compiled.open_library() is not None
+    with open(tmp_path / changed, "ab") as file:
+        file.write(b"\n")
     assert compiled.open_library() is None
-    assert "_kernels.so is left out: it was built from another kernels.c" in caplog.text
+    assert "_kernels.so is left out: it was built from other sources" in caplog.text
     assert 'pip install -e "."' in caplog.text
 
 
 @built
 def test_without_its_source_the_library_is_left_out(tmp_path, monkeypatch, caplog):
-    monkeypatch.setattr(compiled, "SOURCE", str(tmp_path / "kernels.c"))
+    monkeypatch.setattr(compiled, "FOLDER", str(tmp_path))
     assert compiled.open_library() is None
-    assert "No such file" in caplog.text
+    assert "it was built from other sources" in caplog.text
 
 
 @built
@@ -108,12 +115,11 @@ def test_no_damaged_library_is_loaded():
 
 
 @built
-@pytest.mark.parametrize("name", ["SEAL", "SOURCE"])
+@pytest.mark.parametrize("name", ["seal", "source"])
 def test_a_pipe_beside_the_library_is_not_waited_for(name, tmp_path):
-    pipe = tmp_path / "_kernels.seal"
-    os.mkfifo(pipe)
+    os.mkfifo(tmp_path / {"seal": "_kernels.seal", "source": "kernels.c"}[name])
     shutil.copy(compiled.LIBRARY, tmp_path / "_kernels.so")
-    change = {"SEAL": ("LIBRARY", tmp_path / "_kernels.so"), "SOURCE": ("SOURCE", pipe)}[name]
+    change = {"seal": ("LIBRARY", tmp_path / "_kernels.so"), "source": ("FOLDER", tmp_path)}[name]
     code = (
         "from minibnn.backend.cpu import c_kernels as compiled\n"
         f"compiled.{change[0]} = {str(change[1])!r}\n"
@@ -122,3 +128,57 @@ def test_a_pipe_beside_the_library_is_not_waited_for(name, tmp_path):
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=30)
     assert done.stdout == "None\n"
     assert "_kernels.so is left out" in done.stderr
+
+
+@built
+def test_the_environment_chooses_the_instructions_of_products(monkeypatch):
+    library = compiled.open_library()
+    there = compiled.INSTRUCTION_SETS[: library.minibnn_instruction_set() + 1]
+    for name in there:
+        monkeypatch.setenv("MINIBNN_CPU", name)
+        backend = CompiledBackend(library)
+        assert repr(backend) == f"CompiledBackend('cpu', products={name!r})"
+    for unset in ("", None):
+        monkeypatch.delenv("MINIBNN_CPU") if unset is None else monkeypatch.setenv(
+            "MINIBNN_CPU", ""
+        )
+        assert CompiledBackend(library).c.instruction_set == there[-1]
+
+
+@built
+@pytest.mark.parametrize("name", ["sse", "AVX2", "avx512_vpopcntdq"])
+def test_an_instruction_set_that_is_not_there_is_an_error(name, monkeypatch):
+    library = types.SimpleNamespace(minibnn_instruction_set=lambda: 1)  # as on a Haswell
+    monkeypatch.setenv("MINIBNN_CPU", name)
+    expected = (
+        f"expected an instruction set that this processor has, portable or avx2, got '{name}'"
+    )
+    with pytest.raises(ValueError, match=f"MINIBNN_CPU: {expected}"):
+        compiled.Library(library)
+    with pytest.raises(ValueError, match=f"Library: {expected}"):
+        compiled.Library(library, name)
+
+
+@built
+def test_arrays_are_passed_as_objects_or_as_the_addresses_of_their_data(rng):
+    """Also a part of an array, a read-only one, and one that is stored by columns."""
+    library = compiled.open_library()
+    x = rng.standard_normal((4, 6)).astype(np.float32)
+    fixed = x.copy()
+    fixed.flags.writeable = False
+    try:
+        for place, at in ((compiled.DATA, compiled.at), (0, lambda a: a.ctypes.data)):
+            call = compiled.Library(library).binary_sign
+            library.minibnn_pass_arrays(place)
+            for a in (x, x[1:], x[2, 3:], fixed, x.T):
+                y = np.zeros(a.size, np.float32)
+                call(a.size, at(a), at(y))
+                np.testing.assert_array_equal(y, np.where(a.ravel("K") < 0, -1, 1))
+    finally:
+        library.minibnn_pass_arrays(compiled.DATA)
+
+
+def test_where_python_has_no_addresses_of_objects_numpy_gives_those_of_data(monkeypatch):
+    assert (compiled.DATA > 0) == (sys.implementation.name == "cpython")
+    monkeypatch.setattr(sys, "implementation", types.SimpleNamespace(name="another"))
+    assert compiled._place_of_data() == 0

@@ -6,6 +6,7 @@ import itertools
 
 import numpy as np
 import pytest
+from devices import built
 from window_cases import GEOMETRIES
 
 from minibnn import (
@@ -54,6 +55,31 @@ def test_blocks_of_images_compute_what_the_references_do(
     X, W = layer.pad(whole(rng, (7, *shape[1:]))), whole(rng, layer.weight.shape)
     dz = whole(rng, convolve(X, W, layer.windows).shape)
     check_equal(X, W, dz, layer.windows)
+
+
+@built
+@pytest.mark.parametrize(("padding", "expected"), [(0.0, [2]), (-1.0, [3, 1])])
+def test_convolutions_of_signs_are_computed_on_bits(padding, expected, rng, monkeypatch):
+    """A padding of -1 is signs, one of 0 is not."""
+    layer = Conv2D(64, 64, 3, padding=1, padding_value=padding)
+    signs = [np.where(whole(rng, s) < 0, np.float32(-1), np.float32(1)) for s in ((9, 9, 9, 64), (3, 3, 64, 64))]  # fmt: skip
+    X, W = layer.pad(signs[0]), signs[1]
+    dz = whole(rng, convolve(X, W, layer.windows).shape)
+    kinds, call = [], CPU.c.product
+    monkeypatch.setattr(CPU.c, "product", lambda *args: kinds.append(call(*args)) or kinds[-1])
+    got = [
+        fast(reference, *arguments)
+        for reference, arguments in (
+            (convolve, (X, W, layer.windows)),
+            (convolve_dW, (X, dz, layer.windows)),
+            (convolve_dx, (dz, W, layer.windows, X.shape)),
+        )
+    ]
+    assert kinds == expected + 9 * [2]
+    monkeypatch.setattr(CPU.c, "product", lambda *args: 0)
+    np.testing.assert_array_equal(got[0], convolve(X, W, layer.windows))
+    np.testing.assert_array_equal(got[1], convolve_dW(X, dz, layer.windows))
+    np.testing.assert_array_equal(got[2], convolve_dx(dz, W, layer.windows, X.shape))
 
 
 @pytest.mark.parametrize("values", [500, 2**30])
