@@ -104,10 +104,12 @@ if TYPE_CHECKING:
         SGD,
         Adam,
         AdaMax,
+        AdamW,
         Bop,
         Optimizer,
         OptimizerGroup,
         ShiftAdaMax,
+        clip_gradients,
         split_parameters,
     )
     from minibnn.packed import (
@@ -124,7 +126,7 @@ if TYPE_CHECKING:
     from minibnn.parameter import Buffer, Parameter
     from minibnn.plots import plot_confusion, plot_function, plot_history, plot_weight_bits
     from minibnn.random_stream import RandomStream
-    from minibnn.schedules import Constant, Cosine, Exponential, PerEpoch
+    from minibnn.schedules import Constant, Cosine, Exponential, PerEpoch, WarmUp
     from minibnn.training import (
         CapturedSteps,
         Checkpoint,
@@ -144,6 +146,7 @@ __all__ = [
     "AdaMax",
     "AdaSTE",
     "Adam",
+    "AdamW",
     "ApproxSign",
     "AveragePool2D",
     "Backend",
@@ -224,9 +227,11 @@ __all__ = [
     "TernaryWeights",
     "Transpose",
     "Uniform",
+    "WarmUp",
     "WrongCheckpointError",
     "backend_of",
     "check_gradients",
+    "clip_gradients",
     "confusion_matrix",
     "diagnose",
     "disagreements",
@@ -282,7 +287,10 @@ _ROOMS = {
         "MaxPool2D Radial Rescale Reshape Sequential ShiftBatchNorm TensorNorm"
     ),
     "losses": "Hinge LogitCrossEntropy Loss MeanSquaredError SquaredHinge",
-    "optimizers": "SGD Adam AdaMax Bop Optimizer OptimizerGroup ShiftAdaMax split_parameters",
+    "optimizers": (
+        "SGD Adam AdaMax AdamW Bop Optimizer OptimizerGroup ShiftAdaMax clip_gradients "
+        "split_parameters"
+    ),
     "packed": (
         "Disagreements PackError PackedFileError PackedModel disagreements load_latents "
         "load_packed pack save_packed"
@@ -291,7 +299,7 @@ _ROOMS = {
     "parameter": "Buffer Parameter",
     "plots": "plot_confusion plot_function plot_history plot_weight_bits",
     "random_stream": "RandomStream",
-    "schedules": "Constant Cosine Exponential PerEpoch",
+    "schedules": "Constant Cosine Exponential PerEpoch WarmUp",
     "training": (
         "DivergedError Metrics PlainSteps CapturedSteps Checkpoint CheckpointError "
         "WrongCheckpointError confusion_matrix evaluate fit"

@@ -176,8 +176,8 @@ def test_the_mathematics_stands_in_the_first_file_that_is_opened(kind):
         if f".run({name}," in text or f".run(\n            {name}," in text
     }
     # Shift norm is batch norm in evaluation, and has its running statistics; the gradient of
-    # HardTanh is a straight-through one.
-    assert run <= {"normalize", "update_running", "straight_through_gradient"}
+    # HardTanh is a straight-through one; AdamW is a step of Adam behind the decay.
+    assert run <= {"normalize", "update_running", "straight_through_gradient", "adam"}
 
 
 def test_equations_elsewhere_are_found(monkeypatch):
