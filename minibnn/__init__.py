@@ -39,12 +39,15 @@ from minibnn.version import __version__ as __version__
 if TYPE_CHECKING:
     from minibnn.backend import Backend, DeviceError, backend_of, get_backend
     from minibnn.data import (
+        Cutout,
         DataError,
         DataLoader,
         DatasetMismatchError,
         DatasetNotFoundError,
         IdxFormatError,
         ImageDataset,
+        IterableLoader,
+        RandomShift,
         load_mnist,
         load_mnist_or_sample,
         load_sample,
@@ -160,6 +163,7 @@ __all__ = [
     "Constant",
     "Conv2D",
     "Cosine",
+    "Cutout",
     "DataError",
     "DataLoader",
     "DatasetMismatchError",
@@ -190,6 +194,7 @@ __all__ = [
     "IdxFormatError",
     "ImageDataset",
     "InputContract",
+    "IterableLoader",
     "Layer",
     "LogitCrossEntropy",
     "Loss",
@@ -208,6 +213,7 @@ __all__ = [
     "PlainSteps",
     "PowerOfTwo",
     "Radial",
+    "RandomShift",
     "RandomStream",
     "ReLU",
     "Rescale",
@@ -268,9 +274,9 @@ _ROOMS = {
     "checks": "",
     "renames": "",
     "data": (
-        "DataError DataLoader DatasetMismatchError DatasetNotFoundError IdxFormatError "
-        "ImageDataset load_mnist load_mnist_or_sample load_sample one_cold one_hot read_idx "
-        "write_idx"
+        "Cutout DataError DataLoader DatasetMismatchError DatasetNotFoundError IdxFormatError "
+        "ImageDataset IterableLoader RandomShift load_mnist load_mnist_or_sample load_sample "
+        "one_cold one_hot read_idx write_idx"
     ),
     "diagnosis": "Diagnosis Finding diagnose",
     "feedback": "Blocked Feedback FixedFeedback Transpose",
