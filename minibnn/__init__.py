@@ -7,7 +7,8 @@ Quantizers   SignSTE, ApproxSign, SwishSign, MagnitudeAwareSign, StochasticSign,
              TernaryWeights, Heaviside, DoReFaActivations, DoReFaWeights; plot_function draws one
 Feedback     Transpose (backpropagation), FixedFeedback, Blocked; DirectFeedback, a container;
              your own: Feedback
-Losses       LogitCrossEntropy, SquaredHinge, Hinge, MeanSquaredError; your own: Loss
+Losses       LogitCrossEntropy, BinaryCrossEntropy, SquaredHinge, Hinge; MeanSquaredError, Huber;
+             your own: Loss
 Optimisers   SGD, Adam, AdaMax, ShiftAdaMax, Bop; OptimizerGroup, split_parameters; schedules
 Training     fit, evaluate, plot_history; Checkpoint; PlainSteps, CapturedSteps
 Saving       save_model, load_model
@@ -98,7 +99,15 @@ if TYPE_CHECKING:
         ShiftBatchNorm,
         TensorNorm,
     )
-    from minibnn.losses import Hinge, LogitCrossEntropy, Loss, MeanSquaredError, SquaredHinge
+    from minibnn.losses import (
+        BinaryCrossEntropy,
+        Hinge,
+        Huber,
+        LogitCrossEntropy,
+        Loss,
+        MeanSquaredError,
+        SquaredHinge,
+    )
     from minibnn.model_file import ModelFileError, load_model, save_model
     from minibnn.optimizers import (
         SGD,
@@ -148,6 +157,7 @@ __all__ = [
     "AveragePool2D",
     "Backend",
     "BatchNorm",
+    "BinaryCrossEntropy",
     "Blocked",
     "Bop",
     "Buffer",
@@ -183,6 +193,7 @@ __all__ = [
     "HardTanh",
     "Heaviside",
     "Hinge",
+    "Huber",
     "Identity",
     "IdxFormatError",
     "ImageDataset",
@@ -281,7 +292,9 @@ _ROOMS = {
         "Activation AveragePool2D BatchNorm Conv2D Dense DirectFeedback Dropout Flatten Layer "
         "MaxPool2D Radial Rescale Reshape Sequential ShiftBatchNorm TensorNorm"
     ),
-    "losses": "Hinge LogitCrossEntropy Loss MeanSquaredError SquaredHinge",
+    "losses": (
+        "BinaryCrossEntropy Hinge Huber LogitCrossEntropy Loss MeanSquaredError SquaredHinge"
+    ),
     "optimizers": "SGD Adam AdaMax Bop Optimizer OptimizerGroup ShiftAdaMax split_parameters",
     "packed": (
         "Disagreements PackError PackedFileError PackedModel disagreements load_latents "
