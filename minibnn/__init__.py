@@ -7,7 +7,8 @@ Quantizers   SignSTE, ApproxSign, SwishSign, MagnitudeAwareSign, StochasticSign,
              TernaryWeights, Heaviside, DoReFaActivations, DoReFaWeights; plot_function draws one
 Feedback     Transpose (backpropagation), FixedFeedback, Blocked; DirectFeedback, a container;
              your own: Feedback
-Losses       LogitCrossEntropy, SquaredHinge, Hinge, MeanSquaredError; your own: Loss
+Losses       LogitCrossEntropy, BinaryCrossEntropy, SquaredHinge, Hinge; MeanSquaredError, Huber;
+             your own: Loss
 Optimisers   SGD, Adam, AdaMax, ShiftAdaMax, Bop; OptimizerGroup, split_parameters; schedules
 Training     fit, evaluate, plot_history; Checkpoint; PlainSteps, CapturedSteps
 Saving       save_model, load_model
@@ -101,7 +102,21 @@ if TYPE_CHECKING:
         ShiftBatchNorm,
         TensorNorm,
     )
-    from minibnn.losses import Hinge, LogitCrossEntropy, Loss, MeanSquaredError, SquaredHinge
+    from minibnn.losses import (
+        F1,
+        R2,
+        Accuracy,
+        BalancedAccuracy,
+        BinaryCrossEntropy,
+        Hinge,
+        Huber,
+        LabelAccuracy,
+        LogitCrossEntropy,
+        Loss,
+        MeanAbsoluteError,
+        MeanSquaredError,
+        SquaredHinge,
+    )
     from minibnn.model_file import ModelFileError, load_model, save_model
     from minibnn.optimizers import (
         SGD,
@@ -135,6 +150,7 @@ if TYPE_CHECKING:
         Checkpoint,
         CheckpointError,
         DivergedError,
+        EarlyStopping,
         Metrics,
         PlainSteps,
         WrongCheckpointError,
@@ -144,7 +160,10 @@ if TYPE_CHECKING:
     )
 
 __all__ = [
+    "F1",
+    "R2",
     "SGD",
+    "Accuracy",
     "Activation",
     "AdaMax",
     "AdaSTE",
@@ -153,7 +172,9 @@ __all__ = [
     "ApproxSign",
     "AveragePool2D",
     "Backend",
+    "BalancedAccuracy",
     "BatchNorm",
+    "BinaryCrossEntropy",
     "Blocked",
     "Bop",
     "Buffer",
@@ -177,6 +198,7 @@ __all__ = [
     "DoReFaActivations",
     "DoReFaWeights",
     "Dropout",
+    "EarlyStopping",
     "Exponential",
     "Feedback",
     "Fill",
@@ -190,16 +212,19 @@ __all__ = [
     "HardTanh",
     "Heaviside",
     "Hinge",
+    "Huber",
     "Identity",
     "IdxFormatError",
     "ImageDataset",
     "InputContract",
     "IterableLoader",
+    "LabelAccuracy",
     "Layer",
     "LogitCrossEntropy",
     "Loss",
     "MagnitudeAwareSign",
     "MaxPool2D",
+    "MeanAbsoluteError",
     "MeanSquaredError",
     "Metrics",
     "ModelFileError",
@@ -292,7 +317,10 @@ _ROOMS = {
         "Activation AveragePool2D BatchNorm Conv2D Dense DirectFeedback Dropout Flatten Layer "
         "MaxPool2D Radial Rescale Reshape Sequential ShiftBatchNorm TensorNorm"
     ),
-    "losses": "Hinge LogitCrossEntropy Loss MeanSquaredError SquaredHinge",
+    "losses": (
+        "F1 R2 Accuracy BalancedAccuracy BinaryCrossEntropy Hinge Huber LabelAccuracy "
+        "LogitCrossEntropy Loss MeanAbsoluteError MeanSquaredError SquaredHinge"
+    ),
     "optimizers": (
         "SGD Adam AdaMax AdamW Bop Optimizer OptimizerGroup ShiftAdaMax clip_gradients "
         "split_parameters"
@@ -307,7 +335,7 @@ _ROOMS = {
     "random_stream": "RandomStream",
     "schedules": "Constant Cosine Exponential PerEpoch WarmUp",
     "training": (
-        "DivergedError Metrics PlainSteps CapturedSteps Checkpoint CheckpointError "
+        "DivergedError EarlyStopping Metrics PlainSteps CapturedSteps Checkpoint CheckpointError "
         "WrongCheckpointError confusion_matrix evaluate fit"
     ),
     "atomic_file": "",

@@ -2,17 +2,47 @@
 
 from __future__ import annotations
 
+import inspect
 from abc import ABC, abstractmethod
 from typing import Any
 
 from minibnn.backend import Array, Backend, backend_of
 from minibnn.gradient_clock import Backwards
 from minibnn.losses.labels import require_fitting
+from minibnn.losses.task import Task
+from minibnn.losses.tasks import guess_task
 from minibnn.state import Stateful
 
 
 class Loss(Stateful, ABC):
-    """A mean over samples, and its gradient with respect to the network's output."""
+    """A mean over samples, and its gradient with respect to the network's output.
+
+    The loss owns the task. `fit`, `evaluate`, `diagnose` and `confusion_matrix` ask its method
+    `task` which targets are allowed, what a prediction is, and what is reported.
+
+    A loss of your own overrides `forward` and `backward`. Then it gets the targets as the loader
+    has them, and all of them are allowed; the loss is reported, and the accuracy if the targets
+    look like classes. Override `task` to check the targets, or to report something else. A third
+    argument of `forward`, ``weights=None``, allows weights of samples:
+
+    >>> import numpy as np
+    >>> from minibnn.losses.tasks import Regression
+    >>> class Distance(Loss):
+    ...     '''L = 1/N sum_n |y[n] - t[n]|; dL/dy = sign(y - t) / N.'''
+    ...
+    ...     def forward(self, y, t):
+    ...         self.saved = y - t
+    ...         return abs(self.saved).mean()
+    ...
+    ...     def backward(self):
+    ...         error = self.take_saved()
+    ...         return np.where(error < 0, -1, 1) / error.size
+    ...
+    ...     def task(self, outputs, targets=None, who=""):
+    ...         return Regression()
+    >>> float(Distance().forward(np.array([1.0, 2.0]), np.array([1.5, 4.0])))
+    1.25
+    """
 
     saved: Any = None
 
@@ -20,16 +50,59 @@ class Loss(Stateful, ABC):
         return f"{type(self).__name__}()"
 
     @abstractmethod
-    def forward(self, logits: Array, labels: Array) -> Array:
+    def forward(self, outputs: Array, targets: Array, /) -> Array:
         """The loss of a batch, averaged over its samples: a 0-d array on the device."""
 
     @abstractmethod
     def backward(self) -> Array:
-        """The gradient of that loss with respect to `logits`, in their shape.
+        """The gradient of that loss with respect to the outputs, in their shape.
 
         Raises:
             RuntimeError: if no `forward` came before.
         """
+
+    def task(self, outputs: Array, targets: Array | None = None, who: str = "") -> Task:
+        """What the targets of a data set mean.
+
+        It is called once for a data set, before the first step, so it may wait for the device.
+
+        Args:
+            outputs: the model's, for any number of samples.
+            targets: of all samples; None if they are not known, as in `Layer.predict`.
+            who: error messages begin with it.
+
+        Raises:
+            ValueError, TypeError: for targets that this loss does not take.
+        """
+        del who  # whatever such a loss accepts is allowed
+        return guess_task(outputs, targets)
+
+    @property
+    def takes_weights(self) -> bool:
+        """Whether `forward` has a parameter `weights`, for weights of samples."""
+        return "weights" in inspect.signature(self.forward).parameters
+
+    def weighted_forward(self, outputs: Array, targets: Array, weights: Array | None) -> Array:
+        """The loss of a batch whose samples may have weights; `backward` gives its gradient.
+
+        .. code-block:: text
+
+            L = sum_n w[n] l[n] / sum_n w[n]
+
+        Shapes: weights (batch,), or None for 1 each; outputs and targets as in `forward`.
+
+        Raises:
+            TypeError: for a loss that takes no weights.
+        """
+        if weights is None:
+            return self.forward(outputs, targets)
+        if not self.takes_weights:
+            raise TypeError(
+                f"{type(self).__name__}: expected a loss that takes weights of samples, got one "
+                "whose forward has no such argument; write forward(self, outputs, targets, "
+                "weights=None), and divide the weighted sum by the sum of the weights"
+            )
+        return self.forward(outputs, targets, weights=weights)  # type: ignore[call-arg]
 
     def take_saved(self) -> Any:
         """Return and release what `forward` saved.

@@ -7,6 +7,9 @@ from typing import Any
 from minibnn.backend import Array, backend_of, batch_total
 from minibnn.checks import number
 from minibnn.losses.base import Loss, check_labels
+from minibnn.losses.task import Task
+from minibnn.losses.tasks import classification
+from minibnn.losses.weights import require_weights, total_weight, weighted, weighted_mean
 
 
 def log_softmax(logits: Array) -> tuple[Array, Array]:
@@ -73,6 +76,29 @@ def cross_entropy_gradient(p: Array, labels: Array, smoothing: float) -> Array:
     return (p * t.sum(axis=1, keepdims=True) - t) / n
 
 
+def weighted_cross_entropy(
+    logits: Array, labels: Array, smoothing: float, weights: Array
+) -> tuple[Array, Array]:
+    """The weighted mean of the samples' cross-entropies, and its gradient.
+
+    .. code-block:: text
+
+        L       = -sum_n w[n] sum_k t[n, k] log p[n, k] / sum_n w[n]
+        dlogits = w (p sum_k(t) - t) / sum_n w[n]
+
+    Shapes: logits and dlogits (N, K); labels as in `cross_entropy`; weights (N,) of the logits'
+    dtype; the loss ().
+    """
+    backend, classes = backend_of(logits), logits.shape[1]
+    logp, p = backend.run(log_softmax, logits)
+    if labels.ndim == 1:
+        labels = labels[:, None] == backend.xp.arange(classes)
+    t = smoothed(labels, smoothing, logits.dtype)
+    losses = -backend.xp.where(t > 0, t * logp, 0).sum(axis=1)
+    slopes = p * t.sum(axis=1, keepdims=True) - t
+    return weighted_mean(losses, weights), weighted(slopes, weights) / total_weight(weights)
+
+
 def smoothed(labels: Array, smoothing: float, dtype: Any) -> Array:
     """``t = (1 - e) labels + e / K`` for rows of probabilities."""
     t = labels.astype(dtype, copy=False)
@@ -94,9 +120,11 @@ class LogitCrossEntropy(Loss):
 
         t <- (1 - e) t + e / K
 
+    With weights w of the samples, w[n] / sum(w) takes the place of 1/N.
+
     Shapes: logits (N, K) float; labels (N,) integers in 0..K-1, or (N, K) probabilities
-    (one-hot rows, for instance) of any dtype; the loss (). Loss and gradient are of the logits'
-    dtype.
+    (one-hot rows, for instance) of any dtype; weights (N,) or None; the loss (). Loss and gradient
+    are of the logits' dtype.
 
     Args:
         label_smoothing: e, in [0, 1).
@@ -127,15 +155,26 @@ class LogitCrossEntropy(Loss):
         options = f"label_smoothing={self.label_smoothing}" if self.label_smoothing else ""
         return f"LogitCrossEntropy({options})"
 
-    def forward(self, logits: Array, labels: Array) -> Array:
+    def forward(self, logits: Array, labels: Array, weights: Array | None = None) -> Array:
         """The mean cross-entropy of the batch."""
         backend = backend_of(logits)
         check_labels(self, logits, labels, backend)
+        if weights is not None:
+            w = require_weights("LogitCrossEntropy", weights, logits)
+            loss, gradient = weighted_cross_entropy(logits, labels, self.label_smoothing, w)
+            self.saved = (gradient, None)
+            return loss
         loss, p = backend.run(cross_entropy, logits, labels, self.label_smoothing)
         self.saved = (p, labels)
         return loss
 
     def backward(self) -> Array:
-        """``(p sum(t) - t) / N``, of the smoothed t."""
+        """``(p sum(t) - t) / N``, of the smoothed t; with weights, w / sum(w) instead of 1/N."""
         p, labels = self.take_saved()
+        if labels is None:
+            return p  # the gradient of a weighted mean
         return backend_of(p).run(cross_entropy_gradient, p, labels, self.label_smoothing)
+
+    def task(self, outputs: Array, targets: Array | None = None, who: str = "") -> Task:
+        """One class a sample; the greatest logit is the prediction."""
+        return classification(who or type(self).__name__, outputs, targets)

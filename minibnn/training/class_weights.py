@@ -94,7 +94,9 @@ def class_weights(
     return ClassWeights(task, backend.asarray(table))
 
 
-def _from_mapping(given: Mapping[int, float], classes: int) -> np.ndarray[tuple[int], np.dtype[np.float64]]:
+def _from_mapping(
+    given: Mapping[int, float], classes: int
+) -> np.ndarray[tuple[int], np.dtype[np.float64]]:
     table = np.ones(classes)
     for key, value in given.items():
         k = integer("fit", "a class in class_weight", key)

@@ -149,7 +149,9 @@ class EarlyStopping(Stateful):
             state[name] for name in ("best", "best_epoch", "waited")
         )
         values = (state["values"] or {}).values()
-        self._values = [self._model.backend.asarray(v.copy()) for v in values] if self._model else []
+        self._values = (
+            [self._model.backend.asarray(v.copy()) for v in values] if self._model else []
+        )
 
     def _arrays(self) -> list[Parameter | Buffer]:
         model = self._model

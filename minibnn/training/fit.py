@@ -7,6 +7,7 @@ import signal
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from itertools import chain, islice
 from typing import TYPE_CHECKING, Any, TextIO
 
 import numpy as np
@@ -23,9 +24,15 @@ from minibnn.signals import Interrupt
 from minibnn.state import has_state
 from minibnn.training import cause
 from minibnn.training.capture import CapturedSteps
-from minibnn.training.evaluate import StoppedError, check_data, device_metrics, samples_at_once
+from minibnn.training.evaluate import (
+    StoppedError,
+    check_data,
+    device_metrics,
+    samples_at_once,
+    shared_task,
+)
 from minibnn.training.flips import Flips
-from minibnn.training.progress import COLUMNS, Progress
+from minibnn.training.progress import Progress, columns_of
 from minibnn.training.step import PlainSteps, check_training
 
 if TYPE_CHECKING:
@@ -50,7 +57,8 @@ def fit(
     """Train a model and return its history.
 
     Each epoch runs the explicit loop (forward, loss, backward, step) over the batches of
-    `train`, then evaluates the model on every sample of `train` and of `test`.
+    `train`, then evaluates the model on every sample of `train` and of `test`. The loss says which
+    targets are allowed, and what is reported beside it: see `evaluate`.
 
     Both loaders are moved to the model's device. No training step waits for the device; losses and
     metrics are read once an epoch.
@@ -69,7 +77,7 @@ def fit(
 
     Args:
         model: initialised, and on its device.
-        train: batches ``(x, labels)`` for training. Its epoch counter continues, so two calls of
+        train: batches ``(x, targets)`` for training. Its epoch counter continues, so two calls of
             5 epochs equal one call of 10.
         test: evaluation data: a validation split to choose between models, the test set at the end.
         loss: for instance ``LogitCrossEntropy()``.
@@ -86,15 +94,18 @@ def fit(
 
     Returns:
         A pandas DataFrame with the index ``epoch``, from 1, and the columns ``loss_train``,
-        ``loss_test``, ``acc_train``, ``acc_test``: means over all samples. Each quantized weight
+        ``loss_test``, ``acc_train``, ``acc_test``: means over all samples. In the place of ``acc``
+        there is ``label_acc`` for several labels a sample, ``mae`` (the mean absolute error) for
+        numbers, and nothing for targets that only a loss of your own knows. Each quantized weight
         also has a column ``flips_<path>``, such as ``flips_2.weight``: the share of its values (for
         1-bit weights, of its bits) that changed in the epoch.
 
     Raises:
         DivergedError: if the loss of a batch or a gradient is not finite, before the update; or if
             the loss after an epoch, or a parameter, is not finite. The message says where it began.
-        ValueError: if a label has no output, or if the optimiser has none of the model's
-            parameters; for ``capture=True`` on the CPU; for a `train` in the middle of an epoch.
+        ValueError: if the loss does not take such targets (a label without an output, say), or if
+            the optimiser has none of the model's parameters; for ``capture=True`` on the CPU; for a
+            `train` in the middle of an epoch.
         TypeError: if `train` or `test` is not a DataLoader, or the loss or the optimiser is a class
             instead of an object.
         RuntimeError: if the optimiser's parameters were moved after it was made.
@@ -108,10 +119,12 @@ def fit(
     if capture not in (None, True, False):
         raise TypeError(f"fit: expected capture to be None, True or False, got {capture!r}")
     check_training("fit", model, loss, optimizer)
+    tasks = []
     for name, loader in (("train", train), ("test", test)):
         if isinstance(loader, DataLoader):
             loader.to(model.backend)
-        check_data(model, loader, f"fit: {name}")
+        tasks.append(check_data(model, loader, loss, f"fit: {name}"))
+    task = shared_task("fit", tasks, (train, test))
     contract = _contract(train, test)
 
     capturing = not model.backend.host if capture is None else capture
@@ -121,9 +134,13 @@ def fit(
         )
     steps = (CapturedSteps if capturing else PlainSteps)(model, loss, optimizer)
 
-    evaluated = [(data, loss, samples_at_once(model, data)) for data in (train, test)]
+    reported = task.metrics
+    evaluated = [
+        (data, loss, reported, task, samples_at_once(model, data)) for data in (train, test)
+    ]
+    columns = columns_of(reported)
     flips = Flips(model)
-    history = Progress([*COLUMNS, *flips.columns])
+    history = Progress([*columns, *flips.columns])
     parts: dict[str, Any] = {"model": model, "loss": loss, "optimizer": optimizer}
     parts |= {"training batches": train, "flips": flips, "history": history}
     if has_state(on_epoch):
@@ -190,8 +207,10 @@ def fit(
                 if saver is not None:
                     save_within_epoch(saver, np.array(host))
                 break
-            loss_train, acc_train, loss_test, acc_test, finite, *shares = host[len(losses) :]
-            both = loss_train + loss_test
+            values = iter(host[len(losses) :])
+            of_train, of_test = ([*islice(values, 1 + len(reported))] for _ in evaluated)
+            finite, *shares = values
+            both = of_train[0] + of_test[0]
             if not (math.isfinite(both) and finite):
                 found = cause.in_parameters(model)
                 what, value, why = found or (
@@ -201,8 +220,10 @@ def fit(
                 )
                 table = history.table(captured=steps.captured)
                 raise DivergedError(value, epoch, None, table, what, why)
-            history.add([loss_train, loss_test, acc_train, acc_test, *shares])
-            bar.set_postfix_str(f"acc_test {acc_test:.3f}")
+            pairs = zip(of_train, of_test, strict=True)
+            history.add([*chain.from_iterable(pairs), *shares])
+            shown = min(1, len(reported))  # the first metric, or else the loss
+            bar.set_postfix_str(f"{columns[2 * shown + 1]} {of_test[shown]:.3f}")
             if on_epoch is not None:
                 on_epoch(history.table(captured=steps.captured))
             if saver is not None and (saver.due(epochs=1) or epoch == epochs):

@@ -109,9 +109,7 @@ class PlainSteps:
                 break
         return self._running()
 
-    def step(
-        self, x: Array, labels: Array, allowed: Array, weights: Array | None = None
-    ) -> Array:
+    def step(self, x: Array, labels: Array, allowed: Array, weights: Array | None = None) -> Array:
         """Make one training step, with an update only if `allowed` is True; return the loss.
 
         Shapes: x (batch, ...); labels as the loss takes them; weights (batch,), or None for 1 each.

@@ -64,9 +64,7 @@ class CapturedSteps(PlainSteps):
         clip_norm: float | None = None,
         class_weights: ClassWeights | None = None,
     ) -> None:
-        super().__init__(
-            model, loss, optimizer, clip_norm=clip_norm, class_weights=class_weights
-        )
+        super().__init__(model, loss, optimizer, clip_norm=clip_norm, class_weights=class_weights)
         self.steps_at_once = integer("CapturedSteps", "steps_at_once", steps_at_once, least=1)
         self.refused: str | None = None
         self._captured: CapturedStep | None = None
