@@ -2,19 +2,16 @@
 
 from __future__ import annotations
 
-import inspect
 from abc import ABC, abstractmethod
 from typing import Any
 
 from minibnn.backend import Array, Backend, backend_of
 from minibnn.gradient_clock import Backwards
+from minibnn.losses.contract import LossContract
 from minibnn.losses.labels import require_fitting
-from minibnn.losses.task import Task
-from minibnn.losses.tasks import guess_task
-from minibnn.state import Stateful
 
 
-class Loss(Stateful, ABC):
+class Loss(LossContract, ABC):
     """A mean over samples, and its gradient with respect to the network's output.
 
     The loss owns the task. `fit`, `evaluate`, `diagnose` and `confusion_matrix` ask its method
@@ -60,49 +57,6 @@ class Loss(Stateful, ABC):
         Raises:
             RuntimeError: if no `forward` came before.
         """
-
-    def task(self, outputs: Array, targets: Array | None = None, who: str = "") -> Task:
-        """What the targets of a data set mean.
-
-        It is called once for a data set, before the first step, so it may wait for the device.
-
-        Args:
-            outputs: the model's, for any number of samples.
-            targets: of all samples; None if they are not known, as in `Layer.predict`.
-            who: error messages begin with it.
-
-        Raises:
-            ValueError, TypeError: for targets that this loss does not take.
-        """
-        del who  # whatever such a loss accepts is allowed
-        return guess_task(outputs, targets)
-
-    @property
-    def takes_weights(self) -> bool:
-        """Whether `forward` has a parameter `weights`, for weights of samples."""
-        return "weights" in inspect.signature(self.forward).parameters
-
-    def weighted_forward(self, outputs: Array, targets: Array, weights: Array | None) -> Array:
-        """The loss of a batch whose samples may have weights; `backward` gives its gradient.
-
-        .. code-block:: text
-
-            L = sum_n w[n] l[n] / sum_n w[n]
-
-        Shapes: weights (batch,), or None for 1 each; outputs and targets as in `forward`.
-
-        Raises:
-            TypeError: for a loss that takes no weights.
-        """
-        if weights is None:
-            return self.forward(outputs, targets)
-        if not self.takes_weights:
-            raise TypeError(
-                f"{type(self).__name__}: expected a loss that takes weights of samples, got one "
-                "whose forward has no such argument; write forward(self, outputs, targets, "
-                "weights=None), and divide the weighted sum by the sum of the weights"
-            )
-        return self.forward(outputs, targets, weights=weights)  # type: ignore[call-arg]
 
     def take_saved(self) -> Any:
         """Return and release what `forward` saved.

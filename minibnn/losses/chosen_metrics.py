@@ -95,7 +95,7 @@ class R2(Metric):
     name, column, kind = "r2", "r2", "numbers"
 
     def size(self, task: Task) -> int:
-        """Three for each output: of the squared errors, the targets and their squares; the weight."""
+        """Three for each output: squared errors, targets, their squares; and the weight."""
         return 3 * _outputs(task) + 1
 
     def add(
@@ -109,8 +109,8 @@ class R2(Metric):
         )
         if y.shape[1] != _outputs(task):
             raise ValueError(
-                f"R2: expected {_outputs(task)} outputs, as the loss's task says, got {y.shape[1]}; "
-                f"let the method task of your loss return Regression({y.shape[1]})"
+                f"R2: expected {_outputs(task)} outputs, as the loss's task says, got "
+                f"{y.shape[1]}; let the method task of your loss return Regression({y.shape[1]})"
             )
         w = 1.0 if weights is None else weights.astype(np.float64)[:, None]
         parts = [(w * a).sum(axis=0) for a in ((t - y) ** 2, t, t * t)]

@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from minibnn.backend import Array, backend_of, batch_total
 from minibnn.checks import number
-from minibnn.losses.base import Loss, check_labels
-from minibnn.losses.task import Task
-from minibnn.losses.tasks import classification
-from minibnn.losses.weights import require_weights, total_weight, weighted, weighted_mean
+from minibnn.losses.base import check_labels
+from minibnn.losses.class_loss import ClassLoss
+from minibnn.losses.label_rows import smoothed, weighted_rows
 
 
 def log_softmax(logits: Array) -> tuple[Array, Array]:
@@ -76,36 +73,7 @@ def cross_entropy_gradient(p: Array, labels: Array, smoothing: float) -> Array:
     return (p * t.sum(axis=1, keepdims=True) - t) / n
 
 
-def weighted_cross_entropy(
-    logits: Array, labels: Array, smoothing: float, weights: Array
-) -> tuple[Array, Array]:
-    """The weighted mean of the samples' cross-entropies, and its gradient.
-
-    .. code-block:: text
-
-        L       = -sum_n w[n] sum_k t[n, k] log p[n, k] / sum_n w[n]
-        dlogits = w (p sum_k(t) - t) / sum_n w[n]
-
-    Shapes: logits and dlogits (N, K); labels as in `cross_entropy`; weights (N,) of the logits'
-    dtype; the loss ().
-    """
-    backend, classes = backend_of(logits), logits.shape[1]
-    logp, p = backend.run(log_softmax, logits)
-    if labels.ndim == 1:
-        labels = labels[:, None] == backend.xp.arange(classes)
-    t = smoothed(labels, smoothing, logits.dtype)
-    losses = -backend.xp.where(t > 0, t * logp, 0).sum(axis=1)
-    slopes = p * t.sum(axis=1, keepdims=True) - t
-    return weighted_mean(losses, weights), weighted(slopes, weights) / total_weight(weights)
-
-
-def smoothed(labels: Array, smoothing: float, dtype: Any) -> Array:
-    """``t = (1 - e) labels + e / K`` for rows of probabilities."""
-    t = labels.astype(dtype, copy=False)
-    return (1 - smoothing) * t + smoothing / t.shape[1] if smoothing else t
-
-
-class LogitCrossEntropy(Loss):
+class LogitCrossEntropy(ClassLoss):
     """Cross-entropy, in nats, between label distributions t and the softmax p of the logits.
 
     .. code-block:: text
@@ -159,22 +127,14 @@ class LogitCrossEntropy(Loss):
         """The mean cross-entropy of the batch."""
         backend = backend_of(logits)
         check_labels(self, logits, labels, backend)
+        smoothing = self.label_smoothing
         if weights is not None:
-            w = require_weights("LogitCrossEntropy", weights, logits)
-            loss, gradient = weighted_cross_entropy(logits, labels, self.label_smoothing, w)
-            self.saved = (gradient, None)
-            return loss
-        loss, p = backend.run(cross_entropy, logits, labels, self.label_smoothing)
-        self.saved = (p, labels)
+            labels, smoothing = weighted_rows(self, logits, labels, smoothing, weights), 0.0
+        loss, p = backend.run(cross_entropy, logits, labels, smoothing)
+        self.saved = (p, labels, smoothing)
         return loss
 
     def backward(self) -> Array:
         """``(p sum(t) - t) / N``, of the smoothed t; with weights, w / sum(w) instead of 1/N."""
-        p, labels = self.take_saved()
-        if labels is None:
-            return p  # the gradient of a weighted mean
-        return backend_of(p).run(cross_entropy_gradient, p, labels, self.label_smoothing)
-
-    def task(self, outputs: Array, targets: Array | None = None, who: str = "") -> Task:
-        """One class a sample; the greatest logit is the prediction."""
-        return classification(who or type(self).__name__, outputs, targets)
+        p, labels, smoothing = self.take_saved()
+        return backend_of(p).run(cross_entropy_gradient, p, labels, smoothing)

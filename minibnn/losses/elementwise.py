@@ -7,8 +7,10 @@ from abc import abstractmethod
 
 from minibnn.backend import Array, backend_of, batch_total
 from minibnn.losses.base import Loss, check_labels
+from minibnn.losses.class_loss import ClassLoss
+from minibnn.losses.label_rows import probabilities
 from minibnn.losses.task import Task
-from minibnn.losses.tasks import Regression, classification
+from minibnn.losses.tasks import Regression
 from minibnn.losses.values import check_finite, check_form, require_values
 from minibnn.losses.weights import require_weights, total_weight, weighted
 
@@ -51,7 +53,7 @@ class ElementwiseLoss(Loss):
         """``l(y, t)``, each output's loss, and ``l'(y, t)``, its derivative by that output."""
 
 
-class TargetLoss(ElementwiseLoss):
+class TargetLoss(ElementwiseLoss, ClassLoss):
     """A mean over samples and classes of a function of each output and its class's probability p.
 
     .. code-block:: text
@@ -68,11 +70,7 @@ class TargetLoss(ElementwiseLoss):
     def targets_of(self, outputs: Array, targets: Array) -> Array:
         """The probabilities of the classes."""
         check_labels(self, outputs, targets, backend_of(outputs))
-        return probabilities(outputs, targets)
-
-    def task(self, outputs: Array, targets: Array | None = None, who: str = "") -> Task:
-        """One class a sample; the greatest output is the prediction."""
-        return classification(who or type(self).__name__, outputs, targets)
+        return probabilities(targets, outputs.shape[1], outputs.dtype)
 
 
 class ValueLoss(ElementwiseLoss):
@@ -100,6 +98,7 @@ class ValueLoss(ElementwiseLoss):
             who = f"{who or type(self).__name__}, targets"
             check_form(who, outputs, targets, len(targets))
             check_finite(who, targets)
+<<<<<<< HEAD
         return Regression(math.prod(outputs.shape[1:]))
 
 
@@ -108,3 +107,6 @@ def probabilities(outputs: Array, labels: Array) -> Array:
     if labels.ndim == 1:
         labels = labels[:, None] == backend_of(outputs).xp.arange(outputs.shape[1])
     return labels.astype(outputs.dtype, copy=False)
+=======
+        return Regression()
+>>>>>>> fit17-c

@@ -5,7 +5,8 @@ from __future__ import annotations
 from minibnn.backend import Array, backend_of
 from minibnn.checks import finite
 from minibnn.losses.base import check_labels
-from minibnn.losses.elementwise import ValueLoss, probabilities
+from minibnn.losses.elementwise import ValueLoss
+from minibnn.losses.label_rows import probabilities
 from minibnn.losses.labels import are_probabilities
 from minibnn.losses.task import Task
 from minibnn.losses.tasks import classification
@@ -47,7 +48,7 @@ class MeanSquaredError(ValueLoss):
         """The targets, each in the place of its output; of a label, its one-hot row."""
         if _are_classes(outputs, targets):
             check_labels(self, outputs, targets, backend_of(outputs))
-            return probabilities(outputs, targets)
+            return probabilities(targets, outputs.shape[1], outputs.dtype)
         return super().targets_of(outputs, targets)
 
     def task(self, outputs: Array, targets: Array | None = None, who: str = "") -> Task:

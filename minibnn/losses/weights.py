@@ -4,8 +4,8 @@
 
     L = sum_n w[n] l[n] / sum_n w[n]
 
-So a sample of weight 2 counts as two equal samples, and one of weight 0 as none, even if its own
-loss is not finite. The mean over a batch whose weights are all 0 is 0, and so is its gradient.
+So a sample of weight 2 counts as two equal samples, and one of weight 0 as none. The mean over a
+batch whose weights are all 0 is 0, and so is its gradient.
 """
 
 from __future__ import annotations
@@ -54,21 +54,12 @@ def check_weights(who: str, weights: Array, samples: int, *, look: bool) -> None
         )
 
 
-def weighted_mean(losses: Array, weights: Array) -> Array:
-    """The mean of the samples' losses: ``sum_n w[n] l[n] / sum_n w[n]``.
-
-    Shapes: losses and weights (N,); the mean ().
-    """
-    return batch_total(weighted(losses, weights)) / total_weight(weights)
-
-
 def weighted(values: Array, weights: Array) -> Array:
-    """Each sample's values times its weight; 0 for a weight of 0, whatever the values are.
+    """Each sample's values times its weight.
 
     Shapes: values and result (N, ...); weights (N,).
     """
-    w = weights.reshape(-1, *[1] * (values.ndim - 1))
-    return backend_of(values).xp.where(w > 0, w * values, 0)
+    return values * weights.reshape(-1, *[1] * (values.ndim - 1))
 
 
 def total_weight(weights: Array) -> Array:

@@ -11,9 +11,9 @@ A callback is any object with some of these methods:
 
 If `on_epoch` or `on_step` returns True, training stops. Other results mean nothing.
 
-A callback that keeps something has ``state()`` and ``restore(state)`` as well (see `minibnn.state`),
-and a training that is resumed from a checkpoint goes on with it exactly. `on_begin` is called before
-`restore`.
+A callback that keeps something has ``state()`` and ``restore(state)`` as well (see
+`minibnn.state`), and a training that is resumed from a checkpoint goes on with it exactly.
+`on_begin` is called before `restore`.
 """
 
 from __future__ import annotations

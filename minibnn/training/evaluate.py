@@ -174,8 +174,19 @@ def require_prepared(model: Layer, data: Loader, who: str) -> None:
 
     To a model trained on bytes, pixels divided by 255 all look black.
     """
+<<<<<<< HEAD
     contract = model.input_contract
     if contract is None or not data.from_arrays():  # batches may differ from the arrays
+=======
+    if data.only_gathers():  # otherwise batches may differ from the arrays
+        require_like_training(model, data.arrays[0].dtype, who)
+
+
+def require_like_training(model: Layer, dtype: np.dtype[Any], who: str) -> None:
+    """Raise TypeError for samples of a dtype that the model was not trained on."""
+    contract = model.input_contract
+    if contract is None:
+>>>>>>> fit17-c
         return
     dtype = data.look()[0].dtype
     if (contract.dtype.kind == "f") != (dtype.kind == "f"):
@@ -206,12 +217,25 @@ def samples_at_once(model: Layer, data: Loader, most: int | None = None) -> int 
     if data.batch_size >= min(most, data.samples):
         return data.batch_size
     try:
-        largest, _ = bytes_a_sample(model, data.arrays[0][:1])
+        return max(data.batch_size, most_at_once(model, data.arrays[0][:1], most))
     except Exception:  # a layer cannot be copied: use training's batch size
         return data.batch_size
+
+
+def most_at_once(model: Layer, one: Array, most: int | None = None) -> int:
+    """How many samples such as this one to evaluate at once, within the memory for small samples.
+
+    Args:
+        model: the model to evaluate.
+        one: a batch of one sample.
+        most: the limit for samples that take no memory; None for the device's own limit.
+    """
+    if most is None:
+        most = EVALUATION_BATCH if model.backend.host else DEVICE_EVALUATION_BATCH
+    largest, _ = bytes_a_sample(model, one)
     parameters: int = sum(p.data.nbytes for p in model.parameters())
     budget = max(EVALUATION_BYTES, parameters)
-    return max(data.batch_size, min(most, budget // max(1, largest)))
+    return max(1, min(most, budget // max(1, largest)))
 
 
 def check_data(

@@ -46,9 +46,7 @@ def saving(
     from minibnn.training.job import circumstances, describe_job
     from minibnn.training.unrecorded import UnrecordedState
 
-    model, loss, optimizer, train = (
-        parts[name] for name in ("model", "loss", "optimizer", TRAIN)
-    )
+    model, loss, optimizer, train = (parts[name] for name in ("model", "loss", "optimizer", TRAIN))
     if not train.continues and checkpoint.interval.unit != "epoch":
         raise ValueError(train.cannot_continue())
     callbacks: Callbacks = parts[CALLBACKS]

@@ -21,6 +21,7 @@ from minibnn.backend import NumpyBackend, select
 from minibnn.functions import Function
 from minibnn.layers import Layer
 from minibnn.losses import Loss
+from minibnn.losses.elementwise import ElementwiseLoss
 from minibnn.optimizers import Optimizer
 
 PACKAGE = Path(minibnn.__file__).parent
@@ -159,6 +160,8 @@ def misplaced(kind: type) -> list[str]:
     methods = ("forward", "backward")
     if issubclass(kind, Optimizer):
         methods = ("update",) if hasattr(kind, "update") else ("step",)
+    if issubclass(kind, ElementwiseLoss):
+        methods = ("each",)
     functions += [(m, getattr(kind, m)) for m in methods if (kind.__name__, m) not in ELSEWHERE]
     return [name for name, f in functions if getattr(f, "__module__", None) != module.__name__]
 
