@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable, Iterable, Iterator
 from itertools import islice
 from typing import Any, Self, TypeAlias
+
+import numpy as np
 
 from minibnn.backend import CPU, Array, Backend, get_backend
 from minibnn.checks import integer
@@ -71,6 +74,7 @@ class IterableLoader(Loader):
         self.source = batches
         self.length = integer("IterableLoader", "length", length, least=1)
         self.backend = CPU
+        self.check: Callable[[Any], object] | None = None  # raises for wrong targets on the host
 
     def __repr__(self) -> str:
         return f"IterableLoader({type(self.source).__name__}, length={self.length})"
@@ -106,13 +110,15 @@ class IterableLoader(Loader):
             got = type(batch).__name__
             got += f" of {len(batch)}" if isinstance(batch, tuple | list) else ""
             raise TypeError(f"{where}: expected (x, targets) or (x, targets, weights), got {got}")
-        arrays = tuple(map(self.backend.asarray, batch))
+        arrays = tuple(a if isinstance(a, np.ndarray) else CPU.asarray(a) for a in batch)
         lengths = [len(a) if a.ndim else 0 for a in arrays]
         if min(lengths) < 1 or min(lengths) < max(lengths):
             raise ValueError(
                 f"{where}: expected arrays of one length, at least 1, got lengths {lengths}"
             )
-        return arrays
+        if self.check is not None:
+            self.check(arrays[1])
+        return tuple(map(self.backend.asarray, arrays))
 
     def cannot_continue(self) -> str:
         """Why it cannot go on inside an epoch, and what to do."""
@@ -124,7 +130,9 @@ class IterableLoader(Loader):
 
     def in_order(self, batch_size: int | None = None) -> IterableLoader:
         """A loader for evaluation: the first epoch's batches, as they are."""
-        return IterableLoader(self.source, self.length).to(self.backend)
+        loader = copy.copy(self)
+        loader.epoch = loader.position = loader._given = 0
+        return loader
 
     def look(self) -> tuple[Array, ...]:
         """The first batch of the first epoch; a source with a state goes back to where it was."""

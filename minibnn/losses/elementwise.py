@@ -98,15 +98,4 @@ class ValueLoss(ElementwiseLoss):
             who = f"{who or type(self).__name__}, targets"
             check_form(who, outputs, targets, len(targets))
             check_finite(who, targets)
-<<<<<<< HEAD
         return Regression(math.prod(outputs.shape[1:]))
-
-
-def probabilities(outputs: Array, labels: Array) -> Array:
-    """The probability of each class: 1 or 0 for integer labels, in the outputs' dtype."""
-    if labels.ndim == 1:
-        labels = labels[:, None] == backend_of(outputs).xp.arange(outputs.shape[1])
-    return labels.astype(outputs.dtype, copy=False)
-=======
-        return Regression()
->>>>>>> fit17-c

@@ -24,7 +24,6 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from minibnn.description import describe_loosely
 from minibnn.layers import Layer
 from minibnn.state import State, Stateful, has_state
 
@@ -114,6 +113,8 @@ class Callbacks(Stateful):
 
     def describe(self) -> list[Any]:
         """What of them decides the result: classes, and the arguments of minibnn's own."""
+        from minibnn.description import describe_loosely  # slow to import
+
         return [
             describe_loosely(c) if type(c).__module__.startswith("minibnn.") else type(c).__name__
             for c in self.callbacks

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 import numpy as np
 
@@ -94,9 +94,7 @@ def class_weights(
     return ClassWeights(task, backend.asarray(table))
 
 
-def _from_mapping(
-    given: Mapping[int, float], classes: int
-) -> np.ndarray[tuple[int], np.dtype[np.float64]]:
+def _from_mapping(given: Mapping[int, float], classes: int) -> np.ndarray[Any, Any]:
     table = np.ones(classes)
     for key, value in given.items():
         k = integer("fit", "a class in class_weight", key)

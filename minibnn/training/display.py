@@ -37,18 +37,19 @@ class Display:
         """Begin an epoch, of which so many steps are done."""
         self.epoch, self.done, self._began = epoch, done, time.monotonic()
 
-    def update(self, steps: int, loss: Callable[[], float] | None) -> None:
+    def update(self, steps: int, loss: Callable[[], float | None]) -> None:
         """Count steps.
 
         Args:
             steps: how many were just made.
-            loss: the mean of the last losses; None if reading them would wait for the device.
+            loss: gives the mean of the last losses; None if reading them would wait for the device.
         """
         self.done += steps
         now = time.monotonic()
         if now - self._shown_at >= SECONDS:
             self._shown_at = now
-            self.show("" if loss is None else f"loss {loss():.4g}")
+            value = loss()
+            self.show("" if value is None else f"loss {value:.4g}")
 
     def end(self, measured: Mapping[str, float]) -> None:
         """End an epoch, with its row of the history."""
@@ -87,7 +88,7 @@ class Bar(Display):
         self._bar.set_description(f"epoch {epoch}/{self.epochs}")
         self._bar.update(done)
 
-    def update(self, steps: int, loss: Callable[[], float] | None) -> None:
+    def update(self, steps: int, loss: Callable[[], float | None]) -> None:
         """Count steps; tqdm decides when to draw."""
         super().update(steps, loss)
         self._bar.update(steps)

@@ -20,7 +20,7 @@ LARGER = {"loss": False, "mae": False, "acc": True, "label_acc": True, "balanced
 
 
 class EarlyStopping(Stateful):
-    """Stops a training whose monitored number has not improved for some epochs; a callback of `fit`.
+    """Stops a training whose monitored number has not improved for some epochs: a callback.
 
     A number that is nan, or equal to the best one, is no improvement. With a checkpoint, a training
     that is resumed stops in the same epoch with the same values.
@@ -64,8 +64,8 @@ class EarlyStopping(Stateful):
         self.patience = integer("EarlyStopping", "patience", patience)
         if self.patience < 1:
             raise ValueError(
-                f"EarlyStopping: expected patience of at least 1, got {patience}; 1 stops after the "
-                "first epoch without improvement"
+                f"EarlyStopping: expected patience of at least 1, got {patience}; with 1 it stops "
+                "after the first epoch without improvement"
             )
         self.restore_best = bool(restore_best)
         self.larger_is_better = larger_is_better

@@ -12,6 +12,7 @@ import numpy as np
 from minibnn.backend import Array
 from minibnn.checks import require
 from minibnn.data.epochs import Loader
+from minibnn.data.iterable import IterableLoader
 from minibnn.data.loader import DataLoader
 from minibnn.inspection.recorder import bytes_a_sample
 from minibnn.layers import Layer
@@ -86,9 +87,10 @@ def evaluate(
     not right. With one output of `BinaryCrossEntropy` it is right if the output is at least 0 and
     the label 1, or below 0 and the label 0.
 
-    Every sample counts once, with equal weight or with its own, if `data` has weights, whatever the loader's batches are: `shuffle` and
-    `drop_last` are for training only. The model runs in evaluation mode and does not change. Memory
-    follows the loader's batch size: only small samples are evaluated in larger batches.
+    Every sample counts once, with equal weight or with its own, if `data` has weights. The
+    loader's batches do not matter: `shuffle` and `drop_last` are for training only. The model runs
+    in evaluation mode and does not change. Memory follows the loader's batch size: only small
+    samples are evaluated in larger batches.
 
     Args:
         model: on the loader's device.
@@ -174,21 +176,15 @@ def require_prepared(model: Layer, data: Loader, who: str) -> None:
 
     To a model trained on bytes, pixels divided by 255 all look black.
     """
-<<<<<<< HEAD
-    contract = model.input_contract
-    if contract is None or not data.from_arrays():  # batches may differ from the arrays
-=======
-    if data.only_gathers():  # otherwise batches may differ from the arrays
-        require_like_training(model, data.arrays[0].dtype, who)
+    if data.from_arrays():  # otherwise batches may differ from the arrays
+        require_like_training(model, data.look()[0].dtype, who)
 
 
-def require_like_training(model: Layer, dtype: np.dtype[Any], who: str) -> None:
+def require_like_training(model: Layer, dtype: Any, who: str) -> None:
     """Raise TypeError for samples of a dtype that the model was not trained on."""
     contract = model.input_contract
     if contract is None:
->>>>>>> fit17-c
         return
-    dtype = data.look()[0].dtype
     if (contract.dtype.kind == "f") != (dtype.kind == "f"):
         raise TypeError(
             f"{who}: expected samples of {contract.dtype}, since the model was trained on "
@@ -275,6 +271,10 @@ def check_data(
     x, targets, *more = arrays
     outputs = model.forward(x[:1])
     task = loss.task(outputs, targets, who)
+    if isinstance(data, IterableLoader) and not data.backend.host:
+        # The host sees each batch before the device has it, so that checks need not wait.
+        like = np.zeros(outputs.shape, outputs.dtype)
+        data.check = lambda targets: loss.task(like, targets, who)
     for weights in more:
         check_weights(f"{who}, weights", weights, len(x), look=True)
         if not (weights > 0).any():

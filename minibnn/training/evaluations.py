@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 
@@ -26,7 +26,9 @@ class Evaluations:
         loss: of the training.
         task: the loss's for these data.
         metrics: what to compute beside the loss.
-        data: the data sets by name, and every how many epochs each one is evaluated.
+        data: the data sets by name.
+        evaluate_train: after every how many epochs the one named "train" is evaluated; None for
+            never. The others are evaluated after each.
 
     Attributes:
         columns: their names in the history. If the training set is not evaluated after each epoch,
@@ -39,20 +41,25 @@ class Evaluations:
         loss: Loss,
         task: Task,
         metrics: Sequence[Metric],
-        data: dict[str, tuple[Loader, int]],
+        data: Mapping[str, Loader],
+        evaluate_train: int | None,
     ) -> None:
+        if evaluate_train is not None:
+            evaluate_train = integer("fit", "evaluate_train", evaluate_train, least=1)
         self.model = model
         self.loss = loss
         self.task = task
         self.metrics = metrics
-        self.data = data
-        steps = [] if data.get("train", (None, 0))[1] == 1 else [OF_STEPS]
-        self.columns = [*steps, *columns_of(metrics, list(data))]
-        self._at_once = {name: samples_at_once(model, loader) for name, (loader, _) in data.items()}
+        self.data = {k: v for k, v in data.items() if k != "train" or evaluate_train is not None}
+        self.train_every = evaluate_train
+        steps = [] if evaluate_train == 1 else [OF_STEPS]
+        self.columns = [*steps, *columns_of(metrics, list(self.data))]
+        self._at_once = {name: samples_at_once(model, its) for name, its in self.data.items()}
 
     def due(self, epoch: int) -> list[str]:
         """The data sets that are evaluated after this epoch, counted from 1."""
-        return [name for name, (_, every) in self.data.items() if epoch % every == 0]
+        every = {"train": self.train_every or 1}
+        return [name for name in self.data if epoch % every.get(name, 1) == 0]
 
     def measure(self, epoch: int, stop: Callable[[], bool] | None) -> list[Array]:
         """The losses and metrics that are due, as arrays on the device, without waiting.
@@ -62,7 +69,7 @@ class Evaluations:
         """
         return [
             device_metrics(
-                self.model, self.data[name][0], self.loss, self.metrics, self.task,
+                self.model, self.data[name], self.loss, self.metrics, self.task,
                 self._at_once[name], stop,
             )
             for name in self.due(epoch)
@@ -87,10 +94,3 @@ class Evaluations:
         """The first mean loss that is not finite, or None."""
         its = values[:: 1 + len(self.metrics)][: len(self.due(epoch))]
         return next((value for value in its if not math.isfinite(value)), None)
-
-
-def every(evaluate_train: int | None) -> int | None:
-    """Every how many epochs the training set is evaluated; None for never."""
-    if evaluate_train is None:
-        return None
-    return integer("fit", "evaluate_train", evaluate_train, least=1)

@@ -57,13 +57,15 @@ class Progress(Stateful):
         finally:
             self.losses = before
 
-    def table(self, *, captured: bool, interrupted: bool = False) -> pd.DataFrame:
+    def table(
+        self, *, captured: bool, interrupted: bool = False, stopped: bool = False
+    ) -> pd.DataFrame:
         """The table of the complete epochs."""
         import pandas as pd
 
         index = pd.RangeIndex(1, len(self.rows) + 1, name="epoch")
         history = pd.DataFrame(self.rows, index=index, columns=self.columns, dtype=float)
-        history.attrs |= {"interrupted": interrupted, "captured": captured}
+        history.attrs |= {"interrupted": interrupted, "captured": captured, "stopped": stopped}
         return history
 
     def __str__(self) -> str:

@@ -17,6 +17,13 @@ if TYPE_CHECKING:
 CALLBACKS, TRAIN = "callbacks", "training batches"  # names of parts
 
 
+def settings_of(**settings: Any) -> dict[str, Any]:
+    """The settings of `fit` that are not their defaults, None, as they are compared."""
+    from minibnn.description import describe_loosely  # slow to import
+
+    return {k: describe_loosely(v) for k, v in settings.items() if v is not None}
+
+
 @contextmanager
 def saving(
     checkpoint: Checkpoint | None,
