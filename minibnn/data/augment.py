@@ -113,7 +113,8 @@ class Cutout:
             first = rng.integers(0, length, (len(x), 1)) - self.size // 2
             at = np.arange(length)
             covered.append((at >= first) & (at < first + self.size))
-        inside = _outer(*covered, x)
+        rows, columns = covered
+        inside = _outer(rows, columns, x)
         return backend_of(x).xp.where(inside, _one(self.fill, x), x)
 
 

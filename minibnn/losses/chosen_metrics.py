@@ -112,7 +112,7 @@ class R2(Metric):
                 f"R2: expected {_outputs(task)} outputs, as the loss's task says, got "
                 f"{y.shape[1]}; let the method task of your loss return Regression({y.shape[1]})"
             )
-        w = 1.0 if weights is None else weights.astype(np.float64)[:, None]
+        w: Array = 1.0 if weights is None else weights.astype(np.float64)[:, None]
         parts = [(w * a).sum(axis=0) for a in ((t - y) ** 2, t, t * t)]
         sums[:-1] += backend_of(sums).xp.concatenate(parts)
         sums[-1] += samples if weights is None else w.sum()

@@ -63,7 +63,7 @@ class Callbacks(Stateful):
                 f"fit: expected on_epoch to be a function of the history, got {on_epoch!r:.80}; "
                 "give objects as callbacks=[...]"
             )
-        self.callbacks = list(callbacks)
+        self.callbacks: list[Any] = list(callbacks)
         self.on_epoch = on_epoch
         self.stopped = False
 
@@ -71,7 +71,7 @@ class Callbacks(Stateful):
         return f"Callbacks({self.callbacks!r})"
 
     @property
-    def each_step(self) -> list[object]:
+    def each_step(self) -> list[Any]:
         """Those that are called after each step."""
         return [c for c in self.callbacks if hasattr(c, "on_step")]
 
@@ -123,7 +123,7 @@ class Callbacks(Stateful):
     def state(self) -> State:
         """Whether training was stopped, and the callbacks' states by their positions."""
         states = {
-            str(i): c.state()  # type: ignore[attr-defined]
+            str(i): c.state()
             for i, c in enumerate(self.callbacks)
             if has_state(c)
         }
@@ -134,7 +134,7 @@ class Callbacks(Stateful):
         self.stopped = bool(state.get("stopped", 0))
         for i, callback in enumerate(self.callbacks):
             if has_state(callback):
-                callback.restore(state[str(i)])  # type: ignore[attr-defined]
+                callback.restore(state[str(i)])
 
 
 def _check(callback: object) -> None:

@@ -250,7 +250,8 @@ def fit(
                 finite, of_flips = values[-1 - shares], values[len(values) - shares :]
                 bad = evaluations.loss_not_finite(epoch, values)
                 if bad is not None or not finite:
-                    found = cause.in_parameters(model) or ("the loss", bad, cause.in_data(**data))
+                    of_loss = "the loss", bad or math.nan, cause.in_data(**data)
+                    found = cause.in_parameters(model) or of_loss
                     raise DivergedError(found[1], epoch, None, table(), found[0], found[2])
                 row = evaluations.row(epoch, values, [*history.losses, *new])
                 history.add([*row, *of_flips])

@@ -55,7 +55,7 @@ def job(model=None, loss=None, optimizer=adam, x=X, labels=LABELS, batch=2, test
         loss or LogitCrossEntropy(),
         optimizer(model),
         kind((x, labels), batch, rng=0, **options),
-        DataLoader((test, LABELS), test_batch),
+        ("test", DataLoader((test, LABELS), test_batch)),
     )
 
 
@@ -162,10 +162,10 @@ def test_images_and_large_arrays():
     data = (x, np.arange(2))
     model = Sequential(Conv2D(1, 1, 1)).initialize(0)
     given = model, LogitCrossEntropy(), SGD(model.parameters(), 0.1)
-    one = describe_job(*given, DataLoader(data, 1), DataLoader((X, LABELS), 1))
+    one = describe_job(*given, DataLoader(data, 1), ("test", DataLoader((X, LABELS), 1)))
     x = x.copy()
     x[-1, -1, -1] = 1
-    other = describe_job(*given, DataLoader((x, data[1]), 1), DataLoader((X, LABELS), 1))
+    other = describe_job(*given, DataLoader((x, data[1]), 1), ("test", DataLoader((X, LABELS), 1)))
     (found,) = differences(one, other)
     assert found.startswith("training data 0: uint8 (2, 8192, 2048) sha256 ")
 
@@ -198,7 +198,7 @@ model = Sequential(
 ).initialize(0)
 loader = DataLoader((np.ones((6, 4), np.float32), np.arange(6) % 2), 2, shuffle=True, rng=0)
 optimizer = Adam(model.parameters(), lambda t: 0.1)
-print(to_json(describe_job(model, LogitCrossEntropy(), optimizer, loader, loader)))
+print(to_json(describe_job(model, LogitCrossEntropy(), optimizer, loader, ("test", loader))))
 print(to_json(circumstances(CPU)))
 """
 
