@@ -122,11 +122,7 @@ class Callbacks(Stateful):
 
     def state(self) -> State:
         """Whether training was stopped, and the callbacks' states by their positions."""
-        states = {
-            str(i): c.state()
-            for i, c in enumerate(self.callbacks)
-            if has_state(c)
-        }
+        states = {str(i): c.state() for i, c in enumerate(self.callbacks) if has_state(c)}
         return {**({"stopped": 1} if self.stopped else {}), **states}
 
     def restore(self, state: State) -> None:

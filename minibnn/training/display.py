@@ -89,9 +89,9 @@ class Bar(Display):
         self._bar.update(done)
 
     def update(self, steps: int, loss: Callable[[], float | None]) -> None:
-        """Count steps; tqdm decides when to draw."""
-        super().update(steps, loss)
+        """Count steps."""
         self._bar.update(steps)
+        super().update(steps, loss)
 
     def end(self, measured: Mapping[str, float]) -> None:
         """Show what was measured."""
@@ -101,7 +101,7 @@ class Bar(Display):
     def show(self, running: str) -> None:
         """The running loss, before the numbers of the last epoch."""
         texts = [t for t in (running, self.before and f"before: {self.before}") if t]
-        self._bar.set_postfix_str("; ".join(texts), refresh=False)
+        self._bar.set_postfix_str("; ".join(texts))
 
     def close(self) -> None:
         """Remove the bar."""
