@@ -72,8 +72,7 @@ def test_nothing_waits_for_the_device(rng):
         y, t = rng.standard_normal(shape).astype(np.float32), targets(rng)
         y, t, w = (STRICT.asarray(a) for a in (y, t, np.ones(7)))
         sums = STRICT.xp.zeros(metric.size(task), dtype=np.float64)
-        with strictdev.count_readbacks() as counted:
+        with strictdev.no_sync():
             metric.add(sums, task, y, t, None)
             metric.add(sums, task, y, t, w)
             metric.value(sums, 14)
-        assert counted.count == 0

@@ -60,7 +60,7 @@ def test_several_labels(backend):
 def test_numbers(backend):
     check(backend, Regression(), [[1.5], [-2.0]], [1, 2], [1.5, -2.0], [1, 2], None)
     check(backend, Regression(), [[1.5, 2.0]], [[1.0, 2.0]], [[1.5, 2.0]], [[1.0, 2.0]], None)
-    with pytest.raises(TypeError, match="Regression.*expected a task of classes or labels"):
+    with pytest.raises(TypeError, match=r"Regression.*expected a task of classes or labels"):
         Regression().count_right(np.ones((2, 1)), np.ones(2))
 
 
