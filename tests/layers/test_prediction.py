@@ -29,7 +29,7 @@ def test_a_call_is_forward_in_evaluation_mode(model, rng):
 def test_an_error_is_the_one_of_forward(model):
     with pytest.raises(ValueError, match=r"expected x of shape \(batch, 4\), got \(6, 5\)"):
         model(np.zeros((6, 5), np.float32))
-    with pytest.raises(RuntimeError, match="call model.initialize"):
+    with pytest.raises(RuntimeError, match=r"call model\.initialize"):
         Dense(2, 2)(np.zeros((1, 2), np.float32))
 
 
