@@ -27,6 +27,7 @@ DEFAULTS = {
     "DoReFaWeights": {"bits": 2},
     "Fill": {"value": 0.0},
     "Heaviside": {"clip": 1.0},
+    "Huber": {"delta": 1.0},
     "LogitCrossEntropy": {"label_smoothing": 0.0},
     "MagnitudeAwareSign": {"clip": 1.0},
     "Radial": {"lr_scale": 1.0},

@@ -84,6 +84,7 @@ def objects():
     yield from (Parameter("W", (2, 3), Uniform(0.1)), Buffer("mean"), Buffer("B", ships=False))
     yield from (Uniform(0.1), minibnn.Fill(0.5), minibnn.GlorotUniform())
     yield from (minibnn.Hinge(), minibnn.SquaredHinge(), minibnn.MeanSquaredError())
+    yield from (minibnn.BinaryCrossEntropy(), minibnn.Huber())
     yield from (minibnn.Constant(0.1), minibnn.Cosine(0.1, 0.0, length=3))
     yield from (minibnn.Exponential(0.1, 0.01, length=3), minibnn.PerEpoch(minibnn.Constant(1), 3))
     yield minibnn.RandomStream()

@@ -19,3 +19,18 @@ def test_picture_shows_what_the_table_says(tmp_path):
     assert [axes.get_ylabel() for axes in figure.axes] == ["loss", "accuracy"]  # of any loss
     assert figure.get_suptitle() == "a title"
     assert figure._repr_png_().startswith(b"\x89PNG")
+
+
+def test_other_metrics_and_none(tmp_path):
+    pytest.importorskip("matplotlib")
+    flips = {"flips_0.weight": [0.1, 0.2]}
+    table = HISTORY.rename(columns=lambda name: name.replace("acc", "mae")).assign(**flips)
+    figure = plot_history(table)
+    assert [axes.get_ylabel() for axes in figure.axes] == ["loss", "mean absolute error"]
+    figure = plot_history(HISTORY[["loss_train", "loss_test"]])
+    (loss,) = figure.axes
+    assert loss.get_ylabel() == "loss"
+    figure = plot_history(HISTORY[["loss_train", "acc_test"]])
+    assert [[line.get_label() for line in axes.lines] for axes in figure.axes] == [
+        ["train"], ["test"],
+    ]  # fmt: skip

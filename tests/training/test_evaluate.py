@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import copy
+import pickle
 import sys
 
 import numpy as np
+import pandas as pd
 import pytest
 from clusters import binary_model, clusters
 
@@ -18,6 +21,7 @@ from minibnn import (
     LogitCrossEntropy,
     Loss,
     MeanSquaredError,
+    Metrics,
     Rescale,
     SquaredHinge,
     confusion_matrix,
@@ -246,3 +250,30 @@ def test_outputs_that_are_no_logits(shape):
     if len(shape) > 2:
         flat = DataLoader((Flatten().forward(x), np.zeros(4, int)), 2)
         assert evaluate(Nothing(), flat, LogitCrossEntropy()).accuracy == 1
+
+
+# --- What it returns ------------------------------------------------------------------------------
+
+
+def test_metrics_are_a_tuple_with_names():
+    metrics = evaluate(Rescale(1.0), data(np.array(RIGHT)), LogitCrossEntropy())
+    loss, accuracy = metrics
+    assert (metrics.loss, metrics.accuracy) == (loss, accuracy) == metrics
+    assert metrics._fields == ("loss", "accuracy")
+    assert metrics._asdict() == {"loss": loss, "accuracy": 0.75}
+    assert repr(Metrics(loss=0.5, accuracy=1.0)) == "Metrics(loss=0.5, accuracy=1.0)"
+    for copied in (pickle.loads(pickle.dumps(metrics)), copy.copy(metrics), copy.deepcopy(metrics)):
+        assert copied == metrics
+        assert copied.accuracy == accuracy
+        assert type(copied) is Metrics
+    table = pd.DataFrame([metrics, metrics])
+    assert table.columns.tolist() == ["loss", "accuracy"]
+
+
+def test_a_metric_that_is_not_there():
+    metrics = Metrics(loss=0.5, mean_absolute_error=1.0)
+    with pytest.raises(
+        AttributeError, match=r"got 'accuracy'; there are loss, mean_absolute_error$"
+    ):
+        metrics.accuracy  # noqa: B018
+    assert not hasattr(metrics, "__array_interface__")
