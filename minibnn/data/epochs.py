@@ -63,6 +63,9 @@ class Loader(Stateful, ABC):
         """Whether `restore` can continue inside an epoch."""
         return True
 
+    def require_continues(self) -> None:
+        """Raise ValueError if it cannot."""
+
     def __iter__(self) -> Iterator[tuple[Array, ...]]:
         """The batches of the next epoch, or the other ones of an epoch that was restored."""
         epoch, first = self.begin_epoch()

@@ -90,8 +90,8 @@ class IterableLoader(Loader):
 
     def batches(self, epoch: int, *, first: int = 0) -> Iterator[tuple[Array, ...]]:
         """The batches of the epoch with this number; those left, if it was restored."""
-        if first and not self.continues:
-            raise ValueError(self.cannot_continue())
+        if first:
+            self.require_continues()
         source: Any = self.source
         done = first
         for batch in islice(source(epoch) if callable(source) else source, self.length - first):
@@ -120,13 +120,14 @@ class IterableLoader(Loader):
             self.check(arrays[1])
         return tuple(map(self.backend.asarray, arrays))
 
-    def cannot_continue(self) -> str:
-        """Why it cannot go on inside an epoch, and what to do."""
-        return (
-            "IterableLoader: expected batches with state() and restore(state), to continue inside "
-            f"an epoch, got {type(self.source).__name__} without; write both, or save at the end "
-            "of epochs only: Checkpoint(..., every='1epoch')"
-        )
+    def require_continues(self) -> None:
+        """Raise ValueError if a training could not be resumed inside an epoch."""
+        if not self.continues:
+            raise ValueError(
+                "IterableLoader: expected batches with state() and restore(state), to continue "
+                f"inside an epoch, got {type(self.source).__name__} without; write both, or save "
+                "at the end of epochs only: Checkpoint(..., every='1epoch')"
+            )
 
     def in_order(self, batch_size: int | None = None) -> IterableLoader:
         """A loader for evaluation: the first epoch's batches, as they are."""
@@ -160,8 +161,8 @@ class IterableLoader(Loader):
         Raises:
             ValueError: if that was inside an epoch, and the iterable has no `restore`.
         """
-        if state["position"] and not self.continues:
-            raise ValueError(self.cannot_continue())
+        if state["position"]:
+            self.require_continues()
         super().restore(state)
         source: Any = self.source
         if self.continues:

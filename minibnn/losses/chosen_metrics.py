@@ -143,7 +143,11 @@ class FunctionMetric(Metric):
         self, sums: Array, task: Task, outputs: Array, targets: Array, weights: Array | None
     ) -> None:
         """The sum of its numbers, each times its sample's weight."""
-        values = self.function(task.predict(outputs), task.truth(targets))
+        try:
+            values = self.function(task.predict(outputs), task.truth(targets))
+        except Exception as error:
+            error.add_note(f"raised by the metric {self.name}")
+            raise
         shape = getattr(values, "shape", ())
         if shape != (len(outputs),):
             raise ValueError(
@@ -184,10 +188,11 @@ def _metric(one: Any, who: str) -> Metric:
         return one
     name = getattr(one, "__name__", "")
     if isinstance(one, type) or not callable(one):
-        hint = f"{name}()" if name else "Accuracy()"
+        made = f"{name}()" if isinstance(one, type) else "Accuracy()"
+        got = f"the class {name}" if isinstance(one, type) else repr(one)
         raise TypeError(
-            f"{who}: expected metrics such as Accuracy(), or functions, got {one!r:.60}; write "
-            f"metrics=[{hint}]"
+            f"{who}: expected metrics such as Accuracy(), or functions, got {got}; write "
+            f"metrics=[{made}]"
         )
     if name == "<lambda>":
         raise TypeError(

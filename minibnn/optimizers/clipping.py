@@ -75,5 +75,8 @@ def check_norm(who: str, norm: float, name: str = "norm") -> float:
     """Return `norm`, or raise unless it is a positive number."""
     norm = float(number(who, name, norm))
     if not 0 < norm < math.inf:
-        raise ValueError(f"{who}: expected {name} to be a positive number, got {norm}")
+        raise ValueError(
+            f"{who}: expected {name} to be a positive number, got {norm}; without it, gradients "
+            "keep their length"
+        )
     return norm

@@ -144,7 +144,7 @@ def _check(callback: object) -> None:
         hint = "pass a function as on_epoch=..." if callable(callback) else "give it one of them"
         raise TypeError(
             f"fit: expected a callback with {', '.join(METHODS[:-1])} or {METHODS[-1]}, got "
-            f"{callback!r:.80}; {hint}"
+            f"{name}; {hint}"
         )
     has = [callable(getattr(callback, m, None)) for m in ("state", "restore")]
     if has[0] != has[1]:

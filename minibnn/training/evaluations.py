@@ -45,7 +45,7 @@ class Evaluations:
         evaluate_train: int | None,
     ) -> None:
         if evaluate_train is not None:
-            evaluate_train = integer("fit", "evaluate_train", evaluate_train, least=1)
+            evaluate_train = _every(evaluate_train)
         self.model = model
         self.loss = loss
         self.task = task
@@ -94,3 +94,13 @@ class Evaluations:
         """The first mean loss that is not finite, or None."""
         its = values[:: 1 + len(self.metrics)][: len(self.due(epoch))]
         return next((value for value in its if not math.isfinite(value)), None)
+
+
+def _every(epochs: int) -> int:
+    """The number of epochs between two evaluations of the training set."""
+    if isinstance(epochs, bool) or epochs == 0:
+        raise ValueError(
+            f"fit: expected evaluate_train to be a number of epochs of at least 1, got {epochs}; "
+            "write 1 for after each epoch, or None for never"
+        )
+    return integer("fit", "evaluate_train", epochs, least=1)

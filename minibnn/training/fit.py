@@ -268,6 +268,8 @@ def fit(
             if not hasattr(error, "history"):
                 with suppress(AttributeError):  # an error with slots
                     error.history = table()  # type: ignore[attr-defined]
+                    if history.rows:
+                        error.add_note(f"fit: raised after {history}, which error.history has")
             raise
         finally:
             whole.epoch = train.epoch  # of which `train` may be a part

@@ -54,8 +54,8 @@ def saving(
     from minibnn.training.unrecorded import UnrecordedState
 
     model, loss, optimizer, train = (parts[name] for name in ("model", "loss", "optimizer", TRAIN))
-    if not train.continues and checkpoint.interval.unit != "epoch":
-        raise ValueError(train.cannot_continue())
+    if checkpoint.interval.unit != "epoch":
+        train.require_continues()
     callbacks: Callbacks = parts[CALLBACKS]
     # A recipe's own `on_epoch` may have the user's inside.
     on_epoch = parts.get(ON_EPOCH)

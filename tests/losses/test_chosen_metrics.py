@@ -137,7 +137,7 @@ def test_the_tasks_own_metrics_are_the_default():
     ("asked", "task", "message"),
     [
         (F1(), Classification(3), r"metrics to be a list, got F1\(\); write metrics=\["),
-        ([F1], Classification(3), r"got <class .*F1'>; write metrics=\[F1\(\)\]"),
+        ([F1], Classification(3), r"got the class F1; write metrics=\[F1\(\)\]"),
         (["f1"], Classification(3), r"got 'f1'; write metrics=\[Accuracy\(\)\]"),
         ([lambda p, t: p], Classification(3), "for their columns, got a lambda; write it as a"),
         ([F1(), F1()], Classification(3), r"different names, .* got \['f1', 'f1'\]"),

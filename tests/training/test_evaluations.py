@@ -78,5 +78,5 @@ def test_it_can_be_stopped():
 
 @pytest.mark.parametrize("every", [0, -1, True, 1.5, "1"])
 def test_refused(every):
-    with pytest.raises((TypeError, ValueError), match="expected evaluate_train of"):
+    with pytest.raises((TypeError, ValueError), match="expected evaluate_train "):
         evaluations(every)

@@ -244,7 +244,13 @@ def mean(predictions, targets):
     return (predictions == targets).mean()
 
 
-refused("a metric that raises", "no positives", lambda: run(metrics=[raising]))
+@situation("a metric that raises")
+def metric_raises():
+    with pytest.raises(ZeroDivisionError, match="no positives") as caught:
+        run(metrics=[raising])
+    assert caught.value.__notes__ == ["raised by the metric raising"]
+
+
 refused("a metric that averages a batch itself", "mean: expected a metric that returns a number fo",
         lambda: run(metrics=[mean]))  # fmt: skip
 refused("a metric by name", r"expected metrics such as Accuracy\(\), or functions, got 'accuracy'",
@@ -274,7 +280,10 @@ def callback_raises():
     with pytest.raises(KeyError, match="cannot write the log") as caught:
         run(epochs=5, on_epoch=fails_after(3))
     assert len(caught.value.history) == 3
-    assert caught.value.__notes__ == ["fit: raised by on_epoch"]
+    assert caught.value.__notes__ == [
+        "fit: raised by on_epoch",
+        "fit: raised after 3 epochs, which error.history has",
+    ]
 
 
 @situation("a callback that raises between two steps")
@@ -367,9 +376,9 @@ refused("validation samples of another width", "expected x of shape",
         lambda: run(validation=validation(OTHERS[0][:, :7])))  # fmt: skip
 refused("validation samples scaled, training samples not", "expected x of dtype float32, got float64; use x.astype",
         lambda: run(validation=validation(OTHERS[0].astype(np.float64))))  # fmt: skip
-refused("evaluate_train=0 for never", "expected evaluate_train of at least 1, got 0",
+refused("evaluate_train=0 for never", "at least 1, got 0; write 1 for after each epoch, or None",
         lambda: run(evaluate_train=0))  # fmt: skip
-refused("evaluate_train=False for never", "expected evaluate_train of type int, got False",
+refused("evaluate_train=False for never", "got False; write 1 for after each epoch, or None for",
         lambda: run(evaluate_train=False))  # fmt: skip
 
 
