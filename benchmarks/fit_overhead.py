@@ -14,7 +14,9 @@ from __future__ import annotations
 import argparse
 import os
 import time
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -44,7 +46,9 @@ LOOP, FIT, CONTROL = "plain loop", "fit", "plain loop, again"
 
 def small() -> Sequential:
     """784-64-10: steps of a fraction of a millisecond, in which overheads show."""
-    weights = {"weight_quantizer": SignSTE(), "weight_init": Uniform(), "weight_bound": 1.0}
+    weights: dict[str, Any] = {
+        "weight_quantizer": SignSTE(), "weight_init": Uniform(), "weight_bound": 1.0
+    }  # fmt: skip
     return Sequential(
         Flatten(),
         Rescale(2 / 255, -1),
@@ -56,7 +60,10 @@ def small() -> Sequential:
     )
 
 
-NETWORKS = {"small": small, "modern": lambda: RECIPES["modern"]().build()}
+NETWORKS: dict[str, Callable[[], Sequential]] = {
+    "small": small,
+    "modern": lambda: RECIPES["modern"]().build(),
+}
 
 
 class Trainee:

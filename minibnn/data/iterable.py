@@ -32,8 +32,8 @@ class IterableLoader(Loader):
     Args:
         batches: an iterable that begins anew with each loop, such as a list or PyTorch's loader; or
             a function that returns the iterable of an epoch, given its number from 0.
-        length: the number of batches in an epoch; what comes after them is left out. None:
-            ``len(batches)``.
+        length: the number of batches in an epoch. The iterable is not asked for more: it may be
+            endless, and code behind its last batch does not run. None: ``len(batches)``.
 
     Raises:
         TypeError: for an iterator or a generator, which can be gone through only once; if the
