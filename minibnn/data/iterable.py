@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator
 from itertools import islice
 from typing import Any, Self, TypeAlias
 
@@ -74,6 +74,7 @@ class IterableLoader(Loader):
         self.source = batches
         self.length = integer("IterableLoader", "length", length, least=1)
         self.backend = CPU
+        self._goes_back = False  # for an evaluation, after which training goes on
         self.check: Callable[[Any], object] | None = None  # raises for wrong targets on the host
 
     def __repr__(self) -> str:
@@ -88,15 +89,21 @@ class IterableLoader(Loader):
         """Whether `restore` can continue inside an epoch."""
         return has_state(self.source)
 
-    def batches(self, epoch: int, *, first: int = 0) -> Iterator[tuple[Array, ...]]:
+    def batches(self, epoch: int, *, first: int = 0) -> Generator[tuple[Array, ...]]:
         """The batches of the epoch with this number; those left, if it was restored."""
         if first:
             self.require_continues()
         source: Any = self.source
+        before = source.state() if self._goes_back and self.continues else None
         done = first
-        for batch in islice(source(epoch) if callable(source) else source, self.length - first):
-            yield self._checked(batch, epoch, done)
-            done += 1
+        try:
+            batches = source(epoch) if callable(source) else source
+            for batch in islice(batches, self.length - first):
+                yield self._checked(batch, epoch, done)
+                done += 1
+        finally:
+            if before is not None:
+                source.restore(before)
         if done < self.length:
             raise ValueError(
                 f"IterableLoader: expected {self.length:,} batches in epoch {epoch}, got {done:,}; "
@@ -130,20 +137,22 @@ class IterableLoader(Loader):
             )
 
     def in_order(self, batch_size: int | None = None) -> IterableLoader:
-        """A loader for evaluation: the first epoch's batches, as they are."""
+        """A loader for evaluation: the first epoch's batches, as they are.
+
+        If the iterable has a state, they are the next ones, and it goes back afterwards.
+        """
         loader = copy.copy(self)
         loader.epoch = loader.position = loader._given = 0
+        loader._goes_back = True
         return loader
 
     def look(self) -> tuple[Array, ...]:
-        """The first batch of the first epoch; a source with a state goes back to where it was."""
-        source: Any = self.source
-        before = source.state() if self.continues else None
+        """The first batch of the first epoch."""
+        batches = self.in_order().batches(0)
         try:
-            return next(self.batches(0))
+            return next(batches)
         finally:
-            if before is not None:
-                source.restore(before)
+            batches.close()  # which lets the iterable go back
 
     def to(self, device: str | Backend) -> Self:
         """Make batches on this device from now on, and return the loader."""

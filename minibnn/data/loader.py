@@ -109,9 +109,14 @@ class DataLoader(Loader):
         self._seed = int(generator("DataLoader", rng).integers(2**63)) if draws else 0
 
     def __repr__(self) -> str:
+        augment = (
+            ""
+            if self.augment is None
+            else f", augment={getattr(self.augment, '__name__', self.augment)}"
+        )
         return (
             f"DataLoader({self.samples} samples, batch_size={self.batch_size}, "
-            f"shuffle={self.shuffle}, drop_last={self.drop_last})"
+            f"shuffle={self.shuffle}, drop_last={self.drop_last}{augment})"
         )
 
     @property

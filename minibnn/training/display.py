@@ -13,12 +13,14 @@ SECONDS = 0.1  # between two updates within an epoch
 
 
 class Display:
-    """Shows nothing; its subclasses show something.
+    """Counts, and shows nothing; its subclasses show something.
 
     Args:
         epochs: of the training.
         steps: in an epoch.
     """
+
+    visible = False
 
     def __init__(self, epochs: int, steps: int) -> None:
         self.epochs = epochs
@@ -45,6 +47,8 @@ class Display:
             loss: gives the mean of the last losses; None if reading them would wait for the device.
         """
         self.done += steps
+        if not self.visible:
+            return
         now = time.monotonic()
         if now - self._shown_at >= SECONDS:
             self._shown_at = now
@@ -74,6 +78,8 @@ class Display:
 
 class Bar(Display):
     """A bar in a terminal, which is gone in the end."""
+
+    visible = True
 
     def __init__(self, epochs: int, steps: int, stream: TextIO) -> None:
         super().__init__(epochs, steps)
@@ -127,6 +133,8 @@ class NotebookLine(Display):
 
     When it ends, the line tells the last complete epoch, and so does the saved notebook.
     """
+
+    visible = True
 
     def __init__(self, epochs: int, steps: int) -> None:
         super().__init__(epochs, steps)

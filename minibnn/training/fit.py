@@ -179,6 +179,10 @@ def fit(
     def table() -> pd.DataFrame:
         return history.table(captured=steps.captured, stopped=calls.stopped)
 
+    def diverged(found: cause.Found, epoch: int, batch: int | None) -> DivergedError:
+        what, value, why = found
+        return DivergedError(value, epoch, batch, table(), what, why)
+
     calls.begin(model, table())
     with (
         Interrupt(ending=checkpoint is not None) as interrupt,
@@ -195,9 +199,11 @@ def fit(
         def stopping() -> bool:
             return bool(interrupt.requested)
 
+        each_step = bool(calls.each_step)
+
         def on_steps(count: int) -> bool:
             display.update(count, last_losses)
-            if calls.each_step:
+            if each_step:
                 calls.step(display.epoch, display.done)
             if saver is not None:
                 saver.note_step()
@@ -241,7 +247,7 @@ def fit(
                     if not math.isfinite(value):
                         model.forget()
                         found = cause.in_batch(model, loss, train, batch, value)
-                        raise DivergedError(found[1], epoch, batch + 1, table(), found[0], found[2])
+                        raise diverged(found, epoch, batch + 1)
                 if not measured:  # stopped before the epoch's end
                     if saver is not None and train.continues:
                         save_within_epoch(saver, new)
@@ -251,8 +257,7 @@ def fit(
                 bad = evaluations.loss_not_finite(epoch, values)
                 if bad is not None or not finite:
                     of_loss = "the loss", bad or math.nan, cause.in_data(**data)
-                    found = cause.in_parameters(model) or of_loss
-                    raise DivergedError(found[1], epoch, None, table(), found[0], found[2])
+                    raise diverged(cause.in_parameters(model) or of_loss, epoch, None)
                 row = evaluations.row(epoch, values, [*history.losses, *new])
                 history.add([*row, *of_flips])
                 display.end(dict(zip(history.columns, history.rows[-1], strict=True)))

@@ -77,6 +77,16 @@ def test_looking_at_the_first_batch_changes_nothing():
     assert values(IterableLoader(read, 4).look() for _ in range(1)) == values(read(0))[:1]
 
 
+def test_an_evaluation_takes_no_batches_from_the_training():
+    loader = IterableLoader(Reader(), 3)
+    for _ in range(2):
+        assert values(loader.in_order()) == [[1, 1], [2, 2], [3, 3]]
+    assert values(loader) == [[1, 1], [2, 2], [3, 3]]
+    assert values(loader.in_order()) == [[4, 4], [5, 5], [6, 6]]
+    next(iter(loader.in_order()))  # also if it is stopped
+    assert values(loader) == [[4, 4], [5, 5], [6, 6]]
+
+
 def test_it_continues_inside_an_epoch_if_it_has_a_state():
     one, other = IterableLoader(Reader(), 4), IterableLoader(Reader(), 4)
     assert one.continues
