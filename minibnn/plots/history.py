@@ -10,11 +10,16 @@ from minibnn.plots.figure import matplotlib_figure, save_figure
 if TYPE_CHECKING:
     import pandas as pd
 
+OF_STEPS = "loss"  # the mean loss of an epoch's steps, if `fit` does not evaluate the training set
+
 # Of columns whose names are short.
 LABELS = {
     "acc": "accuracy",
     "label_acc": "accuracy of single labels",
     "mae": "mean absolute error",
+    "balanced_acc": "balanced accuracy",
+    "f1": "F1",
+    "r2": "R2",
 }
 
 
@@ -35,7 +40,8 @@ def plot_history(
     Raises:
         ImportError: without matplotlib.
     """
-    parts = {"train": "o--", "test": "o-"}
+    history = history.rename(columns={OF_STEPS: f"{OF_STEPS}_steps"})
+    parts = {"steps": "o:", "train": "o--", "test": "o-", "validation": "o-"}
     named = [str(column).rpartition("_") for column in history.columns]
     stems = list(dict.fromkeys(stem for stem, _, part in named if part in parts))
     figure = matplotlib_figure(figsize=(4.5 * max(1, len(stems)), 3.6), layout="constrained")

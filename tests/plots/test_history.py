@@ -34,3 +34,17 @@ def test_other_metrics_and_none(tmp_path):
     assert [[line.get_label() for line in axes.lines] for axes in figure.axes] == [
         ["train"], ["test"],
     ]  # fmt: skip
+
+
+def test_validation_and_the_loss_of_the_steps():
+    pytest.importorskip("matplotlib")
+    table = HISTORY.rename(columns=lambda name: name.replace("test", "validation"))
+    table = table.drop(columns=["loss_train", "acc_train"]).assign(loss=[3.0, 2.0])
+    figure = plot_history(table)
+    lines = [[(line.get_label(), line.get_ydata().tolist()) for line in axes.lines]
+             for axes in figure.axes]  # fmt: skip
+    assert sorted(lines) == [
+        [("steps", [3.0, 2.0]), ("validation", [2.1, 1.2])],
+        [("validation", [0.4, 0.7])],
+    ]
+    assert "loss" in table, "the history itself is not renamed"
