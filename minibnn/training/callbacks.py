@@ -20,7 +20,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any
+from types import FunctionType
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 
@@ -30,6 +31,7 @@ from minibnn.state import State, Stateful, has_state
 if TYPE_CHECKING:
     import pandas as pd
 
+Table: TypeAlias = "Callable[[], pd.DataFrame]"  # makes a history, for each callback its own
 METHODS = ("on_begin", "on_epoch", "on_step", "on_end")
 ENDS = ("on_epoch", "on_step")  # those that may stop the training
 
@@ -80,12 +82,12 @@ class Callbacks(Stateful):
         """Whether one of them has a state of its own."""
         return any(map(has_state, self.callbacks))
 
-    def begin(self, model: Layer, history: pd.DataFrame) -> None:
+    def begin(self, model: Layer, table: Table) -> None:
         """Call each `on_begin`."""
-        self._call("on_begin", model, history)
+        self._call("on_begin", model, table)
 
-    def epoch(self, table: Callable[[], pd.DataFrame]) -> bool:
-        """Call each `on_epoch` with a table of its own; whether training stops."""
+    def epoch(self, table: Table) -> bool:
+        """Call each `on_epoch`; whether training stops."""
         self._call("on_epoch", table)
         if self.on_epoch is not None:
             with _told("on_epoch"):
@@ -97,9 +99,9 @@ class Callbacks(Stateful):
         self._call("on_step", epoch, step)
         return self.stopped
 
-    def end(self, history: pd.DataFrame) -> None:
+    def end(self, table: Table) -> None:
         """Call each `on_end`."""
-        self._call("on_end", history)
+        self._call("on_end", table)
 
     def _call(self, name: str, *arguments: Any) -> None:
         for callback in self.callbacks:
@@ -107,8 +109,8 @@ class Callbacks(Stateful):
             if method is None:
                 continue
             with _told(f"{type(callback).__name__}.{name}"):
-                made = [a() if name == "on_epoch" else a for a in arguments]
-                result = method(*made)
+                given = [a() if isinstance(a, FunctionType) else a for a in arguments]
+                result = method(*given)
             self.stopped |= name in ENDS and _is_true(result)
 
     def describe(self) -> list[Any]:

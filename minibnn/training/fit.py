@@ -183,7 +183,7 @@ def fit(
         what, value, why = found
         return DivergedError(value, epoch, batch, table(), what, why)
 
-    calls.begin(model, table())
+    calls.begin(model, table)
     with (
         Interrupt(ending=checkpoint is not None) as interrupt,
         saving(checkpoint, parts, held_out, settings) as saver,
@@ -268,7 +268,7 @@ def fit(
             else:  # at the end of an epoch, or before the first step
                 if saver is not None and stopping():
                     saver.save()
-            calls.end(table())
+            calls.end(table)
         except Exception as error:
             if not hasattr(error, "history"):
                 with suppress(AttributeError):  # an error with slots
