@@ -4,9 +4,9 @@
 
 Trains the recipe `modern`'s network, and a small one whose steps are short, three epochs at a
 time, in turn: by the plain loop; by `fit` without validation and without an evaluation of the
-training set; and by the plain loop again, as a control. Prints the ratios to the plain loop, and writes every
-measurement to `benchmarks/results/fit_overhead.csv` and its environment to `fit_overhead.json`;
-with `--images`, only with `--out FOLDER`.
+training set; and by the plain loop again, as a control. Prints the ratios to the plain loop, and
+writes every measurement to `benchmarks/results/fit_overhead.csv` and its environment to
+`fit_overhead.json`; with `--images`, only with `--out FOLDER`.
 """
 
 from __future__ import annotations

@@ -16,6 +16,7 @@ from minibnn import (
     Bop,
     Conv2D,
     Cosine,
+    Cutout,
     DataLoader,
     Dense,
     Dropout,
@@ -72,6 +73,7 @@ DIFFERENCES = {
     "test data": ({"test": pixel(X)}, "test data 0: float32 (6, 4) sha256 "),
     "test batch": ({"test_batch": 2}, "test batches, batch_size: 3 then, 2 now"),
     "batch": ({"batch": 3}, "training batches, batch_size: 2 then, 3 now"),
+    "augment": ({"augment": Cutout(2)}, "training batches, augment: None then, Cutout now"),
     "shuffle": ({"shuffle": True}, "training batches, shuffle: False then, True now"),
     "rest": ({"drop_last": True}, "training batches, drop_last: False then, True now"),
     "loader": (
@@ -123,6 +125,11 @@ def test_each_difference_is_named(name):
     found = list(differences(job(), job(**changed)))
     assert any(one.startswith(text) for one in found), found
     assert all(len(one) < 250 for one in found)
+
+
+def test_another_augmentation_is_named():
+    one, other = (job(augment=Cutout(size)) for size in (2, 3))
+    assert list(differences(one, other)) == ["training batches, augment, size: 2 then, 3 now"]
 
 
 def test_equal_jobs_are_equal_also_through_a_file():
