@@ -7,7 +7,8 @@ Quantizers   SignSTE, ApproxSign, SwishSign, MagnitudeAwareSign, StochasticSign,
              TernaryWeights, Heaviside, DoReFaActivations, DoReFaWeights; plot_function draws one
 Feedback     Transpose (backpropagation), FixedFeedback, Blocked; DirectFeedback, a container;
              your own: Feedback
-Losses       LogitCrossEntropy, SquaredHinge, Hinge, MeanSquaredError; your own: Loss
+Losses       LogitCrossEntropy, BinaryCrossEntropy, SquaredHinge, Hinge; MeanSquaredError, Huber;
+             your own: Loss
 Optimisers   SGD, Adam, AdaMax, ShiftAdaMax, Bop; OptimizerGroup, split_parameters; schedules
 Training     fit, evaluate, plot_history; Checkpoint; PlainSteps, CapturedSteps
 Saving       save_model, load_model
@@ -39,12 +40,15 @@ from minibnn.version import __version__ as __version__
 if TYPE_CHECKING:
     from minibnn.backend import Backend, DeviceError, backend_of, get_backend
     from minibnn.data import (
+        Cutout,
         DataError,
         DataLoader,
         DatasetMismatchError,
         DatasetNotFoundError,
         IdxFormatError,
         ImageDataset,
+        IterableLoader,
+        RandomShift,
         load_mnist,
         load_mnist_or_sample,
         load_sample,
@@ -98,16 +102,32 @@ if TYPE_CHECKING:
         ShiftBatchNorm,
         TensorNorm,
     )
-    from minibnn.losses import Hinge, LogitCrossEntropy, Loss, MeanSquaredError, SquaredHinge
+    from minibnn.losses import (
+        F1,
+        R2,
+        Accuracy,
+        BalancedAccuracy,
+        BinaryCrossEntropy,
+        Hinge,
+        Huber,
+        LabelAccuracy,
+        LogitCrossEntropy,
+        Loss,
+        MeanAbsoluteError,
+        MeanSquaredError,
+        SquaredHinge,
+    )
     from minibnn.model_file import ModelFileError, load_model, save_model
     from minibnn.optimizers import (
         SGD,
         Adam,
         AdaMax,
+        AdamW,
         Bop,
         Optimizer,
         OptimizerGroup,
         ShiftAdaMax,
+        clip_gradients,
         split_parameters,
     )
     from minibnn.packed import (
@@ -124,12 +144,13 @@ if TYPE_CHECKING:
     from minibnn.parameter import Buffer, Parameter
     from minibnn.plots import plot_confusion, plot_function, plot_history, plot_weight_bits
     from minibnn.random_stream import RandomStream
-    from minibnn.schedules import Constant, Cosine, Exponential, PerEpoch
+    from minibnn.schedules import Constant, Cosine, Exponential, PerEpoch, WarmUp
     from minibnn.training import (
         CapturedSteps,
         Checkpoint,
         CheckpointError,
         DivergedError,
+        EarlyStopping,
         Metrics,
         PlainSteps,
         WrongCheckpointError,
@@ -139,15 +160,21 @@ if TYPE_CHECKING:
     )
 
 __all__ = [
+    "F1",
+    "R2",
     "SGD",
+    "Accuracy",
     "Activation",
     "AdaMax",
     "AdaSTE",
     "Adam",
+    "AdamW",
     "ApproxSign",
     "AveragePool2D",
     "Backend",
+    "BalancedAccuracy",
     "BatchNorm",
+    "BinaryCrossEntropy",
     "Blocked",
     "Bop",
     "Buffer",
@@ -157,6 +184,7 @@ __all__ = [
     "Constant",
     "Conv2D",
     "Cosine",
+    "Cutout",
     "DataError",
     "DataLoader",
     "DatasetMismatchError",
@@ -170,6 +198,7 @@ __all__ = [
     "DoReFaActivations",
     "DoReFaWeights",
     "Dropout",
+    "EarlyStopping",
     "Exponential",
     "Feedback",
     "Fill",
@@ -183,15 +212,19 @@ __all__ = [
     "HardTanh",
     "Heaviside",
     "Hinge",
+    "Huber",
     "Identity",
     "IdxFormatError",
     "ImageDataset",
     "InputContract",
+    "IterableLoader",
+    "LabelAccuracy",
     "Layer",
     "LogitCrossEntropy",
     "Loss",
     "MagnitudeAwareSign",
     "MaxPool2D",
+    "MeanAbsoluteError",
     "MeanSquaredError",
     "Metrics",
     "ModelFileError",
@@ -205,6 +238,7 @@ __all__ = [
     "PlainSteps",
     "PowerOfTwo",
     "Radial",
+    "RandomShift",
     "RandomStream",
     "ReLU",
     "Rescale",
@@ -224,9 +258,11 @@ __all__ = [
     "TernaryWeights",
     "Transpose",
     "Uniform",
+    "WarmUp",
     "WrongCheckpointError",
     "backend_of",
     "check_gradients",
+    "clip_gradients",
     "confusion_matrix",
     "diagnose",
     "disagreements",
@@ -263,9 +299,9 @@ _ROOMS = {
     "checks": "",
     "renames": "",
     "data": (
-        "DataError DataLoader DatasetMismatchError DatasetNotFoundError IdxFormatError "
-        "ImageDataset load_mnist load_mnist_or_sample load_sample one_cold one_hot read_idx "
-        "write_idx"
+        "Cutout DataError DataLoader DatasetMismatchError DatasetNotFoundError IdxFormatError "
+        "ImageDataset IterableLoader RandomShift load_mnist load_mnist_or_sample load_sample "
+        "one_cold one_hot read_idx write_idx"
     ),
     "diagnosis": "Diagnosis Finding diagnose",
     "feedback": "Blocked Feedback FixedFeedback Transpose",
@@ -281,8 +317,14 @@ _ROOMS = {
         "Activation AveragePool2D BatchNorm Conv2D Dense DirectFeedback Dropout Flatten Layer "
         "MaxPool2D Radial Rescale Reshape Sequential ShiftBatchNorm TensorNorm"
     ),
-    "losses": "Hinge LogitCrossEntropy Loss MeanSquaredError SquaredHinge",
-    "optimizers": "SGD Adam AdaMax Bop Optimizer OptimizerGroup ShiftAdaMax split_parameters",
+    "losses": (
+        "F1 R2 Accuracy BalancedAccuracy BinaryCrossEntropy Hinge Huber LabelAccuracy "
+        "LogitCrossEntropy Loss MeanAbsoluteError MeanSquaredError SquaredHinge"
+    ),
+    "optimizers": (
+        "SGD Adam AdaMax AdamW Bop Optimizer OptimizerGroup ShiftAdaMax clip_gradients "
+        "split_parameters"
+    ),
     "packed": (
         "Disagreements PackError PackedFileError PackedModel disagreements load_latents "
         "load_packed pack save_packed"
@@ -291,9 +333,9 @@ _ROOMS = {
     "parameter": "Buffer Parameter",
     "plots": "plot_confusion plot_function plot_history plot_weight_bits",
     "random_stream": "RandomStream",
-    "schedules": "Constant Cosine Exponential PerEpoch",
+    "schedules": "Constant Cosine Exponential PerEpoch WarmUp",
     "training": (
-        "DivergedError Metrics PlainSteps CapturedSteps Checkpoint CheckpointError "
+        "DivergedError EarlyStopping Metrics PlainSteps CapturedSteps Checkpoint CheckpointError "
         "WrongCheckpointError confusion_matrix evaluate fit"
     ),
     "atomic_file": "",

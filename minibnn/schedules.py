@@ -80,8 +80,23 @@ class Cosine:
         return self.end + (self.start - self.end) * (1 + math.cos(math.pi * part)) / 2
 
 
+class _Around:
+    """The state of a schedule that has another one inside."""
+
+    schedule: Any
+
+    def state(self) -> State:
+        """The state of the schedule inside, if it has one; see `minibnn.state`."""
+        return self.schedule.state() if has_state(self.schedule) else {}
+
+    def restore(self, state: State) -> None:
+        """Put a state back."""
+        if has_state(self.schedule):
+            self.schedule.restore(state)
+
+
 @dataclass(frozen=True)
-class PerEpoch:
+class PerEpoch(_Around):
     """A schedule that counts epochs: the rate is constant within one.
 
     >>> rate = PerEpoch(Exponential(1.0, 0.01, length=2), steps_per_epoch=3)
@@ -100,16 +115,45 @@ class PerEpoch:
         """The rate after `t` updates."""
         return self.schedule(t // self.steps_per_epoch)
 
-    def state(self) -> State:
-        """The state of the schedule inside, if it has one; see `minibnn.state`."""
-        schedule: Any = self.schedule
-        return schedule.state() if has_state(schedule) else {}
 
-    def restore(self, state: State) -> None:
-        """Put a state back."""
-        schedule: Any = self.schedule
-        if has_state(schedule):
-            schedule.restore(state)
+@dataclass(frozen=True)
+class WarmUp(_Around):
+    """A schedule that starts low: the rate grows in equal steps to the schedule's first one.
+
+    .. code-block:: text
+
+        rate(t) = schedule(0) (t + 1) / (length + 1)    for t < length
+        rate(t) = schedule(t - length)                  from then on
+
+    Large steps are taken only once the moments and batch norm's statistics are known. To count
+    epochs, write ``PerEpoch(WarmUp(...), steps_per_epoch)``.
+
+    Args:
+        schedule: what follows: a schedule, or a number.
+        length: the number of updates with a lower rate.
+
+    Reference: Goyal et al. 2017, arXiv:1706.02677, section 2.2, gradual warm-up.
+
+    >>> rate = WarmUp(Cosine(1.0, 0.0, length=2), length=3)
+    >>> [round(rate(t), 4) for t in range(7)]
+    [0.25, 0.5, 0.75, 1.0, 0.5, 0.0, 0.0]
+    """
+
+    schedule: Schedule
+    length: int
+
+    def __post_init__(self) -> None:
+        if not callable(self.schedule):
+            value = number("WarmUp", "schedule", self.schedule)
+            object.__setattr__(self, "schedule", Constant(value))
+        require_schedule("WarmUp", "schedule", self.schedule)
+        _count(self, "length")
+
+    def __call__(self, t: int) -> float:
+        """The rate after `t` updates."""
+        if t >= self.length:
+            return self.schedule(t - self.length)
+        return self.schedule(0) * (t + 1) / (self.length + 1)
 
 
 def require_schedule(who: str, name: str, schedule: Any) -> Schedule:

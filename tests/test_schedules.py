@@ -26,6 +26,7 @@ from minibnn import (
     PerEpoch,
     ShiftAdaMax,
     SignSTE,
+    WarmUp,
     fit,
     split_parameters,
 )
@@ -83,6 +84,51 @@ def test_per_epoch_asks_for_whole_epochs():
     assert [PerEpoch(Exponential(8.0, 1.0, 3), 1)(t) for t in range(4)] == pytest.approx(
         [8, 4, 2, 1], **exactly
     )
+
+
+def test_warm_up_rises_in_equal_steps_and_then_follows_the_schedule():
+    rate = WarmUp(Exponential(8.0, 1.0, length=3), length=3)
+    assert [rate(t) for t in range(8)] == pytest.approx([2, 4, 6, 8, 4, 2, 1, 1], **exactly)
+    assert [WarmUp(6.0, 2)(t) for t in range(4)] == pytest.approx([2, 4, 6, 6], **exactly)
+    epochs = PerEpoch(WarmUp(6.0, 2), steps_per_epoch=2)
+    assert [epochs(t) for t in range(6)] == pytest.approx([2, 2, 4, 4, 6, 6], **exactly)
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (lambda: WarmUp(1.0, 0), "expected a positive length, got 0"),
+        (lambda: WarmUp(-1.0, 3), "expected a positive value, got -1"),
+        (lambda: WarmUp(Cosine, 3), "expected schedule to be a function .* got the class Cosine"),
+        (lambda: WarmUp("0.1", 3), "expected schedule to be a number, got '0.1'"),
+    ],
+)
+def test_warm_up_refuses(make, message):
+    with pytest.raises((TypeError, ValueError), match=message):
+        make()
+
+
+def test_warm_up_has_the_state_of_its_schedule():
+    class Counting:
+        calls = 0
+
+        def __call__(self, t):
+            self.calls += 1
+            return 1.0
+
+        def state(self):
+            return {"calls": self.calls}
+
+        def restore(self, state):
+            self.calls = state["calls"]
+
+    one, other = WarmUp(Counting(), 2), WarmUp(PerEpoch(Counting(), 1), 2)
+    for t in range(5):
+        one(t)
+    assert one.state() == {"calls": 5}
+    other.restore(one.state())
+    assert other.state() == {"calls": 5}
+    assert WarmUp(1.0, 2).state() == {}
 
 
 def test_the_first_update_is_at_zero_and_each_is_one_further():

@@ -17,6 +17,7 @@ from minibnn.commands import shared
 from minibnn.commands.terminal import log_line
 from minibnn.data import DataLoader, ImageDataset
 from minibnn.layers import Layer
+from minibnn.losses.metrics import Accuracy
 from minibnn.packed import (
     PackedFileError,
     PackedModel,
@@ -32,12 +33,13 @@ from minibnn.recipes import RECIPES
 from minibnn.signals import INTERRUPTED
 from minibnn.training.checkpoint_file import before as checkpoint_before
 from minibnn.training.evaluate import evaluate
-from minibnn.training.progress import COLUMNS
+from minibnn.training.progress import columns_of
 from minibnn.training.recipe import Recipe
 
 if TYPE_CHECKING:
     import pandas as pd
 
+COLUMNS = columns_of([Accuracy()])  # all recipes classify
 DESCRIPTION = """\
 Train a recipe, and save the packed model with figures about its training. The latent weights are
 saved too, for `train --from`. --no-latents leaves them out, and `pack` removes them later."""

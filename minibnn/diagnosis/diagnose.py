@@ -72,7 +72,7 @@ def diagnose(
 
     Args:
         model: initialised, trained or not.
-        data: batches ``(x, labels)`` on the model's device.
+        data: batches ``(x, targets)`` on the model's device.
         loss: the loss it is trained with; None means ``LogitCrossEntropy()``.
         samples: the largest number of samples to examine, evenly spaced over the data set. It uses
             fewer, but at least the loader's batch size, if the arrays between the layers would take
@@ -85,7 +85,8 @@ def diagnose(
 
     Raises:
         TypeError: if data is not a DataLoader, or is on another device than the model.
-        ValueError: for a label beyond the model's outputs, or fewer than 2 samples.
+        ValueError: if the loss does not take such targets (a label beyond the model's outputs,
+            say), or fewer than 2 samples.
 
     >>> import numpy as np
     >>> from minibnn import Activation, DataLoader, Dense, ReLU, Sequential, SignSTE
@@ -103,13 +104,13 @@ def diagnose(
     loss = LogitCrossEntropy() if loss is None else loss
     loss = copy.copy(require("diagnose", "loss", loss, Loss))
     with np.errstate(all="ignore"):  # values that are not finite become findings
-        check_data(model, data, "diagnose: data")
+        check_data(model, data, loss, "diagnose: data", in_memory=True)
         samples = integer("diagnose", "samples", samples)
         count = min(samples, data.samples, _affordable(model, data))
         if count < 2:
             raise ValueError(f"diagnose: expected at least 2 samples to compare, got {count}")
         rows = data.backend.asarray(np.linspace(0, data.samples - 1, count).astype(np.int64))
-        x, labels = (data.backend.gather(a, rows) for a in data.arrays)
+        x, labels, *_ = (data.backend.gather(a, rows) for a in data.arrays)
 
         recorder, gauge, blamed = Recorder(model), Gauge(model.backend), list[str]()
         recorder.model.forward(x)

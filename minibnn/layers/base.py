@@ -14,6 +14,7 @@ from minibnn.functions import Function
 from minibnn.gradient_clock import Backwards
 from minibnn.input_contract import InputContract
 from minibnn.layers.input_errors import require_device, wrong_dtype, wrong_features, wrong_saved
+from minibnn.layers.prediction import LayerPrediction
 from minibnn.layers.state import LayerState
 from minibnn.parameter import Buffer, Parameter
 from minibnn.random_stream import RandomStream
@@ -27,7 +28,7 @@ COSTS = "minibnn.inspection.costs"
 _Kind = TypeVar("_Kind", Parameter, Buffer, Function, RandomStream)
 
 
-class Layer(LayerState, ABC):
+class Layer(LayerPrediction, LayerState, ABC):
     """A step of a network, with an explicit backward pass.
 
     The tests hold every layer to these rules:

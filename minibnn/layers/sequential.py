@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Any
 
 from minibnn.backend import Array
 from minibnn.checks import write_hint
@@ -52,7 +53,8 @@ class Sequential(Layer):
     def __len__(self) -> int:
         return len(self.layers)
 
-    def __getitem__(self, i: int) -> Layer:
+    # Any: a type checker cannot know which layer is where, and ``model[2].weight`` is right.
+    def __getitem__(self, i: int) -> Any:
         return self.layers[i]
 
     def __iter__(self) -> Iterator[Layer]:

@@ -7,12 +7,39 @@ from typing import Any
 
 from minibnn.backend import Array, Backend, backend_of
 from minibnn.gradient_clock import Backwards
+from minibnn.losses.contract import LossContract
 from minibnn.losses.labels import require_fitting
-from minibnn.state import Stateful
 
 
-class Loss(Stateful, ABC):
-    """A mean over samples, and its gradient with respect to the network's output."""
+class Loss(LossContract, ABC):
+    """A mean over samples, and its gradient with respect to the network's output.
+
+    The loss owns the task. `fit`, `evaluate`, `diagnose` and `confusion_matrix` ask its method
+    `task` which targets are allowed, what a prediction is, and what is reported.
+
+    A loss of your own overrides `forward` and `backward`. Then it gets the targets as the loader
+    has them, and all of them are allowed; the loss is reported, and the accuracy if the targets
+    look like classes. Override `task` to check the targets, or to report something else. A third
+    argument of `forward`, ``weights=None``, allows weights of samples:
+
+    >>> import numpy as np
+    >>> from minibnn.losses.tasks import Regression
+    >>> class Distance(Loss):
+    ...     '''L = 1/N sum_n |y[n] - t[n]|; dL/dy = sign(y - t) / N.'''
+    ...
+    ...     def forward(self, y, t):
+    ...         self.saved = y - t
+    ...         return abs(self.saved).mean()
+    ...
+    ...     def backward(self):
+    ...         error = self.take_saved()
+    ...         return np.where(error < 0, -1, 1) / error.size
+    ...
+    ...     def task(self, outputs, targets=None, who=""):
+    ...         return Regression()
+    >>> float(Distance().forward(np.array([1.0, 2.0]), np.array([1.5, 4.0])))
+    1.25
+    """
 
     saved: Any = None
 
@@ -20,12 +47,12 @@ class Loss(Stateful, ABC):
         return f"{type(self).__name__}()"
 
     @abstractmethod
-    def forward(self, logits: Array, labels: Array) -> Array:
+    def forward(self, outputs: Array, targets: Array, /) -> Array:
         """The loss of a batch, averaged over its samples: a 0-d array on the device."""
 
     @abstractmethod
     def backward(self) -> Array:
-        """The gradient of that loss with respect to `logits`, in their shape.
+        """The gradient of that loss with respect to the outputs, in their shape.
 
         Raises:
             RuntimeError: if no `forward` came before.

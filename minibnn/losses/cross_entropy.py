@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from minibnn.backend import Array, backend_of, batch_total
 from minibnn.checks import number
-from minibnn.losses.base import Loss, check_labels
+from minibnn.losses.base import check_labels
+from minibnn.losses.class_loss import ClassLoss
+from minibnn.losses.label_rows import smoothed, weighted_rows
 
 
 def log_softmax(logits: Array) -> tuple[Array, Array]:
@@ -73,13 +73,7 @@ def cross_entropy_gradient(p: Array, labels: Array, smoothing: float) -> Array:
     return (p * t.sum(axis=1, keepdims=True) - t) / n
 
 
-def smoothed(labels: Array, smoothing: float, dtype: Any) -> Array:
-    """``t = (1 - e) labels + e / K`` for rows of probabilities."""
-    t = labels.astype(dtype, copy=False)
-    return (1 - smoothing) * t + smoothing / t.shape[1] if smoothing else t
-
-
-class LogitCrossEntropy(Loss):
+class LogitCrossEntropy(ClassLoss):
     """Cross-entropy, in nats, between label distributions t and the softmax p of the logits.
 
     .. code-block:: text
@@ -94,9 +88,11 @@ class LogitCrossEntropy(Loss):
 
         t <- (1 - e) t + e / K
 
+    With weights w of the samples, w[n] / sum(w) takes the place of 1/N.
+
     Shapes: logits (N, K) float; labels (N,) integers in 0..K-1, or (N, K) probabilities
-    (one-hot rows, for instance) of any dtype; the loss (). Loss and gradient are of the logits'
-    dtype.
+    (one-hot rows, for instance) of any dtype; weights (N,) or None; the loss (). Loss and gradient
+    are of the logits' dtype.
 
     Args:
         label_smoothing: e, in [0, 1).
@@ -127,15 +123,18 @@ class LogitCrossEntropy(Loss):
         options = f"label_smoothing={self.label_smoothing}" if self.label_smoothing else ""
         return f"LogitCrossEntropy({options})"
 
-    def forward(self, logits: Array, labels: Array) -> Array:
+    def forward(self, logits: Array, labels: Array, weights: Array | None = None) -> Array:
         """The mean cross-entropy of the batch."""
         backend = backend_of(logits)
         check_labels(self, logits, labels, backend)
-        loss, p = backend.run(cross_entropy, logits, labels, self.label_smoothing)
-        self.saved = (p, labels)
+        smoothing = self.label_smoothing
+        if weights is not None:
+            labels, smoothing = weighted_rows(self, logits, labels, smoothing, weights), 0.0
+        loss, p = backend.run(cross_entropy, logits, labels, smoothing)
+        self.saved = (p, labels, smoothing)
         return loss
 
     def backward(self) -> Array:
-        """``(p sum(t) - t) / N``, of the smoothed t."""
-        p, labels = self.take_saved()
-        return backend_of(p).run(cross_entropy_gradient, p, labels, self.label_smoothing)
+        """``(p sum(t) - t) / N``, of the smoothed t; with weights, w / sum(w) instead of 1/N."""
+        p, labels, smoothing = self.take_saved()
+        return backend_of(p).run(cross_entropy_gradient, p, labels, smoothing)

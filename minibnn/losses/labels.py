@@ -7,15 +7,20 @@ from minibnn.backend import Array, backend_of
 
 def require_fitting(who: str, logits: Array, labels: Array) -> None:
     """Raise unless `labels` fit `logits`; their values are checked on the host only."""
-    backend = backend_of(logits)
-    if backend_of(labels) is not backend:
-        raise TypeError(
-            f"{who}: expected labels on the logits' device, {backend.name}, got an array on "
-            f"{backend_of(labels).name}; move the loader with to()"
-        )
+    require_one_device(who, logits, labels, "logits")
     if logits.ndim != 2 or logits.shape[0] == 0:
         raise ValueError(f"{who}: expected logits of shape (batch, classes), got {logits.shape}")
-    require_labels(who, labels, *logits.shape, look=backend.host)
+    require_labels(who, labels, *logits.shape, look=backend_of(logits).host)
+
+
+def require_one_device(who: str, outputs: Array, targets: Array, name: str) -> None:
+    """Raise TypeError unless targets are where the outputs are, which the loss calls `name`."""
+    backend, there = backend_of(outputs), backend_of(targets)
+    if there is not backend:
+        raise TypeError(
+            f"{who}: expected labels on the {name}' device, {backend.name}, got an array on "
+            f"{there.name}; move the loader with to()"
+        )
 
 
 def require_labels(who: str, labels: Array, samples: int, classes: int, *, look: bool) -> None:
@@ -28,11 +33,7 @@ def require_labels(who: str, labels: Array, samples: int, classes: int, *, look:
         classes: their number, which is that of the model's outputs.
         look: whether to check the values too, which waits for the device.
     """
-    if classes < 2:
-        raise ValueError(
-            f"{who}: expected at least 2 outputs, one for each class, got {classes}, which always "
-            "says class 0; for two classes end the model in a layer with 2 outputs"
-        )
+    require_outputs(who, classes)
     if labels.ndim == 2 and labels.shape[1] == 1:
         raise ValueError(
             f"{who}: expected labels of shape (batch,), got {labels.shape}; use labels.ravel()"
@@ -53,11 +54,23 @@ def require_labels(who: str, labels: Array, samples: int, classes: int, *, look:
         check_probabilities(labels, who)
 
 
+def require_outputs(who: str, classes: int) -> None:
+    """Raise ValueError for a model with fewer outputs than two classes have."""
+    if classes < 2:
+        raise ValueError(
+            f"{who}: expected at least 2 outputs, one for each class, got {classes}, which always "
+            "says class 0; for two classes end the model in a layer with 2 outputs, or use "
+            "BinaryCrossEntropy() with one; to predict numbers use MeanSquaredError()"
+        )
+
+
 def require_integers(who: str, labels: Array) -> None:
     """Raise TypeError unless the labels have an integer dtype, with a hint how to convert them."""
     if labels.dtype.kind in "iu":
         return
     hint = "names, labels = numpy.unique(labels, return_inverse=True) numbers them"
+    if labels.dtype.kind == "f":
+        hint += "; to predict numbers use MeanSquaredError() and one output"
     if _are_whole(labels):
         hint = "use labels.astype('int64')"
     raise TypeError(
@@ -78,16 +91,26 @@ def check_class_labels(labels: Array, classes: int, who: str) -> None:
 
 def check_probabilities(labels: Array, who: str) -> None:
     """Raise ValueError unless every row is non-negative and sums to 1 (within 1e-3)."""
-    sums = labels.sum(axis=1)
-    positive = bool((labels >= 0).all())
-    if positive and bool((abs(sums - 1) <= 1e-3).all()):
+    if are_probabilities(labels):
         return
+    sums, positive = labels.sum(axis=1), bool((labels >= 0).all())
     hint = "divide each row by its sum"
     if not positive:
-        hint = "for one class a row use labels.argmax(axis=1)"
+        hint = (
+            "for one class a row use labels.argmax(axis=1); to predict numbers use "
+            "MeanSquaredError()"
+        )
+    elif bool(((labels == 0) | (labels == 1)).all()) and bool((sums > 1).any()):
+        hint = "for several labels a row use BinaryCrossEntropy()"
     elif not bool(sums.all()):
         hint = "leave out the rows that sum to 0"
     raise ValueError(f"{who}: expected rows of probabilities (non-negative, sum 1); {hint}")
+
+
+def are_probabilities(labels: Array) -> bool:
+    """Whether every row is non-negative and sums to 1 (within 1e-3); this waits for the device."""
+    close = abs(labels.sum(axis=1) - 1) <= 1e-3
+    return bool((labels >= 0).all()) and bool(close.all())
 
 
 def _are_whole(labels: Array) -> bool:

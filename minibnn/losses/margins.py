@@ -1,47 +1,9 @@
-"""Losses of each output and its target: hinges and the squared error."""
+"""Losses of each output and its target: the hinges."""
 
 from __future__ import annotations
 
-from abc import abstractmethod
-
-from minibnn.backend import Array, backend_of, batch_total
-from minibnn.losses.base import Loss, check_labels
-
-
-class TargetLoss(Loss):
-    """A mean over samples and classes of a function of each output and its target.
-
-    .. code-block:: text
-
-        L     = 1/(N K) sum_n sum_k l(y[n, k], p[n, k])
-        dL/dy = l'(y, p) / (N K)
-
-    Here p is the class's probability, which is 1 or 0 for integer labels. A subclass defines
-    `each`.
-
-    Shapes: outputs y (N, K) float; labels (N,) integers in 0..K-1, or (N, K) probabilities p of
-    any dtype; the loss (). Loss and gradient are of the outputs' dtype.
-    """
-
-    def forward(self, logits: Array, labels: Array) -> Array:
-        """The loss of a batch, averaged over its samples and the classes."""
-        backend = backend_of(logits)
-        check_labels(self, logits, labels, backend)
-        xp, dtype = backend.xp, logits.dtype
-        if labels.ndim == 1:
-            labels = labels[:, None] == xp.arange(logits.shape[1])
-        losses, slopes = self.each(logits, labels.astype(dtype, copy=False))
-        self.saved = (slopes,)
-        return batch_total(losses) / logits.size
-
-    def backward(self) -> Array:
-        """The gradient of that loss with respect to the outputs, in their shape."""
-        (slopes,) = self.take_saved()
-        return slopes / slopes.size
-
-    @abstractmethod
-    def each(self, y: Array, p: Array) -> tuple[Array, Array]:
-        """``l(y, p)``, each output's loss, and ``l'(y, p)``, its derivative by that output."""
+from minibnn.backend import Array, backend_of
+from minibnn.losses.elementwise import TargetLoss
 
 
 class Hinge(TargetLoss):
@@ -111,32 +73,3 @@ class SquaredHinge(TargetLoss):
         t = 2 * p - 1
         gap = backend_of(y).xp.maximum(1 - t * y, 0)
         return gap * gap, -2 * t * gap
-
-
-class MeanSquaredError(TargetLoss):
-    """The mean squared difference between each output and the class's probability.
-
-    .. code-block:: text
-
-        L     = 1/(N K) sum_n sum_k (y[n, k] - p[n, k])^2
-        dL/dy = 2 (y - p) / (N K)
-
-    Shapes: outputs y (N, K) float; labels (N,) integers in 0..K-1, which stand for one-hot rows,
-    or (N, K) probabilities p of any dtype; the loss (). Loss and gradient are of the outputs'
-    dtype.
-
-    Raises:
-        ValueError, TypeError: for labels, as in `LogitCrossEntropy`.
-
-    >>> import numpy as np
-    >>> loss = MeanSquaredError()
-    >>> float(loss.forward(np.array([[0.5, -3.0]]), np.array([0])))
-    4.625
-    >>> loss.backward()
-    array([[-0.5, -3. ]])
-    """
-
-    def each(self, y: Array, p: Array) -> tuple[Array, Array]:
-        """``(y - p)^2`` and ``2 (y - p)``."""
-        error = y - p
-        return error * error, 2 * error

@@ -9,6 +9,7 @@ from typing import TypeAlias
 import numpy as np
 
 from minibnn.backend import Array, backend_of
+from minibnn.data.epochs import Loader
 from minibnn.data.loader import DataLoader
 from minibnn.inspection.recorder import Recorder
 from minibnn.layers import Layer
@@ -19,7 +20,7 @@ from minibnn.optimizers.diverged import HINT, OVERFLOW
 Found: TypeAlias = tuple[str, float, str]
 
 
-def in_batch(model: Layer, loss: Loss, train: DataLoader, batch: int, value: float) -> Found:
+def in_batch(model: Layer, loss: Loss, train: Loader, batch: int, value: float) -> Found:
     """The cause in a batch of the loader's last epoch, whose loss was recorded as `value`.
 
     A copy of the model runs the batch again. Training has ended, so it may wait for the device.
@@ -32,13 +33,16 @@ def in_batch(model: Layer, loss: Loss, train: DataLoader, batch: int, value: flo
         value: nan or inf.
     """
     found = "the loss, a gradient or an update", value, HINT
-    if not train.only_gathers():
+    if not isinstance(train, DataLoader) or not train.only_gathers():
         return found
     rows = train.order(train.epoch - 1)[batch * train.batch_size :][: train.batch_size]
-    x, labels = (train.backend.gather(a, train.backend.asarray(rows)) for a in train.arrays)
+    x, labels, *weights = (
+        train.backend.gather(a, train.backend.asarray(rows)) for a in train.arrays
+    )
     try:
         with np.errstate(all="ignore"):
-            found = _rerun(model, copy.copy(loss), x, labels, value)
+            weight = weights[0] if weights else None
+            found = _rerun(model, copy.copy(loss), x, labels, weight, value)
     except Exception:  # a layer that cannot be copied, say: DivergedError must be raised anyway
         pass
     what, value, cause = found
@@ -56,21 +60,24 @@ def in_parameters(model: Layer) -> Found | None:
     return None
 
 
-def in_data(**loaders: DataLoader) -> str:
+def in_data(**loaders: Loader) -> str:
     """The first sample that is not finite, in data whose loss is not finite; else a hint."""
     for name, loader in loaders.items():
-        found = _in_samples(loader.arrays[0], range(loader.samples))
-        if found:
-            return f"{name}: {found}"
+        if isinstance(loader, DataLoader):
+            found = _in_samples(loader.arrays[0], range(loader.samples))
+            if found:
+                return f"{name}: {found}"
     return HINT
 
 
-def _rerun(model: Layer, loss: Loss, x: Array, labels: Array, value: float) -> Found:
+def _rerun(
+    model: Layer, loss: Loss, x: Array, labels: Array, weights: Array | None, value: float
+) -> Found:
     """The first value that is not finite, in the forward and backward pass of a copy."""
     known = in_parameters(model)
     cause = f"{known[0]} was {known[1]} before this batch already; {known[2]}" if known else ""
     recorder = Recorder(model)
-    again = loss.forward(recorder.model.forward(x, train=True), labels)
+    again = loss.weighted_forward(recorder.model.forward(x, train=True), labels, weights)
     for step in recorder.steps:
         if not cause and _first(step.y) is not None and _first(step.x) is None:
             cause = (

@@ -29,7 +29,8 @@ if TYPE_CHECKING:
 
 EVERY = re.compile(r"\s*(\d+(?:\.\d+)?)\s*(steps?|epochs?|s|min|h)\s*")
 SECONDS = {"s": 1, "min": 60, "h": 3600}
-ON_EPOCH = "on_epoch"  # the part that is the user's own
+ON_EPOCH = "on_epoch"
+USERS_OWN = (ON_EPOCH, "callbacks")  # parts whose states may grow
 
 
 class WrongCheckpointError(CheckpointError):
@@ -228,7 +229,7 @@ class Saver:
                 stacklevel=5,
             )
         for name, part in self._parts.items():
-            part.restore(state[name])
+            part.restore(state.get(name, {}))
         self._note_saved()
         _say("info", "%s: resumed after %s", path, self._saved)
 
@@ -329,7 +330,7 @@ class Saver:
                 "another file"
             )
         for name in {**state, **own}:
-            if name == ON_EPOCH and name in own and name in state:
+            if name in USERS_OWN and name in own and name in state:
                 continue  # users' own objects may collect more and more
             try:
                 require_form(name, own.get(name, {}), state.get(name, {}))
@@ -339,7 +340,7 @@ class Saver:
     def _require_same_form(self, state: State) -> None:
         """Raise TypeError for a state that could not be restored."""
         for name, own in self._form.items():
-            difference = None if name == ON_EPOCH else form_difference(own, state[name])
+            difference = None if name in USERS_OWN else form_difference(own, state[name])
             if difference is not None:
                 where, first, now = difference
                 raise TypeError(

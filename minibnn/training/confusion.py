@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from minibnn.data.loader import DataLoader
 from minibnn.layers import Layer
+from minibnn.losses import LogitCrossEntropy, Loss
 from minibnn.training.evaluate import (
     EVALUATION_BATCH,
     check_data,
@@ -17,7 +18,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
 
-def confusion_matrix(model: Layer, data: DataLoader) -> pd.DataFrame:
+def confusion_matrix(model: Layer, data: DataLoader, loss: Loss | None = None) -> pd.DataFrame:
     """Count the samples of each class by the class that a model predicts.
 
     Every sample of the loader counts once. The model runs in evaluation mode and does not change.
@@ -25,13 +26,15 @@ def confusion_matrix(model: Layer, data: DataLoader) -> pd.DataFrame:
     Args:
         model: on the loader's device.
         data: batches ``(x, labels)``, as for `evaluate`.
+        loss: the loss it is trained with, which says what a prediction is; None means
+            ``LogitCrossEntropy()``, the class with the greatest output.
 
     Returns:
         A pandas DataFrame of integers: a row for each true class, a column for each predicted one.
 
     Raises:
         ValueError: if a sample's greatest logit is nan or infinite; also as `evaluate`.
-        TypeError: as `evaluate`.
+        TypeError: if the loss is not for one class a sample; also as `evaluate`.
 
     >>> import numpy as np
     >>> from minibnn import DataLoader, Rescale
@@ -43,18 +46,23 @@ def confusion_matrix(model: Layer, data: DataLoader) -> pd.DataFrame:
     """
     import pandas as pd
 
-    check_data(model, data, "confusion_matrix: data")
+    task = check_data(
+        model, data, loss or LogitCrossEntropy(), "confusion_matrix: data", in_memory=True
+    )
     require_prepared(model, data, "confusion_matrix: data")
+    if (classes := task.classes) is None:
+        raise TypeError(
+            f"confusion_matrix: expected a loss for one class a sample, got one for {task.kind}; "
+            "evaluate(model, data, loss) says how far off the model is"
+        )
     backend = data.backend
     xp = backend.xp
     counts, unknown = None, xp.zeros((), "int64")
-    for x, labels in data.in_order(samples_at_once(model, data, EVALUATION_BATCH)):
-        logits = model.forward(x)
-        classes = logits.shape[1]
-        unknown += (~xp.isfinite(logits.max(axis=1))).sum()
-        truth = labels if labels.ndim == 1 else labels.argmax(axis=1)
+    for x, labels, *_ in data.in_order(samples_at_once(model, data, EVALUATION_BATCH)):
+        outputs = model.forward(x)
+        unknown += (~xp.isfinite(outputs.reshape(len(outputs), -1).max(axis=1))).sum()
         # One number for each pair of classes, so that one pass counts all pairs.
-        pairs = truth.astype("int64") * classes + logits.argmax(axis=1)
+        pairs = task.truth(labels).astype("int64") * classes + task.predict(outputs)
         batch = xp.bincount(pairs, minlength=classes * classes)
         counts = batch if counts is None else counts + batch
     if int(unknown):

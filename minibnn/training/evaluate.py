@@ -3,19 +3,22 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable
-from typing import NamedTuple
+from collections.abc import Callable, Sequence
+from itertools import pairwise
+from typing import Any, Self
 
 import numpy as np
 
 from minibnn.backend import Array
 from minibnn.checks import require
+from minibnn.data.epochs import Loader
+from minibnn.data.iterable import IterableLoader
 from minibnn.data.loader import DataLoader
 from minibnn.inspection.recorder import bytes_a_sample
 from minibnn.layers import Layer
-from minibnn.losses import Loss
-from minibnn.losses.labels import require_labels
-from minibnn.training.accuracy import count_correct
+from minibnn.losses import Loss, Metric, Task
+from minibnn.losses.chosen_metrics import Asked, metrics_of
+from minibnn.losses.weights import check_weights
 
 # Large enough to hide the cost of calls. A device computes more at once, and calls cost more there.
 EVALUATION_BATCH, DEVICE_EVALUATION_BATCH = 1000, 5000
@@ -24,33 +27,82 @@ EVALUATION_BATCH, DEVICE_EVALUATION_BATCH = 1000, 5000
 EVALUATION_BYTES = 2**22
 
 
-class Metrics(NamedTuple):
-    """Means over all samples of a data set."""
+class Metrics(tuple[float, ...]):
+    """Means over all samples of a data set: the loss, then what the loss reports, by name.
 
-    loss: float
-    accuracy: float
+    For classes these are ``loss`` and ``accuracy``; for several labels a sample ``loss`` and
+    ``label_accuracy``; for numbers ``loss`` and ``mean_absolute_error``. It is a tuple of these
+    numbers, too.
+
+    >>> metrics = Metrics(loss=0.5, accuracy=0.75)
+    >>> metrics.accuracy
+    0.75
+    >>> loss, accuracy = metrics
+    >>> metrics
+    Metrics(loss=0.5, accuracy=0.75)
+    """
+
+    _fields: tuple[str, ...]
+
+    def __new__(cls, **values: float) -> Self:
+        """Make a tuple whose numbers have names."""
+        self = super().__new__(cls, values.values())
+        self._fields = tuple(values)
+        return self
+
+    def __getattr__(self, name: str) -> float:
+        """The number of this name."""
+        if name.startswith("_") or name not in self._fields:
+            there = "" if name.startswith("_") else f"; there are {', '.join(self._fields)}"
+            raise AttributeError(f"Metrics: expected the name of a metric, got {name!r}{there}")
+        return self[self._fields.index(name)]
+
+    def __repr__(self) -> str:
+        return f"Metrics({', '.join(f'{k}={v!r}' for k, v in self._asdict().items())})"
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _metrics, (self._asdict(),)
+
+    def _asdict(self) -> dict[str, float]:
+        """The numbers by name."""
+        return dict(zip(self._fields, self, strict=True))
 
 
-def evaluate(model: Layer, data: DataLoader, loss: Loss) -> Metrics:
-    """Mean loss and accuracy of a model over every sample of a data set.
+def _metrics(values: dict[str, float]) -> Metrics:
+    """For pickles."""
+    return Metrics(**values)
+
+
+def evaluate(
+    model: Layer, data: Loader, loss: Loss, *, metrics: Sequence[Asked] | None = None
+) -> Metrics:
+    """Mean loss and accuracy, or another metric, of a model over every sample of a data set.
+
+    The loss says what its targets are, and what is reported beside it: the accuracy for classes,
+    the accuracy of single labels for several labels a sample, the mean absolute error for numbers.
+    (A loss of your own can report something else; see its method `task`.)
 
     A sample counts as right if the label has the greatest logit. Of several equal logits, the first
     counts. A nan counts as the greatest. If the greatest logit is nan or infinite, the sample is
-    not right.
+    not right. With one output of `BinaryCrossEntropy` it is right if the output is at least 0 and
+    the label 1, or below 0 and the label 0.
 
-    Every sample counts once, with equal weight, whatever the loader's batches are: `shuffle` and
-    `drop_last` are for training only. The model runs in evaluation mode and does not change. Memory
-    follows the loader's batch size: only small samples are evaluated in larger batches.
+    Every sample counts once, with equal weight or with its own, if `data` has weights. The
+    loader's batches do not matter: `shuffle` and `drop_last` are for training only. The model runs
+    in evaluation mode and does not change. Memory follows the loader's batch size: only small
+    samples are evaluated in larger batches.
 
     Args:
         model: on the loader's device.
-        data: batches ``(x, labels)``; labels are (batch,) integers, or (batch, classes)
-            probabilities, whose greatest entry is the class.
+        data: batches ``(x, targets)``. For classes, targets are labels: (batch,) integers, or
+            (batch, classes) probabilities, whose greatest entry is the class.
         loss: for instance ``LogitCrossEntropy()``.
+        metrics: what to compute beside the loss, such as ``[Accuracy(), F1()]``; None for what the
+            loss reports.
 
     Raises:
-        ValueError: if the model has no output for a label, or labels have another shape; if the
-            model does not return (batch, classes) with at least 2 classes.
+        ValueError: if the loss does not take such targets or outputs: if the model has no output
+            for a label, for instance, or targets have another shape.
         TypeError: if `data` is not a DataLoader, or on another device; if labels are not integers;
             if samples are floats and the model was trained on integers, or the reverse.
 
@@ -61,11 +113,12 @@ def evaluate(model: Layer, data: DataLoader, loss: Loss) -> Metrics:
     >>> evaluate(model, data, LogitCrossEntropy()).accuracy
     1.0
     """
-    check_data(model, data, "evaluate: data")
+    task = check_data(model, data, loss, "evaluate: data")
     require_prepared(model, data, "evaluate: data")
-    require("evaluate", "loss", loss, Loss)
-    mean_loss, accuracy = data.backend.to_host(device_metrics(model, data, loss)).tolist()
-    return Metrics(mean_loss, accuracy)
+    reported = metrics_of(metrics, task, "evaluate")
+    numbers = data.backend.to_host(device_metrics(model, data, loss, reported, task))
+    names = ("loss", *(metric.name for metric in reported))
+    return Metrics(**dict(zip(names, numbers.tolist(), strict=True)))
 
 
 class StoppedError(Exception):
@@ -74,17 +127,21 @@ class StoppedError(Exception):
 
 def device_metrics(
     model: Layer,
-    data: DataLoader,
+    data: Loader,
     loss: Loss,
+    metrics: Sequence[Metric],
+    task: Task,
     at_once: int | None = None,
     stop: Callable[[], bool] | None = None,
 ) -> Array:
-    """``[mean loss, accuracy]`` as an array of the data's backend, without waiting for it.
+    """``[mean loss, *metrics]`` as an array of the data's backend, without waiting for it.
 
     Args:
         model: see `evaluate`.
         data: see `evaluate`.
         loss: see `evaluate`.
+        metrics: what to compute beside the loss.
+        task: the loss's task for these data.
         at_once: the result of `samples_at_once`, for repeated calls.
         stop: called before each batch; the evaluation ends if it returns True.
 
@@ -93,26 +150,40 @@ def device_metrics(
     """
     xp = data.backend.xp
     loss = copy.copy(loss)  # the caller may be between its forward and its backward
-    total = xp.zeros(2, dtype=np.float64)
+    ends = np.cumsum([1, *(metric.size(task) for metric in metrics)]).tolist()
+    sums = xp.zeros(ends[-1], dtype=np.float64)
+    own = [sums[first:last] for first, last in pairwise(ends)]
     if at_once is None:
         at_once = samples_at_once(model, data)
-    for x, labels in data.in_order(at_once):
+    total: Any = 0
+    for x, targets, *more in data.in_order(at_once):
         if stop is not None and stop():
             raise StoppedError
-        logits = model.forward(x)
-        total[0] += loss.forward(logits, labels).astype(np.float64) * len(x)
-        classes = labels if labels.ndim == 1 else labels.argmax(axis=1)
-        total[1] += data.backend.run(count_correct, logits, classes)
-    return total / data.samples
+        weights = more[0] if more else None
+        outputs = model.forward(x)
+        value = loss.weighted_forward(outputs, targets, weights).astype(np.float64)
+        weight = len(x) if weights is None else weights.sum(dtype=np.float64)
+        sums[0] += value * weight
+        total = total + weight
+        for metric, its in zip(metrics, own, strict=True):
+            metric.add(its, task, outputs, targets, weights)
+    values = [metric.value(its, total) for metric, its in zip(metrics, own, strict=True)]
+    return xp.stack([sums[0] / total, *values])
 
 
-def require_prepared(model: Layer, data: DataLoader, who: str) -> None:
+def require_prepared(model: Layer, data: Loader, who: str) -> None:
     """Raise TypeError if samples are floats and the model was trained on integers, or the reverse.
 
     To a model trained on bytes, pixels divided by 255 all look black.
     """
-    contract, dtype = model.input_contract, data.arrays[0].dtype
-    if contract is None or not data.only_gathers():  # batches may differ from the arrays
+    if data.from_arrays():  # otherwise batches may differ from the arrays
+        require_like_training(model, data.look()[0].dtype, who)
+
+
+def require_like_training(model: Layer, dtype: Any, who: str) -> None:
+    """Raise TypeError for samples of a dtype that the model was not trained on."""
+    contract = model.input_contract
+    if contract is None:
         return
     if (contract.dtype.kind == "f") != (dtype.kind == "f"):
         raise TypeError(
@@ -121,7 +192,7 @@ def require_prepared(model: Layer, data: DataLoader, who: str) -> None:
         )
 
 
-def samples_at_once(model: Layer, data: DataLoader, most: int | None = None) -> int:
+def samples_at_once(model: Layer, data: Loader, most: int | None = None) -> int | None:
     """How many samples to evaluate at once: the loader's batch size, or more small samples.
 
     A larger batch of small samples is faster. The input and the output of a layer then take at most
@@ -131,44 +202,104 @@ def samples_at_once(model: Layer, data: DataLoader, most: int | None = None) -> 
         model: the model to evaluate.
         data: the samples.
         most: the limit, if the loader's batches are smaller; None for the device's own limit.
+
+    Returns:
+        The number; None for a loader whose samples are not in memory, and come as they come.
     """
+    if not isinstance(data, DataLoader):
+        return None
     if most is None:
         most = EVALUATION_BATCH if data.backend.host else DEVICE_EVALUATION_BATCH
     if data.batch_size >= min(most, data.samples):
         return data.batch_size
     try:
-        largest, _ = bytes_a_sample(model, data.arrays[0][:1])
+        return max(data.batch_size, most_at_once(model, data.arrays[0][:1], most))
     except Exception:  # a layer cannot be copied: use training's batch size
         return data.batch_size
+
+
+def most_at_once(model: Layer, one: Array, most: int | None = None) -> int:
+    """How many samples such as this one to evaluate at once, within the memory for small samples.
+
+    Args:
+        model: the model to evaluate.
+        one: a batch of one sample.
+        most: the limit for samples that take no memory; None for the device's own limit.
+    """
+    if most is None:
+        most = EVALUATION_BATCH if model.backend.host else DEVICE_EVALUATION_BATCH
+    largest, _ = bytes_a_sample(model, one)
     parameters: int = sum(p.data.nbytes for p in model.parameters())
     budget = max(EVALUATION_BYTES, parameters)
-    return max(data.batch_size, min(most, budget // max(1, largest)))
+    return max(1, min(most, budget // max(1, largest)))
 
 
-def check_data(model: Layer, data: DataLoader, who: str) -> None:
-    """Raise unless the loader's ``(x, labels)`` fit the model.
+def check_data(
+    model: Layer, data: Loader, loss: Loss, who: str, *, in_memory: bool = False
+) -> Task:
+    """Raise unless the loader's ``(x, targets)`` fit model and loss; return the task.
 
-    Every label is checked once here, so that training steps need not check them.
+    Every target and weight is checked once here, so that training steps need not check them. If
+    they are not all in memory, those of the first batch are checked.
+
+    Args:
+        model: the model.
+        data: the samples.
+        loss: the loss.
+        who: error messages begin with it.
+        in_memory: whether all samples have to be in memory.
     """
     if not isinstance(model, Layer):
         raise TypeError(f"{who}: expected the model, a Layer, first, got {type(model).__name__}")
-    if not isinstance(data, DataLoader):
+    if not isinstance(data, DataLoader if in_memory else Loader):
         raise TypeError(
             f"{who}: expected a DataLoader, got {type(data).__name__}; "
             "make one: DataLoader((x, labels), batch_size)"
         )
-    if len(data.arrays) != 2:
-        raise ValueError(f"{who}: expected a loader of (x, labels), got {len(data.arrays)} arrays")
+    require(who.partition(":")[0], "loss", loss, Loss)
+    arrays = data.look()
+    if len(arrays) not in (2, 3):
+        raise ValueError(
+            f"{who}: expected a loader of (x, labels) or (x, labels, weights), got {len(arrays)} "
+            "arrays"
+        )
     if data.backend is not model.backend:
         raise TypeError(
             f"{who}: expected model and data on one device, got {model.backend.name} and "
             f"{data.backend.name}; use data.to({model.backend.name!r})"
         )
-    x, labels = data.arrays
+    x, targets, *more = arrays
     outputs = model.forward(x[:1])
-    if outputs.ndim != 2:
+    task = loss.task(outputs, targets, who)
+    if isinstance(data, IterableLoader) and not data.backend.host:
+        # The host sees each batch before the device has it, so that checks need not wait.
+        like = np.zeros(outputs.shape, outputs.dtype)
+        data.check = lambda targets: loss.task(like, targets, who)
+    for weights in more:
+        check_weights(f"{who}, weights", weights, len(x), look=True)
+        if not (weights > 0).any():
+            raise ValueError(
+                f"{who}, weights: expected a weight above 0 for some sample, got 0 for all; give "
+                "the samples to learn a positive weight"
+            )
+        if not loss.takes_weights:
+            loss.weighted_forward(outputs, targets, weights)  # raises
+    return task
+
+
+def shared_task(who: str, tasks: Sequence[Task], loaders: Sequence[Loader]) -> Task:
+    """The one task of several data sets that have the same loss.
+
+    A loss that takes classes and numbers may find only some of the data sets to look like classes;
+    then these are numbers, too.
+
+    Raises:
+        ValueError: if the targets have different forms as well, labels and rows.
+    """
+    kinds = [task.kind for task in tasks]
+    if len(set(kinds)) > 1 and len({loader.look()[1].ndim for loader in loaders}) > 1:
         raise ValueError(
-            f"{who}: expected the model to give (batch, classes), got {outputs.shape} for a batch "
-            "of one; end it with Flatten() and a layer that has an output for each class"
+            f"{who}: expected targets of one kind in all data sets, got {' and '.join(kinds)}; "
+            "make rows of the labels with one_hot(labels, classes)"
         )
-    require_labels(f"{who}, labels", labels, data.samples, outputs.shape[1], look=True)
+    return next((task for task in tasks if task.classes is None), tasks[0])

@@ -1,31 +1,39 @@
-"""The training loop, with a progress bar, a history, and a clean stop on Ctrl-C."""
+"""The training loop, with evaluations, callbacks, a history, and a clean stop on Ctrl-C."""
 
 from __future__ import annotations
 
 import math
 import signal
 import sys
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
-from typing import TYPE_CHECKING, Any, TextIO
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from minibnn.backend import Array
-from minibnn.checks import integer, require
+from minibnn.checks import integer
+from minibnn.data.epochs import Loader
 from minibnn.data.loader import DataLoader
 from minibnn.input_contract import InputContract
 from minibnn.layers import Layer
 from minibnn.losses import Loss
+from minibnn.losses.chosen_metrics import Asked, metrics_of
 from minibnn.optimizers import Optimizer
+from minibnn.optimizers.clipping import check_norm
 from minibnn.optimizers.diverged import DivergedError
 from minibnn.signals import Interrupt
 from minibnn.state import has_state
 from minibnn.training import cause
+from minibnn.training.callbacks import Callbacks
 from minibnn.training.capture import CapturedSteps
-from minibnn.training.evaluate import StoppedError, check_data, device_metrics, samples_at_once
+from minibnn.training.class_weights import Given, class_weights
+from minibnn.training.display import display_for
+from minibnn.training.evaluate import StoppedError, check_data, shared_task
+from minibnn.training.evaluations import Evaluations
 from minibnn.training.flips import Flips
-from minibnn.training.progress import COLUMNS, Progress
+from minibnn.training.progress import Progress
+from minibnn.training.saving import saving, settings_of
 from minibnn.training.step import PlainSteps, check_training
 
 if TYPE_CHECKING:
@@ -33,26 +41,34 @@ if TYPE_CHECKING:
 
     from minibnn.training.checkpoint import Checkpoint, Saver
 
+LAST = 50  # batches whose mean loss is shown while an epoch runs
+
 
 def fit(
     model: Layer,
-    train: DataLoader,
-    test: DataLoader,
+    train: Loader,
+    test: Loader | None = None,
     *,
     loss: Loss,
     optimizer: Optimizer,
     epochs: int,
+    validation: Loader | float | None = None,
+    evaluate_train: int | None = 1,
+    metrics: Sequence[Asked] | None = None,
+    class_weight: Given | None = None,
+    clip_norm: float | None = None,
+    callbacks: Sequence[object] = (),
     progress: bool | None = None,
-    on_epoch: Callable[[pd.DataFrame], None] | None = None,
+    on_epoch: Callable[[pd.DataFrame], object] | None = None,
     capture: bool | None = None,
     checkpoint: Checkpoint | None = None,
 ) -> pd.DataFrame:
     """Train a model and return its history.
 
-    Each epoch runs the explicit loop (forward, loss, backward, step) over the batches of
-    `train`, then evaluates the model on every sample of `train` and of `test`.
+    Each epoch runs the explicit loop (forward, loss, backward, step) over the batches of `train`,
+    then evaluates the model on every sample of `train` and of the validation data.
 
-    Both loaders are moved to the model's device. No training step waits for the device; losses and
+    The loaders are moved to the model's device. No training step waits for the device; losses and
     metrics are read once an epoch.
 
     On a GPU, steps are replays of a captured step (`CapturedSteps`): the same computation, without
@@ -69,38 +85,62 @@ def fit(
 
     Args:
         model: initialised, and on its device.
-        train: batches ``(x, labels)`` for training. Its epoch counter continues, so two calls of
-            5 epochs equal one call of 10.
-        test: evaluation data: a validation split to choose between models, the test set at the end.
+        train: batches ``(x, labels)`` for training, or ``(x, labels, weights)`` with a weight for
+            each sample. Its epoch counter continues, so two calls of 5 epochs equal one call of 10.
+        test: the older name of `validation`, with columns ``loss_test``, ``acc_test``.
         loss: for instance ``LogitCrossEntropy()``.
         optimizer: made from all of the model's parameters, or from some; the others do not change.
         epochs: the number of epochs, at least 1.
-        progress: whether to show a bar on stderr; None shows it on a terminal only.
-        on_epoch: called after each epoch with the history so far.
+        validation: data for evaluation: a loader; a fraction of `train`, to be held out, as by
+            ``train.split(0.1)``; or None.
+        evaluate_train: after every how many epochs to evaluate the training set; None for never.
+            The history then has a column ``loss``, the mean of the losses of the epoch's steps
+            (while the model changed), which costs nothing.
+        metrics: what to compute beside the loss, such as ``[Accuracy(), F1()]``, or functions of
+            predictions and targets that return a number for each sample; None for what the loss
+            reports.
+        class_weight: the weights of classes by number, 1 for those not named, or "balanced", by
+            which all classes weigh the same. They count in training only.
+        clip_norm: the largest global norm of the gradients, see `clip_gradients`; None for any.
+        callbacks: objects with ``on_epoch(history)``, ``on_step(epoch, step)`` or both; if one
+            returns True, training stops, with ``history.attrs["stopped"] = True``. See
+            `EarlyStopping`, and `minibnn.training.callbacks` for your own. `on_step` is called
+            after each step, so on a GPU these steps are not captured.
+        progress: whether to show progress on stderr: a bar in a terminal, a line in a notebook,
+            else a line for each epoch. None shows it in a terminal and a notebook only.
+        on_epoch: a function, called after each epoch with the history so far; True stops.
         capture: whether to replay captured steps; None captures on a GPU. If that is not possible,
             a warning says why, and training continues with plain steps.
         checkpoint: where and how often to save the training; see `Checkpoint`. One with
             ``resume=True`` continues the training in its file: everything is put back into the
-            arguments, which have to be made as they were at first. If `on_epoch` has `state` and
-            `restore`, these are saved as well.
+            arguments, which have to be made as they were at first. If `on_epoch` or a callback has
+            `state` and `restore`, these are saved as well.
 
     Returns:
         A pandas DataFrame with the index ``epoch``, from 1, and the columns ``loss_train``,
-        ``loss_test``, ``acc_train``, ``acc_test``: means over all samples. Each quantized weight
-        also has a column ``flips_<path>``, such as ``flips_2.weight``: the share of its values (for
-        1-bit weights, of its bits) that changed in the epoch.
+        ``loss_validation``, ``acc_train``, ``acc_validation`` (``..._test`` for `test`), as far as
+        there are such data: means over all samples. In the place of ``acc`` there is ``label_acc``
+        for several labels a sample, ``mae`` (the mean absolute error) for numbers, and nothing for
+        targets that only a loss of your own knows. What was not evaluated in an epoch is nan. Each
+        quantized weight also has a column ``flips_<path>``, such as ``flips_2.weight``: the share
+        of its values (for 1-bit weights, of its bits) that changed in the epoch.
 
     Raises:
         DivergedError: if the loss of a batch or a gradient is not finite, before the update; or if
             the loss after an epoch, or a parameter, is not finite. The message says where it began.
-        ValueError: if a label has no output, or if the optimiser has none of the model's
-            parameters; for ``capture=True`` on the CPU; for a `train` in the middle of an epoch.
-        TypeError: if `train` or `test` is not a DataLoader, or the loss or the optimiser is a class
-            instead of an object.
+        ValueError: if the loss does not take such targets (a label without an output, say), or if
+            the optimiser has none of the model's parameters; for ``capture=True`` on the CPU; for a
+            `train` in the middle of an epoch; for a fraction that leaves no samples; for both
+            `validation` and `test`.
+        TypeError: if `train` or `validation` is not a loader, or the loss or the optimiser is a
+            class instead of an object.
         RuntimeError: if the optimiser's parameters were moved after it was made.
         CheckpointError: for a file that is not a whole checkpoint of this training; for one that is
             there without ``resume=True``, or that another process is using. TypeError: if a layer,
             loss, loader or optimiser of your own changes something that no `state` has.
+
+    An error from a callback, a metric or a loader is raised as it is; its attribute `history` has
+    the epochs that were complete.
     """
     epochs = integer("fit", "epochs", epochs)
     if epochs < 1:
@@ -108,31 +148,46 @@ def fit(
     if capture not in (None, True, False):
         raise TypeError(f"fit: expected capture to be None, True or False, got {capture!r}")
     check_training("fit", model, loss, optimizer)
-    for name, loader in (("train", train), ("test", test)):
-        if isinstance(loader, DataLoader):
+    clip_norm = None if clip_norm is None else check_norm("fit", clip_norm, "clip_norm")
+    calls = Callbacks(callbacks, on_epoch)
+    whole = train
+    train, held_out = _loaders(train, test, validation)
+    data = {"train": train} | ({} if held_out is None else dict([held_out]))
+    tasks = []
+    for name, loader in data.items():
+        if isinstance(loader, Loader):
             loader.to(model.backend)
-        check_data(model, loader, f"fit: {name}")
-    contract = _contract(train, test)
+        tasks.append(check_data(model, loader, loss, f"fit: {name}"))
+    task = shared_task("fit", tasks, list(data.values()))
+    contract = _contract(data)
 
-    capturing = not model.backend.host if capture is None else capture
-    if capturing and model.backend.host:
-        raise ValueError(
-            f"fit: expected a GPU with capture=True, got {model.backend.name}; leave capture out"
-        )
-    steps = (CapturedSteps if capturing else PlainSteps)(model, loss, optimizer)
-
-    evaluated = [(data, loss, samples_at_once(model, data)) for data in (train, test)]
+    labels = train.look()[1] if isinstance(train, DataLoader) else None
+    weights = class_weights(class_weight, task, labels, model.backend)
+    steps = _steps(capture, calls, model)(
+        model, loss, optimizer, clip_norm=clip_norm, class_weights=weights
+    )
+    reported = metrics_of(metrics, task, "fit")
+    evaluations = Evaluations(model, loss, task, reported, data, evaluate_train)
     flips = Flips(model)
-    history = Progress([*COLUMNS, *flips.columns])
+    history = Progress([*evaluations.columns, *flips.columns])
     parts: dict[str, Any] = {"model": model, "loss": loss, "optimizer": optimizer}
-    parts |= {"training batches": train, "flips": flips, "history": history}
+    parts |= {"training batches": train, "flips": flips, "history": history, "callbacks": calls}
     if has_state(on_epoch):
         parts["on_epoch"] = on_epoch
+    settings = settings_of(clip_norm=clip_norm, class_weight=class_weight)
 
+    def table() -> pd.DataFrame:
+        return history.table(captured=steps.captured, stopped=calls.stopped)
+
+    def diverged(found: cause.Found, epoch: int, batch: int | None) -> DivergedError:
+        what, value, why = found
+        return DivergedError(value, epoch, batch, table(), what, why)
+
+    calls.begin(model, table)
     with (
         Interrupt(ending=checkpoint is not None) as interrupt,
-        _saving(checkpoint, parts, test) as saver,
-        _progress_bar(len(train), progress) as bar,
+        saving(checkpoint, parts, held_out, settings) as saver,
+        display_for(epochs, len(train), progress) as display,
     ):
         if train.position not in (0, len(history.losses)):
             raise ValueError(
@@ -144,13 +199,22 @@ def fit(
         def stopping() -> bool:
             return bool(interrupt.requested)
 
+        each_step = bool(calls.each_step)
+
         def on_steps(count: int) -> bool:
-            bar.update(count)
+            display.update(count, last_losses)
+            if each_step:
+                calls.step(display.epoch, display.done)
             if saver is not None:
                 saver.note_step()
                 if saver.due(steps=count):
                     save_within_epoch(saver, model.backend.to_host(steps.losses_so_far()))
-            return stopping()
+            return stopping() or calls.stopped
+
+        def last_losses() -> float | None:
+            """The mean loss of the last batches, if that does not wait for a device."""
+            host = model.backend.host
+            return float(steps.losses_so_far()[-LAST:].mean()) if host else None
 
         def save_within_epoch(saver: Saver, new: np.ndarray[Any, Any]) -> None:
             """Save, unless the training has diverged: then the last good checkpoint stays."""
@@ -159,114 +223,135 @@ def fit(
                 with history.running(new):
                     saver.save()
 
-        while len(history.rows) < epochs and not stopping():
-            epoch, first = len(history.rows) + 1, len(history.losses)
-            bar.reset()
-            bar.set_description(f"epoch {epoch}/{epochs}")
-            bar.update(first)
-            if first == 0:
-                flips.begin()
-            with np.errstate(over="ignore", invalid="ignore"):  # DivergedError reports them
-                losses = model.backend.xp.zeros(0)
-                if first < len(train):  # not if only the evaluation was missing
-                    losses = steps.epoch(train, on_steps)
-                if contract is not None:  # training steps do not record the input's range
-                    model.set_input_contract(contract)
-                metrics: list[Array] = []
-                whole = first + len(losses) == len(train)
-                if whole:
-                    stop = None if saver is None else stopping
-                    with suppress(StoppedError):
-                        metrics = [device_metrics(model, *given, stop) for given in evaluated]
-                        metrics += [_all_finite(model), *flips.end()]
-            host = model.backend.to_host(model.backend.xp.concatenate([losses, *metrics])).tolist()
-            for batch, value in enumerate(host[: len(losses)], start=first):
-                if not math.isfinite(value):
-                    model.forget()
-                    what, value, why = cause.in_batch(model, loss, train, batch, value)
-                    table = history.table(captured=steps.captured)
-                    raise DivergedError(value, epoch, batch + 1, table, what, why)
-            if not metrics:  # stopped before the epoch's end
-                if saver is not None:
-                    save_within_epoch(saver, np.array(host))
-                break
-            loss_train, acc_train, loss_test, acc_test, finite, *shares = host[len(losses) :]
-            both = loss_train + loss_test
-            if not (math.isfinite(both) and finite):
-                found = cause.in_parameters(model)
-                what, value, why = found or (
-                    "the loss",
-                    both,
-                    cause.in_data(train=train, test=test),
-                )
-                table = history.table(captured=steps.captured)
-                raise DivergedError(value, epoch, None, table, what, why)
-            history.add([loss_train, loss_test, acc_train, acc_test, *shares])
-            bar.set_postfix_str(f"acc_test {acc_test:.3f}")
-            if on_epoch is not None:
-                on_epoch(history.table(captured=steps.captured))
-            if saver is not None and (saver.due(epochs=1) or epoch == epochs):
-                saver.save()
-        else:  # at the end of an epoch, or before the first step
-            if saver is not None and stopping():
-                saver.save()
+        try:
+            while len(history.rows) < epochs and not (stopping() or calls.stopped):
+                epoch, first = len(history.rows) + 1, len(history.losses)
+                display.begin(epoch, first)
+                if first == 0:
+                    flips.begin()
+                with np.errstate(over="ignore", invalid="ignore"):  # DivergedError reports them
+                    losses = model.backend.xp.zeros(0)
+                    if first < len(train):  # not if only the evaluation was missing
+                        losses = steps.epoch(train, on_steps)
+                    if contract is not None:  # training steps do not record the input's range
+                        model.set_input_contract(contract)
+                    measured: list[Array] = []
+                    if first + len(losses) == len(train):
+                        with suppress(StoppedError):
+                            stop = None if saver is None else stopping
+                            measured = evaluations.measure(epoch, stop)
+                            measured += [_all_finite(model), *flips.end()]
+                host = model.backend.to_host(model.backend.xp.concatenate([losses, *measured]))
+                new, values = host[: len(losses)], host[len(losses) :].tolist()
+                for batch, value in enumerate(new.tolist(), start=first):
+                    if not math.isfinite(value):
+                        model.forget()
+                        found = cause.in_batch(model, loss, train, batch, value)
+                        raise diverged(found, epoch, batch + 1)
+                if not measured:  # stopped before the epoch's end
+                    if saver is not None and train.continues:
+                        save_within_epoch(saver, new)
+                    break
+                shares = len(flips.columns)
+                finite, of_flips = values[-1 - shares], values[len(values) - shares :]
+                bad = evaluations.loss_not_finite(epoch, values)
+                if bad is not None or not finite:
+                    of_loss = "the loss", bad or math.nan, cause.in_data(**data)
+                    raise diverged(cause.in_parameters(model) or of_loss, epoch, None)
+                row = evaluations.row(epoch, values, [*history.losses, *new])
+                history.add([*row, *of_flips])
+                display.end(dict(zip(history.columns, history.rows[-1], strict=True)))
+                calls.epoch(table)
+                ended = epoch == epochs or calls.stopped
+                if saver is not None and (saver.due(epochs=1) or ended):
+                    saver.save()
+            else:  # at the end of an epoch, or before the first step
+                if saver is not None and stopping():
+                    saver.save()
+            calls.end(table)
+        except Exception as error:
+            if not hasattr(error, "history"):
+                with suppress(AttributeError):  # an error with slots
+                    error.history = table()  # type: ignore[attr-defined]
+                    if history.rows:
+                        error.add_note(f"fit: raised after {history}, which error.history has")
+            raise
+        finally:
+            whole.epoch = train.epoch  # of which `train` may be a part
     if saver is not None and stopping():
         saver.say_how_to_go_on(interrupt.requested)
         if interrupt.requested != signal.SIGINT or not _is_interactive():
             raise SystemExit(128 + interrupt.requested)
-    return history.table(captured=steps.captured, interrupted=stopping())
+    return history.table(captured=steps.captured, interrupted=stopping(), stopped=calls.stopped)
 
 
-@contextmanager
-def _saving(
-    checkpoint: Checkpoint | None, parts: dict[str, Any], test: DataLoader
-) -> Iterator[Saver | None]:
-    """The saver of a checkpoint, with what it has saved put back into the parts."""
-    if checkpoint is None:
-        yield None
-        return
-    from minibnn.training.checkpoint import Checkpoint
-
-    if isinstance(checkpoint, str):
-        raise TypeError(
-            f"fit: expected a Checkpoint, got {checkpoint!r}; write Checkpoint({checkpoint!r})"
+def _loaders(
+    train: Loader, test: Loader | None, validation: Loader | float | None
+) -> tuple[Loader, tuple[str, Loader] | None]:
+    """The data to train on, and the data to evaluate on with their name in the history."""
+    if validation is None:
+        return train, None if test is None else ("test", test)
+    if test is not None:
+        raise ValueError(
+            "fit: expected validation or test, got both; evaluate on the other one after training: "
+            "evaluate(model, test, loss)"
         )
-    require("fit", "checkpoint", checkpoint, Checkpoint)
-    from minibnn.training.checkpoint import ON_EPOCH
-    from minibnn.training.job import circumstances, describe_job
-    from minibnn.training.unrecorded import UnrecordedState
-
-    model, loss, optimizer, train = (
-        parts[name] for name in ("model", "loss", "optimizer", "training batches")
-    )
-    # A recipe's own `on_epoch` may have the user's inside.
-    on_epoch = parts.get(ON_EPOCH)
-    sets_arguments = has_state(getattr(on_epoch, "on_epoch", on_epoch))
-    with checkpoint.running(
-        parts,
-        describe_job(model, loss, optimizer, train, test),
-        circumstances(model.backend),
-        UnrecordedState(model, loss, optimizer, train, arguments=not sets_arguments),
-    ) as saver:
-        saver.restore()
-        yield saver
+    if isinstance(validation, Loader):
+        return train, ("validation", validation)
+    if isinstance(validation, bool) or not isinstance(validation, int | float | np.number):
+        raise TypeError(
+            "fit: expected validation to be a DataLoader, a fraction such as 0.1, or None, got "
+            f"{type(validation).__name__}; make one: DataLoader((x, labels), batch_size)"
+        )
+    if not isinstance(train, DataLoader):
+        raise TypeError(
+            f"fit: expected a DataLoader, to hold out {validation} of it, got "
+            f"{type(train).__name__}; give validation a loader of its own"
+        )
+    train, part = train.split(float(validation))
+    return train, ("validation", part)
 
 
-def _contract(train: DataLoader, test: DataLoader) -> InputContract | None:
+def _steps(capture: bool | None, calls: Callbacks, model: Layer) -> type[PlainSteps]:
+    """Captured steps or plain ones."""
+    capturing = not model.backend.host if capture is None else capture
+    if capturing and model.backend.host:
+        raise ValueError(
+            f"fit: expected a GPU with capture=True, got {model.backend.name}; leave capture out"
+        )
+    if capturing and calls.each_step:
+        import warnings
+
+        name = type(calls.each_step[0]).__name__
+        warnings.warn(
+            f"training without a captured step: {name} has on_step, which may change something "
+            "after each step",
+            UserWarning,
+            stacklevel=3,
+        )
+        return PlainSteps
+    return CapturedSteps if capturing else PlainSteps
+
+
+def _contract(data: dict[str, Loader]) -> InputContract | None:
     """The input contract of a model trained on these samples; None if it is not known yet.
 
     Raises:
-        TypeError: if the test samples have another dtype, because only they were rescaled, say.
+        TypeError: if the samples for evaluation have another dtype, because only they were
+            rescaled, say.
     """
-    if not (train.only_gathers() and test.only_gathers()):  # batches may differ from the arrays
-        return None
-    x = train.arrays[0]
-    if test.arrays[0].dtype != x.dtype:
-        raise TypeError(
-            f"fit: expected test samples of dtype {x.dtype}, as those for training, got "
-            f"{test.arrays[0].dtype}; prepare both in the same way"
-        )
-    return InputContract.of(x, f"fit, {train.samples:,} samples")
+    if not all(loader.from_arrays() for loader in data.values()):
+        return None  # batches may differ from the arrays
+    train, *others = data.values()
+    x = train.look()[0]
+    for other in others:
+        dtype = other.look()[0].dtype
+        if dtype != x.dtype:
+            raise TypeError(
+                f"fit: expected test samples of dtype {x.dtype}, as those for training, got "
+                f"{dtype}; prepare both in the same way"
+            )
+    return InputContract.of(x, f"fit, {len(x):,} samples")
 
 
 def _all_finite(model: Layer) -> Array:
@@ -282,41 +367,3 @@ def _all_finite(model: Layer) -> Array:
 def _is_interactive() -> bool:
     """Whether a person is at a prompt or in a notebook, who goes on after Ctrl-C."""
     return hasattr(sys, "ps1") or "ipykernel" in sys.modules
-
-
-def _progress_bar(total: int, wanted: bool | None) -> Any:
-    from tqdm import tqdm
-
-    if wanted is None:
-        wanted = "ipykernel" in sys.modules or (sys.stderr is not None and sys.stderr.isatty())
-    wanted = wanted and sys.stderr is not None  # it is None if the process has no stderr
-    file = _Terminal(sys.stderr)
-    return tqdm(total=total, disable=not wanted, unit="batch", leave=False, file=file)
-
-
-class _Terminal:
-    """A stream whose terminal may be closed while training goes on."""
-
-    def __init__(self, stream: TextIO) -> None:
-        self._stream = stream
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._stream, name)
-
-    def __eq__(self, other: object) -> bool:
-        """As the stream itself, by which tqdm knows whether text would hit the bar."""
-        return self._stream is other
-
-    def __hash__(self) -> int:
-        return hash(self._stream)
-
-    def write(self, text: str) -> int:
-        """Write, if that is still possible."""
-        with suppress(OSError):
-            return self._stream.write(text)
-        return 0
-
-    def flush(self) -> None:
-        """Flush, if that is still possible."""
-        with suppress(OSError):
-            self._stream.flush()

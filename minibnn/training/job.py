@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from minibnn.backend import Backend
+from minibnn.data.epochs import Loader
 from minibnn.data.loader import DataLoader
 from minibnn.description import describe_loosely
 from minibnn.layers import Layer
@@ -24,10 +25,26 @@ HASHED_AT_ONCE = 2**24  # bytes
 
 
 def describe_job(
-    model: Layer, loss: Loss, optimizer: Optimizer, train: DataLoader, test: DataLoader
+    model: Layer,
+    loss: Loss,
+    optimizer: Optimizer,
+    train: Loader,
+    validation: tuple[str, Loader] | None,
 ) -> dict[str, Any]:
-    """The job as numbers and texts by name; equal jobs give equal dicts in any process."""
+    """The job as numbers and texts by name; equal jobs give equal dicts in any process.
+
+    Args:
+        model: with its arguments, not its values.
+        loss: with its arguments.
+        optimizer: with its arguments.
+        train: with a digest of its arrays.
+        validation: the same, and what the user calls it; None if there is none.
+    """
     paths = {id(p): path for path, p in model.named_parameters()}
+    evaluated = {}
+    if validation is not None:
+        name, loader = validation
+        evaluated = {f"{name} data": _digests(loader), f"{name} batches": _batches(loader)}
     return {
         "model": describe_loosely(model),
         "dtype": str(model.dtype),
@@ -35,8 +52,7 @@ def describe_job(
         "optimizer": describe_loosely(optimizer, parameters=paths),
         "training batches": _batches(train),
         "training data": _digests(train),
-        "test data": _digests(test),
-        "test batches": _batches(test),
+        **evaluated,
     }
 
 
@@ -98,17 +114,24 @@ def _short(value: Any) -> str:
     return text if len(text) <= 60 else text[:57] + "..."
 
 
-def _batches(loader: DataLoader) -> dict[str, Any]:
+def _batches(loader: Loader) -> dict[str, Any]:
+    kind = {"class": type(loader).__qualname__}
+    if not isinstance(loader, DataLoader):  # nothing else is known of a user's batches
+        return {**kind, "length": len(loader)}
+    augment = {} if loader.augment is None else {"augment": describe_loosely(loader.augment)}
     return {
-        "class": type(loader).__qualname__,
+        **kind,
+        **augment,
         "batch_size": loader.batch_size,
         "shuffle": loader.shuffle,
         "drop_last": loader.drop_last,
     }
 
 
-def _digests(loader: DataLoader) -> list[str]:
-    """Dtype, shape and digest of each array."""
+def _digests(loader: Loader) -> list[str]:
+    """Dtype, shape and digest of each array; none for samples that are not in memory."""
+    if not isinstance(loader, DataLoader):
+        return []
     return [
         f"{a.dtype} {a.shape} sha256 {_digest(loader.backend.to_host(a))}" for a in loader.arrays
     ]

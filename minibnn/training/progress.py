@@ -2,18 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from minibnn.losses import Metric
 from minibnn.state import State, Stateful
 
 if TYPE_CHECKING:
     import pandas as pd
 
-COLUMNS = ("loss_train", "loss_test", "acc_train", "acc_test")
+
+def columns_of(metrics: Sequence[Metric], parts: Sequence[str] = ("train", "test")) -> list[str]:
+    """A history's columns for the loss and these metrics.
+
+    >>> from minibnn.losses.metrics import Accuracy
+    >>> columns_of([Accuracy()])
+    ['loss_train', 'loss_test', 'acc_train', 'acc_test']
+    """
+    stems = ("loss", *(metric.column for metric in metrics))
+    return [f"{stem}_{part}" for stem in stems for part in parts]
 
 
 class Progress(Stateful):
@@ -47,13 +57,15 @@ class Progress(Stateful):
         finally:
             self.losses = before
 
-    def table(self, *, captured: bool, interrupted: bool = False) -> pd.DataFrame:
+    def table(
+        self, *, captured: bool, interrupted: bool = False, stopped: bool = False
+    ) -> pd.DataFrame:
         """The table of the complete epochs."""
         import pandas as pd
 
         index = pd.RangeIndex(1, len(self.rows) + 1, name="epoch")
         history = pd.DataFrame(self.rows, index=index, columns=self.columns, dtype=float)
-        history.attrs |= {"interrupted": interrupted, "captured": captured}
+        history.attrs |= {"interrupted": interrupted, "captured": captured, "stopped": stopped}
         return history
 
     def __str__(self) -> str:

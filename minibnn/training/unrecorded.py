@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 
 from minibnn.backend import Backend
+from minibnn.data.epochs import Loader
 from minibnn.data.loader import DataLoader
 from minibnn.layers import Layer
 from minibnn.losses import Loss
@@ -53,7 +54,7 @@ class UnrecordedState:
         model: Layer,
         loss: Loss,
         optimizer: Optimizer,
-        loader: DataLoader,
+        loader: Loader,
         *,
         arguments: bool = True,
     ) -> None:
@@ -105,7 +106,8 @@ class UnrecordedState:
     def _look_at_batches(self) -> dict[str, Any]:
         """What batches may depend on, likewise: a loader's attributes, global generators."""
         own: dict[str, Any] = {}
-        if type(self._loader).__iter__ is DataLoader.__iter__:  # others have all of their state
+        # Others have all of their state.
+        if isinstance(self._loader, DataLoader) and type(self._loader).__iter__ is Loader.__iter__:
             base, who = vars(DataLoader((np.zeros(1),), 1)), type(self._loader).__name__
             own = {f"{who}.{n}": v for n, v in vars(self._loader).items() if n not in base}
         found = HostState(self._backend.array_type, **own).values

@@ -19,6 +19,7 @@ from minibnn import (
     Adam,
     AveragePool2D,
     BatchNorm,
+    BinaryCrossEntropy,
     Bop,
     Conv2D,
     DataLoader,
@@ -559,7 +560,7 @@ def test_the_summary_needs_a_shape():
 
 # --- losses and labels ----------------------------------------------------------------------------
 
-LOSSES = [LogitCrossEntropy(), MeanSquaredError(), Hinge()]
+LOSSES = [LogitCrossEntropy(), Hinge()]
 LOGITS = np.array([[2, 1, 0], [0, 2, 1], [0, 0, 3], [1, 0, 0]], np.float32)
 CLASSES = np.array([0, 1, 2, 0])
 
@@ -571,11 +572,17 @@ def value(loss, labels):
 @pytest.mark.parametrize("loss", LOSSES, ids=repr)
 class TestLabels:
     def test_two_classes_have_two_outputs(self, loss):
-        labels = CLASSES % 2
-        with advised("losses", "for two classes end the model in a layer with 2 outputs"):
-            loss.forward(Dense(3, 1).initialize(0).forward(LOGITS), labels)
+        labels, one = CLASSES % 2, Dense(3, 1).initialize(0)
+        with advised(
+            "losses",
+            "for two classes end the model in a layer with 2 outputs, or use BinaryCrossEntropy() "
+            "with one; to predict numbers use MeanSquaredError()",
+        ):
+            loss.forward(one.forward(LOGITS), labels)
         model = Dense(3, 2).initialize(0)
         assert np.isfinite(loss.forward(model.forward(LOGITS), labels))
+        for other in (BinaryCrossEntropy(), MeanSquaredError()):
+            assert np.isfinite(other.forward(one.forward(LOGITS), labels))
 
     def test_a_column_is_made_a_vector(self, loss):
         with advised("losses", "use labels.ravel()"):
@@ -638,9 +645,27 @@ class TestLabels:
 
     def test_rows_of_signs_become_classes(self, loss):
         rows = 2 * one_hot(CLASSES, 3) - 1  # as BinaryNet's code has them
-        with advised("losses", "for one class a row use labels.argmax(axis=1)"):
+        with advised(
+            "losses",
+            "for one class a row use labels.argmax(axis=1); to predict numbers use "
+            "MeanSquaredError()",
+        ):
             value(loss, rows)
         assert value(loss, rows.argmax(axis=1)) == value(loss, CLASSES)
+        assert np.isfinite(value(MeanSquaredError(), rows))
+
+    def test_several_labels_a_row_have_a_loss_of_their_own(self, loss):
+        rows = np.array([[1, 1, 0], [0, 1, 0], [0, 0, 0], [1, 1, 1]])
+        with advised("losses", "for several labels a row use BinaryCrossEntropy()"):
+            value(loss, rows)
+        assert np.isfinite(value(BinaryCrossEntropy(), rows))
+
+    def test_numbers_have_a_loss_of_their_own(self, loss):
+        numbers = np.array([0.25, 1.5, -3.0, 2.0])
+        with advised("losses", "to predict numbers use MeanSquaredError() and one output"):
+            value(loss, numbers)
+        outputs = Dense(3, 1).initialize(0).forward(LOGITS)
+        assert np.isfinite(MeanSquaredError().forward(outputs, numbers))
 
     def test_rows_of_zeros_are_left_out(self, loss):
         rows = one_hot(CLASSES, 3)

@@ -272,3 +272,52 @@ def test_a_class_extends_the_state():
     assert other.epochs == 4
     assert other.state() == one.state()
     assert taken(other) == taken(one.batches(0, first=1))
+
+
+# --- Splitting -----------------------------------------------------------------------------------
+
+
+def test_a_split_divides_the_samples():
+    data = loader(50, 7, shuffle=True, rng=3)
+    training, validation = data.split(0.3)
+    parts = [part.arrays[0].tolist() for part in (training, validation)]
+    assert sorted(parts[0] + parts[1]) == list(range(50))
+    assert (len(parts[1]), len(validation)) == (15, 3)
+    assert parts[1] != list(range(35, 50)), "drawn, not the last ones"
+    for part in (training, validation):
+        np.testing.assert_array_equal(part.arrays[1], part.arrays[0] ** 2)
+    assert not validation.shuffle
+    again = loader(50, 7, shuffle=True, rng=3)
+    list(again)  # whatever the epoch
+    assert again.split(0.3)[1].arrays[0].tolist() == parts[1]
+    assert loader(50, 7, shuffle=True, rng=4).split(0.3)[1].arrays[0].tolist() != parts[1]
+    assert (data.samples, data.epoch) == (50, 0)
+
+
+def test_a_split_goes_on_in_the_epoch():
+    data = loader(50, 7, shuffle=True, rng=3)
+    expected = [x.tolist() for x, *_ in data.split(0.3)[0].batches(1)]
+    list(data)
+    training, _ = data.split(0.3)
+    assert [x.tolist() for x, *_ in training] == expected
+
+
+def test_a_device_splits_alike(device):
+    here, there = (loader(20, 6, shuffle=True, rng=5) for _ in range(2))
+    for a, b in zip(here.split(0.2), there.to(device).split(0.2), strict=True):
+        np.testing.assert_array_equal(device.to_host(b.arrays[0]), a.arrays[0])
+
+
+@pytest.mark.parametrize("fraction", [0, 1, 1.5, -0.1, 0.001, 0.999, float("nan")])
+def test_a_part_is_never_empty(fraction):
+    with pytest.raises(ValueError, match="a fraction of its 50 samples that leaves some for train"):
+        loader(50, 7, shuffle=True, rng=3).split(fraction)
+
+
+def test_a_split_refuses():
+    with pytest.raises(ValueError, match="expected a loader with shuffle=True, whose seed draws"):
+        loader(50, 7).split(0.1)
+    with pytest.raises(ValueError, match="5 samples make no batch of 7 with drop_last=True"):
+        loader(10, 7, shuffle=True, rng=1, drop_last=True).split(0.5)
+    with pytest.raises(TypeError, match="expected fraction to be a number, got '10%'"):
+        loader(50, 7, shuffle=True, rng=1).split("10%")

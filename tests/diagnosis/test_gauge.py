@@ -6,7 +6,7 @@ import strictdev
 from devices import STRICT
 from diagnosed_models import build, loader, sound
 
-from minibnn import diagnose
+from minibnn import LogitCrossEntropy, diagnose
 from minibnn.diagnosis.gauge import Gauge
 from minibnn.training.evaluate import check_data
 
@@ -16,7 +16,7 @@ def test_one_read_back():
     with strictdev.count_readbacks() as loading:
         diagnose(model, data)
     with strictdev.count_readbacks() as checking:
-        check_data(model, data, "")
+        check_data(model, data, LogitCrossEntropy(), "")
     assert loading.count == checking.count + 1
 
     gauge, seen = Gauge(STRICT), []

@@ -14,6 +14,9 @@ from minibnn.recipes import RECIPES
 DEFAULTS = {
     "Adam": {"learning_rate": 1e-3, "beta1": 0.9, "beta2": 0.999, "epsilon": 1e-8},
     "AdaMax": {"learning_rate": 2e-3, "beta1": 0.9, "beta2": 0.999, "epsilon": 1e-8},
+    "AdamW": {
+        "learning_rate": 1e-3, "beta1": 0.9, "beta2": 0.999, "epsilon": 1e-8, "weight_decay": 0.01,
+    },
     "BatchNorm": {"momentum": 0.9, "epsilon": 1e-5},
     "Bop": {"threshold": 1e-8, "gamma": 1e-4},
     "Conv2D": {
@@ -24,6 +27,7 @@ DEFAULTS = {
     "DoReFaWeights": {"bits": 2},
     "Fill": {"value": 0.0},
     "Heaviside": {"clip": 1.0},
+    "Huber": {"delta": 1.0},
     "LogitCrossEntropy": {"label_smoothing": 0.0},
     "MagnitudeAwareSign": {"clip": 1.0},
     "Radial": {"lr_scale": 1.0},

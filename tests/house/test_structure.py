@@ -74,10 +74,13 @@ def module_of(path: Path) -> str:
 MODULES = {module_of(path): path for path in FILES}
 
 # `Layer.summary()` imports its room when it is called, and names what it returns for type checkers;
+# so does `Layer.predict()`, which names the loss;
 # the old methods that answered what a layer costs import theirs.
 WHEN_CALLED = {
     ("minibnn.layers.base", "minibnn.inspection.summary"),
     ("minibnn.layers.base", "minibnn.inspection.costs"),
+    ("minibnn.layers.prediction", "minibnn.training.predict"),
+    ("minibnn.layers.prediction", "minibnn.losses"),
 }
 
 

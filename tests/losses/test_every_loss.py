@@ -13,7 +13,7 @@ from minibnn import (
     one_hot,
 )
 from minibnn.backend import CPU
-from minibnn.training.accuracy import count_correct
+from minibnn.losses.accuracy import count_correct
 
 
 @every_loss

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from loss_cases import LABELS, LOGITS, every_loss
+from loss_cases import CLASS_LOSSES, LABELS, LOGITS, every_loss
 
 from minibnn import LogitCrossEntropy
 from minibnn.losses.labels import require_integers, require_labels
@@ -27,7 +27,7 @@ from minibnn.losses.labels import require_integers, require_labels
         ([[1.5, -0.5, 0], [1, 0, 0]], ValueError, "expected rows of probabilities"),
     ],
 )
-@every_loss
+@pytest.mark.parametrize("loss", CLASS_LOSSES, ids=repr)
 def test_bad_labels(loss, labels, error, message):
     with pytest.raises(error, match=f"{type(loss).__name__}: {message}"):
         loss.forward(LOGITS, np.array(labels))

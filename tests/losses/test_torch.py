@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from minibnn import LogitCrossEntropy, MeanSquaredError, one_hot
+from minibnn import BinaryCrossEntropy, Huber, LogitCrossEntropy, MeanSquaredError, one_hot
 
 pytestmark = pytest.mark.torch
 
@@ -52,3 +52,51 @@ def test_losses(loss, rival, kind, dtype, rng):
     rtol = TOLERANCE[dtype]
     np.testing.assert_allclose(loss.forward(y, labels), value.detach().numpy(), rtol=rtol)
     np.testing.assert_allclose(loss.backward(), leaf.grad.numpy(), rtol=rtol, atol=rtol / 10)
+
+
+VALUES = [
+    (BinaryCrossEntropy(), torch.nn.functional.binary_cross_entropy_with_logits),
+    (MeanSquaredError(), torch.nn.functional.mse_loss),
+    (Huber(), torch.nn.functional.huber_loss),
+    (Huber(delta=0.3), lambda *a, **options: torch.nn.functional.huber_loss(*a, delta=0.3, **options)),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("shape", [(9, 1), (9, 7), (9,)])
+@pytest.mark.parametrize("weights", [False, True])
+@pytest.mark.parametrize(("loss", "rival"), VALUES, ids=lambda v: getattr(v, "__name__", repr(v)))
+def test_losses_of_values(loss, rival, shape, weights, dtype, rng):
+    """To 1e-6, with and without weights; PyTorch's own weights are divided by another number."""
+    y = (rng.standard_normal(shape) * 4).astype(dtype)
+    t = rng.random(shape) if isinstance(loss, BinaryCrossEntropy) else rng.standard_normal(shape)
+    t, w = t.astype(dtype), rng.random(9).astype(dtype)
+    leaf = torch.from_numpy(y.copy()).requires_grad_()
+    if weights:
+        each = rival(leaf, torch.from_numpy(t), reduction="none").reshape(9, -1).mean(dim=1)
+        value = (torch.from_numpy(w) * each).sum() / w.sum()
+    else:
+        value = rival(leaf, torch.from_numpy(t))
+    value.backward()
+    got = loss.forward(y, t, w if weights else None)
+    np.testing.assert_allclose(got, value.detach().numpy(), rtol=1e-6)
+    np.testing.assert_allclose(loss.backward(), leaf.grad.numpy(), rtol=1e-6, atol=1e-7)
+
+
+@pytest.mark.parametrize("smoothing", [0.0, 0.1])
+def test_class_weights_of_the_cross_entropy(smoothing, rng):
+    """PyTorch's weighted mean is ours, with each class's weight as the weight of its samples."""
+    y, labels = (rng.standard_normal((9, 7)) * 4).astype(np.float32), rng.integers(0, 7, 9)
+    classes = rng.random(7).astype(np.float32) + 0.1
+    leaf = torch.from_numpy(y.copy()).requires_grad_()
+    each = torch.nn.CrossEntropyLoss(label_smoothing=smoothing, reduction="none")
+    rival = torch.nn.CrossEntropyLoss(torch.from_numpy(classes))
+    w = torch.from_numpy(classes[labels])
+    target = torch.from_numpy(labels)
+    value = rival(leaf, target) if not smoothing else (w * each(leaf, target)).sum() / w.sum()
+    value.backward()
+    loss = LogitCrossEntropy(smoothing)
+    np.testing.assert_allclose(
+        loss.forward(y, labels, classes[labels]), value.detach().numpy(), rtol=1e-6
+    )
+    np.testing.assert_allclose(loss.backward(), leaf.grad.numpy(), rtol=1e-6, atol=1e-7)

@@ -15,6 +15,7 @@ from minibnn import (
     SGD,
     Adam,
     AdaMax,
+    AdamW,
     BatchNorm,
     Bop,
     Constant,
@@ -129,11 +130,12 @@ def test_each_rule_is_the_papers(rule, dtype, bound, backend, rng):
     [
         lambda p: SGD(p, 0.1, 0.9),
         lambda p: Adam(p),
+        lambda p: AdamW(p),
         lambda p: AdaMax(p),
         lambda p: ShiftAdaMax(p),
         lambda p: Bop(p),
     ],
-    ids=["sgd", "adam", "adamax", "shift-adamax", "bop"],
+    ids=["sgd", "adam", "adamw", "adamax", "shift-adamax", "bop"],
 )
 def test_a_refused_step_changes_nothing(make, device):
     model = Dense(5, 4, bias=False, weight_quantizer=SignSTE()).initialize(0).to(device)

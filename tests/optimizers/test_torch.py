@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from minibnn import SGD, Adam, AdaMax, Parameter
+from minibnn import SGD, Adam, AdaMax, AdamW, Parameter, clip_gradients
 
 pytestmark = pytest.mark.torch
 
@@ -28,6 +28,11 @@ OPTIMIZERS = {
         lambda p: torch.optim.Adam(p, lr=0.01, betas=(0.8, 0.95), eps=1e-6),
     ),
     "adam-defaults": (lambda p: Adam(p), lambda p: torch.optim.Adam(p)),
+    "adamw": (
+        lambda p: AdamW(p, 0.01, 0.8, 0.95, 1e-6, weight_decay=0.3),
+        lambda p: torch.optim.AdamW(p, lr=0.01, betas=(0.8, 0.95), eps=1e-6, weight_decay=0.3),
+    ),
+    "adamw-defaults": (lambda p: AdamW(p), lambda p: torch.optim.AdamW(p)),
     "adamax": (
         lambda p: AdaMax(p, 0.01, 0.8, 0.95, 1e-3),
         lambda p: torch.optim.Adamax(p, lr=0.01, betas=(0.8, 0.95), eps=1e-3),
@@ -61,3 +66,23 @@ def test_twenty_steps(name, dtype, rng):
                 p.data, q.detach().numpy(), rtol=TOLERANCE[dtype], atol=TOLERANCE[dtype]
             )
     assert all((p.data != before).all() for p, before in zip(ours, start, strict=True))
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("norm", [0.5, 5.0, 1e3])
+def test_clipping(norm, dtype, rng):
+    """PyTorch adds 1e-6 to the norm before it divides; here the norm is about 25."""
+    shapes = (6, 50), (5,), (3, 4, 2)
+    ours = [Parameter("w", s, lambda shape, rng: np.zeros(shape)) for s in shapes]
+    for p in ours:
+        p.initialize(rng, dtype)
+    optimizer = SGD(ours, 1.0)
+    theirs = [torch.nn.Parameter(torch.from_numpy(p.data.copy())) for p in ours]
+    for p, q in zip(ours, theirs, strict=True):
+        p.grad[...] = rng.standard_normal(p.shape) * 10.0 ** rng.uniform(-1, 0.3, p.shape)
+        q.grad = torch.from_numpy(p.grad.copy())
+    before = clip_gradients(optimizer, norm)
+    expected = torch.nn.utils.clip_grad_norm_(theirs, norm)
+    np.testing.assert_allclose(float(before), float(expected), rtol=1e-6)
+    for p, q in zip(ours, theirs, strict=True):
+        np.testing.assert_allclose(p.grad, q.grad.numpy(), rtol=1e-6)

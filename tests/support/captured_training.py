@@ -10,6 +10,7 @@ from minibnn import (
     Activation,
     Adam,
     AdaMax,
+    AdamW,
     BatchNorm,
     Bop,
     Conv2D,
@@ -33,6 +34,7 @@ from minibnn import (
     SignSTE,
     StochasticSign,
     Uniform,
+    WarmUp,
     split_parameters,
 )
 from minibnn.training import CapturedSteps, PlainSteps
@@ -108,6 +110,9 @@ MODELS = {
 OPTIMIZERS = {
     "sgd": lambda m: SGD(m.parameters(), Cosine(0.1, 0, length=20), momentum=0.9),
     "adam": lambda m: Adam(m.parameters(), Cosine(0.01, 0, length=20)),
+    "adamw": lambda m: AdamW(
+        m.parameters(), WarmUp(Cosine(0.01, 0, length=20), 4), weight_decay=0.3
+    ),
     "adamax": lambda m: AdaMax(m.parameters(), 0.01),
     "shift-adamax": lambda m: ShiftAdaMax(m.parameters(), Cosine(0.01, 0, length=12)),
     "bop and adam": lambda m: OptimizerGroup(

@@ -54,7 +54,7 @@ TESTS = {
     "optimizers/sgd": "optimizers/test_sgd optimizers/test_every_optimizer optimizers/test_torch",
     "optimizers/bop": "optimizers/test_bop optimizers/test_every_optimizer",
     "training/capture/operations": "training/capture/test_operations training/capture/test_captured_step",
-    "training/accuracy": "training/test_accuracy training/test_evaluate",
+    "losses/accuracy": "losses/test_accuracy training/test_evaluate",
     "packed/bits": "packed/test_bits",
     "packed/stages": "packed/test_stages packed/test_model packed/compile/test_lower",
     "packed/inference": "packed/test_inference packed/test_dense_tail packed/compile/test_fold packed/compile/test_scores packed/test_stages",

@@ -37,7 +37,7 @@ from minibnn import (
 from minibnn.atomic_file import UnsyncedError
 from minibnn.recipes import RECIPES
 from minibnn.state_file import flatten
-from minibnn.training import checkpoint
+from minibnn.training import checkpoint, evaluations
 from minibnn.training.checkpoint import Interval, Saver
 from minibnn.training.checkpoint_file import BEFORE, read_checkpoint
 
@@ -694,14 +694,13 @@ def test_a_signal_ends_the_evaluation_too(path, whole, batch, said, monkeypatch)
     real, evaluated = LogitCrossEntropy.forward, []
 
     def forward(self, logits, labels):
-        if sys._getframe(1).f_code.co_name != "step":
+        if sys._getframe(2).f_code.co_name != "step":  # 1 is weighted_forward
             evaluated.append(1)
             if len(evaluated) == batch + 1:
                 signal.raise_signal(signal.SIGTERM)
         return real(self, logits, labels)
 
-    module = sys.modules["minibnn.training.fit"]  # the package's name is the function's
-    monkeypatch.setattr(module, "samples_at_once", lambda model, data: 16)
+    monkeypatch.setattr(evaluations, "samples_at_once", lambda model, data: 16)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(LogitCrossEntropy, "forward", forward)
         with pytest.raises(SystemExit):

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import copy
+import pickle
 import sys
 
 import numpy as np
+import pandas as pd
 import pytest
 from clusters import binary_model, clusters
 
@@ -18,6 +21,7 @@ from minibnn import (
     LogitCrossEntropy,
     Loss,
     MeanSquaredError,
+    Metrics,
     Rescale,
     SquaredHinge,
     confusion_matrix,
@@ -83,7 +87,10 @@ def test_evaluate_checks_what_it_is_given(device):
 NAN, INF = np.nan, np.inf
 
 
-LOSSES = [LogitCrossEntropy(), Hinge(), SquaredHinge(), MeanSquaredError()]
+CLASS_LOSSES = [LogitCrossEntropy(), Hinge(), SquaredHinge()]
+
+
+LOSSES = [*CLASS_LOSSES, MeanSquaredError()]
 
 
 class Quiet(Loss):
@@ -174,7 +181,7 @@ def test_labels_that_are_right(labels, backend):
 
 
 @pytest.mark.parametrize(("labels", "error", "message"), REFUSED, ids=lambda v: str(v)[:20])
-@pytest.mark.parametrize("loss", LOSSES, ids=repr)
+@pytest.mark.parametrize("loss", CLASS_LOSSES, ids=repr)
 def test_labels_that_are_not(labels, error, message, loss):
     """Each in our words: never NumPy's, never cut off."""
     with pytest.raises(
@@ -211,7 +218,7 @@ def test_one_output_is_no_class():
     """The greatest of one logit is always class 0, and its softmax 1."""
     x, zeros, ones = np.ones((4, 2), np.float32), np.zeros(4, int), np.ones((4, 1), np.float32)
     model = Dense(2, 1).initialize(0)
-    options = {"loss": MeanSquaredError(), "optimizer": SGD(model.parameters(), 0.1), "epochs": 1}
+    options = {"loss": SquaredHinge(), "optimizer": SGD(model.parameters(), 0.1), "epochs": 1}
     for labels in (zeros, ones):
         one = DataLoader((x, labels), 2)
         for call in (
@@ -224,7 +231,7 @@ def test_one_output_is_no_class():
                 ValueError, match=r"expected at least 2 outputs.*one for each class"
             ):
                 call(one)
-        for loss in LOSSES:
+        for loss in CLASS_LOSSES:
             with pytest.raises(
                 ValueError, match=f"{type(loss).__name__}: expected at least 2 outp"
             ):
@@ -243,3 +250,30 @@ def test_outputs_that_are_no_logits(shape):
     if len(shape) > 2:
         flat = DataLoader((Flatten().forward(x), np.zeros(4, int)), 2)
         assert evaluate(Nothing(), flat, LogitCrossEntropy()).accuracy == 1
+
+
+# --- What it returns ------------------------------------------------------------------------------
+
+
+def test_metrics_are_a_tuple_with_names():
+    metrics = evaluate(Rescale(1.0), data(np.array(RIGHT)), LogitCrossEntropy())
+    loss, accuracy = metrics
+    assert (metrics.loss, metrics.accuracy) == (loss, accuracy) == metrics
+    assert metrics._fields == ("loss", "accuracy")
+    assert metrics._asdict() == {"loss": loss, "accuracy": 0.75}
+    assert repr(Metrics(loss=0.5, accuracy=1.0)) == "Metrics(loss=0.5, accuracy=1.0)"
+    for copied in (pickle.loads(pickle.dumps(metrics)), copy.copy(metrics), copy.deepcopy(metrics)):
+        assert copied == metrics
+        assert copied.accuracy == accuracy
+        assert type(copied) is Metrics
+    table = pd.DataFrame([metrics, metrics])
+    assert table.columns.tolist() == ["loss", "accuracy"]
+
+
+def test_a_metric_that_is_not_there():
+    metrics = Metrics(loss=0.5, mean_absolute_error=1.0)
+    with pytest.raises(
+        AttributeError, match=r"got 'accuracy'; there are loss, mean_absolute_error$"
+    ):
+        metrics.accuracy  # noqa: B018
+    assert not hasattr(metrics, "__array_interface__")

@@ -16,6 +16,7 @@ from minibnn import (
     Bop,
     Conv2D,
     Cosine,
+    Cutout,
     DataLoader,
     Dense,
     Dropout,
@@ -55,7 +56,7 @@ def job(model=None, loss=None, optimizer=adam, x=X, labels=LABELS, batch=2, test
         loss or LogitCrossEntropy(),
         optimizer(model),
         kind((x, labels), batch, rng=0, **options),
-        DataLoader((test, LABELS), test_batch),
+        ("test", DataLoader((test, LABELS), test_batch)),
     )
 
 
@@ -72,6 +73,7 @@ DIFFERENCES = {
     "test data": ({"test": pixel(X)}, "test data 0: float32 (6, 4) sha256 "),
     "test batch": ({"test_batch": 2}, "test batches, batch_size: 3 then, 2 now"),
     "batch": ({"batch": 3}, "training batches, batch_size: 2 then, 3 now"),
+    "augment": ({"augment": Cutout(2)}, "training batches, augment: None then, Cutout now"),
     "shuffle": ({"shuffle": True}, "training batches, shuffle: False then, True now"),
     "rest": ({"drop_last": True}, "training batches, drop_last: False then, True now"),
     "loader": (
@@ -125,6 +127,11 @@ def test_each_difference_is_named(name):
     assert all(len(one) < 250 for one in found)
 
 
+def test_another_augmentation_is_named():
+    one, other = (job(augment=Cutout(size)) for size in (2, 3))
+    assert list(differences(one, other)) == ["training batches, augment, size: 2 then, 3 now"]
+
+
 def test_equal_jobs_are_equal_also_through_a_file():
     assert job() == job()
     assert list(differences(from_json(to_json(job())), job())) == []
@@ -162,10 +169,10 @@ def test_images_and_large_arrays():
     data = (x, np.arange(2))
     model = Sequential(Conv2D(1, 1, 1)).initialize(0)
     given = model, LogitCrossEntropy(), SGD(model.parameters(), 0.1)
-    one = describe_job(*given, DataLoader(data, 1), DataLoader((X, LABELS), 1))
+    one = describe_job(*given, DataLoader(data, 1), ("test", DataLoader((X, LABELS), 1)))
     x = x.copy()
     x[-1, -1, -1] = 1
-    other = describe_job(*given, DataLoader((x, data[1]), 1), DataLoader((X, LABELS), 1))
+    other = describe_job(*given, DataLoader((x, data[1]), 1), ("test", DataLoader((X, LABELS), 1)))
     (found,) = differences(one, other)
     assert found.startswith("training data 0: uint8 (2, 8192, 2048) sha256 ")
 
@@ -198,7 +205,7 @@ model = Sequential(
 ).initialize(0)
 loader = DataLoader((np.ones((6, 4), np.float32), np.arange(6) % 2), 2, shuffle=True, rng=0)
 optimizer = Adam(model.parameters(), lambda t: 0.1)
-print(to_json(describe_job(model, LogitCrossEntropy(), optimizer, loader, loader)))
+print(to_json(describe_job(model, LogitCrossEntropy(), optimizer, loader, ("test", loader))))
 print(to_json(circumstances(CPU)))
 """
 

@@ -87,7 +87,7 @@ def test_the_table():
     table = progress(*ROWS).table(captured=True, interrupted=True)
     assert table.index.tolist() == [1, 2]
     assert table.index.name == "epoch"
-    assert table.attrs == {"interrupted": True, "captured": True}
+    assert table.attrs == {"interrupted": True, "captured": True, "stopped": False}
     assert table.dtypes.tolist() == [float] * 4
     empty = progress().table(captured=False)
     assert list(empty.columns) == ["a", "b", "c", "d"]

@@ -46,6 +46,7 @@ from minibnn.layers.pooling import (  # noqa: E402
     max_pool_gradient,
 )
 from minibnn.layers.reshape import rescale  # noqa: E402
+from minibnn.losses.accuracy import count_correct  # noqa: E402
 from minibnn.losses.cross_entropy import (  # noqa: E402
     cross_entropy,
     cross_entropy_gradient,
@@ -64,7 +65,6 @@ from minibnn.packed.inference import (  # noqa: E402
 )
 from minibnn.packed.stages import window_rows  # noqa: E402
 from minibnn.random_stream import stream_keys, uniform  # noqa: E402
-from minibnn.training.accuracy import count_correct  # noqa: E402
 from minibnn.training.capture.operations import (  # noqa: E402
     begin_step,
     gather_batch,

@@ -1,4 +1,4 @@
-// Counting right answers; see `minibnn/training/accuracy.py`.
+// Counting right answers; see `minibnn/losses/accuracy.py`.
 
 // Whether logit b at j comes before logit a at i: it is greater, or equal and earlier. nan is the
 // greatest.

@@ -42,9 +42,11 @@ def begin_step(
 
 @CUDA.implements("gather_batch")
 def gather_batch(
-    backend: Any, arrays: tuple[Array, Array], order: Array, now: Array, batch: int
+    backend: Any, arrays: tuple[Array, ...], order: Array, now: Array, batch: int
 ) -> Any:
-    """For any dtype: the kernel copies bytes."""
+    """For two arrays of any dtype, whose bytes the kernel copies."""
+    if len(arrays) != 2:
+        return NotImplemented
     if order.dtype != np.int64 or not are_scalars(np.int64, now) or not _compact(*arrays, order):
         return NotImplemented
     x, y = (backend.xp.empty((batch, *a.shape[1:]), a.dtype) for a in arrays)

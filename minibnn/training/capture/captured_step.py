@@ -10,9 +10,7 @@ import numpy as np
 from minibnn.backend import Array
 from minibnn.backend.capture.graphs import CapturedWork, Graphs
 from minibnn.data.loader import DataLoader
-from minibnn.layers import Layer
-from minibnn.losses import Loss
-from minibnn.optimizers import FlatOptimizer, Optimizer
+from minibnn.optimizers import FlatOptimizer
 from minibnn.optimizers.diverged import DivergedError
 from minibnn.training.capture.host_state import Counter, HostState
 from minibnn.training.capture.operations import begin_step, gather_batch, note_step
@@ -31,9 +29,15 @@ class CapturedStep:
         states: the host's states before the first steps, which are plain.
     """
 
-    def __init__(self, model: Layer, loss: Loss, optimizer: Optimizer, loader: DataLoader) -> None:
-        self._plain = PlainSteps(model, loss, optimizer)
-        self.backend = backend = model.backend
+    def __init__(self, steps: PlainSteps, loader: DataLoader) -> None:
+        self._plain = PlainSteps(
+            steps.model,
+            steps.loss,
+            steps.optimizer,
+            clip_norm=steps.clip_norm,
+            class_weights=steps.class_weights,
+        )
+        self.backend = backend = steps.model.backend
         self.arrays = loader.arrays
         self.batch, self.full = loader.batch_size, loader.samples // loader.batch_size
         xp = backend.xp
@@ -58,9 +62,12 @@ class CapturedStep:
             and plain.model is steps.model
             and plain.loss is steps.loss
             and plain.optimizer is steps.optimizer
+            and plain.clip_norm == steps.clip_norm
+            and plain.class_weights is steps.class_weights
             and all(work.is_on(stream) for work in self.captured.values())
             and len(self.losses) == len(loader)
             and self.batch == loader.batch_size
+            and len(self.arrays) == len(loader.arrays)
             and all(a is b for a, b in zip(self.arrays, loader.arrays, strict=True))
         )
         try:
@@ -177,10 +184,11 @@ class CapturedStep:
         run, floats, keys = self.backend.run, self.floats, self.keys
         run(begin_step, self.counter, self.now, floats.row, floats.rows, keys.row, keys.rows)
         if self.done < self.full:
-            x, labels = run(gather_batch, self.arrays, self.order, self.now, self.batch)
+            batch = run(gather_batch, self.arrays, self.order, self.now, self.batch)
         else:
-            x, labels = (a.take(self.rest, axis=0) for a in self.arrays)
-        loss = self._plain.step(x, labels, self.allowed)
+            batch = tuple(a.take(self.rest, axis=0) for a in self.arrays)
+        x, labels, *weights = batch
+        loss = self._plain.step(x, labels, self.allowed, *weights)
         if getattr(loss, "dtype", None) not in LOSSES:  # a user's loss; this may be an upload
             loss = self.backend.asarray(loss).astype(np.float64)
         run(note_step, self.losses, self.verdicts, self.now, loss, self.allowed)

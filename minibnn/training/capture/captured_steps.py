@@ -7,6 +7,7 @@ import warnings
 from minibnn.backend import Array
 from minibnn.backend.capture.graphs import Graphs
 from minibnn.checks import integer
+from minibnn.data.epochs import Loader
 from minibnn.data.loader import DataLoader
 from minibnn.layers import Layer
 from minibnn.losses import Loss
@@ -14,6 +15,7 @@ from minibnn.optimizers import Optimizer
 from minibnn.optimizers.diverged import DivergedError
 from minibnn.training.capture.captured_step import CapturedStep
 from minibnn.training.capture.scalars import CannotCapture
+from minibnn.training.class_weights import ClassWeights
 from minibnn.training.step import OnSteps, PlainSteps, check_loader
 
 # Launching captured work takes the host some microseconds, whatever its length; so many steps share
@@ -44,6 +46,8 @@ class CapturedSteps(PlainSteps):
         loss: see `PlainSteps`.
         optimizer: see `PlainSteps`.
         steps_at_once: the number of steps in one launch.
+        clip_norm: see `PlainSteps`.
+        class_weights: see `PlainSteps`.
 
     Attributes:
         refused: why this training is not captured, or None. If it is not None, this object makes
@@ -57,8 +61,10 @@ class CapturedSteps(PlainSteps):
         optimizer: Optimizer,
         *,
         steps_at_once: int = STEPS_AT_ONCE,
+        clip_norm: float | None = None,
+        class_weights: ClassWeights | None = None,
     ) -> None:
-        super().__init__(model, loss, optimizer)
+        super().__init__(model, loss, optimizer, clip_norm=clip_norm, class_weights=class_weights)
         self.steps_at_once = integer("CapturedSteps", "steps_at_once", steps_at_once, least=1)
         self.refused: str | None = None
         self._captured: CapturedStep | None = None
@@ -68,22 +74,27 @@ class CapturedSteps(PlainSteps):
         """Whether there is a captured step: after the first epoch, unless it was refused."""
         return self._captured is not None and bool(self._captured.captured)
 
-    def epoch(self, loader: DataLoader, on_steps: OnSteps | None = None) -> Array:
+    def epoch(self, loader: Loader, on_steps: OnSteps | None = None) -> Array:
         """As `PlainSteps.epoch`; `on_steps` may be called with many steps at once."""
         check_loader(type(self).__name__, loader)
         backend, graphs = self.model.backend, self.model.backend.graphs
         if self.refused is None and graphs is None:
             self._refuse(f"the {backend.name} captures nothing, {backend.no_graphs}")
-        if self.refused is None and not loader.only_gathers():
-            self._refuse(f"{type(loader).__name__} makes its batches itself")
+        if not isinstance(loader, DataLoader) or not loader.only_gathers():
+            if self.refused is None:
+                augments = isinstance(loader, DataLoader) and loader.from_arrays()
+                own = "changes its batches by augment" if augments else "makes its batches itself"
+                self._refuse(f"{type(loader).__name__} {own}")
+            return super().epoch(loader, on_steps)
         few = loader.samples // loader.batch_size < FEWEST_STEPS
-        strange = loader.backend is not backend or len(loader.arrays) != 2  # plain steps raise
+        # Plain steps raise for these.
+        strange = loader.backend is not backend or len(loader.arrays) not in (2, 3)
         if self.refused is not None or graphs is None or few or strange:
             return super().epoch(loader, on_steps)
         with graphs.stream():
             if self._captured is None or not self._captured.fits(self, loader):
                 self._captured = None  # frees its memory before the next one allocates
-                self._captured = CapturedStep(self.model, self.loss, self.optimizer, loader)
+                self._captured = CapturedStep(self, loader)
             return self._run(self._captured, graphs, loader, on_steps)
 
     def _run(

@@ -33,9 +33,9 @@ def begin_step(
 
 
 def gather_batch(
-    arrays: tuple[Array, Array], order: Array, now: Array, batch: int
-) -> tuple[Array, Array]:
-    """The samples and the labels of batch number `now`, as new arrays.
+    arrays: tuple[Array, ...], order: Array, now: Array, batch: int
+) -> tuple[Array, ...]:
+    """The samples and the labels of batch number `now`, and their weights, as new arrays.
 
     .. code-block:: text
 
@@ -44,8 +44,7 @@ def gather_batch(
     Shapes: each a (n, ...), order int64 (steps * batch,), now int64 (), each out (batch, ...).
     """
     rows = order.reshape(-1, batch).take(now, axis=0)
-    one, other = arrays
-    return one.take(rows, axis=0), other.take(rows, axis=0)
+    return tuple(a.take(rows, axis=0) for a in arrays)
 
 
 def note_step(losses: Array, verdicts: Array, now: Array, loss: Array, allowed: Array) -> None:

@@ -13,8 +13,8 @@ from cuda_on_host import HOST_CUDA
 from minibnn import DataLoader, Dense, LogitCrossEntropy, evaluate
 from minibnn.backend import CPU, select
 from minibnn.backend.cuda import labels as cuda_labels
+from minibnn.losses.accuracy import count_correct
 from minibnn.losses.cross_entropy import cross_entropy, cross_entropy_gradient
-from minibnn.training.accuracy import count_correct
 
 # (batch, classes): for one block, and for several.
 SMALL = [(1, 1), (1, 10), (64, 10), (100, 10), (512, 10), (5, 2), (33, 32), (7, 33), (40, 100)]

@@ -43,7 +43,7 @@ def test_a_step_is_learnt_warmed_up_captured_and_replayed(device):
     one, other = batches(device, drop_last=True), batches(device, drop_last=True)
     expected = device.to_host(plain.epoch(one))
     with device.graphs.stream():
-        step = CapturedStep(again.model, again.loss, again.optimizer, other)
+        step = CapturedStep(again, other)
         step.begin(other)
         for make in (step.learn, step.learn, step.warm_up):
             make()

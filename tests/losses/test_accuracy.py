@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from minibnn.training.accuracy import count_correct
+from minibnn.losses.accuracy import count_correct
 
 NAN, INF = np.nan, np.inf
 
