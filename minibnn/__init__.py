@@ -1,7 +1,8 @@
 """minibnn: binary neural networks on NumPy and CuPy, with every backward pass written out.
 
-Layers       Dense, Conv2D, Radial, Activation, Dropout, BatchNorm, ShiftBatchNorm, TensorNorm,
-             MaxPool2D, AveragePool2D, Flatten, Reshape, Rescale, Sequential; your own: Layer
+Layers       Dense, Conv2D, Conv1D, Radial, Activation, PReLU, Dropout, BatchNorm, ShiftBatchNorm,
+             TensorNorm, MaxPool2D, AveragePool2D, GlobalAveragePool2D, Flatten, Reshape, Rescale,
+             Sequential, Residual, Concatenate; your own: Layer
 Functions    ReLU, Tanh, HardTanh, Sigmoid, Identity, PowerOfTwo; your own: Function
 Quantizers   SignSTE, ApproxSign, SwishSign, MagnitudeAwareSign, StochasticSign, AdaSTE, Ternary,
              TernaryWeights, Heaviside, DoReFaActivations, DoReFaWeights; plot_function draws one
@@ -84,16 +85,21 @@ if TYPE_CHECKING:
         Activation,
         AveragePool2D,
         BatchNorm,
+        Concatenate,
+        Conv1D,
         Conv2D,
         Dense,
         DirectFeedback,
         Dropout,
         Flatten,
+        GlobalAveragePool2D,
         Layer,
         MaxPool2D,
+        PReLU,
         Radial,
         Rescale,
         Reshape,
+        Residual,
         Sequential,
         ShiftBatchNorm,
         TensorNorm,
@@ -154,7 +160,9 @@ __all__ = [
     "CapturedSteps",
     "Checkpoint",
     "CheckpointError",
+    "Concatenate",
     "Constant",
+    "Conv1D",
     "Conv2D",
     "Cosine",
     "DataError",
@@ -177,6 +185,7 @@ __all__ = [
     "FixedFeedback",
     "Flatten",
     "Function",
+    "GlobalAveragePool2D",
     "GlorotUniform",
     "GradientReport",
     "GradientResult",
@@ -197,6 +206,7 @@ __all__ = [
     "ModelFileError",
     "Optimizer",
     "OptimizerGroup",
+    "PReLU",
     "PackError",
     "PackedFileError",
     "PackedModel",
@@ -209,6 +219,7 @@ __all__ = [
     "ReLU",
     "Rescale",
     "Reshape",
+    "Residual",
     "Sequential",
     "ShiftAdaMax",
     "ShiftBatchNorm",
@@ -278,8 +289,9 @@ _ROOMS = {
     "input_contract": "InputContract",
     "gradcheck": "GradientReport GradientResult check_gradients",
     "layers": (
-        "Activation AveragePool2D BatchNorm Conv2D Dense DirectFeedback Dropout Flatten Layer "
-        "MaxPool2D Radial Rescale Reshape Sequential ShiftBatchNorm TensorNorm"
+        "Activation AveragePool2D BatchNorm Concatenate Conv1D Conv2D Dense DirectFeedback "
+        "Dropout Flatten GlobalAveragePool2D Layer MaxPool2D PReLU Radial Rescale Reshape Residual "
+        "Sequential ShiftBatchNorm TensorNorm"
     ),
     "losses": "Hinge LogitCrossEntropy Loss MeanSquaredError SquaredHinge",
     "optimizers": "SGD Adam AdaMax Bop Optimizer OptimizerGroup ShiftAdaMax split_parameters",
