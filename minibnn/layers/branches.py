@@ -212,8 +212,8 @@ class Concatenate(Branches):
         if min(y.ndim for y in ys) < 2 or len({y.shape[:-1] for y in ys}) > 1:
             shapes = ", ".join(str(y.shape) for y in ys)
             raise ValueError(
-                f"{self}: expected the branches to return shapes that differ only in the last axis, "
-                f"got {shapes}; give them the same strides and padding, or end each with Flatten()"
+                f"{self}: expected the branches to return shapes that differ in the last axis, got "
+                f"{shapes}; give them the same strides and padding, or end each with Flatten()"
             )
         y = self.backend.xp.concatenate(ys, axis=-1)
         if train:

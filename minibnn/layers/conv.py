@@ -78,6 +78,7 @@ class Convolution(Weighted):
         padding_value: fills the padding.
     """
 
+    windows: Windows
     padding: tuple[tuple[int, int], ...]
 
     def set_channels(
@@ -135,6 +136,11 @@ class Convolution(Weighted):
             return self.crop(self.backend.xp.zeros_like(X))
         return self.crop(self.product_dX(dz, B, X.shape))
 
+    @property
+    def is_padded(self) -> bool:
+        """Whether there is any padding."""
+        return any(map(any, self.padding))
+
     def product(self, X: Array, W: Array) -> Array:
         """The bilinear part of the layer: the windows of the padded samples times the kernel."""
         return self.backend.run(convolve, X, W, self.windows)
@@ -149,7 +155,7 @@ class Convolution(Weighted):
 
     def pad(self, x: Array) -> Array:
         """`x` with the padding around it."""
-        if not any(map(any, self.padding)):
+        if not self.is_padded:
             return x
         sizes = x.shape[1:-1]
         padded = (a + n + b for (a, b), n in zip(self.padding, sizes, strict=True))
