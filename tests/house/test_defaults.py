@@ -16,6 +16,9 @@ DEFAULTS = {
     "AdaMax": {"learning_rate": 2e-3, "beta1": 0.9, "beta2": 0.999, "epsilon": 1e-8},
     "BatchNorm": {"momentum": 0.9, "epsilon": 1e-5},
     "Bop": {"threshold": 1e-8, "gamma": 1e-4},
+    "Conv1D": {
+        "stride": 1, "padding": 0, "padding_value": 0.0, "dilation": 1, "groups": 1, "lr_scale": 1.0,
+    },
     "Conv2D": {
         "stride": 1, "padding": 0, "padding_value": 0.0, "dilation": 1, "groups": 1, "lr_scale": 1.0,
     },
