@@ -184,9 +184,10 @@ class Concatenate(Branches):
             raise ValueError("Concatenate: expected at least one branch, got none")
         for i, branch in enumerate(branches):
             if not isinstance(branch, Layer):
+                several = isinstance(branch, list | tuple)
+                hint = "; write Concatenate(*branches)" if several else layer_hint(branch)
                 raise TypeError(
-                    f"Concatenate: expected layers, got {branch!r} at position {i}"
-                    f"{layer_hint(branch)}"
+                    f"Concatenate: expected layers, got {branch!r} at position {i}{hint}"
                 )
         require_once("Concatenate", branches)
         self._branches = branches
