@@ -51,25 +51,6 @@ PACKABLE = (
     "packable are Flatten, Reshape, Rescale (first), Dropout, Dense, Conv2D and Conv1D with binary "
     "weights, MaxPool2D, BatchNorm, TensorNorm, ShiftBatchNorm, and Activation of a sign"
 )
-# Layers that no stage stands for, since they add or scale real numbers: why, and what to use.
-REFUSED: dict[type[Layer], tuple[str, str]] = {
-    Residual: (
-        "it adds real numbers, and a packed model has only signs between its products",
-        "put its block there, without the shortcut, and train that; save_model keeps this model",
-    ),
-    Concatenate: (
-        "a packed model is one line of layers, without branches",
-        "put one branch there, with as many outputs, and train that; save_model keeps this model",
-    ),
-    GlobalAveragePool2D: (
-        "its means are real numbers, and a packed model has only signs between its products",
-        "put Flatten() there, and a Dense with an input for each value, and train that",
-    ),
-    PReLU: (
-        "its outputs are real numbers, and a packed model has only signs between its products",
-        "leave it out, since the sign behind it gives the same for every positive slope",
-    ),
-}
 
 
 def lower(model: Layer, input_shape: Shape) -> Plan:
@@ -139,8 +120,32 @@ class _Lowering:
         ):
             self.normalize(layer)
         else:
-            expected = f"expected a layer that has a packed form, got {kind.__name__}"
-            self.refuse(*REFUSED.get(kind, (expected, PACKABLE)))
+            self.refuse_layer(kind)
+
+    def refuse_layer(self, kind: type[Layer]) -> NoReturn:
+        """Refuse a layer that has no packed form, with what to use in its place."""
+        between = "and a packed model has only signs between its products"
+        if kind is Residual:
+            self.refuse(
+                f"it adds real numbers, {between}",
+                "put its block there, without the shortcut, and train that",
+            )
+        if kind is Concatenate:
+            self.refuse(
+                "it has branches, and a packed model is one line of layers",
+                "put one branch there, with as many outputs, and train that",
+            )
+        if kind is GlobalAveragePool2D:
+            self.refuse(
+                f"its means are real numbers, {between}",
+                "put Flatten() there, and a Dense with an input for each value, and train that",
+            )
+        if kind is PReLU:
+            self.refuse(
+                f"its outputs are real numbers, {between}",
+                "leave it out, since a sign behind it gives the same for every positive slope",
+            )
+        self.refuse(f"expected a layer that has a packed form, got {kind.__name__}")
 
     def reshape(self, layer: Flatten | Reshape) -> None:
         """Change the shape; for accumulators it must keep the channels, the last axis."""
