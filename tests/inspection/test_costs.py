@@ -140,6 +140,7 @@ SIGN, REAL = Activation(SignSTE()), BatchNorm(4)
         (Concatenate(Sequential(), Activation(SignSTE())), "binary"),
         (Concatenate(Sequential(Dropout(0.5)), Sequential(BatchNorm(4), SIGN)), "binary"),
         (Concatenate(Sequential(), BatchNorm(4)), "mixed"),
+        (Concatenate(Sequential(), Sequential(BatchNorm(4))), "mixed"),
         (Concatenate(Sequential(), Residual(Activation(SignSTE()))), "mixed"),
         (Concatenate(DirectFeedback(Sequential(REAL, Activation(SignSTE())))), "binary"),
         (PReLU(4), "mixed"),
@@ -157,6 +158,9 @@ def test_bits_through_branches():
     both = Concatenate(Activation(Levels(2)), Sequential())
     assert [output_bits(both, bits) for bits in (1, 2, 8)] == [2, 2, 8]
     assert output_bits(Residual(Activation(SignSTE())), 1) == 32
+    through = Sequential(BatchNorm(4), Activation(SignSTE()), Dropout(0.5))
+    assert [output_bits(through, bits) for bits in (1, 32)] == [1, 1]
+    assert output_bits(DirectFeedback(Activation(SignSTE()), BatchNorm(4)), 1) == 32
 
 
 def test_what_other_layers_ship_and_cost():
