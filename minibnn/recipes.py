@@ -370,7 +370,7 @@ def bi_real() -> Recipe:
             BatchNorm(10),
         )
 
-    return Recipe("bi-real", build, epochs=6, batch_size=100, learning_rate=1e-2)
+    return Recipe("bi-real", build, epochs=10, batch_size=100, learning_rate=1e-2)
 
 
 class _Recipes(dict[str, Callable[..., Recipe]]):
