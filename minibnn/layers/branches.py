@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from minibnn.backend import Array
 from minibnn.input_contract import InputContract
 from minibnn.layers.base import Layer
-from minibnn.layers.input_errors import dtype_hint
+from minibnn.layers.input_errors import dtype_hint, require_device
 from minibnn.layers.sequential import layer_hint, require_once
 
 Shape = tuple[int, ...]
@@ -25,6 +25,8 @@ class Branches(Layer):
 
     def outputs(self, x: Array, train: bool) -> list[Array]:
         """What the branches return, in order; errors name the branch."""
+        if type(x) is not self.backend.array_type:
+            require_device(self, self.backend, x, "x")
         found = []
         for name, branch in self.named_children():
             with self._named(name, branch):
@@ -213,7 +215,7 @@ class Concatenate(Branches):
         if min(y.ndim for y in ys) < 2 or len({y.shape[:-1] for y in ys}) > 1:
             shapes = ", ".join(str(y.shape) for y in ys)
             raise ValueError(
-                f"{self}: expected the branches to return shapes that differ in the last axis, got "
+                f"{self}: expected branches whose outputs differ in the last axis only, got "
                 f"{shapes}; give them the same strides and padding, or end each with Flatten()"
             )
         y = self.backend.xp.concatenate(ys, axis=-1)
@@ -234,11 +236,15 @@ class Concatenate(Branches):
 
 def _shortcut_hint(x: Shape, y: Shape) -> str:
     """A shortcut that takes the shape `x` to the block's `y`, as a hint."""
-    if len(x) != len(y) or len(x) > 4:
+    if len(x) != len(y):
         return "; end the block with a layer that keeps the number of axes"
+    if len(x) > 4:
+        return ""
     if len(x) == 2:
         return f"; pass shortcut=Dense({x[1]}, {y[1]})"
     strides = [_stride(n, m) for n, m in zip(x[1:-1], y[1:-1], strict=True)]
+    if None in strides and len(x) == 3:
+        return '; use padding="same" in the block'
     if None in strides:
         return '; use padding="same" in the block, or an AveragePool2D as the shortcut'
     name, stride = ("Conv1D", strides[0]) if len(x) == 3 else ("Conv2D", tuple(strides))

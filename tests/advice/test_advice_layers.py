@@ -306,6 +306,10 @@ def test_a_block_that_crops_its_input_is_padded_or_pooled():
     with advised("layers", 'use padding="same" in the block, or an AveragePool2D as the shortcut'):
         Residual(Conv2D(1, 1, 3)).initialize(0).forward(x)
     assert Residual(Conv2D(1, 1, 3, padding="same")).initialize(0).forward(x).shape == x.shape
+    with advised("layers", 'use padding="same" in the block'):
+        Residual(Conv1D(1, 1, 3)).initialize(0).forward(ones(2, 6, 1))
+    layer = Residual(Conv1D(1, 1, 3, padding="same")).initialize(0)
+    assert layer.forward(ones(2, 6, 1)).shape == (2, 6, 1)
     pool = AveragePool2D(3, stride=1)
     assert Residual(Conv2D(1, 1, 3), pool).initialize(0).forward(x).shape == (2, 4, 5, 1)
 

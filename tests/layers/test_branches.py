@@ -209,6 +209,13 @@ def test_wrong_branches():
         Concatenate()
 
 
+class First(Given):
+    """The first of an axis, such as that of time in a film."""
+
+    def forward(self, x, *, train=False):
+        return super().forward(x[:, :1], train=train)
+
+
 # --- What their branches return -----------------------------------------------------------------
 
 
@@ -220,6 +227,8 @@ def test_wrong_branches():
         (Conv2D(2, 2, 3, stride=(2, 3), padding=1), (5, 6, 7, 2), r"2, 1, stride=\(2, 3\)\)$"),
         (Conv1D(2, 3, 3, stride=3, padding=1), (5, 9, 2), r"shortcut=Conv1D\(2, 3, 1, stride=3\)$"),
         (Conv2D(2, 2, 3), (5, 6, 7, 2), r'use padding="same" in the block, or an AveragePool2D'),
+        (Conv1D(2, 2, 3), (5, 9, 2), r'use padding="same" in the block$'),
+        (First(), (5, 2, 3, 4, 2), r"got \(5, 1, 3, 4, 2\) and \(5, 2, 3, 4, 2\)$"),
         (Flatten(), (5, 6, 7, 2), r"got \(5, 84\) and \(5, 6, 7, 2\); end the block with a layer"),
     ],
 )
@@ -261,6 +270,14 @@ def test_bytes_that_each_branch_scales(rng):
     y = layer.forward(x, train=True)
     np.testing.assert_allclose(y[:, 4:], 2 * y[:, :4] - 1, atol=1e-6)
     assert layer.backward(np.ones_like(y), need_dx=False) is None
+
+
+@pytest.mark.parametrize("layer", [Residual(Flatten()), Concatenate(Flatten(), Flatten())])
+def test_an_array_of_another_device(layer):
+    with pytest.raises(
+        TypeError, match="expected x on its own device, cpu, got an array on strict"
+    ):
+        layer.forward(STRICT.asarray(np.zeros((5, 4), np.float32)))
 
 
 def test_an_error_names_the_branch():
