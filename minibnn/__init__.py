@@ -1,7 +1,8 @@
 """minibnn: binary neural networks on NumPy and CuPy, with every backward pass written out.
 
-Layers       Dense, Conv2D, Radial, Activation, Dropout, BatchNorm, ShiftBatchNorm, TensorNorm,
-             MaxPool2D, AveragePool2D, Flatten, Reshape, Rescale, Sequential; your own: Layer
+Layers       Dense, Conv2D, Conv1D, Radial, Activation, PReLU, Dropout, BatchNorm, ShiftBatchNorm,
+             TensorNorm, MaxPool2D, AveragePool2D, GlobalAveragePool2D, Flatten, Reshape, Rescale,
+             Sequential, Residual, Concatenate; your own: Layer
 Functions    ReLU, Tanh, HardTanh, Sigmoid, Identity, PowerOfTwo; your own: Function
 Quantizers   SignSTE, ApproxSign, SwishSign, MagnitudeAwareSign, StochasticSign, AdaSTE, Ternary,
              TernaryWeights, Heaviside, DoReFaActivations, DoReFaWeights; plot_function draws one
@@ -88,16 +89,21 @@ if TYPE_CHECKING:
         Activation,
         AveragePool2D,
         BatchNorm,
+        Concatenate,
+        Conv1D,
         Conv2D,
         Dense,
         DirectFeedback,
         Dropout,
         Flatten,
+        GlobalAveragePool2D,
         Layer,
         MaxPool2D,
+        PReLU,
         Radial,
         Rescale,
         Reshape,
+        Residual,
         Sequential,
         ShiftBatchNorm,
         TensorNorm,
@@ -181,7 +187,9 @@ __all__ = [
     "CapturedSteps",
     "Checkpoint",
     "CheckpointError",
+    "Concatenate",
     "Constant",
+    "Conv1D",
     "Conv2D",
     "Cosine",
     "Cutout",
@@ -206,6 +214,7 @@ __all__ = [
     "FixedFeedback",
     "Flatten",
     "Function",
+    "GlobalAveragePool2D",
     "GlorotUniform",
     "GradientReport",
     "GradientResult",
@@ -230,6 +239,7 @@ __all__ = [
     "ModelFileError",
     "Optimizer",
     "OptimizerGroup",
+    "PReLU",
     "PackError",
     "PackedFileError",
     "PackedModel",
@@ -243,6 +253,7 @@ __all__ = [
     "ReLU",
     "Rescale",
     "Reshape",
+    "Residual",
     "Sequential",
     "ShiftAdaMax",
     "ShiftBatchNorm",
@@ -314,8 +325,9 @@ _ROOMS = {
     "input_contract": "InputContract",
     "gradcheck": "GradientReport GradientResult check_gradients",
     "layers": (
-        "Activation AveragePool2D BatchNorm Conv2D Dense DirectFeedback Dropout Flatten Layer "
-        "MaxPool2D Radial Rescale Reshape Sequential ShiftBatchNorm TensorNorm"
+        "Activation AveragePool2D BatchNorm Concatenate Conv1D Conv2D Dense DirectFeedback "
+        "Dropout Flatten GlobalAveragePool2D Layer MaxPool2D PReLU Radial Rescale Reshape Residual "
+        "Sequential ShiftBatchNorm TensorNorm"
     ),
     "losses": (
         "F1 R2 Accuracy BalancedAccuracy BinaryCrossEntropy Hinge Huber LabelAccuracy "

@@ -275,8 +275,26 @@ def test_the_cnn_is_as_small_as_published():
     assert len(list(MODELS["larq-cnn"].build().parameters())) == 10, "batch norm without gamma"
 
 
+def test_the_residual_network_is_smaller_than_the_cnn():
+    """In bits of weights, as in all that ships; each hidden convolution has a shortcut."""
+    summaries = {
+        name: MODELS[name].build().initialize(0).summary((28, 28))
+        for name in ("larq-cnn", "bi-real")
+    }
+    cnn, residual = summaries["larq-cnn"], summaries["bi-real"]
+    assert residual.values[1] == 87_840 < cnn.values[1]
+    assert residual.bytes == 12_596 < cnn.bytes
+    assert residual.macs["float"] == 0
+    kinds = {row.path: row.kind for row in residual.rows if row.kind}
+    assert kinds == {
+        "2": "mixed", "5.block.1": "binary", "6.0.block.1": "binary", "6.1.block.1": "binary",
+        "7.block.1": "binary", "10": "binary",
+    }  # fmt: skip
+
+
 @pytest.mark.parametrize(
-    "name", ["seed", "modern", "feedback-alignment", "direct-feedback", "finn-tfc", "larq-cnn"]
+    "name",
+    ["seed", "modern", "feedback-alignment", "direct-feedback", "finn-tfc", "larq-cnn", "bi-real"],
 )
 def test_gradients_of_whole_recipes(name, sample):
     """Through the loss, at a few places of each array."""

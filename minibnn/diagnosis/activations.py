@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator
 from functools import partial
 
@@ -12,7 +13,8 @@ from minibnn.diagnosis.report import Finding
 from minibnn.functions import activation_bits, weight_bits
 from minibnn.inspection.costs import value_bits
 from minibnn.inspection.recorder import Step
-from minibnn.layers import Activation, Conv2D
+from minibnn.layers import Activation
+from minibnn.layers.conv import Convolution
 from minibnn.parameter import Parameter
 
 # After batch norm, values are about normal with the clip as standard deviation: 32% lie outside. At
@@ -138,14 +140,14 @@ def zero_padding(passes: Passes, gauge: Gauge) -> None:
     first = next((s for s in passes.evaluation if any(True for _ in _weights(s))), None)
     for step in passes.evaluation:
         layer = step.layer
-        if not isinstance(layer, Conv2D) or layer.padding_value != 0:
+        if not isinstance(layer, Convolution) or layer.padding_value != 0:
             continue
         quantized = layer.named_quantized()
         if not any(weight_bits(f, len(p.shape), p.shape[-1]) == 1 for _, p, f in quantized):
             continue
-        (top, bottom), (left, right) = layer.padding
-        height, width = step.x.shape[1:3]
-        share = 1 - height * width / ((top + height + bottom) * (left + width + right))
+        sizes = step.x.shape[1:-1]
+        padded = (a + n + b for (a, b), n in zip(layer.padding, sizes, strict=True))
+        share = 1 - math.prod(sizes) / math.prod(padded)
         if not share:
             continue
         finding = partial(

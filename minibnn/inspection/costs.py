@@ -15,14 +15,19 @@ from minibnn.functions import activation_bits
 from minibnn.inspection.recorder import Step
 from minibnn.layers import (
     Activation,
+    Concatenate,
+    Conv1D,
     Conv2D,
     Dense,
+    DirectFeedback,
     Dropout,
     Flatten,
     Layer,
     MaxPool2D,
     Reshape,
+    Sequential,
 )
+from minibnn.layers.conv import Convolution
 from minibnn.layers.norm import Normalization
 
 _Args = ParamSpec("_Args")
@@ -53,13 +58,15 @@ def macs(layer: Layer, y_shape: tuple[int, ...]) -> int:
         return layer.weight.size
     if isinstance(layer, Conv2D):
         return math.prod(y_shape[-3:-1]) * layer.weight.size  # the whole kernel at each position
+    if isinstance(layer, Conv1D):
+        return y_shape[-2] * layer.weight.size
     return 0
 
 
 @own_method_first
 def product_bits(layer: Layer, x_bits: int) -> int:
     """How many bits the values that meet a weight take, if the input takes `x_bits`."""
-    if isinstance(layer, Conv2D) and layer.padding_value == 0 and layer.padding != ((0, 0), (0, 0)):
+    if isinstance(layer, Convolution) and layer.padding_value == 0 and layer.is_padded:
         return max(x_bits, 2)  # zeros, which are neither +1 nor -1
     return x_bits
 
@@ -73,6 +80,12 @@ def output_bits(layer: Layer, x_bits: int) -> int:
         return x_bits
     if isinstance(layer, Dropout) and (layer.rescale or not layer.rate):
         return x_bits  # in evaluation it changes nothing
+    if isinstance(layer, Concatenate):
+        return max(output_bits(branch, x_bits) for branch in layer.branches)
+    if type(layer).forward in (Sequential.forward, DirectFeedback.forward):
+        for child in layer.children():
+            x_bits = output_bits(child, x_bits)
+        return x_bits
     return 32
 
 

@@ -9,7 +9,7 @@ from functools import wraps
 from typing import Any
 
 from minibnn.backend import Array
-from minibnn.layers import DirectFeedback, Layer, Sequential
+from minibnn.layers import Concatenate, DirectFeedback, Layer, Residual, Sequential
 
 
 @dataclass(eq=False)
@@ -37,8 +37,8 @@ class Recorder:
     """A copy of a model that records what enters and leaves its layers.
 
     Only the copy runs, so the model's saved state, running statistics and random streams do not
-    change. It records layers without children, and containers that have shipped arrays of their
-    own.
+    change. It records layers without children, containers that have shipped arrays of their own,
+    and those that compute something from the outputs of their children (`Residual`, `Concatenate`).
 
     Args:
         model: is copied.
@@ -133,5 +133,6 @@ def _noted(path: str, layer: Layer) -> Iterator[tuple[str, Layer]]:
     for name, child in children:
         yield from _noted(f"{path}.{name}" if path else name, child)
     parameters, buffers = layer.own_parts()
-    if not children or parameters or any(buffer.ships for buffer in buffers):
+    computes = not children or isinstance(layer, Residual | Concatenate)
+    if computes or parameters or any(buffer.ships for buffer in buffers):
         yield path, layer

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from abc import abstractmethod
 from typing import Any
 
 from minibnn.backend import Array, backend_of, batch_sum, matmul
@@ -66,7 +67,111 @@ def _by_group(a: Array, groups: int) -> Array:
     return a.reshape(-1, groups, a.shape[-1] // groups).transpose(1, 0, 2)
 
 
-class Conv2D(Weighted):
+class Convolution(Weighted):
+    """What convolutions of images and of signals have in common; `Conv2D` has the equations.
+
+    Attributes:
+        in_channels: channels of the input.
+        out_channels: channels of the output.
+        windows: on images; for a `Conv1D`, on images of one row.
+        padding: for each axis with windows, the numbers of values added before and after.
+        padding_value: fills the padding.
+    """
+
+    windows: Windows
+    padding: tuple[tuple[int, int], ...]
+
+    def set_channels(
+        self, in_channels: int, out_channels: int, groups: int, padding_value: float
+    ) -> int:
+        """Check and keep the channels and the padding's value; return the checked groups."""
+        who = type(self).__name__
+        self.in_channels = integer(who, "in_channels", in_channels)
+        self.out_channels = integer(who, "out_channels", out_channels)
+        groups = integer(who, "groups", groups)
+        if groups < 1 or self.in_channels % groups or self.out_channels % groups:
+            raise ValueError(
+                f"{who}: expected groups to divide in_channels and out_channels, got {groups} "
+                f"groups of {self.in_channels} and {self.out_channels}"
+            )
+        if number(who, "padding_value", padding_value) not in (-1, 0, 1):
+            raise ValueError(f"{who}: expected padding_value 0, -1 or +1, got {padding_value!r}")
+        self.padding_value = float(padding_value)
+        return groups
+
+    @abstractmethod
+    def check_samples(self, x: Array) -> None:
+        """Raise ValueError unless `x` has the right axes and channels."""
+
+    @abstractmethod
+    def check_windows(self, X: Array) -> None:
+        """Raise ValueError unless a window fits on the padded samples."""
+
+    def forward(self, x: Array, *, train: bool = False) -> Array:
+        """``z = b + sum over i, j of X_ij Wq[i, j]``."""
+        self.check_input(x)
+        self.check_samples(x)
+        X = self.pad(x)
+        self.check_windows(X)
+        Wq = self.quantized_weight(train)
+        z = self.product(X, Wq)
+        if self.bias is not None:
+            z += self.bias.data
+        if train:
+            self.note_input(x)
+            self.saved = (z.shape, X, Wq)
+        return z
+
+    def backward(self, dz: Array, *, need_dx: bool = True) -> Array | None:
+        """Set dW and db; return dx, through B."""
+        X, Wq = self.take_saved(dz)
+        dWq = self.product_dW(X, dz)
+        self.weight.grad[...] = self._quantizer.backward(dWq, self.weight.data)
+        if self.bias is not None:
+            batch_sum(dz, out=self.bias.grad)
+        if not need_dx:
+            return None
+        B = self.backward_weights(Wq)
+        if B is None:
+            return self.crop(self.backend.xp.zeros_like(X))
+        return self.crop(self.product_dX(dz, B, X.shape))
+
+    @property
+    def is_padded(self) -> bool:
+        """Whether there is any padding."""
+        return any(map(any, self.padding))
+
+    def product(self, X: Array, W: Array) -> Array:
+        """The bilinear part of the layer: the windows of the padded samples times the kernel."""
+        return self.backend.run(convolve, X, W, self.windows)
+
+    def product_dW(self, X: Array, dz: Array) -> Array:
+        """The gradient of `product` with respect to W."""
+        return self.backend.run(convolve_dW, X, dz, self.windows)
+
+    def product_dX(self, dz: Array, W: Array, shape: tuple[int, ...]) -> Array:
+        """The gradient of `product` with respect to an X of this shape."""
+        return self.backend.run(convolve_dx, dz, W, self.windows, shape)
+
+    def pad(self, x: Array) -> Array:
+        """`x` with the padding around it."""
+        if not self.is_padded:
+            return x
+        sizes = x.shape[1:-1]
+        padded = (a + n + b for (a, b), n in zip(self.padding, sizes, strict=True))
+        shape = (len(x), *padded, x.shape[-1])
+        X = self.backend.xp.full(shape, self.padding_value, dtype=x.dtype)
+        self.crop(X)[...] = x
+        return X
+
+    def crop(self, X: Array) -> Array:
+        """`X` without the padding, as a view."""
+        sizes = X.shape[1:-1]
+        inside = (slice(a, n - b) for (a, b), n in zip(self.padding, sizes, strict=True))
+        return X[(slice(None), *inside)]
+
+
+class Conv2D(Convolution):
     """The same small `Dense` layer on every window of an image.
 
     .. code-block:: text
@@ -147,16 +252,7 @@ class Conv2D(Weighted):
         weight_bound: float | None = None,
         lr_scale: float = 1.0,
     ) -> None:
-        self.in_channels = in_channels = integer("Conv2D", "in_channels", in_channels)
-        self.out_channels = out_channels = integer("Conv2D", "out_channels", out_channels)
-        groups = integer("Conv2D", "groups", groups)
-        if groups < 1 or in_channels % groups or out_channels % groups:
-            raise ValueError(
-                f"Conv2D: expected groups to divide in_channels and out_channels, got {groups} "
-                f"groups of {in_channels} and {out_channels}"
-            )
-        if number("Conv2D", "padding_value", padding_value) not in (-1, 0, 1):
-            raise ValueError(f"Conv2D: expected padding_value 0, -1 or +1, got {padding_value!r}")
+        groups = self.set_channels(in_channels, out_channels, groups, padding_value)
         self.windows = Windows(
             pair("Conv2D", "kernel_size", kernel_size, least=1),
             pair("Conv2D", "stride", stride, least=1),
@@ -164,9 +260,8 @@ class Conv2D(Weighted):
             groups,
         )
         self.padding = _padding(padding, self.windows)
-        self.padding_value = float(padding_value)
         self.set_weights(
-            (*self.windows.size, in_channels // groups, out_channels),
+            (*self.windows.size, self.in_channels // groups, self.out_channels),
             quantizer=weight_quantizer,
             feedback=feedback,
             bias=bias,
@@ -211,54 +306,13 @@ class Conv2D(Weighted):
         start = f"Conv2D({self.in_channels} -> {self.out_channels}, {height}x{width}"
         return start + "".join(options) + ")"
 
-    def forward(self, x: Array, *, train: bool = False) -> Array:
-        """``z = b + sum over i, j of X_ij Wq[i, j]``."""
-        self.check_input(x)
+    def check_samples(self, x: Array) -> None:
+        """Raise ValueError unless `x` is a batch of images with these channels."""
         check_images(self, x, self.in_channels)
-        X = self.pad(x)
+
+    def check_windows(self, X: Array) -> None:
+        """Raise ValueError unless a window fits on the padded images."""
         check_fit(self, self.windows, X.shape, "use smaller windows or padding")
-        Wq = self.quantized_weight(train)
-        z = self.product(X, Wq)
-        if self.bias is not None:
-            z += self.bias.data
-        if train:
-            self.note_input(x)
-            self.saved = (z.shape, X, Wq)
-        return z
-
-    def backward(self, dz: Array, *, need_dx: bool = True) -> Array | None:
-        """Set dW and db; return dx, through B."""
-        X, Wq = self.take_saved(dz)
-        dWq = self.backend.run(convolve_dW, X, dz, self.windows)
-        self.weight.grad[...] = self._quantizer.backward(dWq, self.weight.data)
-        if self.bias is not None:
-            batch_sum(dz, out=self.bias.grad)
-        if not need_dx:
-            return None
-        B = self.backward_weights(Wq)
-        if B is None:
-            return self.crop(self.backend.xp.zeros_like(X))
-        return self.crop(self.backend.run(convolve_dx, dz, B, self.windows, X.shape))
-
-    def product(self, X: Array, W: Array) -> Array:
-        """The bilinear part of the layer: the windows of the padded images times the kernel."""
-        return self.backend.run(convolve, X, W, self.windows)
-
-    def pad(self, x: Array) -> Array:
-        """`x` with the padding around it."""
-        if self.padding == ((0, 0), (0, 0)):
-            return x
-        batch, height, width, channels = x.shape
-        (above, below), (left, right) = self.padding
-        shape = (batch, above + height + below, left + width + right, channels)
-        X = self.backend.xp.full(shape, self.padding_value, dtype=x.dtype)
-        X[:, above : above + height, left : left + width] = x
-        return X
-
-    def crop(self, X: Array) -> Array:
-        """`X` without the padding."""
-        (above, below), (left, right) = self.padding
-        return X[:, above : X.shape[1] - below, left : X.shape[2] - right]
 
 
 def _padding(
@@ -271,8 +325,7 @@ def _padding(
                 'Conv2D: expected a stride of 1 with padding="same", '
                 f"got {windows.stride}; give the padding as a number"
             )
-        extra = [d * (n - 1) for n, d in zip(windows.size, windows.dilation, strict=True)]
-        rows, columns = ((n // 2, n - n // 2) for n in extra)
+        rows, columns = same_padding(windows)
         return rows, columns
     if not isinstance(padding, tuple | list | str) and padding == -1:
         raise ValueError(
@@ -281,3 +334,9 @@ def _padding(
         )
     height, width = pair("Conv2D", "padding", padding, least=0, other=' or "same"')
     return (height, height), (width, width)
+
+
+def same_padding(windows: Windows) -> list[tuple[int, int]]:
+    """For each axis, the padding with which the output is as large as the input."""
+    extra = [d * (n - 1) for n, d in zip(windows.size, windows.dilation, strict=True)]
+    return [(n // 2, n - n // 2) for n in extra]

@@ -160,7 +160,7 @@ class AveragePool2D(_Pool2D):
         backward   dx at every position of a window += dy / number of positions
 
     Rows and columns where no further window fits are dropped. With windows as large as the image
-    this is global average pooling.
+    this is `GlobalAveragePool2D`.
 
     Shapes: as for `MaxPool2D`.
 
@@ -196,3 +196,51 @@ class AveragePool2D(_Pool2D):
         if not need_dx:
             return None
         return self.backend.run(average_pool_gradient, dy, self.windows, shape)
+
+
+class GlobalAveragePool2D(Layer):
+    """The mean of each channel over all rows and columns: from images to vectors.
+
+    .. code-block:: text
+
+        forward    y[n, c]        = 1 / (height width) sum over p, q of x[n, p, q, c]
+        backward   dx[n, p, q, c] = dy[n, c] / (height width)
+
+    It takes images of any size. After it, a `Dense` layer needs one input for each channel.
+
+    `pack` refuses it, since means of signs are real numbers.
+
+    Shapes: x (batch, height, width, channels), y (batch, channels).
+
+    Raises:
+        ValueError: from `forward`, for an x of another rank or without pixels.
+
+    Reference: Lin et al. 2013, arXiv:1312.4400, section 3.2.
+
+    >>> import numpy as np
+    >>> x = np.arange(8, dtype=np.float32).reshape(1, 2, 2, 2)
+    >>> GlobalAveragePool2D().forward(x)
+    array([[3., 4.]], dtype=float32)
+    """
+
+    def forward(self, x: Array, *, train: bool = False) -> Array:
+        """The means."""
+        self.check_input(x)
+        check_images(self, x)
+        pixels = x.shape[1] * x.shape[2]
+        if not pixels:
+            raise ValueError(f"{self}: expected images with pixels, got x of shape {x.shape}")
+        y = x.sum(axis=2).sum(axis=1)  # an axis at a time: shorter sums are rounded less
+        y /= pixels
+        if train:
+            self.saved = (y.shape, x.shape)
+        return y
+
+    def backward(self, dy: Array, *, need_dx: bool = True) -> Array | None:
+        """`dy`, distributed evenly over all positions."""
+        (shape,) = self.take_saved(dy)
+        if not need_dx:
+            return None
+        dx = self.backend.xp.empty(shape, dtype=dy.dtype)
+        dx[...] = (dy / (shape[1] * shape[2]))[:, None, None]
+        return dx

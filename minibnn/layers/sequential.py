@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 from minibnn.backend import Array
@@ -29,18 +29,13 @@ class Sequential(Layer):
         for i, layer in enumerate(layers):
             if not isinstance(layer, Layer):
                 raise TypeError(
-                    f"Sequential: expected layers, got {layer!r} at position {i}{_hint(layer)}"
+                    f"Sequential: expected layers, got {layer!r} at position {i}{layer_hint(layer)}"
                 )
         trained = (
             i for i, layer in enumerate(layers) if next(layer.named_parameters(), None) is not None
         )
         self._first_trained = next(trained, len(layers))
-        owned = [*layers, *self.parameters(), *self.buffers()]
-        if len({id(thing) for thing in owned}) < len(owned):
-            raise ValueError(
-                "Sequential: expected each layer, parameter and feedback object once, got one "
-                "of them twice; make a new object for each place"
-            )
+        require_once("Sequential", layers)
 
     @property
     def layers(self) -> tuple[Layer, ...]:
@@ -121,8 +116,20 @@ class Sequential(Layer):
         error.add_note(f"in layer {i} of {type(self).__name__}: {self.layers[i]!r}")
 
 
-def _hint(value: object) -> str:
-    """What the user probably meant, as a hint."""
+def require_once(who: str, layers: Sequence[Layer]) -> None:
+    """Raise ValueError if a layer, parameter or buffer appears twice."""
+    owned: list[object] = [*layers]
+    for layer in layers:
+        owned += [*layer.parameters(), *layer.buffers()]
+    if len({id(thing) for thing in owned}) < len(owned):
+        raise ValueError(
+            f"{who}: expected each layer, parameter and feedback object once, got one "
+            "of them twice; make a new object for each place"
+        )
+
+
+def layer_hint(value: object) -> str:
+    """What the user probably meant where a layer belongs, as a hint."""
     if isinstance(value, type) and issubclass(value, Layer):
         return write_hint(value)
     if isinstance(value, type) and issubclass(value, Function):

@@ -21,6 +21,8 @@ from minibnn import (
     BatchNorm,
     BinaryCrossEntropy,
     Bop,
+    Concatenate,
+    Conv1D,
     Conv2D,
     DataLoader,
     Dense,
@@ -41,6 +43,7 @@ from minibnn import (
     Radial,
     Rescale,
     Reshape,
+    Residual,
     Sequential,
     SignSTE,
     StochasticSign,
@@ -233,6 +236,115 @@ def test_windows_of_a_pool_are_made_smaller_for_it_has_no_padding(pool):
         pool(5).forward(ones(2, 3, 3, 1))
     assert "padding" not in caught.text
     assert pool(3).forward(ones(2, 3, 3, 1)).tolist() == ones(2, 1, 1, 1).tolist()
+
+
+# --- signals --------------------------------------------------------------------------------------
+
+
+def test_signals_get_their_three_axes():
+    conv = Conv1D(3, 4, 3).initialize(0)
+    signal = ones(8, 3)
+    with advised("layers", "for a single signal, give a batch of one: x[None]"):
+        conv.forward(signal)
+    right = conv.forward(signal[None])
+    with advised("layers", "put Reshape(({}, {})) first") as caught:
+        conv.forward(ones(1, 24))
+    assert "put Reshape((8, 3)) first" in caught.text
+    model = Sequential(Reshape((8, 3)), conv).initialize(0)
+    assert np.array_equal(model.forward(ones(1, 24)), right)
+    with advised("layers", "channels are the last axis: x.transpose(0, 2, 1)"):
+        conv.forward(ones(1, 3, 8))
+    assert np.array_equal(conv.forward(ones(1, 3, 8).transpose(0, 2, 1)), right)
+
+
+def test_windows_on_signals():
+    with advised("layers", "use smaller windows or padding"):
+        Conv1D(1, 2, 5).initialize(0).forward(ones(2, 3, 1))
+    assert Conv1D(1, 2, 3).initialize(0).forward(ones(2, 3, 1)).shape == (2, 1, 2)
+    assert Conv1D(1, 2, 5, padding=1).initialize(0).forward(ones(2, 3, 1)).shape == (2, 1, 2)
+    with advised("layers", "give the padding as a number"):
+        Conv1D(1, 2, 3, stride=2, padding="same")
+    conv = Conv1D(1, 2, 3, stride=2, padding=1).initialize(0)
+    assert conv.forward(ones(1, 6, 1)).shape == (1, 3, 2)
+    with advised("layers", "for a padding of -1 write padding=1, padding_value=-1"):
+        Conv1D(1, 1, 3, padding=-1)
+    conv = Conv1D(1, 1, 3, padding=1, padding_value=-1, bias=False).initialize(0)
+    W = conv.weight.data[:, 0, 0]
+    assert np.allclose(conv.forward(ones(1, 1, 1)), 2 * W[1] - W.sum(), atol=1e-6)
+
+
+# --- branches -------------------------------------------------------------------------------------
+
+
+def test_features_that_change_get_a_dense_shortcut():
+    with advised("layers", "pass shortcut=Dense({}, {})") as caught:
+        Residual(Dense(4, 3)).initialize(0).forward(ones(2, 4))
+    assert "shortcut=Dense(4, 3)" in caught.text
+    assert Residual(Dense(4, 3), Dense(4, 3)).initialize(0).forward(ones(2, 4)).shape == (2, 3)
+
+
+@pytest.mark.parametrize(
+    ("block", "shape"),
+    [
+        (Conv2D(2, 3, 3, padding=1), (5, 6, 2)),
+        (Conv2D(2, 3, 4, stride=3, padding=2), (7, 8, 2)),
+        (Conv2D(2, 2, 3, stride=(1, 2), padding=1), (5, 6, 2)),
+        (Conv2D(2, 2, 5), (5, 5, 2)),  # to one pixel
+        (Conv1D(2, 3, 3, stride=2, padding=1), (9, 2)),
+    ],
+)
+def test_channels_and_strides_get_a_shortcut_of_one_pixel(block, shape):
+    x = ones(2, *shape)
+    with advised("layers", "pass shortcut={}({}, {}, 1{})") as caught:
+        Residual(block).initialize(0).forward(x)
+    shortcut = eval(caught.text.partition("shortcut=")[2])
+    layer = Residual(block, shortcut=shortcut).initialize(0)
+    assert np.array_equal(layer.forward(x), block.forward(x) + shortcut.forward(x))
+
+
+def test_a_block_that_crops_its_input_is_padded_or_pooled():
+    x = ones(2, 6, 7, 1)
+    with advised("layers", 'use padding="same" in the block, or an AveragePool2D as the shortcut'):
+        Residual(Conv2D(1, 1, 3)).initialize(0).forward(x)
+    assert Residual(Conv2D(1, 1, 3, padding="same")).initialize(0).forward(x).shape == x.shape
+    with advised("layers", 'use padding="same" in the block'):
+        Residual(Conv1D(1, 1, 3)).initialize(0).forward(ones(2, 6, 1))
+    layer = Residual(Conv1D(1, 1, 3, padding="same")).initialize(0)
+    assert layer.forward(ones(2, 6, 1)).shape == (2, 6, 1)
+    pool = AveragePool2D(3, stride=1)
+    assert Residual(Conv2D(1, 1, 3), pool).initialize(0).forward(x).shape == (2, 4, 5, 1)
+
+
+def test_a_block_keeps_the_number_of_axes():
+    block = Sequential(Flatten(), Dense(12, 12))
+    with advised("layers", "end the block with a layer that keeps the number of axes"):
+        Residual(block).initialize(0).forward(ones(2, 3, 4))
+    layer = Residual(Sequential(block, Reshape((3, 4)))).initialize(0)
+    assert layer.forward(ones(2, 3, 4)).shape == (2, 3, 4)
+
+
+def test_branches_have_one_size_or_are_flattened():
+    x = ones(2, 6, 6, 1)
+    with advised("layers", "give them the same strides and padding, or end each with Flatten()"):
+        Concatenate(Conv2D(1, 2, 3), Conv2D(1, 2, 5)).initialize(0).forward(x)
+    same = Concatenate(Conv2D(1, 2, 3, padding=1), Conv2D(1, 2, 5, padding=2)).initialize(0)
+    assert same.forward(x).shape == (2, 6, 6, 4)
+    flat = [Sequential(Conv2D(1, 2, n), Flatten()) for n in (3, 5)]
+    assert Concatenate(*flat).initialize(0).forward(x).shape == (2, 32 + 8)
+
+
+def test_branches_are_given_one_by_one():
+    branches = [Dense(3, 2), Flatten()]
+    with advised("layers", "write Concatenate(*branches)"):
+        Concatenate(branches)
+    assert Concatenate(*branches).branches == tuple(branches)
+    with advised("layers", "write Sequential(*layers)"):
+        Residual(branches)
+    with advised("layers", "write Activation({})"):
+        Residual(SignSTE())
+    with advised("layers", "make a new object for each place"):
+        Residual(branches[0], branches[0])
+    assert Residual(Dense(3, 2), Dense(3, 2)).shortcut is not None
 
 
 # --- making layers --------------------------------------------------------------------------------

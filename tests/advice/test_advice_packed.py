@@ -17,18 +17,23 @@ from minibnn import (
     ApproxSign,
     AveragePool2D,
     BatchNorm,
+    Concatenate,
+    Conv1D,
     Conv2D,
     DataLoader,
     Dense,
     Dropout,
     Flatten,
     Function,
+    GlobalAveragePool2D,
     InputContract,
     LogitCrossEntropy,
     MaxPool2D,
+    PReLU,
     ReLU,
     Rescale,
     Reshape,
+    Residual,
     Sequential,
     ShiftBatchNorm,
     SignSTE,
@@ -102,14 +107,67 @@ def sign():
 def test_a_layer_without_a_packed_form_is_replaced():
     with advised(
         "packed",
-        "packable are Flatten, Reshape, Rescale (first), Dropout, Dense and Conv2D with binary "
-        "weights, MaxPool2D, BatchNorm, TensorNorm, ShiftBatchNorm, and Activation of a sign",
+        "packable are Flatten, Reshape, Rescale (first), Dropout, Dense, Conv2D and Conv1D with "
+        "binary weights, MaxPool2D, BatchNorm, TensorNorm, ShiftBatchNorm, and Activation of a sign",
     ):
         refused(*images(), conv(1, 3, 3), AveragePool2D(2), sign(), Flatten(), dense(12, 4))
     for norm in (BatchNorm(3), TensorNorm(), ShiftBatchNorm(3)):
         packs(*images(), conv(1, 3, 3), MaxPool2D(2), norm, sign(), Dropout(0.5), Reshape((12,)),
               dense(12, 4))  # fmt: skip
     packs(*start(), dense(42, 4))
+    packs(Reshape((14, 3)), Rescale(2 / 255, -1), Conv1D(3, 5, 3, weight_quantizer=SIGN), sign(),
+          Flatten(), dense(60, 4))  # fmt: skip
+
+
+def test_a_residual_block_goes_without_its_shortcut():
+    """So does the batch norm before it, which has no sign of its own then."""
+    block = Sequential(sign(), conv(3, 3, 3, padding=1, padding_value=1), BatchNorm(3))
+    before, after = (*images(), conv(1, 3, 3)), (sign(), Flatten(), dense(60, 4))
+    with advised("packed", "put its block there, without the shortcut, and train that"):
+        refused(*before, Residual(block), *after)
+    packs(*before, block, *after)
+
+
+def test_one_branch_is_wide_enough_for_two():
+    before, after = (*images(), conv(1, 3, 3), sign()), (sign(), Flatten(), dense(12 * 4, 4))
+    with advised("packed", "put one branch there, with as many outputs, and train that"):
+        refused(*before, Concatenate(conv(3, 3, 3), conv(3, 1, 3)), *after, shape=(6, 7))
+    after = (sign(), Flatten(), dense(6 * 4, 4))
+    packs(*before, conv(3, 4, 3), *after)
+
+
+def test_all_values_instead_of_their_means():
+    before = (*images(), conv(1, 3, 3), sign())
+    with advised(
+        "packed", "put Flatten() there, and a Dense with an input for each value, and train that"
+    ):
+        refused(*before, GlobalAveragePool2D(), dense(3, 4))
+    packs(*before, Flatten(), dense(4 * 5 * 3, 4))
+
+
+def test_a_prelu_in_front_of_a_sign_is_left_out():
+    before, after = (*images(), conv(1, 3, 3), BatchNorm(3)), (sign(), Flatten(), dense(60, 4))
+    with_it = Sequential(*before, PReLU(3), *after).initialize(0)
+    with advised(
+        "packed", "leave it out, since a sign behind it gives the same for every positive slope"
+    ):
+        pack(with_it, (6, 7))
+    x = RNG.integers(0, 256, (40, 6, 7), np.uint8)
+    without = Sequential(*(layer for layer in with_it if not isinstance(layer, PReLU)))
+    assert np.array_equal(without.forward(x), with_it.forward(x))
+    assert right(without, pack(without, (6, 7)))
+
+
+def test_signals_have_channels():
+    first = Conv1D(3, 5, 3, weight_quantizer=SIGN)
+    after = (sign(), Flatten(), dense(60, 4))
+    with advised("packed", "put Reshape(({}, {})) before it") as caught:
+        refused(Rescale(2 / 255, -1), first, *after, shape=(42,))
+    assert "put Reshape((length, 3)) before it" in caught.text
+    packs(Reshape((14, 3)), Rescale(2 / 255, -1), first, *after, shape=(42,))
+    long = Conv1D(3, 5, 15, weight_quantizer=SIGN)
+    with advised("packed", "use smaller windows or padding"):
+        refused(Reshape((14, 3)), Rescale(2 / 255, -1), long, *after, shape=(42,))
 
 
 def test_an_activation_is_a_sign():

@@ -111,18 +111,26 @@ def test_without_latents(tmp_path, capsys):
     assert said.out == ""
 
 
-def test_a_recipe_without_a_packed_form_is_refused_before_training(tmp_path, capsys, monkeypatch):
+@pytest.mark.parametrize(
+    ("recipe", "layer"),
+    [("binaryconnect", "Activation(ReLU())"), ("bi-real", "layer 5, Residual(")],
+)
+def test_a_recipe_without_a_packed_form_is_refused_before_training(
+    recipe, layer, tmp_path, capsys, monkeypatch
+):
     monkeypatch.setattr("minibnn.training.recipe.fit", pytest.fail)
     path = tmp_path / "relu.safetensors"
-    assert main(["train", "--recipe", "binaryconnect", *SAMPLE, "-o", str(path)]) == 2
+    assert main(["train", "--recipe", recipe, *SAMPLE, "-o", str(path)]) == 2
     said = capsys.readouterr()
     assert said.out == ""
-    assert "the recipe binaryconnect cannot be packed, so it is not trained here" in said.err
-    assert "Activation(ReLU())" in said.err
+    assert f"the recipe {recipe} cannot be packed, so it is not trained here" in said.err
+    assert layer in said.err
     assert not path.exists()
 
 
-@pytest.mark.parametrize("name", [n for n in RECIPES if n not in ("binaryconnect", "binarynet")])
+@pytest.mark.parametrize(
+    "name", [n for n in RECIPES if n not in ("binaryconnect", "bi-real", "binarynet")]
+)
 def test_every_other_recipe_can_be_packed(name):
     assert isinstance(pack(RECIPES[name]().build().initialize(0), (28, 28)), PackedModel)
 

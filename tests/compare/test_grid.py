@@ -121,6 +121,15 @@ def test_an_entry_that_would_change_nothing_is_refused():
         entry(weights="Ternary", optimizer="Bop").require_usable(recipe)
 
 
+def test_pieces_reach_into_residual_blocks():
+    model = entry("SwishSign", weights="Ternary").applied_to(RECIPES["bi-real"]()).build()
+    blocks = [model[5].block, *(branch.block for branch in model[6].branches), model[7].block]
+    signs = [block[0].function for block in blocks] + [model[8].function]
+    assert [repr(sign) for sign in signs] == ["SwishSign(beta=5.0)"] * 5
+    layers = [model[2], *(block[1] for block in blocks), model[10]]
+    assert {repr(layer.weight_quantizer)[:8] for layer in layers} == {"Ternary("}
+
+
 def test_bop_leaves_the_rest_to_adam():
     recipe = RECIPES["modern"]()
     changed = entry(optimizer="Bop(1e-6)").applied_to(recipe)

@@ -12,6 +12,7 @@ from minibnn import (
     Activation,
     AveragePool2D,
     BatchNorm,
+    Conv1D,
     Conv2D,
     DataLoader,
     Dense,
@@ -24,6 +25,7 @@ from minibnn import (
     ReLU,
     Rescale,
     Reshape,
+    Residual,
     Sequential,
     SignSTE,
     diagnose,
@@ -206,6 +208,28 @@ def test_borders_of_zeros_wherever_they_are():
     signs_first = picture(windows(9, 15, padding=0), first=windows(1, 9),
                           start=(Rescale(2 / 255, -1), sign_layer()))  # fmt: skip
     assert found_in(signs_first)[0] == [("warning", "zero-padding", "3")]
+
+
+def test_borders_of_zeros_around_signals_and_in_branches():
+    """On signals, the figure counts one axis; inside of branches, the layer has its path."""
+
+    def signals(**options):
+        second = Conv1D(9, 15, 3, weight_quantizer=SignSTE(), bias=False, **options)
+        return [Reshape((36, 1)), Rescale(2 / 255, -1),
+                Conv1D(1, 9, 3, weight_quantizer=SignSTE(), bias=False), BatchNorm(9),
+                sign_layer(), second, BatchNorm(15), sign_layer(), Flatten()]  # fmt: skip
+
+    found, _, report = found_in(signals(padding=1))
+    assert found == [("warning", "zero-padding", "5")]
+    (finding,) = (f for f in report.findings if f.kind == "zero-padding")
+    assert finding.figure == pytest.approx(2 / 36)  # 34 values between them
+    for options in ({"padding": 1, "padding_value": -1}, {"padding": 0}):
+        clean, model, report = found_in(signals(**options))
+        assert clean == [], str(report)
+        pack(model, (6, 6))
+    block = Sequential(sign_layer(), windows(9, 9), BatchNorm(9))
+    layers = [*picture(windows(9, 15))[:4], Residual(block), sign_layer(), Flatten()]
+    assert found_in(layers)[0] == [("warning", "zero-padding", "4.block.1")]
 
 
 def test_borders_of_zeros_that_are_as_they_should_be():

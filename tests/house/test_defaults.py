@@ -19,6 +19,9 @@ DEFAULTS = {
     },
     "BatchNorm": {"momentum": 0.9, "epsilon": 1e-5},
     "Bop": {"threshold": 1e-8, "gamma": 1e-4},
+    "Conv1D": {
+        "stride": 1, "padding": 0, "padding_value": 0.0, "dilation": 1, "groups": 1, "lr_scale": 1.0,
+    },
     "Conv2D": {
         "stride": 1, "padding": 0, "padding_value": 0.0, "dilation": 1, "groups": 1, "lr_scale": 1.0,
     },
@@ -76,6 +79,7 @@ SETTINGS = {
     "binarynet": (1000, 100, 3e-3, 10_000, [0.2, 0.5, 0.5, 0.5], -1),
     "binaryconnect": (250, 100, 1e-3, 10_000, [], -1),
     "larq-cnn": (6, 100, 5e-3, 0, [], -1),
+    "bi-real": (10, 100, 1e-2, 0, [], -1),
 }
 
 

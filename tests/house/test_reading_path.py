@@ -140,6 +140,7 @@ EQUATIONS = {
 ELSEWHERE = {
     ("Heaviside", "backward"), ("Ternary", "backward"), ("TernaryWeights", "backward"),
     ("Radial", "forward"), ("StochasticSign", "backward"),
+    ("Conv1D", "forward"), ("Conv1D", "backward"),
 }  # fmt: skip
 ABSTRACT = {"Layer", "Loss", "Function", "Optimizer", "StraightThrough"}
 

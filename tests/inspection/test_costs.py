@@ -11,19 +11,24 @@ from minibnn import (
     AveragePool2D,
     BatchNorm,
     Buffer,
+    Concatenate,
+    Conv1D,
     Conv2D,
     Dense,
     DirectFeedback,
     Dropout,
     Fill,
     Flatten,
+    GlobalAveragePool2D,
     Layer,
     MagnitudeAwareSign,
     MaxPool2D,
+    PReLU,
     Radial,
     ReLU,
     Rescale,
     Reshape,
+    Residual,
     Sequential,
     SignSTE,
 )
@@ -103,10 +108,14 @@ def test_a_layer_that_runs_on_signs_and_on_reals_is_mixed():
         (Conv2D(3, 4, 3, weight_quantizer=SignSTE()), "binary"),
         (Conv2D(3, 4, 3, padding=1, padding_value=-1, weight_quantizer=SignSTE()), "binary"),
         (Conv2D(3, 4, 3, padding=1, weight_quantizer=SignSTE()), "mixed"),
+        (Conv1D(3, 4, 3, weight_quantizer=SignSTE()), "binary"),
+        (Conv1D(3, 4, 3, padding=1, padding_value=1, weight_quantizer=SignSTE()), "binary"),
+        (Conv1D(3, 4, 3, padding=1, weight_quantizer=SignSTE()), "mixed"),
     ],
 )
 def test_a_padding_of_zeros_is_not_binary(layer, kind):
-    summary = Sequential(Activation(SignSTE()), layer).summary((6, 5, 3))
+    shape = (6, 3) if isinstance(layer, Conv1D) else (6, 5, 3)
+    summary = Sequential(Activation(SignSTE()), layer).summary(shape)
     assert summary.rows[1].kind == kind
 
 
@@ -119,6 +128,39 @@ def test_layers_that_pick_values_keep_them_binary(between):
     model = Sequential(*model, Dense(features, 2, weight_quantizer=SignSTE()))
     kind = "mixed" if isinstance(between, AveragePool2D) else "binary"
     assert model.summary((4, 2, 3)).rows[-1].kind == kind
+
+
+SIGN, REAL = Activation(SignSTE()), BatchNorm(4)
+
+
+@pytest.mark.parametrize(
+    ("between", "kind"),
+    [
+        (Residual(Sequential(Activation(SignSTE()))), "mixed"),  # sums of two signs: -2, 0, 2
+        (Concatenate(Sequential(), Activation(SignSTE())), "binary"),
+        (Concatenate(Sequential(Dropout(0.5)), Sequential(BatchNorm(4), SIGN)), "binary"),
+        (Concatenate(Sequential(), BatchNorm(4)), "mixed"),
+        (Concatenate(Sequential(), Sequential(BatchNorm(4))), "mixed"),
+        (Concatenate(Sequential(), Residual(Activation(SignSTE()))), "mixed"),
+        (Concatenate(DirectFeedback(Sequential(REAL, Activation(SignSTE())))), "binary"),
+        (PReLU(4), "mixed"),
+    ],
+)
+def test_branches_keep_values_binary_if_each_does(between, kind):
+    """By what the branches are made of, not by the values of a sample."""
+    model = Sequential(Activation(SignSTE()), between)
+    width = model.initialize(0).forward(np.zeros((1, 4), np.float32)).shape[1]
+    last = Dense(width, 2, weight_quantizer=SignSTE())
+    assert Sequential(*model, last).summary((4,)).rows[-1].kind == kind
+
+
+def test_bits_through_branches():
+    both = Concatenate(Activation(Levels(2)), Sequential())
+    assert [output_bits(both, bits) for bits in (1, 2, 8)] == [2, 2, 8]
+    assert output_bits(Residual(Activation(SignSTE())), 1) == 32
+    through = Sequential(BatchNorm(4), Activation(SignSTE()), Dropout(0.5))
+    assert [output_bits(through, bits) for bits in (1, 32)] == [1, 1]
+    assert output_bits(DirectFeedback(Activation(SignSTE()), BatchNorm(4)), 1) == 32
 
 
 def test_what_other_layers_ship_and_cost():
@@ -137,6 +179,10 @@ def test_macs():
     layer = Conv2D(32, 64, 3)
     assert macs(layer, (11, 11, 64)) == macs(layer, (5, 11, 11, 64)) == 11 * 11 * 9 * 32 * 64
     assert macs(Conv2D(4, 4, 3, groups=4), (2, 3, 4)) == 6 * 9 * 4
+    layer = Conv1D(8, 6, 5, groups=2)
+    assert macs(layer, (11, 6)) == macs(layer, (3, 11, 6)) == 11 * 5 * 4 * 6
+    assert macs(GlobalAveragePool2D(), (4,)) == macs(PReLU(4), (4,)) == 0
+    assert shipped_floats(PReLU(4)) == 4
 
 
 def test_macs_count_the_forward_pass(rng):

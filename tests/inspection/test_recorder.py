@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+from cases import residual_net
 from small_networks import net
 
 from minibnn.inspection.recorder import Recorder
@@ -28,3 +29,24 @@ def test_the_recorder_notes_both_ways(backend):
     assert all(layer.saved is None for layer in model)
     recorder.clear()
     assert recorder.steps == []
+
+
+def test_branches_are_noted_with_what_they_combine(rng):
+    model = residual_net().initialize(0)
+    recorder = Recorder(model)
+    x = rng.standard_normal((4, 6, 6, 1)).astype(np.float32)
+    y = recorder.model.forward(x, train=True)
+    recorder.model.backward(np.ones_like(y), need_dx=False)
+    steps = {step.path: step for step in recorder.steps}
+    branch = ["block.0", "block.1", "block.2"]
+    pooled = [[*(f"3.{i}.{b}" for b in [*branch, "shortcut"]), f"3.{i}"] for i in (0, 1)]
+    assert list(steps) == [
+        "0", *(f"1.{b}" for b in branch), "1", "2", *pooled[0], *pooled[1], "3", "4", "5",
+    ]  # fmt: skip
+    residual, inside = steps["1"], steps["1.block.2"]
+    np.testing.assert_array_equal(residual.y, inside.y + residual.x)
+    assert residual.x is steps["1.block.0"].x is steps["0"].y
+    np.testing.assert_array_equal(residual.dx, steps["1.block.0"].dx + residual.dy)
+    both = steps["3.0"].y, steps["3.1"].y
+    np.testing.assert_array_equal(steps["3"].y, np.concatenate(both, axis=-1))
+    assert steps["3"].x is steps["3.1.block.0"].x is steps["2"].y

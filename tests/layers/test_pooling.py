@@ -11,6 +11,7 @@ from window_cases import POOLS, pair
 from minibnn import (
     AveragePool2D,
     Conv2D,
+    GlobalAveragePool2D,
     MaxPool2D,
     SignSTE,
 )
@@ -81,3 +82,34 @@ def test_minus_infinity_and_signed_zeros():
     np.testing.assert_array_equal(y.ravel(), [-np.inf, 0.0])
     dx = layer.backward(np.ones_like(y))
     np.testing.assert_array_equal(dx.ravel(), [1, 0, 1, 0])
+
+
+# --- The whole image ----------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("shape", [(3, 4, 5, 2), (2, 1, 1, 3), (1, 17, 3, 1), (0, 2, 2, 3)])
+def test_global_average_pool_is_a_window_as_large_as_the_image(shape, backend, rng):
+    x = rng.standard_normal(shape)
+    layer = GlobalAveragePool2D().initialize(0, np.float64).to(backend)
+    window = AveragePool2D(shape[1:3]).initialize(0, np.float64)
+    y = backend.to_host(layer.forward(backend.asarray(x), train=True))
+    np.testing.assert_allclose(y, window.forward(x, train=True)[:, 0, 0], rtol=1e-12, atol=1e-14)
+    dy = rng.standard_normal(y.shape)
+    dx = backend.to_host(layer.backward(backend.asarray(dy)))
+    np.testing.assert_allclose(dx, window.backward(dy[:, None, None]), rtol=1e-12)
+
+
+def test_the_mean_of_a_large_image_is_accurate(rng):
+    """In float32 one sum over all pixels would be off by 1e-5 or more."""
+    x = rng.uniform(0.5, 1.5, (1, 600, 600, 2)).astype(np.float32)
+    y = GlobalAveragePool2D().forward(x)
+    np.testing.assert_allclose(y, x.mean(axis=(1, 2), dtype=np.float64), rtol=2e-6)
+
+
+def test_images_without_pixels_have_no_mean():
+    with pytest.raises(ValueError, match="expected images with pixels, got x of shape"):
+        GlobalAveragePool2D().forward(np.zeros((2, 0, 3, 4), np.float32))
+    with pytest.raises(
+        ValueError, match=r"GlobalAveragePool2D\(\): expected x of shape \(batch, h"
+    ):
+        GlobalAveragePool2D().forward(np.zeros((2, 3, 4), np.float32))

@@ -13,6 +13,8 @@ from minibnn import (
     AdamW,
     BatchNorm,
     Bop,
+    Concatenate,
+    Conv1D,
     Conv2D,
     Cosine,
     DataLoader,
@@ -21,13 +23,16 @@ from minibnn import (
     Dropout,
     FixedFeedback,
     Flatten,
+    GlobalAveragePool2D,
     Layer,
     LogitCrossEntropy,
     MagnitudeAwareSign,
     MaxPool2D,
     OptimizerGroup,
+    PReLU,
     Rescale,
     Reshape,
+    Residual,
     Sequential,
     ShiftAdaMax,
     ShiftBatchNorm,
@@ -87,6 +92,31 @@ def convolutional():
     )
 
 
+def branching():
+    """Residual blocks and branches on images, then on signals."""
+
+    def block(conv):
+        return Sequential(Activation(SignSTE(clip=1.0)), conv, BatchNorm(6), Dropout(0.2))
+
+    weights = {"weight_quantizer": SignSTE(), "weight_init": Uniform(), "weight_bound": 1.0}
+    return Sequential(
+        Reshape((SIDE, SIDE, 1)),
+        Rescale(2 / 255, -1),
+        Conv2D(1, 6, 3, **weights),
+        Residual(block(Conv2D(6, 6, 3, padding=1, padding_value=1, **weights))),
+        PReLU(6),
+        Concatenate(
+            GlobalAveragePool2D(),
+            Sequential(
+                Reshape((36, 6)),
+                Residual(block(Conv1D(6, 6, 3, stride=2, **weights)), Conv1D(6, 6, 3, stride=2)),
+                Flatten(),
+            ),
+        ),
+        Dense(6 + 17 * 6, CLASSES, **weights),
+    )
+
+
 MODELS = {
     "dense": dense,
     "batch norm": lambda: dense(BatchNorm(12)),
@@ -104,6 +134,7 @@ MODELS = {
         )
     ),
     "convolutions": convolutional,
+    "branches": branching,
 }
 
 

@@ -17,6 +17,8 @@ from minibnn import (
     AveragePool2D,
     BatchNorm,
     Blocked,
+    Concatenate,
+    Conv1D,
     Conv2D,
     Dense,
     DirectFeedback,
@@ -27,6 +29,7 @@ from minibnn import (
     FixedFeedback,
     Flatten,
     Function,
+    GlobalAveragePool2D,
     HardTanh,
     Heaviside,
     Identity,
@@ -34,10 +37,12 @@ from minibnn import (
     MagnitudeAwareSign,
     MaxPool2D,
     PowerOfTwo,
+    PReLU,
     Radial,
     ReLU,
     Rescale,
     Reshape,
+    Residual,
     Sequential,
     ShiftBatchNorm,
     Sigmoid,
@@ -114,6 +119,29 @@ def image_net() -> Sequential:
         conv(3, 2),
         Flatten(),
         Dense(2, 3),
+    )
+
+
+def residual_net() -> Sequential:
+    """Residual blocks as in Bi-Real Net and ReActNet, small, with all kinds of branches."""
+
+    def block(n_in: int, n_out: int, **options) -> Sequential:
+        return Sequential(
+            Activation(ApproxSign()),
+            Conv2D(n_in, n_out, 3, bias=False, weight_quantizer=SignSTE(), **options),
+            BatchNorm(n_out),
+        )
+
+    return Sequential(
+        Conv2D(1, 2, 2, weight_quantizer=SignSTE()),
+        Residual(block(2, 2, padding=1, padding_value=1.0)),
+        PReLU(2),
+        Concatenate(
+            Residual(block(2, 2, stride=2), AveragePool2D(2)),
+            Residual(block(2, 2, stride=2), AveragePool2D(2)),
+        ),
+        GlobalAveragePool2D(),
+        Dense(4, 3),
     )
 
 
@@ -251,11 +279,68 @@ CASES = [
         shape=(3, 3, 2),
     ),
     Case("conv-blocked", lambda: Conv2D(1, 2, 2, padding=1, feedback=Blocked()), shape=(3, 3, 1)),
+    Case("conv1d", lambda: Conv1D(2, 3, 3, stride=2), shape=(6, 2)),
+    Case("conv1d-same", lambda: Conv1D(1, 2, 2, padding="same"), shape=(4, 1)),
+    Case(
+        "conv1d-binary-padded",
+        lambda: Conv1D(2, 3, 3, padding=2, padding_value=-1.0, weight_quantizer=SignSTE()),
+        shape=(4, 2),
+    ),
+    Case("conv1d-groups", lambda: Conv1D(4, 6, 2, groups=2, bias=False), shape=(3, 4)),
+    Case("conv1d-dilated", lambda: Conv1D(1, 2, 3, dilation=2, padding=1), shape=(5, 1)),
+    Case(
+        "conv1d-groups-feedback",
+        lambda: Conv1D(2, 4, 2, groups=2, padding=1, feedback=FixedFeedback()),
+        shape=(3, 2),
+    ),
+    Case("conv1d-blocked", lambda: Conv1D(1, 2, 2, feedback=Blocked()), shape=(3, 1)),
     Case("max-pool", lambda: MaxPool2D(2), shape=(5, 4, 2)),
     Case("max-pool-overlapping", lambda: MaxPool2D((3, 2), stride=(2, 1)), shape=(5, 4, 2)),
     Case("max-pool-apart", lambda: MaxPool2D(2, stride=3), shape=(5, 6, 2)),
     Case("average-pool", lambda: AveragePool2D(2), shape=(5, 4, 2)),
     Case("average-pool-overlapping", lambda: AveragePool2D((3, 2), stride=(2, 1)), shape=(5, 4, 2)),
+    Case("global-average-pool", GlobalAveragePool2D, shape=(5, 3, 2)),
+    Case("global-average-pool-pixel", GlobalAveragePool2D, shape=(1, 1, 2)),
+    Case("prelu", lambda: PReLU(4)),
+    Case("prelu-image", lambda: PReLU(2, slope_init=Uniform(-1, 1)), shape=(3, 2, 2)),
+    Case("residual", lambda: Residual(Sequential(Dense(4, 4), Activation(Tanh())))),
+    Case("residual-shortcut", lambda: Residual(Dense(4, 3), Dense(4, 3, bias=False))),
+    Case("residual-no-parameters", lambda: Residual(Activation(SignSTE(clip=1.0)))),
+    Case("residual-identity-block", lambda: Residual(Sequential(), Sequential())),
+    Case(
+        "residual-norm",
+        lambda: Residual(Sequential(Activation(SignSTE(clip=1.0)), BatchNorm(4))),
+        min_batch=2,
+        same_in_training=False,
+    ),
+    Case(
+        "residual-feedback",
+        lambda: Residual(
+            Sequential(Activation(Tanh()), Dense(4, 4, feedback=FixedFeedback())),
+            Dense(4, 4, feedback=Blocked()),
+        ),
+    ),
+    Case(
+        "residual-dropout",
+        lambda: Residual(Sequential(Dense(4, 4), Dropout(0.4)), Dropout(0.3)),
+        same_in_training=False,
+    ),
+    Case("concatenate", lambda: Concatenate(Dense(4, 3), Sequential(), Dense(4, 1))),
+    Case("concatenate-one", lambda: Concatenate(Activation(Tanh()))),
+    Case(
+        "concatenate-images",
+        lambda: Concatenate(Conv2D(1, 2, 2, padding="same"), Activation(SignSTE(clip=1.0))),
+        shape=(3, 4, 1),
+    ),
+    Case(
+        "branches-in-direct-feedback",
+        lambda: DirectFeedback(
+            Residual(Sequential(Dense(4, 4), Activation(Tanh()))),
+            Concatenate(Dense(4, 2), Sequential(Dense(4, 3), Activation(SignSTE(clip=1.0)))),
+            Dense(5, 3),
+        ),
+    ),
+    Case("residual-net", residual_net, shape=(6, 6, 1), same_in_training=False),
     Case("image-net", image_net, shape=(6, 5), same_in_training=False),
     Case("reshape", lambda: Reshape((3, 1, 2)), shape=(2, 3)),
     Case(

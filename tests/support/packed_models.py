@@ -5,6 +5,7 @@ from __future__ import annotations
 from minibnn import (
     Activation,
     BatchNorm,
+    Conv1D,
     Conv2D,
     Dense,
     Dropout,
@@ -55,6 +56,9 @@ def images_models():
     def conv(c_in, c_out, size=3, **options):
         return Conv2D(c_in, c_out, size, weight_quantizer=SIGN, **options)
 
+    def signal(c_in, c_out, size, **options):
+        return Conv1D(c_in, c_out, size, weight_quantizer=SIGN, **options)
+
     # Whole numbers in floats are exact, so even the first layer has no other order.
     whole = [Reshape((8, 9, 1)), Rescale(1, -100)]
     sign = Activation(SIGN)
@@ -72,6 +76,7 @@ def images_models():
         "pixel padding 0": [Reshape((8, 9, 1)), Rescale(1, 0), conv(1, 5, padding=2), BatchNorm(5), sign, *tail, dense(10 * 11 * 5, 4)],
         "falling pixels": [Reshape((8, 9, 1)), Rescale(-1, 100), conv(1, 5), MaxPool2D(2), sign, *tail, dense(45, 4)],
         "channels": [Reshape((4, 6, 3)), Rescale(1, -100), conv(3, 5, 2), Dropout(0.5), BatchNorm(5), sign, *tail, dense(75, 4)],
+        "signals": [Reshape((24, 3)), Rescale(1, -100), signal(3, 5, 4, stride=2), BatchNorm(5), sign, signal(5, 3, 3, padding=2, padding_value=-1, dilation=2), Activation(SIGN), *tail, dense(33, 4)],
         "conv last": [*whole, conv(1, 5), sign, conv(5, 4, (6, 7)), *tail, BatchNorm(4)],
         "reshaped acc": [*whole, conv(1, 5), Reshape((42, 5)), BatchNorm(5), sign, *tail, dense(210, 4)],
     }  # fmt: skip

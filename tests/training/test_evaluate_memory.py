@@ -21,6 +21,7 @@ from minibnn import (
     LogitCrossEntropy,
     Rescale,
     Reshape,
+    Residual,
     Sequential,
     SignSTE,
     confusion_matrix,
@@ -108,8 +109,9 @@ def peak(call):
         lambda *layers: [Sequential(*layers[:4]), Sequential(Sequential(*layers[4:]))],
         lambda *layers: [DirectFeedback(Sequential(*layers[:5]), Sequential(*layers[5:]))],
         lambda *layers: [Twice(Sequential(*layers))],
+        lambda *layers: [*layers[:5], Residual(Sequential(*layers[5:8])), *layers[8:]],
     ],
-    ids=["flat", "nested", "direct feedback", "of one's own"],
+    ids=["flat", "nested", "direct feedback", "of one's own", "residual"],
 )
 @pytest.mark.parametrize("batch", [1, 16, 64])
 def test_large_samples_go_in_small_batches(batch, wrap):

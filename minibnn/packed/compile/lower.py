@@ -13,17 +13,24 @@ from minibnn.backend import CPU
 from minibnn.layers import (
     Activation,
     BatchNorm,
+    Concatenate,
+    Conv1D,
     Conv2D,
     Dense,
     Dropout,
     Flatten,
+    GlobalAveragePool2D,
     Layer,
     MaxPool2D,
+    PReLU,
     Rescale,
     Reshape,
+    Residual,
     ShiftBatchNorm,
     TensorNorm,
 )
+from minibnn.layers.conv import Convolution
+from minibnn.layers.weighted import Weighted
 from minibnn.packed.bits import pack_rows
 from minibnn.packed.compile.fold import Fold
 from minibnn.packed.compile.plan import Plan, Sign, is_sign, layers_of, quantizer_flaw
@@ -41,7 +48,7 @@ from minibnn.packed.stages import (
 from minibnn.windows import Windows
 
 PACKABLE = (
-    "packable are Flatten, Reshape, Rescale (first), Dropout, Dense and Conv2D with binary "
+    "packable are Flatten, Reshape, Rescale (first), Dropout, Dense, Conv2D and Conv1D with binary "
     "weights, MaxPool2D, BatchNorm, TensorNorm, ShiftBatchNorm, and Activation of a sign"
 )
 
@@ -102,7 +109,7 @@ class _Lowering:
             self.activate(layer)
         elif isinstance(layer, Dense) and kind is Dense:
             self.dense(layer)
-        elif isinstance(layer, Conv2D) and kind is Conv2D:
+        elif isinstance(layer, Conv2D | Conv1D) and kind in (Conv2D, Conv1D):
             self.conv(layer)
         elif isinstance(layer, MaxPool2D) and kind is MaxPool2D:
             self.pool(layer)
@@ -113,7 +120,32 @@ class _Lowering:
         ):
             self.normalize(layer)
         else:
-            self.refuse(f"expected a layer that has a packed form, got {kind.__name__}")
+            self.refuse_layer(kind)
+
+    def refuse_layer(self, kind: type[Layer]) -> NoReturn:
+        """Refuse a layer that has no packed form, with what to use in its place."""
+        between = "and a packed model has only signs between its products"
+        if kind is Residual:
+            self.refuse(
+                f"it adds real numbers, {between}",
+                "put its block there, without the shortcut, and train that",
+            )
+        if kind is Concatenate:
+            self.refuse(
+                "it has branches, and a packed model is one line of layers",
+                "put one branch there, with as many outputs, and train that",
+            )
+        if kind is GlobalAveragePool2D:
+            self.refuse(
+                f"its means are real numbers, {between}",
+                "put Flatten() there, and a Dense with an input for each value, and train that",
+            )
+        if kind is PReLU:
+            self.refuse(
+                f"its outputs are real numbers, {between}",
+                "leave it out, since a sign behind it gives the same for every positive slope",
+            )
+        self.refuse(f"expected a layer that has a packed form, got {kind.__name__}")
 
     def reshape(self, layer: Flatten | Reshape) -> None:
         """Change the shape; for accumulators it must keep the channels, the last axis."""
@@ -193,27 +225,32 @@ class _Lowering:
         pixels = self.holds == "pixels"
         self.product(DenseStage(self.shape, shape, weights, layer.in_features, pixels), layer, size)
 
-    def conv(self, layer: Conv2D) -> None:
-        windows = layer.windows
+    def conv(self, layer: Conv2D | Conv1D) -> None:
+        """A convolution of images; a signal becomes an image of one row."""
+        windows, of_images = layer.windows, isinstance(layer, Conv2D)
         if windows.groups != 1:
             self.refuse(f"{windows.groups} groups", "packable is one group")
-        if len(self.shape) != 3 or self.shape[-1] != layer.in_channels:
+        if len(self.shape) != len(layer.padding) + 1 or self.shape[-1] != layer.in_channels:
+            sizes = "height, width" if of_images else "length"
             self.refuse(
-                f"expected images with {layer.in_channels} channels, got {self.shape}",
-                f"put Reshape((height, width, {layer.in_channels})) before it",
+                f"expected {'images' if of_images else 'signals'} with {layer.in_channels} "
+                f"channels, got {self.shape}",
+                f"put Reshape(({sizes}, {layer.in_channels})) before it",
             )
-        (above, below), (left, right) = layer.padding
-        height, width, channels = self.shape
+        (above, below), (left, right) = (*([] if of_images else [(0, 0)]), *layer.padding)
+        shape = self.shape if of_images else (1, *self.shape)
+        height, width, channels = shape
         padded = (1, above + height + below, left + width + right, channels)
         counts = windows.counts(padded)
         if min(counts) < 1:
             self.refuse(
-                f"expected images that windows fit on, got {self.shape}",
+                f"expected {'images' if of_images else 'signals'} that windows fit on, got "
+                f"{self.shape}",
                 "use smaller windows or padding",
             )
         weights, size = self.weights(layer)
         stage = ConvStage(
-            self.shape,
+            shape,
             (*counts, layer.out_channels),
             weights,
             math.prod(windows.size) * channels,
@@ -221,18 +258,19 @@ class _Lowering:
             windows.size,
             windows.stride,
             windows.dilation,
-            layer.padding,
+            ((above, below), (left, right)),
             self.padding_value(layer),
         )
         self.product(stage, layer, size)
+        self.shape = self.shape if of_images else self.shape[1:]
 
-    def padding_value(self, layer: Conv2D) -> int:
+    def padding_value(self, layer: Convolution) -> int:
         """The padding as a bit, or as the pixel that is exactly its value after rescaling.
 
         A pixel that equals it only after rounding could put a sum on the other side of a threshold.
         """
         value = layer.padding_value
-        if layer.padding == ((0, 0), (0, 0)):
+        if not layer.is_padded:
             return 0
         if self.holds == "pixels":
             self.rescaled()  # refuses a model without a Rescale
@@ -251,7 +289,7 @@ class _Lowering:
             )
         return int(value > 0)
 
-    def weights(self, layer: Dense | Conv2D) -> tuple[HostArray, HostArray]:
+    def weights(self, layer: Weighted) -> tuple[HostArray, HostArray]:
         """The rows of bits and the size of each row's weights, from the weights in evaluation."""
         if self.holds == "acc":
             self.refuse("its input has real values", "put a sign before it")
@@ -271,7 +309,7 @@ class _Lowering:
             self.refuse(*flaw)
         return CPU.run(pack_rows, (rows >= 0).astype(np.uint8)), size
 
-    def product(self, stage: Product, layer: Dense | Conv2D, size: HostArray) -> None:
+    def product(self, stage: Product, layer: Weighted, size: HostArray) -> None:
         """Add a product, and begin a new `Fold`, which collects the layers after it.
 
         A layer on pixels gets ``s pixel + o`` as input, from the model's Rescale layers. So its sum

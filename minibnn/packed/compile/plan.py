@@ -10,7 +10,8 @@ import numpy as np
 
 from minibnn.backend import Array
 from minibnn.functions import Function, Identity, sign, weight_levels
-from minibnn.layers import Conv2D, Dense, DirectFeedback, Layer, Sequential
+from minibnn.layers import DirectFeedback, Layer, Sequential
+from minibnn.layers.weighted import Weighted
 from minibnn.packed.compile.fold import Fold
 from minibnn.packed.stages import Shape, Stage
 
@@ -72,7 +73,7 @@ def is_sign(function: Function, dtype: np.dtype[Any]) -> bool:
     return True
 
 
-def quantizer_flaw(layer: Dense | Conv2D, Wq: Array) -> tuple[str, str] | None:
+def quantizer_flaw(layer: Weighted, Wq: Array) -> tuple[str, str] | None:
     """Why weights of two values may still not be binary weights, with a hint; or None."""
     function = layer.weight_quantizer
     if not np.array_equal(Wq, layer.quantized_weight(False)):

@@ -11,19 +11,24 @@ from minibnn import (
     Activation,
     AveragePool2D,
     BatchNorm,
+    Concatenate,
+    Conv1D,
     Conv2D,
     Dense,
     DirectFeedback,
     Dropout,
     Flatten,
+    GlobalAveragePool2D,
     Heaviside,
     MagnitudeAwareSign,
     MaxPool2D,
     PackError,
+    PReLU,
     Radial,
     ReLU,
     Rescale,
     Reshape,
+    Residual,
     Sequential,
     Ternary,
     disagreements,
@@ -123,6 +128,29 @@ def test_a_pool_after_the_norm_follows_the_threshold(rng):
     assert (sign.layers, sign.steps, sign.fold) == (6, 3, 1)
 
 
+def test_a_signal_is_an_image_of_one_row(rng):
+    """The same program as with `Conv2D`, whose images have another axis."""
+    conv1 = Conv1D(3, 6, 4, stride=2, padding=1, padding_value=-1, weight_quantizer=SIGN)
+    conv2 = Conv1D(6, 5, 3, dilation=2, padding=2, padding_value=1, weight_quantizer=SIGN)
+    rest = [BatchNorm(6), Activation(SIGN), conv2, Activation(SIGN), Flatten(), dense(40, 4)]
+    scale = Rescale(2 / 255, -1)
+    model = Sequential(Reshape((16, 3)), scale, conv1, *rest).initialize(rng)
+    options = {"padding_value": -1, "weight_quantizer": SIGN}
+    image1 = Conv2D(3, 6, (1, 4), stride=(1, 2), padding=(0, 1), **options).initialize(0)
+    options["padding_value"] = 1
+    image2 = Conv2D(6, 5, (1, 3), dilation=(1, 2), padding=(0, 2), **options).initialize(0)
+    for image, signal in ((image1, conv1), (image2, conv2)):
+        image.weight.data[...] = signal.weight.data
+        image.bias.data[...] = signal.bias.data
+    images = Sequential(Reshape((1, 16, 3)), scale, image1, *rest[:2], image2, *rest[3:])
+    ours, theirs = pack(model, (48,)), pack(images, (48,))
+    assert [s.kind for s in ours.stages] == [s.kind for s in theirs.stages]
+    x = rng.integers(0, 256, (60, 48), np.uint8)
+    np.testing.assert_array_equal(ours.logits(x), theirs.logits(x))
+    found = disagreements(model, ours, x)
+    assert found.packed_is_right, found
+
+
 class MyDense(Dense):
     pass
 
@@ -148,6 +176,14 @@ def refusals():
         r"weights of two values.*Ternary": [Rescale(1), Dense(4, 2, weight_quantizer=Ternary(0.5))],
         r"real values; put a sign": [*hidden, end],
         r"AveragePool2D": [*image, AveragePool2D(2), Flatten(), dense(1, 2)],
+        r"layer 2, GlobalAveragePool2D\(\): its means are real": [*image, GlobalAveragePool2D(), dense(1, 2)],
+        r"layer 2, Residual\(Dense\(4 -> 4\)\): it adds real numbers": [*hidden[:1], Flatten(), Residual(dense(4, 4)), Activation(SIGN), end],
+        r"layer 1, Concatenate\(2 branches\): it has branches": [Rescale(1), Concatenate(dense(4, 2), dense(4, 2)), Activation(SIGN), end],
+        r"layer 2, PReLU\(4\): its outputs are real": [*hidden, PReLU(4), Activation(SIGN), end],
+        r"expected signals with 2 channels, got \(4,\)": [Rescale(1), Conv1D(2, 2, 2, weight_quantizer=SIGN), Flatten()],
+        r"expected signals that windows fit on, got \(2, 2\)": [Reshape((2, 2)), Rescale(1), Conv1D(2, 2, 3, weight_quantizer=SIGN), Flatten()],
+        r"Conv1D.*padding of 0 is a third value": [Reshape((2, 2)), Rescale(1), Activation(SIGN), Conv1D(2, 2, 2, padding=1, weight_quantizer=SIGN), Flatten()],
+        r"Conv1D.* 2 groups": [Reshape((2, 2)), Rescale(1), Conv1D(2, 2, 2, groups=2, weight_quantizer=SIGN), Flatten()],
         r"before any product": [*image, MaxPool2D(2), Flatten(), dense(1, 2)],
         r"only pixels": [*hidden, Rescale(2.0), Activation(SIGN), end],
         r"BatchNorm\(4\): expected it between": [Rescale(1), BatchNorm(4), end],
