@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import importlib
 import itertools
 import os
 import sys
@@ -11,7 +12,6 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
-from numpy._core import _multiarray_umath
 
 from minibnn.backend.array import Array
 
@@ -105,7 +105,8 @@ def _connect_blas(library: ctypes.CDLL) -> None:
     if hasattr(os, "sched_getaffinity"):
         processors = len(os.sched_getaffinity(0))
     arguments: tuple[Any, ...] = None, None, None, 0, processors
-    numpy = ctypes.CDLL(_multiarray_umath.__file__)  # symbols are searched in what it was linked to
+    umath = importlib.import_module("numpy._core._multiarray_umath")
+    numpy = ctypes.CDLL(umath.__file__)  # symbols are searched in what it was linked to
     for prefix, suffix in itertools.product(("scipy_", ""), ("64_", "")):
         names = "openblas_get_num_threads", "openblas_set_num_threads", "cblas_sgemm"
         try:
