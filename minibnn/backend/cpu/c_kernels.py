@@ -99,12 +99,15 @@ def _connect_blas(library: ctypes.CDLL) -> None:
     """Tell C the functions of NumPy's OpenBLAS, whose threads are then replaced by those in C.
 
     Another BLAS has other functions, and one made with OpenMP would start threads of its own in
-    each of those in C: both keep their own threads, and C has as many as there are processors.
+    each of those in C: both keep their own threads, and C has as many as the environment variable
+    ``OMP_NUM_THREADS`` says, or as there are processors.
     """
     processors = getattr(os, "process_cpu_count", os.cpu_count)() or 1
     if hasattr(os, "sched_getaffinity"):
         processors = len(os.sched_getaffinity(0))
-    arguments: tuple[Any, ...] = None, None, None, 0, processors
+    said = os.environ.get("OMP_NUM_THREADS", "")
+    own = int(said) if said.isdigit() and int(said) else processors
+    arguments: tuple[Any, ...] = None, None, None, 0, own
     umath = importlib.import_module("numpy._core._multiarray_umath")
     numpy = ctypes.CDLL(umath.__file__)  # symbols are searched in what it was linked to
     for prefix, suffix in itertools.product(("scipy_", ""), ("64_", "")):
