@@ -94,7 +94,11 @@ def conditions(pythons: list[Path], scratch: Path) -> list[Condition]:
         c("NumPy with its least instructions", plain, missing=no_levels),
         c("C library without AVX2 and FMA", {"GLIBC_TUNABLES": NO_FMA},
           missing="" if "fma" in flags else "no FMA"),
-        c("C kernels for SSE2 only", settings={"kernels": sse2}, equal=True, missing=why),
+        c("C kernels that are no products for SSE2 only", settings={"kernels": sse2}, equal=True,
+          missing=why),
+        c("products on bits with AVX2", {"MINIBNN_CPU": "avx2"},
+          missing="" if "avx2" in _flags() else "no AVX2"),
+        c("products on bits with SSE2", {"MINIBNN_CPU": "portable"}),
         c("without C kernels", without),
         c("the same, NumPy with its least instructions", without | plain, missing=no_levels),
         c("stand-in for a GPU", settings={"device": "strict"}),
@@ -132,8 +136,8 @@ def _kernels_for_sse2(scratch: Path) -> tuple[str | None, str]:
         from build_kernels import compile_kernels
     except ImportError:
         return None, "pip install hatchling"
-    source = ROOT / "minibnn" / "backend" / "cpu" / "kernels.c"
-    (scratch / source.name).write_bytes(source.read_bytes())
+    for source in (ROOT / "minibnn" / "backend" / "cpu").glob("*.[ch]"):
+        (scratch / source.name).write_bytes(source.read_bytes())
     before = os.environ.get("CC")
     os.environ["CC"] = f"{before or 'cc'} '-Dtarget_clones(...)=unused'"  # one version, the default
     try:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import importlib
 import itertools
 import os
 import sys
@@ -11,7 +12,6 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
-from numpy._core import _multiarray_umath
 
 from minibnn.backend.array import Array
 
@@ -99,13 +99,17 @@ def _connect_blas(library: ctypes.CDLL) -> None:
     """Tell C the functions of NumPy's OpenBLAS, whose threads are then replaced by those in C.
 
     Another BLAS has other functions, and one made with OpenMP would start threads of its own in
-    each of those in C: both keep their own threads, and C has as many as there are processors.
+    each of those in C: both keep their own threads, and C has as many as the environment variable
+    ``OMP_NUM_THREADS`` says, or as there are processors.
     """
     processors = getattr(os, "process_cpu_count", os.cpu_count)() or 1
     if hasattr(os, "sched_getaffinity"):
         processors = len(os.sched_getaffinity(0))
-    arguments: tuple[Any, ...] = None, None, None, 0, processors
-    numpy = ctypes.CDLL(_multiarray_umath.__file__)  # symbols are searched in what it was linked to
+    said = os.environ.get("OMP_NUM_THREADS", "")
+    own = int(said) if said.isdigit() and int(said) else processors
+    arguments: tuple[Any, ...] = None, None, None, 0, own
+    umath = importlib.import_module("numpy._core._multiarray_umath")
+    numpy = ctypes.CDLL(umath.__file__)  # symbols are searched in what it was linked to
     for prefix, suffix in itertools.product(("scipy_", ""), ("64_", "")):
         names = "openblas_get_num_threads", "openblas_set_num_threads", "cblas_sgemm"
         try:

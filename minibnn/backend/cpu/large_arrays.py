@@ -16,6 +16,7 @@ import numpy as np
 from minibnn.backend.array import Array
 
 LARGE = 2**25  # bytes; malloc itself keeps smaller blocks, see backend.py
+LARGEST = 2**28  # bytes; of larger blocks too much memory would stay here
 MOST = 4  # blocks, such as the binary weights of two layers and of the next step
 
 _blocks: list[Array] = []
@@ -28,15 +29,17 @@ def empty(shape: tuple[int, ...]) -> Array:
     Views of a block hold a reference to it. While only the list does, nobody can see its values.
     """
     size = math.prod(shape)
-    if 4 * size < LARGE:
+    if not LARGE <= 4 * size <= LARGEST or not _lock.acquire(blocking=False):
         return np.empty(shape, np.float32)
-    with _lock:
+    try:
         for i in range(len(_blocks)):
             if _blocks[i].size == size and sys.getrefcount(_blocks[i]) == ALONE:
                 return _blocks[i].reshape(shape)
         del _blocks[: max(0, len(_blocks) + 1 - MOST)]  # the oldest; arrays may still use them
         _blocks.append(np.empty(size, np.float32))
         return _blocks[-1].reshape(shape)
+    finally:
+        _lock.release()
 
 
 def _alone() -> int:

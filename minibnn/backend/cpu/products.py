@@ -22,18 +22,18 @@ LEFT, RIGHT, BOTH = 2, 4, 8  # which operands may be signs: a, b, or both
 # Nanoseconds for each unit of `work`, fitted to benchmarks/results/bits.csv by benchmarks/bits.py;
 # but a call takes 2 us less than it did then.
 COSTS = {
-    ("avx512_vpopcntdq", LEFT): (3450, 0.0726, 14.4, 0.461),
-    ("avx512_vpopcntdq", RIGHT): (2680, 0.053, 17.5, 0.534),
-    ("avx512_vpopcntdq", BOTH): (3430, 0.0586, 0, 7.0),
-    ("avx512", LEFT): (3470, 0.0718, 14.4, 0.467),
-    ("avx512", RIGHT): (2680, 0.0518, 17.4, 0.536),
-    ("avx512", BOTH): (3610, 0.0559, 0, 16.6),
-    ("avx2", LEFT): (3280, 0.0915, 13.3, 0.525),
-    ("avx2", RIGHT): (2680, 0.0531, 16.7, 0.591),
-    ("avx2", BOTH): (3000, 0.0713, 0, 17.6),
-    ("portable", LEFT): (3440, 0.161, 21.1, 0.838),
-    ("portable", RIGHT): (2790, 0.123, 25.9, 0.898),
-    ("portable", BOTH): (2780, 0.123, 0, 46.4),
+    ("avx512_vpopcntdq", LEFT): (4070, 0.0709, 14.4, 0.416),
+    ("avx512_vpopcntdq", RIGHT): (4030, 0.0321, 17.4, 0.554),
+    ("avx512_vpopcntdq", BOTH): (5120, 0.0619, 0, 5.9),
+    ("avx512", LEFT): (4070, 0.0723, 14.5, 0.419),
+    ("avx512", RIGHT): (4020, 0.0319, 17.4, 0.556),
+    ("avx512", BOTH): (5450, 0.0603, 0, 14.7),
+    ("avx2", LEFT): (3890, 0.0912, 13.3, 0.454),
+    ("avx2", RIGHT): (4050, 0.0294, 16.7, 0.613),
+    ("avx2", BOTH): (4880, 0.0724, 0, 15.4),
+    ("portable", LEFT): (4010, 0.147, 21, 0.714),
+    ("portable", RIGHT): (4130, 0.089, 25.6, 0.935),
+    ("portable", BOTH): (4880, 0.128, 0, 41.1),
 }
 # Nanoseconds of the BLAS: for a call, and for each product of two numbers. These are among its best
 # in that table, on one thread. A processor that only has SSE or NEON was not measured; vectors are

@@ -7,7 +7,8 @@ enum {
     ABREAST = FLOATS == 16 ? 8 : 4,  /* windows whose results are in registers at the same time */
     OUTPUTS = 2 * FLOATS,            /* results of each of them */
     VALUES = 9,                      /* values of a window whose gradients are, at the same time */
-    MOST_VALUES = 128                /* of a window */
+    MOST_VALUES = 128,               /* of a window */
+    MOST_SUMS = 1 << 24              /* numbers in the sums of all images */
 };
 
 struct small_windows {
@@ -146,7 +147,7 @@ int NAMED(convolve_small_dW)(ptrdiff_t outputs, const struct windows *given, con
     struct results used = without_zero_edge(w, outputs, dz);
     struct small_windows c = {w, outputs, values_of(w), {0}, x, NULL, 0, used, NULL};
     ptrdiff_t size = c.k * outputs;
-    c.out = c.k > MOST_VALUES ? NULL : malloc((size_t)(w->images * size) * sizeof *dW);
+    c.out = c.k > MOST_VALUES || w->images * size > MOST_SUMS ? NULL : malloc((size_t)(w->images * size) * sizeof *dW);
     if (c.out == NULL)
         return 0;
     find_offsets(&c);

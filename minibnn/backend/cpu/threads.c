@@ -126,17 +126,16 @@ static void before_fork(void)
     atomic_store(&pool.ending, false);
 }
 
+static bool fork_safe;
+
 static void after_fork(void) { pthread_mutex_unlock(&pool.in_use); }
 
 static void start_threads(int wanted)
 {
-    static bool prepared = false;
-    if (!prepared)
-        prepared = pthread_atfork(before_fork, after_fork, after_fork) == 0;
     sigset_t all, before;
     sigfillset(&all); /* signals are for Python's main thread */
     pthread_sigmask(SIG_SETMASK, &all, &before);
-    for (; prepared && pool.started < wanted; pool.started++)
+    for (; fork_safe && pool.started < wanted; pool.started++)
         if (pthread_create(&pool.threads[pool.started], NULL, work,
                            (void *)(intptr_t)pool.started))
             break;
@@ -182,6 +181,8 @@ void minibnn_run(ptrdiff_t tasks, void (*task)(ptrdiff_t, void *), void *argumen
 void minibnn_use_blas(int (*get_threads)(void), void (*set_threads)(int), void *cblas_sgemm,
                       int has_long_integers, int threads)
 {
+    if (!fork_safe)
+        fork_safe = pthread_atfork(before_fork, after_fork, after_fork) == 0;
     blas_limit = get_threads, limit_blas = set_threads, sgemm = cblas_sgemm;
     long_integers = has_long_integers, own_limit = threads;
 }
@@ -253,9 +254,11 @@ int minibnn_blas_product(ptrdiff_t n, ptrdiff_t k, ptrdiff_t m, ptrdiff_t a_down
         return 0;
     ptrdiff_t lines = ((m > n ? m : n) + 15) / 16;
     p.parts = n * m < (1 << 20) / k ? 1 : lines < threads ? lines : threads;
+    int before = blas_limit();
     limit_blas(1); /* only who uses the pool changes this */
     run_on_pool((int)p.parts, p.parts, multiply_part, &p);
-    limit_blas(threads);
+    if (blas_limit() == 1) /* nobody has set it meanwhile */
+        limit_blas(before);
     pthread_mutex_unlock(&pool.in_use);
     return 1;
 }

@@ -36,7 +36,9 @@ def test_labels_and_logits_that_c_does_not_take(rng):
     labels[::3] -= 1  # also to -1, which is no class
     expected = count_correct(logits, labels)
     assert CPU.run(count_correct, logits, labels) == expected
-    for other in (labels.astype(np.int32), labels.astype(np.int8), np.repeat(labels, 2)[::2]):
+    swapped = labels.astype(">i8")
+    others = labels.astype(np.int32), labels.astype(np.int8), np.repeat(labels, 2)[::2], swapped
+    for other in others:
         assert accuracy.count_correct(CPU, logits, other) is NotImplemented
         assert CPU.run(count_correct, logits, other) == expected
     for other in (logits.astype(np.float64), np.asfortranarray(logits)):

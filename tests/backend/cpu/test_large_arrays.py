@@ -59,3 +59,11 @@ def test_several_threads_never_get_the_same_memory():
 
     with ThreadPoolExecutor(4) as pool:
         assert all(pool.map(use, range(4)))
+
+
+def test_very_large_arrays_and_those_of_a_thread_that_would_wait_are_ordinary(monkeypatch):
+    monkeypatch.setattr(large_arrays, "LARGEST", 4000)
+    assert large_arrays.empty((1001,)).base is None
+    with large_arrays._lock:  # as in a process forked while another thread was in `empty`
+        assert large_arrays.empty((100,)).base is None
+    assert large_arrays.empty((100,)).base is not None
