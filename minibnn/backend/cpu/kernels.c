@@ -195,11 +195,6 @@ void minibnn_adam(ptrdiff_t n, float *w, const float *g, float *m, float *v, flo
  * accumulator. A task has the columns of a strip, which are added in parallel. */
 enum { ROWS = 64, STRIP = 256 };
 
-INLINE ptrdiff_t strips(ptrdiff_t rows, ptrdiff_t width)
-{
-    return rows * width <= PIECE ? 1 : (width + STRIP - 1) / STRIP;
-}
-
 /* Sums of n columns of a (rows, width), or of the products a b. */
 INLINE void column_sums(ptrdiff_t rows, ptrdiff_t width, ptrdiff_t n, const float *a, const float *b,
                         float *restrict sums)
