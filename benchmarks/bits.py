@@ -15,9 +15,6 @@ the program prints it anew. It also prints how often the prediction chose the sl
 from __future__ import annotations
 
 import argparse
-import os
-import sys
-import time
 from collections.abc import Callable, Iterator
 from functools import partial
 from itertools import product as combinations
@@ -28,6 +25,7 @@ import numpy as np
 import pandas as pd
 
 from harness.environment import RESULTS, restart_without_unfair_variables, save_run
+from harness.turns import restart_on_one_thread, take_turns
 from minibnn.backend.cpu import open_library
 from minibnn.backend.cpu.c_kernels import INSTRUCTION_SETS, Library
 from minibnn.backend.cpu.products import BOTH, LEFT, RIGHT, on_bits, work, worthwhile
@@ -61,18 +59,6 @@ def operands(kind: str, n: int, k: int, m: int) -> tuple[Any, Any]:
     return signs(n, k), signs(k, m)
 
 
-def medians(calls: list[Callable[[], Any]], seconds: float) -> list[float]:
-    """Median microseconds of each call; they take turns for so many seconds, or five times."""
-    times: list[list[float]] = [[] for _ in calls]
-    end = time.perf_counter() + seconds
-    while len(times[0]) < 6 or time.perf_counter() < end:
-        for call, spent in zip(calls, times, strict=True):
-            start = time.thread_time()
-            call()
-            spent.append(time.thread_time() - start)
-    return [1e6 * float(np.median(spent[1:])) for spent in times]
-
-
 def measure(shapes: list[tuple[int, ...]], seconds: float) -> Iterator[dict[str, Any]]:
     """Rows of the table."""
     library = open_library()
@@ -85,7 +71,7 @@ def measure(shapes: list[tuple[int, ...]], seconds: float) -> Iterator[dict[str,
         calls: list[Callable[[], Any]] = [partial(np.matmul, a, b, out=out)]
         for name in there:
             calls.append(partial(on_bits, Library(library, name), a, b, out, KINDS[kind]))
-        blas, *bits = medians(calls, seconds)
+        blas, *bits = (float(np.median(spent)) for spent in take_turns(calls, seconds))
         for name, spent in zip(there, bits, strict=True):
             yield {
                 "instructions": name, "signs": kind, "n": n, "k": k, "m": m,
@@ -126,9 +112,7 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=RESULTS, metavar="FOLDER",
                         help="for the two files; default: benchmarks/results")  # fmt: skip
     args = parser.parse_args()
-    if os.environ.get("OPENBLAS_NUM_THREADS") != "1":
-        os.environ["OPENBLAS_NUM_THREADS"] = "1"
-        os.execv(sys.executable, [sys.executable, *sys.argv])
+    restart_on_one_thread()
     restart_without_unfair_variables()
     table = pd.DataFrame(measure(args.shapes, args.seconds))
     save_run(args.out, "bits", table, [], 1, [])

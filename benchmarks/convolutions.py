@@ -15,10 +15,7 @@ program prints how often they chose the slower way.
 from __future__ import annotations
 
 import argparse
-import os
-import sys
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from functools import partial
 from itertools import product as combinations
 from pathlib import Path
@@ -28,6 +25,7 @@ import numpy as np
 import pandas as pd
 
 from harness.environment import RESULTS, restart_without_unfair_variables, save_run
+from harness.turns import restart_on_one_thread, take_turns
 from minibnn.backend.cpu import CompiledBackend, convolution, open_library
 from minibnn.backend.cpu.c_kernels import INSTRUCTION_SETS, Library
 from minibnn.windows import Windows
@@ -95,18 +93,6 @@ def calls(backend: CompiledBackend, shape: tuple[int, ...]) -> Iterator[tuple[An
             convolution.bits_pay, convolution.dx_pays, convolution.small_pays = choices
 
 
-def least(both: list[Callable[[], Any]], seconds: float) -> list[float]:
-    """The least microseconds of each call; they take turns for so many seconds, or five times."""
-    times: list[list[float]] = [[] for _ in both]
-    end = time.perf_counter() + seconds
-    while len(times[0]) < 6 or time.perf_counter() < end:
-        for call, spent in zip(both, times, strict=True):
-            start = time.thread_time()
-            call()
-            spent.append(time.thread_time() - start)
-    return [1e6 * min(spent[1:]) for spent in times]
-
-
 def measure(shapes: list[tuple[int, ...]], seconds: float) -> Iterator[dict[str, Any]]:
     """Rows of the table."""
     library = open_library()
@@ -118,7 +104,7 @@ def measure(shapes: list[tuple[int, ...]], seconds: float) -> Iterator[dict[str,
         for shape in shapes:
             for what, chosen, in_c, other in calls(backend, shape):
                 if in_c() is not NotImplemented:  # not too large for small windows
-                    ours, theirs = least([in_c, other], seconds)
+                    ours, theirs = map(min, take_turns([in_c, other], seconds))
                     names = "batch", "size", "channels", "outputs", "kernel", "stride"
                     yield {
                         "instructions": name, "what": what, **dict(zip(names, shape, strict=True)),
@@ -137,9 +123,7 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=RESULTS, metavar="FOLDER",
                         help="for the two files; default: benchmarks/results")  # fmt: skip
     args = parser.parse_args()
-    if os.environ.get("OPENBLAS_NUM_THREADS") != "1":
-        os.environ["OPENBLAS_NUM_THREADS"] = "1"
-        os.execv(sys.executable, [sys.executable, *sys.argv])
+    restart_on_one_thread()
     restart_without_unfair_variables()
     table = pd.DataFrame(measure(args.shapes, args.seconds))
     save_run(args.out, "convolutions", table, [], 1, [])

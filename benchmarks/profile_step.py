@@ -6,10 +6,10 @@
 
 A phase is a group of backend operations, timed inside an ordinary training loop: loading the batch
 (gather), the signs of weights and activations (signs), the gradient masks of signs (masks), batch
-norm, the matrix products of the forward and the backward pass, sums over the batch, the loss and
-the optimiser. The rest of the two passes is elementwise array code and Python (elementwise). For
-products the table also shows GFLOP/s. Each timed call takes about half a microsecond longer; the
-last line, the time of a step, is measured without these clocks.
+norm, pooling, the matrix products of the forward and the backward pass, sums over the batch, the
+loss and the optimiser. The rest of the two passes is elementwise array code and Python
+(elementwise). For products the table also shows GFLOP/s. Each timed call takes about half a
+microsecond longer; the last line, the time of a step, is measured without these clocks.
 
 Prints a table of medians over the steps.
 """
@@ -128,6 +128,8 @@ PHASES = {
     "batch_norm_gradient": "batch norm",
     "update_running": "batch norm",
     "straight_through_gradient": "masks",
+    "max_pool": "pooling",
+    "max_pool_gradient": "pooling",
     "matmul": "products",
     "convolve": "products",
     "convolve_dW": "products",
@@ -169,7 +171,7 @@ def profile(model: Layer, loss: Any, optimizer: Any, loader: DataLoader, steps: 
                 {"gather": t1 - t0}
                 | {
                     phase: clock.seconds[phase]
-                    for phase in ("signs", "batch norm", "sums", "masks")
+                    for phase in ("signs", "batch norm", "sums", "masks", "pooling")
                 }
                 | {f"{d} products": clock.seconds[f"{d} products"] for d in ("forward", "backward")}
                 | {"elementwise": t2 - t1 + t4 - t3 - inside, "loss": t3 - t2, "optimiser": t5 - t4}

@@ -69,7 +69,7 @@ WORKLOADS = {
     "step-larq-cnn": Workload(
         "step",
         Job("train", (576, 64, 10), convs=(32, 64, 64), pooled=(0, 1), steps=15),
-        (OURS, ON_NUMPY, EAGER, CHANNELS_LAST, JAX, FUNCTION, PRODUCTS),
+        (OURS, ON_NUMPY, EAGER, CHANNELS_LAST, COMPILED, JAX, FUNCTION, PRODUCTS),
     ),
     "evaluate": Workload(
         "10,000 images", replace(SEED, kind="evaluate", steps=20), (OURS, EAGER, JAX)

@@ -195,11 +195,6 @@ void minibnn_adam(ptrdiff_t n, float *w, const float *g, float *m, float *v, flo
  * accumulator. A task has the columns of a strip, which are added in parallel. */
 enum { ROWS = 64, STRIP = 256 };
 
-INLINE ptrdiff_t strips(ptrdiff_t rows, ptrdiff_t width)
-{
-    return rows * width <= PIECE ? 1 : (width + STRIP - 1) / STRIP;
-}
-
 /* Sums of n columns of a (rows, width), or of the products a b. */
 INLINE void column_sums(ptrdiff_t rows, ptrdiff_t width, ptrdiff_t n, const float *a, const float *b,
                         float *restrict sums)
@@ -333,8 +328,9 @@ CLONES void minibnn_batch_norm(ptrdiff_t rows, ptrdiff_t width, ptrdiff_t channe
                                float *stats, float *columns, float epsilon)
 {
     float *mean = stats, *var = stats + channels, *inv_std = stats + 2 * channels;
-    struct batch job = {rows, width, channels, x, NULL, y, x_hat, columns, columns + width,
-                        columns + 2 * width, columns + 3 * width, 0};
+    struct batch job = {rows, width, channels, .x = x, .y = y, .x_hat = x_hat,
+                        .scale = columns, .shift = columns + width, .slope = columns + 2 * width,
+                        .mean = columns + 3 * width};
     float count = (float)(rows * (width / channels));
     minibnn_batch_sums(rows, width, channels, x, mean, job.shift);
     for (ptrdiff_t c = 0; c < channels; c++)
@@ -389,8 +385,9 @@ CLONES void minibnn_batch_norm_gradient(ptrdiff_t rows, ptrdiff_t width, ptrdiff
                                         const float *gamma, float *dgamma, float *dbeta, float *dx,
                                         float *columns)
 {
-    struct batch job = {rows, width, channels, dy, x_hat, dx, NULL, columns, columns + width,
-                        dgamma == NULL ? NULL : columns + 2 * width, NULL, 0};
+    struct batch job = {rows, width, channels, .x = dy, .x_hat_in = x_hat, .y = dx,
+                        .scale = columns, .shift = columns + width,
+                        .slope = dgamma == NULL ? NULL : columns + 2 * width};
     for_strips(&job, dots_task);
     add_positions(width / channels, channels, job.shift);
     memcpy(dbeta, job.shift, (size_t)channels * sizeof *dbeta);

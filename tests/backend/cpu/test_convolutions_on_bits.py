@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import shutil
 
 import numpy as np
@@ -40,36 +41,41 @@ def check_sums(got, reference, arguments, summands):
 
 # --- On bits ------------------------------------------------------------------------------------
 
-channels = st.sampled_from([1, 3, 31, 32, 33, 64, 100])
-pairs = st.tuples
+
+@st.composite
+def cases(draw, batches, channels):
+    """Windows, the shape of images, whether the last row and column of dz are zeros, and a stream."""
+
+    def two(rows, columns):
+        return draw(st.integers(*rows)), draw(st.integers(*columns))
+
+    windows = Windows(two((1, 5), (1, 5)), two((1, 3), (1, 3)), two((1, 2), (1, 3)))
+    extra = zip(windows.size, windows.dilation, two((0, 9), (0, 20)), strict=True)
+    shape = draw(batches), *((n - 1) * d + 1 + more for n, d, more in extra), draw(channels)
+    edges = draw(st.booleans()), draw(st.booleans())
+    return windows, shape, edges, np.random.default_rng(draw(st.integers(0, 99)))
+
+
+def gradient(rng, windows, shape, outputs, edges):
+    dz = reals(rng, shape[0], *windows.counts(shape), outputs)
+    dz[:, windows.counts(shape)[0] - edges[0] :] = 0
+    dz[:, :, windows.counts(shape)[1] - edges[1] :] = 0
+    return dz
 
 
 @settings(deadline=None, max_examples=150)
 @given(
-    batch=st.integers(1, 9),
-    extra=pairs(st.integers(0, 9), st.integers(0, 20)),
-    inputs=channels,
+    case=cases(st.integers(1, 9), st.sampled_from([1, 3, 31, 32, 33, 64, 100])),
     outputs=st.sampled_from([1, 3, 16, 33, 70]),
-    size=pairs(st.integers(1, 5), st.integers(1, 5)),
-    stride=pairs(st.integers(1, 3), st.integers(1, 3)),
-    dilation=pairs(st.integers(1, 2), st.integers(1, 3)),
-    edges=pairs(st.booleans(), st.booleans()),
-    seed=st.integers(0, 99),
 )
-def test_convolutions_of_any_shape(
-    batch, extra, inputs, outputs, size, stride, dilation, edges, seed
-):
+def test_convolutions_of_any_shape(case, outputs):
     """z is exact for two operands of signs; all else to rounding; the same on each set."""
-    windows, rng = Windows(size, stride, dilation), np.random.default_rng(seed)
-    rows, columns = ((n - 1) * d + 1 + e for n, d, e in zip(size, dilation, extra, strict=True))
-    shape, values = (batch, rows, columns, inputs), size[0] * size[1] * inputs
-    assume(batch * rows * columns * values * outputs < 2**25)
-    x, W, real = signs(rng, *shape), signs(rng, *size, inputs, outputs), reals(rng, *size, inputs, outputs)  # fmt: skip
-    dz = reals(rng, batch, *windows.counts(shape), outputs)
-    if edges[0]:
-        dz[:, -1] = 0
-    if edges[1]:
-        dz[:, :, -1] = 0
+    windows, shape, edges, rng = case
+    size, values = windows.size, math.prod(windows.size) * shape[-1]
+    assume(math.prod(shape[:3]) * values * outputs < 2**25)
+    kernel = *size, shape[-1], outputs
+    x, W, real = signs(rng, *shape), signs(rng, *kernel), reals(rng, *kernel)
+    dz = gradient(rng, windows, shape, outputs, edges)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(cpu_convolution, "bits_pay", lambda *args: True)
         patch.setattr(cpu_convolution, "dx_pays", lambda *args: True)
@@ -134,34 +140,29 @@ def test_nan_and_infinity_in_the_other_operand(backend, always, rng):
         assert not np.isfinite(got).all()
 
 
+def test_the_parts_of_a_large_weight_gradient_are_few(always, rng):
+    """Each has several images then: a sum for each would take much memory."""
+    windows, shape = Windows((1, 1)), (9, 24, 24, 1024)
+    x, dz = signs(rng, *shape), reals(rng, *shape[:3], 1040)
+    dW = convolve_dW_in_c(CPU, x, dz, windows)
+    expected = x.reshape(-1, 1024).T @ dz.reshape(-1, 1040)
+    np.testing.assert_allclose(dW[0, 0], expected, rtol=1e-4, atol=1e-3)
+
+
 # --- Small windows ------------------------------------------------------------------------------
 
 
 @settings(deadline=None, max_examples=100)
 @given(
-    batch=st.integers(1, 5),
-    extra=pairs(st.integers(0, 9), st.integers(0, 20)),
-    inputs=st.integers(1, 4),
+    case=cases(st.integers(1, 5), st.integers(1, 4)),
     outputs=st.sampled_from([1, 8, 16, 31, 33, 64]),
-    size=pairs(st.integers(1, 5), st.integers(1, 5)),
-    stride=pairs(st.integers(1, 3), st.integers(1, 3)),
-    dilation=pairs(st.integers(1, 2), st.integers(1, 3)),
-    edges=pairs(st.booleans(), st.booleans()),
-    seed=st.integers(0, 99),
 )
-def test_small_windows_of_any_shape(
-    batch, extra, inputs, outputs, size, stride, dilation, edges, seed
-):
+def test_small_windows_of_any_shape(case, outputs):
     """Within the roundings of sums one after the other; the same on each instruction set."""
-    windows, rng = Windows(size, stride, dilation), np.random.default_rng(seed)
-    rows, columns = ((n - 1) * d + 1 + e for n, d, e in zip(size, dilation, extra, strict=True))
-    shape, values = (batch, rows, columns, inputs), size[0] * size[1] * inputs
-    x, W = reals(rng, *shape), reals(rng, *size, inputs, outputs)
-    dz = reals(rng, batch, *windows.counts(shape), outputs)
-    if edges[0]:
-        dz[:, -1] = 0
-    if edges[1]:
-        dz[:, :, -1] = 0
+    windows, shape, edges, rng = case
+    values = math.prod(windows.size) * shape[-1]
+    x, W = reals(rng, *shape), reals(rng, *windows.size, shape[-1], outputs)
+    dz = gradient(rng, windows, shape, outputs, edges)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(cpu_convolution, "bits_pay", lambda *args: False)
         patch.setattr(cpu_convolution, "small_pays", lambda *args: True)

@@ -9,6 +9,7 @@ import pytest
 from devices import built
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from instruction_sets import NO_SIGNS, SETS, reals, signs
 from sanitized import run_hostile
 
 from minibnn import (
@@ -20,31 +21,13 @@ from minibnn import (
     Ternary,
 )
 from minibnn.backend import CPU
-from minibnn.backend.cpu import CompiledBackend, c_kernels, open_library
 from minibnn.backend.cpu.products import BOTH, LEFT, RIGHT, by_address, on_bits, worthwhile
 
 pytestmark = built
 ANY = LEFT | RIGHT | BOTH
-LIBRARY = open_library() if isinstance(CPU, CompiledBackend) else None
-# Every instruction set that this machine has, the smallest first.
-CS = (
-    []
-    if LIBRARY is None
-    else [
-        c_kernels.Library(LIBRARY, name)
-        for name in c_kernels.INSTRUCTION_SETS[: LIBRARY.minibnn_instruction_set() + 1]
-    ]
-)
+CS = [backend.c for backend in SETS]
 each = pytest.mark.parametrize("c", CS, ids=lambda c: c.instruction_set)
 SIZES = 1, 3, 63, 64, 65, 1000
-
-
-def signs(rng, *shape):
-    return np.where(rng.random(shape) < 0.5, np.float32(-1), np.float32(1))
-
-
-def reals(rng, *shape):
-    return rng.standard_normal(shape).astype(np.float32)
 
 
 def stored(a, layout):
@@ -160,8 +143,6 @@ def test_zeros_in_the_other_operand_give_a_positive_zero(c, rng):
 
 # --- What is not signs --------------------------------------------------------------------------
 
-WRONG = [0.0, -0.0, np.nan, np.inf, 0.5, -2.0, np.nextafter(np.float32(1), np.float32(2))]
-
 
 @each
 @pytest.mark.parametrize("layout", ["rows", "columns"])
@@ -175,7 +156,7 @@ def test_a_single_value_that_is_no_sign_is_noticed(c, layout, shape, rng):
         x = stored(a, layout)
         x = x.copy(order="K")
         assert on_bits(c, x, b, None, ANY) is not NotImplemented
-        x[place] = WRONG[t % len(WRONG)]
+        x[place] = NO_SIGNS[t % len(NO_SIGNS)]
         assert on_bits(c, x, b, None, ANY) is NotImplemented
         assert on_bits(c, b.T, x.T, None, ANY) is NotImplemented
 
@@ -429,19 +410,33 @@ def test_a_zero_in_x_is_no_sign(zero, kinds, rng):
 
 
 def test_ternary_weights_are_no_signs(kinds, rng):
-    check(dense(Ternary()), signs(rng, N, K), reals(rng, N, M))
-    assert kinds == [1, 1]
+    """Also if only the last one is 0."""
+    layer = dense(Ternary())
+    check(layer, signs(rng, N, K), reals(rng, N, M))
+    layer.weight.data[...] = signs(rng, K, M)
+    layer.weight.data[-1, -1] = 0
+    check(layer, signs(rng, N, K), reals(rng, N, M))
+    assert kinds == [1, 1] * 2
 
 
 def test_real_feedback_matrices_are_no_signs(kinds, rng):
-    check(dense(SignSTE(), feedback=FixedFeedback()), signs(rng, N, K), reals(rng, N, M))
-    assert kinds == [3, 1]
+    """Also if only the last value is not."""
+    layer = dense(SignSTE(), feedback=FixedFeedback())
+    check(layer, signs(rng, N, K), reals(rng, N, M))
+    layer.feedback.weights.data[...] = signs(rng, K, M)
+    layer.feedback.weights.data[-1, -1] = 0.5
+    check(layer, signs(rng, N, K), reals(rng, N, M))
+    assert kinds == [3, 1] * 2
 
 
 def test_the_scales_of_a_magnitude_aware_sign_count(kinds, rng):
+    """Also if only the last output has another scale than 1."""
     layer = dense(MagnitudeAwareSign())
     check(layer, signs(rng, N, K), reals(rng, N, M))
-    assert kinds == [1, 1]
+    layer.weight.data[...] = signs(rng, K, M)
+    layer.weight.data[:, -1] *= 0.5
+    check(layer, signs(rng, N, K), reals(rng, N, M))
+    assert kinds == [1, 1] * 2
 
 
 def test_each_draw_of_a_stochastic_sign_counts(kinds, rng):

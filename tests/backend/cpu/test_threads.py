@@ -90,18 +90,32 @@ def test_every_piece_of_a_long_array(n, rng):
         np.testing.assert_array_equal(mine, theirs)
 
 
+@pytest.mark.parametrize("offset", [0, 1, 3])
+def test_signs_of_large_weights_are_written_past_the_caches(offset, rng):
+    """Four at a time, at any address; with every kind of number, also in the tail."""
+    x = np.resize(rng.standard_normal(1009).astype(np.float32), 2**22 + 7 + offset)[offset:]
+    for value in (np.nan, -np.nan, np.inf, -np.inf, 0.0, -0.0, 1e-45, -1e-45):
+        x[rng.integers(len(x), size=50)] = value
+    x[-3:] = np.nan, -0.0, -1
+    np.testing.assert_array_equal(CPU.run(binary_sign, x), NUMPY.run(binary_sign, x))
+
+
 @pytest.mark.parametrize("order", ["rows", "columns"])
 @pytest.mark.parametrize("shape", [(40, 300, 700), (700, 300, 40), (64, 100, 64), (33, 500, 31)])
-def test_the_blas_computes_products_of_floats_on_these_threads(shape, order, rng):
+def test_the_blas_computes_products_of_floats_on_these_threads(shape, order, rng, monkeypatch):
     n, k, m = shape
     a, b = rng.standard_normal((n, k)), rng.standard_normal((k, m))
     small = a.astype(np.float32), b.astype(np.float32)
     if order == "columns":
         small = tuple(map(np.asfortranarray, small))
+    call, done = CPU.c.blas_product, []
+    monkeypatch.setattr(CPU.c, "blas_product", lambda *args: done.append(call(*args)) or done[-1])
     for threads in (1, 2, 3):
+        done.clear()
         with threadpool_limits(threads, "blas"):
             z = CPU.matmul(*small)
             assert blas_threads() == {threads}
+        assert done == [1] * (threads > 1)  # np.matmul computes on one
         np.testing.assert_allclose(z, small[0] @ small[1], rtol=1e-4, atol=1e-4)
 
 
