@@ -77,16 +77,25 @@ class Point:
         for name in places:
             # If inputs are huge, a bias of 1 has a visible effect only if it is huge, too.
             farthest = max(1.0, float(abs(self.x).max())) if name == "x" else FAR
-            slopes = Slopes(values[name], self.output, self._change, farthest)
+            change = self._change_by_x if name == "x" else self._change
+            slopes = Slopes(values[name], self.output, change, farthest)
             found[name] = compare(
                 name, slopes, self.gradients[name], self.dy, places[name], tolerance, ties=ties
             )
         return found
 
-    def _change(self, plus: Array, minus: Array) -> tuple[Array, float]:
+    def _change_by_x(self, plus: Array, minus: Array) -> tuple[Array, float]:
+        # An output that stays beside one that moves may be too large to show the change.
+        changed = plus != minus
+        changed[changed.reshape(len(changed), -1).any(axis=1)] = True
+        return self._change(plus, minus, changed)
+
+    def _change(
+        self, plus: Array, minus: Array, changed: Array | None = None
+    ) -> tuple[Array, float]:
         # The scalar is sum(y dy): with a loss, the chain rule's second half, dy being checked
         # before. Output by output, so that what did not change cancels exactly.
-        changed = plus != minus
+        changed = plus != minus if changed is None else changed
         if not changed.any():  # flat, or the change is too small: all of it is rounding
             changed[...] = True
         size = (abs(plus) + abs(minus)) * abs(self.dy)

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from minibnn.backend import Array
-from minibnn.checks import integer
+from minibnn.checks import integer, number
 from minibnn.data.epochs import Loader
 from minibnn.data.loader import DataLoader
 from minibnn.input_contract import InputContract
@@ -298,17 +298,20 @@ def _loaders(
         )
     if isinstance(validation, Loader):
         return train, ("validation", validation)
-    if isinstance(validation, bool) or not isinstance(validation, int | float | np.number):
+    try:
+        fraction = float(number("fit", "validation", validation))
+    except TypeError:
+        got = validation if isinstance(validation, bool) else type(validation).__name__
         raise TypeError(
             "fit: expected validation to be a DataLoader, a fraction such as 0.1, or None, got "
-            f"{type(validation).__name__}; make one: DataLoader((x, labels), batch_size)"
-        )
+            f"{got}; make one: DataLoader((x, labels), batch_size)"
+        ) from None
     if not isinstance(train, DataLoader):
         raise TypeError(
-            f"fit: expected a DataLoader, to hold out {validation} of it, got "
+            f"fit: expected a DataLoader, to hold out {fraction} of it, got "
             f"{type(train).__name__}; give validation a loader of its own"
         )
-    train, part = train.split(float(validation))
+    train, part = train.split(fraction)
     return train, ("validation", part)
 
 

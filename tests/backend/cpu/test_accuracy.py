@@ -7,10 +7,10 @@ from itertools import product
 import numpy as np
 import pytest
 from devices import built
-from minibnn.training.accuracy import count_correct
 
 from minibnn.backend import CPU
 from minibnn.backend.cpu import accuracy
+from minibnn.losses.accuracy import count_correct
 
 VALUES = np.nan, -np.inf, np.inf, -1.0, -0.0, 0.0, 2.0
 
