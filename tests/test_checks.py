@@ -45,6 +45,7 @@ from minibnn import (
     MaxPool2D,
     Parameter,
     PerEpoch,
+    PlainSteps,
     PReLU,
     Radial,
     RandomShift,
@@ -324,6 +325,7 @@ NUMBERS = {
     "check_gradients.tolerance": (lambda v: checked(tolerance=v), 0.5),
     "clip_gradients.norm": (clipped, 0.5),
     "fit.validation": (lambda v: fitted(validation=v), 0.5),
+    "PlainSteps.clip_norm": (lambda v: PlainSteps(*parts(), clip_norm=v).clip_norm, 0.5),
     "CapturedSteps.clip_norm": (lambda v: CapturedSteps(*parts(), clip_norm=v).clip_norm, 0.5),
     "fit.clip_norm": (lambda v: fitted(clip_norm=v), 0.5),
     "finn.dropout": (
