@@ -47,9 +47,11 @@ class NumpyBackend(Backend):
 
     def update(self, allowed: Array | None = None) -> AbstractContextManager[None]:
         """A context without a flag: `masked_write` checks at once."""
-        if allowed is not None:
+        if allowed is None:
+            return NOTHING
+        if not (type(allowed) is np.ndarray and allowed.dtype == bool and not allowed.ndim):
             super().update(allowed)  # raises if it is not a flag
-        if allowed is not None and not allowed:
+        if not allowed:
             raise ValueError(
                 "update on the CPU: expected allowed to be True, got False; call all_finite, and "
                 "skip the update if it returns False"
