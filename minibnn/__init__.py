@@ -3,6 +3,7 @@
 Layers       Dense, Conv2D, Conv1D, Radial, Activation, PReLU, Dropout, BatchNorm, ShiftBatchNorm,
              TensorNorm, MaxPool2D, AveragePool2D, GlobalAveragePool2D, Flatten, Reshape, Rescale,
              Sequential, Residual, Concatenate; your own: Layer
+Input codes  Thermometer, OneHotCode, Standardize, fit_codes
 Functions    ReLU, Tanh, HardTanh, Sigmoid, Identity, PowerOfTwo; your own: Function
 Quantizers   SignSTE, ApproxSign, SwishSign, MagnitudeAwareSign, StochasticSign, AdaSTE, Ternary,
              TernaryWeights, Heaviside, DoReFaActivations, DoReFaWeights; plot_function draws one
@@ -59,6 +60,7 @@ if TYPE_CHECKING:
         write_idx,
     )
     from minibnn.diagnosis import Diagnosis, Finding, diagnose
+    from minibnn.encoding import OneHotCode, Standardize, Thermometer, fit_codes
     from minibnn.export import export_c, export_html, export_onnx
     from minibnn.feedback import Blocked, Feedback, FixedFeedback, Transpose
     from minibnn.functions import (
@@ -237,6 +239,7 @@ __all__ = [
     "MeanSquaredError",
     "Metrics",
     "ModelFileError",
+    "OneHotCode",
     "Optimizer",
     "OptimizerGroup",
     "PReLU",
@@ -260,6 +263,7 @@ __all__ = [
     "Sigmoid",
     "SignSTE",
     "SquaredHinge",
+    "Standardize",
     "StochasticSign",
     "StraightThrough",
     "SwishSign",
@@ -267,6 +271,7 @@ __all__ = [
     "TensorNorm",
     "Ternary",
     "TernaryWeights",
+    "Thermometer",
     "Transpose",
     "Uniform",
     "WarmUp",
@@ -282,6 +287,7 @@ __all__ = [
     "export_html",
     "export_onnx",
     "fit",
+    "fit_codes",
     "get_backend",
     "glorot_lr_scale",
     "load_latents",
@@ -315,6 +321,7 @@ _ROOMS = {
         "one_cold one_hot read_idx write_idx"
     ),
     "diagnosis": "Diagnosis Finding diagnose",
+    "encoding": "OneHotCode Standardize Thermometer fit_codes",
     "feedback": "Blocked Feedback FixedFeedback Transpose",
     "functions": (
         "AdaSTE ApproxSign DoReFaActivations DoReFaWeights Function HardTanh Heaviside "

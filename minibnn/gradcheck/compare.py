@@ -164,6 +164,7 @@ def compare(
         errors, noise, floor,
     )  # fmt: skip
     again = ((noise > LOST * size) | (errors > tolerance)) & checked & np.isfinite(errors)
+    again &= size > 0  # else the output is constant, and so far both gradients are zero
     for i in zip(*np.nonzero(again), strict=True):
         _look_again(c, slopes, i, h, size[i], tolerance)
     _look_at_small_ones(c, slopes, h, np.where(again, 0.0, difference), tolerance)

@@ -6,7 +6,16 @@ from collections.abc import Callable, Iterable, Mapping
 from types import FunctionType
 from typing import Any, TypeAlias
 
-from minibnn import feedback, functions, initializers, layers, losses, optimizers, schedules
+from minibnn import (
+    encoding,
+    feedback,
+    functions,
+    initializers,
+    layers,
+    losses,
+    optimizers,
+    schedules,
+)
 from minibnn.random_stream import RandomStream
 
 __all__ = ["PARTS", "Classes", "known_classes"]
@@ -36,6 +45,9 @@ PARTS: Mapping[str, type] = {
         layers.Sequential,
         layers.ShiftBatchNorm,
         layers.TensorNorm,
+        encoding.OneHotCode,
+        encoding.Standardize,
+        encoding.Thermometer,
         functions.AdaSTE,
         functions.ApproxSign,
         functions.DoReFaActivations,

@@ -15,6 +15,7 @@ from minibnn.backend import Array
 from minibnn.checks import integer, number
 from minibnn.data.epochs import Loader
 from minibnn.data.loader import DataLoader
+from minibnn.encoding import fit_codes
 from minibnn.input_contract import InputContract
 from minibnn.layers import Layer
 from minibnn.losses import Loss
@@ -87,6 +88,7 @@ def fit(
         model: initialised, and on its device.
         train: batches ``(x, labels)`` for training, or ``(x, labels, weights)`` with a weight for
             each sample. Its epoch counter continues, so two calls of 5 epochs equal one call of 10.
+            Input codes without values are fitted to its samples: see `fit_codes`.
         test: the older name of `validation`, with columns ``loss_test``, ``acc_test``.
         loss: for instance ``LogitCrossEntropy()``.
         optimizer: made from all of the model's parameters, or from some; the others do not change.
@@ -157,6 +159,8 @@ def fit(
     for name, loader in data.items():
         if isinstance(loader, Loader):
             loader.to(model.backend)
+            if name == "train" and isinstance(loader, DataLoader):
+                fit_codes(model, loader.look()[0])
         tasks.append(check_data(model, loader, loss, f"fit: {name}"))
     task = shared_task("fit", tasks, list(data.values()))
     contract = _contract(data)

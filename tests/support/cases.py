@@ -10,6 +10,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
+import numpy as np
+
 from minibnn import (
     Activation,
     AdaSTE,
@@ -36,6 +38,7 @@ from minibnn import (
     Layer,
     MagnitudeAwareSign,
     MaxPool2D,
+    OneHotCode,
     PowerOfTwo,
     PReLU,
     Radial,
@@ -47,15 +50,19 @@ from minibnn import (
     ShiftBatchNorm,
     Sigmoid,
     SignSTE,
+    Standardize,
     StochasticSign,
     SwishSign,
     Tanh,
     TensorNorm,
     Ternary,
     TernaryWeights,
+    Thermometer,
     Transpose,
     Uniform,
 )
+
+NUMBERS = np.random.default_rng(5).standard_normal((9, 4))  # to fit codes to
 
 
 @dataclass(frozen=True)
@@ -301,6 +308,18 @@ CASES = [
     Case("average-pool-overlapping", lambda: AveragePool2D((3, 2), stride=(2, 1)), shape=(5, 4, 2)),
     Case("global-average-pool", GlobalAveragePool2D, shape=(5, 3, 2)),
     Case("global-average-pool-pixel", GlobalAveragePool2D, shape=(1, 1, 2)),
+    Case("thermometer", lambda: Thermometer(4, 3).fit(NUMBERS)),
+    Case("thermometer-image", lambda: Thermometer(2, 3, "uniform").fit(NUMBERS[:, :2]), (3, 2, 2)),
+    Case("one-hot", lambda: OneHotCode(4, 9).fit(NUMBERS)),
+    Case("standardize", lambda: Standardize(4).fit(NUMBERS)),
+    Case(
+        "coded-net",
+        lambda: Sequential(
+            Standardize(4).fit(NUMBERS),
+            Thermometer(4, 2).fit(NUMBERS),
+            Dense(8, 3, weight_quantizer=SignSTE()),
+        ),
+    ),
     Case("prelu", lambda: PReLU(4)),
     Case("prelu-image", lambda: PReLU(2, slope_init=Uniform(-1, 1)), shape=(3, 2, 2)),
     Case("residual", lambda: Residual(Sequential(Dense(4, 4), Activation(Tanh())))),

@@ -1,0 +1,77 @@
+"""Standardising features: mean 0 and variance 1 in the training data."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from minibnn.backend import Array
+from minibnn.encoding.base import Fitted
+from minibnn.parameter import Buffer
+
+
+class Standardize(Fitted):
+    """Take each feature to mean 0 and variance 1, as fitted to the training data.
+
+    .. code-block:: text
+
+        forward    y  = (x - mean) / std
+        backward   dx = dy / std
+
+    A feature that is constant in the training data only loses its mean. `pack` takes this layer
+    directly before a sign or a code, which become comparisons with stored numbers.
+
+    Shapes: x (batch, ..., features), of integers or the layer's dtype; y as x, of its dtype.
+
+    Args:
+        features: size of the last axis.
+
+    Attributes:
+        mean: (features,).
+        std: (features,), the standard deviation, or 1.
+
+    Raises:
+        ValueError: from `fit`, for infinite values.
+
+    >>> layer = Standardize(1).fit(np.array([[1.0], [3.0]]))
+    >>> layer.forward(np.array([[1], [2], [5]]))
+    array([[-1.],
+           [ 0.],
+           [ 3.]], dtype=float32)
+    """
+
+    mean: Buffer
+    std: Buffer
+
+    def __init__(self, features: int) -> None:
+        super().__init__(features, mean=0, std=0)
+
+    def __repr__(self) -> str:
+        return f"Standardize({self.features})"
+
+    def numbers(self, x: np.ndarray[Any, Any]) -> dict[str, Any]:
+        """Mean and standard deviation."""
+        infinite = np.flatnonzero(np.isinf(x).any(axis=0))
+        if len(infinite):
+            raise ValueError(
+                f"{self}: expected finite numbers, got infinity in feature {infinite[0]}; leave "
+                "these samples out, or use a Thermometer in its place"
+            )
+        std = np.nanstd(x, axis=0).astype(self.dtype)
+        varies = (np.nanmin(x, axis=0) < np.nanmax(x, axis=0)) & (std > 0)
+        return {"mean": np.nanmean(x, axis=0), "std": np.where(varies, std, 1)}
+
+    def forward(self, x: Array, *, train: bool = False) -> Array:
+        """``(x - mean) / std``."""
+        self.check_fitted(x)
+        y = (x.astype(self.dtype, copy=False) - self.mean.data) / self.std.data
+        if train:
+            self.note_input(x)
+            self.saved = (y.shape,)
+        return y
+
+    def backward(self, dy: Array, *, need_dx: bool = True) -> Array | None:
+        """``dy / std``."""
+        self.take_saved(dy)
+        return dy / self.std.data if need_dx else None
