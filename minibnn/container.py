@@ -48,11 +48,13 @@ class Format:
 
     Attributes:
         name: in the metadata, such as ``"minibnn-packed"``.
-        version: a reader refuses every other.
+        version: of a file, unless its metadata say another; a reader refuses every other.
         content: what a file has, with its article: ``"a packed model"``.
         writer: the function that writes such files.
         error: the class of errors of files, a ValueError.
         max_bytes: of a file.
+        older: versions that a reader takes as well. Metadata may have one of them as
+            ``format_version``.
         max_header: bytes of the header, which has all texts.
         header_hint: what to do if the header is larger.
     """
@@ -65,6 +67,7 @@ class Format:
     max_bytes: int
     max_header: int = 2**22
     header_hint: str = "leave figures out of it"
+    older: tuple[int, ...] = ()
 
 
 class Container(NamedTuple):
@@ -301,9 +304,10 @@ def read_header(
     if metadata.get("format") != form.name:
         got = "none" if "format" not in metadata else _short(metadata["format"])
         refuse(f"safetensors of the format {form.name!r}", got, f"use a file of {form.writer}")
-    if metadata.get("format_version") != str(form.version):
+    versions = [str(version) for version in (*form.older, form.version)]
+    if metadata.get("format_version") not in versions:
         refuse(
-            f"format version {form.version}",
+            f"format version {' or '.join(versions)}",
             _short(metadata.get("format_version")),
             f"use the minibnn that wrote it ({_short(metadata.get('minibnn'))}) or a later one",
         )

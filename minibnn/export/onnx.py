@@ -301,6 +301,6 @@ def _metadata(packed: PackedModel) -> dict[str, str]:
     return {
         "format": "minibnn-onnx",
         "minibnn": __version__,
-        "architecture": to_json(describe(packed.input_shape, packed.stages)),
+        "architecture": to_json(describe(packed.interface, packed.stages)),
         "sha256": packed.sha256,
     }

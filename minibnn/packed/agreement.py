@@ -107,7 +107,7 @@ def disagreements(model: Layer, packed: PackedModel, images: Array) -> Disagreem
         got = f"{type(model).__name__} and {type(packed).__name__}"
         raise TypeError(f"disagreements: expected a model and its PackedModel, got {got}")
     packed._checked(images)
-    plan = lower(on_host(model), packed.input_shape)
+    plan = lower(on_host(model), packed.input_shape, packed.input_dtype)
     # Exact arithmetic starts from the packed sums, so the products must be the model's. Thresholds
     # and scores may differ, which is then counted. Both end in scores, so the lengths agree, too.
     if not all(map(_are_one, packed.stages, plan.steps)):

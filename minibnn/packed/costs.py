@@ -9,9 +9,12 @@ from __future__ import annotations
 import math
 from typing import NamedTuple
 
+import numpy as np
+
 from minibnn.bit_words import words_of
 from minibnn.packed.stages import (
     Binarize,
+    CodeStage,
     ConvStage,
     PoolStage,
     Product,
@@ -63,6 +66,8 @@ def cost(stage: Stage) -> Cost:
         return Cost(n + inside + rows + scratch, inside + gather + steps)
     if isinstance(stage, PoolStage):
         return Cost(4 * n + 8 * m, math.prod(stage.size) * (CALL + m))
+    if isinstance(stage, CodeStage):  # a gathered copy, and three arrays of bits
+        return Cost(n * 4 + m * (np.dtype(stage.dtype).itemsize + 3), 2 * m)
     factor = 5 if isinstance(stage, Binarize) else 8 if isinstance(stage, ThresholdStage) else 28
     return Cost(factor * n, n)
 

@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 import json
-from dataclasses import fields
+from dataclasses import dataclass, fields
 from typing import Any
 
 import numpy as np
@@ -14,6 +14,7 @@ import numpy as np
 from minibnn.packed.bits import flat_bits, narrowest
 from minibnn.packed.stages import (
     Binarize,
+    CodeStage,
     HostArray,
     Product,
     ScoreStage,
@@ -34,13 +35,43 @@ DEFAULTS = {
 _KEEPS_SHAPE = (Binarize, ThresholdStage, ScoreStage)
 
 
-def describe(input_shape: Shape, stages: tuple[Stage, ...]) -> dict[str, Any]:
-    """A program without its arrays."""
-    shape, described = input_shape, []
+@dataclass(frozen=True)
+class Interface:
+    """What goes into a program, and what its scores are of.
+
+    Attributes:
+        shape: of one sample.
+        dtype: of a sample: uint8, int8, int16 or float32.
+        features: the names along the sample's last axis, or None.
+        classes: the names of the classes, or None.
+    """
+
+    shape: Shape
+    dtype: str = "uint8"
+    features: tuple[str, ...] | None = None
+    classes: tuple[str, ...] | None = None
+
+
+def describe(interface: Interface, stages: tuple[Stage, ...]) -> dict[str, Any]:
+    """A program without its arrays; what is usual is left out."""
+    shape, described = interface.shape, []
     for stage in stages:
         described.append(_describe(stage, shape))
         shape = stage.out_shape
-    return {"input_shape": list(input_shape), "stages": described}
+    whole: dict[str, Any] = {"input_shape": list(interface.shape), "stages": described}
+    if interface.dtype != "uint8":
+        whole["input_dtype"] = interface.dtype
+    for name in ("features", "classes"):
+        names = getattr(interface, name)
+        if names is not None:
+            whole[name] = list(names)
+    return whole
+
+
+def format_version(interface: Interface, stages: tuple[Stage, ...]) -> int:
+    """The first version of the file format that can say this; see `docs/packed-format.md`."""
+    usual = interface == Interface(interface.shape)
+    return 1 if usual and not any(isinstance(stage, CodeStage) for stage in stages) else 2
 
 
 def _describe(stage: Stage, shape: Shape) -> dict[str, Any]:
@@ -74,10 +105,21 @@ def named_arrays(stages: tuple[Stage, ...]) -> dict[str, HostArray]:
                 if not array.any():
                     continue  # most thresholds rise
                 array = np.packbits(array, bitorder="little")
+            elif isinstance(stage, CodeStage) and name != "feature":
+                end = interval_end(array.dtype, name)
+                if (array == end).all():
+                    continue  # a thermometer's bits have no upper end
             elif array.dtype.kind == "i":
                 array = narrowest(array)
             arrays[f"{i}.{name}"] = array
     return arrays
+
+
+def interval_end(dtype: np.dtype[Any], name: str) -> Any:
+    """The end that an interval has without a ``low`` or a ``high``."""
+    if dtype.kind == "f":
+        return dtype.type(-np.inf if name == "low" else np.inf)
+    return np.iinfo(dtype).min if name == "low" else np.iinfo(dtype).max
 
 
 def to_json(value: Any) -> str:

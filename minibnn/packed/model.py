@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import hashlib
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -15,10 +16,10 @@ from minibnn.layers import Layer
 from minibnn.packed.compile.fold import Fold
 from minibnn.packed.compile.lower import lower
 from minibnn.packed.compile.scores import score_stage
-from minibnn.packed.compile.trained_input import trained_shape
+from minibnn.packed.compile.trained_input import trained_input
 from minibnn.packed.costs import require_affordable, total
 from minibnn.packed.dense_tail import dense_tail
-from minibnn.packed.description import describe, named_arrays, to_json
+from minibnn.packed.description import Interface, describe, named_arrays, to_json
 from minibnn.packed.errors import PackError
 from minibnn.packed.inference import dense_layers
 from minibnn.packed.stages import HostArray, ScoreStage, Shape, Stage, ThresholdStage, same_stage
@@ -38,17 +39,23 @@ class PackedModel:
     gives the scores. The program runs on the device where the images are, in NumPy or CuPy.
 
     Attributes:
-        input_shape: of one image of uint8.
+        input_shape: of one sample.
         stages: the program; `minibnn.packed.stages` describes each kind of stage.
         certificate: for each threshold stage, how its thresholds were compared with the model, how
             many values were compared, and the sha256 of the thresholds.
         training: figures about the model's training, as given to `save_packed`.
+        input_dtype: of a sample: uint8, or for a coded input also int8, int16 or float32.
+        feature_names: of the values along a sample's last axis, or None.
+        class_names: or None.
     """
 
     input_shape: Shape
     stages: tuple[Stage, ...]
     certificate: dict[str, Any]
     training: dict[str, Any] = field(default_factory=dict)
+    input_dtype: str = "uint8"
+    feature_names: tuple[str, ...] | None = None
+    class_names: tuple[str, ...] | None = None
 
     def __repr__(self) -> str:
         kinds = " ".join(stage.kind for stage in self.stages)
@@ -63,20 +70,38 @@ class PackedModel:
         return last
 
     @property
+    def interface(self) -> Interface:
+        """What it takes, and the names of what it takes and gives."""
+        return Interface(self.input_shape, self.input_dtype, self.feature_names, self.class_names)
+
+    @property
     def classes(self) -> int:
         """How many scores there are."""
         return len(self.scores.A)
 
-    def predict(self, images: Array) -> Array:
-        """The label of each image: the first class with the greatest score.
+    def predict(self, images: Array, *, names: bool = False) -> Array:
+        """The label of each sample: the first class with the greatest score.
 
-        Shapes: images (batch, *input_shape) of uint8; labels (batch,).
+        Shapes: images (batch, *input_shape) of `input_dtype`; labels (batch,).
+
+        Args:
+            images: the samples.
+            names: whether to return the classes' names, an array of strings on the host, in the
+                place of their numbers.
 
         Raises:
-            TypeError: for images of another dtype.
-            ValueError: for another shape.
+            TypeError: for samples of another dtype.
+            ValueError: for another shape; for `names` if the model has none.
         """
-        return self._in_chunks(images, self.scores.labels, (), np.intp)
+        if names and self.class_names is None:
+            raise ValueError(
+                f"{self!r}: expected a model that knows the names of its classes, got one without; "
+                "write pack(model, class_names=[...])"
+            )
+        labels = self._in_chunks(images, self.scores.labels, (), np.intp)
+        if not names:
+            return labels
+        return np.array(self.class_names)[backend_of(labels).to_host(labels)]
 
     def predict_scores(self, images: Array) -> Array:
         """The integer scores (batch, classes), int64; every exported form gives the same ones."""
@@ -111,7 +136,7 @@ class PackedModel:
         """
         if not isinstance(model, Layer):
             raise TypeError(f"verify: expected the model, got {type(model).__name__}")
-        stages, certificate = _build(model, self.input_shape, self.stages)
+        stages, certificate = _build(model, self.input_shape, self.input_dtype, self.stages)
         for own, other in zip(self.stages, stages, strict=True):
             if not same_stage(own, other):
                 raise PackError(f"verify: expected the model's {other.kind} stage, got another")
@@ -140,7 +165,7 @@ class PackedModel:
         It covers the JSON of `describe`, then each array's name, dtype and bytes, little-endian,
         sorted by name.
         """
-        sha = hashlib.sha256(to_json(describe(self.input_shape, self.stages)).encode())
+        sha = hashlib.sha256(to_json(describe(self.interface, self.stages)).encode())
         for name, array in sorted(self.arrays().items()):
             little = array.astype(array.dtype.newbyteorder("<"))
             sha.update(f"{name} {little.dtype.str} ".encode() + little.tobytes())
@@ -158,9 +183,14 @@ class PackedModel:
 
     def _checked(self, images: Array) -> Array:
         backend_of(images)
-        if images.dtype != np.uint8:
-            hint = "of whole numbers from 0 to 255, use images.astype('uint8')"
-            raise TypeError(f"{self!r}: expected images of dtype uint8, got {images.dtype}; {hint}")
+        if images.dtype != self.input_dtype:
+            wanted = self.input_dtype
+            hint = f"if they are such numbers, use x.astype({wanted!r})"
+            if wanted == "uint8":
+                hint = "of whole numbers from 0 to 255, use images.astype('uint8')"
+            raise TypeError(
+                f"{self!r}: expected images of dtype {wanted}, got {images.dtype}; {hint}"
+            )
         if images.ndim < 1 or images.shape[1:] != self.input_shape:
             sizes = ", ".join(map(str, self.input_shape))
             hint = f"if only the axes differ, use images.reshape(-1, {sizes})"
@@ -193,11 +223,18 @@ class PackedModel:
         return x if layers is None else backend.run(dense_layers, x, layers)
 
 
-def pack(model: Layer, input_shape: tuple[int, ...] | None = None) -> PackedModel:
+def pack(
+    model: Layer,
+    input_shape: tuple[int, ...] | None = None,
+    *,
+    feature_names: Sequence[str] | None = None,
+    class_names: Sequence[str] | None = None,
+) -> PackedModel:
     """Pack a trained model into bits and integers that give the same answers.
 
     .. code-block:: text
 
+        input code    bit = low <= x <= high, in the input's own dtype
         weights       bits, 1 for +1, in words of 64
         products      of bits: width - 2 popcount(w xor x); of pixels: sums of +pixel and -pixel
         bias, batch norm and sign      bit = acc >= t, or acc <= t, an integer t for each channel
@@ -212,15 +249,20 @@ def pack(model: Layer, input_shape: tuple[int, ...] | None = None) -> PackedMode
 
     Args:
         model: a trained model; it is not changed.
-        input_shape: of one image of uint8; None for the shape that the model was trained on.
+        input_shape: of one sample; None for the shape that the model was trained on.
+        feature_names: of the values along the last axis of a sample.
+        class_names: one for each output. These names travel with the model, in its file and in
+            what is exported.
 
     Raises:
         PackError: for a layer or a value without a packed form; the message says what can be
-            packed. Also for a model that was trained on anything but bytes (`InputContract`) or on
-            another `input_shape`; if `input_shape` is None and the model does not know what it was
-            trained on; and for a model that exceeds a limit of packed files
-            (``docs/packed-format.md``).
+            packed. Also for a model without an input code that was trained on anything but bytes
+            (`InputContract`); for a model that was trained on another `input_shape`; if
+            `input_shape` is None and the model does not know what it was trained on; and for a
+            model that exceeds a limit of packed files (``docs/packed-format.md``).
         RuntimeError: for a model that was not initialised.
+        ValueError: for another number of names, or two that are equal.
+        TypeError: for names that are no strings.
 
     References: XNOR and popcount, Rastegari et al. 2016, arXiv:1603.05279, section 3.2; thresholds,
     Umuroglu et al. 2017 (FINN), arXiv:1612.07119, section 4.2.2.
@@ -243,19 +285,42 @@ def pack(model: Layer, input_shape: tuple[int, ...] | None = None) -> PackedMode
         raise TypeError(f"pack: expected a model, got {type(model).__name__}")
     if input_shape is not None:
         input_shape = check_shape("pack", "input_shape", input_shape)
-    input_shape = trained_shape(model, input_shape)
-    stages, certificate = _build(model, input_shape)
-    return PackedModel(input_shape, stages, certificate)
+    input_shape, dtype = trained_input(model, input_shape)
+    stages, certificate = _build(model, input_shape, dtype)
+    return PackedModel(
+        input_shape,
+        stages,
+        certificate,
+        input_dtype=dtype,
+        feature_names=_names("feature_names", feature_names, input_shape[-1]),
+        class_names=_names("class_names", class_names, stages[-1].out_shape[-1]),
+    )
+
+
+def _names(which: str, names: Sequence[str] | None, count: int) -> tuple[str, ...] | None:
+    """So many different names, as a tuple."""
+    if names is None:
+        return None
+    if isinstance(names, str) or not all(isinstance(name, str) for name in names):
+        raise TypeError(
+            f"pack: expected {which} as strings, got {names!r}; write [str(n) for n in names]"
+        )
+    found = tuple(str(name) for name in names)
+    if len(found) != count or len(set(found)) != count:
+        got = f"{len(found)}" if len(found) != count else "two that are equal"
+        raise ValueError(f"pack: expected {count} different {which}, got {got}")
+    return found
 
 
 def _build(
-    model: Layer, input_shape: Shape, given: tuple[Stage, ...] | None = None
+    model: Layer, input_shape: Shape, dtype: str, given: tuple[Stage, ...] | None = None
 ) -> tuple[tuple[Stage, ...], dict[str, Any]]:
     """The stages of a model, and a certificate of its thresholds.
 
     Args:
         model: to pack.
-        input_shape: of one image.
+        input_shape: of one sample.
+        dtype: of a sample.
         given: stages whose thresholds are certified, instead of new ones.
 
     Raises:
@@ -263,7 +328,7 @@ def _build(
     """
     stages: list[Stage] = []
     certified = []
-    steps = lower(on_host(model), input_shape).steps
+    steps = lower(on_host(model), input_shape, dtype).steps
     _require_affordable(input_shape, steps)
     if given is not None and len(given) != len(steps):
         raise PackError(f"verify: expected {len(steps)} stages, got {len(given)}")

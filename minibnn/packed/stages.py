@@ -4,7 +4,7 @@ The values between stages are of one of four kinds, for each sample in row-major
 
 .. code-block:: text
 
-    pixels   uint8
+    pixels   uint8, or the raw input of a code
     bits     uint8, 1 for +1 and 0 for -1
     acc      int32, the accumulators (the integer sums) of a product
     scores   int64, one for each class
@@ -36,6 +36,7 @@ from minibnn.packed.inference import (
 )
 from minibnn.windows import Windows
 
+DTYPES = ("uint8", "int8", "int16", "float32")  # of inputs that a code compares
 HostArray: TypeAlias = np.ndarray[Any, Any]
 Shape: TypeAlias = tuple[int, ...]
 
@@ -103,6 +104,39 @@ class Binarize(Stage):
         x = x.astype(np.int16)  # which holds -1 and 256, too
         bits = x <= self.threshold if self.falling else x >= self.threshold
         return bits.astype(np.uint8)
+
+
+@dataclass(frozen=True, eq=False)
+class CodeStage(Stage):
+    """Raw inputs to bits, by comparisons: ``bit[j] = low[j] <= x[feature[j]] <= high[j]``.
+
+    The last axis has the features; all positions before it have the same comparisons. A missing
+    value (nan) gives 0. An interval without numbers has the greatest number as low, and the least
+    as high.
+
+    Attributes:
+        dtype: of the input: uint8, int8, int16 or float32.
+        feature: (bits,) of int32.
+        low: (bits,) of the input's dtype.
+        high: (bits,) of the input's dtype.
+    """
+
+    kind = "code"
+    dtype: str
+    feature: HostArray
+    low: HostArray
+    high: HostArray
+
+    def arrays(self) -> dict[str, HostArray]:
+        """Which feature each bit compares, and with what."""
+        return {"feature": self.feature, "low": self.low, "high": self.high}
+
+    def run(self, x: Array) -> Array:
+        """The bits, as uint8."""
+        backend = backend_of(x)
+        feature, low, high = (self.on(backend, name) for name in self.arrays())
+        values = x.reshape(len(x), *self.in_shape)[..., feature]
+        return ((values >= low) & (values <= high)).astype(np.uint8)
 
 
 @dataclass(frozen=True, eq=False)

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from minibnn.inspection.summary import or_dash, ruled
 from minibnn.packed.stages import (
+    CodeStage,
     DenseStage,
     HostArray,
     PoolStage,
@@ -146,4 +147,6 @@ def _operations(stage: Stage) -> tuple[int, str]:
         return positions * stage.channels * stage.width, "add" if stage.pixels else "xnor"
     if isinstance(stage, PoolStage):
         return size_of(stage.out_shape) * (math.prod(stage.size) - 1), "compare"
+    if isinstance(stage, CodeStage):
+        return size_of(stage.out_shape), "compare"
     return size_of(stage.in_shape), "multiply" if isinstance(stage, ScoreStage) else "compare"

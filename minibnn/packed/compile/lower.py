@@ -10,6 +10,8 @@ from typing import NoReturn
 import numpy as np
 
 from minibnn.backend import CPU
+from minibnn.encoding import OneHotCode, Standardize, Thermometer
+from minibnn.encoding.base import InputCode
 from minibnn.layers import (
     Activation,
     BatchNorm,
@@ -32,6 +34,7 @@ from minibnn.layers import (
 from minibnn.layers.conv import Convolution
 from minibnn.layers.weighted import Weighted
 from minibnn.packed.bits import pack_rows
+from minibnn.packed.compile.codes import code_stage
 from minibnn.packed.compile.fold import Fold
 from minibnn.packed.compile.plan import Plan, Sign, is_sign, layers_of, quantizer_flaw
 from minibnn.packed.errors import PackError
@@ -53,13 +56,13 @@ PACKABLE = (
 )
 
 
-def lower(model: Layer, input_shape: Shape) -> Plan:
-    """The plan of a model on the CPU.
+def lower(model: Layer, input_shape: Shape, dtype: str = "uint8") -> Plan:
+    """The plan of a model on the CPU, for inputs of this dtype.
 
     Raises:
         PackError: for a layer that cannot be packed, by name.
     """
-    lowering = _Lowering(input_shape)
+    lowering = _Lowering(input_shape, dtype)
     for count, (path, layer) in enumerate(layers_of(model), start=1):
         lowering.where = f"layer {path or 0}, {layer}"
         lowering.take(layer)
@@ -75,14 +78,18 @@ class _Lowering:
         holds: their kind: pixels, bits or acc.
         shape: of a sample.
         where: the current layer, for messages.
-        rescales: layers that rescale the pixels, together ``scale pixel + offset``.
+        dtype: of the input.
+        front: layers that take each value of the input alone.
+        rescales: those of them that rescale pixels, together ``scale pixel + offset``.
         fold: the layers since the last product, up to the next sign; None before a product.
         later: pools after a batch norm, which the program runs after the threshold.
         after_product: whether the last sign follows a product.
     """
 
-    def __init__(self, input_shape: Shape) -> None:
+    def __init__(self, input_shape: Shape, dtype: str) -> None:
         self.shape = input_shape
+        self.dtype = dtype
+        self.front: list[Rescale | Standardize] = []
         self.holds = "pixels"
         self.where = ""
         self.plan = Plan()
@@ -102,6 +109,10 @@ class _Lowering:
             self.reshape(layer)
         elif isinstance(layer, Rescale) and kind is Rescale:
             self.rescale(layer)
+        elif isinstance(layer, Standardize) and kind is Standardize:
+            self.standardize(layer)
+        elif isinstance(layer, InputCode) and kind in (Thermometer, OneHotCode):
+            self.code(layer)
         elif isinstance(layer, Dropout) and kind is Dropout:
             if layer.rate and not layer.rescale:
                 self.refuse("scales in evaluation", "Dropout(rate) scales in training instead")
@@ -154,6 +165,9 @@ class _Lowering:
         if math.prod(shape) != n:
             size = math.prod(shape)
             self.refuse(f"expected samples of {size} values, got {self.shape}", _give_shape(size))
+        moved = shape[-1] != self.shape[-1] and self.holds == "pixels"
+        if moved and any(isinstance(layer, Standardize) for layer in self.front):
+            self.refuse("it mixes features that have scales of their own", "put it first")
         if self.holds == "acc" and shape[-1] != self.shape[-1]:
             self.refuse("it mixes channels before the sign", "put it after the sign")
         self.shape = shape
@@ -169,6 +183,38 @@ class _Lowering:
         scale, offset = Fraction(layer.scale), Fraction(layer.offset)
         self.scale, self.offset = scale * self.scale, scale * self.offset + offset
         self.rescales.append(layer)
+        self.front.append(layer)
+
+    def standardize(self, layer: Standardize) -> None:
+        if self.holds != "pixels":
+            self.refuse(
+                "expected it before the first product or sign", "leave it out, or put it first"
+            )
+        self.require_features(layer)
+        self.front.append(layer)
+
+    def code(self, layer: InputCode) -> None:
+        if self.holds != "pixels":
+            self.refuse(
+                "expected it before the first product or sign",
+                "leave it out: only inputs are coded",
+            )
+        self.require_features(layer)
+        self.add_code(layer)
+
+    def require_features(self, layer: Standardize | InputCode) -> None:
+        if not layer.fitted:
+            self.refuse("it is not fitted", "call fit_codes(model, x), and train the model")
+        if self.shape[-1] != layer.features:
+            self.refuse(
+                f"expected samples of shape (..., {layer.features}), got {self.shape}",
+                _give_shape(layer.features),
+            )
+
+    def add_code(self, layer: InputCode | Activation) -> None:
+        stage = code_stage(f"pack: {self.where}", self.shape, self.dtype, self.front, layer)
+        self.plan.steps.append(stage)
+        self.shape, self.holds = stage.out_shape, "bits"
 
     def activate(self, layer: Activation) -> None:
         if not is_sign(layer.function, layer.dtype):
@@ -177,7 +223,9 @@ class _Lowering:
                 "packable are SignSTE, ApproxSign, SwishSign, AdaSTE and what else has such values",
             )
         self.after_product = self.holds == "acc"
-        if self.holds == "pixels":
+        if self.holds == "pixels" and self.raw:
+            self.add_code(layer)
+        elif self.holds == "pixels":
             self.plan.steps.append(self.binarize(layer))
         elif self.fold is not None:
             shape = self.later[0].in_shape if self.later else self.shape
@@ -185,6 +233,11 @@ class _Lowering:
             self.plan.steps += self.later
             self.fold, self.later = None, []
         self.holds = "bits"
+
+    @property
+    def raw(self) -> bool:
+        """Whether the values are no pixels, which can be summed, but numbers to compare."""
+        return self.dtype != "uint8" or any(isinstance(f, Standardize) for f in self.front)
 
     def note_sign(self, layers: int) -> None:
         """Note that the model and the plan have the same bits here."""
@@ -316,6 +369,13 @@ class _Lowering:
         is ``size (s acc + o (sum of the signs))``, where acc is the packed sum of the pixels.
         """
         scale, offset = Fraction(1), Fraction(0)
+        if stage.pixels and self.raw:
+            self.refuse(
+                f"it sums the input, {self.dtype} with a scale for each feature, and the packed "
+                "form sums whole numbers",
+                f"put Thermometer({self.shape[-1]}, 8) or Activation(SignSTE()) before it, and "
+                "train that",
+            )
         if stage.pixels:
             self.rescaled()  # refuses a model without a Rescale
             scale, offset = self.scale, self.offset

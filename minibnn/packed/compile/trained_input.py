@@ -7,10 +7,51 @@ from typing import NoReturn
 
 import numpy as np
 
+from minibnn.encoding.base import Fitted
 from minibnn.input_contract import InputContract
 from minibnn.layers import Dropout, Flatten, Layer, Rescale, Reshape, Sequential
 from minibnn.packed.errors import PackError
-from minibnn.packed.stages import HostArray, Shape
+from minibnn.packed.stages import DTYPES, HostArray, Shape
+
+
+def trained_input(model: Layer, given: Shape | None) -> tuple[Shape, str]:
+    """The shape and the dtype of one sample: what `model` was trained on.
+
+    A model that begins with a code, or with `Standardize`, takes the dtype that it was trained on.
+    Any other takes bytes.
+
+    Raises:
+        PackError: as from `trained_shape`; for a coded model, if it is not known what it was
+            trained on, or if this was another dtype than `DTYPES`.
+    """
+    if not _is_coded(model):
+        return trained_shape(model, given), "uint8"
+    contract = next((c for c in (x.input_contract for x in _in_order(model)) if c), None)
+    if contract is None:
+        shape = given or "(30,)"
+        raise PackError(
+            "pack: expected a model that knows its input, got one that was not trained by fit; say "
+            f"it: model.input_contract = InputContract('float32', {shape}); pack(model)"
+        )
+    if str(contract.dtype) not in DTYPES:
+        small = "int16" if contract.dtype.kind in "iu" else "float32"
+        raise PackError(
+            f"pack: expected inputs of {', '.join(DTYPES[:-1])} or {DTYPES[-1]}, got a model that "
+            f"was trained on {contract}; train it on x.astype({small!r})"
+        )
+    if given not in (None, contract.shape):
+        raise _another_shape(contract.shape, given)
+    return contract.shape, str(contract.dtype)
+
+
+def _is_coded(model: Layer) -> bool:
+    """Whether a code or `Standardize` comes before any product or sign."""
+    for layer in _in_order(model):
+        if isinstance(layer, Fitted):
+            return True
+        if not isinstance(layer, Sequential | Dropout | Flatten | Reshape | Rescale):
+            return False
+    return False
 
 
 def trained_shape(model: Layer, given: Shape | None) -> Shape:
@@ -28,11 +69,15 @@ def trained_shape(model: Layer, given: Shape | None) -> Shape:
             "of 30 bytes"
         )
     if given not in (None, shape):
-        raise PackError(
-            f"pack: expected input_shape {shape}, which the model was trained on, got {given}; "
-            "leave it out: pack(model)"
-        )
+        raise _another_shape(shape, given)
     return shape
+
+
+def _another_shape(shape: Shape, given: Shape | None) -> PackError:
+    return PackError(
+        f"pack: expected input_shape {shape}, which the model was trained on, got {given}; leave "
+        "it out: pack(model)"
+    )
 
 
 def _known_shape(model: Layer, given: Shape | None) -> Shape | None:

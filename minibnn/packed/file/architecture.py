@@ -10,9 +10,11 @@ import numpy as np
 
 from minibnn.packed.bits import bits_of_flat, rows_of_flat
 from minibnn.packed.costs import CHANNELS, STAGES, require_affordable
-from minibnn.packed.description import DEFAULTS
+from minibnn.packed.description import DEFAULTS, Interface, interval_end
 from minibnn.packed.stages import (
+    DTYPES,
     Binarize,
+    CodeStage,
     ConvStage,
     DenseStage,
     HostArray,
@@ -28,14 +30,18 @@ from minibnn.windows import Windows
 LIMIT = 2**28  # of each size; `costs` limits what they take together
 
 
-def build(described: Any, arrays: dict[str, HostArray]) -> tuple[Shape, tuple[Stage, ...]]:
-    """The input's shape and the stages of a description, with their arrays.
+def build(described: Any, arrays: dict[str, HostArray]) -> tuple[Interface, tuple[Stage, ...]]:
+    """What a description takes and gives, and its stages with their arrays.
 
     Raises:
         ValueError: for anything that `describe` and `named_arrays` do not give.
     """
     whole = _Fields("architecture", described)
     input_shape = whole.shape("input_shape")
+    dtype = whole.values.pop("input_dtype", "uint8")
+    if dtype not in DTYPES:
+        raise ValueError(f"expected an input of {', '.join(DTYPES)}")
+    features, classes = whole.names("features"), whole.names("classes")
     listed = whole.take("stages")
     whole.end()
     if type(listed) is not list or not listed:
@@ -47,7 +53,7 @@ def build(described: Any, arrays: dict[str, HostArray]) -> tuple[Shape, tuple[St
     holds, shape = "pixels", input_shape
     for i, description in enumerate(listed):
         before = holds
-        stage, holds = _stage(_Fields(f"stage {i}", description), before, shape, arrays, i)
+        stage, holds = _stage(_Fields(f"stage {i}", description), before, shape, arrays, i, dtype)
         if math.prod(stage.in_shape) != math.prod(shape):
             raise ValueError(f"stage {i}: expected values of {shape}, got {stage.in_shape}")
         if before == "acc" and stage.in_shape[-1] != shape[-1]:
@@ -63,7 +69,12 @@ def build(described: Any, arrays: dict[str, HostArray]) -> tuple[Shape, tuple[St
     if arrays:
         raise ValueError(f"expected no arrays but the stages', got {sorted(arrays)[0]!r}")
     require_affordable(input_shape, tuple(stages))
-    return input_shape, tuple(stages)
+    if dtype != "uint8" and not isinstance(stages[0], CodeStage):
+        raise ValueError(f"expected a code of {dtype} as the first stage")
+    for names, count in ((features, input_shape[-1]), (classes, shape[-1])):
+        if names is not None and not len(names) == len(set(names)) == count:
+            raise ValueError(f"expected {count} different names")
+    return Interface(input_shape, dtype, features, classes), tuple(stages)
 
 
 class _Fields:
@@ -108,6 +119,14 @@ class _Fields:
         )
         return (first[0], first[1]), (second[0], second[1])
 
+    def names(self, name: str) -> tuple[str, ...] | None:
+        value = self.values.pop(name, None)
+        if value is None:
+            return None
+        if type(value) is not list or not all(type(v) is str for v in value):
+            raise ValueError(f"{self.where}: expected texts as {name}")
+        return tuple(value)
+
     def end(self) -> None:
         if self.values:
             raise ValueError(f"{self.where}: expected no field {sorted(self.values)[0]!r}")
@@ -129,7 +148,7 @@ class _Fields:
 
 
 def _stage(
-    f: _Fields, holds: str, shape: Shape, arrays: dict[str, HostArray], i: int
+    f: _Fields, holds: str, shape: Shape, arrays: dict[str, HostArray], i: int, dtype: str
 ) -> tuple[Stage, str]:
     """The stage that takes values of this kind (`holds`) and shape, and the kind that it gives."""
 
@@ -142,7 +161,9 @@ def _stage(
     kind = f.take("kind")
     in_shape = f.shape("in_shape") if "in_shape" in f.values else shape
     stage: Stage
-    if kind == Binarize.kind and holds == "pixels":
+    if kind == CodeStage.kind and holds == "pixels":
+        stage, gives = _code(f, i, in_shape, array, arrays, dtype), "bits"
+    elif kind == Binarize.kind and holds == "pixels":
         # -1 and 256 are beyond every pixel.
         stage = Binarize(in_shape, in_shape, f.integer("threshold", -1, 256), f.flag("falling"))
         gives = "bits"
@@ -177,6 +198,30 @@ def _stage(
         raise ValueError(f"{f.where}: expected a stage that takes {holds}")
     f.end()
     return stage, gives
+
+
+def _code(
+    f: _Fields, i: int, in_shape: Shape, array: Any, arrays: dict[str, HostArray], dtype: str
+) -> CodeStage:
+    out_shape = f.shape("out_shape")
+    if f.take("dtype") != dtype:
+        raise ValueError(f"{f.where}: expected comparisons of {dtype}")
+    feature = array("feature", np.int16, np.int32).astype(np.int32)
+    if out_shape != (*in_shape[:-1], len(feature)):
+        raise ValueError(f"{f.where}: expected a bit for each of {len(feature)} comparisons")
+    if len(feature) and not (feature.min() >= 0 and feature.max() < in_shape[-1]):
+        raise ValueError(f"{f.where}: expected features below {in_shape[-1]}")
+    ends = []
+    for name in ("low", "high"):
+        end = np.full(len(feature), interval_end(np.dtype(dtype), name), dtype)
+        if f"{i}.{name}" in arrays:
+            end = array(name, np.dtype(dtype).type)
+            if len(end) != len(feature):
+                raise ValueError(f"{f.where}: expected a {name} for each comparison")
+            if dtype == "float32" and np.isnan(end).any():
+                raise ValueError(f"{f.where}: expected numbers as {name}, got nan")
+        ends.append(end)
+    return CodeStage(in_shape, out_shape, dtype, feature, *ends)
 
 
 def _product(f: _Fields, kind: str, in_shape: Shape, flat: HostArray) -> Product:

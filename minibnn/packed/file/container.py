@@ -11,7 +11,8 @@ from minibnn.packed.stages import HostArray
 
 PACKED = Format(
     name="minibnn-packed",
-    version=1,
+    version=2,
+    older=(1,),
     content="a packed model",
     writer="save_packed",
     error=PackedFileError,

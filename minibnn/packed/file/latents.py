@@ -123,7 +123,8 @@ def _require_fit(
     optional = {path for path, holder in _holders(trial) if holder.data is None}
     if optional & set(latents):  # drawn in the first training pass, which determines their shapes
         try:
-            lower(trial, packed.input_shape)  # before anything is computed on such images
+            # Before anything is computed on such images.
+            lower(trial, packed.input_shape, packed.input_dtype)
         except PackError as error:
             raise PackedFileError(
                 f"{name}: expected latent arrays that fit the model, got those of another: {error}"

@@ -9,10 +9,10 @@ from typing import Any
 
 from minibnn.container import Container
 from minibnn.packed.compile.fold import certificates
-from minibnn.packed.description import describe, to_json
+from minibnn.packed.description import describe, format_version, to_json
 from minibnn.packed.errors import PackedFileError, PackError
 from minibnn.packed.file.architecture import build
-from minibnn.packed.file.container import PACKED, read_file
+from minibnn.packed.file.container import read_file
 from minibnn.packed.model import PackedModel
 from minibnn.packed.stages import Product, ThresholdStage
 
@@ -71,7 +71,7 @@ def packed_file_info(path: str | os.PathLike[str]) -> PackedFileInfo:
     sizes = container.sizes()
     latent = sum(n for name, n in sizes.items() if name.startswith(LATENT))
     return PackedFileInfo(
-        PACKED.version,
+        int(container.metadata["format_version"]),
         container.metadata["minibnn"],
         container.sha256,
         container.header_bytes,
@@ -94,12 +94,17 @@ def packed_model(container: Container) -> PackedModel:
             raise ValueError(f"metadata {sorted(metadata)}")
         texts = {name: metadata[name] for name in ("architecture", "certificate", "training")}
         values = {name: _from_json(text) for name, text in texts.items()}
-        shape, stages = build(values["architecture"], arrays)
-        packed = PackedModel(shape, stages, values["certificate"], values["training"])
+        interface, stages = build(values["architecture"], arrays)
+        packed = PackedModel(
+            interface.shape, stages, values["certificate"], values["training"], interface.dtype,
+            interface.features, interface.classes,
+        )  # fmt: skip
+        if metadata["format_version"] != str(format_version(interface, stages)):
+            raise ValueError("another format version than save_packed's")
         _check_certificate(packed)
         if type(packed.training) is not dict:
             raise ValueError("training that is no object")
-        values["architecture"] = describe(shape, stages)  # without defaults
+        values["architecture"] = describe(interface, stages)  # without defaults
         for name, text in texts.items():
             if to_json(values[name]) != text:
                 raise ValueError(f"{name} in another form of JSON than save_packed's")

@@ -7,7 +7,7 @@ from typing import Any
 
 from minibnn.atomic_file import whole_file
 from minibnn.layers import Layer
-from minibnn.packed.description import describe, to_json
+from minibnn.packed.description import describe, format_version, to_json
 from minibnn.packed.errors import PackedFileError, PackError
 from minibnn.packed.file.container import read, write
 from minibnn.packed.file.latents import latent_arrays
@@ -89,8 +89,9 @@ def metadata_of(packed: PackedModel, training: dict[str, Any]) -> dict[str, str]
     except (TypeError, ValueError, RecursionError) as error:
         raise TypeError(f"save_packed: expected training that JSON can hold: {error}") from None
     return {
+        "format_version": str(format_version(packed.interface, packed.stages)),
         "minibnn": __version__,
-        "architecture": to_json(describe(packed.input_shape, packed.stages)),
+        "architecture": to_json(describe(packed.interface, packed.stages)),
         "certificate": to_json(packed.certificate),
         "training": figures,
     }

@@ -1,0 +1,149 @@
+"""Input codes as comparisons of the raw input with stored numbers."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+
+from minibnn.encoding.base import InputCode
+from minibnn.layers import Activation, Layer
+from minibnn.packed.errors import PackError
+from minibnn.packed.stages import CodeStage, HostArray, Shape
+
+# Whether something holds for numbers (rows, features); the same for each row.
+_Holds = Callable[[HostArray], HostArray]
+
+
+def code_stage(
+    where: str, shape: Shape, dtype: str, front: Sequence[Layer], code: InputCode | Activation
+) -> CodeStage:
+    """The stage whose bits are the signs that `code` gives after the layers in front of it.
+
+    These layers (`Standardize`, `Rescale`) take each value alone, and rounding keeps its order: a
+    larger input never gives a smaller output (or, for a negative scale, never a larger one). So the
+    inputs for which a sign is +1 are an interval, and bisection on the model's own layers finds its
+    two ends among all numbers of the input's dtype. The bits are equal for every input: nothing is
+    rounded in the packed form.
+
+    Args:
+        where: the layer, for messages.
+        shape: of a sample.
+        dtype: of the input.
+        front: the layers in front, with the last axis as it is in `shape`.
+        code: a code, or a sign, which is 1 from 0 on.
+
+    Raises:
+        PackError: if the layers do not keep the order, so that a bit would differ.
+    """
+    features, numbers = shape[-1], Numbers(dtype)
+
+    def value(x: HostArray) -> HostArray:
+        with np.errstate(all="ignore"):  # an infinite value is compared like any other
+            for layer in front:
+                x = layer.forward(x)
+        return x
+
+    if isinstance(code, InputCode):
+        low, high = (end.T for end in code.intervals())  # (B, features)
+    else:
+        low, high = np.zeros((1, features)), np.full((1, features), np.inf)
+
+    def reaches(x: HostArray) -> HostArray:
+        return np.asarray(value(x) >= low)
+
+    def within(x: HostArray) -> HostArray:
+        return np.asarray(value(x) <= high)
+
+    least, most = (value(numbers.filled((1, features), end)) for end in numbers.ends)
+    falls = np.broadcast_to(most < least, low.shape)
+    # Where values rise, from the first x that reaches low to the last within high; where they fall,
+    # from the first within high to the last that reaches low.
+    firsts = [numbers.first(holds, low.shape) for holds in (reaches, within)]
+    stops = [numbers.first(lambda x, h=h: ~h(x), low.shape) for h in (within, reaches)]
+    first, last = np.where(falls, *firsts[::-1]), np.where(falls, *stops[::-1]) - 1
+    nothing = (first > last) | np.isnan(low)
+    _check(where, numbers, first, last, nothing, lambda x: _bits(value(x), code, len(low)))
+    begins = np.where(nothing, numbers.filled(low.shape, numbers.ends[1]), numbers.value(first))
+    ends = np.where(nothing, numbers.filled(low.shape, numbers.ends[0]), numbers.value(last))
+    return CodeStage(
+        shape,
+        (*shape[:-1], low.size),
+        dtype,
+        np.repeat(np.arange(features, dtype=np.int32), len(low)),
+        np.ascontiguousarray(begins.T).reshape(-1).astype(dtype),
+        np.ascontiguousarray(ends.T).reshape(-1).astype(dtype),
+    )
+
+
+class Numbers:
+    """The numbers of a dtype in their order, each with a place: a whole number.
+
+    Attributes:
+        dtype: uint8, int8, int16 or float32.
+        ends: the places of the least and of the greatest; for floats, -inf and inf.
+    """
+
+    def __init__(self, dtype: str) -> None:
+        self.dtype = np.dtype(dtype)
+        if self.dtype.kind == "f":
+            least, most = self.place(np.array([-np.inf, np.inf], dtype)).tolist()
+        else:
+            least, most = np.iinfo(self.dtype).min, np.iinfo(self.dtype).max
+        self.ends: tuple[int, int] = (least, most)
+
+    def place(self, x: HostArray) -> HostArray:
+        """The place of each number. Floats have the order of their bits, apart from the sign."""
+        if self.dtype.kind != "f":
+            return x.astype(np.int64)
+        bits = x.view(np.int32).astype(np.int64)
+        return np.where(bits < 0, -(2**31) - bits - 1, bits)
+
+    def value(self, places: HostArray) -> HostArray:
+        """The number at each place, from the least to the greatest."""
+        places = places.clip(*self.ends)
+        if self.dtype.kind != "f":
+            return places.astype(self.dtype)
+        bits = np.where(places < 0, -(2**31) - places - 1, places).astype(np.int32)
+        return bits.view(np.float32) + np.float32(0)  # -0 as 0, which compares alike
+
+    def filled(self, shape: Shape, place: int) -> HostArray:
+        """An array of one number."""
+        return self.value(np.full(shape, place, np.int64))
+
+    def first(self, holds: _Holds, shape: Shape) -> HostArray:
+        """The first place from which on `holds` is True; beyond the last if there is none."""
+        low = np.full(shape, self.ends[0] - 1, np.int64)  # not, as far as is known
+        high = np.full(shape, self.ends[1] + 1, np.int64)
+        while (high - low > 1).any():
+            middle = low + (high - low) // 2
+            yes = holds(self.value(middle))
+            open_ = high - low > 1
+            high = np.where(open_ & yes, middle, high)
+            low = np.where(open_ & ~yes, middle, low)
+        return high
+
+
+def _bits(y: HostArray, code: InputCode | Activation, B: int) -> HostArray:
+    """The model's bits (rows, B, features) for values (rows, features)."""
+    with np.errstate(all="ignore"):
+        signs = code.forward(y)
+    return np.asarray(signs.reshape(len(y), y.shape[1], B).swapaxes(1, 2) > 0)
+
+
+def _check(
+    where: str, numbers: Numbers, first: HostArray, last: HostArray, nothing: HostArray, bits: Any
+) -> None:
+    """Compare with the model's own bits at both ends of each interval, and around them."""
+    B = len(first)
+    for near in (first - 1, first, first + 1, last - 1, last, last + 1):
+        places = near.clip(*numbers.ends)  # (B, features): row k is right for sign k
+        inside = (places >= first) & (places <= last) & ~nothing
+        got = bits(numbers.value(places))[np.arange(B), np.arange(B)]
+        if not (got == inside).all():
+            feature = int(np.argwhere(got != inside)[0][1])
+            raise PackError(
+                f"{where}: expected layers in front that keep the order of numbers, got others in "
+                f"feature {feature}; put Standardize or Rescale there"
+            )
