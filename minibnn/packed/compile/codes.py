@@ -60,20 +60,20 @@ def code_stage(
     falls = np.broadcast_to(most < least, low.shape)
     # Where values rise, from the first x that reaches low to the last within high; where they fall,
     # from the first within high to the last that reaches low.
-    firsts = [numbers.first(holds, low.shape) for holds in (reaches, within)]
-    stops = [numbers.first(lambda x, h=h: ~h(x), low.shape) for h in (within, reaches)]
-    first, last = np.where(falls, *firsts[::-1]), np.where(falls, *stops[::-1]) - 1
+    begins = [numbers.first(holds, low.shape) for holds in (within, reaches)]
+    stops = [numbers.first(_no(holds), low.shape) for holds in (reaches, within)]
+    first, last = np.where(falls, *begins), np.where(falls, *stops) - 1
     nothing = (first > last) | np.isnan(low)
     _check(where, numbers, first, last, nothing, lambda x: _bits(value(x), code, len(low)))
-    begins = np.where(nothing, numbers.filled(low.shape, numbers.ends[1]), numbers.value(first))
-    ends = np.where(nothing, numbers.filled(low.shape, numbers.ends[0]), numbers.value(last))
+    lows = np.where(nothing, numbers.filled(low.shape, numbers.ends[1]), numbers.value(first))
+    highs = np.where(nothing, numbers.filled(low.shape, numbers.ends[0]), numbers.value(last))
     return CodeStage(
         shape,
         (*shape[:-1], low.size),
         dtype,
         np.repeat(np.arange(features, dtype=np.int32), len(low)),
-        np.ascontiguousarray(begins.T).reshape(-1).astype(dtype),
-        np.ascontiguousarray(ends.T).reshape(-1).astype(dtype),
+        np.ascontiguousarray(lows.T).reshape(-1).astype(dtype),
+        np.ascontiguousarray(highs.T).reshape(-1).astype(dtype),
     )
 
 
@@ -123,6 +123,10 @@ class Numbers:
             high = np.where(open_ & yes, middle, high)
             low = np.where(open_ & ~yes, middle, low)
         return high
+
+
+def _no(holds: _Holds) -> _Holds:
+    return lambda x: ~holds(x)
 
 
 def _bits(y: HostArray, code: InputCode | Activation, B: int) -> HostArray:
