@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import os
 import re
+import textwrap
 from collections.abc import Iterator
 from itertools import chain
+
+import numpy as np
 
 from minibnn.atomic_file import whole_file
 from minibnn.export.c_program import Program, describe, wrap
@@ -34,6 +37,10 @@ def export_c(
         void NAME_scores(const uint8_t *image, int32_t scores[10])   the integer scores
         int NAME_selftest(void)                                      0 if it works
 
+    For a coded input, `image` is an array of the model's ``input_dtype``, such as int16_t or float;
+    floats are compared as integers. ``NAME_class_name(label)`` gives the classes' names, and the
+    comment lists them and the features, as far as the model has names.
+
     The code uses integers, constants and scratch on the stack; no floats and no allocation. The
     scores are those of ``packed.predict_scores`` (int64_t if they do not fit into 32 bits), and the
     label is the first class with the greatest score. The self-test compares the scores and labels
@@ -46,8 +53,8 @@ def export_c(
         packed: the model.
         path: of the file.
         name: prefix of all names in the file; in capitals for macros.
-        images: (n, *input_shape) of uint8, at least one, for the self-test; by default twelve
-            examples. They take flash only if the self-test is compiled.
+        images: (n, *input_shape) of the input's dtype, at least one, for the self-test; by default
+            twelve examples. They take flash only if the self-test is compiled.
 
     Raises:
         TypeError: if `packed` is not a PackedModel.
@@ -63,7 +70,7 @@ def export_c(
             f"export_c: expected a name of at most 31 letters, digits and single underscores, a "
             f"letter first, got {name!r}"
         )
-    vectors = vectors_of(packed, images)
+    vectors = _finite(vectors_of(packed, images))
     if not len(vectors.images):
         raise ValueError("export_c: expected at least one image to test with, got none")
     with whole_file(path) as file:
@@ -77,11 +84,19 @@ def export_c(
 def _lines(packed: PackedModel, vectors: TestVectors) -> Iterator[str]:
     program = Program().read(packed)
     parts = _parts()
-    score = program.types["score"]
+    score, number = program.types["score"], program.types.get("input", "uint8_t")
+    image = f"const {number} *image"
     yield _head(packed, program, len(vectors.images))
-    yield from ["#ifndef NAME_H", "#define NAME_H", "", "#include <stdint.h>", ""]
-    yield f"#define NAME_INPUT_BYTES {size_of(packed.input_shape)}"
+    yield from ["#ifndef NAME_H", "#define NAME_H", "", "#include <stdint.h>"]
+    yield from ["#include <string.h> /* memcpy */"] * ("place" in program.parts) + [""]
+    if number == "uint8_t":
+        yield f"#define NAME_INPUT_BYTES {size_of(packed.input_shape)}"
+    else:
+        yield f"#define NAME_INPUTS {size_of(packed.input_shape)}"
     yield f"#define NAME_CLASSES {packed.classes}"
+    if "code" in program.parts:
+        floats = "place" in program.parts
+        yield f"#define NAME_NUMBER(x) {'name_place(x)' if floats else '(x)'}"
     if "sums" in program.parts:
         yield f"#define NAME_MOST_PIXELS {program.most_pixels} /* in a sum */"
     yield from ["", parts.pop("words")]
@@ -94,23 +109,32 @@ def _lines(packed: PackedModel, vectors: TestVectors) -> Iterator[str]:
     yield from (text for part, text in parts.items() if part in program.parts)
     yield from ["/* The network. */", "", *chain.from_iterable(program.constants), ""]
     yield from _scratch(program)
+    yield from _class_names(packed)
     yield from [
         "/* The score of each class. */",
-        f"static inline void name_scores(const uint8_t *image, {score} scores[NAME_CLASSES])",
+        f"static inline void name_scores({image}, {score} scores[NAME_CLASSES])",
         "{",
         "    NAME_STORAGE name_scratch s;",
         "    uint32_t p;",
         *program.body,
         "}",
         "",
-        parts["predict"],
+        parts["predict"].replace("const uint8_t *image", image),
         "#ifdef NAME_SELFTEST",
-        *_vectors(vectors, score),
+        *_vectors(vectors, score, number),
         *_checksum(program, parts["checksum"]),
         parts["selftest"] + "#endif",
         "",
         *["#ifdef __cplusplus", "}", "#endif", "", "#endif"],
     ]
+
+
+def _finite(vectors: TestVectors) -> TestVectors:
+    """Those that C99 has constants for: without nan and infinity."""
+    if vectors.images.dtype.kind != "f":
+        return vectors
+    rows = np.isfinite(vectors.images.reshape(len(vectors.images), -1)).all(axis=1)
+    return TestVectors(vectors.images[rows], vectors.scores[rows], vectors.labels[rows])
 
 
 def _parts() -> dict[str, str]:
@@ -179,10 +203,16 @@ def _head(packed: PackedModel, program: Program, vectors: int) -> str:
     calls.append("name_scores(image, scores);")
     n = size_of(packed.input_shape)
     shape = " x ".join(map(str, packed.input_shape))
-    image = f"image: {n} bytes (uint8_t), {shape}, the last index the fastest; as they are, without"
+    number = program.types.get("input", "uint8_t")
+    numbers = f"{'bytes' if number == 'uint8_t' else 'numbers'} ({number})"
+    image = f"image: {n} {numbers}, {shape}, the last index the fastest; as they are, without"
     contract = "scaling."
     if packed.input_shape[:2] == (28, 28):
         contract += " In MNIST 0 is paper and 255 is ink, and rows go from the top."
+    if "place" in program.parts:
+        contract += " A missing number is nan."
+    lines = [image, contract, *_listed("Features", packed.feature_names)]
+    lines += _listed("Classes", packed.class_names)
     figures = [
         f"Flash: {program.constant_bytes:,} bytes of constants, with words of 32 bits; and code.",
         f"RAM: {_ram(program):,} bytes of stack, with words of 32 bits; and what calls take.",
@@ -193,7 +223,7 @@ def _head(packed: PackedModel, program: Program, vectors: int) -> str:
     return HEAD.format(
         version=__version__,
         usage="\n".join(f"       {call}" for call in calls),
-        input="\n   ".join((image, contract)),
+        input="\n   ".join(lines),
         steps="\n".join(f"       {describe(stage)}" for stage in packed.stages),
         figures="\n   ".join(figures),
         digest=packed.sha256,
@@ -201,18 +231,52 @@ def _head(packed: PackedModel, program: Program, vectors: int) -> str:
     )
 
 
-def _vectors(vectors: TestVectors, score: str) -> Iterator[str]:
+def _listed(what: str, names: tuple[str, ...] | None) -> list[str]:
+    """Names with their indices, as lines of a comment."""
+    if names is None:
+        return []
+    texts = (ascii(name)[1:-1].replace("*/", "* /").replace("/*", "/ *") for name in names)
+    words = [f"{i} {text}," for i, text in enumerate(texts)]
+    return [f"{what}:", *textwrap.wrap(" ".join(words).rstrip(","), 90, break_on_hyphens=False)]
+
+
+def _class_names(packed: PackedModel) -> Iterator[str]:
+    """A function that gives the name of a class, if the model knows it; UTF-8."""
+    if packed.class_names is None:
+        return
+    yield "/* The name of a class, in UTF-8. */"
+    yield "static inline const char *name_class_name(int label)"
+    yield "{"
+    yield "    static const char *const names[NAME_CLASSES] = {"
+    yield from (f"        {_text(name)}," for name in packed.class_names)
+    yield from ["    };", "    return names[label];", "}", ""]
+
+
+def _text(text: str) -> str:
+    """A string constant in C; bytes that are not plain ASCII as three octal digits."""
+    plain = (
+        chr(b) if 32 <= b < 127 and b not in b'"\\?' else f"\\{b:03o}"
+        for b in text.encode("utf-8", "surrogatepass")
+    )
+    return f'"{"".join(plain)}"'
+
+
+def _vectors(vectors: TestVectors, score: str, number: str) -> Iterator[str]:
     n, size = len(vectors.images), size_of(vectors.images.shape[1:])
     yield f"#define NAME_VECTORS {n}"
     tables = {
-        f"uint8_t name_images[NAME_VECTORS][{size}]": vectors.images.reshape(n, size),
+        f"{number} name_images[NAME_VECTORS][{size}]": vectors.images.reshape(n, size),
         f"{score} name_expected[NAME_VECTORS][NAME_CLASSES]": vectors.scores,
     }
     for head, table in tables.items():
         yield f"static const {head} = {{"
-        for row in (numbers.tolist() for numbers in table):
+        for row in table:
             yield "  {"
-            yield from wrap(f"INT64_C({v})" if "int64" in head else f"{v}" for v in row)
+            if table.dtype == np.float32:  # with as many digits as give the same number again
+                yield from wrap(f"{v}f" for v in row)
+            else:
+                whole = row.tolist()
+                yield from wrap(f"INT64_C({v})" if "int64" in head else f"{v}" for v in whole)
             yield "  },"
         yield "};"
     yield "static const int name_labels[NAME_VECTORS] = {"

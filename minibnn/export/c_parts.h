@@ -118,6 +118,34 @@ static inline void name_binarize(name_word *y, const uint8_t *x, uint32_t n, uin
         name_put(y, i, (name_word)((x[i] >= threshold) != falling), 1);
 }
 
+//: place
+/* The place of a number in the order of all floats, as an integer: the order of their bits, turned
+   round below 0. -0 has the place of 0, and nan comes before everything. */
+static inline int32_t name_place(float x)
+{
+    uint32_t bits, size;
+    memcpy(&bits, &x, sizeof bits);
+    size = bits & UINT32_C(0x7FFFFFFF);
+    if (size > UINT32_C(0x7F800000))
+        return INT32_MIN;
+    return bits == size || !size ? (int32_t)size : -(int32_t)size - 1;
+}
+
+//: code
+/* Bit j is 1 where low[j] <= x[feature[j]] <= high[j]; so for each of `positions` rows of features.
+   Without `high` there is no upper end. */
+static inline void name_code(name_word *y, const name_input *x, const name_feature *feature,
+                             const name_number *low, const name_number *high, uint32_t n,
+                             uint32_t features, uint32_t positions)
+{
+    uint32_t p, j;
+    for (p = 0; p < positions; p++, x += features)
+        for (j = 0; j < n; j++) {
+            const name_number v = NAME_NUMBER(x[feature[j]]);
+            name_put(y, p * n + j, (name_word)(v >= low[j] && (!high || v <= high[j])), 1);
+        }
+}
+
 //: bits
 /* Bit c is 1 where row c of the weights differs from x in fewer than limits[c] bits: then the
    sum of products, width - 2 differences, has reached its threshold. */

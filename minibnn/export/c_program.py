@@ -9,8 +9,10 @@ import numpy as np
 
 from minibnn.packed import PackedModel, PackError
 from minibnn.packed.bits import pack_rows, unpack_rows
+from minibnn.packed.compile.codes import Numbers
 from minibnn.packed.stages import (
     Binarize,
+    CodeStage,
     ConvStage,
     HostArray,
     PoolStage,
@@ -71,6 +73,8 @@ class Program:
                 raise PackError(f"export_c: stage {i}, {stage.kind}: expected fewer values")
             if isinstance(stage, Binarize):
                 self.binarize(stage)
+            elif isinstance(stage, CodeStage):
+                self.code(stage)
             elif isinstance(stage, PoolStage):
                 self.pool_bits(i, stage)
             elif isinstance(stage, Product):
@@ -103,6 +107,30 @@ class Program:
         threshold = max(stage.threshold + stage.falling, 0)
         self.need("binarize", "put")
         self.say(f"name_binarize({y}, image, {n}, {threshold}, {int(stage.falling)});")
+        self.here = y
+
+    def code(self, stage: CodeStage) -> None:
+        """Raw inputs to bits. Floats are compared as integers, by their place among all floats.
+
+        A thermometer has no upper ends, so these are left out.
+        """
+        n, features = len(stage.feature), stage.in_shape[-1]
+        positions = size_of(stage.in_shape) // features
+        self.say(f"/* {describe(stage)} */")
+        y, numbers = self.next_bits(positions * n), Numbers(stage.dtype)
+        ctype = "int32_t" if stage.dtype == "float32" else f"{stage.dtype}_t"
+        self.types["input"] = "float" if stage.dtype == "float32" else ctype
+        self.types["number"] = ctype
+        self.types["feature"] = _ctype([features - 1, 0])
+        self.need("code", "put", *["place"] * (stage.dtype == "float32"))
+        ends = {name: numbers.place(getattr(stage, name)) for name in ("low", "high")}
+        names = [self.numbers("features", "name_feature", stage.feature, self.types["feature"])]
+        for name, places in ends.items():
+            if name == "high" and (places == numbers.ends[1]).all():
+                names.append("0")
+            else:
+                names.append(self.numbers(f"{name}s", "name_number", places, ctype))
+        self.say(f"name_code({y}, image, {', '.join(names)}, {n}, {features}, {positions});")
         self.here = y
 
     def product_to_bits(
@@ -333,6 +361,8 @@ def describe(stage: Stage) -> str:
     """A stage in a few words."""
     if isinstance(stage, Binarize):
         return f"{size_of(stage.in_shape)} pixels to bits"
+    if isinstance(stage, CodeStage):
+        return f"{size_of(stage.in_shape)} numbers to {size_of(stage.out_shape)} bits"
     if isinstance(stage, ConvStage):
         size, shape = " x ".join(map(str, stage.size)), " x ".join(map(str, stage.out_shape))
         return f"convolution {size} of {_kind(stage)}, {shape} sums"
