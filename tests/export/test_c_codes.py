@@ -41,8 +41,9 @@ def test_scores_are_numpys(front, tmp_path, rng):
     compiler("gcc")
     model, packed, x = coded(front, rng)
     expected = packed.predict_scores(x)
+    known = ~np.isnan(x).any(axis=1) if front == "signs" else slice(None)  # a sign keeps nan
     with np.errstate(over="ignore"):
-        assert (model.forward(x).argmax(axis=1) == packed.predict(x)).all()
+        assert (model.forward(x[known]).argmax(axis=1) == packed.predict(x[known])).all()
     header(packed, tmp_path, name="net", images=x[:4])
     (tmp_path / "main.c").write_text(PROGRAM)
     for name, command in COMMANDS.items():
