@@ -111,8 +111,8 @@ class CodeStage(Stage):
     """Raw inputs to bits, by comparisons: ``bit[j] = low[j] <= x[feature[j]] <= high[j]``.
 
     The last axis has the features; all positions before it have the same comparisons. A missing
-    value (nan) gives 0; so it does for a sign, whose own value is then nan. An interval without numbers has the greatest number as low, and the least
-    as high.
+    value (nan) gives 0; so it does for a sign, whose own value is then nan. An interval without
+    numbers has the greatest number as low, and the least as high.
 
     Attributes:
         dtype: of the input: uint8, int8, int16 or float32.
