@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import itertools
-import tracemalloc
-from fractions import Fraction
 
 import numpy as np
 import pytest
@@ -24,9 +22,7 @@ from minibnn import (
     disagreements,
     pack,
 )
-from minibnn.packed.compile.exact import Line, compare
 from minibnn.packed.compile.lower import lower
-from minibnn.packed.compile.scores import _order, _values
 from minibnn.packed.stages import ScoreStage
 
 
@@ -36,28 +32,6 @@ def integer_order(A, B, accs):
         [(x > y) - (x < y) for x in one for y in other]
         for one, other in itertools.combinations(values, 2)
     ])  # fmt: skip
-
-
-@pytest.mark.parametrize("variance", [9, 25, 36, 49, 121])
-@pytest.mark.parametrize("reach", [12, 24])
-@pytest.mark.parametrize("sign", [1, -1])
-def test_ties_that_fixed_point_numbers_miss(variance, reach, sign):
-    """1 / sqrt(9) is 1/3, which is no binary fraction, but three of them still tie with 1.
-
-    The counts of `_order` against a comparison of each value with each other one.
-    """
-    one, zero = Fraction(1), Fraction(0)
-    lines = [Line(sign * one, zero, Fraction(variance), zero), Line(one, zero, one, zero)]
-    exact = [line.coefficients() for line in lines]
-    values = _values(lines, exact, [-reach] * 2, [reach] * 2, 1)
-    for i, j in ((0, 1), (1, 0)):
-        order = _order(values, i, j)
-        signs = [
-            [compare(lines[i], a, lines[j], b) for b in values[j].acc.tolist()]
-            for a in values[i].acc.tolist()
-        ]
-        assert order.below.tolist() == [sum(s > 0 for s in row) for row in signs]
-        assert order.not_above.tolist() == [sum(s >= 0 for s in row) for row in signs]
 
 
 @pytest.mark.parametrize(("largest", "fits"), [(2**31 - 1, True), (2**31, False)])
@@ -191,16 +165,6 @@ def test_last_pixels_with_shifts(rng):
         assert np.argsort(x, kind="stable").tolist() == np.argsort(y, kind="stable").tolist()
     # Whole numbers are exact in floats too.
     np.testing.assert_array_equal(packed.logits(images), model.forward(images))
-
-
-def test_orders_come_one_at_a_time():
-    model = Sequential(*ink(), dense(400, 60)).initialize(0)
-    model[2].bias.data[...] = np.random.default_rng(0).normal(0, 1, 60)
-    tracemalloc.start()
-    pack(model, (400,))
-    most = tracemalloc.get_traced_memory()[1]
-    tracemalloc.stop()
-    assert most < 5e6  # 60 * 59 / 2 orders of 401 pairs of integers are 11 MB
 
 
 def test_labels_are_the_first_maximum():
