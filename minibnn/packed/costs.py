@@ -28,7 +28,7 @@ from minibnn.packed.stages import (
 PIXELS = 2**22  # of an image
 STAGES = 1000
 CHANNELS = 2**16  # of a product
-CLASSES = 2**10  # `pack` compares all pairs
+CLASSES = 2**10  # each with its integers and floats
 BYTES = 2**28  # of memory for one image in a stage
 # Operations for one image: a constant, and more for each pixel and each byte of weights, up to a
 # maximum. Networks of 3x3 convolutions with many channels take about a tenth of that.
