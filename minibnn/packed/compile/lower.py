@@ -11,7 +11,7 @@ import numpy as np
 
 from minibnn.backend import CPU
 from minibnn.encoding import OneHotCode, Standardize, Thermometer
-from minibnn.encoding.base import InputCode
+from minibnn.encoding.base import Fitted, InputCode
 from minibnn.layers import (
     Activation,
     BatchNorm,
@@ -50,9 +50,15 @@ from minibnn.packed.stages import (
 )
 from minibnn.windows import Windows
 
+# Compared exactly, since a subclass may compute anything.
+_KINDS = (
+    Activation, BatchNorm, Conv1D, Conv2D, Dense, Dropout, Flatten, MaxPool2D, OneHotCode, Rescale,
+    Reshape, ShiftBatchNorm, Standardize, TensorNorm, Thermometer,
+)  # fmt: skip
 PACKABLE = (
-    "packable are Flatten, Reshape, Rescale (first), Dropout, Dense, Conv2D and Conv1D with binary "
-    "weights, MaxPool2D, BatchNorm, TensorNorm, ShiftBatchNorm, and Activation of a sign"
+    "packable are Flatten, Reshape, Rescale, Standardize, Thermometer, OneHotCode (these first), "
+    "Dropout, Dense, Conv2D and Conv1D with binary weights, MaxPool2D, BatchNorm, TensorNorm, "
+    "ShiftBatchNorm, and Activation of a sign"
 )
 
 
@@ -60,11 +66,38 @@ def lower(model: Layer, input_shape: Shape, dtype: str = "uint8") -> Plan:
     """The plan of a model on the CPU, for inputs of this dtype.
 
     Raises:
-        PackError: for a layer that cannot be packed, by name.
+        PackError: for layers that cannot be packed, by name: all that have no packed form
+            wherever they are, and the first that has none in its place.
     """
+    try:
+        return _lower(model, input_shape, dtype)
+    except PackError as error:
+        found = [str(error), *(o for o in _obstacles(model, input_shape, dtype) if o != str(error))]
+    if len(found) == 1:
+        raise PackError(found[0])
+    listed = "\n".join(f"  {text.removeprefix('pack: ')}" for text in found)
+    raise PackError(f"pack: {len(found)} obstacles:\n{listed}")
+
+
+def _obstacles(model: Layer, input_shape: Shape, dtype: str) -> list[str]:
+    """What keeps each layer from being packed, whatever the others are."""
+    lowering, found = _Lowering(input_shape, dtype), []
+    for path, layer in layers_of(model):
+        lowering.where = f"layer {path or 0}, {layer}"
+        try:
+            lowering.look_at(layer)
+            if type(layer) in (Dense, Conv2D, Conv1D):
+                lowering.weights(layer)  # type: ignore[arg-type]
+        except PackError as error:
+            found.append(str(error))
+    return found
+
+
+def _lower(model: Layer, input_shape: Shape, dtype: str) -> Plan:
     lowering = _Lowering(input_shape, dtype)
     for count, (path, layer) in enumerate(layers_of(model), start=1):
         lowering.where = f"layer {path or 0}, {layer}"
+        lowering.look_at(layer)
         lowering.take(layer)
         if type(layer) is Activation and lowering.after_product:
             lowering.note_sign(count)  # after the pools that were delayed until this sign
@@ -102,36 +135,51 @@ class _Lowering:
     def refuse(self, why: str, hint: str = PACKABLE) -> NoReturn:
         raise PackError(f"pack: {self.where}: {why}; {hint}")
 
-    def take(self, layer: Layer) -> None:
-        """Add a layer. Types are compared exactly, since a subclass may compute anything."""
+    def look_at(self, layer: Layer) -> None:
+        """Refuse a layer that has no packed form wherever it is."""
         kind = type(layer)
-        if isinstance(layer, Flatten | Reshape) and kind in (Flatten, Reshape):
-            self.reshape(layer)
-        elif isinstance(layer, Rescale) and kind is Rescale:
-            self.rescale(layer)
-        elif isinstance(layer, Standardize) and kind is Standardize:
-            self.standardize(layer)
-        elif isinstance(layer, InputCode) and kind in (Thermometer, OneHotCode):
-            self.code(layer)
+        if isinstance(layer, Rescale) and kind is Rescale:
+            if not (math.isfinite(layer.scale) and math.isfinite(layer.offset)):
+                self.refuse("expected finite numbers", "write Rescale(1 / 255)")
+        elif isinstance(layer, Fitted) and kind in (Standardize, Thermometer, OneHotCode):
+            if not layer.fitted:
+                self.refuse("it is not fitted", "call fit_codes(model, x), and train the model")
         elif isinstance(layer, Dropout) and kind is Dropout:
             if layer.rate and not layer.rescale:
                 self.refuse("scales in evaluation", "Dropout(rate) scales in training instead")
         elif isinstance(layer, Activation) and kind is Activation:
-            self.activate(layer)
-        elif isinstance(layer, Dense) and kind is Dense:
-            self.dense(layer)
+            if not is_sign(layer.function, layer.dtype):
+                self.refuse(
+                    "its values are not those of a sign, -1 below 0 and else +1",
+                    "packable are SignSTE, ApproxSign, SwishSign, AdaSTE and what else has such "
+                    "values",
+                )
         elif isinstance(layer, Conv2D | Conv1D) and kind in (Conv2D, Conv1D):
-            self.conv(layer)
-        elif isinstance(layer, MaxPool2D) and kind is MaxPool2D:
-            self.pool(layer)
-        elif isinstance(layer, BatchNorm | ShiftBatchNorm) and kind in (
-            BatchNorm,
-            TensorNorm,
-            ShiftBatchNorm,
-        ):
-            self.normalize(layer)
-        else:
+            if layer.windows.groups != 1:
+                self.refuse(f"{layer.windows.groups} groups", "packable is one group")
+        elif kind not in _KINDS:
             self.refuse_layer(kind)
+
+    def take(self, layer: Layer) -> None:
+        """Add a layer that passed `look_at`."""
+        if isinstance(layer, Flatten | Reshape):
+            self.reshape(layer)
+        elif isinstance(layer, Rescale):
+            self.rescale(layer)
+        elif isinstance(layer, Standardize):
+            self.standardize(layer)
+        elif isinstance(layer, InputCode):
+            self.code(layer)
+        elif isinstance(layer, Activation):
+            self.activate(layer)
+        elif isinstance(layer, Dense):
+            self.dense(layer)
+        elif isinstance(layer, Conv2D | Conv1D):
+            self.conv(layer)
+        elif isinstance(layer, MaxPool2D):
+            self.pool(layer)
+        elif isinstance(layer, BatchNorm | ShiftBatchNorm):
+            self.normalize(layer)
 
     def refuse_layer(self, kind: type[Layer]) -> NoReturn:
         """Refuse a layer that has no packed form, with what to use in its place."""
@@ -178,8 +226,6 @@ class _Lowering:
                 "expected it before the first product or sign",
                 "leave it out: only pixels are rescaled",
             )
-        if not (math.isfinite(layer.scale) and math.isfinite(layer.offset)):
-            self.refuse("expected finite numbers", "write Rescale(1 / 255)")
         scale, offset = Fraction(layer.scale), Fraction(layer.offset)
         self.scale, self.offset = scale * self.scale, scale * self.offset + offset
         self.rescales.append(layer)
@@ -203,8 +249,6 @@ class _Lowering:
         self.add_code(layer)
 
     def require_features(self, layer: Standardize | InputCode) -> None:
-        if not layer.fitted:
-            self.refuse("it is not fitted", "call fit_codes(model, x), and train the model")
         if self.shape[-1] != layer.features:
             self.refuse(
                 f"expected samples of shape (..., {layer.features}), got {self.shape}",
@@ -217,11 +261,6 @@ class _Lowering:
         self.shape, self.holds = stage.out_shape, "bits"
 
     def activate(self, layer: Activation) -> None:
-        if not is_sign(layer.function, layer.dtype):
-            self.refuse(
-                "its values are not those of a sign, -1 below 0 and else +1",
-                "packable are SignSTE, ApproxSign, SwishSign, AdaSTE and what else has such values",
-            )
         self.after_product = self.holds == "acc"
         if self.holds == "pixels" and self.raw:
             self.add_code(layer)
@@ -281,8 +320,6 @@ class _Lowering:
     def conv(self, layer: Conv2D | Conv1D) -> None:
         """A convolution of images; a signal becomes an image of one row."""
         windows, of_images = layer.windows, isinstance(layer, Conv2D)
-        if windows.groups != 1:
-            self.refuse(f"{windows.groups} groups", "packable is one group")
         if len(self.shape) != len(layer.padding) + 1 or self.shape[-1] != layer.in_channels:
             sizes = "height, width" if of_images else "length"
             self.refuse(
