@@ -90,12 +90,17 @@ class R2(Metric):
         R2 = 1 - sum_n (t[n] - y[n])^2 / sum_n (t[n] - mean(t))^2
 
     1 is perfect, and 0 as good as the targets' mean. It is nan or -inf if all targets are equal.
+
+    The targets' scatter is summed around their mean, since squares of large targets would hide
+    their differences: a batch's mean joins those before it.
+
+    Reference: Chan, Golub and LeVeque 1979, STAN-CS-79-773, equation 2.1.
     """
 
     name, column, kind = "r2", "r2", "numbers"
 
     def size(self, task: Task) -> int:
-        """Three for each output: squared errors, targets, their squares; and the weight."""
+        """Three for each output: squared errors, mean target, variance; and the weight."""
         return 3 * _outputs(task) + 1
 
     def add(
@@ -112,16 +117,23 @@ class R2(Metric):
                 f"R2: expected {_outputs(task)} outputs, as the loss's task says, got "
                 f"{y.shape[1]}; let the method task of your loss return Regression({y.shape[1]})"
             )
-        w: Array = 1.0 if weights is None else weights.astype(np.float64)[:, None]
-        parts = [(w * a).sum(axis=0) for a in ((t - y) ** 2, t, t * t)]
-        sums[:-1] += backend_of(sums).xp.concatenate(parts)
-        sums[-1] += samples if weights is None else w.sum()
+        xp = backend_of(sums).xp
+        w = xp.ones((samples, 1)) if weights is None else weights.astype(np.float64)[:, None]
+        errors, means, scatter = sums[:-1].reshape(3, -1)  # views
+        before, weight = sums[-1].copy(), w.sum()
+        after = before + weight
+        mean = t[0] + (w * (t - t[0])).sum(axis=0) / xp.where(weight > 0, weight, 1)
+        away, share = mean - means, weight / xp.where(after > 0, after, 1)
+        errors += (w * (t - y) ** 2).sum(axis=0)
+        scatter += (w * (t - mean) ** 2).sum(axis=0) + before * share * away**2
+        means += share * away
+        sums[-1] = after
 
     def value(self, sums: Array, weight: Array | float) -> Array:
         """One minus the errors over the variances."""
-        errors, total, squares = sums[:-1].reshape(3, -1)
+        errors, _, scatter = sums[:-1].reshape(3, -1)
         with np.errstate(divide="ignore", invalid="ignore"):
-            return (1 - errors / (squares - total * total / sums[-1])).mean()
+            return (1 - errors / scatter).mean()
 
 
 class FunctionMetric(Metric):

@@ -95,6 +95,15 @@ def test_r2_with_weights_and_of_equal_targets(rng):
     assert np.isnan(value(R2(), Regression(), np.array([3.0, 3]), np.array([3.0, 3])))
 
 
+def test_r2_of_large_targets_sees_their_differences():
+    t, y = np.array([1.0, 2, 3, 6]), np.array([1.0, 2, 4, 5])
+    for offset in (1e9, -1e12):
+        got = value(R2(), Regression(), y + offset, t + offset, batch=1)
+        assert got == pytest.approx(1 - 2 / 14, rel=1e-12)
+    same = np.full(7, 0.1)
+    assert value(R2(), Regression(), same + 1, same, batch=3) == -np.inf
+
+
 def test_r2_needs_to_know_the_outputs():
     with pytest.raises(ValueError, match=r"got 3; let the method task .* return Regression\(3\)"):
         value(R2(), Regression(), np.zeros((4, 3)), np.zeros((4, 3)))
