@@ -161,8 +161,8 @@ def fit(
     task = shared_task("fit", tasks, list(data.values()))
     contract = _contract(data)
 
-    labels = train.look()[1] if isinstance(train, DataLoader) else None
-    weights = class_weights(class_weight, task, labels, model.backend)
+    _, labels, *own = train.look() if isinstance(train, DataLoader) else (None, None)
+    weights = class_weights(class_weight, task, labels, model.backend, *own)
     steps = _steps(capture, calls, model)(
         model, loss, optimizer, clip_norm=clip_norm, class_weights=weights
     )

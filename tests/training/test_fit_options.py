@@ -197,7 +197,8 @@ def test_weight_2_is_the_sample_twice_and_weight_0_its_absence():
     np.testing.assert_array_equal(first, second)
 
 
-def test_sample_weights_in_general():
+@pytest.mark.parametrize("class_weight", [None, "balanced"])
+def test_sample_weights_in_general(class_weight):
     rng = np.random.default_rng(0)
     w = rng.integers(0, 4, 300)
     rows = np.repeat(np.arange(300), w)
@@ -208,7 +209,8 @@ def test_sample_weights_in_general():
     for data in (weighted, repeated):
         model = Dense(X.shape[1], 3).initialize(0, np.float64)
         _, history = run(data, model=model, epochs=10, optimizer=lambda p: SGD(p, 0.1),
-                         metrics=[Accuracy(), F1(), BalancedAccuracy()])  # fmt: skip
+                         metrics=[Accuracy(), F1(), BalancedAccuracy()],
+                         class_weight=class_weight)  # fmt: skip
         results.append((values(model), history.to_numpy()))
     for one, other in zip(results[0][0], results[1][0], strict=True):
         np.testing.assert_allclose(one, other, rtol=1e-9, atol=1e-12)
