@@ -44,18 +44,17 @@ class Metrics(tuple[float, ...]):
 
     _fields: tuple[str, ...]
 
-    def __new__(cls, **values: float) -> Self:
+    def __new__(cls, /, **values: float) -> Self:
         """Make a tuple whose numbers have names."""
         self = super().__new__(cls, values.values())
+        vars(self).update(values)  # a metric may have the name of a tuple's method
         self._fields = tuple(values)
         return self
 
     def __getattr__(self, name: str) -> float:
-        """The number of this name."""
-        if name.startswith("_") or name not in self._fields:
-            there = "" if name.startswith("_") else f"; there are {', '.join(self._fields)}"
-            raise AttributeError(f"Metrics: expected the name of a metric, got {name!r}{there}")
-        return self[self._fields.index(name)]
+        """Raise, since there is no number of this name."""
+        there = "" if name.startswith("_") else f"; there are {', '.join(self._fields)}"
+        raise AttributeError(f"Metrics: expected the name of a metric, got {name!r}{there}")
 
     def __repr__(self) -> str:
         return f"Metrics({', '.join(f'{k}={v!r}' for k, v in self._asdict().items())})"
