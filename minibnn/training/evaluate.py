@@ -269,7 +269,7 @@ def check_data(
         )
     x, targets, *more = arrays
     outputs = model.forward(x[:1])
-    task = loss.task(outputs, targets, who)
+    task = task_of(loss, outputs, targets, who)
     if isinstance(data, IterableLoader) and not data.backend.host:
         # The host sees each batch before the device has it, so that checks need not wait.
         like = np.zeros(outputs.shape, outputs.dtype)
@@ -284,6 +284,12 @@ def check_data(
         if not loss.takes_weights:
             loss.weighted_forward(outputs, targets, weights)  # raises
     return task
+
+
+def task_of(loss: Loss, outputs: Array, targets: Array | None, who: str) -> Task:
+    """The loss's task; TypeError if a loss of a user's own returns something else."""
+    task = loss.task(outputs, targets, who)
+    return require(who.partition(":")[0], f"{type(loss).__name__}.task's result", task, Task)
 
 
 def shared_task(who: str, tasks: Sequence[Task], loaders: Sequence[Loader]) -> Task:
