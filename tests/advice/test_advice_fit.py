@@ -75,6 +75,13 @@ def test_augmentations_keep_number_and_dtype():
     assert next(iter(data))[0].shape == (10, 8, 8)
 
 
+def test_a_fill_is_a_value_of_the_images():
+    x, rng = np.zeros((3, 8, 8), np.uint8), np.random.default_rng(0)
+    with advised("data", "use a whole number from {} to {}"):
+        Cutout(2, fill=0.5)(x, rng)
+    assert Cutout(2, fill=128)(x, rng).max() == 128
+
+
 def read(epoch):
     for first in range(0, 40, 10):
         yield X[first : first + 10], LABELS[first : first + 10]
