@@ -33,8 +33,8 @@ class EarlyStopping(Stateful):
         monitor: a column of the history, such as ``"loss_validation"`` or ``"acc_test"``.
         patience: how many epochs without improvement stop the training, at least 1.
         restore_best: whether the model gets the values back that it had after the best epoch:
-            parameters and running statistics, whatever ends the training. The optimiser keeps its
-            last state.
+            parameters and running statistics, whatever ends the training, but an error. The
+            optimiser keeps its last state.
         larger_is_better: None knows it for a loss and for minibnn's metrics; for a metric of your
             own, True or False.
 
