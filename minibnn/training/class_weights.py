@@ -102,6 +102,13 @@ def class_weights(
     return ClassWeights(task, backend.asarray(table))
 
 
+def described(given: Given | None) -> Any:
+    """What a user asked for, and `class_weights` took: the same for equal weights, for a file."""
+    if isinstance(given, Mapping):
+        return {str(int(k)): float(weight) for k, weight in given.items()}
+    return given
+
+
 def _from_mapping(given: Mapping[int, float], classes: int) -> np.ndarray[Any, Any]:
     table = np.ones(classes)
     for key, value in given.items():

@@ -430,3 +430,13 @@ def test_another_training_is_not_resumed(change, said, tmp_path):
     run(checkpoint=Checkpoint(path), epochs=1)
     with pytest.raises(ValueError, match=said):
         run(checkpoint=Checkpoint(path, resume=True), **change)
+
+
+def test_class_weights_of_equal_numbers_are_the_same_training(tmp_path):
+    path = str(tmp_path / "run.safetensors")
+    run(checkpoint=Checkpoint(path), epochs=1, class_weight={0: 2, 1: 0.5})
+    equal = {np.int64(1): np.float32(0.5), 0: 2.0}
+    model, _ = run(checkpoint=Checkpoint(path, resume=True), epochs=2, class_weight=equal)
+    assert_same(model, run(epochs=2, class_weight=equal)[0])
+    with pytest.raises(ValueError, match="class_weight, 0: 2.0 then, 3.0 now"):
+        run(checkpoint=Checkpoint(path, resume=True), epochs=3, class_weight={0: 3, 1: 0.5})
