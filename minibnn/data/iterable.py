@@ -75,7 +75,7 @@ class IterableLoader(Loader):
         self.length = integer("IterableLoader", "length", length, least=1)
         self.backend = CPU
         self._goes_back = False  # for an evaluation, after which training goes on
-        self.check: Callable[[Any], object] | None = None  # raises for wrong targets on the host
+        self.check: Callable[..., object] | None = None  # raises for wrong targets, weights
 
     def __repr__(self) -> str:
         return f"IterableLoader({type(self.source).__name__}, length={self.length})"
@@ -124,7 +124,7 @@ class IterableLoader(Loader):
                 f"{where}: expected arrays of one length, at least 1, got lengths {lengths}"
             )
         if self.check is not None:
-            self.check(arrays[1])
+            self.check(*arrays[1:])  # on the host
         return tuple(map(self.backend.asarray, arrays))
 
     def require_continues(self) -> None:

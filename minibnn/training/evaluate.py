@@ -270,13 +270,19 @@ def check_data(
     x, targets, *more = arrays
     outputs = model.forward(x[:1])
     task = task_of(loss, outputs, targets, who)
-    if isinstance(data, IterableLoader) and not data.backend.host:
+    if isinstance(data, IterableLoader):
         # The host sees each batch before the device has it, so that checks need not wait.
         like = np.zeros(outputs.shape, outputs.dtype)
-        data.check = lambda targets: loss.task(like, targets, who)
+
+        def check(targets: Array, *weights: Array) -> None:
+            loss.task(like, targets, who)
+            for its in weights:
+                check_weights(f"{who}, weights", its, len(targets), look=True)
+
+        data.check = None if data.backend.host else check  # on the host each step looks itself
     for weights in more:
         check_weights(f"{who}, weights", weights, len(x), look=True)
-        if not (weights > 0).any():
+        if isinstance(data, DataLoader) and not (weights > 0).any():
             raise ValueError(
                 f"{who}, weights: expected a weight above 0 for some sample, got 0 for all; give "
                 "the samples to learn a positive weight"

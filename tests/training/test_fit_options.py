@@ -271,13 +271,35 @@ def test_an_iterable_trains_as_the_arrays_do(backend):
     assert streamed.epoch == 3
 
 
-def test_labels_of_an_iterable_are_checked_before_a_device_has_them(device):
-    wrong = [*batches_of(0)[:3], (X[:5], np.full(5, 3))]
+@pytest.mark.parametrize(
+    ("wrong", "message"),
+    [
+        ((np.full(5, 3),), r"labels: expected labels in 0\.\.2, got 3"),
+        ((LABELS[:5], np.full(5, -1.0)), "train, weights: expected finite weights of at least 0"),
+    ],
+)
+def test_batches_of_an_iterable_are_checked_before_a_device_has_them(wrong, message, device):
+    batches = [*batches_of(0)[:3], (X[:5], *wrong)]
     with (
         pytest.warns(UserWarning, match="makes its batches itself"),
-        pytest.raises(ValueError, match=r"labels: expected labels in 0\.\.2, got 3"),
+        pytest.raises(ValueError, match=message),
     ):
-        run(IterableLoader(wrong), backend=device)
+        run(IterableLoader(batches), backend=device)
+
+
+def test_a_batch_of_an_iterable_may_weigh_nothing():
+    batches = [(X[:32], LABELS[:32], np.zeros(32)), (X[32:64], LABELS[32:64], np.ones(32))]
+    _, history = run(IterableLoader(batches))
+    assert np.isfinite(history.loss_train).all()
+
+
+def test_the_check_of_an_iterable_on_a_device_stays_there(device):
+    loader = IterableLoader([(X[:32], LABELS[:32])])
+    model = binary_model(device)
+    evaluate(model, loader.to(device), LogitCrossEntropy())
+    assert loader.check is not None
+    evaluate(model.to("cpu"), loader.to("cpu"), LogitCrossEntropy())
+    assert loader.check is None
 
 
 def images():
