@@ -460,5 +460,5 @@ def test_class_weights_of_equal_numbers_are_the_same_training(tmp_path):
     equal = {np.int64(1): np.float32(0.5), 0: 2.0}
     model, _ = run(checkpoint=Checkpoint(path, resume=True), epochs=2, class_weight=equal)
     assert_same(model, run(epochs=2, class_weight=equal)[0])
-    with pytest.raises(ValueError, match="class_weight, 0: 2.0 then, 3.0 now"):
+    with pytest.raises(ValueError, match=r"class_weight, 0: 2\.0 then, 3\.0 now"):
         run(checkpoint=Checkpoint(path, resume=True), epochs=3, class_weight={0: 3, 1: 0.5})
