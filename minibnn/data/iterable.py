@@ -98,6 +98,11 @@ class IterableLoader(Loader):
         done = first
         try:
             batches = source(epoch) if callable(source) else source
+            if batches is None:
+                raise TypeError(
+                    "IterableLoader: expected the function to return the iterable of an epoch, got "
+                    "None; return it, or yield the batches"
+                )
             for batch in islice(batches, self.length - first):
                 yield self._checked(batch, epoch, done)
                 done += 1

@@ -99,9 +99,15 @@ def test_iterables_begin_anew_and_have_a_length():
     with advised("data/iterable.py", "write IterableLoader(batches, length)"):
         IterableLoader(read)
     assert [len(list(IterableLoader(lambda epoch: read(epoch), 4))) for _ in range(2)] == [4, 4]
+
+    def forgets(epoch):
+        read(epoch)
+
+    with advised("data/iterable.py", "return it, or yield the batches"):
+        list(IterableLoader(forgets, 4))
+    assert len(list(IterableLoader(read, 4))) == 4
     with advised("data/iterable.py", "make length the number of batches that every epoch has"):
         list(IterableLoader(read, 5))
-    assert len(list(IterableLoader(read, 4))) == 4
 
 
 def test_iterables_are_saved_at_the_end_of_epochs_or_have_a_state(tmp_path):
