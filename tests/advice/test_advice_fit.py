@@ -108,6 +108,7 @@ def test_iterables_begin_anew_and_have_a_length():
     assert len(list(IterableLoader(read, 4))) == 4
     with advised("data/iterable.py", "make length the number of batches that every epoch has"):
         list(IterableLoader(read, 5))
+    assert len(list(IterableLoader(read, 4))) == 4
 
 
 def test_iterables_are_saved_at_the_end_of_epochs_or_have_a_state(tmp_path):
