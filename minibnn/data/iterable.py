@@ -75,7 +75,7 @@ class IterableLoader(Loader):
         self.length = integer("IterableLoader", "length", length, least=1)
         self.backend = CPU
         self._goes_back = False  # for an evaluation, after which training goes on
-        self.check: Callable[[Any], object] | None = None  # raises for wrong targets on the host
+        self.check: Callable[..., object] | None = None  # raises for wrong targets, weights
 
     def __repr__(self) -> str:
         return f"IterableLoader({type(self.source).__name__}, length={self.length})"
@@ -98,6 +98,11 @@ class IterableLoader(Loader):
         done = first
         try:
             batches = source(epoch) if callable(source) else source
+            if batches is None:
+                raise TypeError(
+                    "IterableLoader: expected the function to return the iterable of an epoch, got "
+                    "None; return it, or yield the batches"
+                )
             for batch in islice(batches, self.length - first):
                 yield self._checked(batch, epoch, done)
                 done += 1
@@ -124,7 +129,7 @@ class IterableLoader(Loader):
                 f"{where}: expected arrays of one length, at least 1, got lengths {lengths}"
             )
         if self.check is not None:
-            self.check(arrays[1])
+            self.check(*arrays[1:])  # on the host
         return tuple(map(self.backend.asarray, arrays))
 
     def require_continues(self) -> None:

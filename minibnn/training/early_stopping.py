@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING
 
-from minibnn.backend import Array
+from minibnn.backend import Array, backend_of
 from minibnn.checks import integer
 from minibnn.layers import Layer
 from minibnn.parameter import Buffer, Parameter
@@ -22,15 +22,19 @@ LARGER = {"loss": False, "mae": False, "acc": True, "label_acc": True, "balanced
 class EarlyStopping(Stateful):
     """Stops a training whose monitored number has not improved for some epochs: a callback.
 
-    A number that is nan, or equal to the best one, is no improvement. With a checkpoint, a training
-    that is resumed stops in the same epoch with the same values.
+    A number that is nan, or equal to the best one, is no improvement; an epoch after which `fit`
+    does not evaluate the training set does not count for a number of it. With a checkpoint, a
+    training that is resumed stops in the same epoch with the same values.
+
+    A second call of `fit` with the same model goes on, and starts anew if the model's values were
+    changed in between. Make another object for another training.
 
     Args:
         monitor: a column of the history, such as ``"loss_validation"`` or ``"acc_test"``.
         patience: how many epochs without improvement stop the training, at least 1.
         restore_best: whether the model gets the values back that it had after the best epoch:
-            parameters and running statistics, whatever ends the training. The optimiser keeps its
-            last state.
+            parameters and running statistics, whatever ends the training, but an error. The
+            optimiser keeps its last state.
         larger_is_better: None knows it for a loss and for minibnn's metrics; for a metric of your
             own, True or False.
 
@@ -90,13 +94,16 @@ class EarlyStopping(Stateful):
                 f"{self.monitor!r}; monitor one of them, or pass validation=... to fit"
             )
         self._is_larger_better()
-        if self._model is not model:
+        if self._model is not model or self._was_changed():
             self.best, self.best_epoch, self.waited, self._values = None, 0, 0, []
         self._model = model
 
     def on_epoch(self, history: pd.DataFrame) -> bool:
         """Compare with the best number; whether to stop."""
-        value = float(history[self.monitor].iloc[-1])
+        row = history.iloc[-1]
+        value = float(row[self.monitor])
+        if self.monitor.endswith("_train") and math.isnan(row.get("loss_train", value)):
+            return False  # it was not evaluated after this epoch
         if self._is_better(value):
             self.best, self.best_epoch, self.waited = value, int(history.index[-1]), 0
             if self.restore_best:
@@ -151,6 +158,14 @@ class EarlyStopping(Stateful):
         values = (state["values"] or {}).values()
         self._values = (
             [self._model.backend.asarray(v.copy()) for v in values] if self._model else []
+        )
+
+    def _was_changed(self) -> bool:
+        """Whether the model has other values than the best, which `on_end` gave it."""
+        pairs = zip(self._arrays(), self._values, strict=False)
+        return any(
+            backend_of(a.data) is not backend_of(value) or not bool((a.data == value).all())
+            for a, value in pairs
         )
 
     def _arrays(self) -> list[Parameter | Buffer]:

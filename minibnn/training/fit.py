@@ -27,7 +27,7 @@ from minibnn.state import has_state
 from minibnn.training import cause
 from minibnn.training.callbacks import Callbacks
 from minibnn.training.capture import CapturedSteps
-from minibnn.training.class_weights import Given, class_weights
+from minibnn.training.class_weights import Given, class_weights, described
 from minibnn.training.display import display_for
 from minibnn.training.evaluate import StoppedError, check_data, shared_task
 from minibnn.training.evaluations import Evaluations
@@ -161,8 +161,8 @@ def fit(
     task = shared_task("fit", tasks, list(data.values()))
     contract = _contract(data)
 
-    labels = train.look()[1] if isinstance(train, DataLoader) else None
-    weights = class_weights(class_weight, task, labels, model.backend)
+    _, labels, *own = train.look() if isinstance(train, DataLoader) else (None, None)
+    weights = class_weights(class_weight, task, labels, model.backend, *own)
     steps = _steps(capture, calls, model)(
         model, loss, optimizer, clip_norm=clip_norm, class_weights=weights
     )
@@ -174,7 +174,7 @@ def fit(
     parts |= {"training batches": train, "flips": flips, "history": history, "callbacks": calls}
     if has_state(on_epoch):
         parts["on_epoch"] = on_epoch
-    settings = settings_of(clip_norm=clip_norm, class_weight=class_weight)
+    settings = settings_of(clip_norm=clip_norm, class_weight=described(class_weight))
 
     def table() -> pd.DataFrame:
         return history.table(captured=steps.captured, stopped=calls.stopped)

@@ -75,6 +75,13 @@ def test_augmentations_keep_number_and_dtype():
     assert next(iter(data))[0].shape == (10, 8, 8)
 
 
+def test_a_fill_is_a_value_of_the_images():
+    x, rng = np.zeros((3, 8, 8), np.uint8), np.random.default_rng(0)
+    with advised("data", "use a whole number from {} to {}"):
+        Cutout(2, fill=0.5)(x, rng)
+    assert Cutout(2, fill=128)(x, rng).max() == 128
+
+
 def read(epoch):
     for first in range(0, 40, 10):
         yield X[first : first + 10], LABELS[first : first + 10]
@@ -92,6 +99,13 @@ def test_iterables_begin_anew_and_have_a_length():
     with advised("data/iterable.py", "write IterableLoader(batches, length)"):
         IterableLoader(read)
     assert [len(list(IterableLoader(lambda epoch: read(epoch), 4))) for _ in range(2)] == [4, 4]
+
+    def forgets(epoch):
+        read(epoch)
+
+    with advised("data/iterable.py", "return it, or yield the batches"):
+        list(IterableLoader(forgets, 4))
+    assert len(list(IterableLoader(read, 4))) == 4
     with advised("data/iterable.py", "make length the number of batches that every epoch has"):
         list(IterableLoader(read, 5))
     assert len(list(IterableLoader(read, 4))) == 4

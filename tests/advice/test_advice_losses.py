@@ -9,6 +9,7 @@ from devices import STRICT
 from loss_cases import OwnLoss
 
 from minibnn import (
+    R2,
     BinaryCrossEntropy,
     DataLoader,
     Dense,
@@ -157,6 +158,17 @@ def test_a_metric_is_one_of_the_losss_own():
         Accuracy().check(Regression(), "who")
     assert caught.text.endswith("use MeanAbsoluteError()")
     Regression.metrics[0].check(Regression(), "who")
+
+
+def test_a_loss_of_ones_own_says_what_its_targets_are():
+    class Known(OwnLoss):
+        def task(self, outputs, targets=None, who=""):
+            return Regression()
+
+    data = DataLoader((X, np.arange(4.0)), 2)
+    with advised("losses", "override the method task of your loss"):
+        evaluate(model(1), data, OwnLoss(), metrics=[R2()])
+    assert evaluate(model(1), data, Known(), metrics=[R2()]).r2 < 1
 
 
 def test_numbers_have_no_confusion_matrix():

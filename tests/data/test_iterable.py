@@ -140,6 +140,11 @@ def test_other_batches_are_refused(batch, message):
         values(IterableLoader([next(read(0)), batch]))
 
 
+def test_a_function_that_returns_nothing_is_refused():
+    with pytest.raises(TypeError, match="expected the function to return the iterable of an epoch"):
+        values(IterableLoader(lambda epoch: None, 4))
+
+
 @pytest.mark.parametrize(
     ("make", "message"),
     [

@@ -141,6 +141,37 @@ def test_another_call_of_fit_waits_anew_and_another_model_starts_anew():
     assert (stopping.best, stopping.best_epoch, stopping._values) == (None, 0, [])
 
 
+def test_values_that_were_changed_between_two_calls_of_fit_are_not_replaced_by_old_ones():
+    model, stopping = binary_model(), EarlyStopping(COLUMN, 9)
+    stopping.on_begin(model, history_of([]))
+    stopping.on_epoch(history_of([1]))
+    stopping.on_end(history_of([1]))
+    stopping.on_begin(model, history_of([]))
+    assert stopping.best == 1
+    model.initialize(7)
+    drawn = model[0].weight.data.copy()
+    stopping.on_begin(model, history_of([]))
+    assert (stopping.best, stopping.best_epoch) == (None, 0)
+    stopping.on_epoch(history_of([2]))
+    stopping.on_end(history_of([2]))
+    np.testing.assert_array_equal(model[0].weight.data, drawn)
+
+
+def test_epochs_after_which_the_training_set_is_not_evaluated_do_not_count():
+    column = "acc_train"
+    stopping = EarlyStopping(column, 2)
+    stopping.on_begin(binary_model(), history_of([], column))
+    acc, loss, stops = [], [], []
+    for n in range(1, 12):
+        acc.append(0.5 if n % 3 == 0 else NAN)
+        loss.append(1.0 if n % 3 == 0 else NAN)
+        history = history_of(acc, column).assign(loss_train=loss)
+        if stopping.on_epoch(history):
+            stops.append(n)
+    assert stops == [9], "the best was after epoch 3"
+    assert run(EarlyStopping("loss_train", 2), evaluate_train=3, epochs=7)[1].shape[0] == 7
+
+
 @pytest.mark.parametrize("resumed_at", [1, 2, 3, 4])
 def test_it_is_resumed_to_the_same_end(resumed_at, tmp_path):
     path = str(tmp_path / "run.safetensors")

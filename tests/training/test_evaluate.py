@@ -270,6 +270,11 @@ def test_metrics_are_a_tuple_with_names():
     assert table.columns.tolist() == ["loss", "accuracy"]
 
 
+def test_a_metric_may_have_any_name():
+    metrics = Metrics(loss=0.5, count=2.0, index=3.0, cls=4.0)
+    assert (metrics.count, metrics.index, metrics.cls) == (2, 3, 4)
+
+
 def test_a_metric_that_is_not_there():
     metrics = Metrics(loss=0.5, mean_absolute_error=1.0)
     with pytest.raises(
