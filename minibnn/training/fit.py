@@ -168,6 +168,11 @@ def fit(
     )
     reported = metrics_of(metrics, task, "fit")
     evaluations = Evaluations(model, loss, task, reported, data, evaluate_train)
+    if metrics and not evaluations.data:
+        raise ValueError(
+            "fit: expected data to evaluate metrics on, got none; pass validation=0.1, or leave "
+            "evaluate_train at 1"
+        )
     flips = Flips(model)
     history = Progress([*evaluations.columns, *flips.columns])
     parts: dict[str, Any] = {"model": model, "loss": loss, "optimizer": optimizer}

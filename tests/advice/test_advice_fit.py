@@ -7,6 +7,7 @@ import pytest
 from advice import advised
 
 from minibnn import (
+    F1,
     R2,
     SGD,
     Accuracy,
@@ -181,6 +182,10 @@ def test_what_is_evaluated():
         trained(evaluate_train=False)
     assert "loss_train" in trained(evaluate_train=1)
     assert "loss_train" not in trained(evaluate_train=None)
+    with advised("training/fit.py", "pass validation=0.1, or leave evaluate_train at 1"):
+        trained(evaluate_train=None, metrics=[F1()])
+    assert "f1_train" in trained(evaluate_train=1, metrics=[F1()])
+    assert "f1_validation" in trained(evaluate_train=None, metrics=[F1()], validation=0.1)
     with advised(
         "training/fit.py",
         "evaluate on the other one after training: evaluate(model, test, loss)",

@@ -380,6 +380,8 @@ refused("evaluate_train=0 for never", "at least 1, got 0; write 1 for after each
         lambda: run(evaluate_train=0))  # fmt: skip
 refused("evaluate_train=False for never", "got False; write 1 for after each epoch, or None for",
         lambda: run(evaluate_train=False))  # fmt: skip
+refused("metrics, but nothing to evaluate", "data to evaluate metrics on, got none; pass validation",
+        lambda: run(metrics=[F1()], evaluate_train=None))  # fmt: skip
 
 
 @situation("validation of one sample")
