@@ -143,7 +143,11 @@ SUBSETS = [
 REFUSED = [
     (np.array(RIGHT, float), TypeError, r"expected integer labels.*got float64.*astype\('int64'\)"),
     (np.array([0, 1.5, 2, 2]), TypeError, "expected integer labels.*got float64.*numpy.unique"),
-    (np.array([0, 1, NAN, 2]), TypeError, "expected integer labels.*got float64"),
+    (
+        np.array([0, 1, NAN, 2]),
+        ValueError,
+        "expected finite targets, got nan .* in number 2; leave",
+    ),
     (np.array([False, True, True, False]), TypeError, "expected integer labels.*got bool"),
     (np.array(list("abca")), TypeError, "expected integer labels.*got <U1.*numpy.unique"),
     (
