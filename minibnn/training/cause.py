@@ -19,6 +19,8 @@ from minibnn.optimizers.diverged import HINT, OVERFLOW
 # What became nan or inf, the value, and the cause with a hint.
 Found: TypeAlias = tuple[str, float, str]
 
+LARGE = 1e15  # targets from which on the squares of many errors may overflow in float32
+
 
 def in_batch(model: Layer, loss: Loss, train: Loader, batch: int, value: float) -> Found:
     """The cause in a batch of the loader's last epoch, whose loss was recorded as `value`.
@@ -77,14 +79,15 @@ def _rerun(
     known = in_parameters(model)
     cause = f"{known[0]} was {known[1]} before this batch already; {known[2]}" if known else ""
     recorder = Recorder(model)
-    again = loss.weighted_forward(recorder.model.forward(x, train=True), labels, weights)
+    outputs = recorder.model.forward(x, train=True)
+    again = loss.weighted_forward(outputs, labels, weights)
     for step in recorder.steps:
         if not cause and _first(step.y) is not None and _first(step.x) is None:
             cause = (
                 f"layer {step.path}, {step.layer}, made {_first(step.y)} of finite inputs; {HINT}"
             )
     if _first(again) is not None:
-        return "the loss", value, cause or HINT
+        return "the loss", value, cause or _large_targets(outputs, labels) or HINT
     recorder.model.backward(loss.backward(), need_dx=False)
     for step in reversed(recorder.steps):
         if not cause and _first(step.dx) is not None and _first(step.dy) is None:
@@ -94,6 +97,14 @@ def _rerun(
         if bad is not None:
             return f"the gradient of {path}", bad, cause or HINT
     return OVERFLOW, value, cause or "use a smaller learning rate"
+
+
+def _large_targets(outputs: Array, targets: Array) -> str:
+    """Whether targets are so large that a loss of finite outputs overflows, with a hint."""
+    y, t = (abs(backend_of(a).to_host(a).astype(np.float64)).max() for a in (outputs, targets))
+    if not t > max(y, LARGE):  # also if outputs are nan
+        return ""
+    return f"targets are as large as {t:.3g}, too large for the loss; divide them by such a number"
 
 
 def _in_samples(x: Array, numbers: Sequence[int]) -> str:

@@ -6,7 +6,7 @@ import math
 from typing import TYPE_CHECKING
 
 from minibnn.backend import Array
-from minibnn.checks import integer
+from minibnn.checks import boolean, integer
 from minibnn.layers import Layer
 from minibnn.parameter import Buffer, Parameter
 from minibnn.state import State, Stateful
@@ -22,8 +22,9 @@ LARGER = {"loss": False, "mae": False, "acc": True, "label_acc": True, "balanced
 class EarlyStopping(Stateful):
     """Stops a training whose monitored number has not improved for some epochs: a callback.
 
-    A number that is nan, or equal to the best one, is no improvement. With a checkpoint, a training
-    that is resumed stops in the same epoch with the same values.
+    A number that is nan, or equal to the best one, is no improvement. For a number of the training
+    set, epochs after which `fit` does not evaluate it (``evaluate_train=5``) do not count. With a
+    checkpoint, a training that is resumed stops in the same epoch with the same values.
 
     Args:
         monitor: a column of the history, such as ``"loss_validation"`` or ``"acc_test"``.
@@ -40,6 +41,7 @@ class EarlyStopping(Stateful):
         waited: how many epochs have passed since.
 
     Raises:
+        TypeError: for arguments of other types, such as ``larger_is_better="min"``.
         ValueError: for a patience below 1; from `fit`, if the history has no such column, or it is
             not known whether larger numbers are better.
 
@@ -67,7 +69,9 @@ class EarlyStopping(Stateful):
                 f"EarlyStopping: expected patience of at least 1, got {patience}; with 1 it stops "
                 "after the first epoch without improvement"
             )
-        self.restore_best = bool(restore_best)
+        self.restore_best = boolean("EarlyStopping", "restore_best", restore_best)
+        if larger_is_better is not None:
+            larger_is_better = boolean("EarlyStopping", "larger_is_better", larger_is_better)
         self.larger_is_better = larger_is_better
         self.best: float | None = None
         self.best_epoch = 0
@@ -97,6 +101,8 @@ class EarlyStopping(Stateful):
     def on_epoch(self, history: pd.DataFrame) -> bool:
         """Compare with the best number; whether to stop."""
         value = float(history[self.monitor].iloc[-1])
+        if self._was_not_evaluated(history):
+            return False
         if self._is_better(value):
             self.best, self.best_epoch, self.waited = value, int(history.index[-1]), 0
             if self.restore_best:
@@ -113,6 +119,12 @@ class EarlyStopping(Stateful):
         if self._values:
             for a, value in zip(self._arrays(), self._values, strict=True):
                 a.data[...] = value
+
+    def _was_not_evaluated(self, history: pd.DataFrame) -> bool:
+        """Whether `fit` left out the number's data set, the training set, after this epoch."""
+        if not self.monitor.endswith("_train") or "loss_train" not in history.columns:
+            return False
+        return math.isnan(history["loss_train"].iloc[-1])
 
     def _is_better(self, value: float) -> bool:
         if math.isnan(value):

@@ -269,7 +269,11 @@ def check_data(
             f"{data.backend.name}; use data.to({model.backend.name!r})"
         )
     x, targets, *more = arrays
-    outputs = model.forward(x[:1])
+    try:
+        outputs = model.forward(x[:1])
+    except Exception as error:
+        error.add_note(f"raised for the first sample of {who}")
+        raise
     task = loss.task(outputs, targets, who)
     if isinstance(data, IterableLoader) and not data.backend.host:
         # The host sees each batch before the device has it, so that checks need not wait.
