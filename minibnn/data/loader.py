@@ -155,7 +155,11 @@ class DataLoader(Loader):
     ) -> tuple[Array, ...]:
         """A batch with other samples in the place of its own."""
         x, *others = batch
-        changed = augment(x, rng)
+        try:
+            changed = augment(x, rng)
+        except Exception as error:
+            error.add_note("DataLoader: raised by augment")
+            raise
         array = isinstance(changed, self.backend.array_type)
         if not array or (changed.dtype, changed.shape[:1]) != (x.dtype, x.shape[:1]):
             got = f"{changed.dtype} {changed.shape}" if array else type(changed).__name__

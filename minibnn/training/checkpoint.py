@@ -323,6 +323,10 @@ class Saver:
         from minibnn.training.job import differences
 
         different = list(differences(about["job"], self._about["job"]))
+        then, now = (set(s.get("history", {}).get("columns", ())) for s in (state, own))
+        if then != now:  # other metrics, or another evaluate_train
+            columns = [", ".join(sorted(some)) or "none" for some in (then - now, now - then)]
+            different.append(f"columns of the history: {columns[0]} then, {columns[1]} now")
         if different:
             raise WrongCheckpointError(
                 f"{path}: expected a checkpoint of this training, got one of another: "

@@ -889,7 +889,8 @@ def test_a_model_and_its_optimiser_are_copied_together():
     ghost = copy.deepcopy(model)
     with advised(
         "parameter",
-        "copy, pickle or load both as one object, (model, optimizer), or make a new optimiser of "
+        "write model.backward(loss.backward()) before each step; for a copy of the model, copy, "
+        "pickle or load both as one object, (model, optimizer), or make a new optimiser of "
         "that model's parameters",
     ):
         train(ghost, optimizer)

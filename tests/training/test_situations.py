@@ -436,6 +436,8 @@ refused("validation and test together", "expected validation or test, got both",
         lambda: run(None, validation(), validation=validation()))  # fmt: skip
 refused("validation samples of another width", "expected x of shape",
         lambda: run(validation=validation(OTHERS[0][:, :7])))  # fmt: skip
+refused("a list as samples to predict", "predict: expected a NumPy or CuPy array, got list; convert",
+        lambda: binary_model().predict(X.tolist()))  # fmt: skip
 refused("validation samples scaled, training samples not", "expected x of dtype float32, got float64; use x.astype",
         lambda: run(validation=validation(OTHERS[0].astype(np.float64))))  # fmt: skip
 refused("evaluate_train=0 for never", "at least 1, got 0; write 1 for after each epoch, or None",
@@ -622,6 +624,36 @@ def resumed_after_stopping(tmp_path):
     then = run(epochs=9, checkpoint=Checkpoint(path, resume=True), on_epoch=stop)
     assert len(first) == len(then) == 2
     assert then.attrs["stopped"]
+
+
+@situation("a checkpoint is resumed with another metric: refused, and nothing has changed")
+def resumed_with_another_metric(tmp_path):
+    run(checkpoint=Checkpoint(tmp_path / "run"))
+    model = binary_model()
+    before = [p.data.copy() for p in model.parameters()]
+    with pytest.raises(CheckpointError, match="acc_train then, f1_train now; resume with the same"):
+        run(model=model, checkpoint=Checkpoint(tmp_path / "run", resume=True), metrics=[F1()])
+    after = [p.data for p in model.parameters()]
+    assert all(map(np.array_equal, before, after))
+
+
+@situation("a step after the backward of the loss, without the model's")
+def no_backward_of_the_model():
+    model, loss = binary_model(), LogitCrossEntropy()
+    optimizer = Adam(model.parameters(), 1e-2)
+    loss.forward(model.forward(X, train=True), LABELS)
+    loss.backward()
+    with pytest.raises(
+        RuntimeError, match=r"write model.backward\(loss.backward\(\)\) before each"
+    ):
+        optimizer.step()
+
+
+@situation("an augmentation that raises is named")
+def augmentation_raises():
+    with pytest.raises(KeyError, match="cannot write the log") as caught:
+        run(loader(augment=fails))
+    assert "DataLoader: raised by augment" in caught.value.__notes__
 
 
 @situation("a checkpoint of a training without clipping is resumed with it")
