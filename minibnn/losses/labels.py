@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import numpy as np
+
 from minibnn.backend import Array, backend_of
 
 
@@ -113,6 +115,7 @@ def check_probabilities(labels: Array, who: str) -> None:
     """Raise ValueError unless every row is non-negative and sums to 1 (within 1e-3)."""
     if are_probabilities(labels):
         return
+    check_finite(who, labels)
     sums, positive = labels.sum(axis=1), bool((labels >= 0).all())
     hint = "divide each row by its sum; to predict numbers use MeanSquaredError()"
     if not positive:
@@ -129,7 +132,8 @@ def check_probabilities(labels: Array, who: str) -> None:
 
 def are_probabilities(labels: Array) -> bool:
     """Whether every row is non-negative and sums to 1 (within 1e-3); this waits for the device."""
-    close = abs(labels.sum(axis=1) - 1) <= 1e-3
+    with np.errstate(over="ignore", invalid="ignore"):  # of values that are none
+        close = abs(labels.sum(axis=1) - 1) <= 1e-3
     return bool((labels >= 0).all()) and bool(close.all())
 
 

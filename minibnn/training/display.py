@@ -211,9 +211,12 @@ class _Terminal:
         return hash(self._stream)
 
     def write(self, text: str) -> int:
-        """Write, if that is still possible."""
+        """Write, if that is still possible; escaped what the stream's encoding does not have."""
         with suppress(OSError):
-            return self._stream.write(text)
+            try:
+                return self._stream.write(text)
+            except UnicodeEncodeError:
+                return self._stream.write(text.encode("ascii", "backslashreplace").decode())
         return 0
 
     def flush(self) -> None:

@@ -229,7 +229,8 @@ def fit(
                 display.begin(epoch, first)
                 if first == 0:
                     flips.begin()
-                with np.errstate(over="ignore", invalid="ignore"):  # DivergedError reports them
+                # Whatever NumPy is set to: overflows are reported as DivergedError.
+                with np.errstate(over="ignore", invalid="ignore", under="ignore"):
                     losses = model.backend.xp.zeros(0)
                     if first < len(train):  # not if only the evaluation was missing
                         losses = steps.epoch(train, on_steps)

@@ -684,6 +684,22 @@ def test_targets_that_are_too_large_are_divided():
     assert np.isfinite(train(targets / 1e25).loss_train[1])
 
 
+def test_samples_that_are_too_large_are_left_out_or_scaled():
+    x = np.random.default_rng(0).standard_normal((10, 3)).astype(np.float32)
+    x[4, 1] = 1e37
+
+    def train(x, labels):
+        model = Sequential(Dense(3, 4), minibnn.BatchNorm(4), Dense(4, 2)).initialize(0)
+        optimizer = minibnn.SGD(model.parameters(), 0.1)
+        data = DataLoader((x, labels), 5)
+        return fit(model, data, loss=LogitCrossEntropy(), optimizer=optimizer, epochs=1)
+
+    with advised("training", "leave it out, or scale the data"):
+        train(x, LABELS)
+    for better in (np.delete(x, 4, 0)[:5], x / np.float32(1e37)):
+        assert np.isfinite(train(better, LABELS[: len(better)]).loss_train[1])
+
+
 def test_a_loss_and_an_optimiser_are_objects():
     model = Dense(3, 2).initialize(0)
     data = DataLoader((X, LABELS), 5)

@@ -64,6 +64,13 @@ def test_a_sample(backend):
     assert why == "train: sample 4 has inf at [1]; leave it out, or clean the data"
 
 
+def test_a_value_that_stands_for_a_missing_one(backend):
+    assert in_batch(model(backend), loader(backend, 9.96921e36))[2] == (
+        "train: sample 4 has 9.96921e+36 at [1], too large to compute with; leave it out, "
+        "or scale the data"
+    )
+
+
 @pytest.mark.parametrize("loss", [MeanSquaredError(), Huber()], ids=repr)
 def test_targets_that_no_loss_can_hold(backend, loss):
     def why(size):

@@ -122,6 +122,16 @@ def test_a_stderr_that_can_only_write_gets_lines(wanted, monkeypatch):
     assert sys.stderr.text.count("\n") == (2 if wanted else 0)
 
 
+def test_a_log_file_of_another_encoding_gets_escapes(monkeypatch):
+    def κ(predictions, targets):
+        return predictions == targets
+
+    file = io.BytesIO()
+    monkeypatch.setattr(sys, "stderr", io.TextIOWrapper(file, encoding="ascii"))
+    run(progress=True, metrics=[κ])
+    assert file.getvalue().count(b"\\u03ba_train 0.") == 2
+
+
 @pytest.mark.parametrize("wanted", [True, None])
 def test_a_closed_stderr_stops_nothing(wanted, monkeypatch):
     monkeypatch.setattr(sys, "stderr", io.StringIO())

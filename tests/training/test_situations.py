@@ -156,6 +156,13 @@ refused(
 refused("targets that overflow the loss", "targets are as large as 1e.25, too large for the loss",
         lambda: run(loader(labels=np.full(96, 1e25)), model=Dense(8, 1).initialize(0),
                     loss=MeanSquaredError()))  # fmt: skip
+refused("targets of the validation data that overflow the loss", "validation.*as large as 1e.25",
+        lambda: run(loader(labels=X[:, 0]), model=Dense(8, 1).initialize(0), loss=MeanSquaredError(),
+                    validation=validation(labels=np.full(40, 1e25))))  # fmt: skip
+refused("a fill value for missing numbers", "train: sample 5 has 9.96.* at .*, too large to compute",
+        lambda: run(loader(with_one(X, 9.96921e36, 5 * 8), shuffle=False)))  # fmt: skip
+refused("rows of probabilities, of which one is missing", "got nan or infinity in 1 samples, first",
+        lambda: run(loader(labels=with_one(np.eye(3)[LABELS], NAN, 3))))  # fmt: skip
 refused("a table of pandas", "DataLoader: array 0: .* got DataFrame; convert it with numpy.asarray",
         lambda: loader(pd.DataFrame(X)))  # fmt: skip
 refused("a set of labels, which has no order", r"DataLoader: array 1: .* got set$",
@@ -595,6 +602,15 @@ def rate_of_0():
     schedule = WarmUp(Cosine(0.01, 0.0, length=2), 2)
     finite(run(optimizer=lambda p: AdamW(p, schedule, weight_decay=0.1)))
     finite(run(optimizer=lambda p: AdamW(p, WarmUp(Constant(0.01), 100))))
+
+
+@situation("a program in which NumPy raises at every underflow")
+def numpy_raises():
+    with np.errstate(all="raise"):
+        m = Dense(8, 1).initialize(0)
+        data = loader(X * 1000, (LABELS > 0).astype(int))
+        optimizer = SGD(m.parameters(), 10.0)
+        finite(fit(m, data, loss=BinaryCrossEntropy(), optimizer=optimizer, epochs=2))
 
 
 @situation("one output for two classes")
