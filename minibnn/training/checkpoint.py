@@ -368,5 +368,9 @@ def _say(level: str, text: str, *values: object) -> None:
 
     from tqdm import tqdm
 
-    with tqdm.external_write_mode(file=sys.stderr):
-        getattr(logging.getLogger("minibnn"), level)(text, *values)
+    try:
+        with tqdm.external_write_mode(file=sys.stderr):
+            getattr(logging.getLogger("minibnn"), level)(text, *values)
+    except ValueError:
+        if not getattr(sys.stderr, "closed", False):  # else there is nobody to tell
+            raise
