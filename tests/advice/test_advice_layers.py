@@ -193,6 +193,20 @@ def test_images_are_flattened_where_that_helps():
         Dense(10, 2).initialize(0).forward(images)
 
 
+def test_a_table_has_two_axes():
+    images = ones(5, 6, 6, 3)
+    with advised("layers", "put Flatten() first, and give the layer {} inputs") as caught:
+        Dense(3, 2).initialize(0).forward(images)
+    assert "give the layer 108 inputs" in caught.text
+    assert Sequential(Flatten(), Dense(108, 2)).initialize(0).forward(images).shape == (5, 2)
+    with advised("layers", "for a single sample use x[None]"):
+        Dense(3, 2).initialize(0).forward(ones(3))
+    assert Dense(3, 2).initialize(0).forward(ones(3)[None]).shape == (1, 2)
+    with advised("layers", "for one number a sample use x[:, None]"):
+        Dense(1, 2).initialize(0).forward(ones(5))
+    assert Dense(1, 2).initialize(0).forward(ones(5)[:, None]).shape == (5, 2)
+
+
 def test_images_get_a_channel_axis():
     images = ones(2, 5, 6)
     conv = Conv2D(1, 4, 3)

@@ -439,6 +439,10 @@ refused("an array of samples as validation", "expected validation to be a DataLo
         lambda: run(validation=OTHERS))  # fmt: skip
 refused("an empty array of validation samples", "expected arrays of one length, at least 1",
         lambda: run(validation=validation(OTHERS[0][:0], OTHERS[1][:0])))  # fmt: skip
+refused("one number a sample, as a vector", r"got \(1,\); for one number a sample use x\[:, None\]",
+        lambda: run(loader(X[:, 0]), model=Dense(1, 3).initialize(0)))  # fmt: skip
+refused("images without Flatten", r"put Flatten\(\) first, and give the layer 8 inputs",
+        lambda: run(loader(X.reshape(96, 2, 4)), model=Dense(4, 3).initialize(0)))  # fmt: skip
 refused("validation and test together", "expected validation or test, got both",
         lambda: run(None, validation(), validation=validation()))  # fmt: skip
 refused("validation samples of another width", "expected x of shape",
