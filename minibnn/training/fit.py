@@ -274,6 +274,9 @@ def fit(
             if not hasattr(error, "history"):
                 with suppress(AttributeError):  # an error with slots
                     error.history = table()  # type: ignore[attr-defined]
+                    if display.epoch and display.done < len(train):
+                        where = f"{display.done} of {len(train)} batches of epoch {display.epoch}"
+                        error.add_note(f"fit: raised after {where}")
                     if history.rows:
                         error.add_note(f"fit: raised after {history}, which error.history has")
             raise

@@ -165,7 +165,7 @@ REFUSED = [
     (np.array([1, 2, 3, 3]), ValueError, r"expected labels in 0\.\.2, got 3"),
     (np.array([0, 1, 2, 2**63], np.uint64), ValueError, r"expected labels in 0\.\.2, got 9"),
     (np.full((4, 3), 0.5), ValueError, "expected rows of probabilities"),
-    (np.full((4, 3), NAN), ValueError, "expected rows of probabilities"),
+    (np.full((4, 3), NAN), ValueError, "expected finite targets"),
     (one_hot(np.array(RIGHT), 3).astype(str), TypeError, "expected .*labels.*got <U32"),
     (np.ma.masked_array(RIGHT, [0, 0, 1, 0]), TypeError, "mask"),
 ]

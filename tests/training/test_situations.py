@@ -510,8 +510,9 @@ def generator_raises():
         yield next(batches(0))
         fails()
 
-    with pytest.raises(KeyError, match="cannot write the log"):
+    with pytest.raises(KeyError, match="cannot write the log") as caught:
         run(IterableLoader(broken, 3), evaluate_train=None)
+    assert caught.value.__notes__ == ["fit: raised after 1 of 3 batches of epoch 1"]
 
 
 refused("a generator in the place of a function", "got generator, which can be gone through once",
