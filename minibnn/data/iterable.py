@@ -64,6 +64,8 @@ class IterableLoader(Loader):
                 "IterableLoader: expected an iterable of batches, or a function of the epoch's "
                 f"number, got {batches!r:.60}; write IterableLoader(lambda epoch: ..., length)"
             )
+        if callable(batches):
+            _check_function(batches)
         if length is None:
             if not hasattr(batches, "__len__"):
                 raise TypeError(
@@ -98,10 +100,10 @@ class IterableLoader(Loader):
         done = first
         try:
             batches = source(epoch) if callable(source) else source
-            if batches is None:
+            if not isinstance(batches, Iterable):
                 raise TypeError(
-                    "IterableLoader: expected the function to return the iterable of an epoch, got "
-                    "None; return it, or yield the batches"
+                    "IterableLoader: expected the function to return an iterable of batches, got "
+                    f"{type(batches).__name__}; yield the batches, or return a list of them"
                 )
             for batch in islice(batches, self.length - first):
                 yield self._checked(batch, epoch, done)
@@ -181,3 +183,21 @@ class IterableLoader(Loader):
         source: Any = self.source
         if self.continues:
             source.restore(state["batches"])
+
+
+def _check_function(function: Callable[..., Any]) -> None:
+    """Raise TypeError unless a function can be called with the epoch's number."""
+    import inspect  # slow to import
+
+    try:
+        signature = inspect.signature(function)
+    except ValueError:  # a function of C that does not tell
+        return
+    try:
+        signature.bind(0)
+    except TypeError as error:
+        name = getattr(function, "__name__", type(function).__name__)
+        raise TypeError(
+            f"IterableLoader: expected a function of the epoch's number, got {name}{signature}: "
+            f"{error}; give it one argument, such as epoch"
+        ) from None

@@ -86,7 +86,7 @@ def class_weights(
                 "fit: expected a class_weight above 0 for some sample, got 0 for all; give the "
                 "classes to learn a positive weight"
             )
-    elif given == "balanced":
+    elif isinstance(given, str) and given == "balanced":
         if counts is None:
             raise ValueError(
                 "fit: expected all labels in memory for class_weight='balanced', got a loader that "
@@ -96,8 +96,8 @@ def class_weights(
         table = counts.sum() / (np.where(occurs, counts, 1) * occurs.sum())
     else:
         raise TypeError(
-            f"fit: expected class_weight to be 'balanced' or weights by class, got {given!r}; "
-            "write class_weight={0: 1.0, 1: 5.0}"
+            f"fit: expected class_weight to be 'balanced' or weights by class, got {_got(given)}; "
+            "write class_weight={0: 1.0, 1: 5.0}, or dict(enumerate(weights))"
         )
     return ClassWeights(task, backend.asarray(table))
 
@@ -107,6 +107,10 @@ def described(given: Given | None) -> Any:
     if isinstance(given, Mapping):
         return {str(int(k)): float(weight) for k, weight in given.items()}
     return given
+
+
+def _got(given: object) -> str:
+    return repr(given) if isinstance(given, str | bool | int | float) else type(given).__name__
 
 
 def _from_mapping(given: Mapping[int, float], classes: int) -> np.ndarray[Any, Any]:

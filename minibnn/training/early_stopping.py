@@ -6,7 +6,7 @@ import math
 from typing import TYPE_CHECKING
 
 from minibnn.backend import Array, backend_of
-from minibnn.checks import integer
+from minibnn.checks import boolean, integer
 from minibnn.layers import Layer
 from minibnn.parameter import Buffer, Parameter
 from minibnn.state import State, Stateful
@@ -22,9 +22,9 @@ LARGER = {"loss": False, "mae": False, "acc": True, "label_acc": True, "balanced
 class EarlyStopping(Stateful):
     """Stops a training whose monitored number has not improved for some epochs: a callback.
 
-    A number that is nan, or equal to the best one, is no improvement; an epoch after which `fit`
-    does not evaluate the training set does not count for a number of it. With a checkpoint, a
-    training that is resumed stops in the same epoch with the same values.
+    A number that is nan, or equal to the best one, is no improvement. For a number of the training
+    set, epochs after which `fit` does not evaluate it (``evaluate_train=5``) do not count. With a
+    checkpoint, a training that is resumed stops in the same epoch with the same values.
 
     A second call of `fit` with the same model goes on, and starts anew if the model's values were
     changed in between. Make another object for another training.
@@ -44,6 +44,7 @@ class EarlyStopping(Stateful):
         waited: how many epochs have passed since.
 
     Raises:
+        TypeError: for arguments of other types, such as ``larger_is_better="min"``.
         ValueError: for a patience below 1; from `fit`, if the history has no such column, or it is
             not known whether larger numbers are better.
 
@@ -71,7 +72,9 @@ class EarlyStopping(Stateful):
                 f"EarlyStopping: expected patience of at least 1, got {patience}; with 1 it stops "
                 "after the first epoch without improvement"
             )
-        self.restore_best = bool(restore_best)
+        self.restore_best = boolean("EarlyStopping", "restore_best", restore_best)
+        if larger_is_better is not None:
+            larger_is_better = boolean("EarlyStopping", "larger_is_better", larger_is_better)
         self.larger_is_better = larger_is_better
         self.best: float | None = None
         self.best_epoch = 0
@@ -100,10 +103,9 @@ class EarlyStopping(Stateful):
 
     def on_epoch(self, history: pd.DataFrame) -> bool:
         """Compare with the best number; whether to stop."""
-        row = history.iloc[-1]
-        value = float(row[self.monitor])
-        if self.monitor.endswith("_train") and math.isnan(row.get("loss_train", value)):
-            return False  # it was not evaluated after this epoch
+        value = float(history[self.monitor].iloc[-1])
+        if self._was_not_evaluated(history):
+            return False
         if self._is_better(value):
             self.best, self.best_epoch, self.waited = value, int(history.index[-1]), 0
             if self.restore_best:
@@ -120,6 +122,12 @@ class EarlyStopping(Stateful):
         if self._values:
             for a, value in zip(self._arrays(), self._values, strict=True):
                 a.data[...] = value
+
+    def _was_not_evaluated(self, history: pd.DataFrame) -> bool:
+        """Whether `fit` left out the number's data set, the training set, after this epoch."""
+        if not self.monitor.endswith("_train") or "loss_train" not in history.columns:
+            return False
+        return math.isnan(history["loss_train"].iloc[-1])
 
     def _is_better(self, value: float) -> bool:
         if math.isnan(value):

@@ -268,7 +268,11 @@ def check_data(
             f"{data.backend.name}; use data.to({model.backend.name!r})"
         )
     x, targets, *more = arrays
-    outputs = model.forward(x[:1])
+    try:
+        outputs = model.forward(x[:1])
+    except Exception as error:
+        error.add_note(f"raised for the first sample of {who}")
+        raise
     task = task_of(loss, outputs, targets, who)
     if isinstance(data, IterableLoader):
         # The host sees each batch before the device has it, so that checks need not wait.

@@ -234,7 +234,8 @@ def fit(
                 display.begin(epoch, first)
                 if first == 0:
                     flips.begin()
-                with np.errstate(over="ignore", invalid="ignore"):  # DivergedError reports them
+                # Whatever NumPy is set to: overflows are reported as DivergedError.
+                with np.errstate(over="ignore", invalid="ignore", under="ignore"):
                     losses = model.backend.xp.zeros(0)
                     if first < len(train):  # not if only the evaluation was missing
                         losses = steps.epoch(train, on_steps)
@@ -278,6 +279,9 @@ def fit(
             if not hasattr(error, "history"):
                 with suppress(AttributeError):  # an error with slots
                     error.history = table()  # type: ignore[attr-defined]
+                    if display.epoch and display.done < len(train):
+                        where = f"{display.done} of {len(train)} batches of epoch {display.epoch}"
+                        error.add_note(f"fit: raised after {where}")
                     if history.rows:
                         error.add_note(f"fit: raised after {history}, which error.history has")
             raise

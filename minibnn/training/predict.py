@@ -18,7 +18,10 @@ def predict(
     """The outputs of a model; see `Layer.predict`."""
     if isinstance(x, DataLoader):
         raise TypeError("predict: expected an array of samples, got a DataLoader; use .arrays[0]")
-    here, there = model.backend, backend_of(x)
+    try:
+        here, there = model.backend, backend_of(x)
+    except TypeError as error:
+        raise TypeError(f"predict: {error}") from None
     if not (there is here or there.host):
         raise TypeError(
             f"predict: expected samples on the model's device, {here.name}, or on the host, got "

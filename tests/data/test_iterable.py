@@ -140,9 +140,8 @@ def test_other_batches_are_refused(batch, message):
         values(IterableLoader([next(read(0)), batch]))
 
 
-def test_a_function_that_returns_nothing_is_refused():
-    with pytest.raises(TypeError, match="expected the function to return the iterable of an epoch"):
-        values(IterableLoader(lambda epoch: None, 4))
+def no_argument():
+    return []
 
 
 @pytest.mark.parametrize(
@@ -156,6 +155,11 @@ def test_a_function_that_returns_nothing_is_refused():
         (lambda: IterableLoader(read, 0), "expected length of at least 1, got 0"),
         (lambda: IterableLoader(7, 3), "expected an iterable of batches, .* got 7"),
         (lambda: IterableLoader(Reader, 3), "got <class"),
+        (
+            lambda: IterableLoader(no_argument, 3),
+            r"got no_argument\(\): too many .*; give it one argum",
+        ),
+        (lambda: values(IterableLoader(lambda epoch: None, 3)), "got NoneType; yield the batches"),
     ],
 )
 def test_refused(make, message):

@@ -52,6 +52,25 @@ def test_it_stops_after_so_many_epochs_without_improvement(values, patience, epo
     assert stopping.best == (None if not best else values[best - 1])
 
 
+@pytest.mark.parametrize("patience", [1, 2])
+def test_epochs_without_an_evaluation_do_not_count(patience):
+    data = DataLoader(clusters(96, 1), 32, shuffle=True, rng=2)
+    model = binary_model()
+    stopping = EarlyStopping("acc_train", patience, larger_is_better=False)  # it only gets worse
+    history = fit(
+        model, data, loss=LogitCrossEntropy(), optimizer=Adam(model.parameters(), 1e-2),
+        epochs=20, evaluate_train=3, callbacks=[stopping], progress=False,
+    )  # fmt: skip
+    assert (len(history), stopping.best_epoch) == (3 * (patience + 1), 3)
+
+
+@pytest.mark.parametrize("name", ["restore_best", "larger_is_better"])
+def test_a_text_is_no_bool(name):
+    with pytest.raises(TypeError, match=f"expected {name}, True or False, got 'min'"):
+        EarlyStopping("profit_test", 2, **{name: "min"})
+    assert EarlyStopping("profit_test", 2, **{name: np.bool_(False)}).__dict__[name] is False
+
+
 def test_larger_accuracies_and_smaller_losses_are_better():
     for stem, larger in LARGER.items():
         column = f"{stem}_test"

@@ -444,7 +444,10 @@ def test_an_iterable_without_a_state_is_resumed_at_the_beginning_of_an_epoch(tmp
         ({"class_weight": "balanced"}, "class_weight: None then, balanced now"),
         ({"callbacks": [EarlyStopping("loss_train", 1)]}, "callbacks"),
         ({"validation": 0.1}, "validation data"),
-        ({"evaluate_train": 2}, "expected a history of"),
+        (
+            {"evaluate_train": 2},
+            "columns of the history: none then, loss now; resume with the same",
+        ),
     ],
 )
 def test_another_training_is_not_resumed(change, said, tmp_path):
