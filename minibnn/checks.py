@@ -1,4 +1,4 @@
-"""Checks of arguments: classes, integers, numbers, shapes, dtypes, generators.
+"""Checks of arguments: classes, bools, integers, numbers, shapes, dtypes, generators.
 
 Each check returns the value in its plain form (a Python int for a NumPy one, for instance), so
 that a repr, a JSON text or a file does not depend on where a number came from. Errors name the
@@ -26,6 +26,10 @@ def require(who: str, name: str, value: Any, kind: type[_Kind]) -> _Kind:
             hint = write_hint(value) if issubclass(value, kind) else ""
         elif kind.__name__ == "Function" and (isinstance(value, str) or callable(value)):
             hint = "; write an object such as SignSTE(), or a Function of your own"
+        elif kind.__name__ == "Loss":
+            hint = "; write an object such as LogitCrossEntropy()"
+        elif kind.__name__ == "Optimizer":
+            hint = "; write an object such as Adam(model.parameters())"
         raise TypeError(f"{who}: expected {name} of type {kind.__name__}, got {got}{hint}")
     return value
 
@@ -80,6 +84,17 @@ def integer(who: str, name: str, value: Any, *, least: int | None = None) -> int
     if least is not None and n < least:
         raise ValueError(f"{who}: expected {name} of at least {least}, got {n}")
     return n
+
+
+def boolean(who: str, name: str, value: Any) -> bool:
+    """Return `value` as a Python bool: a bool or NumPy's.
+
+    Raises:
+        TypeError: for everything else: the text "no" would otherwise mean yes.
+    """
+    if not isinstance(value, bool | np.bool_):
+        raise TypeError(f"{who}: expected {name}, True or False, got {_got(value)}")
+    return bool(value)
 
 
 def number(who: str, name: str, value: Any) -> float:

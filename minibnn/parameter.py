@@ -265,8 +265,9 @@ class FlatStore:
         if Backwards.last > self.used >= max(self._grad_used, *(p._used for p in self.parameters)):
             raise RuntimeError(
                 f"{who}: expected a backward that sets gradients of its {len(self.parameters)} "
-                "parameters before each step, got one of another model, or of a part without them; "
-                "copy, pickle or load both as one object, (model, optimizer), or make a new "
-                "optimiser of that model's parameters"
+                "parameters before each step, got one of another model, of a part without them, "
+                "or of the loss alone; write model.backward(loss.backward()) before each step; "
+                "for a copy of the model, copy, pickle or load both as one object, (model, "
+                "optimizer), or make a new optimiser of that model's parameters"
             )
         self.used = next(Backwards.clock)

@@ -76,7 +76,7 @@ from minibnn import (
     write_idx,
 )
 from minibnn.backend import CPU
-from minibnn.checks import generator, integer, number, shape
+from minibnn.checks import boolean, generator, integer, number, shape
 from minibnn.compare import Entry, compare
 from minibnn.recipes import RECIPES, finn
 
@@ -435,6 +435,14 @@ def test_number_keeps_what_is_pythons():
     assert type(number("f", "x", np.float32(0.5))) is float
     with pytest.raises(ValueError, match="f: expected x to be a number that a float can hold, got"):
         number("f", "x", 10**400)
+
+
+def test_boolean():
+    for value in (True, np.True_):
+        assert boolean("who", "flag", value) is True
+    for wrong in ("no", 1, None, np.ones(1, bool)):
+        with pytest.raises(TypeError, match="who: expected flag, True or False, got"):
+            boolean("who", "flag", wrong)
 
 
 def test_shape():

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import copyreg
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from numbers import Real
 
 import numpy as np
 
@@ -80,9 +81,16 @@ def backend_of(a: Array) -> Backend:
         return CPU
     if type(a).__module__.partition(".")[0] == "cupy":  # the user's own CuPy array
         return get_backend("gpu")
-    raise TypeError(
-        f"expected a NumPy or CuPy array, got {type(a).__name__}; convert it with numpy.asarray"
-    )
+    raise TypeError(f"expected a NumPy or CuPy array, got {type(a).__name__}{_array_hint(a)}")
+
+
+def _array_hint(a: object) -> str:
+    """How to make an array; nothing for what NumPy would only put into one, such as a set."""
+    if hasattr(a, "toarray"):  # SciPy's sparse matrices
+        return "; convert it with toarray()"
+    if hasattr(a, "__array__") or (isinstance(a, Sequence | Real) and not isinstance(a, str)):
+        return "; convert it with numpy.asarray"
+    return ""
 
 
 def backend_named(name: str) -> Backend:

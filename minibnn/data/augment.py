@@ -41,7 +41,7 @@ class RandomShift:
         fill: the value that comes in. 0 is the background of MNIST.
 
     Raises:
-        ValueError: when it is used, for samples that are no images.
+        ValueError: when it is used, for samples that are no images, or that cannot be `fill`.
 
     >>> image = np.arange(1, 10).reshape(1, 3, 3)
     >>> RandomShift(1)(image, np.random.default_rng(3))
@@ -69,7 +69,7 @@ class RandomShift:
         )
         samples = backend.xp.arange(len(x))[:, None, None]
         return backend.xp.where(
-            inside, x[samples, rows[:, :, None], columns[:, None, :]], _one(self.fill, x)
+            inside, x[samples, rows[:, :, None], columns[:, None, :]], _one(self, x)
         )
 
 
@@ -89,7 +89,7 @@ class Cutout:
         fill: the value in it.
 
     Raises:
-        ValueError: when it is used, for samples that are no images.
+        ValueError: when it is used, for samples that are no images, or that cannot be `fill`.
 
     Reference: DeVries and Taylor 2017, arXiv:1708.04552, section 3.2.
 
@@ -115,7 +115,7 @@ class Cutout:
             covered.append((at >= first) & (at < first + self.size))
         rows, columns = covered
         inside = _outer(rows, columns, x)
-        return backend_of(x).xp.where(inside, _one(self.fill, x), x)
+        return backend_of(x).xp.where(inside, _one(self, x), x)
 
 
 def _set(one: object, **values: Any) -> None:
@@ -142,6 +142,14 @@ def _outer(rows: Any, columns: Any, x: Array) -> Array:
     return backend_of(x).asarray(inside.reshape(*inside.shape, *(1,) * (x.ndim - 3)))
 
 
-def _one(value: float, x: Array) -> Array:
-    """A number in the dtype of x."""
-    return backend_of(x).asarray(np.asarray(value, x.dtype))
+def _one(augment: RandomShift | Cutout, x: Array) -> Array:
+    """What is filled in, in the dtype of x."""
+    fill = augment.fill
+    if x.dtype.kind in "iu":
+        least, most = np.iinfo(x.dtype).min, np.iinfo(x.dtype).max
+        if not (least <= fill <= most and fill == int(fill)):
+            raise ValueError(
+                f"{type(augment).__name__}: expected fill to be a value of the images, which are "
+                f"{x.dtype}, got {fill}; use a whole number from {least} to {most}"
+            )
+    return backend_of(x).asarray(np.asarray(fill, x.dtype))

@@ -64,6 +64,8 @@ class IterableLoader(Loader):
                 "IterableLoader: expected an iterable of batches, or a function of the epoch's "
                 f"number, got {batches!r:.60}; write IterableLoader(lambda epoch: ..., length)"
             )
+        if callable(batches):
+            _check_function(batches)
         if length is None:
             if not hasattr(batches, "__len__"):
                 raise TypeError(
@@ -75,7 +77,7 @@ class IterableLoader(Loader):
         self.length = integer("IterableLoader", "length", length, least=1)
         self.backend = CPU
         self._goes_back = False  # for an evaluation, after which training goes on
-        self.check: Callable[[Any], object] | None = None  # raises for wrong targets on the host
+        self.check: Callable[..., object] | None = None  # raises for wrong targets, weights
 
     def __repr__(self) -> str:
         return f"IterableLoader({type(self.source).__name__}, length={self.length})"
@@ -98,6 +100,11 @@ class IterableLoader(Loader):
         done = first
         try:
             batches = source(epoch) if callable(source) else source
+            if not isinstance(batches, Iterable):
+                raise TypeError(
+                    "IterableLoader: expected the function to return an iterable of batches, got "
+                    f"{type(batches).__name__}; yield the batches, or return a list of them"
+                )
             for batch in islice(batches, self.length - first):
                 yield self._checked(batch, epoch, done)
                 done += 1
@@ -124,7 +131,7 @@ class IterableLoader(Loader):
                 f"{where}: expected arrays of one length, at least 1, got lengths {lengths}"
             )
         if self.check is not None:
-            self.check(arrays[1])
+            self.check(*arrays[1:])  # on the host
         return tuple(map(self.backend.asarray, arrays))
 
     def require_continues(self) -> None:
@@ -176,3 +183,21 @@ class IterableLoader(Loader):
         source: Any = self.source
         if self.continues:
             source.restore(state["batches"])
+
+
+def _check_function(function: Callable[..., Any]) -> None:
+    """Raise TypeError unless a function can be called with the epoch's number."""
+    import inspect  # slow to import
+
+    try:
+        signature = inspect.signature(function)
+    except ValueError:  # a function of C that does not tell
+        return
+    try:
+        signature.bind(0)
+    except TypeError as error:
+        name = getattr(function, "__name__", type(function).__name__)
+        raise TypeError(
+            f"IterableLoader: expected a function of the epoch's number, got {name}{signature}: "
+            f"{error}; give it one argument, such as epoch"
+        ) from None

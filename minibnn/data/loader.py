@@ -9,7 +9,7 @@ from typing import Any, Self, TypeAlias
 import numpy as np
 
 from minibnn.backend import Array, Backend, backend_of, get_backend
-from minibnn.checks import generator, integer, number
+from minibnn.checks import boolean, generator, integer, number
 from minibnn.data.epochs import Loader
 from minibnn.state import State
 
@@ -74,11 +74,17 @@ class DataLoader(Loader):
             )
         batch_size = integer("DataLoader", "batch_size", batch_size, least=1)
         # If an array were not contiguous, each batch would first copy all of it.
-        self.arrays = tuple(backend_of(a).xp.ascontiguousarray(a) for a in arrays)
+        self.arrays = tuple(_contiguous(a, i) for i, a in enumerate(arrays))
         lengths = [len(a) for a in self.arrays]
         if not lengths or min(lengths) < 1 or min(lengths) != max(lengths):
+            hint = "".join(
+                f"; array {i} would fit as its transpose, .T"
+                for i, a in enumerate(self.arrays)
+                if a.ndim == 2 and len(a) < a.shape[1] == max(lengths)
+            )
             raise ValueError(
-                f"DataLoader: expected arrays of one length, at least 1, got lengths {lengths}"
+                "DataLoader: expected arrays of one length, at least 1, got lengths "
+                f"{lengths}{hint}"
             )
         if drop_last and lengths[0] < batch_size:
             raise ValueError(
@@ -102,8 +108,8 @@ class DataLoader(Loader):
         if any(backend_of(a) is not self.backend for a in self.arrays):
             raise TypeError("DataLoader: expected all arrays on one device")
         self.batch_size = batch_size
-        self.shuffle = shuffle
-        self.drop_last = drop_last
+        self.shuffle = boolean("DataLoader", "shuffle", shuffle)
+        self.drop_last = boolean("DataLoader", "drop_last", drop_last)
         self.augment = augment
         draws = shuffle or augment is not None
         self._seed = int(generator("DataLoader", rng).integers(2**63)) if draws else 0
@@ -149,7 +155,11 @@ class DataLoader(Loader):
     ) -> tuple[Array, ...]:
         """A batch with other samples in the place of its own."""
         x, *others = batch
-        changed = augment(x, rng)
+        try:
+            changed = augment(x, rng)
+        except Exception as error:
+            error.add_note("DataLoader: raised by augment")
+            raise
         array = isinstance(changed, self.backend.array_type)
         if not array or (changed.dtype, changed.shape[:1]) != (x.dtype, x.shape[:1]):
             got = f"{changed.dtype} {changed.shape}" if array else type(changed).__name__
@@ -252,3 +262,10 @@ class DataLoader(Loader):
             source, self.backend = self.backend, target
             self.arrays = tuple(target.asarray(source.to_host(a)) for a in self.arrays)
         return self
+
+
+def _contiguous(a: Array, number: int) -> Array:
+    try:
+        return backend_of(a).xp.ascontiguousarray(a)
+    except TypeError as error:
+        raise TypeError(f"DataLoader: array {number}: {error}") from None

@@ -116,7 +116,7 @@ def diagnose(
         recorder.model.forward(x)
         _check(EVALUATION, Passes(recorder.model, x, recorder.steps, [], None, blamed), gauge)
         recorder.clear()
-        value = loss.forward(recorder.model.forward(x, train=True), labels)
+        value = loss.weighted_forward(recorder.model.forward(x, train=True), labels, None)
         recorder.model.backward(_error_everywhere(model, value, loss.backward()), need_dx=False)
         _check(TRAINING, Passes(recorder.model, x, [], recorder.steps, value, blamed), gauge)
     findings = sorted(gauge.findings(), key=lambda f: SEVERITIES.index(f.severity))

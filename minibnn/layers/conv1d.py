@@ -127,7 +127,10 @@ class Conv1D(Convolution):
             return
         hint = ""
         if x.ndim == 2 and x.shape[-1] == self.in_channels != 1:
-            hint = "; for a single signal, give a batch of one: x[None]"
+            hint = (
+                "; for a single signal, give a batch of one: x[None]; for a batch of signals, put "
+                f"Reshape({(self.in_channels, 1)}) first, and make the layer's channels one"
+            )
         elif x.ndim == 2 and x.shape[-1] % self.in_channels == 0:
             length = x.shape[-1] // self.in_channels
             hint = f"; put Reshape(({length}, {self.in_channels})) first"

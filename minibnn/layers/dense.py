@@ -7,6 +7,7 @@ from minibnn.checks import integer
 from minibnn.feedback import Feedback
 from minibnn.functions import Function
 from minibnn.initializers import Initializer
+from minibnn.layers.input_errors import wrong_axes
 from minibnn.layers.weighted import Weighted
 
 
@@ -90,9 +91,7 @@ class Dense(Weighted):
         """``z = x Wq + b``."""
         self.check_input(x, self.in_features)
         if x.ndim != 2:
-            raise ValueError(
-                f"{self}: expected x of shape (batch, {self.in_features}), got {x.shape}"
-            )
+            raise wrong_axes(self, x)
         Wq = self.quantized_weight(train)
         z = self.product(x, Wq)
         if self.bias is not None:

@@ -39,10 +39,23 @@ def dtype_hint(got: np.dtype[Any], wanted: np.dtype[Any]) -> str:
 
 
 def wrong_features(who: object, x: Array, features: int) -> ValueError:
-    """The error for an `x` whose last axis has another size."""
+    """The error for an `x` whose last axis has another size, or is its only one."""
     flat = x.ndim > 2 and math.prod(x.shape[1:]) == features
     hint = "; put Flatten() first" if flat else ""
+    if x.ndim == 1 and features == 1:
+        hint = "; for one number a sample use x[:, None]"
+    elif x.shape == (features,):
+        hint = "; for a single sample use x[None]"
     return ValueError(f"{who}: expected x of shape (batch, {features}), got {x.shape}{hint}")
+
+
+def wrong_axes(who: object, x: Array) -> ValueError:
+    """The error for an `x` that is no table, though its last axis fits."""
+    features = math.prod(x.shape[1:])
+    return ValueError(
+        f"{who}: expected x of shape (batch, {x.shape[-1]}), got {x.shape}; put Flatten() first, "
+        f"and give the layer {features} inputs"
+    )
 
 
 def wrong_batch(who: object, x: Array, channels: int) -> ValueError:

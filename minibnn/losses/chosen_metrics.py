@@ -160,11 +160,15 @@ class FunctionMetric(Metric):
         except Exception as error:
             error.add_note(f"raised by the metric {self.name}")
             raise
-        shape = getattr(values, "shape", ())
-        if shape != (len(outputs),):
+        shape, kind = getattr(values, "shape", None), getattr(values, "dtype", np.dtype("f")).kind
+        if shape != (len(outputs),) or kind not in "fiub":
+            got = type(values).__name__ if shape is None else f"{values.dtype} {shape}"
+            hint = "leave out the mean, or derive it from minibnn.losses.Metric"
+            if shape != () and not isinstance(values, int | float):
+                hint = "return an array, such as abs(predictions - targets)"
             raise ValueError(
                 f"{self.name}: expected a metric that returns a number for each sample, of shape "
-                f"({len(outputs)},), got {shape}; leave out the mean, or derive it from Metric"
+                f"({len(outputs)},), got {got}; {hint}"
             )
         values = values.astype(np.float64)
         sums[0] += values.sum() if weights is None else (weights.astype(np.float64) * values).sum()
@@ -189,8 +193,8 @@ def metrics_of(asked: Sequence[Asked] | None, task: Task, who: str) -> tuple[Met
     columns = [metric.column for metric in metrics]
     if len({"loss", *columns}) <= len(columns):
         raise ValueError(
-            f"{who}: expected metrics of different names, other than 'loss', got {columns}; give a "
-            "function another name"
+            f"{who}: expected metrics of different names, other than 'loss', got {columns}; "
+            "leave one out, or give a function another name"
         )
     return metrics
 

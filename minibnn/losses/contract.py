@@ -7,7 +7,7 @@ from collections.abc import Callable
 from functools import cache
 from typing import Any
 
-from minibnn.backend import Array
+from minibnn.backend import Array, backend_of
 from minibnn.losses.task import Task
 from minibnn.losses.tasks import guess_task
 from minibnn.state import Stateful
@@ -51,14 +51,19 @@ class LossContract(Stateful):
             TypeError: for a loss that takes no weights.
         """
         if weights is None:
-            return self.forward(outputs, targets)
+            return _array(self.forward(outputs, targets), outputs)
         if not self.takes_weights:
             raise TypeError(
                 f"{type(self).__name__}: expected a loss that takes weights of samples, got one "
                 "whose forward has no such argument; write forward(self, outputs, targets, "
                 "weights=None), and divide the weighted sum by the sum of the weights"
             )
-        return self.forward(outputs, targets, weights=weights)
+        return _array(self.forward(outputs, targets, weights=weights), outputs)
+
+
+def _array(value: Any, outputs: Array) -> Array:
+    """The value of a user's loss as an array, if it is a Python number."""
+    return value if hasattr(value, "dtype") else backend_of(outputs).asarray(value)
 
 
 @cache

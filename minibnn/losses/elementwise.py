@@ -9,9 +9,10 @@ from minibnn.backend import Array, backend_of, batch_total
 from minibnn.losses.base import Loss, check_labels
 from minibnn.losses.class_loss import ClassLoss
 from minibnn.losses.label_rows import probabilities
+from minibnn.losses.labels import check_finite
 from minibnn.losses.task import Task
 from minibnn.losses.tasks import Regression
-from minibnn.losses.values import check_finite, check_form, require_values
+from minibnn.losses.values import check_form, require_values
 from minibnn.losses.weights import require_weights, total_weight, weighted
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import numpy as np
+
 from minibnn.backend import Array, backend_of
 
 
@@ -49,7 +51,10 @@ def require_labels(who: str, labels: Array, samples: int, classes: int, *, look:
             check_class_labels(labels, classes, who)
         return
     if labels.dtype.kind not in "fiub":
-        raise TypeError(f"{who}: expected numbers as labels for two axes, got {labels.dtype}")
+        raise TypeError(
+            f"{who}: expected numbers as labels for two axes, got {labels.dtype}; if they are "
+            "numbers, use labels.astype('float32')"
+        )
     if look:
         check_probabilities(labels, who)
 
@@ -68,6 +73,8 @@ def require_integers(who: str, labels: Array) -> None:
     """Raise TypeError unless the labels have an integer dtype, with a hint how to convert them."""
     if labels.dtype.kind in "iu":
         return
+    if backend_of(labels).host:
+        check_finite(who, labels)
     hint = "names, labels = numpy.unique(labels, return_inverse=True) numbers them"
     if labels.dtype.kind == "f":
         hint += "; to predict numbers use MeanSquaredError() and one output"
@@ -78,14 +85,29 @@ def require_integers(who: str, labels: Array) -> None:
     )
 
 
+def check_finite(who: str, targets: Array) -> None:
+    """Raise ValueError if a target is nan or infinite; this waits for the device."""
+    if targets.dtype.kind != "f":
+        return
+    xp = backend_of(targets).xp
+    wrong = ~xp.isfinite(targets).reshape(len(targets), -1).all(axis=1)
+    if bool(wrong.any()):
+        raise ValueError(
+            f"{who}: expected finite targets, got nan or infinity in {int(wrong.sum()):,} samples, "
+            f"first in number {int(wrong.argmax())}; leave these samples out"
+        )
+
+
 def check_class_labels(labels: Array, classes: int, who: str) -> None:
     """Raise ValueError unless every label is in ``0..classes-1``."""
     low = 0 if labels.dtype.kind == "u" else int(labels.min())
     high = int(labels.max())
     if low < 0 or high >= classes:
+        hint = "classes are counted from 0, and the last layer has one output for each"
+        if (low, high) == (-1, 1) and bool((labels != 0).all()):
+            hint = "for labels -1 and +1 use (labels + 1) // 2"
         raise ValueError(
-            f"{who}: expected labels in 0..{classes - 1}, got {low if low < 0 else high}; "
-            "classes are counted from 0, and the last layer has one output for each"
+            f"{who}: expected labels in 0..{classes - 1}, got {low if low < 0 else high}; {hint}"
         )
 
 
@@ -93,8 +115,9 @@ def check_probabilities(labels: Array, who: str) -> None:
     """Raise ValueError unless every row is non-negative and sums to 1 (within 1e-3)."""
     if are_probabilities(labels):
         return
+    check_finite(who, labels)
     sums, positive = labels.sum(axis=1), bool((labels >= 0).all())
-    hint = "divide each row by its sum"
+    hint = "divide each row by its sum; to predict numbers use MeanSquaredError()"
     if not positive:
         hint = (
             "for one class a row use labels.argmax(axis=1); to predict numbers use "
@@ -109,7 +132,8 @@ def check_probabilities(labels: Array, who: str) -> None:
 
 def are_probabilities(labels: Array) -> bool:
     """Whether every row is non-negative and sums to 1 (within 1e-3); this waits for the device."""
-    close = abs(labels.sum(axis=1) - 1) <= 1e-3
+    with np.errstate(over="ignore", invalid="ignore"):  # of values that are none
+        close = abs(labels.sum(axis=1) - 1) <= 1e-3
     return bool((labels >= 0).all()) and bool(close.all())
 
 

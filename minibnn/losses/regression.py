@@ -10,7 +10,7 @@ from minibnn.losses.label_rows import probabilities
 from minibnn.losses.labels import are_probabilities
 from minibnn.losses.task import Task
 from minibnn.losses.tasks import classification
-from minibnn.losses.values import is_one
+from minibnn.losses.values import check_form, is_one
 
 
 class MeanSquaredError(ValueLoss):
@@ -54,7 +54,10 @@ class MeanSquaredError(ValueLoss):
     def task(self, outputs: Array, targets: Array | None = None, who: str = "") -> Task:
         """Classes for labels and for rows of probabilities; otherwise numbers."""
         if targets is not None and _are_classes(outputs, targets):
-            return classification(who or type(self).__name__, outputs, targets)
+            who = who or type(self).__name__
+            if targets.dtype.kind == "f" and not _are_numbers_of_classes(outputs, targets):
+                check_form(f"{who}, targets", outputs, targets, len(targets))  # raises
+            return classification(who, outputs, targets)
         task = super().task(outputs, targets, who)
         several = outputs.ndim == 2 and outputs.shape[1] > 1
         if targets is not None and several and are_probabilities(targets):
@@ -71,6 +74,12 @@ def _are_classes(outputs: Array, targets: Array) -> bool:
     """Whether targets are labels, by their shape: one for several outputs."""
     several = outputs.ndim == 2 and outputs.shape[1] > 1
     return several and is_one(targets)
+
+
+def _are_numbers_of_classes(outputs: Array, targets: Array) -> bool:
+    """Whether floats are the numbers of classes, one for each output."""
+    whole = (targets == targets.round()) & (targets >= 0) & (targets < outputs.shape[1])
+    return bool(whole.all())
 
 
 class Huber(ValueLoss):

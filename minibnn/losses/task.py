@@ -75,7 +75,7 @@ class Metric(ABC):
         """Raise TypeError if a task has no such metric."""
         if self.kind not in (None, task.kind):
             others = ", ".join(map(repr, task.metrics))
-            hint = f"; use {others}" if others else ""
+            hint = f"; use {others}" if others else "; override the method task of your loss"
             raise TypeError(
                 f"{who}: expected a loss for {self.kind} with {self}, got one for {task.kind}{hint}"
             )

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from minibnn.backend import Array, backend_of
-from minibnn.losses.labels import require_one_device
+from minibnn.losses.labels import check_finite, require_one_device
 
 
 def is_one(a: Array) -> bool:
@@ -64,19 +64,6 @@ def check_form(who: str, outputs: Array, targets: Array, samples: int) -> None:
     raise TypeError(f"{who}: expected numbers as targets, got {targets.dtype}{hint}")
 
 
-def check_finite(who: str, targets: Array) -> None:
-    """Raise ValueError if a target is nan or infinite; this waits for the device."""
-    if targets.dtype.kind != "f":
-        return
-    xp = backend_of(targets).xp
-    wrong = ~xp.isfinite(targets).reshape(len(targets), -1).all(axis=1)
-    if bool(wrong.any()):
-        raise ValueError(
-            f"{who}: expected finite targets, got nan or infinity in {int(wrong.sum()):,} samples, "
-            f"first in number {int(wrong.argmax())}; leave these samples out"
-        )
-
-
 def check_binary(who: str, outputs: Array, targets: Array, samples: int, *, look: bool) -> None:
     """Raise unless targets are probabilities, one for each output, such as labels 0 and 1.
 
@@ -107,6 +94,7 @@ def check_binary(who: str, outputs: Array, targets: Array, samples: int, *, look
     check_form(who, outputs, targets, samples)
     if not look:
         return
+    check_finite(who, targets)
     low, high = targets.min(), targets.max()
     if low >= 0 and high <= 1:
         return
@@ -116,6 +104,8 @@ def check_binary(who: str, outputs: Array, targets: Array, samples: int, *, look
         hint = "for labels -1 and +1 use (labels + 1) / 2"
     elif whole and (low, high) == (1, 2):
         hint = "classes are counted from 0: use labels - 1"
+    elif whole and bool(((targets == low) | (targets == high)).all()):
+        hint = f"for labels {low} and {high} use labels == {high}"
     elif whole and low >= 0 and one:
         hint = (
             f"for {int(high) + 1} classes use LogitCrossEntropy() and a layer with {int(high) + 1} "

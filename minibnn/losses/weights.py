@@ -46,7 +46,10 @@ def check_weights(who: str, weights: Array, samples: int, *, look: bool) -> None
             f"{who}: expected weights of shape ({samples},), got {weights.shape}{hint}"
         )
     if weights.dtype.kind not in "fiub":
-        raise TypeError(f"{who}: expected numbers as weights, got {weights.dtype}")
+        raise TypeError(
+            f"{who}: expected numbers as weights, got {weights.dtype}; if they are numbers, use "
+            "weights.astype('float32')"
+        )
     if look and samples and not (weights.min() >= 0 and weights.max() < float("inf")):
         raise ValueError(
             f"{who}: expected finite weights of at least 0, got {weights.min()} to "

@@ -22,7 +22,7 @@ def clip_gradients(optimizer: Optimizer, norm: float) -> Array:
 
     The direction stays. Call it between `backward` and `step`; `fit` does so with ``clip_norm``.
     Nothing waits for the device. If a gradient is not finite, the next step refuses the update, as
-    without clipping. Parameters that the optimiser does not have count neither.
+    without clipping. Parameters that the optimiser does not have do not count.
 
     Args:
         optimizer: whose gradients are scaled, in place. In a group, all optimisers count as one.

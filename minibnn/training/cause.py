@@ -19,6 +19,8 @@ from minibnn.optimizers.diverged import HINT, OVERFLOW
 # What became nan or inf, the value, and the cause with a hint.
 Found: TypeAlias = tuple[str, float, str]
 
+LARGE = 1e15  # from here on, the sum of many squares may overflow in float32
+
 
 def in_batch(model: Layer, loss: Loss, train: Loader, batch: int, value: float) -> Found:
     """The cause in a batch of the loader's last epoch, whose loss was recorded as `value`.
@@ -61,10 +63,11 @@ def in_parameters(model: Layer) -> Found | None:
 
 
 def in_data(**loaders: Loader) -> str:
-    """The first sample that is not finite, in data whose loss is not finite; else a hint."""
+    """The first sample or target to blame, in data whose loss is not finite; else a hint."""
     for name, loader in loaders.items():
         if isinstance(loader, DataLoader):
-            found = _in_samples(loader.arrays[0], range(loader.samples))
+            x, targets = loader.arrays[:2]
+            found = _in_samples(x, range(loader.samples)) or _large_targets(targets)
             if found:
                 return f"{name}: {found}"
     return HINT
@@ -84,7 +87,7 @@ def _rerun(
                 f"layer {step.path}, {step.layer}, made {_first(step.y)} of finite inputs; {HINT}"
             )
     if _first(again) is not None:
-        return "the loss", value, cause or HINT
+        return "the loss", value, cause or _large_targets(labels) or HINT
     recorder.model.backward(loss.backward(), need_dx=False)
     for step in reversed(recorder.steps):
         if not cause and _first(step.dx) is not None and _first(step.dy) is None:
@@ -96,18 +99,34 @@ def _rerun(
     return OVERFLOW, value, cause or "use a smaller learning rate"
 
 
-def _in_samples(x: Array, numbers: Sequence[int]) -> str:
-    """The first value in `x` that is not finite, with its sample's number."""
-    x = backend_of(x).to_host(x)
-    if _first(x) is None:
+def _large_targets(targets: Array) -> str:
+    """Whether targets are so large that the loss overflows, with a hint."""
+    largest = abs(backend_of(targets).to_host(targets).astype(np.float64)).max()
+    if largest < LARGE:
         return ""
-    wrong = np.argwhere(~np.isfinite(x))
-    row, *position = wrong[0].tolist()
-    more = f" (of {len(wrong):,} such values)" if len(wrong) > 1 else ""
     return (
-        f"sample {numbers[row]} has {x[row][tuple(position)]} at {position}{more}; "
-        "leave it out, or clean the data"
+        f"targets are as large as {largest:.3g}, too large for the loss; divide them by such a "
+        "number"
     )
+
+
+def _in_samples(x: Array, numbers: Sequence[int]) -> str:
+    """The first value in `x` that is not finite or is too large, with its sample's number."""
+    x = backend_of(x).to_host(x)
+    if x.dtype.kind != "f":
+        return ""
+    for wrong, what, hint in (
+        (~np.isfinite(x), "", "leave it out, or clean the data"),
+        (abs(x) >= LARGE, ", too large to compute with", "leave it out, or scale the data"),
+    ):
+        if not wrong.any():
+            continue
+        places = np.argwhere(wrong)
+        row, *position = places[0].tolist()
+        more = f" (of {len(places):,} such values)" if len(places) > 1 else ""
+        value = x[row][tuple(position)]
+        return f"sample {numbers[row]} has {value:.6g} at {position}{more}{what}; {hint}"
+    return ""
 
 
 def _first(a: Array) -> float | None:

@@ -323,6 +323,10 @@ class Saver:
         from minibnn.training.job import differences
 
         different = list(differences(about["job"], self._about["job"]))
+        then, now = (set(s.get("history", {}).get("columns", ())) for s in (state, own))
+        if then != now:  # other metrics, or another evaluate_train
+            columns = [", ".join(sorted(some)) or "none" for some in (then - now, now - then)]
+            different.append(f"columns of the history: {columns[0]} then, {columns[1]} now")
         if different:
             raise WrongCheckpointError(
                 f"{path}: expected a checkpoint of this training, got one of another: "
@@ -364,5 +368,9 @@ def _say(level: str, text: str, *values: object) -> None:
 
     from tqdm import tqdm
 
-    with tqdm.external_write_mode(file=sys.stderr):
-        getattr(logging.getLogger("minibnn"), level)(text, *values)
+    try:
+        with tqdm.external_write_mode(file=sys.stderr):
+            getattr(logging.getLogger("minibnn"), level)(text, *values)
+    except ValueError:
+        if not getattr(sys.stderr, "closed", False):  # else there is nobody to tell
+            raise

@@ -41,7 +41,11 @@ class ClassWeights:
 
 
 def class_weights(
-    given: Given | None, task: Task, targets: Array | None, backend: Backend
+    given: Given | None,
+    task: Task,
+    targets: Array | None,
+    backend: Backend,
+    weights: Array | None = None,
 ) -> ClassWeights | None:
     """The weights that a user asked for.
 
@@ -49,13 +53,15 @@ def class_weights(
 
         "balanced":   w[k] = N / (K n[k])      K of the classes occur, class k in n[k] of N samples
 
-    So all classes weigh the same in total. In a mapping, classes that are not named have 1.
+    So all classes weigh the same in total. Samples that have weights count by these. In a mapping,
+    classes that are not named have 1.
 
     Args:
         given: ``"balanced"``, or weights by class number; None for no weights.
         task: the loss's.
         targets: those of all samples; None if they are not all in memory.
         backend: where the weights are needed.
+        weights: of all samples; None for 1 each.
 
     Raises:
         TypeError: for a task without classes, or another `given`.
@@ -71,7 +77,8 @@ def class_weights(
         )
     counts = None
     if targets is not None:
-        counts = np.bincount(backend.to_host(task.truth(targets)), minlength=task.classes)
+        own = None if weights is None else backend.to_host(weights)
+        counts = np.bincount(backend.to_host(task.truth(targets)), own, task.classes)
     if isinstance(given, Mapping):
         table = _from_mapping(given, task.classes)
         if not (table * (1 if counts is None else counts)).any():
@@ -79,19 +86,31 @@ def class_weights(
                 "fit: expected a class_weight above 0 for some sample, got 0 for all; give the "
                 "classes to learn a positive weight"
             )
-    elif given == "balanced":
+    elif isinstance(given, str) and given == "balanced":
         if counts is None:
             raise ValueError(
                 "fit: expected all labels in memory for class_weight='balanced', got a loader that "
                 "does not have them; give the weights: class_weight={0: 1.0, 1: 5.0}"
             )
-        table = counts.sum() / (np.maximum(counts, 1) * (counts > 0).sum())
+        occurs = counts > 0
+        table = counts.sum() / (np.where(occurs, counts, 1) * occurs.sum())
     else:
         raise TypeError(
-            f"fit: expected class_weight to be 'balanced' or weights by class, got {given!r}; "
-            "write class_weight={0: 1.0, 1: 5.0}"
+            f"fit: expected class_weight to be 'balanced' or weights by class, got {_got(given)}; "
+            "write class_weight={0: 1.0, 1: 5.0}, or dict(enumerate(weights))"
         )
     return ClassWeights(task, backend.asarray(table))
+
+
+def described(given: Given | None) -> Any:
+    """What a user asked for, and `class_weights` took: the same for equal weights, for a file."""
+    if isinstance(given, Mapping):
+        return {str(int(k)): float(weight) for k, weight in given.items()}
+    return given
+
+
+def _got(given: object) -> str:
+    return repr(given) if isinstance(given, str | bool | int | float) else type(given).__name__
 
 
 def _from_mapping(given: Mapping[int, float], classes: int) -> np.ndarray[Any, Any]:

@@ -169,14 +169,18 @@ def display_for(epochs: int, steps: int, wanted: bool | None) -> Display:
         wanted: None shows progress to people only: in a terminal or a notebook.
     """
     stream = sys.stderr
+    if getattr(stream, "closed", False):
+        stream = None  # as if the process had no stderr
     notebook = _in_notebook()
+    # A program may have put an object in its place that can only write.
+    terminal = hasattr(stream, "isatty") and stream.isatty()
     if wanted is None:
-        wanted = notebook or (stream is not None and stream.isatty())
+        wanted = notebook or terminal
     if wanted and notebook:
         return NotebookLine(epochs, steps)
-    if not wanted or stream is None:  # it is None if the process has no stderr
+    if not wanted or stream is None:
         return Display(epochs, steps)
-    return (Bar if stream.isatty() else Lines)(epochs, steps, stream)
+    return (Bar if terminal else Lines)(epochs, steps, stream)
 
 
 def _in_notebook() -> bool:
@@ -207,12 +211,15 @@ class _Terminal:
         return hash(self._stream)
 
     def write(self, text: str) -> int:
-        """Write, if that is still possible."""
+        """Write, if that is still possible; escaped what the stream's encoding does not have."""
         with suppress(OSError):
-            return self._stream.write(text)
+            try:
+                return self._stream.write(text)
+            except UnicodeEncodeError:
+                return self._stream.write(text.encode("ascii", "backslashreplace").decode())
         return 0
 
     def flush(self) -> None:
         """Flush, if that is still possible."""
-        with suppress(OSError):
+        with suppress(OSError, AttributeError):  # an object that can only write
             self._stream.flush()

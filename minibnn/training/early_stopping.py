@@ -5,8 +5,8 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING
 
-from minibnn.backend import Array
-from minibnn.checks import integer
+from minibnn.backend import Array, backend_of
+from minibnn.checks import boolean, integer
 from minibnn.layers import Layer
 from minibnn.parameter import Buffer, Parameter
 from minibnn.state import State, Stateful
@@ -22,15 +22,19 @@ LARGER = {"loss": False, "mae": False, "acc": True, "label_acc": True, "balanced
 class EarlyStopping(Stateful):
     """Stops a training whose monitored number has not improved for some epochs: a callback.
 
-    A number that is nan, or equal to the best one, is no improvement. With a checkpoint, a training
-    that is resumed stops in the same epoch with the same values.
+    A number that is nan, or equal to the best one, is no improvement. For a number of the training
+    set, epochs after which `fit` does not evaluate it (``evaluate_train=5``) do not count. With a
+    checkpoint, a training that is resumed stops in the same epoch with the same values.
+
+    A second call of `fit` with the same model goes on, and starts anew if the model's values were
+    changed in between. Make another object for another training.
 
     Args:
         monitor: a column of the history, such as ``"loss_validation"`` or ``"acc_test"``.
         patience: how many epochs without improvement stop the training, at least 1.
         restore_best: whether the model gets the values back that it had after the best epoch:
-            parameters and running statistics, whatever ends the training. The optimiser keeps its
-            last state.
+            parameters and running statistics, whatever ends the training, but an error. The
+            optimiser keeps its last state.
         larger_is_better: None knows it for a loss and for minibnn's metrics; for a metric of your
             own, True or False.
 
@@ -40,6 +44,7 @@ class EarlyStopping(Stateful):
         waited: how many epochs have passed since.
 
     Raises:
+        TypeError: for arguments of other types, such as ``larger_is_better="min"``.
         ValueError: for a patience below 1; from `fit`, if the history has no such column, or it is
             not known whether larger numbers are better.
 
@@ -67,7 +72,9 @@ class EarlyStopping(Stateful):
                 f"EarlyStopping: expected patience of at least 1, got {patience}; with 1 it stops "
                 "after the first epoch without improvement"
             )
-        self.restore_best = bool(restore_best)
+        self.restore_best = boolean("EarlyStopping", "restore_best", restore_best)
+        if larger_is_better is not None:
+            larger_is_better = boolean("EarlyStopping", "larger_is_better", larger_is_better)
         self.larger_is_better = larger_is_better
         self.best: float | None = None
         self.best_epoch = 0
@@ -90,13 +97,15 @@ class EarlyStopping(Stateful):
                 f"{self.monitor!r}; monitor one of them, or pass validation=... to fit"
             )
         self._is_larger_better()
-        if self._model is not model:
+        if self._model is not model or self._was_changed():
             self.best, self.best_epoch, self.waited, self._values = None, 0, 0, []
         self._model = model
 
     def on_epoch(self, history: pd.DataFrame) -> bool:
         """Compare with the best number; whether to stop."""
         value = float(history[self.monitor].iloc[-1])
+        if self._was_not_evaluated(history):
+            return False
         if self._is_better(value):
             self.best, self.best_epoch, self.waited = value, int(history.index[-1]), 0
             if self.restore_best:
@@ -113,6 +122,12 @@ class EarlyStopping(Stateful):
         if self._values:
             for a, value in zip(self._arrays(), self._values, strict=True):
                 a.data[...] = value
+
+    def _was_not_evaluated(self, history: pd.DataFrame) -> bool:
+        """Whether `fit` left out the number's data set, the training set, after this epoch."""
+        if not self.monitor.endswith("_train") or "loss_train" not in history.columns:
+            return False
+        return math.isnan(history["loss_train"].iloc[-1])
 
     def _is_better(self, value: float) -> bool:
         if math.isnan(value):
@@ -151,6 +166,14 @@ class EarlyStopping(Stateful):
         values = (state["values"] or {}).values()
         self._values = (
             [self._model.backend.asarray(v.copy()) for v in values] if self._model else []
+        )
+
+    def _was_changed(self) -> bool:
+        """Whether the model has other values than the best, which `on_end` gave it."""
+        pairs = zip(self._arrays(), self._values, strict=False)
+        return any(
+            backend_of(a.data) is not backend_of(value) or not bool((a.data == value).all())
+            for a, value in pairs
         )
 
     def _arrays(self) -> list[Parameter | Buffer]:

@@ -44,18 +44,17 @@ class Metrics(tuple[float, ...]):
 
     _fields: tuple[str, ...]
 
-    def __new__(cls, **values: float) -> Self:
+    def __new__(cls, /, **values: float) -> Self:
         """Make a tuple whose numbers have names."""
         self = super().__new__(cls, values.values())
+        vars(self).update(values)  # a metric may have the name of a tuple's method
         self._fields = tuple(values)
         return self
 
     def __getattr__(self, name: str) -> float:
-        """The number of this name."""
-        if name.startswith("_") or name not in self._fields:
-            there = "" if name.startswith("_") else f"; there are {', '.join(self._fields)}"
-            raise AttributeError(f"Metrics: expected the name of a metric, got {name!r}{there}")
-        return self[self._fields.index(name)]
+        """Raise, since there is no number of this name."""
+        there = "" if name.startswith("_") else f"; there are {', '.join(self._fields)}"
+        raise AttributeError(f"Metrics: expected the name of a metric, got {name!r}{there}")
 
     def __repr__(self) -> str:
         return f"Metrics({', '.join(f'{k}={v!r}' for k, v in self._asdict().items())})"
@@ -269,15 +268,25 @@ def check_data(
             f"{data.backend.name}; use data.to({model.backend.name!r})"
         )
     x, targets, *more = arrays
-    outputs = model.forward(x[:1])
-    task = loss.task(outputs, targets, who)
-    if isinstance(data, IterableLoader) and not data.backend.host:
+    try:
+        outputs = model.forward(x[:1])
+    except Exception as error:
+        error.add_note(f"raised for the first sample of {who}")
+        raise
+    task = task_of(loss, outputs, targets, who)
+    if isinstance(data, IterableLoader):
         # The host sees each batch before the device has it, so that checks need not wait.
         like = np.zeros(outputs.shape, outputs.dtype)
-        data.check = lambda targets: loss.task(like, targets, who)
+
+        def check(targets: Array, *weights: Array) -> None:
+            loss.task(like, targets, who)
+            for its in weights:
+                check_weights(f"{who}, weights", its, len(targets), look=True)
+
+        data.check = None if data.backend.host else check  # on the host each step looks itself
     for weights in more:
         check_weights(f"{who}, weights", weights, len(x), look=True)
-        if not (weights > 0).any():
+        if isinstance(data, DataLoader) and not (weights > 0).any():
             raise ValueError(
                 f"{who}, weights: expected a weight above 0 for some sample, got 0 for all; give "
                 "the samples to learn a positive weight"
@@ -285,6 +294,12 @@ def check_data(
         if not loss.takes_weights:
             loss.weighted_forward(outputs, targets, weights)  # raises
     return task
+
+
+def task_of(loss: Loss, outputs: Array, targets: Array | None, who: str) -> Task:
+    """The loss's task; TypeError if a loss of a user's own returns something else."""
+    task = loss.task(outputs, targets, who)
+    return require(who.partition(":")[0], f"{type(loss).__name__}.task's result", task, Task)
 
 
 def shared_task(who: str, tasks: Sequence[Task], loaders: Sequence[Loader]) -> Task:

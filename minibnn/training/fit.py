@@ -28,7 +28,7 @@ from minibnn.state import has_state
 from minibnn.training import cause
 from minibnn.training.callbacks import Callbacks
 from minibnn.training.capture import CapturedSteps
-from minibnn.training.class_weights import Given, class_weights
+from minibnn.training.class_weights import Given, class_weights, described
 from minibnn.training.display import display_for
 from minibnn.training.evaluate import StoppedError, check_data, shared_task
 from minibnn.training.evaluations import Evaluations
@@ -165,20 +165,25 @@ def fit(
     task = shared_task("fit", tasks, list(data.values()))
     contract = _contract(data)
 
-    labels = train.look()[1] if isinstance(train, DataLoader) else None
-    weights = class_weights(class_weight, task, labels, model.backend)
+    _, labels, *own = train.look() if isinstance(train, DataLoader) else (None, None)
+    weights = class_weights(class_weight, task, labels, model.backend, *own)
     steps = _steps(capture, calls, model)(
         model, loss, optimizer, clip_norm=clip_norm, class_weights=weights
     )
     reported = metrics_of(metrics, task, "fit")
     evaluations = Evaluations(model, loss, task, reported, data, evaluate_train)
+    if metrics and not evaluations.data:
+        raise ValueError(
+            "fit: expected data to evaluate metrics on, got none; pass validation=0.1, or leave "
+            "evaluate_train at 1"
+        )
     flips = Flips(model)
     history = Progress([*evaluations.columns, *flips.columns])
     parts: dict[str, Any] = {"model": model, "loss": loss, "optimizer": optimizer}
     parts |= {"training batches": train, "flips": flips, "history": history, "callbacks": calls}
     if has_state(on_epoch):
         parts["on_epoch"] = on_epoch
-    settings = settings_of(clip_norm=clip_norm, class_weight=class_weight)
+    settings = settings_of(clip_norm=clip_norm, class_weight=described(class_weight))
 
     def table() -> pd.DataFrame:
         return history.table(captured=steps.captured, stopped=calls.stopped)
@@ -233,7 +238,8 @@ def fit(
                 display.begin(epoch, first)
                 if first == 0:
                     flips.begin()
-                with np.errstate(over="ignore", invalid="ignore"):  # DivergedError reports them
+                # Whatever NumPy is set to: overflows are reported as DivergedError.
+                with np.errstate(over="ignore", invalid="ignore", under="ignore"):
                     losses = model.backend.xp.zeros(0)
                     if first < len(train):  # not if only the evaluation was missing
                         losses = steps.epoch(train, on_steps)
@@ -277,6 +283,9 @@ def fit(
             if not hasattr(error, "history"):
                 with suppress(AttributeError):  # an error with slots
                     error.history = table()  # type: ignore[attr-defined]
+                    if display.epoch and display.done < len(train):
+                        where = f"{display.done} of {len(train)} batches of epoch {display.epoch}"
+                        error.add_note(f"fit: raised after {where}")
                     if history.rows:
                         error.add_note(f"fit: raised after {history}, which error.history has")
             raise

@@ -7,7 +7,7 @@ from minibnn.checks import integer, require
 from minibnn.data.loader import DataLoader
 from minibnn.layers import Layer
 from minibnn.losses import Loss
-from minibnn.training.evaluate import most_at_once, require_like_training
+from minibnn.training.evaluate import most_at_once, require_like_training, task_of
 
 BATCH = 32  # if a sample's memory cannot be measured
 
@@ -18,7 +18,10 @@ def predict(
     """The outputs of a model; see `Layer.predict`."""
     if isinstance(x, DataLoader):
         raise TypeError("predict: expected an array of samples, got a DataLoader; use .arrays[0]")
-    here, there = model.backend, backend_of(x)
+    try:
+        here, there = model.backend, backend_of(x)
+    except TypeError as error:
+        raise TypeError(f"predict: {error}") from None
     if not (there is here or there.host):
         raise TypeError(
             f"predict: expected samples on the model's device, {here.name}, or on the host, got "
@@ -42,7 +45,7 @@ def predict(
     for first in range(0, len(x), batch_size):
         outputs = model.forward(here.asarray(x[first : first + batch_size]))
         if loss is not None:
-            outputs = loss.task(outputs).predict(outputs)
+            outputs = task_of(loss, outputs, None, "predict").predict(outputs)
         if there is not here:
             outputs = here.to_host(outputs)
         if result is None:

@@ -31,6 +31,11 @@ LOADER_HINT = (
     "(a loader's order(epoch) and batches(epoch) run again when training goes on inside an epoch: "
     "let them depend on the epoch's number alone, as np.random.default_rng([seed, epoch]) does)"
 )
+AUGMENT = "'s augment"  # ends the name of a loader's function, in paths
+AUGMENT_HINT = (
+    "(augment runs again when training goes on: let it draw from the generator that it gets, and "
+    "keep nothing from batch to batch)"
+)
 ARGUMENT_HINT = (
     "(if on_epoch sets it, give on_epoch the methods state and restore, and set it there, too)"
 )
@@ -43,8 +48,8 @@ class UnrecordedState:
         model: whose layers and functions are searched.
         loss: searched as well.
         optimizer: searched as well, and its schedules.
-        loader: searched if its class is a user's own: its batches may depend on nothing that an
-            epoch changes.
+        loader: searched if its class or its `augment` is a user's own: its batches may depend on
+            nothing that an epoch changes.
         arguments: whether to compare the constructors' arguments, too. An `on_epoch` with a state
             may set them.
     """
@@ -110,9 +115,12 @@ class UnrecordedState:
         if isinstance(self._loader, DataLoader) and type(self._loader).__iter__ is Loader.__iter__:
             base, who = vars(DataLoader((np.zeros(1),), 1)), type(self._loader).__name__
             own = {f"{who}.{n}": v for n, v in vars(self._loader).items() if n not in base}
+            own |= {f"{who}{AUGMENT}": self._loader.augment}
         found = HostState(self._backend.array_type, **own).values
         return {
-            path if path.startswith(GLOBAL) else f"{path} {LOADER_HINT}": self._comparable(value)
+            path if path.startswith(GLOBAL) else f"{path} {_batches_hint(path)}": (
+                self._comparable(value)
+            )
             for path, value in found.items()
         }
 
@@ -144,6 +152,10 @@ class UnrecordedState:
             return repr(value)
         # An iterator is a new object() in each snapshot.
         return value if type(value) is object else type(value)
+
+
+def _batches_hint(path: str) -> str:
+    return AUGMENT_HINT if AUGMENT in path else LOADER_HINT
 
 
 def _differing(before: dict[str, Any], after: dict[str, Any]) -> list[str]:

@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -338,6 +339,24 @@ def test_batches_depend_on_the_epochs_number_alone(path):
         with_loader(Drawing).fit(Checkpoint(path))
     assert "got Drawing.own (" in caught.text
     goes_on(path, lambda: with_loader(Numbered))
+
+
+def test_an_augmentation_draws_from_the_generator_that_it_gets(path):
+    own = np.random.default_rng(7)
+
+    def drawing(x, rng):
+        return x + own.random(x.shape).astype(x.dtype)
+
+    def given(x, rng):
+        return x + rng.random(x.shape).astype(x.dtype)
+
+    with advised(
+        "training",
+        "(augment runs again when training goes on: let it draw from the generator that it gets, "
+        "and keep nothing from batch to batch)",
+    ):
+        with_loader(partial(DataLoader, augment=drawing)).fit(Checkpoint(path))
+    goes_on(path, lambda: with_loader(partial(DataLoader, augment=given)))
 
 
 def test_a_loader_overrides_batches(path):

@@ -28,7 +28,8 @@ def test_a_model_and_its_optimiser_stay_together():
     optimizer = Adam(model.parameters(), 0.1)
     with advised(
         "parameter",
-        "copy, pickle or load both as one object, (model, optimizer), or make a new optimiser of "
+        "write model.backward(loss.backward()) before each step; for a copy of the model, copy, "
+        "pickle or load both as one object, (model, optimizer), or make a new optimiser of "
         "that model's parameters",
     ):
         loss_after_ten_steps(copy.deepcopy(model), pickle.loads(pickle.dumps(optimizer)))

@@ -670,6 +670,55 @@ def test_a_custom_loss_that_diverges_is_given_clean_data():
     assert np.isfinite(train(1.0).loss_train[1])
 
 
+def test_targets_that_are_too_large_are_divided():
+    targets = np.full((10, 1), 1e25)
+
+    def train(targets):
+        model = Dense(3, 1).initialize(0)
+        optimizer = minibnn.SGD(model.parameters(), 0.1)
+        return fit(model, DataLoader((X, targets), 5), loss=minibnn.MeanSquaredError(),
+                   optimizer=optimizer, epochs=1)  # fmt: skip
+
+    with advised("training", "divide them by such a number"):
+        train(targets)
+    assert np.isfinite(train(targets / 1e25).loss_train[1])
+
+
+def test_samples_that_are_too_large_are_left_out_or_scaled():
+    x = np.random.default_rng(0).standard_normal((10, 3)).astype(np.float32)
+    x[4, 1] = 1e37
+
+    def train(x, labels):
+        model = Sequential(Dense(3, 4), minibnn.BatchNorm(4), Dense(4, 2)).initialize(0)
+        optimizer = minibnn.SGD(model.parameters(), 0.1)
+        data = DataLoader((x, labels), 5)
+        return fit(model, data, loss=LogitCrossEntropy(), optimizer=optimizer, epochs=1)
+
+    with advised("training", "leave it out, or scale the data"):
+        train(x, LABELS)
+    for better in (np.delete(x, 4, 0)[:5], x / np.float32(1e37)):
+        assert np.isfinite(train(better, LABELS[: len(better)]).loss_train[1])
+
+
+def test_a_loss_and_an_optimiser_are_objects():
+    model = Dense(3, 2).initialize(0)
+    data = DataLoader((X, LABELS), 5)
+    with advised("checks", "write an object such as LogitCrossEntropy()"):
+        fit(model, data, loss="mse", optimizer="adam", epochs=1)
+    with advised("checks", "write an object such as Adam(model.parameters())"):
+        fit(model, data, loss=LogitCrossEntropy(), optimizer="adam", epochs=1)
+    optimizer = Adam(model.parameters())
+    assert len(fit(model, data, loss=LogitCrossEntropy(), optimizer=optimizer, epochs=1)) == 1
+
+
+def test_a_matrix_of_columns_is_transposed():
+    columns = LABELS[None]
+    with advised("data", "array {} would fit as its transpose, .T") as caught:
+        DataLoader((X, columns), 5)
+    assert "array 1 would fit" in caught.text
+    assert DataLoader((X, columns.T), 5).samples == 10
+
+
 def test_training_and_test_samples_are_prepared_alike():
     model, loss, optimizer = model_and_all()
     bytes_ = X.astype(np.uint8)

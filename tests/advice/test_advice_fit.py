@@ -7,6 +7,7 @@ import pytest
 from advice import advised
 
 from minibnn import (
+    F1,
     R2,
     SGD,
     Accuracy,
@@ -75,6 +76,13 @@ def test_augmentations_keep_number_and_dtype():
     assert next(iter(data))[0].shape == (10, 8, 8)
 
 
+def test_a_fill_is_a_value_of_the_images():
+    x, rng = np.zeros((3, 8, 8), np.uint8), np.random.default_rng(0)
+    with advised("data", "use a whole number from {} to {}"):
+        Cutout(2, fill=0.5)(x, rng)
+    assert Cutout(2, fill=128)(x, rng).max() == 128
+
+
 def read(epoch):
     for first in range(0, 40, 10):
         yield X[first : first + 10], LABELS[first : first + 10]
@@ -92,9 +100,22 @@ def test_iterables_begin_anew_and_have_a_length():
     with advised("data/iterable.py", "write IterableLoader(batches, length)"):
         IterableLoader(read)
     assert [len(list(IterableLoader(lambda epoch: read(epoch), 4))) for _ in range(2)] == [4, 4]
+
+    def forgets(epoch):
+        read(epoch)
+
+    with advised("data/iterable.py", "yield the batches, or return a list of them"):
+        list(IterableLoader(forgets, 4))
+    assert len(list(IterableLoader(read, 4))) == 4
     with advised("data/iterable.py", "make length the number of batches that every epoch has"):
         list(IterableLoader(read, 5))
     assert len(list(IterableLoader(read, 4))) == 4
+    with advised("data/iterable.py", "give it one argument, such as epoch"):
+        IterableLoader(lambda: read(0), 4)
+    assert len(list(IterableLoader(lambda epoch: read(0), 4))) == 4
+    with advised("data/iterable.py", "yield the batches, or return a list of them"):
+        list(IterableLoader(lambda epoch: None, 4))
+    assert len(list(IterableLoader(lambda epoch: list(read(epoch)), 4))) == 4
 
 
 def test_iterables_are_saved_at_the_end_of_epochs_or_have_a_state(tmp_path):
@@ -139,8 +160,14 @@ def test_weights_are_positive_somewhere():
 
 
 def test_weights_of_classes():
-    with advised("training/class_weights.py", "write class_weight={0: 1.0, 1: 5.0}"):
-        trained(class_weight=[1.0, 5.0, 1.0])
+    weights = np.array([1.0, 5.0, 1.0])
+    with advised(
+        "training/class_weights.py",
+        "write class_weight={0: 1.0, 1: 5.0}, or dict(enumerate(weights))",
+    ):
+        trained(class_weight=weights)
+    same = [trained(class_weight=w) for w in ({1: 5.0}, dict(enumerate(weights)))]
+    np.testing.assert_array_equal(*same)
     with advised("training/class_weights.py", "give the weights: class_weight={0: 1.0, 1: 5.0}"):
         trained(IterableLoader(read, 4), class_weight="balanced", evaluate_train=None)
     for train in (loader(), IterableLoader(read, 4)):
@@ -167,6 +194,10 @@ def test_what_is_evaluated():
         trained(evaluate_train=False)
     assert "loss_train" in trained(evaluate_train=1)
     assert "loss_train" not in trained(evaluate_train=None)
+    with advised("training/fit.py", "pass validation=0.1, or leave evaluate_train at 1"):
+        trained(evaluate_train=None, metrics=[F1()])
+    assert "f1_train" in trained(evaluate_train=1, metrics=[F1()])
+    assert "f1_validation" in trained(evaluate_train=None, metrics=[F1()], validation=0.1)
     with advised(
         "training/fit.py",
         "evaluate on the other one after training: evaluate(model, test, loss)",
@@ -275,8 +306,9 @@ def test_metrics_are_objects_or_named_functions_in_a_list():
         return predictions - targets
 
     assert "distance_train" in trained(metrics=[distance])
-    with advised("losses/chosen_metrics.py", "give a function another name"):
+    with advised("losses/chosen_metrics.py", "leave one out, or give a function another name"):
         trained(metrics=[distance, distance])
+    assert "acc_train" in trained(metrics=[Accuracy()])
 
     def other(predictions, targets):
         return distance(predictions, targets)
@@ -288,7 +320,9 @@ def test_functions_give_a_number_for_each_sample():
     def share(predictions, targets):
         return (predictions == targets).mean()
 
-    with advised("losses/chosen_metrics.py", "leave out the mean, or derive it from Metric"):
+    with advised(
+        "losses/chosen_metrics.py", "leave out the mean, or derive it from minibnn.losses.Metric"
+    ):
         trained(metrics=[share])
 
     def right(predictions, targets):
@@ -299,6 +333,20 @@ def test_functions_give_a_number_for_each_sample():
 
         def add(self, sums, task, outputs, targets, weights):
             sums[0] += (task.predict(outputs) == task.truth(targets)).sum()
+
+    def of_texts(predictions, targets):
+        return np.full(len(predictions), "right")
+
+    def of_a_list(predictions, targets):
+        return [abs(p - t) for p, t in zip(predictions, targets, strict=True)]
+
+    def distance(predictions, targets):
+        return abs(predictions - targets)
+
+    for wrong in (of_texts, of_a_list):
+        with advised("losses", "return an array, such as abs(predictions - targets)"):
+            trained(metrics=[wrong])
+    assert "distance_train" in trained(metrics=[distance])
 
     found = trained(metrics=[right, Share()])
     np.testing.assert_array_equal(found.right_train, found.share_train)

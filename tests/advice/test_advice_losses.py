@@ -9,6 +9,7 @@ from devices import STRICT
 from loss_cases import OwnLoss
 
 from minibnn import (
+    R2,
     BinaryCrossEntropy,
     DataLoader,
     Dense,
@@ -78,6 +79,41 @@ def test_signs_become_labels():
     assert value(BinaryCrossEntropy(), (labels + 1) / 2) == right
 
 
+def test_two_other_labels_are_compared():
+    labels = np.array([0, 255, 255, 0], np.uint8)
+    with advised("losses", "for labels {} and {} use labels == {}") as caught:
+        value(BinaryCrossEntropy(), labels)
+    assert "for labels 0 and 255 use labels == 255" in caught.text
+    right = value(BinaryCrossEntropy(), [0, 1, 1, 0])
+    assert value(BinaryCrossEntropy(), labels == 255) == right
+
+
+def test_signs_become_classes():
+    labels = np.array([-1, 1, 1, -1])
+    with advised("losses", "for labels -1 and +1 use (labels + 1) // 2"):
+        value(LogitCrossEntropy(), labels, 2)
+    right = value(LogitCrossEntropy(), [0, 1, 1, 0], 2)
+    assert value(LogitCrossEntropy(), (labels + 1) // 2, 2) == right
+
+
+def test_missing_labels_are_left_out():
+    for loss, outputs in ((BinaryCrossEntropy(), 1), (LogitCrossEntropy(), 2)):
+        labels = np.array([0, np.nan, 1, 0])
+        with advised("losses", "leave these samples out"):
+            value(loss, labels, outputs)
+        kept = np.isfinite(labels)
+        data = DataLoader((X[kept], labels[kept].astype("int64")), 2)
+        assert evaluate(model(outputs), data, loss).loss > 0
+
+
+def test_rows_of_objects_become_numbers():
+    rows = np.eye(2)[[0, 1, 1, 0]].astype(object)
+    with advised("losses", "if they are numbers, use labels.astype('float32')"):
+        value(LogitCrossEntropy(), rows, 2)
+    right = value(LogitCrossEntropy(), [0, 1, 1, 0], 2)
+    assert value(LogitCrossEntropy(), rows.astype("float32"), 2) == right
+
+
 def test_two_classes_are_counted_from_zero():
     labels = np.array([1, 2, 2, 1])
     with advised("losses", "classes are counted from 0: use labels - 1"):
@@ -114,6 +150,12 @@ class TestNumbers:
         with advised("losses", "the last layer has one output for each number of a target"):
             value(loss, targets)
         assert np.isfinite(value(loss, targets, 2))
+
+    def test_one_number_a_target_has_one_output(self, loss):
+        for targets in (np.arange(4) / 2, 100.0 * np.arange(4)[:, None]):
+            with advised("losses", "the last layer has one output for each number of a target"):
+                value(loss, targets, 2)
+            assert np.isfinite(value(loss, targets, 1))
 
     def test_texts_become_numbers(self, loss):
         texts = np.array(["1.5", "2", "-3", "0"])
@@ -159,6 +201,17 @@ def test_a_metric_is_one_of_the_losss_own():
     Regression.metrics[0].check(Regression(), "who")
 
 
+def test_a_loss_of_ones_own_says_what_its_targets_are():
+    class Known(OwnLoss):
+        def task(self, outputs, targets=None, who=""):
+            return Regression()
+
+    data = DataLoader((X, np.arange(4.0)), 2)
+    with advised("losses", "override the method task of your loss"):
+        evaluate(model(1), data, OwnLoss(), metrics=[R2()])
+    assert evaluate(model(1), data, Known(), metrics=[R2()]).r2 < 1
+
+
 def test_numbers_have_no_confusion_matrix():
     data, net = DataLoader((X, np.arange(4.0)), 2), model(1)
     with advised("training", "evaluate(model, data, loss) says how far off the model is"):
@@ -188,6 +241,12 @@ def test_a_column_of_weights_is_made_a_vector():
     with advised("losses", "use weights.ravel()"):
         weighted(WEIGHTS[:, None])
     assert weighted(WEIGHTS[:, None].ravel()) == weighted(WEIGHTS)
+
+
+def test_weights_of_objects_become_numbers():
+    with advised("losses", "if they are numbers, use weights.astype('float32')"):
+        weighted(WEIGHTS.astype(object))
+    assert weighted(WEIGHTS.astype(object).astype("float32")) == weighted(WEIGHTS)
 
 
 def test_a_sample_is_left_out_by_a_weight_of_zero():

@@ -154,6 +154,18 @@ def test_other_samples_are_refused(augment, got):
         next(iter(loader(augment)))
 
 
+@pytest.mark.parametrize("augment", [RandomShift, Cutout])
+@pytest.mark.parametrize("fill", [0.5, -1, 256, float("nan"), float("inf")])
+def test_a_fill_that_no_pixel_can_be_is_refused(augment, fill, backend):
+    x, rng = images((2, 4, 4)), np.random.default_rng(0)
+    message = rf"{augment.__name__}: expected fill .* are uint8, got {fill}; .* from 0 to 255"
+    with pytest.raises(ValueError, match=message):
+        augment(1, fill=fill)(backend.asarray(x), rng)
+    floats = backend.asarray(x.astype(np.float32))
+    assert augment(1, fill=fill)(floats, rng).dtype == np.float32
+    assert augment(1, fill=255.0)(backend.asarray(x), rng).dtype == np.uint8
+
+
 def test_refused():
     with pytest.raises(TypeError, match=r"expected rng, .* with augment"):
         DataLoader((images(), images()), 6, augment=Cutout(2))

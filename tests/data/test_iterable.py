@@ -140,6 +140,10 @@ def test_other_batches_are_refused(batch, message):
         values(IterableLoader([next(read(0)), batch]))
 
 
+def no_argument():
+    return []
+
+
 @pytest.mark.parametrize(
     ("make", "message"),
     [
@@ -151,6 +155,11 @@ def test_other_batches_are_refused(batch, message):
         (lambda: IterableLoader(read, 0), "expected length of at least 1, got 0"),
         (lambda: IterableLoader(7, 3), "expected an iterable of batches, .* got 7"),
         (lambda: IterableLoader(Reader, 3), "got <class"),
+        (
+            lambda: IterableLoader(no_argument, 3),
+            r"got no_argument\(\): too many .*; give it one argum",
+        ),
+        (lambda: values(IterableLoader(lambda epoch: None, 3)), "got NoneType; yield the batches"),
     ],
 )
 def test_refused(make, message):

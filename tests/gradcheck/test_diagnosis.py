@@ -128,8 +128,8 @@ PLANTED = {
     ),
     "loss gradient not divided": (
         "minibnn.losses.cross_entropy",
-        "run(cross_entropy_gradient, p, labels, smoothing)",
-        "run(cross_entropy_gradient, p, labels, smoothing) * len(labels)",
+        "run(cross_entropy_gradient, p, labels, self.label_smoothing)",
+        "run(cross_entropy_gradient, p, labels, self.label_smoothing) * len(labels)",
         lambda m: with_loss(m.LogitCrossEntropy()),
         "logits",
         r"too large by the batch size \(5\)",

@@ -159,7 +159,10 @@ def test_wrong_arguments(make, error, match):
 @pytest.mark.parametrize(
     ("shape", "match"),
     [
-        ((5, 3), r"\(batch, length, 3\), got \(5, 3\); for a single signal, .* x\[None\]$"),
+        (
+            (5, 3),
+            r"\(batch, length, 3\), got \(5, 3\); for a single signal, .* x\[None\]; for a batch .* Reshape\(\(3, 1\)\) first",
+        ),
         ((5, 12), r"got \(5, 12\); put Reshape\(\(4, 3\)\) first$"),
         ((5, 3, 8), r"got \(5, 3, 8\); channels are the last axis: x.transpose\(0, 2, 1\)$"),
         ((5, 8, 2), r"got \(5, 8, 2\)$"),

@@ -27,7 +27,7 @@ FLAT = X.reshape(64, -1)
     [
         (Dense(784, 128), X, ValueError, r"^Dense\(784 -> 128\): expected x of shape \(batch, 784\), got \(64, 28, 28\); put Flatten\(\) first$"),
         (Dense(784, 128), FLAT[:, :5], ValueError, r"expected x of shape \(batch, 784\), got \(64, 5\)$"),
-        (Dense(784, 128), FLAT[0], ValueError, r"expected x of shape \(batch, 784\), got \(784,\)$"),
+        (Dense(784, 128), FLAT[0], ValueError, r"expected x of shape \(batch, 784\), got \(784,\); for a single sample use x\[None\]$"),
         (Dense(784, 128), FLAT.astype(np.uint8), TypeError, r"expected x of dtype float32, got uint8; put Rescale\(1 / 255\) first"),
         (Dense(784, 128), FLAT.astype(np.float64), TypeError, r"got float64; use x.astype\('float32'\) or model.to\(dtype='float64'\)"),
         (Dense(784, 128), FLAT.tolist(), TypeError, "expected a NumPy or CuPy array, got list"),
@@ -36,7 +36,7 @@ FLAT = X.reshape(64, -1)
         (Flatten(), FLAT.tolist(), TypeError, "expected a NumPy or CuPy array, got list"),
         (Rescale(2.0), FLAT.tolist(), TypeError, "expected a NumPy or CuPy array, got list"),
         (Rescale(2.0), FLAT.astype(np.float64), TypeError, "expected x of dtype float32, got float64"),
-        (Dense(28, 10), X, ValueError, r"expected x of shape \(batch, 28\), got \(64, 28, 28\)"),
+        (Dense(28, 10), X, ValueError, r"expected x of shape \(batch, 28\), got \(64, 28, 28\); put Flatten\(\) first, and give the layer 784 inputs$"),
         (Flatten(), FLAT[0], ValueError, r"Flatten\(\): expected x of shape \(batch, ...\), got \(784,\)"),
         (Activation(ReLU()), FLAT.astype(np.int64), TypeError, r"Activation\(ReLU\(\)\): expected x of dtype float32, got int64"),
     ],

@@ -102,11 +102,15 @@ def test_gradient(shape, soft, rng):
 @pytest.mark.parametrize(
     ("shape", "labels", "message"),
     [
-        ((2, 1), [0, 2], r"expected labels in \[0, 1\], got 0 to 2; for 3 classes use"),
+        (
+            (2, 1),
+            [0, 2],
+            r"expected labels in \[0, 1\], got 0 to 2; for labels 0 and 2 use labels == 2",
+        ),
         ((2, 1), [-1, 1], r"got -1 to 1; for labels -1 and \+1 use \(labels \+ 1\) / 2"),
         ((2, 1), [1, 2], "got 1 to 2; classes are counted from 0: use labels - 1"),
         ((2, 1), [0.5, 1.5], "got 0.5 to 1.5; for numbers that are no probabilities"),
-        ((2, 1), [0.5, np.nan], "got nan to nan"),
+        ((2, 1), [0.5, np.nan], "expected finite targets, got nan .* first in number 1; leave"),
         ((2, 1), [[1, 0], [0, 1]], r"got \(2, 2\); if these are one-hot rows"),
         ((2, 1), [0, 1, 1], r"expected targets of shape \(2,\) or \(2, 1\), got \(3,\)$"),
         ((2, 3), [0, 1], r"expected labels of shape \(2, 3\).*use LogitCrossEntropy\(\)"),

@@ -131,7 +131,7 @@ def test_a_function_that_averages_itself_is_refused():
     def mean_distance(predictions, targets):
         return abs(predictions - targets).mean()
 
-    with pytest.raises(ValueError, match=r"of shape \(8,\), got \(\); leave out the mean"):
+    with pytest.raises(ValueError, match=r"of shape \(8,\), got float64 \(\); leave out the mean"):
         value(FunctionMetric(mean_distance), Classification(4), scores(SAID, 4), TRUTH)
 
 

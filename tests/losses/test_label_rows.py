@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from minibnn import LogitCrossEntropy
-from minibnn.losses.label_rows import probabilities, smoothed, weighted_rows
+from minibnn.losses.label_rows import probabilities, smoothed
 
 LABELS = np.array([2, 0])
 
@@ -21,12 +20,3 @@ def test_smoothing():
     rows = np.eye(2)
     assert smoothed(rows, 0.0, np.float64) is rows
     np.testing.assert_allclose(smoothed(rows, 0.2, np.float64), [[0.9, 0.1], [0.1, 0.9]])
-
-
-def test_weights(backend):
-    """w N / sum(w): 3 * 2 / 4 and 1 * 2 / 4 times the smoothed rows."""
-    logits, labels = backend.asarray(np.zeros((2, 2))), backend.asarray(np.array([1, 0]))
-    w = backend.asarray(np.array([3.0, 1.0]))
-    rows = weighted_rows(LogitCrossEntropy(), logits, labels, 0.2, w)
-    expected = [[1.5 * 0.1, 1.5 * 0.9], [0.5 * 0.9, 0.5 * 0.1]]
-    np.testing.assert_allclose(backend.to_host(rows), expected, rtol=1e-12)

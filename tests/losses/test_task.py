@@ -28,7 +28,7 @@ def test_a_metric_is_of_one_kind_of_task():
         r"MeanAbsoluteError\(\)$",
     ):
         Accuracy().check(Regression(), "who")
-    with pytest.raises(TypeError, match=r"got one for unknown targets$"):
+    with pytest.raises(TypeError, match=r"got one for unknown targets; override the method task"):
         MeanAbsoluteError().check(Task(), "who")
 
 

@@ -66,6 +66,8 @@ def test_binary_targets(backend):
     check((1, 3), [[0, 1, 1], [0.5, 0, 0]])
     check((1, 1), [0, 7], look=False)
     with pytest.raises(ValueError, match="for 8 classes use LogitCrossEntropy"):
+        check((1, 1), [0, 7, 1])
+    with pytest.raises(ValueError, match="got 0 to 7; for labels 0 and 7 use labels == 7"):
         check((1, 1), [0, 7])
     with pytest.raises(ValueError, match="got 0 to 7; for numbers that are no probabilities"):
         check((1, 2), [[0, 7], [1, 1]])

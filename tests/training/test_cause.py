@@ -5,7 +5,15 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from minibnn import DataLoader, Dense, Layer, LogitCrossEntropy, Sequential
+from minibnn import (
+    DataLoader,
+    Dense,
+    Huber,
+    Layer,
+    LogitCrossEntropy,
+    MeanSquaredError,
+    Sequential,
+)
 from minibnn.optimizers.diverged import HINT, OVERFLOW
 from minibnn.training import cause
 
@@ -45,8 +53,8 @@ def model(backend, *layers):
     return Sequential(Dense(4, 4), *layers, Dense(4, 3)).initialize(0).to(backend)
 
 
-def in_batch(model, data, batch=2):
-    return cause.in_batch(model, LogitCrossEntropy(), data, batch, NAN)
+def in_batch(model, data, batch=2, loss=None):
+    return cause.in_batch(model, loss or LogitCrossEntropy(), data, batch, NAN)
 
 
 def test_a_sample(backend):
@@ -54,6 +62,27 @@ def test_a_sample(backend):
     assert what == "the loss"
     assert np.isnan(value)
     assert why == "train: sample 4 has inf at [1]; leave it out, or clean the data"
+
+
+def test_a_value_that_stands_for_a_missing_one(backend):
+    assert in_batch(model(backend), loader(backend, 9.96921e36))[2] == (
+        "train: sample 4 has 9.96921e+36 at [1], too large to compute with; leave it out, "
+        "or scale the data"
+    )
+
+
+@pytest.mark.parametrize("loss", [MeanSquaredError(), Huber()], ids=repr)
+def test_targets_that_no_loss_can_hold(backend, loss):
+    def why(size):
+        t = np.full((6, 3), -size)
+        data = DataLoader((loader(backend).arrays[0], backend.asarray(t)), 2)
+        data.epoch = 1
+        return in_batch(model(backend), data, loss=loss)[2]
+
+    assert why(2e40) == (
+        "targets are as large as 2e+40, too large for the loss; divide them by such a number"
+    )
+    assert why(1e3) == "use a smaller learning rate"
 
 
 def test_a_layer(backend):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import io
 import logging
 import os
 import signal
@@ -913,7 +914,8 @@ def test_a_state_that_changes_its_form_is_named_after_two_steps(path):
     with pytest.raises(
         TypeError,
         match=r"^loss: expected a state of one form throughout, got seen as float64 \(1,\), which "
-        r"was float64 \(0,\); keep its names, shapes and dtypes, and what grows in a list$",
+        r"was float64 \(0,\); keep its names, shapes and dtypes, and what grows in a list\n"
+        r"fit: raised after 2 of 3 batches of epoch 1$",
     ):
         Training(loss=Noting(np.zeros)).fit(Checkpoint(path))
     assert files(path) == []
@@ -987,3 +989,16 @@ def test_a_loader_restored_inside_an_epoch_by_hand_is_refused(path):
             training.fit(given)
     training.train.position = 0
     assert len(training.fit().history) == 2
+
+
+def test_a_closed_stderr_loses_the_message_and_nothing_else(path, monkeypatch):
+    monkeypatch.setattr(sys, "stderr", io.StringIO())
+    sys.stderr.close()
+    handler = logging.StreamHandler(sys.stderr)
+    monkeypatch.setattr(logging.getLogger("minibnn"), "handlers", [handler])
+    with pytest.raises(SystemExit) as ended:
+        Training().fit(
+            Checkpoint(path), on_epoch=lambda history: signal.raise_signal(signal.SIGINT)
+        )
+    assert ended.value.code == 130
+    assert os.path.exists(path)

@@ -27,6 +27,18 @@ def test_balanced_classes_weigh_the_same():
     assert table("balanced", BinaryClassification(), ones) == pytest.approx([2, 2 / 3])
 
 
+def test_balanced_classes_count_samples_by_their_weights(backend):
+    own = np.array([2, 0, 1, 3, 1, 0, 2, 0])  # none for the only sample of class 1
+    task, arrays = Classification(4), [backend.asarray(a) for a in (LABELS, own)]
+    got = class_weights("balanced", task, arrays[0], backend, arrays[1])
+    repeated = table("balanced", labels=np.repeat(LABELS, own))
+    assert backend.to_host(got.table).tolist() == repeated
+    small = class_weights("balanced", task, LABELS, CPU, own / 64)
+    assert small.table[[0, 2]].tolist() == [repeated[0], repeated[2]]
+    with pytest.raises(ValueError, match="above 0 for some sample"):
+        class_weights({0: 0, 2: 0}, task, LABELS, CPU, own)
+
+
 def test_a_mapping_leaves_the_others_at_one():
     assert table({2: 0.5, np.int64(0): np.float32(3)}) == [3, 1, 0.5, 1]
     assert table({1: 0}) == [1, 0, 1, 1]
@@ -50,7 +62,7 @@ def test_each_sample_gets_the_weight_of_its_class(form, backend):
     ("given", "task", "labels", "message"),
     [
         ("equal", Classification(4), LABELS, r"'balanced' or weights by class, got 'equal'; write"),
-        ([1, 2], Classification(4), LABELS, r"got \[1, 2\]"),
+        ([1, 2], Classification(4), LABELS, r"got list; write .*dict\(enumerate\(weights\)\)"),
         ({4: 1.0}, Classification(4), LABELS, r"for classes in 0\.\.3, got 4; classes are counted"),
         ({-1: 1.0}, Classification(4), LABELS, r"in 0\.\.3, got -1"),
         ({"a": 1.0}, Classification(4), LABELS, "expected a class in class_weight of type int"),

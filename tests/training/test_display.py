@@ -105,6 +105,40 @@ def test_no_stderr_at_all(monkeypatch):
     assert type(display_for(3, 5, None)) is Display
 
 
+class Tee:
+    """What programs put in the place of stderr: it writes, and has no other method."""
+
+    def __init__(self):
+        self.text = ""
+
+    def write(self, text):
+        self.text += text
+
+
+@pytest.mark.parametrize("wanted", [True, None])
+def test_a_stderr_that_can_only_write_gets_lines(wanted, monkeypatch):
+    monkeypatch.setattr(sys, "stderr", Tee())
+    assert len(run(progress=wanted)) == 2
+    assert sys.stderr.text.count("\n") == (2 if wanted else 0)
+
+
+def test_a_log_file_of_another_encoding_gets_escapes(monkeypatch):
+    def κ(predictions, targets):
+        return predictions == targets
+
+    file = io.BytesIO()
+    monkeypatch.setattr(sys, "stderr", io.TextIOWrapper(file, encoding="ascii"))
+    run(progress=True, metrics=[κ])
+    assert file.getvalue().count(b"\\u03ba_train 0.") == 2
+
+
+@pytest.mark.parametrize("wanted", [True, None])
+def test_a_closed_stderr_stops_nothing(wanted, monkeypatch):
+    monkeypatch.setattr(sys, "stderr", io.StringIO())
+    sys.stderr.close()
+    assert len(run(progress=wanted)) == 2
+
+
 def test_a_terminal_that_is_closed_stops_nothing(monkeypatch):
     class Closed(Stream):
         def write(self, text):

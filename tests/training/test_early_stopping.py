@@ -52,6 +52,25 @@ def test_it_stops_after_so_many_epochs_without_improvement(values, patience, epo
     assert stopping.best == (None if not best else values[best - 1])
 
 
+@pytest.mark.parametrize("patience", [1, 2])
+def test_epochs_without_an_evaluation_do_not_count(patience):
+    data = DataLoader(clusters(96, 1), 32, shuffle=True, rng=2)
+    model = binary_model()
+    stopping = EarlyStopping("acc_train", patience, larger_is_better=False)  # it only gets worse
+    history = fit(
+        model, data, loss=LogitCrossEntropy(), optimizer=Adam(model.parameters(), 1e-2),
+        epochs=20, evaluate_train=3, callbacks=[stopping], progress=False,
+    )  # fmt: skip
+    assert (len(history), stopping.best_epoch) == (3 * (patience + 1), 3)
+
+
+@pytest.mark.parametrize("name", ["restore_best", "larger_is_better"])
+def test_a_text_is_no_bool(name):
+    with pytest.raises(TypeError, match=f"expected {name}, True or False, got 'min'"):
+        EarlyStopping("profit_test", 2, **{name: "min"})
+    assert EarlyStopping("profit_test", 2, **{name: np.bool_(False)}).__dict__[name] is False
+
+
 def test_larger_accuracies_and_smaller_losses_are_better():
     for stem, larger in LARGER.items():
         column = f"{stem}_test"
@@ -139,6 +158,37 @@ def test_another_call_of_fit_waits_anew_and_another_model_starts_anew():
     assert stopping.on_epoch(history_of([4, 5]))
     stopping.on_begin(model, history_of([]))
     assert (stopping.best, stopping.best_epoch, stopping._values) == (None, 0, [])
+
+
+def test_values_that_were_changed_between_two_calls_of_fit_are_not_replaced_by_old_ones():
+    model, stopping = binary_model(), EarlyStopping(COLUMN, 9)
+    stopping.on_begin(model, history_of([]))
+    stopping.on_epoch(history_of([1]))
+    stopping.on_end(history_of([1]))
+    stopping.on_begin(model, history_of([]))
+    assert stopping.best == 1
+    model.initialize(7)
+    drawn = model[0].weight.data.copy()
+    stopping.on_begin(model, history_of([]))
+    assert (stopping.best, stopping.best_epoch) == (None, 0)
+    stopping.on_epoch(history_of([2]))
+    stopping.on_end(history_of([2]))
+    np.testing.assert_array_equal(model[0].weight.data, drawn)
+
+
+def test_epochs_after_which_the_training_set_is_not_evaluated_do_not_count():
+    column = "acc_train"
+    stopping = EarlyStopping(column, 2)
+    stopping.on_begin(binary_model(), history_of([], column))
+    acc, loss, stops = [], [], []
+    for n in range(1, 12):
+        acc.append(0.5 if n % 3 == 0 else NAN)
+        loss.append(1.0 if n % 3 == 0 else NAN)
+        history = history_of(acc, column).assign(loss_train=loss)
+        if stopping.on_epoch(history):
+            stops.append(n)
+    assert stops == [9], "the best was after epoch 3"
+    assert run(EarlyStopping("loss_train", 2), evaluate_train=3, epochs=7)[1].shape[0] == 7
 
 
 @pytest.mark.parametrize("resumed_at", [1, 2, 3, 4])

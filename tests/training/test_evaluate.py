@@ -143,7 +143,11 @@ SUBSETS = [
 REFUSED = [
     (np.array(RIGHT, float), TypeError, r"expected integer labels.*got float64.*astype\('int64'\)"),
     (np.array([0, 1.5, 2, 2]), TypeError, "expected integer labels.*got float64.*numpy.unique"),
-    (np.array([0, 1, NAN, 2]), TypeError, "expected integer labels.*got float64"),
+    (
+        np.array([0, 1, NAN, 2]),
+        ValueError,
+        "expected finite targets, got nan .* in number 2; leave",
+    ),
     (np.array([False, True, True, False]), TypeError, "expected integer labels.*got bool"),
     (np.array(list("abca")), TypeError, "expected integer labels.*got <U1.*numpy.unique"),
     (
@@ -161,7 +165,7 @@ REFUSED = [
     (np.array([1, 2, 3, 3]), ValueError, r"expected labels in 0\.\.2, got 3"),
     (np.array([0, 1, 2, 2**63], np.uint64), ValueError, r"expected labels in 0\.\.2, got 9"),
     (np.full((4, 3), 0.5), ValueError, "expected rows of probabilities"),
-    (np.full((4, 3), NAN), ValueError, "expected rows of probabilities"),
+    (np.full((4, 3), NAN), ValueError, "expected finite targets"),
     (one_hot(np.array(RIGHT), 3).astype(str), TypeError, "expected .*labels.*got <U32"),
     (np.ma.masked_array(RIGHT, [0, 0, 1, 0]), TypeError, "mask"),
 ]
@@ -268,6 +272,11 @@ def test_metrics_are_a_tuple_with_names():
         assert type(copied) is Metrics
     table = pd.DataFrame([metrics, metrics])
     assert table.columns.tolist() == ["loss", "accuracy"]
+
+
+def test_a_metric_may_have_any_name():
+    metrics = Metrics(loss=0.5, count=2.0, index=3.0, cls=4.0)
+    assert (metrics.count, metrics.index, metrics.cls) == (2, 3, 4)
 
 
 def test_a_metric_that_is_not_there():

@@ -206,3 +206,37 @@ def test_a_users_loss_may_leave_labels_out():
     )
     assert list(history.columns) == columns(None)
     assert evaluate(model, train, LeavesOut())._fields == ("loss", "accuracy")
+
+
+def test_a_users_loss_may_return_a_python_number():
+    class Number(OwnLoss):
+        def forward(self, y, t):
+            return float(super().forward(y, t))
+
+    results = []
+    for loss in (Number(), OwnLoss()):
+        task = Task("a user's loss", "cpu")
+        task.loss = loss
+        results.append((task.fit().to_numpy(), tuple(evaluate(task.model, task.test, loss))))
+        assert diagnose(task.model, task.train, loss).findings is not None
+    np.testing.assert_allclose(results[0][0], results[1][0], rtol=1e-6)
+    assert results[0][1] == pytest.approx(results[1][1], rel=1e-6)
+
+
+@pytest.mark.parametrize("wrong", [None, "regression", Regression])
+def test_a_users_task_is_a_task(wrong):
+    class Wrong(OwnLoss):
+        def task(self, outputs, targets=None, who=""):
+            return wrong
+
+    task = Task("a user's loss", "cpu")
+    task.loss = Wrong()
+    for who, call in (
+        ("evaluate", lambda: evaluate(task.model, task.test, task.loss)),
+        ("diagnose", lambda: diagnose(task.model, task.test, task.loss)),
+        ("confusion_matrix", lambda: confusion_matrix(task.model, task.test, task.loss)),
+        ("predict", lambda: task.model.predict(task.test.arrays[0], loss=task.loss)),
+        ("fit", task.fit),
+    ):
+        with pytest.raises(TypeError, match=f"^{who}: expected Wrong.task's result of type Task"):
+            call()

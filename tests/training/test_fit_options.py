@@ -197,7 +197,8 @@ def test_weight_2_is_the_sample_twice_and_weight_0_its_absence():
     np.testing.assert_array_equal(first, second)
 
 
-def test_sample_weights_in_general():
+@pytest.mark.parametrize("class_weight", [None, "balanced"])
+def test_sample_weights_in_general(class_weight):
     rng = np.random.default_rng(0)
     w = rng.integers(0, 4, 300)
     rows = np.repeat(np.arange(300), w)
@@ -208,7 +209,8 @@ def test_sample_weights_in_general():
     for data in (weighted, repeated):
         model = Dense(X.shape[1], 3).initialize(0, np.float64)
         _, history = run(data, model=model, epochs=10, optimizer=lambda p: SGD(p, 0.1),
-                         metrics=[Accuracy(), F1(), BalancedAccuracy()])  # fmt: skip
+                         metrics=[Accuracy(), F1(), BalancedAccuracy()],
+                         class_weight=class_weight)  # fmt: skip
         results.append((values(model), history.to_numpy()))
     for one, other in zip(results[0][0], results[1][0], strict=True):
         np.testing.assert_allclose(one, other, rtol=1e-9, atol=1e-12)
@@ -269,13 +271,35 @@ def test_an_iterable_trains_as_the_arrays_do(backend):
     assert streamed.epoch == 3
 
 
-def test_labels_of_an_iterable_are_checked_before_a_device_has_them(device):
-    wrong = [*batches_of(0)[:3], (X[:5], np.full(5, 3))]
+@pytest.mark.parametrize(
+    ("wrong", "message"),
+    [
+        ((np.full(5, 3),), r"labels: expected labels in 0\.\.2, got 3"),
+        ((LABELS[:5], np.full(5, -1.0)), "train, weights: expected finite weights of at least 0"),
+    ],
+)
+def test_batches_of_an_iterable_are_checked_before_a_device_has_them(wrong, message, device):
+    batches = [*batches_of(0)[:3], (X[:5], *wrong)]
     with (
         pytest.warns(UserWarning, match="makes its batches itself"),
-        pytest.raises(ValueError, match=r"labels: expected labels in 0\.\.2, got 3"),
+        pytest.raises(ValueError, match=message),
     ):
-        run(IterableLoader(wrong), backend=device)
+        run(IterableLoader(batches), backend=device)
+
+
+def test_a_batch_of_an_iterable_may_weigh_nothing():
+    batches = [(X[:32], LABELS[:32], np.zeros(32)), (X[32:64], LABELS[32:64], np.ones(32))]
+    _, history = run(IterableLoader(batches))
+    assert np.isfinite(history.loss_train).all()
+
+
+def test_the_check_of_an_iterable_on_a_device_stays_there(device):
+    loader = IterableLoader([(X[:32], LABELS[:32])])
+    model = binary_model(device)
+    evaluate(model, loader.to(device), LogitCrossEntropy())
+    assert loader.check is not None
+    evaluate(model.to("cpu"), loader.to("cpu"), LogitCrossEntropy())
+    assert loader.check is None
 
 
 def images():
@@ -420,7 +444,10 @@ def test_an_iterable_without_a_state_is_resumed_at_the_beginning_of_an_epoch(tmp
         ({"class_weight": "balanced"}, "class_weight: None then, balanced now"),
         ({"callbacks": [EarlyStopping("loss_train", 1)]}, "callbacks"),
         ({"validation": 0.1}, "validation data"),
-        ({"evaluate_train": 2}, "expected a history of"),
+        (
+            {"evaluate_train": 2},
+            "columns of the history: none then, loss now; resume with the same",
+        ),
     ],
 )
 def test_another_training_is_not_resumed(change, said, tmp_path):
@@ -428,3 +455,13 @@ def test_another_training_is_not_resumed(change, said, tmp_path):
     run(checkpoint=Checkpoint(path), epochs=1)
     with pytest.raises(ValueError, match=said):
         run(checkpoint=Checkpoint(path, resume=True), **change)
+
+
+def test_class_weights_of_equal_numbers_are_the_same_training(tmp_path):
+    path = str(tmp_path / "run.safetensors")
+    run(checkpoint=Checkpoint(path), epochs=1, class_weight={0: 2, 1: 0.5})
+    equal = {np.int64(1): np.float32(0.5), 0: 2.0}
+    model, _ = run(checkpoint=Checkpoint(path, resume=True), epochs=2, class_weight=equal)
+    assert_same(model, run(epochs=2, class_weight=equal)[0])
+    with pytest.raises(ValueError, match=r"class_weight, 0: 2\.0 then, 3\.0 now"):
+        run(checkpoint=Checkpoint(path, resume=True), epochs=3, class_weight={0: 3, 1: 0.5})

@@ -12,6 +12,7 @@ from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import numpy as np
+import pandas as pd
 import pytest
 from clusters import binary_model, clusters
 
@@ -136,6 +137,39 @@ refused("labels as float32", r"use labels.astype\('int64'\)",
         lambda: run(loader(labels=LABELS.astype(np.float32))))  # fmt: skip
 refused("labels as names", r"numpy.unique\(labels, return_inverse=True\) numbers them",
         lambda: run(loader(labels=np.array(["a", "b", "c"])[LABELS])))  # fmt: skip
+refused("labels as names, of which some are missing", "expected finite targets, got nan or infinity in 1",
+        lambda: run(loader(labels=with_one(LABELS, NAN, 7))))  # fmt: skip
+refused("labels -1 and +1 of two classes", r"for labels -1 and \+1 use \(labels \+ 1\) // 2",
+        lambda: run(loader(labels=(LABELS > 0) * 2 - 1)))  # fmt: skip
+refused("labels 0 and 255 of one output", "for labels 0 and 255 use labels == 255",
+        lambda: run(loader(labels=(LABELS > 0) * 255), model=Dense(8, 1).initialize(0),
+                    loss=BinaryCrossEntropy()))  # fmt: skip
+refused("labels of which some are nan, with one output", "got nan or infinity in 1 samples, first in number 4",
+        lambda: run(loader(labels=with_one((LABELS > 0) * 1.0, NAN, 4)),
+                    model=Dense(8, 1).initialize(0), loss=BinaryCrossEntropy()))  # fmt: skip
+refused("one number a sample, and a model of two outputs", r"targets of shape \(96, 2\), got \(96,\)",
+        lambda: run(loader(labels=X[:, 0] * 100), model=Dense(8, 2).initialize(0),
+                    loss=MeanSquaredError()))  # fmt: skip
+refused(
+    "targets as a row", "array 1 would fit as its transpose", lambda: loader(labels=LABELS[None])
+)
+refused("targets that overflow the loss", "targets are as large as 1e.25, too large for the loss",
+        lambda: run(loader(labels=np.full(96, 1e25)), model=Dense(8, 1).initialize(0),
+                    loss=MeanSquaredError()))  # fmt: skip
+refused("targets of the validation data that overflow the loss", "validation.*as large as 1e.25",
+        lambda: run(loader(labels=X[:, 0]), model=Dense(8, 1).initialize(0), loss=MeanSquaredError(),
+                    validation=validation(labels=np.full(40, 1e25))))  # fmt: skip
+refused("a fill value for missing numbers", "train: sample 5 has 9.96.* at .*, too large to compute",
+        lambda: run(loader(with_one(X, 9.96921e36, 5 * 8), shuffle=False)))  # fmt: skip
+refused("rows of probabilities, of which one is missing", "got nan or infinity in 1 samples, first",
+        lambda: run(loader(labels=with_one(np.eye(3)[LABELS], NAN, 3))))  # fmt: skip
+refused("a table of pandas", "DataLoader: array 0: .* got DataFrame; convert it with numpy.asarray",
+        lambda: loader(pd.DataFrame(X)))  # fmt: skip
+refused("a set of labels, which has no order", r"DataLoader: array 1: .* got set$",
+        lambda: loader(labels=set(range(96))))  # fmt: skip
+refused("no labels", "DataLoader: array 1: .* got NoneType$", lambda: loader(labels=None))
+refused("shuffle as a text", "expected shuffle, True or False, got 'no'",
+        lambda: loader(shuffle="no"))  # fmt: skip
 refused("more samples than labels", r"expected arrays of one length, at least 1, got lengths \[96,",
         lambda: run(loader(labels=LABELS[:95])))  # fmt: skip
 refused("numbers as targets of a loss for classes", "to predict numbers use MeanSquaredError",
@@ -187,6 +221,10 @@ refused("weights as a column", r"expected weights of shape \(96,\), got \(96, 1\
         lambda: run(loader(X, LABELS, weights()[:, None])))  # fmt: skip
 refused("class weights in the place of sample weights", "expected arrays of one length",
         lambda: run(loader(X, LABELS, np.ones(3))))  # fmt: skip
+refused("class_weight as an array", r"got ndarray; write .* or dict\(enumerate\(weights\)\)",
+        lambda: run(class_weight=np.ones(3)))  # fmt: skip
+refused("class_weight as a Series", "expected class_weight to be 'balanced' or .*, got Series; write",
+        lambda: run(class_weight=pd.Series([1.0, 2.0, 3.0])))  # fmt: skip
 refused("class_weight for a class that is not there", r"for classes in 0\.\.2, got 3",
         lambda: run(class_weight={3: 2.0}))  # fmt: skip
 refused("class_weight of names", "expected a class in class_weight of type int, got 'cat'",
@@ -251,6 +289,26 @@ def metric_raises():
     assert caught.value.__notes__ == ["raised by the metric raising"]
 
 
+def as_list(predictions, targets):
+    return [1.0] * len(predictions)
+
+
+def as_text(predictions, targets):
+    return np.full(len(predictions), "good")
+
+
+def as_complex(predictions, targets):
+    return np.ones(len(predictions), complex)
+
+
+refused("a metric that returns a list", "as_list: .*got list; return an array, such as",
+        lambda: run(metrics=[as_list]))  # fmt: skip
+refused("a metric that returns texts", r"as_text: .*got <U4 \(96,\); return an array, such as",
+        lambda: run(metrics=[as_text]))  # fmt: skip
+refused("a metric that returns complex numbers", r"got complex128 \(96,\); return an array",
+        lambda: run(metrics=[as_complex]))  # fmt: skip
+refused("a metric twice", "leave one out, or give a function another name",
+        lambda: run(metrics=[Accuracy(), Accuracy()]))  # fmt: skip
 refused("a metric that averages a batch itself", "mean: expected a metric that returns a number fo",
         lambda: run(metrics=[mean]))  # fmt: skip
 refused("a metric by name", r"expected metrics such as Accuracy\(\), or functions, got 'accuracy'",
@@ -324,6 +382,17 @@ refused("a monitor of the validation data, without any", r"or pass validation=\.
         lambda: run(callbacks=[EarlyStopping("loss_validation", 2)]))  # fmt: skip
 
 
+refused("mode='min' as another library has it", "larger_is_better, True or False, got 'min'",
+        lambda: EarlyStopping("loss_train", 2, larger_is_better="min"))  # fmt: skip
+
+
+@situation("early stopping by a number that fit computes after each third epoch only")
+def rarely_evaluated():
+    stopping = EarlyStopping("loss_train", 1)
+    history = run(epochs=6, evaluate_train=3, callbacks=[stopping])
+    assert (len(history), stopping.best) == (6, history.loss_train.min())
+
+
 @situation("early stopping before the first improvement: the monitored number is always nan")
 def always_nan():
     stopping = EarlyStopping("r2_train", 2)
@@ -370,16 +439,31 @@ refused("an array of samples as validation", "expected validation to be a DataLo
         lambda: run(validation=OTHERS))  # fmt: skip
 refused("an empty array of validation samples", "expected arrays of one length, at least 1",
         lambda: run(validation=validation(OTHERS[0][:0], OTHERS[1][:0])))  # fmt: skip
+refused("one number a sample, as a vector", r"got \(1,\); for one number a sample use x\[:, None\]",
+        lambda: run(loader(X[:, 0]), model=Dense(1, 3).initialize(0)))  # fmt: skip
+refused("images without Flatten", r"put Flatten\(\) first, and give the layer 8 inputs",
+        lambda: run(loader(X.reshape(96, 2, 4)), model=Dense(4, 3).initialize(0)))  # fmt: skip
 refused("validation and test together", "expected validation or test, got both",
         lambda: run(None, validation(), validation=validation()))  # fmt: skip
 refused("validation samples of another width", "expected x of shape",
         lambda: run(validation=validation(OTHERS[0][:, :7])))  # fmt: skip
+refused("a list as samples to predict", "predict: expected a NumPy or CuPy array, got list; convert",
+        lambda: binary_model().predict(X.tolist()))  # fmt: skip
 refused("validation samples scaled, training samples not", "expected x of dtype float32, got float64; use x.astype",
         lambda: run(validation=validation(OTHERS[0].astype(np.float64))))  # fmt: skip
 refused("evaluate_train=0 for never", "at least 1, got 0; write 1 for after each epoch, or None",
         lambda: run(evaluate_train=0))  # fmt: skip
 refused("evaluate_train=False for never", "got False; write 1 for after each epoch, or None for",
         lambda: run(evaluate_train=False))  # fmt: skip
+refused("metrics, but nothing to evaluate", "data to evaluate metrics on, got none; pass validation",
+        lambda: run(metrics=[F1()], evaluate_train=None))  # fmt: skip
+
+
+@situation("validation samples of another width are named")
+def validation_is_named():
+    with pytest.raises(ValueError, match="expected x of shape") as caught:
+        run(validation=validation(OTHERS[0][:, :7]))
+    assert caught.value.__notes__[-1] == "raised for the first sample of fit: validation"
 
 
 @situation("validation of one sample")
@@ -428,14 +512,19 @@ def generator_raises():
         yield next(batches(0))
         fails()
 
-    with pytest.raises(KeyError, match="cannot write the log"):
+    with pytest.raises(KeyError, match="cannot write the log") as caught:
         run(IterableLoader(broken, 3), evaluate_train=None)
+    assert caught.value.__notes__ == ["fit: raised after 1 of 3 batches of epoch 1"]
 
 
 refused("a generator in the place of a function", "got generator, which can be gone through once",
         lambda: run(IterableLoader(batches(0), 3)))  # fmt: skip
 refused("a generator without a length", r"function has no len\(\)",
         lambda: run(IterableLoader(batches)))  # fmt: skip
+refused("a generator without its yield", "got NoneType; yield the batches, or return a list",
+        lambda: run(IterableLoader(lambda epoch: None, 3)))  # fmt: skip
+refused("a generator's function without an argument", "give it one argument, such as epoch",
+        lambda: run(IterableLoader(lambda: batches(0), 3)))  # fmt: skip
 refused("a batch without labels", r"epoch 0, batch 0: expected \(x, targets\) or .*, got ndarray",
         lambda: run(IterableLoader([X])))  # fmt: skip
 refused("a dict as a batch", "got dict", lambda: run(IterableLoader([{"x": X, "y": LABELS}])))
@@ -493,6 +582,10 @@ refused("weight decay that flips the weights' signs", "learning_rate . weight_de
 refused("warm-up of no steps", "expected a positive length, got 0", lambda: WarmUp(0.1, 0))
 refused("a schedule's class", "got the class Cosine; write an object such as",
         lambda: WarmUp(Cosine, 10))  # fmt: skip
+refused("a loss by name", r"got 'mse'; write an object such as LogitCrossEntropy\(\)",
+        lambda: run(loss="mse"))  # fmt: skip
+refused("an optimiser by name", r"got 'adam'; write an object such as Adam\(model.parameters\(\)\)",
+        lambda: run(optimizer=lambda p: "adam"))  # fmt: skip
 refused("an optimiser of another model", "the optimiser holds none of the model's parameters",
         lambda: run(optimizer=lambda p: Adam(binary_model().parameters())))  # fmt: skip
 refused("no epochs", "expected at least 1 epoch, got 0", lambda: run(epochs=0))
@@ -516,6 +609,15 @@ def rate_of_0():
     schedule = WarmUp(Cosine(0.01, 0.0, length=2), 2)
     finite(run(optimizer=lambda p: AdamW(p, schedule, weight_decay=0.1)))
     finite(run(optimizer=lambda p: AdamW(p, WarmUp(Constant(0.01), 100))))
+
+
+@situation("a program in which NumPy raises at every underflow")
+def numpy_raises():
+    with np.errstate(all="raise"):
+        m = Dense(8, 1).initialize(0)
+        data = loader(X * 1000, (LABELS > 0).astype(int))
+        optimizer = SGD(m.parameters(), 10.0)
+        finite(fit(m, data, loss=BinaryCrossEntropy(), optimizer=optimizer, epochs=2))
 
 
 @situation("one output for two classes")
@@ -545,6 +647,36 @@ def resumed_after_stopping(tmp_path):
     then = run(epochs=9, checkpoint=Checkpoint(path, resume=True), on_epoch=stop)
     assert len(first) == len(then) == 2
     assert then.attrs["stopped"]
+
+
+@situation("a checkpoint is resumed with another metric: refused, and nothing has changed")
+def resumed_with_another_metric(tmp_path):
+    run(checkpoint=Checkpoint(tmp_path / "run"))
+    model = binary_model()
+    before = [p.data.copy() for p in model.parameters()]
+    with pytest.raises(CheckpointError, match="acc_train then, f1_train now; resume with the same"):
+        run(model=model, checkpoint=Checkpoint(tmp_path / "run", resume=True), metrics=[F1()])
+    after = [p.data for p in model.parameters()]
+    assert all(map(np.array_equal, before, after))
+
+
+@situation("a step after the backward of the loss, without the model's")
+def no_backward_of_the_model():
+    model, loss = binary_model(), LogitCrossEntropy()
+    optimizer = Adam(model.parameters(), 1e-2)
+    loss.forward(model.forward(X, train=True), LABELS)
+    loss.backward()
+    with pytest.raises(
+        RuntimeError, match=r"write model.backward\(loss.backward\(\)\) before each"
+    ):
+        optimizer.step()
+
+
+@situation("an augmentation that raises is named")
+def augmentation_raises():
+    with pytest.raises(KeyError, match="cannot write the log") as caught:
+        run(loader(augment=fails))
+    assert "DataLoader: raised by augment" in caught.value.__notes__
 
 
 @situation("a checkpoint of a training without clipping is resumed with it")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import random
+from functools import partial
 
 import numpy as np
 import pytest
@@ -323,6 +324,37 @@ def test_a_loader_whose_batches_depend_on_earlier_ones_is_named(loader, named, t
     assert_named(tmp_path, named, loader=loader)
 
 
+class Noise:
+    """Draws from a generator of its own, which no checkpoint has."""
+
+    def __init__(self):
+        self.own = np.random.default_rng(0)
+
+    def __call__(self, x, rng):
+        return x + self.own.random(x.shape).astype(x.dtype)
+
+
+def counting():
+    calls = []
+
+    def augment(x, rng):
+        calls.append(len(x))
+        return x
+
+    return augment
+
+
+@pytest.mark.parametrize(
+    ("augment", "named"),
+    [
+        (Noise(), r"DataLoader's augment\.own \(augment runs again .* let it draw from the gener"),
+        (counting(), r"DataLoader's augment\.calls \(augment runs again"),
+    ],
+)
+def test_an_augmentation_that_depends_on_earlier_batches_is_named(augment, named, tmp_path):
+    assert_named(tmp_path, named, loader=partial(DataLoader, augment=augment))
+
+
 def test_a_loader_with_an_iter_of_its_own_is_named_before_the_first_step(tmp_path):
     class Mine(DataLoader):
         def __iter__(self):
@@ -374,6 +406,11 @@ class EachEpoch(DataLoader):
         rng = np.random.default_rng([8, epoch])
         for x, labels in super().batches(epoch):
             yield x + self.backend.asarray(rng.random(x.shape).astype(x.dtype)), labels
+
+
+def noise(x, rng):
+    """The hint for augmentations, followed."""
+    return x + backend_of(x).asarray(rng.random(x.shape).astype(x.dtype))
 
 
 class StopError(Exception):
@@ -478,6 +515,7 @@ SILENT = {
     "an own optimiser": {"optimizer": lambda: Decayed},
     "in nested groups": {"optimizer": lambda: grouped},
     "an own loader": {"loader": lambda: EachEpoch},
+    "an augmentation": {"loader": lambda: partial(DataLoader, augment=noise)},
     "a loader with constants": {
         "loader": lambda: type("Mine", (DataLoader,), {"table": {1: 2}, "mean": 0.5}),
     },
