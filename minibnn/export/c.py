@@ -86,6 +86,7 @@ def _lines(packed: PackedModel, vectors: TestVectors) -> Iterator[str]:
     parts = _parts()
     score, number = program.types["score"], program.types.get("input", "uint8_t")
     image = f"const {number} *image"
+    predict = parts["predict" if packed.classes > 1 else "predict one"]
     yield _head(packed, program, len(vectors.images))
     yield from ["#ifndef NAME_H", "#define NAME_H", "", "#include <stdint.h>"]
     yield from ["#include <string.h> /* memcpy */"] * ("place" in program.parts) + [""]
@@ -119,7 +120,7 @@ def _lines(packed: PackedModel, vectors: TestVectors) -> Iterator[str]:
         *program.body,
         "}",
         "",
-        parts["predict"].replace("const uint8_t *image", image),
+        predict.replace("const uint8_t *image", image),
         "#ifdef NAME_SELFTEST",
         *_vectors(vectors, score, number),
         *_checksum(program, parts["checksum"]),
@@ -167,7 +168,7 @@ HEAD = """\
 
    {input}
 
-   The label is the first class with the greatest score. Scores are whole numbers without a unit.
+   {label} Scores are whole numbers without a unit.
 
    Steps:
 
@@ -224,6 +225,9 @@ def _head(packed: PackedModel, program: Program, vectors: int) -> str:
         version=__version__,
         usage="\n".join(f"       {call}" for call in calls),
         input="\n   ".join(lines),
+        label="The label is the first class with the greatest score."
+        if packed.classes > 1
+        else "The label is 1 if the score is at least 0, else 0.",
         steps="\n".join(f"       {describe(stage)}" for stage in packed.stages),
         figures="\n   ".join(figures),
         digest=packed.sha256,
@@ -247,7 +251,7 @@ def _class_names(packed: PackedModel) -> Iterator[str]:
     yield "/* The name of a class, in UTF-8. */"
     yield "static inline const char *name_class_name(int label)"
     yield "{"
-    yield "    static const char *const names[NAME_CLASSES] = {"
+    yield "    static const char *const names[] = {"
     yield from (f"        {_text(name)}," for name in packed.class_names)
     yield from ["    };", "    return names[label];", "}", ""]
 

@@ -430,6 +430,14 @@ static inline int name_predict(const uint8_t *image)
     return label;
 }
 
+//: predict one
+static inline int name_predict(const uint8_t *image)
+{
+    name_score scores[NAME_CLASSES];
+    name_scores(image, scores);
+    return scores[0] >= 0;
+}
+
 //: checksum
 /* Mixes a number into a checksum; changing one number always changes the checksum. */
 static inline uint32_t name_mix(uint32_t h, uint32_t number)

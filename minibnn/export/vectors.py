@@ -9,6 +9,7 @@ import numpy as np
 
 from minibnn.data import load_sample
 from minibnn.packed.costs import total
+from minibnn.packed.inference import labels_of
 from minibnn.packed.model import PackedModel
 from minibnn.packed.stages import HostArray, size_of
 
@@ -38,7 +39,7 @@ def vectors_of(packed: PackedModel, images: HostArray | None = None) -> TestVect
         most = min(PIXELS // size_of(packed.input_shape), OPERATIONS // total(packed.stages)[1])
         images = example_images(packed.input_shape, max(1, most))
     scores = packed.predict_scores(images)
-    return TestVectors(images, scores, scores.argmax(axis=1))
+    return TestVectors(images, scores, labels_of(scores))
 
 
 def example_images(input_shape: tuple[int, ...], most: int = 12) -> HostArray:

@@ -15,6 +15,7 @@ from minibnn.packed.compile.fold import Fold
 from minibnn.packed.compile.lower import lower
 from minibnn.packed.compile.plan import Plan, Sign, layers_of
 from minibnn.packed.errors import PackError
+from minibnn.packed.inference import labels_of
 from minibnn.packed.model import CHUNK, PackedModel, on_host
 from minibnn.packed.stages import HostArray, Shape, Stage, same_stage
 
@@ -151,8 +152,8 @@ def _count(
     found.bits += int(differs.sum())
 
     acc = _run_stages(packed, state, begin.steps, len(packed.stages) - 1)
-    ours = host(packed.scores.run(acc)).argmax(axis=1)
-    theirs = host(_run(layers[begin.layers :], x)).argmax(axis=1)
+    ours = labels_of(host(packed.scores.run(acc)))
+    theirs = labels_of(host(_run(layers[begin.layers :], x)))
     rows = _differing(ours, theirs)
     if len(rows):
         last = plan.steps[-1]
@@ -160,7 +161,7 @@ def _count(
         exact = np.array([_exact_label(lines, row) for row in host(acc)[rows].tolist()])
         _note(found.layers[-1], ours[rows], theirs[rows], exact)
     differs[rows] = True
-    labels = host(model.forward(images)).argmax(axis=1) != ours
+    labels = labels_of(host(model.forward(images))) != ours
     found.labels += int(labels.sum())
     found.unexplained += int((labels & ~differs).sum())
 
@@ -210,7 +211,9 @@ def _exact_bits(plan: Plan, sign: Sign, acc: HostArray) -> HostArray:
 
 
 def _exact_label(lines: Sequence[Line], acc: Sequence[int]) -> int:
-    """The first class with the greatest logit."""
+    """The first class with the greatest logit; for a single one, whether it is at least 0."""
+    if len(lines) == 1:
+        return int(lines[0].sign(acc[0]) >= 0)
     best = 0
     for c in range(1, len(lines)):
         if compare(lines[c], acc[c], lines[best], acc[best]) > 0:

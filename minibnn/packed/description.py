@@ -71,7 +71,11 @@ def describe(interface: Interface, stages: tuple[Stage, ...]) -> dict[str, Any]:
 def format_version(interface: Interface, stages: tuple[Stage, ...]) -> int:
     """The first version of the file format that can say this; see `docs/packed-format.md`."""
     usual = interface == Interface(interface.shape)
-    return 1 if usual and not any(isinstance(stage, CodeStage) for stage in stages) else 2
+    new = any(
+        isinstance(stage, CodeStage) or (isinstance(stage, ScoreStage) and len(stage.A) == 1)
+        for stage in stages
+    )
+    return 2 if new or not usual else 1
 
 
 def _describe(stage: Stage, shape: Shape) -> dict[str, Any]:

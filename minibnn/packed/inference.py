@@ -179,7 +179,7 @@ def integer_scores(acc: Array, A: Array, B: Array) -> Array:
 
 
 def score_labels(acc: Array, A: Array, B: Array) -> Array:
-    """The first class with the greatest of `integer_scores` in each row.
+    """The label of each row of `integer_scores`; see `labels_of`.
 
     Shapes: acc (batch, classes) of int32, A and B (classes,) of int64; the result (batch,).
 
@@ -187,7 +187,15 @@ def score_labels(acc: Array, A: Array, B: Array) -> Array:
         ValueError: for shapes that do not agree.
     """
     _require_classes("score_labels", acc, A, B)
-    return backend_of(acc).run(integer_scores, acc, A, B).argmax(axis=1)
+    return labels_of(backend_of(acc).run(integer_scores, acc, A, B))
+
+
+def labels_of(scores: Array) -> Array:
+    """The first class with the greatest score; for one score a row, 1 where it is at least 0.
+
+    Shapes: scores, or logits, (batch, classes); the result (batch,) of integers.
+    """
+    return scores.argmax(axis=1) if scores.shape[1] > 1 else (scores[:, 0] >= 0).astype(np.intp)
 
 
 def dense_layers(x: Array, network: DenseLayers) -> Array:

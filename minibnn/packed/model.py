@@ -82,6 +82,8 @@ class PackedModel:
     def predict(self, images: Array, *, names: bool = False) -> Array:
         """The label of each sample: the first class with the greatest score.
 
+        A single score (of a model trained by `BinaryCrossEntropy`) says 1 from 0 on, else 0.
+
         Shapes: images (batch, *input_shape) of `input_dtype`; labels (batch,).
 
         Args:
@@ -238,7 +240,8 @@ def pack(
         weights       bits, 1 for +1, in words of 64
         products      of bits: width - 2 popcount(w xor x); of pixels: sums of +pixel and -pixel
         bias, batch norm and sign      bit = acc >= t, or acc <= t, an integer t for each channel
-        last layer    score = A acc + B, integers in the order of the exact logits
+        last layer    score = A acc + B, integers in the order of the exact logits; a single score
+                      is at least 0 where the exact logit is, which says class 1
 
     Here acc is the accumulator, the integer sum of a product. Thresholds after a product of bits
     come from the model's own float layers, evaluated at every possible accumulator: with weights of
@@ -251,8 +254,8 @@ def pack(
         model: a trained model; it is not changed.
         input_shape: of one sample; None for the shape that the model was trained on.
         feature_names: of the values along the last axis of a sample.
-        class_names: one for each output. These names travel with the model, in its file and in
-            what is exported.
+        class_names: one for each output; two for a single output. These names travel with the
+            model, in its file and in what is exported.
 
     Raises:
         PackError: for a layer or a value without a packed form; the message says what can be
@@ -293,7 +296,7 @@ def pack(
         certificate,
         input_dtype=dtype,
         feature_names=_names("feature_names", feature_names, input_shape[-1]),
-        class_names=_names("class_names", class_names, stages[-1].out_shape[-1]),
+        class_names=_names("class_names", class_names, max(stages[-1].out_shape[-1], 2)),
     )
 
 

@@ -107,8 +107,9 @@ def sign():
 def test_a_layer_without_a_packed_form_is_replaced():
     with advised(
         "packed",
-        "packable are Flatten, Reshape, Rescale (first), Dropout, Dense, Conv2D and Conv1D with "
-        "binary weights, MaxPool2D, BatchNorm, TensorNorm, ShiftBatchNorm, and Activation of a sign",
+        "packable are Flatten, Reshape, Rescale, Standardize, Thermometer, OneHotCode (these first), "
+        "Dropout, Dense, Conv2D and Conv1D with binary weights, MaxPool2D, BatchNorm, TensorNorm, "
+        "ShiftBatchNorm, and Activation of a sign",
     ):
         refused(*images(), conv(1, 3, 3), AveragePool2D(2), sign(), Flatten(), dense(12, 4))
     for norm in (BatchNorm(3), TensorNorm(), ShiftBatchNorm(3)):

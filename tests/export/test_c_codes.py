@@ -10,6 +10,9 @@ import pytest
 from c_headers import C99, CPP, SANITIZE, build, compiler, header
 from coded_models import FRONTS, NAMES, coded
 
+from minibnn import disagreements, load_packed, save_packed
+from minibnn.packed.file.load import packed_file_info
+
 PROGRAM = """
 #include <stdio.h>
 #define NET_SELFTEST
@@ -53,6 +56,28 @@ def test_scores_are_numpys(front, tmp_path, rng):
         done = subprocess.run([tmp_path / "run"], input=x.tobytes(), stdout=-1, check=True)
         got = np.frombuffer(done.stdout, np.int32).reshape(-1, 3)
         assert (got == expected).all(), name
+
+
+@pytest.mark.parametrize("front", ["floats", "int16"])
+def test_one_score_decides_between_two_classes(front, tmp_path, rng):
+    compiler("gcc")
+    model, packed, x = coded(front, rng, outputs=1)
+    labels = packed.predict(x)
+    assert set(labels) == {0, 1}
+    assert (labels == (model.forward(x)[:, 0] >= 0)).all()
+    assert set(packed.predict(x, names=True)) == set(NAMES["class_names"][:2])
+    assert disagreements(model, packed, x).labels == 0
+    path = tmp_path / "net.safetensors"
+    save_packed(packed, path, model=model)
+    assert packed_file_info(path).format_version == 2
+    assert (load_packed(path).predict(x) == labels).all()
+    text = header(packed, tmp_path, name="net", images=x[:4])
+    assert "The label is 1 if the score is at least 0, else 0." in text
+    program = PROGRAM.replace("net_scores(x, scores)", "scores[0] = net_predict(x)")
+    (tmp_path / "main.c").write_text(program)
+    build(tmp_path, COMMANDS["gcc"], ["main.c"])
+    done = subprocess.run([tmp_path / "run"], input=x.tobytes(), stdout=-1, check=True)
+    assert np.frombuffer(done.stdout, np.int32).tolist() == labels.tolist()
 
 
 def test_scores_are_numpys_with_clang(tmp_path, rng):

@@ -46,7 +46,7 @@ def samples(dtype, categories, rng, n=60):
     return (40 * x).clip(info.min, info.max).astype(dtype)
 
 
-def coded(name, rng):
+def coded(name, rng, outputs=3):
     """The model, its packed form, and inputs for it."""
     dtype, front = FRONTS[name]
     x = samples(dtype, "categories" in name, rng)
@@ -58,10 +58,16 @@ def coded(name, rng):
         Dense(width, 20, weight_quantizer=SignSTE()),
         BatchNorm(20),
         Activation(SignSTE()),
-        Dense(20, 3, weight_quantizer=SignSTE()),
+        Dense(20, outputs, weight_quantizer=SignSTE()),
+        *[BatchNorm(1)] * (outputs == 1),
     ).initialize(rng)
+    if outputs == 1:  # so that both labels occur
+        model[-1].running_mean.data[...] = -1.3
+        model[-1].gamma.data[...] = -0.5
+        model[-1].beta.data[...] = 0.1
     model.input_contract = InputContract(dtype, (FEATURES,))
-    packed = pack(model, **NAMES)
+    names = {**NAMES, "class_names": NAMES["class_names"][: max(outputs, 2)]}
+    packed = pack(model, **names)
     return model, packed, np.concatenate([x, extremes(packed, rng)])
 
 

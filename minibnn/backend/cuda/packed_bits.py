@@ -125,8 +125,8 @@ def integer_scores(backend: Any, acc: Array, A: Array, B: Array) -> Array:
 
 @CUDA.implements("score_labels")
 def score_labels(backend: Any, acc: Array, A: Array, B: Array) -> Array:
-    """In one kernel."""
-    if not _are_scores(acc, A, B) or not acc.size:
+    """In one kernel, unless there is a single score."""
+    if not _are_scores(acc, A, B) or not acc.size or A.size == 1:
         return NotImplemented
     labels = backend.xp.empty(len(acc), np.int64)
     acc, A, B = map(backend.xp.ascontiguousarray, (acc, A, B))

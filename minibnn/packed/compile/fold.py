@@ -101,7 +101,7 @@ class Fold:
         Raises:
             PackError: if the float layers are not monotone, or give nan.
         """
-        return self._enumerated() if self.enumerable else self._exact()
+        return self._enumerated() if self.enumerable else self.exact_thresholds()
 
     def stage(self, shape: tuple[int, ...]) -> ThresholdStage:
         """The thresholds as a stage on samples of this shape."""
@@ -165,7 +165,7 @@ class Fold:
         t = np.where(count == K + 1, -K - 1, np.where(never, K + 1, t))
         return t, falling & ~never
 
-    def _exact(self) -> tuple[HostArray, HostArray]:
+    def exact_thresholds(self) -> tuple[HostArray, HostArray]:
         """Thresholds by bisection on the sign of the exact value, which is monotone."""
         low, high = self.product.reach()
         t, falling = np.zeros(len(low), np.int64), np.zeros(len(low), bool)

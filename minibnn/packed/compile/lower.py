@@ -470,12 +470,6 @@ class _Lowering:
         if self.fold is None or len(self.shape) != 1:
             got = f"{self.holds} of shape {self.shape}"
             self.refuse(f"expected one value for each class, got {got}", hint)
-        if self.shape[0] < 2:
-            self.refuse(
-                "expected at least two outputs, since the label is the first greatest of them, "
-                "got one, which would give label 0 always",
-                "end it in a Dense with two outputs, for two classes, and train that",
-            )
         if self.later and self.fold.norm is None:
             self.refuse(
                 "a MaxPool2D of sums that fall with the pixels", "rescale by a positive number"

@@ -35,9 +35,14 @@ def score_stage(fold: Fold, shape: Shape) -> ScoreStage:
     of the starts. So a and b are taken without all of these, and are rational. If also all slopes
     are equal, and no s fits into 64 bits (biases 0, 1e-20 and 1e30), `_ranked` gives A and B.
 
+    A single output says class 1 from 0 on. Its score is the distance to the accumulator at which
+    the exact logit changes its sign: A is 1 or -1.
+
     Raises:
         PackError: if no integers of 64 bits will do, and for too many accumulators to compare.
     """
+    if len(fold.lines) == 1:
+        return _one_score(fold, shape)
     ranking = _without_common(fold.lines)
     low, high = (bound.tolist() for bound in fold.product.reach())
     span, values = max(high) - min(low), _values(low, high, fold.product.step)
@@ -57,7 +62,16 @@ def score_stage(fold: Fold, shape: Shape) -> ScoreStage:
             "too far apart, or ties that rounding breaks; packable with any finite parameters is a "
             "last Dense with weights of +1 and -1, followed by TensorNorm or no batch norm"
         )
-    A, B, shift = found
+    return _stage(fold, shape, *found)
+
+
+def _one_score(fold: Fold, shape: Shape) -> ScoreStage:
+    """The score of a single output: at least 0 where the exact logit is."""
+    (threshold,), (falling,) = (found.tolist() for found in fold.exact_thresholds())
+    return _stage(fold, shape, [-1 if falling else 1], [threshold if falling else -threshold], 0)
+
+
+def _stage(fold: Fold, shape: Shape, A: list[int], B: list[int], shift: int) -> ScoreStage:
     logits = [line.coefficients() for line in fold.lines]
     scale, offset = (np.array([_float32(pair[k]) for pair in logits], np.float32) for k in (0, 1))
     a64, b64 = np.array(A, np.int64), np.array(B, np.int64)

@@ -71,7 +71,7 @@ def build(described: Any, arrays: dict[str, HostArray]) -> tuple[Interface, tupl
     require_affordable(input_shape, tuple(stages))
     if dtype != "uint8" and not isinstance(stages[0], CodeStage):
         raise ValueError(f"expected a code of {dtype} as the first stage")
-    for names, count in ((features, input_shape[-1]), (classes, shape[-1])):
+    for names, count in ((features, input_shape[-1]), (classes, max(shape[-1], 2))):
         if names is not None and not len(names) == len(set(names)) == count:
             raise ValueError(f"expected {count} different names")
     return Interface(input_shape, dtype, features, classes), tuple(stages)
@@ -273,8 +273,6 @@ def _with_size(stage: ScoreStage, before: list[Stage]) -> ScoreStage:
     product = next(s for s in reversed(before) if isinstance(s, Product))
     if any(a.shape != (product.channels,) for a in stage.arrays().values()):
         raise ValueError(f"expected numbers for {product.channels} classes")
-    if product.channels < 2:
-        raise ValueError("expected at least two classes, got one, whose label is always 0")
     largest = stage.largest(product)
     if stage.in_shape != (product.channels,) or largest >= 2**62:
         raise ValueError("expected a score for each sum, in 62 bits")

@@ -30,6 +30,7 @@ from minibnn import (
     Reshape,
     Residual,
     Sequential,
+    SignSTE,
     Ternary,
     disagreements,
     pack,
@@ -210,3 +211,39 @@ def test_refusals(message):
     model = Sequential(*refusals()[message]).initialize(0)
     with pytest.raises(PackError, match=message):
         pack(model, (4,))
+
+
+def test_all_obstacles_are_told_at_once():
+    """The same texts as when each is the only one; a layer that is only out of place comes once."""
+    layers = [
+        Reshape((8, 9, 1)),
+        Rescale(1 / 255),
+        Conv2D(1, 4, 3),
+        BatchNorm(4),
+        Activation(ReLU()),
+        AveragePool2D(2),
+        Conv2D(4, 4, 2, groups=2, weight_quantizer=SignSTE()),
+        BatchNorm(4),
+        BatchNorm(4),
+        PReLU(4),
+        Activation(SignSTE()),
+        Flatten(),
+        Dense(16, 3),
+    ]
+    with pytest.raises(PackError) as caught:
+        pack(Sequential(*layers).initialize(0), (8, 9))
+    first, *lines = str(caught.value).splitlines()
+    assert first == "pack: 6 obstacles:"
+    paths = [line.split(",")[0].strip() for line in lines]
+    assert paths == [f"layer {i}" for i in (2, 4, 5, 6, 9, 12)]
+    layers[2] = Conv2D(1, 4, 3, weight_quantizer=SignSTE())
+    layers[4], layers[5] = Activation(SignSTE()), MaxPool2D(2)
+    layers[6] = Conv2D(4, 4, 2, weight_quantizer=SignSTE())
+    layers[12] = Dense(16, 3, weight_quantizer=SignSTE())
+    with pytest.raises(
+        PackError, match=r"^pack: 2 obstacles:\n  layer 8, .* second batch norm"
+    ) as caught:
+        pack(Sequential(*layers).initialize(0), (8, 9))
+    assert str(caught.value).splitlines()[2] == lines[4]
+    del layers[8:10]
+    pack(Sequential(*layers).initialize(0), (8, 9))
