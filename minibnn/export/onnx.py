@@ -54,7 +54,7 @@ def export_onnx(packed: PackedModel, path: str | os.PathLike[str]) -> None:
     convolutions. Windows of more than 65,792 pixels may exceed 2^24 and are refused.
 
     An input code is a Gather of features and one or two comparisons for each bit. Integers become
-    int32 first, since few runtimes compare smaller ones; floats are compared as they are, so
+    int32 first, since not every runtime compares smaller ones; floats are compared as they are, so
     infinities, subnormal numbers and nan (whose bits are 0) are exact where the runtime follows
     IEEE 754. ONNX Runtime does, unless told to flush subnormal numbers.
 

@@ -299,6 +299,14 @@ def test_a_thermometer_takes_one_comparison(rng, exported):
         assert comparisons(exported(coded(name, rng)[0])) == ops, name
 
 
+def test_integers_are_compared_as_int32(rng, exported):
+    """As pixels are: not every runtime has kernels that compare smaller ones."""
+    for name, dtype in (("uint8", np.int32), ("int16", np.int32), ("thermometer", np.float32)):
+        constants = onnx.load(str(exported(coded(name, rng)[0]))).graph.initializer
+        (low,) = [onnx.numpy_helper.to_array(c) for c in constants if c.name == "0.code.low"]
+        assert low.dtype == dtype
+
+
 def test_intervals_that_no_code_has(rng, runtime, exported):
     """A file may have any: empty ones, all numbers but nan, and both ends in one stage."""
     packed, x = coded("thermometer", rng)
