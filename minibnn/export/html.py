@@ -37,8 +37,8 @@ __all__ = ["export_html"]
 
 TITLE = "A network of single bits"
 PLACE = re.compile(r"\{\{(\w+)\}\}")
-# In the template, lines between `// only a b` and `// end`, also as comments of HTML or CSS, are for
-# pages with the property a or b; see `_properties`.
+# In the template, lines between `// only a b` and `// end`, or such comments of HTML and CSS, are
+# for pages with the property a or b; see `_properties`.
 ONLY = re.compile(r"\s*(?://|/\*|<!--) (?:only ([a-z ]+?)|end)(?: \*/| -->)?")
 
 # The digits of base 91: printable characters that have no special meaning in JSON and scripts.
