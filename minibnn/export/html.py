@@ -141,7 +141,8 @@ def _properties(packed: PackedModel) -> set[str]:
 
 def _chosen(template: str, properties: set[str]) -> str:
     """The template without the lines that are only for pages with other properties."""
-    lines, blocks = [], []
+    lines: list[str] = []
+    blocks: list[bool] = []
     for line in template.splitlines():
         if not (mark := ONLY.fullmatch(line)):
             lines += [line] * all(blocks)

@@ -14,7 +14,7 @@ import zlib
 import numpy as np
 import pytest
 from chromium import chromium  # noqa: F401 (a fixture)
-from coded_models import CODED, coded, extreme
+from coded_models import CODED, any_code, coded, extreme
 from html_pages import (
     ONE,
     SEVEN,
@@ -183,6 +183,15 @@ def test_intervals_that_no_code_has(tmp_path, rng):
         page = exported(other, tmp_path)
         assert node_scores(page, samples)[1] == other.predict_scores(samples).tolist()
         assert node_test(page)["passed"]
+
+
+@needs_node
+@pytest.mark.parametrize("seed", range(12))
+def test_any_comparisons(seed, tmp_path):
+    packed, samples = any_code(np.random.default_rng(seed))
+    page = exported(packed, tmp_path)
+    assert node_scores(page, samples)[1] == packed.predict_scores(samples).tolist()
+    assert node_test(page)["passed"]
 
 
 @needs_node

@@ -9,7 +9,7 @@ from itertools import pairwise
 
 import numpy as np
 import pytest
-from coded_models import CODED, coded, extreme
+from coded_models import CODED, any_code, coded, extreme
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from packed_models import SIGN, dense, images_models, ink, shake
@@ -281,6 +281,16 @@ def test_coded_inputs(name, rng, runtime, exported):
     evaluator = pytest.importorskip("onnx.reference").ReferenceEvaluator(str(file))
     scores = evaluator.run(None, {"images": samples[:20]})[0]
     np.testing.assert_array_equal(scores, packed.predict_scores(samples[:20]))
+
+
+@settings(deadline=None, max_examples=30)
+@given(st.integers(0, 2**32))
+def test_any_comparisons(tmp_path_factory, seed):
+    runtime = pytest.importorskip("onnxruntime")
+    packed, samples = any_code(np.random.default_rng(seed))
+    file = tmp_path_factory.mktemp("codes") / "model.onnx"
+    export_onnx(packed, file)
+    check(runtime, packed, file, samples)
 
 
 def comparisons(file):

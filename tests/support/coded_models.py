@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 
 from minibnn import (
@@ -21,6 +23,7 @@ from minibnn import (
     pack,
 )
 from minibnn.input_contract import InputContract
+from minibnn.packed.stages import CodeStage
 
 SIGN = SignSTE()
 
@@ -119,3 +122,29 @@ def extreme(x, packed, rng):
     samples = np.where(rng.random(x.shape) < 0.5, rng.choice(pool, x.shape), x)
     samples[: len(more)] = more.reshape(-1, *[1] * (x.ndim - 1))
     return samples
+
+
+def any_code(rng):
+    """A model whose comparisons no code would have, and samples around them.
+
+    Ends are equal, infinite, extreme or in the wrong order; features stand in any order.
+    """
+    dtype = np.dtype(rng.choice(["uint8", "int8", "int16", "float32"]))
+    features, bits = (int(n) for n in rng.integers(1, [6, 9]))
+    x, k = table(dtype, rng, features, 60), features * bits
+    model = Sequential(Thermometer(features, bits), *net(k)).initialize(rng)
+    fit_codes(model, x)
+    model.input_contract = InputContract(str(dtype), (features,))
+    packed = pack(model)
+    code = packed.stages[0]
+    if dtype.kind == "f":
+        pool = [-np.inf, np.inf, 0, -0.0, 1e-45, 3.4e38, 1.5]
+    else:
+        pool = [np.iinfo(dtype).min, np.iinfo(dtype).max, 0, 1]
+    pool = np.concatenate([np.array(pool, dtype), x[x == x]])
+    low, high = rng.choice(pool, k), rng.choice(pool, k)
+    high = np.where(rng.random(k) < 0.3, low, high)
+    shapes = code.in_shape, code.out_shape, code.dtype
+    code = CodeStage(*shapes, rng.permutation(code.feature), low, high)
+    packed = replace(packed, stages=(code, *packed.stages[1:]))
+    return packed, extreme(np.tile(x, (2, 1)), packed, rng)
