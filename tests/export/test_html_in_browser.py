@@ -523,6 +523,17 @@ def test_keys_move_a_slider(opened, rng):
     assert page.run(f"document.querySelector({slider(1)!r}).ariaValueText") == str(after[1])
 
 
+def test_a_key_moves_a_small_number_by_one(opened, rng):
+    packed, _ = coded("int8 one-hot", rng)
+    page = opened(packed)
+    put(page, field(2), "5")
+    page.run(f"document.querySelector({slider(2)!r}).focus()")
+    for number in (6, 7):
+        page.key("ArrowRight")
+        page.settle()
+        assert agree(page, packed)[2] == number
+
+
 def test_what_is_no_number(opened, rng):
     packed, _ = coded("int16", rng)
     page = opened(packed)
