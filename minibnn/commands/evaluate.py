@@ -39,10 +39,11 @@ def run(given: argparse.Namespace) -> int:
     images, labels = data.test_images, data.test_labels
     if given.split == "train":
         images, labels = data.train_images, data.train_labels
-    if size_of(packed.input_shape) != images[0].size:
+    if size_of(packed.input_shape) != images[0].size or packed.input_dtype != "uint8":
+        of = "" if packed.input_dtype == "uint8" else f" of {packed.input_dtype}"
         raise ValueError(
             f"{given.file}: expected a model of images of {images.shape[1:]}, got one of "
-            f"{packed.input_shape}"
+            f"{packed.input_shape}{of}"
         )
     predicted, speed = _predict(packed, images.reshape(-1, *packed.input_shape), backend)
     wrong = int((predicted != labels).sum())

@@ -21,7 +21,7 @@ python -m minibnn export FORM --help has a form's options."""
 FORMS = {
     "c": "one C99 header, without malloc or floats: for a microcontroller, or anything else",
     "onnx": "an ONNX graph of integers, for onnxruntime and others (needs the package onnx)",
-    "html": "one web page that works offline: draw a digit, and all bits of the network light up",
+    "html": "one web page that works offline: draw a digit or move sliders, and all bits light up",
 }
 EXAMPLES = {
     "c": """\
@@ -85,7 +85,7 @@ def _onnx(packed: PackedModel, path: str, given: argparse.Namespace) -> str:
     from minibnn.export import export_onnx
 
     export_onnx(packed, path)
-    return "ONNX; images (uint8) in, scores and label (int64) out"
+    return f"ONNX; images ({packed.input_dtype}) in, scores and label (int64) out"
 
 
 def _html(packed: PackedModel, path: str, given: argparse.Namespace) -> str:

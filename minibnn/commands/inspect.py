@@ -59,6 +59,11 @@ def _lines(packed: PackedModel, info: PackedFileInfo) -> list[tuple[str, str]]:
         ("", f"{packed.sha256} of the network, which its exports state too"),
         ("thresholds", "checked now: their sha256 are those of the certificate"),
     ]
+    if packed.input_dtype != "uint8":
+        lines.insert(0, ("input", f"{packed.input_dtype} of {packed.input_shape}"))
+    for name, names in (("features", packed.feature_names), ("classes", packed.class_names)):
+        if names is not None:
+            lines.append((name, ", ".join(map(shared.on_one_line, names))))
     for entry in packed.certificate["thresholds"]:
         counts = f"{shared.several(entry['channels'], 'channel')}, {entry['values']:,} accumulators"
         how = "the float layers" if entry["by"] == "enumeration" else "exact arithmetic"
@@ -89,7 +94,10 @@ def _for_machines(path: str, packed: PackedModel, info: PackedFileInfo) -> dict[
         "format_version": info.format_version,
         "minibnn": info.minibnn,
         "input_shape": packed.input_shape,
+        "input_dtype": packed.input_dtype,
+        "feature_names": packed.feature_names,
         "classes": packed.classes,
+        "class_names": packed.class_names,
         "stages": [vars(row) for row in packed.summary().rows],
         "bytes": sizes,
         "sha256": info.sha256,

@@ -11,7 +11,7 @@ from minibnn.commands.terminal import note as note
 from minibnn.data import ImageDataset
 from minibnn.data.mnist import load_by_options
 from minibnn.packed import PackedFileError, PackedModel, load_packed
-from minibnn.packed.stages import Product, ThresholdStage
+from minibnn.packed.stages import CodeStage, Product, ThresholdStage
 from minibnn.training.checkpoint import Checkpoint
 
 MAKE_ONE = "python -m minibnn train -o FILE makes one"
@@ -179,11 +179,13 @@ def learning_rate(text: str) -> float:
 
 
 def float_bytes(packed: PackedModel) -> int:
-    """Bytes of the network in float32: its weights, its thresholds, and two numbers per class."""
+    """Bytes of the network in float32: weights, a threshold per bit, two numbers per class."""
     numbers = 2 * packed.classes
     for stage in packed.stages:
         if isinstance(stage, Product):
             numbers += stage.channels * stage.width
         elif isinstance(stage, ThresholdStage):
             numbers += len(stage.thresholds)
+        elif isinstance(stage, CodeStage):
+            numbers += len(stage.feature)
     return 4 * numbers

@@ -89,15 +89,15 @@ def _lines(packed: PackedModel, vectors: TestVectors) -> Iterator[str]:
     predict = parts["predict" if packed.classes > 1 else "predict one"]
     yield _head(packed, program, len(vectors.images))
     yield from ["#ifndef NAME_H", "#define NAME_H", "", "#include <stdint.h>"]
-    yield from ["#include <string.h> /* memcpy */"] * ("place" in program.parts) + [""]
+    yield from ["#include <string.h> /* memcpy */"] * ("order" in program.parts) + [""]
     if number == "uint8_t":
         yield f"#define NAME_INPUT_BYTES {size_of(packed.input_shape)}"
     else:
         yield f"#define NAME_INPUTS {size_of(packed.input_shape)}"
     yield f"#define NAME_CLASSES {packed.classes}"
     if "code" in program.parts:
-        floats = "place" in program.parts
-        yield f"#define NAME_NUMBER(x) {'name_place(x)' if floats else '(x)'}"
+        floats = "order" in program.parts
+        yield f"#define NAME_NUMBER(x) {'name_order(x)' if floats else '(x)'}"
     if "sums" in program.parts:
         yield f"#define NAME_MOST_PIXELS {program.most_pixels} /* in a sum */"
     yield from ["", parts.pop("words")]
@@ -210,7 +210,7 @@ def _head(packed: PackedModel, program: Program, vectors: int) -> str:
     contract = "scaling."
     if packed.input_shape[:2] == (28, 28):
         contract += " In MNIST 0 is paper and 255 is ink, and rows go from the top."
-    if "place" in program.parts:
+    if "order" in program.parts:
         contract += " A missing number is nan."
     lines = [image, contract, *_listed("Features", packed.feature_names)]
     lines += _listed("Classes", packed.class_names)

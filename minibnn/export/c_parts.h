@@ -118,10 +118,10 @@ static inline void name_binarize(name_word *y, const uint8_t *x, uint32_t n, uin
         name_put(y, i, (name_word)((x[i] >= threshold) != falling), 1);
 }
 
-//: place
+//: order
 /* The place of a number in the order of all floats, as an integer: the order of their bits, turned
    round below 0. -0 has the place of 0, and nan comes before everything. */
-static inline int32_t name_place(float x)
+static inline int32_t name_order(float x)
 {
     uint32_t bits, size;
     memcpy(&bits, &x, sizeof bits);

@@ -122,7 +122,7 @@ class Program:
         self.types["input"] = "float" if stage.dtype == "float32" else ctype
         self.types["number"] = ctype
         self.types["feature"] = _ctype([features - 1, 0])
-        self.need("code", "put", *["place"] * (stage.dtype == "float32"))
+        self.need("code", "put", *["order"] * (stage.dtype == "float32"))
         ends = {name: numbers.place(getattr(stage, name)) for name in ("low", "high")}
         names = [self.numbers("features", "name_feature", stage.feature, self.types["feature"])]
         for name, places in ends.items():

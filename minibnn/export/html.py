@@ -1,4 +1,4 @@
-"""Export a packed model as a web page: people draw digits, and the model reads them."""
+"""Export a packed model as a web page: people draw digits or move sliders, and it answers."""
 
 from __future__ import annotations
 
@@ -14,12 +14,15 @@ from typing import Any
 import numpy as np
 
 from minibnn.atomic_file import whole_file
+from minibnn.export.vectors import DIGITS as DRAWN
 from minibnn.export.vectors import TestVectors, vectors_of
 from minibnn.packed.bits import flat_bits
+from minibnn.packed.description import interval_end
 from minibnn.packed.errors import PackError
 from minibnn.packed.model import PackedModel
 from minibnn.packed.stages import (
     Binarize,
+    CodeStage,
     ConvStage,
     DenseStage,
     HostArray,
@@ -32,9 +35,11 @@ from minibnn.packed.stages import (
 
 __all__ = ["export_html"]
 
-SHAPES = ((28, 28), (784,), (28, 28, 1))
 TITLE = "A network of single bits"
 PLACE = re.compile(r"\{\{(\w+)\}\}")
+# In the template, lines between `// only a b` and `// end`, or such comments of HTML and CSS, are
+# for pages with the property a or b; see `_properties`.
+ONLY = re.compile(r"\s*(?://|/\*|<!--) (?:only ([a-z ]+?)|end)(?: \*/| -->)?")
 
 # The digits of base 91: printable characters that have no special meaning in JSON and scripts.
 DIGITS = np.array([c for c in range(33, 127) if chr(c) not in '"\\<'], np.uint8)
@@ -47,27 +52,37 @@ def export_html(
     title: str | None = None,
     images: HostArray | None = None,
 ) -> None:
-    """Write a web page on which people draw digits and watch the packed model read them.
+    """Write a web page on which people try a packed model out.
 
-    The page is one file of HTML, CSS and JavaScript that loads nothing from a network. Like the
-    digits of MNIST, a drawing is fitted into 20 by 20 pixels and centred by its mass in 28 by 28.
-    The model's integer program runs on the page, in words of 32 bits, and the page shows every bit,
-    the scores and the label. People draw with a mouse, a finger, a pen or the keyboard.
+    The page is one file of HTML, CSS and JavaScript that loads nothing from a network. The model's
+    integer program runs on the page, in words of 32 bits, and the page shows every bit, the scores
+    and the label, by its name if the model has ``class_names``. What goes in depends on the model:
+
+    .. code-block:: text
+
+        uint8 (28, 28), (784,), (28, 28, 1)     people draw, with a mouse, a finger, a pen or keys
+        other uint8 (h, w), (h, w, 1), (h, w, 3)     a picture from a file, in the model's size
+        anything else, or (h, w) with names     a slider and a field for each number
+
+    Like the digits of MNIST, a drawing is fitted into 20 by 20 pixels and centred by its mass in 28
+    by 28. A slider goes from a feature's least threshold to its greatest, and a bit beyond both;
+    its field takes any number of the model's dtype.
 
     When it opens, the page compares the scores of `images` with ``packed.predict_scores``, and the
     model with its checksum; any difference is shown in red. The same model and images give the
     same bytes.
 
     Args:
-        packed: a model of images of 28 by 28.
+        packed: the model.
         path: of the file, which appears whole or not at all.
         title: the page's heading.
-        images: uint8 with the model's shape, for the self-test and as examples to click; None
-            gives one of each digit, all pixels 0, and all 255.
+        images: samples of the model's shape and dtype, for the self-test and as examples to click;
+            None gives one of each digit, all pixels 0, and all 255, or for other models those of
+            `minibnn.export.vectors`.
 
     Raises:
-        PackError: for a model of images of another shape, or a stage that the page cannot run.
-        TypeError: for images that are not uint8, or a title that is not a string.
+        PackError: for a stage that the page cannot run.
+        TypeError: for images of another dtype, or a title that is not a string.
         ValueError: for images of another shape, for no images, and for a blank title.
         OSError: if the file cannot be written.
 
@@ -80,11 +95,6 @@ def export_html(
     ...     page.read_text(encoding="utf-8").count("Templates of digits")
     2
     """
-    if packed.input_shape not in SHAPES:
-        raise PackError(
-            "export_html: expected a model of images of shape (28, 28), since that is what people "
-            f"draw on the page, got {packed.input_shape}"
-        )
     if not isinstance(title, str | None):
         raise TypeError(f"export_html: expected title as text, got {type(title).__name__}")
     if title is not None and not title.strip():
@@ -94,7 +104,8 @@ def export_html(
     vectors = vectors_of(packed, images)
     if len(vectors.images) == 0:
         raise ValueError("export_html: expected at least one image for the self-test, got none")
-    model = _json(_describe(packed))
+    properties = _properties(packed)
+    model = _json(_describe(packed, "typed" in properties))
     heading = html.escape(TITLE if title is None else title)
     content = {
         "title": heading,
@@ -105,22 +116,52 @@ def export_html(
     }
     template = resources.files(__package__).joinpath("page.html").read_text(encoding="utf-8")
     # All at once, so that inserted text is not searched for further positions.
-    page = PLACE.sub(lambda place: content[place[1]], _shortened(template))
+    page = PLACE.sub(lambda place: content[place[1]], _shortened(_chosen(template, properties)))
     # A title may have lone surrogates, which cannot be encoded.
     data = page.encode("utf-8", errors="replace")
     with whole_file(path) as file:
         file.write(data)
 
 
+def _properties(packed: PackedModel) -> set[str]:
+    """What the page is like, as the template's blocks name it."""
+    shape, code = packed.input_shape, isinstance(packed.stages[0], CodeStage)
+    image = shape[2] in (1, 3) if len(shape) == 3 else len(shape) == 2 and not packed.feature_names
+    kind = "table"
+    if packed.input_dtype == "uint8":
+        kind = "draw" if shape in DRAWN else "picture" if image else kind
+    named = packed.class_names not in (None, tuple(map(str, range(packed.classes))))
+    found = {kind, "names" if named else "plain", "code" if code else "uncoded"}
+    found.add("numbers" if code or kind == "table" else "pixels")
+    found.add("typed" if code or named or kind != "draw" else "untyped")
+    if kind == "draw":
+        found.add("digits" if packed.classes == 10 and not named else "drawing")
+    return found
+
+
+def _chosen(template: str, properties: set[str]) -> str:
+    """The template without the lines that are only for pages with other properties."""
+    lines: list[str] = []
+    blocks: list[bool] = []
+    for line in template.splitlines():
+        if not (mark := ONLY.fullmatch(line)):
+            lines += [line] * all(blocks)
+        elif mark[1] is None:
+            blocks.pop()
+        else:
+            blocks.append(not properties.isdisjoint(mark[1].split()))
+    return "\n".join(lines) + "\n"
+
+
 def _shortened(template: str) -> str:
     """The template with fewer blanks, and without most comments on lines of their own.
 
-    The scripts of the network and the picture, which people may want to read, keep their comments
-    and half of their indentation.
+    The scripts of the network, the picture and the numbers, which people may want to read, keep
+    their comments and half of their indentation.
     """
     lines, part = [], ""
     for line in template.splitlines():
-        if opened := re.match(r'<(style|script id="(?:network|picture))', line):
+        if opened := re.match(r'<(style|script id="(?:network|picture|numbers))', line):
             part = opened[1]
         elif line.startswith("</"):
             part = ""
@@ -134,15 +175,23 @@ def _shortened(template: str) -> str:
     return "\n".join(lines) + "\n"
 
 
-def _describe(packed: PackedModel) -> dict[str, Any]:
+def _describe(packed: PackedModel, typed: bool) -> dict[str, Any]:
+    """The model as the page's `loadNetwork` reads it; `typed` says what goes in, and its names."""
     stages = [_describe_stage(i, stage) for i, stage in enumerate(packed.stages)]
-    return {"bytes": packed.nbytes, "stages": stages}
+    about: dict[str, Any] = {"bytes": packed.nbytes, "stages": stages}
+    if typed:
+        about["input"] = {"shape": packed.input_shape, "dtype": packed.input_dtype}
+        if packed.feature_names is not None:
+            about["input"]["features"] = packed.feature_names
+        if packed.class_names is not None:
+            about["classes"] = packed.class_names
+    return about
 
 
 def _describe_vectors(packed: PackedModel, vectors: TestVectors, model: str) -> dict[str, Any]:
     numbers = _numbers(packed.scores)
     return {
-        "images": _text(_packbits(vectors.images.tobytes())),
+        "images": _text(_packbits(_little(vectors.images))),
         "labels": vectors.labels.tolist(),
         "scores": [numbers(row) for row in vectors.scores],
         "crc32": zlib.crc32(model.encode("ascii")),
@@ -154,6 +203,8 @@ def _describe_stage(i: int, stage: Stage) -> dict[str, Any]:
     about: dict[str, Any] = {"kind": stage.kind, "out": stage.out_shape}
     if isinstance(stage, ConvStage | PoolStage):
         about["in"] = stage.in_shape
+    if isinstance(stage, CodeStage):
+        about |= _describe_code(stage)
     if isinstance(stage, Product):
         about |= {"channels": stage.channels, "width": stage.width, "pixels": stage.pixels}
         about["weights"] = _text(flat_bits(stage.weights, stage.width).tobytes())
@@ -171,11 +222,29 @@ def _describe_stage(i: int, stage: Stage) -> dict[str, Any]:
     elif isinstance(stage, ScoreStage):
         numbers = _numbers(stage)
         about |= {"int32": stage.fits_int32, "A": numbers(stage.A), "B": numbers(stage.B)}
-    elif not isinstance(stage, DenseStage):
+    elif not isinstance(stage, DenseStage | CodeStage):
         raise PackError(
             f"export_html: stage {i}: expected a kind that the page runs, got {stage.kind}"
         )
     return about
+
+
+def _describe_code(stage: CodeStage) -> dict[str, Any]:
+    """What the page's `loadCode` reads."""
+    features, bits = stage.in_shape[-1], len(stage.feature)
+    about: dict[str, Any] = {"features": features, "bits": bits}
+    if not np.array_equal(stage.feature, np.arange(bits) * features // bits):
+        about["feature"] = stage.feature.tolist()
+    for name in ("low", "high"):
+        end = getattr(stage, name)
+        if (end != interval_end(end.dtype, name)).any():
+            about[name] = _text(_little(end))
+    return about
+
+
+def _little(array: HostArray) -> bytes:
+    """The bytes of an array, the lowest of each number first."""
+    return array.astype(array.dtype.newbyteorder("<")).tobytes()
 
 
 def _numbers(scores: ScoreStage) -> Any:

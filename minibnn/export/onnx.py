@@ -10,11 +10,12 @@ import numpy as np
 
 from minibnn.atomic_file import whole_file
 from minibnn.packed.bits import unpack_rows
-from minibnn.packed.description import describe, to_json
+from minibnn.packed.description import describe, interval_end, to_json
 from minibnn.packed.errors import PackError
 from minibnn.packed.model import PackedModel
 from minibnn.packed.stages import (
     Binarize,
+    CodeStage,
     ConvStage,
     DenseStage,
     HostArray,
@@ -39,7 +40,8 @@ def export_onnx(packed: PackedModel, path: str | os.PathLike[str]) -> None:
 
     .. code-block:: text
 
-        images   uint8  (N, *input_shape)   pixels as they are: no scaling
+        images   uint8  (N, *input_shape)   pixels as they are: no scaling; or the samples of a
+                                            coded input, of the model's input_dtype
         scores   int64  (N, classes)        those of packed.predict_scores
         label    int64  (N,)                the first class with the greatest score
 
@@ -51,10 +53,16 @@ def export_onnx(packed: PackedModel, path: str | os.PathLike[str]) -> None:
     TensorFloat32 (a pixel has 8 bits), but not for runtimes that add in float16 or use Winograd
     convolutions. Windows of more than 65,792 pixels may exceed 2^24 and are refused.
 
+    An input code is a Gather of features and one or two comparisons for each bit. Integers become
+    int32 first, since not every runtime compares smaller ones; floats are compared as they are, so
+    infinities, subnormal numbers and nan (whose bits are 0) are exact where the runtime follows
+    IEEE 754. ONNX Runtime does, unless told to flush subnormal numbers.
+
     The graph needs opset 12 (ONNX 1.7, 2020) or later. That opset has no type of one bit, so
     weights are int8: 8 times the size of packed weights, and a quarter of the size of floats. The
     metadata has ``format``, ``minibnn`` (the version), ``architecture`` (JSON, the stages without
-    their arrays) and ``sha256`` (`PackedModel.sha256`). One model gives the same bytes every time.
+    their arrays) and ``sha256`` (`PackedModel.sha256`), and, if the model has them,
+    ``feature_names`` and ``class_names`` (JSON lists). One model gives the same bytes every time.
 
     Args:
         packed: the model.
@@ -93,7 +101,7 @@ class _Graph:
         self.nodes: list[Any] = []
         self.constants: dict[str, Any] = {}
         self.value, self.shape = "images", packed.input_shape
-        self.dtype: Any = np.uint8
+        self.dtype: Any = np.dtype(packed.input_dtype).type
         self.channels_first = False
         self.prefix = ""
 
@@ -104,6 +112,8 @@ class _Graph:
             self.prefix = f"{i}.{stage.kind}"
             if isinstance(stage, Binarize):
                 self.binarize(stage, self.consumer(i))
+            elif isinstance(stage, CodeStage):
+                self.code(stage, self.consumer(i))
             elif isinstance(stage, DenseStage):
                 self.dense(stage)
             elif isinstance(stage, ConvStage):
@@ -116,12 +126,15 @@ class _Graph:
                 self.scores(stage)
             else:
                 self.refuse(f"expected a stage that has an ONNX form, got {stage!r}")
-        integer, byte = self.onnx.TensorProto.INT64, self.onnx.TensorProto.UINT8
+        integer = self.onnx.TensorProto.INT64
+        dtype = np.dtype(self.packed.input_dtype)
+        coded = isinstance(self.packed.stages[0], CodeStage)
+        samples = f"samples of {dtype}" if coded else "pixels of uint8"
         tensor = helper.make_tensor_value_info
         graph = helper.make_graph(
             self.nodes,
             "minibnn",
-            [tensor("images", byte, ["N", *self.packed.input_shape])],
+            [tensor("images", self.tensor_type(dtype), ["N", *self.packed.input_shape])],
             [
                 tensor("scores", integer, ["N", self.packed.classes]),
                 tensor("label", integer, ["N"]),
@@ -135,7 +148,7 @@ class _Graph:
             producer_name="minibnn",
             producer_version=__version__,
             doc_string=(
-                "A binary network. images: pixels of uint8, not scaled. scores: integers, equal to "
+                f"A binary network. images: {samples}, not scaled. scores: integers, equal to "
                 "those of the packed model. label: the first class with the greatest score."
             ),
         )
@@ -168,9 +181,13 @@ class _Graph:
     def cast(self, dtype: Any) -> None:
         """Cast the values, unless they have this dtype."""
         if self.dtype != dtype:
-            to = self.onnx.helper.np_dtype_to_tensor_dtype(np.dtype(dtype))
-            self.node("Cast", to=to)
+            self.node("Cast", to=self.tensor_type(dtype))
             self.dtype = dtype
+
+    def tensor_type(self, dtype: Any) -> int:
+        """ONNX's number of a NumPy dtype."""
+        number: int = self.onnx.helper.np_dtype_to_tensor_dtype(np.dtype(dtype))
+        return number
 
     def rows(self, shape: Shape) -> None:
         """Bring the values into this shape, in row-major order with channels last."""
@@ -206,6 +223,28 @@ class _Graph:
         self.cast(np.int32)
         self.compare(np.array(stage.threshold), np.array(stage.falling), consumer)
 
+    def code(self, stage: CodeStage, consumer: Stage) -> None:
+        """Compare, with one end only where the other end of every interval is open."""
+        if self.dtype != np.float32:
+            self.cast(np.int32)
+        self.rows(stage.in_shape)
+        features = self.constant("feature", stage.feature, np.int64)
+        self.node("Gather", features, axis=len(stage.in_shape))
+        self.shape = stage.out_shape
+        values, holds = self.value, []
+        open_ = {end: (getattr(stage, end) == interval_end(stage.low.dtype, end)).all()
+                 for end in ("low", "high")}  # fmt: skip
+        for op, end in (("GreaterOrEqual", "low"), ("LessOrEqual", "high")):
+            if open_[end] and not (end == "low" and open_["high"]):  # nan takes a comparison
+                continue
+            self.value = values
+            self.node(op, self.constant(end, getattr(stage, end), self.dtype))
+            holds.append(self.value)
+        if len(holds) == 2:
+            self.value = holds[0]
+            self.node("And", holds[1])
+        self.bits(np.array(False), consumer)
+
     def threshold(self, stage: ThresholdStage, consumer: Stage) -> None:
         channels = len(stage.thresholds)
         height_width_channels = (*self.shape[1:], self.shape[0])
@@ -217,13 +256,20 @@ class _Graph:
         self.compare(stage.thresholds.reshape(shape), stage.falling.reshape(shape), consumer)
 
     def compare(self, thresholds: HostArray, falling: HostArray, consumer: Stage) -> None:
-        """Bits as the consumer takes them: 0 and 2 as uint8, or -1 and +1 as float32.
+        """The bits of thresholds.
 
         ``acc <= t`` is the opposite of ``acc >= t + 1``, so falling channels swap the two values.
         """
-        floats = isinstance(consumer, ConvStage)
         least = thresholds.astype(np.int64) + falling
         self.node("GreaterOrEqual", self.constant("least", least, self.dtype))
+        self.bits(falling, consumer)
+
+    def bits(self, falling: HostArray, consumer: Stage) -> None:
+        """Conditions as the consumer takes bits: 0 and 2 as uint8, or -1 and +1 as float32.
+
+        Where `falling`, the bit is 1 if the condition does not hold.
+        """
+        floats = isinstance(consumer, ConvStage)
         self.dtype = np.float32 if floats else np.uint8
         plus, minus = (1, -1) if floats else (2, 0)
         if not falling.any():
@@ -298,9 +344,11 @@ def _signs(stage: Product) -> HostArray:
 
 
 def _metadata(packed: PackedModel) -> dict[str, str]:
+    names = {"feature_names": packed.feature_names, "class_names": packed.class_names}
     return {
         "format": "minibnn-onnx",
         "minibnn": __version__,
         "architecture": to_json(describe(packed.interface, packed.stages)),
         "sha256": packed.sha256,
+        **{key: to_json(list(value)) for key, value in names.items() if value is not None},
     }

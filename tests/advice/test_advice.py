@@ -41,7 +41,7 @@ INFORMATION = {
     "commands": [
         "10 for seed and modern",
         "a second Ctrl-C saves nothing.",
-        "images (uint8) in, scores and label (int64) out",
+        "images ({}) in, scores and label (int64) out",
         "nothing is saved",
         "one that is there is replaced",
         "take a drop-in set such as",

@@ -6,11 +6,24 @@ import re
 
 import numpy as np
 import pytest
-from command_line import SAMPLE
+from coded_models import coded
+from command_line import SAMPLE, refuses
 
-from minibnn import Dense, Flatten, Rescale, Sequential, SignSTE, load_packed, pack, save_packed
+from minibnn import (
+    Dense,
+    Flatten,
+    Rescale,
+    Sequential,
+    SignSTE,
+    Thermometer,
+    fit_codes,
+    load_packed,
+    pack,
+    save_packed,
+)
 from minibnn.__main__ import main
 from minibnn.commands.evaluate import worst_pairs
+from minibnn.input_contract import InputContract
 
 
 @pytest.mark.parametrize("split", ["test", "train"])
@@ -44,3 +57,17 @@ def test_evaluate_takes_images_in_the_models_shape(tmp_path, capsys, rng):
     assert main(["evaluate", file(784, Flatten()), *SAMPLE]) == 0
     assert main(["evaluate", file(100), *SAMPLE]) == 2
     assert "got one of (100,)" in capsys.readouterr().err
+
+
+def test_evaluate_has_images_only(tmp_path, capsys, rng):
+    path = str(tmp_path / "table.safetensors")
+    save_packed(coded("thermometer", rng)[0], path)
+    said = "expected a model of images of (28, 28), got one of (4,) of float32"
+    refuses(capsys, ["evaluate", path, *SAMPLE], 2, said)
+    model = Sequential(Thermometer(784, 1), Dense(784, 10, weight_quantizer=SignSTE())).initialize(
+        0
+    )
+    fit_codes(model, rng.standard_normal((9, 784)))
+    model.input_contract = InputContract("float32", (784,))
+    save_packed(pack(model), path)
+    refuses(capsys, ["evaluate", path, *SAMPLE], 2, "got one of (784,) of float32")

@@ -8,8 +8,10 @@ import subprocess
 import sys
 
 import pytest
+from coded_models import coded
 from command_line import refuses
 
+from minibnn import save_packed
 from minibnn.__main__ import main
 from minibnn.commands.export import FORMS
 
@@ -60,6 +62,16 @@ def test_export_onnx(trained, tmp_path, capsys):
         main(["export", "onnx", str(trained), "-o", str(path), "--name", "x"])
     assert stop.value.code == 2
     assert "unrecognized arguments: --name x" in capsys.readouterr().err
+
+
+def test_export_of_coded_inputs(tmp_path, capsys, rng):
+    pytest.importorskip("onnx", reason="no onnx")
+    file, out = tmp_path / "table.safetensors", tmp_path / "out"
+    save_packed(coded("int16", rng)[0], file)
+    assert main(["export", "onnx", str(file), "-o", str(out)]) == 0
+    assert "images (int16) in, " in capsys.readouterr().out
+    assert main(["export", "html", str(file), "-o", str(out)]) == 0
+    assert "Move the sliders." in out.read_text(encoding="utf-8")
 
 
 def test_export_onnx_without_onnx(trained, tmp_path, capsys, monkeypatch):

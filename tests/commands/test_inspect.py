@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import json
+import re
 from argparse import Namespace
+from dataclasses import replace
+
+from coded_models import coded
 
 from minibnn import load_packed, pack, save_packed
 from minibnn.__main__ import main
@@ -63,3 +67,28 @@ def test_figures_forge_no_lines(tmp_path, capsys):
     )
     assert main(["inspect", str(path), "--json"]) == 0
     assert json.loads(capsys.readouterr().out)["training"] == training
+
+
+def test_inspect_says_what_goes_in(tmp_path, capsys, rng):
+    path = tmp_path / "table.safetensors"
+    packed, _ = coded("int16", rng)
+    names = ("a", "b\nsha256       of a key", "c")
+    save_packed(replace(packed, class_names=names), path)
+    assert main(["inspect", str(path)]) == 0
+    printed = capsys.readouterr().out
+    assert "\ninput        int16 of (4,)\n" in printed
+    assert "\nfeatures     x0, x1, x2, x3\n" in printed
+    assert "\nclasses      a, b\\nsha256       of a key, c\n" in printed
+    # 32 thresholds, the network's 768 + 72 weights and 24 thresholds, 2 numbers for each class
+    assert f"\nfloat32      {4 * (32 + 768 + 72 + 24 + 6):,} bytes " in printed
+    assert main(["inspect", str(path), "--json"]) == 0
+    said = json.loads(capsys.readouterr().out)
+    assert (said["input_dtype"], said["input_shape"], said["classes"]) == ("int16", [4], 3)
+    assert (said["feature_names"], said["class_names"]) == (["x0", "x1", "x2", "x3"], list(names))
+
+
+def test_inspect_without_names(tmp_path, capsys):
+    path = tmp_path / "plain.safetensors"
+    save_packed(pack(RECIPES["seed"]().build().initialize(0), (28, 28)), path)
+    assert main(["inspect", str(path)]) == 0
+    assert not re.search("^(input|features|classes) ", capsys.readouterr().out, re.MULTILINE)

@@ -2,15 +2,30 @@
 
 from __future__ import annotations
 
-import re
+import math
 import subprocess
+from dataclasses import replace
 
 import numpy as np
 import pytest
 from c_headers import C99, CPP, SANITIZE, build, compiler, header
-from coded_models import FRONTS, NAMES, coded
+from coded_models import CODED, any_code, coded, extreme, table
 
-from minibnn import disagreements, load_packed, save_packed
+from minibnn import (
+    Activation,
+    BatchNorm,
+    Dense,
+    InputContract,
+    Sequential,
+    SignSTE,
+    Standardize,
+    Thermometer,
+    disagreements,
+    fit_codes,
+    load_packed,
+    pack,
+    save_packed,
+)
 from minibnn.packed.file.load import packed_file_info
 
 PROGRAM = """
@@ -19,7 +34,7 @@ PROGRAM = """
 #include "net.h"
 int main(void)
 {
-    static net_input x[5];
+    static net_input x[INPUTS];
     static net_score scores[NET_CLASSES];
     if (net_selftest()) return 1;
     while (fread(x, sizeof x, 1, stdin) == 1) {
@@ -37,67 +52,86 @@ COMMANDS = {
     "C++": ["g++", *CPP],
     "clang": ["clang", *C99, "-O2", "-Wno-unused-function"],
 }
+NAMES = ["low", 'caf\u00e9 "\\?', "*/ high"]
 
 
-@pytest.mark.parametrize("front", FRONTS)
-def test_scores_are_numpys(front, tmp_path, rng):
+def scores_in_c(packed, x, folder, command, program=PROGRAM):
+    """What the program prints for these inputs."""
+    (folder / "main.c").write_text(program)
+    build(folder, [*command, f"-DINPUTS={math.prod(packed.input_shape)}"], ["main.c"])
+    done = subprocess.run([folder / "run"], input=x.tobytes(), stdout=-1, check=True)
+    return np.frombuffer(done.stdout, np.int32).reshape(len(x), -1)
+
+
+@pytest.mark.parametrize("name", CODED)
+def test_scores_are_numpys(name, tmp_path, rng):
     compiler("gcc")
-    model, packed, x = coded(front, rng)
-    expected = packed.predict_scores(x)
-    known = ~np.isnan(x).any(axis=1) if front == "signs" else slice(None)  # a sign keeps nan
-    with np.errstate(over="ignore"):
-        assert (model.forward(x[known]).argmax(axis=1) == packed.predict(x[known])).all()
-    header(packed, tmp_path, name="net", images=x[:4])
-    (tmp_path / "main.c").write_text(PROGRAM)
-    for name, command in COMMANDS.items():
-        if name == "clang":
-            continue
-        build(tmp_path, command, ["main.c"])
-        done = subprocess.run([tmp_path / "run"], input=x.tobytes(), stdout=-1, check=True)
-        got = np.frombuffer(done.stdout, np.int32).reshape(-1, 3)
-        assert (got == expected).all(), name
+    packed, x = coded(name, rng)
+    x = np.concatenate([x, *(extreme(x, packed, rng) for _ in range(5))])
+    header(packed, tmp_path, name="net")
+    got = scores_in_c(packed, x, tmp_path, COMMANDS["sanitizers"])
+    assert (got == packed.predict_scores(x)).all()
 
 
-@pytest.mark.parametrize("front", ["floats", "int16"])
-def test_one_score_decides_between_two_classes(front, tmp_path, rng):
+@pytest.mark.parametrize("command", COMMANDS)
+@pytest.mark.parametrize("name", ["thermometer", "int16 falling", "uint8", "float channels"])
+def test_scores_are_numpys_with_each_compiler(name, command, tmp_path, rng):
+    compiler(COMMANDS[command][0])
+    packed, x = coded(name, rng)
+    x = np.concatenate([x, *(extreme(x, packed, rng) for _ in range(5))])
+    header(packed, tmp_path, name="net")
+    got = scores_in_c(packed, x, tmp_path, COMMANDS[command])
+    assert (got == packed.predict_scores(x)).all()
+
+
+@pytest.mark.parametrize("seed", range(10))
+def test_any_intervals(seed, tmp_path):
+    """Equal, infinite, extreme and empty ones; features in any order."""
     compiler("gcc")
-    model, packed, x = coded(front, rng, outputs=1)
+    packed, x = any_code(np.random.default_rng(seed))
+    header(packed, tmp_path, name="net")
+    assert (scores_in_c(packed, x, tmp_path, COMMANDS["gcc"]) == packed.predict_scores(x)).all()
+
+
+@pytest.mark.parametrize("dtype", ["float32", "int16"])
+def test_one_score_decides_between_two_classes(dtype, tmp_path, rng):
+    compiler("gcc")
+    x, sign = table(dtype, rng), SignSTE()
+    model = Sequential(
+        Standardize(4), Thermometer(4, 5), Dense(20, 9, weight_quantizer=sign), BatchNorm(9),
+        Activation(sign), Dense(9, 1, weight_quantizer=sign), BatchNorm(1),
+    ).initialize(rng)  # fmt: skip
+    fit_codes(model, x)
+    model[-1].running_mean.data[...] = -1.3
+    model[-1].gamma.data[...] = -0.5
+    model[-1].beta.data[...] = 0.1
+    model.input_contract = InputContract(dtype, (4,))
+    packed = pack(model, class_names=NAMES[:2])
     labels = packed.predict(x)
     assert set(labels) == {0, 1}
     assert (labels == (model.forward(x)[:, 0] >= 0)).all()
-    assert set(packed.predict(x, names=True)) == set(NAMES["class_names"][:2])
+    assert set(packed.predict(x, names=True)) == set(NAMES[:2])
     assert disagreements(model, packed, x).labels == 0
     path = tmp_path / "net.safetensors"
     save_packed(packed, path, model=model)
     assert packed_file_info(path).format_version == 2
     assert (load_packed(path).predict(x) == labels).all()
-    text = header(packed, tmp_path, name="net", images=x[:4])
+    text = header(packed, tmp_path, name="net")
     assert "The label is 1 if the score is at least 0, else 0." in text
     program = PROGRAM.replace("net_scores(x, scores)", "scores[0] = net_predict(x)")
-    (tmp_path / "main.c").write_text(program)
-    build(tmp_path, COMMANDS["gcc"], ["main.c"])
-    done = subprocess.run([tmp_path / "run"], input=x.tobytes(), stdout=-1, check=True)
-    assert np.frombuffer(done.stdout, np.int32).tolist() == labels.tolist()
-
-
-def test_scores_are_numpys_with_clang(tmp_path, rng):
-    compiler("clang")
-    _, packed, x = coded("floats", rng)
-    header(packed, tmp_path, name="net", images=x[:4])
-    (tmp_path / "main.c").write_text(PROGRAM)
-    build(tmp_path, COMMANDS["clang"], ["main.c"])
-    done = subprocess.run([tmp_path / "run"], input=x.tobytes(), stdout=-1, check=True)
-    assert done.stdout == packed.predict_scores(x).astype(np.int32).tobytes()
+    got = scores_in_c(packed, x, tmp_path, COMMANDS["gcc"], program)
+    assert (got[:, 0] == labels).all()
 
 
 def test_names_and_types_are_in_the_header(tmp_path, rng):
     compiler("gcc")
-    _, packed, x = coded("int16", rng)
-    text = header(packed, tmp_path, name="net", images=x[:2])
+    packed, _ = coded("int16", rng)
+    packed = replace(packed, class_names=tuple(NAMES), feature_names=tuple("vwxy"))
+    text = header(packed, tmp_path, name="net")
     assert "int16_t net_input;" in text
-    assert "#define NET_INPUTS 5" in text
-    assert re.search(r"numbers \(int16_t\)", text)
-    assert "0 v, 1 w, 2 x, 3 y, 4 z" in text
+    assert "#define NET_INPUTS 4" in text
+    assert "numbers (int16_t)" in text
+    assert "0 v, 1 w, 2 x, 3 y" in text
     assert "string.h" not in text  # integers need nothing of it
     (tmp_path / "main.c").write_text(
         '#include <stdio.h>\n#include "net.h"\nint main(void)\n'
@@ -105,16 +139,18 @@ def test_names_and_types_are_in_the_header(tmp_path, rng):
     )
     build(tmp_path, ["gcc", *C99], ["main.c"])
     done = subprocess.run([tmp_path / "run"], capture_output=True, encoding="utf-8", check=True)
-    assert done.stdout.splitlines() == NAMES["class_names"]
+    assert done.stdout.splitlines() == NAMES
 
 
 def test_the_selftest_of_floats_has_finite_numbers_only(tmp_path, rng):
-    compiler("gcc")
-    _, packed, x = coded("floats", rng)
-    text = header(packed, tmp_path, name="net", images=x[-50:])
+    packed, x = coded("thermometer", rng)
+    x = extreme(x, packed, rng)
+    text = header(packed, tmp_path, name="net", images=x)
     images = text[text.index("net_images[NET_VECTORS]") : text.index("net_expected")]
-    assert not re.search(r"nan|inf", images)
-    kept = int(np.isfinite(x[-50:]).all(axis=1).sum())
-    assert f"#define NET_VECTORS {kept}" in text
+    assert "nan" not in images
+    assert "inf" not in images
+    kept = int(np.isfinite(x).all(axis=1).sum())
+    assert 0 < kept < len(x)
+    assert f"#define NET_VECTORS {kept}\n" in text
     with pytest.raises(ValueError, match="expected at least one image to test with"):
-        header(packed, tmp_path, images=np.full((2, 5), np.nan, np.float32))
+        header(packed, tmp_path, images=np.full((2, 4), np.nan, np.float32))

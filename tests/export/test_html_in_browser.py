@@ -2,16 +2,30 @@
 
 from __future__ import annotations
 
+import dataclasses
 import itertools
 import json
 import re
+import struct
+import zlib
 
 import numpy as np
 import pytest
 from chromium import chromium  # noqa: F401 (a fixture)
-from html_pages import ONE, SEVEN, ZERO, element, exported, noise, packed_of, with_wide_scores
+from coded_models import coded
+from html_pages import (
+    ONE,
+    SEVEN,
+    ZERO,
+    dense,
+    element,
+    exported,
+    noise,
+    packed_of,
+    with_wide_scores,
+)
 
-from minibnn import load_sample
+from minibnn import Flatten, Rescale, Sequential, load_sample, pack
 from minibnn.export.html import export_html
 
 
@@ -404,3 +418,319 @@ def test_other_networks_in_the_browser(name, chromium, tmp_path, rng):  # noqa: 
     page.key("ArrowRight")
     assert page.complaints() == []
     page.close()
+
+
+# --- numbers, pictures, names --------------------------------------------------------------------
+
+
+@pytest.fixture
+def opened(chromium, tmp_path):  # noqa: F811
+    """A function that opens the page of a model."""
+    pages = []
+
+    def open_(packed, size=(1280, 800), **options):
+        path = tmp_path / "page.html"
+        export_html(packed, path, **options)
+        pages.append(chromium.page(path.as_uri(), size=size))
+        assert pages[-1].run("minibnn.test.passed")
+        assert pages[-1].requests() == [path.as_uri()]
+        return pages[-1]
+
+    yield open_
+    for page in pages:
+        page.close()
+
+
+NUMBERS = "[...minibnn.pixels].map(String)"
+
+
+def agree(page, packed):
+    """What the page says is what the packed model says of the same numbers."""
+    x = np.array(page.run(NUMBERS), np.float64).astype(packed.input_dtype)
+    x = x.reshape(1, *packed.input_shape)
+    scores = [int(score) for score in page.run("minibnn.result.scores.map(String)")]
+    assert scores == packed.predict_scores(x)[0].tolist()
+    (name,) = packed.predict(x, names=True)
+    assert text(page, "digit") == name
+    assert text(page, "sentence").startswith(f"It says {name}.")
+    rows = page.run("[...document.querySelectorAll('#scores tr')].map((row) => row.textContent)")
+    numbers = [f"{n:,}".replace("-", "\u2212") for n in scores]
+    assert rows == [c + n for c, n in zip(packed.class_names, numbers, strict=True)]
+    best = page.run("[...document.querySelectorAll('#scores .best th')].map((h) => h.textContent)")
+    assert best == [name]
+    return x[0]
+
+
+def put(page, selector, value, event="input"):
+    page.run(f"(() => {{ const e = document.querySelector({selector!r}); e.value = {value!r};"
+             f" e.dispatchEvent(new Event({event!r}, {{ bubbles: true }})); }})()")  # fmt: skip
+
+
+def field(k):
+    return f".number:nth-child({k + 1}) [type=text]"
+
+
+def slider(k):
+    return f".number:nth-child({k + 1}) [type=range]"
+
+
+def value(page, selector):
+    return page.run(f"document.querySelector({selector!r}).value")
+
+
+def test_sliders_and_fields(opened, rng):
+    packed, _ = coded("thermometer", rng)
+    page = opened(packed, title="Four numbers")
+    thresholds = packed.stages[0].low.reshape(4, 8)
+    np.testing.assert_array_equal(agree(page, packed), thresholds[:, 4])
+    assert page.run("[...document.querySelectorAll('.number label')].map((l) => l.textContent)") == [
+        "x0", "x1", "x2", "x3"
+    ]  # fmt: skip
+    seen = set()
+    for k, place in itertools.product(range(4), (0, 250, 1000)):
+        put(page, slider(k), str(place))
+        x = agree(page, packed)
+        assert float(value(page, field(k))) == pytest.approx(x[k], rel=1e-6)
+        if place == 0:
+            assert x[k] < thresholds[k].min()
+        elif place == 1000:
+            assert x[k] > thresholds[k].max()
+        seen.add(tuple(packed.predict_scores(x[None])[0].tolist()))
+    assert len(seen) > 3
+    for typed, number in [
+        ("nan", np.nan),
+        ("", np.nan),
+        ("-inf", -np.inf),
+        ("0.1", np.float32(0.1)),
+    ]:
+        put(page, field(2), typed)
+        np.testing.assert_array_equal(agree(page, packed)[2], number)
+        assert value(page, field(2)) == typed  # as typed, while it is typed
+    put(page, field(2), "", "change")
+    assert page.complaints() == []
+
+
+def test_keys_move_a_slider(opened, rng):
+    packed, _ = coded("int16", rng)
+    page = opened(packed)
+    page.run(f"document.querySelector({slider(1)!r}).focus()")
+    before = agree(page, packed)
+    page.key("ArrowRight")
+    page.settle()
+    after = agree(page, packed)
+    assert after[1] > before[1]
+    np.testing.assert_array_equal(np.delete(after, 1), np.delete(before, 1))
+    assert page.run(f"document.querySelector({slider(1)!r}).ariaValueText") == str(after[1])
+
+
+def test_a_key_moves_a_small_number_by_one(opened, rng):
+    packed, _ = coded("int8 one-hot", rng)
+    page = opened(packed)
+    put(page, field(2), "5")
+    page.run(f"document.querySelector({slider(2)!r}).focus()")
+    for number in (6, 7):
+        page.key("ArrowRight")
+        page.settle()
+        assert agree(page, packed)[2] == number
+
+
+def test_what_is_no_number(opened, rng):
+    packed, _ = coded("int16", rng)
+    page = opened(packed)
+    before = agree(page, packed)
+    for typed in ("40000", "1.5", "", "nan"):
+        put(page, field(0), typed)
+        problem = f"x0: expected a whole number from -32768 to 32767, got {typed or 'nothing'}"
+        assert text(page, "problem") == problem
+        assert page.run(f"document.querySelector({field(0)!r}).ariaInvalid") == "true"
+        np.testing.assert_array_equal(agree(page, packed), before)
+    put(page, field(1), "7")  # puts the other one back
+    assert page.run(f"document.querySelector({field(0)!r}).ariaInvalid") == "false"
+    assert value(page, field(0)) == str(before[0])
+    assert text(page, "problem") == ""
+    put(page, "#line", "1, 2, 3", "change")
+    assert text(page, "problem") == "Expected 4 numbers, got 3"
+    put(page, "#line", "1, 2, three, 4", "change")
+    assert text(page, "problem") == "Expected a whole number from -32768 to 32767, got three"
+    assert agree(page, packed)[1] == 7
+    put(page, "#line", "1\t-2\t3\t-32768", "change")
+    assert agree(page, packed).tolist() == [1, -2, 3, -32768]
+    assert text(page, "problem") == ""
+    assert [value(page, field(k)) for k in range(4)] == ["1", "-2", "3", "-32768"]
+    assert page.complaints() == []
+
+
+def test_examples_of_numbers(opened, rng):
+    packed, _ = coded("uniform", rng)
+    page = opened(packed)
+    count = page.run("document.querySelectorAll('#examples button').length")
+    assert count > 12
+    for n in (count - 1, 5, 0):
+        page.run(f"document.querySelectorAll('#examples button')[{n}].click()")
+        agree(page, packed)
+        pressed = page.run("[...document.querySelectorAll('#examples button')]"
+                           ".map((b) => b.ariaPressed)")  # fmt: skip
+        assert pressed == ["true" if k == n else "false" for k in range(count)]
+    put(page, slider(0), "3")
+    assert page.run("document.querySelectorAll('#examples [aria-pressed=true]').length") == 0
+    page.run("document.getElementById('clear').click()")
+    np.testing.assert_array_equal(
+        agree(page, packed), np.median(packed.stages[0].low.reshape(4, 5), 1)
+    )
+
+
+def test_what_a_dot_of_a_code_says(opened, rng):
+    for name, words in [
+        ("int16", ["x0: \u221232767 is not at least", "so it is dark", "x0: 32767 is at least"]),
+        ("int16 one-hot", ["x0: 3 = 3, so it is lit", "x0: 32767 \u2260 3, so it is dark"]),
+        ("falling", ["is at most", "is not at most"]),
+    ]:
+        packed, _ = coded(name, rng)
+        page = opened(packed)
+        said = []
+        for number in ("3", "32767", "-32767"):
+            put(page, field(0), number)
+            page.run("document.querySelector('#layers canvas').focus()")
+            page.key("Escape")
+            for _ in range(6):
+                page.key("ArrowRight")
+                said.append(page.run("document.querySelector('.readout').textContent"))
+        for word in words:
+            assert any(word in line for line in said), (word, said)
+        assert page.complaints() == []
+
+
+@pytest.mark.parametrize("name", ["float channels", "columns", "one feature", "uint8"])
+def test_other_numbers(name, opened, rng):
+    packed, x = coded(name, rng)
+    for size in ((1280, 800), (360, 740)):
+        page = opened(packed, size)
+        assert page.run("document.documentElement.scrollWidth") <= size[0]
+        last = min(x[0].size, 300) - 1
+        put(page, slider(last), "990")
+        put(page, field(0), "1")
+        assert agree(page, packed).ravel()[0] == 1
+        titles = page.run(
+            "[...document.querySelectorAll('.number label')].map((l) => l.textContent)"
+        )
+        assert len(set(titles)) == len(titles) == last + 1
+        if name == "float channels":
+            assert titles[4] == "1, 2: x1"
+        assert page.complaints() == []
+
+
+def test_the_answer_stays_in_sight_on_a_phone(opened, rng):
+    packed, _ = coded("float channels", rng)
+    page = opened(packed, (360, 740))
+    page.run("document.querySelector('.number:nth-child(60)').scrollIntoView({ block: 'center' })")
+    page.settle()
+    _, top, _, bottom = bounds_of(page, "says")
+    assert 0 <= top < bottom < 370
+    row = page.run("document.querySelector('.number:nth-child(60)').getBoundingClientRect().top")
+    assert row > bottom
+    assert page.run(f"document.elementFromPoint(180, {row + 10}).closest('.number') !== null")
+
+
+def test_more_numbers_than_rows(opened, rng):
+    packed = pack(
+        Sequential(Rescale(1), dense(400, 3)).initialize(rng), (400,), class_names=["a", "b", "c"]
+    )
+    page = opened(packed)
+    assert page.run("document.querySelectorAll('.number').length") == 300
+    assert text(page, "rest").startswith("These are the first 300 of 400 numbers")
+    x = rng.integers(0, 256, 400)
+    put(page, "#line", " ".join(map(str, x)), "change")
+    np.testing.assert_array_equal(agree(page, packed), x)
+    put(page, field(299), "9")
+    assert agree(page, packed)[299] == 9
+    assert agree(page, packed)[399] == x[399]
+
+
+def test_numbers_without_names(opened, rng):
+    packed, _ = coded("thermometer", rng)
+    page = opened(dataclasses.replace(packed, class_names=None, feature_names=None))
+    assert page.run("[...document.querySelectorAll('.number label')].map((l) => l.textContent)") == [
+        "1", "2", "3", "4"
+    ]  # fmt: skip
+    label = page.run("minibnn.result.label")
+    assert text(page, "sentence").startswith(f"It says {label}.")
+    assert page.run("document.getElementById('digit').tagName") == "CANVAS"
+    assert page.complaints() == []
+
+
+def png(pixels):
+    """A PNG file of (rows, columns, 3)."""
+
+    def chunk(kind, data):
+        return (
+            struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
+        )
+
+    height, width, _ = pixels.shape
+    rows = b"".join(b"\0" + row.tobytes() for row in pixels)
+    head = struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)
+    return (b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", head) + chunk(b"IDAT", zlib.compress(rows))
+            + chunk(b"IEND", b""))  # fmt: skip
+
+
+def choose(page, path):
+    page.call("DOM.enable")
+    root = page.call("DOM.getDocument")["root"]["nodeId"]
+    node = page.call("DOM.querySelector", nodeId=root, selector="#file")["nodeId"]
+    page.call("DOM.setFileInputFiles", nodeId=node, files=[str(path)])
+
+
+@pytest.mark.parametrize("size", [(1280, 800), (360, 740), (740, 360)])
+def test_a_picture_of_ones_own(size, opened, rng, tmp_path):
+    packed, x = coded("channels", rng)
+    page = opened(packed, size)
+    assert page.run("document.documentElement.scrollWidth") <= size[0]
+    agree(page, packed)
+    path = tmp_path / "own.png"
+    path.write_bytes(png(x[7]))
+    choose(page, path)
+    page.wait(f"String([...minibnn.pixels]) === {','.join(map(str, x[7].ravel()))!r}")
+    agree(page, packed)
+    path = tmp_path / "none.png"
+    path.write_bytes(b"no picture")
+    choose(page, path)
+    page.wait(
+        "document.getElementById('problem').textContent.startsWith('This file is no picture')"
+    )
+    np.testing.assert_array_equal(agree(page, packed), x[7])
+    shown = page.run("[...document.getElementById('draw').getContext('2d')"
+                     ".getImageData(1, 2, 1, 1).data]")  # fmt: skip
+    assert shown == [*x[7][2, 1].tolist(), 255]
+    assert page.complaints() == []
+
+
+def test_a_picture_in_greys(opened, rng, tmp_path):
+    layers = Sequential(Rescale(1), dense(30, 3))
+    model = Sequential(Flatten(), *layers).initialize(rng)
+    packed = pack(model, (6, 5), class_names=["a", "b", "c"])
+    page = opened(packed)
+    pixels = np.zeros((6, 5, 3), np.uint8)
+    pixels[..., 0], pixels[..., 1] = 200, rng.integers(0, 256, (6, 5))
+    path = tmp_path / "own.png"
+    path.write_bytes(png(pixels))
+    choose(page, path)
+    greys = np.round(pixels @ np.array([0.299, 0.587, 0.114]))
+    page.wait(f"minibnn.pixels[0] === {int(greys[0, 0])}")
+    np.testing.assert_allclose(agree(page, packed), greys, atol=1)
+    assert page.complaints() == []
+
+
+def test_names_beside_a_drawing(opened, modern):
+    names = tuple(f"T-shirt {n}" if n != 3 else "Dress" for n in range(9))
+    packed = dataclasses.replace(modern, class_names=(*names, "a-name-without-any-blank-" * 3))
+    for size in ((1280, 800), (360, 740)):
+        page = opened(packed, size)
+        assert page.run("document.documentElement.scrollWidth") <= size[0]
+        assert text(page, "sentence").startswith("It says Dress.")  # of the example of a 3
+        agree(page, packed)
+        draw(page, ONE)
+        assert agree(page, packed).any()
+        page.run("document.getElementById('clear').click()")
+        page.settle()
+        assert text(page, "digit").strip() == ""
+        assert page.complaints() == []

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import dataclasses
 import itertools
 import json
@@ -13,10 +14,12 @@ import zlib
 import numpy as np
 import pytest
 from chromium import chromium  # noqa: F401 (a fixture)
+from coded_models import CODED, any_code, coded, extreme
 from html_pages import (
     ONE,
     SEVEN,
     ZERO,
+    dense,
     element,
     exported,
     models,
@@ -25,8 +28,9 @@ from html_pages import (
     with_wide_scores,
 )
 
+from minibnn import Rescale, Reshape, Sequential, pack
 from minibnn.export.html import _packbits, _text
-from minibnn.packed.stages import PoolStage
+from minibnn.packed.stages import CodeStage, PoolStage
 
 NODE = shutil.which("node")
 needs_node = pytest.mark.skipif(NODE is None, reason="no node on the PATH")
@@ -43,10 +47,13 @@ def node(*parts, given=None):
 def node_scores(page, images):
     run = """
     const network = loadNetwork(JSON.parse(given.model));
-    const answers = given.images.map((image) => runNetwork(network, Uint8Array.from(image)));
+    const kind = { b: Int8Array, B: Uint8Array, h: Int16Array, f: Float32Array }[given.kind];
+    const images = given.images.map((text) => new kind(Uint8Array.from(Buffer.from(text, "base64")).buffer));
+    const answers = images.map((image) => runNetwork(network, image));
     console.log(JSON.stringify(answers.map((a) => [a.label, a.scores.map(String)])));
     """
-    given = {"model": element(page, "model"), "images": images.reshape(len(images), -1).tolist()}
+    texts = [base64.b64encode(image.tobytes()).decode() for image in images]
+    given = {"model": element(page, "model"), "images": texts, "kind": images.dtype.char}
     answers = node(element(page, "network"), run, given=given)
     labels, scores = zip(*answers, strict=True)
     return list(labels), [[int(score) for score in row] for row in scores]
@@ -81,14 +88,14 @@ def test_scores_are_the_packed_models(name, tmp_path, rng):
 def damaged(model):
     """The page's model with one number changed, many times: the kind of change and the text."""
     for i, stage in enumerate(json.loads(model)["stages"]):
-        for name in ("weights", "thresholds", "A", "B", "falling", "threshold"):
+        for name in ("weights", "thresholds", "A", "B", "falling", "threshold", "low", "high"):
             value = stage.get(name)
             places = ("first", 0), ("last", -1)
             if not isinstance(value, str | list):
                 places = [("all", None)] if name in stage else []
             for what, k in places if value != [] else ():
                 changed = json.loads(model)
-                if name == "weights":  # a digit of base 91
+                if name in ("weights", "low", "high"):  # a digit of base 91
                     letters = list(value)
                     letters[k] = "#" if letters[k] == "!" else "!"
                     changed["stages"][i][name] = "".join(letters)
@@ -136,6 +143,95 @@ def test_the_models_have_every_kind_of_stage(rng):
                 pooled.add(before.kind)
     assert kinds == {"binarize", "dense", "conv", "pool", "threshold", "scores"}
     assert pooled == {"conv", "threshold"}
+
+
+def without_names(packed):
+    return dataclasses.replace(packed, class_names=None, feature_names=None)
+
+
+@needs_node
+@pytest.mark.parametrize("name", CODED)
+def test_coded_inputs(name, tmp_path, rng):
+    packed, x = coded(name, rng)
+    samples = extreme(x, packed, rng)
+    for model in (packed, without_names(packed)):
+        page = exported(model, tmp_path)
+        labels, scores = node_scores(page, samples)
+        assert scores == packed.predict_scores(samples).tolist()
+        assert labels == packed.predict(samples).tolist()
+        assert len(np.unique(scores, axis=0)) > 5
+        test = node_test(page)
+        assert test["passed"]
+        assert test["of"] >= 12
+        assert len(page.encode()) < 100_000
+
+
+@needs_node
+def test_intervals_that_no_code_has(tmp_path, rng):
+    """Features in any order, empty intervals, all numbers but nan, both ends in one stage."""
+    packed, x = coded("thermometer", rng)
+    code, samples = packed.stages[0], extreme(x, packed, rng)
+    for low, high in [
+        (np.full(32, -np.inf), np.full(32, np.inf)),
+        (np.full(32, np.inf), np.full(32, -np.inf)),
+        (rng.choice([-np.inf, np.inf, -1, 0], 32), rng.choice([-np.inf, np.inf, 0, 1], 32)),
+    ]:
+        feature = rng.integers(0, 4, 32).astype(np.int32)
+        ends = low.astype(np.float32), high.astype(np.float32)
+        changed = CodeStage(code.in_shape, code.out_shape, code.dtype, feature, *ends)
+        other = dataclasses.replace(packed, stages=(changed, *packed.stages[1:]))
+        page = exported(other, tmp_path)
+        assert node_scores(page, samples)[1] == other.predict_scores(samples).tolist()
+        assert node_test(page)["passed"]
+
+
+@needs_node
+@pytest.mark.parametrize("seed", range(12))
+def test_any_comparisons(seed, tmp_path):
+    packed, samples = any_code(np.random.default_rng(seed))
+    page = exported(packed, tmp_path)
+    assert node_scores(page, samples)[1] == packed.predict_scores(samples).tolist()
+    assert node_test(page)["passed"]
+
+
+@needs_node
+@pytest.mark.parametrize("shape", [(30,), (5, 6), (5, 6, 1), (5, 2, 3), (3, 5, 2)])
+def test_bytes_of_other_shapes(shape, tmp_path, rng):
+    layers = [Reshape((30,)), Rescale(1 / 255), dense(30, 4)]
+    packed = pack(Sequential(*layers).initialize(rng), shape)
+    samples = rng.integers(0, 256, (20, *shape), np.uint8)
+    page = exported(packed, tmp_path)
+    labels, scores = node_scores(page, samples)
+    assert scores == packed.predict_scores(samples).tolist()
+    assert labels == packed.predict(samples).tolist()
+    assert node_test(page) == {"same": 12, "of": 12, "intact": True, "passed": True}
+
+
+@needs_node
+@pytest.mark.parametrize("name", ["int16 one-hot", "float channels"])
+def test_the_self_test_finds_damage_to_a_code(name, tmp_path, rng):
+    page = exported(coded(name, rng)[0], tmp_path)
+    whole, vectors = element(page, "model"), element(page, "vectors")
+    run = """
+    const [models, vectors] = given;
+    const tests = models.map((text) => selfTest(loadNetwork(JSON.parse(text)), JSON.parse(vectors), text));
+    console.log(JSON.stringify(tests.map((test) => test.passed)));
+    """
+    names, texts = zip(*damaged(whole), strict=True)
+    assert any("low" in text for text in names)
+    passed = node(element(page, "network"), run, given=[[whole, *texts], vectors])
+    assert passed == [True, *[False] * len(texts)]
+
+
+@needs_node
+def test_a_shorter_code_cannot_be_run(tmp_path, rng):
+    page = exported(coded("thermometer", rng)[0], tmp_path)
+    model = json.loads(element(page, "model"))
+    model["stages"][0]["low"] = model["stages"][0]["low"][:-8]
+    run = """
+    try { loadNetwork(given); } catch (error) { console.log(JSON.stringify(error.message)); }
+    """
+    assert node(element(page, "network"), run, given=model) == "numbers are missing"
 
 
 @needs_node
@@ -298,3 +394,152 @@ def test_ink_is_about_that_of_mnist(tmp_path, rng):
     one, zero = pictures(tmp_path, rng, ONE, ZERO)
     assert 45 < one.sum() / 255 < 75
     assert 105 < zero.sum() / 255 < 165
+
+
+# --- numbers that people set ---------------------------------------------------------------------
+
+
+@pytest.fixture
+def numbers(tmp_path, rng):
+    """The scripts of a page with sliders."""
+    page = exported(coded("thermometer", rng)[0], tmp_path)
+    return element(page, "network"), element(page, "numbers")
+
+
+@needs_node
+@pytest.mark.parametrize(
+    ("dtype", "texts", "expected"),
+    [
+        ("float32", ["1", " -2.5e3 ", "\u22121", "+.5", "5.", "0x10", "1,5", "1 2", "abc", "1e"],
+         ["1", "-2500", "-1", "0.5", "5", None, None, None, None, None]),
+        ("float32", ["", " ", "nan", "NaN", "inf", "-Infinity", "1e39", "0.1", "16777217", "-nan"],
+         ["NaN", "NaN", "NaN", "NaN", "Infinity", "-Infinity", "Infinity", "0.10000000149011612",
+          "16777216", None]),
+        ("int16", ["32767", "32768", "-32768", "-32769", "1.5", "3.0", "1e3", "", "nan", "inf"],
+         ["32767", None, "-32768", None, None, "3", "1000", None, None, None]),
+        ("uint8", ["0", "255", "256", "-1"], ["0", "255", None, None]),
+        ("int8", ["127", "128", "-128", "-129"], ["127", None, "-128", None]),
+    ],
+)  # fmt: skip
+def test_what_people_type(dtype, texts, expected, numbers):
+    run = """
+    const [texts, dtype] = given;
+    const found = texts.map((text) => numberOf(text, dtype));
+    console.log(JSON.stringify(found.map((n) => n === undefined ? null : String(n))));
+    """
+    assert node(*numbers, run, given=[texts, dtype]) == expected
+
+
+@needs_node
+def test_numbers_as_text(numbers, rng):
+    """The shortest text that means the same float32, as NumPy writes it."""
+    values = rng.integers(0, 2**32, 3000, np.uint32).view(np.float32)
+    near = np.array([0.1, 1e-45, 3.4028235e38, 16777216, 1e10, -0.3, 1.17549435e-38], np.float32)
+    values = np.concatenate([values[np.isfinite(values)], near, -near])
+    run = """
+    const numbers = new Float32Array(Uint8Array.from(Buffer.from(given, "base64")).buffer);
+    console.log(JSON.stringify(Array.from(numbers, (v) => textOf(v, "float32"))));
+    """
+    texts = node(*numbers, run, given=base64.b64encode(values.tobytes()).decode())
+    np.testing.assert_array_equal(np.array(texts).astype(np.float64).astype(np.float32), values)
+
+    def digits(text):
+        return len(text.lower().split("e")[0].replace(".", "").replace("-", "").strip("0"))
+
+    assert [digits(t) for t in texts] == [
+        digits(np.format_float_scientific(v, trim="-")) for v in values
+    ]
+    special = node(*numbers, """
+    const all = [NaN, Infinity, -Infinity, -0, 5];
+    console.log(JSON.stringify(all.map((v) => textOf(v, "float32"))));
+    """)  # fmt: skip
+    assert special == ["nan", "inf", "-inf", "0", "5"]
+
+
+@needs_node
+def test_a_line_of_numbers(numbers):
+    run = """
+    const lines = ["1, 2,nan", "1;2;", "1\\t2\\tinf", "  1 2   3 ", "1, two", "4"];
+    const found = lines.map((line) => lineOf(line, "float32"));
+    console.log(JSON.stringify(found.map(({ numbers, wrong }) => wrong ?? numbers.map(String))));
+    """.replace("\\\\", "\\")
+    assert node(*numbers, run) == [
+        ["1", "2", "NaN"], ["1", "2", "NaN"], ["1", "2", "Infinity"], ["1", "2", "3"], "two", ["4"]
+    ]  # fmt: skip
+
+
+RANGES = """
+const network = loadNetwork(JSON.parse(given));
+console.log(JSON.stringify(rangesOf(network)));
+"""
+
+
+@needs_node
+@pytest.mark.parametrize("name", [name for name in CODED if name != "channels"])  # a picture
+def test_sliders_reach_beyond_all_thresholds(name, tmp_path, rng):
+    packed, _ = coded(name, rng)
+    page = exported(packed, tmp_path)
+    code = packed.stages[0]
+    ranges = node(
+        element(page, "network"), element(page, "numbers"), RANGES, given=element(page, "model")
+    )
+    assert len(ranges) == code.in_shape[-1]
+    ends = np.iinfo(code.dtype) if code.low.dtype.kind != "f" else np.finfo(np.float32)
+    for f, (low, high) in enumerate(ranges):
+        some = (code.feature == f) & (code.low <= code.high)
+        starts, stops = code.low[some].astype(float), code.high[some].astype(float)
+        inside = [starts[starts > ends.min], stops[stops < ends.max]]
+        thresholds = np.concatenate([t[np.isfinite(t)] for t in inside])
+        least, most = thresholds.min(), thresholds.max()
+        assert low < least or low == ends.min
+        assert high > most or high == ends.max
+        beyond = max((most - least) / 8, max(abs(least), 8) / 8) + 1
+        assert low >= least - beyond
+        assert high <= most + beyond
+
+
+@needs_node
+def test_ranges_of_unusual_thresholds(numbers):
+    cases = [
+        ("float32", []), ("float32", [0]), ("float32", [-8]), ("float32", [-3e38, 3.4e38]),
+        ("int8", []), ("int8", [127]), ("int16", [-32767, 5]), ("uint8", [3, 4]),
+    ]  # fmt: skip
+    run = """
+    console.log(JSON.stringify(given.map(([dtype, thresholds]) => rangeOf(thresholds, dtype))));
+    """
+    greatest = float(np.finfo(np.float32).max)
+    assert node(*numbers, run, given=cases) == [
+        [-1, 1], [-1, 1], [-9, -7], [-greatest, greatest], [-128, 127], [111, 127], [-32768, 4102],
+        [2, 5],
+    ]  # fmt: skip
+
+
+@needs_node
+def test_a_slider_says_numbers_of_the_type(numbers):
+    cases = [
+        ("float32", [-1.5, 2.25]), ("float32", [1e6, 1e6 + 1]), ("float32", [-3.4e38, 3.4e38]),
+        ("float32", [1e-44, 2e-44]), ("int16", [-32768, 32767]), ("int8", [3, 7]),
+    ]  # fmt: skip
+    run = """
+    console.log(JSON.stringify(given.map(([dtype, range]) =>
+      Array.from({ length: stepsOf(range, dtype) + 1 }, (_, place) => {
+        const number = sliderNumber(place, range, dtype);
+        return [number, sliderPlace(number, range, dtype)];
+      }))));
+    """
+    for (dtype, (low, high)), answers in zip(cases, node(*numbers, run, given=cases), strict=True):
+        found = np.array(answers)
+        values, places = found.T
+        assert (values == values.astype(dtype)).all()
+        assert (np.diff(values) >= 0).all()
+        assert values[0] == pytest.approx(np.float32(low))
+        assert values[-1] == pytest.approx(np.float32(high))
+        if dtype == "int8":
+            assert values.tolist() == [3, 4, 5, 6, 7]
+        if (high - low) / abs(high) > 1e-2 and high > 1e-30:
+            np.testing.assert_allclose(places, np.arange(len(found)), atol=1)
+            assert len(set(values)) > 0.99 * len(found) > 4
+    run = """
+    console.log(JSON.stringify([NaN, -Infinity, -9, 1, 9, Infinity].map((v) => sliderPlace(v, [0, 4], "float32"))));
+    """
+    assert node(*numbers, run) == [0, 0, 0, 250, 1000, 1000]

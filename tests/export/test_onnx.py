@@ -9,6 +9,7 @@ from itertools import pairwise
 
 import numpy as np
 import pytest
+from coded_models import CODED, any_code, coded, extreme
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from packed_models import SIGN, dense, images_models, ink, shake
@@ -28,7 +29,7 @@ from minibnn import (
 from minibnn.export.onnx import WHOLE, export_onnx
 from minibnn.packed import PackedModel
 from minibnn.packed.bits import pack_rows
-from minibnn.packed.stages import ConvStage, DenseStage, ScoreStage, ThresholdStage
+from minibnn.packed.stages import CodeStage, ConvStage, DenseStage, ScoreStage, ThresholdStage
 from minibnn.recipes import RECIPES
 
 onnx = pytest.importorskip("onnx")
@@ -267,3 +268,75 @@ def test_without_onnx(monkeypatch, tmp_path):
     with pytest.raises(ImportError, match=r"pip install onnx$"):
         export_onnx(packed, tmp_path / "model.onnx")
     assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("name", CODED)
+def test_coded_inputs(name, rng, runtime, exported):
+    packed, x = coded(name, rng)
+    assert packed.input_dtype == x.dtype
+    file = exported(packed)
+    samples = np.concatenate([extreme(np.tile(x, (3, *[1] * (x.ndim - 1))), packed, rng), x])
+    assert len(np.unique(packed.predict_scores(samples), axis=0)) > 5
+    check(runtime, packed, file, samples)
+    evaluator = pytest.importorskip("onnx.reference").ReferenceEvaluator(str(file))
+    scores = evaluator.run(None, {"images": samples[:20]})[0]
+    np.testing.assert_array_equal(scores, packed.predict_scores(samples[:20]))
+
+
+@settings(deadline=None, max_examples=30)
+@given(st.integers(0, 2**32))
+def test_any_comparisons(tmp_path_factory, seed):
+    runtime = pytest.importorskip("onnxruntime")
+    packed, samples = any_code(np.random.default_rng(seed))
+    file = tmp_path_factory.mktemp("codes") / "model.onnx"
+    export_onnx(packed, file)
+    check(runtime, packed, file, samples)
+
+
+def comparisons(file):
+    names = ("GreaterOrEqual", "LessOrEqual", "And")
+    nodes = onnx.load(str(file)).graph.node
+    code = [node for node in nodes if node.name.startswith("0.code")]
+    return [node.op_type for node in code if node.op_type in names]
+
+
+def test_a_thermometer_takes_one_comparison(rng, exported):
+    rising, falling = ["GreaterOrEqual"], ["LessOrEqual"]
+    for name, ops in {
+        "thermometer": rising, "int16": rising, "falling": falling, "int16 falling": falling,
+        "one-hot": [*rising, *falling, "And"],
+    }.items():  # fmt: skip
+        assert comparisons(exported(coded(name, rng)[0])) == ops, name
+
+
+def test_integers_are_compared_as_int32(rng, exported):
+    """As pixels are: not every runtime has kernels that compare smaller ones."""
+    for name, dtype in (("uint8", np.int32), ("int16", np.int32), ("thermometer", np.float32)):
+        constants = onnx.load(str(exported(coded(name, rng)[0]))).graph.initializer
+        (low,) = [onnx.numpy_helper.to_array(c) for c in constants if c.name == "0.code.low"]
+        assert low.dtype == dtype
+
+
+def test_intervals_that_no_code_has(rng, runtime, exported):
+    """A file may have any: empty ones, all numbers but nan, and both ends in one stage."""
+    packed, x = coded("thermometer", rng)
+    code = packed.stages[0]
+    samples = extreme(np.tile(x, (3, 1)), packed, rng)
+    for low, high in [
+        (np.full(32, -np.inf), np.full(32, np.inf)),
+        (np.full(32, np.inf), np.full(32, -np.inf)),
+        (rng.choice([-np.inf, np.inf, -1, 0], 32), rng.choice([-np.inf, np.inf, 0, 1], 32)),
+    ]:
+        low, high = low.astype(np.float32), high.astype(np.float32)
+        changed = CodeStage(code.in_shape, code.out_shape, code.dtype, code.feature, low, high)
+        other = replace(packed, stages=(changed, *packed.stages[1:]))
+        check(runtime, other, exported(other), samples)
+
+
+def test_names_are_in_the_metadata(rng, exported):
+    model = onnx.load(str(exported(coded("int16", rng)[0])))
+    properties = {entry.key: entry.value for entry in model.metadata_props}
+    assert json.loads(properties["class_names"]) == ["low", "middle", "high"]
+    assert json.loads(properties["feature_names"]) == ["x0", "x1", "x2", "x3"]
+    assert "samples of int16" in model.doc_string
+    assert (model.ir_version, model.opset_import[0].version) == (7, 12)

@@ -94,10 +94,13 @@ class Numbers:
         self.ends: tuple[int, int] = (least, most)
 
     def place(self, x: HostArray) -> HostArray:
-        """The place of each number. Floats have the order of their bits, apart from the sign."""
+        """The place of each number. Floats have the order of their bits, apart from the sign.
+
+        -0 has the place of 0, which compares alike.
+        """
         if self.dtype.kind != "f":
             return x.astype(np.int64)
-        bits = x.view(np.int32).astype(np.int64)
+        bits = (x + np.float32(0)).view(np.int32).astype(np.int64)
         return np.where(bits < 0, -(2**31) - bits - 1, bits)
 
     def value(self, places: HostArray) -> HostArray:
