@@ -101,6 +101,11 @@ def export_html(
         raise ValueError(
             f"export_html: expected a title that can be read, got {title!r}; None gives {TITLE!r}"
         )
+    if packed.classes == 1:
+        raise PackError(
+            "export_html: expected a score for each class, got a model with a single one; export "
+            "it by export_c or export_onnx, or end it in a Dense with two outputs"
+        )
     vectors = vectors_of(packed, images)
     if len(vectors.images) == 0:
         raise ValueError("export_html: expected at least one image for the self-test, got none")

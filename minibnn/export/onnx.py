@@ -43,7 +43,8 @@ def export_onnx(packed: PackedModel, path: str | os.PathLike[str]) -> None:
         images   uint8  (N, *input_shape)   pixels as they are: no scaling; or the samples of a
                                             coded input, of the model's input_dtype
         scores   int64  (N, classes)        those of packed.predict_scores
-        label    int64  (N,)                the first class with the greatest score
+        label    int64  (N,)                the first class with the greatest score; for a
+                                            single score 1 if it is at least 0, else 0
 
     Dense stages are MatMulInteger, which is exact and has instructions on many processors. Bits are
     0 and 2, unsigned, with a zero point of 1, so that they count as -1 and +1. Convolutions are
@@ -149,7 +150,7 @@ class _Graph:
             producer_version=__version__,
             doc_string=(
                 f"A binary network. images: {samples}, not scaled. scores: integers, equal to "
-                "those of the packed model. label: the first class with the greatest score."
+                f"those of the packed model. label: {says}."
             ),
         )
         helper.set_model_props(model, _metadata(self.packed))
@@ -332,7 +333,12 @@ class _Graph:
         self.cast(np.int64)
         self.node("Mul", self.constant("A", stage.A, np.int64))
         self.node("Add", self.constant("B", stage.B, np.int64), output="scores")
-        self.node("ArgMax", axis=1, keepdims=0, select_last_index=0, output="label")
+        if len(stage.A) > 1:
+            self.node("ArgMax", axis=1, keepdims=0, select_last_index=0, output="label")
+            return
+        self.node("GreaterOrEqual", self.constant("zero", np.zeros((), np.int64), np.int64))
+        self.node("Cast", to=self.onnx.TensorProto.INT64)
+        self.node("Reshape", self.constant("line", np.array([-1]), np.int64), output="label")
 
 
 def _signs(stage: Product) -> HostArray:
