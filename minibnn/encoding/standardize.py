@@ -52,13 +52,14 @@ class Standardize(Fitted):
 
     def numbers(self, x: np.ndarray[Any, Any]) -> dict[str, Any]:
         """Mean and standard deviation."""
-        infinite = np.flatnonzero(np.isinf(x).any(axis=0))
+        with np.errstate(over="ignore", invalid="ignore"):
+            std = np.nanstd(x, axis=0).astype(self.dtype)
+        infinite = np.flatnonzero(~np.isfinite(std))
         if len(infinite):
             raise ValueError(
-                f"{self}: expected finite numbers, got infinity in feature {infinite[0]}; leave "
-                "these samples out, or use a Thermometer in its place"
+                f"{self}: expected numbers of a finite variance, got others in feature "
+                f"{infinite[0]}; leave infinite samples out, or use a Thermometer in its place"
             )
-        std = np.nanstd(x, axis=0).astype(self.dtype)
         varies = (np.nanmin(x, axis=0) < np.nanmax(x, axis=0)) & (std > 0)
         return {"mean": np.nanmean(x, axis=0), "std": np.where(varies, std, 1)}
 

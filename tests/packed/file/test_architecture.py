@@ -225,7 +225,7 @@ def test_logits_that_are_nan(programs):
 )
 def test_the_message_names_the_stage(change, message):
     packed = pack(small(), (10,))
-    described = describe(packed.input_shape, packed.stages)
+    described = describe(packed.interface, packed.stages)
     arrays = named_arrays(packed.stages)
     build(described, arrays)
     change(described, arrays)

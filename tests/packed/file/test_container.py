@@ -91,9 +91,9 @@ def test_foreign_files(saved):
 
 def test_other_versions(saved):
     read = container.read(saved[0], "file")
-    for version in ("2", "0", "", "1.0", "x" * 1000):
+    for version in ("3", "0", "", "1.0", "x" * 1000):
         metadata = {**read.metadata, "format_version": version, "minibnn": "9.9"}
-        with pytest.raises(PackedFileError, match=r"version 1, got .*use the minibnn.*9\.9"):
+        with pytest.raises(PackedFileError, match=r"version 1 or 2, got .*use the minibnn.*9\.9"):
             load_bytes(container.write(metadata, read.arrays()))
 
 
