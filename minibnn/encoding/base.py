@@ -11,6 +11,7 @@ import numpy as np
 from minibnn.backend import CPU, Array, backend_of
 from minibnn.checks import integer
 from minibnn.layers.base import Layer
+from minibnn.layers.direct_feedback import DirectFeedback
 from minibnn.layers.input_errors import wrong_features
 from minibnn.layers.sequential import Sequential
 from minibnn.parameter import Buffer
@@ -160,11 +161,11 @@ def fit_codes(model: Layer, x: Array) -> None:
     Samples go through the layers in front of it as they are, in evaluation mode.
 
     Args:
-        model: with codes in a `Sequential`, or a code itself.
+        model: with codes in a `Sequential` or `DirectFeedback`, or a code itself.
         x: the training samples (batch, ...), no others: the validation data must not be among them.
 
     Raises:
-        ValueError: for a layer in a container other than `Sequential`; and as from `Fitted.fit`.
+        ValueError: for a layer in another container; and as from `Fitted.fit`.
 
     >>> from minibnn import Dense, Sequential, Thermometer
     >>> model = Sequential(Thermometer(1, 3), Dense(3, 2)).initialize(0)
@@ -178,7 +179,7 @@ def fit_codes(model: Layer, x: Array) -> None:
         if layer not in order:
             raise ValueError(
                 f"fit_codes: expected {layer} in a Sequential, got it in another container; fit it "
-                "to its own inputs by its own fit: layer.fit(x)"
+                "to its own inputs: layer.fit(x)"
             )
     if not waiting:
         return
@@ -192,9 +193,9 @@ def fit_codes(model: Layer, x: Array) -> None:
 
 
 def _layers(model: Layer) -> Iterator[Layer]:
-    """The layers in the order of evaluation, inside `Sequential`."""
-    if isinstance(model, Sequential):
-        for child in model:
+    """The layers in the order of evaluation, inside containers that have one."""
+    if isinstance(model, Sequential | DirectFeedback):
+        for child in model.children():
             yield from _layers(child)
     else:
         yield model

@@ -35,7 +35,7 @@ def code_stage(
         code: a code, or a sign, which is 1 from 0 on.
 
     Raises:
-        PackError: if the layers do not keep the order, so that a bit would differ.
+        PackError: if the layers do not keep the order, as far as some bits tell.
     """
     features, numbers = shape[-1], Numbers(dtype)
 
@@ -139,9 +139,10 @@ def _bits(y: HostArray, code: InputCode | Activation, B: int) -> HostArray:
 def _check(
     where: str, numbers: Numbers, first: HostArray, last: HostArray, nothing: HostArray, bits: Any
 ) -> None:
-    """Compare with the model's own bits at both ends of each interval, and around them."""
+    """Compare with the model's own bits around the ends of each interval, and at 17 other places."""
     B = len(first)
-    for near in (first - 1, first, first + 1, last - 1, last, last + 1):
+    others = [np.full_like(first, p) for p in np.linspace(*numbers.ends, 17).astype(np.int64)]
+    for near in (first - 1, first, first + 1, last - 1, last, last + 1, *others):
         places = near.clip(*numbers.ends)  # (B, features): row k is right for sign k
         inside = (places >= first) & (places <= last) & ~nothing
         got = bits(numbers.value(places))[np.arange(B), np.arange(B)]

@@ -191,6 +191,9 @@ class _Lowering:
                 "expected it before the first product or sign", "leave it out, or put it first"
             )
         self.require_features(layer)
+        mean, std = layer.mean.data, layer.std.data
+        if not (np.isfinite(mean) & np.isfinite(std) & (std > 0)).all():
+            self.refuse("expected finite means and positive deviations", "fit it again: fit(x)")
         self.front.append(layer)
 
     def code(self, layer: InputCode) -> None:

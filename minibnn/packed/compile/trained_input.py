@@ -9,9 +9,12 @@ import numpy as np
 
 from minibnn.encoding.base import Fitted
 from minibnn.input_contract import InputContract
-from minibnn.layers import Dropout, Flatten, Layer, Rescale, Reshape, Sequential
+from minibnn.layers import DirectFeedback, Dropout, Flatten, Layer, Rescale, Reshape, Sequential
 from minibnn.packed.errors import PackError
 from minibnn.packed.stages import DTYPES, HostArray, Shape
+
+# What may come before a code: each number stays one number.
+_KEEPS_EACH = Sequential | DirectFeedback | Dropout | Flatten | Reshape | Rescale
 
 
 def trained_input(model: Layer, given: Shape | None) -> tuple[Shape, str]:
@@ -48,7 +51,7 @@ def _contracts_of_the_input(model: Layer) -> Iterator[InputContract | None]:
     """Those of the first layer and of what holds it; later layers may take other values."""
     for layer in _in_order(model):
         yield layer.input_contract
-        if not isinstance(layer, Sequential | Dropout):
+        if not isinstance(layer, Sequential | DirectFeedback | Dropout):
             return
 
 
@@ -57,7 +60,7 @@ def _is_coded(model: Layer) -> bool:
     for layer in _in_order(model):
         if isinstance(layer, Fitted):
             return True
-        if not isinstance(layer, Sequential | Dropout | Flatten | Reshape | Rescale):
+        if not isinstance(layer, _KEEPS_EACH):
             return False
     return False
 
@@ -128,8 +131,8 @@ def _known_shape(model: Layer, given: Shape | None) -> Shape | None:
 def _in_order(layer: Layer) -> Iterator[Layer]:
     """A container, then its layers, in the order of evaluation."""
     yield layer
-    if isinstance(layer, Sequential):
-        for child in layer:
+    if isinstance(layer, Sequential | DirectFeedback):
+        for child in layer.children():
             yield from _in_order(child)
 
 
