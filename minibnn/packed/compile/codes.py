@@ -139,7 +139,7 @@ def _bits(y: HostArray, code: InputCode | Activation, B: int) -> HostArray:
 def _check(
     where: str, numbers: Numbers, first: HostArray, last: HostArray, nothing: HostArray, bits: Any
 ) -> None:
-    """Compare with the model's own bits around the ends of each interval, and at 17 other places."""
+    """Compare with the model's own bits around both ends of each interval, and at 17 places."""
     B = len(first)
     others = [np.full_like(first, p) for p in np.linspace(*numbers.ends, 17).astype(np.int64)]
     for near in (first - 1, first, first + 1, last - 1, last, last + 1, *others):
