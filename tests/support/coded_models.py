@@ -18,6 +18,7 @@ from minibnn import (
     Thermometer,
     Uniform,
     fit_codes,
+    pack,
 )
 
 
@@ -63,3 +64,10 @@ def coded(name="thermometer", seed=0):
     fit_codes(model, table(dtype, shape=shape)[0])
     model.input_contract = InputContract(dtype, shape)
     return model
+
+
+def named(name="thermometer"):
+    """A packed model with a code and all names."""
+    shape = FRONTS[name][2]
+    features = [f"reading {i}" for i in range(shape[-1])]
+    return pack(coded(name), feature_names=features, class_names=["low", "µ", ""])
