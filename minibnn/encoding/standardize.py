@@ -19,8 +19,9 @@ class Standardize(Fitted):
         forward    y  = (x - mean) / std
         backward   dx = dy / std
 
-    A feature that is constant in the training data only loses its mean. `pack` takes this layer
-    directly before a sign or a code, which become comparisons with stored numbers.
+    A feature that is constant in the training data only loses its mean. A missing value (nan) stays
+    one. `pack` takes this layer directly before a sign or a code, which become comparisons with
+    stored numbers. A missing value is -1 then, as from a code; a sign of floats leaves it nan.
 
     Shapes: x (batch, ..., features), of integers or the layer's dtype; y as x, of its dtype.
 
