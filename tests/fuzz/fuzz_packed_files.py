@@ -64,6 +64,8 @@ def places(value, path=()):
 def change_json(value, rng):
     """The value with one part replaced, left out, added or doubled."""
     found = [path for path in places(value) if path]
+    if not found:
+        return value
     path = found[rng.integers(len(found))]
     holder = value = copy.deepcopy(value)
     for key in path[:-1]:
