@@ -175,10 +175,10 @@ def fit_codes(model: Layer, x: Array) -> None:
     """
     order = list(_layers(model))
     waiting = [layer for layer in _inside(model) if isinstance(layer, Fitted) and not layer.fitted]
-    for layer in waiting:
-        if layer not in order:
+    for code in waiting:
+        if code not in order:
             raise ValueError(
-                f"fit_codes: expected {layer} in a Sequential, got it in another container; fit it "
+                f"fit_codes: expected {code} in a Sequential, got it in another container; fit it "
                 "to its own inputs: layer.fit(x)"
             )
     if not waiting:
