@@ -267,3 +267,20 @@ def test_a_code_that_differs_from_its_intervals_is_refused():
     assert isinstance(code, base.InputCode)
     with pytest.raises(PackError, match="in feature 0"):
         code_stage("here", (1,), "int16", [], code)
+
+
+def test_a_thousand_categories(rng):
+    x = rng.integers(-500, 500, (20_000, 2)).astype(np.int16)
+    code = OneHotCode(2, 1000).fit(x)
+    stage = code_stage("here", (2,), "int16", [], code)
+    y = rng.integers(-600, 600, (300, 2)).astype(np.int16)
+    np.testing.assert_array_equal(stage.run(y) > 0, code.forward(y) > 0)
+
+    class Off(OneHotCode):
+        def intervals(self):
+            low, high = super().intervals()
+            return low + 1, high
+
+    off = Off(2, 1000).fit(x)
+    with pytest.raises(PackError, match="in feature 0"):
+        code_stage("here", (2,), "int16", [], off)
