@@ -8,7 +8,7 @@ from typing import Any, Self
 
 import numpy as np
 
-from minibnn.backend import CPU, Array, backend_of
+from minibnn.backend import Array, backend_of
 from minibnn.checks import integer
 from minibnn.layers.base import Layer
 from minibnn.layers.direct_feedback import DirectFeedback
@@ -109,11 +109,6 @@ class Fitted(Layer):
             self.check_input(x, self.features)
         elif x.ndim < 2 or x.shape[-1] != self.features:
             raise wrong_features(self, x, self.features)
-
-    def _initialize(self, rng: np.random.Generator, dtype: np.dtype[Any]) -> None:
-        super()._initialize(rng, dtype)
-        for buffer in self._own(Buffer):
-            buffer.to(CPU, dtype)
 
 
 class InputCode(Fitted):

@@ -203,14 +203,15 @@ def test_codes_in_other_containers_are_fitted_by_themselves(container):
 
 
 @each_kind
-def test_initialize_keeps_the_numbers_in_the_new_dtype(kind):
-    layer = KINDS[kind]().fit(table()[0])
+def test_initialize_keeps_the_numbers_in_the_new_dtype(kind, backend):
+    layer = KINDS[kind]().fit(table()[0]).to(backend)
     before = numbers(layer)
     for dtype in (np.float64, np.float32):
         layer.initialize(3, dtype)
         for one, two in zip(before, numbers(layer), strict=True):
             np.testing.assert_array_equal(two, one)
             assert two.dtype == dtype
+        assert isinstance(next(layer.buffers()).data, backend.array_type)
     assert layer.fitted
 
 

@@ -77,10 +77,10 @@ def test_signs(dtype, spacing, backend, rng):
 
 
 def test_integers_that_float32_would_round(backend):
-    """2^24 + 1 is above 2^24, though both have one float32."""
+    """2^24 + 3 is below 2^24 + 4, though both have one float32."""
     code = Thermometer(1, 1)
-    code.thresholds.data[...] = 2**24 + 2
-    x = np.array([[2**24 + 1], [2**24 + 2], [2**24 + 3]])
+    code.thresholds.data[...] = 2**24 + 4
+    x = np.array([[2**24 + 3], [2**24 + 4], [2**24 + 5]])
     y = code.to(backend).forward(backend.asarray(x))
     assert backend.to_host(y).ravel().tolist() == [-1, 1, 1]
 
