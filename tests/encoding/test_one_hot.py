@@ -36,6 +36,8 @@ def test_values_that_are_no_categories():
     code = OneHotCode(1, 4).fit(np.array([[3.0], [NAN], [-1], [3]], np.float32))
     assert code.values.data[0, :2].tolist() == [-1, 3]
     assert np.isnan(code.values.data[0, 2:]).all()
+    exactly = OneHotCode(1, 2).fit(np.array([[3.0], [NAN], [-1], [NAN]]))  # nan takes no place
+    assert exactly.values.data.tolist() == [[-1, 3]]
     x = np.array([[NAN], [INF], [-INF], [2.9999998], [0], [3]], np.float32)
     assert code.forward(x).tolist() == [[-1] * 4] * 5 + [[-1, 1, -1, -1]]
 
