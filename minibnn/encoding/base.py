@@ -11,7 +11,6 @@ import numpy as np
 from minibnn.backend import Array, backend_of
 from minibnn.checks import integer
 from minibnn.layers.base import Layer
-from minibnn.layers.direct_feedback import DirectFeedback
 from minibnn.layers.input_errors import wrong_features
 from minibnn.layers.sequential import Sequential
 from minibnn.parameter import Buffer
@@ -156,7 +155,7 @@ def fit_codes(model: Layer, x: Array) -> None:
     Samples go through the layers in front of it as they are, in evaluation mode.
 
     Args:
-        model: with codes in a `Sequential` or `DirectFeedback`, or a code itself.
+        model: with codes in a `Sequential`, or a code itself.
         x: the training samples (batch, ...), no others: the validation data must not be among them.
 
     Raises:
@@ -188,9 +187,9 @@ def fit_codes(model: Layer, x: Array) -> None:
 
 
 def _layers(model: Layer) -> Iterator[Layer]:
-    """The layers in the order of evaluation, inside containers that have one."""
-    if isinstance(model, Sequential | DirectFeedback):
-        for child in model.children():
+    """The layers in the order of evaluation, inside `Sequential`."""
+    if isinstance(model, Sequential):
+        for child in model:
             yield from _layers(child)
     else:
         yield model

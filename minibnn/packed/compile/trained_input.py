@@ -9,12 +9,9 @@ import numpy as np
 
 from minibnn.encoding.base import Fitted
 from minibnn.input_contract import InputContract
-from minibnn.layers import DirectFeedback, Dropout, Flatten, Layer, Rescale, Reshape, Sequential
+from minibnn.layers import Dropout, Flatten, Layer, Rescale, Reshape, Sequential
 from minibnn.packed.errors import PackError
 from minibnn.packed.stages import DTYPES, HostArray, Shape
-
-# What may come before a code: each number stays one number.
-_KEEPS_EACH = Sequential | DirectFeedback | Dropout | Flatten | Reshape | Rescale
 
 
 def trained_input(model: Layer, given: Shape | None) -> tuple[Shape, str]:
@@ -51,7 +48,7 @@ def _contracts_of_the_input(model: Layer) -> Iterator[InputContract | None]:
     """Those of the first layer and of what holds it; later layers may take other values."""
     for layer in _in_order(model):
         yield layer.input_contract
-        if not isinstance(layer, Sequential | DirectFeedback | Dropout):
+        if not isinstance(layer, Sequential | Dropout):
             return
 
 
@@ -60,7 +57,7 @@ def _is_coded(model: Layer) -> bool:
     for layer in _in_order(model):
         if isinstance(layer, Fitted):
             return True
-        if not isinstance(layer, _KEEPS_EACH):
+        if not isinstance(layer, Sequential | Dropout | Flatten | Reshape | Rescale):
             return False
     return False
 
@@ -131,8 +128,8 @@ def _known_shape(model: Layer, given: Shape | None) -> Shape | None:
 def _in_order(layer: Layer) -> Iterator[Layer]:
     """A container, then its layers, in the order of evaluation."""
     yield layer
-    if isinstance(layer, Sequential | DirectFeedback):
-        for child in layer.children():
+    if isinstance(layer, Sequential):
+        for child in layer:
             yield from _in_order(child)
 
 
