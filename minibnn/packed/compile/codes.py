@@ -64,7 +64,7 @@ def code_stage(
     begins = [numbers.first(holds, low.shape) for holds in (within, reaches)]
     stops = [numbers.first(_no(holds), low.shape) for holds in (reaches, within)]
     first, last = np.where(falls, *begins), np.where(falls, *stops) - 1
-    nothing = (first > last) | np.isnan(low)
+    nothing = first > last
     _check(where, numbers, first, last, nothing, lambda x: _bits(value(x), code, len(low)))
     lows = np.where(nothing, numbers.filled(low.shape, numbers.ends[1]), numbers.value(first))
     highs = np.where(nothing, numbers.filled(low.shape, numbers.ends[0]), numbers.value(last))

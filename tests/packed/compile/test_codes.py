@@ -97,7 +97,9 @@ def random_front(rng, features, data):
                 layer.mean.data[...] = rng.choice(SPECIAL[:18], features)
                 layer.std.data[...] = rng.choice([TINY, 1e-30, 1, 3, 1e30, MOST], features)
         else:
-            layer = Rescale(float(rng.choice(SCALES)), float(rng.choice([0, 0.5, -3, 1e20])))
+            # 0 times an overflow would be nan, which has no order; see the test of refusals.
+            scale = float(rng.choice([s for s in SCALES if s or not front]))
+            layer = Rescale(scale, float(rng.choice([0, 0.5, -3, 1e20])))
         front.append(layer)
     return front
 
@@ -252,6 +254,13 @@ def test_layers_that_lose_the_order_are_refused():
     code.thresholds.data[...] = [[2], [0]]
     with pytest.raises(PackError, match=r"here: expected layers in front that keep the order of .* feature 1"):  # fmt: skip
         code_stage("here", (2,), "uint8", [Wave()], code)
+
+
+def test_an_overflow_that_becomes_nan_is_refused():
+    code = Thermometer(1, 1)
+    code.thresholds.data[...] = -3
+    with pytest.raises(PackError, match="that keep the order"):
+        code_stage("here", (1,), "uint8", [Rescale(3e38), Rescale(0, -3)], code)
 
 
 def test_a_code_that_differs_from_its_intervals_is_refused():
