@@ -98,7 +98,7 @@ def random_front(rng, features, data):
                 layer.std.data[...] = rng.choice([TINY, 1e-30, 1, 3, 1e30, MOST], features)
         else:
             # 0 times an overflow would be nan, which has no order; see the test of refusals.
-            scale = float(rng.choice([s for s in SCALES if s or not front]))
+            scale = float(rng.choice([s for s in SCALES if abs(s) > 1e-40 or not front]))
             layer = Rescale(scale, float(rng.choice([0, 0.5, -3, 1e20])))
         front.append(layer)
     return front
@@ -156,6 +156,8 @@ def test_every_bit_is_the_models(dtype, part):
         )
         assert stage.low.dtype == stage.high.dtype == np.dtype(dtype)
         assert not np.isnan([stage.low, stage.high]).any()
+        ends = np.array([stage.low, stage.high])
+        assert not np.signbit(ends[ends == 0]).any()  # one form of zero
     assert kinds == {Standardize, Rescale, Thermometer, OneHotCode, Activation}
 
 
