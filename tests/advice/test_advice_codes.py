@@ -228,6 +228,14 @@ def test_a_coded_model_that_does_not_know_its_input():
             pack(model, (3,))
         exec(caught.text.split("say it: ")[1], {**NAMESPACE, "model": model})
         ships(model, table()[0])
+        pack(model)
+    model.input_contract = None  # without a shape, it is taken from the code
+    with advised(
+        "packed", "say it: model.input_contract = InputContract('float32', {}); pack(model)"
+    ) as caught:
+        pack(model)
+    exec(caught.text.split("say it: ")[1], {**NAMESPACE, "model": model})
+    ships(model, table()[0])
     inner = Sequential(*coded()[1:])  # trained on signs, which says nothing about the whole's input
     inner.input_contract = InputContract("float32", (12,), -1, 1)
     whole = Sequential(coded()[0], inner)
@@ -236,6 +244,17 @@ def test_a_coded_model_that_does_not_know_its_input():
         "packed", "say it: model.input_contract = InputContract('float32', {}); pack(model)"
     ):
         pack(whole)
+
+
+def test_samples_have_the_features_of_the_code():
+    model = coded()
+    model.input_contract = InputContract("float32", (30,))
+    with advised(
+        "packed", "say what they are: model.input_contract = InputContract({}, ({},)); pack(model)"
+    ) as caught:
+        pack(model)
+    exec(caught.text.split("say what they are: ")[1], {**NAMESPACE, "model": model})
+    ships(model, table()[0])
 
 
 @pytest.mark.parametrize("dtype", ["int64", "int32", "uint16", "bool"])

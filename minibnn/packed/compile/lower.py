@@ -211,7 +211,8 @@ class _Lowering:
         if self.shape[-1] != layer.features:
             self.refuse(
                 f"expected samples of shape (..., {layer.features}), got {self.shape}",
-                _give_shape(layer.features),
+                f"say what they are: model.input_contract = InputContract({self.dtype!r}, "
+                f"({layer.features},)); pack(model)",
             )
 
     def add_code(self, layer: InputCode | Activation) -> None:

@@ -28,7 +28,7 @@ def trained_input(model: Layer, given: Shape | None) -> tuple[Shape, str]:
         return trained_shape(model, given), "uint8"
     contract = next((c for c in _contracts_of_the_input(model) if c), None)
     if contract is None:
-        shape = given or "(30,)"
+        shape = given or (next(x.features for x in _in_order(model) if isinstance(x, Fitted)),)
         raise PackError(
             "pack: expected a model that knows its input, got one that was not trained by fit; say "
             f"it: model.input_contract = InputContract('float32', {shape}); pack(model)"
