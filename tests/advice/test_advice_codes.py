@@ -7,7 +7,7 @@ import re
 import numpy as np
 import pytest
 from advice import advised
-from coded_models import coded, table, tail
+from coded_tables import coded, table, tail
 
 from minibnn import (
     Activation,

@@ -10,7 +10,7 @@ import pytest
 import strictdev
 from captured_training import MODELS
 from checkpointed import killed_after_save, same_bits
-from coded_models import coded, table, tail
+from coded_tables import coded, table, tail
 from devices import STRICT
 
 from minibnn import (

@@ -20,7 +20,7 @@ import numpy as np
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "support"))
 
-from coded_models import FRONTS, coded, named
+from coded_tables import FRONTS, coded, named
 from packed_files import changed, on_images, small
 
 from minibnn import PackedFileError, pack

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from coded_models import FRONTS, coded, named, table
+from coded_tables import FRONTS, coded, named, table
 from packed_checks import moved
 from packed_models import SIGN, dense, images_models
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 
 import pytest
-from coded_models import FRONTS, coded
+from coded_tables import FRONTS, coded
 from packed_models import SIGN, dense, images_models, ink
 
 from minibnn import Activation, BatchNorm, Conv2D, Flatten, MaxPool2D, Reshape, Sequential, pack

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from coded_models import FRONTS, coded, table, tail
+from coded_tables import FRONTS, coded, table, tail
 from packed_models import dense
 
 from minibnn import (

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from coded_models import FRONTS, coded, named
+from coded_tables import FRONTS, coded, named
 from packed_files import bytes_of, on_images, small
 
 from minibnn import pack

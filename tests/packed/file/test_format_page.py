@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from coded_models import FRONTS, coded, named, table
+from coded_tables import FRONTS, coded, named, table
 from packed_files import bytes_of, changed, every_array, on_images, small
 from packed_models import images_models
 

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from coded_models import FRONTS, coded, named, table, tail
+from coded_tables import FRONTS, coded, named, table, tail
 from packed_files import bytes_of, changed, load_bytes, on_images, same, small
 
 from minibnn import PackedFileError, Sequential, load_latents, load_packed, pack, save_packed
