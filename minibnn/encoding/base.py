@@ -8,7 +8,7 @@ from typing import Any, Self
 
 import numpy as np
 
-from minibnn.backend import CPU, Array, backend_of
+from minibnn.backend import Array, backend_of
 from minibnn.checks import integer
 from minibnn.layers.base import Layer
 from minibnn.layers.input_errors import wrong_features
@@ -52,8 +52,8 @@ class Fitted(Layer):
     def fit(self, x: Array) -> Self:
         """Take the numbers from samples, and return the layer.
 
-        Missing values (nan) are left out. Of more than 65,536 samples, so many are taken at equal
-        distances.
+        Missing values (nan) are left out, and numbers beyond the layer's dtype count as infinite.
+        Of more than 65,536 samples, at most so many are taken, at equal distances.
 
         Shapes: x (batch, ..., features), of integers or floats, on any device.
 
@@ -76,6 +76,8 @@ class Fitted(Layer):
                 f"{self}: expected numbers in each feature, got only nan in feature {empty[0]}; "
                 "leave it out"
             )
+        beyond = abs(rows) > float(np.finfo(self.dtype).max)
+        rows = np.where(beyond, np.copysign(np.inf, rows), rows)
         for name, values in self.numbers(rows).items():
             getattr(self, name).data = self.backend.asarray(np.asarray(values, self.dtype))
         return self
@@ -107,11 +109,6 @@ class Fitted(Layer):
         elif x.ndim < 2 or x.shape[-1] != self.features:
             raise wrong_features(self, x, self.features)
 
-    def _initialize(self, rng: np.random.Generator, dtype: np.dtype[Any]) -> None:
-        super()._initialize(rng, dtype)
-        for buffer in self._own(Buffer):
-            buffer.to(CPU, dtype)
-
 
 class InputCode(Fitted):
     """A code: each feature becomes several signs.
@@ -134,17 +131,11 @@ class InputCode(Fitted):
         return 1
 
     @abstractmethod
-    def bits(self, x: Array) -> Array:
-        """The comparisons (batch, ..., features, B), bool."""
-
-    @abstractmethod
     def intervals(self) -> tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]]:
         """Low and high (features, B) on the host, in the layer's dtype."""
 
-    def forward(self, x: Array, *, train: bool = False) -> Array:
-        """+1 where a comparison holds, else -1."""
-        self.check_fitted(x)
-        bits = self.bits(x)
+    def coded(self, x: Array, bits: Array, train: bool) -> Array:
+        """The signs of comparisons (batch, ..., features, B), and what `no_gradient` needs."""
         y = self.backend.xp.where(bits, self.dtype.type(1), self.dtype.type(-1))
         y = y.reshape(*x.shape[:-1], self.features * self.signs)
         if train:
@@ -152,8 +143,8 @@ class InputCode(Fitted):
             self.saved = (y.shape, x.shape)
         return y
 
-    def backward(self, dy: Array, *, need_dx: bool = True) -> Array | None:
-        """Zeros."""
+    def no_gradient(self, dy: Array, need_dx: bool) -> Array | None:
+        """Zeros in the shape of x."""
         (shape,) = self.take_saved(dy)
         return self.backend.xp.zeros(shape, self.dtype) if need_dx else None
 
@@ -161,12 +152,14 @@ class InputCode(Fitted):
 def fit_codes(model: Layer, x: Array) -> None:
     """Fit every layer of a model that is not fitted yet: see `Fitted`.
 
-    Samples go through the layers in front of it as they are, in evaluation mode. In a container
-    other than `Sequential`, fit the layers by their own `fit`.
+    Samples go through the layers in front of it as they are, in evaluation mode.
 
     Args:
         model: with codes in a `Sequential`, or a code itself.
         x: the training samples (batch, ...), no others: the validation data must not be among them.
+
+    Raises:
+        ValueError: for a layer in another container; and as from `Fitted.fit`.
 
     >>> from minibnn import Dense, Sequential, Thermometer
     >>> model = Sequential(Thermometer(1, 3), Dense(3, 2)).initialize(0)
@@ -174,11 +167,18 @@ def fit_codes(model: Layer, x: Array) -> None:
     >>> model[0].forward(np.array([[2.5]], np.float32))
     array([[ 1.,  1., -1.]], dtype=float32)
     """
-    waiting = [layer for layer in _layers(model) if isinstance(layer, Fitted) and not layer.fitted]
+    order = list(_layers(model))
+    waiting = [layer for layer in _inside(model) if isinstance(layer, Fitted) and not layer.fitted]
+    for code in waiting:
+        if code not in order:
+            raise ValueError(
+                f"fit_codes: expected {code} in a Sequential, got it in another container; fit it "
+                "to its own inputs: layer.fit(x)"
+            )
     if not waiting:
         return
     x = _some(x)
-    for layer in _layers(model):
+    for layer in order:
         if layer in waiting and isinstance(layer, Fitted):
             layer.fit(x)
             if layer is waiting[-1]:
@@ -193,6 +193,13 @@ def _layers(model: Layer) -> Iterator[Layer]:
             yield from _layers(child)
     else:
         yield model
+
+
+def _inside(layer: Layer) -> Iterator[Layer]:
+    """A layer and all layers in it, inside any container."""
+    yield layer
+    for child in layer.children():
+        yield from _inside(child)
 
 
 def _some(x: Array) -> Array:

@@ -35,7 +35,8 @@ class OneHotCode(InputCode):
         values: c (features, categories); nan where there are fewer.
 
     Raises:
-        ValueError: from `fit`, for a feature with more categories.
+        ValueError: from `fit`, for a feature with more categories, and for whole numbers that the
+            layer's dtype does not have.
 
     >>> code = OneHotCode(1, 3).fit(np.array([[2], [5], [9], [5]]))
     >>> code.forward(np.array([[5], [7]]))
@@ -65,7 +66,15 @@ class OneHotCode(InputCode):
         """The categories."""
         found = np.full((self.features, self.signs), np.nan)
         for f, column in enumerate(x.T):
-            values = np.unique(column[~np.isnan(column)].astype(self.dtype))
+            column = column[~np.isnan(column)]
+            values = np.unique(column.astype(self.dtype))
+            rounded = (column != column.astype(self.dtype)) & (column == np.round(column))
+            if rounded.any():
+                raise ValueError(
+                    f"{self}: expected categories that {self.dtype} has, got "
+                    f"{column[rounded][0]:.0f} in feature {f}; number them anew: "
+                    "x = np.unique(x, return_inverse=True)[1]"
+                )
             if len(values) > self.signs:
                 raise ValueError(
                     f"{self}: expected at most {self.signs} categories, got {len(values)} in "
@@ -75,9 +84,14 @@ class OneHotCode(InputCode):
             found[f, : len(values)] = values
         return {"values": found}
 
-    def bits(self, x: Array) -> Array:
-        """``x = c``."""
-        return x[..., None] == self.values.data
+    def forward(self, x: Array, *, train: bool = False) -> Array:
+        """+1 where ``x = c``, else -1."""
+        self.check_fitted(x)
+        return self.coded(x, x[..., None] == self.values.data, train)
+
+    def backward(self, dy: Array, *, need_dx: bool = True) -> Array | None:
+        """Zeros, which the derivative is almost everywhere."""
+        return self.no_gradient(dy, need_dx)
 
     def intervals(self) -> tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]]:
         """Each category alone."""

@@ -19,8 +19,9 @@ class Standardize(Fitted):
         forward    y  = (x - mean) / std
         backward   dx = dy / std
 
-    A feature that is constant in the training data only loses its mean. `pack` takes this layer
-    directly before a sign or a code, which become comparisons with stored numbers.
+    A feature that is constant in the training data only loses its mean. A missing value (nan) stays
+    one. `pack` takes this layer directly before a sign or a code, which become comparisons with
+    stored numbers. A missing value is -1 then, as from a code; a sign of floats leaves it nan.
 
     Shapes: x (batch, ..., features), of integers or the layer's dtype; y as x, of its dtype.
 
@@ -52,13 +53,14 @@ class Standardize(Fitted):
 
     def numbers(self, x: np.ndarray[Any, Any]) -> dict[str, Any]:
         """Mean and standard deviation."""
-        infinite = np.flatnonzero(np.isinf(x).any(axis=0))
+        with np.errstate(over="ignore", invalid="ignore"):
+            std = np.nanstd(x, axis=0).astype(self.dtype)
+        infinite = np.flatnonzero(~np.isfinite(std))
         if len(infinite):
             raise ValueError(
-                f"{self}: expected finite numbers, got infinity in feature {infinite[0]}; leave "
-                "these samples out, or use a Thermometer in its place"
+                f"{self}: expected numbers of a finite variance, got others in feature "
+                f"{infinite[0]}; leave infinite samples out, or use a Thermometer in its place"
             )
-        std = np.nanstd(x, axis=0).astype(self.dtype)
         varies = (np.nanmin(x, axis=0) < np.nanmax(x, axis=0)) & (std > 0)
         return {"mean": np.nanmean(x, axis=0), "std": np.where(varies, std, 1)}
 

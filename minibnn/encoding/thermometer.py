@@ -80,19 +80,31 @@ class Thermometer(InputCode):
         """The thresholds."""
         parts = np.arange(1, self.signs + 1) / (self.signs + 1)
         if self.spacing == "quantile":
-            return {"thresholds": np.nanquantile(x, parts, axis=0).T}
+            infinite = np.isinf(x).any(axis=0)
+            thresholds = np.empty((self.signs, self.features))
+            thresholds[:, ~infinite] = np.nanquantile(x[:, ~infinite], parts, axis=0)
+            # Between finite and infinite numbers nothing can be interpolated.
+            thresholds[:, infinite] = np.nanquantile(x[:, infinite], parts, axis=0, method="lower")
+            return {"thresholds": thresholds.T}
         low, high = np.nanmin(x, axis=0), np.nanmax(x, axis=0)
-        infinite = np.flatnonzero(~np.isfinite(high - low))
-        if len(infinite):
+        with np.errstate(over="ignore", invalid="ignore"):
+            endless = np.flatnonzero(~np.isfinite(high - low))
+        if len(endless):
+            f = endless[0]
             raise ValueError(
-                f"{self}: expected finite numbers for equal parts, got {low[infinite[0]]} to "
-                f'{high[infinite[0]]} in feature {infinite[0]}; use spacing="quantile"'
+                f"{self}: expected finite numbers for equal parts, got {low[f]} to {high[f]} in "
+                f'feature {f}; use spacing="quantile"'
             )
         return {"thresholds": low[:, None] + (high - low)[:, None] * parts}
 
-    def bits(self, x: Array) -> Array:
-        """``x >= t``."""
-        return x[..., None] >= self.thresholds.data
+    def forward(self, x: Array, *, train: bool = False) -> Array:
+        """+1 where ``x >= t``, else -1."""
+        self.check_fitted(x)
+        return self.coded(x, x[..., None] >= self.thresholds.data, train)
+
+    def backward(self, dy: Array, *, need_dx: bool = True) -> Array | None:
+        """Zeros, which the derivative is almost everywhere."""
+        return self.no_gradient(dy, need_dx)
 
     def intervals(self) -> tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]]:
         """From each threshold upwards."""

@@ -85,7 +85,7 @@ def _describe(stage: Stage, shape: Shape) -> dict[str, Any]:
         k: v
         for k, v in values.items()
         if not isinstance(v, np.ndarray)
-        and k not in ("width", "fits_int32")
+        and k not in ("width", "fits_int32", "dtype")
         and (k not in DEFAULTS or v != DEFAULTS[k])
     }
     if isinstance(stage, _KEEPS_SHAPE):

@@ -31,6 +31,7 @@ from minibnn.packed.file.save import metadata_of
 from minibnn.packed.model import PackedModel
 from minibnn.packed.stages import (
     Binarize,
+    CodeStage,
     ConvStage,
     DenseStage,
     PoolStage,
@@ -52,6 +53,7 @@ class Program:
         self.input_shape = self.shape = input_shape
         self.stages: list = []
         self.pixels = True
+        self.dtype = "uint8"
 
     def add(self, stage) -> Program:
         self.stages.append(stage)
@@ -65,6 +67,15 @@ class Program:
     def binarize(self) -> Program:
         self.pixels = False
         return self.add(Binarize(self.shape, self.shape, 128, False))
+
+    def code(self, signs: int, dtype: str) -> Program:
+        """So many comparisons of each value along the last axis."""
+        self.pixels, self.dtype = False, dtype
+        features = self.shape[-1]
+        feature = np.repeat(np.arange(features, dtype=np.int32), signs)
+        low, high = np.zeros((2, len(feature)), dtype)
+        out_shape = (*self.shape[:-1], len(feature))
+        return self.add(CodeStage(self.shape, out_shape, dtype, feature, low, high))
 
     def product(self, kind, out_shape, width, *more) -> Program:
         weights = pack_rows(np.zeros((out_shape[-1], width), np.uint8))
@@ -104,7 +115,9 @@ class Program:
                 product = stage
             elif isinstance(stage, ThresholdStage):
                 known.append({"stage": i, **certificates(product, stage)[0]})
-        packed = PackedModel(self.input_shape, tuple(self.stages), {"thresholds": known})
+        packed = PackedModel(
+            self.input_shape, tuple(self.stages), {"thresholds": known}, input_dtype=self.dtype
+        )
         return container.write(metadata_of(packed, {}), packed.arrays())
 
 
@@ -143,6 +156,8 @@ CRAFTED = {
     "many channels": lambda: end(Program(1).dense(2**20 - 1).sign()),
     "many classes": lambda: end(Program(1), 2**20 - 1),
     "many classes of bits": lambda: end(Program(1).binarize(), 2**18),
+    "many comparisons": lambda: end(Program(K, K, 1).code(2**7, "int16").pool((1, 1), (K, K))),
+    "many comparisons of floats": lambda: end(Program(2**13, 2**13, 1).code(1, "float32").pool((1, 1), (4 * K, 4 * K))),
     "many stages": lambda: end(_repeat(Program(64, 64, 1).binarize(), lambda p: p.pool((1, 1)), 20_000)),
     "many large stages": lambda: end(
         _repeat(Program(2 * K, 2 * K, 1).binarize(), lambda p: p.pool((1, 1)), 900).pool((1, 1), (2 * K, 2 * K))
@@ -219,7 +234,7 @@ def uses(path: str, folder: str) -> dict:
         packed.append(minibnn.load_packed(path))
 
     def images(n=2):
-        return np.zeros((n, *packed[0].input_shape), np.uint8)
+        return np.zeros((n, *packed[0].input_shape), packed[0].input_dtype)
 
     def model():
         last = minibnn.Dense(4, 2, weight_quantizer=SignSTE())

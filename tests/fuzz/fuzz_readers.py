@@ -24,11 +24,14 @@ import numpy as np
 from minibnn import (
     Adam,
     Dense,
+    InputContract,
     ModelFileError,
     PackedFileError,
     Rescale,
     Sequential,
     SignSTE,
+    Thermometer,
+    fit_codes,
     load_latents,
     load_model,
     load_packed,
@@ -49,6 +52,14 @@ MEMORY = 30e6
 def network():
     layers = [Rescale(1 / 255), Dense(20, 3, weight_quantizer=SignSTE())]
     return Sequential(*layers).initialize(0)
+
+
+def coded():
+    """A network that compares its input."""
+    model = Sequential(Thermometer(4, 5), *network()[1:]).initialize(0)
+    fit_codes(model, np.arange(20, dtype=np.int16).reshape(5, 4))
+    model.input_contract = InputContract("int16", (4,))
+    return model
 
 
 def inspect(path):
@@ -145,12 +156,14 @@ class Places:
 
     def content(self):
         good = self.folder / "good"
-        kind = self.rng.integers(4)
+        kind = self.rng.integers(5)
         if kind == 0:
             write_idx(good, np.arange(300, dtype=np.uint8))
         elif kind == 1:
             save_packed(pack(network(), (20,)), good, model=network())
         elif kind == 2:
+            save_packed(pack(coded(), class_names=["a", "b", "c"]), good, model=coded())
+        elif kind == 3:
             model = network()
             save_model(model, good, optimizer=Adam(model.parameters()))
         else:

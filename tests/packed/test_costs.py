@@ -219,8 +219,13 @@ def test_the_estimate_is_no_less_than_what_is_taken(rng):
     end(program.pool((3, 3), (3, 3)), 50)
     large = [*program.stages]
     large += end(Program(900, 901, 1).binarize().conv(1, (1, 1)).sign().pool((1, 1), (9, 9))).stages
+    large += end(
+        Program(500, 501, 2).code(9, "float32").conv(1, (1, 1)).sign().pool((1, 1), (9, 9))
+    ).stages
     x = rng.integers(0, 256, (1, 700, 701, 3), np.uint8)
     for stage in large:
+        if stage.kind == "code":
+            x = rng.standard_normal((1, 500, 501, 2)).astype(np.float32)
         if stage.kind == "binarize":
             x = rng.integers(0, 256, (1, 900, 901, 1), np.uint8)
         stage.run(x)  # makes the forms that are kept

@@ -20,10 +20,10 @@ def test_description_and_arrays_make_the_program_again(name):
     packed = pack(
         *((small(norm=name), (10,)) if isinstance(name, int) else (on_images(name), (8, 9)))
     )
-    described = json.loads(to_json(describe(packed.input_shape, packed.stages)))
+    described = json.loads(to_json(describe(packed.interface, packed.stages)))
     arrays = named_arrays(packed.stages)
-    shape, stages = build(described, arrays)
-    assert shape == packed.input_shape
+    interface, stages = build(described, arrays)
+    assert interface == packed.interface
     assert all(map(same_stage, stages, packed.stages))
     assert len(stages) == len(packed.stages)
     assert sum(array.nbytes for array in arrays.values()) == packed.nbytes

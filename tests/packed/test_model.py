@@ -6,6 +6,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from coded_tables import FRONTS, coded, named, table
 from packed_checks import moved
 from packed_models import SIGN, dense, images_models
 
@@ -180,6 +181,95 @@ def test_images_are_checked(trained):
     with pytest.raises(TypeError, match="NumPy or CuPy"):
         packed.logits([[0]])
     assert repr(packed).startswith("PackedModel((28, 28): dense threshold dense threshold dense")
+
+
+# --- Coded inputs and names -----------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", FRONTS)
+def test_coded_inputs_give_the_models_labels(name, backend):
+    _, dtype, shape, _ = FRONTS[name]
+    model = coded(name)
+    packed = pack(model)
+    assert (packed.input_shape, packed.input_dtype) == (shape, dtype)
+    x = table(dtype, 300, shape, seed=3)[0]
+    if dtype == "float32":
+        missing = 0 if name == "standardised sign" else np.nan  # see the next test
+        x[:9] = np.array([missing, np.inf, -np.inf, 0, -0.0, 1e-45, 3e38, -3e38, 1], dtype)[:, None]
+    with np.errstate(all="ignore"):
+        expected = model.forward(x)
+    there, host = backend.asarray(x), backend.to_host
+    np.testing.assert_array_equal(host(packed.predict(there)), expected.argmax(1))
+    logits = host(packed.logits(there))
+    np.testing.assert_allclose(logits, expected, rtol=1e-5, atol=1e-5)
+    found = disagreements(model, packed, x)
+    assert (found.labels, found.bits, found.unexplained) == (0, 0, 0)
+    assert packed.verify(model) == packed.certificate
+
+
+def test_a_missing_value_before_a_sign():
+    """The float model's sign of nan is nan; a bit has no such value, and is 0."""
+    model = coded("standardised sign")
+    packed = pack(model)
+    x = table()[0][:1]
+    x[0, 1] = np.nan
+    signs = model[1].forward(model[0].forward(x))
+    assert np.isnan(signs).tolist() == [[False, True, False]]
+    assert packed.after(x, 1).tolist() == [[int(signs[0, 0] > 0), 0, int(signs[0, 2] > 0)]]
+
+
+def test_verify_finds_another_code():
+    model = coded("one-hot")
+    packed = pack(model)
+    for name, change in (("feature", 1), ("low", 1), ("high", -1)):
+        with pytest.raises(PackError, match="expected the model's code stage, got another"):
+            moved(packed, 0, name, 0, change).verify(model)
+    with pytest.raises(PackError):
+        packed.verify(coded("one-hot", seed=1))
+
+
+def test_the_dtype_of_samples_is_checked():
+    for name in ("thermometer", "uniform thermometer", "one-hot", "thermometer of bytes"):
+        packed = pack(coded(name))
+        own = packed.input_dtype
+        for dtype in {"uint8", "int8", "int16", "int32", "float32", "float64", "bool"} - {own}:
+            with pytest.raises(TypeError, match=f"of dtype {own}, got {dtype}; "):
+                packed.predict(np.zeros((2, 3), dtype))
+        packed.predict(np.zeros((2, 3), own))
+        with pytest.raises(ValueError, match=r"\(batch, 3\), got \(2, 4\)"):
+            packed.predict(np.zeros((2, 4), own))
+
+
+def test_names_of_classes(backend):
+    packed, x = named(), table(rows=50)[0]
+    labels = packed.predict(x)
+    found = packed.predict(backend.asarray(x), names=True)
+    assert type(found) is np.ndarray
+    assert found.tolist() == [["low", "µ", ""][label] for label in labels]
+    assert len(set(found.tolist())) > 1
+    assert packed.predict(x[:0], names=True).shape == (0,)
+    assert packed.feature_names == ("reading 0", "reading 1", "reading 2")
+    with pytest.raises(ValueError, match="expected a model that knows the names of its classes"):
+        replace(packed, class_names=None).predict(x, names=True)
+    assert packed.sha256 != pack(coded()).sha256 != replace(packed, class_names=None).sha256
+
+
+@pytest.mark.parametrize("which", ["class_names", "feature_names"])
+def test_names_that_are_wrong(which):
+    for names in (["a", "b"], ["a", "b", "c", "d"], ["a", "a", "b"], [], ()):
+        with pytest.raises(ValueError, match=f"pack: expected 3 different {which}, got"):
+            pack(coded(), **{which: names})
+    for names in ("abc", [1, 2, 3], ["a", "b", None], [b"a", b"b", b"c"]):
+        with pytest.raises(TypeError, match=f"pack: expected {which} as strings"):
+            pack(coded(), **{which: names})
+    texts = np.array(["a", "b", "c"])  # NumPy's strings are strings
+    assert getattr(pack(coded(), **{which: texts}), which) == ("a", "b", "c")
+
+
+def test_names_of_a_model_of_bytes(trained):
+    packed = pack(trained[0]["seed"], (28, 28), class_names=list("0123456789"))
+    images = trained[1][:20]
+    assert packed.predict(images, names=True).tolist() == [str(n) for n in packed.predict(images)]
 
 
 def test_verify_finds_every_difference(trained):

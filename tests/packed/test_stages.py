@@ -15,7 +15,7 @@ from packed_models import SIGN, dense, images_models, ink, norms, shake
 
 from minibnn import Activation, Conv2D, Flatten, MaxPool2D, Rescale, Sequential, disagreements, pack
 from minibnn.packed.bits import pack_rows
-from minibnn.packed.stages import DenseStage
+from minibnn.packed.stages import CodeStage, DenseStage
 
 
 def test_accumulators_of_pixels_are_sums(rng):
@@ -37,6 +37,22 @@ def test_accumulators_beyond_float32(rng):
     expected = images.sum(axis=1, dtype=np.int64)
     assert expected.max() > 2**24
     assert stage.run(images)[:, 0].tolist() == expected.tolist()
+
+
+def test_comparisons(backend):
+    """Both ends belong to the interval, nan to none; a feature may be compared in any order."""
+    nan, inf = np.nan, np.inf
+    low = np.array([0, -inf, inf, inf, 1], np.float32)
+    high = np.array([2, -1, inf, -inf, 1], np.float32)
+    feature = np.array([1, 0, 0, 1, 1], np.int32)
+    stage = CodeStage((2,), (5,), "float32", feature, low, high)
+    x = np.array([[-1, 0], [-1.5, 2], [inf, 1], [nan, nan], [-inf, -0.0], [0, 2.0000002]])
+    y = backend.to_host(stage.run(backend.asarray(x.astype(np.float32))))
+    assert y.dtype == np.uint8
+    assert y.tolist() == [
+        [1, 1, 0, 0, 0], [1, 1, 0, 0, 0], [1, 0, 1, 0, 1], [0, 0, 0, 0, 0], [1, 1, 0, 0, 0],
+        [0, 0, 0, 0, 0],
+    ]  # fmt: skip
 
 
 @pytest.mark.parametrize("name", images_models())

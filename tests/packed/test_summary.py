@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import math
+
 import pytest
+from coded_tables import FRONTS, coded
 from packed_models import SIGN, dense, images_models, ink
 
 from minibnn import Activation, BatchNorm, Conv2D, Flatten, MaxPool2D, Reshape, Sequential, pack
@@ -52,6 +55,17 @@ def test_a_summary_by_hand():
     assert text.splitlines()[-1] == "operations an image: 114 xnor, 0 add, 37 compare, 2 multiply"
     assert "total" in text.splitlines()[-2]
     assert all(line == line.rstrip() and len(line) < 100 for line in text.splitlines())
+
+
+@pytest.mark.parametrize("name", FRONTS)
+def test_codes(name):
+    packed = pack(coded(name))
+    row = packed.summary().rows[0]
+    arrays = [a for k, a in packed.arrays().items() if k.startswith("0.")]
+    count = math.prod(packed.stages[0].out_shape)
+    assert (row.kind, row.count, row.operation, row.bits) == ("code", count, "compare", 0)
+    assert row.bytes == sum(a.nbytes for a in arrays)
+    assert packed.summary().bytes == packed.nbytes
 
 
 def test_a_model_that_falls_ships_its_directions():

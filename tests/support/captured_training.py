@@ -37,11 +37,15 @@ from minibnn import (
     ShiftAdaMax,
     ShiftBatchNorm,
     SignSTE,
+    Standardize,
     StochasticSign,
+    Thermometer,
     Uniform,
     WarmUp,
+    fit_codes,
     split_parameters,
 )
+from minibnn.backend import CPU
 from minibnn.training import CapturedSteps, PlainSteps
 
 SIDE, CLASSES, SAMPLES = 8, 4, 90
@@ -117,6 +121,17 @@ def branching():
     )
 
 
+def coded():
+    """Codes that were fitted before."""
+    model = dense()
+    pixels = data(CPU)[0].reshape(-1, SIDE * SIDE)
+    front = [Flatten(), Standardize(SIDE * SIDE), Thermometer(SIDE * SIDE, 2)]
+    weights = {"weight_quantizer": SignSTE(), "weight_init": Uniform(), "weight_bound": 1.0}
+    coded = Sequential(*front, Dense(2 * SIDE * SIDE, 12, **weights), *model[3:])
+    fit_codes(coded, pixels)
+    return coded
+
+
 MODELS = {
     "dense": dense,
     "batch norm": lambda: dense(BatchNorm(12)),
@@ -135,6 +150,7 @@ MODELS = {
     ),
     "convolutions": convolutional,
     "branches": branching,
+    "input codes": coded,
 }
 
 

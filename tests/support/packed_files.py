@@ -70,7 +70,7 @@ def bytes_of(packed, tmp_path, **options):
 
 
 def same(one, other):
-    assert one.input_shape == other.input_shape
+    assert one.interface == other.interface
     assert len(one.stages) == len(other.stages)
     for a, b in zip(one.stages, other.stages, strict=True):
         mine, theirs = dict(vars(a)), dict(vars(b))

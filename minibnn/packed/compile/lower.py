@@ -237,6 +237,9 @@ class _Lowering:
                 "expected it before the first product or sign", "leave it out, or put it first"
             )
         self.require_features(layer)
+        mean, std = layer.mean.data, layer.std.data
+        if not (np.isfinite(mean) & np.isfinite(std) & (std > 0)).all():
+            self.refuse("expected finite means and positive deviations", "fit it again: fit(x)")
         self.front.append(layer)
 
     def code(self, layer: InputCode) -> None:
@@ -252,7 +255,8 @@ class _Lowering:
         if self.shape[-1] != layer.features:
             self.refuse(
                 f"expected samples of shape (..., {layer.features}), got {self.shape}",
-                _give_shape(layer.features),
+                f"say what they are: model.input_contract = InputContract({self.dtype!r}, "
+                f"({layer.features},)); pack(model)",
             )
 
     def add_code(self, layer: InputCode | Activation) -> None:

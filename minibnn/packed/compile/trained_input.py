@@ -26,9 +26,9 @@ def trained_input(model: Layer, given: Shape | None) -> tuple[Shape, str]:
     """
     if not _is_coded(model):
         return trained_shape(model, given), "uint8"
-    contract = next((c for c in (x.input_contract for x in _in_order(model)) if c), None)
+    contract = next((c for c in _contracts_of_the_input(model) if c), None)
     if contract is None:
-        shape = given or "(30,)"
+        shape = given or (next(x.features for x in _in_order(model) if isinstance(x, Fitted)),)
         raise PackError(
             "pack: expected a model that knows its input, got one that was not trained by fit; say "
             f"it: model.input_contract = InputContract('float32', {shape}); pack(model)"
@@ -42,6 +42,14 @@ def trained_input(model: Layer, given: Shape | None) -> tuple[Shape, str]:
     if given not in (None, contract.shape):
         raise _another_shape(contract.shape, given)
     return contract.shape, str(contract.dtype)
+
+
+def _contracts_of_the_input(model: Layer) -> Iterator[InputContract | None]:
+    """Those of the first layer and of what holds it; later layers may take other values."""
+    for layer in _in_order(model):
+        yield layer.input_contract
+        if not isinstance(layer, Sequential | Dropout):
+            return
 
 
 def _is_coded(model: Layer) -> bool:

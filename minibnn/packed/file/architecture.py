@@ -204,8 +204,6 @@ def _code(
     f: _Fields, i: int, in_shape: Shape, array: Any, arrays: dict[str, HostArray], dtype: str
 ) -> CodeStage:
     out_shape = f.shape("out_shape")
-    if f.take("dtype") != dtype:
-        raise ValueError(f"{f.where}: expected comparisons of {dtype}")
     feature = array("feature", np.int16, np.int32).astype(np.int32)
     if out_shape != (*in_shape[:-1], len(feature)):
         raise ValueError(f"{f.where}: expected a bit for each of {len(feature)} comparisons")

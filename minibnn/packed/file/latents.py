@@ -71,7 +71,7 @@ def load_latents(path: str | os.PathLike[str], model: _Model) -> _Model:
         model.initialize(0, dtype)
     _fill(model, latents)
     model.input_contract = InputContract(
-        np.dtype(np.uint8), packed.input_shape, source=f"load_latents, {name}"
+        np.dtype(packed.input_dtype), packed.input_shape, source=f"load_latents, {name}"
     )
     return model
 
@@ -129,7 +129,7 @@ def _require_fit(
             raise PackedFileError(
                 f"{name}: expected latent arrays that fit the model, got those of another: {error}"
             ) from None
-        images = np.zeros((2, *packed.input_shape), np.uint8)
+        images = np.zeros((2, *packed.input_shape), packed.input_dtype)
         with np.errstate(all="ignore"):
             trial.forward(images, train=True)
         trial.forget()

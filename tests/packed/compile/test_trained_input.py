@@ -2,11 +2,29 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
+from coded_tables import FRONTS, coded, table, tail
 from packed_models import dense
 
-from minibnn import Flatten, InputContract, PackError, Rescale, Sequential
-from minibnn.packed.compile.trained_input import trained_shape
+from minibnn import (
+    Activation,
+    Adam,
+    DataLoader,
+    DirectFeedback,
+    Dropout,
+    Flatten,
+    InputContract,
+    LogitCrossEntropy,
+    PackError,
+    Rescale,
+    Sequential,
+    SignSTE,
+    Thermometer,
+    fit,
+    pack,
+)
+from minibnn.packed.compile.trained_input import trained_input, trained_shape
 
 
 def model_of(*contracts):
@@ -43,3 +61,37 @@ def test_the_shape_is_that_of_the_first_contract():
 def test_other_training_is_refused(contracts, given, message):
     with pytest.raises(PackError, match=message):
         trained_shape(model_of(*contracts), given)
+
+
+# --- Coded inputs ---------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", FRONTS)
+def test_a_coded_model_takes_what_it_was_trained_on(name):
+    _, dtype, shape, _ = FRONTS[name]
+    model = coded(name)
+    assert trained_input(model, None) == trained_input(model, shape) == (shape, dtype)
+    with pytest.raises(PackError, match="which the model was trained on, got"):
+        trained_input(model, (*shape, 1))
+    assert trained_input(Sequential(Dropout(0.1), model), None) == (shape, dtype)
+
+
+def test_direct_feedback_may_begin_with_a_code():
+    x, labels = table()
+    model = DirectFeedback(
+        Sequential(Thermometer(3, 4), *tail(12)[:3]), Sequential(*tail(12)[3:])
+    ).initialize(0)
+    data = DataLoader((x, labels), 16, shuffle=True, rng=0)
+    optimizer = Adam(model.parameters(), 0.01)
+    fit(model, data, loss=LogitCrossEntropy(), optimizer=optimizer, epochs=1, progress=False)
+    assert trained_input(model, None) == ((3,), "float32")
+    np.testing.assert_array_equal(pack(model).predict(x), model.forward(x).argmax(1))
+
+
+def test_only_a_code_in_front_takes_other_numbers():
+    """Behind a sign or a product it does not: the model takes bytes."""
+    late = Sequential(Rescale(1, -100), Activation(SignSTE()), Thermometer(3, 1).fit(np.eye(3)))
+    late.input_contract = InputContract("float32", (3,))
+    with pytest.raises(PackError, match="expected a model that was trained on bytes"):
+        trained_input(late, None)
+    assert trained_input(Sequential(*late), (3,)) == ((3,), "uint8")

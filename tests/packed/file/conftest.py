@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+from coded_tables import FRONTS, coded, named
 from packed_files import bytes_of, on_images, small
 
 from minibnn import pack
@@ -10,11 +11,12 @@ from minibnn import pack
 
 @pytest.fixture(scope="session")
 def saved(tmp_path_factory):
-    """A file's bytes, without and with latent weights."""
+    """A file's bytes, without and with latent weights; and of a coded input, with names."""
     folder = tmp_path_factory.mktemp("saved")
     model = small()
     packed = pack(model, (10,))
-    return [bytes_of(packed, folder, training={"a": 1}, model=m) for m in (None, model)]
+    files = [bytes_of(packed, folder, training={"a": 1}, model=m) for m in (None, model)]
+    return [*files, bytes_of(named(), folder, model=coded())]
 
 
 @pytest.fixture(scope="session")
@@ -24,4 +26,5 @@ def programs(tmp_path_factory):
     models += [
         (on_images(n), (8, 9)) for n in ("two", "padding +1", "pixel padding 0", "pooled signs")
     ]
-    return [bytes_of(pack(*model), folder) for model in models]
+    packed = [*(pack(*model) for model in models), *map(named, FRONTS)]
+    return [bytes_of(each, folder) for each in packed]

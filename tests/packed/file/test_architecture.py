@@ -19,6 +19,7 @@ from minibnn.packed.file.architecture import build
 
 NASTY = [None, True, 0, -1, 1, 2, 3, 255, 256, 2**31, 2**62, 2**63, 10**400, -(10**30), 0.5, 1e308,
          float("nan"), float("inf"), "", "dense", "conv", "pool", "threshold", "scores", "binarize",
+         "code", "uint8", "int8", "int16", "float32", ["a"], ["a", "b", "c"], ["a", "a", "b"], [1, 2, 3],
          [], [1], [2], [0, 0], [1, 1], [2, 2], [-1, 1], [2**20, 2**20], [2**40] * 3, [1] * 9,
          [[1]], [[0, 0], [1, 1]], [[2**27, 0], [0, 0]], {}, {"kind": "pool"}, [None], [0.5, 1]]  # fmt: skip
 
@@ -61,7 +62,8 @@ def test_absurd_architectures(programs, data):
     extra = data.draw(st.booleans()) and path and isinstance(path[-1], str)
     if extra:
         name = data.draw(st.sampled_from(["stride", "dilation", "border", "falling", "pixels",
-                                          "border_value", "out_shape", "in_shape", "width", "x"]))  # fmt: skip
+                                          "border_value", "out_shape", "in_shape", "width", "dtype",
+                                          "input_dtype", "features", "classes", "x"]))  # fmt: skip
         path = (*path[:-1], name)
         new = [] if new is KeyError else new
     wrong = put(architecture, path, new)
@@ -76,7 +78,7 @@ def test_absurd_architectures(programs, data):
         peak = tracemalloc.get_traced_memory()[1]
         tracemalloc.stop()
         assert peak < 2**22
-    packed.predict(np.zeros((2, *packed.input_shape), np.uint8))
+    packed.predict(np.zeros((2, *packed.input_shape), packed.input_dtype))
     packed.summary()
 
 
@@ -225,7 +227,7 @@ def test_logits_that_are_nan(programs):
 )
 def test_the_message_names_the_stage(change, message):
     packed = pack(small(), (10,))
-    described = describe(packed.input_shape, packed.stages)
+    described = describe(packed.interface, packed.stages)
     arrays = named_arrays(packed.stages)
     build(described, arrays)
     change(described, arrays)

@@ -41,9 +41,9 @@ def test_the_library_reads_it(tmp_path):
         np.testing.assert_array_equal(arrays[name], array)
 
 
-@pytest.mark.parametrize("latents", [0, 1])
-def test_any_flipped_bit_is_refused(saved, latents):
-    data = saved[latents]
+@pytest.mark.parametrize("which", [0, 1, 2])
+def test_any_flipped_bit_is_refused(saved, which):
+    data = saved[which]
     load_bytes(data)
     for k in range(8 * len(data)):
         damaged = bytearray(data)
@@ -52,9 +52,9 @@ def test_any_flipped_bit_is_refused(saved, latents):
             load_bytes(bytes(damaged))
 
 
-@pytest.mark.parametrize("latents", [0, 1])
-def test_any_other_length_is_refused(saved, latents):
-    data = saved[latents]
+@pytest.mark.parametrize("which", [0, 1, 2])
+def test_any_other_length_is_refused(saved, which):
+    data = saved[which]
     for length in range(len(data)):
         with pytest.raises(PackedFileError):
             load_bytes(data[:length])
@@ -91,9 +91,9 @@ def test_foreign_files(saved):
 
 def test_other_versions(saved):
     read = container.read(saved[0], "file")
-    for version in ("2", "0", "", "1.0", "x" * 1000):
+    for version in ("3", "0", "", "1.0", "x" * 1000):
         metadata = {**read.metadata, "format_version": version, "minibnn": "9.9"}
-        with pytest.raises(PackedFileError, match=r"version 1, got .*use the minibnn.*9\.9"):
+        with pytest.raises(PackedFileError, match=r"version 1 or 2, got .*use the minibnn.*9\.9"):
             load_bytes(container.write(metadata, read.arrays()))
 
 

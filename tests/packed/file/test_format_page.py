@@ -7,10 +7,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from packed_files import every_array, on_images, small
+from coded_tables import FRONTS, coded, named, table
+from packed_files import bytes_of, changed, every_array, on_images, small
 from packed_models import images_models
 
 from minibnn import pack, save_packed
+from minibnn.packed.description import describe
 from minibnn.packed.file import container
 
 DOC = Path(__file__).parents[3] / "docs" / "packed-format.md"
@@ -44,12 +46,40 @@ def test_the_pages_reader(reader, name, tmp_path, rng):
         reader["read"](path)
 
 
+@pytest.mark.parametrize("name", FRONTS)
+def test_the_pages_reader_of_codes(reader, name, tmp_path):
+    _, dtype, shape, _ = FRONTS[name]
+    x = table(dtype, 80, shape, seed=2)[0]
+    if dtype == "float32":
+        x[:3] = np.array([[np.nan], [np.inf], [-np.inf]])
+    for packed in (named(name), pack(coded(name))):
+        save_packed(packed, tmp_path / "model")
+        np.testing.assert_array_equal(
+            reader["scores"](tmp_path / "model", x), packed.predict_scores(x)
+        )
+        architecture, _ = reader["read"](tmp_path / "model")
+        assert architecture.get("input_dtype", "uint8") == dtype
+        assert (architecture.get("classes") is None) == (packed.class_names is None)
+    with pytest.raises(ValueError, match="another dtype"):
+        reader["scores"](tmp_path / "model", x.astype(np.float64))
+
+
+def test_the_pages_reader_refuses_other_versions(reader, tmp_path):
+    data = bytes_of(pack(small(), (10,)), tmp_path)
+    wrong = changed(data, lambda *a: a[3].update(format_version="3"))
+    (tmp_path / "model").write_bytes(wrong)
+    with pytest.raises(ValueError, match="another format"):
+        reader["read"](tmp_path / "model")
+
+
 def test_the_page_names_everything():
     text = DOC.read_text(encoding="utf-8")
-    for model, shape in [(small(), (10,)), *((on_images(n), (8, 9)) for n in images_models())]:
-        packed = pack(model, shape)
+    known = [(small(), (10,)), *((on_images(n), (8, 9)) for n in images_models())]
+    files = [*(pack(model, shape) for model, shape in known), *map(named, FRONTS)]
+    for packed in files:
+        assert all(f"| `{name}` |" in text for name in describe(packed.interface, packed.stages))
         for stage in packed.stages:
-            assert f"| `{stage.kind}` |" in text
+            assert f"| `{stage.kind}` " in text
             assert all(f"`{name}`" in text for name in stage.arrays())
         for entry in packed.certificate["thresholds"]:
             assert all(f"`{name}`" in text for name in entry)

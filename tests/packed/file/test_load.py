@@ -8,6 +8,7 @@ import re
 from dataclasses import replace
 from pathlib import Path
 
+import fuzz_packed_files
 import numpy as np
 import pytest
 from packed_files import bytes_of, changed, load_bytes, small
@@ -230,3 +231,9 @@ def test_json_inside_has_one_form_too(programs, tmp_path):
                 assert stage == kept
             shape = stage.get("out_shape", stage.get("in_shape", shape))
         assert said or field in ("falling", "border")
+
+
+def test_files_that_are_changed_anywhere():
+    """`fuzz_packed_files.py` tries any number of them."""
+    loaded = fuzz_packed_files.run(600, seed=1)
+    assert 20 < loaded < 300
