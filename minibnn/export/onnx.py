@@ -131,6 +131,9 @@ class _Graph:
         dtype = np.dtype(self.packed.input_dtype)
         coded = isinstance(self.packed.stages[0], CodeStage)
         samples = f"samples of {dtype}" if coded else "pixels of uint8"
+        says = "the first class with the greatest score"
+        if self.packed.classes == 1:
+            says = "1 if the score is at least 0, else 0"
         tensor = helper.make_tensor_value_info
         graph = helper.make_graph(
             self.nodes,
