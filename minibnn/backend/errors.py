@@ -1,6 +1,9 @@
-"""Errors of a backend: the GPU cannot be used, or a write was refused."""
+"""Errors of a backend: the GPU cannot be used, a write was refused, or something is no array."""
 
 from __future__ import annotations
+
+from collections.abc import Sequence
+from numbers import Real
 
 from minibnn.backend.array import Array
 
@@ -40,3 +43,16 @@ def wrong_shapes(pairs: tuple[tuple[Array, Array], ...]) -> ValueError:
     return ValueError(
         f"masked_write: expected new values of shape {old.shape}, like the state, got {new.shape}"
     )
+
+
+def no_array(a: object) -> TypeError:
+    """The error for what is no array, with how to make one.
+
+    There is no such hint for what NumPy would only put into an array, such as a set.
+    """
+    hint = ""
+    if hasattr(a, "toarray"):  # SciPy's sparse matrices
+        hint = "; convert it with toarray()"
+    elif hasattr(a, "__array__") or (isinstance(a, Sequence | Real) and not isinstance(a, str)):
+        hint = "; convert it with numpy.asarray"
+    return TypeError(f"expected a NumPy or CuPy array, got {type(a).__name__}{hint}")

@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import copyreg
-from collections.abc import Callable, Sequence
-from numbers import Real
+from collections.abc import Callable
 
 import numpy as np
 
 from minibnn.backend.array import Array, require_plain
 from minibnn.backend.base import Backend
 from minibnn.backend.cpu import CompiledBackend, NumpyBackend, open_library
-from minibnn.backend.errors import DeviceError
+from minibnn.backend.errors import DeviceError, no_array
 
 _library = open_library()
 CPU = NumpyBackend() if _library is None else CompiledBackend(_library)
@@ -81,16 +80,7 @@ def backend_of(a: Array) -> Backend:
         return CPU
     if type(a).__module__.partition(".")[0] == "cupy":  # the user's own CuPy array
         return get_backend("gpu")
-    raise TypeError(f"expected a NumPy or CuPy array, got {type(a).__name__}{_array_hint(a)}")
-
-
-def _array_hint(a: object) -> str:
-    """How to make an array; nothing for what NumPy would only put into one, such as a set."""
-    if hasattr(a, "toarray"):  # SciPy's sparse matrices
-        return "; convert it with toarray()"
-    if hasattr(a, "__array__") or (isinstance(a, Sequence | Real) and not isinstance(a, str)):
-        return "; convert it with numpy.asarray"
-    return ""
+    raise no_array(a)
 
 
 def backend_named(name: str) -> Backend:

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-import numpy as np
-
 from minibnn.backend import Array, backend_of, batch_total
 from minibnn.checks import number
 from minibnn.losses.base import check_labels
 from minibnn.losses.class_loss import ClassLoss
 from minibnn.losses.label_rows import smoothed
-from minibnn.losses.weights import require_weights, total_weight
+from minibnn.losses.weighted_cross_entropy import (
+    weighted_cross_entropy,
+    weighted_cross_entropy_gradient,
+)
+from minibnn.losses.weights import require_weights
 
 
 def log_softmax(logits: Array) -> tuple[Array, Array]:
@@ -43,21 +45,16 @@ def cross_entropy(logits: Array, labels: Array, smoothing: float) -> tuple[Array
     Shapes: logits and p (N, K); labels (N,), integers in 0..K-1 (not checked), or (N, K),
     probabilities; the loss ().
     """
-    backend, n = backend_of(logits), len(logits)
+    backend, (n, classes) = backend_of(logits), logits.shape
     logp, p = backend.run(log_softmax, logits)
-    return -batch_total(scores(logp, labels, smoothing)) / n, p
-
-
-def scores(logp: Array, labels: Array, smoothing: float) -> Array:
-    """``sum_k t[n, k] log p[n, k]`` of each sample: (N,). Other shapes as in `cross_entropy`."""
-    xp, (n, classes) = backend_of(logp).xp, logp.shape
     if labels.ndim == 1:
-        score = logp[xp.arange(n), labels]
+        score = logp[backend.xp.arange(n), labels]
         if smoothing:
             score = (1 - smoothing) * score + (logp * (smoothing / classes)).sum(axis=1)
-        return score
-    t = smoothed(labels, smoothing, logp.dtype)
-    return xp.where(t > 0, t * logp, 0).sum(axis=1)  # a bare 0 * -inf is nan
+    else:
+        t = smoothed(labels, smoothing, logits.dtype)
+        score = backend.xp.where(t > 0, t * logp, 0).sum(axis=1)  # a bare 0 * -inf is nan
+    return -batch_total(score) / n, p
 
 
 def cross_entropy_gradient(p: Array, labels: Array, smoothing: float) -> Array:
@@ -79,27 +76,6 @@ def cross_entropy_gradient(p: Array, labels: Array, smoothing: float) -> Array:
         return dlogits
     t = smoothed(labels, smoothing, p.dtype)
     return (p * t.sum(axis=1, keepdims=True) - t) / n
-
-
-def weighted_gradient(p: Array, labels: Array, smoothing: float, weights: Array) -> Array:
-    """`cross_entropy_gradient` with w[n] / sum(w) in the place of 1/N, in the same order of steps.
-
-    So the gradient of a sample with weight 2 is exactly twice that of the sample alone.
-
-    Shapes: as there; weights (N,).
-    """
-    classes, w, total = p.shape[1], weights[:, None], total_weight(weights)
-    if labels.ndim == 1:
-        wide = weights.astype(np.float64)  # as the numbers are that meet p there
-        dlogits = p * w / total
-        at_label = (1 - smoothing) * wide / total
-        dlogits[backend_of(p).xp.arange(len(p)), labels] -= at_label.astype(p.dtype)
-        if smoothing:
-            everywhere = smoothing * wide / (total * classes)
-            dlogits -= everywhere[:, None].astype(p.dtype)
-        return dlogits
-    t = w * smoothed(labels, smoothing, p.dtype)
-    return (p * t.sum(axis=1, keepdims=True) - t) / total
 
 
 class LogitCrossEntropy(ClassLoss):
@@ -162,8 +138,7 @@ class LogitCrossEntropy(ClassLoss):
         else:
             weights = require_weights("LogitCrossEntropy", weights, logits)
             logp, p = backend.run(log_softmax, logits)
-            score = weights * scores(logp, labels, smoothing)
-            loss = -batch_total(score) / total_weight(weights)
+            loss = weighted_cross_entropy(logp, labels, smoothing, weights)
         self.saved = (p, labels, weights)
         return loss
 
@@ -171,5 +146,5 @@ class LogitCrossEntropy(ClassLoss):
         """``(p sum(t) - t) / N``, of the smoothed t; with weights, w / sum(w) instead of 1/N."""
         p, labels, weights = self.take_saved()
         if weights is not None:
-            return weighted_gradient(p, labels, self.label_smoothing, weights)
+            return weighted_cross_entropy_gradient(p, labels, self.label_smoothing, weights)
         return backend_of(p).run(cross_entropy_gradient, p, labels, self.label_smoothing)
