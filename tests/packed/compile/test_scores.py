@@ -23,6 +23,7 @@ from minibnn import (
     pack,
 )
 from minibnn.packed.compile.lower import lower
+from minibnn.packed.compile.scores import score_stage
 from minibnn.packed.stages import ScoreStage
 
 
@@ -208,3 +209,18 @@ def test_a_last_layer_on_pixels(rng):
         logits = model.forward(images)
         np.testing.assert_allclose(packed.logits(images), logits, rtol=1e-4, atol=1e-4)
         assert disagreements(model, packed, images).unexplained == 0
+
+
+@pytest.mark.parametrize("gamma", [2.0, -2.0, 0.0])
+@pytest.mark.parametrize("beta", [0.3, -0.0, -5.0, 40.0])
+def test_a_single_score_is_at_least_0_where_the_exact_logit_is(gamma, beta):
+    model = Sequential(*ink(), dense(9, 1), BatchNorm(1)).initialize(0)
+    model[-1].gamma.data[...] = gamma
+    model[-1].beta.data[...] = beta
+    fold, shape = lower(model, (9,)).steps[-1]
+    stage = score_stage(fold, shape)
+    assert stage.shift == 0
+    assert abs(stage.A).tolist() == [1]
+    for acc in range(-9, 10, 2):
+        exact = fold.lines[0].sign(acc) >= 0
+        assert (int(stage.A[0]) * acc + int(stage.B[0]) >= 0) == exact
