@@ -190,6 +190,17 @@ def test_the_first_of_equal_scores(runtime, exported):
     assert label.tolist() == [1] == packed.predict(images).tolist()
 
 
+def test_a_single_score(rng, runtime, exported):
+    model = Sequential(*ink(), dense(9, 1), BatchNorm(1)).initialize(0)
+    model[-1].beta.data[...] = 0.3
+    packed = pack(model, (9,))
+    images = images_for(packed, rng)
+    assert set(packed.predict(images)) == {0, 1}
+    file = exported(packed)
+    check(runtime, packed, file, images)
+    assert "label: 1 if the score is at least 0" in onnx.load(file).doc_string
+
+
 def test_threads_and_the_reference_agree(rng, runtime, exported):
     """Two threads add in another order; ONNX's own evaluator is not optimised."""
     model = shake(Sequential(*images_models()["two"]).initialize(rng), rng)
