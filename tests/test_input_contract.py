@@ -33,8 +33,6 @@ from minibnn import (
     pack,
     save_packed,
 )
-from minibnn.packed.description import describe
-from minibnn.packed.file.architecture import build as build_program
 
 SHAPE = (4, 5)
 
@@ -363,27 +361,17 @@ def test_range_of_floats_is_that_of_all_samples(images):
 
 
 @pytest.mark.parametrize("norm", [False, True])
-def test_one_output_is_no_classifier(norm):
+def test_one_output_says_one_of_two_classes(norm, rng):
     last = [dense(16, 1), BatchNorm(1)] if norm else [dense(16, 1)]
     model = Sequential(Rescale(1), dense(20, 16), Activation(SignSTE()), *last).initialize(0)
-    with pytest.raises(
-        PackError, match=r"at least two outputs.* label 0 always; end it in a Dense"
-    ):
-        pack(model, (20,))
+    packed = pack(model, (20,), class_names=["off", "on"])
+    x = rng.integers(0, 256, (50, 20), np.uint8)
+    expected = (model.forward(x)[:, 0] >= 0).astype(int)
+    assert set(expected) == {0, 1}
+    assert packed.predict(x).tolist() == expected.tolist()
+    assert packed.predict(x[:1], names=True).tolist() == [["off", "on"][expected[0]]]
+    assert packed.classes == 1
     assert pack(network(Rescale(1), classes=2), (20,)).classes == 2
-
-
-def test_a_file_of_one_output_is_refused():
-    packed = pack(network(Rescale(1), classes=2), (20,))
-    described = describe(packed.input_shape, packed.stages)
-    arrays = packed.arrays()
-    assert build_program(described, arrays)[0] == (20,)
-    described["stages"][-2]["out_shape"] = [1]
-    last = len(packed.stages) - 1
-    arrays = {k: a[:1] if k.startswith(f"{last}.") else a for k, a in arrays.items()}
-    arrays[f"{last - 1}.weights"] = arrays[f"{last - 1}.weights"][:2]
-    with pytest.raises(ValueError, match="at least two classes"):
-        build_program(described, arrays)
 
 
 # --- README -----------------------------------------------------------------------------------

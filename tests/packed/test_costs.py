@@ -18,6 +18,7 @@ from minibnn import (
     Dense,
     DirectFeedback,
     Flatten,
+    MagnitudeAwareSign,
     MaxPool2D,
     PackedFileError,
     PackError,
@@ -104,7 +105,7 @@ ABSURD = {
     "operations": ((K, K, 1), [Rescale(1, -1), Activation(SIGN), MaxPool2D(1500, 100), Flatten(), dense(36, 2)], "operations"),
     "stages": ((4, 4, 1), [Rescale(1, -1), Activation(SIGN), *(MaxPool2D(1) for _ in range(1200)), Flatten(), dense(16, 2)], "stages"),
     "classes": ((1,), [Rescale(1), dense(1, 5000)], "classes"),
-    "sums of classes": ((2**10,), [Rescale(1), dense(2**10, 80), BatchNorm(80)], "sums of all classes together"),
+    "sums of classes": ((2**10,), [Rescale(1), Dense(2**10, 80, weight_quantizer=MagnitudeAwareSign())], "sums of all classes together"),
     "channels": ((1,), [Rescale(1), dense(1, 2**16 + 1), Activation(SIGN), dense(2**16 + 1, 2)], "channels"),
     "sums": ((2**17,), [Rescale(1), dense(2**17, 2)], "span at most 16,777,216"),
 }  # fmt: skip
