@@ -101,7 +101,7 @@ class Fitted(Layer):
         if not self.fitted:
             raise RuntimeError(
                 f"{self}: expected it to be fitted to the training data; call fit_codes(model, x) "
-                "first, or train by fit, which does"
+                "first; fit does, with a DataLoader"
             )
         backend_of(x)
         if x.dtype.kind not in "iub":

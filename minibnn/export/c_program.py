@@ -9,7 +9,7 @@ import numpy as np
 
 from minibnn.packed import PackedModel, PackError
 from minibnn.packed.bits import pack_rows, unpack_rows
-from minibnn.packed.compile.codes import Numbers
+from minibnn.packed.numbers import Numbers
 from minibnn.packed.stages import (
     Binarize,
     CodeStage,

@@ -22,7 +22,15 @@ from minibnn.packed.dense_tail import dense_tail
 from minibnn.packed.description import Interface, describe, named_arrays, to_json
 from minibnn.packed.errors import PackError
 from minibnn.packed.inference import dense_layers
-from minibnn.packed.stages import HostArray, ScoreStage, Shape, Stage, ThresholdStage, same_stage
+from minibnn.packed.stages import (
+    CodeStage,
+    HostArray,
+    ScoreStage,
+    Shape,
+    Stage,
+    ThresholdStage,
+    same_stage,
+)
 from minibnn.packed.summary import PackedSummary, summarize
 from minibnn.renames import renamed
 
@@ -183,6 +191,11 @@ class PackedModel:
         """
         return summarize(self.input_shape, self.stages, self.arrays())
 
+    @property
+    def _inputs(self) -> str:
+        """What messages call its input."""
+        return "samples" if isinstance(self.stages[0], CodeStage) else "images"
+
     def _checked(self, images: Array) -> Array:
         backend_of(images)
         if images.dtype != self.input_dtype:
@@ -191,12 +204,12 @@ class PackedModel:
             if wanted == "uint8":
                 hint = "of whole numbers from 0 to 255, use images.astype('uint8')"
             raise TypeError(
-                f"{self!r}: expected images of dtype {wanted}, got {images.dtype}; {hint}"
+                f"{self!r}: expected {self._inputs} of dtype {wanted}, got {images.dtype}; {hint}"
             )
         if images.ndim < 1 or images.shape[1:] != self.input_shape:
             sizes = ", ".join(map(str, self.input_shape))
             hint = f"if only the axes differ, use images.reshape(-1, {sizes})"
-            wanted = f"expected images of shape (batch, {sizes})"
+            wanted = f"expected {self._inputs} of shape (batch, {sizes})"
             raise ValueError(f"{self!r}: {wanted}, got {images.shape}; {hint}")
         return images
 

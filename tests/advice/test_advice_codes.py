@@ -70,7 +70,7 @@ def ships(model, x):
 def test_a_code_is_fitted_first():
     x, labels = table()
     model = Sequential(Thermometer(3, 4), *tail(12)).initialize(0)
-    with advised("encoding", "call fit_codes(model, x) first, or train by fit, which does"):
+    with advised("encoding", "call fit_codes(model, x) first; fit does, with a DataLoader"):
         model.forward(x)
     fit_codes(model, x)
     model.forward(x)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -10,11 +10,10 @@ import numpy as np
 from minibnn.encoding.base import InputCode
 from minibnn.layers import Activation, Layer
 from minibnn.packed.errors import PackError
+from minibnn.packed.numbers import Holds, Numbers
 from minibnn.packed.stages import CodeStage, HostArray, Shape
 
 SIGNS = 64  # of a feature, to compare with the model's own
-# Whether something holds for numbers (rows, features); the same for each row.
-_Holds = Callable[[HostArray], HostArray]
 
 
 def code_stage(
@@ -78,58 +77,7 @@ def code_stage(
     )
 
 
-class Numbers:
-    """The numbers of a dtype in their order, each with a place: a whole number.
-
-    Attributes:
-        dtype: uint8, int8, int16 or float32.
-        ends: the places of the least and of the greatest; for floats, -inf and inf.
-    """
-
-    def __init__(self, dtype: str) -> None:
-        self.dtype = np.dtype(dtype)
-        if self.dtype.kind == "f":
-            least, most = self.place(np.array([-np.inf, np.inf], dtype)).tolist()
-        else:
-            least, most = np.iinfo(self.dtype).min, np.iinfo(self.dtype).max
-        self.ends: tuple[int, int] = (least, most)
-
-    def place(self, x: HostArray) -> HostArray:
-        """The place of each number. Floats have the order of their bits, apart from the sign.
-
-        -0 has the place of 0, which compares alike.
-        """
-        if self.dtype.kind != "f":
-            return x.astype(np.int64)
-        bits = (x + np.float32(0)).view(np.int32).astype(np.int64)
-        return np.where(bits < 0, -(2**31) - bits - 1, bits)
-
-    def value(self, places: HostArray) -> HostArray:
-        """The number at each place, from the least to the greatest."""
-        places = places.clip(*self.ends)
-        if self.dtype.kind != "f":
-            return places.astype(self.dtype)
-        bits = np.where(places < 0, -(2**31) - places - 1, places).astype(np.int32)
-        return bits.view(np.float32) + np.float32(0)  # -0 as 0, which compares alike
-
-    def filled(self, shape: Shape, place: int) -> HostArray:
-        """An array of one number."""
-        return self.value(np.full(shape, place, np.int64))
-
-    def first(self, holds: _Holds, shape: Shape) -> HostArray:
-        """The first place from which on `holds` is True; beyond the last if there is none."""
-        low = np.full(shape, self.ends[0] - 1, np.int64)  # not, as far as is known
-        high = np.full(shape, self.ends[1] + 1, np.int64)
-        while (high - low > 1).any():
-            middle = low + (high - low) // 2
-            yes = holds(self.value(middle))
-            open_ = high - low > 1
-            high = np.where(open_ & yes, middle, high)
-            low = np.where(open_ & ~yes, middle, low)
-        return high
-
-
-def _no(holds: _Holds) -> _Holds:
+def _no(holds: Holds) -> Holds:
     return lambda x: ~holds(x)
 
 
