@@ -132,6 +132,33 @@ def pixel_products(pixels: Array, W: BitMatrix) -> Array:
     return result
 
 
+def integer_products(rows: Array, W: Array, largest: int) -> Array:
+    """The product of each row of integers with each row of integer weights.
+
+    Floats add integers exactly, in any order, if every partial sum fits into the mantissa: float32
+    holds 2^24. Sums below 2^31 fit into float64.
+
+    Shapes: rows (n, width) of integers, W (m, width) of int8; the result (n, m) of int32.
+
+    Args:
+        rows: of integers of up to 16 bits.
+        W: the weights.
+        largest: the largest size of the integers in `rows`.
+
+    Raises:
+        ValueError: for rows of another width.
+    """
+    require(rows.shape[1] == W.shape[1], "integer_products", "rows of one width", rows, W)
+    backend = backend_of(rows)
+    dtype = np.float32 if largest * 127 * W.shape[1] < 2**24 else np.float64
+    factors = W.astype(dtype).T
+    result = backend.xp.empty((len(rows), len(W)), dtype=np.int32)
+    for block in blocks(len(rows), W.shape[1]):
+        sums = backend.matmul(rows[block].astype(dtype), factors)
+        result[block] = sums.astype(np.int32)
+    return result
+
+
 def _float_signs(W: BitMatrix, dtype: Any) -> Array:
     """The weights as floats of +1 and -1, computed in place."""
     signs = W.bits().astype(dtype)

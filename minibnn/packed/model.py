@@ -29,6 +29,7 @@ from minibnn.packed.stages import (
     Shape,
     Stage,
     ThresholdStage,
+    run_stages,
     same_stage,
 )
 from minibnn.packed.summary import PackedSummary, summarize
@@ -126,10 +127,7 @@ class PackedModel:
 
         All images are computed at once, so memory grows with the batch; `predict` divides it.
         """
-        x = self._checked(images)
-        for stage in self.stages[:stages]:
-            x = stage.run(x)
-        return x
+        return run_stages(self.stages, self._checked(images), stages)
 
     def verify(self, model: Layer) -> dict[str, Any]:
         """Check that this is the packed form of `model`, bit for bit, for all possible inputs.

@@ -17,7 +17,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, ClassVar, TypeAlias
 from weakref import WeakKeyDictionary
 
@@ -54,11 +54,14 @@ class Stage:
         kind: its name in files and for exporters.
         in_shape: of one sample before it.
         out_shape: of one sample after it.
+        sources: the stages whose outputs it takes, by number, -1 for the input; () for the stage
+            before it.
     """
 
     kind: ClassVar[str]
     in_shape: Shape
     out_shape: Shape
+    sources: tuple[int, ...] = field(default=(), kw_only=True)
 
     def __post_init__(self) -> None:
         for array in self.arrays().values():
@@ -73,8 +76,8 @@ class Stage:
         """Its arrays by name, on the host and read-only."""
         return {}
 
-    def run(self, x: Array) -> Array:
-        """The stage on a batch, on the device where `x` is."""
+    def run(self, x: Array, *others: Array) -> Array:
+        """The stage on a batch, on the device where `x` is; several sources give several arrays."""
         raise NotImplementedError
 
     def on(self, backend: Backend, name: str) -> Array:
@@ -99,7 +102,7 @@ class Binarize(Stage):
     threshold: int
     falling: bool
 
-    def run(self, x: Array) -> Array:
+    def run(self, x: Array, *others: Array) -> Array:
         """The bits, as uint8."""
         x = x.astype(np.int16)  # which holds -1 and 256, too
         bits = x <= self.threshold if self.falling else x >= self.threshold
@@ -131,7 +134,7 @@ class CodeStage(Stage):
         """Which feature each bit compares, and with what."""
         return {"feature": self.feature, "low": self.low, "high": self.high}
 
-    def run(self, x: Array) -> Array:
+    def run(self, x: Array, *others: Array) -> Array:
         """The bits, as uint8."""
         backend = backend_of(x)
         feature, low, high = (self.on(backend, name) for name in self.arrays())
@@ -198,7 +201,7 @@ class DenseStage(Product):
 
     kind = "dense"
 
-    def run(self, x: Array) -> Array:
+    def run(self, x: Array, *others: Array) -> Array:
         """The accumulators (batch, channels)."""
         return self.sums(x.reshape(len(x), self.width))
 
@@ -238,7 +241,7 @@ class ConvStage(Product):
     border: tuple[tuple[int, int], tuple[int, int]]
     border_value: int
 
-    def run(self, x: Array) -> Array:
+    def run(self, x: Array, *others: Array) -> Array:
         """The accumulators (batch, rows, columns, channels)."""
         rows = self.rows(x)
         return self.sums(rows).reshape(len(x), *self.out_shape)
@@ -264,7 +267,7 @@ class PoolStage(Stage):
     size: tuple[int, int]
     stride: tuple[int, int]
 
-    def run(self, x: Array) -> Array:
+    def run(self, x: Array, *others: Array) -> Array:
         """The maxima, of the dtype of `x`."""
         windows, images = Windows(self.size, self.stride), x.reshape(len(x), *self.in_shape)
         y, _ = backend_of(x).run(max_pool, images, windows, False)
@@ -297,7 +300,7 @@ class ThresholdStage(Stage):
         """The thresholds and the directions."""
         return {"thresholds": self.thresholds, "falling": self.falling}
 
-    def run(self, x: Array) -> Array:
+    def run(self, x: Array, *others: Array) -> Array:
         """The bits, as uint8."""
         backend = backend_of(x)
         bits = backend.run(threshold_bits, x, *self.constants(backend))
@@ -339,9 +342,8 @@ class ScoreStage(Stage):
         """The factors of the scores (integers) and of the logits (floats)."""
         return {"A": self.A, "B": self.B, "scale": self.scale, "offset": self.offset}
 
-    def largest(self, product: Product) -> int:
-        """An upper bound on the size of A, A acc, and A acc + B."""
-        low, high = product.reach()
+    def largest(self, low: HostArray, high: HostArray) -> int:
+        """An upper bound on the size of A, A acc, and A acc + B, for acc from `low` to `high`."""
         reach = np.maximum(abs(low), abs(high)).tolist()
         scores: list[int] = [
             abs(a) * max(r, 1) + abs(b)
@@ -349,7 +351,7 @@ class ScoreStage(Stage):
         ]
         return max(scores)
 
-    def run(self, x: Array) -> Array:
+    def run(self, x: Array, *others: Array) -> Array:
         """The scores (batch, classes) of int64."""
         backend = backend_of(x)
         acc = x.reshape(len(x), len(self.A))
@@ -366,6 +368,37 @@ class ScoreStage(Stage):
         backend = backend_of(x)
         acc = x.reshape(len(x), len(self.A)).astype(np.float32)
         return acc * self.on(backend, "scale") + self.on(backend, "offset")
+
+
+def sources_of(i: int, stage: Stage) -> tuple[int, ...]:
+    """The numbers of the stages that stage number i takes, -1 for the input."""
+    return stage.sources or (i - 1,)
+
+
+def last_uses(stages: tuple[Stage, ...]) -> list[int]:
+    """For the input and then each stage, the number of the last stage that takes it."""
+    last = list(range(-1, len(stages)))
+    for i, stage in enumerate(stages):
+        for j in sources_of(i, stage):
+            last[j + 1] = i
+    return last
+
+
+def run_stages(stages: tuple[Stage, ...], x: Array, stop: int) -> Array:
+    """The output of the first `stop` stages; each value is dropped when nothing takes it any more.
+
+    What a stage before `stop` gives to one behind it is not needed here.
+    """
+    last, values = last_uses(stages[:stop]), {-1: x}
+    if stop == 0:
+        return x
+    for i, stage in enumerate(stages[:stop]):
+        taken = sources_of(i, stage)
+        values[i] = stage.run(*(values[j] for j in taken))
+        for j in {*taken}:
+            if last[j + 1] == i:
+                del values[j]
+    return values[stop - 1]
 
 
 def size_of(shape: Shape) -> int:

@@ -76,7 +76,7 @@ def _stage(fold: Fold, shape: Shape, A: list[int], B: list[int], shift: int) -> 
     scale, offset = (np.array([_float32(pair[k]) for pair in logits], np.float32) for k in (0, 1))
     a64, b64 = np.array(A, np.int64), np.array(B, np.int64)
     stage = ScoreStage(shape, shape, a64, b64, shift, True, scale, offset)
-    return replace(stage, fits_int32=stage.largest(fold.product) < 2**31)
+    return replace(stage, fits_int32=stage.largest(*fold.product.reach()) < 2**31)
 
 
 def _without_common(lines: tuple[Line, ...]) -> tuple[Line, ...]:

@@ -271,7 +271,7 @@ def _with_size(stage: ScoreStage, before: list[Stage]) -> ScoreStage:
     product = next(s for s in reversed(before) if isinstance(s, Product))
     if any(a.shape != (product.channels,) for a in stage.arrays().values()):
         raise ValueError(f"expected numbers for {product.channels} classes")
-    largest = stage.largest(product)
+    largest = stage.largest(*product.reach())
     if stage.in_shape != (product.channels,) or largest >= 2**62:
         raise ValueError("expected a score for each sum, in 62 bits")
     return replace(stage, fits_int32=largest < 2**31)
