@@ -31,6 +31,7 @@ DEFAULTS = {
     "dilation": (1, 1),
     "border": ((0, 0), (0, 0)),
     "border_value": 0,
+    "sources": (),
 }
 _KEEPS_SHAPE = (Binarize, ThresholdStage, ScoreStage)
 

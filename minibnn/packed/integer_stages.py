@@ -23,7 +23,7 @@ from minibnn.packed.stages import HostArray, Stage, window_rows
 from minibnn.windows import Windows
 
 NUMBERS = np.int16  # the dtype of numbers
-LEAST, MOST = np.iinfo(NUMBERS).min, np.iinfo(NUMBERS).max
+LEAST, MOST = -(2**15), 2**15 - 1
 
 
 def as_numbers(x: Array, takes: str) -> Array:
@@ -49,7 +49,8 @@ class IntegerProduct(Stage):
     @property
     def largest(self) -> int:
         """The largest size of a value that it takes."""
-        return {"bits": 1, "pixels": 255, "numbers": int(MOST) + 1}[self.takes]
+        sizes: dict[str, int] = {"bits": 1, "pixels": 255, "numbers": MOST + 1}
+        return sizes[self.takes]
 
     @property
     def channels(self) -> int:
@@ -59,7 +60,8 @@ class IntegerProduct(Stage):
     @property
     def width(self) -> int:
         """How many values a sum has."""
-        return self.weights.shape[1]
+        width: int = self.weights.shape[1]
+        return width
 
     def arrays(self) -> dict[str, HostArray]:
         """The weights."""
