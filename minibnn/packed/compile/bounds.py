@@ -91,8 +91,8 @@ def of_levels(
 
     Args:
         errors: before.
-        least: of the values, minus the first threshold.
-        greatest: of the values, minus the last threshold.
+        least: of the values, minus the last threshold.
+        greatest: of the values, minus the first threshold.
         step: from one level to the next; 2 for signs.
         most: from the first level to the last.
     """

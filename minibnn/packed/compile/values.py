@@ -95,7 +95,7 @@ class Steps:
             first, last = (float(fold.changes[j][0]) for j in (0, -1))
             step, most = (1 / levels, 1.0) if fold.gives_levels else (2.0, 2.0)
             off = gains(fold) * value.error
-            error = bounds.of_levels(off, least - first, greatest - last, step, most)
+            error = bounds.of_levels(off, least - last, greatest - first, step, most)
         base = value.later[-1].out_shape if value.later else shape
         found = Value(
             "bits", len(self.steps) - 1, base, value.shape,
