@@ -279,6 +279,22 @@ def pack(
         last layer    score = A acc + B, integers in the order of the exact logits; a single score
                       is at least 0 where the exact logit is, which says class 1
 
+    More than bits, but exact too:
+
+    .. code-block:: text
+
+        weights       ternary, as two bits; multiples of one number, up to 127 times, as a byte
+        levels        `DoReFaActivations` and `Heaviside`, as counts of thresholds
+        branches      `Residual` and `Concatenate` of signs and levels, as whole numbers
+
+    Rounded, with a bound (`PackedModel.bound`):
+
+    .. code-block:: text
+
+        weights       all others, as -127 to 127 and a scale for each channel
+        real numbers  on shortcuts, and behind `PReLU`, `ReLU`, average pooling and batch norm
+                      without a sign: fixed point, 16 bits
+
     Here acc is the accumulator, the integer sum of a product. Thresholds after a product of bits
     come from the model's own float layers, evaluated at every possible accumulator: with weights of
     +1 and -1 these bits always equal the model's. After a product of pixels, and with weights of
