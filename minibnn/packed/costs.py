@@ -12,6 +12,7 @@ from typing import NamedTuple
 import numpy as np
 
 from minibnn.bit_words import words_of
+from minibnn.packed.bits import BLOCK
 from minibnn.packed.integer_stages import (
     INTEGER_STAGES,
     AddStage,
@@ -90,7 +91,7 @@ def cost(stage: Stage) -> Cost:
     if isinstance(stage, SumPoolStage):
         return Cost(5 * n + 4 * m, n + math.prod(stage.size) * (CALL + m))
     if isinstance(stage, LevelStage):
-        return Cost(9 * n, stage.thresholds.shape[1] * (CALL + n))
+        return Cost(9 * n, stage.thresholds.shape[1] * (CALL + 2 * n))
     if isinstance(stage, ScaleStage | SlopeStage):  # three arrays of 64 bits
         return Cost(30 * n, 4 * n)
     if isinstance(stage, AddStage | ConcatStage):
@@ -112,10 +113,13 @@ def _integer_product(stage: IntegerProduct, n: int, m: int) -> Cost:
     height, width, channels = stage.in_shape
     (above, below), (left, right) = stage.border
     inside = (above + height + below) * (left + width + right) * channels
-    rows = 2 * positions * stage.width + 8 * stage.width
+    # A group's rows and sums still exist when the next group's are computed.
+    rows = 2 * positions * stage.width * min(stage.groups, 2)
+    block = min(positions, max(1, BLOCK // stage.width))
+    floats = block * (8 * stage.width + 12 * stage.channels // stage.groups)
     gather = math.prod(stage.size) * (CALL * stage.groups + positions * channels)
     calls = 8 * CALL * stage.groups
-    scratch = 4 * m + 16 * (m // stage.groups)
+    scratch = floats + 4 * m + 8 * (m // stage.groups)
     return Cost(5 * n + 2 * inside + rows + scratch, inside + gather + calls + copies + products)
 
 
