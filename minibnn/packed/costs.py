@@ -98,7 +98,7 @@ def cost(stage: Stage) -> Cost:
         sources = max(1, len(stage.sources))
         if isinstance(stage, ConcatStage):
             return Cost(4 * m, sources * CALL + m)
-        return Cost((2 * sources + 4) * n, sources * (CALL + n))
+        return Cost((2 * len({*stage.sources}) + 4) * n, sources * (CALL + n))
     factor = 5 if isinstance(stage, Binarize) else 8 if isinstance(stage, ThresholdStage) else 28
     return Cost(factor * n, n)
 
