@@ -129,7 +129,7 @@ def total(stages: tuple[Stage, ...]) -> Cost:
 
 
 def memory(stages: tuple[Stage, ...]) -> list[int]:
-    """The bytes at each stage for one image: its own, and the values that are kept for later ones."""
+    """The bytes at each stage for one image: its own, and values that are kept for later ones."""
     sizes, last, peaks = _value_bytes(stages), last_uses(stages), []
     kept = sizes[0]
     for i, stage in enumerate(stages):

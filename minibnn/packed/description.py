@@ -120,7 +120,7 @@ def named_arrays(stages: tuple[Stage, ...]) -> dict[str, HostArray]:
     All have one axis. Rows of bits have no padding, integers have 16, 32 or 64 bits. Weights of 0
     and of more than a bit are as `weight_form` says.
     """
-    arrays = {}
+    arrays: dict[str, HostArray] = {}
     for i, stage in enumerate(stages):
         for name, array in stage.arrays().items():
             if isinstance(stage, IntegerProduct):

@@ -302,7 +302,9 @@ def random_graph(rng: np.random.Generator) -> Program:
             program.concat(*[program.here] * some(8), program.here)
         elif not program.numbers:
             program.gives_numbers(
-                ScaleStage(program.shape, program.shape, "bits", *np.zeros((2, channels), np.int64), 0)
+                ScaleStage(
+                    program.shape, program.shape, "bits", *np.zeros((2, channels), np.int64), 0
+                )
             )
         elif choice == 6:
             program.slope()

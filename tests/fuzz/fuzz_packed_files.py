@@ -53,7 +53,10 @@ def originals() -> list[bytes]:
     packed += [pack(on_images(n), (8, 9)) for n in ("two", "pixel padding 0")]
     packed += [pack(small(), (10,), class_names=list("abcd"))]
     packed += [make(name) for name in FRONTS for make in (named, lambda n: pack(coded(n)))]
-    packed += [every_kind(), *(certified(random_program(np.random.default_rng([9, i]))) for i in range(20))]
+    packed += [
+        every_kind(),
+        *(certified(random_program(np.random.default_rng([9, i]))) for i in range(20)),
+    ]
     return [container.write(metadata_of(p, {"a": 1}), p.arrays()) for p in packed]
 
 
@@ -106,12 +109,39 @@ def change_array(arrays, rng):
     elif what == 2:
         arrays[name] = np.resize(array, max(0, len(array) + int(rng.integers(-2, 3))))
     elif what == 3:
-        other = ["0.mask", "2.mask", "3.A", "4.weights", "3.thresholds", "0.low", "0.high", "0.feature", "0.falling", "1.low", "2.falling"]
+        other = [
+            "0.mask",
+            "2.mask",
+            "3.A",
+            "4.weights",
+            "3.thresholds",
+            "0.low",
+            "0.high",
+            "0.feature",
+            "0.falling",
+            "1.low",
+            "2.falling",
+        ]
         arrays[other[rng.integers(len(other))]] = arrays.pop(name)
     elif what == 4:
         del arrays[name]
     else:
-        special = [0, -1, 1, 2, 127, -128, 2**15 - 1, -(2**15), 2**31, 2**52, -(2**62), np.nan, np.inf, -np.inf]
+        special = [
+            0,
+            -1,
+            1,
+            2,
+            127,
+            -128,
+            2**15 - 1,
+            -(2**15),
+            2**31,
+            2**52,
+            -(2**62),
+            np.nan,
+            np.inf,
+            -np.inf,
+        ]
         with np.errstate(all="ignore"):
             array[...] = np.array(special)[rng.integers(len(special))].astype(array.dtype)
         arrays[name] = array

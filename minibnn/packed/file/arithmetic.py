@@ -69,9 +69,7 @@ def _check(where: str, stage: Stage, taken: list[Range]) -> None:
         n = len(stage.thresholds)
         thresholds = stage.thresholds.reshape(n, -1)
         if (thresholds < low[:, None] - 1).any() or (thresholds > high[:, None] + 1).any():
-            raise ValueError(
-                f"{where}: expected thresholds within the sums' reach, or 1 beyond it"
-            )
+            raise ValueError(f"{where}: expected thresholds within the sums' reach, or 1 beyond it")
     elif isinstance(stage, ScaleStage | SlopeStage):
         if stage.A.min() <= -FACTOR or stage.A.max() >= FACTOR:
             raise ValueError(f"{where}: expected factors below 2^31 in size")

@@ -1,4 +1,4 @@
-"""The fields of a file's JSON objects and the arrays of its stages, taken one by one and checked."""
+"""The fields of a file's JSON objects and the arrays of its stages, taken with a check each."""
 
 from __future__ import annotations
 
@@ -62,8 +62,7 @@ class Fields:
         if type(value) not in (list, tuple):
             raise ValueError(f"{self.where}: expected pairs as {name}")
         first, second = (
-            self._two(name, self._several(name, part, 0, LIMIT))
-            for part in self._two(name, value)
+            self._two(name, self._several(name, part, 0, LIMIT)) for part in self._two(name, value)
         )
         return (first[0], first[1]), (second[0], second[1])
 

@@ -104,7 +104,10 @@ def test_limits(name):
     fits, beyond, match = CASES[name]
     for stages in (fits, beyond):
         for stage in stages:
-            assert all(a.dtype in (np.int8, np.int32, np.int64, np.bool_, np.float32) for a in stage.arrays().values())
+            assert all(
+                a.dtype in (np.int8, np.int32, np.int64, np.bool_, np.float32)
+                for a in stage.arrays().values()
+            )
     with_checked_sizes(shape(fits), tuple(fits))
     if beyond:
         with pytest.raises(ValueError, match=rf"stage {len(beyond) - 1}: expected .*{match}"):

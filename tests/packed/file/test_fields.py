@@ -29,7 +29,11 @@ def test_fields_are_taken_once():
 
 def test_what_is_left_out_is_usual():
     f = fields()
-    assert (f.integer("groups", 1, 9), f.integers("sources", -1), f.pair("stride")) == (1, (), (1, 1))
+    assert (f.integer("groups", 1, 9), f.integers("sources", -1), f.pair("stride")) == (
+        1,
+        (),
+        (1, 1),
+    )
     assert f.names("classes") is None
 
 

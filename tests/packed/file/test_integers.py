@@ -161,7 +161,9 @@ def test_ternary_weights(integers):
 
 def test_weights_of_a_byte(integers):
     def becomes(value):
-        return has("integer_dense", "weights", lambda a: np.where(a == a[0], value, a).astype(np.int8))
+        return has(
+            "integer_dense", "weights", lambda a: np.where(a == a[0], value, a).astype(np.int8)
+        )
 
     for value in (-127, 127, 0):
         weights = load_bytes(changed(integers, becomes(value))).stages[10].weights
