@@ -135,6 +135,12 @@ def test_wrong_arrays(integers, kind, name):
         refuses(integers, has(kind, name, lambda _: None))
 
 
+@pytest.mark.parametrize(("field", "value"), [("out_shape", [3, 3, 3]), ("groups", 3)])
+def test_groups_are_of_one_size(integers, field, value):
+    """Of the output's channels and of the input's."""
+    refuses(integers, says("integer_conv", **{field: value}), "groups of one size")
+
+
 def test_ternary_weights(integers):
     """A plane of signs with 0 where the mask is 0."""
     arrays = container.read(integers, "").arrays()
