@@ -9,7 +9,8 @@ from packed_files import changed, load_bytes
 
 from minibnn import PackedFileError
 from minibnn.packed.file import container
-from minibnn.packed.file.integers import TAKES
+from minibnn.packed.file.fields import Fields, StageArrays
+from minibnn.packed.file.integers import TAKES, integer_stage
 from minibnn.packed.integer_stages import INTEGER_STAGES, IntegerConv, IntegerDense, IntegerProduct
 
 
@@ -135,10 +136,70 @@ def test_wrong_arrays(integers, kind, name):
         refuses(integers, has(kind, name, lambda _: None))
 
 
-@pytest.mark.parametrize(("field", "value"), [("out_shape", [3, 3, 3]), ("groups", 3)])
-def test_groups_are_of_one_size(integers, field, value):
-    """Of the output's channels and of the input's."""
-    refuses(integers, says("integer_conv", **{field: value}), "groups of one size")
+@pytest.mark.parametrize(
+    ("kind", "field", "value", "message"),
+    [
+        ("integer_conv", "out_shape", [3, 3, 3], "groups of one size"),
+        ("integer_conv", "groups", 3, "groups of one size"),
+        ("integer_conv", "border_value", -2, "border_value between -1 and 1"),
+        ("integer_conv", "border_value", 2, "border_value between -1 and 1"),
+        ("integer_conv", "out_shape", [3, 3, 2**16 + 2], "at most 65,536 channels"),
+        ("integer_dense", "out_shape", [2**16 + 1], "at most 65,536 channels"),
+        ("integer_dense", "out_shape", [1, 3], "one axis of sums"),
+        ("sum_pool", "out_shape", [1, 1, 4], "as many channels as come in"),
+        ("sum_pool", "size", [3, 2], "as many windows as fit"),
+        ("levels", "levels", 256, "levels between 1 and 255"),
+        ("levels", "levels", 4, "expected 16 thresholds, got 12"),
+        ("scale of sums", "shift", 49, "shift between 0 and 48"),
+        ("slope", "shift", 31, "shift between 1 and 30"),
+        ("slope", "shift", 0, "shift between 1 and 30"),
+        ("concat", "parts", [4, 5], "channels of each source as parts"),
+    ],
+)
+def test_messages(integers, kind, field, value, message):
+    """Each from its own check, not from a later one."""
+    refuses(integers, says(kind, **{field: value}), message)
+
+
+@pytest.mark.parametrize(
+    ("takes", "least", "most"), [("pixels", 0, 255), ("numbers", -(2**15), 2**15 - 1)]
+)
+def test_padding_is_a_value_of_its_kind(takes, least, most):
+    for value, fits in ((least, True), (most, True), (least - 1, False), (most + 1, False)):
+        values = {
+            "out_shape": [2, 1, 1],
+            "size": [1, 1],
+            "border": [[1, 0], [0, 0]],
+            "border_value": value,
+        }
+        arrays = StageArrays(0, {"0.weights": np.array([2], np.int8)})
+        if fits:
+            stage = integer_stage(
+                Fields("x", values), "integer_conv", takes, (1, 1, 1), [1], arrays
+            )
+            assert stage.border_value == value
+            continue
+        with pytest.raises(ValueError, match="expected border_value between"):
+            integer_stage(Fields("x", values), "integer_conv", takes, (1, 1, 1), [1], arrays)
+
+
+def test_sizes_that_need_no_arrays():
+    """Before anything of their size is made."""
+    none = StageArrays(0, {})
+    for in_shape, message in (((2**23,), "vector weights"), ((2**23 + 32_897,), "fit into int32")):
+        with pytest.raises(ValueError, match=message):
+            integer_stage(
+                Fields("x", {"out_shape": [1]}), "integer_dense", "bits", in_shape, [0], none
+            )
+    parts = [2**12, 2**16 - 2**12, 1]
+    for n, fits in ((2, True), (3, False)):
+        values, sizes = {"parts": parts[:n]}, [2**12 * k for k in parts[:n]]
+        concat = "concat", "bits", (2**12, 2**12), sizes, none
+        if fits:
+            assert integer_stage(Fields("x", values), *concat).out_shape == (2**12, 2**16)
+            continue
+        with pytest.raises(ValueError, match="at most 268,435,456 values"):
+            integer_stage(Fields("x", values), *concat)
 
 
 def test_ternary_weights(integers):
