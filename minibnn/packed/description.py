@@ -12,6 +12,16 @@ from typing import Any
 import numpy as np
 
 from minibnn.packed.bits import flat_bits, narrowest
+from minibnn.packed.integer_stages import (
+    INTEGER_STAGES,
+    AddStage,
+    ConcatStage,
+    IntegerProduct,
+    LevelStage,
+    ScaleStage,
+    SlopeStage,
+    weight_form,
+)
 from minibnn.packed.stages import (
     Binarize,
     CodeStage,
@@ -21,6 +31,7 @@ from minibnn.packed.stages import (
     Shape,
     Stage,
     ThresholdStage,
+    sources_of,
 )
 
 # The values that a description leaves out.
@@ -31,9 +42,12 @@ DEFAULTS = {
     "dilation": (1, 1),
     "border": ((0, 0), (0, 0)),
     "border_value": 0,
+    "groups": 1,
     "sources": (),
 }
-_KEEPS_SHAPE = (Binarize, ThresholdStage, ScoreStage)
+_KEEPS_SHAPE = (Binarize, ThresholdStage, ScoreStage, LevelStage, ScaleStage, SlopeStage, AddStage)
+# What follows from the arrays, from the sources and from the rest.
+_IMPLIED = {"width", "fits_int32", "dtype", "takes"}
 
 
 @dataclass(frozen=True)
@@ -55,10 +69,10 @@ class Interface:
 
 def describe(interface: Interface, stages: tuple[Stage, ...]) -> dict[str, Any]:
     """A program without its arrays; what is usual is left out."""
-    shape, described = interface.shape, []
-    for stage in stages:
-        described.append(_describe(stage, shape))
-        shape = stage.out_shape
+    shapes, described = [interface.shape], []
+    for i, stage in enumerate(stages):
+        described.append(_describe(stage, shapes[sources_of(i, stage)[0] + 1]))
+        shapes.append(stage.out_shape)
     whole: dict[str, Any] = {"input_shape": list(interface.shape), "stages": described}
     if interface.dtype != "uint8":
         whole["input_dtype"] = interface.dtype
@@ -73,7 +87,9 @@ def format_version(interface: Interface, stages: tuple[Stage, ...]) -> int:
     """The first version of the file format that can say this; see `docs/packed-format.md`."""
     usual = interface == Interface(interface.shape)
     new = any(
-        isinstance(stage, CodeStage) or (isinstance(stage, ScoreStage) and len(stage.A) == 1)
+        isinstance(stage, (CodeStage, *INTEGER_STAGES))
+        or stage.sources
+        or (isinstance(stage, ScoreStage) and len(stage.A) == 1)
         for stage in stages
     )
     return 2 if new or not usual else 1
@@ -86,11 +102,13 @@ def _describe(stage: Stage, shape: Shape) -> dict[str, Any]:
         k: v
         for k, v in values.items()
         if not isinstance(v, np.ndarray)
-        and k not in ("width", "fits_int32", "dtype")
+        and k not in _IMPLIED
         and (k not in DEFAULTS or v != DEFAULTS[k])
     }
-    if isinstance(stage, _KEEPS_SHAPE):
+    if isinstance(stage, (*_KEEPS_SHAPE, ConcatStage)):  # whose parts say it
         del kept["out_shape"]
+    if isinstance(stage, LevelStage):
+        kept["levels"] = stage.thresholds.shape[1]
     if stage.in_shape == shape:
         del kept["in_shape"]
     return {"kind": stage.kind, **kept}
@@ -99,11 +117,15 @@ def _describe(stage: Stage, shape: Shape) -> dict[str, Any]:
 def named_arrays(stages: tuple[Stage, ...]) -> dict[str, HostArray]:
     """The arrays of a program, in as few bytes as hold them; ``2.weights`` is stage 2's.
 
-    Rows of bits have no padding, integers have 16, 32 or 64 bits.
+    All have one axis. Rows of bits have no padding, integers have 16, 32 or 64 bits. Weights of 0
+    and of more than a bit are as `weight_form` says.
     """
-    arrays = {}
+    arrays: dict[str, HostArray] = {}
     for i, stage in enumerate(stages):
         for name, array in stage.arrays().items():
+            if isinstance(stage, IntegerProduct):
+                arrays |= {f"{i}.{k}": a for k, a in _weight_arrays(array).items()}
+                continue
             if isinstance(stage, Product):
                 array = flat_bits(array, stage.width)
             elif name == "falling":
@@ -115,8 +137,18 @@ def named_arrays(stages: tuple[Stage, ...]) -> dict[str, HostArray]:
                 if (array == end).all():
                     continue  # a thermometer's bits have no upper end
             elif array.dtype.kind == "i":
-                array = narrowest(array)
+                array = narrowest(array.reshape(-1))
             arrays[f"{i}.{name}"] = array
+    return arrays
+
+
+def _weight_arrays(weights: HostArray) -> dict[str, HostArray]:
+    form = weight_form(weights)
+    if form == "bytes":
+        return {"weights": weights.reshape(-1)}
+    arrays = {"weights": np.packbits(weights.reshape(-1) > 0, bitorder="little")}
+    if form == "ternary":
+        arrays["mask"] = np.packbits(weights.reshape(-1) != 0, bitorder="little")
     return arrays
 
 

@@ -280,6 +280,17 @@ class ConcatStage(Stage):
         return backend_of(x).xp.concatenate(values, axis=-1)
 
 
+INTEGER_STAGES: tuple[type[Stage], ...] = (
+    IntegerProduct,
+    SumPoolStage,
+    LevelStage,
+    ScaleStage,
+    SlopeStage,
+    AddStage,
+    ConcatStage,
+)
+
+
 def weight_form(weights: HostArray) -> str:
     """How weights are stored: ``bits`` (+1 and -1), ``ternary`` (also 0), or ``bytes``."""
     if abs(weights.astype(np.int16)).max(initial=0) > 1:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import NamedTuple
 
 import numpy as np
@@ -27,6 +28,8 @@ from minibnn.packed.stages import (
     sources_of,
 )
 
+BLOCK = 2**18  # weights that are looked at at once
+
 
 class Range(NamedTuple):
     """The least and the greatest value of each channel, (channels,) of int64."""
@@ -39,11 +42,17 @@ class Range(NamedTuple):
         return bool((self.low >= least).all() and (self.high <= most).all())
 
     def of_shape(self, before: Shape, after: Shape) -> Range:
-        """The range of the same values as samples of another shape."""
+        """The range of the same values as samples of another shape.
+
+        Value i was of channel ``i % before[-1]`` and becomes one of channel ``i % after[-1]``. By
+        the Chinese remainder theorem, a new channel has the values of all old ones that differ from
+        it by multiples of the greatest common divisor.
+        """
         if before[-1] == after[-1]:
             return self
-        low, high = (np.broadcast_to(end, before).reshape(-1, after[-1]) for end in self)
-        return Range(low.min(axis=0), high.max(axis=0))
+        alike = math.gcd(before[-1], after[-1])
+        low, high = self.low.reshape(-1, alike).min(0), self.high.reshape(-1, alike).max(0)
+        return Range(*(np.tile(end, after[-1] // alike) for end in (low, high)))
 
 
 def constant(low: int, high: int, channels: int) -> Range:
@@ -60,16 +69,20 @@ def ranges(input_shape: Shape, stages: tuple[Stage, ...]) -> list[Range]:
     found: list[Range] = []
     shapes = [input_shape, *(stage.out_shape for stage in stages)]
     for i, stage in enumerate(stages):
-        taken = []
-        for k, j in enumerate(sources_of(i, stage)):
-            # Of the input, only bytes are ever summed.
-            source = found[j] if j >= 0 else constant(0, 255, input_shape[-1])
-            shape = stage.in_shape
-            if isinstance(stage, ConcatStage):
-                shape = (*stage.out_shape[:-1], stage.parts[k])
-            taken.append(source.of_shape(shapes[j + 1], shape))
+        # Of the input, only bytes are ever summed.
+        taken = [
+            (found[j] if j >= 0 else constant(0, 255, input_shape[-1])).of_shape(shapes[j + 1], to)
+            for j, to in zip(sources_of(i, stage), taken_shapes(i, stage), strict=True)
+        ]
         found.append(range_of(stage, taken))
     return found
+
+
+def taken_shapes(i: int, stage: Stage) -> list[Shape]:
+    """The shape in which stage number i takes each of its sources."""
+    if isinstance(stage, ConcatStage):
+        return [(*stage.out_shape[:-1], part) for part in stage.parts]
+    return [stage.in_shape] * len(sources_of(i, stage))
 
 
 def range_of(stage: Stage, taken: list[Range]) -> Range:
@@ -111,13 +124,40 @@ def rows_of(stage: Product | IntegerProduct, channels: HostArray) -> HostArray:
     return np.tile(channels, stage.width // len(channels))[None]
 
 
+def largest_sum(stage: IntegerProduct | SumPoolStage, taken: Range) -> int:
+    """An upper bound on the size of a sum, and of a sum of some of its terms in any order."""
+    largest = np.maximum(abs(taken.low), abs(taken.high))
+    if isinstance(stage, SumPoolStage):
+        return int(largest.max()) * size_of(stage.size)
+    if isinstance(stage, IntegerConv) and any(map(any, stage.border)):
+        largest = np.maximum(largest, abs(stage.border_value))
+    return int(_sums(stage, Range(-largest, largest)).high.max())
+
+
 def _sums(stage: IntegerProduct, taken: Range) -> Range:
     low, high = taken
-    if isinstance(stage, IntegerConv) and any(map(any, stage.border)):
-        low, high = np.minimum(low, stage.border_value), np.maximum(high, stage.border_value)
-    W = stage.weights.astype(np.int64)
-    ends = W * rows_of(stage, low), W * rows_of(stage, high)
-    return Range(np.minimum(*ends).sum(axis=-1), np.maximum(*ends).sum(axis=-1))
+    groups = 1
+    if isinstance(stage, IntegerConv):
+        if any(map(any, stage.border)):
+            low, high = np.minimum(low, stage.border_value), np.maximum(high, stage.border_value)
+        groups = stage.groups
+    low, high = (end.reshape(groups, -1) for end in (low, high))
+    channels, ends = low.shape[1], []
+    step = max(1, BLOCK // stage.width)
+    for start in range(0, stage.channels, step):
+        rows = np.arange(start, min(start + step, stage.channels))
+        group = rows * groups // stage.channels
+        # A channel has one range at all positions, so its weights are added up first.
+        W = stage.weights[rows].reshape(len(rows), -1, channels)
+        plus = np.maximum(W, 0).sum(axis=1, dtype=np.int64)
+        minus = np.minimum(W, 0).sum(axis=1, dtype=np.int64)
+        ends.append(
+            [
+                (plus * a[group] + minus * b[group]).sum(axis=1)
+                for a, b in ((low, high), (high, low))
+            ]
+        )
+    return Range(*(np.concatenate(end) for end in zip(*ends, strict=True)))
 
 
 def _mapped(stage: ScaleStage | SlopeStage, taken: Range) -> Range:

@@ -7,9 +7,20 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 from minibnn.inspection.summary import or_dash, ruled
+from minibnn.packed.integer_stages import (
+    AddStage,
+    ConcatStage,
+    IntegerProduct,
+    LevelStage,
+    ScaleStage,
+    SlopeStage,
+    SumPoolStage,
+    weight_form,
+)
 from minibnn.packed.stages import (
-    CodeStage,
     DenseStage,
     HostArray,
     PoolStage,
@@ -35,14 +46,16 @@ class PackedRow:
         kind: of the stage.
         in_shape: of one sample before it.
         out_shape: of one sample after it.
-        bits: the number of stored bits: weights, and directions of thresholds if some fall.
-        integers: the number of stored integers: thresholds, or A and B of the scores.
+        bits: the number of stored bits: weights (a bit, two if some are 0, or a byte each), and
+            directions of thresholds if some fall.
+        integers: the number of stored integers: thresholds, or factors and summands.
         floats: the number of stored floats: scale and offset of the logits.
         bytes: the size of all these.
         count: the number of operations for one image.
         operation: ``"xnor"``: two bits compared and the result counted, 64 at once in a word;
-            ``"add"``: a pixel added or subtracted; ``"compare"``: two integers or bits compared;
-            ``"multiply"``: two integers multiplied, with an addition.
+            ``"add"``: an integer added or subtracted; ``"compare"``: two integers or bits
+            compared; ``"multiply"``: two integers multiplied, with an addition; empty for a stage
+            that only copies.
     """
 
     stage: int
@@ -124,8 +137,8 @@ def summarize(
         own = {k.partition(".")[2]: a for k, a in arrays.items() if k.partition(".")[0] == str(i)}
         bits = integers = floats = 0
         for name, array in own.items():
-            if name == "weights" and isinstance(stage, Product):
-                bits += stage.channels * stage.width
+            if isinstance(stage, Product | IntegerProduct):  # weights, and the mask of ternary ones
+                bits += stage.channels * stage.width * (8 if array.dtype == np.int8 else 1)
             elif name == "falling":
                 bits += stage.in_shape[-1]
             elif array.dtype.kind == "f":
@@ -145,8 +158,28 @@ def _operations(stage: Stage) -> tuple[int, str]:
     if isinstance(stage, Product):
         positions = 1 if isinstance(stage, DenseStage) else size_of(stage.out_shape[:2])
         return positions * stage.channels * stage.width, "add" if stage.pixels else "xnor"
-    if isinstance(stage, PoolStage):
-        return size_of(stage.out_shape) * (math.prod(stage.size) - 1), "compare"
-    if isinstance(stage, CodeStage):
-        return size_of(stage.out_shape), "compare"
-    return size_of(stage.in_shape), "multiply" if isinstance(stage, ScoreStage) else "compare"
+    n, m = size_of(stage.in_shape), size_of(stage.out_shape)
+    if isinstance(stage, IntegerProduct):
+        bytes_, bits = weight_form(stage.weights) == "bytes", stage.takes == "bits"
+        return m * stage.width, _PRODUCTS[bytes_, bits]
+    if isinstance(stage, PoolStage | SumPoolStage):
+        operation = "add" if isinstance(stage, SumPoolStage) else "compare"
+        return m * (math.prod(stage.size) - 1), operation
+    if isinstance(stage, AddStage):
+        return n * (max(1, len(stage.sources)) - 1), "add"
+    if isinstance(stage, ConcatStage):
+        return 0, ""
+    if isinstance(stage, ScaleStage | SlopeStage | ScoreStage):
+        return n, "multiply"
+    if isinstance(stage, LevelStage):
+        return n * stage.thresholds.shape[1], "compare"
+    return m, "compare"
+
+
+# By whether weights are bytes, and whether they are multiplied with bits.
+_PRODUCTS = {
+    (False, True): "xnor",
+    (False, False): "add",
+    (True, True): "add",
+    (True, False): "multiply",
+}

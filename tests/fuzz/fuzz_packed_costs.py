@@ -5,6 +5,8 @@ in every way, with limited memory. Every use must end in time, with a result or 
 the limit.
 
     python tests/fuzz/fuzz_packed_costs.py --rounds 1000 --seed 1
+
+Half of them have stages on integers and branches.
 """
 
 from __future__ import annotations
@@ -24,10 +26,23 @@ from pathlib import Path
 
 import numpy as np
 
+sys.path.insert(0, str(Path(__file__).parents[1] / "support"))
+
+from integer_files import accept_any_certificate, certified
+
 from minibnn.packed.bits import pack_rows
-from minibnn.packed.compile.fold import certificates
 from minibnn.packed.file import container
 from minibnn.packed.file.save import metadata_of
+from minibnn.packed.integer_stages import (
+    AddStage,
+    ConcatStage,
+    IntegerConv,
+    IntegerDense,
+    LevelStage,
+    ScaleStage,
+    SlopeStage,
+    SumPoolStage,
+)
 from minibnn.packed.model import PackedModel
 from minibnn.packed.stages import (
     Binarize,
@@ -53,6 +68,7 @@ class Program:
         self.input_shape = self.shape = input_shape
         self.stages: list = []
         self.pixels = True
+        self.numbers = False
         self.dtype = "uint8"
 
     def add(self, stage) -> Program:
@@ -97,9 +113,62 @@ class Program:
         return self.add(PoolStage(self.shape, (*counts, self.shape[2]), size, stride))
 
     def sign(self) -> Program:
-        n, self.pixels = self.shape[-1], False
+        n, self.pixels, self.numbers = self.shape[-1], False, False
         zeros = np.zeros(n, np.int32), np.zeros(n, bool)
         return self.add(ThresholdStage(self.shape, self.shape, *zeros))
+
+    # --- on integers ------------------------------------------------------------------------------
+
+    @property
+    def takes(self) -> str:
+        return "numbers" if self.numbers else "pixels" if self.pixels else "bits"
+
+    def gives_numbers(self, stage) -> Program:
+        self.numbers, self.pixels = True, False
+        return self.add(stage)
+
+    def integer_dense(self, channels: int) -> Program:
+        (n,) = self.shape = (size_of(self.shape),)
+        weights = np.zeros((channels, n), np.int8)
+        return self.add(IntegerDense(self.shape, (channels,), weights, self.takes))
+
+    def integer_conv(self, channels, size, stride=(1, 1), border=((0, 0), (0, 0)), groups=1):
+        image = [n + sum(b) for n, b in zip(self.shape, border, strict=False)]
+        counts = Windows(size, stride).counts((1, *image))
+        weights = np.zeros((channels, size_of(size) * self.shape[2] // groups), np.int8)
+        more = (size, stride, (1, 1), border, 0, groups)
+        return self.add(IntegerConv(self.shape, (*counts, channels), weights, self.takes, *more))
+
+    def sum_pool(self, size, stride=(1, 1)) -> Program:
+        out_shape = (*Windows(size, stride).counts((1, *self.shape)), self.shape[2])
+        return self.add(SumPoolStage(self.shape, out_shape, self.takes, size, stride))
+
+    def levels(self, count: int) -> Program:
+        n = self.shape[-1]
+        thresholds = np.zeros((n, count), np.int32), np.zeros(n, bool)
+        return self.gives_numbers(LevelStage(self.shape, self.shape, *thresholds))
+
+    def scale(self) -> Program:
+        zeros = np.zeros((2, self.shape[-1]), np.int64)
+        return self.gives_numbers(ScaleStage(self.shape, self.shape, "acc", *zeros, 0))
+
+    def slope(self) -> Program:
+        zeros = np.zeros(self.shape[-1], np.int64)
+        return self.gives_numbers(SlopeStage(self.shape, self.shape, zeros, 3))
+
+    def join(self, *sources: int) -> Program:
+        return self.gives_numbers(AddStage(self.shape, self.shape, sources=sources))
+
+    def concat(self, *sources: int) -> Program:
+        """Of this shape."""
+        *image, n = self.shape
+        parts = (n,) * len(sources)
+        out_shape = (*image, n * len(sources))
+        return self.add(ConcatStage(self.shape, out_shape, parts, sources=sources))
+
+    @property
+    def here(self) -> int:
+        return len(self.stages) - 1
 
     def scores(self) -> Program:
         n = self.shape[-1]
@@ -109,20 +178,15 @@ class Program:
 
     def file(self) -> bytes:
         """The file, without the checks of `save_packed`."""
-        known, product = [], None
-        for i, stage in enumerate(self.stages):
-            if isinstance(stage, DenseStage | ConvStage):
-                product = stage
-            elif isinstance(stage, ThresholdStage):
-                known.append({"stage": i, **certificates(product, stage)[0]})
-        packed = PackedModel(
-            self.input_shape, tuple(self.stages), {"thresholds": known}, input_dtype=self.dtype
+        packed = certified(
+            PackedModel(self.input_shape, tuple(self.stages), {}, input_dtype=self.dtype)
         )
         return container.write(metadata_of(packed, {}), packed.arrays())
 
 
 def end(program: Program, classes: int = 2) -> Program:
-    return program.dense(classes).scores()
+    last = program.integer_dense if program.numbers else program.dense
+    return last(classes).scores()
 
 
 K = 2**10
@@ -170,6 +234,27 @@ CRAFTED = {
         _repeat(Program(28, 28, 1).conv(64, (1, 1), border=((500, 500), (500, 500))).sign(), lambda p: p.conv(64, (3, 3)).sign(), 20)
         .pool((1, 1), (400, 400))
     ),
+    "many values for later": lambda: end(_to_all(_repeat(Program(K, K, 1).scale(), lambda p: p.slope(), 300))),
+    "many sources": lambda: end(_repeat(Program(K, K, 1).scale(), lambda p: p.join(*[p.here] * 1000), 9).sum_pool((K, K)).scale()),
+    "too many sources": lambda: end(Program(1).scale().join(*[0] * 100_000)),
+    "ever more values": lambda: end(
+        _repeat(Program(4 * K, 1, 1).scale(), lambda p: p.concat(p.here, p.here), 16).integer_conv(1, (1, 1)).scale()
+    ),
+    "many channels of numbers": lambda: end(
+        _repeat(Program(1).integer_dense(2**16).scale(), lambda p: p.join(p.here, p.here), 900)
+    ),
+    "many levels": lambda: end(Program(K, K, 1).integer_conv(60, (1, 1)).levels(255).sum_pool((K, K)).scale()),
+    "many groups": lambda: end(
+        _repeat(Program(2, 2, 1).integer_conv(2**16, (1, 1)), lambda p: p.levels(1).integer_conv(2**16, (1, 1), groups=2**16), 9)
+        .scale().sum_pool((2, 2)).scale()
+    ),
+    "many sums of numbers": lambda: end(Program(K, K, 1).scale().integer_conv(128, (1, 1)).scale().sum_pool((1, 1), (K, K)).scale()),
+    "windows of numbers": lambda: end(Program(2 * K, 2 * K, 1).scale().integer_conv(1, (9, 9)).levels(1).sum_pool((1, 1), (K, K)).scale()),
+    "sums of large windows": lambda: end(Program(2 * K, 2 * K, 1).scale().sum_pool((K, K)).scale().sum_pool((K, K)).scale()),
+    "padding of numbers": lambda: end(
+        Program(1, 1, 1).scale().integer_conv(1, (1, 1), border=((4 * K, 4 * K), (4 * K, 4 * K))).levels(1).sum_pool((1, 1), (4 * K, 4 * K))
+        .scale()
+    ),
 }  # fmt: skip
 
 
@@ -177,6 +262,63 @@ def _repeat(program: Program, add, times: int) -> Program:
     for _ in range(times):
         add(program)
     return program
+
+
+def _to_all(program: Program) -> Program:
+    return program.concat(*range(len(program.stages))).sum_pool(program.shape[:2]).scale()
+
+
+def random_graph(rng: np.random.Generator) -> Program:
+    """A few stages on integers with sizes from 1 to absurd, and branches."""
+
+    def some(most: int) -> int:
+        return int(2 ** rng.uniform(0, np.log2(max(1, most))))
+
+    sizes = (28, 28, 1) if rng.random() < 0.3 else (some(2**13), some(2**13), some(4))
+    program = Program(*sizes)
+    for _ in range(some(16)):
+        height, width, channels = program.shape
+        size, stride = (some(height), some(width)), (some(height), some(width))
+        stride = (1, 1) if rng.random() < 0.5 else stride
+        last = program.stages[-1] if program.stages else None
+        if isinstance(last, ConvStage | IntegerConv | SumPoolStage):
+            choices = [program.scale, program.sign, lambda: program.levels(some(255))]
+            choices[rng.integers(len(choices))]()
+            continue
+        choice = rng.integers(8)
+        if choice < 3 or program.pixels:
+            groups = channels if rng.random() < 0.3 and channels <= 2**16 else 1
+            size = (some(min(size[0], 64)), some(min(size[1], 64)))
+            each = max(1, min(2**12, 2**20 // (size_of(size) * channels)) // groups)
+            border = ((0, 0), (0, 0))
+            if rng.random() < 0.3:
+                border = tuple((some(K) - 1, some(K) - 1) for _ in range(2))
+            program.integer_conv(groups * some(each), size, stride, border, groups)
+        elif choice == 3:
+            program.sum_pool(size, stride)
+        elif choice == 4:
+            program.pool(size, stride)
+        elif choice == 5:
+            program.concat(*[program.here] * some(8), program.here)
+        elif not program.numbers:
+            program.gives_numbers(
+                ScaleStage(
+                    program.shape, program.shape, "bits", *np.zeros((2, channels), np.int64), 0
+                )
+            )
+        elif choice == 6:
+            program.slope()
+        else:  # several branches, and what they have in common is kept
+            start = program.here
+            for _ in range(some(4)):
+                program.slope()
+            program.join(start, *range(start + 1, program.here + 1), *[start] * (some(100) - 1))
+    last = program.stages[-1] if program.stages else None
+    if isinstance(last, ConvStage | IntegerConv | SumPoolStage) or program.pixels:
+        program.scale()
+    if size_of(program.shape) > 2**20:
+        program.pool((1, 1), program.shape[:2])
+    return end(program, some(64))
 
 
 def random_program(rng: np.random.Generator) -> Program:
@@ -221,8 +363,8 @@ def random_program(rng: np.random.Generator) -> Program:
 # --- in the child ---------------------------------------------------------------------------------
 
 
-def uses(path: str, folder: str) -> dict:
-    """All uses of a file, by name."""
+def uses(path: str, folder: str, exports: bool) -> dict:
+    """All uses of a file, by name; also exports, or all others."""
     import minibnn
     from minibnn import SignSTE
     from minibnn.__main__ import main
@@ -278,9 +420,9 @@ def uses(path: str, folder: str) -> dict:
     if importlib.util.find_spec("onnx"):
         given["export onnx"] = command("export", "onnx", path, "-o", out)
         own["export_onnx"] = lambda: export_onnx(packed[0], out)
-    if os.path.getsize(path) and not _loads(load):
-        return given
-    return given | own
+    if not os.path.getsize(path) or _loads(load):
+        given |= own
+    return {name: use for name, use in given.items() if exports or not name.startswith("export")}
 
 
 def _loads(load) -> bool:
@@ -293,10 +435,11 @@ def _loads(load) -> bool:
     return True
 
 
-def child(path: str) -> None:
+def child(path: str, exports: bool) -> None:
     """Use a file in every way, and print one line of JSON for each."""
     import minibnn
 
+    accept_any_certificate()
     for name in ("onnx", "onnx.helper", "onnx.numpy_helper"):
         if importlib.util.find_spec("onnx"):
             importlib.import_module(name)
@@ -306,7 +449,7 @@ def child(path: str) -> None:
     resource.setrlimit(resource.RLIMIT_AS, (taken + MEMORY, taken + MEMORY))
     with tempfile.TemporaryDirectory() as folder, open(os.devnull, "w") as null:
         with contextlib.redirect_stdout(null), contextlib.redirect_stderr(null):
-            todo = uses(path, folder)
+            todo = uses(path, folder, exports)
         for name, use in todo.items():
             start = time.process_time()
             try:
@@ -324,12 +467,13 @@ def child(path: str) -> None:
 # --- in the parent --------------------------------------------------------------------------------
 
 
-def costs(data: bytes) -> list[tuple[str, str, float]]:
+def costs(data: bytes, exports: bool = True) -> list[tuple[str, str, float]]:
     """The outcome of each use of a file, and its seconds."""
     with tempfile.TemporaryDirectory() as folder:
         path = os.path.join(folder, "crafted.safetensors")
         Path(path).write_bytes(data)
         command = [sys.executable, __file__, "--use", path]
+        command += [] if exports else ["--no-exports"]
         environment = os.environ | {"OPENBLAS_NUM_THREADS": "1"}
         try:
             done = subprocess.run(
@@ -359,18 +503,20 @@ def main() -> int:
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--use", metavar="FILE", help="use one file, and say what it costs")
     parser.add_argument("--named", action="store_true", help="the named files first")
+    parser.add_argument("--no-exports", action="store_true", help="all other uses only")
     given = parser.parse_args()
     if given.use:
-        child(given.use)
+        child(given.use, not given.no_exports)
         return 0
     files = [(name, make) for name, make in CRAFTED.items() if given.named]
     for i in range(given.rounds):
         rng = np.random.default_rng([given.seed, i])
-        files.append((f"seed {given.seed}, round {i}", lambda rng=rng: random_program(rng)))
+        make = (random_program, random_graph)[i % 2]
+        files.append((f"seed {given.seed}, round {i}", lambda rng=rng, make=make: make(rng)))
     wrong, loaded, worst = 0, 0, ("", "", 0.0)
     for name, make in files:
         data = make().file()
-        lines = costs(data)
+        lines = costs(data, not given.no_exports)
         loaded += any(result == "done" for _, result, _ in lines)
         bad = faults(lines)
         wrong += bool(bad)

@@ -2,8 +2,8 @@
 
     python tests/fuzz/fuzz_packed_files.py --rounds 10000
 
-Files of both versions, with and without codes and names. `tests/packed/file/test_load.py` runs a
-few rounds.
+Files of both versions, with and without codes and names, and random programs on integers.
+`tests/packed/file/test_load.py` runs a few rounds.
 """
 
 from __future__ import annotations
@@ -21,6 +21,8 @@ import numpy as np
 sys.path.insert(0, str(Path(__file__).parents[1] / "support"))
 
 from coded_tables import FRONTS, coded, named
+from integer_files import accept_any_certificate, certified, every_kind
+from integer_programs import random_program
 from packed_files import changed, on_images, small
 
 from minibnn import PackedFileError, pack
@@ -35,11 +37,13 @@ VALUES = [
     float("nan"), float("inf"), "", "x", "code", "dense", "conv", "pool", "threshold", "scores",
     "binarize", "uint8", "int8", "int16", "float32", "float64", "1", "2", [], [1], [3], [12], [0, 0],
     [2, 3], [2**20, 2**20], [2**40] * 3, [1] * 9, [[0, 0], [1, 1]], {}, {"kind": "code"}, [None],
-    ["a"], ["a", "b"], ["a", "b", "c"], ["a", "a", "b"], ["a", 1, "b"], ["\ud800", "b", "c"],
+    "integer_conv", "integer_dense", "sum_pool", "levels", "scale", "slope", "add", "concat", 15, 48, -128,
+    2**16, 2**52, [-1], [0], [0, 2], [1, 2], [4, 4], [3, 1], [0] * 1001, ["a"], ["a", "b"], ["a", "b", "c"], ["a", "a", "b"], ["a", 1, "b"], ["\ud800", "b", "c"],
 ]  # fmt: skip
 FIELDS = [
     "kind", "in_shape", "out_shape", "dtype", "input_dtype", "features", "classes", "stages",
-    "falling", "threshold", "pixels", "stride", "dilation", "border", "border_value", "shift", "x",
+    "falling", "threshold", "pixels", "stride", "dilation", "border", "border_value", "shift", "sources", "groups",
+    "levels", "parts", "takes", "size", "mask", "x",
 ]  # fmt: skip
 DTYPES = ["uint8", "int8", "int16", "int32", "int64", "float32", "float64"]
 
@@ -49,6 +53,10 @@ def originals() -> list[bytes]:
     packed += [pack(on_images(n), (8, 9)) for n in ("two", "pixel padding 0")]
     packed += [pack(small(), (10,), class_names=list("abcd"))]
     packed += [make(name) for name in FRONTS for make in (named, lambda n: pack(coded(n)))]
+    packed += [
+        every_kind(),
+        *(certified(random_program(np.random.default_rng([9, i]))) for i in range(20)),
+    ]
     return [container.write(metadata_of(p, {"a": 1}), p.arrays()) for p in packed]
 
 
@@ -101,12 +109,39 @@ def change_array(arrays, rng):
     elif what == 2:
         arrays[name] = np.resize(array, max(0, len(array) + int(rng.integers(-2, 3))))
     elif what == 3:
-        other = ["0.low", "0.high", "0.feature", "0.falling", "1.low", "2.falling"]
+        other = [
+            "0.mask",
+            "2.mask",
+            "3.A",
+            "4.weights",
+            "3.thresholds",
+            "0.low",
+            "0.high",
+            "0.feature",
+            "0.falling",
+            "1.low",
+            "2.falling",
+        ]
         arrays[other[rng.integers(len(other))]] = arrays.pop(name)
     elif what == 4:
         del arrays[name]
     else:
-        special = [0, -1, 1, 127, -128, 2**15 - 1, -(2**15), np.nan, np.inf, -np.inf]
+        special = [
+            0,
+            -1,
+            1,
+            2,
+            127,
+            -128,
+            2**15 - 1,
+            -(2**15),
+            2**31,
+            2**52,
+            -(2**62),
+            np.nan,
+            np.inf,
+            -np.inf,
+        ]
         with np.errstate(all="ignore"):
             array[...] = np.array(special)[rng.integers(len(special))].astype(array.dtype)
         arrays[name] = array
@@ -191,4 +226,5 @@ if __name__ == "__main__":
     parser.add_argument("--rounds", type=int, default=2000)
     parser.add_argument("--seed", type=int, default=0)
     given = parser.parse_args()
+    accept_any_certificate()
     print(f"{given.rounds:,} files, {run(given.rounds, given.seed):,} of them load")

@@ -35,7 +35,24 @@ from minibnn import (
 from minibnn.export.vectors import vectors_of
 from minibnn.packed import costs
 from minibnn.packed.file import container
-from minibnn.packed.stages import ConvStage, DenseStage, PoolStage, ThresholdStage, size_of
+from minibnn.packed.integer_stages import (
+    AddStage,
+    ConcatStage,
+    IntegerConv,
+    IntegerDense,
+    LevelStage,
+    ScaleStage,
+    SlopeStage,
+    SumPoolStage,
+)
+from minibnn.packed.stages import (
+    ConvStage,
+    DenseStage,
+    PoolStage,
+    ThresholdStage,
+    run_stages,
+    size_of,
+)
 from minibnn.recipes import RECIPES
 
 SIGN = SignSTE()
@@ -89,6 +106,14 @@ def test_random_files(monkeypatch):
     for i in range(3):
         program = fuzz.random_program(np.random.default_rng([7, i]))
         assert fuzz.faults(fuzz.costs(program.file())) == []
+
+
+@linux
+def test_random_files_of_stages_on_integers():
+    for i in (6, 11):
+        lines = fuzz.costs(fuzz.random_graph(np.random.default_rng([8, i])).file(), exports=False)
+        assert fuzz.faults(lines) == []
+        assert ("predict", "done") in [(use, result) for use, result, _ in lines]
 
 
 def conv(c_in, c_out, size=3, **options):
@@ -238,3 +263,146 @@ def test_the_estimate_is_no_less_than_what_is_taken(rng):
         if x.nbytes > 2**18:
             assert taken > costs.cost(stage).bytes / 8, stage.kind
         x = y
+
+
+def large(kind, shape, rng):
+    """Values of a kind."""
+    ends = {
+        "pixels": (0, 256, np.uint8),
+        "bits": (0, 2, np.uint8),
+        "numbers": (-9, 9, np.int16),
+        "acc": (-9, 9, np.int32),
+    }
+    return rng.integers(*ends[kind][:2], (1, *shape)).astype(ends[kind][2])
+
+
+def integer_stages(rng):
+    """Stages on large images, and the kind of values that each takes."""
+    image, once = (250, 251, 4), (1, 1)
+    for kind in ("pixels", "bits", "numbers"):
+        for groups, channels, size in (
+            (1, 8, (3, 3)),
+            (2, 2, (5, 5)),
+            (4, 8, (1, 2)),
+            (1, 64, (1, 1)),
+        ):
+            out = (251 - size[0] + 3, 252 - size[1] + 9, channels)
+            weights = rng.integers(-9, 9, (channels, size[0] * size[1] * 4 // groups)).astype(
+                np.int8
+            )
+            more = size, once, once, ((1, 2), (0, 9)), 0, groups
+            yield IntegerConv(image, out, weights, kind, *more), kind
+        yield (
+            IntegerConv(
+                image,
+                (2, 2, 3),
+                np.ones((3, 4), np.int8),
+                kind,
+                once,
+                (249, 250),
+                once,
+                ((0, 0), (0, 0)),
+                0,
+                1,
+            ),
+            kind,
+        )
+        if kind != "pixels":
+            yield SumPoolStage(image, (249, 249, 4), kind, (2, 3), once), kind
+            yield ConcatStage(image, (250, 251, 8), (4, 4), sources=(0, 1)), kind
+            yield ConcatStage(image, (250, 251, 12), (4, 4, 4), sources=(0, 1, 0)), kind
+    for levels in (1, 7):
+        yield LevelStage(image, image, np.zeros((4, levels), np.int32), np.zeros(4, bool)), "acc"
+    ones = np.ones(4, np.int64)
+    for kind in ("acc", "numbers", "pixels", "bits"):
+        yield ScaleStage(image, image, kind, ones, ones, 1), kind
+    yield SlopeStage(image, image, ones, 1), "numbers"
+    for sources in ((0, 1), (0, 1, 2), (0, 0, 1), (2, 0, 1, 3, 4)):
+        yield AddStage(image, image, sources=sources), "numbers"
+    yield PoolStage(image, (249, 249, 4), (2, 3), once), "numbers"
+    yield ThresholdStage(image, image, np.zeros(4, np.int32), np.zeros(4, bool)), "numbers"
+
+
+def test_the_estimate_of_stages_on_integers(rng):
+    """Each on one image, without the floats of its weights."""
+    for stage, kind in integer_stages(rng):
+        values = {j: large(kind, stage.in_shape, rng) for j in {*stage.sources} | {0}}
+        taken = [values[j] for j in stage.sources or (0,)]
+        stage.run(*taken)
+        tracemalloc.start()
+        stage.run(*taken)
+        peak = tracemalloc.get_traced_memory()[1] + sum(x.nbytes for x in values.values())
+        tracemalloc.stop()
+        assert peak <= costs.cost(stage).bytes + 2**16, stage
+        assert peak > costs.cost(stage).bytes / 4, stage
+
+
+def test_dense_stages_on_integers_besides_their_weights(rng):
+    for n, m in ((2**18, 2), (2, 2**15)):
+        weights = np.ones((m, n), np.int8)
+        for kind in ("pixels", "bits", "numbers"):
+            stage, x = IntegerDense((n,), (m,), weights, kind), large(kind, (n,), rng)
+            stage.run(x)
+            tracemalloc.start()
+            stage.run(x)
+            peak = tracemalloc.get_traced_memory()[1] + x.nbytes
+            tracemalloc.stop()
+            assert peak <= costs.cost(stage).bytes + 8 * weights.size + 2**16
+
+
+def test_values_for_later_count(rng):
+    """Against what a run of the whole program takes."""
+    image = (300, 301, 4)
+    ones = np.ones(4, np.int64)
+    program = [ScaleStage(image, image, "pixels", ones, ones * 0, 0)]
+    program += [SlopeStage(image, image, ones, 1) for _ in range(12)]
+    program += [
+        AddStage(image, image, sources=(12, 0)),
+        ConcatStage(image, (300, 301, 52), (4,) * 13, sources=tuple(range(1, 14))),
+    ]
+    stages = tuple(program)
+    n = size_of(image)
+    alone = [costs.cost(stage).bytes for stage in stages]
+    memory = costs.memory(stages)
+    # At each slope all numbers before, except its own source.
+    assert [m - a for m, a in zip(memory, alone, strict=True)] == [
+        0, *(2 * n * i for i in range(12)), 2 * n * 11, 0
+    ]  # fmt: skip
+    assert costs.total(stages).bytes == max(memory)
+    x = rng.integers(0, 256, (1, *image), np.uint8)
+    run_stages(stages, x, len(stages))
+    tracemalloc.start()
+    run_stages(stages, x, len(stages))
+    peak = tracemalloc.get_traced_memory()[1]  # the caller keeps the image
+    tracemalloc.stop()
+    assert max(memory) / 2 < peak <= max(memory) + 2**16
+
+
+def test_a_line_of_stages_keeps_nothing():
+    """As before there were branches."""
+    stages = Program(28, 28, 1).conv(3, (3, 3)).sign().pool((2, 2)).stages
+    assert costs.memory(tuple(stages)) == [costs.cost(stage).bytes for stage in stages]
+
+
+def test_integer_weights_count_as_bytes():
+    """So that convolutions of one position and of one channel each, whose weights are few, fit."""
+    shape, stages = (28, 28, 1), []
+
+    def product(channels, size, groups):
+        nonlocal shape
+        border = ((size // 2,) * 2,) * 2
+        width = size * size * shape[2] // groups
+        more = (size, size), (1, 1), (1, 1), border, 0, groups
+        out, takes = (28, 28, channels), "numbers" if stages else "pixels"
+        stages.append(IntegerConv(shape, out, np.zeros((channels, width), np.int8), takes, *more))
+        stages.append(
+            LevelStage(out, out, np.zeros((channels, 3), np.int32), np.zeros(channels, bool))
+        )
+        shape = out
+
+    product(64, 3, 1)
+    for _ in range(6):
+        product(64, 3, 64)
+        product(64, 1, 1)
+    costs.require_affordable((28, 28, 1), tuple(stages))
+    assert 3 * costs.total(tuple(stages)).bytes < costs.BYTES

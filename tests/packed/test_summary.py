@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import math
 
+import numpy as np
 import pytest
 from coded_tables import FRONTS, coded
+from integer_files import every_kind
 from packed_models import SIGN, dense, images_models, ink
 
 from minibnn import Activation, BatchNorm, Conv2D, Flatten, MaxPool2D, Reshape, Sequential, pack
-from minibnn.packed.summary import PackedSummary
+from minibnn.packed.description import named_arrays
+from minibnn.packed.integer_stages import IntegerDense
+from minibnn.packed.summary import PackedSummary, summarize
 
 
 @pytest.mark.parametrize("name", images_models())
@@ -77,3 +81,35 @@ def test_a_model_that_falls_ships_its_directions():
     model[3].gamma.data[0] = -1
     row = pack(model, (5,)).summary().rows[2]
     assert (row.bits, row.integers, row.bytes) == (9, 9, 20)
+
+
+def test_stages_on_integers_by_hand():
+    packed = every_kind()
+    summary = packed.summary()
+    rows = [(r.kind, r.bits, r.integers, r.bytes, r.count, r.operation) for r in summary.rows]
+    assert rows[2:11] == [
+        ("integer_conv", 64, 0, 8, 36 * 8, "xnor"),  # two planes of bits
+        ("levels", 4, 12, 25, 36 * 3, "compare"),
+        ("scale", 0, 8, 16, 36, "multiply"),
+        ("add", 0, 0, 0, 36, "add"),
+        ("slope", 0, 4, 8, 36, "multiply"),
+        ("concat", 0, 0, 0, 0, ""),
+        ("sum_pool", 0, 0, 0, 8 * 8, "add"),
+        ("scale", 0, 16, 48, 8, "multiply"),
+        ("integer_dense", 192, 0, 24, 24, "multiply"),  # a byte for each weight
+    ]
+    assert summary.bytes == packed.nbytes
+    assert sum(summary.operations.values()) == sum(r.count for r in summary.rows)
+    assert " concat " in str(summary)
+
+
+@pytest.mark.parametrize(
+    ("most", "takes", "operation"),
+    [(1, "bits", "xnor"), (1, "pixels", "add"), (1, "numbers", "add"),
+     (2, "bits", "add"), (2, "pixels", "multiply"), (2, "numbers", "multiply")],
+)  # fmt: skip
+def test_operations_of_products_of_integers(most, takes, operation):
+    stage = IntegerDense((3,), (2,), np.full((2, 3), most, np.int8), takes)
+    (row,) = summarize((3,), (stage,), named_arrays((stage,))).rows
+    assert (row.count, row.operation) == (6, operation)
+    assert row.bits == (6 if most == 1 else 48)

@@ -189,7 +189,8 @@ class Builder:
         shape = (*self.shapes[at[0]][:-1], sum(parts))
         taken = [self.range(j) for j in at]
         kind = self.kinds[at[0]]
-        self.add(ConcatStage(self.shapes[at[0]], shape, parts, sources=at), kind, taken)
+        sources = self.sources(*at)
+        self.add(ConcatStage(self.shapes[at[0]], shape, parts, sources=sources), kind, taken)
 
     def finish(self, classes):
         self.dense(classes)

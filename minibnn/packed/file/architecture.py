@@ -8,9 +8,13 @@ from typing import Any
 
 import numpy as np
 
-from minibnn.packed.bits import bits_of_flat, rows_of_flat
+from minibnn.packed.bits import rows_of_flat
 from minibnn.packed.costs import CHANNELS, STAGES, require_affordable
-from minibnn.packed.description import DEFAULTS, Interface, interval_end
+from minibnn.packed.description import Interface, interval_end
+from minibnn.packed.file.arithmetic import with_checked_sizes
+from minibnn.packed.file.fields import Fields, StageArrays
+from minibnn.packed.file.integers import TAKES, falling_of, integer_stage
+from minibnn.packed.integer_stages import AddStage, ConcatStage
 from minibnn.packed.stages import (
     DTYPES,
     Binarize,
@@ -24,10 +28,11 @@ from minibnn.packed.stages import (
     Shape,
     Stage,
     ThresholdStage,
+    last_uses,
+    size_of,
+    sources_of,
 )
 from minibnn.windows import Windows
-
-LIMIT = 2**28  # of each size; `costs` limits what they take together
 
 
 def build(described: Any, arrays: dict[str, HostArray]) -> tuple[Interface, tuple[Stage, ...]]:
@@ -36,7 +41,7 @@ def build(described: Any, arrays: dict[str, HostArray]) -> tuple[Interface, tupl
     Raises:
         ValueError: for anything that `describe` and `named_arrays` do not give.
     """
-    whole = _Fields("architecture", described)
+    whole = Fields("architecture", described)
     input_shape = whole.shape("input_shape")
     dtype = whole.values.pop("input_dtype", "uint8")
     if dtype not in DTYPES:
@@ -49,162 +54,118 @@ def build(described: Any, arrays: dict[str, HostArray]) -> tuple[Interface, tupl
     if len(listed) > STAGES:
         raise ValueError(f"expected at most {STAGES:,} stages, got {len(listed):,}")
     arrays = dict(arrays)
+    values = [("pixels", input_shape)]  # the kind and the shape of the input and of each output
     stages: list[Stage] = []
-    holds, shape = "pixels", input_shape
     for i, description in enumerate(listed):
-        before = holds
-        stage, holds = _stage(_Fields(f"stage {i}", description), before, shape, arrays, i, dtype)
-        if math.prod(stage.in_shape) != math.prod(shape):
-            raise ValueError(f"stage {i}: expected values of {shape}, got {stage.in_shape}")
-        if before == "acc" and stage.in_shape[-1] != shape[-1]:
-            raise ValueError(f"stage {i}: expected the channels of {shape}, got {stage.in_shape}")
-        if isinstance(stage, ScoreStage):
-            stage = _with_size(stage, stages)
-        elif isinstance(stage, ThresholdStage):
-            _check_reach(i, stage, stages)
-        shape = stage.out_shape
+        stage, gives = _stage(Fields(f"stage {i}", description), i, values, arrays, dtype)
+        values.append((gives, stage.out_shape))
         stages.append(stage)
+    holds, shape = values[-1]
     if holds != "scores":
         raise ValueError("expected scores as the last stage")
     if arrays:
         raise ValueError(f"expected no arrays but the stages', got {sorted(arrays)[0]!r}")
-    require_affordable(input_shape, tuple(stages))
-    if dtype != "uint8" and not isinstance(stages[0], CodeStage):
+    program = tuple(stages)
+    for i, last in enumerate(last_uses(program)[1:-1]):
+        if last == i:
+            raise ValueError(f"stage {i}: expected a later stage that takes its output")
+    require_affordable(input_shape, program)
+    takers = [stage for i, stage in enumerate(program) if -1 in sources_of(i, stage)]
+    if dtype != "uint8" and not all(isinstance(stage, CodeStage) for stage in takers):
         raise ValueError(f"expected a code of {dtype} as the first stage")
     for names, count in ((features, input_shape[-1]), (classes, max(shape[-1], 2))):
         if names is not None and not len(names) == len(set(names)) == count:
             raise ValueError(f"expected {count} different names")
-    return Interface(input_shape, dtype, features, classes), tuple(stages)
-
-
-class _Fields:
-    """A JSON object whose fields are taken one by one, each checked."""
-
-    def __init__(self, where: str, value: Any) -> None:
-        self.where = where
-        if type(value) is not dict:
-            raise ValueError(f"{where}: expected an object")
-        self.values = dict(value)
-
-    def take(self, name: str) -> Any:
-        if name not in self.values and name not in DEFAULTS:
-            raise ValueError(f"{self.where}: expected a field {name!r}")
-        return self.values.pop(name) if name in self.values else DEFAULTS[name]
-
-    def integer(self, name: str, low: int, high: int) -> int:
-        return self._checked(name, self.take(name), low, high)
-
-    def flag(self, name: str) -> bool:
-        value = self.take(name)
-        if type(value) is not bool:
-            raise ValueError(f"{self.where}: expected true or false as {name}")
-        return value
-
-    def shape(self, name: str) -> Shape:
-        values = self._several(name, self.take(name), 1)
-        if not 1 <= len(values) <= 8 or math.prod(values) > LIMIT:
-            raise ValueError(f"{self.where}: expected a shape of at most {LIMIT:,} values")
-        return values
-
-    def pair(self, name: str, low: int = 1) -> tuple[int, int]:
-        first, second = self._two(name, self._several(name, self.take(name), low))
-        return first, second
-
-    def pairs(self, name: str) -> tuple[tuple[int, int], tuple[int, int]]:
-        value = self.take(name)
-        if type(value) not in (list, tuple):
-            raise ValueError(f"{self.where}: expected pairs as {name}")
-        first, second = (
-            self._two(name, self._several(name, part, 0)) for part in self._two(name, value)
-        )
-        return (first[0], first[1]), (second[0], second[1])
-
-    def names(self, name: str) -> tuple[str, ...] | None:
-        value = self.values.pop(name, None)
-        if value is None:
-            return None
-        if type(value) is not list or not all(type(v) is str for v in value):
-            raise ValueError(f"{self.where}: expected texts as {name}")
-        return tuple(value)
-
-    def end(self) -> None:
-        if self.values:
-            raise ValueError(f"{self.where}: expected no field {sorted(self.values)[0]!r}")
-
-    def _several(self, name: str, value: Any, low: int) -> tuple[int, ...]:
-        if type(value) not in (list, tuple):
-            raise ValueError(f"{self.where}: expected integers as {name}")
-        return tuple(self._checked(name, n, low, LIMIT) for n in value)
-
-    def _two(self, name: str, value: Any) -> Any:
-        if len(value) != 2:
-            raise ValueError(f"{self.where}: expected two numbers as {name}")
-        return value
-
-    def _checked(self, name: str, value: Any, low: int, high: int) -> int:
-        if type(value) is not int or not low <= value <= high:
-            raise ValueError(f"{self.where}: expected {name} between {low} and {high}")
-        return value
+    program = with_checked_sizes(input_shape, program)
+    return Interface(input_shape, dtype, features, classes), program
 
 
 def _stage(
-    f: _Fields, holds: str, shape: Shape, arrays: dict[str, HostArray], i: int, dtype: str
+    f: Fields, i: int, values: list[tuple[str, Shape]], arrays: dict[str, HostArray], dtype: str
 ) -> tuple[Stage, str]:
-    """The stage that takes values of this kind (`holds`) and shape, and the kind that it gives."""
+    """The next stage, and the kind of its output.
 
-    def array(name: str, *dtypes: type[np.generic]) -> HostArray:
-        value = arrays.pop(f"{i}.{name}", None)
-        if value is None or value.ndim != 1 or value.dtype.type not in dtypes:
-            raise ValueError(f"{f.where}: expected a vector {name} of its dtype")
-        return value
-
+    Args:
+        f: its fields.
+        i: its number.
+        values: the kind and the shape of the input, and of the outputs of the stages before.
+        arrays: of the file; the stage's own are taken out.
+        dtype: of the input.
+    """
+    own = StageArrays(i, arrays)
     kind = f.take("kind")
+    sources = f.integers("sources", -1, i - 1)
+    if sources == (i - 1,):
+        raise ValueError(f"{f.where}: expected no sources for the stage before")
+    taken = [values[j + 1] for j in sources or (i - 1,)]
+    holds, shape = taken[0]
+    if len(taken) > 1 and kind not in (AddStage.kind, ConcatStage.kind):
+        raise ValueError(f"{f.where}: expected one source")
+    if any(other != holds for other, _ in taken):
+        raise ValueError(f"{f.where}: expected sources of one kind")
     in_shape = f.shape("in_shape") if "in_shape" in f.values else shape
+    sizes = [size_of(each) for _, each in taken]
+    if kind != ConcatStage.kind and any(size != size_of(in_shape) for size in sizes):
+        raise ValueError(f"stage {i}: expected values of {shape}, got {in_shape}")
+    if holds == "acc" and in_shape[-1] != shape[-1]:
+        raise ValueError(f"stage {i}: expected the channels of {shape}, got {in_shape}")
     stage: Stage
+    if type(kind) is str and holds in TAKES.get(kind, ((), ""))[0]:
+        stage, gives = integer_stage(f, kind, holds, in_shape, sizes, own), TAKES[kind][1]
+        gives = holds if gives == "same" else gives
+    else:
+        stage, gives = _binary_stage(f, kind, holds, in_shape, own, dtype)
+    f.end()
+    return replace(stage, sources=sources) if sources else stage, gives
+
+
+def _binary_stage(
+    f: Fields, kind: Any, holds: str, in_shape: Shape, arrays: StageArrays, dtype: str
+) -> tuple[Stage, str]:
+    """A stage that takes values of this kind (`holds`) and shape, and the kind that it gives."""
     if kind == CodeStage.kind and holds == "pixels":
-        stage, gives = _code(f, i, in_shape, array, arrays, dtype), "bits"
-    elif kind == Binarize.kind and holds == "pixels":
+        return _code(f, in_shape, arrays, dtype), "bits"
+    if kind == Binarize.kind and holds == "pixels":
         # -1 and 256 are beyond every pixel.
-        stage = Binarize(in_shape, in_shape, f.integer("threshold", -1, 256), f.flag("falling"))
-        gives = "bits"
-    elif kind in (DenseStage.kind, ConvStage.kind) and holds in ("pixels", "bits"):
-        stage, gives = _product(f, kind, in_shape, array("weights", np.uint8)), "acc"
-        if stage.pixels != (holds == "pixels"):
+        threshold, falling = f.integer("threshold", -1, 256), f.flag("falling")
+        return Binarize(in_shape, in_shape, threshold, falling), "bits"
+    if kind in (DenseStage.kind, ConvStage.kind) and holds in ("pixels", "bits"):
+        product = _product(f, kind, in_shape, arrays.take("weights", np.uint8))
+        if product.pixels != (holds == "pixels"):
             raise ValueError(f"{f.where}: expected pixels where there are some")
-    elif kind == PoolStage.kind and holds in ("bits", "acc"):
-        stage = PoolStage(in_shape, f.shape("out_shape"), f.pair("size"), f.pair("stride"))
-        _check_windows(f.where, stage, Windows(stage.size, stage.stride), in_shape)
-        if stage.out_shape[-1] != in_shape[-1]:
+        return product, "acc"
+    if kind == PoolStage.kind and holds in ("bits", "acc", "numbers"):
+        out_shape, windows = f.shape("out_shape"), Windows(f.pair("size"), f.pair("stride"))
+        f.require_windows(windows, in_shape, out_shape)
+        if out_shape[-1] != in_shape[-1]:
             raise ValueError(f"{f.where}: expected as many channels as come in")
-        gives = holds
-    elif kind == ThresholdStage.kind and holds == "acc":
-        thresholds = array("thresholds", np.int16, np.int32).astype(np.int32)
+        return PoolStage(in_shape, out_shape, windows.size, windows.stride), holds
+    if kind == ThresholdStage.kind and holds in ("acc", "numbers"):
+        thresholds = arrays.take("thresholds", np.int16, np.int32).astype(np.int32)
         n = len(thresholds)
         if in_shape[-1] != n:
             raise ValueError(f"{f.where}: expected {in_shape[-1]} thresholds, got {n}")
-        falling = np.zeros(n, bool)
-        if f"{i}.falling" in arrays:
-            falling = bits_of_flat(array("falling", np.uint8), 1, n)[0].astype(bool)
-        stage, gives = ThresholdStage(in_shape, in_shape, thresholds, falling), "bits"
-    elif kind == ScoreStage.kind and holds == "acc" and len(in_shape) == 1:
-        A, B = (array(k, np.int16, np.int32, np.int64).astype(np.int64) for k in ("A", "B"))
-        scale, offset = (array(k, np.float32) for k in ("scale", "offset"))
-        if np.isnan(scale).any() or np.isnan(offset).any():
-            raise ValueError(f"{f.where}: expected numbers as scale and offset, got nan")
-        shift = f.integer("shift", -(2**16), 2**16)
-        stage = ScoreStage(in_shape, in_shape, A, B, shift, True, scale, offset)
-        gives = "scores"
-    else:
-        raise ValueError(f"{f.where}: expected a stage that takes {holds}")
-    f.end()
-    return stage, gives
+        return ThresholdStage(in_shape, in_shape, thresholds, falling_of(arrays, n)), "bits"
+    if kind == ScoreStage.kind and holds in ("acc", "numbers") and len(in_shape) == 1:
+        return _scores(f, in_shape, arrays), "scores"
+    raise ValueError(f"{f.where}: expected a stage that takes {holds}")
 
 
-def _code(
-    f: _Fields, i: int, in_shape: Shape, array: Any, arrays: dict[str, HostArray], dtype: str
-) -> CodeStage:
+def _scores(f: Fields, in_shape: Shape, arrays: StageArrays) -> ScoreStage:
+    dtypes = np.int16, np.int32, np.int64
+    A, B = (arrays.take(name, *dtypes).astype(np.int64) for name in ("A", "B"))
+    scale, offset = (arrays.take(name, np.float32) for name in ("scale", "offset"))
+    if any(array.shape != in_shape for array in (A, B, scale, offset)):
+        raise ValueError(f"{f.where}: expected numbers for {in_shape[0]} classes")
+    if np.isnan(scale).any() or np.isnan(offset).any():
+        raise ValueError(f"{f.where}: expected numbers as scale and offset, got nan")
+    shift = f.integer("shift", -(2**16), 2**16)
+    return ScoreStage(in_shape, in_shape, A, B, shift, True, scale, offset)
+
+
+def _code(f: Fields, in_shape: Shape, arrays: StageArrays, dtype: str) -> CodeStage:
     out_shape = f.shape("out_shape")
-    feature = array("feature", np.int16, np.int32).astype(np.int32)
+    feature = arrays.take("feature", np.int16, np.int32).astype(np.int32)
     if out_shape != (*in_shape[:-1], len(feature)):
         raise ValueError(f"{f.where}: expected a bit for each of {len(feature)} comparisons")
     if len(feature) and not (feature.min() >= 0 and feature.max() < in_shape[-1]):
@@ -212,8 +173,8 @@ def _code(
     ends = []
     for name in ("low", "high"):
         end = np.full(len(feature), interval_end(np.dtype(dtype), name), dtype)
-        if f"{i}.{name}" in arrays:
-            end = array(name, np.dtype(dtype).type)
+        if arrays.has(name):
+            end = arrays.take(name, np.dtype(dtype).type)
             if len(end) != len(feature):
                 raise ValueError(f"{f.where}: expected a {name} for each comparison")
             if dtype == "float32" and np.isnan(end).any():
@@ -222,7 +183,7 @@ def _code(
     return CodeStage(in_shape, out_shape, dtype, feature, *ends)
 
 
-def _product(f: _Fields, kind: str, in_shape: Shape, flat: HostArray) -> Product:
+def _product(f: Fields, kind: str, in_shape: Shape, flat: HostArray) -> Product:
     out_shape, pixels = f.shape("out_shape"), f.flag("pixels")
     if out_shape[-1] > CHANNELS:
         raise ValueError(f"{f.where}: expected at most {CHANNELS:,} channels")
@@ -243,35 +204,5 @@ def _product(f: _Fields, kind: str, in_shape: Shape, flat: HostArray) -> Product
     weights = rows_of_flat(flat, out_shape[-1], width)
     shapes, windows = (in_shape, out_shape), Windows(size, stride, dilation)
     stage = ConvStage(*shapes, weights, width, pixels, *windows[:3], border, value)
-    _check_windows(f.where, stage, windows, padded)
+    f.require_windows(windows, padded, out_shape)
     return stage
-
-
-def _check_windows(where: str, stage: Stage, windows: Windows, shape: Shape) -> None:
-    if len(shape) != 3 or len(stage.out_shape) != 3:
-        raise ValueError(f"{where}: expected images")
-    if windows.counts((1, *shape)) != stage.out_shape[:2]:
-        raise ValueError(f"{where}: expected as many windows as fit on {shape}")
-
-
-def _check_reach(i: int, stage: ThresholdStage, before: list[Stage]) -> None:
-    """Thresholds lie within the sums' reach, or 1 beyond, so exports store them like sums."""
-    product = next(s for s in reversed(before) if isinstance(s, Product))
-    low, high = product.reach()
-    if (stage.thresholds < low - 1).any() or (stage.thresholds > high + 1).any():
-        raise ValueError(f"stage {i}: expected thresholds within the sums' reach, or 1 beyond it")
-
-
-def _with_size(stage: ScoreStage, before: list[Stage]) -> ScoreStage:
-    """The stage with its `fits_int32`.
-
-    Raises:
-        ValueError: for too many numbers, too few, or too large ones.
-    """
-    product = next(s for s in reversed(before) if isinstance(s, Product))
-    if any(a.shape != (product.channels,) for a in stage.arrays().values()):
-        raise ValueError(f"expected numbers for {product.channels} classes")
-    largest = stage.largest(*product.reach())
-    if stage.in_shape != (product.channels,) or largest >= 2**62:
-        raise ValueError("expected a score for each sum, in 62 bits")
-    return replace(stage, fits_int32=largest < 2**31)

@@ -10,18 +10,20 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from integer_files import NUMBER, every_kind
 from packed_files import changed, load_bytes, small
 
 from minibnn import PackedFileError, pack
-from minibnn.packed.description import describe, named_arrays
+from minibnn.packed.description import describe, named_arrays, to_json
 from minibnn.packed.file import container
 from minibnn.packed.file.architecture import build
 
 NASTY = [None, True, 0, -1, 1, 2, 3, 255, 256, 2**31, 2**62, 2**63, 10**400, -(10**30), 0.5, 1e308,
          float("nan"), float("inf"), "", "dense", "conv", "pool", "threshold", "scores", "binarize",
-         "code", "uint8", "int8", "int16", "float32", ["a"], ["a", "b", "c"], ["a", "a", "b"], [1, 2, 3],
+         "code", "integer_conv", "scale", "levels", "concat", "add", "slope", "sum_pool", "integer_dense",
+         "uint8", "int8", "int16", "float32", ["a"], ["a", "b", "c"], ["a", "a", "b"], [1, 2, 3],
          [], [1], [2], [0, 0], [1, 1], [2, 2], [-1, 1], [2**20, 2**20], [2**40] * 3, [1] * 9,
-         [[1]], [[0, 0], [1, 1]], [[2**27, 0], [0, 0]], {}, {"kind": "pool"}, [None], [0.5, 1]]  # fmt: skip
+         [-1], [0, 0, 0], [3, 6], [4, 3], [[1]], [[0, 0], [1, 1]], [[2**27, 0], [0, 0]], {}, {"kind": "pool"}, [None], [0.5, 1]]  # fmt: skip
 
 
 def paths(value, path=()):
@@ -53,9 +55,9 @@ def put(value, path, new):
 
 @settings(deadline=None, max_examples=600)
 @given(st.data())
-def test_absurd_architectures(programs, data):
+def test_absurd_architectures(programs, integers, data):
     """Each is refused, or describes a program that runs."""
-    file = data.draw(st.sampled_from(programs))
+    file = data.draw(st.sampled_from([*programs, integers]))
     architecture = json.loads(container.read(file, "file").metadata["architecture"])
     path = data.draw(st.sampled_from(list(paths(architecture))))
     new = data.draw(st.sampled_from([*NASTY, KeyError] if path else NASTY))
@@ -63,7 +65,8 @@ def test_absurd_architectures(programs, data):
     if extra:
         name = data.draw(st.sampled_from(["stride", "dilation", "border", "falling", "pixels",
                                           "border_value", "out_shape", "in_shape", "width", "dtype",
-                                          "input_dtype", "features", "classes", "x"]))  # fmt: skip
+                                          "input_dtype", "features", "classes", "sources", "groups",
+                                          "levels", "parts", "mask", "takes", "shift", "x"]))  # fmt: skip
         path = (*path[:-1], name)
         new = [] if new is KeyError else new
     wrong = put(architecture, path, new)
@@ -233,3 +236,122 @@ def test_the_message_names_the_stage(change, message):
     change(described, arrays)
     with pytest.raises(ValueError, match=message):
         build(described, arrays)
+
+
+# --- graphs ---------------------------------------------------------------------------------------
+
+
+def graph():
+    """A description and arrays of `every_kind`."""
+    packed = every_kind()
+    described = json.loads(to_json(describe(packed.interface, packed.stages)))
+    return described, named_arrays(packed.stages)
+
+
+@pytest.mark.parametrize(
+    ("stage", "sources", "message"),
+    [
+        ("add", [3], "stage 4: expected a later stage that takes its output"),
+        ("add", [4], "stage 5: expected no sources for the stage before"),
+        ("add", [3, 1], "stage 5: expected sources of one kind"),
+        ("add", [1, 1], "stage 5: expected a stage that takes bits"),
+        ("add", [0, 0], "stage 5: expected a stage that takes acc"),
+        ("add", [-1, -1], "stage 5: expected a stage that takes pixels"),
+        ("add", [3, 5], "stage 5: expected sources between -1 and 4"),
+        ("add", [3, 11], "stage 5: expected sources between -1 and 4"),
+        ("add", [3, -2], "stage 5: expected sources between -1 and 4"),
+        ("add", [3, True], "stage 5: expected sources between -1 and 4"),
+        ("add", 3, "stage 5: expected integers as sources"),
+        ("slope", [3, 5], "stage 6: expected one source"),
+        ("slope", [3], "stage 5: expected a later stage that takes its output"),
+        ("concat", [6, 1], "stage 7: expected sources of one kind"),
+        ("concat", [6], "stage 7: expected no sources for the stage before"),
+        ("concat", [6, 3, 3], "stage 7: expected the channels of each source as parts"),
+        ("scale of bits", [-1], "stage 4: expected A for 2 channels"),
+        ("conv", [0], "stage 0: expected sources between -1 and -1"),
+        ("conv", [-1], "stage 0: expected no sources for the stage before"),
+        ("threshold", [-1], "stage 1: expected a stage that takes pixels"),
+    ],
+)
+def test_wrong_sources(stage, sources, message):
+    described, arrays = graph()
+    build(copy.deepcopy(described), dict(arrays))
+    described["stages"][NUMBER[stage]]["sources"] = sources
+    with pytest.raises(ValueError, match=message):
+        build(described, arrays)
+
+
+def test_scores_are_the_end(integers):
+    """Nothing takes them, and nothing is beside them."""
+
+    def twice(architecture, arrays, *_):
+        architecture["stages"].append({**architecture["stages"][-1], "sources": [10]})
+        arrays |= {"12" + k[2:]: a for k, a in arrays.items() if k.startswith("11.")}
+
+    for change, message in (
+        (lambda a, *_: a["stages"].append({"kind": "slope", "shift": 3}), "takes scores"),
+        (twice, "stage 11: expected a later stage that takes its output"),
+    ):
+        with pytest.raises(PackedFileError, match=message):
+            load_bytes(changed(integers, change))
+
+
+@pytest.mark.parametrize("dtype", ["uint8", "int8"])
+def test_other_inputs_are_for_codes_only(dtype):
+    """Also where a later stage takes the input."""
+    scale = {"kind": "scale", "shift": 0}
+    stages = [{"kind": "code", "out_shape": [3]}, scale, {**scale, "sources": [-1]},
+              {"kind": "add", "sources": [1, 2]}, {"kind": "scores", "shift": 0}]  # fmt: skip
+    described = {"input_shape": [3], "input_dtype": dtype, "stages": stages}
+    ones, floats = np.ones(3, np.int16), np.ones(3, np.float32)
+    arrays = {"0.feature": np.arange(3, dtype=np.int16), "4.scale": floats, "4.offset": floats}
+    arrays |= {f"{i}.{name}": ones for i in (1, 2, 4) for name in "AB"}
+    if dtype == "uint8":
+        assert len(build(described, arrays)[1]) == 5
+        return
+    with pytest.raises(ValueError, match="expected a code of int8 as the first stage"):
+        build(described, arrays)
+
+
+def test_sums_of_as_many_numbers():
+    scale = {"kind": "scale", "shift": 0}
+    stages = [scale, {"kind": "integer_dense", "out_shape": [2]}, scale,
+              {"kind": "add", "sources": [0, 2]}, {"kind": "scores", "shift": 0}]  # fmt: skip
+    for classes in (2, 3):
+        stages[1]["out_shape"] = [classes]
+        floats = np.ones(3, np.float32)
+        arrays = {
+            "1.weights": np.full(3 * classes, 2, np.int8),
+            "4.scale": floats,
+            "4.offset": floats,
+        }
+        arrays |= {
+            f"{i}.{name}": np.ones(classes if i == 2 else 3, np.int16)
+            for i in (0, 2, 4)
+            for name in "AB"
+        }
+        if classes == 3:
+            assert len(build({"input_shape": [3], "stages": stages}, arrays)[1]) == 5
+            continue
+        with pytest.raises(ValueError, match=r"stage 3: expected values of \(3,\), got"):
+            build({"input_shape": [3], "stages": stages}, arrays)
+
+
+def test_too_many_sources(integers):
+    """Each would take time, even for one value."""
+
+    def change(architecture, *_):
+        architecture["stages"][NUMBER["add"]]["sources"] = [3, 4] * 501
+
+    with pytest.raises(PackedFileError, match="at most 1,000 sources, got 1,002"):
+        load_bytes(changed(integers, change))
+
+
+def test_one_spelling_of_a_graph(integers):
+    """What is usual is left out."""
+    for i, values in (
+        (3, {"sources": []}), (3, {"in_shape": [3, 3, 4]}), (2, {"stride": [1, 1]}),
+        (7, {"in_shape": [3, 3, 4]}),
+    ):  # fmt: skip
+        with pytest.raises(PackedFileError, match="another form of JSON"):
+            load_bytes(changed(integers, lambda a, *_, i=i, v=values: a["stages"][i].update(v)))

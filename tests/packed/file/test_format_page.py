@@ -8,12 +8,15 @@ from pathlib import Path
 import numpy as np
 import pytest
 from coded_tables import FRONTS, coded, named, table
+from integer_files import every_kind
+from integer_programs import random_program
 from packed_files import bytes_of, changed, every_array, on_images, small
 from packed_models import images_models
 
 from minibnn import pack, save_packed
 from minibnn.packed.description import describe
 from minibnn.packed.file import container
+from minibnn.packed.file.save import metadata_of
 
 DOC = Path(__file__).parents[3] / "docs" / "packed-format.md"
 
@@ -64,6 +67,18 @@ def test_the_pages_reader_of_codes(reader, name, tmp_path):
         reader["scores"](tmp_path / "model", x.astype(np.float64))
 
 
+@pytest.mark.parametrize("part", range(4))
+def test_the_pages_reader_of_stages_on_integers(reader, part, tmp_path):
+    for i in range(25 * part, 25 * part + 25):
+        rng = np.random.default_rng([7, i])
+        packed = random_program(rng) if i else every_kind()
+        write = container.write(metadata_of(packed, {}), packed.arrays())
+        (tmp_path / "model").write_bytes(write)
+        x = rng.integers(0, 256, (6, *packed.input_shape), np.uint8)
+        found = reader["scores"](tmp_path / "model", x)
+        np.testing.assert_array_equal(found, packed.predict_scores(x))
+
+
 def test_the_pages_reader_refuses_other_versions(reader, tmp_path):
     data = bytes_of(pack(small(), (10,)), tmp_path)
     wrong = changed(data, lambda *a: a[3].update(format_version="3"))
@@ -75,9 +90,13 @@ def test_the_pages_reader_refuses_other_versions(reader, tmp_path):
 def test_the_page_names_everything():
     text = DOC.read_text(encoding="utf-8")
     known = [(small(), (10,)), *((on_images(n), (8, 9)) for n in images_models())]
-    files = [*(pack(model, shape) for model, shape in known), *map(named, FRONTS)]
+    files = [*(pack(model, shape) for model, shape in known), *map(named, FRONTS), every_kind()]
     for packed in files:
-        assert all(f"| `{name}` |" in text for name in describe(packed.interface, packed.stages))
+        described = describe(packed.interface, packed.stages)
+        assert all(f"| `{name}` |" in text for name in described)
+        assert all(f"`{name}`" in text for stage in described["stages"] for name in stage)
+        arrays = {name.partition(".")[2] for name in packed.arrays()}
+        assert all(f"`{name}`" in text for name in arrays)
         for stage in packed.stages:
             assert f"| `{stage.kind}` " in text
             assert all(f"`{name}`" in text for name in stage.arrays())

@@ -1,6 +1,7 @@
 """Both versions of the format: files of version 1 stay as they are for ever; what version 2 adds.
 
-The files in `golden` were written by minibnn before version 2 existed. They are never written anew.
+The files in `golden` of version 1 were written by minibnn before version 2 existed. They are never
+written anew.
 """
 
 from __future__ import annotations
@@ -13,12 +14,15 @@ from pathlib import Path
 import numpy as np
 import pytest
 from coded_tables import FRONTS, coded, named, table, tail
+from integer_files import certified, every_kind
+from integer_programs import random_program
 from packed_files import bytes_of, changed, load_bytes, on_images, same, small
 
 from minibnn import PackedFileError, Sequential, load_latents, load_packed, pack, save_packed
 from minibnn.packed import packed_file_info
 from minibnn.packed.description import describe, format_version, to_json
 from minibnn.packed.file import container, save
+from minibnn.packed.integer_stages import INTEGER_STAGES
 from minibnn.packed.stages import CodeStage
 
 GOLDEN = Path(__file__).parent / "golden"
@@ -35,6 +39,14 @@ FILES = {
         "5de28d3bc0739f72efa0d91785decfcfa123b9e95f7d6539c19ece7ab5d99bad",
     ),
 }
+
+
+# And of version 2: of the file, of the network, of the scores.
+INTEGERS = (
+    "46837774874c0ca85c35f61416c4c7ff768b5a402aa176ad8f86c3eb878e8cc9",
+    "8616fd735c6baf9e4995c40c2f71bf73f164ce28e4a2d4428a0f151e7851daaf",
+    "86462513dcf03e5aaecfb7cca049da224e6816be0ba7b1ad542ed2dfdb03132b",
+)
 
 
 def sha256(data):
@@ -63,6 +75,55 @@ def test_golden_files_of_version_1(name, tmp_path, monkeypatch):
         packed.verify(model)
     save_packed(packed, tmp_path / "again", model=model)
     assert (tmp_path / "again").read_bytes() == data
+
+
+def test_a_golden_file_of_stages_on_integers(tmp_path, monkeypatch):
+    data = (GOLDEN / "format-2-integers.safetensors").read_bytes()
+    packed = load_bytes(data)
+    images = np.random.default_rng(0).integers(0, 256, (50, *packed.input_shape), np.uint8)
+    found = packed.predict_scores(images)
+    scores = sha256(found.astype("<i8").tobytes())
+    assert (sha256(data), packed.sha256, scores) == INTEGERS
+    assert container.read(data, "").metadata["format_version"] == "2"
+    monkeypatch.setattr(save, "__version__", container.read(data, "").metadata["minibnn"])
+    assert bytes_of(packed, tmp_path) == data
+    assert bytes_of(every_kind(), tmp_path, training={"epochs": 3}) == data
+
+
+@pytest.mark.usefixtures("any_certificate")
+@pytest.mark.parametrize("part", range(8))
+def test_random_programs_there_and_back(part, tmp_path):
+    """The same bytes, stages and scores; of 400 programs."""
+    for i in range(50 * part, 50 * part + 50):
+        rng = np.random.default_rng([5, i])
+        packed = certified(random_program(rng))
+        data = bytes_of(packed, tmp_path)
+        loaded = load_bytes(data)
+        same(loaded, packed)
+        images = rng.integers(0, 256, (4, *packed.input_shape), np.uint8)
+        np.testing.assert_array_equal(loaded.predict_scores(images), packed.predict_scores(images))
+        assert bytes_of(loaded, tmp_path) == data
+
+
+@pytest.mark.usefixtures("any_certificate")
+def test_stages_on_integers_and_sources_are_version_2(tmp_path):
+    """`test_only_what_needs_it_is_version_2` has the rest."""
+    seen = set()
+    for i in range(40):
+        packed = certified(random_program(np.random.default_rng([6, i])))
+        new = {s.kind for s in packed.stages if isinstance(s, INTEGER_STAGES) or s.sources}
+        single = packed.classes == 1
+        assert format_version(packed.interface, packed.stages) == (2 if new or single else 1)
+        data = bytes_of(packed, tmp_path)
+        if new:
+            with pytest.raises(PackedFileError, match="another format version"):
+                load_bytes(changed(data, lambda *a: a[3].update(format_version="1")))
+        seen |= new
+    assert seen >= {"integer_dense", "integer_conv", "sum_pool", "levels", "scale", "slope", "add"}
+    # A source alone is new, too.
+    plain = pack(small(), (10,))
+    sourced = [replace(plain.stages[1], sources=(0,))]
+    assert format_version(plain.interface, (plain.stages[0], *sourced, *plain.stages[2:])) == 2
 
 
 def test_the_golden_models_are_packed_to_the_same_bytes(tmp_path, monkeypatch):
