@@ -298,7 +298,7 @@ class _Network(Graph):
                 stage.stride,
                 stage.dilation,
                 stage.border,
-                value if any(map(any, stage.border)) else 0,
+                value,
                 groups=1,
                 sources=stage.sources,
             )

@@ -393,6 +393,24 @@ def test_a_value_that_is_taken_again_later(rng, runtime, exported):
     check(runtime, packed, exported(packed), images_for(packed, rng))
 
 
+def test_images_stay_channels_first(rng, runtime, exported):
+    """Only the input and the scores are transposed, not what branches join."""
+    shape, A = (4, 5, 3), np.array([1, 2, -1])
+    W = rng.integers(-2, 3, (3, 27)).astype(np.int8)
+    border = ((1, 1), (1, 1))
+    first = IntegerConv(shape, shape, W, "pixels", (3, 3), (1, 1), (1, 1), border, 0, 1)
+    scale = ScaleStage(shape, shape, "acc", A, A, 6)
+    again = IntegerConv(shape, shape, W, "numbers", (3, 3), (1, 1), (1, 1), border, 0, 1)
+    packed = scored(
+        shape, first, scale, again, scale, AddStage(shape, shape, sources=(1, 3)),
+        ConcatStage(shape, (4, 5, 6), (3, 3), sources=(4, 1)),
+        PoolStage((4, 5, 6), (2, 2, 6), (2, 2), (2, 2)),
+    )  # fmt: skip
+    file = exported(packed)
+    check(runtime, packed, file, images_for(packed, rng))
+    assert operators(file)["Transpose"] == 2
+
+
 def test_a_stage_of_an_unknown_kind(tmp_path):
     class OtherStage(PoolStage):
         kind = "other"

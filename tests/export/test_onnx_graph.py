@@ -200,6 +200,19 @@ def test_convolutions_of_the_ends_of_numbers(groups, border_value, rng, runtime,
     assert operators(file)["Conv"] == 2
 
 
+def test_a_border_larger_than_all_values(rng, runtime, exported):
+    """Digits have to hold it, too."""
+    W = rng.choice([-127, 127], (2, 9 * 4)).astype(np.int8)
+    shape, border = (4, 4, 4), ((1, 1), (1, 1))
+    for takes, value, products in (("numbers", 32767, 2), ("numbers", 0, 1), ("pixels", 200, 1)):
+        first = scale(shape, "pixels", [1] * 4, [0] * 4, 4)
+        conv = IntegerConv(shape, (4, 4, 2), W, takes, (3, 3), (1, 1), (1, 1), border, value, 1)
+        packed = scored(shape, *([first] if takes == "numbers" else []), conv)
+        file = exported(packed)
+        check(runtime, packed, file, images_for(packed, rng))
+        assert operators(file)["Conv"] == products
+
+
 @pytest.mark.parametrize("border_value", [-1, 0, 1])
 @pytest.mark.parametrize("groups", [1, 3])
 def test_borders_of_bits(border_value, groups, rng, runtime, exported):
@@ -302,6 +315,19 @@ def test_maxima_of_sums_beyond_float32(rng, runtime, exported):
     assert (packed.after(images, 2) % 2).any()
 
 
+def test_maxima_of_sums_in_64_bits(rng, runtime, exported):
+    width = 516
+    W = rng.choice([-127, 127], (4, width)).astype(np.int8)
+    W[0], W[1] = 127, -127
+    packed = scored(
+        (width, 1),
+        to_ends((width, 1)),
+        IntegerDense((width,), (4,), W, "numbers"),
+        PoolStage((4, 1, 1), (3, 1, 1), (2, 1), (1, 1)),
+    )
+    check(runtime, packed, exported(packed), images_for(packed, rng))
+
+
 def test_maxima_of_numbers(rng, runtime, exported):
     shape = (4, 4, 2)
     packed = scored(shape, to_ends(shape), PoolStage(shape, (2, 3, 2), (3, 2), (1, 1)))
@@ -318,6 +344,8 @@ FLOORS = {
     "beyond 32 bits": ([2**31 - 1, -(2**31) + 1, 2**30, 12345], [0, 1, -(2**50), 2**50], 36),
     "shift of 48": ([2**31 - 1, -(2**31) + 1, 1, -1], [2**51, -(2**51), 0, 0], 48),
     "only just 32 bits": ([2**23, -(2**23), 0, 0], [0, 0, 2**31 - 1, 1 - 2**31], 17),
+    "sums beyond 32 bits": ([2**23, -(2**23), 0, 0], [2**24, -(2**24), 0, 0], 17),
+    "small, shift of 31": ([1, 2, 3, 0], [0, 1, 2, 3], 31),
     "shift of 31": ([1, -1, 0, 0], [0, 0, 2**31 - 1, -(2**31)], 31),
 }
 
@@ -330,7 +358,7 @@ def test_floors(name, runtime, exported):
     images = np.repeat(RAMP[:, None], 4, axis=1)
     file = exported(packed)
     check_line(runtime, file, packed, images)
-    if name != "positive":
+    if name not in ("positive", "small, shift of 31"):
         assert packed.predict_scores(images).min() < 0
 
 
