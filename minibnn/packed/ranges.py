@@ -61,10 +61,12 @@ def ranges(input_shape: Shape, stages: tuple[Stage, ...]) -> list[Range]:
     shapes = [input_shape, *(stage.out_shape for stage in stages)]
     for i, stage in enumerate(stages):
         taken = []
-        for j in sources_of(i, stage):
+        for k, j in enumerate(sources_of(i, stage)):
             # Of the input, only bytes are ever summed.
             source = found[j] if j >= 0 else constant(0, 255, input_shape[-1])
-            shape = shapes[j + 1] if isinstance(stage, ConcatStage) else stage.in_shape
+            shape = stage.in_shape
+            if isinstance(stage, ConcatStage):
+                shape = (*stage.out_shape[:-1], stage.parts[k])
             taken.append(source.of_shape(shapes[j + 1], shape))
         found.append(range_of(stage, taken))
     return found
