@@ -140,7 +140,9 @@ def test_products_of_channels_with_other_ranges(reached):
     reached([first, IntegerDense((2,), (3,), int8([3, -5], [-4, 7], [-1, -1]), "numbers")], TWO)
     first = scale((2, 2), "pixels", [2, -3], [-7, 1])
     W = int8([3, -5, 1, 0], [-4, 7, -1, 2], [-1, -1, 3, 4])
-    reached([first, IntegerDense((4,), (3,), W, "numbers")], few(4).reshape(-1, 2, 2))
+    for in_shape in ((4,), (2, 2)):
+        stages = [first, IntegerDense(in_shape, (3,), W, "numbers")]
+        reached(stages, few(4).reshape(-1, 2, 2))
 
 
 @pytest.mark.parametrize("groups", [1, 2])
