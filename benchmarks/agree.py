@@ -1,18 +1,20 @@
 """Check that every form of a trained network gives the packed model's scores.
 
-    MINIBNN_DATA=... python benchmarks/agree.py             # 10,000 images, four recipes
-    python benchmarks/agree.py --recipes modern --epochs 1 --images 1000
+    MINIBNN_DATA=... python benchmarks/agree.py             # all test samples, twelve networks
+    python benchmarks/agree.py --networks modern --epochs 1 --samples 1000
 
-Trains recipes, packs them, saves and loads the packed file, and runs each exported form: compiled
-C, ONNX Runtime, the web page's JavaScript in Node.js, and CuPy on a GPU. It compares all integer
-scores and labels with packed NumPy's, and the float model's labels and bits by `disagreements`.
+Trains networks of every packable kind (`deployment/networks.py`), packs them, saves and loads the
+packed file, and runs each exported form: compiled C, ONNX Runtime, the web page's JavaScript in
+Node.js, and CuPy on a GPU. It compares all integer scores and labels with packed NumPy's, and the
+float model's labels and bits by `disagreements`.
 Prints a table in Markdown. A full run writes it to `benchmarks/results/agree.csv`, a partial run
 only with `--out FOLDER`.
 
 A form that cannot run here is listed as "not run", with the reason. The exit code is 1 if a score
 or a label differs without an explanation. The float model may differ where rounding puts a sum on
 the other side of a threshold: `disagreements` must explain each such label, and exact arithmetic
-must confirm the packed model every time.
+must confirm the packed model every time. Where weights or numbers are rounded in the packed form,
+outputs must stay within its proved bound.
 """
 
 from __future__ import annotations
@@ -30,6 +32,7 @@ import numpy as np
 import pandas as pd
 
 from deployment.compiled_c import FLAGS, Library, compiler
+from deployment.networks import NETWORKS
 from deployment.write_forms import exporter
 from harness.contestant import Array
 from harness.environment import RESULTS, restart_without_unfair_variables, write_whole
@@ -37,17 +40,15 @@ from minibnn import (
     DeviceError,
     disagreements,
     get_backend,
-    load_mnist_or_sample,
     load_packed,
-    one_cold,
     pack,
     save_packed,
 )
 from minibnn.commands.shared import at_least
 from minibnn.packed import PackedModel
-from minibnn.recipes import RECIPES
+from minibnn.packed.inference import labels_of
 
-DEFAULT_RECIPES = ("seed", "modern", "finn-sfc-8bit", "larq-cnn")
+DEFAULT = list(NETWORKS)[:12]
 RUNNER = """
 const [page, images, rows] = process.argv.slice(2);
 const fs = require("fs"), vm = require("vm");
@@ -55,9 +56,11 @@ const text = fs.readFileSync(page, "utf8");
 const part = (id) => text.match(new RegExp(`<script[^>]*id="${id}"[^>]*>([^]*?)</script>`))[1];
 vm.runInThisContext(part("network"));
 const network = loadNetwork(JSON.parse(part("model")));
-const pixels = fs.readFileSync(images), size = pixels.length / rows, lines = [];
+const kinds = { uint8: Uint8Array, int8: Int8Array, int16: Int16Array, float32: Float32Array };
+const bytes = fs.readFileSync(images), size = bytes.length / rows, lines = [];
 for (let k = 0; k < rows; k++) {
-  const image = new Uint8Array(pixels.subarray(k * size, (k + 1) * size));
+  const part = new Uint8Array(bytes.subarray(k * size, (k + 1) * size));
+  const image = new kinds[network.input?.dtype ?? "uint8"](part.buffer);
   const { scores, label } = runNetwork(network, image);
   lines.push(`${label} ${[...scores].join(" ")}`);
 }
@@ -121,7 +124,7 @@ def by_cupy(packed: PackedModel, images: Array, folder: Path) -> Answer:
     except DeviceError as error:
         raise NotRunError(str(error).splitlines()[0]) from None
     scores = packed.predict_scores(gpu.asarray(images))
-    return gpu.to_host(scores), gpu.to_host(one_cold(scores))
+    return gpu.to_host(scores), gpu.to_host(labels_of(scores))
 
 
 FORMS: dict[str, Callable[[PackedModel, Array, Path], Answer]] = {
@@ -137,18 +140,17 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         description="Check that every form gives the packed model's scores."
     )
-    parser.add_argument("--recipes", nargs="+", choices=sorted(RECIPES), metavar="RECIPE",
-                        default=list(DEFAULT_RECIPES),
-                        help=f"default: {' '.join(DEFAULT_RECIPES)}")  # fmt: skip
+    parser.add_argument("--networks", nargs="+", choices=sorted(NETWORKS), metavar="NAME",
+                        default=DEFAULT, help=f"default: {' '.join(DEFAULT)}")  # fmt: skip
     parser.add_argument(
         "--epochs",
         type=at_least(1),
         default=1,
         metavar="N",
-        help="epochs of training; default: %(default)s",
+        help="epochs of training on digits, and more of them on small tables; default: %(default)s",
     )
     parser.add_argument(
-        "--images", type=at_least(1), metavar="N", help="use the first N test images; default: all"
+        "--samples", type=at_least(1), metavar="N", help="use the first N of the test; default: all"
     )
     parser.add_argument("--keep", type=Path, metavar="FOLDER", help="keep the exported files there")
     parser.add_argument("--out", type=Path, metavar="FOLDER",
@@ -156,25 +158,29 @@ def main() -> None:
                         "nowhere for a partial one")  # fmt: skip
     args = parser.parse_args()
     restart_without_unfair_variables()
-    data = load_mnist_or_sample()
-    images, labels = (a[: args.images] for a in (data.test_images, data.test_labels))
-    full = (
-        args.recipes == list(DEFAULT_RECIPES) and args.images is None and "sample" not in data.name
-    )
-    out = args.out or (RESULTS if full else None)
+    full = args.networks == DEFAULT and args.samples is None
     rows: list[dict[str, Any]] = []
-    for name in args.recipes:
-        print(f"{name}: {args.epochs} epochs of {data.name} ...", file=sys.stderr, flush=True)
-        model, _ = RECIPES[name]().train(data, epochs=args.epochs, progress=False)
+    for name in args.networks:
+        print(f"{name}: training ...", file=sys.stderr, flush=True)
+        try:
+            trained = NETWORKS[name](args.epochs)
+        except ImportError as error:
+            rows.append({"network": name, "form": "all", "verdict": "not run", "why": str(error)})
+            full = False
+            continue
+        full &= name != "seed" or len(trained.samples) == 10_000  # MNIST, not the sample
+        samples, labels = (a[: args.samples] for a in (trained.samples, trained.labels))
         with tempfile.TemporaryDirectory() as scratch:
             folder = args.keep / name if args.keep else Path(scratch)
             folder.mkdir(parents=True, exist_ok=True)
-            save_packed(pack(model), folder / "model.safetensors")
+            save_packed(pack(trained.model, **trained.names), folder / "model.safetensors")
             packed = load_packed(folder / "model.safetensors")
-            rows += [{"recipe": name, "epochs": args.epochs, **row}
-                     for row in compare(packed, model, images, labels, folder)]  # fmt: skip
+            about = {"network": name, "epochs": args.epochs, "bytes": packed.nbytes}
+            found = compare(packed, trained.model, samples, labels, folder)
+            rows += [{**about, **row} for row in found]
     table = pd.DataFrame(rows)
     print(markdown(table))
+    out = args.out or (RESULTS if full else None)
     if out is None:
         print("a partial run: its results are not saved without --out", file=sys.stderr)
     else:
@@ -199,13 +205,24 @@ def compare(
             continue
         rows.append(row_of(form, answer, scores, predicted, labels))
     found = disagreements(model, packed, images)
-    right = sum(layer.packed_right for layer in found.layers)
-    values = sum(layer.values for layer in found.layers)
+    if packed.bound is None:
+        right = sum(layer.packed_right for layer in found.layers)
+        values = sum(layer.values for layer in found.layers)
+        verdict = "explained" if found.packed_is_right else "DIFFERS"
+        why = (
+            f"{found.bits} samples with other bits; the packed model is right in {right} of "
+            f"{values} values; {found.unexplained} unexplained labels"
+        )
+    else:
+        verdict = "DIFFERS" if found.unexplained else "within the bound"
+        why = (
+            f"outputs differ by {found.largest:.3g} at most; bound {packed.bound:.3g}, "
+            f"{packed.bound_of_same_signs:.3g} with the same signs"
+        )
+    accuracy = float((labels_of(model.predict(images)) == labels).mean())
     rows.append(
         {"form": "float model", "images": found.images, "other_labels": found.labels,
-         "verdict": "explained" if found.packed_is_right else "DIFFERS",
-         "why": f"{found.bits} images with other bits; the packed model is right in {right} of "
-         f"{values} values; {found.unexplained} unexplained labels"}
+         "accuracy": accuracy, "verdict": verdict, "why": why}
     )  # fmt: skip
     return rows
 
@@ -226,7 +243,7 @@ def row_of(
 
 def markdown(table: pd.DataFrame) -> str:
     """The table in Markdown."""
-    columns = ["recipe", "form", "images", "other_scores", "other_labels", "verdict", "why"]
+    columns = ["network", "form", "images", "other_scores", "other_labels", "verdict", "why"]
     lines = ["| " + " | ".join(columns).replace("_", " ") + " |", "|" + len(columns) * "---|"]
     shown = table.reindex(columns=columns)
     for row in shown.itertuples(index=False):

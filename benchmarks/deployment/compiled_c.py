@@ -19,26 +19,36 @@ from deployment.form import clocked, run
 from harness.contestant import Array
 
 FLAGS = {"native": ("-O3", "-march=native"), "O2": ("-O2",)}
-PREDICT = """#include "digits.h"
-int label(const uint8_t *image);
-int label(const uint8_t *image) { return digits_predict(image); }
+NUMBER = """#include "digits.h"
+#ifdef DIGITS_INPUT_BYTES
+typedef uint8_t number;
+#define NUMBERS DIGITS_INPUT_BYTES
+#else
+typedef digits_input number;
+#define NUMBERS DIGITS_INPUTS
+#endif
 """
-HARNESS = """#define _POSIX_C_SOURCE 199309L
+PREDICT = f"""{NUMBER}
+int label(const number *image);
+int label(const number *image) {{ return digits_predict(image); }}
+"""
+HARNESS = (
+    f"""#define _POSIX_C_SOURCE 199309L
 #include <stddef.h>
 #include <time.h>
-#include "digits.h"
-
-void many_labels(const uint8_t *images, size_t n, int64_t *labels)
+{NUMBER}"""
+    """
+void many_labels(const number *images, size_t n, int64_t *labels)
 {
     for (size_t i = 0; i < n; i++)
-        labels[i] = digits_predict(images + i * DIGITS_INPUT_BYTES);
+        labels[i] = digits_predict(images + i * NUMBERS);
 }
 
-void many_scores(const uint8_t *images, size_t n, int64_t *scores)
+void many_scores(const number *images, size_t n, int64_t *scores)
 {
     digits_score own[DIGITS_CLASSES];
     for (size_t i = 0; i < n; i++) {
-        digits_scores(images + i * DIGITS_INPUT_BYTES, own);
+        digits_scores(images + i * NUMBERS, own);
         for (size_t c = 0; c < DIGITS_CLASSES; c++)
             *scores++ = own[c];
     }
@@ -47,20 +57,21 @@ void many_scores(const uint8_t *images, size_t n, int64_t *scores)
 static volatile int64_t sink;
 
 /* The seconds of `calls` calls with `batch` images each, which walk through the n images. */
-double seconds(const uint8_t *images, size_t n, size_t batch, size_t calls)
+double seconds(const number *images, size_t n, size_t batch, size_t calls)
 {
     struct timespec start, end;
     size_t at = 0;
     clock_gettime(CLOCK_MONOTONIC, &start);
     for (size_t k = 0; k < calls; k++) {
         for (size_t i = 0; i < batch; i++)
-            sink = digits_predict(images + (at + i) * DIGITS_INPUT_BYTES);
+            sink = digits_predict(images + (at + i) * NUMBERS);
         at = at + 2 * batch <= n ? at + batch : 0;
     }
     clock_gettime(CLOCK_MONOTONIC, &end);
     return (double)(end.tv_sec - start.tv_sec) + 1e-9 * (double)(end.tv_nsec - start.tv_nsec);
 }
 """
+)
 
 
 def compiler() -> str | None:
@@ -81,13 +92,13 @@ class Library:
         self.size = int((made / "size").read_text())
 
     def labels(self, images: Array) -> Array:
-        """The labels of images, as bytes."""
+        """The labels of images, of the dtype that the model takes."""
         result = np.empty(len(images), np.int64)
         self.functions.many_labels(*_arguments(images, len(images)), _pointer(result))
         return result
 
     def scores(self, images: Array, classes: int) -> Array:
-        """The integer scores of images, as bytes."""
+        """The integer scores of images, of the dtype that the model takes."""
         result = np.empty((len(images), classes), np.int64)
         self.functions.many_scores(*_arguments(images, len(images)), _pointer(result))
         return result

@@ -47,9 +47,11 @@ class Disagreements:
         images: the number of images compared.
         labels: the number of images with different labels.
         bits: the number of images in which some bit after a sign differs, layer by layer.
-        unexplained: the number of images with different labels although all layers agree; anything
-            but 0 is a defect.
-        layers: the differences in each layer.
+        unexplained: the number of images with different labels although all layers agree, or with
+            outputs beyond the bound; anything but 0 is a defect.
+        layers: the differences in each layer; none for a model with branches or rounded values.
+        largest: the largest difference of outputs.
+        bound: `PackedModel.bound`.
     """
 
     images: int
@@ -57,16 +59,27 @@ class Disagreements:
     bits: int = 0
     unexplained: int = 0
     layers: list[LayerDisagreement] = field(default_factory=list)
+    largest: float = 0.0
+    bound: float | None = None
 
     @property
     def packed_is_right(self) -> bool:
         """Whether every difference comes from the float model's rounding.
 
-        Then nothing is unexplained, and wherever values differ, the packed one is exact.
+        Then nothing is unexplained, and wherever values differ, the packed one is exact. For a
+        model with branches or rounded values it says whether all labels agree.
         """
+        if not self.layers:
+            return not self.unexplained and not self.labels
         return not self.unexplained and all(r.packed_right == r.values for r in self.layers)
 
     def __repr__(self) -> str:
+        if not self.layers:
+            bound = "" if self.bound is None else f", bound {self.bound:.6g}"
+            return (
+                f"{self.images:,} images: {self.labels:,} with another label; outputs differ by "
+                f"{self.largest:.6g} at most{bound}"
+            )
         lines = [
             f"{self.images:,} images: {self.labels:,} with another label, {self.bits:,} with "
             "another bit"
@@ -87,10 +100,13 @@ def disagreements(model: Layer, packed: PackedModel, images: Array) -> Disagreem
     packed form, so a difference does not count again in later layers. The right side is the one
     that agrees with exact arithmetic on the pixels, the weights and the parameters.
 
+    A model with branches, fixed-point numbers or rounded weights is compared as a whole: by its
+    labels, and by the outputs and their bound.
+
     Args:
         model: the model that was packed.
         packed: its packed form.
-        images: (batch, *input_shape) of uint8, on the model's device.
+        images: (batch, *input_shape) of the packed model's dtype, on the model's device.
 
     Raises:
         TypeError: for arguments of other types, and images that are not uint8.
@@ -113,12 +129,29 @@ def disagreements(model: Layer, packed: PackedModel, images: Array) -> Disagreem
     # and scores may differ, which is then counted. Both end in scores, so the lengths agree, too.
     if not all(map(_are_one, packed.stages, plan.steps)):
         raise PackError("disagreements: expected the model that was packed, got another")
+    if not plan.line or packed.bound is not None:
+        return _of_outputs(model, packed, images)
     names = [step[0].where for step in plan.steps if not isinstance(step, Stage)]
     found = Disagreements(len(images), layers=[LayerDisagreement(where) for where in names])
     # Floats take four times the bytes, so with large windows there are fewer images at once.
     step = min(CHUNK, packed._at_once(backend_of(images), 2))
     for start in range(0, len(images), step):
         _count(model, plan, packed, images[start : start + step], found)
+    return found
+
+
+def _of_outputs(model: Layer, packed: PackedModel, images: Array) -> Disagreements:
+    """The comparison of whole models."""
+    found = Disagreements(len(images), bound=packed.bound)
+    host = backend_of(images).to_host
+    for start in range(0, len(images), CHUNK):
+        part = images[start : start + CHUNK]
+        theirs = host(model.forward(part)).astype(np.float64)
+        off = abs(host(packed.logits(part)) - theirs).max(axis=1)
+        found.labels += int((host(packed.predict(part)) != labels_of(theirs)).sum())
+        found.largest = max(found.largest, float(off.max()))
+        if packed.bound is not None:
+            found.unexplained += int((off > packed.bound).sum())
     return found
 
 
@@ -140,14 +173,17 @@ def _count(
         y = _run(layers[begin.layers : sign.layers], x)
         acc = _run_stages(packed, state, begin.steps, sign.fold)
         state = _run_stages(packed, acc, sign.fold, sign.steps)
-        ours, theirs = host(state).reshape(y.shape) > 0, host(y) > 0
+        unit = None if sign.unit is None else float(sign.unit)
+        ours = host(state).reshape(y.shape)
+        theirs = host(y) > 0 if unit is None else np.rint(host(y) / unit)
         rows = _differing(ours, theirs)
         if len(rows):
             exact = _exact_bits(plan, sign, host(acc)[rows]).reshape(len(rows), *y.shape[1:])
             _note(row, ours[rows], theirs[rows], exact)
         differs[rows] = True
-        # The next layer takes the packed layers' bits, as +1 and -1.
-        x = (state.astype(y.dtype) * 2 - 1).reshape(y.shape)
+        # The next layer takes the packed layers' bits, as +1 and -1, or levels.
+        values = state.astype(y.dtype)
+        x = (values * 2 - 1 if unit is None else values / y.dtype.type(1 / unit)).reshape(y.shape)
         begin = sign
     found.bits += int(differs.sum())
 
@@ -199,15 +235,15 @@ def _exact_bits(plan: Plan, sign: Sign, acc: HostArray) -> HostArray:
     n = fold.product.channels
 
     @cache
-    def bit(channel: int, value: int) -> bool:
-        return fold.lines[channel].sign(value) >= 0
+    def bit(channel: int, value: int) -> int:
+        return fold.value(channel, value)
 
     values = acc.reshape(-1, n).tolist()
     bits = np.array([[bit(c, v) for c, v in enumerate(row)] for row in values], np.uint8)
     x = bits.reshape(acc.shape)
     for stage in plan.steps[sign.fold + 1 : sign.steps]:
         x = stage.run(x)  # type: ignore[union-attr]
-    return x > 0
+    return x
 
 
 def _exact_label(lines: Sequence[Line], acc: Sequence[int]) -> int:

@@ -34,10 +34,13 @@ def dense_tail(model: object, stages: tuple[Stage, ...], backend: Backend) -> Ta
 
 def _find(stages: tuple[Stage, ...], backend: Backend) -> Tail:
     first = last = len(stages) - 1
-    if last > 0 and isinstance(stages[last - 1], DenseStage):
+    # Each of the tail takes the one before it, so none of them has sources.
+    if last > 0 and isinstance(stages[last - 1], DenseStage) and not stages[last].sources:
         first = last - 1
     pair = [DenseStage, ThresholdStage]
     while 2 <= first < last and [type(stage) for stage in stages[first - 2 : first]] == pair:
+        if stages[first].sources or stages[first - 1].sources:
+            break
         first -= 2
     products = [stage for stage in stages[first:last] if isinstance(stage, DenseStage)]
     if not products:

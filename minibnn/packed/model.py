@@ -13,15 +13,17 @@ import numpy as np
 from minibnn.backend import CPU, Array, Backend, backend_of
 from minibnn.checks import shape as check_shape
 from minibnn.layers import Layer
+from minibnn.packed.compile import bounds
 from minibnn.packed.compile.fold import Fold
 from minibnn.packed.compile.lower import lower
-from minibnn.packed.compile.scores import score_stage
+from minibnn.packed.compile.scores import precise_scores, ranked_scores
 from minibnn.packed.compile.trained_input import trained_input
 from minibnn.packed.costs import require_affordable, total
 from minibnn.packed.dense_tail import dense_tail
 from minibnn.packed.description import Interface, describe, named_arrays, to_json
 from minibnn.packed.errors import PackError
 from minibnn.packed.inference import dense_layers
+from minibnn.packed.integer_stages import LevelStage
 from minibnn.packed.stages import (
     CodeStage,
     HostArray,
@@ -87,6 +89,29 @@ class PackedModel:
     def classes(self) -> int:
         """How many scores there are."""
         return len(self.scores.A)
+
+    @property
+    def bound(self) -> float | None:
+        """How far `logits` may be from the model's outputs, for any input at all.
+
+        None if nothing was rounded when the model was packed: then the scores compare as the exact
+        logits do. A rounded value may change a sign, and with it all that follows; so behind signs
+        this bound is wide, and `bound_of_same_signs` is what one meets.
+        """
+        return self._bound("any_signs")
+
+    @property
+    def bound_of_same_signs(self) -> float | None:
+        """How far `logits` may be from the model's outputs if no sign and no level is another.
+
+        Both bounds include what the model's floats round since the last sign. A sign that its
+        floats round to the other side is another.
+        """
+        return self._bound("same_signs")
+
+    def _bound(self, which: str) -> float | None:
+        found: dict[str, float] = self.certificate.get("bound", {})
+        return found.get(which)
 
     def predict(self, images: Array, *, names: bool = False) -> Array:
         """The label of each sample: the first class with the greatest score.
@@ -254,6 +279,22 @@ def pack(
         last layer    score = A acc + B, integers in the order of the exact logits; a single score
                       is at least 0 where the exact logit is, which says class 1
 
+    More than bits, but exact too:
+
+    .. code-block:: text
+
+        weights       ternary, as two bits; multiples of one number, up to 127 times, as a byte
+        levels        `DoReFaActivations` and `Heaviside`, as counts of thresholds
+        branches      `Residual` and `Concatenate` of signs and levels, as whole numbers
+
+    Rounded, with a bound (`PackedModel.bound`):
+
+    .. code-block:: text
+
+        weights       all others, as -127 to 127 and a scale for each channel
+        real numbers  on shortcuts, and behind `PReLU`, `ReLU`, average pooling and batch norm
+                      without a sign: fixed point, 16 bits
+
     Here acc is the accumulator, the integer sum of a product. Thresholds after a product of bits
     come from the model's own float layers, evaluated at every possible accumulator: with weights of
     +1 and -1 these bits always equal the model's. After a product of pixels, and with weights of
@@ -341,8 +382,9 @@ def _build(
         PackError: as from `pack`, and if the given stages are of other kinds.
     """
     stages: list[Stage] = []
-    certified = []
-    steps = lower(on_host(model), input_shape, dtype).steps
+    certified, bound = [], None
+    plan = lower(on_host(model), input_shape, dtype)
+    steps = plan.steps
     _require_affordable(input_shape, steps)
     if given is not None and len(given) != len(steps):
         raise PackError(f"verify: expected {len(steps)} stages, got {len(given)}")
@@ -352,14 +394,25 @@ def _build(
             continue
         fold, shape = step
         if fold.activation is None:
-            stages.append(score_stage(fold, shape))
+            ranked = ranked_scores(fold, shape)
+            stages.append(ranked or precise_scores(fold, shape))
+            if ranked is None or plan.error[: bounds.FLOAT].any():
+                bound = bounds.of_outputs(fold, stages[-1], plan.error, ranked is None)  # type: ignore[arg-type]
             continue
         stage = given[i] if given is not None else fold.stage(shape)
-        if not isinstance(stage, ThresholdStage) or not fold.fits(stage, shape):
+        if not isinstance(stage, ThresholdStage | LevelStage) or not fold.fits(stage, shape):
             raise PackError(f"verify: expected thresholds as stage {i}, got {stage.kind}")
         certified.append({"stage": i, **fold.certify(stage)})
         stages.append(stage)
-    return tuple(stages), {"thresholds": certified}
+    certificate: dict[str, Any] = {"thresholds": certified}
+    if bound is not None:
+        if not np.isfinite(bound).all():
+            raise PackError(
+                "pack: expected a finite bound on the outputs, got parameters too far apart; train "
+                "it with weight decay, or put a batch norm behind its last layer"
+            )
+        certificate["bound"] = dict(zip(("same_signs", "any_signs"), bound.tolist(), strict=True))
+    return tuple(stages), certificate
 
 
 def _require_affordable(input_shape: Shape, steps: list[Stage | tuple[Fold, Shape]]) -> None:
@@ -372,9 +425,13 @@ def _require_affordable(input_shape: Shape, steps: list[Stage | tuple[Fold, Shap
             continue
         fold, shape = step
         if fold.activation is None:
-            stages.append(ScoreStage(shape, shape, none, none, 0, True, none, none))
+            numbers = none, none, 0, True, none, none
+            stages.append(ScoreStage(shape, shape, *numbers, sources=fold.sources))
+        elif fold.gives_levels:
+            t = np.zeros((fold.product.channels, len(fold.changes)), np.int32)
+            stages.append(LevelStage(shape, shape, t, none, sources=fold.sources))
         else:
-            stages.append(ThresholdStage(shape, shape, none, none))
+            stages.append(ThresholdStage(shape, shape, none, none, sources=fold.sources))
     try:
         require_affordable(input_shape, tuple(stages))
     except ValueError as error:

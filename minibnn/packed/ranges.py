@@ -98,18 +98,25 @@ def range_of(stage: Stage, taken: list[Range]) -> Range:
     return constant(-1, 1, stage.out_shape[-1])  # bits
 
 
+def rows_of(stage: Product | IntegerProduct, channels: HostArray) -> HostArray:
+    """A number for each input channel, spread out like the rows of a product's weights.
+
+    Shapes: channels (of the input,), the result (channels or 1, width).
+    """
+    if isinstance(stage, IntegerConv):
+        by_group = np.repeat(
+            channels.reshape(stage.groups, -1), stage.channels // stage.groups, axis=0
+        )
+        return np.tile(by_group, size_of(stage.size))
+    return np.tile(channels, stage.width // len(channels))[None]
+
+
 def _sums(stage: IntegerProduct, taken: Range) -> Range:
     low, high = taken
+    if isinstance(stage, IntegerConv) and any(map(any, stage.border)):
+        low, high = np.minimum(low, stage.border_value), np.maximum(high, stage.border_value)
     W = stage.weights.astype(np.int64)
-    if isinstance(stage, IntegerConv):
-        if any(map(any, stage.border)):
-            low, high = np.minimum(low, stage.border_value), np.maximum(high, stage.border_value)
-        low, high = (np.repeat(end.reshape(stage.groups, -1), stage.channels // stage.groups, 0)
-                     for end in (low, high))  # fmt: skip
-        low, high = (np.tile(end, size_of(stage.size)) for end in (low, high))
-    elif len(low) != stage.width:
-        low, high = (np.tile(end, stage.width // len(end)) for end in (low, high))
-    ends = W * low, W * high
+    ends = W * rows_of(stage, low), W * rows_of(stage, high)
     return Range(np.minimum(*ends).sum(axis=-1), np.maximum(*ends).sum(axis=-1))
 
 

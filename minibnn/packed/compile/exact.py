@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fractions import Fraction
 
 # Bits of relative precision of approximations, enough for float32 parameters even if terms cancel.
@@ -36,6 +36,12 @@ class Line:
     def rational(self) -> bool:
         """Whether y has no square root."""
         return self.variance == 1 and self.beta == 0
+
+    def less(self, number: Fraction) -> Line:
+        """The line of ``y - number``."""
+        if self.variance == 1:  # without a root, all of it is in the start
+            return replace(self, start=self.start - number)
+        return replace(self, beta=self.beta - number)
 
     def parallel(self, other: Line) -> bool:
         """Whether both have no square root, and have the same slope."""

@@ -3,22 +3,26 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from fractions import Fraction
-from typing import NoReturn
+from typing import Any, NoReturn
 
 import numpy as np
 
 from minibnn.backend import CPU
 from minibnn.encoding import OneHotCode, Standardize, Thermometer
 from minibnn.encoding.base import Fitted, InputCode
+from minibnn.functions import Identity, ReLU
 from minibnn.layers import (
     Activation,
+    AveragePool2D,
     BatchNorm,
     Concatenate,
     Conv1D,
     Conv2D,
     Dense,
+    DirectFeedback,
     Dropout,
     Flatten,
     GlobalAveragePool2D,
@@ -28,16 +32,40 @@ from minibnn.layers import (
     Rescale,
     Reshape,
     Residual,
+    Sequential,
     ShiftBatchNorm,
     TensorNorm,
 )
 from minibnn.layers.conv import Convolution
 from minibnn.layers.weighted import Weighted
 from minibnn.packed.bits import pack_rows
+from minibnn.packed.compile import bounds
 from minibnn.packed.compile.codes import code_stage
-from minibnn.packed.compile.fold import Fold
+from minibnn.packed.compile.fold import Fold, Integers, gives_levels
 from minibnn.packed.compile.plan import Plan, Sign, is_sign, layers_of, quantizer_flaw
+from minibnn.packed.compile.values import (
+    Affine,
+    Value,
+    as_affine,
+    common_unit,
+    error_of,
+    fixed_point,
+    reach_of,
+)
+from minibnn.packed.compile.weights import Weights, weights_of
 from minibnn.packed.errors import PackError
+from minibnn.packed.integer_stages import (
+    LEAST,
+    MOST,
+    AddStage,
+    ConcatStage,
+    IntegerConv,
+    IntegerDense,
+    IntegerProduct,
+    SlopeStage,
+    SumPoolStage,
+)
+from minibnn.packed.ranges import Range, constant
 from minibnn.packed.stages import (
     Binarize,
     ConvStage,
@@ -47,19 +75,23 @@ from minibnn.packed.stages import (
     Product,
     Shape,
     Stage,
+    size_of,
 )
 from minibnn.windows import Windows
 
 # Compared exactly, since a subclass may compute anything.
 _KINDS = (
-    Activation, BatchNorm, Conv1D, Conv2D, Dense, Dropout, Flatten, MaxPool2D, OneHotCode, Rescale,
-    Reshape, ShiftBatchNorm, Standardize, TensorNorm, Thermometer,
+    Activation, AveragePool2D, BatchNorm, Concatenate, Conv1D, Conv2D, Dense, Dropout, Flatten,
+    GlobalAveragePool2D, MaxPool2D, OneHotCode, PReLU, Rescale, Reshape, Residual, ShiftBatchNorm,
+    Standardize, TensorNorm, Thermometer,
 )  # fmt: skip
 PACKABLE = (
     "packable are Flatten, Reshape, Rescale, Standardize, Thermometer, OneHotCode (these first), "
-    "Dropout, Dense, Conv2D and Conv1D with binary weights, MaxPool2D, BatchNorm, TensorNorm, "
-    "ShiftBatchNorm, and Activation of a sign"
+    "Dropout, Dense, Conv2D, Conv1D, MaxPool2D, AveragePool2D, GlobalAveragePool2D, BatchNorm, "
+    "TensorNorm, ShiftBatchNorm, PReLU, Residual, Concatenate, and Activation of a sign, "
+    "DoReFaActivations, Heaviside or ReLU"
 )
+SLOPE_BITS = 14  # behind the point of a slope
 
 
 def lower(model: Layer, input_shape: Shape, dtype: str = "uint8") -> Plan:
@@ -82,7 +114,7 @@ def lower(model: Layer, input_shape: Shape, dtype: str = "uint8") -> Plan:
 def _obstacles(model: Layer, input_shape: Shape, dtype: str) -> list[str]:
     """What keeps each layer from being packed, whatever the others are."""
     lowering, found = _Lowering(input_shape, dtype), []
-    for path, layer in layers_of(model):
+    for path, layer in _leaves(model, ""):
         lowering.where = f"layer {path or 0}, {layer}"
         try:
             lowering.look_at(layer)
@@ -93,47 +125,77 @@ def _obstacles(model: Layer, input_shape: Shape, dtype: str) -> list[str]:
     return found
 
 
+def _leaves(layer: Layer, path: str) -> Iterator[tuple[str, Layer]]:
+    """All layers without children, those in branches too."""
+    if type(layer) not in (Sequential, DirectFeedback, Residual, Concatenate):
+        yield path, layer
+        return
+    for name, child in layer.named_children():
+        yield from _leaves(child, _join(path, name))
+
+
+def _join(*names: str) -> str:
+    return ".".join(name for name in names if name)
+
+
 def _lower(model: Layer, input_shape: Shape, dtype: str) -> Plan:
     lowering = _Lowering(input_shape, dtype)
-    for count, (path, layer) in enumerate(layers_of(model), start=1):
-        lowering.where = f"layer {path or 0}, {layer}"
-        lowering.look_at(layer)
-        lowering.take(layer)
-        if type(layer) is Activation and lowering.after_product:
-            lowering.note_sign(count)  # after the pools that were delayed until this sign
+    lowering.chain(model, "", top=True)
     return lowering.finish()
 
 
 class _Lowering:
-    """The plan so far, and the values after it.
+    """The plan so far, and the value after it.
 
     Attributes:
-        holds: their kind: pixels, bits or acc.
-        shape: of a sample.
+        value: what the program holds after the last layer.
         where: the current layer, for messages.
         dtype: of the input.
         front: layers that take each value of the input alone.
         rescales: those of them that rescale pixels, together ``scale pixel + offset``.
-        fold: the layers since the last product, up to the next sign; None before a product.
-        later: pools after a batch norm, which the program runs after the threshold.
-        after_product: whether the last sign follows a product.
     """
 
     def __init__(self, input_shape: Shape, dtype: str) -> None:
-        self.shape = input_shape
         self.dtype = dtype
         self.front: list[Rescale | Standardize] = []
-        self.holds = "pixels"
         self.where = ""
         self.plan = Plan()
         self.rescales: list[Rescale] = []
         self.scale, self.offset = Fraction(1), Fraction(0)
-        self.fold: Fold | None = None
-        self.later: list[Stage] = []
-        self.after_product = False
+        n = input_shape[-1]
+        pixels, exact = constant(0, 255, n), bounds.no_error(n)
+        self.value = Value("pixels", -1, input_shape, input_shape, pixels, Fraction(1), exact)
+
+    @property
+    def shape(self) -> Shape:
+        """Of a sample, as the layers see it."""
+        return self.value.shape
 
     def refuse(self, why: str, hint: str = PACKABLE) -> NoReturn:
         raise PackError(f"pack: {self.where}: {why}; {hint}")
+
+    def chain(self, model: Layer, path: str, top: bool = False) -> None:
+        """Add layers one after the other.
+
+        Args:
+            model: a layer, or a container of layers.
+            path: of the model.
+            top: whether it is the whole model.
+        """
+        layers = list(layers_of(model))
+        for i, (name, layer) in enumerate(layers):
+            here = _join(path, name)
+            self.where = f"layer {here or 0}, {layer}"
+            self.look_at(layer)
+            following = layers[i + 1][1] if i + 1 < len(layers) else None
+            if isinstance(layer, Residual | Concatenate):
+                self.branches(layer, here)
+            elif not (isinstance(layer, PReLU) and _keeps_signs(layer, following)):
+                steps = self.plan.steps
+                before = len(steps)
+                self.take(layer)
+                if top and not all(isinstance(step, Stage) for step in steps[before:]):
+                    self.note_sign(i + 1)
 
     def look_at(self, layer: Layer) -> None:
         """Refuse a layer that has no packed form wherever it is."""
@@ -148,20 +210,18 @@ class _Lowering:
             if layer.rate and not layer.rescale:
                 self.refuse("scales in evaluation", "Dropout(rate) scales in training instead")
         elif isinstance(layer, Activation) and kind is Activation:
-            if not is_sign(layer.function, layer.dtype):
+            known = isinstance(layer.function, Identity | ReLU) or gives_levels(layer)
+            if not (known or is_sign(layer.function, layer.dtype)):
                 self.refuse(
-                    "its values are not those of a sign, -1 below 0 and else +1",
+                    "its values are no signs (-1 below 0 and else +1), and no levels",
                     "packable are SignSTE, ApproxSign, SwishSign, AdaSTE and what else has such "
-                    "values",
+                    "values, DoReFaActivations, Heaviside and ReLU",
                 )
-        elif isinstance(layer, Conv2D | Conv1D) and kind in (Conv2D, Conv1D):
-            if layer.windows.groups != 1:
-                self.refuse(f"{layer.windows.groups} groups", "packable is one group")
         elif kind not in _KINDS:
-            self.refuse_layer(kind)
+            self.refuse(f"expected a layer that has a packed form, got {kind.__name__}")
 
     def take(self, layer: Layer) -> None:
-        """Add a layer that passed `look_at`."""
+        """Add a layer that passed `look_at`, and has no branches."""
         if isinstance(layer, Flatten | Reshape):
             self.reshape(layer)
         elif isinstance(layer, Rescale):
@@ -176,52 +236,29 @@ class _Lowering:
             self.dense(layer)
         elif isinstance(layer, Conv2D | Conv1D):
             self.conv(layer)
-        elif isinstance(layer, MaxPool2D):
+        elif isinstance(layer, MaxPool2D | AveragePool2D | GlobalAveragePool2D):
             self.pool(layer)
         elif isinstance(layer, BatchNorm | ShiftBatchNorm):
             self.normalize(layer)
+        elif isinstance(layer, PReLU):
+            self.slope(layer, layer.slope.data)
 
-    def refuse_layer(self, kind: type[Layer]) -> NoReturn:
-        """Refuse a layer that has no packed form, with what to use in its place."""
-        between = "and a packed model has only signs between its products"
-        if kind is Residual:
-            self.refuse(
-                f"it adds real numbers, {between}",
-                "put its block there, without the shortcut, and train that",
-            )
-        if kind is Concatenate:
-            self.refuse(
-                "it has branches, and a packed model is one line of layers",
-                "put one branch there, with as many outputs, and train that",
-            )
-        if kind is GlobalAveragePool2D:
-            self.refuse(
-                f"its means are real numbers, {between}",
-                "put Flatten() there, and a Dense with an input for each value, and train that",
-            )
-        if kind is PReLU:
-            self.refuse(
-                f"its outputs are real numbers, {between}",
-                "leave it out, since a sign behind it gives the same for every positive slope",
-            )
-        self.refuse(f"expected a layer that has a packed form, got {kind.__name__}")
+    # --- the input --------------------------------------------------------------------------------
 
     def reshape(self, layer: Flatten | Reshape) -> None:
-        """Change the shape; for accumulators it must keep the channels, the last axis."""
+        """Change the shape, which moves no value."""
         n = math.prod(self.shape)
         shape = (n,) if isinstance(layer, Flatten) else layer.shape
         if math.prod(shape) != n:
             size = math.prod(shape)
             self.refuse(f"expected samples of {size} values, got {self.shape}", _give_shape(size))
-        moved = shape[-1] != self.shape[-1] and self.holds == "pixels"
+        moved = shape[-1] != self.shape[-1] and self.value.holds == "pixels"
         if moved and any(isinstance(layer, Standardize) for layer in self.front):
             self.refuse("it mixes features that have scales of their own", "put it first")
-        if self.holds == "acc" and shape[-1] != self.shape[-1]:
-            self.refuse("it mixes channels before the sign", "put it after the sign")
-        self.shape = shape
+        self.value = replace(self.value, shape=shape)
 
     def rescale(self, layer: Rescale) -> None:
-        if self.holds != "pixels":
+        if self.value.holds != "pixels":
             self.refuse(
                 "expected it before the first product or sign",
                 "leave it out: only pixels are rescaled",
@@ -232,7 +269,7 @@ class _Lowering:
         self.front.append(layer)
 
     def standardize(self, layer: Standardize) -> None:
-        if self.holds != "pixels":
+        if self.value.holds != "pixels":
             self.refuse(
                 "expected it before the first product or sign", "leave it out, or put it first"
             )
@@ -243,7 +280,7 @@ class _Lowering:
         self.front.append(layer)
 
     def code(self, layer: InputCode) -> None:
-        if self.holds != "pixels":
+        if self.value.holds != "pixels":
             self.refuse(
                 "expected it before the first product or sign",
                 "leave it out: only inputs are coded",
@@ -261,31 +298,24 @@ class _Lowering:
 
     def add_code(self, layer: InputCode | Activation) -> None:
         stage = code_stage(f"pack: {self.where}", self.shape, self.dtype, self.front, layer)
-        self.plan.steps.append(stage)
-        self.shape, self.holds = stage.out_shape, "bits"
+        self.put(replace(stage, sources=self.plan.sources(-1)), "bits", Fraction(1))
 
-    def activate(self, layer: Activation) -> None:
-        self.after_product = self.holds == "acc"
-        if self.holds == "pixels" and self.raw:
-            self.add_code(layer)
-        elif self.holds == "pixels":
-            self.plan.steps.append(self.binarize(layer))
-        elif self.fold is not None:
-            shape = self.later[0].in_shape if self.later else self.shape
-            self.plan.steps.append((replace(self.fold, activation=layer), shape))
-            self.plan.steps += self.later
-            self.fold, self.later = None, []
-        self.holds = "bits"
+    def pixels(self) -> None:
+        """Refuse an input of which no sums can be made."""
+        if self.value.holds == "pixels" and self.raw:
+            self.refuse(
+                f"it sums the input, {self.dtype} with a scale for each feature, and the packed "
+                "form sums whole numbers",
+                f"put Thermometer({self.shape[-1]}, 8) or Activation(SignSTE()) before it, and "
+                "train that",
+            )
+        if self.value.holds == "pixels":
+            self.rescaled()  # refuses a model without a Rescale
 
     @property
     def raw(self) -> bool:
         """Whether the values are no pixels, which can be summed, but numbers to compare."""
         return self.dtype != "uint8" or any(isinstance(f, Standardize) for f in self.front)
-
-    def note_sign(self, layers: int) -> None:
-        """Note that the model and the plan have the same bits here."""
-        folds = [i for i, step in enumerate(self.plan.steps) if not isinstance(step, Stage)]
-        self.plan.signs.append(Sign(layers, len(self.plan.steps), folds[-1]))
 
     def rescaled(self) -> HostArray:
         """The 256 pixel values after the model's own Rescale layers."""
@@ -308,7 +338,40 @@ class _Lowering:
             self.refuse("the sign of a pixel changes more than once")
         falling = bool(bits[0]) and len(changes) == 1
         change = int(changes[0]) if len(changes) else -1 if bits[0] else 255
-        return Binarize(self.shape, self.shape, change if falling else change + 1, falling)
+        t = change if falling else change + 1
+        return Binarize(self.shape, self.shape, t, falling, sources=self.plan.sources(-1))
+
+    # --- signs and levels -------------------------------------------------------------------------
+
+    def activate(self, layer: Activation) -> None:
+        """A sign or levels, which end a fold; `ReLU` is a slope of 0."""
+        function, value = layer.function, self.value
+        if isinstance(function, Identity):
+            return
+        if isinstance(function, ReLU):
+            self.slope(layer, np.zeros(1))
+            return
+        levels = gives_levels(layer)
+        if value.holds == "pixels" and levels:
+            self.refuse("it comes before any product or sign", "put it after the first product")
+        if value.holds == "pixels" and self.raw:
+            self.add_code(layer)
+        elif value.holds == "pixels":
+            self.put(self.binarize(layer), "bits", Fraction(1))
+        elif value.holds != "bits" or levels:  # the sign of a sign is the same
+            if value.fold is None:
+                value = self.folded(value)
+            assert value.fold is not None
+            self.value = self.plan.put_fold(value, replace(value.fold, activation=layer))
+
+    def note_sign(self, layers: int) -> None:
+        """Note that the model and the plan have the same bits here."""
+        steps = self.plan.steps
+        fold = [i for i, step in enumerate(steps) if not isinstance(step, Stage)][-1]
+        unit = self.value.unit if self.value.holds == "numbers" else None
+        self.plan.signs.append(Sign(layers, len(steps), fold, unit))
+
+    # --- products ---------------------------------------------------------------------------------
 
     def dense(self, layer: Dense) -> None:
         if self.shape != (layer.in_features,):
@@ -316,10 +379,17 @@ class _Lowering:
             flat = len(self.shape) > 1 and math.prod(self.shape) == n
             hint = "put Flatten() before it" if flat else _give_shape(n)
             self.refuse(f"expected samples of shape {(n,)}, got {self.shape}", hint)
-        weights, size = self.weights(layer)
-        shape = (layer.out_features,)
-        pixels = self.holds == "pixels"
-        self.product(DenseStage(self.shape, shape, weights, layer.in_features, pixels), layer, size)
+        weights = self.weights(layer)
+        value = self.summable(weights, 1)
+        shapes = value.shape, (layer.out_features,)
+        sources = self.plan.sources(value.at)
+        stage: Product | IntegerProduct
+        if weights.binary and value.holds != "numbers":
+            words, pixels = _words(weights), value.holds == "pixels"
+            stage = DenseStage(*shapes, words, layer.in_features, pixels, sources=sources)
+        else:
+            stage = IntegerDense(*shapes, weights.rows, value.holds, sources=sources)
+        self.product(stage, layer, weights, value)
 
     def conv(self, layer: Conv2D | Conv1D) -> None:
         """A convolution of images; a signal becomes an image of one row."""
@@ -342,146 +412,412 @@ class _Lowering:
                 f"{self.shape}",
                 "use smaller windows or padding",
             )
-        weights, size = self.weights(layer)
-        stage = ConvStage(
-            shape,
-            (*counts, layer.out_channels),
-            weights,
-            math.prod(windows.size) * channels,
-            self.holds == "pixels",
-            windows.size,
-            windows.stride,
-            windows.dilation,
-            ((above, below), (left, right)),
-            self.padding_value(layer),
-        )
-        self.product(stage, layer, size)
-        self.shape = self.shape if of_images else self.shape[1:]
+        weights, groups = self.weights(layer), windows.groups
+        value = self.summable(weights, groups)
+        border = self.padding(layer, value)
+        shapes = shape, (*counts, layer.out_channels)
+        size, stride, dilation = windows[:3]
+        edges = ((above, below), (left, right))
+        sources = self.plan.sources(value.at)
+        plain = weights.binary and groups == 1
+        stage: Product | IntegerProduct
+        if plain and (value.holds == "pixels" or (value.holds == "bits" and border != 0)):
+            width = weights.rows.shape[1]
+            words, pixels = _words(weights), value.holds == "pixels"
+            bit = border if pixels else int(border > 0) if layer.is_padded else 0
+            stage = ConvStage(
+                *shapes, words, width, pixels, size, stride, dilation, edges, bit, sources=sources
+            )
+        else:
+            border = border if layer.is_padded else 0
+            stage = IntegerConv(
+                *shapes,
+                weights.rows,
+                value.holds,
+                size,
+                stride,
+                dilation,
+                edges,
+                border,
+                groups,
+                sources=sources,
+            )
+        self.product(stage, layer, weights, value)
+        if not of_images:
+            self.value = replace(self.value, shape=self.shape[1:])
 
-    def padding_value(self, layer: Convolution) -> int:
-        """The padding as a bit, or as the pixel that is exactly its value after rescaling.
+    def padding(self, layer: Convolution, value: Value) -> int:
+        """The padding as an integer: a pixel, the sign of a bit, or a number.
 
-        A pixel that equals it only after rounding could put a sum on the other side of a threshold.
+        A pixel or number that equals it only after rounding could put a sum on the other side of a
+        threshold.
         """
-        value = layer.padding_value
-        if not layer.is_padded:
-            return 0
-        if self.holds == "pixels":
-            self.rescaled()  # refuses a model without a Rescale
-            for pixel in range(256):
-                if self.scale * pixel + self.offset == Fraction(value):
+        padding = layer.padding_value
+        if value.holds == "pixels":
+            for pixel in range(256 if layer.is_padded else 0):
+                if self.scale * pixel + self.offset == Fraction(padding):
                     return pixel
+            if layer.is_padded:
+                self.refuse(
+                    f"its padding of {padding:g} is not exactly a pixel after the Rescale",
+                    "use Rescale(1 / 255) with a padding of 0, Rescale(2 / 255, -1) with -1, "
+                    "Rescale(-2 / 255, 1) with +1, or padding=0",
+                )
+            return 0
+        if not layer.is_padded:
+            return -1  # any
+        number = Fraction(padding) / value.unit
+        if number.denominator != 1 or not LEAST <= number <= MOST:
             self.refuse(
-                f"its padding of {value:g} is not exactly a pixel after the Rescale",
-                "use Rescale(1 / 255) with a padding of 0, Rescale(2 / 255, -1) with -1, "
-                "Rescale(-2 / 255, 1) with +1, or padding=0",
+                f"its padding of {padding:g} is not exactly one of the numbers that it takes, "
+                f"multiples of {float(value.unit):g}",
+                "use padding_value=0",
             )
-        if value == 0:
-            self.refuse(
-                "its padding of 0 is a third value besides -1 and +1",
-                "use padding_value=-1 or +1, or padding=0",
-            )
-        return int(value > 0)
+        return int(number)
 
-    def weights(self, layer: Weighted) -> tuple[HostArray, HostArray]:
-        """The rows of bits and the size of each row's weights, from the weights in evaluation."""
-        if self.holds == "acc":
-            self.refuse("its input has real values", "put a sign before it")
+    def weights(self, layer: Weighted) -> Weights:
+        """The weights in evaluation, as integers."""
         layer.check_input(np.zeros(1, layer.dtype))  # raises if the layer has no values
         Wq = np.asarray(layer.quantized_weight(False))
-        rows = Wq.reshape(-1, Wq.shape[-1]).T
-        size = abs(rows[:, 0])
-        if not np.isfinite(rows).all():
+        if not np.isfinite(Wq).all():
             self.refuse("expected finite weights, got nan or infinity", "train it again")
-        if not (abs(rows) == size[:, None]).all():
-            self.refuse(
-                f"expected weights of two values, plus and minus one number for each channel, got "
-                f"others from {layer.weight_quantizer!r}",
-                "packable is weight_quantizer=SignSTE() and what else gives such values",
-            )
         if flaw := quantizer_flaw(layer, Wq):
             self.refuse(*flaw)
-        return CPU.run(pack_rows, (rows >= 0).astype(np.uint8)), size
+        return weights_of(layer, Wq)
 
-    def product(self, stage: Product, layer: Weighted, size: HostArray) -> None:
+    def summable(self, weights: Weights, groups: int) -> Value:
+        """The value as a product takes it, so that its sums fit into int32."""
+        self.pixels()
+        value = self.value
+        if value.fold is not None:
+            value = self.numbers(value)
+        size = int(abs(weights.rows).sum(axis=1, dtype=np.int64).max())
+        if value.holds != "numbers":
+            if (255 if value.holds == "pixels" or weights.binary else 1) * size >= 2**31:
+                self.refuse("its sums do not fit into int32", "use fewer inputs")
+            return value
+        most = max(int(abs(end).max()) for end in value.range)
+        if max(size, 1) * max(most, 1) < 2**31:
+            return value
+        if size >= 2**27:
+            self.refuse("its sums do not fit into int32", "use fewer inputs")
+        coarser = 2 ** (most * size // 2**31).bit_length()
+        return self.numbers(value, value.unit * coarser)
+
+    def product(
+        self, stage: Product | IntegerProduct, layer: Weighted, weights: Weights, value: Value
+    ) -> None:
         """Add a product, and begin a new `Fold`, which collects the layers after it.
 
         A layer on pixels gets ``s pixel + o`` as input, from the model's Rescale layers. So its sum
-        is ``size (s acc + o (sum of the signs))``, where acc is the packed sum of the pixels.
+        is ``size (s acc + o (sum of the weights))``, where acc is the packed sum of the pixels.
         """
-        scale, offset = Fraction(1), Fraction(0)
-        if stage.pixels and self.raw:
-            self.refuse(
-                f"it sums the input, {self.dtype} with a scale for each feature, and the packed "
-                "form sums whole numbers",
-                f"put Thermometer({self.shape[-1]}, 8) or Activation(SignSTE()) before it, and "
-                "train that",
-            )
-        if stage.pixels:
-            self.rescaled()  # refuses a model without a Rescale
+        scale, offset = value.unit, Fraction(0)
+        if value.holds == "pixels":
             scale, offset = self.scale, self.offset
-        if 255 * stage.width >= 2**31:
-            self.refuse("its sums do not fit into int32", "use fewer inputs")
-        self.plan.steps.append(stage)
-        plus = (stage.reach()[1] // 255).tolist() if stage.pixels else [0] * stage.channels
-        sizes = [Fraction(float(a)) for a in size]
-        unit = tuple(a * scale for a in sizes)
-        zero = tuple(a * offset * (2 * p - stage.width) for a, p in zip(sizes, plus, strict=True))
-        self.fold = Fold(self.where, stage, layer, unit, zero)
-        self.shape, self.holds = stage.out_shape, "acc"
+        taken = value.range.of_shape(value.base, stage.in_shape)
+        padded = isinstance(stage, ConvStage | IntegerConv) and any(map(any, stage.border))
+        reach = taken
+        if padded and value.holds == "numbers":
+            border = stage.border_value  # type: ignore[union-attr]
+            reach = Range(np.minimum(taken.low, border), np.maximum(taken.high, border))
+        largest = bounds.largest_of(reach, float(scale), float(offset))
+        before = bounds.of_shape(value.error, value.base, stage.in_shape)
+        error = bounds.of_sums(stage, weights, before, largest, layer.dtype)
+        unit = tuple(size * scale for size in weights.size)
+        sums = weights.rows.sum(axis=1, dtype=np.int64).tolist()
+        zero = tuple(size * offset * n for size, n in zip(weights.size, sums, strict=True))
+        each = np.array([abs(float(u)) for u in unit])
+        error = np.divide(error, each, out=np.zeros_like(error), where=each > 0)
+        found = self.plan.put(stage, "acc", Fraction(1), error, taken)
+        product = stage if isinstance(stage, Product) else Integers(*found.range)
+        fold = Fold(self.where, product, layer, unit, zero, rounded=found.rounded)
+        if fold.enumerable:
+            error[bounds.FLOAT] -= error[bounds.FLOAT]  # sums of +1 and -1 are exact
+        self.value = replace(found, fold=fold)
 
-    def pool(self, layer: MaxPool2D) -> None:
+    # --- pooling and batch norm -------------------------------------------------------------------
+
+    def pool(self, layer: MaxPool2D | AveragePool2D | GlobalAveragePool2D) -> None:
+        if self.value.holds == "pixels":
+            self.refuse("it comes before any product or sign", "put it after the first Conv2D")
+        if isinstance(layer, GlobalAveragePool2D):
+            windows = Windows(self.shape[:2]) if len(self.shape) == 3 else None
+        else:
+            windows = layer.windows
+        counts = windows.counts((1, *self.shape)) if windows and len(self.shape) == 3 else (0, 0)
+        if windows is None or min(counts) < 1:
+            self.refuse(
+                f"expected images that windows fit on, got {self.shape}", "use smaller windows"
+            )
+        shape = (*counts, self.shape[-1])
+        if isinstance(layer, MaxPool2D):
+            self.greatest(windows, shape)
+        else:
+            self.mean(layer, windows, shape)
+        if isinstance(layer, GlobalAveragePool2D):
+            self.value = replace(self.value, shape=shape[-1:])
+
+    def greatest(self, windows: Windows, shape: Shape) -> None:
         """Pool accumulators before a batch norm, and bits after it.
 
         Pooling bits is allowed since sign(max v) = max sign(v) for all v.
         """
-        if self.holds == "pixels":
-            self.refuse("it comes before any product or sign", "put it after the first Conv2D")
-        windows: Windows = layer.windows
-        counts = windows.counts((1, *self.shape)) if len(self.shape) == 3 else (0, 0)
-        if min(counts) < 1:
-            self.refuse(
-                f"expected images that windows fit on, got {self.shape}", "use smaller windows"
-            )
-        stage = PoolStage(self.shape, (*counts, self.shape[-1]), windows.size, windows.stride)
+        value = self.value
+        if value.fold is not None:
+            here = value.later[-1].out_shape if value.later else value.base
+            if here != value.shape:
+                value = self.numbers(value)
+        stage = PoolStage(value.shape, shape, windows.size, windows.stride)
         # The maximum may be taken of accumulators only if values rise with them: unit >= 0.
-        rises = self.fold is not None and min(self.fold.unit) >= 0
-        if self.fold is not None and (self.fold.norm is not None or not rises):
-            self.later.append(stage)
-        else:
-            self.plan.steps.append(stage)
-        self.shape = stage.out_shape
+        fold = value.fold
+        if fold is not None and (fold.norm is not None or min(fold.unit) < 0):
+            self.value = replace(value, later=(*value.later, stage), shape=shape)
+            return
+        self.value = self.pooled(value, stage)
+
+    def pooled(self, value: Value, stage: PoolStage) -> Value:
+        """The maxima of a value, which keep its kind, its range and its errors."""
+        taken, error = value.range_here, value.error_here
+        stage = replace(stage, in_shape=value.shape, sources=self.plan.sources(value.at))
+        found = self.plan.put(stage, value.holds, value.unit, error, taken)
+        return replace(found, fold=value.fold)
+
+    def mean(self, layer: Layer, windows: Windows, shape: Shape) -> None:
+        """The sum of each window, of which the fold takes the share."""
+        value = self.value if self.value.fold is None else self.numbers(self.value)
+        taken, n = value.range_here, size_of(windows.size)
+        if max(int(abs(end).max()) for end in taken) * n >= 2**31:
+            self.refuse("its sums do not fit into int32", "use smaller windows")
+        stage = SumPoolStage(
+            value.shape, shape, value.holds, windows.size, windows.stride,
+            sources=self.plan.sources(value.at),
+        )  # fmt: skip
+        largest = bounds.largest_of(taken, float(value.unit))
+        error = n * value.error_here
+        error[bounds.FLOAT] += (n + 2) * float(np.finfo(layer.dtype).eps) * n * largest
+        error /= float(value.unit)
+        found = self.plan.put(stage, "acc", Fraction(1), error, taken)
+        self.value = self.begun(found, value.unit / n)
 
     def normalize(self, layer: BatchNorm | ShiftBatchNorm) -> None:
         layer.check_input(np.zeros((1, 1), layer.dtype), None)
-        if self.fold is None:
+        if self.value.holds == "pixels":
             self.refuse("expected it between a product and its sign", "move it there")
-        if self.fold.norm is not None:
-            self.refuse("a second batch norm before one sign", "leave one of them out")
-        if self.later:
-            self.refuse("pooling before it does not commute", "rescale by a positive number")
         if layer.channels not in (1, self.shape[-1]) or (
             layer.channels == 1 != self.shape[-1] and type(layer) is not TensorNorm
         ):
             n = self.shape[-1]
             self.refuse(f"expected {n} channels", f"write {type(layer).__name__}({n})")
-        self.fold = replace(self.fold, norm=layer, where=f"{self.fold.where}, and {layer!r}")
+        value = self.folded(self.value)
+        if value.fold is None or value.fold.norm is not None or value.later:
+            value = self.folded(self.numbers(value))
+        assert value.fold is not None
+        where = f"{value.fold.where}, and {layer!r}"
+        if value.fold.layer is None:
+            where = self.where
+        self.value = replace(value, fold=replace(value.fold, norm=layer, where=where))
+
+    def folded(self, value: Value) -> Value:
+        """The value with a fold to which a batch norm or a sign can be added, in its shape."""
+        if value.fold is not None and (value.later or value.base[-1] == value.shape[-1]):
+            return value
+        if value.fold is not None or value.holds == "bits":
+            value = self.numbers(value)
+        found = replace(
+            value, base=value.shape, range=value.range_here,
+            error=value.error_here / float(value.unit),
+        )  # fmt: skip
+        return self.begun(found, value.unit)
+
+    def begun(self, value: Value, unit: Fraction) -> Value:
+        """Integers, with a fold that gives each of them this value."""
+        n = len(value.range.low)
+        sizes = (unit,) * n, (Fraction(0),) * n
+        fold = Fold(self.where, Integers(*value.range), None, *sizes, rounded=value.rounded)
+        return replace(value, fold=fold)
+
+    # --- numbers ----------------------------------------------------------------------------------
+
+    def numbers(self, value: Value, unit: Fraction | None = None, room: float = 1.0) -> Value:
+        """The value as numbers, of this unit or of the one that suits it.
+
+        Args:
+            value: of any kind.
+            unit: of the numbers.
+            room: how many times larger they may get.
+        """
+        if value.fold is None and value.holds == "numbers" and unit in (None, value.unit):
+            most = max(int(abs(end).max()) for end in value.range)
+            if most * room <= MOST:
+                return value
+        of = as_affine(value, self.scale, self.offset)
+        if unit is None:
+            unit = self.unit([(value, of)], max, room)
+        found = self.plan.scaled(value, unit, of, error_of(value))
+        if found is None:
+            self.refuse(
+                "its parameters are too far apart for numbers of 16 bits",
+                "train it with weight decay, or put a batch norm behind it",
+            )
+        for stage in value.later:
+            found = self.pooled(replace(found, shape=stage.in_shape), stage)
+        return replace(found, shape=value.shape)
+
+    def unit(
+        self, values: Sequence[tuple[Value, Affine]], together: Any, room: float = 1.0
+    ) -> Fraction:
+        """The unit in which numbers of 16 bits hold the values, if possible without rounding.
+
+        Args:
+            values: each with its affine function.
+            together: `max`, or `sum` for numbers that are added.
+            room: how many times larger they may get.
+        """
+        largest = Fraction(room) * together(_largest(value, of) for value, of in values)
+        exact = all(_exact(value) for value, _ in values)
+        if exact:
+            unit = common_unit([pair for _, of in values for pair in of])
+            if largest <= MOST * unit:
+                return unit
+        return fixed_point(largest)
+
+    def slope(self, layer: Layer, slopes: HostArray) -> None:
+        """A rectifier with a slope for each channel below 0."""
+        self.pixels()
+        n = self.shape[-1]
+        if len(slopes) not in (1, n):
+            self.refuse(f"expected {n} channels", f"write {type(layer).__name__}({n})")
+        if not np.isfinite(slopes).all():
+            self.refuse("expected finite slopes, got nan or infinity", "train it again")
+        slopes = np.broadcast_to(np.asarray(slopes, np.float64), (n,))
+        steep = max(1.0, float(abs(slopes).max()))
+        value = self.numbers(self.value, room=steep)
+        A = np.rint(slopes * 2.0**SLOPE_BITS).astype(np.int64)
+        taken, error = value.range_here, np.maximum(1, abs(slopes)) * value.error_here
+        stage = SlopeStage(
+            value.shape, value.shape, A, SLOPE_BITS, sources=self.plan.sources(value.at)
+        )
+        below = np.where(slopes == 0, 0, np.maximum(-taken.low, 0))
+        lost = float(value.unit) * (below * 2.0 ** -(SLOPE_BITS + 1) + 0.5 * (below > 0))
+        error[: bounds.FLOAT] += lost
+        eps = float(np.finfo(layer.dtype).eps)
+        error[bounds.FLOAT] += eps * abs(slopes) * below * float(value.unit)
+        self.value = self.plan.put(stage, "numbers", value.unit, error, taken)
+
+    # --- branches ---------------------------------------------------------------------------------
+
+    def branches(self, layer: Residual | Concatenate, path: str) -> None:
+        """The branches one after the other, each from the same value, and then their meeting."""
+        start, where, ends = self.value, self.where, []
+        for name, branch in layer.named_children():
+            self.value = start
+            self.chain(branch, _join(path, name))
+            ends.append(self.value)
+        self.where = where
+        if isinstance(layer, Residual):
+            ends += [start] * (layer.shortcut is None)
+            if len({end.shape for end in ends}) > 1:
+                self.refuse(
+                    f"expected block and shortcut of one shape, got {ends[0].shape} and "
+                    f"{ends[1].shape}",
+                    "give it a shortcut that changes the shape as the block does",
+                )
+            self.add(ends, layer)
+        elif len({end.shape[:-1] for end in ends}) > 1:
+            shapes = ", ".join(str(end.shape) for end in ends)
+            self.refuse(
+                f"expected branches whose shapes differ in the last axis only, got {shapes}",
+                "give them the same strides and padding, or end each with Flatten()",
+            )
+        elif len(ends) > 1:
+            self.concatenate(ends)
+
+    def together(self, ends: list[Value], how: Any) -> list[Value]:
+        """The ends of branches as numbers of one unit."""
+        found = []
+        for end in ends:
+            self.value = end
+            self.pixels()
+        values = [(end, as_affine(end, self.scale, self.offset)) for end in ends]
+        unit = self.unit(values, how)
+        for end in ends:
+            found.append(self.numbers(end, unit))
+        return found
+
+    def add(self, ends: list[Value], layer: Layer) -> None:
+        ends = self.together(ends, sum)
+        taken = [end.range_here for end in ends]
+        error = np.sum([end.error_here for end in ends], axis=0)
+        stage = AddStage(ends[0].shape, ends[0].shape, sources=tuple(end.at for end in ends))
+        unit = ends[0].unit
+        found = self.plan.put(stage, "numbers", unit, error, *taken)
+        if not (found.range.within(LEAST, MOST)):
+            self.refuse("its sums do not fit into numbers of 16 bits", "put a batch norm in it")
+        error[bounds.FLOAT] += float(np.finfo(layer.dtype).eps) * bounds.largest_of(
+            found.range, float(unit)
+        )
+        self.value = found
+
+    def concatenate(self, ends: list[Value]) -> None:
+        if not all(end.holds == "bits" for end in ends):
+            ends = self.together(ends, max)
+        parts = tuple(end.shape[-1] for end in ends)
+        shape = (*ends[0].shape[:-1], sum(parts))
+        error = np.concatenate([end.error_here for end in ends], axis=1)
+        sources = tuple(end.at for end in ends)
+        stage = ConcatStage(ends[0].shape, shape, parts, sources=sources)
+        taken = [end.range_here for end in ends]
+        self.value = self.plan.put(stage, ends[0].holds, ends[0].unit, error, *taken)
+
+    # --- the end ----------------------------------------------------------------------------------
+
+    def put(self, stage: Stage, holds: str, unit: Fraction) -> None:
+        """Add a stage on the input, which is exact."""
+        error = bounds.no_error(stage.out_shape[-1])
+        self.value = self.plan.put(stage, holds, unit, error, self.value.range_here)
 
     def finish(self) -> Plan:
         """The plan; its last fold gives the scores."""
-        hint = "end it in a Dense with binary weights, and perhaps a batch norm"
-        self.where = "the model's end"
-        if self.fold is None or len(self.shape) != 1:
-            got = f"{self.holds} of shape {self.shape}"
-            self.refuse(f"expected one value for each class, got {got}", hint)
-        if self.later and self.fold.norm is None:
+        self.where, value = "the model's end", self.value
+        if len(value.shape) != 1 or (value.fold is None and value.holds != "numbers"):
+            holds = "sums" if value.fold is not None else value.holds
             self.refuse(
-                "a MaxPool2D of sums that fall with the pixels", "rescale by a positive number"
+                f"expected one value for each class, got {holds} of shape {value.shape}",
+                "end it in a Dense, and perhaps a batch norm",
             )
-        if self.later:
-            self.refuse("a MaxPool2D after the last batch norm", "put it before the batch norm")
-        self.plan.steps.append((self.fold, self.shape))
+        if value.later:
+            value = self.numbers(value)
+        value = self.folded(value)
+        assert value.fold is not None
+        fold = replace(value.fold, sources=self.plan.sources(value.at))
+        self.plan.steps.append((fold, value.shape))
+        self.plan.error = error_of(value)
         return self.plan
+
+
+def _words(weights: Weights) -> HostArray:
+    """Weights of +1 and -1 as rows of bits."""
+    words: HostArray = CPU.run(pack_rows, (weights.rows > 0).astype(np.uint8))
+    return words
+
+
+def _largest(value: Value, of: Affine) -> Fraction:
+    """The largest size of a value of any channel."""
+    return max(abs(end) for ends in reach_of(value, of) for end in ends)
+
+
+def _exact(value: Value) -> bool:
+    """Whether a value is a multiple of rational numbers, without rounding."""
+    return not value.rounded and (
+        value.fold is None or all(line.variance == 1 for line in value.fold.lines)
+    )
+
+
+def _keeps_signs(layer: PReLU, following: Layer | None) -> bool:
+    """Whether a sign follows, which all slopes leave as it is."""
+    sign = type(following) is Activation and is_sign(following.function, following.dtype)
+    return sign and bool((layer.slope.data > 0).all())
 
 
 def _give_shape(size: int) -> str:

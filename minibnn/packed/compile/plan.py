@@ -4,16 +4,24 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from fractions import Fraction
 from typing import Any
 
 import numpy as np
 
 from minibnn.backend import Array
-from minibnn.functions import Function, Identity, sign, weight_levels
+from minibnn.functions import Function, sign
 from minibnn.layers import DirectFeedback, Layer, Sequential
 from minibnn.layers.weighted import Weighted
-from minibnn.packed.compile.fold import Fold
-from minibnn.packed.stages import Shape, Stage
+from minibnn.packed.compile.values import Steps
+from minibnn.packed.integer_stages import (
+    AddStage,
+    ConcatStage,
+    ScaleStage,
+    SlopeStage,
+    SumPoolStage,
+)
+from minibnn.packed.stages import HostArray, Stage
 
 
 @dataclass(frozen=True)
@@ -24,25 +32,36 @@ class Sign:
         layers: the number of the model's layers up to there.
         steps: the number of the program's steps up to there.
         fold: the index of the step that is this sign's `Fold`.
+        unit: the step from one level to the next; None for a sign.
     """
 
     layers: int
     steps: int
     fold: int
+    unit: Fraction | None = None
 
 
 @dataclass(eq=False)
-class Plan:
+class Plan(Steps):
     """A model as a program without thresholds and scores.
 
+    Its `steps` are stages, and in place of each threshold stage, of levels, and of the scores, a
+    `Fold` with the shape of a sample there.
+
     Attributes:
-        steps: stages, and in place of each threshold stage and of the scores, a `Fold` with the
-            shape of a sample there.
-        signs: the signs after products, in order.
+        signs: the signs and levels after products, in order, outside of branches.
+        error: of the outputs; see `bounds`.
     """
 
-    steps: list[Stage | tuple[Fold, Shape]] = field(default_factory=list)
     signs: list[Sign] = field(default_factory=list)
+    error: HostArray = field(default_factory=lambda: np.zeros((3, 0)))
+
+    @property
+    def line(self) -> bool:
+        """Whether the program has no branches and no fixed-point numbers."""
+        stages = [step for step in self.steps if isinstance(step, Stage)]
+        numbers = AddStage, ConcatStage, ScaleStage, SlopeStage, SumPoolStage
+        return not any(stage.sources or isinstance(stage, numbers) for stage in stages)
 
 
 def layers_of(model: Layer) -> Iterator[tuple[str, Layer]]:
@@ -74,17 +93,11 @@ def is_sign(function: Function, dtype: np.dtype[Any]) -> bool:
 
 
 def quantizer_flaw(layer: Weighted, Wq: Array) -> tuple[str, str] | None:
-    """Why weights of two values may still not be binary weights, with a hint; or None."""
+    """Why a layer's weights in evaluation may not be its only ones, with a hint; or None."""
     function = layer.weight_quantizer
     if not np.array_equal(Wq, layer.quantized_weight(False)):
         return (
             f"{function!r} gives other weights each time it is asked, so there is no one model",
             "let its forward draw and count nothing; train_forward may",
         )
-    quantizes = weight_levels(function, Wq.ndim, Wq.shape[-1]) is not None
-    if quantizes or type(function) is Identity:  # then the weights themselves are binary
-        return None
-    return (
-        f"{function!r} is no quantizer by its values elsewhere, though these weights have two",
-        "let its forward give few values, for any number of rows",
-    )
+    return None

@@ -13,13 +13,19 @@ from minibnn.packed.compile.exact import Line
 from minibnn.packed.compile.fold import Fold
 from minibnn.packed.compile.orders import order, parallel_order
 from minibnn.packed.errors import PackError
-from minibnn.packed.stages import ScoreStage, Shape
+from minibnn.packed.stages import Product, ScoreStage, Shape
 
 # Limits on what is compared: greatest minus least accumulator, and all values of all classes.
 SPAN, VALUES = 2**24, 2**24
+SHIFT = 2**10  # the largest, of scores that are rounded
 
 
 def score_stage(fold: Fold, shape: Shape) -> ScoreStage:
+    """The result of `ranked_scores`, or else of `precise_scores`."""
+    return ranked_scores(fold, shape) or precise_scores(fold, shape)
+
+
+def ranked_scores(fold: Fold, shape: Shape) -> ScoreStage | None:
     """Integers A and B, as small as possible, whose comparisons are those of exact arithmetic.
 
     .. code-block:: text
@@ -38,16 +44,23 @@ def score_stage(fold: Fold, shape: Shape) -> ScoreStage:
     A single output says class 1 from 0 on. Its score is the distance to the accumulator at which
     the exact logit changes its sign: A is 1 or -1.
 
+    None where something before was rounded, so that the order of the exact logits is not known, and
+    for too many integers that are no `Product`'s: see `precise_scores`.
+
     Raises:
         PackError: if no integers of 64 bits will do, and for too many accumulators to compare.
     """
     if len(fold.lines) == 1:
         return _one_score(fold, shape)
+    if fold.rounded:
+        return None
     ranking = _without_common(fold.lines)
     low, high = (bound.tolist() for bound in fold.product.reach())
     span, values = max(high) - min(low), _values(low, high, fold.product.step)
     parallel = all(line.parallel(ranking[0]) for line in ranking)
     if span > SPAN or (values > VALUES and not parallel):
+        if not isinstance(fold.product, Product):
+            return None
         raise PackError(
             f"{fold.where}: expected sums that span at most {SPAN:,}, and at most {VALUES:,} sums "
             f"of all classes together, got {span:,} and {values:,} from {fold.product.width:,} "
@@ -56,6 +69,8 @@ def score_stage(fold: Fold, shape: Shape) -> ScoreStage:
     found = _rounded(ranking, low, high, fold.product.step)
     if found is None and parallel:
         found = *_ranked(ranking, span), 0
+    if found is None and not isinstance(fold.product, Product):
+        return None
     if found is None:
         raise PackError(
             f"{fold.where}: expected classes that integers of 64 bits can compare, got parameters "
@@ -65,6 +80,30 @@ def score_stage(fold: Fold, shape: Shape) -> ScoreStage:
     return _stage(fold, shape, *found)
 
 
+def precise_scores(fold: Fold, shape: Shape) -> ScoreStage:
+    """``A = round(2^s a)``, ``B = round(2^s b)`` with the largest s for scores of 32 bits.
+
+    Raises:
+        PackError: if there is none.
+    """
+    low, high = (bound.tolist() for bound in fold.product.reach())
+    sizes = [max(abs(i), abs(j), 1) for i, j in zip(low, high, strict=True)]
+    largest = max(abs(a) * n + abs(b) for (a, b), n in zip(fold.coefficients, sizes, strict=True))
+    most = 2**31 - 2 - max(sizes)  # rounding A may add half of an accumulator, B half of 1
+    s = 0
+    if largest:
+        ratio = most / largest
+        s = ratio.numerator.bit_length() - ratio.denominator.bit_length()
+        s -= largest * Fraction(2) ** s > most
+    if most <= 0 or abs(s) > SHIFT:
+        raise PackError(
+            f"{fold.where}: expected outputs that integers of 32 bits hold, got sums of up to "
+            f"{max(sizes):,} and outputs of up to {float(largest):.3g}; put a batch norm behind it"
+        )
+    A, B = ([round(pair[k] * Fraction(2) ** s) for pair in fold.coefficients] for k in (0, 1))
+    return _stage(fold, shape, A, B, s)
+
+
 def _one_score(fold: Fold, shape: Shape) -> ScoreStage:
     """The score of a single output: at least 0 where the exact logit is."""
     (threshold,), (falling,) = (found.tolist() for found in fold.exact_thresholds())
@@ -72,10 +111,12 @@ def _one_score(fold: Fold, shape: Shape) -> ScoreStage:
 
 
 def _stage(fold: Fold, shape: Shape, A: list[int], B: list[int], shift: int) -> ScoreStage:
-    logits = [line.coefficients() for line in fold.lines]
-    scale, offset = (np.array([_float32(pair[k]) for pair in logits], np.float32) for k in (0, 1))
+    scale, offset = (
+        np.array([_float32(pair[k]) for pair in fold.coefficients], np.float32) for k in (0, 1)
+    )
     a64, b64 = np.array(A, np.int64), np.array(B, np.int64)
-    stage = ScoreStage(shape, shape, a64, b64, shift, True, scale, offset)
+    numbers = a64, b64, shift, True, scale, offset
+    stage = ScoreStage(shape, shape, *numbers, sources=fold.sources)
     return replace(stage, fits_int32=stage.largest(*fold.product.reach()) < 2**31)
 
 

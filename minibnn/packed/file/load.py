@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 from dataclasses import dataclass
 from typing import Any
 
 from minibnn.container import Container
-from minibnn.packed.compile.fold import certificates
+from minibnn.packed.compile.fold import Integers, certificates
 from minibnn.packed.description import describe, format_version, to_json
 from minibnn.packed.errors import PackedFileError, PackError
 from minibnn.packed.file.architecture import build
 from minibnn.packed.file.container import read_file
+from minibnn.packed.integer_stages import LevelStage
 from minibnn.packed.model import PackedModel
-from minibnn.packed.stages import Product, ThresholdStage
+from minibnn.packed.ranges import Range, ranges
+from minibnn.packed.stages import PoolStage, Product, ThresholdStage, sources_of
 
 LATENT = "latent."  # the prefix of arrays that are latent weights or buffers
 
@@ -119,19 +122,41 @@ def packed_model(container: Container) -> PackedModel:
 def _check_certificate(packed: PackedModel) -> None:
     """Raise PackError unless the certificate is one that `pack` gives with these thresholds."""
     certificate, known = packed.certificate, []
+    found = ranges(packed.input_shape, packed.stages)
     for i, stage in enumerate(packed.stages):
-        if isinstance(stage, Product):
-            product = stage
-        elif isinstance(stage, ThresholdStage):
-            known.append([to_json({"stage": i, **e}) for e in certificates(product, stage)])
-    entries = certificate.get("thresholds") if type(certificate) is dict else None
+        if isinstance(stage, ThresholdStage | LevelStage):
+            entries = certificates(_sums_before(packed, found, i), stage)
+            known.append([to_json({"stage": i, **entry}) for entry in entries])
+    listed = certificate.get("thresholds") if type(certificate) is dict else None
     if (
-        type(entries) is not list
-        or len(certificate) > 1
-        or len(entries) != len(known)
-        or not all(to_json(e) in texts for e, texts in zip(entries, known, strict=True))
+        type(listed) is not list
+        or not set(certificate) <= {"thresholds", "bound"}
+        or len(listed) != len(known)
+        or not all(to_json(e) in texts for e, texts in zip(listed, known, strict=True))
     ):
         raise PackError("expected a certificate of these thresholds, got another")
+    if "bound" in certificate:
+        _check_bound(certificate["bound"])
+
+
+def _sums_before(packed: PackedModel, found: list[Range], i: int) -> Product | Integers:
+    """What stage i compares: the sums of a product, perhaps pooled, or other integers."""
+    (at,) = sources_of(i, packed.stages[i])
+    while isinstance(packed.stages[at], PoolStage):
+        (at,) = sources_of(at, packed.stages[at])
+    source = packed.stages[at]
+    if isinstance(source, Product):
+        return source
+    (at,) = sources_of(i, packed.stages[i])
+    return Integers(*found[at].of_shape(packed.stages[at].out_shape, packed.stages[i].in_shape))
+
+
+def _check_bound(bound: Any) -> None:
+    if type(bound) is not dict or set(bound) != {"same_signs", "any_signs"}:
+        raise PackError("expected two numbers as the bound, got others")
+    same, any_ = bound["same_signs"], bound["any_signs"]
+    if not (type(same) is type(any_) is float and 0 <= same <= any_ < math.inf):
+        raise PackError("expected two numbers as the bound, the second not below the first")
 
 
 def _from_json(text: str) -> Any:
