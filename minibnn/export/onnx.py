@@ -2,17 +2,30 @@
 
 from __future__ import annotations
 
-import importlib
 import os
+from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 
 from minibnn.atomic_file import whole_file
+from minibnn.export.onnx_graph import MOST_SUM, Digits, Graph, Value, digits_for, import_onnx
 from minibnn.packed.bits import unpack_rows
 from minibnn.packed.description import describe, interval_end, to_json
-from minibnn.packed.errors import PackError
+from minibnn.packed.integer_stages import (
+    AddStage,
+    ConcatStage,
+    IntegerConv,
+    IntegerDense,
+    IntegerProduct,
+    LevelStage,
+    ScaleStage,
+    SlopeStage,
+    SumPoolStage,
+)
 from minibnn.packed.model import PackedModel
+from minibnn.packed.ranges import Range, constant, range_of, ranges
 from minibnn.packed.stages import (
     Binarize,
     CodeStage,
@@ -22,17 +35,16 @@ from minibnn.packed.stages import (
     PoolStage,
     Product,
     ScoreStage,
-    Shape,
     Stage,
     ThresholdStage,
     size_of,
+    sources_of,
 )
 from minibnn.version import __version__
 
 # The oldest opset in which ArgMax specifies which of two equal maxima it takes, and the oldest file
 # format that allows it; both from ONNX 1.7.
 OPSET, IR_VERSION = 12, 7
-WHOLE = 2**24  # float32 represents every integer up to this
 
 
 def export_onnx(packed: PackedModel, path: str | os.PathLike[str]) -> None:
@@ -46,13 +58,25 @@ def export_onnx(packed: PackedModel, path: str | os.PathLike[str]) -> None:
         label    int64  (N,)                the first class with the greatest score; for a
                                             single score 1 if it is at least 0, else 0
 
-    Dense stages are MatMulInteger, which is exact and has instructions on many processors. Bits are
-    0 and 2, unsigned, with a zero point of 1, so that they count as -1 and +1. Convolutions are
-    Conv in float32, which many more runtimes support than ConvInteger; max pooling of accumulators
-    is in float32, too, since MaxPool does not take int32. Both are exact: all values and partial
-    sums, in any order, are integers within 2^24, which float32 represents. That also holds for
-    TensorFloat32 (a pixel has 8 bits), but not for runtimes that add in float16 or use Winograd
-    convolutions. Windows of more than 65,792 pixels may exceed 2^24 and are refused.
+    Dense stages with binary weights that take pixels, or bits that nothing else takes, are
+    MatMulInteger, which is exact and has instructions on many processors. These bits are 0 and 2,
+    unsigned, with a zero point of 1, so that they count as -1 and +1. Larger weights are never
+    multiplied so, since some processors saturate sums of two such products at 16 bits.
+
+    All other products and sums of windows are MatMul and Conv in float32, which many more runtimes
+    support than integer convolutions. They are exact: all values and partial sums, in any order,
+    are integers within 2^24, which float32 represents. That also holds for TensorFloat32, since no
+    value has more than 11 bits, but not for runtimes that add in float16 or use Winograd
+    convolutions. Where the proven ranges of the values (`minibnn.packed.ranges`) do not keep sums
+    or values so small, the values are divided into digits of fewer bits. Each digit has its own
+    product, and the products are added as integers. Weights of a row whose sizes add up to more
+    than 2^23 may be too large even so, and are refused.
+
+    Numbers between stages are float32, which represents all integers of 16 bits. Fixed-point
+    factors and slopes are in int32, or in int64 where the ranges need it; a summand makes all
+    dividends positive before they are divided by a power of two, so that quotients are rounded
+    down. Max pooling of accumulators is in float32, since MaxPool does not take int32, or in
+    float64 if they may exceed 2^24.
 
     An input code is a Gather of features and one or two comparisons for each bit. Integers become
     int32 first, since not every runtime compares smaller ones; floats are compared as they are, so
@@ -71,62 +95,62 @@ def export_onnx(packed: PackedModel, path: str | os.PathLike[str]) -> None:
 
     Raises:
         ImportError: if the package onnx is missing.
-        PackError: for a convolution whose windows are too large.
+        PackError: for weights whose sums are too large for float32.
         OSError: if the file cannot be written.
     """
-    data = _Graph(_onnx(), packed).model().SerializeToString(deterministic=True)
+    data = _Network(import_onnx(), packed).model().SerializeToString(deterministic=True)
     with whole_file(path) as file:
         file.write(data)
 
 
-def _onnx() -> Any:
-    try:
-        return importlib.import_module("onnx")
-    except ImportError as error:
-        raise ImportError("export_onnx needs onnx: pip install onnx") from error
-
-
-class _Graph:
-    """The nodes so far, and the layout of the last one's values.
+class _Network(Graph):
+    """The graph of a packed model.
 
     Attributes:
-        value: the last node's name.
-        dtype: of the values.
-        shape: the shape of a sample.
-        channels_first: whether that is (channels, rows, columns), as in ONNX, instead of channels
-            last, as in packed models.
+        packed: the model.
+        at: the number of the stage at hand.
+        outputs: of the stages so far, by number; -1 is the input.
+        ranges: of all stages' outputs.
     """
 
     def __init__(self, onnx: Any, packed: PackedModel) -> None:
-        self.onnx, self.packed = onnx, packed
-        self.nodes: list[Any] = []
-        self.constants: dict[str, Any] = {}
-        self.value, self.shape = "images", packed.input_shape
-        self.dtype: Any = np.dtype(packed.input_dtype).type
-        self.channels_first = False
-        self.prefix = ""
+        dtype = np.dtype(packed.input_dtype).type
+        super().__init__(onnx, Value("images", dtype, packed.input_shape))
+        self.packed, self.at = packed, 0
+        self.outputs = {-1: self.last()}
+        self.ranges = ranges(packed.input_shape, packed.stages)
+
+    def add_stages(self) -> None:
+        """The nodes, stage by stage."""
+        forms: dict[type[Stage], Callable[[Any], None]] = {
+            Binarize: self.binarize,
+            CodeStage: self.code,
+            DenseStage: self.dense,
+            ConvStage: self.conv,
+            PoolStage: self.pool,
+            ThresholdStage: self.threshold,
+            ScoreStage: self.scores,
+            IntegerDense: self.integer_dense,
+            IntegerConv: self.integer_conv,
+            SumPoolStage: self.sum_pool,
+            LevelStage: self.levels,
+            ScaleStage: self.scale,
+            SlopeStage: self.slope,
+            AddStage: self.add,
+            ConcatStage: self.concat,
+        }
+        for i, stage in enumerate(self.packed.stages):
+            self.at, self.prefix = i, f"{i}.{stage.kind}"
+            if type(stage) not in forms:
+                self.refuse(f"expected a stage that has an ONNX form, got {stage!r}")
+            self.go_on_from(self.outputs[sources_of(i, stage)[0]])
+            forms[type(stage)](stage)
+            self.outputs[i] = self.last()
 
     def model(self) -> Any:
-        """The ONNX model, stage by stage."""
+        """The ONNX model."""
         helper = self.onnx.helper
-        for i, stage in enumerate(self.packed.stages):
-            self.prefix = f"{i}.{stage.kind}"
-            if isinstance(stage, Binarize):
-                self.binarize(stage, self.consumer(i))
-            elif isinstance(stage, CodeStage):
-                self.code(stage, self.consumer(i))
-            elif isinstance(stage, DenseStage):
-                self.dense(stage)
-            elif isinstance(stage, ConvStage):
-                self.conv(stage)
-            elif isinstance(stage, PoolStage):
-                self.pool(stage)
-            elif isinstance(stage, ThresholdStage):
-                self.threshold(stage, self.consumer(i))
-            elif isinstance(stage, ScoreStage):
-                self.scores(stage)
-            else:
-                self.refuse(f"expected a stage that has an ONNX form, got {stage!r}")
+        self.add_stages()
         integer = self.onnx.TensorProto.INT64
         dtype = np.dtype(self.packed.input_dtype)
         coded = isinstance(self.packed.stages[0], CodeStage)
@@ -159,75 +183,41 @@ class _Graph:
         helper.set_model_props(model, _metadata(self.packed))
         return model
 
-    def refuse(self, why: str) -> None:
-        raise PackError(f"export_onnx: stage {self.prefix}: {why}")
+    # --- where values come from, and where they go -----------------------------------------------
 
-    def consumer(self, i: int) -> Stage:
-        """The product that takes the output of stage `i`, perhaps through pools."""
-        return next(s for s in self.packed.stages[i + 1 :] if isinstance(s, Product))
+    def taken(self, stage: Stage) -> Range:
+        """The range of what a stage takes, in the shape in which it takes it."""
+        j = sources_of(self.at, stage)[0]
+        if j < 0:
+            return constant(0, 255, stage.in_shape[-1])
+        return self.ranges[j].of_shape(self.packed.stages[j].out_shape, stage.in_shape)
 
-    # --- nodes -----------------------------------------------------------------------------------
+    def in_bytes(self, i: int) -> bool:
+        """Whether only MatMulInteger takes the bits of stage `i`, perhaps through pools."""
+        return all(
+            isinstance(stage, DenseStage) or (isinstance(stage, PoolStage) and self.in_bytes(j))
+            for j, stage in enumerate(self.packed.stages)
+            if i in sources_of(j, stage)
+        )
 
-    def node(self, op: str, *more: str, output: str = "", **attributes: Any) -> None:
-        """Add a node that takes the last value, and then the constants in `more`."""
-        name = f"{self.prefix}.{len(self.nodes)}.{op}"
-        inputs, self.value = [self.value, *more], output or name
-        make = self.onnx.helper.make_node
-        self.nodes.append(make(op, inputs, [self.value], name=name, **attributes))
+    def joined(self, stage: Stage, channels: list[int]) -> list[str]:
+        """The names of all sources' values, in one layout and in float32."""
+        names = []
+        for j, n in zip(sources_of(self.at, stage), channels, strict=True):
+            self.go_on_from(self.outputs[j])
+            self.cast(np.float32)
+            self.images_or_rows((*stage.out_shape[:-1], n))
+            names.append(self.value)
+        self.value = names[0]
+        return names[1:]
 
-    def constant(self, name: str, values: Any, dtype: Any) -> str:
-        """Add a constant array, and return its name."""
-        name = f"{self.prefix}.{name}"
-        array = np.ascontiguousarray(np.asarray(values, dtype).astype(np.dtype(dtype)))
-        self.constants[name] = self.onnx.numpy_helper.from_array(array, name)
-        return name
+    # --- bits ------------------------------------------------------------------------------------
 
-    def cast(self, dtype: Any) -> None:
-        """Cast the values, unless they have this dtype."""
-        if self.dtype != dtype:
-            self.node("Cast", to=self.tensor_type(dtype))
-            self.dtype = dtype
-
-    def tensor_type(self, dtype: Any) -> int:
-        """ONNX's number of a NumPy dtype."""
-        number: int = self.onnx.helper.np_dtype_to_tensor_dtype(np.dtype(dtype))
-        return number
-
-    def rows(self, shape: Shape) -> None:
-        """Bring the values into this shape, in row-major order with channels last."""
-        if self.channels_first:
-            channels, *image = self.shape
-            if channels > 1 and size_of(tuple(image)) > 1:
-                self.node("Transpose", perm=[0, 2, 3, 1])
-                self.shape = *image, channels
-            self.channels_first = False
-        self.reshape(shape)
-
-    def images(self, shape: Shape) -> None:
-        """Bring images of the shape (rows, columns, channels) into channels-first order."""
-        height, width, channels = shape
-        if self.channels_first and self.shape == (channels, height, width):
-            return
-        if channels == 1 or height * width == 1:  # in the same order
-            self.rows((channels, height, width))
-        else:
-            self.rows(shape)
-            self.node("Transpose", perm=[0, 3, 1, 2])
-        self.shape, self.channels_first = (channels, height, width), True
-
-    def reshape(self, shape: Shape) -> None:
-        if self.shape != shape:
-            # 0 keeps the batch size; with -1, an empty batch would be ambiguous.
-            self.node("Reshape", self.constant(f"shape{len(self.nodes)}", [0, *shape], np.int64))
-            self.shape = shape
-
-    # --- stages ----------------------------------------------------------------------------------
-
-    def binarize(self, stage: Binarize, consumer: Stage) -> None:
+    def binarize(self, stage: Binarize) -> None:
         self.cast(np.int32)
-        self.compare(np.array(stage.threshold), np.array(stage.falling), consumer)
+        self.compare(np.array(stage.threshold), np.array(stage.falling))
 
-    def code(self, stage: CodeStage, consumer: Stage) -> None:
+    def code(self, stage: CodeStage) -> None:
         """Compare, with one end only where the other end of every interval is open."""
         if self.dtype != np.float32:
             self.cast(np.int32)
@@ -247,42 +237,41 @@ class _Graph:
         if len(holds) == 2:
             self.value = holds[0]
             self.node("And", holds[1])
-        self.bits(np.array(False), consumer)
+        self.bits(np.array(False))
 
-    def threshold(self, stage: ThresholdStage, consumer: Stage) -> None:
-        channels = len(stage.thresholds)
-        height_width_channels = (*self.shape[1:], self.shape[0])
-        shape: Shape = (channels,)
-        if self.channels_first and stage.in_shape == height_width_channels:
-            shape = (channels, 1, 1)
-        elif self.channels_first or self.shape[-1] != channels:
-            self.rows((size_of(stage.in_shape) // channels, channels))
-        self.compare(stage.thresholds.reshape(shape), stage.falling.reshape(shape), consumer)
+    def threshold(self, stage: ThresholdStage) -> None:
+        shape = self.by_channel(stage.in_shape, len(stage.thresholds))
+        self.compare(stage.thresholds.reshape(shape), stage.falling.reshape(shape))
 
-    def compare(self, thresholds: HostArray, falling: HostArray, consumer: Stage) -> None:
+    def compare(self, thresholds: HostArray, falling: HostArray) -> None:
         """The bits of thresholds.
 
         ``acc <= t`` is the opposite of ``acc >= t + 1``, so falling channels swap the two values.
         """
-        least = thresholds.astype(np.int64) + falling
-        self.node("GreaterOrEqual", self.constant("least", least, self.dtype))
-        self.bits(falling, consumer)
+        self.at_least("least", thresholds.astype(np.int64) + falling)
+        self.bits(falling)
 
-    def bits(self, falling: HostArray, consumer: Stage) -> None:
-        """Conditions as the consumer takes bits: 0 and 2 as uint8, or -1 and +1 as float32.
+    def bits(self, falling: HostArray) -> None:
+        """Conditions as bits: 0 and 2 as uint8 for MatMulInteger, else -1 and +1 as float32.
 
         Where `falling`, the bit is 1 if the condition does not hold.
         """
-        floats = isinstance(consumer, ConvStage)
-        self.dtype = np.float32 if floats else np.uint8
-        plus, minus = (1, -1) if floats else (2, 0)
+        self.dtype = np.uint8 if self.in_bytes(self.at) else np.float32
+        plus, minus = (2, 0) if self.dtype == np.uint8 else (1, -1)
         if not falling.any():
             falling = np.array(False)
         above = self.constant("above", np.where(falling, minus, plus), self.dtype)
         below = self.constant("below", np.where(falling, plus, minus), self.dtype)
         self.node("Where", above, below)
 
+    # --- products and windows --------------------------------------------------------------------
+
     def dense(self, stage: DenseStage) -> None:
+        takes = "pixels" if stage.pixels else "bits"
+        if self.dtype != np.uint8:
+            same = IntegerDense(stage.in_shape, stage.out_shape, _signs(stage), takes)
+            self.integer_dense(replace(same, sources=stage.sources))
+            return
         self.rows((stage.width,))
         weights = [self.constant("weights", _signs(stage).T, np.int8)]
         if not stage.pixels:
@@ -290,46 +279,149 @@ class _Graph:
         self.node("MatMulInteger", *weights)
         self.dtype, self.shape = np.int32, stage.out_shape
 
+    def integer_dense(self, stage: IntegerDense) -> None:
+        self.cast(np.float32)
+        self.rows((stage.width,))
+        self.product("MatMul", stage.weights.T, self.digits(stage))
+        self.shape = stage.out_shape
+
     def conv(self, stage: ConvStage) -> None:
-        largest = 255 * stage.width if stage.pixels else stage.width
-        if largest + 2 > WHOLE:  # an unreachable threshold is 1 beyond the sums, or 2 if falling
-            self.refuse(
-                f"expected windows of at most {(WHOLE - 2) // 255:,} pixels, whose sums float32 "
-                f"holds, got {stage.width:,}; use smaller ones"
+        """As an integer product."""
+        value = stage.border_value if stage.pixels else 2 * stage.border_value - 1
+        self.integer_conv(
+            IntegerConv(
+                stage.in_shape,
+                stage.out_shape,
+                _signs(stage),
+                "pixels" if stage.pixels else "bits",
+                stage.size,
+                stage.stride,
+                stage.dilation,
+                stage.border,
+                value,
+                groups=1,
+                sources=stage.sources,
             )
+        )
+
+    def sum_pool(self, stage: SumPoolStage) -> None:
+        """As a product with ones, each channel a group: AveragePool would divide."""
+        channels = stage.in_shape[-1]
+        self.integer_conv(
+            IntegerConv(
+                stage.in_shape,
+                stage.out_shape,
+                np.ones((channels, size_of(stage.size)), np.int8),
+                stage.takes,
+                stage.size,
+                stage.stride,
+                (1, 1),
+                ((0, 0), (0, 0)),
+                0,
+                groups=channels,
+                sources=stage.sources,
+            )
+        )
+
+    def integer_conv(self, stage: IntegerConv) -> None:
+        digits = self.digits(stage)
         self.cast(np.float32)
         self.images(stage.in_shape)
         (above, below), (left, right) = stage.border
-        value = stage.border_value if stage.pixels else 2 * stage.border_value - 1
         pads = [above, left, below, right]
-        if any(pads) and value != 0:
+        if any(pads) and stage.border_value != 0:
             ends = self.constant("pads", [0, 0, *pads[:2], 0, 0, *pads[2:]], np.int64)
-            self.node("Pad", ends, self.constant("border", value, np.float32), mode="constant")
+            value = self.constant("border", stage.border_value, np.float32)
+            self.node("Pad", ends, value, mode="constant")
             pads = [0, 0, 0, 0]
-        channels = stage.in_shape[-1]
-        kernel = _signs(stage).reshape(-1, *stage.size, channels).transpose(0, 3, 1, 2)
-        images, self.value = self.value, self.constant("weights", kernel, np.int8)
-        self.dtype = np.int8
-        self.cast(np.float32)
-        weights, self.value = self.value, images
-        self.node(
+        channels = stage.in_shape[-1] // stage.groups
+        kernel = stage.weights.reshape(-1, *stage.size, channels).transpose(0, 3, 1, 2)
+        groups = {"group": stage.groups} if stage.groups > 1 else {}
+        self.product(
             "Conv",
-            weights,
+            kernel,
+            digits,
             kernel_shape=stage.size,
             strides=stage.stride,
             dilations=stage.dilation,
             pads=pads,
+            **groups,
         )
         height, width, channels = stage.out_shape
         self.shape = channels, height, width
 
+    def digits(self, stage: IntegerProduct) -> Digits:
+        """How the product divides the values that it takes."""
+        low, high = self.taken(stage)
+        sizes = np.maximum(abs(low), abs(high))
+        of_sizes = range_of(replace(stage, weights=abs(stage.weights)), [Range(-sizes, sizes)])
+        sums = np.maximum(abs(of_sizes.low), of_sizes.high).max()
+        border = abs(stage.border_value) if isinstance(stage, IntegerConv) else 0
+        weights = int(abs(stage.weights).sum(axis=1, dtype=np.int64).max())
+        digits = digits_for(max(int(sizes.max()), border), weights, int(sums))
+        if digits is None:
+            self.refuse(
+                f"expected rows of weights whose sizes add up to at most {MOST_SUM // 2:,}, with "
+                f"sums that float32 holds, got {weights:,}; use smaller ones"
+            )
+        return digits
+
     def pool(self, stage: PoolStage) -> None:
-        if self.dtype == np.int32:
-            self.cast(np.float32)  # sums of bits are exact in it, see `export_onnx`
+        if self.dtype not in (np.float32, np.uint8):  # MaxPool takes no larger integers
+            exact = self.taken(stage).within(-MOST_SUM, MOST_SUM)
+            self.cast(np.float32 if exact else np.float64)
         self.images(stage.in_shape)
         self.node("MaxPool", kernel_shape=stage.size, strides=stage.stride)
         height, width, channels = stage.out_shape
         self.shape = channels, height, width
+
+    # --- numbers ---------------------------------------------------------------------------------
+
+    def levels(self, stage: LevelStage) -> None:
+        channels, count = stage.thresholds.shape
+        shape = self.by_channel(stage.in_shape, channels)
+        # As for bits: falling channels count what is not at least 1 more.
+        least = stage.thresholds.astype(np.int64) + stage.falling[:, None]
+        values, before = self.last(), ""
+        for j in range(count):
+            self.go_on_from(values)
+            self.at_least(f"least{j}", least[:, j].reshape(shape))
+            self.node("Cast", to=self.tensor_type(np.float32))
+            if before:
+                self.node("Add", before)
+            before = self.value
+        self.dtype = np.float32
+        if stage.falling.any():
+            falling = stage.falling.reshape(shape)
+            self.node("Mul", self.constant("sign", np.where(falling, -1, 1), np.float32))
+            self.node("Add", self.constant("start", np.where(falling, count, 0), np.float32))
+
+    def scale(self, stage: ScaleStage) -> None:
+        shape = self.by_channel(stage.in_shape, len(stage.A))
+        low, high = (end.reshape(shape) for end in self.taken(stage))
+        self.floor_shift(stage.A.reshape(shape), stage.B.reshape(shape), stage.shift, low, high)
+        self.cast(np.float32)
+
+    def slope(self, stage: SlopeStage) -> None:
+        shape = self.by_channel(stage.in_shape, len(stage.A))
+        low, high = (end.reshape(shape) for end in self.taken(stage))
+        half = np.full(shape, 1 << (stage.shift - 1), np.int64)
+        values = self.last()
+        self.floor_shift(stage.A.reshape(shape), half, stage.shift, low, high)
+        self.cast(np.float32)
+        below = self.value
+        self.go_on_from(values)
+        self.node("Greater", self.number(0))
+        self.node("Where", values.name, below)
+
+    def add(self, stage: AddStage) -> None:
+        self.node("Sum", *self.joined(stage, [stage.out_shape[-1]] * len(stage.sources)))
+
+    def concat(self, stage: ConcatStage) -> None:
+        others = self.joined(stage, list(stage.parts))
+        self.node("Concat", *others, axis=1 if self.channels_first else len(stage.out_shape))
+        *image, channels = stage.out_shape
+        self.shape = (channels, *image) if self.channels_first else stage.out_shape
 
     def scores(self, stage: ScoreStage) -> None:
         self.rows((len(stage.A),))

@@ -7,7 +7,7 @@ from weakref import WeakKeyDictionary
 
 from minibnn.backend import Backend
 from minibnn.packed.inference import DenseLayers
-from minibnn.packed.stages import DenseStage, Stage, ThresholdStage
+from minibnn.packed.stages import DenseStage, ScoreStage, Stage, ThresholdStage
 
 Tail: TypeAlias = tuple[int, DenseLayers | None]
 
@@ -34,13 +34,10 @@ def dense_tail(model: object, stages: tuple[Stage, ...], backend: Backend) -> Ta
 
 def _find(stages: tuple[Stage, ...], backend: Backend) -> Tail:
     first = last = len(stages) - 1
-    # Each of the tail takes the one before it, so none of them has sources.
-    if last > 0 and isinstance(stages[last - 1], DenseStage) and not stages[last].sources:
+    if last > 0 and _in_line(stages[last - 1 :], [DenseStage, ScoreStage]):
         first = last - 1
     pair = [DenseStage, ThresholdStage]
-    while 2 <= first < last and [type(stage) for stage in stages[first - 2 : first]] == pair:
-        if stages[first].sources or stages[first - 1].sources:
-            break
+    while 2 <= first < last and _in_line(stages[first - 2 : first], pair):
         first -= 2
     products = [stage for stage in stages[first:last] if isinstance(stage, DenseStage)]
     if not products:
@@ -51,3 +48,8 @@ def _find(stages: tuple[Stage, ...], backend: Backend) -> Tail:
         tuple(stage.matrix(backend) for stage in products),
         tuple(stage.constants(backend) for stage in between),
     )
+
+
+def _in_line(stages: tuple[Stage, ...], kinds: list[type[Stage]]) -> bool:
+    """Whether the stages have these kinds, and each takes the output of the one before it."""
+    return [type(stage) for stage in stages] == kinds and not any(s.sources for s in stages)

@@ -51,7 +51,10 @@ from minibnn import (
     save_packed,
 )
 from minibnn.export import export_onnx
+from minibnn.packed import PackedModel
 from minibnn.packed.file import container
+from minibnn.packed.integer_stages import IntegerDense
+from minibnn.packed.stages import ScoreStage
 from minibnn.plots.figure import matplotlib_figure
 
 ROOT = Path(__file__).parents[2]
@@ -664,18 +667,24 @@ def test_a_model_that_went_on_training_is_packed_again(model):
 # --- exports --------------------------------------------------------------------------------------
 
 
-def test_windows_of_a_graph_are_small_enough(tmp_path):
+def test_weights_of_a_graph_are_small_enough(tmp_path):
     pytest.importorskip("onnx")
+    width = 2**23 // 127 + 1
 
-    def wide(n):
-        layers = [Reshape((n, 2861, 1)), Rescale(1 / 255), conv(1, 3, (n, 2861)), sign()]
-        model = Sequential(*layers, Flatten(), dense(3, 2))
-        return pack(model.initialize(0), (n, 2861))
+    def program(largest):
+        W = np.full((1, width), largest, np.int8)
+        one, zero = np.ones(1, np.int64), np.zeros(1, np.int64)
+        floats = one.astype(np.float32), zero.astype(np.float32)
+        stages = (
+            IntegerDense((width,), (1,), W, "pixels"),
+            ScoreStage((1,), (1,), one, zero, 0, False, *floats),
+        )
+        return PackedModel((width,), stages, {"thresholds": []})
 
     with advised("export", "use smaller ones"):
-        export_onnx(wide(23), tmp_path / "wide.onnx")
-    export_onnx(wide(22), tmp_path / "wide.onnx")
-    assert (tmp_path / "wide.onnx").stat().st_size > 1000
+        export_onnx(program(127), tmp_path / "wide.onnx")
+    export_onnx(program(126), tmp_path / "wide.onnx")
+    assert (tmp_path / "wide.onnx").stat().st_size > width
 
 
 def test_a_title_is_none_for_the_default(tmp_path):

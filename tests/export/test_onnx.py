@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+from collections import Counter
 from dataclasses import replace
 from itertools import pairwise
 
@@ -12,6 +13,8 @@ import pytest
 from coded_models import CODED, any_code, coded, extreme
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from integer_programs import random_program
+from onnx_checks import check, images_for, scored, session
 from packed_models import SIGN, dense, images_models, ink, shake
 
 from minibnn import (
@@ -26,55 +29,28 @@ from minibnn import (
     Sequential,
     pack,
 )
-from minibnn.export.onnx import WHOLE, export_onnx
+from minibnn.export.onnx import export_onnx
+from minibnn.export.onnx_graph import MOST_SUM
 from minibnn.packed import PackedModel
 from minibnn.packed.bits import pack_rows
-from minibnn.packed.stages import CodeStage, ConvStage, DenseStage, ScoreStage, ThresholdStage
+from minibnn.packed.integer_stages import (
+    AddStage,
+    ConcatStage,
+    IntegerConv,
+    IntegerDense,
+    ScaleStage,
+)
+from minibnn.packed.stages import (
+    CodeStage,
+    ConvStage,
+    DenseStage,
+    PoolStage,
+    ScoreStage,
+    ThresholdStage,
+)
 from minibnn.recipes import RECIPES
 
 onnx = pytest.importorskip("onnx")
-
-
-@pytest.fixture(scope="module")
-def runtime():
-    return pytest.importorskip("onnxruntime")
-
-
-@pytest.fixture
-def exported(tmp_path):
-    """The exported graph, after ONNX's checker."""
-
-    def export(packed):
-        file = tmp_path / "model.onnx"
-        export_onnx(packed, file)
-        onnx.checker.check_model(str(file), full_check=True)
-        return file
-
-    return export
-
-
-def session(runtime, file, threads=1):
-    options = runtime.SessionOptions()
-    options.intra_op_num_threads = threads
-    return runtime.InferenceSession(str(file), options, providers=["CPUExecutionProvider"])
-
-
-def images_for(packed, rng, n=33):
-    """Noise, and images that make sums extreme."""
-    images = rng.integers(0, 256, (n, *packed.input_shape), np.uint8)
-    images[: n // 3] = rng.choice(np.array([0, 255], np.uint8), images[: n // 3].shape)
-    images[0], images[1] = 0, 255
-    return images
-
-
-def check(runtime, packed, file, images):
-    """Compare batches of all, one, none and seven of these images."""
-    onnxruntime = session(runtime, file)
-    for batch in (images, images[:1], images[:0], images[1:8]):
-        scores, label = onnxruntime.run(["scores", "label"], {"images": batch})
-        np.testing.assert_array_equal(scores, packed.predict_scores(batch))
-        np.testing.assert_array_equal(label, packed.predict(batch))
-        assert (scores.dtype, label.dtype) == (np.int64, np.int64)
 
 
 RECIPES_PACKABLE = ["seed", "modern", "finn-sfc", "finn-sfc-8bit", "larq-cnn", "direct-feedback"]
@@ -259,7 +235,7 @@ def one_large_window(rows, columns):
 
 def test_the_largest_sums_that_float32_holds(runtime, exported):
     packed = one_large_window(256, 257)
-    assert 255 * 256 * 257 + 2 <= WHOLE < 255 * (256 * 257 + 1) + 2
+    assert 255 * 256 * 257 <= MOST_SUM < 255 * (256 * 257 + 1)
     images = np.full((4, 256, 257), 255, np.uint8)
     images[1, 255, 256], images[2, 0, 0], images[3] = 254, 0, 0
     assert packed.after(images, 2).reshape(4, 4)[:2].tolist() == [[1, 1, 1, 0], [0, 1, 0, 1]]
@@ -267,9 +243,181 @@ def test_the_largest_sums_that_float32_holds(runtime, exported):
     np.testing.assert_array_equal(scores, packed.predict_scores(images))
 
 
-def test_sums_that_float32_cannot_hold(tmp_path):
-    with pytest.raises(PackError, match=r"stage 0.conv: expected windows of at most 65,792 pixels"):
-        export_onnx(one_large_window(23, 2861), tmp_path / "model.onnx")  # 65,803
+def test_sums_that_float32_cannot_hold(runtime, exported):
+    """A digit more: the window of 65,803 pixels takes two."""
+    packed = one_large_window(23, 2861)
+    images = np.full((4, 23, 2861), 255, np.uint8)
+    images[1, 22, 2860], images[2, 0, 0], images[3] = 254, 0, 0
+    file = exported(packed)
+    check(runtime, packed, file, images)
+    assert operators(file)["Conv"] == 2
+
+
+def operators(file):
+    """How often each operator occurs."""
+    return Counter(node.op_type for node in onnx.load(str(file)).graph.node)
+
+
+# --- graphs and integers --------------------------------------------------------------------------
+
+
+def test_random_programs(tmp_path, runtime):
+    """All kinds of stages; every tenth also without the runtime's own changes to the graph."""
+    kinds, file = Counter(), tmp_path / "model.onnx"
+    for seed in range(400):
+        rng = np.random.default_rng(seed)
+        packed = random_program(rng)
+        kinds.update(stage.kind for stage in packed.stages)
+        export_onnx(packed, file)
+        onnx.checker.check_model(str(file), full_check=True)
+        images = images_for(packed, rng, 12)
+        check(runtime, packed, file, images, threads=1 + seed % 2, optimised=seed % 10 > 0)
+    assert len(kinds) == 13
+    assert min(kinds.values()) >= 20
+
+
+def test_random_programs_in_the_reference(tmp_path):
+    """ONNX's own evaluator says what the operators mean, whatever one runtime makes of them."""
+    evaluator = pytest.importorskip("onnx.reference").ReferenceEvaluator
+    for seed in range(1000, 1060):
+        rng = np.random.default_rng(seed)
+        packed = random_program(rng)
+        export_onnx(packed, tmp_path / "model.onnx")
+        images = images_for(packed, rng, 4)
+        scores, label = evaluator(str(tmp_path / "model.onnx")).run(None, {"images": images})
+        np.testing.assert_array_equal(scores, packed.predict_scores(images))
+        np.testing.assert_array_equal(label, packed.predict(images))
+
+
+def weights(rng, channels, width):
+    return pack_rows(rng.integers(0, 2, (channels, width), np.uint8))
+
+
+def bits_for(rng, takers):
+    """Bits of an image 4x4 with 2 channels, pooled or not, that these kinds of stages take."""
+    t, falling = np.array([100, 150], np.int32), np.array([False, True])
+    no_border = ((0, 0), (0, 0))
+    stages = [ThresholdStage((4, 4, 2), (4, 4, 2), t, falling)]
+    if "pool" in takers:
+        stages.append(PoolStage((4, 4, 2), (4, 4, 2), (1, 1), (1, 1)))
+    at, ends = len(stages) - 1, []
+    for taker in takers:
+        if taker == "dense":
+            stages.append(DenseStage((32,), (3,), weights(rng, 3, 32), 32, False, sources=(at,)))
+        elif taker == "conv":
+            stages.append(
+                ConvStage((4, 4, 2), (1, 1, 3), weights(rng, 3, 32), 32, False, (4, 4), (1, 1),
+                          (1, 1), no_border, 0, sources=(at,))
+            )  # fmt: skip
+        elif taker == "scale":
+            A = np.array([1, -3])
+            stages.append(ScaleStage((4, 4, 2), (4, 4, 2), "bits", A, A + 1, 1, sources=(at,)))
+            W = rng.integers(-1, 2, (3, 32)).astype(np.int8)
+            stages.append(IntegerDense((32,), (3,), W, "numbers"))
+        else:
+            continue
+        zero = np.zeros(3, np.int64)
+        stages.append(ScaleStage((3,), (3,), "acc", zero + 1, zero, 0))
+        ends.append(len(stages) - 1)
+    return scored((4, 4, 2), *stages, ConcatStage((3,), (3 * len(ends),), (3,) * len(ends),
+                                                  sources=tuple(ends)))  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("takers", "in_bytes"),
+    [
+        (["dense"], True),
+        (["dense", "dense"], True),
+        (["pool", "dense"], True),
+        (["dense", "conv"], False),
+        (["pool", "conv", "dense"], False),
+        (["dense", "scale"], False),
+        (["scale"], False),
+    ],
+)
+def test_bits_have_one_form_for_all_that_take_them(takers, in_bytes, rng, runtime, exported):
+    packed = bits_for(rng, takers)
+    file = exported(packed)
+    check(runtime, packed, file, images_for(packed, rng))
+    found = operators(file)
+    assert found["MatMulInteger"] == (takers.count("dense") if in_bytes else 0)
+    expected = {"dense": found["MatMul"] + found["MatMulInteger"] - takers.count("scale"),
+                "conv": found["Conv"], "pool": found["MaxPool"]}  # fmt: skip
+    assert expected == {kind: takers.count(kind) for kind in expected}
+
+
+@pytest.mark.parametrize("shapes", ["images", "rows", "image and row"])
+def test_branches_meet_in_one_layout(shapes, rng, runtime, exported):
+    """One branch has its channels first, the other one last, until they meet."""
+    A, zero = np.array([3, -2, 5]), np.zeros(3, np.int64)
+    W = rng.integers(-1, 2, (3, 2)).astype(np.int8)
+    as_image, as_rows = (2, 4, 3), (8, 3)
+    conv = IntegerConv((2, 4, 2), (2, 4, 3), W, "pixels", (1, 1), (1, 1), (1, 1),
+                       ((0, 0), (0, 0)), 0, 1)  # fmt: skip
+    W = rng.integers(-1, 2, (24, 16)).astype(np.int8)
+    dense = IntegerDense((16,), (24,), W, "pixels", sources=(-1,))
+    one, other = {
+        "images": (as_image, as_image), "rows": (as_rows, as_rows),
+        "image and row": (as_image, as_rows),
+    }[shapes]  # fmt: skip
+    stages = [
+        conv,
+        ScaleStage(one, one, "acc", A, zero, 2),
+        dense,
+        ScaleStage(other, other, "acc", A, zero + 7, 3),
+    ]
+    for last in (
+        AddStage(other, other, sources=(1, 3, 3)),
+        ConcatStage(other, (*other[:-1], 9), (3, 3, 3), sources=(3, 1, 3)),
+    ):
+        packed = scored((2, 4, 2), *stages, last)
+        check(runtime, packed, exported(packed), images_for(packed, rng))
+
+
+def test_a_value_that_is_taken_again_later(rng, runtime, exported):
+    """The input and the first stage's bits, after other stages have changed the layout."""
+    t = np.array([90, 160], np.int32)
+    W = rng.integers(-2, 3, (2, 18)).astype(np.int8)
+    border = ((1, 1), (1, 1))
+    A = np.array([2, 3])
+    shape = (3, 5, 2)
+    stages = [
+        ThresholdStage(shape, shape, t, np.array([False, False])),
+        IntegerConv(shape, shape, W, "bits", (3, 3), (1, 1), (1, 1), border, 0, 1),
+        ScaleStage(shape, shape, "acc", A, A, 2),
+        ScaleStage(shape, shape, "bits", A, A * 0, 0, sources=(0,)),
+        ScaleStage(shape, shape, "pixels", A, A, 5, sources=(-1,)),
+        AddStage(shape, shape, sources=(2, 3, 4)),
+    ]
+    packed = scored(shape, *stages)
+    check(runtime, packed, exported(packed), images_for(packed, rng))
+
+
+def test_images_stay_channels_first(rng, runtime, exported):
+    """Only the input and the scores are transposed, not what branches join."""
+    shape, A = (4, 5, 3), np.array([1, 2, -1])
+    W = rng.integers(-2, 3, (3, 27)).astype(np.int8)
+    border = ((1, 1), (1, 1))
+    first = IntegerConv(shape, shape, W, "pixels", (3, 3), (1, 1), (1, 1), border, 0, 1)
+    scale = ScaleStage(shape, shape, "acc", A, A, 6)
+    again = IntegerConv(shape, shape, W, "numbers", (3, 3), (1, 1), (1, 1), border, 0, 1)
+    packed = scored(
+        shape, first, scale, again, scale, AddStage(shape, shape, sources=(1, 3)),
+        ConcatStage(shape, (4, 5, 6), (3, 3), sources=(4, 1)),
+        PoolStage((4, 5, 6), (2, 2, 6), (2, 2), (2, 2)),
+    )  # fmt: skip
+    file = exported(packed)
+    check(runtime, packed, file, images_for(packed, rng))
+    assert operators(file)["Transpose"] == 2
+
+
+def test_a_stage_of_an_unknown_kind(tmp_path):
+    class OtherStage(PoolStage):
+        kind = "other"
+
+    packed = scored((2, 2, 1), OtherStage((2, 2, 1), (1, 1, 1), (2, 2), (1, 1)))
+    with pytest.raises(PackError, match=r"stage 0.other: expected a stage that has an ONNX form"):
+        export_onnx(packed, tmp_path / "model.onnx")
     assert not list(tmp_path.iterdir())
 
 
