@@ -55,6 +55,7 @@ ONLY = re.compile(r"\s*(?://|/\*|<!--) (?:only ([a-z_ ]+?)|end)(?: \*/| -->)?")
 
 # The kinds of stages whose programs on bits, without branches, the page knows as "binary".
 BINARY = {"binarize", "code", "dense", "conv", "pool", "threshold", "scores"}
+NUMBERS = {"levels", "scale", "slope", "add"}  # kinds that give numbers
 
 # The digits of base 91: printable characters that have no special meaning in JSON and scripts.
 DIGITS = np.array([c for c in range(33, 127) if chr(c) not in '"\\<'], np.uint8)
@@ -155,7 +156,7 @@ def _properties(packed: PackedModel) -> set[str]:
     if kinds <= BINARY and not branches:
         found |= {"binary", *BINARY - {"code", "scores"}}
     else:
-        found |= {"wide", *kinds - {"scores"}}
+        found |= {"wide", "shades" if kinds & NUMBERS else "bits", *kinds - {"scores"}}
     typed = code or named or kind != "draw" or not found.isdisjoint({"wide", "single"})
     found.add("typed" if typed else "untyped")
     if kind == "draw":
