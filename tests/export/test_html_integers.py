@@ -222,7 +222,7 @@ def joins():
 
 def windows(takes):
     """Sums and maxima of overlapping windows, of numbers below 0 and of bits."""
-    shape = (5, 4, 2)
+    shape = (5, 6, 2)
     first = ScaleStage(shape, shape, "pixels", np.array([257, -257]), np.array([-(2**15), 0]), 0)
     if takes == "numbers":
         first = dataclasses.replace(first, B=np.array([-(2**15), -(2**15) + 65535]))
@@ -230,9 +230,8 @@ def windows(takes):
     if takes == "bits":
         falling = np.array([False, True])
         stages.append(ThresholdStage(shape, shape, np.array([9, -9], np.int32), falling))
-    pooled = PoolStage(shape, (4, 2, 2), (2, 3), (1, 1))
-    summed = SumPoolStage((4, 2, 2), (2, 2, 2), takes, (3, 1), (1, 2))
-    summed = dataclasses.replace(summed, out_shape=(2, 1, 2))
+    pooled = PoolStage(shape, (4, 4, 2), (2, 3), (1, 1))
+    summed = SumPoolStage((4, 4, 2), (2, 2, 2), takes, (3, 1), (1, 2))
     return program(shape, *stages, pooled, summed), inputs(shape, np.random.default_rng(8))
 
 
