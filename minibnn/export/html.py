@@ -156,6 +156,7 @@ def _properties(packed: PackedModel) -> set[str]:
     if kinds <= BINARY and not branches:
         found |= {"binary", *BINARY - {"code", "scores"}}
     else:
+        found |= {"planes"} if any(map(_has_planes, packed.stages)) else set()
         found |= {"wide", "shades" if kinds & NUMBERS else "bits", *kinds - {"scores"}}
     typed = code or named or kind != "draw" or not found.isdisjoint({"wide", "single"})
     found.add("typed" if typed else "untyped")
@@ -276,6 +277,15 @@ def _describe_weights(weights: HostArray) -> dict[str, Any]:
     planes = {"weights": weights > 0} | ({"mask": weights != 0} if form == "ternary" else {})
     packed = {name: np.packbits(plane, bitorder="little") for name, plane in planes.items()}
     return {"form": form} | {name: _text(plane.tobytes()) for name, plane in packed.items()}
+
+
+def _has_planes(stage: Stage) -> bool:
+    """Whether the page counts bits that agree, as it does for weights of +1, -1 and 0."""
+    return (
+        isinstance(stage, IntegerProduct)
+        and stage.takes == "bits"
+        and weight_form(stage.weights) != "bytes"
+    )
 
 
 def _describe_code(stage: CodeStage) -> dict[str, Any]:

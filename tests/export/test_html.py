@@ -157,7 +157,7 @@ def test_blocks_of_the_template_end():
     assert named == {
         "draw", "picture", "table", "digits", "drawing", "names", "plain", "code", "uncoded",
         "pixels", "numbers", "typed", "untyped", "several", "single", "binary", "wide", "bits",
-        "shades", *BINARY - {"scores"}, *NUMBERS, "integer_dense", "integer_conv", "sum_pool", "concat",
+        "shades", "planes", *BINARY - {"scores"}, *NUMBERS, "integer_dense", "integer_conv", "sum_pool", "concat",
     }  # fmt: skip
 
 
