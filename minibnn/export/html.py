@@ -71,8 +71,9 @@ def export_html(
     """Write a web page on which people try a packed model out.
 
     The page is one file of HTML, CSS and JavaScript that loads nothing from a network. The model's
-    integer program runs on the page, in words of 32 bits, and the page shows every bit, the scores
-    and the label, by its name if the model has ``class_names``. What goes in depends on the model:
+    integer program runs on the page, and the page shows every bit, numbers of several bits as
+    colours, the scores and the label, by its name if the model has ``class_names``. A single score
+    is a bar between two classes. What goes in depends on the model:
 
     .. code-block:: text
 

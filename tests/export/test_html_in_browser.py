@@ -789,7 +789,7 @@ def test_numbers_and_branches_are_shown(opened, rng):
         "A dot takes what layer 1 has in its place, and is lit when that passes its own threshold.",
         "in layer 1 and layer 2. Layer 2: each map searches for one pattern: a dot weighs 3\u00d73 bits "
         "in 4 maps of layer 1 in bits by \u22121, 0 and +1",
-        "The dots of layer 3 and layer 4, side by side. Layer 3: each map",
+        "The dots of layer 3 and layer 4, side by side. Layer 3 and layer 4: each map",
     ], strict=True):  # fmt: skip
         assert words in caption
     scales = page.run("[...document.querySelectorAll('.scale')].map((p) => p.textContent)")
