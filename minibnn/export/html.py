@@ -19,6 +19,18 @@ from minibnn.export.vectors import TestVectors, vectors_of
 from minibnn.packed.bits import flat_bits
 from minibnn.packed.description import interval_end
 from minibnn.packed.errors import PackError
+from minibnn.packed.integer_stages import (
+    AddStage,
+    ConcatStage,
+    IntegerConv,
+    IntegerDense,
+    IntegerProduct,
+    LevelStage,
+    ScaleStage,
+    SlopeStage,
+    SumPoolStage,
+    weight_form,
+)
 from minibnn.packed.model import PackedModel
 from minibnn.packed.stages import (
     Binarize,
@@ -35,11 +47,15 @@ from minibnn.packed.stages import (
 
 __all__ = ["export_html"]
 
-TITLE = "A network of single bits"
+TITLES = {"binary": "A network of single bits", "wide": "A network of small integers"}
 PLACE = re.compile(r"\{\{(\w+)\}\}")
 # In the template, lines between `// only a b` and `// end`, or such comments of HTML and CSS, are
 # for pages with the property a or b; see `_properties`.
-ONLY = re.compile(r"\s*(?://|/\*|<!--) (?:only ([a-z ]+?)|end)(?: \*/| -->)?")
+ONLY = re.compile(r"\s*(?://|/\*|<!--) (?:only ([a-z_ ]+?)|end)(?: \*/| -->)?")
+
+# The kinds of stages whose programs on bits, without branches, the page knows as "binary".
+BINARY = {"binarize", "code", "dense", "conv", "pool", "threshold", "scores"}
+NUMBERS = {"levels", "scale", "slope", "add"}  # kinds that give numbers
 
 # The digits of base 91: printable characters that have no special meaning in JSON and scripts.
 DIGITS = np.array([c for c in range(33, 127) if chr(c) not in '"\\<'], np.uint8)
@@ -55,8 +71,9 @@ def export_html(
     """Write a web page on which people try a packed model out.
 
     The page is one file of HTML, CSS and JavaScript that loads nothing from a network. The model's
-    integer program runs on the page, in words of 32 bits, and the page shows every bit, the scores
-    and the label, by its name if the model has ``class_names``. What goes in depends on the model:
+    integer program runs on the page, and the page shows every bit, numbers of several bits as
+    colours, the scores and the label, by its name if the model has ``class_names``. A single score
+    is a bar between two classes. What goes in depends on the model:
 
     .. code-block:: text
 
@@ -97,21 +114,17 @@ def export_html(
     """
     if not isinstance(title, str | None):
         raise TypeError(f"export_html: expected title as text, got {type(title).__name__}")
+    properties = _properties(packed)
+    usual = TITLES["binary" if "binary" in properties else "wide"]
     if title is not None and not title.strip():
         raise ValueError(
-            f"export_html: expected a title that can be read, got {title!r}; None gives {TITLE!r}"
-        )
-    if packed.classes == 1:
-        raise PackError(
-            "export_html: expected a score for each class, got a model with a single one; export "
-            "it by export_c or export_onnx, or end it in a Dense with two outputs"
+            f"export_html: expected a title that can be read, got {title!r}; None gives {usual!r}"
         )
     vectors = vectors_of(packed, images)
     if len(vectors.images) == 0:
         raise ValueError("export_html: expected at least one image for the self-test, got none")
-    properties = _properties(packed)
     model = _json(_describe(packed, "typed" in properties))
-    heading = html.escape(TITLE if title is None else title)
+    heading = html.escape(usual if title is None else title)
     content = {
         "title": heading,
         "heading": heading,
@@ -135,10 +148,19 @@ def _properties(packed: PackedModel) -> set[str]:
     kind = "table"
     if packed.input_dtype == "uint8":
         kind = "draw" if shape in DRAWN else "picture" if image else kind
-    named = packed.class_names not in (None, tuple(map(str, range(packed.classes))))
+    named = packed.class_names not in (None, tuple(map(str, range(max(packed.classes, 2)))))
     found = {kind, "names" if named else "plain", "code" if code else "uncoded"}
     found.add("numbers" if code or kind == "table" else "pixels")
-    found.add("typed" if code or named or kind != "draw" else "untyped")
+    found.add("single" if packed.classes == 1 else "several")
+    kinds = {stage.kind for stage in packed.stages}
+    branches = any(stage.sources for stage in packed.stages)
+    if kinds <= BINARY and not branches:
+        found |= {"binary", *BINARY - {"code", "scores"}}
+    else:
+        found |= {"planes"} if any(map(_has_planes, packed.stages)) else set()
+        found |= {"wide", "shades" if kinds & NUMBERS else "bits", *kinds - {"scores"}}
+    typed = code or named or kind != "draw" or not found.isdisjoint({"wide", "single"})
+    found.add("typed" if typed else "untyped")
     if kind == "draw":
         found.add("digits" if packed.classes == 10 and not named else "drawing")
     return found
@@ -206,32 +228,65 @@ def _describe_vectors(packed: PackedModel, vectors: TestVectors, model: str) -> 
 def _describe_stage(i: int, stage: Stage) -> dict[str, Any]:
     """A stage as the page's `loadNetwork` reads it."""
     about: dict[str, Any] = {"kind": stage.kind, "out": stage.out_shape}
-    if isinstance(stage, ConvStage | PoolStage):
+    if stage.sources:
+        about["sources"] = stage.sources
+    if isinstance(stage, ConvStage | IntegerConv | PoolStage | SumPoolStage):
         about["in"] = stage.in_shape
     if isinstance(stage, CodeStage):
         about |= _describe_code(stage)
     if isinstance(stage, Product):
         about |= {"channels": stage.channels, "width": stage.width, "pixels": stage.pixels}
         about["weights"] = _text(flat_bits(stage.weights, stage.width).tobytes())
-    if isinstance(stage, ConvStage):
+    elif isinstance(stage, IntegerProduct):
+        about |= {"channels": stage.channels, "width": stage.width}
+        about |= _describe_weights(stage.weights)
+    if isinstance(stage, IntegerProduct | SumPoolStage | ScaleStage):
+        about["takes"] = stage.takes
+    if isinstance(stage, ConvStage | IntegerConv):
         (above, below), (left, right) = stage.border
         about |= {"size": stage.size, "stride": stage.stride, "dilation": stage.dilation}
         about |= {"border": [above, below, left, right], "border_value": stage.border_value}
-    elif isinstance(stage, PoolStage):
+        if isinstance(stage, IntegerConv):
+            about["groups"] = stage.groups
+    elif isinstance(stage, PoolStage | SumPoolStage):
         about |= {"size": stage.size, "stride": stage.stride}
     elif isinstance(stage, Binarize):
         about |= {"threshold": stage.threshold, "falling": stage.falling}
-    elif isinstance(stage, ThresholdStage):
+    elif isinstance(stage, ThresholdStage | LevelStage):
         about["thresholds"] = stage.thresholds.tolist()
         about["falling"] = np.flatnonzero(stage.falling).tolist()
     elif isinstance(stage, ScoreStage):
         numbers = _numbers(stage)
         about |= {"int32": stage.fits_int32, "A": numbers(stage.A), "B": numbers(stage.B)}
-    elif not isinstance(stage, DenseStage | CodeStage):
+    elif isinstance(stage, ScaleStage | SlopeStage):
+        about |= {name: array.tolist() for name, array in stage.arrays().items()}
+        about["shift"] = stage.shift
+    elif isinstance(stage, ConcatStage):
+        about["parts"] = stage.parts
+    elif not isinstance(stage, DenseStage | IntegerDense | CodeStage | AddStage):
         raise PackError(
             f"export_html: stage {i}: expected a kind that the page runs, got {stage.kind}"
         )
     return about
+
+
+def _describe_weights(weights: HostArray) -> dict[str, Any]:
+    """What the page's `loadIntegers` reads: planes of bits, or bytes."""
+    form = weight_form(weights)
+    if form == "bytes":
+        return {"form": form, "weights": _text(weights.tobytes())}
+    planes = {"weights": weights > 0} | ({"mask": weights != 0} if form == "ternary" else {})
+    packed = {name: np.packbits(plane, bitorder="little") for name, plane in planes.items()}
+    return {"form": form} | {name: _text(plane.tobytes()) for name, plane in packed.items()}
+
+
+def _has_planes(stage: Stage) -> bool:
+    """Whether the page counts bits that agree, as it does for weights of +1, -1 and 0."""
+    return (
+        isinstance(stage, IntegerProduct)
+        and stage.takes == "bits"
+        and weight_form(stage.weights) != "bytes"
+    )
 
 
 def _describe_code(stage: CodeStage) -> dict[str, Any]:

@@ -747,14 +747,3 @@ def test_figures_are_python_floats(tmp_path):
         save_packed(packed, tmp_path / "model", training={"accuracy": value})
     save_packed(packed, tmp_path / "model", training={"accuracy": float(value)})
     assert load_packed(tmp_path / "model").training == {"accuracy": 0.5}
-
-
-def test_a_page_needs_a_score_for_each_class(tmp_path):
-    model = Sequential(*start(), dense(42, 1)).initialize(0)
-    with advised(
-        "export", "export it by export_c or export_onnx, or end it in a Dense with two outputs"
-    ):
-        export_html(pack(model, (42,)), tmp_path / "page.html")
-    export_c(pack(model, (42,)), tmp_path / "net.h")
-    model = Sequential(*start(), dense(42, 2)).initialize(0)
-    export_html(pack(model, (42,)), tmp_path / "page.html")

@@ -14,7 +14,16 @@ from few_images import few_images
 from html_pages import dense, element, exported
 
 from minibnn import PackError, Rescale, Reshape, Sequential, pack
-from minibnn.export.html import ONLY, _chosen, _json, _properties, _shortened, export_html
+from minibnn.export.html import (
+    BINARY,
+    NUMBERS,
+    ONLY,
+    _chosen,
+    _json,
+    _properties,
+    _shortened,
+    export_html,
+)
 from minibnn.packed.stages import Stage
 from minibnn.recipes import RECIPES
 
@@ -140,12 +149,15 @@ def test_blocks_of_the_template_end():
         if mark := ONLY.fullmatch(line):
             depth += 1 if mark[1] else -1
             named |= set((mark[1] or "").split())
-        assert 0 <= depth <= 2, line
-        assert mark or not re.match(r"\s*(//|/\*|<!--) (only [a-z ]*( \*/| -->)?|end)$", line), line
+        assert 0 <= depth <= 3, line
+        assert mark or not re.match(r"\s*(//|/\*|<!--) (only [a-z_ ]*( \*/| -->)?|end)$", line), (
+            line
+        )
     assert depth == 0
     assert named == {
         "draw", "picture", "table", "digits", "drawing", "names", "plain", "code", "uncoded",
-        "pixels", "numbers", "typed", "untyped",
+        "pixels", "numbers", "typed", "untyped", "several", "single", "binary", "wide", "bits",
+        "shades", "planes", *BINARY - {"scores"}, *NUMBERS, "integer_dense", "integer_conv", "sum_pool", "concat",
     }  # fmt: skip
 
 

@@ -17,16 +17,20 @@ from html_pages import (
     ONE,
     SEVEN,
     ZERO,
+    branched,
     dense,
     element,
     exported,
     noise,
     packed_of,
+    program,
     with_wide_scores,
 )
+from integer_programs import random_program
 
 from minibnn import Flatten, Rescale, Sequential, load_sample, pack
 from minibnn.export.html import export_html
+from minibnn.packed.integer_stages import IntegerDense, LevelStage, ScaleStage
 
 
 @pytest.fixture(scope="module")
@@ -734,3 +738,222 @@ def test_names_beside_a_drawing(opened, modern):
         page.settle()
         assert text(page, "digit").strip() == ""
         assert page.complaints() == []
+
+
+# --- networks on integers ------------------------------------------------------------------------
+
+
+def marked(page, board, dot):
+    """What the page says of a dot of a board, by its number along the first line of dots."""
+    page.run(f"document.querySelectorAll('#layers [tabindex]')[{board}].focus()")
+    page.key("Escape")
+    for _ in range(dot + 1):
+        page.key("ArrowRight")
+    return page.run(f"document.querySelectorAll('.readout')[{board}].textContent")
+
+
+def spoken(n):
+    return f"{n:,}".replace("-", "\u2212")
+
+
+def titles(page):
+    return page.run("[...document.querySelectorAll('#layers figure:not(.seen) h3')]"
+                    ".map((h) => h.textContent)")  # fmt: skip
+
+
+def test_numbers_and_branches_are_shown(opened, rng):
+    packed = branched(rng)
+    page = opened(packed)
+    image = load_sample().test_images[3]
+    assert show(page, image) == packed.predict(image[None])[0]
+    scores = [int(s) for s in page.run("minibnn.result.scores.map(String)")]
+    assert scores == packed.predict_scores(image[None])[0].tolist()
+    first, bits, total, joined = (packed.after(image[None], n)[0] for n in (3, 4, 7, 12))
+
+    def numbers(v):
+        return f"{v.size:,} numbers from {spoken(v.min())} to {spoken(v.max())}"
+
+    assert titles(page) == [
+        f"Layer 1: {numbers(first)}",
+        f"Layer 1 in bits: {bits.sum()} of {bits.size} lit",
+        f"Sum 1: {numbers(total)}",
+        f"Join 1: {numbers(joined)}",
+    ]
+    assert text(page, "facts").startswith(
+        "28\u00d728 pixels → 5 layers of weights, 1 shortcut, 1 join → 10 scores."
+    )
+    captions = page.run("[...document.querySelectorAll('#layers figure:not(.seen) figcaption')]"
+                        ".map((c) => c.textContent)")  # fmt: skip
+    for caption, words in zip(captions, [
+        "weighs 3\u00d73 pixels by whole numbers from \u2212127 to 127, scales and shifts that, and flattens",
+        "A dot takes what layer 1 has in its place, and is lit when that passes its own threshold.",
+        "in layer 1 and layer 2. Layer 2: each map searches for one pattern: a dot weighs 3\u00d73 bits "
+        "in 4 maps of layer 1 in bits by \u22121, 0 and +1",
+        "The dots of layer 3 and layer 4, side by side. Layer 3 and layer 4: each map",
+    ], strict=True):  # fmt: skip
+        assert words in caption
+    scales = page.run("[...document.querySelectorAll('.scale')].map((p) => p.textContent)")
+    assert scales[2] == "03"  # levels from 0 to 3
+    assert scales[0][0] == scales[1][0] == "\u2212"
+    assert page.complaints() == []
+
+
+def test_what_a_dot_of_numbers_says(opened, rng):
+    packed = branched(rng)
+    page = opened(packed)
+    image = load_sample().test_images[3]
+    show(page, image)
+    values = [packed.after(image[None], n).reshape(-1, packed.stages[n - 1].out_shape[-1])
+              for n in range(1, len(packed.stages))]  # fmt: skip
+    A = packed.stages[2].A[0]
+    for dot in (2, 5, 9):
+        scaled, slope, bit, branch, total = (int(values[k][dot, 0]) for k in (1, 2, 3, 5, 6))
+        place = f"map 1, row 1, column {dot + 1}: "
+        way = f"({spoken(scaled)}) \u00d7 {A}, divided by 16 and rounded, is {spoken(slope)}"
+        way = f"{slope}, above 0, so it stays" if scaled > 0 else way.replace("(0)", "0")
+        assert marked(page, 0, dot) == place + way
+        assert marked(page, 1, dot).endswith("lit" if bit else "dark")
+        parts = [f"({spoken(v)})" if v < 0 else spoken(v) for v in (slope, branch)]
+        assert marked(page, 2, dot) == f"{place}{' + '.join(parts)} = {spoken(total)}"
+    assert marked(page, 3, 1) == f"map 1, row 1, column 2: {values[11][1, 0]}, from layer 3"
+    page.key("End")
+    assert page.complaints() == []
+
+
+def test_colours_of_numbers(opened, rng):
+    """Yellow above 0, blue below, brighter the larger; read from the middles of the dots."""
+    x = np.array([0, 100, 128, 150, 200, 255, 60, 128], np.uint8)
+    stage = ScaleStage((8,), (8,), "pixels", np.ones(8, int), np.full(8, -128), 0)
+    last = IntegerDense((8,), (3,), np.ones((3, 8), np.int8), "numbers")
+    page = opened(program((8,), stage, last), images=x[None])
+    page.call("Emulation.setEmulatedMedia", features=[{"name": "prefers-reduced-motion", "value": "reduce"}])  # fmt: skip
+    page.run(f"minibnn.show({x.tolist()})")
+    colours = page.run("""(() => {
+        const board = document.querySelector("#layers [tabindex]");
+        const pen = board.getContext("2d");
+        const pad = Math.min(14, Math.round(board.clientWidth * 0.035)), cell = 26;
+        const left = (board.clientWidth - 4 * cell) / 2;
+        return Array.from({ length: 8 }, (_, k) => [...pen.getImageData(
+            left + (k % 4 + 0.5) * cell, pad + (Math.floor(k / 4) + 0.5) * cell, 1, 1).data]);
+    })()""")
+    warmth = [red - blue for red, _, blue, _ in colours]
+    assert (
+        warmth[0]
+        < warmth[6]
+        < warmth[1]
+        < warmth[2]
+        == warmth[7]
+        < warmth[3]
+        < warmth[4]
+        < warmth[5]
+    )
+    assert colours[5][:3] == pytest.approx([244, 233, 69], abs=6)
+    assert colours[0][:3] == pytest.approx([96, 165, 255], abs=6)
+
+
+def test_the_window_of_a_dot_is_shown_on_the_picture(opened, rng):
+    packed = branched(rng)
+    page = opened(packed)
+    show(page, np.full((28, 28), 255, np.uint8))
+    marked(page, 0, 4)
+    assert text(page, "lens") == "How this dot sees it"
+    colours = page.run("""(() => {
+        const seen = document.getElementById("seen"), pen = seen.getContext("2d");
+        const side = seen.width / 28;
+        return Array.from({ length: 84 }, (_, k) => [...pen.getImageData(
+            (k % 28 + 0.5) * side, (Math.floor(k / 28) + 0.5) * side, 1, 1).data.slice(0, 3)]);
+    })()""")
+    plain = [244, 244, 238]
+    others = [k for k, colour in enumerate(colours) if colour != pytest.approx(plain, abs=2)]
+    # Row 1, column 5 of stride 2, with padding of 1: pixels of rows 1 and 2, columns 8 to 10.
+    assert set(others) == {7, 8, 9, 28 + 7, 28 + 8, 28 + 9}
+    filters = packed.stages[0].weights[0].reshape(3, 3)[1:].ravel()
+    for k, w in zip(sorted(others), filters, strict=True):
+        assert (colours[k][0] > colours[k][2]) == (w > 0)
+    page.key("Escape")
+    assert text(page, "lens") == "The picture"
+
+
+@pytest.mark.parametrize("seed", range(8))
+def test_random_programs_on_a_phone(seed, opened):
+    packed = random_program(np.random.default_rng(seed))
+    page = opened(packed, (360, 740))
+    assert page.run("document.documentElement.scrollWidth") == 360
+    boards = page.run("document.querySelectorAll('#layers [tabindex]').length")
+    for board in range(boards):
+        said = marked(page, board, 1)
+        assert ": " in said
+        for word in ("undefined", "NaN", "null", "[object"):
+            assert word not in said
+    for word in ("undefined", "NaN", "null", "[object"):
+        assert word not in page.run("document.body.innerText")
+    x = np.random.default_rng(seed).integers(0, 256, packed.input_shape, np.uint8)
+    assert show(page, x) == packed.predict(x[None])[0]
+    assert page.complaints() == []
+
+
+@pytest.mark.parametrize("names", [None, ("a calm day", "a day of heavy storms and rain")])
+@pytest.mark.parametrize("size", [(1280, 800), (360, 740)])
+def test_a_single_score(names, size, opened):
+    """One bar between two classes, to the side of the one that the score says."""
+    stage = IntegerDense((1,), (1,), np.ones((1, 1), np.int8), "pixels")
+    packed = program((1,), stage, A=10, B=-1000, class_names=names)
+    page = opened(packed, size, images=np.array([[50], [150], [100]], np.uint8))
+    assert page.run("document.documentElement.scrollWidth") == size[0]
+    ends = page.run("[...document.querySelectorAll('#ends th')].map((h) => h.textContent)")
+    assert ends == list(names or "01")
+    for x, score, label in [(50, -500, 0), (99, -10, 0), (100, 0, 1), (101, 10, 1), (200, 1000, 1)]:
+        assert (
+            page.run(f"minibnn.show([{x}])") == label == packed.predict(np.array([[x]], np.uint8))
+        )
+        told = f"It says {ends[label]}: the score, {spoken(score)}, is {'not ' if label else ''}below 0."
+        assert text(page, "sentence") == told
+        best = page.run("[...document.querySelectorAll('#ends .best')].map((h) => h.textContent)")
+        assert best == [ends[label]]
+        assert page.run("document.querySelector('.score').textContent") == spoken(score)
+        left, width = (
+            page.run(f"parseFloat(document.querySelector('.bar').style.{name})")
+            for name in ("left", "width")
+        )
+        share = 50 * score / max(abs(score), 500)
+        assert (left, width) == pytest.approx((50 + min(0, share), abs(share)), abs=0.01)
+        if names:
+            assert text(page, "digit") == names[label]
+        else:
+            assert page.run("document.getElementById('digit').ariaLabel") == f"It says {label}"
+    assert text(page, "facts").startswith("1 number → 1 layer of weights → 1 score.")
+    assert page.complaints() == []
+
+
+def test_a_single_score_of_nothing_drawn(opened, rng):
+    page = opened(branched(rng, 1), (360, 740))
+    page.run("document.getElementById('clear').click()")
+    page.settle()
+    assert text(page, "sentence").startswith("Nothing is drawn yet.")
+    assert page.run("document.querySelectorAll('#says .best').length") == 0
+    draw(page, ONE)
+    assert page.run("document.querySelectorAll('#says th.best').length") == 1
+    assert page.complaints() == []
+
+
+def test_integers_of_a_coded_input(opened, rng):
+    """Sliders, and layers of several bits behind them."""
+    packed, _ = coded("int16", rng)
+    n = packed.stages[1].width
+    W = rng.integers(-127, 128, (6, n)).astype(np.int8)
+    stages = [
+        packed.stages[0],
+        IntegerDense((n,), (6,), W, "bits"),
+        LevelStage((6,), (6,), np.sort(rng.integers(-400, 400, (6, 3)), 1).astype(np.int32), np.zeros(6, bool)),
+        IntegerDense((6,), (3,), rng.integers(-9, 10, (3, 6)).astype(np.int8), "numbers"),
+    ]  # fmt: skip
+    wide = program(packed.input_shape, *stages, input_dtype="int16", class_names=("a", "b", "c"),
+                   feature_names=packed.feature_names)  # fmt: skip
+    page = opened(wide)
+    assert titles(page)[0].startswith("The input in bits: ")
+    assert titles(page)[1].startswith("Layer 1: 6 numbers")
+    for k, number in itertools.product(range(2), ("3", "-32767", "32767")):
+        put(page, field(k), number)
+        agree(page, wide)
+    assert " of its 3 thresholds" in marked(page, 1, 2)
+    assert page.complaints() == []

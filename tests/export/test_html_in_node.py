@@ -7,8 +7,6 @@ import dataclasses
 import itertools
 import json
 import math
-import shutil
-import subprocess
 import zlib
 
 import numpy as np
@@ -23,6 +21,8 @@ from html_pages import (
     element,
     exported,
     models,
+    needs_node,
+    node,
     noise,
     packed_of,
     with_wide_scores,
@@ -31,17 +31,6 @@ from html_pages import (
 from minibnn import Rescale, Reshape, Sequential, pack
 from minibnn.export.html import _packbits, _text
 from minibnn.packed.stages import CodeStage, PoolStage
-
-NODE = shutil.which("node")
-needs_node = pytest.mark.skipif(NODE is None, reason="no node on the PATH")
-
-
-def node(*parts, given=None):
-    """The JSON that a script in strict mode prints; it has a variable `given`."""
-    text = "\n".join([*parts[:-1], f"const given = {json.dumps(given)};", parts[-1]])
-    done = subprocess.run([NODE, "-"], input=text, capture_output=True, text=True, timeout=120)
-    assert (done.returncode, done.stderr) == (0, "")
-    return json.loads(done.stdout)
 
 
 def node_scores(page, images):

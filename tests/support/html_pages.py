@@ -1,13 +1,18 @@
-"""Models that a web page can run, and exported pages of them."""
+"""Models that a web page can run, exported pages of them, and node, which runs their scripts."""
 
 from __future__ import annotations
 
 import dataclasses
+import json
 import math
 import re
+import shutil
+import subprocess
 
 import numpy as np
+import pytest
 from chromium import chromium  # noqa: F401 (a fixture)
+from integer_programs import NO_BORDER
 
 from minibnn import (
     Activation,
@@ -23,6 +28,17 @@ from minibnn import (
     pack,
 )
 from minibnn.export.html import export_html
+from minibnn.packed.integer_stages import (
+    AddStage,
+    ConcatStage,
+    IntegerConv,
+    IntegerDense,
+    LevelStage,
+    ScaleStage,
+    SlopeStage,
+)
+from minibnn.packed.model import PackedModel
+from minibnn.packed.stages import ScoreStage, ThresholdStage
 from minibnn.recipes import RECIPES
 
 SIGN = SignSTE()
@@ -103,6 +119,57 @@ def with_wide_scores(packed):
     return dataclasses.replace(packed, stages=(*packed.stages[:-1], wide))
 
 
+def program(input_shape, *stages, A=1, B=0, wide=False, **options):
+    """These stages with scores ``A v + B`` at their end; `wide` for scores beyond 32 bits."""
+    (n,) = shape = (math.prod(stages[-1].out_shape),)
+    A, B = (np.broadcast_to(np.array(v, np.int64), shape).copy() for v in (A, B))
+    unit = np.ones(n, np.float32)
+    scores = ScoreStage(shape, shape, A, B, 0, not wide, unit, unit)
+    return PackedModel(input_shape, (*stages, scores), {"thresholds": []}, **options)
+
+
+def branched(rng, classes=10, shape=(28, 28), depth=1, **options):
+    """A network with every kind of number: bytes, ternary weights and bits, a shortcut, a join."""
+    (h, w), n = ((side + 1) // 2 for side in shape[:2]), 4
+    maps, half = (h, w, n), ((h + 1) // 2, (w + 1) // 2)
+    edge = ((1, 1), (1, 1))
+
+    def weights(most, *size):
+        W = rng.integers(-most, most + 1, size).astype(np.int8)
+        W[0, 0] = most
+        return W
+
+    def scaled(most, reach):
+        A = np.full(n, most * 2**16 // reach, np.int64)
+        return A, rng.integers(0, 2**17, n), 16
+
+    image, one = (*shape[:2], depth), (1, 1)
+    first = IntegerConv(
+        image, maps, weights(127, n, 9 * depth), "pixels", (3, 3), (2, 2), one, edge, 0, 1
+    )
+    stages = [
+        first,
+        ScaleStage(maps, maps, "acc", *scaled(100, 2**16)),
+        SlopeStage(maps, maps, np.full(n, 3, np.int64), 4),
+        ThresholdStage(maps, maps, rng.integers(0, 9, n).astype(np.int32), rng.random(n) < 0.3),
+        IntegerConv(maps, maps, weights(1, n, 9 * n), "bits", (3, 3), one, one, edge, 0, 1),
+        ScaleStage(maps, maps, "acc", *scaled(60, 12)),
+        AddStage(maps, maps, sources=(2, 5)),
+    ]
+    for k in (3, 2):
+        out = (*half, k)
+        stages.append(
+            IntegerConv(maps, out, weights(9, k, n), "numbers", one, (2, 2), one, NO_BORDER, 0, 1,
+                        sources=() if k == 3 else (6,))
+        )  # fmt: skip
+        thresholds = np.sort(rng.integers(-300, 600, (k, 3)).astype(np.int32), axis=1)
+        stages.append(LevelStage(out, out, thresholds, np.zeros(k, bool)))
+    stages.append(ConcatStage((*half, 3), (*half, 5), (3, 2), sources=(8, 10)))
+    n = math.prod(half) * 5
+    stages.append(IntegerDense((n,), (classes,), weights(127, classes, n), "numbers"))
+    return program(shape, *stages, **options)
+
+
 def noise(rng, n=20):
     images = rng.integers(0, 256, (n, 28, 28), np.uint8)
     images[1::2] *= rng.random(images[1::2].shape) < 0.2  # mostly black, as digits are
@@ -117,6 +184,18 @@ def exported(packed, folder, **options):
     path = folder / "page.html"
     export_html(packed, path, **options)
     return path.read_text(encoding="utf-8")
+
+
+NODE = shutil.which("node")
+needs_node = pytest.mark.skipif(NODE is None, reason="no node on the PATH")
+
+
+def node(*parts, given=None):
+    """The JSON that a script in strict mode prints; it has a variable `given`."""
+    text = "\n".join([*parts[:-1], f"const given = {json.dumps(given)};", parts[-1]])
+    done = subprocess.run([NODE, "-"], input=text, capture_output=True, text=True, timeout=120)
+    assert (done.returncode, done.stderr) == (0, "")
+    return json.loads(done.stdout)
 
 
 def arc(x, y, rx, ry, start=0.0, stop=2 * math.pi, n=40):
