@@ -139,7 +139,7 @@ static inline uint32_t name_popcount(name_word x)
     static const uint8_t counts[16] NAME_FLASH = {0, 1, 1, 2, 1, 2, 2, 3, 1, 2, 2, 3, 2, 3, 3, 4};
     uint32_t n = 0;
     for (; x != 0; x >>= 4)
-        n += NAME_READ(uint8_t, counts + (x & 15));
+        n += NAME_READ(uint8_t, &counts[x & 15]);
     return n;
 #endif
 }
@@ -149,7 +149,7 @@ static inline uint32_t name_distance(const name_word *x, const name_word *w, uin
 {
     uint32_t k, n = 0;
     for (k = 0; k < words; k++)
-        n += name_popcount(x[k] ^ NAME_READ(name_word, w + k));
+        n += name_popcount(x[k] ^ NAME_READ(name_word, &w[k]));
     return n;
 }
 
@@ -203,9 +203,9 @@ static inline void name_code(name_word *y, const name_input *x, const name_featu
     uint32_t p, j;
     for (p = 0; p < positions; p++, x += features)
         for (j = 0; j < n; j++) {
-            const name_number v = NAME_NUMBER(x[NAME_READ(name_feature, feature + j)]);
-            const int inside = v >= NAME_READ(name_number, low + j) &&
-                               (!high || v <= NAME_READ(name_number, high + j));
+            const name_number v = NAME_NUMBER(x[NAME_READ(name_feature, &feature[j])]);
+            const int inside = v >= NAME_READ(name_number, &low[j]) &&
+                               (!high || v <= NAME_READ(name_number, &high[j]));
             name_put(y, p * n + j, (name_word)inside, 1);
         }
 }
@@ -223,7 +223,7 @@ static inline void name_bits(name_word *y, uint32_t at, const name_word *x, cons
         n = channels - start < NAME_WORD_BITS ? channels - start : NAME_WORD_BITS;
         for (c = 0; c < n; c++, w += words)
             bits |= (name_word)(name_distance(x, w, words) <
-                                NAME_READ(name_limit, limits + start + c))
+                                NAME_READ(name_limit, &limits[start + c]))
                     << c;
         name_put(y, at + start, bits, n);
     }
@@ -278,7 +278,7 @@ static inline void name_sums_by_table(int32_t *sums, const uint8_t *x, const nam
         for (g = 0; g < groups; g++)
             name_table(table + 16 * g, x + at + 4 * g, left - 4 * g);
         for (c = 0; c < channels; c++) {
-            name_word bits = NAME_READ(name_word, w + c * words + k);
+            name_word bits = NAME_READ(name_word, &w[c * words + k]);
             int32_t sum = sums[c];
             for (g = 0; g + 8 <= groups; g += 8) {
                 sum += name_look_up(table + 16 * g, (uint32_t)bits);
@@ -388,7 +388,7 @@ static inline void name_compare(name_word *y, uint32_t at, const int32_t *sums,
         n = channels - start < NAME_WORD_BITS ? channels - start : NAME_WORD_BITS;
         for (c = 0; c < n; c++)
             bits |= (name_word)(sums[start + c] >=
-                                NAME_READ(name_threshold, thresholds + start + c))
+                                NAME_READ(name_threshold, &thresholds[start + c]))
                     << c;
         name_put(y, at + start, bits, n);
     }
@@ -464,7 +464,7 @@ static inline void name_flip(name_word *x, const name_word *mask, uint32_t place
     for (p = 0; p < places; p++)
         for (c = 0; c < channels; c++) {
             const uint32_t at = p * channels + c;
-            const name_word flips = NAME_READ(name_word, mask + c / NAME_WORD_BITS);
+            const name_word flips = NAME_READ(name_word, &mask[c / NAME_WORD_BITS]);
             const name_word bit = (flips >> (c % NAME_WORD_BITS)) & 1;
             x[at / NAME_WORD_BITS] ^= bit << (at % NAME_WORD_BITS);
         }
@@ -582,9 +582,9 @@ static inline void name_masked(int32_t *sums, const name_word *x, const name_wor
         for (k = 0; k < words; k++) {
             name_word counted = valid ? valid[k] : (name_word)-1;
             if (mask)
-                counted &= NAME_READ(name_word, mask + c * words + k);
+                counted &= NAME_READ(name_word, &mask[c * words + k]);
             all += name_popcount(counted);
-            different += name_popcount((x[k] ^ NAME_READ(name_word, w + k)) & counted);
+            different += name_popcount((x[k] ^ NAME_READ(name_word, &w[k])) & counted);
         }
         sums[c] = (int32_t)all - 2 * (int32_t)different;
     }
@@ -599,7 +599,7 @@ static inline void name_byte_sums_of_values(int32_t *sums, const value_type *x, 
     for (c = 0; c < channels; c++, w += width) {
         int32_t sum = 0;
         for (i = 0; i < width; i++)
-            sum += (int32_t)x[i] * NAME_READ(int8_t, w + i);
+            sum += (int32_t)x[i] * NAME_READ(int8_t, &w[i]);
         sums[c] = sum;
     }
 }
@@ -617,9 +617,9 @@ static inline void name_plane_sums_of_values(int32_t *sums, const value_type *x,
         for (k = 0; k < words; k++) {
             const uint32_t at = k * NAME_WORD_BITS, left = width - at;
             const uint32_t n = left < NAME_WORD_BITS ? left : NAME_WORD_BITS;
-            const name_word plus = NAME_READ(name_word, w + c * words + k);
+            const name_word plus = NAME_READ(name_word, &w[c * words + k]);
             const name_word some =
-                mask ? NAME_READ(name_word, mask + c * words + k) : (name_word)-1;
+                mask ? NAME_READ(name_word, &mask[c * words + k]) : (name_word)-1;
             for (i = 0; i < n; i++)
                 sum += (2 * (int32_t)((plus >> i) & 1) - (int32_t)((some >> i) & 1)) * x[at + i];
         }
@@ -669,12 +669,12 @@ static inline void name_signs_of_values(name_word *y, uint32_t at, const value_t
 {
     uint32_t c, start, n;
     for (start = 0; start < channels; start += n) {
-        const name_word fall = falls ? NAME_READ(name_word, falls + start / NAME_WORD_BITS) : 0;
+        const name_word fall = falls ? NAME_READ(name_word, &falls[start / NAME_WORD_BITS]) : 0;
         name_word bits = 0;
         n = channels - start < NAME_WORD_BITS ? channels - start : NAME_WORD_BITS;
         for (c = 0; c < n; c++) {
             const int32_t value = x[start + c];
-            const int32_t t = NAME_READ(name_level, thresholds + start + c);
+            const int32_t t = NAME_READ(name_level, &thresholds[start + c]);
             bits |= (name_word)((fall >> c) & 1 ? value <= t : value >= t) << c;
         }
         name_put(y, at + start, bits, n);
@@ -689,12 +689,12 @@ static inline void name_levels_of_values(int16_t *y, const value_type *x,
 {
     uint32_t c, i;
     for (c = 0; c < channels; c++, thresholds += levels) {
-        const name_word word = falls ? NAME_READ(name_word, falls + c / NAME_WORD_BITS) : 0;
+        const name_word word = falls ? NAME_READ(name_word, &falls[c / NAME_WORD_BITS]) : 0;
         const int fall = (int)((word >> (c % NAME_WORD_BITS)) & 1);
         const int32_t value = x[c];
         int n = 0;
         for (i = 0; i < levels; i++) {
-            const int32_t t = NAME_READ(name_level, thresholds + i);
+            const int32_t t = NAME_READ(name_level, &thresholds[i]);
             n += fall ? value <= t : value >= t;
         }
         y[c] = (int16_t)n;
@@ -728,7 +728,7 @@ static inline void name_scale_of_values(int16_t *y, const value_type *x, const i
 {
     uint32_t c;
     for (c = 0; c < channels; c++)
-        y[c] = name_floor(NAME_READ(int32_t, a + c) * x[c] + NAME_READ(int32_t, b + c), shift);
+        y[c] = name_floor(NAME_READ(int32_t, &a[c]) * x[c] + NAME_READ(int32_t, &b[c]), shift);
 }
 
 //: wide scale of values
@@ -739,7 +739,7 @@ static inline void name_wide_scale_of_values(int16_t *y, const value_type *x, co
     uint32_t c;
     for (c = 0; c < channels; c++)
         y[c] = name_wide_floor(
-            (int64_t)NAME_READ(int32_t, a + c) * x[c] + NAME_READ(int64_t, b + c), shift);
+            (int64_t)NAME_READ(int32_t, &a[c]) * x[c] + NAME_READ(int64_t, &b[c]), shift);
 }
 
 //: choose
@@ -749,7 +749,7 @@ static inline void name_choose(int16_t *y, const name_word *x, uint32_t at, cons
 {
     uint32_t c;
     for (c = 0; c < channels; c++)
-        y[c] = name_bit(x, at + c) > 0 ? NAME_READ(int16_t, on + c) : NAME_READ(int16_t, off + c);
+        y[c] = name_bit(x, at + c) > 0 ? NAME_READ(int16_t, &on[c]) : NAME_READ(int16_t, &off[c]);
 }
 
 //: slopes
@@ -760,7 +760,7 @@ static inline void name_slopes(int16_t *y, const int16_t *x, const int32_t *a, u
     const int32_t half = (int32_t)1 << (shift - 1);
     uint32_t c;
     for (c = 0; c < channels; c++)
-        y[c] = x[c] > 0 ? x[c] : name_floor(NAME_READ(int32_t, a + c) * x[c] + half, shift);
+        y[c] = x[c] > 0 ? x[c] : name_floor(NAME_READ(int32_t, &a[c]) * x[c] + half, shift);
 }
 
 //: wide slopes
@@ -772,7 +772,7 @@ static inline void name_wide_slopes(int16_t *y, const int16_t *x, const int32_t 
     uint32_t c;
     for (c = 0; c < channels; c++)
         y[c] = x[c] > 0 ? x[c]
-                        : name_wide_floor((int64_t)NAME_READ(int32_t, a + c) * x[c] + half, shift);
+                        : name_wide_floor((int64_t)NAME_READ(int32_t, &a[c]) * x[c] + half, shift);
 }
 
 //: maxima of values
@@ -863,7 +863,7 @@ static inline uint32_t name_mix_words(uint32_t h, const name_word *row, uint32_t
     for (i = 0; i < rows; i++, row += words)
         for (k = 0; k < 2 * ((width + 63) / 64); k++) {
             at = 32 * k / NAME_WORD_BITS;
-            h = name_mix(h, at < words ? (uint32_t)(NAME_READ(name_word, row + at) >>
+            h = name_mix(h, at < words ? (uint32_t)(NAME_READ(name_word, &row[at]) >>
                                                     32 * k % NAME_WORD_BITS)
                                        : 0);
         }
@@ -873,7 +873,7 @@ static inline uint32_t name_mix_words(uint32_t h, const name_word *row, uint32_t
 /* The checksum of integers of any type, each as 64 bits. */
 #define NAME_MIX_NUMBERS(h, type, numbers)                                                        \
     for (i = 0; i < (int)(sizeof(numbers) / sizeof((numbers)[0])); i++) {                         \
-        const uint64_t number = (uint64_t)NAME_READ(type, (numbers) + i);                         \
+        const uint64_t number = (uint64_t)NAME_READ(type, &(numbers)[i]);                         \
         h = name_mix(name_mix(h, (uint32_t)number), (uint32_t)(number >> 32));                    \
     }
 
@@ -896,7 +896,7 @@ static inline int name_selftest(void)
         for (c = 0; c < NAME_CLASSES; c++)
             if (scores[c] != NAME_READ(name_score, &name_expected[i][c]))
                 return 1 + i;
-        if (name_predict(image) != NAME_READ(int, name_labels + i))
+        if (name_predict(image) != NAME_READ(int, &name_labels[i]))
             return 1 + i;
     }
     return name_checksum() == NAME_CHECKSUM ? 0 : 1 + NAME_VECTORS;

@@ -83,12 +83,11 @@ class Program(IntegerStages):
             self._require_small(i, stage)
         self._ranges: list[Range] | None = None
         self._choose_types()
-        last, i = last_uses(self.stages), 0
+        i = 0
         while i < len(self.stages):
             taken = self._sources(i, self.stages[i])
             end = self.stage(i, taken)
-            for j in [j for j in self.at if last[j + 1] <= end and j not in (end, -1)]:
-                self._drop(j)
+            self._release(end)
             i = end + 1
         return self
 
@@ -167,18 +166,16 @@ class Program(IntegerStages):
         last = last_uses(self.stages)
         for j in {*sources_of(i, self.stages[i])} if in_place else ():
             if self.at[j].kind == kind and last[j + 1] == i:
-                return self._take_over(j)
+                return self.at[j].text
         return self.buffers.take(kind, size)
 
-    def _take_over(self, j: int) -> str:
-        """The buffer of a value that nothing else takes."""
-        return self.at[j].text
-
-    def _drop(self, j: int) -> None:
-        """Free the buffer of a value, unless another one has taken it over."""
-        value = self.at.pop(j)
-        if value.text not in [other.text for other in self.at.values()]:
-            self.buffers.free(value.text)
+    def _release(self, end: int) -> None:
+        """Free the buffers of what no stage behind `end` takes, unless another value is there."""
+        last = last_uses(self.stages)
+        for j in [j for j in self.at if last[j + 1] <= end and j not in (end, -1)]:
+            value = self.at.pop(j)
+            if value.text not in [other.text for other in self.at.values()]:
+                self.buffers.free(value.text)
 
     def _range(self, i: int) -> Range:
         """The range of what a stage takes."""
@@ -366,6 +363,7 @@ class Program(IntegerStages):
             lines.append(f"name_bits({y}, {at}, {x}, {w}, {limits_i}, {stage.width}, {n});")
             self.need("popcount", "bits")
         self.loop(lines, positions)
+        self._release(i)
         for k in range(i + 1, end):
             pool = self.stages[k]
             assert isinstance(pool, PoolStage)
@@ -395,7 +393,7 @@ class Program(IntegerStages):
         a, b = (
             self.numbers(n, "name_score", v, score) for n, v in (("a", stage.A), ("b", stage.B))
         )
-        a, b = (f"NAME_READ(name_score, {name} + p)" for name in (a, b))
+        a, b = (f"NAME_READ(name_score, &{name}[p])" for name in (a, b))
         self.loop([f"scores[p] = {a} * {x}[p] + {b};"], len(stage.A), always=True)
 
     def windows(self, i: int, stage: Product, x: str, p: str) -> tuple[list[str], str]:
