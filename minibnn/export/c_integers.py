@@ -126,9 +126,7 @@ class IntegerStages(Writer):
             lines += [clear.replace(row, valid), f"name_part({valid}, 0, {there}, 0);"]
         return row, lines
 
-    def _values(
-        self, i: int, stage: IntegerProduct, x: str, p: str
-    ) -> tuple[str, list[str]]:
+    def _values(self, i: int, stage: IntegerProduct, x: str, p: str) -> tuple[str, list[str]]:
         """A window's integers, or the whole sample's."""
         if not isinstance(stage, IntegerConv):
             if stage.takes != "bits":

@@ -65,27 +65,19 @@ static inline uint64_t name_read_64(const void *p)
    functions that read flash reach its first 64 KiB, where avr-gcc puts such constants first. */
 #if defined(__AVR__) && !defined(NAME_NO_MEMORY_CHECK)
 #include <avr/io.h>
-#if defined(RAMEND) && defined(RAMSTART)
-#if NAME_SCRATCH_BYTES > RAMEND - RAMSTART
-#error "NAME_SCRATCH_BYTES: this device has less RAM; use a larger one, or a smaller network"
-#endif
-#endif
 #ifdef NAME_SELFTEST
 #define NAME_FLASH_BYTES (NAME_CONSTANT_BYTES + NAME_VECTOR_BYTES)
 #else
 #define NAME_FLASH_BYTES NAME_CONSTANT_BYTES
 #endif
-#if NAME_PROGMEM
-#ifdef FLASHEND
-#if NAME_FLASH_BYTES > FLASHEND
-#error "NAME_CONSTANT_BYTES: this device has less flash; use a larger one, or a smaller network"
-#endif
-#endif
-#if NAME_FLASH_BYTES > 65024
-#error "NAME_CONSTANT_BYTES: expected less than 64 KiB of constants on AVR; use a smaller network"
-#elif NAME_LARGEST_CONSTANT > 32767
-#error "NAME_LARGEST_CONSTANT: avr-gcc has no arrays of 32 KiB; use a smaller layer"
-#endif
+#if NAME_PROGMEM && defined(FLASHEND) && NAME_FLASH_BYTES > FLASHEND
+#error "NAME_FLASH_BYTES: this device has less flash; use a larger one, or a smaller network"
+#elif NAME_PROGMEM && NAME_FLASH_BYTES > 65024
+#error "NAME_FLASH_BYTES: expected less than 64 KiB of constants on AVR; use a smaller network"
+#elif NAME_PROGMEM && NAME_LARGEST_CONSTANT > 32767
+#error "NAME_LARGEST_CONSTANT: expected less than 32 KiB on AVR; use a smaller network"
+#elif defined(RAMEND) && defined(RAMSTART) && NAME_SCRATCH_BYTES > RAMEND - RAMSTART
+#error "NAME_SCRATCH_BYTES: this device has less RAM; use a larger one, or a smaller network"
 #endif
 #endif
 

@@ -32,8 +32,8 @@ BUILDS = {
 }
 # How many random programs each of them compiles: few where that takes long.
 COUNTS = {
-    "gcc, sanitized": 40, "gcc, words of 32 bits": 120, "gcc, optimized": 20, "clang": 60,
-    "g++": 160,
+    "gcc, sanitized": 30, "gcc, words of 32 bits": 100, "gcc, optimized": 10, "clang": 200,
+    "g++": 60,
 }  # fmt: skip
 
 
