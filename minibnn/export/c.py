@@ -199,7 +199,7 @@ HEAD = """\
    the scratch is static instead of on the stack; then one call at a time.
 
    Weights are bits, 1 for +1 and 0 for -1. Bit i of a row is bit i % 32 of 32-bit word i / 32;
-   the bits behind the last one are 0. Words of 64 bits are two of those, low and high.
+   the bits behind the last one are 0. Words of 64 bits are two of those, low and high.{weights}
 
    All names begin with name_ or NAME_. All functions are static: each file that includes this has
    its own copy of what it calls. Macros that may be defined before it is included:
@@ -213,6 +213,9 @@ HEAD = """\
        NAME_WORD_BITS, 32 or 64; else what suits the machine.
        NAME_POPCOUNT, 1 the compiler's builtin, 2 arithmetic, 3 a table; else what suits it.
        NAME_SIMD, how pixels are summed: 0 a table, 1 SSE2, 2 AVX-512; else what suits it.
+       NAME_PROGMEM, 1 to read constants from flash with <avr/pgmspace.h>, 0 as memory; else 1 on
+           AVR. There, constants of 64 KiB, of more than the flash, and scratch of more than the RAM
+           are errors, unless NAME_NO_MEMORY_CHECK is defined.
 */"""
 
 
@@ -249,8 +252,18 @@ def _head(packed: PackedModel, program: Program, vectors: int) -> str:
         steps="\n".join(f"       {describe(stage)}" for stage in packed.stages),
         figures="\n   ".join(figures),
         digest=packed.sha256,
+        weights="".join(f"\n   {line}" for line in _weights(program)),
         vectors=vectors,
     )
+
+
+def _weights(program: Program) -> Iterator[str]:
+    """Other forms of weights than bits, as lines of a comment."""
+    names = " ".join(program.checks)
+    if "name_masks_" in names:
+        yield "Weights of 0 are 0 here and in a row of `masks`, which is 1 for all others."
+    if "int8_t, name_weights_" in names:
+        yield "Weights of 8 bits are rows of numbers."
 
 
 def _listed(what: str, names: tuple[str, ...] | None) -> list[str]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -25,7 +25,6 @@ from minibnn.packed.stages import (
     DenseStage,
     HostArray,
     PoolStage,
-    Product,
     Stage,
     ThresholdStage,
     size_of,
@@ -33,7 +32,7 @@ from minibnn.packed.stages import (
 
 
 def as_product(stage: Stage) -> Stage:
-    """The same product as a `Product`, if it is one: of +1 and -1, without a border of 0 in bits."""
+    """The same product as a `Product`, if it is one: of +1 and -1, and no border of 0 in bits."""
     if not isinstance(stage, IntegerProduct) or weight_form(stage.weights) != "bits":
         return stage
     pixels = stage.takes == "pixels"
@@ -56,7 +55,8 @@ def has_border_of_zeros(stage: IntegerConv) -> bool:
 
 def plane(bits: HostArray) -> HostArray:
     """Rows of bools as words."""
-    return pack_rows(bits.astype(np.uint8))
+    words: HostArray = pack_rows(bits.astype(np.uint8))
+    return words
 
 
 @dataclass
@@ -74,7 +74,8 @@ class IntegerStages(Writer):
         groups = conv.groups if conv else 1
         channels, width = stage.channels // groups, stage.width
         form, masked = weight_form(stage.weights), stage.takes == "bits"
-        row, lines = x, []
+        row = x
+        lines: list[str] = []
         if form == "bytes" or stage.takes != "bits":
             row, lines = self._values(i, stage, x, p)
             masked = False
@@ -215,8 +216,11 @@ class IntegerStages(Writer):
 
     # --- others -----------------------------------------------------------------------------------
 
-    def maxima(self, i: int, stage: PoolStage, kind: str, x: str, y: str) -> None:
-        """The greatest number or sum of each window and channel; y may be x."""
+    def maxima(self, i: int, stage: PoolStage, kind: str, x: str, y: str, falls: str = "0") -> None:
+        """The greatest number or sum of each window and channel; y may be x.
+
+        Where `falls`, the name of a constant, has a 1 it is the least one.
+        """
         windows, window = size_of(stage.out_shape[:2]), self.window(i, stage)
         if kind == "acc" and x == y:
             self.need("pool")
@@ -224,7 +228,7 @@ class IntegerStages(Writer):
         else:
             kind = {"acc": "sums"}.get(kind, kind)
             self.need(f"maxima of {kind}")
-            self.say(f"name_maxima_of_{kind}({y}, {x}, &{window}, {windows});")
+            self.say(f"name_maxima_of_{kind}({y}, {x}, &{window}, {windows}, {falls});")
 
     def add_stage(self, stage: AddStage, sources: list[str], y: str) -> None:
         """The sums of numbers. On machines whose int has 16 bits, these are added in 32 bits."""
@@ -259,6 +263,20 @@ def within(stage: ThresholdStage | LevelStage, taken: Range) -> HostArray:
     return clipped
 
 
+def rising(stage: ThresholdStage) -> ThresholdStage:
+    """The stage with ``acc >= t + 1``, the opposite, in the place of ``acc <= t``."""
+    t = stage.thresholds.astype(np.int64)
+    thresholds = np.where(stage.falling, t + 1, t)
+    return replace(stage, thresholds=thresholds, falling=np.zeros_like(stage.falling))
+
+
+def falls(stage: Stage) -> HostArray:
+    """Whether a greater value gives a smaller number, for each channel."""
+    found: HostArray = stage.A < 0 if isinstance(stage, ScaleStage) else stage.falling  # type: ignore[attr-defined]
+    return found
+
+
 def _size(A: HostArray, taken: Range) -> HostArray:
     """An upper bound on the sizes of A v."""
-    return abs(A) * np.maximum(abs(taken.low), abs(taken.high))
+    sizes: HostArray = abs(A) * np.maximum(abs(taken.low), abs(taken.high))
+    return sizes

@@ -768,21 +768,23 @@ static inline void name_wide_slopes(int16_t *y, const int16_t *x, const int32_t 
 }
 
 //: maxima of values
-/* The greatest value of each window and channel; y may be x, since no later window begins before the
-   position that is written. */
+/* The greatest value of each window and channel, or the least where `falls` is 1; y may be x, since
+   no later window begins before the position that is written. */
 static inline void name_maxima_of_values(value_type *y, const value_type *x, const name_window *v,
-                                         uint32_t windows)
+                                         uint32_t windows, const name_word *falls)
 {
     uint32_t c, i, j, n;
     NAME_LOAD(name_window, v)
     for (n = 0; n < windows; n++)
         for (c = 0; c < v->channels; c++) {
+            const name_word word = falls ? NAME_READ(name_word, &falls[c / NAME_WORD_BITS]) : 0;
+            const int fall = (int)((word >> (c % NAME_WORD_BITS)) & 1);
             value_type most = x[(uint32_t)name_place(v, n, 0, 0) * v->channels + c];
             for (i = 0; i < v->size[0]; i++)
                 for (j = 0; j < v->size[1]; j++) {
                     const uint32_t place = (uint32_t)name_place(v, n, i, j);
                     const value_type value = x[place * v->channels + c];
-                    most = value > most ? value : most;
+                    most = (fall ? value < most : value > most) ? value : most;
                 }
             y[n * v->channels + c] = most;
         }

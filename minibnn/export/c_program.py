@@ -7,7 +7,15 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from minibnn.export.c_integers import IntegerStages, as_product, channels_of, within
+from minibnn.export.c_integers import (
+    IntegerStages,
+    as_product,
+    channels_of,
+    falls,
+    plane,
+    rising,
+    within,
+)
 from minibnn.export.c_writer import Value, ctype
 from minibnn.packed import PackedModel, PackError
 from minibnn.packed.bits import pack_rows, unpack_rows
@@ -62,12 +70,19 @@ class Program(IntegerStages):
     """The C code of the stages.
 
     Attributes:
+        shape: of an image.
+        stages: the program, with products of one bit as `Product`.
+        uses: how many stages take the output of each stage.
         at: the values that later stages take, by stage, -1 for the input.
         fused: for a product whose sums are compared at once, the stage of its thresholds.
     """
 
+    shape: Shape = ()
+    stages: tuple[Stage, ...] = ()
+    uses: Counter[int] = field(default_factory=Counter)
     at: dict[int, Value] = field(default_factory=dict)
     fused: dict[int, int] = field(default_factory=dict)
+    _ranges: list[Range] = field(default_factory=list)
 
     def read(self, packed: PackedModel) -> Program:
         """Add all stages; thresholds, and others, take the sums before them row by row.
@@ -81,7 +96,6 @@ class Program(IntegerStages):
         self.at[-1] = Value("pixels", "image")
         for i, stage in enumerate(self.stages):
             self._require_small(i, stage)
-        self._ranges: list[Range] | None = None
         self._choose_types()
         i = 0
         while i < len(self.stages):
@@ -160,7 +174,7 @@ class Program(IntegerStages):
         return values
 
     def _output(self, i: int, kind: str, size: int, in_place: bool) -> str:
-        """The buffer of a stage's output; in place, one of those that it takes for the last time."""
+        """The buffer of a stage's output; in place, that of what it takes for the last time."""
         if kind == "bits":
             return self.cleared_bits(size)
         last = last_uses(self.stages)
@@ -179,7 +193,7 @@ class Program(IntegerStages):
 
     def _range(self, i: int) -> Range:
         """The range of what a stage takes."""
-        if self._ranges is None:
+        if not self._ranges:
             self._ranges = ranges(self.shape, self.stages)
         stage, j = self.stages[i], sources_of(i, self.stages[i])[0]
         if j < 0:
@@ -216,6 +230,11 @@ class Program(IntegerStages):
         ]
         if others:
             t = [within(stage, self._range(i)) for i, stage in others]
+            t += [
+                within(rising(stage), self._range(i))
+                for i, stage in others
+                if isinstance(stage, ThresholdStage)
+            ]
             self.level = ctype([-1, min(v.min() for v in t), max(v.max() for v in t)])
 
     def _thresholds_after(self, i: int) -> int | None:
@@ -276,27 +295,56 @@ class Program(IntegerStages):
         n = stage.out_shape[-1] if isinstance(stage, SumPoolStage) else stage.channels
         positions = size_of(stage.out_shape) // n
         p, start = ("p", f"p * {n}") if positions > 1 else ("0", "0")
-        after = self._sole(i)
-        joined = isinstance(after, ByChannel) and {
-            n, after.in_shape[-1], channels_of(after)
-        } == {n}  # fmt: skip
-        if not joined or after is None:
+        end = i + 1
+        while isinstance(after := self._sole(end - 1), PoolStage):
+            end += 1
+        if not (isinstance(after, ByChannel) and after.in_shape[-1] == channels_of(after) == n):
             y = self.buffers.take("acc", positions * n)
             to = f"{y} + {start}" if positions > 1 else y
             self.loop(self.sums_of_window(i, stage, to, p), positions)
             self.at[i] = Value("acc", y)
             return i
         self.say(f"/* {describe(after)} */")
-        row = self.buffers.take("acc", n)
+        pooled, row = end > i + 1, self.buffers.take("acc", n)
+        turn = rising(after) if pooled and isinstance(after, ThresholdStage) else after
         kind = "bits" if isinstance(after, ThresholdStage) else "numbers"
-        y = self._output(i + 1, kind, positions * n, in_place=False)
+        y = self._output(end, kind, positions * n, in_place=False)
         lines = self.sums_of_window(i, stage, row, p)
-        taken = self._range(i + 1)
-        lines += self.channel_stage(i + 1, after, Value("acc", row), y, ("0", start), taken)
+        taken = self._range(end)
+        lines += self.channel_stage(end, turn, Value("acc", row), y, ("0", start), taken)
         self.loop(lines, positions)
         self.buffers.free(row)
-        self.at[i + 1] = Value(kind, y)
-        return i + 1
+        self._release(i)
+        if pooled:
+            y = self.pools(i, end, Value(kind, y))
+        self.at[end] = Value(kind, y)
+        return end
+
+    def pools(self, i: int, end: int, x: Value) -> str:
+        """The pools between a product and stage `end`, after that stage; their buffer.
+
+        A maximum of sums becomes the maximum of what they become, or the minimum where greater sums
+        become less. Bits are those of `rising`, and flipped at the end.
+        """
+        last, y = self.stages[end], x.text
+        n, flips = channels_of(last), plane(falls(last)[None])
+        mask = "0"
+        if x.kind == "numbers" and falls(last).any():
+            mask = self.words(f"least_{i}", flips, n)
+        for k in range(i + 1, end):
+            pool = self.stages[k]
+            assert isinstance(pool, PoolStage)
+            if x.kind == "numbers":
+                self.say(f"/* {describe(pool)} */")
+                self.maxima(k, pool, x.kind, y, y, mask)
+            else:
+                before, y = y, self.pool_bits(k, pool, y)
+                self.buffers.free(before)
+        if x.kind == "bits" and falls(last).any():
+            mask = self.words(f"flips_{i}", flips, n)
+            self.need("flip")
+            self.say(f"name_flip({y}, {mask}, {size_of(last.out_shape) // n}, {n});")
+        return y
 
     def sums_of_window(self, i: int, stage: ByWindow, y: str, p: str) -> list[str]:
         """The statements that compute the sums of window p."""
@@ -364,16 +412,8 @@ class Program(IntegerStages):
             self.need("popcount", "bits")
         self.loop(lines, positions)
         self._release(i)
-        for k in range(i + 1, end):
-            pool = self.stages[k]
-            assert isinstance(pool, PoolStage)
-            before, y = y, self.pool_bits(k, pool, y)
-            self.buffers.free(before)
-        if end > i + 1 and last.falling.any():
-            positions = size_of(last.out_shape) // n
-            mask = self.words(f"flips_{i}", pack_rows(last.falling[None].astype(np.uint8)), n)
-            self.need("flip")
-            self.say(f"name_flip({y}, {mask}, {positions}, {n});")
+        if end > i + 1:
+            y = self.pools(i, end, Value("bits", y))
         self.at[end] = Value("bits", y)
 
     def pool_bits(self, i: int, stage: PoolStage, x: str) -> str:
@@ -422,7 +462,8 @@ def describe(stage: Stage) -> str:
         return f"{size_of(stage.in_shape)} numbers to {size_of(stage.out_shape)} bits"
     if isinstance(stage, ConvStage | IntegerConv):
         size = " x ".join(map(str, stage.size))
-        groups = f", {stage.groups} groups" if getattr(stage, "groups", 1) > 1 else ""
+        n = stage.groups if isinstance(stage, IntegerConv) else 1
+        groups = f", {n} groups" if n > 1 else ""
         return f"convolution {size} of {_kind(stage)}, {shape} sums{groups}"
     if isinstance(stage, Product | IntegerProduct):
         return f"{stage.width} {_kind(stage)} to {stage.channels} sums"

@@ -67,10 +67,9 @@ class Buffers:
         """The members of the struct."""
         words = {**self.sizes["bits"], **self.sizes["row"]}
         lines = [f"name_word {k}[NAME_WORDS({n})];" for k, n in words.items()]
-        for kind, ctype in (
-            ("acc", "int32_t"), ("numbers", "int16_t"), ("values", "int16_t"), ("pixels", "uint8_t"),
-        ):  # fmt: skip
-            lines += [f"{ctype} {k}[{n}];" for k, n in self.sizes[kind].items()]
+        types = {"acc": "int32", "numbers": "int16", "values": "int16", "pixels": "uint8"}
+        for kind, type_ in types.items():
+            lines += [f"{type_}_t {k}[{n}];" for k, n in self.sizes[kind].items()]
         return lines
 
     @property
