@@ -169,8 +169,9 @@ def _scratch(program: Program) -> list[str]:
 
 
 def _ram(program: Program) -> int:
-    """Bytes of scratch with words of 32 bits: the struct and the tables for sums of pixels."""
-    return program.buffers.bytes + 256 * ("sums" in program.parts)
+    """Bytes of scratch with words of 32 bits: the struct and the tables for sums of products."""
+    numbers = any(part.startswith("plane sums") for part in program.parts)
+    return program.buffers.bytes + (512 if numbers else 256 * ("sums" in program.parts))
 
 
 def _vector_bytes(vectors: TestVectors, score: str) -> int:

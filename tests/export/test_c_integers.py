@@ -3,10 +3,21 @@
 from __future__ import annotations
 
 import math
+import re
 
 import numpy as np
 import pytest
-from c_headers import C99, CLANG, CPP, SANITIZE, build, check_program, compiler, write_program
+from c_headers import (
+    C99,
+    CLANG,
+    CPP,
+    SANITIZE,
+    build,
+    check_program,
+    compiler,
+    header,
+    write_program,
+)
 from integer_programs import NO_BORDER, Builder, random_program
 
 from minibnn.export.c_integers import as_product, within
@@ -323,6 +334,33 @@ def test_random_programs(name, tmp_path):
     write_program(tmp_path, models)
     build(tmp_path, BUILDS[name], ["main.c"])
     check_program(tmp_path, models)
+
+
+def test_the_head_states_flash_and_ram(tmp_path):
+    """With words of 32 bits, for programs of all kinds."""
+    compiler("gcc")
+    lines, seen = [], set()
+    for k in range(12):
+        packed = random_program(np.random.default_rng([7, k]))
+        seen |= {stage.kind for stage in packed.stages}
+        text = header(packed, tmp_path, name="net")
+        (tmp_path / f"m{k}.h").write_text(text.replace("net_", f"m{k}_").replace("NET_", f"M{k}_"))
+        flash, ram = (int(re.search(rf"{what}: ([\d,]+) ", text)[1].replace(",", "")) for what in
+                      ("Flash", "RAM"))  # fmt: skip
+        tables = 512 if "int32_t table[" in text else 256 if "int16_t table[" in text else 0
+        constants = re.findall(r"^static const net_\w+ (net_\w+)(?:\[| NET_FLASH)", text, re.M)
+        constants += re.findall(r"^static const u?int\d+_t (net_\w+)\[", text, re.M)
+        constants = [c for c in constants if c not in ("net_images", "net_expected")]
+        size = " + ".join(f"sizeof {c}" for c in constants).replace("net_", f"m{k}_")
+        lines += [
+            f'#include "m{k}.h"',
+            f"typedef char flash{k}[{size} == {flash} ? 1 : -1];",
+            f"typedef char ram{k}[sizeof(m{k}_scratch) + {tables} == {ram} ? 1 : -1];",
+        ]
+    assert {"integer_conv", "scale", "levels", "threshold", "add", "slope"} <= seen
+    (tmp_path / "main.c").write_text("\n".join([*lines, "int main(void) { return 0; }\n"]))
+    macros = [f"-DM{k}_WORD_BITS=32" for k in range(12)]
+    build(tmp_path, ["gcc", *C99, *macros], ["main.c"])
 
 
 def test_products_of_one_bit_are_known(rng):
