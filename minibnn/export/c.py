@@ -11,7 +11,8 @@ from itertools import chain
 import numpy as np
 
 from minibnn.atomic_file import whole_file
-from minibnn.export.c_program import Program, describe, wrap
+from minibnn.export.c_program import Program, describe
+from minibnn.export.c_writer import wrap
 from minibnn.export.vectors import TestVectors, vectors_of
 from minibnn.packed import PackedModel
 from minibnn.packed.stages import HostArray, size_of
@@ -19,6 +20,7 @@ from minibnn.version import __version__
 
 PARTS = os.path.join(os.path.dirname(__file__), "c_parts.h")
 # Letters, digits and single underscores: names with two in a row are reserved in C++.
+VALUES = {"pixels": "uint8_t", "numbers": "int16_t", "sums": "int32_t"}
 NAME = re.compile(r"[A-Za-z](_?[A-Za-z0-9])*", re.ASCII)
 
 
@@ -100,7 +102,13 @@ def _lines(packed: PackedModel, vectors: TestVectors) -> Iterator[str]:
         yield f"#define NAME_NUMBER(x) {'name_order(x)' if floats else '(x)'}"
     if "sums" in program.parts:
         yield f"#define NAME_MOST_PIXELS {program.most_pixels} /* in a sum */"
-    yield from ["", parts.pop("words")]
+    yield from [
+        f"#define NAME_CONSTANT_BYTES {program.constant_bytes} /* with words of 32 bits */",
+        f"#define NAME_LARGEST_CONSTANT {program.largest_constant}",
+        f"#define NAME_SCRATCH_BYTES {_ram(program)}",
+        f"#define NAME_VECTOR_BYTES {_vector_bytes(vectors, score)} /* of the self-test */",
+    ]
+    yield from ["", *(parts.pop(part) for part in ("words", "flash", "memory"))]
     simd = parts.pop("simd")
     if "sums" in program.parts:
         yield simd
@@ -116,7 +124,7 @@ def _lines(packed: PackedModel, vectors: TestVectors) -> Iterator[str]:
         f"static inline void name_scores({image}, {score} scores[NAME_CLASSES])",
         "{",
         "    NAME_STORAGE name_scratch s;",
-        "    uint32_t p;",
+        f"    uint32_t {'p, g' if program.groups else 'p'};",
         *program.body,
         "}",
         "",
@@ -124,7 +132,7 @@ def _lines(packed: PackedModel, vectors: TestVectors) -> Iterator[str]:
         "#ifdef NAME_SELFTEST",
         *_vectors(vectors, score, number),
         *_checksum(program, parts["checksum"]),
-        parts["selftest"] + "#endif",
+        parts["selftest"].replace("name_pixel ", f"{number} ") + "#endif",
         "",
         *["#ifdef __cplusplus", "}", "#endif", "", "#endif"],
     ]
@@ -139,26 +147,37 @@ def _finite(vectors: TestVectors) -> TestVectors:
 
 
 def _parts() -> dict[str, str]:
-    """The parts of `c_parts.h`, in order."""
+    """The parts of `c_parts.h`, in order; those of values for each type of values."""
     with open(PARTS, encoding="ascii") as file:
         pieces = re.split(r"^//: (.*)\n", file.read(), flags=re.MULTILINE)[1:]
-    texts = (text.strip("\n") + "\n" for text in pieces[1::2])
-    return dict(zip(pieces[::2], texts, strict=True))
+    parts = {}
+    for part, piece in zip(pieces[::2], pieces[1::2], strict=True):
+        text = piece.strip("\n") + "\n"
+        if not part.endswith(" of values"):
+            parts[part] = text
+            continue
+        for values, ctype in VALUES.items():
+            own = text.replace("value_type", ctype).replace("of_values", f"of_{values}")
+            parts[part.replace("values", values)] = own
+    return parts
 
 
 def _scratch(program: Program) -> list[str]:
     """The definition of the struct of all buffers."""
-    words = [f"    name_word {k}[NAME_WORDS({n})];" for k, n in program.bits.items() if n]
-    pixels, sums = program.sizes["pixels"], program.sizes["sums"]
-    others = [f"    int32_t sums[{sums}];"] + [f"    uint8_t pixels[{pixels}];"] * (pixels > 0)
-    return ["typedef struct {", *words, *others, "} name_scratch;", ""]
+    fields = program.buffers.fields()
+    return ["typedef struct {", *(f"    {field}" for field in fields), "} name_scratch;", ""]
 
 
 def _ram(program: Program) -> int:
-    """Bytes of scratch with words of 32 bits: the struct and the tables for sums of pixels."""
-    words = sum(-(-n // 32) for n in program.bits.values())
-    pixels = -(-program.sizes["pixels"] // 4) * 4
-    return 4 * words + 4 * program.sizes["sums"] + pixels + 256 * ("sums" in program.parts)
+    """Bytes of scratch with words of 32 bits: the struct and the tables for sums of products."""
+    numbers = any(part.startswith("plane sums") for part in program.parts)
+    return program.buffers.bytes + (512 if numbers else 256 * ("sums" in program.parts))
+
+
+def _vector_bytes(vectors: TestVectors, score: str) -> int:
+    """Bytes of the self-test's constants, with labels of 16 bits."""
+    scores = vectors.scores.size * (8 if score == "int64_t" else 4)
+    return vectors.images.nbytes + scores + 2 * len(vectors.labels)
 
 
 HEAD = """\
@@ -181,7 +200,7 @@ HEAD = """\
    the scratch is static instead of on the stack; then one call at a time.
 
    Weights are bits, 1 for +1 and 0 for -1. Bit i of a row is bit i % 32 of 32-bit word i / 32;
-   the bits behind the last one are 0. Words of 64 bits are two of those, low and high.
+   the bits behind the last one are 0. Words of 64 bits are two of those, low and high.{weights}
 
    All names begin with name_ or NAME_. All functions are static: each file that includes this has
    its own copy of what it calls. Macros that may be defined before it is included:
@@ -195,6 +214,9 @@ HEAD = """\
        NAME_WORD_BITS, 32 or 64; else what suits the machine.
        NAME_POPCOUNT, 1 the compiler's builtin, 2 arithmetic, 3 a table; else what suits it.
        NAME_SIMD, how pixels are summed: 0 a table, 1 SSE2, 2 AVX-512; else what suits it.
+       NAME_PROGMEM, 1 to read constants from flash with <avr/pgmspace.h>, 0 as memory; else 1 on
+           AVR. There, constants of 64 KiB, of more than the flash, and scratch of more than the RAM
+           are errors, unless NAME_NO_MEMORY_CHECK is defined.
 */"""
 
 
@@ -231,8 +253,18 @@ def _head(packed: PackedModel, program: Program, vectors: int) -> str:
         steps="\n".join(f"       {describe(stage)}" for stage in packed.stages),
         figures="\n   ".join(figures),
         digest=packed.sha256,
+        weights="".join(f"\n   {line}" for line in _weights(program)),
         vectors=vectors,
     )
+
+
+def _weights(program: Program) -> Iterator[str]:
+    """Other forms of weights than bits, as lines of a comment."""
+    names = " ".join(program.checks)
+    if "name_masks_" in names:
+        yield "Weights of 0 are 0 here and in a row of `masks`, which is 1 for all others."
+    if "int8_t, name_weights_" in names:
+        yield "Weights of 8 bits are rows of numbers."
 
 
 def _listed(what: str, names: tuple[str, ...] | None) -> list[str]:
@@ -273,7 +305,7 @@ def _vectors(vectors: TestVectors, score: str, number: str) -> Iterator[str]:
         f"{score} name_expected[NAME_VECTORS][NAME_CLASSES]": vectors.scores,
     }
     for head, table in tables.items():
-        yield f"static const {head} = {{"
+        yield f"static const {head} NAME_FLASH = {{"
         for row in table:
             yield "  {"
             if table.dtype == np.float32:  # with as many digits as give the same number again
@@ -283,7 +315,7 @@ def _vectors(vectors: TestVectors, score: str, number: str) -> Iterator[str]:
                 yield from wrap(f"INT64_C({v})" if "int64" in head else f"{v}" for v in whole)
             yield "  },"
         yield "};"
-    yield "static const int name_labels[NAME_VECTORS] = {"
+    yield "static const int name_labels[NAME_VECTORS] NAME_FLASH = {"
     yield from wrap(f"{v}" for v in vectors.labels.tolist())
     yield from ["};", ""]
 

@@ -219,7 +219,7 @@ def test_what_cannot_be_exported(seed, tmp_path):
     first, threshold, *rest = seed.stages
     for stages, message in {
         (first, threshold, threshold, *rest): "stage 2, threshold",
-        (first, *rest): "stage 0, dense: expected thresholds or scores",
+        (first, *rest): "stage 1, dense: expected bits, got acc",
         (first, threshold, replace(rest[0], in_shape=(2**31,)), *rest[1:]): "fewer values",
     }.items():
         broken = replace(seed, stages=stages)

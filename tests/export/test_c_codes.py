@@ -8,7 +8,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from c_headers import C99, CPP, SANITIZE, build, compiler, header
+from c_headers import C99, CLANG, CPP, SANITIZE, build, compiler, header
 from coded_models import CODED, any_code, coded, extreme, table
 
 from minibnn import (
@@ -50,7 +50,7 @@ COMMANDS = {
     "words of 32 bits": ["gcc", *C99, "-O1", "-DNET_WORD_BITS=32"],
     "sanitizers": ["gcc", *C99, "-g", "-fsanitize=address,undefined", *SANITIZE],
     "C++": ["g++", *CPP],
-    "clang": ["clang", *C99, "-O2", "-Wno-unused-function"],
+    "clang": [CLANG, *C99, "-O2", "-Wno-unused-function"],
 }
 NAMES = ["low", 'caf\u00e9 "\\?', "*/ high"]
 

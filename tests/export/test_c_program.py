@@ -7,7 +7,7 @@ import subprocess
 
 import numpy as np
 import pytest
-from c_headers import C99, CPP, SANITIZE, build, compiler
+from c_headers import C99, CLANG, CPP, SANITIZE, build, check_program, compiler, write_program
 from packed_models import dense, images_models, ink, shake
 
 from minibnn import (
@@ -22,8 +22,7 @@ from minibnn import (
     SignSTE,
     pack,
 )
-from minibnn.export.c import export_c
-from minibnn.export.c_program import Program, wrap
+from minibnn.export.c_program import Program
 
 SIGN = SignSTE()
 
@@ -34,7 +33,9 @@ BUILDS = {
     "gcc, words of 32 bits, counting by a table": [
         "gcc", *C99, *SANITIZE, "-fsanitize=undefined", "-DNAME_WORD_BITS=32", "-DNAME_POPCOUNT=3",
     ],
-    "clang, no vectors, the builtin": ["clang", *C99, "-O1", "-DNAME_POPCOUNT=1", "-DNAME_SIMD=0"],
+    "clang, no vectors, the builtin": [
+        CLANG, *C99, "-O1", "-DNAME_POPCOUNT=1", "-DNAME_SIMD=0",
+    ],
     "gcc, AVX-512, sanitized": [
         "gcc", *C99, *SANITIZE, "-fsanitize=address,undefined", "-mavx512bw", "-mpopcnt",
     ],
@@ -107,32 +108,9 @@ def models():
 
 @pytest.fixture(scope="module")
 def program(models, tmp_path_factory):
-    """A folder with the headers, and a driver that includes them all."""
+    """A folder with the headers, and a program that includes them all."""
     folder = tmp_path_factory.mktemp("c")
-    lines = ["#include <stdio.h>"]
-    for k, (packed, images) in enumerate(models):
-        export_c(packed, folder / f"m{k}.h", name=f"m{k}", images=images[:5])
-        macros = ("WORD_BITS", "POPCOUNT", "SIMD", "STATIC")
-        for macro in macros:
-            lines += [f"#ifdef NAME_{macro}", f"#define M{k}_{macro} NAME_{macro}", "#endif"]
-        lines += [f"#define M{k}_SELFTEST", f'#include "m{k}.h"']
-    # A second file that calls nothing: no warnings about that, and no names twice.
-    (folder / "idle.c").write_text("\n".join([*lines, "extern int idle;", "int idle = 1;\n"]))
-    lines.append("int main(void) {")
-    for k, (_, images) in enumerate(models):
-        lines.append(f"""{{
-            uint8_t image[M{k}_INPUT_BYTES];
-            m{k}_score scores[M{k}_CLASSES];
-            int i, c;
-            if (m{k}_selftest() != 0) return {k + 1};
-            for (i = 0; i < {len(images)}; i++) {{
-                if (fread(image, 1, sizeof image, stdin) != sizeof image) return 100;
-                m{k}_scores(image, scores);
-                for (c = 0; c < M{k}_CLASSES; c++) printf("%lld ", (long long)scores[c]);
-                printf("%d\\n", m{k}_predict(image));
-            }}
-        }}""")
-    (folder / "main.c").write_text("\n".join([*lines, "return 0;", "}\n"]))
+    write_program(folder, models)
     return folder
 
 
@@ -150,14 +128,7 @@ def test_scores_and_labels_are_the_packed_models(models, program, name):
     if compiled.returncode or subprocess.run([program / "probe"]).returncode:
         pytest.skip("this machine has no sanitizers, or no AVX-512")
     build(program, command, ["main.c", "idle.c"])
-    images = b"".join(images.tobytes() for _, images in models)
-    done = subprocess.run([program / "run"], input=images, capture_output=True)
-    assert (done.returncode, done.stderr[:2000]) == (0, b"")
-    rows = iter([[int(v) for v in line.split()] for line in done.stdout.decode().splitlines()])
-    for packed, images in models:
-        expected = np.column_stack([packed.predict_scores(images), packed.predict(images)])
-        assert [next(rows) for _ in images] == expected.tolist(), packed
-    assert not list(rows)
+    check_program(program, models)
 
 
 def test_the_models_cover_the_template(models, program):
@@ -181,6 +152,8 @@ def test_only_integers_and_no_allocation(models, program):
         assert not re.search(r"\d\.\d|\be\d", code)
         assert set(re.findall(r"#include (.*)", code)) <= {
             "<stdint.h>",
+            "<avr/io.h>",
+            "<avr/pgmspace.h>",
             "<emmintrin.h>",
             "<immintrin.h>",
         }
@@ -205,9 +178,3 @@ def test_a_program_uses_no_more_parts_than_its_stages_need(rng):
     pixels = pack(Sequential(Rescale(1), dense(9, 4)).initialize(rng), (9,))
     assert Program().read(pixels).parts == {"simd", "sums"}
     assert Program().read(pixels).constant_bytes == 4 * 4 + 2 * 4 * 4  # weights; A and B
-
-
-def test_long_initializers_are_wrapped():
-    lines = list(wrap(str(n) for n in range(1000, 1100)))
-    assert all(90 < len(line) <= 100 for line in lines[:-1])
-    assert [int(n) for line in lines for n in line.split(",")[:-1]] == list(range(1000, 1100))
