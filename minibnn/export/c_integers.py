@@ -30,6 +30,8 @@ from minibnn.packed.stages import (
     size_of,
 )
 
+ByChannel = ThresholdStage | LevelStage | ScaleStage | SlopeStage
+
 
 def as_product(stage: Stage) -> Stage:
     """The same product as a `Product`, if it is one: of +1 and -1, and no border of 0 in bits."""
@@ -152,7 +154,7 @@ class IntegerStages(Writer):
     # --- from a row of values ---------------------------------------------------------------------
 
     def channel_stage(
-        self, i: int, stage: Stage, x: Value, y: str, rows: tuple[str, str], taken: Range
+        self, i: int, stage: ByChannel, x: Value, y: str, rows: tuple[str, str], taken: Range
     ) -> list[str]:
         """The statements of a stage that treats each channel on its own, for one row of channels.
 
@@ -185,7 +187,6 @@ class IntegerStages(Writer):
             self.need("floor" if small else "wide floor", called.replace("_", " "))
             a = self.numbers(f"slopes_{i}", "int32_t", stage.A, "int32_t")
             return [f"name_{called}({target}, {source}, {a}, {stage.shift}, {n});"]
-        assert isinstance(stage, ScaleStage)
         if x.kind == "bits":
             ends = [((v * stage.A + stage.B) >> stage.shift) for v in (-1, 1)]
             names = [

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections import Counter
 from dataclasses import dataclass, field
+from typing import cast
 
 import numpy as np
 
 from minibnn.export.c_integers import (
+    ByChannel,
     IntegerStages,
     as_product,
     channels_of,
@@ -49,7 +51,6 @@ from minibnn.packed.stages import (
 )
 
 LIMIT = 2**31  # C counts bits and positions in 32 bits
-ByChannel = ThresholdStage | LevelStage | ScaleStage | SlopeStage
 ByWindow = Product | IntegerProduct | SumPoolStage
 # What each kind of stage takes, where it does not say so itself.
 TAKES = {
@@ -136,7 +137,7 @@ class Program(IntegerStages):
             self.add_stage(stage, [source.text for source in taken], y)
         elif isinstance(stage, ConcatStage):
             self.concat_stage(stage, taken, y)
-        else:
+        elif isinstance(stage, ByChannel):
             n = channels_of(stage)
             positions = size_of(stage.out_shape) // n
             row = f"p * {n}" if positions > 1 else "0"
@@ -332,8 +333,7 @@ class Program(IntegerStages):
         if x.kind == "numbers" and falls(last).any():
             mask = self.words(f"least_{i}", flips, n)
         for k in range(i + 1, end):
-            pool = self.stages[k]
-            assert isinstance(pool, PoolStage)
+            pool = cast(PoolStage, self.stages[k])
             if x.kind == "numbers":
                 self.say(f"/* {describe(pool)} */")
                 self.maxima(k, pool, x.kind, y, y, mask)
@@ -367,9 +367,8 @@ class Program(IntegerStages):
 
     def _turned(self, i: int, end: int) -> tuple[HostArray, HostArray]:
         """The weights of a product, and thresholds that rise; see `product_to_bits`."""
-        stage, last = self.stages[i], self.stages[end]
-        assert isinstance(stage, Product)
-        assert isinstance(last, ThresholdStage)
+        stage = cast(Product, self.stages[i])
+        last = cast(ThresholdStage, self.stages[end])
         falling, t = last.falling, last.thresholds.astype(np.int64)
         if end > i + 1:
             return stage.weights, np.where(falling, t + 1, t)
@@ -386,9 +385,7 @@ class Program(IntegerStages):
         comparison is -sum >= -t. With pools, the sum is compared with t + 1, since sum <= t is the
         opposite of sum >= t + 1, and the bit is flipped after the pools.
         """
-        stage, last = self.stages[i], self.stages[end]
-        assert isinstance(stage, Product)
-        assert isinstance(last, ThresholdStage)
+        stage = cast(Product, self.stages[i])
         weights, t = self._turned(i, end)
         self.say(f"/* {describe(stage)} */")
         positions, n = size_of(stage.out_shape) // stage.channels, stage.channels

@@ -31,6 +31,22 @@ NOT_EXECUTABLE = {
         "The self-test has not run: this page needs JavaScript, or it is damaged.",
     ): "export/test_html.py runs it, where there is a browser",
     (
+        "export",
+        "NAME_FLASH_BYTES: expected less than 64 KiB of constants on AVR; use a smaller network",
+    ): "needs avr-gcc: export/test_c_progmem.py",
+    (
+        "export",
+        "NAME_FLASH_BYTES: this device has less flash; use a larger one, or a smaller network",
+    ): "needs avr-gcc: export/test_c_progmem.py",
+    (
+        "export",
+        "NAME_LARGEST_CONSTANT: expected less than 32 KiB on AVR; use a smaller network",
+    ): "needs avr-gcc: export/test_c_progmem.py",
+    (
+        "export",
+        "NAME_SCRATCH_BYTES: this device has less RAM; use a larger one, or a smaller network",
+    ): "needs avr-gcc: export/test_c_progmem.py",
+    (
         "container",
         "use the minibnn that wrote it ({}) or a later one",
     ): "needs another version",

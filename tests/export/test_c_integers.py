@@ -263,6 +263,15 @@ def windows():
                     b.join(first, b.here)
                 yield b.scores_of()
 
+    for t in (-2, 0, 2):  # sums that equal their thresholds, falling and rising, before pools
+        for turn in ("threshold_of", "levels_of"):
+            b = numbers((4, 4, 1), 1, -100)
+            b.conv_of(np.array([[2], [-2], [2], [-2]], np.int8), (1, 1))
+            b.pool(False, (2, 1), (1, 2))
+            limits = [t] * 4 if turn == "threshold_of" else [[t, t]] * 4
+            getattr(b, turn)(limits, [True, True, False, False])
+            yield b.scores_of_bits() if b.kind == "bits" else b.scores_of()
+
 
 def branches():
     b = numbers((3, 3, 4))  # 2 x - x, with 2 x beyond 16 bits on the way
