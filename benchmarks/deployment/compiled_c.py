@@ -137,6 +137,8 @@ def compile_in(folder: Path, made: Path, flags: tuple[str, ...]) -> None:
 
 
 def _arguments(images: Array, *sizes: int) -> list[Any]:
+    if not images.flags.c_contiguous:
+        raise ValueError("expected images in C order")
     return [_pointer(images), *(ctypes.c_size_t(size) for size in sizes)]
 
 

@@ -23,6 +23,7 @@ from minibnn import (
     Activation,
     Adam,
     ApproxSign,
+    AveragePool2D,
     BatchNorm,
     BinaryCrossEntropy,
     Conv1D,
@@ -32,7 +33,6 @@ from minibnn import (
     DoReFaActivations,
     DoReFaWeights,
     Flatten,
-    GlobalAveragePool2D,
     Layer,
     LogitCrossEntropy,
     Loss,
@@ -142,9 +142,10 @@ def real_ends(epochs: int) -> Trained:
 
     layers = [
         Reshape((28, 28, 1)), Rescale(1 / 255), Conv2D(1, 16, 3, stride=2, padding=1, bias=False),
-        BatchNorm(16), PReLU(16), *block(16), *block(16), GlobalAveragePool2D(), Dense(16, 10),
+        BatchNorm(16), PReLU(16), *block(16), *block(16), AveragePool2D(2), Flatten(),
+        Dense(16 * 49, 10),
     ]  # fmt: skip
-    return trained(layers, digits(), epochs)
+    return trained(layers, digits(), epochs, rate=0.003)
 
 
 def depthwise(epochs: int) -> Trained:
@@ -274,7 +275,8 @@ def _motions(path: Path) -> tuple[Array, list[str]]:
         *channels, name = line.split(":")
         windows.append([[float(v) for v in channel.split(",")] for channel in channels])
         names.append(name)
-    return np.rint(np.array(windows).transpose(0, 2, 1) * 1000).astype(np.int16), names
+    readings = np.rint(np.array(windows).transpose(0, 2, 1) * 1000)
+    return np.ascontiguousarray(readings, np.int16), names
 
 
 NETWORKS: dict[str, Callable[[int], Trained]] = {

@@ -19,6 +19,7 @@ from c_headers import (
     write_program,
 )
 from integer_programs import NO_BORDER, Builder, random_program
+from wide_models import packed_networks
 
 from minibnn.export.c_integers import as_product, within
 from minibnn.packed.integer_stages import (
@@ -342,6 +343,15 @@ def test_random_programs(name, tmp_path):
     assert len({packed.classes for packed, _ in models}) == 4
     write_program(tmp_path, models)
     build(tmp_path, BUILDS[name], ["main.c"])
+    check_program(tmp_path, models)
+
+
+def test_random_networks(tmp_path):
+    """From layers to C: a hundred networks."""
+    compiler("gcc")
+    models = with_images(packed_networks(100))
+    write_program(tmp_path, models)
+    build(tmp_path, BUILDS["gcc, sanitized"], ["main.c"])
     check_program(tmp_path, models)
 
 

@@ -12,6 +12,7 @@ import pytest
 from chromium import chromium  # noqa: F401 (a fixture)
 from html_pages import branched, element, exported, needs_node, node, packed_of, program
 from integer_programs import NO_BORDER, random_program
+from wide_models import packed_networks
 
 from minibnn import Dense, Flatten, Rescale, Sequential, SignSTE, pack
 from minibnn.export.html import BINARY, NUMBERS, _properties
@@ -95,6 +96,19 @@ def test_random_programs(tmp_path):
         assert [[int(s) for s in row] for row in scores] == packed.predict_scores(x).tolist(), seed
         assert list(labels) == packed.predict(x).tolist(), seed
         assert passed, seed
+
+
+@needs_node
+def test_random_networks(tmp_path):
+    """From layers to a page: a hundred networks."""
+    cases = []
+    for seed, packed in enumerate(packed_networks(100)):
+        cases.append((packed, inputs(packed.input_shape, np.random.default_rng(seed))))
+    for (packed, x), (passed, found) in zip(cases, in_node(cases, tmp_path), strict=True):
+        labels, _, scores = zip(*found, strict=True)
+        assert [[int(s) for s in row] for row in scores] == packed.predict_scores(x).tolist()
+        assert list(labels) == packed.predict(x).tolist()
+        assert passed
 
 
 # --- edges ---------------------------------------------------------------------------------------

@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 from integer_programs import random_program
 from onnx_checks import check, images_for, scored, session
 from packed_models import SIGN, dense, images_models, ink, shake
+from wide_models import packed_networks
 
 from minibnn import (
     Activation,
@@ -274,6 +275,14 @@ def test_random_programs(tmp_path, runtime):
         check(runtime, packed, file, images, threads=1 + seed % 2, optimised=seed % 10 > 0)
     assert len(kinds) == 13
     assert min(kinds.values()) >= 20
+
+
+def test_random_networks(tmp_path, runtime):
+    """From layers to a graph: two hundred networks."""
+    for seed, packed in enumerate(packed_networks(200)):
+        export_onnx(packed, tmp_path / "model.onnx")
+        images = images_for(packed, np.random.default_rng(seed), 12)
+        check(runtime, packed, tmp_path / "model.onnx", images)
 
 
 def test_random_programs_in_the_reference(tmp_path):

@@ -22,11 +22,11 @@ from minibnn import (
     Heaviside,
     MagnitudeAwareSign,
     MaxPool2D,
+    PackError,
     PowerOfTwo,
     PReLU,
     ReLU,
     Rescale,
-    Reshape,
     Residual,
     Sequential,
     ShiftBatchNorm,
@@ -34,6 +34,7 @@ from minibnn import (
     TensorNorm,
     Ternary,
     TernaryWeights,
+    pack,
 )
 
 QUANTIZERS = [
@@ -69,7 +70,9 @@ class Random:
             layer = Conv1D(n, channels, size, padding=pad, groups=groups, **options)
             self.shape = (width + 2 * pad - size + 1, channels)
             return layer
-        size = (3, 3) if keep else tuple(int(rng.integers(1, min(4, m + 1))) for m in (height, width))
+        size = (
+            (3, 3) if keep else tuple(int(rng.integers(1, min(4, m + 1))) for m in (height, width))
+        )
         pad = (1, 1) if keep else (int(rng.integers(0, 2)), int(rng.integers(0, 2)))
         # A border must be one of the numbers that come in: 0 always is.
         value = self.choose(0, 0, 1, -1) if self.signs else 0
@@ -209,6 +212,20 @@ def calm(model, rng):
         elif buffer.name == "running_var":
             buffer.data[...] = rng.uniform(0.1, 30, buffer.data.shape)
     return model
+
+
+def packed_networks(count, start=0):
+    """So many random networks, packed; some models end in signs, which is refused."""
+    found, seed = [], start
+    while len(found) < count:
+        model, shape = random_model(np.random.default_rng([5, seed]))
+        seed += 1
+        try:
+            found.append(pack(model, shape))
+        except PackError as error:
+            if "got bits of shape" not in str(error):
+                raise
+    return found
 
 
 def in_float64(model):
