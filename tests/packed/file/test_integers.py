@@ -191,6 +191,10 @@ def test_sizes_that_need_no_arrays():
             integer_stage(
                 Fields("x", {"out_shape": [1]}), "integer_dense", "bits", in_shape, [0], none
             )
+    for channels in ((4, 3), (3, 4)):  # of which one is in three groups of one size
+        conv = {"out_shape": [1, 1, channels[1]], "size": [1, 1], "groups": 3}
+        with pytest.raises(ValueError, match="groups of one size"):
+            integer_stage(Fields("x", conv), "integer_conv", "bits", (1, 1, channels[0]), [0], none)
     parts = [2**12, 2**16 - 2**12, 1]
     for n, fits in ((2, True), (3, False)):
         values, sizes = {"parts": parts[:n]}, [2**12 * k for k in parts[:n]]
