@@ -176,6 +176,8 @@ def random_model(rng):
             layers += r.pool()
         elif step == "block":
             layers += r.block()
+            if rng.integers(2):
+                layers += [*r.norm(), *r.activation()]
         else:
             layers.append(Dropout(0.2))
     if len(r.shape) == 3 and rng.integers(2):

@@ -30,7 +30,7 @@ TAKES: dict[str, tuple[tuple[str, ...], str]] = {
     IntegerDense.kind: (("pixels", "bits", "numbers"), "acc"),
     IntegerConv.kind: (("pixels", "bits", "numbers"), "acc"),
     SumPoolStage.kind: (("bits", "numbers"), "acc"),
-    LevelStage.kind: (("acc",), "numbers"),
+    LevelStage.kind: (("acc", "numbers"), "numbers"),
     ScaleStage.kind: (("acc", "numbers", "pixels", "bits"), "numbers"),
     SlopeStage.kind: (("numbers",), "numbers"),
     AddStage.kind: (("numbers",), "numbers"),

@@ -121,12 +121,8 @@ def packed_model(container: Container) -> PackedModel:
 
 def _check_certificate(packed: PackedModel) -> None:
     """Raise PackError unless the certificate is one that `pack` gives with these thresholds."""
-    certificate, known = packed.certificate, []
-    found = ranges(packed.input_shape, packed.stages)
-    for i, stage in enumerate(packed.stages):
-        if isinstance(stage, ThresholdStage | LevelStage):
-            entries = certificates(_sums_before(packed, found, i), stage)
-            known.append([to_json({"stage": i, **entry}) for entry in entries])
+    certificate = packed.certificate
+    known = [[to_json(entry) for entry in entries] for entries in possible_entries(packed)]
     listed = certificate.get("thresholds") if type(certificate) is dict else None
     if (
         type(listed) is not list
@@ -137,6 +133,16 @@ def _check_certificate(packed: PackedModel) -> None:
         raise PackError("expected a certificate of these thresholds, got another")
     if "bound" in certificate:
         _check_bound(certificate["bound"])
+
+
+def possible_entries(packed: PackedModel) -> list[list[dict[str, Any]]]:
+    """For each stage with thresholds, the entries that `pack` may give it in a certificate."""
+    found = ranges(packed.input_shape, packed.stages)
+    return [
+        [{"stage": i, **entry} for entry in certificates(_sums_before(packed, found, i), stage)]
+        for i, stage in enumerate(packed.stages)
+        if isinstance(stage, ThresholdStage | LevelStage)
+    ]
 
 
 def _sums_before(packed: PackedModel, found: list[Range], i: int) -> Product | Integers:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 from coded_tables import FRONTS, coded, named
-from integer_files import accept_any_certificate, every_kind
+from integer_files import every_kind
 from packed_files import bytes_of, on_images, small
 
 from minibnn import pack
@@ -35,8 +35,3 @@ def programs(tmp_path_factory):
 def integers(tmp_path_factory):
     """A file with each kind of stage on integers."""
     return bytes_of(every_kind(), tmp_path_factory.mktemp("integers"))
-
-
-@pytest.fixture
-def any_certificate(monkeypatch):
-    accept_any_certificate(monkeypatch)

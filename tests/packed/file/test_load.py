@@ -233,7 +233,6 @@ def test_json_inside_has_one_form_too(programs, tmp_path):
         assert said or field in ("falling", "border")
 
 
-@pytest.mark.usefixtures("any_certificate")
 def test_files_that_are_changed_anywhere():
     """`fuzz_packed_files.py` tries any number of them."""
     loaded = fuzz_packed_files.run(600, seed=1)
