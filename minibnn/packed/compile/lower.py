@@ -359,10 +359,10 @@ class _Lowering:
         elif value.holds == "pixels":
             self.put(self.binarize(layer), "bits", Fraction(1))
         elif value.holds != "bits" or levels:  # the sign of a sign is the same
-            if value.fold is None:
-                value = self.folded(value)
-            assert value.fold is not None
-            self.value = self.plan.put_fold(value, replace(value.fold, activation=layer))
+            fold = value.fold
+            if fold is None:
+                value, fold = self.folded(value)
+            self.value = self.plan.put_fold(value, replace(fold, activation=layer))
 
     def note_sign(self, layers: int) -> None:
         """Note that the model and the plan have the same bits here."""
@@ -598,7 +598,7 @@ class _Lowering:
         error[bounds.FLOAT] += (n + 2) * float(np.finfo(layer.dtype).eps) * n * largest
         error /= float(value.unit)
         found = self.plan.put(stage, "acc", Fraction(1), error, taken)
-        self.value = self.begun(found, value.unit / n)
+        self.value, _ = self.begun(found, value.unit / n)
 
     def normalize(self, layer: BatchNorm | ShiftBatchNorm) -> None:
         layer.check_input(np.zeros((1, 1), layer.dtype), None)
@@ -609,19 +609,16 @@ class _Lowering:
         ):
             n = self.shape[-1]
             self.refuse(f"expected {n} channels", f"write {type(layer).__name__}({n})")
-        value = self.folded(self.value)
-        if value.fold is None or value.fold.norm is not None or value.later:
-            value = self.folded(self.numbers(value))
-        assert value.fold is not None
-        where = f"{value.fold.where}, and {layer!r}"
-        if value.fold.layer is None:
-            where = self.where
-        self.value = replace(value, fold=replace(value.fold, norm=layer, where=where))
+        value, fold = self.folded(self.value)
+        if fold.norm is not None or value.later:
+            value, fold = self.folded(self.numbers(value))
+        where = self.where if fold.layer is None else f"{fold.where}, and {layer!r}"
+        self.value = replace(value, fold=replace(fold, norm=layer, where=where))
 
-    def folded(self, value: Value) -> Value:
+    def folded(self, value: Value) -> tuple[Value, Fold]:
         """The value with a fold to which a batch norm or a sign can be added, in its shape."""
         if value.fold is not None and (value.later or value.base[-1] == value.shape[-1]):
-            return value
+            return value, value.fold
         if value.fold is not None or value.holds == "bits":
             value = self.numbers(value)
         found = replace(
@@ -630,12 +627,12 @@ class _Lowering:
         )  # fmt: skip
         return self.begun(found, value.unit)
 
-    def begun(self, value: Value, unit: Fraction) -> Value:
+    def begun(self, value: Value, unit: Fraction) -> tuple[Value, Fold]:
         """Integers, with a fold that gives each of them this value."""
         n = len(value.range.low)
         sizes = (unit,) * n, (Fraction(0),) * n
         fold = Fold(self.where, Integers(*value.range), None, *sizes, rounded=value.rounded)
-        return replace(value, fold=fold)
+        return replace(value, fold=fold), fold
 
     # --- numbers ----------------------------------------------------------------------------------
 
@@ -788,9 +785,8 @@ class _Lowering:
             )
         if value.later:
             value = self.numbers(value)
-        value = self.folded(value)
-        assert value.fold is not None
-        fold = replace(value.fold, sources=self.plan.sources(value.at))
+        value, fold = self.folded(value)
+        fold = replace(fold, sources=self.plan.sources(value.at))
         self.plan.steps.append((fold, value.shape))
         self.plan.error = error_of(value)
         return self.plan

@@ -83,7 +83,6 @@ class Steps:
 
     def put_fold(self, value: Value, fold: Fold) -> Value:
         """Add the stage of a fold that ends in a sign or in levels, and the pools behind it."""
-        assert value.fold is not None
         shape = value.base
         self.steps.append((replace(fold, sources=self.sources(value.at)), shape))
         self.steps += value.later
