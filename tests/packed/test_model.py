@@ -9,6 +9,7 @@ import pytest
 from coded_tables import FRONTS, coded, named, table
 from packed_checks import moved
 from packed_models import SIGN, dense, images_models
+from wide_models import in_float64, near_changes, random_model, same_signs
 
 from minibnn import (
     Activation,
@@ -102,6 +103,63 @@ def test_permuted_hidden_units_change_nothing(trained, rng):
     dense1.weight.data[...] = dense1.weight.data[:, order]
     dense2.weight.data[...] = dense2.weight.data[order]
     np.testing.assert_array_equal(pack(model, (28, 28)).predict_scores(images), scores)
+
+
+def some(rng, shape, count):
+    """Images by chance, some of them of extreme values."""
+    images = rng.integers(0, 256, (count, *shape), np.uint8)
+    images[: count // 4] = rng.choice([0, 255], (count // 4, *shape))
+    images[0], images[1] = 0, 255
+    return images
+
+
+@pytest.mark.parametrize("hundred", range(8))
+def test_random_networks_keep_their_bounds(hundred):
+    """Against float64, except where that may itself round a sign to the other side.
+
+    A network that ends in signs has no outputs to compare, and is refused.
+    """
+    packed_ones = exact = compared = agreed = 0
+    for seed in range(100 * hundred, 100 * hundred + 100):
+        rng = np.random.default_rng(seed)
+        model, shape = random_model(rng)
+        try:
+            packed = pack(model, shape)
+        except PackError as error:
+            assert "expected one value for each class, got bits" in str(error), seed
+            continue
+        assert packed.verify(model) == packed.certificate
+        images, double = some(rng, shape, 48), in_float64(model)
+        y = double.forward(images)
+        off = abs(packed.logits(images) - y).max(axis=1)
+        taken = ~near_changes(double, images)
+        packed_ones, compared = packed_ones + 1, compared + int(taken.sum())
+        if packed.bound is None:
+            exact += 1
+            assert packed.bound_of_same_signs is None
+            assert (off[taken] <= 1e-6 * max(1, abs(y).max())).all(), seed
+            continue
+        assert packed.bound_of_same_signs <= packed.bound
+        assert (off[taken] <= packed.bound).all(), seed
+        same = taken & same_signs(double, packed, images)
+        agreed += int(same.sum())
+        assert (off[same] <= packed.bound_of_same_signs).all(), seed
+    assert packed_ones > 85
+    assert 10 < exact < 50
+    assert compared > 0.75 * 48 * packed_ones
+    assert agreed > 0.5 * 48 * (packed_ones - exact)
+
+
+@pytest.mark.parametrize("seed", range(12))
+def test_random_networks_give_the_same_scores_on_a_device(device, seed):
+    rng = np.random.default_rng(seed)
+    model, shape = random_model(rng)
+    images, packed = some(rng, shape, 16), pack(model, shape)
+    there = device.asarray(images)
+    for method in ("predict", "predict_scores", "logits"):
+        theirs = getattr(packed, method)(there)
+        assert type(theirs) is device.array_type
+        np.testing.assert_array_equal(device.to_host(theirs), getattr(packed, method)(images))
 
 
 @pytest.mark.parametrize("name", ["modern", "larq"])

@@ -264,3 +264,44 @@ def near_changes(model, x, distance=1e-9):
     finally:
         Activation.forward = forward
     return near
+
+
+def same_signs(model, packed, x):
+    """The samples in which all signs and levels of a model and its packed form agree.
+
+    The layers' outputs are compared in order. A sign of signs has no stage of its own, and pools
+    in front of a sign may run behind its stage.
+    """
+    outputs = []
+    forward = Activation.forward
+
+    def watched(layer, v, *, train=False):
+        y = forward(layer, v, train=train)
+        again = isinstance(layer.function, SignSTE) and np.array_equal(v, y)
+        if not isinstance(layer.function, ReLU) and not again:
+            outputs.append(y.reshape(len(y), -1))
+        return y
+
+    Activation.forward = watched
+    try:
+        model.forward(x)
+    finally:
+        Activation.forward = forward
+    kinds = [stage.kind for stage in packed.stages]
+    places = [i for i, kind in enumerate(kinds) if kind in ("binarize", "threshold", "levels")]
+    same = np.full(len(x), len(places) == len(outputs))
+    for i, theirs in zip(places, outputs, strict=False):
+        stop = i + 1
+        while (
+            np.prod(packed.stages[stop - 1].out_shape) > theirs.shape[1] and kinds[stop] == "pool"
+        ):
+            stop += 1
+        ours = packed.after(x, stop).reshape(len(x), -1)
+        if ours.shape != theirs.shape:
+            return np.zeros(len(x), bool)
+        if kinds[i] != "levels":
+            theirs = theirs > 0
+        else:
+            theirs = np.rint(theirs * packed.stages[i].thresholds.shape[1])
+        same &= (ours == theirs).all(axis=1)
+    return same

@@ -16,6 +16,7 @@ is 0, signs agree by themselves. The bounds are float64, whose own rounding `SLA
 
 from __future__ import annotations
 
+import math
 from fractions import Fraction
 from typing import Any
 
@@ -78,7 +79,7 @@ def of_sums(
         found[:FLOAT] += times(weights.rest, largest)
     # For sums in any order, Higham 2002, Accuracy and Stability of Numerical Algorithms, eq. 3.3.
     unit = (weights.rows.shape[1] + 2) * float(np.finfo(dtype).eps)
-    found[FLOAT] += unit * times(size, largest + errors[FLOAT])
+    found[FLOAT] += unit * times(size, largest + errors[ANY] + errors[FLOAT])
     return found
 
 
@@ -112,15 +113,21 @@ def largest_of(taken: Range, unit: float, offset: float = 0.0) -> HostArray:
 def of_outputs(fold: Fold, stage: ScoreStage, errors: HostArray, precise: bool) -> HostArray:
     """The bounds SAME and ANY on the outputs, whatever the inputs.
 
-    Beside `errors` there is what ``float32(acc) scale + offset`` rounds. If `precise`, the bounds
-    hold for ``score / 2^shift``, too.
+    Beside `errors` there is what ``float32(acc) scale + offset`` rounds; they are infinite where
+    float32 is. If `precise`, the bounds hold for ``score / 2^shift``, too.
     """
-    found, unit = [], Fraction(2) ** -stage.shift
+    found, unit, info = [], Fraction(2) ** -stage.shift, np.finfo(np.float32)
+    eps, tiny, huge = (float(n) for n in (info.eps, info.smallest_subnormal, info.max))
     ends = zip(*(end.tolist() for end in fold.product.reach()), strict=True)
     integers = zip(stage.A.tolist(), stage.B.tolist(), strict=True)
     for (A, B), (a, b), two in zip(integers, fold.coefficients, ends, strict=True):
-        largest = float(abs(a) * max(map(abs, two)) + abs(b))
+        most = max(map(abs, two))
+        largest = abs(a) * most + abs(b)
+        if 2 * largest > huge:
+            found.append(math.inf)
+            continue
+        rounded = 5 * eps * float(largest) + tiny * (most + 2)
         lost = max(float(abs((A * unit - a) * acc + B * unit - b)) for acc in two)
-        found.append(max(5 * float(np.finfo(np.float32).eps) * largest, lost if precise else 0))
+        found.append(max(rounded, lost if precise else 0))
     total: HostArray = (errors[:FLOAT] + errors[FLOAT] + np.array(found)).max(axis=1) * SLACK
     return total

@@ -107,7 +107,7 @@ class Fold:
     def lines(self) -> tuple[Line, ...]:
         """The exact value of each channel, as a function of its accumulator."""
         gain, mean, variance, beta = self._norm_numbers()
-        bias = _fractions(self.layer and self.layer.bias, self.product.channels, self.where)
+        bias = _fractions(self._bias, self.product.channels, self.where)
         numbers = zip(self.unit, self.zero, bias, gain, mean, variance, beta, strict=True)
         return tuple(
             # Without a root, the shift is added to the start.
@@ -154,7 +154,7 @@ class Fold:
             largest: the largest size of an accumulator of each channel.
         """
         gain, mean, variance, beta = self._norm_numbers()
-        bias = _fractions(self.layer and self.layer.bias, self.product.channels, self.where)
+        bias = _fractions(self._bias, self.product.channels, self.where)
         sizes = [
             float(abs(g) * inverse_root(v)) * (float(abs(u)) * n + float(abs(z) + abs(b) + abs(m)))
             + float(abs(h))
@@ -162,9 +162,7 @@ class Fold:
                 gain, mean, variance, beta, self.unit, self.zero, bias, largest, strict=True
             )
         ]
-        layer = self.layer if self.layer is not None else self.norm
-        eps = float(np.finfo(layer.dtype if layer is not None else np.float32).eps)
-        return 10 * eps * np.array(sizes)
+        return 10 * float(np.finfo(self._dtype).eps) * np.array(sizes)
 
     # --- thresholds ---------------------------------------------------------------------------
 
@@ -199,20 +197,29 @@ class Fold:
         return right and stage.sources == self.sources and found == sizes
 
     @property
-    def _width(self) -> int:
-        assert isinstance(self.product, Product)  # since it is enumerable
-        return self.product.width
+    def _bias(self) -> Any:
+        return None if self.layer is None else self.layer.bias
+
+    @property
+    def _dtype(self) -> np.dtype[Any]:
+        """Of the layers."""
+        layer = self.layer if self.layer is not None else self.norm
+        return np.dtype(np.float32 if layer is None else layer.dtype)
+
+    @property
+    def _most(self) -> int:
+        """The greatest accumulator, which is the width of a product of bits."""
+        return int(self.product.reach()[1].max())
 
     def bits(self, acc: HostArray) -> HostArray:
         """The model's own bits for rows of accumulators (n, channels).
 
         The model's layers compute them, in their dtype: ``z += b``, batch norm, the sign.
         """
-        assert self.layer is not None  # since it is enumerable
-        z = acc.astype(self.layer.dtype)
+        z = acc.astype(self._dtype)
         with np.errstate(all="ignore"):  # an overflow to infinity still has a sign
-            if self.layer.bias is not None:
-                z += self.layer.bias.data
+            if self._bias is not None:
+                z += self._bias.data
             if self.norm is not None:
                 z = self.norm.forward(z)
             if self.activation is not None:
@@ -226,7 +233,7 @@ class Fold:
 
         Sums of K values +1 and -1 are -K, -K + 2, ..., K.
         """
-        K, n = self._width, self.product.channels
+        K, n = self._most, self.product.channels
         rows = max(1, BLOCK // n)
         for start in range(0, K + 1, rows):
             values = 2 * np.arange(start, min(start + rows, K + 1)) - K
@@ -237,7 +244,7 @@ class Fold:
 
         Rounding is monotone, so the bits of a channel change at most once.
         """
-        K, n = self._width, self.product.channels
+        K, n = self._most, self.product.channels
         count, first, last = np.zeros(n, np.int64), np.full(n, K + 1), np.full(n, -1)
         for start, bits in self._chunks():
             some, length = bits.any(axis=0), len(bits)
@@ -311,7 +318,7 @@ class Fold:
         """
         channels, compared = self.product.channels, 0
         if self.enumerable:
-            K = self._width
+            K = self._most
             flat = replace(stage, in_shape=(channels,), out_shape=(channels,))
             for start, bits in self._chunks():
                 values = 2 * np.arange(start, start + len(bits)) - K

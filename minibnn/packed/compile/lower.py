@@ -65,7 +65,7 @@ from minibnn.packed.integer_stages import (
     SlopeStage,
     SumPoolStage,
 )
-from minibnn.packed.ranges import Range, constant
+from minibnn.packed.ranges import Range, constant, range_of
 from minibnn.packed.stages import (
     Binarize,
     ConvStage,
@@ -91,7 +91,7 @@ PACKABLE = (
     "TensorNorm, ShiftBatchNorm, PReLU, Residual, Concatenate, and Activation of a sign, "
     "DoReFaActivations, Heaviside or ReLU"
 )
-SLOPE_BITS = 14  # behind the point of a slope
+SLOPE_BITS, STEEPEST = 14, 2**10  # the bits behind the point of a slope, and the largest one
 
 
 def lower(model: Layer, input_shape: Shape, dtype: str = "uint8") -> Plan:
@@ -102,7 +102,13 @@ def lower(model: Layer, input_shape: Shape, dtype: str = "uint8") -> Plan:
             wherever they are, and the first that has none in its place.
     """
     try:
-        return _lower(model, input_shape, dtype)
+        with np.errstate(all="ignore"):  # a bound that is infinite or nan is refused at the end
+            return _lower(model, input_shape, dtype)
+    except OverflowError:
+        raise PackError(
+            "pack: expected values that floats of 64 bits hold, got parameters beyond them; train "
+            "it with weight decay"
+        ) from None
     except PackError as error:
         found = [str(error), *(o for o in _obstacles(model, input_shape, dtype) if o != str(error))]
     if len(found) == 1:
@@ -190,7 +196,7 @@ class _Lowering:
             following = layers[i + 1][1] if i + 1 < len(layers) else None
             if isinstance(layer, Residual | Concatenate):
                 self.branches(layer, here)
-            elif not (isinstance(layer, PReLU) and _keeps_signs(layer, following)):
+            elif not (isinstance(layer, PReLU) and self.keeps_signs(layer, following)):
                 steps = self.plan.steps
                 before = len(steps)
                 self.take(layer)
@@ -266,6 +272,8 @@ class _Lowering:
         scale, offset = Fraction(layer.scale), Fraction(layer.offset)
         self.scale, self.offset = scale * self.scale, scale * self.offset + offset
         self.rescales.append(layer)
+        if not np.isfinite(self.rescaled()).all():
+            self.refuse("expected finite numbers", "write Rescale(1 / 255)")
         self.front.append(layer)
 
     def standardize(self, layer: Standardize) -> None:
@@ -301,7 +309,7 @@ class _Lowering:
         self.put(replace(stage, sources=self.plan.sources(-1)), "bits", Fraction(1))
 
     def pixels(self) -> None:
-        """Refuse an input of which no sums can be made."""
+        """Refuse an input of which no sums can be made; note what the model's Rescale rounds."""
         if self.value.holds == "pixels" and self.raw:
             self.refuse(
                 f"it sums the input, {self.dtype} with a scale for each feature, and the packed "
@@ -310,7 +318,11 @@ class _Lowering:
                 "train that",
             )
         if self.value.holds == "pixels":
-            self.rescaled()  # refuses a model without a Rescale
+            x = self.rescaled()[:, 0].tolist()
+            off = max(abs(Fraction(v) - self.scale * i - self.offset) for i, v in enumerate(x))
+            error = bounds.no_error(len(self.value.range.low))
+            error[bounds.FLOAT] = float(off)
+            self.value = replace(self.value, error=error)
 
     @property
     def raw(self) -> bool:
@@ -325,8 +337,9 @@ class _Lowering:
                 "put Rescale(1 / 255) first, and train it on bytes",
             )
         x: HostArray = np.arange(256, dtype=np.uint8)[:, None]
-        for layer in self.rescales:
-            x = layer.forward(x)
+        with np.errstate(over="ignore"):  # `rescale` refuses what is not finite
+            for layer in self.rescales:
+                x = layer.forward(x)
         return x
 
     def binarize(self, layer: Activation) -> Binarize:
@@ -359,10 +372,10 @@ class _Lowering:
         elif value.holds == "pixels":
             self.put(self.binarize(layer), "bits", Fraction(1))
         elif value.holds != "bits" or levels:  # the sign of a sign is the same
-            if value.fold is None:
-                value = self.folded(value)
-            assert value.fold is not None
-            self.value = self.plan.put_fold(value, replace(value.fold, activation=layer))
+            fold = value.fold
+            if fold is None:
+                value, fold = self.folded(value)
+            self.value = self.plan.put_fold(value, replace(fold, activation=layer))
 
     def note_sign(self, layers: int) -> None:
         """Note that the model and the plan have the same bits here."""
@@ -496,12 +509,13 @@ class _Lowering:
             if (255 if value.holds == "pixels" or weights.binary else 1) * size >= 2**31:
                 self.refuse("its sums do not fit into int32", "use fewer inputs")
             return value
-        most = max(int(abs(end).max()) for end in value.range)
-        if max(size, 1) * max(most, 1) < 2**31:
-            return value
         if size >= 2**27:
             self.refuse("its sums do not fit into int32", "use fewer inputs")
-        coarser = 2 ** (most * size // 2**31).bit_length()
+        most = max(int(abs(end).max()) for end in value.range)
+        allowed = (2**31 - 1) // max(size, 1) - 1  # which rounding may exceed by 1
+        if most <= allowed:
+            return value
+        coarser = 2 ** (math.ceil(most / allowed) - 1).bit_length()
         return self.numbers(value, value.unit * coarser)
 
     def product(
@@ -533,7 +547,7 @@ class _Lowering:
         product = stage if isinstance(stage, Product) else Integers(*found.range)
         fold = Fold(self.where, product, layer, unit, zero, rounded=found.rounded)
         if fold.enumerable:
-            error[bounds.FLOAT] -= error[bounds.FLOAT]  # sums of +1 and -1 are exact
+            error[bounds.FLOAT] = 0  # sums of +1 and -1 are exact
         self.value = replace(found, fold=fold)
 
     # --- pooling and batch norm -------------------------------------------------------------------
@@ -598,7 +612,7 @@ class _Lowering:
         error[bounds.FLOAT] += (n + 2) * float(np.finfo(layer.dtype).eps) * n * largest
         error /= float(value.unit)
         found = self.plan.put(stage, "acc", Fraction(1), error, taken)
-        self.value = self.begun(found, value.unit / n)
+        self.value, _ = self.begun(found, value.unit / n)
 
     def normalize(self, layer: BatchNorm | ShiftBatchNorm) -> None:
         layer.check_input(np.zeros((1, 1), layer.dtype), None)
@@ -609,19 +623,16 @@ class _Lowering:
         ):
             n = self.shape[-1]
             self.refuse(f"expected {n} channels", f"write {type(layer).__name__}({n})")
-        value = self.folded(self.value)
-        if value.fold is None or value.fold.norm is not None or value.later:
-            value = self.folded(self.numbers(value))
-        assert value.fold is not None
-        where = f"{value.fold.where}, and {layer!r}"
-        if value.fold.layer is None:
-            where = self.where
-        self.value = replace(value, fold=replace(value.fold, norm=layer, where=where))
+        value, fold = self.folded(self.value)
+        if fold.norm is not None or value.later:
+            value, fold = self.folded(self.numbers(value))
+        where = self.where if fold.layer is None else f"{fold.where}, and {layer!r}"
+        self.value = replace(value, fold=replace(fold, norm=layer, where=where))
 
-    def folded(self, value: Value) -> Value:
+    def folded(self, value: Value) -> tuple[Value, Fold]:
         """The value with a fold to which a batch norm or a sign can be added, in its shape."""
         if value.fold is not None and (value.later or value.base[-1] == value.shape[-1]):
-            return value
+            return value, value.fold
         if value.fold is not None or value.holds == "bits":
             value = self.numbers(value)
         found = replace(
@@ -630,12 +641,12 @@ class _Lowering:
         )  # fmt: skip
         return self.begun(found, value.unit)
 
-    def begun(self, value: Value, unit: Fraction) -> Value:
+    def begun(self, value: Value, unit: Fraction) -> tuple[Value, Fold]:
         """Integers, with a fold that gives each of them this value."""
         n = len(value.range.low)
         sizes = (unit,) * n, (Fraction(0),) * n
         fold = Fold(self.where, Integers(*value.range), None, *sizes, rounded=value.rounded)
-        return replace(value, fold=fold)
+        return replace(value, fold=fold), fold
 
     # --- numbers ----------------------------------------------------------------------------------
 
@@ -682,6 +693,12 @@ class _Lowering:
                 return unit
         return fixed_point(largest)
 
+    def keeps_signs(self, layer: PReLU, following: Layer | None) -> bool:
+        """Whether a sign follows, which all slopes leave as it is."""
+        sign = type(following) is Activation and is_sign(following.function, following.dtype)
+        fits = len(layer.slope.data) in (1, self.shape[-1])
+        return sign and fits and bool((layer.slope.data > 0).all())
+
     def slope(self, layer: Layer, slopes: HostArray) -> None:
         """A rectifier with a slope for each channel below 0."""
         self.pixels()
@@ -692,12 +709,18 @@ class _Lowering:
             self.refuse("expected finite slopes, got nan or infinity", "train it again")
         slopes = np.broadcast_to(np.asarray(slopes, np.float64), (n,))
         steep = max(1.0, float(abs(slopes).max()))
-        value = self.numbers(self.value, room=steep)
+        if steep > STEEPEST:
+            self.refuse(
+                f"expected slopes of up to {STEEPEST:,}, got {steep:.3g}",
+                "train it with weight decay",
+            )
         A = np.rint(slopes * 2.0**SLOPE_BITS).astype(np.int64)
+        stage = SlopeStage(self.shape, self.shape, A, SLOPE_BITS)
+        value = self.numbers(self.value, room=steep)
+        while not range_of(stage, [value.range_here]).within(LEAST, MOST):
+            value = self.numbers(value, 2 * value.unit)  # the steepest was rounded up
+        stage = replace(stage, sources=self.plan.sources(value.at))
         taken, error = value.range_here, np.maximum(1, abs(slopes)) * value.error_here
-        stage = SlopeStage(
-            value.shape, value.shape, A, SLOPE_BITS, sources=self.plan.sources(value.at)
-        )
         below = np.where(slopes == 0, 0, np.maximum(-taken.low, 0))
         lost = float(value.unit) * (below * 2.0 ** -(SLOPE_BITS + 1) + 0.5 * (below > 0))
         error[: bounds.FLOAT] += lost
@@ -751,13 +774,9 @@ class _Lowering:
         error = np.sum([end.error_here for end in ends], axis=0)
         stage = AddStage(ends[0].shape, ends[0].shape, sources=tuple(end.at for end in ends))
         unit = ends[0].unit
-        found = self.plan.put(stage, "numbers", unit, error, *taken)
-        if not (found.range.within(LEAST, MOST)):
-            self.refuse("its sums do not fit into numbers of 16 bits", "put a batch norm in it")
-        error[bounds.FLOAT] += float(np.finfo(layer.dtype).eps) * bounds.largest_of(
-            found.range, float(unit)
-        )
-        self.value = found
+        largest = sum(bounds.largest_of(end, float(unit)) for end in taken)
+        error[bounds.FLOAT] += float(np.finfo(layer.dtype).eps) * largest
+        self.value = self.plan.put(stage, "numbers", unit, error, *taken)
 
     def concatenate(self, ends: list[Value]) -> None:
         if not all(end.holds == "bits" for end in ends):
@@ -788,9 +807,8 @@ class _Lowering:
             )
         if value.later:
             value = self.numbers(value)
-        value = self.folded(value)
-        assert value.fold is not None
-        fold = replace(value.fold, sources=self.plan.sources(value.at))
+        value, fold = self.folded(value)
+        fold = replace(fold, sources=self.plan.sources(value.at))
         self.plan.steps.append((fold, value.shape))
         self.plan.error = error_of(value)
         return self.plan
@@ -812,12 +830,6 @@ def _exact(value: Value) -> bool:
     return not value.rounded and (
         value.fold is None or all(line.variance == 1 for line in value.fold.lines)
     )
-
-
-def _keeps_signs(layer: PReLU, following: Layer | None) -> bool:
-    """Whether a sign follows, which all slopes leave as it is."""
-    sign = type(following) is Activation and is_sign(following.function, following.dtype)
-    return sign and bool((layer.slope.data > 0).all())
 
 
 def _give_shape(size: int) -> str:

@@ -58,10 +58,12 @@ class Plan(Steps):
 
     @property
     def line(self) -> bool:
-        """Whether the program has no branches and no fixed-point numbers."""
+        """Whether the model has no branches, and the program no fixed-point numbers."""
         stages = [step for step in self.steps if isinstance(step, Stage)]
         numbers = AddStage, ConcatStage, ScaleStage, SlopeStage, SumPoolStage
-        return not any(stage.sources or isinstance(stage, numbers) for stage in stages)
+        if any(stage.sources or isinstance(stage, numbers) for stage in stages):
+            return False
+        return len(stages) + len(self.signs) + 1 == len(self.steps)  # a branch alone has signs
 
 
 def layers_of(model: Layer) -> Iterator[tuple[str, Layer]]:

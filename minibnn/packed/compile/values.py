@@ -83,19 +83,18 @@ class Steps:
 
     def put_fold(self, value: Value, fold: Fold) -> Value:
         """Add the stage of a fold that ends in a sign or in levels, and the pools behind it."""
-        assert value.fold is not None
         shape = value.base
         self.steps.append((replace(fold, sources=self.sources(value.at)), shape))
         self.steps += value.later
         levels, error = len(fold.changes), bounds.no_error(shape[-1])
         if value.error[bounds.ANY].any():
-            least, greatest = (
-                np.array([float(n) for n in ends]) for ends in reach_of(value, fold.coefficients)
-            )
-            first, last = (float(fold.changes[j][0]) for j in (0, -1))
+            low, high = reach_of(value, fold.coefficients)
+            first, last = (fold.changes[j][0] for j in (0, -1))
+            least = np.array([float(n - last) for n in low])
+            greatest = np.array([float(n - first) for n in high])
             step, most = (1 / levels, 1.0) if fold.gives_levels else (2.0, 2.0)
-            off = gains(fold) * value.error
-            error = bounds.of_levels(off, least - last, greatest - first, step, most)
+            off = gains(fold) * value.error * bounds.SLACK
+            error = bounds.of_levels(off, least, greatest, step, most)
         base = value.later[-1].out_shape if value.later else shape
         found = Value(
             "bits", len(self.steps) - 1, base, value.shape,
@@ -220,5 +219,5 @@ def _shift(slopes: list[Fraction], offsets: list[Fraction], sizes: list[int]) ->
 
 
 def _bits(n: Fraction) -> int:
-    """A number of bits that hold the whole part of n."""
-    return math.ceil(n).bit_length()
+    """An exponent with ``n < 2^exponent``, at most one too large."""
+    return n.numerator.bit_length() - n.denominator.bit_length() + 1

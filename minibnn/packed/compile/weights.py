@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from fractions import Fraction
 from typing import NamedTuple
 
@@ -38,10 +39,10 @@ class Weights(NamedTuple):
 def weights_of(layer: Weighted, Wq: HostArray) -> Weights:
     """The integers for finite weights `Wq` of a layer.
 
-    They are exact if a channel's weights are multiples of one number, up to 127 times. So they are
+    A channel's are exact if its weights are multiples of one number, up to 127 times. So they are
     for signs, ternary weights and powers of two, with or without a scale. `DoReFaWeights` of up to
     7 bits are taken for what its formula says, odd multiples of 1 / (2^bits - 1), which floats
-    round. All other weights are rounded: the largest of a channel becomes 127 or -127.
+    round. The weights of other channels are rounded: the largest becomes 127 or -127.
     """
     model = Wq.reshape(-1, Wq.shape[-1]).T
     quantizer = layer.weight_quantizer
@@ -53,27 +54,23 @@ def weights_of(layer: Weighted, Wq: HostArray) -> Weights:
     if (abs(model) == first[:, None]).all():  # weights of 0 are bits, too, of the size 0
         rows = np.where(model >= 0, np.int8(1), np.int8(-1))
         return Weights(rows, tuple(Fraction(float(a)) for a in first), model, None)
-    units = [_common_unit(row) for row in model.astype(np.float64)]
-    exact = [unit for unit in units if unit is not None]
-    if len(exact) == len(units):
-        floats = np.array([float(unit) for unit in exact])[:, None]
-        return Weights(np.rint(model / floats).astype(np.int8), tuple(exact), model, None)
-    size = tuple(Fraction(float(m)) / MOST or Fraction(1) for m in abs(model).max(axis=1))
-    floats = np.array([float(s) for s in size])[:, None]
-    near = np.rint(model / floats).clip(-MOST, MOST)
-    return Weights(near.astype(np.int8), size, model, abs(model - near * floats))
+    size = np.array(
+        [_common_unit(row) or abs(row).max() / MOST for row in model.astype(np.float64)]
+    )
+    rows = np.rint(model / size[:, None]).clip(-MOST, MOST)
+    rest = abs(model - rows * size[:, None])
+    units = tuple(map(Fraction, size.tolist()))
+    return Weights(rows.astype(np.int8), units, model, rest if rest.any() else None)
 
 
-def _common_unit(row: HostArray) -> Fraction | None:
+def _common_unit(row: HostArray) -> float | None:
     """The greatest number of which all in the row are multiples, if at most 127 times; or None."""
     sizes = abs(row[row != 0])
     if not len(sizes):
-        return Fraction(1)
-    exponent = int(np.frexp(sizes.min())[1])
+        return 1.0
     if sizes.max() > MOST * sizes.min():
         return None
-    whole = np.ldexp(sizes, 53 - exponent).astype(np.int64)  # below 2^60, without rounding
+    exponent = 53 - int(np.frexp(sizes.min())[1])
+    whole = np.ldexp(sizes, exponent).astype(np.int64)  # below 2^60, without rounding
     unit = int(np.gcd.reduce(whole))
-    if int(whole.max()) > MOST * unit:
-        return None
-    return Fraction(unit) * Fraction(2) ** (exponent - 53)
+    return None if int(whole.max()) > MOST * unit else math.ldexp(unit, -exponent)
