@@ -57,7 +57,8 @@ class Range(NamedTuple):
 
 def constant(low: int, high: int, channels: int) -> Range:
     """The same range for all channels."""
-    return Range(np.full(channels, low, np.int64), np.full(channels, high, np.int64))
+    # Views of one number: an image of one row may have millions of channels.
+    return Range(*(np.broadcast_to(np.int64(end), (channels,)) for end in (low, high)))
 
 
 def ranges(input_shape: Shape, stages: tuple[Stage, ...]) -> list[Range]:
@@ -70,19 +71,32 @@ def ranges(input_shape: Shape, stages: tuple[Stage, ...]) -> list[Range]:
     shapes = [input_shape, *(stage.out_shape for stage in stages)]
     for i, stage in enumerate(stages):
         # Of the input, only bytes are ever summed.
-        taken = [
-            (found[j] if j >= 0 else constant(0, 255, input_shape[-1])).of_shape(shapes[j + 1], to)
-            for j, to in zip(sources_of(i, stage), taken_shapes(i, stage), strict=True)
-        ]
-        found.append(range_of(stage, taken))
+        sources = {
+            j: (found[j] if j >= 0 else constant(0, 255, input_shape[-1]), shapes[j + 1])
+            for j in sources_of(i, stage)
+        }
+        found.append(range_of(stage, taken_ranges(i, stage, sources)))
     return found
 
 
-def taken_shapes(i: int, stage: Stage) -> list[Shape]:
-    """The shape in which stage number i takes each of its sources."""
+def taken_ranges(i: int, stage: Stage, sources: dict[int, tuple[Range, Shape]]) -> list[Range]:
+    """The ranges of a stage's sources in the shapes in which it takes them.
+
+    Args:
+        i: the number of the stage.
+        stage: the stage.
+        sources: the range and the shape of each of its sources.
+    """
+    numbers = sources_of(i, stage)
+    shapes = [stage.in_shape] * len(numbers)
     if isinstance(stage, ConcatStage):
-        return [(*stage.out_shape[:-1], part) for part in stage.parts]
-    return [stage.in_shape] * len(sources_of(i, stage))
+        shapes = [(*stage.out_shape[:-1], part) for part in stage.parts]
+    if isinstance(stage, Product):  # whose range does not depend on it; a row may be long
+        return [sources[j][0] for j in numbers]
+    return [
+        sources[j][0].of_shape(sources[j][1], shape)
+        for j, shape in zip(numbers, shapes, strict=True)
+    ]
 
 
 def range_of(stage: Stage, taken: list[Range]) -> Range:

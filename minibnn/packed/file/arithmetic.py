@@ -20,7 +20,7 @@ from minibnn.packed.integer_stages import (
     SlopeStage,
     SumPoolStage,
 )
-from minibnn.packed.ranges import Range, constant, largest_sum, range_of, taken_shapes
+from minibnn.packed.ranges import Range, constant, largest_sum, range_of, taken_ranges
 from minibnn.packed.stages import ScoreStage, Shape, Stage, ThresholdStage, last_uses, sources_of
 
 FACTOR = 2**31  # above the size of each factor of a scale or a slope
@@ -40,10 +40,7 @@ def with_checked_sizes(input_shape: Shape, stages: tuple[Stage, ...]) -> tuple[S
     shapes = [input_shape, *(stage.out_shape for stage in stages)]
     for i, stage in enumerate(stages):
         sources = sources_of(i, stage)
-        taken = [
-            found[j].of_shape(shapes[j + 1], to)
-            for j, to in zip(sources, taken_shapes(i, stage), strict=True)
-        ]
+        taken = taken_ranges(i, stage, {j: (found[j], shapes[j + 1]) for j in sources})
         for j in {*sources}:
             if last[j + 1] == i:
                 del found[j]  # since all of them together would take much memory
