@@ -26,7 +26,6 @@ from minibnn import (
     PReLU,
     ReLU,
     Rescale,
-    Reshape,
     Residual,
     Sequential,
     ShiftBatchNorm,

@@ -666,11 +666,6 @@ class _Lowering:
         if unit is None:
             unit = self.unit([(value, of)], max, room)
         found = self.plan.scaled(value, unit, of, error_of(value))
-        if found is None:
-            self.refuse(
-                "its parameters are too far apart for numbers of 16 bits",
-                "train it with weight decay, or put a batch norm behind it",
-            )
         for stage in value.later:
             found = self.pooled(replace(found, shape=stage.in_shape), stage)
         return replace(found, shape=value.shape)
