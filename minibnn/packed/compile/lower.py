@@ -512,7 +512,7 @@ class _Lowering:
         if size >= 2**27:
             self.refuse("its sums do not fit into int32", "use fewer inputs")
         most = max(int(abs(end).max()) for end in value.range)
-        allowed = (2**31 - 1) // max(size, 1) - 1  # which rounding may exceed by 1
+        allowed = (2**31 - 1) // max(size, 1)
         if most <= allowed:
             return value
         coarser = 2 ** (math.ceil(most / allowed) - 1).bit_length()

@@ -295,19 +295,34 @@ def test_what_a_steep_slope_does_to_errors_is_in_the_bound():
     assert packed.bound / 3 < away <= packed.bound
 
 
-@pytest.mark.parametrize("width", [1033, 1040, 2100])
-def test_numbers_are_made_coarser_for_sums_of_32_bits(width):
-    """Rounding up a number must not take the largest sum beyond them."""
+def test_numbers_are_made_coarser_for_sums_of_32_bits():
+    """Halved, the largest would be rounded up, and the largest sum would be 2^31 and more."""
 
     def change(model):
-        model[1].weight.data[...] = 1
-        model[2].weight.data[...] = 1 - 1e-3 * (np.arange(width)[:, None] == 0)
+        model[1].weight.data[...], model[1].bias.data[...] = 1, 127
+        model[2].weight.data[...] = 127
+        model[2].weight.data[0] = 10
 
-    first = Dense(1, width, bias=False), Dense(width, 2, bias=False)
-    model, packed, images = real(Rescale(1.01), *first, shape=(1,), change=change)
-    sums = ranges((1,), packed.stages)[-2]
-    assert sums.within(-(2**31) + 1, 2**31 - 1)
+    layers = Rescale(1), Dense(128, 1033), Dense(1033, 2, bias=False)
+    model, packed, images = real(*layers, shape=(128,), change=change)
+    images[0] = 255
+    kinds = [stage.kind for stage in packed.stages]
+    assert kinds == ["dense", "scale", "scale", "integer_dense", "scores"]
+    assert ranges((128,), packed.stages)[3].within(-(2**31) + 1, 2**31 - 1)
     assert off(in_float64(model), packed, images) <= packed.bound
+
+
+def test_a_border_beyond_the_numbers_is_in_the_bound():
+    """Numbers of 1/4 and -1/4 in a frame of ones, which meet most of the rounded weights."""
+    quarter = Conv2D(1, 1, 1, bias=False, weight_quantizer=MagnitudeAwareSign())
+    framed = Conv2D(1, 3, 3, padding=1, padding_value=1)
+
+    def change(model):
+        model[2].weight.data[...] = 0.25
+
+    layers = Rescale(2 / 255, -1), Activation(SIGN), quarter, framed, Flatten()
+    model, packed, images = real(*layers, shape=(1, 1, 1), change=change)
+    assert packed.bound / 2.5 < off(in_float64(model), packed, images) <= packed.bound
 
 
 def test_a_slope_that_a_sign_follows_has_as_many_channels():
