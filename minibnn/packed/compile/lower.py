@@ -753,15 +753,14 @@ class _Lowering:
 
     def together(self, ends: list[Value], how: Any) -> list[Value]:
         """The ends of branches as numbers of one unit."""
-        found = []
+        summable = []
         for end in ends:
             self.value = end
             self.pixels()
-        values = [(end, as_affine(end, self.scale, self.offset)) for end in ends]
+            summable.append(self.value)
+        values = [(end, as_affine(end, self.scale, self.offset)) for end in summable]
         unit = self.unit(values, how)
-        for end in ends:
-            found.append(self.numbers(end, unit))
-        return found
+        return [self.numbers(end, unit) for end in summable]
 
     def add(self, ends: list[Value], layer: Layer) -> None:
         ends = self.together(ends, sum)

@@ -254,9 +254,11 @@ def off(model, packed, images):
     return abs(packed.logits(images) - model.forward(images)).max()
 
 
-def test_what_rescale_layers_round_is_in_the_bound():
+@pytest.mark.parametrize("branches", [False, True])
+def test_what_rescale_layers_round_is_in_the_bound(branches):
     """They may cancel: float32 has few bits of a pixel left beside a million."""
-    model, packed, images = real(Rescale(1 / 255, 1e6), Rescale(1, -1e6), Dense(6, 3), shape=(6,))
+    both = [Concatenate(Sequential(), Sequential()), Dense(12, 3)] if branches else [Dense(6, 3)]
+    model, packed, images = real(Rescale(1 / 255, 1e6), Rescale(1, -1e6), *both, shape=(6,))
     away = off(model, packed, images)
     assert packed.bound / 10 < away <= packed.bound
     _, direct, _ = real(Rescale(1 / 255), Dense(6, 3), shape=(6,))
