@@ -74,7 +74,7 @@ class Residual(Branches):
     convolution and batch norm takes their signs, and the shortcut carries the numbers past it. So
     give each convolution a shortcut of its own.
 
-    `pack` refuses it, since its outputs are no signs, and cannot become thresholds.
+    Packed, the sums are fixed-point numbers of 16 bits.
 
     Shapes: x (batch, ...); y and what block and shortcut return have one shape. Nothing is
     broadcast.
@@ -159,7 +159,7 @@ class Concatenate(Branches):
     The last axis counts features or channels. A ``Sequential()`` without layers is a branch that
     returns its input.
 
-    `pack` refuses it: a packed model is one line of layers.
+    Packed, branches that all end in signs stay bits; others become fixed-point numbers of 16 bits.
 
     Shapes: x (batch, ...), branch_i(x) (batch, ..., n_i), y (batch, ..., sum of the n_i).
 

@@ -189,8 +189,8 @@ class Conv2D(Convolution):
     of channels, that window (p, q) sees at its position (i, j). The kernel is not flipped. Rows
     and columns where no further window fits are ignored.
 
-    In a binary network a padding of zeros is a third value beside -1 and +1, which a packed,
-    bitwise convolution cannot represent: pad with -1 or +1 there.
+    In a binary network a padding of zeros is a third value beside -1 and +1. Packed, such a
+    convolution takes integers; padded with -1 or +1 it takes bits.
 
     Shapes: x (batch, height, width, in_channels), W and B (kernel height, kernel width,
     in_channels / groups, out_channels), b (out_channels,), z (batch, H', W', out_channels) with

@@ -31,7 +31,7 @@ class Conv1D(Convolution):
     sees at its position i. It is `Conv2D` on images of one row, and runs on the same products. The
     kernel is not flipped. Values at the end where no further window fits are ignored.
 
-    It packs like `Conv2D`: with binary weights, one group, and a padding of -1 or +1 or none.
+    It packs like `Conv2D`.
 
     Shapes: x (batch, length, in_channels), W and B (kernel_size, in_channels / groups,
     out_channels), b (out_channels,), z (batch, L', out_channels) with

@@ -208,7 +208,7 @@ class GlobalAveragePool2D(Layer):
 
     It takes images of any size. After it, a `Dense` layer needs one input for each channel.
 
-    `pack` refuses it, since means of signs are real numbers.
+    Packed, it sums integers, and the layers behind it take their share.
 
     Shapes: x (batch, height, width, channels), y (batch, channels).
 

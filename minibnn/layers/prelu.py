@@ -23,7 +23,7 @@ class PReLU(Layer):
     Binary networks for large images use it behind a batch norm and its shortcut, where real numbers
     are. In front of a sign it does nothing as long as a > 0.
 
-    `pack` refuses it, since the packed form has no real numbers between its products.
+    Packed, it takes fixed-point numbers of 16 bits; in front of a sign it is left out if a > 0.
 
     Shapes: x and y (batch, ..., channels), a (channels,).
 

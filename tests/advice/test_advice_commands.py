@@ -24,10 +24,10 @@ from minibnn import (
     Dense,
     Flatten,
     Function,
-    ReLU,
     Rescale,
     Sequential,
     SignSTE,
+    Tanh,
     load_latents,
     load_packed,
     load_sample,
@@ -352,7 +352,7 @@ def example():
 def test_what_cannot_be_packed_is_trained_by_the_example(run, tmp_path, monkeypatch, capsys):
     def build():
         return Sequential(
-            Flatten(), Rescale(1 / 255), Dense(784, 16), Activation(ReLU()), Dense(16, 10)
+            Flatten(), Rescale(1 / 255), Dense(784, 16), Activation(Tanh()), Dense(16, 10)
         )
 
     real = replace(RECIPES["modern"](), name="real", build=build)

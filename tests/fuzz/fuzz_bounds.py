@@ -19,7 +19,7 @@ import numpy as np
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "support"))
 
-from bound_search import KINDS, Search  # noqa: E402
+from bound_search import KINDS, Search
 
 
 def main() -> int:

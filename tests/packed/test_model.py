@@ -113,21 +113,25 @@ def some(rng, shape, count):
     return images
 
 
+def ends_in_signs(model):
+    last = model.layers[-1]
+    if isinstance(last, Flatten):
+        last = model.layers[-2]
+    return isinstance(last, Activation) and last.function == SIGN
+
+
 @pytest.mark.parametrize("hundred", range(8))
 def test_random_networks_keep_their_bounds(hundred):
-    """Against float64, except where that may itself round a sign to the other side.
-
-    A network that ends in signs has no outputs to compare, and is refused.
-    """
+    """Against float64, except where that may itself round a sign to the other side."""
     packed_ones = exact = compared = agreed = 0
     for seed in range(100 * hundred, 100 * hundred + 100):
         rng = np.random.default_rng(seed)
         model, shape = random_model(rng)
-        try:
-            packed = pack(model, shape)
-        except PackError as error:
-            assert "expected one value for each class, got bits" in str(error), seed
+        if ends_in_signs(model):
+            with pytest.raises(PackError, match="expected one value for each class, got bits"):
+                pack(model, shape)
             continue
+        packed = pack(model, shape)
         assert packed.verify(model) == packed.certificate
         images, double = some(rng, shape, 48), in_float64(model)
         y = double.forward(images)

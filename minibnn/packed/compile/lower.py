@@ -512,7 +512,7 @@ class _Lowering:
         if size >= 2**27:
             self.refuse("its sums do not fit into int32", "use fewer inputs")
         most = max(int(abs(end).max()) for end in value.range)
-        allowed = (2**31 - 1) // max(size, 1) - 1  # which rounding may exceed by 1
+        allowed = (2**31 - 1) // max(size, 1)
         if most <= allowed:
             return value
         coarser = 2 ** (math.ceil(most / allowed) - 1).bit_length()
@@ -666,11 +666,6 @@ class _Lowering:
         if unit is None:
             unit = self.unit([(value, of)], max, room)
         found = self.plan.scaled(value, unit, of, error_of(value))
-        if found is None:
-            self.refuse(
-                "its parameters are too far apart for numbers of 16 bits",
-                "train it with weight decay, or put a batch norm behind it",
-            )
         for stage in value.later:
             found = self.pooled(replace(found, shape=stage.in_shape), stage)
         return replace(found, shape=value.shape)
@@ -758,15 +753,14 @@ class _Lowering:
 
     def together(self, ends: list[Value], how: Any) -> list[Value]:
         """The ends of branches as numbers of one unit."""
-        found = []
+        summable = []
         for end in ends:
             self.value = end
             self.pixels()
-        values = [(end, as_affine(end, self.scale, self.offset)) for end in ends]
+            summable.append(self.value)
+        values = [(end, as_affine(end, self.scale, self.offset)) for end in summable]
         unit = self.unit(values, how)
-        for end in ends:
-            found.append(self.numbers(end, unit))
-        return found
+        return [self.numbers(end, unit) for end in summable]
 
     def add(self, ends: list[Value], layer: Layer) -> None:
         ends = self.together(ends, sum)

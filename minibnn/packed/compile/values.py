@@ -107,8 +107,8 @@ class Steps:
             )  # fmt: skip
         return found
 
-    def scaled(self, value: Value, unit: Fraction, of: Affine, error: HostArray) -> Value | None:
-        """Numbers of this unit; None if they take more bits than there are.
+    def scaled(self, value: Value, unit: Fraction, of: Affine, error: HostArray) -> Value:
+        """Numbers of this unit.
 
         .. code-block:: text
 
@@ -118,7 +118,8 @@ class Steps:
 
         Args:
             value: v, integers.
-            unit: of the result.
+            unit: of the result, so that no y is beyond `MOST` times it. Then A and B have bits for
+                any shift from 0 on.
             of: y for each channel.
             error: of y.
         """
@@ -133,8 +134,6 @@ class Steps:
         else:
             shift = _shift(slopes, offsets, sizes)
             half = Fraction(1, 2)
-            if shift < 0:
-                return None
         A, B = (
             np.array([round(n * 2**shift) for n in numbers], np.int64)
             for numbers in (slopes, [b + half for b in offsets])
@@ -209,10 +208,7 @@ def fixed_point(largest: Fraction) -> Fraction:
 
 
 def _shift(slopes: list[Fraction], offsets: list[Fraction], sizes: list[int]) -> int:
-    """The most bits behind the point with which A stays below 2^31 and A v + B below 2^52.
-
-    Negative if there are none.
-    """
+    """The most bits behind the point with which A stays below 2^31 and A v + B below 2^52."""
     steep = max(abs(a) for a in slopes)
     sums = max(abs(a) * n + abs(b) for a, b, n in zip(slopes, offsets, sizes, strict=True)) + 1
     return min(48, 30 - _bits(steep), 51 - _bits(sums))

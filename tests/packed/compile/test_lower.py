@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from packed_checks import sign_bits
 from packed_models import SIGN, dense
+from wide_models import calm, in_float64
 
 from minibnn import (
     Activation,
@@ -22,6 +23,7 @@ from minibnn import (
     MagnitudeAwareSign,
     MaxPool2D,
     PackError,
+    PReLU,
     Radial,
     ReLU,
     Rescale,
@@ -34,6 +36,7 @@ from minibnn import (
     pack,
 )
 from minibnn.packed.compile.lower import lower
+from minibnn.packed.ranges import ranges
 from minibnn.packed.stages import Stage
 
 
@@ -231,3 +234,109 @@ def test_all_obstacles_are_told_at_once():
         pack(Sequential(*layers).initialize(0), (8, 9))
     layers[6] = Conv2D(4, 4, 2)
     pack(Sequential(*layers).initialize(0), (8, 9))
+
+
+# --- values that are rounded ----------------------------------------------------------------------
+
+
+def real(*layers, shape, change=None):
+    """A model with real weights somewhere, packed; its float64 copy, and images."""
+    model = Sequential(*layers).initialize(0)
+    if change is not None:
+        change(model)
+    rng = np.random.default_rng(0)
+    images = rng.integers(0, 256, (500, *shape), np.uint8)
+    images[:250] = rng.choice([0, 255], (250, *shape))
+    return model, pack(model, shape), images
+
+
+def off(model, packed, images):
+    return abs(packed.logits(images) - model.forward(images)).max()
+
+
+@pytest.mark.parametrize("branches", [False, True])
+def test_what_rescale_layers_round_is_in_the_bound(branches):
+    """They may cancel: float32 has few bits of a pixel left beside a million."""
+    both = [Concatenate(Sequential(), Sequential()), Dense(12, 3)] if branches else [Dense(6, 3)]
+    model, packed, images = real(Rescale(1 / 255, 1e6), Rescale(1, -1e6), *both, shape=(6,))
+    away = off(model, packed, images)
+    assert packed.bound / 10 < away <= packed.bound
+    _, direct, _ = real(Rescale(1 / 255), Dense(6, 3), shape=(6,))
+    assert direct.bound < packed.bound / 5
+
+
+@pytest.mark.parametrize("slope", [-1.00004, 5, -4, -3.3, 30, -1000])
+def test_steep_slopes_stay_within_16_bits_and_the_bound(slope):
+    """The largest number is just too large for its slope once it is rounded up."""
+
+    def change(model):
+        model[1].weight.data[...] = [[-1, -1], [0.5, 0.25]]
+        model[1].bias.data[...] = 1e-4, 2e-4
+        largest = 32766 / abs(slope)
+        model[1].weight.data *= (np.floor(largest) + 0.6) / (255 * 2**8)
+        model[2].slope.data[...] = slope
+
+    layers = Rescale(1), Dense(2, 2), PReLU(2), Dense(2, 2)
+    model, packed, images = real(*layers, shape=(2,), change=change)
+    images[0] = 255, 0
+    for stage, within in zip(packed.stages, ranges((2,), packed.stages), strict=True):
+        if stage.kind in ("scale", "slope"):
+            assert within.within(-(2**15), 2**15 - 1)
+    assert off(in_float64(model), packed, images) <= packed.bound
+    assert off(in_float64(model), packed, images) > packed.bound / 100
+
+
+def test_what_a_steep_slope_does_to_errors_is_in_the_bound():
+    def change(model):
+        calm(model, np.random.default_rng(3))
+        model[3].slope.data[...] = 50
+
+    layers = Rescale(2 / 255, -1), dense(16, 2), BatchNorm(2), PReLU(2), dense(2, 2)
+    model, packed, images = real(*layers, shape=(16,), change=change)
+    away = off(in_float64(model), packed, images)
+    assert packed.bound / 3 < away <= packed.bound
+
+
+def test_numbers_are_made_coarser_for_sums_of_32_bits():
+    """Halved, the largest would be rounded up, and the largest sum would be 2^31 and more."""
+
+    def change(model):
+        model[1].weight.data[...], model[1].bias.data[...] = 1, 127
+        model[2].weight.data[...] = 127
+        model[2].weight.data[0] = 10
+
+    layers = Rescale(1), Dense(128, 1033), Dense(1033, 2, bias=False)
+    model, packed, images = real(*layers, shape=(128,), change=change)
+    images[0] = 255
+    kinds = [stage.kind for stage in packed.stages]
+    assert kinds == ["dense", "scale", "scale", "integer_dense", "scores"]
+    assert ranges((128,), packed.stages)[3].within(-(2**31) + 1, 2**31 - 1)
+    assert off(in_float64(model), packed, images) <= packed.bound
+
+
+def test_a_border_beyond_the_numbers_is_in_the_bound():
+    """Numbers of 1/4 and -1/4 in a frame of ones, which meet most of the rounded weights."""
+    quarter = Conv2D(1, 1, 1, bias=False, weight_quantizer=MagnitudeAwareSign())
+    framed = Conv2D(1, 3, 3, padding=1, padding_value=1)
+
+    def change(model):
+        model[2].weight.data[...] = 0.25
+
+    layers = Rescale(2 / 255, -1), Activation(SIGN), quarter, framed, Flatten()
+    model, packed, images = real(*layers, shape=(1, 1, 1), change=change)
+    assert packed.bound / 2.5 < off(in_float64(model), packed, images) <= packed.bound
+
+
+def test_a_slope_that_a_sign_follows_has_as_many_channels():
+    model = Sequential(Rescale(1), dense(6, 5), PReLU(4), Activation(SignSTE()), dense(5, 2))
+    with pytest.raises(PackError, match="expected 5 channels"):
+        pack(model.initialize(0), (6,))
+
+
+def test_a_branch_alone_is_compared_as_a_whole():
+    """Its signs are not among the layers of the model."""
+    branch = Sequential(dense(6, 5), Activation(SignSTE()))
+    model = Sequential(Rescale(1 / 255), Concatenate(branch), dense(5, 4), Activation(SignSTE()),
+                       dense(4, 3)).initialize(0)  # fmt: skip
+    assert not lower(model, (6,)).line
+    assert lower(Sequential(model[0], *branch, *model[2:]), (6,)).line
