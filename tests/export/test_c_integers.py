@@ -347,9 +347,9 @@ def test_random_programs(name, tmp_path):
 
 
 def test_random_networks(tmp_path):
-    """From layers to C: a hundred networks."""
+    """From layers to C: forty networks."""
     compiler("gcc")
-    models = with_images(packed_networks(100))
+    models = with_images(packed_networks(40))
     write_program(tmp_path, models)
     build(tmp_path, BUILDS["gcc, sanitized"], ["main.c"])
     check_program(tmp_path, models)

@@ -278,8 +278,8 @@ def test_random_programs(tmp_path, runtime):
 
 
 def test_random_networks(tmp_path, runtime):
-    """From layers to a graph: two hundred networks."""
-    for seed, packed in enumerate(packed_networks(200)):
+    """From layers to a graph: a hundred networks."""
+    for seed, packed in enumerate(packed_networks(100)):
         export_onnx(packed, tmp_path / "model.onnx")
         images = images_for(packed, np.random.default_rng(seed), 12)
         check(runtime, packed, tmp_path / "model.onnx", images)
