@@ -26,7 +26,7 @@ from wide_models import packed_networks
 from minibnn import export_onnx
 
 AT_ONCE = 100  # networks in one C program
-GCC = ["gcc", *C99, "-O1", "-g", "-fsanitize=address,undefined", *SANITIZE]
+GCC = ["gcc", *C99, "-fsanitize=address,undefined", *SANITIZE]
 
 
 def main() -> None:
