@@ -214,7 +214,7 @@ def compare(
             f"{values} values; {found.unexplained} unexplained labels"
         )
     else:
-        verdict = "DIFFERS" if found.unexplained else "within the bound"
+        verdict = "DIFFERS" if found.beyond else "within the bound"
         why = (
             f"outputs differ by {found.largest:.3g} at most; bound {packed.bound:.3g}, "
             f"{packed.bound_of_same_signs:.3g} with the same signs"

@@ -47,11 +47,13 @@ class Disagreements:
         images: the number of images compared.
         labels: the number of images with different labels.
         bits: the number of images in which some bit after a sign differs, layer by layer.
-        unexplained: the number of images with different labels although all layers agree, or with
-            outputs beyond the bound; anything but 0 is a defect.
+        unexplained: the number of images with different labels although all layers agree; anything
+            but 0 is a defect.
         layers: the differences in each layer; none for a model with branches or rounded values.
         largest: the largest difference of outputs.
         bound: `PackedModel.bound`.
+        beyond: the number of images whose outputs differ by more: in those the model's own floats
+            round a sign or a level to the other side.
     """
 
     images: int
@@ -61,21 +63,22 @@ class Disagreements:
     layers: list[LayerDisagreement] = field(default_factory=list)
     largest: float = 0.0
     bound: float | None = None
+    beyond: int = 0
 
     @property
     def packed_is_right(self) -> bool:
         """Whether every difference comes from the float model's rounding.
 
-        Then nothing is unexplained, and wherever values differ, the packed one is exact. For a
-        model with branches or rounded values it says whether all labels agree.
+        Then nothing is unexplained, and wherever values differ, the packed one is exact. A model
+        with branches or rounded values is compared as a whole; of such a one, the packed integers
+        are the definition.
         """
-        if not self.layers:
-            return not self.unexplained and not self.labels
         return not self.unexplained and all(r.packed_right == r.values for r in self.layers)
 
     def __repr__(self) -> str:
         if not self.layers:
             bound = "" if self.bound is None else f", bound {self.bound:.6g}"
+            bound += f", exceeded in {self.beyond:,} images" * (self.beyond > 0)
             return (
                 f"{self.images:,} images: {self.labels:,} with another label; outputs differ by "
                 f"{self.largest:.6g} at most{bound}"
@@ -151,7 +154,7 @@ def _of_outputs(model: Layer, packed: PackedModel, images: Array) -> Disagreemen
         found.labels += int((host(packed.predict(part)) != labels_of(theirs)).sum())
         found.largest = max(found.largest, float(off.max()))
         if packed.bound is not None:
-            found.unexplained += int((off > packed.bound).sum())
+            found.beyond += int((off > packed.bound).sum())
     return found
 
 

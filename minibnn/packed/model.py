@@ -92,21 +92,20 @@ class PackedModel:
 
     @property
     def bound(self) -> float | None:
-        """How far `logits` may be from the model's outputs, for any input at all.
+        """How far `logits` may be from the model's outputs, whatever the input.
 
         None if nothing was rounded when the model was packed: then the scores compare as the exact
         logits do. A rounded value may change a sign, and with it all that follows; so behind signs
         this bound is wide, and `bound_of_same_signs` is what one meets.
+
+        Both bounds include what the model's floats round since the last sign or level. They do not
+        hold for an input of which the model rounds a sign or a level to the other side.
         """
         return self._bound("any_signs")
 
     @property
     def bound_of_same_signs(self) -> float | None:
-        """How far `logits` may be from the model's outputs if no sign and no level is another.
-
-        Both bounds include what the model's floats round since the last sign. A sign that its
-        floats round to the other side is another.
-        """
+        """How far `logits` may be from the model's outputs if no sign and no level is another."""
         return self._bound("same_signs")
 
     def _bound(self, which: str) -> float | None:

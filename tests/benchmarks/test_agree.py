@@ -12,7 +12,7 @@ from minibnn.recipes import RECIPES
 
 
 def test_forms_that_did_not_run_are_listed(run, tmp_path):
-    done = run("agree.py", "--recipes", "modern", "--images", "100", "--out", str(tmp_path))
+    done = run("agree.py", "--networks", "modern", "--samples", "100", "--out", str(tmp_path))
     assert done.returncode == 0, done.stderr
     table = pd.read_csv(tmp_path / "agree.csv").set_index("form")
     forms = ["packed NumPy", "compiled C", "ONNX Runtime", "JavaScript", "CuPy", "float model"]
@@ -60,7 +60,7 @@ def test_a_wrong_packed_model_is_found(tmp_path, monkeypatch):
     assert row["verdict"] == "DIFFERS"
 
 
-@pytest.mark.parametrize("option", ["--epochs", "--images"])
+@pytest.mark.parametrize("option", ["--epochs", "--samples"])
 def test_invalid_options_have_a_message(run, option):
     done = run("agree.py", option, "0")
     assert (done.returncode, done.stdout) == (2, "")

@@ -35,6 +35,7 @@ def main() -> None:
     parser.add_argument("networks", type=int, nargs="?", default=800)
     parser.add_argument("--start", type=int, default=0, help="the first seed; default: 0")
     given = parser.parse_args()
+
     networks = packed_networks(given.networks, given.start)
     rng = np.random.default_rng(given.start)
     with tempfile.TemporaryDirectory() as name:

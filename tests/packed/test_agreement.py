@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from fractions import Fraction
 
 import numpy as np
@@ -9,7 +10,16 @@ import pytest
 from packed_checks import moved
 from packed_models import SIGN, dense, ink
 
-from minibnn import Activation, PackError, Rescale, Sequential, disagreements, pack
+from minibnn import (
+    Activation,
+    Dense,
+    DoReFaActivations,
+    PackError,
+    Rescale,
+    Sequential,
+    disagreements,
+    pack,
+)
 from minibnn.packed.agreement import Disagreements, LayerDisagreement
 from minibnn.packed.agreement import _exact_label as exact_label
 from minibnn.packed.compile.exact import Line
@@ -116,3 +126,39 @@ def test_exact_labels_are_the_first_greatest():
     assert exact_label(lines, [3, 3, 0]) == 0
     assert exact_label(lines, [3, 4, 4]) == 1
     assert exact_label(lines, [3, 3, 4]) == 2  # 5 / sqrt(2) is more than 3
+
+
+def test_a_model_of_rounded_weights_is_compared_as_a_whole(rng):
+    model = Sequential(Rescale(1, -100), dense(9, 30), Activation(SIGN), Dense(30, 3)).initialize(
+        rng
+    )
+    images = rng.integers(0, 256, (600, 9), np.uint8)
+    packed = pack(model, (9,))
+    found = disagreements(model, packed, images)
+    off = abs(packed.logits(images) - model.forward(images)).max()
+    labels = (packed.predict(images) != model.forward(images).argmax(axis=1)).sum()
+    assert (found.layers, found.beyond, found.labels) == ([], 0, labels)
+    assert found.largest == pytest.approx(off)
+    assert 0 < found.largest <= found.bound == packed.bound
+    assert found.packed_is_right
+    text = f"600 images: {labels} with another label; outputs differ by {found.largest:.6g} at most"
+    assert str(found) == f"{text}, bound {found.bound:.6g}"
+    wrong = replace(packed, certificate={"thresholds": [], "bound": {"any_signs": off / 2}})
+    found = disagreements(model, wrong, images)
+    assert 0 < found.beyond < 600
+    assert str(found).endswith(f"exceeded in {found.beyond} images")
+
+
+def test_levels_are_compared_like_signs(rng):
+    """Levels of a first layer that floats round: biases put images on a change."""
+    levels = Activation(DoReFaActivations(2))
+    model = Sequential(Rescale(1 / 255), dense(300, 40), levels, dense(40, 5)).initialize(rng)
+    images = rng.integers(0, 256, (40, 300), np.uint8)
+    z = model[1].forward(model[0].forward(images))
+    model[1].bias.data[...] = 0.5 - np.diagonal(z)  # image k, channel k: 1/2, or nearly
+    found = disagreements(model, pack(model, (300,)), images)
+    layer = found.layers[0]
+    assert layer.values > 5
+    assert layer.packed_right == layer.values
+    assert found.unexplained == layer.float_right == 0
+    assert found.packed_is_right
