@@ -18,7 +18,6 @@ from pathlib import Path
 import numpy as np
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "support"))
-import onnxruntime
 from c_headers import C99, SANITIZE, build, check_program, write_program
 from onnx_checks import check, images_for
 from wide_models import packed_networks
