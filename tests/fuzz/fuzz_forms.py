@@ -11,6 +11,7 @@ as errors. It stops at the first difference.
 from __future__ import annotations
 
 import argparse
+import importlib
 import sys
 import tempfile
 from pathlib import Path
@@ -35,6 +36,7 @@ def main() -> None:
     parser.add_argument("--start", type=int, default=0, help="the first seed; default: 0")
     given = parser.parse_args()
 
+    onnxruntime = importlib.import_module("onnxruntime")
     networks = packed_networks(given.networks, given.start)
     rng = np.random.default_rng(given.start)
     with tempfile.TemporaryDirectory() as name:
