@@ -91,6 +91,7 @@ PACKABLE = (
     "TensorNorm, ShiftBatchNorm, PReLU, Residual, Concatenate, and Activation of a sign, "
     "DoReFaActivations, Heaviside or ReLU"
 )
+LEVEL_BITS = 8  # of the 255 levels that a stage may have
 SLOPE_BITS, STEEPEST = 14, 2**10  # the bits behind the point of a slope, and the largest one
 
 
@@ -222,6 +223,11 @@ class _Lowering:
                     "its values are no signs (-1 below 0 and else +1), and no levels",
                     "packable are SignSTE, ApproxSign, SwishSign, AdaSTE and what else has such "
                     "values, DoReFaActivations, Heaviside and ReLU",
+                )
+            if (bits := getattr(layer.function, "bits", 0)) > LEVEL_BITS and gives_levels(layer):
+                self.refuse(
+                    f"expected up to {LEVEL_BITS} bits, got {bits}",
+                    f"write DoReFaActivations({LEVEL_BITS}), or ReLU(), and train that",
                 )
         elif kind not in _KINDS:
             self.refuse(f"expected a layer that has a packed form, got {kind.__name__}")
@@ -362,7 +368,7 @@ class _Lowering:
         if isinstance(function, Identity):
             return
         if isinstance(function, ReLU):
-            self.slope(layer, np.zeros(1))
+            self.slope(layer, np.zeros(self.shape[-1]))
             return
         levels = gives_levels(layer)
         if value.holds == "pixels" and levels:
@@ -688,21 +694,33 @@ class _Lowering:
                 return unit
         return fixed_point(largest)
 
+    def finer(self, value: Value, room: float) -> Fraction | None:
+        """A fraction of the unit of exact values, which may be few and large, such as signs.
+
+        Slopes give numbers between them. None if the values were rounded, to numbers of 16 bits.
+        """
+        of = as_affine(value, self.scale, self.offset)
+        if not _exact(value):
+            return None
+        unit = self.unit([(value, of)], max, room)
+        spare = Fraction(MOST) * unit / (Fraction(room) * (_largest(value, of) or 1))
+        return unit / 2 ** max(0, math.floor(spare).bit_length() - 1)
+
     def keeps_signs(self, layer: PReLU, following: Layer | None) -> bool:
         """Whether a sign follows, which all slopes leave as it is."""
         sign = type(following) is Activation and is_sign(following.function, following.dtype)
-        fits = len(layer.slope.data) in (1, self.shape[-1])
+        fits = layer.channels == self.shape[-1]
         return sign and fits and bool((layer.slope.data > 0).all())
 
     def slope(self, layer: Layer, slopes: HostArray) -> None:
         """A rectifier with a slope for each channel below 0."""
         self.pixels()
         n = self.shape[-1]
-        if len(slopes) not in (1, n):
+        if len(slopes) != n:
             self.refuse(f"expected {n} channels", f"write {type(layer).__name__}({n})")
         if not np.isfinite(slopes).all():
             self.refuse("expected finite slopes, got nan or infinity", "train it again")
-        slopes = np.broadcast_to(np.asarray(slopes, np.float64), (n,))
+        slopes = slopes.astype(np.float64)
         steep = max(1.0, float(abs(slopes).max()))
         if steep > STEEPEST:
             self.refuse(
@@ -711,7 +729,8 @@ class _Lowering:
             )
         A = np.rint(slopes * 2.0**SLOPE_BITS).astype(np.int64)
         stage = SlopeStage(self.shape, self.shape, A, SLOPE_BITS)
-        value = self.numbers(self.value, room=steep)
+        between = bool((np.rint(slopes) != slopes).any())
+        value = self.numbers(self.value, self.finer(self.value, steep) if between else None, steep)
         while not range_of(stage, [value.range_here]).within(LEAST, MOST):
             value = self.numbers(value, 2 * value.unit)  # the steepest was rounded up
         stage = replace(stage, sources=self.plan.sources(value.at))

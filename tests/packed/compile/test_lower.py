@@ -340,3 +340,32 @@ def test_a_branch_alone_is_compared_as_a_whole():
                        dense(4, 3)).initialize(0)  # fmt: skip
     assert not lower(model, (6,)).line
     assert lower(Sequential(model[0], *branch, *model[2:]), (6,)).line
+
+
+def test_slopes_of_exact_numbers_give_what_lies_between_them():
+    """Signs and their sums are whole numbers; a quarter of one is none."""
+    for inside in ([], [dense(12, 12, bias=False)]):
+        layers = Rescale(2 / 255, -1), Activation(SIGN), *inside, PReLU(12), dense(12, 3)
+        model, packed, images = real(*layers, shape=(12,))
+        assert off(in_float64(model), packed, images) <= packed.bound < 0.02
+
+
+def test_whole_slopes_need_no_finer_numbers():
+    layers = Rescale(2 / 255, -1), dense(12, 5), Activation(SIGN), dense(5, 5, bias=False)
+    model = Sequential(*layers, Activation(ReLU()), dense(5, 3)).initialize(0)
+    assert pack(model, (12,)).bound is None
+
+
+def test_slopes_need_a_channel_each_as_the_model_does():
+    model = Sequential(Rescale(1), dense(6, 5), PReLU(1), dense(5, 2)).initialize(0)
+    with pytest.raises(PackError, match="expected 5 channels"):
+        pack(model, (6,))
+
+
+def test_more_levels_than_files_hold_are_refused():
+    layers = Rescale(1), dense(6, 5), Activation(DoReFaActivations(9)), dense(5, 2)
+    model = Sequential(*layers).initialize(0)
+    with pytest.raises(PackError, match="expected up to 8 bits, got 9; write DoReFaActivations"):
+        pack(model, (6,))
+    model[2].function = DoReFaActivations(8)
+    assert [stage.kind for stage in pack(model, (6,)).stages][1] == "levels"
