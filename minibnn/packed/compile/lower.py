@@ -41,7 +41,7 @@ from minibnn.layers.weighted import Weighted
 from minibnn.packed.bits import pack_rows
 from minibnn.packed.compile import bounds
 from minibnn.packed.compile.codes import code_stage
-from minibnn.packed.compile.fold import Fold, Integers, gives_levels
+from minibnn.packed.compile.fold import Fold, Integers, gives_levels, rounding
 from minibnn.packed.compile.plan import Plan, Sign, is_sign, layers_of, quantizer_flaw
 from minibnn.packed.compile.values import (
     Affine,
@@ -615,7 +615,7 @@ class _Lowering:
         )  # fmt: skip
         largest = bounds.largest_of(taken, float(value.unit))
         error = n * value.error_here
-        error[bounds.FLOAT] += (n + 2) * float(np.finfo(layer.dtype).eps) * n * largest
+        error[bounds.FLOAT] += rounding(n * largest, n + 2, layer.dtype)
         error /= float(value.unit)
         found = self.plan.put(stage, "acc", Fraction(1), error, taken)
         self.value, _ = self.begun(found, value.unit / n)
@@ -738,8 +738,7 @@ class _Lowering:
         below = np.where(slopes == 0, 0, np.maximum(-taken.low, 0))
         lost = float(value.unit) * (below * 2.0 ** -(SLOPE_BITS + 1) + 0.5 * (below > 0))
         error[: bounds.FLOAT] += lost
-        eps = float(np.finfo(layer.dtype).eps)
-        error[bounds.FLOAT] += eps * abs(slopes) * below * float(value.unit)
+        error[bounds.FLOAT] += rounding(abs(slopes) * below * float(value.unit), 1, layer.dtype)
         self.value = self.plan.put(stage, "numbers", value.unit, error, taken)
 
     # --- branches ---------------------------------------------------------------------------------
@@ -788,7 +787,7 @@ class _Lowering:
         stage = AddStage(ends[0].shape, ends[0].shape, sources=tuple(end.at for end in ends))
         unit = ends[0].unit
         largest = sum(bounds.largest_of(end, float(unit)) for end in taken)
-        error[bounds.FLOAT] += float(np.finfo(layer.dtype).eps) * largest
+        error[bounds.FLOAT] += rounding(np.asarray(largest), 1, layer.dtype)
         self.value = self.plan.put(stage, "numbers", unit, error, *taken)
 
     def concatenate(self, ends: list[Value]) -> None:

@@ -112,7 +112,8 @@ class Steps:
 
         .. code-block:: text
 
-            y = of[c] of v,     A = round(2^s slope / unit),   B = round(2^s (offset / unit + 1/2))
+            y = of[c] of v,     A = round(2^s slope / unit)
+            B = round(2^s (offset / unit + 1/2) + (2^s slope / unit - A) middle of v)
 
         Without rounding, if all slopes and offsets are multiples of the unit.
 
@@ -134,16 +135,19 @@ class Steps:
         else:
             shift = _shift(slopes, offsets, sizes)
             half = Fraction(1, 2)
-        A, B = (
-            np.array([round(n * 2**shift) for n in numbers], np.int64)
-            for numbers in (slopes, [b + half for b in offsets])
+        A = np.array([round(a * 2**shift) for a in slopes], np.int64)
+        # What A is rounded by counts from the middle of the range: that may be far from 0.
+        rests = [(a * 2**shift - int(n)) * (i + j) / 2
+                 for a, n, i, j in zip(slopes, A, low, high, strict=True)]  # fmt: skip
+        B = np.array(
+            [round((b + half) * 2**shift + r) for b, r in zip(offsets, rests, strict=True)], np.int64
         )
         stage = ScaleStage(
             value.base, value.base, value.holds, A, B, shift, sources=self.sources(value.at)
         )
         error = error.copy()
         if half:
-            lost = 0.5 + 2.0**-shift * (0.5 * np.array(sizes, float) + 0.5)
+            lost = 0.5 + 2.0**-shift * (0.25 * np.subtract(high, low) + 0.5)
             error[: bounds.FLOAT] += float(unit) * lost
         found = self.put(stage, "numbers", unit, error, value.range)
         return replace(found, shape=value.shape)

@@ -129,11 +129,24 @@ def test_a_constant_channel_counts_by_its_value():
 @pytest.mark.parametrize("low", [2**31 - 3, -(2**31)])
 def test_terms_much_larger_than_their_sum(low):
     """The steepest slopes, far from 0, still leave bits behind the point."""
-    of = [(F(98303, 3), F(-98303, 3) * (low + 1))]
+    of = [(F(98300, 3), F(-98300, 3) * (low + 1))]
     v = value([low], [low + 2])
     found, stage = scaled(v, F(1), of)
     assert stage.shift >= 3
     assert lost(of, F(1), v, stage.run(inputs(v))) <= found.error[SAME].max()
+
+
+@pytest.mark.parametrize("width", [2, 9, 100, 5000])
+def test_ranges_far_from_0_lose_no_more_than_others(width):
+    """What the slope is rounded by would count two thousand million times from 0."""
+    rise = F(2**17 - 3, 4 * width)  # to nearly the largest number
+    for low in (2**31 - 1 - width, -(2**31), 2**30):
+        of = [(rise, -rise * (low + F(width, 2)))]
+        v = value([low], [low + width])
+        found, stage = scaled(v, F(1), of)
+        assert found.range.within(LEAST, MOST)
+        assert lost(of, F(1), v, stage.run(inputs(v))) <= found.error[SAME].max()
+        assert found.error[SAME].max() < 0.6 + width / 2**stage.shift
 
 
 def test_errors_go_on():
