@@ -158,17 +158,12 @@ class _Lowering:
         value: what the program holds after the last layer.
         where: the current layer, for messages.
         dtype: of the input.
-        front: layers that take each value of the input alone.
-        rescales: those of them that rescale pixels, together ``scale pixel + offset``.
     """
 
     def __init__(self, input_shape: Shape, dtype: str) -> None:
         self.dtype = dtype
-        self.front: list[Rescale | Standardize] = []
         self.where = ""
         self.plan = Plan()
-        self.rescales: list[Rescale] = []
-        self.scale, self.offset = Fraction(1), Fraction(0)
         n = input_shape[-1]
         pixels, exact = constant(0, 255, n), bounds.no_error(n)
         self.value = Value("pixels", -1, input_shape, input_shape, pixels, Fraction(1), exact)
@@ -265,7 +260,7 @@ class _Lowering:
             size = math.prod(shape)
             self.refuse(f"expected samples of {size} values, got {self.shape}", _give_shape(size))
         moved = shape[-1] != self.shape[-1] and self.value.holds == "pixels"
-        if moved and any(isinstance(layer, Standardize) for layer in self.front):
+        if moved and any(isinstance(layer, Standardize) for layer in self.value.front):
             self.refuse("it mixes features that have scales of their own", "put it first")
         self.value = replace(self.value, shape=shape)
 
@@ -275,12 +270,9 @@ class _Lowering:
                 "expected it before the first product or sign",
                 "leave it out: only pixels are rescaled",
             )
-        scale, offset = Fraction(layer.scale), Fraction(layer.offset)
-        self.scale, self.offset = scale * self.scale, scale * self.offset + offset
-        self.rescales.append(layer)
+        self.value = replace(self.value, front=(*self.value.front, layer))
         if not np.isfinite(self.rescaled()).all():
             self.refuse("expected finite numbers", "write Rescale(1 / 255)")
-        self.front.append(layer)
 
     def standardize(self, layer: Standardize) -> None:
         if self.value.holds != "pixels":
@@ -291,7 +283,7 @@ class _Lowering:
         mean, std = layer.mean.data, layer.std.data
         if not (np.isfinite(mean) & np.isfinite(std) & (std > 0)).all():
             self.refuse("expected finite means and positive deviations", "fit it again: fit(x)")
-        self.front.append(layer)
+        self.value = replace(self.value, front=(*self.value.front, layer))
 
     def code(self, layer: InputCode) -> None:
         if self.value.holds != "pixels":
@@ -311,7 +303,7 @@ class _Lowering:
             )
 
     def add_code(self, layer: InputCode | Activation) -> None:
-        stage = code_stage(f"pack: {self.where}", self.shape, self.dtype, self.front, layer)
+        stage = code_stage(f"pack: {self.where}", self.shape, self.dtype, self.value.front, layer)
         self.put(replace(stage, sources=self.plan.sources(-1)), "bits", Fraction(1))
 
     def pixels(self) -> None:
@@ -325,7 +317,8 @@ class _Lowering:
             )
         if self.value.holds == "pixels":
             x = self.rescaled()[:, 0].tolist()
-            off = max(abs(Fraction(v) - self.scale * i - self.offset) for i, v in enumerate(x))
+            scale, offset = self.value.scaling
+            off = max(abs(Fraction(v) - scale * i - offset) for i, v in enumerate(x))
             error = bounds.no_error(len(self.value.range.low))
             error[bounds.FLOAT] = float(off)
             self.value = replace(self.value, error=error)
@@ -333,18 +326,18 @@ class _Lowering:
     @property
     def raw(self) -> bool:
         """Whether the values are no pixels, which can be summed, but numbers to compare."""
-        return self.dtype != "uint8" or any(isinstance(f, Standardize) for f in self.front)
+        return self.dtype != "uint8" or any(isinstance(f, Standardize) for f in self.value.front)
 
     def rescaled(self) -> HostArray:
         """The 256 pixel values after the model's own Rescale layers."""
-        if not self.rescales:
+        if not self.value.rescales:
             self.refuse(
                 "expected a Rescale first, since a packed model takes bytes",
                 "put Rescale(1 / 255) first, and train it on bytes",
             )
         x: HostArray = np.arange(256, dtype=np.uint8)[:, None]
         with np.errstate(over="ignore"):  # `rescale` refuses what is not finite
-            for layer in self.rescales:
+            for layer in self.value.rescales:
                 x = layer.forward(x)
         return x
 
@@ -473,8 +466,9 @@ class _Lowering:
         """
         padding = layer.padding_value
         if value.holds == "pixels":
+            scale, offset = value.scaling
             for pixel in range(256 if layer.is_padded else 0):
-                if self.scale * pixel + self.offset == Fraction(padding):
+                if scale * pixel + offset == Fraction(padding):
                     return pixel
             if layer.is_padded:
                 self.refuse(
@@ -534,7 +528,7 @@ class _Lowering:
         """
         scale, offset = value.unit, Fraction(0)
         if value.holds == "pixels":
-            scale, offset = self.scale, self.offset
+            scale, offset = value.scaling
         taken = value.range.of_shape(value.base, stage.in_shape)
         padded = isinstance(stage, ConvStage | IntegerConv) and any(map(any, stage.border))
         reach = taken
@@ -668,7 +662,7 @@ class _Lowering:
             most = max(int(abs(end).max()) for end in value.range)
             if most * room <= MOST:
                 return value
-        of = as_affine(value, self.scale, self.offset)
+        of = as_affine(value)
         if unit is None:
             unit = self.unit([(value, of)], max, room)
         found = self.plan.scaled(value, unit, of, error_of(value))
@@ -699,7 +693,7 @@ class _Lowering:
 
         Slopes give numbers between them. None if the values were rounded, to numbers of 16 bits.
         """
-        of = as_affine(value, self.scale, self.offset)
+        of = as_affine(value)
         if not _exact(value):
             return None
         unit = self.unit([(value, of)], max, room)
@@ -776,7 +770,7 @@ class _Lowering:
             self.value = end
             self.pixels()
             summable.append(self.value)
-        values = [(end, as_affine(end, self.scale, self.offset)) for end in summable]
+        values = [(end, as_affine(end)) for end in summable]
         unit = self.unit(values, how)
         return [self.numbers(end, unit) for end in summable]
 

@@ -10,6 +10,8 @@ from typing import TypeAlias
 
 import numpy as np
 
+from minibnn.encoding import Standardize
+from minibnn.layers import Rescale
 from minibnn.packed.compile import bounds
 from minibnn.packed.compile.fold import Fold
 from minibnn.packed.integer_stages import MOST, ScaleStage
@@ -34,6 +36,7 @@ class Value:
         error: see `bounds`; in the channels of `base`, and of accumulators in their own unit.
         fold: the layers since the accumulators; None for other values.
         later: pools after a batch norm, which the program runs after the sign.
+        front: of the input, the layers so far, which take each of its values alone.
     """
 
     holds: str
@@ -45,6 +48,21 @@ class Value:
     error: HostArray
     fold: Fold | None = None
     later: tuple[PoolStage, ...] = ()
+    front: tuple[Rescale | Standardize, ...] = ()
+
+    @property
+    def rescales(self) -> list[Rescale]:
+        """The layers in front that rescale pixels."""
+        return [layer for layer in self.front if isinstance(layer, Rescale)]
+
+    @property
+    def scaling(self) -> tuple[Fraction, Fraction]:
+        """What they do together: ``scale pixel + offset``."""
+        scale, offset = Fraction(1), Fraction(0)
+        for layer in self.rescales:
+            a, b = Fraction(layer.scale), Fraction(layer.offset)
+            scale, offset = a * scale, a * offset + b
+        return scale, offset
 
     @property
     def error_here(self) -> HostArray:
@@ -153,19 +171,12 @@ class Steps:
         return replace(found, shape=value.shape)
 
 
-def as_affine(value: Value, scale: Fraction, offset: Fraction) -> Affine:
-    """The value of each channel as a function of its integers.
-
-    Args:
-        value: of any kind.
-        scale: of pixels.
-        offset: of pixels.
-    """
+def as_affine(value: Value) -> Affine:
+    """The value of each channel as a function of its integers."""
     if value.fold is not None:
         return value.fold.coefficients
-    if value.holds == "pixels":
-        return [(scale, offset)] * value.base[-1]
-    return [(value.unit, Fraction(0))] * value.base[-1]
+    pair = value.scaling if value.holds == "pixels" else (value.unit, Fraction(0))
+    return [pair] * value.base[-1]
 
 
 def error_of(value: Value) -> HostArray:

@@ -10,7 +10,15 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from minibnn import Activation, BatchNorm, DoReFaActivations, Heaviside, SignSTE
+from minibnn import (
+    Activation,
+    BatchNorm,
+    DoReFaActivations,
+    Heaviside,
+    Rescale,
+    SignSTE,
+    Standardize,
+)
 from minibnn.packed.compile import bounds
 from minibnn.packed.compile.fold import Fold, Integers
 from minibnn.packed.compile.values import (
@@ -199,10 +207,12 @@ def test_values_as_affine_functions():
     units = (F(2), F(-3))
     with_fold = value([0, 0], [9, 9])
     with_fold = Value(**{**vars(v), "fold": fold(v, units)})
-    assert as_affine(with_fold, F(5), F(6)) == [(2, 0), (-3, 0)]
-    assert as_affine(value([0], [255], "pixels"), F(5), F(6)) == [(5, 6)]
-    assert as_affine(value([0], [9], "numbers", F(1, 8)), F(5), F(6)) == [(F(1, 8), 0)]
-    assert as_affine(value([-1], [1], "bits"), F(5), F(6)) == [(1, 0)]
+    assert as_affine(with_fold) == [(2, 0), (-3, 0)]
+    front = Rescale(5, 4), Standardize(1), Rescale(3, 2)
+    pixels = Value(**{**vars(value([0], [255], "pixels")), "front": front})
+    assert as_affine(pixels) == [(15, 14)]
+    assert as_affine(value([0], [9], "numbers", F(1, 8))) == [(F(1, 8), 0)]
+    assert as_affine(value([-1], [1], "bits")) == [(1, 0)]
 
 
 def test_errors_of_accumulators_are_taken_by_the_slopes():
