@@ -20,6 +20,7 @@ from minibnn import (
     DoReFaActivations,
     Dropout,
     Flatten,
+    InputContract,
     MagnitudeAwareSign,
     MaxPool2D,
     PackError,
@@ -394,6 +395,7 @@ def test_a_code_beside_a_branch_that_rescales():
     first = Sequential(Rescale(-1 / 255), dense(12, 8), Activation(SIGN))
     model = Sequential(Concatenate(first, code), dense(44, 3)).initialize(0)
     first[1].bias.data[...] = 0.01
+    model.input_contract = InputContract("uint8", (12,))
     images = np.random.default_rng(0).integers(0, 256, (200, 12), np.uint8)
     assert off(model, pack(model, (12,)), images) <= 1e-5
 
