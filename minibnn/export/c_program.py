@@ -277,7 +277,9 @@ class Program(IntegerStages):
         several = "" if i == codes[0] else f"{i}"
         self.need("code", "put", *["order"] * (stage.dtype == "float32"))
         ends = {name: numbers.place(getattr(stage, name)) for name in ("low", "high")}
-        names = [self.numbers(f"features{several}", "name_feature", stage.feature, self.types["feature"])]
+        names = [
+            self.numbers(f"features{several}", "name_feature", stage.feature, self.types["feature"])
+        ]
         for name, places in ends.items():
             if name == "high" and (places == numbers.ends[1]).all():
                 names.append("0")

@@ -392,7 +392,7 @@ class _Lowering:
             hint = "put Flatten() before it" if flat else _give_shape(n)
             self.refuse(f"expected samples of shape {(n,)}, got {self.shape}", hint)
         weights = self.weights(layer)
-        value = self.summable(weights, 1)
+        value = self.summable(weights)
         shapes = value.shape, (layer.out_features,)
         sources = self.plan.sources(value.at)
         stage: Product | IntegerProduct
@@ -425,7 +425,7 @@ class _Lowering:
                 "use smaller windows or padding",
             )
         weights, groups = self.weights(layer), windows.groups
-        value = self.summable(weights, groups)
+        value = self.summable(weights)
         border = self.padding(layer, value)
         shapes = shape, (*counts, layer.out_channels)
         size, stride, dilation = windows[:3]
@@ -498,7 +498,7 @@ class _Lowering:
             self.refuse(*flaw)
         return weights_of(layer, Wq)
 
-    def summable(self, weights: Weights, groups: int) -> Value:
+    def summable(self, weights: Weights) -> Value:
         """The value as a product takes it, so that its sums fit into int32."""
         self.pixels()
         value = self.value
@@ -698,7 +698,8 @@ class _Lowering:
             return None
         unit = self.unit([(value, of)], max, room)
         spare = Fraction(MOST) * unit / (Fraction(room) * (_largest(value, of) or 1))
-        return unit / 2 ** max(0, math.floor(spare).bit_length() - 1)
+        parts: int = 2 ** max(0, math.floor(spare).bit_length() - 1)
+        return unit / parts
 
     def keeps_signs(self, layer: PReLU, following: Layer | None) -> bool:
         """Whether a sign follows, which all slopes leave as it is."""

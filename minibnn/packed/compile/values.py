@@ -158,7 +158,8 @@ class Steps:
         rests = [(a * 2**shift - int(n)) * (i + j) / 2
                  for a, n, i, j in zip(slopes, A, low, high, strict=True)]  # fmt: skip
         B = np.array(
-            [round((b + half) * 2**shift + r) for b, r in zip(offsets, rests, strict=True)], np.int64
+            [round((b + half) * 2**shift + r) for b, r in zip(offsets, rests, strict=True)],
+            np.int64,
         )
         stage = ScaleStage(
             value.base, value.base, value.holds, A, B, shift, sources=self.sources(value.at)
