@@ -66,8 +66,14 @@ def _lines(packed: PackedModel, info: PackedFileInfo) -> list[tuple[str, str]]:
             lines.append((name, ", ".join(map(shared.on_one_line, names))))
     for entry in packed.certificate["thresholds"]:
         counts = f"{shared.several(entry['channels'], 'channel')}, {entry['values']:,} accumulators"
-        how = "the float layers" if entry["by"] == "enumeration" else "exact arithmetic"
+        how = {"enumeration": "the float layers", "exact": "exact arithmetic"}.get(
+            entry["by"], "exact arithmetic on rounded numbers"
+        )
         lines.append(("certificate", f"stage {entry['stage']}: {counts} compared with {how}"))
+    if packed.bound is not None:
+        same, any_ = (f"{bound:.6g}" for bound in (packed.bound_of_same_signs, packed.bound))
+        text = f"outputs differ from the model's by {same} at most if no sign does, else by {any_}"
+        lines.append(("bound", text))
     if not packed.training:
         return [*lines, ("training", "no figures")]
     figures = ", ".join(
