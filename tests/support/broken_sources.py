@@ -103,14 +103,16 @@ def animation() -> bytes:
     return file.getvalue()
 
 
-def large_png() -> bytes:
-    """A header that declares 100,000 x 100,000 pixels."""
+def large_png(side) -> bytes:
+    """A header that declares that many rows and columns."""
     import zlib
 
     def chunk(kind, data):
-        return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
+        return (
+            struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
+        )
 
-    head = struct.pack(">IIBBBBB", 100_000, 100_000, 8, 0, 0, 0, 0)
+    head = struct.pack(">IIBBBBB", side, side, 8, 0, 0, 0, 0)
     return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", head) + chunk(b"IDAT", b"") + chunk(b"IEND", b"")
 
 
@@ -168,7 +170,7 @@ def tables() -> dict[str, Broken]:
         "text behind a quote": table('a,b\n"1"x,2\n', "line 2", "expected after"),
         "endless cell": table("a,b\n" + "x" * 200_000 + ",1\n", "field larger than field limit"),
         "bytes 0": table("a,b\n1,\0\n", "a byte 0 in line 2"),
-        "UTF-16": table("a,b\n1,2\n".encode("utf-16"), "in UTF-8", "0xff"),
+        "UTF-16": table("a,b\n1,2\n".encode("utf-16"), "in UTF-8", "UTF-16"),
         "Latin-1": table("a,b\n1,gr\xfcn\n".encode("latin-1"), "in UTF-8", "0xfc"),
         "binary": table(b"PK\x03\x04\xff\xfe\x00", "in UTF-8"),
         "unknown feature": table(TABLE, "a feature named 'size'", features=["size"]),
@@ -281,7 +283,8 @@ def folders() -> dict[str, Broken]:
         "cut image": images(png(40, 40)[:-20], "1.png", "an image that can be read"),
         "head of an image": images(png()[:20], "1.png", "an image that can be read"),
         "damaged image": images(png().replace(b"IDAT", b"IDAX"), "1.png"),
-        "vast image": images(large_png(), "1.png", "at most 67108864 pixels", "100000x100000"),
+        "vast image": images(large_png(9000), "1.png", "at most 67108864 pixels", "9000x9000"),
+        "bomb of pixels": images(large_png(100_000), "1.png", "10000000000 pixels"),
         "another size": images(png(6, 5), "4x5 as 3 of them", "6x5", "--size 4 5"),
         "another colour": images(png(mode="L"), "rgb in", "grey in", "--colour"),
         "palette": images(png(mode="P"), "P in", "--colour"),
