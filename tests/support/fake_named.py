@@ -45,15 +45,19 @@ def archive(name, first):
     file = io.BytesIO()
     with zipfile.ZipFile(file, "w") as made:
         for part, images, labels in zip(("train", "test"), IMAGES, LABELS, strict=True):
-            made.writestr(f"gzip/{name}-{part}-images-idx3-ubyte.gz", gz(images.transpose(0, 2, 1)))
-            made.writestr(f"gzip/{name}-{part}-labels-idx1-ubyte.gz", gz(labels + np.uint8(first)))
-        made.writestr("gzip/emnist-other-mapping.txt", "0 48\n")
+            pixels, classes = gz(images.transpose(0, 2, 1)), gz(labels + np.uint8(first))
+            made.writestr(zipfile.ZipInfo(f"gzip/{name}-{part}-images-idx3-ubyte.gz"), pixels)
+            made.writestr(zipfile.ZipInfo(f"gzip/{name}-{part}-labels-idx1-ubyte.gz"), classes)
+        made.writestr(zipfile.ZipInfo("gzip/emnist-other-mapping.txt"), "0 48\n")
     return file.getvalue()
 
 
 def tar(leave_out="", cut=0):
     file = io.BytesIO()
-    with tarfile.open(fileobj=file, mode="w:gz") as made:
+    with (
+        gzip.GzipFile("", "wb", 1, file, 0) as packed,
+        tarfile.open(fileobj=packed, mode="w") as made,
+    ):
         for i in range(6):
             name = f"data_batch_{i + 1}.bin" if i < 5 else "test_batch.bin"
             where = slice(2 * i, 2 * i + 2) if i < 5 else slice(None)
