@@ -421,5 +421,5 @@ def _y(
         return _numbers(table, i, rows, own, every), False
     different = len(np.unique(values))
     if classes or (different <= MOST_CLASSES and 2 * different <= len(values)):
-        return values.astype(np.int64), True
+        return values, True
     return _numbers(table, i, rows, own, every), False

@@ -22,7 +22,7 @@ def save(path, pixels, **options):
 
 def fill(folder, pixels=PIXELS, ending="png"):
     for i, one in enumerate(pixels):
-        save(folder / "dog cat".split()[i % 2] / f"{i}.{ending}", one)
+        save(folder / ("dog", "cat")[i % 2] / f"{i}.{ending}", one)
     return folder
 
 
