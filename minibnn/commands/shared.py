@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import shlex
 from collections.abc import Callable
 
 from minibnn.atomic_file import require_writable
@@ -12,6 +13,7 @@ from minibnn.data import ImageDataset
 from minibnn.data.mnist import load_by_options
 from minibnn.packed import PackedFileError, PackedModel, load_packed
 from minibnn.packed.stages import CodeStage, Product, ThresholdStage
+from minibnn.recipes import RECIPES
 from minibnn.training.checkpoint import Checkpoint
 
 MAKE_ONE = "python -m minibnn train -o FILE makes one"
@@ -176,6 +178,50 @@ def learning_rate(text: str) -> float:
     if not 0 < value < float("inf"):
         raise argparse.ArgumentTypeError(f"expected a positive number, got {text!r}")
     return value
+
+
+def recipe(text: str) -> str:
+    """An option's type: the name of a recipe, or ``FILE.py:FUNCTION``."""
+    if text not in RECIPES and ":" not in text:
+        raise argparse.ArgumentTypeError(
+            f"invalid choice: {text!r} (choose from {', '.join(RECIPES)}, or write "
+            "FILE.py:FUNCTION)"
+        )
+    return text
+
+
+def require_mnist(file: str, packed: PackedModel, command: str) -> None:
+    """Raise ValueError if a model was trained on data of one's own, which has to be named."""
+    source = packed.training.get("source")
+    if isinstance(source, str):
+        raise ValueError(
+            f"{file}: expected the data to {command} it on, since it was trained on "
+            f"{on_one_line(source)}, got none; name it: {command} {file} DATA"
+        )
+
+
+def require_another_file(output: str, *inputs: str | None) -> None:
+    """Raise ValueError if a file to write is one of those to read, or lies in a folder of them."""
+    real = os.path.realpath(output)
+    for path in inputs:
+        if path is None:
+            continue
+        source = os.path.realpath(path)
+        inside = os.path.isdir(source) and real.startswith(os.path.join(source, ""))
+        if real == source or inside or same_file(path, output):
+            what = "outside of the folder to read" if inside else "than the one to read"
+            raise ValueError(
+                f"{output}: expected another file, {what}, got {path}; choose another name after -o"
+            )
+
+
+def next_step(*words: str) -> str:
+    """The line that says which command to type next.
+
+    >>> next_step("inspect", "my model")
+    "next: python -m minibnn inspect 'my model'"
+    """
+    return f"next: python -m minibnn {shlex.join(words)}"
 
 
 def float_bytes(packed: PackedModel) -> int:
