@@ -15,7 +15,8 @@ Optimisers   SGD, Adam, AdaMax, ShiftAdaMax, Bop; OptimizerGroup, split_paramete
 Training     fit, evaluate, plot_history; Checkpoint; PlainSteps, CapturedSteps
 Saving       save_model, load_model
 Recipes      minibnn.recipes.RECIPES; python -m minibnn train, compare
-Data         load_mnist, load_sample, DataLoader, read_idx, write_idx, one_hot, one_cold
+Data         read_samples, read_parts, Samples, load_mnist, load_sample, DataLoader, read_idx,
+             write_idx, one_hot, one_cold
 Inspecting   model.summary(), diagnose, confusion_matrix, plot_confusion, plot_weight_bits
 Checking     check_gradients
 Shipping     InputContract, pack, disagreements, save_packed, load_packed, load_latents, export_c,
@@ -51,12 +52,16 @@ if TYPE_CHECKING:
         ImageDataset,
         IterableLoader,
         RandomShift,
+        Samples,
+        SamplesError,
         load_mnist,
         load_mnist_or_sample,
         load_sample,
         one_cold,
         one_hot,
         read_idx,
+        read_parts,
+        read_samples,
         write_idx,
     )
     from minibnn.diagnosis import Diagnosis, Finding, diagnose
@@ -257,6 +262,8 @@ __all__ = [
     "Rescale",
     "Reshape",
     "Residual",
+    "Samples",
+    "SamplesError",
     "Sequential",
     "ShiftAdaMax",
     "ShiftBatchNorm",
@@ -304,6 +311,8 @@ __all__ = [
     "plot_history",
     "plot_weight_bits",
     "read_idx",
+    "read_parts",
+    "read_samples",
     "save_model",
     "save_packed",
     "split_parameters",
@@ -317,8 +326,9 @@ _ROOMS = {
     "renames": "",
     "data": (
         "Cutout DataError DataLoader DatasetMismatchError DatasetNotFoundError IdxFormatError "
-        "ImageDataset IterableLoader RandomShift load_mnist load_mnist_or_sample load_sample "
-        "one_cold one_hot read_idx write_idx"
+        "ImageDataset IterableLoader RandomShift Samples SamplesError load_mnist "
+        "load_mnist_or_sample load_sample one_cold one_hot read_idx read_parts "
+        "read_samples write_idx"
     ),
     "diagnosis": "Diagnosis Finding diagnose",
     "encoding": "OneHotCode Standardize Thermometer fit_codes",
