@@ -410,6 +410,18 @@ RECIPES = _Recipes(
 )
 
 
+def recipe_text(text: str) -> str:
+    """An option's type for argparse: the name of a recipe, or ``FILE.py:FUNCTION``."""
+    if text not in RECIPES and ":" not in text:
+        import argparse
+
+        raise argparse.ArgumentTypeError(
+            f"invalid choice: {text!r} (choose from {', '.join(RECIPES)}, or write "
+            "FILE.py:FUNCTION)"
+        )
+    return text
+
+
 def recipe_named(
     text: str, *, epochs: int = 10, batch_size: int = 100, learning_rate: float = 5e-3, **others: Any
 ) -> Recipe:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import argparse
+import os
+import re
 from typing import Any
 
 import numpy as np
@@ -38,7 +40,7 @@ def reading_for(packed: PackedModel, given: argparse.Namespace) -> dict[str, Any
     found = reading_of(given, figures)
     if "classes" not in found and packed.class_names is not None:
         found["classes"] = True
-    if "classes" not in found and packed.class_names is None and "r2" in packed.training:
+    if "classes" not in found and is_of_numbers(packed):
         found["classes"] = False
     return found
 
@@ -84,3 +86,28 @@ def unlabelled(packed: PackedModel, path: str, given: argparse.Namespace) -> Sam
 def at_once(packed: PackedModel, samples: Samples) -> Any:
     """The samples as one array in the model's shape."""
     return np.ascontiguousarray(samples.x).reshape(-1, *packed.input_shape)
+
+
+def is_of_numbers(packed: PackedModel) -> bool:
+    """Whether a model predicts numbers: `train` says so in its figures."""
+    return packed.class_names is None and "r2" in packed.training
+
+
+def header_for(file: str) -> str:
+    """The name of a C header beside a model's file.
+
+    >>> header_for("models/sensor.safetensors")
+    'models/sensor.h'
+    """
+    return re.sub(r"\.safetensors$", "", file) + ".h"
+
+
+def c_name(path: str) -> str:
+    """A prefix for the names in a header, from the name of its file.
+
+    >>> c_name("out/my sensor-2.h"), c_name("7.h"), c_name("_.h")
+    ('my_sensor_2', 'net_7', 'net')
+    """
+    stem = os.path.splitext(os.path.basename(path))[0]
+    name = re.sub(r"[^A-Za-z0-9]+", "_", stem, flags=re.ASCII).strip("_")[:24].strip("_")
+    return name if name[:1].isalpha() else f"net_{name}".strip("_")

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import os
-import re
 import sys
 from typing import TYPE_CHECKING, Any
 
@@ -13,7 +11,7 @@ import numpy as np
 from minibnn.atomic_file import whole_file
 from minibnn.backend import get_backend
 from minibnn.commands import shared
-from minibnn.commands.own_input import at_once, unlabelled
+from minibnn.commands.own_input import at_once, header_for, is_of_numbers, unlabelled
 from minibnn.data.options import add_data, add_reading, data_of
 from minibnn.packed import PackedModel
 
@@ -61,8 +59,7 @@ def run(given: argparse.Namespace) -> int:
     table = _table(packed, *(backend.to_host(f(x)) for f in _functions(packed)))
     text = table.to_csv(index=False, lineterminator="\n")
     shared.note(f"{path}: {samples.kind}")
-    stem = re.sub(r"\.safetensors$", "", os.path.basename(given.file))
-    follows = shared.next_step("export", "c", given.file, "-o", f"{stem}.h")
+    follows = shared.next_step("export", "c", given.file, "-o", header_for(given.file))
     if is_of_numbers(packed):
         follows = shared.next_step("inspect", given.file)
     if output is None:
@@ -74,11 +71,6 @@ def run(given: argparse.Namespace) -> int:
     print(f"{given.output}: {shared.several(len(table), 'prediction')}")
     print(follows)
     return 0
-
-
-def is_of_numbers(packed: PackedModel) -> bool:
-    """Whether a model predicts numbers: `train` says so in its figures."""
-    return packed.class_names is None and "r2" in packed.training
 
 
 def _functions(packed: PackedModel) -> list[Any]:

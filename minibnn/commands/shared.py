@@ -13,7 +13,6 @@ from minibnn.data import ImageDataset
 from minibnn.data.mnist import load_by_options
 from minibnn.packed import PackedFileError, PackedModel, load_packed
 from minibnn.packed.stages import CodeStage, Product, ThresholdStage
-from minibnn.recipes import RECIPES
 from minibnn.training.checkpoint import Checkpoint
 
 MAKE_ONE = "python -m minibnn train -o FILE makes one"
@@ -137,7 +136,7 @@ def check_output(path: str) -> str:
 
 def same_file(path: str, other: str) -> bool:
     """Whether two paths lead to the same existing file."""
-    return os.path.exists(other) and os.path.samefile(path, other)
+    return os.path.exists(path) and os.path.exists(other) and os.path.samefile(path, other)
 
 
 def on_one_line(text: str) -> str:
@@ -180,16 +179,6 @@ def learning_rate(text: str) -> float:
     return value
 
 
-def recipe(text: str) -> str:
-    """An option's type: the name of a recipe, or ``FILE.py:FUNCTION``."""
-    if text not in RECIPES and ":" not in text:
-        raise argparse.ArgumentTypeError(
-            f"invalid choice: {text!r} (choose from {', '.join(RECIPES)}, or write "
-            "FILE.py:FUNCTION)"
-        )
-    return text
-
-
 def require_mnist(file: str, packed: PackedModel, command: str) -> None:
     """Raise ValueError if a model was trained on data of one's own, which has to be named."""
     source = packed.training.get("source")
@@ -209,9 +198,9 @@ def require_another_file(output: str, *inputs: str | None) -> None:
         source = os.path.realpath(path)
         inside = os.path.isdir(source) and real.startswith(os.path.join(source, ""))
         if real == source or inside or same_file(path, output):
-            what = "outside of the folder to read" if inside else "than the one to read"
+            what = "a file outside of the folder" if inside else "another file than the one"
             raise ValueError(
-                f"{output}: expected another file, {what}, got {path}; choose another name after -o"
+                f"{output}: expected {what} that is read, {path}; choose another name after -o"
             )
 
 

@@ -28,7 +28,7 @@ from minibnn.packed import (
     packed_file_info,
     save_packed,
 )
-from minibnn.recipes import RECIPES, recipe_named
+from minibnn.recipes import RECIPES, recipe_named, recipe_text
 from minibnn.signals import INTERRUPTED
 from minibnn.training.checkpoint_file import before as checkpoint_before
 from minibnn.training.evaluate import evaluate
@@ -69,7 +69,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     # fmt: off
     add_data(parser, "your own data: a table (.csv, .tsv), arrays (.npz), a folder of images by "
         "class, or an IDX set; default: MNIST")
-    add("--recipe", type=shared.recipe, metavar="NAME",
+    add("--recipe", type=recipe_text, metavar="NAME",
         help=f"one of {', '.join(RECIPES)}, or FILE.py:FUNCTION, which returns a Sequential or a "
         "Recipe; default: modern, or with --from the file's own; on DATA, a default network")
     add("--from", dest="source", metavar="FILE", help="go on training this file's model")

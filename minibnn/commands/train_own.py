@@ -98,7 +98,7 @@ def run(path: str, given: argparse.Namespace) -> int:
     backend = get_backend(given.device)
     seed = 0 if given.seed is None else given.seed
     targets = _targets_in_words(parts.train)
-    log_line(f"{path}: {parts.train.kind}; {targets}")
+    log_line(f"{path}: {parts.train.kind}{targets}")
     log_line(f"{how}, {shared.several(recipe.epochs, 'epoch')}, seed {seed}, {backend.name}")
     log_line(f"test part: {parts.chosen} ({shared.several(len(parts.test.x), 'sample')})")
     model, history = _train(recipe, parts.train, given.validation, seed, backend, weights, checkpoint)
@@ -176,11 +176,12 @@ def _require_targets(path: str, parts: Parts) -> None:
 
 
 def _targets_in_words(samples: Samples) -> str:
+    """The first classes, for the end of a line."""
     if samples.class_names is None:
-        return "numbers to predict"
+        return ""
     names, more = samples.class_names[:5], len(samples.class_names) - 5
     listed = ", ".join(map(shared.on_one_line, names)) + f" and {more} more" * (more > 0)
-    return f"{len(samples.class_names)} classes: {listed}"
+    return f": {listed}"
 
 
 def _recipe(given: argparse.Namespace, train: Samples) -> tuple[Recipe, str]:
