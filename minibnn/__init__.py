@@ -374,6 +374,7 @@ _ROOMS = {
     "container": "",
     "description": "",
     "export": "export_c export_html export_onnx",
+    "default_network": "",
     "recipes": "",
     "regular_file": "",
     "gradient_clock": "",
