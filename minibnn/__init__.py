@@ -15,8 +15,8 @@ Optimisers   SGD, Adam, AdaMax, ShiftAdaMax, Bop; OptimizerGroup, split_paramete
 Training     fit, evaluate, plot_history; Checkpoint; PlainSteps, CapturedSteps
 Saving       save_model, load_model
 Recipes      minibnn.recipes.RECIPES; python -m minibnn train, compare
-Data         read_samples, read_parts, Samples, load_mnist, load_sample, DataLoader, read_idx,
-             write_idx, one_hot, one_cold
+Data         read_samples, read_parts, Samples, load_named, load_mnist, load_sample, DataLoader,
+             read_idx, write_idx, one_hot, one_cold
 Inspecting   model.summary(), diagnose, confusion_matrix, plot_confusion, plot_weight_bits
 Checking     check_gradients
 Shipping     InputContract, pack, disagreements, save_packed, load_packed, load_latents, export_c,
@@ -56,6 +56,7 @@ if TYPE_CHECKING:
         SamplesError,
         load_mnist,
         load_mnist_or_sample,
+        load_named,
         load_sample,
         one_cold,
         one_hot,
@@ -301,6 +302,7 @@ __all__ = [
     "load_mnist",
     "load_mnist_or_sample",
     "load_model",
+    "load_named",
     "load_packed",
     "load_sample",
     "one_cold",
@@ -327,8 +329,8 @@ _ROOMS = {
     "data": (
         "Cutout DataError DataLoader DatasetMismatchError DatasetNotFoundError IdxFormatError "
         "ImageDataset IterableLoader RandomShift Samples SamplesError load_mnist "
-        "load_mnist_or_sample load_sample one_cold one_hot read_idx read_parts "
-        "read_samples write_idx"
+        "load_mnist_or_sample load_named load_sample one_cold one_hot read_idx "
+        "read_parts read_samples write_idx"
     ),
     "diagnosis": "Diagnosis Finding diagnose",
     "encoding": "OneHotCode Standardize Thermometer fit_codes",

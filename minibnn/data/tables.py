@@ -118,12 +118,10 @@ def table_samples(
         SamplesError: a column is missing or a cell is wrong; with line, column and value.
     """
     path = table.path
+    wanted = [_find(table, plain_name(one), "a feature") for one in features or ()]
     targets = _targets(table, target, group, features)
     others = [*targets, *([] if group is None else [_find(table, group, "a group")])]
-    if features is None:
-        chosen = [i for i in range(len(table.names)) if i not in others]
-    else:
-        chosen = [_find(table, plain_name(one), "a feature") for one in features]
+    chosen = wanted or [i for i in range(len(table.names)) if i not in others]
     if not chosen:
         hint = "keep a column beside the target"
         raise SamplesError(path, "columns of features", "none", hint)
@@ -229,6 +227,8 @@ def _parsed(name: str, text: io.TextIOWrapper, separator: str) -> Iterator[tuple
 
 def _encoding(name: str, error: UnicodeDecodeError) -> SamplesError:
     got = f"the byte {error.object[error.start]:#04x}"
+    if error.object[:2] in (b"\xff\xfe", b"\xfe\xff"):
+        got = "UTF-16"
     return SamplesError(name, "a table in UTF-8", got, "save the table as CSV in UTF-8")
 
 
@@ -399,7 +399,7 @@ def _y(
             values = _numbers(table, i, rows, own, every)
             if values is None:
                 expected = f"numbers in the target {table.names[i]!r}"
-                hint = "several targets, and classes=False, need numbers"
+                hint = "name targets of numbers" if len(targets) > 1 else "leave out classes=False"
                 raise SamplesError(table.path, expected, f"{own[0]!r}", hint)
             numbers.append(values)
         return np.stack(numbers, 1), False
