@@ -14,9 +14,9 @@ import numpy as np
 
 from minibnn.backend import get_backend
 from minibnn.compare.grid import Entry, Piece, compare, parse_piece, require_usable
+from minibnn.compare.own import own_comparison
 from minibnn.compare.picture import plot_comparison
 from minibnn.compare.ranking import rank
-from minibnn.compare.own import own_comparison
 from minibnn.data.mnist import load_by_options
 from minibnn.data.options import (
     add_data,

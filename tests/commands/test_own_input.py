@@ -22,7 +22,7 @@ def test_options_come_before_the_figures_of_the_file(own):
     packed = load_packed(own[1])
     figures = {"target": "state", "missing": "keep", "size": [8, 9]}
     packed = replace(packed, training=figures)
-    found = own_input.reading_for(packed, given(missing="drop"))
+    found = own_input.reading_for(packed, "t.csv", given(missing="drop"))
     assert found == {"target": "state", "missing": "drop", "size": (8, 9), "classes": True}
 
 
@@ -30,7 +30,7 @@ def test_figures_of_another_type_are_left_out(own):
     packed = load_packed(own[1])
     figures = {"target": 3, "header": "no", "missing": None, "size": "8x9", "classes": 1}
     packed = replace(packed, training=figures)
-    assert own_input.reading_for(packed, given()) == {"classes": True}
+    assert own_input.reading_for(packed, "t.csv", given()) == {"classes": True}
 
 
 def test_a_digest_of_another_type_is_none(own):
@@ -53,8 +53,9 @@ def test_the_data_is_known_again_by_its_content(own, tmp_path):
 def test_numbers_that_only_look_like_classes(own, tmp_path):
     packed = load_packed(own[1])
     numbers = replace(packed, class_names=None, training={"r2": 0.5})
-    assert own_input.is_of_numbers(numbers) and not own_input.is_of_numbers(packed)
-    assert own_input.reading_for(numbers, given()) == {"classes": False}
+    assert own_input.is_of_numbers(numbers)
+    assert not own_input.is_of_numbers(packed)
+    assert own_input.reading_for(numbers, "t.csv", given()) == {"classes": False}
 
 
 def test_a_damaged_table_is_said(own, tmp_path):
@@ -75,4 +76,5 @@ def test_samples_get_the_models_shape(own):
     packed = load_packed(own[1])
     samples = SimpleNamespace(x=np.zeros((4, 3), np.float32)[::2])
     found = own_input.at_once(packed, samples)
-    assert found.shape == (2, 3) and found.flags.c_contiguous
+    assert found.shape == (2, 3)
+    assert found.flags.c_contiguous

@@ -97,7 +97,9 @@ def test_what_is_refused(own, tmp_path, capsys):
     refuses(capsys, ["predict", model, str(other), *CPU], 3, "'humidity'")
     unknown = table(tmp_path / "unknown.csv", "temperature humidity", place=["moon"] * 200)
     refuses(capsys, ["predict", model, str(unknown), *CPU], 3, "'moon'")
-    refuses(capsys, ["predict", model, str(tmp_path / "no.csv"), *CPU], 3, "no.csv: expected a file")
+    refuses(
+        capsys, ["predict", model, str(tmp_path / "no.csv"), *CPU], 3, "no.csv: expected a file"
+    )
 
 
 @pytest.mark.parametrize("size", ["8", "8x", "0x8", "axb"])

@@ -82,7 +82,8 @@ def test_from_a_table_to_a_compiled_header(compiler, tmp_path, capsys, monkeypat
         at = last.startswith("next: python -m minibnn ")
         words = last.removeprefix("next: python -m minibnn ").split() if at else []
     assert followed == ["evaluate", "predict", "export"]
-    assert data.exists() and test.exists()
+    assert data.exists()
+    assert test.exists()
 
     (tmp_path / "main.c").write_text(PROGRAM)
     flags = ["-std=c99", "-Wall", "-Wextra", "-Werror"]
@@ -191,7 +192,9 @@ def recipe():
 """
 
 
-@pytest.mark.parametrize(("function", "name", "epochs"), [("build", None, 5), ("recipe", "my own", 7)])
+@pytest.mark.parametrize(
+    ("function", "name", "epochs"), [("build", None, 5), ("recipe", "my own", 7)]
+)
 def test_a_recipe_of_ones_own(function, name, epochs, own, tmp_path):
     script = tmp_path / "mine.py"
     script.write_text(MINE)
