@@ -11,6 +11,7 @@ import numpy as np
 
 from minibnn.data.aligned import aligned
 from minibnn.data.errors import DataError
+from minibnn.data.folders import subfolders
 from minibnn.data.idx_sets import idx_folder
 from minibnn.data.options import has_parts, read_parts_of, reading_of
 from minibnn.data.read import read_samples
@@ -88,10 +89,9 @@ def unlabelled(packed: PackedModel, path: str, given: argparse.Namespace) -> Sam
         return aligned(test, **form(packed), labelled=False)
     for name in ("target", "classes", "group"):
         reading.pop(name, None)
-    if not os.path.isdir(path) or not any(entry.is_dir() for entry in os.scandir(path)):
+    # A folder of folders has its classes, and an IDX set its labels.
+    if not os.path.isdir(path) or not (subfolders(path) or idx_folder(path)):
         reading["target"] = False
-    if os.path.isdir(path) and idx_folder(path):
-        del reading["target"]
     found = read_samples(path, **reading, features=packed.feature_names)
     return aligned(found, **form(packed), labelled=False)
 

@@ -58,10 +58,10 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     add("--bits", type=shared.at_least(1), metavar="N",
         help="of the thermometer, for each number; default: 8")
     add("--validation", type=_share, metavar="SHARE",
-        help="hold out this share of the training part too, such as 0.2, and keep the epoch with "
-        "the least loss on it")
+        help="hold out this share of the training part too, 0.2 say, and keep the epoch with the "
+        "least loss on it")
     add("--class-weight", nargs="+", metavar="W",
-        help="balanced: all classes weigh the same; or weights: sick=5 well=1")
+        help="balanced, by which all classes weigh the same, or weights: sick=5 well=1")
     add("--test", metavar="FILE",
         help="the test part; default: the data's own, if it has one, else a fifth")
     # fmt: on
@@ -285,7 +285,7 @@ def _class_weights(words: list[str] | None, names: tuple[str, ...] | None) -> An
         if not equals or name not in names or not 0 <= weight < float("inf"):
             raise ValueError(
                 f"--class-weight: expected balanced, or CLASS=WEIGHT with a class of the data, got "
-                f"{word!r}; there are {', '.join(names[:20])}"
+                f"{word!r}; use one of {', '.join(names[:20])}"
             )
         found[names.index(name)] = weight
     return found

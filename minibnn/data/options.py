@@ -75,7 +75,7 @@ def add_reading(parser: argparse.ArgumentParser) -> None:
     add("--group", metavar="COLUMN",
         help="samples with equal values here, one person's, never are in both parts")
     add("--size", type=_size, metavar="HxW",
-        help="of a folder of images: make all this size, such as 32x32")
+        help="of a folder of images: make all this size, 32x32 say")
     add("--colour", choices=("grey", "rgb"), help="of a folder of images")
     # fmt: on
 

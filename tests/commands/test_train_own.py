@@ -239,7 +239,7 @@ def test_a_model_that_cannot_be_saved_is_rescued(own, tmp_path, capsys, monkeypa
         (["--encoding", "bytes"], 2, "--encoding bytes: expected whole numbers from 0 to 255"),
         (["--encoding", "one-hot", "--bits", "2"], 2, "--bits: expected a thermometer"),
         (["--class-weight", "damp"], 2, "--class-weight: expected balanced, or CLASS=WEIGHT"),
-        (["--class-weight", "wet=2"], 2, "got 'wet=2'; there are damp, dry, warm"),
+        (["--class-weight", "wet=2"], 2, "got 'wet=2'; use one of damp, dry, warm"),
         (["--class-weight", "dry=-1"], 2, "got 'dry=-1'"),
         (["--target", "nothing"], 3, "nothing"),
         (["--test", "nowhere.csv"], 3, "nowhere.csv: expected a file"),
