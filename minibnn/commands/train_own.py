@@ -91,7 +91,7 @@ def run(path: str, given: argparse.Namespace) -> int:
     output = shared.check_output(given.output)
     reading = reading_of(given)
     parts = read_parts_of(path, reading, given.test)
-    _require_targets(path, parts)
+    _require_targets(path, parts.train)
     recipe, how = _recipe(given, parts.train)
     weights = _class_weights(given.class_weight, parts.train.class_names)
     _require_packable(recipe, parts.train)
@@ -166,10 +166,8 @@ def _check_options(path: str, given: argparse.Namespace) -> None:
         )
 
 
-def _require_targets(path: str, parts: Parts) -> None:
-    train = parts.train
-    if train.class_names is None and not train.y.size:
-        raise DataError(f"{path}: expected a target to learn, got none; add a column with it")
+def _require_targets(path: str, train: Samples) -> None:
+    """Raise DataError for a single class, of which nothing can be learnt."""
     if train.class_names is not None and len(train.class_names) < 2:
         raise DataError(
             f"{path}: expected at least two classes, got {train.class_names[0]!r} only; name "

@@ -106,8 +106,11 @@ def test_data_of_another_kind(run, model, data, tmp_path):
     np.savez(tmp_path / "x.npz", x=np.zeros((4, 5), np.float32))
     np.savez(tmp_path / "y.npz", x=np.zeros((4, 3), np.float32))
     text = refused(run, 3, "predict", model, tmp_path / "x.npz", *CPU)
-    hint = "give data of the same kind; images get their size from --size and --colour"
-    shows("data", hint, text)
+    shows(
+        "data",
+        "give data of the same kind; images get their size from --size and --colour",
+        text,
+    )
     done(run, "predict", model, tmp_path / "y.npz", *CPU)
 
 
@@ -123,15 +126,6 @@ def test_targets_are_named(run, tmp_path, out):
         aligned(samples, shape=(1,), dtype="float32", classes=("a",))
     samples = Samples.of(np.zeros((2, 1), np.float32), ["a", "a"])
     aligned(samples, shape=(1,), dtype="float32", classes=("a",))
-
-
-def test_a_target_is_added(run, tmp_path, out):
-    np.savez(tmp_path / "x.npz", x=np.arange(40.0).reshape(20, 2))
-    text = refused(run, 3, "train", tmp_path / "x.npz", "-o", out)
-    shows("commands", "add a column with it", text)
-    columns = np.arange(40.0).reshape(20, 2), np.arange(20) // 10
-    np.savez(tmp_path / "x.npz", x=columns[0], y=columns[1])
-    done(run, "train", tmp_path / "x.npz", "-o", out, *QUICK)
 
 
 def test_another_column_has_the_classes(run, tmp_path, out):
@@ -151,8 +145,11 @@ def test_options_that_do_not_fit_are_left_out(run, data, out, tmp_path):
     text = refused(run, 2, "train", data, "-o", out, "--recipe", "modern", "--hidden", "4")
     shows("commands", "leave out --{}", text)
     text = refused(run, 2, "train", data, "-o", out, *CPU, "--recipe", "modern")
-    hint = "leave out --recipe, which trains a default network, or change the recipe"
-    shows("commands", hint, text)
+    shows(
+        "commands",
+        "leave out --recipe, which trains a default network, or change the recipe",
+        text,
+    )
     done(run, "train", data, "-o", out, *QUICK)
 
 
@@ -231,8 +228,11 @@ def test_comparisons(run, data, tmp_path):
     done(run, "compare", data, *to)
     numbers = table(tmp_path / "t.csv", "temperature state level")
     text = refused(run, 3, "compare", numbers, *to)
-    hint = "name another column: --target COLUMN, or take its numbers as classes: --classes"
-    shows("compare", hint, text)
+    shows(
+        "compare",
+        "name another column: --target COLUMN, or take its numbers as classes: --classes",
+        text,
+    )
     done(run, "compare", numbers, "--target", "state", *to)
 
 
