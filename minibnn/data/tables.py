@@ -62,8 +62,9 @@ def read_table(path: str | os.PathLike[str], *, header: bool | None = None) -> T
 
     Args:
         path: the file, of at most 2 GiB.
-        header: whether the first line has the names of the columns. By default it has if none of
-            its cells is a number, or if it counts 0, 1, 2 and so on, and no cell is repeated below.
+        header: whether the first line has the names of the columns. By default it has if a text in
+            it is above numbers; or if it has no numbers but 0, 1, 2 and so on in their places, and
+            none of its texts occurs below.
 
     Raises:
         DatasetNotFoundError: there is no such file.
@@ -233,15 +234,19 @@ def _encoding(name: str, error: UnicodeDecodeError) -> SamplesError:
 
 
 def _has_header(rows: list[list[str]]) -> bool:
-    first = rows[0]
-    if len(first) > 2 and first == [str(i) for i in range(len(first))]:
-        return True
-    if any(_is_number(cell) for cell in first) or not any(first):
+    """Whether the first line names the columns; `read_table` says how that is seen."""
+    first, below = rows[0], rows[1:]
+    texts = [i for i, cell in enumerate(first) if cell and not _is_number(cell)]
+    for i in texts:
+        known = [row[i] for row in below if row[i].casefold() not in MISSING]
+        if known and first[i].casefold() not in MISSING and all(map(_is_number, known)):
+            return True
+    numbers = [i for i, cell in enumerate(first) if _is_number(cell)]
+    if numbers and (len(numbers) < 2 or any(first[i] != str(i) for i in numbers)):
         return False
-    below = rows[1:]
-    if any(_is_number(cell) for row in below for cell in row):
-        return True
-    return not any(a == b for row in below for a, b in zip(first, row, strict=True))
+    if not texts:
+        return len(numbers) > 2
+    return not any(row[i] == first[i] for row in below for i in texts)
 
 
 def _counts(cells: Sequence[str]) -> bool:

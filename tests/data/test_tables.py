@@ -71,6 +71,10 @@ def test_quoted_cells_hold_anything(tmp_path):
         (text(names=None), ("column 1", "column 2")),
         ("0,1,2\n5,6,a\n7,8,b\n", ("0", "1")),  # as pandas writes it
         ("x,y,z\nu,v,a\nw,v,b\n", ("x: 0 u, 1 w", "y: 0 v")),  # no cell occurs below
+        ("0,1,kind\n5,6,a\n7,8,b\n", ("0", "1")),
+        ("0,1,kind\n5,6,2\n7,8,3\n", ("0", "1")),
+        ("5,?,kind\n5,6,2\n7,8,3\n", ("5", "?")),
+        ("0,1,a\n5,6,a\n7,8,b\n", ("column 1", "column 2")),
         ("x,v,a\nu,v,a\nw,v,b\n", ("column 1: 0 u, 1 w, 2 x", "column 2: 0 v")),
     ],
 )
@@ -81,7 +85,9 @@ def test_a_header_is_seen(tmp_path, content, names):
 
 
 def test_a_header_can_be_stated(tmp_path):
-    assert len(read(tmp_path, text(), header=False, missing="keep", target="column 3")) == 5
+    with pytest.raises(SamplesError, match=r"line 1, column 'column 1'.*got 'age'"):
+        read(tmp_path, text(), header=False)
+    assert len(read(tmp_path, "a,b\nu,v\nw,v\n", header=False)) == 3
     assert read(tmp_path, text(names=None), header=True).feature_names == ("1", "2.5")
     assert read(tmp_path, text(names=None), target="2").kind.startswith(
         "a table of 4 rows, 2 columns, target 'column 2'"
