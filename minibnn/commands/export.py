@@ -87,10 +87,9 @@ def _c(packed: PackedModel, path: str, given: argparse.Namespace) -> str:
     compile = (
         f"cc -std=c99 -D{name.upper()}_SELFTEST -include {shlex.quote(path)} -x c - -o selftest"
     )
-    inputs = "samples" if mine else "images"
     return (
         f"C99: label = {name}_predict({'sample' if mine else 'image'})\n"
-        f"it tests itself, on a dozen {inputs}:\n"
+        f"it tests itself, on {'some samples' if mine else 'a dozen images'}:\n"
         f"  echo '{main}' | {compile} && ./selftest && echo passed"
     )
 

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 DESCRIPTION = """\
 Write what a packed model says about each sample, as CSV: a column `prediction` with the class, and
 a column for each class with its score, an integer (the greatest decides). Of a model of numbers,
-`prediction` is the number. The data needs no target, and one that is there is ignored. Rows are in
+`prediction` is the number. A target in the data is ignored, so it may be absent. Rows are in
 the order of the data."""
 EPILOG = """\
 examples:
