@@ -376,6 +376,7 @@ _ROOMS = {
     "container": "",
     "description": "",
     "export": "export_c export_html export_onnx",
+    "default_network": "",
     "recipes": "",
     "regular_file": "",
     "gradient_clock": "",

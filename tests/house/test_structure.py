@@ -55,6 +55,7 @@ FLOORS = {
     "gradcheck": 6,
     "plots": 6,
     "recipes": 7,
+    "default_network": 7,
     "compare": 8,
     "commands": 9,
     "__main__": 10,
