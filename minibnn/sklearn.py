@@ -504,6 +504,11 @@ class BinaryNetRegressor(RegressorMixin, _BinaryNet):  # type: ignore[misc]
         last.bias.data = asarray((own * self._scale + self._mean).astype(np.float32))
         return self._packed(model, numbers=True)
 
+    def __sklearn_tags__(self) -> Any:
+        tags = super().__sklearn_tags__()
+        tags.target_tags.multi_output = True
+        return tags
+
     def _loss(self) -> Loss:
         return MeanSquaredError()
 
