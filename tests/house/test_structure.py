@@ -55,12 +55,14 @@ FLOORS = {
     "gradcheck": 6,
     "plots": 6,
     "recipes": 7,
+    "default_network": 7,
     "compare": 8,
     "commands": 9,
     "__main__": 10,
     "diagnosis": 7,
     "packed": 7,
     "export": 8,
+    "sklearn": 8,
 }
 
 
