@@ -33,7 +33,7 @@ try:
     from sklearn.utils.validation import _check_sample_weight, check_is_fitted, validate_data
 except ImportError as error:
     raise ImportError(
-        f'minibnn.sklearn needs scikit-learn 1.6 or later ({error}): pip install scikit-learn'
+        f"minibnn.sklearn needs scikit-learn 1.6 or later ({error}): pip install scikit-learn"
     ) from error
 
 HostArray: TypeAlias = "np.ndarray[Any, Any]"

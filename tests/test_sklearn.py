@@ -107,7 +107,7 @@ def test_pipelines_grid_searches_and_cross_validation(wine):
     assert len(search.cv_results_["params"]) == 4
     assert search.score(X_test, y_test) > 0.85
     assert search.best_estimator_[-1].pack().class_names == ("barbera", "barolo", "grignolino")
-    assert (cross_val_score(quick(epochs=10), X, y, cv=3) > 0.8).all()
+    assert (cross_val_score(quick(), X, y, cv=3) > 0.8).all()
     assert clone(quick(bits=5)).get_params() == quick(bits=5).get_params()
 
 

@@ -115,7 +115,9 @@ def export_html(
     if not isinstance(title, str | None):
         raise TypeError(f"export_html: expected title as text, got {type(title).__name__}")
     if packed.numbers:
-        raise PackError("export_html: expected a model of classes, got one of numbers; use export_c")
+        raise PackError(
+            "export_html: expected a model of classes, got one of numbers; use export_c"
+        )
     properties = _properties(packed)
     usual = TITLES["binary" if "binary" in properties else "wide"]
     if title is not None and not title.strip():

@@ -100,7 +100,9 @@ def export_onnx(packed: PackedModel, path: str | os.PathLike[str]) -> None:
         OSError: if the file cannot be written.
     """
     if packed.numbers:
-        raise PackError("export_onnx: expected a model of classes, got one of numbers; use export_c")
+        raise PackError(
+            "export_onnx: expected a model of classes, got one of numbers; use export_c"
+        )
     data = _Network(import_onnx(), packed).model().SerializeToString(deterministic=True)
     with whole_file(path) as file:
         file.write(data)

@@ -44,8 +44,7 @@ def test_weights_of_samples(classifier):
 
 
 def test_numbers_of_another_kind(classifier):
-    advice = "use X.astype('uint8') for whole numbers from 0 to 255, or another encoding"
-    with advised("sklearn", advice):
+    with advised("sklearn", "use X.astype('uint8') for whole numbers from 0 to 255, or another encoding"):  # fmt: skip
         classifier(encoding="bytes").fit(X, LABELS)
     fitted = classifier(encoding="bytes").fit(X.astype("uint8"), LABELS)
     classifier(encoding="uniform").fit(X, LABELS)
@@ -70,8 +69,7 @@ def test_classes(classifier):
 
 
 def test_balanced_classes_in_parts(classifier):
-    advice = "write dict(zip(classes, compute_class_weight('balanced', classes=classes, y=all_labels)))"
-    with advised("sklearn", advice) as caught:
+    with advised("sklearn", "write dict(zip(classes, compute_class_weight('balanced', classes=classes, y=all_labels)))") as caught:  # fmt: skip
         classifier(class_weight="balanced").partial_fit(X, LABELS, classes=[0, 1])
     from sklearn.utils import compute_class_weight
 
