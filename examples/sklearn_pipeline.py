@@ -91,9 +91,10 @@ def main(arguments: list[str] | None = None) -> int:
     args.out.mkdir(parents=True, exist_ok=True)
 
     data = load_wine(as_frame=True)
+    kinds = data.target.map(KINDS)
     X, X_test, y, y_test = train_test_split(
-        data.data, data.target.map(KINDS), test_size=0.3, stratify=data.target, random_state=args.seed
-    )  # fmt: skip
+        data.data, kinds, test_size=0.3, stratify=kinds, random_state=args.seed
+    )
     found = search(X, y, args.epochs, args.seed)
     print(f"best of {len(found.cv_results_['params'])}: {found.best_params_}")
     print(f"accuracy in cross-validation {found.best_score_:.3f}")

@@ -43,6 +43,8 @@ DTYPES = [np.float32, np.uint8, np.int8, np.int16]  # of inputs, as `pack` takes
 class _BinaryNet(BaseEstimator, metaclass=ABCMeta):  # type: ignore[misc]
     """What the classifier and the regressor share."""
 
+    _optimizer: Adam | None  # of `partial_fit`
+
     def __init__(
         self,
         hidden: Sequence[int] = (256,),
@@ -80,8 +82,8 @@ class _BinaryNet(BaseEstimator, metaclass=ABCMeta):  # type: ignore[misc]
     def _loss(self) -> Loss: ...
 
     @abstractmethod
-    def _first_targets(self, y: HostArray) -> tuple[int, bool]:
-        """Learn what targets there are; how many outputs the network has, and if they are real."""
+    def _first_targets(self, y: HostArray, classes: HostArray | None) -> tuple[int, bool]:
+        """Note what targets there are; how many outputs the network has, and if they are real."""
 
     @abstractmethod
     def _targets(self, y: HostArray) -> HostArray:
@@ -139,12 +141,16 @@ class _BinaryNet(BaseEstimator, metaclass=ABCMeta):  # type: ignore[misc]
         self.n_iter_ = len(self.history_)
         return self
 
-    def _partial_fit(self, X: Any, y: Any, sample_weight: Any, first: bool) -> Self:
+    def _partial_fit(
+        self, X: Any, y: Any, sample_weight: Any, classes: HostArray | None = None
+    ) -> Self:
+        first = not hasattr(self, "model_")
         X, y, weights = self._checked(X, y, sample_weight, first=first)
         if first:
-            self._begin(X, y)
-        if self._optimizer is None:
-            self._optimizer = Adam(self.model_.parameters(), self._rate())
+            self._begin(X, y, classes)
+        optimizer = self._optimizer
+        if optimizer is None:
+            optimizer = self._optimizer = Adam(self.model_.parameters(), self._rate())
         arrays = (X, self._targets(y), *([] if weights is None else [weights]))
         seed = int(check_random_state(self.random_state).randint(2**31))
         loader = self._loader(arrays, np.random.default_rng([seed, self.n_iter_]))
@@ -152,7 +158,7 @@ class _BinaryNet(BaseEstimator, metaclass=ABCMeta):  # type: ignore[misc]
             self.model_,
             loader,
             loss=self._loss(),
-            optimizer=self._optimizer,
+            optimizer=optimizer,
             epochs=1,
             evaluate_train=None,
             class_weight=self._class_weight(y, part=True),
@@ -194,9 +200,11 @@ class _BinaryNet(BaseEstimator, metaclass=ABCMeta):  # type: ignore[misc]
             )
         return X[rows], y[rows], weights[rows]
 
-    def _begin(self, X: HostArray, y: HostArray) -> np.random.Generator:
+    def _begin(
+        self, X: HostArray, y: HostArray, classes: HostArray | None = None
+    ) -> np.random.Generator:
         """Make the network, and a generator for the rest of its training."""
-        outputs, real = self._first_targets(y)
+        outputs, real = self._first_targets(y, classes)
         encoding = self.encoding
         if encoding == "auto":
             encoding = default_encoding(X.shape[1:], X.dtype)
@@ -219,7 +227,7 @@ class _BinaryNet(BaseEstimator, metaclass=ABCMeta):  # type: ignore[misc]
         self.model_.to(self.device)
         self.n_iter_ = 0
         self._dtype = X.dtype
-        self._optimizer: Adam | None = None
+        self._optimizer = None
         return rng
 
     def _loader(self, arrays: Sequence[HostArray], rng: np.random.Generator) -> DataLoader:
@@ -351,7 +359,7 @@ class BinaryNetClassifier(ClassifierMixin, _BinaryNet):  # type: ignore[misc]
             ValueError: without `classes` in the first call, for others later, for labels that are
                 not among them, and for ``class_weight="balanced"``.
         """
-        first = not hasattr(self, "classes_")
+        first = not hasattr(self, "model_")
         if first and classes is None:
             raise ValueError(
                 "BinaryNetClassifier: expected classes in the first call of partial_fit, got none; "
@@ -359,14 +367,12 @@ class BinaryNetClassifier(ClassifierMixin, _BinaryNet):  # type: ignore[misc]
             )
         if classes is not None:
             classes = np.unique(classes)
-            if first:
-                self._given_classes = classes
-            elif not np.array_equal(classes, self.classes_):
+            if not first and not np.array_equal(classes, self.classes_):
                 raise ValueError(
-                    f"BinaryNetClassifier: expected the classes of the first call, {self.classes_}, "
-                    f"got {classes}; make another estimator for other classes"
+                    f"BinaryNetClassifier: expected the classes of the first call, "
+                    f"{self.classes_}, got {classes}; make another estimator for other classes"
                 )
-        return self._partial_fit(X, y, sample_weight, first)
+        return self._partial_fit(X, y, sample_weight, classes)
 
     def predict(self, X: Any) -> HostArray:
         """The class of each sample (samples,)."""
@@ -395,10 +401,9 @@ class BinaryNetClassifier(ClassifierMixin, _BinaryNet):  # type: ignore[misc]
     def _loss(self) -> Loss:
         return LogitCrossEntropy()
 
-    def _first_targets(self, y: HostArray) -> tuple[int, bool]:
+    def _first_targets(self, y: HostArray, classes: HostArray | None) -> tuple[int, bool]:
         check_classification_targets(y)
-        given = vars(self).pop("_given_classes", None)
-        classes = np.unique(y) if given is None else given
+        classes = np.unique(y) if classes is None else classes
         if len(classes) < 2:
             raise ValueError(
                 f"{self._name}: expected at least 2 classes, got 1 class, {classes[0]!r}; give it "
@@ -424,7 +429,8 @@ class BinaryNetClassifier(ClassifierMixin, _BinaryNet):  # type: ignore[misc]
                 raise ValueError(
                     f"{self._name}: expected class_weight as a dict for partial_fit, got "
                     "'balanced', which needs all labels; write "
-                    "dict(zip(classes, compute_class_weight('balanced', classes=classes, y=all_labels)))"
+                    "dict(zip(classes, compute_class_weight('balanced', classes=classes, "
+                    "y=all_labels)))"
                 )
             return given
         if given is None:
@@ -483,11 +489,11 @@ class BinaryNetRegressor(RegressorMixin, _BinaryNet):  # type: ignore[misc]
         Raises:
             ValueError: for data that cannot be used.
         """
-        return self._partial_fit(X, y, sample_weight, first=not hasattr(self, "model_"))
+        return self._partial_fit(X, y, sample_weight)
 
     def predict(self, X: Any) -> HostArray:
         """The numbers (samples,), or (samples, outputs) if `y` had two axes."""
-        numbers = self._outputs(X) * self._scale + self._mean
+        numbers: HostArray = self._outputs(X) * self._scale + self._mean
         return numbers[:, 0] if self._flat else numbers
 
     def pack(self) -> PackedModel:
@@ -513,7 +519,7 @@ class BinaryNetRegressor(RegressorMixin, _BinaryNet):  # type: ignore[misc]
     def _loss(self) -> Loss:
         return MeanSquaredError()
 
-    def _first_targets(self, y: HostArray) -> tuple[int, bool]:
+    def _first_targets(self, y: HostArray, classes: HostArray | None) -> tuple[int, bool]:
         self._flat = y.ndim == 1
         rows = np.asarray(y, np.float64).reshape(len(y), -1)
         scale = rows.std(axis=0)
@@ -524,8 +530,8 @@ class BinaryNetRegressor(RegressorMixin, _BinaryNet):  # type: ignore[misc]
         rows = np.asarray(y, np.float64).reshape(len(y), -1)
         if rows.shape[1] != len(self._mean):
             raise ValueError(
-                f"{self._name}: expected {len(self._mean)} numbers for each sample, as in the first "
-                f"call, got {rows.shape[1]}; make another estimator for others"
+                f"{self._name}: expected {len(self._mean)} numbers for each sample, as in the "
+                f"first call, got {rows.shape[1]}; make another estimator for others"
             )
         targets: HostArray = ((rows - self._mean) / self._scale).astype(np.float32)
         return targets

@@ -360,7 +360,8 @@ def pack(
     numbers = boolean("pack", "numbers", numbers)
     if numbers and class_names is not None:
         raise ValueError(
-            "pack: expected class_names or numbers=True, got both; leave class_names out, or numbers"
+            "pack: expected class_names or numbers=True, got both; leave class_names out, "
+            "or numbers"
         )
     input_shape, dtype = trained_input(model, input_shape)
     stages, certificate = _build(model, input_shape, dtype, numbers=numbers)
