@@ -378,6 +378,7 @@ _ROOMS = {
     "export": "export_c export_html export_onnx",
     "default_network": "",
     "recipes": "",
+    "sklearn": "",
     "regular_file": "",
     "gradient_clock": "",
     "inspection": "",
