@@ -155,9 +155,7 @@ VARIANTS = {
 def folds(y: Array, repeats: int) -> Iterator[tuple[int, Array, Array]]:
     """A seed, and the samples to train and to test, of each stratified fold."""
     selection = importlib.import_module("sklearn.model_selection")
-    splitter = selection.RepeatedStratifiedKFold(
-        n_splits=FOLDS, n_repeats=repeats, random_state=0
-    )
+    splitter = selection.RepeatedStratifiedKFold(n_splits=FOLDS, n_repeats=repeats, random_state=0)
     for i, (train, test) in enumerate(splitter.split(y, y)):
         yield i, train, test
 

@@ -14,7 +14,8 @@ Losses       LogitCrossEntropy, BinaryCrossEntropy, SquaredHinge, Hinge; MeanSqu
 Optimisers   SGD, Adam, AdaMax, ShiftAdaMax, Bop; OptimizerGroup, split_parameters; schedules
 Training     fit, evaluate, plot_history; Checkpoint; PlainSteps, CapturedSteps
 Saving       save_model, load_model
-Recipes      minibnn.recipes.RECIPES; python -m minibnn train, compare
+Recipes      minibnn.recipes.RECIPES, your own: Recipe; compare, Entry, parse_piece, rank;
+             python -m minibnn train, compare
 Data         load_mnist, load_sample, DataLoader, read_idx, write_idx, one_hot, one_cold
 Inspecting   model.summary(), diagnose, confusion_matrix, plot_confusion, plot_weight_bits
 Checking     check_gradients
@@ -41,6 +42,7 @@ from minibnn.version import __version__ as __version__
 # of its names is first used.
 if TYPE_CHECKING:
     from minibnn.backend import Backend, DeviceError, backend_of, get_backend
+    from minibnn.comparison import Entry, compare, parse_piece, rank
     from minibnn.data import (
         Cutout,
         DataError,
@@ -152,6 +154,7 @@ if TYPE_CHECKING:
     from minibnn.parameter import Buffer, Parameter
     from minibnn.plots import plot_confusion, plot_function, plot_history, plot_weight_bits
     from minibnn.random_stream import RandomStream
+    from minibnn.recipes import Recipe
     from minibnn.schedules import Constant, Cosine, Exponential, PerEpoch, WarmUp
     from minibnn.training import (
         CapturedSteps,
@@ -209,6 +212,7 @@ __all__ = [
     "DoReFaWeights",
     "Dropout",
     "EarlyStopping",
+    "Entry",
     "Exponential",
     "Feedback",
     "Fill",
@@ -254,6 +258,7 @@ __all__ = [
     "RandomShift",
     "RandomStream",
     "ReLU",
+    "Recipe",
     "Rescale",
     "Reshape",
     "Residual",
@@ -279,6 +284,7 @@ __all__ = [
     "backend_of",
     "check_gradients",
     "clip_gradients",
+    "compare",
     "confusion_matrix",
     "diagnose",
     "disagreements",
@@ -299,10 +305,12 @@ __all__ = [
     "one_cold",
     "one_hot",
     "pack",
+    "parse_piece",
     "plot_confusion",
     "plot_function",
     "plot_history",
     "plot_weight_bits",
+    "rank",
     "read_idx",
     "save_model",
     "save_packed",
@@ -360,11 +368,12 @@ _ROOMS = {
     "atomic_file": "",
     "bit_words": "",
     "commands": "",
-    "compare": "",
+    "comparison": "Entry compare parse_piece rank",
     "container": "",
+    "default_network": "",
     "description": "",
     "export": "export_c export_html export_onnx",
-    "recipes": "",
+    "recipes": "Recipe",
     "regular_file": "",
     "gradient_clock": "",
     "inspection": "",

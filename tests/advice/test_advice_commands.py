@@ -37,7 +37,7 @@ from minibnn import (
 )
 from minibnn.__main__ import main
 from minibnn.commands import shared, train
-from minibnn.compare.grid import parse_piece
+from minibnn.comparison.grid import parse_piece
 from minibnn.recipes import RECIPES
 
 ROOT = Path(__file__).parents[2]

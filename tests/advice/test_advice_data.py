@@ -57,7 +57,7 @@ from minibnn import (
     write_idx,
 )
 from minibnn.backend import CPU, backend_of
-from minibnn.compare.ranking import rank
+from minibnn.comparison.ranking import rank
 from minibnn.data import download, mnist
 from minibnn.recipes import RECIPES
 

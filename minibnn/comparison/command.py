@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from minibnn.backend import get_backend
-from minibnn.compare.grid import Entry, Piece, compare, parse_piece, require_usable
-from minibnn.compare.picture import plot_comparison
-from minibnn.compare.ranking import rank
+from minibnn.comparison.grid import Entry, Piece, compare, parse_piece, require_usable
+from minibnn.comparison.picture import plot_comparison
+from minibnn.comparison.ranking import rank
 from minibnn.data.mnist import load_by_options
 from minibnn.functions import Function
 from minibnn.optimizers import Optimizer
