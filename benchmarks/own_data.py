@@ -32,7 +32,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from deployment.networks import _motions, installed
+from deployment.networks import read_motions, installed
 from harness.contestant import Array
 from harness.environment import RESULTS, restart_without_unfair_variables, save_run
 from minibnn import Adam, Cosine, DataLoader, LogitCrossEntropy, PackedModel, fit, pack
@@ -82,7 +82,7 @@ def penguins() -> LabelledData:
 def motions() -> LabelledData:
     """Windows of 100 readings of six channels, in thousandths, as int16."""
     home = Path(installed("sktime")) / "datasets/data/BasicMotions"
-    parts = [_motions(home / f"BasicMotions_{part}.ts") for part in ("TRAIN", "TEST")]
+    parts = [read_motions(home / f"BasicMotions_{part}.ts") for part in ("TRAIN", "TEST")]
     x = np.concatenate([windows for windows, _ in parts])
     names = [name for _, part in parts for name in part]
     y = pd.Categorical(names).codes.astype(np.int64)

@@ -52,7 +52,7 @@ class Plan:
 
 
 def default_encoding(shape: tuple[int, ...], dtype: Any) -> str:
-    """``"bytes"`` for images of bytes, (height, width) or (height, width, 1 or 3), else ``"thermometer"``."""
+    """``"bytes"`` for images of bytes, (height, width[, 1 or 3]), else ``"thermometer"``."""
     image = len(shape) == 2 or (len(shape) == 3 and shape[2] in (1, 3))
     return (
         "bytes" if image and np.dtype(dtype) == np.uint8 and min(shape[:2]) > 3 else "thermometer"

@@ -80,7 +80,9 @@ class Recipe:
     >>> recipe = Recipe(
     ...     "first-feature",
     ...     lambda: Sequential(
-    ...         Thermometer(3, 8), Dense(24, 2, bias=False, weight_quantizer=SignSTE()), BatchNorm(2)
+    ...         Thermometer(3, 8),
+    ...         Dense(24, 2, bias=False, weight_quantizer=SignSTE()),
+    ...         BatchNorm(2),
     ...     ),
     ...     epochs=20, batch_size=20, learning_rate=0.03,
     ... )
