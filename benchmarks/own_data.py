@@ -32,7 +32,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from deployment.networks import read_motions, installed
+from deployment.networks import installed, read_motions
 from harness.contestant import Array
 from harness.environment import RESULTS, restart_without_unfair_variables, save_run
 from minibnn import Adam, Cosine, DataLoader, LogitCrossEntropy, PackedModel, fit, pack
