@@ -273,9 +273,7 @@ def _meaning(packed: PackedModel) -> str:
     """What the scores say."""
     if packed.numbers:
         power = packed.scores.shift
-        return (
-            f"A score is a number that the network predicts, times 2^{power}. NAME_UNIT is 2^{-power}."
-        )
+        return f"A score is a number that the network predicts, times 2^{power}. NAME_UNIT is 2^{-power}."
     label = "The label is the first class with the greatest score."
     if packed.classes == 1:
         label = "The label is 1 if the score is at least 0, else 0."
