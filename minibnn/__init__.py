@@ -16,7 +16,8 @@ Training     fit, evaluate, plot_history; Checkpoint; PlainSteps, CapturedSteps
 Saving       save_model, load_model
 Recipes      minibnn.recipes.RECIPES, your own: Recipe; compare, Entry, parse_piece, rank;
              python -m minibnn train, compare
-Data         load_mnist, load_sample, DataLoader, read_idx, write_idx, one_hot, one_cold
+Data         read_samples, read_parts, Samples, load_mnist, load_sample, DataLoader, read_idx,
+             write_idx, one_hot, one_cold
 Inspecting   model.summary(), diagnose, confusion_matrix, plot_confusion, plot_weight_bits
 Checking     check_gradients
 Shipping     InputContract, pack, disagreements, save_packed, load_packed, load_latents, export_c,
@@ -53,12 +54,16 @@ if TYPE_CHECKING:
         ImageDataset,
         IterableLoader,
         RandomShift,
+        Samples,
+        SamplesError,
         load_mnist,
         load_mnist_or_sample,
         load_sample,
         one_cold,
         one_hot,
         read_idx,
+        read_parts,
+        read_samples,
         write_idx,
     )
     from minibnn.diagnosis import Diagnosis, Finding, diagnose
@@ -262,6 +267,8 @@ __all__ = [
     "Rescale",
     "Reshape",
     "Residual",
+    "Samples",
+    "SamplesError",
     "Sequential",
     "ShiftAdaMax",
     "ShiftBatchNorm",
@@ -312,6 +319,8 @@ __all__ = [
     "plot_weight_bits",
     "rank",
     "read_idx",
+    "read_parts",
+    "read_samples",
     "save_model",
     "save_packed",
     "split_parameters",
@@ -325,8 +334,9 @@ _ROOMS = {
     "renames": "",
     "data": (
         "Cutout DataError DataLoader DatasetMismatchError DatasetNotFoundError IdxFormatError "
-        "ImageDataset IterableLoader RandomShift load_mnist load_mnist_or_sample load_sample "
-        "one_cold one_hot read_idx write_idx"
+        "ImageDataset IterableLoader RandomShift Samples SamplesError load_mnist "
+        "load_mnist_or_sample load_sample one_cold one_hot read_idx read_parts "
+        "read_samples write_idx"
     ),
     "diagnosis": "Diagnosis Finding diagnose",
     "encoding": "OneHotCode Standardize Thermometer fit_codes",

@@ -6,6 +6,7 @@ import argparse
 import json
 from typing import Any
 
+from minibnn.commands import own_input as own
 from minibnn.commands import shared
 from minibnn.packed import PackedFileInfo, PackedModel, packed_file_info
 
@@ -37,6 +38,8 @@ def run(given: argparse.Namespace) -> int:
     print(f"{packed.summary()}\n")
     for name, text in _lines(packed, info):
         print(f"{name:<13}{text}")
+    if isinstance(packed.training.get("source"), str) and not own.is_of_numbers(packed):
+        print(shared.next_step("export", "c", given.file, "-o", own.header_for(given.file)))
     return 0
 
 

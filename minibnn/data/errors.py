@@ -2,7 +2,13 @@
 
 from minibnn.renames import renamed
 
-__all__ = ["DataError", "DatasetMismatchError", "DatasetNotFoundError", "IdxFormatError"]
+__all__ = [
+    "DataError",
+    "DatasetMismatchError",
+    "DatasetNotFoundError",
+    "IdxFormatError",
+    "SamplesError",
+]
 
 
 class DataError(Exception):
@@ -45,3 +51,27 @@ class DatasetNotFoundError(DataError, FileNotFoundError):
 
 class DatasetMismatchError(DataError, ValueError):
     """The files are valid, but do not belong together or are not the published ones."""
+
+
+class SamplesError(DataError, ValueError):
+    """A file or an array does not contain the expected samples.
+
+    Attributes:
+        where: the file, or the name of the data.
+        expected: what should be there.
+        got: what is there.
+        hint: how to correct it.
+
+    >>> print(SamplesError("a.csv", "a number in row 3, column 'age'", "'old'", "correct the cell"))
+    a.csv: expected a number in row 3, column 'age', got 'old'; correct the cell
+    """
+
+    def __init__(self, where: str, expected: str, got: str, hint: str) -> None:
+        super().__init__(where, expected, got, hint)
+        self.where = where
+        self.expected = expected
+        self.got = got
+        self.hint = hint
+
+    def __str__(self) -> str:
+        return f"{self.where}: expected {self.expected}, got {self.got}; {self.hint}"
