@@ -243,7 +243,7 @@ def test_finn_has_pixels_of_one_bit_or_eight():
 
 
 def test_a_recipe_that_holds_out_more_than_there_is(sample):
-    with pytest.raises(ValueError, match=r"binarynet: .*10,000.*got 120; use all of MNIST"):
+    with pytest.raises(ValueError, match=r"binarynet: .*10,000.*got 120; use more images"):
         MODELS["binarynet"].train(sample)
 
 

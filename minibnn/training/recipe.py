@@ -159,7 +159,7 @@ class Recipe:
             if recipe.held_out >= images:
                 raise ValueError(
                     f"{self.name}: expected more than the {recipe.held_out:,} training images that "
-                    f"it holds out, got {images:,}; use all of MNIST, or train(..., held_out=0)"
+                    f"it holds out, got {images:,}; use more images, or train(..., held_out=0)"
                 )
             data = data.validation_split(recipe.held_out, rng)
         model = recipe.build().initialize(rng)

@@ -518,7 +518,7 @@ def test_a_recipe_needs_more_images_than_it_holds_out():
     small, data = RECIPES["modern"](), load_sample()
     recipe = RECIPES[name]()
     settings = {"epochs": 1, "progress": False, "build": small.build}
-    with advised("training", "use all of MNIST, or train(..., held_out=0)"):
+    with advised("training", "use more images, or train(..., held_out=0)"):
         recipe.train(data, **settings)
     _, history = recipe.train(data, held_out=0, **settings)
     assert history.acc_test[1] > 0.5
