@@ -16,7 +16,7 @@ import inspect
 from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
-from typing import Any
+from typing import Any, cast
 
 from minibnn.checks import integer, number
 from minibnn.feedback import Feedback, FixedFeedback
@@ -424,7 +424,12 @@ def recipe_text(text: str) -> str:
 
 
 def recipe_named(
-    text: str, *, epochs: int = 10, batch_size: int = 100, learning_rate: float = 5e-3, **others: Any
+    text: str,
+    *,
+    epochs: int = 10,
+    batch_size: int = 100,
+    learning_rate: float = 5e-3,
+    **others: Any,
 ) -> Recipe:
     """The recipe of a name, or of a function in a file of your own: ``"mine.py:build"``.
 
@@ -454,7 +459,7 @@ def recipe_named(
 
     def build() -> Sequential:
         again = _network(text, function)
-        return again if isinstance(again, Sequential) else Sequential(again)
+        return again if isinstance(again, Sequential) else Sequential(cast(Layer, again))
 
     return Recipe(text, build, epochs, batch_size, learning_rate, **others)
 

@@ -11,9 +11,7 @@ from minibnn.packed.stages import HostArray
 PAIRS = 5  # of classes
 
 
-def worst_pairs(
-    labels: HostArray, predicted: HostArray, names: Sequence[str] | None = None
-) -> str:
+def worst_pairs(labels: HostArray, predicted: HostArray, names: Sequence[str] | None = None) -> str:
     """The most frequent confusions: ``4 as 9 (12 of 982), 9 as 4 (10 of 1,009)``.
 
     Args:

@@ -30,8 +30,9 @@ class EpochRows:
 
     def __call__(self, history: pd.DataFrame) -> None:
         """Print the new rows."""
-        for epoch, row in history.iloc[self.printed :].iterrows():
-            if epoch % self.every:
+        rows = history.iloc[self.printed :].iterrows()
+        for number, (epoch, row) in enumerate(rows, start=self.printed + 1):
+            if number % self.every:
                 continue
             cells = "".join(f"{row[column]:>{len(column) + 2}.3f}" for column in self.columns)
             log_line(f"{epoch:<5}{cells}")

@@ -5,8 +5,6 @@ from __future__ import annotations
 import argparse
 import time
 
-import numpy as np
-
 from minibnn.backend import Backend, get_backend
 from minibnn.commands import evaluate_own, shared
 from minibnn.commands.confusions import worst_pairs

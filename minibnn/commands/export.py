@@ -35,7 +35,10 @@ EXAMPLES = {
   python -m minibnn export html digits.safetensors -o digits.html
   python -m minibnn export html digits.safetensors -o digits.html --name 'Digits in 14 KB'""",
 }
-NAMES = {"c": "what all names in it begin with; default: digits, or of your own data OUT's name", "html": "the page's title"}
+NAMES = {
+    "c": "what all names in it begin with; default: digits, or of your own data OUT's name",
+    "html": "the page's title",
+}
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

@@ -53,9 +53,13 @@ def labelled(packed: PackedModel, path: str, given: argparse.Namespace) -> tuple
     """
     reading, features = reading_for(packed, given), packed.feature_names
     if given.split is None and not _knows(packed, path, reading):
-        return aligned(read_samples(path, **reading, features=features), **form(packed)), "all of it"
+        return aligned(
+            read_samples(path, **reading, features=features), **form(packed)
+        ), "all of it"
     if given.split == "all":
-        return aligned(read_samples(path, **reading, features=features), **form(packed)), "all of it"
+        return aligned(
+            read_samples(path, **reading, features=features), **form(packed)
+        ), "all of it"
     parts = read_parts_of(path, reading, features=features)
     part = parts.train if given.split == "train" else parts.test
     what = "the training part" if given.split == "train" else f"the test part ({parts.chosen})"

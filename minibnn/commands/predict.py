@@ -83,8 +83,8 @@ def _table(packed: PackedModel, scores: Any, labels: Any = None) -> pd.DataFrame
 
     if labels is None:
         one = scores.shape[1] == 1
-        names = ["prediction"] if one else [f"prediction {k}" for k in range(scores.shape[1])]
-        return pd.DataFrame(scores, columns=names)
+        columns = ["prediction"] if one else [f"prediction {k}" for k in range(scores.shape[1])]
+        return pd.DataFrame(scores, columns=columns)
     names = packed.class_names or tuple(map(str, range(max(2, packed.classes))))
     if scores.shape[1] == 1:  # of the second class; at least 0 says it is that one
         names_of_scores = [f"score {names[1]}"]

@@ -38,7 +38,8 @@ from minibnn.training.recipe import Recipe
 COLUMNS = columns_of([Accuracy()])  # all recipes classify
 DESCRIPTION = """\
 Train a network on your own data, or a recipe on MNIST, and save the packed model with figures about
-its training. The latent weights are saved too, for `train --from`. --no-latents leaves them out, and `pack` removes them later."""
+its training. The latent weights are saved too, for `train --from`. --no-latents leaves them out, and
+`pack` removes them later."""
 EPILOG = """\
 examples:
   python -m minibnn train sensor.csv -o sensor.safetensors
@@ -51,16 +52,18 @@ examples:
 Of your own data a fifth is held out for the test, each class by its share, unless the data has a
 test part or --test names one. Without --recipe, a default network is trained.
 
-Going on (on MNIST) starts from the latent weights and batch norm's statistics. The optimiser starts anew, and
-so does the learning rate, which decays over the new epochs. Ctrl-C ends the training after the
-batch in hand, and saves the model as it is, if an epoch is complete; a second Ctrl-C saves nothing.
-SIGTERM and SIGHUP do the same. With --checkpoint, all three save the training there instead:
+Going on (on MNIST) starts from the latent weights and batch norm's statistics. The optimiser starts
+anew, and so does the learning rate, which decays over the new epochs. Ctrl-C ends the training
+after the batch in hand, and saves the model as it is, if an epoch is complete; a second Ctrl-C
+saves nothing. SIGTERM and SIGHUP do the same. With --checkpoint, all three save the training there
+instead:
   python -m minibnn train -o digits.safetensors --checkpoint run.safetensors --resume
 is the whole job, however often it is killed, if it is repeated until it ends with 0. The result is
 the same to the last bit. A checkpoint can be deleted when its job is done.
 If a trained model cannot be packed or saved, its arrays go to OUT.rescued.npz or, if that cannot be
 written, to the folder for temporary files: numpy.load reads them. The recipes are plain code in
 minibnn/recipes.py."""
+
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the command's options."""

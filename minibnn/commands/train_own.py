@@ -101,7 +101,9 @@ def run(path: str, given: argparse.Namespace) -> int:
     log_line(f"{path}: {parts.train.kind}{targets}")
     log_line(f"{how}, {shared.several(recipe.epochs, 'epoch')}, seed {seed}, {backend.name}")
     log_line(f"test part: {parts.chosen} ({shared.several(len(parts.test.x), 'sample')})")
-    model, history = _train(recipe, parts.train, given.validation, seed, backend, weights, checkpoint)
+    model, history = _train(
+        recipe, parts.train, given.validation, seed, backend, weights, checkpoint
+    )
     interrupted = bool(history.attrs["interrupted"])
     if interrupted:
         epochs = f"{len(history)} of {shared.several(recipe.epochs, 'epoch')}"

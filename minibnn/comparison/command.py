@@ -124,7 +124,12 @@ def run(given: argparse.Namespace) -> int:
         f"accuracy on {held_out:,} {samples} held out"
     )
     # The values in use, instead of "auto" and None.
-    used = {"recipe": recipe.name, "epochs": recipe.epochs, "held_out": held_out, "device": backend.name}
+    used = {
+        "recipe": recipe.name,
+        "epochs": recipe.epochs,
+        "held_out": held_out,
+        "device": backend.name,
+    }
     settings = {**vars(given), **used, "title": title, "minibnn": __version__}
     # Fails now, not after the runs. An earlier comparison there stays until this one has ended.
     folder = ResultFolder(given.out, FILES, settings)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -10,10 +12,9 @@ import numpy as np
 if TYPE_CHECKING:
     import pandas as pd
 
-    from minibnn.data.samples import Samples
-
 __all__ = ["Described", "describe"]
 
+_Any = np.ndarray[Any, Any]
 _MOST_ROWS = 40  # of a table that is printed whole
 
 
@@ -64,46 +65,52 @@ class Described:
         return "\n".join(lines)
 
 
-def describe(samples: Samples, other: Samples | None = None) -> Described:
-    """What is in the samples; `other` is a part to look for the same samples in."""
+def describe(
+    name: str,
+    kind: str,
+    x: _Any,
+    y: _Any,
+    *,
+    class_names: Sequence[str] | None,
+    feature_names: Sequence[str] | None,
+    groups: _Any | None,
+    other: _Any | None,
+) -> Described:
+    """What is in labelled samples; `other` are samples of another part, to be looked for in x."""
     first: dict[bytes, int] = {}
     duplicates = conflicts = 0
-    for i, key in enumerate(_keys(samples)):
+    for i, key in enumerate(_keys(x)):
         before = first.setdefault(key, i)
         if before != i:
             duplicates += 1
-            conflicts += not np.array_equal(samples.y[i], samples.y[before])
+            conflicts += not np.array_equal(y[i], y[before])
     shared = None if other is None else sum(key in first for key in _keys(other))
-    groups = None if samples.groups is None else len(np.unique(samples.groups))
-    x = samples.x
+    count = None if groups is None else len(np.unique(groups))
     return Described(
-        samples.name, samples.kind, x.shape, x.dtype, _table(samples), _classes(samples), groups,
+        name, kind, x.shape, x.dtype, _table(x, feature_names), _targets(y, class_names), count,
         duplicates, conflicts, shared,
     )  # fmt: skip
 
 
-def _keys(samples: Samples) -> list[bytes]:
-    """A text of bytes for each sample, the same for the same values in any dtype."""
+def _keys(x: _Any) -> Iterator[bytes]:
+    """A few bytes for each sample, the same for the same values of any dtype."""
     import hashlib
 
-    return [
-        hashlib.blake2b(np.float32(row).tobytes(), digest_size=16).digest() for row in samples.x
-    ]
+    for row in x:
+        values = np.ascontiguousarray(row, np.float32) + np.float32(0)  # of -0, too
+        yield hashlib.blake2b(values.tobytes(), digest_size=16).digest()
 
 
-def _table(samples: Samples) -> pd.DataFrame:
+def _table(x: _Any, names: Sequence[str] | None) -> pd.DataFrame:
     import pandas as pd
 
-    names = samples.feature_names
-    columns = samples.x.reshape(1, -1)
-    index = pd.Index(["all values"], name="feature")
+    columns, index = x.reshape(1, -1), pd.Index(["all values"], name="feature")
     if names is not None:
-        columns = samples.x.reshape(-1, len(names)).T
-        index = pd.Index(names, name="feature")
+        columns, index = x.reshape(-1, len(names)).T, pd.Index(names, name="feature")
     return pd.DataFrame([_ranges(column) for column in columns], index=index)
 
 
-def _ranges(values: np.ndarray[Any, Any]) -> dict[str, Any]:
+def _ranges(values: _Any) -> dict[str, Any]:
     known = values[~np.isnan(values)] if values.dtype.kind == "f" else values
     found: dict[str, Any] = {"low": np.nan, "high": np.nan, "mean": np.nan}
     if known.size:
@@ -111,16 +118,15 @@ def _ranges(values: np.ndarray[Any, Any]) -> dict[str, Any]:
     return found | {"different": len(np.unique(known)), "missing": values.size - known.size}
 
 
-def _classes(samples: Samples) -> pd.DataFrame:
+def _targets(y: _Any, names: Sequence[str] | None) -> pd.DataFrame:
     import pandas as pd
 
-    names = samples.class_names
     if names is None:
-        numbers = samples.y.reshape(len(samples), -1).T
+        numbers = y.reshape(len(y), math.prod(y.shape[1:])).T
         rows = [
-            {"low": y.min(), "high": y.max(), "mean": y.mean(dtype=np.float64)} for y in numbers
+            {"low": t.min(), "high": t.max(), "mean": t.mean(dtype=np.float64)} for t in numbers
         ]
         return pd.DataFrame(rows, index=pd.RangeIndex(len(rows), name="number"))
-    counts = np.bincount(samples.y, minlength=len(names))
+    counts = np.bincount(y, minlength=len(names))
     index = pd.Index(names, name="class")
-    return pd.DataFrame({"count": counts, "share": counts / len(samples)}, index=index)
+    return pd.DataFrame({"count": counts, "share": counts / len(y)}, index=index)

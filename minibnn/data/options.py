@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 _TRAIN = re.compile(r"(^|[^a-z])train(ing)?([^a-z]|$)", re.IGNORECASE)
 _TEST = re.compile(r"(^|[^a-z])(test|t10k)([^a-z]|$)", re.IGNORECASE)
 TEST = 0.2  # of the samples, if the source has no test part
+NO = {"header": "--no-header", "classes": "--numbers"}  # the options that say False
 READING = ("target", "header", "missing", "size", "colour", "group", "classes")
 
 
@@ -59,18 +60,22 @@ def add_reading(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument_group("how to read DATA").add_argument
     # fmt: off
     add("--target", metavar="COLUMN",
-        help="of a table: the column to predict, by its name, or by its number, from 1; default: the last")
+        help="of a table: the column to predict, by its name, or without names by its number from 1; "
+        "default: the last")
     add("--classes", action="store_true", default=None,
         help="take a target of numbers as classes, however many there are")
-    add("--numbers", dest="classes", action="store_false",
+    add("--numbers", dest="classes", action="store_false", default=None,
         help="take a target of numbers as numbers, however few there are")
+    add("--header", action="store_true", default=None,
+        help="the table's first row has names; default: as it looks")
     add("--no-header", dest="header", action="store_false", default=None,
         help="the table's first row has data, not names")
     add("--missing", choices=("refuse", "keep", "drop"),
         help="what to do with missing values of a table; default: refuse")
     add("--group", metavar="COLUMN",
-        help="whose equal values never are in training and test part both, such as a person's name")
-    add("--size", type=_size, metavar="HxW", help="of a folder of images: make all this size, 32x32")
+        help="samples with equal values here, one person's, never are in both parts")
+    add("--size", type=_size, metavar="HxW",
+        help="of a folder of images: make all this size, such as 32x32")
     add("--colour", choices=("grey", "rgb"), help="of a folder of images")
     # fmt: on
 
@@ -93,7 +98,8 @@ def data_of(given: argparse.Namespace) -> str | None:
     """
     if given.data is not None and given.data_option is not None:
         raise ValueError(
-            f"--data: expected the data once, got {given.data} and {given.data_option}; leave one out"
+            f"--data: expected the data once, got {given.data} and {given.data_option}; leave out "
+            "one of the two"
         )
     named: str | None = given.data if given.data_option is None else given.data_option
     return named
@@ -121,9 +127,9 @@ def require_no_reading(given: argparse.Namespace, *others: str) -> None:
     """
     for name in (*READING, *others):
         if getattr(given, name, None) is not None:
-            option = {"header": "--no-header"}.get(name, f"--{name.replace('_', '-')}")
-            if name == "classes" and not given.classes:
-                option = "--numbers"
+            option = f"--{name.replace('_', '-')}"
+            if name in NO and getattr(given, name) is False:
+                option = NO[name]
             raise ValueError(
                 f"{option}: expected data of your own to use it on, got none; name the data: "
                 "FILE.csv, or a folder"

@@ -245,7 +245,11 @@ class Samples:
         """
         from minibnn.data.describe import describe
 
-        return describe(self, other)
+        return describe(
+            self.name, self.kind, self.x, self.y, class_names=self.class_names,
+            feature_names=self.feature_names, groups=self.groups,
+            other=None if other is None else other.x,
+        )  # fmt: skip
 
 
 def _array(name: str, values: Any) -> _Any:
