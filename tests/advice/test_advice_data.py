@@ -555,7 +555,7 @@ def test_a_name_is_spelt_as_suggested():
 
 def test_runs_that_failed_count_as_the_worst_score():
     runs = pd.DataFrame({"entry": list("xxyy"), "accuracy": [0.9, 0.91, np.nan, 0.9]})
-    with advised("compare", "count a run that failed as the worst score there is"):
+    with advised("comparison", "count a run that failed as the worst score there is"):
         rank(runs)
     assert rank(runs.fillna(0.0)).index.tolist() == ["x", "y"]
 
