@@ -384,6 +384,7 @@ _ROOMS = {
     "description": "",
     "export": "export_c export_html export_onnx",
     "recipes": "Recipe",
+    "sklearn": "",
     "regular_file": "",
     "gradient_clock": "",
     "inspection": "",

@@ -33,7 +33,7 @@ try:
     from sklearn.utils.validation import _check_sample_weight, check_is_fitted, validate_data
 except ImportError as error:
     raise ImportError(
-        f'minibnn.sklearn needs scikit-learn 1.6 or later ({error}); pip install "scikit-learn>=1.6"'
+        f'minibnn.sklearn needs scikit-learn 1.6 or later ({error}): pip install scikit-learn'
     ) from error
 
 HostArray: TypeAlias = "np.ndarray[Any, Any]"
@@ -117,7 +117,7 @@ class _BinaryNet(BaseEstimator, metaclass=ABCMeta):  # type: ignore[misc]
                 *arrays,
                 test_size=self.validation_fraction,
                 random_state=int(rng.integers(2**31)),
-                stratify=arrays[1] if len(arrays[1]) and hasattr(self, "classes_") else None,
+                stratify=arrays[1] if hasattr(self, "classes_") else None,
             )
             arrays = tuple(parts[::2])
             held_out = DataLoader(tuple(parts[1::2]), len(parts[1]))
@@ -146,7 +146,8 @@ class _BinaryNet(BaseEstimator, metaclass=ABCMeta):  # type: ignore[misc]
         if self._optimizer is None:
             self._optimizer = Adam(self.model_.parameters(), self._rate())
         arrays = (X, self._targets(y), *([] if weights is None else [weights]))
-        loader = self._loader(arrays, check_random_state(self.random_state).randint(2**31))
+        seed = int(check_random_state(self.random_state).randint(2**31))
+        loader = self._loader(arrays, np.random.default_rng([seed, self.n_iter_]))
         train(
             self.model_,
             loader,
@@ -221,7 +222,7 @@ class _BinaryNet(BaseEstimator, metaclass=ABCMeta):  # type: ignore[misc]
         self._optimizer: Adam | None = None
         return rng
 
-    def _loader(self, arrays: Sequence[HostArray], rng: Any) -> DataLoader:
+    def _loader(self, arrays: Sequence[HostArray], rng: np.random.Generator) -> DataLoader:
         """Shuffled batches of at least 2 samples, as batch norm needs them."""
         n = len(arrays[0])
         size = default_plan(n).batch_size if self.batch_size is None else self.batch_size
@@ -422,8 +423,8 @@ class BinaryNetClassifier(ClassifierMixin, _BinaryNet):  # type: ignore[misc]
             if part:
                 raise ValueError(
                     f"{self._name}: expected class_weight as a dict for partial_fit, got "
-                    "'balanced', which needs all labels; use "
-                    "sklearn.utils.compute_class_weight('balanced', classes=classes, y=all_labels)"
+                    "'balanced', which needs all labels; write "
+                    "dict(zip(classes, compute_class_weight('balanced', classes=classes, y=all_labels)))"
                 )
             return given
         if given is None:

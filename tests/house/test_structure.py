@@ -62,6 +62,7 @@ FLOORS = {
     "diagnosis": 7,
     "packed": 7,
     "export": 8,
+    "sklearn": 8,
 }
 
 
