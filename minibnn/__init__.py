@@ -159,7 +159,6 @@ if TYPE_CHECKING:
     from minibnn.parameter import Buffer, Parameter
     from minibnn.plots import plot_confusion, plot_function, plot_history, plot_weight_bits
     from minibnn.random_stream import RandomStream
-    from minibnn.recipes import Recipe
     from minibnn.schedules import Constant, Cosine, Exponential, PerEpoch, WarmUp
     from minibnn.training import (
         CapturedSteps,
@@ -169,6 +168,7 @@ if TYPE_CHECKING:
         EarlyStopping,
         Metrics,
         PlainSteps,
+        Recipe,
         WrongCheckpointError,
         confusion_matrix,
         evaluate,
@@ -373,7 +373,7 @@ _ROOMS = {
     "schedules": "Constant Cosine Exponential PerEpoch WarmUp",
     "training": (
         "DivergedError EarlyStopping Metrics PlainSteps CapturedSteps Checkpoint CheckpointError "
-        "WrongCheckpointError confusion_matrix evaluate fit"
+        "Recipe WrongCheckpointError confusion_matrix evaluate fit"
     ),
     "atomic_file": "",
     "bit_words": "",
@@ -383,7 +383,7 @@ _ROOMS = {
     "default_network": "",
     "description": "",
     "export": "export_c export_html export_onnx",
-    "recipes": "Recipe",
+    "recipes": "",
     "sklearn": "",
     "regular_file": "",
     "gradient_clock": "",

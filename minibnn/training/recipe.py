@@ -109,6 +109,10 @@ class Recipe:
         rate = number(self.name, "learning_rate", self.learning_rate)
         object.__setattr__(self, "learning_rate", rate)
 
+    def __repr__(self) -> str:
+        plan = f"epochs={self.epochs}, batch_size={self.batch_size}"
+        return f"Recipe({self.name!r}, {plan}, learning_rate={self.learning_rate:g})"
+
     @renamed_argument("lr", "learning_rate", gone_in="0.3")
     def train(
         self,
