@@ -16,8 +16,8 @@ Training     fit, evaluate, plot_history; Checkpoint; PlainSteps, CapturedSteps
 Saving       save_model, load_model
 Recipes      minibnn.recipes.RECIPES, your own: Recipe; compare, Entry, parse_piece, rank;
              python -m minibnn train, compare
-Data         read_samples, read_parts, Samples, load_mnist, load_sample, DataLoader, read_idx,
-             write_idx, one_hot, one_cold
+Data         read_samples, read_parts, Samples, load_named, load_mnist, load_sample, DataLoader,
+             read_idx, write_idx, one_hot, one_cold
 Inspecting   model.summary(), diagnose, confusion_matrix, plot_confusion, plot_weight_bits
 Checking     check_gradients
 Shipping     InputContract, pack, disagreements, save_packed, load_packed, load_latents, export_c,
@@ -58,6 +58,7 @@ if TYPE_CHECKING:
         SamplesError,
         load_mnist,
         load_mnist_or_sample,
+        load_named,
         load_sample,
         one_cold,
         one_hot,
@@ -307,6 +308,7 @@ __all__ = [
     "load_mnist",
     "load_mnist_or_sample",
     "load_model",
+    "load_named",
     "load_packed",
     "load_sample",
     "one_cold",
@@ -335,8 +337,8 @@ _ROOMS = {
     "data": (
         "Cutout DataError DataLoader DatasetMismatchError DatasetNotFoundError IdxFormatError "
         "ImageDataset IterableLoader RandomShift Samples SamplesError load_mnist "
-        "load_mnist_or_sample load_sample one_cold one_hot read_idx read_parts "
-        "read_samples write_idx"
+        "load_mnist_or_sample load_named load_sample one_cold one_hot read_idx "
+        "read_parts read_samples write_idx"
     ),
     "diagnosis": "Diagnosis Finding diagnose",
     "encoding": "OneHotCode Standardize Thermometer fit_codes",
@@ -380,9 +382,9 @@ _ROOMS = {
     "commands": "",
     "comparison": "Entry compare parse_piece rank",
     "container": "",
-    "default_network": "",
     "description": "",
     "export": "export_c export_html export_onnx",
+    "default_network": "",
     "recipes": "",
     "sklearn": "",
     "regular_file": "",

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 # Each command's module, and its line in the help. Only the module of the command in use is
 # imported: imports take time.
 COMMANDS = {
-    "train": ("minibnn.commands.train", "train on your data or MNIST; one file of bits"),
+    "train": ("minibnn.commands.train", "train on your own data or MNIST, into one file"),
     "evaluate": ("minibnn.commands.evaluate", "how good the bits in a file are"),
     "predict": ("minibnn.commands.predict", "what a file says about your data, as CSV"),
     "inspect": ("minibnn.commands.inspect", "what is in a file, byte by byte"),

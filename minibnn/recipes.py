@@ -486,10 +486,11 @@ def _function(text: str) -> Callable[[], Any]:
             f"correct it until this runs: python {file}"
         ) from error
     if not callable(names.get(function)):
-        there = [n for n, f in names.items() if inspect.isfunction(f) and not n.startswith("_")]
+        own = names["__name__"]
+        there = [n for n, f in names.items() if inspect.isfunction(f) and f.__module__ == own]
         raise ValueError(
-            f"{text}: expected a function {function} in the file, got none; it has "
-            f"{', '.join(there) or 'no functions'}"
+            f"{text}: expected a function {function} in the file, got none; name one of its own: "
+            f"{', '.join(there) or 'it has none'}"
         )
     found: Callable[[], Any] = names[function]
     return found

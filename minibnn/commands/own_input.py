@@ -11,7 +11,9 @@ import numpy as np
 
 from minibnn.data.aligned import aligned
 from minibnn.data.errors import DataError
-from minibnn.data.options import read_parts_of, reading_of
+from minibnn.data.folders import subfolders
+from minibnn.data.idx_sets import idx_folder
+from minibnn.data.options import has_parts, read_parts_of, reading_of
 from minibnn.data.read import read_samples
 from minibnn.data.samples import Samples
 from minibnn.packed import PackedModel
@@ -30,7 +32,7 @@ def form(packed: PackedModel) -> dict[str, Any]:
     }
 
 
-def reading_for(packed: PackedModel, given: argparse.Namespace) -> dict[str, Any]:
+def reading_for(packed: PackedModel, path: str, given: argparse.Namespace) -> dict[str, Any]:
     """How to read data for a model: by the options, or else as in its training."""
     figures = {
         name: packed.training[name]
@@ -38,10 +40,11 @@ def reading_for(packed: PackedModel, given: argparse.Namespace) -> dict[str, Any
         if type(packed.training.get(name)) is kind
     }
     found = reading_of(given, figures)
-    if "classes" not in found and packed.class_names is not None:
-        found["classes"] = True
-    if "classes" not in found and is_of_numbers(packed):
-        found["classes"] = False
+    if "classes" not in found and not os.path.isdir(path):
+        if packed.class_names is not None:
+            found["classes"] = True
+        elif is_of_numbers(packed):
+            found["classes"] = False
     return found
 
 
@@ -51,15 +54,16 @@ def labelled(packed: PackedModel, path: str, given: argparse.Namespace) -> tuple
     Of the data that the model was trained on, this is the held-out part, unless ``--split`` names
     another one; of other data, all.
     """
-    reading, features = reading_for(packed, given), packed.feature_names
-    if given.split is None and not _knows(packed, path, reading):
-        return aligned(
-            read_samples(path, **reading, features=features), **form(packed)
-        ), "all of it"
-    if given.split == "all":
-        return aligned(
-            read_samples(path, **reading, features=features), **form(packed)
-        ), "all of it"
+    reading, features = reading_for(packed, path, given), packed.feature_names
+    divided = has_parts(path)
+    if divided and given.split == "all":
+        raise ValueError(
+            f"--split: expected test or train of {path}, which has both parts, got all; choose one"
+        )
+    known = divided or (given.split is None and _knows(packed, path, reading))
+    if given.split == "all" or (given.split is None and not known):
+        samples = read_samples(path, **reading, features=features)
+        return aligned(samples, **form(packed)), "all of it"
     parts = read_parts_of(path, reading, features=features)
     part = parts.train if given.split == "train" else parts.test
     what = "the training part" if given.split == "train" else f"the test part ({parts.chosen})"
@@ -79,10 +83,15 @@ def _knows(packed: PackedModel, path: str, reading: dict[str, Any]) -> bool:
 
 def unlabelled(packed: PackedModel, path: str, given: argparse.Namespace) -> Samples:
     """Samples whose targets do not matter, or are not there."""
-    reading = reading_for(packed, given)
-    reading |= {"target": False}
-    for name in ("classes", "group"):
+    reading = reading_for(packed, path, given)
+    if has_parts(path):
+        test = read_parts_of(path, reading).test
+        return aligned(test, **form(packed), labelled=False)
+    for name in ("target", "classes", "group"):
         reading.pop(name, None)
+    # A folder of folders has its classes, and an IDX set its labels.
+    if not os.path.isdir(path) or not (subfolders(path) or idx_folder(path)):
+        reading["target"] = False
     found = read_samples(path, **reading, features=packed.feature_names)
     return aligned(found, **form(packed), labelled=False)
 

@@ -21,8 +21,8 @@ if TYPE_CHECKING:
 DESCRIPTION = """\
 Write what a packed model says about each sample, as CSV: a column `prediction` with the class, and
 a column for each class with its score, an integer (the greatest decides). Of a model of numbers,
-`prediction` is the number. The data needs no target; if the one of the training is there, it is
-ignored. Rows are in the order of the data."""
+`prediction` is the number. The data needs no target, and one that is there is ignored. Rows are in
+the order of the data."""
 EPILOG = """\
 examples:
   python -m minibnn predict sensor.safetensors new.csv -o predictions.csv

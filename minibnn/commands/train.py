@@ -38,8 +38,8 @@ from minibnn.training.recipe import Recipe
 COLUMNS = columns_of([Accuracy()])  # all recipes classify
 DESCRIPTION = """\
 Train a network on your own data, or a recipe on MNIST, and save the packed model with figures about
-its training. The latent weights are saved too, for `train --from`. --no-latents leaves them out, and
-`pack` removes them later."""
+its training. The latent weights are saved too, for `train --from`. --no-latents leaves them out,
+and `pack` removes them later."""
 EPILOG = """\
 examples:
   python -m minibnn train sensor.csv -o sensor.safetensors

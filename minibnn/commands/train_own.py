@@ -58,10 +58,10 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     add("--bits", type=shared.at_least(1), metavar="N",
         help="of the thermometer, for each number; default: 8")
     add("--validation", type=_share, metavar="SHARE",
-        help="hold out this share of the training part too, such as 0.2, and keep the epoch with "
-        "the least loss on it")
+        help="hold out this share of the training part too, 0.2 say, and keep the epoch with the "
+        "least loss on it")
     add("--class-weight", nargs="+", metavar="W",
-        help="balanced: all classes weigh the same; or weights: sick=5 well=1")
+        help="balanced, by which all classes weigh the same, or weights: sick=5 well=1")
     add("--test", metavar="FILE",
         help="the test part; default: the data's own, if it has one, else a fifth")
     # fmt: on
@@ -91,7 +91,7 @@ def run(path: str, given: argparse.Namespace) -> int:
     output = shared.check_output(given.output)
     reading = reading_of(given)
     parts = read_parts_of(path, reading, given.test)
-    _require_targets(path, parts)
+    _require_targets(path, parts.train)
     recipe, how = _recipe(given, parts.train)
     weights = _class_weights(given.class_weight, parts.train.class_names)
     _require_packable(recipe, parts.train)
@@ -166,10 +166,8 @@ def _check_options(path: str, given: argparse.Namespace) -> None:
         )
 
 
-def _require_targets(path: str, parts: Parts) -> None:
-    train = parts.train
-    if train.class_names is None and not train.y.size:
-        raise DataError(f"{path}: expected a target to learn, got none; add a column with it")
+def _require_targets(path: str, train: Samples) -> None:
+    """Raise DataError for a single class, of which nothing can be learnt."""
     if train.class_names is not None and len(train.class_names) < 2:
         raise DataError(
             f"{path}: expected at least two classes, got {train.class_names[0]!r} only; name "
@@ -285,7 +283,7 @@ def _class_weights(words: list[str] | None, names: tuple[str, ...] | None) -> An
         if not equals or name not in names or not 0 <= weight < float("inf"):
             raise ValueError(
                 f"--class-weight: expected balanced, or CLASS=WEIGHT with a class of the data, got "
-                f"{word!r}; there are {', '.join(names[:20])}"
+                f"{word!r}; use one of {', '.join(names[:20])}"
             )
         found[names.index(name)] = weight
     return found

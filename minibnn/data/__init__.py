@@ -14,6 +14,7 @@ from minibnn.data.iterable import IterableLoader
 from minibnn.data.labels import one_cold, one_hot
 from minibnn.data.loader import DataLoader
 from minibnn.data.mnist import load_mnist, load_mnist_or_sample, load_sample
+from minibnn.data.named import load_named
 from minibnn.data.read import read_parts, read_samples
 from minibnn.data.samples import Samples
 
@@ -31,6 +32,7 @@ __all__ = [
     "SamplesError",
     "load_mnist",
     "load_mnist_or_sample",
+    "load_named",
     "load_sample",
     "one_cold",
     "one_hot",

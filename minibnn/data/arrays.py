@@ -54,13 +54,18 @@ def read_npz(path: str | os.PathLike[str], *, max_bytes: int = MOST_BYTES) -> di
         SamplesError: it is damaged or larger than `max_bytes`, or has Python objects.
     """
     name = os.fspath(path)
-    with open_source(name) as (file, _):
+    with open_source(name) as (file, size):
+        if not size:
+            raise SamplesError(name, "an .npz file", "an empty file", "save it with numpy.savez")
+        cut = file.read(4) == b"PK\x03\x04"  # the list of the members is at the end
+        file.seek(0)
         try:
             with zipfile.ZipFile(file) as archive:
                 return _members(name, archive, max_bytes)
         except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, RuntimeError) as e:
-            hint = "was it saved with numpy.savez?"
-            raise SamplesError(name, "an .npz file", f"{type(e).__name__}: {e}", hint) from None
+            hint = "save it with numpy.savez"
+            got = "an archive that is damaged or cut short" if cut else "something else"
+            raise SamplesError(name, "an .npz file", f"{got} ({e})", hint) from None
 
 
 def array_samples(
@@ -269,11 +274,11 @@ def _members(name: str, archive: zipfile.ZipFile, max_bytes: int) -> dict[str, _
         raise SamplesError(name, f"at most {max_bytes} bytes", f"{total}", "split the file")
     if not infos or len(infos) > _MOST_ARRAYS:
         expected = f"from 1 to {_MOST_ARRAYS} arrays"
-        raise SamplesError(name, expected, f"{len(infos)}", "was it saved with numpy.savez?")
+        raise SamplesError(name, expected, f"{len(infos)}", "save it with numpy.savez")
     arrays = {}
     for info in infos:
         if not info.filename.endswith(".npy"):
-            hint = "was it saved with numpy.savez?"
+            hint = "save it with numpy.savez"
             raise SamplesError(name, "arrays in .npy format", f"{info.filename!r}", hint)
         key = info.filename.removesuffix(".npy")
         with archive.open(info) as member:

@@ -197,7 +197,7 @@ def _pixels(file: str, size: tuple[int, int] | None, colour: str) -> _Any:
         turned = ImageOps.exif_transpose(image)
         if turned.mode in ("RGBA", "LA", "PA") or "transparency" in turned.info:
             turned = turned.convert("RGBA")
-            if turned.getchannel("A").getextrema()[0] < 255:
+            if np.asarray(turned)[:, :, 3].min() < 255:
                 hint = "save it on a background"
                 raise SamplesError(
                     file, "an image without transparency", "pixels of alpha below 255", hint

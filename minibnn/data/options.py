@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     import argparse
 
 _TRAIN = re.compile(r"(^|[^a-z])train(ing)?([^a-z]|$)", re.IGNORECASE)
-_TEST = re.compile(r"(^|[^a-z])(test|t10k)([^a-z]|$)", re.IGNORECASE)
+_TEST = re.compile(r"(^|[^a-z])(test(ing)?|val(id(ation)?)?|t10k)([^a-z]|$)", re.IGNORECASE)
 TEST = 0.2  # of the samples, if the source has no test part
 NO = {"header": "--no-header", "classes": "--numbers"}  # the options that say False
 READING = ("target", "header", "missing", "size", "colour", "group", "classes")
@@ -60,8 +60,8 @@ def add_reading(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument_group("how to read DATA").add_argument
     # fmt: off
     add("--target", metavar="COLUMN",
-        help="of a table: the column to predict, by its name, or without names by its number from 1; "
-        "default: the last")
+        help="of a table: the column to predict, by its name, or without names by its number from "
+        "1; default: the last")
     add("--classes", action="store_true", default=None,
         help="take a target of numbers as classes, however many there are")
     add("--numbers", dest="classes", action="store_false", default=None,
@@ -75,7 +75,7 @@ def add_reading(parser: argparse.ArgumentParser) -> None:
     add("--group", metavar="COLUMN",
         help="samples with equal values here, one person's, never are in both parts")
     add("--size", type=_size, metavar="HxW",
-        help="of a folder of images: make all this size, such as 32x32")
+        help="of a folder of images: make all this size, 32x32 say")
     add("--colour", choices=("grey", "rgb"), help="of a folder of images")
     # fmt: on
 
@@ -169,7 +169,7 @@ def read_parts_of(
     Raises:
         DataError: for data that cannot be read; the message says what to do.
     """
-    if test is None and _has_parts(path):
+    if test is None and has_parts(path):
         train, other = read_parts(path, **reading)
         return Parts(train, aligned(other, **form_of(train)), "its own test part")
     samples = read_samples(path, **reading, features=features)
@@ -183,7 +183,7 @@ def read_parts_of(
     return Parts(train, other, f"a fifth, held out{by}")
 
 
-def _has_parts(path: str) -> bool:
+def has_parts(path: str) -> bool:
     """Whether the names in a folder, or of the arrays in a file, are those of two parts."""
     if os.path.isdir(path):
         names = os.listdir(path)

@@ -142,9 +142,10 @@ def read_parts(
         first, target=target, header=header, missing=missing, size=size, colour=colour, group=group,
         classes=classes,
     )  # fmt: skip
+    known = None if _source(second) == "a folder" else train.class_names is not None
     test = read_samples(
         second, target=target, header=header, missing=missing, size=size, colour=colour,
-        group=group, classes=train.class_names is not None if _source(second) != "a folder" else None,
+        group=group, classes=known,
         features=train.feature_names if _source(second) == "a table" else None,
     )  # fmt: skip
     return train, _fitting(train, test)

@@ -62,8 +62,9 @@ def read_table(path: str | os.PathLike[str], *, header: bool | None = None) -> T
 
     Args:
         path: the file, of at most 2 GiB.
-        header: whether the first line has the names of the columns. By default it has if none of
-            its cells is a number, or if it counts 0, 1, 2 and so on, and no cell is repeated below.
+        header: whether the first line has the names of the columns. By default it has if a text in
+            it is above numbers; or if it has no numbers but 0, 1, 2 and so on in their places, and
+            none of its texts occurs below.
 
     Raises:
         DatasetNotFoundError: there is no such file.
@@ -118,12 +119,10 @@ def table_samples(
         SamplesError: a column is missing or a cell is wrong; with line, column and value.
     """
     path = table.path
+    wanted = [_find(table, plain_name(one), "a feature") for one in features or ()]
     targets = _targets(table, target, group, features)
     others = [*targets, *([] if group is None else [_find(table, group, "a group")])]
-    if features is None:
-        chosen = [i for i in range(len(table.names)) if i not in others]
-    else:
-        chosen = [_find(table, plain_name(one), "a feature") for one in features]
+    chosen = wanted or [i for i in range(len(table.names)) if i not in others]
     if not chosen:
         hint = "keep a column beside the target"
         raise SamplesError(path, "columns of features", "none", hint)
@@ -229,19 +228,25 @@ def _parsed(name: str, text: io.TextIOWrapper, separator: str) -> Iterator[tuple
 
 def _encoding(name: str, error: UnicodeDecodeError) -> SamplesError:
     got = f"the byte {error.object[error.start]:#04x}"
+    if error.object[:2] in (b"\xff\xfe", b"\xfe\xff"):
+        got = "UTF-16"
     return SamplesError(name, "a table in UTF-8", got, "save the table as CSV in UTF-8")
 
 
 def _has_header(rows: list[list[str]]) -> bool:
-    first = rows[0]
-    if len(first) > 2 and first == [str(i) for i in range(len(first))]:
-        return True
-    if any(_is_number(cell) for cell in first) or not any(first):
+    """Whether the first line names the columns; `read_table` says how that is seen."""
+    first, below = rows[0], rows[1:]
+    texts = [i for i, cell in enumerate(first) if cell and not _is_number(cell)]
+    for i in texts:
+        known = [row[i] for row in below if row[i].casefold() not in MISSING]
+        if known and first[i].casefold() not in MISSING and all(map(_is_number, known)):
+            return True
+    numbers = [i for i, cell in enumerate(first) if _is_number(cell)]
+    if numbers and (len(numbers) < 2 or any(first[i] != str(i) for i in numbers)):
         return False
-    below = rows[1:]
-    if any(_is_number(cell) for row in below for cell in row):
-        return True
-    return not any(a == b for row in below for a, b in zip(first, row, strict=True))
+    if not texts:
+        return len(numbers) > 2
+    return not any(row[i] == first[i] for row in below for i in texts)
 
 
 def _counts(cells: Sequence[str]) -> bool:
@@ -399,7 +404,7 @@ def _y(
             values = _numbers(table, i, rows, own, every)
             if values is None:
                 expected = f"numbers in the target {table.names[i]!r}"
-                hint = "several targets, and classes=False, need numbers"
+                hint = "name targets of numbers" if len(targets) > 1 else "leave out classes=False"
                 raise SamplesError(table.path, expected, f"{own[0]!r}", hint)
             numbers.append(values)
         return np.stack(numbers, 1), False

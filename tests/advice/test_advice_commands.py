@@ -378,10 +378,12 @@ def test_a_model_that_could_not_be_kept_is_rescued(run, tmp_path, monkeypatch):
     shows(
         "commands",
         "its arrays are in\n  {path}\nin Python, to go on from: model = "
-        "RECIPES[{recipe!r}]().build().initialize(0), and\n  for part, array in "
+        "{build}.initialize(0), and\n  for part, array in "
         "zip([*model.parameters(), *model.buffers()], numpy.load(...).values()):\n"
         "      part.data = array",
-        text.replace("'modern'", "{recipe!r}").replace(str(tmp_path / "out.rescued.npz"), "{path}"),
+        text.replace("RECIPES['modern']().build()", "{build}").replace(
+            str(tmp_path / "out.rescued.npz"), "{path}"
+        ),
     )
     build = re.search(r"model = (.*), and", text)[1]
     loop = text[text.index("for part") : text.index("part.data = array")] + "part.data = array"

@@ -82,7 +82,8 @@ def test_from_a_table_to_a_compiled_header(compiler, tmp_path, capsys, monkeypat
         at = last.startswith("next: python -m minibnn ")
         words = last.removeprefix("next: python -m minibnn ").split() if at else []
     assert followed == ["evaluate", "predict", "export"]
-    assert data.exists() and test.exists()
+    assert data.exists()
+    assert test.exists()
 
     (tmp_path / "main.c").write_text(PROGRAM)
     flags = ["-std=c99", "-Wall", "-Wextra", "-Werror"]
@@ -191,7 +192,9 @@ def recipe():
 """
 
 
-@pytest.mark.parametrize(("function", "name", "epochs"), [("build", None, 5), ("recipe", "my own", 7)])
+@pytest.mark.parametrize(
+    ("function", "name", "epochs"), [("build", None, 5), ("recipe", "my own", 7)]
+)
 def test_a_recipe_of_ones_own(function, name, epochs, own, tmp_path):
     script = tmp_path / "mine.py"
     script.write_text(MINE)
@@ -236,7 +239,7 @@ def test_a_model_that_cannot_be_saved_is_rescued(own, tmp_path, capsys, monkeypa
         (["--encoding", "bytes"], 2, "--encoding bytes: expected whole numbers from 0 to 255"),
         (["--encoding", "one-hot", "--bits", "2"], 2, "--bits: expected a thermometer"),
         (["--class-weight", "damp"], 2, "--class-weight: expected balanced, or CLASS=WEIGHT"),
-        (["--class-weight", "wet=2"], 2, "got 'wet=2'; there are damp, dry, warm"),
+        (["--class-weight", "wet=2"], 2, "got 'wet=2'; use one of damp, dry, warm"),
         (["--class-weight", "dry=-1"], 2, "got 'dry=-1'"),
         (["--target", "nothing"], 3, "nothing"),
         (["--test", "nowhere.csv"], 3, "nowhere.csv: expected a file"),

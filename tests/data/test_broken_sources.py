@@ -1,0 +1,90 @@
+"""Broken tables, arrays, images and IDX files: each has an error of its own, and nothing hangs."""
+
+from __future__ import annotations
+
+import sys
+import tracemalloc
+
+import broken_sources
+import pytest
+from broken_sources import write
+
+from minibnn.data import DataError, read_parts, read_samples
+
+HAS_PILLOW = True
+try:
+    import PIL  # noqa: F401
+except ModuleNotFoundError:
+    HAS_PILLOW = False
+
+CASES = broken_sources.tables() | broken_sources.arrays_of_numpy() | broken_sources.idx_files()
+IMAGES = broken_sources.folders() if HAS_PILLOW else {}
+
+
+def error_of(case, folder, monkeypatch):
+    """The error of reading a source, which is the only thing in the folder."""
+    if case.path.startswith("p.") and sys.platform == "win32":
+        pytest.skip("no pipes here")
+    write(folder, case.files)
+    monkeypatch.chdir(folder)
+    before = sorted(path for path in folder.rglob("*"))
+    read = read_parts if case.parts else read_samples
+    with pytest.raises(DataError) as caught:
+        read(case.path, **case.options)
+    assert sorted(path for path in folder.rglob("*")) == before  # nothing is written
+    return caught.value
+
+
+def check(name, case, folder, monkeypatch):
+    tracemalloc.start()
+    try:
+        text = str(error_of(case, folder, monkeypatch))
+        _, most = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    for word in case.words:
+        assert word in text, text
+    assert "expected " in text
+    assert len(text) < 500
+    assert most < 64 << 20, "memory grows with the file, not with what it declares"
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_each_fault_has_its_own_error(name, tmp_path, monkeypatch):
+    check(name, CASES[name], tmp_path, monkeypatch)
+
+
+@pytest.mark.parametrize("name", IMAGES or ["none"])
+def test_each_fault_of_images_has_its_own_error(name, tmp_path, monkeypatch):
+    pytest.importorskip("PIL")
+    check(name, IMAGES[name], tmp_path, monkeypatch)
+
+
+def test_no_two_faults_are_told_alike(tmp_path, monkeypatch):
+    assert len(CASES) >= 60
+    told = {}
+    for name, case in (CASES | IMAGES).items():
+        folder = tmp_path / name.replace(" ", "_").replace("/", "_")
+        text = str(error_of(case, folder, monkeypatch))
+        assert text not in told or {name, told[text]} == {"empty table", "blank lines"}, name
+        told[text] = name
+
+
+def test_pickle_is_never_loaded(tmp_path, monkeypatch):
+    import pickle
+
+    import numpy as np
+
+    class Evil:
+        def __reduce__(self):
+            return (open, (str(tmp_path / "was_here"), "w"))
+
+    objects = np.empty(2, object)
+    objects[:] = [Evil(), Evil()]
+    np.savez(tmp_path / "a.npz", x=np.zeros((2, 2)), y=objects)
+    np.save(tmp_path / "a.npy", objects, allow_pickle=True)
+    (tmp_path / "a.pkl").write_bytes(pickle.dumps(Evil()))
+    for name in ("a.npz", "a.npy", "a.pkl"):
+        with pytest.raises(DataError):
+            read_samples(tmp_path / name)
+    assert not (tmp_path / "was_here").exists()
