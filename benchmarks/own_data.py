@@ -223,6 +223,30 @@ def summary(table: pd.DataFrame) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
+def summary_markdown(rows: list[dict[str, Any]]) -> str:
+    """The kept summary of a whole run, as `docs/decisions/training.md` has it."""
+    head = ("set", "minibnn", MLP, LINEAR, "difference (95% interval)", "packed bytes")
+    lines = [f"| {' | '.join(head)} |", "|---" * len(head) + "|"]
+    for row in rows:
+        means = " | ".join(f"{row[name]:.3f}" for name in ("accuracy", MLP, LINEAR))
+        difference = f"{row['difference']:+.3f} ({row['low']:+.3f} to {row['high']:+.3f})"
+        lines.append(f"| {row['set']} | {means} | {difference} | {row['bytes']:,} |")
+    return "\n".join(lines) + "\n"
+
+
+def choice_markdown(rows: list[dict[str, Any]]) -> str:
+    """The kept summary of ``--choose``, as `docs/decisions/training.md` has it."""
+    table = pd.DataFrame(rows)
+    wide = table.pivot(index="network", columns="set", values="accuracy").loc[list(VARIANTS)]
+    size = table[table.set == "breast_cancer"].set_index("network").bytes
+    head = ("what differs", *CHOSEN_ON, "mean", "bytes")
+    lines = [f"| {' | '.join(head)} |", "|---" * len(head) + "|"]
+    for name, row in wide[list(CHOSEN_ON)].iterrows():
+        means = " | ".join(f"{value:.3f}" for value in (*row, row.mean()))
+        lines.append(f"| {name} | {means} | {size[name]:,} |")
+    return "\n".join(lines) + "\n"
+
+
 def main() -> None:
     """Measure, print and write."""
     parser = argparse.ArgumentParser(description="Measure the default network on small sets.")

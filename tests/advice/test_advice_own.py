@@ -229,7 +229,7 @@ def test_comparisons(run, data, tmp_path):
     numbers = table(tmp_path / "t.csv", "temperature state level")
     text = refused(run, 3, "compare", numbers, *to)
     shows(
-        "compare",
+        "comparison",
         "name another column: --target COLUMN, or take its numbers as classes: --classes",
         text,
     )

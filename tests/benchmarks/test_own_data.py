@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -32,6 +33,25 @@ def test_the_interval_is_that_of_nadeau_and_bengio():
     found = own_data.interval(np.array([0.0, 0.02, 0.03, 0.03]), 80, 20)
     half = 3.18245 * ((1 / 4 + 1 / 4) * 0.0002) ** 0.5
     assert found == pytest.approx((0.02, 0.02 - half, 0.02 + half), abs=1e-6)
+
+
+ROOT = Path(__file__).parents[2]
+
+
+@pytest.mark.parametrize(
+    "name, markdown",
+    [("own_data", own_data.summary_markdown), ("own_data_choice", own_data.choice_markdown)],
+)
+def test_the_page_has_the_stored_results(name, markdown):
+    kept = json.loads((ROOT / "benchmarks" / "results" / f"{name}.json").read_text())
+    page = (ROOT / "docs" / "decisions" / "training.md").read_text(encoding="utf-8")
+    assert markdown(kept["summary"]) in page
+
+
+def test_no_interval_lies_below_what_the_page_promises():
+    kept = json.loads((ROOT / "benchmarks" / "results" / "own_data.json").read_text())
+    assert {row["set"] for row in kept["summary"]} == set(own_data.CHOSEN_ON | own_data.TESTED_ON)
+    assert all(row["high"] > -0.02 for row in kept["summary"])
 
 
 def test_the_choice_never_saw_the_sets_that_test_it():
