@@ -243,7 +243,7 @@ def choice_markdown(rows: list[dict[str, Any]]) -> str:
     lines = [f"| {' | '.join(head)} |", "|---" * len(head) + "|"]
     for name, row in wide[list(CHOSEN_ON)].iterrows():
         means = " | ".join(f"{value:.3f}" for value in (*row, row.mean()))
-        lines.append(f"| {name} | {means} | {size[name]:,} |")
+        lines.append(f"| {name} | {means} | {size[str(name)]:,} |")
     return "\n".join(lines) + "\n"
 
 

@@ -39,7 +39,7 @@ ROOT = Path(__file__).parents[2]
 
 
 @pytest.mark.parametrize(
-    "name, markdown",
+    ("name", "markdown"),
     [("own_data", own_data.summary_markdown), ("own_data_choice", own_data.choice_markdown)],
 )
 def test_the_page_has_the_stored_results(name, markdown):
