@@ -24,7 +24,7 @@ COMMANDS = {
     "inspect": ("minibnn.commands.inspect", "what is in a file, byte by byte"),
     "pack": ("minibnn.commands.pack", "a file without what only training needs"),
     "export": ("minibnn.commands.export", "a file as C, ONNX or a web page"),
-    "compare": ("minibnn.compare.command", "quantizers and optimisers, over seeds"),
+    "compare": ("minibnn.comparison.command", "quantizers and optimisers, over seeds"),
 }
 EPILOG = """\
 from a table to a microcontroller:

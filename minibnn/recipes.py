@@ -1,7 +1,8 @@
 """Recipes: named networks and their training, each as plain code.
 
 A recipe is a function that returns a `Recipe`: network, loss, optimiser, learning rate schedule,
-batch size and epochs. Read one, copy it, change a line.
+batch size and epochs. Read one, copy it, change a line. Those of this file take images of 28x28
+pixels in 10 classes; your own takes what its network takes.
 
 >>> from minibnn import load_sample
 >>> model, history = RECIPES["seed"]().train(load_sample(), epochs=1, progress=False)

@@ -65,7 +65,7 @@ INFORMATION = {
         "the packed model takes {}",
         "training goes on without it",
     ],
-    "compare": [
+    "comparison": [
         "a dot for each seed, a line for the mean",
         "accuracy on {} {} held out",
         "take a drop-in set such as",

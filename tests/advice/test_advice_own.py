@@ -224,12 +224,12 @@ def test_another_idx_set_is_named_as_data(run, tmp_path, out):
 def test_comparisons(run, data, tmp_path):
     to = ("--out", tmp_path / "out", *COMPARE)
     text = refused(run, 2, "compare", data, "--held-out", "500", *to)
-    shows("compare", "leave it out for a fifth", text)
+    shows("comparison", "leave it out for a fifth", text)
     done(run, "compare", data, *to)
     numbers = table(tmp_path / "t.csv", "temperature state level")
     text = refused(run, 3, "compare", numbers, *to)
     shows(
-        "compare",
+        "comparison",
         "name another column: --target COLUMN, or take its numbers as classes: --classes",
         text,
     )

@@ -44,8 +44,8 @@ from minibnn import (
     pack,
     split_parameters,
 )
-from minibnn.compare import Entry, parse_piece
-from minibnn.compare.grid import _replaceable
+from minibnn.comparison import Entry, parse_piece
+from minibnn.comparison.grid import _replaceable
 from minibnn.functions import activation_bits, bit_width, weight_bits, weight_levels
 from minibnn.functions.bit_width import MAX_BITS
 

@@ -56,7 +56,7 @@ FLOORS = {
     "plots": 6,
     "recipes": 7,
     "default_network": 7,
-    "compare": 8,
+    "comparison": 8,
     "commands": 9,
     "__main__": 10,
     "diagnosis": 7,
@@ -215,7 +215,10 @@ HEAVY |= {"shutil", "pathlib", "difflib"}
 
 
 def test_import_is_light_and_silent():
-    for code in ("import minibnn", "from minibnn import *; from minibnn import recipes, compare"):
+    for code in (
+        "import minibnn",
+        "from minibnn import *; from minibnn import recipes, comparison",
+    ):
         done = run(code)
         assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
         assert modules_after(code).isdisjoint(OPTIONAL)

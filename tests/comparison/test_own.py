@@ -9,7 +9,7 @@ import pytest
 from command_line import refuses
 from own_tables import run, table
 
-from minibnn.compare.own import own_comparison
+from minibnn.comparison.own import own_comparison
 from minibnn.data.options import read_parts_of
 
 

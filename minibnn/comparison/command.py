@@ -13,10 +13,10 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from minibnn.backend import get_backend
-from minibnn.compare.grid import Entry, Piece, compare, parse_piece, require_usable
-from minibnn.compare.own import own_comparison
-from minibnn.compare.picture import plot_comparison
-from minibnn.compare.ranking import rank
+from minibnn.comparison.grid import Entry, Piece, compare, parse_piece, require_usable
+from minibnn.comparison.own import own_comparison
+from minibnn.comparison.picture import plot_comparison
+from minibnn.comparison.ranking import rank
 from minibnn.data.mnist import load_by_options
 from minibnn.data.options import (
     add_data,
