@@ -162,6 +162,15 @@ def test_early_stopping_holds_out_and_keeps_the_best(wine):
     assert len(quick(epochs=4, early_stopping=True).fit(X, y).history_) == 4
 
 
+def test_what_is_held_out_is_not_learnt():
+    """Labels without any relation to the samples can only be learnt by heart."""
+    rng = np.random.default_rng(0)
+    X, y = rng.standard_normal((120, 6)), rng.integers(0, 2, 120)
+    net = quick(epochs=60, early_stopping=True, validation_fraction=0.3, patience=60).fit(X, y)
+    assert net.history_["loss_validation"].min() > 0.5
+    assert net.history_["loss"].min() < 0.5
+
+
 def test_partial_fit_learns_from_parts(wine):
     X, X_test, y, y_test = wine
     net = quick(learning_rate=0.01)
