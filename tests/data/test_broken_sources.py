@@ -111,7 +111,7 @@ def test_random_faults_end_in_samples_or_in_an_error_about_data(seed, tmp_path, 
 
     monkeypatch.chdir(tmp_path)
     rng = np.random.default_rng(seed)
-    X, Y = broken_sources.X, broken_sources.Y  # noqa: N806
+    X, Y = broken_sources.X, broken_sources.Y
     sources = {
         "t.csv": broken_sources.TABLE.encode() * 2,
         "a.npz": broken_sources.npz(x=X, y=Y, feature_names=["a", "b"]),
