@@ -97,7 +97,7 @@ def _keys(x: _Any) -> Iterator[bytes]:
     import hashlib
 
     for row in x:
-        values = np.ascontiguousarray(row, np.float32) + np.float32(0)  # of -0, too
+        values = np.ascontiguousarray(row, np.float32) + np.float32(0)  # -0 is 0, too
         yield hashlib.blake2b(values.tobytes(), digest_size=16).digest()
 
 

@@ -39,7 +39,7 @@ def narrow(who: str, x: _Any, names: Sequence[str] | None) -> _Any:
     if kind == "b":
         return np.ascontiguousarray(x, np.uint8)
     if kind == "f":
-        with np.errstate(over="ignore"):
+        with np.errstate(over="ignore", invalid="ignore"):
             y = np.ascontiguousarray(x, np.float32)
         wrong = np.isinf(y)
         if wrong.any():
@@ -94,7 +94,7 @@ def class_numbers(
         hint = "y.argmax(1) makes class numbers of one-hot rows"
         raise SamplesError(who, "classes of shape (n,)", f"{y.shape}", hint)
     if y.dtype.kind == "f":
-        wrong = ~np.isfinite(y) | (y != np.floor(y))
+        wrong = ~np.isfinite(y) | (y != np.floor(y)) | (np.abs(y) > 2**53)
         if wrong.any():
             at = _first(wrong)
             missing = "a missing value" if np.isnan(y[at]) else f"{y[at]}"
@@ -135,7 +135,7 @@ def as_numbers(who: str, y: _Any) -> _Any:
         got = f"{y.shape} {y.dtype}"
         hint = "classes=True takes y as classes" if y.ndim == 1 else "one row for each sample"
         raise SamplesError(who, "numbers in y of shape (n,) or (n, k)", got, hint)
-    with np.errstate(over="ignore"):
+    with np.errstate(over="ignore", invalid="ignore"):
         numbers = np.ascontiguousarray(y, np.float32)
     wrong = ~np.isfinite(numbers)
     if wrong.any():

@@ -88,3 +88,55 @@ def test_pickle_is_never_loaded(tmp_path, monkeypatch):
         with pytest.raises(DataError):
             read_samples(tmp_path / name)
     assert not (tmp_path / "was_here").exists()
+
+
+def mutated(content, rng):
+    """The bytes with a few of them changed, removed or put in."""
+    content = bytearray(content)
+    for _ in range(rng.choice([1, 1, 2, 5])):
+        at = int(rng.integers(0, len(content) + 1))
+        kind = rng.integers(3)
+        if kind == 0:
+            content[at : at + 1] = bytes([rng.integers(0, 256)])
+        elif kind == 1:
+            del content[at : at + int(rng.choice([1, 2, 30]))]
+        else:
+            content[at:at] = rng.choice([b",", b"\n", b'"', b"1e999", b"nan", b"\xff", b"9" * 20])
+    return bytes(content)
+
+
+@pytest.mark.parametrize("seed", range(8))
+def test_random_faults_end_in_samples_or_in_an_error_about_data(seed, tmp_path, monkeypatch):
+    import numpy as np
+
+    monkeypatch.chdir(tmp_path)
+    rng = np.random.default_rng(seed)
+    X, Y = broken_sources.X, broken_sources.Y
+    sources = {
+        "t.csv": broken_sources.TABLE.encode() * 2,
+        "a.npz": broken_sources.npz(x=X, y=Y, feature_names=["a", "b"]),
+        "a.npy": broken_sources.npy(np.column_stack([X, Y])),
+        "a-images.idx": broken_sources.idx(broken_sources.PIXELS),
+    }
+    write(tmp_path, {"a-labels.idx": broken_sources.idx(broken_sources.LABELS)})
+    if HAS_PILLOW:
+        for kind in ("PNG", "JPEG", "GIF", "TIFF", "BMP"):
+            mode = "L" if kind == "GIF" else "RGB"
+            sources[f"d/b/{kind}.png"] = broken_sources.png(9, 9, mode=mode, kind=kind)
+        write(tmp_path, {"d": {"a": {"0.png": broken_sources.png(9, 9)}, "b": {}}})
+    outcomes = []
+    for _ in range(60):
+        for name, content in sources.items():
+            path = tmp_path / name
+            path.write_bytes(mutated(content, rng))
+            try:
+                if name.startswith("d/"):
+                    read_samples("d", size=(4, 4), colour="rgb")
+                else:
+                    read_samples(name).describe()
+                outcomes.append(True)
+            except DataError:
+                outcomes.append(False)
+            if name.startswith("d/"):
+                path.unlink()
+    assert {True, False} == set(outcomes)
