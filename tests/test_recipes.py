@@ -355,7 +355,10 @@ def test_a_recipe_by_its_name_or_from_a_file(script):
 @pytest.mark.parametrize(
     ("function", "said"),
     [
-        ("nowhere", "expected a function nowhere in the file, got none; name one of its own: build, layer, cha"),
+        (
+            "nowhere",
+            "expected a function nowhere in the file, got none; name one of its own: build, layer, cha",
+        ),
         ("NOTHING", "expected a function NOTHING in the file, got none"),
         ("number", "expected a function that returns a Sequential or a Recipe, got int"),
         ("with_an_argument", "expected a function that returns a network, got TypeError"),
