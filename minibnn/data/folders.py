@@ -6,6 +6,7 @@ nothing is scaled or converted without being asked.
 
 from __future__ import annotations
 
+import math
 import os
 import warnings
 from collections import Counter
@@ -15,6 +16,7 @@ from typing import Any
 
 import numpy as np
 
+from minibnn.checks import shape
 from minibnn.data.errors import DatasetNotFoundError, SamplesError
 from minibnn.data.files import MOST_BYTES, open_source
 from minibnn.data.samples import Samples
@@ -59,20 +61,22 @@ def folder_samples(
     name = os.fspath(path)
     if colour is not None and colour not in _COLOURS:
         raise ValueError(f"read_samples: expected colour 'grey' or 'rgb', got {colour!r}")
+    if size is not None:
+        size = _height_and_width(size)
     classes, files, labels = _files(name, unlabelled=target is False)
     sizes, modes = _heads(files)
-    shape, told = _one_size(name, files, sizes, size)
+    sides, told = _one_size(name, files, sizes, size)
     kind_of_colour = _one_colour(name, files, modes, colour)
     depth = () if kind_of_colour == "grey" else (3,)
-    bytes_ = len(files) * int(np.prod(shape)) * (3 if depth else 1)
+    bytes_ = len(files) * math.prod(sides) * (3 if depth else 1)
     if bytes_ > MOST_BYTES:
-        got = f"{bytes_} for {len(files)} images of {shape[0]}x{shape[1]}"
+        got = f"{bytes_} for {len(files)} images of {sides[0]}x{sides[1]}"
         hint = "state a smaller size (size=, --size)"
         raise SamplesError(name, f"at most {MOST_BYTES} bytes of pixels", got, hint)
-    x = np.empty((len(files), *shape, *depth), np.uint8)
+    x = np.empty((len(files), *sides, *depth), np.uint8)
     for i, file in enumerate(files):
-        x[i] = _pixels(file, shape if size else None, kind_of_colour)
-    kind = f"{len(x)} images of {shape[0]}x{shape[1]}, {kind_of_colour}, {told}"
+        x[i] = _pixels(file, sides if size else None, kind_of_colour)
+    kind = f"{len(x)} images of {sides[0]}x{sides[1]}, {kind_of_colour}, {told}"
     kind += f"in {len(classes)} folders" if classes else "without classes"
     short = os.path.basename(os.path.abspath(name))
     if not classes:
@@ -152,10 +156,6 @@ def _one_size(
     counts = Counter(sizes)
     if size is not None:
         height, width = size
-        if min(height, width) < 1 or height * width > _MOST_PIXELS:
-            raise ValueError(
-                f"read_samples: expected size to be a height and a width of at least 1, got {size}"
-            )
         scaled = sum(count for one, count in counts.items() if one != (height, width))
         return (height, width), f"{scaled} of them scaled to that, "
     if len(counts) > 1:
@@ -167,6 +167,16 @@ def _one_size(
         hint = f"size=({height}, {width}) (--size {height} {width}) scales all to that"
         raise SamplesError(name, expected, got, hint)
     return sizes[0], ""
+
+
+def _height_and_width(size: tuple[int, int]) -> tuple[int, int]:
+    sizes = shape("read_samples", "size", size, such_as="(32, 32)")
+    if len(sizes) != 2 or math.prod(sizes) > _MOST_PIXELS:
+        raise ValueError(
+            f"read_samples: expected size to be a height and a width with at most {_MOST_PIXELS} "
+            f"pixels, got {sizes}"
+        )
+    return sizes[0], sizes[1]
 
 
 def _one_colour(name: str, files: list[str], modes: list[str], colour: str | None) -> str:

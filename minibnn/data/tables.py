@@ -167,7 +167,7 @@ def _told(
     kind = f"a table of {len(samples)} rows, {samples.x.shape[1]} columns"
     kind += f", target {of} ({samples.target})" if targets else ", no target"
     kind += f", groups by {group!r}" if group is not None else ""
-    kind += f", {dropped} rows with missing values left out" if dropped else ""
+    kind += f", {dropped} row{'s' * (dropped > 1)} with missing values left out" if dropped else ""
     kind += "" if table.header else ", no header"
     return replace(samples, kind=kind)
 

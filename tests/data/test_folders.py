@@ -107,9 +107,13 @@ def test_arguments(tmp_path):
     fill(tmp_path)
     with pytest.raises(ValueError, match="'grey' or 'rgb'"):
         folder_samples(tmp_path, colour="gray")
-    for wrong in ((0, 5), (10**5, 10**5)):
+    for wrong in ((10**5, 10**5), (5,), (4, 5, 3)):
         with pytest.raises(ValueError, match="a height and a width"):
             folder_samples(tmp_path, size=wrong)
+    with pytest.raises(ValueError, match="at least 1"):
+        folder_samples(tmp_path, size=(0, 5))
+    with pytest.raises(TypeError, match="a tuple of integers"):
+        folder_samples(tmp_path, size=32)
     with pytest.raises(DatasetNotFoundError, match="check the name"):
         folder_samples(tmp_path / "none")
     with pytest.raises(DatasetNotFoundError, match="check the name"):

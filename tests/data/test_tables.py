@@ -135,7 +135,7 @@ def test_missing_values(tmp_path):
         assert np.isnan(read(tmp_path, content, missing="keep").x[1, 1])
         dropped = read(tmp_path, content, missing="drop")
         assert dropped.x[:, 0].tolist() == [1, 3, 4]
-        assert "1 rows with missing values left out" in dropped.kind
+        assert "1 row with missing values left out" in dropped.kind
     with pytest.raises(ValueError, match="'refuse', 'keep' or 'drop'"):
         read(tmp_path, text(), missing="no")
 
