@@ -14,7 +14,8 @@ Losses       LogitCrossEntropy, BinaryCrossEntropy, SquaredHinge, Hinge; MeanSqu
 Optimisers   SGD, Adam, AdaMax, ShiftAdaMax, Bop; OptimizerGroup, split_parameters; schedules
 Training     fit, evaluate, plot_history; Checkpoint; PlainSteps, CapturedSteps
 Saving       save_model, load_model
-Recipes      minibnn.recipes.RECIPES; python -m minibnn train, compare
+Recipes      minibnn.recipes.RECIPES, your own: Recipe; compare, Entry, parse_piece, rank;
+             python -m minibnn train, compare
 Data         read_samples, read_parts, Samples, load_named, load_mnist, load_sample, DataLoader,
              read_idx, write_idx, one_hot, one_cold
 Inspecting   model.summary(), diagnose, confusion_matrix, plot_confusion, plot_weight_bits
@@ -42,6 +43,7 @@ from minibnn.version import __version__ as __version__
 # of its names is first used.
 if TYPE_CHECKING:
     from minibnn.backend import Backend, DeviceError, backend_of, get_backend
+    from minibnn.comparison import Entry, compare, parse_piece, rank
     from minibnn.data import (
         Cutout,
         DataError,
@@ -167,6 +169,7 @@ if TYPE_CHECKING:
         EarlyStopping,
         Metrics,
         PlainSteps,
+        Recipe,
         WrongCheckpointError,
         confusion_matrix,
         evaluate,
@@ -215,6 +218,7 @@ __all__ = [
     "DoReFaWeights",
     "Dropout",
     "EarlyStopping",
+    "Entry",
     "Exponential",
     "Feedback",
     "Fill",
@@ -260,6 +264,7 @@ __all__ = [
     "RandomShift",
     "RandomStream",
     "ReLU",
+    "Recipe",
     "Rescale",
     "Reshape",
     "Residual",
@@ -287,6 +292,7 @@ __all__ = [
     "backend_of",
     "check_gradients",
     "clip_gradients",
+    "compare",
     "confusion_matrix",
     "diagnose",
     "disagreements",
@@ -308,10 +314,12 @@ __all__ = [
     "one_cold",
     "one_hot",
     "pack",
+    "parse_piece",
     "plot_confusion",
     "plot_function",
     "plot_history",
     "plot_weight_bits",
+    "rank",
     "read_idx",
     "read_parts",
     "read_samples",
@@ -367,16 +375,18 @@ _ROOMS = {
     "schedules": "Constant Cosine Exponential PerEpoch WarmUp",
     "training": (
         "DivergedError EarlyStopping Metrics PlainSteps CapturedSteps Checkpoint CheckpointError "
-        "WrongCheckpointError confusion_matrix evaluate fit"
+        "Recipe WrongCheckpointError confusion_matrix evaluate fit"
     ),
     "atomic_file": "",
     "bit_words": "",
     "commands": "",
-    "compare": "",
+    "comparison": "Entry compare parse_piece rank",
     "container": "",
     "description": "",
     "export": "export_c export_html export_onnx",
+    "default_network": "",
     "recipes": "",
+    "sklearn": "",
     "regular_file": "",
     "gradient_clock": "",
     "inspection": "",

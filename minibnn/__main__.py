@@ -18,15 +18,22 @@ if TYPE_CHECKING:
 # Each command's module, and its line in the help. Only the module of the command in use is
 # imported: imports take time.
 COMMANDS = {
-    "train": ("minibnn.commands.train", "train a recipe and keep it as one file of bits"),
+    "train": ("minibnn.commands.train", "train on your own data or MNIST, into one file"),
     "evaluate": ("minibnn.commands.evaluate", "how good the bits in a file are"),
+    "predict": ("minibnn.commands.predict", "what a file says about your data, as CSV"),
     "inspect": ("minibnn.commands.inspect", "what is in a file, byte by byte"),
     "pack": ("minibnn.commands.pack", "a file without what only training needs"),
     "export": ("minibnn.commands.export", "a file as C, ONNX or a web page"),
-    "compare": ("minibnn.compare.command", "quantizers and optimisers, over seeds"),
+    "compare": ("minibnn.comparison.command", "quantizers and optimisers, over seeds"),
 }
 EPILOG = """\
-from training to a microcontroller:
+from a table to a microcontroller:
+  python -m minibnn train sensor.csv -o sensor.safetensors
+  python -m minibnn evaluate sensor.safetensors sensor.csv
+  python -m minibnn predict sensor.safetensors sensor.csv -o predictions.csv
+  python -m minibnn export c sensor.safetensors -o sensor.h
+
+the same with MNIST:
   python -m minibnn train --recipe modern -o digits.safetensors
   python -m minibnn inspect digits.safetensors
   python -m minibnn export c digits.safetensors -o digits.h

@@ -30,6 +30,8 @@ from minibnn.layers import (
     Reshape,
     Sequential,
 )
+from minibnn.losses import LogitCrossEntropy, MeanSquaredError
+from minibnn.training.recipe import Recipe
 
 ENCODINGS = ("thermometer", "uniform", "one-hot", "bytes")
 LARGE = 16  # rows and columns of an image from which on it gets convolutions
@@ -52,7 +54,10 @@ class Plan:
 
 
 def default_encoding(shape: tuple[int, ...], dtype: Any) -> str:
-    """``"bytes"`` for images of bytes, (height, width) or (height, width, 1 or 3), else ``"thermometer"``."""
+    """``"bytes"`` for images of bytes, else ``"thermometer"``.
+
+    An image is (height, width), or (height, width, 1 or 3), of more than 3 rows and columns.
+    """
     image = len(shape) == 2 or (len(shape) == 3 and shape[2] in (1, 3))
     return (
         "bytes" if image and np.dtype(dtype) == np.uint8 and min(shape[:2]) > 3 else "thermometer"
@@ -119,6 +124,41 @@ def default_plan(samples: int) -> Plan:
     batch = min(32 if samples < 10_000 else 100, max(1, samples // 2))
     epochs = min(MOST_EPOCHS, max(5, math.ceil(STEPS * batch / samples)))
     return Plan(epochs, batch, 0.01)
+
+
+def default_recipe(
+    shape: tuple[int, ...],
+    outputs: int,
+    samples: int,
+    *,
+    encoding: str = "thermometer",
+    numbers: bool = False,
+    **network: Any,
+) -> Recipe:
+    """A default network with its training, as a recipe.
+
+    Args:
+        shape: of one sample.
+        outputs: the number of classes, or of numbers.
+        samples: to train on.
+        encoding: see `default_network`.
+        numbers: whether the targets are numbers, so that the loss is the squared error.
+        network: other arguments of `default_network`.
+
+    Raises:
+        ValueError: as from `default_network`.
+
+    >>> default_recipe((4,), 3, 120, hidden=(64,)).batch_size
+    32
+    """
+
+    def build() -> Sequential:
+        return default_network(shape, outputs, encoding=encoding, real_outputs=numbers, **network)
+
+    build()  # errors come now, not in the training
+    plan = default_plan(samples)
+    loss = MeanSquaredError if numbers else LogitCrossEntropy
+    return Recipe("default", build, plan.epochs, plan.batch_size, plan.learning_rate, loss=loss)
 
 
 def binary() -> dict[str, Any]:

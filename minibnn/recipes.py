@@ -1,7 +1,8 @@
 """Recipes: named networks and their training, each as plain code.
 
 A recipe is a function that returns a `Recipe`: network, loss, optimiser, learning rate schedule,
-batch size and epochs. Read one, copy it, change a line.
+batch size and epochs. Read one, copy it, change a line. Those of this file take images of 28x28
+pixels in 10 classes; your own takes what its network takes.
 
 >>> from minibnn import load_sample
 >>> model, history = RECIPES["seed"]().train(load_sample(), epochs=1, progress=False)
@@ -11,10 +12,11 @@ True
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
-from typing import Any
+from typing import Any, cast
 
 from minibnn.checks import integer, number
 from minibnn.feedback import Feedback, FixedFeedback
@@ -407,3 +409,105 @@ RECIPES = _Recipes(
         "bi-real": bi_real,
     }
 )
+
+
+def recipe_text(text: str) -> str:
+    """An option's type for argparse: the name of a recipe, or ``FILE.py:FUNCTION``."""
+    if text not in RECIPES and ":" not in text:
+        import argparse
+
+        raise argparse.ArgumentTypeError(
+            f"invalid choice: {text!r} (choose from {', '.join(RECIPES)}, or write "
+            "FILE.py:FUNCTION)"
+        )
+    return text
+
+
+def recipe_named(
+    text: str,
+    *,
+    epochs: int = 10,
+    batch_size: int = 100,
+    learning_rate: float = 5e-3,
+    **others: Any,
+) -> Recipe:
+    """The recipe of a name, or of a function in a file of your own: ``"mine.py:build"``.
+
+    The function takes no arguments, and returns a `Recipe`, or a `Sequential` that is not yet
+    initialised; the latter is trained with the other arguments.
+
+    Args:
+        text: a name in `RECIPES`, or a path, a colon and the name of a function.
+        epochs: of a network without a recipe.
+        batch_size: of a network without a recipe.
+        learning_rate: of a network without a recipe.
+        others: attributes of that recipe, such as ``loss``.
+
+    Raises:
+        ValueError: for an unknown name, a file that cannot be run, and for a function that is not
+            in it, or returns something else.
+
+    >>> recipe_named("modern").name
+    'modern'
+    """
+    if text in RECIPES:
+        return RECIPES[text]()
+    function = _function(text)
+    made = _network(text, function)
+    if isinstance(made, Recipe):
+        return made
+
+    def build() -> Sequential:
+        again = _network(text, function)
+        return again if isinstance(again, Sequential) else Sequential(cast(Layer, again))
+
+    return Recipe(text, build, epochs, batch_size, learning_rate, **others)
+
+
+def _function(text: str) -> Callable[[], Any]:
+    """The function of ``"FILE:FUNCTION"``."""
+    file, _, function = text.rpartition(":")
+    if not file or not function.isidentifier():
+        raise ValueError(
+            f"expected the name of a recipe, or FILE.py:FUNCTION, got {text!r}; there are "
+            f"{', '.join(RECIPES)}"
+        )
+    import runpy
+
+    try:
+        names = runpy.run_path(file)
+    except OSError as error:
+        raise ValueError(
+            f"{text}: expected a file of Python, got {error.strerror}; name one that is there"
+        ) from None
+    except Exception as error:
+        raise ValueError(
+            f"{text}: expected a file that Python can run, got {type(error).__name__}: {error}; "
+            f"correct it until this runs: python {file}"
+        ) from error
+    if not callable(names.get(function)):
+        own = names["__name__"]
+        there = [n for n, f in names.items() if inspect.isfunction(f) and f.__module__ == own]
+        raise ValueError(
+            f"{text}: expected a function {function} in the file, got none; name one of its own: "
+            f"{', '.join(there) or 'it has none'}"
+        )
+    found: Callable[[], Any] = names[function]
+    return found
+
+
+def _network(text: str, function: Callable[[], Any]) -> Recipe | Layer:
+    """What the function returns."""
+    try:
+        made = function()
+    except Exception as error:
+        raise ValueError(
+            f"{text}: expected a function that returns a network, got {type(error).__name__}: "
+            f"{error}; call it in Python first, without arguments"
+        ) from error
+    if not isinstance(made, Recipe | Layer):
+        raise ValueError(
+            f"{text}: expected a function that returns a Sequential or a Recipe, got "
+            f"{type(made).__name__}; return one"
+        )
+    return made

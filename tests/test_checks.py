@@ -80,7 +80,7 @@ from minibnn import (
 )
 from minibnn.backend import CPU
 from minibnn.checks import boolean, generator, integer, number, shape
-from minibnn.compare import Entry, compare
+from minibnn.comparison import Entry, compare
 from minibnn.recipes import RECIPES, finn
 
 X = np.random.default_rng(0).standard_normal((6, 4)).astype(np.float32)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import signal
 import sys
 from dataclasses import replace
@@ -31,7 +32,7 @@ from minibnn import (
     load_sample,
 )
 from minibnn.layers.weighted import Weighted
-from minibnn.recipes import RECIPES
+from minibnn.recipes import RECIPES, recipe_named
 from minibnn.training.recipe import Recipe, constant
 
 MODELS = {name: make() for name, make in RECIPES.items()}
@@ -243,7 +244,7 @@ def test_finn_has_pixels_of_one_bit_or_eight():
 
 
 def test_a_recipe_that_holds_out_more_than_there_is(sample):
-    with pytest.raises(ValueError, match=r"binarynet: .*10,000.*got 120; use all of MNIST"):
+    with pytest.raises(ValueError, match=r"binarynet: .*10,000.*got 120; use more images"):
         MODELS["binarynet"].train(sample)
 
 
@@ -308,3 +309,70 @@ def test_gradients_of_whole_recipes(name, sample):
 def test_a_misspelt_name_lists_the_recipes():
     with pytest.raises(KeyError, match="got 'mdoern'; there are seed, modern, feedback-alignment"):
         RECIPES["mdoern"]
+
+
+OWN = """
+from minibnn import Dense, Rescale, Sequential, Flatten
+from minibnn.recipes import modern
+
+NOTHING = 3
+
+def build():
+    return Sequential(Flatten(), Rescale(1 / 255), Dense(784, 10))
+
+def layer():
+    return Dense(4, 2)
+
+def changed():
+    return modern()
+
+def number():
+    return 3
+
+def with_an_argument(x):
+    return x
+"""
+
+
+@pytest.fixture
+def script(tmp_path):
+    path = tmp_path / "mine.py"
+    path.write_text(OWN)
+    return path
+
+
+def test_a_recipe_by_its_name_or_from_a_file(script):
+    assert recipe_named("finn-tfc").name == "finn-tfc"
+    recipe = recipe_named(f"{script}:build", epochs=3, learning_rate=0.5)
+    assert (recipe.name, recipe.epochs, recipe.learning_rate) == (f"{script}:build", 3, 0.5)
+    one, two = recipe.build(), recipe.build()
+    assert len(one) == 3
+    assert one[2] is not two[2]
+    assert isinstance(recipe_named(f"{script}:layer").build(), Sequential)
+    assert recipe_named(f"{script}:changed", epochs=3).epochs == 10
+
+
+@pytest.mark.parametrize(
+    ("function", "said"),
+    [
+        (
+            "nowhere",
+            "expected a function nowhere in the file, got none; name one of its own: build, layer, cha",
+        ),
+        ("NOTHING", "expected a function NOTHING in the file, got none"),
+        ("number", "expected a function that returns a Sequential or a Recipe, got int"),
+        ("with_an_argument", "expected a function that returns a network, got TypeError"),
+        ("3", "expected the name of a recipe, or FILE.py:FUNCTION"),
+    ],
+)
+def test_functions_that_are_no_recipe(function, said, script):
+    with pytest.raises(ValueError, match=re.escape(said)):
+        recipe_named(f"{script}:{function}")
+
+
+def test_files_that_are_no_recipe(script):
+    with pytest.raises(ValueError, match="expected a file of Python, got No such file"):
+        recipe_named(f"{script}x:build")
+    script.write_text("import nowhere_to_be_found\n")
+    with pytest.raises(ValueError, match="that Python can run, got ModuleNotFoundError"):
+        recipe_named(f"{script}:build")

@@ -243,7 +243,7 @@ def one_hot(epochs: int) -> Trained:
 def sensors(epochs: int) -> Trained:
     """Four motions from 100 readings of six channels of a wearable, int16: one-dimensional."""
     home = Path(installed("sktime"))
-    found = [_motions(home / f"datasets/data/BasicMotions/BasicMotions_{part}.ts")
+    found = [read_motions(home / f"datasets/data/BasicMotions/BasicMotions_{part}.ts")
              for part in ("TRAIN", "TEST")]  # fmt: skip
     motions = sorted(set(found[0][1]))
     arrays = [(x, np.array([motions.index(name) for name in names])) for x, names in found]
@@ -267,7 +267,7 @@ def installed(package: str) -> str:
     return str(Path(spec.origin).parent)
 
 
-def _motions(path: Path) -> tuple[Array, list[str]]:
+def read_motions(path: Path) -> tuple[Array, list[str]]:
     """Windows (n, readings, channels) in thousandths, and the name of each motion."""
     lines = path.read_text(encoding="utf-8").split("@data\n")[1].split()
     windows, names = [], []

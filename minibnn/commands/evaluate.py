@@ -5,39 +5,57 @@ from __future__ import annotations
 import argparse
 import time
 
-import numpy as np
-
 from minibnn.backend import Backend, get_backend
-from minibnn.commands import shared
+from minibnn.commands import evaluate_own, shared
+from minibnn.commands.confusions import worst_pairs
+from minibnn.data.options import (
+    add_data,
+    add_reading,
+    data_of,
+    require_no_mnist_options,
+    require_no_reading,
+)
 from minibnn.packed import PackedModel
 from minibnn.packed.stages import HostArray, size_of
 
 DESCRIPTION = """\
-Run a packed model on a data set. Print its accuracy, its most frequent confusions, and the images
-per second in NumPy or CuPy on this machine."""
+Run a packed model on a data set, your own or MNIST. Print its accuracy (of numbers, R2 and the mean
+absolute error), its most frequent confusions, and the samples per second in NumPy or CuPy on this
+machine."""
 EPILOG = """\
 examples:
+  python -m minibnn evaluate sensor.safetensors sensor.csv
+  python -m minibnn evaluate sensor.safetensors another_week.csv
   python -m minibnn evaluate digits.safetensors
   python -m minibnn evaluate digits.safetensors --dataset sample --split train --device cpu"""
-PAIRS = 5  # of classes, in the line of confusions
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the command's options."""
     shared.describe(parser, DESCRIPTION, EPILOG)
     shared.add_file(parser)
-    parser.add_argument("--split", default="test", choices=("test", "train"),
-                        help="default: %(default)s")  # fmt: skip
+    add_data(parser, "your own data, as in train; default: MNIST")
+    parser.add_argument("--split", choices=("test", "train", "all"),
+                        help="default: test; of data that it was not trained on, all")  # fmt: skip
     shared.add_data(parser)
+    add_reading(parser)
 
 
 def run(given: argparse.Namespace) -> int:
     """Print accuracy, confusions and speed."""
     packed = shared.read_packed(given.file)
+    if (path := data_of(given)) is not None:
+        require_no_mnist_options(given)
+        return evaluate_own.run(packed, path, given)
+    require_no_reading(given)
+    shared.require_mnist(given.file, packed, "evaluate")
+    if given.split == "all":
+        raise ValueError("--split: expected test or train of MNIST, got all; choose one")
     backend = get_backend(given.device)
     data = shared.load_data(given)
+    split = given.split or "test"
     images, labels = data.test_images, data.test_labels
-    if given.split == "train":
+    if split == "train":
         images, labels = data.train_images, data.train_labels
     if size_of(packed.input_shape) != images[0].size or packed.input_dtype != "uint8":
         of = "" if packed.input_dtype == "uint8" else f" of {packed.input_dtype}"
@@ -47,7 +65,7 @@ def run(given: argparse.Namespace) -> int:
         )
     predicted, speed = _predict(packed, images.reshape(-1, *packed.input_shape), backend)
     wrong = int((predicted != labels).sum())
-    print(f"{given.file} on {data.name}, {shared.several(len(images), f'{given.split} image')}")
+    print(f"{given.file} on {data.name}, {shared.several(len(images), f'{split} image')}")
     print(f"accuracy      {1 - wrong / len(images):.4f}, {wrong:,} wrong")
     if wrong:
         print(f"taken for     {worst_pairs(labels, predicted)}")
@@ -62,19 +80,3 @@ def _predict(packed: PackedModel, images: HostArray, backend: Backend) -> tuple[
     start = time.perf_counter()
     labels = backend.to_host(packed.predict(there))
     return labels, len(images) / (time.perf_counter() - start)
-
-
-def worst_pairs(labels: HostArray, predicted: HostArray) -> str:
-    """The most frequent confusions: ``4 as 9 (12 of 982), 9 as 4 (10 of 1,009)``.
-
-    >>> worst_pairs(np.array([4, 4, 4, 9, 1]), np.array([9, 9, 4, 4, 1]))
-    '4 as 9 (2 of 3), 9 as 4 (1 of 1)'
-    """
-    wrong = predicted != labels
-    pairs = np.stack([labels[wrong], predicted[wrong]])
-    kinds, counts = np.unique(pairs.astype(np.int64), axis=1, return_counts=True)
-    order = np.argsort(-counts, kind="stable")[:PAIRS]
-    return ", ".join(
-        f"{true} as {taken} ({count:,} of {int((labels == true).sum()):,})"
-        for (true, taken), count in zip(kinds.T[order].tolist(), counts[order], strict=True)
-    )

@@ -6,6 +6,7 @@ import argparse
 import os
 import shlex
 
+from minibnn.commands import own_input as own
 from minibnn.commands import shared
 from minibnn.packed import PackedModel
 
@@ -25,6 +26,7 @@ FORMS = {
 }
 EXAMPLES = {
     "c": """\
+  python -m minibnn export c sensor.safetensors -o sensor.h
   python -m minibnn export c digits.safetensors -o digits.h
   python -m minibnn export c digits.safetensors -o thumb.h --name thumb""",
     "onnx": """\
@@ -33,7 +35,10 @@ EXAMPLES = {
   python -m minibnn export html digits.safetensors -o digits.html
   python -m minibnn export html digits.safetensors -o digits.html --name 'Digits in 14 KB'""",
 }
-NAMES = {"c": "what all names in it begin with; default: digits", "html": "the page's title"}
+NAMES = {
+    "c": "what all names in it begin with; default: digits, or of your own data OUT's name",
+    "html": "the page's title",
+}
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -59,6 +64,12 @@ def run(given: argparse.Namespace) -> int:
             f"{given.output}: expected another file than the model, which would be lost, got the "
             "same; choose another name after -o"
         )
+    if own.is_of_numbers(packed):
+        raise ValueError(
+            f"{given.file}: expected a model of classes, got one that predicts numbers, and the "
+            "exported forms give labels and scores of classes only; use it in Python: "
+            "load_packed(FILE).logits(x)"
+        )
     path = shared.check_output(given.output)
     what = {"c": _c, "onnx": _onnx, "html": _html}[given.form](packed, path, given)
     print(f"{given.output}: {os.path.getsize(path):,} bytes, {what}")
@@ -68,15 +79,17 @@ def run(given: argparse.Namespace) -> int:
 def _c(packed: PackedModel, path: str, given: argparse.Namespace) -> str:
     from minibnn.export import export_c
 
-    name = "digits" if given.name is None else given.name
+    mine = isinstance(packed.training.get("source"), str)
+    default = own.c_name(given.output) if mine else "digits"
+    name = default if given.name is None else given.name
     export_c(packed, path, name=name)
     main = f"int main(void) {{ return {name}_selftest(); }}"
     compile = (
         f"cc -std=c99 -D{name.upper()}_SELFTEST -include {shlex.quote(path)} -x c - -o selftest"
     )
     return (
-        f"C99: label = {name}_predict(image)\n"
-        "it tests itself, on a dozen images:\n"
+        f"C99: label = {name}_predict({'sample' if mine else 'image'})\n"
+        f"it tests itself, on {'some samples' if mine else 'a dozen images'}:\n"
         f"  echo '{main}' | {compile} && ./selftest && echo passed"
     )
 

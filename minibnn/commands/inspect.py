@@ -6,6 +6,7 @@ import argparse
 import json
 from typing import Any
 
+from minibnn.commands import own_input as own
 from minibnn.commands import shared
 from minibnn.packed import PackedFileInfo, PackedModel, packed_file_info
 
@@ -37,6 +38,8 @@ def run(given: argparse.Namespace) -> int:
     print(f"{packed.summary()}\n")
     for name, text in _lines(packed, info):
         print(f"{name:<13}{text}")
+    if isinstance(packed.training.get("source"), str) and not own.is_of_numbers(packed):
+        print(shared.next_step("export", "c", given.file, "-o", own.header_for(given.file)))
     return 0
 
 
@@ -66,8 +69,14 @@ def _lines(packed: PackedModel, info: PackedFileInfo) -> list[tuple[str, str]]:
             lines.append((name, ", ".join(map(shared.on_one_line, names))))
     for entry in packed.certificate["thresholds"]:
         counts = f"{shared.several(entry['channels'], 'channel')}, {entry['values']:,} accumulators"
-        how = "the float layers" if entry["by"] == "enumeration" else "exact arithmetic"
+        how = {"enumeration": "the float layers", "exact": "exact arithmetic"}.get(
+            entry["by"], "exact arithmetic on rounded numbers"
+        )
         lines.append(("certificate", f"stage {entry['stage']}: {counts} compared with {how}"))
+    if packed.bound is not None:
+        same, any_ = (f"{bound:.6g}" for bound in (packed.bound_of_same_signs, packed.bound))
+        text = f"outputs differ from the model's by {same} at most if no sign does, else by {any_}"
+        lines.append(("bound", text))
     if not packed.training:
         return [*lines, ("training", "no figures")]
     figures = ", ".join(

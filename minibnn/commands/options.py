@@ -15,7 +15,10 @@ _HINTS = {
     'load_mnist(data_dir="FOLDER")': "--data-dir FOLDER",
     "call load_mnist(data_dir, verify=False)": "add --no-verify",
     "load_sample() has": "--dataset sample has",
-    "use all of MNIST, or train(..., held_out=0)": "use all of MNIST: --dataset mnist",
+    "use more images, or train(..., held_out=0)": "use all of MNIST: --dataset mnist",
+    "is this a file of MNIST?": "name the folder of another set as DATA: train FOLDER -o FILE",
+    "EMNIST letters are not a drop-in set": "name the folder of another set as DATA: train FOLDER "
+    "-o FILE",
     'use device "cpu"': "--device cpu",
 }
 

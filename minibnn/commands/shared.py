@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import shlex
 from collections.abc import Callable
 
 from minibnn.atomic_file import require_writable
@@ -135,7 +136,7 @@ def check_output(path: str) -> str:
 
 def same_file(path: str, other: str) -> bool:
     """Whether two paths lead to the same existing file."""
-    return os.path.exists(other) and os.path.samefile(path, other)
+    return os.path.exists(path) and os.path.exists(other) and os.path.samefile(path, other)
 
 
 def on_one_line(text: str) -> str:
@@ -176,6 +177,40 @@ def learning_rate(text: str) -> float:
     if not 0 < value < float("inf"):
         raise argparse.ArgumentTypeError(f"expected a positive number, got {text!r}")
     return value
+
+
+def require_mnist(file: str, packed: PackedModel, command: str) -> None:
+    """Raise ValueError if a model was trained on data of one's own, which has to be named."""
+    source = packed.training.get("source")
+    if isinstance(source, str):
+        raise ValueError(
+            f"{file}: expected the data to {command} it on, since it was trained on "
+            f"{on_one_line(source)}, got none; name it: {command} {file} DATA"
+        )
+
+
+def require_another_file(output: str, *inputs: str | None) -> None:
+    """Raise ValueError if a file to write is one of those to read, or lies in a folder of them."""
+    real = os.path.realpath(output)
+    for path in inputs:
+        if path is None:
+            continue
+        source = os.path.realpath(path)
+        inside = os.path.isdir(source) and real.startswith(os.path.join(source, ""))
+        if real == source or inside or same_file(path, output):
+            what = "a file outside of the folder" if inside else "another file than the one"
+            raise ValueError(
+                f"{output}: expected {what} that is read, {path}; choose another name after -o"
+            )
+
+
+def next_step(*words: str) -> str:
+    """The line that says which command to type next.
+
+    >>> next_step("inspect", "my model")
+    "next: python -m minibnn inspect 'my model'"
+    """
+    return f"next: python -m minibnn {shlex.join(words)}"
 
 
 def float_bytes(packed: PackedModel) -> int:

@@ -6,16 +6,16 @@ import argparse
 import os
 from dataclasses import replace
 from functools import partial
-from itertools import chain, count
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-import numpy as np
-
-from minibnn.atomic_file import UnsyncedError, whole_file
+from minibnn.atomic_file import UnsyncedError
 from minibnn.backend import get_backend
-from minibnn.commands import shared
+from minibnn.commands import shared, train_own
+from minibnn.commands.epoch_rows import EpochRows
+from minibnn.commands.rescue import rescue
 from minibnn.commands.terminal import log_line
 from minibnn.data import DataLoader, ImageDataset
+from minibnn.data.options import add_data, add_reading, data_of, require_no_reading
 from minibnn.layers import Layer
 from minibnn.losses.metrics import Accuracy
 from minibnn.packed import (
@@ -28,43 +28,41 @@ from minibnn.packed import (
     packed_file_info,
     save_packed,
 )
-from minibnn.parameter import Buffer, Parameter
-from minibnn.recipes import RECIPES
+from minibnn.recipes import RECIPES, recipe_named, recipe_text
 from minibnn.signals import INTERRUPTED
 from minibnn.training.checkpoint_file import before as checkpoint_before
 from minibnn.training.evaluate import evaluate
 from minibnn.training.progress import columns_of
 from minibnn.training.recipe import Recipe
 
-if TYPE_CHECKING:
-    import pandas as pd
-
 COLUMNS = columns_of([Accuracy()])  # all recipes classify
 DESCRIPTION = """\
-Train a recipe, and save the packed model with figures about its training. The latent weights are
-saved too, for `train --from`. --no-latents leaves them out, and `pack` removes them later."""
+Train a network on your own data, or a recipe on MNIST, and save the packed model with figures about
+its training. The latent weights are saved too, for `train --from`. --no-latents leaves them out,
+and `pack` removes them later."""
 EPILOG = """\
 examples:
+  python -m minibnn train sensor.csv -o sensor.safetensors
+  python -m minibnn train sensor.csv --target state --hidden 128 64 -o sensor.safetensors
+  python -m minibnn train photos/ --size 32x32 --colour rgb -o photos.safetensors
   python -m minibnn train -o digits.safetensors
   python -m minibnn train --recipe larq-cnn --epochs 2 --dataset sample -o cnn.safetensors
   python -m minibnn train --from digits.safetensors --epochs 3 --lr 1e-3 -o digits.safetensors
 
-Going on starts from the latent weights and batch norm's statistics. The optimiser starts anew, and
-so does the learning rate, which decays over the new epochs. Ctrl-C ends the training after the
-batch in hand, and saves the model as it is, if an epoch is complete; a second Ctrl-C saves nothing.
-SIGTERM and SIGHUP do the same. With --checkpoint, all three save the training there instead:
+Of your own data a fifth is held out for the test, each class by its share, unless the data has a
+test part or --test names one. Without --recipe, a default network is trained.
+
+Going on (on MNIST) starts from the latent weights and batch norm's statistics. The optimiser starts
+anew, and so does the learning rate, which decays over the new epochs. Ctrl-C ends the training
+after the batch in hand, and saves the model as it is, if an epoch is complete; a second Ctrl-C
+saves nothing. SIGTERM and SIGHUP do the same. With --checkpoint, all three save the training there
+instead:
   python -m minibnn train -o digits.safetensors --checkpoint run.safetensors --resume
 is the whole job, however often it is killed, if it is repeated until it ends with 0. The result is
 the same to the last bit. A checkpoint can be deleted when its job is done.
 If a trained model cannot be packed or saved, its arrays go to OUT.rescued.npz or, if that cannot be
 written, to the folder for temporary files: numpy.load reads them. The recipes are plain code in
 minibnn/recipes.py."""
-RESCUED = """\
-the model is trained, but could not be kept as {output}; its arrays are in
-  {path}
-in Python, to go on from: model = RECIPES[{recipe!r}]().build().initialize(0), and
-  for part, array in zip([*model.parameters(), *model.buffers()], numpy.load(...).values()):
-      part.data = array"""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -72,8 +70,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     shared.describe(parser, DESCRIPTION, EPILOG)
     add = parser.add_argument
     # fmt: off
-    add("--recipe", choices=RECIPES, metavar="NAME",
-        help=f"one of {', '.join(RECIPES)}; default: modern, or with --from the file's own")
+    add_data(parser, "your own data: a table (.csv, .tsv), arrays (.npz), a folder of images by "
+        "class, or an IDX set; default: MNIST")
+    add("--recipe", type=recipe_text, metavar="NAME",
+        help=f"one of {', '.join(RECIPES)}, or FILE.py:FUNCTION, which returns a Sequential or a "
+        "Recipe; default: modern, or with --from the file's own; on DATA, a default network")
     add("--from", dest="source", metavar="FILE", help="go on training this file's model")
     add("--epochs", type=shared.at_least(1), metavar="N",
         help="default: the recipe's own; 10 for seed and modern")
@@ -87,10 +88,21 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     shared.add_checkpoint(parser)
     shared.add_data(parser)
     shared.add_output(parser)
+    train_own.add_options(parser)
+    add_reading(parser)
 
 
 def run(given: argparse.Namespace) -> int:
     """Train, pack, save."""
+    if (data := data_of(given)) is not None:
+        _require_other_files(given)
+        return train_own.run(data, given)
+    require_no_reading(given, *train_own.OPTIONS)
+    return _run(given)
+
+
+def _run(given: argparse.Namespace) -> int:
+    """Train a recipe on MNIST, pack, save."""
     checkpoint = shared.checkpoint(given)
     _require_other_files(given)
     path = shared.check_output(given.output)
@@ -100,7 +112,7 @@ def run(given: argparse.Namespace) -> int:
     name, seed = _recipe_name(given, before), _seed(given, before)
     epochs_before = _whole_number(given.source, before, "epochs", "train from a file of `train`")
     changes = {k: v for k in ("epochs", "learning_rate") if (v := getattr(given, k)) is not None}
-    recipe = replace(RECIPES[name](), **changes)
+    recipe = replace(recipe_named(name), **changes)
     if recipe.held_out and before and seed != before.get("seed"):
         raise ValueError(
             f"--seed: expected the file's own ({before.get('seed')}), got {seed}: it draws which "
@@ -111,8 +123,8 @@ def run(given: argparse.Namespace) -> int:
     backend = get_backend(given.device)
     data = shared.load_data(given)
     log_line(f"{data.name}, {name} recipe, seed {seed}, {backend.name}")
-    log_line("epoch" + "".join(f"  {column}" for column in COLUMNS))
-    rows = _Rows()
+    rows = EpochRows(COLUMNS)
+    rows.head()
     model, history = recipe.train(data, seed=seed, device=backend, on_epoch=rows,
                                   start=start, checkpoint=checkpoint)  # fmt: skip
     rows(history)  # if nothing was left to do
@@ -138,7 +150,7 @@ def run(given: argparse.Namespace) -> int:
     except UnsyncedError:  # it is saved
         raise
     except BaseException:
-        _rescue(model, given.output, name)
+        rescue(model, given.output, f"RECIPES[{name!r}]().build()")
         raise
     beside = "the bits only" if latents is None else "with latent weights to go on from"
     log_line(
@@ -244,46 +256,6 @@ def _require_packable(
             f"the recipe {recipe.name} cannot be packed, so it is not trained here: {error}; "
             f"to train it all the same: python examples/mnist.py --recipe {recipe.name}"
         ) from None
-
-
-class _Rows:
-    """Prints the rows of a history that were not printed yet: at first those of a resumed one."""
-
-    printed = 0
-
-    def __call__(self, history: pd.DataFrame) -> None:
-        """Print the new rows."""
-        for epoch, row in history.iloc[self.printed :].iterrows():
-            cells = "".join(f"{row[column]:>{len(column) + 2}.3f}" for column in COLUMNS)
-            log_line(f"{epoch:<5}{cells}")
-        self.printed = len(history)
-
-
-def _rescue(model: Layer, output: str, recipe: str) -> None:
-    """Save the trained arrays elsewhere, if the model could not be saved as asked."""
-    import tempfile
-
-    parts: list[Parameter | Buffer] = [*model.parameters(), *model.buffers()]
-    arrays = [model.backend.to_host(part.data) for part in parts if part.data is not None]
-    for folder in (os.path.dirname(os.path.realpath(output)), tempfile.gettempdir()):
-        path = _free_name(folder, os.path.basename(output))
-        try:
-            with whole_file(path) as file:
-                np.savez(file, *arrays)
-        except OSError as error:
-            shared.note(f"{path}: {error}")
-            continue
-        shared.note(RESCUED.format(output=output, path=path, recipe=recipe))
-        return
-
-
-def _free_name(folder: str, name: str) -> str:
-    """A path that does not exist yet: nothing is overwritten, and no link is followed."""
-    while len(os.fsencode(name)) > 200:  # saving may have failed because the name was too long
-        name = name[:-1]
-    numbers = chain([""], (f"-{number}" for number in count(2)))
-    paths = (os.path.join(folder, f"{name}.rescued{number}.npz") for number in numbers)
-    return next(path for path in paths if not os.path.lexists(path))
 
 
 def _test(

@@ -19,8 +19,8 @@ class ImageDataset:
     """Training and test images with their labels, as in the files: bytes, not scaled.
 
     Shapes:
-        train_images (N, 28, 28) uint8, 0 is background and 255 is ink; train_labels (N,) uint8;
-        test_images (M, 28, 28) uint8; test_labels (M,) uint8.
+        train_images (N, ...), train_labels (N,); test_images (M, ...), test_labels (M,). MNIST has
+        (N, 28, 28) of uint8, 0 for background and 255 for ink, with labels of uint8.
 
     Raises:
         DatasetMismatchError: the numbers of images and labels in a part differ.
@@ -60,7 +60,7 @@ class ImageDataset:
             rng: chooses these images.
 
         Shapes:
-            train_images (N - count, 28, 28), test_images (count, 28, 28), labels to match.
+            train_images (N - count, ...), test_images (count, ...), labels to match.
 
         Raises:
             TypeError: `rng` is not a `numpy.random.Generator`.

@@ -168,7 +168,7 @@ def _read_folder(
     if idx_folder(name):
         _refuse(name, "IDX", size=size, colour=colour, target=target)
         return idx_parts(name, classes=classes, parts=1)[0]
-    _refuse(name, "images", classes=classes)
+    _refuse(name, "images", classes=None if classes else classes)  # they have classes
     if target not in (None, False):
         raise ValueError(f"{name}: target says nothing about images by class; leave it out")
     files = [n for n in sorted(os.listdir(name)) if _ending(n) in (*_TABLES, *_ARRAYS)]

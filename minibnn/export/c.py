@@ -41,7 +41,8 @@ def export_c(
 
     For a coded input, `image` is an array of the model's ``input_dtype``, such as int16_t or float;
     floats are compared as integers. ``NAME_class_name(label)`` gives the classes' names, and the
-    comment lists them and the features, as far as the model has names.
+    comment lists them and the features, as far as the model has names. A model that was packed with
+    ``numbers=True`` has no labels and no NAME_predict; a number is ``scores[i] * NAME_UNIT``.
 
     The code uses integers, constants and scratch on the stack; no floats and no allocation. The
     scores are those of ``packed.predict_scores`` (int64_t if they do not fit into 32 bits), and the
@@ -89,6 +90,10 @@ def _lines(packed: PackedModel, vectors: TestVectors) -> Iterator[str]:
     score, number = program.types["score"], program.types.get("input", "uint8_t")
     image = f"const {number} *image"
     predict = parts["predict" if packed.classes > 1 else "predict one"]
+    selftest = parts["selftest"]
+    if packed.numbers:
+        predict = f"#define NAME_UNIT {_unit(packed)}\n"
+        selftest = re.sub(r" *if \(name_predict.*\n.*\n", "", selftest).replace(" and labels", "")
     yield _head(packed, program, len(vectors.images))
     yield from ["#ifndef NAME_H", "#define NAME_H", "", "#include <stdint.h>"]
     yield from ["#include <string.h> /* memcpy */"] * ("order" in program.parts) + [""]
@@ -120,7 +125,7 @@ def _lines(packed: PackedModel, vectors: TestVectors) -> Iterator[str]:
     yield from _scratch(program)
     yield from _class_names(packed)
     yield from [
-        "/* The score of each class. */",
+        f"/* The score of each {'number' if packed.numbers else 'class'}. */",
         f"static inline void name_scores({image}, {score} scores[NAME_CLASSES])",
         "{",
         "    NAME_STORAGE name_scratch s;",
@@ -130,9 +135,9 @@ def _lines(packed: PackedModel, vectors: TestVectors) -> Iterator[str]:
         "",
         predict.replace("const uint8_t *image", image),
         "#ifdef NAME_SELFTEST",
-        *_vectors(vectors, score, number),
+        *_vectors(vectors, score, number, labels=not packed.numbers),
         *_checksum(program, parts["checksum"]),
-        parts["selftest"].replace("name_pixel ", f"{number} ") + "#endif",
+        selftest.replace("name_pixel ", f"{number} ") + "#endif",
         "",
         *["#ifdef __cplusplus", "}", "#endif", "", "#endif"],
     ]
@@ -162,6 +167,11 @@ def _parts() -> dict[str, str]:
     return parts
 
 
+def _unit(packed: PackedModel) -> str:
+    """What one unit of a score is, of a model of numbers; exactly."""
+    return f"{2.0**-packed.scores.shift!r}"
+
+
 def _scratch(program: Program) -> list[str]:
     """The definition of the struct of all buffers."""
     fields = program.buffers.fields()
@@ -187,7 +197,7 @@ HEAD = """\
 
    {input}
 
-   {label} Scores are whole numbers without a unit.
+   {label}
 
    Steps:
 
@@ -222,8 +232,11 @@ HEAD = """\
 
 def _head(packed: PackedModel, program: Program, vectors: int) -> str:
     """The comment at the head of the file."""
-    calls = ["int label = name_predict(image);", f"{program.types['score']} scores[NAME_CLASSES];"]
-    calls.append("name_scores(image, scores);")
+    calls = [f"{program.types['score']} scores[NAME_CLASSES];", "name_scores(image, scores);"]
+    if packed.numbers:
+        calls.append("double number = scores[0] * NAME_UNIT;")
+    else:
+        calls.insert(0, "int label = name_predict(image);")
     n = size_of(packed.input_shape)
     shape = " x ".join(map(str, packed.input_shape))
     number = program.types.get("input", "uint8_t")
@@ -247,15 +260,24 @@ def _head(packed: PackedModel, program: Program, vectors: int) -> str:
         version=__version__,
         usage="\n".join(f"       {call}" for call in calls),
         input="\n   ".join(lines),
-        label="The label is the first class with the greatest score."
-        if packed.classes > 1
-        else "The label is 1 if the score is at least 0, else 0.",
+        label=_meaning(packed),
         steps="\n".join(f"       {describe(stage)}" for stage in packed.stages),
         figures="\n   ".join(figures),
         digest=packed.sha256,
         weights="".join(f"\n   {line}" for line in _weights(program)),
         vectors=vectors,
     )
+
+
+def _meaning(packed: PackedModel) -> str:
+    """What the scores say."""
+    if packed.numbers:
+        s = packed.scores.shift
+        return f"A score is a number that the network predicts, times 2^{s}. NAME_UNIT is 2^{-s}."
+    label = "The label is the first class with the greatest score."
+    if packed.classes == 1:
+        label = "The label is 1 if the score is at least 0, else 0."
+    return f"{label} Scores are whole numbers without a unit."
 
 
 def _weights(program: Program) -> Iterator[str]:
@@ -297,7 +319,7 @@ def _text(text: str) -> str:
     return f'"{"".join(plain)}"'
 
 
-def _vectors(vectors: TestVectors, score: str, number: str) -> Iterator[str]:
+def _vectors(vectors: TestVectors, score: str, number: str, *, labels: bool) -> Iterator[str]:
     n, size = len(vectors.images), size_of(vectors.images.shape[1:])
     yield f"#define NAME_VECTORS {n}"
     tables = {
@@ -315,9 +337,11 @@ def _vectors(vectors: TestVectors, score: str, number: str) -> Iterator[str]:
                 yield from wrap(f"INT64_C({v})" if "int64" in head else f"{v}" for v in whole)
             yield "  },"
         yield "};"
-    yield "static const int name_labels[NAME_VECTORS] NAME_FLASH = {"
-    yield from wrap(f"{v}" for v in vectors.labels.tolist())
-    yield from ["};", ""]
+    if labels:
+        yield "static const int name_labels[NAME_VECTORS] NAME_FLASH = {"
+        yield from wrap(f"{v}" for v in vectors.labels.tolist())
+        yield "};"
+    yield ""
 
 
 def _checksum(program: Program, functions: str) -> Iterator[str]:

@@ -272,15 +272,19 @@ class Program(IntegerStages):
         number = "int32_t" if stage.dtype == "float32" else f"{stage.dtype}_t"
         self.types["input"] = "float" if stage.dtype == "float32" else number
         self.types["number"] = number
-        self.types["feature"] = ctype([features - 1, 0])
+        codes = [j for j, other in enumerate(self.stages) if isinstance(other, CodeStage)]
+        self.types["feature"] = ctype([*(self.stages[j].in_shape[-1] - 1 for j in codes), 0])
+        several = "" if i == codes[0] else f"{i}"
         self.need("code", "put", *["order"] * (stage.dtype == "float32"))
         ends = {name: numbers.place(getattr(stage, name)) for name in ("low", "high")}
-        names = [self.numbers("features", "name_feature", stage.feature, self.types["feature"])]
+        names = [
+            self.numbers(f"features{several}", "name_feature", stage.feature, self.types["feature"])
+        ]
         for name, places in ends.items():
             if name == "high" and (places == numbers.ends[1]).all():
                 names.append("0")
             else:
-                names.append(self.numbers(f"{name}s", "name_number", places, number))
+                names.append(self.numbers(f"{name}s{several}", "name_number", places, number))
         self.say(f"name_code({y}, image, {', '.join(names)}, {n}, {features}, {positions});")
         self.at[i] = Value("bits", y)
 

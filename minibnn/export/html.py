@@ -98,7 +98,7 @@ def export_html(
             `minibnn.export.vectors`.
 
     Raises:
-        PackError: for a stage that the page cannot run.
+        PackError: for a stage that the page cannot run, and for a model of numbers.
         TypeError: for images of another dtype, or a title that is not a string.
         ValueError: for images of another shape, for no images, and for a blank title.
         OSError: if the file cannot be written.
@@ -114,6 +114,10 @@ def export_html(
     """
     if not isinstance(title, str | None):
         raise TypeError(f"export_html: expected title as text, got {type(title).__name__}")
+    if packed.numbers:
+        raise PackError(
+            "export_html: expected a model of classes, got one of numbers; use export_c"
+        )
     properties = _properties(packed)
     usual = TITLES["binary" if "binary" in properties else "wide"]
     if title is not None and not title.strip():

@@ -13,6 +13,7 @@ from minibnn.atomic_file import whole_file
 from minibnn.export.onnx_graph import MOST_SUM, Digits, Graph, Value, digits_for, import_onnx
 from minibnn.packed.bits import unpack_rows
 from minibnn.packed.description import describe, interval_end, to_json
+from minibnn.packed.errors import PackError
 from minibnn.packed.integer_stages import (
     AddStage,
     ConcatStage,
@@ -95,9 +96,13 @@ def export_onnx(packed: PackedModel, path: str | os.PathLike[str]) -> None:
 
     Raises:
         ImportError: if the package onnx is missing.
-        PackError: for weights whose sums are too large for float32.
+        PackError: for weights whose sums are too large for float32, and for a model of numbers.
         OSError: if the file cannot be written.
     """
+    if packed.numbers:
+        raise PackError(
+            "export_onnx: expected a model of classes, got one of numbers; use export_c"
+        )
     data = _Network(import_onnx(), packed).model().SerializeToString(deterministic=True)
     with whole_file(path) as file:
         file.write(data)

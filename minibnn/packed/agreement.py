@@ -112,7 +112,7 @@ def disagreements(model: Layer, packed: PackedModel, images: Array) -> Disagreem
         images: (batch, *input_shape) of the packed model's dtype, on the model's device.
 
     Raises:
-        TypeError: for arguments of other types, and images that are not uint8.
+        TypeError: for arguments of other types, and images of another dtype.
         ValueError: for images of another shape.
         PackError: for a model with other layers or weights than the packed one's.
 

@@ -44,6 +44,7 @@ DEFAULTS = {
     "border_value": 0,
     "groups": 1,
     "sources": (),
+    "numbers": False,
 }
 _KEEPS_SHAPE = (Binarize, ThresholdStage, ScoreStage, LevelStage, ScaleStage, SlopeStage, AddStage)
 # What follows from the arrays, from the sources and from the rest.
@@ -59,12 +60,14 @@ class Interface:
         dtype: of a sample: uint8, int8, int16 or float32.
         features: the names along the sample's last axis, or None.
         classes: the names of the classes, or None.
+        numbers: whether the scores are numbers times ``2^shift``, not those of classes.
     """
 
     shape: Shape
     dtype: str = "uint8"
     features: tuple[str, ...] | None = None
     classes: tuple[str, ...] | None = None
+    numbers: bool = False
 
 
 def describe(interface: Interface, stages: tuple[Stage, ...]) -> dict[str, Any]:
@@ -80,6 +83,8 @@ def describe(interface: Interface, stages: tuple[Stage, ...]) -> dict[str, Any]:
         names = getattr(interface, name)
         if names is not None:
             whole[name] = list(names)
+    if interface.numbers:
+        whole["numbers"] = True
     return whole
 
 

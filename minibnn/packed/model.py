@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from minibnn.backend import CPU, Array, Backend, backend_of
+from minibnn.checks import boolean
 from minibnn.checks import shape as check_shape
 from minibnn.layers import Layer
 from minibnn.packed.compile import bounds
@@ -58,6 +59,7 @@ class PackedModel:
         input_dtype: of a sample: uint8, or for a coded input also int8, int16 or float32.
         feature_names: of the values along a sample's last axis, or None.
         class_names: or None.
+        numbers: whether the scores are numbers, times ``2^scores.shift``, and not those of classes.
     """
 
     input_shape: Shape
@@ -67,6 +69,7 @@ class PackedModel:
     input_dtype: str = "uint8"
     feature_names: tuple[str, ...] | None = None
     class_names: tuple[str, ...] | None = None
+    numbers: bool = False
 
     def __repr__(self) -> str:
         kinds = " ".join(stage.kind for stage in self.stages)
@@ -83,7 +86,9 @@ class PackedModel:
     @property
     def interface(self) -> Interface:
         """What it takes, and the names of what it takes and gives."""
-        return Interface(self.input_shape, self.input_dtype, self.feature_names, self.class_names)
+        return Interface(
+            self.input_shape, self.input_dtype, self.feature_names, self.class_names, self.numbers
+        )
 
     @property
     def classes(self) -> int:
@@ -115,9 +120,11 @@ class PackedModel:
     def predict(self, images: Array, *, names: bool = False) -> Array:
         """The label of each sample: the first class with the greatest score.
 
-        A single score (of a model trained by `BinaryCrossEntropy`) says 1 from 0 on, else 0.
+        A single score (of a model trained by `BinaryCrossEntropy`) says 1 from 0 on, else 0. If the
+        model was packed with ``numbers=True``, the numbers: ``score / 2^shift``, exactly.
 
-        Shapes: images (batch, *input_shape) of `input_dtype`; labels (batch,).
+        Shapes: images (batch, *input_shape) of `input_dtype`; labels (batch,); numbers float64
+        (batch,) for one output, else (batch, outputs).
 
         Args:
             images: the samples.
@@ -133,6 +140,9 @@ class PackedModel:
                 f"{self!r}: expected a model that knows the names of its classes, got one without; "
                 "write pack(model, class_names=[...])"
             )
+        if self.numbers:
+            numbers = self.predict_scores(images) * 2.0**-self.scores.shift
+            return numbers[:, 0] if self.classes == 1 else numbers
         labels = self._in_chunks(images, self.scores.labels, (), np.intp)
         if not names:
             return labels
@@ -168,7 +178,9 @@ class PackedModel:
         """
         if not isinstance(model, Layer):
             raise TypeError(f"verify: expected the model, got {type(model).__name__}")
-        stages, certificate = _build(model, self.input_shape, self.input_dtype, self.stages)
+        stages, certificate = _build(
+            model, self.input_shape, self.input_dtype, self.stages, numbers=self.numbers
+        )
         for own, other in zip(self.stages, stages, strict=True):
             if not same_stage(own, other):
                 raise PackError(f"verify: expected the model's {other.kind} stage, got another")
@@ -266,6 +278,7 @@ def pack(
     *,
     feature_names: Sequence[str] | None = None,
     class_names: Sequence[str] | None = None,
+    numbers: bool = False,
 ) -> PackedModel:
     """Pack a trained model into bits and integers that give the same answers.
 
@@ -276,7 +289,9 @@ def pack(
         products      of bits: width - 2 popcount(w xor x); of pixels: sums of +pixel and -pixel
         bias, batch norm and sign      bit = acc >= t, or acc <= t, an integer t for each channel
         last layer    score = A acc + B, integers in the order of the exact logits; a single score
-                      is at least 0 where the exact logit is, which says class 1
+                      is at least 0 where the exact logit is, which says class 1; with
+                      `numbers`, score = round(2^shift a) acc + round(2^shift b): the exact output
+                      a acc + b times 2^shift, in 32 bits
 
     More than bits, but exact too:
 
@@ -307,6 +322,8 @@ def pack(
         feature_names: of the values along the last axis of a sample.
         class_names: one for each output; two for a single output. These names travel with the
             model, in its file and in what is exported.
+        numbers: whether the outputs are numbers, as of a model trained by `MeanSquaredError`, and
+            not the scores of classes.
 
     Raises:
         PackError: for a layer or a value without a packed form; the message says what can be
@@ -315,7 +332,8 @@ def pack(
             `input_shape` is None and the model does not know what it was trained on; and for a
             model that exceeds a limit of packed files (``docs/packed-format.md``).
         RuntimeError: for a model that was not initialised.
-        ValueError: for another number of names, or two that are equal.
+        ValueError: for another number of names, or two that are equal; for names of classes and
+            `numbers`.
         TypeError: for names that are no strings.
 
     References: XNOR and popcount, Rastegari et al. 2016, arXiv:1603.05279, section 3.2; thresholds,
@@ -339,8 +357,14 @@ def pack(
         raise TypeError(f"pack: expected a model, got {type(model).__name__}")
     if input_shape is not None:
         input_shape = check_shape("pack", "input_shape", input_shape)
+    numbers = boolean("pack", "numbers", numbers)
+    if numbers and class_names is not None:
+        raise ValueError(
+            "pack: expected class_names or numbers=True, got both; leave class_names out, "
+            "or numbers"
+        )
     input_shape, dtype = trained_input(model, input_shape)
-    stages, certificate = _build(model, input_shape, dtype)
+    stages, certificate = _build(model, input_shape, dtype, numbers=numbers)
     return PackedModel(
         input_shape,
         stages,
@@ -348,6 +372,7 @@ def pack(
         input_dtype=dtype,
         feature_names=_names("feature_names", feature_names, input_shape[-1]),
         class_names=_names("class_names", class_names, max(stages[-1].out_shape[-1], 2)),
+        numbers=numbers,
     )
 
 
@@ -367,7 +392,12 @@ def _names(which: str, names: Sequence[str] | None, count: int) -> tuple[str, ..
 
 
 def _build(
-    model: Layer, input_shape: Shape, dtype: str, given: tuple[Stage, ...] | None = None
+    model: Layer,
+    input_shape: Shape,
+    dtype: str,
+    given: tuple[Stage, ...] | None = None,
+    *,
+    numbers: bool,
 ) -> tuple[tuple[Stage, ...], dict[str, Any]]:
     """The stages of a model, and a certificate of its thresholds.
 
@@ -376,6 +406,7 @@ def _build(
         input_shape: of one sample.
         dtype: of a sample.
         given: stages whose thresholds are certified, instead of new ones.
+        numbers: see `pack`.
 
     Raises:
         PackError: as from `pack`, and if the given stages are of other kinds.
@@ -393,7 +424,7 @@ def _build(
             continue
         fold, shape = step
         if fold.activation is None:
-            ranked = ranked_scores(fold, shape)
+            ranked = None if numbers else ranked_scores(fold, shape)
             stages.append(ranked or precise_scores(fold, shape))
             if ranked is None or plan.error[: bounds.FLOAT].any():
                 bound = bounds.of_outputs(fold, stages[-1], plan.error, ranked is None)  # type: ignore[arg-type]

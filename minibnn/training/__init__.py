@@ -8,6 +8,7 @@ from minibnn.training.confusion import confusion_matrix
 from minibnn.training.early_stopping import EarlyStopping
 from minibnn.training.evaluate import Metrics, evaluate
 from minibnn.training.fit import fit
+from minibnn.training.recipe import Recipe
 from minibnn.training.step import PlainSteps
 
 __all__ = [
@@ -18,6 +19,7 @@ __all__ = [
     "EarlyStopping",
     "Metrics",
     "PlainSteps",
+    "Recipe",
     "WrongCheckpointError",
     "confusion_matrix",
     "evaluate",

@@ -54,20 +54,42 @@ def adam(model: Layer, schedule: Schedule) -> Optimizer:
 
 @dataclass(frozen=True)
 class Recipe:
-    """A network, and how it is trained on images of 28x28 pixels in 10 classes.
+    """A network, and how it is trained: yours on your data, or one of `minibnn.recipes`.
+
+    The network and the loss decide what samples and targets it takes. Those of
+    `minibnn.recipes.RECIPES` take images of 28x28 pixels in 10 classes.
 
     Attributes:
-        name: as in `minibnn.recipes.RECIPES`.
+        name: for messages and tables; the key, in `minibnn.recipes.RECIPES`.
         build: makes the network, not yet initialised.
-        epochs: passes over the training images.
+        epochs: passes over the training samples.
         batch_size: the size of all batches; a smaller last batch is dropped.
         learning_rate: the initial one.
         decay: makes the schedule of the learning rate.
         loss: makes the loss.
         optimizer: makes the optimiser from the model and the schedule.
-        held_out: the number of training images that are held out to choose the best epoch. The
+        held_out: the number of training samples that are held out to choose the best epoch. The
             model returns to its values after the epoch with the best accuracy on them (the last
-            such epoch). 0: no images are held out, and the model keeps its last values.
+            such epoch). 0: no samples are held out, and the model keeps its last values.
+
+    >>> import numpy as np
+    >>> from minibnn import BatchNorm, Dense, SignSTE, Thermometer
+    >>> rng = np.random.default_rng(0)
+    >>> x = rng.random((200, 3), dtype=np.float32)
+    >>> y = (x[:, 0] > 0.5).astype(np.int64)
+    >>> recipe = Recipe(
+    ...     "first-feature",
+    ...     lambda: Sequential(
+    ...         Thermometer(3, 8),
+    ...         Dense(24, 2, bias=False, weight_quantizer=SignSTE()),
+    ...         BatchNorm(2),
+    ...     ),
+    ...     epochs=20, batch_size=20, learning_rate=0.03,
+    ... )
+    >>> data = ImageDataset("random numbers", x[:150], y[:150], x[150:], y[150:])
+    >>> model, history = recipe.train(data, progress=False)
+    >>> bool(history.acc_test.iloc[-1] > 0.85)
+    True
     """
 
     name: str
@@ -86,6 +108,10 @@ class Recipe:
             object.__setattr__(self, name, integer(self.name, name, getattr(self, name)))
         rate = number(self.name, "learning_rate", self.learning_rate)
         object.__setattr__(self, "learning_rate", rate)
+
+    def __repr__(self) -> str:
+        plan = f"epochs={self.epochs}, batch_size={self.batch_size}"
+        return f"Recipe({self.name!r}, {plan}, learning_rate={self.learning_rate:g})"
 
     @renamed_argument("lr", "learning_rate", gone_in="0.3")
     def train(
@@ -137,7 +163,7 @@ class Recipe:
             if recipe.held_out >= images:
                 raise ValueError(
                     f"{self.name}: expected more than the {recipe.held_out:,} training images that "
-                    f"it holds out, got {images:,}; use all of MNIST, or train(..., held_out=0)"
+                    f"it holds out, got {images:,}; use more images, or train(..., held_out=0)"
                 )
             data = data.validation_split(recipe.held_out, rng)
         model = recipe.build().initialize(rng)

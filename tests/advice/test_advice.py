@@ -55,6 +55,7 @@ NOT_EXECUTABLE = {
 # What looks like advice and asks for nothing; of long texts the beginning.
 INFORMATION = {
     "commands": [
+        "of data that it was not trained on, all",
         "10 for seed and modern",
         "a second Ctrl-C saves nothing.",
         "images ({}) in, scores and label (int64) out",
@@ -64,9 +65,9 @@ INFORMATION = {
         "the packed model takes {}",
         "training goes on without it",
     ],
-    "compare": [
+    "comparison": [
         "a dot for each seed, a line for the mean",
-        "accuracy on {} training images held out",
+        "accuracy on {} {} held out",
         "take a drop-in set such as",
     ],
     "data": ["EMNIST letters are not a drop-in set", "only minibnn's own cache is filled"],

@@ -37,7 +37,7 @@ from minibnn import (
 )
 from minibnn.__main__ import main
 from minibnn.commands import shared, train
-from minibnn.compare.grid import parse_piece
+from minibnn.comparison.grid import parse_piece
 from minibnn.recipes import RECIPES
 
 ROOT = Path(__file__).parents[2]
@@ -378,10 +378,12 @@ def test_a_model_that_could_not_be_kept_is_rescued(run, tmp_path, monkeypatch):
     shows(
         "commands",
         "its arrays are in\n  {path}\nin Python, to go on from: model = "
-        "RECIPES[{recipe!r}]().build().initialize(0), and\n  for part, array in "
+        "{build}.initialize(0), and\n  for part, array in "
         "zip([*model.parameters(), *model.buffers()], numpy.load(...).values()):\n"
         "      part.data = array",
-        text.replace("'modern'", "{recipe!r}").replace(str(tmp_path / "out.rescued.npz"), "{path}"),
+        text.replace("RECIPES['modern']().build()", "{build}").replace(
+            str(tmp_path / "out.rescued.npz"), "{path}"
+        ),
     )
     build = re.search(r"model = (.*), and", text)[1]
     loop = text[text.index("for part") : text.index("part.data = array")] + "part.data = array"
@@ -545,7 +547,7 @@ def compare(run, code, tmp_path, *words):
 def test_noise_needs_seeds(run, tmp_path):
     two = ("--quantizers", "SignSTE", "ApproxSign", "--held-out", "200")
     text = compare(run, 0, tmp_path, *two, "--seeds", "1")
-    shows("compare", "use --seeds 5", text)
+    shows("comparison", "use --seeds 5", text)
     text = compare(run, 0, tmp_path, *two, "--seeds", "5")
     assert "one seed" not in text
     assert "  5 " in text
@@ -554,12 +556,12 @@ def test_noise_needs_seeds(run, tmp_path):
 def test_a_piece_is_a_name_or_a_call(run, tmp_path):
     text = compare(run, 2, tmp_path, "--seeds", "1", "--quantizers", "SwishSign(beta=np.pi)")
     shows(
-        "compare",
+        "comparison",
         "expected a name, or a call with plain arguments such as SwishSign(beta=3), got {}",
         text,
     )
     compare(run, 0, tmp_path, "--seeds", "1", "--quantizers", "SwishSign(beta=3)")
-    with advised("compare", "there are: {}") as caught:
+    with advised("comparison", "there are: {}") as caught:
         parse_piece("SwishSine", Function)
     names = caught.text.partition("there are: ")[2].split(", ")
     assert "SwishSign" in names
@@ -574,7 +576,7 @@ def test_what_has_nothing_to_replace_is_left_out(run, tmp_path, monkeypatch):
     monkeypatch.setitem(RECIPES, "bare", lambda: replace(RECIPES["modern"](), build=build))
     bare = ("--recipe", "bare", "--seeds", "1")
     text = compare(run, 2, tmp_path, *bare, "--quantizers", "ApproxSign")
-    shows("compare", "leave them out, or choose another recipe", text)
+    shows("comparison", "leave them out, or choose another recipe", text)
     compare(run, 0, tmp_path, *bare)
     compare(run, 0, tmp_path, "--seeds", "1", "--quantizers", "ApproxSign")
 
@@ -582,7 +584,7 @@ def test_what_has_nothing_to_replace_is_left_out(run, tmp_path, monkeypatch):
 def test_bop_is_compared_where_weights_have_one_bit(run, tmp_path):
     bop = ("--seeds", "1", "--optimizers", "Bop")
     text = compare(run, 2, tmp_path, *bop, "--weight-quantizers", "TernaryWeights")
-    shows("compare", "compare it without weight quantizers of more bits", text)
+    shows("comparison", "compare it without weight quantizers of more bits", text)
     assert "Bop" in compare(run, 0, tmp_path, *bop)
     assert SignSTE().bits == 1
 

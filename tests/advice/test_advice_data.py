@@ -57,7 +57,7 @@ from minibnn import (
     write_idx,
 )
 from minibnn.backend import CPU, backend_of
-from minibnn.compare.ranking import rank
+from minibnn.comparison.ranking import rank
 from minibnn.data import download, mnist
 from minibnn.recipes import RECIPES
 
@@ -518,7 +518,7 @@ def test_a_recipe_needs_more_images_than_it_holds_out():
     small, data = RECIPES["modern"](), load_sample()
     recipe = RECIPES[name]()
     settings = {"epochs": 1, "progress": False, "build": small.build}
-    with advised("training", "use all of MNIST, or train(..., held_out=0)"):
+    with advised("training", "use more images, or train(..., held_out=0)"):
         recipe.train(data, **settings)
     _, history = recipe.train(data, held_out=0, **settings)
     assert history.acc_test[1] > 0.5
@@ -555,7 +555,7 @@ def test_a_name_is_spelt_as_suggested():
 
 def test_runs_that_failed_count_as_the_worst_score():
     runs = pd.DataFrame({"entry": list("xxyy"), "accuracy": [0.9, 0.91, np.nan, 0.9]})
-    with advised("compare", "count a run that failed as the worst score there is"):
+    with advised("comparison", "count a run that failed as the worst score there is"):
         rank(runs)
     assert rank(runs.fillna(0.0)).index.tolist() == ["x", "y"]
 

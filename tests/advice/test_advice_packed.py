@@ -195,6 +195,10 @@ def test_an_activation_is_a_sign():
     ):
         refused(*start(), dense(42, 5), Activation(Tanh()), dense(5, 4))
 
+    with advised("packed", "write DoReFaActivations(8), or ReLU(), and train that"):
+        refused(*start(), dense(42, 5), Activation(DoReFaActivations(9)), dense(5, 4))
+    packs(*start(), dense(42, 5), Activation(DoReFaActivations(8)), dense(5, 4))
+
     class Own(Function):
         def forward(self, x):
             return functions.sign(x)

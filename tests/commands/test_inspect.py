@@ -9,7 +9,16 @@ from dataclasses import replace
 
 from coded_models import coded
 
-from minibnn import load_packed, pack, save_packed
+from minibnn import (
+    Activation,
+    Dense,
+    Rescale,
+    Sequential,
+    SignSTE,
+    load_packed,
+    pack,
+    save_packed,
+)
 from minibnn.__main__ import main
 from minibnn.commands.inspect import run
 from minibnn.recipes import RECIPES
@@ -92,3 +101,21 @@ def test_inspect_without_names(tmp_path, capsys):
     save_packed(pack(RECIPES["seed"]().build().initialize(0), (28, 28)), path)
     assert main(["inspect", str(path)]) == 0
     assert not re.search("^(input|features|classes) ", capsys.readouterr().out, re.MULTILINE)
+
+
+def test_inspect_says_what_was_rounded(tmp_path, capsys):
+    path = tmp_path / "real.safetensors"
+    sign = Activation(SignSTE())
+    layers = Rescale(1 / 255), Dense(6, 5), sign, Dense(5, 3)
+    packed = pack(Sequential(*layers).initialize(0), (6,))
+    save_packed(packed, path)
+    assert main(["inspect", str(path)]) == 0
+    printed = capsys.readouterr().out
+    assert (
+        "channels, 20 accumulators compared with exact arithmetic on rounded numbers\n" in printed
+    )
+    same, any_ = f"{packed.bound_of_same_signs:.6g}", f"{packed.bound:.6g}"
+    expected = f"bound        outputs differ from the model's by {same} at most if no sign does"
+    assert f"\n{expected}, else by {any_}\n" in printed
+    assert main(["inspect", str(path), "--json"]) == 0
+    assert str(packed.bound) in capsys.readouterr().out

@@ -30,7 +30,7 @@ from minibnn import (
     save_packed,
 )
 from minibnn.__main__ import main
-from minibnn.commands import train
+from minibnn.commands import rescue, train
 from minibnn.recipes import RECIPES
 from minibnn.training.recipe import Recipe
 
@@ -235,14 +235,14 @@ def test_what_was_trained_outlives_a_full_disk(tmp_path, capsys, monkeypatch):
     spare = tmp_path / "spare"
     spare.mkdir()
     monkeypatch.setattr("tempfile.gettempdir", lambda: str(spare))
-    real = train.whole_file
+    real = rescue.whole_file
 
     def full(path):
         if os.path.dirname(path) != str(spare):
             raise OSError(28, "No space left on device")
         return real(path)
 
-    monkeypatch.setattr(train, "whole_file", full)
+    monkeypatch.setattr(rescue, "whole_file", full)
     monkeypatch.setattr("minibnn.packed.file.save.whole_file", full)
     path = tmp_path / "digits.safetensors"
     assert main(["train", *SAMPLE, "--epochs", "1", "-o", str(path)]) == 1

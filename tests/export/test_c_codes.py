@@ -10,6 +10,8 @@ import numpy as np
 import pytest
 from c_headers import C99, CLANG, CPP, SANITIZE, build, compiler, header
 from coded_models import CODED, any_code, coded, extreme, table
+from coded_tables import of_numbers
+from coded_tables import table as small_table
 
 from minibnn import (
     Activation,
@@ -26,6 +28,7 @@ from minibnn import (
     pack,
     save_packed,
 )
+from minibnn.export.vectors import vectors_of
 from minibnn.packed.file.load import packed_file_info
 
 PROGRAM = """
@@ -154,3 +157,59 @@ def test_the_selftest_of_floats_has_finite_numbers_only(tmp_path, rng):
     assert f"#define NET_VECTORS {kept}\n" in text
     with pytest.raises(ValueError, match="expected at least one image to test with"):
         header(packed, tmp_path, images=np.full((2, 4), np.nan, np.float32))
+
+
+# --- numbers --------------------------------------------------------------------------------------
+
+
+NUMBERS = """
+#include <stdio.h>
+#define NET_SELFTEST
+#include "net.h"
+int main(void)
+{
+    static net_input x[INPUTS];
+    static net_score scores[NET_CLASSES];
+    int i;
+    if (net_selftest()) return 1;
+    while (fread(x, sizeof x, 1, stdin) == 1) {
+        net_scores(x, scores);
+        for (i = 0; i < NET_CLASSES; i++) {
+            double number = (double)scores[i] * NET_UNIT;
+            fwrite(&number, sizeof number, 1, stdout);
+        }
+    }
+    return 0;
+}
+"""
+
+
+@pytest.mark.parametrize("outputs", [1, 3])
+@pytest.mark.parametrize("command", ["gcc", "C++"])
+def test_numbers(command, outputs, tmp_path):
+    compiler(COMMANDS[command][0])
+    packed = pack(of_numbers(outputs), numbers=True)
+    text = header(packed, tmp_path, name="net")
+    shift = packed.scores.shift
+    assert f"A score is a number that the network predicts, times 2^{shift}." in text
+    assert "net_predict" not in text
+    assert "label" not in text
+    x = small_table(rows=50, seed=4)[0]
+    (tmp_path / "main.c").write_text(NUMBERS)
+    build(tmp_path, [*COMMANDS[command], "-DINPUTS=3"], ["main.c"])
+    done = subprocess.run([tmp_path / "run"], input=x.tobytes(), capture_output=True)
+    assert (done.returncode, done.stderr) == (0, b"")
+    numbers = np.frombuffer(done.stdout).reshape(50, outputs)
+    np.testing.assert_array_equal(numbers.squeeze(), packed.predict(x))
+
+
+def test_a_self_test_of_numbers_finds_another_weight(tmp_path):
+    compiler("gcc")
+    packed = pack(of_numbers(), numbers=True)
+    text = header(packed, tmp_path, name="net")
+    first = packed.predict_scores(vectors_of(packed).images)[0, 0]
+    assert text.count(f"{first},") == 1
+    (tmp_path / "net.h").write_text(text.replace(f"{first},", f"{first + 1},"))
+    (tmp_path / "main.c").write_text(NUMBERS)
+    build(tmp_path, [*COMMANDS["gcc"], "-DINPUTS=3"], ["main.c"])
+    assert subprocess.run([tmp_path / "run"], input=b"").returncode == 1

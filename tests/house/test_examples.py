@@ -524,3 +524,17 @@ def test_ship_errors_have_a_message(run, options, code, said, tmp_path):
     assert done.returncode == code
     assert said in done.stderr
     assert "Traceback" not in done.stderr
+
+
+def test_a_pipeline_ends_in_a_header(main, tmp_path):
+    pytest.importorskip("sklearn", minversion="1.6", reason="scikit-learn is not installed")
+    code, out, err = main("sklearn_pipeline", "--out", str(tmp_path), "--epochs", "20")
+    assert (code, err) == (0, "")
+    assert out.startswith("best of 8: {'columns__k': ")
+    test = float(out.partition("test part ")[2].split()[0])
+    assert test > 0.85
+    header = (tmp_path / "wine.h").read_text()
+    assert "proline" in header
+    assert '"Barbera",\n        "Barolo",\n        "Grignolino",' in header
+    compiled = any(map(shutil.which, ("cc", "gcc", "clang")))
+    assert ("compiled: 54 of 54 labels as in Python" in out) == compiled

@@ -87,6 +87,8 @@ def objects():
     yield from (minibnn.BinaryCrossEntropy(), minibnn.Huber())
     yield from (minibnn.Constant(0.1), minibnn.Cosine(0.1, 0.0, length=3))
     yield from (minibnn.Exponential(0.1, 0.01, length=3), minibnn.PerEpoch(minibnn.Constant(1), 3))
+    yield from (minibnn.recipes.RECIPES["modern"](), minibnn.Entry())
+    yield minibnn.Samples.of(np.zeros((4, 2), np.float32), ["a", "b", "a", "b"])
     yield minibnn.RandomStream()
     yield from (minibnn.Accuracy(), minibnn.F1(), minibnn.R2(), minibnn.BalancedAccuracy())
     yield from (minibnn.LabelAccuracy(), minibnn.MeanAbsoluteError())

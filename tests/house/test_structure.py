@@ -55,12 +55,14 @@ FLOORS = {
     "gradcheck": 6,
     "plots": 6,
     "recipes": 7,
-    "compare": 8,
+    "default_network": 7,
+    "comparison": 8,
     "commands": 9,
     "__main__": 10,
     "diagnosis": 7,
     "packed": 7,
     "export": 8,
+    "sklearn": 8,
 }
 
 
@@ -213,7 +215,10 @@ HEAVY |= {"shutil", "pathlib", "difflib"}
 
 
 def test_import_is_light_and_silent():
-    for code in ("import minibnn", "from minibnn import *; from minibnn import recipes, compare"):
+    for code in (
+        "import minibnn",
+        "from minibnn import *; from minibnn import recipes, comparison",
+    ):
         done = run(code)
         assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
         assert modules_after(code).isdisjoint(OPTIONAL)

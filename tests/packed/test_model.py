@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from coded_tables import FRONTS, coded, named, table
+from coded_tables import FRONTS, coded, named, of_numbers, table
 from packed_checks import moved
 from packed_models import SIGN, dense, images_models
 from wide_models import in_float64, near_changes, random_model, same_signs
@@ -380,3 +380,39 @@ def test_other_wrong_arguments():
         pack(model, (2, 0))
     with pytest.raises(TypeError, match="expected a model, got str"):
         pack("model")
+
+
+# --- numbers --------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("outputs", [1, 3])
+def test_numbers_are_scores_divided_by_a_power_of_two(outputs, backend):
+    model = of_numbers(outputs)
+    packed = pack(model, numbers=True, feature_names=["a", "b", "c"])
+    x = table(rows=300, seed=3)[0]
+    numbers = backend.to_host(packed.predict(backend.asarray(x)))
+    scores = packed.predict_scores(x)
+    assert packed.scores.shift != 0
+    expected = scores / 2.0**packed.scores.shift
+    np.testing.assert_array_equal(numbers, expected[:, 0] if outputs == 1 else expected)
+    theirs = model.predict(x)
+    assert np.ptp(theirs) > 100
+    assert abs(expected - theirs).max() <= packed.bound < 5
+    np.testing.assert_allclose(packed.logits(x), expected, rtol=1e-5)
+    assert abs(scores).max() < 2**31
+    assert packed.verify(model) == packed.certificate
+    with pytest.raises(PackError, match="another"):
+        moved(packed, len(packed.stages) - 1, "B", 0, 2**20).verify(model)
+
+
+def test_numbers_are_another_model_than_classes():
+    model = of_numbers(3)
+    classes, numbers = pack(model), pack(model, numbers=True)
+    assert not classes.numbers
+    assert numbers.sha256 != classes.sha256 == pack(model, numbers=False).sha256
+    with pytest.raises(ValueError, match="got both; leave class_names out, or numbers"):
+        pack(model, numbers=True, class_names=["a", "b", "c"])
+    with pytest.raises(TypeError, match="numbers"):
+        pack(model, numbers="yes")
+    with pytest.raises(ValueError, match="names of its classes"):
+        numbers.predict(table()[0], names=True)

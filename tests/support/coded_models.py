@@ -9,6 +9,7 @@ import numpy as np
 from minibnn import (
     Activation,
     BatchNorm,
+    Concatenate,
     Conv2D,
     Dense,
     Flatten,
@@ -63,6 +64,13 @@ def conv_net(channels):
     return [conv, BatchNorm(5), Activation(SIGN), Flatten(), *net(4 * 3 * 5)]
 
 
+def side_by_side(x):
+    """Two codes of one input, the second falling."""
+    scale = Standardize(4).fit(x)
+    sign = Sequential(scale, Rescale(-1.0, 0.5), Activation(SIGN))
+    return [Concatenate(Thermometer(4, 8).fit(x), sign), *net(36)], x
+
+
 # A function of a random generator that gives layers and samples, for each name.
 CODED = {
     "thermometer": lambda r: ([Thermometer(4, 8), *net(32)], table("float32", r)),
@@ -82,6 +90,8 @@ CODED = {
     "uint8": lambda r: ([Thermometer(4, 8), *net(32)], table("uint8", r)),
     "uint8 one-hot": lambda r: ([OneHotCode(4, 7), *net(28)], categories("uint8", r)),
     "uint8 sign": lambda r: ([Standardize(4), Activation(SIGN), *net(4)], table("uint8", r)),
+    "side by side": lambda r: side_by_side(table("float32", r)),
+    "int16 side by side": lambda r: side_by_side(table("int16", r)),
     "channels": lambda r: ([Thermometer(3, 4), *conv_net(12)], images("uint8", r, (6, 5, 3))),
     "float channels": lambda r: (
         [Standardize(3), Thermometer(3, 2), *conv_net(6)], images("float32", r, (6, 5, 3))),

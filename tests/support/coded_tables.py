@@ -8,6 +8,7 @@ from packed_models import SIGN, dense
 from minibnn import (
     Activation,
     BatchNorm,
+    Dense,
     Flatten,
     InputContract,
     OneHotCode,
@@ -71,3 +72,14 @@ def named(name="thermometer"):
     shape = FRONTS[name][2]
     features = [f"reading {i}" for i in range(shape[-1])]
     return pack(coded(name), feature_names=features, class_names=["low", "µ", ""])
+
+
+def of_numbers(outputs=1, seed=0):
+    """A model of numbers around 300, as `coded`: its last weights are real."""
+    rng = np.random.default_rng(seed)
+    model = Sequential(*coded(seed=seed)[:-2], Dense(9, outputs)).initialize(seed)
+    fit_codes(model, table()[0])
+    model[-1].weight.data[...] = 50 * rng.standard_normal((9, outputs))
+    model[-1].bias.data[...] = 300
+    model.input_contract = InputContract("float32", (3,))
+    return model

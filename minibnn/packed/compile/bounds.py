@@ -22,7 +22,7 @@ from typing import Any
 
 import numpy as np
 
-from minibnn.packed.compile.fold import Fold
+from minibnn.packed.compile.fold import Fold, rounding
 from minibnn.packed.compile.weights import Weights
 from minibnn.packed.integer_stages import IntegerProduct
 from minibnn.packed.ranges import Range, rows_of
@@ -61,7 +61,7 @@ def of_sums(
 
     Args:
         stage: the product.
-        weights: w, s and q.
+        weights: w, s and q; what the model's floats round in w counts, too.
         errors: of x, for each channel.
         largest: of ``|x|``, for each channel, including a border.
         dtype: of the model, which rounds each of its products and sums.
@@ -77,9 +77,10 @@ def of_sums(
     found = np.array([times(size, row) for row in errors])
     if weights.rest is not None:
         found[:FLOAT] += times(weights.rest, largest)
-    # For sums in any order, Higham 2002, Accuracy and Stability of Numerical Algorithms, eq. 3.3.
-    unit = (weights.rows.shape[1] + 2) * float(np.finfo(dtype).eps)
-    found[FLOAT] += unit * times(size, largest + errors[ANY] + errors[FLOAT])
+    if weights.float_rest is not None:
+        found[FLOAT] += times(weights.float_rest, largest)
+    sizes = times(size, largest + errors[ANY] + errors[FLOAT])
+    found[FLOAT] += rounding(sizes, weights.rows.shape[1] + 2, dtype)
     return found
 
 

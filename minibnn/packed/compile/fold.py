@@ -155,14 +155,18 @@ class Fold:
         """
         gain, mean, variance, beta = self._norm_numbers()
         bias = _fractions(self._bias, self.product.channels, self.where)
-        sizes = [
-            float(abs(g) * inverse_root(v)) * (float(abs(u)) * n + float(abs(z) + abs(b) + abs(m)))
-            + float(abs(h))
-            for g, m, v, h, u, z, b, n in zip(
-                gain, mean, variance, beta, self.unit, self.zero, bias, largest, strict=True
-            )
-        ]
-        return 10 * float(np.finfo(self._dtype).eps) * np.array(sizes)
+        slopes = np.array(
+            [float(abs(g) * inverse_root(v)) for g, v in zip(gain, variance, strict=True)]
+        )
+        before = np.array([
+            float(abs(u)) * n + float(abs(z) + abs(b) + abs(m))
+            for m, u, z, b, n in zip(mean, self.unit, self.zero, bias, largest, strict=True)
+        ])  # fmt: skip
+        after = slopes * before + np.array([float(abs(h)) for h in beta])
+        # What the slope takes, and the slope itself, may be subnormal or overflow, too.
+        lost = 10 * float(np.finfo(self._dtype).smallest_subnormal) * (slopes + before)
+        beyond = np.isinf(rounding(np.maximum(slopes, before), 1, self._dtype))
+        return np.where(beyond, np.inf, lost + rounding(after, 10, self._dtype))
 
     # --- thresholds ---------------------------------------------------------------------------
 
@@ -346,6 +350,21 @@ class Fold:
                 f"{self.where}: expected the model's bits from every threshold, got others in "
                 f"channel {int(np.argmin(agree))}; pack the model again"
             )
+
+
+def rounding(sizes: HostArray, terms: int, dtype: np.dtype[Any]) -> HostArray:
+    """What floats round in a sum, in any order; infinite where they may overflow.
+
+    Args:
+        sizes: of the terms, added.
+        terms: how many there are, and two for a product; with that, twice what can occur.
+        dtype: of the floats.
+
+    References: Higham 2002, Accuracy and Stability of Numerical Algorithms, equations 2.8 and 3.3.
+    """
+    info = np.finfo(dtype)
+    lost = terms * (float(info.eps) * sizes + float(info.smallest_subnormal))
+    return np.where(sizes > float(info.max) / 2, np.inf, lost)
 
 
 def changes_of(activation: Activation | None) -> list[tuple[Fraction, bool]]:

@@ -41,7 +41,7 @@ from minibnn.layers.weighted import Weighted
 from minibnn.packed.bits import pack_rows
 from minibnn.packed.compile import bounds
 from minibnn.packed.compile.codes import code_stage
-from minibnn.packed.compile.fold import Fold, Integers, gives_levels
+from minibnn.packed.compile.fold import Fold, Integers, gives_levels, rounding
 from minibnn.packed.compile.plan import Plan, Sign, is_sign, layers_of, quantizer_flaw
 from minibnn.packed.compile.values import (
     Affine,
@@ -91,6 +91,7 @@ PACKABLE = (
     "TensorNorm, ShiftBatchNorm, PReLU, Residual, Concatenate, and Activation of a sign, "
     "DoReFaActivations, Heaviside or ReLU"
 )
+LEVEL_BITS = 8  # of the 255 levels that a stage may have
 SLOPE_BITS, STEEPEST = 14, 2**10  # the bits behind the point of a slope, and the largest one
 
 
@@ -157,17 +158,12 @@ class _Lowering:
         value: what the program holds after the last layer.
         where: the current layer, for messages.
         dtype: of the input.
-        front: layers that take each value of the input alone.
-        rescales: those of them that rescale pixels, together ``scale pixel + offset``.
     """
 
     def __init__(self, input_shape: Shape, dtype: str) -> None:
         self.dtype = dtype
-        self.front: list[Rescale | Standardize] = []
         self.where = ""
         self.plan = Plan()
-        self.rescales: list[Rescale] = []
-        self.scale, self.offset = Fraction(1), Fraction(0)
         n = input_shape[-1]
         pixels, exact = constant(0, 255, n), bounds.no_error(n)
         self.value = Value("pixels", -1, input_shape, input_shape, pixels, Fraction(1), exact)
@@ -223,6 +219,11 @@ class _Lowering:
                     "packable are SignSTE, ApproxSign, SwishSign, AdaSTE and what else has such "
                     "values, DoReFaActivations, Heaviside and ReLU",
                 )
+            if (bits := getattr(layer.function, "bits", 0)) > LEVEL_BITS and gives_levels(layer):
+                self.refuse(
+                    f"expected up to {LEVEL_BITS} bits, got {bits}",
+                    f"write DoReFaActivations({LEVEL_BITS}), or ReLU(), and train that",
+                )
         elif kind not in _KINDS:
             self.refuse(f"expected a layer that has a packed form, got {kind.__name__}")
 
@@ -259,7 +260,7 @@ class _Lowering:
             size = math.prod(shape)
             self.refuse(f"expected samples of {size} values, got {self.shape}", _give_shape(size))
         moved = shape[-1] != self.shape[-1] and self.value.holds == "pixels"
-        if moved and any(isinstance(layer, Standardize) for layer in self.front):
+        if moved and any(isinstance(layer, Standardize) for layer in self.value.front):
             self.refuse("it mixes features that have scales of their own", "put it first")
         self.value = replace(self.value, shape=shape)
 
@@ -269,12 +270,9 @@ class _Lowering:
                 "expected it before the first product or sign",
                 "leave it out: only pixels are rescaled",
             )
-        scale, offset = Fraction(layer.scale), Fraction(layer.offset)
-        self.scale, self.offset = scale * self.scale, scale * self.offset + offset
-        self.rescales.append(layer)
+        self.value = replace(self.value, front=(*self.value.front, layer))
         if not np.isfinite(self.rescaled()).all():
             self.refuse("expected finite numbers", "write Rescale(1 / 255)")
-        self.front.append(layer)
 
     def standardize(self, layer: Standardize) -> None:
         if self.value.holds != "pixels":
@@ -285,7 +283,7 @@ class _Lowering:
         mean, std = layer.mean.data, layer.std.data
         if not (np.isfinite(mean) & np.isfinite(std) & (std > 0)).all():
             self.refuse("expected finite means and positive deviations", "fit it again: fit(x)")
-        self.front.append(layer)
+        self.value = replace(self.value, front=(*self.value.front, layer))
 
     def code(self, layer: InputCode) -> None:
         if self.value.holds != "pixels":
@@ -305,7 +303,7 @@ class _Lowering:
             )
 
     def add_code(self, layer: InputCode | Activation) -> None:
-        stage = code_stage(f"pack: {self.where}", self.shape, self.dtype, self.front, layer)
+        stage = code_stage(f"pack: {self.where}", self.shape, self.dtype, self.value.front, layer)
         self.put(replace(stage, sources=self.plan.sources(-1)), "bits", Fraction(1))
 
     def pixels(self) -> None:
@@ -319,7 +317,8 @@ class _Lowering:
             )
         if self.value.holds == "pixels":
             x = self.rescaled()[:, 0].tolist()
-            off = max(abs(Fraction(v) - self.scale * i - self.offset) for i, v in enumerate(x))
+            scale, offset = self.value.scaling
+            off = max(abs(Fraction(v) - scale * i - offset) for i, v in enumerate(x))
             error = bounds.no_error(len(self.value.range.low))
             error[bounds.FLOAT] = float(off)
             self.value = replace(self.value, error=error)
@@ -327,18 +326,18 @@ class _Lowering:
     @property
     def raw(self) -> bool:
         """Whether the values are no pixels, which can be summed, but numbers to compare."""
-        return self.dtype != "uint8" or any(isinstance(f, Standardize) for f in self.front)
+        return self.dtype != "uint8" or any(isinstance(f, Standardize) for f in self.value.front)
 
     def rescaled(self) -> HostArray:
         """The 256 pixel values after the model's own Rescale layers."""
-        if not self.rescales:
+        if not self.value.rescales:
             self.refuse(
                 "expected a Rescale first, since a packed model takes bytes",
                 "put Rescale(1 / 255) first, and train it on bytes",
             )
         x: HostArray = np.arange(256, dtype=np.uint8)[:, None]
         with np.errstate(over="ignore"):  # `rescale` refuses what is not finite
-            for layer in self.rescales:
+            for layer in self.value.rescales:
                 x = layer.forward(x)
         return x
 
@@ -362,7 +361,7 @@ class _Lowering:
         if isinstance(function, Identity):
             return
         if isinstance(function, ReLU):
-            self.slope(layer, np.zeros(1))
+            self.slope(layer, np.zeros(self.shape[-1]))
             return
         levels = gives_levels(layer)
         if value.holds == "pixels" and levels:
@@ -393,7 +392,7 @@ class _Lowering:
             hint = "put Flatten() before it" if flat else _give_shape(n)
             self.refuse(f"expected samples of shape {(n,)}, got {self.shape}", hint)
         weights = self.weights(layer)
-        value = self.summable(weights, 1)
+        value = self.summable(weights)
         shapes = value.shape, (layer.out_features,)
         sources = self.plan.sources(value.at)
         stage: Product | IntegerProduct
@@ -426,7 +425,7 @@ class _Lowering:
                 "use smaller windows or padding",
             )
         weights, groups = self.weights(layer), windows.groups
-        value = self.summable(weights, groups)
+        value = self.summable(weights)
         border = self.padding(layer, value)
         shapes = shape, (*counts, layer.out_channels)
         size, stride, dilation = windows[:3]
@@ -467,8 +466,9 @@ class _Lowering:
         """
         padding = layer.padding_value
         if value.holds == "pixels":
+            scale, offset = value.scaling
             for pixel in range(256 if layer.is_padded else 0):
-                if self.scale * pixel + self.offset == Fraction(padding):
+                if scale * pixel + offset == Fraction(padding):
                     return pixel
             if layer.is_padded:
                 self.refuse(
@@ -498,7 +498,7 @@ class _Lowering:
             self.refuse(*flaw)
         return weights_of(layer, Wq)
 
-    def summable(self, weights: Weights, groups: int) -> Value:
+    def summable(self, weights: Weights) -> Value:
         """The value as a product takes it, so that its sums fit into int32."""
         self.pixels()
         value = self.value
@@ -528,7 +528,7 @@ class _Lowering:
         """
         scale, offset = value.unit, Fraction(0)
         if value.holds == "pixels":
-            scale, offset = self.scale, self.offset
+            scale, offset = value.scaling
         taken = value.range.of_shape(value.base, stage.in_shape)
         padded = isinstance(stage, ConvStage | IntegerConv) and any(map(any, stage.border))
         reach = taken
@@ -609,7 +609,7 @@ class _Lowering:
         )  # fmt: skip
         largest = bounds.largest_of(taken, float(value.unit))
         error = n * value.error_here
-        error[bounds.FLOAT] += (n + 2) * float(np.finfo(layer.dtype).eps) * n * largest
+        error[bounds.FLOAT] += rounding(n * largest, n + 2, layer.dtype)
         error /= float(value.unit)
         found = self.plan.put(stage, "acc", Fraction(1), error, taken)
         self.value, _ = self.begun(found, value.unit / n)
@@ -662,7 +662,7 @@ class _Lowering:
             most = max(int(abs(end).max()) for end in value.range)
             if most * room <= MOST:
                 return value
-        of = as_affine(value, self.scale, self.offset)
+        of = as_affine(value)
         if unit is None:
             unit = self.unit([(value, of)], max, room)
         found = self.plan.scaled(value, unit, of, error_of(value))
@@ -688,21 +688,34 @@ class _Lowering:
                 return unit
         return fixed_point(largest)
 
+    def finer(self, value: Value, room: float) -> Fraction | None:
+        """A fraction of the unit of exact values, which may be few and large, such as signs.
+
+        Slopes give numbers between them. None if the values were rounded, to numbers of 16 bits.
+        """
+        of = as_affine(value)
+        if not _exact(value):
+            return None
+        unit = self.unit([(value, of)], max, room)
+        spare = Fraction(MOST) * unit / (Fraction(room) * (_largest(value, of) or 1))
+        parts: int = 2 ** max(0, math.floor(spare).bit_length() - 1)
+        return unit / parts
+
     def keeps_signs(self, layer: PReLU, following: Layer | None) -> bool:
         """Whether a sign follows, which all slopes leave as it is."""
         sign = type(following) is Activation and is_sign(following.function, following.dtype)
-        fits = len(layer.slope.data) in (1, self.shape[-1])
+        fits = layer.channels == self.shape[-1]
         return sign and fits and bool((layer.slope.data > 0).all())
 
     def slope(self, layer: Layer, slopes: HostArray) -> None:
         """A rectifier with a slope for each channel below 0."""
         self.pixels()
         n = self.shape[-1]
-        if len(slopes) not in (1, n):
+        if len(slopes) != n:
             self.refuse(f"expected {n} channels", f"write {type(layer).__name__}({n})")
         if not np.isfinite(slopes).all():
             self.refuse("expected finite slopes, got nan or infinity", "train it again")
-        slopes = np.broadcast_to(np.asarray(slopes, np.float64), (n,))
+        slopes = slopes.astype(np.float64)
         steep = max(1.0, float(abs(slopes).max()))
         if steep > STEEPEST:
             self.refuse(
@@ -711,7 +724,8 @@ class _Lowering:
             )
         A = np.rint(slopes * 2.0**SLOPE_BITS).astype(np.int64)
         stage = SlopeStage(self.shape, self.shape, A, SLOPE_BITS)
-        value = self.numbers(self.value, room=steep)
+        between = bool((np.rint(slopes) != slopes).any())
+        value = self.numbers(self.value, self.finer(self.value, steep) if between else None, steep)
         while not range_of(stage, [value.range_here]).within(LEAST, MOST):
             value = self.numbers(value, 2 * value.unit)  # the steepest was rounded up
         stage = replace(stage, sources=self.plan.sources(value.at))
@@ -719,8 +733,7 @@ class _Lowering:
         below = np.where(slopes == 0, 0, np.maximum(-taken.low, 0))
         lost = float(value.unit) * (below * 2.0 ** -(SLOPE_BITS + 1) + 0.5 * (below > 0))
         error[: bounds.FLOAT] += lost
-        eps = float(np.finfo(layer.dtype).eps)
-        error[bounds.FLOAT] += eps * abs(slopes) * below * float(value.unit)
+        error[bounds.FLOAT] += rounding(abs(slopes) * below * float(value.unit), 1, layer.dtype)
         self.value = self.plan.put(stage, "numbers", value.unit, error, taken)
 
     # --- branches ---------------------------------------------------------------------------------
@@ -758,7 +771,7 @@ class _Lowering:
             self.value = end
             self.pixels()
             summable.append(self.value)
-        values = [(end, as_affine(end, self.scale, self.offset)) for end in summable]
+        values = [(end, as_affine(end)) for end in summable]
         unit = self.unit(values, how)
         return [self.numbers(end, unit) for end in summable]
 
@@ -769,7 +782,7 @@ class _Lowering:
         stage = AddStage(ends[0].shape, ends[0].shape, sources=tuple(end.at for end in ends))
         unit = ends[0].unit
         largest = sum(bounds.largest_of(end, float(unit)) for end in taken)
-        error[bounds.FLOAT] += float(np.finfo(layer.dtype).eps) * largest
+        error[bounds.FLOAT] += rounding(np.asarray(largest), 1, layer.dtype)
         self.value = self.plan.put(stage, "numbers", unit, error, *taken)
 
     def concatenate(self, ends: list[Value]) -> None:

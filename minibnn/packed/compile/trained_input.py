@@ -9,7 +9,16 @@ import numpy as np
 
 from minibnn.encoding.base import Fitted
 from minibnn.input_contract import InputContract
-from minibnn.layers import Dropout, Flatten, Layer, Rescale, Reshape, Sequential
+from minibnn.layers import (
+    Concatenate,
+    Dropout,
+    Flatten,
+    Layer,
+    Rescale,
+    Reshape,
+    Residual,
+    Sequential,
+)
 from minibnn.packed.errors import PackError
 from minibnn.packed.stages import DTYPES, HostArray, Shape
 
@@ -28,7 +37,7 @@ def trained_input(model: Layer, given: Shape | None) -> tuple[Shape, str]:
         return trained_shape(model, given), "uint8"
     contract = next((c for c in _contracts_of_the_input(model) if c), None)
     if contract is None:
-        shape = given or (next(x.features for x in _in_order(model) if isinstance(x, Fitted)),)
+        shape = given or (next(x.features for x in _inside(model) if isinstance(x, Fitted)),)
         raise PackError(
             "pack: expected a model that knows its input, got one that was not trained by fit; say "
             f"it: model.input_contract = InputContract('float32', {shape}); pack(model)"
@@ -53,13 +62,26 @@ def _contracts_of_the_input(model: Layer) -> Iterator[InputContract | None]:
 
 
 def _is_coded(model: Layer) -> bool:
-    """Whether a code or `Standardize` comes before any product or sign."""
-    for layer in _in_order(model):
-        if isinstance(layer, Fitted):
-            return True
-        if not isinstance(layer, Sequential | Dropout | Flatten | Reshape | Rescale):
-            return False
-    return False
+    """Whether a code or `Standardize` comes before any product or sign, perhaps in a branch."""
+    return bool(_codes(model))
+
+
+def _codes(layer: Layer) -> bool | None:
+    """Whether a layer codes the input, itself or in a branch; None if it passes values on."""
+    if isinstance(layer, Fitted):
+        return True
+    if isinstance(layer, Residual | Concatenate):
+        return any(_codes(branch) for _, branch in layer.named_children())
+    if isinstance(layer, Sequential):
+        return next((known for known in map(_codes, layer) if known is not None), None)
+    return None if isinstance(layer, Dropout | Flatten | Reshape | Rescale) else False
+
+
+def _inside(layer: Layer) -> Iterator[Layer]:
+    """A layer and all layers in it, inside any container."""
+    yield layer
+    for _, child in layer.named_children():
+        yield from _inside(child)
 
 
 def trained_shape(model: Layer, given: Shape | None) -> Shape:

@@ -10,6 +10,8 @@ from typing import TypeAlias
 
 import numpy as np
 
+from minibnn.encoding import Standardize
+from minibnn.layers import Rescale
 from minibnn.packed.compile import bounds
 from minibnn.packed.compile.fold import Fold
 from minibnn.packed.integer_stages import MOST, ScaleStage
@@ -34,6 +36,7 @@ class Value:
         error: see `bounds`; in the channels of `base`, and of accumulators in their own unit.
         fold: the layers since the accumulators; None for other values.
         later: pools after a batch norm, which the program runs after the sign.
+        front: of the input, the layers so far, which take each of its values alone.
     """
 
     holds: str
@@ -45,6 +48,21 @@ class Value:
     error: HostArray
     fold: Fold | None = None
     later: tuple[PoolStage, ...] = ()
+    front: tuple[Rescale | Standardize, ...] = ()
+
+    @property
+    def rescales(self) -> list[Rescale]:
+        """The layers in front that rescale pixels."""
+        return [layer for layer in self.front if isinstance(layer, Rescale)]
+
+    @property
+    def scaling(self) -> tuple[Fraction, Fraction]:
+        """What they do together: ``scale pixel + offset``."""
+        scale, offset = Fraction(1), Fraction(0)
+        for layer in self.rescales:
+            a, b = Fraction(layer.scale), Fraction(layer.offset)
+            scale, offset = a * scale, a * offset + b
+        return scale, offset
 
     @property
     def error_here(self) -> HostArray:
@@ -112,7 +130,8 @@ class Steps:
 
         .. code-block:: text
 
-            y = of[c] of v,     A = round(2^s slope / unit),   B = round(2^s (offset / unit + 1/2))
+            y = of[c] of v,     A = round(2^s slope / unit)
+            B = round(2^s (offset / unit + 1/2) + (2^s slope / unit - A) middle of v)
 
         Without rounding, if all slopes and offsets are multiples of the unit.
 
@@ -134,34 +153,31 @@ class Steps:
         else:
             shift = _shift(slopes, offsets, sizes)
             half = Fraction(1, 2)
-        A, B = (
-            np.array([round(n * 2**shift) for n in numbers], np.int64)
-            for numbers in (slopes, [b + half for b in offsets])
+        A = np.array([round(a * 2**shift) for a in slopes], np.int64)
+        # What A is rounded by counts from the middle of the range: that may be far from 0.
+        rests = [(a * 2**shift - int(n)) * (i + j) / 2
+                 for a, n, i, j in zip(slopes, A, low, high, strict=True)]  # fmt: skip
+        B = np.array(
+            [round((b + half) * 2**shift + r) for b, r in zip(offsets, rests, strict=True)],
+            np.int64,
         )
         stage = ScaleStage(
             value.base, value.base, value.holds, A, B, shift, sources=self.sources(value.at)
         )
         error = error.copy()
         if half:
-            lost = 0.5 + 2.0**-shift * (0.5 * np.array(sizes, float) + 0.5)
+            lost = 0.5 + 2.0**-shift * (0.25 * np.subtract(high, low) + 0.5)
             error[: bounds.FLOAT] += float(unit) * lost
         found = self.put(stage, "numbers", unit, error, value.range)
         return replace(found, shape=value.shape)
 
 
-def as_affine(value: Value, scale: Fraction, offset: Fraction) -> Affine:
-    """The value of each channel as a function of its integers.
-
-    Args:
-        value: of any kind.
-        scale: of pixels.
-        offset: of pixels.
-    """
+def as_affine(value: Value) -> Affine:
+    """The value of each channel as a function of its integers."""
     if value.fold is not None:
         return value.fold.coefficients
-    if value.holds == "pixels":
-        return [(scale, offset)] * value.base[-1]
-    return [(value.unit, Fraction(0))] * value.base[-1]
+    pair = value.scaling if value.holds == "pixels" else (value.unit, Fraction(0))
+    return [pair] * value.base[-1]
 
 
 def error_of(value: Value) -> HostArray:

@@ -23,12 +23,14 @@ class Weights(NamedTuple):
         size: of each channel.
         model: (channels, width) of floats, the model's own weights.
         rest: (channels, width) of float64, ``|model - size rows|``; None if all of them are 0.
+        float_rest: the same where the rows are exact, and the model's floats round its weights.
     """
 
     rows: HostArray
     size: tuple[Fraction, ...]
     model: HostArray
     rest: HostArray | None
+    float_rest: HostArray | None = None
 
     @property
     def binary(self) -> bool:
@@ -49,7 +51,8 @@ def weights_of(layer: Weighted, Wq: HostArray) -> Weights:
     if isinstance(quantizer, DoReFaWeights) and 2**quantizer.bits - 1 <= MOST:
         n = 2**quantizer.bits - 1
         rows = np.rint(model * n).astype(np.int8)
-        return Weights(rows, (Fraction(1, n),) * len(rows), model, None)
+        off = abs(model - rows / float(n))
+        return Weights(rows, (Fraction(1, n),) * len(rows), model, None, off)
     first = abs(model[:, 0])
     if (abs(model) == first[:, None]).all():  # weights of 0 are bits, too, of the size 0
         rows = np.where(model >= 0, np.int8(1), np.int8(-1))

@@ -47,6 +47,9 @@ def build(described: Any, arrays: dict[str, HostArray]) -> tuple[Interface, tupl
     if dtype not in DTYPES:
         raise ValueError(f"expected an input of {', '.join(DTYPES)}")
     features, classes = whole.names("features"), whole.names("classes")
+    numbers = whole.flag("numbers")
+    if numbers and classes is not None:
+        raise ValueError("expected numbers or classes, got both")
     listed = whole.take("stages")
     whole.end()
     if type(listed) is not list or not listed:
@@ -77,7 +80,7 @@ def build(described: Any, arrays: dict[str, HostArray]) -> tuple[Interface, tupl
         if names is not None and not len(names) == len(set(names)) == count:
             raise ValueError(f"expected {count} different names")
     program = with_checked_sizes(input_shape, program)
-    return Interface(input_shape, dtype, features, classes), program
+    return Interface(input_shape, dtype, features, classes, numbers), program
 
 
 def _stage(

@@ -100,7 +100,7 @@ def packed_model(container: Container) -> PackedModel:
         interface, stages = build(values["architecture"], arrays)
         packed = PackedModel(
             interface.shape, stages, values["certificate"], values["training"], interface.dtype,
-            interface.features, interface.classes,
+            interface.features, interface.classes, interface.numbers,
         )  # fmt: skip
         if metadata["format_version"] != str(format_version(interface, stages)):
             raise ValueError("another format version than save_packed's")

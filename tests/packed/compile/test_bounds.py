@@ -9,11 +9,12 @@ import numpy as np
 import pytest
 from bound_search import KINDS, Search
 
+from minibnn import BatchNorm, Dense, DoReFaWeights, PackError, Rescale, Sequential, pack
 from minibnn.packed.compile import bounds
 from minibnn.packed.compile.bounds import ANY, FLOAT, SAME
-from minibnn.packed.compile.fold import Fold, Integers
+from minibnn.packed.compile.fold import Fold, Integers, rounding
 from minibnn.packed.compile.scores import precise_scores
-from minibnn.packed.compile.weights import Weights
+from minibnn.packed.compile.weights import Weights, weights_of
 from minibnn.packed.integer_stages import IntegerConv, IntegerDense
 from minibnn.packed.ranges import Range
 
@@ -95,6 +96,63 @@ def test_what_floats_round_in_sums(rng):
     more = bounds.of_sums(stage, weights, before, np.full(300, 7.0), np.dtype(np.float32))
     times = 2 * abs(model).sum(axis=1, dtype=np.float64)
     np.testing.assert_allclose(more[FLOAT], found[FLOAT] * (7 + 5 + 2) / 7 + times, rtol=1e-6)
+
+
+@pytest.mark.parametrize("bits", range(2, 8))
+def test_weights_that_floats_round_are_in_the_bound(bits):
+    """DoReFa's small weights are differences of large ones."""
+    layer = Dense(1, 4, bias=False, weight_quantizer=DoReFaWeights(bits)).initialize(0)
+    layer.weight.data[...] = [[1, 0.01, -0.01, 0.2]]
+    weights = weights_of(layer, layer.quantized_weight(False))
+    stage = IntegerDense((1,), (4,), weights.rows, "bits")
+    args = np.zeros((3, 1)), np.ones(1), np.dtype(np.float32)
+    found = bounds.of_sums(stage, weights, *args)
+    exact = weights.rows[:, 0] / (2.0**bits - 1)
+    off = abs(layer.forward(np.ones((1, 1), np.float32))[0] - exact)
+    assert (off <= found[FLOAT]).all()
+    assert not found[:FLOAT].any()
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_subnormal_and_infinite_values_of_the_model(dtype):
+    """The smallest have few bits, whatever becomes of them; the largest may be infinite."""
+    tiny, huge = np.finfo(dtype).smallest_subnormal, np.finfo(dtype).max
+    sizes = np.array([0, 0.3 * float(tiny), float(huge) / 4, float(huge)])
+    found = rounding(sizes, 1, np.dtype(dtype))
+    assert (found[:2] >= float(tiny) / 2).all()
+    assert np.isfinite(found[2])
+    assert np.isinf(found[3])
+
+
+def test_subnormal_weights_are_in_the_bound():
+    """Weights of 7 times the smallest number, times pixels from 0 to 1: one digit."""
+    layers = [Dense(2, 2, bias=False) for _ in range(3)]
+    model = Sequential(Rescale(1 / 255), *layers).initialize(0)
+    for layer, size in zip(layers, (1e-44, 1e30, 1e14), strict=True):
+        layer.weight.data[...] = np.array([[1, 0], [1e-5 * (size > 1), 1]]) * size
+    x = np.arange(510).astype(np.uint8).reshape(255, 2)
+    packed = pack(model, (2,))
+    off = abs(packed.logits(x) - model.forward(x)).max()
+    assert packed.bound / 200 < off <= packed.bound
+
+
+@pytest.mark.parametrize("where", ["sums", "slope"])
+def test_models_whose_own_floats_overflow_have_no_bound(where):
+    """Though what comes after is finite in exact arithmetic."""
+    layers = Dense(2, 2), BatchNorm(2), Dense(2, 2), Dense(2, 2)
+    model = Sequential(Rescale(1 / 255), *layers).initialize(0)
+    if where == "sums":
+        model[1].weight.data *= 1e20
+        model[3].weight.data *= 1e20
+        model[4].weight.data *= 1e-38
+    else:
+        model[1].weight.data *= 1e-30
+        model[2].gamma.data[...], model[2].running_var.data[...] = 1e38, 0
+        model[4].weight.data *= 1e-10
+    with np.errstate(all="ignore"):
+        assert not np.isfinite(model.forward(np.full((1, 2), 255, np.uint8))).all()
+    with pytest.raises(PackError, match="expected a finite bound"):
+        pack(model, (2,))
 
 
 def test_each_group_has_the_errors_of_its_own_channels(rng):

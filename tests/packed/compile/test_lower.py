@@ -20,6 +20,7 @@ from minibnn import (
     DoReFaActivations,
     Dropout,
     Flatten,
+    InputContract,
     MagnitudeAwareSign,
     MaxPool2D,
     PackError,
@@ -32,6 +33,7 @@ from minibnn import (
     Sequential,
     SignSTE,
     Tanh,
+    Thermometer,
     disagreements,
     pack,
 )
@@ -340,3 +342,67 @@ def test_a_branch_alone_is_compared_as_a_whole():
                        dense(4, 3)).initialize(0)  # fmt: skip
     assert not lower(model, (6,)).line
     assert lower(Sequential(model[0], *branch, *model[2:]), (6,)).line
+
+
+def test_slopes_of_exact_numbers_give_what_lies_between_them():
+    """Signs and their sums are whole numbers; a quarter of one is none."""
+    for inside in ([], [dense(12, 12, bias=False)]):
+        layers = Rescale(2 / 255, -1), Activation(SIGN), *inside, PReLU(12), dense(12, 3)
+        model, packed, images = real(*layers, shape=(12,))
+        assert off(in_float64(model), packed, images) <= packed.bound < 0.02
+
+
+def test_whole_slopes_need_no_finer_numbers():
+    layers = Rescale(2 / 255, -1), dense(12, 5), Activation(SIGN), dense(5, 5, bias=False)
+    model = Sequential(*layers, Activation(ReLU()), dense(5, 3)).initialize(0)
+    assert pack(model, (12,)).bound is None
+
+
+def test_slopes_need_a_channel_each_as_the_model_does():
+    model = Sequential(Rescale(1), dense(6, 5), PReLU(1), dense(5, 2)).initialize(0)
+    with pytest.raises(PackError, match="expected 5 channels"):
+        pack(model, (6,))
+
+
+def test_more_levels_than_files_hold_are_refused():
+    layers = Rescale(1), dense(6, 5), Activation(DoReFaActivations(9)), dense(5, 2)
+    model = Sequential(*layers).initialize(0)
+    with pytest.raises(PackError, match="expected up to 8 bits, got 9; write DoReFaActivations"):
+        pack(model, (6,))
+    model[2].function = DoReFaActivations(8)
+    assert [stage.kind for stage in pack(model, (6,)).stages][1] == "levels"
+
+
+def test_each_branch_rescales_for_itself():
+    def away_from_ties(model):
+        calm(model, np.random.default_rng(0))
+
+    branches = [
+        Sequential(Rescale(2 / 255, -1), Activation(SIGN)),
+        Sequential(Rescale(1 / 255, -0.25), Activation(SIGN)),
+        Sequential(Rescale(1 / 255), dense(12, 8), Activation(SIGN)),
+        Sequential(Rescale(1 / 255, -1), Dense(12, 3)),
+    ]
+    for parts in (branches[:3], branches):
+        n = 32 + 3 * (len(parts) == 4)
+        layers = Concatenate(*parts), dense(n, 4)
+        model, packed, images = real(*layers, shape=(12,), change=away_from_ties)
+        assert off(in_float64(model), packed, images) <= (packed.bound or 1e-5)
+
+
+def test_a_code_beside_a_branch_that_rescales():
+    code = Thermometer(12, 3).fit(np.random.default_rng(1).integers(0, 256, (90, 12), np.uint8))
+    first = Sequential(Rescale(-1 / 255), dense(12, 8), Activation(SIGN))
+    model = Sequential(Concatenate(first, code), dense(44, 3)).initialize(0)
+    first[1].bias.data[...] = 0.01
+    model.input_contract = InputContract("uint8", (12,))
+    images = np.random.default_rng(0).integers(0, 256, (200, 12), np.uint8)
+    assert off(model, pack(model, (12,)), images) <= 1e-5
+
+
+@pytest.mark.parametrize("around", [Residual, Concatenate])
+def test_what_a_branch_rescales_is_not_rescaled_beside_it(around):
+    inside = Sequential(Rescale(2, -1), dense(12, 12))
+    layers = Rescale(1 / 255), around(inside, Sequential())
+    model, packed, images = real(*layers, dense(12 if around is Residual else 24, 4), shape=(12,))
+    assert off(in_float64(model), packed, images) <= packed.bound < 0.1

@@ -10,6 +10,7 @@ from packed_models import dense
 from minibnn import (
     Activation,
     Adam,
+    Concatenate,
     DataLoader,
     DirectFeedback,
     Dropout,
@@ -18,6 +19,7 @@ from minibnn import (
     LogitCrossEntropy,
     PackError,
     Rescale,
+    Residual,
     Sequential,
     SignSTE,
     Thermometer,
@@ -95,3 +97,16 @@ def test_only_a_code_in_front_takes_other_numbers():
     with pytest.raises(PackError, match="expected a model that was trained on bytes"):
         trained_input(late, None)
     assert trained_input(Sequential(*late), (3,)) == ((3,), "uint8")
+
+
+@pytest.mark.parametrize("container", [Sequential, Residual, Concatenate])
+def test_codes_may_stand_in_branches(container):
+    """Where nothing is known, a code says how many features there are."""
+    code = Thermometer(3, 1).fit(np.eye(3, dtype=np.float32))
+    model = Sequential(Rescale(2.0), container(Sequential(code), Sequential()), dense(6, 2))
+    with pytest.raises(PackError, match=r"InputContract\('float32', \(3,\)\)"):
+        trained_input(model, None)
+    model.input_contract = InputContract("float32", (3,))
+    assert trained_input(model, None) == ((3,), "float32")
+    plain = Sequential(container(Sequential(dense(3, 3)), Sequential(dense(3, 3))), code)
+    assert trained_input(plain, (3,)) == ((3,), "uint8")

@@ -10,7 +10,15 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from minibnn import Activation, BatchNorm, DoReFaActivations, Heaviside, SignSTE
+from minibnn import (
+    Activation,
+    BatchNorm,
+    DoReFaActivations,
+    Heaviside,
+    Rescale,
+    SignSTE,
+    Standardize,
+)
 from minibnn.packed.compile import bounds
 from minibnn.packed.compile.fold import Fold, Integers
 from minibnn.packed.compile.values import (
@@ -129,11 +137,24 @@ def test_a_constant_channel_counts_by_its_value():
 @pytest.mark.parametrize("low", [2**31 - 3, -(2**31)])
 def test_terms_much_larger_than_their_sum(low):
     """The steepest slopes, far from 0, still leave bits behind the point."""
-    of = [(F(98303, 3), F(-98303, 3) * (low + 1))]
+    of = [(F(98300, 3), F(-98300, 3) * (low + 1))]
     v = value([low], [low + 2])
     found, stage = scaled(v, F(1), of)
     assert stage.shift >= 3
     assert lost(of, F(1), v, stage.run(inputs(v))) <= found.error[SAME].max()
+
+
+@pytest.mark.parametrize("width", [2, 9, 100, 5000])
+def test_ranges_far_from_0_lose_no_more_than_others(width):
+    """What the slope is rounded by would count two thousand million times from 0."""
+    rise = F(2**17 - 3, 4 * width)  # to nearly the largest number
+    for low in (2**31 - 1 - width, -(2**31), 2**30):
+        of = [(rise, -rise * (low + F(width, 2)))]
+        v = value([low], [low + width])
+        found, stage = scaled(v, F(1), of)
+        assert found.range.within(LEAST, MOST)
+        assert lost(of, F(1), v, stage.run(inputs(v))) <= found.error[SAME].max()
+        assert found.error[SAME].max() < 0.6 + width / 2**stage.shift
 
 
 def test_errors_go_on():
@@ -186,10 +207,12 @@ def test_values_as_affine_functions():
     units = (F(2), F(-3))
     with_fold = value([0, 0], [9, 9])
     with_fold = Value(**{**vars(v), "fold": fold(v, units)})
-    assert as_affine(with_fold, F(5), F(6)) == [(2, 0), (-3, 0)]
-    assert as_affine(value([0], [255], "pixels"), F(5), F(6)) == [(5, 6)]
-    assert as_affine(value([0], [9], "numbers", F(1, 8)), F(5), F(6)) == [(F(1, 8), 0)]
-    assert as_affine(value([-1], [1], "bits"), F(5), F(6)) == [(1, 0)]
+    assert as_affine(with_fold) == [(2, 0), (-3, 0)]
+    front = Rescale(5, 4), Standardize(1), Rescale(3, 2)
+    pixels = Value(**{**vars(value([0], [255], "pixels")), "front": front})
+    assert as_affine(pixels) == [(15, 14)]
+    assert as_affine(value([0], [9], "numbers", F(1, 8))) == [(F(1, 8), 0)]
+    assert as_affine(value([-1], [1], "bits")) == [(1, 0)]
 
 
 def test_errors_of_accumulators_are_taken_by_the_slopes():

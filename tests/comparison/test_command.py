@@ -15,7 +15,7 @@ from fuzz_writer import killed_everywhere
 from minibnn import Adam
 from minibnn.__main__ import main
 from minibnn.atomic_file import whole_file
-from minibnn.compare import command
+from minibnn.comparison import command
 
 
 def run(tmp_path, *arguments):

@@ -18,7 +18,7 @@ from minibnn import (
     Ternary,
     load_sample,
 )
-from minibnn.compare import Entry, compare, parse_piece
+from minibnn.comparison import Entry, compare, parse_piece
 from minibnn.layers.weighted import Weighted
 from minibnn.recipes import RECIPES
 

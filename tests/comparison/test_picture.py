@@ -7,8 +7,8 @@ import io
 import pytest
 from comparison_runs import table
 
-from minibnn.compare import rank
-from minibnn.compare.picture import plot_comparison
+from minibnn.comparison import rank
+from minibnn.comparison.picture import plot_comparison
 
 
 def test_the_picture_shows_every_run_every_mean_and_the_letters():

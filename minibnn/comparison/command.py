@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import math
+import shlex
 import sys
 from dataclasses import replace
 from itertools import product
@@ -12,27 +13,40 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from minibnn.backend import get_backend
-from minibnn.compare.grid import Entry, Piece, compare, parse_piece, require_usable
-from minibnn.compare.picture import plot_comparison
-from minibnn.compare.ranking import rank
+from minibnn.comparison.grid import Entry, Piece, compare, parse_piece, require_usable
+from minibnn.comparison.own import own_comparison
+from minibnn.comparison.picture import plot_comparison
+from minibnn.comparison.ranking import rank
 from minibnn.data.mnist import load_by_options
+from minibnn.data.options import (
+    add_data,
+    add_reading,
+    data_of,
+    reading_of,
+    require_no_mnist_options,
+    require_no_reading,
+)
 from minibnn.functions import Function
 from minibnn.optimizers import Optimizer
-from minibnn.recipes import RECIPES
+from minibnn.recipes import RECIPES, recipe_named, recipe_text
 from minibnn.result_folder import ResultFolder
+from minibnn.training.recipe import Recipe
 from minibnn.version import __version__
 
 if TYPE_CHECKING:
     import pandas as pd
 
 DESCRIPTION = """\
-Compare quantizers and optimisers on one recipe, over several seeds, on training images held out.
+Compare quantizers and optimisers on one recipe, over several seeds, on training images held out, of
+MNIST or of your own data.
 Two entries are not ranked if their difference lies inside the noise of the seeds: they share a
 letter in the last column of the table."""
 EPILOG = """\
 example:
   python -m minibnn compare --quantizers 'SignSTE(clip=1.0)' ApproxSign SwishSign \\
       --optimizers Adam AdaMax 'SGD(0.1, momentum=0.9)' --recipe modern --seeds 5
+
+  python -m minibnn compare sensor.csv --quantizers SignSTE ApproxSign SwishSign
 
 A PIECE is the name of a class of minibnn, or a call with plain arguments. An optimiser's first
 argument is its initial learning rate (default: the recipe's own), which decays as in the recipe.
@@ -47,8 +61,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.formatter_class = argparse.RawDescriptionHelpFormatter
     add = parser.add_argument
     # fmt: off
-    add("--recipe", default="modern", choices=RECIPES, metavar="NAME",
-        help=f"one of {', '.join(RECIPES)}; default: %(default)s")
+    add_data(parser, "your own data, as in train; default: MNIST")
+    add("--recipe", type=recipe_text, metavar="NAME",
+        help=f"one of {', '.join(RECIPES)}, or FILE.py:FUNCTION, which returns a Sequential or a "
+        "Recipe; default: modern; on DATA, a default network")
     add("--quantizers", nargs="+", default=[], metavar="PIECE",
         help="of the hidden activations; default: the recipe's own")
     add("--weight-quantizers", nargs="+", default=[], metavar="PIECE",
@@ -58,7 +74,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="runs of each entry; default: %(default)s")
     add("--epochs", type=int, metavar="N", help="default: the recipe's own")
     add("--held-out", type=int, metavar="N",
-        help="training images kept aside to compare on; default: a sixth of them")
+        help="training images kept aside to compare on; default: a sixth of them; of DATA, a fifth")
     add("--device", default="cpu", choices=("auto", "cpu", "gpu"), help="default: %(default)s")
     # commands/shared.py has these options too. It cannot be imported here: commands may import
     # compare, not the reverse. The default device differs.
@@ -72,6 +88,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="gets runs.csv, table.txt, config.json and, with matplotlib, comparison.png; "
         "default: %(default)s; those of an earlier comparison there are replaced at the end")
     # fmt: on
+    add_reading(parser)
 
 
 def run(given: argparse.Namespace) -> int:
@@ -85,21 +102,34 @@ def run(given: argparse.Namespace) -> int:
         list(map(parse_piece, texts, [kind] * len(texts))) or [None] for texts, kind in kinds
     ]
     entries = [Entry(*pieces) for pieces in product(*choices)]
-    recipe = RECIPES[given.recipe]()
-    if given.epochs is not None:
-        recipe = replace(recipe, epochs=given.epochs)
-    require_usable(recipe, entries, given.seeds)
+    own = data_of(given)
     backend = get_backend(given.device)
-    data = load_by_options(given.dataset, given.data_dir, verify=not given.no_verify)
-    held_out = len(data.train_images) // 6 if given.held_out is None else given.held_out
-    split = data.validation_split(held_out, np.random.default_rng(0))
+    if own is None:
+        require_no_reading(given)
+        recipe = _of_epochs(recipe_named(given.recipe or "modern"), given.epochs)
+        require_usable(recipe, entries, given.seeds)
+        data = load_by_options(given.dataset, given.data_dir, verify=not given.no_verify)
+        held_out = len(data.train_images) // 6 if given.held_out is None else given.held_out
+        split = data.validation_split(held_out, np.random.default_rng(0))
+        name, samples = data.name, "training images"
+    else:
+        require_no_mnist_options(given)
+        recipe, split = own_comparison(own, reading_of(given), given.recipe, given.held_out)
+        recipe = _of_epochs(recipe, given.epochs)
+        require_usable(recipe, entries, given.seeds)
+        held_out, name, samples = len(split.test_images), own, "training samples"
     title = (
-        f"{given.recipe} on {data.name}, {_several(recipe.epochs, 'epoch')}, "
+        f"{recipe.name} on {name}, {_several(recipe.epochs, 'epoch')}, "
         f"{_several(given.seeds, 'seed')}; "
-        f"accuracy on {held_out:,} training images held out"
+        f"accuracy on {held_out:,} {samples} held out"
     )
     # The values in use, instead of "auto" and None.
-    used = {"epochs": recipe.epochs, "held_out": held_out, "device": backend.name}
+    used = {
+        "recipe": recipe.name,
+        "epochs": recipe.epochs,
+        "held_out": held_out,
+        "device": backend.name,
+    }
     settings = {**vars(given), **used, "title": title, "minibnn": __version__}
     # Fails now, not after the runs. An earlier comparison there stays until this one has ended.
     folder = ResultFolder(given.out, FILES, settings)
@@ -136,7 +166,13 @@ def run(given: argparse.Namespace) -> int:
         print(f"interrupted; {kept}", file=sys.stderr)
         return 130
     folder.finish()
+    if own is not None:
+        print(f"next: python -m minibnn train {shlex.join([own])} -o model.safetensors")
     return 0
+
+
+def _of_epochs(recipe: Recipe, epochs: int | None) -> Recipe:
+    return recipe if epochs is None else replace(recipe, epochs=epochs)
 
 
 def format_table(ranking: pd.DataFrame) -> str:

@@ -11,8 +11,8 @@ from comparison_runs import table
 from hypothesis import given
 from hypothesis import strategies as st
 
-from minibnn.compare import rank
-from minibnn.compare.ranking import _letters, student_quantile
+from minibnn.comparison import rank
+from minibnn.comparison.ranking import _letters, student_quantile
 
 
 @pytest.mark.parametrize(
