@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import csv
 import io
-import math
 import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -352,38 +351,54 @@ def _numbers(
 
     A column with a few texts among numbers is neither, and an error.
     """
-    found = [_number(cells[r]) for r in known]
-    texts = [r for r, number in zip(known, found, strict=True) if number is None]
-    if texts:
+    found = _all_numbers([cells[r] for r in known])
+    if found is None:
+        texts = [r for r in known if _number(cells[r]) is None]
         if len(texts) * 2 < len(known):
             r = texts[0]
             expected = f"a number in {table.where(rows[r], i)}, as in most rows"
-            hint = f"{_CORRECT}, or leave it empty" if "," not in cells[r] else _decimal(cells[r])
+            hint = _decimal(cells[r]) or f"{_CORRECT}, or leave it empty"
             raise SamplesError(table.path, expected, f"{cells[r]!r}", hint)
-        if any("," in cells[r] and _number(cells[r].replace(",", ".")) is not None for r in texts):
-            r = next(r for r in texts if "," in cells[r])
+        commas = [r for r in texts if _decimal(cells[r])]
+        if commas:
+            r = commas[0]
             expected = f"numbers with a decimal point in {table.where(rows[r], i)}"
             raise SamplesError(table.path, expected, f"{cells[r]!r}", _decimal(cells[r]))
         return None
-    numbers = [number for number in found if number is not None]
-    for r, number in zip(known, numbers, strict=True):
-        if not math.isfinite(number) or abs(number) > 3.4e38:
-            expected = f"a number that float32 holds in {table.where(rows[r], i)}"
-            raise SamplesError(table.path, expected, f"{cells[r]!r}", _CORRECT)
+    wrong = ~(np.abs(found) <= np.finfo(np.float32).max)
+    if wrong.any():
+        r = known[int(wrong.argmax())]
+        expected = f"a number that float32 holds in {table.where(rows[r], i)}"
+        raise SamplesError(table.path, expected, f"{cells[r]!r}", _CORRECT)
     if not all(cells[r].lstrip("+-").isdecimal() for r in known):
-        return np.array(numbers, np.float64)
-    for r, number in zip(known, numbers, strict=True):
-        if abs(number) > _EXACT:
-            expected = (
-                f"whole numbers up to {_EXACT}, which float32 holds, in {table.where(rows[r], i)}"
-            )
-            hint = "subtract an offset, or remove the column if it is a time or a key"
-            raise SamplesError(table.path, expected, f"{cells[r]!r}", hint)
-    return np.array(numbers, np.int64)
+        return found
+    wrong = np.abs(found) > _EXACT
+    if wrong.any():
+        r = known[int(wrong.argmax())]
+        where = table.where(rows[r], i)
+        expected = f"whole numbers up to {_EXACT}, which float32 holds, in {where}"
+        hint = "subtract an offset, or remove the column if it is a time or a key"
+        raise SamplesError(table.path, expected, f"{cells[r]!r}", hint)
+    return found.astype(np.int64)
+
+
+def _all_numbers(cells: list[str]) -> np.ndarray[Any, Any] | None:
+    """The cells as float64, or None if one of them is no number."""
+    try:
+        numbers = np.array([*map(float, cells)], np.float64)
+    except ValueError:
+        return None
+    return None if any("_" in cell for cell in cells) else numbers
 
 
 def _decimal(cell: str) -> str:
-    return f"write {cell.replace(',', '.')}"
+    """What to write for a number with commas, or "" for other texts."""
+    if "," not in cell:
+        return ""
+    for written in (cell.replace(",", "."), cell.replace(",", "")):
+        if _number(written) is not None:
+            return f"write {written}"
+    return ""
 
 
 def _y(

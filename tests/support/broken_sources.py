@@ -145,7 +145,7 @@ def tables() -> dict[str, Broken]:
         "units": table(TABLE + "5,6.5 kg,a\n", "line 6, column 'mass'", "'6.5 kg'"),
         "decimal comma": table("a;b;c\n1,5;2;x\n2,5;3;y\n", "decimal point in line 2", "'1,5'"),
         "one decimal comma": table('a,b,c\n"1,5",2,x\n2.5,3,y\n3.5,3,y\n', "line 2, column 'a'", "write 1.5"),
-        "thousands": table('a,b,c\n"1,234.5",2,x\n2,3,y\n3,3,y\n', "line 2, column 'a'"),
+        "thousands": table('a,b,c\n"1,234.5",2,x\n2,3,y\n3,3,y\n', "line 2, column 'a'", "write 1234.5"),
         "missing value": table(TABLE + "5,,a\n", "line 6, column 'mass'", "a missing value, one of 1"),
         "question mark": table(TABLE + "?,6,a\n", "line 6, column 'age'", "(?)"),
         "missing target": table(TABLE + "5,6,\n", "line 6, column 'kind'", "drops such rows"),
