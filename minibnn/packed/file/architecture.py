@@ -34,6 +34,8 @@ from minibnn.packed.stages import (
 )
 from minibnn.windows import Windows
 
+NUMBERS_SHIFT = 2**9  # more than float32 outputs need; so that float64 holds the numbers
+
 
 def build(described: Any, arrays: dict[str, HostArray]) -> tuple[Interface, tuple[Stage, ...]]:
     """What a description takes and gives, and its stages with their arrays.
@@ -79,6 +81,9 @@ def build(described: Any, arrays: dict[str, HostArray]) -> tuple[Interface, tupl
     for names, count in ((features, input_shape[-1]), (classes, max(shape[-1], 2))):
         if names is not None and not len(names) == len(set(names)) == count:
             raise ValueError(f"expected {count} different names")
+    last = program[-1]
+    if numbers and isinstance(last, ScoreStage) and abs(last.shift) > NUMBERS_SHIFT:
+        raise ValueError(f"expected numbers of a shift up to {NUMBERS_SHIFT}, got {last.shift}")
     program = with_checked_sizes(input_shape, program)
     return Interface(input_shape, dtype, features, classes, numbers), program
 

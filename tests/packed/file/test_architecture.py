@@ -8,12 +8,13 @@ import tracemalloc
 
 import numpy as np
 import pytest
+from coded_tables import of_numbers, table
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from integer_files import NUMBER, every_kind
 from packed_files import changed, load_bytes, small
 
-from minibnn import PackedFileError, pack
+from minibnn import PackedFileError, pack, save_packed
 from minibnn.packed.description import describe, named_arrays, to_json
 from minibnn.packed.file import container
 from minibnn.packed.file.architecture import build
@@ -65,7 +66,7 @@ def test_absurd_architectures(programs, integers, data):
     if extra:
         name = data.draw(st.sampled_from(["stride", "dilation", "border", "falling", "pixels",
                                           "border_value", "out_shape", "in_shape", "width", "dtype",
-                                          "input_dtype", "features", "classes", "sources", "groups",
+                                          "input_dtype", "features", "classes", "numbers", "sources", "groups",
                                           "levels", "parts", "mask", "takes", "shift", "x"]))  # fmt: skip
         path = (*path[:-1], name)
         new = [] if new is KeyError else new
@@ -355,3 +356,27 @@ def test_one_spelling_of_a_graph(integers):
     ):  # fmt: skip
         with pytest.raises(PackedFileError, match="another form of JSON"):
             load_bytes(changed(integers, lambda a, *_, i=i, v=values: a["stages"][i].update(v)))
+
+
+def test_absurd_numbers(tmp_path):
+    """A model of numbers that has classes, or numbers that no float holds."""
+    path = tmp_path / "file"
+    packed = pack(of_numbers(), numbers=True)
+    save_packed(packed, path)
+    file = path.read_bytes()
+    architecture = json.loads(container.read(file, "file").metadata["architecture"])
+    assert architecture["numbers"] is True
+    last = len(architecture["stages"]) - 1
+    for where, value in [
+        (("numbers",), False),
+        (("numbers",), 1),
+        (("classes",), ["no", "yes"]),
+        (("stages", last, "shift"), 513),
+        (("stages", last, "shift"), -513),
+    ]:
+        text = to_json(put(architecture, where, value))
+        with pytest.raises(PackedFileError):
+            load_bytes(changed(file, lambda *a, text=text: a[3].update(architecture=text)))
+    text = to_json(put(architecture, ("stages", last, "shift"), -512))
+    huge = load_bytes(changed(file, lambda *a: a[3].update(architecture=text)))
+    assert np.isfinite(huge.predict(table()[0])).all()
