@@ -76,3 +76,10 @@ def test_other_folders_have_no_idx_files(tmp_path):
     assert not idx_folder(str(tmp_path))
     write_idx(tmp_path / "images.idx", TRAIN)
     assert idx_folder(str(tmp_path))
+
+
+def test_gzipped_files_come_first_as_for_mnist(tmp_path):
+    fill(tmp_path, SPELLINGS[0])
+    fill(tmp_path, SPELLINGS[0], ".gz")
+    write_idx(tmp_path / "train-images-idx3-ubyte", TRAIN[::-1])
+    np.testing.assert_array_equal(read_parts(tmp_path)[0].x, TRAIN)
