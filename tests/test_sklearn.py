@@ -9,17 +9,31 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from minibnn import disagreements, load_packed, save_packed
+
 pytest.importorskip("sklearn", minversion="1.6", reason="scikit-learn is not installed")
 
-from sklearn.base import clone
-from sklearn.datasets import load_diabetes, load_iris, load_wine
-from sklearn.model_selection import GridSearchCV, cross_val_score, train_test_split
-from sklearn.pipeline import make_pipeline
-from sklearn.preprocessing import OrdinalEncoder, StandardScaler
-from sklearn.utils.estimator_checks import parametrize_with_checks
 
-from minibnn import disagreements, load_packed, save_packed
-from minibnn.sklearn import BinaryNetClassifier, BinaryNetRegressor
+def given(module, *names):
+    """What a module of scikit-learn has; it may be missing."""
+    found = pytest.importorskip(module)
+    return [getattr(found, name) for name in names]
+
+
+(clone,) = given("sklearn.base", "clone")
+load_diabetes, load_iris, load_wine = given(
+    "sklearn.datasets", "load_diabetes", "load_iris", "load_wine"
+)
+GridSearchCV, cross_val_score, train_test_split = given(
+    "sklearn.model_selection", "GridSearchCV", "cross_val_score", "train_test_split"
+)
+(make_pipeline,) = given("sklearn.pipeline", "make_pipeline")
+OrdinalEncoder, StandardScaler = given("sklearn.preprocessing", "OrdinalEncoder", "StandardScaler")
+(parametrize_with_checks,) = given("sklearn.utils.estimator_checks", "parametrize_with_checks")
+
+BinaryNetClassifier, BinaryNetRegressor = given(
+    "minibnn.sklearn", "BinaryNetClassifier", "BinaryNetRegressor"
+)
 
 # As scikit-learn lists it for its own SGDClassifier and SGDRegressor.
 EXPECTED_FAILURES = {

@@ -167,8 +167,8 @@ def zero_padding(passes: Passes, gauge: Gauge) -> None:
             if not others:
                 return finding(
                     severity="warning",
-                    meaning="beside inputs of +1 and -1, 0 is a third value: beside counting "
-                    "bits, the packed products need a mask for the padding",
+                    meaning="beside inputs of +1 and -1, 0 is a third value, for which packed "
+                    "products need a mask",
                     hint="use padding_value=-1 or padding_value=1, or padding=0",
                 )
             if zeros or step is not first:

@@ -10,6 +10,7 @@ import tomllib
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 from devices import STRICT
 
@@ -97,7 +98,8 @@ def test_a_command_of_a_page_is_there_and_takes_its_options(words, capsys):
 def test_the_three_lines_to_a_microcontroller(tmp_path, monkeypatch, capsys):
     """README's block, on the bundled sample and for one epoch so that it takes seconds."""
     text = (ROOT / "README.md").read_text(encoding="utf-8")
-    block = next(b for _, b in fenced(text) if b.startswith("python -m minibnn train"))
+    start = "python -m minibnn train --recipe modern"
+    block = next(b for _, b in fenced(text) if b.startswith(start))
     monkeypatch.chdir(tmp_path)
     for line in block.splitlines():
         words = shlex.split(line)[3:]
@@ -105,6 +107,22 @@ def test_the_three_lines_to_a_microcontroller(tmp_path, monkeypatch, capsys):
         assert main([*words, *short]) == 0
     assert load_packed("digits.safetensors").classes == 10
     assert "digits_predict" in Path("digits.h").read_text()
+
+
+def test_the_four_lines_for_a_table(tmp_path, monkeypatch, capsys):
+    """README's block on data of one's own, for a few epochs."""
+    text = (ROOT / "README.md").read_text(encoding="utf-8")
+    block = next(b for _, b in fenced(text) if b.startswith("python -m minibnn train sensor.csv"))
+    monkeypatch.chdir(tmp_path)
+    rng = np.random.default_rng(0)
+    x = rng.normal(size=(200, 3))
+    table = pd.DataFrame(x, columns=["a", "b", "c"]).assign(kind=np.where(x[:, 0] > 0, "x", "y"))
+    table.to_csv("sensor.csv", index=False)
+    for line in block.splitlines():
+        words = shlex.split(line)[3:]
+        assert main([*words, *["--epochs", "5"] * (words[0] == "train")]) == 0
+    assert load_packed("sensor.safetensors").class_names == ("x", "y")
+    assert "sensor_predict" in Path("sensor.h").read_text()
 
 
 def test_a_loop_of_captured_steps(monkeypatch):

@@ -187,7 +187,7 @@ def test_a_border_of_zeros_around_signs(between, backend):
     (finding,) = (f for f in report.findings if f.kind == "zero-padding")
     side = 3 if any(isinstance(layer, MaxPool2D) for layer in between) else 4
     assert finding.figure == pytest.approx(1 - side**2 / (side + 2) ** 2)
-    assert "need a mask for the padding" in finding.meaning
+    assert "products need a mask" in finding.meaning
     kinds = [stage.kind for stage in pack(model.to("cpu"), (6, 6)).stages]
     assert "integer_conv" in kinds  # with a mask
     # What it says to try works.
