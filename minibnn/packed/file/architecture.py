@@ -81,9 +81,9 @@ def build(described: Any, arrays: dict[str, HostArray]) -> tuple[Interface, tupl
     for names, count in ((features, input_shape[-1]), (classes, max(shape[-1], 2))):
         if names is not None and not len(names) == len(set(names)) == count:
             raise ValueError(f"expected {count} different names")
-    last = program[-1]
-    if numbers and isinstance(last, ScoreStage) and abs(last.shift) > NUMBERS_SHIFT:
-        raise ValueError(f"expected numbers of a shift up to {NUMBERS_SHIFT}, got {last.shift}")
+    end = program[-1]
+    if numbers and isinstance(end, ScoreStage) and abs(end.shift) > NUMBERS_SHIFT:
+        raise ValueError(f"expected numbers of a shift up to {NUMBERS_SHIFT}, got {end.shift}")
     program = with_checked_sizes(input_shape, program)
     return Interface(input_shape, dtype, features, classes, numbers), program
 
