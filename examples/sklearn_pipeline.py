@@ -24,6 +24,7 @@ from typing import Any
 import numpy as np
 
 from minibnn import export_c
+from minibnn.atomic_file import whole_file
 from minibnn.packed import PackedModel
 
 try:
@@ -69,7 +70,8 @@ def search(X: Any, y: Any, epochs: int | None, seed: int) -> GridSearchCV:
 def labels_in_c(packed: PackedModel, samples: np.ndarray[Any, Any], out: Path) -> list[str] | None:
     """The labels that the compiled header gives; None if there is no compiler."""
     export_c(packed, out / "wine.h", name="wine")
-    (out / "main.c").write_text(PROGRAM)
+    with whole_file(out / "main.c") as file:
+        file.write(PROGRAM.encode())
     compiler = next(filter(None, map(shutil.which, ("cc", "gcc", "clang"))), None)
     if compiler is None:
         return None

@@ -9,6 +9,7 @@ from fractions import Fraction
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 
 import minibnn
@@ -51,6 +52,7 @@ from minibnn import (
     Radial,
     RandomShift,
     RandomStream,
+    Recipe,
     Rescale,
     Reshape,
     Sequential,
@@ -75,6 +77,7 @@ from minibnn import (
     pack,
     plot_function,
     plot_weight_bits,
+    rank,
     read_idx,
     write_idx,
 )
@@ -255,6 +258,8 @@ INTEGERS = {
     "plot_weight_bits.columns": (lambda n: bits_drawn(image_shape=(3, 4), columns=n), 1),
     "read_idx.max_bytes": (idx, 3),
     "Recipe.epochs": (lambda n: finn("f", 8, input_bits=1, epochs=n, learning_rate=0.1).epochs, 3),
+    "Recipe.batch_size": (lambda n: Recipe("r", tiny, 1, n, 0.1).batch_size, 3),
+    "Recipe.held_out": (lambda n: Recipe("r", tiny, 1, 9, 0.1, held_out=n).held_out, 3),
     "Recipe.seed": (
         lambda n: RECIPES["seed"]().train(tiny(), seed=n, epochs=1, held_out=30)[1].to_csv(),
         3,
@@ -270,6 +275,9 @@ INTEGERS = {
 
 MAY_BE_NONE = ("AveragePool2D.stride", "MaxPool2D.stride", "Layer.predict", "fit.evaluate_train")
 SEEDS = ("check_gradients.rng", "Layer.initialize", "Recipe.seed")
+
+RUNS = pd.DataFrame({"entry": ["a", "a", "b", "b"], "seed": [0, 1, 0, 1],
+                     "accuracy": [0.1, 0.3, 0.5, 0.6]})  # fmt: skip
 
 # Callables with a number argument, and a valid value; it and 1 may have any numeric type.
 NUMBERS = {
@@ -326,6 +334,7 @@ NUMBERS = {
     "InputContract.high": (lambda v: InputContract("float32", (3,), 0.0, v), 0.5),
     "LogitCrossEntropy.label_smoothing": (LogitCrossEntropy, 0.5),
     "RandomShift.fill": (lambda v: RandomShift(2, v).fill, 0.5),
+    "rank.resolution": (lambda v: rank(RUNS, resolution=v).to_csv(), 0.5),
     "Rescale.scale": (Rescale, 0.5),
     "Rescale.offset": (lambda v: Rescale(1.0, v), 0.5),
     "Uniform.low": (Uniform, 0.5),
@@ -405,6 +414,10 @@ RECORDS = [
 ]
 
 
+# Of pictures, which take a package; tests/data/test_folders.py has them.
+SIZES = ("read_parts.size", "read_samples.size")
+
+
 def test_no_public_callable_is_left_out():
     missing = []
     for name in minibnn.__all__:
@@ -417,7 +430,7 @@ def test_no_public_callable_is_left_out():
         for p in parameters:
             kinds = set(re.findall(r"\b(int|float)\b", str(p.annotation)))
             table = {**INTEGERS, **NUMBERS}
-            if kinds and f"{name}.{p.name}" not in table:
+            if kinds and f"{name}.{p.name}" not in {**table, **dict.fromkeys(SIZES)}:
                 missing.append(f"{name}.{p.name}")
     assert missing == []
 

@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from minibnn.checks import number
+
 if TYPE_CHECKING:
     import pandas as pd
 
@@ -50,6 +52,7 @@ def rank(runs: pd.DataFrame, score: str = "accuracy", *, resolution: float = 0.0
     >>> rank(runs).tied.to_dict()
     {'x': 'a', 'y': 'a', 'z': 'b'}
     """
+    resolution = number("rank", "resolution", resolution)
     import pandas as pd
 
     runs = runs.assign(**{score: runs[score].astype(float)})
