@@ -6,7 +6,7 @@ import sys
 import time
 import traceback
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import Any, Literal, TypeAlias
 
 from minibnn.checks import integer, number
@@ -154,9 +154,35 @@ class Ranks:
         with self.watch(what):
             return list(self.comm.allgather(value))
 
+    def in_turn(self, rows: Any) -> Any:
+        """Rows that the ranks have computed in turn, row i on rank i modulo `size`, as one array.
+
+        Shapes: rows (own, values); the result (all, values).
+        """
+        import numpy as np
+
+        parts = self.of_all(rows, "evaluating")
+        together = np.empty((sum(map(len, parts)), max(part.shape[1] for part in parts)))
+        for rank, part in enumerate(parts):
+            if len(part):
+                together[rank :: self.size] = part
+        return together
+
     def require_alike(self, who: str, facts: Mapping[str, str], hint: str) -> None:
         """Raise RanksDifferError, on all ranks, unless they have the same facts."""
         require_alike(who, self.of_all(dict(facts), "comparing the ranks"), hint)
+
+    def one_thread(self) -> AbstractContextManager[Any]:
+        """A context in which matrix products use one BLAS thread, if sums are to be exact.
+
+        More threads could change the order of a product's additions.
+        """
+        if not self.exact:
+            return nullcontext()
+        from threadpoolctl import threadpool_limits
+
+        limits: AbstractContextManager[Any] = threadpool_limits(limits=1, user_api="blas")
+        return limits
 
     @contextmanager
     def ending_together(self, *agreed: type[BaseException], brief: bool = False) -> Iterator[None]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import nullcontext
 from functools import partial
 from typing import Any
 
@@ -66,19 +66,10 @@ class DataParallel(PlainSteps):
         copies = self._turns.parts - 1
         self._replicas = [Replica(self.model, self.holders) for _ in range(copies)]
         try:
-            with self.one_thread():
+            with self.ranks.one_thread():
                 return super().epoch(loader, on_steps)
         finally:
             self._replicas = []
-
-    def one_thread(self) -> AbstractContextManager[Any]:
-        """A context with one BLAS thread, if the sums are to be exact."""
-        if not self.ranks.exact:
-            return nullcontext()
-        from threadpoolctl import threadpool_limits
-
-        limits: AbstractContextManager[Any] = threadpool_limits(limits=1, user_api="blas")
-        return limits
 
     def step(self, x: Array, labels: Array, allowed: Array, weights: Array | None = None) -> Array:
         """See `PlainSteps.step`; all ranks get the whole batch, and the whole batch's loss."""
