@@ -53,10 +53,11 @@ class Watch:
             time.sleep(min(1.0, self.seconds / 4))
             since = self._since
             if since is not None and time.monotonic() - since > self.seconds:
-                sys.stderr.write(
+                stream = sys.__stderr__ or sys.stderr  # a rank may be silenced otherwise
+                stream.write(
                     f"{self.who}: waited {self.seconds:g} s for the other ranks, {self._what}; one "
                     "of them is lost, stopped or very slow; this rank ends. The last checkpoint is "
                     "whole: run the same command again, with a larger timeout if they were slow\n"
                 )
-                sys.stderr.flush()
+                stream.flush()
                 os._exit(LOST)  # no other way out of a call that does not return
