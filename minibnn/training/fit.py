@@ -389,7 +389,7 @@ def _steps(capture: bool | None, calls: Callbacks, model: Layer) -> type[PlainSt
             f"training without a captured step: {name} has on_step, which may change something "
             "after each step",
             UserWarning,
-            stacklevel=3,
+            stacklevel=4,
         )
         return PlainSteps
     return CapturedSteps if capturing else PlainSteps

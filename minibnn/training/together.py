@@ -149,7 +149,7 @@ class Together(Alone):
                 "fit: the ranks' processors or BLAS threads differ, so that their last bits may, "
                 "too; after each epoch all take over rank 0's values",
                 UserWarning,
-                stacklevel=4,
+                stacklevel=5,
             )
 
     def lead(self, parts: Mapping[str, Stateful], restored: bool) -> None:
