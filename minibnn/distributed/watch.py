@@ -25,18 +25,25 @@ class Watch:
     Args:
         who: begins the message.
         seconds: how long a wait may last.
+
+    Attributes:
+        waits: how many there were: collective calls of MPI.
+        nbytes: how many bytes this rank has given to them.
     """
 
     def __init__(self, who: str, seconds: float) -> None:
         self.who = who
         self.seconds = seconds
+        self.waits = self.nbytes = 0
         self._what = ""
         self._since: float | None = None  # None: it does not wait
         self._thread: threading.Thread | None = None
 
-    def __call__(self, what: str) -> Watch:
-        """Say what the next wait is for."""
+    def __call__(self, what: str, nbytes: int = 0) -> Watch:
+        """Say what the next wait is for, and how many bytes this rank gives."""
         self._what = what
+        self.waits += 1
+        self.nbytes += nbytes
         return self
 
     def __enter__(self) -> None:
