@@ -10,7 +10,7 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from minibnn.backend import Array
+from minibnn.backend import Array, backend_of
 from minibnn.distributed.parts import Division
 from minibnn.distributed.transport import Transport
 from minibnn.distributed.tree import Node, add_up, nodes_inside
@@ -46,9 +46,7 @@ class FastSums:
 
     def add_up(self, division: Division, arrays: Mapping[int, Array], like: Array) -> Array:
         """See `Sums`."""
-        (a,) = arrays.values() if arrays else (like * 0,)
-        if not arrays:
-            a[...] = 0  # also for what was not finite
+        (a,) = arrays.values() or (backend_of(like).xp.zeros_like(like),)
         if self.comm.size == 1:
             return a
         with self.watch("adding up", a.nbytes):
