@@ -35,7 +35,7 @@ from minibnn.training.evaluations import Evaluations
 from minibnn.training.flips import Flips
 from minibnn.training.job import circumstances, describe_job
 from minibnn.training.progress import Progress
-from minibnn.training.saving import saving, settings_of
+from minibnn.training.saving import TRAIN, saving, settings_of
 from minibnn.training.step import PlainSteps, check_training
 from minibnn.training.together import Alone, together
 
@@ -203,7 +203,7 @@ def _fit(
 
     _, labels, *own = train.look() if isinstance(train, DataLoader) else (None, None)
     weights = class_weights(class_weight, task, labels, model.backend, *own)
-    steps = company.steps(_steps(capture, calls, model))(
+    steps = company.steps(_steps(capture, calls, model), changing=bool(calls.each_step))(
         model, loss, optimizer, clip_norm=clip_norm, class_weights=weights
     )
     reported = metrics_of(metrics, task, "fit")
@@ -221,10 +221,17 @@ def _fit(
         parts["on_epoch"] = on_epoch
     settings = settings_of(clip_norm=clip_norm, class_weight=described(class_weight))
     settings |= company.settings()
+    how_long = {
+        "epochs": epochs,
+        "columns of the history": history.columns,
+        "evaluate_train": evaluate_train,
+        "a checkpoint": checkpoint is not None,
+    }
+    shared: dict[str, Any] = {"model": model, "loss": loss, "optimiser": optimizer}
     company.begin(
-        lambda: {**describe_job(model, loss, optimizer, train, held_out), **settings},
+        lambda: {**describe_job(model, loss, optimizer, train, held_out), **settings, **how_long},
         lambda: circumstances(model.backend),
-        {"model": model, "optimiser": optimizer, "training batches": train},
+        {**shared, TRAIN: train},
     )
 
     def table() -> pd.DataFrame:
@@ -314,7 +321,7 @@ def _fit(
                 row = evaluations.row(epoch, values, [*history.losses, *new])
                 history.add([*row, *of_flips])
                 display.end(dict(zip(history.columns, history.rows[-1], strict=True)))
-                company.compare_values(model, optimizer, epoch)
+                company.compare_values(shared, epoch)
                 calls.epoch(table)
                 calls.stopped = company.agree(interrupt, calls.stopped)
                 ended = epoch == epochs or calls.stopped

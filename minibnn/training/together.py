@@ -19,9 +19,8 @@ from typing import Any
 from minibnn.checks import require
 from minibnn.distributed import Ranks, RanksDifferError
 from minibnn.layers import Layer
-from minibnn.optimizers import Optimizer
 from minibnn.optimizers.diverged import DivergedError
-from minibnn.signals import Interrupt
+from minibnn.signals import Interrupt, note_ending
 from minibnn.state import Stateful
 from minibnn.state_file import flatten
 from minibnn.training.data_parallel import DataParallel
@@ -43,8 +42,8 @@ class Alone:
     first = True
     exit: type[SystemExit] = SystemExit
 
-    def steps(self, steps: type[PlainSteps]) -> Any:
-        """What makes the training steps."""
+    def steps(self, steps: type[PlainSteps], *, changing: bool) -> Any:
+        """What makes the training steps; `changing`: whether callbacks run after each of them."""
         return steps
 
     def settings(self) -> dict[str, Any]:
@@ -77,8 +76,8 @@ class Alone:
         """Tell the others of a signal, and whether to stop; whether anybody stops."""
         return stopped
 
-    def compare_values(self, model: Layer, optimizer: Optimizer, epoch: int) -> None:
-        """Make sure that all ranks have the same values."""
+    def compare_values(self, parts: Mapping[str, Stateful], epoch: int) -> None:
+        """Make sure that all ranks have the same values in these parts."""
 
 
 class Together(Alone):
@@ -96,9 +95,9 @@ class Together(Alone):
         self._signal = 0
         self._one_kind = True  # all ranks round alike
 
-    def steps(self, steps: type[PlainSteps]) -> Any:
+    def steps(self, steps: type[PlainSteps], *, changing: bool) -> Any:
         """Steps on parts of the batch."""
-        return partial(DataParallel, ranks=self.ranks)
+        return partial(DataParallel, ranks=self.ranks, changing=changing)
 
     def settings(self) -> dict[str, Any]:
         """How the sums are computed, unless that decides the last bits alone."""
@@ -168,12 +167,13 @@ class Together(Alone):
         return self._signal
 
     def agree(self, interrupt: Interrupt, stopped: bool) -> bool:
-        """See `Alone`; all ranks wait for each other here."""
+        """See `Alone`; all ranks wait for each other here, and end by the same signal."""
         number, anybody = self.ranks.greatest(interrupt.requested, stopped)
         self._signal = int(number)
+        note_ending(self._signal)
         return bool(anybody)
 
-    def compare_values(self, model: Layer, optimizer: Optimizer, epoch: int) -> None:
+    def compare_values(self, parts: Mapping[str, Stateful], epoch: int) -> None:
         """Compare digests of all values; of ranks of several kinds, take over rank 0's.
 
         Raises:
@@ -182,14 +182,14 @@ class Together(Alone):
         if self.ranks.alone:
             return
         if not self._one_kind:
-            parts = (model, optimizer)
-            states = self.ranks.from_first([part.state() for part in parts], "sharing values")
-            for part, state in zip(parts, states, strict=True):
-                part.restore(state)
+            own = {name: part.state() for name, part in parts.items()}
+            states = self.ranks.from_first(own, "sharing values")
+            for name, part in parts.items():
+                part.restore(states[name])
             return
         self.ranks.require_alike(
             f"fit, after epoch {epoch}",
-            {"the model": _digest(model), "the optimiser": _digest(optimizer)},
+            {f"the {name}": _digest(part) for name, part in parts.items()},
             "callbacks and layers must do the same on every rank, and draw from a RandomStream",
         )
 
