@@ -21,7 +21,7 @@ from minibnn.distributed import Ranks, RanksDifferError
 from minibnn.layers import Layer
 from minibnn.optimizers.diverged import DivergedError
 from minibnn.signals import Interrupt, note_ending
-from minibnn.state import Stateful
+from minibnn.state import State, Stateful
 from minibnn.state_file import flatten
 from minibnn.training.data_parallel import DataParallel
 from minibnn.training.step import PlainSteps
@@ -182,10 +182,11 @@ class Together(Alone):
         if self.ranks.alone:
             return
         if not self._one_kind:
-            own = {name: part.state() for name, part in parts.items()}
+            own = {name: _state(part) for name, part in parts.items()}
             states = self.ranks.from_first(own, "sharing values")
             for name, part in parts.items():
-                part.restore(states[name])
+                if states[name] is not None:
+                    part.restore(states[name])
             return
         self.ranks.require_alike(
             f"fit, after epoch {epoch}",
@@ -225,10 +226,18 @@ def _text(value: Any) -> str:
     return value if isinstance(value, str) else json.dumps(value, sort_keys=True, default=str)
 
 
+def _state(part: Stateful) -> State | None:
+    """An object's state; None for one of a user's own that has none, which a checkpoint needs."""
+    try:
+        return part.state()
+    except TypeError:
+        return None
+
+
 def _digest(part: Stateful) -> str:
     """Of all values of an object's state."""
     digest = hashlib.sha256()
-    arrays, numbers = flatten({"state": part.state()})
+    arrays, numbers = flatten({"state": _state(part)})
     for name in sorted(arrays):
         digest.update(f"{name} {arrays[name].dtype} {arrays[name].shape}".encode())
         digest.update(arrays[name].tobytes())
