@@ -33,9 +33,8 @@ from minibnn.training.display import display_for
 from minibnn.training.evaluate import StoppedError, check_data, shared_task
 from minibnn.training.evaluations import Evaluations
 from minibnn.training.flips import Flips
-from minibnn.training.job import circumstances, describe_job
 from minibnn.training.progress import Progress
-from minibnn.training.saving import TRAIN, saving, settings_of
+from minibnn.training.saving import saving, settings_of
 from minibnn.training.step import PlainSteps, check_training
 from minibnn.training.together import Alone, together
 
@@ -227,12 +226,7 @@ def _fit(
         "evaluate_train": evaluate_train,
         "a checkpoint": checkpoint is not None,
     }
-    shared: dict[str, Any] = {"model": model, "loss": loss, "optimiser": optimizer}
-    company.begin(
-        lambda: {**describe_job(model, loss, optimizer, train, held_out), **settings, **how_long},
-        lambda: circumstances(model.backend),
-        {**shared, TRAIN: train},
-    )
+    company.begin(model, loss, optimizer, train, held_out, {**settings, **how_long})
 
     def table() -> pd.DataFrame:
         return history.table(captured=steps.captured, stopped=calls.stopped)
@@ -321,7 +315,7 @@ def _fit(
                 row = evaluations.row(epoch, values, [*history.losses, *new])
                 history.add([*row, *of_flips])
                 display.end(dict(zip(history.columns, history.rows[-1], strict=True)))
-                company.compare_values(shared, epoch)
+                company.compare_values(model, loss, optimizer, epoch)
                 calls.epoch(table)
                 calls.stopped = company.agree(interrupt, calls.stopped)
                 ended = epoch == epochs or calls.stopped

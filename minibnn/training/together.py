@@ -5,20 +5,18 @@
 
 from __future__ import annotations
 
-import hashlib
-import inspect
-import json
 import sys
-import warnings
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 from minibnn.checks import require
+from minibnn.data.epochs import Loader
 from minibnn.distributed import Ranks, RanksDifferError
 from minibnn.layers import Layer
+from minibnn.losses import Loss
+from minibnn.optimizers import Optimizer
 from minibnn.optimizers.diverged import DivergedError
 from minibnn.signals import Interrupt, note_ending
 from minibnn.state import State, Stateful
@@ -56,9 +54,12 @@ class Alone:
 
     def begin(
         self,
-        job: Callable[[], Mapping[str, Any]],
-        circumstances: Callable[[], Mapping[str, str]],
-        parts: Mapping[str, Any],
+        model: Layer,
+        loss: Loss,
+        optimizer: Optimizer,
+        train: Loader,
+        validation: tuple[str, Loader] | None,
+        settings: Mapping[str, Any],
     ) -> None:
         """Compare the ranks before the first step."""
 
@@ -76,8 +77,8 @@ class Alone:
         """Tell the others of a signal, and whether to stop; whether anybody stops."""
         return stopped
 
-    def compare_values(self, parts: Mapping[str, Stateful], epoch: int) -> None:
-        """Make sure that all ranks have the same values in these parts."""
+    def compare_values(self, model: Layer, loss: Loss, optimizer: Optimizer, epoch: int) -> None:
+        """Make sure that all ranks have the same values."""
 
 
 class Together(Alone):
@@ -110,24 +111,34 @@ class Together(Alone):
 
     def begin(
         self,
-        job: Callable[[], Mapping[str, Any]],
-        circumstances: Callable[[], Mapping[str, str]],
-        parts: Mapping[str, Any],
+        model: Layer,
+        loss: Loss,
+        optimizer: Optimizer,
+        train: Loader,
+        validation: tuple[str, Loader] | None,
+        settings: Mapping[str, Any],
     ) -> None:
         """Compare the ranks: data, settings, code, versions, values and, if it matters, machines.
 
         Args:
-            job: gives what the training consists of, as numbers and texts.
-            circumstances: gives what decides the last bits.
-            parts: the objects that have a state, by name.
+            model: with its starting values.
+            loss: of the training.
+            optimizer: with its state.
+            train: the training batches.
+            validation: the data for evaluation, and what the user calls them.
+            settings: of `fit`, as far as they decide the result.
 
         Raises:
             RanksDifferError: if they differ.
         """
         if self.ranks.alone:
             return
-        about = dict(circumstances())
-        facts = {name: _text(value) for name, value in job().items()}
+        from minibnn.training.job import circumstances, describe_job  # slow to import
+
+        about = circumstances(model.backend)
+        job = {**describe_job(model, loss, optimizer, train, validation), **settings}
+        facts = {name: _text(value) for name, value in job.items()}
+        parts: dict[str, Any] = _parts(model, loss, optimizer) | {"training batches": train}
         facts |= {
             f"the starting values of the {name}": _digest(part) for name, part in parts.items()
         }
@@ -144,6 +155,8 @@ class Together(Alone):
         everybody = self.ranks.of_all(about, "comparing the ranks")
         self._one_kind = all(its == everybody[0] for its in everybody)
         if not self._one_kind and self.first:
+            import warnings
+
             warnings.warn(
                 "fit: the ranks' processors or BLAS threads differ, so that their last bits may, "
                 "too; after each epoch all take over rank 0's values",
@@ -173,7 +186,7 @@ class Together(Alone):
         note_ending(self._signal)
         return bool(anybody)
 
-    def compare_values(self, parts: Mapping[str, Stateful], epoch: int) -> None:
+    def compare_values(self, model: Layer, loss: Loss, optimizer: Optimizer, epoch: int) -> None:
         """Compare digests of all values; of ranks of several kinds, take over rank 0's.
 
         Raises:
@@ -181,6 +194,7 @@ class Together(Alone):
         """
         if self.ranks.alone:
             return
+        parts = _parts(model, loss, optimizer)
         if not self._one_kind:
             own = {name: _state(part) for name, part in parts.items()}
             states = self.ranks.from_first(own, "sharing values")
@@ -223,7 +237,14 @@ def _communicator() -> type:
 
 
 def _text(value: Any) -> str:
+    import json
+
     return value if isinstance(value, str) else json.dumps(value, sort_keys=True, default=str)
+
+
+def _parts(model: Layer, loss: Loss, optimizer: Optimizer) -> dict[str, Stateful]:
+    """What a step changes, by the names that messages use."""
+    return {"model": model, "loss": loss, "optimiser": optimizer}
 
 
 def _state(part: Stateful) -> State | None:
@@ -236,6 +257,9 @@ def _state(part: Stateful) -> State | None:
 
 def _digest(part: Stateful) -> str:
     """Of all values of an object's state."""
+    import hashlib  # these are slow to import
+    import json
+
     digest = hashlib.sha256()
     arrays, numbers = flatten({"state": _state(part)})
     for name in sorted(arrays):
@@ -247,6 +271,10 @@ def _digest(part: Stateful) -> str:
 
 def _digest_of_code(objects: Iterable[Any]) -> str:
     """Of minibnn's files, the program's, and those of the classes that take part."""
+    import hashlib
+    import inspect
+    from pathlib import Path
+
     home = Path(__file__).parents[1]
     files = {str(file.relative_to(home)): file for file in home.rglob("*.py")}
     classes = {type(one) for one in objects}
