@@ -11,7 +11,13 @@ from minibnn.backend.batch_parts import (
 from minibnn.backend.cpu import NumpyBackend
 from minibnn.backend.errors import DeviceError, NotFinite
 from minibnn.backend.operations import batch_mean, batch_sum, batch_total, matmul
-from minibnn.backend.select import CPU, backend_of, get_backend, register_backend
+from minibnn.backend.select import (
+    CPU,
+    backend_of,
+    divide_gpus,
+    get_backend,
+    register_backend,
+)
 
 __all__ = [
     "CPU",
@@ -25,6 +31,7 @@ __all__ = [
     "batch_sum",
     "batch_total",
     "count_in_whole_batch",
+    "divide_gpus",
     "get_backend",
     "is_part",
     "matmul",
