@@ -2,19 +2,26 @@
 
 from __future__ import annotations
 
-import minibnn
+from typing import Any
 
-OF_ERRORS: tuple[tuple[tuple[type[BaseException], ...], int], ...] = (
-    ((minibnn.WrongCheckpointError,), 2),
-    ((minibnn.CheckpointError,), 3),
-    ((minibnn.DataError, minibnn.PackedFileError, minibnn.ModelFileError), 3),
-    ((minibnn.DeviceError,), 4),
-    ((minibnn.DivergedError,), 5),
-    ((ValueError, TypeError), 2),
-    ((OSError, ImportError, MemoryError), 1),
-)
+import minibnn
 
 
 def code_of(error: BaseException) -> int | None:
     """The exit code of an error that a command may raise; None for any other."""
-    return next((code for kinds, code in OF_ERRORS if isinstance(error, kinds)), None)
+    files = (
+        minibnn.CheckpointError,
+        minibnn.DataError,
+        minibnn.PackedFileError,
+        minibnn.ModelFileError,
+    )
+    # The first that fits; names of minibnn are looked up here, since that imports its rooms.
+    codes: tuple[tuple[Any, int], ...] = (
+        (minibnn.WrongCheckpointError, 2),
+        (files, 3),
+        (minibnn.DeviceError, 4),
+        (minibnn.DivergedError, 5),
+        ((ValueError, TypeError), 2),
+        ((OSError, ImportError, MemoryError), 1),
+    )
+    return next((code for kinds, code in codes if isinstance(error, kinds)), None)

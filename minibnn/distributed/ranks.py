@@ -11,7 +11,7 @@ from typing import Any, Literal, TypeAlias
 
 import numpy as np
 
-from minibnn.backend import divide_gpus
+from minibnn.backend import DeviceError, divide_gpus
 from minibnn.checks import integer, number
 from minibnn.distributed.alike import require_alike
 from minibnn.distributed.mpi import mpi4py
@@ -121,10 +121,7 @@ class Ranks:
         self.rank: int = comm.rank
         self.size: int = comm.size
         if comm.size == mpi.COMM_WORLD.size:
-            machine = comm.Split_type(mpi.COMM_TYPE_SHARED)
-            if machine.size > 1:
-                divide_gpus(machine.rank, machine.size)
-            machine.Free()
+            _divide_gpus(self.comm, mpi.COMM_TYPE_SHARED)
         self.watch = Watch(f"rank {self.rank} of {self.size}", self.timeout)
         sums = ExactSums if self.exact else FastSums
         self.sums: Sums = sums(self.comm, self.watch)
@@ -132,6 +129,11 @@ class Ranks:
     def __repr__(self) -> str:
         of = f", micro_batches={self.micro_batches}" if self.exact else ""
         return f"Ranks({self.mode!r}, rank={self.rank}, size={self.size}{of})"
+
+    def close(self) -> None:
+        """Give the communicator back to MPI, which has a limited number; all ranks call it."""
+        self.watch.close()
+        self.comm.Free()
 
     @property
     def exact(self) -> bool:
@@ -247,3 +249,22 @@ class Ranks:
         stream.write(f"rank {self.rank} of {self.size}: {text}\nall {self.size} ranks end\n")
         stream.flush()
         self.comm.Abort(code)
+
+
+def _divide_gpus(comm: Any, of_machine: int) -> None:
+    """Give each rank of a machine a GPU of its own; all ranks call it.
+
+    Raises:
+        DeviceError: on all ranks, if one of them has opened another one's GPU before.
+    """
+    machine = comm.Split_type(of_machine)
+    error = None
+    try:
+        if machine.size > 1:
+            divide_gpus(machine.rank, machine.size)
+    except DeviceError as found:
+        error = found
+    machine.Free()
+    for found_error in comm.allgather(error):
+        if found_error is not None:
+            raise found_error

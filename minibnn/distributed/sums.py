@@ -51,7 +51,7 @@ class FastSums:
         if self.comm.size == 1:
             return a
         transport = self.transports.of(a)
-        with self.watch("adding up"):
+        with self.watch("adding up", a.nbytes):
             return transport.sum(a)
 
 
@@ -100,7 +100,7 @@ class ExactSums:
         everything = xp.empty((sum(map(len, nodes)), size), dtype)
         sent = xp.stack(own) if own else xp.empty(0, dtype)
         transport.ready()
-        with self.watch("adding up"):
+        with self.watch("adding up", sent.nbytes):
             self.comm.Allgatherv(sent, [everything, counts])
         return add_up(root, dict(zip(_flat(nodes), everything, strict=True)))
 
@@ -125,14 +125,15 @@ class ExactSums:
         received = xp.empty((sum(map(len, nodes)), shares[rank]), dtype)
         total = xp.empty(size, dtype)
         transport.ready()
-        with self.watch("adding up"):
+        with self.watch("adding up", sent.nbytes):
             self.comm.Alltoallv(
                 [sent, [len(own) * share for share in shares]],
                 [received, [len(its) * shares[rank] for its in nodes]],
             )
-            mine = add_up(root, dict(zip(_flat(nodes), received, strict=True)))
-            mine = xp.ascontiguousarray(mine)
-            transport.ready()
+        mine = add_up(root, dict(zip(_flat(nodes), received, strict=True)))
+        mine = xp.ascontiguousarray(mine)
+        transport.ready()
+        with self.watch("adding up", mine.nbytes):
             self.comm.Allgatherv(mine, [total, shares])
         return total
 

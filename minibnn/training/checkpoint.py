@@ -221,7 +221,7 @@ class Saver:
                 f"{path}: training goes on, but from here its last bits will differ from those of "
                 f"an uninterrupted one: {'; '.join(different)}",
                 UserWarning,
-                stacklevel=5,
+                stacklevel=6,
             )
         loader = "training batches"
         if own[loader].get("seed") != state[loader].get("seed"):
@@ -229,7 +229,7 @@ class Saver:
                 f"{path}: training goes on with the file's seed of the {loader}, which is another "
                 "one than here; for a training with another seed, choose another file",
                 UserWarning,
-                stacklevel=5,
+                stacklevel=6,
             )
         for name, part in self._parts.items():
             part.restore(state.get(name, {}))

@@ -399,7 +399,7 @@ def _steps(
             f"training without a captured step: {name} has on_step, which may change something "
             "after each step",
             UserWarning,
-            stacklevel=3,
+            stacklevel=4,
         )
         return PlainSteps
     return CapturedSteps if capturing else PlainSteps
