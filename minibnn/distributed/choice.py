@@ -88,7 +88,7 @@ def _tried(
     """A transport, if it works on all ranks, or why it does not."""
     if ask and not why_not:
         why_not = KINDS[kind].why_not(comm, backend)
-    reason = _first(comm.allgather(why_not))
+    reason = _said(comm.allgather(why_not))
     if reason:
         return None, reason
     found, error = None, ""
@@ -96,15 +96,19 @@ def _tried(
         found = KINDS[kind](comm, backend)
         total = found.sum(backend.xp.ones(3, np.float32))
         if backend.to_host(total).tolist() != [comm.size] * 3:
-            error = f"a sum of ones over {comm.size} ranks is {backend.to_host(total)}"
+            error = f"ones of {comm.size} ranks add up to {backend.to_host(total)}"
     except Exception as failure:  # CuPy, NCCL and MPI have errors of their own
         error = f"{type(failure).__name__}: {failure}"
-    reason = _first(comm.allgather(error))
+    reason = _said(comm.allgather(error))
     return (None, reason) if reason else (found, "")
 
 
-def _first(reasons: Sequence[str]) -> str:
-    return next((f"{text}, on rank {rank}" for rank, text in enumerate(reasons) if text), "")
+def _said(reasons: Sequence[str]) -> str:
+    """The first reason of any rank, and whose it is, if others have another; empty if none has."""
+    for rank, text in enumerate(reasons):
+        if text:
+            return text if len(set(reasons)) == 1 else f"{text}, on rank {rank}"
+    return ""
 
 
 def _gpu(backend: Backend) -> tuple[str, str]:

@@ -20,17 +20,13 @@ def why_not(comm: Any) -> str:
     Args:
         comm: an mpi4py communicator.
     """
-    from mpi4py import MPI
-
-    kinds = _kinds(comm)
-    if any(kind == "cuda" or kind.startswith("cuda:device") for kind in kinds):
+    if any(kind == "cuda" or kind.startswith("cuda:device") for kind in _kinds(comm)):
         return ""
-    name = MPI.Get_library_version()
+    name = " ".join(re.split(r"[\n,]", _library_version())[0].split())
     version = re.match(r"Open MPI v(\d+)", name)
-    if version is not None and int(version[1]) >= OPEN_MPI:
-        return "" if _open_mpi_says_yes(MPI.__file__) else "Open MPI says that it does not"
-    of = f", whose kinds of memory are {', '.join(kinds)}" if kinds else ""
-    return f"{name.splitlines()[0].strip()} does not say that it does{of}"
+    if version is not None and int(version[1]) >= OPEN_MPI and _open_mpi_says_yes():
+        return ""
+    return f"{name} does not say that it takes the arrays of a GPU"
 
 
 def _kinds(comm: Any) -> list[str]:
@@ -42,13 +38,19 @@ def _kinds(comm: Any) -> list[str]:
     return [] if found is None else [kind.strip() for kind in found.split(",")]
 
 
-def _open_mpi_says_yes(extension: str) -> bool:
-    """The answer of Open MPI's own function, which mpi4py does not have.
+def _library_version() -> str:
+    from mpi4py import MPI
 
-    Args:
-        extension: the file of mpi4py's module, through which the library is found that it uses.
-    """
+    name: str = MPI.Get_library_version()
+    return name
+
+
+def _open_mpi_says_yes() -> bool:
+    """The answer of Open MPI's own function, which mpi4py does not have."""
+    from mpi4py import MPI
+
     try:
-        return bool(ctypes.CDLL(extension).MPIX_Query_cuda_support())
+        # In the file of mpi4py's module, its library's functions are found, too.
+        return bool(ctypes.CDLL(MPI.__file__).MPIX_Query_cuda_support())
     except (OSError, AttributeError):
         return False

@@ -61,7 +61,7 @@ class Nccl(Transport):
         kind = str(a.dtype)
         if kind not in TYPES:
             return super().sum(a)
-        a = self.backend.xp.ascontiguousarray(a)
+        a = a if a.flags.c_contiguous else self.backend.xp.ascontiguousarray(a)
         stream = self.backend.xp.cuda.get_current_stream().ptr
         number = getattr(self._nccl, f"NCCL_{kind.upper()}")
         self._communicator.allReduce(

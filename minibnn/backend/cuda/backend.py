@@ -104,11 +104,8 @@ class CupyBackend(Backend):
                 f"expected GPU {its} for process {number} of {processes} on this machine, got GPU "
                 f"{self.device.number}, which was opened before"
             )
-            raise DeviceError(
-                f'device "gpu": {reason}\n'
-                '  hint:  make Ranks before anything asks for the GPU, such as to("gpu")',
-                reason,
-            )
+            hint = 'make Ranks before anything asks for the GPU, such as to("gpu")'
+            raise DeviceError(f'device "gpu": {reason}\n  hint:  {hint}', reason)
 
     def prove_graphs(self) -> None:
         """Test whether work can be captured, and set `graphs`."""

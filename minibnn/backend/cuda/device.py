@@ -94,12 +94,12 @@ def gpu_of(cupy: ModuleType, number: int, processes: int) -> int:
         reason = (
             f"expected a GPU for each of {processes} processes on this machine, got {count}{seen}"
         )
+        hint = (
+            f"start at most {count} on a machine, or set CUDA_VISIBLE_DEVICES to one GPU in each "
+            "process, if the launcher gives each its own, or all are to share one"
+        )
         raise DeviceError(
-            f'device "gpu" is unavailable: {reason}\n'
-            f"  hint:  start at most {count} on a machine; if the launcher gives each process its "
-            "own, or all are to share one, set CUDA_VISIBLE_DEVICES to one GPU in each process; or "
-            'use device "cpu"',
-            reason,
+            f'device "gpu" is unavailable: {reason}\n  hint:  {hint}; or use device "cpu"', reason
         )
     return number
 
