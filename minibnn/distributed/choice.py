@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import os
 from collections import defaultdict
 from collections.abc import Sequence
@@ -74,6 +73,8 @@ def choose(comm: Any, backend: Backend, kinds: Sequence[str]) -> Transport:
         found, reason = _tried(comm, backend, kind, known, ask=wanted != "mpi")
         if found is not None:
             if comm.rank == 0:
+                import logging
+
                 because = f" ({'; '.join(refused)})" if refused else ""
                 text = f"{comm.size} ranks add up {found.words}{because}"
                 logging.getLogger("minibnn").info(text)
