@@ -44,7 +44,8 @@ class DataParallel(PlainSteps):
 
     A rank with several parts has a copy of the model for each but the first; the copies share the
     parameters' values. In ``"exact"`` mode, matrix products use one BLAS thread: more could change
-    the order of their sums.
+    the order of their sums. On a GPU, these steps are not captured: their sums go to other ranks in
+    the middle of a step.
 
     Args:
         model: see `PlainSteps`; the same on all ranks.
@@ -131,12 +132,13 @@ class DataParallel(PlainSteps):
         models = [self.model, *(replica.model for replica in replicas)]
         losses = [self.loss, *(copy.deepcopy(self.loss) for _ in replicas)]
         values: dict[int, Array] = {}
+        here = self.model.backend.here if len(parts) > 1 else nullcontext  # for their threads
+        contexts = [here() for _ in parts]
 
         def work(i: int) -> None:
-            values[i] = self._part(
-                models[i], losses[i], x, labels, weights, parts[i],
-                _Lockstep(self, division, parts, i),
-            )  # fmt: skip
+            lockstep = _Lockstep(self, division, parts, i)
+            with contexts[i]:
+                values[i] = self._part(models[i], losses[i], x, labels, weights, parts[i], lockstep)
 
         self._turns.run([partial(work, i) for i in range(len(parts))])
         numbered = {part.number: i for i, part in enumerate(parts) if part.number is not None}

@@ -68,6 +68,7 @@ def circumstances(backend: Backend) -> dict[str, str]:
         "the device": repr(backend),
         "the processor's kind": platform.machine(),
         "NumPy's instruction sets": _instruction_sets(),
+        **backend.circumstances(),
     }
     libraries = [info for info in threadpool_info() if info["user_api"] == "blas"]
     for key, name in (

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from contextlib import AbstractContextManager
 from types import ModuleType
 from typing import Any
 
@@ -12,9 +13,17 @@ from minibnn.backend.array import Array, require_plain
 from minibnn.backend.base import Backend
 from minibnn.backend.capture.graphs import Graphs
 from minibnn.backend.cuda.cublas import Cublas, fits
-from minibnn.backend.cuda.device import WITH_TF32, Device, passing_hint, version_words
+from minibnn.backend.cuda.device import (
+    WITH_TF32,
+    Device,
+    gpu_of,
+    passing_hint,
+    version_words,
+)
 from minibnn.backend.cuda.kernels import Kernels, floats
 from minibnn.backend.cuda.signs import binary_sign
+from minibnn.backend.cuda.threads import here
+from minibnn.backend.errors import DeviceError
 from minibnn.backend.implementations import CUDA
 
 
@@ -72,6 +81,31 @@ class CupyBackend(Backend):
         """`a` copied to the host, after waiting for the device."""
         host: np.ndarray[Any, Any] = self.xp.asnumpy(a)
         return host
+
+    def here(self) -> AbstractContextManager[None]:
+        """See `Backend.here`."""
+        return here(self.xp)
+
+    def circumstances(self) -> dict[str, str]:
+        """See `Backend.circumstances`."""
+        runtime = self.xp.cuda.runtime
+        properties = runtime.getDeviceProperties(self.device.number)
+        return {
+            "the kind of GPU": properties["name"].decode(),
+            "the version of CuPy": self.xp.__version__,
+            "the version of CUDA": str(runtime.runtimeGetVersion()),
+        }
+
+    def require_place(self, number: int, processes: int) -> None:
+        """Raise DeviceError unless this GPU is that of the process; see `gpu_of`."""
+        its = gpu_of(self.xp, number, processes)
+        if its != self.device.number:
+            reason = (
+                f"expected GPU {its} for process {number} of {processes} on this machine, got GPU "
+                f"{self.device.number}, which was opened before"
+            )
+            hint = 'make Ranks before anything asks for the GPU, such as to("gpu")'
+            raise DeviceError(f'device "gpu": {reason}\n  hint:  {hint}', reason)
 
     def prove_graphs(self) -> None:
         """Test whether work can be captured, and set `graphs`."""

@@ -59,3 +59,26 @@ def test_the_hint_fits_the_driver_and_what_is_there(driver, installed, hint, ins
     assert hint in str(caught.value)
     seen = "no NVIDIA driver" if driver is None else f"a driver for CUDA {driver[0]}.{driver[1]}"
     assert seen in str(caught.value)
+
+
+def test_a_gpu_of_its_own_is_current_before_anything_is_done_there(install, monkeypatch):
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+    where = []
+
+    def ones(shape, dtype):
+        where.append(cupy.cuda.runtime.getDevice())
+        return plain(shape, dtype)
+
+    cupy = fake_cupy(cuda=fake_cuda(lambda: 3))
+    plain, cupy.ones = cupy.ones, ones
+    install(cupy)
+    assert open_gpu((2, 3)).device.number == 2
+    assert set(where) == {2}
+
+
+def test_too_few_gpus_are_not_explained_by_the_installation(install, monkeypatch):
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+    install(fake_cupy(cuda=fake_cuda(lambda: 1)))
+    with pytest.raises(DeviceError, match="expected a GPU for each of 2 processes") as caught:
+        open_gpu((0, 2))
+    assert "pip install" not in str(caught.value)
