@@ -1,0 +1,1 @@
+"""What several processes of one job do together, by MPI."""
