@@ -21,6 +21,5 @@ def mpi4py(who: str) -> Any:
     except (ImportError, RuntimeError) as error:  # RuntimeError: there is no library of MPI
         reason = str(error).replace("\n", ": ")
         raise ImportError(
-            f'{who} needs mpi4py and a library of MPI ({reason}): pip install "minibnn[mpi]" mpich '
-            "(without mpich on a cluster that has its own MPI)"
+            f'{who} needs mpi4py and a library of MPI ({reason}): pip install "minibnn[mpi]" mpich'
         ) from error
