@@ -119,7 +119,7 @@ class Worker:
             WorkerError: if the training raises, or the process ends.
             WorkerStartError: if the process cannot begin.
         """
-        if self._connection is None:
+        if self._connection is None or not self._process.is_alive():  # killed since its last run
             self._connection = self._start(over)
         try:
             self._connection.send(run)
@@ -152,8 +152,8 @@ class Worker:
             try:
                 with _one_starts, _environment(self._threads), _signals_blocked():
                     process.start()
-            except OSError as error:
-                raise WorkerStartError(f"a process could not begin: {error}") from error
+            except OSError as refused:
+                raise WorkerStartError(f"a process could not begin: {refused}") from refused
             self._process = process
         there.close()  # else the process would not close the connection by its end
         try:

@@ -1,9 +1,9 @@
-"""Comparisons in processes of their own, which are killed and resumed (POSIX, and /proc).
+"""Comparisons that are killed at random moments and resumed, compared with a serial one.
 
-By hand, at random moments:
+    python tests/fuzz/fuzz_kills.py --kills 3 --runs 24
+    python tests/fuzz/fuzz_kills.py --kills 3 --runs 24 --mpirun -n 2
 
-    python tests/support/killed_comparisons.py --kills 3 --runs 24
-    python tests/support/killed_comparisons.py --kills 3 --runs 24 --mpirun -n 2
+`tests/comparison/test_command.py` and `test_mpi.py` kill a few. It needs /proc, as Linux has it.
 """
 
 from __future__ import annotations
@@ -32,11 +32,11 @@ def words(out, *more, runs=8, epochs=1, recipe="seed"):
     ]  # fmt: skip
 
 
-def start(arguments, launcher=()):
-    """Start the command; its output goes to ``stderr`` and ``stdout``."""
+def start(arguments, launcher=(), **options):
+    """Start the command."""
     return subprocess.Popen(
         [*launcher, sys.executable, "-m", "minibnn", *arguments],
-        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, **options,
     )  # fmt: skip
 
 
@@ -85,9 +85,9 @@ def master(process):
     """The process that gives out runs: the command itself, or rank 0 of mpirun."""
     for number in descendants(process):
         environment = read(number, "environ").split(b"\0")
-        if {b"PMI_RANK=0", b"OMPI_COMM_WORLD_RANK=0"} & {*environment}:
-            if b"-m\0minibnn\0compare" in read(number, "cmdline"):
-                return number
+        first = {b"PMI_RANK=0", b"OMPI_COMM_WORLD_RANK=0"} & {*environment}
+        if first and b"-m\0minibnn\0compare" in read(number, "cmdline"):
+            return number
     return process
 
 
