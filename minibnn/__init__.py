@@ -12,7 +12,8 @@ Feedback     Transpose (backpropagation), FixedFeedback, Blocked; DirectFeedback
 Losses       LogitCrossEntropy, BinaryCrossEntropy, SquaredHinge, Hinge; MeanSquaredError, Huber;
              your own: Loss
 Optimisers   SGD, Adam, AdaMax, ShiftAdaMax, Bop; OptimizerGroup, split_parameters; schedules
-Training     fit, evaluate, plot_history; Checkpoint; PlainSteps, CapturedSteps
+Training     fit, evaluate, plot_history; Checkpoint; PlainSteps, CapturedSteps;
+             Ranks and DataParallel, on several processes and machines
 Saving       save_model, load_model
 Recipes      minibnn.recipes.RECIPES, your own: Recipe; compare, Entry, parse_piece, rank, mpi_jobs;
              python -m minibnn train, compare
@@ -75,6 +76,7 @@ if TYPE_CHECKING:
         write_idx,
     )
     from minibnn.diagnosis import Diagnosis, Finding, diagnose
+    from minibnn.distributed import Ranks, RanksDifferError
     from minibnn.encoding import OneHotCode, Standardize, Thermometer, fit_codes
     from minibnn.export import export_c, export_html, export_onnx
     from minibnn.feedback import Blocked, Feedback, FixedFeedback, Transpose
@@ -172,6 +174,7 @@ if TYPE_CHECKING:
         CapturedSteps,
         Checkpoint,
         CheckpointError,
+        DataParallel,
         DivergedError,
         EarlyStopping,
         Metrics,
@@ -213,6 +216,7 @@ __all__ = [
     "Cutout",
     "DataError",
     "DataLoader",
+    "DataParallel",
     "DatasetMismatchError",
     "DatasetNotFoundError",
     "Dense",
@@ -271,6 +275,8 @@ __all__ = [
     "Radial",
     "RandomShift",
     "RandomStream",
+    "Ranks",
+    "RanksDifferError",
     "ReLU",
     "Recipe",
     "Rescale",
@@ -383,8 +389,8 @@ _ROOMS = {
     "random_stream": "RandomStream",
     "schedules": "Constant Cosine Exponential PerEpoch WarmUp",
     "training": (
-        "DivergedError EarlyStopping Metrics PlainSteps CapturedSteps Checkpoint CheckpointError "
-        "Recipe WrongCheckpointError confusion_matrix evaluate fit"
+        "DivergedError EarlyStopping Metrics PlainSteps CapturedSteps DataParallel Checkpoint "
+        "CheckpointError Recipe WrongCheckpointError confusion_matrix evaluate fit"
     ),
     "atomic_file": "",
     "bit_words": "",
@@ -392,7 +398,7 @@ _ROOMS = {
     "comparison": "Entry FailedRunsError compare mpi_jobs parse_piece rank",
     "container": "",
     "description": "",
-    "distributed": "",
+    "distributed": "Ranks RanksDifferError",
     "export": "export_c export_html export_onnx",
     "default_network": "",
     "recipes": "",

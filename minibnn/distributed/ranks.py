@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import sys
 import time
-import traceback
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import Any, Literal, TypeAlias
+
+import numpy as np
 
 from minibnn.checks import integer, number
 from minibnn.distributed.alike import require_alike
@@ -15,11 +16,27 @@ from minibnn.distributed.mpi import mpi4py
 from minibnn.distributed.parts import Division
 from minibnn.distributed.sums import ExactSums, FastSums, Sums
 from minibnn.distributed.watch import Watch
+from minibnn.signals import INTERRUPTED
 
 Mode: TypeAlias = Literal["sum", "exact"]
 MICRO_BATCHES = 8
 TIMEOUT = 300.0  # seconds
 FAILED = 1  # the exit code of all ranks if one raises
+
+
+# An error's exit code, and what to say of it.
+Tell: TypeAlias = "Callable[[BaseException], tuple[int, str]]"
+
+
+def with_traceback(error: BaseException) -> tuple[int, str]:
+    """Exit code 1, or that of a signal or `sys.exit`, and the traceback of an error."""
+    if isinstance(error, SystemExit):
+        return (error.code if isinstance(error.code, int) else FAILED), f"ended with {error.code}"
+    if isinstance(error, KeyboardInterrupt):
+        return INTERRUPTED, "ended by Ctrl-C"
+    import traceback
+
+    return FAILED, "".join(traceback.format_exception(error)).rstrip()
 
 
 class Ranks:
@@ -86,6 +103,8 @@ class Ranks:
         timeout = number("Ranks", "timeout", timeout)
         if not timeout > 0:
             raise ValueError(f"Ranks: expected a positive timeout in seconds, got {timeout}")
+        self._mpi = mpi
+        self._tell: Tell = with_traceback
         self.mode: Mode = mode
         self.comm = comm.Dup()  # the user's own messages do not meet these
         self.micro_batches = micro_batches
@@ -100,6 +119,11 @@ class Ranks:
     def __repr__(self) -> str:
         of = f", micro_batches={self.micro_batches}" if self.exact else ""
         return f"Ranks({self.mode!r}, rank={self.rank}, size={self.size}{of})"
+
+    def close(self) -> None:
+        """Give the communicator back to MPI, which has a limited number; all ranks call it."""
+        self.watch.close()
+        self.comm.Free()
 
     @property
     def exact(self) -> bool:
@@ -132,12 +156,9 @@ class Ranks:
         """Of each number, the greatest on any rank; every rank calls it."""
         if self.alone:
             return list(numbers)
-        import numpy as np
-        from mpi4py import MPI
-
         given = np.array(numbers, np.float64)
         with self.watch(what):
-            self.comm.Allreduce(MPI.IN_PLACE, given, MPI.MAX)
+            self.comm.Allreduce(self._mpi.IN_PLACE, given, self._mpi.MAX)
         return [float(value) for value in given]
 
     def from_first(self, value: Any, what: str) -> Any:
@@ -154,12 +175,40 @@ class Ranks:
         with self.watch(what):
             return list(self.comm.allgather(value))
 
+    def in_turn(self, rows: Any) -> Any:
+        """Rows that the ranks have computed in turn, row i on rank i modulo `size`, as one array.
+
+        Shapes: rows (own, values); the result (all, values).
+        """
+        parts = self.of_all(rows, "evaluating")
+        together = np.empty((sum(map(len, parts)), max(part.shape[1] for part in parts)))
+        for rank, part in enumerate(parts):
+            if len(part):
+                together[rank :: self.size] = part
+        return together
+
     def require_alike(self, who: str, facts: Mapping[str, str], hint: str) -> None:
         """Raise RanksDifferError, on all ranks, unless they have the same facts."""
         require_alike(who, self.of_all(dict(facts), "comparing the ranks"), hint)
 
+    def one_thread(self) -> AbstractContextManager[Any]:
+        """A context in which matrix products use one BLAS thread, if sums are to be exact.
+
+        More threads could change the order of a product's additions.
+        """
+        if not self.exact:
+            return nullcontext()
+        from threadpoolctl import threadpool_limits
+
+        limits: AbstractContextManager[Any] = threadpool_limits(limits=1, user_api="blas")
+        return limits
+
     @contextmanager
-    def ending_together(self, *agreed: type[BaseException], brief: bool = False) -> Iterator[None]:
+    def ending_together(
+        self,
+        *agreed: type[BaseException],
+        tell: Tell | None = None,
+    ) -> Iterator[None]:
         """A context in which an error on one rank ends all of them, with its message, at once.
 
         The others wait for this rank in the middle of a step, and cannot be told. With one rank
@@ -167,29 +216,26 @@ class Ranks:
 
         Args:
             agreed: errors that all ranks raise together; these are raised as usual.
-            brief: whether the error's message is enough, for commands; else with the traceback.
+            tell: gives an error's exit code and text, also in contexts inside this one; by default
+                1 and its traceback.
         """
+        outside = self._tell
+        self._tell = tell or outside
         try:
             yield
         except BaseException as error:
             if self.alone or isinstance(error, agreed):
                 raise
-            self.fail(error, brief=brief)
+            self._end(*self._tell(error))
+        finally:
+            self._tell = outside
 
-    def fail(self, error: BaseException, *, brief: bool = False) -> None:
+    def _end(self, code: int, text: str) -> None:
         """Say what has happened, and end all ranks; it does not return."""
-        code = FAILED
-        if isinstance(error, SystemExit):
-            code = error.code if isinstance(error.code, int) else FAILED
-        elif isinstance(error, KeyboardInterrupt):
-            code = 130
         # If all ranks raise the same, rank 0 says it and ends the others meanwhile.
         time.sleep(0.2 * min(self.rank, 10))
         sys.stdout.flush()
-        what = "ended by Ctrl-C" if code == 130 else f"{error}"
-        text = what
-        if not brief and code != 130:
-            text = "".join(traceback.format_exception(error)).rstrip()
-        sys.stderr.write(f"rank {self.rank} of {self.size}: {text}\nall {self.size} ranks end\n")
-        sys.stderr.flush()
+        stream = sys.__stderr__ or sys.stderr  # a rank may be silenced otherwise
+        stream.write(f"rank {self.rank} of {self.size}: {text}\nall {self.size} ranks end\n")
+        stream.flush()
         self.comm.Abort(code)

@@ -51,7 +51,7 @@ class FastSums:
             a[...] = 0  # also for what was not finite
         if self.comm.size == 1:
             return a
-        with self.watch("adding up"):
+        with self.watch("adding up", a.nbytes):
             return self.transport.sum(a)
 
 
@@ -92,7 +92,7 @@ class ExactSums:
         counts = [len(its) * size for its in nodes]
         everything = np.empty((sum(map(len, nodes)), size), dtype)
         sent = np.stack(own) if own else np.empty(0, dtype)
-        with self.watch("adding up"):
+        with self.watch("adding up", sent.nbytes):
             self.comm.Allgatherv(sent, [everything, counts])
         return add_up(root, dict(zip(_flat(nodes), everything, strict=True)))
 
@@ -109,12 +109,13 @@ class ExactSums:
                 row[...] = a[ends[r] : ends[r + 1]]
         received = np.empty((sum(map(len, nodes)), shares[rank]), dtype)
         total = np.empty(size, dtype)
-        with self.watch("adding up"):
+        with self.watch("adding up", sent.nbytes):
             self.comm.Alltoallv(
                 [sent, [len(own) * share for share in shares]],
                 [received, [len(its) * shares[rank] for its in nodes]],
             )
-            mine = add_up(root, dict(zip(_flat(nodes), received, strict=True)))
+        mine = add_up(root, dict(zip(_flat(nodes), received, strict=True)))
+        with self.watch("adding up", mine.nbytes):
             self.comm.Allgatherv(np.ascontiguousarray(mine), [total, shares])
         return total
 

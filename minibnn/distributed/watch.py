@@ -25,18 +25,26 @@ class Watch:
     Args:
         who: begins the message.
         seconds: how long a wait may last.
+
+    Attributes:
+        waits: how many there were: collective calls of MPI.
+        nbytes: how many bytes this rank has given to them.
     """
 
     def __init__(self, who: str, seconds: float) -> None:
         self.who = who
         self.seconds = seconds
+        self.waits = self.nbytes = 0
         self._what = ""
         self._since: float | None = None  # None: it does not wait
         self._thread: threading.Thread | None = None
+        self._closed = threading.Event()
 
-    def __call__(self, what: str) -> Watch:
-        """Say what the next wait is for."""
+    def __call__(self, what: str, nbytes: int = 0) -> Watch:
+        """Say what the next wait is for, and how many bytes this rank gives."""
         self._what = what
+        self.waits += 1
+        self.nbytes += nbytes
         return self
 
     def __enter__(self) -> None:
@@ -48,15 +56,19 @@ class Watch:
     def __exit__(self, *error: object) -> None:
         self._since = None
 
+    def close(self) -> None:
+        """Look no more."""
+        self._closed.set()
+
     def _look(self) -> None:
-        while True:
-            time.sleep(min(1.0, self.seconds / 4))
+        while not self._closed.wait(min(1.0, self.seconds / 4)):
             since = self._since
             if since is not None and time.monotonic() - since > self.seconds:
-                sys.stderr.write(
+                stream = sys.__stderr__ or sys.stderr  # a rank may be silenced otherwise
+                stream.write(
                     f"{self.who}: waited {self.seconds:g} s for the other ranks, {self._what}; one "
                     "of them is lost, stopped or very slow; this rank ends. The last checkpoint is "
                     "whole: run the same command again, with a larger timeout if they were slow\n"
                 )
-                sys.stderr.flush()
+                stream.flush()
                 os._exit(LOST)  # no other way out of a call that does not return
