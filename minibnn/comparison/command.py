@@ -57,8 +57,9 @@ example:
   mpirun -n 64 python -m minibnn compare --seeds 100 --distributed --resume
 
 The last two can be killed at any moment: the same line again goes on. Table and runs.csv are the
-same for any number of jobs, except for the seconds. A run that fails, or whose process is killed,
-does not end the others; then the exit code is 1, and --resume trains what is missing.
+same for any number of jobs, except for the seconds; the rounding of networks with real weights
+depends on the number of BLAS threads, unless OPENBLAS_NUM_THREADS=1. If a run fails, or its process
+is killed, the others are trained, the exit code is 1, and --resume trains what is missing.
 
 A PIECE is the name of a class of minibnn, or a call with plain arguments. An optimiser's first
 argument is its initial learning rate (default: the recipe's own), which decays as in the recipe.
@@ -101,10 +102,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="gets runs.csv, table.txt, config.json and, with matplotlib, comparison.png; "
         "default: %(default)s; those of an earlier comparison there are replaced at the end")
     add("--jobs", type=int, metavar="N",
-        help="runs that are trained at a time, each in a process of its own; they share the "
+        help="runs that are trained at a time, each in a process of its own, on its share of the "
         "processors; default: 1")
     add("--distributed", action="store_true",
-        help="train a run in each process of mpirun; needs mpi4py")
+        help="train a run at a time in each process that mpirun starts, by mpi4py")
     add("--resume", action="store_true",
         help="go on with the unfinished comparison in --out, if there is one")
     # fmt: on

@@ -29,12 +29,11 @@ def mpi_jobs() -> Iterator[MPIJobs | None]:
     In the others it trains what rank 0 gives them, and returns None when there is nothing left.
 
     Raises:
-        ImportError: without mpi4py.
-        RuntimeError: if the library of MPI does not allow threads.
+        ImportError: without mpi4py, or if its library of MPI does not allow threads.
     """
     mpi = mpi4py(WHO)
     if mpi.Query_thread() < mpi.THREAD_MULTIPLE:
-        raise RuntimeError(
+        raise ImportError(
             f"{WHO}: expected MPI with threads, MPI_THREAD_MULTIPLE, got less; unset "
             "MPI4PY_RC_THREAD_LEVEL and MPI4PY_RC_THREADS, or use another library of MPI"
         )

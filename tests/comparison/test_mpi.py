@@ -146,5 +146,5 @@ def test_machines_are_named_with_their_threads():
 def test_mpi_without_threads_is_refused(monkeypatch):
     without = SimpleNamespace(Query_thread=lambda: 0, THREAD_MULTIPLE=3)
     monkeypatch.setattr(mpi, "mpi4py", lambda who: without)
-    with pytest.raises(RuntimeError, match="expected MPI with threads"), mpi.mpi_jobs():
+    with pytest.raises(ImportError, match="expected MPI with threads"), mpi.mpi_jobs():
         pass
