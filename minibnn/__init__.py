@@ -15,7 +15,7 @@ Optimisers   SGD, Adam, AdaMax, ShiftAdaMax, Bop; OptimizerGroup, split_paramete
 Training     fit, evaluate, plot_history; Checkpoint; PlainSteps, CapturedSteps;
              Ranks and DataParallel, on several processes and machines
 Saving       save_model, load_model
-Recipes      minibnn.recipes.RECIPES, your own: Recipe; compare, Entry, parse_piece, rank;
+Recipes      minibnn.recipes.RECIPES, your own: Recipe; compare, Entry, parse_piece, rank, mpi_jobs;
              python -m minibnn train, compare
 Data         read_samples, read_parts, Samples, load_named, load_mnist, load_sample, DataLoader,
              read_idx, write_idx, one_hot, one_cold
@@ -44,7 +44,14 @@ from minibnn.version import __version__ as __version__
 # of its names is first used.
 if TYPE_CHECKING:
     from minibnn.backend import Backend, DeviceError, backend_of, get_backend
-    from minibnn.comparison import Entry, compare, parse_piece, rank
+    from minibnn.comparison import (
+        Entry,
+        FailedRunsError,
+        compare,
+        mpi_jobs,
+        parse_piece,
+        rank,
+    )
     from minibnn.data import (
         Cutout,
         DataError,
@@ -224,6 +231,7 @@ __all__ = [
     "EarlyStopping",
     "Entry",
     "Exponential",
+    "FailedRunsError",
     "Feedback",
     "Fill",
     "Finding",
@@ -317,6 +325,7 @@ __all__ = [
     "load_named",
     "load_packed",
     "load_sample",
+    "mpi_jobs",
     "one_cold",
     "one_hot",
     "pack",
@@ -386,7 +395,7 @@ _ROOMS = {
     "atomic_file": "",
     "bit_words": "",
     "commands": "",
-    "comparison": "Entry compare parse_piece rank",
+    "comparison": "Entry FailedRunsError compare mpi_jobs parse_piece rank",
     "container": "",
     "description": "",
     "distributed": "Ranks RanksDifferError",
