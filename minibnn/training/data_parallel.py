@@ -16,6 +16,7 @@ from minibnn.backend.whole_batch import running
 from minibnn.data.epochs import Loader
 from minibnn.data.loader import DataLoader
 from minibnn.distributed import Ranks
+from minibnn.distributed.deferred import deferring, finish
 from minibnn.distributed.parts import Division, Part
 from minibnn.distributed.replicas import Replica, at_sample
 from minibnn.distributed.turns import Turns
@@ -140,7 +141,8 @@ class DataParallel(PlainSteps):
             with contexts[i]:
                 values[i] = self._part(models[i], losses[i], x, labels, weights, parts[i], lockstep)
 
-        self._turns.run([partial(work, i) for i in range(len(parts))])
+        with deferring(models):
+            self._turns.run([partial(work, i) for i in range(len(parts))])
         numbered = {part.number: i for i, part in enumerate(parts) if part.number is not None}
         self.optimizer.require_gradients()
         for h, holder in enumerate(self.holders):
@@ -149,6 +151,7 @@ class DataParallel(PlainSteps):
             total = self.ranks.sums.add_up(division, given, own[0])
             if total is not own[0]:
                 holder.grad[...] = total
+        finish(self.model)
         values = {number: values[i] for number, i in numbered.items()}
         xp = self.model.backend.xp
         value = self.ranks.sums.add_up(division, values, xp.zeros((), np.float64))
@@ -179,7 +182,7 @@ class DataParallel(PlainSteps):
                 value, dy = share * value.astype(np.float64), dy * share
             else:
                 share, xp = own.sum() / weights.sum(), self.model.backend.xp
-                # Of a part whose samples all weigh 0, the loss is 0 / 0.
+                # Of a part whose samples all weigh 0, a loss may be 0 / 0; of a batch, the share is.
                 value = xp.where(share > 0, share * value.astype(np.float64), 0)
                 dy = xp.where(share > 0, dy * share.astype(dy.dtype), xp.zeros((), dy.dtype))
             model.backward(dy, need_dx=False)
