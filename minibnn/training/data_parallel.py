@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import copy
-from contextlib import nullcontext
+from contextlib import AbstractContextManager, nullcontext
 from functools import partial
 from typing import Any
 
 import numpy as np
 
-from minibnn.backend import Array
+from minibnn.backend import Array, Backend
 from minibnn.backend.whole_batch import running
 from minibnn.data.epochs import Loader
 from minibnn.distributed import Ranks
@@ -95,8 +95,7 @@ class DataParallel(PlainSteps):
             replica.follow()
         models = [self.model, *(replica.model for replica in replicas)]
         values: dict[int, Array] = {}
-        here = self.model.backend.here if len(parts) > 1 else nullcontext  # for their threads
-        contexts = [here() for _ in parts]
+        contexts = [_here(self.model.backend) for _ in parts]
 
         def work(i: int) -> None:
             lockstep = _Lockstep(self, division, parts, i)
@@ -174,6 +173,15 @@ class DataParallel(PlainSteps):
             last = first + buffer.data.size
             buffer.data[...] = total[first:last].reshape(buffer.data.shape)
             first = last
+
+
+def _here(backend: Backend) -> AbstractContextManager[None]:
+    """A context for the thread of a part, whose work then goes where this thread's goes."""
+    if backend.host:
+        return nullcontext()
+    from minibnn.backend.cuda.threads import here
+
+    return here(backend.xp)
 
 
 class _Lockstep:
