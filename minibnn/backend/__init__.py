@@ -11,13 +11,7 @@ from minibnn.backend.operations import (
     matmul,
     over_whole_batch,
 )
-from minibnn.backend.select import (
-    CPU,
-    backend_of,
-    divide_gpus,
-    get_backend,
-    register_backend,
-)
+from minibnn.backend.select import CPU, backend_of, get_backend, register_backend
 
 __all__ = [
     "CPU",
@@ -30,7 +24,6 @@ __all__ = [
     "batch_mean",
     "batch_sum",
     "batch_total",
-    "divide_gpus",
     "get_backend",
     "matmul",
     "over_whole_batch",

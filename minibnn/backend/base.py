@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import AbstractContextManager
 from types import ModuleType
 from typing import Any, ClassVar
 
@@ -88,17 +88,6 @@ class Backend:
     def to_host(self, a: Array) -> np.ndarray[Any, Any]:
         """`a` as a NumPy array; on a device this waits until `a` has been computed."""
         raise NotImplementedError
-
-    def here(self) -> AbstractContextManager[None]:
-        """A context for another thread, whose work then goes where this thread's goes.
-
-        It is for one thread at a time, and this thread has to wait meanwhile.
-        """
-        return nullcontext()
-
-    def circumstances(self) -> dict[str, str]:
-        """What decides the last bits of its results, as texts by name, beside its class."""
-        return {}
 
     @property
     def tf32(self) -> bool:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import copyreg
 from collections.abc import Callable
-from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -13,16 +12,11 @@ from minibnn.backend.base import Backend
 from minibnn.backend.cpu import CompiledBackend, NumpyBackend, open_library
 from minibnn.backend.errors import DeviceError, no_array
 
-if TYPE_CHECKING:
-    from minibnn.backend.cuda import CupyBackend
-
 _library = open_library()
 CPU = NumpyBackend() if _library is None else CompiledBackend(_library)
 
 _by_array_type: dict[type, Backend] = {}
-# None before the first request, or if it was only in use then.
-_gpu: CupyBackend | DeviceError | None = None
-_place: tuple[int, int] | None = None  # of this process on its machine, see `divide_gpus`
+_gpu: Backend | DeviceError | None = None  # None before the first request, or if only in use then
 
 
 def get_backend(device: str | Backend = "auto") -> Backend:
@@ -63,22 +57,6 @@ def get_backend(device: str | Backend = "auto") -> Backend:
         logger.warning("device: cpu (auto found no usable GPU: %s)", gpu.reason)
         return CPU
     raise ValueError(f'expected device "cpu", "gpu" or "auto", got {device!r}')
-
-
-def divide_gpus(number: int, processes: int) -> None:
-    """Let each process of this machine have a GPU of its own, when it first requests one.
-
-    Args:
-        number: of this process among those on this machine, from 0.
-        processes: how many there are.
-
-    Raises:
-        DeviceError: if this process has opened the GPU of another one before.
-    """
-    global _place
-    if isinstance(_gpu, Backend):
-        _gpu.require_place(number, processes)
-    _place = number, processes
 
 
 def backend_of(a: Array) -> Backend:
@@ -133,7 +111,7 @@ def _find_gpu() -> Backend | DeviceError:
         from minibnn.backend.cuda.open import open_gpu
 
         try:
-            _gpu = open_gpu(_place)
+            _gpu = open_gpu()
             register_backend(_gpu)
         except DeviceError as error:
             if error.passing:

@@ -10,7 +10,8 @@ from typing import Any, Literal, TypeAlias
 
 import numpy as np
 
-from minibnn.backend import DeviceError, divide_gpus
+from minibnn.backend import DeviceError
+from minibnn.backend.gpus import divide_gpus
 from minibnn.checks import integer, number
 from minibnn.distributed.alike import require_alike
 from minibnn.distributed.mpi import mpi4py

@@ -5,13 +5,13 @@ from __future__ import annotations
 import copy
 import zlib
 from collections.abc import Iterator
-from contextlib import contextmanager, nullcontext
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from functools import partial
 from typing import Any
 
 import numpy as np
 
-from minibnn.backend import Array
+from minibnn.backend import Array, Backend
 from minibnn.backend.whole_batch import running
 from minibnn.data.epochs import Loader
 from minibnn.data.loader import DataLoader
@@ -133,8 +133,7 @@ class DataParallel(PlainSteps):
         models = [self.model, *(replica.model for replica in replicas)]
         losses = [self.loss, *(copy.deepcopy(self.loss) for _ in replicas)]
         values: dict[int, Array] = {}
-        here = self.model.backend.here if len(parts) > 1 else nullcontext  # for their threads
-        contexts = [here() for _ in parts]
+        contexts = [_here(self.model.backend) for _ in parts]
 
         def work(i: int) -> None:
             lockstep = _Lockstep(self, division, parts, i)
@@ -228,6 +227,15 @@ class DataParallel(PlainSteps):
             last = first + buffer.data.size
             buffer.data[...] = total[first:last].reshape(buffer.data.shape)
             first = last
+
+
+def _here(backend: Backend) -> AbstractContextManager[None]:
+    """A context for the thread of a part, whose work then goes where this thread's goes."""
+    if backend.host:
+        return nullcontext()
+    from minibnn.backend.cuda.threads import here
+
+    return here(backend.xp)
 
 
 class _Lockstep:

@@ -68,8 +68,11 @@ def circumstances(backend: Backend) -> dict[str, str]:
         "the device": repr(backend),
         "the processor's kind": platform.machine(),
         "NumPy's instruction sets": _instruction_sets(),
-        **backend.circumstances(),
     }
+    if not backend.host:
+        from minibnn.backend.cuda.device import kind_of_gpu
+
+        found |= kind_of_gpu(backend.xp)
     libraries = [info for info in threadpool_info() if info["user_api"] == "blas"]
     for key, name in (
         ("internal_api", "the kind"),

@@ -6,6 +6,8 @@ memory here, so it arrives without an MPI that was built for GPUs.
 
 from __future__ import annotations
 
+from contextlib import nullcontext
+
 import pytest
 import strictcuda
 import strictdev
@@ -14,7 +16,6 @@ from fake_cupy import fake_cuda, fake_cupy
 from ranks_on_gpus import WAYS, mpirun, train
 
 from minibnn import Checkpoint, Ranks, get_backend
-from minibnn.backend import Backend
 from minibnn.distributed.turns import Turns
 
 pytest.importorskip("mpi4py.MPI", exc_type=(ImportError, RuntimeError))
@@ -104,7 +105,7 @@ def test_with_nccl_a_step_of_two_ranks_waits_for_nothing(two):
 
 def test_threads_for_parts_would_be_on_another_gpu(monkeypatch):
     """The stand-in notices if a part is computed elsewhere."""
-    monkeypatch.setattr(type(STRICT), "here", Backend.here)
+    monkeypatch.setattr("minibnn.training.data_parallel._here", lambda backend: nullcontext())
     with strictcuda.use_device(1), pytest.raises(strictcuda.WrongDevice, match="device 0 is"):
         train(Ranks("exact"), STRICT)
 

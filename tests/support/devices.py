@@ -12,7 +12,6 @@ from minibnn import DeviceError, get_backend
 from minibnn.backend import CPU, Backend
 from minibnn.backend.capture.graphs import Graphs
 from minibnn.backend.cpu import CompiledBackend
-from minibnn.backend.cuda.threads import here
 
 
 class StrictGraphs(Graphs):
@@ -46,9 +45,6 @@ class StrictBackend(Backend):
 
     def to_host(self, a: Any) -> np.ndarray:
         return strictdev.asnumpy(a)
-
-    def here(self) -> Any:
-        return here(strictdev)
 
 
 STRICT = StrictBackend()

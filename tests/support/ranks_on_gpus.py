@@ -47,6 +47,7 @@ from minibnn import (
     get_backend,
 )
 from minibnn.backend import Backend, register_backend, select
+from minibnn.backend.gpus import share
 from minibnn.distributed import Ranks
 from minibnn.distributed.choice import VARIABLE
 from minibnn.training.data_parallel import DataParallel
@@ -164,7 +165,7 @@ def divide() -> dict[str, Any]:
     found: dict[str, Any] = {}
 
     def case(name: str, count: int, visible: str | None, early: bool = False) -> None:
-        select._gpu, select._place = None, None
+        select._gpu, share.place, share.require_place = None, None, None
         cupy = sys.modules["cupy"] = fake_cupy(cuda=fake_cuda(lambda: count))
         os.environ.pop("CUDA_VISIBLE_DEVICES", None)
         if visible is not None:

@@ -101,6 +101,8 @@ def check_device() -> None:
 runtime = SimpleNamespace(
     CUDARuntimeError=CUDARuntimeError,
     getDevice=lambda: _current.device,
+    getDeviceProperties=lambda number: {"name": b"no GPU"},
+    runtimeGetVersion=lambda: 0,
     deviceGetPCIBusId=lambda number: f"0000:{number + 1:02d}:00.0",
 )
 

@@ -41,6 +41,8 @@ import numpy as np
 import strictcuda as cuda
 from strictcuda import Graph, perform, poison
 
+__version__ = "strict"
+
 # --- What crosses between host and device -----------------------------------------------------
 
 

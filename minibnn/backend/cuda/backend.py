@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import warnings
-from contextlib import AbstractContextManager
 from types import ModuleType
 from typing import Any
 
@@ -22,7 +21,6 @@ from minibnn.backend.cuda.device import (
 )
 from minibnn.backend.cuda.kernels import Kernels, floats
 from minibnn.backend.cuda.signs import binary_sign
-from minibnn.backend.cuda.threads import here
 from minibnn.backend.errors import DeviceError
 from minibnn.backend.implementations import CUDA
 
@@ -81,20 +79,6 @@ class CupyBackend(Backend):
         """`a` copied to the host, after waiting for the device."""
         host: np.ndarray[Any, Any] = self.xp.asnumpy(a)
         return host
-
-    def here(self) -> AbstractContextManager[None]:
-        """See `Backend.here`."""
-        return here(self.xp)
-
-    def circumstances(self) -> dict[str, str]:
-        """See `Backend.circumstances`."""
-        runtime = self.xp.cuda.runtime
-        properties = runtime.getDeviceProperties(self.device.number)
-        return {
-            "the kind of GPU": properties["name"].decode(),
-            "the version of CuPy": self.xp.__version__,
-            "the version of CUDA": str(runtime.runtimeGetVersion()),
-        }
 
     def require_place(self, number: int, processes: int) -> None:
         """Raise DeviceError unless this GPU is that of the process; see `gpu_of`."""

@@ -104,6 +104,16 @@ def gpu_of(cupy: ModuleType, number: int, processes: int) -> int:
     return number
 
 
+def kind_of_gpu(cupy: ModuleType) -> dict[str, str]:
+    """What decides the last bits of the current GPU's results, as texts by name."""
+    runtime = cupy.cuda.runtime
+    return {
+        "the kind of GPU": runtime.getDeviceProperties(runtime.getDevice())["name"].decode(),
+        "the version of CuPy": cupy.__version__,
+        "the version of CUDA": str(runtime.runtimeGetVersion()),
+    }
+
+
 def passing_hint(error: BaseException) -> str | None:
     """The hint for an error because the GPU is full or in use; None for other errors.
 

@@ -22,14 +22,13 @@ from minibnn.backend.cuda.device import (
 from minibnn.backend.cuda.signs import binary_sign
 from minibnn.backend.cuda.threads import use
 from minibnn.backend.errors import DeviceError
+from minibnn.backend.gpus import share
 
 
-def open_gpu(place: tuple[int, int] | None = None) -> CupyBackend:
-    """The backend of the current GPU, after a test that it works.
+def open_gpu() -> CupyBackend:
+    """The backend of this process's GPU, after a test that it works.
 
-    Args:
-        place: the number of this process, and how many there are on this machine: a different GPU
-            then becomes the current one in each of them.
+    That is the current GPU; or, if several processes divide them, its own, which becomes current.
 
     Raises:
         DeviceError: if CuPy cannot be imported, finds no device, cannot compile and run
@@ -46,9 +45,9 @@ def open_gpu(place: tuple[int, int] | None = None) -> CupyBackend:
         # Unlike cupy.is_available(), this raises with the driver's own reason.
         if cupy.cuda.runtime.getDeviceCount() == 0:
             raise RuntimeError("there is none")
-        if place is not None:
+        if share.place is not None:
             # Not by setting CUDA_VISIBLE_DEVICES: an MPI that takes GPU arrays has read it before.
-            use(cupy, gpu_of(cupy, *place))
+            use(cupy, gpu_of(cupy, *share.place))
         device = Device(cupy)
         stage = "compile and run a kernel"
         _require_compiler(cupy, device)
@@ -66,6 +65,7 @@ def open_gpu(place: tuple[int, int] | None = None) -> CupyBackend:
     # compile and runtime errors). Each of them means that there is no GPU.
     except Exception as error:
         raise _explain(stage, error, cupy, device) from error
+    share.require_place = backend.require_place
     return backend
 
 

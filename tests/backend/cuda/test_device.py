@@ -12,7 +12,7 @@ from fake_cupy import failing, fake_cuda, fake_cupy
 
 from minibnn import DeviceError, get_backend
 from minibnn.backend.cuda import CupyBackend
-from minibnn.backend.cuda.device import Device, gpu_of
+from minibnn.backend.cuda.device import Device, gpu_of, kind_of_gpu
 from minibnn.packed.bits import pack_rows, xnor_products
 from minibnn.packed.inference import BitMatrix, DenseLayers, dense_layers, pixel_products
 
@@ -167,6 +167,14 @@ def test_with_too_few_gpus_all_processes_say_so(visible, count, seen, monkeypatc
         ) as caught:
             gpu_of(cupy, number, 3)
         assert not caught.value.passing
+
+
+def test_what_decides_the_last_bits_of_a_gpu():
+    assert kind_of_gpu(fake_cupy()) == {
+        "the kind of GPU": "Imagined GPU",
+        "the version of CuPy": "14.2.0",
+        "the version of CUDA": "13020",
+    }
 
 
 def set_visible(monkeypatch, visible):
