@@ -164,9 +164,9 @@ def _fixed_order(
 
     edges = np.flatnonzero(np.diff(np.concatenate([[False], close, [False]]).astype(np.int8)))
     for begin, end in edges.reshape(-1, 2).tolist():
-        run = places[begin : end + 1]
-        run = run[np.lexsort((signs[owner[run]] * acc[run], owner[run]))]
-        run = sorted(run.tolist(), key=cmp_to_key(exactly))
+        open_ = places[begin : end + 1]
+        runs = open_[np.lexsort((signs[owner[open_]] * acc[open_], owner[open_]))]
+        run = sorted(runs.tolist(), key=cmp_to_key(exactly))
         places[begin : end + 1] = run
         ties[begin:end] = [exactly(i, j) == 0 for i, j in pairwise(run)]
     return places, ties
