@@ -385,6 +385,7 @@ _ROOMS = {
     "description": "",
     "export": "export_c export_html export_onnx",
     "default_network": "",
+    "target_scale": "",
     "recipes": "",
     "sklearn": "",
     "regular_file": "",

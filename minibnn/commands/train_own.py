@@ -38,6 +38,7 @@ from minibnn.losses import LogitCrossEntropy, MeanSquaredError
 from minibnn.packed import PackedModel, PackError, disagreements, pack, save_packed
 from minibnn.recipes import recipe_named
 from minibnn.signals import INTERRUPTED
+from minibnn.target_scale import TargetScale
 from minibnn.training.early_stopping import EarlyStopping
 from minibnn.training.fit import fit
 from minibnn.training.recipe import Recipe
@@ -332,12 +333,11 @@ def _train(
     if validation is not None:
         train, part = train.split(validation, rng=rng, stratify=train.class_names is not None)
     model = recipe.build().initialize(rng)
-    scale = _Scale.of(model, train)
+    scale = _scale_of(model, train)
+    inside = scale.inside if scale is not None else np.asarray
     batch = min(recipe.batch_size, len(train.x))
-    loader = DataLoader(
-        (train.x, scale.inside(train.y)), batch, shuffle=True, drop_last=True, rng=rng
-    )
-    held_out = None if part is None else DataLoader((part.x, scale.inside(part.y)), batch)
+    loader = DataLoader((train.x, inside(train.y)), batch, shuffle=True, drop_last=True, rng=rng)
+    held_out = None if part is None else DataLoader((part.x, inside(part.y)), batch)
     model.to(backend)
     schedule = recipe.decay(recipe.learning_rate, recipe.epochs, len(loader))
     every = max(1, recipe.epochs // ROWS)
@@ -362,7 +362,8 @@ def _train(
     rows(history)  # if nothing was left to do
     if stops and stops[0].best_epoch:
         log_line(f"the values are those of epoch {stops[0].best_epoch}")
-    scale.put_into(model)
+    if scale is not None:
+        scale.put_into(model[-1])
     return model, history
 
 
@@ -372,44 +373,11 @@ def _columns(train: Samples, validated: bool) -> list[str]:
     return [f"{stem}_{part}" for stem in stems for part in parts]
 
 
-class _Scale:
-    """Targets that are numbers are learnt with mean 0 and variance 1; the last layer scales back.
-
-    Args:
-        mean: of the targets.
-        std: of the targets.
-    """
-
-    def __init__(self, mean: Any = None, std: Any = None) -> None:
-        self.mean, self.std = mean, std
-
-    @classmethod
-    def of(cls, model: Sequential, train: Samples) -> _Scale:
-        """The scale of the training targets, if the last layer can take it."""
-        last = list(model)[-1]
-        if train.class_names is not None or not _is_real(last):
-            return cls()
-        y = np.asarray(train.y, np.float64)
-        std = y.std(axis=0)
-        return cls(y.mean(axis=0), np.where(std > 0, std, 1.0))
-
-    def inside(self, y: Any) -> Any:
-        """The targets as the network learns them."""
-        if self.mean is None:
-            return y
-        return ((np.asarray(y, np.float64) - self.mean) / self.std).astype(np.float32)
-
-    def put_into(self, model: Sequential) -> None:
-        """Let the last layer give the targets as they are in the data."""
-        if self.mean is None:
-            return
-        last = list(model)[-1]
-        if not isinstance(last, Dense) or last.bias is None:
-            return
-        to_host, asarray = model.backend.to_host, model.backend.asarray
-        W, b = (np.float64(to_host(p.data)) for p in (last.weight, last.bias))
-        last.weight.data[...] = asarray((W * self.std).astype(np.float32))
-        last.bias.data[...] = asarray((b * self.std + self.mean).astype(np.float32))
+def _scale_of(model: Sequential, train: Samples) -> TargetScale | None:
+    """The scale of targets that are numbers, if the last layer can take it."""
+    if train.class_names is not None or not _is_real(model[-1]):
+        return None
+    return TargetScale(train.y)
 
 
 def _is_real(layer: Layer) -> bool:
