@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import os
 from dataclasses import replace
 from typing import Any
 
@@ -16,11 +15,12 @@ from minibnn.commands.epoch_rows import EpochRows
 from minibnn.commands.measured import measured_line, measures
 from minibnn.commands.rescue import rescue
 from minibnn.commands.terminal import log_line
-from minibnn.data import DataError, DataLoader
+from minibnn.data import DataLoader
 from minibnn.data.options import (
     Parts,
     read_parts_of,
     reading_of,
+    require_classes,
     require_no_mnist_options,
 )
 from minibnn.data.samples import Samples
@@ -89,10 +89,10 @@ def run(path: str, given: argparse.Namespace) -> int:
     """Read, train, pack, test, save."""
     _check_options(path, given)
     checkpoint = shared.checkpoint(given)
-    output = shared.check_output(given.output)
+    output = shared.check_output(given.output, shared.MODEL)
     reading = reading_of(given)
     parts = read_parts_of(path, reading, given.test)
-    _require_targets(path, parts.train)
+    require_classes(path, parts.train)
     recipe, how = _recipe(given, parts.train)
     weights = _class_weights(given.class_weight, parts.train.class_names)
     _require_packable(recipe, parts.train)
@@ -107,8 +107,7 @@ def run(path: str, given: argparse.Namespace) -> int:
     )
     interrupted = bool(history.attrs["interrupted"])
     if interrupted:
-        epochs = f"{len(history)} of {shared.several(recipe.epochs, 'epoch')}"
-        shared.note(f"interrupted after {epochs}" + "; nothing is saved" * (not len(history)))
+        shared.note_interruption(len(history), recipe.epochs)
         if not len(history):
             return INTERRUPTED
     try:
@@ -134,11 +133,7 @@ def run(path: str, given: argparse.Namespace) -> int:
     except BaseException:
         rescue(model, given.output, "your network")
         raise
-    beside = "the bits only" if latents is None else "with latent weights"
-    log_line(
-        f"{given.output}: {os.path.getsize(output):,} bytes, {beside}; "
-        f"the packed model takes {packed.nbytes:,}"
-    )
+    shared.log_saved(given.output, packed, latents=latents is not None)
     log_line(shared.next_step("evaluate", given.output, path))
     return INTERRUPTED if interrupted else 0 if packed_is_right else 1
 
@@ -164,15 +159,6 @@ def _check_options(path: str, given: argparse.Namespace) -> None:
     if given.bits is not None and given.encoding in ("bytes", "one-hot"):
         raise ValueError(
             f"--bits: expected a thermometer, got --encoding {given.encoding}; leave out --bits"
-        )
-
-
-def _require_targets(path: str, train: Samples) -> None:
-    """Raise DataError for a single class, of which nothing can be learnt."""
-    if train.class_names is not None and len(train.class_names) < 2:
-        raise DataError(
-            f"{path}: expected at least two classes, got {train.class_names[0]!r} only; name "
-            "another column: --target COLUMN"
         )
 
 
@@ -398,12 +384,5 @@ def _test(model: Layer, packed: PackedModel, parts: Parts) -> tuple[dict[str, An
         return figures, True
     differ = disagreements(model, packed, x)
     figures["labels_differ"] = differ.labels
-    if differ.labels or not differ.packed_is_right:
-        shared.note(str(differ))
-    if not differ.packed_is_right:
-        shared.note(
-            "*** The packed model is wrong: expected the bits and labels of exact arithmetic "
-            f"wherever the two differ, got others ({differ.unexplained:,} labels unexplained). "
-            "This is an error in minibnn; please report it."
-        )
+    shared.note_disagreements(differ)
     return figures, differ.packed_is_right
