@@ -401,6 +401,7 @@ _ROOMS = {
     "distributed": "Ranks RanksDifferError",
     "export": "export_c export_html export_onnx",
     "default_network": "",
+    "target_scale": "",
     "recipes": "",
     "sklearn": "",
     "regular_file": "",

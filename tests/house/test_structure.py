@@ -57,6 +57,7 @@ FLOORS = {
     "recipes": 7,
     "default_network": 7,
     "distributed": 5,
+    "target_scale": 7,
     "comparison": 8,
     "commands": 9,
     "__main__": 10,
