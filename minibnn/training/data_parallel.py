@@ -181,7 +181,7 @@ class DataParallel(PlainSteps):
                 value, dy = share * value.astype(np.float64), dy * share
             else:
                 share, xp = own.sum() / weights.sum(), self.model.backend.xp
-                # Of a part whose samples all weigh 0, a loss may be 0 / 0; of a batch, the share is.
+                # If all samples of a part weigh 0, its loss may be 0 / 0.
                 value = xp.where(share > 0, share * value.astype(np.float64), 0)
                 dy = xp.where(share > 0, dy * share.astype(dy.dtype), xp.zeros((), dy.dtype))
             model.backward(dy, need_dx=False)
