@@ -390,6 +390,7 @@ _ROOMS = {
     "regular_file": "",
     "gradient_clock": "",
     "inspection": "",
+    "learn": "",
     "result_folder": "",
     "file_lock": "",
     "signals": "",

@@ -1,0 +1,185 @@
+"""Results of checks, as text for a terminal and as HTML for a notebook."""
+
+from __future__ import annotations
+
+import html
+import textwrap
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from typing import Any
+
+WIDTH = 79
+
+
+@dataclass(frozen=True)
+class Line:
+    """The result of one check.
+
+    Attributes:
+        title: what was checked.
+        points: the points for it.
+        of: the points that there are.
+        mistakes: names and messages of the typical wrong answers that this one is equal to.
+        details: what is wrong, in words; lines that begin with a space are not wrapped.
+        done: False if the check could not run, since a hole is left, or the function is missing.
+    """
+
+    title: str
+    points: int
+    of: int
+    mistakes: tuple[tuple[str, str], ...] = ()
+    details: str = ""
+    done: bool = True
+
+    @property
+    def ok(self) -> bool:
+        """Whether it has all points."""
+        return self.points == self.of
+
+
+@dataclass(frozen=True, repr=False)
+class Result:
+    """The result of an exercise: true if it has all points, and prints as a table.
+
+    Attributes:
+        id: the exercise's number.
+        title: its title.
+        lines: the results of its checks.
+        trouble: why the file as a whole cannot be checked, or was not checked to its end.
+        notes: what the learner's code printed, and its warnings.
+        hints_left: how many hints the learner has not seen yet.
+    """
+
+    id: str
+    title: str
+    lines: tuple[Line, ...]
+    trouble: str = ""
+    notes: tuple[str, ...] = ()
+    hints_left: int = 0
+
+    @property
+    def points(self) -> int:
+        """The points of all checks."""
+        return sum(line.points for line in self.lines)
+
+    @property
+    def of(self) -> int:
+        """The points that there are."""
+        return sum(line.of for line in self.lines)
+
+    @property
+    def ok(self) -> bool:
+        """Whether all checks have all points."""
+        return self.points == self.of
+
+    @property
+    def mistakes(self) -> list[str]:
+        """The names of the mistakes that were recognised, each once."""
+        return list(dict.fromkeys(name for line in self.lines for name, _ in line.mistakes))
+
+    def __bool__(self) -> bool:
+        return self.ok
+
+    def __repr__(self) -> str:
+        return self.text()
+
+    def text(self, paint: Callable[[str, str], str] = lambda text, style: text) -> str:
+        """The result for a terminal of 80 columns.
+
+        Args:
+            paint: puts a colour, ``"green"``, ``"red"``, ``"yellow"`` or ``"bold"``, on a text.
+        """
+        heading = paint(f"{self.id}  {self.title}", "bold")
+        blocks = [heading]
+        if self.trouble:
+            blocks.append(paint(indented(self.trouble, "  "), "red"))
+        told: set[str] = set()
+        rows = []
+        for line in self.lines:
+            word, colour = _word(line)
+            rows.append(f"  {paint(f'{word:<7}', colour)}{line.points}/{line.of}  {line.title}")
+            rows += [indented(text, " " * 14) for text in _says(line, told, paint)]
+        blocks.append("\n".join(rows))
+        blocks += [indented(note, "  ") for note in self.notes]
+        blocks.append(self.total(paint))
+        return "\n\n".join(block for block in blocks if block)
+
+    def total(self, paint: Callable[[str, str], str] = lambda text, style: text) -> str:
+        """The last line: the points."""
+        points = f"{self.points} of {self.of} points"
+        return paint(f"{points}: all of them.", "green") if self.ok else f"{points}."
+
+    def _repr_html_(self) -> str:
+        rows = []
+        told: set[str] = set()
+        for line in self.lines:
+            word, colour = _word(line)
+            says = "".join(_block(text) for text in _says(line, told))
+            style = "vertical-align:top;text-align:left;padding:.15em .8em .15em 0"
+            rows.append(
+                f'<tr><td style="{style};color:{_HTML[colour]};font-weight:600">{word}</td>'
+                f'<td style="{style}">{line.points}/{line.of}</td>'
+                f'<td style="{style}">{html.escape(line.title)}{says}</td></tr>'
+            )
+        before = _block(self.trouble) if self.trouble else ""
+        after = "".join(map(_block, self.notes))
+        return (
+            f"<div><b>{self.id}&ensp;{html.escape(self.title)}</b>{before}"
+            f'<table style="border:0;margin:.4em 0">{"".join(rows)}</table>{after}'
+            f"{html.escape(self.total())}</div>"
+        )
+
+    def as_json(self) -> dict[str, Any]:
+        """The result as plain values."""
+        return asdict(self)
+
+
+_HTML = {"green": "#2e8540", "red": "#c5422f", "yellow": "#a07400"}
+
+
+def _word(line: Line) -> tuple[str, str]:
+    if line.ok:
+        return "right", "green"
+    if not line.done:
+        return "to do", "yellow"
+    return ("partly", "yellow") if line.points else ("wrong", "red")
+
+
+def _says(
+    line: Line, told: set[str], paint: Callable[[str, str], str] = lambda text, style: text
+) -> list[str]:
+    """What is said below a line; the message of a mistake is said once."""
+    said = []
+    for name, message in line.mistakes:
+        said.append(paint(f"This is {name}.", "bold"))
+        if message not in told:
+            told.add(message)
+            said.append(message)
+    return [*said, line.details] if line.details else said
+
+
+def _block(text: str) -> str:
+    return f'<div style="white-space:pre-wrap;margin:.3em 0">{html.escape(text)}</div>'
+
+
+def indented(text: str, margin: str) -> str:
+    """The text behind a margin; lines that do not begin with a space are wrapped.
+
+    >>> print(indented("one two", "> "))
+    > one two
+    """
+    lines = []
+    for line in text.splitlines():
+        if line.startswith(" ") or not line:
+            lines.append((margin + line).rstrip())
+        else:
+            lines += textwrap.wrap(
+                line, WIDTH, initial_indent=margin, subsequent_indent=margin,
+                break_long_words=False, break_on_hyphens=False,
+            )  # fmt: skip
+    return "\n".join(lines)
+
+
+def from_json(value: dict[str, Any]) -> Line:
+    """A line from plain values."""
+    return Line(**{**value, "mistakes": tuple(tuple(m) for m in value["mistakes"])})

@@ -1,0 +1,228 @@
+"""What an exercise's function gave: calling it, comparing, and telling the difference in words."""
+
+from __future__ import annotations
+
+import copy
+import inspect
+import linecache
+import traceback
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+SHOWN = 24  # arrays of up to this many elements are shown whole
+FRAMES = 3  # lines of the learner's code that are shown below an error
+
+
+@dataclass(frozen=True)
+class Raised:
+    """An exception in the place of a value; two are equal if they say the same."""
+
+    error: str
+    where: tuple[str, ...] = field(compare=False, default=())
+
+    def __str__(self) -> str:
+        return "\n".join([self.error, *(f"  {line}" for line in self.where)])
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """Whether a learner's test passes; two are equal if both pass, or neither does."""
+
+    passes: bool
+    why: str = field(compare=False, default="")
+
+
+def attempt(function: Callable[..., Any], *arguments: Any) -> Any:
+    """What the function returns, or a `Raised`."""
+    try:
+        with np.errstate(all="warn"):
+            return function(*arguments)
+    except (Exception, SystemExit) as error:
+        return raised(error, filename_of(function))
+
+
+def raised(error: BaseException, filename: str) -> Raised:
+    """An exception, with the lines of this file alone that it came through."""
+    if isinstance(error, SystemExit):
+        text = "SystemExit: the code asks Python to end (exit, quit or sys.exit)"
+    elif isinstance(error, MemoryError):
+        text = "MemoryError: the code asks for more memory than an exercise may use"
+    else:
+        shown = traceback.TracebackException.from_exception(error, limit=-FRAMES)
+        text = "".join(shown.format_exception_only()).strip()
+    frames = traceback.extract_tb(error.__traceback__)
+    lines = [
+        f"line {frame.lineno}, in {frame.name}: "
+        f"{linecache.getline(filename, frame.lineno or 0).strip()}"
+        for frame in frames
+        if frame.filename == filename
+    ]
+    return Raised(text, tuple(lines[-FRAMES:]))
+
+
+def filename_of(function: Any) -> str:
+    """The file that a function or class was written in."""
+    try:
+        return inspect.getsourcefile(inspect.unwrap(function)) or ""
+    except TypeError:  # a class of a notebook, or an object
+        return ""
+
+
+def names_of_arguments(function: Callable[..., Any], count: int) -> list[str]:
+    """The names of the first `count` arguments."""
+    try:
+        names = list(inspect.signature(function).parameters)
+    except (TypeError, ValueError):
+        names = []
+    return [*names, *(f"argument {i + 1}" for i in range(len(names), count))][:count]
+
+
+def call_text(name: str, arguments: Mapping[str, Any]) -> str:
+    """A call as text: ``logistic(z=0.5)``; large arrays by their shape."""
+    parts = []
+    for argument, value in arguments.items():
+        size = np.size(value) if isinstance(value, np.ndarray) else 0
+        text = f"array of shape {value.shape}" if size > 6 else short(value)
+        parts.append(f"{argument}: {text}" if size > 6 else f"{argument}={text}")
+    return f"{name}({', '.join(parts)})"
+
+
+def short(value: Any) -> str:
+    """A value on one line or a few, with four digits behind the point."""
+    if isinstance(value, np.ndarray):
+        if value.ndim == 0:
+            return short(value[()])
+        if value.size > SHOWN:
+            return f"array of shape {value.shape}"
+        return np.array2string(
+            value, precision=4, suppress_small=bool(value.size and abs(value).max() > 1e-3),
+            separator=", ", max_line_width=60,
+        ) if value.dtype.kind in "biuf" else repr(value)  # fmt: skip
+    if isinstance(value, float | np.floating):
+        return f"{float(value):.6g}"
+    if isinstance(value, np.generic):
+        return str(value)
+    if isinstance(value, tuple):
+        return f"({', '.join(map(short, value))}{',' * (len(value) == 1)})"
+    if isinstance(value, list):
+        return f"[{', '.join(map(short, value))}]"
+    if isinstance(value, Raised):
+        return value.error
+    if callable(value):
+        return getattr(value, "__name__", type(value).__name__)
+    text = repr(value)
+    return text if len(text) <= 60 else f"{text[:57]}..."
+
+
+def same(a: Any, b: Any, tolerance: float) -> bool:
+    """Whether two values are equal, numbers up to a relative tolerance."""
+    if isinstance(a, dict) and isinstance(b, dict):
+        return a.keys() == b.keys() and all(same(a[k], b[k], tolerance) for k in a)
+    if isinstance(a, tuple) and isinstance(b, tuple | list):
+        return len(a) == len(b) and all(map(lambda u, v: same(u, v, tolerance), a, b))
+    u, v = as_numbers(a), as_numbers(b)
+    if u is None or v is None:
+        return type(a) is type(b) and bool(a == b)
+    return u.shape == v.shape and bool(
+        np.allclose(u, v, rtol=tolerance, atol=tolerance * 1e-2, equal_nan=True)
+    )
+
+
+def as_numbers(value: Any) -> np.ndarray[Any, Any] | None:
+    """The value as an array of numbers; None if it is none."""
+    if not isinstance(value, np.ndarray | np.generic | float | int | list):
+        return None
+    try:
+        array = np.asarray(value)
+    except ValueError:  # rows of different lengths
+        return None
+    return array if array.dtype.kind in "biufc" else None
+
+
+def difference(label: str, right: Any, got: Any, tolerance: float) -> str:
+    """What is wrong with one value, in words."""
+    if isinstance(got, Raised):
+        return f"{label}\n{got}"
+    if got is None:
+        return f"{label}\nreturns None; is a `return` missing?"
+    if got is Ellipsis:
+        return f"{label}\nreturns `...`: this hole is not filled yet."
+    u, v = as_numbers(right), as_numbers(got)
+    if u is None or v is None:
+        if isinstance(right, tuple):
+            wanted = f"a tuple of {len(right)} values"
+            given = f"{len(got)} values" if isinstance(got, tuple | list) else kind(got)
+            return f"{label}\nexpected {wanted}, got {given}."
+        return f"{label}\nexpected {short(right) if u is None else kind(right)}, got {kind(got)}."
+    if u.shape != v.shape:
+        return f"{label}\nexpected {shape_text(u)}, got {shape_text(v)}."
+    if u.size > SHOWN:
+        with np.errstate(all="ignore"):
+            far = ~np.isclose(v, u, rtol=tolerance, atol=tolerance * 1e-2, equal_nan=True)
+        at = tuple(int(i) for i in np.unravel_index(int(np.argmax(far)), u.shape))
+        where = f"{far.sum()} of {u.size} numbers differ; the first, at {list(at)}:"
+        return f"{label}\n{where}\n{table(short(u[at]), short(v[at]))}"
+    return f"{label}\n{table(short(u), short(v))}"
+
+
+def table(right: str, got: str) -> str:
+    """Two values below each other."""
+    lines = []
+    for name, text in (("expected", right), ("got", got)):
+        first, *others = text.splitlines()
+        lines += [f"  {name:<10}{first}", *(f"  {'':<10}{line}" for line in others)]
+    return "\n".join(lines)
+
+
+def kind(value: Any) -> str:
+    """What sort of a value it is."""
+    numbers = as_numbers(value)
+    if numbers is not None:
+        return "a number" if numbers.ndim == 0 else f"an array of shape {numbers.shape}"
+    if isinstance(value, tuple | list):
+        return f"a {type(value).__name__} of {len(value)} values"
+    return short(value)
+
+
+def shape_text(array: np.ndarray[Any, Any]) -> str:
+    """``a number``, or ``shape (3, 2)``."""
+    return "a single number" if array.ndim == 0 else f"shape {array.shape}"
+
+
+def likeness(right: Mapping[str, Any], got: Mapping[str, Any], tolerance: float) -> str:
+    """How wrong numbers relate to the right ones, if there is a simple relation, or ``""``."""
+    pairs = [(as_numbers(right[k]), as_numbers(got.get(k))) for k in right]
+    if any(u is None or v is None for u, v in pairs):
+        return ""
+    us = [u for u, _ in pairs if u is not None]
+    vs = [v for _, v in pairs if v is not None]
+
+    def all_same(change: Callable[[Any], Any]) -> bool:
+        return all(same(change(u), v, tolerance) for u, v in zip(us, vs, strict=True))
+
+    if all_same(np.transpose):
+        return "It is the transpose of the right answer."
+    if any(u.shape != v.shape for u, v in zip(us, vs, strict=True)):
+        return ""
+    u = np.concatenate([np.ravel(u) for u in us]).astype(float)
+    v = np.concatenate([np.ravel(v) for v in vs]).astype(float)
+    if len(u) < 3 or not np.isfinite(u).all() or not np.isfinite(v).all() or not u.any():
+        return ""
+    if not v.any():
+        return "Every number is 0."
+    factor = float(u @ v / (u @ u))
+    if np.allclose(v, -u, rtol=1e-6, atol=1e-9):
+        return "Every number has the wrong sign."
+    if np.allclose(v, factor * u, rtol=1e-6, atol=1e-9):
+        return f"Every number is {factor:.4g} times the right one."
+    if np.allclose(v - u, (v - u)[0], rtol=1e-6, atol=1e-9):
+        return f"Every number is too {'large' if v[0] > u[0] else 'small'} by {abs(v - u)[0]:.4g}."
+    return ""
+
+
+def copies(arguments: tuple[Any, ...]) -> tuple[Any, ...]:
+    """The arguments, so that a function which changes them changes copies."""
+    return copy.deepcopy(arguments)
