@@ -288,13 +288,14 @@ class Differences(Agrees):
         function: the function that returns the gradient.
         of: takes the same arguments and returns the number that is differentiated, such as
             ``lambda dz, x, W, b: (dz * forward(x, W, b)).sum()``.
-        wrt: the name of the argument of `function` to differentiate by.
+        wrt: the name of the argument of `of` to differentiate by.
         cases: as in `Agrees`, and so are the others.
         title: what is checked.
         points: for a right gradient.
         tolerance: the relative error that numbers may have.
         returns: the names of the values that the function returns.
         part: the one of them that is this gradient.
+        at: makes the arguments of `of` from those of `function`, if they are not the same.
     """
 
     def __init__(
@@ -309,6 +310,7 @@ class Differences(Agrees):
         tolerance: float = 1e-5,
         returns: str = "",
         part: str = "",
+        at: Callable[..., tuple[Any, ...]] = lambda *arguments: arguments,
     ) -> None:
         super().__init__(
             function, cases, title,
@@ -316,13 +318,15 @@ class Differences(Agrees):
         )  # fmt: skip
         self.of = of
         self.wrt = wrt
+        self.at = at
 
     def expected(self) -> Outcome:
         """The differences."""
         found: Outcome = {}
         for text, arguments in self.labels():
-            at = list(arguments).index(self.wrt)
-            found[self.label(text)] = central_differences(self.of, tuple(arguments.values()), at)
+            given = self.at(*arguments.values())
+            number = names_of_arguments(self.of, len(given)).index(self.wrt)
+            found[self.label(text)] = central_differences(self.of, given, number)
         return found
 
     def wrong(self, right: Outcome, got: Outcome) -> str:

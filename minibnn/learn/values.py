@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 SHOWN = 24  # arrays of up to this many elements are shown whole
+LINE = 60  # characters of a call that stands on one line
 FRAMES = 3  # lines of the learner's code that are shown below an error
 
 
@@ -38,7 +39,7 @@ class Verdict:
 def attempt(function: Callable[..., Any], *arguments: Any) -> Any:
     """What the function returns, or a `Raised`."""
     try:
-        with np.errstate(all="warn"):
+        with np.errstate(all="warn", under="ignore"):
             return function(*arguments)
     except (Exception, SystemExit) as error:
         return raised(error, filename_of(function))
@@ -81,13 +82,12 @@ def names_of_arguments(function: Callable[..., Any], count: int) -> list[str]:
 
 
 def call_text(name: str, arguments: Mapping[str, Any]) -> str:
-    """A call as text: ``logistic(z=0.5)``; large arrays by their shape."""
-    parts = []
-    for argument, value in arguments.items():
-        size = np.size(value) if isinstance(value, np.ndarray) else 0
-        text = f"array of shape {value.shape}" if size > 6 else short(value)
-        parts.append(f"{argument}: {text}" if size > 6 else f"{argument}={text}")
-    return f"{name}({', '.join(parts)})"
+    """A call as text: ``logistic(z=0.5)``, or with the values below it if they are long."""
+    texts = {argument: short(value) for argument, value in arguments.items()}
+    line = f"{name}({', '.join(f'{argument}={text}' for argument, text in texts.items())})"
+    if len(line) <= LINE and "\n" not in line:
+        return line
+    return f"{name}({', '.join(texts)})\n{table(texts)}"
 
 
 def short(value: Any) -> str:
@@ -121,14 +121,19 @@ def same(a: Any, b: Any, tolerance: float) -> bool:
     """Whether two values are equal, numbers up to a relative tolerance."""
     if isinstance(a, dict) and isinstance(b, dict):
         return a.keys() == b.keys() and all(same(a[k], b[k], tolerance) for k in a)
-    if isinstance(a, tuple) and isinstance(b, tuple | list):
-        return len(a) == len(b) and all(map(lambda u, v: same(u, v, tolerance), a, b))
     u, v = as_numbers(a), as_numbers(b)
-    if u is None or v is None:
-        return type(a) is type(b) and bool(a == b)
-    return u.shape == v.shape and bool(
-        np.allclose(u, v, rtol=tolerance, atol=tolerance * 1e-2, equal_nan=True)
-    )
+    if u is not None and v is not None:
+        return u.shape == v.shape and bool(
+            np.allclose(u, v, rtol=tolerance, atol=tolerance * 1e-2, equal_nan=True)
+        )
+    if isinstance(a, tuple | list) and isinstance(b, tuple | list):
+        return len(a) == len(b) and all(same(u, v, tolerance) for u, v in zip(a, b, strict=True))
+    if u is not None or v is not None or type(a) is not type(b):
+        return False
+    try:
+        return bool(a == b)
+    except ValueError:  # objects with arrays in them
+        return False
 
 
 def as_numbers(value: Any) -> np.ndarray[Any, Any] | None:
@@ -164,16 +169,21 @@ def difference(label: str, right: Any, got: Any, tolerance: float) -> str:
             far = ~np.isclose(v, u, rtol=tolerance, atol=tolerance * 1e-2, equal_nan=True)
         at = tuple(int(i) for i in np.unravel_index(int(np.argmax(far)), u.shape))
         where = f"{far.sum()} of {u.size} numbers differ; the first, at {list(at)}:"
-        return f"{label}\n{where}\n{table(short(u[at]), short(v[at]))}"
-    return f"{label}\n{table(short(u), short(v))}"
+        return f"{label}\n{where}\n{expected_and_got(u[at], v[at])}"
+    return f"{label}\n{expected_and_got(u, v)}"
 
 
-def table(right: str, got: str) -> str:
-    """Two values below each other."""
+def expected_and_got(right: Any, got: Any) -> str:
+    """Both values below each other."""
+    return table({"expected": short(right), "got": short(got)})
+
+
+def table(texts: Mapping[str, str]) -> str:
+    """Names and values below each other."""
     lines = []
-    for name, text in (("expected", right), ("got", got)):
+    for name, text in texts.items():
         first, *others = text.splitlines()
-        lines += [f"  {name:<10}{first}", *(f"  {'':<10}{line}" for line in others)]
+        lines += [f"  {name:<9} {first}", *(f"  {'':<9} {line}" for line in others)]
     return "\n".join(lines)
 
 
