@@ -15,13 +15,16 @@ from minibnn.layers import Activation
 from minibnn.learn.values import (
     Raised,
     Verdict,
+    as_numbers,
     attempt,
     call_text,
     copies,
     difference,
+    kind,
     likeness,
     names_of_arguments,
     same,
+    shape_text,
 )
 
 __all__ = [
@@ -222,6 +225,12 @@ class Agrees(Check):
         """What the learner reads above a wrong value."""
         return f"{self.part} of {text}" if self.part else text
 
+    def wrong(self, right: Outcome, got: Outcome) -> str:
+        """What is wrong; an error is the same for all parts of a value."""
+        text = super().wrong(right, got)
+        raised = any(isinstance(value, Raised) for value in got.values())
+        return text.removeprefix(f"{self.part} of ") if raised else text
+
     def chosen(self, value: Any) -> Any:
         """The part of a returned value that is compared."""
         if not self.part or isinstance(value, Raised) or value is None or value is Ellipsis:
@@ -257,28 +266,30 @@ class Shapes(Agrees):
         """The shapes of the value."""
         value = super().chosen(value)
         if isinstance(value, tuple):
-            return {f"{i}": shape_of(v) for i, v in enumerate(value)}
+            return tuple(map(shape_of, value))
         return value if isinstance(value, Raised) or value is None else shape_of(value)
 
     def wrong(self, right: Outcome, got: Outcome) -> str:
         """The first shape that differs."""
-        for label, value in right.items():
-            if got.get(label) == value:
+        for label, shapes in right.items():
+            found = got[label]
+            if found == shapes or found is None or isinstance(found, Raised):
                 continue
-            if isinstance(got.get(label), Raised) or got.get(label) is None:
-                return super().wrong(right, got)
-            if isinstance(value, dict) and isinstance(got[label], dict):
-                for i, shape in value.items():
-                    if got[label].get(i) != shape:
-                        name = self.returns[int(i)] if self.returns else f"value {i}"
-                        return f"{label}\n{name}: expected {shape}, got {got[label].get(i)}."
-            return f"{label}\nexpected {value}, got {got[label]}."
+            if isinstance(shapes, str):
+                return f"{label}\nexpected {shapes}, got {found}."
+            if isinstance(found, str) or len(found) != len(shapes):
+                count = "one value" if isinstance(found, str) else f"{len(found)} values"
+                return f"{label}\nexpected a tuple of {len(shapes)} values, got {count}."
+            at = next(i for i, shape in enumerate(shapes) if found[i] != shape)
+            name = self.returns[at] if self.returns else f"value {at + 1}"
+            return f"{label}\n{name}: expected {shapes[at]}, got {found[at]}."
         return super().wrong(right, got)
 
 
 def shape_of(value: Any) -> str:
     """The shape as text: texts are compared as they are."""
-    return "no array" if callable(value) or value is Ellipsis else f"shape {np.shape(value)}"
+    numbers = as_numbers(value)
+    return kind(value) if numbers is None else shape_text(numbers)
 
 
 class Differences(Agrees):
@@ -338,8 +349,8 @@ class Differences(Agrees):
 def central_differences(of: Callable[..., Any], arguments: tuple[Any, ...], at: int) -> Any:
     """The gradient of ``of(*arguments)`` by argument number `at`.
 
-    >>> central_differences(lambda x: x**3, (2.0,), 0).round(6)
-    12.0
+    >>> central_differences(lambda x: x @ x, (np.array([2.0, 3.0]),), 0).round(6)
+    array([4., 6.])
     """
     x = np.array(arguments[at], dtype=np.float64)
     gradient = np.zeros_like(x)

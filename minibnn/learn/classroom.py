@@ -62,13 +62,13 @@ def check_class(folder: str | os.PathLike[str]) -> list[Learner]:
 def results_csv(learners: list[Learner]) -> str:
     """A row for each learner: points by exercise, their sum, and the mistakes recognised.
 
-    A cell is empty if there is no file. The row ``of`` has the points that there are.
+    A cell is empty if there is no file. The column ``1.2 (3)`` has an exercise of three points.
     """
     every = exercises()
     text = io.StringIO()
     table = csv.writer(text, lineterminator="\n")
-    table.writerow(["learner", *(e.id for e in every), "points", "mistakes"])
-    table.writerow(["of", *(e.points for e in every), sum(e.points for e in every), ""])
+    columns = [f"{e.id} ({e.points})" for e in every]
+    table.writerow(["learner", *columns, f"all ({sum(e.points for e in every)})", "mistakes"])
     for learner in learners:
         points = [learner.results[e.id].points if e.id in learner.results else "" for e in every]
         mistakes = "; ".join(

@@ -48,7 +48,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         return made
 
     word("list", "list the exercises")
-    start = word("start", "write an exercise's starter file; one that is there stays as it is")
+    start = word("start", "write an exercise's starter file, unless it is there")
     start.add_argument("exercise", metavar="EXERCISE")
     checked = word("check", "check an exercise, a file, or all that you have started")
     checked.add_argument("exercise", metavar="EXERCISE_OR_FILE", nargs="?")
@@ -109,10 +109,9 @@ def _start(exercise: Exercise, folder: Folder) -> int:
             f"{path}: expected no file yet, got one, which stays as it is; go on with it, "
             "or write another starter elsewhere: --to FOLDER"
         )
-    folder.path.mkdir(parents=True, exist_ok=True)
+    folder.write(exercise)  # makes the folder
     with whole_file(path) as file:
         file.write(text.encode())
-    folder.write(exercise)
     holes = text.count("# TODO")
     print(paint(f"{exercise.id}  {exercise.title}", "bold"))
     print(f"\n{indented(exercise.text, '  ')}\n")
@@ -133,7 +132,7 @@ def _check(wanted: str, folder: Folder) -> int:
     if path is named:
         folder = Folder(path.parent)
     result = check_file(exercise, path)
-    if path.resolve() == folder.file(exercise).resolve():
+    if folder.begun() or path is not named:  # another's file leaves nothing in his folder
         folder.record(exercise, result)
     print(result.text(paint))
     print(_after(exercise, result, folder))
@@ -170,7 +169,7 @@ def _check_all(folder: Folder) -> int:
 
 
 def _row(exercise: Exercise, word: str, points: int | None) -> str:
-    shown = f"{'' if points is None else points:>3}/{exercise.points}"
+    shown = f"{'-' if points is None else points:>3}/{exercise.points}"
     styles = {"right": "green", "wrong": "red", "begun": "yellow"}
     painted = paint(f"{word:<6}", styles[word]) if word in styles else f"{word:<6}"
     return f"  {exercise.id:<5}{exercise.title:<52.52}  {painted} {shown}"
@@ -221,8 +220,7 @@ def _progress(folder: Folder) -> int:
 def _hint(exercise: Exercise, folder: Folder) -> int:
     hints = exercise.hints
     seen = min(folder.of(exercise)["hints"] + 1, len(hints))
-    if folder.file(exercise).exists():
-        folder.write(exercise, hints=seen)
+    folder.write(exercise, hints=seen)
     print(paint(f"{exercise.id}  {exercise.title}", "bold"))
     for number, hint in enumerate(hints[:seen], start=1):
         text = indented(hint, "     ")
@@ -249,5 +247,6 @@ def _class(learners: Path, output: str) -> int:
     rows = check_class(learners)
     write_results(rows, output)
     print(class_table(rows))
-    print(f"\n{output} has a row for each of {len(rows)} learners.")
+    count = "the 1 learner" if len(rows) == 1 else f"each of {len(rows)} learners"
+    print(f"\n{output} has a row for {count}.")
     return 0

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from types import FunctionType
 from typing import Any
 
@@ -11,6 +12,19 @@ from minibnn.learn.author import Check, Mistake, Outcome
 from minibnn.learn.exercise import Exercise
 from minibnn.learn.result import Line
 from minibnn.learn.values import filename_of
+
+DAMAGED = (
+    "Your code changes something that the check uses, too: a function of NumPy, for instance, if a "
+    "name such as np.log is given a value."
+)
+
+
+@contextmanager
+def quiet() -> Iterator[None]:
+    """Without warnings: those of wrong answers are no news."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        yield
 
 
 class Grader:
@@ -23,8 +37,7 @@ class Grader:
         self.exercise = exercise
         self.mistakes = exercise.mistakes
         self.references = exercise.functions
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
+        with quiet():
             self.right = [check.expected() for check in exercise.checks]
         self.warnings: list[str] = []
         self._wrong: dict[tuple[int, str], Outcome] = {}
@@ -60,9 +73,19 @@ class Grader:
         points = check.score(right, got)
         if points == check.points:
             return Line(check.title, points, check.points)
+        if not self._intact(number, check):
+            return Line(check.title, 0, check.points, details=DAMAGED)
         names = tuple((m.name, m.message) for m in self._recognised(number, check, got))
         details = check.wrong(right, got)
         return Line(check.title, points, check.points, names, details)
+
+    def _intact(self, number: int, check: Check) -> bool:
+        """Whether the reference solution still gives what it gave before the answer ran."""
+        try:
+            with quiet():
+                return check.same(check.expected(), self.right[number])
+        except Exception:
+            return False
 
     def _recognised(self, number: int, check: Check, got: Outcome) -> list[Mistake]:
         """The mistakes of this function that have the same, wrong outcome."""
@@ -78,8 +101,7 @@ class Grader:
     def _outcome_of(self, number: int, check: Check, mistake: Mistake) -> Outcome:
         key = number, mistake.name
         if key not in self._wrong:
-            with warnings.catch_warnings():
-                warnings.simplefilter("ignore")
+            with quiet():
                 self._wrong[key] = check.outcome(mistake.code)
         return self._wrong[key]
 

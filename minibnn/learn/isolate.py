@@ -20,6 +20,7 @@ from minibnn.learn.result import Line, Result, from_json
 ROOT = Path(minibnn.__file__).parents[1]
 START_UP = 60  # seconds, beyond what the checks may take, on a busy machine
 PRINTED = 10  # lines of output that are shown
+COLUMNS = 72  # of each
 
 
 def check_file(exercise: Exercise, path: str | os.PathLike[str]) -> Result:
@@ -50,7 +51,7 @@ def _run(exercise: Exercise, path: str, folder: Path) -> int | None:
     threads = dict.fromkeys(("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS"), "1")
     with open(folder / "printed", "wb") as printed:
         process = subprocess.Popen(
-            [sys.executable, "-c", start, exercise.id, path, *files],
+            [sys.executable, "-c", start, exercise.id, path, str(exercise.seconds), *files],
             stdin=subprocess.DEVNULL,
             stdout=printed,
             stderr=printed,
@@ -100,7 +101,7 @@ def _result(
     if ended is None:
         trouble = how_it_ended(exercise, path, trace, code)
     for check in exercise.checks[len(lines) :]:
-        lines.append(Line(check.title, 0, check.points, details="Not checked.", done=False))
+        lines.append(Line(check.title, 0, check.points, done=False))
     if output.strip() and not trouble.startswith("minibnn"):
         notes.append(_printed(output))
     return Result(exercise.id, exercise.title, tuple(lines), trouble, tuple(notes))
@@ -125,6 +126,6 @@ def how_it_ended(exercise: Exercise, path: str, trace: str, code: int | None) ->
 
 def _printed(output: str) -> str:
     lines = output.rstrip().splitlines()
-    shown = [f"  {line[:100]}" for line in lines[:PRINTED]]
+    shown = [f"  {line[:COLUMNS]}" for line in lines[:PRINTED]]
     more = [f"  ({len(lines) - PRINTED} more lines)"] if len(lines) > PRINTED else []
     return "\n".join(["Your code printed:", *shown, *more])

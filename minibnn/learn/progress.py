@@ -57,6 +57,10 @@ class Folder:
             ) from error
         return dict(exercises)
 
+    def begun(self) -> bool:
+        """Whether a learner has begun here: the file with the progress exists."""
+        return (self.path / NAME).exists()
+
     def of(self, exercise: Exercise) -> dict[str, Any]:
         """The progress in one exercise."""
         return {"points": 0, "hints": 0, "checks": 0, **self.read().get(exercise.id, {})}
@@ -66,6 +70,7 @@ class Folder:
         every = self.read()
         every[exercise.id] = {**self.of(exercise), **changes}
         text = json.dumps({"format": 1, "exercises": every}, indent=1, sort_keys=True)
+        self.path.mkdir(parents=True, exist_ok=True)
         with whole_file(self.path / NAME) as file:
             file.write(text.encode() + b"\n")
 

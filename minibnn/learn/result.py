@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import html
+import re
 import textwrap
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from typing import Any
 
 WIDTH = 79
+_TUPLE = re.compile(r"\(\d+(, \d+)+\)")
 
 
 @dataclass(frozen=True)
@@ -47,7 +49,6 @@ class Result:
         lines: the results of its checks.
         trouble: why the file as a whole cannot be checked, or was not checked to its end.
         notes: what the learner's code printed, and its warnings.
-        hints_left: how many hints the learner has not seen yet.
     """
 
     id: str
@@ -55,7 +56,6 @@ class Result:
     lines: tuple[Line, ...]
     trouble: str = ""
     notes: tuple[str, ...] = ()
-    hints_left: int = 0
 
     @property
     def points(self) -> int:
@@ -98,7 +98,8 @@ class Result:
         for line in self.lines:
             word, colour = _word(line)
             rows.append(f"  {paint(f'{word:<7}', colour)}{line.points}/{line.of}  {line.title}")
-            rows += [indented(text, " " * 14) for text in _says(line, told, paint)]
+            says = [indented(text, " " * 14) for text in _says(line, told, paint)]
+            rows += [*says, ""] if says and line is not self.lines[-1] else says
         blocks.append("\n".join(rows))
         blocks += [indented(note, "  ") for note in self.notes]
         blocks.append(self.total(paint))
@@ -148,14 +149,19 @@ def _word(line: Line) -> tuple[str, str]:
 def _says(
     line: Line, told: set[str], paint: Callable[[str, str], str] = lambda text, style: text
 ) -> list[str]:
-    """What is said below a line; the message of a mistake is said once."""
+    """What is said below a line. What has been said before is not said again."""
+    names = [name for name, _ in line.mistakes]
+    if names and told.issuperset(names):
+        return [f"As above: {name}." for name in names]
     said = []
     for name, message in line.mistakes:
         said.append(paint(f"This is {name}.", "bold"))
-        if message not in told:
-            told.add(message)
+        if name not in told:
             said.append(message)
-    return [*said, line.details] if line.details else said
+    if line.details:
+        said.append("As above." if line.details in told and line.done else line.details)
+    told.update(names, [line.details])
+    return said
 
 
 def _block(text: str) -> str:
@@ -172,11 +178,13 @@ def indented(text: str, margin: str) -> str:
     for line in text.splitlines():
         if line.startswith(" ") or not line:
             lines.append((margin + line).rstrip())
-        else:
-            lines += textwrap.wrap(
-                line, WIDTH, initial_indent=margin, subsequent_indent=margin,
-                break_long_words=False, break_on_hyphens=False,
-            )  # fmt: skip
+            continue
+        whole = _TUPLE.sub(lambda found: found[0].replace(" ", "\0"), line)  # stay on one line
+        wrapped = textwrap.wrap(
+            whole, WIDTH, initial_indent=margin, subsequent_indent=margin,
+            break_long_words=False, break_on_hyphens=False,
+        )  # fmt: skip
+        lines += [w.replace("\0", " ") for w in wrapped]
     return "\n".join(lines)
 
 

@@ -51,9 +51,8 @@ def cut_holes(source: str) -> str:
         before = lines[row][: token.start[1]]
         comment = "TODO" + (f": {hole[1]}" if hole[1] else "")
         if before.strip():
-            statement = max(
-                (s for s in statements if s.end_lineno == row + 1), key=lambda s: s.lineno
-            )
+            ending = [s for s in statements if s.end_lineno == row + 1]
+            statement = max(ending, key=lambda s: (s.lineno, s.col_offset))
             lines[statement.lineno - 1 : row + 1] = [f"{_head(lines, statement)}...  # {comment}"]
         elif first_of_block is None:
             raise ValueError(f"line {row + 1}: expected # end of hole after {token.string!r}")
@@ -64,10 +63,10 @@ def cut_holes(source: str) -> str:
 
 
 def without_marks(source: str) -> str:
-    """The solution as people read it, without the marks of its holes.
+    r"""The solution as people read it, without the marks of its holes.
 
-    >>> print(without_marks("y = 1  # hole: the number"))
-    y = 1
+    >>> without_marks("y = 1  # hole: the number")
+    'y = 1\n'
     """
     lines = source.splitlines(keepends=True)
     for token in reversed(_comments(source)):
@@ -86,10 +85,11 @@ def _comments(source: str) -> list[tokenize.TokenInfo]:
 def _head(lines: list[str], statement: ast.stmt) -> str:
     """What stands before the statement's value: ``z = `` or ``return ``."""
     value = getattr(statement, "value", None)
-    if not isinstance(value, ast.expr) or value.lineno != statement.lineno:
+    if not isinstance(value, ast.expr):
         raise ValueError(f"line {statement.lineno}: expected `name = value` or `return value`")
-    line = lines[value.lineno - 1].encode()
-    return line[: value.col_offset].decode().rstrip("(")
+    before = lines[statement.lineno - 1 : value.lineno]
+    before[-1] = before[-1].encode()[: value.col_offset].decode()  # offsets count bytes
+    return "\n".join(before).rstrip("( \n") + " "
 
 
 def holes_in(source: str) -> dict[str, list[int]]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import errno
 import inspect
 import linecache
 import traceback
@@ -13,6 +14,7 @@ from typing import Any
 import numpy as np
 
 SHOWN = 24  # arrays of up to this many elements are shown whole
+SMALL = 8  # arguments of up to this many elements are shown whole
 LINE = 60  # characters of a call that stands on one line
 FRAMES = 3  # lines of the learner's code that are shown below an error
 
@@ -51,25 +53,27 @@ def raised(error: BaseException, filename: str) -> Raised:
         text = "SystemExit: the code asks Python to end (exit, quit or sys.exit)"
     elif isinstance(error, MemoryError):
         text = "MemoryError: the code asks for more memory than an exercise may use"
+    elif isinstance(error, OSError) and error.errno == errno.EFBIG:
+        text = "OSError: the code prints or writes more than an exercise may"
     else:
         shown = traceback.TracebackException.from_exception(error, limit=-FRAMES)
         text = "".join(shown.format_exception_only()).strip()
-    frames = traceback.extract_tb(error.__traceback__)
     lines = [
         f"line {frame.lineno}, in {frame.name}: "
         f"{linecache.getline(filename, frame.lineno or 0).strip()}"
-        for frame in frames
+        for frame in traceback.extract_tb(error.__traceback__)
         if frame.filename == filename
     ]
-    return Raised(text, tuple(lines[-FRAMES:]))
+    return Raised(text, tuple(dict.fromkeys(lines[-FRAMES:])))  # a recursion has equal lines
 
 
 def filename_of(function: Any) -> str:
-    """The file that a function or class was written in."""
-    try:
-        return inspect.getsourcefile(inspect.unwrap(function)) or ""
-    except TypeError:  # a class of a notebook, or an object
-        return ""
+    """The file, or the cell of a notebook, that a function or class was written in."""
+    function = inspect.unwrap(function)
+    for code in (function, *getattr(function, "__dict__", {}).values()):  # a class: its methods
+        if hasattr(code, "__code__"):
+            return str(code.__code__.co_filename)
+    return ""
 
 
 def names_of_arguments(function: Callable[..., Any], count: int) -> list[str]:
@@ -82,27 +86,35 @@ def names_of_arguments(function: Callable[..., Any], count: int) -> list[str]:
 
 
 def call_text(name: str, arguments: Mapping[str, Any]) -> str:
-    """A call as text: ``logistic(z=0.5)``, or with the values below it if they are long."""
+    """A call as text: ``logistic(z=0.5)``; small arrays below it, and of large ones the shape.
+
+    >>> call_text("forward", {"x": np.zeros((4, 3)), "b": 0.5})
+    'forward(x of shape (4, 3), b=0.5)'
+    """
+    large = any(np.size(v) > SMALL for v in arguments.values() if isinstance(v, np.ndarray))
     texts = {argument: short(value) for argument, value in arguments.items()}
-    line = f"{name}({', '.join(f'{argument}={text}' for argument, text in texts.items())})"
-    if len(line) <= LINE and "\n" not in line:
+    parts = [
+        f"{argument} of {shape_text(value)}"
+        if large and isinstance(value, np.ndarray) and value.ndim
+        else f"{argument}={texts[argument]}"
+        for argument, value in arguments.items()
+    ]
+    line = f"{name}({', '.join(parts)})"
+    if large or ("\n" not in line and len(line) <= LINE):
         return line
     return f"{name}({', '.join(texts)})\n{table(texts)}"
 
 
 def short(value: Any) -> str:
-    """A value on one line or a few, with four digits behind the point."""
+    """A value on one line or a few, with a few digits.
+
+    >>> print(short(np.array([0.5, -1.0])), short(np.float64(1) / 3))
+    [0.5, -1] 0.333333
+    """
     if isinstance(value, np.ndarray):
-        if value.ndim == 0:
-            return short(value[()])
-        if value.size > SHOWN:
-            return f"array of shape {value.shape}"
-        return np.array2string(
-            value, precision=4, suppress_small=bool(value.size and abs(value).max() > 1e-3),
-            separator=", ", max_line_width=60,
-        ) if value.dtype.kind in "biuf" else repr(value)  # fmt: skip
+        return _short_array(value)
     if isinstance(value, float | np.floating):
-        return f"{float(value):.6g}"
+        return f"{float(value) + 0.0:.6g}"  # 0, not -0
     if isinstance(value, np.generic):
         return str(value)
     if isinstance(value, tuple):
@@ -114,7 +126,17 @@ def short(value: Any) -> str:
     if callable(value):
         return getattr(value, "__name__", type(value).__name__)
     text = repr(value)
-    return text if len(text) <= 60 else f"{text[:57]}..."
+    return text if len(text) <= LINE else f"{text[: LINE - 3]}..."
+
+
+def _short_array(array: np.ndarray[Any, Any]) -> str:
+    if array.ndim == 0:
+        return short(array[()])
+    if array.size > SHOWN or array.dtype.kind not in "biuf":
+        return f"array of {shape_text(array)}"
+    if array.ndim == 1 and array.dtype.kind == "f":
+        return f"[{', '.join(f'{v + 0.0:.4g}' for v in array.tolist())}]"
+    return np.array2string(array + 0, precision=4, separator=", ", max_line_width=LINE)
 
 
 def same(a: Any, b: Any, tolerance: float) -> bool:
@@ -132,7 +154,7 @@ def same(a: Any, b: Any, tolerance: float) -> bool:
         return False
     try:
         return bool(a == b)
-    except ValueError:  # objects with arrays in them
+    except Exception:  # objects with arrays in them, or with an __eq__ that fails
         return False
 
 
@@ -152,7 +174,7 @@ def difference(label: str, right: Any, got: Any, tolerance: float) -> str:
     if isinstance(got, Raised):
         return f"{label}\n{got}"
     if got is None:
-        return f"{label}\nreturns None; is a `return` missing?"
+        return f"{label}\nreturns None: is a `return` missing?"
     if got is Ellipsis:
         return f"{label}\nreturns `...`: this hole is not filled yet."
     u, v = as_numbers(right), as_numbers(got)

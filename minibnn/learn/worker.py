@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any, TextIO
 
 from minibnn.learn.exercise import Exercise, find
-from minibnn.learn.grade import Grader
+from minibnn.learn.grade import DAMAGED, Grader
 from minibnn.learn.starter import holes_in
 from minibnn.learn.values import raised
 
@@ -25,12 +25,17 @@ WRITTEN = 16 << 20  # bytes, of any file
 
 
 def main(arguments: list[str]) -> None:
-    """Check a file: arguments are the exercise, the file, the report, and the stack's file."""
-    wanted, path, report, stack = arguments
+    """Check a file.
+
+    Args:
+        arguments: the exercise, the learner's file, the seconds that it may take, and the files to
+            write: the report, and where the code was when its time was over.
+    """
+    wanted, path, seconds, report, stack = arguments
     exercise = find(wanted)
     with open(report, "w", encoding="utf-8") as out, open(stack, "w", encoding="utf-8") as dump:
         grader = Grader(exercise)
-        faulthandler.dump_traceback_later(exercise.seconds, exit=True, file=dump)
+        faulthandler.dump_traceback_later(float(seconds), exit=True, file=dump)
         _limit()
         _check(exercise, grader, path, out)
         faulthandler.cancel_dump_traceback_later()
@@ -47,8 +52,11 @@ def _check(exercise: Exercise, grader: Grader, path: str, out: TextIO) -> None:
         tell(trouble=str(error))
         tell(end=[])
         return
-    for line in grader.grade(names, holes):
-        tell(line=line.__dict__)
+    try:
+        for line in grader.grade(names, holes):
+            tell(line=line.__dict__)
+    except Exception:  # a check relies on NumPy, which the file may have damaged
+        tell(trouble=DAMAGED)
     tell(end=grader.warnings)
 
 
@@ -84,8 +92,8 @@ def run_file(path: str) -> tuple[dict[str, Any], dict[str, list[int]]]:
 
 def syntax_text(error: Exception) -> str:
     """Where Python stops to understand a file."""
-    if not isinstance(error, SyntaxError):
-        return f"The file is not text in UTF-8: {error}"
+    if not isinstance(error, SyntaxError) or error.lineno is None:
+        return "Python cannot read the file: it is not text in UTF-8, or has null bytes in it."
     lines = [f"Python cannot read line {error.lineno}: {error.msg}"]
     if error.text:
         code = error.text.rstrip("\n")

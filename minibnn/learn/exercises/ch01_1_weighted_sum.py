@@ -58,7 +58,7 @@ def without_bias(x, w, b):
     return np.sum(x * w)
 
 
-@mistake(weighted_sum, "the products, not added up")
+@mistake(weighted_sum, "an array of products, not added up")
 def not_added(x, w, b):
     """There is still a number for each input. A neuron has one output: add up its products."""
     return x * w + b
@@ -71,7 +71,7 @@ def bias_often(x, w, b):
     return np.sum(x * w + b)
 
 
-@mistake(weighted_sum, "sums of x and w, multiplied")
+@mistake(weighted_sum, "the product of two sums")
 def product_of_sums(x, w, b):
     """The order matters: multiply each input with its own weight first, then add up."""
     return np.sum(x) * np.sum(w) + b

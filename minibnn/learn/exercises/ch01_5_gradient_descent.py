@@ -84,7 +84,7 @@ def without_rate(w, b, dw, db, learning_rate):
     return w - dw, b - db
 
 
-@mistake(step, "the old values times the learning rate")
+@mistake(step, "a step that multiplies the old values by the learning rate")
 def shrinks(w, b, dw, db, learning_rate):
     """The learning rate belongs to the gradient: it says how far a step goes. The old values stay
     whole."""
@@ -121,7 +121,7 @@ def product_of_means(X, y, learning_rate, steps):
     return w, b
 
 
-@mistake(train, "the weights divided by the number of inputs")
+@mistake(train, "a mean over the inputs, not over the samples")
 def wrong_number(X, y, learning_rate, steps):
     """X.T @ dz has been divided by the number of its columns, which are the inputs. The mean is
     over the samples, the rows: divide by len(X) or len(y)."""

@@ -50,7 +50,8 @@ def worst_error(a, n):
 from minibnn.learn.author import Agrees, Probe, mistake
 
 HINTS = [
-    "x.copy() is an array of its own. With place = (0, 1), `up[place] += h` moves one element of it.",
+    "x.copy() is an array of its own. With place = (0, 1), "
+    "`up[place] += h` moves one element of it.",
     "gradient[place] = (f(up) - f(down)) / (2 * h): the two are 2 h apart, not h.",
     "np.maximum(np.abs(a), np.abs(n)) is the larger magnitude, element by element. Where it is 0, "
     "replace it by 1, with np.where(larger == 0, 1, larger): then the error there is 0 / 1.",
@@ -109,7 +110,7 @@ def twice(f, x, h):
     return 2 * differences(f, x, h)
 
 
-@mistake(differences, "all elements moved at once")
+@mistake(differences, "the slope with all elements moved at once")
 def all_at_once(f, x, h):
     """x + h moves every element. This is the slope in one direction, along the diagonal, and so it
     is the same number for each element. Move one element at a time."""
@@ -119,7 +120,7 @@ def all_at_once(f, x, h):
     return gradient
 
 
-@mistake(differences, "x itself moved, and not moved back")
+@mistake(differences, "a difference that moves x itself, and not back")
 def not_moved_back(f, x, h):
     """`up = x` is no copy: both names mean the same array. What you add to one element stays there
     when you come to the next. Take x.copy()."""
@@ -139,7 +140,7 @@ def absolute(a, n):
     return np.abs(a - n).max()
 
 
-@mistake(worst_error, "the error without a magnitude")
+@mistake(worst_error, "an error without magnitudes")
 def signed(a, n):
     """Differences and gradients may be negative, and a large negative error is an error. Take
     np.abs of the difference, and of both gradients."""
@@ -155,7 +156,7 @@ def mean_error(a, n):
     return (np.abs(a - n) / np.where(larger == 0, 1, larger)).mean()
 
 
-@mistake(worst_error, "nan, from 0 divided by 0")
+@mistake(worst_error, "nan, which is 0 divided by 0")
 def nothing_by_nothing(a, n):
     """Where both gradients are 0 you divide 0 by 0, which gives nan, and nan passes or fails
     comparisons in ways that surprise. Such elements agree: their error is 0."""

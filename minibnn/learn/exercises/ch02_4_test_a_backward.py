@@ -48,8 +48,8 @@ def check_backward(backward):
 from minibnn.learn.author import CatchesMutants, mistake, mutant
 
 HINTS = [
-    "Draw x, W, b and dz at random (np.random.default_rng(0).normal(size=...)): ones and zeros hide "
-    "mistakes. Take more than one sample, and sizes that are all different.",
+    "Draw x, W, b and dz at random (np.random.default_rng(0).normal(size=...)): ones and zeros "
+    "hide mistakes. Take more than one sample, and sizes that are all different.",
     "For dW: differences(lambda v: np.sum(dz * (x @ v + b)), W) is what it should be. For dx and "
     "db put v in the place of x and of b.",
     "np.testing.assert_allclose(dW, expected, rtol=1e-5) compares the shapes and all elements, and "

@@ -55,8 +55,8 @@ from minibnn.learn.author import LayerGradients, mistake
 
 HINTS = [
     "self.W is an object that has the array as self.W.data: z = x @ self.W.data + ...",
-    "`self.W.grad[...] = v` writes the numbers of v into the array that is there. `self.W.grad = v` "
-    "would put another array in its place, which the optimiser does not know.",
+    "`self.W.grad[...] = v` writes the numbers of v into the array that is there. "
+    "`self.W.grad = v` would put another array in its place, which the optimiser does not know.",
     "Backward has two lines for the gradients, self.W.grad[...] = x.T @ dz and self.b.grad[...] = "
     "dz.sum(axis=0), and returns dz @ self.W.data.T.",
 ]
@@ -65,7 +65,7 @@ X = np.random.default_rng(25).normal(size=(5, 3))
 CHECKS = [LayerGradients(OwnDense, lambda Own: Own(3, 2), X, "check_gradients passes", points=4)]
 
 
-@mistake(OwnDense, "gradients added to what was there")
+@mistake(OwnDense, "a gradient added to what was there")
 class AddsUp(OwnDense):
     """With += the gradients of all batches add up, and each step would repeat all former ones.
     (PyTorch does add, and has zero_grad for it.) In minibnn backward overwrites: use =."""
@@ -113,7 +113,7 @@ class MeanBias(OwnDense):
         return dz @ self.W.data.T
 
 
-@mistake(OwnDense, "dz handed back as it is")
+@mistake(OwnDense, "a backward that hands dz back as it is")
 class HandsOn(OwnDense):
     """The layer before needs dx, the gradient by its own output x, of shape (batch, in). dz is that
     by z: it has to go back through the weights, by W.T."""

@@ -84,13 +84,13 @@ def everything(z):
     return e / e.sum()
 
 
-@mistake(softmax, "the exponentials, not divided by their sum")
+@mistake(softmax, "an array of exponentials, not divided by their sum")
 def not_divided(z):
     """They are positive, but their sum is not 1. Divide each row by its sum."""
     return np.exp(z - z.max(axis=1, keepdims=True))
 
 
-@mistake(softmax, "the logits divided by their sum, without exponentials")
+@mistake(softmax, "a division by the sum, without exponentials")
 def without_exponentials(z):
     """This has the sum 1, but a negative logit becomes a negative probability. The exponentials
     make all of them positive first."""

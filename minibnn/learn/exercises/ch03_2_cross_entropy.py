@@ -119,7 +119,7 @@ def gradient_of_sum(z, labels):
     return cross_entropy_gradient(z, labels) * len(z)
 
 
-@mistake(cross_entropy_gradient, "the probabilities without t subtracted")
+@mistake(cross_entropy_gradient, "an array of probabilities, without t subtracted")
 def without_labels(z, labels):
     """All of it is positive, so a step makes all logits smaller, that of the true class as well.
     Subtract 1 from the elements of the true classes."""

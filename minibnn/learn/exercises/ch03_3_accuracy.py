@@ -92,7 +92,7 @@ def last_only(batches):
     return accuracy(*batches[-1])
 
 
-@mistake(accuracy_of_batches, "the right answers divided by the number of batches")
+@mistake(accuracy_of_batches, "the number of right answers divided by that of batches")
 def by_batches(batches):
     """You counted the right answers of all batches; the share is that of all samples. Count them,
     too: count += len(labels)."""

@@ -116,14 +116,14 @@ def without_two(n_in, n_out, rng):
     return rng.normal(0, np.sqrt(1 / n_in), (n_in, n_out))
 
 
-@mistake(he, "weights with a standard deviation of 1")
+@mistake(he, "a standard deviation of 1")
 def standard(n_in, n_out, rng):
     """With 500 inputs a sum then has a standard deviation of about 22, in the next layer 22 times
     more. Scale by sqrt(2 / in)."""
     return rng.normal(0, 1, (n_in, n_out))
 
 
-@mistake(he, "weights from a generator of its own")
+@mistake(he, "a draw from a generator of its own")
 def own_generator(n_in, n_out, rng):
     """They do not depend on the generator that is passed. Then one seed no longer decides a whole
     training, or all layers begin alike. Draw from rng."""
@@ -136,7 +136,7 @@ def as_deviation(n_in, n_out, rng):
     return rng.normal(0, np.sqrt(6 / (n_in + n_out)), (n_in, n_out))
 
 
-@mistake(glorot, "positive weights only")
+@mistake(glorot, "a draw of positive weights only")
 def positive(n_in, n_out, rng):
     """The interval begins at 0 here. Weights need both signs, and the mean 0: from -a to a."""
     return rng.uniform(0, np.sqrt(6 / (n_in + n_out)), (n_in, n_out))
