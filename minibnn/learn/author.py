@@ -217,7 +217,7 @@ class Agrees(Check):
                 elif not same(before, after, 0.0):
                     found[f"{name} changed"] = (
                         f"{self.name} changes its argument {name} in place. Compute a new array "
-                        f"instead: whoever called it still needs the old one."
+                        f"instead: whoever called it still uses the old one."
                     )
         return found
 

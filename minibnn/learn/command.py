@@ -17,7 +17,8 @@ from minibnn.learn.result import Result, indented
 from minibnn.learn.starter import starter, without_marks
 
 DESCRIPTION = """\
-The exercises of the book, which check themselves. Without a word after it, `learn` lists them."""
+The exercises of the book, which check themselves. Without a word after it,
+`learn` lists them."""
 EPILOG = """\
 examples:
   python -m minibnn learn                      list the exercises
@@ -27,10 +28,10 @@ examples:
   python -m minibnn learn hint 1.2             the next hint
   python -m minibnn learn solution 1.2         one way to write it, once you are through
   python -m minibnn learn progress             points by chapter
-  python -m minibnn learn class HANDED_IN -o results.csv   for teachers
+  python -m minibnn learn class HANDED_IN -o results.csv      for teachers
 
-An EXERCISE is a number or a name: 1.2 or logistic. Your files, and your progress with them, are in
-the folder `exercises`, or in the one that --folder names."""
+An EXERCISE is a number or a name: 1.2 or logistic. Your files, and your progress
+with them, are in the folder `exercises`, or in the one that --folder names."""
 STYLES = {"green": "32", "red": "31", "yellow": "33", "bold": "1", "dim": "2"}
 
 
@@ -141,9 +142,7 @@ def _check(wanted: str, folder: Folder) -> int:
 
 def _after(exercise: Exercise, result: Result, folder: Folder) -> str:
     if result.ok:
-        following = [e for e in exercises() if e.key > exercise.key]
-        step = [("start", e.id) for e in following if not folder.file(e).exists()]
-        return next_step(folder, *step[0]) if step else next_step(folder, "progress")
+        return _first_left(folder, exercise.key)
     left = len(exercise.hints) - folder.of(exercise)["hints"]
     if left > 0:
         return f"{left} hint{'s' * (left != 1)} left: python -m minibnn learn hint {exercise.id}"
@@ -157,15 +156,30 @@ def _check_all(folder: Folder) -> int:
             f"{folder.path}: expected files of exercises, got none; begin with "
             f"python -m minibnn learn start {exercises()[0].id}"
         )
-    good = True
+    left = []
     for exercise in started:
         result = check_file(exercise, folder.file(exercise))
         folder.record(exercise, result)
-        good &= result.ok
-        print(_row(exercise, "right" if result.ok else "wrong", result.points))
-        for name in result.mistakes:
-            print(indented(name, " " * 6))
-    return 0 if good else 1
+        untouched = not result.trouble and not any(line.done for line in result.lines)
+        word = "right" if result.ok else "begun" if untouched else "wrong"
+        print(_row(exercise, word, result.points))
+        for text in [*result.trouble.splitlines()[:1], *result.mistakes]:
+            print(indented(text, " " * 7))
+        left += [] if result.ok else [exercise]
+    print()
+    print(next_step(folder, "check", left[0].id) if left else _first_left(folder))
+    return 1 if left else 0
+
+
+def _first_left(folder: Folder, after: tuple[int, int] = (0, 0)) -> str:
+    """What to do next: an exercise that is begun, else one that is not; first those after one."""
+    points = {id: known["points"] for id, known in folder.read().items()}
+    every = sorted(exercises(), key=lambda e: (e.key <= after, e.key))
+    left = [e for e in every if points.get(e.id) != e.points]
+    begun = [e for e in left if folder.file(e).exists()]
+    if begun:
+        return next_step(folder, "check", begun[0].id)
+    return next_step(folder, "start", left[0].id) if left else "You have all points."
 
 
 def _row(exercise: Exercise, word: str, points: int | None) -> str:
@@ -177,7 +191,6 @@ def _row(exercise: Exercise, word: str, points: int | None) -> str:
 
 def _list(folder: Folder) -> int:
     progress = folder.read()
-    begin = None
     for chapter, title in CHAPTERS.items():
         here = [e for e in exercises() if e.key[0] == chapter]
         if not here:
@@ -186,17 +199,12 @@ def _list(folder: Folder) -> int:
         for exercise in here:
             known = progress.get(exercise.id)
             if known is None:
-                begin = begin or exercise
                 print(_row(exercise, "", None))
             else:
-                points = known.get("points", 0)
-                word = "right" if points == exercise.points else "begun"
-                begin = begin if word == "right" else begin or exercise
-                print(_row(exercise, word, points))
+                word = "right" if known["points"] == exercise.points else "begun"
+                print(_row(exercise, word, known["points"]))
         print()
-    if begin is not None:
-        word = "check" if folder.file(begin).exists() else "start"
-        print(next_step(folder, word, begin.id))
+    print(_first_left(folder))
     return 0
 
 

@@ -139,7 +139,7 @@ class Exercise:
 def _numbers(stem: str) -> tuple[int, int, str]:
     found = FILE.fullmatch(stem)
     if not found:
-        raise ValueError(f"{stem}: expected a name such as ch01_2_logistic")
+        raise ValueError(f"{stem}: expected a name like ch01_2_logistic")
     return int(found[1]), int(found[2]), found[3]
 
 

@@ -15,7 +15,7 @@ from minibnn.learn.values import filename_of
 
 DAMAGED = (
     "Your code changes something that the check uses, too: a function of NumPy, for instance, if a "
-    "name such as np.log is given a value."
+    "name like np.log is given a value."
 )
 
 

@@ -44,8 +44,8 @@ def check_file(exercise: Exercise, path: str | os.PathLike[str]) -> Result:
 def _run(exercise: Exercise, path: str, folder: Path) -> int | None:
     """Run the worker to its end, or end it; its exit code, or None if it had to be ended."""
     start = (
-        f"import sys; sys.path.insert(0, {str(ROOT)!r}); "
-        "from minibnn.learn.worker import main; main(sys.argv[1:])"
+        f"import sys\nsys.path.insert(0, {str(ROOT)!r})\n"
+        "from minibnn.learn.worker import main\nmain(sys.argv[1:])"
     )
     files = [str(folder / name) for name in ("report", "stack")]
     threads = dict.fromkeys(("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS"), "1")

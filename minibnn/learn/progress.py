@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 from pathlib import Path
-from typing import Any
 
 from minibnn.atomic_file import whole_file
 from minibnn.learn.exercise import Exercise
@@ -13,6 +12,7 @@ from minibnn.learn.result import Result
 
 NAME = "learn-progress.json"
 DEFAULT = "exercises"
+BEGUN = {"points": 0, "hints": 0, "checks": 0}
 
 
 class ProgressError(ValueError):
@@ -36,7 +36,7 @@ class Folder:
         """Where the answer to an exercise is."""
         return self.path / f"{exercise.stem}.py"
 
-    def read(self) -> dict[str, dict[str, Any]]:
+    def read(self) -> dict[str, dict[str, int]]:
         """The progress by exercise: best points, hints seen, checks made.
 
         Raises:
@@ -44,10 +44,8 @@ class Folder:
         """
         path = self.path / NAME
         try:
-            found = json.loads(path.read_text(encoding="utf-8"))
-            exercises = found["exercises"]
-            if not all(isinstance(e, dict) for e in exercises.values()):
-                raise TypeError
+            found = json.loads(path.read_text(encoding="utf-8"))["exercises"]
+            return {id: {name: int(known[name]) for name in BEGUN} for id, known in found.items()}
         except (FileNotFoundError, NotADirectoryError):
             return {}
         except (ValueError, TypeError, KeyError, AttributeError) as error:
@@ -55,18 +53,17 @@ class Folder:
                 f"{path}: expected the progress that minibnn wrote, got something else; delete it, "
                 "and check your files again: python -m minibnn learn check"
             ) from error
-        return dict(exercises)
 
     def begun(self) -> bool:
         """Whether a learner has begun here: the file with the progress exists."""
         return (self.path / NAME).exists()
 
-    def of(self, exercise: Exercise) -> dict[str, Any]:
+    def of(self, exercise: Exercise) -> dict[str, int]:
         """The progress in one exercise."""
-        return {"points": 0, "hints": 0, "checks": 0, **self.read().get(exercise.id, {})}
+        return self.read().get(exercise.id, dict(BEGUN))
 
-    def write(self, exercise: Exercise, **changes: Any) -> None:
-        """Change the progress in one exercise."""
+    def write(self, exercise: Exercise, **changes: int) -> None:
+        """Change the progress in one exercise; without changes, begin it."""
         every = self.read()
         every[exercise.id] = {**self.of(exercise), **changes}
         text = json.dumps({"format": 1, "exercises": every}, indent=1, sort_keys=True)

@@ -6,7 +6,7 @@ import html
 import re
 import textwrap
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import Any
 
 WIDTH = 79
@@ -115,27 +115,26 @@ class Result:
         told: set[str] = set()
         for line in self.lines:
             word, colour = _word(line)
-            says = "".join(_block(text) for text in _says(line, told))
-            style = "vertical-align:top;text-align:left;padding:.15em .8em .15em 0"
-            rows.append(
-                f'<tr><td style="{style};color:{_HTML[colour]};font-weight:600">{word}</td>'
-                f'<td style="{style}">{line.points}/{line.of}</td>'
-                f'<td style="{style}">{html.escape(line.title)}{says}</td></tr>'
+            says = "".join(map(_block, _says(line, told)))
+            cells = (
+                (f"<b>{word}</b>", f"color:{_HTML[colour]}"),
+                (f"{line.points}/{line.of}", ""),
+                (html.escape(line.title) + says, ""),
             )
-        before = _block(self.trouble) if self.trouble else ""
-        after = "".join(map(_block, self.notes))
-        return (
-            f"<div><b>{self.id}&ensp;{html.escape(self.title)}</b>{before}"
-            f'<table style="border:0;margin:.4em 0">{"".join(rows)}</table>{after}'
-            f"{html.escape(self.total())}</div>"
-        )
+            rows.append("".join(_element("td", text, *_CELL, *style) for text, *style in cells))
+        table = "".join(_element("tr", row) for row in rows)
+        parts = [
+            f"<b>{self.id}&ensp;{html.escape(self.title)}</b>",
+            _block(self.trouble) if self.trouble else "",
+            _element("table", table, "border:0", "margin:.4em 0"),
+            *map(_block, self.notes),
+            html.escape(self.total()),
+        ]
+        return _element("div", "".join(parts))
 
-    def as_json(self) -> dict[str, Any]:
-        """The result as plain values."""
-        return asdict(self)
 
-
-_HTML = {"green": "#2e8540", "red": "#c5422f", "yellow": "#a07400"}
+_HTML = {"green": "#2e8540", "red": "#c5422f", "yellow": "#a07400"}  # on white and on black
+_CELL = ("vertical-align:top", "text-align:left", "padding:.15em .8em .15em 0")
 
 
 def _word(line: Line) -> tuple[str, str]:
@@ -164,8 +163,13 @@ def _says(
     return said
 
 
+def _element(name: str, content: str, *style: str) -> str:
+    shown = f' style="{";".join(filter(None, style))}"' if any(style) else ""
+    return f"<{name}{shown}>{content}</{name}>"
+
+
 def _block(text: str) -> str:
-    return f'<div style="white-space:pre-wrap;margin:.3em 0">{html.escape(text)}</div>'
+    return _element("div", html.escape(text), "white-space:pre-wrap", "margin:.3em 0")
 
 
 def indented(text: str, margin: str) -> str:

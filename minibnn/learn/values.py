@@ -190,7 +190,7 @@ def difference(label: str, right: Any, got: Any, tolerance: float) -> str:
         with np.errstate(all="ignore"):
             far = ~np.isclose(v, u, rtol=tolerance, atol=tolerance * 1e-2, equal_nan=True)
         at = tuple(int(i) for i in np.unravel_index(int(np.argmax(far)), u.shape))
-        where = f"{far.sum()} of {u.size} numbers differ; the first, at {list(at)}:"
+        where = f"{far.sum()} of {u.size} numbers differ, the first of them at {list(at)}:"
         return f"{label}\n{where}\n{expected_and_got(u[at], v[at])}"
     return f"{label}\n{expected_and_got(u, v)}"
 

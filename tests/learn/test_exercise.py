@@ -42,7 +42,7 @@ def test_a_new_file_is_an_exercise_at_once(tmp_path, monkeypatch):
 
 
 def test_files_that_are_none_are_told(tmp_path):
-    with pytest.raises(ValueError, match="expected a name such as ch01_2_logistic"):
+    with pytest.raises(ValueError, match="expected a name like ch01_2_logistic"):
         Exercise(tmp_path / "logistic.py").id  # noqa: B018
     path = tmp_path / "ch01_2_x.py"
     path.write_text("x = 1\n")

@@ -38,7 +38,15 @@ def test_which_folder_is_meant(tmp_path, monkeypatch):
 
 
 @pytest.mark.parametrize(
-    "text", ["", "[]", "{}", '{"exercises": [1]}', '{"exercises": {"1.2": 3}}']
+    "text",
+    [
+        "",
+        "[]",
+        "{}",
+        '{"exercises": [1]}',
+        '{"exercises": {"1.2": 3}}',
+        '{"exercises": {"1.2": {"points": 1}}}',
+    ],
 )
 def test_a_damaged_file_is_told(tmp_path, text):
     (tmp_path / NAME).write_text(text)

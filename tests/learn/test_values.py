@@ -106,7 +106,7 @@ def _interrupted():
         (1.5, -1.5, "  expected  1.5\n  got       -1.5"),
         (np.eye(2), 2 * np.eye(2), "  expected  [[1., 0.],\n             [0., 1.]]\n"
          "  got       [[2., 0.],\n             [0., 2.]]"),
-        (np.zeros(30), np.eye(1, 30, 7)[0], "1 of 30 numbers differ; the first, at [7]:\n"
+        (np.zeros(30), np.eye(1, 30, 7)[0], "1 of 30 numbers differ, the first of them at [7]:\n"
          "  expected  0\n  got       1"),
     ],
 )  # fmt: skip
