@@ -1,10 +1,8 @@
 """Exercises that check themselves: ``python -m minibnn learn``, and `check` in a notebook.
 
-How to write an exercise
-------------------------
-An exercise is one file, ``exercises/ch03_2_softmax.py``: chapter 3, number 2. Nothing is
-registered; the tests in ``tests/learn/test_exercises.py`` run it as soon as it exists. Copy one
-that is like it.
+How to write an exercise. An exercise is one file, ``exercises/ch03_2_softmax.py``: chapter 3,
+number 2. Nothing is registered; the tests in ``tests/learn/test_exercises.py`` run it as soon as
+it exists. Copy one that is like it.
 
 The upper part is the reference solution, a file that runs by itself. Its docstring is the title,
 an empty line, and the text: what to do, the equation, the shapes; at most 79 columns. Marks make
@@ -25,13 +23,14 @@ not see: it can use everything above, and imports from `minibnn.learn.author` wh
 ``CHECKS``: a list; each has a title, points, and names one function (or class) of the solution:
 
 - ``Agrees(f, cases, title)``: f gives what the solution gives, for each tuple of arguments.
-  ``parts(f, cases, "dx dW db")`` makes one for each value that f returns. ``Shapes``: only
-  shapes.
+  ``parts(f, cases, "dx dW db")`` makes one for each value that f returns.
+  ``Shapes(f, cases, title)``: only their shapes.
 - ``Differences(df, f, "x", cases, title)``: df is the gradient of f by x, by central differences.
 - ``LayerGradients(Own, lambda Own: Own(3), x, title)``: a layer or function of the learner's
   passes minibnn's `check_gradients`.
 - ``Probe(f, probe, title, tolerance=)``: the probe is given f, uses it, and returns a dict of
   numbers by what they are: a loss after an epoch, a standard deviation.
+- ``Answer(f, title)``: f takes nothing and returns the answer to a question, which is not shown.
 - ``CatchesMutants(test, right, title)``: the learner has written a test, which is given an
   implementation and raises if that is wrong. ``@mutant(test, "the bias is left out")`` marks each
   wrong implementation that it has to catch.
@@ -51,8 +50,8 @@ Rules:
 - Load data and train inside a probe, not at the top: the list of exercises imports every file.
 - Checks together take less than half a second. ``SECONDS = 20`` at the top level changes the time
   limit of a learner's code, which is 10.
-- British English, plain words; say *you*. Look at it once with each mistake: ``python -m minibnn
-  learn start 3.2``.
+- British English, plain words, *you*. Names of mistakes complete "This is ...". Look at it once
+  as a learner does: ``python -m minibnn learn start 3.2``.
 """
 
 from minibnn.learn.notebook import check

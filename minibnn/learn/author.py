@@ -25,10 +25,12 @@ from minibnn.learn.values import (
     names_of_arguments,
     same,
     shape_text,
+    short,
 )
 
 __all__ = [
     "Agrees",
+    "Answer",
     "CatchesMutants",
     "Check",
     "Differences",
@@ -259,6 +261,24 @@ def parts(
     ]  # fmt: skip
 
 
+class Answer(Check):
+    """The function, which takes nothing, gives the answer to a question; it is not shown.
+
+    Args: as in `Check`.
+    """
+
+    def outcome(self, function: Callable[..., Any]) -> Outcome:
+        """The answer."""
+        return {f"{self.name}()": attempt(function)}
+
+    def wrong(self, right: Outcome, got: Outcome) -> str:
+        """That it is wrong, and nothing about the right one."""
+        answer = got[f"{self.name}()"]
+        if isinstance(answer, Raised) or answer is None or answer is Ellipsis:
+            return super().wrong(right, got)
+        return f"{self.name}() gives {short(answer)}, and that is not the answer."
+
+
 class Shapes(Agrees):
     """The function gives arrays of the right shapes, whatever their values."""
 
@@ -456,7 +476,13 @@ class LayerGradients(Check):
         for name, parameter in layer.named_parameters():
             found[f"gradient of {name}"] = parameter.grad
         report = check_gradients(self.make(function), self.x)
-        found["check_gradients"] = Verdict(report.ok, str(report))
+        wrong = [
+            f"  {r.name} at {r.index}: backward gives {r.analytic:.5g}, differences {r.numeric:.5g}"
+            + (f"\nThe cause, probably: {r.cause}." if r.cause else "")
+            for r in report.results
+            if not r.ok
+        ]
+        found["check_gradients"] = Verdict(report.ok, "\n".join(wrong))
         return found
 
     def wrong(self, right: Outcome, got: Outcome) -> str:
@@ -466,7 +492,7 @@ class LayerGradients(Check):
         if same(right["forward(x)"], got["forward(x)"], self.tolerance):
             verdict = got["check_gradients"]
             if not verdict.passes:
-                return f"minibnn.check_gradients says:\n{verdict.why}"
+                return f"check_gradients finds:\n{verdict.why}"
         return super().wrong(right, got)
 
 

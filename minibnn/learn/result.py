@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import html
+import itertools
 import re
 import textwrap
 from collections.abc import Callable
@@ -98,7 +99,7 @@ class Result:
         for line in self.lines:
             word, colour = _word(line)
             rows.append(f"  {paint(f'{word:<7}', colour)}{line.points}/{line.of}  {line.title}")
-            says = [indented(text, " " * 14) for text in _says(line, told, paint)]
+            says = [paint(indented(text, " " * 14), style) for text, style in _says(line, told)]
             rows += [*says, ""] if says and line is not self.lines[-1] else says
         blocks.append("\n".join(rows))
         blocks += [indented(note, "  ") for note in self.notes]
@@ -115,7 +116,7 @@ class Result:
         told: set[str] = set()
         for line in self.lines:
             word, colour = _word(line)
-            says = "".join(map(_block, _says(line, told)))
+            says = "".join(_block(text, *_HTML_STYLE[style]) for text, style in _says(line, told))
             cells = (
                 (f"<b>{word}</b>", f"color:{_HTML[colour]}"),
                 (f"{line.points}/{line.of}", ""),
@@ -126,7 +127,7 @@ class Result:
         parts = [
             f"<b>{self.id}&ensp;{html.escape(self.title)}</b>",
             _block(self.trouble) if self.trouble else "",
-            _element("table", table, "border:0", "margin:.4em 0"),
+            _element("table", table, *_TABLE),
             *map(_block, self.notes),
             html.escape(self.total()),
         ]
@@ -134,6 +135,8 @@ class Result:
 
 
 _HTML = {"green": "#2e8540", "red": "#c5422f", "yellow": "#a07400"}  # on white and on black
+_HTML_STYLE = {"bold": ("font-weight:600",), "": ()}
+_TABLE = ("border:0", "margin:.4em 0", "color:inherit", "font-size:inherit")
 _CELL = ("vertical-align:top", "text-align:left", "padding:.15em .8em .15em 0")
 
 
@@ -145,20 +148,18 @@ def _word(line: Line) -> tuple[str, str]:
     return ("partly", "yellow") if line.points else ("wrong", "red")
 
 
-def _says(
-    line: Line, told: set[str], paint: Callable[[str, str], str] = lambda text, style: text
-) -> list[str]:
-    """What is said below a line. What has been said before is not said again."""
+def _says(line: Line, told: set[str]) -> list[tuple[str, str]]:
+    """What is said below a line, and in which style. What has been said is not said again."""
     names = [name for name, _ in line.mistakes]
     if names and told.issuperset(names):
-        return [f"As above: {name}." for name in names]
+        return [(f"As above: {name}.", "") for name in names]
     said = []
     for name, message in line.mistakes:
-        said.append(paint(f"This is {name}.", "bold"))
+        said.append((f"This is {name}.", "bold"))
         if name not in told:
-            said.append(message)
+            said.append((message, ""))
     if line.details:
-        said.append("As above." if line.details in told and line.done else line.details)
+        said.append(("As above." if line.details in told and line.done else line.details, ""))
     told.update(names, [line.details])
     return said
 
@@ -168,8 +169,15 @@ def _element(name: str, content: str, *style: str) -> str:
     return f"<{name}{shown}>{content}</{name}>"
 
 
-def _block(text: str) -> str:
-    return _element("div", html.escape(text), "white-space:pre-wrap", "margin:.3em 0")
+def _block(text: str, *style: str) -> str:
+    """A text; its lines that begin with a space, code or numbers, in letters of one width."""
+    parts = []
+    prose = ("white-space:pre-line", *style)
+    for code, lines in itertools.groupby(text.splitlines(), lambda line: line.startswith(" ")):
+        content = html.escape("\n".join(lines))
+        font = ("white-space:pre", "font-family:monospace", "overflow-x:auto") if code else prose
+        parts.append(_element("div", content, "margin:.2em 0", *font))
+    return "".join(parts)
 
 
 def indented(text: str, margin: str) -> str:

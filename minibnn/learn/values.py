@@ -134,9 +134,12 @@ def _short_array(array: np.ndarray[Any, Any]) -> str:
         return short(array[()])
     if array.size > SHOWN or array.dtype.kind not in "biuf":
         return f"array of {shape_text(array)}"
-    if array.ndim == 1 and array.dtype.kind == "f":
-        return f"[{', '.join(f'{v + 0.0:.4g}' for v in array.tolist())}]"
-    return np.array2string(array + 0, precision=4, separator=", ", max_line_width=LINE)
+    texts = [f"{v + 0:.4g}" if array.dtype.kind == "f" else f"{v}" for v in array.ravel().tolist()]
+    if array.ndim == 1:
+        return f"[{', '.join(texts)}]"
+    width = max(map(len, texts), default=0)
+    rows = np.array([text.rjust(width) for text in texts], dtype=object).reshape(array.shape)
+    return str(np.array2string(rows, separator=", ", formatter={"object": str}))
 
 
 def same(a: Any, b: Any, tolerance: float) -> bool:
@@ -197,7 +200,11 @@ def difference(label: str, right: Any, got: Any, tolerance: float) -> str:
 
 def expected_and_got(right: Any, got: Any) -> str:
     """Both values below each other."""
-    return table({"expected": short(right), "got": short(got)})
+    text = table({"expected": short(right), "got": short(got)})
+    if short(right) != short(got):
+        return text
+    with np.errstate(all="ignore"):
+        return f"{text}\n  (They differ by up to {np.abs(np.subtract(got, right)).max():.1e}.)"
 
 
 def table(texts: Mapping[str, str]) -> str:

@@ -8,6 +8,7 @@ import pytest
 from minibnn import Function, Identity
 from minibnn.learn.author import (
     Agrees,
+    Answer,
     CatchesMutants,
     Check,
     Differences,
@@ -90,7 +91,7 @@ def test_shapes():
     check.name = "f"
     assert told(check, lambda x: (x + 1, x.T - 1)) == (1, "")
     assert told(check, lambda x: (x, x))[1] == (
-        "f(x)\n  x         [[0., 0., 0.],\n             [0., 0., 0.]]\n"
+        "f(x)\n  x         [[0, 0, 0],\n             [0, 0, 0]]\n"
         "b: expected shape (3, 2), got shape (2, 3)."
     )
     assert told(check, lambda x: (x, 1.0))[1].endswith("got a single number.")
@@ -156,8 +157,8 @@ def test_a_layer_is_checked_by_check_gradients():
     assert told(check, Square) == (1, "")
     points, words = told(check, WrongSquare)
     assert points == 0
-    assert words.startswith("minibnn.check_gradients says:\ngradient check of")
-    assert "off by the constant factor 0.5" in words
+    assert words.startswith("check_gradients finds:\n  x at (")
+    assert "\nThe cause, probably: off by the constant factor 0.5." in words
     # Right by itself, but another function.
     assert told(check, Identity)[1].startswith("forward(x)\n")
     assert told(check, lambda: 1 / 0)[1].startswith("Square\nZeroDivisionError")
@@ -166,6 +167,19 @@ def test_a_layer_is_checked_by_check_gradients():
 def is_double(f):
     assert f(2) == 4
     assert f(3) == 6
+
+
+def test_an_answer_is_not_given_away():
+    def answer():
+        return 42
+
+    check = Answer(answer, "the answer")
+    assert told(check, answer)[0] == 1
+    points, words = told(check, lambda: 41)
+    assert (points, words) == (0, "answer() gives 41, and that is not the answer.")
+    assert told(check, lambda: 1 / 0)[1].startswith("answer()\nZeroDivisionError")
+    assert "42" not in told(check, lambda: None)[1]
+    assert "42" not in told(check, lambda: ...)[1]
 
 
 def test_mutants():

@@ -104,8 +104,10 @@ def _interrupted():
         (1.5, "1.5", "expected a number, got '1.5'."),
         ({"b2"}, {"b1"}, "expected {'b2'}, got {'b1'}."),
         (1.5, -1.5, "  expected  1.5\n  got       -1.5"),
-        (np.eye(2), 2 * np.eye(2), "  expected  [[1., 0.],\n             [0., 1.]]\n"
-         "  got       [[2., 0.],\n             [0., 2.]]"),
+        (np.eye(2), 2 * np.eye(2), "  expected  [[1, 0],\n             [0, 1]]\n"
+         "  got       [[2, 0],\n             [0, 2]]"),
+        (1.5, 1.5001, "  expected  1.5\n  got       1.5001"),
+        (1.5, 1.50000008, "  expected  1.5\n  got       1.5\n  (They differ by up to 8.0e-08.)"),
         (np.zeros(30), np.eye(1, 30, 7)[0], "1 of 30 numbers differ, the first of them at [7]:\n"
          "  expected  0\n  got       1"),
     ],
@@ -146,11 +148,12 @@ def test_a_likeness_holds_for_all_cases():
 def test_calls_and_values_as_text():
     assert call_text("f", {"x": np.array([1.0, -0.0]), "b": 0.25}) == "f(x=[1, 0], b=0.25)"
     assert call_text("f", {"x": np.zeros((4, 3)), "b": [1]}) == "f(x of shape (4, 3), b=[1])"
-    assert (
-        call_text("f", {"x": np.eye(2)}) == "f(x)\n  x         [[1., 0.],\n             [0., 1.]]"
-    )
+    assert call_text("f", {"x": np.eye(2)}) == "f(x)\n  x         [[1, 0],\n             [0, 1]]"
     assert short((1.0, np.float64(2))) == "(1, 2)"
     assert short(np.array(3)) == "3"
+    assert short(np.array([[1.0, -2.5], [0.125, 1e-7]])) == "[[    1,  -2.5],\n [0.125, 1e-07]]"
+    assert short(np.array([[True, False]])) == "[[ True, False]]"
+    assert short(np.zeros((0, 3))) == "[]"
     assert short(np.zeros(100)) == "array of shape (100,)"
     assert short(len) == "len"
     assert len(short("x" * 200)) <= 60

@@ -48,7 +48,7 @@ def different_neurons():
 
 # ---- the learner's file ends here ------------------------------------------------------------
 
-from minibnn.learn.author import Agrees, Probe, mistake
+from minibnn.learn.author import Answer, Probe, mistake
 
 HINTS = [
     "rng.normal(mean, standard_deviation, shape) and rng.uniform(low, high, shape) draw arrays. A "
@@ -91,8 +91,8 @@ CHECKS = [
     Probe(he, statistics(limits=False), "He's rule", tolerance=0.02, points=2),
     Probe(he, twice, "the draws come from the generator"),
     Probe(glorot, statistics(limits=True), "Glorot's rule", tolerance=0.02, points=2),
-    Agrees(learns_from_zero, [()], "what learns from zero"),
-    Agrees(different_neurons, [()], "neurons that begin alike"),
+    Answer(learns_from_zero, "what learns from zero"),
+    Answer(different_neurons, "neurons that begin alike"),
 ]
 
 
@@ -156,26 +156,26 @@ def last_layer():
     return {"W2", "b2"}
 
 
-@mistake(learns_from_zero, "nothing at all")
+@mistake(learns_from_zero, "an empty set")
 def nothing():
     """dz2 is (p - t) / batch. All classes have the probability 1/10, so it is not zero. Whose
     gradient contains dz2, and nothing else?"""
     return set()
 
 
-@mistake(learns_from_zero, "both biases")
+@mistake(learns_from_zero, "the set of both biases")
 def biases():
     """db1 is the sum of dz1, which comes from dh = dz2 W2.T. W2 is zero."""
     return {"b1", "b2"}
 
 
-@mistake(learns_from_zero, "all of them")
+@mistake(learns_from_zero, "the set of all four")
 def all_parameters():
     """Follow the equations with h = 0 and W2 = 0 in them: most of the products are zero."""
     return {"W1", "b1", "W2", "b2"}
 
 
-@mistake(different_neurons, "all of them different")
+@mistake(different_neurons, "a hundred different neurons")
 def all_different():
     """They begin with the same weights, so they give the same h and get the same gradient. What
     could tell them apart?"""
