@@ -268,8 +268,11 @@ class Answer(Check):
     """
 
     def outcome(self, function: Callable[..., Any]) -> Outcome:
-        """The answer."""
-        return {f"{self.name}()": attempt(function)}
+        """The answer; of one that is a set, any collection of the same things is one."""
+        answer = attempt(function)
+        if isinstance(answer, list | tuple | str) and isinstance(self.function(), set):
+            answer = {answer} if isinstance(answer, str) else set(answer)
+        return {f"{self.name}()": answer}
 
     def wrong(self, right: Outcome, got: Outcome) -> str:
         """That it is wrong, and nothing about the right one."""

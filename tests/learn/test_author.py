@@ -182,6 +182,13 @@ def test_an_answer_is_not_given_away():
     assert "42" not in told(check, lambda: ...)[1]
 
 
+def test_a_set_may_be_given_as_a_list_or_alone():
+    check = Answer(lambda: {"b2"}, "which")
+    for answer in ({"b2"}, ["b2"], ("b2",), "b2"):
+        assert told(check, lambda answer=answer: answer)[0] == 1
+    assert told(check, lambda: ["b1", "b2"])[0] == 0
+
+
 def test_mutants():
     check = CatchesMutants(is_double, double, "test", points=4)
     check.mutants = {"the square": lambda x: x * x, "x": lambda x: x}

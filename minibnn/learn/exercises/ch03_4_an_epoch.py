@@ -41,6 +41,8 @@ def epoch(W, b, x, labels, order, batch_size, learning_rate):
 
 # ---- the learner's file ends here ------------------------------------------------------------
 
+from functools import cache
+
 from minibnn.learn.author import Agrees, Probe, mistake
 
 SECONDS = 20
@@ -62,16 +64,23 @@ CASES = [
 ]
 
 
-def on_digits(epoch):
-    """An epoch on the digits that come with minibnn, and how many it then reads."""
+@cache
+def digits():
+    """Some of the digits that come with minibnn."""
     from minibnn import load_sample
 
     data = load_sample()
-    x = data.train_images[:1500].reshape(1500, 784) / 255
+    x = data.train_images[:1000].reshape(1000, 784) / 255
     test = data.test_images.reshape(-1, 784) / 255
+    return x, data.train_labels[:1000], test, data.test_labels
+
+
+def on_digits(epoch):
+    """An epoch on digits, and how many others it then reads."""
+    x, labels, test, test_labels = digits()
     order = np.random.default_rng(0).permutation(len(x))
-    W, b = epoch(np.zeros((784, 10)), np.zeros(10), x, data.train_labels[:1500], order, 64, 0.5)
-    right = ((test @ W + b).argmax(axis=1) == data.test_labels).mean()
+    W, b = epoch(np.zeros((784, 10)), np.zeros(10), x, labels, order, 64, 0.5)
+    right = ((test @ W + b).argmax(axis=1) == test_labels).mean()
     return {"accuracy on digits that it has not seen": right}
 
 

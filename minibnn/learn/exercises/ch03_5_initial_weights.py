@@ -70,7 +70,7 @@ def statistics(limits):
             call = f"{shape[0]}, {shape[1]}, rng"
             found[f"the shape from {call}"] = W.shape
             found[f"the standard deviation from {call}"] = W.std()
-            found[f"the mean, in standard deviations, plus 1, from {call}"] = 1 + W.mean() / W.std()
+            found[f"the mean is about 0, from {call}"] = bool(abs(W.mean()) < 0.02 * W.std())
             if limits:
                 found[f"the largest weight from {call}"] = W.max()
         return found
