@@ -12,7 +12,8 @@ Feedback     Transpose (backpropagation), FixedFeedback, Blocked; DirectFeedback
 Losses       LogitCrossEntropy, BinaryCrossEntropy, SquaredHinge, Hinge; MeanSquaredError, Huber;
              your own: Loss
 Optimisers   SGD, Adam, AdaMax, ShiftAdaMax, Bop; OptimizerGroup, split_parameters; schedules
-Training     fit, evaluate, plot_history; Checkpoint; PlainSteps, CapturedSteps
+Training     fit, evaluate, plot_history; Checkpoint; PlainSteps, CapturedSteps;
+             Ranks and DataParallel, on several processes and machines
 Saving       save_model, load_model
 Recipes      minibnn.recipes.RECIPES, your own: Recipe; compare, Entry, parse_piece, rank;
              python -m minibnn train, compare
@@ -68,6 +69,7 @@ if TYPE_CHECKING:
         write_idx,
     )
     from minibnn.diagnosis import Diagnosis, Finding, diagnose
+    from minibnn.distributed import Ranks, RanksDifferError
     from minibnn.encoding import OneHotCode, Standardize, Thermometer, fit_codes
     from minibnn.export import export_c, export_html, export_onnx
     from minibnn.feedback import Blocked, Feedback, FixedFeedback, Transpose
@@ -165,6 +167,7 @@ if TYPE_CHECKING:
         CapturedSteps,
         Checkpoint,
         CheckpointError,
+        DataParallel,
         DivergedError,
         EarlyStopping,
         Metrics,
@@ -206,6 +209,7 @@ __all__ = [
     "Cutout",
     "DataError",
     "DataLoader",
+    "DataParallel",
     "DatasetMismatchError",
     "DatasetNotFoundError",
     "Dense",
@@ -263,6 +267,8 @@ __all__ = [
     "Radial",
     "RandomShift",
     "RandomStream",
+    "Ranks",
+    "RanksDifferError",
     "ReLU",
     "Recipe",
     "Rescale",
@@ -374,8 +380,8 @@ _ROOMS = {
     "random_stream": "RandomStream",
     "schedules": "Constant Cosine Exponential PerEpoch WarmUp",
     "training": (
-        "DivergedError EarlyStopping Metrics PlainSteps CapturedSteps Checkpoint CheckpointError "
-        "Recipe WrongCheckpointError confusion_matrix evaluate fit"
+        "DivergedError EarlyStopping Metrics PlainSteps CapturedSteps DataParallel Checkpoint "
+        "CheckpointError Recipe WrongCheckpointError confusion_matrix evaluate fit"
     ),
     "atomic_file": "",
     "bit_words": "",
@@ -383,7 +389,7 @@ _ROOMS = {
     "comparison": "Entry compare parse_piece rank",
     "container": "",
     "description": "",
-    "distributed": "",
+    "distributed": "Ranks RanksDifferError",
     "export": "export_c export_html export_onnx",
     "default_network": "",
     "recipes": "",
