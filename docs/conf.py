@@ -30,6 +30,7 @@ nb_execution_raise_on_error = True
 nb_execution_in_temp = True
 nb_output_stderr = "warn"  # and a warning fails the build
 nb_merge_streams = True
+nb_code_prompt_show, nb_code_prompt_hide = "Show the code", "Hide the code"
 nb_render_image_options = {"class": "output"}
 
 autodoc_member_order = "bysource"
@@ -46,5 +47,20 @@ html_static_path = ["_static"]
 html_css_files = ["site.css"]
 html_math_renderer = "mathml"
 html_show_sphinx = html_show_sourcelink = html_copy_source = False
-html_theme_options = {"navigation_with_keys": True}
+html_theme_options = {
+    "navigation_with_keys": True,
+    "light_css_variables": {"color-brand-primary": "#2368d9", "color-brand-content": "#2368d9"},
+    "dark_css_variables": {"color-brand-primary": "#6ea8ff", "color-brand-content": "#6ea8ff"},
+}
 pygments_style, pygments_dark_style = "friendly", "github-dark"
+
+
+def _list_decisions(app, page, source):
+    """Put the pages of decisions below their overview, which is a README on a code host."""
+    if page == "decisions/README":
+        source[0] += "\n```{toctree}\n:hidden:\n:glob:\n*\n```\n"
+
+
+def setup(app):
+    """Called by Sphinx."""
+    app.connect("source-read", _list_decisions)

@@ -41,7 +41,8 @@ class ChapterError(Exception):
 
 def chapters() -> list[Path]:
     """The files of the book that have cells, in their order."""
-    return sorted(p for p in BOOK.glob("*.md") if "file_format: mystnb" in p.read_text("utf-8"))
+    head = "---\nfile_format: mystnb\n"
+    return sorted(p for p in BOOK.glob("*.md") if p.read_text("utf-8").startswith(head))
 
 
 def read(path: Path) -> Any:
