@@ -34,6 +34,7 @@ nb_code_prompt_show, nb_code_prompt_hide = "Show the code", "Hide the code"
 nb_render_image_options = {"class": "output"}
 
 autodoc_member_order = "bysource"
+toc_object_entries_show_parents = "hide"
 autodoc_typehints = "none"  # the docstrings say it, with shapes
 napoleon_google_docstring = True
 napoleon_numpy_docstring = False

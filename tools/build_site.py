@@ -1,8 +1,8 @@
 """Build the documentation site: `python tools/build_site.py`, then open build/site/index.html.
 
-It needs `pip install -e ".[docs]"` and no network. It runs every chapter of the book, stops at a
-cell that fails, treats warnings of Sphinx as errors, and checks the links of what it built. Chapters
-that did not change since the last build are not run again (unless with --fresh).
+It needs `pip install -e ".[docs]"` and no network. It runs every chapter of the book, stops if a
+cell fails, treats warnings of Sphinx as errors, and checks the links of what it built. A chapter
+that did not change since the last build is not run again, unless with --fresh.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ from website.chapters import ChapterError, run_chapters
 from website.links import broken_links
 
 ROOT = Path(__file__).parents[1]
+DOCS, WORK = ROOT / "docs", ROOT / "build" / "site-work"
 
 
 def size(folder: Path) -> float:
@@ -33,20 +34,20 @@ def main() -> int:
     parser.add_argument("--processes", type=int, default=2, help="chapters run at once (2)")
     arguments = parser.parse_args()
     start = time.perf_counter()
-    work, site = ROOT / "build" / "site-work", arguments.out.resolve()
+    site = arguments.out.resolve()
     if arguments.fresh:
-        shutil.rmtree(work, ignore_errors=True)
+        shutil.rmtree(WORK, ignore_errors=True)
     print("chapters")
     try:
-        run_chapters(work / "chapters", work / "cache", arguments.processes)
+        run_chapters(WORK / "chapters", WORK / "cache", arguments.processes)
     except ChapterError as error:
         print(f"\n{error}", file=sys.stderr)
         return 1
     print("pages")
     shutil.rmtree(site, ignore_errors=True)
-    options = ["-b", "html", "-q", "-W", "--keep-going", "-E", "-d", str(work / "doctrees")]
-    options += ["-D", f"nb_execution_cache_path={work / 'cache'}"]
-    command = [sys.executable, "-m", "sphinx", *options, str(ROOT / "docs"), str(site)]
+    options = ["-b", "html", "-q", "-W", "--keep-going", "-E", "-d", str(WORK / "doctrees")]
+    options += ["-D", f"nb_execution_cache_path={WORK / 'cache'}"]
+    command = [sys.executable, "-m", "sphinx", *options, str(DOCS), str(site)]
     if subprocess.run(command, check=False).returncode:
         return 1
     wrong = broken_links(site)

@@ -13,7 +13,8 @@ import re
 import shutil
 import tempfile
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -57,15 +58,37 @@ def read(path: Path) -> Any:
 
 def key(path: Path) -> str:
     """What the results of a chapter depend on, as a name for them."""
-    inputs = [path, *sorted((ROOT / "minibnn").rglob("*")), *sorted(Path(__file__).parent.iterdir())]
+    inputs = [
+        path,
+        *sorted((ROOT / "minibnn").rglob("*")),
+        *sorted(Path(__file__).parent.iterdir()),
+    ]
     digest = hashlib.sha256()
     for file in inputs:
         if file.is_file() and file.suffix not in (".pyc", ".seal"):
-            digest.update(str(file.relative_to(ROOT)).encode() + file.read_bytes())
+            digest.update(file.name.encode() + file.read_bytes())
     return digest.hexdigest()[:16]
 
 
-async def run(path: Path, folder: Path) -> Any:
+@contextmanager
+def kernel_environment() -> Iterator[dict[str, str]]:
+    """The environment of a kernel: the site's figures, the bundled sample, no user's settings."""
+    with tempfile.TemporaryDirectory() as settings:
+        profile = Path(settings) / "profile_default"
+        profile.mkdir()
+        (profile / "ipython_kernel_config.py").write_text(KERNEL)
+        environment = os.environ | {
+            "IPYTHONDIR": settings,
+            "MATPLOTLIBRC": str(Path(__file__).with_name("matplotlibrc")),
+            "MINIBNN_OFFLINE": "1",
+            "OPENBLAS_NUM_THREADS": "1",
+            "PYTHONPATH": os.pathsep.join([str(ROOT), os.environ.get("PYTHONPATH", "")]),
+        }
+        environment.pop("MINIBNN_DATA", None)
+        yield environment
+
+
+async def run(path: Path, environment: dict[str, str]) -> Any:
     """Run a chapter in a new kernel, in an empty folder, and return it with its results.
 
     Raises:
@@ -75,27 +98,27 @@ async def run(path: Path, folder: Path) -> Any:
     from nbclient import NotebookClient
     from nbclient.exceptions import CellExecutionError, CellTimeoutError, DeadKernelError
 
-    notebook, where = read(path), path.relative_to(ROOT)
+    notebook, where = read(path), f"docs/book/{path.name}"
     lines = notebook.metadata.pop("source_map")
     for cell in notebook.cells:  # nbclient's names of cells need no place in the file
         cell.setdefault("id", nbformat.v4.new_code_cell().id)
-    client = NotebookClient(
-        notebook,
-        timeout=TIMEOUT,
-        kernel_name="python3",
-        record_timing=False,  # the cache compares the cells' metadata with the chapter's
-        resources={"metadata": {"path": folder}},
-    )
-    try:
-        await client.async_execute()
-    except (CellExecutionError, CellTimeoutError, DeadKernelError) as error:
-        begun = [i for i, cell in enumerate(notebook.cells) if cell.get("execution_count")]
-        cells = [i for i, cell in enumerate(notebook.cells) if cell.cell_type == "code"]
-        # A cell gets its number when it is done or has failed; one that was stopped has none.
-        at = begun[-1] if isinstance(error, CellExecutionError) else cells[len(begun)]
-        said = re.sub(r"\x1b\[[0-9;]*m", "", str(error)).strip()
-        number = cells.index(at) + 1
-        raise ChapterError(f"{where}, cell {number}, line {lines[at] + 1}:\n{said}") from None
+    cells = [i for i, cell in enumerate(notebook.cells) if cell.cell_type == "code"]
+    begun: list[int] = []
+    with tempfile.TemporaryDirectory() as folder:
+        client = NotebookClient(
+            notebook,
+            timeout=TIMEOUT,
+            kernel_name="python3",
+            record_timing=False,  # the cache compares the cells' metadata with the chapter's
+            resources={"metadata": {"path": folder}},
+            on_cell_execute=lambda cell, cell_index: begun.append(cell_index),
+        )
+        try:
+            await client.async_execute(env=environment)
+        except (CellExecutionError, CellTimeoutError, DeadKernelError) as error:
+            said = re.sub(r"\x1b\[[0-9;]*m", "", str(error)).strip()
+            number, line = cells.index(begun[-1]) + 1, lines[begun[-1]] + 1
+            raise ChapterError(f"{where}, cell {number}, line {line}:\n{said}") from None
     notebook.metadata.pop("kernelspec", None)  # the cache compares this with the chapter's, too
     for number, cell in enumerate(notebook.cells):
         for output in cell.get("outputs", []):
@@ -117,29 +140,30 @@ def _draw(output: Any, metadata: Any, name: str, where: str) -> None:
 
 async def _run_all(paths: Iterable[Path], kept: Path, processes: int) -> list[str]:
     """Run those chapters whose results are not in `kept`; return what failed."""
-    limit, failures = asyncio.Semaphore(processes), []
+    import nbformat
 
-    async def one(path: Path) -> None:
-        import nbformat
+    limit = asyncio.Semaphore(processes)
+    failures = []
 
+    async def one(path: Path, environment: dict[str, str]) -> None:
         file = kept / f"{path.stem}-{key(path)}.ipynb"
         if file.exists():
             print(f"  {path.name}: as before")
             return
         async with limit:
             start = time.perf_counter()
-            with tempfile.TemporaryDirectory() as folder:
-                try:
-                    notebook = await run(path, Path(folder))
-                except ChapterError as error:
-                    failures.append(str(error))
-                    return
-            print(f"  {path.name}: {time.perf_counter() - start:.1f} s")
-            for old in kept.glob(f"{path.stem}-*.ipynb"):
-                old.unlink()
-            nbformat.write(notebook, file)
+            try:
+                notebook = await run(path, environment)
+            except ChapterError as error:
+                failures.append(str(error))
+                return
+        print(f"  {path.name}: {time.perf_counter() - start:.1f} s", flush=True)
+        for old in kept.glob(f"{path.stem}-*.ipynb"):
+            old.unlink()
+        nbformat.write(notebook, file)
 
-    await asyncio.gather(*(one(path) for path in paths))
+    with kernel_environment() as environment:
+        await asyncio.gather(*(one(path, environment) for path in paths))
     return failures
 
 
@@ -160,19 +184,7 @@ def run_chapters(kept: Path, cache: Path, processes: int = 2) -> None:
     from jupyter_cache.base import CacheBundleIn
 
     kept.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory() as settings:
-        profile = Path(settings) / "profile_default"
-        profile.mkdir()
-        (profile / "ipython_kernel_config.py").write_text(KERNEL)
-        os.environ |= {
-            "IPYTHONDIR": settings,
-            "MATPLOTLIBRC": str(Path(__file__).with_name("matplotlibrc")),
-            "MINIBNN_OFFLINE": "1",  # the sample that comes with minibnn is all the data
-            "OPENBLAS_NUM_THREADS": "1",
-            "PYTHONPATH": os.pathsep.join([str(ROOT), os.environ.get("PYTHONPATH", "")]),
-        }
-        os.environ.pop("MINIBNN_DATA", None)
-        failures = asyncio.run(_run_all(chapters(), kept, processes))
+    failures = asyncio.run(_run_all(chapters(), kept, processes))
     if failures:
         raise ChapterError("\n\n".join(failures))
     shutil.rmtree(cache, ignore_errors=True)
@@ -198,7 +210,7 @@ def plain_markdown(text: str) -> str:
     text = "\n".join(lines)
     text = re.sub(r"\{[\w:]+\}`([^`]+)`", r"`\1`", text)
     text = re.sub(r"\]\((\d\d-[\w-]+)\.md(#[\w-]+)?\)", r"](\1.ipynb)", text)
-    return re.sub(r"\[([^\]]+)\]\((?!https?:|\d\d-)[^)]*\)", r"\1", text)  # other pages
+    return re.sub(r"\[([^\]]+)\]\((?!\d\d-)[^):]*\.md[^)]*\)", r"\1", text)  # other pages
 
 
 def notebook(path: Path) -> Any:

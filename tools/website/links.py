@@ -51,8 +51,10 @@ def broken_links(site: Path) -> list[str]:
             file = (path.parent / unquote(parts.path)).resolve() if parts.path else path
             if not file.is_file():
                 wrong.append(f"{name}: no file {target}")
-            elif parts.fragment and file in pages and unquote(parts.fragment) not in (
-                pages[file].anchors
+            elif (
+                parts.fragment
+                and file in pages
+                and unquote(parts.fragment) not in (pages[file].anchors)
             ):
                 wrong.append(f"{name}: no anchor {target}")
     return wrong

@@ -30,7 +30,7 @@ def mathml(latex: str, display: bool) -> str:
     text = re.sub(r">\s+<", "><", tex2mathml(latex, as_block=display))
     text = re.sub(r"<mo>(max|min)</mo>", r"<mi>\1</mi><mo>&ApplyFunction;</mo>", text)
     # Browsers put no space around the name of a function, and too much around |x|.
-    text = re.sub(rf'(</mi>|</mn>|</msub>|</msup>|>\)</mo>){FUNCTION}', rf"\1{SPACE}", text)
+    text = re.sub(rf"(</mi>|</mn>|</msub>|</msup>|>\)</mo>){FUNCTION}", rf"\1{SPACE}", text)
     text = re.sub(r"(<mo>&ApplyFunction;</mo>)(?!<mo[^>]*>[(\[{|])", rf"\1{SPACE}", text)
     return text.replace('<mo stretchy="false">|', '<mo stretchy="false" lspace="0" rspace="0">|')
 
@@ -42,8 +42,7 @@ def keep_together(doctree: Any) -> None:
     for node in list(doctree.findall(nodes.math)):
         at = node.parent.index(node)
         after = node.parent[at + 1] if at + 1 < len(node.parent) else None
-        mark = re.match(r"[^\w\s(\[]+", after) if isinstance(after, nodes.Text) else None
-        if mark:
+        if isinstance(after, nodes.Text) and (mark := re.match(r"[^\w\s(\[]+", after)):
             both = nodes.inline("", "", node.deepcopy(), nodes.Text(mark[0]), classes=["nobreak"])
             node.parent[at : at + 2] = [both, nodes.Text(after[mark.end() :])]
 
