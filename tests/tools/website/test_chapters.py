@@ -19,7 +19,7 @@ from website.chapters import (
 )
 
 pytest.importorskip("myst_nb")
-import nbformat
+nbformat = pytest.importorskip("nbformat")
 
 HEAD = "---\nfile_format: mystnb\n---\n# 1. A title\n\nText.\n\n"
 FIGURE = """import matplotlib.pyplot as plt
