@@ -383,6 +383,7 @@ _ROOMS = {
     "comparison": "Entry compare parse_piece rank",
     "container": "",
     "description": "",
+    "distributed": "",
     "export": "export_c export_html export_onnx",
     "default_network": "",
     "recipes": "",

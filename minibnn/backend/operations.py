@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 
 from minibnn.backend.array import MOST_TERMS, Array
+from minibnn.backend.batch_parts import count_in_whole_batch, over_whole_batch
 from minibnn.backend.select import backend_of
 
 
@@ -42,9 +43,12 @@ def batch_sum(x: Array, out: Array | None = None) -> Array:
 def batch_mean(x: Array) -> Array:
     """Means over all axes but the last: `batch_sum` divided by the number of values in a channel.
 
+    Where several processes compute parts of a batch, it is the mean over the whole batch; see
+    `over_whole_batch`.
+
     Shapes: x (batch, ..., channels); the means (channels,).
     """
-    return batch_sum(x) / math.prod(x.shape[:-1])
+    return over_whole_batch(batch_sum(x)) / count_in_whole_batch(math.prod(x.shape[:-1]))
 
 
 def batch_total(x: Array) -> Array:

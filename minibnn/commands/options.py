@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 
 _HINTS = {
+    "pass micro_batches=": "add --micro-batches ",
     "run it again to go on": "run the same command again to go on",
     "Checkpoint(..., resume=True) goes on from there": "the same command with --resume goes on",
     "Checkpoint(..., resume=True)": "--resume",

@@ -10,12 +10,13 @@ from typing import Any
 
 from minibnn.atomic_file import UnsyncedError
 from minibnn.backend import get_backend
-from minibnn.commands import shared, train_own
+from minibnn.commands import distributed, shared, train_own
 from minibnn.commands.epoch_rows import EpochRows
 from minibnn.commands.rescue import rescue
 from minibnn.commands.terminal import log_line
 from minibnn.data import DataLoader, ImageDataset
 from minibnn.data.options import add_data, add_reading, data_of, require_no_reading
+from minibnn.distributed import Ranks
 from minibnn.layers import Layer
 from minibnn.losses.metrics import Accuracy
 from minibnn.packed import (
@@ -86,6 +87,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="save the bits only: a small file, from which no training can go on")
     # fmt: on
     shared.add_checkpoint(parser)
+    distributed.add_options(parser)
     shared.add_data(parser)
     shared.add_output(parser)
     train_own.add_options(parser)
@@ -94,18 +96,23 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(given: argparse.Namespace) -> int:
     """Train, pack, save."""
+    with distributed.ranks_of(given) as ranks:
+        return _run_on(ranks, given)
+
+
+def _run_on(ranks: Ranks | None, given: argparse.Namespace) -> int:
     if (data := data_of(given)) is not None:
         _require_other_files(given)
-        return train_own.run(data, given)
+        return train_own.run(data, given, ranks)
     require_no_reading(given, *train_own.OPTIONS)
-    return _run(given)
+    return _run(given, ranks)
 
 
-def _run(given: argparse.Namespace) -> int:
+def _run(given: argparse.Namespace, ranks: Ranks | None) -> int:
     """Train a recipe on MNIST, pack, save."""
     checkpoint = shared.checkpoint(given)
     _require_other_files(given)
-    path = shared.check_output(given.output)
+    path = shared.check_output(given.output) if distributed.writes(ranks) else given.output
     before = _figures(given.source)
     if checkpoint is not None and given.source is not None:
         checkpoint.job["--from, its sha256"] = packed_file_info(given.source).sha256
@@ -126,7 +133,7 @@ def _run(given: argparse.Namespace) -> int:
     rows = EpochRows(COLUMNS)
     rows.head()
     model, history = recipe.train(data, seed=seed, device=backend, on_epoch=rows,
-                                  start=start, checkpoint=checkpoint)  # fmt: skip
+                                  start=start, checkpoint=checkpoint, comm=ranks)  # fmt: skip
     rows(history)  # if nothing was left to do
     interrupted = bool(history.attrs["interrupted"])
     if interrupted:
@@ -134,6 +141,8 @@ def _run(given: argparse.Namespace) -> int:
         shared.note(f"interrupted after {epochs}" + "; nothing is saved" * (not len(history)))
         if not len(history):
             return INTERRUPTED
+    if not distributed.writes(ranks):
+        return INTERRUPTED if interrupted else 0
     try:
         packed = pack(model)
         tested, packed_is_right = _test(model, packed, data, recipe)

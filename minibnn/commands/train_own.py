@@ -11,7 +11,7 @@ import numpy as np
 
 from minibnn.atomic_file import UnsyncedError
 from minibnn.backend import Backend, get_backend
-from minibnn.commands import shared
+from minibnn.commands import distributed, shared
 from minibnn.commands.epoch_rows import EpochRows
 from minibnn.commands.measured import measured_line, measures
 from minibnn.commands.rescue import rescue
@@ -30,6 +30,7 @@ from minibnn.default_network import (
     default_plan,
     default_recipe,
 )
+from minibnn.distributed import Ranks
 from minibnn.encoding import fit_codes
 from minibnn.functions import Identity
 from minibnn.input_contract import InputContract
@@ -84,11 +85,11 @@ def _share(text: str) -> float:
     return value
 
 
-def run(path: str, given: argparse.Namespace) -> int:
+def run(path: str, given: argparse.Namespace, ranks: Ranks | None = None) -> int:
     """Read, train, pack, test, save."""
     _check_options(path, given)
     checkpoint = shared.checkpoint(given)
-    output = shared.check_output(given.output)
+    output = shared.check_output(given.output) if distributed.writes(ranks) else given.output
     reading = reading_of(given)
     parts = read_parts_of(path, reading, given.test)
     _require_targets(path, parts.train)
@@ -102,7 +103,7 @@ def run(path: str, given: argparse.Namespace) -> int:
     log_line(f"{how}, {shared.several(recipe.epochs, 'epoch')}, seed {seed}, {backend.name}")
     log_line(f"test part: {parts.chosen} ({shared.several(len(parts.test.x), 'sample')})")
     model, history = _train(
-        recipe, parts.train, given.validation, seed, backend, weights, checkpoint
+        recipe, parts.train, given.validation, seed, backend, weights, checkpoint, ranks
     )
     interrupted = bool(history.attrs["interrupted"])
     if interrupted:
@@ -110,6 +111,8 @@ def run(path: str, given: argparse.Namespace) -> int:
         shared.note(f"interrupted after {epochs}" + "; nothing is saved" * (not len(history)))
         if not len(history):
             return INTERRUPTED
+    if not distributed.writes(ranks):
+        return INTERRUPTED if interrupted else 0
     try:
         packed = pack(model, **_names(parts.train))
         tested, packed_is_right = _test(model, packed, parts)
@@ -325,6 +328,7 @@ def _train(
     backend: Backend,
     class_weight: Any,
     checkpoint: Any,
+    ranks: Ranks | None,
 ) -> tuple[Sequential, Any]:
     """The trained model and its history."""
     rng = np.random.default_rng(seed)
@@ -358,6 +362,7 @@ def _train(
         on_epoch=rows,
         evaluate_train=every,
         checkpoint=checkpoint,
+        comm=ranks,
     )
     rows(history)  # if nothing was left to do
     if stops and stops[0].best_epoch:

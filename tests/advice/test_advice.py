@@ -25,6 +25,10 @@ NOT_EXECUTABLE = {
     ("commands", "open it in a browser"): "export/test_html.py does, where there is one",
     ("commands", "please report it."): "nobody to report to",
     ("data", "run 'git lfs pull' to get the file itself"): "needs a server of Git LFS",
+    (
+        "distributed",
+        '{} needs mpi4py and a library of MPI ({}): pip install "minibnn[mpi]" mpich',
+    ): "installs",
     ("export", "Do not trust what this page says; get the file anew."): "for a reader",
     (
         "export",

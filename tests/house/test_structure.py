@@ -56,6 +56,7 @@ FLOORS = {
     "plots": 6,
     "recipes": 7,
     "default_network": 7,
+    "distributed": 5,
     "comparison": 8,
     "commands": 9,
     "__main__": 10,
