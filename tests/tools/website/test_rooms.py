@@ -54,3 +54,15 @@ def test_the_command_line_and_what_is_beside_the_rooms():
     assert ".. commands::" in PAGES["commands.md"]
     assert "minibnn.recipes" in PAGES["recipes.md"]
     assert "minibnn.sklearn" in PAGES["sklearn.md"]
+
+
+def test_names_beside_those_of_other_frameworks_exist():
+    """In the tables whose second column has minibnn's names."""
+    text = (API.parent / "frameworks.md").read_text("utf-8").partition("## What each can do")[0]
+    rows = re.findall(r"^\|([^|]+)\|([^|]+)\|$", text, re.MULTILINE)
+    assert len(rows) > 40
+    for theirs, ours in rows:
+        code = " ".join(re.findall(r"`([^`]+)`", ours))
+        names = set(re.findall(r"(?<![\w.])([A-Z]\w+)", code))
+        names |= set(re.findall(r"(?<![\w.])([a-z]+_[a-z_]+)(?=\(|$|`)", code))
+        assert names - {"True"} <= set(minibnn.__all__), theirs
