@@ -4,7 +4,8 @@
     MINIBNN_DATA=... python benchmarks/ranks.py
 
 Trains 784-1024-1024-1024-10 with batches of 1000, every process with one thread: by `fit` in one
-process; by ``fit(comm=Ranks("sum"))`` on one rank, in the same process; and on one and two ranks in
+process; with batches of half the size, too, which tells what of a step does not depend on the
+batch; by ``fit(comm=Ranks("sum"))`` on one rank, in the same process; and on one and two ranks in
 both modes, each under its own ``mpirun``. All of them run in turn, in each round. Prints the
 medians of a step and the ratios within the rounds, and what a step sends; writes every round to
 `benchmarks/results/ranks.csv`, and the environment and the counts to `ranks.json`; with `--rounds`
@@ -35,6 +36,7 @@ from minibnn.distributed import Ranks
 
 JOB, BATCH = step_job(1024, 1024, 1024, steps=0, batch=1000), 1000
 PLAIN, CONTROL, ALONE = "fit", "fit, again", 'fit(comm=Ranks("sum")), one rank'
+HALF = "fit, batches of half the size"
 LAUNCHED = [(mode, ranks) for mode in ("sum", "exact") for ranks in (1, 2)]
 ONE_THREAD = {"OPENBLAS_NUM_THREADS": "1"}  # minibnn's own threads follow
 
@@ -45,15 +47,16 @@ class Trainee:
     Args:
         steps: in a measurement.
         ranks: the processes; None for `fit` without any.
+        batch: the samples in a step.
     """
 
-    def __init__(self, steps: int, ranks: Ranks | None) -> None:
+    def __init__(self, steps: int, ranks: Ranks | None, batch: int = BATCH) -> None:
         data = load_mnist_or_sample()
         rng = np.random.default_rng(0)
         self.model = network(JOB).initialize(rng)
-        rows = rng.integers(len(data.train_images), size=steps * BATCH)
+        rows = rng.integers(len(data.train_images), size=steps * batch)
         arrays = data.train_images[rows], data.train_labels[rows]
-        self.train = DataLoader(arrays, BATCH, shuffle=True, rng=rng)
+        self.train = DataLoader(arrays, batch, shuffle=True, rng=rng)
         self.optimizer = Adam(self.model.parameters(), 1e-3)
         self.steps = steps
         self.ranks = ranks
@@ -71,13 +74,13 @@ class Trainee:
 def in_this_process(steps: int, rounds: int) -> list[dict[str, float]]:
     """The seconds of a step by `fit` with and without a communicator, for each round."""
     ways = {PLAIN: Trainee(steps, None), ALONE: Trainee(steps, Ranks("sum"))}
-    ways[CONTROL] = ways[PLAIN]
+    ways |= {HALF: Trainee(steps, None, BATCH // 2), CONTROL: ways[PLAIN]}
     for trainee in ways.values():
         trainee.run()
     found = []
     for i in range(rounds):
         names = list(ways)
-        found.append({name: ways[name].run() for name in names[i % 3 :] + names[: i % 3]})
+        found.append({name: ways[name].run() for name in names[i % 4 :] + names[: i % 4]})
     return found
 
 

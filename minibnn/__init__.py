@@ -12,7 +12,8 @@ Feedback     Transpose (backpropagation), FixedFeedback, Blocked; DirectFeedback
 Losses       LogitCrossEntropy, BinaryCrossEntropy, SquaredHinge, Hinge; MeanSquaredError, Huber;
              your own: Loss
 Optimisers   SGD, Adam, AdaMax, ShiftAdaMax, Bop; OptimizerGroup, split_parameters; schedules
-Training     fit, evaluate, plot_history; Checkpoint; PlainSteps, CapturedSteps
+Training     fit, evaluate, plot_history; Checkpoint; PlainSteps, CapturedSteps;
+             Ranks and DataParallel, on several processes and machines
 Saving       save_model, load_model
 Recipes      minibnn.recipes.RECIPES, your own: Recipe; compare, Entry, parse_piece, rank;
              python -m minibnn train, compare
@@ -35,6 +36,7 @@ Shipping     InputContract, pack, disagreements, save_packed, load_packed, load_
 """
 
 import importlib
+import sys
 from typing import TYPE_CHECKING
 
 from minibnn.version import __version__ as __version__
@@ -68,6 +70,7 @@ if TYPE_CHECKING:
         write_idx,
     )
     from minibnn.diagnosis import Diagnosis, Finding, diagnose
+    from minibnn.distributed import Ranks, RanksDifferError
     from minibnn.encoding import OneHotCode, Standardize, Thermometer, fit_codes
     from minibnn.export import export_c, export_html, export_onnx
     from minibnn.feedback import Blocked, Feedback, FixedFeedback, Transpose
@@ -165,6 +168,7 @@ if TYPE_CHECKING:
         CapturedSteps,
         Checkpoint,
         CheckpointError,
+        DataParallel,
         DivergedError,
         EarlyStopping,
         Metrics,
@@ -206,6 +210,7 @@ __all__ = [
     "Cutout",
     "DataError",
     "DataLoader",
+    "DataParallel",
     "DatasetMismatchError",
     "DatasetNotFoundError",
     "Dense",
@@ -263,6 +268,8 @@ __all__ = [
     "Radial",
     "RandomShift",
     "RandomStream",
+    "Ranks",
+    "RanksDifferError",
     "ReLU",
     "Recipe",
     "Rescale",
@@ -374,8 +381,8 @@ _ROOMS = {
     "random_stream": "RandomStream",
     "schedules": "Constant Cosine Exponential PerEpoch WarmUp",
     "training": (
-        "DivergedError EarlyStopping Metrics PlainSteps CapturedSteps Checkpoint CheckpointError "
-        "Recipe WrongCheckpointError confusion_matrix evaluate fit"
+        "DivergedError EarlyStopping Metrics PlainSteps CapturedSteps DataParallel Checkpoint "
+        "CheckpointError Recipe WrongCheckpointError confusion_matrix evaluate fit"
     ),
     "atomic_file": "",
     "bit_words": "",
@@ -383,7 +390,7 @@ _ROOMS = {
     "comparison": "Entry compare parse_piece rank",
     "container": "",
     "description": "",
-    "distributed": "",
+    "distributed": "Ranks RanksDifferError",
     "export": "export_c export_html export_onnx",
     "default_network": "",
     "recipes": "",
@@ -420,7 +427,14 @@ if not TYPE_CHECKING:  # with it, a type checker would accept any name
 
 
 def __dir__() -> list[str]:
-    return sorted({*globals(), *__all__, *_ROOMS})
+    """The public names and the rooms, for `dir` and for completion, which imports what it lists."""
+    names = {*globals(), *__all__, *_ROOMS}
+    if sys._getframe(1).f_globals.get("__name__") == "inspect":
+        # pydoc would print all that public classes have, on 16,000 lines. The docstring lists them.
+        names -= {*__all__, *_ROOMS, "__dir__", "__getattr__"}
+    elif "sklearn" not in globals():
+        names.remove("sklearn")  # completion would fail without scikit-learn
+    return sorted(names)
 
 
 def _no_such_name(name: str) -> str:

@@ -119,6 +119,11 @@ class Ranks:
         of = f", micro_batches={self.micro_batches}" if self.exact else ""
         return f"Ranks({self.mode!r}, rank={self.rank}, size={self.size}{of})"
 
+    def close(self) -> None:
+        """Give the communicator back to MPI, which has a limited number; all ranks call it."""
+        self.watch.close()
+        self.comm.Free()
+
     @property
     def exact(self) -> bool:
         """Whether the number of ranks changes no bit."""

@@ -38,6 +38,7 @@ class Watch:
         self._what = ""
         self._since: float | None = None  # None: it does not wait
         self._thread: threading.Thread | None = None
+        self._closed = threading.Event()
 
     def __call__(self, what: str, nbytes: int = 0) -> Watch:
         """Say what the next wait is for, and how many bytes this rank gives."""
@@ -55,9 +56,12 @@ class Watch:
     def __exit__(self, *error: object) -> None:
         self._since = None
 
+    def close(self) -> None:
+        """Look no more."""
+        self._closed.set()
+
     def _look(self) -> None:
-        while True:
-            time.sleep(min(1.0, self.seconds / 4))
+        while not self._closed.wait(min(1.0, self.seconds / 4)):
             since = self._since
             if since is not None and time.monotonic() - since > self.seconds:
                 stream = sys.__stderr__ or sys.stderr  # a rank may be silenced otherwise

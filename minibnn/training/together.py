@@ -204,11 +204,14 @@ def together(comm: object) -> Iterator[Alone]:
     if comm is None:
         yield Alone()
         return
-    if not isinstance(comm, Ranks):
+    ranks = comm
+    if not isinstance(ranks, Ranks):
         require("fit", "comm", comm, _communicator())
-        comm = Ranks("sum", comm)
-    with comm.ending_together(*AGREED), comm.one_thread():
-        yield Together(comm)
+        ranks = Ranks("sum", comm)
+    with ranks.ending_together(*AGREED), ranks.one_thread():
+        yield Together(ranks)
+    if ranks is not comm:
+        ranks.close()
 
 
 def _communicator() -> type:
