@@ -398,6 +398,7 @@ _ROOMS = {
     "regular_file": "",
     "gradient_clock": "",
     "inspection": "",
+    "learn": "",
     "result_folder": "",
     "file_lock": "",
     "signals": "",

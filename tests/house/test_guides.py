@@ -23,6 +23,7 @@ ROOT = Path(__file__).parents[2]
 GUIDES = [p for p in sorted((ROOT / "docs" / "guides").glob("*.md")) if p.stem != "index"]
 TO_A_HEADER = ["pictures", "scikit-learn", "sensor-windows", "ship"]
 NEEDS = {"scikit-learn": ["sklearn"], "pictures": ["PIL"], "several-machines": ["mpi4py"]}
+PROGRAMS = {"several-machines": "mpirun", **dict.fromkeys(TO_A_HEADER, "gcc")}
 BLOCK = re.compile(r"^```(\w*)\n(.*?)^```", re.MULTILINE | re.DOTALL)
 
 
@@ -74,9 +75,9 @@ def test_a_guide_runs(guide, tmp_path, monkeypatch, capsys):
     for package in NEEDS.get(guide.stem, []):
         if importlib.util.find_spec(package) is None:
             pytest.skip(f"needs {package}")
-    program = {"several-machines": "mpirun"} | dict.fromkeys(TO_A_HEADER, "gcc")
-    if guide.stem in program and shutil.which(program[guide.stem]) is None:
-        pytest.skip(f"no {program[guide.stem]}")
+    program = PROGRAMS.get(guide.stem)
+    if program is not None and shutil.which(program) is None:
+        pytest.skip(f"no {program}")
     monkeypatch.setattr(minibnn, "load_mnist_or_sample", minibnn.load_sample)
     monkeypatch.chdir(tmp_path)
     run_guide(blocks(guide), tmp_path, guide.name)

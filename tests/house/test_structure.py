@@ -17,7 +17,8 @@ import minibnn
 
 ROOT = Path(__file__).parents[2]
 PACKAGE = ROOT / "minibnn"
-FILES = sorted(PACKAGE.rglob("*.py"))
+EXERCISES = PACKAGE / "learn" / "exercises"  # files for learners, and wrong answers on purpose
+FILES = sorted(path for path in PACKAGE.rglob("*.py") if EXERCISES not in path.parents)
 
 # Each room imports only from rooms on lower floors, and has no import circles inside.
 FLOORS = {
@@ -59,6 +60,7 @@ FLOORS = {
     "distributed": 5,
     "comparison": 8,
     "commands": 9,
+    "learn": 9,
     "__main__": 10,
     "diagnosis": 7,
     "packed": 7,
