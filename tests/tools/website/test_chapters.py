@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import re
 
 import pytest
 
 import website.chapters
+from minibnn.learn.exercise import exercises
 from website.chapters import (
     ChapterError,
     chapters,
@@ -145,6 +147,17 @@ def test_a_chapter_of_the_book_is_a_notebook(path):
     assert 'pip install -e ".[plot]"' in made.cells[0].source
     code = [c for c in made.cells if c.cell_type == "code"]
     assert [c.source for c in code] == [c.source for c in read(path).cells if c.cell_type == "code"]
+
+
+@pytest.mark.parametrize("path", chapters(), ids=lambda path: path.stem)
+def test_a_chapter_lists_its_exercises(path):
+    number = int(path.stem[:2])
+    text = path.read_text("utf-8").partition("## Exercises")[2].partition("\n## ")[0]
+    assert f"`python -m minibnn learn start {number}.1`" in text
+    listed = re.findall(r"^(\d)\. ", text, re.MULTILINE)
+    assert [f"{number}.{n}" for n in listed] == [
+        e.id for e in exercises() if e.id.startswith(f"{number}.")
+    ]
 
 
 @pytest.mark.parametrize("path", chapters(), ids=lambda path: path.stem)
