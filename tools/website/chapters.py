@@ -23,6 +23,10 @@ from website.figures import figure
 ROOT = Path(__file__).parents[2]
 BOOK = ROOT / "docs" / "book"
 TIMEOUT = 120  # seconds for one cell
+NOTE = (
+    "*A chapter of the minibnn book. It needs minibnn with matplotlib: in a clone of the repository, "
+    '`pip install -e ".[plot]"`.*'
+)
 MARKED = ("hide-input", "hide-output", "hide-cell", "remove-cell", "remove-input")
 
 # The kernel draws as the site wants it, and keeps no history of commands.
@@ -223,11 +227,8 @@ def notebook(path: Path) -> Any:
     for number, cell in enumerate(chapter.cells):
         if cell.cell_type == "markdown":
             new = v4.new_markdown_cell(plain_markdown(cell.source))
-            if number == 0:
-                new.source += (
-                    "\n\n*A chapter of the minibnn book. It needs minibnn with matplotlib: in a "
-                    'clone of the repository, `pip install -e ".[plot]"`.*'
-                )
+            if number == 0:  # below the title
+                new.source = new.source.replace("\n", f"\n\n{NOTE}\n", 1)
             made.cells.append(new)
             continue
         made.cells.append(v4.new_code_cell(cell.source))

@@ -144,7 +144,9 @@ def test_a_chapter_of_the_book_is_a_notebook(path):
     text = "\n".join(c.source for c in made.cells if c.cell_type == "markdown")
     for only_here in (":::", "{api}", ".md)", "```{"):
         assert only_here not in text
-    assert 'pip install -e ".[plot]"' in made.cells[0].source
+    title, blank, note, *_ = made.cells[0].source.split("\n")
+    assert title.startswith("# ")
+    assert 'pip install -e ".[plot]"' in blank + note
     code = [c for c in made.cells if c.cell_type == "code"]
     assert [c.source for c in code] == [c.source for c in read(path).cells if c.cell_type == "code"]
 
