@@ -24,8 +24,8 @@ ROOT = Path(__file__).parents[2]
 BOOK = ROOT / "docs" / "book"
 TIMEOUT = 120  # seconds for one cell
 NOTE = (
-    "*A chapter of the minibnn book. It needs minibnn with matplotlib: in a clone of the repository, "
-    '`pip install -e ".[plot]"`.*'
+    "*A chapter of the minibnn book. It needs minibnn with matplotlib: in a clone of the "
+    'repository, `pip install -e ".[plot]"`.*'
 )
 MARKED = ("hide-input", "hide-output", "hide-cell", "remove-cell", "remove-input")
 
