@@ -345,7 +345,7 @@ def test_code_in_the_pages_runs(page, monkeypatch, tmp_path):
     monkeypatch.setattr(minibnn, "load_mnist", minibnn.load_sample)
     monkeypatch.setattr(minibnn, "load_mnist_or_sample", minibnn.load_sample)
     blocks = PYTHON_BLOCK.findall((ROOT / page).read_text(encoding="utf-8"))
-    assert page != "README.md" or len(blocks) >= 3
+    assert blocks or page == "ARCHITECTURE.md"
     namespace = {"__name__": page}
     for number, block in enumerate(blocks, start=1):
         exec(compile(block, f"{page}, block {number}", "exec"), namespace)
