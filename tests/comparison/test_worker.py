@@ -162,8 +162,9 @@ def test_it_ends_with_the_process_that_started_it(tmp_path):
     while not (tmp_path / "threads").exists():  # it trains
         time.sleep(0.01)
     parent.kill()
-    parent.communicate()
+    parent.wait()
     assert gone([child]) == []
+    parent.stdout.close()
 
 
 def test_a_call_makes_its_recipe_once_and_is_sent_without_it():
