@@ -185,14 +185,11 @@ class Worker:
             process.kill()
             process.join()
         code: int = process.exitcode
-        if code == -signal.SIGKILL:
-            return (
-                f"its process, {process.pid}, was killed by SIGKILL, as the system does when "
-                "memory runs out"
-            )
-        if code < 0:
-            return f"its process, {process.pid}, was killed by {signal.Signals(-code).name}"
-        return f"its process, {process.pid}, ended with exit code {code}"
+        if code >= 0:
+            return f"its process, {process.pid}, ended with exit code {code}"
+        name = signal.Signals(-code).name
+        why = ", as the system does when memory runs out" if name == "SIGKILL" else ""
+        return f"its process, {process.pid}, was killed by {name}{why}"
 
 
 def _with_traceback(kind: type[RuntimeError], failure: Failure) -> RuntimeError:

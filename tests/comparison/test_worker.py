@@ -86,7 +86,7 @@ def test_a_run_gives_the_row_that_it_gives_here_whatever_happens_in_between(tmp_
             assert without_seconds(trains.run(RUN)) == expected
             (child,) = multiprocessing.active_children()
             os.kill(child.pid, signal.SIGKILL)  # between two runs
-            multiprocessing.connection.wait([child.sentinel])
+            child.join()
             assert without_seconds(trains.run(RUN)) == expected
     assert not multiprocessing.active_children()
     with pytest.raises(WorkerError, match="all is over"):
