@@ -26,6 +26,7 @@ COMMANDS = {
     "pack": ("minibnn.commands.pack", "a file without what only training needs"),
     "export": ("minibnn.commands.export", "a file as C, ONNX or a web page"),
     "compare": ("minibnn.comparison.command", "quantizers and optimisers, over seeds"),
+    "learn": ("minibnn.learn.command", "exercises about binary networks that check themselves"),
 }
 EPILOG = """\
 from a table to a microcontroller:

@@ -10,7 +10,7 @@ import numpy as np
 from minibnn.comparison.worker import RecipeCall
 from minibnn.data import ImageDataset
 from minibnn.data.errors import SamplesError
-from minibnn.data.options import TEST, read_parts_of
+from minibnn.data.options import TEST, read_parts_of, require_classes
 from minibnn.default_network import default_encoding, default_plan, default_recipe
 from minibnn.recipes import recipe_named
 from minibnn.training.recipe import Recipe
@@ -36,13 +36,15 @@ def own_comparison(
         epochs: None for those of the recipe.
 
     Raises:
-        DataError: for data that cannot be read, and for targets that are numbers.
+        DataError: for data that cannot be read, for targets that are numbers, and for a single
+            class.
         ValueError: for another recipe, or as many samples held out as there are.
     """
     samples = read_parts_of(path, reading).train
     if samples.class_names is None:
         hint = "name another column: --target COLUMN, or take its numbers as classes: --classes"
         raise SamplesError(path, "classes to compare accuracies of", samples.target, hint)
+    require_classes(path, samples)
     n = len(samples)
     if held_out is not None and not 0 < held_out < n:
         raise ValueError(

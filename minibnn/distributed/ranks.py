@@ -10,6 +10,8 @@ from typing import Any, Literal, TypeAlias
 
 import numpy as np
 
+from minibnn.backend import DeviceError
+from minibnn.backend.gpus import divide_gpus
 from minibnn.checks import integer, number
 from minibnn.distributed.alike import require_alike
 from minibnn.distributed.mpi import mpi4py
@@ -30,8 +32,9 @@ Tell: TypeAlias = "Callable[[BaseException], tuple[int, str]]"
 
 def with_traceback(error: BaseException) -> tuple[int, str]:
     """Exit code 1, or that of a signal or `sys.exit`, and the traceback of an error."""
-    if isinstance(error, SystemExit):
-        return (error.code if isinstance(error.code, int) else FAILED), f"ended with {error.code}"
+    if isinstance(error, SystemExit):  # never 0: the others have not finished
+        code = error.code if isinstance(error.code, int) else FAILED
+        return code or FAILED, f"ended with {error.code}"
     if isinstance(error, KeyboardInterrupt):
         return INTERRUPTED, "ended by Ctrl-C"
     import traceback
@@ -49,8 +52,15 @@ class Ranks:
     Every rank runs the whole script, with the same data and seeds, and computes its part of each
     batch. All have the same model at all times.
 
+    On GPUs, make it before anything asks for the GPU: it gives each rank of a machine a GPU of its
+    own, the first one to the first rank. (If `comm` is only a part of all processes, it leaves that
+    to you and CUDA_VISIBLE_DEVICES.) In ``"sum"`` mode NCCL adds up, if CuPy finds it; otherwise,
+    and in ``"exact"`` mode, messages go from GPU to GPU if MPI says that it can do that, else
+    through main memory. The logger ``minibnn`` says which, at level INFO. The environment variable
+    MINIBNN_RANKS chooses: ``nccl``, ``mpi`` or ``host``.
+
     Args:
-        mode: ``"sum"``: gradients are added up by MPI's Allreduce: the fastest way, whose last bits
+        mode: ``"sum"``: gradients are added up by an Allreduce: the fastest way, whose last bits
             depend on the number of ranks. ``"exact"``: each batch is divided into `micro_batches`
             parts, whatever the number of ranks, and every sum over the batch is computed over these
             in a fixed order, with one BLAS thread. Any number of ranks up to `micro_batches` gives
@@ -70,6 +80,7 @@ class Ranks:
     Raises:
         ImportError: without mpi4py.
         ValueError: for another mode, or more ranks than micro-batches.
+        DeviceError: if the GPU was opened before, and it is another rank's.
         TypeError: for a `comm` that is no communicator.
     """
 
@@ -106,13 +117,16 @@ class Ranks:
         self._mpi = mpi
         self._tell: Tell = with_traceback
         self.mode: Mode = mode
-        self.comm = comm.Dup()  # the user's own messages do not meet these
         self.micro_batches = micro_batches
         self.batch_norm = batch_norm
         self.timeout = float(timeout)
         self.rank: int = comm.rank
         self.size: int = comm.size
-        self.watch = Watch(f"rank {self.rank} of {self.size}", self.timeout)
+        self.watch = Watch(f"rank {self.rank} of {self.size}", self.timeout, comm.Abort)
+        with self.watch("meeting them"):  # one of them may have failed before it comes here
+            self.comm = comm.Dup()  # the user's own messages do not meet these
+            if comm.size == mpi.COMM_WORLD.size:
+                _divide_gpus(self.comm, mpi.COMM_TYPE_SHARED)
         sums = ExactSums if self.exact else FastSums
         self.sums: Sums = sums(self.comm, self.watch)
 
@@ -239,3 +253,22 @@ class Ranks:
         stream.write(f"rank {self.rank} of {self.size}: {text}\nall {self.size} ranks end\n")
         stream.flush()
         self.comm.Abort(code)
+
+
+def _divide_gpus(comm: Any, of_machine: int) -> None:
+    """Give each rank of a machine a GPU of its own; all ranks call it.
+
+    Raises:
+        DeviceError: on all ranks, if one of them has opened another one's GPU before.
+    """
+    machine = comm.Split_type(of_machine)
+    error = None
+    try:
+        if machine.size > 1:
+            divide_gpus(machine.rank, machine.size)
+    except DeviceError as found:
+        error = found
+    machine.Free()
+    for found_error in comm.allgather(error):
+        if found_error is not None:
+            raise found_error

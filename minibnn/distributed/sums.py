@@ -1,16 +1,15 @@
-"""Sums over the ranks: in MPI's own order, or in a fixed one.
+"""Sums over the ranks: in the order of MPI or NCCL, or in a fixed one.
 
-Both take arrays of any device; see `transport`.
+Both take arrays of any device; see `choice`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any, Protocol
 
-import numpy as np
-
-from minibnn.backend import Array
+from minibnn.backend import Array, backend_of
+from minibnn.distributed.choice import MESSAGES, SUMS, Transports
 from minibnn.distributed.parts import Division
 from minibnn.distributed.transport import Transport
 from minibnn.distributed.tree import Node, add_up, nodes_inside
@@ -34,7 +33,7 @@ class Sums(Protocol):
 
 
 class FastSums:
-    """By MPI's Allreduce, whose order of additions depends on the number of ranks.
+    """By an Allreduce of MPI or NCCL, whose order of additions depends on the number of ranks.
 
     Each rank has one part.
     """
@@ -42,17 +41,16 @@ class FastSums:
     def __init__(self, comm: Any, watch: Watch) -> None:
         self.comm = comm
         self.watch = watch
-        self.transport = Transport(comm)
+        self.transports = Transports(comm, watch, SUMS)
 
     def add_up(self, division: Division, arrays: Mapping[int, Array], like: Array) -> Array:
         """See `Sums`."""
-        (a,) = arrays.values() if arrays else (like * 0,)
-        if not arrays:
-            a[...] = 0  # also for what was not finite
+        (a,) = arrays.values() or (backend_of(like).xp.zeros_like(like),)
         if self.comm.size == 1:
             return a
+        transport = self.transports.of(a)
         with self.watch("adding up", a.nbytes):
-            return self.transport.sum(a)
+            return transport.sum(a)
 
 
 class ExactSums:
@@ -67,7 +65,7 @@ class ExactSums:
     def __init__(self, comm: Any, watch: Watch) -> None:
         self.comm = comm
         self.watch = watch
-        self.transport = Transport(comm)
+        self.transports = Transports(comm, watch, MESSAGES)
 
     def add_up(self, division: Division, arrays: Mapping[int, Array], like: Array) -> Array:
         """See `Sums`."""
@@ -75,48 +73,66 @@ class ExactSums:
         known = {(number, number + 1): a for number, a in arrays.items()}
         if self.comm.size == 1:
             return add_up(root, known)
+        transport = self.transports.of(like)
         nodes = [self._nodes(division, rank) for rank in range(self.comm.size)]
-        own = [self.transport.out(add_up(node, known)) for node in nodes[self.comm.rank]]
-        shape, dtype = like.shape, like.dtype
+        own = [transport.out(add_up(node, known)).reshape(-1) for node in nodes[self.comm.rank]]
         exchange = self._of_small if like.nbytes <= SMALL else self._of_large
-        flat = exchange(nodes, [np.reshape(a, -1) for a in own], root, like.size, dtype)
-        return self.transport.back(flat.reshape(shape), like)
+        flat = exchange(transport, nodes, own, root, like.size, like.dtype)
+        return transport.back(flat.reshape(like.shape))
 
     def _nodes(self, division: Division, rank: int) -> list[Node]:
         own = division.numbers_of(rank)
         return nodes_inside(own.start, own.stop, division.filled)
 
     def _of_small(
-        self, nodes: list[list[Node]], own: Sequence[Any], root: Node, size: int, dtype: Any
-    ) -> Any:
+        self,
+        transport: Transport,
+        nodes: list[list[Node]],
+        own: list[Array],
+        root: Node,
+        size: int,
+        dtype: Any,
+    ) -> Array:
+        xp = transport.xp
         counts = [len(its) * size for its in nodes]
-        everything = np.empty((sum(map(len, nodes)), size), dtype)
-        sent = np.stack(own) if own else np.empty(0, dtype)
+        everything = xp.empty((sum(map(len, nodes)), size), dtype)
+        sent = xp.stack(own) if own else xp.empty(0, dtype)
+        transport.ready()
         with self.watch("adding up", sent.nbytes):
             self.comm.Allgatherv(sent, [everything, counts])
         return add_up(root, dict(zip(_flat(nodes), everything, strict=True)))
 
     def _of_large(
-        self, nodes: list[list[Node]], own: Sequence[Any], root: Node, size: int, dtype: Any
-    ) -> Any:
+        self,
+        transport: Transport,
+        nodes: list[list[Node]],
+        own: list[Array],
+        root: Node,
+        size: int,
+        dtype: Any,
+    ) -> Array:
+        xp = transport.xp
         ranks, rank = self.comm.size, self.comm.rank
         ends = [r * size // ranks for r in range(ranks + 1)]
         shares = [ends[r + 1] - ends[r] for r in range(ranks)]
-        sent = np.empty(len(own) * size, dtype)
+        sent = xp.empty(len(own) * size, dtype)
         for r in range(ranks):
             place = sent[len(own) * ends[r] : len(own) * ends[r + 1]].reshape(len(own), shares[r])
             for row, a in zip(place, own, strict=True):
                 row[...] = a[ends[r] : ends[r + 1]]
-        received = np.empty((sum(map(len, nodes)), shares[rank]), dtype)
-        total = np.empty(size, dtype)
+        received = xp.empty((sum(map(len, nodes)), shares[rank]), dtype)
+        total = xp.empty(size, dtype)
+        transport.ready()
         with self.watch("adding up", sent.nbytes):
             self.comm.Alltoallv(
                 [sent, [len(own) * share for share in shares]],
                 [received, [len(its) * shares[rank] for its in nodes]],
             )
         mine = add_up(root, dict(zip(_flat(nodes), received, strict=True)))
+        mine = xp.ascontiguousarray(mine)
+        transport.ready()
         with self.watch("adding up", mine.nbytes):
-            self.comm.Allgatherv(np.ascontiguousarray(mine), [total, shares])
+            self.comm.Allgatherv(mine, [total, shares])
         return total
 
 

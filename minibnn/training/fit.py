@@ -77,7 +77,8 @@ def fit(
     metrics are read once an epoch.
 
     On a GPU, steps are replays of a captured step (`CapturedSteps`): the same computation, without
-    Python in between. ``history.attrs["captured"]`` says whether this was possible.
+    Python in between. ``history.attrs["captured"]`` says whether this was possible. With `comm` it
+    is not: those are plain steps.
 
     After Ctrl-C, the current batch is finished (on a GPU, all captured steps that are queued), and
     the history of the completed epochs is returned, with ``history.attrs["interrupted"] = True``. A
@@ -115,8 +116,8 @@ def fit(
         progress: whether to show progress on stderr: a bar in a terminal, a line in a notebook,
             else a line for each epoch. None shows it in a terminal and a notebook only.
         on_epoch: a function, called after each epoch with the history so far; True stops.
-        capture: whether to replay captured steps; None captures on a GPU. If that is not possible,
-            a warning says why, and training continues with plain steps.
+        capture: whether to replay captured steps; None captures on a GPU, without `comm`. If that
+            is not possible, a warning says why, and training continues with plain steps.
         checkpoint: where and how often to save the training; see `Checkpoint`. One with
             ``resume=True`` continues the training in its file: everything is put back into the
             arguments, which have to be made as they were at first. If `on_epoch` or a callback has
@@ -139,9 +140,9 @@ def fit(
         DivergedError: if the loss of a batch or a gradient is not finite, before the update; or if
             the loss after an epoch, or a parameter, is not finite. The message says where it began.
         ValueError: if the loss does not take such targets (a label without an output, say), or if
-            the optimiser has none of the model's parameters; for ``capture=True`` on the CPU; for a
-            `train` in the middle of an epoch; for a fraction that leaves no samples; for both
-            `validation` and `test`.
+            the optimiser has none of the model's parameters; for ``capture=True`` on the CPU or
+            with `comm`; for a `train` in the middle of an epoch; for a fraction that leaves no
+            samples; for both `validation` and `test`.
         TypeError: if `train` or `validation` is not a loader, or the loss or the optimiser is a
             class instead of an object.
         RuntimeError: if the optimiser's parameters were moved after it was made.
@@ -202,9 +203,9 @@ def _fit(
 
     _, labels, *own = train.look() if isinstance(train, DataLoader) else (None, None)
     weights = class_weights(class_weight, task, labels, model.backend, *own)
-    steps = company.steps(_steps(capture, calls, model))(
-        model, loss, optimizer, clip_norm=clip_norm, class_weights=weights
-    )
+    steps = company.steps(
+        _steps(capture, calls, model, company.ranks), changing=bool(calls.each_step)
+    )(model, loss, optimizer, clip_norm=clip_norm, class_weights=weights)
     reported = metrics_of(metrics, task, "fit")
     evaluations = Evaluations(model, loss, task, reported, data, evaluate_train, company.ranks)
     if metrics and not evaluations.data:
@@ -220,7 +221,13 @@ def _fit(
         parts["on_epoch"] = on_epoch
     settings = settings_of(clip_norm=clip_norm, class_weight=described(class_weight))
     settings |= company.settings()
-    company.begin(model, loss, optimizer, train, held_out, settings)
+    how_long = {
+        "epochs": epochs,
+        "columns of the history": history.columns,
+        "evaluate_train": evaluate_train,
+        "a checkpoint": checkpoint is not None,
+    }
+    company.begin(model, loss, optimizer, train, held_out, {**settings, **how_long})
 
     def table() -> pd.DataFrame:
         return history.table(captured=steps.captured, stopped=calls.stopped)
@@ -309,7 +316,7 @@ def _fit(
                 row = evaluations.row(epoch, values, [*history.losses, *new])
                 history.add([*row, *of_flips])
                 display.end(dict(zip(history.columns, history.rows[-1], strict=True)))
-                company.compare_values(model, optimizer, epoch)
+                company.compare_values(model, loss, optimizer, epoch)
                 calls.epoch(table)
                 calls.stopped = company.agree(interrupt, calls.stopped)
                 ended = epoch == epochs or calls.stopped
@@ -369,8 +376,17 @@ def _loaders(
     return train, ("validation", part)
 
 
-def _steps(capture: bool | None, calls: Callbacks, model: Layer) -> type[PlainSteps]:
+def _steps(
+    capture: bool | None, calls: Callbacks, model: Layer, ranks: Ranks | None
+) -> type[PlainSteps]:
     """Captured steps or plain ones."""
+    if ranks is not None:
+        if capture:
+            raise ValueError(
+                "fit: expected capture=None with comm, since the steps of several ranks cannot be "
+                "captured, got True; leave capture out"
+            )
+        return PlainSteps
     capturing = not model.backend.host if capture is None else capture
     if capturing and model.backend.host:
         raise ValueError(
