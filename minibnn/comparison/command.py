@@ -201,7 +201,8 @@ def _run(given: argparse.Namespace, jobs: int | Pool) -> int:
             print(f"no comparison.png: {missing}", file=sys.stderr)
     except KeyboardInterrupt:
         file = folder.current / "runs.csv"
-        kept = f"the runs so far are in {file}" if finished else "no run was finished"
+        none = "no further run was finished" if given.resume else "no run was finished"
+        kept = f"the runs so far are in {file}" if finished else none
         print(f"interrupted; {kept}", file=sys.stderr)
         return 130
     except (FailedRunsError, WorkerStartError) as error:

@@ -95,6 +95,7 @@ def compare(
             ``resume=True``.
         FailedRunsError: if runs raised an error, or their processes were killed. All others have
             been trained, and are in the checkpoint.
+        RuntimeError: if the process of a job cannot begin.
         KeyboardInterrupt: after Ctrl-C; `on_run` has received all finished runs.
 
     >>> import numpy as np

@@ -10,7 +10,7 @@ import signal
 import threading
 import traceback
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any, TypeAlias
 
 from minibnn.backend import Backend
@@ -185,14 +185,11 @@ class Worker:
             process.kill()
             process.join()
         code: int = process.exitcode
-        if code == -signal.SIGKILL:
-            return (
-                f"its process, {process.pid}, was killed by SIGKILL, as the system does when "
-                "memory runs out"
-            )
-        if code < 0:
-            return f"its process, {process.pid}, was killed by {signal.Signals(-code).name}"
-        return f"its process, {process.pid}, ended with exit code {code}"
+        if code >= 0:
+            return f"its process, {process.pid}, ended with exit code {code}"
+        name = signal.Signals(-code).name
+        why = ", as the system does when memory runs out" if name == "SIGKILL" else ""
+        return f"its process, {process.pid}, was killed by {name}{why}"
 
 
 def _with_traceback(kind: type[RuntimeError], failure: Failure) -> RuntimeError:
@@ -239,23 +236,21 @@ def _work(connection: Connection, threads: int) -> None:
     if hasattr(signal, "pthread_sigmask"):
         signal.pthread_sigmask(signal.SIG_UNBLOCK, SIGNALS)
     threading.Thread(target=_end_with_parent, daemon=True).start()
-    try:
-        recipe, data, device = _begin(connection.recv_bytes(), threads)
-    except Exception as error:
-        connection.send(({}, _failure(error)))
-        return
-    connection.send(({}, None))
-    while True:
+    with suppress(EOFError, OSError):  # of the connection: nobody is there any more
         try:
-            run: Run = connection.recv()
-        except EOFError:
-            return
-        answer: Answer
-        try:
-            answer = run.train(recipe, data, device), None
+            recipe, data, device = _begin(connection.recv_bytes(), threads)
         except Exception as error:
-            answer = {}, _failure(error)
-        connection.send(answer)
+            connection.send(({}, _failure(error)))
+            return
+        connection.send(({}, None))
+        while True:
+            run: Run = connection.recv()
+            answer: Answer
+            try:
+                answer = run.train(recipe, data, device), None
+            except Exception as error:
+                answer = {}, _failure(error)
+            connection.send(answer)
 
 
 def _begin(payload: bytes, threads: int) -> tuple[Recipe, ImageDataset, str]:

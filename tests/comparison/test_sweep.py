@@ -126,9 +126,10 @@ def test_ctrl_c_ends_the_processes(tmp_path, moment):
 
     if moment == "waiting":
         threading.Thread(target=ctrl_c).start()
-    with pytest.raises(KeyboardInterrupt):
+    with pytest.raises(KeyboardInterrupt) as kept:  # with all that its traceback refers to
         compare(call, ENTRIES, DATA, seeds=2, jobs=2, on_run=on_run)
     assert not multiprocessing.active_children()
+    del kept
 
 
 def test_a_process_that_cannot_begin_ends_the_comparison(tmp_path, call):

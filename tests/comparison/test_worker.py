@@ -86,7 +86,7 @@ def test_a_run_gives_the_row_that_it_gives_here_whatever_happens_in_between(tmp_
             assert without_seconds(trains.run(RUN)) == expected
             (child,) = multiprocessing.active_children()
             os.kill(child.pid, signal.SIGKILL)  # between two runs
-            multiprocessing.connection.wait([child.sentinel])
+            child.join()
             assert without_seconds(trains.run(RUN)) == expected
     assert not multiprocessing.active_children()
     with pytest.raises(WorkerError, match="all is over"):
@@ -162,8 +162,9 @@ def test_it_ends_with_the_process_that_started_it(tmp_path):
     while not (tmp_path / "threads").exists():  # it trains
         time.sleep(0.01)
     parent.kill()
-    parent.communicate()
+    parent.wait()
     assert gone([child]) == []
+    parent.stdout.close()
 
 
 def test_a_call_makes_its_recipe_once_and_is_sent_without_it():
