@@ -180,7 +180,7 @@ class DataParallel(PlainSteps):
                 value, dy = share * value.astype(np.float64), dy * share
             else:
                 share, xp = own.sum() / weights.sum(), self.model.backend.xp
-                # Of a part whose samples all weigh 0, a loss may be 0 / 0; of a batch, the share is.
+                # A part whose samples all weigh 0 may have a loss of 0 / 0; in such a batch, a share.
                 value = xp.where(share > 0, share * value.astype(np.float64), 0)
                 dy = xp.where(share > 0, dy * share.astype(dy.dtype), xp.zeros((), dy.dtype))
             model.backward(dy, need_dx=False)
