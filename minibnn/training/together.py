@@ -280,8 +280,9 @@ def _digest_of_code(objects: Iterable[Any]) -> str:
     classes = {type(one) for one in objects}
     classes |= {type(layer) for one in objects if isinstance(one, Layer) for layer in _all(one)}
     modules = {inspect.getmodule(c) for c in classes} | {sys.modules.get("__main__")}
-    own = [getattr(module, "__file__", None) for module in modules]
-    files |= {f"{Path(name).name}, of the program": Path(name) for name in own if name is not None}
+    own = [Path(name) for module in modules if (name := getattr(module, "__file__", None))]
+    # What is inside an archive has no file of its own.
+    files |= {f"{path.name}, of the program": path for path in own if path.is_file()}
     digest = hashlib.sha256()
     for name in sorted(files):
         digest.update(name.encode())

@@ -1,8 +1,8 @@
 """Small trainings for several ranks, of everything that a sum over the batch goes through.
 
-As a script it trains them on all ranks, and rank 0 writes what they end with:
+As a script it trains them on all ranks, and on some of them; rank 0 writes what they end with:
 
-    mpirun -n 3 python tests/support/rank_cases.py exact endings.json
+    mpirun -n 4 python tests/support/rank_cases.py endings.json
 """
 
 from __future__ import annotations
@@ -358,21 +358,37 @@ CASES = {
 }  # fmt: skip
 
 
-def endings(mode, names=CASES, dtype=np.float32, batch_norm="batch"):
+IN_PARTS = ("random", "shifts", "branches", "weighted", "changing", "wide")
+
+
+def endings(ranks, names=CASES, dtype=np.float32):
     """What these cases end with on these ranks: digests, or in sum mode all numbers."""
-    ranks = Ranks(mode, batch_norm=batch_norm)
     options = {"dtype": dtype}
-    if batch_norm == "part":  # a part of one sample would have no variance
+    if ranks.batch_norm == "part":  # a part of one sample would have no variance
         options["data"] = partial(vectors, 32)
     ended = {name: CASES[name](**options).fit(ranks) for name in names}
-    if mode == "exact":
-        return ranks, {name: case.digest() for name, case in ended.items()}
-    return ranks, {name: [a.tolist() for a in case.values()] for name, case in ended.items()}
+    if ranks.exact:
+        return {name: case.digest() for name, case in ended.items()}
+    return {name: [a.tolist() for a in case.values()] for name, case in ended.items()}
+
+
+def all_endings():
+    """On all ranks of mpirun, and on the first ones of them; for rank 0."""
+    from mpi4py import MPI
+
+    world, found = MPI.COMM_WORLD, {}
+    plans = {f"exact {size}": (size, {}, {}) for size in (4, 3)}
+    plans["part 3"] = 3, {"batch_norm": "part"}, {"names": IN_PARTS}
+    plans["sum 3"] = 3, {"mode": "sum"}, {"dtype": np.float64}
+    for name, (size, how, what) in plans.items():
+        comm = world.Split(0 if world.rank < size else MPI.UNDEFINED, world.rank)
+        if comm != MPI.COMM_NULL:
+            found[name] = endings(Ranks(**{"mode": "exact", "comm": comm, **how}), **what)
+    return found if world.rank == 0 else None
 
 
 if __name__ == "__main__":
-    mode, batch_norm, dtype, path, *names = sys.argv[1:]
-    ranks, found = endings(mode, names or CASES, np.dtype(dtype), batch_norm)
-    if ranks.first:
-        with open(path, "w") as file:
+    found = all_endings()
+    if found is not None:
+        with open(sys.argv[1], "w") as file:
             json.dump(found, file)
