@@ -1,7 +1,7 @@
 """Several ranks on the stand-ins for GPUs: a program for mpirun, and what starts it.
 
     mpirun -n 2 python tests/support/ranks_on_gpus.py train FOLDER
-    mpirun -n 2 python tests/support/ranks_on_gpus.py divide
+    mpirun -n 3 python tests/support/ranks_on_gpus.py divide
 
 Rank 0 prints the findings as JSON. `train` trains on the strict stand-in for CuPy, each rank on a
 device of its own, by each transport; `divide` opens a fake CuPy's GPUs.
@@ -48,7 +48,7 @@ from minibnn import (
 )
 from minibnn.backend import Backend, register_backend, select
 from minibnn.backend.gpus import share
-from minibnn.distributed import Ranks
+from minibnn.distributed import Ranks, sums
 from minibnn.distributed.choice import VARIABLE
 from minibnn.training.data_parallel import DataParallel
 
@@ -119,6 +119,7 @@ def train_by_each_transport(folder: str) -> dict[str, Any]:
     logging.getLogger("minibnn").setLevel(logging.INFO)
     nccl = fake_nccl()
     install(nccl)
+    sums.SMALL = 1000  # so that the gradients are divided, and batch norm's sums are not
     found: dict[str, Any] = {}
     rank = Ranks().rank
     with strictcuda.use_device(rank):
@@ -173,20 +174,20 @@ def divide() -> dict[str, Any]:
         try:
             if early:
                 get_backend("gpu")
-            half = MPI.COMM_WORLD.Split(MPI.COMM_WORLD.rank) if name == "parts" else None
-            Ranks(comm=half)
+            two_of_three = MPI.COMM_WORLD.Split(MPI.COMM_WORLD.rank // 2)
+            Ranks(comm=two_of_three if name == "parts" else None)
             answer = get_backend("gpu").device.number  # type: ignore[attr-defined]
         except DeviceError as error:
             answer = str(error)
         assert cupy.cuda.runtime.current in (0, answer)
         found[name] = MPI.COMM_WORLD.allgather(answer)
 
-    case("two GPUs", 2, None)
+    case("three GPUs", 3, None)
     case("four of eight", 4, "4,5,6,7")
     case("one each by the launcher", 1, str(MPI.COMM_WORLD.rank))
-    case("one GPU", 1, None)
-    case("too early", 2, None, early=True)
-    case("parts", 2, None)
+    case("two GPUs", 2, None)
+    case("too early", 3, None, early=True)
+    case("parts", 3, None)
     return found
 
 
