@@ -55,9 +55,9 @@ def test_rank_0_says_once_how(two):
         "nccl": "2 ranks add up on the GPUs, by NCCL 2.28.9",
     }
     for mode, way in WAYS:
-        assert two[f"{mode} {way}"]["log"] == [words[way]]
-    assert two["sum"] == [words["nccl"]]
-    (line,) = two["sum on one device"]
+        assert two[f"{mode} {way}"]["log"] == [[words[way]], []]
+    assert two["sum"] == [[words["nccl"]], []]
+    (line,), _ = two["sum on one device"]
     assert "(not by nccl: ranks 0, 1 share one GPU" in line
 
 

@@ -111,14 +111,19 @@ def dense(inputs: int, outputs: int) -> Dense:
 
 
 def train_by_each_transport(folder: str) -> dict[str, Any]:
-    """Digests and lines of the log, by mode and transport; and a checkpoint after an epoch."""
+    """Digests and the ranks' logs, by mode and transport; and a checkpoint after an epoch."""
+    from mpi4py import MPI
+
     lines: list[str] = []
     handler = logging.Handler()
     handler.emit = lambda record: lines.append(record.getMessage())  # type: ignore[method-assign]
     logging.getLogger("minibnn").addHandler(handler)
     logging.getLogger("minibnn").setLevel(logging.INFO)
-    nccl = fake_nccl()
-    install(nccl)
+    install(fake_nccl())
+
+    def logged() -> list[list[str]]:
+        return MPI.COMM_WORLD.allgather(list(lines))
+
     sums.SMALL = 1000  # so that the gradients are divided, and batch norm's sums are not
     found: dict[str, Any] = {}
     rank = Ranks().rank
@@ -128,19 +133,19 @@ def train_by_each_transport(folder: str) -> dict[str, Any]:
             lines.clear()
             history, digest = train(Ranks(mode), STRICT)
             assert history.attrs["captured"] is False
-            found[f"{mode} {way}"] = {"digest": digest, "log": list(lines)}
+            found[f"{mode} {way}"] = {"digest": digest, "log": logged()}
         os.environ[VARIABLE] = ""
         checkpoint = Checkpoint(Path(folder, "run.safetensors"))
         train(Ranks("exact"), STRICT, epochs=1, checkpoint=checkpoint)
         lines.clear()
         ranks = Ranks("sum")
         train(ranks, STRICT)
-        found["sum"] = list(lines)
+        found["sum"] = logged()
         found["steps that wait for nothing"] = steps_without_waiting(ranks)
     with strictcuda.use_device(7):
         lines.clear()
         train(Ranks("sum"), STRICT)
-        found["sum on one device"] = list(lines)
+        found["sum on one device"] = logged()
     return found
 
 
