@@ -33,6 +33,7 @@ def test_a_sum_is_queued_and_nobody_waits(nccl, dtype):
         turned = transport.sum(a.T)
     np.testing.assert_array_equal(STRICT.to_host(turned), STRICT.to_host(a).T)
     assert turned.dtype == dtype
+    assert turned.flags.c_contiguous  # a copy: NCCL adds up what is at an address
     assert transport.sum(a[0, 0]).shape == ()
 
 

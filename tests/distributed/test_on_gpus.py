@@ -10,13 +10,11 @@ from contextlib import nullcontext
 
 import pytest
 import strictcuda
-import strictdev
 from devices import STRICT
 from fake_cupy import fake_cuda, fake_cupy
-from ranks_on_gpus import WAYS, mpirun, train
+from ranks_on_gpus import WAYS, mpirun, steps_without_waiting, train
 
 from minibnn import Checkpoint, Ranks, get_backend
-from minibnn.distributed.turns import Turns
 
 pytest.importorskip("mpi4py.MPI", exc_type=(ImportError, RuntimeError))
 
@@ -57,9 +55,9 @@ def test_rank_0_says_once_how(two):
         "nccl": "2 ranks add up on the GPUs, by NCCL 2.28.9",
     }
     for mode, way in WAYS:
-        assert two[f"{mode} {way}"]["log"] == [words[way]]
-    assert two["sum"] == [words["nccl"]]
-    (line,) = two["sum on one device"]
+        assert two[f"{mode} {way}"]["log"] == [[words[way]], []]
+    assert two["sum"] == [[words["nccl"]], []]
+    (line,), _ = two["sum on one device"]
     assert "(not by nccl: ranks 0, 1 share one GPU" in line
 
 
@@ -85,18 +83,9 @@ def test_statistics_of_each_part():
     assert history.loss_train.notna().all()
 
 
-def test_a_step_on_one_rank_waits_for_nothing(monkeypatch):
-    """In the middle of a step with eight parts."""
-    run, steps = Turns.run, []
-
-    def unsynchronized(self, work):
-        with strictdev.no_sync():
-            run(self, work)
-        steps.append(len(work))
-
-    monkeypatch.setattr(Turns, "run", unsynchronized)
-    train(Ranks("exact"), STRICT, epochs=1)
-    assert set(steps) == {8}
+@pytest.mark.parametrize("mode", ["sum", "exact"])
+def test_a_step_of_one_rank_waits_for_nothing(mode):
+    assert steps_without_waiting(Ranks(mode)) == 2 * 4
 
 
 def test_with_nccl_a_step_of_two_ranks_waits_for_nothing(two):
@@ -115,32 +104,33 @@ def test_threads_for_parts_would_be_on_another_gpu(monkeypatch):
 
 @pytest.fixture(scope="module")
 def divided():
-    return mpirun(2, "divide")
+    """What three ranks of one machine get."""
+    return mpirun(3, "divide")
 
 
-@pytest.mark.parametrize("name", ["two GPUs", "four of eight"])
+@pytest.mark.parametrize("name", ["three GPUs", "four of eight"])
 def test_each_rank_of_a_machine_has_its_own(name, divided):
-    assert divided[name] == [0, 1]
+    assert divided[name] == [0, 1, 2]
 
 
 def test_what_the_launcher_has_divided_stays(divided):
-    assert divided["one each by the launcher"] == [0, 0]  # each sees one
+    assert divided["one each by the launcher"] == [0, 0, 0]  # each sees one
 
 
 def test_too_few_gpus_are_an_error_on_all_ranks(divided):
-    for message in divided["one GPU"]:
-        assert "expected a GPU for each of 2 processes on this machine, got 1\n" in message
+    for message in divided["two GPUs"]:
+        assert "expected a GPU for each of 3 processes on this machine, got 2\n" in message
 
 
 def test_a_gpu_that_was_opened_before_the_ranks_were_made(divided):
     """Rank 0 has the right one, and has to hear of it: the others end."""
     for message in divided["too early"]:
-        assert "expected GPU 1 for process 1 of 2 on this machine, got GPU 0, which was" in message
+        assert "expected GPU 1 for process 1 of 3 on this machine, got GPU 0, which was" in message
         assert 'hint:  make Ranks before anything asks for the GPU, such as to("gpu")' in message
 
 
 def test_of_a_part_of_all_processes_the_user_divides_them(divided):
-    assert divided["parts"] == [0, 0]
+    assert divided["parts"] == [0, 0, 0]
 
 
 def test_alone_the_current_gpu_stays(install):

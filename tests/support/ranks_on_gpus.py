@@ -1,7 +1,7 @@
 """Several ranks on the stand-ins for GPUs: a program for mpirun, and what starts it.
 
     mpirun -n 2 python tests/support/ranks_on_gpus.py train FOLDER
-    mpirun -n 2 python tests/support/ranks_on_gpus.py divide
+    mpirun -n 3 python tests/support/ranks_on_gpus.py divide
 
 Rank 0 prints the findings as JSON. `train` trains on the strict stand-in for CuPy, each rank on a
 device of its own, by each transport; `divide` opens a fake CuPy's GPUs.
@@ -48,7 +48,7 @@ from minibnn import (
 )
 from minibnn.backend import Backend, register_backend, select
 from minibnn.backend.gpus import share
-from minibnn.distributed import Ranks
+from minibnn.distributed import Ranks, sums
 from minibnn.distributed.choice import VARIABLE
 from minibnn.training.data_parallel import DataParallel
 
@@ -111,14 +111,20 @@ def dense(inputs: int, outputs: int) -> Dense:
 
 
 def train_by_each_transport(folder: str) -> dict[str, Any]:
-    """Digests and lines of the log, by mode and transport; and a checkpoint after an epoch."""
+    """Digests and the ranks' logs, by mode and transport; and a checkpoint after an epoch."""
+    from mpi4py import MPI
+
     lines: list[str] = []
     handler = logging.Handler()
     handler.emit = lambda record: lines.append(record.getMessage())  # type: ignore[method-assign]
     logging.getLogger("minibnn").addHandler(handler)
     logging.getLogger("minibnn").setLevel(logging.INFO)
-    nccl = fake_nccl()
-    install(nccl)
+    install(fake_nccl())
+
+    def logged() -> list[list[str]]:
+        return MPI.COMM_WORLD.allgather(list(lines))
+
+    sums.SMALL = 1000  # so that the gradients are divided, and batch norm's sums are not
     found: dict[str, Any] = {}
     rank = Ranks().rank
     with strictcuda.use_device(rank):
@@ -127,19 +133,19 @@ def train_by_each_transport(folder: str) -> dict[str, Any]:
             lines.clear()
             history, digest = train(Ranks(mode), STRICT)
             assert history.attrs["captured"] is False
-            found[f"{mode} {way}"] = {"digest": digest, "log": list(lines)}
+            found[f"{mode} {way}"] = {"digest": digest, "log": logged()}
         os.environ[VARIABLE] = ""
         checkpoint = Checkpoint(Path(folder, "run.safetensors"))
         train(Ranks("exact"), STRICT, epochs=1, checkpoint=checkpoint)
         lines.clear()
         ranks = Ranks("sum")
         train(ranks, STRICT)
-        found["sum"] = list(lines)
+        found["sum"] = logged()
         found["steps that wait for nothing"] = steps_without_waiting(ranks)
     with strictcuda.use_device(7):
         lines.clear()
         train(Ranks("sum"), STRICT)
-        found["sum on one device"] = list(lines)
+        found["sum on one device"] = logged()
     return found
 
 
@@ -173,20 +179,20 @@ def divide() -> dict[str, Any]:
         try:
             if early:
                 get_backend("gpu")
-            half = MPI.COMM_WORLD.Split(MPI.COMM_WORLD.rank) if name == "parts" else None
-            Ranks(comm=half)
+            two_of_three = MPI.COMM_WORLD.Split(MPI.COMM_WORLD.rank // 2)
+            Ranks(comm=two_of_three if name == "parts" else None)
             answer = get_backend("gpu").device.number  # type: ignore[attr-defined]
         except DeviceError as error:
             answer = str(error)
         assert cupy.cuda.runtime.current in (0, answer)
         found[name] = MPI.COMM_WORLD.allgather(answer)
 
-    case("two GPUs", 2, None)
+    case("three GPUs", 3, None)
     case("four of eight", 4, "4,5,6,7")
     case("one each by the launcher", 1, str(MPI.COMM_WORLD.rank))
-    case("one GPU", 1, None)
-    case("too early", 2, None, early=True)
-    case("parts", 2, None)
+    case("two GPUs", 2, None)
+    case("too early", 3, None, early=True)
+    case("parts", 3, None)
     return found
 
 
