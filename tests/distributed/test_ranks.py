@@ -7,7 +7,6 @@ import sys
 import numpy as np
 import pytest
 from thread_ranks import Killed, communicators, on_ranks
-from threadpoolctl import threadpool_info
 
 from minibnn import Ranks, RanksDifferError
 from minibnn.distributed.ranks import with_traceback
@@ -15,6 +14,7 @@ from minibnn.distributed.sums import ExactSums, FastSums
 from minibnn.distributed.watch import Watch
 
 pytest.importorskip("mpi4py.MPI", exc_type=(ImportError, RuntimeError))
+threadpoolctl = pytest.importorskip("threadpoolctl")
 
 
 @pytest.fixture(autouse=True)
@@ -144,7 +144,7 @@ def test_ranks_that_differ_all_raise():
 @pytest.mark.parametrize("mode", ["sum", "exact"])
 def test_exact_uses_one_blas_thread(mode):
     def threads():
-        return [info["num_threads"] for info in threadpool_info() if info["user_api"] == "blas"]
+        return [info["num_threads"] for info in threadpoolctl.threadpool_info() if info["user_api"] == "blas"]
 
     before = threads()
     with Ranks(mode).one_thread():
