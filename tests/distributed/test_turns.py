@@ -140,7 +140,7 @@ def test_parts_that_add_up_another_number_of_times(counts):
 
     error = run(Turns(3), *map(part, counts))
     assert isinstance(error, RuntimeError)
-    assert "expected each of 3 parts of a batch to add up the same number of times" in str(error)
+    assert "expected each of 3 parts of a batch to add up the same things" in str(error)
     assert "call over_whole_batch whatever the values of the samples are" in str(error)
 
 
