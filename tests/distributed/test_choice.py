@@ -127,7 +127,7 @@ def test_whose_reason_it_is(reasons, said):
 
 
 def test_one_transport_for_each_device(nccl, caplog):
-    transports = Transports(MPI.COMM_WORLD, Watch("this test", 60), SUMS)
+    transports = Transports(MPI.COMM_WORLD, Watch("this test", 60, MPI.COMM_WORLD.Abort), SUMS)
     with caplog.at_level(logging.INFO, logger="minibnn"):
         host = transports.of(np.zeros(3))
         assert type(host) is Transport
@@ -141,6 +141,6 @@ def test_one_transport_for_each_device(nccl, caplog):
 
 def test_a_choice_is_watched(monkeypatch):
     """A rank that waits for one that does not choose has to end."""
-    watch = Watch("this test", 60)
+    watch = Watch("this test", 60, MPI.COMM_WORLD.Abort)
     monkeypatch.setattr(choice, "choose", lambda *arguments: SimpleNamespace(since=watch._since))
     assert Transports(MPI.COMM_WORLD, watch, SUMS).of(strictdev.zeros(1)).since is not None
