@@ -15,7 +15,7 @@ Optimisers   SGD, Adam, AdaMax, ShiftAdaMax, Bop; OptimizerGroup, split_paramete
 Training     fit, evaluate, plot_history; Checkpoint; PlainSteps, CapturedSteps;
              Ranks and DataParallel, on several processes and machines
 Saving       save_model, load_model
-Recipes      minibnn.recipes.RECIPES, your own: Recipe; compare, Entry, parse_piece, rank;
+Recipes      minibnn.recipes.RECIPES, your own: Recipe; compare, Entry, parse_piece, rank, mpi_jobs;
              python -m minibnn train, compare
 Data         read_samples, read_parts, Samples, load_named, load_mnist, load_sample, DataLoader,
              read_idx, write_idx, one_hot, one_cold
@@ -36,6 +36,7 @@ Shipping     InputContract, pack, disagreements, save_packed, load_packed, load_
 """
 
 import importlib
+import sys
 from typing import TYPE_CHECKING
 
 from minibnn.version import __version__ as __version__
@@ -44,7 +45,14 @@ from minibnn.version import __version__ as __version__
 # of its names is first used.
 if TYPE_CHECKING:
     from minibnn.backend import Backend, DeviceError, backend_of, get_backend
-    from minibnn.comparison import Entry, compare, parse_piece, rank
+    from minibnn.comparison import (
+        Entry,
+        FailedRunsError,
+        compare,
+        mpi_jobs,
+        parse_piece,
+        rank,
+    )
     from minibnn.data import (
         Cutout,
         DataError,
@@ -224,6 +232,7 @@ __all__ = [
     "EarlyStopping",
     "Entry",
     "Exponential",
+    "FailedRunsError",
     "Feedback",
     "Fill",
     "Finding",
@@ -317,6 +326,7 @@ __all__ = [
     "load_named",
     "load_packed",
     "load_sample",
+    "mpi_jobs",
     "one_cold",
     "one_hot",
     "pack",
@@ -386,17 +396,19 @@ _ROOMS = {
     "atomic_file": "",
     "bit_words": "",
     "commands": "",
-    "comparison": "Entry compare parse_piece rank",
+    "comparison": "Entry FailedRunsError compare mpi_jobs parse_piece rank",
     "container": "",
     "description": "",
     "distributed": "Ranks RanksDifferError",
     "export": "export_c export_html export_onnx",
     "default_network": "",
+    "target_scale": "",
     "recipes": "",
     "sklearn": "",
     "regular_file": "",
     "gradient_clock": "",
     "inspection": "",
+    "learn": "",
     "result_folder": "",
     "file_lock": "",
     "signals": "",
@@ -426,7 +438,14 @@ if not TYPE_CHECKING:  # with it, a type checker would accept any name
 
 
 def __dir__() -> list[str]:
-    return sorted({*globals(), *__all__, *_ROOMS})
+    """The public names and the rooms, for `dir` and for completion, which imports what it lists."""
+    names = {*globals(), *__all__, *_ROOMS}
+    if sys._getframe(1).f_globals.get("__name__") == "inspect":
+        # pydoc would print all that public classes have, on 16,000 lines. The docstring lists them.
+        names -= {*__all__, *_ROOMS, "__dir__", "__getattr__"}
+    elif "sklearn" not in globals():
+        names.remove("sklearn")  # completion would fail without scikit-learn
+    return sorted(names)
 
 
 def _no_such_name(name: str) -> str:

@@ -26,6 +26,7 @@ COMMANDS = {
     "pack": ("minibnn.commands.pack", "a file without what only training needs"),
     "export": ("minibnn.commands.export", "a file as C, ONNX or a web page"),
     "compare": ("minibnn.comparison.command", "quantizers and optimisers, over seeds"),
+    "learn": ("minibnn.learn.command", "exercises about binary networks that check themselves"),
 }
 EPILOG = """\
 from a table to a microcontroller:
@@ -43,7 +44,7 @@ python -m minibnn COMMAND --help has a command's options and examples.
 
 exit codes:
   0    done
-  1    something failed: a file cannot be written, an optional package is missing
+  1    something failed: a file cannot be written, an optional package is missing, runs of compare
   2    wrong usage, or a network that has no packed or exported form
   3    no usable data, or a file that is missing, damaged or of another kind
   4    no usable device

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import argparse
+import logging
 import os
-import sys
 from collections.abc import Iterator
-from contextlib import contextmanager, redirect_stderr, redirect_stdout
+from contextlib import contextmanager, nullcontext, redirect_stderr, redirect_stdout
 
 from minibnn.commands.exit_codes import code_of
 from minibnn.commands.options import in_options
 from minibnn.distributed import Ranks
 from minibnn.distributed.ranks import MICRO_BATCHES, TIMEOUT, with_traceback
+from minibnn.signals import interrupted_code
 from minibnn.training.together import AGREED
 
 # Of the variables by which MPICH, Open MPI and their relatives tell a process of the others.
@@ -55,14 +56,14 @@ def ranks_of(given: argparse.Namespace) -> Iterator[Ranks | None]:
         )
     except ValueError as error:
         raise _once(str(error)) from None
-    with open(os.devnull, "w") as nowhere:
-        out, err = (sys.stdout, sys.stderr) if ranks.first else (nowhere, nowhere)
-        with (
-            redirect_stdout(out),
-            redirect_stderr(err),
-            ranks.ending_together(*AGREED, tell=_tell),
-        ):
-            yield ranks
+    with nullcontext() if ranks.first else _silence():
+        try:
+            with ranks.ending_together(*AGREED, tell=_tell):
+                yield ranks
+        except AGREED as error:  # rank 0 says it
+            if ranks.first or isinstance(error, SystemExit):
+                raise
+            raise SystemExit(code_of(error)) from None
 
 
 def writes(ranks: Ranks | None) -> bool:
@@ -70,8 +71,26 @@ def writes(ranks: Ranks | None) -> bool:
     return ranks is None or ranks.first
 
 
+@contextmanager
+def _silence() -> Iterator[None]:
+    """A context in which nothing is printed or logged."""
+    logger = logging.getLogger("minibnn")  # its handler keeps the stream that it was made with
+    logger.addFilter(_no_record)
+    try:
+        with open(os.devnull, "w") as nowhere, redirect_stdout(nowhere), redirect_stderr(nowhere):
+            yield
+    finally:
+        logger.removeFilter(_no_record)
+
+
+def _no_record(record: logging.LogRecord) -> bool:
+    return False
+
+
 def _tell(error: BaseException) -> tuple[int, str]:
     """The command's exit code and message, if there is one."""
+    if isinstance(error, KeyboardInterrupt):
+        return interrupted_code(), "interrupted"
     code = code_of(error)
     if code is None:
         return with_traceback(error)

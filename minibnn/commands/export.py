@@ -70,7 +70,7 @@ def run(given: argparse.Namespace) -> int:
             "exported forms give labels and scores of classes only; use it in Python: "
             "load_packed(FILE).logits(x)"
         )
-    path = shared.check_output(given.output)
+    path = shared.check_output(given.output, shared.FORMS[given.form])
     what = {"c": _c, "onnx": _onnx, "html": _html}[given.form](packed, path, given)
     print(f"{given.output}: {os.path.getsize(path):,} bytes, {what}")
     return 0

@@ -9,6 +9,7 @@ _HINTS = {
     "run it again to go on": "run the same command again to go on",
     "Checkpoint(..., resume=True) goes on from there": "the same command with --resume goes on",
     "Checkpoint(..., resume=True)": "--resume",
+    "compare(..., resume=True)": "--resume",
     "Checkpoint: expected every as a count": "--checkpoint-every: expected a count",
     "checkpoint_every: expected a checkpoint": "--checkpoint-every: expected a checkpoint",
     "resume: expected a checkpoint": "--resume: expected a checkpoint",

@@ -112,7 +112,9 @@ def _run(given: argparse.Namespace, ranks: Ranks | None) -> int:
     """Train a recipe on MNIST, pack, save."""
     checkpoint = shared.checkpoint(given)
     _require_other_files(given)
-    path = shared.check_output(given.output) if distributed.writes(ranks) else given.output
+    path = given.output
+    if distributed.writes(ranks):
+        path = shared.check_output(path, shared.MODEL)
     before = _figures(given.source)
     if checkpoint is not None and given.source is not None:
         checkpoint.job["--from, its sha256"] = packed_file_info(given.source).sha256
@@ -137,8 +139,7 @@ def _run(given: argparse.Namespace, ranks: Ranks | None) -> int:
     rows(history)  # if nothing was left to do
     interrupted = bool(history.attrs["interrupted"])
     if interrupted:
-        epochs = f"{len(history)} of {shared.several(recipe.epochs, 'epoch')}"
-        shared.note(f"interrupted after {epochs}" + "; nothing is saved" * (not len(history)))
+        shared.note_interruption(len(history), recipe.epochs)
         if not len(history):
             return INTERRUPTED
     if not distributed.writes(ranks):
@@ -161,11 +162,7 @@ def _run(given: argparse.Namespace, ranks: Ranks | None) -> int:
     except BaseException:
         rescue(model, given.output, f"RECIPES[{name!r}]().build()")
         raise
-    beside = "the bits only" if latents is None else "with latent weights to go on from"
-    log_line(
-        f"{given.output}: {os.path.getsize(path):,} bytes, {beside}; "
-        f"the packed model takes {packed.nbytes:,}"
-    )
+    shared.log_saved(given.output, packed, latents=latents is not None)
     return INTERRUPTED if interrupted else 0 if packed_is_right else 1
 
 
@@ -279,14 +276,7 @@ def _test(
     found = disagreements(model, packed, images)
     log_line(f"on {shared.several(len(images), 'test image')}: float {accuracy:.4f} "
           f"(loss {loss:.4f}), packed {right:.4f}, another label {found.labels:,}")  # fmt: skip
-    if found.labels or not found.packed_is_right:
-        shared.note(str(found))
-    if not found.packed_is_right:
-        shared.note(
-            "*** The packed model is wrong: expected the bits and labels of exact arithmetic "
-            f"wherever the two differ, got others ({found.unexplained:,} labels unexplained). "
-            "This is an error in minibnn; please report it."
-        )
+    shared.note_disagreements(found)
     figures = {
         "accuracy": right,
         "float_accuracy": accuracy,

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from itertools import takewhile
+
+MOST = 60  # letters of a value in a message
 
 
 class RanksDifferError(ValueError):
@@ -34,7 +37,10 @@ def _of_ranks(values: Sequence[str]) -> str:
     ranks: dict[str, list[int]] = {}
     for rank, value in enumerate(values):
         ranks.setdefault(value, []).append(rank)
-    return ", ".join(f"{_short(value)} on {_named(where)}" for value, where in ranks.items())
+    # Of long texts, from a little before the first difference.
+    same = takewhile(lambda letters: len(set(letters)) == 1, zip(*ranks, strict=False))
+    first = len(list(same)) - 20
+    return ", ".join(f"{_short(value, first)} on {_named(where)}" for value, where in ranks.items())
 
 
 def _named(ranks: list[int]) -> str:
@@ -47,5 +53,7 @@ def _named(ranks: list[int]) -> str:
     return f"ranks {shown}" + (", ..." if len(ranks) > 8 else "")
 
 
-def _short(text: str) -> str:
-    return text if len(text) <= 60 else text[:57] + "..."
+def _short(text: str, first: int) -> str:
+    if len(text) > MOST and first > 0:
+        text = "..." + text[first:]
+    return text if len(text) <= MOST else text[: MOST - 3] + "..."

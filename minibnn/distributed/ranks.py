@@ -32,8 +32,9 @@ Tell: TypeAlias = "Callable[[BaseException], tuple[int, str]]"
 
 def with_traceback(error: BaseException) -> tuple[int, str]:
     """Exit code 1, or that of a signal or `sys.exit`, and the traceback of an error."""
-    if isinstance(error, SystemExit):
-        return (error.code if isinstance(error.code, int) else FAILED), f"ended with {error.code}"
+    if isinstance(error, SystemExit):  # never 0: the others have not finished
+        code = error.code if isinstance(error.code, int) else FAILED
+        return code or FAILED, f"ended with {error.code}"
     if isinstance(error, KeyboardInterrupt):
         return INTERRUPTED, "ended by Ctrl-C"
     import traceback
@@ -116,15 +117,16 @@ class Ranks:
         self._mpi = mpi
         self._tell: Tell = with_traceback
         self.mode: Mode = mode
-        self.comm = comm.Dup()  # the user's own messages do not meet these
         self.micro_batches = micro_batches
         self.batch_norm = batch_norm
         self.timeout = float(timeout)
         self.rank: int = comm.rank
         self.size: int = comm.size
-        if comm.size == mpi.COMM_WORLD.size:
-            _divide_gpus(self.comm, mpi.COMM_TYPE_SHARED)
-        self.watch = Watch(f"rank {self.rank} of {self.size}", self.timeout)
+        self.watch = Watch(f"rank {self.rank} of {self.size}", self.timeout, comm.Abort)
+        with self.watch("meeting them"):  # one of them may have failed before it comes here
+            self.comm = comm.Dup()  # the user's own messages do not meet these
+            if comm.size == mpi.COMM_WORLD.size:
+                _divide_gpus(self.comm, mpi.COMM_TYPE_SHARED)
         sums = ExactSums if self.exact else FastSums
         self.sums: Sums = sums(self.comm, self.watch)
 

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 
 from minibnn.backend import Array, backend_of
 from minibnn.functions import Function
 from minibnn.layers import Layer
+from minibnn.losses import Loss
 from minibnn.parameter import FlatStore, Parameter
 from minibnn.random_stream import RandomStream
 from minibnn.state import Stateful, has_own_state
@@ -27,14 +29,20 @@ class Replica:
 
     def __init__(self, original: Layer, holders: Sequence[FlatStore | Parameter]) -> None:
         self.original = original
-        values = {id(p.data): p.data for p in original.parameters()}
-        self.model: Layer = copy.deepcopy(original, values)  # shares the values
-        pairs = zip(original.parameters(), self.model.parameters(), strict=True)
+        self.holders = holders
+        self.gradients: list[Array] = [
+            backend_of(holder.data).xp.zeros_like(holder.data) for holder in holders
+        ]
+        self.model: Layer
+        self.renew()
+
+    def renew(self) -> None:
+        """Copy the original as it is now, whatever has changed in it."""
+        values = {id(p.data): p.data for p in self.original.parameters()}
+        self.model = copy.deepcopy(self.original, values)  # shares the values
+        pairs = zip(self.original.parameters(), self.model.parameters(), strict=True)
         copies = {id(p): its for p, its in pairs}
-        self.gradients: list[Array] = []
-        for holder in holders:
-            flat = backend_of(holder.data).xp.zeros_like(holder.data)
-            self.gradients.append(flat)
+        for holder, flat in zip(self.holders, self.gradients, strict=True):
             one = {holder: ...} if isinstance(holder, Parameter) else holder.places
             for p, place in one.items():
                 if id(p) in copies:  # an optimiser may have other parameters, too
@@ -61,6 +69,20 @@ def stateful(layer: Layer) -> Iterator[Stateful]:
             yield value
     for child in layer.children():
         yield from stateful(child)
+
+
+@contextmanager
+def at_sample(first: int, model: Layer, loss: Loss) -> Iterator[None]:
+    """A context in which a part of a batch, from this sample on, draws its own numbers."""
+    streams = list(streams_of_samples(model))
+    streams += [value for value in vars(loss).values() if isinstance(value, RandomStream)]
+    try:
+        for stream in streams:
+            stream.first_sample = first
+        yield
+    finally:
+        for stream in streams:
+            stream.first_sample = 0
 
 
 def streams_of_samples(layer: Layer) -> Iterator[RandomStream]:

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Protocol
 
-from minibnn.backend import Array
+from minibnn.backend import Array, backend_of
 from minibnn.distributed.choice import MESSAGES, SUMS, Transports
 from minibnn.distributed.parts import Division
 from minibnn.distributed.transport import Transport
@@ -45,9 +45,7 @@ class FastSums:
 
     def add_up(self, division: Division, arrays: Mapping[int, Array], like: Array) -> Array:
         """See `Sums`."""
-        (a,) = arrays.values() if arrays else (like * 0,)
-        if not arrays:
-            a[...] = 0  # also for what was not finite
+        (a,) = arrays.values() or (backend_of(like).xp.zeros_like(like),)
         if self.comm.size == 1:
             return a
         transport = self.transports.of(a)

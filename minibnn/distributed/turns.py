@@ -82,14 +82,9 @@ class Turns:
         """
         if count == 1:
             return total([a])
+        self._require_given(number, count)
         self._given.append(a)
         if number == count - 1:
-            if len(self._given) != count:
-                raise RuntimeError(
-                    f"expected each of {count} parts of a batch to add up the same number of "
-                    f"times, got {len(self._given)} arrays for one sum; call over_whole_batch "
-                    "whatever the values of the samples are"
-                )
             self._sum, self._given = total(self._given), []
         self._pass_on(number, count)
         self._wait_for_turn(number)
@@ -99,10 +94,23 @@ class Turns:
         self._wait_for_turn(number)
         try:
             function()
+            self._require_given(0, count)
         except BaseException:
             self._fail()
             raise
         self._pass_on(number, count)
+
+    def _require_given(self, before: int, count: int) -> None:
+        """Raise RuntimeError unless so many parts have given an array to the sum in hand.
+
+        Otherwise one part would wait for ever for another, which has ended.
+        """
+        if len(self._given) != before:
+            raise RuntimeError(
+                f"expected each of {count} parts of a batch to add up the same number of times, "
+                f"got another number in one of them; call over_whole_batch whatever the values of "
+                "the samples are"
+            )
 
     def _wait_for_turn(self, number: int) -> None:
         with self._changed:

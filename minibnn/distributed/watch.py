@@ -1,4 +1,4 @@
-"""Ending a process that waits too long for the others.
+"""Ending all processes if one waits too long for the others.
 
 A collective call of MPI returns when all ranks have made it. If one of them is stopped, or lost
 with its machine, and the launcher does not notice, the others would wait for ever.
@@ -10,12 +10,14 @@ import os
 import sys
 import threading
 import time
+from collections.abc import Callable
 
 LOST = 75  # the exit code: EX_TEMPFAIL of sysexits.h, "try again later"
+LAST = 5.0  # seconds after which this process ends, whether or not MPI could end all of them
 
 
 class Watch:
-    """Ends the process if it waits for longer than allowed.
+    """Ends all processes if this one waits for longer than allowed.
 
     .. code-block:: python
 
@@ -25,15 +27,18 @@ class Watch:
     Args:
         who: begins the message.
         seconds: how long a wait may last.
+        abort: ends all ranks with an exit code, as MPI's Abort does. A launcher that only sees this
+            process end may report the signal by which it ends the others instead.
 
     Attributes:
         waits: how many there were: collective calls of MPI.
         nbytes: how many bytes this rank has given to them.
     """
 
-    def __init__(self, who: str, seconds: float) -> None:
+    def __init__(self, who: str, seconds: float, abort: Callable[[int], object]) -> None:
         self.who = who
         self.seconds = seconds
+        self.abort = abort
         self.waits = self.nbytes = 0
         self._what = ""
         self._since: float | None = None  # None: it does not wait
@@ -67,8 +72,14 @@ class Watch:
                 stream = sys.__stderr__ or sys.stderr  # a rank may be silenced otherwise
                 stream.write(
                     f"{self.who}: waited {self.seconds:g} s for the other ranks, {self._what}; one "
-                    "of them is lost, stopped or very slow; this rank ends. The last checkpoint is "
-                    "whole: run the same command again, with a larger timeout if they were slow\n"
+                    "of them has failed, is lost, stopped or very slow; this rank ends. The last "
+                    "checkpoint is whole: run the same command again, with a larger timeout if "
+                    "they were slow\n"
                 )
                 stream.flush()
-                os._exit(LOST)  # no other way out of a call that does not return
+                threading.Thread(target=self._end, daemon=True).start()
+                self.abort(LOST)  # from here: the main thread is in a call that does not return
+
+    def _end(self) -> None:
+        time.sleep(LAST)
+        os._exit(LOST)

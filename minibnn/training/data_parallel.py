@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import copy
-from contextlib import AbstractContextManager, nullcontext
+import zlib
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from functools import partial
 from typing import Any
 
@@ -12,14 +14,17 @@ import numpy as np
 from minibnn.backend import Array, Backend
 from minibnn.backend.whole_batch import running
 from minibnn.data.epochs import Loader
+from minibnn.data.loader import DataLoader
 from minibnn.distributed import Ranks
+from minibnn.distributed.deferred import deferring, finish
 from minibnn.distributed.parts import Division, Part
-from minibnn.distributed.replicas import Replica, streams_of_samples
+from minibnn.distributed.replicas import Replica, at_sample
 from minibnn.distributed.turns import Turns
 from minibnn.layers import Layer
 from minibnn.losses import Loss
 from minibnn.optimizers import Optimizer
 from minibnn.optimizers.clipping import gradient_holders
+from minibnn.parameter import Buffer
 from minibnn.training.step import OnSteps, PlainSteps
 
 
@@ -48,63 +53,95 @@ class DataParallel(PlainSteps):
         loss: likewise.
         optimizer: likewise.
         ranks: the processes, and how they add up.
+        changing: whether anything may change the model between two steps, as callbacks do with
+            `on_step`; then the copies are made anew in each step, not in each epoch.
         options: those of `PlainSteps`.
+
+    Raises:
+        RanksDifferError: from `step`, on all ranks, if they have different batches.
     """
 
     def __init__(
-        self, model: Layer, loss: Loss, optimizer: Optimizer, *, ranks: Ranks, **options: Any
+        self,
+        model: Layer,
+        loss: Loss,
+        optimizer: Optimizer,
+        *,
+        ranks: Ranks,
+        changing: bool = False,
+        **options: Any,
     ) -> None:
         super().__init__(model, loss, optimizer, **options)
         self.ranks = ranks
+        self.changing = changing
         self.holders = gradient_holders(optimizer)
-        parts = len(ranks.division(2**62).of_rank(ranks.rank))
-        self._turns = Turns(parts)
-        self._losses = [loss, *(copy.copy(loss) for _ in range(parts - 1))]
-        self._replicas: list[Replica] = []
+        self._turns = Turns(len(ranks.division(2**62).of_rank(ranks.rank)))
+        self._replicas: list[Replica] | None = None  # None: no epoch is running
+        self._known = False  # whether all ranks have the same batches in any case
 
     def epoch(self, loader: Loader, on_steps: OnSteps | None = None) -> Array:
         """See `PlainSteps.epoch`; the verdicts of `on_steps` are those of any rank."""
-        # New copies in each epoch: callbacks may have changed the model.
+        # Arrays and orders were compared before the training; what other loaders do is not known.
+        self._known = isinstance(loader, DataLoader) and loader.only_gathers()
+        try:
+            with self._copies():
+                return super().epoch(loader, on_steps)
+        finally:
+            self._known = False
+
+    @contextmanager
+    def _copies(self) -> Iterator[None]:
+        """A context with copies of the model as it is now; callbacks change it between epochs."""
         copies = self._turns.parts - 1
         self._replicas = [Replica(self.model, self.holders) for _ in range(copies)]
         try:
             with self.ranks.one_thread():
-                return super().epoch(loader, on_steps)
+                yield
         finally:
-            self._replicas = []
+            self._replicas = None
 
     def step(self, x: Array, labels: Array, allowed: Array, weights: Array | None = None) -> Array:
         """See `PlainSteps.step`; all ranks get the whole batch, and the whole batch's loss."""
         if self.ranks.alone and not self.ranks.exact:
             return super().step(x, labels, allowed, weights)
+        if self._replicas is None:
+            with self._copies():
+                return self.step(x, labels, allowed, weights)
+        if not self._known:
+            self._require_same_batch(x, labels, weights)
         if self.class_weights is not None:
             weights = self.class_weights.times(labels, weights)
-        value = self._gradients(x, labels, weights)
+        value = self._gradients(self._replicas, x, labels, weights)
         self.update(value, allowed)
         return value
 
-    def _gradients(self, x: Array, labels: Array, weights: Array | None) -> Array:
+    def _gradients(
+        self, replicas: list[Replica], x: Array, labels: Array, weights: Array | None
+    ) -> Array:
         """Forward, loss and backward of this rank's parts; the sums over all parts.
 
         Shapes: as for the whole batch, see `PlainSteps.step`; the loss (), float64.
         """
         division = self.ranks.division(len(x))
         parts = division.of_rank(self.ranks.rank)
-        replicas = self._replicas[: len(parts) - 1]
+        replicas = replicas[: len(parts) - 1]
         for replica in replicas:
-            replica.follow()
+            if self.changing:
+                replica.renew()
+            else:
+                replica.follow()
         models = [self.model, *(replica.model for replica in replicas)]
+        losses = [self.loss, *(copy.deepcopy(self.loss) for _ in replicas)]
         values: dict[int, Array] = {}
         contexts = [_here(self.model.backend) for _ in parts]
 
         def work(i: int) -> None:
             lockstep = _Lockstep(self, division, parts, i)
             with contexts[i]:
-                values[i] = self._part(
-                    models[i], self._losses[i], x, labels, weights, parts[i], lockstep
-                )
+                values[i] = self._part(models[i], losses[i], x, labels, weights, parts[i], lockstep)
 
-        self._turns.run([partial(work, i) for i in range(len(parts))])
+        with deferring(models):
+            self._turns.run([partial(work, i) for i in range(len(parts))])
         numbered = {part.number: i for i, part in enumerate(parts) if part.number is not None}
         self.optimizer.require_gradients()
         for h, holder in enumerate(self.holders):
@@ -113,6 +150,7 @@ class DataParallel(PlainSteps):
             total = self.ranks.sums.add_up(division, given, own[0])
             if total is not own[0]:
                 holder.grad[...] = total
+        finish(self.model)
         values = {number: values[i] for number, i in numbered.items()}
         xp = self.model.backend.xp
         value = self.ranks.sums.add_up(division, values, xp.zeros((), np.float64))
@@ -133,10 +171,7 @@ class DataParallel(PlainSteps):
         """Forward and backward of one part; its share of the loss."""
         rows = part.rows
         synchronised = self.ranks.batch_norm == "batch"
-        streams = list(streams_of_samples(model))
-        for stream in streams:
-            stream.first_sample = rows.start
-        with lockstep if synchronised else nullcontext():
+        with at_sample(rows.start, model, loss), lockstep if synchronised else nullcontext():
             y = model.forward(x[rows], train=True)
             own = None if weights is None else weights[rows]
             value = loss.weighted_forward(y, labels[rows], own)
@@ -146,24 +181,43 @@ class DataParallel(PlainSteps):
                 value, dy = share * value.astype(np.float64), dy * share
             else:
                 share, xp = own.sum() / weights.sum(), self.model.backend.xp
-                # Of a part whose samples all weigh 0, the loss is 0 / 0.
+                # If all samples of a part weigh 0, its loss may be 0 / 0.
                 value = xp.where(share > 0, share * value.astype(np.float64), 0)
                 dy = xp.where(share > 0, dy * share.astype(dy.dtype), xp.zeros((), dy.dtype))
             model.backward(dy, need_dx=False)
-        for stream in streams:
-            stream.first_sample = 0
         return value
+
+    def _require_same_batch(self, *arrays: Array | None) -> None:
+        """Raise RanksDifferError unless all ranks have these arrays."""
+        if self.ranks.alone:
+            return
+        hosts = [self.model.backend.to_host(a) for a in arrays if a is not None]
+        digest = 0
+        for a in hosts:
+            digest = zlib.crc32(f"{a.dtype} {a.shape}".encode(), digest)
+            digest = zlib.crc32(np.ascontiguousarray(a).data, digest)
+        greatest, least = self.ranks.greatest(digest, -digest, what="comparing batches")
+        if greatest != -least:
+            self.ranks.require_alike(
+                "fit",
+                {"a batch": f"{len(hosts[0])} samples, crc32 {digest:08x}"},
+                "the loader must give every rank the same whole batches; draw from a generator "
+                "that the epoch's number seeds",
+            )
 
     def _average_buffers(self, division: Division, models: dict[int, Layer]) -> None:
         """Give every model the means over the parts of what evaluation uses: running statistics."""
-        own = [b for b in self.model.buffers() if b.ships and b.data.dtype.kind == "f"]
+        xp = self.model.backend.xp
+
+        def statistics(model: Layer) -> list[Buffer]:
+            return [b for b in model.buffers() if b.ships and b.data.dtype.kind == "f"]
+
+        own = statistics(self.model)
         if not own:
             return
-        xp = self.model.backend.xp
         shares = {n: division.part(n).samples / division.samples for n in models}
         given = {
-            number: shares[number]
-            * xp.concatenate([b.data.reshape(-1) for b in model.buffers() if b.ships])
+            number: shares[number] * xp.concatenate([b.data.reshape(-1) for b in statistics(model)])
             for number, model in models.items()
         }
         like = xp.concatenate([b.data.reshape(-1) for b in own])

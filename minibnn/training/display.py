@@ -138,7 +138,7 @@ class NotebookLine(Display):
 
     def __init__(self, epochs: int, steps: int) -> None:
         super().__init__(epochs, steps)
-        from IPython.display import display  # type: ignore[import-not-found]
+        from IPython.display import display
 
         self._last = ""
         self._handle = display(_plain(""), raw=True, display_id=True)

@@ -181,8 +181,13 @@ def device_metrics(
                 own[-1] = add(own[:-1], *batch)
                 rows.append(own)
         every = ranks.in_turn(data.backend.to_host(xp.stack(rows)) if rows else np.zeros((0, 0)))
-        all_sums = data.backend.asarray(every.sum(axis=0))
-        sums, total = all_sums[:-1], all_sums[-1]
+        host = np.zeros(ends[-1])
+        for row in every:
+            host[0] += row[0]
+            for metric, (first, last) in zip(metrics, pairwise(ends), strict=True):
+                metric.merge(host[first:last], row[first:last])
+            total = total + row[-1]
+        sums = data.backend.asarray(host)
     values = [
         metric.value(sums[first:last], total)
         for metric, (first, last) in zip(metrics, pairwise(ends), strict=True)

@@ -203,9 +203,9 @@ def _fit(
 
     _, labels, *own = train.look() if isinstance(train, DataLoader) else (None, None)
     weights = class_weights(class_weight, task, labels, model.backend, *own)
-    steps = company.steps(_steps(capture, calls, model, company.ranks))(
-        model, loss, optimizer, clip_norm=clip_norm, class_weights=weights
-    )
+    steps = company.steps(
+        _steps(capture, calls, model, company.ranks), changing=bool(calls.each_step)
+    )(model, loss, optimizer, clip_norm=clip_norm, class_weights=weights)
     reported = metrics_of(metrics, task, "fit")
     evaluations = Evaluations(model, loss, task, reported, data, evaluate_train, company.ranks)
     if metrics and not evaluations.data:
@@ -221,7 +221,13 @@ def _fit(
         parts["on_epoch"] = on_epoch
     settings = settings_of(clip_norm=clip_norm, class_weight=described(class_weight))
     settings |= company.settings()
-    company.begin(model, loss, optimizer, train, held_out, settings)
+    how_long = {
+        "epochs": epochs,
+        "columns of the history": history.columns,
+        "evaluate_train": evaluate_train,
+        "a checkpoint": checkpoint is not None,
+    }
+    company.begin(model, loss, optimizer, train, held_out, {**settings, **how_long})
 
     def table() -> pd.DataFrame:
         return history.table(captured=steps.captured, stopped=calls.stopped)
@@ -310,7 +316,7 @@ def _fit(
                 row = evaluations.row(epoch, values, [*history.losses, *new])
                 history.add([*row, *of_flips])
                 display.end(dict(zip(history.columns, history.rows[-1], strict=True)))
-                company.compare_values(model, optimizer, epoch)
+                company.compare_values(model, loss, optimizer, epoch)
                 calls.epoch(table)
                 calls.stopped = company.agree(interrupt, calls.stopped)
                 ended = epoch == epochs or calls.stopped

@@ -18,8 +18,8 @@ from minibnn.layers import Layer
 from minibnn.losses import Loss
 from minibnn.optimizers import Optimizer
 from minibnn.optimizers.diverged import DivergedError
-from minibnn.signals import Interrupt
-from minibnn.state import Stateful
+from minibnn.signals import Interrupt, note_ending
+from minibnn.state import State, Stateful
 from minibnn.state_file import flatten
 from minibnn.training.data_parallel import DataParallel
 from minibnn.training.step import PlainSteps
@@ -40,8 +40,8 @@ class Alone:
     first = True
     exit: type[SystemExit] = SystemExit
 
-    def steps(self, steps: type[PlainSteps]) -> Any:
-        """What makes the training steps."""
+    def steps(self, steps: type[PlainSteps], *, changing: bool) -> Any:
+        """What makes the training steps; `changing`: whether callbacks run after each of them."""
         return steps
 
     def settings(self) -> dict[str, Any]:
@@ -77,7 +77,7 @@ class Alone:
         """Tell the others of a signal, and whether to stop; whether anybody stops."""
         return stopped
 
-    def compare_values(self, model: Layer, optimizer: Optimizer, epoch: int) -> None:
+    def compare_values(self, model: Layer, loss: Loss, optimizer: Optimizer, epoch: int) -> None:
         """Make sure that all ranks have the same values."""
 
 
@@ -96,9 +96,9 @@ class Together(Alone):
         self._signal = 0
         self._one_kind = True  # all ranks round alike
 
-    def steps(self, steps: type[PlainSteps]) -> Any:
+    def steps(self, steps: type[PlainSteps], *, changing: bool) -> Any:
         """Steps on parts of the batch."""
-        return partial(DataParallel, ranks=self.ranks)
+        return partial(DataParallel, ranks=self.ranks, changing=changing)
 
     def settings(self) -> dict[str, Any]:
         """How the sums are computed, unless that decides the last bits alone."""
@@ -138,11 +138,11 @@ class Together(Alone):
         about = circumstances(model.backend)
         job = {**describe_job(model, loss, optimizer, train, validation), **settings}
         facts = {name: _text(value) for name, value in job.items()}
-        parts = {"model": model, "optimiser": optimizer, "training batches": train}
+        parts: dict[str, Any] = _parts(model, loss, optimizer) | {"training batches": train}
         facts |= {
             f"the starting values of the {name}": _digest(part) for name, part in parts.items()
         }
-        facts["the code"] = _digest_of_code([*parts.values(), loss])
+        facts["the code"] = _digest_of_code(parts.values())
         if not self.ranks.exact:  # then only these have to be alike
             facts |= {k: v for k, v in about.items() if "version of" in k or k == "the device"}
         else:
@@ -180,12 +180,13 @@ class Together(Alone):
         return self._signal
 
     def agree(self, interrupt: Interrupt, stopped: bool) -> bool:
-        """See `Alone`; all ranks wait for each other here."""
+        """See `Alone`; all ranks wait for each other here, and end by the same signal."""
         number, anybody = self.ranks.greatest(interrupt.requested, stopped)
         self._signal = int(number)
+        note_ending(self._signal)
         return bool(anybody)
 
-    def compare_values(self, model: Layer, optimizer: Optimizer, epoch: int) -> None:
+    def compare_values(self, model: Layer, loss: Loss, optimizer: Optimizer, epoch: int) -> None:
         """Compare digests of all values; of ranks of several kinds, take over rank 0's.
 
         Raises:
@@ -193,15 +194,17 @@ class Together(Alone):
         """
         if self.ranks.alone:
             return
+        parts = _parts(model, loss, optimizer)
         if not self._one_kind:
-            parts = (model, optimizer)
-            states = self.ranks.from_first([part.state() for part in parts], "sharing values")
-            for part, state in zip(parts, states, strict=True):
-                part.restore(state)
+            own = {name: _state(part) for name, part in parts.items()}
+            states = self.ranks.from_first(own, "sharing values")
+            for name, part in parts.items():
+                if states[name] is not None:
+                    part.restore(states[name])
             return
         self.ranks.require_alike(
             f"fit, after epoch {epoch}",
-            {"the model": _digest(model), "the optimiser": _digest(optimizer)},
+            {f"the {name}": _digest(part) for name, part in parts.items()},
             "callbacks and layers must do the same on every rank, and draw from a RandomStream",
         )
 
@@ -239,13 +242,26 @@ def _text(value: Any) -> str:
     return value if isinstance(value, str) else json.dumps(value, sort_keys=True, default=str)
 
 
+def _parts(model: Layer, loss: Loss, optimizer: Optimizer) -> dict[str, Stateful]:
+    """What a step changes, by the names that messages use."""
+    return {"model": model, "loss": loss, "optimiser": optimizer}
+
+
+def _state(part: Stateful) -> State | None:
+    """An object's state; None for one of a user's own that has none, which a checkpoint needs."""
+    try:
+        return part.state()
+    except TypeError:
+        return None
+
+
 def _digest(part: Stateful) -> str:
     """Of all values of an object's state."""
     import hashlib  # these are slow to import
     import json
 
     digest = hashlib.sha256()
-    arrays, numbers = flatten({"state": part.state()})
+    arrays, numbers = flatten({"state": _state(part)})
     for name in sorted(arrays):
         digest.update(f"{name} {arrays[name].dtype} {arrays[name].shape}".encode())
         digest.update(arrays[name].tobytes())
@@ -264,8 +280,9 @@ def _digest_of_code(objects: Iterable[Any]) -> str:
     classes = {type(one) for one in objects}
     classes |= {type(layer) for one in objects if isinstance(one, Layer) for layer in _all(one)}
     modules = {inspect.getmodule(c) for c in classes} | {sys.modules.get("__main__")}
-    own = [getattr(module, "__file__", None) for module in modules]
-    files |= {f"{Path(name).name}, of the program": Path(name) for name in own if name is not None}
+    own = [Path(name) for module in modules if (name := getattr(module, "__file__", None))]
+    # What is inside an archive has no file of its own.
+    files |= {f"{path.name}, of the program": path for path in own if path.is_file()}
     digest = hashlib.sha256()
     for name in sorted(files):
         digest.update(name.encode())
