@@ -2,7 +2,7 @@
 
 A layer with binary weights and binary answers, for real weights W:
 
-    B = sign(W)         z = x B         h = sign(z)
+    Wq = sign(W)        z = x Wq        h = sign(z)
 
 Its backward pass is given dh and returns dx and dW. The sign of z has a clip
 of 1, so dh passes where |z| <= 1. The sign of W is straight through, by the
@@ -38,11 +38,11 @@ def backward(dh, x, W):
 from minibnn.learn.author import Differences, mistake, parts
 
 HINTS = [
-    "Go back one line at a time: from h to z, then from z to x and to B, then from B to W.",
-    "dz = dh * (np.abs(z) <= 1), with z = x @ sign(W). For dx and the gradient by B, this is a "
-    "dense layer with the weights B.",
-    "dx = dz @ sign(W).T. The gradient by B is x.T @ dz, and the identity makes it the gradient by "
-    "W.",
+    "Go back one line at a time: from h to z, then from z to x and to Wq, then from Wq to W.",
+    "dz = dh * (np.abs(z) <= 1), with z = x @ sign(W). For dx and the gradient by Wq, this is a "
+    "dense layer with the weights Wq.",
+    "dx = dz @ sign(W).T. The gradient by Wq is x.T @ dz, and the identity makes it the gradient "
+    "by W.",
 ]
 
 _rng = np.random.default_rng(52)
@@ -59,17 +59,17 @@ _SIGNS = (
 CASES = [_SMALL, _SIGNS]
 
 
-def anchored(B0, h0, z0, dh, x, W, W0):
+def anchored(Wq0, h0, z0, dh, x, W, W0):
     """The sum of dh h, with both signs anchored at W0 and z0."""
-    B = B0 + (W - W0)
-    h = h0 + np.clip(x @ B, -1, 1) - np.clip(z0, -1, 1)
+    Wq = Wq0 + (W - W0)
+    h = h0 + np.clip(x @ Wq, -1, 1) - np.clip(z0, -1, 1)
     return (dh * h).sum()
 
 
 def anchors(dh, x, W):
     """The arguments of `anchored`."""
-    B0 = sign(W)
-    return B0, sign(x @ B0), x @ B0, dh, x, W, W
+    Wq0 = sign(W)
+    return Wq0, sign(x @ Wq0), x @ Wq0, dh, x, W, W
 
 
 CHECKS = [
@@ -91,7 +91,7 @@ def _other(mask=lambda z, dh: np.abs(z) <= 1, back=sign, forward=sign):
 
 @mistake(backward, "the error sent back through the real weights")
 def through_real_weights(*given):
-    """The product used B = sign(W) on the way forward, so the error goes back through B. W itself
+    """The product used Wq = sign(W) on the way forward, so the error goes back through Wq. W itself
     was never multiplied with anything."""
     return _other(back=lambda W: W)(*given)
 
@@ -116,7 +116,7 @@ def mask_on_gradient(*given):
 
 @mistake(backward, "the gradient of the weights times their signs")
 def times_signs(dh, x, W):
-    """From B to W the gradient goes straight through: dW is the gradient by B, with nothing in
+    """From Wq to W the gradient goes straight through: dW is the gradient by Wq, with nothing in
     between."""
     dx, dW = _other()(dh, x, W)
     return dx, dW * sign(W)

@@ -5,7 +5,7 @@ is given a function
 
     dx, dW = backward(dh, x, W)
 
-for the layer B = sign(W), z = x B, h = sign(z), whose signs have the
+for the layer Wq = sign(W), z = x Wq, h = sign(z), whose signs have the
 surrogates s(W) = W and s(z) = clip(z, -1, 1). Your test raises an
 AssertionError if one of the gradients is wrong.
 
