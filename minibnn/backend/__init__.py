@@ -2,15 +2,15 @@
 
 from minibnn.backend.array import Array, require_plain
 from minibnn.backend.base import Backend
-from minibnn.backend.batch_parts import (
-    count_in_whole_batch,
-    is_part,
-    over_whole_batch,
-    part_of_batch,
-)
 from minibnn.backend.cpu import NumpyBackend
 from minibnn.backend.errors import DeviceError, NotFinite
-from minibnn.backend.operations import batch_mean, batch_sum, batch_total, matmul
+from minibnn.backend.operations import (
+    batch_mean,
+    batch_sum,
+    batch_total,
+    matmul,
+    over_whole_batch,
+)
 from minibnn.backend.select import CPU, backend_of, get_backend, register_backend
 
 __all__ = [
@@ -24,12 +24,9 @@ __all__ = [
     "batch_mean",
     "batch_sum",
     "batch_total",
-    "count_in_whole_batch",
     "get_backend",
-    "is_part",
     "matmul",
     "over_whole_batch",
-    "part_of_batch",
     "register_backend",
     "require_plain",
 ]

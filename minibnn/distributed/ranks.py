@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import sys
 import time
-import traceback
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import Any, Literal, TypeAlias
@@ -35,6 +34,8 @@ def with_traceback(error: BaseException) -> tuple[int, str]:
         return (error.code if isinstance(error.code, int) else FAILED), f"ended with {error.code}"
     if isinstance(error, KeyboardInterrupt):
         return INTERRUPTED, "ended by Ctrl-C"
+    import traceback
+
     return FAILED, "".join(traceback.format_exception(error)).rstrip()
 
 

@@ -10,9 +10,12 @@ from __future__ import annotations
 import contextvars
 import threading
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor, wait
+from typing import TYPE_CHECKING
 
 from minibnn.backend import Array
+
+if TYPE_CHECKING:
+    from concurrent.futures import ThreadPoolExecutor
 
 
 class Turns:
@@ -24,7 +27,11 @@ class Turns:
 
     def __init__(self, parts: int) -> None:
         self.parts = parts
-        self._pool = ThreadPoolExecutor(parts, "part") if parts > 1 else None
+        self._pool: ThreadPoolExecutor | None = None
+        if parts > 1:
+            from concurrent.futures import ThreadPoolExecutor  # slow to import
+
+            self._pool = ThreadPoolExecutor(parts, "part")
         self._changed = threading.Condition()
         self._turn = 0
         self._failed = False
@@ -43,6 +50,8 @@ class Turns:
         pool = self._pool
         if pool is None or len(work) > self.parts:
             raise ValueError(f"Turns: expected at most {self.parts} functions, got {len(work)}")
+        from concurrent.futures import wait
+
         self._turn, self._failed, self._given = 0, False, []
         futures = [
             # With the caller's context: NumPy's errstate, for instance.

@@ -3,21 +3,11 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 
-from minibnn.backend import (
-    Array,
-    Backend,
-    backend_of,
-    batch_mean,
-    batch_sum,
-    count_in_whole_batch,
-    is_part,
-    over_whole_batch,
-)
+from minibnn.backend import Array, backend_of, batch_mean, batch_sum, over_whole_batch
 from minibnn.checks import integer, number
 from minibnn.initializers import Fill
 from minibnn.layers.base import Layer
@@ -95,9 +85,7 @@ def batch_norm_gradient(
     dgamma = batch_sum(dy * x_hat, out=dgamma)
     if not need_dx:
         return None
-    n = count_in_whole_batch(math.prod(dy.shape[:-1]))
-    if is_part():
-        dbeta, dgamma = over_whole_batch(backend_of(dy).xp.stack([dbeta, dgamma]))
+    n, dgamma, dbeta = over_whole_batch(math.prod(dy.shape[:-1]), dgamma, dbeta)
     # The dx above, multiplied out: products of (channels,) arrays first, to save passes over dy.
     scale = gamma * inv_std
     return scale * dy - (scale * dgamma / n) * x_hat - scale * dbeta / n
@@ -143,14 +131,6 @@ def update_running(
     all_finite = xp.isfinite(mean + var).all()
     for running, batch in ((running_mean, mean), (running_var, var)):
         xp.copyto(running, momentum * running + (1 - momentum) * batch, where=all_finite)
-
-
-def _run(backend: Backend, reference: Callable[..., Any], *args: Any) -> Any:
-    """By the device's own implementation; of a batch in parts by the reference.
-
-    An implementation's statistics are of the arrays it gets, which are those of one part.
-    """
-    return reference(*args) if is_part() else backend.run(reference, *args)
 
 
 class Normalization(Layer):
@@ -236,7 +216,7 @@ class BatchNorm(Normalization):
     def forward(self, x: Array, *, train: bool = False) -> Array:
         """``gamma x_hat + beta``, by the batch's statistics in training, else the running ones."""
         self.check_input(x)
-        n = count_in_whole_batch(x.size // self.channels)  # of each channel
+        (n,) = over_whole_batch(x.size // self.channels)  # of each channel
         if x.ndim < 2 or x.shape[-1] != self.channels or (train and n < 2):
             raise wrong_batch(self, x, self.channels)
         gamma = 1 if self.gamma is None else self.gamma.data
@@ -244,8 +224,8 @@ class BatchNorm(Normalization):
             scale = gamma / self.backend.xp.sqrt(self.running_var.data + self.epsilon)
             return self.backend.run(normalize, x, self.running_mean.data, scale, self.beta.data)
 
-        y, x_hat, mean, var, inv_std = _run(
-            self.backend, batch_norm, x, gamma, self.beta.data, self.epsilon
+        y, x_hat, mean, var, inv_std = self.backend.run(
+            batch_norm, x, gamma, self.beta.data, self.epsilon
         )
         running = self.running_mean.data, self.running_var.data
         self.backend.run(update_running, *running, mean, var, self.momentum, n / (n - 1))
@@ -257,8 +237,9 @@ class BatchNorm(Normalization):
         x_hat, inv_std = self.take_saved(dy)
         gamma, dgamma = (1, None) if self.gamma is None else (self.gamma.data, self.gamma.grad)
         shape, dy = dy.shape, dy.reshape(x_hat.shape)  # x_hat of `TensorNorm` has one more axis
-        grads = dgamma, self.beta.grad
-        dx = _run(self.backend, batch_norm_gradient, dy, x_hat, inv_std, gamma, *grads, need_dx)
+        dx = self.backend.run(
+            batch_norm_gradient, dy, x_hat, inv_std, gamma, dgamma, self.beta.grad, need_dx
+        )
         return dx.reshape(shape) if need_dx else None
 
 

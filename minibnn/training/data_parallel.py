@@ -9,7 +9,8 @@ from typing import Any
 
 import numpy as np
 
-from minibnn.backend import Array, part_of_batch
+from minibnn.backend import Array
+from minibnn.backend.whole_batch import running
 from minibnn.data.epochs import Loader
 from minibnn.distributed import Ranks
 from minibnn.distributed.parts import Division, Part
@@ -132,7 +133,7 @@ class DataParallel(PlainSteps):
         streams = list(streams_of_samples(model))
         for stream in streams:
             stream.first_sample = rows.start
-        with part_of_batch(lockstep) if synchronised else nullcontext():
+        with lockstep if synchronised else nullcontext():
             y = model.forward(x[rows], train=True)
             own = None if weights is None else weights[rows]
             value = loss.weighted_forward(y, labels[rows], own)
@@ -172,19 +173,32 @@ class DataParallel(PlainSteps):
 
 
 class _Lockstep:
-    """A `BatchPart`: sums inside the model over the parts of this rank and of all others."""
+    """A part's sums inside the model, over all parts of this rank and of the others.
+
+    It is a context: within it, `over_whole_batch` calls it.
+    """
 
     def __init__(self, steps: DataParallel, division: Division, parts: list[Part], i: int) -> None:
-        self.samples = parts[i].samples
-        self.whole = parts[i].whole
+        self._part = parts[i]
         self._steps = steps
         self._division = division
         self._numbers = [part.number for part in parts]
         self._i = i
 
-    def add_up(self, sums: Array) -> Array:
-        """See `BatchPart`."""
-        return self._steps._turns.add_up(self._i, len(self._numbers), sums, self._total)
+    def __enter__(self) -> None:
+        running.part = self
+
+    def __exit__(self, *error: object) -> None:
+        running.part = None
+
+    def over_whole_batch(self, n: int, *sums: Array) -> tuple[Any, ...]:
+        """See `minibnn.backend.over_whole_batch`."""
+        n = n // self._part.samples * self._part.whole
+        if not sums:
+            return (n,)
+        stacked = self._steps.model.backend.xp.stack(sums)
+        total = self._steps._turns.add_up(self._i, len(self._numbers), stacked, self._total)
+        return (n, *total)
 
     def _total(self, given: list[Array]) -> Array:
         arrays = {n: a for n, a in zip(self._numbers, given, strict=True) if n is not None}

@@ -33,7 +33,6 @@ from minibnn.training.display import display_for
 from minibnn.training.evaluate import StoppedError, check_data, shared_task
 from minibnn.training.evaluations import Evaluations
 from minibnn.training.flips import Flips
-from minibnn.training.job import circumstances, describe_job
 from minibnn.training.progress import Progress
 from minibnn.training.saving import saving, settings_of
 from minibnn.training.step import PlainSteps, check_training
@@ -221,11 +220,7 @@ def _fit(
         parts["on_epoch"] = on_epoch
     settings = settings_of(clip_norm=clip_norm, class_weight=described(class_weight))
     settings |= company.settings()
-    company.begin(
-        lambda: {**describe_job(model, loss, optimizer, train, held_out), **settings},
-        lambda: circumstances(model.backend),
-        {"model": model, "optimiser": optimizer, "training batches": train},
-    )
+    company.begin(model, loss, optimizer, train, held_out, settings)
 
     def table() -> pd.DataFrame:
         return history.table(captured=steps.captured, stopped=calls.stopped)

@@ -5,20 +5,17 @@
 
 from __future__ import annotations
 
-import hashlib
-import inspect
-import json
 import sys
-import warnings
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 from minibnn.checks import require
+from minibnn.data.epochs import Loader
 from minibnn.distributed import Ranks, RanksDifferError
 from minibnn.layers import Layer
+from minibnn.losses import Loss
 from minibnn.optimizers import Optimizer
 from minibnn.optimizers.diverged import DivergedError
 from minibnn.signals import Interrupt
@@ -57,9 +54,12 @@ class Alone:
 
     def begin(
         self,
-        job: Callable[[], Mapping[str, Any]],
-        circumstances: Callable[[], Mapping[str, str]],
-        parts: Mapping[str, Any],
+        model: Layer,
+        loss: Loss,
+        optimizer: Optimizer,
+        train: Loader,
+        validation: tuple[str, Loader] | None,
+        settings: Mapping[str, Any],
     ) -> None:
         """Compare the ranks before the first step."""
 
@@ -111,28 +111,38 @@ class Together(Alone):
 
     def begin(
         self,
-        job: Callable[[], Mapping[str, Any]],
-        circumstances: Callable[[], Mapping[str, str]],
-        parts: Mapping[str, Any],
+        model: Layer,
+        loss: Loss,
+        optimizer: Optimizer,
+        train: Loader,
+        validation: tuple[str, Loader] | None,
+        settings: Mapping[str, Any],
     ) -> None:
         """Compare the ranks: data, settings, code, versions, values and, if it matters, machines.
 
         Args:
-            job: gives what the training consists of, as numbers and texts.
-            circumstances: gives what decides the last bits.
-            parts: the objects that have a state, by name.
+            model: with its starting values.
+            loss: of the training.
+            optimizer: with its state.
+            train: the training batches.
+            validation: the data for evaluation, and what the user calls them.
+            settings: of `fit`, as far as they decide the result.
 
         Raises:
             RanksDifferError: if they differ.
         """
         if self.ranks.alone:
             return
-        about = dict(circumstances())
-        facts = {name: _text(value) for name, value in job().items()}
+        from minibnn.training.job import circumstances, describe_job  # slow to import
+
+        about = circumstances(model.backend)
+        job = {**describe_job(model, loss, optimizer, train, validation), **settings}
+        facts = {name: _text(value) for name, value in job.items()}
+        parts = {"model": model, "optimiser": optimizer, "training batches": train}
         facts |= {
             f"the starting values of the {name}": _digest(part) for name, part in parts.items()
         }
-        facts["the code"] = _digest_of_code(parts.values())
+        facts["the code"] = _digest_of_code([*parts.values(), loss])
         if not self.ranks.exact:  # then only these have to be alike
             facts |= {k: v for k, v in about.items() if "version of" in k or k == "the device"}
         else:
@@ -145,6 +155,8 @@ class Together(Alone):
         everybody = self.ranks.of_all(about, "comparing the ranks")
         self._one_kind = all(its == everybody[0] for its in everybody)
         if not self._one_kind and self.first:
+            import warnings
+
             warnings.warn(
                 "fit: the ranks' processors or BLAS threads differ, so that their last bits may, "
                 "too; after each epoch all take over rank 0's values",
@@ -222,11 +234,16 @@ def _communicator() -> type:
 
 
 def _text(value: Any) -> str:
+    import json
+
     return value if isinstance(value, str) else json.dumps(value, sort_keys=True, default=str)
 
 
 def _digest(part: Stateful) -> str:
     """Of all values of an object's state."""
+    import hashlib  # these are slow to import
+    import json
+
     digest = hashlib.sha256()
     arrays, numbers = flatten({"state": part.state()})
     for name in sorted(arrays):
@@ -238,6 +255,10 @@ def _digest(part: Stateful) -> str:
 
 def _digest_of_code(objects: Iterable[Any]) -> str:
     """Of minibnn's files, the program's, and those of the classes that take part."""
+    import hashlib
+    import inspect
+    from pathlib import Path
+
     home = Path(__file__).parents[1]
     files = {str(file.relative_to(home)): file for file in home.rglob("*.py")}
     classes = {type(one) for one in objects}

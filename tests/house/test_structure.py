@@ -239,7 +239,7 @@ def test_training_loads_its_own_rooms_only():
     loaded = modules_after(TRAINING)
     assert loaded.isdisjoint(HEAVY)
     rooms = {name.split(".")[1] for name in loaded if name.startswith("minibnn.")}
-    core = "backend checks data encoding feedback functions input_contract inspection layers losses renames"
+    core = "backend checks data distributed encoding feedback functions input_contract inspection layers losses renames"
     files = "atomic_file gradient_clock initializers optimizers parameter random_stream regular_file schedules"
     files += " state state_file signals file_lock container"
     assert rooms == {*core.split(), *files.split(), "training", "bit_words", "version", "windows"}
