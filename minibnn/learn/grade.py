@@ -88,15 +88,13 @@ class Grader:
             return False
 
     def _recognised(self, number: int, check: Check, got: Outcome) -> list[Mistake]:
-        """The mistakes of this function that have the same, wrong outcome."""
-        found = []
-        for mistake in self.mistakes:
-            if mistake.of != check.name:
-                continue
-            wrong = self._outcome_of(number, check, mistake)
-            if check.same(wrong, got) and not check.same(self.right[number], wrong):
-                found.append(mistake)
-        return found
+        """The mistakes of this function that have the same outcome."""
+        return [
+            mistake
+            for mistake in self.mistakes
+            if mistake.of == check.name
+            and check.same(self._outcome_of(number, check, mistake), got)
+        ]
 
     def _outcome_of(self, number: int, check: Check, mistake: Mistake) -> Outcome:
         key = number, mistake.name
