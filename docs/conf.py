@@ -46,6 +46,7 @@ html_theme = "furo"
 html_title = "minibnn"
 html_static_path = ["_static"]
 html_css_files = ["site.css"]
+html_show_search_summary = False  # it needs a server, and pages open from disk, too
 html_math_renderer = "mathml"
 html_show_sphinx = html_show_sourcelink = html_copy_source = False
 html_theme_options = {
@@ -53,6 +54,7 @@ html_theme_options = {
     "light_css_variables": {"color-brand-primary": "#2368d9", "color-brand-content": "#2368d9"},
     "dark_css_variables": {"color-brand-primary": "#6ea8ff", "color-brand-content": "#6ea8ff"},
 }
+highlight_language = "text"  # of blocks that name none
 pygments_style, pygments_dark_style = "friendly", "github-dark"
 
 

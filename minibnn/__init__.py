@@ -36,6 +36,7 @@ Shipping     InputContract, pack, disagreements, save_packed, load_packed, load_
 """
 
 import importlib
+import sys
 from typing import TYPE_CHECKING
 
 from minibnn.version import __version__ as __version__
@@ -427,7 +428,14 @@ if not TYPE_CHECKING:  # with it, a type checker would accept any name
 
 
 def __dir__() -> list[str]:
-    return sorted({*globals(), *__all__, *_ROOMS})
+    """The public names and the rooms, for `dir` and for completion, which imports what it lists."""
+    names = {*globals(), *__all__, *_ROOMS}
+    if sys._getframe(1).f_globals.get("__name__") == "inspect":
+        # pydoc would print all that public classes have, on 16,000 lines. The docstring lists them.
+        names -= {*__all__, *_ROOMS, "__dir__", "__getattr__"}
+    elif "sklearn" not in globals():
+        names.remove("sklearn")  # completion would fail without scikit-learn
+    return sorted(names)
 
 
 def _no_such_name(name: str) -> str:
