@@ -12,7 +12,7 @@ Feedback     Transpose (backpropagation), FixedFeedback, Blocked; DirectFeedback
 Losses       LogitCrossEntropy, BinaryCrossEntropy, SquaredHinge, Hinge; MeanSquaredError, Huber;
              your own: Loss
 Optimisers   SGD, Adam, AdaMax, ShiftAdaMax, Bop; OptimizerGroup, split_parameters; schedules
-Training     fit, evaluate, plot_history; Checkpoint; PlainSteps, CapturedSteps
+Training     fit, evaluate, plot_history, live_plot; Checkpoint; PlainSteps, CapturedSteps
 Saving       save_model, load_model
 Recipes      minibnn.recipes.RECIPES, your own: Recipe; compare, Entry, parse_piece, rank;
              python -m minibnn train, compare
@@ -158,7 +158,13 @@ if TYPE_CHECKING:
         save_packed,
     )
     from minibnn.parameter import Buffer, Parameter
-    from minibnn.plots import plot_confusion, plot_function, plot_history, plot_weight_bits
+    from minibnn.plots import (
+        live_plot,
+        plot_confusion,
+        plot_function,
+        plot_history,
+        plot_weight_bits,
+    )
     from minibnn.random_stream import RandomStream
     from minibnn.schedules import Constant, Cosine, Exponential, PerEpoch, WarmUp
     from minibnn.training import (
@@ -304,6 +310,7 @@ __all__ = [
     "fit_codes",
     "get_backend",
     "glorot_lr_scale",
+    "live_plot",
     "load_latents",
     "load_mnist",
     "load_mnist_or_sample",
@@ -370,7 +377,7 @@ _ROOMS = {
     ),
     "model_file": "ModelFileError load_model save_model",
     "parameter": "Buffer Parameter",
-    "plots": "plot_confusion plot_function plot_history plot_weight_bits",
+    "plots": "live_plot plot_confusion plot_function plot_history plot_weight_bits",
     "random_stream": "RandomStream",
     "schedules": "Constant Cosine Exponential PerEpoch WarmUp",
     "training": (
