@@ -181,7 +181,9 @@ def test_reports_are_shown_as_they_are_printed():
 
 def test_reports_say_the_same_in_a_notebook():
     """Every word and number that is printed is in the HTML, and what is hostile is text there."""
-    found = Disagreements(40, layers=[agreement.LayerDisagreement("<b>layer</b> 1", 371, 211, 468, 99)])
+    found = Disagreements(
+        40, layers=[agreement.LayerDisagreement("<b>layer</b> 1", 371, 211, 468, 99)]
+    )
     finding = minibnn.Finding("error", "starved", "2<3", 1.0, "100% & all", "it is <gone>", "none")
     wrong = minibnn.GradientResult("W", 3, 4, (0, 1), 1.5, -2.5, 0.3, 1, False, "a sign < 0")
     reports = [found, minibnn.Diagnosis("<i>net</i>", 5, (finding,))]
