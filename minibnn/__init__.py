@@ -12,7 +12,8 @@ Feedback     Transpose (backpropagation), FixedFeedback, Blocked; DirectFeedback
 Losses       LogitCrossEntropy, BinaryCrossEntropy, SquaredHinge, Hinge; MeanSquaredError, Huber;
              your own: Loss
 Optimisers   SGD, Adam, AdaMax, ShiftAdaMax, Bop; OptimizerGroup, split_parameters; schedules
-Training     fit, evaluate, plot_history, live_plot; Checkpoint; PlainSteps, CapturedSteps
+Training     fit, evaluate, plot_history; Checkpoint; PlainSteps, CapturedSteps
+Seeing it    live_plot, TrainingFilm, export_training_page
 Saving       save_model, load_model
 Recipes      minibnn.recipes.RECIPES, your own: Recipe; compare, Entry, parse_piece, rank;
              python -m minibnn train, compare
@@ -69,8 +70,9 @@ if TYPE_CHECKING:
     )
     from minibnn.diagnosis import Diagnosis, Finding, diagnose
     from minibnn.encoding import OneHotCode, Standardize, Thermometer, fit_codes
-    from minibnn.export import export_c, export_html, export_onnx
+    from minibnn.export import export_c, export_html, export_onnx, export_training_page
     from minibnn.feedback import Blocked, Feedback, FixedFeedback, Transpose
+    from minibnn.film import Film, FilmFileError, TrainingFilm, load_film, save_film
     from minibnn.functions import (
         AdaSTE,
         ApproxSign,
@@ -228,6 +230,8 @@ __all__ = [
     "Exponential",
     "Feedback",
     "Fill",
+    "Film",
+    "FilmFileError",
     "Finding",
     "FixedFeedback",
     "Flatten",
@@ -291,6 +295,7 @@ __all__ = [
     "Ternary",
     "TernaryWeights",
     "Thermometer",
+    "TrainingFilm",
     "Transpose",
     "Uniform",
     "WarmUp",
@@ -306,11 +311,13 @@ __all__ = [
     "export_c",
     "export_html",
     "export_onnx",
+    "export_training_page",
     "fit",
     "fit_codes",
     "get_backend",
     "glorot_lr_scale",
     "live_plot",
+    "load_film",
     "load_latents",
     "load_mnist",
     "load_mnist_or_sample",
@@ -330,6 +337,7 @@ __all__ = [
     "read_idx",
     "read_parts",
     "read_samples",
+    "save_film",
     "save_model",
     "save_packed",
     "split_parameters",
@@ -390,7 +398,8 @@ _ROOMS = {
     "comparison": "Entry compare parse_piece rank",
     "container": "",
     "description": "",
-    "export": "export_c export_html export_onnx",
+    "export": "export_c export_html export_onnx export_training_page",
+    "film": "Film FilmFileError TrainingFilm load_film save_film",
     "default_network": "",
     "recipes": "",
     "sklearn": "",

@@ -23,7 +23,7 @@ COMMANDS = {
     "predict": ("minibnn.commands.predict", "what a file says about your data, as CSV"),
     "inspect": ("minibnn.commands.inspect", "what is in a file, byte by byte"),
     "pack": ("minibnn.commands.pack", "a file without what only training needs"),
-    "export": ("minibnn.commands.export", "a file as C, ONNX or a web page"),
+    "export": ("minibnn.commands.export", "a file as C, ONNX or a web page; a training as a page"),
     "compare": ("minibnn.comparison.command", "quantizers and optimisers, over seeds"),
 }
 EPILOG = """\
@@ -113,6 +113,8 @@ def _run(given: argparse.Namespace) -> int:
     except minibnn.CheckpointError as error:
         return _fail(2 if isinstance(error, minibnn.WrongCheckpointError) else 3, error)
     except (minibnn.DataError, minibnn.PackedFileError, minibnn.ModelFileError) as error:
+        return _fail(3, error)
+    except minibnn.FilmFileError as error:
         return _fail(3, error)
     except minibnn.DeviceError as error:
         return _fail(4, error)

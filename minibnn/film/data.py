@@ -21,6 +21,7 @@ class Distributions:
         layers: the short names of the layers.
         counts: (frames, names, BINS + 2), see `minibnn.film.histogram`.
         reaches: (frames, names), the ranges.
+        axes: (names,), a range that suits most frames.
         figures: (frames, names), a number about each: the mean of |W| for latent weights, the share
             of values whose gradient is zero for margins.
     """
@@ -29,6 +30,7 @@ class Distributions:
     layers: tuple[str, ...]
     counts: HostArray
     reaches: HostArray
+    axes: HostArray
     figures: HostArray
 
 
@@ -43,7 +45,8 @@ class Film:
         bits: (frames, bytes), the wall's bits, packed.
         latents: of the latent weights.
         margins: of the inputs of signs, for some samples; without names if there were no samples.
-        slopes: (margins, BINS), the gradient that each sign lets through, on the largest range.
+        slopes: (margins, BINS), the gradient that each sign lets through, in the middle of each bin
+            of its axis.
         samples: how many samples the margins are of.
         losses: the means of the losses over spans of steps.
         span: how many steps each of them has.

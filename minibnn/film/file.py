@@ -38,7 +38,12 @@ ARRAYS = {  # with their dtypes and axes: f frames, b bytes, m margins, n spans,
     "epochs": ("int64", "e"),
     "history": ("float64", "ec"),
 }
-OF_PARTS = {"counts": ("uint32", "f*H"), "reaches": ("float64", "f*"), "figures": ("float64", "f*")}
+OF_PARTS = {
+    "counts": ("uint32", "f*H"),
+    "reaches": ("float64", "f*"),
+    "axes": ("float64", "*"),
+    "figures": ("float64", "f*"),
+}
 NUMBERS = ("samples", "span", "epoch_steps")
 
 
@@ -80,31 +85,49 @@ def load_film(path: str | os.PathLike[str]) -> Film:
 
 
 def _film(about: Any, arrays: dict[str, Any]) -> Film:
-    sizes = {"B": BINS, "H": BINS + 2}
-    wall = Wall(**{**about["wall"], "tile": tuple(about["wall"]["tile"])})
+    wall = _wall(about["wall"])
+    numbers = {name: _number(about[name]) for name in NUMBERS}
+    sizes = {"B": BINS, "H": BINS + 2, "c": len(about["columns"])}
     sizes["b"] = -(-wall.shown * wall.inputs // 8)
-    sizes["c"] = len(about["columns"])
     parts = {}
     for part in PARTS:
-        names, layers = map(tuple, about[part])
+        names, layers = map(_texts, about[part])
         sizes["*"] = sizes[part[0]] = len(names)
-        _require_texts(*names, *layers)
         own = {n: _array(arrays, f"{part}/{n}", *form, sizes) for n, form in OF_PARTS.items()}
         parts[part] = Distributions(names, layers, **own)
+        if not all((a > 0).all() and (a < np.inf).all() for a in (own["reaches"], own["axes"])):
+            raise ValueError("expected positive ranges")
     rest = {name: _array(arrays, name, *form, sizes) for name, form in ARRAYS.items()}
     if arrays:
         raise ValueError(f"expected no array but a film's, got {sorted(arrays)[0]!r}")
-    _require_texts(about["title"], wall.path, wall.layer, wall.meaning, *about["columns"])
-    numbers = {name: about[name] for name in NUMBERS}
-    whole = [*numbers.values(), wall.units, wall.shown, wall.inputs, *wall.tile]
-    if not all(type(n) is int and 0 <= n < 2**53 for n in whole) or len(wall.tile) != 2:
+    steps = rest["steps"]
+    if len(steps) == 0 or steps[0] < 0 or (np.diff(steps) <= 0).any():
+        raise ValueError("expected frames one after the other")
+    (title,) = _texts([about["title"]])
+    found: dict[str, Any] = {**parts, **rest, **numbers}
+    return Film(title=title, wall=wall, columns=_texts(about["columns"]), **found)
+
+
+def _wall(about: Any) -> Wall:
+    wall = Wall(**{**about, "tile": tuple(about["tile"])})
+    _texts([wall.path, wall.layer, wall.meaning])
+    rows, columns = map(_number, wall.tile)
+    units, shown, inputs = map(_number, (wall.units, wall.shown, wall.inputs))
+    if not (0 < shown <= units and 0 < inputs <= rows * columns and wall.low in (-1, 0)):
+        raise ValueError("expected a wall of some bits")
+    return wall
+
+
+def _number(value: Any) -> int:
+    if type(value) is not int or not 0 <= value < 2**53:
         raise ValueError("expected whole numbers")
-    if not (
-        wall.shown > 0 and 0 < wall.inputs <= wall.tile[0] * wall.tile[1] and len(rest["steps"])
-    ):
-        raise ValueError("expected a frame of some bits")
-    columns = tuple(about["columns"])
-    return Film(title=about["title"], wall=wall, columns=columns, **parts, **rest, **numbers)
+    return value
+
+
+def _texts(values: Any) -> tuple[str, ...]:
+    if type(values) is not list or not all(type(value) is str for value in values):
+        raise ValueError("expected texts as names")
+    return tuple(values)
 
 
 def _array(arrays: dict[str, Any], name: str, dtype: str, axes: str, sizes: dict[str, int]) -> Any:
@@ -116,8 +139,3 @@ def _array(arrays: dict[str, Any], name: str, dtype: str, axes: str, sizes: dict
         if sizes.setdefault(axis, size) != size:
             raise ValueError(f"expected {name} of another size")
     return array
-
-
-def _require_texts(*values: Any) -> None:
-    if not all(type(value) is str for value in values):
-        raise ValueError("expected texts as names")

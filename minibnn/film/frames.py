@@ -30,8 +30,8 @@ class Frame:
         blocked: the share of these inputs at which the gradient is zero.
     """
 
-    tick: HostArray
-    step: HostArray
+    tick: np.int64
+    step: np.int64
     bits: HostArray
     latents: HostArray
     latent_reaches: HostArray

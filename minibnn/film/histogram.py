@@ -22,14 +22,14 @@ def reach_of(values: HostArray) -> float:
     (4.0, 1.0)
     """
     finite = values[np.isfinite(values)]
-    if finite.size == 0:
-        return 1.0
-    largest = float(abs(finite).max())
+    largest = float(abs(finite).max(initial=0))
     if largest == 0:
         return 1.0
     # Divided first, so that no square is infinite or zero.
     deviation = largest * math.sqrt(float(np.square(finite / largest, dtype=np.float64).mean()))
-    return 2.0 ** math.ceil(math.log2(min(DEVIATIONS * deviation, largest)))
+    exponent = math.ceil(math.log2(min(DEVIATIONS * deviation, largest)))
+    limits = np.finfo(values.dtype)  # so that BINS / 2 / reach is such a number, too
+    return 2.0 ** min(max(exponent, limits.minexp + 8), limits.maxexp - 1)
 
 
 def histogram(values: HostArray, reach: float) -> HostArray:
@@ -43,3 +43,13 @@ def histogram(values: HostArray, reach: float) -> HostArray:
     scaled[values == reach] = BINS - 1
     counted = np.clip(scaled, -1, BINS)[~np.isnan(values)].astype(np.intp)
     return np.bincount(counted + 1, minlength=BINS + 2).astype(np.uint32)
+
+
+def axes_of(reaches: HostArray) -> HostArray:
+    """(names,), the ranges of most frames (frames, names): before training, values lie elsewhere.
+
+    >>> axes_of(np.array([[128.0, 1.0], [4.0, 1.0], [8.0, 1.0], [8.0, 1.0]]))
+    array([8., 1.])
+    """
+    found: HostArray = np.quantile(reaches, 0.5, axis=0, method="higher")
+    return found

@@ -13,9 +13,9 @@ from minibnn.checks import boolean
 from minibnn.film.data import Distributions, Film
 from minibnn.film.file import save_film
 from minibnn.film.frames import Frame, Frames
-from minibnn.film.histogram import BINS, histogram, reach_of
+from minibnn.film.histogram import BINS, axes_of, histogram, reach_of
 from minibnn.film.loss_curve import LossCurve
-from minibnn.film.wall import find_weight, layout, wall_bits
+from minibnn.film.wall import find_bits, layout, wall_bits
 from minibnn.functions import activation_bits
 from minibnn.inspection.recorder import Recorder
 from minibnn.layers import Activation, Layer
@@ -112,7 +112,7 @@ class TrainingFilm(Stateful):
 
     def on_begin(self, model: Layer, history: pd.DataFrame) -> None:
         """Find what is shown, and take the first frame."""
-        found = find_weight(model)
+        found = find_bits(model)
         if found is None:
             raise ValueError(
                 "TrainingFilm: expected a layer with weights of two values, whose bits are shown, "
@@ -122,9 +122,9 @@ class TrainingFilm(Stateful):
             require_writable(self.path)
         self._begin_anew()
         self._model, self._history = model, history
-        path, layer, self._weight, self._quantizer = found
+        self._bits = found
         sample = None if self.samples is None else self.samples.shape[1:]
-        self._wall, self._order = layout(path, str(layer), self._weight.shape, sample)
+        self._wall, self._order = layout(found, sample)
         self._latents = _first(list(model.named_quantized()))
         self._x = None if self.samples is None else model.backend.asarray(self.samples)
         self._signs = self._find_signs()
@@ -187,11 +187,13 @@ class TrainingFilm(Stateful):
         latents = Distributions(
             tuple(path for path, _, _ in self._latents),
             tuple(self._layer_of(path) for path, _, _ in self._latents),
-            arrays["latents"], arrays["latent_reaches"], arrays["distances"],
+            arrays["latents"], arrays["latent_reaches"], axes_of(arrays["latent_reaches"]),
+            arrays["distances"],
         )  # fmt: skip
         margins = Distributions(
             tuple(self._signs), tuple(str(layer) for layer in self._signs.values()),
-            arrays["margins"], arrays["margin_reaches"], arrays["blocked"],
+            arrays["margins"], arrays["margin_reaches"], axes_of(arrays["margin_reaches"]),
+            arrays["blocked"],
         )  # fmt: skip
         rows = np.unique(
             np.linspace(0, len(self._history) - 1, min(len(self._history), MOST_EPOCHS)).round()
@@ -204,7 +206,7 @@ class TrainingFilm(Stateful):
             bits=arrays["bits"],
             latents=latents,
             margins=margins,
-            slopes=self._slopes(margins.reaches),
+            slopes=self._slopes(margins.axes),
             samples=0 if self.samples is None else len(self.samples),
             losses=self._losses.means(),
             span=self._losses.span,
@@ -230,6 +232,7 @@ class TrainingFilm(Stateful):
         self._losses.restore(state["losses"])
         self._step, self._epoch = state["step"], state["epoch"]
         self._epoch_steps = state["epoch_steps"]
+        self._last = self._frame(self._tick)  # the model has its values again
 
     @property
     def _tick(self) -> int:
@@ -243,10 +246,11 @@ class TrainingFilm(Stateful):
         """The model as it is now."""
         model: Any = self._model
         to_host = model.backend.to_host
-        positive = to_host(self._quantizer.forward(self._weight.data) > 0)
+        positive = to_host(self._bits.quantizer.forward(self._bits.weight.data) > 0)
         weights = [to_host(p.data) for _, p, _ in self._latents]
         bounds = [p.bound for _, p, _ in self._latents]
-        inputs = self._inputs_of_signs(model)
+        with np.errstate(over="ignore", invalid="ignore"):  # a training that is about to diverge
+            inputs = self._inputs_of_signs(model)
         signs = [to_host(x) for x in inputs.values()]
         reaches = [
             reach_of(W) if bound is None else float(bound)
@@ -288,13 +292,13 @@ class TrainingFilm(Stateful):
         }
         return dict(_first(list(signs.items())))
 
-    def _slopes(self, reaches: HostArray) -> HostArray:
-        """(signs, BINS), the gradient at the middle of each bin of the largest range."""
+    def _slopes(self, axes: HostArray) -> HostArray:
+        """(signs, BINS), the gradient at the middle of each bin of an axis."""
         backend = self._model.backend  # type: ignore[union-attr]
         found = np.zeros((len(self._signs), BINS))
-        for row, layer, reach in zip(found, self._signs.values(), reaches.T, strict=True):
+        for row, layer, reach in zip(found, self._signs.values(), axes, strict=True):
             middles = (np.arange(BINS) + 0.5) * (2 / BINS) - 1
-            x = backend.asarray((middles * reach.max()).astype(layer.dtype)[:, None])
+            x = backend.asarray((middles * reach).astype(layer.dtype)[:, None])
             row[:] = backend.to_host(layer.function.backward(backend.xp.ones_like(x), x))[:, 0]
         return found
 

@@ -31,6 +31,7 @@ class Wall:
         inputs: how many weights of a unit are shown.
         tile: rows and columns of a tile; the last row may be incomplete.
         meaning: what a tile shows, in words.
+        low: the lower of the two values: -1, or 0; a scale does not count.
     """
 
     path: str
@@ -40,16 +41,37 @@ class Wall:
     inputs: int
     tile: tuple[int, int]
     meaning: str
+    low: int
 
 
-def find_weight(model: Layer) -> tuple[str, Layer, Parameter, Function] | None:
-    """The first weight of two values, of which only one is above zero: its path and its layer."""
+@dataclass(frozen=True)
+class FirstBits:
+    """The weight that the wall shows.
+
+    Attributes:
+        path: such as ``"2.weight"``.
+        layer: which it belongs to.
+        weight: with the latent weights.
+        quantizer: from these to the bits.
+        low: as in `Wall`.
+    """
+
+    path: str
+    layer: Layer
+    weight: Parameter
+    quantizer: Function
+    low: int
+
+
+def find_bits(model: Layer) -> FirstBits | None:
+    """The first weight of two values, of which only one is above zero."""
     layers = dict(_layers("", model))
     for path, parameter, function in model.named_quantized():
         shape = parameter.shape
         levels = weight_levels(function, len(shape), shape[-1])
         if levels is not None and len(levels) == 2 and levels[0] <= 0 < levels[1]:
-            return path, layers[path.rpartition(".")[0]], parameter, function
+            layer = layers[path.rpartition(".")[0]]
+            return FirstBits(path, layer, parameter, function, -1 if levels[0] < 0 else 0)
     return None
 
 
@@ -59,25 +81,22 @@ def _layers(path: str, layer: Layer) -> Any:
         yield from _layers(f"{path}.{name}" if path else name, child)
 
 
-def layout(
-    path: str, layer: str, weight: tuple[int, ...], sample: tuple[int, ...] | None
-) -> tuple[Wall, HostArray]:
+def layout(bits: FirstBits, sample: tuple[int, ...] | None) -> tuple[Wall, HostArray]:
     """The wall of a weight, and which of a unit's inputs stands where.
 
     Args:
-        path: of the weight.
-        layer: its layer's name.
-        weight: its shape; the last axis counts the units.
+        bits: the weight; its last axis counts the units.
         sample: the shape of one sample, if it is known.
 
     Returns:
         the wall, and the inputs in the order of the tile, row by row.
     """
-    *own, units = weight
+    *own, units = bits.weight.shape
     order, tile, meaning = _tile(tuple(own), sample)
     order = order[:MOST_BITS]
     shown = max(1, min(units, MOST_BITS // len(order)))
-    return Wall(path, layer, units, shown, len(order), tile, meaning), order
+    name = str(bits.layer)
+    return Wall(bits.path, name, units, shown, len(order), tile, meaning, bits.low), order
 
 
 def _tile(

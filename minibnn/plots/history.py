@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any, BinaryIO
 
 from minibnn.plots.figure import matplotlib_figure, save_figure
@@ -41,7 +42,7 @@ def plot_history(
     Raises:
         ImportError: without matplotlib.
     """
-    stems = stems_of(history)
+    stems = stems_of(history.columns)
     figure = matplotlib_figure(figsize=(4.5 * max(1, len(stems)), 3.6), layout="constrained")
     for i, stem in enumerate(stems):
         draw_stem(figure.add_subplot(1, len(stems), i + 1), history, stem)
@@ -50,9 +51,9 @@ def plot_history(
     return figure
 
 
-def stems_of(history: pd.DataFrame) -> list[str]:
-    """The loss and each metric of a history, without the names of the data sets."""
-    named = [_column(str(column)).rpartition("_") for column in history.columns]
+def stems_of(columns: Iterable[object]) -> list[str]:
+    """The loss and each metric of a history's columns, without the names of the data sets."""
+    named = [_column(str(column)).rpartition("_") for column in columns]
     return list(dict.fromkeys(stem for stem, _, part in named if part in PARTS))
 
 

@@ -162,7 +162,7 @@ def draw_training(
         distances: the mean of |W| of each weight before the training and after each epoch.
     """
     first, second, third, fourth = figure.subplots(2, 2).flat
-    stems = stems_of(history)
+    stems = stems_of(history.columns)
     for axes, stem in zip((first, second), [*stems[:2], None, None], strict=False):
         if stem is None:
             axes.set_axis_off()

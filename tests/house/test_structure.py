@@ -56,6 +56,7 @@ FLOORS = {
     "training": 6,
     "gradcheck": 6,
     "plots": 6,
+    "film": 6,
     "recipes": 7,
     "default_network": 7,
     "comparison": 8,
