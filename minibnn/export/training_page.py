@@ -104,8 +104,6 @@ def _fewer(steps: HostArray) -> HostArray:
     # Multiples of twice the stride: the frames that a film of twice the length would keep.
     stride = int(np.gcd.reduce(inside[later]))
     kept = early | (inside % (2 * stride) == 0)
-    if kept.all():
-        kept[later[::2]] = False
     return np.append(np.flatnonzero(kept), len(inside))
 
 
@@ -158,8 +156,9 @@ def change_of(positions: HostArray) -> tuple[int, int, str]:
 
 def _describe_distributions(d: Distributions) -> dict[str, Any]:
     """Heights of bars as bytes, relative to each histogram's highest."""
-    highest = d.counts.max(axis=2, keepdims=True, initial=1)
-    heights = np.ceil(d.counts * (255 / highest)).astype(np.uint8)
+    counts = d.counts.astype(np.int64)
+    highest = counts.max(axis=2, keepdims=True, initial=1)
+    heights = (-(-255 * counts // highest)).astype(np.uint8)  # rounded up, so that one is seen
     return {
         "names": d.names,
         "layers": d.layers,

@@ -21,8 +21,10 @@ from minibnn import (
     DivergedError,
     EarlyStopping,
     LogitCrossEntropy,
+    ReLU,
     Sequential,
     SignSTE,
+    Tanh,
     Ternary,
     TrainingFilm,
     fit,
@@ -176,6 +178,42 @@ def test_without_samples_there_are_no_margins():
     assert film.slopes.shape == (0, 64)
 
 
+def test_only_signs_have_margins_and_a_bound_is_the_range():
+    first = Dense(8, 4, weight_quantizer=SignSTE(), weight_bound=0.7)
+    model = Sequential(Activation(ReLU()), first, Activation(Tanh()), Activation(SignSTE()))
+    film = filmed(model=Sequential(model, Dense(4, 3)).initialize(0))
+    assert film.margins.names == ("0.3",)
+    assert (film.latents.reaches == 0.7).all()
+
+
+def test_of_a_sign_that_is_passed_twice_the_first_pass_counts():
+    class Twice(Sequential):
+        def forward(self, x, *, train=False):
+            dense, sign = self
+            z = dense.forward(x, train=train)
+            y = sign.forward(z, train=train)
+            return y if train else sign.forward(1000 * z)
+
+    one = [Dense(8, 3, weight_quantizer=SignSTE()), Activation(SignSTE())]
+    two = [Dense(8, 3, weight_quantizer=SignSTE()), Activation(SignSTE())]
+    films = [filmed(model=m.initialize(0), epochs=1) for m in (Sequential(*one), Twice(*two))]
+    assert same(*(film.margins.reaches for film in films))
+
+
+def test_numbers_that_overflow_are_no_warnings():
+    """The suite makes every warning an error."""
+
+    class Huge:
+        def on_begin(self, model, history):
+            self.model = model
+
+        def on_epoch(self, history):
+            self.model[1].gamma.data[...] = 1e38
+
+    film = filmed(Huge())
+    assert film.margins.reaches[-1, 0] == 2.0**127
+
+
 def test_weights_without_a_bound_have_ranges_of_their_own():
     model = Sequential(Dense(8, 4, weight_quantizer=SignSTE()), Dense(4, 3)).initialize(0)
     film = filmed(model=model, rate=1.0, epochs=9)
@@ -234,17 +272,26 @@ def test_a_training_that_diverged_can_be_saved(tmp_path):
     assert found.epochs.tolist() == [1]
 
 
+class Ruin:
+    """Gives the model other values when training ends; fails before that, if it is told to."""
+
+    def __init__(self, fails=()):
+        self.fails = fails
+
+    def on_begin(self, model, history):
+        self.model = model
+
+    def on_step(self, epoch, step):
+        if (epoch, step) == self.fails:
+            raise KeyError
+
+    def on_end(self, history):
+        for p in self.model.parameters():
+            p.data[...] = 7
+
+
 def test_the_last_frame_is_the_last_step_whatever_callbacks_do_afterwards():
     """`EarlyStopping` gives the model its best values when training ends."""
-
-    class Ruin:
-        def on_begin(self, model, history):
-            self.model = model
-
-        def on_end(self, history):
-            for p in self.model.parameters():
-                p.data[...] = 7
-
     film = TrainingFilm(None, SAMPLES)
     trained(None, Ruin(), film)
     assert same(film.film, filmed())
@@ -253,30 +300,20 @@ def test_the_last_frame_is_the_last_step_whatever_callbacks_do_afterwards():
 @pytest.mark.parametrize("every", ["1steps", "1epoch"])
 @pytest.mark.parametrize("within", [True, False])
 def test_a_resumed_training_has_the_same_film(every, within, tmp_path):
-    class Fail:
-        at = (2, 3)
+    def films():
+        return TrainingFilm(tmp_path / "a.film", SAMPLES, within_epochs=within)
 
-        def on_step(self, epoch, step):
-            if (epoch, step) == self.at:
-                raise KeyError
-
-    whole, path = filmed(Fail2(), epochs=4, within_epochs=within), tmp_path / "run"
-    first = TrainingFilm(tmp_path / "a.film", SAMPLES, within_epochs=within)
+    whole, path = filmed(epochs=4, within_epochs=within), tmp_path / "run"
     with pytest.raises(KeyError):
-        trained(first, Fail(), epochs=4, checkpoint=Checkpoint(path, every))
-    film = TrainingFilm(tmp_path / "b.film", SAMPLES, within_epochs=within)
-    other = Fail()
-    other.at = None
-    trained(film, other, epochs=4, checkpoint=Checkpoint(path, every, resume=True))
+        trained(None, Ruin((2, 3)), films(), epochs=4, checkpoint=Checkpoint(path, every))
+    checkpoint = Checkpoint(path, every, resume=True)
+    film = films()
+    film.path = tmp_path / "b.film"  # which is no part of the job
+    trained(None, Ruin(), film, epochs=4, checkpoint=checkpoint)
     assert same(film.film, whole)
-    again = TrainingFilm(None, SAMPLES, within_epochs=within)
-    trained(again, other, epochs=4, checkpoint=Checkpoint(path, every, resume=True))
-    assert same(again.film, whole), "when nothing is left to do"
-
-
-class Fail2:
-    def on_step(self, epoch, step):
-        pass
+    again = films()  # when nothing is left to do
+    trained(None, Ruin(), again, epochs=4, checkpoint=checkpoint)
+    assert same(again.film, whole)
 
 
 def test_another_training_begins_anew():

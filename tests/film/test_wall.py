@@ -27,6 +27,13 @@ from minibnn.film.wall import find_bits, layout, wall_bits
 SIGN = SignSTE()
 
 
+class OneOrTwo(SignSTE):
+    """Two values, both above zero."""
+
+    def forward(self, x):
+        return (super().forward(x) + 3) / 2
+
+
 def dense(n, m, quantizer=SIGN):
     return Dense(n, m, weight_quantizer=quantizer)
 
@@ -44,6 +51,7 @@ def test_the_first_layer_of_two_values():
     assert found.path.endswith("0.weight")
     assert str(found.layer) == "Dense(4 -> 4)"
     assert bits_of(Dense(8, 4), dense(4, 4, Ternary())) is None
+    assert bits_of(dense(4, 4, OneOrTwo()), dense(4, 2)).path == "1.weight"
     assert bits_of(dense(4, 4, Heaviside())).low == 0
     assert bits_of(dense(4, 4, MagnitudeAwareSign())).low == -1
 
