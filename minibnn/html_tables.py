@@ -62,8 +62,7 @@ def _row(tag: str, cells: Sequence[object], left: set[int], rule: str) -> str:
     styled = []
     for i, cell in enumerate(cells):
         align = "left" if i in left else "right"
-        style = f"text-align: {align}; white-space: pre-wrap"
-        styled.append(f'<{tag} style="{style}">{_text(str(cell))}</{tag}>')
+        styled.append(f'<{tag} style="text-align: {align}">{_text(str(cell))}</{tag}>')
     return f'<tr style="{rule}">{"".join(styled)}</tr>' if rule else f"<tr>{''.join(styled)}</tr>"
 
 

@@ -18,7 +18,7 @@ from minibnn.training.checkpoint_file import before
 def add_film(parser: argparse.ArgumentParser) -> None:
     """Add the option."""
     parser.add_argument("--film", metavar="FILE", help="write what happens in the network, frame "
-        "by frame; export training-page makes a page of it")  # fmt: skip
+        "by frame, from which export training-page makes a page")  # fmt: skip
 
 
 def require_film(given: argparse.Namespace, *others: str | None) -> None:

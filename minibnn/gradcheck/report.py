@@ -78,8 +78,7 @@ class GradientReport:
         rows = []
         for r in self.results:
             *cells, verdict = _cells(r)
-            cause = f"; likely cause: {r.cause}" if r.cause else ""
-            rows.append([*cells, verdict + cause])
+            rows.append([*cells, verdict + (f" (likely cause: {r.cause})" if r.cause else "")])
         found = html_table(head, rows, names=(0, 3, len(head) - 1))
         return html_report(html_line(self._head(), strong=not self.ok), found)
 

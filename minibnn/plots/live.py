@@ -104,7 +104,7 @@ class LivePlot(Stateful):
             picture = io.BytesIO()
             self._figure.savefig(picture, format="png", dpi=DPI)
             text = base64.b64encode(picture.getvalue()).decode("ascii")
-            self._place.show({"image/png": text, "text/plain": f"{len(history)} epochs"})
+            self._place.show({"image/png": text, "text/plain": _epochs(len(history))})
         if self._window is not None:
             self._figure.canvas.draw()
             self._window.pause(0.05)  # seconds in which the window can be redrawn and moved
@@ -120,6 +120,10 @@ class LivePlot(Stateful):
             return
         figure.show()
         self._figure, self._window = figure, pyplot
+
+
+def _epochs(count: int) -> str:
+    return f"{count:,} epoch" + "s" * (count != 1)
 
 
 def live_plot(path: str | os.PathLike[str] | None = None) -> LivePlot:

@@ -26,6 +26,7 @@ NOT_EXECUTABLE = {
     ("commands", "please report it."): "nobody to report to",
     ("data", "run 'git lfs pull' to get the file itself"): "needs a server of Git LFS",
     ("export", "Do not trust what this page says; get the file anew."): "for a reader",
+    ("export", "Do not trust what this page shows; get the file anew."): "for a reader",
     (
         "export",
         "The self-test has not run: this page needs JavaScript, or it is damaged.",

@@ -9,6 +9,7 @@ import re
 import numpy as np
 import pytest
 from cases import CASES
+from films import random_film
 
 import minibnn
 from minibnn import (
@@ -95,6 +96,7 @@ def objects():
     yield from (minibnn.LabelAccuracy(), minibnn.MeanAbsoluteError())
     yield from (minibnn.BinaryCrossEntropy(), minibnn.Huber())
     yield minibnn.EarlyStopping("loss_test", 3)
+    yield from (minibnn.TrainingFilm("run.film"), minibnn.live_plot(), random_film())
     yield minibnn.AdamW(model().parameters())
     yield minibnn.WarmUp(0.1, 5)
     yield from (minibnn.Cutout(4), minibnn.RandomShift(2), minibnn.IterableLoader([(1, 2)]))

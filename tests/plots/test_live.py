@@ -133,7 +133,7 @@ def test_a_notebook_has_one_picture_which_is_replaced(notebook, monkeypatch):  #
     monkeypatch.setattr(live, "SHARE", 0)
     train(live_plot(), progress=False)
     (shown,) = notebook.cells
-    assert [content["text/plain"] for content in shown[1:]] == ["1 epochs", "2 epochs", "3 epochs"]
+    assert [content["text/plain"] for content in shown[1:]] == ["1 epoch", "2 epochs", "3 epochs"]
     pictures = [base64.b64decode(content["image/png"]) for content in shown[1:]]
     assert all(picture.startswith(PNG) for picture in pictures)
     assert len(set(pictures)) == 3
