@@ -233,8 +233,14 @@ def require_mnist(file: str, packed: PackedModel, command: str) -> None:
         )
 
 
-def require_another_file(output: str, *inputs: str | None) -> None:
-    """Raise ValueError if a file to write is one of those to read, or lies in a folder of them."""
+def require_another_file(output: str, *inputs: str | None, option: str = "-o") -> None:
+    """Raise ValueError if a file to write is one of those to read, or lies in a folder of them.
+
+    Args:
+        output: the file to write.
+        inputs: files or folders to read; None for none.
+        option: which names the output.
+    """
     real = os.path.realpath(output)
     for path in inputs:
         if path is None:
@@ -244,7 +250,8 @@ def require_another_file(output: str, *inputs: str | None) -> None:
         if real == source or inside or same_file(path, output):
             what = "a file outside of the folder" if inside else "another file than the one"
             raise ValueError(
-                f"{output}: expected {what} that is read, {path}; choose another name after -o"
+                f"{output}: expected {what} that is read, {path}; choose another name after "
+                f"{option}"
             )
 
 

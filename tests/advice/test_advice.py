@@ -30,6 +30,7 @@ NOT_EXECUTABLE = {
         '{} needs mpi4py and a library of MPI ({}): pip install "minibnn[mpi]" mpich',
     ): "installs",
     ("export", "Do not trust what this page says; get the file anew."): "for a reader",
+    ("export", "Do not trust what this page shows; get the file anew."): "for a reader",
     (
         "export",
         "The self-test has not run: this page needs JavaScript, or it is damaged.",
