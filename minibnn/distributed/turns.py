@@ -12,8 +12,6 @@ import threading
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
-import numpy as np
-
 from minibnn.backend import Array
 
 if TYPE_CHECKING:
@@ -91,7 +89,7 @@ class Turns:
         if count == 1:
             return total([a])
         self._require_given(number, count)
-        if self._given and np.shape(a) != np.shape(self._given[0]):
+        if self._given and a.shape != self._given[0].shape:
             raise RuntimeError(_DIFFERENT.format(count, "others"))
         self._given.append(a)
         if number == count - 1:
