@@ -17,6 +17,7 @@ import os
 import shutil
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pandas as pd
@@ -32,10 +33,11 @@ NAME, SEEDS, ON_RANKS = "modern", 5, 2
 def accuracies(seeds: int, epochs: int | None, ranks: Ranks | None) -> list[float]:
     """The accuracy on the test images after each training."""
     data = load_mnist_or_sample()
-    changes = {} if epochs is None else {"epochs": epochs}
-    found = []
+    recipe, found = RECIPES[NAME](), []
+    if epochs is not None:
+        recipe = replace(recipe, epochs=epochs)
     for seed in range(seeds):
-        _, history = RECIPES[NAME]().train(data, seed=seed, comm=ranks, progress=False, **changes)
+        _, history = recipe.train(data, seed=seed, comm=ranks, progress=False)
         found.append(float(history["acc_test"].iloc[-1]))
     return found
 
