@@ -144,7 +144,11 @@ def test_ranks_that_differ_all_raise():
 @pytest.mark.parametrize("mode", ["sum", "exact"])
 def test_exact_uses_one_blas_thread(mode):
     def threads():
-        return [info["num_threads"] for info in threadpoolctl.threadpool_info() if info["user_api"] == "blas"]
+        return [
+            info["num_threads"]
+            for info in threadpoolctl.threadpool_info()
+            if info["user_api"] == "blas"
+        ]
 
     before = threads()
     with Ranks(mode).one_thread():
