@@ -25,7 +25,7 @@ CODES = {
     "no data": (DatasetNotFoundError(), 3),
     "a damaged packed file": (minibnn.PackedFileError(), 3),
     "a damaged model": (minibnn.ModelFileError(), 3),
-    "no device": (minibnn.DeviceError(), 4),
+    "no device": (minibnn.DeviceError("none", "no driver"), 4),
     "diverged": (minibnn.DivergedError(1.0, 1, 1, None), 5),
     "no permission": (PermissionError(), 1),
     "a package that is missing": (ImportError(), 1),
