@@ -31,7 +31,7 @@ def chance_of_an_alarm(k, share):
 
 
 def pairs_apart(p, family):
-    """The pairs (i, j), i < j, that are told apart, sorted; `family` is the whole chance."""
+    """The pairs (i, j), i < j, told apart, sorted; `family` is the whole chance."""
     # hole: a list of tuples
     k = len(p)
     share = family / number_of_pairs(k)
