@@ -12,10 +12,11 @@ Feedback     Transpose (backpropagation), FixedFeedback, Blocked; DirectFeedback
 Losses       LogitCrossEntropy, BinaryCrossEntropy, SquaredHinge, Hinge; MeanSquaredError, Huber;
              your own: Loss
 Optimisers   SGD, Adam, AdaMax, ShiftAdaMax, Bop; OptimizerGroup, split_parameters; schedules
-Training     fit, evaluate, plot_history; Checkpoint; PlainSteps, CapturedSteps
+Training     fit, evaluate, plot_history; Checkpoint; PlainSteps, CapturedSteps;
+             Ranks and DataParallel, on several processes and machines
 Seeing it    live_plot, TrainingFilm, export_training_page
 Saving       save_model, load_model
-Recipes      minibnn.recipes.RECIPES, your own: Recipe; compare, Entry, parse_piece, rank;
+Recipes      minibnn.recipes.RECIPES, your own: Recipe; compare, Entry, parse_piece, rank, mpi_jobs;
              python -m minibnn train, compare
 Data         read_samples, read_parts, Samples, load_named, load_mnist, load_sample, DataLoader,
              read_idx, write_idx, one_hot, one_cold
@@ -36,6 +37,7 @@ Shipping     InputContract, pack, disagreements, save_packed, load_packed, load_
 """
 
 import importlib
+import sys
 from typing import TYPE_CHECKING
 
 from minibnn.version import __version__ as __version__
@@ -44,7 +46,14 @@ from minibnn.version import __version__ as __version__
 # of its names is first used.
 if TYPE_CHECKING:
     from minibnn.backend import Backend, DeviceError, backend_of, get_backend
-    from minibnn.comparison import Entry, compare, parse_piece, rank
+    from minibnn.comparison import (
+        Entry,
+        FailedRunsError,
+        compare,
+        mpi_jobs,
+        parse_piece,
+        rank,
+    )
     from minibnn.data import (
         Cutout,
         DataError,
@@ -69,6 +78,7 @@ if TYPE_CHECKING:
         write_idx,
     )
     from minibnn.diagnosis import Diagnosis, Finding, diagnose
+    from minibnn.distributed import Ranks, RanksDifferError
     from minibnn.encoding import OneHotCode, Standardize, Thermometer, fit_codes
     from minibnn.export import export_c, export_html, export_onnx, export_training_page
     from minibnn.feedback import Blocked, Feedback, FixedFeedback, Transpose
@@ -173,6 +183,7 @@ if TYPE_CHECKING:
         CapturedSteps,
         Checkpoint,
         CheckpointError,
+        DataParallel,
         DivergedError,
         EarlyStopping,
         Metrics,
@@ -214,6 +225,7 @@ __all__ = [
     "Cutout",
     "DataError",
     "DataLoader",
+    "DataParallel",
     "DatasetMismatchError",
     "DatasetNotFoundError",
     "Dense",
@@ -228,6 +240,7 @@ __all__ = [
     "EarlyStopping",
     "Entry",
     "Exponential",
+    "FailedRunsError",
     "Feedback",
     "Fill",
     "Film",
@@ -273,6 +286,8 @@ __all__ = [
     "Radial",
     "RandomShift",
     "RandomStream",
+    "Ranks",
+    "RanksDifferError",
     "ReLU",
     "Recipe",
     "Rescale",
@@ -325,6 +340,7 @@ __all__ = [
     "load_named",
     "load_packed",
     "load_sample",
+    "mpi_jobs",
     "one_cold",
     "one_hot",
     "pack",
@@ -389,18 +405,20 @@ _ROOMS = {
     "random_stream": "RandomStream",
     "schedules": "Constant Cosine Exponential PerEpoch WarmUp",
     "training": (
-        "DivergedError EarlyStopping Metrics PlainSteps CapturedSteps Checkpoint CheckpointError "
-        "Recipe WrongCheckpointError confusion_matrix evaluate fit"
+        "DivergedError EarlyStopping Metrics PlainSteps CapturedSteps DataParallel Checkpoint "
+        "CheckpointError Recipe WrongCheckpointError confusion_matrix evaluate fit"
     ),
     "atomic_file": "",
     "bit_words": "",
     "commands": "",
-    "comparison": "Entry compare parse_piece rank",
+    "comparison": "Entry FailedRunsError compare mpi_jobs parse_piece rank",
     "container": "",
     "description": "",
+    "distributed": "Ranks RanksDifferError",
     "export": "export_c export_html export_onnx export_training_page",
     "film": "Film FilmFileError TrainingFilm load_film save_film",
     "default_network": "",
+    "target_scale": "",
     "recipes": "",
     "sklearn": "",
     "regular_file": "",
@@ -408,6 +426,7 @@ _ROOMS = {
     "html_tables": "",
     "inspection": "",
     "notebook": "",
+    "learn": "",
     "result_folder": "",
     "file_lock": "",
     "signals": "",
@@ -437,7 +456,14 @@ if not TYPE_CHECKING:  # with it, a type checker would accept any name
 
 
 def __dir__() -> list[str]:
-    return sorted({*globals(), *__all__, *_ROOMS})
+    """The public names and the rooms, for `dir` and for completion, which imports what it lists."""
+    names = {*globals(), *__all__, *_ROOMS}
+    if sys._getframe(1).f_globals.get("__name__") == "inspect":
+        # pydoc would print all that public classes have, on 16,000 lines. The docstring lists them.
+        names -= {*__all__, *_ROOMS, "__dir__", "__getattr__"}
+    elif "sklearn" not in globals():
+        names.remove("sklearn")  # completion would fail without scikit-learn
+    return sorted(names)
 
 
 def _no_such_name(name: str) -> str:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 import minibnn
 from minibnn.commands import terminal
+from minibnn.commands.exit_codes import code_of
 from minibnn.signals import INTERRUPTED, gentle_ending
 
 if TYPE_CHECKING:
@@ -25,6 +26,7 @@ COMMANDS = {
     "pack": ("minibnn.commands.pack", "a file without what only training needs"),
     "export": ("minibnn.commands.export", "a file as C, ONNX or a web page, a training as a page"),
     "compare": ("minibnn.comparison.command", "quantizers and optimisers, over seeds"),
+    "learn": ("minibnn.learn.command", "exercises about binary networks that check themselves"),
 }
 EPILOG = """\
 from a table to a microcontroller:
@@ -42,11 +44,12 @@ python -m minibnn COMMAND --help has a command's options and examples.
 
 exit codes:
   0    done
-  1    something failed: a file cannot be written, an optional package is missing
+  1    something failed: a file cannot be written, an optional package is missing, runs of compare
   2    wrong usage, or a network that has no packed or exported form
   3    no usable data, or a file that is missing, damaged or of another kind
   4    no usable device
   5    training diverged
+  75   a process of train --distributed waited too long for the others
   129  ended by SIGHUP, as when a terminal closes
   130  interrupted by Ctrl-C
   141  what reads the output has ended, as `head` does
@@ -110,24 +113,15 @@ def _run(given: argparse.Namespace) -> int:
     module, _ = COMMANDS[given.command]
     try:
         code: int = import_module(module).run(given)
-    except minibnn.CheckpointError as error:
-        return _fail(2 if isinstance(error, minibnn.WrongCheckpointError) else 3, error)
-    except (minibnn.DataError, minibnn.PackedFileError, minibnn.ModelFileError) as error:
-        return _fail(3, error)
-    except minibnn.FilmFileError as error:
-        return _fail(3, error)
-    except minibnn.DeviceError as error:
-        return _fail(4, error)
-    except minibnn.DivergedError as error:
-        return _fail(5, error)
-    except (ValueError, TypeError) as error:
-        return _fail(2, error)
     except BrokenPipeError:
         raise
-    except (OSError, ImportError) as error:
-        return _fail(1, error)
     except MemoryError:
         return _fail(1, MemoryError("expected more memory than there is; use a smaller file"))
+    except Exception as error:
+        failed = code_of(error)
+        if failed is None:
+            raise
+        return _fail(failed, error)
     finally:
         logging.getLogger("minibnn").removeFilter(rewrite_log)
     return code

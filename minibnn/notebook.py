@@ -23,7 +23,7 @@ class Place:
     """
 
     def __init__(self, content: dict[str, str]) -> None:
-        from IPython.display import display  # type: ignore[import-not-found]
+        from IPython.display import display
 
         self._handle = display(content, raw=True, display_id=True)
 

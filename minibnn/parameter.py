@@ -179,6 +179,7 @@ class FlatStore:
         data: the values, flat, with zeros between segments.
         grad: the gradients likewise; reading it counts as a use of every parameter's gradient.
         segments: runs of equal bound and lr_scale; each begins at a multiple of `ALIGNMENT`.
+        places: where the values of each parameter are.
         used: when an optimiser last used the gradients; see `gradient_clock`.
     """
 
@@ -216,6 +217,7 @@ class FlatStore:
             start = -(-stop // ALIGNMENT) * ALIGNMENT
             stop = start + sum(p.size for p in group)
             self.segments.append(Segment(slice(start, stop), bound, lr_scale))
+        self.places: dict[Parameter, slice] = {}
         self.data = self.backend.xp.zeros(stop, dtype=self.parameters[0].data.dtype)
         self._grad = self.backend.xp.zeros_like(self.data)
         for segment, group in zip(self.segments, alike.values(), strict=True):
@@ -225,6 +227,7 @@ class FlatStore:
                     view = flat[start : start + p.size].reshape(p.shape)
                     view[...] = vars(p)[name]
                     vars(p)[name] = view
+                self.places[p] = slice(start, start + p.size)
                 start += p.size
         self._views = [(p, p.data, vars(p)["grad"]) for p in self.parameters]
         self._grad_used = self.used = next(Backwards.clock)

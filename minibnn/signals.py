@@ -15,6 +15,7 @@ ENDING = [s for s in (getattr(signal, n, None) for n in ("SIGTERM", "SIGHUP")) i
 INTERRUPTED = 130  # the exit code after Ctrl-C
 
 _running: list[Interrupt] = []  # the trainings that are running, the innermost last
+_endings: list[Ending] = []  # of the commands that are running
 
 
 class Interrupt:
@@ -78,6 +79,17 @@ class Ending:
     code = 0
 
 
+def note_ending(number: int) -> None:
+    """Let the command end as if it had received this signal, which another rank has received."""
+    for ending in _endings if number in ENDING else ():
+        ending.code = ending.code or 128 + number
+
+
+def interrupted_code() -> int:
+    """The exit code of a command that a KeyboardInterrupt has left."""
+    return next((ending.code for ending in _endings if ending.code), INTERRUPTED)
+
+
 @contextmanager
 def gentle_ending() -> Iterator[Ending]:
     """A context for commands: SIGTERM and SIGHUP act as Ctrl-C does, but for the exit code.
@@ -85,6 +97,7 @@ def gentle_ending() -> Iterator[Ending]:
     A running training finishes its batch; anything else is left by a KeyboardInterrupt.
     """
     ending = Ending()
+    _endings.append(ending)
 
     def handle(number: int, frame: FrameType | None) -> None:
         if ending.code:
@@ -103,5 +116,6 @@ def gentle_ending() -> Iterator[Ending]:
     try:
         yield ending
     finally:
+        _endings.remove(ending)
         for number, before in previous.items():
             signal.signal(number, before)

@@ -22,6 +22,7 @@ from minibnn.optimizers import Adam
 from minibnn.packed import PackedModel
 from minibnn.packed import pack as pack_model
 from minibnn.schedules import Cosine
+from minibnn.target_scale import TargetScale
 from minibnn.training import EarlyStopping
 from minibnn.training import fit as train
 
@@ -493,7 +494,8 @@ class BinaryNetRegressor(RegressorMixin, _BinaryNet):  # type: ignore[misc]
 
     def predict(self, X: Any) -> HostArray:
         """The numbers (samples,), or (samples, outputs) if `y` had two axes."""
-        numbers: HostArray = self._outputs(X) * self._scale + self._mean
+        outputs = self._outputs(X)
+        numbers = self._scale.outside(outputs)
         return numbers[:, 0] if self._flat else numbers
 
     def pack(self) -> PackedModel:
@@ -505,10 +507,7 @@ class BinaryNetRegressor(RegressorMixin, _BinaryNet):  # type: ignore[misc]
         check_is_fitted(self)
         model = copy.deepcopy(self.model_)
         last: Any = model[-1]
-        asarray = model.backend.asarray
-        last.weight.data = last.weight.data * asarray(self._scale.astype(np.float32))
-        own = model.backend.to_host(last.bias.data).astype(np.float64)
-        last.bias.data = asarray((own * self._scale + self._mean).astype(np.float32))
+        self._scale.put_into(last)
         return self._packed(model, numbers=True)
 
     def __sklearn_tags__(self) -> Any:
@@ -522,16 +521,15 @@ class BinaryNetRegressor(RegressorMixin, _BinaryNet):  # type: ignore[misc]
     def _first_targets(self, y: HostArray, classes: HostArray | None) -> tuple[int, bool]:
         self._flat = y.ndim == 1
         rows = np.asarray(y, np.float64).reshape(len(y), -1)
-        scale = rows.std(axis=0)
-        self._mean, self._scale = rows.mean(axis=0), np.where(scale > 0, scale, 1.0)
+        self._scale = TargetScale(rows)
         return rows.shape[1], True
 
     def _targets(self, y: HostArray) -> HostArray:
         rows = np.asarray(y, np.float64).reshape(len(y), -1)
-        if rows.shape[1] != len(self._mean):
+        outputs = len(self._scale.mean)
+        if rows.shape[1] != outputs:
             raise ValueError(
-                f"{self._name}: expected {len(self._mean)} numbers for each sample, as in the "
+                f"{self._name}: expected {outputs} numbers for each sample, as in the "
                 f"first call, got {rows.shape[1]}; make another estimator for others"
             )
-        targets: HostArray = ((rows - self._mean) / self._scale).astype(np.float32)
-        return targets
+        return self._scale.inside(rows)

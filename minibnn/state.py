@@ -27,7 +27,8 @@ from typing import Any, TypeAlias
 import numpy as np
 
 __all__ = [
-    "State", "Stateful", "form_difference", "form_of", "has_state", "parts_of", "require_form",
+    "State", "Stateful", "form_difference", "form_of", "has_own_state", "has_state", "parts_of",
+    "require_form",
 ]  # fmt: skip
 
 State: TypeAlias = dict[str, Any]
@@ -73,6 +74,14 @@ class Stateful:
 def has_state(thing: object) -> bool:
     """Whether an object, such as a schedule, has both methods."""
     return all(callable(getattr(thing, name, None)) for name in ("state", "restore"))
+
+
+def has_own_state(value: object) -> bool:
+    """Whether a class of a user's defines `state`."""
+    for base in type(value).__mro__:
+        if "state" in vars(base):
+            return not base.__module__.startswith("minibnn.")
+    return False
 
 
 def parts_of(owner: object, kind: Any) -> Iterator[tuple[str, Any]]:

@@ -18,6 +18,7 @@ from hypothesis import settings
 
 from minibnn.__main__ import main
 from minibnn.backend import Backend, register_backend, select
+from minibnn.backend.gpus import share
 
 register_backend(STRICT)
 # One tree, one answer: every run tries the same examples, however busy the machine is. Others:
@@ -51,6 +52,8 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def install(monkeypatch: pytest.MonkeyPatch) -> Callable[[ModuleType | None], None]:
     """Put a fake CuPy in place, or none; what was found before is forgotten."""
     monkeypatch.setattr(select, "_gpu", None)
+    monkeypatch.setattr(share, "place", None)
+    monkeypatch.setattr(share, "require_place", None)
     monkeypatch.setattr(select, "_by_array_type", dict(select._by_array_type))
 
     def install(cupy: ModuleType | None) -> None:

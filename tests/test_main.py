@@ -145,7 +145,7 @@ def test_help_is_there_at_once():
     )
     assert done.stderr == ""
     *_, loaded = done.stdout.splitlines()
-    own = "__main__ commands commands.terminal signals version"
+    own = "__main__ commands commands.exit_codes commands.terminal signals version"
     assert loaded.split() == ["minibnn", *(f"minibnn.{name}" for name in own.split())]
     for command in COMMANDS:
         assert f"\n    {command} " in done.stdout

@@ -86,7 +86,7 @@ def run(given: argparse.Namespace) -> int:
             "exported forms give labels and scores of classes only; use it in Python: "
             "load_packed(FILE).logits(x)"
         )
-    path = shared.check_output(given.output)
+    path = shared.check_output(given.output, shared.FORMS[given.form])
     what = {"c": _c, "onnx": _onnx, "html": _html}[given.form](packed, path, given)
     print(f"{given.output}: {os.path.getsize(path):,} bytes, {what}")
     return 0
@@ -135,7 +135,7 @@ def _training_page(given: argparse.Namespace) -> int:
             f"{given.file}: expected a film of a training, got no such file; "
             "python -m minibnn train -o FILE --film FILM makes one"
         ) from None
-    path = shared.check_output(given.output)
+    path = shared.check_output(given.output, shared.FORMS[given.form])
     export_training_page(film, path, title=given.name)
     print(f"{given.output}: {os.path.getsize(path):,} bytes, a web page; open it in a browser")
     return 0

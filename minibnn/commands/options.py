@@ -5,9 +5,11 @@ from __future__ import annotations
 import logging
 
 _HINTS = {
+    "pass micro_batches=": "add --micro-batches ",
     "run it again to go on": "run the same command again to go on",
     "Checkpoint(..., resume=True) goes on from there": "the same command with --resume goes on",
     "Checkpoint(..., resume=True)": "--resume",
+    "compare(..., resume=True)": "--resume",
     "Checkpoint: expected every as a count": "--checkpoint-every: expected a count",
     "checkpoint_every: expected a checkpoint": "--checkpoint-every: expected a checkpoint",
     "resume: expected a checkpoint": "--resume: expected a checkpoint",

@@ -32,7 +32,7 @@ def run(given: argparse.Namespace) -> int:
             f"{given.output}: expected another file than the one with the latent weights, which "
             "would be lost, got the same; choose another name after -o"
         )
-    path = shared.check_output(given.output)
+    path = shared.check_output(given.output, shared.MODEL)
     save_packed(packed, path)
     after = os.path.getsize(path)
     full = shared.float_bytes(packed)

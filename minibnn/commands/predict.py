@@ -52,7 +52,7 @@ def run(given: argparse.Namespace) -> int:
     output = None
     if given.output is not None:
         shared.require_another_file(given.output, given.file, path)
-        output = shared.check_output(given.output)
+        output = shared.check_output(given.output, shared.TABLE)
     samples = unlabelled(packed, path, given)
     backend = get_backend(given.device)
     x = backend.asarray(at_once(packed, samples))

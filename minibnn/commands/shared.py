@@ -8,14 +8,31 @@ import shlex
 from collections.abc import Callable
 
 from minibnn.atomic_file import require_writable
+from minibnn.commands.terminal import log_line
 from minibnn.commands.terminal import note as note
 from minibnn.data import ImageDataset
+from minibnn.data.folders import ENDINGS as IMAGE_ENDINGS
 from minibnn.data.mnist import load_by_options
-from minibnn.packed import PackedFileError, PackedModel, load_packed
+from minibnn.data.read import ENDINGS as DATA_ENDINGS
+from minibnn.packed import Disagreements, PackedFileError, PackedModel, load_packed
 from minibnn.packed.stages import CodeStage, Product, ThresholdStage
 from minibnn.training.checkpoint import Checkpoint
 
 MAKE_ONE = "python -m minibnn train -o FILE makes one"
+# Files that end so are replaced only by others of their kind: data, and what the commands write.
+MODEL, TABLE, FILM = ".safetensors", ".csv", ".film"
+FORMS = {"c": ".h", "onnx": ".onnx", "html": ".html", "training-page": ".html"}
+ENDINGS = {
+    MODEL,
+    TABLE,
+    FILM,
+    *FORMS.values(),
+    *DATA_ENDINGS,
+    *IMAGE_ENDINGS,
+    ".gz",
+    ".py",
+    ".ipynb",
+}
 
 
 def describe(parser: argparse.ArgumentParser, description: str, epilog: str) -> None:
@@ -104,14 +121,20 @@ def read_packed(path: str) -> PackedModel:
         ) from None
 
 
-def check_output(path: str) -> str:
+def check_output(path: str, ending: str, option: str = "-o") -> str:
     """Check before any work that a file can be written; return its path, with links followed.
 
     The write is tried with the same name and mode; it leaves and changes nothing. Prints a note if
     a file will be replaced.
 
+    Args:
+        path: the file, as the user named it.
+        ending: of the names that such files have, ``.h`` say.
+        option: which names the file.
+
     Raises:
         OSError: if it cannot be written, or is a device or a pipe.
+        ValueError: if a file is there whose name ends as that of something else, such as data.
     """
     if os.path.isdir(path) or not os.path.basename(path):
         raise IsADirectoryError(f"{path}: expected a file to write, got a folder; add a name")
@@ -120,6 +143,12 @@ def check_output(path: str) -> str:
         raise OSError(
             f"{path}: expected a file to write, got a device, a pipe or a link to itself; "
             "choose another name"
+        )
+    there = os.path.splitext(real)[1].casefold()
+    if os.path.exists(real) and there in ENDINGS and there != ending:
+        raise ValueError(
+            f"{path}: expected a new file, or one that ends in {ending} and may be replaced, got "
+            f"one that ends in {there}; choose another name after {option}"
         )
     folder = os.path.dirname(real)
     if not os.path.isdir(folder):
@@ -132,6 +161,33 @@ def check_output(path: str) -> str:
     if os.path.exists(path):
         note(f"{path} is there and will be replaced")
     return real
+
+
+def note_interruption(epochs: int, of: int) -> None:
+    """Note that a training was interrupted after so many epochs."""
+    lost = "; nothing is saved" * (not epochs)
+    note(f"interrupted after {epochs} of {several(of, 'epoch')}{lost}")
+
+
+def note_disagreements(found: Disagreements) -> None:
+    """Note where a model and its packed form differ, if they do."""
+    if found.labels or not found.packed_is_right:
+        note(str(found))
+    if not found.packed_is_right:
+        note(
+            "*** The packed model is wrong: expected the bits and labels of exact arithmetic "
+            f"wherever the two differ, got others ({found.unexplained:,} labels unexplained). "
+            "This is an error in minibnn; please report it."
+        )
+
+
+def log_saved(name: str, packed: PackedModel, *, latents: bool) -> None:
+    """Log the size of the file that has a packed model, perhaps with its latent weights."""
+    beside = "with latent weights" if latents else "the bits only"
+    log_line(
+        f"{name}: {os.path.getsize(name):,} bytes, {beside}; "
+        f"the packed model takes {packed.nbytes:,}"
+    )
 
 
 def same_file(path: str, other: str) -> bool:

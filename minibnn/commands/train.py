@@ -10,13 +10,14 @@ from typing import Any
 
 from minibnn.atomic_file import UnsyncedError
 from minibnn.backend import get_backend
-from minibnn.commands import shared, train_own
+from minibnn.commands import distributed, shared, train_own
 from minibnn.commands.epoch_rows import EpochRows
 from minibnn.commands.filming import add_film, filming, require_film
 from minibnn.commands.rescue import rescue
 from minibnn.commands.terminal import log_line
 from minibnn.data import DataLoader, ImageDataset
 from minibnn.data.options import add_data, add_reading, data_of, require_no_reading
+from minibnn.distributed import Ranks
 from minibnn.layers import Layer
 from minibnn.losses.metrics import Accuracy
 from minibnn.packed import (
@@ -89,6 +90,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     # fmt: on
     add_film(parser)
     shared.add_checkpoint(parser)
+    distributed.add_options(parser)
     shared.add_data(parser)
     shared.add_output(parser)
     train_own.add_options(parser)
@@ -97,19 +99,26 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(given: argparse.Namespace) -> int:
     """Train, pack, save."""
+    with distributed.ranks_of(given) as ranks:
+        return _run_on(ranks, given)
+
+
+def _run_on(ranks: Ranks | None, given: argparse.Namespace) -> int:
     if (data := data_of(given)) is not None:
         _require_other_files(given)
-        return train_own.run(data, given)
+        return train_own.run(data, given, ranks)
     require_no_reading(given, *train_own.OPTIONS)
-    return _run(given)
+    return _run(given, ranks)
 
 
-def _run(given: argparse.Namespace) -> int:
+def _run(given: argparse.Namespace, ranks: Ranks | None) -> int:
     """Train a recipe on MNIST, pack, save."""
     checkpoint = shared.checkpoint(given)
     _require_other_files(given)
-    path = shared.check_output(given.output)
-    require_film(given, given.source)
+    path = given.output
+    if distributed.writes(ranks):
+        path = shared.check_output(path, shared.MODEL)
+        require_film(given, given.source)
     before = _figures(given.source)
     if checkpoint is not None and given.source is not None:
         checkpoint.job["--from, its sha256"] = packed_file_info(given.source).sha256
@@ -129,16 +138,18 @@ def _run(given: argparse.Namespace) -> int:
     log_line(f"{data.name}, {name} recipe, seed {seed}, {backend.name}")
     rows = EpochRows(COLUMNS)
     rows.head()
-    with filming(given, data.train_images, backend) as callbacks:
+    with filming(given, data.train_images, backend, ranks) as callbacks:
         model, history = recipe.train(data, seed=seed, device=backend, on_epoch=rows, start=start,
-                                      callbacks=callbacks, checkpoint=checkpoint)  # fmt: skip
+                                      callbacks=callbacks, checkpoint=checkpoint,
+                                      comm=ranks)  # fmt: skip
     rows(history)  # if nothing was left to do
     interrupted = bool(history.attrs["interrupted"])
     if interrupted:
-        epochs = f"{len(history)} of {shared.several(recipe.epochs, 'epoch')}"
-        shared.note(f"interrupted after {epochs}" + "; nothing is saved" * (not len(history)))
+        shared.note_interruption(len(history), recipe.epochs)
         if not len(history):
             return INTERRUPTED
+    if not distributed.writes(ranks):
+        return INTERRUPTED if interrupted else 0
     try:
         packed = pack(model)
         tested, packed_is_right = _test(model, packed, data, recipe)
@@ -157,11 +168,7 @@ def _run(given: argparse.Namespace) -> int:
     except BaseException:
         rescue(model, given.output, f"RECIPES[{name!r}]().build()")
         raise
-    beside = "the bits only" if latents is None else "with latent weights to go on from"
-    log_line(
-        f"{given.output}: {os.path.getsize(path):,} bytes, {beside}; "
-        f"the packed model takes {packed.nbytes:,}"
-    )
+    shared.log_saved(given.output, packed, latents=latents is not None)
     return INTERRUPTED if interrupted else 0 if packed_is_right else 1
 
 
@@ -275,14 +282,7 @@ def _test(
     found = disagreements(model, packed, images)
     log_line(f"on {shared.several(len(images), 'test image')}: float {accuracy:.4f} "
           f"(loss {loss:.4f}), packed {right:.4f}, another label {found.labels:,}")  # fmt: skip
-    if found.labels or not found.packed_is_right:
-        shared.note(str(found))
-    if not found.packed_is_right:
-        shared.note(
-            "*** The packed model is wrong: expected the bits and labels of exact arithmetic "
-            f"wherever the two differ, got others ({found.unexplained:,} labels unexplained). "
-            "This is an error in minibnn; please report it."
-        )
+    shared.note_disagreements(found)
     figures = {
         "accuracy": right,
         "float_accuracy": accuracy,

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import os
 from dataclasses import replace
 from typing import Any
 
@@ -11,17 +10,18 @@ import numpy as np
 
 from minibnn.atomic_file import UnsyncedError
 from minibnn.backend import Backend, get_backend
-from minibnn.commands import shared
+from minibnn.commands import distributed, shared
 from minibnn.commands.epoch_rows import EpochRows
 from minibnn.commands.filming import filming, require_film
 from minibnn.commands.measured import measured_line, measures
 from minibnn.commands.rescue import rescue
 from minibnn.commands.terminal import log_line
-from minibnn.data import DataError, DataLoader
+from minibnn.data import DataLoader
 from minibnn.data.options import (
     Parts,
     read_parts_of,
     reading_of,
+    require_classes,
     require_no_mnist_options,
 )
 from minibnn.data.samples import Samples
@@ -31,6 +31,7 @@ from minibnn.default_network import (
     default_plan,
     default_recipe,
 )
+from minibnn.distributed import Ranks
 from minibnn.encoding import fit_codes
 from minibnn.functions import Identity
 from minibnn.input_contract import InputContract
@@ -39,6 +40,7 @@ from minibnn.losses import LogitCrossEntropy, MeanSquaredError
 from minibnn.packed import PackedModel, PackError, disagreements, pack, save_packed
 from minibnn.recipes import recipe_named
 from minibnn.signals import INTERRUPTED
+from minibnn.target_scale import TargetScale
 from minibnn.training.early_stopping import EarlyStopping
 from minibnn.training.fit import fit
 from minibnn.training.recipe import Recipe
@@ -85,14 +87,16 @@ def _share(text: str) -> float:
     return value
 
 
-def run(path: str, given: argparse.Namespace) -> int:
+def run(path: str, given: argparse.Namespace, ranks: Ranks | None = None) -> int:
     """Read, train, pack, test, save."""
     _check_options(path, given)
     checkpoint = shared.checkpoint(given)
-    output = shared.check_output(given.output)
+    output = given.output
+    if distributed.writes(ranks):
+        output = shared.check_output(output, shared.MODEL)
     reading = reading_of(given)
     parts = read_parts_of(path, reading, given.test)
-    _require_targets(path, parts.train)
+    require_classes(path, parts.train)
     recipe, how = _recipe(given, parts.train)
     weights = _class_weights(given.class_weight, parts.train.class_names)
     _require_packable(recipe, parts.train)
@@ -102,16 +106,18 @@ def run(path: str, given: argparse.Namespace) -> int:
     log_line(f"{path}: {parts.train.kind}{targets}")
     log_line(f"{how}, {shared.several(recipe.epochs, 'epoch')}, seed {seed}, {backend.name}")
     log_line(f"test part: {parts.chosen} ({shared.several(len(parts.test.x), 'sample')})")
-    with filming(given, parts.train.x, backend) as callbacks:
+    with filming(given, parts.train.x, backend, ranks) as callbacks:
         model, history = _train(
-            recipe, parts.train, given.validation, seed, backend, weights, callbacks, checkpoint
-        )
+            recipe, parts.train, given.validation, seed, backend, weights, callbacks, checkpoint,
+            ranks,
+        )  # fmt: skip
     interrupted = bool(history.attrs["interrupted"])
     if interrupted:
-        epochs = f"{len(history)} of {shared.several(recipe.epochs, 'epoch')}"
-        shared.note(f"interrupted after {epochs}" + "; nothing is saved" * (not len(history)))
+        shared.note_interruption(len(history), recipe.epochs)
         if not len(history):
             return INTERRUPTED
+    if not distributed.writes(ranks):
+        return INTERRUPTED if interrupted else 0
     try:
         packed = pack(model, **_names(parts.train))
         tested, packed_is_right = _test(model, packed, parts)
@@ -135,11 +141,7 @@ def run(path: str, given: argparse.Namespace) -> int:
     except BaseException:
         rescue(model, given.output, "your network")
         raise
-    beside = "the bits only" if latents is None else "with latent weights"
-    log_line(
-        f"{given.output}: {os.path.getsize(output):,} bytes, {beside}; "
-        f"the packed model takes {packed.nbytes:,}"
-    )
+    shared.log_saved(given.output, packed, latents=latents is not None)
     log_line(shared.next_step("evaluate", given.output, path))
     return INTERRUPTED if interrupted else 0 if packed_is_right else 1
 
@@ -168,15 +170,6 @@ def _check_options(path: str, given: argparse.Namespace) -> None:
     if given.bits is not None and given.encoding in ("bytes", "one-hot"):
         raise ValueError(
             f"--bits: expected a thermometer, got --encoding {given.encoding}; leave out --bits"
-        )
-
-
-def _require_targets(path: str, train: Samples) -> None:
-    """Raise DataError for a single class, of which nothing can be learnt."""
-    if train.class_names is not None and len(train.class_names) < 2:
-        raise DataError(
-            f"{path}: expected at least two classes, got {train.class_names[0]!r} only; name "
-            "another column: --target COLUMN"
         )
 
 
@@ -331,6 +324,7 @@ def _train(
     class_weight: Any,
     callbacks: list[object],
     checkpoint: Any,
+    ranks: Ranks | None,
 ) -> tuple[Sequential, Any]:
     """The trained model and its history."""
     rng = np.random.default_rng(seed)
@@ -338,12 +332,11 @@ def _train(
     if validation is not None:
         train, part = train.split(validation, rng=rng, stratify=train.class_names is not None)
     model = recipe.build().initialize(rng)
-    scale = _Scale.of(model, train)
+    scale = _scale_of(model, train)
+    inside = scale.inside if scale is not None else np.asarray
     batch = min(recipe.batch_size, len(train.x))
-    loader = DataLoader(
-        (train.x, scale.inside(train.y)), batch, shuffle=True, drop_last=True, rng=rng
-    )
-    held_out = None if part is None else DataLoader((part.x, scale.inside(part.y)), batch)
+    loader = DataLoader((train.x, inside(train.y)), batch, shuffle=True, drop_last=True, rng=rng)
+    held_out = None if part is None else DataLoader((part.x, inside(part.y)), batch)
     model.to(backend)
     schedule = recipe.decay(recipe.learning_rate, recipe.epochs, len(loader))
     every = max(1, recipe.epochs // ROWS)
@@ -364,11 +357,13 @@ def _train(
         on_epoch=rows,
         evaluate_train=every,
         checkpoint=checkpoint,
+        comm=ranks,
     )
     rows(history)  # if nothing was left to do
     if stops and stops[0].best_epoch:
         log_line(f"the values are those of epoch {stops[0].best_epoch}")
-    scale.put_into(model)
+    if scale is not None:
+        scale.put_into(model[-1])
     return model, history
 
 
@@ -378,44 +373,11 @@ def _columns(train: Samples, validated: bool) -> list[str]:
     return [f"{stem}_{part}" for stem in stems for part in parts]
 
 
-class _Scale:
-    """Targets that are numbers are learnt with mean 0 and variance 1; the last layer scales back.
-
-    Args:
-        mean: of the targets.
-        std: of the targets.
-    """
-
-    def __init__(self, mean: Any = None, std: Any = None) -> None:
-        self.mean, self.std = mean, std
-
-    @classmethod
-    def of(cls, model: Sequential, train: Samples) -> _Scale:
-        """The scale of the training targets, if the last layer can take it."""
-        last = list(model)[-1]
-        if train.class_names is not None or not _is_real(last):
-            return cls()
-        y = np.asarray(train.y, np.float64)
-        std = y.std(axis=0)
-        return cls(y.mean(axis=0), np.where(std > 0, std, 1.0))
-
-    def inside(self, y: Any) -> Any:
-        """The targets as the network learns them."""
-        if self.mean is None:
-            return y
-        return ((np.asarray(y, np.float64) - self.mean) / self.std).astype(np.float32)
-
-    def put_into(self, model: Sequential) -> None:
-        """Let the last layer give the targets as they are in the data."""
-        if self.mean is None:
-            return
-        last = list(model)[-1]
-        if not isinstance(last, Dense) or last.bias is None:
-            return
-        to_host, asarray = model.backend.to_host, model.backend.asarray
-        W, b = (np.float64(to_host(p.data)) for p in (last.weight, last.bias))
-        last.weight.data[...] = asarray((W * self.std).astype(np.float32))
-        last.bias.data[...] = asarray((b * self.std + self.mean).astype(np.float32))
+def _scale_of(model: Sequential, train: Samples) -> TargetScale | None:
+    """The scale of targets that are numbers, if the last layer can take it."""
+    if train.class_names is not None or not _is_real(model[-1]):
+        return None
+    return TargetScale(train.y)
 
 
 def _is_real(layer: Layer) -> bool:
@@ -436,12 +398,5 @@ def _test(model: Layer, packed: PackedModel, parts: Parts) -> tuple[dict[str, An
         return figures, True
     differ = disagreements(model, packed, x)
     figures["labels_differ"] = differ.labels
-    if differ.labels or not differ.packed_is_right:
-        shared.note(str(differ))
-    if not differ.packed_is_right:
-        shared.note(
-            "*** The packed model is wrong: expected the bits and labels of exact arithmetic "
-            f"wherever the two differ, got others ({differ.unexplained:,} labels unexplained). "
-            "This is an error in minibnn; please report it."
-        )
+    shared.note_disagreements(differ)
     return figures, differ.packed_is_right

@@ -13,10 +13,15 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from minibnn.backend import get_backend
-from minibnn.comparison.grid import Entry, Piece, compare, parse_piece, require_usable
+from minibnn.checks import integer
+from minibnn.comparison.grid import Entry, Piece, parse_piece, require_usable
+from minibnn.comparison.jobs import Pool
+from minibnn.comparison.mpi import mpi_jobs
 from minibnn.comparison.own import own_comparison
 from minibnn.comparison.picture import plot_comparison
 from minibnn.comparison.ranking import rank
+from minibnn.comparison.sweep import FailedRunsError, compare
+from minibnn.comparison.worker import RecipeCall, WorkerStartError
 from minibnn.data.mnist import load_by_options
 from minibnn.data.options import (
     add_data,
@@ -48,11 +53,20 @@ example:
 
   python -m minibnn compare sensor.csv --quantizers SignSTE ApproxSign SwishSign
 
+  python -m minibnn compare --seeds 20 --jobs 8 --resume
+  mpirun -n 64 python -m minibnn compare --seeds 100 --distributed --resume
+
+The last two can be killed at any moment: the same line again goes on. Table and runs.csv are the
+same for any number of jobs, except for the seconds. (With other numbers of BLAS threads, networks
+with real weights round otherwise. For them, set OPENBLAS_NUM_THREADS=1.) If a run fails, or its
+process is killed, the others are trained, the exit code is 1, and --resume trains what is missing.
+
 A PIECE is the name of a class of minibnn, or a call with plain arguments. An optimiser's first
 argument is its initial learning rate (default: the recipe's own), which decays as in the recipe.
 Bop has no learning rate: it flips the binary weights, and Adam trains all other parameters with
 the recipe's learning rate."""
 FILES = ("runs.csv", "table.txt", "comparison.png")
+CHECKPOINT = "checkpoint.json"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -87,12 +101,32 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--out", default="comparison", metavar="DIR",
         help="gets runs.csv, table.txt, config.json and, with matplotlib, comparison.png; "
         "default: %(default)s; those of an earlier comparison there are replaced at the end")
+    add("--jobs", type=int, metavar="N",
+        help="runs that are trained at a time, each in a process of its own, on its share of the "
+        "processors; default: 1")
+    add("--distributed", action="store_true",
+        help="train a run at a time in each process that mpirun starts, by mpi4py")
+    add("--resume", action="store_true",
+        help="go on with the unfinished comparison in --out, if there is one")
     # fmt: on
     add_reading(parser)
 
 
 def run(given: argparse.Namespace) -> int:
     """Run the comparison and print its table."""
+    if not given.distributed:
+        jobs = 1 if given.jobs is None else integer("compare", "--jobs", given.jobs, least=1)
+        return _run(given, jobs)
+    if given.jobs is not None:
+        raise ValueError(
+            f"--jobs: expected none beside --distributed, got {given.jobs}; start as many with "
+            f"mpirun -n {given.jobs}"
+        )
+    with mpi_jobs() as ranks:
+        return 0 if ranks is None else _run(given, ranks)
+
+
+def _run(given: argparse.Namespace, jobs: int | Pool) -> int:
     kinds = (
         (given.quantizers, Function),
         (given.weight_quantizers, Function),
@@ -106,18 +140,19 @@ def run(given: argparse.Namespace) -> int:
     backend = get_backend(given.device)
     if own is None:
         require_no_reading(given)
-        recipe = _of_epochs(recipe_named(given.recipe or "modern"), given.epochs)
-        require_usable(recipe, entries, given.seeds)
+        call = RecipeCall(_recipe, given.recipe or "modern", given.epochs)
+        require_usable(call(), entries, given.seeds)
         data = load_by_options(given.dataset, given.data_dir, verify=not given.no_verify)
         held_out = len(data.train_images) // 6 if given.held_out is None else given.held_out
         split = data.validation_split(held_out, np.random.default_rng(0))
         name, samples = data.name, "training images"
     else:
         require_no_mnist_options(given)
-        recipe, split = own_comparison(own, reading_of(given), given.recipe, given.held_out)
-        recipe = _of_epochs(recipe, given.epochs)
-        require_usable(recipe, entries, given.seeds)
+        reading = reading_of(given)
+        call, split = own_comparison(own, reading, given.recipe, given.held_out, given.epochs)
+        require_usable(call(), entries, given.seeds)
         held_out, name, samples = len(split.test_images), own, "training samples"
+    recipe = call()
     title = (
         f"{recipe.name} on {name}, {_several(recipe.epochs, 'epoch')}, "
         f"{_several(given.seeds, 'seed')}; "
@@ -138,7 +173,7 @@ def run(given: argparse.Namespace) -> int:
 
     def on_run(runs: pd.DataFrame) -> None:
         nonlocal finished
-        folder.write("runs.csv", runs.to_csv(index=False))
+        folder.write("runs.csv", runs.sort_index().to_csv(index=False))
         finished = len(runs)
         last = runs.iloc[-1]
         end = f"{last.accuracy:.4f}" if math.isfinite(last.loss) else "diverged, counts as 0"
@@ -148,7 +183,11 @@ def run(given: argparse.Namespace) -> int:
         )
 
     try:
-        runs = compare(recipe, entries, split, seeds=given.seeds, device=backend, on_run=on_run)
+        runs = compare(
+            call, entries, split, seeds=given.seeds, device=backend, on_run=on_run, jobs=jobs,
+            checkpoint=folder.path / CHECKPOINT, resume=given.resume,
+        )  # fmt: skip
+        folder.write("runs.csv", runs.to_csv(index=False))  # all may have been in the checkpoint
         ranking = rank(runs, resolution=1 / held_out)
         text = f"{title}\n\n{format_table(ranking)}\n"
         diverged = int(np.isinf(runs.loss).sum())
@@ -162,16 +201,25 @@ def run(given: argparse.Namespace) -> int:
             print(f"no comparison.png: {missing}", file=sys.stderr)
     except KeyboardInterrupt:
         file = folder.current / "runs.csv"
-        kept = f"the runs so far are in {file}" if finished else "no run was finished"
+        none = "no further run was finished" if given.resume else "no run was finished"
+        kept = f"the runs so far are in {file}" if finished else none
         print(f"interrupted; {kept}", file=sys.stderr)
         return 130
+    except (FailedRunsError, WorkerStartError) as error:
+        print(
+            f"error: {error}; what is finished is kept: the same command with --resume trains "
+            "only the rest",
+            file=sys.stderr,
+        )
+        return 1
     folder.finish()
     if own is not None:
         print(f"next: python -m minibnn train {shlex.join([own])} -o model.safetensors")
     return 0
 
 
-def _of_epochs(recipe: Recipe, epochs: int | None) -> Recipe:
+def _recipe(text: str, epochs: int | None) -> Recipe:
+    recipe = recipe_named(text)
     return recipe if epochs is None else replace(recipe, epochs=epochs)
 
 

@@ -1,4 +1,4 @@
-"""The grid: each quantizer with each optimiser, once for each seed."""
+"""The grid: each quantizer with each optimiser, once for each seed; one run of it."""
 
 from __future__ import annotations
 
@@ -6,11 +6,10 @@ import ast
 import inspect
 import math
 import time
-from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from functools import partial
 from itertools import product
-from typing import TYPE_CHECKING, Any
+from typing import Any, TypeAlias
 
 from minibnn import functions, optimizers
 from minibnn.backend import Backend
@@ -24,8 +23,8 @@ from minibnn.schedules import Schedule
 from minibnn.training import DivergedError
 from minibnn.training.recipe import Recipe
 
-if TYPE_CHECKING:
-    import pandas as pd
+# What is known of a finished run, by the names of the table's columns.
+Row: TypeAlias = dict[str, Any]
 
 
 @dataclass(frozen=True)
@@ -229,61 +228,51 @@ def require_usable(recipe: Recipe, entries: list[Entry], seeds: int) -> None:
         entry.require_usable(recipe)
 
 
-def compare(
-    recipe: Recipe,
-    entries: Iterable[Entry],
-    data: ImageDataset,
-    *,
-    seeds: int,
-    device: str | Backend = "cpu",
-    on_run: Callable[[pd.DataFrame], None] | None = None,
-) -> pd.DataFrame:
-    """Train each entry once for each seed, and collect the results.
+@dataclass(frozen=True)
+class Run:
+    """One training of a comparison.
 
-    With the same seed, all entries start from the same weights and see the same batches; only
-    their pieces differ. The outer loop is over seeds, so that an interrupted comparison has trained
-    all entries equally often.
-
-    Args:
-        recipe: the network and its training.
-        entries: what replaces its pieces.
-        data: a data set; for choosing, a validation split: ``data.validation_split(10_000, rng)``.
-        seeds: the number of seeds: 0, 1, 2, ... At least two give a spread; five are better.
-        device: see `get_backend`.
-        on_run: called after each run with all rows so far.
-
-    Returns:
-        A DataFrame with one row for each run. Its columns are ``entry``, ``seed``, ``accuracy`` and
-        ``loss`` (on the data's test part), ``loss_train`` and ``acc_train``, all after the last
-        epoch, and ``seconds``. A run that diverged counts as accuracy 0.
-
-    Raises:
-        ValueError: as from `require_usable`, before the first run.
-        KeyboardInterrupt: after Ctrl-C; `on_run` has received all finished runs.
+    Attributes:
+        number: its place, from 0: the outer loop is over seeds, so that an interrupted comparison
+            has trained all entries about equally often.
+        entry: what replaces the recipe's pieces.
+        seed: of all random numbers.
     """
-    import pandas as pd
 
-    entries = list(entries)
-    require_usable(recipe, entries, seeds)
-    rows: list[dict[str, Any]] = []
-    for seed, entry in product(range(seeds), entries):
+    number: int
+    entry: Entry
+    seed: int
+
+    def __str__(self) -> str:
+        return f"{self.entry}, seed {self.seed}"
+
+    def train(self, recipe: Recipe, data: ImageDataset, device: str | Backend) -> Row:
+        """Train; return the run's row of the table. If it diverges, its accuracy is 0.
+
+        Raises:
+            KeyboardInterrupt: after Ctrl-C.
+            Exception: whatever the training raises.
+        """
         start = time.perf_counter()
-        changed = replace(entry.applied_to(recipe), held_out=0)
+        changed = replace(self.entry.applied_to(recipe), held_out=0)
         try:
-            _, history = changed.train(data, seed=seed, device=device, progress=False)
+            _, history = changed.train(data, seed=self.seed, device=device, progress=False)
             if history.attrs["interrupted"]:
                 raise KeyboardInterrupt
             last = history.iloc[-1]
             end = {
-                "accuracy": last.acc_test,
-                "loss": last.loss_test,
-                "acc_train": last.acc_train,
-                "loss_train": last.loss_train,
+                "accuracy": float(last.acc_test),
+                "loss": float(last.loss_test),
+                "acc_train": float(last.acc_train),
+                "loss_train": float(last.loss_train),
             }
         except DivergedError:
             end = {"accuracy": 0.0, "loss": math.inf, "acc_train": 0.0, "loss_train": math.inf}
         seconds = time.perf_counter() - start
-        rows.append({"entry": str(entry), "seed": seed, **end, "seconds": seconds})
-        if on_run is not None:
-            on_run(pd.DataFrame(rows))
-    return pd.DataFrame(rows)
+        return {"entry": str(self.entry), "seed": self.seed, **end, "seconds": seconds}
+
+
+def runs_of(entries: list[Entry], seeds: int) -> list[Run]:
+    """All runs, in their order."""
+    pairs = product(range(seeds), entries)
+    return [Run(number, entry, seed) for number, (seed, entry) in enumerate(pairs)]

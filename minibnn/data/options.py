@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from minibnn.data.aligned import aligned
+from minibnn.data.errors import SamplesError
 from minibnn.data.read import read_parts, read_samples
 from minibnn.data.samples import Samples
 
@@ -181,6 +182,14 @@ def read_parts_of(
     if samples.groups is not None:
         by = f", no {reading.get('group')} in both"
     return Parts(train, other, f"a fifth, held out{by}")
+
+
+def require_classes(path: str, samples: Samples) -> None:
+    """Raise SamplesError for targets of a single class, of which nothing can be learnt."""
+    names = samples.class_names
+    if names is not None and len(names) < 2:
+        got = f"1 class, {names[0]!r}"
+        raise SamplesError(path, "at least 2 classes", got, "name another column: --target COLUMN")
 
 
 def has_parts(path: str) -> bool:

@@ -16,7 +16,7 @@ from collections.abc import Sequence
 from minibnn.data.errors import DatasetNotFoundError, SamplesError
 from minibnn.data.samples import Samples
 
-__all__ = ["read_parts", "read_samples"]
+__all__ = ["ENDINGS", "read_parts", "read_samples"]
 
 _TABLES = (".csv", ".tsv", ".tab", ".txt", ".data")
 _ARRAYS = (".npz", ".npy")
@@ -33,6 +33,7 @@ _OTHERS = {
     ".jpeg": "name the folder of images",
     ".safetensors": "name the data that it is to see", ".onnx": "name the data that it is to see",
 }  # fmt: skip
+ENDINGS = (*_TABLES, *_ARRAYS, *_OTHERS)  # of the files that it knows, also of those it cannot read
 
 
 def read_samples(

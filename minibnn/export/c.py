@@ -56,8 +56,8 @@ def export_c(
         packed: the model.
         path: of the file.
         name: prefix of all names in the file; in capitals for macros.
-        images: (n, *input_shape) of the input's dtype, at least one, for the self-test; by default
-            twelve examples. They take flash only if the self-test is compiled.
+        images: ``(n, *input_shape)`` of the input's dtype, at least one, for the self-test; by
+            default twelve examples. They take flash only if the self-test is compiled.
 
     Raises:
         TypeError: if `packed` is not a PackedModel.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import ClassVar
 
 from minibnn.backend import Array, backend_of
 from minibnn.functions.base import Function
@@ -38,6 +39,8 @@ class AdaSTE(Function):
     >>> AdaSTE().backward(-np.ones(4), x)
     array([-0.5, -1. , -1. , -0. ])
     """
+
+    linear: ClassVar[bool] = False
 
     def forward(self, x: Array) -> Array:
         """+1 where ``x >= 0``, else -1."""

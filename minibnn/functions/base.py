@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 
@@ -39,10 +39,14 @@ class Function(Stateful, ABC):
     declaration is neither needed nor read. See `weight_levels`.
 
     Attributes:
+        linear: whether ``backward(a + b, x)`` is ``backward(a, x) + backward(b, x)``, as where dy
+            is multiplied by a slope; False if the slope depends on dy, as in `AdaSTE`. Several
+            ranks call the backward of such a weight quantizer on the sum of their dy.
         bits: how many bits one value takes if the function quantizes a weight: 1 for two values,
             32 for real numbers. Each access computes it anew, in milliseconds.
     """
 
+    linear: ClassVar[bool] = True
     bits: int = _Bits()  # type: ignore[assignment]
 
     def __repr__(self) -> str:

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from minibnn.backend import Array, backend_of, batch_mean, batch_sum
+from minibnn.backend import Array, backend_of, batch_mean, batch_sum, over_whole_batch
 from minibnn.checks import integer, number
 from minibnn.initializers import Fill
 from minibnn.layers.base import Layer
@@ -67,7 +67,8 @@ def batch_norm_gradient(
         dgamma = sum of dy x_hat
         dx     = gamma inv_std (dy - x_hat dgamma / n - dbeta / n)
 
-    n is the number of values that a channel has in the batch.
+    n is the number of values that a channel has in the batch. Of a batch in parts, dbeta and dgamma
+    are those of this part, and dx has the sums over all parts in their place.
 
     Shapes: dy, x_hat and dx (batch, ..., channels); all others (channels,).
 
@@ -84,7 +85,7 @@ def batch_norm_gradient(
     dgamma = batch_sum(dy * x_hat, out=dgamma)
     if not need_dx:
         return None
-    n = math.prod(dy.shape[:-1])
+    n, dgamma, dbeta = over_whole_batch(math.prod(dy.shape[:-1]), dgamma, dbeta)
     # The dx above, multiplied out: products of (channels,) arrays first, to save passes over dy.
     scale = gamma * inv_std
     return scale * dy - (scale * dgamma / n) * x_hat - scale * dbeta / n
@@ -215,7 +216,7 @@ class BatchNorm(Normalization):
     def forward(self, x: Array, *, train: bool = False) -> Array:
         """``gamma x_hat + beta``, by the batch's statistics in training, else the running ones."""
         self.check_input(x)
-        n = x.size // self.channels  # of each channel
+        (n,) = over_whole_batch(x.size // self.channels)  # of each channel
         if x.ndim < 2 or x.shape[-1] != self.channels or (train and n < 2):
             raise wrong_batch(self, x, self.channels)
         gamma = 1 if self.gamma is None else self.gamma.data

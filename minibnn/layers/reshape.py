@@ -40,7 +40,7 @@ class Flatten(Layer):
 class Reshape(Layer):
     """Give each sample another shape, in row-major order.
 
-    Shapes: x (batch, ...) of any dtype, y (batch, *shape).
+    Shapes: x (batch, ...) of any dtype, y ``(batch, *shape)``.
 
     Args:
         shape: of a sample; ``(28, 28, 1)`` turns images of bytes into images with one channel.
@@ -62,7 +62,7 @@ class Reshape(Layer):
         return f"Reshape({self.shape})"
 
     def forward(self, x: Array, *, train: bool = False) -> Array:
-        """`x` reshaped to (batch, *shape)."""
+        """`x` reshaped to ``(batch, *shape)``."""
         backend_of(x)
         if x.ndim < 1 or math.prod(x.shape[1:]) != math.prod(self.shape):
             raise ValueError(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from minibnn.backend import Array, backend_of, batch_mean, batch_sum
+from minibnn.backend import Array, backend_of, batch_mean, batch_sum, over_whole_batch
 from minibnn.functions.power_of_two import PowerOfTwo
 from minibnn.initializers import Fill
 from minibnn.layers.input_errors import wrong_batch
@@ -75,7 +75,7 @@ class ShiftBatchNorm(Normalization):
     def forward(self, x: Array, *, train: bool = False) -> Array:
         """``AP2(gamma) (c AP2(r)) + beta``, with the batch's statistics in training."""
         self.check_input(x)
-        n = x.size // self.channels
+        (n,) = over_whole_batch(x.size // self.channels)
         if x.ndim < 2 or x.shape[-1] != self.channels or (train and n < 2):
             raise wrong_batch(self, x, self.channels)
         gamma = self.ap2.forward(self.gamma.data)
@@ -106,7 +106,7 @@ class ShiftBatchNorm(Normalization):
         self.gamma.grad[...] = dy_c * r_ap2
         if not need_dx:
             return None
-        n = dy.size // self.channels
+        n, dy_c = over_whole_batch(dy.size // self.channels, dy_c)
         dr = gamma * dy_c
         dvar = -r * r * r * dr / 2
         dc = c + c_ap2

@@ -23,7 +23,7 @@ class BinaryCrossEntropy(ValueLoss):
                =  1/(N K) sum_n sum_k (max(z, 0) - z t + log(1 + exp(-|z|)))
         dL/dz  = (p - t) / (N K)  =  ((1 - t) p(z) - t p(-z)) / (N K)
 
-    The second forms are the ones computed: exp(-|z|) does not overflow, and for t = 1 a small
+    The second forms are the ones computed: ``exp(-|z|)`` does not overflow, and for t = 1 a small
     p(-z) is not lost in 1 - p.
 
     Shapes: outputs z (N, 1) or (N,) for two classes, (N, labels) for several labels, float; targets

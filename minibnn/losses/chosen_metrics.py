@@ -119,13 +119,21 @@ class R2(Metric):
             )
         xp = backend_of(sums).xp
         w = xp.ones((samples, 1)) if weights is None else weights.astype(np.float64)[:, None]
-        errors, means, scatter = sums[:-1].reshape(3, -1)  # views
-        before, weight = sums[-1].copy(), w.sum()
-        after = before + weight
+        weight = w.sum()
         mean = t[0] + (w * (t - t[0])).sum(axis=0) / xp.where(weight > 0, weight, 1)
-        away, share = mean - means, weight / xp.where(after > 0, after, 1)
-        errors += (w * (t - y) ** 2).sum(axis=0)
-        scatter += (w * (t - mean) ** 2).sum(axis=0) + before * share * away**2
+        of_batch = [(w * (t - y) ** 2).sum(axis=0), mean, (w * (t - mean) ** 2).sum(axis=0)]
+        self.merge(sums, xp.concatenate([*of_batch, weight.reshape(1)]))
+
+    def merge(self, sums: Array, others: Array) -> None:
+        """The variance of both together also has the distance between their means."""
+        xp = backend_of(sums).xp
+        errors, means, scatter = sums[:-1].reshape(3, -1)  # views
+        its_errors, its_means, its_scatter = others[:-1].reshape(3, -1)
+        before, weight = sums[-1].copy(), others[-1]
+        after = before + weight
+        away, share = its_means - means, weight / xp.where(after > 0, after, 1)
+        errors += its_errors
+        scatter += its_scatter + before * share * away**2
         means += share * away
         sums[-1] = after
 

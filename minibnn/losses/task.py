@@ -94,6 +94,13 @@ class Metric(ABC):
         the samples, or None for 1 each.
         """
 
+    def merge(self, sums: Array, others: Array) -> None:
+        """Add the sums over other samples to the sums, in place; several ranks compute them.
+
+        By default number by number. Override it if `add` does more than add.
+        """
+        sums += others
+
     def value(self, sums: Array, weight: Array | float) -> Array:
         """The metric, as a 0-d array: by default a mean, the first sum over `weight`.
 

@@ -10,6 +10,7 @@ from minibnn.backend import Array
 from minibnn.checks import number
 from minibnn.optimizers.base import FlatOptimizer, Optimizer
 from minibnn.optimizers.group import OptimizerGroup
+from minibnn.parameter import FlatStore, Parameter
 
 
 def clip_gradients(optimizer: Optimizer, norm: float) -> Array:
@@ -49,7 +50,7 @@ def clip_gradients(optimizer: Optimizer, norm: float) -> Array:
     norm = check_norm("clip_gradients", norm)
     optimizer.require_gradients()  # before the gradients are read, which counts as a use
     xp = optimizer.backend.xp
-    gradients = _gradients(optimizer)
+    gradients = [holder.grad for holder in gradient_holders(optimizer)]
     total = xp.zeros((), np.float64)
     with np.errstate(over="ignore", invalid="ignore"):  # the next step refuses such gradients
         for g in gradients:
@@ -62,13 +63,13 @@ def clip_gradients(optimizer: Optimizer, norm: float) -> Array:
     return before
 
 
-def _gradients(optimizer: Optimizer) -> list[Array]:
-    """All gradients; those of a flat store as one array."""
+def gradient_holders(optimizer: Optimizer) -> list[FlatStore | Parameter]:
+    """What has the gradients, as `grad`: flat stores, or an optimiser's own single parameters."""
     if isinstance(optimizer, OptimizerGroup):
-        return [g for member in optimizer.optimizers for g in _gradients(member)]
+        return [holder for member in optimizer.optimizers for holder in gradient_holders(member)]
     if isinstance(optimizer, FlatOptimizer):
-        return [optimizer.store.grad]
-    return [p.grad for p in optimizer.parameters]
+        return [optimizer.store]
+    return list(optimizer.parameters)
 
 
 def check_norm(who: str, norm: float, name: str = "norm") -> float:

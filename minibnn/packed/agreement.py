@@ -116,7 +116,7 @@ def disagreements(model: Layer, packed: PackedModel, images: Array) -> Disagreem
     Args:
         model: the model that was packed.
         packed: its packed form.
-        images: (batch, *input_shape) of the packed model's dtype, on the model's device.
+        images: ``(batch, *input_shape)`` of the packed model's dtype, on the model's device.
 
     Raises:
         TypeError: for arguments of other types, and images of another dtype.

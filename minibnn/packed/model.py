@@ -123,7 +123,7 @@ class PackedModel:
         A single score (of a model trained by `BinaryCrossEntropy`) says 1 from 0 on, else 0. If the
         model was packed with ``numbers=True``, the numbers: ``score / 2^shift``, exactly.
 
-        Shapes: images (batch, *input_shape) of `input_dtype`; labels (batch,); numbers float64
+        Shapes: images ``(batch, *input_shape)`` of `input_dtype`; labels (batch,); numbers float64
         (batch,) for one output, else (batch, outputs).
 
         Args:

@@ -14,7 +14,7 @@ from minibnn.layers import Layer
 from minibnn.losses import Loss
 from minibnn.optimizers import Optimizer
 from minibnn.optimizers.base import FlatOptimizer
-from minibnn.state import Stateful, has_state, parts_of
+from minibnn.state import Stateful, has_own_state, has_state, parts_of
 
 OURS = "minibnn."  # classes in these modules leave their arguments out of their state
 
@@ -51,14 +51,6 @@ def flat(optimizer: Optimizer) -> Iterator[Optimizer]:
         return
     for member in members:
         yield from flat(member)
-
-
-def has_own_state(value: Any) -> bool:
-    """Whether a class of a user's defines `state`."""
-    for base in type(value).__mro__:
-        if "state" in vars(base):
-            return not base.__module__.startswith(OURS)
-    return False
 
 
 def _with_state(owner: Any) -> Iterator[Any]:

@@ -186,8 +186,11 @@ class Saver:
         self._passed = 0  # steps or epochs since the last checkpoint
         self._saved_at = time.monotonic()  # whatever happens to the clock
 
-    def restore(self) -> None:
+    def restore(self) -> bool:
         """Put what was saved back into the parts, or check that they can be saved.
+
+        Returns:
+            whether there was anything to put back.
 
         Raises:
             CheckpointError: for a file that is there without ``resume=True``, that is not a whole
@@ -202,7 +205,7 @@ class Saver:
         flatten(own)  # raises for what a file cannot hold, before it is needed
         self._form = form_of(own)
         if not os.path.exists(path):
-            return
+            return False
         if not self._checkpoint.resume:
             raise WrongCheckpointError(
                 f"{path}: expected no file yet, got one; go on from it with "
@@ -218,7 +221,7 @@ class Saver:
                 f"{path}: training goes on, but from here its last bits will differ from those of "
                 f"an uninterrupted one: {'; '.join(different)}",
                 UserWarning,
-                stacklevel=5,
+                stacklevel=6,
             )
         loader = "training batches"
         if own[loader].get("seed") != state[loader].get("seed"):
@@ -226,12 +229,13 @@ class Saver:
                 f"{path}: training goes on with the file's seed of the {loader}, which is another "
                 "one than here; for a training with another seed, choose another file",
                 UserWarning,
-                stacklevel=5,
+                stacklevel=6,
             )
         for name, part in self._parts.items():
             part.restore(state.get(name, {}))
         self._note_saved()
         _say("info", "%s: resumed after %s", path, self._saved)
+        return True
 
     def note_step(self) -> None:
         """Look whether the first two steps change something that no state has.

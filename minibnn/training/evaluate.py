@@ -14,6 +14,7 @@ from minibnn.checks import require
 from minibnn.data.epochs import Loader
 from minibnn.data.iterable import IterableLoader
 from minibnn.data.loader import DataLoader
+from minibnn.distributed import Ranks
 from minibnn.inspection.recorder import bytes_a_sample
 from minibnn.layers import Layer
 from minibnn.losses import Loss, Metric, Task
@@ -132,6 +133,7 @@ def device_metrics(
     task: Task,
     at_once: int | None = None,
     stop: Callable[[], bool] | None = None,
+    ranks: Ranks | None = None,
 ) -> Array:
     """``[mean loss, *metrics]`` as an array of the data's backend, without waiting for it.
 
@@ -143,6 +145,8 @@ def device_metrics(
         task: the loss's task for these data.
         at_once: the result of `samples_at_once`, for repeated calls.
         stop: called before each batch; the evaluation ends if it returns True.
+        ranks: those that share the batches. The sums over all of them are the same for any number
+            of ranks.
 
     Raises:
         StoppedError: if it was ended.
@@ -150,23 +154,44 @@ def device_metrics(
     xp = data.backend.xp
     loss = copy.copy(loss)  # the caller may be between its forward and its backward
     ends = np.cumsum([1, *(metric.size(task) for metric in metrics)]).tolist()
-    sums = xp.zeros(ends[-1], dtype=np.float64)
-    own = [sums[first:last] for first, last in pairwise(ends)]
     if at_once is None:
         at_once = samples_at_once(model, data)
-    total: Any = 0
-    for x, targets, *more in data.in_order(at_once):
-        if stop is not None and stop():
-            raise StoppedError
-        weights = more[0] if more else None
+
+    def add(sums: Array, x: Array, targets: Array, weights: Array | None = None) -> Any:
+        """Add a batch's loss and metrics to their sums; return its weight."""
         outputs = model.forward(x)
         value = loss.weighted_forward(outputs, targets, weights).astype(np.float64)
         weight = len(x) if weights is None else weights.sum(dtype=np.float64)
         sums[0] += value * weight
-        total = total + weight
-        for metric, its in zip(metrics, own, strict=True):
-            metric.add(its, task, outputs, targets, weights)
-    values = [metric.value(its, total) for metric, its in zip(metrics, own, strict=True)]
+        for metric, (first, last) in zip(metrics, pairwise(ends), strict=True):
+            metric.add(sums[first:last], task, outputs, targets, weights)
+        return weight
+
+    sums, total = xp.zeros(ends[-1], dtype=np.float64), 0
+    if ranks is None:
+        for batch in data.in_order(at_once):
+            if stop is not None and stop():
+                raise StoppedError
+            total = total + add(sums, *batch)
+    else:
+        rows = []
+        for number, batch in enumerate(data.in_order(at_once)):
+            if number % ranks.size == ranks.rank:
+                own = xp.zeros(ends[-1] + 1, dtype=np.float64)
+                own[-1] = add(own[:-1], *batch)
+                rows.append(own)
+        every = ranks.in_turn(data.backend.to_host(xp.stack(rows)) if rows else np.zeros((0, 0)))
+        host = np.zeros(ends[-1])
+        for row in every:
+            host[0] += row[0]
+            for metric, (first, last) in zip(metrics, pairwise(ends), strict=True):
+                metric.merge(host[first:last], row[first:last])
+            total = total + row[-1]
+        sums = data.backend.asarray(host)
+    values = [
+        metric.value(sums[first:last], total)
+        for metric, (first, last) in zip(metrics, pairwise(ends), strict=True)
+    ]
     return xp.stack([sums[0] / total, *values])
 
 

@@ -10,6 +10,7 @@ import numpy as np
 from minibnn.backend import Array
 from minibnn.checks import integer
 from minibnn.data.epochs import Loader
+from minibnn.distributed import Ranks
 from minibnn.layers import Layer
 from minibnn.losses import Loss, Metric, Task
 from minibnn.training.evaluate import device_metrics, samples_at_once
@@ -29,6 +30,7 @@ class Evaluations:
         data: the data sets by name.
         evaluate_train: after every how many epochs the one named "train" is evaluated; None for
             never. The others are evaluated after each.
+        ranks: those that share the work, if there are several.
 
     Attributes:
         columns: their names in the history. If the training set is not evaluated after each epoch,
@@ -43,6 +45,7 @@ class Evaluations:
         metrics: Sequence[Metric],
         data: Mapping[str, Loader],
         evaluate_train: int | None,
+        ranks: Ranks | None = None,
     ) -> None:
         if evaluate_train is not None:
             evaluate_train = _every(evaluate_train)
@@ -52,6 +55,7 @@ class Evaluations:
         self.metrics = metrics
         self.data = {k: v for k, v in data.items() if k != "train" or evaluate_train is not None}
         self.train_every = evaluate_train
+        self.ranks = ranks
         steps = [] if evaluate_train == 1 else [OF_STEPS]
         self.columns = [*steps, *columns_of(metrics, list(self.data))]
         self._at_once = {name: samples_at_once(model, its) for name, its in self.data.items()}
@@ -70,7 +74,7 @@ class Evaluations:
         return [
             device_metrics(
                 self.model, self.data[name], self.loss, self.metrics, self.task,
-                self._at_once[name], stop,
+                self._at_once[name], stop, self.ranks,
             )
             for name in self.due(epoch)
         ]  # fmt: skip

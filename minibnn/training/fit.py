@@ -36,11 +36,14 @@ from minibnn.training.flips import Flips
 from minibnn.training.progress import Progress
 from minibnn.training.saving import saving, settings_of
 from minibnn.training.step import PlainSteps, check_training
+from minibnn.training.together import Alone, together
 
 if TYPE_CHECKING:
     import pandas as pd
 
+    from minibnn.distributed import Ranks
     from minibnn.training.checkpoint import Checkpoint, Saver
+    from minibnn.training.saving import Follower
 
 LAST = 50  # batches whose mean loss is shown while an epoch runs
 
@@ -63,6 +66,7 @@ def fit(
     on_epoch: Callable[[pd.DataFrame], object] | None = None,
     capture: bool | None = None,
     checkpoint: Checkpoint | None = None,
+    comm: Ranks | Any = None,
 ) -> pd.DataFrame:
     """Train a model and return its history.
 
@@ -73,7 +77,8 @@ def fit(
     metrics are read once an epoch.
 
     On a GPU, steps are replays of a captured step (`CapturedSteps`): the same computation, without
-    Python in between. ``history.attrs["captured"]`` says whether this was possible.
+    Python in between. ``history.attrs["captured"]`` says whether this was possible. With `comm` it
+    is not: those are plain steps.
 
     After Ctrl-C, the current batch is finished (on a GPU, all captured steps that are queued), and
     the history of the completed epochs is returned, with ``history.attrs["interrupted"] = True``. A
@@ -111,12 +116,16 @@ def fit(
         progress: whether to show progress on stderr: a bar in a terminal, a line in a notebook,
             else a line for each epoch. None shows it in a terminal and a notebook only.
         on_epoch: a function, called after each epoch with the history so far; True stops.
-        capture: whether to replay captured steps; None captures on a GPU. If that is not possible,
-            a warning says why, and training continues with plain steps.
+        capture: whether to replay captured steps; None captures on a GPU, without `comm`. If that
+            is not possible, a warning says why, and training continues with plain steps.
         checkpoint: where and how often to save the training; see `Checkpoint`. One with
             ``resume=True`` continues the training in its file: everything is put back into the
             arguments, which have to be made as they were at first. If `on_epoch` or a callback has
             `state` and `restore`, these are saved as well.
+        comm: the ranks that train together, each with a part of every batch: `Ranks`, such as
+            ``Ranks("exact")``, or an mpi4py communicator, for ``Ranks("sum", comm)``. Every rank
+            makes the same call, with the same data and values. Callbacks run on every rank; rank 0
+            writes the checkpoint and shows progress. An error on one rank ends all.
 
     Returns:
         A pandas DataFrame with the index ``epoch``, from 1, and the columns ``loss_train``,
@@ -131,9 +140,9 @@ def fit(
         DivergedError: if the loss of a batch or a gradient is not finite, before the update; or if
             the loss after an epoch, or a parameter, is not finite. The message says where it began.
         ValueError: if the loss does not take such targets (a label without an output, say), or if
-            the optimiser has none of the model's parameters; for ``capture=True`` on the CPU; for a
-            `train` in the middle of an epoch; for a fraction that leaves no samples; for both
-            `validation` and `test`.
+            the optimiser has none of the model's parameters; for ``capture=True`` on the CPU or
+            with `comm`; for a `train` in the middle of an epoch; for a fraction that leaves no
+            samples; for both `validation` and `test`.
         TypeError: if `train` or `validation` is not a loader, or the loss or the optimiser is a
             class instead of an object.
         RuntimeError: if the optimiser's parameters were moved after it was made.
@@ -144,6 +153,33 @@ def fit(
     An error from a callback, a metric or a loader is raised as it is; its attribute `history` has
     the epochs that were complete.
     """
+    with together(comm) as company:
+        return _fit(
+            company, model, train, test, loss, optimizer, epochs, validation, evaluate_train,
+            metrics, class_weight, clip_norm, callbacks, progress, on_epoch, capture, checkpoint,
+        )  # fmt: skip
+
+
+def _fit(
+    company: Alone,
+    model: Layer,
+    train: Loader,
+    test: Loader | None,
+    loss: Loss,
+    optimizer: Optimizer,
+    epochs: int,
+    validation: Loader | float | None,
+    evaluate_train: int | None,
+    metrics: Sequence[Asked] | None,
+    class_weight: Given | None,
+    clip_norm: float | None,
+    callbacks: Sequence[object],
+    progress: bool | None,
+    on_epoch: Callable[[pd.DataFrame], object] | None,
+    capture: bool | None,
+    checkpoint: Checkpoint | None,
+) -> pd.DataFrame:
+    """See `fit`."""
     epochs = integer("fit", "epochs", epochs)
     if epochs < 1:
         raise ValueError(f"fit: expected at least 1 epoch, got {epochs}")
@@ -167,11 +203,11 @@ def fit(
 
     _, labels, *own = train.look() if isinstance(train, DataLoader) else (None, None)
     weights = class_weights(class_weight, task, labels, model.backend, *own)
-    steps = _steps(capture, calls, model)(
-        model, loss, optimizer, clip_norm=clip_norm, class_weights=weights
-    )
+    steps = company.steps(
+        _steps(capture, calls, model, company.ranks), changing=bool(calls.each_step)
+    )(model, loss, optimizer, clip_norm=clip_norm, class_weights=weights)
     reported = metrics_of(metrics, task, "fit")
-    evaluations = Evaluations(model, loss, task, reported, data, evaluate_train)
+    evaluations = Evaluations(model, loss, task, reported, data, evaluate_train, company.ranks)
     if metrics and not evaluations.data:
         raise ValueError(
             "fit: expected data to evaluate metrics on, got none; pass validation=0.1, or leave "
@@ -184,6 +220,14 @@ def fit(
     if has_state(on_epoch):
         parts["on_epoch"] = on_epoch
     settings = settings_of(clip_norm=clip_norm, class_weight=described(class_weight))
+    settings |= company.settings()
+    how_long = {
+        "epochs": epochs,
+        "columns of the history": history.columns,
+        "evaluate_train": evaluate_train,
+        "a checkpoint": checkpoint is not None,
+    }
+    company.begin(model, loss, optimizer, train, held_out, {**settings, **how_long})
 
     def table() -> pd.DataFrame:
         return history.table(captured=steps.captured, stopped=calls.stopped)
@@ -195,8 +239,8 @@ def fit(
     calls.begin(model, table)
     with (
         Interrupt(ending=checkpoint is not None) as interrupt,
-        saving(checkpoint, parts, held_out, settings) as saver,
-        display_for(epochs, len(train), progress) as display,
+        saving(checkpoint, parts, held_out, settings, company) as saver,
+        display_for(epochs, len(train), progress if company.first else False) as display,
     ):
         if train.position not in (0, len(history.losses)):
             raise ValueError(
@@ -206,7 +250,7 @@ def fit(
             )
 
         def stopping() -> bool:
-            return bool(interrupt.requested)
+            return bool(company.signal(interrupt))
 
         each_step = bool(calls.each_step)
 
@@ -218,6 +262,7 @@ def fit(
                 saver.note_step()
                 if saver.due(steps=count):
                     save_within_epoch(saver, model.backend.to_host(steps.losses_so_far()))
+            calls.stopped = company.agree(interrupt, calls.stopped)
             return stopping() or calls.stopped
 
         def last_losses() -> float | None:
@@ -225,7 +270,7 @@ def fit(
             host = model.backend.host
             return float(steps.losses_so_far()[-LAST:].mean()) if host else None
 
-        def save_within_epoch(saver: Saver, new: np.ndarray[Any, Any]) -> None:
+        def save_within_epoch(saver: Saver | Follower, new: np.ndarray[Any, Any]) -> None:
             """Save, unless the training has diverged: then the last good checkpoint stays."""
             finite = _all_finite(model)
             if np.isfinite(new).all() and model.backend.to_host(finite).all():
@@ -272,8 +317,10 @@ def fit(
                 row = evaluations.row(epoch, values, of_steps.tolist())
                 history.add([*row, *of_flips])
                 display.end(dict(zip(history.columns, history.rows[-1], strict=True)))
+                company.compare_values(model, loss, optimizer, epoch)
                 calls.losses(of_steps)
                 calls.epoch(table)
+                calls.stopped = company.agree(interrupt, calls.stopped)
                 ended = epoch == epochs or calls.stopped
                 if saver is not None and (saver.due(epochs=1) or ended):
                     saver.save()
@@ -294,9 +341,10 @@ def fit(
         finally:
             whole.epoch = train.epoch  # of which `train` may be a part
     if saver is not None and stopping():
-        saver.say_how_to_go_on(interrupt.requested)
-        if interrupt.requested != signal.SIGINT or not _is_interactive():
-            raise SystemExit(128 + interrupt.requested)
+        number = company.signal(interrupt)
+        saver.say_how_to_go_on(number)
+        if number != signal.SIGINT or not _is_interactive():
+            raise company.exit(128 + number)
     return history.table(captured=steps.captured, interrupted=stopping(), stopped=calls.stopped)
 
 
@@ -330,8 +378,17 @@ def _loaders(
     return train, ("validation", part)
 
 
-def _steps(capture: bool | None, calls: Callbacks, model: Layer) -> type[PlainSteps]:
+def _steps(
+    capture: bool | None, calls: Callbacks, model: Layer, ranks: Ranks | None
+) -> type[PlainSteps]:
     """Captured steps or plain ones."""
+    if ranks is not None:
+        if capture:
+            raise ValueError(
+                "fit: expected capture=None with comm, since the steps of several ranks cannot be "
+                "captured, got True; leave capture out"
+            )
+        return PlainSteps
     capturing = not model.backend.host if capture is None else capture
     if capturing and model.backend.host:
         raise ValueError(
@@ -345,7 +402,7 @@ def _steps(capture: bool | None, calls: Callbacks, model: Layer) -> type[PlainSt
             f"training without a captured step: {name} has on_step, which may change something "
             "after each step",
             UserWarning,
-            stacklevel=3,
+            stacklevel=4,
         )
         return PlainSteps
     return CapturedSteps if capturing else PlainSteps

@@ -69,6 +69,10 @@ def circumstances(backend: Backend) -> dict[str, str]:
         "the processor's kind": platform.machine(),
         "NumPy's instruction sets": _instruction_sets(),
     }
+    if not backend.host:
+        from minibnn.backend.cuda.device import kind_of_gpu
+
+        found |= kind_of_gpu(backend.xp)
     libraries = [info for info in threadpool_info() if info["user_api"] == "blas"]
     for key, name in (
         ("internal_api", "the kind"),

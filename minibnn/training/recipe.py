@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, fields, replace
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 from minibnn.backend import Array, Backend
 from minibnn.checks import generator, integer, number
@@ -21,6 +21,8 @@ from minibnn.training.fit import fit
 
 if TYPE_CHECKING:
     import pandas as pd
+
+    from minibnn.distributed import Ranks
 
 # Makes a schedule from the initial learning rate, the epochs, and the updates in an epoch.
 Decay: TypeAlias = Callable[[float, int, int], Schedule]
@@ -126,6 +128,7 @@ class Recipe:
         callbacks: Sequence[object] = (),
         capture: bool | None = None,
         checkpoint: Checkpoint | None = None,
+        comm: Ranks | Any = None,
         **changes: object,
     ) -> tuple[Sequential, pd.DataFrame]:
         """Train a new network; return it and its history.
@@ -144,6 +147,7 @@ class Recipe:
             capture: see `fit`.
             checkpoint: see `fit`; the best values so far are saved as well. To resume, call `train`
                 with the same arguments again.
+            comm: see `fit`; every rank returns the same model and history.
             changes: other values for attributes of the recipe, such as
                 ``epochs=3, learning_rate=1e-3``.
 
@@ -194,6 +198,7 @@ class Recipe:
             callbacks=callbacks,
             capture=capture,
             checkpoint=checkpoint,
+            comm=comm,
         )
         if best is not None:
             best.put_back()

@@ -10,6 +10,7 @@ from minibnn.checks import require
 from minibnn.data.epochs import Loader
 from minibnn.state import has_state
 from minibnn.training.callbacks import Callbacks
+from minibnn.training.together import Alone
 
 if TYPE_CHECKING:
     from minibnn.training.checkpoint import Checkpoint, Saver
@@ -30,7 +31,8 @@ def saving(
     parts: dict[str, Any],
     validation: tuple[str, Loader] | None,
     settings: dict[str, Any],
-) -> Iterator[Saver | None]:
+    company: Alone,
+) -> Iterator[Saver | Follower | None]:
     """The saver of a checkpoint, with what it has saved put back into the parts.
 
     Args:
@@ -38,6 +40,7 @@ def saving(
         parts: what has a state, by name.
         validation: the data for evaluation, and what the user calls them.
         settings: of `fit`, as far as they decide the result and are not their defaults.
+        company: the ranks that train together: rank 0 reads and writes the file.
     """
     if checkpoint is None:
         yield None
@@ -62,11 +65,33 @@ def saving(
     sets_arguments = callbacks.keep or has_state(getattr(on_epoch, "on_epoch", on_epoch))
     if callbacks.callbacks:
         settings = {**settings, CALLBACKS: callbacks.describe()}
+    if not company.first:
+        follower = Follower()
+        company.follow(parts)
+        yield follower
+        return
     with checkpoint.running(
         parts,
         {**describe_job(model, loss, optimizer, train, validation), **settings},
-        circumstances(model.backend),
+        {**circumstances(model.backend), **company.circumstances()},
         UnrecordedState(model, loss, optimizer, train, arguments=not sets_arguments),
     ) as saver:
-        saver.restore()
+        company.lead(parts, saver.restore())
         yield saver
+
+
+class Follower:
+    """The saver of a rank that does not write: rank 0 does."""
+
+    def note_step(self) -> None:
+        """Rank 0 looks."""
+
+    def due(self, *, steps: int = 0, epochs: int = 0) -> bool:
+        """Never."""
+        return False
+
+    def save(self) -> None:
+        """Rank 0 saves."""
+
+    def say_how_to_go_on(self, number: int) -> None:
+        """Rank 0 says it."""

@@ -123,13 +123,17 @@ class PlainSteps:
         y = self.model.forward(x, train=True)
         value = self.loss.weighted_forward(y, labels, weights)
         self.model.backward(self.loss.backward(), need_dx=False)
+        self.update(value, allowed)
+        return value
+
+    def update(self, value: Array, allowed: Array) -> None:
+        """The optimiser's step on the gradients of a batch with this loss, if `allowed` is True."""
         if self.clip_norm is not None:
             clip_gradients(self.optimizer, self.clip_norm)
         with self.model.backend.update(allowed):
             if not self.model.backend.all_finite(value):
                 raise DivergedError(float(value), None, None, None, LOSS)
             self.optimizer.step()
-        return value
 
 
 def lost(error: DivergedError) -> float:

@@ -21,8 +21,8 @@ from minibnn.losses import Loss
 from minibnn.optimizers import Optimizer
 from minibnn.optimizers.base import FlatOptimizer
 from minibnn.random_stream import RandomStream
-from minibnn.state import Stateful, parts_of
-from minibnn.training.arguments import OURS, arguments_in_no_state, flat, has_own_state
+from minibnn.state import Stateful, has_own_state, parts_of
+from minibnn.training.arguments import OURS, arguments_in_no_state, flat
 from minibnn.training.capture.host_state import Content, HostState
 from minibnn.training.job import differences
 

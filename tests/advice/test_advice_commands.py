@@ -172,6 +172,15 @@ def test_the_model_is_not_written_over(run, trained, tmp_path):
     assert path.read_bytes() == trained.read_bytes()
 
 
+def test_data_is_not_written_over(run, trained, tmp_path):
+    data = tmp_path / "digits.csv"
+    data.write_text("1,2\n")
+    text = refused(run, 2, "export", "c", trained, "-o", data)
+    shows("commands", "choose another name after -o", text)
+    done(run, "export", "c", trained, "-o", tmp_path / "digits.h")
+    assert data.read_text() == "1,2\n"
+
+
 # --- data -----------------------------------------------------------------------------------------
 
 

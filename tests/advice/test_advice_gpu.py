@@ -1,4 +1,4 @@
-"""The hints for a GPU that is full or in use, and for two GPUs; each is followed and helps."""
+"""The hints for a GPU that is full or in use, and for several; each is followed and helps."""
 
 from __future__ import annotations
 
@@ -11,13 +11,17 @@ import numpy as np
 import pytest
 from advice import advised, shows
 from cublas_stand_in import Library
-from fake_cupy import failing, fake_cupy
+from devices import STRICT
+from fake_cupy import failing, fake_cuda, fake_cupy
 
 from minibnn import DeviceError, get_backend
-from minibnn.backend import CPU
+from minibnn.backend import CPU, select
 from minibnn.backend.capture.graphs import Graphs
 from minibnn.backend.cuda import CupyBackend, cublas, open_gpu
 from minibnn.backend.cuda.device import Device
+from minibnn.backend.cuda.threads import here
+from minibnn.backend.gpus import divide_gpus, share
+from minibnn.distributed.choice import SUMS, choose
 from minibnn.functions.signs import binary_sign
 
 
@@ -184,3 +188,76 @@ def test_work_belongs_to_the_gpu_of_the_backend(position, second, monkeypatch):
     assert caught.text.endswith("got GPU 0; work inside cupy.cuda.Device(1)")
     with cupy.cuda.Device(1):
         work()
+
+
+# --- Several processes --------------------------------------------------------------------------
+
+
+@pytest.fixture
+def start(install, monkeypatch):
+    """A new process on a machine with so many GPUs, of which CUDA_VISIBLE_DEVICES leaves some."""
+
+    def start(gpus, visible=None):
+        monkeypatch.setattr(select, "_gpu", None)
+        monkeypatch.setattr(share, "place", None)
+        monkeypatch.setattr(share, "require_place", None)
+        monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+        if visible is not None:
+            monkeypatch.setenv("CUDA_VISIBLE_DEVICES", visible)
+        install(fake_cupy(cuda=fake_cuda(lambda: gpus)))
+
+    return start
+
+
+@pytest.mark.parametrize(
+    ("gpus", "visible", "processes", "number"), [(2, None, 2, 1), (1, "1", 3, 0)]
+)
+def test_fewer_processes_or_one_gpu_for_each(gpus, visible, processes, number, start):
+    start(2)
+    divide_gpus(1, 3)
+    with pytest.raises(DeviceError) as caught:
+        get_backend("gpu")
+    shows(
+        "backend",
+        "start at most {} on a machine, or set CUDA_VISIBLE_DEVICES to one GPU in each process, if "
+        "the launcher gives each its own, or all are to share one",
+        str(caught.value),
+    )
+    assert "start at most 2 on" in str(caught.value)
+    start(gpus, visible)
+    divide_gpus(1, processes)
+    assert get_backend("gpu").device.number == number
+
+
+def test_the_gpus_are_divided_before_one_is_opened(start):
+    start(2)
+    get_backend("gpu")
+    with pytest.raises(DeviceError) as caught:
+        divide_gpus(1, 2)  # as Ranks does
+    shows(
+        "backend",
+        'make Ranks before anything asks for the GPU, such as to("gpu")',
+        str(caught.value),
+    )
+    start(2)
+    divide_gpus(1, 2)
+    assert get_backend("gpu").device.number == 1
+
+
+def test_threads_have_one_default_stream():
+    stream = SimpleNamespace(ptr=2)
+    runtime = SimpleNamespace(getDevice=lambda: 0)
+    cuda = SimpleNamespace(get_current_stream=lambda: stream, runtime=runtime)
+    with advised("backend", "unset CUPY_CUDA_PER_THREAD_DEFAULT_STREAM"):
+        here(SimpleNamespace(cuda=cuda))
+    stream.ptr = 0
+    here(SimpleNamespace(cuda=cuda))
+
+
+def test_the_ranks_choose_how_to_add_up(monkeypatch):
+    mpi = pytest.importorskip("mpi4py.MPI", exc_type=(ImportError, RuntimeError))
+    monkeypatch.setenv("MINIBNN_RANKS", "nccl")
+    with advised("distributed", "unset MINIBNN_RANKS"):
+        choose(mpi.COMM_SELF, STRICT, SUMS)
+    monkeypatch.delenv("MINIBNN_RANKS")
+    choose(mpi.COMM_SELF, STRICT, SUMS)

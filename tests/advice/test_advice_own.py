@@ -131,8 +131,11 @@ def test_targets_are_named(run, tmp_path, out):
 def test_another_column_has_the_classes(run, tmp_path, out):
     path = table(tmp_path / "t.csv", "temperature state", place=["here"] * 200)
     text = refused(run, 3, "train", path, "-o", out)
-    shows("commands", "name another column: --target COLUMN", text)
+    shows("data", "name another column: --target COLUMN", text)
     done(run, "train", path, "-o", out, *QUICK, "--target", "state")
+    text = refused(run, 3, "compare", path, "--out", tmp_path / "out", *COMPARE)
+    shows("data", "name another column: --target COLUMN", text)
+    done(run, "compare", path, "--target", "state", "--out", tmp_path / "out", *COMPARE)
 
 
 def test_options_that_do_not_fit_are_left_out(run, data, out, tmp_path):

@@ -96,8 +96,8 @@ def test_a_command_of_a_page_is_there_and_takes_its_options(words, capsys):
 
 
 def test_the_three_lines_to_a_microcontroller(tmp_path, monkeypatch, capsys):
-    """README's block, on the bundled sample and for one epoch so that it takes seconds."""
-    text = (ROOT / "README.md").read_text(encoding="utf-8")
+    """The guide's block, on the bundled sample and for one epoch so that it takes seconds."""
+    text = (ROOT / "docs" / "guides" / "ship.md").read_text(encoding="utf-8")
     start = "python -m minibnn train --recipe modern"
     block = next(b for _, b in fenced(text) if b.startswith(start))
     monkeypatch.chdir(tmp_path)
@@ -126,8 +126,8 @@ def test_the_four_lines_for_a_table(tmp_path, monkeypatch, capsys):
 
 
 def test_a_loop_of_captured_steps(monkeypatch):
-    """README's block for a GPU, on the strict stand-in."""
-    text = (ROOT / "README.md").read_text(encoding="utf-8")
+    """The guide's block for a GPU, on the strict stand-in."""
+    text = (ROOT / "docs" / "guides" / "gpu.md").read_text(encoding="utf-8")
     block = next(b for _, b in fenced(text) if "steps = CapturedSteps(" in b)
     assert '.to("gpu")' in block
     rng = np.random.default_rng(0)

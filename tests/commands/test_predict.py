@@ -93,6 +93,11 @@ def test_what_is_refused(own, tmp_path, capsys):
     for taken in (data, model):
         words = ["predict", model, data, "-o", taken, *CPU]
         refuses(capsys, words, 2, "expected another file than the one that is read")
+    header = tmp_path / "sensor.h"
+    header.write_text("mine")
+    words = ["predict", model, data, "-o", str(header), *CPU]
+    refuses(capsys, words, 2, "one that ends in .csv and may be replaced, got one that ends in .h")
+    assert header.read_text() == "mine"
     other = table(tmp_path / "new.csv", "temperature place")
     refuses(capsys, ["predict", model, str(other), *CPU], 3, "'humidity'")
     unknown = table(tmp_path / "unknown.csv", "temperature humidity", place=["moon"] * 200)

@@ -126,6 +126,48 @@ def test_only_files_are_replaced(trained, tmp_path, capsys, monkeypatch, command
         refuses(capsys, words, 1, f"{out}: expected a file to write, got a device, a pipe or")
 
 
+@pytest.mark.parametrize(
+    ("command", "ending"), [("pack", ".safetensors"), ("export", ".h"), ("train", ".safetensors")]
+)
+def test_files_of_another_kind_are_not_replaced(
+    trained, tmp_path, capsys, monkeypatch, command, ending
+):
+    monkeypatch.setattr("minibnn.training.recipe.fit", pytest.fail)
+    names = (
+        "a.csv",
+        "b.NPZ",
+        "c.png",
+        "d.idx.gz",
+        "e.py",
+        "f.onnx",
+        "g.html",
+        "h.h",
+        "i.safetensors",
+    )
+    for name in names:
+        out = tmp_path / name
+        out.write_text("mine")
+        if name.endswith(ending):
+            continue
+        words = with_paths(READERS[command], trained, out)
+        said = f"{out}: expected a new file, or one that ends in {ending} and may be replaced, got"
+        refuses(capsys, words, 2, said)
+        assert out.read_text() == "mine"
+    to_data = link(tmp_path / f"to data{ending}", tmp_path / "a.csv")
+    refuses(capsys, with_paths(READERS[command], trained, to_data), 2, "one that ends in .csv;")
+    assert (tmp_path / "a.csv").read_text() == "mine"
+
+
+@pytest.mark.parametrize("command", ["pack", "export"])
+def test_files_of_the_same_kind_and_of_no_kind_are_replaced(trained, tmp_path, capsys, command):
+    for name in ({"pack": "a.SAFETENSORS", "export": "a.h"}[command], "a.bin", "a"):
+        out = tmp_path / name
+        out.write_text("old")
+        assert main(with_paths(READERS[command], trained, out)) == 0
+        assert f"{out} is there and will be replaced" in capsys.readouterr().err
+        assert out.stat().st_size > 1000
+
+
 @pytest.mark.parametrize("command", ["pack", "export", "train"])
 @pytest.mark.parametrize("there", [True, False])
 def test_links_are_followed(trained, tmp_path, capsys, command, there):

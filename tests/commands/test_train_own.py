@@ -261,7 +261,7 @@ def test_numbers_have_no_class_weights(tmp_path, capsys):
 def test_one_class_is_refused(tmp_path, capsys):
     data = table(tmp_path / "t.csv", "temperature", n=20, one=["a"] * 20)
     words = ["train", str(data), "-o", str(tmp_path / "m"), *CPU]
-    refuses(capsys, words, 3, "expected at least two classes, got 'a' only")
+    refuses(capsys, words, 3, "t.csv: expected at least 2 classes, got 1 class, 'a'; name another")
 
 
 def test_too_many_categories_are_refused(tmp_path, capsys):

@@ -1,4 +1,4 @@
-"""Pieces, entries, and the grid of entries and seeds."""
+"""Pieces, entries, and runs."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from recipes_to_send import few_digits
 
 from minibnn import (
     Activation,
@@ -16,9 +17,8 @@ from minibnn import (
     OptimizerGroup,
     SignSTE,
     Ternary,
-    load_sample,
 )
-from minibnn.comparison import Entry, compare, parse_piece
+from minibnn.comparison.grid import Entry, Run, parse_piece, runs_of
 from minibnn.layers.weighted import Weighted
 from minibnn.recipes import RECIPES
 
@@ -144,52 +144,36 @@ def test_bop_leaves_the_rest_to_adam():
     assert {p.name for p in adam.parameters} == {"gamma", "beta"}
 
 
-@pytest.fixture(scope="module")
-def split():
-    sample = load_sample().validation_split(500, np.random.default_rng(0))
-    few = slice(600)
-    return replace(
-        sample, train_images=sample.train_images[few], train_labels=sample.train_labels[few]
-    )
-
-
+DATA = few_digits()
 RECIPE = replace(RECIPES["modern"](), epochs=1)
 
 
-def test_the_grid_runs_every_entry_for_every_seed(split):
-    seen = []
-    entries = [entry(), entry("ApproxSign")]
-    runs = compare(RECIPE, entries, split, seeds=2, on_run=lambda r: seen.append(len(r)))
-    assert runs.entry.to_list() == ["the recipe as it is", "ApproxSign"] * 2
-    assert runs.seed.to_list() == [0, 0, 1, 1]
-    assert seen == [1, 2, 3, 4]
-    assert runs.accuracy.between(0.15, 1).all()
-    _, history = RECIPE.train(split, seed=1, progress=False)
-    assert runs.accuracy[2] == history.acc_test[1], "the recipe's own training, its last epoch"
+def row(recipe, entry, seed=0):
+    return Run(0, entry, seed).train(recipe, DATA, "cpu")
 
 
-def test_a_recipe_that_chooses_its_epoch_is_compared_at_its_last(split):
+def test_a_run_is_the_recipes_own_training_at_its_last_epoch():
+    _, history = RECIPE.train(DATA, seed=1, progress=False)
+    found = row(RECIPE, entry(), 1)
+    assert (found["entry"], found["seed"]) == ("the recipe as it is", 1)
+    assert found["accuracy"] == history.acc_test[1]
+    assert found["loss_train"] == history.loss_train[1]
     choosing = replace(RECIPE, held_out=100)
-    runs = [compare(recipe, [entry()], split, seeds=1) for recipe in (RECIPE, choosing)]
-    assert runs[0].loss[0] == runs[1].loss[0]
+    assert row(choosing, entry())["loss"] == row(RECIPE, entry())["loss"]
 
 
 @pytest.mark.filterwarnings("ignore:overflow")
-def test_a_run_that_diverges_counts_as_zero(split):
+def test_a_run_that_diverges_counts_as_zero():
     unbounded = replace(RECIPES["seed"](), epochs=1)
-    runs = compare(unbounded, [entry(weights="Identity", optimizer="SGD(1e30)")], split, seeds=1)
-    assert runs.accuracy.to_list() == [0.0]
-    assert np.isinf(runs.loss[0])
+    found = row(unbounded, entry(weights="Identity", optimizer="SGD(1e30)"))
+    assert (found["accuracy"], found["loss"]) == (0.0, np.inf)
 
 
-def test_bad_grids(split):
-    with pytest.raises(ValueError, match="at least one entry"):
-        compare(RECIPE, [], split, seeds=1)
-    with pytest.raises(ValueError, match="each entry once, got twice: SignSTE"):
-        compare(RECIPE, [entry("SignSTE"), entry("SignSTE")], split, seeds=1)
-    with pytest.raises(ValueError, match="at least 1 seed"):
-        compare(RECIPE, [entry()], split, seeds=0)
-    with pytest.raises(ValueError, match="at least 1 epoch"):
-        compare(replace(RECIPE, epochs=0), [entry()], split, seeds=1)
-    with pytest.raises(ValueError, match=r"SignSTE.*unexpected keyword argument 'depth'"):
-        compare(RECIPE, [entry(), entry("SignSTE(depth=1)")], split, seeds=1, on_run=pytest.fail)
+def test_the_runs_of_a_seed_come_together():
+    runs = runs_of([entry(), entry("ApproxSign")], 2)
+    assert [(run.number, str(run)) for run in runs] == [
+        (0, "the recipe as it is, seed 0"),
+        (1, "ApproxSign, seed 0"),
+        (2, "the recipe as it is, seed 1"),
+        (3, "ApproxSign, seed 1"),
+    ]

@@ -25,7 +25,7 @@ from minibnn.losses.elementwise import ElementwiseLoss
 from minibnn.optimizers import Optimizer
 
 PACKAGE = Path(minibnn.__file__).parent
-MOST_FILES, MOST_FUNCTIONS, MOST_LINES = 16, 45, 1500
+MOST_FILES, MOST_FUNCTIONS, MOST_LINES = 16, 46, 1510
 
 
 class References(NumpyBackend):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import html
 import inspect
 import re
+from importlib.util import find_spec
 
 import numpy as np
 import pytest
@@ -118,6 +119,11 @@ def objects():
     yield minibnn.WarmUp(0.1, 5)
     yield from (minibnn.Cutout(4), minibnn.RandomShift(2), minibnn.IterableLoader([(1, 2)]))
     yield minibnn.Checkpoint("run.safetensors")
+    if find_spec("mpi4py") is not None:
+        yield (ranks := minibnn.Ranks("exact"))
+        net = model()
+        optimizer = SGD(net.parameters(), 0.1)
+        yield minibnn.DataParallel(net, LogitCrossEntropy(), optimizer, ranks=ranks)
     yield PlainSteps(other, LogitCrossEntropy(), SGD(other.parameters(), 0.1))
     yield CapturedSteps(other, LogitCrossEntropy(), SGD(other.parameters(), 0.1))
     report = minibnn.check_gradients(Dense(2, 2), np.ones((2, 2)))
@@ -150,6 +156,8 @@ def test_every_public_object_prints():
             assert not PLACE.search(text), text
     public = {n for n in minibnn.__all__ if inspect.isclass(getattr(minibnn, n))}
     errors = {n for n in public if issubclass(getattr(minibnn, n), Exception)}
+    if find_spec("mpi4py") is None:
+        seen |= {"Ranks", "DataParallel"}
     assert public - errors - seen == set()
 
 

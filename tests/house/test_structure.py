@@ -17,7 +17,8 @@ import minibnn
 
 ROOT = Path(__file__).parents[2]
 PACKAGE = ROOT / "minibnn"
-FILES = sorted(PACKAGE.rglob("*.py"))
+EXERCISES = PACKAGE / "learn" / "exercises"  # files for learners, and wrong answers on purpose
+FILES = sorted(path for path in PACKAGE.rglob("*.py") if EXERCISES not in path.parents)
 
 # Each room imports only from rooms on lower floors, and has no import circles inside.
 FLOORS = {
@@ -59,8 +60,11 @@ FLOORS = {
     "film": 6,
     "recipes": 7,
     "default_network": 7,
+    "distributed": 5,
+    "target_scale": 7,
     "comparison": 8,
     "commands": 9,
+    "learn": 9,
     "__main__": 10,
     "diagnosis": 7,
     "packed": 7,
@@ -239,7 +243,7 @@ def test_training_loads_its_own_rooms_only():
     loaded = modules_after(TRAINING)
     assert loaded.isdisjoint(HEAVY)
     rooms = {name.split(".")[1] for name in loaded if name.startswith("minibnn.")}
-    core = "backend checks data encoding feedback functions input_contract inspection layers losses renames"
+    core = "backend checks data distributed encoding feedback functions input_contract inspection layers losses renames"
     files = "atomic_file gradient_clock initializers optimizers parameter random_stream regular_file schedules"
     files += " state state_file signals file_lock container notebook"
     assert rooms == {*core.split(), *files.split(), "training", "bit_words", "version", "windows"}
@@ -270,7 +274,6 @@ def test_the_door_names_each_thing_as_its_imports_do():
         "import minibnn, inspect; assert 'frozen' in inspect.getsource(minibnn.SignSTE)",
         "import minibnn; assert {'Dense', 'recipes', '__version__'} <= set(dir(minibnn))",
         "import minibnn, pickle; assert pickle.loads(pickle.dumps(minibnn.fit)) is minibnn.fit",
-        "import minibnn, pydoc; assert 'class Dense(' in pydoc.plaintext.document(minibnn)",
         "import minibnn, rlcompleter; c = rlcompleter.Completer({'minibnn': minibnn}); "
         "assert c.complete('minibnn.Den', 0).startswith('minibnn.Dense')",
         "import minibnn; minibnn.Dense; assert 'Dense' in vars(minibnn)  # found once",
@@ -345,7 +348,7 @@ def test_code_in_the_pages_runs(page, monkeypatch, tmp_path):
     monkeypatch.setattr(minibnn, "load_mnist", minibnn.load_sample)
     monkeypatch.setattr(minibnn, "load_mnist_or_sample", minibnn.load_sample)
     blocks = PYTHON_BLOCK.findall((ROOT / page).read_text(encoding="utf-8"))
-    assert page != "README.md" or len(blocks) >= 3
+    assert blocks or page == "ARCHITECTURE.md"
     namespace = {"__name__": page}
     for number, block in enumerate(blocks, start=1):
         exec(compile(block, f"{page}, block {number}", "exec"), namespace)

@@ -1,4 +1,4 @@
-"""README's code, and what people write next, pass a type checker in its strict mode."""
+"""README's code, that of guides, and what people write next pass a strict type checker."""
 
 from __future__ import annotations
 
@@ -42,17 +42,24 @@ print(metrics.loss + metrics.accuracy + mean, loss.task(logits, labels).predict(
 """
 
 
+GUIDES = ["training", "inspect", "chain-rule", "ship"]
+BLOCK = re.compile(r"^```python\n(.*?)^```", re.S | re.M)
+
+
 def test_code_of_users_passes(tmp_path):
     pytest.importorskip("mypy")
-    blocks = re.findall(r"^```python\n(.*?)^```", (ROOT / "README.md").read_text("utf-8"), re.S | re.M)  # fmt: skip
-    assert len(blocks) > 5
-    (tmp_path / "readme.py").write_text("\n\n".join(blocks), encoding="utf-8")
+    pages = [ROOT / "README.md", *(ROOT / "docs" / "guides" / f"{name}.md" for name in GUIDES)]
+    texts = ["\n\n".join(BLOCK.findall(page.read_text("utf-8"))) for page in pages]
+    assert min(map(len, texts)) > 500
+    names = [f"page_{page.stem.lower().replace('-', '_')}.py" for page in pages]
+    for name, text in zip(names, texts, strict=True):
+        (tmp_path / name).write_text(text, encoding="utf-8")
     (tmp_path / "following.py").write_text(NEXT, encoding="utf-8")
     # Its own functions have no annotations; it gives one name to several objects.
     options = ["--strict", "--allow-untyped-defs", "--allow-redefinition"]
     mypy = [sys.executable, "-m", "mypy", *options, f"--cache-dir={tmp_path / 'cache'}"]
     done = subprocess.run(
-        [*mypy, "readme.py", "following.py"], cwd=tmp_path, capture_output=True, text=True,
+        [*mypy, *names, "following.py"], cwd=tmp_path, capture_output=True, text=True,
         env={**os.environ, "MYPYPATH": str(ROOT)}, check=False,
     )  # fmt: skip
     assert done.returncode == 0, done.stdout + done.stderr

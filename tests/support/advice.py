@@ -38,7 +38,9 @@ Advice = tuple[str, str]  # room, text
 def find_advice() -> set[Advice]:
     """All that the package gives, by room: what moves within its room is the same advice."""
     trees = {
-        path: ast.parse(path.read_text(encoding="utf-8")) for path in sorted(PACKAGE.rglob("*.py"))
+        path: ast.parse(path.read_text(encoding="utf-8"))
+        for path in sorted(PACKAGE.rglob("*.py"))
+        if path.parent.name != "exercises"  # hints for learners, who are free to take them
     }
     everywhere = _hint_places(*trees.values())
     found = set()

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import types
-from contextlib import contextmanager
 from types import SimpleNamespace
 
 import numpy as np
@@ -36,22 +35,30 @@ class FakeModule:
 
 
 def fake_cuda(count=lambda: 1, capability=(9, 0), nvrtc=(13, 2)):
-    """`cupy.cuda`; the current GPU is `runtime.current`, or the one whose `Device` was entered."""
+    """`cupy.cuda`; the current GPU is `runtime.current`, or the one whose `Device` is in use."""
     major, minor = capability
     runtime = SimpleNamespace(current=0, getDeviceCount=count)
     runtime.getDevice = lambda: runtime.current
-    runtime.getDeviceProperties = lambda number: {"major": major, "minor": minor}
+    runtime.runtimeGetVersion = lambda: 13020
+    runtime.getDeviceProperties = lambda number: {
+        "major": major, "minor": minor, "name": b"Imagined GPU"
+    }  # fmt: skip
 
-    @contextmanager
-    def device(number):
-        before, runtime.current = runtime.current, number
-        try:
-            yield
-        finally:
-            runtime.current = before
+    class Device:
+        def __init__(self, number):
+            self.id = number
+
+        def use(self):
+            runtime.current = self.id
+
+        def __enter__(self):
+            self.before, runtime.current = runtime.current, self.id
+
+        def __exit__(self, *error):
+            runtime.current = self.before
 
     compiler = SimpleNamespace(getVersion=lambda: nvrtc)
-    return SimpleNamespace(runtime=runtime, nvrtc=compiler, Device=device)
+    return SimpleNamespace(runtime=runtime, nvrtc=compiler, Device=Device)
 
 
 def fake_cupy(**changes):

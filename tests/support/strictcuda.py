@@ -13,10 +13,15 @@ here without a GPU:
 - A Python number stays what it was. `Graph.check_repeats` raises HostNumberInGraph, if one step
   that was captured after another has other numbers in it.
 - Arrays made in a capture hold garbage until the graph is launched.
+
+The current device and the current stream are those of a thread, as in CuPy: a new thread has device
+0 and the default stream. All arrays are on one device, `use_device` says which. Work on a thread
+whose current device is another one raises WrongDevice.
 """
 
 from __future__ import annotations
 
+import threading
 import weakref
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -49,7 +54,57 @@ class CUDARuntimeError(RuntimeError):
     """Here only for an allocation that does not fit."""
 
 
-runtime = SimpleNamespace(CUDARuntimeError=CUDARuntimeError, getDevice=lambda: 0)
+class WrongDevice(RuntimeError):  # noqa: N818
+    """Something was done on a thread on which another device is current."""
+
+
+class _Current(threading.local):
+    """What each thread has of its own."""
+
+    device = 0
+
+    def __init__(self) -> None:
+        self.stream = default_stream
+        self.outer: list[Stream] = []
+        self.pool: Any = None
+
+
+class Device:
+    """A device, and how to make it the thread's current one."""
+
+    home = 0  # the one with all arrays
+
+    def __init__(self, number: int) -> None:
+        self.id = number
+
+    def use(self) -> Device:
+        _current.device = self.id
+        return self
+
+
+@contextmanager
+def use_device(number: int) -> Iterator[None]:
+    """A context in which all arrays are on this device, which is current on this thread."""
+    before = Device.home, _current.device
+    Device.home = _current.device = number
+    try:
+        yield
+    finally:
+        Device.home, _current.device = before
+
+
+def check_device() -> None:
+    if _current.device != Device.home:
+        raise WrongDevice(f"device {_current.device} is current here, arrays are on {Device.home}")
+
+
+runtime = SimpleNamespace(
+    CUDARuntimeError=CUDARuntimeError,
+    getDevice=lambda: _current.device,
+    getDeviceProperties=lambda number: {"name": b"no GPU"},
+    runtimeGetVersion=lambda: 0,
+    deviceGetPCIBusId=lambda number: f"0000:{number + 1:02d}:00.0",
+)
 
 
 # --- Memory -----------------------------------------------------------------------------------
@@ -157,15 +212,15 @@ class Stream:
         self.non_blocking = non_blocking
         self.ptr = id(self)
         self.graph: Graph | None = None
-        self._outer: list[Stream] = []
+        self.busy = False  # with work that nobody has waited for
 
     def __enter__(self) -> Stream:
-        self._outer.append(_Current.stream)
-        _Current.stream = self
+        _current.outer.append(_current.stream)
+        _current.stream = self
         return self
 
     def __exit__(self, *error: object) -> None:
-        _Current.stream = self._outer.pop()
+        _current.stream = _current.outer.pop()
 
     def begin_capture(self) -> None:
         if not self.non_blocking:
@@ -201,6 +256,7 @@ class Stream:
         import strictdev
 
         strictdev.synchronize()
+        self.busy = False
 
     def _check_valid(self) -> None:
         if self.graph is not None:
@@ -214,27 +270,26 @@ class Event:
         self.graph = graph
 
 
-class _Current:
-    stream = Stream(null=True)
-    pool: Any = None
+default_stream = Stream(null=True)
+_current = _Current()
 
 
 def get_current_stream() -> Stream:
-    return _Current.stream
+    return _current.stream
 
 
 @contextmanager
 def using_allocator(allocator: Any) -> Iterator[None]:
-    before, _Current.pool = _Current.pool, allocator
+    before, _current.pool = _current.pool, allocator
     try:
         yield
     finally:
-        _Current.pool = before
+        _current.pool = before
 
 
 def capturing() -> Graph | None:
     """The graph into which the current stream captures, if any."""
-    graph = _Current.stream.graph
+    graph = _current.stream.graph
     if graph is not None:
         graph.check_valid()
     return graph
@@ -263,8 +318,10 @@ def perform(
         keywords: arguments.
         target: the array among the arguments that is written to, if there is one.
     """
+    check_device()
     graph = capturing()
     if graph is None:
+        _current.stream.busy = True
         return compute(*positional, **keywords)
 
     def again() -> Any:
@@ -289,11 +346,11 @@ def perform(
         return result  # a view
     if not all(isinstance(p, np.ndarray | np.generic) for p in parts):
         return result  # a dtype, or a truth about shapes
-    if _Current.pool is None:
+    if _current.pool is None:
         raise AllocationOutsidePool(f"{name} takes memory; capture under using_allocator(pool)")
     made = [np.array(p) for p in parts]
     graph.made += made
-    graph.memory += [weakref.ref(_Current.pool(a.nbytes).mem) for a in made]
+    graph.memory += [weakref.ref(_current.pool(a.nbytes).mem) for a in made]
 
     def replay() -> None:
         found = again()

@@ -20,6 +20,9 @@ CuPy differs from NumPy, or quietly does something slow or wrong, this module ra
 
 Streams capture graphs as described in `strictcuda`: `with capturing(): ...`, or `cuda.Stream`.
 
+`__cuda_array_interface__` raises ReadTooEarly, unless the stream was synchronized after its last
+work: MPI reads at once.
+
 Kernels, float-to-unsigned casts of negative numbers and summation order are not imitated.
 """
 
@@ -38,11 +41,17 @@ import numpy as np
 import strictcuda as cuda
 from strictcuda import Graph, perform, poison
 
+__version__ = "strict"
+
 # --- What crosses between host and device -----------------------------------------------------
 
 
 class DeviceSynchronized(RuntimeError):  # noqa: N818 (CuPy's name)
     """The host waited for the device, or uploaded to it, inside `no_sync()`."""
+
+
+class ReadTooEarly(RuntimeError):  # noqa: N818
+    """Somebody who knows nothing of streams was given an array that is not computed yet."""
 
 
 @dataclass(eq=False)
@@ -62,6 +71,7 @@ class _Traffic:
         self.listeners = [Counter()]  # the first one listens for ever
 
     def happen(self, who: str) -> None:
+        cuda.check_device()
         graph = cuda.capturing()
         if graph is not None:
             graph.invalid = True
@@ -234,6 +244,20 @@ class ndarray:  # noqa: N801 (CuPy's name)
         while getattr(owner, "base", None) is not None:
             owner = owner.base
         return None if owner is self._a else _wrap(owner)
+
+    # Addresses, for NCCL and for an MPI that takes the arrays of a GPU.
+    @property
+    def data(self) -> SimpleNamespace:
+        return SimpleNamespace(ptr=self._a.ctypes.data, device_id=cuda.Device.home)
+
+    @property
+    def __cuda_array_interface__(self) -> dict[str, Any]:
+        if cuda.get_current_stream().busy:
+            raise ReadTooEarly("an address was taken while its stream still computes")
+        return {
+            "shape": self.shape, "typestr": self.dtype.str, "strides": None, "version": 3,
+            "data": (self.data.ptr, False),
+        }  # fmt: skip
 
     @property
     def T(self) -> ndarray:  # noqa: N802 (CuPy's name)

@@ -29,6 +29,7 @@ from minibnn import (
     Dense,
     DivergedError,
     LogitCrossEntropy,
+    Ranks,
     evaluate,
     fit,
 )
@@ -325,13 +326,13 @@ def test_capture_is_a_truth():
         fitted(get_backend("cpu"), capture="auto")
 
 
-def fitted(device, capture=None, build=None):
+def fitted(device, capture=None, build=None, **options):
     model = (build or MODELS["batch norm"])().initialize(1).to(device)
     loss = LogitCrossEntropy()
     train, test = batches(device), batches(device, 40, shuffle=False)
     history = fit(
         model, train, test, loss=loss, optimizer=Adam(model.parameters(), 0.01), epochs=3,
-        capture=capture, progress=False,
+        capture=capture, progress=False, **options,
     )  # fmt: skip
     return history, evaluate(model, test, loss)
 
@@ -354,6 +355,26 @@ def test_fit_on_the_host_captures_nothing():
     assert not history.attrs["captured"]
     with pytest.raises(ValueError, match=r"a GPU with capture=True, got cpu"):
         fitted(get_backend("cpu"), capture=True)
+
+
+def test_ranks_do_not_capture_their_steps(device):
+    """On a stand-in for a GPU, whose steps are captured otherwise."""
+    pytest.importorskip("mpi4py.MPI", exc_type=(ImportError, RuntimeError))
+    with pytest.raises(
+        ValueError,
+        match=r"^fit: expected capture=None with comm, since .* cannot be captured, got True; leave",
+    ):
+        fitted(device, capture=True, comm=Ranks())
+    for mode in ("sum", "exact"):  # with no warning, also if a callback would forbid it
+        for callbacks in ([], [Watches()]):
+            history = fitted(device, comm=Ranks(mode), callbacks=callbacks)[0]
+            assert history.attrs["captured"] is False
+    assert fitted(device)[0].attrs["captured"] is True
+
+
+class Watches:
+    def on_step(self, epoch, step):
+        return False
 
 
 def test_fit_trains_on_when_a_layer_cannot_be_captured(device):

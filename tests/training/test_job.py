@@ -256,3 +256,9 @@ def test_circumstances_are_texts():
     found = circumstances(CPU)
     assert all(type(value) is str and value for value in found.values())
     assert "cpu" in found["the device"].lower()
+
+
+def test_of_a_gpu_its_kind_is_a_circumstance(device):
+    extra = circumstances(device).keys() - circumstances(CPU).keys()
+    assert extra == {"the kind of GPU", "the version of CuPy", "the version of CUDA"}
+    assert all(type(text) is str for text in circumstances(device).values())

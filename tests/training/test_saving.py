@@ -7,6 +7,7 @@ from checkpointed import Training
 
 from minibnn import Checkpoint
 from minibnn.training.saving import saving, settings_of
+from minibnn.training.together import Alone
 
 
 def test_only_settings_that_were_made_are_compared():
@@ -18,7 +19,7 @@ def test_only_settings_that_were_made_are_compared():
 
 
 def test_without_a_checkpoint_there_is_no_saver():
-    with saving(None, {}, None, {}) as saver:
+    with saving(None, {}, None, {}, Alone()) as saver:
         assert saver is None
 
 

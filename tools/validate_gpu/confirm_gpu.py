@@ -13,6 +13,7 @@ It runs these parts in this order, the most important ones first:
     captured    captured steps give the same bits as plain steps
     repeat      two training runs from one seed give the same bits
     speed       times of steps, epochs, the whole seed job, and each kernel
+    ranks       two ranks of MPI, on two GPUs or on one, if mpi4py is installed
     suite       the tests that need a GPU, in parallel if pytest-xdist is installed
     accuracy    recipes over several seeds, compared with the CPU's stored runs
     race        with --race: `gpu.py`, against PyTorch and JAX
@@ -53,11 +54,12 @@ if TYPE_CHECKING:
 ROOT = Path(__file__).parents[2]
 NEEDED = ("numpy", "pandas", "tqdm", "safetensors")
 NEEDED_BY_TESTS = ("pytest", "hypothesis")
+NEEDED_BY_RANKS = ("mpi4py", "threadpoolctl")
 # The parts in their order, with weights: a part gets its weight's share of the remaining minutes.
 # The first ones may have to compile a lot; time that they do not need goes to the others.
 PARTS: Mapping[str, int] = {
-    "device": 6, "kernels": 8, "captured": 6, "repeat": 5, "speed": 7, "suite": 10, "accuracy": 4,
-    "race": 9, "sanitizer": 5,
+    "device": 6, "kernels": 8, "captured": 6, "repeat": 5, "speed": 7, "ranks": 5, "suite": 10,
+    "accuracy": 4, "race": 9, "sanitizer": 5,
 }  # fmt: skip
 # The parts that this script runs itself, with their modules; the others are programs.
 MODULES = {
@@ -142,15 +144,20 @@ def part(name: str) -> Callable[[Setting], Outcome]:
 
 def starter(args: argparse.Namespace) -> Starter:
     """Return a function that runs a part and returns its outcome."""
-    from confirm import programs
+    from confirm import programs, ranks
     from confirm.setting import NOT_RUN, Outcome
 
+    needed = {"suite": NEEDED_BY_TESTS, "ranks": NEEDED_BY_RANKS}
+
     def start(name: str, seconds: float, report: Report) -> Outcome:
+        absent = missing(needed.get(name, ()))
+        if absent:
+            return Outcome(NOT_RUN, f"not installed: {hint(absent)}", {})
+        on = report.read().get("on", {})
         if name == "suite":
-            absent = missing(NEEDED_BY_TESTS)
-            if absent:
-                return Outcome(NOT_RUN, f"not installed: {hint(absent)}", {})
-            return programs.suite(seconds, programs.suite_workers(report.read().get("on", {})))
+            return programs.suite(seconds, programs.suite_workers(on))
+        if name == "ranks":
+            return ranks.ranks(seconds, on)
         if name == "sanitizer":
             return programs.sanitizer(seconds, args.sanitizer)
         if name == "race":

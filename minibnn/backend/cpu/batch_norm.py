@@ -15,6 +15,7 @@ import numpy as np
 from minibnn.backend.array import MOST_TERMS, Array
 from minibnn.backend.cpu.c_kernels import FLOAT32, at, fits
 from minibnn.backend.implementations import COMPILED, NUMPY
+from minibnn.backend.whole_batch import running
 
 
 @NUMPY.implements("two_stage_sum")
@@ -56,7 +57,12 @@ def sum_in_c(backend: Any, x: Array, out: Array | None) -> Array:
 @COMPILED.implements("batch_norm", roundings=4)
 def batch_norm_in_c(backend: Any, x: Array, gamma: Any, beta: Array, epsilon: float) -> Any:
     """In three passes."""
-    if not _is_batch(x, gamma, beta) or not fits(x, beta) or not _fits_or_none(gamma):
+    if (
+        running.part
+        or not _is_batch(x, gamma, beta)
+        or not fits(x, beta)
+        or not _fits_or_none(gamma)
+    ):
         return NotImplemented
     y, x_hat = np.empty(x.shape, np.float32), np.empty(x.shape, np.float32)
     stats = np.empty((3, beta.size), np.float32)
@@ -69,7 +75,7 @@ def batch_norm_in_c(backend: Any, x: Array, gamma: Any, beta: Array, epsilon: fl
 @NUMPY.implements("batch_norm")
 def batch_norm(backend: Any, x: Array, gamma: Any, beta: Array, epsilon: float) -> Any:
     """On rows, with fewer temporaries."""
-    if not _is_batch(x, gamma, beta):
+    if running.part or not _is_batch(x, gamma, beta):
         return NotImplemented
     rows, n = _rows(x), math.prod(x.shape[:-1])
     mean = two_stage_sum(backend, x, None) / n
@@ -95,7 +101,7 @@ def batch_norm_gradient_in_c(
 ) -> Any:
     """In two passes."""
     small = inv_std, gamma, dbeta, 1 if dgamma is None else dgamma
-    if not _is_batch(dy, *small) or x_hat.shape != dy.shape:
+    if running.part or not _is_batch(dy, *small) or x_hat.shape != dy.shape:
         return NotImplemented
     if not fits(dy, x_hat) or not all(map(_fits_or_none, small)):
         return NotImplemented
@@ -121,7 +127,12 @@ def batch_norm_gradient(
 ) -> Any:
     """On rows, with fewer temporaries."""
     small = inv_std, gamma, dbeta, 1 if dgamma is None else dgamma
-    if not _is_batch(dy, *small) or x_hat.shape != dy.shape or x_hat.dtype != FLOAT32:
+    if (
+        running.part
+        or not _is_batch(dy, *small)
+        or x_hat.shape != dy.shape
+        or x_hat.dtype != FLOAT32
+    ):
         return NotImplemented
     two_stage_sum(backend, dy, dbeta)
     if dgamma is None and not need_dx:

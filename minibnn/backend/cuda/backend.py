@@ -12,9 +12,16 @@ from minibnn.backend.array import Array, require_plain
 from minibnn.backend.base import Backend
 from minibnn.backend.capture.graphs import Graphs
 from minibnn.backend.cuda.cublas import Cublas, fits
-from minibnn.backend.cuda.device import WITH_TF32, Device, passing_hint, version_words
+from minibnn.backend.cuda.device import (
+    WITH_TF32,
+    Device,
+    gpu_of,
+    passing_hint,
+    version_words,
+)
 from minibnn.backend.cuda.kernels import Kernels, floats
 from minibnn.backend.cuda.signs import binary_sign
+from minibnn.backend.errors import DeviceError
 from minibnn.backend.implementations import CUDA
 
 
@@ -72,6 +79,17 @@ class CupyBackend(Backend):
         """`a` copied to the host, after waiting for the device."""
         host: np.ndarray[Any, Any] = self.xp.asnumpy(a)
         return host
+
+    def require_place(self, number: int, processes: int) -> None:
+        """Raise DeviceError unless this GPU is that of the process; see `gpu_of`."""
+        its = gpu_of(self.xp, number, processes)
+        if its != self.device.number:
+            reason = (
+                f"expected GPU {its} for process {number} of {processes} on this machine, got GPU "
+                f"{self.device.number}, which was opened before"
+            )
+            hint = 'make Ranks before anything asks for the GPU, such as to("gpu")'
+            raise DeviceError(f'device "gpu": {reason}\n  hint:  {hint}', reason)
 
     def prove_graphs(self) -> None:
         """Test whether work can be captured, and set `graphs`."""

@@ -9,6 +9,7 @@ import numpy as np
 from minibnn.backend.array import Array
 from minibnn.backend.cuda.kernels import floats
 from minibnn.backend.implementations import CUDA
+from minibnn.backend.whole_batch import running
 
 THREADS = 1024  # in a block
 SHORT = 32  # up to this many rows for a thread there is one chunk, which stays in the block's cache
@@ -77,7 +78,7 @@ def two_stage_sum(backend: Any, x: Array, out: Array | None) -> Array:
 def batch_norm(backend: Any, x: Array, gamma: Any, beta: Array, epsilon: float) -> Any:
     """In one kernel; in two where a channel has many values."""
     gamma = _none_for_1(gamma)
-    if not _is_batch(x, gamma, beta):
+    if running.part or not _is_batch(x, gamma, beta):
         return NotImplemented
     xp, grid = backend.xp, Grid.over(x.size // beta.size, beta.size)
     x = xp.ascontiguousarray(x)
@@ -106,7 +107,7 @@ def batch_norm_gradient(
 ) -> Any:
     """In one kernel; in two where a channel has many values."""
     gamma = _none_for_1(gamma)
-    if dy.shape != x_hat.shape or not floats(dy, x_hat):
+    if running.part or dy.shape != x_hat.shape or not floats(dy, x_hat):
         return NotImplemented
     if not _is_batch(dy, inv_std, gamma, dgamma, dbeta):
         return NotImplemented

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import ctypes
 import sys
-import threading
 from types import ModuleType
 from typing import Any, NamedTuple
 
@@ -16,6 +15,7 @@ import numpy as np
 
 from minibnn.backend.array import Array
 from minibnn.backend.cuda.device import Device
+from minibnn.backend.cuda.threads import thread_number
 
 # cuBLAS splits some products into parts and adds these in a workspace. NVIDIA advises 32 MiB for
 # Hopper. If we provide one, cuBLAS allocates none, which would fail in a capture.
@@ -112,7 +112,7 @@ class Cublas:
         self._device.require_current()
         cuda = self._cupy.cuda
         stream = cuda.get_current_stream().ptr
-        key = threading.get_ident(), stream
+        key = thread_number(), stream
         if key not in self._handles:
             library, handle = self._library, ctypes.c_void_p()
             _check("cublasCreate", library.cublasCreate_v2(ctypes.byref(handle)))

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import os
 from types import ModuleType
 
 from minibnn.backend.array import Array
+from minibnn.backend.errors import DeviceError
 
 COMPILED_BY_CUDA_13 = (7, 5)  # and later; CUDA 12 also compiles for older GPUs
 WITH_TF32 = (8, 0)
@@ -67,6 +69,49 @@ class Device:
                 f"on GPU {there}; copy it inside cupy.cuda.Device({self.number}) with "
                 "cupy.asarray(a)"
             )
+
+
+def gpu_of(cupy: ModuleType, number: int, processes: int) -> int:
+    """CUDA's number for the GPU of one process, of several on this machine.
+
+    What CUDA_VISIBLE_DEVICES leaves is divided. If it leaves one GPU, each process has that: the
+    launcher has given each its own, or the user wants them to share it.
+
+    Args:
+        cupy: the module.
+        number: of the process among those on this machine, from 0.
+        processes: how many there are.
+
+    Raises:
+        DeviceError: if there are fewer GPUs than processes; in all processes alike.
+    """
+    count = cupy.cuda.runtime.getDeviceCount()
+    visible = os.environ.get("CUDA_VISIBLE_DEVICES")
+    if count == 1 and visible is not None:
+        return 0
+    if processes > count:
+        seen = "" if visible is None else f" (CUDA_VISIBLE_DEVICES={visible})"
+        reason = (
+            f"expected a GPU for each of {processes} processes on this machine, got {count}{seen}"
+        )
+        hint = (
+            f"start at most {count} on a machine, or set CUDA_VISIBLE_DEVICES to one GPU in each "
+            "process, if the launcher gives each its own, or all are to share one"
+        )
+        raise DeviceError(
+            f'device "gpu" is unavailable: {reason}\n  hint:  {hint}; or use device "cpu"', reason
+        )
+    return number
+
+
+def kind_of_gpu(cupy: ModuleType) -> dict[str, str]:
+    """What decides the last bits of the current GPU's results, as texts by name."""
+    runtime = cupy.cuda.runtime
+    return {
+        "the kind of GPU": runtime.getDeviceProperties(runtime.getDevice())["name"].decode(),
+        "the version of CuPy": cupy.__version__,
+        "the version of CUDA": str(runtime.runtimeGetVersion()),
+    }
 
 
 def passing_hint(error: BaseException) -> str | None:

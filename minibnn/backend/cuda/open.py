@@ -15,19 +15,24 @@ from minibnn.backend.cuda.backend import CupyBackend
 from minibnn.backend.cuda.device import (
     COMPILED_BY_CUDA_13,
     Device,
+    gpu_of,
     passing_hint,
     version_words,
 )
 from minibnn.backend.cuda.signs import binary_sign
+from minibnn.backend.cuda.threads import use
 from minibnn.backend.errors import DeviceError
+from minibnn.backend.gpus import share
 
 
 def open_gpu() -> CupyBackend:
-    """The backend of the GPU, after a test that it works.
+    """The backend of this process's GPU, after a test that it works.
+
+    That is the current GPU; or, if several processes divide them, its own, which becomes current.
 
     Raises:
         DeviceError: if CuPy cannot be imported, finds no device, cannot compile and run
-            a kernel, or cannot multiply two matrices.
+            a kernel, or cannot multiply two matrices; if there are fewer GPUs than processes.
     """
     stage = "import CuPy"
     cupy: Any = None
@@ -40,6 +45,9 @@ def open_gpu() -> CupyBackend:
         # Unlike cupy.is_available(), this raises with the driver's own reason.
         if cupy.cuda.runtime.getDeviceCount() == 0:
             raise RuntimeError("there is none")
+        if share.place is not None:
+            # Not by setting CUDA_VISIBLE_DEVICES: an MPI that takes GPU arrays has read it before.
+            use(cupy, gpu_of(cupy, *share.place))
         device = Device(cupy)
         stage = "compile and run a kernel"
         _require_compiler(cupy, device)
@@ -51,10 +59,13 @@ def open_gpu() -> CupyBackend:
         if float(backend.matmul(ones, ones)[0, 0]) != 2.0:
             raise RuntimeError("a 2x2 product of ones is not 2")
         backend.prove_graphs()
+    except DeviceError:
+        raise
     # A broken CUDA installation raises many kinds of errors (OSError, ImportError, CuPy's own
     # compile and runtime errors). Each of them means that there is no GPU.
     except Exception as error:
         raise _explain(stage, error, cupy, device) from error
+    share.require_place = backend.require_place
     return backend
 
 

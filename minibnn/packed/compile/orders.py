@@ -135,6 +135,8 @@ def _fixed_order(
     """Values of any lines in rising order, and which equals the one before it.
 
     They are sorted in fixed point, with an error below 1, and where that leaves it open, exactly.
+    Many values of one class are open where its slope is tiny beside its shift. They are in order
+    already, so they are sorted as runs, which `sorted` merges; only different classes take roots.
     """
     exact = [line.coefficients() for line in lines]
     most = int(abs(acc).max(initial=0))
@@ -149,16 +151,22 @@ def _fixed_order(
         )
     )
     near = high[owner] * acc + (low[owner] * acc >> 32) + start[owner]
+    signs = np.array([(line.slope > 0) - (line.slope < 0) for line in lines])
     places = np.argsort(near, kind="stable")
     close = np.diff(near[places]) <= 4  # each error is below 2
     ties = np.zeros(len(close), bool)
 
     def exactly(i: int, j: int) -> int:
-        return compare(lines[owner[i]], int(acc[i]), lines[owner[j]], int(acc[j]))
+        one, other = owner[i], owner[j]
+        if one == other:
+            return int(signs[one] * (acc[i] - acc[j]))
+        return compare(lines[one], int(acc[i]), lines[other], int(acc[j]))
 
     edges = np.flatnonzero(np.diff(np.concatenate([[False], close, [False]]).astype(np.int8)))
     for begin, end in edges.reshape(-1, 2).tolist():
-        run = sorted(places[begin : end + 1].tolist(), key=cmp_to_key(exactly))
+        open_ = places[begin : end + 1]
+        runs = open_[np.lexsort((signs[owner[open_]] * acc[open_], owner[open_]))]
+        run = sorted(runs.tolist(), key=cmp_to_key(exactly))
         places[begin : end + 1] = run
         ties[begin:end] = [exactly(i, j) == 0 for i, j in pairwise(run)]
     return places, ties

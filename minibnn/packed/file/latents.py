@@ -48,7 +48,7 @@ def load_latents(path: str | os.PathLike[str], model: _Model) -> _Model:
     arrays = container.arrays()
     latents = {k.removeprefix(LATENT): a for k, a in arrays.items() if k.startswith(LATENT)}
     name = os.fspath(path)
-    if not latents:
+    if not latents and [*_holders(model)]:  # a model without parameters has no latent weights
         raise PackedFileError(
             f"{name}: expected latent weights, got the packed model alone; save it with "
             "save_packed(packed, path, model=model)"

@@ -12,7 +12,7 @@ from fake_cupy import failing, fake_cuda, fake_cupy
 
 from minibnn import DeviceError, get_backend
 from minibnn.backend.cuda import CupyBackend
-from minibnn.backend.cuda.device import Device
+from minibnn.backend.cuda.device import Device, gpu_of, kind_of_gpu
 from minibnn.packed.bits import pack_rows, xnor_products
 from minibnn.packed.inference import BitMatrix, DenseLayers, dense_layers, pixel_products
 
@@ -129,6 +129,59 @@ def test_byte_products_without_their_instruction(pascal, rng):
             backend.run(xnor_products, backend.run(pack_rows, bits), W.words, 77),
             xnor_products(pack_rows(bits), W.words, 77),
         )
+
+
+# --- One GPU of several --------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("visible", "count", "processes", "numbers"),
+    [
+        (None, 4, 4, [0, 1, 2, 3]),
+        (None, 4, 2, [0, 1]),
+        (None, 1, 1, [0]),
+        ("2,3", 2, 2, [0, 1]),  # CUDA counts anew what the list leaves
+        ("5,6,7", 3, 2, [0, 1]),
+        ("3", 1, 4, [0, 0, 0, 0]),  # the launcher gave each process its own, or they share it
+        ("GPU-8f3c", 1, 2, [0, 0]),
+    ],
+)
+def test_each_process_of_a_machine_has_its_own_gpu(visible, count, processes, numbers, monkeypatch):
+    set_visible(monkeypatch, visible)
+    cupy = fake_cupy(cuda=fake_cuda(count=lambda: count))
+    assert [gpu_of(cupy, i, processes) for i in range(processes)] == numbers
+
+
+@pytest.mark.parametrize(
+    ("visible", "count", "seen"),
+    [(None, 2, "2"), ("0,1", 2, r"2 \(CUDA_VISIBLE_DEVICES=0,1\)"), (None, 1, "1")],
+)
+def test_with_too_few_gpus_all_processes_say_so(visible, count, seen, monkeypatch):
+    set_visible(monkeypatch, visible)
+    cupy = fake_cupy(cuda=fake_cuda(count=lambda: count))
+    for number in range(3):
+        with pytest.raises(
+            DeviceError,
+            match=f"expected a GPU for each of 3 processes on this machine, got {seen}\n"
+            f"  hint:  start at most {count} on a machine, or set CUDA_VISIBLE_DEVICES to one GPU",
+        ) as caught:
+            gpu_of(cupy, number, 3)
+        assert not caught.value.passing
+
+
+def test_what_decides_the_last_bits_of_a_gpu():
+    assert kind_of_gpu(fake_cupy()) == {
+        "the kind of GPU": "Imagined GPU",
+        "the version of CuPy": "14.2.0",
+        "the version of CUDA": "13020",
+    }
+
+
+def set_visible(monkeypatch, visible):
+    if visible is None:
+        monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+    else:
+        monkeypatch.setenv("CUDA_VISIBLE_DEVICES", visible)
 
 
 @pytest.mark.gpu

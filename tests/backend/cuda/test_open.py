@@ -9,6 +9,7 @@ from fake_cupy import failing, fake_cuda, fake_cupy
 
 from minibnn import DeviceError, get_backend
 from minibnn.backend.cuda import CupyBackend, open_gpu
+from minibnn.backend.gpus import share
 
 
 def test_wrong_results_are_a_failed_stage(install):
@@ -59,3 +60,28 @@ def test_the_hint_fits_the_driver_and_what_is_there(driver, installed, hint, ins
     assert hint in str(caught.value)
     seen = "no NVIDIA driver" if driver is None else f"a driver for CUDA {driver[0]}.{driver[1]}"
     assert seen in str(caught.value)
+
+
+def test_a_gpu_of_its_own_is_current_before_anything_is_done_there(install, monkeypatch):
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+    where = []
+
+    def ones(shape, dtype):
+        where.append(cupy.cuda.runtime.getDevice())
+        return plain(shape, dtype)
+
+    cupy = fake_cupy(cuda=fake_cuda(lambda: 3))
+    plain, cupy.ones = cupy.ones, ones
+    install(cupy)
+    monkeypatch.setattr(share, "place", (2, 3))
+    assert open_gpu().device.number == 2
+    assert set(where) == {2}
+
+
+def test_too_few_gpus_are_not_explained_by_the_installation(install, monkeypatch):
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+    install(fake_cupy(cuda=fake_cuda(lambda: 1)))
+    monkeypatch.setattr(share, "place", (0, 2))
+    with pytest.raises(DeviceError, match="expected a GPU for each of 2 processes") as caught:
+        open_gpu()
+    assert "pip install" not in str(caught.value)

@@ -78,6 +78,22 @@ def test_ties_that_fixed_point_numbers_miss(variance, sign):
     assert not holds([sign * 2**40, round(2**40 * root) + 1], [0, 0])
 
 
+@pytest.mark.parametrize("slopes", [(1, 1), (1, -1), (-1, 1), (1, 0)])
+def test_values_that_fixed_point_numbers_do_not_tell_apart(slopes):
+    """All are within 2^-60 of the shift: each class is sorted by its accumulators."""
+    lines = [
+        Line(Fraction(slope, 2**70), ZERO, variance, ONE)
+        for slope, variance in zip(slopes, (Fraction(2), Fraction(3)), strict=True)
+    ]
+    low, high = [-9, -5], [7, 12]
+    holds = order(lines, low, high, 1)
+    A = [round(line.coefficients()[0] * Fraction(2) ** 90) for line in lines]
+    assert holds(A, [0, 0])
+    for wrong in ([-A[0], A[1]], [A[1], A[0]], [0, 0]):
+        assert not agree(lines, low, high, 1, wrong, [0, 0])
+        assert not holds(wrong, [0, 0])
+
+
 def test_lines_that_do_not_cross_everywhere_are_not_taken_for_parallel_ones():
     far = [Line(ONE, Fraction(100), ONE, ZERO), Line(ONE, ZERO, ONE, ZERO)]
     assert parallel_order(far, [0, 0], [50, 50], 1) is None

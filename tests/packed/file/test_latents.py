@@ -19,6 +19,7 @@ from minibnn import (
     Adam,
     BatchNorm,
     Dropout,
+    GlobalAveragePool2D,
     LogitCrossEntropy,
     PackedFileError,
     Rescale,
@@ -161,6 +162,18 @@ def test_latents_that_do_not_fit(tmp_path):
     refused(
         path, Sequential(Rescale(1, -100), *list(small(1))[1:]), "of the model that it has packed"
     )
+
+
+def test_a_model_without_parameters_has_no_latents(tmp_path):
+    def mean_of_signs(shift):
+        return Sequential(Rescale(1, shift), Activation(SIGN), GlobalAveragePool2D())
+
+    path, model = tmp_path / "model", mean_of_signs(-100)
+    save_packed(pack(model, (4, 4, 3)), path, model=model)
+    again = mean_of_signs(-100)
+    assert load_latents(path, again) is again
+    assert again.input_contract.shape == (4, 4, 3)
+    refused(path, mean_of_signs(-128), "of the model that it has packed")
 
 
 @settings(deadline=None, max_examples=30)

@@ -13,7 +13,7 @@ from devices import STRICT
 from fuzz_writer import killed_everywhere
 
 import confirm_gpu
-from confirm import programs
+from confirm import programs, ranks
 from confirm.report import RUNNING, Report
 from confirm.setting import CUT_OFF, FAILED, NOT_RUN, OK, Outcome, Setting, verdict
 from minibnn import DeviceError, get_backend
@@ -167,14 +167,17 @@ def test_each_part_gets_its_share_of_what_is_left(monkeypatch, tmp_path):
 def test_the_order():
     """The most important parts come first; what may not be allowed comes last."""
     assert list(confirm_gpu.PARTS) == [
-        "device", "kernels", "captured", "repeat", "speed", "suite", "accuracy", "race", "sanitizer",
+        "device", "kernels", "captured", "repeat", "speed", "ranks", "suite", "accuracy", "race",
+        "sanitizer",
     ]  # fmt: skip
 
 
 def test_the_command_line(tmp_path, monkeypatch):
     assert confirm_gpu.arguments([]).parts == set(confirm_gpu.PARTS) - {"race"}
     assert confirm_gpu.arguments(["--race", "--parts", "speed"]).parts == {"race", "speed"}
-    assert set(confirm_gpu.MODULES) | {"suite", "race", "sanitizer"} == set(confirm_gpu.PARTS)
+    assert set(confirm_gpu.MODULES) | {"ranks", "suite", "race", "sanitizer"} == set(
+        confirm_gpu.PARTS
+    )
     assert [confirm_gpu.part(name).__name__ for name in confirm_gpu.MODULES] == [
         *confirm_gpu.MODULES
     ]
@@ -189,7 +192,9 @@ def test_each_part_is_started(monkeypatch, tmp_path):
     asked = []
     for name in ("suite", "sanitizer", "race"):
         monkeypatch.setattr(programs, name, lambda *given, name=name: asked.append((name, *given)))
+    monkeypatch.setattr(ranks, "ranks", lambda *given: asked.append(("ranks", *given)))
     monkeypatch.setattr(programs, "suite_workers", lambda on: 3)
+    monkeypatch.setattr(confirm_gpu, "NEEDED_BY_RANKS", ())
     monkeypatch.setattr(
         confirm_gpu, "in_a_process", lambda name, command, *rest: asked.append((name, *command[2:]))
     )
@@ -198,9 +203,10 @@ def test_each_part_is_started(monkeypatch, tmp_path):
     for name in confirm_gpu.PARTS:
         start(name, 9.0, report)
     inside = [(name, "--inside", name, "--out", str(report.file), "--quick")
-              for name in confirm_gpu.PARTS if name not in ("suite", "sanitizer", "race")]  # fmt: skip
+              for name in confirm_gpu.PARTS if name not in ("ranks", "suite", "sanitizer", "race")]  # fmt: skip
     assert sorted(asked, key=str) == sorted(
-        [*inside, ("suite", 9.0, 3), ("sanitizer", 9.0, "it"), ("race", 9.0)], key=str
+        [*inside, ("ranks", 9.0, {}), ("suite", 9.0, 3), ("sanitizer", 9.0, "it"), ("race", 9.0)],
+        key=str,
     )
 
 

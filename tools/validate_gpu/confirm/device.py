@@ -32,7 +32,7 @@ def device(setting: Setting) -> Outcome:
 def facts(backend: Backend) -> dict[str, Any]:
     """The device and the versions, for the report."""
     runtime = getattr(getattr(backend.xp, "cuda", None), "runtime", None)
-    if not hasattr(runtime, "getDeviceProperties"):  # a stand-in, in tests
+    if not hasattr(runtime, "getDeviceCount"):  # a stand-in, in tests
         return versions() | {"gpu": backend.name}
     graphs: dict[str, Any] = {"graphs": backend.graphs is not None}
     if not backend.graphs:
@@ -56,6 +56,7 @@ def graphics(backend: Backend) -> dict[str, Any]:
     properties = runtime.getDeviceProperties(runtime.getDevice())
     return {
         "gpu": properties["name"].decode(),
+        "gpus": runtime.getDeviceCount(),
         "capability": f"{properties['major']}.{properties['minor']}",
         "multiprocessors": properties["multiProcessorCount"],
         "memory_gib": round(properties["totalGlobalMem"] / 2**30, 1),

@@ -1,0 +1,163 @@
+"""A test that catches wrong gradients
+
+You have written a backward pass. Now write the test that others have to pass
+with theirs. It is given a function
+
+    dx, dW, db = backward(dz, x, W)
+
+for the layer z = x W + b, and raises an AssertionError if any of the three
+gradients is wrong. You are given `differences`, which needs no backward.
+
+The check runs your test with a right implementation, which has to pass, and
+with wrong ones, each of which has to fail. You do not see these beforehand.
+Think of what people get wrong, and choose x, W and dz so that it shows.
+
+The number whose gradient you need is L = sum of dz * z, with dz fixed: its
+gradient by z is dz.
+"""
+
+import numpy as np
+
+
+def differences(f, x, h=1e-5):
+    """The gradient at x, by central differences, of an f that returns a number."""
+    gradient = np.zeros_like(x)
+    for place in np.ndindex(x.shape):
+        up, down = x.copy(), x.copy()
+        up[place] += h
+        down[place] -= h
+        gradient[place] = (f(up) - f(down)) / (2 * h)
+    return gradient
+
+
+def check_backward(backward):
+    """Raise an AssertionError if backward(dz, x, W) gives a wrong gradient."""
+    # hole: choose dz, x, W and b; compare dx, dW and db with differences
+    rng = np.random.default_rng(0)
+    x, W, b = rng.normal(size=(4, 3)), rng.normal(size=(3, 2)), rng.normal(size=2)
+    dz = rng.normal(size=(4, 2))
+    dx, dW, db = backward(dz, x, W)
+    np.testing.assert_allclose(dx, differences(lambda v: np.sum(dz * (v @ W + b)), x), rtol=1e-5)
+    np.testing.assert_allclose(dW, differences(lambda v: np.sum(dz * (x @ v + b)), W), rtol=1e-5)
+    np.testing.assert_allclose(db, differences(lambda v: np.sum(dz * (x @ W + v)), b), rtol=1e-5)
+    # end of hole
+
+
+# ---- the learner's file ends here ------------------------------------------------------------
+
+from minibnn.learn.author import CatchesMutants, mistake, mutant
+
+HINTS = [
+    "Draw x, W, b and dz at random (np.random.default_rng(0).normal(size=...)): ones and zeros "
+    "hide mistakes. Take more than one sample, and sizes that are all different.",
+    "For dW: differences(lambda v: np.sum(dz * (x @ v + b)), W) is what it should be. For dx and "
+    "db put v in the place of x and of b.",
+    "np.testing.assert_allclose(dW, expected, rtol=1e-5) compares the shapes and all elements, and "
+    "raises an AssertionError. Differences are not exact, so == would refuse the right one.",
+]
+
+
+def right_backward(dz, x, W):
+    """What has to pass."""
+    return dz @ W.T, x.T @ dz, dz.sum(axis=0)
+
+
+CHECKS = [CatchesMutants(check_backward, right_backward, "your test, tested", points=6)]
+
+
+@mutant(check_backward, "dW is divided by the batch size")
+def mean_weights(dz, x, W):
+    return dz @ W.T, x.T @ dz / len(x), dz.sum(axis=0)
+
+
+@mutant(check_backward, "db is the mean over the batch, not the sum")
+def mean_bias(dz, x, W):
+    return dz @ W.T, x.T @ dz, dz.mean(axis=0)
+
+
+@mutant(check_backward, "dx ignores the signs of the weights")
+def without_signs(dz, x, W):
+    return dz @ np.abs(W).T, x.T @ dz, dz.sum(axis=0)
+
+
+@mutant(check_backward, "dW takes every dz of a sample to be their mean")
+def mean_of_dz(dz, x, W):
+    return dz @ W.T, x.T @ np.full_like(dz, dz.mean()), dz.sum(axis=0)
+
+
+@mutant(check_backward, "db counts the samples, whatever dz is")
+def counts(dz, x, W):
+    return dz @ W.T, x.T @ dz, np.full(dz.shape[1], float(len(dz)))
+
+
+@mutant(check_backward, "dW has the shape (out, in)")
+def transposed(dz, x, W):
+    return dz @ W.T, dz.T @ x, dz.sum(axis=0)
+
+
+def _compare(backward, dz, x, W, of=("dx", "dW", "db")):
+    """The reference's comparison, of these gradients, with these arrays."""
+    expected = right_backward(dz, x, W)
+    for name, got, wanted in zip(("dx", "dW", "db"), backward(dz, x, W), expected, strict=True):
+        if name in of:
+            np.testing.assert_allclose(got, wanted, rtol=1e-5)
+
+
+_rng = np.random.default_rng(24)
+_X, _W, _DZ = _rng.normal(size=(4, 3)), _rng.normal(size=(3, 2)), _rng.normal(size=(4, 2))
+
+
+@mistake(check_backward, "a test that compares nothing")
+def nothing(backward):
+    """It calls backward, and whatever comes back is fine. A test has to fail for something:
+    compare each of the three gradients with differences."""
+    backward(_DZ, _X, _W)
+
+
+@mistake(check_backward, "a test of the shapes alone")
+def shapes(backward):
+    """Right shapes are a good first test, but most wrong gradients have them. Compare the numbers
+    with those by differences."""
+    for got, wanted in zip(backward(_DZ, _X, _W), (_X, _W, _DZ[0]), strict=True):
+        assert got.shape == wanted.shape
+
+
+@mistake(check_backward, "a test with dz of ones")
+def ones(backward):
+    """If all of dz is 1, whatever mixes up the elements of dz, or leaves dz out, still gives the
+    right numbers. Draw dz at random."""
+    _compare(backward, np.ones((4, 2)), _X, _W)
+
+
+@mistake(check_backward, "a test with a single sample")
+def one_sample(backward):
+    """For one sample a sum over the batch and a mean over it are the same. Take a batch of
+    several samples."""
+    _compare(backward, _DZ[:1], _X[:1], _W)
+
+
+@mistake(check_backward, "a test of dx alone")
+def dx_alone(backward):
+    """dx is checked well. dW and db are what the layer learns by: compare them, too."""
+    _compare(backward, _DZ, _X, _W, of=("dx",))
+
+
+@mistake(check_backward, "a test without db")
+def without_db(backward):
+    """dx and dW are checked well, db is not compared at all."""
+    _compare(backward, _DZ, _X, _W, of=("dx", "dW"))
+
+
+@mistake(check_backward, "a test with positive weights only")
+def positive_weights(backward):
+    """Whatever loses the signs of the weights gives the right numbers if all weights are positive.
+    Draw them from a distribution that has both signs, such as rng.normal."""
+    _compare(backward, _DZ, _X, np.abs(_W))
+
+
+@mistake(check_backward, "a test that wants equality to the last bit")
+def exact(backward):
+    """Differences are only nearly right, so == refuses every backward, also the right one. Allow a
+    relative error of about 1e-5."""
+    dW = differences(lambda v: np.sum(_DZ * (_X @ v)), _W)
+    assert (backward(_DZ, _X, _W)[1] == dW).all()

@@ -1,0 +1,131 @@
+"""Check a learner's file in a process of its own, which may loop, crash or end as it likes."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+import tempfile
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+import minibnn
+from minibnn.learn.exercise import Exercise
+from minibnn.learn.result import Line, Result, from_json
+
+ROOT = Path(minibnn.__file__).parents[1]
+START_UP = 60  # seconds, beyond what the checks may take, on a busy machine
+PRINTED = 10  # lines of output that are shown
+COLUMNS = 72  # of each
+
+
+def check_file(exercise: Exercise, path: str | os.PathLike[str]) -> Result:
+    """Check a file in a new process with limits of time and memory.
+
+    Raises:
+        OSError: if the file cannot be read.
+    """
+    real = os.path.realpath(path)
+    with open(real, "rb"):
+        pass
+    with tempfile.TemporaryDirectory() as folder:
+        report, stack, printed = (Path(folder, name) for name in ("report", "stack", "printed"))
+        code = _run(exercise, real, Path(folder))
+        records = _records(report)
+        output = _read(printed)
+        trace = _read(stack)
+    return _result(exercise, real, records, output, trace, code)
+
+
+def _run(exercise: Exercise, path: str, folder: Path) -> int | None:
+    """Run the worker to its end, or end it; its exit code, or None if it had to be ended."""
+    start = (
+        f"import sys\nsys.path.insert(0, {str(ROOT)!r})\n"
+        "from minibnn.learn.worker import main\nmain(sys.argv[1:])"
+    )
+    files = [str(folder / name) for name in ("report", "stack")]
+    threads = dict.fromkeys(("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS"), "1")
+    with open(folder / "printed", "wb") as printed:
+        process = subprocess.Popen(
+            [sys.executable, "-c", start, exercise.id, path, str(exercise.seconds), *files],
+            stdin=subprocess.DEVNULL,
+            stdout=printed,
+            stderr=printed,
+            cwd=folder,
+            env={**os.environ, **threads, "MPLBACKEND": "Agg", "PYTHONIOENCODING": "utf-8"},
+            start_new_session=True,  # so that what it starts can be ended with it
+        )
+        try:
+            return process.wait(exercise.seconds + START_UP)
+        except subprocess.TimeoutExpired:
+            return None
+        finally:
+            _end(process)
+
+
+def _end(process: subprocess.Popen[bytes]) -> None:
+    """End the process, and all that it has started."""
+    if hasattr(os, "killpg"):
+        with suppress(ProcessLookupError, PermissionError):  # all have ended
+            os.killpg(process.pid, signal.SIGKILL)
+    else:
+        process.kill()
+    process.wait()
+
+
+def _records(report: Path) -> list[dict[str, Any]]:
+    lines = _read(report).splitlines(keepends=True)
+    return [json.loads(line) for line in lines if line.endswith("\n")]
+
+
+def _read(path: Path) -> str:
+    return path.read_text(encoding="utf-8", errors="replace") if path.exists() else ""
+
+
+def _result(
+    exercise: Exercise,
+    path: str,
+    records: list[dict[str, Any]],
+    output: str,
+    trace: str,
+    code: int | None,
+) -> Result:
+    lines = [from_json(r["line"]) for r in records if "line" in r]
+    trouble = next((r["trouble"] for r in records if "trouble" in r), "")
+    ended = next((r["end"] for r in records if "end" in r), None)
+    notes = list(ended or [])
+    if ended is None:
+        trouble = how_it_ended(exercise, path, trace, code)
+    for check in exercise.checks[len(lines) :]:
+        lines.append(Line(check.title, 0, check.points, done=False))
+    if output.strip() and not trouble.startswith("minibnn"):
+        notes.append(_printed(output))
+    return Result(exercise.id, exercise.title, tuple(lines), trouble, tuple(notes))
+
+
+def how_it_ended(exercise: Exercise, path: str, trace: str, code: int | None) -> str:
+    """Why there is no complete report."""
+    if trace or code is None:
+        rows = re.findall(rf'File "{re.escape(path)}", line (\d+) in (\S+)', trace)
+        where = f" It was in line {rows[0][0]}, in {rows[0][1]}." if rows else ""
+        return (
+            f"Your code had not ended after {exercise.seconds:g} seconds.{where} "
+            "Is there a loop that never ends?"
+        )
+    if code < 0:
+        return (
+            f"Your code ended the process: {signal.Signals(-code).name}. "
+            "Does it take very much memory, or call something outside Python?"
+        )
+    return f"Your code ended the process with exit code {code}, before the checks were done."
+
+
+def _printed(output: str) -> str:
+    lines = output.rstrip().splitlines()
+    shown = [f"  {line[:COLUMNS]}" for line in lines[:PRINTED]]
+    more = [f"  ({len(lines) - PRINTED} more lines)"] if len(lines) > PRINTED else []
+    return "\n".join(["Your code printed:", *shown, *more])

@@ -1,0 +1,96 @@
+"""What `learn` advises, done: the command then works."""
+
+from __future__ import annotations
+
+import pytest
+from advice import advised, shows
+from learners import LOGISTIC, RIGHT
+
+from minibnn.__main__ import main
+from minibnn.learn import check
+from minibnn.learn.classroom import check_class
+from minibnn.learn.exercise import find
+from minibnn.learn.progress import NAME, Folder
+
+
+@pytest.fixture(autouse=True)
+def here(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+@pytest.fixture
+def learn(capsys):
+    def learn(*words):
+        code = main(["learn", *words])
+        seen = capsys.readouterr()
+        return code, seen.out + seen.err
+
+    return learn
+
+
+def test_names_of_exercises(learn):
+    with advised("learn", "did you mean {}?"):
+        find("logistix")
+    assert find("logistic")
+    with advised("learn", "python -m minibnn learn lists them"):
+        find("nothing like it")
+    assert "1.2  The logistic function" in learn()[1]
+
+
+def test_a_file_that_was_not_started(learn):
+    for words in (["check", "1.2"], ["check"]):
+        code, text = learn(*words)
+        assert code == 1
+        shows("learn", "begin with python -m minibnn learn start {}", text)
+        started = text.split("learn start ")[1].strip()
+    assert learn("start", "1.2")[0] == 0
+    assert learn("start", started)[0] == 0
+    assert "0 of 3 points" in learn("check", "1.2")[1]
+
+
+def test_a_file_that_is_there(learn):
+    learn("start", "1.2")
+    code, text = learn("start", "1.2")
+    assert code == 2
+    shows("learn", "go on with it, or write another starter elsewhere: --to FOLDER", text)
+    assert learn("start", "1.2", "--to", "elsewhere")[0] == 0
+
+
+def test_the_solution_too_early(learn):
+    code, text = learn("solution", "1.2")
+    assert code == 2
+    shows("learn", "see the hints first: python -m minibnn learn hint {}", text)
+    for _ in LOGISTIC.hints:
+        learn(*text.split("minibnn learn ")[-1].split())
+    assert learn("solution", "1.2")[0] == 0
+
+
+def test_progress_that_is_damaged(learn, here):
+    learn("start", "1.2")
+    (here / "exercises" / f"{LOGISTIC.stem}.py").write_text(RIGHT)
+    (here / "exercises" / NAME).write_text("nonsense")
+    with advised("learn", "delete it, and check your files again: python -m minibnn learn check"):
+        Folder("exercises").read()
+    (here / "exercises" / NAME).unlink()
+    assert learn("check")[0] == 0
+    assert Folder("exercises").of(LOGISTIC)["points"] == 3
+
+
+def test_the_folder_of_a_class(here):
+    learner = here / "class" / "ann"
+    learner.mkdir(parents=True)
+    (learner / f"{LOGISTIC.stem}.py").write_text(RIGHT)
+    with advised("learn", "name the folder that has the learners' folders"):
+        check_class(learner)
+    assert check_class(here / "class")[0].points == 3
+
+
+def test_what_a_check_takes():
+    with advised("learn", 'write check("1.2", my_function)'):
+        check("1.2", 3)
+
+    def my_function(p):
+        return p
+
+    assert not check("1.2", my_function)

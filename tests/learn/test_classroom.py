@@ -1,0 +1,61 @@
+"""A class of learners."""
+
+from __future__ import annotations
+
+import csv
+
+import pytest
+from learners import BLANK, LOGISTIC, RIGHT, WRONG_SIGN, answer
+
+from minibnn.learn.classroom import check_class, class_table, results_csv, write_results
+from minibnn.learn.exercise import exercises
+
+
+@pytest.fixture(scope="module")
+def learners(tmp_path_factory):
+    root = tmp_path_factory.mktemp("class")
+    for name, text in {
+        "ann": RIGHT, "bob": WRONG_SIGN, "Cleo, Dr": BLANK, "dan": answer("1", "1)"), "eve": WRONG_SIGN,
+    }.items():  # fmt: skip
+        (root / name).mkdir()
+        (root / name / f"{LOGISTIC.stem}.py").write_text(text, encoding="utf-8")
+    (root / "nobody").mkdir()
+    (root / ".git").mkdir()
+    (root / "readme.txt").write_text("no learner")
+    return check_class(root)
+
+
+def test_points_of_all(learners):
+    assert {learner.name: learner.points for learner in learners} == {
+        "Cleo, Dr": 0, "ann": 3, "bob": 1, "dan": 0, "eve": 1, "nobody": 0,
+    }  # fmt: skip
+
+
+def test_the_table_can_be_read_by_others(learners, tmp_path):
+    path = tmp_path / "results.csv"
+    write_results(learners, path)
+    with open(path, newline="", encoding="utf-8") as file:
+        rows = {row["learner"]: row for row in csv.DictReader(file)}
+    assert path.read_text(encoding="utf-8") == results_csv(learners)
+    assert list(rows["ann"]) == [
+        "learner", *(f"{e.id} ({e.points})" for e in exercises()),
+        f"all ({sum(e.points for e in exercises())})", "mistakes",
+    ]  # fmt: skip
+    assert rows["bob"]["1.2 (3)"] == "1"
+    assert rows["bob"]["1.1 (4)"] == ""
+    assert rows["bob"]["mistakes"] == "1.2: exp(z) in place of exp(-z)"
+    assert rows["dan"]["mistakes"].startswith("1.2: Python cannot read line")
+    assert rows["nobody"]["1.2 (3)"] == ""
+
+
+def test_what_the_class_finds_hard(learners):
+    text = class_table(learners)
+    assert "1.2  The logistic function and the logit" in text
+    assert "    5     1    1.0/3" in text
+    assert "  2 x exp(z) in place of exp(-z)" in text
+    assert max(map(len, text.splitlines())) < 80
+
+
+def test_a_folder_without_learners_is_refused(tmp_path):
+    with pytest.raises(FileNotFoundError, match="expected a folder for each learner"):
+        check_class(tmp_path)

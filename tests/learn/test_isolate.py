@@ -1,0 +1,138 @@
+"""Whatever a learner's file does, the check goes on and says what it was."""
+
+from __future__ import annotations
+
+import os
+import sys
+import time
+
+import pytest
+from learners import BLANK, LOGISTIC, RIGHT, answer
+
+from minibnn.learn.exercise import Exercise
+from minibnn.learn.isolate import check_file, how_it_ended
+
+LINUX = pytest.mark.skipif(sys.platform != "linux", reason="the limits of Linux")
+
+
+@pytest.fixture
+def check(tmp_path, monkeypatch):
+    def check(source, seconds=None):
+        if seconds:
+            monkeypatch.setattr(Exercise, "seconds", seconds)
+        path = tmp_path / f"{LOGISTIC.stem}.py"
+        path.write_text(source, encoding="utf-8")
+        return check_file(LOGISTIC, path)
+
+    return check
+
+
+def test_right_and_blank_answers(check):
+    right = check(RIGHT)
+    assert right.ok
+    assert right.trouble == ""
+    assert right.notes == ()
+    blank = check(BLANK)
+    assert blank.points == 0
+    assert "`...` is left in line" in str(blank)
+
+
+def test_a_loop_without_an_end_is_ended_and_its_line_named(check):
+    text = answer("while True:\n    pass")
+    first = text.splitlines().index("    while True:") + 1
+    result = check(text, seconds=0.5)
+    assert result.trouble in (
+        f"Your code had not ended after 0.5 seconds. It was in line {line}, in logistic. "
+        "Is there a loop that never ends?"
+        for line in (first, first + 1)
+    )
+    assert (result.points, result.of) == (0, 3)
+
+
+def test_what_was_checked_before_the_time_was_over_counts(check):
+    result = check(answer("1 / (1 + np.exp(-z))", "while True:\n    pass"), seconds=0.5)
+    assert [line.points for line in result.lines] == [2, 0]
+
+
+def test_how_a_process_ended():
+    trace = (
+        "Timeout (0:00:10)!\nThread 0x01 (most recent call first):\n"
+        '  File "/lib/numpy/x.py", line 7 in dot\n  File "/a/b.py", line 12 in f\n'
+    )
+    said = how_it_ended(LOGISTIC, "/a/b.py", trace, 1)
+    assert "It was in line 12, in f." in said
+    assert "It was" not in how_it_ended(LOGISTIC, "/a/b.py", "", None)
+
+
+@pytest.mark.parametrize(
+    ("code", "said"),
+    [
+        ("import os; os._exit(4)\nreturn 1", "Your code ended the process with exit code 4"),
+        ("import sys; sys.exit()\nreturn 1", "SystemExit: the code asks Python to end"),
+        ("input()\nreturn 1", "EOFError"),
+        ("nothing_known", "NameError: name 'nothing_known' is not defined"),
+    ],
+)
+def test_ends_of_all_kinds(check, code, said):
+    result = check(answer(code))
+    assert said in str(result)
+    assert result.points < result.of
+    for inside in ("Traceback", "grade.py", "values.py", "worker.py"):
+        assert inside not in str(result)
+
+
+@LINUX
+def test_memory_files_and_signals_are_limited(check):
+    many = "np.ones(1 << 34) * z"
+    result = check(answer(many, 'print("x" * (20 << 20))\nreturn p'))
+    memory, output = result.lines
+    assert memory.details.startswith("logistic(z=0)\nMemoryError: the code asks for more memory")
+    assert "more than an exercise may" in output.details
+    killed = check(answer("import os; os.kill(os.getpid(), 9)\nreturn 1"))
+    assert killed.trouble.startswith("Your code ended the process: SIGKILL.")
+
+
+def test_what_it_prints_and_warns_is_shown_in_short(check):
+    result = check(
+        answer("1 / (1 + np.exp(-1000 * z))", 'print("\\n".join(["hello" * 50] * 12))\nreturn p')
+    )
+    warning, printed = result.notes
+    assert "warns: overflow encountered in exp" in warning
+    assert printed.startswith("Your code printed:\n  hellohello")
+    assert printed.endswith(" more lines)")
+    assert max(map(len, printed.splitlines())) <= 74
+    assert len(printed.splitlines()) == 12
+
+
+@pytest.mark.skipif(os.name != "posix", reason="groups of processes are POSIX's")
+def test_what_it_starts_is_ended_with_it(check, tmp_path):
+    sleeping = tmp_path / "pid"
+    code = (
+        "import subprocess, sys\n"
+        "child = subprocess.Popen([sys.executable, '-c', 'import time; time.sleep(60)'])\n"
+        f"open({str(sleeping)!r}, 'w').write(str(child.pid))\nreturn 1"
+    )
+    check(answer(code))
+    pid = int(sleeping.read_text())
+    for _ in range(100):
+        try:
+            with open(f"/proc/{pid}/stat") as file:
+                if file.read().split()[2] == "Z":  # ended; whoever adopted it has to notice
+                    return
+            os.kill(pid, 0)
+        except (ProcessLookupError, FileNotFoundError):
+            return
+        time.sleep(0.05)
+    raise AssertionError("still running")
+
+
+def test_it_runs_in_a_folder_that_is_deleted(check, tmp_path):
+    result = check(answer("open('left.txt', 'w').close()\nreturn 1 / (1 + np.exp(-z))"))
+    assert result.ok
+    assert not (tmp_path / "left.txt").exists()
+    assert sorted(p.name for p in tmp_path.iterdir()) == [f"{LOGISTIC.stem}.py"]
+
+
+def test_a_file_that_is_not_there_is_an_error(tmp_path):
+    with pytest.raises(FileNotFoundError):
+        check_file(LOGISTIC, tmp_path / "none.py")
