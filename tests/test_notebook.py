@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import subprocess
 import sys
 from types import ModuleType, SimpleNamespace
 
@@ -37,3 +39,50 @@ def test_nothing_is_imported_to_find_out(monkeypatch):
     monkeypatch.delitem(sys.modules, "ipykernel", raising=False)
     assert not in_notebook()
     assert "ipykernel" not in sys.modules
+
+
+CELLS = """
+import numpy as np
+from minibnn import *
+x = np.random.default_rng(0).normal(size=(96, 8)).astype(np.float32)
+y = (x[:, 0] > 0).astype(np.int64)
+model = Sequential(Dense(8, 4, weight_quantizer=SignSTE()), Dense(4, 2)).initialize(0)
+data = DataLoader((x, y), 4, shuffle=True, rng=0)
+options = {"loss": LogitCrossEntropy(), "optimizer": Adam(model.parameters())}
+%%
+history = fit(model, data, epochs=30, **options)
+%%
+history = fit(model, data, epochs=5, callbacks=[live_plot()], **options)
+%%
+model.summary((8,))
+"""
+RUN = """
+import json, sys, nbformat
+from jupyter_client import KernelManager
+from nbclient import NotebookClient
+
+cells = [nbformat.v4.new_code_cell(text) for text in sys.stdin.read().split("%%")]
+book = nbformat.v4.new_notebook(cells=cells)
+manager = KernelManager()
+manager.kernel_spec.argv = [sys.executable, "-m", "ipykernel_launcher", "-f", "{connection_file}"]
+NotebookClient(book, km=manager, timeout=120).execute()
+print(json.dumps([cell.outputs for cell in book.cells]))
+"""
+
+
+def test_in_a_real_kernel_nothing_stacks_up():
+    pytest.importorskip("nbclient", reason="no nbclient, which runs notebooks")
+    pytest.importorskip("ipykernel", reason="no ipykernel")
+    pytest.importorskip("matplotlib")
+    done = subprocess.run(
+        [sys.executable, "-c", RUN], input=CELLS, capture_output=True, text=True, timeout=300
+    )
+    assert done.returncode == 0, done.stderr
+    _, line, plot, table = json.loads(done.stdout.splitlines()[-1])
+    assert [list(output["data"]) for output in line] == [["text/plain"]]
+    assert line[0]["data"]["text/plain"].startswith("epoch 30/30: loss_train ")
+    assert [sorted(output["data"]) for output in plot] == [
+        ["image/png", "text/plain"], ["text/plain"],
+    ]  # fmt: skip
+    assert plot[0]["data"]["text/plain"] == "5 epochs"
+    assert "<table" in table[0]["data"]["text/html"]

@@ -135,7 +135,7 @@ def _training_page(given: argparse.Namespace) -> int:
             f"{given.file}: expected a film of a training, got no such file; "
             "python -m minibnn train -o FILE --film FILM makes one"
         ) from None
-    path = shared.check_output(given.output, shared.FORMS["html"])
+    path = shared.check_output(given.output, shared.FORMS[given.form])
     export_training_page(film, path, title=given.name)
     print(f"{given.output}: {os.path.getsize(path):,} bytes, a web page; open it in a browser")
     return 0

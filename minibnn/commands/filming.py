@@ -8,13 +8,12 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from minibnn.backend import Array, Backend
-from minibnn.commands import shared
+from minibnn.commands import distributed, shared
 from minibnn.commands.terminal import log_line
+from minibnn.distributed import Ranks
 from minibnn.film import TrainingFilm
 from minibnn.optimizers.diverged import DivergedError
 from minibnn.training.checkpoint_file import before
-
-FILM = ".film"  # how the names of such files end
 
 
 def add_film(parser: argparse.ArgumentParser) -> None:
@@ -31,15 +30,11 @@ def require_film(given: argparse.Namespace, *others: str | None) -> None:
         others: files that are read; None for none.
 
     Raises:
-        ValueError: if it is another file of the command; with --distributed.
+        ValueError: if it is another file of the command.
         OSError: if it cannot be written.
     """
     if given.film is None:
         return
-    if given.distributed is not None:
-        raise ValueError(
-            "--film: expected a training in one process, got --distributed; leave one of them out"
-        )
     written = [("-o", given.output), ("--checkpoint", given.checkpoint)]
     if given.checkpoint is not None:
         written.append(("--checkpoint", before(given.checkpoint)))
@@ -50,11 +45,13 @@ def require_film(given: argparse.Namespace, *others: str | None) -> None:
                 "name after --film"
             )
     shared.require_another_file(given.film, *others, option="--film")
-    shared.check_output(given.film, FILM)
+    shared.check_output(given.film, shared.FILM, "--film")
 
 
 @contextmanager
-def filming(given: argparse.Namespace, samples: Array, backend: Backend) -> Iterator[list[object]]:
+def filming(
+    given: argparse.Namespace, samples: Array, backend: Backend, ranks: Ranks | None = None
+) -> Iterator[list[object]]:
     """A context with the callbacks that take the film, if there is one.
 
     On a GPU a frame is taken after each epoch only, so that its steps stay captured. If the
@@ -64,18 +61,22 @@ def filming(given: argparse.Namespace, samples: Array, backend: Backend) -> Iter
         given: the command line.
         samples: to train on.
         backend: of the training.
+        ranks: that train together; the first one writes the film.
     """
     if given.film is None:
         yield []
         return
-    film = TrainingFilm(given.film, samples, within_epochs=backend.host)
+    path = given.film if distributed.writes(ranks) else None
+    film = TrainingFilm(path, samples, within_epochs=backend.host)
     try:
         yield [film]
     except DivergedError:
-        film.save()
-        _say(given.film, film)
+        if path is not None:
+            film.save()
+            _say(path, film)
         raise
-    _say(given.film, film)
+    if path is not None:
+        _say(path, film)
 
 
 def _say(path: str, film: TrainingFilm) -> None:

@@ -118,7 +118,7 @@ def _run(given: argparse.Namespace, ranks: Ranks | None) -> int:
     path = given.output
     if distributed.writes(ranks):
         path = shared.check_output(path, shared.MODEL)
-    require_film(given, given.source)
+        require_film(given, given.source)
     before = _figures(given.source)
     if checkpoint is not None and given.source is not None:
         checkpoint.job["--from, its sha256"] = packed_file_info(given.source).sha256
@@ -138,7 +138,7 @@ def _run(given: argparse.Namespace, ranks: Ranks | None) -> int:
     log_line(f"{data.name}, {name} recipe, seed {seed}, {backend.name}")
     rows = EpochRows(COLUMNS)
     rows.head()
-    with filming(given, data.train_images, backend) as callbacks:
+    with filming(given, data.train_images, backend, ranks) as callbacks:
         model, history = recipe.train(data, seed=seed, device=backend, on_epoch=rows, start=start,
                                       callbacks=callbacks, checkpoint=checkpoint,
                                       comm=ranks)  # fmt: skip

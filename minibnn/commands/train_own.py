@@ -106,7 +106,7 @@ def run(path: str, given: argparse.Namespace, ranks: Ranks | None = None) -> int
     log_line(f"{path}: {parts.train.kind}{targets}")
     log_line(f"{how}, {shared.several(recipe.epochs, 'epoch')}, seed {seed}, {backend.name}")
     log_line(f"test part: {parts.chosen} ({shared.several(len(parts.test.x), 'sample')})")
-    with filming(given, parts.train.x, backend) as callbacks:
+    with filming(given, parts.train.x, backend, ranks) as callbacks:
         model, history = _train(
             recipe, parts.train, given.validation, seed, backend, weights, callbacks, checkpoint,
             ranks,
