@@ -44,7 +44,7 @@ class TrainingFilm(Stateful):
     together. Frames are taken from the values that the training has anyway; the samples pass
     through a copy of the model, in evaluation mode. So nothing in the training changes. A film
     belongs to one call of `fit`; another call begins it anew. With a checkpoint, a training that is
-    resumed goes on with its film.
+    resumed goes on with its film. On several ranks, give a path to one of them only.
 
     Args:
         path: where the film is written when the training ends; None keeps it in memory.

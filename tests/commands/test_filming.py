@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import os
 
+import mpirun
 import numpy as np
 import pytest
 from checkpointed import KilledError, killed_after_save
@@ -12,6 +13,7 @@ from command_line import SAMPLE, refuses
 from devices import STRICT
 from films import SAMPLES
 from films import trained as filmed_by
+from mpirun import needs_mpirun
 from own_tables import CPU, QUICK, run
 
 from minibnn import DivergedError, get_backend, load_film
@@ -85,6 +87,17 @@ def test_on_a_device_steps_stay_captured(tmp_path):
             filmed_by(film)
     with filming(options(None), SAMPLES, STRICT) as callbacks:
         assert callbacks == []
+
+
+@needs_mpirun
+def test_ranks_write_one_film_which_is_the_same_for_any_number(tmp_path):
+    words = ["-m", "minibnn", *RECIPE, "--distributed", "exact"]
+    for ranks in (1, 2):
+        film = tmp_path / f"{ranks}.film"
+        ended = mpirun.run(ranks, *words, "-o", tmp_path / f"{ranks}", "--film", film)
+        assert ended.code == 0, ended.text
+        assert ended.out.count("a film of 63 frames") == 1
+    assert (tmp_path / "2.film").read_bytes() == (tmp_path / "1.film").read_bytes()
 
 
 def test_a_training_that_diverges_leaves_its_film(tmp_path, capsys):
