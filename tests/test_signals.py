@@ -10,7 +10,14 @@ import threading
 
 import pytest
 
-from minibnn.signals import ENDING, INTERRUPTED, Interrupt, gentle_ending
+from minibnn.signals import (
+    ENDING,
+    INTERRUPTED,
+    Interrupt,
+    gentle_ending,
+    interrupted_code,
+    note_ending,
+)
 
 pytestmark = pytest.mark.skipif(not hasattr(signal, "SIGHUP"), reason="no POSIX signals")
 
@@ -238,3 +245,16 @@ def test_a_request_without_a_signal():
         interrupt.request(signal.SIGTERM)
         interrupt.request(signal.SIGHUP)
         assert interrupt.requested == signal.SIGTERM
+
+
+def test_a_signal_of_another_rank_is_the_commands_as_well():
+    assert interrupted_code() == INTERRUPTED
+    note_ending(signal.SIGTERM)  # no command is running
+    with gentle_ending() as ending:
+        for number in (0, signal.SIGINT):  # none; and Ctrl-C, whose code it has anyway
+            note_ending(number)
+            assert (ending.code, interrupted_code()) == (0, INTERRUPTED)
+        note_ending(signal.SIGTERM)
+        note_ending(signal.SIGHUP)  # the first counts
+        assert (ending.code, interrupted_code()) == (143, 143)
+    assert interrupted_code() == INTERRUPTED

@@ -156,6 +156,16 @@ QUANTIZERS = [*(row[1] for row in ROWS), AdaSTE()]
 each_quantizer = pytest.mark.parametrize("f", QUANTIZERS, ids=repr)
 
 
+@each_quantizer
+def test_whether_backward_is_linear_in_dy(f, rng):
+    """Several ranks add up dy first if it is not."""
+    x = np.concatenate([X, 2 * rng.standard_normal(200)])[:, None]
+    one, other = rng.standard_normal((2, *x.shape))
+    together, apart = f.backward(one + other, x), f.backward(one, x) + f.backward(other, x)
+    assert f.linear == bool(np.allclose(together, apart, rtol=1e-12, atol=1e-12))
+    assert f.linear == (not isinstance(f, AdaSTE))
+
+
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
 @pytest.mark.parametrize("row", ROWS, ids=lambda row: repr(row[1]))
 def test_values_by_hand(row, dtype, backend):

@@ -104,6 +104,30 @@ def test_r2_of_large_targets_sees_their_differences():
     assert value(R2(), Regression(), same + 1, same, batch=3) == -np.inf
 
 
+@pytest.mark.parametrize("weighted", [False, True])
+@pytest.mark.parametrize("metric", [R2(), F1(), BalancedAccuracy(), Accuracy()], ids=repr)
+def test_sums_over_some_samples_are_merged_with_those_over_others(metric, weighted, rng):
+    """As several ranks compute them. Some weigh nothing."""
+    if metric.kind == "numbers":
+        task, targets = Regression(2), rng.standard_normal((60, 2)) * 3 + 50
+        outputs = targets + rng.standard_normal((60, 2))
+    else:
+        task, targets = Classification(3), rng.integers(0, 3, 60)
+        outputs = rng.standard_normal((60, 3))
+    w = rng.random(60) if weighted else None
+    if weighted:
+        w[:10] = 0
+    sums, total = np.zeros(metric.size(task)), 0.0
+    for rows in (slice(0, 10), slice(10, 11), slice(11, 60)):
+        own, its = np.zeros(metric.size(task)), None if w is None else w[rows]
+        metric.add(own, task, outputs[rows], targets[rows], its)
+        metric.merge(sums, own)
+        total += len(targets[rows]) if w is None else w[rows].sum()
+    whole = value(metric, task, outputs, targets, w)
+    assert float(metric.value(sums, total)) == pytest.approx(whole, rel=1e-10)
+    assert 0 < whole < 1
+
+
 def test_r2_needs_to_know_the_outputs():
     with pytest.raises(ValueError, match=r"got 3; let the method task .* return Regression\(3\)"):
         value(R2(), Regression(), np.zeros((4, 3)), np.zeros((4, 3)))
