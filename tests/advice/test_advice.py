@@ -80,7 +80,6 @@ INFORMATION = {
         "a dot for each seed, a line for the mean",
         "accuracy on {} {} held out",
         "take a drop-in set such as",
-        "the rounding of networks with real weights depends on",
     ],
     "data": ["EMNIST letters are not a drop-in set", "only minibnn's own cache is filled"],
     "diagnosis": [
