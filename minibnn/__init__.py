@@ -14,6 +14,7 @@ Losses       LogitCrossEntropy, BinaryCrossEntropy, SquaredHinge, Hinge; MeanSqu
 Optimisers   SGD, Adam, AdaMax, ShiftAdaMax, Bop; OptimizerGroup, split_parameters; schedules
 Training     fit, evaluate, plot_history; Checkpoint; PlainSteps, CapturedSteps;
              Ranks and DataParallel, on several processes and machines
+Seeing it    live_plot, TrainingFilm, export_training_page
 Saving       save_model, load_model
 Recipes      minibnn.recipes.RECIPES, your own: Recipe; compare, Entry, parse_piece, rank, mpi_jobs;
              python -m minibnn train, compare
@@ -79,8 +80,9 @@ if TYPE_CHECKING:
     from minibnn.diagnosis import Diagnosis, Finding, diagnose
     from minibnn.distributed import Ranks, RanksDifferError
     from minibnn.encoding import OneHotCode, Standardize, Thermometer, fit_codes
-    from minibnn.export import export_c, export_html, export_onnx
+    from minibnn.export import export_c, export_html, export_onnx, export_training_page
     from minibnn.feedback import Blocked, Feedback, FixedFeedback, Transpose
+    from minibnn.film import Film, FilmFileError, TrainingFilm, load_film, save_film
     from minibnn.functions import (
         AdaSTE,
         ApproxSign,
@@ -168,7 +170,13 @@ if TYPE_CHECKING:
         save_packed,
     )
     from minibnn.parameter import Buffer, Parameter
-    from minibnn.plots import plot_confusion, plot_function, plot_history, plot_weight_bits
+    from minibnn.plots import (
+        live_plot,
+        plot_confusion,
+        plot_function,
+        plot_history,
+        plot_weight_bits,
+    )
     from minibnn.random_stream import RandomStream
     from minibnn.schedules import Constant, Cosine, Exponential, PerEpoch, WarmUp
     from minibnn.training import (
@@ -235,6 +243,8 @@ __all__ = [
     "FailedRunsError",
     "Feedback",
     "Fill",
+    "Film",
+    "FilmFileError",
     "Finding",
     "FixedFeedback",
     "Flatten",
@@ -300,6 +310,7 @@ __all__ = [
     "Ternary",
     "TernaryWeights",
     "Thermometer",
+    "TrainingFilm",
     "Transpose",
     "Uniform",
     "WarmUp",
@@ -315,10 +326,13 @@ __all__ = [
     "export_c",
     "export_html",
     "export_onnx",
+    "export_training_page",
     "fit",
     "fit_codes",
     "get_backend",
     "glorot_lr_scale",
+    "live_plot",
+    "load_film",
     "load_latents",
     "load_mnist",
     "load_mnist_or_sample",
@@ -339,6 +353,7 @@ __all__ = [
     "read_idx",
     "read_parts",
     "read_samples",
+    "save_film",
     "save_model",
     "save_packed",
     "split_parameters",
@@ -386,7 +401,7 @@ _ROOMS = {
     ),
     "model_file": "ModelFileError load_model save_model",
     "parameter": "Buffer Parameter",
-    "plots": "plot_confusion plot_function plot_history plot_weight_bits",
+    "plots": "live_plot plot_confusion plot_function plot_history plot_weight_bits",
     "random_stream": "RandomStream",
     "schedules": "Constant Cosine Exponential PerEpoch WarmUp",
     "training": (
@@ -400,14 +415,17 @@ _ROOMS = {
     "container": "",
     "description": "",
     "distributed": "Ranks RanksDifferError",
-    "export": "export_c export_html export_onnx",
+    "export": "export_c export_html export_onnx export_training_page",
+    "film": "Film FilmFileError TrainingFilm load_film save_film",
     "default_network": "",
     "target_scale": "",
     "recipes": "",
     "sklearn": "",
     "regular_file": "",
     "gradient_clock": "",
+    "html_tables": "",
     "inspection": "",
+    "notebook": "",
     "learn": "",
     "result_folder": "",
     "file_lock": "",

@@ -24,7 +24,7 @@ COMMANDS = {
     "predict": ("minibnn.commands.predict", "what a file says about your data, as CSV"),
     "inspect": ("minibnn.commands.inspect", "what is in a file, byte by byte"),
     "pack": ("minibnn.commands.pack", "a file without what only training needs"),
-    "export": ("minibnn.commands.export", "a file as C, ONNX or a web page"),
+    "export": ("minibnn.commands.export", "a file as C, ONNX or a web page, a training as a page"),
     "compare": ("minibnn.comparison.command", "quantizers and optimisers, over seeds"),
     "learn": ("minibnn.learn.command", "exercises about binary networks that check themselves"),
 }

@@ -83,7 +83,7 @@ from minibnn import (
 )
 from minibnn.backend import CPU
 from minibnn.checks import boolean, generator, integer, number, shape
-from minibnn.comparison import Entry, compare
+from minibnn.comparison import Entry, compare, sweep
 from minibnn.recipes import RECIPES, finn
 
 X = np.random.default_rng(0).standard_normal((6, 4)).astype(np.float32)
@@ -235,6 +235,7 @@ INTEGERS = {
     "check_gradients.rng": (lambda n: checked(rng=n), 3),
     "check_gradients.max_elements": (lambda n: checked(max_elements=n), 3),
     "compare.seeds": (compared, 2),
+    "compare.jobs": (lambda n: sweep._pool(n, 9).number, 2),
     "diagnose.samples": (
         lambda n: diagnose(parts()[0], DataLoader((X, LABELS), 3), samples=n),
         3,

@@ -14,6 +14,7 @@ def code_of(error: BaseException) -> int | None:
         minibnn.DataError,
         minibnn.PackedFileError,
         minibnn.ModelFileError,
+        minibnn.FilmFileError,
     )
     # The first that fits; names of minibnn are looked up here, since that imports its rooms.
     codes: tuple[tuple[Any, int], ...] = (

@@ -20,8 +20,19 @@ from minibnn.training.checkpoint import Checkpoint
 
 MAKE_ONE = "python -m minibnn train -o FILE makes one"
 # Files that end so are replaced only by others of their kind: data, and what the commands write.
-MODEL, TABLE, FORMS = ".safetensors", ".csv", {"c": ".h", "onnx": ".onnx", "html": ".html"}
-ENDINGS = {MODEL, TABLE, *FORMS.values(), *DATA_ENDINGS, *IMAGE_ENDINGS, ".gz", ".py", ".ipynb"}
+MODEL, TABLE, FILM = ".safetensors", ".csv", ".film"
+FORMS = {"c": ".h", "onnx": ".onnx", "html": ".html", "training-page": ".html"}
+ENDINGS = {
+    MODEL,
+    TABLE,
+    FILM,
+    *FORMS.values(),
+    *DATA_ENDINGS,
+    *IMAGE_ENDINGS,
+    ".gz",
+    ".py",
+    ".ipynb",
+}
 
 
 def describe(parser: argparse.ArgumentParser, description: str, epilog: str) -> None:
@@ -110,7 +121,7 @@ def read_packed(path: str) -> PackedModel:
         ) from None
 
 
-def check_output(path: str, ending: str) -> str:
+def check_output(path: str, ending: str, option: str = "-o") -> str:
     """Check before any work that a file can be written; return its path, with links followed.
 
     The write is tried with the same name and mode; it leaves and changes nothing. Prints a note if
@@ -119,6 +130,7 @@ def check_output(path: str, ending: str) -> str:
     Args:
         path: the file, as the user named it.
         ending: of the names that such files have, ``.h`` say.
+        option: which names the file.
 
     Raises:
         OSError: if it cannot be written, or is a device or a pipe.
@@ -136,7 +148,7 @@ def check_output(path: str, ending: str) -> str:
     if os.path.exists(real) and there in ENDINGS and there != ending:
         raise ValueError(
             f"{path}: expected a new file, or one that ends in {ending} and may be replaced, got "
-            f"one that ends in {there}; choose another name after -o"
+            f"one that ends in {there}; choose another name after {option}"
         )
     folder = os.path.dirname(real)
     if not os.path.isdir(folder):
@@ -233,8 +245,14 @@ def require_mnist(file: str, packed: PackedModel, command: str) -> None:
         )
 
 
-def require_another_file(output: str, *inputs: str | None) -> None:
-    """Raise ValueError if a file to write is one of those to read, or lies in a folder of them."""
+def require_another_file(output: str, *inputs: str | None, option: str = "-o") -> None:
+    """Raise ValueError if a file to write is one of those to read, or lies in a folder of them.
+
+    Args:
+        output: the file to write.
+        inputs: files or folders to read; None for none.
+        option: which names the output.
+    """
     real = os.path.realpath(output)
     for path in inputs:
         if path is None:
@@ -244,7 +262,8 @@ def require_another_file(output: str, *inputs: str | None) -> None:
         if real == source or inside or same_file(path, output):
             what = "a file outside of the folder" if inside else "another file than the one"
             raise ValueError(
-                f"{output}: expected {what} that is read, {path}; choose another name after -o"
+                f"{output}: expected {what} that is read, {path}; choose another name after "
+                f"{option}"
             )
 
 

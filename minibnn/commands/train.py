@@ -12,6 +12,7 @@ from minibnn.atomic_file import UnsyncedError
 from minibnn.backend import get_backend
 from minibnn.commands import distributed, shared, train_own
 from minibnn.commands.epoch_rows import EpochRows
+from minibnn.commands.filming import add_film, filming, require_film
 from minibnn.commands.rescue import rescue
 from minibnn.commands.terminal import log_line
 from minibnn.data import DataLoader, ImageDataset
@@ -49,6 +50,7 @@ examples:
   python -m minibnn train -o digits.safetensors
   python -m minibnn train --recipe larq-cnn --epochs 2 --dataset sample -o cnn.safetensors
   python -m minibnn train --from digits.safetensors --epochs 3 --lr 1e-3 -o digits.safetensors
+  python -m minibnn train -o digits.safetensors --film digits.film
 
 Of your own data a fifth is held out for the test, each class by its share, unless the data has a
 test part or --test names one. Without --recipe, a default network is trained.
@@ -86,6 +88,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--no-latents", action="store_true",
         help="save the bits only: a small file, from which no training can go on")
     # fmt: on
+    add_film(parser)
     shared.add_checkpoint(parser)
     distributed.add_options(parser)
     shared.add_data(parser)
@@ -115,6 +118,7 @@ def _run(given: argparse.Namespace, ranks: Ranks | None) -> int:
     path = given.output
     if distributed.writes(ranks):
         path = shared.check_output(path, shared.MODEL)
+        require_film(given, given.source)
     before = _figures(given.source)
     if checkpoint is not None and given.source is not None:
         checkpoint.job["--from, its sha256"] = packed_file_info(given.source).sha256
@@ -134,8 +138,10 @@ def _run(given: argparse.Namespace, ranks: Ranks | None) -> int:
     log_line(f"{data.name}, {name} recipe, seed {seed}, {backend.name}")
     rows = EpochRows(COLUMNS)
     rows.head()
-    model, history = recipe.train(data, seed=seed, device=backend, on_epoch=rows,
-                                  start=start, checkpoint=checkpoint, comm=ranks)  # fmt: skip
+    with filming(given, data.train_images, backend, ranks) as callbacks:
+        model, history = recipe.train(data, seed=seed, device=backend, on_epoch=rows, start=start,
+                                      callbacks=callbacks, checkpoint=checkpoint,
+                                      comm=ranks)  # fmt: skip
     rows(history)  # if nothing was left to do
     interrupted = bool(history.attrs["interrupted"])
     if interrupted:

@@ -12,6 +12,7 @@ from minibnn.atomic_file import UnsyncedError
 from minibnn.backend import Backend, get_backend
 from minibnn.commands import distributed, shared
 from minibnn.commands.epoch_rows import EpochRows
+from minibnn.commands.filming import filming, require_film
 from minibnn.commands.measured import measured_line, measures
 from minibnn.commands.rescue import rescue
 from minibnn.commands.terminal import log_line
@@ -105,9 +106,11 @@ def run(path: str, given: argparse.Namespace, ranks: Ranks | None = None) -> int
     log_line(f"{path}: {parts.train.kind}{targets}")
     log_line(f"{how}, {shared.several(recipe.epochs, 'epoch')}, seed {seed}, {backend.name}")
     log_line(f"test part: {parts.chosen} ({shared.several(len(parts.test.x), 'sample')})")
-    model, history = _train(
-        recipe, parts.train, given.validation, seed, backend, weights, checkpoint, ranks
-    )
+    with filming(given, parts.train.x, backend, ranks) as callbacks:
+        model, history = _train(
+            recipe, parts.train, given.validation, seed, backend, weights, callbacks, checkpoint,
+            ranks,
+        )  # fmt: skip
     interrupted = bool(history.attrs["interrupted"])
     if interrupted:
         shared.note_interruption(len(history), recipe.epochs)
@@ -149,7 +152,10 @@ def _check_options(path: str, given: argparse.Namespace) -> None:
     script = given.recipe.rpartition(":")[0] if given.recipe and ":" in given.recipe else None
     shared.require_another_file(given.output, path, given.test, script)
     if given.checkpoint is not None:
-        shared.require_another_file(given.checkpoint, path, given.test, script)
+        shared.require_another_file(
+            given.checkpoint, path, given.test, script, option="--checkpoint"
+        )
+    require_film(given, path, given.test, script)
     if given.source is not None:
         raise ValueError(
             "--from: expected a recipe on MNIST, which can go on, got data of your own; train anew "
@@ -316,6 +322,7 @@ def _train(
     seed: int,
     backend: Backend,
     class_weight: Any,
+    callbacks: list[object],
     checkpoint: Any,
     ranks: Ranks | None,
 ) -> tuple[Sequential, Any]:
@@ -346,7 +353,7 @@ def _train(
         optimizer=recipe.optimizer(model, schedule),
         epochs=recipe.epochs,
         class_weight=class_weight,
-        callbacks=stops,
+        callbacks=[*callbacks, *stops],
         on_epoch=rows,
         evaluate_train=every,
         checkpoint=checkpoint,

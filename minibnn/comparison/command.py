@@ -57,9 +57,9 @@ example:
   mpirun -n 64 python -m minibnn compare --seeds 100 --distributed --resume
 
 The last two can be killed at any moment: the same line again goes on. Table and runs.csv are the
-same for any number of jobs, except for the seconds; the rounding of networks with real weights
-depends on the number of BLAS threads, unless OPENBLAS_NUM_THREADS=1. If a run fails, or its process
-is killed, the others are trained, the exit code is 1, and --resume trains what is missing.
+same for any number of jobs, except for the seconds. (With other numbers of BLAS threads, networks
+with real weights round otherwise. For them, set OPENBLAS_NUM_THREADS=1.) If a run fails, or its
+process is killed, the others are trained, the exit code is 1, and --resume trains what is missing.
 
 A PIECE is the name of a class of minibnn, or a call with plain arguments. An optimiser's first
 argument is its initial learning rate (default: the recipe's own), which decays as in the recipe.

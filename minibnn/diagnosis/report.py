@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from minibnn.html_tables import html_line, html_report, html_table
 from minibnn.renames import renamed
 
 SEVERITIES = ("error", "warning", "note")
@@ -58,10 +59,7 @@ class Diagnosis:
         return self.ok
 
     def __repr__(self) -> str:
-        counts = {s: sum(f.severity == s for f in self.findings) for s in SEVERITIES}
-        said = [f"{n} {s}{'s' if n > 1 else ''}" for s, n in counts.items() if n]
-        verdict = ", ".join([*(["healthy"] if self.ok else []), *said])
-        lines = [f"diagnosis of {self.title} on {self.samples} samples: {verdict}"]
+        lines = [self._head()]
         for finding in self.findings:
             where = f"{finding.where}, " if finding.where else ""
             lines += [
@@ -70,3 +68,15 @@ class Diagnosis:
                 f"  {'':<8} hint: {finding.hint}",
             ]
         return "\n".join(lines)
+
+    def _repr_html_(self) -> str:
+        columns = ["severity", "where", "kind", "measured", "meaning", "hint"]
+        rows = [[getattr(finding, name) for name in columns] for finding in self.findings]
+        found = [html_table(columns, rows, names=range(len(columns)))] if rows else []
+        return html_report(html_line(self._head(), strong=not self.ok), *found)
+
+    def _head(self) -> str:
+        counts = {s: sum(f.severity == s for f in self.findings) for s in SEVERITIES}
+        said = [f"{n} {s}{'s' if n > 1 else ''}" for s, n in counts.items() if n]
+        verdict = ", ".join([*(["healthy"] if self.ok else []), *said])
+        return f"diagnosis of {self.title} on {self.samples} samples: {verdict}"

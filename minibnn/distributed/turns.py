@@ -18,6 +18,12 @@ if TYPE_CHECKING:
     from concurrent.futures import ThreadPoolExecutor
 
 
+_DIFFERENT = (
+    "expected each of {} parts of a batch to add up the same things, got {} in one of them; call "
+    "over_whole_batch whatever the values of the samples are"
+)
+
+
 class Turns:
     """Runs one function for each part, in lockstep.
 
@@ -83,6 +89,8 @@ class Turns:
         if count == 1:
             return total([a])
         self._require_given(number, count)
+        if self._given and a.shape != self._given[0].shape:
+            raise RuntimeError(_DIFFERENT.format(count, "others"))
         self._given.append(a)
         if number == count - 1:
             self._sum, self._given = total(self._given), []
@@ -106,11 +114,7 @@ class Turns:
         Otherwise one part would wait for ever for another, which has ended.
         """
         if len(self._given) != before:
-            raise RuntimeError(
-                f"expected each of {count} parts of a batch to add up the same number of times, "
-                f"got another number in one of them; call over_whole_batch whatever the values of "
-                "the samples are"
-            )
+            raise RuntimeError(_DIFFERENT.format(count, "another number"))
 
     def _wait_for_turn(self, number: int) -> None:
         with self._changed:

@@ -4,16 +4,15 @@ from __future__ import annotations
 
 import html
 import itertools
-import json
 import os
 import re
 import zlib
-from importlib import resources
 from typing import Any
 
 import numpy as np
 
 from minibnn.atomic_file import whole_file
+from minibnn.export.page_parts import base91, filled, script_json, shortened, template_of
 from minibnn.export.vectors import DIGITS as DRAWN
 from minibnn.export.vectors import TestVectors, vectors_of
 from minibnn.packed.bits import flat_bits
@@ -48,17 +47,15 @@ from minibnn.packed.stages import (
 __all__ = ["export_html"]
 
 TITLES = {"binary": "A network of single bits", "wide": "A network of small integers"}
-PLACE = re.compile(r"\{\{(\w+)\}\}")
 # In the template, lines between `// only a b` and `// end`, or such comments of HTML and CSS, are
 # for pages with the property a or b; see `_properties`.
 ONLY = re.compile(r"\s*(?://|/\*|<!--) (?:only ([a-z_ ]+?)|end)(?: \*/| -->)?")
 
+TO_READ = ("network", "picture", "numbers")  # scripts that people may want to read
+
 # The kinds of stages whose programs on bits, without branches, the page knows as "binary".
 BINARY = {"binarize", "code", "dense", "conv", "pool", "threshold", "scores"}
 NUMBERS = {"levels", "scale", "slope", "add"}  # kinds that give numbers
-
-# The digits of base 91: printable characters that have no special meaning in JSON and scripts.
-DIGITS = np.array([c for c in range(33, 127) if chr(c) not in '"\\<'], np.uint8)
 
 
 def export_html(
@@ -127,20 +124,17 @@ def export_html(
     vectors = vectors_of(packed, images)
     if len(vectors.images) == 0:
         raise ValueError("export_html: expected at least one image for the self-test, got none")
-    model = _json(_describe(packed, "typed" in properties))
+    model = script_json(_describe(packed, "typed" in properties))
     heading = html.escape(usual if title is None else title)
     content = {
         "title": heading,
         "heading": heading,
         "sha256": packed.sha256,
         "model": model,
-        "vectors": _json(_describe_vectors(packed, vectors, model)),
+        "vectors": script_json(_describe_vectors(packed, vectors, model)),
     }
-    template = resources.files(__package__).joinpath("page.html").read_text(encoding="utf-8")
-    # All at once, so that inserted text is not searched for further positions.
-    page = PLACE.sub(lambda place: content[place[1]], _shortened(_chosen(template, properties)))
-    # A title may have lone surrogates, which cannot be encoded.
-    data = page.encode("utf-8", errors="replace")
+    template = _chosen(template_of("page.html"), properties)
+    data = filled(shortened(template, TO_READ), content)
     with whole_file(path) as file:
         file.write(data)
 
@@ -184,28 +178,6 @@ def _chosen(template: str, properties: set[str]) -> str:
     return "\n".join(lines) + "\n"
 
 
-def _shortened(template: str) -> str:
-    """The template with fewer blanks, and without most comments on lines of their own.
-
-    The scripts of the network, the picture and the numbers, which people may want to read, keep
-    their comments and half of their indentation.
-    """
-    lines, part = [], ""
-    for line in template.splitlines():
-        if opened := re.match(r'<(style|script id="(?:network|picture|numbers))', line):
-            part = opened[1]
-        elif line.startswith("</"):
-            part = ""
-        bare = line.lstrip()
-        if part.startswith("script"):
-            lines.append(line[(len(line) - len(bare)) // 2 :])
-        elif bare and not bare.startswith(("//", "/*", "<!--")):
-            for blanks in (": ", "; ", ", ", " {", "{ ") if part == "style" else ():
-                bare = bare.replace(blanks, blanks.strip())
-            lines.append(bare)
-    return "\n".join(lines) + "\n"
-
-
 def _describe(packed: PackedModel, typed: bool) -> dict[str, Any]:
     """The model as the page's `loadNetwork` reads it; `typed` says what goes in, and its names."""
     stages = [_describe_stage(i, stage) for i, stage in enumerate(packed.stages)]
@@ -222,7 +194,7 @@ def _describe(packed: PackedModel, typed: bool) -> dict[str, Any]:
 def _describe_vectors(packed: PackedModel, vectors: TestVectors, model: str) -> dict[str, Any]:
     numbers = _numbers(packed.scores)
     return {
-        "images": _text(_packbits(_little(vectors.images))),
+        "images": base91(_packbits(_little(vectors.images))),
         "labels": vectors.labels.tolist(),
         "scores": [numbers(row) for row in vectors.scores],
         "crc32": zlib.crc32(model.encode("ascii")),
@@ -240,7 +212,7 @@ def _describe_stage(i: int, stage: Stage) -> dict[str, Any]:
         about |= _describe_code(stage)
     if isinstance(stage, Product):
         about |= {"channels": stage.channels, "width": stage.width, "pixels": stage.pixels}
-        about["weights"] = _text(flat_bits(stage.weights, stage.width).tobytes())
+        about["weights"] = base91(flat_bits(stage.weights, stage.width).tobytes())
     elif isinstance(stage, IntegerProduct):
         about |= {"channels": stage.channels, "width": stage.width}
         about |= _describe_weights(stage.weights)
@@ -278,10 +250,10 @@ def _describe_weights(weights: HostArray) -> dict[str, Any]:
     """What the page's `loadIntegers` reads: planes of bits, or bytes."""
     form = weight_form(weights)
     if form == "bytes":
-        return {"form": form, "weights": _text(weights.tobytes())}
+        return {"form": form, "weights": base91(weights.tobytes())}
     planes = {"weights": weights > 0} | ({"mask": weights != 0} if form == "ternary" else {})
     packed = {name: np.packbits(plane, bitorder="little") for name, plane in planes.items()}
-    return {"form": form} | {name: _text(plane.tobytes()) for name, plane in packed.items()}
+    return {"form": form} | {name: base91(plane.tobytes()) for name, plane in packed.items()}
 
 
 def _has_planes(stage: Stage) -> bool:
@@ -302,7 +274,7 @@ def _describe_code(stage: CodeStage) -> dict[str, Any]:
     for name in ("low", "high"):
         end = getattr(stage, name)
         if (end != interval_end(end.dtype, name)).any():
-            about[name] = _text(_little(end))
+            about[name] = base91(_little(end))
     return about
 
 
@@ -316,18 +288,6 @@ def _numbers(scores: ScoreStage) -> Any:
     if scores.fits_int32:
         return lambda array: array.tolist()
     return lambda array: [str(n) for n in array.tolist()]
-
-
-def _text(data: bytes) -> str:
-    """Bytes as text for the page's `bytesOf`: 13 bits are two digits of base 91 (91^2 > 2^13)."""
-    parts = []
-    for start in range(0, len(data), 13 * 2**12):  # whole groups, a few at a time
-        part = np.frombuffer(data[start : start + 13 * 2**12], np.uint8)
-        bits = np.unpackbits(part, bitorder="little")
-        groups = np.pad(bits, (0, -len(bits) % 13)).reshape(-1, 13) @ (1 << np.arange(13))
-        digits: HostArray = DIGITS[np.stack(np.divmod(groups, 91), 1)]
-        parts.append(bytes(digits).decode("ascii"))
-    return "".join(parts)
 
 
 def _packbits(data: bytes) -> bytes:
@@ -355,8 +315,3 @@ def _packbits(data: bytes) -> bytes:
             packed.extend([257 - n, value] if n > 1 else [0, value])
     flush()
     return bytes(packed)
-
-
-def _json(value: Any) -> str:
-    """JSON on one line, without anything that ends a script element."""
-    return json.dumps(value, separators=(",", ":")).replace("<", "\\u003c")

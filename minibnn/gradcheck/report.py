@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from minibnn.html_tables import html_line, html_report, html_table
+
 
 @dataclass(frozen=True)
 class GradientResult:
@@ -57,17 +59,42 @@ class GradientReport:
     def __repr__(self) -> str:
         width = max([5, *(len(r.name) for r in self.results)])
         lines = [
-            f"gradient check of {self.title}: {'passed' if self.ok else 'FAILED'}",
+            self._head(),
             f"  {'array':<{width}}  {'checked':>11}  {'worst error':>11}  "
             f"{'at':<12} {'backward':>12} {'numeric':>12}",
         ]
         for r in self.results:
+            name, checked, error, at, backward, numeric, verdict = _cells(r)
             lines.append(
-                f"  {r.name:<{width}}  {f'{r.checked}/{r.size}':>11}  {r.error:>11.1e}  "
-                f"{r.index!s:<12} {r.analytic:>12.5g} {r.numeric:>12.5g}  "
-                + ("ok" if r.ok else "WRONG")
-                + (f" ({r.left_out} left out: kink or rounding)" if r.left_out else "")
+                f"  {name:<{width}}  {checked:>11}  {error:>11}  "
+                f"{at:<12} {backward:>12} {numeric:>12}  {verdict}"
             )
             if r.cause:
                 lines.append(f"  {'':<{width}}  likely cause: {r.cause}")
         return "\n".join(lines)
+
+    def _repr_html_(self) -> str:
+        head = ["array", "checked", "worst error", "at", "backward", "numeric", ""]
+        rows = []
+        for r in self.results:
+            *cells, verdict = _cells(r)
+            rows.append([*cells, verdict + (f" (likely cause: {r.cause})" if r.cause else "")])
+        found = html_table(head, rows, names=(0, 3, len(head) - 1))
+        return html_report(html_line(self._head(), strong=not self.ok), found)
+
+    def _head(self) -> str:
+        return f"gradient check of {self.title}: {'passed' if self.ok else 'FAILED'}"
+
+
+def _cells(r: GradientResult) -> list[str]:
+    """The row of an array, without its likely mistake."""
+    left_out = f" ({r.left_out} left out: kink or rounding)" if r.left_out else ""
+    return [
+        r.name,
+        f"{r.checked}/{r.size}",
+        f"{r.error:.1e}",
+        str(r.index),
+        f"{r.analytic:.5g}",
+        f"{r.numeric:.5g}",
+        ("ok" if r.ok else "WRONG") + left_out,
+    ]

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from minibnn.checks import shape as check_shape
 from minibnn.functions import weight_bits
+from minibnn.html_tables import html_line, html_report, html_table
 from minibnn.inspection.costs import macs, product_bits, shipped_floats, value_bits
 from minibnn.inspection.recorder import Recorder
 from minibnn.layers import Layer
@@ -104,6 +105,18 @@ class Summary:
         return pd.DataFrame(columns).set_index("path")
 
     def __repr__(self) -> str:
+        return "\n".join([self._head(), *ruled(self._lines(), names=3), *self._foot()])
+
+    def _repr_html_(self) -> str:
+        head, *rows, total = self._lines()
+        rows_and_names = html_table(head, rows, total=total, names=(0, 1, 2, len(head) - 1))
+        return html_report(html_line(self._head()), rows_and_names, *map(html_line, self._foot()))
+
+    def _head(self) -> str:
+        return f"{self.title}, one sample {self.input_shape}"
+
+    def _lines(self) -> list[list[str]]:
+        """The cells of the table: names of columns, rows, totals."""
         widths = self._widths()
         head = ["", "layer", "output", *(f"{bits}-bit" for bits in widths), "bytes", "MACs", "kind"]
         lines = [head]
@@ -114,15 +127,14 @@ class Summary:
         totals = self.values
         counts = [*(totals.get(bits, 0) for bits in widths), self.bytes, sum(self.macs.values())]
         lines.append(["", "total", "", *map(or_dash, counts), ""])
+        return lines
+
+    def _foot(self) -> tuple[str, str]:
         ratio = f", {self.float_bytes / self.bytes:.1f} times as much" if self.bytes else ""
         macs = ", ".join(f"{n:,} {kind}" for kind, n in self.macs.items())
-        return "\n".join(
-            [
-                f"{self.title}, one sample {self.input_shape}",
-                *ruled(lines, names=3),
-                f"as shipped {_kib(self.bytes)}; in float32 {_kib(self.float_bytes)}{ratio}",
-                f"multiply-accumulates a sample: {macs}",
-            ]
+        return (
+            f"as shipped {_kib(self.bytes)}; in float32 {_kib(self.float_bytes)}{ratio}",
+            f"multiply-accumulates a sample: {macs}",
         )
 
     def _widths(self) -> list[int]:

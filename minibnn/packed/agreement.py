@@ -9,6 +9,7 @@ from functools import cache
 import numpy as np
 
 from minibnn.backend import Array, backend_of
+from minibnn.html_tables import html_line, html_report, html_table
 from minibnn.layers import Layer
 from minibnn.packed.compile.exact import Line, compare
 from minibnn.packed.compile.fold import Fold
@@ -76,23 +77,29 @@ class Disagreements:
         return not self.unexplained and all(r.packed_right == r.values for r in self.layers)
 
     def __repr__(self) -> str:
-        if not self.layers:
-            bound = "" if self.bound is None else f", bound {self.bound:.6g}"
-            bound += f", exceeded in {self.beyond:,} images" * (self.beyond > 0)
-            return (
-                f"{self.images:,} images: {self.labels:,} with another label; outputs differ by "
-                f"{self.largest:.6g} at most{bound}"
-            )
-        lines = [
-            f"{self.images:,} images: {self.labels:,} with another label, {self.bits:,} with "
-            "another bit"
-        ]
+        lines = [self._head()]
         for layer in self.layers:
             lines.append(
                 f"  {layer.where}: {layer.values:,} values in {layer.images:,} images; packed "
                 f"right {layer.packed_right:,}, float right {layer.float_right:,}"
             )
         return "\n".join(lines)
+
+    def _repr_html_(self) -> str:
+        head = ["layer", "values that differ", "in images", "packed right", "float right"]
+        rows = [
+            [r.where, *(f"{n:,}" for n in (r.values, r.images, r.packed_right, r.float_right))]
+            for r in self.layers
+        ]
+        return html_report(html_line(self._head()), *([html_table(head, rows)] if rows else []))
+
+    def _head(self) -> str:
+        labels = f"{self.images:,} images: {self.labels:,} with another label"
+        if self.layers:
+            return f"{labels}, {self.bits:,} with another bit"
+        bound = "" if self.bound is None else f", bound {self.bound:.6g}"
+        bound += f", exceeded in {self.beyond:,} images" * (self.beyond > 0)
+        return f"{labels}; outputs differ by {self.largest:.6g} at most{bound}"
 
 
 def disagreements(model: Layer, packed: PackedModel, images: Array) -> Disagreements:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from minibnn.html_tables import html_line, html_report, html_table
 from minibnn.inspection.summary import or_dash, ruled
 from minibnn.packed.integer_stages import (
     AddStage,
@@ -105,6 +106,18 @@ class PackedSummary:
         return pd.DataFrame([vars(row) for row in self.rows]).set_index("stage")
 
     def __repr__(self) -> str:
+        return "\n".join([self._head(), *ruled(self._lines(), names=4), self._foot()])
+
+    def _repr_html_(self) -> str:
+        head, *rows, total = self._lines()
+        rows_and_names = html_table(head, rows, total=total, names=(0, 1, 2, 3, len(head) - 1))
+        return html_report(html_line(self._head()), rows_and_names, html_line(self._foot()))
+
+    def _head(self) -> str:
+        return f"PackedModel, one image {self.input_shape}"
+
+    def _lines(self) -> list[list[str]]:
+        """The cells of the table: names of columns, rows, totals."""
         head = ["", "stage", "in", "out", "bits", "integers", "floats", "bytes", "operations", ""]
         lines = [head]
         for row in self.rows:
@@ -118,14 +131,11 @@ class PackedSummary:
             self.bytes,
         )
         lines.append(["", "total", "", "", *map(or_dash, totals), "", ""])
+        return lines
+
+    def _foot(self) -> str:
         operations = ", ".join(f"{n:,} {kind}" for kind, n in self.operations.items())
-        return "\n".join(
-            [
-                f"PackedModel, one image {self.input_shape}",
-                *ruled(lines, names=4),
-                f"operations an image: {operations}",
-            ]
-        )
+        return f"operations an image: {operations}"
 
 
 def summarize(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any, BinaryIO
 
 from minibnn.plots.figure import matplotlib_figure, save_figure
@@ -12,6 +13,7 @@ if TYPE_CHECKING:
 
 OF_STEPS = "loss"  # the mean loss of an epoch's steps, if `fit` does not evaluate the training set
 
+PARTS = {"steps": "o:", "train": "o--", "test": "o-", "validation": "o-"}  # and their lines
 # Of columns whose names are short.
 LABELS = {
     "acc": "accuracy",
@@ -40,21 +42,38 @@ def plot_history(
     Raises:
         ImportError: without matplotlib.
     """
-    history = history.rename(columns={OF_STEPS: f"{OF_STEPS}_steps"})
-    parts = {"steps": "o:", "train": "o--", "test": "o-", "validation": "o-"}
-    named = [str(column).rpartition("_") for column in history.columns]
-    stems = list(dict.fromkeys(stem for stem, _, part in named if part in parts))
+    stems = stems_of(history.columns)
     figure = matplotlib_figure(figsize=(4.5 * max(1, len(stems)), 3.6), layout="constrained")
     for i, stem in enumerate(stems):
-        axes = figure.add_subplot(1, len(stems), i + 1)
-        for part, style in parts.items():
-            if (column := f"{stem}_{part}") in history:
-                axes.plot(history.index, history[column], style, markersize=3, label=part)
-        axes.set_xlabel("epoch")
-        axes.set_ylabel(LABELS.get(stem, stem))
-        axes.xaxis.get_major_locator().set_params(integer=True)
-        axes.grid(alpha=0.3)
-        axes.legend(frameon=False)
+        draw_stem(figure.add_subplot(1, len(stems), i + 1), history, stem)
     figure.suptitle(title)
     save_figure(figure, path, dpi=150)
     return figure
+
+
+def stems_of(columns: Iterable[object]) -> list[str]:
+    """The loss and each metric of a history's columns, without the names of the data sets."""
+    named = [_column(str(column)).rpartition("_") for column in columns]
+    return list(dict.fromkeys(stem for stem, _, part in named if part in PARTS))
+
+
+def draw_stem(axes: Any, history: pd.DataFrame, stem: str) -> None:
+    """Draw the loss or a metric: a line for each data set."""
+    columns = {_column(str(column)): column for column in history.columns}
+    for part, style in PARTS.items():
+        if (column := columns.get(f"{stem}_{part}")) is not None:
+            axes.plot(history.index, history[column], style, markersize=3, label=part)
+    axes.set_ylabel(LABELS.get(stem, stem))
+    finish_epochs(axes)
+
+
+def finish_epochs(axes: Any) -> None:
+    """Label the axis of epochs, and add a grid and a legend."""
+    axes.set_xlabel("epoch")
+    axes.xaxis.get_major_locator().set_params(integer=True)
+    axes.grid(alpha=0.3)
+    axes.legend(frameon=False)
+
+
+def _column(name: str) -> str:
+    return f"{OF_STEPS}_steps" if name == OF_STEPS else name

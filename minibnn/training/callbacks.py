@@ -5,7 +5,8 @@ A callback is any object with some of these methods:
 .. code-block:: python
 
     def on_begin(self, model, history): ...     # before the first step; no epochs in history yet
-    def on_epoch(self, history): ...            # after each epoch, with the history so far
+    def on_losses(self, losses): ...            # after each epoch, with the losses of its steps
+    def on_epoch(self, history): ...            # after that, with the history so far
     def on_step(self, epoch, step): ...         # after each step; both counted from 1
     def on_end(self, history): ...              # when `fit` is about to return
 
@@ -32,7 +33,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
 Table: TypeAlias = "Callable[[], pd.DataFrame]"  # makes a history, for each callback its own
-METHODS = ("on_begin", "on_epoch", "on_step", "on_end")
+METHODS = ("on_begin", "on_losses", "on_epoch", "on_step", "on_end")
 ENDS = ("on_epoch", "on_step")  # those that may stop the training
 
 
@@ -85,6 +86,10 @@ class Callbacks(Stateful):
     def begin(self, model: Layer, table: Table) -> None:
         """Call each `on_begin`."""
         self._call("on_begin", model, table)
+
+    def losses(self, losses: np.ndarray[Any, Any]) -> None:
+        """Call each `on_losses`, with an array on the host that belongs to it."""
+        self._call("on_losses", lambda: losses.copy())
 
     def epoch(self, table: Table) -> bool:
         """Call each `on_epoch`; whether training stops."""

@@ -9,6 +9,8 @@ from collections.abc import Callable, Mapping
 from contextlib import suppress
 from typing import Any, TextIO
 
+from minibnn.notebook import Place, in_notebook
+
 SECONDS = 0.1  # between two updates within an epoch
 
 
@@ -138,26 +140,24 @@ class NotebookLine(Display):
 
     def __init__(self, epochs: int, steps: int) -> None:
         super().__init__(epochs, steps)
-        from IPython.display import display
-
         self._last = ""
-        self._handle = display(_plain(""), raw=True, display_id=True)
+        self._place = Place(_plain(""))
 
     def end(self, measured: Mapping[str, float]) -> None:
         """Show the epoch's line."""
         super().end(measured)
         self._last = self._line()
-        self._handle.update(_plain(self._last), raw=True)
+        self._place.show(_plain(self._last))
 
     def show(self, running: str) -> None:
         """The epoch, its steps and the running loss."""
         text = f"epoch {self.epoch}/{self.epochs}, batch {self.done}/{self.steps}"
         texts = [t for t in (text, running, self.before and f"before: {self.before}") if t]
-        self._handle.update(_plain("; ".join(texts)), raw=True)
+        self._place.show(_plain("; ".join(texts)))
 
     def close(self) -> None:
         """Show the last complete epoch again, or nothing."""
-        self._handle.update(_plain(self._last), raw=True)
+        self._place.show(_plain(self._last))
 
 
 def display_for(epochs: int, steps: int, wanted: bool | None) -> Display:
@@ -171,7 +171,7 @@ def display_for(epochs: int, steps: int, wanted: bool | None) -> Display:
     stream = sys.stderr
     if getattr(stream, "closed", False):
         stream = None  # as if the process had no stderr
-    notebook = _in_notebook()
+    notebook = in_notebook()
     # A program may have put an object in its place that can only write.
     terminal = hasattr(stream, "isatty") and stream.isatty()
     if wanted is None:
@@ -181,13 +181,6 @@ def display_for(epochs: int, steps: int, wanted: bool | None) -> Display:
     if not wanted or stream is None:
         return Display(epochs, steps)
     return (Bar if terminal else Lines)(epochs, steps, stream)
-
-
-def _in_notebook() -> bool:
-    if "ipykernel" not in sys.modules or "IPython" not in sys.modules:
-        return False
-    shell = sys.modules["IPython"].get_ipython()
-    return shell is not None and hasattr(shell, "kernel")
 
 
 def _plain(text: str) -> dict[str, str]:

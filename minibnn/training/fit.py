@@ -111,8 +111,8 @@ def fit(
         clip_norm: the largest global norm of the gradients, see `clip_gradients`; None for any.
         callbacks: objects with ``on_epoch(history)``, ``on_step(epoch, step)`` or both; if one
             returns True, training stops, with ``history.attrs["stopped"] = True``. See
-            `EarlyStopping`, and `minibnn.training.callbacks` for your own. `on_step` is called
-            after each step, so on a GPU these steps are not captured.
+            `EarlyStopping`, `live_plot` and `TrainingFilm`, and `minibnn.training.callbacks` for
+            your own. `on_step` is called after each step, so on a GPU these steps are not captured.
         progress: whether to show progress on stderr: a bar in a terminal, a line in a notebook,
             else a line for each epoch. None shows it in a terminal and a notebook only.
         on_epoch: a function, called after each epoch with the history so far; True stops.
@@ -313,10 +313,12 @@ def _fit(
                 if bad is not None or not finite:
                     of_loss = "the loss", bad or math.nan, cause.in_data(**data)
                     raise diverged(cause.in_parameters(model) or of_loss, epoch, None)
-                row = evaluations.row(epoch, values, [*history.losses, *new])
+                of_steps = np.concatenate([history.losses, new])
+                row = evaluations.row(epoch, values, of_steps.tolist())
                 history.add([*row, *of_flips])
                 display.end(dict(zip(history.columns, history.rows[-1], strict=True)))
                 company.compare_values(model, loss, optimizer, epoch)
+                calls.losses(of_steps)
                 calls.epoch(table)
                 calls.stopped = company.agree(interrupt, calls.stopped)
                 ended = epoch == epochs or calls.stopped

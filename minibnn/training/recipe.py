@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, fields, replace
 from typing import TYPE_CHECKING, Any, TypeAlias
 
@@ -125,6 +125,7 @@ class Recipe:
         progress: bool | None = None,
         on_epoch: Callable[[pd.DataFrame], None] | None = None,
         start: Callable[[Sequential], object] | None = None,
+        callbacks: Sequence[object] = (),
         capture: bool | None = None,
         checkpoint: Checkpoint | None = None,
         comm: Ranks | Any = None,
@@ -142,6 +143,7 @@ class Recipe:
             on_epoch: see `fit`.
             start: called with the initialised network, to give it other values, such as those of
                 an earlier training.
+            callbacks: see `fit`.
             capture: see `fit`.
             checkpoint: see `fit`; the best values so far are saved as well. To resume, call `train`
                 with the same arguments again.
@@ -193,6 +195,7 @@ class Recipe:
             epochs=recipe.epochs,
             progress=progress,
             on_epoch=on_epoch if best is None else best,
+            callbacks=callbacks,
             capture=capture,
             checkpoint=checkpoint,
             comm=comm,

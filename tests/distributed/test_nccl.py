@@ -78,3 +78,17 @@ def test_rank_0_has_no_identity_to_give(nccl):
     nccl.get_unique_id = fail
     with pytest.raises(RuntimeError, match=r"^OSError: no network$"):
         Nccl(MPI.COMM_WORLD, STRICT)
+
+
+def test_cupys_own_module_has_what_is_called():
+    """It can be imported without a GPU, if CuPy and NCCL are installed."""
+    real = pytest.importorskip("cupy.cuda.nccl")
+    if not real.available:
+        pytest.skip("CuPy does not find NCCL")
+    fake = fake_nccl()
+    for name in [n for n in vars(fake) if n.startswith("NCCL_")]:
+        assert getattr(real, name) == getattr(fake, name)
+    assert real.get_version() > 20_000
+    assert [type(m.get_unique_id()) for m in (real, fake)] == [bytes, bytes]
+    called = "allReduce(self, intptr_t sendbuf, intptr_t recvbuf, size_t count, int datatype, int op, intptr_t stream)"
+    assert called in real.NcclCommunicator.allReduce.__doc__

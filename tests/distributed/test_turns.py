@@ -35,7 +35,7 @@ def run(turns, *parts):
     count = len(parts)
 
     def add_up(number, value):
-        return turns.add_up(number, count, value, sum)
+        return turns.add_up(number, count, np.asarray(value), sum)
 
     work = [lambda i=i, part=part: part(lambda v: add_up(i, v)) for i, part in enumerate(parts)]
     return in_time(lambda: turns.run(work))
@@ -87,6 +87,11 @@ def test_more_parts_than_it_was_made_for():
     assert str(error) == "Turns: expected at most 2 functions, got 3"
 
 
+def test_parts_that_add_up_other_things():
+    error = run(Turns(2), lambda add_up: add_up([1, 2]), lambda add_up: add_up([[1, 2]]))
+    assert "got others in one of them" in str(error)
+
+
 @pytest.mark.parametrize("failing", range(4))
 @pytest.mark.parametrize("after", [0, 1, 2])
 def test_an_error_in_one_part_ends_all(failing, after):
@@ -121,7 +126,7 @@ def test_an_error_of_the_sum_itself():
     def fail(arrays):
         raise ZeroDivisionError
 
-    work = [lambda i=i: turns.add_up(i, 3, i, fail) for i in range(3)]
+    work = [lambda i=i: turns.add_up(i, 3, np.asarray(i), fail) for i in range(3)]
     assert isinstance(in_time(lambda: turns.run(work)), ZeroDivisionError)
 
 
@@ -140,7 +145,7 @@ def test_parts_that_add_up_another_number_of_times(counts):
 
     error = run(Turns(3), *map(part, counts))
     assert isinstance(error, RuntimeError)
-    assert "expected each of 3 parts of a batch to add up the same number of times" in str(error)
+    assert "expected each of 3 parts of a batch to add up the same things" in str(error)
     assert "call over_whole_batch whatever the values of the samples are" in str(error)
 
 

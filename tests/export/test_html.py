@@ -5,7 +5,6 @@ from __future__ import annotations
 import dataclasses
 import json
 import re
-from importlib import resources
 
 import numpy as np
 import pytest
@@ -19,11 +18,10 @@ from minibnn.export.html import (
     NUMBERS,
     ONLY,
     _chosen,
-    _json,
     _properties,
-    _shortened,
     export_html,
 )
+from minibnn.export.page_parts import template_of
 from minibnn.packed.stages import Stage
 from minibnn.recipes import RECIPES
 
@@ -39,7 +37,7 @@ def test_small_files(name, tmp_path):
 
 
 def template():
-    return resources.files("minibnn.export").joinpath("page.html").read_text(encoding="utf-8")
+    return template_of("page.html")
 
 
 def test_the_page_can_be_read(modern, tmp_path):
@@ -70,9 +68,6 @@ def test_shortening_breaks_no_text():
             assert line.endswith(("*/", "-->"))
     style = re.search("<style>(.*?)</style>", template(), re.DOTALL)[1]
     assert not [text for text in re.findall('"[^"]*"', style) if re.search("[:;,{]", text)]
-    assert _shortened("<style>\n  a { b: c, d; }\n</style>\n  a: b\n// c\n") == (
-        "<style>\na{b:c,d;}\n</style>\na: b\n"
-    )
 
 
 def test_the_same_model_gives_the_same_bytes(modern, tmp_path):
@@ -108,11 +103,6 @@ class Odd(Stage):
 
     def run(self, x):
         return x
-
-
-def test_nothing_ends_a_script():
-    assert "<" not in _json({"a": "</script><!--"})
-    assert json.loads(_json({"a": "</script>"})) == {"a": "</script>"}
 
 
 def test_what_is_refused(modern, tmp_path):

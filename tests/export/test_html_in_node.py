@@ -29,7 +29,8 @@ from html_pages import (
 )
 
 from minibnn import Rescale, Reshape, Sequential, pack
-from minibnn.export.html import _packbits, _text
+from minibnn.export.html import _packbits
+from minibnn.export.page_parts import base91
 from minibnn.packed.stages import CodeStage, PoolStage
 
 
@@ -295,7 +296,7 @@ def test_bytes_as_text(tmp_path, rng):
     runs = [n for n in range(1, 400) if n < 10 or n % 128 < 4 or n % 128 > 125]
     images = [*data, *(b"a" + bytes([v]) * n + b"bb" for n in runs for v in (0, 255))]
     images.append(b"".join(bytes([k % 7]) * (k % 5) for k in range(2000)))
-    texts = [_text(d) for d in data]
+    texts = [base91(d) for d in data]
     assert set("".join(texts)) == set(map(chr, range(33, 127))) - set('"\\<')
     assert all(json.dumps(text) == f'"{text}"' for text in texts)
     assert all(
@@ -307,7 +308,7 @@ def test_bytes_as_text(tmp_path, rng):
     console.log(JSON.stringify([bytes, images]));
     """
     script = element(exported(packed_of("modern", rng), tmp_path), "network")
-    packed = [_text(_packbits(image)) for image in images]
+    packed = [base91(_packbits(image)) for image in images]
     unpacked = node(script, run, given=[texts, packed])
     for given, got in zip(data, unpacked[0], strict=True):
         assert got[: len(given)] == list(given)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import html
 import inspect
 import re
 from importlib.util import find_spec
@@ -9,6 +10,7 @@ from importlib.util import find_spec
 import numpy as np
 import pytest
 from cases import CASES
+from films import random_film
 
 import minibnn
 from minibnn import (
@@ -95,6 +97,7 @@ def objects():
     yield from (minibnn.LabelAccuracy(), minibnn.MeanAbsoluteError())
     yield from (minibnn.BinaryCrossEntropy(), minibnn.Huber())
     yield minibnn.EarlyStopping("loss_test", 3)
+    yield from (minibnn.TrainingFilm("run.film"), minibnn.live_plot(), random_film())
     yield minibnn.AdamW(model().parameters())
     yield minibnn.WarmUp(0.1, 5)
     yield from (minibnn.Cutout(4), minibnn.RandomShift(2), minibnn.IterableLoader([(1, 2)]))
@@ -184,6 +187,31 @@ def test_reports_are_shown_as_they_are_printed():
             assert repr(thing) == str(thing)
             assert not repr(thing).startswith(type(thing).__name__ + "(")
     assert len(seen) == 5
+
+
+def test_reports_say_the_same_in_a_notebook():
+    """Every word and number that is printed is in the HTML, and what is hostile is text there."""
+    found = Disagreements(
+        40, layers=[agreement.LayerDisagreement("<b>layer</b> 1", 371, 211, 468, 99)]
+    )
+    finding = minibnn.Finding("error", "starved", "2<3", 1.0, "100% & all", "it is <gone>", "none")
+    wrong = minibnn.GradientResult("W", 3, 4, (0, 1), 1.5, -2.5, 0.3, 1, False, "a sign < 0")
+    reports = [found, minibnn.Diagnosis("<i>net</i>", 5, (finding,))]
+    reports.append(minibnn.GradientReport("<i>layer</i>", (wrong,)))
+    reports += [thing for thing in objects() if hasattr(thing, "_repr_html_")]
+    for report in reports:
+        text = report._repr_html_()
+        assert set(re.findall(r"<(\w+)", text)) <= {
+            "div", "p", "strong", "table", "thead", "tbody", "tr", "th", "td",
+        }  # fmt: skip
+        shown = html.unescape(re.sub("<[^>]*>", " ", text))
+        printed = re.findall(r"[\w.,<>&/]*\w", re.sub("--+", "", repr(report)))
+        missing = [word for word in printed if word.rstrip(".,") not in shown]
+        assert not missing
+    kinds = {type(report).__name__ for report in reports}
+    assert kinds == {
+        "Diagnosis", "GradientReport", "Disagreements", "Summary", "PackedSummary",
+    }  # fmt: skip
 
 
 def test_disagreements_say_where():

@@ -25,6 +25,8 @@ FLOORS = {
     "bit_words": 0,
     "renames": 0,
     "windows": 0,
+    "html_tables": 0,
+    "notebook": 0,
     "atomic_file": 1,
     "regular_file": 1,
     "version": 0,
@@ -55,6 +57,7 @@ FLOORS = {
     "training": 6,
     "gradcheck": 6,
     "plots": 6,
+    "film": 6,
     "recipes": 7,
     "default_network": 7,
     "distributed": 5,
@@ -242,7 +245,7 @@ def test_training_loads_its_own_rooms_only():
     rooms = {name.split(".")[1] for name in loaded if name.startswith("minibnn.")}
     core = "backend checks data distributed encoding feedback functions input_contract inspection layers losses renames"
     files = "atomic_file gradient_clock initializers optimizers parameter random_stream regular_file schedules"
-    files += " state state_file signals file_lock container"
+    files += " state state_file signals file_lock container notebook"
     assert rooms == {*core.split(), *files.split(), "training", "bit_words", "version", "windows"}
 
 

@@ -29,6 +29,7 @@ PHRASES = re.compile(r" needs? |pip install|such as|did you mean|please")
 OTHERS = {
     "export/c_parts.h": r'#error "(.*)"',
     "export/page.html": r'role="alert">([^<]*)</p>|([^"]*; get the file anew\.)',
+    "export/training_page.html": r'role="alert">([^<]*)</p>|([^"]*; get the file anew\.)',
 }
 
 Advice = tuple[str, str]  # room, text

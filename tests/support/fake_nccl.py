@@ -18,12 +18,12 @@ NAME = "strictdev.cuda.nccl"  # where `minibnn.distributed.nccl` looks for it
 class NcclCommunicator:
     """Connects as many processes as `size` says, by rank 0's identity."""
 
-    def __init__(self, size: int, identity: tuple[int, ...], rank: int) -> None:
+    def __init__(self, size: int, identity: bytes, rank: int) -> None:
         from mpi4py import MPI
 
         self.comm = MPI.COMM_WORLD.Dup()
         assert (size, rank) == (self.comm.size, self.comm.rank)
-        assert len(identity) == 128
+        assert (type(identity), len(identity)) == (bytes, 128)
         assert len(set(self.comm.allgather(identity))) == 1
         self.streams: list[int] = []
 
@@ -42,8 +42,7 @@ def fake_nccl(**changes: Any) -> types.ModuleType:
     """The module `cupy.cuda.nccl`."""
     nccl = types.ModuleType(NAME)
     vars(nccl).update({f"NCCL_{name}": number for name, number in KINDS.items()})
-    # As CuPy gives it: bytes from -128 to 127.
-    identity = tuple(np.random.default_rng().integers(-128, 128, 128).tolist())
+    identity = np.random.default_rng().bytes(128)
     vars(nccl).update(
         NCCL_SUM=SUM, available=True, get_version=lambda: 22809,
         get_unique_id=lambda: identity, NcclCommunicator=NcclCommunicator,

@@ -54,6 +54,45 @@ def test_each_method_is_called_in_its_turn():
     ]  # fmt: skip
 
 
+class Losses:
+    """Keeps the losses, and when they came."""
+
+    def __init__(self):
+        self.losses, self.order = [], []
+
+    def on_losses(self, losses):
+        self.losses.append(losses)
+        self.order.append("losses")
+
+    def on_epoch(self, history):
+        self.order.append("epoch")
+
+
+def test_the_losses_of_an_epochs_steps_come_before_its_row():
+    one, two = Losses(), Losses()
+    _, history = run([one, two], epochs=2, evaluate_train=2)
+    assert one.order == ["losses", "epoch"] * 2
+    for losses, mean in zip(one.losses, history["loss"], strict=True):
+        assert losses.shape == (3,)
+        assert losses.mean() == pytest.approx(mean)
+        losses[:] = 0
+    assert all(losses.all() for losses in two.losses), "each has its own"
+
+
+def test_a_resumed_epoch_has_the_losses_of_all_its_steps(tmp_path):
+    def fail(epoch, step):
+        assert (epoch, step) != (2, 3)
+
+    whole, first, second = Losses(), Losses(), Losses()
+    run([whole], epochs=2)
+    checkpoint = Checkpoint(tmp_path / "run", "1steps", resume=True)
+    with pytest.raises(AssertionError):
+        run([first, Only(on_step=fail)], epochs=2, checkpoint=checkpoint)
+    run([second, Only(on_step=lambda epoch, step: None)], epochs=2, checkpoint=checkpoint)
+    found = [a.tolist() for a in (*first.losses, *second.losses)]
+    assert found == [a.tolist() for a in whole.losses]
+
+
 class Only:
     def __init__(self, **methods):
         vars(self).update(methods)

@@ -6,12 +6,13 @@ import io
 import re
 import sys
 from itertools import pairwise
-from types import ModuleType, SimpleNamespace
+from types import SimpleNamespace
 
 import pytest
 import strictdev
 from clusters import binary_model, clusters
 from devices import STRICT
+from notebooks import notebook  # noqa: F401 (a fixture)
 
 from minibnn import Adam, DataLoader, LogitCrossEntropy, fit
 from minibnn.training import display
@@ -152,48 +153,20 @@ def test_a_terminal_that_is_closed_stops_nothing(monkeypatch):
 # --- Notebooks -----------------------------------------------------------------------------------
 
 
-class Output:
-    """A cell's output, as a saved notebook keeps it: the last text of each line."""
-
-    def __init__(self):
-        self.shown = []
-
-    def display(self, data, *, raw, display_id):
-        assert raw
-        assert display_id
-        self.shown.append(data["text/plain"])
-        return self
-
-    def update(self, data, *, raw):
-        self.shown.append(data["text/plain"])
-
-
-@pytest.fixture
-def notebook(monkeypatch):
-    output = Output()
-    ipython, module = ModuleType("IPython"), ModuleType("IPython.display")
-    ipython.get_ipython = lambda: SimpleNamespace(kernel=1)
-    module.display = output.display
-    for name, fake in (("ipykernel", ModuleType("ipykernel")), ("IPython", ipython),
-                       ("IPython.display", module)):  # fmt: skip
-        monkeypatch.setitem(sys.modules, name, fake)
-    return output
-
-
-def test_a_notebook_keeps_a_line_of_the_last_epoch(notebook, stderr, monkeypatch):
+def test_a_notebook_keeps_a_line_of_the_last_epoch(notebook, stderr, monkeypatch):  # noqa: F811
     monkeypatch.setattr(display, "SECONDS", 0)
     stream = stderr(tty=False)
     run()
-    assert any(re.match(r"epoch 1/2, batch 2/3; loss [\d.]+$", text) for text in notebook.shown)
-    assert any("before: loss_train" in text for text in notebook.shown)
-    lines = [text for text in notebook.shown if re.match(r"epoch ./2: loss_train .* s\)$", text)]
+    assert any(re.match(r"epoch 1/2, batch 2/3; loss [\d.]+$", text) for text in notebook.texts)
+    assert any("before: loss_train" in text for text in notebook.texts)
+    lines = [text for text in notebook.texts if re.match(r"epoch ./2: loss_train .* s\)$", text)]
     assert [line[:10] for line in lines] == ["epoch 1/2:", "epoch 2/2:", "epoch 2/2:"]
-    assert notebook.shown[-1] == lines[-1]
+    assert notebook.texts[-1] == lines[-1]
     assert stream.getvalue() == "", "no bar that would stay in the notebook"
 
 
 @pytest.mark.parametrize(("after", "last"), [(2, ""), (5, "epoch 1/9: ")])
-def test_a_training_that_fails_leaves_no_stale_line(after, last, notebook, monkeypatch):
+def test_a_training_that_fails_leaves_no_stale_line(after, last, notebook, monkeypatch):  # noqa: F811
     monkeypatch.setattr(display, "SECONDS", 0)
 
     class Failing:
@@ -206,11 +179,11 @@ def test_a_training_that_fails_leaves_no_stale_line(after, last, notebook, monke
 
     with pytest.raises(KeyError):
         run(epochs=9, callbacks=[Failing()])
-    assert notebook.shown[-1].startswith(last)
-    assert bool(notebook.shown[-1]) == bool(last)
+    assert notebook.texts[-1].startswith(last)
+    assert bool(notebook.texts[-1]) == bool(last)
 
 
-def test_a_script_in_which_a_kernel_is_only_imported_is_no_notebook(notebook, stderr):
+def test_a_script_in_which_a_kernel_is_only_imported_is_no_notebook(notebook, stderr):  # noqa: F811
     stderr(tty=False)
     sys.modules["IPython"].get_ipython = lambda: None
     assert type(display_for(3, 5, None)) is Display

@@ -60,6 +60,17 @@ def test_a_recipe_makes_adam_on_every_parameter():
     assert list(adam(model, Constant(0.1)).parameters) == list(model.parameters())
 
 
+def test_callbacks_are_called_and_may_stop():
+    class Stop:
+        def on_epoch(self, history):
+            return len(history) == 2
+
+    data = few_images(128)
+    _, history = RECIPES["seed"]().train(data, epochs=4, callbacks=[Stop()], progress=False)
+    assert len(history) == 2
+    assert history.attrs["stopped"]
+
+
 def test_lr_is_the_old_name_of_learning_rate():
     settings = {"epochs": 1, "batch_size": 10}
     recipe = Recipe("own", Sequential, learning_rate=0.25, **settings)
