@@ -110,25 +110,26 @@ def test_its_gradients_are_those_of_the_holders(name):
 
 
 def test_it_follows_what_a_step_changes():
+    """Also if it has made another step itself, or none."""
     model = network()
     optimizer = SGD(model.parameters(), 0.1)
     replica = Replica(model, gradient_holders(optimizer))
     for seed in range(3):
-        replica.follow()
-        copied = step(replica.model, seed)
-        assert step(model, seed) == copied
+        step(model, seed)
         optimizer.step()
+        if seed == 1:
+            step(replica.model, 7)
+        replica.follow()
+        assert replica.model.layers[3].count == seed + 1
+        for b, its in zip(model.buffers(), replica.model.buffers(), strict=True):
+            assert b.data.tobytes() == its.data.tobytes()
+            assert not np.shares_memory(b.data, its.data)
+        own, copied = ([part.state() for part in stateful(m)] for m in (model, replica.model))
+        assert repr(own) == repr(copied)
+    assert [part.count for part in stateful(model) if isinstance(part, RandomStream)] == [3]
     replica.follow()
-    assert replica.model.layers[3].count == 3
-    assert [b.data.tobytes() for b in model.buffers()] == [
-        b.data.tobytes() for b in replica.model.buffers()
-    ]
-    own, its = (
-        [s.state() for s in stateful(m) if isinstance(s, RandomStream)]
-        for m in (model, replica.model)
-    )
-    assert own == its
-    assert own[0]["count"] == 3
+    copied = step(replica.model, 9)
+    assert step(model, 9) == copied
 
 
 def test_it_does_not_follow_attributes_but_it_can_be_renewed():

@@ -35,12 +35,13 @@ ENDED = "ends with "  # followed by the digest
 EARLY = 0.15  # the share of kills before the training begins
 IN_A_SAVE = 0.3  # the share of kills that wait for rank 0 to write
 KILLS_A_TRAINING = 10  # at most: then it may end
+EPOCHS = 6  # of 15 steps
 TIMEOUT = 60.0  # of the ranks; launchers notice a kill at once
 SOON = 20.0  # seconds in which all have to end, on a machine that others use as well
 FILES = {"run.safetensors", "run.safetensors.before"}
 
 
-def train(path):
+def train(path, epochs):
     """A training with dropout, random signs, batch norm and an own order of each epoch."""
     from rank_cases import random as network
     from rank_cases import vectors
@@ -48,7 +49,7 @@ def train(path):
     from minibnn import Checkpoint, Ranks
 
     ranks = Ranks("exact", timeout=TIMEOUT)
-    case = network(data=partial(vectors, 300), epochs=6, validation=0.2)
+    case = network(data=partial(vectors, 300), epochs=epochs, validation=0.2)
     if ranks.first:
         print(BEGUN, flush=True)
     case.fit(ranks, checkpoint=Checkpoint(path, "2steps", resume=True))
@@ -56,8 +57,8 @@ def train(path):
         print(ENDED + case.digest(), flush=True)
 
 
-def started(folder, ranks):
-    return Job(ranks, __file__, "--as-rank", folder / "run.safetensors")
+def started(folder, ranks, epochs=EPOCHS):
+    return Job(ranks, __file__, "--as-rank", folder / "run.safetensors", "--epochs", epochs)
 
 
 def wait_for(job, text):
@@ -118,7 +119,7 @@ def _is_zombie(pid):
     return True
 
 
-def run(kills, seed, say=print):
+def run(kills, seed, say=print, epochs=EPOCHS):
     """Kill so many ranks; figures about it.
 
     Raises:
@@ -130,7 +131,7 @@ def run(kills, seed, say=print):
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         began = time.monotonic()
-        alone = started(folder, 1)
+        alone = started(folder, 1, epochs)
         assert wait_for(alone, BEGUN)
         seconds = time.monotonic()
         reference = digest_of(alone.end())
@@ -143,7 +144,7 @@ def run(kills, seed, say=print):
             here = 0
             while True:
                 size = rng.randint(1, mpirun.MOST)
-                job = started(folder, size)
+                job = started(folder, size, epochs)
                 found = None
                 if done < kills and here < KILLS_A_TRAINING:
                     found = killed(job, rng, seconds / 2, folder)
@@ -202,17 +203,18 @@ def main():
     )
     parser.add_argument("--kills", type=int, default=30)
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--epochs", type=int, default=EPOCHS)
     parser.add_argument("--faults", action="store_true")
     parser.add_argument("--as-rank", type=Path, help=argparse.SUPPRESS)
     given = parser.parse_args()
     if given.as_rank is not None:
-        train(given.as_rank)
+        train(given.as_rank, given.epochs)
         return 0
     if (why := mpirun.missing()) is not None:
         raise SystemExit(f"fuzz_ranks.py: {why}")
     if given.faults:
         return 1 if faults() else 0
-    print(run(given.kills, given.seed))
+    print(run(given.kills, given.seed, epochs=given.epochs))
     return 0
 
 

@@ -321,7 +321,8 @@ def numbers(**kw):
     x, _ = case.train.arrays
     case.train = DataLoader((x, x[:, :2] * 3 + 5), 16, shuffle=True, rng=5)
     case.loss = MeanSquaredError()
-    case.options["validation"] = DataLoader((x[::-1], x[::-1, :2] * 3 + 5), 7)
+    several = [x[first : first + 7] for first in range(0, len(x), 7)]  # evaluated one by one
+    case.options["validation"] = IterableLoader([(its, its[:, :2] * 3 + 5) for its in several])
     return case
 
 
@@ -358,7 +359,8 @@ CASES = {
 }  # fmt: skip
 
 
-IN_PARTS = ("random", "shifts", "branches", "weighted", "changing", "wide")
+IN_PARTS = ("random", "weighted", "wide")  # with statistics of each part
+SOME = ("random", "convolution", "weighted", "without_store", "iterable", "few", "wide")
 
 
 def endings(ranks, names=CASES, dtype=np.float32):
@@ -377,9 +379,12 @@ def all_endings():
     from mpi4py import MPI
 
     world, found = MPI.COMM_WORLD, {}
-    plans = {f"exact {size}": (size, {}, {}) for size in (4, 3)}
-    plans["part 3"] = 3, {"batch_norm": "part"}, {"names": IN_PARTS}
-    plans["sum 3"] = 3, {"mode": "sum"}, {"dtype": np.float64}
+    plans = {
+        "exact 4": (4, {}, {}),
+        "exact 3": (3, {}, {"names": SOME}),
+        "part 3": (3, {"batch_norm": "part"}, {"names": IN_PARTS}),
+        "sum 3": (3, {"mode": "sum"}, {"dtype": np.float64}),
+    }
     for name, (size, how, what) in plans.items():
         comm = world.Split(0 if world.rank < size else MPI.UNDEFINED, world.rank)
         if comm != MPI.COMM_NULL:
