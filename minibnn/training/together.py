@@ -144,7 +144,8 @@ class Together(Alone):
         }
         facts["the code"] = _digest_of_code(parts.values())
         if not self.ranks.exact:  # then only these have to be alike
-            facts |= {k: v for k, v in about.items() if "version of" in k or k == "the device"}
+            facts |= {k: v for k, v in about.items() if "version of" in k}
+            facts["the device"] = model.backend.name  # of any kind
         else:
             facts |= about
         self.ranks.require_alike(
@@ -161,7 +162,7 @@ class Together(Alone):
                 "fit: the ranks' processors or BLAS threads differ, so that their last bits may, "
                 "too; after each epoch all take over rank 0's values",
                 UserWarning,
-                stacklevel=5,
+                stacklevel=4,
             )
 
     def lead(self, parts: Mapping[str, Stateful], restored: bool) -> None:

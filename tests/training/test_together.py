@@ -148,7 +148,10 @@ def test_other_code_on_one_rank(tmp_path, monkeypatch):
     assert "the code: sha256 " in differs(on_ranks(3, work))
 
 
-def test_ranks_of_several_kinds(monkeypatch):
+@pytest.mark.parametrize(
+    "what", ["the processor's kind", "the device", "the number of threads of BLAS"]
+)
+def test_ranks_of_several_kinds(what, monkeypatch):
     """exact refuses them; sum takes over rank 0's values after each epoch."""
     numbers = {}  # of the ranks, by their threads
 
@@ -159,7 +162,7 @@ def test_ranks_of_several_kinds(monkeypatch):
     monkeypatch.setattr(
         described,
         "circumstances",
-        lambda backend: {**real(backend), "the processor's kind": "xy"[rank()]},
+        lambda backend: {**real(backend), what: "xy"[rank()]},
     )
 
     def work(comm, mode):
@@ -176,13 +179,33 @@ def test_ranks_of_several_kinds(monkeypatch):
         ], mine.history.to_numpy().tobytes()
 
     message = differs(on_ranks(2, lambda comm: work(comm, "exact")))
-    assert "the processor's kind: x on rank 0, y on rank 1" in message
+    assert f"{what}: x on rank 0, y on rank 1" in message
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         first, second = on_ranks(2, lambda comm: work(comm, "sum"))
     assert first == second
     (warning,) = [w for w in caught if "processors or BLAS threads differ" in str(w.message)]
     assert "after each epoch all take over rank 0's values" in str(warning.message)
+    assert warning.filename == __file__  # where fit was called
+
+
+def test_other_versions_are_refused_in_both_modes(monkeypatch):
+    numbers, real = {}, described.circumstances
+    monkeypatch.setattr(
+        described,
+        "circumstances",
+        lambda backend: {
+            **real(backend), "the version of NumPy": f"2.{numbers[threading.get_ident()]}"
+        },
+    )  # fmt: skip
+
+    def work(comm, mode):
+        numbers[threading.get_ident()] = comm.rank
+        return Job(mode=mode).fit(comm)
+
+    for mode in ("sum", "exact"):
+        message = differs(on_ranks(2, lambda comm, mode=mode: work(comm, mode)))
+        assert "the version of NumPy: 2.0 on rank 0, 2.1 on rank 1" in message
 
 
 # --- In training ------------------------------------------------------------------------------
