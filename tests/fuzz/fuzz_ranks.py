@@ -23,6 +23,7 @@ import time
 from collections import Counter
 from contextlib import suppress
 from functools import partial
+from itertools import islice
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "support"))
@@ -30,15 +31,27 @@ sys.path.insert(0, str(Path(__file__).parents[1] / "support"))
 import mpirun
 from mpirun import Job
 
-BEGUN = "training begins"  # what rank 0 prints, so that moments can be chosen from there
+STEP = "step"  # what rank 0 prints after each step, so that moments can be chosen
 ENDED = "ends with "  # followed by the digest
 EARLY = 0.15  # the share of kills before the training begins
 IN_A_SAVE = 0.3  # the share of kills that wait for rank 0 to write
 KILLS_A_TRAINING = 10  # at most: then it may end
 EPOCHS = 6  # of 15 steps
+MOST_STEPS = 20  # before a kill
 TIMEOUT = 60.0  # of the ranks; launchers notice a kill at once
 SOON = 20.0  # seconds in which all have to end, on a machine that others use as well
 FILES = {"run.safetensors", "run.safetensors.before"}
+
+
+class Steps:
+    """Tells of each step, on rank 0."""
+
+    def __init__(self, first):
+        self.first = first
+
+    def on_step(self, epoch, step):
+        if self.first:
+            print(STEP, flush=True)
 
 
 def train(path, epochs):
@@ -50,8 +63,7 @@ def train(path, epochs):
 
     ranks = Ranks("exact", timeout=TIMEOUT)
     case = network(data=partial(vectors, 300), epochs=epochs, validation=0.2)
-    if ranks.first:
-        print(BEGUN, flush=True)
+    case.options["callbacks"] = [Steps(ranks.first)]
     case.fit(ranks, checkpoint=Checkpoint(path, "2steps", resume=True))
     if ranks.first:
         print(ENDED + case.digest(), flush=True)
@@ -61,9 +73,11 @@ def started(folder, ranks, epochs=EPOCHS):
     return Job(ranks, __file__, "--as-rank", folder / "run.safetensors", "--epochs", epochs)
 
 
-def wait_for(job, text):
-    """Read rank 0's lines up to this one; whether it came."""
-    return any(text in line for line in job.process.stdout)
+def wait_for(job, steps):
+    """Read rank 0's lines until it has made so many steps; whether it has."""
+    return steps == sum(
+        1 for _ in islice((line for line in job.process.stdout if STEP in line), steps)
+    )
 
 
 def digest_of(ended):
@@ -84,13 +98,13 @@ def whole(folder):
     return f"epoch {batches['epoch'] + 1}, batch {batches['position']}"
 
 
-def killed(job, rng, seconds, folder):
+def killed(job, rng, folder):
     """Kill one rank of a job at a random moment; what came of it, or None if it ended before."""
     when = rng.random()
     early, in_a_save = when < EARLY, when > 1 - IN_A_SAVE
-    if not early and not wait_for(job, BEGUN):
+    if not early and not wait_for(job, rng.randint(1, MOST_STEPS)):
         return None
-    time.sleep(rng.uniform(0, 1.0 if early else seconds))
+    time.sleep(rng.uniform(0, 1.0 if early else 0.05))
     processes = job.ranks()
     if in_a_save:
         deadline = time.monotonic() + SOON
@@ -130,14 +144,10 @@ def run(kills, seed, say=print, epochs=EPOCHS):
     codes, sizes, longest, trainings, done, after_end = Counter(), Counter(), 0.0, 0, 0, 0
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        began = time.monotonic()
-        alone = started(folder, 1, epochs)
-        assert wait_for(alone, BEGUN)
-        seconds = time.monotonic()
-        reference = digest_of(alone.end())
-        seconds = time.monotonic() - seconds
-        assert reference is not None
-        say(f"undisturbed: {reference[:16]}, {time.monotonic() - began:.1f} s")
+        alone = started(folder, 1, epochs).end()
+        reference = digest_of(alone)
+        assert reference is not None, alone.text
+        say(f"undisturbed: {reference[:16]}, {alone.seconds:.1f} s")
         while done < kills or trainings == 0:
             for path in folder.iterdir():
                 path.unlink()
@@ -147,7 +157,7 @@ def run(kills, seed, say=print, epochs=EPOCHS):
                 job = started(folder, size, epochs)
                 found = None
                 if done < kills and here < KILLS_A_TRAINING:
-                    found = killed(job, rng, seconds / 2, folder)
+                    found = killed(job, rng, folder)
                 if found is None:
                     ended = job.end()
                     assert digest_of(ended) == reference, ended.text
