@@ -162,9 +162,14 @@ def test_nothing_else_in_the_package_writes_files():
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
         if isinstance(node, ast.Call)
     ]
-    assert [f"{path}: {ast.unparse(call)}" for path, call in calls if writes_a_file(call)] == []
+    writing = [f"{path}: {ast.unparse(call)}" for path, call in calls if writes_a_file(call)]
+    # Into nowhere, and between a learner's process and its parent, in a folder of their own.
+    own = ("minibnn/commands/distributed.py: open(os.devnull", "minibnn/learn/isolate.py: ",
+           "minibnn/learn/worker.py: ")  # fmt: skip
+    assert [text for text in writing if not text.startswith(own)] == []
     pictures = {path.name for path, call in calls if ast.unparse(call.func).endswith(".savefig")}
-    assert pictures == {"figure.py"}, "save_figure saves"
+    # save_figure saves; live_plot draws into memory, for a notebook
+    assert pictures == {"figure.py", "live.py"}
 
 
 # --- the writer itself ------------------------------------------------------------------------

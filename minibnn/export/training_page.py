@@ -139,7 +139,7 @@ def change_of(positions: HostArray) -> tuple[int, int, str]:
     that occur independently of each other.
 
     >>> change_of(np.array([1, 2, 7]))  # distances 1, 0, 4
-    (3, 0, ']!')
+    (3, 0, '#A')
     """
     gaps = np.diff(positions, prepend=-1) - 1
     sizes = [len(gaps) * (1 + low) + int((gaps >> low).sum()) for low in range(24)]

@@ -18,8 +18,8 @@ def reach_of(values: HostArray) -> float:
 
     It covers three times the root mean square; a few values far out do not widen it.
 
-    >>> reach_of(np.array([-1.0, 1.0])), reach_of(np.zeros(3))
-    (4.0, 1.0)
+    >>> reach_of(np.array([-1.0, 1.0])), reach_of(np.array([-3.0, 1.0]))
+    (1.0, 4.0)
     """
     finite = values[np.isfinite(values)]
     largest = float(abs(finite).max(initial=0))

@@ -335,7 +335,7 @@ def test_statistics_of_each_part_alone():
 def by_mpirun(tmp_path_factory):
     """What all processes of one mpirun end with, and some of them."""
     path = tmp_path_factory.mktemp("ranks") / "endings.json"
-    ended = mpirun.run(mpirun.MOST, rank_cases.__file__, path, seconds=400)
+    ended = mpirun.run(mpirun.MOST, rank_cases.__file__, path)
     assert ended.code == 0, ended.text
     return json.loads(path.read_text())
 

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import fuzz_ranks
 import pytest
 from mpirun import needs_mpirun
 from rank_faults import ALL_SAY_IT, FAULTS, seen
@@ -34,6 +35,15 @@ def test_all_ranks_end(fault, mode, tmp_path):
         assert set(saved) <= {"run.safetensors", "run.safetensors.before"}
     else:
         assert saved == []
+
+
+def test_killed_ranks_and_others_that_go_on():
+    """`python tests/fuzz/fuzz_ranks.py` kills more of them."""
+    said = []
+    found = fuzz_ranks.run(2, seed=3, say=said.append)
+    assert found["kills"] == 2
+    assert found["trainings"] == 1
+    assert "with the same bytes" in said[-1]
 
 
 def test_the_table_of_faults():

@@ -370,7 +370,7 @@ refused("one callback in the place of a list", r"write callbacks=\[\.\.\.\]",
         lambda: run(callbacks=EarlyStopping("loss_train", 2)))  # fmt: skip
 refused("a function among the callbacks", r"pass a function as on_epoch=\.\.\.",
         lambda: run(callbacks=[print]))  # fmt: skip
-refused("a callback of another library's protocol", "expected a callback with on_begin, on_epoch",
+refused("a callback of another library's protocol", "expected a callback with on_begin, on_losses",
         lambda: run(callbacks=[Only(on_epoch_end=print)]))  # fmt: skip
 refused("a callback with state but without restore", "got state alone; write both",
         lambda: run(callbacks=[Only(on_epoch=print, state=dict)]))  # fmt: skip

@@ -5,8 +5,9 @@ that it got, and they give the straight-through gradient:
 
     f~(x) = f(x0) + s(x) - s(x0)
 
-First write `anchored`, which returns the function f~. Then use it on this
-network, for a loss that is the sum of dy * y with dy given:
+Here f is the sign, s its surrogate, and x0 the value that it got. First write
+`anchored`, which returns the function f~. Then use it on this network, for a
+loss that is the sum of dy * y with dy given:
 
     z = x sign(W1)       h = sign(z)       y = h sign(W2)
 

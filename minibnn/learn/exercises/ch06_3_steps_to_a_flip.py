@@ -5,7 +5,7 @@ gradient descent it is
 
     W - k * learning_rate * dW
 
-unless it has run into its bound. After how many steps does its sign change
+(there is no bound here). After how many steps does its sign change
 for the first time? Mind that the sign of 0 is +1: a weight that comes down
 from above has to get *below* 0, and one that comes from below flips when it
 reaches 0. If it never flips the answer is math.inf.
