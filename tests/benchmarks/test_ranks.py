@@ -25,8 +25,8 @@ def test_ranks_are_measured_beside_fit(run, tmp_path):
     assert (table.seconds > 0).all()
     counts = json.loads((tmp_path / "ranks.json").read_text())["a_step"]
     weights = 784 * 1024 + 2 * 1024 * 1024 + 1024 * 10
-    assert counts["sum, 2"]["bytes"] > 4 * weights
-    assert counts["sum, 1"] == {"collectives": 0.0, "bytes": 0.0}
+    assert counts["sum, 2 ranks"]["bytes"] > 4 * weights
+    assert counts["sum, 1 rank"] == {"collectives": 0.0, "bytes": 0.0}
 
 
 @LAUNCHED

@@ -15,7 +15,7 @@ import numpy as np
 from minibnn.backend.array import MOST_TERMS, Array
 from minibnn.backend.cpu.c_kernels import FLOAT32, at, fits
 from minibnn.backend.implementations import COMPILED, NUMPY
-from minibnn.backend.whole_batch import running
+from minibnn.backend.whole_batch import over_whole_batch, running
 
 
 @NUMPY.implements("two_stage_sum")
@@ -56,20 +56,27 @@ def sum_in_c(backend: Any, x: Array, out: Array | None) -> Array:
 
 @COMPILED.implements("batch_norm", roundings=4)
 def batch_norm_in_c(backend: Any, x: Array, gamma: Any, beta: Array, epsilon: float) -> Any:
-    """In three passes."""
-    if (
-        running.part
-        or not _is_batch(x, gamma, beta)
-        or not fits(x, beta)
-        or not _fits_or_none(gamma)
-    ):
+    """In three passes; of a batch in parts, between them the parts' sums are added up."""
+    if not _is_batch(x, gamma, beta) or not fits(x, beta) or not _fits_or_none(gamma):
         return NotImplemented
     y, x_hat = np.empty(x.shape, np.float32), np.empty(x.shape, np.float32)
     stats = np.empty((3, beta.size), np.float32)
     width = x.size // len(x)
-    arrays = x, gamma, beta, y, x_hat, stats, np.empty(4 * width, np.float32)
-    backend.c.batch_norm(len(x), width, beta.size, *map(_at, arrays), epsilon)
-    return y, x_hat, *stats
+    scratch, sizes = np.empty(3 * width, np.float32), (len(x), width, beta.size)
+    if not running.part:
+        arrays = x, gamma, beta, y, x_hat, stats, scratch
+        backend.c.batch_norm(*sizes, *map(_at, arrays), epsilon)
+        return y, x_hat, *stats
+    mean, var, inv_std = stats
+    backend.c.batch_sums(*sizes, at(x), at(mean), at(scratch))
+    n, sums = over_whole_batch(math.prod(x.shape[:-1]), mean)
+    np.divide(sums, n, out=mean)
+    backend.c.center(*sizes, at(x), at(mean), at(x_hat), at(var), at(scratch))
+    n, sums = over_whole_batch(math.prod(x.shape[:-1]), var)
+    np.divide(sums, n, out=var)
+    np.divide(np.sqrt(var + epsilon), var + epsilon, out=inv_std)
+    backend.c.scale_centered(*sizes, *map(_at, (inv_std, gamma, beta, x_hat, y, scratch)))
+    return y, x_hat, mean, var, inv_std
 
 
 @NUMPY.implements("batch_norm")
@@ -99,9 +106,9 @@ def batch_norm_gradient_in_c(
     dbeta: Array,
     need_dx: bool,
 ) -> Any:
-    """In two passes."""
+    """In two passes; of a batch in parts, between them the parts' sums are added up."""
     small = inv_std, gamma, dbeta, 1 if dgamma is None else dgamma
-    if running.part or not _is_batch(dy, *small) or x_hat.shape != dy.shape:
+    if not _is_batch(dy, *small) or x_hat.shape != dy.shape:
         return NotImplemented
     if not fits(dy, x_hat) or not all(map(_fits_or_none, small)):
         return NotImplemented
@@ -109,8 +116,13 @@ def batch_norm_gradient_in_c(
     if need_dx:
         dx = np.empty(dy.shape, np.float32)
         dgamma = np.empty(dbeta.shape, np.float32) if dgamma is None else dgamma
-    arrays = dy, x_hat, inv_std, gamma, dgamma, dbeta, dx, np.empty(3 * width, np.float32)
-    backend.c.batch_norm_gradient(len(dy), width, inv_std.size, *map(_at, arrays))
+    scratch, sizes = np.empty(3 * width, np.float32), (len(dy), width, inv_std.size)
+    arrays = dy, x_hat, inv_std, gamma, dgamma, dbeta, None if running.part else dx, scratch
+    backend.c.batch_norm_gradient(*sizes, *map(_at, arrays))
+    if running.part and need_dx:
+        n, *sums = over_whole_batch(math.prod(dy.shape[:-1]), dgamma, dbeta)
+        arrays = dy, x_hat, inv_std, gamma, *sums, dx, scratch
+        backend.c.batch_norm_dx(*sizes, *map(_at, arrays), n)
     return dx
 
 

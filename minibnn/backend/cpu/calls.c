@@ -75,6 +75,20 @@ CALL(void, batch_norm, (L, L, L, P, P, P, P, P, P, P, F),
      (rows, width, channels, at(x), at(gamma), at(beta), at(y), at(x_hat), at(stats), at(columns),
       epsilon))
 
+CALL(void, center, (L, L, L, P, P, P, P, P),
+     (L rows, L width, L channels, P x, P mean, P x_hat, P squares, P columns),
+     (rows, width, channels, at(x), at(mean), at(x_hat), at(squares), at(columns)))
+
+CALL(void, scale_centered, (L, L, L, P, P, P, P, P, P),
+     (L rows, L width, L channels, P inv_std, P gamma, P beta, P x_hat, P y, P columns),
+     (rows, width, channels, at(inv_std), at(gamma), at(beta), at(x_hat), at(y), at(columns)))
+
+CALL(void, batch_norm_dx, (L, L, L, P, P, P, P, P, P, P, P, F),
+     (L rows, L width, L channels, P dy, P x_hat, P inv_std, P gamma, P dgamma, P dbeta, P dx,
+      P columns, F n),
+     (rows, width, channels, at(dy), at(x_hat), at(inv_std), at(gamma), at(dgamma), at(dbeta), at(dx),
+      at(columns), n))
+
 CALL(void, batch_norm_gradient, (L, L, L, P, P, P, P, P, P, P, P),
      (L rows, L width, L channels, P dy, P x_hat, P inv_std, P gamma, P dgamma, P dbeta, P dx,
       P columns),

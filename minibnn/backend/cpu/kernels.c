@@ -321,31 +321,50 @@ static CLONES void normalize_task(ptrdiff_t task, void *argument)
         normalize(&job, left, n);
 }
 
-/* x_hat = (x - mean) inv_std and y = gamma x_hat + beta for each channel; gamma is NULL for 1.
- * stats (3, channels) takes mean, variance and inv_std; columns (4, width) is scratch. */
+/* The second pass: x_hat = x - mean, and squares (channels,), the sums of its squares. columns
+ * (2, width) is scratch. */
+CLONES void minibnn_center(ptrdiff_t rows, ptrdiff_t width, ptrdiff_t channels, const float *x,
+                           const float *mean, float *x_hat, float *squares, float *columns)
+{
+    struct batch job = {rows, width, channels, .x = x, .x_hat = x_hat,
+                        .mean = columns, .slope = columns + width};
+    repeat(width, channels, mean, job.mean);
+    for_strips(&job, center_task);
+    add_positions(width / channels, channels, job.slope);
+    memcpy(squares, job.slope, (size_t)channels * sizeof *squares);
+}
+
+/* The third: x_hat <- x_hat inv_std, and y = gamma x_hat + beta; gamma is NULL for 1. columns
+ * (3, width) is scratch. */
+CLONES void minibnn_scale_centered(ptrdiff_t rows, ptrdiff_t width, ptrdiff_t channels,
+                                   const float *inv_std, const float *gamma, const float *beta,
+                                   float *x_hat, float *y, float *columns)
+{
+    struct batch job = {rows, width, channels, .y = y, .x_hat = x_hat,
+                        .scale = columns, .shift = columns + width, .slope = columns + 2 * width};
+    repeat(width, channels, inv_std, job.slope);
+    repeat(width, channels, gamma, job.scale);
+    repeat(width, channels, beta, job.shift);
+    for_strips(&job, normalize_task);
+}
+
+/* All three: x_hat = (x - mean) inv_std and y = gamma x_hat + beta for each channel. stats
+ * (3, channels) takes mean, variance and inv_std; columns (3, width) is scratch. */
 CLONES void minibnn_batch_norm(ptrdiff_t rows, ptrdiff_t width, ptrdiff_t channels, const float *x,
                                const float *gamma, const float *beta, float *y, float *x_hat,
                                float *stats, float *columns, float epsilon)
 {
     float *mean = stats, *var = stats + channels, *inv_std = stats + 2 * channels;
-    struct batch job = {rows, width, channels, .x = x, .y = y, .x_hat = x_hat,
-                        .scale = columns, .shift = columns + width, .slope = columns + 2 * width,
-                        .mean = columns + 3 * width};
     float count = (float)(rows * (width / channels));
-    minibnn_batch_sums(rows, width, channels, x, mean, job.shift);
+    minibnn_batch_sums(rows, width, channels, x, mean, columns);
     for (ptrdiff_t c = 0; c < channels; c++)
         mean[c] /= count;
-    repeat(width, channels, mean, job.mean);
-    for_strips(&job, center_task);
-    add_positions(width / channels, channels, job.slope);
+    minibnn_center(rows, width, channels, x, mean, x_hat, var, columns);
     for (ptrdiff_t c = 0; c < channels; c++) {
-        var[c] = job.slope[c] / count;
+        var[c] /= count;
         inv_std[c] = sqrtf(var[c] + epsilon) / (var[c] + epsilon);
     }
-    repeat(width, channels, inv_std, job.slope);
-    repeat(width, channels, gamma, job.scale);
-    repeat(width, channels, beta, job.shift);
-    for_strips(&job, normalize_task);
+    minibnn_scale_centered(rows, width, channels, inv_std, gamma, beta, x_hat, y, columns);
 }
 
 static CLONES void dots_task(ptrdiff_t task, void *argument)
@@ -374,20 +393,34 @@ static CLONES void dx_task(ptrdiff_t task, void *argument)
     }
 }
 
-/* dbeta = sum of dy, dgamma = sum of dy x_hat, and
- *
- *     dx = gamma inv_std (dy - x_hat dgamma / n - dbeta / n),    n values a channel
- *
- * gamma is NULL for 1, dgamma and dx if they are not wanted (dx wants dgamma). columns (3, width) is
- * scratch. */
+/* dx = gamma inv_std (dy - x_hat dgamma / n - dbeta / n), n values a channel; gamma is NULL for 1.
+ * columns (3, width) is scratch. */
+CLONES void minibnn_batch_norm_dx(ptrdiff_t rows, ptrdiff_t width, ptrdiff_t channels,
+                                  const float *dy, const float *x_hat, const float *inv_std,
+                                  const float *gamma, const float *dgamma, const float *dbeta,
+                                  float *dx, float *columns, float n)
+{
+    struct batch job = {rows, width, channels, .x = dy, .x_hat_in = x_hat, .y = dx,
+                        .scale = columns, .shift = columns + width, .slope = columns + 2 * width};
+    for (ptrdiff_t j = 0; j < width; j += channels)
+        for (ptrdiff_t c = 0; c < channels; c++) {
+            float scale = gamma == NULL ? inv_std[c] : gamma[c] * inv_std[c];
+            job.scale[j + c] = scale;
+            job.slope[j + c] = scale * dgamma[c] / n;
+            job.shift[j + c] = scale * dbeta[c] / n;
+        }
+    for_strips(&job, dx_task);
+}
+
+/* dbeta = sum of dy, dgamma = sum of dy x_hat, and dx; dgamma and dx are NULL if they are not wanted
+ * (dx wants dgamma). columns (3, width) is scratch. */
 CLONES void minibnn_batch_norm_gradient(ptrdiff_t rows, ptrdiff_t width, ptrdiff_t channels,
                                         const float *dy, const float *x_hat, const float *inv_std,
                                         const float *gamma, float *dgamma, float *dbeta, float *dx,
                                         float *columns)
 {
-    struct batch job = {rows, width, channels, .x = dy, .x_hat_in = x_hat, .y = dx,
-                        .scale = columns, .shift = columns + width,
-                        .slope = dgamma == NULL ? NULL : columns + 2 * width};
+    struct batch job = {rows, width, channels, .x = dy, .x_hat_in = x_hat, .shift = columns,
+                        .slope = dgamma == NULL ? NULL : columns + width};
     for_strips(&job, dots_task);
     add_positions(width / channels, channels, job.shift);
     memcpy(dbeta, job.shift, (size_t)channels * sizeof *dbeta);
@@ -398,14 +431,8 @@ CLONES void minibnn_batch_norm_gradient(ptrdiff_t rows, ptrdiff_t width, ptrdiff
     if (dx == NULL)
         return;
     float n = (float)(rows * (width / channels));
-    for (ptrdiff_t j = 0; j < width; j += channels)
-        for (ptrdiff_t c = 0; c < channels; c++) {
-            float scale = gamma == NULL ? inv_std[c] : gamma[c] * inv_std[c];
-            job.scale[j + c] = scale;
-            job.slope[j + c] = scale * dgamma[c] / n;
-            job.shift[j + c] = scale * dbeta[c] / n;
-        }
-    for_strips(&job, dx_task);
+    minibnn_batch_norm_dx(rows, width, channels, dy, x_hat, inv_std, gamma, dgamma, dbeta, dx,
+                          columns, n);
 }
 
 /* ---- Softmax ------------------------------------------------------------------------------------ */
