@@ -20,6 +20,7 @@ from minibnn.input_contract import InputContract
 from minibnn.layers import Layer
 from minibnn.losses import Loss
 from minibnn.losses.chosen_metrics import Asked, metrics_of
+from minibnn.notebook import in_notebook
 from minibnn.optimizers import Optimizer
 from minibnn.optimizers.clipping import check_norm
 from minibnn.optimizers.diverged import DivergedError
@@ -441,4 +442,4 @@ def _all_finite(model: Layer) -> Array:
 
 def _is_interactive() -> bool:
     """Whether a person is at a prompt or in a notebook, who goes on after Ctrl-C."""
-    return hasattr(sys, "ps1") or "ipykernel" in sys.modules
+    return hasattr(sys, "ps1") or in_notebook()

@@ -73,7 +73,9 @@ def circumstances(backend: Backend) -> dict[str, str]:
         from minibnn.backend.cuda.device import kind_of_gpu
 
         found |= kind_of_gpu(backend.xp)
-    libraries = [info for info in threadpool_info() if info["user_api"] == "blas"]
+    blas = [info for info in threadpool_info() if info["user_api"] == "blas"]
+    # SciPy's wheel brings one of its own, which computes nothing here.
+    libraries = [info for info in blas if "numpy" in info["filepath"]] or blas
     for key, name in (
         ("internal_api", "the kind"),
         ("version", "the version"),

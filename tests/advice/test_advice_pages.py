@@ -88,6 +88,8 @@ def test_a_command_of_a_page_is_there_and_takes_its_options(words, capsys):
     elif program == "python" and rest[0] == "-c":
         done = subprocess.run([sys.executable, *rest], capture_output=True, text=True, cwd=ROOT)
         assert (done.returncode, done.stderr) == (0, "")
+    elif program == "python" and rest[0] == "-m":
+        pytest.importorskip(rest[1])
     elif program in ("python", "bash"):
         source = (ROOT / rest[0]).read_text(encoding="utf-8")
         settings = source + (ROOT / "tools" / "validate_gpu" / "confirm" / "setting.py").read_text()

@@ -20,6 +20,7 @@ import pytest
 from checkpointed import STEPS, Training, killed_after_save, network, same_bits
 from clusters import clusters
 from few_images import few_images
+from notebooks import notebook  # noqa: F401 (a fixture)
 
 from minibnn import (
     SGD,
@@ -673,8 +674,18 @@ def test_a_signal_finishes_the_batch_and_saves(path, whole, name, step, said):
 
 
 @POSIX
-def test_at_a_prompt_ctrl_c_returns_the_history(path, whole, monkeypatch):
-    monkeypatch.setattr(sys, "ps1", ">>> ", raising=False)
+@pytest.mark.parametrize("where", ["prompt", "notebook", "script that imports a kernel"])
+def test_at_a_prompt_ctrl_c_returns_the_history(path, whole, monkeypatch, request, where):
+    if where == "prompt":
+        monkeypatch.setattr(sys, "ps1", ">>> ", raising=False)
+    else:
+        request.getfixturevalue("notebook")
+    if where.startswith("script"):
+        sys.modules["IPython"].get_ipython = lambda: None
+        with pytest.MonkeyPatch.context() as patch, pytest.raises(SystemExit):
+            patch.setattr(Adam, "step", raising(signal.SIGINT, 3))
+            Training().fit(Checkpoint(path, "9epochs"))
+        return
     training = Training()
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(Adam, "step", raising(signal.SIGINT, 3))

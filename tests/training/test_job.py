@@ -8,6 +8,7 @@ import sys
 
 import numpy as np
 import pytest
+import threadpoolctl
 
 from minibnn import (
     SGD,
@@ -233,6 +234,19 @@ def test_processes_agree_and_say_what_changes_the_rounding():
     assert changed["the number of threads"].endswith(": 1 then, 2 now")
     if here["the processor's kind"] == "x86_64":
         assert changed["the instruction set"].endswith(" then, Nehalem now")
+
+
+def test_only_numpys_blas_counts(monkeypatch):
+    """SciPy, imported in the middle of a session, brings another."""
+    real = threadpoolctl.threadpool_info()
+    before = circumstances(CPU)
+    other = {"user_api": "blas", "internal_api": "openblas", "filepath": "/scipy.libs/openblas.so"}
+    other |= {"version": "0.0", "architecture": "Other", "num_threads": 77}
+    monkeypatch.setattr(threadpoolctl, "threadpool_info", lambda: [*real, other])
+    if any("numpy" in info["filepath"] for info in real if info["user_api"] == "blas"):
+        assert circumstances(CPU) == before
+    monkeypatch.setattr(threadpoolctl, "threadpool_info", lambda: [other])
+    assert circumstances(CPU)["the version of BLAS, for matrix products"] == "0.0"
 
 
 def test_a_users_constants_are_part_of_the_job():
