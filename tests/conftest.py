@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import sys
 from collections import Counter
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import ModuleType
+
+# The products of the tests are small: waiting for a second BLAS thread makes them several times
+# slower, above all where several processes divide the tests. NumPy reads this once.
+os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 
 import numpy as np
 import pytest
@@ -60,11 +65,16 @@ def install(monkeypatch: pytest.MonkeyPatch) -> Callable[[ModuleType | None], No
 
 
 @pytest.fixture(scope="session", autouse=True)
-def ctrl_c() -> Iterator[None]:
-    """Let tests send Ctrl-C, also in a background job, whose shell has it ignored."""
-    previous = signal.signal(signal.SIGINT, signal.default_int_handler)
+def signals() -> Iterator[None]:
+    """Let tests send Ctrl-C in a background job, and SIGHUP under nohup, which ignore them."""
+    wanted = {"SIGINT": signal.default_int_handler, "SIGHUP": signal.SIG_DFL}
+    numbers = {
+        getattr(signal, name): handler for name, handler in wanted.items() if hasattr(signal, name)
+    }
+    previous = {number: signal.signal(number, handler) for number, handler in numbers.items()}
     yield
-    signal.signal(signal.SIGINT, previous)
+    for number, handler in previous.items():
+        signal.signal(number, handler)
 
 
 @pytest.fixture(autouse=True)
