@@ -7,6 +7,7 @@ import signal
 import sys
 from collections import Counter
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
 from types import ModuleType
 
@@ -21,10 +22,13 @@ from cuda_on_host import HOST_CUDA
 from devices import ALL, DEVICES, STRICT, open_backend
 from hypothesis import settings
 
+from minibnn import DeviceError, get_backend
 from minibnn.__main__ import main
 from minibnn.backend import Backend, register_backend, select
 
 register_backend(STRICT)
+with suppress(DeviceError):
+    get_backend("gpu")  # found, or not, before a test puts another CuPy or driver in its place
 # One tree, one answer: every run tries the same examples, however busy the machine is. Others:
 # --hypothesis-profile explore
 settings.register_profile("suite", derandomize=True, deadline=None)
