@@ -7,6 +7,7 @@ import signal
 import sys
 from collections import Counter
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
 from types import ModuleType
 
@@ -21,11 +22,14 @@ from cuda_on_host import HOST_CUDA
 from devices import ALL, DEVICES, STRICT, open_backend
 from hypothesis import settings
 
+from minibnn import DeviceError, get_backend
 from minibnn.__main__ import main
 from minibnn.backend import Backend, register_backend, select
 from minibnn.backend.gpus import share
 
 register_backend(STRICT)
+with suppress(DeviceError):
+    get_backend("gpu")  # found, or not, before a test puts another CuPy or driver in its place
 # One tree, one answer: every run tries the same examples, however busy the machine is. Others:
 # --hypothesis-profile explore
 settings.register_profile("suite", derandomize=True, deadline=None)
@@ -68,11 +72,16 @@ def install(monkeypatch: pytest.MonkeyPatch) -> Callable[[ModuleType | None], No
 
 
 @pytest.fixture(scope="session", autouse=True)
-def ctrl_c() -> Iterator[None]:
-    """Let tests send Ctrl-C, also in a background job, whose shell has it ignored."""
-    previous = signal.signal(signal.SIGINT, signal.default_int_handler)
+def signals() -> Iterator[None]:
+    """Let tests send Ctrl-C in a background job, and SIGHUP under nohup, which ignore them."""
+    wanted = {"SIGINT": signal.default_int_handler, "SIGHUP": signal.SIG_DFL}
+    numbers = {
+        getattr(signal, name): handler for name, handler in wanted.items() if hasattr(signal, name)
+    }
+    previous = {number: signal.signal(number, handler) for number, handler in numbers.items()}
     yield
-    signal.signal(signal.SIGINT, previous)
+    for number, handler in previous.items():
+        signal.signal(number, handler)
 
 
 @pytest.fixture(autouse=True)

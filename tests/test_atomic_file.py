@@ -210,7 +210,7 @@ def test_a_writer_does_not_sweep_up_anothers_file(holder):
     put(path)
     assert path.read_bytes() == b"new"
     assert len(list(path.parent.iterdir())) == 2
-    process.communicate(timeout=20)
+    process.communicate(timeout=300)
     assert process.returncode == 0
     assert path.read_bytes() == b"of the child"
     assert list(path.parent.iterdir()) == [path]

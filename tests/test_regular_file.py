@@ -44,7 +44,7 @@ def test_random_places():
 def test_process_substitution_is_answered_by_the_command(tmp_path):
     line = f"{sys.executable} -m minibnn inspect <(cat /dev/null)"
     done = subprocess.run(
-        ["/bin/bash", "-c", line], cwd=Path(__file__).parents[1], capture_output=True, text=True, timeout=60
+        ["/bin/bash", "-c", line], cwd=Path(__file__).parents[1], capture_output=True, text=True, timeout=300
     )  # fmt: skip
     assert (done.returncode, done.stdout) == (3, "")
     assert "got a pipe; copy what it gives into a file, and name that" in done.stderr

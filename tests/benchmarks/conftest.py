@@ -23,7 +23,7 @@ def run(tmp_path):
     def run(script: str, *options: str) -> subprocess.CompletedProcess[str]:
         return subprocess.run(
             [sys.executable, "-W", "error", str(BENCHMARKS / script), *options],
-            capture_output=True, text=True, env=environment, timeout=100,
+            capture_output=True, text=True, env=environment, timeout=300,
         )  # fmt: skip
 
     return run

@@ -56,11 +56,13 @@ def changed(condition, path, value):
 
 
 def test_a_seed_gives_the_same_bytes_in_every_process(run, tmp_path):
-    """Another hash seed, folder, locale and time zone; on the stand-in what is equal everywhere.
+    """Another hash seed, folder, locale and time zone; kernels for SSE2, where they are compiled.
+
+    On the stand-in what is equal everywhere.
 
     The network has dropout and stochastic signs.
     """
-    names = ["again", "another folder", "after another training", "stand-in"]
+    names = ["again", "another folder", "after another training", "SSE2 only", "stand-in"]
     done = run(
         "reproducible.py", "--networks", "noise", "--images", "200",
         "--conditions", *names, "--out", str(tmp_path),
@@ -73,9 +75,9 @@ def test_a_seed_gives_the_same_bytes_in_every_process(run, tmp_path):
         "again", "another folder, hash seed, locale, time zone",
         "after another training in the process",
     ]  # fmt: skip
-    for same in rest[:3]:
+    *equal, other = rest
+    for same in equal:
         assert reproducible.flat(same) == reproducible.flat(first)
-    other = rest[3]
     assert other["drawn"] == first["drawn"]
     for name in ("packed file", "packed scores"):
         assert other["saved"][name] == first["saved"][name]
@@ -251,12 +253,20 @@ def test_another_python_comes_with_its_versions(tmp_path, no_compiler):
 
 
 def test_kernels_for_old_processors_keep_the_compiler_of_the_user(tmp_path, monkeypatch):
+    """`test_a_seed_gives_the_same_bytes_in_every_process` compiles them."""
+    build_kernels = pytest.importorskip("build_kernels", reason="hatchling is not installed")
+    seen = []
+    monkeypatch.setattr(reproducible, "_flags", lambda: {"sse2"})
+    monkeypatch.setattr(
+        build_kernels, "compile_kernels", lambda folder: seen.append(os.environ["CC"])
+    )
     monkeypatch.delenv("CC", raising=False)
     reproducible.conditions([], tmp_path)
     assert "CC" not in os.environ
     monkeypatch.setenv("CC", "no-such-compiler")
     reproducible.conditions([], tmp_path)
     assert os.environ["CC"] == "no-such-compiler"
+    assert seen == [f"{name} '-Dtarget_clones(...)=unused'" for name in ("cc", "no-such-compiler")]
 
 
 def test_invalid_options_have_a_message(run):

@@ -55,6 +55,7 @@ def test_places_that_cannot_be_written(trained, tmp_path, capsys, monkeypatch, c
 LONG = "n" * 255
 
 
+@pytest.mark.usefixtures("few")
 @pytest.mark.skipif(os.name != "posix", reason="names and modes are POSIX's")
 @pytest.mark.parametrize("command", ["pack", "export", "train"])
 def test_the_exact_write_is_tried_before(trained, tmp_path, capsys, monkeypatch, command):
@@ -79,6 +80,7 @@ def test_the_exact_write_is_tried_before(trained, tmp_path, capsys, monkeypatch,
     assert sorted(p.name for p in tmp_path.iterdir()) == sorted([LONG, "old"])
 
 
+@pytest.mark.usefixtures("few")
 @pytest.mark.skipif(os.name != "posix", reason="the steps are counted as they are there")
 @pytest.mark.parametrize("command", ["pack", "export", "train"])
 @pytest.mark.parametrize("step", ["open", "flock", "fsync", "replace"])
@@ -168,6 +170,7 @@ def test_files_of_the_same_kind_and_of_no_kind_are_replaced(trained, tmp_path, c
         assert out.stat().st_size > 1000
 
 
+@pytest.mark.usefixtures("few")
 @pytest.mark.parametrize("command", ["pack", "export", "train"])
 @pytest.mark.parametrize("there", [True, False])
 def test_links_are_followed(trained, tmp_path, capsys, command, there):

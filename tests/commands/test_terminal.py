@@ -19,7 +19,7 @@ from minibnn.commands import terminal
 pytestmark = pytest.mark.skipif(os.name != "posix", reason="terminals are POSIX's")
 
 
-def train(path, *options, epochs=2):
+def train(path, *options, epochs=1):
     words = ["train", "--recipe", "seed", *SAMPLE, "--epochs", str(epochs), "-o", str(path)]
     return [sys.executable, "-W", "error", "-m", "minibnn", *words, *options]
 
@@ -124,7 +124,7 @@ def lines_of(output):
 def test_the_log_and_the_bar_have_lines_of_their_own(tmp_path):
     from terminals import in_terminal
 
-    output, code, sound = in_terminal(train(tmp_path / "digits"))
+    output, code, sound = in_terminal(train(tmp_path / "digits", epochs=2))
     assert (code, sound) == (0, True)
     assert b"epoch 2/2: " in output
     lines = lines_of(output)

@@ -193,6 +193,7 @@ def test_figures_of_anybody_are_checked_before_training(
     assert not out.exists()
 
 
+@pytest.mark.usefixtures("few")
 def test_a_named_seed_does_for_one_that_is_none(tmp_path):
     path = with_figures(tmp_path / "own", recipe="modern", seed=None)
     words = ["train", "--from", path, "--seed", "2", "--epochs", "1", *SAMPLE, "-o", path]
@@ -202,7 +203,7 @@ def test_a_named_seed_does_for_one_that_is_none(tmp_path):
 
 @pytest.mark.parametrize("what", ["pack", "disagreements", "save_packed"])
 @pytest.mark.parametrize("error", [PackError("no"), OSError("no"), KeyboardInterrupt()])
-def test_what_was_trained_outlives_a_failure(tmp_path, capsys, monkeypatch, what, error, sample):
+def test_what_was_trained_outlives_a_failure(tmp_path, capsys, monkeypatch, what, error, few):
     """Its arrays are enough to have the same model again, as the message says."""
     real, calls = getattr(train, what), []
 
@@ -226,11 +227,12 @@ def test_what_was_trained_outlives_a_failure(tmp_path, capsys, monkeypatch, what
         values = list(arrays.values())
     for part, array in zip([*model.parameters(), *model.buffers()], values, strict=True):
         part.data = array
-    expected, _ = RECIPES["modern"]().train(sample, epochs=1, seed=3)
-    images = sample.test_images
+    expected, _ = RECIPES["modern"]().train(few, epochs=1, seed=3)
+    images = few.test_images
     np.testing.assert_array_equal(model.forward(images), expected.forward(images))
 
 
+@pytest.mark.usefixtures("few")
 def test_what_was_trained_outlives_a_full_disk(tmp_path, capsys, monkeypatch):
     spare = tmp_path / "spare"
     spare.mkdir()
@@ -253,6 +255,7 @@ def test_what_was_trained_outlives_a_full_disk(tmp_path, capsys, monkeypatch):
     assert [p.name for p in spare.iterdir()] == [f"{path.name}.rescued.npz"]
 
 
+@pytest.mark.usefixtures("few")
 def test_what_was_rescued_earlier_stays(tmp_path, capsys, monkeypatch):
     def fails(*arguments, **options):
         raise OSError("no")
@@ -268,6 +271,7 @@ def test_what_was_rescued_earlier_stays(tmp_path, capsys, monkeypatch):
     )
 
 
+@pytest.mark.usefixtures("few")
 def test_a_wrong_packed_model_is_called_wrong(tmp_path, capsys, monkeypatch):
     def wrong(model, shape=None):
         packed = pack(model, (28, 28))
@@ -283,6 +287,7 @@ def test_a_wrong_packed_model_is_called_wrong(tmp_path, capsys, monkeypatch):
     assert "*** The packed model is wrong" in capsys.readouterr().err
 
 
+@pytest.mark.usefixtures("few")
 def test_a_file_that_names_no_recipe(tmp_path, capsys):
     model = RECIPES["modern"]().build().initialize(0)
     path = tmp_path / "own.safetensors"
@@ -425,7 +430,7 @@ def test_real_kills(tmp_path, job, uninterrupted):
             if numbers:
                 time.sleep(wait)
                 process.send_signal(numbers.pop())
-            _, said = process.communicate(timeout=60)
+            _, said = process.communicate(timeout=300)
         finally:
             process.kill()
         codes.append(process.returncode)

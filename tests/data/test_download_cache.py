@@ -378,7 +378,7 @@ def test_four_processes_fill_one_cache(server, cache, fake_hashes):
     mirrors = (server.mirror("503"), server.mirror("good"))
     code = FILL.format(cache=str(cache), mirrors=mirrors, hashes=fake_hashes)
     processes = [start_python(code) for _ in range(4)]
-    results = [process.communicate(timeout=60) for process in processes]
+    results = [process.communicate(timeout=300) for process in processes]
     assert results == [(f"{FAKE[TRAIN_IMAGES].sum()} 10\n", "")] * 4
     assert sorted(p.name for p in cache.iterdir()) == sorted(f"{name}.gz" for name in NAMES)
     assert_is_fake(load_mnist())

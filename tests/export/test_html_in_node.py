@@ -33,31 +33,40 @@ from minibnn.export.html import _packbits
 from minibnn.export.page_parts import base91
 from minibnn.packed.stages import CodeStage, PoolStage
 
+SELF_TEST = """
+const test = selfTest(network, JSON.parse(given.vectors), given.model);
+delete test.images;
+"""
 
-def node_scores(page, images):
-    run = """
+
+def node_answers(page, images):
+    """The labels and scores of images, and the page's self-test."""
+    run = f"""
     const network = loadNetwork(JSON.parse(given.model));
-    const kind = { b: Int8Array, B: Uint8Array, h: Int16Array, f: Float32Array }[given.kind];
+    const kind = {{ b: Int8Array, B: Uint8Array, h: Int16Array, f: Float32Array }}[given.kind];
     const images = given.images.map((text) => new kind(Uint8Array.from(Buffer.from(text, "base64")).buffer));
     const answers = images.map((image) => runNetwork(network, image));
-    console.log(JSON.stringify(answers.map((a) => [a.label, a.scores.map(String)])));
+    {SELF_TEST}
+    console.log(JSON.stringify([answers.map((a) => [a.label, a.scores.map(String)]), test]));
     """
     texts = [base64.b64encode(image.tobytes()).decode() for image in images]
-    given = {"model": element(page, "model"), "images": texts, "kind": images.dtype.char}
-    answers = node(element(page, "network"), run, given=given)
+    given = {"images": texts, "kind": images.dtype.char, **model_of(page)}
+    answers, test = node(element(page, "network"), run, given=given)
     labels, scores = zip(*answers, strict=True)
-    return list(labels), [[int(score) for score in row] for row in scores]
+    return list(labels), [[int(score) for score in row] for row in scores], test
 
 
 def node_test(page):
-    run = """
-    const network = loadNetwork(JSON.parse(given[0]));
-    const test = selfTest(network, JSON.parse(given[1]), given[0]);
-    delete test.images;
+    run = f"""
+    const network = loadNetwork(JSON.parse(given.model));
+    {SELF_TEST}
     console.log(JSON.stringify(test));
     """
-    given = [element(page, "model"), element(page, "vectors")]
-    return node(element(page, "network"), run, given=given)
+    return node(element(page, "network"), run, given=model_of(page))
+
+
+def model_of(page):
+    return {name: element(page, name) for name in ("model", "vectors")}
 
 
 # --- the network ---------------------------------------------------------------------------------
@@ -68,11 +77,11 @@ def node_test(page):
 def test_scores_are_the_packed_models(name, tmp_path, rng):
     packed = packed_of(name, rng)
     images, page = noise(rng), exported(packed, tmp_path)
-    labels, scores = node_scores(page, images)
+    labels, scores, test = node_answers(page, images)
     assert scores == packed.predict_scores(images).tolist()
     assert labels == packed.predict(images).tolist()
     assert len(np.unique(scores, axis=0)) > 5
-    assert node_test(page)["passed"]
+    assert test["passed"]
 
 
 def damaged(model):
@@ -146,11 +155,10 @@ def test_coded_inputs(name, tmp_path, rng):
     samples = extreme(x, packed, rng)
     for model in (packed, without_names(packed)):
         page = exported(model, tmp_path)
-        labels, scores = node_scores(page, samples)
+        labels, scores, test = node_answers(page, samples)
         assert scores == packed.predict_scores(samples).tolist()
         assert labels == packed.predict(samples).tolist()
         assert len(np.unique(scores, axis=0)) > 5
-        test = node_test(page)
         assert test["passed"]
         assert test["of"] >= 12
         assert len(page.encode()) < 100_000
@@ -171,8 +179,9 @@ def test_intervals_that_no_code_has(tmp_path, rng):
         changed = CodeStage(code.in_shape, code.out_shape, code.dtype, feature, *ends)
         other = dataclasses.replace(packed, stages=(changed, *packed.stages[1:]))
         page = exported(other, tmp_path)
-        assert node_scores(page, samples)[1] == other.predict_scores(samples).tolist()
-        assert node_test(page)["passed"]
+        _, scores, test = node_answers(page, samples)
+        assert scores == other.predict_scores(samples).tolist()
+        assert test["passed"]
 
 
 @needs_node
@@ -180,8 +189,9 @@ def test_intervals_that_no_code_has(tmp_path, rng):
 def test_any_comparisons(seed, tmp_path):
     packed, samples = any_code(np.random.default_rng(seed))
     page = exported(packed, tmp_path)
-    assert node_scores(page, samples)[1] == packed.predict_scores(samples).tolist()
-    assert node_test(page)["passed"]
+    _, scores, test = node_answers(page, samples)
+    assert scores == packed.predict_scores(samples).tolist()
+    assert test["passed"]
 
 
 @needs_node
@@ -191,10 +201,10 @@ def test_bytes_of_other_shapes(shape, tmp_path, rng):
     packed = pack(Sequential(*layers).initialize(rng), shape)
     samples = rng.integers(0, 256, (20, *shape), np.uint8)
     page = exported(packed, tmp_path)
-    labels, scores = node_scores(page, samples)
+    labels, scores, test = node_answers(page, samples)
     assert scores == packed.predict_scores(samples).tolist()
     assert labels == packed.predict(samples).tolist()
-    assert node_test(page) == {"same": 12, "of": 12, "intact": True, "passed": True}
+    assert test == {"same": 12, "of": 12, "intact": True, "passed": True}
 
 
 @needs_node
@@ -229,12 +239,12 @@ def test_scores_beyond_32_bits(tmp_path, rng):
     packed = with_wide_scores(packed_of("modern", rng))
     images = noise(rng)
     page = exported(packed, tmp_path, images=images)
-    labels, scores = node_scores(page, images)
+    labels, scores, test = node_answers(page, images)
     assert scores == packed.predict_scores(images).tolist()
     assert max(map(max, scores)) > 2**54
     assert any(int(float(score)) != score for row in scores for score in row)
     assert labels == packed.predict(images).tolist()
-    assert node_test(page) == {"same": 20, "of": 20, "intact": True, "passed": True}
+    assert test == {"same": 20, "of": 20, "intact": True, "passed": True}
 
 
 @needs_node
@@ -245,7 +255,7 @@ def test_the_label_is_the_first_greatest(tmp_path, rng):
             packed.scores, A=np.full(10, A), B=np.array(B), fits_int32=True
         )
         tied = dataclasses.replace(packed, stages=(*packed.stages[:-1], scores))
-        assert node_scores(exported(tied, tmp_path), noise(rng, 1))[0] == [label]
+        assert node_answers(exported(tied, tmp_path), noise(rng, 1))[0] == [label]
 
 
 @needs_node

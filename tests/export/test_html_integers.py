@@ -79,9 +79,9 @@ def inputs(shape, rng, n=12):
 
 @needs_node
 def test_random_programs(tmp_path):
-    """Every stage gives the reference implementation's integers, in 200 programs."""
+    """Every stage gives the reference implementation's integers, in 100 programs."""
     cases, kinds = [], set()
-    for seed in range(200):
+    for seed in range(100):
         rng = np.random.default_rng(seed)
         packed = random_program(rng)
         cases.append((packed, inputs(packed.input_shape, rng)))
@@ -100,9 +100,9 @@ def test_random_programs(tmp_path):
 
 @needs_node
 def test_random_networks(tmp_path):
-    """From layers to a page: a hundred networks."""
+    """From layers to a page: fifty networks."""
     cases = []
-    for seed, packed in enumerate(packed_networks(100)):
+    for seed, packed in enumerate(packed_networks(50)):
         cases.append((packed, inputs(packed.input_shape, np.random.default_rng(seed))))
     for (packed, x), (passed, found) in zip(cases, in_node(cases, tmp_path), strict=True):
         labels, _, scores = zip(*found, strict=True)

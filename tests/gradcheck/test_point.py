@@ -64,7 +64,7 @@ class FirstSix(Dense):
 
 
 @pytest.mark.parametrize("mean", [1e2, 1e5])
-@pytest.mark.parametrize("seed", range(3))
+@pytest.mark.parametrize("seed", range(2))
 def test_features_that_vary_little_beside_their_mean(mean, seed):
     """Batch norm magnifies the rounding of backward itself; a mistake still is one."""
     rng = np.random.default_rng(seed)

@@ -117,7 +117,7 @@ def test_a_slope_that_no_side_of_a_clip_has_is_caught_in_a_network(factor):
 
 
 @pytest.mark.parametrize("case", CASES, ids=lambda c: c.name)
-@pytest.mark.parametrize("scale", [1e-30, 1e-8, 1e8])
+@pytest.mark.parametrize("scale", [1e-30, 1e8])
 def test_tiny_and_huge_inputs_are_no_mistake(case, scale):
     x = scale * np.random.default_rng(3).standard_normal((5, *case.shape))
     report = check_gradients(case.make(), x, rng=11, max_elements=4)

@@ -39,7 +39,7 @@ def environment(tmp_path):
 def run(environment):
     def run(script: str, *options: str):
         return subprocess.run(
-            command(script, *options), capture_output=True, text=True, env=environment, timeout=100
+            command(script, *options), capture_output=True, text=True, env=environment, timeout=300
         )
 
     return run
@@ -226,7 +226,7 @@ def start(environment):
 
 
 def wait_for(path):
-    deadline = time.monotonic() + 60
+    deadline = time.monotonic() + 300
     while not path.exists() and time.monotonic() < deadline:
         time.sleep(0.01)
 
@@ -236,7 +236,7 @@ def test_ctrl_c_prints_the_table_so_far(start, tmp_path):
     process = start("--dataset", "sample", "--epochs", "100000", "--out", str(tmp_path))
     wait_for(tmp_path / "history.csv")
     process.send_signal(signal.SIGINT)
-    stdout, stderr = process.communicate(timeout=60)
+    stdout, stderr = process.communicate(timeout=300)
     assert process.returncode == 130, stderr
     assert f"interrupted after {len(table(stdout))} of 100000 epochs" in stderr
     assert "Traceback" not in stderr
@@ -249,7 +249,7 @@ def test_ctrl_c_leaves_earlier_results(start, tmp_path):
     process = start("--dataset", "sample", "--epochs", "100000", "--out", str(tmp_path))
     wait_for(tmp_path / "unfinished" / "history.csv")
     process.send_signal(signal.SIGINT)
-    _, stderr = process.communicate(timeout=60)
+    _, stderr = process.communicate(timeout=300)
     assert process.returncode == 130, stderr
     assert f"the results so far are in {tmp_path / 'unfinished'}\n" in stderr
     assert json.loads((tmp_path / "unfinished" / "config.json").read_text())["epochs"] == 100_000
@@ -301,7 +301,7 @@ def test_ctrl_c_before_the_first_epoch_prints_no_table(start, tmp_path):
     wait_for(tmp_path / "config.json")
     time.sleep(0.1)
     process.send_signal(signal.SIGINT)
-    stdout, stderr = process.communicate(timeout=60)
+    stdout, stderr = process.communicate(timeout=300)
     assert (process.returncode, stdout) == (130, ""), stderr
     assert "interrupted" in stderr
     assert "Traceback" not in stderr
@@ -342,7 +342,7 @@ def test_a_signal_in_a_job(start, job, uninterrupted, run, tmp_path, name):
     process = start(*job, "--checkpoint-every", "10steps")
     wait_for(tmp_path / "run")
     process.send_signal(number)
-    stdout, stderr = process.communicate(timeout=60)
+    stdout, stderr = process.communicate(timeout=300)
     assert process.returncode == (-number if name == "SIGKILL" else 128 + number), stderr
     if name != "SIGKILL":
         assert stderr.count("run the same command again to go on") == 1
@@ -400,18 +400,18 @@ def test_the_help_explains_checkpoints(module, capsys):
 
 @pytest.mark.skipif(not os.path.exists("/dev/full"), reason="no /dev/full")
 @pytest.mark.parametrize(
-    ("redirection", "code", "said"),
+    ("redirection", "unbuffered", "code", "said"),
     [
-        (">/dev/full", 1, "error: [Errno 28] No space left on device\n"),
-        (">/dev/full 2>/dev/full", 1, ""),
-        (">&-", 0, ""),
-        ("2>&-", 0, ""),
-        (">&- 2>&-", 0, ""),
+        (">/dev/full", "", 1, "error: [Errno 28] No space left on device\n"),
+        (">/dev/full", "1", 1, "error: [Errno 28] No space left on device\n"),
+        (">/dev/full 2>/dev/full", "1", 1, ""),
+        (">&-", "", 0, ""),
+        ("2>&-", "", 0, ""),
+        (">&- 2>&-", "1", 0, ""),
     ],
 )
-@pytest.mark.parametrize("unbuffered", ["", "1"])
 def test_a_table_that_is_lost_leaves_the_training(
-    environment, tmp_path, redirection, code, said, unbuffered
+    environment, tmp_path, redirection, unbuffered, code, said
 ):
     environment["PYTHONUNBUFFERED"] = unbuffered  # the error comes at the end, or at the first line
     words = command("mnist.py", "--dataset", "sample", "--device", "cpu", "--epochs", "1")
@@ -451,7 +451,7 @@ def ship(environment, tmp_path):
             here["PYTHONPATH"] = os.pathsep.join([str(tmp_path), here.get("PYTHONPATH", "")])
         words = command("ship.py", "--dataset", "sample", "--epochs", "1")
         words += ["--out", str(tmp_path / "out")]
-        done = subprocess.run(words, capture_output=True, text=True, env=here, timeout=100)
+        done = subprocess.run(words, capture_output=True, text=True, env=here, timeout=300)
         lines = done.stdout.partition("that differ from packed\n")[2].splitlines()
         return done, {line[:10].strip(): line[34:].strip() for line in lines[:5]}
 

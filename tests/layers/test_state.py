@@ -105,7 +105,7 @@ def test_a_state_is_a_copy(case, backend):
     assert flat(state) == before  # and the other way round
 
 
-@pytest.mark.parametrize("name", RECIPES)
+@pytest.mark.parametrize("name", [n for n in RECIPES if n != "binarynet"])  # 37 million weights
 def test_every_recipe_has_a_state(name):
     build = RECIPES[name]().build
     model, fresh = build().initialize(1), build()

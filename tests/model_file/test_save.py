@@ -266,7 +266,9 @@ def test_every_layer_comes_back(case, dtype, tmp_path):
 
 @pytest.mark.parametrize("name", RECIPES)
 def test_every_recipe_comes_back(name, tmp_path):
-    model = RECIPES[name]().build().initialize(0)
+    model = RECIPES[name]().build()
+    if name not in ("binarynet", "binaryconnect"):  # which have millions of weights
+        model.initialize(0)
     save_model(model, tmp_path / "model")
     assert everything(load_model(tmp_path / "model")) == everything(model)
 

@@ -42,7 +42,7 @@ class Chromium:
         self.reader, self.writer = ours_read, ours_write
         self.buffer, self.count, self.events = b"", 0, []
 
-    def call(self, method, session=None, timeout=60, **params):
+    def call(self, method, session=None, timeout=300, **params):
         self.count += 1
         message = {"id": self.count, "method": method, "params": params}
         if session is not None:

@@ -15,13 +15,14 @@ import mmap
 import re
 import shutil
 import subprocess
-import tempfile
+import zlib
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 import pytest
+from compiled_once import compiled_once
 
 from minibnn.backend import Backend, register_backend
 from minibnn.backend.cuda.backend import CupyBackend
@@ -47,7 +48,6 @@ class HostKernels(Kernels):
     def __init__(self, *macros: str) -> None:
         self._macros = macros
         self._libraries: dict[tuple[str, np.dtype], ctypes.CDLL] = {}
-        self._folder = tempfile.TemporaryDirectory()
         self.launches: list[str] = []
         self.grids: list[tuple[int, ...]] = []  # of each launch, in blocks
 
@@ -56,7 +56,6 @@ class HostKernels(Kernels):
         if key not in self._libraries:
             if shutil.which("g++") is None:
                 pytest.skip("no C++ compiler to run the kernels with")
-            cpp = Path(self._folder.name, f"{file}_{key[1]}.cpp")
             text = source(file, dtype)
             ways = "".join(
                 f'extern "C" int run_{name}(void** a, unsigned* s, bool descending) {{ return '
@@ -65,7 +64,7 @@ class HostKernels(Kernels):
                 f'extern "C" int sizes_{name}(int* out) {{ return host::sizes({name}, out); }}\n'
                 for name in kernel_names(text)
             )
-            cpp.write_text(f'#include "{HEADER}"\n{text}\n{ways}')
+            program = f'#include "{HEADER}"\n{text}\n{ways}'
             # No fused multiply-adds, as OPTIONS of the kernels asks of NVIDIA's compiler.
             options = ["-std=c++17", "-O1", "-ffp-contract=off", "-Wall", "-Wextra", "-Werror",
                        "-Wno-unknown-pragmas", "-Wno-unused-function", "-shared", "-fPIC",
@@ -73,11 +72,16 @@ class HostKernels(Kernels):
                        # So does an access beside a static array: shared memory has no guards.
                        "-fsanitize=alignment,bounds,object-size",
                        "-fsanitize-undefined-trap-on-error"]  # fmt: skip
-            library = cpp.with_suffix(".so")
-            done = subprocess.run(
-                ["g++", *options, *self._macros, cpp, "-o", library], capture_output=True, text=True
-            )
-            assert done.returncode == 0, done.stderr
+            command = ["g++", *options, *self._macros, "-x", "c++", "-", "-o"]
+
+            def make(library: Path) -> None:
+                done = subprocess.run(
+                    [*command, library], input=program, capture_output=True, text=True
+                )
+                assert done.returncode == 0, done.stderr
+
+            digest = zlib.crc32("\n".join([*command, program]).encode())
+            library = compiled_once(f"{file}_{key[1]}_{digest:08x}.so", make)
             self._libraries[key] = ctypes.CDLL(str(library))
         return self._libraries[key]
 

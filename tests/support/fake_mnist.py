@@ -66,6 +66,6 @@ def start_python(code):
 
 def run_python(code):
     with start_python(code) as process:
-        out, err = process.communicate(timeout=60)
+        out, err = process.communicate(timeout=300)
     assert (process.returncode, err) == (0, "")
     return out

@@ -193,7 +193,7 @@ needs_node = pytest.mark.skipif(NODE is None, reason="no node on the PATH")
 def node(*parts, given=None):
     """The JSON that a script in strict mode prints; it has a variable `given`."""
     text = "\n".join([*parts[:-1], f"const given = {json.dumps(given)};", parts[-1]])
-    done = subprocess.run([NODE, "-"], input=text, capture_output=True, text=True, timeout=120)
+    done = subprocess.run([NODE, "-"], input=text, capture_output=True, text=True, timeout=300)
     assert (done.returncode, done.stderr) == (0, "")
     return json.loads(done.stdout)
 

@@ -191,31 +191,33 @@ def broken_c(text: str, most: int) -> Iterator[tuple[str, str, str]]:
                     continue
                 at = match.start(2) + place.start()
                 changed = text[:at] + new + text[at + len(was) :]
-                # A step too far, beyond an array, may hit what nobody looks at: arithmetic first.
-                found.append(("for (" in line, at, changed, f"{line.strip()} ({new.strip()})"))
+                # A step too far, beyond an array, may hit what nobody looks at, and a start that
+                # is 0 may be added or subtracted: what is written into arrays first.
+                place = "for (" in line, "] = " not in line, at
+                found.append((*place, changed, f"{line.strip()} ({new.strip()})"))
         first = [fault for fault in sorted(found) if not fault[0]] or sorted(found)
-        for _, _, changed, line in spaced(first, most):
+        for *_, changed, line in spaced(first, most):
             yield match[1], changed, line
 
 
 def in_c(most: int) -> Iterator[Fault]:
     """Faults in the C files of operations; products have tests of their own."""
-    for name in ("kernels.c", "accuracy.c", "cross_entropy.c", "running.c"):
-        source = Path(compiled.FOLDER, name)
-        with tempfile.TemporaryDirectory() as folder:
-            yield from _in_c(source, others(source, Path(folder)), most)
+    with tempfile.TemporaryDirectory() as folder:
+        objects = compiled_once(Path(folder))
+        for name in ("kernels.c", "accuracy.c", "cross_entropy.c", "running.c"):
+            others = [path for source, path in objects.items() if source != name]
+            yield from _in_c(Path(compiled.FOLDER, name), others, most)
 
 
-def others(source: Path, folder: Path) -> Path:
-    """The other C files, compiled once."""
-    files = [path for path in source.parent.glob("*.c") if path != source]
-    command = ["cc", "-std=gnu11", "-O1", "-ffp-contract=off", "-fPIC", "-r", "-nostdlib"]
-    command += ["-DMINIBNN_SOURCE=0", *map(str, files)]
-    subprocess.run([*command, "-o", folder / "others.o"], check=True)
-    return folder / "others.o"
+def compiled_once(folder: Path) -> dict[str, Path]:
+    """The object file of each C file: what has no fault is not compiled with each fault."""
+    files = sorted(Path(compiled.FOLDER).glob("*.c"))
+    options = ["-std=gnu11", "-O1", "-ffp-contract=off", "-fPIC", "-c", "-DMINIBNN_SOURCE=0"]
+    subprocess.run(["cc", *options, *map(str, files)], check=True, cwd=folder)
+    return {path.name: folder / f"{path.stem}.o" for path in files}
 
 
-def _in_c(source: Path, others: Path, most: int) -> Iterator[Fault]:
+def _in_c(source: Path, others: list[Path], most: int) -> Iterator[Fault]:
     names = sorted(comparison.COMPILED.names())
     for function, text, line in broken_c(source.read_text(encoding="utf-8"), most):
 
@@ -226,7 +228,7 @@ def _in_c(source: Path, others: Path, most: int) -> Iterator[Fault]:
                 options = ["-std=gnu11", "-O1", "-ffp-contract=off", "-shared", "-fPIC"]
                 made = changed.with_suffix(".so")
                 command = ["cc", *options, "-pthread", f"-I{source.parent}", "-DMINIBNN_SOURCE=0"]
-                command += [changed, others, "-o", made, "-lm"]
+                command += [str(changed), *map(str, others), "-o", str(made), "-lm"]
                 subprocess.run(command, check=True, capture_output=True)
                 backend = CompiledBackend(ctypes.CDLL(str(made)))
             comparison.BACKENDS["COMPILED"] = backend

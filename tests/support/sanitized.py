@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import subprocess
-import tempfile
-from functools import lru_cache
 from pathlib import Path
+
+from compiled_once import FOLDER, compiled_once
 
 from minibnn.backend.cpu import c_kernels
 
@@ -18,22 +18,21 @@ OPTIONS = [
     "-DMINIBNN_SOURCE=0",
     "-DSANITIZED",  # the choice among clones comes before the sanitizers are ready
 ]
-_folder = tempfile.TemporaryDirectory(prefix="sanitized")
 
 
-@lru_cache
 def kernels(sanitizers: str) -> Path:
     """All C files, in one object file."""
     sources = sorted(Path(c_kernels.FOLDER).glob("*.c"))
-    made = Path(_folder.name, f"{sanitizers.replace(',', '-')}.o")
-    command = ["cc", *OPTIONS, f"-fsanitize={sanitizers}", "-r", "-nostdlib", *sources, "-o", made]
-    subprocess.run(command, check=True)
-    return made
+    command = ["cc", *OPTIONS, f"-fsanitize={sanitizers}", "-r", "-nostdlib", *sources, "-o"]
+    return compiled_once(
+        f"{sanitizers.replace(',', '-')}.o",
+        lambda made: subprocess.run([*command, made], check=True),
+    )
 
 
 def run_hostile(program: str, sanitizers: str, step: int) -> tuple[str, str]:
     """What a program of this folder prints if it tries each `step`-th shape; and the complaints."""
-    source, made = Path(__file__).parent / program, Path(_folder.name, f"{program}-{sanitizers}")
+    source, made = Path(__file__).parent / program, FOLDER / f"{program}-{sanitizers}"
     command = ["cc", *OPTIONS, f"-fsanitize={sanitizers}", source, kernels(sanitizers), "-o", made]
     subprocess.run([*command, "-lm"], check=True)
     done = subprocess.run([made, str(step)], capture_output=True, text=True)

@@ -29,7 +29,7 @@ def tool():
 
 def run(*options):
     return subprocess.run(
-        [sys.executable, str(TOOL), *options], capture_output=True, text=True, timeout=120
+        [sys.executable, str(TOOL), *options], capture_output=True, text=True, timeout=300
     )
 
 

@@ -20,7 +20,7 @@ def test_speed_writes_a_table_and_every_measurement(tmp_path):
              "--rounds", "2", "--steps", "2", "--json", str(tmp_path / "speed.json")]  # fmt: skip
     script = ROOT / "tools" / "compare_checkouts.py"
     command = [sys.executable, str(script), "speed", str(ROOT), str(ROOT), *words]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=200)
+    done = subprocess.run(command, capture_output=True, text=True, timeout=300)
     assert done.returncode in (0, 1), done.stderr  # two steps are too few for a verdict
     rows = [[cell.strip() for cell in line.split("|")[1:-1]] for line in done.stdout.splitlines()]
     assert [row[:2] for row in rows[2:]] == [["step-3x256", "no"]]

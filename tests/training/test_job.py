@@ -215,7 +215,7 @@ def in_a_process(**environment):
     env = {**os.environ, "OPENBLAS_NUM_THREADS": "1"} | environment
     ran = subprocess.run(
         [sys.executable, "-c", IN_A_PROCESS],
-        env=env, capture_output=True, text=True, check=True, timeout=60,
+        env=env, capture_output=True, text=True, check=True, timeout=300,
     )  # fmt: skip
     return [from_json(line) for line in ran.stdout.splitlines()]
 

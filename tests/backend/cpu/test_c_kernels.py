@@ -125,7 +125,7 @@ def test_a_pipe_beside_the_library_is_not_waited_for(name, tmp_path):
         f"compiled.{change[0]} = {str(change[1])!r}\n"
         "print(compiled.open_library())"
     )
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=30)
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=300)
     assert done.stdout == "None\n"
     assert "_kernels.so is left out" in done.stderr
 

@@ -160,6 +160,6 @@ def test_after_a_fork_both_processes_have_threads():
     code = FORKED.format(folder=folders[0])
     environment = os.environ | {"PYTHONPATH": folders[1]}
     done = subprocess.run(
-        [sys.executable, "-c", code], capture_output=True, text=True, timeout=100, env=environment
+        [sys.executable, "-c", code], capture_output=True, text=True, timeout=300, env=environment
     )
     assert (done.stdout, done.stderr) == ("the same\n", "")

@@ -108,9 +108,7 @@ def test_tf32_is_for_products_of_our_own(monkeypatch):
 @pytest.fixture(scope="module")
 def pascal():
     """The kernels as compiled for an old GPU."""
-    kernels = HostKernels("-D__CUDA_ARCH__=600")
-    yield HostCudaBackend(kernels)
-    kernels._folder.cleanup()
+    return HostCudaBackend(HostKernels("-D__CUDA_ARCH__=600"))
 
 
 def test_byte_products_without_their_instruction(pascal, rng):
