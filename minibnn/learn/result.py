@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 WIDTH = 79
+_ITEM = re.compile(r"(-|\d+\.) ")
 _TUPLE = re.compile(r"\(\d+(, \d+)+\)")
 
 
@@ -178,6 +179,28 @@ def _block(text: str, *style: str) -> str:
         font = ("white-space:pre", "font-family:monospace", "overflow-x:auto") if code else prose
         parts.append(_element("div", content, "margin:.2em 0", *font))
     return "".join(parts)
+
+
+def unwrapped(text: str) -> str:
+    r"""The text with each paragraph, and each item of a list, on one line; indented lines stay.
+
+    >>> unwrapped("one\ntwo\n\n    x = 1\nthree")
+    'one two\n\n    x = 1\nthree'
+    """
+    lines: list[str] = []
+    for line in text.splitlines():
+        prose = bool(line) and not line.startswith(" ")
+        if (
+            prose
+            and not _ITEM.match(line)
+            and lines
+            and lines[-1]
+            and not lines[-1].startswith(" ")
+        ):
+            lines[-1] += f" {line}"
+        else:
+            lines.append(line)
+    return "\n".join(lines)
 
 
 def indented(text: str, margin: str) -> str:
