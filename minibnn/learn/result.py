@@ -189,15 +189,12 @@ def unwrapped(text: str) -> str:
     """
     lines: list[str] = []
     for line in text.splitlines():
-        prose = bool(line) and not line.startswith(" ")
-        if (
-            prose
-            and not _ITEM.match(line)
-            and lines
-            and lines[-1]
-            and not lines[-1].startswith(" ")
-        ):
-            lines[-1] += f" {line}"
+        before = lines[-1] if lines else ""
+        item = _ITEM.match(before)
+        own = line.removeprefix(" " * item.end()) if item else line  # what hangs under an item
+        prose = bool(own) and not own.startswith(" ") and not _ITEM.match(own)
+        if prose and before and not before.startswith(" "):
+            lines[-1] += f" {own}"
         else:
             lines.append(line)
     return "\n".join(lines)
@@ -215,8 +212,10 @@ def indented(text: str, margin: str) -> str:
             lines.append((margin + line).rstrip())
             continue
         whole = _TUPLE.sub(lambda found: found[0].replace(" ", "\0"), line)  # stay on one line
+        item = _ITEM.match(line)
+        hanging = margin + " " * (item.end() if item else 0)
         wrapped = textwrap.wrap(
-            whole, WIDTH, initial_indent=margin, subsequent_indent=margin,
+            whole, WIDTH, initial_indent=margin, subsequent_indent=hanging,
             break_long_words=False, break_on_hyphens=False,
         )  # fmt: skip
         lines += [w.replace("\0", " ") for w in wrapped]

@@ -101,6 +101,6 @@ def test_long_lines_are_wrapped_and_shapes_and_code_are_not():
 
 def test_paragraphs_are_joined_and_code_and_lists_are_not():
     assert unwrapped("a\nb\n\nc\n    x = 1\n    y = 2\nd") == "a b\n\nc\n    x = 1\n    y = 2\nd"
-    assert (
-        unwrapped("two:\n1. one\nor more\n2. two\n- and") == "two:\n1. one or more\n2. two\n- and"
-    )
+    text = "two:\n1. one\n   or more\n2. two\n- and"
+    assert unwrapped(text) == "two:\n1. one or more\n2. two\n- and"
+    assert indented("1. " + "word " * 20, "  ").splitlines()[1].startswith("     word")
