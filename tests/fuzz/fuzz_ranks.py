@@ -23,7 +23,6 @@ import time
 from collections import Counter
 from contextlib import suppress
 from functools import partial
-from itertools import islice
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "support"))
@@ -73,17 +72,18 @@ def started(folder, ranks, epochs=EPOCHS):
     return Job(ranks, __file__, "--as-rank", folder / "run.safetensors", "--epochs", epochs)
 
 
-def wait_for(job, steps):
-    """Read rank 0's lines until it has made so many steps; whether it has."""
-    return steps == sum(
-        1 for _ in islice((line for line in job.process.stdout if STEP in line), steps)
-    )
+def wait_for(job, steps, read):
+    """Read rank 0's lines into `read` until it has made so many steps; whether it has."""
+    for line in job.process.stdout:
+        read.append(line)
+        if sum(STEP in each for each in read) == steps:
+            return True
+    return False
 
 
-def digest_of(ended):
-    return next(
-        (line[len(ENDED) :] for line in ended.out.splitlines() if line.startswith(ENDED)), None
-    )
+def digest_of(ended, read=()):
+    lines = [*read, *ended.out.splitlines()]
+    return next((line[len(ENDED) :].strip() for line in lines if line.startswith(ENDED)), None)
 
 
 def whole(folder):
@@ -98,11 +98,14 @@ def whole(folder):
     return f"epoch {batches['epoch'] + 1}, batch {batches['position']}"
 
 
-def killed(job, rng, folder):
-    """Kill one rank of a job at a random moment; what came of it, or None if it ended before."""
+def killed(job, rng, folder, read):
+    """Kill one rank of a job at a random moment; what came of it, or None if it ended before.
+
+    What the job had written by then is in `read`.
+    """
     when = rng.random()
     early, in_a_save = when < EARLY, when > 1 - IN_A_SAVE
-    if not early and not wait_for(job, rng.randint(1, MOST_STEPS)):
+    if not early and not wait_for(job, rng.randint(1, MOST_STEPS), read):
         return None
     time.sleep(rng.uniform(0, 1.0 if early else 0.05))
     processes = job.ranks()
@@ -155,18 +158,18 @@ def run(kills, seed, say=print, epochs=EPOCHS):
             while True:
                 size = rng.randint(1, mpirun.MOST)
                 job = started(folder, size, epochs)
-                found = None
+                found, read = None, []
                 if done < kills and here < KILLS_A_TRAINING:
-                    found = killed(job, rng, folder)
+                    found = killed(job, rng, folder, read)
                 if found is None:
                     ended = job.end()
-                    assert digest_of(ended) == reference, ended.text
+                    assert digest_of(ended, read) == reference, (ended.code, *read, ended.text)
                     trainings += 1
                     break
                 rank, took, ended = found
                 if ended.code == 0:  # it was over
                     after_end += 1
-                    assert digest_of(ended) == reference, ended.text
+                    assert digest_of(ended, read) == reference, (ended.code, *read, ended.text)
                     trainings += 1
                     break
                 done, here, longest = done + 1, here + 1, max(longest, took)
