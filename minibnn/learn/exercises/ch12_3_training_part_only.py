@@ -8,10 +8,11 @@ deviation of each feature (axis 0) in the training part. A feature that is
 constant there has a standard deviation of 0; divide it by 1 instead. Return
 the two new arrays.
 
-A device has no floats. It keeps two whole numbers for each feature, and asks
-whether a whole number has reached a threshold. So write `on_device`: the
-smallest whole numbers r so that x >= r is the same as
-(x - mean) / std >= t, for every whole number x. std is positive.
+Behind it stands a code that asks whether a standardised feature has reached a
+threshold t. A device has no floats: it compares its readings, whole numbers,
+with whole numbers. So write `on_device`: the smallest whole number r for each
+feature so that x >= r is the same as (x - mean) / std >= t, for every whole
+number x. std is positive.
 
     (x - mean) / std >= t     the same as     x >= mean + t std
 """
