@@ -1,0 +1,130 @@
+"""Split by recording
+
+Windows of the same recording are alike. So all windows of a recording belong
+into the same part: otherwise a network that has learnt recordings by heart
+looks good.
+
+`group` has for each window the number of its recording. Choose `count` of the
+recordings at random, and return two sorted arrays of window numbers: those
+of the other recordings, to train on, and those of the chosen ones, held out.
+Recordings may differ in how many windows they have, and their numbers need
+not be 0, 1, 2 and so on.
+
+Then write the alarm: how many recordings have windows in both parts? The
+parts are arrays of window numbers.
+"""
+
+import numpy as np
+
+
+def split(group, count, rng):
+    """The windows to train on, and the windows held out."""
+    # hole: np.unique(group) has each recording once
+    chosen = rng.permutation(np.unique(group))[:count]
+    held = np.isin(group, chosen)
+    train, held_out = np.flatnonzero(~held), np.flatnonzero(held)
+    # end of hole
+    return train, held_out
+
+
+def shared_recordings(group, train, held_out):
+    """How many recordings have windows in both parts."""
+    return len(np.intersect1d(group[train], group[held_out]))  # hole: a whole number
+
+
+# ---- the learner's file ends here ------------------------------------------------------------
+
+from minibnn.learn.author import Agrees, Probe, mistake
+
+HINTS = [
+    "Permute the recordings, not the windows: rng.permutation(np.unique(group)), and take the "
+    "first `count`.",
+    "np.isin(group, chosen) says for each window whether its recording was chosen. "
+    "np.flatnonzero gives the numbers of the windows where it is True, sorted.",
+    "group[train] are the recordings of the training windows. np.intersect1d gives what two "
+    "arrays have in common, each once.",
+]
+
+_GROUP = np.array([7, 7, 7, 3, 3, 12, 12, 12, 12, 5, 5, 20, 20, 20, 9, 9, 31, 31, 31, 3, 7])
+
+
+def _split(function):
+    rng = np.random.default_rng(122)
+    train, held_out = (np.asarray(part) for part in function(_GROUP, 3, rng))
+    again = np.asarray(function(_GROUP, 3, np.random.default_rng(5))[1])
+    both = np.intersect1d(_GROUP[train], _GROUP[held_out])
+    return {
+        "recordings held out": float(np.unique(_GROUP[held_out]).size),
+        "recordings to train on": float(np.unique(_GROUP[train]).size),
+        "recordings in both": float(both.size),
+        "windows in both": float(np.intersect1d(train, held_out).size),
+        "windows in either": float(np.union1d(train, held_out).size),
+        "both are sorted": float((np.diff(train) > 0).all() and (np.diff(held_out) > 0).all()),
+        "another generator, another split": float(not np.array_equal(held_out, again)),
+    }
+
+
+_TRAIN, _HELD = np.array([0, 1, 3, 5, 6, 16, 19]), np.array([2, 4, 7, 8, 20, 9])
+CHECKS = [
+    Probe(split, _split, "the split", points=3),
+    Agrees(shared_recordings, [(_GROUP, _TRAIN, _HELD), (_GROUP, _TRAIN, np.array([9, 10, 14])),
+                               (_GROUP, np.arange(10), np.arange(4, 9))], "the alarm"),
+]  # fmt: skip
+
+
+@mistake(split, "a split of windows one by one")
+def windows(group, count, rng):
+    """Windows of most recordings are now in both parts. Permute the recordings."""
+    order = rng.permutation(len(group))
+    cut = len(group) * count // len(np.unique(group))
+    return np.sort(order[cut:]), np.sort(order[:cut])
+
+
+@mistake(split, "a split that holds out `count` windows")
+def count_of_windows(group, count, rng):
+    """`count` is a number of recordings. These are so many windows, of any recordings."""
+    order = rng.permutation(len(group))
+    return np.sort(order[count:]), np.sort(order[:count])
+
+
+@mistake(split, "a split that takes the last recordings")
+def last(group, count, rng):
+    """The recordings with the largest numbers are held out, every time. They may be those of the
+    last day, or of one person. Draw them at random."""
+    held = np.isin(group, np.unique(group)[-count:])
+    return np.flatnonzero(~held), np.flatnonzero(held)
+
+
+@mistake(split, "a split of recordings drawn from the windows")
+def from_windows(group, count, rng):
+    """Recordings are drawn from `group`, where those with many windows appear many times, so
+    one may be drawn twice and fewer than `count` are held out. Take each once, by np.unique."""
+    held = np.isin(group, rng.permutation(group)[:count])
+    return np.flatnonzero(~held), np.flatnonzero(held)
+
+
+@mistake(split, "the two parts the wrong way round")
+def exchanged(group, count, rng):
+    """First come the windows to train on, then those of the `count` chosen recordings."""
+    train, held_out = split(group, count, rng)
+    return held_out, train
+
+
+@mistake(shared_recordings, "windows in common, not recordings")
+def shared_windows(group, train, held_out):
+    """This counts windows that are in both parts. There may be none, and still recordings in both:
+    look at group[train] and group[held_out]."""
+    return len(np.intersect1d(train, held_out))
+
+
+@mistake(shared_recordings, "a count of windows of shared recordings")
+def counts_windows(group, train, held_out):
+    """It counts the windows held out whose recording is also in training. Count each recording
+    once."""
+    return int(np.isin(group[held_out], group[train]).sum())
+
+
+@mistake(shared_recordings, "a yes or no")
+def yes_or_no(group, train, held_out):
+    """It says whether there are any. How many are asked for."""
+    return int(len(np.intersect1d(group[train], group[held_out])) > 0)
