@@ -4,13 +4,13 @@ x is -1 and +1, of shape (n, k); dz is real, of shape (n, m). The weight
 gradient is dW = x.T @ dz. Rows of dz are taken in groups of `size`.
 
 1. table_of_sums(rows): all sums of r rows, each with a plus or a minus, as an
-   array of shape (2^r, m). Entry e adds row i if bit i of e is 0, and
-   subtracts it if bit i is 1; bit 0 is the lowest. For rows a and b:
+   array of shape (2^r, m). Entry e adds row i if bit i of e is 1, and
+   subtracts it if bit i is 0; bit 0 is the lowest. For rows a and b:
 
-       entry 0: a + b    entry 1: -a + b    entry 2: a - b    entry 3: -a - b
+       entry 0: -a - b    entry 1: a - b    entry 2: -a + b    entry 3: a + b
 
 2. entries(x): x of shape (r, k). For each of the k columns the number of the
-   entry that it needs: bit i is 1 if x[i] is -1.
+   entry that it needs: bit i is 1 if x[i] is +1.
 
 3. product_by_tables(x, dz, size): dW. The last group may be smaller.
 
@@ -27,14 +27,14 @@ def table_of_sums(rows):
     # hole: it grows from one entry, 0, by doubling
     table = np.zeros((1, rows.shape[1]))
     for row in rows:
-        table = np.concatenate([table + row, table - row])
+        table = np.concatenate([table - row, table + row])
     return table
     # end of hole
 
 
 def entries(x):
     """The entry of the table that each column of x needs, shape (k,)."""
-    return (2 ** np.arange(len(x))) @ (x < 0)  # hole: whole numbers
+    return (2 ** np.arange(len(x))) @ (x > 0)  # hole: whole numbers
 
 
 def product_by_tables(x, dz, size):
@@ -58,8 +58,8 @@ from minibnn.learn.author import Agrees, mistake
 
 HINTS = [
     "Begin with a table of one entry, zeros of shape (1, m). Each row makes it twice as long: "
-    "np.concatenate([table + row, table - row]). The first row is then the lowest bit.",
-    "entries: the bit of row i is worth 2^i. So the number is the sum of 2**i where x[i] < 0.",
+    "np.concatenate([table - row, table + row]). The first row is then the lowest bit.",
+    "entries: the bit of row i is worth 2^i. So the number is the sum of 2**i where x[i] > 0.",
     "product_by_tables: for i in range(0, len(x), size), take rows i to i + size of dz and of x. "
     "table[entries(...)] has one row for each row of dW; add it to what is there.",
     "best_size: the cost for each row is (2 * 2**r + K) / r. min(..., key=...) finds the least.",
@@ -94,7 +94,8 @@ CHECKS = [
 @mistake(table_of_sums, "a table whose first row is the highest bit")
 def highest_first(rows):
     """All sums are there, in another order. The lowest bit of an entry belongs to the first row, so
-    entry 1 subtracts the first row and no other."""
+    entry 1 adds the first row and no other. Each new row doubles the table: all sums with
+    the row subtracted, and below them all with it added."""
     return table_of_sums(rows[::-1])
 
 
@@ -110,24 +111,14 @@ def subsets(rows):
 
 @mistake(table_of_sums, "a table with plus and minus exchanged")
 def exchanged(rows):
-    """Bit 0 means +1, so entry 0 adds all rows."""
+    """The bit 0 stands for -1, so entry 0 subtracts all rows."""
     return table_of_sums(-rows)
 
 
-@mistake(table_of_sums, "a table whose halves alternate")
-def alternating(rows):
-    """The two versions of each entry stand side by side. Then the *last* row is the lowest bit. Put
-    all sums with the new row first, and then all those without."""
-    table = np.zeros((1, rows.shape[1]))
-    for row in rows:
-        table = np.stack([table - row, table + row], axis=1).reshape(-1, rows.shape[1])
-    return table
-
-
-@mistake(entries, "entries with a bit of 1 for +1")
-def ones_for_plus(x):
-    """Here bit 1 means -1: the row is subtracted."""
-    return (2 ** np.arange(len(x))) @ (x > 0)
+@mistake(entries, "entries with a bit of 1 for -1")
+def ones_for_minus(x):
+    """The bit 1 stands for +1: the row is added."""
+    return (2 ** np.arange(len(x))) @ (x < 0)
 
 
 @mistake(entries, "entries whose first row is the highest bit")
@@ -136,10 +127,10 @@ def first_is_highest(x):
     return entries(x[::-1])
 
 
-@mistake(entries, "a count of the minus signs")
+@mistake(entries, "a count of the plus signs")
 def count(x):
-    """This is how many signs are -1. Which ones they are matters as well: row i is worth 2^i."""
-    return (x < 0).sum(axis=0)
+    """This is how many signs are +1. Which ones they are matters as well: row i is worth 2^i."""
+    return (x > 0).sum(axis=0)
 
 
 @mistake(product_by_tables, "a product of the last group alone")
