@@ -113,6 +113,7 @@ async def run(path: Path, environment: dict[str, str]) -> Any:
             notebook,
             timeout=TIMEOUT,
             startup_timeout=TIMEOUT,  # on a busy machine
+            coalesce_streams=True,  # a busy kernel may send a line in two pieces
             kernel_name="python3",
             record_timing=False,  # the cache compares the cells' metadata with the chapter's
             resources={"metadata": {"path": folder}},
