@@ -4,9 +4,8 @@ from minibnn.backend.array import Array, require_plain
 from minibnn.backend.base import Backend
 from minibnn.backend.cpu import NumpyBackend
 from minibnn.backend.errors import DeviceError, NotFinite
-from minibnn.backend.operations import batch_mean, batch_sum, batch_total, matmul
+from minibnn.backend.operations import batch_mean, batch_sum, batch_total, matmul, over_whole_batch
 from minibnn.backend.select import CPU, backend_of, get_backend, register_backend
-from minibnn.backend.whole_batch import over_whole_batch
 
 __all__ = [
     "CPU",

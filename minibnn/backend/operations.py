@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
 from minibnn.backend.array import MOST_TERMS, Array
 from minibnn.backend.select import backend_of
-from minibnn.backend.whole_batch import over_whole_batch
+from minibnn.backend.whole_batch import running
 
 
 def matmul(a: Array, b: Array, out: Array | None = None) -> Array:
@@ -50,6 +51,22 @@ def batch_mean(x: Array) -> Array:
     """
     n, sums = over_whole_batch(math.prod(x.shape[:-1]), batch_sum(x))
     return sums / n
+
+
+def over_whole_batch(n: int, *sums: Array) -> tuple[Any, ...]:
+    """The number of values of a channel, and sums over them, in the whole batch.
+
+    In training on several ranks, a layer sees only a part of the batch. A layer of your own with
+    a statistic over the batch calls this, in forward, backward or both; every part makes the same
+    calls. In all other training it returns its arguments. Gradients of parameters are added up
+    elsewhere, and need no call.
+
+    Args:
+        n: the number of values in this part.
+        sums: over this part's samples, of one shape.
+    """
+    part = running.part
+    return (n, *sums) if part is None else part.over_whole_batch(n, *sums)
 
 
 def batch_total(x: Array) -> Array:

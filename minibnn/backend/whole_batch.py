@@ -1,11 +1,9 @@
-"""Sums over a whole batch of which a thread computes a part, in training on several ranks."""
+"""Which part of a batch a thread computes, in training on several ranks."""
 
 from __future__ import annotations
 
 import threading
 from typing import Any
-
-from minibnn.backend.array import Array
 
 
 class Running(threading.local):
@@ -19,19 +17,3 @@ class Running(threading.local):
 
 
 running = Running()
-
-
-def over_whole_batch(n: int, *sums: Array) -> tuple[Any, ...]:
-    """The number of values of a channel, and sums over them, in the whole batch.
-
-    In training on several ranks, a layer sees only a part of the batch. A layer of your own with
-    a statistic over the batch calls this, in forward, backward or both; every part makes the same
-    calls. In all other training it returns its arguments. Gradients of parameters are added up
-    elsewhere, and need no call.
-
-    Args:
-        n: the number of values in this part.
-        sums: over this part's samples, of one shape.
-    """
-    part = running.part
-    return (n, *sums) if part is None else part.over_whole_batch(n, *sums)

@@ -103,6 +103,7 @@ def test_arrays_that_compute_otherwise_are_made_plain():
 
 def test_an_array_of_a_device_is_transferred_on_purpose():
     there = STRICT.asarray(ones(2))
+    STRICT.xp.cuda.get_current_stream().synchronize()
     with advised("backend", "transfer it on purpose with backend_of(a).to_host(a)"):
         CPU.asarray(there)
     assert CPU.asarray(backend_of(there).to_host(there)).tolist() == [1, 1]

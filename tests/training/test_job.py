@@ -8,7 +8,6 @@ import sys
 
 import numpy as np
 import pytest
-import threadpoolctl
 
 from minibnn import (
     SGD,
@@ -238,6 +237,8 @@ def test_processes_agree_and_say_what_changes_the_rounding():
 
 def test_only_numpys_blas_counts(monkeypatch):
     """SciPy, imported in the middle of a session, brings another."""
+    import threadpoolctl
+
     real = threadpoolctl.threadpool_info()
     before = circumstances(CPU)
     other = {"user_api": "blas", "internal_api": "openblas", "filepath": "/scipy.libs/openblas.so"}

@@ -15,7 +15,7 @@ import numpy as np
 from minibnn.backend.array import MOST_TERMS, Array
 from minibnn.backend.cpu.c_kernels import FLOAT32, at, fits
 from minibnn.backend.implementations import COMPILED, NUMPY
-from minibnn.backend.whole_batch import over_whole_batch, running
+from minibnn.backend.whole_batch import running
 
 
 @NUMPY.implements("two_stage_sum")
@@ -63,16 +63,17 @@ def batch_norm_in_c(backend: Any, x: Array, gamma: Any, beta: Array, epsilon: fl
     stats = np.empty((3, beta.size), np.float32)
     width = x.size // len(x)
     scratch, sizes = np.empty(3 * width, np.float32), (len(x), width, beta.size)
-    if not running.part:
+    part = running.part
+    if part is None:
         arrays = x, gamma, beta, y, x_hat, stats, scratch
         backend.c.batch_norm(*sizes, *map(_at, arrays), epsilon)
         return y, x_hat, *stats
     mean, var, inv_std = stats
     backend.c.batch_sums(*sizes, at(x), at(mean), at(scratch))
-    n, sums = over_whole_batch(math.prod(x.shape[:-1]), mean)
+    n, sums = part.over_whole_batch(math.prod(x.shape[:-1]), mean)
     np.divide(sums, n, out=mean)
     backend.c.center(*sizes, at(x), at(mean), at(x_hat), at(var), at(scratch))
-    n, sums = over_whole_batch(math.prod(x.shape[:-1]), var)
+    n, sums = part.over_whole_batch(math.prod(x.shape[:-1]), var)
     np.divide(sums, n, out=var)
     np.divide(np.sqrt(var + epsilon), var + epsilon, out=inv_std)
     backend.c.scale_centered(*sizes, *map(_at, (inv_std, gamma, beta, x_hat, y, scratch)))
@@ -117,10 +118,11 @@ def batch_norm_gradient_in_c(
         dx = np.empty(dy.shape, np.float32)
         dgamma = np.empty(dbeta.shape, np.float32) if dgamma is None else dgamma
     scratch, sizes = np.empty(3 * width, np.float32), (len(dy), width, inv_std.size)
-    arrays = dy, x_hat, inv_std, gamma, dgamma, dbeta, None if running.part else dx, scratch
+    part = running.part
+    arrays = dy, x_hat, inv_std, gamma, dgamma, dbeta, dx if part is None else None, scratch
     backend.c.batch_norm_gradient(*sizes, *map(_at, arrays))
-    if running.part and need_dx:
-        n, *sums = over_whole_batch(math.prod(dy.shape[:-1]), dgamma, dbeta)
+    if part is not None and need_dx:
+        n, *sums = part.over_whole_batch(math.prod(dy.shape[:-1]), dgamma, dbeta)
         arrays = dy, x_hat, inv_std, gamma, *sums, dx, scratch
         backend.c.batch_norm_dx(*sizes, *map(_at, arrays), n)
     return dx
