@@ -98,11 +98,14 @@ def _result(
     trouble = next((r["trouble"] for r in records if "trouble" in r), "")
     ended = next((r["end"] for r in records if "end" in r), None)
     notes = list(ended or [])
-    if ended is None:
+    begun = any("begun" in r for r in records)
+    if ended is None and begun:
         trouble = how_it_ended(exercise, path, trace, code)
+    elif ended is None:
+        trouble = why_not_begun(output, code)
     for check in exercise.checks[len(lines) :]:
         lines.append(Line(check.title, 0, check.points, done=False))
-    if output.strip() and not trouble.startswith("minibnn"):
+    if output.strip() and begun:
         notes.append(_printed(output))
     return Result(exercise.id, exercise.title, tuple(lines), trouble, tuple(notes))
 
@@ -124,8 +127,32 @@ def how_it_ended(exercise: Exercise, path: str, trace: str, code: int | None) ->
     return f"Your code ended the process with exit code {code}, before the checks were done."
 
 
-def _printed(output: str) -> str:
+def why_not_begun(output: str, code: int | None) -> str:
+    """Why the learner's file was never run: whatever it was, the file is not to blame."""
+    if code is None:
+        how = f"was not ready to check it after {START_UP} seconds. Is this machine very busy?"
+    elif code < 0:
+        how = f"was ended by the system: {signal.Signals(-code).name}."
+    else:
+        how = f"failed by itself, with exit code {code}. Is it installed completely?"
     lines = output.rstrip().splitlines()
-    shown = [f"  {line[:COLUMNS]}" for line in lines[:PRINTED]]
-    more = [f"  ({len(lines) - PRINTED} more lines)"] if len(lines) > PRINTED else []
-    return "\n".join(["Your code printed:", *shown, *more])
+    return "\n".join(
+        [
+            f"Your file has not been run, and is not to blame: minibnn {how}",
+            *(f"  {line}" for line in _shortened(lines[:-1])),
+            *lines[-1:],  # of a traceback this is the cause: whole, and wrapped
+        ]
+    )
+
+
+def _printed(output: str) -> str:
+    lines = [f"  {line[:COLUMNS]}" for line in output.rstrip().splitlines()]
+    return "\n".join(["Your code printed:", *_shortened(lines)])
+
+
+def _shortened(lines: list[str]) -> list[str]:
+    """The first and the last lines, of many: a traceback has its cause at the end."""
+    if len(lines) <= PRINTED:
+        return lines
+    half = PRINTED // 2
+    return [*lines[:half], f"  ({len(lines) - PRINTED} more lines)", *lines[-half:]]

@@ -1,7 +1,8 @@
 """The process in which a learner's file runs. `isolate` starts it and reads what it reports.
 
-It writes one JSON object a line: ``{"line": ...}`` for each check, ``{"trouble": ...}`` if the file
-cannot be run, and ``{"end": ...}`` at last. A missing end says that the process was ended.
+It writes one JSON object a line: ``{"begun": true}`` before the file is run, ``{"line": ...}`` for
+each check, ``{"trouble": ...}`` if the file cannot be run, and ``{"end": ...}`` at last. A missing
+end says that the process was ended, by the file if it had begun.
 """
 
 from __future__ import annotations
@@ -46,6 +47,7 @@ def _check(exercise: Exercise, grader: Grader, path: str, out: TextIO) -> None:
         out.write(json.dumps(what) + "\n")
         out.flush()
 
+    tell(begun=True)
     try:
         names, holes = run_file(path)
     except UnusableError as error:
@@ -55,9 +57,17 @@ def _check(exercise: Exercise, grader: Grader, path: str, out: TextIO) -> None:
     try:
         for line in grader.grade(names, holes):
             tell(line=line.__dict__)
-    except Exception:  # a check relies on NumPy, which the file may have damaged
-        tell(trouble=DAMAGED)
+    except Exception as error:  # what the learner's functions raise has been caught before
+        tell(trouble=failed_outside(error))
     tell(end=grader.warnings)
+
+
+def failed_outside(error: Exception) -> str:
+    """What a failure of the check itself is: the learner may have caused it, or not."""
+    return (
+        f"The check failed outside your functions, with {type(error).__name__}: {error}\n"
+        f"This is an error in minibnn, unless the following is true. {DAMAGED}"
+    )
 
 
 class UnusableError(Exception):

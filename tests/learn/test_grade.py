@@ -64,11 +64,11 @@ def test_a_function_is_checked_with_the_solution_of_the_others():
     exec(
         "def step(w, b, dw, db, learning_rate):\n"
         "    return w + learning_rate * dw, b + learning_rate * db\n"
-        "def train(X, y, learning_rate, steps, *, begin=0.0):\n"
-        "    w, b = np.full(X.shape[1], begin), 0.0\n"
+        "def train(x, t, learning_rate, steps, *, begin=0.0):\n"
+        "    w, b = np.full(x.shape[1], begin), 0.0\n"
         "    for _ in range(steps):\n"
-        "        dz = 1 / (1 + np.exp(-(X @ w + b))) - y\n"
-        "        w, b = step(w, b, X.T @ dz / len(y), dz.mean(), learning_rate)\n"
+        "        dz = 1 / (1 + np.exp(-(x @ w + b))) - t\n"
+        "        w, b = step(w, b, x.T @ dz / len(t), dz.mean(), learning_rate)\n"
         "    return w, b\n",
         names,
     )

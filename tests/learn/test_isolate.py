@@ -10,7 +10,7 @@ import pytest
 from learners import BLANK, LOGISTIC, RIGHT, answer
 
 from minibnn.learn.exercise import Exercise
-from minibnn.learn.isolate import check_file, how_it_ended
+from minibnn.learn.isolate import check_file, how_it_ended, why_not_begun
 
 LINUX = pytest.mark.skipif(sys.platform != "linux", reason="the limits of Linux")
 
@@ -99,9 +99,32 @@ def test_what_it_prints_and_warns_is_shown_in_short(check):
     warning, printed = result.notes
     assert "warns: overflow encountered in exp" in warning
     assert printed.startswith("Your code printed:\n  hellohello")
-    assert printed.endswith(" more lines)")
+    assert " more lines)\n  hello" in printed, "its end is kept, too"
     assert max(map(len, printed.splitlines())) <= 74
     assert len(printed.splitlines()) == 12
+
+
+def test_a_failure_before_the_file_is_run_is_not_blamed_on_the_learner(check, monkeypatch):
+    """The process fails as it would if a file of minibnn were missing: nothing is there to find."""
+    monkeypatch.setattr(Exercise, "id", "no such exercise")
+    result = check(RIGHT)
+    monkeypatch.undo()
+    assert result.trouble.startswith(
+        "Your file has not been run, and is not to blame: minibnn failed by itself, with exit code"
+    )
+    cause = result.trouble.splitlines()[-1]
+    assert cause.startswith("ValueError: learn: expected an exercise such as 1.2, got 'no such")
+    assert result.notes == ()
+    assert "Your code" not in str(result)
+
+
+def test_a_file_that_is_not_reached_is_not_to_blame_for_signals_or_time():
+    assert "the system: SIGKILL." in why_not_begun("", -9)
+    assert "not ready to check it after 60 seconds" in why_not_begun("", None)
+    many = "\n".join(f"line {i}" for i in range(40)) + "\nKeyError: 'cause'"
+    shown = why_not_begun(many, 1).splitlines()
+    assert len(shown) <= 14
+    assert shown[-2:] == ["  line 39", "KeyError: 'cause'"]
 
 
 @pytest.mark.skipif(os.name != "posix", reason="groups of processes are POSIX's")

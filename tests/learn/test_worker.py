@@ -70,7 +70,8 @@ def test_the_report_has_a_line_for_each_check_and_an_end(write, tmp_path):
         cwd=ROOT, capture_output=True, text=True,
     )  # fmt: skip
     assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
-    first, second, end = map(json.loads, report.read_text().splitlines())
+    begun, first, second, end = map(json.loads, report.read_text().splitlines())
+    assert begun == {"begun": True}
     assert first["line"]["points"] == 0
     assert second["line"]["points"] == 1
     assert end == {"end": []}
@@ -78,11 +79,13 @@ def test_the_report_has_a_line_for_each_check_and_an_end(write, tmp_path):
 
 def test_a_check_that_fails_itself_is_told(write, tmp_path, monkeypatch):
     def fails(self, answer, holes):
-        raise TypeError
+        raise TypeError("no mistake of the learner's")
 
     monkeypatch.setattr(worker.Grader, "grade", fails)
     monkeypatch.setattr(worker, "_limit", lambda: None)
     report = tmp_path / "report"
     worker.main([LOGISTIC.id, write(WRONG_SIGN), "10", str(report), str(tmp_path / "stack")])
-    first, _ = map(json.loads, report.read_text().splitlines())
-    assert first == {"trouble": worker.DAMAGED}
+    _, failed, _ = map(json.loads, report.read_text().splitlines())
+    said = "The check failed outside your functions, with TypeError: no mistake of the learner's\n"
+    assert failed["trouble"].startswith(said)
+    assert worker.DAMAGED in failed["trouble"]

@@ -4,16 +4,16 @@ The loss L depends on z, z depends on w and b. With the chain rule:
 
     z = x_1 w_1 + ... + x_n w_n + b
     p = 1 / (1 + exp(-z))
-    L = -(y log(p) + (1 - y) log(1 - p))
+    L = -(t log(p) + (1 - t) log(1 - p))
 
-    dL/dp = (p - y) / (p (1 - p))
+    dL/dp = (p - t) / (p (1 - p))
     dp/dz = p (1 - p)
 
 So dL/dz, the product of the two, is very simple: work it out on paper. Then
 ask how z changes with each w_i, and with b.
 
 In this book dv is short for dL/dv, the gradient of the loss by v. It has the
-shape of v: here x, w and dw are (n,), and y, b, dz and db are numbers.
+shape of v: here x, w and dw are (n,), and t, b, dz and db are numbers.
 """
 
 import numpy as np
@@ -24,10 +24,10 @@ def logistic(z):
     return 1 / (1 + np.exp(-z))
 
 
-def gradient(x, w, b, y):
-    """dw and db for one sample x with label y."""
+def gradient(x, w, b, t):
+    """dw and db for one sample x with label t."""
     p = logistic(x @ w + b)
-    dz = p - y  # hole: dL/dz, from p and y
+    dz = p - t  # hole: dL/dz, from p and t
     dw = dz * x  # hole: dL/dw, shape (n,)
     db = dz  # hole: dL/db, a number
     return dw, db
@@ -45,10 +45,10 @@ HINTS = [
 ]
 
 
-def loss(x, w, b, y):
+def loss(x, w, b, t):
     """The loss of one sample."""
     p = logistic(x @ w + b)
-    return -(y * np.log(p) + (1 - y) * np.log(1 - p))
+    return -(t * np.log(p) + (1 - t) * np.log(1 - p))
 
 
 CASES = [
@@ -63,49 +63,49 @@ CHECKS = [
 ]
 
 
-@mistake(gradient, "the gradient with the wrong sign, from y - p")
-def wrong_sign(x, w, b, y):
-    """y - p points downhill. The gradient points uphill: if p is larger than y, a larger z makes
+@mistake(gradient, "the gradient with the wrong sign, from t - p")
+def wrong_sign(x, w, b, t):
+    """t - p points downhill. The gradient points uphill: if p is larger than t, a larger z makes
     the loss larger, so dz has to be positive."""
-    dz = y - logistic(x @ w + b)
+    dz = t - logistic(x @ w + b)
     return dz * x, dz
 
 
 @mistake(gradient, "the gradient with a factor p (1 - p) too much")
-def factor_too_much(x, w, b, y):
+def factor_too_much(x, w, b, t):
     """p (1 - p) is dp/dz, and it cancels with the denominator of dL/dp. It would stay with a
     squared error, and a neuron that is sure and wrong would hardly learn."""
     p = logistic(x @ w + b)
-    dz = (p - y) * p * (1 - p)
+    dz = (p - t) * p * (1 - p)
     return dz * x, dz
 
 
 @mistake(gradient, "dz alone, without the input")
-def without_input(x, w, b, y):
+def without_input(x, w, b, t):
     """Each weight has the same gradient here. But a weight only matters as much as its input: z
     contains x_i w_i, so dz/dw_i is x_i."""
-    dz = logistic(x @ w + b) - y
+    dz = logistic(x @ w + b) - t
     return dz * np.ones_like(w), dz
 
 
 @mistake(gradient, "the gradient times w in place of x")
-def times_w(x, w, b, y):
+def times_w(x, w, b, t):
     """dz times w is dx, the gradient by the input, which the layer before would need. z contains
     the product x_i w_i: its derivative by w_i is the other factor."""
-    dz = logistic(x @ w + b) - y
+    dz = logistic(x @ w + b) - t
     return dz * w, dz
 
 
 @mistake(gradient, "the gradient of the bias times b")
-def bias_times_b(x, w, b, y):
+def bias_times_b(x, w, b, t):
     """z contains b itself, not a square of it: if b grows by h, so does z. So db is dz, whatever
     b is."""
-    dz = logistic(x @ w + b) - y
+    dz = logistic(x @ w + b) - t
     return dz * x, dz * b
 
 
 @mistake(gradient, "the slope of the logistic function alone")
-def slope_alone(x, w, b, y):
+def slope_alone(x, w, b, t):
     """p (1 - p) is dp/dz. The label does not occur in it, so it cannot be the gradient of a loss:
     multiply it by dL/dp."""
     p = logistic(x @ w + b)

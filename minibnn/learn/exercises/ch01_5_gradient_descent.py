@@ -9,7 +9,7 @@ says how far:
 
 Write the step first. It returns new values and leaves w and b as they are.
 
-Then train a neuron: X is (batch, n), a sample in each row, y is (batch,),
+Then train a neuron: x is (batch, n), a sample in each row, t is (batch,),
 the labels 0 and 1. The loss of several samples is the mean of their losses,
 so the gradient is the mean of their gradients. Begin with w and b at 0, and
 repeat `steps` times: the gradient on all samples, then a step.
@@ -32,12 +32,12 @@ def step(w, b, dw, db, learning_rate):
     return new_w, new_b
 
 
-def train(X, y, learning_rate, steps):
+def train(x, t, learning_rate, steps):
     """The w and b of a neuron that has made this many steps on all samples."""
-    w, b = np.zeros(X.shape[1]), 0.0
+    w, b = np.zeros(x.shape[1]), 0.0
     for _ in range(steps):
-        dz = logistic(X @ w + b) - y  # one number for each sample
-        dw = X.T @ dz / len(y)  # hole: the mean over the samples of dz x, shape (n,)
+        dz = logistic(x @ w + b) - t  # one number for each sample
+        dw = x.T @ dz / len(t)  # hole: the mean over the samples of dz x, shape (n,)
         db = dz.mean()  # hole: the mean over the samples of dz, a number
         w, b = step(w, b, dw, db, learning_rate)
     return w, b
@@ -49,9 +49,9 @@ from minibnn.learn.author import mistake, parts
 
 HINTS = [
     "For the step, the two equations are two lines of Python: new_w = w - ... and new_b = b - ...",
-    "In train, dz has a number for each sample, and X a row for each. The gradient of sample i "
-    "is dz[i] * X[i]. You want the mean of these rows.",
-    "X.T @ dz adds up dz[i] * X[i] over all samples. Divide by their number, len(y). For db, "
+    "In train, dz has a number for each sample, and x a row for each. The gradient of sample i "
+    "is dz[i] * x[i]. You want the mean of these rows.",
+    "x.T @ dz adds up dz[i] * x[i] over all samples. Divide by their number, len(t). For db, "
     "dz.mean() is all.",
 ]
 
@@ -100,33 +100,33 @@ def in_place(w, b, dw, db, learning_rate):
 
 
 @mistake(train, "the sum over the samples in place of the mean")
-def sums(X, y, learning_rate, steps):
+def sums(x, t, learning_rate, steps):
     """The steps become longer with every further sample: with a thousand samples you would need a
     thousandth of the learning rate. Divide by the number of samples."""
-    w, b = np.zeros(X.shape[1]), 0.0
+    w, b = np.zeros(x.shape[1]), 0.0
     for _ in range(steps):
-        dz = logistic(X @ w + b) - y
-        w, b = step(w, b, X.T @ dz, dz.sum(), learning_rate)
+        dz = logistic(x @ w + b) - t
+        w, b = step(w, b, x.T @ dz, dz.sum(), learning_rate)
     return w, b
 
 
-@mistake(train, "the mean of dz times the mean of X")
-def product_of_means(X, y, learning_rate, steps):
+@mistake(train, "the mean of dz times the mean of x")
+def product_of_means(x, t, learning_rate, steps):
     """The order matters: multiply each sample by its own dz first, and take the mean of the
     products. With the means alone, samples of class 0 and 1 cancel out."""
-    w, b = np.zeros(X.shape[1]), 0.0
+    w, b = np.zeros(x.shape[1]), 0.0
     for _ in range(steps):
-        dz = logistic(X @ w + b) - y
-        w, b = step(w, b, dz.mean() * X.mean(axis=0), dz.mean(), learning_rate)
+        dz = logistic(x @ w + b) - t
+        w, b = step(w, b, dz.mean() * x.mean(axis=0), dz.mean(), learning_rate)
     return w, b
 
 
 @mistake(train, "a mean over the inputs, not over the samples")
-def wrong_number(X, y, learning_rate, steps):
-    """X.T @ dz has been divided by the number of its columns, which are the inputs. The mean is
-    over the samples, the rows: divide by len(X) or len(y)."""
-    w, b = np.zeros(X.shape[1]), 0.0
+def wrong_number(x, t, learning_rate, steps):
+    """x.T @ dz has been divided by the number of its columns, which are the inputs. The mean is
+    over the samples, the rows: divide by len(x) or len(t)."""
+    w, b = np.zeros(x.shape[1]), 0.0
     for _ in range(steps):
-        dz = logistic(X @ w + b) - y
-        w, b = step(w, b, X.T @ dz / X.shape[1], dz.mean(), learning_rate)
+        dz = logistic(x @ w + b) - t
+        w, b = step(w, b, x.T @ dz / x.shape[1], dz.mean(), learning_rate)
     return w, b

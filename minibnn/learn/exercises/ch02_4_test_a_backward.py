@@ -6,7 +6,11 @@ with theirs. It is given a function
     dx, dW, db = backward(dz, x, W)
 
 for the layer z = x W + b, and raises an AssertionError if any of the three
-gradients is wrong. You are given `differences`, which needs no backward.
+gradients is wrong: with a relative error above 1e-5, say. (Any other error
+that a wrong backward causes counts as well, such as NumPy's ValueError if
+shapes do not fit.) You are given `differences`, which needs no backward. To
+compare, take your worst_error of the exercise before, or a function of
+np.testing.
 
 The check runs your test with a right implementation, which has to pass, and
 with wrong ones, each of which has to fail. You do not see these beforehand.

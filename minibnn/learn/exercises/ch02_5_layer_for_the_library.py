@@ -6,7 +6,11 @@ layer as one. What you need to know:
 - self.W.data and self.b.data are the values, self.W.grad and self.b.grad
   the gradients. Backward overwrites all of a gradient: self.b.grad[...] = db
 - forward, in training, keeps in self.saved the shape of its output, and
-  then what backward needs. take_saved gives the latter back, once.
+  then what backward needs. take_saved(dz) compares the shape of dz with
+  that of the output, and gives back the rest, once for each forward.
+- need_dx=False says that the caller does not want dx. You may return it all
+  the same, so you need not look at need_dx.
+- Uniform() makes a parameter begin with random numbers from -1 to 1.
 
 The equations are those of the dense layer:
 
@@ -29,8 +33,8 @@ class OwnDense(Layer):
     """z = x W + b, for x of shape (batch, in) and W of shape (in, out)."""
 
     def __init__(self, n_in, n_out):
-        self.W = Parameter("W", (n_in, n_out), Uniform(1.0))
-        self.b = Parameter("b", (n_out,), Uniform(1.0))
+        self.W = Parameter("W", (n_in, n_out), Uniform())
+        self.b = Parameter("b", (n_out,), Uniform())
 
     def forward(self, x, *, train=False):
         """z; in training, keep what backward needs."""

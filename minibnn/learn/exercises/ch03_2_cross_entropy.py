@@ -1,10 +1,10 @@
 """Cross-entropy and its gradient
 
 The loss of a sample is -log of the probability that softmax gives to its
-true class y; the loss of a batch is the mean over its samples. In terms of
+true class; the loss of a batch is the mean over its samples. In terms of
 the logits z:
 
-    loss of a sample = log(exp(z_1) + ... + exp(z_n)) - z_y
+    loss of a sample = log(exp(z_1) + ... + exp(z_n)) - z_true
 
 Here too, subtract the largest logit of the row from all its logits first:
 the loss stays the same, and nothing overflows. Do not take the logarithm of
@@ -87,7 +87,7 @@ def summed(z, labels):
 @mistake(cross_entropy, "the logarithm of a probability that was rounded to 0")
 def by_way_of_p(z, labels):
     """For small logits it is right. If the true class is far behind, its probability is rounded to
-    0, and the loss becomes infinite, where it is 1000. Use the equation with z_y."""
+    0, and the loss becomes infinite, where it is 1000. Use the equation with z_true."""
     return -np.log(softmax(z)[np.arange(len(z)), labels]).mean()
 
 
@@ -100,7 +100,7 @@ def overflows(z, labels):
 @mistake(cross_entropy, "the loss with its sign exchanged")
 def wrong_sign(z, labels):
     """This is the mean logarithm of the probability, which is negative, and which training would
-    make smaller still. The logarithm of the sum comes first, minus z_y."""
+    make smaller still. The logarithm of the sum comes first, minus z_true."""
     return -cross_entropy(z, labels)
 
 

@@ -12,6 +12,11 @@ For each batch: the logits z = x W + b, their gradient dz by
 cross_entropy_gradient, then dW and db, then a step of gradient descent.
 Return the new W and b, and leave the old ones as they are.
 
+Return a third value: the mean loss of all samples in this epoch, each taken
+when its batch came, before the step. It costs little, because the logits are
+there anyway, and programs that train show it as they go. cross_entropy gives
+the mean of a batch. Mind the last batch: each sample counts the same.
+
 x (samples, in), labels (samples,), W (in, classes), b (classes,)
 """
 
@@ -26,17 +31,25 @@ def cross_entropy_gradient(z, labels):
     return dz / len(z)
 
 
+def cross_entropy(z, labels):
+    """The mean loss of a batch, a number."""
+    z = z - z.max(axis=1, keepdims=True)
+    return (np.log(np.exp(z).sum(axis=1)) - z[np.arange(len(z)), labels]).mean()
+
+
 def epoch(W, b, x, labels, order, batch_size, learning_rate):
-    """W and b after one pass over all samples in this order."""
+    """W and b after one pass over all samples in this order, and the mean loss."""
+    # hole: go through the batches; add up what the mean loss needs
+    loss = 0.0
     for start in range(0, len(order), batch_size):
-        # hole: the batch's samples, their gradients, and a step of W and b
         chosen = order[start : start + batch_size]
         z = x[chosen] @ W + b
+        loss += cross_entropy(z, labels[chosen]) * len(chosen) / len(order)
         dz = cross_entropy_gradient(z, labels[chosen])
         W = W - learning_rate * x[chosen].T @ dz
         b = b - learning_rate * dz.sum(axis=0)
-        # end of hole
-    return W, b
+    # end of hole
+    return W, b, loss
 
 
 # ---- the learner's file ends here ------------------------------------------------------------
@@ -47,12 +60,15 @@ from minibnn.learn.author import Agrees, Probe, mistake
 
 SECONDS = 20
 HINTS = [
-    "chosen = order[start : start + batch_size] has the numbers of the batch's samples. Python "
-    "cuts the last slice short by itself.",
+    "`for start in range(0, len(order), batch_size):` begins a batch at each start, and "
+    "chosen = order[start : start + batch_size] has the numbers of its samples. Python cuts the "
+    "last slice short by itself.",
     "x[chosen] and labels[chosen] are the batch. Both have to be chosen with the same numbers, or "
     "the labels belong to other samples.",
     "dW = x[chosen].T @ dz and db = dz.sum(axis=0), without a further division: dz is the gradient "
     "of a mean already. The step is W = W - learning_rate * dW.",
+    "cross_entropy(z, labels[chosen]) * len(chosen) is the sum of the batch's losses. Add these up "
+    "and divide by len(order) at the end.",
 ]
 
 _rng = np.random.default_rng(34)
@@ -79,31 +95,34 @@ def on_digits(epoch):
     """An epoch on digits, and how many others it then reads."""
     x, labels, test, test_labels = digits()
     order = np.random.default_rng(0).permutation(len(x))
-    W, b = epoch(np.zeros((784, 10)), np.zeros(10), x, labels, order, 64, 0.5)
+    W, b, _ = epoch(np.zeros((784, 10)), np.zeros(10), x, labels, order, 64, 0.5)
     right = ((test @ W + b).argmax(axis=1) == test_labels).mean()
     return {"accuracy on digits that it has not seen": right}
 
 
+NAMES = "W b loss"
 CHECKS = [
-    Agrees(epoch, CASES, "W after an epoch", points=2, returns="W b", part="W"),
-    Agrees(epoch, CASES, "b after an epoch", returns="W b", part="b"),
+    Agrees(epoch, CASES, "W after an epoch", points=2, returns=NAMES, part="W"),
+    Agrees(epoch, CASES, "b after an epoch", returns=NAMES, part="b"),
+    Agrees(epoch, CASES, "the mean loss", points=2, returns=NAMES, part="loss"),
     Probe(epoch, on_digits, "it learns to read digits", points=1),
 ]
 
 
-def _other(batches, labelled=None, step=1.0, total=False):
-    """An epoch with another choice of batches, of labels, or another step."""
+def _other(batches, step=1.0, total=False, mean=np.average, after=False):
+    """An epoch with another choice of batches, another step, or another mean of the losses."""
 
     def epoch(W, b, x, labels, order, batch_size, learning_rate):
-        W0, b0 = W, b
+        W0, b0, losses, sizes = W, b, [], []
         for chosen in batches(order, batch_size):
             at = (W0, b0) if total else (W, b)
             z = x[chosen] @ at[0] + at[1]
-            there = chosen if labelled is None else labelled(len(chosen), chosen)
-            dz = step * cross_entropy_gradient(z, labels[there])
+            dz = step * cross_entropy_gradient(z, labels[chosen])
             W = W - learning_rate * x[chosen].T @ dz
             b = b - learning_rate * dz.sum(axis=0)
-        return W, b
+            losses.append(cross_entropy(x[chosen] @ W + b if after else z, labels[chosen]))
+            sizes.append(len(chosen))
+        return W, b, mean(losses, weights=sizes)
 
     return epoch
 
@@ -130,12 +149,9 @@ def not_shuffled(*given):
 def labels_in_old_order(W, b, x, labels, order, batch_size, learning_rate):
     """x is taken in the random order, labels are not: the network learns to name digits wrongly.
     Choose both with the same numbers."""
-    for start in range(0, len(order), batch_size):
-        chosen = order[start : start + batch_size]
-        dz = cross_entropy_gradient(x[chosen] @ W + b, labels[start : start + batch_size])
-        W = W - learning_rate * x[chosen].T @ dz
-        b = b - learning_rate * dz.sum(axis=0)
-    return W, b
+    mixed = np.empty_like(labels)
+    mixed[order] = labels  # the labels in the order of the data, where x is in the random one
+    return epoch(W, b, x, mixed, order, batch_size, learning_rate)
 
 
 @mistake(epoch, "an epoch of the first batch, again and again")
@@ -143,14 +159,6 @@ def first_batch(*given):
     """Every batch begins at the same place: the network sees a few samples many times, and the
     others never. The slice has to begin at `start`."""
     return _other(lambda order, size: [order[:size]] * -(-len(order) // size))(*given)
-
-
-@mistake(epoch, "an epoch with one step, on all samples")
-def one_step(W, b, x, labels, order, batch_size, learning_rate):
-    """All samples at once give one good step. Mini-batches give many steps that are nearly as good
-    each, in the same time."""
-    dz = cross_entropy_gradient(x @ W + b, labels)
-    return W - learning_rate * x.T @ dz, b - learning_rate * dz.sum(axis=0)
 
 
 @mistake(epoch, "an epoch whose gradients all come from the first W and b")
@@ -170,8 +178,31 @@ def uphill(*given):
 def divided_twice(W, b, x, labels, order, batch_size, learning_rate):
     """dz is the gradient of a mean: it has been divided by the number of samples already. Divided
     once more, the steps become much too small."""
+    total = 0.0
     for chosen in _cut(order, batch_size):
-        dz = cross_entropy_gradient(x[chosen] @ W + b, labels[chosen])
+        z = x[chosen] @ W + b
+        total += cross_entropy(z, labels[chosen]) * len(chosen)
+        dz = cross_entropy_gradient(z, labels[chosen])
         W = W - learning_rate * x[chosen].T @ dz / len(chosen)
         b = b - learning_rate * dz.mean(axis=0)
-    return W, b
+    return W, b, total / len(order)
+
+
+@mistake(epoch, "an epoch whose loss is the mean of the batches' losses")
+def mean_of_means(*given):
+    """A sample in the small last batch then counts more than the others. Add up the losses of the
+    samples, and divide once, by their number."""
+    return _other(_cut, mean=lambda losses, weights: np.mean(losses))(*given)
+
+
+@mistake(epoch, "an epoch whose loss is that of the last batch")
+def last_loss(*given):
+    """Each batch overwrites what the batches before gave. Add up over all of them."""
+    return _other(_cut, mean=lambda losses, weights: losses[-1])(*given)
+
+
+@mistake(epoch, "an epoch whose loss is taken after the steps")
+def loss_after(*given):
+    """Each batch has been measured after the network learnt from it, so the loss looks smaller than
+    it was. Take it from the logits that you have before the step."""
+    return _other(_cut, after=True)(*given)
