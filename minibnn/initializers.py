@@ -39,7 +39,11 @@ class GlorotUniform:
 
 @dataclass(frozen=True)
 class Uniform:
-    """Uniform in ``[low, high]``; the usual start of bounded latent weights is [-1, 1]."""
+    """Uniform in ``[low, high]``; the usual start of bounded latent weights is [-1, 1].
+
+    Raises:
+        ValueError: unless low < high.
+    """
 
     low: float = -1.0
     high: float = 1.0
@@ -47,6 +51,11 @@ class Uniform:
     def __post_init__(self) -> None:
         for name in ("low", "high"):
             object.__setattr__(self, name, finite("Uniform", name, getattr(self, name)))
+        if self.low >= self.high:
+            raise ValueError(
+                f"Uniform: expected low < high, got {self.low:g} and {self.high:g}; the same value "
+                f"everywhere is Fill(value), a symmetric range Uniform(-bound, bound)"
+            )
 
     def __call__(self, shape: tuple[int, ...], rng: np.random.Generator) -> Any:
         """Draw an array of `shape`."""

@@ -977,3 +977,12 @@ def test_attributes_leave_the_names_of_methods_alone():
         Sequential(Named("parameters"), Dense(3, 2)).initialize(0)
     model = Sequential(Named("values"), Dense(3, 2)).initialize(0)
     assert len(list(model.parameters())) == 2
+
+
+@pytest.mark.parametrize("bounds", [(1.0,), (2.0, -2.0)])  # 1.0 was meant as a bound, perhaps
+def test_a_range_has_two_ends(bounds):
+    hint = "the same value everywhere is Fill(value), a symmetric range Uniform(-bound, bound)"
+    with advised("initializers", hint):
+        Uniform(*bounds)
+    assert Fill(1.0)((2,), None).tolist() == [1, 1]
+    assert abs(Uniform(-2.0, 2.0)((100,), np.random.default_rng(0))).max() > 1.5
