@@ -1,8 +1,9 @@
 """Count a training step
 
-A binary network of dense layers, such as sizes (784, 1024, 1024, 10), makes a
-step with a batch of n samples. A MAC is a multiplication and the addition that
-follows it. The product of an (n, k) and a (k, m) matrix has n k m of them.
+A binary network of dense layers, such as sizes (784, 1024, 1024, 10), makes
+a step with a batch of n samples. A MAC is a multiplication and the addition
+that follows it. The product of an (n, k) and a (k, m) matrix has n k m of
+them.
 
     macs(sizes, n)       the MACs of all forward products, of all dW, and of
                          all dx: three numbers. Nobody needs the gradient of
@@ -14,8 +15,8 @@ follows it. The product of an (n, k) and a (k, m) matrix has n k m of them.
                          and all gradients are real.
 
     adam_bytes(sizes)    the bytes that Adam has to move at least: for each
-                         weight it reads w, dw, m and v, and writes those that
-                         it changes. A number has 4 bytes.
+                         weight it reads w, dw, m and v, and writes those
+                         that it changes. A number has 4 bytes.
 """
 
 from itertools import pairwise

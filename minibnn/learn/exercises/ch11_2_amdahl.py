@@ -1,7 +1,7 @@
 """Amdahl's law
 
-A part of a step takes the fraction f of its time, and becomes s times as fast.
-The rest stays as it is. Then the whole step becomes
+A part of a step takes the fraction f of its time, and becomes s times as
+fast. The rest stays as it is. Then the whole step becomes
 
     1 / ((1 - f) + f / s)
 
@@ -14,8 +14,8 @@ times as fast.
                           fast; math.inf if no s does
 
 And with several parts: `times` are the milliseconds of the parts, `factors`
-how many times as fast each becomes. shares_after(times, factors) is an array:
-the fraction of the *new* step that each part takes.
+how many times as fast each becomes. shares_after(times, factors) is an
+array: the fraction of the *new* step that each part takes.
 """
 
 from math import inf

@@ -3,8 +3,8 @@
 x is -1 and +1, of shape (n, k); dz is real, of shape (n, m). The weight
 gradient is dW = x.T @ dz. Rows of dz are taken in groups of `size`.
 
-1. table_of_sums(rows): all sums of r rows, each with a plus or a minus, as an
-   array of shape (2^r, m). Entry e adds row i if bit i of e is 1, and
+1. table_of_sums(rows): all sums of r rows, each with a plus or a minus, as
+   an array of shape (2^r, m). Entry e adds row i if bit i of e is 1, and
    subtracts it if bit i is 0; bit 0 is the lowest. For rows a and b:
 
        entry 0: -a - b    entry 1: a - b    entry 2: -a + b    entry 3: a + b
