@@ -981,8 +981,10 @@ def test_attributes_leave_the_names_of_methods_alone():
 
 @pytest.mark.parametrize("bounds", [(1.0,), (2.0, -2.0)])  # 1.0 was meant as a bound, perhaps
 def test_a_range_has_two_ends(bounds):
-    hint = "the same value everywhere is Fill(value), a symmetric range Uniform(-bound, bound)"
-    with advised("initializers", hint):
+    with advised(
+        "initializers",
+        "the same value everywhere is Fill(value), a symmetric range Uniform(-bound, bound)",
+    ):
         Uniform(*bounds)
     assert Fill(1.0)((2,), None).tolist() == [1, 1]
     assert abs(Uniform(-2.0, 2.0)((100,), np.random.default_rng(0))).max() > 1.5
