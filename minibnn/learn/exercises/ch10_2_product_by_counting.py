@@ -44,7 +44,7 @@ def product(a, b, n):
 
 # ---- the learner's file ends here ------------------------------------------------------------
 
-from minibnn.learn.author import Agrees, mistake
+from minibnn.learn.author import Agrees, Probe, mistake
 
 HINTS = [
     "The number of 1s of a whole number i is i.bit_count(), or bin(i).count('1').",
@@ -64,10 +64,16 @@ def _packed(n, share=0.5):
     return np.packbits(a, bitorder="little"), np.packbits(b, bitorder="little"), n
 
 
+def _below_zero(count):
+    """What a product does with the count: it may become negative."""
+    return {"10 - 2 * count_ones([255, 7, 129])": 10 - 2 * count(np.array([255, 7, 129], np.uint8))}
+
+
 OCTETS = [np.array([0, 1, 3, 255, 128], np.uint8), _rng.integers(256, size=90, dtype=np.uint8)]
 CHECKS = [
     Agrees(table_of_counts, [()], "the table"),
     Agrees(count_ones, OCTETS, "counting"),
+    Probe(count_ones, _below_zero, "a count that can be subtracted"),
     Agrees(product, [_packed(16, 0.2), _packed(24, 0.7)], "products of whole bytes"),
     Agrees(product, [_packed(13, 0.3), _packed(21, 0.8), _packed(784)], "with a ragged end"),
 ]
@@ -109,6 +115,13 @@ def eight_bits(octets):
     """The counts are added up in uint8, which begins again at 0 after 255. Let sum choose its
     own type, or give it dtype=np.int64."""
     return int(TABLE[octets].sum(dtype=np.uint8))
+
+
+@mistake(count_ones, "an unsigned count")
+def unsigned(octets):
+    """The count is right, but NumPy's sum of unsigned numbers is unsigned: 10 minus 26 wraps around
+    to a huge number. Return an int."""
+    return TABLE[octets].sum(dtype=np.uint64)
 
 
 @mistake(count_ones, "a count for each byte")
