@@ -38,9 +38,10 @@ from minibnn.distributed import Ranks
 JOB, BATCH = step_job(1024, 1024, 1024, steps=0, batch=1000), 1000
 PLAIN, CONTROL, ALONE = "fit", "fit, again", 'fit(comm=Ranks("sum")), one rank'
 HALF = "fit, batches of half the size"
+TWO = "sum, 2 ranks"
 LAUNCHED = {  # the mode, what batch norm's statistics are of, and the ranks
     "sum, 1 rank": ("sum", "batch", 1),
-    "sum, 2 ranks": ("sum", "batch", 2),
+    TWO: ("sum", "batch", 2),
     "sum, 2 ranks, batch norm of a part": ("sum", "part", 2),
     "exact, 1 rank": ("exact", "batch", 1),
     "exact, 2 ranks": ("exact", "batch", 2),

@@ -28,7 +28,7 @@ from typing import Any
 import pandas as pd
 
 from harness.environment import RESULTS
-from ranks import BATCH, HALF, PLAIN
+from ranks import BATCH, HALF, PLAIN, TWO
 
 RANKS = (1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1024)
 
@@ -84,7 +84,7 @@ class Step:
 def measured() -> Step:
     """The step that `ranks.py` has measured."""
     table = pd.read_csv(RESULTS / "ranks.csv")
-    counts: dict[str, Any] = json.loads((RESULTS / "ranks.json").read_text())["a_step"]["sum, 2"]
+    counts: dict[str, Any] = json.loads((RESULTS / "ranks.json").read_text())["a_step"][TWO]
     seconds = table.groupby("way").seconds.median()
     per_sample = (seconds[PLAIN] - seconds[HALF]) / (BATCH - BATCH // 2)
     fixed = max(0.0, seconds[PLAIN] - per_sample * BATCH)

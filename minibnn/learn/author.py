@@ -12,6 +12,7 @@ import numpy as np
 from minibnn.functions import Function
 from minibnn.gradcheck import check_gradients
 from minibnn.layers import Activation
+from minibnn.learn.result import unwrapped
 from minibnn.learn.values import (
     Raised,
     Verdict,
@@ -84,22 +85,6 @@ def mutant(of: Callable[..., Any], name: str) -> Callable[[_Thing], _Thing]:
         return code
 
     return mark
-
-
-def unwrapped(text: str) -> str:
-    r"""The text with each paragraph on one line; indented lines stay.
-
-    >>> unwrapped("one\ntwo\n\n    x = 1\nthree")
-    'one two\n\n    x = 1\nthree'
-    """
-    lines: list[str] = []
-    for line in text.splitlines():
-        prose = bool(line) and not line.startswith(" ")
-        if prose and lines and lines[-1] and not lines[-1].startswith(" "):
-            lines[-1] += f" {line}"
-        else:
-            lines.append(line)
-    return "\n".join(lines)
 
 
 class Check:

@@ -13,7 +13,7 @@ from minibnn.learn.classroom import check_class, class_table, write_results
 from minibnn.learn.exercise import CHAPTERS, Exercise, exercises, find
 from minibnn.learn.isolate import check_file
 from minibnn.learn.progress import Folder
-from minibnn.learn.result import Result, indented
+from minibnn.learn.result import Result, indented, unwrapped
 from minibnn.learn.starter import starter, without_marks
 
 DESCRIPTION = """\
@@ -115,7 +115,7 @@ def _start(exercise: Exercise, folder: Folder) -> int:
         file.write(text.encode())
     holes = text.count("# TODO")
     print(paint(f"{exercise.id}  {exercise.title}", "bold"))
-    print(f"\n{indented(exercise.text, '  ')}\n")
+    print(f"\n{indented(unwrapped(exercise.text), '  ')}\n")
     print(f"{path} has {holes} hole{'s' * (holes != 1)}, `...`, to fill.")
     print(next_step(folder, "check", exercise.id))
     return 0

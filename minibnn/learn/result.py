@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 WIDTH = 79
+_ITEM = re.compile(r"(-|\d+\.) ")
 _TUPLE = re.compile(r"\(\d+(, \d+)+\)")
 
 
@@ -180,6 +181,25 @@ def _block(text: str, *style: str) -> str:
     return "".join(parts)
 
 
+def unwrapped(text: str) -> str:
+    r"""The text with each paragraph, and each item of a list, on one line; indented lines stay.
+
+    >>> unwrapped("one\ntwo\n\n    x = 1\nthree")
+    'one two\n\n    x = 1\nthree'
+    """
+    lines: list[str] = []
+    for line in text.splitlines():
+        before = lines[-1] if lines else ""
+        item = _ITEM.match(before)
+        own = line.removeprefix(" " * item.end()) if item else line  # what hangs under an item
+        prose = bool(own) and not own.startswith(" ") and not _ITEM.match(own)
+        if prose and before and not before.startswith(" "):
+            lines[-1] += f" {own}"
+        else:
+            lines.append(line)
+    return "\n".join(lines)
+
+
 def indented(text: str, margin: str) -> str:
     """The text behind a margin; lines that do not begin with a space are wrapped.
 
@@ -192,8 +212,10 @@ def indented(text: str, margin: str) -> str:
             lines.append((margin + line).rstrip())
             continue
         whole = _TUPLE.sub(lambda found: found[0].replace(" ", "\0"), line)  # stay on one line
+        item = _ITEM.match(line)
+        hanging = margin + " " * (item.end() if item else 0)
         wrapped = textwrap.wrap(
-            whole, WIDTH, initial_indent=margin, subsequent_indent=margin,
+            whole, WIDTH, initial_indent=margin, subsequent_indent=hanging,
             break_long_words=False, break_on_hyphens=False,
         )  # fmt: skip
         lines += [w.replace("\0", " ") for w in wrapped]

@@ -18,7 +18,6 @@ from minibnn.learn.author import (
     central_differences,
     mistake,
     parts,
-    unwrapped,
 )
 
 
@@ -223,10 +222,6 @@ def test_a_mistake_has_words_for_the_learner():
         @mistake(double, "nothing")
         def nothing(x):
             return x
-
-
-def test_paragraphs_are_joined_and_code_is_not():
-    assert unwrapped("a\nb\n\nc\n    x = 1\n    y = 2\nd") == "a b\n\nc\n    x = 1\n    y = 2\nd"
 
 
 def test_a_check_of_ones_own_defines_an_outcome():

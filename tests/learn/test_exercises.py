@@ -14,6 +14,7 @@ from minibnn.learn.exercise import CHAPTERS, FILE, FOLDER, exercises
 from minibnn.learn.grade import Grader
 from minibnn.learn.result import Result
 from minibnn.learn.starter import holes_in, starter, without_marks
+from minibnn.learn.values import Raised
 
 EXERCISES = {exercise.stem: exercise for exercise in exercises()}
 GRADERS: dict[str, Grader] = {}
@@ -66,6 +67,8 @@ def test_the_reference_has_all_points(exercise, grader, tmp_path):
     assert found.ok, str(found)
     assert found.of == exercise.points > 0
     assert not grader.warnings
+    right = [value for outcome in grader.right for value in outcome.values()]
+    assert not any(isinstance(value, Raised) for value in right), right
 
 
 def test_each_mistake_is_recognised_by_its_name_alone(exercise, grader):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 
-from minibnn.learn.result import Line, Result, from_json, indented
+from minibnn.learn.result import Line, Result, from_json, indented, unwrapped
 
 WRONG = Line(
     "the sum", 0, 2, (("a sum without b", "The bias is missing in it."),), "f(x)\n  got  1"
@@ -97,3 +97,10 @@ def test_long_lines_are_wrapped_and_shapes_and_code_are_not():
     assert text.splitlines()[0].endswith("word")
     assert text.splitlines()[1] == "    (100, 100) end"
     assert len(text.splitlines()[2]) > 80
+
+
+def test_paragraphs_are_joined_and_code_and_lists_are_not():
+    assert unwrapped("a\nb\n\nc\n    x = 1\n    y = 2\nd") == "a b\n\nc\n    x = 1\n    y = 2\nd"
+    text = "two:\n1. one\n   or more\n2. two\n- and"
+    assert unwrapped(text) == "two:\n1. one or more\n2. two\n- and"
+    assert indented("1. " + "word " * 20, "  ").splitlines()[1].startswith("     word")

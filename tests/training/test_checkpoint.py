@@ -682,8 +682,8 @@ def test_at_a_prompt_ctrl_c_returns_the_history(path, whole, monkeypatch, reques
         request.getfixturevalue("notebook")
     if where.startswith("script"):
         sys.modules["IPython"].get_ipython = lambda: None
-        with pytest.MonkeyPatch.context() as patch, pytest.raises(SystemExit):
-            patch.setattr(Adam, "step", raising(signal.SIGINT, 3))
+        monkeypatch.setattr(Adam, "step", raising(signal.SIGINT, 3))
+        with pytest.raises(SystemExit):
             Training().fit(Checkpoint(path, "9epochs"))
         return
     training = Training()

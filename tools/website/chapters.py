@@ -112,6 +112,7 @@ async def run(path: Path, environment: dict[str, str]) -> Any:
         client = NotebookClient(
             notebook,
             timeout=TIMEOUT,
+            startup_timeout=TIMEOUT,  # on a busy machine
             kernel_name="python3",
             record_timing=False,  # the cache compares the cells' metadata with the chapter's
             resources={"metadata": {"path": folder}},
