@@ -9,11 +9,12 @@ place, is
 Use no multiplication of signs, and do not unpack: take the exclusive or of
 the bytes, a ^ b, and count its 1s.
 
-Count them with a table: `TABLE` has the number of 1s of each of the 256
-bytes. (np.bitwise_count does the same. A small processor has a table.)
+Count them with a table of the 1s in each of the 256 bytes. First make such a
+table, as a list or an array. For the rest, `TABLE` is given. (np.bitwise_count
+does the same, and a small processor needs the table.)
 
 The vectors may be long, so d may be more than 255; and the product may be
-negative. Both matter to unsigned integers of few bits.
+negative. NumPy's unsigned integers wrap around at both ends: return an int.
 """
 
 import numpy as np
