@@ -182,6 +182,10 @@ def difference(label: str, right: Any, got: Any, tolerance: float) -> str:
         return f"{label}\nreturns `...`: this hole is not filled yet."
     u, v = as_numbers(right), as_numbers(got)
     if u is None or v is None:
+        if isinstance(right, str) and isinstance(got, str):  # lists as texts: without quotes
+            return f"{label}\n{table({'expected': right, 'got': got or 'nothing'})}"
+        if isinstance(right, tuple) and isinstance(got, tuple | list) and len(got) == len(right):
+            return _difference_of_tuples(label, right, tuple(got), tolerance)
         if isinstance(right, tuple):
             wanted = f"a tuple of {len(right)} values"
             given = f"{len(got)} values" if isinstance(got, tuple | list) else kind(got)
@@ -196,6 +200,19 @@ def difference(label: str, right: Any, got: Any, tolerance: float) -> str:
         where = f"{far.sum()} of {u.size} numbers differ, the first of them at {list(at)}:"
         return f"{label}\n{where}\n{expected_and_got(u[at], v[at])}"
     return f"{label}\n{expected_and_got(u, v)}"
+
+
+def _difference_of_tuples(
+    label: str, right: tuple[Any, ...], got: tuple[Any, ...], tolerance: float
+) -> str:
+    """Both tuples if they hold single values; else what is wrong with the first that differs."""
+    nested = any(isinstance(value, np.ndarray | list | tuple) for value in (*right, *got))
+    if not nested and short(right) != short(got):
+        return f"{label}\n{table({'expected': short(right), 'got': short(got)})}"
+    at = next(
+        i for i, (u, v) in enumerate(zip(right, got, strict=True)) if not same(u, v, tolerance)
+    )
+    return difference(f"{label}, value {at + 1} of {len(right)}", right[at], got[at], tolerance)
 
 
 def expected_and_got(right: Any, got: Any) -> str:
@@ -246,6 +263,8 @@ def likeness(right: Mapping[str, Any], got: Mapping[str, Any], tolerance: float)
         return "It is the transpose of the right answer."
     if any(u.shape != v.shape for u, v in zip(us, vs, strict=True)):
         return ""
+    if all(u.dtype.kind == "b" for u in us):
+        return ""  # True and False are no numbers to a learner
     u = np.concatenate([np.ravel(u) for u in us]).astype(float)
     v = np.concatenate([np.ravel(v) for v in vs]).astype(float)
     if len(u) < 3 or not np.isfinite(u).all() or not np.isfinite(v).all() or not u.any():

@@ -101,6 +101,11 @@ def _interrupted():
         (np.zeros(2), 0.0, "expected shape (2,), got a single number."),
         ((1, 2), 3, "expected a tuple of 2 values, got a number."),
         ((1, 2), (1, 2, 3), "expected a tuple of 2 values, got 3 values."),
+        ((4, False), (6, False), "  expected  (4, False)\n  got       (6, False)"),
+        ((4, False), [4, None], "  expected  (4, False)\n  got       (4, None)"),
+        ((1.0, 2), (1.0000004, 3), "  expected  (1, 2)\n  got       (1, 3)"),
+        (True, False, "  expected  True\n  got       False"),
+        ("[(0, 2)]", "[(2, 0)]", "  expected  [(0, 2)]\n  got       [(2, 0)]"),
         (1.5, "1.5", "expected a number, got '1.5'."),
         ({"b2"}, {"b1"}, "expected {'b2'}, got {'b1'}."),
         (1.5, -1.5, "  expected  1.5\n  got       -1.5"),
@@ -114,6 +119,12 @@ def _interrupted():
 )  # fmt: skip
 def test_a_difference_in_words(right, got, words):
     assert difference("f(x)", right, got, 1e-6) == f"f(x)\n{words}"
+
+
+def test_a_difference_of_tuples_with_arrays_is_that_of_the_first_wrong_value():
+    right, got = (np.zeros(2), 1.0, np.ones(2)), (np.zeros(2), 1.0, np.eye(2)[0])
+    words = "f(x), value 3 of 3\n  expected  [1, 1]\n  got       [1, 0]"
+    assert difference("f(x)", right, got, 1e-6) == words
 
 
 _U = np.array([[1.0, 2.0, 3.0], [4.0, 5.0, 7.0]])
@@ -131,6 +142,7 @@ _U = np.array([[1.0, 2.0, 3.0], [4.0, 5.0, 7.0]])
         (_U, _U**2, ""),
         (_U, np.ones(2), ""),
         (1.0, 2.0, ""),
+        (_U > 2, np.zeros((2, 3), bool), ""),
         (_U, _U * np.nan, ""),
         (_U, None, ""),
     ],

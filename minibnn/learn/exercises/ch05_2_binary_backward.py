@@ -122,6 +122,14 @@ def times_signs(dh, x, W):
     return dx, dW * sign(W)
 
 
+@mistake(backward, "a mask on the weights as well")
+def masked_weights(dh, x, W):
+    """The clip belongs to the sign of z. The sign of W is straight through, by the identity, so
+    weights beyond 1 have a gradient, too."""
+    dx, dW = _other()(dh, x, W)
+    return dx, dW * (np.abs(W) <= 1)
+
+
 @mistake(backward, "a gradient that is itself a sign")
 def signs_of_gradient(dh, x, W):
     """Only weights and answers are binary. Gradients stay real numbers: their size says how much a

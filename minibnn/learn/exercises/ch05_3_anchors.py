@@ -147,7 +147,7 @@ def _by(q1, f, q2, dy, x, W1, W2):
     )
 
 
-@mistake(gradients_by_anchors, "differences of the signs themselves")
+@mistake(gradients_by_anchors, "a gradient by differences of the signs themselves")
 def of_signs(dy, x, W1, W2):
     """All differences are 0. Either there are no anchors, and signs do not change for a small step;
     or the anchors are computed again from the moved weights, and then s(x) - s(x0) is always 0.
@@ -155,14 +155,14 @@ def of_signs(dy, x, W1, W2):
     return _by(sign, sign, sign, dy, x, W1, W2)
 
 
-@mistake(gradients_by_anchors, "differences of the surrogates")
+@mistake(gradients_by_anchors, "a gradient by differences of the surrogates")
 def of_surrogates(dy, x, W1, W2):
     """Without anchors this is another network: it multiplies with W1 and W2, not with their signs,
     and passes on clip(z), not its sign. Anchor all three."""
     return _by(identity, clip, identity, dy, x, W1, W2)
 
 
-@mistake(gradients_by_anchors, "scores anchored at the real product")
+@mistake(gradients_by_anchors, "a network with its scores anchored at the real product")
 def wrong_anchor(dy, x, W1, W2):
     """In the binary network the second sign gets z = x sign(W1), so that is its anchor. x W1 never
     occurs."""
@@ -178,7 +178,7 @@ def without_clip(dy, x, W1, W2):
     return _by(q1, anchored(sign, identity, x @ sign(W1)), q2, dy, x, W1, W2)
 
 
-@mistake(gradients_by_anchors, "weights clipped as well")
+@mistake(gradients_by_anchors, "a network with its weights clipped as well")
 def clipped_weights(dy, x, W1, W2):
     """The surrogate of a weight's sign is the identity here: real weights beyond 1 have a gradient,
     too."""

@@ -90,7 +90,7 @@ CHECKS = [
 ]
 
 
-@mistake(binary_weights, "weights with a zero")
+@mistake(binary_weights, "a sign that can be zero")
 def with_zero(W):
     """np.sign has a third value at 0. The sign of 0 is +1 here, and everywhere in minibnn."""
     return np.sign(W)

@@ -69,13 +69,13 @@ CHECKS = [
 ]  # fmt: skip
 
 
-@mistake(flips, "flips in which 0 is a third sign")
+@mistake(flips, "a count in which 0 is a third sign")
 def three_signs(before, after):
     """np.sign(0) is 0, so a weight that goes from 0 to 0.4 seems to flip. The sign of 0 is +1."""
     return (np.sign(before) != np.sign(after)).mean()
 
 
-@mistake(flips, "flips in which 0 is negative")
+@mistake(flips, "a count in which 0 is negative")
 def zero_is_negative(before, after):
     """The comparison is > 0 in place of >= 0. The sign of 0 is +1."""
     return ((before > 0) != (after > 0)).mean()

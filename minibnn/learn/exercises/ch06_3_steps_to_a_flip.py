@@ -11,7 +11,7 @@ from above has to get *below* 0, and one that comes from below flips when it
 reaches 0. If it never flips the answer is math.inf.
 
 Write it for a single weight: W, dW and the learning rate are numbers, the
-answer is a whole number, or math.inf.
+learning rate is positive, the answer is a whole number, or math.inf.
 
 And the other way round: learning rates have no meaning without the scale of
 the latent weights. A network trains with latent weights in [-1, 1] and some
@@ -102,14 +102,14 @@ def whatever_direction(W, dW, learning_rate):
     return inf if dW == 0 else _steps(W, abs(dW) if W >= 0 else -abs(dW), learning_rate)
 
 
-@mistake(steps_to_flip, "steps uphill")
+@mistake(steps_to_flip, "a step uphill")
 def uphill(W, dW, learning_rate):
     """It lets the weight move with the gradient. Gradient descent subtracts it: a positive dW
     brings a positive weight towards zero."""
     return _steps(W, -dW, learning_rate)
 
 
-@mistake(steps_to_flip, "steps without the learning rate")
+@mistake(steps_to_flip, "a step without the learning rate")
 def no_rate(W, dW, learning_rate):
     """One step moves the weight by learning_rate * dW."""
     return _steps(W, dW, 1.0)

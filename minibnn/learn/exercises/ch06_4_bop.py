@@ -103,7 +103,7 @@ def opposite(*given):
     return _step(flip=lambda w, m, threshold: -w * m > threshold)(*given)
 
 
-@mistake(bop_step, "a flip whatever the sign")
+@mistake(bop_step, "a flip that does not ask for the sign of the mean")
 def whatever_sign(*given):
     """|m| > threshold alone flips weights that agree with the gradient, too. The mean must have the
     weight's sign."""

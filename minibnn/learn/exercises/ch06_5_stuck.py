@@ -12,7 +12,8 @@ gradient descent it stays where it is for ever: it is stuck.
    inside of the clip.
 3. `after_steps`: the latent weights after some steps of gradient descent with
    such a clip, and with a bound or None. All steps have the same dWq, the
-   gradient by the binary weights.
+   gradient by the binary weights. The learning rate is positive. W may start
+   beyond the bound; the bound then holds after the first step.
 """
 
 import numpy as np
@@ -73,44 +74,44 @@ CHECKS = [
 ]  # fmt: skip
 
 
-@mistake(stuck, "weights that are not stuck")
+@mistake(stuck, "the opposite: the weights that can move")
 def free(W, clip):
     """Beyond the clip there is no gradient. Inside, where |W| <= clip, it passes."""
     return np.ones(W.shape, dtype=bool) if clip is None else np.abs(W) <= clip
 
 
-@mistake(stuck, "weights on the edge, as if they were stuck")
+@mistake(stuck, "a mask in which weights on the edge are stuck")
 def edge(W, clip):
     """At |W| = clip the gradient still passes: the condition for being stuck is >, not >=."""
     return np.zeros(W.shape, dtype=bool) if clip is None else np.abs(W) >= clip
 
 
-@mistake(stuck, "stuck on one side only")
+@mistake(stuck, "a mask for one side only")
 def one_side(W, clip):
     """Weights below -clip are beyond it as well. Take the magnitude."""
     return np.zeros(W.shape, dtype=bool) if clip is None else clip < W
 
 
-@mistake(can_be_stuck, "a bound on the edge of the clip, as if that were too far")
+@mistake(can_be_stuck, "an answer in which the edge of the clip is too far")
 def equal_too(bound, clip):
     """With a bound of 1 and a clip of 1 no weight gets beyond the clip, and at its edge the
     gradient passes."""
     return clip is not None and (bound is None or bound >= clip)
 
 
-@mistake(can_be_stuck, "bound and clip, exchanged")
+@mistake(can_be_stuck, "an answer with bound and clip exchanged")
 def exchanged(bound, clip):
     """A bound that is *larger* than the clip lets weights get beyond the clip."""
     return clip is not None and (bound is None or bound < clip)
 
 
-@mistake(can_be_stuck, "no bound, as if that were safe")
+@mistake(can_be_stuck, "an answer in which no bound is safe")
 def no_bound_is_safe(bound, clip):
     """Without a bound nothing keeps a weight from getting beyond the clip."""
     return clip is not None and bound is not None and bound > clip
 
 
-@mistake(can_be_stuck, "no clip, as if that were dangerous")
+@mistake(can_be_stuck, "an answer in which no clip is dangerous")
 def no_clip_is_dangerous(bound, clip):
     """Without a clip the gradient passes everywhere, so a weight is never stuck. It may be far
     from zero, but it comes back."""
@@ -127,7 +128,7 @@ def first_mask(W, dWq, learning_rate, bound, clip, steps):
     return W
 
 
-@mistake(after_steps, "steps without the mask")
+@mistake(after_steps, "a step without the mask")
 def no_mask(W, dWq, learning_rate, bound, clip, steps):
     """The gradient passes only where a weight is not stuck: use your `stuck`."""
     for _ in range(steps):
@@ -136,7 +137,7 @@ def no_mask(W, dWq, learning_rate, bound, clip, steps):
     return W
 
 
-@mistake(after_steps, "steps without the bound")
+@mistake(after_steps, "a step without the bound")
 def no_bound(W, dWq, learning_rate, bound, clip, steps):
     """After each step np.clip brings the weights back into [-bound, bound], unless the bound is
     None."""

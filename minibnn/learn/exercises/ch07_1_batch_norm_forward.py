@@ -1,6 +1,7 @@
 """Batch norm, forward
 
-Bring each channel of a batch to mean 0 and variance 1, then scale and shift:
+Bring each channel of a batch to mean 0 and variance 1, then scale and shift (a
+channel is what the chapter calls a neuron):
 
     mean    = mean of x over the batch
     var     = mean of (x - mean)^2 over the batch

@@ -11,7 +11,8 @@ n is the number of samples. Before you type the last line, say to yourself
 where each of its three terms comes from: x_i acts on its own x_hat directly,
 and on all of them through the mean and through the variance.
 
-x, x_hat, dy and dx are (batch, channels); all others (channels,).
+x, x_hat, dy and dx are (batch, channels); all others (channels,). A channel is
+a neuron of the chapter.
 """
 
 import numpy as np
@@ -105,7 +106,7 @@ def without_inv_std(dy, x_hat, inv_std, gamma):
     return gamma * (dy - dbeta / n - x_hat * dgamma / n), dgamma, dbeta
 
 
-@mistake(backward, "sums where dx needs means")
+@mistake(backward, "a dx with sums where it needs means")
 def sums(dy, x_hat, inv_std, gamma):
     """In dx, dbeta and dgamma are divided by n: each sample has one n-th part in the mean and in
     the variance."""
@@ -113,7 +114,7 @@ def sums(dy, x_hat, inv_std, gamma):
     return gamma * inv_std * (dy - dbeta - x_hat * dgamma), dgamma, dbeta
 
 
-@mistake(backward, "means in the place of dgamma and dbeta")
+@mistake(backward, "a mean in the place of each sum")
 def means(dy, x_hat, inv_std, gamma):
     """The gradients of gamma and beta are sums over the batch: dy has each sample's share of the
     mean loss already."""

@@ -13,7 +13,8 @@ In evaluation it uses the running ones, and the batch does not matter:
 
     y = gamma (x - running_mean) / sqrt(running_var + epsilon) + beta
 
-x is (batch, channels); the statistics, gamma and beta are (channels,).
+x is (batch, channels); the statistics, gamma and beta are (channels,). A
+channel is a neuron of the chapter.
 """
 
 import numpy as np
@@ -70,6 +71,15 @@ def biased(running_mean, running_var, x, m):
     mean. n / (n - 1) makes up for that."""
     new_mean, _ = update(running_mean, running_var, x, m)
     return new_mean, m * running_var + (1 - m) * x.var(axis=0)
+
+
+@mistake(update, "a running variance that is corrected twice")
+def corrected_twice(running_mean, running_var, x, m):
+    """ddof=1 divides by n - 1 already, and you multiply by n / (n - 1) besides. Do one of the
+    two."""
+    new_mean, _ = update(running_mean, running_var, x, m)
+    var = x.var(axis=0, ddof=1) * len(x) / (len(x) - 1)
+    return new_mean, m * running_var + (1 - m) * var
 
 
 @mistake(update, "the statistics of the last batch alone")

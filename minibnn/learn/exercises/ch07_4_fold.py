@@ -5,15 +5,17 @@ K signs:
 
     gamma (a - mean) / std + beta >= 0          with std > 0
 
-Turn this into a comparison with a whole number. For one channel, return
-(threshold, falling):
+(std is the chapter's sigma.) Turn this into a comparison with a whole number.
+For one channel, a neuron of the chapter, return (threshold, falling):
 
     falling is False:   the bit is +1 exactly if a >= threshold
     falling is True:    the bit is +1 exactly if a <= threshold
 
 Sums of K signs are -K, -K + 2, ..., K. The threshold has to be one of these:
 the end of the sums that give +1. If all sums give +1, return (-K - 1, False);
-if none does, (K + 1, False). If gamma is 0 it is one of these two.
+if none does, (K + 1, False). If gamma is 0 it is one of these two. Mind these
+ends if you start from the chapter's `fold`: there falling is gamma < 0 in
+every case, and where all sums give +1 the threshold may be the last of them.
 
 sign(0) = +1.
 """
@@ -86,6 +88,19 @@ def forgets_gamma(gamma, beta, mean, std, K):
         return (-K - 1, False) if beta >= 0 else (K + 1, False)
     tau = mean - beta * std / gamma
     return _kept(lambda a: a >= tau, K, False)
+
+
+@mistake(fold, "a fold with the ends of the chapter's")
+def chapter_ends(gamma, beta, mean, std, K):
+    """Its bits are right, but two cases are asked for in another form here: if all sums give +1,
+    (-K - 1, False), and if none does, (K + 1, False), whatever the sign of gamma."""
+    if gamma == 0:
+        return (-K - 1 if beta >= 0 else K + 1), False
+    tau = mean - beta * std / gamma
+    sums = range(-K, K + 1, 2)
+    if gamma > 0:
+        return min((a for a in sums if a >= tau), default=K + 1), False
+    return max((a for a in sums if a <= tau), default=-K - 1), True
 
 
 @mistake(fold, "a fold in which sign(0) is -1")

@@ -35,7 +35,7 @@ def told_apart(a, b, limit):
 
 # ---- the learner's file ends here ------------------------------------------------------------
 
-from minibnn.learn.author import Probe, mistake, parts
+from minibnn.learn.author import Agrees, mistake, parts
 
 HINTS = [
     "q is np.var(a, ddof=1) / len(a): the square of the standard error.",
@@ -47,20 +47,23 @@ A, B = np.array([0.90, 0.92, 0.91, 0.94]), np.array([0.85, 0.93, 0.88])
 C, D = np.array([0.70, 0.71]), np.array([0.80, 0.82, 0.81, 0.83, 0.79])
 
 
-def _verdicts(function):
-    # Numbers for the verdicts, so that a wrong type is not taken for a wrong answer.
-    return {
-        "b better than a": float(function(C, D, lambda f: 3.0)),
-        "a better than b": float(function(D, C, lambda f: 3.0)),
-        "within the limit": float(function(A, B, lambda f: 3.0)),
-        "a limit that depends on f": float(function(A, B, lambda f: 5.0 - f)),
-        "beyond a small limit": float(function(A, B, lambda f: 0.5)),
-    }
+def always_3(f):
+    return 3.0
 
 
+def always_half(f):
+    return 0.5
+
+
+def five_minus_f(f):
+    return 5.0 - f
+
+
+VERDICTS = [(C, D, always_3), (D, C, always_3), (A, B, always_3), (A, B, five_minus_f),
+            (A, B, always_half)]  # fmt: skip
 CHECKS = [
     *parts(welch, [(A, B), (C, D), (D, A)], "t f", points=2),
-    Probe(told_apart, _verdicts, "told apart"),
+    Agrees(told_apart, VERDICTS, "told apart"),
 ]
 
 
@@ -82,7 +85,7 @@ def added(a, b):
     return (np.mean(a) - np.mean(b)) / (np.sqrt(q_a) + np.sqrt(q_b)), f
 
 
-@mistake(welch, "Student's degrees of freedom")
+@mistake(welch, "a test with Student's degrees of freedom")
 def student(a, b):
     """n_a + n_b - 2 assumes that both methods have the same spread. Welch's f does not: if one of
     them has most of the spread, hardly more than its own runs count."""

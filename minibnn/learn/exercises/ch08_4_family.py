@@ -9,6 +9,9 @@ independent, the chance of at least one false alarm in the table is
 
     1 - (1 - share)^pairs
 
+(The pairs of a table share entries, so they are not quite independent, and the
+chapter measures less.)
+
 Bonferroni's correction gives each pair an equal part of the whole: with 5 %
 for the family, each pair may have 5 % / pairs.
 
@@ -59,6 +62,8 @@ P = np.array([
     [0.2, 0.5, 0.001, 1.0],
 ])  # fmt: skip
 
+EDGE = np.array([[1.0, 0.25, 0.5], [0.25, 1.0, 0.125], [0.5, 0.125, 1.0]])
+
 
 def _found(function):
     """As texts: the lists differ in length."""
@@ -66,6 +71,9 @@ def _found(function):
         "family of 5 %": str([tuple(map(int, pair)) for pair in function(P, 0.05)]),
         "family of 20 %": str([tuple(map(int, pair)) for pair in function(P, 0.2)]),
         "three entries, 5 %": str([tuple(map(int, pair)) for pair in function(P[:3, :3], 0.05)]),
+        "p[0, 1] = 0.25, p[0, 2] = 0.5, p[1, 2] = 0.125, family of 75 %": str(
+            [tuple(map(int, pair)) for pair in function(EDGE, 0.75)]
+        ),
     }
 
 
@@ -95,7 +103,7 @@ def with_favourite(k):
     return k - 1
 
 
-@mistake(chance_of_an_alarm, "chances that are added up")
+@mistake(chance_of_an_alarm, "a sum of the chances")
 def added(k, share):
     """The sum is an upper bound, which Bonferroni uses, and with many pairs it exceeds 1. The
     chance itself is one minus the chance that no pair alarms."""
@@ -127,6 +135,19 @@ def by_entries(p, family):
     return [(i, j) for i, j in combinations(range(k), 2) if p[i, j] <= family / k]
 
 
+@mistake(pairs_apart, "a list that leaves out a p exactly at its share")
+def below_share(p, family):
+    """Told apart are the pairs whose p is *at most* the share: <=, not <."""
+    share = family / number_of_pairs(len(p))
+    return [pair for pair in combinations(range(len(p)), 2) if p[pair] < share]
+
+
+@mistake(pairs_apart, "a list of the pairs with the larger number first")
+def swapped(p, family):
+    """(2, 0) is the pair (0, 2). Write each with i < j."""
+    return sorted((j, i) for i, j in pairs_apart(p, family))
+
+
 @mistake(pairs_apart, "the pairs that are tied")
 def tied(p, family):
     """A small p tells a pair apart; these are the others."""
@@ -134,7 +155,7 @@ def tied(p, family):
     return [pair for pair in combinations(range(len(p)), 2) if pair not in apart]
 
 
-@mistake(pairs_apart, "each pair in both orders")
+@mistake(pairs_apart, "a list of each pair in both orders")
 def both_orders(p, family):
     """(0, 2) and (2, 0) are the same pair. Keep those with i < j."""
     found = pairs_apart(p, family)

@@ -80,7 +80,7 @@ def not_random(n, count, rng):
     return np.arange(n - count), np.arange(n - count, n)
 
 
-@mistake(split, "training on everything")
+@mistake(split, "a split that trains on everything")
 def everything(n, count, rng):
     """The held-out samples are also among those to train on. Leave them out."""
     return np.arange(n), np.sort(rng.permutation(n)[:count])
