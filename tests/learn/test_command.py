@@ -41,7 +41,7 @@ def test_the_way_through_an_exercise(learn, mine):
     code, out, _ = learn()
     assert code == 0
     assert "next: python -m minibnn learn start 1.1\n" in out
-    assert all(f"  {e.id}  {e.title[:40]}" in out for e in exercises())
+    assert all(f"  {e.id:<5}{e.title[:40]}" in out for e in exercises())
 
     assert learn("start", "1.2")[0] == 0
     assert "return ...  # TODO: the first equation" in mine.read_text()
