@@ -11,7 +11,9 @@ times as fast.
     limit(f)              what it can never pass, however fast the part
                           becomes; math.inf if the part is everything
     needed(f, wanted)     the s that makes the whole step `wanted` times as
-                          fast; math.inf if no s does
+                          fast, for 0 < f and 1 < wanted; math.inf if no s
+                          does, and at the limit itself, which only a part
+                          that takes no time at all would reach
 
 And with several parts: `times` are the milliseconds of the parts, `factors`
 how many times as fast each becomes. shares_after(times, factors) is an
