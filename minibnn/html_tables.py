@@ -12,6 +12,8 @@ from collections.abc import Iterable, Sequence
 __all__ = ["html_line", "html_report", "html_table"]
 
 _RULE = "border-bottom: 1px solid"  # in the colour of the text
+_CELL = "vertical-align: top; padding: 0.2em 0.5em"
+_SENTENCE = 24  # characters; a longer cell is prose
 
 
 def html_report(*parts: str) -> str:
@@ -52,17 +54,21 @@ def html_table(
         parts.append(_row("td", row, left, _RULE if total and i == len(rows) else ""))
     body = "".join(parts[1:])
     foot = _row("th", total, left, "") if total else ""
+    # The frame scrolls where the table is too wide for the screen.
     return (
-        '<table style="border-collapse: collapse">'
-        f"<thead>{parts[0]}</thead><tbody>{body}{foot}</tbody></table>"
+        '<div style="overflow-x: auto"><table style="border-collapse: collapse">'
+        f"<thead>{parts[0]}</thead><tbody>{body}{foot}</tbody></table></div>"
     )
 
 
 def _row(tag: str, cells: Sequence[object], left: set[int], rule: str) -> str:
     styled = []
     for i, cell in enumerate(cells):
-        align = "left" if i in left else "right"
-        styled.append(f'<{tag} style="text-align: {align}">{_text(str(cell))}</{tag}>')
+        text = _text(str(cell))
+        style = f"text-align: {'left' if i in left else 'right'}; {_CELL}"
+        if len(text) > _SENTENCE:
+            style += "; min-width: 12em"  # or a narrow screen gives each word a line
+        styled.append(f'<{tag} style="{style}">{text}</{tag}>')
     return f'<tr style="{rule}">{"".join(styled)}</tr>' if rule else f"<tr>{''.join(styled)}</tr>"
 
 
