@@ -41,7 +41,7 @@ def test_another_wrong_answer_has_no_name(grader):
 
 def test_a_function_that_is_missing_or_no_function_is_told(grader):
     first, second = lines(grader, logit=3)
-    assert first.details.startswith("There is no function logistic any more.")
+    assert first.details.startswith("There is no function logistic here.")
     assert second.details.startswith("logit is no function any more")
     assert not first.done
 
