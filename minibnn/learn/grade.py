@@ -113,7 +113,7 @@ class Grader:
     def _missing(self, name: str, found: Any) -> str:
         what = "function" if isinstance(self.references[name], FunctionType) else "class"
         if found is None:
-            return f"There is no {what} {name} here. Give it the name that it has in the starter file."
+            return f"There is no {what} {name} here. Give it its name from the starter file."
         return f"{name} is no {what} any more: another line of the file gives it a value."
 
 
