@@ -6,7 +6,7 @@ import os
 import signal
 import sys
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from contextlib import suppress
 from pathlib import Path
 from types import ModuleType
@@ -93,6 +93,18 @@ def forget_launches() -> None:
 @pytest.fixture
 def rng() -> np.random.Generator:
     return np.random.default_rng(7)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_make_collect_report(
+    collector: pytest.Collector,
+) -> Generator[None, pytest.CollectReport, pytest.CollectReport]:
+    """A module of minibnn may need a package that is not there; a file of tests may not."""
+    collector.config.option.doctest_ignore_import_errors = False
+    try:
+        return (yield)
+    finally:
+        collector.config.option.doctest_ignore_import_errors = True
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
