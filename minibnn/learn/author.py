@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import inspect
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -488,7 +489,8 @@ class CatchesMutants(Check):
     """The learner's test passes with the right implementation, and fails with each mutant.
 
     The points are divided among the mutants. If the right implementation does not pass there are
-    none: a test that always fails catches every mutant.
+    none: a test that always fails catches every mutant. One that never calls what it is given is
+    told so.
 
     Args:
         function: the test in the reference solution; it is given an implementation and raises.
@@ -511,10 +513,16 @@ class CatchesMutants(Check):
 
     def outcome(self, function: Callable[..., Any]) -> Outcome:
         """Whether the test passes, for the right implementation and for each mutant."""
-        return {
-            name: self.verdict(function, code)
-            for name, code in {"right": self.right, **self.mutants}.items()
-        }
+        calls: list[bool] = []
+
+        @functools.wraps(self.right)
+        def right(*arguments: Any, **named: Any) -> Any:
+            calls.append(True)
+            return self.right(*arguments, **named)
+
+        codes: dict[str, Callable[..., Any]] = {"right": right, **self.mutants}
+        verdicts = {name: self.verdict(function, code) for name, code in codes.items()}
+        return {"called": bool(calls), **verdicts}
 
     @staticmethod
     def verdict(function: Callable[..., Any], code: Callable[..., Any]) -> Verdict:
@@ -535,7 +543,14 @@ class CatchesMutants(Check):
         """What the test does to the right implementation, or which mutants it misses."""
         if not got["right"].passes:
             return f"The right implementation does not pass your test:\n{got['right'].why}"
+        if not got["called"]:
+            (given,) = names_of_arguments(self.function, 1)
+            return f"Your test never calls {given}, so nothing that is wrong in it can show."
         missed = [name for name in self.mutants if got[name].passes]
         lines = "\n".join(f"  - {name}" for name in missed)
-        count = f"{len(self.mutants) - len(missed)} of {len(self.mutants)}"
-        return f"It catches {count} wrong implementations. These pass your test:\n{lines}"
+        caught = len(self.mutants) - len(missed)
+        silent = "\nA comparison that is printed or returned raises no error: assert it."
+        return (
+            f"It catches {caught} of {len(self.mutants)} wrong implementations. "
+            f"These pass your test:\n{lines}{silent * (not caught)}"
+        )

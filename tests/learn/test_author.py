@@ -200,6 +200,21 @@ def test_mutants():
         2, "It catches 1 of 2 wrong implementations. These pass your test:\n  - the square",
     )  # fmt: skip
 
+    def silent(f):
+        return f(2) == 4 and f(3) == 6
+
+    points, words = told(check, silent)
+    assert (points, words.splitlines()[-1]) == (
+        0, "A comparison that is printed or returned raises no error: assert it.",
+    )  # fmt: skip
+
+    def idle(function):
+        assert double(2) == 4
+
+    assert told(check, idle) == (
+        0, "Your test never calls f, so nothing that is wrong in it can show.",
+    )  # fmt: skip
+
     def always(f):
         raise AssertionError
 

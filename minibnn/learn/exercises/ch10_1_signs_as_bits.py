@@ -10,8 +10,8 @@ of signs is no multiple of 8, fill up the last byte of each row with zeros.
 Then the way back. It has to be told how many signs a row has, since the
 bytes do not know.
 
-x is (rows, n), of +1.0 and -1.0. The bytes are (rows, bytes) of uint8, with
-as few bytes as hold n bits.
+x is (rows, n), of +1.0 and -1.0. The bytes (or octets) are (rows, bytes) of
+uint8, with as few bytes as hold n bits.
 """
 
 import numpy as np
@@ -32,7 +32,7 @@ def unpack_signs(octets, n):
 
 # ---- the learner's file ends here ------------------------------------------------------------
 
-from minibnn.learn.author import Agrees, mistake
+from minibnn.learn.author import Agrees, Probe, mistake
 
 HINTS = [
     "np.packbits takes an array of bits, such as x > 0, and has the arguments axis and bitorder. "
@@ -45,12 +45,19 @@ HINTS = [
 ]
 
 _rng = np.random.default_rng(101)
-WHOLE, RAGGED = (_rng.choice([-1.0, 1.0], size=size) for size in ((2, 8), (3, 11)))
+WHOLE, RAGGED = (_rng.choice([-1.0, 1.0], size=size) for size in ((2, 16), (3, 11)))
 LONG = _rng.choice([-1.0, 1.0], size=(2, 21))
 BYTES = [(_rng.integers(256, size=(2, 1), dtype=np.uint8), 8),
          (_rng.integers(256, size=(2, 3), dtype=np.uint8), 19)]  # fmt: skip
+
+
+def _type(pack):
+    return {"the type of the bytes": str(np.asarray(pack(WHOLE)).dtype)}
+
+
 CHECKS = [
     Agrees(pack_signs, [WHOLE], "whole bytes"),
+    Probe(pack_signs, _type, "bytes, and no larger numbers"),
     Agrees(pack_signs, [RAGGED, LONG], "rows that end in the middle of a byte"),
     Agrees(unpack_signs, BYTES, "the way back"),
 ]
@@ -88,6 +95,14 @@ def flat(x):
 def nonzero(x):
     """np.packbits takes everything that is not 0 as a 1, also -1. Give it bits: x > 0."""
     return np.packbits(x.astype(np.int64), axis=1, bitorder="little")
+
+
+@mistake(pack_signs, "a packing into words")
+def words(x):
+    """These are words of 64 bits, as in the chapter. The exercise wants bytes, and no more of them
+    than hold the signs of a row."""
+    octets = np.packbits(x > 0, axis=1, bitorder="little")
+    return np.pad(octets, ((0, 0), (0, -octets.shape[1] % 8))).view("<u8")
 
 
 @mistake(unpack_signs, "the bits, not the signs")

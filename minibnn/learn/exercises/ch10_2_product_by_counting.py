@@ -9,9 +9,10 @@ place, is
 Use no multiplication of signs, and do not unpack: take the exclusive or of
 the bytes, a ^ b, and count its 1s.
 
-Count them with a table of the 1s in each of the 256 bytes. First make such a
-table, as a list or an array. For the rest, `TABLE` is given. (np.bitwise_count
-does the same, and a small processor needs the table.)
+Count them with a table of the 1s in each number of so many bits. First make
+such tables, as lists or arrays: that of 2 bits is [0, 1, 1, 2], for the
+numbers 0, 1, 2 and 3. For the rest, `TABLE` is given, the one of 8 bits.
+(np.bitwise_count does the same, and a small processor needs the table.)
 
 The vectors may be long, so d may be more than 255; and the product may be
 negative. NumPy's unsigned integers wrap around at both ends: return an int.
@@ -20,9 +21,9 @@ negative. NumPy's unsigned integers wrap around at both ends: return an int.
 import numpy as np
 
 
-def table_of_counts():
-    """The numbers of 1s in the bytes 0 to 255, in this order."""
-    return [bin(byte).count("1") for byte in range(256)]  # hole: 256 numbers
+def table_of_counts(bits):
+    """How many 1s each number of so many bits has, in the order of the numbers."""
+    return [bin(i).count("1") for i in range(2**bits)]  # hole: a count for each number
 
 
 TABLE = np.array([0, 1], dtype=np.uint8)
@@ -48,7 +49,8 @@ def product(a, b, n):
 from minibnn.learn.author import Agrees, Probe, mistake
 
 HINTS = [
-    "The number of 1s of a whole number i is i.bit_count(), or bin(i).count('1').",
+    "The number of 1s of a whole number i is i.bit_count(), or bin(i).count('1'). There are "
+    "2**bits numbers of so many bits, from 0 on.",
     "TABLE[octets] looks up all bytes at once: an array of counts, of the shape of octets.",
     "Add the counts up: TABLE[octets].sum(). Make an int of the sum, since it is unsigned, and the "
     "next step may go below zero.",
@@ -58,11 +60,20 @@ HINTS = [
 _rng = np.random.default_rng(102)
 
 
+class _Packed(np.ndarray):
+    """Bytes that np.unpackbits refuses."""
+
+    def __array_function__(self, func, types, args, kwargs):
+        if func is np.unpackbits:
+            raise ValueError("np.unpackbits: do not unpack, count the 1s of a ^ b in their bytes")
+        return super().__array_function__(func, types, args, kwargs)
+
+
 def _packed(n, share=0.5):
     """Two packed vectors of n signs; this share of them differs, about."""
     a = _rng.random(n) < 0.5
     b = a ^ (_rng.random(n) < share)
-    return np.packbits(a, bitorder="little"), np.packbits(b, bitorder="little"), n
+    return *(np.packbits(v, bitorder="little").view(_Packed) for v in (a, b)), n
 
 
 def _below_zero(count):
@@ -72,7 +83,7 @@ def _below_zero(count):
 
 OCTETS = [np.array([0, 1, 3, 255, 128], np.uint8), _rng.integers(256, size=90, dtype=np.uint8)]
 CHECKS = [
-    Agrees(table_of_counts, [()], "the table"),
+    Agrees(table_of_counts, [2, 4, 8, 9], "the table"),
     Agrees(count_ones, OCTETS, "counting"),
     Probe(count_ones, _below_zero, "a count that can be subtracted"),
     Agrees(product, [_packed(16, 0.2), _packed(24, 0.7)], "products of whole bytes"),
@@ -81,22 +92,28 @@ CHECKS = [
 
 
 @mistake(table_of_counts, "a table of the lengths of the numbers")
-def lengths():
+def lengths(bits):
     """It has the number of bits that are needed to write the number, zeros included. Count the 1s
     alone: 4 is 100, which has one."""
-    return [byte.bit_length() for byte in range(256)]
+    return [i.bit_length() for i in range(2**bits)]
 
 
-@mistake(table_of_counts, "a table without 255")
-def too_short():
-    """range(255) ends at 254. A byte has 256 values."""
-    return [bin(byte).count("1") for byte in range(255)]
+@mistake(table_of_counts, "a table without its last number")
+def too_short(bits):
+    """range(255) ends at 254. A byte has 256 values, and so many bits have 2**bits."""
+    return [bin(i).count("1") for i in range(2**bits - 1)]
+
+
+@mistake(table_of_counts, "a table of bytes, however many bits there are")
+def always_bytes(bits):
+    """It has 256 numbers, which is right for 8 bits. For others there are 2**bits."""
+    return TABLE
 
 
 @mistake(table_of_counts, "a table of zeros")
-def zeros_of_bytes():
-    """It counts the 0s of each byte, 8 minus the 1s."""
-    return [8 - bin(byte).count("1") for byte in range(256)]
+def zeros_of_numbers(bits):
+    """It counts the 0s of each number, the bits minus the 1s."""
+    return [bits - bin(i).count("1") for i in range(2**bits)]
 
 
 @mistake(count_ones, "the number of bytes that are not 0")
@@ -113,8 +130,8 @@ def sum_of_bytes(octets):
 
 @mistake(count_ones, "a count of eight bits")
 def eight_bits(octets):
-    """The counts are added up in uint8, which begins again at 0 after 255. Let sum choose its
-    own type, or give it dtype=np.int64."""
+    """The counts are added up in uint8, which begins again at 0 after 255. Write
+    TABLE[octets].sum(), which takes a larger type by itself."""
     return int(TABLE[octets].sum(dtype=np.uint8))
 
 

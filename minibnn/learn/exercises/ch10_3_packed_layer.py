@@ -82,6 +82,13 @@ def rows(W):
     return pack(W > 0)
 
 
+@mistake(packed_weights, "the rows of W, packed and then transposed")
+def rows_transposed(W):
+    """It transposes too late: each byte already holds signs of one row of W. Transpose first, then
+    pack."""
+    return pack(W > 0).T
+
+
 @mistake(packed_weights, "the packed weights, transposed")
 def transposed(W):
     """It has the right bits, but a column for each output. packed_dense needs a row for each."""
@@ -139,6 +146,20 @@ def by_and(x, weights, n):
     a = pack(x > 0)
     both = np.bitwise_count(a[:, None, :] & weights).sum(axis=-1, dtype=np.int64)
     return n - 2 * both
+
+
+@mistake(packed_dense, "a layer in which all signs of x are +1")
+def all_plus(x, weights, n):
+    """np.packbits and bool take -1 for a 1, since it is not 0. Make bits first: x > 0."""
+    return packed_dense(np.ones(x.shape), weights, n)
+
+
+@mistake(packed_dense, "a layer with sums of eight bits")
+def sums_of_eight_bits(x, weights, n):
+    """In uint8 no sum can be negative, so -2 becomes 254, and n may not be more than 255. Add the
+    counts up in a signed type: dtype=np.int64."""
+    a = pack(x > 0)
+    return n - 2 * np.bitwise_count(a[:, None, :] ^ weights).sum(axis=-1, dtype=np.uint8)
 
 
 @mistake(packed_dense, "a layer with counts of eight bits")

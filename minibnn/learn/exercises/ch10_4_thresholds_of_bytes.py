@@ -59,19 +59,23 @@ HINTS = [
 _rng = np.random.default_rng(104)
 _W = _rng.choice([-1.0, 1.0], size=9, p=[0.3, 0.7])
 _V = _rng.choice([-1.0, 1.0], size=12, p=[0.7, 0.3])
+_ONES = np.ones(4)
 _EVEN = np.array([1.0, 1.0, 1.0, -1.0, 1.0, -1.0])  # the sum is 2
 PIXELS = [(np.array([200, 100, 7], np.uint8), np.array([1.0, 1.0, -1.0])),
           (np.array([0, 250, 9, 30], np.uint8), np.array([1.0, -1.0, -1.0, 1.0])),
           (_rng.integers(256, size=40, dtype=np.uint8), _rng.choice([-1.0, 1.0], size=40))
           ]  # fmt: skip
-RISING = [(_W, 1.5, 0.3, 0.7, 2.0), (_V, 0.5, -0.4, -1.3, 1.2)]
-FALLING = [(_W, -1.5, 0.3, 0.7, 2.0), (_V, -0.5, -0.4, 1.3, 1.2)]
-EXACT = [(_EVEN, 1.0, 0.0, 2.0, 3.0), (_EVEN, -1.0, 0.0, 2.0, 3.0), (_EVEN, 2.0, 2.0, 4.0, 4.0)]
+# Limits with fractions below and above .5, and limits below 0: so each way to round shows.
+RISING = [(_W, 1.5, 0.3, 0.7, 2.0), (_V, 0.5, -0.4, -1.3, 1.2), (_ONES, 2.0, 0.3, 0.9, 1.6)]
+FALLING = [(_W, -1.5, 0.3, 0.7, 2.0), (_V, -0.5, -0.4, 1.3, 1.2), (_ONES, -2.0, 0.3, 0.9, 1.6)]
+MET_RISING = [(_EVEN, 1.0, 0.0, 2.0, 3.0), (_EVEN, 2.0, 2.0, 4.0, 4.0)]
+MET_FALLING = [(_EVEN, -1.0, 0.0, 2.0, 3.0), (_EVEN, -2.0, 2.0, -4.0, 4.0), FALLING[2]]
 CHECKS = [
     Agrees(sum_of_bytes, PIXELS, "the sum of bytes"),
     Agrees(threshold_of_bytes, RISING, "positive gamma"),
     Agrees(threshold_of_bytes, FALLING, "negative gamma"),
-    Agrees(threshold_of_bytes, EXACT, "sums that meet the threshold exactly"),
+    Agrees(threshold_of_bytes, MET_RISING, "positive gamma, a sum that meets the limit exactly"),
+    Agrees(threshold_of_bytes, MET_FALLING, "negative gamma, a sum that meets the limit exactly"),
 ]
 
 
@@ -146,17 +150,62 @@ def forgets_gamma(w, gamma, beta, mean, std):
     return ceil((mean - beta * std / gamma + w.sum()) * 255 / 2), False
 
 
+def _limit(w, gamma, beta, mean, std):
+    return (mean - beta * std / gamma + w.sum()) * 255 / 2
+
+
+@mistake(threshold_of_bytes, "a threshold of z")
+def unscaled(w, gamma, beta, mean, std):
+    """This is what z is compared with. Write z with a, then solve the inequality for a."""
+    return threshold_of_bytes(np.zeros(1), gamma, beta * 2 / 255, mean * 2 / 255, std)
+
+
+@mistake(threshold_of_bytes, "a threshold without std")
+def without_std(w, gamma, beta, mean, std):
+    """It leaves std out: solved for z, the condition is z >= mean - beta std / gamma, for a
+    positive gamma."""
+    return threshold_of_bytes(w, gamma, beta, mean, 1.0)
+
+
+@mistake(threshold_of_bytes, "a threshold with rising and falling swapped")
+def swapped(w, gamma, beta, mean, std):
+    """The number is right. A positive gamma makes a rising comparison, a >= threshold, and there
+    falling is False."""
+    threshold, falling = threshold_of_bytes(w, gamma, beta, mean, std)
+    return threshold, not falling
+
+
+@mistake(threshold_of_bytes, "a threshold that is rounded down")
+def down(w, gamma, beta, mean, std):
+    """a >= 3.2 holds from 4 on, not from 3: a rising threshold is rounded up, also below 0."""
+    return floor(_limit(w, gamma, beta, mean, std)), gamma < 0
+
+
+@mistake(threshold_of_bytes, "a threshold that is rounded up")
+def up(w, gamma, beta, mean, std):
+    """a <= 3.7 holds up to 3, not 4: a falling threshold is rounded down, also below 0."""
+    return ceil(_limit(w, gamma, beta, mean, std)), gamma < 0
+
+
 @mistake(threshold_of_bytes, "a threshold that is rounded to the nearest number")
 def nearest(w, gamma, beta, mean, std):
-    """a >= 3.2 holds from 4 on, not from 3. A rising threshold is rounded up, a falling one
-    down."""
-    return round((mean - beta * std / gamma + w.sum()) * 255 / 2), gamma < 0
+    """a >= 3.2 holds from 4 on, not from 3, and a <= 3.7 holds up to 3, not 4. A rising threshold
+    is rounded up, a falling one down."""
+    return round(_limit(w, gamma, beta, mean, std)), gamma < 0
+
+
+@mistake(threshold_of_bytes, "a threshold that is cut towards zero")
+def towards_zero(w, gamma, beta, mean, std):
+    """Without its fraction a positive number is rounded down, and a negative one up. Round a
+    rising threshold up and a falling one down, whatever its sign: ceil and floor."""
+    return int(_limit(w, gamma, beta, mean, std)), gamma < 0
 
 
 @mistake(threshold_of_bytes, "a threshold in which sign(0) is -1")
 def strict(w, gamma, beta, mean, std):
-    """A sum that meets the threshold exactly gives 0, and belongs to +1: >=, not >."""
-    limit = (mean - beta * std / gamma + w.sum()) * 255 / 2
+    """sign(0) = +1: a sum that meets the limit exactly belongs to +1. So a rising comparison is
+    >=, not >, and a falling one is <=, not <."""
+    limit = _limit(w, gamma, beta, mean, std)
     return (ceil(limit) - 1, True) if gamma < 0 else (floor(limit) + 1, False)
 
 

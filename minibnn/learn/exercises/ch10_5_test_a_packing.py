@@ -45,17 +45,20 @@ HINTS = [
 ]
 
 
-def right_product(x, w):
-    """What has to pass."""
-    return int(x @ w)
-
-
 def _octets(x, order="little"):
     return np.packbits(x > 0, bitorder=order)
 
 
 def _differences(a, b):
     return int(np.bitwise_count(a ^ b).sum(dtype=np.int64))
+
+
+def right_product(x, w):
+    """What has to pass."""
+    others = [v for v in np.concatenate([x, w], axis=None).tolist() if v not in (-1, 1)]
+    if others:
+        raise ValueError(f"x and w have to be +1 and -1; yours has {others[0]:g}.")
+    return len(x) - 2 * _differences(_octets(x), _octets(w))
 
 
 CHECKS = [CatchesMutants(check_product, right_product, "your test, tested", points=8)]
@@ -128,6 +131,20 @@ def short_vectors(product):
     _try(product, (1, 7, 8, 63, 64), lambda x, w: [(x, w), (x, x), (x, -x)])
 
 
+@mistake(check_product, "a test in which no count is above 255")
+def small_counts(product):
+    """No vectors here differ in more than 255 places, so a count of eight bits is enough. Take
+    longer ones, and product(x, -x)."""
+    _try(product, range(1, 150), lambda x, w: [(x, w), (x, x), (x, -x)])
+
+
+@mistake(check_product, "a test of random vectors that are not long")
+def short_random(product):
+    """Random vectors differ in about half of their places: here in no more than 255, and in no
+    word everywhere. Take longer ones, and product(x, -x)."""
+    _try(product, (1, 7, 8, 63, 64, 65, 128), lambda x, w: [(x, w)])
+
+
 @mistake(check_product, "a test of equal vectors only")
 def equal_only(product):
     """Two equal vectors differ nowhere, so the count is 0, and nothing that goes wrong with counts
@@ -152,7 +169,8 @@ def constants_only(product):
         assert product(x, -x) == -n
 
 
-@mistake(check_product, "a test that compares nothing")
+@mistake(check_product, "a test that lets everything pass")
 def nothing(product):
-    """It calls the function, and whatever comes back is fine. Compare with x @ w."""
-    _try(lambda x, w: (product(x, w), x @ w)[1], (7, 64, 65), lambda x, w: [(x, w)])
+    """It calls product, and no wrong one makes it raise an error. Compare with x @ w, and assert
+    that both are equal."""
+    product(np.ones(65), np.ones(65))
