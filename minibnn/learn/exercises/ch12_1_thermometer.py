@@ -8,8 +8,10 @@ B + 1 parts of equally many values. They are the quantiles at 1/(B+1),
 2/(B+1), ..., B/(B+1). x_train is (n, features); the thresholds are
 (features, B), and those of a feature rise.
 
-Then the code. x is (n, features), and the signs are (n, features * B): first
-the B signs of feature 0, then those of feature 1, and so on.
+Then the code: first the B signs of feature 0, then those of feature 1, and so
+on. For x of shape (n, features) the signs are (n, features * B). A device has
+one sample at a time, so x may also be (features,). Then the signs are
+(features * B,).
 """
 
 import numpy as np
@@ -24,10 +26,10 @@ def thresholds(x_train, B):
 
 
 def thermometer(x, t):
-    """The signs, shape (n, features * B), for thresholds t of shape (features, B)."""
+    """The signs, (n, features * B) or (features * B,), for thresholds (features, B)."""
     # hole: compare x[..., None] with t, and bring the result into shape
     signs = np.where(x[..., None] >= t, 1.0, -1.0)
-    return signs.reshape(len(x), -1)
+    return signs.reshape(*x.shape[:-1], -1)
     # end of hole
 
 
@@ -42,6 +44,8 @@ HINTS = [
     "x[..., None] has shape (n, features, 1) and t has (features, B), so x[..., None] >= t has "
     "shape (n, features, B). np.where makes signs of it, and .reshape(len(x), -1) puts the signs "
     "of each feature side by side.",
+    "For a single sample the result has one axis. x.shape[:-1] is (n,) for a batch and () for one "
+    "sample: .reshape(*x.shape[:-1], -1) is right for both.",
 ]
 
 _rng = np.random.default_rng(121)
@@ -50,7 +54,8 @@ _T = np.array([[-2.0, 0.0], [1.0, 5.0], [-8.0, -3.0]])
 _X = np.array([[-2.0, 4.0, -9.0], [-3.0, 5.0, -3.0], [0.0, 0.5, 7.0], [1.0, 1.0, -4.0]])
 CHECKS = [
     Agrees(thresholds, [(_TRAIN, 3), (_TRAIN[:, :2], 4)], "the thresholds", points=2),
-    Agrees(thermometer, [(_X, _T), (_X[:2, :2], _T[:2])], "the signs", points=2),
+    Agrees(thermometer, [(_X, _T), (_X[:2, :2], _T[:2])], "the signs"),
+    Agrees(thermometer, [(_X[0], _T), (_X[3, :2], _T[:2])], "the signs of one sample"),
 ]
 
 
@@ -90,23 +95,31 @@ def shared(x_train, B):
 def strict(x, t):
     """A number that equals a threshold has reached it, so its sign is +1. Whole numbers meet a
     threshold often."""
-    return np.where(x[..., None] > t, 1.0, -1.0).reshape(len(x), -1)
+    return np.where(x[..., None] > t, 1.0, -1.0).reshape(*x.shape[:-1], -1)
 
 
 @mistake(thermometer, "bits of 0 and 1")
 def zeros_and_ones(x, t):
     """A binary layer takes signs. A 0 would say nothing to any neuron; take -1."""
-    return (x[..., None] >= t).reshape(len(x), -1).astype(float)
+    return (x[..., None] >= t).reshape(*x.shape[:-1], -1).astype(float)
 
 
 @mistake(thermometer, "a code in the order of the thresholds")
 def by_threshold(x, t):
     """First come the first signs of all features, then the second ones. Each feature's signs have
     to be neighbours: the last axis before the reshape is that of the thresholds."""
-    return np.swapaxes(np.where(x[..., None] >= t, 1.0, -1.0), 1, 2).reshape(len(x), -1)
+    signs = np.where(x[..., None] >= t, 1.0, -1.0)
+    return np.swapaxes(signs, -1, -2).reshape(*x.shape[:-1], -1)
 
 
 @mistake(thermometer, "the thermometer upside down")
 def upside_down(x, t):
     """+1 is for a number that has *reached* the threshold. Here it is +1 below."""
-    return np.where(x[..., None] < t, 1.0, -1.0).reshape(len(x), -1)
+    return np.where(x[..., None] < t, 1.0, -1.0).reshape(*x.shape[:-1], -1)
+
+
+@mistake(thermometer, "a code for batches only")
+def batches_only(x, t):
+    """The shape begins with len(x). For a batch that is n, but for one sample it is the number of
+    features. Keep all axes of x but the last."""
+    return np.where(x[..., None] >= t, 1.0, -1.0).reshape(len(x), -1)

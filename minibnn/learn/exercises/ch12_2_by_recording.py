@@ -1,7 +1,7 @@
 """Split by recording
 
 Windows of the same recording are alike. So all windows of a recording belong
-into the same part: otherwise a network that has learnt recordings by heart
+in the same part: otherwise a network that has learnt recordings by heart
 looks good.
 
 `group` has for each window the number of its recording. Choose `count` of the
@@ -45,28 +45,42 @@ HINTS = [
     "arrays have in common, each once.",
 ]
 
-_GROUP = np.array([7, 7, 7, 3, 3, 12, 12, 12, 12, 5, 5, 20, 20, 20, 9, 9, 31, 31, 31, 3, 7])
+_GROUP = np.array(
+    [7, 7, 7, 30, 30, 12, 12, 12, 12, 15, 15, 20, 20, 20, 9, 9, 31, 31, 31, 30, 7]
+)  # seven recordings, and none of their numbers is below seven
 
 
 def _split(function):
-    rng = np.random.default_rng(122)
-    train, held_out = (np.asarray(part) for part in function(_GROUP, 3, rng))
-    again = np.asarray(function(_GROUP, 3, np.random.default_rng(5))[1])
+    """The first split that is wrong, or the last one."""
+    draws = [function(_GROUP, 3, np.random.default_rng(seed)) for seed in range(122, 142)]
+    held_out = {tuple(np.ravel(held).tolist()) for _, held in draws}
+    found = [_one(*map(np.asarray, draw), len(held_out) > 1) for draw in draws]
+    return next((one for one in found if one != _one(*_RIGHT, True)), found[-1])
+
+
+def _one(train, held_out, differ):
+    if train.dtype == bool or held_out.dtype == bool:
+        return {"the parts are": "masks"}
+    if not np.isin([*train, *held_out], np.arange(len(_GROUP))).all():
+        return {"the parts are": "numbers that some window does not have"}
+    train, held_out = train.astype(int), held_out.astype(int)
     both = np.intersect1d(_GROUP[train], _GROUP[held_out])
     return {
+        "the parts are": "numbers of windows",
         "recordings held out": float(np.unique(_GROUP[held_out]).size),
         "recordings to train on": float(np.unique(_GROUP[train]).size),
         "recordings in both": float(both.size),
         "windows in both": float(np.intersect1d(train, held_out).size),
         "windows in either": float(np.union1d(train, held_out).size),
         "both are sorted": float((np.diff(train) > 0).all() and (np.diff(held_out) > 0).all()),
-        "another generator, another split": float(not np.array_equal(held_out, again)),
+        "another generator, another split": float(differ),
     }
 
 
+_RIGHT = split(_GROUP, 3, np.random.default_rng(0))
 _TRAIN, _HELD = np.array([0, 1, 3, 5, 6, 16, 19]), np.array([2, 4, 7, 8, 20, 9])
 CHECKS = [
-    Probe(split, _split, "the split", points=3),
+    Probe(split, _split, "the split, drawn 20 times", points=3),
     Agrees(shared_recordings, [(_GROUP, _TRAIN, _HELD), (_GROUP, _TRAIN, np.array([9, 10, 14])),
                                (_GROUP, np.arange(10), np.arange(4, 9))], "the alarm"),
 ]  # fmt: skip
@@ -87,20 +101,45 @@ def count_of_windows(group, count, rng):
     return np.sort(order[count:]), np.sort(order[:count])
 
 
-@mistake(split, "a split that takes the last recordings")
+@mistake(split, "a split that does not depend on rng")
 def last(group, count, rng):
-    """The recordings with the largest numbers are held out, every time. They may be those of the
-    last day, or of one person. Draw them at random."""
+    """The same recordings are held out every time. If they are the first or the last ones, they may
+    be those of one day, or of one person. Draw them at random, by rng."""
     held = np.isin(group, np.unique(group)[-count:])
     return np.flatnonzero(~held), np.flatnonzero(held)
 
 
-@mistake(split, "a split of recordings drawn from the windows")
-def from_windows(group, count, rng):
-    """Recordings are drawn from `group`, where those with many windows appear many times, so
-    one may be drawn twice and fewer than `count` are held out. Take each once, by np.unique."""
-    held = np.isin(group, rng.permutation(group)[:count])
+@mistake(split, "a split in which a recording may be drawn twice")
+def drawn_twice(group, count, rng):
+    """Fewer than `count` recordings are then held out. rng.choice and rng.integers draw with
+    repetition, and in `group` itself a recording stands many times. np.unique(group) has each
+    once; permute that."""
+    held = np.isin(group, rng.choice(np.unique(group), count))
     return np.flatnonzero(~held), np.flatnonzero(held)
+
+
+@mistake(split, "a split that holds out nothing")
+def from_zero(group, count, rng):
+    """Are the numbers drawn 0, 1, 2 and so on? No recording here has one of these. Draw from
+    np.unique(group)."""
+    held = np.isin(group, rng.permutation(len(np.unique(group)))[:count])
+    return np.flatnonzero(~held), np.flatnonzero(held)
+
+
+@mistake(split, "a split into masks")
+def masks(group, count, rng):
+    """Masks say True or False for each window. Return the numbers of the windows: np.flatnonzero
+    gives those where a mask is True."""
+    held = np.isin(group, rng.permutation(np.unique(group))[:count])
+    return ~held, held
+
+
+@mistake(split, "a split into numbers that are not all windows")
+def of_recordings(group, count, rng):
+    """There are windows 0 to len(group) - 1, and some of the numbers returned lie outside. Are they
+    numbers of recordings? Find the windows that belong to them."""
+    order = rng.permutation(np.unique(group))
+    return np.sort(order[count:]), np.sort(order[:count])
 
 
 @mistake(split, "the two parts the wrong way round")

@@ -12,9 +12,7 @@ Behind it stands a code that asks whether a standardised feature has reached a
 threshold t. A device has no floats: it compares its readings, whole numbers,
 with whole numbers. So write `on_device`: the smallest whole number r for each
 feature so that x >= r is the same as (x - mean) / std >= t, for every whole
-number x. std is positive.
-
-    (x - mean) / std >= t     the same as     x >= mean + t std
+number x. std is positive. (An array of floats is fine if they are whole.)
 """
 
 import numpy as np
@@ -32,7 +30,7 @@ def prepare(x_train, x_test):
 
 def on_device(mean, std, t):
     """Whole numbers (features,), for mean, std and t of shape (features,)."""
-    return np.ceil(mean + t * std).astype(int)  # hole: for sums, chapter 7 rounded, too
+    return np.ceil(mean + t * std).astype(int)  # hole: chapter 7 also rounded its thresholds
 
 
 # ---- the learner's file ends here ------------------------------------------------------------
@@ -43,14 +41,15 @@ HINTS = [
     "x_train.mean(axis=0) and x_train.std(axis=0), and nothing from x_test. The same numbers are "
     "used for both parts.",
     "np.where(std > 0, std, 1) puts a 1 where the standard deviation is 0.",
+    "Multiply by std, and add the mean: (x - mean) / std >= t is the same as x >= mean + t std.",
     "A whole number has reached 4.2 if it has reached 5, and it has reached 4 if it has reached 4: "
     "that is np.ceil. .astype(int) makes whole numbers of floats.",
 ]
 
 _rng = np.random.default_rng(123)
-_TRAIN = np.round(_rng.normal([5, -40, 3], [2, 30, 0], (7, 3)))
-_TEST = np.round(_rng.normal([9, -90, 4], [3, 50, 1], (4, 3)))
-_CASES = [(_TRAIN, _TEST), (_TRAIN[:, :2], _TEST[:1, :2])]
+_TRAIN = np.round(_rng.normal([5, -40, 3, 0.5], [2, 30, 0, 0.3], (6, 4)), 1)
+_TEST = np.round(_rng.normal([9, -90, 4, 0.6], [3, 50, 1, 0.3], (4, 4)), 1)
+_CASES = [(_TRAIN, _TEST), (_TRAIN[:, :2], _TEST[:2, :2])]
 _MEAN = np.array([4.0, -3.5, 10.0, -7.0, 0.25, -20.0])
 _STD = np.array([2.0, 1.0, 0.5, 4.0, 1.5, 3.0])
 _T = np.array([0.5, 1.25, -1.0, 0.3, 0.0, 1.1])
@@ -67,6 +66,37 @@ def own(x_train, x_test):
     time, and no mean of those to come; and a sensor that has drifted would never show. Use the
     training part's numbers for both."""
     return prepare(x_train, x_train)[0], prepare(x_test, x_test)[0]
+
+
+@mistake(prepare, "a test part minus its own mean")
+def own_mean(x_train, x_test):
+    """The deviation is that of the training part, but the mean is not. A mean of the test part is
+    something that a device never has. Use the training part's numbers for both."""
+    new_train, new_test = prepare(x_train, x_test)
+    return new_train, new_test - new_test.mean(axis=0)
+
+
+@mistake(prepare, "a division by 0")
+def by_zero(x_train, x_test):
+    """A feature that is constant in the training part has a standard deviation of 0. Divide it by 1
+    instead."""
+    mean, std = x_train.mean(axis=0), x_train.std(axis=0)
+    return (x_train - mean) / std, (x_test - mean) / std
+
+
+@mistake(prepare, "a small number added to the deviation")
+def with_eps(x_train, x_test):
+    """It changes every feature a little, and makes huge numbers in the test part of one that is
+    constant in training. Only where the deviation is 0, divide by 1."""
+    mean, std = x_train.mean(axis=0), x_train.std(axis=0) + 1e-5
+    return (x_train - mean) / std, (x_test - mean) / std
+
+
+@mistake(prepare, "a deviation of at least 1")
+def at_least_one(x_train, x_test):
+    """A deviation of 0.3 became 1 here. Only one of exactly 0 is replaced."""
+    mean, std = x_train.mean(axis=0), np.maximum(x_train.std(axis=0), 1)
+    return (x_train - mean) / std, (x_test - mean) / std
 
 
 @mistake(prepare, "the statistics of both parts together")

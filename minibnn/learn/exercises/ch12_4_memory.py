@@ -14,11 +14,15 @@ inputs. How many bytes of flash does the network take?
 
 And how many bytes of RAM, while it computes? A layer reads bits and writes
 bits, so two buffers are enough, which change places. A buffer holds the bits
-in words of 32. The layers' inputs are the code and the hidden layers; the
-scores go elsewhere. With one hidden layer: the code in one buffer, the hidden
-bits in the other. With more, each buffer has the size of the largest of
+in words of 32. What has to be held is the code and the bits of each hidden
+layer, not the scores. With one hidden layer: the code in one buffer, the
+hidden bits in the other. With more, each buffer has the size of the largest of
 those that it has to hold: the first one holds the code, the second hidden
 layer, the fourth; the second one holds the first hidden layer, the third.
+
+(This is a simple count. The header that export_c writes also stores which
+feature each threshold belongs to, keeps small thresholds in one byte, and
+counts the scores in its RAM. So it states other numbers.)
 """
 
 from itertools import pairwise
@@ -65,7 +69,7 @@ HINTS = [
     "the size of a buffer.",
 ]
 
-NETS = [((9, 64, 3), 8), ((5, 40, 20, 4), 7), ((3, 33, 65, 10, 2), 11)]
+NETS = [((9, 64, 3), 8), ((5, 40, 20, 4), 7), ((3, 40, 72, 10, 4), 11), ((9, 20, 64, 3), 8)]
 CHECKS = [
     Agrees(words, [1, 31, 32, 33, 72, 0], "words"),
     Agrees(flash, NETS, "flash", points=3),
@@ -91,12 +95,12 @@ def in_bytes(bits):
     return -(-bits // 8)
 
 
-def _flash(sizes, B, bytes_of, *, code=True, last=False):
+def _flash(sizes, B, bytes_of, *, code=2, last=False):
     features, *hidden, classes = sizes
     layers = [features * B, *hidden, classes]
     weights = sum(bytes_of(a, b) for a, b in pairwise(layers))
     thresholds = 2 * (sum(hidden) + last * classes)
-    return 2 * features * B * code + weights + thresholds + 6 * classes
+    return code * features * B + weights + thresholds + 6 * classes
 
 
 @mistake(flash, "weights without spare bits")
@@ -136,7 +140,14 @@ def last_thresholds(sizes, B):
 def without_code(sizes, B):
     """The thresholds of the thermometer are missing. Without them the device cannot make bits of
     its readings."""
-    return _flash(sizes, B, lambda a, b: 4 * words(a) * b, code=False)
+    return _flash(sizes, B, lambda a, b: 4 * words(a) * b, code=0)
+
+
+@mistake(flash, "4 bytes for each threshold of the code")
+def with_features(sizes, B):
+    """minibnn's *file* also stores the feature that each threshold belongs to, in 2 bytes more.
+    Here each threshold takes 2 bytes."""
+    return _flash(sizes, B, lambda a, b: 4 * words(a) * b, code=4)
 
 
 @mistake(ram, "a buffer for every layer")
@@ -152,6 +163,14 @@ def both_largest(sizes, B):
     """It works, and wastes RAM: the largest of all is held by one of the two buffers only."""
     features, *hidden, _ = sizes
     return 8 * words(max(features * B, *hidden))
+
+
+@mistake(ram, "two buffers for the two largest")
+def two_largest(sizes, B):
+    """A buffer cannot choose what it holds: they change places after each layer. If the code and
+    the second hidden layer are the largest two, both lie in the first buffer."""
+    features, *hidden, _ = sizes
+    return 4 * sum(sorted(map(words, [features * B, *hidden]))[-2:])
 
 
 @mistake(ram, "a buffer with the features in the place of their code")

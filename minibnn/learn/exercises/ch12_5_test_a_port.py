@@ -79,6 +79,12 @@ def _compare(a, threshold, falling):
 
 def right_port(x, w, K, threshold, falling):
     """What has to pass."""
+    wanted = -(-K // 32)
+    if not len(x) == len(w) == wanted:
+        raise ValueError(
+            f"for K = {K}, x and w have {wanted} word{'s' * (wanted > 1)} each; the port was given "
+            f"{len(x)} and {len(w)}. words_of makes words of bits"
+        )
     return _compare(_sum(x, w, K), threshold, falling)
 
 
@@ -171,17 +177,44 @@ def no_ties(port):
     _try(port, (31, 33, 72, 100, 400), _KINDS, (-3, -1, 1, 3))
 
 
-@mistake(check_port, "a test of narrow neurons")
+@mistake(check_port, "a test with small numbers only")
 def narrow(port):
-    """No sum here is larger than 127, so each fits into 8 bits. The day somebody takes a wider
-    layer, it wraps around. Take K = 400, and x = w."""
+    """Nothing here needs more than 8 bits, and in a wider layer such a port wraps around. Random
+    inputs have sums near 0, even of a wide neuron. Take K = 400, with x = w and with x = 1 - w."""
     _try(port, (1, 31, 33, 72, 100), _KINDS)
+
+
+@mistake(check_port, "a test without ties and without large numbers")
+def by_chance(port):
+    """No sum meets its threshold: compute the sum first, and take thresholds at it and beside it.
+    And nothing here needs more than 8 bits: with x = w and x = 1 - w, K = 400 does."""
+    _try(port, (1, 31, 33, 72, 100, 400), ("random",), (-3, -1, 1, 3))
+
+
+@mistake(check_port, "a test in which no more than 255 bits differ")
+def few_differ(port):
+    """So a count of them fits into a byte. With x = w no bit differs at all, and of random ones
+    about half. Take K = 400, with x = 1 - w."""
+    _try(port, (1, 31, 33, 72, 100, 400), ("equal", "random"))
 
 
 @mistake(check_port, "a test without falling thresholds")
 def rising_only(port):
     """falling is always False. Half of what the port has to do was never asked."""
     _try(port, (31, 33, 72, 100, 400), _KINDS, fallings=(False,))
+
+
+@mistake(check_port, "a test with falling only at the sums")
+def only_sums(port):
+    """Wherever falling is True, the threshold is the sum itself, and then the bit is 1 whether
+    falling or not. Take a - 1 and a + 1, too."""
+    _try(port, (31, 33, 72, 100, 400), _KINDS, (0,))
+
+
+@mistake(check_port, "a test that never raises")
+def silent(port):
+    """No port makes it raise. check_port has to raise an AssertionError; what it returns or prints
+    is ignored."""
 
 
 @mistake(check_port, "a test with a single word")
