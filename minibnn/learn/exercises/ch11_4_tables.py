@@ -10,8 +10,8 @@ gradient is dW = x.T @ dz. Rows of dz are taken in groups of `size`.
        entry 0: -a - b    entry 1: a - b    entry 2: -a + b    entry 3: a + b
 
 2. entries(x): x of shape (r, k). For each of the k columns the number of the
-   entry that it needs: bit i is 1 if x[i] is +1. A group may have more than
-   8 rows, so a byte is not enough. The numbers are an index: integers.
+   entry that it needs: bit i is 1 if x[i] is +1. They are an index, so
+   integers, and a group may have more than 8 rows.
 
 3. product_by_tables(x, dz, size): dW, by a call of table_of_sums and one of
    entries for each group. The last group may be smaller.
