@@ -104,6 +104,20 @@ def input_of_signs(sizes, n):
     return sum(layers), sum(layers) + sum(layers[1:]), 0
 
 
+@mistake(by_signs, "a first forward product with two operands of signs")
+def first_forward(sizes, n):
+    """The weights of the first layer are signs, but the input, such as pixels, is real."""
+    first, *others = _layers(sizes, n)
+    return first + sum(others), 2 * sum(others), first
+
+
+@mistake(by_signs, "an answer in the reverse order")
+def reverse(sizes, n):
+    """These are the right numbers, but the first is asked for two operands of signs, and the last
+    for none."""
+    return by_signs(sizes, n)[::-1]
+
+
 @mistake(by_signs, "a count of the forward products alone")
 def forward_only(sizes, n):
     """The step goes back, too: x.T dz has signs in x, and dz Wq.T has signs in Wq."""
@@ -118,10 +132,10 @@ def gradients_of_signs(sizes, n):
     return 3 * sum(others), 2 * first, 0
 
 
-@mistake(by_signs, "latent weights in the products")
-def latent(sizes, n):
-    """A product uses the signs of the weights, forward and backward; the latent weights are only
-    seen by the optimiser. So dz Wq.T has an operand of signs."""
+@mistake(by_signs, "a hidden layer's dW or dx counted as real")
+def real_backward(sizes, n):
+    """Going back, products have an operand of signs, too. In x.T dz it is the hidden activations,
+    in dz Wq.T the weights. Only the first layer's dW has none."""
     first, *others = _layers(sizes, n)
     return sum(others), first + sum(others), first + sum(others)
 

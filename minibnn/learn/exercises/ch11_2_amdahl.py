@@ -1,23 +1,22 @@
 """Amdahl's law
 
 A part of a step takes the fraction f of its time, and becomes s times as
-fast. The rest stays as it is. Then the whole step becomes
+fast. The rest stays as it is.
 
-    1 / ((1 - f) + f / s)
-
-times as fast.
-
-    speed_up(f, s)        this number
+    speed_up(f, s)        how many times as fast the whole step becomes
     limit(f)              what it can never pass, however fast the part
                           becomes; math.inf if the part is everything
     needed(f, wanted)     the s that makes the whole step `wanted` times as
                           fast, for 0 < f and 1 < wanted; math.inf if no s
                           does, and at the limit itself, which only a part
-                          that takes no time at all would reach
+                          that takes no time at all would reach. (The
+                          checks use an f and a `wanted` whose limit comes
+                          out exactly, so you need no tolerance.)
 
-And with several parts: `times` are the milliseconds of the parts, `factors`
-how many times as fast each becomes. shares_after(times, factors) is an
-array: the fraction of the *new* step that each part takes.
+And with several parts: `times` is an array with the milliseconds of the
+parts, `factors` one with how many times as fast each becomes.
+shares_after(times, factors) is an array, too: the fraction of the *new* step
+that each part takes.
 """
 
 from math import inf
@@ -27,7 +26,7 @@ import numpy as np
 
 def speed_up(f, s):
     """How many times as fast the whole step becomes."""
-    return 1 / ((1 - f) + f / s)  # hole: Amdahl's law
+    return 1 / ((1 - f) + f / s)  # hole: the old time by the new one
 
 
 def limit(f):
@@ -56,7 +55,8 @@ def shares_after(times, factors):
 from minibnn.learn.author import Agrees, mistake
 
 HINTS = [
-    "speed_up: the new time, as a fraction of the old one, is (1 - f) + f / s.",
+    "speed_up: the new time, as a fraction of the old one, is (1 - f) + f / s. Half the time is "
+    "twice as fast.",
     "limit: let s grow without end; f / s goes to 0. For f = 1 nothing is left.",
     "needed: 1 / wanted = (1 - f) + f / s. Solve for f / s first. If that is not positive, no s "
     "is enough.",
@@ -127,6 +127,21 @@ def negative(f, wanted):
     take less than no time. The answer is math.inf."""
     left = 1 / wanted - (1 - f)
     return f / left if left else inf
+
+
+@mistake(needed, "a formula without a guard")
+def unguarded(f, wanted):
+    """At the limit f / s would have to be 0, and the formula divides by zero. Beyond it f / s would
+    have to be negative. No s does either: math.inf."""
+    return f / (1 / wanted - (1 - f))
+
+
+@mistake(needed, "a formula without a guard at the limit itself")
+def unguarded_limit(f, wanted):
+    """At the limit f / s would have to be 0, and the formula divides by zero. No s makes it 0:
+    math.inf."""
+    left = 1 / wanted - (1 - f)
+    return f / left if left >= 0 else inf
 
 
 @mistake(needed, "the factor as if the part were everything")

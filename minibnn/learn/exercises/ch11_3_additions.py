@@ -6,15 +6,12 @@ without a multiplication:
     z[i, j]  =  the sum of the x[i, l] with W[l, j] = +1
               - the sum of the x[i, l] with W[l, j] = -1
 
-A loop over the columns of W is fine; x[:, mask] chooses columns of x. One of
-the checks gives your function an array of numbers that count how often they
-are multiplied.
+A loop over the columns of W is fine; x[:, mask] chooses columns of x. The
+checks give your functions arrays of numbers that notice if they are
+multiplied.
 
 The same sums, a little cheaper: let s be the sum of a whole row of x, and p
-the sum where W is +1. The sum where W is -1 is s - p, so
-
-    z = p - (s - p) = p + p - s
-
+the sum where W is +1. Then nobody has to add the elements where W is -1. And
 s is the same for all columns of W, so it is computed once. `from_half(p, s)`
 makes z, of shape (n, m), from p of shape (n, m) and s of shape (n,), again
 without a multiplication.
@@ -33,7 +30,7 @@ def signed_sums(x, W):
 
 def from_half(p, s):
     """z from the sums where W is +1 and the sums of whole rows."""
-    return p + p - s[:, np.newaxis]  # hole: p + p - s, with the right shapes
+    return p + p - s[:, np.newaxis]  # hole: z, of shape (n, m)
 
 
 # ---- the learner's file ends here ------------------------------------------------------------
@@ -44,7 +41,8 @@ HINTS = [
     "For one column: positive = W[:, j] > 0 is a mask of k values. x[:, positive].sum(axis=1) is "
     "the first sum, and ~positive is where W is -1.",
     "np.stack(columns, axis=1) puts the columns side by side.",
-    "from_half: s belongs to the rows, so it needs the shape (n, 1): s[:, np.newaxis].",
+    "from_half: the sum where W is -1 is s - p. And s belongs to the rows, so it needs the shape "
+    "(n, 1): s[:, np.newaxis].",
 ]
 
 _rng = np.random.default_rng(11)
@@ -64,7 +62,7 @@ HALVES = [(x @ np.maximum(W, 0), x.sum(axis=1)) for x, W in CASES]
 
 
 class Counted:
-    """A number that counts the multiplications and divisions it takes part in."""
+    """A number; all of them together count their multiplications and divisions."""
 
     multiplications = 0
 
@@ -100,29 +98,31 @@ def _counted(a):
     return found
 
 
-def no_product(function):
-    """How often the numbers of the first argument are multiplied."""
-    x, W = CASES[0]
-    Counted.multiplications = 0
-    z = np.asarray(function(_counted(x), W), dtype=float)
-    return {
-        "multiplications of elements of x": Counted.multiplications,
-        "elements of the product": z.size,
-    }
+def without(*arguments):
+    """A probe: whether numbers are multiplied; arguments of reals are counted."""
+
+    def probe(function):
+        Counted.multiplications = 0
+        given = [_counted(a) if (abs(a) != 1).any() else a for a in arguments]
+        z = np.asarray(function(*given), dtype=float)
+        return {"multiplications": "some" if Counted.multiplications else "none", "z": z}
+
+    return probe
 
 
 CHECKS = [
     Shapes(signed_sums, CASES, "the shape of the product"),
     Agrees(signed_sums, CASES, "the product", points=2),
-    Probe(signed_sums, no_product, "without multiplications"),
+    Probe(signed_sums, without(*CASES[0]), "without multiplications"),
     Agrees(from_half, HALVES, "from half of the sums"),
+    Probe(from_half, without(*HALVES[0]), "from half, without multiplications"),
 ]
 
 
 @mistake(signed_sums, "a product in disguise")
 def in_disguise(x, W):
-    """It is right, but `@` multiplies each element of x by a weight. Choose elements with a mask,
-    and add."""
+    """It is right, but it multiplies: `@` and `*` do, by a mask of 0 and 1 as well. Choose
+    elements, as in x[:, mask], and add."""
     return x @ W
 
 
@@ -162,6 +162,12 @@ def once(p, s):
 def sign_turned(p, s):
     """What is subtracted is the sum where W is -1, that is s - p; not the one where it is +1."""
     return s[:, np.newaxis] - p - p
+
+
+@mistake(from_half, "a multiplication in disguise")
+def by_two(p, s):
+    """It is right, but it multiplies. If it is by 2: p + p is the same without."""
+    return 2 * p - s[:, np.newaxis]
 
 
 @mistake(from_half, "all sums added")

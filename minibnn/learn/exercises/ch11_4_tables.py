@@ -10,13 +10,16 @@ gradient is dW = x.T @ dz. Rows of dz are taken in groups of `size`.
        entry 0: -a - b    entry 1: a - b    entry 2: -a + b    entry 3: a + b
 
 2. entries(x): x of shape (r, k). For each of the k columns the number of the
-   entry that it needs: bit i is 1 if x[i] is +1.
+   entry that it needs: bit i is 1 if x[i] is +1. They are an index, so
+   integers, and a group may have more than 8 rows.
 
-3. product_by_tables(x, dz, size): dW. The last group may be smaller.
+3. product_by_tables(x, dz, size): dW, by a call of table_of_sums and one of
+   entries for each group. The last group may be smaller.
 
-4. best_size(K): how many rows a group should have, from 1 to 16, for a
-   product with K outputs. A group of r rows costs 2 * 2^r additions for the
-   table, and K for the look-ups. Find the r with the fewest for each row.
+4. best_size(K): how many rows of dz a group should have, from 1 to 16, if dW
+   has K rows. A group of r rows costs 2 * 2^r additions for the table, and K
+   for the look-ups. Find the r with the fewest additions for each row of the
+   group.
 """
 
 import numpy as np
@@ -48,13 +51,14 @@ def product_by_tables(x, dz, size):
 
 
 def best_size(K):
-    """The group size from 1 to 16 with the fewest additions for each row."""
+    """The group size from 1 to 16 with the fewest additions for each of its rows."""
     return min(range(1, 17), key=lambda r: (2 * 2**r + K) / r)  # hole: compare costs
 
 
 # ---- the learner's file ends here ------------------------------------------------------------
 
-from minibnn.learn.author import Agrees, mistake
+from minibnn.learn.author import Agrees, Probe, mistake
+from minibnn.learn.grade import with_others
 
 HINTS = [
     "Begin with a table of one entry, zeros of shape (1, m). Each row makes it twice as long: "
@@ -62,7 +66,8 @@ HINTS = [
     "entries: the bit of row i is worth 2^i. So the number is the sum of 2**i where x[i] > 0.",
     "product_by_tables: for i in range(0, len(x), size), take rows i to i + size of dz and of x. "
     "table[entries(...)] has one row for each row of dW; add it to what is there.",
-    "best_size: the cost for each row is (2 * 2**r + K) / r. min(..., key=...) finds the least.",
+    "best_size: the cost for each row of the group is (2 * 2**r + K) / r. min(..., key=...) finds "
+    "the least.",
 ]
 
 _rng = np.random.default_rng(4)
@@ -77,17 +82,41 @@ def _reals(*shape):
 
 
 ROWS = [np.array([[1.0, 10.0], [2.0, 20.0]]), _reals(3, 2), _reals(1, 4)]
-SIGNS = [np.array([[1.0, -1.0, 1.0, -1.0], [1.0, 1.0, -1.0, -1.0]]), _signs(3, 5), _signs(6, 4)]
+SIGNS = [np.array([[1.0, -1.0, 1.0, -1.0], [1.0, 1.0, -1.0, -1.0]]), _signs(3, 5), _signs(12, 4)]
 PRODUCTS = [
     (_signs(6, 4), _reals(6, 3), 3),
     (_signs(7, 3), _reals(7, 2), 3),
     (_signs(5, 4), _reals(5, 2), 8),
+    (_signs(10, 3), _reals(10, 2), 9),
 ]
+
+
+def as_index(entries):
+    """What the entries look up."""
+    found = np.asarray(entries(SIGNS[1]))
+    return {"entries": "integers" if found.dtype.kind in "iu" else "no integers", "of x": found}
+
+
+def groups(product_by_tables):
+    """The rows of each table that is asked for."""
+    x, dz, _ = PRODUCTS[1]
+    rows = []
+
+    def watched(group):
+        rows.append(str(len(group)))
+        return table_of_sums(group)
+
+    dW = with_others(product_by_tables, {"table_of_sums": watched})(x, dz, 3)
+    return {"rows of each table, for 7 rows and size=3": " ".join(rows), "dW": dW}
+
+
 CHECKS = [
     Agrees(table_of_sums, ROWS, "the table", points=2),
-    Agrees(entries, SIGNS, "the entries", points=1),
-    Agrees(product_by_tables, PRODUCTS, "the product", points=2),
-    Agrees(best_size, [16, 256, 1024, 4096], "the best size of a group"),
+    Agrees(entries, SIGNS, "the entries"),
+    Probe(entries, as_index, "entries that can be an index"),
+    Agrees(product_by_tables, PRODUCTS, "the product"),
+    Probe(product_by_tables, groups, "a table for each group"),
+    Agrees(best_size, [1, 16, 256, 1024, 4096, 2**20], "the best size of a group"),
 ]
 
 
@@ -133,6 +162,36 @@ def count(x):
     return (x > 0).sum(axis=0)
 
 
+@mistake(entries, "entries of one byte")
+def one_byte(x):
+    """A byte has 8 bits, so it can say which signs 8 rows have. A group may have more rows: use
+    larger integers."""
+    return np.packbits(x > 0, axis=0, bitorder="little")[0]
+
+
+@mistake(entries, "entries that are floats")
+def floats(x):
+    """The numbers are right, but floats cannot be an index. Add powers of an integer, or convert
+    the sum."""
+    return (2.0 ** np.arange(len(x))) @ (x > 0)
+
+
+@mistake(product_by_tables, "a product without a table for each group")
+def without_tables(x, dz, size):
+    """It is right, but product_by_tables itself did not call table_of_sums. Call it for each group
+    of rows of dz, and look up the entries."""
+    return x.T @ dz
+
+
+@mistake(product_by_tables, "a product in groups of 8, whatever the size")
+def groups_of_8(x, dz, size):
+    """It is right, but a group has to have `size` rows."""
+    dW = 0
+    for i in range(0, len(x), 8):
+        dW = dW + table_of_sums(dz[i : i + 8])[entries(x[i : i + 8])]
+    return dW
+
+
 @mistake(product_by_tables, "a product of the last group alone")
 def last_group(x, dz, size):
     """Each group is a part of the sum over the samples. Add it to what is there: `+=`."""
@@ -174,6 +233,6 @@ def without_table(K):
 
 @mistake(best_size, "a fixed size")
 def eight(K):
-    """Eight is good for about a thousand outputs. Few outputs do not repay a table of 256
+    """Eight is good for about a thousand rows of dW. Few rows do not repay a table of 256
     entries."""
     return 8

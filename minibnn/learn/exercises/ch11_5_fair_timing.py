@@ -86,8 +86,12 @@ class Machine:
 def calls(medians):
     """In which order jobs are called, and how often the clock is read."""
     machine = Machine([2.0, 3.0, 1.0])
-    machine.measure(medians, 4)
-    return {"calls": " ".join(machine.calls), "readings of the clock": machine.readings}
+    found = machine.measure(medians, 4)
+    return {
+        "calls": " ".join(machine.calls),
+        "readings of the clock": machine.readings,
+        "medians, if nothing disturbs": found,
+    }
 
 
 def on(title, rounds, *machine, **options):
@@ -101,11 +105,11 @@ def on(title, rounds, *machine, **options):
 
 SLOW_START = on("medians, if first calls take ten times as long", 2, [2.0, 3.0], first=10.0)
 LATE = on("medians, if one call of A is 20 times as slow", 5, [2.0, 3.0], late=[(0, 3)])
-WARM = on("medians, if each call is slower than the one before", 5, [2.0, 2.0], slower=0.25)
+WARM = on("medians, if each call is slower than the one before", 4, [2.0, 2.0], slower=0.25)
 
 FIRST, SECOND = [2.0, 2.5, 60.0, 3.0, 2.0], [1.0, 1.0, 20.0, 2.0, 8.0]
 CHECKS = [
-    Probe(medians, calls, "who is called when"),
+    Probe(medians, calls, "who is called when, and when the clock is read"),
     Probe(medians, SLOW_START, "slow first calls"),
     Probe(medians, LATE, "a call that is disturbed"),
     Probe(medians, WARM, "a machine that gets slower"),
@@ -146,11 +150,47 @@ def one_after_another(jobs, rounds, clock):
     """All rounds of a job come before those of the next. If the machine gets slower on the way, it
     looks like a difference between the jobs. Let them take turns: the loop over the rounds
     is the outer one."""
-    return [_medians_of_one(job, rounds, clock) for job in jobs]
+    for job in jobs:
+        job()
+    return [statistics.median(_rounds([job], rounds, clock, warm=False)[0]) for job in jobs]
 
 
-def _medians_of_one(job, rounds, clock):
-    return statistics.median(_rounds([job], rounds, clock)[0])
+@mistake(medians, "a timing of one job after the other, first calls included")
+def one_with_its_first(jobs, rounds, clock):
+    """First call each job once, then begin with the rounds. In a round every job has its turn: the
+    loop over the rounds is the outer one."""
+    return [statistics.median(_rounds([job], rounds, clock)[0]) for job in jobs]
+
+
+@mistake(medians, "a first round that is timed and dropped")
+def dropped(jobs, rounds, clock):
+    """It works, but the first calls are not to be timed at all: call the jobs, and leave the clock
+    alone."""
+    times = _rounds(jobs, rounds + 1, clock, warm=False)
+    return [statistics.median(found[1:]) for found in times]
+
+
+@mistake(medians, "a clock that is read once between two calls")
+def laps(jobs, rounds, clock):
+    """The end of a call is taken for the start of the next, so all that you do between them counts
+    as well. Read the clock twice for each call."""
+    times = [[] for _ in jobs]
+    for job in jobs:
+        job()
+    for _ in range(rounds):
+        before = clock()
+        for job, found in zip(jobs, times, strict=True):
+            job()
+            now = clock()
+            found.append(now - before)
+            before = now
+    return [statistics.median(found) for found in times]
+
+
+@mistake(medians, "a list of upper medians")
+def upper(jobs, rounds, clock):
+    """Of an even number of times the median is the mean of the two in the middle."""
+    return [sorted(found)[len(found) // 2] for found in _rounds(jobs, rounds, clock)]
 
 
 @mistake(medians, "a list of the least times")
