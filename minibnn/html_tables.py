@@ -67,7 +67,7 @@ def _row(tag: str, cells: Sequence[object], left: set[int], rule: str) -> str:
         text = _text(str(cell))
         style = f"text-align: {'left' if i in left else 'right'}; {_CELL}"
         if len(text) > _SENTENCE:
-            style += "; min-width: 12em"  # or a narrow screen gives each word a line
+            style += "; min-width: 10em"  # or a narrow screen gives each word a line
         styled.append(f'<{tag} style="{style}">{text}</{tag}>')
     return f'<tr style="{rule}">{"".join(styled)}</tr>' if rule else f"<tr>{''.join(styled)}</tr>"
 
