@@ -64,7 +64,7 @@ CHECKS = [
     Agrees(flips, [(_A, _B), (_C, _D)], "flips between two moments"),
     Agrees(share_never_flipped, [_PATH, _PATH[:2], _PATH[:, :3]], "weights that never flip",
            points=2),
-    Agrees(total_share, [([(_A, _B), (_C, _D)],), ([(_B, _A), (_C[:2], _D[:2])],)],
+    Agrees(total_share, [([(_A, _B), (_C, _D)],), ([(_B, _A), (_C[:2], _D[:2]), (_D, _C)],)],
            "all layers together", points=2),
 ]  # fmt: skip
 

@@ -54,8 +54,8 @@ _rng = np.random.default_rng(64)
 _W = np.array([1.0, -1.0, 1.0, -1.0, 1.0, -1.0])
 _M = np.array([0.3, 0.2, -0.1, -0.4, 0.05, -0.02])
 _DW = np.array([0.2, -0.9, 1.5, -0.1, 0.12, -0.6])
-CASES = [(_W, _M, _DW, 0.25, 0.1), (_W, -_M, _DW, 0.5, 0.15), (-_W, 0 * _M, _DW, 1.0, 0.1),
-         (_W, _M, _DW, 0.25, 0.3)]  # fmt: skip
+CASES = [(_W, _M, _DW, 0.25, 0.1), (_W, -_M, _DW, 0.5, 0.14), (-_W, 0 * _M, _DW, 1.0, 0.11),
+         (_W, _M, _DW, 0.25, 0.28), (_W, 0 * _M, _DW, 0.5, 0.75)]  # fmt: skip
 _WAVES = np.sin(0.7 * np.arange(14)[:, None] + np.arange(6))  # so that weights flip back
 _GRADIENTS = (_WAVES + _rng.normal(0, 0.5, size=(14, 6))).round(2)
 
