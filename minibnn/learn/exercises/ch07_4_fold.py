@@ -58,7 +58,9 @@ HINTS = [
 
 RISING = [(1.0, 0.0, 0.5, 1.0, 8), (2.0, -1.0, 1.0, 4.0, 8), (0.5, 0.75, -1.0, 2.0, 7)]
 FALLING = [(-1.0, 0.0, 0.5, 1.0, 8), (-2.0, 1.0, 1.0, 3.0, 8), (-0.5, -0.75, 1.0, 2.0, 7)]
-EXACT = [(1.0, 0.0, 4.0, 1.0, 8), (-1.0, 0.0, 4.0, 1.0, 8), (2.0, 2.0, 0.0, 3.0, 9)]
+EXACT = [(1.0, 0.0, 4.0, 1.0, 8), (-1.0, 0.0, 4.0, 1.0, 8), (2.0, 2.0, 0.0, 9.0, 11)]
+EDGES = [(g, b, 0.0, 1.0, K) for g in (1.0, -1.0) for K in (7, 8)
+         for b in (K, K - 0.5, 0.5 - K, -K, -K - 0.5)]  # fmt: skip
 ENDS = [(1.0, 20.0, 0.0, 1.0, 8), (1.0, -20.0, 0.0, 1.0, 8), (-1.0, 20.0, 0.0, 1.0, 7),
         (-1.0, -20.0, 0.0, 1.0, 7), (0.0, 0.5, 3.0, 1.0, 8), (0.0, -0.5, 3.0, 1.0, 8),
         (0.0, 0.0, 3.0, 1.0, 8)]  # fmt: skip
@@ -67,6 +69,7 @@ CHECKS = [
     Agrees(fold, FALLING, "negative gamma"),
     Agrees(fold, EXACT, "sums that meet the threshold exactly"),
     Agrees(fold, ENDS, "always and never"),
+    Agrees(fold, EDGES, "thresholds near the ends of the sums"),
 ]
 
 
