@@ -59,8 +59,17 @@ def five_minus_f(f):
     return 5.0 - f
 
 
+def half_of_f(f):
+    return f / 2
+
+
+def always_1(f):
+    return 1.0
+
+
+E, F = np.array([0.0, 2.0]), np.array([0.0, 3.0, 6.0])  # t is -1
 VERDICTS = [(C, D, always_3), (D, C, always_3), (A, B, always_3), (A, B, five_minus_f),
-            (A, B, always_half)]  # fmt: skip
+            (A, B, half_of_f), (A, B, always_half), (E, F, always_1)]  # fmt: skip
 CHECKS = [
     *parts(welch, [(A, B), (C, D), (D, A)], "t f", points=2),
     Agrees(told_apart, VERDICTS, "told apart"),

@@ -45,14 +45,18 @@ HINTS = [
 
 def _split(function):
     train, held_out = (np.asarray(part) for part in function(50, 12, np.random.default_rng(85)))
-    again, _ = function(50, 12, np.random.default_rng(86))
+    again, _ = function(50, 12, np.random.default_rng(85))
+    another, _ = function(50, 12, np.random.default_rng(86))
+    small, few = function(9, 4, np.random.default_rng(87))
     return {
         "how many to train on": float(train.size),
         "how many are held out": float(held_out.size),
         "how many in both": float(np.intersect1d(train, held_out).size),
-        "how many in either": float(np.union1d(train, held_out).size),
+        "how many of 0 to 49 in either": float(np.isin(range(50), [*train, *held_out]).sum()),
         "both are sorted": float((np.diff(train) >= 0).all() and (np.diff(held_out) >= 0).all()),
-        "another generator, another split": float(not np.array_equal(train, again)),
+        "another generator, another split": float(not np.array_equal(train, another)),
+        "rng seeded as before, the same split": float(np.array_equal(train, again)),
+        "of 9 with 4 held out, how many in each": (float(len(small)), float(len(few))),
     }
 
 
@@ -75,9 +79,17 @@ def overlap(n, count, rng):
 
 @mistake(split, "a split that is not random")
 def not_random(n, count, rng):
-    """The last samples are held out. Data are often sorted, by class or by day; draw the samples
-    at random."""
+    """Whatever rng is, the same samples are held out. Let rng choose them. If they are the first or
+    the last: data are often sorted, by class or by day. (np.sort comes after the cut, not before.)
+    """
     return np.arange(n - count), np.arange(n - count, n)
+
+
+@mistake(split, "a split that is not drawn with rng")
+def own_generator(n, count, rng):
+    """np.random, or a generator that you make here, is not the one that was given: a seed does not
+    bring the same split back. Draw with rng.permutation."""
+    return split(n, count, np.random.default_rng())
 
 
 @mistake(split, "a split that trains on everything")
