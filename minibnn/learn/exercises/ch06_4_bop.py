@@ -10,7 +10,9 @@ mean is large enough and has the same sign as the weight:
 Why the same sign? A positive gradient says that the loss falls if w becomes
 smaller, and a w of +1 can do that.
 
-Write a step that returns the new w and m and leaves the arrays as they are.
+w, m and dw have the same shape, whichever it is. Write a step that returns the
+new w and m and leaves the arrays as they are.
+
 Then let it run: `run` begins with m = 0 and makes a step for each row of
 `gradients`, an array (steps, weights). Return w in the end, and how many flips
 there were in all, of all weights. (A weight that flips twice counts twice.)

@@ -129,7 +129,7 @@ def one_sided(a, b, limit):
 def inverted(a, b, limit):
     """A large t tells the two apart; a small one does not."""
     t, f = welch(a, b)
-    return bool(abs(t) <= limit(f))
+    return bool(abs(t) < limit(f))
 
 
 @mistake(told_apart, "a fixed limit of 1.96")
