@@ -68,14 +68,15 @@ def beside_minibnn(bop_step):
 
     layer = Dense(3, 2, bias=False, weight_quantizer=SignSTE()).initialize(0, np.float64)
     optimizer = Bop(layer.parameters(), threshold=0.3, gamma=0.2)
-    w, m, same = layer.weight.data.copy(), np.zeros((3, 2)), 0
+    w, m, same, path = layer.weight.data.copy(), np.zeros((3, 2)), 0, []
     for gradient in _GRADIENTS:
         dw = gradient.reshape(3, 2)
         layer.weight.grad[...] = dw
         optimizer.step()
         w, m = bop_step(w, m, dw, 0.2, 0.3)
         same += int((np.asarray(w) == layer.weight.data).sum())
-    return {"weights equal to minibnn's, of 14 steps of 6": same}
+        path.append(w)
+    return {"weights equal to minibnn's, of 14 steps of 6": same, "all w on the way": path}
 
 
 CHECKS = [

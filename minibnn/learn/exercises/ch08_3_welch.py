@@ -76,10 +76,10 @@ CHECKS = [
 ]
 
 
-@mistake(welch, "a test with spreads, not with errors")
+@mistake(welch, "a test that does not divide each variance by its own number of runs")
 def spreads(a, b):
-    """The spread of single runs does not shrink with more seeds. Means are compared, so divide each
-    variance by its number of runs."""
+    """The spread of single runs does not shrink with more seeds, but means are compared: divide a's
+    variance by the number of a's runs, and b's by that of b's."""
     q_a, q_b = np.var(a, ddof=1), np.var(b, ddof=1)
     f = (q_a + q_b) ** 2 / (q_a**2 / (len(a) - 1) + q_b**2 / (len(b) - 1))
     return (np.mean(a) - np.mean(b)) / np.sqrt(q_a + q_b), f

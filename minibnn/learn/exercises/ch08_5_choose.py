@@ -60,13 +60,14 @@ def _split(function):
     }
 
 
-# Entry 0 has the best single run, 1 the best mean, 2 the best test, 3 the best worst run.
-_VALIDATION = np.array([[0.99, 0.80, 0.85], [0.94, 0.91, 0.90], [0.90, 0.92, 0.87],
-                        [0.912, 0.914, 0.913]])  # fmt: skip
-_TEST = np.array([[0.84, 0.86, 0.85], [0.90, 0.89, 0.85], [0.93, 0.94, 0.92], [0.88, 0.87, 0.89]])
+# Entry 1 has the best single run, 2 the best mean, 3 the best test, 4 the best worst run.
+_VALIDATION = np.array([[0.72, 0.76, 0.75], [0.99, 0.80, 0.85], [0.94, 0.91, 0.90],
+                        [0.90, 0.92, 0.87], [0.912, 0.914, 0.913]])  # fmt: skip
+_TEST = np.array([[0.75, 0.77, 0.74], [0.84, 0.86, 0.85], [0.90, 0.89, 0.85],
+                  [0.93, 0.94, 0.92], [0.88, 0.87, 0.89]])  # fmt: skip
 CHECKS = [
     Probe(split, _split, "the split", points=2),
-    *parts(choose, [(_VALIDATION, _TEST), (_VALIDATION[2:], _TEST[2:])], "chosen reported"),
+    *parts(choose, [(_VALIDATION, _TEST), (_VALIDATION[3:], _TEST[3:])], "chosen reported"),
 ]
 
 

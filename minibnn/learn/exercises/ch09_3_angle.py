@@ -49,7 +49,7 @@ V = np.array([0.1, 0.6, 0.3])  # its cosine with 3 V is rounded to more than 1
 S, T, U = (array[:2].round(1) for array in (A, B, C))  # small enough to be shown
 X, Y = np.array([1.0, 0.0]), np.array([0.0, 1.0])
 DOWNHILL = [(S, S), (S, -S), (S, T), (S, U), (X, Y), (X, np.array([-0.01, 1.0])),
-            (np.array([1.0, 2.0]), np.array([3.0, 0.5]))]  # fmt: skip
+            (X, np.array([0.01, 1.0])), (np.array([1.0, 2.0]), np.array([3.0, 0.5]))]  # fmt: skip
 
 CHECKS = [
     Agrees(angle, [(A, B), (A, -C), (X, np.array([2.0, 2.0])), (X, Y), (V, 3 * V), (V, -3 * V)],
