@@ -408,7 +408,8 @@ class Probe(Check):
     def wrong(self, right: Outcome, got: Outcome) -> str:
         """The error, or the first value that differs."""
         if isinstance(error := got.get(self.name), Raised):
-            return f"{self.name}\n{error}"
+            where = f"(Outside your code, where the check calls {self.name} or uses what it gives.)"
+            return f"{self.name}\n{error}" + (f"\n{where}" if not error.where else "")
         return super().wrong(right, got)
 
 

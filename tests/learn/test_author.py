@@ -133,6 +133,16 @@ def test_a_probe_sees_what_it_measures():
     assert told(missing, lambda x: x) == (0, "one is missing.")
 
 
+def test_a_probe_says_where_an_error_is_raised():
+    check = Probe(double, lambda f: {"one more": f(1.0) + 1}, "twice")
+    outside = "(Outside your code, where the check calls double or uses what it gives.)"
+    learner = {}
+    text = "def nothing(x):\n    pass\ndef fails(x):\n    return x + '1'\n"
+    exec(compile(text, "learner.py", "exec"), learner)
+    assert told(check, learner["nothing"])[1].endswith(outside)
+    assert told(check, learner["fails"])[1].splitlines()[-1].startswith("  line 4, in fails")
+
+
 class Square(Function):
     """y = x * x."""
 

@@ -84,8 +84,11 @@ _TO = np.array([[-1.6, -0.9], [0.4, 2.0]])
 def values_and_slopes(anchored):
     """What f~ gives at the anchor and elsewhere."""
     f = anchored(sign, clip, _AT)
+    if not callable(f):
+        return {"anchored(f, s, x0) is a function": False}
     g = anchored(np.cos, np.sin, _AT)
     return {
+        "anchored(f, s, x0) is a function": True,
         "f~(x0), for sign and clip": f(_AT),
         "f~ at another x": f(_TO),
         "f~(x0), for cos and sin": g(_AT),

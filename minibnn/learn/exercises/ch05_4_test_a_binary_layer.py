@@ -12,8 +12,9 @@ AssertionError if one of the gradients is wrong.
 You are given `differences` and `anchored`. The number to differentiate is
 the sum of dh * h, with dh fixed; anchor both signs at the values that they
 get for your x and W. The check runs your test with a right implementation,
-which has to pass, and with wrong ones, which have to fail. Choose x, W and dh
-so that mistakes show: there should be scores inside of the clip and beyond it.
+which has to pass, and with wrong ones, which have to fail. What it returns or
+prints does not count. Choose x, W and dh so that mistakes show: there should
+be scores inside of the clip and beyond it.
 """
 
 import numpy as np
@@ -41,9 +42,9 @@ def anchored(f, s, x0):
 
 def differences(f, x, h=1e-5):
     """The gradient at x, by central differences, of an f that returns a number."""
-    gradient = np.zeros_like(x)
+    gradient = np.zeros(x.shape)
     for place in np.ndindex(x.shape):
-        up, down = x.copy(), x.copy()
+        up, down = x.astype(float), x.astype(float)
         up[place] += h
         down[place] -= h
         gradient[place] = (f(up) - f(down)) / (2 * h)
@@ -134,10 +135,10 @@ _rng = np.random.default_rng(54)
 _X, _W, _DH = 0.5 * _rng.normal(size=(6, 4)), _rng.normal(size=(4, 3)), _rng.normal(size=(6, 3))
 
 
-@mistake(check_backward, "a test that lets everything pass")
+@mistake(check_backward, "a test that passes for all of them")
 def nothing(backward):
-    """It calls backward, and no wrong one makes it raise an error. Compare both gradients with
-    differences, and assert that they are close."""
+    """A test has to fail for something: compare both gradients with differences, and assert that
+    they agree. A True or False that is returned or printed counts for nothing."""
     backward(_DH, _X, _W)
 
 

@@ -60,6 +60,7 @@ def values(Own):
     own, x = Own(), np.array([-1.5, -0.5, -0.0, 0.0, 0.25, 1.0, 3.0])
     return {
         "forward(x)": own.forward(x),
+        "dtype of forward(x) for an x of float32": str(own.forward(x.astype(np.float32)).dtype),
         "surrogate(x)": own.surrogate(x),
         "backward(dy, x) with dy of 1, 2, 3, ...": own.backward(np.arange(1.0, 8.0), x),
     }
@@ -107,10 +108,10 @@ class OneSided(CurvedSign):
         return dy * np.where(np.abs(x) <= 1, 2 - 2 * x, 0)
 
 
-@mistake(CurvedSign, "a surrogate that is the sign")
+@mistake(CurvedSign, "a surrogate that is not the curve")
 class TrueSurrogate(CurvedSign):
-    """The sign's own slope is zero, so backward is not the derivative of this surrogate. Give the
-    curve."""
+    """backward is right, but it is not the derivative of this surrogate. The curve is 2x - x|x|
+    from -1 to 1; only beyond is it the sign."""
 
     def surrogate(self, x):
         return self.forward(x)

@@ -11,8 +11,8 @@ Write both, and then a short training of one binary layer, z = x Wq: in each
 step the gradient dW is given by a function of Wq, and the layer makes a step.
 Return the binary weights after the last one.
 
-The step returns a new array, and leaves W as it is. bound is a positive
-number, or None for no bound.
+All three return new arrays, and leave W as it is. bound is a positive number,
+or None for no bound.
 """
 
 import numpy as np
@@ -69,13 +69,15 @@ def to_a_target(train):
         return x.T @ (x @ Wq - t) / len(x)
 
     found = {}
-    for learning_rate, bound in [(0.02, 1.0), (0.3, 1.0), (0.3, None)]:
+    for learning_rate, bound in [(0.02, 1.0), (0.02, 0.5), (0.3, None)]:
         seen: list[np.ndarray] = []
-        after = train(start.copy(), gradient_of, learning_rate, bound, 25)
+        W = start.copy()
+        after = train(W, gradient_of, learning_rate, bound, 25)
         text = f"learning rate {learning_rate}, bound {bound}: "
         found[text + "Wq after 25 steps"] = after
         found[text + "how many gradients were asked for"] = len(seen)
         found[text + "the mean of all Wq on the way"] = np.mean(seen, axis=0) if seen else None
+        found[text + "the W that train was given, afterwards"] = W
     return found
 
 

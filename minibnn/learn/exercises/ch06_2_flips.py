@@ -51,7 +51,7 @@ HINTS = [
 ]
 
 _A = np.array([[0.5, -0.2, 0.0], [0.3, -0.7, 0.1]])
-_B = np.array([[0.6, 0.1, -0.1], [0.2, -0.9, 0.4]])
+_B = np.array([[0.5, 0.1, -0.1], [0.2, -0.9, 0.4]])
 _C = np.array([0.0, -0.3, 0.2, -0.1, 0.8])
 _D = np.array([0.4, -0.0, 0.1, -0.2, -0.8])
 _PATH = np.array([
@@ -64,7 +64,7 @@ CHECKS = [
     Agrees(flips, [(_A, _B), (_C, _D)], "flips between two moments"),
     Agrees(share_never_flipped, [_PATH, _PATH[:2], _PATH[:, :3]], "weights that never flip",
            points=2),
-    Agrees(total_share, [([(_A, _B), (_C, _D)],), ([(_B, _A), (_C[:2], _D[:2])],)],
+    Agrees(total_share, [([(_A, _B), (_C, _D)],), ([(_B, _A), (_C[:2], _D[:2]), (_D, _C)],)],
            "all layers together", points=2),
 ]  # fmt: skip
 

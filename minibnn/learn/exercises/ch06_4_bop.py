@@ -10,7 +10,9 @@ mean is large enough and has the same sign as the weight:
 Why the same sign? A positive gradient says that the loss falls if w becomes
 smaller, and a w of +1 can do that.
 
-Write a step that returns the new w and m and leaves the arrays as they are.
+w, m and dw have the same shape, whichever it is. Write a step that returns the
+new w and m and leaves the arrays as they are.
+
 Then let it run: `run` begins with m = 0 and makes a step for each row of
 `gradients`, an array (steps, weights). Return w in the end, and how many flips
 there were in all, of all weights. (A weight that flips twice counts twice.)
@@ -54,8 +56,8 @@ _rng = np.random.default_rng(64)
 _W = np.array([1.0, -1.0, 1.0, -1.0, 1.0, -1.0])
 _M = np.array([0.3, 0.2, -0.1, -0.4, 0.05, -0.02])
 _DW = np.array([0.2, -0.9, 1.5, -0.1, 0.12, -0.6])
-CASES = [(_W, _M, _DW, 0.25, 0.1), (_W, -_M, _DW, 0.5, 0.15), (-_W, 0 * _M, _DW, 1.0, 0.1),
-         (_W, _M, _DW, 0.25, 0.3)]  # fmt: skip
+CASES = [(_W, _M, _DW, 0.25, 0.1), (_W, -_M, _DW, 0.5, 0.14), (-_W, 0 * _M, _DW, 1.0, 0.11),
+         (_W, _M, _DW, 0.25, 0.28), (_W, 0 * _M, _DW, 0.5, 0.75)]  # fmt: skip
 _WAVES = np.sin(0.7 * np.arange(14)[:, None] + np.arange(6))  # so that weights flip back
 _GRADIENTS = (_WAVES + _rng.normal(0, 0.5, size=(14, 6))).round(2)
 
@@ -66,14 +68,15 @@ def beside_minibnn(bop_step):
 
     layer = Dense(3, 2, bias=False, weight_quantizer=SignSTE()).initialize(0, np.float64)
     optimizer = Bop(layer.parameters(), threshold=0.3, gamma=0.2)
-    w, m, same = layer.weight.data.copy(), np.zeros((3, 2)), 0
+    w, m, same, path = layer.weight.data.copy(), np.zeros((3, 2)), 0, []
     for gradient in _GRADIENTS:
         dw = gradient.reshape(3, 2)
         layer.weight.grad[...] = dw
         optimizer.step()
         w, m = bop_step(w, m, dw, 0.2, 0.3)
         same += int((np.asarray(w) == layer.weight.data).sum())
-    return {"weights equal to minibnn's, of 14 steps of 6": same}
+        path.append(w)
+    return {"weights equal to minibnn's, of 14 steps of 6": same, "all w on the way": path}
 
 
 CHECKS = [

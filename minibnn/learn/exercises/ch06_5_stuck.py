@@ -63,7 +63,7 @@ HINTS = [
 ]
 
 _W = np.array([[0.5, -1.0, 1.2], [-0.7, 0.0, -3.0]])
-_DW = np.array([[-0.4, 0.5, 1.0], [1.0, -0.3, 0.6]])
+_DW = np.array([[-0.4, 0.5, 1.25], [1.0, -0.3, 0.6]])
 CHECKS = [
     Agrees(stuck, [(_W, 1.0), (_W, 0.6), (_W, None)], "which weights are stuck"),
     Agrees(can_be_stuck, [(1.0, 1.0), (1.0, 0.5), (0.5, 1.0), (None, 1.0), (1.0, None),

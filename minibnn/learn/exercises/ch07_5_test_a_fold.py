@@ -16,7 +16,9 @@ Sums of K signs are -K, -K + 2, ..., K: few enough to try them all.
 The check runs your test with a right fold, which has to pass, and with wrong
 ones, each of which has to fail. They differ in *which channels* they get
 wrong. So choose channels that differ: in the signs of gamma and beta, in
-whether tau is a whole number, in the size of var.
+whether tau is a whole number, in the size of var, and in whether any sum gives
++1 at all. Prefer numbers such as 0.5 and 2: with 0.1, rounding may decide
+about a sum that meets tau. What your test returns or prints does not count.
 """
 
 from math import ceil, floor, inf, sqrt
@@ -58,10 +60,19 @@ def right_fold(gamma, beta, mean, var, epsilon, K):
     if gamma == 0:
         return (-K - 1 if beta >= 0 else K + 1), False
     tau = mean - beta * sqrt(var + epsilon) / gamma
-    return (floor(tau), True) if gamma < 0 else (ceil(tau), False)
+    threshold, outwards = (floor(tau), 1) if gamma < 0 else (ceil(tau), -1)
+
+    def positive(a):
+        return gamma * (a - mean) / sqrt(var + epsilon) + beta >= 0
+
+    if positive(threshold + outwards):  # where tau is rounded, the formula of the task decides
+        threshold += outwards
+    elif not positive(threshold):
+        threshold -= outwards
+    return threshold, gamma < 0
 
 
-CHECKS = [CatchesMutants(check_fold, right_fold, "your test, tested", points=7)]
+CHECKS = [CatchesMutants(check_fold, right_fold, "your test, tested", points=8)]
 
 
 @mutant(check_fold, "a negative gamma does not turn the comparison around")
@@ -101,6 +112,12 @@ def no_root(gamma, beta, mean, var, epsilon, K):
     return right_fold(gamma, beta, mean, (var + epsilon) ** 2, 0.0, K)
 
 
+@mutant(check_fold, "a threshold above K is cut to K")
+def cut(gamma, beta, mean, var, epsilon, K):
+    threshold, falling = right_fold(gamma, beta, mean, var, epsilon, K)
+    return min(threshold, K), falling
+
+
 @mutant(check_fold, "a gamma of 0 always gives +1")
 def zero_always(gamma, beta, mean, var, epsilon, K):
     return right_fold(gamma, abs(beta) if gamma == 0 else beta, mean, var, epsilon, K)
@@ -112,6 +129,13 @@ def _channels(fold, channels):
         for a in range(-K, K + 1, 2):
             y = gamma * (a - mean) / sqrt(var + epsilon) + beta
             assert (a <= threshold if falling else a >= threshold) == (y >= 0)
+
+
+@mistake(check_fold, "a test that passes for all of them")
+def nothing(fold):
+    """A test has to fail for something: assert, for each sum, that the two bits are equal. A True
+    or False that is returned or printed counts for nothing."""
+    fold(2.0, 0.75, 1.25, 6.0, 0.25, 8)
 
 
 @mistake(check_fold, "a test with positive gammas only")

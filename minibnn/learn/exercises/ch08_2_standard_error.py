@@ -51,7 +51,7 @@ HINTS = [
 SCORES = [np.array([0.91, 0.89, 0.93, 0.90]), np.array([0.5, 0.8]), np.array([0.2, 0.6, 0.3])]
 CHECKS = [
     *parts(mean_and_errors, SCORES, "mean spread error"),
-    Agrees(seeds_needed, [(0.01, 0.003), (0.25, 0.125), (0.02, 0.05), (0.5, 0.125)],
+    Agrees(seeds_needed, [(0.01, 0.003), (0.25, 0.125), (0.02, 0.05), (0.02, 0.0125)],
            "how many seeds"),
     Agrees(luck_of_images, [(0.9, 500), (0.5, 10_000)], "the luck of the images"),
 ]  # fmt: skip

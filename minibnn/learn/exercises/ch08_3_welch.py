@@ -59,18 +59,27 @@ def five_minus_f(f):
     return 5.0 - f
 
 
+def half_of_f(f):
+    return f / 2
+
+
+def always_1(f):
+    return 1.0
+
+
+E, F = np.array([0.0, 2.0]), np.array([0.0, 3.0, 6.0])  # t is -1
 VERDICTS = [(C, D, always_3), (D, C, always_3), (A, B, always_3), (A, B, five_minus_f),
-            (A, B, always_half)]  # fmt: skip
+            (A, B, half_of_f), (A, B, always_half), (E, F, always_1)]  # fmt: skip
 CHECKS = [
     *parts(welch, [(A, B), (C, D), (D, A)], "t f", points=2),
     Agrees(told_apart, VERDICTS, "told apart"),
 ]
 
 
-@mistake(welch, "a test with spreads, not with errors")
+@mistake(welch, "a test that does not divide each variance by its own number of runs")
 def spreads(a, b):
-    """The spread of single runs does not shrink with more seeds. Means are compared, so divide each
-    variance by its number of runs."""
+    """The spread of single runs does not shrink with more seeds, but means are compared: divide a's
+    variance by the number of a's runs, and b's by that of b's."""
     q_a, q_b = np.var(a, ddof=1), np.var(b, ddof=1)
     f = (q_a + q_b) ** 2 / (q_a**2 / (len(a) - 1) + q_b**2 / (len(b) - 1))
     return (np.mean(a) - np.mean(b)) / np.sqrt(q_a + q_b), f
@@ -120,7 +129,7 @@ def one_sided(a, b, limit):
 def inverted(a, b, limit):
     """A large t tells the two apart; a small one does not."""
     t, f = welch(a, b)
-    return bool(abs(t) <= limit(f))
+    return bool(abs(t) < limit(f))
 
 
 @mistake(told_apart, "a fixed limit of 1.96")

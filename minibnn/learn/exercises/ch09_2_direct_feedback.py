@@ -13,7 +13,7 @@ layer to layer:
     dW_i = h_(i-1).T (dh_i * (1 - h_i^2))
     dW_n = h_(n-1).T error
 
-Return the list [dW_1, ..., dW_n].
+Return the list [dW_1, ..., dW_n], and leave hs as it is.
 """
 
 import numpy as np
@@ -52,6 +52,7 @@ def _probe(function):
         name = "-".join(map(str, sizes))
         found[f"{name}: how many gradients"] = float(len(made))
         found |= {f"{name}: dW of layer {i}": dW for i, dW in enumerate(made, start=1)}
+        found[f"{name}: how many arrays are in hs afterwards"] = float(len(hs))
     return found
 
 
