@@ -255,7 +255,7 @@ class Answer(Check):
     def outcome(self, function: Callable[..., Any]) -> Outcome:
         """The answer; of one that is a set, any collection of the same things is one."""
         answer = attempt(function)
-        if isinstance(answer, list | tuple | str) and isinstance(self.function(), set):
+        if isinstance(answer, list | tuple | str | frozenset) and isinstance(self.function(), set):
             answer = {answer} if isinstance(answer, str) else set(answer)
         return {f"{self.name}()": answer}
 
@@ -273,7 +273,7 @@ class Shapes(Agrees):
     def chosen(self, value: Any) -> Any:
         """The shapes of the value."""
         value = super().chosen(value)
-        if isinstance(value, tuple):
+        if isinstance(value, tuple) or (self.returns and isinstance(value, list)):
             return tuple(map(shape_of, value))
         return value if isinstance(value, Raised) or value is None else shape_of(value)
 
@@ -466,7 +466,7 @@ class LayerGradients(Check):
         report = check_gradients(self.make(function), self.x)
         wrong = [
             f"  {r.name} at {r.index}: backward gives {r.analytic:.5g}, differences {r.numeric:.5g}"
-            + (f"\nThe cause, probably: {r.cause}." if r.cause else "")
+            + (f"\nThe cause, probably: {r.cause}{'.' * (r.cause[-1] != '?')}" if r.cause else "")
             for r in report.results
             if not r.ok
         ]
