@@ -161,10 +161,10 @@ def first_batch(*given):
     return _other(lambda order, size: [order[:size]] * -(-len(order) // size))(*given)
 
 
-@mistake(epoch, "an epoch whose gradients all come from the first W and b")
+@mistake(epoch, "an epoch whose logits all come from the first W and b")
 def from_the_first(*given):
-    """The gradient of each batch has to be taken where the parameters are by then, after the steps
-    before. Use the new W and b in z."""
+    """The logits of each batch, for its loss and its gradient, have to come from the parameters as
+    they are by then, after the steps before. Use the new W and b in z."""
     return _other(_cut, total=True)(*given)
 
 
