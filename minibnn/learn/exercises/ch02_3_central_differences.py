@@ -82,8 +82,10 @@ def at_points(differences):
 PAIRS = [
     (np.array([1.0, -2.0]), np.array([1.0, -2.5])),
     (np.array([[0.0, 4.0], [-1.0, 0.01]]), np.array([[0.0, 4.1], [-1.0, 0.02]])),
-    (np.array([3.0, -1.0]), np.array([2.0, -1.0])),
+    (np.array([-3.0, 1.0]), np.array([-2.0, 1.0])),
     (np.array([1.0, 2.0]), np.array([1.0, -2.0])),
+    (np.array([0.5, 0.0]), np.zeros(2)),
+    (np.zeros(2), np.array([0.0, -0.5])),
     (np.zeros(2), np.zeros(2)),
 ]
 
@@ -136,8 +138,8 @@ def not_moved_back(f, x, h):
 
 @mistake(differences, "a gradient of zeros")
 def zeros(f, x, h):
-    """Each difference is 0. Are `up` and `down` two names of one array? Then it goes up and down
-    again before f sees it: each has to be a copy of its own, x.copy()."""
+    """Either gradient[place] is never set, or f gave the same number twice. Are `up` and `down` two
+    names of one array? Each has to be a copy of its own, x.copy()."""
     return np.zeros_like(x)
 
 
