@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
@@ -256,7 +257,8 @@ class Answer(Check):
         """The answer; of one that is a set, any collection of the same things is one."""
         answer = attempt(function)
         if isinstance(answer, list | tuple | str | frozenset) and isinstance(self.function(), set):
-            answer = {answer} if isinstance(answer, str) else set(answer)
+            with suppress(TypeError):  # a list of lists stays one, and is not the answer
+                answer = {answer} if isinstance(answer, str) else set(answer)
         return {f"{self.name}()": answer}
 
     def wrong(self, right: Outcome, got: Outcome) -> str:

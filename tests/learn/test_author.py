@@ -187,6 +187,7 @@ def test_a_set_may_be_given_as_a_list_or_alone():
     for answer in ({"b2"}, frozenset({"b2"}), ["b2"], ("b2",), "b2"):
         assert told(check, lambda answer=answer: answer)[0] == 1
     assert told(check, lambda: ["b1", "b2"])[0] == 0
+    assert told(check, lambda: [["b2"]])[0] == 0
 
 
 def test_mutants():
