@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import inspect
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
@@ -256,8 +257,9 @@ class Answer(Check):
     def outcome(self, function: Callable[..., Any]) -> Outcome:
         """The answer; of one that is a set, any collection of the same things is one."""
         answer = attempt(function)
-        if isinstance(answer, list | tuple | str) and isinstance(self.function(), set):
-            answer = {answer} if isinstance(answer, str) else set(answer)
+        if isinstance(answer, list | tuple | str | frozenset) and isinstance(self.function(), set):
+            with suppress(TypeError):  # a list of lists stays one, and is not the answer
+                answer = {answer} if isinstance(answer, str) else set(answer)
         return {f"{self.name}()": answer}
 
     def wrong(self, right: Outcome, got: Outcome) -> str:
@@ -274,7 +276,7 @@ class Shapes(Agrees):
     def chosen(self, value: Any) -> Any:
         """The shapes of the value."""
         value = super().chosen(value)
-        if isinstance(value, tuple):
+        if isinstance(value, tuple) or (self.returns and isinstance(value, list)):
             return tuple(map(shape_of, value))
         return value if isinstance(value, Raised) or value is None else shape_of(value)
 
@@ -468,7 +470,7 @@ class LayerGradients(Check):
         report = check_gradients(self.make(function), self.x)
         wrong = [
             f"  {r.name} at {r.index}: backward gives {r.analytic:.5g}, differences {r.numeric:.5g}"
-            + (f"\nThe cause, probably: {r.cause}." if r.cause else "")
+            + (f"\nThe cause, probably: {r.cause}{'.' * (r.cause[-1] != '?')}" if r.cause else "")
             for r in report.results
             if not r.ok
         ]

@@ -167,7 +167,9 @@ def as_numbers(value: Any) -> np.ndarray[Any, Any] | None:
         return None
     try:
         array = np.asarray(value)
-    except ValueError:  # rows of different lengths
+        if isinstance(value, int) and array.dtype.kind == "O":  # too large for 64 bits
+            array = np.asarray(float(value))
+    except (ValueError, OverflowError):  # rows of different lengths, or no float either
         return None
     return array if array.dtype.kind in "biufc" else None
 
@@ -188,7 +190,9 @@ def difference(label: str, right: Any, got: Any, tolerance: float) -> str:
             return _difference_of_tuples(label, right, tuple(got), tolerance)
         if isinstance(right, tuple):
             wanted = f"a tuple of {len(right)} values"
-            given = f"{len(got)} values" if isinstance(got, tuple | list) else kind(got)
+            given = kind(got)
+            if isinstance(got, tuple | list):
+                given = "one value" if len(got) == 1 else f"{len(got)} values"
             return f"{label}\nexpected {wanted}, got {given}."
         return f"{label}\nexpected {short(right) if u is None else kind(right)}, got {kind(got)}."
     if u.shape != v.shape:

@@ -89,6 +89,7 @@ def test_shapes():
     check = Shapes(lambda x: (x, x.T), [np.zeros((2, 3))], "shapes", returns="a b")
     check.name = "f"
     assert told(check, lambda x: (x + 1, x.T - 1)) == (1, "")
+    assert told(check, lambda x: [x + 1, x.T - 1]) == (1, "")
     assert told(check, lambda x: (x, x))[1] == (
         "f(x)\n  x         [[0, 0, 0],\n             [0, 0, 0]]\n"
         "b: expected shape (3, 2), got shape (2, 3)."
@@ -193,9 +194,10 @@ def test_an_answer_is_not_given_away():
 
 def test_a_set_may_be_given_as_a_list_or_alone():
     check = Answer(lambda: {"b2"}, "which")
-    for answer in ({"b2"}, ["b2"], ("b2",), "b2"):
+    for answer in ({"b2"}, frozenset({"b2"}), ["b2"], ("b2",), "b2"):
         assert told(check, lambda answer=answer: answer)[0] == 1
     assert told(check, lambda: ["b1", "b2"])[0] == 0
+    assert told(check, lambda: [["b2"]])[0] == 0
 
 
 def test_mutants():

@@ -50,6 +50,8 @@ class Broken:
         (Broken(), Broken(), False),
         (1.0, 1.0 + 5e-7, True),
         (1.0, 1.0 + 5e-6, False),
+        (1e30, 10**30, True),
+        (1e30, 10**400, False),
     ],
 )
 def test_same(a, b, equal):
@@ -101,6 +103,8 @@ def _interrupted():
         (np.zeros(2), 0.0, "expected shape (2,), got a single number."),
         ((1, 2), 3, "expected a tuple of 2 values, got a number."),
         ((1, 2), (1, 2, 3), "expected a tuple of 2 values, got 3 values."),
+        ((1, 2), (1,), "expected a tuple of 2 values, got one value."),
+        (0.5, 10**30, "  expected  0.5\n  got       1e+30"),
         ((4, False), (6, False), "  expected  (4, False)\n  got       (6, False)"),
         ((4, False), [4, None], "  expected  (4, False)\n  got       (4, None)"),
         ((1.0, 2), (1.0000004, 3), "  expected  (1, 2)\n  got       (1, 3)"),

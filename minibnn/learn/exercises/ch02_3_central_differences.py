@@ -72,18 +72,21 @@ POINTS = [
 def at_points(differences):
     """The gradients at both points, with a large h, so that all ways to do it differ."""
     found = {}
-    for point in POINTS:
+    for point, h in zip(POINTS, (0.25, 0.5), strict=True):  # for 0.5 alone, 2 h would be 1
         x = point.copy()
-        found[f"differences(f, x, 0.5) for x of shape {x.shape}"] = differences(cubes, x, 0.5)
+        found[f"differences(f, x, {h}) for x of shape {x.shape}"] = differences(cubes, x, h)
         found[f"x afterwards, of shape {x.shape}"] = x
     return found
 
 
 PAIRS = [
     (np.array([1.0, -2.0]), np.array([1.0, -2.5])),
-    (np.array([[0.0, 4.0], [-1.0, 1e-3]]), np.array([[0.0, 4.1], [-1.0, 2e-3]])),
-    (np.array([3.0, -1.0]), np.array([2.0, -1.0])),
+    (np.array([[0.0, 4.0], [-1.0, 0.01]]), np.array([[0.0, 4.1], [-1.0, 0.02]])),
+    (np.array([-3.0, 1.0]), np.array([-2.0, 1.0])),
     (np.array([1.0, 2.0]), np.array([1.0, -2.0])),
+    (np.array([0.5, 0.0]), np.zeros(2)),
+    (np.zeros(2), np.array([0.0, -0.5])),
+    (np.zeros(2), np.zeros(2)),
 ]
 
 CHECKS = [
@@ -131,6 +134,13 @@ def not_moved_back(f, x, h):
         x[place] -= 2 * h
         gradient[place] = (above - f(x)) / (2 * h)
     return gradient
+
+
+@mistake(differences, "a gradient of zeros")
+def zeros(f, x, h):
+    """Either gradient[place] is never set, or f gave the same number twice. Are `up` and `down` two
+    names of one array? Each has to be a copy of its own, x.copy()."""
+    return np.zeros_like(x)
 
 
 @mistake(worst_error, "the absolute error")

@@ -6,11 +6,11 @@ with theirs. It is given a function
     dx, dW, db = backward(dz, x, W)
 
 for the layer z = x W + b, and raises an AssertionError if any of the three
-gradients is wrong: with a relative error above 1e-5, say. (Any other error
-that a wrong backward causes counts as well, such as NumPy's ValueError if
-shapes do not fit.) You are given `differences`, which needs no backward. To
-compare, take your worst_error of the exercise before, or a function of
-np.testing.
+gradients is wrong: with a relative error above 1e-5, say. What it returns or
+prints does not count. (Any other error that a wrong backward causes counts as
+well, such as NumPy's ValueError if shapes do not fit.) You are given
+`differences`, which needs no backward. To compare, take your worst_error of
+the exercise before, or a function of np.testing.
 
 The check runs your test with a right implementation, which has to pass, and
 with wrong ones, each of which has to fail. You do not see these beforehand.
@@ -25,9 +25,9 @@ import numpy as np
 
 def differences(f, x, h=1e-5):
     """The gradient at x, by central differences, of an f that returns a number."""
-    gradient = np.zeros_like(x)
+    gradient = np.zeros(x.shape)
     for place in np.ndindex(x.shape):
-        up, down = x.copy(), x.copy()
+        up, down = x.astype(float), x.astype(float)
         up[place] += h
         down[place] -= h
         gradient[place] = (f(up) - f(down)) / (2 * h)
@@ -66,7 +66,7 @@ def right_backward(dz, x, W):
     return dz @ W.T, x.T @ dz, dz.sum(axis=0)
 
 
-CHECKS = [CatchesMutants(check_backward, right_backward, "your test, tested", points=6)]
+CHECKS = [CatchesMutants(check_backward, right_backward, "your test, tested", points=7)]
 
 
 @mutant(check_backward, "dW is divided by the batch size")
@@ -84,7 +84,12 @@ def without_signs(dz, x, W):
     return dz @ np.abs(W).T, x.T @ dz, dz.sum(axis=0)
 
 
-@mutant(check_backward, "dW takes every dz of a sample to be their mean")
+@mutant(check_backward, "dx has its positive elements set to 0")
+def cut_off(dz, x, W):
+    return np.minimum(dz @ W.T, 0), x.T @ dz, dz.sum(axis=0)
+
+
+@mutant(check_backward, "dW takes every dz to be the mean of all")
 def mean_of_dz(dz, x, W):
     return dz @ W.T, x.T @ np.full_like(dz, dz.mean()), dz.sum(axis=0)
 
@@ -111,17 +116,17 @@ _rng = np.random.default_rng(24)
 _X, _W, _DZ = _rng.normal(size=(4, 3)), _rng.normal(size=(3, 2)), _rng.normal(size=(4, 2))
 
 
-@mistake(check_backward, "a test that lets everything pass")
+@mistake(check_backward, "a test that passes for all of them")
 def nothing(backward):
-    """It calls backward, and no wrong one makes it raise an error. Compare each of the three
-    gradients with differences, and assert that they are close."""
+    """A test has to fail for something: compare each of the three gradients with differences, and
+    assert that they agree. A True or False that is returned or printed counts for nothing."""
     backward(_DZ, _X, _W)
 
 
-@mistake(check_backward, "a test of the shapes alone")
+@mistake(check_backward, "a test that only a wrong shape fails")
 def shapes(backward):
-    """Right shapes are a good first test, but most wrong gradients have them. Compare the numbers
-    with those by differences."""
+    """Most wrong gradients have the right shapes. Compare the numbers with those by differences. If
+    you do: np.allclose only says True or False, and `assert` makes a test of it."""
     for got, wanted in zip(backward(_DZ, _X, _W), (_X, _W, _DZ[0]), strict=True):
         assert got.shape == wanted.shape
 
@@ -146,6 +151,12 @@ def dx_alone(backward):
     _compare(backward, _DZ, _X, _W, of=("dx",))
 
 
+@mistake(check_backward, "a test without dx")
+def without_dx(backward):
+    """dW and db are checked well, dx is not compared at all."""
+    _compare(backward, _DZ, _X, _W, of=("dW", "db"))
+
+
 @mistake(check_backward, "a test without db")
 def without_db(backward):
     """dx and dW are checked well, db is not compared at all."""
@@ -159,9 +170,10 @@ def positive_weights(backward):
     _compare(backward, _DZ, _X, np.abs(_W))
 
 
-@mistake(check_backward, "a test that wants equality to the last bit")
+@mistake(check_backward, "a test that refuses all of them, the right one as well")
 def exact(backward):
-    """Differences are only nearly right, so == refuses every backward, also the right one. Allow a
-    relative error of about 1e-5."""
+    """Look at its error below. Does it compare with ==, or allow too little? Differences are only
+    nearly right: allow a relative error of about 1e-5. If the two are far apart, are they the
+    differences of L = sum of dz * z, and by the array that the gradient belongs to?"""
     dW = differences(lambda v: np.sum(_DZ * (_X @ v)), _W)
     assert (backward(_DZ, _X, _W)[1] == dW).all()

@@ -96,8 +96,10 @@ def on_digits(epoch):
     x, labels, test, test_labels = digits()
     order = np.random.default_rng(0).permutation(len(x))
     W, b, _ = epoch(np.zeros((784, 10)), np.zeros(10), x, labels, order, 64, 0.5)
-    right = ((test @ W + b).argmax(axis=1) == test_labels).mean()
-    return {"accuracy on digits that it has not seen": right}
+    z = test @ W + b
+    right = (z.argmax(axis=1) == test_labels).mean()
+    loss = cross_entropy(z, test_labels)  # tells apart what reads nothing
+    return {"accuracy on digits that it has not seen": right, "the loss on these digits": loss}
 
 
 NAMES = "W b loss"
@@ -109,7 +111,7 @@ CHECKS = [
 ]
 
 
-def _other(batches, step=1.0, total=False, mean=np.average, after=False):
+def _other(batches, step=1.0, total=False, mean=np.average, after=False, bias=np.sum):
     """An epoch with another choice of batches, another step, or another mean of the losses."""
 
     def epoch(W, b, x, labels, order, batch_size, learning_rate):
@@ -119,7 +121,7 @@ def _other(batches, step=1.0, total=False, mean=np.average, after=False):
             z = x[chosen] @ at[0] + at[1]
             dz = step * cross_entropy_gradient(z, labels[chosen])
             W = W - learning_rate * x[chosen].T @ dz
-            b = b - learning_rate * dz.sum(axis=0)
+            b = b - learning_rate * bias(dz, axis=0)
             losses.append(cross_entropy(x[chosen] @ W + b if after else z, labels[chosen]))
             sizes.append(len(chosen))
         return W, b, mean(losses, weights=sizes)
@@ -161,10 +163,10 @@ def first_batch(*given):
     return _other(lambda order, size: [order[:size]] * -(-len(order) // size))(*given)
 
 
-@mistake(epoch, "an epoch whose gradients all come from the first W and b")
+@mistake(epoch, "an epoch whose logits all come from the first W and b")
 def from_the_first(*given):
-    """The gradient of each batch has to be taken where the parameters are by then, after the steps
-    before. Use the new W and b in z."""
+    """The logits of each batch, for its loss and its gradient, have to come from the parameters as
+    they are by then, after the steps before. Use the new W and b in z."""
     return _other(_cut, total=True)(*given)
 
 
@@ -186,6 +188,21 @@ def divided_twice(W, b, x, labels, order, batch_size, learning_rate):
         W = W - learning_rate * x[chosen].T @ dz / len(chosen)
         b = b - learning_rate * dz.mean(axis=0)
     return W, b, total / len(order)
+
+
+@mistake(epoch, "an epoch in which db is a mean over the batch")
+def mean_bias(*given):
+    """dz is the gradient of a mean already, so db adds up its rows: dz.sum(axis=0). W goes wrong
+    with b, since each batch meets the b that the one before has left."""
+    return _other(_cut, bias=np.mean)(*given)
+
+
+@mistake(epoch, "an epoch whose loss takes the last batch for a full one")
+def all_full(*given):
+    """The last batch may be smaller. The sum of its losses is their mean times len(chosen), not
+    times batch_size."""
+    other = _other(_cut, mean=lambda losses, weights: weights[0] * sum(losses) / sum(weights))
+    return other(*given)
 
 
 @mistake(epoch, "an epoch whose loss is the mean of the batches' losses")

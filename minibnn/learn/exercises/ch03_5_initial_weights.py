@@ -73,7 +73,9 @@ def statistics(limits):
             found[f"the mean is about 0, from {call}"] = bool(abs(W.mean()) < 0.02 * W.std())
             if limits:
                 found[f"the largest weight from {call}"] = W.max()
-        return found
+            near = "the share of weights within one standard deviation"
+            found[f"{near}, from {call}"] = (abs(W) < W.std()).mean()
+        return found | (twice(rule) if limits else {})
 
     return probe
 
@@ -121,6 +123,12 @@ def standard(n_in, n_out, rng):
     """With 500 inputs a sum then has a standard deviation of about 22, in the next layer 22 times
     more. Scale by sqrt(2 / in)."""
     return rng.normal(0, 1, (n_in, n_out))
+
+
+@mistake(he, "a uniform draw")
+def uniform(n_in, n_out, rng):
+    """The spread is right, but He's rule as it stands here draws from a normal distribution."""
+    return rng.uniform(-np.sqrt(6 / n_in), np.sqrt(6 / n_in), (n_in, n_out))
 
 
 @mistake(he, "a draw from a generator of its own")
@@ -173,6 +181,13 @@ def biases():
 def all_parameters():
     """Follow the equations with h = 0 and W2 = 0 in them: most of the products are zero."""
     return {"W1", "b1", "W2", "b2"}
+
+
+@mistake(learns_from_zero, "the name of a gradient")
+def gradient():
+    """Its gradient is the one that is not zero. The answer is the parameter that it belongs to,
+    without the d."""
+    return {"db2"}
 
 
 @mistake(different_neurons, "a hundred different neurons")

@@ -39,12 +39,13 @@ HINTS = [
     "The layer: z = x @ sign(W), and y is sign(z).",
 ]
 
-NUMBERS = [np.array([-2.0, -0.0, 0.0, 0.5]), np.array([[1e-9, -1e-9, 3.0], [0.0, -7.0, 1.0]])]
+NUMBERS = [np.array([-2.0, -0.0, 0.0, 0.5]), np.array([[1e-30, -1e-30, 3.0], [0.0, -7.0, 1.0]])]
 X = np.array([[1.0, -1.0, 1.0, 1.0], [1.0, 1.0, -1.0, 1.0], [-1.0, -1.0, -1.0, 1.0]])
 W = np.array([[0.3, -1.2, 0.1], [0.9, 0.4, 2.0], [-0.1, 0.0, 0.7], [0.2, -0.6, -3.0]])
+REAL = np.array([[0.5, 1.0, 0.75, 0.75], [-3.0, 0.5, 1.0, 2.0]])
 CHECKS = [
     Agrees(sign, NUMBERS, "the sign"),
-    Agrees(binary_layer, [(X, W), (X[:2], W[:, :2])], "a binary layer", points=2),
+    Agrees(binary_layer, [(X, W), (REAL, W[:, :2])], "a binary layer", points=2),
 ]
 
 
@@ -73,6 +74,19 @@ def upside_down(x):
     """It gives -1 to positive numbers. np.where takes its second argument where the condition
     holds."""
     return np.where(x >= 0, -1.0, 1.0)
+
+
+@mistake(sign, "a sign that tells 0.0 from -0.0")
+def of_the_bit(x):
+    """np.copysign and np.signbit look at the bit of the sign, which -0.0 has, too. The two zeros
+    are equal, and x >= 0 is true for both."""
+    return np.copysign(1.0, x)
+
+
+@mistake(binary_layer, "a layer that takes the signs of its inputs, too")
+def signs_of_inputs(x, W):
+    """z is x sign(W), with x as it is. It may be real, as the pixels in a first layer are."""
+    return sign(sign(x) @ sign(W))
 
 
 @mistake(binary_layer, "a layer with real weights")

@@ -84,6 +84,13 @@ def without_magnitude(W):
     return np.degrees(np.arccos(W.mean() / np.sqrt((W**2).mean())))
 
 
+@mistake(angle, "the angle to signs of which one is 0")
+def with_a_zero(W):
+    """np.sign(0) is 0, so a weight of 0 makes the vector of signs shorter. Here, as in all of the
+    book, sign(0) is +1."""
+    return np.degrees(np.arccos(np.abs(W).sum() / np.sqrt((W**2).sum() * (W != 0).sum())))
+
+
 @mistake(best_scales, "the mean of the weights, not of their magnitudes")
 def mean_of_weights(W):
     """Positive and negative weights cancel, so this is nearly 0. In the derivative of D, w meets

@@ -58,11 +58,13 @@ _X[2, 1] = 0.0
 _X[4, 0] = 0.0
 _W = np.array([0.7, -0.4, 1.1])
 _SIGNS = np.array([[1.0, 1.0, -1.0, 1.0], [-1.0, 1.0, 1.0, -1.0], [1.0, -1.0, 1.0, 1.0]])
+_SIGNS = np.vstack((_SIGNS, -_SIGNS[0]))  # the last has the same step as the first
 _V = np.array([0.5, -0.25, 0.75, -1.0])
 CHECKS = [
     Agrees(steps, [(_X, _W, 0), (_X, _W, 1), (_SIGNS, _V, 2)], "where the steps are", points=2),
     Agrees(changed_answers, [(_X, _W, 0, 0.2), (_X, _W, 1, 1.0), (_X, _W, 2, -0.5),
-                             (_SIGNS, _V, 2, -2.0)], "how many answers change"),
+                             (_SIGNS, _V, 2, -0.75), (_SIGNS, _V, 2, -0.25)],
+           "how many answers change"),
 ]  # fmt: skip
 
 
@@ -117,6 +119,23 @@ def scores(x, w, i, v):
     moved = w.copy()
     moved[i] = v
     return int((x @ moved != x @ w).sum())
+
+
+@mistake(changed_answers, "a comparison of w with itself")
+def alias(x, w, i, v):
+    """`moved = w` is no copy: both names mean one array, and moved[i] = v changes it for both. Take
+    w.copy()."""
+    w[i] = v
+    return 0
+
+
+@mistake(changed_answers, "a count in which a score of zero is a case of its own")
+def zero_apart(x, w, i, v):
+    """A new score of exactly 0 is answered by +1, like the positive ones. Compare what `sign`
+    gives."""
+    moved = w.copy()
+    moved[i] = v
+    return int((np.sign(x @ moved) != np.sign(x @ w)).sum())
 
 
 @mistake(changed_answers, "the weight moved by v, not to v")

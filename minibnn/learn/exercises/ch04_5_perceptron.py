@@ -54,6 +54,8 @@ CASES = [
     (np.array([0.5, -1.0, 0.3]), 0.25, _X, -_T, _ORDER[::-1].copy()),
     (np.zeros(2), 0.0, np.array([[1.0, 2.0], [-1.0, 1.0], [2.0, -1.0]]), np.array([-1, 1, -1]),
      np.array([0, 1, 2])),
+    (np.array([1.0, 0.5, -2.0, 0.0]), 1.5, _rng.normal(size=(80, 4)), _rng.choice([-1, 1], size=80),
+     _rng.permutation(80)),  # so many that different mistakes make different numbers of errors
 ]  # fmt: skip
 
 
@@ -148,6 +150,17 @@ def zero_says_no(*given):
         y = 1 if x[i] @ w + b > 0 else -1
         errors += int(y != t[i])
         w, b = w + (t[i] - y) / 2 * x[i], b + (t[i] - y) / 2
+    return w, b, errors
+
+
+@mistake(one_pass, "a pass in which a score of zero is always wrong")
+def zero_is_wrong(w, b, x, t, order):
+    """At a score of exactly 0, as with weights of 0, the answer is +1, which is right if the target
+    is +1. np.sign gives 0 there, and t z <= 0 holds for both targets."""
+    errors = 0
+    for i in order:
+        if t[i] * (x[i] @ w + b) <= 0:
+            w, b, errors = w + t[i] * x[i], b + t[i], errors + 1
     return w, b, errors
 
 
