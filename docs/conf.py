@@ -13,6 +13,7 @@ extensions = [
     "sphinx.ext.autodoc",
     "sphinx.ext.napoleon",
     "website.chapters",
+    "website.equations",
     "website.mathml",
     "website.rooms",
 ]

@@ -135,7 +135,7 @@ def uniform(
 ) -> Array:
     """Numbers in [0, 1), each from its position and two key numbers, which choose the sequence.
 
-    .. code-block:: text
+    .. equations::
 
         u[i] = (mix(mix(first + i + k0) xor k1) >> 8) / 2^24
 

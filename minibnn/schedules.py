@@ -120,7 +120,7 @@ class PerEpoch(_Around):
 class WarmUp(_Around):
     """A schedule that starts low: the rate grows in equal steps to the schedule's first one.
 
-    .. code-block:: text
+    .. equations::
 
         rate(t) = schedule(0) (t + 1) / (length + 1)    for t < length
         rate(t) = schedule(t - length)                  from then on

@@ -14,7 +14,7 @@ HostArray: TypeAlias = "np.ndarray[Any, Any]"
 class TargetScale:
     """The scale of targets in training, and the way back.
 
-    .. code-block:: text
+    .. equations::
 
         inside(y) = (y - mean) / std          what the network learns
         outside(z) = std z + mean             what it then says
@@ -48,7 +48,7 @@ class TargetScale:
     def put_into(self, last: Dense) -> None:
         """Change a network's last layer so that its outputs are in the unit of the targets.
 
-        .. code-block:: text
+        .. equations::
 
             std (x W + b) + mean = x (W std) + (b std + mean)
 

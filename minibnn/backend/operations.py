@@ -21,7 +21,7 @@ def matmul(a: Array, b: Array, out: Array | None = None) -> Array:
 def batch_sum(x: Array, out: Array | None = None) -> Array:
     """Sums over all axes but the last: over the batch and over the positions in a sample.
 
-    .. code-block:: text
+    .. equations::
 
         sum[c] = sum over n and p of x[n, p, c]
 

@@ -29,7 +29,7 @@ from minibnn.checks import integer, number
 class RandomShift:
     """Moves each image by up to some pixels, in both directions; `fill` comes in at the edges.
 
-    .. code-block:: text
+    .. equations::
 
         y[n, i, j] = x[n, i + a[n], j + b[n]],   or fill outside of x
         a, b uniform in -pixels..pixels
@@ -77,7 +77,7 @@ class RandomShift:
 class Cutout:
     """Covers a square of each image; its centre is any pixel, so a part may lie outside.
 
-    .. code-block:: text
+    .. equations::
 
         y[n, i, j] = fill     where a[n] <= i < a[n] + size and b[n] <= j < b[n] + size
         y[n, i, j] = x[n, i, j]   elsewhere

@@ -113,7 +113,7 @@ class Fitted(Layer):
 class InputCode(Fitted):
     """A code: each feature becomes several signs.
 
-    .. code-block:: text
+    .. equations::
 
         y[..., f B + k] = +1 where low[f, k] <= x[..., f] <= high[f, k], else -1
 

@@ -15,7 +15,7 @@ from minibnn.parameter import Buffer
 class OneHotCode(InputCode):
     """A category, given as a number, as signs of which one is +1.
 
-    .. code-block:: text
+    .. equations::
 
         y[..., f B + k] = +1 where x[..., f] = c[f, k], else -1          k = 0..B-1
 

@@ -14,7 +14,7 @@ from minibnn.parameter import Buffer
 class Standardize(Fitted):
     """Take each feature to mean 0 and variance 1, as fitted to the training data.
 
-    .. code-block:: text
+    .. equations::
 
         forward    y  = (x - mean) / std
         backward   dx = dy / std

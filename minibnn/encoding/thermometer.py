@@ -17,7 +17,7 @@ SPACINGS = ("quantile", "uniform")
 class Thermometer(InputCode):
     """A number as signs that say which of some thresholds it has reached.
 
-    .. code-block:: text
+    .. equations::
 
         y[..., f B + k] = +1 where x[..., f] >= t[f, k], else -1          k = 0..B-1
 

@@ -15,7 +15,7 @@ from minibnn.functions.signs import sign
 class AdaSTE(Function):
     """The sign; its gradient moves values outside [-1, 1] only back towards this range.
 
-    .. code-block:: text
+    .. equations::
 
         y  = +1 where x >= 0, else -1
         dx = dy                     where |x| < 1

@@ -13,7 +13,7 @@ from minibnn.functions.signs import sign
 class ApproxSign(Function):
     """The sign, with the gradient of a piecewise quadratic; mostly for activations.
 
-    .. code-block:: text
+    .. equations::
 
         y  = +1 where x >= 0, else -1
         dx = dy (2 - 2|x|) 1[|x| <= 1]      as if y were c (2 - |c|), c = clip(x, -1, 1)

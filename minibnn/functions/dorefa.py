@@ -16,7 +16,7 @@ from minibnn.functions.signs import sign
 class DoReFaActivations(Function):
     """The nearest of 2^bits levels from 0 to 1, with a straight-through gradient.
 
-    .. code-block:: text
+    .. equations::
 
         n  = 2^bits - 1
         y  = round(n clip(x, 0, 1)) / n       ties to the even number
@@ -61,7 +61,7 @@ class DoReFaActivations(Function):
 class DoReFaWeights(Function):
     """The nearest of 2^bits levels from -1 to 1, after a tanh scaled to fill that range.
 
-    .. code-block:: text
+    .. equations::
 
         n  = 2^bits - 1
         m  = max |tanh x|                          over all of x

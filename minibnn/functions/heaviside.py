@@ -12,7 +12,7 @@ from minibnn.functions.signs import StraightThrough, sign
 class Heaviside(StraightThrough):
     """0 or 1, with a straight-through gradient; for activations that are on or off.
 
-    .. code-block:: text
+    .. equations::
 
         y  = 1 where x > 0, else 0
         dx = dy 1[|x| <= clip]      as if y were 1/2 + clip(x, -clip, clip); clip=None: 1/2 + x

@@ -13,7 +13,7 @@ from minibnn.functions.signs import StraightThrough, sign
 class MagnitudeAwareSign(StraightThrough):
     """The sign times the mean magnitude of its output channel; for weights.
 
-    .. code-block:: text
+    .. equations::
 
         a  = mean of |x| over all axes but the last
         y  = a sign(x)

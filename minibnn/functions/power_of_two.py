@@ -22,7 +22,7 @@ _LAYOUT: dict[Any, tuple[Any, int, int]] = {
 class PowerOfTwo(Function):
     """The nearest power of two on a logarithmic scale, with a straight-through gradient.
 
-    .. code-block:: text
+    .. equations::
 
         y  = sign(x) 2^round(log2 |x|),   0 where x = 0
         dx = dy                           as if y were x

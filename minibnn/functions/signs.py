@@ -42,7 +42,7 @@ def straight_through_gradient(dy: Array, x: Array, clip: float) -> Array:
 class StraightThrough(Function):
     """A function with the backward of the identity, or of a clip.
 
-    .. code-block:: text
+    .. equations::
 
         dx = dy                     clip=None: as if y were x
         dx = dy 1[|x| <= clip]      clip=c:    as if y were clip(x, -c, c)
@@ -80,7 +80,7 @@ class StraightThrough(Function):
 class SignSTE(StraightThrough):
     """The sign, with a straight-through gradient; for weights and for activations.
 
-    .. code-block:: text
+    .. equations::
 
         y  = +1 where x >= 0, else -1
         dx = dy                     clip=None: as if y were x

@@ -15,7 +15,7 @@ from minibnn.random_stream import RandomStream
 class StochasticSign(StraightThrough):
     """In training a random +1 or -1 with mean x, in evaluation the sign.
 
-    .. code-block:: text
+    .. equations::
 
         training     y = +1 with probability p = clip((x + 1) / 2, 0, 1), else -1
         evaluation   y = +1 where x >= 0, else -1

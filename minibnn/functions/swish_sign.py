@@ -15,7 +15,7 @@ from minibnn.functions.signs import sign
 class SwishSign(Function):
     """The sign, with the gradient of a smooth curve that goes a little beyond -1 and +1.
 
-    .. code-block:: text
+    .. equations::
 
         u  = beta x
         y  = +1 where x >= 0, else -1

@@ -13,7 +13,7 @@ from minibnn.functions.signs import StraightThrough, sign
 class Ternary(StraightThrough):
     """-1, 0 or +1 by a fixed threshold, with a straight-through gradient.
 
-    .. code-block:: text
+    .. equations::
 
         y  = 0 where |x| < threshold, else sign(x)
         dx = dy 1[|x| <= clip]      as if y were clip(x, -clip, clip); clip=None: as if y were x
@@ -56,7 +56,7 @@ class Ternary(StraightThrough):
 class TernaryWeights(StraightThrough):
     """-1, 0 or +1 by a threshold that follows the weights' mean magnitude.
 
-    .. code-block:: text
+    .. equations::
 
         c     = clip(x, -clip, clip)                clip=None: c = x
         Delta = 0.7 mean |c|                        over all of x

@@ -65,7 +65,7 @@ class Branches(Layer):
 class Residual(Branches):
     """A block of layers, and a shortcut around it.
 
-    .. code-block:: text
+    .. equations::
 
         forward    y  = block(x) + shortcut(x)        shortcut(x) = x if there is none
         backward   dx = block's dx + shortcut's dx    each for dy; the latter is dy if there is none
@@ -151,7 +151,7 @@ class Residual(Branches):
 class Concatenate(Branches):
     """Several layers on the same input, with their outputs side by side along the last axis.
 
-    .. code-block:: text
+    .. equations::
 
         forward    y  = [branch_1(x), ..., branch_n(x)]
         backward   dx = sum over i of branch_i's dx, for its part of dy

@@ -174,7 +174,7 @@ class Convolution(Weighted):
 class Conv2D(Convolution):
     """The same small `Dense` layer on every window of an image.
 
-    .. code-block:: text
+    .. equations::
 
         forward    Wq = quantizer(W)                         the weights that the windows meet
                    X  = x, padded with padding_value

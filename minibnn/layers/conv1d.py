@@ -16,7 +16,7 @@ from minibnn.windows import Windows
 class Conv1D(Convolution):
     """The same small `Dense` layer on every window of a signal.
 
-    .. code-block:: text
+    .. equations::
 
         forward    Wq = quantizer(W)                         the weights that the windows meet
                    X  = x, padded with padding_value

@@ -18,7 +18,7 @@ class Dense(Weighted):
     error travels back through, and whether there is a bias. W holds the latent weights: real
     numbers that the optimiser moves a little in each step, even if Wq has only their signs.
 
-    .. code-block:: text
+    .. equations::
 
         forward    Wq = quantizer(W)              the weights that the product uses
                    z  = x Wq + b

@@ -20,7 +20,7 @@ from minibnn.state import State
 class DirectFeedback(Sequential):
     """A `Sequential` whose blocks all receive the output's error, through fixed random matrices.
 
-    .. code-block:: text
+    .. equations::
 
         forward    h_1 = block_1(x),  h_i = block_i(h_(i-1)),  y = h_n
         backward   dh_n = dy

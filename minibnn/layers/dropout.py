@@ -22,7 +22,7 @@ def drop(x: Array, mask: Array, scale: float) -> Array:
 class Dropout(Layer):
     """Set each element to 0 with probability `rate`, in training only.
 
-    .. code-block:: text
+    .. equations::
 
         training     m  = 1 with probability 1 - rate, else 0        for each element
                      y  = s m x                      s = 1 / (1 - rate), or 1 without rescaling

@@ -20,7 +20,7 @@ def batch_norm(
 ) -> tuple[Array, Array, Array, Array, Array]:
     """Each channel with mean 0 and variance 1 over the batch and the positions, then rescaled.
 
-    .. code-block:: text
+    .. equations::
 
         mean    = mean of x                     over all axes but the last
         var     = mean of (x - mean)^2
@@ -61,7 +61,7 @@ def batch_norm_gradient(
 ) -> Array | None:
     """The gradients of `batch_norm`; mean and variance depend on x as well.
 
-    .. code-block:: text
+    .. equations::
 
         dbeta  = sum of dy                      over all axes but the last
         dgamma = sum of dy x_hat
@@ -109,7 +109,7 @@ def update_running(
 ) -> None:
     """Mix a batch's statistics into the running ones, in place.
 
-    .. code-block:: text
+    .. equations::
 
         running_mean <- momentum running_mean + (1 - momentum) mean
         running_var  <- momentum running_var  + (1 - momentum) variance_factor var
@@ -168,7 +168,7 @@ class Normalization(Layer):
 class BatchNorm(Normalization):
     """Normalise each channel over the batch, then scale and shift it.
 
-    .. code-block:: text
+    .. equations::
 
         training     mean  = mean of x,  var = mean of (x - mean)^2     over all axes but the last
                      x_hat = (x - mean) / sqrt(var + epsilon)

@@ -63,7 +63,7 @@ def average_pool(x: Array, windows: Windows) -> Array:
 
 
 def average_pool_gradient(dy: Array, windows: Windows, shape: tuple[int, ...]) -> Array:
-    """``dx_ij += dy / number of positions``, for an x of this shape."""
+    """``dx_ij += dy / (number of positions)``, for an x of this shape."""
     dx = backend_of(dy).xp.zeros(shape, dtype=dy.dtype)
     share = dy * windows.share
     for _, _, rows, columns in windows.positions(dy.shape[1:3]):
@@ -95,7 +95,7 @@ class _Pool2D(Layer):
 class MaxPool2D(_Pool2D):
     """The largest value of each window and channel.
 
-    .. code-block:: text
+    .. equations::
 
         forward    y[n, p, q, c] = max over i, j of x[n, p stride + i, q stride + j, c]
         backward   dx at the position of a window's maximum += dy; 0 elsewhere
@@ -154,10 +154,10 @@ class MaxPool2D(_Pool2D):
 class AveragePool2D(_Pool2D):
     """The mean of each window and channel.
 
-    .. code-block:: text
+    .. equations::
 
         forward    y[n, p, q, c] = mean over i, j of x[n, p stride + i, q stride + j, c]
-        backward   dx at every position of a window += dy / number of positions
+        backward   dx at every position of a window += dy / (number of positions)
 
     Rows and columns where no further window fits are dropped. With windows as large as the image
     this is `GlobalAveragePool2D`.
@@ -201,7 +201,7 @@ class AveragePool2D(_Pool2D):
 class GlobalAveragePool2D(Layer):
     """The mean of each channel over all rows and columns: from images to vectors.
 
-    .. code-block:: text
+    .. equations::
 
         forward    y[n, c]        = 1 / (height width) sum over p, q of x[n, p, q, c]
         backward   dx[n, p, q, c] = dy[n, c] / (height width)

@@ -14,7 +14,7 @@ from minibnn.parameter import Parameter
 class PReLU(Layer):
     """The identity above zero, and a line with a learned slope below it, for each channel.
 
-    .. code-block:: text
+    .. equations::
 
         forward    y  = x where x > 0, else a x
         backward   da = sum of dy x where x <= 0        over all axes but the last

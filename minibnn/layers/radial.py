@@ -9,7 +9,7 @@ from minibnn.layers.dense import Dense
 class Radial(Dense):
     """The negative squared distance of the input to each column of the weights.
 
-    .. code-block:: text
+    .. equations::
 
         forward    Wq   = quantizer(W)
                    z_nk = -|x_n - w_k|^2 + b_k           w_k = column k of Wq

@@ -27,7 +27,7 @@ def per_position(v: Array, x: Array) -> Array:
 class ShiftBatchNorm(Normalization):
     """Batch normalisation in which every product of two values is a bit shift.
 
-    .. code-block:: text
+    .. equations::
 
         AP2(v)  the power of two nearest to v, with v's sign: PowerOfTwo
         training     c   = x - mean of x                           over all axes but the last

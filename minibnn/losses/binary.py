@@ -16,7 +16,7 @@ class BinaryCrossEntropy(ValueLoss):
     sample has that label, whatever other labels it has. The outputs are logits: end the model
     without a sigmoid. An output of at least 0 predicts class 1, or the label.
 
-    .. code-block:: text
+    .. equations::
 
         p      = 1 / (1 + exp(-z))
         L      = -1/(N K) sum_n sum_k (t log p + (1 - t) log(1 - p))

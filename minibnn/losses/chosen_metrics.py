@@ -17,7 +17,7 @@ Asked: TypeAlias = Metric | Callable[[Array, Array], Array]
 class BalancedAccuracy(Metric):
     """The accuracy in each class, averaged over the classes that occur.
 
-    .. code-block:: text
+    .. equations::
 
         1/K sum_k (right samples of class k) / (samples of class k)
 
@@ -49,7 +49,7 @@ class BalancedAccuracy(Metric):
 class F1(Metric):
     """The harmonic mean of precision and recall: of class 1 of two, or averaged over more classes.
 
-    .. code-block:: text
+    .. equations::
 
         F1[k] = 2 TP[k] / (T[k] + P[k])
 
@@ -85,9 +85,9 @@ class F1(Metric):
 class R2(Metric):
     """The share of the targets' variance that the model explains, averaged over the outputs.
 
-    .. code-block:: text
+    .. equations::
 
-        R2 = 1 - sum_n (t[n] - y[n])^2 / sum_n (t[n] - mean(t))^2
+        R2 = 1 - (sum_n (t[n] - y[n])^2) / (sum_n (t[n] - mean(t))^2)
 
     1 is perfect, and 0 as good as the targets' mean. It is nan or -inf if all targets are equal.
 

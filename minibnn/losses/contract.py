@@ -41,7 +41,7 @@ class LossContract(Stateful):
     def weighted_forward(self, outputs: Array, targets: Array, weights: Array | None) -> Array:
         """The loss of a batch whose samples may have weights; `backward` gives its gradient.
 
-        .. code-block:: text
+        .. equations::
 
             L = sum_n w[n] l[n] / sum_n w[n]
 

@@ -17,7 +17,7 @@ from minibnn.losses.weights import require_weights
 def log_softmax(logits: Array) -> tuple[Array, Array]:
     """The logarithm of the softmax of each row, and the softmax p itself.
 
-    .. code-block:: text
+    .. equations::
 
         log p = s - log(sum of exp(s))          s = logits - their greatest, row by row
 
@@ -35,7 +35,7 @@ def log_softmax(logits: Array) -> tuple[Array, Array]:
 def cross_entropy(logits: Array, labels: Array, smoothing: float) -> tuple[Array, Array]:
     """The mean cross-entropy of a batch, and the softmax p for `cross_entropy_gradient`.
 
-    .. code-block:: text
+    .. equations::
 
         L = -1/N sum_n sum_k t[n, k] log p[n, k]
 
@@ -60,7 +60,7 @@ def cross_entropy(logits: Array, labels: Array, smoothing: float) -> tuple[Array
 def cross_entropy_gradient(p: Array, labels: Array, smoothing: float) -> Array:
     """The gradient of `cross_entropy` with respect to the logits.
 
-    .. code-block:: text
+    .. equations::
 
         dlogits = (p sum_k(t) - t) / N
 
@@ -81,7 +81,7 @@ def cross_entropy_gradient(p: Array, labels: Array, smoothing: float) -> Array:
 class LogitCrossEntropy(ClassLoss):
     """Cross-entropy, in nats, between label distributions t and the softmax p of the logits.
 
-    .. code-block:: text
+    .. equations::
 
         L = -1/N sum_n sum_k t[n, k] log p[n, k]        p = softmax(logits)
         dL/dlogits = (p - t) / N                        for t that sum to 1
@@ -89,7 +89,7 @@ class LogitCrossEntropy(ClassLoss):
     Label smoothing spreads a part e of each distribution over all K classes, so that no logit
     gains from growing without end:
 
-    .. code-block:: text
+    .. equations::
 
         t <- (1 - e) t + e / K
 

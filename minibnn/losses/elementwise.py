@@ -19,7 +19,7 @@ from minibnn.losses.weights import require_weights, total_weight, weighted
 class ElementwiseLoss(Loss):
     """A mean over samples and outputs of a function of each output and its target.
 
-    .. code-block:: text
+    .. equations::
 
         L     = 1/(N K) sum_n sum_k l(y[n, k], t[n, k])
         dL/dy = l'(y, t) / (N K)
@@ -57,7 +57,7 @@ class ElementwiseLoss(Loss):
 class TargetLoss(ElementwiseLoss, ClassLoss):
     """A mean over samples and classes of a function of each output and its class's probability p.
 
-    .. code-block:: text
+    .. equations::
 
         L     = 1/(N K) sum_n sum_k l(y[n, k], p[n, k])
         dL/dy = l'(y, p) / (N K)
@@ -77,7 +77,7 @@ class TargetLoss(ElementwiseLoss, ClassLoss):
 class ValueLoss(ElementwiseLoss):
     """A mean over samples and outputs of a function of each output and its target, a number.
 
-    .. code-block:: text
+    .. equations::
 
         L     = 1/(N K) sum_n sum_k l(y[n, k], t[n, k])
         dL/dy = l'(y, t) / (N K)

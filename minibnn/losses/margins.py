@@ -9,7 +9,7 @@ from minibnn.losses.elementwise import TargetLoss
 class Hinge(TargetLoss):
     """The hinge loss: how much each output lacks to a margin of 1.
 
-    .. code-block:: text
+    .. equations::
 
         t = 2 p - 1                               +1 for the class, -1 for the others
         L     = 1/(N K) sum_n sum_k max(0, 1 - t[n, k] y[n, k])
@@ -42,7 +42,7 @@ class Hinge(TargetLoss):
 class SquaredHinge(TargetLoss):
     """The squared hinge loss: the square of what each output lacks to a margin of 1.
 
-    .. code-block:: text
+    .. equations::
 
         t = 2 p - 1                               +1 for the class, -1 for the others
         L     = 1/(N K) sum_n sum_k max(0, 1 - t[n, k] y[n, k])^2

@@ -67,7 +67,7 @@ class LabelAccuracy(OutputMetric):
 class MeanAbsoluteError(OutputMetric):
     """The mean distance between output and target, over all samples and outputs.
 
-    .. code-block:: text
+    .. equations::
 
         MAE = 1/(N K) sum_n sum_k |y[n, k] - t[n, k]|
     """

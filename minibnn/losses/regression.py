@@ -16,7 +16,7 @@ from minibnn.losses.values import check_form, is_one
 class MeanSquaredError(ValueLoss):
     """The mean squared difference between each output and its target.
 
-    .. code-block:: text
+    .. equations::
 
         L     = 1/(N K) sum_n sum_k (y[n, k] - t[n, k])^2
         dL/dy = 2 (y - t) / (N K)
@@ -85,7 +85,7 @@ def _are_numbers_of_classes(outputs: Array, targets: Array) -> bool:
 class Huber(ValueLoss):
     """Huber's loss: squared for small errors and linear for large ones, so outliers pull less.
 
-    .. code-block:: text
+    .. equations::
 
         e      = y[n, k] - t[n, k]
         l      = e^2 / 2                   for |e| <= delta

@@ -1,6 +1,6 @@
 """Weights of samples: how they enter a loss.
 
-.. code-block:: text
+.. equations::
 
     L = sum_n w[n] l[n] / sum_n w[n]
 

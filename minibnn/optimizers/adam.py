@@ -26,7 +26,7 @@ def adam(
 ) -> None:
     """One step of Adam, written into `w`, `m` and `v`.
 
-    .. code-block:: text
+    .. equations::
 
         m <- beta1 m + (1 - beta1) g
         v <- beta2 v + (1 - beta2) g^2
@@ -67,7 +67,7 @@ def adam(
 class Adam(Descent):
     """Adam: steps of about the learning rate in each coordinate, whatever the gradient's scale.
 
-    .. code-block:: text
+    .. equations::
 
         m  <- beta1 m + (1 - beta1) g
         v  <- beta2 v + (1 - beta2) g^2
@@ -103,7 +103,7 @@ class Adam(Descent):
     def scalars(self, learning_rate: float, step: int) -> tuple[float, ...]:
         """`alpha_t` and `epsilon_hat` of update number ``t = step + 1``.
 
-        .. code-block:: text
+        .. equations::
 
             alpha_t     = learning_rate sqrt(1 - beta2^t) / (1 - beta1^t)
             epsilon_hat = epsilon sqrt(1 - beta2^t)

@@ -26,7 +26,7 @@ def adamax(
 ) -> None:
     """One step of AdaMax, written into `w`, `m` and `u`.
 
-    .. code-block:: text
+    .. equations::
 
         m <- beta1 m + (1 - beta1) g
         u <- max(beta2 u, |g| + epsilon)
@@ -58,7 +58,7 @@ def shift_adamax(
 ) -> None:
     """One step of shift-based AdaMax, written into `w`, `m` and `v`.
 
-    .. code-block:: text
+    .. equations::
 
         m <- beta1 m + (1 - beta1) g
         v <- max(beta2 v, |g| + epsilon)
@@ -87,7 +87,7 @@ def nearest_exponent(a: Array) -> Array:
 class AdaMax(Descent):
     """AdaMax: Adam with the largest recent gradient instead of the root mean square.
 
-    .. code-block:: text
+    .. equations::
 
         m <- beta1 m + (1 - beta1) g
         u <- max(beta2 u, |g| + epsilon)
@@ -138,7 +138,7 @@ class AdaMax(Descent):
 class ShiftAdaMax(AdaMax):
     """AdaMax for arithmetic without multiplications: its step is a bit shift.
 
-    .. code-block:: text
+    .. equations::
 
         m <- beta1 m + (1 - beta1) g
         v <- max(beta2 v, |g| + epsilon)

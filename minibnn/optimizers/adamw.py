@@ -15,7 +15,7 @@ from minibnn.schedules import Schedule
 class AdamW(Adam):
     """Adam with decoupled weight decay: each step also shrinks the parameters a little.
 
-    .. code-block:: text
+    .. equations::
 
         m, v, m^, v^ as in Adam
         w <- w - learning_rate * (weight_decay w + m^ / (sqrt(v^) + epsilon)),

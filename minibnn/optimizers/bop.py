@@ -16,7 +16,7 @@ from minibnn.schedules import Schedule
 def bop(w: Array, g: Array, m: Array, gamma: Any, keep: Any, threshold: float) -> None:
     """One step of Bop, written into `w` and `m`.
 
-    .. code-block:: text
+    .. equations::
 
         m <- keep m + gamma g                    keep = 1 - gamma
         w <- -w    where |m| > threshold and m has the sign of w, that is w m > threshold
@@ -32,7 +32,7 @@ def bop(w: Array, g: Array, m: Array, gamma: Any, keep: Any, threshold: float) -
 class Bop(FlatOptimizer):
     """The binary optimiser: a weight flips if the mean of its gradients is large enough.
 
-    .. code-block:: text
+    .. equations::
 
         m <- (1 - gamma) m + gamma g
         w <- -w    where |m| > threshold and m has the sign of w, that is w m > threshold

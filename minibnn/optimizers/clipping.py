@@ -16,7 +16,7 @@ from minibnn.parameter import FlatStore, Parameter
 def clip_gradients(optimizer: Optimizer, norm: float) -> Array:
     """Scale an optimiser's gradients so that their global norm is at most `norm`; return it.
 
-    .. code-block:: text
+    .. equations::
 
         n = sqrt(sum of g^2 over every gradient of every parameter)
         g <- g norm / max(n, norm)

@@ -17,7 +17,7 @@ def sgd(
 ) -> None:
     """One step of gradient descent, written into `w` and `u`.
 
-    .. code-block:: text
+    .. equations::
 
         u <- momentum u + g
         w <- w - learning_rate u,   then into [-bound, bound]
@@ -34,7 +34,7 @@ def sgd(
 class SGD(Descent):
     """Gradient descent with momentum.
 
-    .. code-block:: text
+    .. equations::
 
         u <- momentum u + g
         w <- w - learning_rate u,   then into [-bound, bound]

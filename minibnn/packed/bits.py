@@ -63,7 +63,7 @@ def popcount(words: Array) -> Array:
 def xnor_products(a: Array, b: Array, width: int) -> Array:
     """The product of each row of `a` with each row of `b`, as rows of +1 and -1.
 
-    .. code-block:: text
+    .. equations::
 
         sum over i of a_i b_i = width - 2 popcount(a xor b)
 

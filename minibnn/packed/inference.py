@@ -170,7 +170,7 @@ def _float_signs(W: BitMatrix, dtype: Any) -> Array:
 def threshold_bits(acc: Array, thresholds: Array, falling: Array) -> Array:
     """Turn accumulators into bits; each channel (the last axis) has its own integer threshold.
 
-    .. code-block:: text
+    .. equations::
 
         bit = acc >= thresholds[c]      or, where falling[c],     acc <= thresholds[c]
 

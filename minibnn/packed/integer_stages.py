@@ -158,7 +158,7 @@ class SumPoolStage(Stage):
 class LevelStage(Stage):
     """Turns accumulators into numbers from 0 to L; each channel has its own L thresholds.
 
-    .. code-block:: text
+    .. equations::
 
         y = how many j there are with acc >= thresholds[c, j]
             or, where falling[c],     acc <= thresholds[c, j]
@@ -222,7 +222,7 @@ class ScaleStage(Stage):
 class SlopeStage(Stage):
     """A rectifier with a slope.
 
-    .. code-block:: text
+    .. equations::
 
         y = v where v > 0, else floor((A[c] v + 2^shift / 2) / 2^shift)
 

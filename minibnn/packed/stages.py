@@ -278,7 +278,7 @@ class PoolStage(Stage):
 class ThresholdStage(Stage):
     """Turns accumulators into bits; each channel (the last axis) has its own integer threshold.
 
-    .. code-block:: text
+    .. equations::
 
         bit = acc >= thresholds[c]      or, where falling[c],     acc <= thresholds[c]
 
@@ -315,7 +315,7 @@ class ThresholdStage(Stage):
 class ScoreStage(Stage):
     """Turns the last layer's accumulators (its integer sums) into one score for each class.
 
-    .. code-block:: text
+    .. equations::
 
         score = A[c] acc + B[c]                  integers; the label is the first greatest
         logit = scale[c] acc + offset[c]         float32: the model's own output

@@ -55,7 +55,7 @@ def of_sums(
 ) -> HostArray:
     """The errors of a product's sums, before the bias.
 
-    .. code-block:: text
+    .. equations::
 
         sum w x' - sum s q x  =  sum w (x' - x) + sum (w - s q) x
 

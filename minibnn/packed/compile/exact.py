@@ -15,7 +15,7 @@ PRECISION = 512
 class Line:
     """The exact value of one channel, as a function of its accumulator (its integer sum).
 
-    .. code-block:: text
+    .. equations::
 
         y(acc) = (slope acc + start) / sqrt(variance) + beta
 

@@ -27,7 +27,7 @@ def parallel_order(
 ) -> Holds | None:
     """The check for lines of one rational slope; None if they do not cross everywhere.
 
-    .. code-block:: text
+    .. equations::
 
         acc = low + step m,   logit_i - logit_0 = slope step (m_i - m_0 + v_i)
 

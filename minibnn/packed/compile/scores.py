@@ -28,7 +28,7 @@ def score_stage(fold: Fold, shape: Shape) -> ScoreStage:
 def ranked_scores(fold: Fold, shape: Shape) -> ScoreStage | None:
     """Integers A and B, as small as possible, whose comparisons are those of exact arithmetic.
 
-    .. code-block:: text
+    .. equations::
 
         A = round(2^s a),  B = round(2^s b)             the logit is a acc + b
         sign(score_i - score_j) = sign(logit_i - logit_j)
@@ -136,7 +136,7 @@ def _without_common(lines: tuple[Line, ...]) -> tuple[Line, ...]:
 def _ranked(lines: tuple[Line, ...], span: int) -> tuple[list[int], list[int]]:
     """A and B of lines with one rational slope and any starts, for accumulators within `span`.
 
-    .. code-block:: text
+    .. equations::
 
         logit = slope (acc + whole + rest)        whole an integer, 0 <= rest < 1
         score = +-(n (acc + whole) + rank)        the rank of rest among the n different rests

@@ -128,7 +128,7 @@ class Steps:
     def scaled(self, value: Value, unit: Fraction, of: Affine, error: HostArray) -> Value:
         """Numbers of this unit.
 
-        .. code-block:: text
+        .. equations::
 
             y = of[c] of v,     A = round(2^s slope / unit)
             B = round(2^s (offset / unit + 1/2) + (2^s slope / unit - A) middle of v)

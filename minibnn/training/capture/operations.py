@@ -15,7 +15,7 @@ def begin_step(
 ) -> None:
     """Begin the next step: advance the counter, and copy the step's scalars from the tables.
 
-    .. code-block:: text
+    .. equations::
 
         now     <- counter
         floats  <- float_table[now]
@@ -37,7 +37,7 @@ def gather_batch(
 ) -> tuple[Array, ...]:
     """The samples and the labels of batch number `now`, and their weights, as new arrays.
 
-    .. code-block:: text
+    .. equations::
 
         out[i] = a[order[now batch + i]]
 
