@@ -118,6 +118,8 @@ class Cell:
         atoms = self.sequence("")
         if self.at < len(self.tokens):
             raise ValueError(f"equations: nothing opens {self.tokens[self.at].text!r} in {text!r}")
+        if atoms and atoms[-1].kind == "sign":
+            raise ValueError(f"equations: the line ends after an operator: {text!r}")
         self.html = runs(atoms)
 
     def peek(self, text: str, *, close: bool = False) -> bool:
