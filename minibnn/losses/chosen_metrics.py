@@ -87,7 +87,7 @@ class R2(Metric):
 
     .. equations::
 
-        R2 = 1 - (sum_n (t[n] - y[n])^2) / (sum_n (t[n] - mean(t))^2)
+        R^2 = 1 - (sum_n (t[n] - y[n])^2) / (sum_n (t[n] - mean(t))^2)
 
     1 is perfect, and 0 as good as the targets' mean. It is nan or -inf if all targets are equal.
 

@@ -244,7 +244,7 @@ def joined(atoms: list[Atom]) -> str:
         if last is not None and atom.spaced:
             if "prose" in (atom.kind, last.kind):
                 latex += r"\ "
-            elif atom.kind == last.kind == "term":
+            elif atom.kind == last.kind == "term" and last.latex[1:] not in FUNCTIONS:
                 latex += r"\,"
         # In braces a sign is a prefix, without room around it.
         piece = f"{{{atom.sign}{atom.latex}}}" if atom.sign else atom.latex
@@ -257,16 +257,26 @@ def runs(atoms: list[Atom]) -> str:
     """HTML of a sequence: prose as text, so that lines can end there, the rest as MathML."""
     text, run = "", list[Atom]()
 
-    def flush() -> None:
+    def add(piece: str, spaced: bool) -> None:
         nonlocal text
+        text += " " * (spaced and bool(text)) + piece
+
+    def flush(comma: str = "") -> None:
         if run:
-            text += " " * (run[0].spaced and bool(text)) + mathml(joined(run), False)
+            element = mathml(joined(run), False)
+            # No line ends before the comma.
+            add(
+                f'<span class="nobreak">{element}{comma}</span>' if comma else element,
+                run[0].spaced,
+            )
             run.clear()
 
     for atom in atoms:
-        if atom.kind in ("prose", "comma"):
+        if atom.kind == "comma" and run and not atom.spaced:
+            flush(atom.plain)
+        elif atom.kind in ("prose", "comma"):
             flush()
-            text += " " * (atom.spaced and bool(text)) + html.escape(atom.plain)
+            add(html.escape(atom.plain), atom.spaced)
         else:
             run.append(atom)
     flush()

@@ -94,7 +94,7 @@ def test_a_sign_in_front_of_a_number_takes_no_room():
 def test_words_are_text_and_lines_may_end_there():
     html = Cell("as if y were clip(x, -c, c), with m held fixed").html
     words = [tree(html).text, *(element.tail for element in tree(html))]
-    assert [word.strip() for word in words] == ["as if", "were", ", with", "held fixed"]
+    assert [word.strip() for word in words] == ["as if", "were", "with", "held fixed"]
 
 
 def test_names_beside_an_operator_are_no_words():
