@@ -7,11 +7,12 @@ Any number of layers, without biases, tanh behind each but the last:
 `hs` is the list [x, h_1, ..., h_(n-1)]; `Ds` is the list of n - 1 fixed random
 matrices, one for each hidden layer: Ds[0], for h_1, has the shape (features of
 h_1, outputs). error is the gradient with respect to z. No error passes from
-layer to layer:
+layer to layer. Instead, at the output of each hidden layer,
 
     dh_i = error D_i.T
-    dW_i = h_(i-1).T (dh_i * (1 - h_i^2))
-    dW_n = h_(n-1).T error
+
+From there to dW_i it is as in every layer with tanh behind it. The last layer
+gets its true gradient.
 
 Return the list [dW_1, ..., dW_n], and leave hs as it is.
 """
@@ -32,6 +33,7 @@ def backward(hs, Ds, error):
 # ---- the learner's file ends here ------------------------------------------------------------
 
 from minibnn.learn.author import Probe, mistake
+from minibnn.learn.values import copies, same
 
 HINTS = [
     "The hidden layers do not depend on each other here: any order will do. zip(hs[:-1], hs[1:], "
@@ -48,11 +50,16 @@ def _probe(function):
         hs = [rng.normal(size=(6, sizes[0]))]
         hs += [np.tanh(rng.normal(size=(6, n))) for n in sizes[1:-1]]
         Ds = [rng.normal(size=(n, sizes[-1])) for n in sizes[1:-1]]
-        made = function(hs, Ds, rng.normal(size=(6, sizes[-1])))
+        given = copies(hs)
+        made = function(given, Ds, rng.normal(size=(6, sizes[-1])))
         name = "-".join(map(str, sizes))
+        if not same(hs, given, 0.0):
+            return found | {f"{name}: hs afterwards": "changed"}
+        found[f"{name}: hs afterwards"] = "as before"
+        if made is None:
+            return found | {f"{name}: how many gradients": None}
         found[f"{name}: how many gradients"] = float(len(made))
         found |= {f"{name}: dW of layer {i}": dW for i, dW in enumerate(made, start=1)}
-        found[f"{name}: how many arrays are in hs afterwards"] = float(len(hs))
     return found
 
 
@@ -88,3 +95,12 @@ def reversed_list(hs, Ds, error):
 def without_last(hs, Ds, error):
     """The last layer has no matrix D, but it learns: its gradient is the true one."""
     return backward(hs, Ds, error)[:-1]
+
+
+@mistake(backward, "a backward pass that changes hs")
+def changes_hs(hs, Ds, error):
+    """`h **= 2` and `h *= ...` change an array of hs itself, and hs.pop() or hs.reverse() the list.
+    Compute new arrays, and leave the list as it is: others still need it."""
+    gradients = backward(hs, Ds, error)
+    hs.reverse()
+    return gradients

@@ -68,7 +68,7 @@ def _in_a_layer(feedback):
 
 def _two(kind):
     return {
-        f"{name} of p = {p}": value
+        f"{name}, for p = {p}": value
         for p in (0.2, 1.0)
         for name, value in _in_a_layer(kind(p)).items()
     }

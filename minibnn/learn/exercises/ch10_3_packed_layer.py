@@ -41,7 +41,7 @@ def packed_dense(x, weights, n):
 
 # ---- the learner's file ends here ------------------------------------------------------------
 
-from minibnn.learn.author import Agrees, mistake
+from minibnn.learn.author import Agrees, Probe, mistake
 
 HINTS = [
     "W.T has the columns of W as its rows. Bits are W.T > 0.",
@@ -55,9 +55,28 @@ HINTS = [
 _rng = np.random.default_rng(103)
 
 
+class _Packed(np.ndarray):
+    """Bytes that np.unpackbits refuses."""
+
+    def __array_function__(self, func, types, args, kwargs):
+        if func is np.unpackbits:
+            raise ValueError("np.unpackbits: do not unpack, count the places that differ")
+        return super().__array_function__(func, types, args, kwargs)
+
+
+def _packed(W):
+    return pack(W.T > 0).view(_Packed)
+
+
 def _layer(batch, n, out):
     x, W = (_rng.choice([-1.0, 1.0], size=size) for size in ((batch, n), (n, out)))
     return x, W
+
+
+def _of_integers(function):
+    z = function(_X2, _packed(_W2), 13)
+    types = {"i": "signed integers", "u": "unsigned integers", "f": "floats"}
+    return {"z consists of": types.get(np.asarray(z).dtype.kind, "something else"), "z": z}
 
 
 _X, _W = _layer(2, 8, 3)
@@ -66,13 +85,14 @@ _X3, _W3 = _layer(2, 300, 4)
 _X3[0] = -_W3[:, 1]  # all 300 places differ
 CHECKS = [
     Agrees(packed_weights, [_W, _W2], "the weights, packed by columns"),
-    Agrees(packed_dense, [(_X, pack(_W.T > 0), 8)], "a layer of whole bytes"),
+    Agrees(packed_dense, [(_X, _packed(_W), 8)], "a layer of whole bytes"),
     Agrees(
         packed_dense,
-        [(_X2, pack(_W2.T > 0), 13), (_X3, pack(_W3.T > 0), 300)],
+        [(_X2, _packed(_W2), 13), (_X3, _packed(_W3), 300)],
         "a layer with a ragged end",
         points=2,
     ),
+    Probe(packed_dense, _of_integers, "sums of a signed integer type"),
 ]
 
 
@@ -176,3 +196,10 @@ def wrapped(x, weights, n):
     """The counts are unsigned, so n - 2 * d cannot be negative and wraps around to a huge number.
     Add them up in a signed type: dtype=np.int64."""
     return packed_dense(x, weights, n).astype(np.uint64)
+
+
+@mistake(packed_dense, "a layer with sums that are floats")
+def floats(x, weights, n):
+    """The numbers are right, but a sum of signs is a whole number. Leave it one: 2 * different, not
+    2.0 * different."""
+    return packed_dense(x, weights, n).astype(float)

@@ -68,14 +68,14 @@ PIXELS = [(np.array([200, 100, 7], np.uint8), np.array([1.0, 1.0, -1.0])),
 # Limits with fractions below and above .5, and limits below 0: so each way to round shows.
 RISING = [(_W, 1.5, 0.3, 0.7, 2.0), (_V, 0.5, -0.4, -1.3, 1.2), (_ONES, 2.0, 0.3, 0.9, 1.6)]
 FALLING = [(_W, -1.5, 0.3, 0.7, 2.0), (_V, -0.5, -0.4, 1.3, 1.2), (_ONES, -2.0, 0.3, 0.9, 1.6)]
-MET_RISING = [(_EVEN, 1.0, 0.0, 2.0, 3.0), (_EVEN, 2.0, 2.0, 4.0, 4.0)]
-MET_FALLING = [(_EVEN, -1.0, 0.0, 2.0, 3.0), (_EVEN, -2.0, 2.0, -4.0, 4.0), FALLING[2]]
+MET_RISING = [(_EVEN, 1.0, 0.0, 2.0, 3.0), (_EVEN, 2.0, 4.0, 6.0, 3.0)]
+MET_FALLING = [(_EVEN, -1.0, 0.0, 2.0, 3.0), (_EVEN, -2.0, 4.0, -4.0, 3.0), FALLING[2]]
 CHECKS = [
     Agrees(sum_of_bytes, PIXELS, "the sum of bytes"),
     Agrees(threshold_of_bytes, RISING, "positive gamma"),
     Agrees(threshold_of_bytes, FALLING, "negative gamma"),
-    Agrees(threshold_of_bytes, MET_RISING, "positive gamma, a sum that meets the limit exactly"),
-    Agrees(threshold_of_bytes, MET_FALLING, "negative gamma, a sum that meets the limit exactly"),
+    Agrees(threshold_of_bytes, MET_RISING, "positive gamma, limits that a sum meets exactly"),
+    Agrees(threshold_of_bytes, MET_FALLING, "negative gamma, limits that a sum meets, and one not"),
 ]
 
 

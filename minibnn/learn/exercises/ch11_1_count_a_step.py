@@ -45,7 +45,7 @@ def adam_bytes(sizes):
 
 # ---- the learner's file ends here ------------------------------------------------------------
 
-from minibnn.learn.author import Agrees, mistake, parts
+from minibnn.learn.author import Agrees, mistake
 
 HINTS = [
     "pairwise(sizes) gives (k, m) of each layer. In each of its three products every sample meets "
@@ -58,7 +58,7 @@ HINTS = [
 
 CASES = [((5, 7, 3), 4), ((6, 4, 4, 2), 10), ((9, 2), 3), ((784, 1024, 1024, 10), 128)]
 CHECKS = [
-    *parts(macs, CASES, "forward dW dx"),
+    Agrees(macs, CASES, "the MACs: forward, dW, dx", points=3),
     Agrees(by_signs, CASES, "operands of signs: two, one, none", points=3),
     Agrees(adam_bytes, [(case[0],) for case in CASES], "the bytes of Adam"),
 ]
@@ -73,6 +73,13 @@ def first_dx(sizes, n):
     """dx of the first layer is the gradient of the pixels. Nothing stands before them that could
     learn from it, so no step computes it."""
     return (sum(_layers(sizes, n)),) * 3
+
+
+@mistake(macs, "dW and dx exchanged")
+def exchanged(sizes, n):
+    """The counts are right, but the second is asked for dW, and the third for dx."""
+    forward, dW, dx = macs(sizes, n)
+    return forward, dx, dW
 
 
 @mistake(macs, "a count of the weights, without the batch")
@@ -158,8 +165,8 @@ def writes_gradient(sizes):
     return adam_bytes(sizes) // 28 * 32
 
 
-@mistake(adam_bytes, "an Adam with one moment")
-def one_moment(sizes):
-    """Adam keeps two numbers besides each weight: m, the mean of its gradients, and v, the mean of
-    their squares."""
+@mistake(adam_bytes, "an Adam that moves five numbers")
+def five_numbers(sizes):
+    """Five numbers for each weight are too few. Is a moment missing? Or are m and v read, but not
+    written back?"""
     return adam_bytes(sizes) // 28 * 20

@@ -94,12 +94,15 @@ PRODUCTS = [
 def as_index(entries):
     """What the entries look up."""
     found = np.asarray(entries(SIGNS[1]))
-    return {"entries": "integers" if found.dtype.kind in "iu" else "no integers", "of x": found}
+    return {
+        "type of entries(x)": "integers" if found.dtype.kind in "iu" else "no integers",
+        "entries(x)": found,
+    }
 
 
 def groups(product_by_tables):
     """The rows of each table that is asked for."""
-    x, dz, _ = PRODUCTS[1]
+    x, dz, _ = PRODUCTS[3]
     rows = []
 
     def watched(group):
@@ -107,7 +110,7 @@ def groups(product_by_tables):
         return table_of_sums(group)
 
     dW = with_others(product_by_tables, {"table_of_sums": watched})(x, dz, 3)
-    return {"rows of each table, for 7 rows and size=3": " ".join(rows), "dW": dW}
+    return {"rows of each table, for 10 rows and size=3": " ".join(rows), "dW": dW}
 
 
 CHECKS = [
@@ -167,6 +170,13 @@ def one_byte(x):
     """A byte has 8 bits, so it can say which signs 8 rows have. A group may have more rows: use
     larger integers."""
     return np.packbits(x > 0, axis=0, bitorder="little")[0]
+
+
+@mistake(entries, "entries by np.packbits in the big order")
+def big_order(x):
+    """np.packbits puts the first row into the highest bit of a byte, unless it is told
+    bitorder="little". And a byte is enough for 8 rows only: use larger integers."""
+    return np.packbits(x > 0, axis=0)[0]
 
 
 @mistake(entries, "entries that are floats")

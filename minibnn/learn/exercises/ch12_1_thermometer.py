@@ -76,6 +76,13 @@ def with_ends(x_train, B):
     return np.quantile(x_train, np.linspace(0, 1, B), axis=0).T
 
 
+@mistake(thresholds, "thresholds at 1/B, 2/B and so on")
+def parts_of_b(x_train, B):
+    """B thresholds cut the values into B + 1 parts, not B. Here the last threshold is the greatest
+    value, which hardly any other value reaches."""
+    return np.quantile(x_train, np.arange(1, B + 1) / B, axis=0).T
+
+
 @mistake(thresholds, "thresholds of shape (B, features)")
 def not_turned(x_train, B):
     """These are the right numbers, with a row for each part. A row for each feature is asked for:

@@ -128,6 +128,12 @@ def rounded(mean, std, t):
     return np.round(mean + t * std).astype(int)
 
 
+@mistake(on_device, "thresholds rounded down")
+def down(mean, std, t):
+    """For 4.2 this gives 4. But 4 has not reached 4.2. Round up."""
+    return np.floor(mean + t * std).astype(int)
+
+
 @mistake(on_device, "thresholds cut at the point")
 def cut(mean, std, t):
     """astype(int) alone cuts towards zero: 4.2 becomes 4, which has not reached 4.2, although -4.2

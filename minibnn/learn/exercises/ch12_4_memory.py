@@ -69,7 +69,8 @@ HINTS = [
     "the size of a buffer.",
 ]
 
-NETS = [((9, 64, 3), 8), ((5, 40, 20, 4), 7), ((3, 40, 72, 10, 4), 11), ((9, 20, 64, 3), 8)]
+NETS = [((9, 64, 3), 8), ((5, 40, 20, 4), 7), ((3, 40, 72, 10, 4), 11), ((9, 20, 64, 3), 8),
+        ((9, 20, 20, 320, 3), 8)]  # fmt: skip
 CHECKS = [
     Agrees(words, [1, 31, 32, 33, 72, 0], "words"),
     Agrees(flash, NETS, "flash", points=3),
@@ -171,6 +172,14 @@ def two_largest(sizes, B):
     the second hidden layer are the largest two, both lie in the first buffer."""
     features, *hidden, _ = sizes
     return 4 * sum(sorted(map(words, [features * B, *hidden]))[-2:])
+
+
+@mistake(ram, "the RAM of the largest pair of neighbours")
+def largest_pair(sizes, B):
+    """This is the most that is held at one moment. But each of the two buffers keeps its size, and
+    they may hold the most at different moments."""
+    features, *hidden, _ = sizes
+    return 4 * max(words(a) + words(b) for a, b in pairwise([features * B, *hidden]))
 
 
 @mistake(ram, "a buffer with the features in the place of their code")

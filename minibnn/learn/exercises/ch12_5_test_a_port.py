@@ -177,10 +177,11 @@ def no_ties(port):
     _try(port, (31, 33, 72, 100, 400), _KINDS, (-3, -1, 1, 3))
 
 
-@mistake(check_port, "a test with small numbers only")
+@mistake(check_port, "a test that sums and counts of 8 bits pass")
 def narrow(port):
-    """Nothing here needs more than 8 bits, and in a wider layer such a port wraps around. Random
-    inputs have sums near 0, even of a wide neuron. Take K = 400, with x = w and with x = 1 - w."""
+    """In a wider layer a sum or a count of 8 bits wraps around. Random inputs have sums near 0,
+    even of a wide neuron. Take K = 400, with x = w and with x = 1 - w. If you do, does your test
+    let some wrong bits pass? Assert every bit, not a share of them."""
     _try(port, (1, 31, 33, 72, 100), _KINDS)
 
 
