@@ -149,8 +149,8 @@ class Check:
 class Agrees(Check):
     """The function gives what the reference solution gives, for these cases.
 
-    It is told if it changes an argument in place. With `in_place` the arguments afterwards are
-    compared, too.
+    It is told if it changes an argument in place; of several parts, with the first, so that it
+    costs the points of one. With `in_place` the arguments afterwards are compared, too.
 
     Args:
         function: as in `Check`.
@@ -203,7 +203,7 @@ class Agrees(Check):
             for name, before, after in zip(arguments, arguments.values(), given, strict=True):
                 if self.in_place:
                     found[f"{name} after {text}"] = after
-                elif not same(before, after, 0.0):
+                elif self.part in ("", *self.returns[:1]) and not same(before, after, 0.0):
                     found[f"{name} changed"] = (
                         f"{self.name} changes its argument {name} in place. Compute a new array "
                         f"instead: whoever called it still uses the old one."

@@ -62,6 +62,20 @@ def test_an_argument_that_is_changed_is_told():
     assert words.startswith("x after in_place(x=[1, -2, 4])")
 
 
+def test_an_argument_that_is_changed_costs_the_first_part_alone():
+    def both(x):
+        return 2 * x, x.sum()
+
+    def in_place(x):
+        total = x.sum()
+        x *= 2
+        return x, total
+
+    twice, total = parts(both, [ARRAY], "twice total")
+    assert told(twice, in_place)[1].startswith("both changes its argument x in place.")
+    assert told(total, in_place) == (1, "")
+
+
 def test_equal_calls_are_told_apart():
     check = Agrees(double, [np.zeros((3, 3)), np.ones((3, 3))], "twice")
     assert list(check.expected()) == [

@@ -149,6 +149,13 @@ def all_three():
     return np.array([1.0, 1.0, 1.0, -2.0]), -2.5
 
 
+@mistake(two_of_three_and_a_veto, "a neuron that says yes to everything")
+def always_yes():
+    """It says yes even if all inputs are 0, where z is b. The products have to reach a threshold,
+    and b, which is added to them, is minus this threshold."""
+    return np.array([1.0, 1.0, 1.0, -2.0]), 2.0
+
+
 @mistake(two_of_three_and_a_veto, "a bias with the sign of a threshold")
 def threshold():
     """The products have to reach a threshold, but the bias is added to them, and z compared with 0.

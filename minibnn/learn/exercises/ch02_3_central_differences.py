@@ -74,8 +74,9 @@ def at_points(differences):
     found = {}
     for point, h in zip(POINTS, (0.25, 0.5), strict=True):  # for 0.5 alone, 2 h would be 1
         x = point.copy()
-        found[f"differences(f, x, {h}) for x of shape {x.shape}"] = differences(cubes, x, h)
-        found[f"x afterwards, of shape {x.shape}"] = x
+        gradient = differences(cubes, x, h)
+        found[f"x after differences(f, x, {h}): your function leaves x changed"] = x
+        found[f"differences(f, x, {h}) for x of shape {x.shape}"] = gradient
     return found
 
 
@@ -125,8 +126,8 @@ def all_at_once(f, x, h):
 
 @mistake(differences, "a difference that moves x itself, and not back")
 def not_moved_back(f, x, h):
-    """`up = x` is no copy: both names mean the same array. What you add to one element stays there
-    when you come to the next. Take x.copy()."""
+    """What it does to one element is still there when it comes to the next. Move copies, an
+    x.copy() for each side: `up = x` would only be another name for x."""
     gradient = np.zeros_like(x)
     for place in np.ndindex(x.shape):
         x[place] += h

@@ -5,12 +5,13 @@ with theirs. It is given a function
 
     dx, dW, db = backward(dz, x, W)
 
-for the layer z = x W + b, and raises an AssertionError if any of the three
-gradients is wrong: with a relative error above 1e-5, say. What it returns or
-prints does not count. (Any other error that a wrong backward causes counts as
-well, such as NumPy's ValueError if shapes do not fit.) You are given
-`differences`, which needs no backward. To compare, take your worst_error of
-the exercise before, or a function of np.testing.
+for the layer z = x W.T + b of exercise 2.2, whose W is (out, in), and raises
+an AssertionError if any of the three gradients is wrong: with a relative error
+above 1e-5, say. What it returns or prints does not count. (Any other error
+that a wrong backward causes counts as well, such as NumPy's ValueError if
+shapes do not fit.) You are given `differences`, which needs no backward. To
+compare, take your worst_error of the exercise before, or a function of
+np.testing.
 
 The check runs your test with a right implementation, which has to pass, and
 with wrong ones, each of which has to fail. You do not see these beforehand.
@@ -38,12 +39,12 @@ def check_backward(backward):
     """Raise an AssertionError if backward(dz, x, W) gives a wrong gradient."""
     # hole: choose dz, x, W and b; compare dx, dW and db with differences
     rng = np.random.default_rng(0)
-    x, W, b = rng.normal(size=(4, 3)), rng.normal(size=(3, 2)), rng.normal(size=2)
+    x, W, b = rng.normal(size=(4, 3)), rng.normal(size=(2, 3)), rng.normal(size=2)
     dz = rng.normal(size=(4, 2))
     dx, dW, db = backward(dz, x, W)
-    np.testing.assert_allclose(dx, differences(lambda v: np.sum(dz * (v @ W + b)), x), rtol=1e-5)
-    np.testing.assert_allclose(dW, differences(lambda v: np.sum(dz * (x @ v + b)), W), rtol=1e-5)
-    np.testing.assert_allclose(db, differences(lambda v: np.sum(dz * (x @ W + v)), b), rtol=1e-5)
+    np.testing.assert_allclose(dx, differences(lambda v: np.sum(dz * (v @ W.T + b)), x), rtol=1e-5)
+    np.testing.assert_allclose(dW, differences(lambda v: np.sum(dz * (x @ v.T + b)), W), rtol=1e-5)
+    np.testing.assert_allclose(db, differences(lambda v: np.sum(dz * (x @ W.T + v)), b), rtol=1e-5)
     # end of hole
 
 
@@ -53,8 +54,8 @@ from minibnn.learn.author import CatchesMutants, mistake, mutant
 
 HINTS = [
     "Draw x, W, b and dz at random (np.random.default_rng(0).normal(size=...)): ones and zeros "
-    "hide mistakes. Take more than one sample, and sizes that are all different.",
-    "For dW: differences(lambda v: np.sum(dz * (x @ v + b)), W) is what it should be. For dx and "
+    "hide mistakes. Take more than one sample and more than one neuron, and sizes that all differ.",
+    "For dW: differences(lambda v: np.sum(dz * (x @ v.T + b)), W) is what it should be. For dx and "
     "db put v in the place of x and of b.",
     "np.testing.assert_allclose(dW, expected, rtol=1e-5) compares the shapes and all elements, and "
     "raises an AssertionError. Differences are not exact, so == would refuse the right one.",
@@ -63,57 +64,80 @@ HINTS = [
 
 def right_backward(dz, x, W):
     """What has to pass."""
-    return dz @ W.T, x.T @ dz, dz.sum(axis=0)
+    return dz @ W, dz.T @ x, dz.sum(axis=0)
 
 
-CHECKS = [CatchesMutants(check_backward, right_backward, "your test, tested", points=7)]
+def _off(array):
+    """The array with its last element 1 % too large."""
+    wrong = np.array(array, dtype=float)
+    wrong.flat[-1] *= 1.01
+    return wrong
+
+
+CHECKS = [CatchesMutants(check_backward, right_backward, "your test, tested", points=10)]
 
 
 @mutant(check_backward, "dW is divided by the batch size")
 def mean_weights(dz, x, W):
-    return dz @ W.T, x.T @ dz / len(x), dz.sum(axis=0)
+    return dz @ W, dz.T @ x / len(x), dz.sum(axis=0)
 
 
 @mutant(check_backward, "db is the mean over the batch, not the sum")
 def mean_bias(dz, x, W):
-    return dz @ W.T, x.T @ dz, dz.mean(axis=0)
+    return dz @ W, dz.T @ x, dz.mean(axis=0)
 
 
 @mutant(check_backward, "dx ignores the signs of the weights")
 def without_signs(dz, x, W):
-    return dz @ np.abs(W).T, x.T @ dz, dz.sum(axis=0)
+    return dz @ np.abs(W), dz.T @ x, dz.sum(axis=0)
 
 
-@mutant(check_backward, "dx has its positive elements set to 0")
-def cut_off(dz, x, W):
-    return np.minimum(dz @ W.T, 0), x.T @ dz, dz.sum(axis=0)
+@mutant(check_backward, "dx goes back through W.T, reshaped to the shape of W")
+def turned(dz, x, W):
+    return dz @ W.T.reshape(W.shape), dz.T @ x, dz.sum(axis=0)
 
 
-@mutant(check_backward, "dW takes every dz to be the mean of all")
+@mutant(check_backward, "dW and db take every dz to be the mean of all")
 def mean_of_dz(dz, x, W):
-    return dz @ W.T, x.T @ np.full_like(dz, dz.mean()), dz.sum(axis=0)
+    mean = np.full(dz.shape, dz.mean())
+    return dz @ W, mean.T @ x, mean.sum(axis=0)
 
 
-@mutant(check_backward, "db counts the samples, whatever dz is")
-def counts(dz, x, W):
-    return dz @ W.T, x.T @ dz, np.full(dz.shape[1], float(len(dz)))
+@mutant(check_backward, "dW takes every x to be the mean of all")
+def mean_of_x(dz, x, W):
+    return dz @ W, dz.T @ np.full(x.shape, x.mean()), dz.sum(axis=0)
 
 
-@mutant(check_backward, "dW has the shape (out, in)")
+@mutant(check_backward, "dW has the shape (in, out)")
 def transposed(dz, x, W):
-    return dz @ W.T, dz.T @ x, dz.sum(axis=0)
+    return dz @ W, x.T @ dz, dz.sum(axis=0)
 
 
-def _compare(backward, dz, x, W, of=("dx", "dW", "db")):
+@mutant(check_backward, "the last element of dx is 1 % too large")
+def last_of_dx(dz, x, W):
+    return _off(dz @ W), dz.T @ x, dz.sum(axis=0)
+
+
+@mutant(check_backward, "the last element of dW is 1 % too large")
+def last_of_weights(dz, x, W):
+    return dz @ W, _off(dz.T @ x), dz.sum(axis=0)
+
+
+@mutant(check_backward, "the last element of db is 1 % too large")
+def last_of_bias(dz, x, W):
+    return dz @ W, dz.T @ x, _off(dz.sum(axis=0))
+
+
+def _compare(backward, dz, x, W, of=("dx", "dW", "db"), rtol=1e-5):
     """The reference's comparison, of these gradients, with these arrays."""
     expected = right_backward(dz, x, W)
     for name, got, wanted in zip(("dx", "dW", "db"), backward(dz, x, W), expected, strict=True):
         if name in of:
-            np.testing.assert_allclose(got, wanted, rtol=1e-5)
+            np.testing.assert_allclose(got, wanted, rtol=rtol)
 
 
 _rng = np.random.default_rng(24)
-_X, _W, _DZ = _rng.normal(size=(4, 3)), _rng.normal(size=(3, 2)), _rng.normal(size=(4, 2))
+_X, _W, _DZ = _rng.normal(size=(4, 3)), _rng.normal(size=(2, 3)), _rng.normal(size=(4, 2))
 
 
 @mistake(check_backward, "a test that passes for all of them")
@@ -133,8 +157,8 @@ def shapes(backward):
 
 @mistake(check_backward, "a test with dz of ones")
 def ones(backward):
-    """If all of dz is 1, whatever mixes up the elements of dz, or leaves dz out, still gives the
-    right numbers. Draw dz at random."""
+    """If all of dz is one number, whatever mixes up the elements of dz, or leaves dz out, still
+    gives the right numbers. Draw dz at random."""
     _compare(backward, np.ones((4, 2)), _X, _W)
 
 
@@ -170,10 +194,25 @@ def positive_weights(backward):
     _compare(backward, _DZ, _X, np.abs(_W))
 
 
+@mistake(check_backward, "a test that is blind to a transpose of W")
+def symmetric(backward):
+    """If W is its own transpose, or has a single row or column, a forgotten transpose does not
+    show. Take sizes that are all different, and larger than 1."""
+    W = np.array([[1.5, -0.3, 0.7], [-0.3, -0.9, 0.4], [0.7, 0.4, 0.6]])
+    _compare(backward, np.hstack([_DZ, _X[:, :1]]), _X, W)
+
+
+@mistake(check_backward, "a test that overlooks an element, or a small error")
+def loose(backward):
+    """Errors of 1 % in the last element pass it. Compare all elements of all samples and neurons,
+    and allow a relative error of about 1e-5."""
+    _compare(backward, _DZ, _X, _W, rtol=0.1)
+
+
 @mistake(check_backward, "a test that refuses all of them, the right one as well")
 def exact(backward):
     """Look at its error below. Does it compare with ==, or allow too little? Differences are only
     nearly right: allow a relative error of about 1e-5. If the two are far apart, are they the
     differences of L = sum of dz * z, and by the array that the gradient belongs to?"""
-    dW = differences(lambda v: np.sum(_DZ * (_X @ v)), _W)
+    dW = differences(lambda v: np.sum(_DZ * (_X @ v.T)), _W)
     assert (backward(_DZ, _X, _W)[1] == dW).all()

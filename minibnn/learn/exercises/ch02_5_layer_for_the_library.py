@@ -72,7 +72,8 @@ CHECKS = [LayerGradients(OwnDense, lambda Own: Own(3, 2), X, "check_gradients pa
 @mistake(OwnDense, "a gradient added to what was there")
 class AddsUp(OwnDense):
     """With += the gradients of all batches add up, and each step would repeat all former ones.
-    (PyTorch does add, and has zero_grad for it.) In minibnn backward overwrites: use =."""
+    (PyTorch does add, and has zero_grad for it.) In minibnn backward overwrites the numbers in the
+    array: write self.W.grad[...] = dW."""
 
     def backward(self, dz, *, need_dx=True):
         (x,) = self.take_saved(dz)

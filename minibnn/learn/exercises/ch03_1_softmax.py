@@ -84,6 +84,14 @@ def everything(z):
     return e / e.sum()
 
 
+@mistake(softmax, "softmax with one sum for the whole batch")
+def one_sum(z):
+    """Your probabilities add up to 1 over the whole batch; each row has to. Sum with axis=1 and
+    keepdims=True."""
+    e = np.exp(z - z.max(axis=1, keepdims=True))
+    return e / e.sum()
+
+
 @mistake(softmax, "an array of exponentials, not divided by their sum")
 def not_divided(z):
     """They are positive, but their sum is not 1. Divide each row by its sum."""

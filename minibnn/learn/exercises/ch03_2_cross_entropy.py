@@ -1,21 +1,21 @@
-"""Cross-entropy and its gradient
+"""Cross-entropy of uncertain labels
 
-The loss of a sample is -log of the probability that softmax gives to its
-true class; the loss of a batch is the mean over its samples. In terms of
-the logits z:
+Show a scrawl to ten people. Nine say "a four", one says "a nine". So the truth
+about this image is a row t of shares, one for each class, with the sum 1. (The
+one-hot row of a plain label is a special case.) The loss of a sample is then
+the mean over the people:
 
-    loss of a sample = log(exp(z_1) + ... + exp(z_n)) - z_true
+    loss of a sample = -sum over j of t_j log(p_j)        with p = softmax(z)
 
-Here too, subtract the largest logit of the row from all its logits first:
+and the loss of a batch is the mean over its samples. Put the softmax in, as
+the chapter does for one true class, and write the loss in terms of the logits
+z. Here too, subtract the largest logit of the row from all its logits first:
 the loss stays the same, and nothing overflows. Do not take the logarithm of
 a probability: it may be rounded to 0.
 
-The gradient by the logits has the same simple form as for one neuron. With
-t = 1 for the true class and t = 0 for the others:
+Then derive the gradient of the batch's loss by the logits, dz.
 
-    dz = (p - t) / batch
-
-z and dz are (batch, classes). labels are integers (batch,), the true classes.
+z, t and dz are (batch, classes).
 """
 
 import numpy as np
@@ -27,24 +27,18 @@ def softmax(z):
     return e / e.sum(axis=1, keepdims=True)
 
 
-def cross_entropy(z, labels):
+def cross_entropy(z, t):
     """The mean loss of a batch, a number."""
-    rows = np.arange(len(z))  # z[rows, labels] are the logits of the true classes
     # hole: from z with the largest of each row subtracted
     z = z - z.max(axis=1, keepdims=True)
-    losses = np.log(np.exp(z).sum(axis=1)) - z[rows, labels]
+    losses = np.log(np.exp(z).sum(axis=1)) - (t * z).sum(axis=1)
     return losses.mean()
     # end of hole
 
 
-def cross_entropy_gradient(z, labels):
+def cross_entropy_gradient(z, t):
     """dz, the gradient of the mean loss by the logits."""
-    rows = np.arange(len(z))
-    # hole: from softmax(z); dz[rows, labels] are the elements of the true classes
-    dz = softmax(z)
-    dz[rows, labels] -= 1
-    return dz / len(z)
-    # end of hole
+    return (softmax(z) - t) / len(z)  # hole: from softmax(z) and t
 
 
 # ---- the learner's file ends here ------------------------------------------------------------
@@ -52,22 +46,24 @@ def cross_entropy_gradient(z, labels):
 from minibnn.learn.author import Agrees, Differences, mistake
 
 HINTS = [
+    "log(p_j) is z_j minus the logarithm of the sum of all exponentials in the row. This logarithm "
+    "is the same for all j, and the t_j add up to 1. So what is left of the sum over j?",
     "Begin with z = z - z.max(axis=1, keepdims=True). np.exp(z).sum(axis=1) has a sum for each "
-    "sample, of shape (batch,), as z[rows, labels] has.",
-    "The losses of all samples are np.log(np.exp(z).sum(axis=1)) - z[rows, labels]; return their "
-    "mean.",
-    "For the gradient: dz = softmax(z), then `dz[rows, labels] -= 1` subtracts t, and dz / len(z) "
-    "makes it the gradient of a mean.",
+    "sample, of shape (batch,), as (t * z).sum(axis=1) has.",
+    "The losses of all samples are np.log(np.exp(z).sum(axis=1)) - (t * z).sum(axis=1); return "
+    "their mean.",
+    "For the gradient: the derivative of the logarithm of the sum by z_j is p_j, and that of the "
+    "sum of t z is t_j. The loss is a mean, so divide by the number of samples.",
 ]
 
 _rng = np.random.default_rng(32)
 SMALL = [
-    (np.array([[1.0, 2.0, 0.5], [0.0, -1.0, 3.0]]), np.array([1, 0])),
-    (_rng.normal(size=(4, 3)).round(2), np.array([2, 0, 0, 1])),
+    (np.array([[1.0, 2.0, 0.5], [0.0, -1.0, 3.0]]), np.array([[0.1, 0.9, 0.0], [0.5, 0.2, 0.3]])),
+    (_rng.normal(size=(4, 3)).round(2), np.array([[0, 0, 1], [0.7, 0, 0.3], [1, 0, 0], [0, 1, 0]])),
 ]
 LARGE = [
-    (np.array([[1000.0, 0.0, -1000.0], [3.0, 1.0, 2.0]]), np.array([1, 1])),
-    (np.array([[1500.0, 0.0, 1.0]]), np.array([0])),
+    (np.array([[1000.0, 0.0, -1000.0], [3.0, 1.0, 2.0]]), np.array([[0.25, 0.75, 0], [0, 1, 0]])),
+    (np.array([[1500.0, 0.0, 1.0]]), np.array([[1.0, 0.0, 0.0]])),
 ]
 
 CHECKS = [
@@ -78,62 +74,74 @@ CHECKS = [
 
 
 @mistake(cross_entropy, "the sum of the losses in place of their mean")
-def summed(z, labels):
+def summed(z, t):
     """A sum grows with the batch, so the learning rate would have to shrink with it. Take the
-    mean."""
-    return cross_entropy(z, labels) * len(z)
+    mean over the samples."""
+    return cross_entropy(z, t) * len(z)
+
+
+@mistake(cross_entropy, "a mean over the classes, too")
+def over_everything(z, t):
+    """The loss of a sample adds up over its classes; the mean is over the samples alone."""
+    return cross_entropy(z, t) / z.shape[1]
 
 
 @mistake(cross_entropy, "the logarithm of a probability that was rounded to 0")
-def by_way_of_p(z, labels):
-    """For small logits it is right. If the true class is far behind, its probability is rounded to
-    0, and the loss becomes infinite, where it is 1000. Use the equation with z_true."""
-    return -np.log(softmax(z)[np.arange(len(z)), labels]).mean()
+def by_way_of_p(z, t):
+    """For small logits it is right. If a class is far behind, its probability is rounded to 0, and
+    the logarithm of 0 is infinite. Use an equation with z in it, not with p."""
+    return -(t * np.log(softmax(z))).sum(axis=1).mean()
 
 
 @mistake(cross_entropy, "the loss without the largest logit subtracted")
-def overflows(z, labels):
+def overflows(z, t):
     """exp(1000) is inf. Subtract the largest logit of each row from the row first."""
-    return (np.log(np.exp(z).sum(axis=1)) - z[np.arange(len(z)), labels]).mean()
+    return (np.log(np.exp(z).sum(axis=1)) - (t * z).sum(axis=1)).mean()
 
 
 @mistake(cross_entropy, "the loss with its sign exchanged")
-def wrong_sign(z, labels):
+def wrong_sign(z, t):
     """This is the mean logarithm of the probability, which is negative, and which training would
-    make smaller still. The logarithm of the sum comes first, minus z_true."""
-    return -cross_entropy(z, labels)
+    make smaller still. The logarithm of the sum comes first, minus the sum of t z."""
+    return -cross_entropy(z, t)
 
 
-@mistake(cross_entropy, "the loss that compares with all logits")
-def all_columns(z, labels):
-    """z[:, labels] takes a column for each label, from every row. With z[rows, labels] each row
-    gives one number, that of its own label."""
-    z = z - z.max(axis=1, keepdims=True)
-    return (np.log(np.exp(z).sum(axis=1))[:, None] - z[:, labels]).mean()
+@mistake(cross_entropy, "the loss of the likeliest class alone")
+def likeliest(z, t):
+    """It counts the class with the largest share as the only true one. All classes count, each
+    by its share."""
+    return cross_entropy(z, np.eye(z.shape[1])[t.argmax(axis=1)])
 
 
 @mistake(cross_entropy_gradient, "the gradient of the sum, not of the mean")
-def gradient_of_sum(z, labels):
+def gradient_of_sum(z, t):
     """It is too large by the batch size. The loss is a mean, so its gradient has the same divisor:
     divide by the number of samples."""
-    return cross_entropy_gradient(z, labels) * len(z)
+    return cross_entropy_gradient(z, t) * len(z)
+
+
+@mistake(cross_entropy_gradient, "the gradient with 1 subtracted from every true class")
+def ones_subtracted(z, t):
+    """That is right for one-hot rows. If a class has only a share of the truth, subtract this
+    share."""
+    return (softmax(z) - (t > 0)) / len(z)
 
 
 @mistake(cross_entropy_gradient, "an array of probabilities, without t subtracted")
-def without_labels(z, labels):
-    """All of it is positive, so a step makes all logits smaller, that of the true class as well.
-    Subtract 1 from the elements of the true classes."""
+def without_labels(z, t):
+    """All of it is positive, so a step makes all logits smaller, those of the true classes as
+    well. Subtract t."""
     return softmax(z) / len(z)
 
 
 @mistake(cross_entropy_gradient, "the gradient with its sign exchanged")
-def gradient_sign(z, labels):
+def gradient_sign(z, t):
     """t - p points downhill. The gradient points uphill: p - t."""
-    return -cross_entropy_gradient(z, labels)
+    return -cross_entropy_gradient(z, t)
 
 
 @mistake(cross_entropy_gradient, "the gradient divided by the number of classes")
-def by_classes(z, labels):
+def by_classes(z, t):
     """The mean is over the samples, so the divisor is the number of rows, len(z). z.mean or z.size
     would count the classes, too."""
-    return cross_entropy_gradient(z, labels) * len(z) / z.shape[1]
+    return cross_entropy_gradient(z, t) * len(z) / z.shape[1]

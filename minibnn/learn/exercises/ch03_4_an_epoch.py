@@ -10,7 +10,8 @@ batch_size samples of this order, and so on.
 
 For each batch: the logits z = x W + b, their gradient dz by
 cross_entropy_gradient, then dW and db, then a step of gradient descent.
-Return the new W and b, and leave the old ones as they are.
+Return the new W and b, and leave the old ones as they are (unlike the
+chapter's `step`, which works in place).
 
 Return a third value: the mean loss of all samples in this epoch, each taken
 when its batch came, before the step. It costs little, because the logits are

@@ -138,6 +138,20 @@ def own_generator(n_in, n_out, rng):
     return np.random.default_rng(5).normal(0, np.sqrt(2 / n_in), (n_in, n_out))
 
 
+@mistake(he, "a draw that does not come from rng")
+def not_from_rng(n_in, n_out, rng):
+    """Equal generators should give equal weights, and here they do not. Draw with rng.normal, not
+    with np.random.normal."""
+    return np.random.default_rng().normal(0, np.sqrt(2 / n_in), (n_in, n_out))
+
+
+@mistake(glorot, "a draw that rng has no part in")
+def glorot_not_from_rng(n_in, n_out, rng):
+    """Equal generators should give equal weights, and here they do not. Draw with rng.uniform, not
+    with np.random.uniform."""
+    return glorot(n_in, n_out, np.random.default_rng())
+
+
 @mistake(glorot, "Glorot's limit taken for a standard deviation")
 def as_deviation(n_in, n_out, rng):
     """a is the end of the interval that uniform draws from: rng.uniform(-a, a, ...)."""

@@ -100,9 +100,9 @@ def mean_of_weights(W):
 
 @mistake(best_scales, "one scale for the whole matrix")
 def one_scale(W):
-    """The mean over all of W is one number. Each output neuron has a scale of its own: the mean
-    over its column."""
-    return np.full(W.shape[1], np.abs(W).mean())
+    """There is a single number for all of W. Each output neuron has a scale of its own, from its
+    column: axis=0."""
+    return np.abs(W).mean()
 
 
 @mistake(best_scales, "a scale for each input")

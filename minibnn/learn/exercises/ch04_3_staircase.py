@@ -45,9 +45,10 @@ def changed_answers(x, w, i, v):
 from minibnn.learn.author import Agrees, mistake
 
 HINTS = [
-    "z_s + (v - w_i) x_si = 0 gives v = w_i - z_s / x_si, if x_si is not 0.",
+    "Which term of the new score contains v? Set the score to zero, and bring everything else to "
+    "the other side.",
     "x = x[x[:, i] != 0] keeps the samples that have a step. Then z = x @ w, and one division of "
-    "arrays gives all steps; np.sort sorts them.",
+    "arrays gives all steps, w_i - z_s / x_si; np.sort sorts them.",
     "For the count: moved = w.copy(), moved[i] = v, then compare sign(x @ moved) with sign(x @ w) "
     "and sum the True.",
 ]
@@ -57,14 +58,14 @@ _X = _rng.normal(size=(6, 3)).round(1)
 _X[2, 1] = 0.0
 _X[4, 0] = 0.0
 _W = np.array([0.7, -0.4, 1.1])
-_SIGNS = np.array([[1.0, 1.0, -1.0, 1.0], [-1.0, 1.0, 1.0, -1.0], [1.0, -1.0, 1.0, 1.0]])
-_SIGNS = np.vstack((_SIGNS, -_SIGNS[0]))  # the last has the same step as the first
-_V = np.array([0.5, -0.25, 0.75, -1.0])
+_FEW = np.array([[1.0, 1.0], [-1.0, 1.0], [1.0, -1.0], [-2.0, 2.0]])  # three at a step
+_V = np.array([0.5, 0.25])
 CHECKS = [
-    Agrees(steps, [(_X, _W, 0), (_X, _W, 1), (_SIGNS, _V, 2)], "where the steps are", points=2),
-    Agrees(changed_answers, [(_X, _W, 0, 0.2), (_X, _W, 1, 1.0), (_X, _W, 2, -0.5),
-                             (_SIGNS, _V, 2, -0.75), (_SIGNS, _V, 2, -0.25)],
+    Agrees(steps, [(_X, _W, 0), (_X, _W, 1), (_FEW, _V, 1)], "where the steps are", points=2),
+    Agrees(changed_answers, [(_X, _W, 0, 0.2), (_X, _W, 1, 1.0), (_X, _W, 2, -0.5)],
            "how many answers change"),
+    Agrees(changed_answers, [(_FEW, _V, 1, 0.5), (_FEW, np.array([0.5, 0.5]), 1, 0.25)],
+           "how many, if scores are exactly 0"),
 ]  # fmt: skip
 
 
@@ -129,13 +130,30 @@ def alias(x, w, i, v):
     return 0
 
 
-@mistake(changed_answers, "a count in which a score of zero is a case of its own")
+@mistake(changed_answers, "a count in which every score of 0 changes its answer")
 def zero_apart(x, w, i, v):
-    """A new score of exactly 0 is answered by +1, like the positive ones. Compare what `sign`
-    gives."""
+    """A score of exactly 0 answers +1, so touching zero may or may not change the answer. Compare
+    what `sign` gives."""
     moved = w.copy()
     moved[i] = v
     return int((np.sign(x @ moved) != np.sign(x @ w)).sum())
+
+
+@mistake(changed_answers, "a count in which no score of 0 changes its answer")
+def zero_never(x, w, i, v):
+    """A score of exactly 0 answers +1, so touching zero may or may not change the answer. Compare
+    what `sign` gives."""
+    moved = w.copy()
+    moved[i] = v
+    return int(((x @ moved) * (x @ w) < 0).sum())
+
+
+@mistake(changed_answers, "a count in which a score of 0 answers -1")
+def zero_is_no(x, w, i, v):
+    """A score of exactly 0 answers +1. Compare what `sign` gives."""
+    moved = w.copy()
+    moved[i] = v
+    return int(((x @ moved > 0) != (x @ w > 0)).sum())
 
 
 @mistake(changed_answers, "the weight moved by v, not to v")

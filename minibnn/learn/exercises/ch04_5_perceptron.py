@@ -64,18 +64,18 @@ def until_right(one_pass):
     rng = np.random.default_rng(0)
     x = rng.normal(size=(60, 5))
     t = np.where(x @ np.array([1.0, -2.0, 0.5, 0.0, 1.0]) + 0.3 >= 0, 1, -1)
-    w, b, errors, passes = np.zeros(5), 0.0, 1, 0
+    w, b, errors, passes = np.zeros(5), 3.0, 1, 0
     while errors and passes < 200:
         w, b, errors = one_pass(w, b, x, t, rng.permutation(60))
         passes += 1
-    return {"passes until no error": passes, "w in the end": w}
+    return {"passes until no error": passes, "w in the end": w, "b in the end": b}
 
 
 CHECKS = [
     Agrees(one_pass, CASES, "w after a pass", points=2, returns="w b errors", part="w"),
     Agrees(one_pass, CASES, "b after a pass", returns="w b errors", part="b"),
     Agrees(one_pass, CASES, "the number of errors", returns="w b errors", part="errors"),
-    Probe(one_pass, until_right, "it stops when a cut is found"),
+    Probe(one_pass, until_right, "trained until a cut is found"),
 ]
 
 
@@ -105,6 +105,17 @@ def wrong_direction(*given):
 def no_bias(*given):
     """The bias is like a weight whose input is always 1: it moves whenever w does."""
     return _other(bias=0.0)(*given)
+
+
+@mistake(one_pass, "a pass whose answers leave out the bias")
+def answers_without_bias(w, b, x, t, order):
+    """b has no part in the answers here. The score is x w + b."""
+    errors = 0
+    for i in order:
+        y = 1 if x[i] @ w >= 0 else -1
+        if y != t[i]:
+            w, b, errors = w + t[i] * x[i], b + t[i], errors + 1
+    return w, b, errors
 
 
 @mistake(one_pass, "a pass with the score in the place of the answer")

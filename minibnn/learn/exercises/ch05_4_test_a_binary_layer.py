@@ -86,7 +86,14 @@ def right_backward(dh, x, W):
     return dz @ sign(W).T, x.T @ dz
 
 
-CHECKS = [CatchesMutants(check_backward, right_backward, "your test, tested", points=6)]
+CHECKS = [CatchesMutants(check_backward, right_backward, "your test, tested", points=8)]
+
+
+def _off(array):
+    """The array with the last element that is not 0 made 1 % too large."""
+    wrong = np.array(array, dtype=float)
+    wrong.flat[np.flatnonzero(wrong)[-1:]] *= 1.01
+    return wrong
 
 
 @mutant(check_backward, "dx goes back through the real weights")
@@ -100,9 +107,9 @@ def without_mask(dh, x, W):
     return dh @ sign(W).T, x.T @ dh
 
 
-@mutant(check_backward, "nothing passes, not even inside of the clip")
-def zeros(dh, x, W):
-    return np.zeros(x.shape), np.zeros(W.shape)
+@mutant(check_backward, "both gradients take every dh to be the mean of all")
+def mean_of_dh(dh, x, W):
+    return right_backward(np.full(dh.shape, dh.mean()), x, W)
 
 
 @mutant(check_backward, "the mask is of the product with the real weights")
@@ -123,12 +130,24 @@ def mean(dh, x, W):
     return dx, dW / len(x)
 
 
-def _compare(backward, dh, x, W, of=("dx", "dW")):
+@mutant(check_backward, "one of the last elements of dx is 1 % too large")
+def last_of_dx(dh, x, W):
+    dx, dW = right_backward(dh, x, W)
+    return _off(dx), dW
+
+
+@mutant(check_backward, "one of the last elements of dW is 1 % too large")
+def last_of_weights(dh, x, W):
+    dx, dW = right_backward(dh, x, W)
+    return dx, _off(dW)
+
+
+def _compare(backward, dh, x, W, of=("dx", "dW"), rtol=1e-5):
     """The reference's comparison, of these gradients, with these arrays."""
     pairs = zip(("dx", "dW"), backward(dh, x, W), right_backward(dh, x, W), strict=True)
     for name, got, wanted in pairs:
         if name in of:
-            np.testing.assert_allclose(got, wanted, rtol=1e-5, atol=1e-8)
+            np.testing.assert_allclose(got, wanted, rtol=rtol, atol=1e-8)
 
 
 _rng = np.random.default_rng(54)
@@ -167,6 +186,13 @@ def weights_alone(backward):
 def small_scores(backward):
     """All scores are inside of the clip, so a missing mask does not show. Take larger x."""
     _compare(backward, _DH, 0.05 * _X, _W)
+
+
+@mistake(check_backward, "a test that overlooks an element, or a small error")
+def loose(backward):
+    """Errors of 1 % in one of the last elements pass it. Compare all elements of both gradients,
+    and allow a relative error of about 1e-5."""
+    _compare(backward, _DH, _X, _W, rtol=0.1)
 
 
 @mistake(check_backward, "a test with weights of +1 and -1")
