@@ -29,6 +29,7 @@ from minibnn.learn.values import (
     same,
     shape_text,
     short,
+    table,
 )
 
 __all__ = [
@@ -485,7 +486,8 @@ class LayerGradients(Check):
             verdict = got["check_gradients"]
             if not verdict.passes:
                 return f"check_gradients finds:\n{verdict.why}"
-        return super().wrong(right, got)
+        text = super().wrong(right, got)
+        return f"{text}\n{table({'x': short(self.x)})}" if "expected  " in text else text
 
 
 class CatchesMutants(Check):

@@ -273,8 +273,8 @@ def likeness(right: Mapping[str, Any], got: Mapping[str, Any], tolerance: float)
     v = np.concatenate([np.ravel(v) for v in vs]).astype(float)
     if len(u) < 3 or not np.isfinite(u).all() or not np.isfinite(v).all() or not u.any():
         return ""
-    if not v.any():
-        return "Every number is 0."
+    if np.abs(v).max() <= 1e-6 * np.abs(u).max():
+        return f"Every number is {'nearly ' * bool(v.any())}0."
     factor = float(u @ v / (u @ u))
     if np.allclose(v, -u, rtol=1e-6, atol=1e-9):
         return "Every number has the wrong sign."

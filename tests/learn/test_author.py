@@ -184,7 +184,9 @@ def test_a_layer_is_checked_by_check_gradients():
     assert words.startswith("check_gradients finds:\n  x at (")
     assert "\nThe cause, probably: off by the constant factor 0.5." in words
     # Right by itself, but another function.
-    assert told(check, Identity)[1].startswith("forward(x)\n")
+    words = told(check, Identity)[1]
+    assert words.startswith("forward(x)\n")
+    assert "\n  x         [[" in words  # to see what the numbers belong to
     assert told(check, lambda: 1 / 0)[1].startswith("Square\nZeroDivisionError")
 
 

@@ -143,6 +143,7 @@ _U = np.array([[1.0, 2.0, 3.0], [4.0, 5.0, 7.0]])
         (_U, _U + 1, "Every number is too large by 1."),
         (_U, _U - 0.5, "Every number is too small by 0.5."),
         (_U, 0 * _U, "Every number is 0."),
+        (_U, np.where(_U == 1, 2e-11, 0.0), "Every number is nearly 0."),
         (_U, _U**2, ""),
         (_U, np.ones(2), ""),
         (1.0, 2.0, ""),

@@ -96,9 +96,10 @@ def through_real_weights(*given):
     return _other(back=lambda W: W)(*given)
 
 
-@mistake(backward, "a backward without the mask")
+@mistake(backward, "a backward in which all of dh passes")
 def without_mask(*given):
-    """dh passed straight through. This sign has a clip: the gradient stops where |z| > 1."""
+    """There is no mask, or one that lets everything pass, such as a mask of h: |h| is always 1. The
+    gradient stops where |z| > 1."""
     return _other(mask=lambda z, dh: 1.0)(*given)
 
 

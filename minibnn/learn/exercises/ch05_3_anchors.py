@@ -123,6 +123,12 @@ def only_surrogate(f, s, x0):
     return s
 
 
+@mistake(anchored, "the surrogate, lifted by f(x0)")
+def not_taken_away(f, s, x0):
+    """At x0 this gives f(x0) + s(x0). Take s(x0) away, so that it meets f there."""
+    return lambda x: f(x0) + s(x)
+
+
 @mistake(anchored, "the function without the surrogate")
 def only_function(f, s, x0):
     """f itself is flat. f~ has the value of f at x0 only, and moves like s around it."""

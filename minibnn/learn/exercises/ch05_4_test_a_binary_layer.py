@@ -170,6 +170,16 @@ def of_signs(backward):
     np.testing.assert_allclose(dW, np.zeros(dW.shape), atol=1e-8)
 
 
+@mistake(check_backward, "a test that fails for all of them")
+def of_surrogates(backward):
+    """It refuses the right backward, too. If the error is about numbers, yours may be of another
+    network: surrogates without anchors multiply with W, not with sign(W)."""
+    dz = _DH * (np.abs(_X @ _W) <= 1)
+    dx, dW = backward(_DH, _X, _W)
+    np.testing.assert_allclose(dx, dz @ _W.T, rtol=1e-5, atol=1e-8)
+    np.testing.assert_allclose(dW, _X.T @ dz, rtol=1e-5, atol=1e-8)
+
+
 @mistake(check_backward, "a test of dx alone")
 def dx_alone(backward):
     """dx is checked well. dW is what the layer learns by: compare it, too."""

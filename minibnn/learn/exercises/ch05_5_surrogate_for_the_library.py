@@ -43,6 +43,7 @@ class CurvedSign(Function):
 # ---- the learner's file ends here ------------------------------------------------------------
 
 from minibnn.learn.author import LayerGradients, Probe, mistake
+from minibnn.learn.values import call_text
 
 HINTS = [
     "For positive x, s(x) = 2x - x^2, whose derivative is 2 - 2x. For negative x it is 2x + x^2, "
@@ -58,18 +59,20 @@ X = np.array([[-2.0, -0.9, -0.25], [0.3, 0.7, 1.6], [0.1, -1.2, 0.95]])
 def values(Own):
     """What the methods give at some points."""
     own, x = Own(), np.array([-1.5, -0.5, -0.0, 0.0, 0.25, 1.0, 3.0])
+    dy = np.arange(1.0, 8.0)
     return {
-        "forward(x)": own.forward(x),
+        call_text("forward", {"x": x}): own.forward(x),
         "dtype of forward(x) for an x of float32": str(own.forward(x.astype(np.float32)).dtype),
-        "surrogate(x)": own.surrogate(x),
-        "backward(dy, x) with dy of 1, 2, 3, ...": own.backward(np.arange(1.0, 8.0), x),
+        call_text("surrogate", {"x": x}): own.surrogate(x),
+        call_text("backward", {"dy": dy, "x": x}): own.backward(dy, x),
     }
 
 
 CHECKS = [
     Probe(CurvedSign, values, "the values of the three methods", points=2),
-    LayerGradients(CurvedSign, lambda Own: Own(), X, "check_gradients passes", points=2),
-]
+    LayerGradients(CurvedSign, lambda Own: Own(), X, "check_gradients passes, with this curve",
+                   points=2),
+]  # fmt: skip
 
 
 @mistake(CurvedSign, "a sign with a zero")

@@ -62,14 +62,14 @@ def to_a_target(train):
     """Binary weights for a few sums that they should give."""
     x = _rng_x()
     t = x @ np.array([1.0, -1.0, 1.0, 1.0, -1.0])
-    start = np.array([-0.9, 0.8, 0.4, -0.3, 0.05])
+    start = np.array([-0.9, 0.8, 0.4, -0.3, 0.6])  # the first step flips none
 
     def gradient_of(Wq):
         seen.append(np.array(Wq))
         return x.T @ (x @ Wq - t) / len(x)
 
     found = {}
-    for learning_rate, bound in [(0.02, 1.0), (0.02, 0.5), (0.3, None)]:
+    for learning_rate, bound in [(0.02, 1.0), (0.02, 0.5), (0.1, None)]:
         seen: list[np.ndarray] = []
         W = start.copy()
         after = train(W, gradient_of, learning_rate, bound, 25)
@@ -138,10 +138,17 @@ def bounded_gradient(W, dW, learning_rate, bound):
     return W - learning_rate * (dW if bound is None else np.clip(dW, -bound, bound))
 
 
-@mistake(train, "training that forgets the latent weights")
+@mistake(step, "a mask in the place of the bound")
+def masked(W, dW, learning_rate, bound):
+    """This stops the gradient beyond the bound, as the clip mask of chapter 5 does. A bound is for
+    the weights: make the whole step, then bring W back with np.clip."""
+    return W - learning_rate * dW * (True if bound is None else np.abs(W) <= bound)
+
+
+@mistake(train, "training that steps from the bits")
 def forgets(W, gradient_of, learning_rate, bound, steps):
-    """After each step only the signs are kept. A step smaller than 1 is then lost, and nothing ever
-    flips. Keep the real numbers, and take signs for the gradient only."""
+    """Each step forgets the ones before, so steps smaller than 1 never flip a weight. Move W, the
+    real numbers, and take signs for the gradient only."""
     for _ in range(steps):
         W = binary_weights(step(W, gradient_of(binary_weights(W)), learning_rate, bound))
     return W

@@ -5,11 +5,11 @@ above. Return the gradients with respect to x, gamma and beta:
 
     dbeta  = sum of dy over the batch
     dgamma = sum of dy x_hat over the batch
-    dx     = gamma inv_std (dy - dbeta / n - x_hat dgamma / n)
 
-n is the number of samples. Before you type the last line, say to yourself
-where each of its three terms comes from: x_i acts on its own x_hat directly,
-and on all of them through the mean and through the variance.
+dx has three terms, since x_i acts on its own x_hat directly, and on all of
+them through the mean and through the variance. Derive it, or write down what
+you remember of the chapter's result. A test for it: dx has to sum to 0 over
+the batch.
 
 x, x_hat, dy and dx are (batch, channels); all others (channels,). A channel is
 a neuron of the chapter.
@@ -41,12 +41,12 @@ def backward(dy, x_hat, inv_std, gamma):
 
 # ---- the learner's file ends here ------------------------------------------------------------
 
-from minibnn.learn.author import Agrees, Probe, mistake
+from minibnn.learn.author import Agrees, Differences, mistake
 
 HINTS = [
     "dbeta and dgamma are sums over the batch, axis=0, of shape (channels,).",
-    "n = len(dy). In dx, dbeta / n is the part that the mean is to blame for, and "
-    "x_hat * dgamma / n that of the variance.",
+    "n = len(dy). In dx, dy is what acts directly. Take away dbeta / n, for the mean, and "
+    "x_hat * dgamma / n, for the variance.",
     "gamma * inv_std multiplies all three terms.",
 ]
 
@@ -60,22 +60,14 @@ def _case(batch, channels):
 
 
 CASES = [_case(4, 3), _case(5, 2)]
-_X, _DY, _GAMMA = _rng.normal(size=(3, 2)), _rng.normal(size=(3, 2)), np.array([1.5, -0.5])
-
-
-def _differences(backward_of):
-    """dx of a learner's backward; what it should be are the differences of the forward pass."""
-    _, x_hat, inv_std = forward(_X, _GAMMA, 0.0)
-    dx, _, _ = backward_of(_DY, x_hat, inv_std, _GAMMA)
-    return {"dx": dx, "sum of dx over the batch": dx.sum(axis=0) + 1.0}
-
-
 CHECKS = [
     Agrees(backward, CASES, "dgamma", returns="dx dgamma dbeta", part="dgamma"),
     Agrees(backward, CASES, "dbeta", returns="dx dgamma dbeta", part="dbeta"),
     Agrees(backward, CASES, "dx", returns="dx dgamma dbeta", part="dx", points=2),
-    Probe(backward, _differences, "the whole, on another batch"),
-]
+    Differences(backward, lambda x, dy, gamma: (dy * forward(x, gamma, 0.0)[0]).sum(), "x",
+                [_case(3, 2)], "dx beside differences", returns="dx dgamma dbeta", part="dx",
+                at=lambda dy, x_hat, inv_std, gamma: (x_hat / inv_std, dy, gamma)),
+]  # fmt: skip
 
 
 @mistake(backward, "a mean and a variance that count as constants")
@@ -112,6 +104,14 @@ def sums(dy, x_hat, inv_std, gamma):
     the variance."""
     dbeta, dgamma = dy.sum(axis=0), (dy * x_hat).sum(axis=0)
     return gamma * inv_std * (dy - dbeta - x_hat * dgamma), dgamma, dbeta
+
+
+@mistake(backward, "a backward with dgamma and dbeta exchanged")
+def exchanged(dy, x_hat, inv_std, gamma):
+    """beta is added, so its gradient is the sum of dy alone. gamma multiplies x_hat, so x_hat is in
+    its gradient."""
+    n, dgamma, dbeta = len(dy), dy.sum(axis=0), (dy * x_hat).sum(axis=0)
+    return gamma * inv_std * (dy - dbeta / n - x_hat * dgamma / n), dgamma, dbeta
 
 
 @mistake(backward, "a mean in the place of each sum")

@@ -12,10 +12,11 @@ For one channel, a neuron of the chapter, return (threshold, falling):
     falling is True:    the bit is +1 exactly if a <= threshold
 
 Sums of K signs are -K, -K + 2, ..., K. The threshold has to be one of these:
-the end of the sums that give +1. If all sums give +1, return (-K - 1, False);
-if none does, (K + 1, False). If gamma is 0 it is one of these two. Mind these
-ends if you start from the chapter's `fold`: there falling is gamma < 0 in
-every case, and where all sums give +1 the threshold may be the last of them.
+the smallest sum that gives +1, or the largest if falling. If all sums give +1,
+return (-K - 1, False); if none does, (K + 1, False). If gamma is 0 it is one
+of these two. Mind these ends if you start from the chapter's `fold`: there
+falling is gamma < 0 in every case, and where all sums give +1 the threshold
+may be the last of them.
 
 sign(0) = +1.
 """
@@ -57,18 +58,19 @@ HINTS = [
 ]
 
 RISING = [(1.0, 0.0, 0.5, 1.0, 8), (2.0, -3.0, 1.0, 3.0, 10), (0.5, 1.5, -1.0, 2.0, 9)]
-FALLING = [(-1.0, 0.0, 0.5, 1.0, 8), (-2.0, 3.0, 1.0, 3.0, 10), (-0.5, -1.5, 1.0, 2.0, 9)]
+FALLING = [(-1.0, 0.0, 0.5, 1.0, 8), (-2.0, 3.0, 1.0, 3.0, 10), (-0.5, -1.5, 1.5, 2.0, 9)]
 EXACT = [(1.0, 0.0, 4.0, 1.0, 8), (-1.0, 0.0, 4.0, 1.0, 8), (2.0, 2.0, 2.0, 9.0, 11)]
 EDGES = [(g, b + g / 2, 1.0, 2.0, K) for g in (2.0, -2.0) for K in (7, 8)
          for b in (K, K - 0.5, 0.5 - K, -K, -K - 0.5)]  # fmt: skip
 ENDS = [(1.0, 20.0, 0.0, 1.0, 8), (1.0, -20.0, 0.0, 1.0, 8), (-1.0, 20.0, 0.0, 1.0, 7),
-        (-1.0, -20.0, 0.0, 1.0, 7), (0.0, 0.5, 3.0, 1.0, 8), (0.0, -0.5, 3.0, 1.0, 8),
-        (0.0, 0.0, 3.0, 1.0, 8)]  # fmt: skip
+        (-1.0, -20.0, 0.0, 1.0, 7)]  # fmt: skip
+FLAT = [(0.0, 0.5, 3.0, 1.0, 8), (0.0, -0.5, 3.0, 1.0, 8), (0.0, 0.0, 3.0, 1.0, 8)]
 CHECKS = [
     Agrees(fold, RISING, "positive gamma"),
     Agrees(fold, FALLING, "negative gamma"),
     Agrees(fold, EXACT, "sums that meet the threshold exactly"),
     Agrees(fold, ENDS + EDGES, "always, never, and nearly so"),
+    Agrees(fold, FLAT, "a gamma of 0"),
 ]
 
 
@@ -107,8 +109,18 @@ def chapter_ends(gamma, beta, mean, std, K):
 
 @mistake(fold, "a fold in which sign(0) is -1")
 def strict(gamma, beta, mean, std, K):
-    """A sum for which batch norm gives exactly 0 belongs to +1: the comparison is >=, not >."""
+    """A sum for which batch norm gives exactly 0 belongs to +1, on both sides: a rising threshold
+    takes >=, a falling one <=."""
     return _kept(lambda a: gamma * (a - mean) / std + beta > 0, K, gamma < 0)
+
+
+@mistake(fold, "a falling threshold without its end")
+def falling_strict(gamma, beta, mean, std, K):
+    """For a negative gamma >= turns into <=, not into <: a sum for which batch norm gives exactly 0
+    belongs to +1."""
+    if gamma >= 0:
+        return fold(gamma, beta, mean, std, K)
+    return strict(gamma, beta, mean, std, K)
 
 
 @mistake(fold, "a beta with the wrong sign")

@@ -138,6 +138,13 @@ def nothing(fold):
     fold(2.0, 0.75, 1.25, 6.0, 0.25, 8)
 
 
+@mistake(check_fold, "a test that fails for all of them")
+def own_threshold(fold):
+    """It refuses the right fold, too. If you compare thresholds: two of them can give the same
+    bits, such as 5 and 6 if all sums are even. Compare bits."""
+    assert fold(2.0, 0.75, 1.25, 6.0, 0.25, 8) == (inf, False)
+
+
 @mistake(check_fold, "a test with positive gammas only")
 def positive_only(fold):
     """Most networks are trained with gammas that start at 1, and stay positive. The day one of

@@ -51,7 +51,7 @@ HINTS = [
 SCORES = [np.array([0.91, 0.89, 0.93, 0.90]), np.array([0.5, 0.8]), np.array([0.2, 0.6, 0.3])]
 CHECKS = [
     *parts(mean_and_errors, SCORES, "mean spread error"),
-    Agrees(seeds_needed, [(0.01, 0.003), (0.25, 0.125), (0.02, 0.05), (0.02, 0.0125)],
+    Agrees(seeds_needed, [(0.01, 0.003), (0.25, 0.125), (0.02, 0.05), (0.02, 0.013)],
            "how many seeds"),
     Agrees(luck_of_images, [(0.9, 500), (0.5, 10_000)], "the luck of the images"),
 ]  # fmt: skip
@@ -96,7 +96,8 @@ def not_squared(spread, wanted):
 
 @mistake(seeds_needed, "a number of seeds that is rounded down")
 def rounded_down(spread, wanted):
-    """The error has to be *at most* what is wanted: round up."""
+    """The error has to be *at most* what is wanted: always round up. With a spread of 0.01 and 11
+    seeds it is still above 0.003."""
     return max(2, int((spread / wanted) ** 2))
 
 

@@ -85,6 +85,13 @@ def spreads(a, b):
     return (np.mean(a) - np.mean(b)) / np.sqrt(q_a + q_b), f
 
 
+@mistake(welch, "a t without the root")
+def no_root(a, b):
+    """q_a + q_b is the square of the error of a difference. Divide by its root."""
+    q_a, q_b = np.var(a, ddof=1) / len(a), np.var(b, ddof=1) / len(b)
+    return (np.mean(a) - np.mean(b)) / (q_a + q_b), welch(a, b)[1]
+
+
 @mistake(welch, "a test in which the errors are added as they are")
 def added(a, b):
     """Independent errors add up like the sides of a right angle: add their squares, then take the

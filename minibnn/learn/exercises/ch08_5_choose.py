@@ -53,9 +53,9 @@ def _split(function):
         "how many are held out": float(held_out.size),
         "how many in both": float(np.intersect1d(train, held_out).size),
         "how many of 0 to 49 in either": float(np.isin(range(50), [*train, *held_out]).sum()),
-        "both are sorted": float((np.diff(train) >= 0).all() and (np.diff(held_out) >= 0).all()),
-        "another generator, another split": float(not np.array_equal(train, another)),
-        "rng seeded as before, the same split": float(np.array_equal(train, again)),
+        "both are sorted": bool((np.diff(train) >= 0).all() and (np.diff(held_out) >= 0).all()),
+        "another generator, another split": not np.array_equal(train, another),
+        "rng seeded as before, the same split": np.array_equal(train, again),
         "of 9 with 4 held out, how many in each": (float(len(small)), float(len(few))),
     }
 
