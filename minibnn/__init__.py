@@ -24,6 +24,7 @@ Inspecting   model.summary(), diagnose, confusion_matrix, plot_confusion, plot_w
 Checking     check_gradients
 Shipping     InputContract, pack, disagreements, save_packed, load_packed, load_latents, export_c,
              export_onnx, export_html
+Learning     python -m minibnn learn: the exercises of the book; in a notebook minibnn.learn.check
 
 >>> import numpy as np
 >>> from minibnn import Activation, Dense, Sequential, SignSTE
@@ -457,7 +458,7 @@ if not TYPE_CHECKING:  # with it, a type checker would accept any name
 
 def __dir__() -> list[str]:
     """The public names and the rooms, for `dir` and for completion, which imports what it lists."""
-    names = {*globals(), *__all__, *_ROOMS}
+    names = {*(name for name in globals() if name.startswith("__")), *__all__, *_ROOMS}
     if sys._getframe(1).f_globals.get("__name__") == "inspect":
         # pydoc would print all that public classes have, on 16,000 lines. The docstring lists them.
         names -= {*__all__, *_ROOMS, "__dir__", "__getattr__"}

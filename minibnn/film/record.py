@@ -58,7 +58,8 @@ class TrainingFilm(Stateful):
 
     Raises:
         TypeError: for arguments of other types.
-        ValueError: from `fit`, before the first step, for a model without weights of two values.
+        ValueError: for no samples at all; from `fit`, before the first step, for a model without
+            weights of two values.
         OSError: from `fit`, before the first step, if the file cannot be written.
 
     >>> import numpy as np
@@ -82,6 +83,11 @@ class TrainingFilm(Stateful):
             raise TypeError(
                 f"TrainingFilm: expected an array of samples, got {type(samples).__name__}; pass "
                 "some training samples, such as x[:100]"
+            )
+        if samples is not None and 0 in samples.shape[:1]:
+            raise ValueError(
+                "TrainingFilm: expected at least one sample, got none; pass some training samples, "
+                "such as x[:100]"
             )
         self.path = path
         if samples is not None:

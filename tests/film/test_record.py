@@ -346,6 +346,8 @@ def test_what_is_refused():
         TrainingFilm(SAMPLES)
     with pytest.raises(TypeError, match=r"array of samples, got DataLoader; pass .*x\[:100\]"):
         TrainingFilm(None, DataLoader((SAMPLES, SAMPLES), 3))
+    with pytest.raises(ValueError, match=r"expected at least one sample, got none; .*x\[:100\]"):
+        TrainingFilm("a.film", np.zeros((0, 4)))
     with pytest.raises(TypeError, match="within_epochs"):
         TrainingFilm(None, within_epochs="no")
     film = TrainingFilm()
