@@ -13,7 +13,7 @@ from pathlib import Path
 from minibnn.atomic_file import whole_file
 from minibnn.learn.exercise import Exercise, exercises
 from minibnn.learn.isolate import check_file
-from minibnn.learn.result import Result
+from minibnn.learn.result import Line, Result
 
 
 @dataclass(frozen=True)
@@ -52,11 +52,21 @@ def check_class(folder: str | os.PathLike[str]) -> list[Learner]:
             f"{exercises()[0].stem}.py, got none; name the folder that has the learners' folders"
         )
     with ThreadPoolExecutor(os.cpu_count()) as pool:
-        found = list(pool.map(lambda job: check_file(job[1], job[2]), jobs))
+        found = list(pool.map(lambda job: _checked(job[1], job[2]), jobs))
     results: dict[Path, dict[str, Result]] = {learner: {} for learner in folders}
     for (learner, exercise, _), result in zip(jobs, found, strict=True):
         results[learner][exercise.id] = result
     return [Learner(learner.name, results[learner]) for learner in folders]
+
+
+def _checked(exercise: Exercise, path: Path) -> Result:
+    """The result of a file; whatever goes wrong is one, so that the others are checked."""
+    try:
+        return check_file(exercise, path)
+    except Exception as error:
+        lines = tuple(Line(c.title, 0, c.points, done=False) for c in exercise.checks)
+        why = f"The check failed: {type(error).__name__}: {error}"
+        return Result(exercise.id, exercise.title, lines, why)
 
 
 def results_csv(learners: list[Learner]) -> str:
@@ -86,7 +96,7 @@ def said(result: Result) -> list[str]:
 def write_results(learners: list[Learner], path: str | os.PathLike[str]) -> None:
     """Write the CSV."""
     with whole_file(path) as file:
-        file.write(results_csv(learners).encode("utf-8"))
+        file.write(results_csv(learners).encode("utf-8", "backslashreplace"))
 
 
 def class_table(learners: list[Learner]) -> str:

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import csv
+import os
+import sys
 
 import pytest
 from learners import BLANK, LOGISTIC, RIGHT, WRONG_SIGN, answer
 
+from minibnn.learn import classroom
 from minibnn.learn.classroom import check_class, class_table, results_csv, write_results
 from minibnn.learn.exercise import exercises
+from minibnn.learn.isolate import check_file
 
 
 @pytest.fixture(scope="module")
@@ -59,3 +63,32 @@ def test_what_the_class_finds_hard(learners):
 def test_a_folder_without_learners_is_refused(tmp_path):
     with pytest.raises(FileNotFoundError, match="expected a folder for each learner"):
         check_class(tmp_path)
+
+
+def test_whatever_one_file_does_the_others_are_checked(tmp_path, monkeypatch):
+    files = {"ann": RIGHT, "bob": answer("open('../report', 'w').write('mine\\n')"), "dan": RIGHT}
+    for name, text in files.items():
+        (tmp_path / name).mkdir()
+        (tmp_path / name / f"{LOGISTIC.stem}.py").write_text(text)
+
+    def check(exercise, path):
+        if path.parent.name == "dan":
+            raise OSError(24, "Too many open files")
+        return check_file(exercise, path)
+
+    monkeypatch.setattr(classroom, "check_file", check)
+    rows = {learner.name: learner for learner in check_class(tmp_path)}
+    assert {name: row.points for name, row in rows.items()} == {"ann": 3, "bob": 0, "dan": 0}
+    text = results_csv(list(rows.values()))
+    assert "1.2: Your code has changed or deleted the report of the check" in text
+    assert "1.2: The check failed: OSError: [Errno 24] Too many open files" in text
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="names that are no UTF-8")
+def test_names_of_folders_may_be_no_text(tmp_path):
+    folder = tmp_path / os.fsdecode(b"\xef ann")
+    folder.mkdir()
+    (folder / f"{LOGISTIC.stem}.py").write_text(RIGHT)
+    rows = check_class(tmp_path)
+    write_results(rows, tmp_path / "results.csv")
+    assert "\n\\udcef ann,,3," in (tmp_path / "results.csv").read_text(encoding="utf-8")

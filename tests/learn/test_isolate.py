@@ -9,6 +9,7 @@ import time
 import pytest
 from learners import BLANK, LOGISTIC, RIGHT, answer
 
+from minibnn.learn import isolate
 from minibnn.learn.exercise import Exercise
 from minibnn.learn.isolate import check_file, how_it_ended, why_not_begun
 
@@ -154,6 +155,61 @@ def test_it_runs_in_a_folder_that_is_deleted(check, tmp_path):
     assert result.ok
     assert not (tmp_path / "left.txt").exists()
     assert sorted(p.name for p in tmp_path.iterdir()) == [f"{LOGISTIC.stem}.py"]
+
+
+@pytest.mark.parametrize(
+    "code",
+    [
+        "open('report', 'w').write('my results')",
+        "[os.remove(name) for name in os.listdir('.')]",
+        "import shutil; shutil.rmtree('.', ignore_errors=True)",
+    ],
+)
+def test_its_folder_is_its_own_to_write_and_delete_in(check, code):
+    result = check(answer(f"import os; {code}\nreturn 1 / (1 + np.exp(-z))"))
+    assert result.ok
+    assert result.trouble == ""
+
+
+@pytest.mark.parametrize(
+    "code",
+    [
+        "open('../report', 'w').write('my results\\n')",
+        "open('../report', 'wb').write(b'[1]\\n\\xff\\n')",
+        "[os.remove(f'../{name}') for name in os.listdir('..') if name != 'work']",
+    ],
+)
+def test_a_report_that_is_spoilt_is_a_result_of_this_file(check, code):
+    """Whatever it has written itself counts for nothing."""
+    result = check(answer(f"import os; {code}\nreturn 1 / (1 + np.exp(-z))"))
+    assert (result.points, result.of) == (0, 3)
+    assert result.trouble.startswith("Your code has changed or deleted the report of the check")
+
+
+@LINUX
+def test_signals_without_a_name(check):
+    result = check(answer("import os; os.kill(os.getpid(), 40)\nreturn 1"))
+    assert result.trouble.startswith("Your code ended the process: signal 40.")
+
+
+def test_a_file_that_cannot_be_read_is_a_result(tmp_path, monkeypatch):
+    path = tmp_path / f"{LOGISTIC.stem}.py"
+    path.mkdir()
+    result = check_file(LOGISTIC, path)
+    assert result.trouble == "Your file cannot be read: it is a folder."
+    assert (result.points, result.of) == (0, 3)
+    path.rmdir()
+    if hasattr(os, "mkfifo"):
+        os.mkfifo(path)
+        assert "it is no ordinary file." in check_file(LOGISTIC, path).trouble
+        path.unlink()
+    path.write_text(RIGHT)
+
+    def refuses(*_):  # to any user, root too
+        raise PermissionError(13, "Permission denied", str(path))
+
+    monkeypatch.setattr(isolate, "open_regular", refuses)
+    assert check_file(LOGISTIC, path).trouble == "Your file cannot be read: Permission denied."
 
 
 def test_a_file_that_is_not_there_is_an_error(tmp_path):
