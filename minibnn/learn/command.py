@@ -227,8 +227,7 @@ def _progress(folder: Folder) -> int:
 
 def _hint(exercise: Exercise, folder: Folder) -> int:
     hints = exercise.hints
-    seen = min(folder.of(exercise)["hints"] + 1, len(hints))
-    folder.write(exercise, hints=seen)
+    seen = folder.see_hint(exercise)
     print(paint(f"{exercise.id}  {exercise.title}", "bold"))
     for number, hint in enumerate(hints[:seen], start=1):
         text = indented(hint, "     ")

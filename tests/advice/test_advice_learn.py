@@ -6,8 +6,10 @@ import pytest
 from advice import advised, shows
 from learners import LOGISTIC, RIGHT
 
+from minibnn import file_lock
 from minibnn.__main__ import main
-from minibnn.learn import check
+from minibnn.file_lock import FileLock
+from minibnn.learn import check, progress
 from minibnn.learn.classroom import check_class
 from minibnn.learn.exercise import find
 from minibnn.learn.progress import NAME, Folder
@@ -75,6 +77,16 @@ def test_progress_that_is_damaged(learn, here):
     (here / "exercises" / NAME).unlink()
     assert learn("check")[0] == 0
     assert Folder("exercises").of(LOGISTIC)["points"] == 3
+
+
+@pytest.mark.skipif(file_lock.fcntl is None, reason="no flock on this system")
+def test_progress_that_is_in_use(here, monkeypatch):
+    monkeypatch.setattr(progress, "PATIENCE", 0.1)
+    held = FileLock(here / NAME)
+    with advised("learn", "end that one, or try again"):
+        Folder(here).write(LOGISTIC)
+    held.release()
+    Folder(here).write(LOGISTIC)
 
 
 def test_the_folder_of_a_class(here):
