@@ -12,7 +12,7 @@ from minibnn.atomic_file import whole_file
 from minibnn.learn.classroom import check_class, class_table, write_results
 from minibnn.learn.exercise import CHAPTERS, Exercise, exercises, find
 from minibnn.learn.isolate import check_file
-from minibnn.learn.progress import Folder
+from minibnn.learn.progress import NAME, Folder, ProgressError
 from minibnn.learn.result import Result, indented, unwrapped
 from minibnn.learn.starter import starter, without_marks
 
@@ -133,11 +133,25 @@ def _check(wanted: str, folder: Folder) -> int:
     if path is named:
         folder = Folder(path.parent)
     result = check_file(exercise, path)
+    print(result.text(paint), flush=True)
     if folder.begun() or path is not named:  # another's file leaves nothing in his folder
-        folder.record(exercise, result)
-    print(result.text(paint))
+        _record(folder, exercise, result)
     print(_after(exercise, result, folder))
     return 0 if result.ok else 1
+
+
+def _record(folder: Folder, exercise: Exercise, result: Result) -> None:
+    """Record a result that has been shown, or raise an error that says why it is not saved."""
+    try:
+        folder.record(exercise, result)
+    except ProgressError as error:
+        raise ProgressError(f"the progress was not saved: {error}") from error
+    except OSError as error:
+        why = (error.strerror or str(error)).partition(";")[0]
+        raise OSError(
+            f"the progress was not saved: {folder.path / NAME}: {why}; copy your answers into a "
+            "folder that you may write to, and name it: --folder FOLDER"
+        ) from error
 
 
 def _after(exercise: Exercise, result: Result, folder: Folder) -> str:
@@ -157,16 +171,22 @@ def _check_all(folder: Folder) -> int:
             f"python -m minibnn learn start {exercises()[0].id}"
         )
     left = []
+    unsaved: Exception | None = None
     for exercise in started:
         result = check_file(exercise, folder.file(exercise))
-        folder.record(exercise, result)
+        try:
+            _record(folder, exercise, result)
+        except (ProgressError, OSError) as error:
+            unsaved = error
         untouched = not result.trouble and not any(line.done for line in result.lines)
         word = "right" if result.ok else "begun" if untouched else "wrong"
         print(_row(exercise, word, result.points))
         for text in [*result.trouble.splitlines()[:1], *result.mistakes]:
             print(indented(text, " " * 7))
         left += [] if result.ok else [exercise]
-    print()
+    print(flush=True)
+    if unsaved is not None:
+        raise unsaved
     print(next_step(folder, "check", left[0].id) if left else _first_left(folder))
     return 1 if left else 0
 

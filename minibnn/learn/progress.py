@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shlex
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -54,9 +55,11 @@ class Folder:
         except (FileNotFoundError, NotADirectoryError):
             return {}
         except (ValueError, TypeError, KeyError, AttributeError) as error:
+            default = self.path == Path(DEFAULT)
+            where = "" if default else f" --folder {shlex.quote(str(self.path))}"
             raise ProgressError(
                 f"{path}: expected the progress that minibnn wrote, got something else; delete it, "
-                "and check your files again: python -m minibnn learn check"
+                f"and check your files again: python -m minibnn learn check{where}"
             ) from error
 
     def begun(self) -> bool:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import shlex
+import shutil
+
 import pytest
 from advice import advised, shows
 from learners import LOGISTIC, RIGHT
@@ -68,15 +71,28 @@ def test_the_solution_too_early(learn):
     assert learn("solution", "1.2")[0] == 0
 
 
-def test_progress_that_is_damaged(learn, here):
+@pytest.mark.parametrize("folder", ["exercises", ".", "my answers"])
+def test_progress_that_is_damaged(learn, here, folder):
+    learn("start", "1.2", "--to", folder)
+    (here / folder / f"{LOGISTIC.stem}.py").write_text(RIGHT)
+    (here / folder / NAME).write_text("nonsense")
+    with advised("learn", "delete it, and check your files again: python -m minibnn learn check{}") as caught:  # fmt: skip
+        Folder(folder).read()
+    (here / folder / NAME).unlink()
+    assert learn(*shlex.split(caught.text.split("minibnn learn ")[-1]))[0] == 0
+    assert Folder(folder).of(LOGISTIC)["points"] == 3
+
+
+def test_progress_that_cannot_be_saved(learn, here):
     learn("start", "1.2")
     (here / "exercises" / f"{LOGISTIC.stem}.py").write_text(RIGHT)
-    (here / "exercises" / NAME).write_text("nonsense")
-    with advised("learn", "delete it, and check your files again: python -m minibnn learn check"):
-        Folder("exercises").read()
     (here / "exercises" / NAME).unlink()
-    assert learn("check")[0] == 0
-    assert Folder("exercises").of(LOGISTIC)["points"] == 3
+    (here / "exercises" / NAME).mkdir()
+    _, text = learn("check", "1.2")
+    shows("learn", "copy your answers into a folder that you may write to, and name it: --folder FOLDER", text)  # fmt: skip
+    shutil.copytree(here / "exercises", here / "copy", ignore=shutil.ignore_patterns(NAME))
+    assert learn("check", "1.2", "--folder", "copy")[0] == 0
+    assert Folder("copy").of(LOGISTIC)["points"] == 3
 
 
 @pytest.mark.skipif(file_lock.fcntl is None, reason="no flock on this system")

@@ -138,6 +138,31 @@ def test_what_is_not_there(learn):
     assert "did you mean logistic?" in err
 
 
+def test_the_result_is_shown_even_if_the_progress_cannot_be_saved(learn, mine, here):
+    learn("start", "1.2")
+    mine.write_text(RIGHT)
+    progress = here / "exercises" / NAME
+    progress.write_text("nonsense")
+    for words in (["check", "1.2"], ["check", str(mine)]):
+        code, out, err = learn(*words)
+        assert code == 2
+        assert "3 of 3 points: all of them." in out
+        assert "error: the progress was not saved: " in err
+        assert "got something else; delete it, and check your files again" in err
+    code, out, err = learn("check")
+    assert code == 2
+    assert "right    3/3" in out
+    assert err.count("the progress was not saved: ") == 1
+    progress.unlink()
+    progress.mkdir()  # what even root cannot write as a file
+    code, out, err = learn("check", "1.2")
+    assert code == 1
+    assert "3 of 3 points: all of them." in out
+    assert "error: the progress was not saved: " in err
+    progress.rmdir()
+    assert learn("check", "1.2")[0] == 0
+
+
 def test_a_class(learn, here):
     (here / "class" / "ann").mkdir(parents=True)
     (here / "class" / "ann" / f"{LOGISTIC.stem}.py").write_text(RIGHT)

@@ -96,3 +96,13 @@ def test_a_command_waits_for_another_but_not_for_ever(tmp_path, monkeypatch):
     held.release()
     Folder(tmp_path).write(LOGISTIC)
     assert Folder(tmp_path).begun()
+
+
+def test_what_to_do_about_a_damaged_file_names_the_folder(tmp_path, monkeypatch):
+    """Without its progress, no command takes the current folder for a learner's."""
+    monkeypatch.chdir(tmp_path)
+    for path, end in ((DEFAULT, "check"), (".", "check --folder ."), ("a b", "--folder 'a b'")):
+        (tmp_path / path).mkdir(exist_ok=True)
+        (tmp_path / path / NAME).write_text("nonsense")
+        with pytest.raises(ProgressError, match=f"{end}$"):
+            Folder(path).read()
