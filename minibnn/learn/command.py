@@ -6,9 +6,10 @@ import argparse
 import os
 import shlex
 import sys
+import time
 from pathlib import Path
 
-from minibnn.atomic_file import whole_file
+from minibnn.atomic_file import require_writable, whole_file
 from minibnn.learn.classroom import check_class, class_table, write_results
 from minibnn.learn.exercise import CHAPTERS, Exercise, exercises, find
 from minibnn.learn.isolate import check_file
@@ -32,6 +33,7 @@ examples:
 
 An EXERCISE is a number or a name: 1.2 or logistic. Your files, and your progress
 with them, are in the folder `exercises`, or in the one that --folder names."""
+LONG = 5  # seconds, after which `class` shows how far it is
 STYLES = {"green": "32", "red": "31", "yellow": "33", "bold": "1", "dim": "2"}
 
 
@@ -181,7 +183,7 @@ def _check_all(folder: Folder) -> int:
         untouched = not result.trouble and not any(line.done for line in result.lines)
         word = "right" if result.ok else "begun" if untouched else "wrong"
         print(_row(exercise, word, result.points))
-        for text in [*result.trouble.splitlines()[:1], *result.mistakes]:
+        for text in filter(None, [result.short_trouble, *result.mistakes]):
             print(indented(text, " " * 7))
         left += [] if result.ok else [exercise]
     print(flush=True)
@@ -271,9 +273,19 @@ def _solution(exercise: Exercise, folder: Folder) -> int:
 
 
 def _class(learners: Path, output: str) -> int:
-    rows = check_class(learners)
+    require_writable(output)
+    start = time.monotonic()
+
+    def tell(line: str) -> None:
+        if sys.stderr and (sys.stderr.isatty() or time.monotonic() - start > LONG):
+            print(line, file=sys.stderr, flush=True)
+
+    rows = check_class(learners, tell)
     write_results(rows, output)
     print(class_table(rows))
     count = "the 1 learner" if len(rows) == 1 else f"each of {len(rows)} learners"
     print(f"\n{output} has a row for {count}.")
+    if noted := sum(bool(row.notes) for row in rows):
+        who = "1 learner has" if noted == 1 else f"{noted} learners have"
+        print(f"{who} notes there, on files that were not checked.")
     return 0

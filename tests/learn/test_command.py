@@ -173,6 +173,29 @@ def test_a_class(learn, here):
     assert not (here / "class" / "ann" / NAME).exists()
 
 
+def test_a_table_that_cannot_be_written_is_refused_before_the_checks(learn, here, monkeypatch):
+    (here / "class" / "ann").mkdir(parents=True)
+    (here / "class" / "ann" / f"{LOGISTIC.stem}.py").write_text(RIGHT)
+    monkeypatch.setattr(command, "check_class", None)
+    code, out, err = learn("class", "class", "-o", "nowhere/results.csv")
+    assert (code, out) == (1, "")
+    assert "nowhere" in err
+
+
+def test_a_class_shows_signs_of_life_to_a_person_or_if_it_takes_long(learn, here, monkeypatch):
+    (here / "class" / "ann").mkdir(parents=True)
+    (here / "class" / "ann" / f"{LOGISTIC.stem}.py").write_text(RIGHT)
+    (here / "class" / "ann" / "ch01_2_mine.py").write_text(RIGHT)
+    _, out, err = learn("class", "class", "-o", "results.csv")
+    assert err == ""
+    assert "1 learner has notes" in out
+    monkeypatch.setattr(command, "LONG", 0)
+    assert learn("class", "class", "-o", "results.csv")[2] == "1 of 1: ann\n"
+    monkeypatch.setattr(command, "LONG", 60)
+    monkeypatch.setattr(sys.stderr, "isatty", lambda: True, raising=False)
+    assert learn("class", "class", "-o", "results.csv")[2] == "1 of 1: ann\n"
+
+
 def test_colours_only_for_a_person(monkeypatch):
     monkeypatch.setenv("TERM", "xterm")
     monkeypatch.delenv("NO_COLOR", raising=False)
