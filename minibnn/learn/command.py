@@ -77,6 +77,12 @@ def run(given: argparse.Namespace) -> int:
         case "check" if given.exercise is None:
             return _check_all(folder)
         case "check":
+            if given.folder is not None and given.exercise.endswith(".py"):
+                raise ValueError(
+                    f"learn check: expected a file or --folder, got both, {given.exercise} and "
+                    f"{given.folder}; leave --folder out, or name the exercise: "
+                    f"{find(given.exercise).id}"
+                )
             return _check(given.exercise, folder)
         case "hint":
             return _hint(find(given.exercise), folder)
@@ -98,10 +104,15 @@ def paint(text: str, style: str) -> str:
     return f"\x1b[{STYLES[style]}m{text}\x1b[0m"
 
 
+def typed(folder: Folder, *words: str) -> str:
+    """The command as it is typed for this folder."""
+    where = ["--folder", str(folder.path)] if folder.path != Folder().path else []
+    return f"python -m minibnn learn {shlex.join([*words, *where])}"
+
+
 def next_step(folder: Folder, *words: str) -> str:
     """The line that says what to type next."""
-    where = ["--folder", str(folder.path)] if folder.path != Folder().path else []
-    return f"next: python -m minibnn learn {shlex.join([*words, *where])}"
+    return f"next: {typed(folder, *words)}"
 
 
 def _start(exercise: Exercise, folder: Folder) -> int:
@@ -129,16 +140,18 @@ def _check(wanted: str, folder: Folder) -> int:
     path = named if named.suffix == ".py" else folder.file(exercise)
     if not path.exists():
         raise FileNotFoundError(
-            f"{path}: expected your answer to exercise {exercise.id}, got no such file; begin with "
-            f"python -m minibnn learn start {exercise.id}"
+            f"{path}: expected your answer to exercise {exercise.id}, got no such file; "
+            f"begin with {typed(folder, 'start', exercise.id)}"
         )
-    if path is named:
-        folder = Folder(path.parent)
     result = check_file(exercise, path)
     print(result.text(paint), flush=True)
-    if folder.begun() or path is not named:  # another's file leaves nothing in his folder
+    if path is named:
+        folder = Folder(path.parent)
+    if folder.begun() or path is not named:
         _record(folder, exercise, result)
-    print(_after(exercise, result, folder))
+        print(_after(exercise, result, folder))
+    elif not result.ok:  # another's file leaves nothing in his folder
+        print(next_step(Folder(), "check", wanted))
     return 0 if result.ok else 1
 
 
@@ -161,7 +174,7 @@ def _after(exercise: Exercise, result: Result, folder: Folder) -> str:
         return _first_left(folder, exercise.key)
     left = len(exercise.hints) - folder.of(exercise)["hints"]
     if left > 0:
-        return f"{left} hint{'s' * (left != 1)} left: python -m minibnn learn hint {exercise.id}"
+        return f"{left} hint{'s' * (left != 1)} left: {typed(folder, 'hint', exercise.id)}"
     return next_step(folder, "check", exercise.id)
 
 
@@ -169,8 +182,8 @@ def _check_all(folder: Folder) -> int:
     started = [e for e in exercises() if folder.file(e).exists()]
     if not started:
         raise FileNotFoundError(
-            f"{folder.path}: expected files of exercises, got none; begin with "
-            f"python -m minibnn learn start {exercises()[0].id}"
+            f"{folder.path}: expected files of exercises, got none; "
+            f"begin with {typed(folder, 'start', exercises()[0].id)}"
         )
     left = []
     unsaved: Exception | None = None
@@ -266,7 +279,7 @@ def _solution(exercise: Exercise, folder: Folder) -> int:
         raise ValueError(
             f"learn: expected all points in {exercise.id} or all of its hints before its solution, "
             f"got {known['points']} of {exercise.points} points; see the hints first: "
-            f"python -m minibnn learn hint {exercise.id}"
+            f"{typed(folder, 'hint', exercise.id)}"
         )
     print(without_marks(exercise.solution), end="")
     return 0

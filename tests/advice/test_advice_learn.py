@@ -54,6 +54,17 @@ def test_a_file_that_was_not_started(learn):
     assert "0 of 3 points" in learn("check", "1.2")[1]
 
 
+def test_a_file_and_a_folder(learn):
+    learn("start", "1.2", "--to", "mine")
+    path = f"mine/{LOGISTIC.stem}.py"
+    code, text = learn("check", path, "--folder", "mine")
+    assert code == 2
+    shows("learn", "leave --folder out, or name the exercise: {}", text)
+    assert text.strip().endswith(": 1.2")
+    assert "0 of 3 points" in learn("check", path)[1]
+    assert "0 of 3 points" in learn("check", "1.2", "--folder", "mine")[1]
+
+
 def test_a_file_that_is_there(learn):
     learn("start", "1.2")
     code, text = learn("start", "1.2")

@@ -89,7 +89,12 @@ def test_the_folder_can_be_named_and_entered(learn, here, monkeypatch):
     assert "next: python -m minibnn learn check 1.2 --folder 'my answers'" in out
     path = here / "my answers" / f"{LOGISTIC.stem}.py"
     path.write_text(RIGHT)
-    assert learn("check", "1.2", "--folder", "my answers")[0] == 0
+    _, out, _ = learn("check", "1.2", "--folder", "my answers")
+    assert "next: python -m minibnn learn start 1.3 --folder 'my answers'" in out
+    path.write_text(WRONG_SIGN)
+    _, out, _ = learn("check", "1.2", "--folder", "my answers")
+    assert "python -m minibnn learn hint 1.2 --folder 'my answers'\n" in out
+    path.write_text(RIGHT)
     assert learn("check", str(path))[0] == 0
     monkeypatch.chdir(here / "my answers")
     code, out, _ = learn("check", "1.2")
@@ -101,7 +106,14 @@ def test_a_file_elsewhere_is_checked_and_leaves_nothing_there(learn, here):
     (here / "handed in").mkdir()
     path = here / "handed in" / f"{LOGISTIC.stem}.py"
     path.write_text(RIGHT)
-    assert learn("check", str(path))[0] == 0
+    code, out, _ = learn("check", str(path))
+    assert code == 0
+    assert "next" not in out, "what is next is unknown: no progress is there"
+    path.write_text(WRONG_SIGN)
+    code, out, _ = learn("check", str(path))
+    assert code == 1
+    assert f"next: python -m minibnn learn check '{path}'\n" in out
+    assert "learn hint" not in out, "hints would begin a folder elsewhere"
     assert [p.name for p in path.parent.iterdir() if p.name != "__pycache__"] == [path.name]
 
 
