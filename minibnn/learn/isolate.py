@@ -74,7 +74,7 @@ def _run(exercise: Exercise, path: str, folder: Path) -> int | None:
     """Run the worker to its end, or end it; its exit code, or None if it had to be ended."""
     start = (
         f"import sys\nsys.path.insert(0, {str(ROOT)!r})\n"
-        "from minibnn.learn.worker import main\nmain(sys.argv[1:])"
+        "from minibnn.learn.worker import main, leave\nmain(sys.argv[1:])\nleave()"
     )
     files = [str(folder / name) for name in ("report", "stack")]
     threads = dict.fromkeys(("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS"), "1")
@@ -152,10 +152,11 @@ def _result(
 def how_it_ended(exercise: Exercise, path: str, trace: str, code: int | None) -> str:
     """Why there is no complete report."""
     if trace or code is None:
+        seconds = exercise.seconds + (START_UP if code is None else 0)
         rows = re.findall(rf'File "{re.escape(path)}", line (\d+) in (\S+)', trace)
         where = f" It was in line {rows[0][0]}, in {rows[0][1]}." if rows else ""
         return (
-            f"Your code had not ended after {exercise.seconds:g} seconds.{where} "
+            f"Your code had not ended after {seconds:g} seconds.{where} "
             "Is there a loop that never ends?"
         )
     if code < 0:

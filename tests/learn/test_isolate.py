@@ -55,6 +55,29 @@ def test_what_was_checked_before_the_time_was_over_counts(check):
     assert [line.points for line in result.lines] == [2, 0]
 
 
+@pytest.mark.parametrize(
+    "code",
+    [
+        "import threading; threading.Thread(target=time.sleep, args=(60,)).start()",
+        "import atexit; atexit.register(time.sleep, 60)",
+    ],
+)
+def test_what_goes_on_behind_the_checks_is_not_waited_for(check, code):
+    start = time.monotonic()
+    result = check(answer(f"import time; {code}; print('hello')\nreturn 1 / (1 + np.exp(-z))"))
+    assert result.ok
+    assert "hello" in result.notes[0]
+    assert time.monotonic() - start < 30
+
+
+def test_the_time_that_is_said_is_true(check, monkeypatch):
+    """The code has put out of action what ends it when its own time is over."""
+    monkeypatch.setattr(isolate, "START_UP", 4)
+    code = "import faulthandler; faulthandler.cancel_dump_traceback_later()\nwhile True:\n    pass"
+    result = check(answer(code), seconds=0.5)
+    assert result.trouble.startswith("Your code had not ended after 4.5 seconds. Is there a loop")
+
+
 def test_how_a_process_ended():
     trace = (
         "Timeout (0:00:10)!\nThread 0x01 (most recent call first):\n"
