@@ -128,6 +128,22 @@ def test_what_it_prints_and_warns_is_shown_in_short(check):
     assert len(printed.splitlines()) == 12
 
 
+@pytest.mark.parametrize(
+    "code",
+    [
+        "raise ValueError('x' * (30 << 20))",
+        "import warnings; warnings.warn('x' * (30 << 20))\nreturn 0",
+        "return " + "1 + " * 50_000 + "1",
+        "return '" + "x" * 100_000,
+    ],
+)
+def test_what_is_very_long_is_shortened(check, code):
+    result = check(answer(f"{code}\n"))
+    assert result.points < 3
+    assert len(str(result)) < 2000
+    assert "minibnn" not in str(result)
+
+
 def test_a_failure_before_the_file_is_run_is_not_blamed_on_the_learner(check, monkeypatch):
     """The process fails as it would if a file of minibnn were missing: nothing is there to find."""
     monkeypatch.setattr(Exercise, "id", "no such exercise")
