@@ -96,7 +96,12 @@ class Folder:
     ) -> dict[str, int]:
         """Read, change and write the progress in one exercise, while no other command does."""
         path = self.path / NAME
-        self.path.mkdir(parents=True, exist_ok=True)
+        try:
+            self.path.mkdir(parents=True, exist_ok=True)
+        except FileExistsError:
+            raise NotADirectoryError(
+                f"{self.path}: expected a folder, got a file; name another folder: --folder FOLDER"
+            ) from None
         with _locked(path):
             every = self.read()
             before = every.get(exercise.id, dict(BEGUN))

@@ -14,7 +14,7 @@ from minibnn.__main__ import main
 from minibnn.file_lock import FileLock
 from minibnn.learn import check, progress
 from minibnn.learn.classroom import check_class
-from minibnn.learn.exercise import find
+from minibnn.learn.exercise import exercises, find
 from minibnn.learn.progress import NAME, Folder
 
 
@@ -34,10 +34,21 @@ def learn(capsys):
     return learn
 
 
-def test_names_of_exercises(learn):
+def test_names_of_exercises(learn, here):
     with advised("learn", "did you mean {}?"):
         find("logistix")
     assert find("logistic")
+    with advised("learn", 'write "{}"'):
+        check(1.2, len)
+    check("1.2", len)
+    (here / "mine.py").write_text(RIGHT)
+    code, text = learn("check", "mine.py")
+    assert code == 2
+    shows("learn", "a file's name says which exercise it is: name it as learn start does, such as {}.py", text)  # fmt: skip
+    name = text.split("such as ")[-1].strip()
+    assert name == f"{exercises()[0].stem}.py"
+    (here / f"{LOGISTIC.stem}.py").write_text(RIGHT)
+    assert learn("check", f"{LOGISTIC.stem}.py")[0] == 0
     with advised("learn", "python -m minibnn learn lists them"):
         find("nothing like it")
     assert "1.2  The logistic function" in learn()[1]
@@ -71,6 +82,15 @@ def test_a_file_that_is_there(learn):
     assert code == 2
     shows("learn", "go on with it, or write another starter elsewhere: --to FOLDER", text)
     assert learn("start", "1.2", "--to", "elsewhere")[0] == 0
+
+
+def test_a_folder_that_is_a_file(learn, here):
+    (here / "exercises").write_text("mine")
+    code, text = learn("start", "1.2")
+    assert code == 1
+    assert "error: exercises: expected a folder, got a file; " in text
+    shows("learn", "name another folder: --folder FOLDER", text)
+    assert learn("start", "1.2", "--folder", "answers")[0] == 0
 
 
 def test_the_solution_too_early(learn):
