@@ -16,7 +16,7 @@ import numpy as np
 SHOWN = 24  # arrays of up to this many elements are shown whole
 SMALL = 8  # arguments of up to this many elements are shown whole
 LINE = 60  # characters of a call that stands on one line
-LINES, LONG = 5, 300  # lines of a message, and characters of a line, that are shown
+LINES, LONG = 16, 300  # lines of a message, and characters of a line, that are shown
 FRAMES = 3  # lines of the learner's code that are shown below an error
 
 
