@@ -126,6 +126,9 @@ def _locked(path: Path) -> Iterator[None]:
                     f"{path}: expected a file that no other command is changing, got one that "
                     f"{held.process} holds; end that one, or try again"
                 ) from None
+        except OSError as error:
+            error.filename = str(path)  # not the lock's, which the learner does not know
+            raise
         time.sleep(0.01)
     try:
         yield

@@ -106,3 +106,11 @@ def test_what_to_do_about_a_damaged_file_names_the_folder(tmp_path, monkeypatch)
         (tmp_path / path / NAME).write_text("nonsense")
         with pytest.raises(ProgressError, match=f"{end}$"):
             Folder(path).read()
+
+
+@pytest.mark.skipif(file_lock.fcntl is None, reason="no flock on this system")
+def test_an_error_names_the_file_that_the_learner_knows(tmp_path):
+    (tmp_path / f".{NAME}.lock").mkdir()
+    with pytest.raises(IsADirectoryError) as caught:
+        Folder(tmp_path).write(LOGISTIC)
+    assert caught.value.filename == str(tmp_path / NAME)
