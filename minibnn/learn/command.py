@@ -6,13 +6,14 @@ import argparse
 import os
 import shlex
 import sys
+import time
 from pathlib import Path
 
-from minibnn.atomic_file import whole_file
+from minibnn.atomic_file import require_writable, whole_file
 from minibnn.learn.classroom import check_class, class_table, write_results
 from minibnn.learn.exercise import CHAPTERS, Exercise, exercises, find
 from minibnn.learn.isolate import check_file
-from minibnn.learn.progress import Folder
+from minibnn.learn.progress import NAME, Folder, ProgressError
 from minibnn.learn.result import Result, indented, unwrapped
 from minibnn.learn.starter import starter, without_marks
 
@@ -32,6 +33,7 @@ examples:
 
 An EXERCISE is a number or a name: 1.2 or logistic. Your files, and your progress
 with them, are in the folder `exercises`, or in the one that --folder names."""
+LONG = 5  # seconds, after which `class` shows how far it is
 STYLES = {"green": "32", "red": "31", "yellow": "33", "bold": "1", "dim": "2"}
 
 
@@ -75,6 +77,12 @@ def run(given: argparse.Namespace) -> int:
         case "check" if given.exercise is None:
             return _check_all(folder)
         case "check":
+            if given.folder is not None and given.exercise.endswith(".py"):
+                raise ValueError(
+                    f"learn check: expected a file or --folder, got both, {given.exercise} and "
+                    f"{given.folder}; leave --folder out, or name the exercise: "
+                    f"{find(given.exercise).id}"
+                )
             return _check(given.exercise, folder)
         case "hint":
             return _hint(find(given.exercise), folder)
@@ -96,10 +104,15 @@ def paint(text: str, style: str) -> str:
     return f"\x1b[{STYLES[style]}m{text}\x1b[0m"
 
 
+def typed(folder: Folder, *words: str) -> str:
+    """The command as it is typed for this folder."""
+    where = ["--folder", str(folder.path)] if folder.path != Folder().path else []
+    return f"python -m minibnn learn {shlex.join([*words, *where])}"
+
+
 def next_step(folder: Folder, *words: str) -> str:
     """The line that says what to type next."""
-    where = ["--folder", str(folder.path)] if folder.path != Folder().path else []
-    return f"next: python -m minibnn learn {shlex.join([*words, *where])}"
+    return f"next: {typed(folder, *words)}"
 
 
 def _start(exercise: Exercise, folder: Folder) -> int:
@@ -127,17 +140,33 @@ def _check(wanted: str, folder: Folder) -> int:
     path = named if named.suffix == ".py" else folder.file(exercise)
     if not path.exists():
         raise FileNotFoundError(
-            f"{path}: expected your answer to exercise {exercise.id}, got no such file; begin with "
-            f"python -m minibnn learn start {exercise.id}"
+            f"{path}: expected your answer to exercise {exercise.id}, got no such file; "
+            f"begin with {typed(folder, 'start', exercise.id)}"
         )
+    result = check_file(exercise, path)
+    print(result.text(paint), flush=True)
     if path is named:
         folder = Folder(path.parent)
-    result = check_file(exercise, path)
-    if folder.begun() or path is not named:  # another's file leaves nothing in his folder
-        folder.record(exercise, result)
-    print(result.text(paint))
-    print(_after(exercise, result, folder))
+    if folder.begun() or path is not named:
+        _record(folder, exercise, result)
+        print(_after(exercise, result, folder))
+    elif not result.ok:  # another's file leaves nothing in his folder
+        print(next_step(Folder(), "check", wanted))
     return 0 if result.ok else 1
+
+
+def _record(folder: Folder, exercise: Exercise, result: Result) -> None:
+    """Record a result that has been shown, or raise an error that says why it is not saved."""
+    try:
+        folder.record(exercise, result)
+    except ProgressError as error:
+        raise ProgressError(f"the progress was not saved: {error}") from error
+    except OSError as error:
+        why = (error.strerror or str(error)).partition(";")[0]
+        raise OSError(
+            f"the progress was not saved: {folder.path / NAME}: {why}; copy your answers into a "
+            "folder that you may write to, and name it: --folder FOLDER"
+        ) from error
 
 
 def _after(exercise: Exercise, result: Result, folder: Folder) -> str:
@@ -145,7 +174,7 @@ def _after(exercise: Exercise, result: Result, folder: Folder) -> str:
         return _first_left(folder, exercise.key)
     left = len(exercise.hints) - folder.of(exercise)["hints"]
     if left > 0:
-        return f"{left} hint{'s' * (left != 1)} left: python -m minibnn learn hint {exercise.id}"
+        return f"{left} hint{'s' * (left != 1)} left: {typed(folder, 'hint', exercise.id)}"
     return next_step(folder, "check", exercise.id)
 
 
@@ -153,20 +182,26 @@ def _check_all(folder: Folder) -> int:
     started = [e for e in exercises() if folder.file(e).exists()]
     if not started:
         raise FileNotFoundError(
-            f"{folder.path}: expected files of exercises, got none; begin with "
-            f"python -m minibnn learn start {exercises()[0].id}"
+            f"{folder.path}: expected files of exercises, got none; "
+            f"begin with {typed(folder, 'start', exercises()[0].id)}"
         )
     left = []
+    unsaved: Exception | None = None
     for exercise in started:
         result = check_file(exercise, folder.file(exercise))
-        folder.record(exercise, result)
+        try:
+            _record(folder, exercise, result)
+        except (ProgressError, OSError) as error:
+            unsaved = error
         untouched = not result.trouble and not any(line.done for line in result.lines)
         word = "right" if result.ok else "begun" if untouched else "wrong"
         print(_row(exercise, word, result.points))
-        for text in [*result.trouble.splitlines()[:1], *result.mistakes]:
+        for text in filter(None, [result.short_trouble, *result.mistakes]):
             print(indented(text, " " * 7))
         left += [] if result.ok else [exercise]
-    print()
+    print(flush=True)
+    if unsaved is not None:
+        raise unsaved
     print(next_step(folder, "check", left[0].id) if left else _first_left(folder))
     return 1 if left else 0
 
@@ -227,8 +262,7 @@ def _progress(folder: Folder) -> int:
 
 def _hint(exercise: Exercise, folder: Folder) -> int:
     hints = exercise.hints
-    seen = min(folder.of(exercise)["hints"] + 1, len(hints))
-    folder.write(exercise, hints=seen)
+    seen = folder.see_hint(exercise)
     print(paint(f"{exercise.id}  {exercise.title}", "bold"))
     for number, hint in enumerate(hints[:seen], start=1):
         text = indented(hint, "     ")
@@ -245,16 +279,26 @@ def _solution(exercise: Exercise, folder: Folder) -> int:
         raise ValueError(
             f"learn: expected all points in {exercise.id} or all of its hints before its solution, "
             f"got {known['points']} of {exercise.points} points; see the hints first: "
-            f"python -m minibnn learn hint {exercise.id}"
+            f"{typed(folder, 'hint', exercise.id)}"
         )
     print(without_marks(exercise.solution), end="")
     return 0
 
 
 def _class(learners: Path, output: str) -> int:
-    rows = check_class(learners)
+    require_writable(output)
+    start = time.monotonic()
+
+    def tell(line: str) -> None:
+        if sys.stderr and (sys.stderr.isatty() or time.monotonic() - start > LONG):
+            print(line, file=sys.stderr, flush=True)
+
+    rows = check_class(learners, tell)
     write_results(rows, output)
     print(class_table(rows))
     count = "the 1 learner" if len(rows) == 1 else f"each of {len(rows)} learners"
     print(f"\n{output} has a row for {count}.")
+    if noted := sum(bool(row.notes) for row in rows):
+        who = "1 learner has" if noted == 1 else f"{noted} learners have"
+        print(f"{who} notes there, on files that were not checked.")
     return 0

@@ -154,14 +154,31 @@ def find(wanted: str) -> Exercise:
 
     Raises:
         ValueError: if there is none.
+        TypeError: for anything else than text.
     """
+    if not isinstance(wanted, str):
+        number = wanted if isinstance(wanted, int | float) else exercises()[0].id
+        raise TypeError(
+            f'learn: expected an exercise as text, such as "1.2", got {wanted!r}; write "{number}"'
+        )
     stem = Path(wanted).name.removesuffix(".py")
     for exercise in exercises():
         if stem in (exercise.stem, exercise.slug) or wanted == exercise.id:
             return exercise
     import difflib
 
-    names = [name for e in exercises() for name in (e.slug, e.id)]
+    if file := wanted.endswith(".py"):
+        names = [e.stem for e in exercises()]
+    else:
+        names = [name for e in exercises() for name in (e.slug, e.id)]
     close = difflib.get_close_matches(stem, names, n=1)
-    advice = f"did you mean {close[0]}?" if close else "python -m minibnn learn lists them"
+    if close:
+        advice = f"did you mean {close[0]}{'.py' * file}?"
+    elif file:
+        advice = (
+            "a file's name says which exercise it is: name it as learn start does, such as "
+            f"{names[0]}.py"
+        )
+    else:
+        advice = "python -m minibnn learn lists them"
     raise ValueError(f"learn: expected an exercise such as 1.2, got {wanted!r}; {advice}")

@@ -11,7 +11,7 @@ from typing import Any
 from minibnn.learn.author import Check, Mistake, Outcome
 from minibnn.learn.exercise import Exercise
 from minibnn.learn.result import Line
-from minibnn.learn.values import filename_of
+from minibnn.learn.values import filename_of, shortened
 
 DAMAGED = (
     "Your code changes something that the check uses, too: a function of NumPy, for instance, if a "
@@ -106,7 +106,7 @@ class Grader:
     def _note(self, caught: list[warnings.WarningMessage], filename: str) -> None:
         for warning in caught:
             if warning.filename == filename:
-                note = f"Line {warning.lineno} warns: {warning.message}"
+                note = shortened(f"Line {warning.lineno} warns: {warning.message}")
                 if note not in self.warnings:
                     self.warnings.append(note)
 

@@ -16,24 +16,33 @@ from typing import Any
 import minibnn
 from minibnn.learn.exercise import Exercise
 from minibnn.learn.result import Line, Result, from_json
+from minibnn.regular_file import SpecialFileError, open_regular
 
 ROOT = Path(minibnn.__file__).parents[1]
 START_UP = 60  # seconds, beyond what the checks may take, on a busy machine
 PRINTED = 10  # lines of output that are shown
 COLUMNS = 72  # of each
+SPOILT = (
+    "Your code has changed or deleted the report of the check, so that there are no points. Does "
+    "it write or delete files outside the folder that it runs in?"
+)
 
 
 def check_file(exercise: Exercise, path: str | os.PathLike[str]) -> Result:
     """Check a file in a new process with limits of time and memory.
 
+    A file that cannot be read, or spoils the report, has a result, too: why, and no points.
+
     Raises:
-        OSError: if the file cannot be read.
+        FileNotFoundError: if there is no such file.
     """
     real = os.path.realpath(path)
-    with open(real, "rb"):
-        pass
-    with tempfile.TemporaryDirectory() as folder:
+    if why := unreadable(real):
+        return _result(exercise, real, [{"trouble": why}, {"end": []}], "", "", None)
+    with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder:
         report, stack, printed = (Path(folder, name) for name in ("report", "stack", "printed"))
+        report.touch()
+        Path(folder, "work").mkdir()
         code = _run(exercise, real, Path(folder))
         records = _records(report)
         output = _read(printed)
@@ -41,11 +50,31 @@ def check_file(exercise: Exercise, path: str | os.PathLike[str]) -> Result:
     return _result(exercise, real, records, output, trace, code)
 
 
+def unreadable(path: str) -> str:
+    """Why a file cannot be read, as a sentence, or ``""``.
+
+    Raises:
+        FileNotFoundError: if there is no such file.
+    """
+    try:
+        file, _ = open_regular(path)
+        file.close()
+    except FileNotFoundError:
+        raise
+    except IsADirectoryError:
+        return "Your file cannot be read: it is a folder."
+    except SpecialFileError:
+        return "Your file cannot be read: it is no ordinary file."
+    except OSError as error:
+        return f"Your file cannot be read: {error.strerror}."
+    return ""
+
+
 def _run(exercise: Exercise, path: str, folder: Path) -> int | None:
     """Run the worker to its end, or end it; its exit code, or None if it had to be ended."""
     start = (
         f"import sys\nsys.path.insert(0, {str(ROOT)!r})\n"
-        "from minibnn.learn.worker import main\nmain(sys.argv[1:])"
+        "from minibnn.learn.worker import main, leave\nmain(sys.argv[1:])\nleave()"
     )
     files = [str(folder / name) for name in ("report", "stack")]
     threads = dict.fromkeys(("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS"), "1")
@@ -55,7 +84,7 @@ def _run(exercise: Exercise, path: str, folder: Path) -> int | None:
             stdin=subprocess.DEVNULL,
             stdout=printed,
             stderr=printed,
-            cwd=folder,
+            cwd=folder / "work",  # so that it meets none of the files above
             env={**os.environ, **threads, "MPLBACKEND": "Agg", "PYTHONIOENCODING": "utf-8"},
             start_new_session=True,  # so that what it starts can be ended with it
         )
@@ -78,12 +107,22 @@ def _end(process: subprocess.Popen[bytes]) -> None:
 
 
 def _records(report: Path) -> list[dict[str, Any]]:
-    lines = _read(report).splitlines(keepends=True)
-    return [json.loads(line) for line in lines if line.endswith("\n")]
+    """What the worker has reported; if something else is there, that it is spoilt."""
+    try:
+        lines = report.read_text(encoding="utf-8").splitlines(keepends=True)
+        records = [json.loads(line) for line in lines if line.endswith("\n")]
+        if all(isinstance(record, dict) for record in records):
+            return records
+    except (OSError, ValueError):
+        pass
+    return [{"trouble": SPOILT}, {"end": []}]
 
 
 def _read(path: Path) -> str:
-    return path.read_text(encoding="utf-8", errors="replace") if path.exists() else ""
+    try:
+        return path.read_text(encoding="utf-8", errors="replace")
+    except OSError:  # the learner's code has deleted it
+        return ""
 
 
 def _result(
@@ -113,18 +152,26 @@ def _result(
 def how_it_ended(exercise: Exercise, path: str, trace: str, code: int | None) -> str:
     """Why there is no complete report."""
     if trace or code is None:
+        seconds = exercise.seconds + (START_UP if code is None else 0)
         rows = re.findall(rf'File "{re.escape(path)}", line (\d+) in (\S+)', trace)
         where = f" It was in line {rows[0][0]}, in {rows[0][1]}." if rows else ""
         return (
-            f"Your code had not ended after {exercise.seconds:g} seconds.{where} "
+            f"Your code had not ended after {seconds:g} seconds.{where} "
             "Is there a loop that never ends?"
         )
     if code < 0:
         return (
-            f"Your code ended the process: {signal.Signals(-code).name}. "
+            f"Your code ended the process: {_name(-code)}. "
             "Does it take very much memory, or call something outside Python?"
         )
     return f"Your code ended the process with exit code {code}, before the checks were done."
+
+
+def _name(number: int) -> str:
+    try:
+        return signal.Signals(number).name
+    except ValueError:  # of the signals for real time the first and the last alone have names
+        return f"signal {number}"
 
 
 def why_not_begun(output: str, code: int | None) -> str:
@@ -132,7 +179,7 @@ def why_not_begun(output: str, code: int | None) -> str:
     if code is None:
         how = f"was not ready to check it after {START_UP} seconds. Is this machine very busy?"
     elif code < 0:
-        how = f"was ended by the system: {signal.Signals(-code).name}."
+        how = f"was ended by the system: {_name(-code)}."
     else:
         how = f"failed by itself, with exit code {code}. Is it installed completely?"
     lines = output.rstrip().splitlines()

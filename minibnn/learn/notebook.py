@@ -31,7 +31,8 @@ def check(exercise: str, *answers: Callable[..., Any] | str | os.PathLike[str]) 
 
     Raises:
         ValueError: for an exercise that there is not.
-        TypeError: for anything else than functions, classes or one path.
+        TypeError: for an exercise that is no text, or for anything else than functions, classes or
+            one path.
 
     >>> import numpy as np
     >>> from minibnn.learn import check

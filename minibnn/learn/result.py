@@ -75,6 +75,12 @@ class Result:
         return self.points == self.of
 
     @property
+    def short_trouble(self) -> str:
+        """The trouble in a line: its first, and the next behind a colon."""
+        first, *others = self.trouble.splitlines() or [""]
+        return f"{first} {others[0].strip()}" if first.endswith(":") and others else first
+
+    @property
     def mistakes(self) -> list[str]:
         """The names of the mistakes that were recognised, each once."""
         return list(dict.fromkeys(name for line in self.lines for name, _ in line.mistakes))

@@ -16,6 +16,7 @@ import numpy as np
 SHOWN = 24  # arrays of up to this many elements are shown whole
 SMALL = 8  # arguments of up to this many elements are shown whole
 LINE = 60  # characters of a call that stands on one line
+LINES, LONG = 16, 300  # lines of a message, and characters of a line, that are shown
 FRAMES = 3  # lines of the learner's code that are shown below an error
 
 
@@ -57,14 +58,22 @@ def raised(error: BaseException, filename: str) -> Raised:
         text = "OSError: the code prints or writes more than an exercise may"
     else:
         shown = traceback.TracebackException.from_exception(error, limit=-FRAMES)
-        text = "".join(shown.format_exception_only()).strip()
+        text = shortened("".join(shown.format_exception_only()).strip())
     lines = [
         f"line {frame.lineno}, in {frame.name}: "
-        f"{linecache.getline(filename, frame.lineno or 0).strip()}"
+        f"{shortened(linecache.getline(filename, frame.lineno or 0).strip())}"
         for frame in traceback.extract_tb(error.__traceback__)
         if frame.filename == filename
     ]
     return Raised(text, tuple(dict.fromkeys(lines[-FRAMES:])))  # a recursion has equal lines
+
+
+def shortened(text: str) -> str:
+    """The text, or its beginning: a few lines, none of them very long."""
+    lines = text.splitlines()
+    more = ["..."] * (len(lines) > LINES)
+    cut = [line if len(line) <= LONG else f"{line[:LONG]} ..." for line in lines[:LINES]]
+    return "\n".join(cut + more)
 
 
 def filename_of(function: Any) -> str:
@@ -111,6 +120,13 @@ def short(value: Any) -> str:
     >>> print(short(np.array([0.5, -1.0])), short(np.float64(1) / 3))
     [0.5, -1] 0.333333
     """
+    try:
+        return _short(value)
+    except Exception:  # of the learner's class: its __repr__, for instance
+        return f"an object of class {type(value).__name__} that cannot be shown"
+
+
+def _short(value: Any) -> str:
     if isinstance(value, np.ndarray):
         return _short_array(value)
     if isinstance(value, float | np.floating):
@@ -169,7 +185,7 @@ def as_numbers(value: Any) -> np.ndarray[Any, Any] | None:
         array = np.asarray(value)
         if isinstance(value, int) and array.dtype.kind == "O":  # too large for 64 bits
             array = np.asarray(float(value))
-    except (ValueError, OverflowError):  # rows of different lengths, or no float either
+    except Exception:  # rows of different lengths, no float either, or a class of the learner's
         return None
     return array if array.dtype.kind in "biufc" else None
 
@@ -185,7 +201,8 @@ def difference(label: str, right: Any, got: Any, tolerance: float) -> str:
     u, v = as_numbers(right), as_numbers(got)
     if u is None or v is None:
         if isinstance(right, str) and isinstance(got, str):  # lists as texts: without quotes
-            return f"{label}\n{table({'expected': right, 'got': got or 'nothing'})}"
+            texts = {"expected": right, "got": shortened(got) or "nothing"}
+            return f"{label}\n{table(texts)}"
         if isinstance(right, tuple) and isinstance(got, tuple | list) and len(got) == len(right):
             return _difference_of_tuples(label, right, tuple(got), tolerance)
         if isinstance(right, tuple):

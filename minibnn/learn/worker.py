@@ -10,16 +10,18 @@ from __future__ import annotations
 import ast
 import faulthandler
 import json
+import os
 import sys
 import tokenize
 import types
+from contextlib import suppress
 from pathlib import Path
-from typing import Any, TextIO
+from typing import Any, NoReturn, TextIO
 
 from minibnn.learn.exercise import Exercise, find
 from minibnn.learn.grade import DAMAGED, Grader
 from minibnn.learn.starter import holes_in
-from minibnn.learn.values import raised
+from minibnn.learn.values import LONG, raised, shortened
 
 MEMORY = 1 << 30  # bytes, beyond what the process has before the learner's code runs
 WRITTEN = 16 << 20  # bytes, of any file
@@ -40,6 +42,14 @@ def main(arguments: list[str]) -> None:
         _limit()
         _check(exercise, grader, path, out)
         faulthandler.cancel_dump_traceback_later()
+
+
+def leave() -> NoReturn:
+    """End the process at once: threads and exit handlers of the learner's are not waited for."""
+    for stream in (sys.stdout, sys.stderr):
+        with suppress(Exception):  # the learner may have closed or replaced it
+            stream.flush()
+    os._exit(0)
 
 
 def _check(exercise: Exercise, grader: Grader, path: str, out: TextIO) -> None:
@@ -65,7 +75,7 @@ def _check(exercise: Exercise, grader: Grader, path: str, out: TextIO) -> None:
 def failed_outside(error: Exception) -> str:
     """What a failure of the check itself is: the learner may have caused it, or not."""
     return (
-        f"The check failed outside your functions, with {type(error).__name__}: {error}\n"
+        f"The check failed outside your functions, with {raised(error, '').error}\n"
         f"This is an error in minibnn, unless the following is true. {DAMAGED}"
     )
 
@@ -87,6 +97,10 @@ def run_file(path: str) -> tuple[dict[str, Any], dict[str, list[int]]]:
         code = compile(tree, path, "exec")
     except (SyntaxError, UnicodeDecodeError, ValueError) as error:
         raise UnusableError(syntax_text(error)) from error
+    except (RecursionError, MemoryError) as error:
+        raise UnusableError(
+            "Python cannot read the file: something in it is nested too deeply."
+        ) from error
     holes = holes_in(source)
     sys.path.append(str(Path(path).parent))  # after all others: random.py there hides nothing
     module = types.ModuleType(Path(path).stem)
@@ -104,8 +118,8 @@ def syntax_text(error: Exception) -> str:
     """Where Python stops to understand a file."""
     if not isinstance(error, SyntaxError) or error.lineno is None:
         return "Python cannot read the file: it is not text in UTF-8, or has null bytes in it."
-    lines = [f"Python cannot read line {error.lineno}: {error.msg}"]
-    if error.text:
+    lines = [f"Python cannot read line {error.lineno}: {shortened(error.msg)}"]
+    if error.text and len(error.text) <= LONG:
         code = error.text.rstrip("\n")
         lines.append(f"    {code.lstrip()}")
         if error.offset:

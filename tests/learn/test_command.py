@@ -89,7 +89,12 @@ def test_the_folder_can_be_named_and_entered(learn, here, monkeypatch):
     assert "next: python -m minibnn learn check 1.2 --folder 'my answers'" in out
     path = here / "my answers" / f"{LOGISTIC.stem}.py"
     path.write_text(RIGHT)
-    assert learn("check", "1.2", "--folder", "my answers")[0] == 0
+    _, out, _ = learn("check", "1.2", "--folder", "my answers")
+    assert "next: python -m minibnn learn start 1.3 --folder 'my answers'" in out
+    path.write_text(WRONG_SIGN)
+    _, out, _ = learn("check", "1.2", "--folder", "my answers")
+    assert "python -m minibnn learn hint 1.2 --folder 'my answers'\n" in out
+    path.write_text(RIGHT)
     assert learn("check", str(path))[0] == 0
     monkeypatch.chdir(here / "my answers")
     code, out, _ = learn("check", "1.2")
@@ -101,7 +106,14 @@ def test_a_file_elsewhere_is_checked_and_leaves_nothing_there(learn, here):
     (here / "handed in").mkdir()
     path = here / "handed in" / f"{LOGISTIC.stem}.py"
     path.write_text(RIGHT)
-    assert learn("check", str(path))[0] == 0
+    code, out, _ = learn("check", str(path))
+    assert code == 0
+    assert "next" not in out, "what is next is unknown: no progress is there"
+    path.write_text(WRONG_SIGN)
+    code, out, _ = learn("check", str(path))
+    assert code == 1
+    assert f"next: python -m minibnn learn check '{path}'\n" in out
+    assert "learn hint" not in out, "hints would begin a folder elsewhere"
     assert [p.name for p in path.parent.iterdir() if p.name != "__pycache__"] == [path.name]
 
 
@@ -138,6 +150,31 @@ def test_what_is_not_there(learn):
     assert "did you mean logistic?" in err
 
 
+def test_the_result_is_shown_even_if_the_progress_cannot_be_saved(learn, mine, here):
+    learn("start", "1.2")
+    mine.write_text(RIGHT)
+    progress = here / "exercises" / NAME
+    progress.write_text("nonsense")
+    for words in (["check", "1.2"], ["check", str(mine)]):
+        code, out, err = learn(*words)
+        assert code == 2
+        assert "3 of 3 points: all of them." in out
+        assert "error: the progress was not saved: " in err
+        assert "got something else; delete it, and check your files again" in err
+    code, out, err = learn("check")
+    assert code == 2
+    assert "right    3/3" in out
+    assert err.count("the progress was not saved: ") == 1
+    progress.unlink()
+    progress.mkdir()  # what even root cannot write as a file
+    code, out, err = learn("check", "1.2")
+    assert code == 1
+    assert "3 of 3 points: all of them." in out
+    assert "error: the progress was not saved: " in err
+    progress.rmdir()
+    assert learn("check", "1.2")[0] == 0
+
+
 def test_a_class(learn, here):
     (here / "class" / "ann").mkdir(parents=True)
     (here / "class" / "ann" / f"{LOGISTIC.stem}.py").write_text(RIGHT)
@@ -146,6 +183,29 @@ def test_a_class(learn, here):
     assert "results.csv has a row for the 1 learner." in out
     assert (here / "results.csv").read_text().startswith("learner,1.1 (4),")
     assert not (here / "class" / "ann" / NAME).exists()
+
+
+def test_a_table_that_cannot_be_written_is_refused_before_the_checks(learn, here, monkeypatch):
+    (here / "class" / "ann").mkdir(parents=True)
+    (here / "class" / "ann" / f"{LOGISTIC.stem}.py").write_text(RIGHT)
+    monkeypatch.setattr(command, "check_class", None)
+    code, out, err = learn("class", "class", "-o", "nowhere/results.csv")
+    assert (code, out) == (1, "")
+    assert "nowhere" in err
+
+
+def test_a_class_shows_signs_of_life_to_a_person_or_if_it_takes_long(learn, here, monkeypatch):
+    (here / "class" / "ann").mkdir(parents=True)
+    (here / "class" / "ann" / f"{LOGISTIC.stem}.py").write_text(RIGHT)
+    (here / "class" / "ann" / "ch01_2_mine.py").write_text(RIGHT)
+    _, out, err = learn("class", "class", "-o", "results.csv")
+    assert err == ""
+    assert "1 learner has notes" in out
+    monkeypatch.setattr(command, "LONG", 0)
+    assert learn("class", "class", "-o", "results.csv")[2] == "1 of 1: ann\n"
+    monkeypatch.setattr(command, "LONG", 60)
+    monkeypatch.setattr(sys.stderr, "isatty", lambda: True, raising=False)
+    assert learn("class", "class", "-o", "results.csv")[2] == "1 of 1: ann\n"
 
 
 def test_colours_only_for_a_person(monkeypatch):

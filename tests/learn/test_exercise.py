@@ -27,6 +27,15 @@ def test_others_are_refused(wanted, said):
         find(wanted)
 
 
+def test_names_of_files_are_compared_with_those_of_exercises():
+    with pytest.raises(ValueError, match=r"did you mean ch01_2_logistic\.py\?"):
+        find("ch01_2_logistic (1).py")
+    with pytest.raises(TypeError, match=r'got 2\.1; write "2\.1"'):
+        find(2.1)
+    with pytest.raises(TypeError, match=r'got None; write "1\.1"'):
+        find(None)
+
+
 def test_a_new_file_is_an_exercise_at_once(tmp_path, monkeypatch):
     (tmp_path / "ch12_3_new.py").write_text(
         '"""A title.\n\nText.\n"""\n\nx = 1\n\n\n# ---- the learner\'s file ends here ---\nsecret = 1\n'

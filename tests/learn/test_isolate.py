@@ -9,6 +9,7 @@ import time
 import pytest
 from learners import BLANK, LOGISTIC, RIGHT, answer
 
+from minibnn.learn import isolate
 from minibnn.learn.exercise import Exercise
 from minibnn.learn.isolate import check_file, how_it_ended, why_not_begun
 
@@ -52,6 +53,29 @@ def test_a_loop_without_an_end_is_ended_and_its_line_named(check):
 def test_what_was_checked_before_the_time_was_over_counts(check):
     result = check(answer("1 / (1 + np.exp(-z))", "while True:\n    pass"), seconds=0.5)
     assert [line.points for line in result.lines] == [2, 0]
+
+
+@pytest.mark.parametrize(
+    "code",
+    [
+        "import threading; threading.Thread(target=time.sleep, args=(60,)).start()",
+        "import atexit; atexit.register(time.sleep, 60)",
+    ],
+)
+def test_what_goes_on_behind_the_checks_is_not_waited_for(check, code):
+    start = time.monotonic()
+    result = check(answer(f"import time; {code}; print('hello')\nreturn 1 / (1 + np.exp(-z))"))
+    assert result.ok
+    assert "hello" in result.notes[0]
+    assert time.monotonic() - start < 30
+
+
+def test_the_time_that_is_said_is_true(check, monkeypatch):
+    """The code has put out of action what ends it when its own time is over."""
+    monkeypatch.setattr(isolate, "START_UP", 4)
+    code = "import faulthandler; faulthandler.cancel_dump_traceback_later()\nwhile True:\n    pass"
+    result = check(answer(code), seconds=0.5)
+    assert result.trouble.startswith("Your code had not ended after 4.5 seconds. Is there a loop")
 
 
 def test_how_a_process_ended():
@@ -104,6 +128,22 @@ def test_what_it_prints_and_warns_is_shown_in_short(check):
     assert len(printed.splitlines()) == 12
 
 
+@pytest.mark.parametrize(
+    "code",
+    [
+        "raise ValueError('x' * (30 << 20))",
+        "import warnings; warnings.warn('x' * (30 << 20))\nreturn 0",
+        "return " + "1 + " * 50_000 + "1",
+        "return '" + "x" * 100_000,
+    ],
+)
+def test_what_is_very_long_is_shortened(check, code):
+    result = check(answer(f"{code}\n"))
+    assert result.points < 3
+    assert len(str(result)) < 2000
+    assert "minibnn" not in str(result)
+
+
 def test_a_failure_before_the_file_is_run_is_not_blamed_on_the_learner(check, monkeypatch):
     """The process fails as it would if a file of minibnn were missing: nothing is there to find."""
     monkeypatch.setattr(Exercise, "id", "no such exercise")
@@ -154,6 +194,61 @@ def test_it_runs_in_a_folder_that_is_deleted(check, tmp_path):
     assert result.ok
     assert not (tmp_path / "left.txt").exists()
     assert sorted(p.name for p in tmp_path.iterdir()) == [f"{LOGISTIC.stem}.py"]
+
+
+@pytest.mark.parametrize(
+    "code",
+    [
+        "open('report', 'w').write('my results')",
+        "[os.remove(name) for name in os.listdir('.')]",
+        "import shutil; shutil.rmtree('.', ignore_errors=True)",
+    ],
+)
+def test_its_folder_is_its_own_to_write_and_delete_in(check, code):
+    result = check(answer(f"import os; {code}\nreturn 1 / (1 + np.exp(-z))"))
+    assert result.ok
+    assert result.trouble == ""
+
+
+@pytest.mark.parametrize(
+    "code",
+    [
+        "open('../report', 'w').write('my results\\n')",
+        "open('../report', 'wb').write(b'[1]\\n\\xff\\n')",
+        "[os.remove(f'../{name}') for name in os.listdir('..') if name != 'work']",
+    ],
+)
+def test_a_report_that_is_spoilt_is_a_result_of_this_file(check, code):
+    """Whatever it has written itself counts for nothing."""
+    result = check(answer(f"import os; {code}\nreturn 1 / (1 + np.exp(-z))"))
+    assert (result.points, result.of) == (0, 3)
+    assert result.trouble.startswith("Your code has changed or deleted the report of the check")
+
+
+@LINUX
+def test_signals_without_a_name(check):
+    result = check(answer("import os; os.kill(os.getpid(), 40)\nreturn 1"))
+    assert result.trouble.startswith("Your code ended the process: signal 40.")
+
+
+def test_a_file_that_cannot_be_read_is_a_result(tmp_path, monkeypatch):
+    path = tmp_path / f"{LOGISTIC.stem}.py"
+    path.mkdir()
+    result = check_file(LOGISTIC, path)
+    assert result.trouble == "Your file cannot be read: it is a folder."
+    assert (result.points, result.of) == (0, 3)
+    path.rmdir()
+    if hasattr(os, "mkfifo"):
+        os.mkfifo(path)
+        assert "it is no ordinary file." in check_file(LOGISTIC, path).trouble
+        path.unlink()
+    path.write_text(RIGHT)
+
+    def refuses(*_):  # to any user, root too
+        raise PermissionError(13, "Permission denied", str(path))
+
+    monkeypatch.setattr(isolate, "open_regular", refuses)
+    assert check_file(LOGISTIC, path).trouble == "Your file cannot be read: Permission denied."
 
 
 def test_a_file_that_is_not_there_is_an_error(tmp_path):

@@ -175,3 +175,40 @@ def test_calls_and_values_as_text():
     assert short(len) == "len"
     assert len(short("x" * 200)) <= 60
     assert names_of_arguments(lambda a: a, 2) == ["a", "argument 2"]
+
+
+class Unshowable:
+    """As a learner's class may be, whose attributes `__repr__` wants too early."""
+
+    def __repr__(self):
+        raise RuntimeError("not ready")
+
+
+class Uncountable(float):
+    def __float__(self):
+        raise RuntimeError("not ready")
+
+    def __format__(self, spec):
+        raise RuntimeError("not ready")
+
+
+@pytest.mark.parametrize(
+    "value", [Unshowable(), [Unshowable()], {"a": Unshowable()}, Uncountable()]
+)
+def test_values_that_cannot_be_shown(value):
+    assert " that cannot be shown" in short(value)
+    assert "f(1)\nexpected " in difference("f(1)", 2.0, value, 1e-6)
+    assert not same(2.0, value, 1e-6)
+
+
+def test_long_messages_are_shortened():
+    def fails(text):
+        raise ValueError(text)
+
+    one = attempt(fails, "x" * 100_000)
+    assert len(str(one)) < 500
+    assert one.error.startswith("ValueError: xxx")
+    assert one.error.endswith("x ...")
+    many = attempt(fails, "line\n" * 100_000)
+    assert many.error.splitlines() == ["ValueError: line", *["line"] * 15, "..."]
+    assert len(difference("f(1)", "a", "b" * 100_000, 1e-6)) < 500
