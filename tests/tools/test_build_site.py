@@ -76,3 +76,24 @@ def test_a_bad_link_fails_the_build(built, text, said):
     )
     assert code == 1
     assert said in output.err
+
+
+@pytest.mark.parametrize("got", ["a folder with other files", "a file"])
+def test_what_is_no_site_is_not_deleted(built, tmp_path, got):
+    kept = tmp_path / "site" / "notes.txt" if got.startswith("a folder") else tmp_path / "site"
+    kept.parent.mkdir(exist_ok=True)
+    kept.write_text("mine")
+    code, said = built({"conf.py": CONF, "index.md": INDEX, "book/01-one.md": CHAPTER})
+    assert (code, kept.read_text()) == (1, "mine")
+    assert said.out == ""  # nothing has run
+    assert f"got {got}, {tmp_path / 'site'}; name another folder" in said.err
+
+
+def test_an_empty_folder_and_a_built_site_are_replaced(built, tmp_path):
+    (tmp_path / "site").mkdir()
+    for number in (7, 8):
+        right = CHAPTER.replace("assert 1 + 1 == 3", f"print('so', {number})")
+        code, said = built({"conf.py": CONF, "index.md": INDEX, "book/01-one.md": right})
+        assert (code, said.err) == (0, "")
+        page = (tmp_path / "site" / "book" / "01-one.html").read_text()
+        assert f"so {number}" in page
