@@ -18,7 +18,7 @@ from website.chapters import ChapterError, run_chapters
 from website.links import broken_links
 
 ROOT = Path(__file__).parents[1]
-DOCS, WORK = ROOT / "docs", ROOT / "build" / "site-work"
+DOCS, SITE, WORK = ROOT / "docs", ROOT / "build" / "site", ROOT / "build" / "site-work"
 MARK = ".built-by-build-site"  # this file says that a folder may be replaced
 
 
@@ -29,19 +29,20 @@ def size(folder: Path) -> float:
 
 def why_not(site: Path) -> str:
     """Why a site must not be built in a place: something is there that is no site; else empty."""
-    if not site.exists() or (site / MARK).exists() or (site.is_dir() and not any(site.iterdir())):
+    built = site == SITE or (site / MARK).exists()
+    if built or not site.exists() or (site.is_dir() and not any(site.iterdir())):
         return ""
     got = "a folder with other files" if site.is_dir() else "a file"
     return (
         "build_site: --out: expected a new or empty folder, or a site that this tool has built, "
-        f"got {got}, {site}; name another folder (delete an older site yourself)"
+        f"got {got}, {site}; name another folder"
     )
 
 
 def main() -> int:
     """Build the site; return 0, or 1 after messages."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--out", type=Path, default=ROOT / "build" / "site", help="its folder")
+    parser.add_argument("--out", type=Path, default=SITE, help="its folder")
     parser.add_argument("--fresh", action="store_true", help="run all chapters again")
     parser.add_argument("--processes", type=int, default=2, help="chapters run at once (2)")
     arguments = parser.parse_args()

@@ -96,18 +96,22 @@ async def run(path: Path, environment: dict[str, str]) -> Any:
     """Run a chapter in a new kernel, in an empty folder, and return it with its results.
 
     Raises:
-        ChapterError: if a cell fails, or has a figure without a description.
+        ChapterError: if a cell fails, writes to stderr, or has a figure without a description.
     """
     import nbformat
     from nbclient import NotebookClient
     from nbclient.exceptions import CellExecutionError, CellTimeoutError, DeadKernelError
 
-    notebook, where = read(path), f"docs/book/{path.name}"
+    notebook = read(path)
     lines = notebook.metadata.pop("source_map")
     for cell in notebook.cells:  # nbclient's names of cells need no place in the file
         cell.setdefault("id", nbformat.v4.new_code_cell().id)
     cells = [i for i, cell in enumerate(notebook.cells) if cell.cell_type == "code"]
     begun: list[int] = []
+
+    def place(index: int) -> str:
+        return f"docs/book/{path.name}, cell {cells.index(index) + 1}, line {lines[index] + 1}"
+
     with tempfile.TemporaryDirectory() as folder:
         client = NotebookClient(
             notebook,
@@ -123,12 +127,17 @@ async def run(path: Path, environment: dict[str, str]) -> Any:
             await client.async_execute(env=environment)
         except (CellExecutionError, CellTimeoutError, DeadKernelError) as error:
             said = re.sub(r"\x1b\[[0-9;]*m", "", str(error)).strip()
-            number, line = cells.index(begun[-1]) + 1, lines[begun[-1]] + 1
-            raise ChapterError(f"{where}, cell {number}, line {line}:\n{said}") from None
+            raise ChapterError(f"{place(begun[-1])}:\n{said}") from None
     notebook.metadata.pop("kernelspec", None)  # the cache compares this with the chapter's, too
-    for number, cell in enumerate(notebook.cells):
-        for output in cell.get("outputs", []):
-            _draw(output, cell.metadata, f"figure-{number}", f"{where}, line {lines[number] + 1}")
+    for index in cells:
+        cell = notebook.cells[index]
+        for output in cell.outputs:
+            if output.get("name") == "stderr":  # in a hidden cell, too
+                raise ChapterError(
+                    f"{place(index)}: expected no warning and nothing on stderr "
+                    f"(fit takes progress=False), got\n{output.text.strip()}"
+                )
+            _draw(output, cell.metadata, f"figure-{index}", place(index))
     return notebook
 
 
