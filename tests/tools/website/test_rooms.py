@@ -56,6 +56,7 @@ def test_the_command_line_and_what_is_beside_the_rooms():
     assert ".. commands::" in PAGES["commands.md"]
     assert "minibnn.recipes" in PAGES["recipes.md"]
     assert "minibnn.sklearn" in PAGES["sklearn.md"]
+    assert ".. autofunction:: minibnn.learn.check\n" in PAGES["exercises.md"]
 
 
 def test_names_beside_those_of_other_frameworks_exist():
