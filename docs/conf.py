@@ -29,7 +29,6 @@ myst_heading_anchors = 3
 nb_execution_mode = "cache"
 nb_execution_raise_on_error = True
 nb_execution_in_temp = True
-nb_output_stderr = "warn"  # and a warning fails the build
 nb_merge_streams = True
 nb_code_prompt_show, nb_code_prompt_hide = "Show the code", "Hide the code"
 nb_render_image_options = {"class": "output"}

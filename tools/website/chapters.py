@@ -44,6 +44,23 @@ class ChapterError(Exception):
     """A cell of a chapter failed; the message says which."""
 
 
+class Loop(asyncio.SelectorEventLoop):
+    """An event loop that Ctrl-C ends, with all kernels.
+
+    Each client would set a handler of its own in its place, which ends only this client's kernel.
+    """
+
+    def add_signal_handler(self, *args: Any) -> None:  # type: ignore[override]
+        """Do nothing."""
+
+
+def sockets(folder: str) -> dict[str, str]:
+    """How a kernel is spoken to: by sockets in a folder, for which no network has to be set up."""
+    ip = os.path.join(folder, "kernel")
+    short = len(ip) < 90  # the system limits it to 104 characters or so, with a number behind it
+    return {"transport": "ipc", "ip": ip} if os.name == "posix" and short else {}
+
+
 def chapters() -> list[Path]:
     """The files of the book that have cells, in their order."""
     head = "---\nfile_format: mystnb\n"
@@ -96,39 +113,54 @@ async def run(path: Path, environment: dict[str, str]) -> Any:
     """Run a chapter in a new kernel, in an empty folder, and return it with its results.
 
     Raises:
-        ChapterError: if a cell fails, or has a figure without a description.
+        ChapterError: if a cell fails, writes to stderr, or has a figure without a description.
     """
     import nbformat
     from nbclient import NotebookClient
     from nbclient.exceptions import CellExecutionError, CellTimeoutError, DeadKernelError
+    from traitlets.config import Config
 
-    notebook, where = read(path), f"docs/book/{path.name}"
+    notebook = read(path)
     lines = notebook.metadata.pop("source_map")
     for cell in notebook.cells:  # nbclient's names of cells need no place in the file
         cell.setdefault("id", nbformat.v4.new_code_cell().id)
     cells = [i for i, cell in enumerate(notebook.cells) if cell.cell_type == "code"]
     begun: list[int] = []
-    with tempfile.TemporaryDirectory() as folder:
+
+    def place(index: int) -> str:
+        return f"docs/book/{path.name}, cell {cells.index(index) + 1}, line {lines[index] + 1}"
+
+    with tempfile.TemporaryDirectory() as folder, tempfile.TemporaryDirectory() as beside:
         client = NotebookClient(
             notebook,
             timeout=TIMEOUT,
             startup_timeout=TIMEOUT,  # on a busy machine
             coalesce_streams=True,  # a busy kernel may send a line in two pieces
             kernel_name="python3",
+            shutdown_kernel="immediate",  # else one that is interrupted would report it at length
             record_timing=False,  # the cache compares the cells' metadata with the chapter's
             resources={"metadata": {"path": folder}},
+            config=Config(KernelManager=sockets(beside)),
             on_cell_execute=lambda cell, cell_index: begun.append(cell_index),
         )
         try:
             await client.async_execute(env=environment)
         except (CellExecutionError, CellTimeoutError, DeadKernelError) as error:
             said = re.sub(r"\x1b\[[0-9;]*m", "", str(error)).strip()
-            number, line = cells.index(begun[-1]) + 1, lines[begun[-1]] + 1
-            raise ChapterError(f"{where}, cell {number}, line {line}:\n{said}") from None
+            raise ChapterError(f"{place(begun[-1])}:\n{said}") from None
+        finally:
+            if client.km is not None and client.km.has_kernel:  # Ctrl-C while it started
+                await client.km.shutdown_kernel(now=True)
     notebook.metadata.pop("kernelspec", None)  # the cache compares this with the chapter's, too
-    for number, cell in enumerate(notebook.cells):
-        for output in cell.get("outputs", []):
-            _draw(output, cell.metadata, f"figure-{number}", f"{where}, line {lines[number] + 1}")
+    for index in cells:
+        cell = notebook.cells[index]
+        for output in cell.outputs:
+            if output.get("name") == "stderr":  # in a hidden cell, too
+                raise ChapterError(
+                    f"{place(index)}: expected no warning and nothing on stderr "
+                    f"(fit takes progress=False), got\n{output.text.strip()}"
+                )
+            _draw(output, cell.metadata, f"figure-{index}", place(index))
     return notebook
 
 
@@ -169,7 +201,9 @@ async def _run_all(paths: Iterable[Path], kept: Path, processes: int) -> list[st
         nbformat.write(notebook, file)
 
     with kernel_environment() as environment:
-        await asyncio.gather(*(one(path, environment) for path in paths))
+        async with asyncio.TaskGroup() as group:  # it waits for all, also after Ctrl-C
+            for path in paths:
+                group.create_task(one(path, environment))
     return failures
 
 
@@ -190,7 +224,8 @@ def run_chapters(kept: Path, cache: Path, processes: int = 2) -> None:
     from jupyter_cache.base import CacheBundleIn
 
     kept.mkdir(parents=True, exist_ok=True)
-    failures = asyncio.run(_run_all(chapters(), kept, processes))
+    with asyncio.Runner(loop_factory=Loop) as runner:
+        failures = runner.run(_run_all(chapters(), kept, processes))
     if failures:
         raise ChapterError("\n\n".join(failures))
     shutil.rmtree(cache, ignore_errors=True)

@@ -15,6 +15,7 @@ from typing import Any
 
 import minibnn
 from minibnn.__main__ import COMMANDS, main
+from minibnn.commands.export import FORMS
 
 PUBLIC = {getattr(minibnn, name): name for name in minibnn.__all__}
 
@@ -56,7 +57,7 @@ def help_of(words: list[str]) -> str:
 def commands() -> str:
     """The help of all commands, in reStructuredText."""
     asked = [[], *([name] for name in COMMANDS if name != "export")]
-    asked += [["export", form] for form in ("c", "onnx", "html")]
+    asked += [["export", form] for form in FORMS]
     text = []
     for words in asked:
         title = " ".join(["python -m minibnn", *words])

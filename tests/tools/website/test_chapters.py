@@ -66,6 +66,28 @@ def test_a_wrong_number_names_chapter_cell_and_line(chapter):
     assert str(error.value).startswith(f"docs/book/01-one.md, cell 2, line {line}:")
 
 
+@pytest.mark.parametrize("options", ["", ":tags: [remove-cell]\n"])
+@pytest.mark.parametrize(
+    ("code", "said"),
+    [
+        ("import warnings\nwarnings.warn('too small')", "UserWarning: too small"),
+        (
+            "import numpy as np\nzero = np.log(0)",
+            "RuntimeWarning: divide by zero encountered in log",
+        ),
+        ("import sys\nprint('a line', file=sys.stderr)", "a line"),
+    ],
+)
+def test_what_a_cell_writes_to_stderr_is_an_error(chapter, code, said, options):
+    path = chapter(cell("x = 2"), "More text.\n\n", cell(code, options))
+    line = path.read_text().splitlines().index((options + code).splitlines()[0]) + 1
+    with pytest.raises(ChapterError, match=said) as error:
+        executed(path)
+    assert str(error.value).startswith(
+        f"docs/book/01-one.md, cell 2, line {line}: expected no warning and nothing on stderr"
+    )
+
+
 def test_a_kernel_that_dies_is_an_error(chapter):
     path = chapter(cell("x = 2"), cell("import os\nos._exit(1)"))
     with pytest.raises(ChapterError, match=r"01-one\.md, cell 2, line "):

@@ -9,6 +9,7 @@ import pytest
 
 import minibnn
 from minibnn.__main__ import COMMANDS
+from minibnn.commands.export import FORMS
 from website.rooms import base_of, commands, entries
 
 API = Path(__file__).parents[3] / "docs" / "reference" / "api"
@@ -46,7 +47,8 @@ def test_the_help_of_every_command():
     text = commands()
     for name in COMMANDS:
         assert f"``python -m minibnn {name}" in text
-    assert "   usage: python -m minibnn export c" in text
+    for form in FORMS:
+        assert f"   usage: python -m minibnn export {form} [-h] " in text
     assert "--epochs" in text
 
 
@@ -54,6 +56,7 @@ def test_the_command_line_and_what_is_beside_the_rooms():
     assert ".. commands::" in PAGES["commands.md"]
     assert "minibnn.recipes" in PAGES["recipes.md"]
     assert "minibnn.sklearn" in PAGES["sklearn.md"]
+    assert ".. autofunction:: minibnn.learn.check\n" in PAGES["exercises.md"]
 
 
 def test_names_beside_those_of_other_frameworks_exist():
