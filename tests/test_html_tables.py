@@ -76,3 +76,11 @@ def test_a_strong_line_is_strong():
 def test_the_theme_keeps_its_colours():
     text = html_report(html_line("a"), html_table(["b"], [["c"]], total=["d"]))
     assert not re.search(r"colou?r|background|#[0-9a-f]{3}|rgb", text)
+
+
+def test_on_a_narrow_screen_sentences_keep_a_width_and_the_table_scrolls():
+    table = html_table(["name", "meaning"], [("a", "24 characters, not more."), ("b", "x" * 25)])
+    _, short, long = Reader(table).rows
+    assert "min-width" not in short[1][1][1]
+    assert "min-width: 10em" in long[1][1][1]
+    assert table.startswith('<div style="overflow-x: auto"><table')

@@ -39,6 +39,7 @@ __all__ = [
     "Check",
     "Differences",
     "LayerGradients",
+    "PackedBits",
     "Probe",
     "Shapes",
     "mistake",
@@ -414,6 +415,15 @@ class Probe(Check):
             where = f"(Outside your code, where the check calls {self.name} or uses what it gives.)"
             return f"{self.name}\n{error}" + (f"\n{where}" if not error.where else "")
         return super().wrong(right, got)
+
+
+class PackedBits(np.ndarray):
+    """Bytes that ``np.unpackbits`` refuses: an array's ``view(PackedBits)``."""
+
+    def __array_function__(self, func: Any, types: Any, args: Any, kwargs: Any) -> Any:
+        if func is np.unpackbits:
+            raise ValueError("np.unpackbits: do not unpack, count the 1s of a ^ b in their bytes")
+        return super().__array_function__(func, types, args, kwargs)
 
 
 class _Watched:

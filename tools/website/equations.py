@@ -118,8 +118,6 @@ class Cell:
         atoms = self.sequence("")
         if self.at < len(self.tokens):
             raise ValueError(f"equations: nothing opens {self.tokens[self.at].text!r} in {text!r}")
-        if atoms and atoms[-1].kind == "sign":
-            raise ValueError(f"equations: the line ends after an operator: {text!r}")
         self.html = runs(atoms)
 
     def peek(self, text: str, *, close: bool = False) -> bool:
@@ -146,6 +144,8 @@ class Cell:
                 atoms.append(signed)
             else:
                 atoms.append(self.atom())
+        if atoms and atoms[-1].kind == "sign":
+            raise ValueError("equations: nothing stands behind an operator")
         return atoms
 
     def group(self, end: str) -> str:
@@ -159,7 +159,7 @@ class Cell:
     def atom(self) -> Atom:
         """The next piece, with its brackets, hat and power."""
         if self.at == len(self.tokens):
-            raise ValueError("equations: the line ends after an operator")
+            raise ValueError("equations: nothing stands behind an operator")
         token = self.tokens[self.at]
         self.at += 1
         atom = self.base(token)
@@ -184,6 +184,7 @@ class Cell:
             return Atom(f"|{self.group('|')}|", spaced)
         if token.kind == "mark":
             kind = "comma" if text in (",", ";", ":", "+=") else "sign"
+            kind = "term" if text[:2] == ".." else kind  # dots stand for a number
             return Atom(SYMBOLS.get(text, text), spaced, kind, plain=text)
         if token.kind == "number":
             if text == "1" and self.peek("[", close=True):
@@ -228,7 +229,7 @@ class Cell:
         if not bare or len(text) == 1 or named or re.fullmatch(r"[A-Z]q", text):
             return False
         after = self.tokens[self.at : self.at + 2]
-        if len(after) == 2 and after[0].text in "+-" and after[0].spaced > after[1].spaced:
+        if len(after) == 2 and after[0].text in ("+", "-") and after[0].spaced > after[1].spaced:
             return True  # in front of a signed number
         after = after[:1]
         before = self.tokens[max(self.at - 2, 0) : self.at - 1]
@@ -350,11 +351,7 @@ def table(text: str) -> str:
                if any(getattr(row, name) for row in found)]  # fmt: skip
     parts = []
     for row in found:
-        cells = [
-            f'<td class="{name}">{getattr(row, name) if name == "label" else cell}</td>'
-            for name in columns
-            for cell in [Cell(getattr(row, name)).html]
-        ]
+        cells = [f'<td class="{name}">{Cell(getattr(row, name)).html}</td>' for name in columns]
         parts.append(f"<tr>{''.join(cells)}</tr>")
     return f'<div class="equations"><table>{"".join(parts)}</table></div>\n'
 

@@ -46,7 +46,7 @@ def product(a, b, n):
 
 # ---- the learner's file ends here ------------------------------------------------------------
 
-from minibnn.learn.author import Agrees, Probe, mistake
+from minibnn.learn.author import Agrees, PackedBits, Probe, mistake
 
 HINTS = [
     "The number of 1s of a whole number i is i.bit_count(), or bin(i).count('1'). There are "
@@ -60,20 +60,11 @@ HINTS = [
 _rng = np.random.default_rng(102)
 
 
-class _Packed(np.ndarray):
-    """Bytes that np.unpackbits refuses."""
-
-    def __array_function__(self, func, types, args, kwargs):
-        if func is np.unpackbits:
-            raise ValueError("np.unpackbits: do not unpack, count the 1s of a ^ b in their bytes")
-        return super().__array_function__(func, types, args, kwargs)
-
-
 def _packed(n, share=0.5):
     """Two packed vectors of n signs; this share of them differs, about."""
     a = _rng.random(n) < 0.5
     b = a ^ (_rng.random(n) < share)
-    return *(np.packbits(v, bitorder="little").view(_Packed) for v in (a, b)), n
+    return *(np.packbits(v, bitorder="little").view(PackedBits) for v in (a, b)), n
 
 
 def _below_zero(count):

@@ -41,7 +41,7 @@ def packed_dense(x, weights, n):
 
 # ---- the learner's file ends here ------------------------------------------------------------
 
-from minibnn.learn.author import Agrees, Probe, mistake
+from minibnn.learn.author import Agrees, PackedBits, Probe, mistake
 
 HINTS = [
     "W.T has the columns of W as its rows. Bits are W.T > 0.",
@@ -55,17 +55,8 @@ HINTS = [
 _rng = np.random.default_rng(103)
 
 
-class _Packed(np.ndarray):
-    """Bytes that np.unpackbits refuses."""
-
-    def __array_function__(self, func, types, args, kwargs):
-        if func is np.unpackbits:
-            raise ValueError("np.unpackbits: do not unpack, count the places that differ")
-        return super().__array_function__(func, types, args, kwargs)
-
-
 def _packed(W):
-    return pack(W.T > 0).view(_Packed)
+    return pack(W.T > 0).view(PackedBits)
 
 
 def _layer(batch, n, out):

@@ -121,7 +121,9 @@ def test_lines_are_rows():
     ]
 
 
-@pytest.mark.parametrize("text", ["a = (b", "a = b)", "a = |b", "a = b +", 'a = "b"', "a = b / "])
+@pytest.mark.parametrize(
+    "text", ["a = (b", "a = b)", "a = |b", "a = b +", "a = (b +)", 'a = "b"', "a = b / "]
+)
 def test_what_is_no_equation_is_an_error(text):
     with pytest.raises(ValueError, match="equations: "):
         table(text)
